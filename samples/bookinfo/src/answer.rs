@@ -1,0 +1,95 @@
+//! Pure. Builds the answers all services give: JSON, HTML, redirects and refusals.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, LOCATION, SET_COOKIE};
+use http::{HeaderValue, Response, StatusCode};
+use serde::Serialize;
+
+/// A whole answer; the services' answers are small enough to never stream.
+pub type Answer = Response<Bytes>;
+
+/// `value` as JSON.
+pub fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+    let body = serde_json::to_vec(value).expect("values here have text keys, so they are always JSON");
+    with_type(status, "application/json", body.into())
+}
+
+/// `{"error": reason}`.
+pub fn refusal(status: StatusCode, reason: &str) -> Answer {
+    json(status, &serde_json::json!({ "error": reason }))
+}
+
+/// JSON that another service wrote, passed on as it came.
+pub fn passed_on(status: StatusCode, body: Bytes) -> Answer {
+    with_type(status, "application/json", body)
+}
+
+/// A page.
+pub fn html(page: String) -> Answer {
+    with_type(StatusCode::OK, "text/html; charset=utf-8", page.into())
+}
+
+/// A picture.
+pub fn svg(picture: &'static str) -> Answer {
+    with_type(StatusCode::OK, "image/svg+xml", Bytes::from_static(picture.as_bytes()))
+}
+
+/// Sends the browser to `place` with a GET, and gives it a cookie.
+pub fn see_other(place: &'static str, cookie: &str) -> Answer {
+    let mut answer = with_type(StatusCode::SEE_OTHER, "text/plain", Bytes::new());
+    answer.headers_mut().insert(LOCATION, HeaderValue::from_static(place));
+    if let Ok(cookie) = HeaderValue::from_str(cookie) {
+        answer.headers_mut().insert(SET_COOKIE, cookie);
+    }
+    answer
+}
+
+/// Nothing is at this path.
+pub fn not_found() -> Answer {
+    refusal(StatusCode::NOT_FOUND, "there is nothing at this path")
+}
+
+/// The path exists, but not for this method.
+pub fn method_not_allowed(allowed: &'static str) -> Answer {
+    let mut answer = refusal(StatusCode::METHOD_NOT_ALLOWED, "this method is not for this path");
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    answer
+}
+
+/// `{"status": "NAME is healthy"}`, as probes of the well-known sample expect.
+pub fn healthy(name: &str) -> Answer {
+    json(StatusCode::OK, &serde_json::json!({ "status": format!("{name} is healthy") }))
+}
+
+/// The path should end in a product number and does not.
+pub fn no_product_id() -> Answer {
+    refusal(StatusCode::BAD_REQUEST, "please provide numeric product ID")
+}
+
+fn with_type(status: StatusCode, kind: &'static str, body: Bytes) -> Answer {
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_say_what_they_are() {
+        let table = [
+            (html(String::new()), 200, "text/html; charset=utf-8"),
+            (no_product_id(), 400, "application/json"),
+            (not_found(), 404, "application/json"),
+            (method_not_allowed("GET"), 405, "application/json"),
+            (see_other("/", "a=b"), 303, "text/plain"),
+            (healthy("Ratings"), 200, "application/json"),
+        ];
+        for (answer, status, kind) in table {
+            assert_eq!(answer.status(), status);
+            assert_eq!(answer.headers()[CONTENT_TYPE], kind);
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Entry point of `bookinfo`: reads the settings, starts a small runtime, hands over to `app`.
+//!
+//! One thread is enough for a sample service and keeps a pod at a few megabytes.
+
+use anyhow::Context;
+use bookinfo::{app, config::Arguments};
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> anyhow::Result<()> {
+    let config = Arguments::parse().into_config()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the async runtime")?;
+    runtime.block_on(app::run(config))
+}

@@ -1,0 +1,49 @@
+//! The four services; one process is one of them.
+//!
+//! A role takes a whole request and gives a whole answer, so that tests need no sockets.
+
+use bytes::Bytes;
+use http::Request;
+
+use crate::answer::Answer;
+use crate::config::{Config, Role};
+
+pub mod details;
+pub mod productpage;
+pub mod ratings;
+pub mod reviews;
+
+/// The service that this process is.
+#[derive(Debug)]
+pub enum Service {
+    /// The page and the JSON API.
+    Productpage(Box<productpage::Productpage>),
+    /// Facts about a book.
+    Details,
+    /// Reviews of a book.
+    Reviews(Box<reviews::ReviewsService>),
+    /// Stars of reviewers.
+    Ratings(ratings::RatingsService),
+}
+
+impl Service {
+    /// The service that `config` asks for.
+    pub fn of(config: &Config) -> Self {
+        match config.role {
+            Role::Productpage => Self::Productpage(Box::new(productpage::Productpage::of(config))),
+            Role::Details => Self::Details,
+            Role::Reviews => Self::Reviews(Box::new(reviews::ReviewsService::of(config))),
+            Role::Ratings => Self::Ratings(ratings::RatingsService::default()),
+        }
+    }
+
+    /// Answers one request.
+    pub async fn answer(&self, request: Request<Bytes>) -> Answer {
+        match self {
+            Self::Productpage(service) => service.answer(request).await,
+            Self::Details => details::answer(&request),
+            Self::Reviews(service) => service.answer(request).await,
+            Self::Ratings(service) => service.answer(&request),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The service `productpage`: the page people look at, its sign-in, and the JSON API behind it.
+//!
+//! The page itself is 200 even when a part is missing: the part says so. The JSON API answers with
+//! the status of the service that it asked.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use serde_json::Value;
+
+use crate::answer::{self, Answer};
+use crate::book::{self, PRODUCT, Reviews};
+use crate::config::{Config, Peers};
+use crate::forward;
+use crate::page::{self, Missing, Product};
+use crate::session;
+use crate::upstream::{CallError, Patience, Upstream};
+
+/// The page and its clients.
+#[derive(Debug)]
+pub struct Productpage {
+    pod: String,
+    version: String,
+    details: Upstream,
+    reviews: Upstream,
+    ratings: Upstream,
+}
+
+impl Productpage {
+    /// The page that `config` asks for, with the time limits of the well-known sample.
+    pub fn of(config: &Config) -> Self {
+        Self::with_patience(config, Duration::from_secs(3))
+    }
+
+    /// A page that waits at most `timeout` for each answer.
+    pub fn with_patience(config: &Config, timeout: Duration) -> Self {
+        let Peers { details, reviews, ratings } = &config.peers;
+        let once = Patience { timeout, tries: 1 };
+        Self {
+            pod: config.pod.clone(),
+            version: config.version.clone(),
+            details: Upstream::to(details, once),
+            reviews: Upstream::to(reviews, Patience { timeout, tries: 2 }),
+            ratings: Upstream::to(ratings, once),
+        }
+    }
+
+    /// Answers one request.
+    pub async fn answer(&self, request: Request<Bytes>) -> Answer {
+        let path = request.uri().path();
+        let post = request.method() == Method::POST;
+        match path {
+            "/login" if post => return login(request.body()),
+            "/login" => return answer::method_not_allowed("POST"),
+            "/logout" => return answer::see_other(PAGE, &session::sign_out_cookie()),
+            _ => {}
+        }
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            return answer::method_not_allowed("GET, HEAD");
+        }
+        match path {
+            "/" | "/index.html" => answer::html(page::welcome()),
+            PAGE => self.page(request.headers()).await,
+            "/health" => answer::healthy("Product page"),
+            "/static/bookinfo.svg" => answer::svg(page::ICON),
+            "/api/v1/products" => answer::json(StatusCode::OK, &book::catalogue()),
+            _ => match path.strip_prefix("/api/v1/products/") {
+                Some(rest) => self.api(rest, request.headers()).await,
+                None => answer::not_found(),
+            },
+        }
+    }
+
+    async fn page(&self, headers: &HeaderMap) -> Answer {
+        let user = session::user(headers);
+        let onward = forward::on_behalf_of(headers, user.as_deref());
+        let details_path = format!("/details/{}", PRODUCT.id);
+        let reviews_path = format!("/reviews/{}", PRODUCT.id);
+        let (details, reviews) =
+            tokio::join!(self.details.get(&details_path, &onward), self.reviews.get(&reviews_path, &onward),);
+        answer::html(page::product(&Product {
+            user: user.as_deref(),
+            product: &PRODUCT,
+            details: part::<Value>("details", details),
+            reviews: part::<Reviews>("reviews", reviews),
+            served_by: &page::server("productpage", Some(&self.version), &self.pod),
+        }))
+    }
+
+    /// `rest` is what follows `/api/v1/products/`: `0`, `0/reviews` or `0/ratings`.
+    async fn api(&self, rest: &str, headers: &HeaderMap) -> Answer {
+        let (segment, part) = rest.split_once('/').unwrap_or((rest, "details"));
+        let Ok(id) = segment.parse::<u64>() else {
+            return answer::no_product_id();
+        };
+        let upstream = match part {
+            "details" => &self.details,
+            "reviews" => &self.reviews,
+            "ratings" => &self.ratings,
+            _ => return answer::not_found(),
+        };
+        let user = session::user(headers);
+        let onward = forward::on_behalf_of(headers, user.as_deref());
+        match upstream.get(&format!("/{part}/{id}"), &onward).await {
+            Ok(body) => answer::passed_on(StatusCode::OK, body),
+            Err(error) => {
+                eprintln!("{part}: {}", error.chain());
+                answer::refusal(error.status(), &page::unavailable(part))
+            }
+        }
+    }
+}
+
+fn login(form: &[u8]) -> Answer {
+    match session::from_form(form) {
+        Some(user) => answer::see_other(PAGE, &session::sign_in_cookie(&user)),
+        None => answer::see_other(PAGE, &session::sign_out_cookie()),
+    }
+}
+
+/// A part of the page from a service's answer, or the fact that it is missing.
+fn part<T: serde::de::DeserializeOwned>(name: &str, body: Result<Bytes, CallError>) -> Result<T, Missing> {
+    let body = body.map_err(|error| {
+        eprintln!("{name}: {}", error.chain());
+        Missing
+    })?;
+    serde_json::from_slice(&body).map_err(|error| {
+        eprintln!("{name}: answer is not the expected JSON: {error}");
+        Missing
+    })
+}
+
+const PAGE: &str = "/productpage";

@@ -1,0 +1,105 @@
+//! The service `reviews`: two reviews, with stars from `ratings` where the version shows any.
+//!
+//! The time limits are those of the well-known sample on purpose: black stars wait 10 s for
+//! `ratings`, longer than the page waits for us, which is the bug that the delay exercise finds.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+
+use crate::answer::{self, Answer};
+use crate::book::{self, Ratings, Reviews, Stars};
+use crate::config::Config;
+use crate::forward;
+use crate::upstream::{Patience, Upstream};
+
+/// One version of `reviews`.
+#[derive(Debug)]
+pub struct ReviewsService {
+    version: String,
+    pod: String,
+    cluster: Option<String>,
+    stars: Option<(String, Upstream)>,
+}
+
+impl ReviewsService {
+    /// The version that `config` asks for.
+    pub fn of(config: &Config) -> Self {
+        let stars = config.stars.clone().map(|color| {
+            let upstream = Upstream::to(&config.peers.ratings, patience(&color));
+            (color, upstream)
+        });
+        Self {
+            version: config.version.clone(),
+            pod: config.pod.clone(),
+            cluster: config.cluster.clone(),
+            stars,
+        }
+    }
+
+    /// Answers one request.
+    pub async fn answer(&self, request: Request<Bytes>) -> Answer {
+        let path = request.uri().path();
+        if path == "/health" {
+            return answer::healthy("Reviews");
+        }
+        let Some(segment) = path.strip_prefix("/reviews/") else {
+            return answer::not_found();
+        };
+        if request.method() != Method::GET {
+            return answer::method_not_allowed("GET");
+        }
+        match segment.parse() {
+            Ok(id) => self.reviews(id, request.headers()).await,
+            Err(_) => answer::no_product_id(),
+        }
+    }
+
+    async fn reviews(&self, id: u64, headers: &HeaderMap) -> Answer {
+        let reviews = match &self.stars {
+            None => book::reviews(Stars::Hidden),
+            Some((color, upstream)) => match ratings(upstream, id, headers).await {
+                Some(Ratings { ratings, .. }) => book::reviews(Stars::Known { color, ratings: &ratings }),
+                None => book::reviews(Stars::Unavailable),
+            },
+        };
+        answer::json(
+            StatusCode::OK,
+            &Reviews {
+                id: id.to_string(),
+                podname: self.pod.clone(),
+                clustername: self.cluster.clone(),
+                version: Some(self.version.clone()),
+                reviews,
+            },
+        )
+    }
+}
+
+async fn ratings(upstream: &Upstream, id: u64, headers: &HeaderMap) -> Option<Ratings> {
+    match upstream.get(&format!("/ratings/{id}"), &forward::forwarded(headers)).await {
+        Ok(body) => serde_json::from_slice(&body).inspect_err(|error| eprintln!("ratings: {error}")).ok(),
+        Err(error) => {
+            eprintln!("ratings: {}", error.chain());
+            None
+        }
+    }
+}
+
+fn patience(color: &str) -> Patience {
+    let timeout = if color == "black" { Duration::from_secs(10) } else { Duration::from_millis(2500) };
+    Patience { timeout, tries: 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_black_stars_wait_longer_than_the_page_does() {
+        assert_eq!(patience("black").timeout, Duration::from_secs(10));
+        assert_eq!(patience("red").timeout, Duration::from_millis(2500));
+        assert_eq!(patience("black").tries, 1);
+    }
+}

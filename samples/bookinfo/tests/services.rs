@@ -1,0 +1,267 @@
+//! The four services together, over real sockets on free ports.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bookinfo::app;
+use bookinfo::config::{Arguments, Config};
+use bookinfo::role::Service;
+use bookinfo::role::productpage::Productpage;
+use bytes::Bytes;
+use clap::Parser;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// A service that runs until it is stopped.
+struct Running {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    done: JoinHandle<()>,
+}
+
+impl Running {
+    async fn stop(self) {
+        self.stop.send(()).expect("the service waits for this");
+        self.done.await.expect("the service ends in order");
+    }
+}
+
+fn config(arguments: &[&str], ratings: SocketAddr, details: SocketAddr, reviews: SocketAddr) -> Config {
+    let port = |address: SocketAddr| address.port().to_string();
+    let (ratings, details, reviews) = (port(ratings), port(details), port(reviews));
+    let host = "127.0.0.1";
+    let flags = [
+        ["--ratings-hostname", host, "--ratings-port", &ratings],
+        ["--details-hostname", host, "--details-port", &details],
+        ["--reviews-hostname", host, "--reviews-port", &reviews],
+    ]
+    .concat();
+    let all = [&["bookinfo"], arguments, flags.as_slice()].concat();
+    Arguments::parse_from(all).into_config().expect("addresses are hosts and ports")
+}
+
+async fn start(service: Service, delay: Duration) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound socket");
+    let (stop, stopped) = oneshot::channel::<()>();
+    let done = tokio::spawn(app::serve(listener, service, async move { drop(stopped.await) }, delay));
+    Running { address, stop, done }
+}
+
+/// Starts all four; gives the page first.
+async fn shop(version: &str) -> Vec<Running> {
+    let nowhere = nowhere().await;
+    let flags = ["--version", version, "--pod-name", "somewhere"];
+    let settings = |role, ratings, details, reviews| {
+        config(&[&[role], flags.as_slice()].concat(), ratings, details, reviews)
+    };
+    let begin = async |config: Config| start(Service::of(&config), Duration::ZERO).await;
+    let ratings = begin(settings("ratings", nowhere, nowhere, nowhere)).await;
+    let details = begin(settings("details", nowhere, nowhere, nowhere)).await;
+    let reviews = begin(settings("reviews", ratings.address, nowhere, nowhere)).await;
+    let addresses = (ratings.address, details.address, reviews.address);
+    let page = begin(settings("productpage", addresses.0, addresses.1, addresses.2)).await;
+    vec![page, reviews, details, ratings]
+}
+
+/// An address that refuses connections.
+async fn nowhere() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.and_then(|listener| listener.local_addr()).expect("a free port")
+}
+
+async fn ask(
+    method: Method,
+    address: SocketAddr,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Response<String> {
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    let mut request = Request::builder().method(method).uri(format!("http://{address}{path}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Full::new(Bytes::from(body.to_owned()))).expect("a request");
+    let (head, body) = client.request(request).await.expect("an answer").into_parts();
+    let body = body.collect().await.expect("a whole body").to_bytes();
+    Response::from_parts(head, String::from_utf8(body.into()).expect("text"))
+}
+
+async fn get(address: SocketAddr, path: &str) -> Response<String> {
+    ask(Method::GET, address, path, &[], "").await
+}
+
+#[tokio::test]
+async fn the_page_shows_what_the_version_of_reviews_promises() {
+    for (version, stars, style) in [("v1", 0, ""), ("v2", 9, "color:black"), ("v3", 9, "color:red")] {
+        let shop = shop(version).await;
+        let page = get(shop[0].address, "/productpage").await;
+        assert_eq!(page.status(), StatusCode::OK);
+        let served = format!("Reviews served by: reviews-{version} (somewhere)");
+        assert!(page.body().contains(&served), "{}", page.body());
+        assert!(page.body().contains("<dd>PublisherA</dd>"));
+        assert_eq!(page.body().matches('\u{2605}').count(), stars, "{version}");
+        assert!(page.body().contains(style));
+        for running in shop {
+            running.stop().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_json_api_answers_what_the_services_answer() {
+    let shop = shop("v2").await;
+    let table = [
+        ("/api/v1/products", 200, "\"title\":\"The Comedy of Errors\""),
+        ("/api/v1/products/0", 200, "\"ISBN-10\":\"1234567890\""),
+        ("/api/v1/products/0/reviews", 200, "\"rating\":{\"stars\":5,\"color\":\"black\"}"),
+        ("/api/v1/products/0/ratings", 200, "{\"id\":0,\"ratings\":{\"Reviewer1\":5,\"Reviewer2\":4}}"),
+        ("/api/v1/products/x", 400, "numeric"),
+        ("/api/v1/products/0/prices", 404, "error"),
+        ("/health", 200, "healthy"),
+        ("/", 200, "/productpage"),
+        ("/static/bookinfo.svg", 200, "<svg"),
+        ("/nothing", 404, "error"),
+    ];
+    for (path, status, text) in table {
+        let answer = get(shop[0].address, path).await;
+        assert_eq!(answer.status(), status, "{path}");
+        assert!(answer.body().contains(text), "{path}: {}", answer.body());
+    }
+}
+
+#[tokio::test]
+async fn what_is_missing_is_said_on_the_page_and_in_the_api() {
+    let nowhere = nowhere().await;
+    let page = config(&["productpage"], nowhere, nowhere, nowhere);
+    let page = start(Service::of(&page), Duration::ZERO).await;
+    let shown = get(page.address, "/productpage").await;
+    assert_eq!(shown.status(), StatusCode::OK);
+    assert!(shown.body().contains("Sorry, product reviews are currently unavailable for this book."));
+    assert!(shown.body().contains("Sorry, product details are currently unavailable for this book."));
+    let api = get(page.address, "/api/v1/products/0/reviews").await;
+    assert_eq!(api.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(api.body().contains("Sorry, product reviews are currently unavailable"));
+
+    let reviews = config(&["reviews", "--version", "v3"], nowhere, nowhere, nowhere);
+    let reviews = start(Service::of(&reviews), Duration::ZERO).await;
+    let answer = get(reviews.address, "/reviews/0").await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.body().matches("{\"error\":\"Ratings service is currently unavailable\"}").count(), 2);
+}
+
+/// Accepts connections, sends each one's request head to the test, and answers `answer` if any.
+async fn recorder(
+    answer: Option<&'static str>,
+) -> (SocketAddr, tokio::sync::mpsc::UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound socket");
+    let (heads, seen) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(record(stream, heads.clone(), answer));
+        }
+    });
+    (address, seen)
+}
+
+async fn record(
+    mut stream: TcpStream,
+    heads: tokio::sync::mpsc::UnboundedSender<String>,
+    answer: Option<&'static str>,
+) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.is_ok_and(|read| read > 0) {}
+    heads.send(String::from_utf8(head).expect("an ASCII head")).expect("the test reads heads");
+    match answer {
+        Some(answer) => stream.write_all(answer.as_bytes()).await.expect("the service reads the answer"),
+        None => std::future::pending().await,
+    }
+}
+
+#[tokio::test]
+async fn reviews_that_stay_silent_are_asked_twice_and_then_given_up() {
+    let nowhere = nowhere().await;
+    let (silent, mut heads) = recorder(None).await;
+    let settings = config(&["productpage"], nowhere, nowhere, silent);
+    let page = Productpage::with_patience(&settings, Duration::from_millis(100));
+    let page = start(Service::Productpage(Box::new(page)), Duration::ZERO).await;
+    let shown = get(page.address, "/productpage").await;
+    assert!(shown.body().contains("Sorry, product reviews are currently unavailable"));
+    for _ in 0..2 {
+        assert!(heads.try_recv().expect("two tries").starts_with("GET /reviews/0 HTTP/1.1\r\n"));
+    }
+    assert!(heads.try_recv().is_err(), "no third try");
+}
+
+#[tokio::test]
+async fn the_api_passes_on_the_status_of_the_service_it_asked() {
+    let nowhere = nowhere().await;
+    let (failing, _heads) =
+        recorder(Some("HTTP/1.1 503 x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")).await;
+    let settings = config(&["productpage"], failing, nowhere, nowhere);
+    let page = start(Service::of(&settings), Duration::ZERO).await;
+    let answer = get(page.address, "/api/v1/products/0/ratings").await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.body().contains("Sorry, product ratings are currently unavailable"));
+}
+
+#[tokio::test]
+async fn signing_in_makes_the_user_known_to_the_services() {
+    let nowhere = nowhere().await;
+    let (reviews, mut heads) =
+        recorder(Some("HTTP/1.1 404 x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")).await;
+    let settings = config(&["productpage"], nowhere, nowhere, reviews);
+    let page = start(Service::of(&settings), Duration::ZERO).await;
+
+    let form = "username=jason&passwd=anything";
+    let signed_in = ask(Method::POST, page.address, "/login", &[], form).await;
+    assert_eq!(signed_in.status(), StatusCode::SEE_OTHER);
+    assert_eq!(signed_in.headers()["location"], "/productpage");
+    let cookie = signed_in.headers()["set-cookie"].to_str().expect("text").to_owned();
+    let cookie = cookie.split(';').next().expect("the pair comes first");
+
+    let sent = [("cookie", cookie), ("x-request-id", "42"), ("traceparent", "00-ab-cd-01")];
+    let shown = ask(Method::GET, page.address, "/productpage", &sent, "").await;
+    assert!(shown.body().contains("Signed in as <b>jason</b>"));
+    let head = heads.recv().await.expect("reviews were asked");
+    for line in ["end-user: jason\r\n", "x-request-id: 42\r\n", "traceparent: 00-ab-cd-01\r\n"] {
+        assert!(head.contains(line), "{line} is not in {head}");
+    }
+
+    let signed_out = get(page.address, "/logout").await;
+    assert!(signed_out.headers()["set-cookie"].to_str().expect("text").contains("Max-Age=0"));
+    assert_eq!(get(page.address, "/login").await.status(), StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn a_service_that_leaves_tells_callers_to_close_and_finishes_what_runs() {
+    let nowhere = nowhere().await;
+    let (silent, mut heads) = recorder(None).await;
+    let settings = config(&["productpage"], nowhere, nowhere, silent);
+    let page = Productpage::with_patience(&settings, Duration::from_millis(300));
+    let page = start(Service::Productpage(Box::new(page)), Duration::from_millis(100)).await;
+    let address = page.address;
+    let running = tokio::spawn(async move { get(address, "/productpage").await });
+    heads.recv().await.expect("the request runs");
+    let stopping = tokio::spawn(page.stop());
+    let shown = running.await.expect("the task ends");
+    assert_eq!(shown.status(), StatusCode::OK);
+    assert_eq!(shown.headers()["connection"], "close");
+    stopping.await.expect("the service ends in order");
+    assert!(TcpStream::connect(address).await.is_err(), "nothing listens any more");
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_refused() {
+    let shop = shop("v1").await;
+    let long = "x".repeat(70_000);
+    let answer = ask(Method::POST, shop[0].address, "/login", &[], &long).await;
+    assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
+}
