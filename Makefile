@@ -1,0 +1,44 @@
+# Everything a person or a CI does with this repository. `make` alone lists the targets.
+
+CARGO_TARGET_DIR ?= $(HOME)/.cache/ostria/target
+export CARGO_TARGET_DIR
+CARGO ?= cargo
+BINARIES := ostria ostria-proxy ostria-pilot ostria-citadel ostria-injector bookinfo echo
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test lint fmt bench descriptors tools clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build the release binaries into ./bin
+	$(CARGO) build --release --locked --workspace --bins
+	@mkdir -p bin
+	@for b in $(BINARIES); do install -m 755 "$(CARGO_TARGET_DIR)/release/$$b" bin/ || exit 1; done
+	@echo "built into ./bin: $(BINARIES)"
+
+demo: tools build ## Run bookinfo in a mesh on this machine (Ctrl-C ends it)
+	./bin/ostria up samples/bookinfo
+
+test: tools ## Build the binaries the tests run, then run every test
+	$(CARGO) build --locked --workspace --bins
+	$(CARGO) test --locked --workspace --no-fail-fast
+
+lint: ## rustfmt and clippy, warnings denied
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+bench: build ## Compare direct, Envoy and ostria-proxy side by side
+	deploy/bench/run
+
+descriptors: ## Make the trimmed Envoy descriptors anew (after an update of envoy-types)
+	$(CARGO) run -p api --example descriptors
+
+tools: ## Install the system programs that a mesh on one machine needs, or say what to install
+	@deploy/tools/require
+
+clean: ## Remove ./bin
+	rm -rf bin

@@ -1,0 +1,8 @@
+//! What Ostria's processes agree on: names, identities, the configuration model, its wire form, the kinds
+//! that users write, and the shell that every server binary shares.
+//!
+//! Imports go down this list only; a blank line ends a layer (`tests/tests/tidy.rs` reads this file).
+
+pub mod model;
+
+pub mod name;

@@ -1,0 +1,212 @@
+//! Pure. A group of endpoints and how to talk to it.
+//!
+//! Envoy: `config.cluster.v3.Cluster`.
+
+use super::endpoint::LoadAssignment;
+use super::tls::UpstreamTls;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// A cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cluster {
+    /// Name, such as `outbound|9080|v1|reviews.default.svc.cluster.local`.
+    pub name: String,
+    /// Where its endpoints come from.
+    pub discovery: Discovery,
+    /// Limit for making a connection.
+    pub connect_timeout: Duration,
+    /// How an endpoint is chosen.
+    pub balancer: Balancer,
+    /// Which HTTP versions are spoken upstream.
+    pub http: UpstreamHttp,
+    /// TLS towards the endpoints.
+    pub tls: ClusterTls,
+    /// Limits on connections and requests.
+    pub limits: Limits,
+    /// When failing endpoints are ejected; `None`: never.
+    pub outlier: Option<Outlier>,
+    /// Local address of upstream connections.
+    pub bind: Option<IpAddr>,
+    /// Close upstream HTTP connections that were idle this long; `None`: never.
+    pub idle_timeout: Option<Duration>,
+    /// Requests per upstream connection; 0: unlimited.
+    pub max_requests_per_connection: u32,
+    /// TCP keep-alive; `None`: off.
+    pub keepalive: Option<Keepalive>,
+    /// Use all endpoints when fewer than this percentage are healthy.
+    pub panic_threshold: u32,
+    /// The Service this cluster stands for, for telemetry (metadata `istio: {services: [...]}`).
+    pub service: Option<ClusterService>,
+    /// The DestinationRule it was made from
+    /// (metadata `istio: {config: /apis/networking.istio.io/v1/namespaces/<ns>/destination-rule/<name>}`).
+    pub origin: Option<String>,
+}
+
+impl Cluster {
+    /// A cluster with Envoy's defaults.
+    pub fn new(name: impl Into<String>, discovery: Discovery) -> Self {
+        Self {
+            name: name.into(),
+            discovery,
+            connect_timeout: Duration::from_secs(5),
+            balancer: Balancer::RoundRobin,
+            http: UpstreamHttp::Http1,
+            tls: ClusterTls::Never,
+            limits: Limits::default(),
+            outlier: None,
+            bind: None,
+            idle_timeout: Some(Duration::from_secs(3600)),
+            max_requests_per_connection: 0,
+            keepalive: None,
+            panic_threshold: 50,
+            service: None,
+            origin: None,
+        }
+    }
+}
+
+/// Where endpoints come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Discovery {
+    /// Given here.
+    Static(LoadAssignment),
+    /// Endpoint discovery under this name.
+    Eds(String),
+    /// Resolved; every address is an endpoint.
+    StrictDns(LoadAssignment),
+    /// Resolved; the first address is the endpoint.
+    LogicalDns(LoadAssignment),
+    /// The address the client wanted to reach.
+    OriginalDestination,
+}
+
+/// How an endpoint is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Balancer {
+    /// In turn, by weight.
+    RoundRobin,
+    /// The less busy of `choices` random ones.
+    LeastRequest {
+        /// How many are compared, 2 by default.
+        choices: u32,
+    },
+    /// By chance.
+    Random,
+    /// By consistent hash on a ring.
+    RingHash {
+        /// Least number of points on the ring.
+        min_size: u64,
+    },
+    /// By consistent hash in a table (prime size).
+    Maglev {
+        /// Table size.
+        table_size: u64,
+    },
+    /// Given by the connection (`CLUSTER_PROVIDED`).
+    Provided,
+}
+
+/// Which HTTP versions are spoken upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum UpstreamHttp {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 (prior knowledge, or by TLS).
+    Http2,
+    /// The version the client spoke (`use_downstream_protocol_config`).
+    SameAsClient,
+    /// By ALPN, HTTP/1.1 where the server does not choose.
+    Negotiated,
+}
+
+/// TLS towards endpoints.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ClusterTls {
+    /// Plaintext.
+    Never,
+    /// To all endpoints.
+    Always(Box<UpstreamTls>),
+    /// Automatic mTLS: to endpoints whose `mtls` flag is set, plaintext to others.
+    WhenOffered(Box<UpstreamTls>),
+}
+
+impl ClusterTls {
+    /// The TLS settings to use for an endpoint.
+    pub fn for_endpoint(&self, offers_mtls: bool) -> Option<&UpstreamTls> {
+        match self {
+            Self::Never => None,
+            Self::Always(tls) => Some(tls),
+            Self::WhenOffered(tls) => offers_mtls.then_some(tls.as_ref()),
+        }
+    }
+}
+
+/// Limits on what is open at once; beyond them requests are refused with 503 and flag UO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// Connections.
+    pub max_connections: u32,
+    /// Requests that wait for a connection.
+    pub max_pending: u32,
+    /// Requests under way.
+    pub max_requests: u32,
+    /// Repetitions under way.
+    pub max_retries: u32,
+}
+
+impl Default for Limits {
+    /// Envoy's: 1024 each, 3 repetitions.
+    fn default() -> Self {
+        Self { max_connections: 1024, max_pending: 1024, max_requests: 1024, max_retries: 3 }
+    }
+}
+
+impl Limits {
+    /// Istio's default: none.
+    pub const UNLIMITED: Self = Self {
+        max_connections: u32::MAX,
+        max_pending: u32::MAX,
+        max_requests: u32::MAX,
+        max_retries: u32::MAX,
+    };
+}
+
+/// When failing endpoints are ejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Outlier {
+    /// Server errors in a row; `None`: not counted.
+    pub consecutive_5xx: Option<u32>,
+    /// 502, 503, 504 in a row; `None`: not counted.
+    pub consecutive_gateway: Option<u32>,
+    /// Time between sweeps.
+    pub interval: Duration,
+    /// First ejection lasts this long, the nth n times as long.
+    pub base_ejection: Duration,
+    /// Longest ejection.
+    pub max_ejection: Duration,
+    /// Share of endpoints that may be ejected, percent.
+    pub max_percent: u32,
+}
+
+/// TCP keep-alive; `None` leaves the system's value.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Keepalive {
+    /// Unanswered probes before the connection is dead.
+    pub probes: Option<u32>,
+    /// Idle time before the first probe.
+    pub time: Option<Duration>,
+    /// Time between probes.
+    pub interval: Option<Duration>,
+}
+
+/// The Service a cluster stands for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct ClusterService {
+    /// Fully qualified host.
+    pub host: String,
+    /// Short name.
+    pub name: String,
+    /// Namespace.
+    pub namespace: String,
+}

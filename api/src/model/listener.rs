@@ -1,0 +1,287 @@
+//! Pure. Where connections arrive and what is done with them.
+//!
+//! Envoy: `config.listener.v3.Listener`, `HttpConnectionManager`, `TcpProxy`.
+
+use super::access_log::AccessLog;
+use super::authorization::Authorization;
+use super::matcher::Fraction;
+use super::route::{ClusterChoice, Fault, RouteConfiguration};
+use super::tls::DownstreamTls;
+use ipnet::IpNet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A listener.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listener {
+    /// Name, such as `virtualInbound` or `0.0.0.0_9080`.
+    pub name: String,
+    /// Address to bind, or to be found by original destination.
+    pub address: SocketAddr,
+    /// Open a socket; otherwise connections are handed over by `use_original_destination` listeners.
+    pub bind_to_port: bool,
+    /// Whose traffic it is.
+    pub direction: Direction,
+    /// Hand connections to the listener of their original destination:
+    /// exact address and port first, then `0.0.0.0` and that port, then this listener itself.
+    pub use_original_destination: bool,
+    /// What is found out before a chain is chosen.
+    pub inspect: Inspect,
+    /// The most specific match wins (Envoy's order: port, address, SNI, transport, ALPN, source).
+    pub chains: Vec<FilterChain>,
+    /// When none matches; `None`: the connection is closed.
+    pub default_chain: Option<FilterChain>,
+}
+
+/// Whose traffic a listener takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// Neither: a static bootstrap or a gateway.
+    #[default]
+    Unspecified,
+    /// To the local application.
+    Inbound,
+    /// From the local application.
+    Outbound,
+}
+
+/// What is found out about a connection before a chain is chosen (Envoy's listener filters).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Inspect {
+    /// Ask the kernel for the original destination.
+    pub original_destination: bool,
+    /// Peek at a TLS ClientHello for SNI and ALPN.
+    pub tls: bool,
+    /// Peek for an HTTP/1 request line or HTTP/2 preface.
+    pub http: bool,
+    /// Give up peeking after this; `None`: wait for ever.
+    pub timeout: Option<Duration>,
+    /// After the timeout go on as for an unknown protocol (server-first protocols), instead of closing.
+    pub continue_on_timeout: bool,
+}
+
+/// Conditions, transport and protocol of connections.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FilterChain {
+    /// Name, for logs and dumps.
+    pub name: String,
+    /// When it applies.
+    pub criteria: ChainMatch,
+    /// TLS is terminated here; `None`: bytes are taken as they come.
+    pub tls: Option<DownstreamTls>,
+    /// Checked when the connection is made (`envoy.filters.network.rbac`).
+    pub authorization: Vec<Authorization>,
+    /// What the bytes mean.
+    pub protocol: Protocol,
+}
+
+/// When a chain applies; empty fields match anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct ChainMatch {
+    /// Original destination port.
+    pub destination_port: Option<u16>,
+    /// Original destination addresses.
+    pub destination: Vec<IpNet>,
+    /// Peer addresses.
+    pub source: Vec<IpNet>,
+    /// SNI: exact or `*.suffix`.
+    pub server_names: Vec<String>,
+    /// TLS or not.
+    pub transport: Option<Transport>,
+    /// ALPN of the ClientHello, or `http/1.1`, `h2c` found by the HTTP inspector.
+    pub application_protocols: Vec<String>,
+}
+
+/// What the first bytes looked like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Not TLS.
+    Raw,
+    /// A TLS ClientHello.
+    Tls,
+}
+
+/// What the bytes of a connection mean.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Protocol {
+    /// HTTP/1 and HTTP/2.
+    Http(Box<HttpConnection>),
+    /// Opaque bytes.
+    Tcp(TcpProxy),
+}
+
+/// Opaque bytes to a cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TcpProxy {
+    /// Prefix of statistics.
+    pub stat_prefix: String,
+    /// Where to.
+    pub clusters: ClusterChoice,
+    /// Close after this long without bytes either way; `None`: never.
+    pub idle_timeout: Option<Duration>,
+    /// Connection attempts before giving up, at least 1.
+    pub max_connect_attempts: u32,
+    /// Logs.
+    pub access_log: Vec<AccessLog>,
+}
+
+/// HTTP on a connection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HttpConnection {
+    /// Prefix of statistics.
+    pub stat_prefix: String,
+    /// Which HTTP versions are taken.
+    pub codec: Codec,
+    /// Where requests go.
+    pub routes: RouteSource,
+    /// What happens before the router, in order.
+    pub filters: Vec<HttpFilter>,
+    /// `server` response header: `None` passes the upstream's on.
+    pub server_name: Option<String>,
+    /// Use the connection's peer as the client's address and append it to `x-forwarded-for` (edge).
+    pub use_remote_address: bool,
+    /// Trusted proxies in front.
+    pub trusted_hops: u32,
+    /// `x-forwarded-client-cert`.
+    pub client_certificate: ForwardClientCertificate,
+    /// Make an `x-request-id` where there is none.
+    pub generate_request_id: bool,
+    /// Keep the client's `x-request-id` at an edge.
+    pub preserve_request_id: bool,
+    /// Resolve `.` and `..`, and unify percent-encoding (RFC 3986).
+    pub normalize_path: bool,
+    /// Merge adjacent slashes.
+    pub merge_slashes: bool,
+    /// Upgrades that are allowed, such as `websocket`.
+    pub upgrades: Vec<String>,
+    /// Close a stream without activity after this; `None`: never.
+    pub stream_idle_timeout: Option<Duration>,
+    /// Limit for receiving a whole request; `None`: none.
+    pub request_timeout: Option<Duration>,
+    /// Limit for receiving the request's headers; `None`: none.
+    pub headers_timeout: Option<Duration>,
+    /// Close a connection without requests after this; `None`: never.
+    pub idle_timeout: Option<Duration>,
+    /// Longest life of a connection; `None`: none.
+    pub max_connection_duration: Option<Duration>,
+    /// Size of all request headers, KiB (431 beyond it).
+    pub max_headers_kib: u32,
+    /// Number of request headers.
+    pub max_headers_count: u32,
+    /// Accept HTTP/1.0 requests (426 otherwise).
+    pub accept_http_10: bool,
+    /// HTTP/2: streams at once.
+    pub max_concurrent_streams: u32,
+    /// Logs.
+    pub access_log: Vec<AccessLog>,
+    /// Trace sampling, percent of requests; `None`: no tracing.
+    pub tracing: Option<Fraction>,
+}
+
+impl HttpConnection {
+    /// Envoy's defaults.
+    pub fn new(stat_prefix: impl Into<String>, routes: RouteSource) -> Self {
+        Self {
+            stat_prefix: stat_prefix.into(),
+            codec: Codec::Auto,
+            routes,
+            filters: vec![HttpFilter::Router],
+            server_name: Some("envoy".into()),
+            use_remote_address: false,
+            trusted_hops: 0,
+            client_certificate: ForwardClientCertificate::default(),
+            generate_request_id: true,
+            preserve_request_id: false,
+            normalize_path: false,
+            merge_slashes: false,
+            upgrades: vec![],
+            stream_idle_timeout: Some(Duration::from_secs(300)),
+            request_timeout: None,
+            headers_timeout: None,
+            idle_timeout: Some(Duration::from_secs(3600)),
+            max_connection_duration: None,
+            max_headers_kib: 60,
+            max_headers_count: 100,
+            accept_http_10: false,
+            max_concurrent_streams: 1024,
+            access_log: vec![],
+            tracing: None,
+        }
+    }
+}
+
+/// Which HTTP versions are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// Found out by ALPN or preface.
+    Auto,
+    /// HTTP/1 only.
+    Http1,
+    /// HTTP/2 only.
+    Http2,
+}
+
+/// Where the routes of a connection come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RouteSource {
+    /// Given here.
+    Inline(RouteConfiguration),
+    /// Route discovery under this name.
+    Rds(String),
+}
+
+/// Steps before the router.
+#[derive(Debug, Clone, PartialEq)]
+pub enum HttpFilter {
+    /// Role-based access control.
+    Authorization(Authorization),
+    /// Faults; routes may override the one given here.
+    Fault(Fault),
+    /// Cross-origin rules of the route (none given: no effect).
+    Cors,
+    /// gRPC-Web to gRPC.
+    GrpcWeb,
+    /// gRPC message counts.
+    GrpcStats,
+    /// Istio: choose upstream ALPN by the request's protocol.
+    Alpn,
+    /// Istio: standard metrics.
+    Stats,
+    /// Istio: exchange of peer metadata.
+    PeerMetadata,
+    /// The end of the list: routes and sends.
+    Router,
+}
+
+/// What to do with `x-forwarded-client-cert`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct ForwardClientCertificate {
+    /// How the client's header and our knowledge combine.
+    pub mode: ForwardMode,
+    /// Add `Subject`.
+    pub subject: bool,
+    /// Add `URI`.
+    pub uri: bool,
+    /// Add `DNS`.
+    pub dns: bool,
+    /// Add `Cert`.
+    pub cert: bool,
+    /// Add `Chain`.
+    pub chain: bool,
+}
+
+/// How the client's `x-forwarded-client-cert` and our knowledge combine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum ForwardMode {
+    /// Remove it.
+    #[default]
+    Sanitize,
+    /// Keep it on mTLS connections.
+    ForwardOnly,
+    /// Append our element on mTLS connections.
+    AppendForward,
+    /// Replace it with our element on mTLS connections.
+    SanitizeSet,
+    /// Always keep it.
+    AlwaysForwardOnly,
+}

@@ -1,0 +1,118 @@
+//! Pure. What configuration means: listeners, routes, clusters, endpoints, secrets and workloads as plain values.
+//!
+//! The concepts and defaults are Envoy's, reduced to what a mesh uses; `wire` turns them into Envoy's protobuf
+//! and back. Pilot generates these values, the proxy acts on them, and neither sees a protobuf type. A value
+//! says all it means: an absent duration means "no limit", never "some default", because `wire` fills Envoy's
+//! defaults in while decoding.
+
+pub mod listener;
+
+pub mod authorization;
+pub mod cluster;
+pub mod route;
+
+pub mod access_log;
+pub mod endpoint;
+pub mod secret;
+pub mod tls;
+pub mod workload;
+
+pub mod matcher;
+
+/// One resource of any type, as xDS carries it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Resource {
+    /// LDS.
+    Listener(listener::Listener),
+    /// RDS.
+    Route(route::RouteConfiguration),
+    /// CDS.
+    Cluster(Box<cluster::Cluster>),
+    /// EDS.
+    Endpoints(endpoint::LoadAssignment),
+    /// SDS.
+    Secret(secret::Secret),
+    /// Workload discovery: who lives at an address.
+    Workload(workload::Workload),
+    /// Name table for the proxy's DNS server.
+    Names(workload::NameTable),
+}
+
+impl Resource {
+    /// The type this resource belongs to.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Listener(_) => Kind::Listener,
+            Self::Route(_) => Kind::Route,
+            Self::Cluster(_) => Kind::Cluster,
+            Self::Endpoints(_) => Kind::Endpoints,
+            Self::Secret(_) => Kind::Secret,
+            Self::Workload(_) => Kind::Workload,
+            Self::Names(_) => Kind::Names,
+        }
+    }
+
+    /// The name xDS addresses it by.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Listener(r) => &r.name,
+            Self::Route(r) => &r.name,
+            Self::Cluster(r) => &r.name,
+            Self::Endpoints(r) => &r.cluster,
+            Self::Secret(r) => &r.name,
+            Self::Workload(r) => &r.uid,
+            Self::Names(_) => "",
+        }
+    }
+}
+
+/// The resource types of the mesh, in the order in which a configuration must be applied: what is referred to
+/// comes before what refers to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// `envoy.config.cluster.v3.Cluster`
+    Cluster,
+    /// `envoy.config.endpoint.v3.ClusterLoadAssignment`
+    Endpoints,
+    /// `envoy.config.listener.v3.Listener`
+    Listener,
+    /// `envoy.config.route.v3.RouteConfiguration`
+    Route,
+    /// `envoy.extensions.transport_sockets.tls.v3.Secret`
+    Secret,
+    /// `istio.workload.Workload`, asked for by address
+    Workload,
+    /// `istio.networking.nds.v1.NameTable`
+    Names,
+}
+
+impl Kind {
+    /// Every kind, in push order.
+    pub const ALL: [Self; 7] = [
+        Self::Cluster,
+        Self::Endpoints,
+        Self::Listener,
+        Self::Route,
+        Self::Secret,
+        Self::Workload,
+        Self::Names,
+    ];
+
+    /// The type URL of xDS requests and `Any` values.
+    pub fn type_url(self) -> &'static str {
+        match self {
+            Self::Cluster => "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+            Self::Endpoints => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+            Self::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
+            Self::Route => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+            Self::Secret => "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+            Self::Workload => "type.googleapis.com/istio.workload.Address",
+            Self::Names => "type.googleapis.com/istio.networking.nds.v1.NameTable",
+        }
+    }
+
+    /// The kind of a type URL, if it is one of ours.
+    pub fn from_type_url(url: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|k| k.type_url() == url)
+    }
+}

@@ -1,0 +1,162 @@
+//! The pages every process shows its operator: health, readiness, metrics, version, log level. A process merges
+//! routes of its own into this router. Reading is open to whoever reaches the port; changing the log level is for
+//! callers on the same machine (`kubectl port-forward` is one), since a flood of debug lines can slow a process down.
+
+use crate::process::log;
+use crate::process::metrics;
+use crate::process::ready::Readiness;
+use crate::process::serve::Peer;
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Json, Router};
+use serde::{Deserialize, Serialize};
+
+/// What the pages show.
+#[derive(Clone)]
+pub struct AdminState {
+    /// What the process still waits for.
+    pub readiness: Readiness,
+    /// The metrics of the process.
+    pub registry: prometheus::Registry,
+    /// The running log.
+    pub log: log::Handle,
+    /// Which build runs.
+    pub build: Build,
+}
+
+/// Which build of which component runs.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Build {
+    /// The component's name, as `pilot`.
+    pub component: &'static str,
+    /// Its version.
+    pub version: &'static str,
+}
+
+/// The router with the pages that every process has.
+pub fn router(state: AdminState) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics_page))
+        .route("/version", get(version))
+        .route("/log", get(log_level).put(set_log_level).post(set_log_level))
+        .with_state(state)
+}
+
+async fn ready(State(state): State<AdminState>) -> Response {
+    let pending = state.readiness.pending();
+    if pending.is_empty() {
+        return "ready\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready; waiting for: {}\n", pending.join(", "))).into_response()
+}
+
+async fn metrics_page(State(state): State<AdminState>) -> Response {
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::render(&state.registry)).into_response()
+}
+
+async fn version(State(state): State<AdminState>) -> Json<Build> {
+    Json(state.build)
+}
+
+async fn log_level(State(state): State<AdminState>) -> String {
+    state.log.current() + "\n"
+}
+
+#[derive(Deserialize)]
+struct Level {
+    level: Option<String>,
+}
+
+async fn set_log_level(
+    State(state): State<AdminState>,
+    peer: Option<Extension<Peer>>,
+    Query(query): Query<Level>,
+) -> Response {
+    if !peer.is_some_and(|peer| peer.address.ip().to_canonical().is_loopback()) {
+        let reason = "the log level is changed from the same machine only; use kubectl port-forward or exec\n";
+        return (StatusCode::FORBIDDEN, reason).into_response();
+    }
+    let Some(level) = query.level else {
+        return (StatusCode::BAD_REQUEST, "name the level: /log?level=debug\n").into_response();
+    };
+    match state.log.set(&level) {
+        Ok(()) => {
+            tracing::info!(level, "the log level was changed");
+            (state.log.current() + "\n").into_response()
+        }
+        Err(reason) => (StatusCode::BAD_REQUEST, reason + "\n").into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::log::Format;
+    use axum::body::{Body, to_bytes};
+    use http::{Method, Request};
+    use std::sync::Arc;
+    use tower_service::Service;
+
+    fn state() -> AdminState {
+        AdminState {
+            readiness: Readiness::new(),
+            registry: metrics::registry("citadel", "1.2.3"),
+            log: log::init("info", Format::Text),
+            build: Build { component: "citadel", version: "1.2.3" },
+        }
+    }
+
+    async fn ask(state: &AdminState, method: Method, path: &str, from: &str) -> (u16, String) {
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = method;
+        *request.uri_mut() = path.parse().unwrap();
+        let address = from.parse().unwrap();
+        request.extensions_mut().insert(Peer { address, certificates: Arc::default(), identity: None });
+        let response = router(state.clone()).call(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    const LOCAL: &str = "127.0.0.1:1";
+
+    #[tokio::test]
+    async fn readiness_names_what_is_waited_for() {
+        let state = state();
+        let gate = state.readiness.wait_for("root");
+        for path in ["/ready", "/readyz"] {
+            let (status, body) = ask(&state, Method::GET, path, LOCAL).await;
+            assert_eq!((status, body.as_str()), (503, "not ready; waiting for: root\n"));
+        }
+        assert_eq!(ask(&state, Method::GET, "/healthz", LOCAL).await.0, 200);
+        gate.done();
+        assert_eq!(ask(&state, Method::GET, "/readyz", LOCAL).await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn metrics_and_version_tell_the_build() {
+        let state = state();
+        let (_, page) = ask(&state, Method::GET, "/metrics", LOCAL).await;
+        assert!(page.contains("istio_build{component=\"citadel\",tag=\"1.2.3\"} 1"), "{page}");
+        let (_, version) = ask(&state, Method::GET, "/version", LOCAL).await;
+        assert_eq!(version, r#"{"component":"citadel","version":"1.2.3"}"#);
+    }
+
+    #[tokio::test]
+    async fn the_log_level_is_read_by_all_and_changed_from_the_same_machine() {
+        let state = state();
+        let remote = "10.0.0.1:1";
+        assert_eq!(ask(&state, Method::POST, "/log?level=warn", remote).await.0, 403);
+        assert_eq!(ask(&state, Method::GET, "/log", remote).await, (200, "info\n".to_owned()));
+        assert_eq!(ask(&state, Method::PUT, "/log?level=warn", LOCAL).await, (200, "warn\n".to_owned()));
+        assert_eq!(ask(&state, Method::POST, "/log?level=debug", "[::ffff:127.0.0.1]:1").await.0, 200);
+        assert_eq!(ask(&state, Method::POST, "/log?level=loud", LOCAL).await.0, 400);
+        assert_eq!(ask(&state, Method::POST, "/log", LOCAL).await.0, 400);
+        assert_eq!(ask(&state, Method::GET, "/log", remote).await, (200, "debug\n".to_owned()));
+    }
+}

@@ -1,0 +1,90 @@
+//! The process's own log: lines for people or JSON for machines, on standard error, with a level that can change while
+//! it runs. Exists so that every binary logs alike and an operator can raise the level without a restart.
+
+use std::io;
+use std::sync::Arc;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
+
+/// How a line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON object in each line.
+    Json,
+}
+
+/// Reads and changes the level of the running process.
+#[derive(Clone)]
+pub struct Handle {
+    filter: Arc<reload::Handle<EnvFilter, Registry>>,
+}
+
+/// Starts logging at `level`, which is a word (`info`) or a list of directives (`info,citadel=debug`). A level that
+/// cannot be read falls back to `info` and says so, for a typing mistake should not keep a mesh from starting.
+///
+/// Only the first call in a process takes effect on where lines go.
+pub fn init(level: &str, format: Format) -> Handle {
+    let parsed = directives(level);
+    let refused = parsed.as_ref().err().cloned();
+    let (filter, handle) = reload::Layer::new(parsed.unwrap_or_else(|_| EnvFilter::new("info")));
+    let lines = fmt::layer().with_writer(io::stderr);
+    let lines = match format {
+        Format::Text => lines.with_ansi(false).boxed(),
+        Format::Json => lines.json().flatten_event(true).boxed(),
+    };
+    let first = tracing_subscriber::registry().with(filter).with(lines).try_init().is_ok();
+    if let (true, Some(reason)) = (first, refused) {
+        tracing::warn!(reason, "logging at level info instead");
+    }
+    Handle { filter: Arc::new(handle) }
+}
+
+impl Handle {
+    /// Changes the level.
+    pub fn set(&self, level: &str) -> Result<(), String> {
+        let filter = directives(level)?;
+        self.filter.reload(filter).map_err(|error| format!("the log level cannot change: {error}"))
+    }
+
+    /// The directives in force.
+    pub fn current(&self) -> String {
+        self.filter.with_current(ToString::to_string).unwrap_or_else(|error| error.to_string())
+    }
+}
+
+fn directives(level: &str) -> Result<EnvFilter, String> {
+    // A single unknown word would be taken for a target's name and silence everything else.
+    let unknown = |word: &str| word.parse::<tracing::metadata::LevelFilter>().is_err();
+    if level.split(',').any(|part| part.trim().is_empty() || (!part.contains('=') && unknown(part.trim()))) {
+        return Err(format!("`{level}` is not a log level: write error, warn, info, debug, trace, off or target=level"));
+    }
+    EnvFilter::builder().parse(level).map_err(|error| format!("`{level}` is not a log level: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_a_word_or_a_list_of_directives() {
+        for level in ["info", "DEBUG", "off", "info,citadel=debug", "warn, h2=error"] {
+            assert!(directives(level).is_ok(), "{level}");
+        }
+        for level in ["", "loud", "info,", "citadel=loud"] {
+            let error = directives(level).expect_err(level);
+            assert!(error.contains("is not a log level"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_level_changes_and_a_refused_one_leaves_it_alone() {
+        let handle = init("info", Format::Text);
+        assert_eq!(handle.set("debug"), Ok(()));
+        assert_eq!(handle.current(), "debug");
+        assert!(handle.set("loud").is_err());
+        assert_eq!(handle.current(), "debug");
+    }
+}

@@ -1,0 +1,108 @@
+//! Readiness as a set of things still waited for. Exists so that each part of a process holds a gate of its own and
+//! `/readyz` can say what is missing, and so that tests wait for a server instead of sleeping.
+
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// What the process still waits for before it is ready. Clones share the set.
+#[derive(Clone)]
+pub struct Readiness {
+    pending: Arc<watch::Sender<Vec<String>>>,
+}
+
+impl Readiness {
+    /// Nothing is waited for yet.
+    pub fn new() -> Self {
+        Self { pending: Arc::new(watch::Sender::new(Vec::new())) }
+    }
+
+    /// Makes readiness wait until the gate is done or dropped.
+    pub fn wait_for(&self, what: &str) -> Gate {
+        self.pending.send_modify(|pending| pending.push(what.to_owned()));
+        Gate { readiness: self.clone(), what: what.to_owned() }
+    }
+
+    /// True when every gate is done.
+    pub fn is_ready(&self) -> bool {
+        self.pending.borrow().is_empty()
+    }
+
+    /// The gates still open, in the order they were set up.
+    pub fn pending(&self) -> Vec<String> {
+        self.pending.borrow().clone()
+    }
+
+    /// Resolves when every gate is done.
+    pub async fn until_ready(&self) {
+        self.pending
+            .subscribe()
+            .wait_for(Vec::is_empty)
+            .await
+            .map(drop)
+            .expect("self holds the sender, so the channel is open");
+    }
+}
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One thing that readiness waits for; dropping it means it has come.
+#[must_use = "a gate that is dropped at once holds nothing back"]
+pub struct Gate {
+    readiness: Readiness,
+    what: String,
+}
+
+impl Gate {
+    /// Marks the thing as there.
+    pub fn done(self) {}
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.readiness.pending.send_modify(|pending| {
+            if let Some(index) = pending.iter().position(|other| *other == self.what) {
+                pending.remove(index);
+            }
+        });
+        let pending = self.readiness.pending();
+        tracing::info!(done = self.what, ?pending, "{}", if pending.is_empty() { "ready" } else { "not ready yet" });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readiness_waits_for_every_gate_and_names_the_open_ones() {
+        let readiness = Readiness::new();
+        assert!(readiness.is_ready());
+        let (first, second, twin) =
+            (readiness.wait_for("root"), readiness.wait_for("certificate"), readiness.wait_for("root"));
+        assert_eq!(readiness.pending(), ["root", "certificate", "root"]);
+        first.done();
+        assert_eq!(readiness.pending(), ["certificate", "root"]);
+        drop(second);
+        assert!(!readiness.is_ready());
+        twin.done();
+        assert!(readiness.is_ready());
+    }
+
+    #[tokio::test]
+    async fn a_waiter_wakes_when_the_last_gate_is_done() {
+        let readiness = Readiness::new();
+        let gate = readiness.wait_for("root");
+        let waiter = tokio::spawn({
+            let readiness = readiness.clone();
+            async move { readiness.until_ready().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiter.is_finished());
+        gate.done();
+        waiter.await.unwrap();
+    }
+}

@@ -1,0 +1,292 @@
+//! TLS with SPIFFE identities: the one crypto provider of all processes, reading PEM, and the two verifiers that hold
+//! a peer to a valid chain and exactly one acceptable identity. DNS names are never looked at here, because inside a
+//! mesh a name says where a connection goes and the identity says who answered.
+//!
+//! A verifier knows the roots of one trust domain: a peer's chain is never tried against another domain's roots.
+
+use crate::identity::{IdentityError, SpiffeId, TrustDomain, peer_identity};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore, ServerConfig,
+    SignatureScheme,
+};
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+/// The crypto provider of every process. Choosing another is a change of this function alone.
+pub fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+        LazyLock::new(|| Arc::new(rustls::crypto::ring::default_provider()));
+    PROVIDER.clone()
+}
+
+/// Every certificate in a PEM text, in order; at least one.
+pub fn certificates_from_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let certificates: Vec<_> =
+        CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|e| TlsError::Pem(e.to_string()))?;
+    if certificates.is_empty() {
+        return Err(TlsError::Pem("it holds no CERTIFICATE block".to_owned()));
+    }
+    Ok(certificates)
+}
+
+/// The first private key in a PEM text: PKCS#8, PKCS#1 or SEC1.
+pub fn private_key_from_pem(pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
+        rustls::pki_types::pem::Error::NoItemsFound => TlsError::Pem("it holds no private key block".to_owned()),
+        // The parser's other messages may quote lines of the key.
+        _ => TlsError::Pem("its private key block cannot be read".to_owned()),
+    })
+}
+
+/// The certificates of a PEM text as roots to verify against.
+pub fn roots_from_pem(pem: &[u8]) -> Result<Arc<RootCertStore>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates_from_pem(pem)? {
+        roots.add(certificate)?;
+    }
+    Ok(Arc::new(roots))
+}
+
+/// A server's configuration for HTTP/2 and HTTP/1.1: its chain, and how clients are verified (`None`: not at all).
+pub fn server_config(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let builder = match clients {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// A client's configuration: how the server is verified, and the chain and key it shows when asked. No ALPN is set.
+pub fn client_config(
+    servers: Arc<dyn ServerCertVerifier>,
+    own: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+) -> Result<ClientConfig, TlsError> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(servers);
+    Ok(match own {
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key)?,
+        None => builder.with_no_client_auth(),
+    })
+}
+
+/// Which identities a verifier accepts once the chain holds.
+#[derive(Clone)]
+pub enum Accept {
+    /// Every identity under the roots.
+    Any,
+    /// Every identity of one trust domain.
+    TrustDomain(TrustDomain),
+    /// An identity that matches one of these; none matches an empty list.
+    Ids(Vec<IdPattern>),
+    /// Whatever the predicate says.
+    Check(Arc<dyn Fn(&SpiffeId) -> bool + Send + Sync>),
+}
+
+/// One accepted identity, or a family of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IdPattern {
+    /// This id and no other.
+    Exact(SpiffeId),
+    /// Ids that start with this text. End it with `/`, or `…/ns/a` accepts `…/ns/ab` too.
+    Prefix(String),
+}
+
+impl Accept {
+    /// True when the identity is accepted.
+    pub fn accepts(&self, id: &SpiffeId) -> bool {
+        match self {
+            Self::Any => true,
+            Self::TrustDomain(domain) => id.trust_domain() == domain,
+            Self::Ids(patterns) => patterns.iter().any(|pattern| match pattern {
+                IdPattern::Exact(exact) => exact == id,
+                IdPattern::Prefix(prefix) => id.as_str().starts_with(prefix.as_str()),
+            }),
+            Self::Check(check) => check(id),
+        }
+    }
+
+    fn verify(&self, certificate: &CertificateDer<'_>) -> Result<(), rustls::Error> {
+        let id = peer_identity(certificate).map_err(refused)?;
+        if self.accepts(&id) { Ok(()) } else { Err(refused(TlsError::NotAccepted(id))) }
+    }
+}
+
+impl fmt::Debug for Accept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("Any"),
+            Self::TrustDomain(domain) => write!(f, "TrustDomain({domain})"),
+            Self::Ids(patterns) => f.debug_tuple("Ids").field(patterns).finish(),
+            Self::Check(_) => f.write_str("Check"),
+        }
+    }
+}
+
+/// Verifies a server by its chain and its identity, whatever name was dialled.
+#[derive(Debug)]
+pub struct SpiffeServerVerifier {
+    roots: Arc<RootCertStore>,
+    accept: Accept,
+}
+
+impl SpiffeServerVerifier {
+    /// A verifier with the roots of one trust domain.
+    pub fn new(roots: Arc<RootCertStore>, accept: Accept) -> Arc<Self> {
+        Arc::new(Self { roots, accept })
+    }
+}
+
+impl ServerCertVerifier for SpiffeServerVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let algorithms = provider().signature_verification_algorithms.all;
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, algorithms)?;
+        self.accept.verify(end_entity)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &provider().signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &provider().signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Whether a client must show a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// A client without one is let in, with no identity.
+    Optional,
+    /// A client without one is refused.
+    Required,
+}
+
+/// Verifies a client by its chain and its identity.
+#[derive(Debug)]
+pub struct SpiffeClientVerifier {
+    chain: Arc<dyn ClientCertVerifier>,
+    accept: Accept,
+}
+
+impl SpiffeClientVerifier {
+    /// A verifier with the roots of one trust domain.
+    pub fn new(roots: Arc<RootCertStore>, accept: Accept, auth: ClientAuth) -> Result<Arc<Self>, TlsError> {
+        // Naming the roots in each handshake costs bytes and helps nobody: a workload has one certificate.
+        let builder = WebPkiClientVerifier::builder_with_provider(roots, provider()).clear_root_hint_subjects();
+        let builder = match auth {
+            ClientAuth::Optional => builder.allow_unauthenticated(),
+            ClientAuth::Required => builder,
+        };
+        let chain = builder.build().map_err(|error| TlsError::Roots(error.to_string()))?;
+        Ok(Arc::new(Self { chain, accept }))
+    }
+}
+
+impl ClientCertVerifier for SpiffeClientVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.chain.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chain.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
+        self.accept.verify(end_entity)?;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chain.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chain.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
+}
+
+/// What keeps TLS from being set up, or a peer from being accepted.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum TlsError {
+    /// The text is not the PEM that was expected.
+    #[error("not the PEM that is needed: {0}")]
+    Pem(String),
+    /// The roots cannot verify anybody.
+    #[error("the root certificates cannot be used: {0}")]
+    Roots(String),
+    /// Chain and key do not work, or not together.
+    #[error("TLS cannot be set up")]
+    Setup(#[from] rustls::Error),
+    /// The chain holds, and the identity is not one of those expected.
+    #[error("the peer is `{0}`, which is not an accepted identity here")]
+    NotAccepted(SpiffeId),
+    /// The certificate carries no acceptable identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+}
+
+fn refused(error: impl Into<TlsError>) -> rustls::Error {
+    CertificateError::Other(OtherError(Arc::new(error.into()))).into()
+}
+
+#[cfg(test)]
+mod tests;

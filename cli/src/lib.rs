@@ -1,0 +1,24 @@
+//! The command `ostria`: a mesh on one machine. `ostria up` is a small kubelet that runs the pods of
+//! Kubernetes YAML as processes in network namespaces, with the control plane beside them; the other verbs
+//! look at it and change it with kubectl's habits. It never decides anything about the mesh itself: that is
+//! the control plane's job, here as on Kubernetes.
+
+pub mod app;
+
+mod verb;
+
+mod up;
+
+mod inside;
+mod client;
+mod view;
+
+mod kubelet;
+
+mod manifest;
+
+mod wire;
+mod state;
+
+mod arguments;
+mod failure;
