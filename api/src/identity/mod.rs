@@ -282,8 +282,8 @@ fn check_extended_key_usage(certificate: &X509Certificate<'_>) -> Result<(), Ide
     }
 }
 
-fn not_certificate(reason: impl ToString) -> IdentityError {
-    IdentityError::NotCertificate(reason.to_string())
+fn not_certificate<E: fmt::Display>(reason: E) -> IdentityError {
+    IdentityError::NotCertificate(format!("{reason}"))
 }
 
 /// An id from a peer can be long and hold control characters: neither belongs in a log line.

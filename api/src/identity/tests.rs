@@ -2,8 +2,8 @@
 
 use super::*;
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
-    SanType,
+    BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, SanType,
 };
 
 const ID: &str = "spiffe://cluster.local/ns/default/sa/reviews";
@@ -72,7 +72,9 @@ fn a_workload_id_gives_its_parts_back() {
 
 #[test]
 fn other_forms_have_no_namespace() {
-    for text in ["spiffe://d", "spiffe://d/a", "spiffe://d/ns/a", "spiffe://d/ns/a/sa/b/c", "spiffe://d/ns/a/b/sa/c"] {
+    for text in
+        ["spiffe://d", "spiffe://d/a", "spiffe://d/ns/a", "spiffe://d/ns/a/sa/b/c", "spiffe://d/ns/a/b/sa/c"]
+    {
         let id: SpiffeId = text.parse().unwrap();
         assert_eq!((id.namespace(), id.service_account()), (None, None), "{text}");
     }
@@ -81,7 +83,9 @@ fn other_forms_have_no_namespace() {
 #[test]
 fn a_workload_cannot_smuggle_a_path_into_its_names() {
     let domain: TrustDomain = "d".parse().unwrap();
-    for (namespace, account) in [("a/sa/b", "c"), ("a", "b/c"), ("", "b"), ("a", ""), ("..", "b"), ("a", "b?c")] {
+    for (namespace, account) in
+        [("a/sa/b", "c"), ("a", "b/c"), ("", "b"), ("a", ""), ("..", "b"), ("a", "b?c")]
+    {
         assert!(SpiffeId::workload(&domain, namespace, account).is_err(), "{namespace} {account}");
     }
 }
@@ -96,7 +100,8 @@ fn leaf(change: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
     let mut params = CertificateParams::default();
     params.subject_alt_names = vec![uri(ID)];
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     change(&mut params);
     params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
 }
@@ -129,7 +134,10 @@ fn a_leaf_that_breaks_a_rule_is_refused_for_that_rule() {
     type Change = fn(&mut CertificateParams);
     let table: [(Change, IdentityError); 12] = [
         (|p| p.subject_alt_names.clear(), IdentityError::UriCount(0)),
-        (|p| p.subject_alt_names = vec![SanType::DnsName("a.b".try_into().unwrap())], IdentityError::UriCount(0)),
+        (
+            |p| p.subject_alt_names = vec![SanType::DnsName("a.b".try_into().unwrap())],
+            IdentityError::UriCount(0),
+        ),
         (|p| p.subject_alt_names.push(uri("spiffe://d/other")), IdentityError::UriCount(2)),
         (|p| p.subject_alt_names.push(uri("https://example.org")), IdentityError::UriCount(2)),
         (
@@ -137,7 +145,10 @@ fn a_leaf_that_breaks_a_rule_is_refused_for_that_rule() {
             IdentityError::NoPath("spiffe://cluster.local".parse().unwrap()),
         ),
         (|p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained), IdentityError::Authority("CA:true")),
-        (|p| p.key_usages.push(KeyUsagePurpose::KeyCertSign), IdentityError::Authority("key usage keyCertSign")),
+        (
+            |p| p.key_usages.push(KeyUsagePurpose::KeyCertSign),
+            IdentityError::Authority("key usage keyCertSign"),
+        ),
         (|p| p.key_usages.push(KeyUsagePurpose::CrlSign), IdentityError::Authority("key usage cRLSign")),
         (|p| p.key_usages.clear(), IdentityError::KeyUsage("is missing")),
         (
@@ -159,7 +170,8 @@ fn a_leaf_that_breaks_a_rule_is_refused_for_that_rule() {
     for (row, (change, expected)) in table.into_iter().enumerate() {
         assert_eq!(peer_identity(&leaf(change)).unwrap_err(), expected, "row {row}");
     }
-    let invalid = peer_identity(&leaf(|p| p.subject_alt_names = vec![uri("https://example.org")])).unwrap_err();
+    let invalid =
+        peer_identity(&leaf(|p| p.subject_alt_names = vec![uri("https://example.org")])).unwrap_err();
     assert!(matches!(invalid, IdentityError::Malformed { .. }), "{invalid}");
     let client = leaf(|p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]);
     assert_eq!(peer_identity(&client).unwrap_err(), IdentityError::ExtendedKeyUsage("serverAuth"));

@@ -52,7 +52,8 @@ async fn ready(State(state): State<AdminState>) -> Response {
     if pending.is_empty() {
         return "ready\n".into_response();
     }
-    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready; waiting for: {}\n", pending.join(", "))).into_response()
+    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready; waiting for: {}\n", pending.join(", ")))
+        .into_response()
 }
 
 async fn metrics_page(State(state): State<AdminState>) -> Response {
@@ -78,7 +79,8 @@ async fn set_log_level(
     Query(query): Query<Level>,
 ) -> Response {
     if !peer.is_some_and(|peer| peer.address.ip().to_canonical().is_loopback()) {
-        let reason = "the log level is changed from the same machine only; use kubectl port-forward or exec\n";
+        let reason =
+            "the log level is changed from the same machine only; use kubectl port-forward or exec\n";
         return (StatusCode::FORBIDDEN, reason).into_response();
     }
     let Some(level) = query.level else {
@@ -102,13 +104,12 @@ mod tests {
     use std::sync::Arc;
     use tower_service::Service;
 
-    fn state() -> AdminState {
-        AdminState {
-            readiness: Readiness::new(),
-            registry: metrics::registry("citadel", "1.2.3"),
-            log: log::init("info", Format::Text),
-            build: Build { component: "citadel", version: "1.2.3" },
-        }
+    /// The log lives as long as its subscriber, which is therefore handed out too.
+    fn state() -> (AdminState, impl Sized) {
+        let (subscriber, log) = log::build(Format::Text);
+        let registry = metrics::registry("citadel", "1.2.3");
+        let build = Build { component: "citadel", version: "1.2.3" };
+        (AdminState { readiness: Readiness::new(), registry, log, build }, subscriber)
     }
 
     async fn ask(state: &AdminState, method: Method, path: &str, from: &str) -> (u16, String) {
@@ -127,7 +128,7 @@ mod tests {
 
     #[tokio::test]
     async fn readiness_names_what_is_waited_for() {
-        let state = state();
+        let (state, _log) = state();
         let gate = state.readiness.wait_for("root");
         for path in ["/ready", "/readyz"] {
             let (status, body) = ask(&state, Method::GET, path, LOCAL).await;
@@ -140,7 +141,7 @@ mod tests {
 
     #[tokio::test]
     async fn metrics_and_version_tell_the_build() {
-        let state = state();
+        let (state, _log) = state();
         let (_, page) = ask(&state, Method::GET, "/metrics", LOCAL).await;
         assert!(page.contains("istio_build{component=\"citadel\",tag=\"1.2.3\"} 1"), "{page}");
         let (_, version) = ask(&state, Method::GET, "/version", LOCAL).await;
@@ -149,7 +150,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_log_level_is_read_by_all_and_changed_from_the_same_machine() {
-        let state = state();
+        let (state, _log) = state();
         let remote = "10.0.0.1:1";
         assert_eq!(ask(&state, Method::POST, "/log?level=warn", remote).await.0, 403);
         assert_eq!(ask(&state, Method::GET, "/log", remote).await, (200, "info\n".to_owned()));

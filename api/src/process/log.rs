@@ -2,7 +2,8 @@
 //! it runs. Exists so that every binary logs alike and an operator can raise the level without a restart.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use tracing::Subscriber;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
@@ -25,21 +26,31 @@ pub struct Handle {
 /// Starts logging at `level`, which is a word (`info`) or a list of directives (`info,citadel=debug`). A level that
 /// cannot be read falls back to `info` and says so, for a typing mistake should not keep a mesh from starting.
 ///
-/// Only the first call in a process takes effect on where lines go.
+/// A process has one log: a second call changes its level and leaves its format.
 pub fn init(level: &str, format: Format) -> Handle {
-    let parsed = directives(level);
-    let refused = parsed.as_ref().err().cloned();
-    let (filter, handle) = reload::Layer::new(parsed.unwrap_or_else(|_| EnvFilter::new("info")));
+    static RUNNING: OnceLock<Handle> = OnceLock::new();
+    let mut first = false;
+    let handle = RUNNING.get_or_init(|| {
+        let (subscriber, handle) = build(format);
+        first = subscriber.try_init().is_ok();
+        handle
+    });
+    match handle.set(level) {
+        Err(reason) if first => tracing::warn!(reason, "logging at level info instead"),
+        _ => {}
+    }
+    handle.clone()
+}
+
+/// A log at level `info` that nothing writes to yet.
+pub(crate) fn build(format: Format) -> (impl Subscriber + Send + Sync, Handle) {
+    let (filter, handle) = reload::Layer::new(EnvFilter::new("info"));
     let lines = fmt::layer().with_writer(io::stderr);
     let lines = match format {
         Format::Text => lines.with_ansi(false).boxed(),
         Format::Json => lines.json().flatten_event(true).boxed(),
     };
-    let first = tracing_subscriber::registry().with(filter).with(lines).try_init().is_ok();
-    if let (true, Some(reason)) = (first, refused) {
-        tracing::warn!(reason, "logging at level info instead");
-    }
-    Handle { filter: Arc::new(handle) }
+    (tracing_subscriber::registry().with(filter).with(lines), Handle { filter: Arc::new(handle) })
 }
 
 impl Handle {
@@ -57,11 +68,14 @@ impl Handle {
 
 fn directives(level: &str) -> Result<EnvFilter, String> {
     // A single unknown word would be taken for a target's name and silence everything else.
+    let level = level.replace(' ', "");
     let unknown = |word: &str| word.parse::<tracing::metadata::LevelFilter>().is_err();
-    if level.split(',').any(|part| part.trim().is_empty() || (!part.contains('=') && unknown(part.trim()))) {
-        return Err(format!("`{level}` is not a log level: write error, warn, info, debug, trace, off or target=level"));
+    if level.split(',').any(|part| part.is_empty() || (!part.contains('=') && unknown(part))) {
+        return Err(format!(
+            "`{level}` is not a log level: write error, warn, info, debug, trace, off or target=level"
+        ));
     }
-    EnvFilter::builder().parse(level).map_err(|error| format!("`{level}` is not a log level: {error}"))
+    EnvFilter::builder().parse(&level).map_err(|error| format!("`{level}` is not a log level: {error}"))
 }
 
 #[cfg(test)]
@@ -81,7 +95,7 @@ mod tests {
 
     #[test]
     fn the_level_changes_and_a_refused_one_leaves_it_alone() {
-        let handle = init("info", Format::Text);
+        let (_subscriber, handle) = build(Format::Text);
         assert_eq!(handle.set("debug"), Ok(()));
         assert_eq!(handle.current(), "debug");
         assert!(handle.set("loud").is_err());

@@ -11,8 +11,9 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// A registry with the process's cost and `istio_build` in it.
 pub fn registry(component: &str, version: &str) -> Registry {
     let registry = Registry::new();
-    let build = IntGaugeVec::new(Opts::new("istio_build", "Istio component build info"), &["component", "tag"])
-        .expect("the name and labels are valid");
+    let build =
+        IntGaugeVec::new(Opts::new("istio_build", "Istio component build info"), &["component", "tag"])
+            .expect("the name and labels are valid");
     build.with_label_values(&[component, version]).set(1);
     registry.register(Box::new(build)).expect("the registry is empty");
     registry.register(Box::new(ProcessCost::new())).expect("no other metric has these names");
@@ -52,7 +53,10 @@ impl ProcessCost {
             cpu: number("process_cpu_seconds_total", "Total user and system CPU time spent in seconds."),
             files: integer("process_open_fds", "Number of open file descriptors."),
             threads: integer("process_threads", "Number of OS threads in the process."),
-            start: number("process_start_time_seconds", "Start time of the process since the Unix epoch in seconds."),
+            start: number(
+                "process_start_time_seconds",
+                "Start time of the process since the Unix epoch in seconds.",
+            ),
         }
     }
 
@@ -72,7 +76,7 @@ impl ProcessCost {
         }
         // One of the entries is the descriptor that lists them.
         let files = std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1));
-        self.files.set(files as i64);
+        self.files.set(files.try_into().unwrap_or(i64::MAX));
     }
 }
 
@@ -96,7 +100,7 @@ fn as_counter(family: &mut MetricFamily) {
     family.set_field_type(prometheus::proto::MetricType::COUNTER);
     for metric in family.mut_metric() {
         let mut counter = prometheus::proto::Counter::default();
-        counter.set_value(metric.get_gauge().value());
+        counter.set_value(metric.get_gauge().get_value());
         metric.set_counter(counter);
     }
 }
@@ -116,7 +120,7 @@ impl Stat {
         let number = |position: usize| fields.get(position)?.parse::<u64>().ok();
         Some(Self {
             cpu_ticks: number(11)? + number(12)?,
-            threads: number(17)? as i64,
+            threads: number(17)?.try_into().ok()?,
             start_ticks: number(19)?,
         })
     }

@@ -69,7 +69,12 @@ impl Drop for Gate {
             }
         });
         let pending = self.readiness.pending();
-        tracing::info!(done = self.what, ?pending, "{}", if pending.is_empty() { "ready" } else { "not ready yet" });
+        tracing::info!(
+            done = self.what,
+            ?pending,
+            "{}",
+            if pending.is_empty() { "ready" } else { "not ready yet" }
+        );
     }
 }
 

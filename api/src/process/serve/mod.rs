@@ -44,7 +44,7 @@ pub async fn http(listener: TcpListener, router: Router, drain: CancellationToke
         });
     }
     drop(listener);
-    connections.end().await;
+    connections.end(DRAIN_LIMIT).await;
 }
 
 /// Serves HTTP/1.1 and HTTP/2 over TLS, with the newest configuration of `tls` for each new connection.
@@ -70,7 +70,7 @@ pub async fn https(
         });
     }
     drop(listener);
-    connections.end().await;
+    connections.end(DRAIN_LIMIT).await;
 }
 
 fn tls_peer(address: SocketAddr, connection: &rustls::ServerConnection) -> Peer {
@@ -160,9 +160,9 @@ impl Connections {
     }
 
     /// Waits for the open requests, then cuts what has not ended: a stream may be meant to last for ever.
-    async fn end(self) {
+    async fn end(self, limit: Duration) {
         self.tasks.close();
-        if tokio::time::timeout(DRAIN_LIMIT, self.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(limit, self.tasks.wait()).await.is_err() {
             tracing::debug!(open = self.tasks.len(), "cutting connections that outlast the drain");
             self.abort.cancel();
             self.tasks.wait().await;

@@ -13,8 +13,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore, ServerConfig,
-    SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore,
+    ServerConfig, SignatureScheme,
 };
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -28,8 +28,9 @@ pub fn provider() -> Arc<CryptoProvider> {
 
 /// Every certificate in a PEM text, in order; at least one.
 pub fn certificates_from_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let certificates: Vec<_> =
-        CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|e| TlsError::Pem(e.to_string()))?;
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|e| TlsError::Pem(e.to_string()))?;
     if certificates.is_empty() {
         return Err(TlsError::Pem("it holds no CERTIFICATE block".to_owned()));
     }
@@ -39,7 +40,9 @@ pub fn certificates_from_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>,
 /// The first private key in a PEM text: PKCS#8, PKCS#1 or SEC1.
 pub fn private_key_from_pem(pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
-        rustls::pki_types::pem::Error::NoItemsFound => TlsError::Pem("it holds no private key block".to_owned()),
+        rustls::pki_types::pem::Error::NoItemsFound => {
+            TlsError::Pem("it holds no private key block".to_owned())
+        }
         // The parser's other messages may quote lines of the key.
         _ => TlsError::Pem("its private key block cannot be read".to_owned()),
     })
@@ -211,7 +214,8 @@ impl SpiffeClientVerifier {
     /// A verifier with the roots of one trust domain.
     pub fn new(roots: Arc<RootCertStore>, accept: Accept, auth: ClientAuth) -> Result<Arc<Self>, TlsError> {
         // Naming the roots in each handshake costs bytes and helps nobody: a workload has one certificate.
-        let builder = WebPkiClientVerifier::builder_with_provider(roots, provider()).clear_root_hint_subjects();
+        let builder =
+            WebPkiClientVerifier::builder_with_provider(roots, provider()).clear_root_hint_subjects();
         let builder = match auth {
             ClientAuth::Optional => builder.allow_unauthenticated(),
             ClientAuth::Required => builder,
@@ -284,8 +288,19 @@ pub enum TlsError {
     Identity(#[from] IdentityError),
 }
 
+/// Our reason inside rustls's error, which prints only the `Debug` of what it wraps.
+#[derive(thiserror::Error)]
+#[error(transparent)]
+struct Refused(TlsError);
+
+impl fmt::Debug for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
 fn refused(error: impl Into<TlsError>) -> rustls::Error {
-    CertificateError::Other(OtherError(Arc::new(error.into()))).into()
+    CertificateError::Other(OtherError(Arc::new(Refused(error.into())))).into()
 }
 
 #[cfg(test)]
