@@ -3,6 +3,14 @@
 //!
 //! Imports go down this list only; a blank line ends a layer (`tests/tests/tidy.rs` reads this file).
 
+pub mod process;
+
+pub mod wire;
+
 pub mod model;
+
+pub mod certificate;
+
+pub mod identity;
 
 pub mod name;

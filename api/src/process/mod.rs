@@ -2,6 +2,7 @@
 //! graceful end. Exists so that five binaries start, report and stop alike, and so that operators learn it once.
 
 pub mod admin;
+pub mod channel;
 pub mod serve;
 pub mod tls;
 

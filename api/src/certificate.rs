@@ -1,0 +1,190 @@
+//! Istio's certificate API, `istio.v1.auth.IstioCertificateService`: its messages, a client and a server. Exists
+//! because the authority serves it and every other process calls it; written by hand in the manner of generated code,
+//! so that nobody needs a protobuf compiler for three messages.
+
+use std::convert::Infallible;
+use std::future::{Future, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tonic::body::Body;
+use tonic::codegen::{Body as HttpBody, Bytes, StdError};
+use tonic::{Request, Response, Status};
+use tonic_prost::ProstCodec;
+
+/// A request for a certificate. Who asks is told by the connection or the token, never by this message.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct IstioCertificateRequest {
+    /// The PKCS#10 certificate signing request, in PEM.
+    #[prost(string, tag = "1")]
+    pub csr: String,
+    /// How long the certificate should be valid, in seconds; the authority's default if not positive.
+    #[prost(int64, tag = "3")]
+    pub validity_duration: i64,
+    /// Further wishes, as `CertSigner` or `ImpersonatedIdentity`.
+    #[prost(message, optional, tag = "4")]
+    pub metadata: Option<prost_types::Struct>,
+}
+
+/// The certificate and what leads from it to the root.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct IstioCertificateResponse {
+    /// PEM texts: the leaf first, the root (or a bundle of roots) last.
+    #[prost(string, repeated, tag = "1")]
+    pub cert_chain: Vec<String>,
+}
+
+/// What a server of the API does.
+#[tonic::async_trait]
+pub trait CertificateService: Send + Sync + 'static {
+    /// Issues a certificate to the caller.
+    async fn create_certificate(
+        &self,
+        request: Request<IstioCertificateRequest>,
+    ) -> Result<Response<IstioCertificateResponse>, Status>;
+}
+
+/// Calls the API over a channel.
+#[derive(Debug, Clone)]
+pub struct CertificateClient<T> {
+    grpc: tonic::client::Grpc<T>,
+}
+
+impl<T> CertificateClient<T>
+where
+    T: tonic::client::GrpcService<Body>,
+    T::Error: Into<StdError>,
+    T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
+    <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
+{
+    /// A client that sends over `channel`.
+    pub fn new(channel: T) -> Self {
+        Self { grpc: tonic::client::Grpc::new(channel) }
+    }
+
+    /// Asks for a certificate. The caller adds its credentials to the request's metadata.
+    pub async fn create_certificate(
+        &mut self,
+        request: Request<IstioCertificateRequest>,
+    ) -> Result<Response<IstioCertificateResponse>, Status> {
+        self.grpc.ready().await.map_err(|error| {
+            Status::unavailable(format!("the certificate service is not reachable: {}", error.into()))
+        })?;
+        let path = http::uri::PathAndQuery::from_static(METHOD);
+        self.grpc.unary(request, path, ProstCodec::default()).await
+    }
+}
+
+/// Serves the API; add it to `tonic::service::Routes`.
+pub struct CertificateServer<S> {
+    service: Arc<S>,
+    max_message: usize,
+}
+
+impl<S> CertificateServer<S> {
+    /// A server that refuses messages longer than `max_message` bytes.
+    pub fn new(service: S, max_message: usize) -> Self {
+        Self { service: Arc::new(service), max_message }
+    }
+}
+
+impl<S> Clone for CertificateServer<S> {
+    fn clone(&self) -> Self {
+        Self { service: self.service.clone(), max_message: self.max_message }
+    }
+}
+
+impl<S> tonic::server::NamedService for CertificateServer<S> {
+    const NAME: &'static str = "istio.v1.auth.IstioCertificateService";
+}
+
+impl<S, B> tower_service::Service<http::Request<B>> for CertificateServer<S>
+where
+    S: CertificateService,
+    B: HttpBody + Send + 'static,
+    B::Error: Into<StdError> + Send + 'static,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Boxed<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        if request.uri().path() != METHOD {
+            return Box::pin(ready(Ok(
+                Status::unimplemented("this service has CreateCertificate only").into_http()
+            )));
+        }
+        let method = CreateCertificate(self.service.clone());
+        let limit = self.max_message;
+        Box::pin(async move {
+            let mut grpc = tonic::server::Grpc::new(ProstCodec::default()).max_decoding_message_size(limit);
+            Ok(grpc.unary(method, request).await)
+        })
+    }
+}
+
+struct CreateCertificate<S>(Arc<S>);
+
+impl<S: CertificateService> tonic::server::UnaryService<IstioCertificateRequest> for CreateCertificate<S> {
+    type Response = IstioCertificateResponse;
+    type Future = Boxed<Result<Response<IstioCertificateResponse>, Status>>;
+
+    fn call(&mut self, request: Request<IstioCertificateRequest>) -> Self::Future {
+        let service = self.0.clone();
+        Box::pin(async move { service.create_certificate(request).await })
+    }
+}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+const METHOD: &str = "/istio.v1.auth.IstioCertificateService/CreateCertificate";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::Message;
+
+    #[test]
+    fn the_messages_have_the_field_numbers_of_istio() {
+        let metadata = prost_types::Struct::default();
+        let request =
+            IstioCertificateRequest { csr: "c".to_owned(), validity_duration: 5, metadata: Some(metadata) };
+        assert_eq!(request.encode_to_vec(), [0x0a, 1, b'c', 0x18, 5, 0x22, 0]);
+        let response = IstioCertificateResponse { cert_chain: vec!["a".to_owned(), "b".to_owned()] };
+        assert_eq!(response.encode_to_vec(), [0x0a, 1, b'a', 0x0a, 1, b'b']);
+    }
+
+    struct Echo;
+
+    #[tonic::async_trait]
+    impl CertificateService for Echo {
+        async fn create_certificate(
+            &self,
+            request: Request<IstioCertificateRequest>,
+        ) -> Result<Response<IstioCertificateResponse>, Status> {
+            Ok(Response::new(IstioCertificateResponse { cert_chain: vec![request.into_inner().csr] }))
+        }
+    }
+
+    async fn ask(csr: String) -> Result<IstioCertificateResponse, Status> {
+        let routes = tonic::service::Routes::new(CertificateServer::new(Echo, 1000));
+        let mut client = CertificateClient::new(routes.into_axum_router());
+        let request = IstioCertificateRequest { csr, ..Default::default() };
+        client.create_certificate(Request::new(request)).await.map(Response::into_inner)
+    }
+
+    #[tokio::test]
+    async fn a_call_reaches_the_service_and_its_answer_comes_back() {
+        assert_eq!(ask("csr".to_owned()).await.unwrap().cert_chain, ["csr"]);
+    }
+
+    #[tokio::test]
+    async fn a_message_over_the_limit_is_refused() {
+        let status = ask("x".repeat(2000)).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::OutOfRange);
+    }
+}

@@ -1,0 +1,93 @@
+//! A gRPC channel to another process of the mesh, over plaintext or TLS with our own verifiers. Exists because the
+//! gRPC library's TLS knows DNS names only, and the mesh verifies identities.
+
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tonic::transport::{Channel, Endpoint, Uri};
+
+/// A channel to `address` (`host:port`) that connects when first used and again after a loss. With `tls`, HTTP/2 is
+/// negotiated by ALPN and the configuration's verifier decides about the server.
+pub fn lazy(address: &str, tls: Option<ClientConfig>) -> Result<Channel, String> {
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let uri: Uri = format!("{scheme}://{address}")
+        .parse()
+        .map_err(|error| format!("`{address}` is not an address such as citadel:8060: {error}"))?;
+    if uri.port().is_none() {
+        return Err(format!("`{address}` has no port; write it as host:port"));
+    }
+    let tls = tls.map(|mut config| {
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        TlsConnector::from(Arc::new(config))
+    });
+    let endpoint = Endpoint::from(uri)
+        .connect_timeout(CONNECT_LIMIT)
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true);
+    Ok(endpoint.connect_with_connector_lazy(Connector { tls }))
+}
+
+#[derive(Clone)]
+struct Connector {
+    tls: Option<TlsConnector>,
+}
+
+impl tower_service::Service<Uri> for Connector {
+    type Response = TokioIo<Box<dyn Io>>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let tls = self.tls.clone();
+        Box::pin(async move { Ok(TokioIo::new(connect(&uri, tls).await?)) })
+    }
+}
+
+async fn connect(uri: &Uri, tls: Option<TlsConnector>) -> io::Result<Box<dyn Io>> {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let port = uri.port_u16().unwrap_or_default();
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    let Some(tls) = tls else {
+        return Ok(Box::new(stream));
+    };
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    Ok(Box::new(tls.connect(name, stream).await?))
+}
+
+/// A byte stream, whatever carries it.
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_needs_a_host_and_a_port() {
+        for address in ["citadel:8060", "127.0.0.1:8060", "[::1]:8060"] {
+            assert!(lazy(address, None).is_ok(), "{address}");
+        }
+        for address in ["", "citadel", "a b:1", "citadel:99999"] {
+            assert!(lazy(address, None).is_err(), "{address}");
+        }
+    }
+}
