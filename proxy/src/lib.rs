@@ -1,1 +1,9 @@
-//! placeholder
+//! The data plane: sidecar, ingress and egress gateway, and the capture rules that bring traffic to it.
+//!
+//! A connection goes one way through the stages accept, identify, route, policy, balance, send; configuration goes
+//! one way from `control` into the seams (`snapshot`, `credentials`, `telemetry`) that the stages read. Imports go
+//! down this list only; a blank line ends a layer.
+
+pub mod redirect;
+
+pub mod credentials;

@@ -1,0 +1,147 @@
+//! One secret in the form that handshakes use, with the facts that may be shown of it.
+
+use super::CredentialError;
+use api::model::secret::SecretContent;
+use api::process::tls::{self, TlsError};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::sign::CertifiedKey;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// What may be shown of a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretInfo {
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    pub kind: SecretKind,
+    /// Serial number of the first certificate, in hexadecimal.
+    pub serial_number: String,
+    /// Names of the first certificate, as `URI:spiffe://…` is known to `subject_alt_names`: kind and value.
+    pub subject_alt_names: Vec<(&'static str, String)>,
+    /// The first certificate is valid from here.
+    pub not_before: SystemTime,
+    /// All certificates are valid until here.
+    pub not_after: SystemTime,
+}
+
+/// What a secret holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretKind {
+    /// A chain and its key.
+    Certificate,
+    /// Trust anchors.
+    Roots,
+}
+
+/// A secret ready for handshakes.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) info: SecretInfo,
+    pub(super) material: Material,
+}
+
+/// What handshakes take from a secret.
+#[derive(Debug)]
+pub(super) enum Material {
+    Certificate(Arc<CertifiedKey>),
+    Roots { roots: Arc<RootCertStore>, clients: Arc<dyn ClientCertVerifier> },
+}
+
+impl Loaded {
+    pub(super) fn parse(name: &str, content: &SecretContent) -> Result<Self, CredentialError> {
+        let refused = |source| CredentialError::Secret { name: name.to_owned(), source };
+        match content {
+            SecretContent::Certificate { chain, key } => {
+                let (certificates, certified) = certified_key(chain, key).map_err(refused)?;
+                let info = describe(name, SecretKind::Certificate, &certificates).map_err(refused)?;
+                Ok(Self { info, material: Material::Certificate(Arc::new(certified)) })
+            }
+            SecretContent::Roots { bundle } => {
+                let certificates = tls::certificates_from_pem(bundle.as_bytes()).map_err(refused)?;
+                let info = describe(name, SecretKind::Roots, &certificates).map_err(refused)?;
+                let roots = tls::roots_from_pem(bundle.as_bytes()).map_err(refused)?;
+                let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), tls::provider())
+                    .clear_root_hint_subjects()
+                    .allow_unauthenticated()
+                    .build()
+                    .map_err(|error| refused(TlsError::Roots(error.to_string())))?;
+                Ok(Self { info, material: Material::Roots { roots, clients } })
+            }
+        }
+    }
+}
+
+fn certified_key(chain: &str, key: &str) -> Result<(Vec<CertificateDer<'static>>, CertifiedKey), TlsError> {
+    let certificates = tls::certificates_from_pem(chain.as_bytes())?;
+    let key = tls::private_key_from_pem(key.as_bytes())?;
+    let certified = CertifiedKey::from_der(certificates.clone(), key, &tls::provider())?;
+    Ok((certificates, certified))
+}
+
+fn describe(
+    name: &str,
+    kind: SecretKind,
+    certificates: &[CertificateDer<'_>],
+) -> Result<SecretInfo, TlsError> {
+    let mut info = SecretInfo {
+        name: name.to_owned(),
+        kind,
+        serial_number: String::new(),
+        subject_alt_names: vec![],
+        not_before: SystemTime::UNIX_EPOCH,
+        not_after: SystemTime::UNIX_EPOCH,
+    };
+    for (index, der) in certificates.iter().enumerate() {
+        let (_, certificate) = X509Certificate::from_der(der).map_err(|e| TlsError::Pem(e.to_string()))?;
+        let validity = certificate.validity();
+        let not_after = since_epoch(validity.not_after.timestamp());
+        if index == 0 {
+            info.serial_number = hexadecimal(certificate.raw_serial());
+            info.subject_alt_names = names_of(&certificate);
+            info.not_before = since_epoch(validity.not_before.timestamp());
+            info.not_after = not_after;
+        } else if kind == SecretKind::Certificate {
+            info.not_after = info.not_after.min(not_after);
+        }
+    }
+    Ok(info)
+}
+
+/// The names in a certificate: kind (`uri`, `dns`, `ip_address`, `email`) and value.
+pub(super) fn names_of(certificate: &X509Certificate<'_>) -> Vec<(&'static str, String)> {
+    let Ok(Some(extension)) = certificate.subject_alternative_name() else { return vec![] };
+    let names = extension.value.general_names.iter();
+    names
+        .filter_map(|name| match name {
+            GeneralName::URI(uri) => Some(("uri", (*uri).to_owned())),
+            GeneralName::DNSName(host) => Some(("dns", (*host).to_owned())),
+            GeneralName::RFC822Name(address) => Some(("email", (*address).to_owned())),
+            GeneralName::IPAddress(bytes) => Some(("ip_address", ip_text(bytes)?)),
+            _ => None,
+        })
+        .collect()
+}
+
+fn ip_text(bytes: &[u8]) -> Option<String> {
+    let four: Result<[u8; 4], _> = bytes.try_into();
+    let sixteen: Result<[u8; 16], _> = bytes.try_into();
+    match (four, sixteen) {
+        (Ok(v4), _) => Some(std::net::Ipv4Addr::from(v4).to_string()),
+        (_, Ok(v6)) => Some(std::net::Ipv6Addr::from(v6).to_string()),
+        _ => None,
+    }
+}
+
+fn since_epoch(seconds: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.max(0).unsigned_abs())
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
