@@ -1,0 +1,209 @@
+//! A process's own certificate: makes a key and a CSR, proves who it is with its projected token or its current
+//! certificate, and asks the authority. Exists because proxies, pilot and `ostria up` enroll in the same way. The
+//! key is made here and leaves the process never.
+
+use crate::certificate::{CertificateClient, IstioCertificateRequest};
+use crate::identity::SpiffeId;
+use crate::process::channel;
+use crate::process::tls::{self, Accept, SpiffeServerVerifier, TlsError};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+use tonic::Request;
+use tonic::metadata::MetadataValue;
+
+/// Where and how to ask.
+#[derive(Debug, Clone)]
+pub struct Authority {
+    /// `host:port` of the certificate service.
+    pub address: String,
+    /// PEM file with the mesh's trust anchors, read for each request.
+    pub roots: PathBuf,
+    /// File with the projected token, read for each request; `None`: only the current certificate is shown.
+    pub token: Option<PathBuf>,
+    /// Trust domain; the authority must be a workload of its `istio-system` namespace.
+    pub trust_domain: String,
+    /// `clusterid` metadata that tells the authority which token issuer to ask.
+    pub cluster_id: String,
+    /// Wished life; `None`: the authority's default.
+    pub validity: Option<Duration>,
+}
+
+/// A certificate with its key.
+#[derive(Clone)]
+pub struct Issued {
+    /// PEM chain, leaf first, without the root.
+    pub chain: String,
+    /// PEM key (PKCS#8). Never printed.
+    pub key: String,
+    /// PEM trust anchors.
+    pub roots: String,
+    /// Start of its life.
+    pub not_before: SystemTime,
+    /// End of its life.
+    pub not_after: SystemTime,
+    /// Who it says we are.
+    pub identity: SpiffeId,
+}
+
+impl fmt::Debug for Issued {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Issued({}, [redacted])", self.identity)
+    }
+}
+
+/// Why there is no certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrollError {
+    /// A file that is needed cannot be read.
+    #[error("cannot read {file}: {source}")]
+    File {
+        /// Its path.
+        file: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Keys and certificates do not fit together.
+    #[error("TLS towards the certificate authority cannot be set up")]
+    Tls(#[from] TlsError),
+    /// The key or the CSR could not be made.
+    #[error("the certificate request cannot be made: {0}")]
+    Csr(#[from] rcgen::Error),
+    /// The address cannot be used.
+    #[error("{0}")]
+    Address(String),
+    /// The authority did not answer, or refused.
+    #[error("the certificate authority at {address} says {}: {message}", code.description())]
+    Authority {
+        /// Its address.
+        address: String,
+        /// gRPC status.
+        code: tonic::Code,
+        /// Its reason.
+        message: String,
+    },
+    /// The answer is not a usable certificate.
+    #[error("the certificate authority's answer cannot be used: {0}")]
+    Answer(String),
+}
+
+/// Asks for a certificate: with the token, and over mTLS with the current certificate when there is one.
+pub async fn enroll(authority: &Authority, current: Option<&Issued>) -> Result<Issued, EnrollError> {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let mut params = CertificateParams::default();
+    // Names in the request would be ignored: the authority takes the identity from the caller.
+    params.distinguished_name = DistinguishedName::new();
+    let csr = params.serialize_request(&key)?.pem()?;
+
+    let mut request = Request::new(IstioCertificateRequest {
+        csr,
+        validity_duration: authority.validity.map_or(0, |v| v.as_secs() as i64),
+        metadata: None,
+    });
+    request.set_timeout(LIMIT);
+    add_credentials(&mut request, authority)?;
+
+    let mut client = CertificateClient::new(channel(authority, current)?);
+    let answer = client.create_certificate(request).await.map_err(|status| EnrollError::Authority {
+        address: authority.address.clone(),
+        code: status.code(),
+        message: status.message().to_owned(),
+    })?;
+    issued(answer.into_inner().cert_chain, key.serialize_pem())
+}
+
+/// When to renew: at half of the life, moved by `jitter` (-1 to 1) hundredths of it.
+pub fn renewal(not_before: SystemTime, not_after: SystemTime, jitter: f64) -> SystemTime {
+    let life = not_after.duration_since(not_before).unwrap_or_default();
+    not_before + life.mul_f64((0.5 + 0.01 * jitter.clamp(-1.0, 1.0)).clamp(0.0, 1.0))
+}
+
+fn channel(
+    authority: &Authority,
+    current: Option<&Issued>,
+) -> Result<tonic::transport::Channel, EnrollError> {
+    let roots = tls::roots_from_pem(&read(&authority.roots)?)?;
+    let system = format!("spiffe://{}/ns/istio-system/", authority.trust_domain);
+    let accept = Accept::Ids(vec![tls::IdPattern::Prefix(system)]);
+    let own = current.map(key_pair).transpose()?;
+    let config = tls::client_config(SpiffeServerVerifier::new(roots, accept), own)?;
+    channel::lazy(&authority.address, Some(config)).map_err(EnrollError::Address)
+}
+
+/// The chain and key of an issued certificate, for a TLS configuration.
+pub fn key_pair(issued: &Issued) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+    Ok((
+        tls::certificates_from_pem(issued.chain.as_bytes())?,
+        tls::private_key_from_pem(issued.key.as_bytes())?,
+    ))
+}
+
+fn add_credentials<T>(request: &mut Request<T>, authority: &Authority) -> Result<(), EnrollError> {
+    if let Some(file) = &authority.token {
+        let token = read(file)?;
+        let token = String::from_utf8_lossy(&token);
+        let value = MetadataValue::try_from(format!("Bearer {}", token.trim()))
+            .map_err(|_| EnrollError::Address(format!("{} does not hold a token", file.display())))?;
+        request.metadata_mut().insert("authorization", value);
+    }
+    if let Ok(value) = MetadataValue::try_from(&authority.cluster_id) {
+        request.metadata_mut().insert("clusterid", value);
+    }
+    Ok(())
+}
+
+/// The authority answers with the leaf first and the root (or bundle of roots) last.
+fn issued(answer: Vec<String>, key: String) -> Result<Issued, EnrollError> {
+    let unusable = |why: String| EnrollError::Answer(why);
+    let [chain @ .., roots] = answer.as_slice() else { return Err(unusable("it is empty".into())) };
+    if chain.is_empty() {
+        return Err(unusable("it holds a single certificate; a leaf and a root are needed".into()));
+    }
+    let chain = chain.iter().map(|c| c.trim_end().to_owned() + "\n").collect::<String>();
+    let leaf = tls::certificates_from_pem(chain.as_bytes())?.swap_remove(0);
+    tls::roots_from_pem(roots.as_bytes())?;
+    let identity = crate::identity::peer_identity(&leaf).map_err(|e| unusable(e.to_string()))?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(&leaf).map_err(|e| unusable(e.to_string()))?;
+    let at = |time: x509_parser::time::ASN1Time| {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(time.timestamp().max(0) as u64)
+    };
+    let validity = parsed.validity();
+    Ok(Issued {
+        not_before: at(validity.not_before),
+        not_after: at(validity.not_after),
+        chain,
+        key,
+        roots: roots.clone(),
+        identity,
+    })
+}
+
+fn read(file: &PathBuf) -> Result<Vec<u8>, EnrollError> {
+    std::fs::read(file).map_err(|source| EnrollError::File { file: file.clone(), source })
+}
+
+/// Limit for one request.
+const LIMIT: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renewal_is_at_half_of_the_life_give_or_take_a_hundredth() {
+        let (start, end) = (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + Duration::from_secs(1000));
+        for (jitter, seconds) in [(0.0, 500), (1.0, 510), (-1.0, 490), (9.0, 510)] {
+            assert_eq!(renewal(start, end, jitter), start + Duration::from_secs(seconds), "{jitter}");
+        }
+        assert_eq!(renewal(end, start, 0.0), end, "a life that ends before it starts is over at once");
+    }
+
+    #[test]
+    fn an_answer_without_a_root_is_refused() {
+        assert!(issued(vec![], String::new()).is_err());
+        assert!(issued(vec!["x".into()], String::new()).is_err());
+        assert!(issued(vec!["x".into(), "y".into()], String::new()).is_err());
+    }
+}
