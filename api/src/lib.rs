@@ -7,6 +7,7 @@ pub mod process;
 
 pub mod wire;
 
+pub mod resource;
 pub mod model;
 
 pub mod certificate;

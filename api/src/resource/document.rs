@@ -1,0 +1,131 @@
+//! Pure. One object as it was found in a file, and why one was refused.
+
+use super::kind::Kind;
+use super::object::Object;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+
+/// Where an object stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    /// The file as the user named it; empty when it did not come from one.
+    pub file: Arc<str>,
+    /// The line its document begins on, from 1; 0 when unknown.
+    pub line: u32,
+}
+
+impl Place {
+    /// A place in a file.
+    pub fn new(file: &str, line: u32) -> Self {
+        Self { file: file.into(), line }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if self.line == 0 { Ok(()) } else { write!(f, ":{}", self.line) }
+    }
+}
+
+/// What makes an object the same object.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace; empty for kinds without.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Key {
+    /// The key of an object.
+    pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
+        Self { kind, namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            write!(f, "{} {}", self.kind, self.name)
+        } else {
+            write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+        }
+    }
+}
+
+/// One object with its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document {
+    /// Where it stands.
+    pub place: Place,
+    /// Its number in the file, from 0; the items of a list count.
+    pub index: usize,
+    /// The object.
+    pub object: Arc<Object>,
+    /// The object as written.
+    pub raw: serde_json::Value,
+}
+
+/// Why an object, or a part of one, is refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refusal {
+    /// Where it stands.
+    pub place: Place,
+    /// The object, when its kind is served and its name is known.
+    pub key: Option<Key>,
+    /// The object as `Kind namespace/name`, as far as it is known.
+    pub object: String,
+    /// The field, such as `spec.http[0].route[1].weight`; empty for the whole object.
+    pub path: String,
+    /// Why.
+    pub reason: String,
+    /// What to do about it.
+    pub next: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.place.file.is_empty() {
+            write!(f, "{}: ", self.place)?;
+        }
+        for part in [&self.object, &self.path] {
+            if !part.is_empty() {
+                write!(f, "{part}: ")?;
+            }
+        }
+        f.write_str(&self.reason)?;
+        if self.next.is_empty() { Ok(()) } else { write!(f, "; {}", self.next) }
+    }
+}
+
+/// A refusal as pilot tells it to tools.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Problem {
+    /// The file, with the line where known.
+    pub file: String,
+    /// The object as `Kind namespace/name`.
+    pub object: String,
+    /// The field.
+    pub path: String,
+    /// Why.
+    pub reason: String,
+    /// What to do about it.
+    pub next: String,
+}
+
+impl From<&Refusal> for Problem {
+    fn from(refusal: &Refusal) -> Self {
+        Self {
+            file: refusal.place.to_string(),
+            object: refusal.object.clone(),
+            path: refusal.path.clone(),
+            reason: refusal.reason.clone(),
+            next: refusal.next.clone(),
+        }
+    }
+}

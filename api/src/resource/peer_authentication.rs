@@ -1,0 +1,39 @@
+//! Pure. `PeerAuthentication`: which callers a workload takes.
+
+use super::selector::LabelSelector;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// The `spec` of a PeerAuthentication.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PeerAuthentication {
+    /// Whose; the whole namespace when absent, the whole mesh in the root namespace.
+    pub selector: Option<LabelSelector>,
+    /// For all ports.
+    pub mtls: Option<MutualTls>,
+    /// For single ports of the workload.
+    pub port_level_mtls: BTreeMap<String, MutualTls>,
+}
+
+/// Which callers are taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MutualTls {
+    /// The mode; inherited when absent.
+    pub mode: Option<MutualTlsMode>,
+}
+
+/// The modes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum MutualTlsMode {
+    /// As the next wider scope says.
+    Unset,
+    /// Plaintext only.
+    Disable,
+    /// Both.
+    Permissive,
+    /// mTLS only.
+    Strict,
+}

@@ -1,0 +1,42 @@
+//! Pure. The parts that several kinds share: choosing workloads by label, ports by number.
+
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// Chooses workloads by labels (`selector.matchLabels`).
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LabelSelector {
+    /// All must be there.
+    pub match_labels: BTreeMap<String, String>,
+}
+
+/// Chooses workloads by labels (`workloadSelector.labels`).
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WorkloadSelector {
+    /// All must be there.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A port by its number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PortSelector {
+    /// The number.
+    pub number: u32,
+}
+
+/// A declared port.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Port {
+    /// The number.
+    pub number: u32,
+    /// What it speaks.
+    pub protocol: String,
+    /// Its name.
+    pub name: String,
+    /// The workload's port; the same number when absent.
+    pub target_port: Option<u32>,
+}

@@ -1,0 +1,76 @@
+//! Pure. `ServiceEntry`: services that Kubernetes does not know.
+
+use super::Unserved;
+use super::selector::{Port, WorkloadSelector};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// The `spec` of a ServiceEntry.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceEntry {
+    /// Its names.
+    pub hosts: Vec<String>,
+    /// Its virtual addresses.
+    pub addresses: Vec<String>,
+    /// Its ports.
+    pub ports: Vec<Port>,
+    /// Inside or outside the mesh.
+    pub location: Option<Location>,
+    /// How its endpoints are found.
+    pub resolution: Option<Resolution>,
+    /// Its endpoints.
+    pub endpoints: Vec<WorkloadEntry>,
+    /// Its endpoints by label.
+    pub workload_selector: Option<WorkloadSelector>,
+    /// Namespaces that see it.
+    pub export_to: Vec<String>,
+    /// Names its endpoints' certificates must have.
+    pub subject_alt_names: Vec<String>,
+}
+
+/// Inside or outside the mesh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Location {
+    /// Outside: no mTLS.
+    MeshExternal,
+    /// Inside.
+    MeshInternal,
+}
+
+/// How endpoints are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Resolution {
+    /// The address the client wanted.
+    None,
+    /// Those given.
+    Static,
+    /// All addresses of the name.
+    Dns,
+    /// One address of the name.
+    DnsRoundRobin,
+    /// Looked up per request.
+    DynamicDns,
+}
+
+/// One endpoint.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WorkloadEntry {
+    /// IP address, name, or `unix://` path.
+    pub address: String,
+    /// Its ports by the names of the service's.
+    pub ports: BTreeMap<String, u32>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its network.
+    pub network: Unserved,
+    /// Its place.
+    pub locality: Unserved,
+    /// Its share of the load.
+    pub weight: Option<u32>,
+    /// Its service account.
+    pub service_account: String,
+}
