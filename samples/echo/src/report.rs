@@ -1,0 +1,209 @@
+//! Pure. What the client counted, and the JSON it prints.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// An answer, as far as it is counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Status as shown: `200`, `OK`, `Unavailable`.
+    pub status: String,
+    /// Whether the status is a good one.
+    pub good: bool,
+    /// Version that answered.
+    pub version: Option<String>,
+    /// Pod that answered.
+    pub pod: Option<String>,
+    /// Whether trailers came.
+    pub trailers: bool,
+    /// The text of the answer.
+    pub text: String,
+}
+
+/// Counts of a run so far.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    ok: u64,
+    failed: u64,
+    by_status: BTreeMap<String, u64>,
+    by_version: BTreeMap<String, u64>,
+    by_pod: BTreeMap<String, u64>,
+    errors: BTreeMap<String, u64>,
+    trailers: u64,
+    latencies: Vec<u32>,
+    first: Option<String>,
+}
+
+/// What the client prints.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Requests made.
+    pub requests: u64,
+    /// Requests with a good answer.
+    pub ok: u64,
+    /// Requests with a bad answer or none.
+    pub failed: u64,
+    /// Answers of each status.
+    pub by_status: BTreeMap<String, u64>,
+    /// Answers of each version.
+    pub by_version: BTreeMap<String, u64>,
+    /// Answers of each pod.
+    pub by_pod: BTreeMap<String, u64>,
+    /// Requests without an answer, by reason.
+    pub errors: BTreeMap<String, u64>,
+    /// Answers that ended with trailers.
+    pub trailers: u64,
+    /// How long requests took, answered or not.
+    pub latency_ms: Latency,
+    /// How long the run took.
+    pub duration_s: f64,
+    /// The first answer, if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_answer: Option<serde_json::Value>,
+}
+
+/// Milliseconds at some ranks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Latency {
+    /// Fastest.
+    pub min: f64,
+    /// Half were at most this.
+    pub p50: f64,
+    /// 90 % were at most this.
+    pub p90: f64,
+    /// 99 % were at most this.
+    pub p99: f64,
+    /// Slowest.
+    pub max: f64,
+}
+
+impl Tally {
+    /// Counts an answer.
+    pub fn answered(&mut self, answer: Answer, latency: Duration) {
+        if answer.good {
+            self.ok += 1;
+        } else {
+            self.failed += 1;
+        }
+        self.trailers += u64::from(answer.trailers);
+        count(&mut self.by_status, answer.status);
+        if let Some(version) = answer.version {
+            count(&mut self.by_version, version);
+        }
+        if let Some(pod) = answer.pod {
+            count(&mut self.by_pod, pod);
+        }
+        self.first.get_or_insert(answer.text);
+        self.timed(latency);
+    }
+
+    /// Counts a request that got no answer.
+    pub fn failed(&mut self, reason: String, latency: Duration) {
+        self.failed += 1;
+        count(&mut self.errors, reason);
+        self.timed(latency);
+    }
+
+    /// The report of a run that took `duration`; `show` keeps the first answer.
+    pub fn report(mut self, duration: Duration, show: bool) -> Report {
+        self.latencies.sort_unstable();
+        let json = |text: String| serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text));
+        Report {
+            requests: self.ok + self.failed,
+            ok: self.ok,
+            failed: self.failed,
+            by_status: self.by_status,
+            by_version: self.by_version,
+            by_pod: self.by_pod,
+            errors: self.errors,
+            trailers: self.trailers,
+            latency_ms: latency(&self.latencies),
+            duration_s: rounded(duration.as_secs_f64()),
+            first_answer: self.first.filter(|_| show).map(json),
+        }
+    }
+
+    fn timed(&mut self, latency: Duration) {
+        self.latencies.push(u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
+    }
+}
+
+/// A server that gives each answer another name must not fill the memory.
+fn count(counts: &mut BTreeMap<String, u64>, name: String) {
+    let full = counts.len() >= MOST_NAMES && !counts.contains_key(&name);
+    *counts.entry(if full { "other".to_owned() } else { name }).or_default() += 1;
+}
+
+/// Nearest rank: the smallest value that the given share does not exceed.
+fn latency(sorted_micros: &[u32]) -> Latency {
+    let at = |percent: usize| {
+        let rank = (sorted_micros.len() * percent).div_ceil(100).max(1);
+        sorted_micros.get(rank - 1).map_or(0.0, |micros| rounded(f64::from(*micros) / 1000.0))
+    };
+    Latency { min: at(0), p50: at(50), p90: at(90), p99: at(99), max: at(100) }
+}
+
+fn rounded(number: f64) -> f64 {
+    (number * 1000.0).round() / 1000.0
+}
+
+const MOST_NAMES: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: &str, good: bool, version: &str) -> Answer {
+        Answer { status: status.into(), good, version: Some(version.into()), ..Answer::default() }
+    }
+
+    #[test]
+    fn answers_and_failures_are_counted_apart() {
+        let mut tally = Tally::default();
+        let millis = Duration::from_millis;
+        tally.answered(answer("200", true, "v1"), millis(1));
+        tally.answered(answer("200", true, "v2"), millis(3));
+        tally.answered(answer("503", false, "v2"), millis(2));
+        tally.failed("connection refused".into(), millis(4));
+        let report = serde_json::to_value(tally.report(millis(1500), false)).expect("JSON");
+        assert_eq!(
+            report,
+            serde_json::json!({
+                "requests": 4, "ok": 2, "failed": 2, "trailers": 0, "duration_s": 1.5,
+                "by_status": {"200": 2, "503": 1}, "by_version": {"v1": 1, "v2": 2}, "by_pod": {},
+                "errors": {"connection refused": 1},
+                "latency_ms": {"min": 1.0, "p50": 2.0, "p90": 4.0, "p99": 4.0, "max": 4.0},
+            })
+        );
+    }
+
+    #[test]
+    fn ranks_are_the_nearest_ones() {
+        let hundred: Vec<u32> = (1..=100).map(|millis| millis * 1000).collect();
+        let all = Latency { min: 1.0, p50: 50.0, p90: 90.0, p99: 99.0, max: 100.0 };
+        assert_eq!(latency(&hundred), all);
+        assert_eq!(latency(&[]), Latency::default());
+    }
+
+    #[test]
+    fn the_first_answer_is_shown_as_json_where_it_is_json() {
+        for (text, shown) in [("{\"a\":1}", serde_json::json!({"a": 1})), ("hi", serde_json::json!("hi"))] {
+            let mut tally = Tally::default();
+            tally.answered(Answer { text: text.into(), ..Answer::default() }, Duration::ZERO);
+            assert_eq!(tally.report(Duration::ZERO, true).first_answer, Some(shown));
+        }
+    }
+
+    #[test]
+    fn names_without_end_are_counted_together() {
+        let mut tally = Tally::default();
+        for number in 0..1000 {
+            tally.failed(format!("error {number}"), Duration::ZERO);
+        }
+        let report = tally.report(Duration::ZERO, false);
+        assert_eq!(report.errors.len(), MOST_NAMES + 1);
+        assert_eq!(report.errors["other"], 1000 - MOST_NAMES as u64);
+    }
+}

@@ -1,0 +1,169 @@
+//! HTTP/1.1 and HTTP/2: answers with what was seen, as late, as long and as wrong as was asked for.
+
+use std::pin::pin;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRAILER};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::control::{BadControl, Controls};
+use crate::seen::{self, Seen};
+use crate::server::body::{self, AnswerBody};
+use crate::server::shared::Call;
+use crate::server::{grpc, websocket};
+
+/// Answers all requests of one connection.
+pub(super) async fn serve<S>(stream: S, call: Call)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let stopped = call.shared.stopped.clone();
+    let service = service_fn(move |request| {
+        let call = call.clone();
+        async move { respond(&call, request).await }
+    });
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    tokio::select! {
+        // A caller that goes away is its own business.
+        _ = connection.as_mut() => return,
+        () = stopped.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+/// The caller asked for no answer, or stopped in the middle of its request.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer")]
+struct NoAnswer;
+
+async fn respond(call: &Call, request: Request<Incoming>) -> Result<Response<AnswerBody>, NoAnswer> {
+    let version = request.version();
+    let mut answer = if grpc::is_grpc(&request) {
+        grpc::respond(call, request).await
+    } else {
+        match plan(&request) {
+            Ok((controls, status)) => obey(call, &controls, status, request).await?,
+            Err(error) => {
+                text(StatusCode::BAD_REQUEST, serde_json::json!({ "error": error.to_string() }).to_string())
+            }
+        }
+    };
+    name(call, &mut answer);
+    let upgraded = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if call.shared.leaving.is_cancelled() && version < Version::HTTP_2 && !upgraded {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(answer)
+}
+
+/// Probes of a pod are answered at once, whatever the query says.
+fn plan(request: &Request<Incoming>) -> Result<(Controls, StatusCode), BadControl> {
+    if request.uri().path() == "/health" {
+        return Ok((Controls::default(), StatusCode::OK));
+    }
+    let controls = Controls::of(request.uri().query(), request.headers())?;
+    let status = controls.http_status(rand::random())?;
+    Ok((controls, status))
+}
+
+async fn obey(
+    call: &Call,
+    controls: &Controls,
+    status: StatusCode,
+    request: Request<Incoming>,
+) -> Result<Response<AnswerBody>, NoAnswer> {
+    if !controls.delay.is_zero() {
+        tokio::time::sleep(controls.delay).await;
+    }
+    if controls.abort {
+        return Err(NoAnswer);
+    }
+    let version = request.version();
+    let mut answer = if status == StatusCode::OK && websocket::wanted(&request) {
+        let hello = controls.hello.then(|| greeting(call, &request));
+        websocket::upgrade(call, request, hello)
+    } else if controls.stream {
+        let mut answer = Response::new(request.into_body().map_err(Into::into).boxed_unsync());
+        *answer.status_mut() = status;
+        answer
+    } else {
+        tell(call, controls, status, request).await?
+    };
+    for (name, value) in &controls.headers {
+        answer.headers_mut().append(name, value.clone());
+    }
+    if controls.close && version < Version::HTTP_2 {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(answer)
+}
+
+/// Reads the request to its end and tells what was seen.
+async fn tell(
+    call: &Call,
+    controls: &Controls,
+    status: StatusCode,
+    request: Request<Incoming>,
+) -> Result<Response<AnswerBody>, NoAnswer> {
+    let (head, incoming) = request.into_parts();
+    let received = body::read(incoming, controls.body).await.map_err(|_| NoAnswer)?;
+    let mut seen = Seen::head("http", &head, &call.connection, &call.shared.place);
+    seen.body_bytes = received.length;
+    seen.trailers = seen::pairs(&received.trailers);
+    if controls.body {
+        seen = seen.with_body(received.kept);
+    }
+    if [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status) {
+        // RFC 9110, 15.3.5 and 15.4.5: no body, and no length of one.
+        let mut answer = Response::new(body::whole(Bytes::new()));
+        *answer.status_mut() = status;
+        return Ok(answer);
+    }
+    let (made, length) = body::made(seen.json(), controls);
+    let mut answer = Response::new(made);
+    *answer.status_mut() = status;
+    let kind = if controls.size.is_some() { "application/octet-stream" } else { "application/json" };
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    if let Some(length) = length {
+        headers.insert(CONTENT_LENGTH, length.into());
+    }
+    if controls.trailers {
+        headers.insert(TRAILER, HeaderValue::from_static(body::TRAILER));
+    }
+    Ok(answer)
+}
+
+fn greeting(call: &Call, request: &Request<Incoming>) -> String {
+    let mut copy = Request::new(());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    copy.headers_mut().clone_from(request.headers());
+    let (head, ()) = copy.into_parts();
+    Seen::head("websocket", &head, &call.connection, &call.shared.place).json()
+}
+
+/// Every answer says who gave it, whatever its body is.
+fn name(call: &Call, answer: &mut Response<AnswerBody>) {
+    let place = &call.shared.place;
+    for (name, value) in [("x-echo-pod", &place.pod), ("x-echo-version", &place.version)] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            answer.headers_mut().insert(HeaderName::from_static(name), value);
+        }
+    }
+}
+
+fn text(status: StatusCode, json: String) -> Response<AnswerBody> {
+    let mut answer = Response::new(body::whole(Bytes::from(json)));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}
