@@ -5,6 +5,8 @@
 
 pub mod process;
 
+pub mod xds;
+
 pub mod wire;
 
 pub mod resource;

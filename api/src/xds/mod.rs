@@ -1,0 +1,32 @@
+//! Envoy's discovery protocol as values: what a server sends next, what a client asks next. No sockets and no
+//! clocks, so that every order of messages, losses and reconnections can be tested as data.
+//!
+//! # Serving
+//! One `server::Session` for each stream, in the mode of the method that was called. The server feeds it and sends
+//! what comes back, in order:
+//! ```text
+//! let mut session = Session::new(Mode::Delta);
+//! for request in stream  { send(session.request(request, &offer)) }   // a subscription, an ACK or a NACK
+//! on a new configuration { send(session.push(&offer)) }               // only what changed for this client
+//! session.held()         { after some seconds: send(session.release(&offer)) }
+//! session.status()       // for /debug/syncz
+//! ```
+//! `Offer` is what the server has for this client at this moment; `offer::Resources` is a ready-made one. A version is
+//! a hash of the content, so a client that comes back (to any replica) gets only what differs from what it has.
+//!
+//! Order: clusters, endpoints, listeners, routes, secrets, the rest; at most one response of a type is on its way, and
+//! what changes meanwhile is sent together when its ACK comes. Make before break: listeners and routes wait until the
+//! clusters and endpoints sent before them are acknowledged; clusters and endpoints are removed only after the
+//! listeners and routes that stopped using them are acknowledged. A client that never answers, or never asks for the
+//! endpoints of a cluster, holds things back for ever: that is what `held` and `release` are for.
+//!
+//! # Asking
+//! `client::Client` keeps what is subscribed to and what has arrived (delta only); `connect::Stream` carries its
+//! messages.
+
+pub mod connect;
+
+pub mod client;
+pub mod server;
+
+pub mod offer;

@@ -1,0 +1,69 @@
+//! Pure. A request of either form of the protocol, read into what it means.
+
+use super::Request;
+use crate::model::Kind;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a request means.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) kind: Kind,
+    /// Which response it answers; empty: none.
+    pub(super) nonce: String,
+    /// The answer is a refusal, for this reason.
+    pub(super) error: Option<String>,
+    pub(super) change: Change,
+    /// What a returning client has; versions this server never gives are `None`.
+    pub(super) initial: BTreeMap<Arc<str>, Option<u64>>,
+}
+
+/// How subscriptions change.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// By names that come and go.
+    Delta { subscribe: Vec<Arc<str>>, unsubscribe: Vec<Arc<str>> },
+    /// To exactly these names; a request that answers an older response is out of date.
+    Whole(Vec<Arc<str>>),
+}
+
+impl Ask {
+    /// `None`: a type of resource that this server does not have.
+    pub(super) fn read(request: Request) -> Option<Self> {
+        match request {
+            Request::Delta(request) => {
+                let versions = request.initial_resource_versions.into_iter();
+                Some(Self {
+                    kind: Kind::from_type_url(&request.type_url)?,
+                    nonce: request.response_nonce,
+                    error: request.error_detail.map(|status| status.message),
+                    change: Change::Delta {
+                        subscribe: shared(request.resource_names_subscribe),
+                        unsubscribe: shared(request.resource_names_unsubscribe),
+                    },
+                    initial: versions.map(|(name, text)| (Arc::from(name), parse_version(&text))).collect(),
+                })
+            }
+            Request::Sotw(request) => Some(Self {
+                kind: Kind::from_type_url(&request.type_url)?,
+                nonce: request.response_nonce,
+                error: request.error_detail.map(|status| status.message),
+                change: Change::Whole(shared(request.resource_names)),
+                initial: BTreeMap::new(),
+            }),
+        }
+    }
+}
+
+/// A resource's version as the wire has it.
+pub(super) fn version_text(version: u64) -> String {
+    format!("{version:016x}")
+}
+
+fn parse_version(text: &str) -> Option<u64> {
+    u64::from_str_radix(text, 16).ok()
+}
+
+fn shared(names: Vec<String>) -> Vec<Arc<str>> {
+    names.into_iter().map(Arc::from).collect()
+}

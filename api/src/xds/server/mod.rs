@@ -1,0 +1,277 @@
+//! Pure. One client's session at a server: its subscriptions, what it has been sent, and what comes next.
+//!
+//! Both forms of the protocol share one bookkeeping; they differ in how a request is read (`ask`) and in how a
+//! response is written (`answer`).
+
+mod answer;
+mod ask;
+mod watch;
+
+use super::offer::Offer;
+use crate::model::Kind;
+use crate::wire::xds::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse};
+use ask::Ask;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use watch::{Sending, Watch};
+
+/// Which method of the service the client called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// `DeltaAggregatedResources`: differences.
+    Delta,
+    /// `StreamAggregatedResources`: state of the world.
+    Sotw,
+}
+
+/// A request of either method.
+#[derive(Debug, Clone)]
+pub enum Request {
+    /// Of `DeltaAggregatedResources`.
+    Delta(DeltaDiscoveryRequest),
+    /// Of `StreamAggregatedResources`.
+    Sotw(DiscoveryRequest),
+}
+
+/// A response of either method; always of the session's own.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Response {
+    /// Of `DeltaAggregatedResources`.
+    Delta(DeltaDiscoveryResponse),
+    /// Of `StreamAggregatedResources`.
+    Sotw(DiscoveryResponse),
+}
+
+impl Response {
+    /// The type of its resources.
+    pub fn type_url(&self) -> &str {
+        match self {
+            Self::Delta(response) => &response.type_url,
+            Self::Sotw(response) => &response.type_url,
+        }
+    }
+
+    /// The response, where the session's mode is delta.
+    pub fn into_delta(self) -> Option<DeltaDiscoveryResponse> {
+        match self {
+            Self::Delta(response) => Some(response),
+            Self::Sotw(_) => None,
+        }
+    }
+
+    /// The response, where the session's mode is state of the world.
+    pub fn into_sotw(self) -> Option<DiscoveryResponse> {
+        match self {
+            Self::Sotw(response) => Some(response),
+            Self::Delta(_) => None,
+        }
+    }
+}
+
+/// How far a client is with one type, for status pages.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Names that are asked for; the wildcard is `*`.
+    pub subscribed: usize,
+    /// Everything of this type is asked for.
+    pub wildcard: bool,
+    /// Resources the client has been given.
+    pub resources: usize,
+    /// Nonce of the newest response; empty before the first.
+    pub nonce_sent: String,
+    /// Nonce of the newest response that was accepted.
+    pub nonce_acked: String,
+    /// The offer's version in the newest response.
+    pub version_sent: String,
+    /// The offer's version in the newest response that was accepted.
+    pub version_acked: String,
+    /// The newest refusal, until a later response is accepted.
+    pub nack: Option<Nack>,
+}
+
+/// A client's refusal of a response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nack {
+    /// Nonce of the refused response.
+    pub nonce: String,
+    /// Resources of the response that the client's message names; all of them where it names none.
+    pub names: Vec<String>,
+    /// What the client says.
+    pub detail: String,
+}
+
+/// One client's session. See the module `xds` for how to use it.
+#[derive(Debug)]
+pub struct Session {
+    mode: Mode,
+    watches: BTreeMap<Kind, Watch>,
+    nonce: u64,
+    /// Clusters that were sent and whose endpoints the client has not acknowledged yet.
+    warming: BTreeSet<Arc<str>>,
+}
+
+impl Session {
+    /// The session of a stream that has just been opened.
+    pub fn new(mode: Mode) -> Self {
+        Self { mode, watches: BTreeMap::new(), nonce: 0, warming: BTreeSet::new() }
+    }
+
+    /// Takes a request in; gives back what is to be sent, in order. Requests of unknown types are left unanswered, as
+    /// the protocol wants.
+    pub fn request(&mut self, request: Request, offer: &dyn Offer) -> Vec<Response> {
+        let Some(ask) = Ask::read(request) else { return vec![] };
+        self.take(ask);
+        self.plan(offer)
+    }
+
+    /// What is to be sent after the offer has changed.
+    pub fn push(&mut self, offer: &dyn Offer) -> Vec<Response> {
+        self.plan(offer)
+    }
+
+    /// Whether something waits for an answer of the client.
+    pub fn held(&self) -> bool {
+        !self.warming.is_empty() || self.watches.values().any(|watch| watch.waiting)
+    }
+
+    /// Sends what was held back, in the right order, without waiting any longer for endpoints that the client does
+    /// not ask for, or for listeners it does not subscribe to.
+    pub fn release(&mut self, offer: &dyn Offer) -> Vec<Response> {
+        self.warming.clear();
+        for watch in self.watches.values_mut() {
+            watch.resumed = false;
+        }
+        self.plan(offer)
+    }
+
+    /// How far the client is, by type; types it never asked for are left out.
+    pub fn status(&self) -> BTreeMap<Kind, Status> {
+        self.watches.iter().map(|(kind, watch)| (*kind, watch.status())).collect()
+    }
+
+    /// Kinds and names the client asks for; a wildcard is `*`.
+    pub fn subscriptions(&self, kind: Kind) -> Vec<Arc<str>> {
+        let Some(watch) = self.watches.get(&kind) else { return vec![] };
+        let wildcard = watch.wildcard.then(|| Arc::from("*"));
+        wildcard.into_iter().chain(watch.names.iter().cloned()).collect()
+    }
+
+    fn take(&mut self, ask: Ask) {
+        let kind = ask.kind;
+        let watch = self.watches.entry(kind).or_insert_with(|| Watch::new(kind));
+        let Some(answered) = watch.take(ask) else { return };
+        // A cluster that is refused never asks for its endpoints; endpoints that are answered are waited for no more.
+        let answered_names = answered.upserts.iter().map(|(name, _)| name);
+        if kind == Kind::Endpoints || (kind == Kind::Cluster && answered.refused) {
+            answered_names.for_each(|name| {
+                self.warming.remove(name);
+            });
+        }
+    }
+
+    /// All that may be sent now.
+    fn plan(&mut self, offer: &dyn Offer) -> Vec<Response> {
+        let mut responses = vec![];
+        self.waiting_over(offer);
+        for kind in [Kind::Cluster, Kind::Endpoints] {
+            let removals = self.may_remove_upstreams(offer);
+            responses.extend(self.send(kind, removals, offer));
+        }
+        let settled = self.upstreams_settled(offer);
+        for kind in [Kind::Listener, Kind::Route] {
+            let unused = kind == Kind::Listener || self.is_synced(Kind::Listener, offer);
+            if settled {
+                responses.extend(self.send(kind, unused, offer));
+            }
+            self.note_waiting(kind, offer);
+        }
+        // With listeners and routes in step already, this very call may have become the time to remove.
+        for kind in [Kind::Cluster, Kind::Endpoints] {
+            let removals = self.may_remove_upstreams(offer);
+            responses.extend(self.send(kind, removals, offer));
+            self.note_waiting(kind, offer);
+        }
+        for kind in [Kind::Secret, Kind::Workload, Kind::Names] {
+            responses.extend(self.send(kind, true, offer));
+        }
+        responses
+    }
+
+    /// Clusters that are gone, or have no endpoints to wait for, are waited for no more.
+    fn waiting_over(&mut self, offer: &dyn Offer) {
+        self.warming.retain(|name| {
+            offer.find(Kind::Cluster, name).is_some() && offer.find(Kind::Endpoints, name).is_some()
+        });
+    }
+
+    /// Nothing of clusters and endpoints is on its way to this client.
+    fn upstreams_settled(&self, offer: &dyn Offer) -> bool {
+        self.warming.is_empty()
+            && [Kind::Cluster, Kind::Endpoints].iter().all(|kind| {
+                self.watches.get(kind).is_none_or(|w| w.sending.is_none() && w.diff(offer).upserts.is_empty())
+            })
+    }
+
+    /// Listeners and routes are in step, so what they no longer use may go.
+    fn may_remove_upstreams(&self, offer: &dyn Offer) -> bool {
+        let resumed = self.watches.get(&Kind::Cluster).is_some_and(|watch| watch.resumed);
+        let listening = self.watches.contains_key(&Kind::Listener);
+        (listening || !resumed)
+            && self.warming.is_empty()
+            && self.is_synced(Kind::Listener, offer)
+            && self.is_synced(Kind::Route, offer)
+    }
+
+    fn is_synced(&self, kind: Kind, offer: &dyn Offer) -> bool {
+        self.watches.get(&kind).is_none_or(|watch| watch.sending.is_none() && watch.diff(offer).is_empty())
+    }
+
+    fn note_waiting(&mut self, kind: Kind, offer: &dyn Offer) {
+        if let Some(watch) = self.watches.get_mut(&kind) {
+            watch.waiting = watch.sending.is_none() && !watch.diff(offer).is_empty();
+        }
+    }
+
+    fn send(&mut self, kind: Kind, removals: bool, offer: &dyn Offer) -> Option<Response> {
+        let watch = self.watches.get_mut(&kind)?;
+        if watch.sending.is_some() {
+            return None;
+        }
+        let mut diff = watch.diff(offer);
+        if self.mode == Mode::Sotw && !watch.is_whole() {
+            // No message can say that these are gone: it follows from the listeners and clusters.
+            watch.forget(&std::mem::take(&mut diff.removed));
+        }
+        if !removals {
+            diff.removed.clear();
+        }
+        if diff.is_empty() && !watch.must_answer {
+            return None;
+        }
+        self.nonce += 1;
+        let nonce = self.nonce.to_string();
+        let response = match self.mode {
+            Mode::Delta => answer::delta(kind, &diff, &nonce, offer),
+            Mode::Sotw => answer::sotw(watch, kind, &diff, &nonce, offer),
+        };
+        watch.sent(Sending { nonce, version: offer.version().to_owned(), diff: diff.versions() });
+        if kind == Kind::Cluster {
+            self.resend_endpoints(diff.upserts.iter().map(|(name, _)| name), offer);
+        }
+        Some(response)
+    }
+
+    /// A cluster that arrives again starts without endpoints, also where they did not change.
+    fn resend_endpoints<'a>(&mut self, clusters: impl Iterator<Item = &'a Arc<str>>, offer: &dyn Offer) {
+        let Some(endpoints) = self.watches.get_mut(&Kind::Endpoints) else { return };
+        for name in clusters {
+            endpoints.known.remove(name);
+            if offer.find(Kind::Endpoints, name).is_some() {
+                self.warming.insert(name.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
