@@ -30,3 +30,6 @@ pub mod client;
 pub mod server;
 
 pub mod offer;
+
+#[cfg(test)]
+mod tests;

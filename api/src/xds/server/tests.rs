@@ -1,2 +1,300 @@
-#[allow(unused_imports)]
 use super::*;
+use crate::wire::xds::{Any, nack};
+use crate::xds::offer::{Offered, Resources};
+use std::collections::HashMap;
+
+fn body(kind: Kind, content: &str) -> Offered {
+    Offered::new(Any { type_url: kind.type_url().to_owned(), value: content.as_bytes().to_vec() })
+}
+
+fn offer(resources: &[(Kind, &str, &str)]) -> Resources {
+    let mut offer = Resources::new("push-1");
+    for (kind, name, content) in resources {
+        offer.insert(*kind, *name, body(*kind, content));
+    }
+    offer
+}
+
+fn subscribe(kind: Kind, names: &[&str]) -> Request {
+    Request::Delta(DeltaDiscoveryRequest {
+        type_url: kind.type_url().to_owned(),
+        resource_names_subscribe: names.iter().map(ToString::to_string).collect(),
+        ..DeltaDiscoveryRequest::default()
+    })
+}
+
+fn ack(response: &Response) -> Request {
+    match response {
+        Response::Delta(response) => Request::Delta(DeltaDiscoveryRequest {
+            type_url: response.type_url.clone(),
+            response_nonce: response.nonce.clone(),
+            ..DeltaDiscoveryRequest::default()
+        }),
+        Response::Sotw(response) => sotw_ask(response, &[]),
+    }
+}
+
+fn sotw_ask(response: &DiscoveryResponse, names: &[&str]) -> Request {
+    Request::Sotw(DiscoveryRequest {
+        type_url: response.type_url.clone(),
+        response_nonce: response.nonce.clone(),
+        version_info: response.version_info.clone(),
+        resource_names: names.iter().map(ToString::to_string).collect(),
+        ..DiscoveryRequest::default()
+    })
+}
+
+fn sotw(kind: Kind, names: &[&str]) -> Request {
+    sotw_ask(
+        &DiscoveryResponse { type_url: kind.type_url().to_owned(), ..DiscoveryResponse::default() },
+        names,
+    )
+}
+
+/// A response in short: kind, `+name` and `-name`.
+fn show(responses: &[Response]) -> Vec<String> {
+    let short = |response: &Response| {
+        let kind = Kind::from_type_url(response.type_url()).unwrap();
+        let words: Vec<String> = match response {
+            Response::Delta(delta) => {
+                let added = delta.resources.iter().map(|r| format!("+{}", r.name));
+                added.chain(delta.removed_resources.iter().map(|name| format!("-{name}"))).collect()
+            }
+            Response::Sotw(sotw) => {
+                sotw.resources.iter().map(|any| String::from_utf8_lossy(&any.value).into_owned()).collect()
+            }
+        };
+        format!("{kind:?} {}", words.join(" ")).trim().to_owned()
+    };
+    responses.iter().map(short).collect()
+}
+
+#[track_caller]
+fn check(responses: &[Response], expected: &[&str]) {
+    assert_eq!(show(responses), expected);
+}
+
+const CLUSTER: Kind = Kind::Cluster;
+const ENDPOINTS: Kind = Kind::Endpoints;
+const LISTENER: Kind = Kind::Listener;
+const ROUTE: Kind = Kind::Route;
+
+#[test]
+fn a_wildcard_gets_everything_and_names_get_what_they_name() {
+    let offer =
+        offer(&[(CLUSTER, "a", "1"), (CLUSTER, "b", "1"), (ENDPOINTS, "a", "1"), (ENDPOINTS, "b", "1")]);
+    let mut session = Session::new(Mode::Delta);
+    check(&session.request(subscribe(CLUSTER, &[]), &offer), &["Cluster +a +b"]);
+    check(&session.request(subscribe(ENDPOINTS, &["b", "x"]), &offer), &["Endpoints +b -x"]);
+}
+
+#[test]
+fn an_empty_first_answer_is_sent_because_clients_wait_for_it() {
+    let offer = offer(&[]);
+    for mode in [Mode::Delta, Mode::Sotw] {
+        let mut session = Session::new(mode);
+        let request = if mode == Mode::Delta { subscribe(CLUSTER, &[]) } else { sotw(CLUSTER, &[]) };
+        let first = session.request(request, &offer);
+        check(&first, &["Cluster"]);
+        check(&session.request(ack(&first[0]), &offer), &[]);
+    }
+}
+
+#[test]
+fn what_changes_before_the_ack_goes_out_together_after_it() {
+    let mut session = Session::new(Mode::Delta);
+    let first = session.request(subscribe(CLUSTER, &[]), &offer(&[(CLUSTER, "a", "1")]));
+    check(&session.push(&offer(&[(CLUSTER, "a", "2")])), &[]);
+    let last = offer(&[(CLUSTER, "a", "3"), (CLUSTER, "b", "1")]);
+    check(&session.push(&last), &[]);
+    check(&session.request(ack(&first[0]), &last), &["Cluster +a +b"]);
+}
+
+#[test]
+fn an_answer_to_an_older_response_is_no_ack_but_its_subscriptions_count() {
+    let offer = offer(&[(ENDPOINTS, "a", "1"), (ENDPOINTS, "b", "1")]);
+    let mut session = Session::new(Mode::Delta);
+    let first = session.request(subscribe(ENDPOINTS, &["a"]), &offer);
+    let Request::Delta(mut stale) = subscribe(ENDPOINTS, &["b"]) else { unreachable!() };
+    stale.response_nonce = "99".into();
+    check(&session.request(Request::Delta(stale), &offer), &[]);
+    assert_eq!(session.status()[&ENDPOINTS].nonce_acked, "");
+    check(&session.request(ack(&first[0]), &offer), &["Endpoints +b"]);
+
+    let mut session = Session::new(Mode::Sotw);
+    let first = session.request(sotw(ENDPOINTS, &["a"]), &offer);
+    let Response::Sotw(mut old) = first[0].clone() else { unreachable!() };
+    old.nonce = "99".into();
+    check(&session.request(sotw_ask(&old, &["b"]), &offer), &[]);
+    assert_eq!(session.subscriptions(ENDPOINTS), [Arc::from("a")]);
+}
+
+#[test]
+fn a_refusal_is_kept_with_its_names_and_not_answered_with_the_same_again() {
+    let bad = offer(&[(CLUSTER, "bad", "1"), (CLUSTER, "good", "1")]);
+    let mut session = Session::new(Mode::Delta);
+    let first = session.request(subscribe(CLUSTER, &[]), &offer(&[(CLUSTER, "good", "0")]));
+    session.request(ack(&first[0]), &bad);
+    let Request::Delta(mut refusal) = ack(&first[0]) else { unreachable!() };
+    refusal.response_nonce = session.status()[&CLUSTER].nonce_sent.clone();
+    refusal.error_detail = Some(nack("bad: lb_policy: not supported"));
+    check(&session.request(Request::Delta(refusal), &bad), &[]);
+    let status = session.status()[&CLUSTER].clone();
+    let nack = status.nack.unwrap();
+    assert_eq!((nack.names, nack.nonce), (vec!["bad".to_owned()], status.nonce_sent));
+    assert_eq!(status.nonce_acked, "1");
+    check(&session.push(&bad), &[]);
+
+    let repaired = offer(&[(CLUSTER, "bad", "2"), (CLUSTER, "good", "1")]);
+    let next = session.push(&repaired);
+    check(&next, &["Cluster +bad"]);
+    session.request(ack(&next[0]), &repaired);
+    assert_eq!(session.status()[&CLUSTER].nack, None);
+}
+
+/// A client in step with listeners, routes, clusters and endpoints of one service.
+fn in_step(mode: Mode) -> (Session, Resources) {
+    let offer = offer(&[
+        (CLUSTER, "a", "cluster-a"),
+        (ENDPOINTS, "a", "endpoints-a"),
+        (LISTENER, "l", "listener"),
+        (ROUTE, "r", "to-a"),
+    ]);
+    let mut session = Session::new(mode);
+    for (kind, names) in [(CLUSTER, &[][..]), (ENDPOINTS, &["a"]), (LISTENER, &[]), (ROUTE, &["r"])] {
+        let request = if mode == Mode::Delta { subscribe(kind, names) } else { sotw(kind, names) };
+        let responses = session.request(request, &offer);
+        assert_eq!(responses.len(), 1);
+        acknowledge(&mut session, &responses[0], names, &offer);
+    }
+    (session, offer)
+}
+
+fn acknowledge(
+    session: &mut Session,
+    response: &Response,
+    names: &[&str],
+    offer: &Resources,
+) -> Vec<Response> {
+    let request = match response {
+        Response::Delta(_) => ack(response),
+        Response::Sotw(response) => sotw_ask(response, names),
+    };
+    session.request(request, offer)
+}
+
+#[test]
+fn a_route_to_another_cluster_waits_for_its_endpoints_and_the_old_cluster_goes_last() {
+    let (mut session, _) = in_step(Mode::Delta);
+    let next = offer(&[
+        (CLUSTER, "b", "cluster-b"),
+        (ENDPOINTS, "b", "endpoints-b"),
+        (LISTENER, "l", "listener"),
+        (ROUTE, "r", "to-b"),
+    ]);
+    let clusters = session.push(&next);
+    check(&clusters, &["Cluster +b"]);
+    check(&session.request(ack(&clusters[0]), &next), &[]);
+    assert!(session.held());
+    let endpoints = session.request(subscribe(ENDPOINTS, &["b"]), &next);
+    check(&endpoints, &["Endpoints +b"]);
+    let routes = session.request(ack(&endpoints[0]), &next);
+    check(&routes, &["Route +r"]);
+    let removals = session.request(ack(&routes[0]), &next);
+    check(&removals, &["Cluster -a", "Endpoints -a"]);
+    for response in &removals {
+        check(&session.request(ack(response), &next), &[]);
+    }
+    assert!(!session.held());
+}
+
+#[test]
+fn state_of_the_world_keeps_the_old_cluster_in_the_list_until_the_routes_are_in_step() {
+    let (mut session, _) = in_step(Mode::Sotw);
+    let next = offer(&[
+        (CLUSTER, "b", "cluster-b"),
+        (ENDPOINTS, "b", "endpoints-b"),
+        (LISTENER, "l", "listener"),
+        (ROUTE, "r", "to-b"),
+    ]);
+    let clusters = session.push(&next);
+    check(&clusters, &["Cluster cluster-a cluster-b"]);
+    check(&acknowledge(&mut session, &clusters[0], &[], &next), &[]);
+    let Response::Sotw(last) = &clusters[0] else { unreachable!() };
+    let mut again = DiscoveryResponse { type_url: ENDPOINTS.type_url().to_owned(), ..last.clone() };
+    again.nonce = session.status()[&ENDPOINTS].nonce_sent.clone();
+    let endpoints = session.request(sotw_ask(&again, &["a", "b"]), &next);
+    check(&endpoints, &["Endpoints endpoints-b"]);
+    let routes = acknowledge(&mut session, &endpoints[0], &["a", "b"], &next);
+    check(&routes, &["Route to-b"]);
+    check(&acknowledge(&mut session, &routes[0], &["r"], &next), &["Cluster cluster-b"]);
+}
+
+#[test]
+fn a_changed_cluster_gets_its_unchanged_endpoints_again() {
+    for mode in [Mode::Delta, Mode::Sotw] {
+        let (mut session, mut offer) = in_step(mode);
+        offer.insert(CLUSTER, "a", body(CLUSTER, "cluster-a-2"));
+        assert_eq!(session.push(&offer).len(), 2, "{mode:?}: cluster, then endpoints");
+    }
+}
+
+#[test]
+fn a_held_back_route_goes_out_when_released() {
+    let (mut session, mut offer) = in_step(Mode::Delta);
+    offer.insert(CLUSTER, "b", body(CLUSTER, "cluster-b"));
+    offer.insert(ENDPOINTS, "b", body(ENDPOINTS, "endpoints-b"));
+    offer.insert(ROUTE, "r", body(ROUTE, "to-b"));
+    let clusters = session.push(&offer);
+    check(&session.request(ack(&clusters[0]), &offer), &[]);
+    assert!(session.held());
+    check(&session.release(&offer), &["Route +r"]);
+}
+
+#[test]
+fn a_returning_client_gets_differences_only() {
+    let (_, offer) = in_step(Mode::Delta);
+    let version = |kind: Kind, name: &str| ask::version_text(offer.find(kind, name).unwrap().version);
+    let mut session = Session::new(Mode::Delta);
+    let back = |kind: Kind, names: &[&str], versions: &[(&str, String)]| {
+        let Request::Delta(request) = subscribe(kind, names) else { unreachable!() };
+        let versions: HashMap<String, String> =
+            versions.iter().map(|(name, version)| ((*name).to_owned(), version.clone())).collect();
+        Request::Delta(DeltaDiscoveryRequest { initial_resource_versions: versions, ..request })
+    };
+    let clusters = [("a", version(CLUSTER, "a")), ("gone", "00".to_owned())];
+    check(&session.request(back(CLUSTER, &[], &clusters), &offer), &[]);
+    check(
+        &session.request(back(ENDPOINTS, &["a"], &[("a", "not a hash".to_owned())]), &offer),
+        &["Endpoints +a"],
+    );
+    check(
+        &session.request(back(LISTENER, &[], &[("l", version(LISTENER, "l"))]), &offer),
+        &["Cluster -gone"],
+    );
+}
+
+#[test]
+fn a_client_that_has_unsubscribed_hears_no_more_of_a_name_until_it_asks_again() {
+    let (mut session, mut offer) = in_step(Mode::Delta);
+    let Request::Delta(mut request) = subscribe(ENDPOINTS, &[]) else { unreachable!() };
+    request.resource_names_unsubscribe = vec!["a".into()];
+    check(&session.request(Request::Delta(request), &offer), &[]);
+    offer.insert(ENDPOINTS, "a", body(ENDPOINTS, "endpoints-a-2"));
+    check(&session.push(&offer), &[]);
+    check(&session.request(subscribe(ENDPOINTS, &["a"]), &offer), &["Endpoints +a"]);
+}
+
+#[test]
+fn asking_again_for_a_name_sends_it_again() {
+    let (mut session, offer) = in_step(Mode::Delta);
+    check(&session.request(subscribe(ROUTE, &["r"]), &offer), &["Route +r"]);
+}
+
+#[test]
+fn a_type_that_nobody_here_knows_is_left_unanswered() {
+    let mut session = Session::new(Mode::Delta);
+    let request = DeltaDiscoveryRequest { type_url: "type.googleapis.com/x.Y".into(), ..Default::default() };
+    check(&session.request(Request::Delta(request), &offer(&[])), &[]);
+    assert!(session.status().is_empty());
+}

@@ -1,0 +1,221 @@
+//! A client and a server over a network that delays, reorders the two directions, and loses streams: whatever
+//! happens, the client ends with what the server has, and never routes to what it does not have.
+
+use super::client::Client;
+use super::offer::{Offered, Resources};
+use super::server::{Mode, Request, Response, Session};
+use crate::model::Kind;
+use crate::wire::xds::{Any, DeltaDiscoveryRequest, DeltaDiscoveryResponse, NodeInfo};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+enum Step {
+    /// The configuration becomes this one: for each route its cluster, and the version of all clusters.
+    Configure(Vec<u8>, u8),
+    /// The server reads one request.
+    ServerReads,
+    /// The client reads one response.
+    ClientReads,
+    /// The stream is lost with all that is on it.
+    Reconnect,
+    /// The server waits no longer.
+    Release,
+}
+
+struct World {
+    offer: Resources,
+    session: Session,
+    client: Client,
+    up: VecDeque<DeltaDiscoveryRequest>,
+    down: VecDeque<DeltaDiscoveryResponse>,
+    held: BTreeMap<Kind, BTreeMap<String, Vec<u8>>>,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut client = Client::new(NodeInfo::default(), &[Kind::Cluster, Kind::Listener]);
+        let up = client.connected().into();
+        Self {
+            offer: configuration(&[], 0),
+            session: Session::new(Mode::Delta),
+            client,
+            up,
+            down: VecDeque::new(),
+            held: BTreeMap::new(),
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Configure(routes, version) => {
+                self.offer = configuration(routes, *version);
+                let responses = self.session.push(&self.offer);
+                self.send(responses);
+            }
+            Step::ServerReads => {
+                if let Some(request) = self.up.pop_front() {
+                    let responses = self.session.request(Request::Delta(request), &self.offer);
+                    self.send(responses);
+                }
+            }
+            Step::ClientReads => {
+                if let Some(response) = self.down.pop_front() {
+                    self.apply(response);
+                }
+            }
+            Step::Reconnect => {
+                self.down.clear();
+                self.session = Session::new(Mode::Delta);
+                self.up = self.client.connected().into();
+            }
+            Step::Release => {
+                let responses = self.session.release(&self.offer);
+                self.send(responses);
+            }
+        }
+    }
+
+    fn send(&mut self, responses: Vec<Response>) {
+        self.down.extend(responses.into_iter().filter_map(Response::into_delta));
+    }
+
+    fn apply(&mut self, response: DeltaDiscoveryResponse) {
+        let received = self.client.receive(response).expect("only what was asked for is sent");
+        let table = self.held.entry(received.kind).or_default();
+        for (name, body) in &received.upserts {
+            table.insert(name.clone(), body.value.clone());
+        }
+        for name in &received.removed {
+            table.remove(name);
+        }
+        // References are followed before the answer, as a client does that warms its clusters.
+        let wanted =
+            |kind: Kind| self.held.get(&kind).map(|t| t.keys().cloned().collect()).unwrap_or_default();
+        let (clusters, listeners): (BTreeSet<String>, BTreeSet<String>) =
+            (wanted(Kind::Cluster), wanted(Kind::Listener));
+        self.up.extend(self.client.subscribe(Kind::Endpoints, &clusters));
+        self.up.extend(self.client.subscribe(Kind::Route, &listeners));
+        for (kind, names) in [(Kind::Endpoints, &clusters), (Kind::Route, &listeners)] {
+            self.held.entry(kind).or_default().retain(|name, _| names.contains(name));
+        }
+        self.up.push_back(self.client.answer(&received, &[]));
+    }
+
+    fn settle(&mut self) {
+        while !self.up.is_empty() || !self.down.is_empty() {
+            self.step(&Step::ServerReads);
+            self.step(&Step::ClientReads);
+        }
+    }
+
+    /// Every route that is here leads to a cluster that is here, with its endpoints.
+    fn whole(&self) -> bool {
+        let has = |kind: Kind, name: &str| self.held.get(&kind).is_some_and(|t| t.contains_key(name));
+        let routes = self.held.get(&Kind::Route).into_iter().flatten();
+        routes
+            .map(|(_, cluster)| String::from_utf8_lossy(cluster).into_owned())
+            .all(|cluster| has(Kind::Cluster, &cluster) && has(Kind::Endpoints, &cluster))
+    }
+}
+
+fn configuration(routes: &[u8], version: u8) -> Resources {
+    let mut offer = Resources::new(version.to_string());
+    let body = |kind: Kind, content: &str| {
+        Offered::new(Any { type_url: kind.type_url().to_owned(), value: content.as_bytes().to_vec() })
+    };
+    for (index, cluster) in routes.iter().enumerate() {
+        let cluster = format!("cluster-{cluster}");
+        offer.insert(Kind::Cluster, cluster.as_str(), body(Kind::Cluster, &format!("{version}")));
+        offer.insert(Kind::Endpoints, cluster.as_str(), body(Kind::Endpoints, &format!("{}", version / 2)));
+        offer.insert(Kind::Listener, format!("route-{index}"), body(Kind::Listener, "same"));
+        offer.insert(Kind::Route, format!("route-{index}"), body(Kind::Route, &cluster));
+    }
+    offer
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        2 => (prop::collection::vec(0u8..4, 0..4), 0u8..4).prop_map(|(routes, version)| Step::Configure(routes, version)),
+        5 => Just(Step::ServerReads),
+        5 => Just(Step::ClientReads),
+        1 => Just(Step::Reconnect),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_the_network_does_the_client_ends_with_what_the_server_has(
+        steps in prop::collection::vec(prop_oneof![20 => step(), 1 => Just(Step::Release)], 0..80),
+    ) {
+        let mut world = World::new();
+        for step in &steps {
+            world.step(step);
+        }
+        world.settle();
+        for kind in [Kind::Cluster, Kind::Endpoints, Kind::Listener, Kind::Route] {
+            let mut expected = BTreeMap::new();
+            super::offer::Offer::each(&world.offer, kind, &mut |name, offered| {
+                expected.insert(name.to_string(), offered.body.value.clone());
+            });
+            let held = world.held.get(&kind).cloned().unwrap_or_default();
+            prop_assert_eq!(held, expected, "{:?}", kind);
+        }
+        prop_assert!(!world.session.held());
+    }
+
+    #[test]
+    fn no_route_ever_leads_to_a_cluster_that_is_not_there(steps in prop::collection::vec(step(), 0..80)) {
+        let mut world = World::new();
+        for step in &steps {
+            world.step(step);
+            prop_assert!(world.whole(), "after {:?}: {:?}", step, world.held);
+        }
+    }
+}
+
+#[test]
+fn a_rejected_resource_keeps_its_last_good_version_and_is_named_in_the_answer() {
+    let mut client = Client::new(NodeInfo::default(), &[Kind::Cluster]);
+    assert!(client.connected()[0].node.is_some());
+    let response = |version: &str| {
+        let resource = |name: &str| crate::wire::xds::Resource {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            resource: Some(Any::default()),
+            ..Default::default()
+        };
+        DeltaDiscoveryResponse {
+            resources: vec![resource("a"), resource("b")],
+            type_url: Kind::Cluster.type_url().to_owned(),
+            nonce: version.to_owned(),
+            ..Default::default()
+        }
+    };
+    let first = client.receive(response("1")).unwrap();
+    assert_eq!(client.answer(&first, &[]).error_detail, None);
+    let second = client.receive(response("2")).unwrap();
+    let answer = client.answer(&second, &[("b".into(), "lb_policy: not supported".into())]);
+    assert!(answer.node.is_none(), "the node is announced once for each stream");
+    assert_eq!(answer.response_nonce, "2");
+    assert_eq!(answer.error_detail.unwrap().message, "b: lb_policy: not supported");
+    let versions = &client.connected()[0].initial_resource_versions;
+    assert_eq!((versions["a"].as_str(), versions["b"].as_str()), ("2", "1"));
+}
+
+#[test]
+fn subscriptions_are_told_as_differences() {
+    let mut client = Client::new(NodeInfo::default(), &[]);
+    let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+    let first = client.subscribe(Kind::Endpoints, &names(&["a", "b"])).unwrap();
+    assert_eq!(first.resource_names_subscribe, ["a", "b"]);
+    let second = client.subscribe(Kind::Endpoints, &names(&["b", "c"])).unwrap();
+    assert_eq!(
+        (second.resource_names_subscribe, second.resource_names_unsubscribe),
+        (vec!["c".into()], vec!["a".into()])
+    );
+    assert_eq!(client.subscribe(Kind::Endpoints, &names(&["b", "c"])), None);
+    let reopened = client.connected();
+    assert_eq!(reopened[0].resource_names_subscribe, ["b", "c"]);
+}
