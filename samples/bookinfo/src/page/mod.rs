@@ -1,14 +1,18 @@
 //! Pure. The pages, from values to HTML.
 //!
-//! Every text that comes from outside goes through `escape`, so a name like `<script>` is shown and
-//! not run.
+//! Every text that comes from outside goes through `text::escape`, so a name like `<script>` is shown
+//! and not run.
 
 use serde_json::Value;
 
 use crate::book::{self, Reviews};
+use crate::page::text::escape;
 
 mod parts;
-mod style;
+
+pub mod text;
+
+pub mod style;
 
 /// What the product page shows.
 #[derive(Debug)]
@@ -69,40 +73,6 @@ pub fn welcome() -> String {
     document("Bookinfo", &body)
 }
 
-/// How to name the one who answered: always as `service-version`, and the pod where it is known.
-pub fn server(service: &str, version: Option<&str>, pod: &str) -> String {
-    let Some(version) = version else {
-        return if pod.is_empty() { service.to_owned() } else { pod.to_owned() };
-    };
-    let name = format!("{service}-{version}");
-    if pod.is_empty() || pod == name {
-        return name;
-    }
-    let named = pod.strip_prefix(&name).is_some_and(|rest| rest.starts_with('-'));
-    if named { pod.to_owned() } else { format!("{name} ({pod})") }
-}
-
-/// What to tell people when `part` (details, reviews, ratings) is missing.
-pub fn unavailable(part: &str) -> String {
-    format!("Sorry, product {part} are currently unavailable for this book.")
-}
-
-/// `text` as HTML text or attribute value.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            _ => escaped.push(letter),
-        }
-    }
-    escaped
-}
-
 fn document(title: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
@@ -112,9 +82,6 @@ fn document(title: &str, body: &str) -> String {
         css = style::CSS,
     )
 }
-
-/// The icon of the page.
-pub const ICON: &str = style::ICON;
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::book::{Rating, Review, Reviews};
-use crate::page::{escape, server, unavailable};
+use crate::page::text::{escape, server, unavailable};
 
 /// The top bar: the shop's name, and signing in or out.
 pub(super) fn header(user: Option<&str>) -> String {

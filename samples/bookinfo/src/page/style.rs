@@ -50,7 +50,7 @@ fill=\"#ffd166\"/></g><g fill=\"none\" stroke=\"#1d2433\" stroke-width=\"4\" str
 <path d=\"M30 172h98M30 184h62\" stroke=\"#fff\" stroke-width=\"5\" stroke-linecap=\"round\"/></svg>";
 
 /// The icon in the browser's tab.
-pub(super) const ICON: &str = "\
+pub const ICON: &str = "\
 <svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 32 32\"><rect width=\"32\" height=\"32\" rx=\"7\" \
 fill=\"#2f4fd8\"/><path d=\"M8 9h16v8a8 9 0 0 1-16 0z\" fill=\"#fff\"/>\
 <path d=\"M12 14h2M18 14h2M13 19q3 3 6 0\" fill=\"none\" stroke=\"#1d2433\" stroke-width=\"2\" \

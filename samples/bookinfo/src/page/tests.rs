@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::book::{PRODUCT, Stars};
+use crate::page::text::server;
 
 fn reviews(version: &str, pod: &str, stars: Stars<'_>) -> Reviews {
     Reviews {
@@ -121,4 +122,29 @@ fn a_server_is_always_named_by_its_version() {
 #[test]
 fn the_front_page_leads_to_the_product_page() {
     assert!(welcome().contains("href=\"/productpage\">Open the product page</a>"));
+}
+
+/// Names of elements still open after each tag was read; panics where one closes that is not open.
+fn left_open(page: &str) -> Vec<&str> {
+    let mut open = Vec::new();
+    for tag in page.split('<').skip(1).filter_map(|rest| rest.split('>').next()) {
+        let name = tag.split_whitespace().next().unwrap_or_default().trim_end_matches('/');
+        if let Some(closed) = name.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(closed), "in {page}");
+        } else if !tag.ends_with('/') && !["!doctype", "meta", "link", "input"].contains(&name) {
+            open.push(name);
+        }
+    }
+    open
+}
+
+#[test]
+fn every_element_closes_in_order() {
+    let ratings = book::first_ratings(0).ratings;
+    let stars = Stars::Known { color: "red", ratings: &ratings };
+    let whole = shown(None, Ok(book::details(0)), Ok(reviews("v3", "p", stars)));
+    let broken = shown(Some("jason"), Err(Missing), Err(Missing));
+    for page in [whole, broken, welcome(), style::ICON.to_owned()] {
+        assert_eq!(left_open(&page), Vec::<&str>::new());
+    }
 }

@@ -63,7 +63,7 @@ impl Productpage {
             "/" | "/index.html" => answer::html(page::welcome()),
             PAGE => self.page(request.headers()).await,
             "/health" => answer::healthy("Product page"),
-            "/static/bookinfo.svg" => answer::svg(page::ICON),
+            "/static/bookinfo.svg" => answer::svg(page::style::ICON),
             "/api/v1/products" => answer::json(StatusCode::OK, &book::catalogue()),
             _ => match path.strip_prefix("/api/v1/products/") {
                 Some(rest) => self.api(rest, request.headers()).await,
@@ -84,7 +84,7 @@ impl Productpage {
             product: &PRODUCT,
             details: part::<Value>("details", details),
             reviews: part::<Reviews>("reviews", reviews),
-            served_by: &page::server("productpage", Some(&self.version), &self.pod),
+            served_by: &page::text::server("productpage", Some(&self.version), &self.pod),
         }))
     }
 
@@ -106,7 +106,7 @@ impl Productpage {
             Ok(body) => answer::passed_on(StatusCode::OK, body),
             Err(error) => {
                 eprintln!("{part}: {}", error.chain());
-                answer::refusal(error.status(), &page::unavailable(part))
+                answer::refusal(error.status(), &page::text::unavailable(part))
             }
         }
     }

@@ -21,14 +21,12 @@ mod websocket;
 
 mod dial;
 
-mod plan;
+pub mod plan;
 
 mod tls;
 
-pub use plan::ClientError;
-
 /// Runs to the end and reports.
-pub async fn run(options: &ClientOptions) -> Result<Report, ClientError> {
+pub async fn run(options: &ClientOptions) -> Result<Report, plan::ClientError> {
     let plan = Arc::new(plan::Plan::of(options)?);
     let start = Instant::now();
     let schedule = Arc::new(Schedule {
