@@ -104,9 +104,12 @@ impl World {
     }
 
     fn settle(&mut self) {
-        while !self.up.is_empty() || !self.down.is_empty() {
+        while !self.up.is_empty() || !self.down.is_empty() || self.session.held() {
             self.step(&Step::ServerReads);
             self.step(&Step::ClientReads);
+            if self.up.is_empty() && self.down.is_empty() {
+                self.step(&Step::Release);
+            }
         }
     }
 

@@ -135,7 +135,7 @@ impl Session {
     }
 
     /// Sends what was held back, in the right order, without waiting any longer for endpoints that the client does
-    /// not ask for, or for listeners it does not subscribe to.
+    /// not ask for, or for listeners and routes it does not subscribe to.
     pub fn release(&mut self, offer: &dyn Offer) -> Vec<Response> {
         self.warming.clear();
         for watch in self.watches.values_mut() {
@@ -215,8 +215,9 @@ impl Session {
     /// Listeners and routes are in step, so what they no longer use may go.
     fn may_remove_upstreams(&self, offer: &dyn Offer) -> bool {
         let resumed = self.watches.get(&Kind::Cluster).is_some_and(|watch| watch.resumed);
-        let listening = self.watches.contains_key(&Kind::Listener);
-        (listening || !resumed)
+        // A client that comes back may hold listeners and routes it has not spoken of yet.
+        let told = [Kind::Listener, Kind::Route].iter().all(|kind| self.watches.contains_key(kind));
+        (told || !resumed)
             && self.warming.is_empty()
             && self.is_synced(Kind::Listener, offer)
             && self.is_synced(Kind::Route, offer)
