@@ -1,0 +1,126 @@
+//! Pure. Joins a VirtualService's routes with those of the VirtualServices they delegate to.
+
+use super::virtual_service::{HttpAction, HttpMatch, HttpRoute, SourceMatch, VirtualService};
+use super::visibility::ExportTo;
+use api::model::route::PathMatch;
+use std::sync::Arc;
+
+/// The VirtualServices that have hosts, with every delegate replaced by the routes it leads to. A delegate that is
+/// missing, or not exported to the root's namespace, leads nowhere: its route is dropped.
+pub(super) fn resolve(all: &[Arc<VirtualService>]) -> Vec<Arc<VirtualService>> {
+    let roots = all.iter().filter(|vs| !vs.hosts.is_empty());
+    roots
+        .map(|root| if root.http.iter().any(delegates) { Arc::new(joined(root, all)) } else { root.clone() })
+        .collect()
+}
+
+fn delegates(route: &HttpRoute) -> bool {
+    matches!(route.action, HttpAction::Delegate { .. })
+}
+
+fn joined(root: &VirtualService, all: &[Arc<VirtualService>]) -> VirtualService {
+    let mut http = vec![];
+    for route in &root.http {
+        let HttpAction::Delegate { namespace, name } = &route.action else {
+            http.push(route.clone());
+            continue;
+        };
+        let found = all
+            .iter()
+            .find(|vs| vs.hosts.is_empty() && vs.origin.namespace == *namespace && vs.origin.name == *name);
+        let seen = found.filter(|vs| vs.export_to.reaches(&root.origin.namespace, &ExportTo::All));
+        // Delegates do not nest.
+        let routes = seen.iter().flat_map(|vs| &vs.http).filter(|r| !delegates(r));
+        http.extend(routes.filter_map(|r| join(route, r)));
+    }
+    VirtualService { http, ..root.clone() }
+}
+
+/// One route of a delegate under a root's conditions; `None` when none of its matches fits within one of the root's.
+fn join(root: &HttpRoute, delegate: &HttpRoute) -> Option<HttpRoute> {
+    let matches = join_matches(&root.matches, &delegate.matches)?;
+    let mut route = delegate.clone();
+    route.matches = matches;
+    route.name = match (root.name.as_str(), delegate.name.as_str()) {
+        ("", name) | (name, "") => name.to_owned(),
+        (root, name) => format!("{root}-{name}"),
+    };
+    if route.rewrite_uri.is_none() && route.rewrite_authority.is_none() && route.rewrite_regex.is_none() {
+        route.rewrite_uri.clone_from(&root.rewrite_uri);
+        route.rewrite_authority.clone_from(&root.rewrite_authority);
+        route.rewrite_regex.clone_from(&root.rewrite_regex);
+    }
+    route.timeout = route.timeout.or(root.timeout);
+    route.retries = route.retries.or_else(|| root.retries.clone());
+    route.fault = route.fault.or_else(|| root.fault.clone());
+    if route.mirrors.is_empty() {
+        route.mirrors.clone_from(&root.mirrors);
+    }
+    if route.request_headers.is_empty() && route.response_headers.is_empty() {
+        route.request_headers.clone_from(&root.request_headers);
+        route.response_headers.clone_from(&root.response_headers);
+    }
+    Some(route)
+}
+
+fn join_matches(roots: &[HttpMatch], delegates: &[HttpMatch]) -> Option<Vec<HttpMatch>> {
+    if roots.is_empty() || delegates.is_empty() {
+        return Some(if roots.is_empty() { delegates.to_vec() } else { roots.to_vec() });
+    }
+    let pairs = roots.iter().flat_map(|root| delegates.iter().map(move |delegate| (root, delegate)));
+    let joined: Vec<HttpMatch> = pairs.filter_map(|(root, delegate)| join_match(root, delegate)).collect();
+    (!joined.is_empty()).then_some(joined)
+}
+
+fn join_match(root: &HttpMatch, delegate: &HttpMatch) -> Option<HttpMatch> {
+    if root.path.is_some() && delegate.path.is_some() && root.ignore_case != delegate.ignore_case {
+        return None;
+    }
+    let path = match (&root.path, &delegate.path) {
+        (None, path) | (path, None) => path.clone(),
+        (Some(root), Some(delegate)) => Some(within(root, delegate)?),
+    };
+    let name = match (root.name.as_str(), delegate.name.as_str()) {
+        ("", name) | (name, "") => name.to_owned(),
+        (root, name) => format!("{root}-{name}"),
+    };
+    Some(HttpMatch {
+        name,
+        path,
+        ignore_case: root.ignore_case || delegate.ignore_case,
+        headers: [root.headers.clone(), delegate.headers.clone()].concat(),
+        query: [root.query.clone(), delegate.query.clone()].concat(),
+        source: join_source(&root.source, &delegate.source)?,
+    })
+}
+
+/// The delegate's path, if every path it matches is matched by the root's.
+fn within(root: &PathMatch, delegate: &PathMatch) -> Option<PathMatch> {
+    let inside = match (root, delegate) {
+        (PathMatch::Exact(r), PathMatch::Exact(d)) => r == d,
+        (PathMatch::Prefix(r), PathMatch::Exact(d) | PathMatch::Prefix(d)) => d.starts_with(r.as_str()),
+        _ => false,
+    };
+    inside.then(|| delegate.clone())
+}
+
+fn join_source(root: &SourceMatch, delegate: &SourceMatch) -> Option<SourceMatch> {
+    let same = |a: Option<u16>, b: Option<u16>| a.is_none() || b.is_none() || a == b;
+    let namespaces =
+        root.namespace.is_none() || delegate.namespace.is_none() || root.namespace == delegate.namespace;
+    if !same(root.port, delegate.port) || !namespaces {
+        return None;
+    }
+    let mut labels = root.labels.clone();
+    for (name, value) in &delegate.labels {
+        if labels.insert(name.clone(), value.clone()).is_some_and(|before| before != *value) {
+            return None;
+        }
+    }
+    Some(SourceMatch {
+        port: root.port.or(delegate.port),
+        labels,
+        namespace: root.namespace.clone().or_else(|| delegate.namespace.clone()),
+        gateways: root.gateways.clone(),
+    })
+}

@@ -1,0 +1,141 @@
+//! Pure. The endpoints behind a service, who they are, and which callers they take.
+
+use super::Catalog;
+use super::service::{Resolution, Service, ServiceEndpoint, ServicePort, StaticEndpoint, TargetPort};
+use super::visibility::{Labels, selects};
+use super::workload::Workload;
+use crate::flow::MtlsMode;
+use api::model::endpoint::{EndpointAddress, Health};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+impl ServicePort {
+    /// The port of a pod that this port leads to; `None` when the pod has no port of that name.
+    pub fn on(&self, workload: &Workload) -> Option<u16> {
+        match &self.target {
+            TargetPort::Number(number) => Some(*number),
+            TargetPort::Name(name) => workload.named_port(name),
+        }
+    }
+}
+
+impl Catalog {
+    /// The addresses behind a port of a service, sorted by pod; for a service that DNS resolves, the names to ask
+    /// for. Empty for pass-through services.
+    pub fn endpoints(&self, service: &Service, port: &ServicePort) -> Vec<ServiceEndpoint> {
+        if service.resolution == Resolution::Passthrough {
+            return vec![];
+        }
+        let mut endpoints: Vec<ServiceEndpoint> =
+            self.pods_of(service).filter_map(|pod| self.pod_endpoint(service, port, pod)).collect();
+        endpoints.extend(service.endpoints.iter().filter_map(|e| static_endpoint(e, port)));
+        if endpoints.is_empty() && service.resolution != Resolution::Endpoints {
+            endpoints.push(ServiceEndpoint {
+                address: EndpointAddress::Dns(service.host.clone(), static_port(port)),
+                health: Health::Healthy,
+                weight: 1,
+                mtls: false,
+                labels: Labels::new(),
+                workload: None,
+            });
+        }
+        endpoints
+    }
+
+    /// The pods that a service's selector chooses, sorted by name.
+    pub fn pods_of<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a Arc<Workload>> {
+        let pods = self.index.workloads.values();
+        pods.filter(|w| {
+            !service.selector.is_empty()
+                && w.namespace == service.namespace
+                && selects(&service.selector, &w.labels)
+        })
+    }
+
+    /// The SPIFFE ids that the endpoints of a service may have, sorted; callers accept no other.
+    pub fn identities(&self, service: &Service) -> Vec<String> {
+        let id = |account: &str| {
+            format!("spiffe://{}/ns/{}/sa/{account}", self.mesh().trust_domain, service.namespace)
+        };
+        let mut ids: BTreeSet<String> = self.pods_of(service).map(|w| id(&w.service_account)).collect();
+        let accounts = service.endpoints.iter().filter(|e| !e.service_account.is_empty());
+        ids.extend(accounts.map(|e| id(&e.service_account)));
+        ids.extend(service.subject_alt_names.iter().cloned());
+        ids.into_iter().collect()
+    }
+
+    /// Which callers a port of a workload takes: by the oldest PeerAuthentication for the workload, else for its
+    /// namespace, else for the mesh; permissive when none says.
+    pub fn mtls_mode(&self, workload: &Workload, port: u16) -> MtlsMode {
+        self.peer_mode(&workload.namespace, &workload.labels, Some(port))
+    }
+
+    /// Which callers a workload takes on ports that no policy names.
+    pub fn default_mtls_mode(&self, namespace: &str, labels: &Labels) -> MtlsMode {
+        self.peer_mode(namespace, labels, None)
+    }
+
+    fn peer_mode(&self, namespace: &str, labels: &Labels, port: Option<u16>) -> MtlsMode {
+        let root = &self.mesh().root_namespace;
+        let all = &self.index.peer_authentications;
+        // A selector in the root namespace is ignored, as in Istio: such a policy must not look mesh-wide.
+        let own = all.iter().find(|p| {
+            namespace != root
+                && p.origin.namespace == namespace
+                && p.selector.as_ref().is_some_and(|s| selects(s, labels))
+        });
+        let wide = |ns: &str| {
+            all.iter().find(|p| p.origin.namespace == ns && p.selector.is_none()).and_then(|p| p.mode)
+        };
+        let by_port = own.and_then(|p| p.ports.get(&port?).copied().flatten());
+        by_port
+            .or_else(|| own.and_then(|p| p.mode))
+            .or_else(|| wide(namespace))
+            .or_else(|| wide(root))
+            .unwrap_or_default()
+    }
+
+    fn pod_endpoint(
+        &self,
+        service: &Service,
+        port: &ServicePort,
+        pod: &Arc<Workload>,
+    ) -> Option<ServiceEndpoint> {
+        let address = *pod.addresses.first()?;
+        let number = port.on(pod)?;
+        let usable = !pod.finished && (pod.ready || pod.terminating || service.publish_not_ready);
+        usable.then(|| ServiceEndpoint {
+            address: EndpointAddress::Socket(SocketAddr::new(address, number)),
+            health: if pod.terminating { Health::Draining } else { Health::Healthy },
+            weight: 1,
+            mtls: pod.mtls && self.mtls_mode(pod, number) != MtlsMode::Disable,
+            labels: pod.labels.clone(),
+            workload: Some(pod.clone()),
+        })
+    }
+}
+
+fn static_port(port: &ServicePort) -> u16 {
+    match &port.target {
+        TargetPort::Number(number) => *number,
+        TargetPort::Name(_) => port.number,
+    }
+}
+
+fn static_endpoint(endpoint: &StaticEndpoint, port: &ServicePort) -> Option<ServiceEndpoint> {
+    let number = endpoint.ports.get(&port.name).copied().unwrap_or_else(|| static_port(port));
+    let address = match (endpoint.host.strip_prefix("unix://"), endpoint.host.parse::<IpAddr>()) {
+        (Some(path), _) => EndpointAddress::Pipe(path.to_owned()),
+        (None, Ok(ip)) => EndpointAddress::Socket(SocketAddr::new(ip, number)),
+        (None, Err(_)) => EndpointAddress::Dns(endpoint.host.clone(), number),
+    };
+    endpoint.ready.then(|| ServiceEndpoint {
+        address,
+        health: Health::Healthy,
+        weight: endpoint.weight,
+        mtls: endpoint.labels.get("security.istio.io/tlsMode").is_some_and(|m| m == "istio"),
+        labels: endpoint.labels.clone(),
+        workload: None,
+    })
+}

@@ -1,0 +1,226 @@
+//! Pure. What a catalog's look-ups read, rebuilt from its items when objects of the kinds behind it change.
+
+use super::destination_rule::DestinationRule;
+use super::gateway::Gateway;
+use super::policy::{Mesh, PeerAuthentication, Sidecar, TlsSecret};
+use super::service::{Resolution, Service, StaticEndpoint};
+use super::virtual_service::VirtualService;
+use super::visibility::{Labels, Origin};
+use super::workload::Workload;
+use super::{Item, delegate, rule};
+use api::resource::document::Key;
+use api::resource::kind::Kind;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Namespace and name.
+type Id = (String, String);
+
+#[derive(Debug, Clone)]
+pub(super) struct Index {
+    /// Given at the start; a MeshConfig in the catalog takes its place.
+    base: Arc<Mesh>,
+    pub(super) mesh: Arc<Mesh>,
+    pub(super) services: Arc<BTreeMap<String, Vec<Arc<Service>>>>,
+    pub(super) workloads: Arc<BTreeMap<Id, Arc<Workload>>>,
+    pub(super) workloads_by_ip: Arc<HashMap<IpAddr, Arc<Workload>>>,
+    pub(super) namespaces: Arc<BTreeMap<String, Labels>>,
+    pub(super) virtual_services: Arc<Vec<Arc<VirtualService>>>,
+    pub(super) destination_rules: Arc<BTreeMap<String, Vec<Arc<DestinationRule>>>>,
+    pub(super) gateways: Arc<Vec<Arc<Gateway>>>,
+    pub(super) sidecars: Arc<Vec<Arc<Sidecar>>>,
+    pub(super) peer_authentications: Arc<Vec<Arc<PeerAuthentication>>>,
+    pub(super) secrets: Arc<BTreeMap<Id, Arc<TlsSecret>>>,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self::new(Arc::default())
+    }
+}
+
+type Items = BTreeMap<Key, Item>;
+
+impl Index {
+    pub(super) fn new(mesh: Arc<Mesh>) -> Self {
+        Self {
+            base: mesh.clone(),
+            mesh,
+            services: Arc::default(),
+            workloads: Arc::default(),
+            workloads_by_ip: Arc::default(),
+            namespaces: Arc::default(),
+            virtual_services: Arc::default(),
+            destination_rules: Arc::default(),
+            gateways: Arc::default(),
+            sidecars: Arc::default(),
+            peer_authentications: Arc::default(),
+            secrets: Arc::default(),
+        }
+    }
+
+    /// The index of the next items, of which those of some kinds differ.
+    pub(super) fn next(&self, items: &Items, kinds: &BTreeSet<Kind>) -> Self {
+        let mut next = self.clone();
+        for kind in kinds {
+            match kind {
+                Kind::Service | Kind::ServiceEntry | Kind::Endpoints | Kind::EndpointSlice => {
+                    next.services = Arc::new(services(items));
+                }
+                Kind::Pod => next.index_workloads(items),
+                Kind::Namespace => next.namespaces = Arc::new(namespaces(items)),
+                Kind::Secret => next.secrets = Arc::new(secrets(items)),
+                Kind::ConfigMap => next.mesh = mesh(items).unwrap_or_else(|| self.base.clone()),
+                _ => next.index_rules(*kind, items),
+            }
+        }
+        next
+    }
+
+    fn index_rules(&mut self, kind: Kind, items: &Items) {
+        match kind {
+            Kind::VirtualService => {
+                let all: Vec<_> = of(items, kind, |item| match item {
+                    Item::VirtualService(vs) => Some(vs),
+                    _ => None,
+                });
+                self.virtual_services = Arc::new(delegate::resolve(&oldest_first(all, |vs| &vs.origin)));
+            }
+            Kind::DestinationRule => self.destination_rules = Arc::new(destination_rules(items)),
+            Kind::Gateway => {
+                let all = of(items, kind, |item| match item {
+                    Item::Gateway(gateway) => Some(gateway),
+                    _ => None,
+                });
+                self.gateways = Arc::new(oldest_first(all, |g| &g.origin));
+            }
+            Kind::Sidecar => {
+                let all = of(items, kind, |item| match item {
+                    Item::Sidecar(sidecar) => Some(sidecar),
+                    _ => None,
+                });
+                self.sidecars = Arc::new(oldest_first(all, |s| &s.origin));
+            }
+            Kind::PeerAuthentication => {
+                let all = of(items, kind, |item| match item {
+                    Item::PeerAuthentication(policy) => Some(policy),
+                    _ => None,
+                });
+                self.peer_authentications = Arc::new(oldest_first(all, |p| &p.origin));
+            }
+            _ => {}
+        }
+    }
+
+    fn index_workloads(&mut self, items: &Items) {
+        let all = of(items, Kind::Pod, |item| match item {
+            Item::Workload(workload) => Some(workload),
+            _ => None,
+        });
+        let mut by_ip = HashMap::new();
+        // A finished pod's address may already be another's.
+        for workload in all.iter().filter(|w| !w.finished && !w.host_network) {
+            by_ip.extend(workload.addresses.iter().map(|ip| (*ip, workload.clone())));
+        }
+        self.workloads_by_ip = Arc::new(by_ip);
+        let named = all.into_iter().map(|w| ((w.namespace.clone(), w.name.clone()), w));
+        self.workloads = Arc::new(named.collect());
+    }
+}
+
+/// The objects of one kind.
+fn of<T: Clone>(items: &Items, kind: Kind, pick: impl Fn(&Item) -> Option<&T>) -> Vec<T> {
+    let from = Key { kind, namespace: String::new(), name: String::new() };
+    items
+        .range(from..)
+        .take_while(|(key, _)| key.kind == kind)
+        .filter_map(|(_, item)| pick(item).cloned())
+        .collect()
+}
+
+fn oldest_first<T>(mut all: Vec<Arc<T>>, origin: impl Fn(&T) -> &Origin) -> Vec<Arc<T>> {
+    all.sort_by(|a, b| origin(a).cmp(origin(b)));
+    all
+}
+
+fn services(items: &Items) -> BTreeMap<String, Vec<Arc<Service>>> {
+    let mut given = written_endpoints(items);
+    let mut by_host: BTreeMap<String, Vec<Arc<Service>>> = BTreeMap::new();
+    for item in items.values() {
+        match item {
+            Item::Service(service) => {
+                let endpoints = given.remove(&(service.namespace.clone(), service.name.clone()));
+                let service = match endpoints {
+                    // Addresses that are written down count only where no selector chooses pods.
+                    Some(endpoints)
+                        if service.selector.is_empty() && service.resolution == Resolution::Endpoints =>
+                    {
+                        Arc::new(Service { endpoints, ..Service::clone(service) })
+                    }
+                    _ => service.clone(),
+                };
+                by_host.entry(service.host.clone()).or_default().push(service);
+            }
+            Item::ServiceEntry(services) => {
+                for service in services {
+                    by_host.entry(service.host.clone()).or_default().push(service.clone());
+                }
+            }
+            _ => {}
+        }
+    }
+    by_host
+}
+
+fn written_endpoints(items: &Items) -> HashMap<Id, Vec<StaticEndpoint>> {
+    let mut given: HashMap<Id, Vec<StaticEndpoint>> = HashMap::new();
+    for (key, item) in items {
+        if let Item::Endpoints { service, endpoints } = item {
+            let all = given.entry((key.namespace.clone(), service.clone())).or_default();
+            // The same addresses often stand in Endpoints and in an EndpointSlice made from them.
+            let added = endpoints.iter().filter(|e| !all.contains(e)).cloned().collect::<Vec<_>>();
+            all.extend(added);
+        }
+    }
+    given
+}
+
+fn namespaces(items: &Items) -> BTreeMap<String, Labels> {
+    items
+        .iter()
+        .filter_map(|(key, item)| match item {
+            Item::Namespace(labels) => Some((key.name.clone(), labels.clone())),
+            _ => None,
+        })
+        .collect()
+}
+
+fn secrets(items: &Items) -> BTreeMap<Id, Arc<TlsSecret>> {
+    items
+        .iter()
+        .filter_map(|(key, item)| match item {
+            Item::Secret(secret) => Some(((key.namespace.clone(), key.name.clone()), secret.clone())),
+            _ => None,
+        })
+        .collect()
+}
+
+fn mesh(items: &Items) -> Option<Arc<Mesh>> {
+    items.values().find_map(|item| match item {
+        Item::Mesh(mesh) => Some(mesh.clone()),
+        _ => None,
+    })
+}
+
+fn destination_rules(items: &Items) -> BTreeMap<String, Vec<Arc<DestinationRule>>> {
+    let all: Vec<Arc<DestinationRule>> = of(items, Kind::DestinationRule, |item| match item {
+        Item::DestinationRule(rule) => Some(rule),
+        _ => None,
+    });
+    let mut by_namespace: BTreeMap<String, Vec<Arc<DestinationRule>>> = BTreeMap::new();
+    for rule in all {
+        by_namespace.entry(rule.origin.namespace.clone()).or_default().push(rule);
+    }
+    by_namespace.into_iter().map(|(ns, rules)| (ns, rule::merge(rules.iter()))).collect()
+}

@@ -1,0 +1,156 @@
+//! Pure. What generating configuration asks of a catalog, by Istio's rules of visibility and precedence.
+
+use super::destination_rule::DestinationRule;
+use super::gateway::Gateway;
+use super::policy::{Sidecar, TlsSecret};
+use super::service::{Registry, Service};
+use super::virtual_service::{GatewayRef, VirtualService};
+use super::visibility::{Labels, selects};
+use super::workload::Workload;
+use super::{Catalog, host};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+impl Catalog {
+    /// All services, also those of one host in several namespaces, sorted by host.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.index.services.values().flatten()
+    }
+
+    /// The service that a client in `namespace` means by a fully qualified host: the one of its own namespace, then a
+    /// Kubernetes Service, then the oldest ServiceEntry, of those it sees.
+    pub fn service(&self, namespace: &str, host: &str) -> Option<&Arc<Service>> {
+        let default = &self.mesh().default_service_export;
+        let candidates = self.index.services.get(host)?;
+        candidates
+            .iter()
+            .filter(|s| s.namespace == namespace || s.export_to.reaches(namespace, default))
+            .min_by_key(|s| (s.namespace != namespace, s.registry != Registry::Kubernetes, s.origin.clone()))
+    }
+
+    /// The services that a client in `namespace` sees, one for each host, sorted by host.
+    pub fn visible_services(&self, namespace: &str) -> Vec<Arc<Service>> {
+        self.index.services.keys().filter_map(|h| self.service(namespace, h)).cloned().collect()
+    }
+
+    /// The services that choose a pod, oldest first.
+    pub fn services_of(&self, workload: &Workload) -> Vec<Arc<Service>> {
+        let chooses = |s: &&Arc<Service>| {
+            s.namespace == workload.namespace
+                && !s.selector.is_empty()
+                && selects(&s.selector, &workload.labels)
+        };
+        let mut services: Vec<_> = self.services().filter(chooses).cloned().collect();
+        services.sort_by(|a, b| a.origin.cmp(&b.origin));
+        services
+    }
+
+    /// All pods, sorted by namespace and name.
+    pub fn workloads(&self) -> impl Iterator<Item = &Arc<Workload>> {
+        self.index.workloads.values()
+    }
+
+    /// The pod of that name.
+    pub fn workload(&self, namespace: &str, name: &str) -> Option<&Arc<Workload>> {
+        self.index.workloads.get(&(namespace.to_owned(), name.to_owned()))
+    }
+
+    /// The pod that has an address of its own.
+    pub fn workload_by_ip(&self, address: IpAddr) -> Option<&Arc<Workload>> {
+        self.index.workloads_by_ip.get(&address)
+    }
+
+    /// The labels of a namespace; empty when it is not declared.
+    pub fn namespace_labels(&self, namespace: &str) -> Option<&Labels> {
+        self.index.namespaces.get(namespace)
+    }
+
+    /// The VirtualServices of a gateway, or of sidecars, that a proxy in `namespace` sees: private ones first, then
+    /// those exported to it by name, then public ones; the oldest first in each. Delegates are resolved.
+    pub fn virtual_services(&self, namespace: &str, gateway: &GatewayRef) -> Vec<Arc<VirtualService>> {
+        let default = &self.mesh().default_virtual_service_export;
+        let rank = |vs: &VirtualService| match () {
+            () if vs.origin.namespace == namespace && vs.export_to.is_private(namespace) => Some(0),
+            () if vs.export_to.is_public(default) => Some(2),
+            () if vs.export_to.reaches(namespace, default) => Some(1),
+            () => None,
+        };
+        let all = self.index.virtual_services.iter().filter(|vs| vs.gateways.contains(gateway));
+        let mut ranked: Vec<_> = all.filter_map(|vs| rank(vs).map(|r| (r, vs))).collect();
+        ranked.sort_by_key(|(rank, vs)| (*rank, vs.origin.clone()));
+        ranked.into_iter().map(|(_, vs)| vs.clone()).collect()
+    }
+
+    /// The VirtualService that routes a sidecar's requests to a service: of those it sees the one with the closest
+    /// host; of equal hosts the first.
+    pub fn virtual_service(&self, namespace: &str, service_host: &str) -> Option<Arc<VirtualService>> {
+        let candidates = self.virtual_services(namespace, &GatewayRef::Mesh);
+        let mut owners: BTreeMap<&str, &Arc<VirtualService>> = BTreeMap::new();
+        for vs in &candidates {
+            for pattern in &vs.hosts {
+                owners.entry(pattern).or_insert(vs);
+            }
+        }
+        let closest = host::closest(service_host, owners.keys().copied())?;
+        owners.get(closest).map(|vs| Arc::clone(vs))
+    }
+
+    /// The DestinationRule for calls of a client in `namespace` to a service: from the client's namespace, else the
+    /// service's, else the root namespace; in each the one with the closest host. Rules of one host and namespace
+    /// are merged.
+    pub fn destination_rule(&self, namespace: &str, service: &Service) -> Option<Arc<DestinationRule>> {
+        let mesh = self.mesh();
+        let default = &mesh.default_destination_rule_export;
+        let closest = |of: &str, own: bool| {
+            let rules = self.index.destination_rules.get(of)?;
+            let seen = rules.iter().filter(|r| own || r.export_to.reaches(namespace, default));
+            let covering = seen.filter(|r| host::covers(&r.host, &service.host));
+            covering.rev_max(|r| host::specificity(&r.host)).cloned()
+        };
+        let from_client = (namespace != mesh.root_namespace).then(|| closest(namespace, true)).flatten();
+        from_client
+            .or_else(|| closest(&service.namespace, service.namespace == namespace))
+            .or_else(|| closest(&mesh.root_namespace, false))
+    }
+
+    /// The Gateway of that name.
+    pub fn gateway(&self, namespace: &str, name: &str) -> Option<&Arc<Gateway>> {
+        self.index.gateways.iter().find(|g| g.origin.namespace == namespace && g.origin.name == name)
+    }
+
+    /// The Gateways for a proxy with these labels, in any namespace, oldest first.
+    pub fn gateways_for(&self, labels: &Labels) -> Vec<Arc<Gateway>> {
+        self.index.gateways.iter().filter(|g| selects(&g.selector, labels)).cloned().collect()
+    }
+
+    /// The Sidecar of a workload: by labels, else its namespace's, else the root namespace's.
+    pub fn sidecar(&self, namespace: &str, labels: &Labels) -> Option<&Arc<Sidecar>> {
+        let of = |ns: &str, wide: bool| {
+            let chosen = |s: &&Arc<Sidecar>| match &s.selector {
+                Some(selector) => !wide && selects(selector, labels),
+                None => wide,
+            };
+            let ns = ns.to_owned();
+            self.index.sidecars.iter().filter(move |s| s.origin.namespace == ns).find(chosen)
+        };
+        of(namespace, false).or_else(|| of(namespace, true)).or_else(|| of(&self.mesh().root_namespace, true))
+    }
+
+    /// A Secret with a certificate or roots.
+    pub fn secret(&self, namespace: &str, name: &str) -> Option<&Arc<TlsSecret>> {
+        self.index.secrets.get(&(namespace.to_owned(), name.to_owned()))
+    }
+}
+
+/// The first of the greatest items: ties go to the older rule.
+trait FirstMax: Iterator + Sized {
+    fn rev_max<K: Ord>(self, key: impl Fn(&Self::Item) -> K) -> Option<Self::Item> {
+        self.fold(None, |best, item| match best {
+            Some(held) if key(&held) >= key(&item) => Some(held),
+            _ => Some(item),
+        })
+    }
+}
+
+impl<I: Iterator> FirstMax for I {}

@@ -1,0 +1,172 @@
+//! Pure. What is in force: every accepted object in its checked form, and the look-ups that generating
+//! configuration needs.
+//!
+//! A catalog never changes: `apply` gives the next one. Objects are shared between the two, so that holding an old
+//! catalog costs little. What is refused never reaches it, so that the last good version of an object stays.
+
+mod delegate;
+mod endpoint;
+mod index;
+mod lookup;
+mod rule;
+#[cfg(test)]
+mod tests;
+
+pub mod destination_rule;
+pub mod gateway;
+pub mod policy;
+pub mod service;
+pub mod virtual_service;
+
+pub mod host;
+pub mod visibility;
+pub mod workload;
+
+use api::resource::document::Key;
+use api::resource::kind::Kind;
+use destination_rule::DestinationRule;
+use gateway::Gateway;
+use index::Index;
+use policy::{Mesh, PeerAuthentication, Sidecar, TlsSecret};
+use service::{Service, StaticEndpoint};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use virtual_service::VirtualService;
+use visibility::Labels;
+use workload::Workload;
+
+/// What is in force.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    items: BTreeMap<Key, Item>,
+    index: Index,
+}
+
+/// One accepted object in its checked form.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Item {
+    /// A Namespace's labels.
+    Namespace(Labels),
+    /// A Service.
+    Service(Arc<Service>),
+    /// A ServiceEntry: one service for each host.
+    ServiceEntry(Vec<Arc<Service>>),
+    /// Addresses for a Service without selector.
+    Endpoints {
+        /// Name of the Service, in the object's namespace.
+        service: String,
+        /// The addresses.
+        endpoints: Vec<StaticEndpoint>,
+    },
+    /// A Pod.
+    Workload(Arc<Workload>),
+    /// A Secret with a certificate.
+    Secret(Arc<TlsSecret>),
+    /// A VirtualService.
+    VirtualService(Arc<VirtualService>),
+    /// A DestinationRule.
+    DestinationRule(Arc<DestinationRule>),
+    /// A Gateway.
+    Gateway(Arc<Gateway>),
+    /// A Sidecar.
+    Sidecar(Arc<Sidecar>),
+    /// A PeerAuthentication.
+    PeerAuthentication(Arc<PeerAuthentication>),
+    /// The mesh's settings.
+    Mesh(Arc<Mesh>),
+    /// An object that does not matter to the mesh.
+    Other,
+}
+
+/// One step from a catalog to the next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// An object is there, or has another content.
+    Upsert(Key, Item),
+    /// An object is gone.
+    Delete(Key),
+}
+
+/// What differs between a catalog and the one before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Kinds of which an object differs; `Pod` only where more than an address or its health does.
+    pub kinds: BTreeSet<Kind>,
+    /// Hosts whose endpoints may differ.
+    pub endpoints_of: BTreeSet<String>,
+}
+
+impl Changes {
+    /// Nothing differs.
+    pub fn is_empty(&self) -> bool {
+        self.kinds.is_empty() && self.endpoints_of.is_empty()
+    }
+
+    /// Joins what two steps changed.
+    pub fn merge(&mut self, other: Self) {
+        self.kinds.extend(other.kinds);
+        self.endpoints_of.extend(other.endpoints_of);
+    }
+}
+
+impl Catalog {
+    /// An empty catalog of a mesh with these settings.
+    pub fn new(mesh: Mesh) -> Self {
+        Self { items: BTreeMap::new(), index: Index::new(Arc::new(mesh)) }
+    }
+
+    /// The next catalog, and what differs in it.
+    pub fn apply(&self, changes: Vec<Change>) -> (Self, Changes) {
+        let mut items = self.items.clone();
+        let mut kinds = BTreeSet::new();
+        let mut pods = vec![];
+        for change in changes {
+            let (key, before, after) = match change {
+                Change::Upsert(key, item) => {
+                    let before = items.insert(key.clone(), item.clone());
+                    (key, before, Some(item))
+                }
+                Change::Delete(key) => {
+                    let before = items.remove(&key);
+                    (key, before, None)
+                }
+            };
+            if before != after {
+                kinds.insert(key.kind);
+                pods.extend([before, after].into_iter().flatten().filter_map(Item::into_workload));
+            }
+        }
+        let next = Self { index: self.index.next(&items, &kinds), items };
+        let endpoints_of = pods
+            .iter()
+            .flat_map(|pod| [self.services_of(pod), next.services_of(pod)])
+            .flatten()
+            .map(|service| service.host.clone())
+            .collect();
+        (next, Changes { kinds, endpoints_of })
+    }
+
+    /// Every accepted object.
+    pub fn items(&self) -> impl Iterator<Item = (&Key, &Item)> {
+        self.items.iter()
+    }
+
+    /// One accepted object.
+    pub fn item(&self, key: &Key) -> Option<&Item> {
+        self.items.get(key)
+    }
+
+    /// The mesh's settings.
+    pub fn mesh(&self) -> &Mesh {
+        &self.index.mesh
+    }
+}
+
+impl Item {
+    fn into_workload(self) -> Option<Arc<Workload>> {
+        match self {
+            Self::Workload(workload) => Some(workload),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Pure. PeerAuthentication and Sidecar objects, checked, and the settings of the mesh.
+
+use super::virtual_service::Retries;
+use super::visibility::{ExportTo, Labels, Origin};
+use crate::flow::MtlsMode;
+use api::model::access_log::AccessLog;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A PeerAuthentication.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PeerAuthentication {
+    /// The object.
+    pub origin: Origin,
+    /// Labels of its workloads; absent: the whole namespace, or the whole mesh in the root namespace.
+    pub selector: Option<Labels>,
+    /// For all ports; absent: inherited.
+    pub mode: Option<MtlsMode>,
+    /// For ports of the workload; absent: as `mode`.
+    pub ports: BTreeMap<u16, Option<MtlsMode>>,
+}
+
+/// A Sidecar.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sidecar {
+    /// The object.
+    pub origin: Origin,
+    /// Labels of its workloads; absent: the whole namespace, or the whole mesh in the root namespace.
+    pub selector: Option<Labels>,
+    /// What its proxies see; empty: everything.
+    pub egress: Vec<EgressHost>,
+    /// What happens to unknown destinations; absent: as the mesh says.
+    pub outbound: Option<OutboundPolicy>,
+}
+
+impl Sidecar {
+    /// Whether proxies in `own` see the host of a service in `namespace`.
+    pub fn imports(&self, own: &str, namespace: &str, host: &str) -> bool {
+        self.egress.is_empty() || self.egress.iter().any(|e| e.covers(own, namespace, host))
+    }
+}
+
+/// A host that is seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EgressHost {
+    /// Namespaces it is taken from.
+    pub namespace: EgressNamespace,
+    /// Host, `*` or `*.suffix`.
+    pub host: String,
+}
+
+impl EgressHost {
+    fn covers(&self, own: &str, namespace: &str, host: &str) -> bool {
+        let here = match &self.namespace {
+            EgressNamespace::Any => true,
+            EgressNamespace::Own => own == namespace,
+            EgressNamespace::Nobody => false,
+            EgressNamespace::Named(name) => name == namespace,
+        };
+        here && super::host::covers(&self.host, host)
+    }
+}
+
+/// Namespaces that hosts are taken from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EgressNamespace {
+    /// `*`
+    Any,
+    /// `.`
+    Own,
+    /// `~`
+    Nobody,
+    /// By name.
+    Named(String),
+}
+
+/// What happens to connections whose destination is unknown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum OutboundPolicy {
+    /// They are made.
+    #[default]
+    AllowAny,
+    /// They are refused.
+    RegistryOnly,
+}
+
+/// Settings of the whole mesh.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mesh {
+    /// Trust domain of the mesh's identities.
+    pub trust_domain: String,
+    /// Domain of Kubernetes Services: `svc.` goes before it.
+    pub domain: String,
+    /// Namespace whose policies hold for the whole mesh.
+    pub root_namespace: String,
+    /// What happens to unknown destinations.
+    pub outbound: OutboundPolicy,
+    /// Access logs of all proxies.
+    pub access_log: Vec<AccessLog>,
+    /// For making connections.
+    pub connect_timeout: Duration,
+    /// How long to wait for a client's first bytes.
+    pub detection_timeout: Duration,
+    /// mTLS to endpoints that have a sidecar.
+    pub auto_mtls: bool,
+    /// For routes without one of their own; absent: Istio's.
+    pub default_retries: Option<Retries>,
+    /// For Services without one of their own.
+    pub default_service_export: ExportTo,
+    /// For VirtualServices without one of their own.
+    pub default_virtual_service_export: ExportTo,
+    /// For DestinationRules without one of their own.
+    pub default_destination_rule_export: ExportTo,
+}
+
+impl Default for Mesh {
+    fn default() -> Self {
+        Self {
+            trust_domain: "cluster.local".into(),
+            domain: "cluster.local".into(),
+            root_namespace: "istio-system".into(),
+            outbound: OutboundPolicy::AllowAny,
+            access_log: vec![],
+            connect_timeout: Duration::from_secs(10),
+            // Istio waits for ever, which hangs server-first protocols on undeclared ports: go on as TCP instead.
+            detection_timeout: Duration::from_millis(200),
+            auto_mtls: true,
+            default_retries: None,
+            default_service_export: ExportTo::Unset,
+            default_virtual_service_export: ExportTo::Unset,
+            default_destination_rule_export: ExportTo::Unset,
+        }
+    }
+}
+
+/// A Secret with a certificate, or with roots.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TlsSecret {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// PEM chain (`tls.crt` or `cert`).
+    pub chain: Option<String>,
+    /// PEM key (`tls.key` or `key`). Never printed.
+    pub key: Option<String>,
+    /// PEM roots (`ca.crt` or `cacert`).
+    pub roots: Option<String>,
+}
+
+impl std::fmt::Debug for TlsSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TlsSecret({}/{} [redacted])", self.namespace, self.name)
+    }
+}

@@ -1,0 +1,134 @@
+//! Pure. Services as clients call them, from Kubernetes Services and ServiceEntries, and the endpoints behind them.
+
+use super::visibility::{ExportTo, Labels, Origin};
+use super::workload::Workload;
+use crate::flow::Protocol;
+use api::model::endpoint::{EndpointAddress, Health};
+use ipnet::IpNet;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A host that clients call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Service {
+    /// Fully qualified host in lower case; `*.domain` for a wildcard ServiceEntry.
+    pub host: String,
+    /// Short name: of the Service; the host itself for a ServiceEntry.
+    pub name: String,
+    /// Namespace of the object.
+    pub namespace: String,
+    /// The object it was made from.
+    pub origin: Origin,
+    /// Which kind of object that was.
+    pub registry: Registry,
+    /// Virtual addresses, single ones as /32 or /128; empty for headless services.
+    pub addresses: Vec<IpNet>,
+    /// Ports.
+    pub ports: Vec<ServicePort>,
+    /// A Kubernetes Service with `clusterIP: None`.
+    pub headless: bool,
+    /// How endpoints are found.
+    pub resolution: Resolution,
+    /// A ServiceEntry outside the mesh: no automatic mTLS.
+    pub mesh_external: bool,
+    /// Labels of its pods; empty: no pods are chosen.
+    pub selector: Labels,
+    /// Endpoints are used before they are ready.
+    pub publish_not_ready: bool,
+    /// Endpoints that the object itself, or `Endpoints` and `EndpointSlice` objects, give.
+    pub endpoints: Vec<StaticEndpoint>,
+    /// Names that the endpoints' certificates must have, besides the accounts of its pods.
+    pub subject_alt_names: Vec<String>,
+    /// Who sees it.
+    pub export_to: ExportTo,
+}
+
+impl Service {
+    /// The port of that number.
+    pub fn port(&self, number: u16) -> Option<&ServicePort> {
+        self.ports.iter().find(|p| p.number == number)
+    }
+
+    /// Whether the host is a wildcard.
+    pub fn is_wildcard(&self) -> bool {
+        self.host.starts_with('*')
+    }
+}
+
+/// Where a service is declared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Registry {
+    /// A Kubernetes Service.
+    Kubernetes,
+    /// A ServiceEntry.
+    External,
+}
+
+/// How the endpoints of a service are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Resolution {
+    /// Known to the catalog (`endpoints`): pods, or addresses that were given.
+    Endpoints,
+    /// Every address that DNS gives for the endpoints' names.
+    Dns,
+    /// The first address that DNS gives.
+    DnsRoundRobin,
+    /// The address the client wanted.
+    Passthrough,
+}
+
+/// A port of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServicePort {
+    /// Number that clients use.
+    pub number: u16,
+    /// Name; empty when there is only one.
+    pub name: String,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Port of the workload.
+    pub target: TargetPort,
+}
+
+/// Port of a workload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TargetPort {
+    /// By number.
+    Number(u16),
+    /// By the name of a container's port.
+    Name(String),
+}
+
+/// An endpoint that is written down.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StaticEndpoint {
+    /// IP address or DNS name.
+    pub host: String,
+    /// Ports by the names of the service's; the target port where absent.
+    pub ports: BTreeMap<String, u16>,
+    /// Its labels, for subsets.
+    pub labels: Labels,
+    /// Relative weight.
+    pub weight: u32,
+    /// Its service account, for its identity.
+    pub service_account: String,
+    /// Whether it takes requests.
+    pub ready: bool,
+}
+
+/// An address behind a port of a service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceEndpoint {
+    /// Where to connect.
+    pub address: EndpointAddress,
+    /// Whether it takes requests; ending pods are `Draining`.
+    pub health: Health,
+    /// Relative weight.
+    pub weight: u32,
+    /// It has a sidecar that takes mTLS on this port (its PeerAuthentication does not disable it).
+    pub mtls: bool,
+    /// Labels, for subsets.
+    pub labels: Labels,
+    /// The pod, where the endpoint is one.
+    pub workload: Option<Arc<Workload>>,
+}
