@@ -1,2 +1,57 @@
-//! placeholder
-fn main() {}
+//! `ostria-citadel`: the mesh's certificate authority.
+
+use api::process::{log, shutdown};
+use citadel::app::App;
+use citadel::config::{Config, ConfigError};
+use std::process::ExitCode;
+use tokio_util::sync::CancellationToken;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let config = match Config::read(std::env::args_os()) {
+        Ok(config) => config,
+        Err(error) => return refuse(&error),
+    };
+    let log = log::init(&config.log_level, config.log_format);
+    match run(config, log) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One thread is enough for thousands of certificates a second, and keeps an idle authority small.
+fn run(config: Config, log: log::Handle) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let drain = CancellationToken::new();
+        let app = App::bind(config, log).await?;
+        let (asked, end) = (shutdown::signal(), drain.clone());
+        tokio::spawn(async move {
+            asked.await;
+            end.cancel();
+        });
+        app.run(drain).await
+    })
+}
+
+fn refuse(error: &ConfigError) -> ExitCode {
+    match error {
+        ConfigError::CommandLine(error) if !error.use_stderr() => {
+            // Help or the version was asked for; a closed pipe is the reader's choice.
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprintln!("ostria-citadel: {error}");
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// `EX_USAGE` of sysexits.
+const USAGE: u8 = 64;

@@ -1,0 +1,114 @@
+//! Builds the process from its settings, starts it, and ends it: the only place that knows all parts.
+
+use crate::authenticate::token::TokenPolicy;
+use crate::config::{Config, KeySource};
+use crate::control::{expiry, keys, serving};
+use crate::flow::Permit;
+use crate::jwks::{self, Writer};
+use crate::limit::Limiter;
+use crate::pipeline::Authority;
+use crate::root::folder;
+use crate::serve;
+use crate::telemetry::Metrics;
+use anyhow::Context;
+use api::process::admin::{self, AdminState, Build};
+use api::process::ready::{Gate, Readiness};
+use api::process::{log, metrics, serve as servers};
+use rustls::ServerConfig;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use time::OffsetDateTime;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// A process that has everything it needs and listens, but serves nobody yet.
+pub struct App {
+    grpc: TcpListener,
+    http: TcpListener,
+    authority: Arc<Authority>,
+    own: Permit,
+    tls: (Arc<ServerConfig>, Duration),
+    keys: (KeySource, Writer, Gate),
+    admin: AdminState,
+}
+
+impl App {
+    /// Opens the root, issues the server's own certificate and binds the ports.
+    pub async fn bind(config: Config, log: log::Handle) -> anyhow::Result<Self> {
+        let now = OffsetDateTime::now_utc();
+        let root = Arc::new(folder::open(&config.root_folder, &config.policy.trust_domain, now)?);
+        if let Some(file) = &config.publish_root {
+            folder::publish(file, root.roots_pem())?;
+        }
+        let own = Permit { id: config.own_id, dns_names: config.own_names, ttl: config.policy.default_ttl };
+        let tls = serving::configure(&root, &own)?;
+        let grpc = listen(config.grpc, "--port").await?;
+        let http = listen(config.http, "--http-port").await?;
+        let registry = metrics::registry(BUILD.component, BUILD.version);
+        let (writer, keys) = jwks::channel();
+        let readiness = Readiness::new();
+        let gate = readiness.wait_for("the token issuer's keys");
+        let tokens = TokenPolicy {
+            issuer: config.tokens.issuer,
+            audience: config.tokens.audience,
+            trust_domain: config.policy.trust_domain.clone(),
+        };
+        let authority = Authority {
+            root,
+            keys,
+            tokens,
+            policy: config.policy,
+            limiter: Mutex::new(Limiter::new(config.rate)),
+            metrics: Metrics::new(&registry)?,
+        };
+        let admin = AdminState { readiness, registry, log, build: BUILD };
+        let keys = (config.tokens.keys, writer, gate);
+        Ok(Self { grpc, http, authority: Arc::new(authority), own, tls, keys, admin })
+    }
+
+    /// Where the certificate API listens.
+    pub fn grpc_address(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.grpc.local_addr()?)
+    }
+
+    /// Where health and metrics are.
+    pub fn http_address(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.http.local_addr()?)
+    }
+
+    /// What the process still waits for.
+    pub fn readiness(&self) -> Readiness {
+        self.admin.readiness.clone()
+    }
+
+    /// Serves until `drain` is cancelled and the open requests have ended.
+    pub async fn run(self, drain: CancellationToken) -> anyhow::Result<()> {
+        tracing::info!(grpc = %self.grpc_address()?, http = %self.http_address()?, "listening");
+        let root = self.authority.root.clone();
+        let (renewed, tls) = watch::channel(self.tls.0);
+        let (source, writer, gate) = self.keys;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(keys::run(source, writer, gate));
+        tasks.spawn(serving::renew(root.clone(), self.own, renewed, self.tls.1));
+        tasks.spawn(expiry::run(root, self.authority.metrics.clone()));
+        // The pages outlive the API: metrics of the last requests can still be read.
+        let served = CancellationToken::new();
+        let pages = tokio::spawn(servers::http(self.http, admin::router(self.admin), served.clone()));
+        servers::https(self.grpc, serve::router(self.authority), tls, drain).await;
+        served.cancel();
+        pages.await?;
+        tasks.shutdown().await;
+        Ok(())
+    }
+}
+
+async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("{address} cannot be listened on; stop what uses it or choose another {flag}")
+    })
+}
+
+const BUILD: Build = Build { component: "citadel", version: env!("CARGO_PKG_VERSION") };

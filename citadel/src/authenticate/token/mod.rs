@@ -1,0 +1,148 @@
+//! Pure. Checks a Kubernetes service-account token: a compact JWS of the configured issuer, for this audience, within
+//! its time, whose subject names a service account. The order of checks puts the signature before anything the token
+//! says about itself.
+
+use crate::jwks::set::{KeyError, KeySet};
+use api::identity::{IdentityError, SpiffeId, TrustDomain};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use time::OffsetDateTime;
+
+/// What a token must say.
+#[derive(Debug, Clone)]
+pub struct TokenPolicy {
+    /// The issuer, compared as text.
+    pub issuer: String,
+    /// The audience that must be among the token's.
+    pub audience: String,
+    /// The domain of the identities that tokens prove.
+    pub trust_domain: TrustDomain,
+}
+
+/// The identity that a token proves.
+pub fn verify(
+    token: &str,
+    keys: &KeySet,
+    policy: &TokenPolicy,
+    now: OffsetDateTime,
+) -> Result<SpiffeId, TokenError> {
+    if token.len() > MAX_TOKEN {
+        return Err(TokenError::Malformed("it is longer than 16 KiB"));
+    }
+    let parts: Vec<&str> = token.split('.').collect();
+    let [header, claims, signature] = parts[..] else {
+        return Err(TokenError::Malformed("it is not three parts with dots between"));
+    };
+    let signed = &token.as_bytes()[..header.len() + 1 + claims.len()];
+    let header: Header = decode(header)?;
+    if header.crit.is_some() {
+        return Err(TokenError::Malformed("its header demands extensions (crit)"));
+    }
+    if !header.typ.as_deref().is_none_or(|typ| ["jwt", "jose"].contains(&typ.to_ascii_lowercase().as_str())) {
+        return Err(TokenError::Malformed("its type is neither JWT nor JOSE"));
+    }
+    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| TokenError::Malformed(NOT_BASE64))?;
+    keys.verify(header.kid.as_deref(), &header.alg, signed, &signature)?;
+    check(&decode(claims)?, policy, now)
+}
+
+fn check(claims: &Claims, policy: &TokenPolicy, now: OffsetDateTime) -> Result<SpiffeId, TokenError> {
+    if claims.iss != policy.issuer {
+        return Err(TokenError::Issuer { found: claims.iss.clone(), expected: policy.issuer.clone() });
+    }
+    if !claims.aud.contains(&policy.audience) {
+        return Err(TokenError::Audience(policy.audience.clone()));
+    }
+    let now = now.unix_timestamp() as f64;
+    if claims.exp <= now {
+        return Err(TokenError::Time("it has expired"));
+    }
+    if [claims.nbf, claims.iat].into_iter().flatten().any(|from| from > now + SKEW_SECONDS) {
+        return Err(TokenError::Time("it is not valid yet"));
+    }
+    let account = claims.sub.strip_prefix(SUBJECT).and_then(|rest| rest.split_once(':'));
+    let Some((namespace, account)) = account else {
+        return Err(TokenError::Subject(None));
+    };
+    SpiffeId::workload(&policy.trust_domain, namespace, account)
+        .map_err(|error| TokenError::Subject(Some(error)))
+}
+
+fn decode<T: DeserializeOwned>(part: &str) -> Result<T, TokenError> {
+    let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed(NOT_BASE64))?;
+    serde_json::from_slice(&json)
+        .map_err(|_| TokenError::Malformed("a part lacks a needed field or is no JSON"))
+}
+
+/// Why a token is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// It is not a token of the form that is needed.
+    #[error("it cannot be read: {0}")]
+    Malformed(&'static str),
+    /// Its signature does not hold.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Somebody else issued it.
+    #[error("its issuer is `{found}`, not `{expected}`")]
+    Issuer {
+        /// What the token says.
+        found: String,
+        /// What is configured.
+        expected: String,
+    },
+    /// It was issued for somebody else.
+    #[error("its audience is not `{0}`")]
+    Audience(String),
+    /// It is used outside its time.
+    #[error("{0}")]
+    Time(&'static str),
+    /// Its subject is no service account.
+    #[error("its subject is not system:serviceaccount:NAMESPACE:NAME")]
+    Subject(#[source] Option<IdentityError>),
+}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    typ: Option<String>,
+    crit: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    iss: String,
+    sub: String,
+    aud: Audience,
+    exp: f64,
+    nbf: Option<f64>,
+    iat: Option<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Audience {
+    fn contains(&self, audience: &str) -> bool {
+        match self {
+            Self::One(one) => one == audience,
+            Self::Many(many) => many.iter().any(|one| one == audience),
+        }
+    }
+}
+
+const SUBJECT: &str = "system:serviceaccount:";
+const NOT_BASE64: &str = "a part is not base64url";
+const MAX_TOKEN: usize = 16 * 1024;
+/// How far the issuer's clock may be ahead of ours.
+const SKEW_SECONDS: f64 = 60.0;
+
+#[cfg(test)]
+mod tests;

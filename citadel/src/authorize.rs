@@ -1,0 +1,119 @@
+//! Pure. Decides what a proven caller may have: its own identity, the DNS names that the authority's configuration
+//! grants to it, and a lifetime within the limit. Never looks at the signing request's names.
+
+use crate::config::Policy;
+use crate::flow::{Caller, Permit, Requested};
+use api::certificate::IstioCertificateRequest;
+use api::identity::TrustDomain;
+use api::process::duration;
+use std::time::Duration;
+
+/// The caller's permit, or why it gets none.
+pub fn permit(policy: &Policy, caller: &Caller, requested: &Requested) -> Result<Permit, Denied> {
+    if caller.id.trust_domain() != &policy.trust_domain {
+        return Err(Denied::OtherTrustDomain(caller.id.trust_domain().clone(), policy.trust_domain.clone()));
+    }
+    let ttl = requested.ttl.unwrap_or(policy.default_ttl);
+    if ttl > policy.max_ttl {
+        return Err(Denied::TooLong { wished: ttl, limit: policy.max_ttl });
+    }
+    let account = caller.id.namespace().zip(caller.id.service_account());
+    let dns_names = account
+        .and_then(|(namespace, account)| policy.dns_names.get(&(namespace.to_owned(), account.to_owned())))
+        .cloned()
+        .unwrap_or_default();
+    Ok(Permit { id: caller.id.clone(), dns_names, ttl })
+}
+
+/// Refuses a caller that asks to act for somebody else, as a node's proxy does for its pods.
+pub fn acts_for_itself(message: &IstioCertificateRequest) -> Result<(), Denied> {
+    let asks = message.metadata.as_ref().is_some_and(|metadata| metadata.fields.contains_key(IMPERSONATED));
+    if asks { Err(Denied::Impersonation) } else { Ok(()) }
+}
+
+/// Why a proven caller is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// The identity belongs to a domain this authority does not serve.
+    #[error("the caller is of trust domain {0}; this authority issues for {1} only")]
+    OtherTrustDomain(TrustDomain, TrustDomain),
+    /// The wished lifetime is over the limit.
+    #[error("a lifetime of {} is over the limit of {}", duration::display(*.wished), duration::display(*.limit))]
+    TooLong {
+        /// What was asked.
+        wished: Duration,
+        /// What is allowed.
+        limit: Duration,
+    },
+    /// The caller asks for another's identity.
+    #[error("no caller may ask for another's identity (metadata {IMPERSONATED})")]
+    Impersonation,
+}
+
+const IMPERSONATED: &str = "ImpersonatedIdentity";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::Method;
+    use rcgen::{KeyPair, PublicKeyData, SubjectPublicKeyInfo};
+    use std::collections::BTreeMap;
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    fn policy() -> Policy {
+        let account = ("istio-system".to_owned(), "istiod".to_owned());
+        Policy {
+            trust_domain: "cluster.local".parse().unwrap(),
+            default_ttl: DAY,
+            max_ttl: 90 * DAY,
+            dns_names: BTreeMap::from([(account, vec!["istiod.istio-system.svc".to_owned()])]),
+        }
+    }
+
+    fn ask(id: &str, ttl: Option<Duration>) -> Result<Permit, Denied> {
+        let spki = KeyPair::generate().unwrap().subject_public_key_info();
+        let requested = Requested { key: SubjectPublicKeyInfo::from_der(&spki).unwrap(), ttl };
+        permit(&policy(), &Caller { id: id.parse().unwrap(), method: Method::Token }, &requested)
+    }
+
+    #[test]
+    fn a_caller_gets_its_own_identity_and_a_lifetime_within_the_limit() {
+        let id = "spiffe://cluster.local/ns/default/sa/reviews";
+        for (wished, given) in [(None, DAY), (Some(DAY / 2), DAY / 2), (Some(90 * DAY), 90 * DAY)] {
+            let permit = ask(id, wished).unwrap();
+            assert_eq!((permit.id.as_str(), permit.ttl, permit.dns_names.len()), (id, given, 0));
+        }
+    }
+
+    #[test]
+    fn dns_names_come_from_the_configuration_of_that_very_account() {
+        let names = |id: &str| ask(id, None).unwrap().dns_names;
+        assert_eq!(names("spiffe://cluster.local/ns/istio-system/sa/istiod"), ["istiod.istio-system.svc"]);
+        assert!(names("spiffe://cluster.local/ns/istio-system/sa/other").is_empty());
+        assert!(names("spiffe://cluster.local/ns/default/sa/istiod").is_empty());
+        assert!(names("spiffe://cluster.local/istiod").is_empty());
+    }
+
+    #[test]
+    fn a_caller_is_refused_by_a_reason_that_names_the_limit() {
+        let long =
+            ask("spiffe://cluster.local/ns/a/sa/b", Some(90 * DAY + Duration::from_secs(1))).unwrap_err();
+        assert_eq!(long.to_string(), "a lifetime of 2160h1s is over the limit of 2160h");
+        let foreign = ask("spiffe://other.local/ns/istio-system/sa/istiod", None).unwrap_err();
+        assert!(foreign.to_string().contains("issues for cluster.local only"), "{foreign}");
+    }
+
+    #[test]
+    fn nobody_acts_for_another() {
+        let mut message = IstioCertificateRequest::default();
+        assert_eq!(acts_for_itself(&message), Ok(()));
+        let mut metadata = prost_types::Struct::default();
+        metadata.fields.insert("CertSigner".to_owned(), prost_types::Value::default());
+        message.metadata = Some(metadata.clone());
+        assert_eq!(acts_for_itself(&message), Ok(()));
+        metadata.fields.insert(IMPERSONATED.to_owned(), prost_types::Value::default());
+        message.metadata = Some(metadata);
+        assert_eq!(acts_for_itself(&message), Err(Denied::Impersonation));
+    }
+}

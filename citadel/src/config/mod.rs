@@ -1,0 +1,250 @@
+//! The authority's settings: read once from flags and environment, checked together, so that a person sees every
+//! mistake at once and nothing is bound or written before all are right.
+
+mod raw;
+
+use crate::config::raw::Raw;
+use api::identity::{SpiffeId, TrustDomain};
+use api::process::duration;
+use api::process::log::Format;
+use clap::Parser;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// The settings, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the certificate API listens.
+    pub grpc: SocketAddr,
+    /// Where health, metrics and the log level are.
+    pub http: SocketAddr,
+    /// The folder of the signing certificate and key.
+    pub root_folder: PathBuf,
+    /// Where the root certificate is written for others.
+    pub publish_root: Option<PathBuf>,
+    /// What a token must say.
+    pub tokens: Tokens,
+    /// What a proven caller may have.
+    pub policy: Policy,
+    /// Requests a second for each identity; 0 for no limit.
+    pub rate: u32,
+    /// The authority's own identity.
+    pub own_id: SpiffeId,
+    /// The DNS names of the authority's own certificate.
+    pub own_names: Vec<String>,
+    /// The level of the log.
+    pub log_level: String,
+    /// How log lines look.
+    pub log_format: Format,
+}
+
+/// What the configuration allows.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// The domain whose identities are issued.
+    pub trust_domain: TrustDomain,
+    /// The lifetime when none is wished.
+    pub default_ttl: Duration,
+    /// The longest lifetime.
+    pub max_ttl: Duration,
+    /// DNS names by (namespace, service account).
+    pub dns_names: BTreeMap<(String, String), Vec<String>>,
+}
+
+/// What is known about the token issuer.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    /// Its name in tokens.
+    pub issuer: String,
+    /// The audience tokens must have.
+    pub audience: String,
+    /// Where its keys are.
+    pub keys: KeySource,
+}
+
+/// Where the token issuer's keys are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// In a file.
+    File(PathBuf),
+    /// At a URL.
+    Url {
+        /// `http` or `https`.
+        url: http::Uri,
+        /// The roots to verify an `https` server with; the system's if absent.
+        roots: Option<PathBuf>,
+        /// A file with a token to show the server.
+        bearer: Option<PathBuf>,
+    },
+}
+
+impl Config {
+    /// Reads the settings from arguments (the first is the program's name) and the environment.
+    pub fn read<I, T>(arguments: I) -> Result<Self, ConfigError>
+    where
+        I: IntoIterator<Item = T>,
+        T: Into<OsString> + Clone,
+    {
+        let raw = Raw::try_parse_from(arguments)?;
+        let mut errors = Errors::default();
+        let config = Self::check(raw, &mut errors);
+        match config {
+            Some(config) if errors.0.is_empty() => Ok(config),
+            _ => Err(ConfigError::Wrong(errors.0)),
+        }
+    }
+
+    fn check(raw: Raw, errors: &mut Errors) -> Option<Self> {
+        let address: Option<IpAddr> =
+            errors.parse("--address", &raw.address, "write an IP address such as 0.0.0.0");
+        let port: Option<u16> = errors.parse("--port", &raw.port, PORT_HINT);
+        let http_port: Option<u16> = errors.parse("--http-port", &raw.http_port, PORT_HINT);
+        let trust_domain = errors.keep("--trust-domain", TrustDomain::configured(&raw.trust_domain));
+        let rate =
+            errors.parse("--rate-limit", &raw.rate_limit, "write requests per second, or 0 for no limit");
+        let own_id = trust_domain.as_ref().and_then(|domain| {
+            let id = SpiffeId::workload(domain, &raw.namespace, &raw.service_account);
+            errors.keep("--namespace and --service-account", id)
+        });
+        let own_names = own_names(&raw, errors);
+        let tokens = Tokens::check(&raw, errors);
+        let policy = policy(&raw, trust_domain, errors);
+        Some(Self {
+            grpc: SocketAddr::new(address?, port?),
+            http: SocketAddr::new(address?, http_port?),
+            root_folder: raw.root_dir,
+            publish_root: raw.publish_root,
+            tokens: tokens?,
+            policy: policy?,
+            rate: rate?,
+            own_id: own_id?,
+            own_names,
+            log_level: raw.log_level,
+            log_format: if raw.log_as_json { Format::Json } else { Format::Text },
+        })
+    }
+}
+
+impl Tokens {
+    fn check(raw: &Raw, errors: &mut Errors) -> Option<Self> {
+        let (issuer, audience) = (raw.token_issuer.trim(), raw.token_audience.trim());
+        if issuer.is_empty() {
+            errors.add("--token-issuer", "it is needed: the `iss` of the tokens that workloads bring");
+        }
+        if audience.is_empty() {
+            errors.add("--token-audience", "it is empty: tokens for any audience would pass");
+        }
+        let keys = raw.token_jwks.trim();
+        if keys.is_empty() {
+            errors.add("--token-jwks", "it is needed: a file or URL with the token issuer's keys");
+        }
+        let keys = if keys.starts_with("http://") || keys.starts_with("https://") {
+            let url =
+                errors.parse::<http::Uri>("--token-jwks", keys, "write a URL such as https://host/keys")?;
+            if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+                errors.add(
+                    "--token-jwks",
+                    "a URL with a user and password is not allowed; use --token-jwks-bearer",
+                );
+            }
+            KeySource::Url { url, roots: raw.token_jwks_ca.clone(), bearer: raw.token_jwks_bearer.clone() }
+        } else {
+            KeySource::File(PathBuf::from(keys))
+        };
+        Some(Self { issuer: issuer.to_owned(), audience: audience.to_owned(), keys })
+    }
+}
+
+fn policy(raw: &Raw, trust_domain: Option<TrustDomain>, errors: &mut Errors) -> Option<Policy> {
+    let default_ttl = errors.keep("--default-ttl", duration::parse(&raw.default_ttl));
+    let max_ttl = errors.keep("--max-ttl", duration::parse(&raw.max_ttl));
+    let mut dns_names = BTreeMap::new();
+    for grant in raw.service_account_dns.iter().filter(|grant| !grant.trim().is_empty()) {
+        match read_grant(grant) {
+            Ok((account, names)) => dns_names.entry(account).or_insert_with(Vec::new).extend(names),
+            Err(reason) => errors.add("--service-account-dns", &reason),
+        }
+    }
+    let (default_ttl, max_ttl) = (default_ttl?, max_ttl?);
+    if default_ttl < MIN_TTL {
+        errors
+            .add("--default-ttl", "it is shorter than a minute: certificates would end before they are used");
+    }
+    if default_ttl > max_ttl {
+        errors.add("--default-ttl", "it is longer than --max-ttl");
+    }
+    Some(Policy { trust_domain: trust_domain?, default_ttl, max_ttl, dns_names })
+}
+
+/// Reads `NAMESPACE/ACCOUNT=name,name`.
+fn read_grant(text: &str) -> Result<((String, String), Vec<String>), String> {
+    let form = || format!("`{text}` is not of the form NAMESPACE/ACCOUNT=name,name");
+    let (account, names) = text.trim().split_once('=').ok_or_else(form)?;
+    let (namespace, account) = account.split_once('/').ok_or_else(form)?;
+    let names: Vec<String> = names.split(',').map(|name| name.trim().to_owned()).collect();
+    if namespace.is_empty() || account.is_empty() || account.contains('/') {
+        return Err(form());
+    }
+    match names.iter().find(|name| !is_dns_name(name)) {
+        Some(name) => Err(format!("`{name}` is not a DNS name")),
+        None => Ok(((namespace.to_owned(), account.to_owned()), names)),
+    }
+}
+
+fn own_names(raw: &Raw, errors: &mut Errors) -> Vec<String> {
+    let mut names: Vec<String> = OWN_NAMES.iter().map(|name| (*name).to_owned()).collect();
+    for name in raw.dns_names.iter().map(|name| name.trim()).filter(|name| !name.is_empty()) {
+        if is_dns_name(name) {
+            names.push(name.to_owned());
+        } else {
+            errors.add("--dns-names", &format!("`{name}` is not a DNS name"));
+        }
+    }
+    names.dedup();
+    names
+}
+
+fn is_dns_name(name: &str) -> bool {
+    rustls_pki_types::DnsName::try_from(name.strip_prefix("*.").unwrap_or(name)).is_ok()
+}
+
+/// Why the process cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The command line itself: an unknown flag, or a wish for help.
+    #[error(transparent)]
+    CommandLine(#[from] clap::Error),
+    /// Values that are wrong, all of them.
+    #[error("the settings are wrong:\n  {}", .0.join("\n  "))]
+    Wrong(Vec<String>),
+}
+
+#[derive(Default)]
+struct Errors(Vec<String>);
+
+impl Errors {
+    fn add(&mut self, flag: &str, reason: &str) {
+        self.0.push(format!("{flag}: {reason}"));
+    }
+
+    fn keep<T, E: Display>(&mut self, flag: &str, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.add(flag, &error.to_string())).ok()
+    }
+
+    fn parse<T: FromStr>(&mut self, flag: &str, text: &str, hint: &str) -> Option<T> {
+        self.keep(flag, text.trim().parse().map_err(|_| format!("`{text}` cannot be read; {hint}")))
+    }
+}
+
+const PORT_HINT: &str = "write a port from 0 to 65535; 0 takes any free one";
+const OWN_NAMES: [&str; 4] =
+    ["istiod.istio-system.svc", "citadel.istio-system.svc", "istio-ca.istio-system.svc", "localhost"];
+const MIN_TTL: Duration = Duration::from_mins(1);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+//! The command line as written: every value is text here, so that all of them are checked before any is refused.
+
+use clap::Parser;
+use std::path::PathBuf;
+
+/// Issues short-lived SPIFFE certificates to the mesh's workloads.
+///
+/// Each flag can be set by the environment variable in brackets.
+// No variable is called after a Service's port: for a Service `ostria`, Kubernetes sets `OSTRIA_PORT` to a URL.
+#[derive(Debug, Parser)]
+#[command(name = "ostria-citadel", version)]
+pub(crate) struct Raw {
+    /// Address to listen on.
+    #[arg(long, env = "OSTRIA_ADDRESS", default_value = "0.0.0.0")]
+    pub(crate) address: String,
+    /// Port of the certificate API (gRPC over TLS); 0 takes any free one.
+    #[arg(long, env = "OSTRIA_GRPC_PORT", default_value = "8060")]
+    pub(crate) port: String,
+    /// Port of health, metrics and log level; 0 takes any free one.
+    #[arg(long, env = "OSTRIA_HTTP_PORT", default_value = "15014")]
+    pub(crate) http_port: String,
+    /// Trust domain of the identities.
+    #[arg(long, env = "OSTRIA_TRUST_DOMAIN", default_value = "cluster.local")]
+    pub(crate) trust_domain: String,
+    /// Folder with ca-cert.pem, ca-key.pem, cert-chain.pem and root-cert.pem; a self-signed root is created in an
+    /// empty one.
+    #[arg(long, env = "OSTRIA_ROOT_DIR", default_value = "/var/lib/ostria/citadel")]
+    pub(crate) root_dir: PathBuf,
+    /// File to write the root certificate to, for others to read.
+    #[arg(long, env = "OSTRIA_PUBLISH_ROOT")]
+    pub(crate) publish_root: Option<PathBuf>,
+    /// Issuer of the tokens that workloads bring: their `iss`.
+    #[arg(long, env = "OSTRIA_TOKEN_ISSUER", default_value = "", hide_default_value = true)]
+    pub(crate) token_issuer: String,
+    /// File or http(s) URL with the token issuer's keys (a JSON Web Key Set).
+    #[arg(long, env = "OSTRIA_TOKEN_JWKS", default_value = "", hide_default_value = true)]
+    pub(crate) token_jwks: String,
+    /// PEM file with the roots that verify an https key server; the system's are used without it.
+    #[arg(long, env = "OSTRIA_TOKEN_JWKS_CA")]
+    pub(crate) token_jwks_ca: Option<PathBuf>,
+    /// File with a token to show the key server, as Kubernetes asks for.
+    #[arg(long, env = "OSTRIA_TOKEN_JWKS_BEARER")]
+    pub(crate) token_jwks_bearer: Option<PathBuf>,
+    /// Audience that tokens must have.
+    #[arg(long, env = "OSTRIA_TOKEN_AUDIENCE", default_value = "istio-ca")]
+    pub(crate) token_audience: String,
+    /// Lifetime of a certificate when the caller wishes none.
+    #[arg(long, env = "OSTRIA_DEFAULT_TTL", default_value = "24h")]
+    pub(crate) default_ttl: String,
+    /// Longest lifetime of a certificate.
+    #[arg(long, env = "OSTRIA_MAX_TTL", default_value = "2160h")]
+    pub(crate) max_ttl: String,
+    /// Certificates each identity may ask for in a second; ten seconds' worth may come at once, 0 means no limit.
+    #[arg(long, env = "OSTRIA_RATE_LIMIT", default_value = "50")]
+    pub(crate) rate_limit: String,
+    /// DNS names to add to a service account's certificate: NAMESPACE/ACCOUNT=name,name. May be repeated; in the
+    /// environment, separate with `;`.
+    #[arg(long, env = "OSTRIA_SERVICE_ACCOUNT_DNS", value_delimiter = ';')]
+    pub(crate) service_account_dns: Vec<String>,
+    /// Further DNS names of this server's own certificate, separated by commas.
+    #[arg(long, env = "OSTRIA_DNS_NAMES", value_delimiter = ',')]
+    pub(crate) dns_names: Vec<String>,
+    /// Namespace in this server's own identity.
+    #[arg(long, env = "OSTRIA_NAMESPACE", default_value = "istio-system")]
+    pub(crate) namespace: String,
+    /// Service account in this server's own identity.
+    #[arg(long, env = "OSTRIA_SERVICE_ACCOUNT", default_value = "citadel")]
+    pub(crate) service_account: String,
+    /// Log level: error, warn, info, debug, trace, or a list such as info,citadel=debug.
+    #[arg(long, env = "OSTRIA_LOG_LEVEL", default_value = "info")]
+    pub(crate) log_level: String,
+    /// Log as JSON, one object a line.
+    #[arg(long, env = "OSTRIA_LOG_AS_JSON")]
+    pub(crate) log_as_json: bool,
+}

@@ -1,0 +1,7 @@
+//! The tasks that keep what requests read up to date: the token issuer's keys, the server's own certificate, and the
+//! metrics that tell when the root ends.
+
+pub mod keys;
+pub mod fetch;
+pub mod serving;
+pub mod expiry;

@@ -1,0 +1,59 @@
+//! Pure. What a workload's certificate holds, following the X.509-SVID profile: one URI name, an empty subject and so a
+//! critical name extension, key usage for TLS in both roles, and a lifetime no longer than its signer's.
+
+use crate::flow::Permit;
+use rcgen::{
+    CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType,
+    SerialNumber,
+};
+use time::{Duration, OffsetDateTime};
+
+/// The contents of the certificate for `permit`, signed by one that ends at `signer_not_after`.
+pub fn contents(
+    permit: &Permit,
+    signer_not_after: OffsetDateTime,
+    now: OffsetDateTime,
+    serial: &[u8],
+) -> Result<CertificateParams, ProfileError> {
+    if signer_not_after <= now {
+        return Err(ProfileError::SignerExpired(signer_not_after));
+    }
+    let mut names = vec![name(permit.id.as_str(), SanType::URI)?];
+    for dns in &permit.dns_names {
+        names.push(name(dns, SanType::DnsName)?);
+    }
+    let wished = Duration::try_from(permit.ttl).ok().and_then(|ttl| now.checked_add(ttl));
+    let mut params = CertificateParams::default();
+    params.serial_number = Some(SerialNumber::from_slice(serial));
+    params.not_before = now - SKEW;
+    params.not_after = wished.map_or(signer_not_after, |wished| wished.min(signer_not_after));
+    params.distinguished_name = DistinguishedName::new();
+    params.subject_alt_names = names;
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.use_authority_key_identifier_extension = true;
+    Ok(params)
+}
+
+fn name<T>(text: &str, kind: impl Fn(T) -> SanType) -> Result<SanType, ProfileError>
+where
+    T: for<'a> TryFrom<&'a str>,
+{
+    T::try_from(text).map(kind).map_err(|_| ProfileError::Name(text.to_owned()))
+}
+
+/// Why a certificate's contents cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProfileError {
+    /// Whatever is signed would be refused.
+    #[error("the signing certificate expired at {0}; replace ca-cert.pem and ca-key.pem in the root folder")]
+    SignerExpired(OffsetDateTime),
+    /// A name that no certificate can hold.
+    #[error("`{0}` cannot stand in a certificate")]
+    Name(String),
+}
+
+/// How far the clocks of two machines may differ before a fresh certificate looks not yet valid.
+const SKEW: Duration = Duration::minutes(2);

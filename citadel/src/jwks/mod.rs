@@ -1,0 +1,60 @@
+//! The keys of the token issuer, shared between the task that reads them and the requests that need them. Exists so
+//! that an issuer can rotate its keys while the authority runs: a request with an unknown key asks for a fresh read.
+
+pub mod set;
+
+use crate::jwks::set::KeySet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+
+/// What requests hold: the current keys, and a way to ask for newer ones.
+#[derive(Clone)]
+pub struct Keys {
+    current: watch::Receiver<Arc<KeySet>>,
+    wanted: Arc<Notify>,
+}
+
+/// What the reading task holds.
+pub struct Writer {
+    current: watch::Sender<Arc<KeySet>>,
+    wanted: Arc<Notify>,
+}
+
+/// Both ends, with no keys yet.
+pub fn channel() -> (Writer, Keys) {
+    let (sender, current) = watch::channel(Arc::new(KeySet::default()));
+    let wanted = Arc::new(Notify::new());
+    (Writer { current: sender, wanted: wanted.clone() }, Keys { current, wanted })
+}
+
+impl Keys {
+    /// The keys as last read.
+    pub fn current(&self) -> Arc<KeySet> {
+        self.current.borrow().clone()
+    }
+
+    /// Asks for a fresh read and waits a moment for it; the keys as they are then.
+    pub async fn refreshed(&self) -> Arc<KeySet> {
+        let mut current = self.current.clone();
+        current.mark_unchanged();
+        self.wanted.notify_one();
+        // Without an answer in time, or without a reader, the old keys decide.
+        let _ = tokio::time::timeout(REFRESH_WAIT, current.changed()).await;
+        self.current()
+    }
+}
+
+impl Writer {
+    /// Makes `keys` the current ones, waking those who wait even if nothing changed.
+    pub fn replace(&self, keys: KeySet) {
+        self.current.send_replace(Arc::new(keys));
+    }
+
+    /// Resolves when a request wants a fresh read.
+    pub async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+}
+
+const REFRESH_WAIT: Duration = Duration::from_secs(2);

@@ -1,0 +1,119 @@
+//! One request from credentials to certificate, stage by stage: authenticate, limit, read, authorize, issue. A page to
+//! audit: whatever a caller can get, it gets through `create`.
+
+use crate::audit;
+use crate::authenticate::token::TokenPolicy;
+use crate::authenticate::{self, AuthenticationError, Credentials};
+use crate::authorize::{self, Denied};
+use crate::config::Policy;
+use crate::flow::{Caller, Issued};
+use crate::issue::{self, IssueError};
+use crate::jwks::Keys;
+use crate::limit::Limiter;
+use crate::request::{self, RequestError};
+use crate::root::Root;
+use crate::telemetry::Metrics;
+use api::certificate::IstioCertificateRequest;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use time::OffsetDateTime;
+
+/// Everything that deciding about a request needs.
+pub struct Authority {
+    /// What signs.
+    pub root: Arc<Root>,
+    /// The token issuer's keys.
+    pub keys: Keys,
+    /// What a token must say.
+    pub tokens: TokenPolicy,
+    /// What a proven caller may have.
+    pub policy: Policy,
+    /// How often an identity may ask.
+    pub limiter: Mutex<Limiter>,
+    /// The counters.
+    pub metrics: Metrics,
+}
+
+impl Authority {
+    /// Decides about one request, and records the decision.
+    pub async fn create(
+        &self,
+        credentials: Credentials<'_>,
+        message: &IstioCertificateRequest,
+    ) -> Result<Issued, Refusal> {
+        self.metrics.requests.inc();
+        let address = credentials.peer.address;
+        let now = OffsetDateTime::now_utc();
+        let caller =
+            authenticate::caller(credentials, &self.keys, &self.tokens, now).await.map_err(|error| {
+                let refusal = Refusal::from(error);
+                self.count(&refusal);
+                audit::denied(address, None, &refusal);
+                refusal
+            })?;
+        match self.decide(&caller, message, now) {
+            Ok(issued) => {
+                self.metrics.issued.inc();
+                audit::allowed(address, &caller, &issued);
+                Ok(issued)
+            }
+            Err(refusal) => {
+                self.count(&refusal);
+                audit::denied(address, Some(&caller), &refusal);
+                Err(refusal)
+            }
+        }
+    }
+
+    fn decide(
+        &self,
+        caller: &Caller,
+        message: &IstioCertificateRequest,
+        now: OffsetDateTime,
+    ) -> Result<Issued, Refusal> {
+        if !self.admit(caller) {
+            return Err(Refusal::TooMany);
+        }
+        authorize::acts_for_itself(message)?;
+        let requested = request::parse(message)?;
+        let permit = authorize::permit(&self.policy, caller, &requested)?;
+        Ok(issue::issue(&self.root, &permit, &requested.key, now)?)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the pipeline reads the clock for its pure stages")]
+    fn admit(&self, caller: &Caller) -> bool {
+        // A poisoned limiter still holds valid counts.
+        self.limiter.lock().unwrap_or_else(PoisonError::into_inner).admit(&caller.id, Instant::now())
+    }
+
+    fn count(&self, refusal: &Refusal) {
+        match refusal {
+            Refusal::Unauthenticated(_) => &self.metrics.authentication_failures,
+            Refusal::TooMany => &self.metrics.rate_limited,
+            Refusal::Request(_) => &self.metrics.parsing_failures,
+            Refusal::Denied(_) => &self.metrics.identity_failures,
+            Refusal::Issue(_) => &self.metrics.signing_failures,
+        }
+        .inc();
+    }
+}
+
+/// Why a request is refused, by the stage that refused it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Nobody is proven.
+    #[error("the caller is not authenticated")]
+    Unauthenticated(#[from] AuthenticationError),
+    /// The identity asks too often.
+    #[error("this identity asks for certificates too often; try again later")]
+    TooMany,
+    /// The request is not acceptable.
+    #[error("the request is refused")]
+    Request(#[from] RequestError),
+    /// The caller may not have what it asks.
+    #[error("the caller is not allowed")]
+    Denied(#[from] Denied),
+    /// No certificate could be made.
+    #[error("no certificate can be issued")]
+    Issue(#[from] IssueError),
+}

@@ -1,0 +1,183 @@
+//! Pure. Turns the four PEM texts of a root folder into something that signs, or says which file is wrong and why.
+//! Exists so that a mistake in a plugged-in authority shows when the process starts, not when the first peer refuses.
+
+use crate::root::{Root, key};
+use api::process::tls;
+use rcgen::{CertificateParams, Issuer, KeyPair, PublicKeyData};
+use rustls_pki_types::{CertificateDer, UnixTime};
+use std::time::Duration;
+use time::OffsetDateTime;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
+
+/// The texts of the four files.
+pub struct Material {
+    /// `ca-cert.pem`: the signing certificate.
+    pub certificate: String,
+    /// `ca-key.pem`: its private key.
+    pub key: String,
+    /// `cert-chain.pem`: from the signing certificate up; may be empty.
+    pub chain: String,
+    /// `root-cert.pem`: the root, or a bundle of roots.
+    pub roots: String,
+}
+
+impl Material {
+    /// Checks the texts against each other and against the time.
+    pub fn check(&self, now: OffsetDateTime) -> Result<Root, MaterialError> {
+        let signer = one_certificate("ca-cert.pem", &self.certificate)?;
+        let key = key::read(self.key.as_bytes()).map_err(|reason| wrong("ca-key.pem", reason))?;
+        let roots_der = certificates("root-cert.pem", &self.roots)?;
+        let signer_not_after = check_signer(&signer, &key, now)?;
+        let ends: Vec<OffsetDateTime> =
+            roots_der.iter().map(|root| validity("root-cert.pem", root, now)).collect::<Result<_, _>>()?;
+        let anchor_not_after = ends.into_iter().min().unwrap_or(signer_not_after);
+        let roots =
+            tls::roots_from_pem(self.roots.as_bytes()).map_err(|e| wrong("root-cert.pem", e.to_string()))?;
+        let intermediates = self.intermediates(&signer, &roots_der, now)?;
+        let issuer =
+            Issuer::from_ca_cert_der(&signer, key).map_err(|e| wrong("ca-cert.pem", e.to_string()))?;
+        let mut chain: Vec<String> = intermediates.iter().map(|der| pem(der)).collect();
+        chain.push(normal(&self.roots));
+        let root = Root { issuer, chain, roots, signer_not_after, anchor_not_after };
+        check_leads_to_root(&root, &intermediates, now)?;
+        Ok(root)
+    }
+
+    /// What peers need between a leaf and the root: the signer, unless it is a root itself, and what is above it.
+    fn intermediates(
+        &self,
+        signer: &CertificateDer<'static>,
+        roots: &[CertificateDer<'static>],
+        now: OffsetDateTime,
+    ) -> Result<Vec<CertificateDer<'static>>, MaterialError> {
+        let mut all = vec![signer.clone()];
+        if !self.chain.trim().is_empty() {
+            all.extend(certificates("cert-chain.pem", &self.chain)?);
+        }
+        let mut kept: Vec<CertificateDer<'static>> = Vec::new();
+        for certificate in all {
+            if !roots.contains(&certificate) && !kept.contains(&certificate) {
+                validity("cert-chain.pem", &certificate, now)?;
+                kept.push(certificate);
+            }
+        }
+        Ok(kept)
+    }
+}
+
+/// What is wrong with a file of the root folder.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{file}: {reason}")]
+pub struct MaterialError {
+    /// The file's name.
+    pub file: &'static str,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+fn wrong(file: &'static str, reason: impl Into<String>) -> MaterialError {
+    MaterialError { file, reason: reason.into() }
+}
+
+fn certificates(file: &'static str, pem: &str) -> Result<Vec<CertificateDer<'static>>, MaterialError> {
+    tls::certificates_from_pem(pem.as_bytes()).map_err(|error| wrong(file, error.to_string()))
+}
+
+fn one_certificate(file: &'static str, pem: &str) -> Result<CertificateDer<'static>, MaterialError> {
+    let mut all = certificates(file, pem)?;
+    match all.len() {
+        1 => Ok(all.remove(0)),
+        count => {
+            Err(wrong(file, format!("it holds {count} certificates; it must hold the signing one only")))
+        }
+    }
+}
+
+fn parsed<'a>(file: &'static str, der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, MaterialError> {
+    X509Certificate::from_der(der)
+        .map(|(_, certificate)| certificate)
+        .map_err(|error| wrong(file, error.to_string()))
+}
+
+/// When the certificate ends; an error if it is not valid at this time.
+fn validity(
+    file: &'static str,
+    der: &CertificateDer<'_>,
+    now: OffsetDateTime,
+) -> Result<OffsetDateTime, MaterialError> {
+    let certificate = parsed(file, der)?;
+    let (from, to) =
+        (certificate.validity().not_before.to_datetime(), certificate.validity().not_after.to_datetime());
+    if now < from {
+        return Err(wrong(file, format!("`{}` is not valid before {from}", certificate.subject())));
+    }
+    if now >= to {
+        return Err(wrong(file, format!("`{}` expired at {to}", certificate.subject())));
+    }
+    Ok(to)
+}
+
+fn check_signer(
+    der: &CertificateDer<'_>,
+    key: &KeyPair,
+    now: OffsetDateTime,
+) -> Result<OffsetDateTime, MaterialError> {
+    let file = "ca-cert.pem";
+    let certificate = parsed(file, der)?;
+    if certificate.public_key().raw != key.subject_public_key_info() {
+        return Err(wrong("ca-key.pem", "it is not the key of the certificate in ca-cert.pem"));
+    }
+    if !certificate.is_ca() {
+        return Err(wrong(
+            file,
+            "it is not an authority's certificate (basic constraints CA:true is missing)",
+        ));
+    }
+    let usage = certificate.key_usage().map_err(|error| wrong(file, error.to_string()))?;
+    if usage.is_some_and(|usage| !usage.value.key_cert_sign()) {
+        return Err(wrong(file, "its key usage does not allow signing certificates (keyCertSign)"));
+    }
+    validity(file, der, now)
+}
+
+/// Signs a trial leaf and verifies it as a peer would: that covers names, path lengths and name constraints.
+fn check_leads_to_root(
+    root: &Root,
+    intermediates: &[CertificateDer<'_>],
+    now: OffsetDateTime,
+) -> Result<(), MaterialError> {
+    let failed = |reason: String| wrong("cert-chain.pem", reason);
+    let trial = CertificateParams::default();
+    let key = KeyPair::generate().map_err(|error| failed(error.to_string()))?;
+    let leaf = root.sign(&trial, &key).map_err(|error| failed(error.to_string()))?;
+    let leaf = webpki::EndEntityCert::try_from(leaf.der()).map_err(|error| failed(error.to_string()))?;
+    let seconds = u64::try_from(now.unix_timestamp()).unwrap_or(0);
+    let at = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+    let usage = webpki::KeyUsage::client_auth();
+    leaf.verify_for_usage(
+        tls::provider().signature_verification_algorithms.all,
+        &root.roots.roots,
+        intermediates,
+        at,
+        usage,
+        None,
+        None,
+    )
+    .map(drop)
+    .map_err(|error| {
+        failed(format!("what ca-cert.pem signs does not lead to a root in root-cert.pem: {error:?}"))
+    })
+}
+
+fn pem(der: &CertificateDer<'_>) -> String {
+    use base64::Engine;
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let lines: Vec<&str> = (0..text.len()).step_by(64).map(|at| &text[at..text.len().min(at + 64)]).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+}
+
+/// Every element of an answer ends with one newline.
+fn normal(pem: &str) -> String {
+    format!("{}\n", pem.trim())
+}

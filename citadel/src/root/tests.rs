@@ -1,0 +1,230 @@
+//! Root folders: created, kept, plugged in, and wrong in every way an operator can get them wrong.
+
+use crate::root::folder::{self, FolderError};
+use crate::root::{Root, create, key};
+use api::process::tls;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
+use std::error::Error;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use tempfile::TempDir;
+use time::macros::datetime;
+use time::{Duration, OffsetDateTime};
+
+const NOW: OffsetDateTime = datetime!(2026-11-21 12:00:00 UTC);
+
+fn open(folder: &Path) -> Result<Root, FolderError> {
+    folder::open(folder, &"cluster.local".parse().unwrap(), NOW)
+}
+
+fn chain(error: &FolderError) -> String {
+    format!("{error}: {}", error.source().map(ToString::to_string).unwrap_or_default())
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn an_empty_folder_gets_a_root_that_is_kept_and_private() {
+    let base = TempDir::new().unwrap();
+    let folder = base.path().join("new/root");
+    let first = open(&folder).unwrap();
+    assert_eq!(mode(&folder), 0o700);
+    for name in ["ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem"] {
+        assert_eq!(mode(&folder.join(name)), 0o600, "{name}");
+    }
+    let left: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".new")), "{left:?}");
+    assert_eq!(open(&folder).unwrap().roots_pem(), first.roots_pem());
+    assert_eq!(first.signer_not_after(), NOW + Duration::days(3650));
+    assert_eq!(first.chain().len(), 1);
+}
+
+#[test]
+fn processes_that_start_together_end_with_one_root() {
+    let folder = TempDir::new().unwrap();
+    let roots: Vec<String> = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| open(folder.path()).unwrap().roots_pem().to_owned())).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(roots.iter().all(|root| *root == roots[0]));
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named_with_what_to_do() {
+    let base = TempDir::new().unwrap();
+    let file = base.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = open(&file.join("root")).err().unwrap();
+    let text = chain(&error);
+    assert!(text.contains("file/root") && text.contains("--root-dir"), "{text}");
+
+    let closed = base.path().join("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o500)).unwrap();
+    // The superuser writes anywhere.
+    if fs::write(closed.join("probe"), "").is_err() {
+        let text = chain(&open(&closed).err().unwrap());
+        assert!(text.contains("closed") && text.contains("Permission denied"), "{text}");
+    }
+}
+
+#[test]
+fn the_root_is_published_whole_and_readable() {
+    let base = TempDir::new().unwrap();
+    let file = base.path().join("root-cert.pem");
+    fs::write(&file, "old and longer than the next text").unwrap();
+    folder::publish(&file, "root").unwrap();
+    assert_eq!(fs::read_to_string(&file).unwrap(), "root");
+    assert_eq!(mode(&file), 0o644);
+    assert_eq!(fs::read_dir(base.path()).unwrap().count(), 1);
+    let text = folder::publish(&base.path().join("none/root.pem"), "root").unwrap_err().to_string();
+    assert!(text.contains("none/root.pem") && text.contains("--publish-root"), "{text}");
+}
+
+/// A plugged-in authority: root, intermediate, and what an operator may do to them.
+struct Plugged {
+    certificate: String,
+    key: String,
+    chain: String,
+    roots: String,
+}
+
+fn authority(name: &str, change: impl FnOnce(&mut CertificateParams)) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.not_before = NOW - Duration::days(1);
+    params.not_after = NOW + Duration::days(100);
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    change(&mut params);
+    params
+}
+
+fn plugged_with(key: &KeyPair, change: impl FnOnce(&mut CertificateParams)) -> Plugged {
+    let root = CertifiedIssuer::self_signed(authority("root", |_| {}), KeyPair::generate().unwrap()).unwrap();
+    let certificate = authority("intermediate", change).signed_by(key, &root).unwrap().pem();
+    Plugged { certificate, key: key.serialize_pem(), chain: String::new(), roots: root.pem() }
+}
+
+fn plugged(change: impl FnOnce(&mut CertificateParams)) -> Plugged {
+    plugged_with(&KeyPair::generate().unwrap(), change)
+}
+
+fn open_plugged(files: &Plugged) -> Result<Root, String> {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("ca-cert.pem"), &files.certificate).unwrap();
+    fs::write(folder.path().join("ca-key.pem"), &files.key).unwrap();
+    fs::write(folder.path().join("cert-chain.pem"), &files.chain).unwrap();
+    fs::write(folder.path().join("root-cert.pem"), &files.roots).unwrap();
+    open(folder.path()).map_err(|error| chain(&error))
+}
+
+#[test]
+fn a_plugged_in_intermediate_is_shown_to_peers_whatever_the_chain_file_repeats() {
+    let mut files = plugged(|_| {});
+    let variants = [
+        String::new(),
+        files.certificate.clone(),
+        format!("{}{}", files.certificate, files.roots),
+        format!("# comment\n{}\n\n{}", files.certificate, files.certificate),
+    ];
+    for variant in variants {
+        files.chain = variant;
+        let root = open_plugged(&files).unwrap();
+        assert_eq!(root.chain().len(), 2, "{}", files.chain);
+        let intermediate = tls::certificates_from_pem(root.chain()[0].as_bytes()).unwrap();
+        assert_eq!(intermediate, tls::certificates_from_pem(files.certificate.as_bytes()).unwrap());
+        assert_eq!(root.roots_pem().trim(), files.roots.trim());
+        assert!(root.chain().iter().all(|element| element.ends_with("-----\n")));
+    }
+}
+
+#[test]
+fn keys_of_every_form_sign() {
+    let forms = [
+        include_str!("../../tests/data/rsa-2048.pem"),
+        include_str!("../../tests/data/rsa-2048-pkcs1.pem"),
+        include_str!("../../tests/data/ec-prime256v1-sec1.pem"),
+        include_str!("../../tests/data/ec-secp384r1-sec1.pem"),
+    ];
+    for (row, pem) in forms.into_iter().enumerate() {
+        let mut files = plugged_with(&key::read(pem.as_bytes()).unwrap(), |_| {});
+        pem.clone_into(&mut files.key);
+        assert!(open_plugged(&files).is_ok(), "row {row}");
+    }
+}
+
+#[test]
+fn a_mistake_in_a_plugged_in_authority_is_named_with_its_file() {
+    let good = || plugged(|_| {});
+    let other = good();
+    let with = |change: fn(&mut CertificateParams)| plugged(change);
+    let table: Vec<(Plugged, &str)> = vec![
+        (Plugged { key: other.key.clone(), ..good() }, "ca-key.pem: it is not the key of the certificate"),
+        (Plugged { key: "garbage".to_owned(), ..good() }, "ca-key.pem: not the PEM that is needed"),
+        (
+            Plugged { key: good().certificate, ..good() },
+            "ca-key.pem: not the PEM that is needed: it holds no private key",
+        ),
+        (Plugged { certificate: String::new(), ..good() }, "ca-cert.pem: not the PEM that is needed"),
+        (Plugged { roots: "garbage".to_owned(), ..good() }, "root-cert.pem: not the PEM"),
+        (Plugged { chain: "garbage".to_owned(), ..good() }, "cert-chain.pem: not the PEM"),
+        (
+            Plugged { roots: other.roots.clone(), ..good() },
+            "cert-chain.pem: what ca-cert.pem signs does not lead",
+        ),
+        (with(|p| p.not_after = NOW), "ca-cert.pem: `CN=intermediate` expired"),
+        (
+            with(|p| p.not_before = NOW + Duration::days(1)),
+            "ca-cert.pem: `CN=intermediate` is not valid before",
+        ),
+        (with(|p| p.is_ca = IsCa::ExplicitNoCa), "ca-cert.pem: it is not an authority's certificate"),
+        (
+            with(|p| p.key_usages = vec![KeyUsagePurpose::CrlSign]),
+            "ca-cert.pem: its key usage does not allow",
+        ),
+        (
+            Plugged { certificate: format!("{}{}", other.certificate, other.roots), ..good() },
+            "ca-cert.pem: it holds 2 certificates",
+        ),
+    ];
+    for (row, (files, reason)) in table.into_iter().enumerate() {
+        let error = open_plugged(&files).err().unwrap_or_default();
+        assert!(error.contains(reason), "row {row}: {error}");
+        assert!(error.contains("correct the file"), "row {row}: {error}");
+        let secret = files.key.lines().nth(1).unwrap_or("no second line");
+        assert!(!error.contains(secret), "row {row} shows the key");
+    }
+}
+
+#[test]
+fn an_expired_root_or_one_with_no_room_below_it_is_refused() {
+    let mut files = plugged(|_| {});
+    let old = authority("root", |p| p.not_after = NOW - Duration::hours(1));
+    files.roots = old.self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
+    assert!(open_plugged(&files).err().unwrap().contains("root-cert.pem: `CN=root` expired"));
+
+    let narrow = authority("root", |p| p.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)));
+    let root = CertifiedIssuer::self_signed(narrow, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate = authority("intermediate", |_| {}).signed_by(&key, &root).unwrap().pem();
+    let files = Plugged { certificate, key: key.serialize_pem(), chain: String::new(), roots: root.pem() };
+    assert!(open_plugged(&files).is_ok(), "path length 0 still allows one authority above the leaf");
+}
+
+#[test]
+fn a_part_of_an_authority_is_never_overwritten() {
+    let made = create::self_signed(&"d".parse().unwrap(), &[1], NOW).unwrap();
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("ca-key.pem"), &made.key).unwrap();
+    let text = open(folder.path()).err().unwrap().to_string();
+    assert!(text.contains("ca-cert.pem, root-cert.pem missing"), "{text}");
+    assert_eq!(fs::read_to_string(folder.path().join("ca-key.pem")).unwrap(), made.key);
+    fs::write(folder.path().join("ca-cert.pem"), &made.certificate).unwrap();
+    fs::write(folder.path().join("root-cert.pem"), &made.roots).unwrap();
+    assert!(open(folder.path()).is_ok(), "a chain file is not needed when the signer is the root");
+}

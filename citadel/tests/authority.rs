@@ -1,0 +1,324 @@
+//! The whole authority in one process, spoken to over gRPC as a workload would: first with a token, then with the
+//! certificate it got.
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use api::certificate::{CertificateClient, IstioCertificateRequest};
+use api::identity::peer_identity;
+use api::process::log::{self, Format};
+use api::process::tls::{self, Accept, IdPattern, SpiffeServerVerifier};
+use api::process::{channel, ready::Readiness};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use citadel::app::App;
+use citadel::config::Config;
+use rcgen::{CertificateParams, KeyPair, SanType};
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
+use serde_json::json;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+use tempfile::TempDir;
+use time::OffsetDateTime;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Status};
+
+type Own = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// A token issuer with one key.
+struct Issuer {
+    key: EcdsaKeyPair,
+    random: SystemRandom,
+}
+
+impl Issuer {
+    fn new() -> Self {
+        let random = SystemRandom::new();
+        let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
+        let key =
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random).unwrap();
+        Self { key, random }
+    }
+
+    fn publish(&self, file: &Path, kid: &str) {
+        let point = self.key.public_key().as_ref();
+        let (x, y) = (URL_SAFE_NO_PAD.encode(&point[1..33]), URL_SAFE_NO_PAD.encode(&point[33..]));
+        let keys = json!({ "keys": [{ "kty": "EC", "crv": "P-256", "kid": kid, "x": x, "y": y }] });
+        std::fs::write(file, keys.to_string()).unwrap();
+    }
+
+    fn token(&self, kid: &str, audience: &str, subject: &str) -> String {
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        let header = json!({ "alg": "ES256", "kid": kid });
+        let claims = json!({ "iss": "https://issuer", "aud": [audience], "sub": subject, "exp": now + 600 });
+        let part = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let signed = format!("{}.{}", part(&header), part(&claims));
+        let signature = self.key.sign(&self.random, signed.as_bytes()).unwrap();
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+struct Citadel {
+    folder: TempDir,
+    issuer: Issuer,
+    grpc: SocketAddr,
+    http: SocketAddr,
+    readiness: Readiness,
+    drain: CancellationToken,
+    run: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Citadel {
+    async fn start(more: &[&str]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let issuer = Issuer::new();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        issuer.publish(&folder.path().join("keys.json"), "one");
+        let (root, published, keys) = (path("root"), path("root-cert.pem"), path("keys.json"));
+        let arguments = [
+            "citadel",
+            "--address",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "--http-port",
+            "0",
+            "--root-dir",
+            &root,
+            "--publish-root",
+            &published,
+            "--token-issuer",
+            "https://issuer",
+            "--token-jwks",
+            &keys,
+        ];
+        let config = Config::read(arguments.iter().chain(more)).unwrap();
+        let app = App::bind(config, log::init("off", Format::Text)).await.unwrap();
+        let (grpc, http) = (app.grpc_address().unwrap(), app.http_address().unwrap());
+        let (readiness, drain) = (app.readiness(), CancellationToken::new());
+        let run = tokio::spawn(app.run(drain.clone()));
+        readiness.until_ready().await;
+        Self { folder, issuer, grpc, http, readiness, drain, run }
+    }
+
+    fn roots(&self) -> Vec<u8> {
+        std::fs::read(self.folder.path().join("root-cert.pem")).unwrap()
+    }
+
+    async fn ask(
+        &self,
+        csr: &str,
+        seconds: i64,
+        token: Option<&str>,
+        own: Option<Own>,
+    ) -> Result<Vec<String>, Status> {
+        let id = "spiffe://cluster.local/ns/istio-system/sa/citadel".parse().unwrap();
+        let roots = tls::roots_from_pem(&self.roots()).unwrap();
+        let verifier = SpiffeServerVerifier::new(roots, Accept::Ids(vec![IdPattern::Exact(id)]));
+        let config = tls::client_config(verifier, own).unwrap();
+        let channel = channel::lazy(&self.grpc.to_string(), Some(config)).unwrap();
+        let message =
+            IstioCertificateRequest { csr: csr.to_owned(), validity_duration: seconds, metadata: None };
+        let mut request = Request::new(message);
+        if let Some(token) = token {
+            request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        }
+        let answer = CertificateClient::new(channel).create_certificate(request).await?;
+        Ok(answer.into_inner().cert_chain)
+    }
+
+    fn token(&self, account: &str) -> String {
+        self.issuer.token("one", "istio-ca", &format!("system:serviceaccount:{account}"))
+    }
+
+    async fn page(&self, path: &str) -> String {
+        let url = format!("http://{}{path}", self.http).parse().unwrap();
+        String::from_utf8(citadel::control::fetch::get(&url, None, None).await.unwrap()).unwrap()
+    }
+
+    async fn stop(self) {
+        self.drain.cancel();
+        self.run.await.unwrap().unwrap();
+    }
+}
+
+/// A key, and a request that asks for an identity it will not get.
+fn csr() -> (KeyPair, String) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["kubernetes.default.svc".to_owned()]).unwrap();
+    let admin = "spiffe://cluster.local/ns/kube-system/sa/admin";
+    params.subject_alt_names.push(SanType::URI(admin.try_into().unwrap()));
+    let csr = params.serialize_request(&key).unwrap().pem().unwrap();
+    (key, csr)
+}
+
+fn own(chain: &[String], key: &KeyPair) -> Own {
+    let (_, shown) = chain.split_last().unwrap();
+    let chain = tls::certificates_from_pem(shown.concat().as_bytes()).unwrap();
+    (chain, PrivatePkcs8KeyDer::from(key.serialize_der()).into())
+}
+
+fn identity(chain: &[String]) -> String {
+    peer_identity(&tls::certificates_from_pem(chain[0].as_bytes()).unwrap()[0]).unwrap().to_string()
+}
+
+fn verifies(chain: &[String], roots: &[u8]) -> bool {
+    let leaf = tls::certificates_from_pem(chain[0].as_bytes()).unwrap().remove(0);
+    let roots = tls::roots_from_pem(roots).unwrap();
+    let end = webpki::EndEntityCert::try_from(&leaf).unwrap();
+    let algorithms = tls::provider().signature_verification_algorithms.all;
+    let usage = webpki::KeyUsage::client_auth();
+    end.verify_for_usage(algorithms, &roots.roots, &[], UnixTime::now(), usage, None, None).is_ok()
+}
+
+const REVIEWS: &str = "spiffe://cluster.local/ns/default/sa/reviews";
+
+#[tokio::test]
+async fn a_workload_gets_its_certificate_by_token_and_renews_it_by_certificate() {
+    let citadel = Citadel::start(&[]).await;
+    let (key, request) = csr();
+    let first = citadel.ask(&request, 0, Some(&citadel.token("default:reviews")), None).await.unwrap();
+    assert_eq!(identity(&first), REVIEWS);
+    assert!(verifies(&first, &citadel.roots()));
+    assert_eq!(first.last().unwrap().as_bytes(), citadel.roots());
+    assert!(!first[0].contains("kubernetes"));
+
+    let (next_key, next_request) = csr();
+    let second = citadel.ask(&next_request, 3600, None, Some(own(&first, &key))).await.unwrap();
+    assert_eq!(identity(&second), REVIEWS);
+    assert_ne!(first[0], second[0]);
+
+    // A certificate outweighs a token: the connection proves possession of the key.
+    let other = citadel.token("default:ratings");
+    let third = citadel.ask(&request, 0, Some(&other), Some(own(&second, &next_key))).await.unwrap();
+    assert_eq!(identity(&third), REVIEWS);
+    citadel.stop().await;
+}
+
+#[tokio::test]
+async fn a_caller_that_proves_nothing_or_asks_too_much_is_refused() {
+    let citadel = Citadel::start(&[]).await;
+    let (_, request) = csr();
+    let good = citadel.token("default:reviews");
+    let other_audience = citadel.issuer.token("one", "other", "system:serviceaccount:default:reviews");
+    let stranger = Issuer::new().token("one", "istio-ca", "system:serviceaccount:default:reviews");
+    let long = 91 * 24 * 3600;
+    let weak = include_str!("data/rsa-1024.csr");
+    let table: [(&str, i64, Option<&str>, Code, &str); 7] = [
+        (&request, 0, None, Code::Unauthenticated, "neither a client certificate nor"),
+        (&request, 0, Some("garbage"), Code::Unauthenticated, "not three parts"),
+        (&request, 0, Some(&other_audience), Code::Unauthenticated, "audience is not `istio-ca`"),
+        (&request, 0, Some(&stranger), Code::Unauthenticated, "signature is wrong"),
+        (&request, long, Some(&good), Code::InvalidArgument, "over the limit of 2160h"),
+        ("garbage", 0, Some(&good), Code::InvalidArgument, "no PEM block"),
+        (weak, 0, Some(&good), Code::InvalidArgument, "not 1024"),
+    ];
+    for (row, (csr, seconds, token, code, reason)) in table.into_iter().enumerate() {
+        let status = citadel.ask(csr, seconds, token, None).await.unwrap_err();
+        assert_eq!(status.code(), code, "row {row}: {status}");
+        assert!(status.message().contains(reason), "row {row}: {status}");
+    }
+    let huge = "x".repeat(300 * 1024);
+    assert!(citadel.ask(&huge, 0, Some(&good), None).await.is_err());
+    let metrics = citadel.page("/metrics").await;
+    for line in [
+        "citadel_server_csr_count 7",
+        "citadel_server_authentication_failure_count 4",
+        "citadel_server_csr_parsing_err_count 2",
+        "citadel_server_id_extraction_err_count 1",
+        "citadel_server_success_cert_issuance_count 0",
+        "istio_build{component=\"citadel\"",
+    ] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
+    assert!(metrics.contains("citadel_server_root_cert_expiry_timestamp"));
+    citadel.stop().await;
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_authority_is_refused() {
+    let (citadel, other) = (Citadel::start(&[]).await, Citadel::start(&[]).await);
+    let (key, request) = csr();
+    let foreign = other.ask(&request, 0, Some(&other.token("default:reviews")), None).await.unwrap();
+    assert!(citadel.ask(&request, 0, None, Some(own(&foreign, &key))).await.is_err());
+    citadel.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test]
+async fn dns_names_are_granted_by_configuration_only() {
+    let grant = "istio-system/istiod=istiod.istio-system.svc,istiod.istio-system.svc.cluster.local";
+    let citadel = Citadel::start(&["--service-account-dns", grant]).await;
+    let (_, request) = csr();
+    for (account, granted) in [("istio-system:istiod", true), ("default:istiod", false)] {
+        let chain = citadel.ask(&request, 0, Some(&citadel.token(account)), None).await.unwrap();
+        let leaf = tls::certificates_from_pem(chain[0].as_bytes()).unwrap().remove(0);
+        let end = webpki::EndEntityCert::try_from(&leaf).unwrap();
+        let has = |name: &str| end.verify_is_valid_for_subject_name(&name.try_into().unwrap()).is_ok();
+        assert_eq!(has("istiod.istio-system.svc"), granted, "{account}");
+        assert!(!has("kubernetes.default.svc"), "{account}");
+    }
+    citadel.stop().await;
+}
+
+#[tokio::test]
+async fn an_issuer_can_rotate_its_keys_while_the_authority_runs() {
+    let citadel = Citadel::start(&[]).await;
+    let (_, request) = csr();
+    let next = Issuer::new();
+    next.publish(&citadel.folder.path().join("keys.json"), "two");
+    let token = next.token("two", "istio-ca", "system:serviceaccount:default:reviews");
+    let chain = citadel.ask(&request, 0, Some(&token), None).await.unwrap();
+    assert_eq!(identity(&chain), REVIEWS);
+    assert!(citadel.readiness.is_ready());
+    citadel.stop().await;
+}
+
+#[tokio::test]
+async fn an_identity_that_asks_too_often_waits_and_others_do_not() {
+    let citadel = Citadel::start(&["--rate-limit", "1"]).await;
+    let (_, request) = csr();
+    let token = citadel.token("default:reviews");
+    let mut codes = Vec::new();
+    for _ in 0..20 {
+        codes.push(
+            citadel
+                .ask(&request, 0, Some(&token), None)
+                .await
+                .map_or_else(|status| status.code(), |_| Code::Ok),
+        );
+    }
+    assert!(codes[..10].iter().all(|code| *code == Code::Ok), "{codes:?}");
+    assert!(codes.contains(&Code::ResourceExhausted), "{codes:?}");
+    assert!(citadel.ask(&request, 0, Some(&citadel.token("default:ratings")), None).await.is_ok());
+    citadel.stop().await;
+}
+
+#[tokio::test]
+async fn a_restart_keeps_the_root_and_the_servers_own_certificate_has_its_dns_names() {
+    let citadel = Citadel::start(&["--dns-names", "ca.example.org"]).await;
+    let roots = tls::roots_from_pem(&citadel.roots()).unwrap();
+    let config = rustls::ClientConfig::builder_with_provider(tls::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    for name in
+        ["istiod.istio-system.svc", "citadel.istio-system.svc", "istio-ca.istio-system.svc", "ca.example.org"]
+    {
+        let stream = tokio::net::TcpStream::connect(citadel.grpc).await.unwrap();
+        let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config.clone()));
+        connector.connect(name.try_into().unwrap(), stream).await.expect(name);
+    }
+    let root_folder = citadel.folder.path().join("root");
+    let before = citadel.roots();
+    let again = citadel::root::folder::open(
+        &root_folder,
+        &"cluster.local".parse().unwrap(),
+        OffsetDateTime::now_utc() + Duration::from_hours(24),
+    );
+    assert_eq!(again.unwrap().roots_pem().as_bytes(), before);
+    citadel.stop().await;
+}
