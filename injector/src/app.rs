@@ -1,0 +1,188 @@
+//! Builds the injector and runs it until it is asked to end. Everything that can be wrong with its settings is found
+//! before it listens, so that a process that is up is a process that answers.
+
+use std::{fs, net::SocketAddr, sync::Arc};
+
+use anyhow::Context as _;
+use api::process::{
+    admin::{self, AdminState, Build},
+    log::{self, Format},
+    metrics,
+    ready::Readiness,
+    serve, shutdown,
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{Args, LogFormat, Settings},
+    credential::{Credential, Files},
+    metrics::Counters,
+    serve as webhook,
+};
+
+/// Runs the injector until SIGTERM or SIGINT.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let format = match args.log_format {
+        LogFormat::Text => Format::Text,
+        LogFormat::Json => Format::Json,
+    };
+    let log = log::init(&args.log_level, format);
+    let settings = Arc::new(settings(args)?);
+    let files = Files { certificate: args.tls_cert.clone(), key: args.tls_key.clone() };
+    let credential = Credential::load(files).context("the serving certificate (--tls-cert, --tls-key)")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let admin = listen(args.admin_address, "--admin-address").await?;
+        let listener = listen(args.address, "--address").await?;
+        let servers = Servers { settings, credential, log };
+        let drain = CancellationToken::new();
+        let ended = drain.clone();
+        tokio::spawn(async move {
+            shutdown::signal().await;
+            ended.cancel();
+        });
+        servers.run(listener, admin, drain).await;
+        Ok(())
+    })
+}
+
+fn settings(args: &Args) -> anyhow::Result<Settings> {
+    let text = match &args.config {
+        Some(path) => Some(
+            fs::read_to_string(path).with_context(|| format!("cannot read {} (--config)", path.display()))?,
+        ),
+        None => None,
+    };
+    let file = args.config.as_deref().zip(text.as_deref());
+    Settings::parse(args, file).context("the mesh's defaults (--config)")
+}
+
+async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}: end whoever uses it, or choose another {flag}"))
+}
+
+struct Servers {
+    settings: Arc<Settings>,
+    credential: Credential,
+    log: log::Handle,
+}
+
+impl Servers {
+    async fn run(self, listener: TcpListener, admin: TcpListener, drain: CancellationToken) {
+        let registry = metrics::registry("injector", env!("CARGO_PKG_VERSION"));
+        let readiness = Readiness::new();
+        let serving = readiness.wait_for("webhook");
+        let build = Build { component: "injector", version: env!("CARGO_PKG_VERSION") };
+        let webhook = webhook::router(self.settings, Counters::new(&registry));
+        let pages = admin::router(AdminState { readiness, registry, log: self.log, build });
+        tracing::info!(
+            webhook = listener.local_addr().ok().map(tracing::field::display),
+            admin = admin.local_addr().ok().map(tracing::field::display),
+            "serving"
+        );
+        let tls = self.credential.watch();
+        serving.done();
+        tokio::join!(
+            serve::https(listener, webhook, tls, drain.clone()),
+            serve::http(admin, pages, drain.clone()),
+            self.credential.follow(drain),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+    use rustls::{ClientConfig, RootCertStore};
+    use rustls_pki_types::{CertificateDer, ServerName};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+    };
+
+    struct Running {
+        webhook: SocketAddr,
+        admin: SocketAddr,
+        root: CertificateDer<'static>,
+        drain: CancellationToken,
+        task: tokio::task::JoinHandle<()>,
+    }
+
+    async fn start() -> Running {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files { certificate: folder.path().join("tls.crt"), key: folder.path().join("tls.key") };
+        let made = rcgen::generate_simple_self_signed(["ostria-injector".to_owned()]).unwrap();
+        fs::write(&files.certificate, made.cert.pem()).unwrap();
+        fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+        let credential = Credential::load(files).unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (listener, admin) =
+            (TcpListener::bind(any).await.unwrap(), TcpListener::bind(any).await.unwrap());
+        let (webhook, admin_address) = (listener.local_addr().unwrap(), admin.local_addr().unwrap());
+        let servers = Servers { settings: Arc::default(), credential, log: log::init("info", Format::Text) };
+        let drain = CancellationToken::new();
+        let task = tokio::spawn(servers.run(listener, admin, drain.clone()));
+        Running { webhook, admin: admin_address, root: made.cert.der().clone(), drain, task }
+    }
+
+    async fn exchange(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, request: &str) -> String {
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // The peer may close without TLS's farewell.
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_review_over_https_is_answered_and_counted_and_the_process_drains() {
+        let running = start().await;
+        let mut roots = RootCertStore::empty();
+        roots.add(running.root.clone()).unwrap();
+        let config = ClientConfig::builder_with_provider(api::process::tls::provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let name = ServerName::try_from("ostria-injector").unwrap();
+        let stream = TcpStream::connect(running.webhook).await.unwrap();
+        let stream = connector.connect(name, stream).await.unwrap();
+        let body = r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"7",
+            "kind":{"kind":"Pod"},"operation":"CREATE","object":{"spec":{"containers":[{"name":"a"}]}}}}"#;
+        let length = body.len();
+        let head = "POST /inject?timeout=10s HTTP/1.1\r\nhost: ostria-injector\r\nconnection: close\r\n";
+        let rest = format!("content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}");
+        let answer = exchange(stream, &format!("{head}{rest}")).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(answer.contains(r#""uid":"7""#) && answer.contains(r#""patchType":"JSONPatch""#), "{answer}");
+        for (path, part) in [("/metrics", "sidecar_injection_success_total 1"), ("/readyz", "HTTP/1.1 200")] {
+            let stream = TcpStream::connect(running.admin).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+            let answer = exchange(stream, &request).await;
+            assert!(answer.contains(part), "{path}: {answer}");
+        }
+        running.drain.cancel();
+        running.task.await.unwrap();
+        assert!(TcpStream::connect(running.webhook).await.is_err());
+    }
+
+    #[test]
+    fn what_keeps_it_from_starting_names_the_file_and_the_flag() {
+        let run = |flags: &[&str]| {
+            let words = ["ostria-injector", "--tls-cert", "/nonexistent/tls.crt", "--tls-key", "k"];
+            let args = Args::parse_from(words.iter().chain(flags));
+            format!("{:#}", run(&args).unwrap_err())
+        };
+        let message = run(&[]);
+        assert!(message.contains("/nonexistent/tls.crt") && message.contains("--tls-cert"), "{message}");
+        let message = run(&["--config", "/nonexistent/mesh.yaml"]);
+        assert!(message.contains("/nonexistent/mesh.yaml") && message.contains("--config"), "{message}");
+    }
+}

@@ -1,0 +1,344 @@
+//! Flags and the configuration file, parsed once into what each part needs. The file is for the mesh's defaults; a
+//! flag of the same name wins, so that a launcher can point one process elsewhere without writing files.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use clap::{Parser, ValueEnum};
+use k8s_openapi::{
+    api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity,
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+/// Flags of `ostria-injector`.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "ostria-injector", version, about = "The webhook that adds the sidecar to pods")]
+pub struct Args {
+    /// Where /inject is served over HTTPS
+    #[arg(long, default_value = "0.0.0.0:15017", value_name = "ADDRESS:PORT")]
+    pub address: SocketAddr,
+    /// Where /healthz, /readyz and /metrics are served
+    #[arg(long, default_value = "0.0.0.0:15014", value_name = "ADDRESS:PORT")]
+    pub admin_address: SocketAddr,
+    /// The serving certificate and its chain, PEM; read again when it changes
+    #[arg(long, env = "TLS_CERT", value_name = "FILE")]
+    pub tls_cert: PathBuf,
+    /// The private key of --tls-cert, PEM
+    #[arg(long, env = "TLS_KEY", value_name = "FILE")]
+    pub tls_key: PathBuf,
+    /// The mesh's defaults, YAML
+    #[arg(long, env = "INJECTOR_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Image of the sidecar
+    #[arg(long, env = "PROXY_IMAGE")]
+    pub proxy_image: Option<String>,
+    /// Where sidecars get their configuration
+    #[arg(long, env = "DISCOVERY_ADDRESS", value_name = "HOST:PORT")]
+    pub discovery_address: Option<String>,
+    /// Where sidecars get their certificates
+    #[arg(long, env = "CA_ADDR", value_name = "HOST:PORT")]
+    pub ca_address: Option<String>,
+    /// Trust domain of the mesh
+    #[arg(long, env = "TRUST_DOMAIN")]
+    pub trust_domain: Option<String>,
+    /// Name of this cluster
+    #[arg(long, env = "CLUSTER_ID")]
+    pub cluster_id: Option<String>,
+    /// Name of the mesh; the trust domain if not given
+    #[arg(long, env = "MESH_ID")]
+    pub mesh_id: Option<String>,
+    /// Level of the log: error, warn, info, debug or trace
+    #[arg(long, env = "LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// How a log line looks
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object in each line.
+    Json,
+}
+
+/// Everything the injector decides and renders by.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Settings {
+    /// Which pods get a sidecar.
+    pub selection: Selection,
+    /// What the sidecar looks like.
+    pub template: Template,
+}
+
+/// Which pods get a sidecar unless they say so themselves.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Selection {
+    /// What happens to pods that say nothing.
+    pub policy: Policy,
+    /// Pods that never get one.
+    pub never: Vec<LabelSelector>,
+    /// Pods that always get one.
+    pub always: Vec<LabelSelector>,
+}
+
+/// What happens to pods that say nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    /// They get a sidecar.
+    #[default]
+    Enabled,
+    /// They stay as they are.
+    Disabled,
+}
+
+/// What the sidecar looks like where the pod does not ask otherwise.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Template {
+    /// Name of the control plane's revision.
+    pub revision: String,
+    /// Trust domain of the mesh.
+    pub trust_domain: String,
+    /// Name of the mesh; the trust domain if empty.
+    pub mesh_id: String,
+    /// Name of this cluster.
+    pub cluster_id: String,
+    /// Network of this cluster; empty if there is but one.
+    pub network: String,
+    /// Domain of this cluster's services.
+    pub cluster_domain: String,
+    /// Where sidecars get their certificates.
+    pub ca_address: String,
+    /// Image of the sidecar.
+    pub image: String,
+    /// Image of the init container; that of the sidecar if empty.
+    pub init_image: String,
+    /// When images are pulled; the cluster's rule if empty.
+    pub image_pull_policy: String,
+    /// Secrets to pull images with.
+    pub image_pull_secrets: Vec<String>,
+    /// Resources of the sidecar and of the init container.
+    pub resources: ResourceRequirements,
+    /// Level of the sidecar's log.
+    pub log_level: String,
+    /// Whether the sidecar is an init container that stays.
+    pub native_sidecar: bool,
+    /// Whether the sidecar answers DNS.
+    pub dns_capture: bool,
+    /// Whether probes of the application go through the sidecar.
+    #[serde(rename = "rewriteAppHTTPProbe")]
+    pub rewrite_probes: bool,
+    /// Whether the sidecar's metrics page includes the application's.
+    #[serde(rename = "enablePrometheusMerge")]
+    pub merge_metrics: bool,
+    /// Which traffic is captured.
+    pub traffic: Traffic,
+    /// Mesh-wide `ProxyConfig`.
+    pub default_config: Map<String, Value>,
+}
+
+/// Which traffic is captured where a pod's annotations do not say.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Traffic {
+    /// Destinations captured outbound.
+    #[serde(rename = "includeIPRanges")]
+    pub include_ip_ranges: String,
+    /// Destinations left alone.
+    #[serde(rename = "excludeIPRanges")]
+    pub exclude_ip_ranges: String,
+    /// Ports captured inbound.
+    pub include_inbound_ports: String,
+    /// Ports left alone inbound.
+    pub exclude_inbound_ports: String,
+    /// Ports captured outbound whatever their address.
+    pub include_outbound_ports: String,
+    /// Ports left alone outbound.
+    pub exclude_outbound_ports: String,
+}
+
+impl Default for Traffic {
+    fn default() -> Self {
+        Self {
+            include_ip_ranges: "*".to_owned(),
+            exclude_ip_ranges: String::new(),
+            include_inbound_ports: "*".to_owned(),
+            exclude_inbound_ports: String::new(),
+            include_outbound_ports: String::new(),
+            exclude_outbound_ports: String::new(),
+        }
+    }
+}
+
+impl Default for Template {
+    fn default() -> Self {
+        let discovery = json!("istiod.istio-system.svc:15012");
+        Self {
+            revision: "default".to_owned(),
+            trust_domain: "cluster.local".to_owned(),
+            mesh_id: String::new(),
+            cluster_id: "Kubernetes".to_owned(),
+            network: String::new(),
+            cluster_domain: "cluster.local".to_owned(),
+            ca_address: "citadel.istio-system.svc:8060".to_owned(),
+            image: "ostria/proxy:latest".to_owned(),
+            init_image: String::new(),
+            image_pull_policy: String::new(),
+            image_pull_secrets: Vec::new(),
+            resources: ResourceRequirements {
+                requests: Some(quantities("100m", "128Mi")),
+                limits: Some(quantities("2", "1Gi")),
+                ..ResourceRequirements::default()
+            },
+            log_level: "info".to_owned(),
+            native_sidecar: true,
+            dns_capture: true,
+            rewrite_probes: true,
+            merge_metrics: true,
+            traffic: Traffic::default(),
+            default_config: Map::from_iter([("discoveryAddress".to_owned(), discovery)]),
+        }
+    }
+}
+
+fn quantities(cpu: &str, memory: &str) -> BTreeMap<String, Quantity> {
+    [("cpu", cpu), ("memory", memory)]
+        .map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned())))
+        .into()
+}
+
+/// The file as written: the selection beside the template's fields.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RawSelection {
+    policy: Policy,
+    never_inject_selector: Vec<LabelSelector>,
+    always_inject_selector: Vec<LabelSelector>,
+}
+
+/// Why the injector's settings make no sense.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is not readable as settings.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        reason: String,
+    },
+}
+
+impl Settings {
+    /// The file's settings (`file` is its path and text) under those of the flags.
+    pub fn parse(args: &Args, file: Option<(&Path, &str)>) -> Result<Self, ConfigError> {
+        let mut settings = match file {
+            Some((path, text)) => {
+                Self::from_yaml(text).map_err(|reason| ConfigError::File { path: path.to_owned(), reason })?
+            }
+            None => Self::default(),
+        };
+        let template = &mut settings.template;
+        let overrides = [
+            (&args.proxy_image, &mut template.image),
+            (&args.ca_address, &mut template.ca_address),
+            (&args.trust_domain, &mut template.trust_domain),
+            (&args.cluster_id, &mut template.cluster_id),
+            (&args.mesh_id, &mut template.mesh_id),
+        ];
+        for (flag, setting) in overrides {
+            if let Some(flag) = flag {
+                setting.clone_from(flag);
+            }
+        }
+        if let Some(address) = &args.discovery_address {
+            template.default_config.insert("discoveryAddress".to_owned(), json!(address));
+        }
+        Ok(settings)
+    }
+
+    fn from_yaml(text: &str) -> Result<Self, String> {
+        let read = |error: serde_saphyr::Error| error.without_snippet().to_string();
+        let mut whole: Map<String, Value> =
+            serde_saphyr::from_str::<Option<_>>(text).map_err(read)?.unwrap_or_default();
+        let mut selection = Map::new();
+        for name in ["policy", "neverInjectSelector", "alwaysInjectSelector"] {
+            selection.extend(whole.remove(name).map(|value| (name.to_owned(), value)));
+        }
+        let selection: RawSelection =
+            serde_json::from_value(Value::Object(selection)).map_err(|error| error.to_string())?;
+        let mut template: Template =
+            serde_json::from_value(Value::Object(whole)).map_err(|error| error.to_string())?;
+        for (name, value) in Template::default().default_config {
+            template.default_config.entry(name).or_insert(value);
+        }
+        Ok(Self {
+            selection: Selection {
+                policy: selection.policy,
+                never: selection.never_inject_selector,
+                always: selection.always_inject_selector,
+            },
+            template,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(flags: &[&str], file: Option<&str>) -> Result<Settings, ConfigError> {
+        let words =
+            ["ostria-injector", "--tls-cert", "c", "--tls-key", "k"].into_iter().chain(flags.iter().copied());
+        Settings::parse(&Args::parse_from(words), file.map(|text| (Path::new("injector.yaml"), text)))
+    }
+
+    #[test]
+    fn without_file_and_flags_the_defaults_hold() {
+        assert_eq!(parse(&[], None).unwrap(), Settings::default());
+        assert_eq!(parse(&[], Some("")).unwrap(), Settings::default());
+        assert_eq!(parse(&[], Some("# nothing yet\n")).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let file = "policy: disabled\ntrustDomain: a.example\nclusterId: one\n\
+                    defaultConfig: {concurrency: 1}\ntraffic: {excludeIPRanges: 10.0.0.0/8}\n\
+                    neverInjectSelector:\n- matchLabels: {job: once}\n";
+        let settings =
+            parse(&["--cluster-id", "two", "--discovery-address", "127.0.0.1:1"], Some(file)).unwrap();
+        assert_eq!(settings.selection.policy, Policy::Disabled);
+        assert_eq!(settings.selection.never.len(), 1);
+        assert_eq!(settings.template.trust_domain, "a.example");
+        assert_eq!(settings.template.cluster_id, "two");
+        assert_eq!(settings.template.traffic.exclude_ip_ranges, "10.0.0.0/8");
+        assert_eq!(settings.template.traffic.include_ip_ranges, "*");
+        assert_eq!(
+            Value::Object(settings.template.default_config),
+            json!({"concurrency": 1, "discoveryAddress": "127.0.0.1:1"})
+        );
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_names_file_and_field() {
+        for (text, part) in [
+            ("imge: x", "imge"),
+            ("policy: sometimes", "sometimes"),
+            ("traffic: {includeIpRanges: x}", "includeIpRanges"),
+            ("a: [", "line"),
+            ("- a list", "mapping"),
+        ] {
+            let message = parse(&[], Some(text)).unwrap_err().to_string();
+            assert!(message.starts_with("injector.yaml: ") && message.contains(part), "{text}: {message}");
+        }
+    }
+}

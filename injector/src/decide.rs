@@ -1,0 +1,198 @@
+//! Pure. Whether a pod gets a sidecar: a plain function of the pod, its namespace and the policy, in the order that
+//! users of Istio know. Namespace labels are no part of it: the webhook's `namespaceSelector` has applied them before
+//! a review is sent.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::{Container, Pod},
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement},
+};
+
+use crate::{
+    config::{Policy, Selection},
+    flow::Skip,
+};
+
+/// `None` for a pod that gets a sidecar, else why not.
+pub fn skip(pod: &Pod, namespace: &str, selection: &Selection) -> Option<Skip> {
+    let spec = pod.spec.as_ref();
+    if spec.is_some_and(|spec| spec.host_network == Some(true)) {
+        return Some(Skip::HostNetwork);
+    }
+    if SYSTEM_NAMESPACES.contains(&namespace) {
+        return Some(Skip::SystemNamespace);
+    }
+    if has_sidecar(pod) {
+        return Some(Skip::AlreadyInjected);
+    }
+    let empty = BTreeMap::new();
+    let labels = pod.metadata.labels.as_ref().unwrap_or(&empty);
+    match own_wish(pod) {
+        Some(true) => return None,
+        Some(false) => return Some(Skip::OptedOut),
+        None => {}
+    }
+    if selection.never.iter().any(|selector| matches(selector, labels)) {
+        return Some(Skip::NeverSelector);
+    }
+    if selection.always.iter().any(|selector| matches(selector, labels)) {
+        return None;
+    }
+    match selection.policy {
+        Policy::Enabled => None,
+        Policy::Disabled => Some(Skip::PolicyDisabled),
+    }
+}
+
+/// What the pod itself says; the label is heard before the annotation, and any word that is not a yes is a no.
+fn own_wish(pod: &Pod) -> Option<bool> {
+    let in_map = |map: &Option<BTreeMap<String, String>>| map.as_ref()?.get(INJECT).cloned();
+    let word = in_map(&pod.metadata.labels).or_else(|| in_map(&pod.metadata.annotations))?;
+    match word.to_ascii_lowercase().as_str() {
+        "" => None,
+        "true" | "yes" | "y" | "on" => Some(true),
+        _ => Some(false),
+    }
+}
+
+/// A container with the sidecar's name is the sidecar, unless it only asks to be completed.
+fn has_sidecar(pod: &Pod) -> bool {
+    if pod.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(STATUS)) {
+        return true;
+    }
+    let Some(spec) = &pod.spec else { return false };
+    let complete = |container: &Container| {
+        let image = container.image.as_deref().unwrap_or_default();
+        container.name == "istio-proxy" && !matches!(image, "" | "auto")
+    };
+    spec.containers.iter().chain(spec.init_containers.iter().flatten()).any(complete)
+}
+
+/// An empty selector matches nothing here, so that a stray list item cannot select every pod.
+fn matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
+    let equal = selector.match_labels.iter().flatten();
+    let rules = selector.match_expressions.iter().flatten();
+    if equal.clone().count() + rules.clone().count() == 0 {
+        return false;
+    }
+    equal.into_iter().all(|(name, value)| labels.get(name) == Some(value))
+        && rules.into_iter().all(|rule| holds(rule, labels))
+}
+
+fn holds(rule: &LabelSelectorRequirement, labels: &BTreeMap<String, String>) -> bool {
+    let value = labels.get(&rule.key);
+    let listed = value.is_some_and(|value| rule.values.iter().flatten().any(|one| one == value));
+    match rule.operator.as_str() {
+        "In" => listed,
+        "NotIn" => !listed,
+        "Exists" => value.is_some(),
+        "DoesNotExist" => value.is_none(),
+        _ => false,
+    }
+}
+
+const INJECT: &str = "sidecar.istio.io/inject";
+const STATUS: &str = "sidecar.istio.io/status";
+const SYSTEM_NAMESPACES: [&str; 4] = ["kube-system", "kube-public", "kube-node-lease", "local-path-storage"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn check(pod: Value, namespace: &str, selection: &Selection, expected: Option<Skip>) {
+        let typed: Pod = serde_json::from_value(pod.clone()).unwrap();
+        assert_eq!(skip(&typed, namespace, selection), expected, "{pod} in {namespace}");
+    }
+
+    fn pod(labels: Value, annotations: Value) -> Value {
+        json!({"metadata": {"labels": labels, "annotations": annotations}, "spec": {"containers": [{"name": "app"}]}})
+    }
+
+    fn selection(policy: Policy) -> Selection {
+        let selector = |value: Value| serde_json::from_value(value).unwrap();
+        Selection {
+            policy,
+            never: vec![
+                selector(json!({})),
+                selector(json!({"matchExpressions": [{"key": "job", "operator": "Exists"}]})),
+            ],
+            always: vec![
+                selector(json!({"matchLabels": {"mesh": "yes"}})),
+                selector(json!({"matchExpressions": [
+                    {"key": "tier", "operator": "In", "values": ["web", "api"]},
+                    {"key": "legacy", "operator": "DoesNotExist"},
+                    {"key": "stage", "operator": "NotIn", "values": ["dev"]},
+                ]})),
+            ],
+        }
+    }
+
+    #[test]
+    fn the_pods_own_word_beats_selectors_and_selectors_beat_the_policy() {
+        let (on, off) = (selection(Policy::Enabled), selection(Policy::Disabled));
+        let out = Some(Skip::OptedOut);
+        let wish = |word: &str| json!({ INJECT: word });
+        let table = [
+            (pod(json!({}), json!({})), None, Some(Skip::PolicyDisabled)),
+            (pod(wish("true"), json!({})), None, None),
+            (pod(wish("yes"), json!({})), None, None),
+            (pod(json!({}), wish("true")), None, None),
+            (pod(json!({}), wish("false")), out, out),
+            (pod(wish("enabled?"), json!({})), out, out),
+            (pod(wish("true"), wish("false")), None, None),
+            (pod(wish("false"), wish("true")), out, out),
+            (pod(wish(""), json!({})), None, Some(Skip::PolicyDisabled)),
+            (pod(json!({"job": "x"}), json!({})), Some(Skip::NeverSelector), Some(Skip::NeverSelector)),
+            (pod(json!({"job": "x"}), wish("true")), None, None),
+            (
+                pod(json!({"job": "x", "mesh": "yes"}), json!({})),
+                Some(Skip::NeverSelector),
+                Some(Skip::NeverSelector),
+            ),
+            (pod(json!({"mesh": "yes"}), json!({})), None, None),
+            (pod(json!({"mesh": "no"}), json!({})), None, Some(Skip::PolicyDisabled)),
+            (pod(json!({"tier": "web"}), json!({})), None, None),
+            (pod(json!({"tier": "db"}), json!({})), None, Some(Skip::PolicyDisabled)),
+            (pod(json!({"tier": "web", "legacy": ""}), json!({})), None, Some(Skip::PolicyDisabled)),
+            (pod(json!({"tier": "api", "stage": "dev"}), json!({})), None, Some(Skip::PolicyDisabled)),
+            (pod(json!({"mesh": "yes"}), wish("false")), out, out),
+        ];
+        for (pod, enabled, disabled) in table {
+            check(pod.clone(), "shop", &on, enabled);
+            check(pod, "shop", &off, disabled);
+        }
+    }
+
+    #[test]
+    fn no_word_brings_a_sidecar_onto_the_hosts_network_or_into_the_clusters_own_namespaces() {
+        let on = selection(Policy::Enabled);
+        let asking = json!({ INJECT: "true" });
+        let mut host = pod(asking.clone(), json!({}));
+        host["spec"]["hostNetwork"] = json!(true);
+        check(host, "shop", &on, Some(Skip::HostNetwork));
+        for namespace in ["kube-system", "kube-public", "kube-node-lease"] {
+            check(pod(asking.clone(), json!({})), namespace, &on, Some(Skip::SystemNamespace));
+        }
+        check(pod(asking, json!({})), "kube-systems", &on, None);
+    }
+
+    #[test]
+    fn a_pod_with_a_sidecar_is_left_alone_unless_it_asks_to_be_completed() {
+        let on = selection(Policy::Enabled);
+        let done = Some(Skip::AlreadyInjected);
+        check(pod(json!({}), json!({ STATUS: "{}" })), "shop", &on, done);
+        let with = |list: &str, image: Value| {
+            let mut pod = pod(json!({}), json!({}));
+            pod["spec"][list] = json!([{"name": "istio-proxy", "image": image}]);
+            pod
+        };
+        for list in ["containers", "initContainers"] {
+            check(with(list, json!("istio/proxyv2:1.30")), "shop", &on, done);
+            check(with(list, json!("auto")), "shop", &on, None);
+            check(with(list, json!(null)), "shop", &on, None);
+        }
+        check(json!({"metadata": {}}), "shop", &on, None);
+    }
+}

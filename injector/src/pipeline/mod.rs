@@ -1,0 +1,115 @@
+//! Pure. The life of a review: parsed, decided, rendered, compared, answered. Nothing here fails without an answer:
+//! what is no review at all is the sender's mistake; anything inside a review is answered inside a review.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::{
+    config::Settings,
+    decide,
+    flow::{self, Outcome, Request, Response, Review, ReviewAnswer, Skip, Status},
+    patch, render,
+};
+
+/// A review answered.
+#[derive(Debug, Clone)]
+pub struct Answered {
+    /// What goes back.
+    pub answer: ReviewAnswer,
+    /// Which pod it was about, as `namespace/name`.
+    pub pod: String,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// Why a body is no review.
+#[derive(Debug, thiserror::Error)]
+pub enum Malformed {
+    /// It is not JSON of the right form.
+    #[error("the body is not an AdmissionReview: {0}")]
+    NotAReview(#[from] serde_json::Error),
+    /// It is a review of another version or something else.
+    #[error("apiVersion {0:?} kind {1:?} is not answered: send admission.k8s.io/v1 AdmissionReview")]
+    OtherVersion(String, String),
+    /// It holds no question.
+    #[error("request: is missing: the review asks nothing")]
+    NoRequest,
+}
+
+/// Answers one review.
+pub fn answer(body: &[u8], settings: &Settings) -> Result<Answered, Malformed> {
+    let review: Review = serde_json::from_slice(body)?;
+    if review.api_version != flow::API_VERSION || review.kind != flow::KIND {
+        return Err(Malformed::OtherVersion(review.api_version, review.kind));
+    }
+    let request = review.request.ok_or(Malformed::NoRequest)?;
+    let outcome = decide_and_render(&request, settings);
+    let response = response(&request, &outcome);
+    let answer = ReviewAnswer { api_version: flow::API_VERSION, kind: flow::KIND, response };
+    Ok(Answered { answer, pod: describe(&request), outcome })
+}
+
+fn decide_and_render(request: &Request, settings: &Settings) -> Outcome {
+    let part = request.sub_resource.as_deref().unwrap_or_default();
+    let of_a_pod = request.kind.kind == "Pod" && request.kind.group.is_empty() && part.is_empty();
+    if !of_a_pod || !matches!(request.operation.as_str(), "CREATE" | "") {
+        return Outcome::Skipped(Skip::NotAPod);
+    }
+    let pod: Pod = match serde_json::from_value(request.object.clone()) {
+        Ok(pod) => pod,
+        Err(error) => return Outcome::Denied(format!("the pod cannot be read: {error}")),
+    };
+    let namespace = namespace(request);
+    if let Some(skip) = decide::skip(&pod, namespace, &settings.selection) {
+        return Outcome::Skipped(skip);
+    }
+    let rendered = match render::render(&pod, namespace, &settings.template) {
+        Ok(rendered) => rendered,
+        Err(error) => return Outcome::Denied(error.to_string()),
+    };
+    let json = |pod: &Pod| serde_json::to_value(pod).expect("a parsed pod is plain JSON");
+    let patch = patch::between(&request.object, &json(&pod), &json(&rendered.pod));
+    Outcome::Injected { patch, warnings: rendered.warnings }
+}
+
+fn response(request: &Request, outcome: &Outcome) -> Response {
+    let mut response = Response {
+        uid: request.uid.clone(),
+        allowed: true,
+        patch: None,
+        patch_type: None,
+        status: None,
+        warnings: Vec::new(),
+    };
+    match outcome {
+        Outcome::Skipped(_) => {}
+        Outcome::Injected { patch, warnings } => {
+            let patch = serde_json::to_vec(patch).expect("a patch is plain JSON");
+            response.patch = Some(STANDARD.encode(patch));
+            response.patch_type = Some("JSONPatch");
+            response.warnings.clone_from(warnings);
+        }
+        Outcome::Denied(reason) => {
+            let message = format!("cannot add the sidecar to pod {}: {reason}", describe(request));
+            response.allowed = false;
+            response.status = Some(Status { message, reason: "Invalid", code: 422 });
+        }
+    }
+    response
+}
+
+fn namespace(request: &Request) -> &str {
+    let own = || request.object.pointer("/metadata/namespace")?.as_str();
+    request.namespace.as_deref().filter(|name| !name.is_empty()).or_else(own).unwrap_or("default")
+}
+
+/// Controllers leave the name to the API server and give only its beginning.
+fn describe(request: &Request) -> String {
+    let field = |path: &str| request.object.pointer(path)?.as_str().filter(|name| !name.is_empty());
+    let generated = || field("/metadata/generateName").map(|name| format!("{name}*"));
+    let name = field("/metadata/name").map(ToOwned::to_owned).or_else(generated);
+    format!("{}/{}", namespace(request), name.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! Pure. The proxy's container, as sidecar or as gateway, with what the user wrote on a container of the same name
+//! laid on top.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    DeepMerge as _,
+    api::core::v1::{
+        Capabilities, Container, ContainerPort, ExecAction, HTTPGetAction, Lifecycle, LifecycleHandler,
+        Probe, ResourceRequirements, SecurityContext,
+    },
+    apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
+};
+
+use crate::render::{
+    context::{Context, PROXY_NAME},
+    environment::{self, Inputs},
+    volume,
+};
+
+/// The proxy's container; `own` is the user's container of that name.
+pub fn proxy(context: &Context, inputs: &Inputs, own: Option<Container>) -> Container {
+    let template = Container {
+        name: PROXY_NAME.to_owned(),
+        image: Some(context.image()),
+        image_pull_policy: pull_policy(context),
+        command: Some(vec!["ostria-proxy".to_owned()]),
+        args: Some(arguments(context)),
+        ports: Some(vec![metrics_port()]),
+        lifecycle: context.holds_application().then(wait_for_proxy),
+        env: Some(environment::variables(context, inputs)),
+        startup_probe: startup(context),
+        readiness_probe: readiness(context),
+        resources: Some(resources(context)),
+        security_context: Some(security(context)),
+        volume_mounts: Some(volume::mounts(context)),
+        restart_policy: context.is_native().then(|| "Always".to_owned()),
+        ..Container::default()
+    };
+    overlaid(template, own)
+}
+
+/// `own` laid over `template`. Where the two would join into something that is neither (a probe with two ways of
+/// probing, a variable with two values), the user's stands alone.
+pub fn overlaid(mut template: Container, own: Option<Container>) -> Container {
+    let Some(mut own) = own else { return template };
+    own.image = own.image.filter(|image| !matches!(image.as_str(), "" | "auto"));
+    let named = |name: &str| own.env.iter().flatten().any(|variable| variable.name == name);
+    template.env.get_or_insert_default().retain(|variable| !named(&variable.name));
+    alone(&mut template.startup_probe, own.startup_probe.as_ref(), has_handler);
+    alone(&mut template.readiness_probe, own.readiness_probe.as_ref(), has_handler);
+    alone(&mut template.lifecycle, own.lifecycle.as_ref(), |_| true);
+    template.merge_from(own);
+    template
+}
+
+fn alone<T>(template: &mut Option<T>, own: Option<&T>, replaces: fn(&T) -> bool) {
+    if own.is_some_and(replaces) {
+        *template = None;
+    }
+}
+
+fn has_handler(probe: &Probe) -> bool {
+    probe.exec.is_some() || probe.grpc.is_some() || probe.http_get.is_some() || probe.tcp_socket.is_some()
+}
+
+/// When images are pulled, where the mesh says so.
+pub fn pull_policy(context: &Context) -> Option<String> {
+    let policy = &context.template.image_pull_policy;
+    (!policy.is_empty()).then(|| policy.clone())
+}
+
+fn arguments(context: &Context) -> Vec<String> {
+    let role = if context.is_gateway() { "router" } else { "sidecar" };
+    let domain = format!("$(POD_NAMESPACE).svc.{}", context.template.cluster_domain);
+    ["proxy", role, "--domain", &domain, "--log-level", context.log_level()].map(ToOwned::to_owned).into()
+}
+
+fn metrics_port() -> ContainerPort {
+    ContainerPort {
+        container_port: 15090,
+        name: Some("http-envoy-prom".to_owned()),
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
+    }
+}
+
+fn wait_for_proxy() -> Lifecycle {
+    let command = ["ostria-proxy", "wait"].map(ToOwned::to_owned).into();
+    let exec = Some(ExecAction { command: Some(command) });
+    Lifecycle {
+        post_start: Some(LifecycleHandler { exec, ..LifecycleHandler::default() }),
+        ..Lifecycle::default()
+    }
+}
+
+fn startup(context: &Context) -> Option<Probe> {
+    ready_page(context).map(|page| Probe {
+        initial_delay_seconds: Some(0),
+        period_seconds: Some(1),
+        timeout_seconds: Some(3),
+        failure_threshold: Some(600),
+        ..page
+    })
+}
+
+fn readiness(context: &Context) -> Option<Probe> {
+    let wish = context.wishes.readiness;
+    ready_page(context).map(|page| Probe {
+        initial_delay_seconds: wish.initial_delay,
+        period_seconds: Some(wish.period.unwrap_or(15)),
+        timeout_seconds: Some(3),
+        failure_threshold: Some(wish.failure_threshold.unwrap_or(4)),
+        ..page
+    })
+}
+
+fn ready_page(context: &Context) -> Option<Probe> {
+    let http_get = HTTPGetAction {
+        path: Some("/healthz/ready".to_owned()),
+        port: IntOrString::Int(15021),
+        ..HTTPGetAction::default()
+    };
+    (context.status_port() != 0).then(|| Probe { http_get: Some(http_get), ..Probe::default() })
+}
+
+/// A pod that names its own amounts gets those alone: the mesh's limit could be below the pod's request.
+pub fn resources(context: &Context) -> ResourceRequirements {
+    let wish = &context.wishes.resources;
+    let requests = amounts(wish.cpu.as_ref(), wish.memory.as_ref());
+    let limits = amounts(wish.cpu_limit.as_ref(), wish.memory_limit.as_ref());
+    if requests.is_none() && limits.is_none() {
+        return context.template.resources.clone();
+    }
+    ResourceRequirements { requests, limits, ..ResourceRequirements::default() }
+}
+
+fn amounts(cpu: Option<&Quantity>, memory: Option<&Quantity>) -> Option<BTreeMap<String, Quantity>> {
+    let named = [("cpu", cpu), ("memory", memory)];
+    let amounts: BTreeMap<_, _> =
+        named.into_iter().filter_map(|(name, amount)| Some((name.to_owned(), amount?.clone()))).collect();
+    (!amounts.is_empty()).then_some(amounts)
+}
+
+fn security(context: &Context) -> SecurityContext {
+    let add = context.wishes.bind_low_ports.then(|| vec!["NET_BIND_SERVICE".to_owned()]);
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        capabilities: Some(Capabilities { add, drop: Some(vec!["ALL".to_owned()]) }),
+        privileged: Some(false),
+        read_only_root_filesystem: Some(true),
+        run_as_group: Some(PROXY_ID),
+        run_as_non_root: Some(true),
+        run_as_user: Some(PROXY_ID),
+        ..SecurityContext::default()
+    }
+}
+
+const PROXY_ID: i64 = 1337;

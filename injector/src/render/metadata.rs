@@ -1,0 +1,115 @@
+//! Pure. Labels and annotations of a pod with a sidecar: what other pods, Prometheus, kubectl and the next run of the
+//! injector know it by.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{api::core::v1::Volume, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use serde_json::json;
+
+use crate::render::context::{Context, INIT_NAME, PROXY_NAME};
+
+/// What was added, for whoever wants to take it out again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    init_containers: Vec<&'static str>,
+    containers: Vec<&'static str>,
+    volumes: Vec<String>,
+    pull_secrets: Vec<String>,
+    revision: String,
+}
+
+impl Status {
+    /// What is added to the pod of `context`.
+    pub fn new(context: &Context, volumes: &[Volume]) -> Self {
+        let init = context.captures().then_some(INIT_NAME);
+        let native = context.is_native().then_some(PROXY_NAME);
+        let beside = (!context.is_native()).then_some(PROXY_NAME);
+        Self {
+            init_containers: init.into_iter().chain(native).collect(),
+            containers: beside.into_iter().collect(),
+            volumes: volumes.iter().map(|volume| volume.name.clone()).collect(),
+            pull_secrets: context.template.image_pull_secrets.clone(),
+            revision: context.template.revision.clone(),
+        }
+    }
+
+    fn to_json(&self) -> String {
+        let or_null = |list: &[&str]| if list.is_empty() { json!(null) } else { json!(list) };
+        let secrets: Vec<&str> = self.pull_secrets.iter().map(String::as_str).collect();
+        json!({
+            "initContainers": or_null(&self.init_containers),
+            "containers": or_null(&self.containers),
+            "volumes": self.volumes,
+            "imagePullSecrets": or_null(&secrets),
+            "revision": self.revision,
+        })
+        .to_string()
+    }
+}
+
+/// Adds the labels and annotations of a pod with a sidecar. Labels that the pod brings stay.
+pub fn mark(metadata: &mut ObjectMeta, context: &Context, status: &Status) {
+    let labels = metadata.labels.get_or_insert_default();
+    if !context.is_gateway() {
+        set_if_missing(labels, "security.istio.io/tlsMode", "istio");
+    }
+    set_if_missing(labels, "service.istio.io/canonical-name", &canonical_name(context));
+    set_if_missing(labels, "service.istio.io/canonical-revision", canonical_revision(context));
+    let annotations = metadata.annotations.get_or_insert_default();
+    annotations.insert("istio.io/rev".to_owned(), status.revision.clone());
+    if let Some(first) = context.application().next() {
+        set_if_missing(annotations, "kubectl.kubernetes.io/default-container", &first.name);
+        set_if_missing(annotations, "kubectl.kubernetes.io/default-logs-container", &first.name);
+    }
+    annotations.insert("sidecar.istio.io/status".to_owned(), status.to_json());
+}
+
+fn set_if_missing(map: &mut BTreeMap<String, String>, name: &str, value: &str) {
+    map.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+}
+
+fn canonical_name(context: &Context) -> String {
+    let named = context.label("app.kubernetes.io/name").or(context.label("app"));
+    let name = named.unwrap_or(&context.workload.name);
+    // The limit of a label's value; names of objects may be longer.
+    name.chars().take(63).collect::<String>().trim_end_matches('-').to_owned()
+}
+
+fn canonical_revision<'a>(context: &'a Context) -> &'a str {
+    context.label("app.kubernetes.io/version").or(context.label("version")).unwrap_or("latest")
+}
+
+/// Points Prometheus at the sidecar, whose page includes the application's. What the application had asked for is
+/// returned for the sidecar to scrape, as JSON; pods that opted out of scraping stay as they are.
+pub fn take_over_scraping(metadata: &mut ObjectMeta, context: &Context) -> Option<String> {
+    let merges = context.wishes.merge_metrics.unwrap_or(context.template.merge_metrics);
+    if !merges || context.status_port() == 0 {
+        return None;
+    }
+    let annotations = metadata.annotations.get_or_insert_default();
+    let [scrape, path, port] = ["scrape", "path", "port"].map(|end| asked(annotations, end));
+    if scrape.as_deref().is_some_and(|scrape| scrape != "true") {
+        return None;
+    }
+    let target = context.status_port().to_string();
+    let any = scrape.is_some() || path.is_some() || port.is_some();
+    let original = (any && port.as_ref() != Some(&target)).then(|| {
+        let text = |value: Option<String>| value.unwrap_or_default();
+        json!({"scrape": text(scrape), "path": text(path), "port": text(port)}).to_string()
+    });
+    annotations.retain(|name, _| !["scrape", "path", "port"].iter().any(|end| names_scraping(name, end)));
+    for (end, value) in [("scrape", "true"), ("path", "/stats/prometheus"), ("port", target.as_str())] {
+        annotations.insert(format!("prometheus.io/{end}"), value.to_owned());
+    }
+    original
+}
+
+fn asked(annotations: &BTreeMap<String, String>, end: &str) -> Option<String> {
+    annotations.iter().find(|(name, _)| names_scraping(name, end)).map(|(_, value)| value.clone())
+}
+
+/// Prometheus sees `prometheus.io/port` and `prometheus_io_port` as one.
+fn names_scraping(name: &str, end: &str) -> bool {
+    let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    plain.strip_prefix("prometheus_io_") == Some(end)
+}

@@ -1,0 +1,113 @@
+//! Pure. From a pod as sent to the pod with its sidecar. What the sidecar looks like follows the contract of Istio's
+//! templates (names of containers, volumes, variables and annotations), because other tools look for exactly those.
+
+pub mod metadata;
+
+pub mod container;
+pub mod init;
+pub mod probe;
+pub mod volume;
+
+pub mod environment;
+
+pub mod context;
+
+pub mod proxy_config;
+pub mod wish;
+pub mod workload;
+
+pub mod error;
+
+use k8s_openapi::api::core::v1::{Container, LocalObjectReference, Pod, PodSpec, Volume};
+
+use crate::{
+    config::Template,
+    render::{
+        context::{Context, INIT_NAME, PROXY_NAME},
+        error::RenderError,
+    },
+};
+
+/// A pod with its sidecar.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rendered {
+    /// The pod.
+    pub pod: Pod,
+    /// What the user should know although all is well.
+    pub warnings: Vec<String>,
+}
+
+/// Adds the sidecar, or fills in the gateway, that `pod` asks for.
+pub fn render(pod: &Pod, namespace: &str, template: &Template) -> Result<Rendered, RenderError> {
+    let context = Context::new(pod, namespace, template)?;
+    let mut pod = pod.clone();
+    let scrape = metadata::take_over_scraping(&mut pod.metadata, &context);
+    let mut spec = pod.spec.take().ok_or(RenderError::NoSpec)?;
+    let probers =
+        context.rewrites_probes().then(|| probe::rewrite(&mut spec, context.status_port())).flatten();
+    let environment = environment::Inputs { scrape, probers };
+    let volumes = volume::volumes(&context);
+    place(&mut spec, &context, &environment);
+    let status = metadata::Status::new(&context, &volumes);
+    add_volumes(&mut spec, volumes);
+    add_pull_secrets(&mut spec, template);
+    metadata::mark(&mut pod.metadata, &context, &status);
+    pod.spec = Some(spec);
+    Ok(Rendered { pod, warnings: context.wishes.warnings })
+}
+
+/// Puts the containers where they must start. A native sidecar starts first, so that the application's init
+/// containers are in the mesh too; a classic one starts beside the application, and capture only begins after those
+/// init containers, which would have no proxy to talk to.
+fn place(spec: &mut PodSpec, context: &Context, environment: &environment::Inputs) {
+    let own_index = spec.containers.iter().position(|container| container.name == PROXY_NAME);
+    let own = take_named(spec, PROXY_NAME);
+    let proxy = container::proxy(context, environment, own);
+    if context.is_gateway() {
+        let at = own_index.unwrap_or(spec.containers.len()).min(spec.containers.len());
+        spec.containers.insert(at, proxy);
+        return;
+    }
+    let own_init = take_named(spec, INIT_NAME);
+    let init = context.captures().then(|| container::overlaid(init::init(context), own_init));
+    let first = spec.init_containers.get_or_insert_default();
+    if context.is_native() {
+        first.insert(0, proxy);
+        first.splice(0..0, init);
+        return;
+    }
+    first.extend(init);
+    if first.is_empty() {
+        spec.init_containers = None;
+    }
+    let at = if context.holds_application() { 0 } else { spec.containers.len() };
+    spec.containers.insert(at, proxy);
+}
+
+fn take_named(spec: &mut PodSpec, name: &str) -> Option<Container> {
+    let lists = [Some(&mut spec.containers), spec.init_containers.as_mut()];
+    lists.into_iter().flatten().find_map(|list| {
+        let at = list.iter().position(|container| container.name == name)?;
+        Some(list.remove(at))
+    })
+}
+
+/// A volume of the same name that the user brought stays the user's.
+fn add_volumes(spec: &mut PodSpec, volumes: Vec<Volume>) {
+    let there = spec.volumes.get_or_insert_default();
+    for volume in volumes {
+        if !there.iter().any(|other| other.name == volume.name) {
+            there.push(volume);
+        }
+    }
+}
+
+fn add_pull_secrets(spec: &mut PodSpec, template: &Template) {
+    for name in &template.image_pull_secrets {
+        let secret = LocalObjectReference { name: name.clone() };
+        let there = spec.image_pull_secrets.get_or_insert_default();
+        if !there.contains(&secret) {
+            there.push(secret);
+        }
+    }
+}

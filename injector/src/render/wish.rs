@@ -1,0 +1,389 @@
+//! Pure. What a pod's annotations ask for, parsed once. A value without meaning refuses the pod and names the
+//! annotation: a pod that runs differently from what was asked is worse than one that does not start.
+
+use std::{collections::BTreeMap, str::FromStr};
+
+use ipnet::IpNet;
+use k8s_openapi::{
+    api::core::v1::{Volume, VolumeMount},
+    apimachinery::pkg::api::resource::Quantity,
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::render::error::RenderError;
+
+/// What a pod's annotations ask for; `None` leaves it to the mesh.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Wishes {
+    /// What the proxy is in this pod.
+    pub role: Role,
+    /// Whether the sidecar is an init container that stays.
+    pub native: Option<bool>,
+    /// Whether probes go through the sidecar.
+    pub rewrite_probes: Option<bool>,
+    /// Whether the sidecar's metrics page includes the application's.
+    pub merge_metrics: Option<bool>,
+    /// The whole image.
+    pub image: Option<String>,
+    /// The level of the sidecar's log.
+    pub log_level: Option<String>,
+    /// Where the sidecar answers health checks; 0 for nowhere.
+    pub status_port: Option<u16>,
+    /// How the sidecar's readiness is probed.
+    pub readiness: Readiness,
+    /// How traffic reaches the sidecar.
+    pub interception: Option<Interception>,
+    /// Which traffic is captured.
+    pub traffic: Traffic,
+    /// The sidecar's resources, by the name of the annotation's end.
+    pub resources: Resources,
+    /// Whether the proxy may bind ports below 1024.
+    pub bind_low_ports: bool,
+    /// Volumes for the sidecar.
+    pub volumes: Vec<Volume>,
+    /// Where the sidecar sees them.
+    pub mounts: Vec<VolumeMount>,
+    /// Annotations that are known and have no effect.
+    pub warnings: Vec<String>,
+}
+
+/// What the proxy is in a pod.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Role {
+    /// Beside an application.
+    #[default]
+    Sidecar,
+    /// The pod's whole work.
+    Gateway,
+}
+
+/// How traffic reaches the sidecar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interception {
+    /// The pod's packet rules redirect it.
+    Redirect,
+    /// The application sends it there.
+    None,
+}
+
+/// How the sidecar's readiness is probed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Seconds before the first probe.
+    pub initial_delay: Option<i32>,
+    /// Seconds between probes.
+    pub period: Option<i32>,
+    /// Failures after which the pod is not ready.
+    pub failure_threshold: Option<i32>,
+}
+
+/// Which traffic is captured; each text is a checked list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Destinations captured outbound.
+    pub include_ip_ranges: Option<String>,
+    /// Destinations left alone.
+    pub exclude_ip_ranges: Option<String>,
+    /// Ports captured inbound.
+    pub include_inbound_ports: Option<String>,
+    /// Ports left alone inbound.
+    pub exclude_inbound_ports: Option<String>,
+    /// Ports captured outbound whatever their address.
+    pub include_outbound_ports: Option<String>,
+    /// Ports left alone outbound.
+    pub exclude_outbound_ports: Option<String>,
+    /// Interfaces left alone.
+    pub exclude_interfaces: Option<String>,
+    /// Interfaces whose inbound traffic is treated as outbound.
+    pub reroute_interfaces: Option<String>,
+}
+
+/// The sidecar's resources.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Resources {
+    /// Requested CPU.
+    pub cpu: Option<Quantity>,
+    /// Requested memory.
+    pub memory: Option<Quantity>,
+    /// Limit of CPU.
+    pub cpu_limit: Option<Quantity>,
+    /// Limit of memory.
+    pub memory_limit: Option<Quantity>,
+}
+
+impl Wishes {
+    /// Reads a pod's annotations, or names the first that has no meaning.
+    pub fn parse(annotations: &BTreeMap<String, String>) -> Result<Self, RenderError> {
+        let read = Reader { annotations };
+        Ok(Self {
+            role: read.one("inject.istio.io/templates", role)?.unwrap_or_default(),
+            native: read.one("sidecar.istio.io/nativeSidecar", boolean)?,
+            rewrite_probes: read.one("sidecar.istio.io/rewriteAppHTTPProbers", boolean)?,
+            merge_metrics: read.one("prometheus.istio.io/merge-metrics", boolean)?,
+            image: read.one("sidecar.istio.io/proxyImage", image)?,
+            log_level: read.one("sidecar.istio.io/logLevel", log_level)?,
+            status_port: read.one("status.sidecar.istio.io/port", number)?,
+            readiness: read.readiness()?,
+            interception: read.one("sidecar.istio.io/interceptionMode", interception)?,
+            traffic: read.traffic()?,
+            resources: Resources {
+                cpu: read.one("sidecar.istio.io/proxyCPU", quantity)?,
+                memory: read.one("sidecar.istio.io/proxyMemory", quantity)?,
+                cpu_limit: read.one("sidecar.istio.io/proxyCPULimit", quantity)?,
+                memory_limit: read.one("sidecar.istio.io/proxyMemoryLimit", quantity)?,
+            },
+            bind_low_ports: read.one("sidecar.istio.io/capNetBindService", boolean)?.unwrap_or(false),
+            volumes: read.one("sidecar.istio.io/userVolume", named_objects)?.unwrap_or_default(),
+            mounts: read.one("sidecar.istio.io/userVolumeMount", named_objects)?.unwrap_or_default(),
+            warnings: read.without_effect(),
+        })
+    }
+}
+
+struct Reader<'a> {
+    annotations: &'a BTreeMap<String, String>,
+}
+
+impl Reader<'_> {
+    fn one<T>(&self, name: &str, parse: fn(&str) -> Result<T, String>) -> Result<Option<T>, RenderError> {
+        let Some(text) = self.annotations.get(name) else { return Ok(None) };
+        parse(text.trim()).map(Some).map_err(|reason| RenderError::Annotation {
+            name: name.to_owned(),
+            value: text.clone(),
+            reason,
+        })
+    }
+
+    fn readiness(&self) -> Result<Readiness, RenderError> {
+        Ok(Readiness {
+            initial_delay: self.one("readiness.status.sidecar.istio.io/initialDelaySeconds", number)?,
+            period: self.one("readiness.status.sidecar.istio.io/periodSeconds", number)?,
+            failure_threshold: self.one("readiness.status.sidecar.istio.io/failureThreshold", number)?,
+        })
+    }
+
+    fn traffic(&self) -> Result<Traffic, RenderError> {
+        let reroute = self.one("istio.io/reroute-virtual-interfaces", interfaces)?;
+        Ok(Traffic {
+            include_ip_ranges: self.one("traffic.sidecar.istio.io/includeOutboundIPRanges", all_or_ranges)?,
+            exclude_ip_ranges: self.one("traffic.sidecar.istio.io/excludeOutboundIPRanges", ranges)?,
+            include_inbound_ports: self.one("traffic.sidecar.istio.io/includeInboundPorts", all_or_ports)?,
+            exclude_inbound_ports: self.one("traffic.sidecar.istio.io/excludeInboundPorts", ports)?,
+            include_outbound_ports: self.one("traffic.sidecar.istio.io/includeOutboundPorts", ports)?,
+            exclude_outbound_ports: self.one("traffic.sidecar.istio.io/excludeOutboundPorts", ports)?,
+            exclude_interfaces: self.one("traffic.sidecar.istio.io/excludeInterfaces", interfaces)?,
+            reroute_interfaces: match reroute {
+                None => self.one("traffic.sidecar.istio.io/kubevirtInterfaces", interfaces)?,
+                reroute => reroute,
+            },
+        })
+    }
+
+    fn without_effect(&self) -> Vec<String> {
+        let there = WITHOUT_EFFECT.iter().filter(|(name, _)| self.annotations.contains_key(*name));
+        there.map(|(name, instead)| format!("annotation {name} has no effect: {instead}")).collect()
+    }
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    match text {
+        "sidecar" => Ok(Role::Sidecar),
+        "gateway" => Ok(Role::Gateway),
+        _ => Err("is not a template: use sidecar or gateway".to_owned()),
+    }
+}
+
+fn boolean(text: &str) -> Result<bool, String> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("must be \"true\" or \"false\"".to_owned()),
+    }
+}
+
+fn image(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/:._-@".contains(c);
+    if text.is_empty() || !text.chars().all(plain) {
+        return Err("is not an image: use names as ostria/proxy:1.0".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Envoy has levels that the proxy does not tell apart.
+fn log_level(text: &str) -> Result<String, String> {
+    let level = match text {
+        "trace" | "debug" | "info" | "error" | "off" => text,
+        "warn" | "warning" => "warn",
+        "critical" => "error",
+        _ => {
+            return Err(
+                "is not a log level: use trace, debug, info, warning, error, critical or off".to_owned()
+            );
+        }
+    };
+    Ok(level.to_owned())
+}
+
+fn interception(text: &str) -> Result<Interception, String> {
+    match text {
+        "REDIRECT" => Ok(Interception::Redirect),
+        "NONE" => Ok(Interception::None),
+        "TPROXY" => Err("is not available: use REDIRECT".to_owned()),
+        _ => Err("is not an interception mode: use REDIRECT or NONE".to_owned()),
+    }
+}
+
+fn number<T: FromStr + PartialOrd + Default>(text: &str) -> Result<T, String> {
+    match text.parse() {
+        Ok(number) if number >= T::default() => Ok(number),
+        _ => Err("must be a whole number from 0".to_owned()),
+    }
+}
+
+fn quantity(text: &str) -> Result<Quantity, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (amount, unit) = text.split_at(digits);
+    let units = ["", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+    if amount.parse::<f64>().is_err() || !units.contains(&unit) {
+        return Err("is not a quantity: use numbers as 100m, 0.5, 128Mi or 1Gi".to_owned());
+    }
+    Ok(Quantity(text.to_owned()))
+}
+
+fn list(text: &str, expected: &str, holds: impl Fn(&str) -> bool) -> Result<String, String> {
+    let items: Vec<&str> = text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
+    match items.iter().find(|item| !holds(item)) {
+        Some(item) => Err(format!("{item:?} is not {expected}")),
+        None => Ok(items.join(",")),
+    }
+}
+
+fn ports(text: &str) -> Result<String, String> {
+    list(text, "a port: use numbers from 1 to 65535, separated by commas", |item| {
+        item.parse::<u16>().is_ok_and(|port| port != 0)
+    })
+}
+
+fn all_or_ports(text: &str) -> Result<String, String> {
+    if text == "*" { Ok(text.to_owned()) } else { ports(text).map_err(|reason| format!("{reason}, or *")) }
+}
+
+fn ranges(text: &str) -> Result<String, String> {
+    list(text, "an address range: use CIDRs as 10.0.0.0/8, separated by commas", |item| {
+        item.parse::<IpNet>().is_ok()
+    })
+}
+
+fn all_or_ranges(text: &str) -> Result<String, String> {
+    if text == "*" { Ok(text.to_owned()) } else { ranges(text).map_err(|reason| format!("{reason}, or *")) }
+}
+
+fn interfaces(text: &str) -> Result<String, String> {
+    list(text, "an interface: use names of at most 15 letters and digits, separated by commas", |item| {
+        item.len() <= 15 && item.chars().all(|c| c.is_ascii_alphanumeric() || "_-.@:+".contains(c))
+    })
+}
+
+/// Two ways of writing are in use: a list of objects, and an object of objects by name.
+fn named_objects<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, String> {
+    let value: Value = serde_json::from_str(text).map_err(|error| format!("is not JSON: {error}"))?;
+    let list = match value {
+        Value::Array(list) => list,
+        Value::Object(map) => map.into_iter().map(|(name, value)| with_name(&name, value)).collect(),
+        _ => return Err("must be a JSON list of objects, or an object of objects by name".to_owned()),
+    };
+    list.into_iter()
+        .enumerate()
+        .map(|(index, item)| serde_json::from_value(item).map_err(|error| format!("[{index}]: {error}")))
+        .collect()
+}
+
+fn with_name(name: &str, mut value: Value) -> Value {
+    if let Some(object) = value.as_object_mut() {
+        object.insert("name".to_owned(), json!(name));
+    }
+    value
+}
+
+const WITHOUT_EFFECT: [(&str, &str); 4] = [
+    ("sidecar.istio.io/proxyImageType", "the proxy has one image: use sidecar.istio.io/proxyImage"),
+    ("sidecar.istio.io/bootstrapOverride", "the proxy has no bootstrap of Envoy to override"),
+    ("sidecar.istio.io/componentLogLevel", "use sidecar.istio.io/logLevel"),
+    ("sidecar.istio.io/agentLogLevel", "proxy and agent are one process: use sidecar.istio.io/logLevel"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(name: &str, value: &str) -> Result<Wishes, String> {
+        Wishes::parse(&[(name.to_owned(), value.to_owned())].into()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_value_without_meaning_names_its_annotation_and_what_is_expected() {
+        for (name, value, expected) in [
+            (
+                "traffic.sidecar.istio.io/includeOutboundIPRanges",
+                "10.0.0.0/8,ten",
+                "\"ten\" is not an address range",
+            ),
+            ("traffic.sidecar.istio.io/includeOutboundIPRanges", "10.0.0.1", "or *"),
+            ("traffic.sidecar.istio.io/excludeOutboundIPRanges", "*", "is not an address range"),
+            ("traffic.sidecar.istio.io/includeInboundPorts", "80,http", "\"http\" is not a port"),
+            ("traffic.sidecar.istio.io/excludeInboundPorts", "0", "\"0\" is not a port"),
+            ("traffic.sidecar.istio.io/excludeInboundPorts", "*", "is not a port"),
+            ("traffic.sidecar.istio.io/includeOutboundPorts", "70000", "is not a port"),
+            ("traffic.sidecar.istio.io/excludeOutboundPorts", "1-2", "is not a port"),
+            ("traffic.sidecar.istio.io/excludeInterfaces", "eth0;rm", "is not an interface"),
+            ("traffic.sidecar.istio.io/kubevirtInterfaces", "$(x)", "is not an interface"),
+            ("istio.io/reroute-virtual-interfaces", "a b", "is not an interface"),
+            ("sidecar.istio.io/interceptionMode", "TPROXY", "use REDIRECT"),
+            ("sidecar.istio.io/interceptionMode", "redirect", "REDIRECT or NONE"),
+            ("sidecar.istio.io/nativeSidecar", "yes", "\"true\" or \"false\""),
+            ("sidecar.istio.io/rewriteAppHTTPProbers", "", "\"true\" or \"false\""),
+            ("sidecar.istio.io/proxyImage", "bad image", "is not an image"),
+            ("sidecar.istio.io/proxyCPU", "lots", "is not a quantity"),
+            ("sidecar.istio.io/proxyMemoryLimit", "1GB", "is not a quantity"),
+            ("sidecar.istio.io/logLevel", "loud", "is not a log level"),
+            ("sidecar.istio.io/userVolume", "{", "is not JSON"),
+            ("sidecar.istio.io/userVolume", "3", "JSON list"),
+            ("sidecar.istio.io/userVolumeMount", "[{\"name\":\"a\",\"mountPath\":3}]", "[0]"),
+            ("status.sidecar.istio.io/port", "-1", "whole number"),
+            ("readiness.status.sidecar.istio.io/periodSeconds", "often", "whole number"),
+            ("readiness.status.sidecar.istio.io/initialDelaySeconds", "-5", "whole number"),
+            ("inject.istio.io/templates", "grpc-agent", "sidecar or gateway"),
+        ] {
+            let message = parse(name, value).expect_err(name);
+            assert!(message.contains(name) && message.contains(expected), "{name}={value}: {message}");
+        }
+    }
+
+    #[test]
+    fn lists_are_taken_with_blanks_and_come_out_without() {
+        let wishes = parse("traffic.sidecar.istio.io/excludeInboundPorts", " 80, 81 ,").unwrap();
+        assert_eq!(wishes.traffic.exclude_inbound_ports.as_deref(), Some("80,81"));
+        let wishes = parse("traffic.sidecar.istio.io/includeInboundPorts", "").unwrap();
+        assert_eq!(wishes.traffic.include_inbound_ports.as_deref(), Some(""));
+        let wishes = parse("traffic.sidecar.istio.io/kubevirtInterfaces", "net1").unwrap();
+        assert_eq!(wishes.traffic.reroute_interfaces.as_deref(), Some("net1"));
+    }
+
+    #[test]
+    fn volumes_are_written_as_a_list_or_by_name() {
+        for text in [r#"[{"name":"a","emptyDir":{}}]"#, r#"{"a":{"emptyDir":{}}}"#] {
+            let volumes = parse("sidecar.istio.io/userVolume", text).unwrap().volumes;
+            assert_eq!(volumes.len(), 1);
+            assert_eq!(volumes[0].name, "a");
+            assert!(volumes[0].empty_dir.is_some());
+        }
+    }
+
+    #[test]
+    fn an_annotation_without_effect_is_a_warning() {
+        let wishes = parse("sidecar.istio.io/bootstrapOverride", "custom").unwrap();
+        assert!(wishes.warnings[0].contains("sidecar.istio.io/bootstrapOverride has no effect"));
+        assert_eq!(parse("sidecar.istio.io/logLevel", "warning").unwrap().log_level.as_deref(), Some("warn"));
+    }
+}

@@ -1,0 +1,102 @@
+//! The webhook's HTTP side: what is accepted as a review, within which limits, and what is counted and logged of it.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    Json, Router,
+    body::{Body, to_bytes},
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+
+use crate::{
+    config::Settings,
+    flow::Outcome,
+    metrics::Counters,
+    pipeline::{self, Answered},
+};
+
+/// The routes of the webhook.
+pub fn router(settings: Arc<Settings>, counters: Counters) -> Router {
+    Router::new().route("/inject", post(inject)).with_state((settings, counters))
+}
+
+async fn inject(
+    State((settings, counters)): State<(Arc<Settings>, Counters)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    counters.requests.inc();
+    if !is_json(&headers) {
+        return refuse(&counters, StatusCode::UNSUPPORTED_MEDIA_TYPE, "send content-type: application/json");
+    }
+    let body = match to_bytes(body, MAX_BODY).await {
+        Ok(body) => body,
+        Err(_) if declares_more(&headers) => {
+            return refuse(&counters, StatusCode::PAYLOAD_TOO_LARGE, "a review has at most 3 MiB");
+        }
+        Err(error) => return refuse(&counters, reading_failed(&error), &format!("the body: {error}")),
+    };
+    #[expect(clippy::disallowed_methods, reason = "the time is only measured, never decided by")]
+    let start = Instant::now();
+    let answered = pipeline::answer(&body, &settings);
+    counters.took(start.elapsed());
+    match answered {
+        Ok(answered) => {
+            record(&answered, &counters);
+            Json(answered.answer).into_response()
+        }
+        Err(malformed) => refuse(&counters, StatusCode::BAD_REQUEST, &malformed.to_string()),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
+
+fn declares_more(headers: &HeaderMap) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    length.and_then(|length| length.parse::<usize>().ok()).is_some_and(|length| length > MAX_BODY)
+}
+
+/// A body without a declared length shows only by reading that it is too long.
+fn reading_failed(error: &axum::Error) -> StatusCode {
+    if error.to_string().contains("length limit") {
+        StatusCode::PAYLOAD_TOO_LARGE
+    } else {
+        StatusCode::BAD_REQUEST
+    }
+}
+
+fn refuse(counters: &Counters, status: StatusCode, reason: &str) -> Response {
+    counters.failure.inc();
+    tracing::warn!(%status, reason, "a review was refused");
+    (status, format!("{reason}\n")).into_response()
+}
+
+fn record(answered: &Answered, counters: &Counters) {
+    let pod = &answered.pod;
+    match &answered.outcome {
+        Outcome::Injected { patch, warnings } => {
+            counters.success.inc();
+            tracing::info!(pod, operations = patch.0.len(), ?warnings, "added the sidecar");
+        }
+        Outcome::Skipped(skip) => {
+            counters.skip.inc();
+            tracing::info!(pod, reason = skip.as_str(), "left the pod as it is");
+        }
+        Outcome::Denied(reason) => {
+            counters.failure.inc();
+            tracing::warn!(pod, reason, "refused the pod");
+        }
+    }
+}
+
+/// The API server's own limit for objects.
+const MAX_BODY: usize = 3 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! What the webhook answers to requests that are not what an API server sends, and what it counts.
+
+use axum::{body::Bytes, http::Request};
+use prometheus::Registry;
+use serde_json::{Value, json};
+use tower_service::Service as _;
+
+use super::*;
+
+struct Webhook {
+    router: Router,
+    counters: Counters,
+}
+
+impl Webhook {
+    fn new() -> Self {
+        let counters = Counters::new(&Registry::new());
+        Self { router: router(Arc::default(), counters.clone()), counters }
+    }
+
+    async fn ask(&mut self, method: &str, kind: &str, body: Body) -> (u16, String) {
+        let request = Request::builder().method(method).uri("/inject").header("content-type", kind);
+        let response = self.router.call(request.body(body).unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    fn counts(&self) -> [u64; 4] {
+        let Counters { requests, success, failure, skip, .. } = &self.counters;
+        [requests, success, failure, skip].map(prometheus::IntCounter::get)
+    }
+}
+
+fn review(pod: &Value) -> Body {
+    let review = json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {"uid": "1", "kind": {"kind": "Pod"}, "namespace": "shop", "operation": "CREATE", "object": pod}
+    });
+    Body::from(review.to_string())
+}
+
+const JSON: &str = "application/json; charset=utf-8";
+
+#[tokio::test]
+async fn each_way_of_being_no_review_has_its_status() {
+    let mut webhook = Webhook::new();
+    assert_eq!(webhook.ask("GET", JSON, Body::empty()).await.0, 405);
+    assert_eq!(webhook.ask("POST", "text/plain", Body::from("{}")).await.0, 415);
+    assert_eq!(webhook.ask("POST", "", Body::from("{}")).await.0, 415);
+    let (status, reason) = webhook.ask("POST", JSON, Body::from("{}")).await;
+    assert_eq!(status, 400);
+    assert!(reason.contains("AdmissionReview"), "{reason}");
+    assert_eq!(webhook.counts(), [3, 0, 3, 0], "a wrong method is no request for injection");
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused_whether_or_not_it_says_its_length() {
+    let mut webhook = Webhook::new();
+    let large = vec![b' '; MAX_BODY + 1];
+    assert_eq!(webhook.ask("POST", JSON, Body::from(large.clone())).await.0, 413);
+    let pieces = large.chunks(1 << 20).map(|piece| Ok::<_, std::io::Error>(Bytes::copy_from_slice(piece)));
+    let stream = Body::from_stream(futures_util::stream::iter(pieces.collect::<Vec<_>>()));
+    assert_eq!(webhook.ask("POST", JSON, stream).await.0, 413);
+    let mut fits = vec![b' '; MAX_BODY - 2];
+    fits.extend(b"{}");
+    assert_eq!(webhook.ask("POST", JSON, Body::from(fits)).await.0, 400);
+}
+
+#[tokio::test]
+async fn outcomes_are_counted() {
+    let mut webhook = Webhook::new();
+    let pod = json!({"metadata": {"name": "a"}, "spec": {"containers": [{"name": "a"}]}});
+    let (status, answer) = webhook.ask("POST", JSON, review(&pod)).await;
+    assert_eq!(status, 200);
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer["kind"], "AdmissionReview");
+    assert!(answer["response"]["patch"].is_string());
+    let mut out = pod.clone();
+    out["metadata"]["labels"] = json!({"sidecar.istio.io/inject": "false"});
+    assert_eq!(webhook.ask("POST", JSON, review(&out)).await.0, 200);
+    let mut wrong = pod;
+    wrong["metadata"]["annotations"] = json!({"inject.istio.io/templates": "unknown"});
+    assert_eq!(webhook.ask("POST", JSON, review(&wrong)).await.0, 200);
+    assert_eq!(webhook.counts(), [3, 1, 1, 1]);
+}
