@@ -6,4 +6,10 @@
 
 pub mod redirect;
 
+pub mod snapshot;
+
 pub mod credentials;
+pub mod telemetry;
+
+pub mod flow;
+pub mod config;

@@ -1,0 +1,88 @@
+//! The command line: the verbs of the binary, and the flags that Istio's injection templates pass.
+
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+/// Which proxy it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// Beside an application, capturing its traffic.
+    Sidecar,
+    /// A gateway.
+    Router,
+}
+
+/// Flags of `proxy sidecar` and `proxy router`.
+#[derive(Debug, Clone, Args)]
+pub struct MeshArgs {
+    /// Which proxy to be
+    #[arg(value_enum)]
+    pub role: Role,
+    /// DNS domain of the pod, such as default.svc.cluster.local
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<String>,
+    /// Worker threads; 0 takes the CPU limit
+    #[arg(long, value_name = "COUNT")]
+    pub concurrency: Option<usize>,
+    /// Which lines are logged: error, warn, info, debug, trace or off, or target=level lists
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Log level in Envoy's words, for templates that set it
+    #[arg(long = "proxyLogLevel", value_name = "LEVEL")]
+    pub proxy_log_level: Option<String>,
+    /// Taken for templates that set it; levels by component are not told apart
+    #[arg(long = "proxyComponentLogLevel", value_name = "LEVELS", hide = true)]
+    pub component_log_level: Option<String>,
+    /// Taken for templates that set it; the proxy has one log level
+    #[arg(long = "log_output_level", value_name = "LEVELS", hide = true)]
+    pub log_output_level: Option<String>,
+    /// Lines in JSON
+    #[arg(long = "log_as_json")]
+    pub log_as_json: bool,
+    /// Folder with `labels` and `annotations` of the pod
+    #[arg(long, default_value = "/etc/istio/pod", value_name = "FOLDER")]
+    pub podinfo: PathBuf,
+}
+
+impl MeshArgs {
+    /// The log level, in words of ours.
+    pub fn level(&self) -> &str {
+        match self.log_level.as_deref().or(self.proxy_log_level.as_deref()) {
+            Some("warning") => "warn",
+            Some("critical") => "error",
+            Some(level) => level,
+            None => "info",
+        }
+    }
+}
+
+/// Flags of `run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Envoy v3 bootstrap, in YAML or JSON
+    #[arg(long, short = 'c', value_name = "FILE")]
+    pub bootstrap: PathBuf,
+    /// Worker threads; 0 takes the CPU limit
+    #[arg(long, value_name = "COUNT")]
+    pub concurrency: Option<usize>,
+    /// Which lines are logged
+    #[arg(long, default_value = "info", value_name = "LEVEL")]
+    pub log_level: String,
+    /// Read the file, say what is wrong with it, and end
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// Flags of `wait`.
+#[derive(Debug, Clone, Args)]
+pub struct WaitArgs {
+    /// Give up after this many seconds
+    #[arg(long = "timeoutSeconds", default_value_t = 60, value_name = "SECONDS")]
+    pub timeout_seconds: u64,
+    /// Time between attempts, in milliseconds
+    #[arg(long = "periodMillis", default_value_t = 500, value_name = "MILLISECONDS")]
+    pub period_millis: u64,
+    /// The page that says whether the proxy is ready
+    #[arg(long, default_value = "http://127.0.0.1:15021/healthz/ready", value_name = "URL")]
+    pub url: String,
+}

@@ -1,0 +1,365 @@
+//! Pure. The settings of one proxy, read once from the command line and the environment that injection gives it.
+//! Every mistake is collected, so that a person sees all of them at once and nothing has been bound yet.
+
+mod node;
+mod probers;
+mod proxy_config;
+
+pub mod args;
+
+pub use node::podinfo;
+pub use probers::{Action, HttpProbe, Prober, Scrape};
+
+use api::name::{NodeId, NodeKind};
+use api::wire::xds::NodeInfo;
+use args::{MeshArgs, Role};
+use proxy_config::ProxyConfig;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What the settings are read from.
+#[derive(Debug, Clone, Default)]
+pub struct Raw {
+    /// The environment.
+    pub environment: BTreeMap<String, String>,
+    /// `labels` of the downward API, as the file has them.
+    pub labels: String,
+    /// `annotations` of the downward API, as the file has them.
+    pub annotations: String,
+    /// The CPU limit that the kernel enforces, in cores.
+    pub cpu_limit: Option<f64>,
+}
+
+/// The settings of a proxy in a mesh.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Who this proxy is, as the control plane is told.
+    pub node: NodeInfo,
+    /// The workload it belongs to.
+    pub pod: Pod,
+    /// Where configuration comes from.
+    pub discovery: Discovery,
+    /// `host:port` of the certificate authority.
+    pub authority: String,
+    /// Folder in which certificates are mounted as files, used instead of the authority when it holds any.
+    pub mounted: PathBuf,
+    /// Worker threads.
+    pub concurrency: usize,
+    /// Ports of the proxy itself.
+    pub ports: Ports,
+    /// How the proxy ends.
+    pub drain: DrainTimes,
+    /// The application's probes, by path under which the kubelet calls them here.
+    pub probers: BTreeMap<String, Prober>,
+    /// Where the application's own metrics are.
+    pub scrape: Option<Scrape>,
+    /// Answer names of the mesh on the DNS port.
+    pub dns: bool,
+    /// Mark of the proxy's own sockets, where capture tells them by it.
+    pub socket_mark: Option<u32>,
+    /// Which lines are logged.
+    pub log_level: String,
+    /// Settings that were given and do nothing here.
+    pub ignored: Vec<String>,
+}
+
+/// The workload a proxy belongs to.
+#[derive(Debug, Clone)]
+pub struct Pod {
+    /// Sidecar or gateway.
+    pub kind: NodeKind,
+    /// Pod name.
+    pub name: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// Service account; empty when unknown.
+    pub service_account: String,
+    /// Trust domain of its identity.
+    pub trust_domain: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Name of what the pod belongs to, such as a Deployment.
+    pub workload_name: String,
+    /// Cluster id.
+    pub cluster_id: String,
+    /// Domain of the pod's own names, such as `default.svc.cluster.local`.
+    pub domain: String,
+}
+
+/// Where configuration comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Discovery {
+    /// `host:port`.
+    pub address: String,
+    /// Over TLS, with roots, own certificate and token.
+    pub tls: bool,
+    /// PEM file of the control plane's trust anchors.
+    pub roots: PathBuf,
+    /// File of the projected token.
+    pub token: PathBuf,
+}
+
+/// Ports of the proxy itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    /// Administration, on the loopback address.
+    pub admin: u16,
+    /// Health, merged metrics, the application's probes.
+    pub status: u16,
+    /// Readiness alone.
+    pub health: u16,
+    /// The proxy's metrics alone.
+    pub prometheus: u16,
+    /// DNS.
+    pub dns: u16,
+}
+
+/// How the proxy ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainTimes {
+    /// From the request to end until connections are let go.
+    pub termination: Duration,
+    /// Running requests may last this long.
+    pub limit: Duration,
+    /// Wait until no connection is open instead of a fixed time.
+    pub until_idle: bool,
+    /// With `until_idle`: at least this long.
+    pub minimum: Duration,
+}
+
+/// A mistake in the settings.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {reason}")]
+pub struct ConfigError {
+    /// The flag or variable, with the field's path in it.
+    pub setting: String,
+    /// What is wrong, and how to write it.
+    pub reason: String,
+}
+
+/// Every mistake that was found on the way.
+#[derive(Debug, Default)]
+struct Mistakes(Vec<ConfigError>);
+
+impl Mistakes {
+    fn add(&mut self, setting: impl Into<String>, reason: impl Into<String>) {
+        self.0.push(ConfigError { setting: setting.into(), reason: reason.into() });
+    }
+
+    /// The value, or its default when it is absent or wrong.
+    fn take<T>(&mut self, setting: &str, parsed: Result<Option<T>, String>, default: T) -> T {
+        match parsed {
+            Ok(value) => value.unwrap_or(default),
+            Err(reason) => {
+                self.add(setting, reason);
+                default
+            }
+        }
+    }
+}
+
+impl Config {
+    /// Reads the settings, or says everything that is wrong with them.
+    pub fn parse(args: &MeshArgs, raw: &Raw) -> Result<Self, Vec<ConfigError>> {
+        let mut mistakes = Mistakes::default();
+        let proxy = ProxyConfig::parse(raw.text("PROXY_CONFIG"), &mut mistakes);
+        // The metadata of PROXY_CONFIG stands for variables; the environment itself has the last word.
+        let mut environment = proxy.metadata.clone();
+        environment.extend(raw.environment.clone());
+        let raw = Raw { environment, ..raw.clone() };
+
+        let pod = pod(args, &raw, &mut mistakes);
+        let ports = ports(&proxy, &raw, &mut mistakes);
+        let discovery = discovery(&proxy, &raw, &mut mistakes);
+        let drain = drain(&proxy, &raw, &mut mistakes);
+        let config = Self {
+            node: node::info(&pod, &raw, &proxy, ports, &mut mistakes),
+            authority: address(raw.text("CA_ADDR"), "CA_ADDR", &discovery.address, &mut mistakes),
+            mounted: PathBuf::from(MOUNTED),
+            concurrency: concurrency(args, &proxy, &raw, &mut mistakes),
+            ports,
+            drain,
+            probers: mistakes.take(
+                "ISTIO_KUBE_APP_PROBERS",
+                probers::read(raw.text("ISTIO_KUBE_APP_PROBERS")),
+                BTreeMap::new(),
+            ),
+            scrape: mistakes.take(
+                "ISTIO_PROMETHEUS_ANNOTATIONS",
+                probers::read_scrape(raw.text("ISTIO_PROMETHEUS_ANNOTATIONS")),
+                None,
+            ),
+            dns: mistakes.take("ISTIO_META_DNS_CAPTURE", boolean(raw.text("ISTIO_META_DNS_CAPTURE")), false),
+            socket_mark: mistakes.take("OSTRIA_SOCKET_MARK", mark(raw.text("OSTRIA_SOCKET_MARK")), None),
+            log_level: args.level().to_owned(),
+            ignored: proxy.ignored.clone(),
+            discovery,
+            pod,
+        };
+        if mistakes.0.is_empty() { Ok(config) } else { Err(mistakes.0) }
+    }
+}
+
+impl Raw {
+    /// A variable, where it says anything.
+    fn text(&self, name: &str) -> Option<&str> {
+        self.environment.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+    }
+}
+
+fn pod(args: &MeshArgs, raw: &Raw, mistakes: &mut Mistakes) -> Pod {
+    let labels = mistakes.take("labels of the pod", podinfo(&raw.labels).map(Some), BTreeMap::new());
+    let domain = args.domain.clone().filter(|domain| !domain.is_empty());
+    let namespace = raw.text("POD_NAMESPACE").map(str::to_owned);
+    let namespace = namespace.or_else(|| domain.as_ref()?.split('.').next().map(str::to_owned));
+    let namespace = namespace.unwrap_or_else(|| "default".to_owned());
+    let name = raw.text("POD_NAME").or(raw.text("HOSTNAME")).unwrap_or_default().to_owned();
+    if name.is_empty() {
+        mistakes.add("POD_NAME", "is not set; it is the name of the pod this proxy belongs to");
+    }
+    let first = raw.text("INSTANCE_IP").map(|list| list.split(',').next().unwrap_or_default().trim());
+    let address = match first.map(str::parse::<IpAddr>) {
+        Some(Ok(address)) => address,
+        Some(Err(_)) => {
+            mistakes.add("INSTANCE_IP", format!("`{}` is not an IP address", first.unwrap_or_default()));
+            IpAddr::V4(Ipv4Addr::LOCALHOST)
+        }
+        None => {
+            mistakes.add("INSTANCE_IP", "is not set; it is the address of the pod");
+            IpAddr::V4(Ipv4Addr::LOCALHOST)
+        }
+    };
+    let workload_name = raw.text("ISTIO_META_WORKLOAD_NAME").unwrap_or(&name).to_owned();
+    Pod {
+        kind: match args.role {
+            Role::Sidecar => NodeKind::Sidecar,
+            Role::Router => NodeKind::Router,
+        },
+        domain: domain.unwrap_or_else(|| format!("{namespace}.svc.cluster.local")),
+        service_account: raw.text("SERVICE_ACCOUNT").unwrap_or_default().to_owned(),
+        trust_domain: raw.text("TRUST_DOMAIN").unwrap_or("cluster.local").replace('@', "."),
+        cluster_id: raw.text("ISTIO_META_CLUSTER_ID").unwrap_or("Kubernetes").to_owned(),
+        name,
+        namespace,
+        address,
+        labels,
+        workload_name,
+    }
+}
+
+impl Pod {
+    /// The id that the control plane is told.
+    pub fn node_id(&self) -> NodeId {
+        NodeId {
+            kind: self.kind,
+            ip: self.address,
+            pod: self.name.clone(),
+            namespace: self.namespace.clone(),
+            domain: self.domain.clone(),
+        }
+    }
+}
+
+fn discovery(proxy: &ProxyConfig, raw: &Raw, mistakes: &mut Mistakes) -> Discovery {
+    let setting = "PROXY_CONFIG.discoveryAddress";
+    let address = address(proxy.discovery_address.as_deref(), setting, DISCOVERY, mistakes);
+    let path = |name: &str, default: &str| PathBuf::from(raw.text(name).unwrap_or(default));
+    Discovery {
+        tls: !address.ends_with(":15010") && !proxy.plaintext,
+        address,
+        roots: path("XDS_ROOT_CA", ROOTS),
+        token: path("OSTRIA_TOKEN_FILE", TOKEN),
+    }
+}
+
+fn address(text: Option<&str>, setting: &str, default: &str, mistakes: &mut Mistakes) -> String {
+    let Some(text) = text else { return default.to_owned() };
+    let port =
+        text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+    if !matches!(port, Some(Ok(1..))) {
+        mistakes.add(setting, format!("`{text}` is not an address; write it as host:port"));
+    }
+    text.to_owned()
+}
+
+fn ports(proxy: &ProxyConfig, raw: &Raw, mistakes: &mut Mistakes) -> Ports {
+    let mut port = |name: &str, default: u16| {
+        let parsed = raw.text(name).map(|text| {
+            text.parse().map_err(|_| format!("`{text}` is not a port; write a number from 0 to 65535"))
+        });
+        mistakes.take(name, parsed.transpose(), default)
+    };
+    Ports {
+        admin: proxy.admin_port.unwrap_or(15000),
+        status: proxy.status_port.unwrap_or(15020),
+        health: port("ISTIO_META_ENVOY_STATUS_PORT", 15021),
+        prometheus: port("ISTIO_META_ENVOY_PROMETHEUS_PORT", 15090),
+        dns: 15053,
+    }
+}
+
+fn drain(proxy: &ProxyConfig, raw: &Raw, mistakes: &mut Mistakes) -> DrainTimes {
+    let mut time = |name: &str, given: Option<Duration>, default: Duration| {
+        let parsed = raw.text(name).map(api::process::duration::parse).transpose();
+        given.unwrap_or_else(|| mistakes.take(name, parsed, default))
+    };
+    DrainTimes {
+        termination: time("TERMINATION_DRAIN_DURATION", proxy.termination_drain, Duration::from_secs(5)),
+        limit: time("DRAIN_DURATION", proxy.drain, Duration::from_secs(45)),
+        minimum: time("MINIMUM_DRAIN_DURATION", None, Duration::from_secs(5)),
+        until_idle: mistakes.take(
+            "EXIT_ON_ZERO_ACTIVE_CONNECTIONS",
+            boolean(raw.text("EXIT_ON_ZERO_ACTIVE_CONNECTIONS")),
+            false,
+        ),
+    }
+}
+
+/// The flag, then the mesh's setting, then the CPU limit (of injection, or of the kernel), rounded up; else 2. A limit
+/// of a whole large machine asks for no more threads than a sidecar can use.
+fn concurrency(args: &MeshArgs, proxy: &ProxyConfig, raw: &Raw, mistakes: &mut Mistakes) -> usize {
+    let limit = raw.text("ISTIO_CPU_LIMIT").map(|text| {
+        text.parse::<f64>()
+            .ok()
+            .filter(|limit| *limit >= 0.0)
+            .ok_or_else(|| format!("`{text}` is not a number of cores"))
+    });
+    let limit = mistakes.take("ISTIO_CPU_LIMIT", limit.transpose().map(Some), None).or(raw.cpu_limit);
+    let by_limit = limit.filter(|limit| *limit > 0.0).map(|limit| limit.ceil() as usize);
+    let chosen = args.concurrency.or(proxy.concurrency).filter(|chosen| *chosen > 0).or(by_limit);
+    chosen.unwrap_or(DEFAULT_CONCURRENCY).clamp(1, MAX_CONCURRENCY)
+}
+
+fn boolean(text: Option<&str>) -> Result<Option<bool>, String> {
+    match text.map(str::to_ascii_lowercase).as_deref() {
+        None => Ok(None),
+        Some("true" | "1" | "t" | "yes") => Ok(Some(true)),
+        Some("false" | "0" | "f" | "no") => Ok(Some(false)),
+        Some(other) => Err(format!("`{other}` is neither true nor false")),
+    }
+}
+
+fn mark(text: Option<&str>) -> Result<Option<Option<u32>>, String> {
+    let Some(text) = text else { return Ok(None) };
+    let parsed = match text.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    parsed
+        .map(|mark| Some(Some(mark)))
+        .map_err(|_| format!("`{text}` is not a mark; write a number as 1337 or 0x539"))
+}
+
+const DISCOVERY: &str = "istiod.istio-system.svc:15012";
+const ROOTS: &str = "/var/run/secrets/istio/root-cert.pem";
+const TOKEN: &str = "/var/run/secrets/tokens/istio-token";
+const MOUNTED: &str = "/var/run/secrets/workload-spiffe-credentials";
+const DEFAULT_CONCURRENCY: usize = 2;
+const MAX_CONCURRENCY: usize = 256;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! Pure. What the control plane is told about this proxy: its node id and metadata, as Istio's agent tells them.
+
+use super::proxy_config::ProxyConfig;
+use super::{Mistakes, Pod, Ports, Raw};
+use api::wire::xds::NodeInfo;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+pub(super) fn info(
+    pod: &Pod,
+    raw: &Raw,
+    proxy: &ProxyConfig,
+    ports: Ports,
+    mistakes: &mut Mistakes,
+) -> NodeInfo {
+    let annotations =
+        mistakes.take("annotations of the pod", podinfo(&raw.annotations).map(Some), BTreeMap::new());
+    NodeInfo {
+        id: pod.node_id().to_string(),
+        cluster: service_cluster(pod, proxy),
+        metadata: metadata(pod, raw, &annotations, proxy, ports, mistakes),
+        extensions: EXTENSIONS.map(str::to_owned).into(),
+        user_agent: concat!("ostria-proxy/", env!("CARGO_PKG_VERSION")).to_owned(),
+        ..NodeInfo::default()
+    }
+}
+
+fn service_cluster(pod: &Pod, proxy: &ProxyConfig) -> String {
+    if let Some(given) = proxy.service_cluster.as_ref().filter(|given| !given.is_empty()) {
+        return given.clone();
+    }
+    let name = pod.labels.get("app").unwrap_or(&pod.workload_name);
+    format!("{name}.{}", pod.namespace)
+}
+
+fn metadata(
+    pod: &Pod,
+    raw: &Raw,
+    annotations: &BTreeMap<String, String>,
+    proxy: &ProxyConfig,
+    ports: Ports,
+    mistakes: &mut Mistakes,
+) -> Map<String, Value> {
+    let mut metadata = Map::new();
+    let instance_ips = raw.text("INSTANCE_IP").unwrap_or_default();
+    for (name, value) in [
+        ("NAME", pod.name.as_str()),
+        ("NAMESPACE", &pod.namespace),
+        ("INSTANCE_IPS", instance_ips),
+        ("SERVICE_ACCOUNT", &pod.service_account),
+        ("WORKLOAD_NAME", &pod.workload_name),
+        ("CLUSTER_ID", &pod.cluster_id),
+        // Peers are asked for by address instead of being read from headers.
+        ("METADATA_DISCOVERY", "true"),
+    ] {
+        if !value.is_empty() {
+            metadata.insert(name.to_owned(), value.into());
+        }
+    }
+    metadata.insert("ENVOY_STATUS_PORT".into(), ports.health.into());
+    metadata.insert("ENVOY_PROMETHEUS_PORT".into(), ports.prometheus.into());
+    if !proxy.document.is_empty() {
+        metadata.insert("PROXY_CONFIG".into(), Value::Object(proxy.document.clone()));
+    }
+    if !annotations.is_empty() {
+        metadata.insert("ANNOTATIONS".into(), object(annotations));
+    }
+    metadata.insert("LABELS".into(), object(&pod.labels));
+    for (name, value) in &raw.environment {
+        if let Some(name) = name.strip_prefix("ISTIO_META_").filter(|_| !value.is_empty()) {
+            metadata.insert(name.to_owned(), value.as_str().into());
+        } else if let Some(inner) = name.strip_prefix("ISTIO_METAJSON_") {
+            match serde_json::from_str(value) {
+                Ok(value) => drop(metadata.insert(inner.to_owned(), value)),
+                Err(error) => mistakes.add(name, format!("is not JSON: {error}")),
+            }
+        }
+    }
+    metadata
+}
+
+fn object(words: &BTreeMap<String, String>) -> Value {
+    words
+        .iter()
+        .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
+/// A file of the downward API: lines of `key="value"`, the value quoted as Go does.
+pub fn podinfo(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    lines
+        .map(|(index, line)| {
+            let malformed = || format!("line {} is not key=\"value\"", index + 1);
+            let (key, value) = line.split_once('=').ok_or_else(malformed)?;
+            Ok((key.trim().to_owned(), unquoted(value.trim()).ok_or_else(malformed)?))
+        })
+        .collect()
+}
+
+fn unquoted(text: &str) -> Option<String> {
+    let inner = text.strip_prefix('"')?.strip_suffix('"')?;
+    let mut out = String::with_capacity(inner.len());
+    let mut bytes = vec![];
+    let mut chars = inner.chars();
+    while let Some(c) = chars.next() {
+        let plain = if c == '\\' { escaped(&mut chars, &mut bytes)? } else { Some(c) };
+        if let Some(c) = plain {
+            out.push_str(&String::from_utf8_lossy(&std::mem::take(&mut bytes)));
+            out.push(c);
+        }
+    }
+    out.push_str(&String::from_utf8_lossy(&bytes));
+    Some(out)
+}
+
+/// What follows a backslash: a character, or (collected apart) one byte of a longer one.
+fn escaped(chars: &mut std::str::Chars<'_>, bytes: &mut Vec<u8>) -> Option<Option<char>> {
+    let letter = chars.next()?;
+    let mut code = |digits: usize| {
+        let text: String = chars.by_ref().take(digits).collect();
+        u32::from_str_radix(&text, 16).ok().filter(|_| text.len() == digits)
+    };
+    let plain = match letter {
+        'n' => '\n',
+        't' => '\t',
+        'r' => '\r',
+        'a' => '\x07',
+        'b' => '\x08',
+        'f' => '\x0c',
+        'v' => '\x0b',
+        '\\' | '"' | '\'' => letter,
+        'u' => char::from_u32(code(4)?)?,
+        'U' => char::from_u32(code(8)?)?,
+        'x' => {
+            bytes.push(u8::try_from(code(2)?).ok()?);
+            return Some(None);
+        }
+        _ => return None,
+    };
+    Some(Some(plain))
+}
+
+/// What of Istio's own this proxy understands; a control plane sends such filters only to nodes that list them.
+const EXTENSIONS: [&str; 8] = [
+    "istio.alpn",
+    "istio.stats",
+    "istio.metadata_exchange",
+    "envoy.filters.http.alpn",
+    "envoy.filters.http.peer_metadata",
+    "envoy.filters.network.metadata_exchange",
+    "envoy.filters.network.peer_metadata",
+    "envoy.filters.http.istio_stats",
+];
