@@ -4,6 +4,7 @@
 
 use api::certificate::{CertificateClient, IstioCertificateRequest};
 use api::identity::peer_identity;
+use api::process::enroll::{self, Authority};
 use api::process::log::{self, Format};
 use api::process::tls::{self, Accept, IdPattern, SpiffeServerVerifier};
 use api::process::{channel, ready::Readiness};
@@ -321,4 +322,39 @@ async fn a_restart_keeps_the_root_and_the_servers_own_certificate_has_its_dns_na
     );
     assert_eq!(again.unwrap().roots_pem().as_bytes(), before);
     citadel.stop().await;
+}
+
+#[tokio::test]
+async fn a_process_enrolls_renews_and_is_never_locked_out() {
+    let (citadel, other) = (Citadel::start(&[]).await, Citadel::start(&[]).await);
+    let by_token = |citadel: &Citadel| {
+        let token = citadel.folder.path().join("token");
+        std::fs::write(&token, citadel.token("default:reviews")).unwrap();
+        Authority {
+            address: citadel.grpc.to_string(),
+            roots: citadel.folder.path().join("root-cert.pem"),
+            token: Some(token),
+            trust_domain: "cluster.local".to_owned(),
+            cluster_id: "Kubernetes".to_owned(),
+            validity: Some(Duration::from_mins(10)),
+        }
+    };
+    let with_token = by_token(&citadel);
+    let without_token = Authority { token: None, ..with_token.clone() };
+    let first = enroll::enroll(&with_token, None).await.unwrap();
+    assert_eq!(first.identity.as_str(), REVIEWS);
+    assert_eq!(first.not_after.duration_since(first.not_before).unwrap(), Duration::from_mins(12));
+
+    let renewed = enroll::enroll(&without_token, Some(&first)).await.unwrap();
+    assert_ne!(renewed.chain, first.chain);
+    assert!(enroll::enroll(&without_token, None).await.is_err());
+
+    let foreign = enroll::enroll(&by_token(&other), None).await.unwrap();
+    assert!(enroll::enroll(&without_token, Some(&foreign)).await.is_err());
+    let again = enroll::enroll(&with_token, Some(&foreign)).await.unwrap();
+    assert_eq!(again.roots.as_bytes(), citadel.roots());
+    let expired = enroll::Issued { not_after: std::time::SystemTime::UNIX_EPOCH, ..first };
+    assert!(enroll::enroll(&with_token, Some(&expired)).await.is_ok());
+    citadel.stop().await;
+    other.stop().await;
 }

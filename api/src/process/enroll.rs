@@ -89,8 +89,34 @@ pub enum EnrollError {
     Answer(String),
 }
 
-/// Asks for a certificate: with the token, and over mTLS with the current certificate when there is one.
+/// Asks for a certificate: with the token, and over mTLS with the current certificate while it is valid.
+///
+/// An authority that has changed its root refuses the connection itself when it is shown a certificate of the old one.
+/// The token alone is tried then, so that no process is locked out until it restarts.
 pub async fn enroll(authority: &Authority, current: Option<&Issued>) -> Result<Issued, EnrollError> {
+    let shown = current.filter(|current| current.not_after > now());
+    match ask(authority, shown).await {
+        Err(EnrollError::Authority { code, .. })
+            if shown.is_some() && authority.token.is_some() && is_connection_failure(code) =>
+        {
+            ask(authority, None).await
+        }
+        answer => answer,
+    }
+}
+
+/// The codes that a lost or refused connection shows as; a refusal of the service itself has another.
+fn is_connection_failure(code: tonic::Code) -> bool {
+    use tonic::Code::{Cancelled, Internal, Unavailable, Unknown};
+    matches!(code, Cancelled | Internal | Unavailable | Unknown)
+}
+
+#[expect(clippy::disallowed_methods, reason = "part of the shell: renewal itself is decided by `renewal`")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+async fn ask(authority: &Authority, current: Option<&Issued>) -> Result<Issued, EnrollError> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let mut params = CertificateParams::default();
     // Names in the request would be ignored: the authority takes the identity from the caller.
@@ -99,7 +125,7 @@ pub async fn enroll(authority: &Authority, current: Option<&Issued>) -> Result<I
 
     let mut request = Request::new(IstioCertificateRequest {
         csr,
-        validity_duration: authority.validity.map_or(0, |v| v.as_secs() as i64),
+        validity_duration: authority.validity.map_or(0, |v| i64::try_from(v.as_secs()).unwrap_or(i64::MAX)),
         metadata: None,
     });
     request.set_timeout(LIMIT);
@@ -111,7 +137,7 @@ pub async fn enroll(authority: &Authority, current: Option<&Issued>) -> Result<I
         code: status.code(),
         message: status.message().to_owned(),
     })?;
-    issued(answer.into_inner().cert_chain, key.serialize_pem())
+    issued(&answer.into_inner().cert_chain, key.serialize_pem())
 }
 
 /// When to renew: at half of the life, moved by `jitter` (-1 to 1) hundredths of it.
@@ -155,9 +181,9 @@ fn add_credentials<T>(request: &mut Request<T>, authority: &Authority) -> Result
 }
 
 /// The authority answers with the leaf first and the root (or bundle of roots) last.
-fn issued(answer: Vec<String>, key: String) -> Result<Issued, EnrollError> {
+fn issued(answer: &[String], key: String) -> Result<Issued, EnrollError> {
     let unusable = |why: String| EnrollError::Answer(why);
-    let [chain @ .., roots] = answer.as_slice() else { return Err(unusable("it is empty".into())) };
+    let [chain @ .., roots] = answer else { return Err(unusable("it is empty".into())) };
     if chain.is_empty() {
         return Err(unusable("it holds a single certificate; a leaf and a root are needed".into()));
     }
@@ -202,8 +228,8 @@ mod tests {
 
     #[test]
     fn an_answer_without_a_root_is_refused() {
-        assert!(issued(vec![], String::new()).is_err());
-        assert!(issued(vec!["x".into()], String::new()).is_err());
-        assert!(issued(vec!["x".into(), "y".into()], String::new()).is_err());
+        assert!(issued(&[], String::new()).is_err());
+        assert!(issued(&["x".into()], String::new()).is_err());
+        assert!(issued(&["x".into(), "y".into()], String::new()).is_err());
     }
 }

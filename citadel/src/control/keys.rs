@@ -13,6 +13,11 @@ use tokio::time::sleep;
 
 /// Keeps the keys current for ever; `ready` is done after the first successful read.
 pub async fn run(source: KeySource, writer: Writer, ready: Gate) {
+    if let KeySource::Url { url, .. } = &source
+        && url.scheme_str() == Some("http")
+    {
+        tracing::warn!(%url, "the token issuer's keys come over plaintext: whoever is on the way can mint identities");
+    }
     let mut ready = Some(ready);
     let mut last: Option<KeySet> = None;
     let mut complaint = String::new();
