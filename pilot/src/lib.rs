@@ -2,6 +2,12 @@
 //!
 //! Imports go down this list only; a blank line ends a layer.
 
+pub mod generate;
+
+pub mod snapshot;
+
 pub mod catalog;
 
+pub mod metrics;
 pub mod flow;
+pub mod config;

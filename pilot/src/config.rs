@@ -1,0 +1,75 @@
+//! Command line and environment of pilot, turned into checked settings once.
+
+use clap::Parser;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// The control plane: reads configuration from a folder, validates it, and serves it to proxies as Envoy xDS v3.
+///
+/// Example: ostria-pilot --config-dir /etc/ostria/config --address 127.0.0.1
+#[derive(Debug, Clone, Parser)]
+#[command(name = "ostria-pilot", version)]
+pub struct Config {
+    /// Folder with Kubernetes and mesh objects in YAML or JSON; watched
+    #[arg(long, env = "OSTRIA_CONFIG_DIR")]
+    pub config_dir: PathBuf,
+    /// Address to listen on
+    #[arg(long, default_value = "0.0.0.0", env = "OSTRIA_ADDRESS")]
+    pub address: IpAddr,
+    /// Port for xDS in plaintext; callers have no identity there and get no secrets
+    #[arg(long, default_value_t = 15010)]
+    pub grpc_port: u16,
+    /// Port for xDS over mTLS; needs --ca-address
+    #[arg(long, default_value_t = 15012)]
+    pub secure_grpc_port: u16,
+    /// Port for metrics, debug pages and health
+    #[arg(long, default_value_t = 15014)]
+    pub http_port: u16,
+    /// Address of the certificate authority (host:port); without it the secure port stays closed
+    #[arg(long, env = "OSTRIA_CA_ADDRESS")]
+    pub ca_address: Option<String>,
+    /// PEM file with the mesh's trust anchors
+    #[arg(long, default_value = "/var/run/secrets/istio/root-cert.pem")]
+    pub ca_root: PathBuf,
+    /// File with the projected service account token
+    #[arg(long, default_value = "/var/run/secrets/tokens/istio-token")]
+    pub token_file: PathBuf,
+    /// DNS domain of the cluster
+    #[arg(long, default_value = "cluster.local")]
+    pub domain: String,
+    /// Trust domain of the mesh
+    #[arg(long, default_value = "cluster.local", env = "OSTRIA_TRUST_DOMAIN")]
+    pub trust_domain: String,
+    /// Id of this cluster, as telemetry and tokens name it
+    #[arg(long, default_value = "Kubernetes")]
+    pub cluster_id: String,
+    /// Namespace whose mesh objects hold for all namespaces
+    #[arg(long, default_value = "istio-system")]
+    pub root_namespace: String,
+    /// File with a MeshConfig in YAML
+    #[arg(long)]
+    pub mesh_config: Option<PathBuf>,
+    /// Log level: error, warn, info, debug, trace, or a filter such as pilot::serve=debug
+    #[arg(long, default_value = "info", env = "OSTRIA_LOG_LEVEL")]
+    pub log_level: String,
+    /// Log lines as JSON
+    #[arg(long)]
+    pub log_as_json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Config::command().debug_assert();
+    }
+
+    #[test]
+    fn istios_ports_are_the_defaults() {
+        let config = Config::parse_from(["ostria-pilot", "--config-dir", "/c"]);
+        assert_eq!((config.grpc_port, config.secure_grpc_port, config.http_port), (15010, 15012, 15014));
+    }
+}

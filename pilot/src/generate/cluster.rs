@@ -1,0 +1,237 @@
+//! Pure. The clusters that a proxy calls: one for each port of each service it sees, and one for each subset.
+
+use super::{View, mesh_tls};
+use crate::catalog::destination_rule::{CertificatePlace, ClientTls, PolicyBlocks, RootsPlace};
+use crate::catalog::service::{Registry, Resolution, Service, ServicePort};
+use crate::flow::Protocol;
+use api::model::cluster::{Balancer, Cluster, ClusterService, ClusterTls, Discovery, Limits, UpstreamHttp};
+use api::model::endpoint::LoadAssignment;
+use api::model::matcher::StringMatch;
+use api::model::tls::{CertificateSource, RootSource, SanMatch, TlsParameters, UpstreamTls, Validation};
+use api::name::{self, ClusterName};
+use std::time::Duration;
+
+/// Every cluster of the services that a proxy sees.
+pub(super) fn clusters(view: &View) -> Vec<Cluster> {
+    let mut clusters = vec![];
+    for service in view.services() {
+        for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
+            clusters.extend(of_port(view, service, port));
+        }
+    }
+    clusters.extend([black_hole(view), passthrough(view)]);
+    clusters
+}
+
+/// The clusters of one port: the whole service, then its subsets.
+fn of_port(view: &View, service: &Service, port: &ServicePort) -> Vec<Cluster> {
+    let rule = view.destination_rule(&service.host);
+    let subsets = rule.iter().flat_map(|r| r.subsets.iter().map(|s| s.name.as_str()));
+    std::iter::once("")
+        .chain(subsets)
+        .map(|subset| {
+            let blocks = rule.map(|r| r.effective(port.number, subset)).unwrap_or_default();
+            let origin = rule.map(|r| r.origin.path("destination-rule"));
+            Cluster { origin, ..cluster(view, service, port, subset, &blocks) }
+        })
+        .collect()
+}
+
+fn cluster(
+    view: &View,
+    service: &Service,
+    port: &ServicePort,
+    subset: &str,
+    blocks: &PolicyBlocks,
+) -> Cluster {
+    let name = ClusterName::outbound(&service.host, port.number, subset);
+    let pool = blocks.connection_pool.clone().unwrap_or_default();
+    let discovery = discovery(view, service, port, subset, blocks, &name);
+    let balancer = match discovery {
+        Discovery::OriginalDestination => Balancer::Provided,
+        _ => blocks.load_balancer.as_ref().map_or(Balancer::LeastRequest { choices: 2 }, |l| l.balancer),
+    };
+    Cluster {
+        connect_timeout: pool.connect_timeout.unwrap_or(view.mesh().connect_timeout),
+        balancer,
+        http: upstream_http(port.protocol, pool.upgrade_to_http2, pool.use_client_protocol),
+        tls: tls(view, service, port, &discovery, blocks, &name),
+        limits: pool.limits,
+        outlier: blocks.outlier.map(|o| o.outlier),
+        panic_threshold: blocks.outlier.map_or(DEFAULT_PANIC, |o| o.min_health_percent),
+        idle_timeout: Some(pool.idle_timeout.unwrap_or(HTTP_IDLE)),
+        max_requests_per_connection: pool.max_requests_per_connection,
+        keepalive: pool.keepalive,
+        service: Some(ClusterService {
+            host: service.host.clone(),
+            name: service.name.clone(),
+            namespace: service.namespace.clone(),
+        }),
+        ..Cluster::new(name.to_string(), discovery)
+    }
+}
+
+fn upstream_http(protocol: Protocol, upgrade: bool, as_client: bool) -> UpstreamHttp {
+    match protocol {
+        _ if as_client => UpstreamHttp::SameAsClient,
+        Protocol::Sniffed if !upgrade => UpstreamHttp::SameAsClient,
+        p if p.is_http2() || upgrade => UpstreamHttp::Http2,
+        _ => UpstreamHttp::Http1,
+    }
+}
+
+fn discovery(
+    view: &View,
+    service: &Service,
+    port: &ServicePort,
+    subset: &str,
+    blocks: &PolicyBlocks,
+    name: &ClusterName,
+) -> Discovery {
+    let provided = blocks.load_balancer.as_ref().is_some_and(|l| l.balancer == Balancer::Provided);
+    // At a gateway the client's destination is the gateway itself: it always needs endpoints.
+    let original = !view.scope.gateway && (service.headless || provided);
+    let given = || view.assignment(service, port, subset, name.to_string());
+    match service.resolution {
+        Resolution::Passthrough if view.scope.gateway => Discovery::Static(given()),
+        Resolution::Passthrough => Discovery::OriginalDestination,
+        _ if original => Discovery::OriginalDestination,
+        Resolution::Endpoints => Discovery::Eds(name.to_string()),
+        Resolution::Dns => Discovery::StrictDns(given()),
+        Resolution::DnsRoundRobin => Discovery::LogicalDns(given()),
+    }
+}
+
+fn tls(
+    view: &View,
+    service: &Service,
+    port: &ServicePort,
+    discovery: &Discovery,
+    blocks: &PolicyBlocks,
+    name: &ClusterName,
+) -> ClusterTls {
+    match &blocks.tls {
+        Some(ClientTls::Disable) => ClusterTls::Never,
+        Some(ClientTls::Istio { subject_alt_names, sni }) => {
+            let names = if subject_alt_names.is_empty() {
+                view.catalog.identities(service)
+            } else {
+                subject_alt_names.clone()
+            };
+            let sni = sni.clone().unwrap_or_else(|| name.sni());
+            ClusterTls::Always(Box::new(mesh_tls::client(sni, &names, alpn(view, port.protocol))))
+        }
+        Some(ClientTls::Own { certificate, roots, subject_alt_names, sni }) => ClusterTls::Always(Box::new(
+            own_tls(certificate.as_ref(), roots, subject_alt_names, sni.as_deref(), port.protocol),
+        )),
+        None if service.mesh_external || !view.mesh().auto_mtls => ClusterTls::Never,
+        None => automatic(view, service, port, discovery, name),
+    }
+}
+
+/// mTLS to endpoints that have a sidecar; where endpoints are not told apart, only if all have one.
+fn automatic(
+    view: &View,
+    service: &Service,
+    port: &ServicePort,
+    discovery: &Discovery,
+    name: &ClusterName,
+) -> ClusterTls {
+    let context = || {
+        let identities = view.catalog.identities(service);
+        Box::new(mesh_tls::client(name.sni(), &identities, alpn(view, port.protocol)))
+    };
+    if !matches!(discovery, Discovery::OriginalDestination) {
+        return ClusterTls::WhenOffered(context());
+    }
+    let endpoints = view.endpoints(service, port);
+    if !endpoints.is_empty() && endpoints.iter().all(|e| e.mtls) {
+        ClusterTls::Always(context())
+    } else {
+        ClusterTls::Never
+    }
+}
+
+/// A proxy with Istio's ALPN filter replaces the plain "istio" per request; others need the right value here.
+fn alpn(view: &View, protocol: Protocol) -> &'static [&'static str] {
+    match protocol {
+        _ if view.scope.istio_extensions => mesh_tls::CALLER_TCP_ALPN,
+        p if p.is_http2() => mesh_tls::CALLER_HTTP2_ALPN,
+        p if p.is_http() => mesh_tls::CALLER_HTTP1_ALPN,
+        _ => mesh_tls::CALLER_TCP_ALPN,
+    }
+}
+
+fn own_tls(
+    certificate: Option<&CertificatePlace>,
+    roots: &RootsPlace,
+    subject_alt_names: &[String],
+    sni: Option<&str>,
+    protocol: Protocol,
+) -> UpstreamTls {
+    let certificates = certificate.map(|place| match place {
+        CertificatePlace::Files { chain, key } => {
+            CertificateSource::Files { certificate: chain.clone(), key: key.clone() }
+        }
+        CertificatePlace::Secret(name) => CertificateSource::Sds(secret_name(name)),
+    });
+    let roots = match roots {
+        RootsPlace::System => RootSource::File(SYSTEM_ROOTS.into()),
+        RootsPlace::File(file) => RootSource::File(file.clone()),
+        RootsPlace::Secret(name) => RootSource::Sds(format!("{}-cacert", secret_name(name))),
+        RootsPlace::Unverified => RootSource::None,
+    };
+    let names =
+        subject_alt_names.iter().map(|n| SanMatch { kind: None, value: StringMatch::exact(n.clone()) });
+    let alpn: &[&str] = match protocol {
+        p if p.is_http2() => &["h2"],
+        p if p.is_http() => &["http/1.1"],
+        _ => &[],
+    };
+    UpstreamTls {
+        auto_sni: sni.is_none(),
+        auto_san: sni.is_none() && subject_alt_names.is_empty(),
+        sni: sni.unwrap_or_default().to_owned(),
+        common: TlsParameters {
+            alpn: alpn.iter().map(|a| (*a).to_owned()).collect(),
+            certificates: certificates.into_iter().collect(),
+            validation: Some(Validation { roots, subject_alt_names: names.collect() }),
+            ..TlsParameters::default()
+        },
+    }
+}
+
+/// Name under which a Secret in the proxy's namespace is asked for.
+pub(super) fn secret_name(secret: &str) -> String {
+    format!("kubernetes://{secret}")
+}
+
+/// Resets what is sent to it: unknown destinations under `REGISTRY_ONLY`.
+fn black_hole(view: &View) -> Cluster {
+    let none = LoadAssignment { cluster: name::BLACK_HOLE_CLUSTER.into(), localities: vec![] };
+    Cluster {
+        connect_timeout: view.mesh().connect_timeout,
+        ..Cluster::new(name::BLACK_HOLE_CLUSTER, Discovery::Static(none))
+    }
+}
+
+/// Sends to the address that the client wanted.
+fn passthrough(view: &View) -> Cluster {
+    Cluster {
+        connect_timeout: view.mesh().connect_timeout,
+        balancer: Balancer::Provided,
+        http: UpstreamHttp::SameAsClient,
+        limits: Limits::UNLIMITED,
+        ..Cluster::new(name::PASSTHROUGH_CLUSTER, Discovery::OriginalDestination)
+    }
+}
+
+/// Whether a service's ports show it as one of Kubernetes.
+pub(super) fn is_kubernetes(service: &Service) -> bool {
+    service.registry == Registry::Kubernetes
+}
+
+const HTTP_IDLE: Duration = Duration::from_secs(3600);
+/// Envoy's own threshold, where no outlier block changes it.
+const DEFAULT_PANIC: u32 = 50;
+const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";

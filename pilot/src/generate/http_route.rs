@@ -1,0 +1,254 @@
+//! Pure. HTTP routes of a VirtualService, or of a service without one, for one proxy.
+//!
+//! What pilot can decide for a proxy (its labels, namespace, gateways, the listener's port) is decided here; what
+//! depends on the request becomes a condition of the route.
+
+use super::View;
+use crate::catalog::policy::Mesh;
+use crate::catalog::virtual_service::{
+    Destination, GatewayRef, HttpAction, HttpDestination, HttpMatch, HttpRoute, Retries, SourceMatch,
+    VirtualService,
+};
+use crate::catalog::visibility;
+use api::model::matcher::{BackOff, HeaderMutations};
+use api::model::route::{
+    ClusterChoice, Forward, HashKey, Mirror, PathMatch, RetryOn, RetryPolicy, Route, RouteAction, RouteMatch,
+    WeightedCluster,
+};
+use api::name::ClusterName;
+use std::time::Duration;
+
+/// Where routes are used.
+pub(super) struct Place<'a> {
+    /// Port of the listener (of the service, or of the gateway's server).
+    pub(super) port: u16,
+    /// The Gateway objects that a gateway serves on this port; a sidecar stands for `mesh`.
+    pub(super) gateways: &'a [GatewayRef],
+}
+
+/// The routes of a VirtualService in this place.
+pub(super) fn routes(view: &View, service: &VirtualService, place: &Place) -> Vec<Route> {
+    let origin = service.origin.path("virtual-service");
+    let mut routes = vec![];
+    for route in &service.http {
+        let Some(action) = action(view, route, place) else { continue };
+        let made = |criteria: RouteMatch, name: &str| Route {
+            name: route_name(&route.name, name),
+            criteria,
+            action: action.clone(),
+            request_headers: request_headers(route),
+            response_headers: response_headers(route),
+            fault: route.fault.clone(),
+            origin: Some(origin.clone()),
+        };
+        if route.matches.is_empty() {
+            routes.push(made(RouteMatch::any(), ""));
+            break;
+        }
+        let here = route.matches.iter().filter(|m| applies(view, &m.source, service, place));
+        routes.extend(here.map(|m| made(criteria(m), &m.name)));
+        // Nothing behind a route that takes everything can be reached.
+        if routes.last().is_some_and(|r| takes_everything(&r.criteria)) {
+            break;
+        }
+    }
+    routes
+}
+
+/// The route of a service that no VirtualService routes.
+pub(super) fn default_route(view: &View, host: &str, port: u16) -> Route {
+    let destination = Destination { host: host.to_owned(), subset: String::new(), port: Some(port) };
+    Route {
+        name: "default".into(),
+        criteria: RouteMatch::any(),
+        action: RouteAction::Forward(Box::new(Forward {
+            retry: retry(view.mesh(), None),
+            hash: hash(view, &destination, port).into_iter().collect(),
+            ..Forward::to(cluster(view, &destination, port))
+        })),
+        request_headers: HeaderMutations::default(),
+        response_headers: HeaderMutations::default(),
+        fault: None,
+        origin: None,
+    }
+}
+
+/// Name of the cluster that a destination stands for.
+pub(super) fn cluster(view: &View, destination: &Destination, listener_port: u16) -> String {
+    let port = destination_port(view, destination, listener_port);
+    ClusterName::outbound(&destination.host, port, &destination.subset).to_string()
+}
+
+/// A destination without a port means the service's single port, else the listener's.
+fn destination_port(view: &View, destination: &Destination, listener_port: u16) -> u16 {
+    destination.port.unwrap_or_else(|| match view.service(&destination.host).map(|s| s.ports.as_slice()) {
+        Some([only]) => only.number,
+        _ => listener_port,
+    })
+}
+
+fn applies(view: &View, source: &SourceMatch, service: &VirtualService, place: &Place) -> bool {
+    if source.port.is_some_and(|p| p != place.port) {
+        return false;
+    }
+    // Istio ignores a match's source conditions where it names gateways.
+    if !source.gateways.is_empty() {
+        return source.gateways.iter().any(|g| place.gateways.contains(g));
+    }
+    service.gateways.iter().any(|g| place.gateways.contains(g))
+        && visibility::selects(&source.labels, &view.scope.labels)
+        && source.namespace.as_ref().is_none_or(|n| *n == view.scope.namespace)
+}
+
+fn criteria(from: &HttpMatch) -> RouteMatch {
+    RouteMatch {
+        path: from.path.clone().unwrap_or_else(|| PathMatch::Prefix("/".into())),
+        ignore_case: from.ignore_case,
+        headers: from.headers.clone(),
+        query: from.query.clone(),
+        grpc: false,
+        fraction: None,
+    }
+}
+
+fn takes_everything(criteria: &RouteMatch) -> bool {
+    let any_path = match &criteria.path {
+        PathMatch::Prefix(p) => p == "/",
+        PathMatch::Regex(r) => r == ".*",
+        _ => false,
+    };
+    any_path && criteria.headers.is_empty() && criteria.query.is_empty()
+}
+
+fn route_name(route: &str, matched: &str) -> String {
+    match (route, matched) {
+        ("", "") => "default".into(),
+        (name, "") | ("", name) => name.into(),
+        (route, matched) => format!("{route}.{matched}"),
+    }
+}
+
+fn action(view: &View, route: &HttpRoute, place: &Place) -> Option<RouteAction> {
+    match &route.action {
+        HttpAction::Forward(destinations) => {
+            Some(RouteAction::Forward(Box::new(forward(view, route, destinations, place))))
+        }
+        HttpAction::Redirect(redirect) => Some(RouteAction::Redirect(redirect.clone())),
+        HttpAction::Direct { status, body } => {
+            Some(RouteAction::Direct { status: *status, body: body.clone() })
+        }
+        // The catalog resolves delegates; one that is left leads nowhere.
+        HttpAction::Delegate { .. } => None,
+    }
+}
+
+fn forward(view: &View, route: &HttpRoute, destinations: &[HttpDestination], place: &Place) -> Forward {
+    let port = place.port;
+    let clusters = match destinations {
+        [only] => ClusterChoice::Single(cluster(view, &only.destination, port)),
+        several => ClusterChoice::Weighted(several.iter().map(|d| weighted(view, d, port)).collect()),
+    };
+    let own_host = || match destinations {
+        [only] => only.rewrite_authority.clone(),
+        _ => None,
+    };
+    let mirrors = route
+        .mirrors
+        .iter()
+        .map(|m| Mirror { cluster: cluster(view, &m.destination, port), fraction: m.fraction })
+        .collect();
+    let hash: Vec<HashKey> = destinations.iter().filter_map(|d| hash(view, &d.destination, port)).collect();
+    let mut retry = retry(view.mesh(), route.retries.as_ref());
+    // Another host is another hash: keep to the one that the hash names, unless told otherwise.
+    let told = route.retries.as_ref().and_then(|r| r.ignore_previous_hosts);
+    if let Some(policy) =
+        retry.as_mut().filter(|_| told == Some(false) || (told.is_none() && !hash.is_empty()))
+    {
+        policy.avoid_previous_hosts = 0;
+    }
+    Forward {
+        timeout: route.timeout.filter(|t| !t.is_zero()),
+        retry,
+        prefix_rewrite: route.rewrite_uri.clone(),
+        regex_rewrite: route.rewrite_regex.clone(),
+        host_rewrite: route.rewrite_authority.clone().or_else(own_host),
+        mirrors,
+        hash: hash.into_iter().take(1).collect(),
+        clusters,
+        ..Forward::to(String::new())
+    }
+}
+
+fn weighted(view: &View, from: &HttpDestination, port: u16) -> WeightedCluster {
+    WeightedCluster {
+        name: cluster(view, &from.destination, port),
+        weight: from.weight,
+        request_headers: from.request_headers.clone(),
+        response_headers: from.response_headers.clone(),
+        host_rewrite: from.rewrite_authority.clone(),
+    }
+}
+
+/// Changes of the route, and of its destination where there is only one (others keep theirs with their share).
+fn request_headers(route: &HttpRoute) -> HeaderMutations {
+    joined(&route.request_headers, single(route).map(|d| &d.request_headers))
+}
+
+fn response_headers(route: &HttpRoute) -> HeaderMutations {
+    joined(&route.response_headers, single(route).map(|d| &d.response_headers))
+}
+
+fn single(route: &HttpRoute) -> Option<&HttpDestination> {
+    match &route.action {
+        HttpAction::Forward(destinations) if destinations.len() == 1 => destinations.first(),
+        _ => None,
+    }
+}
+
+fn joined(first: &HeaderMutations, second: Option<&HeaderMutations>) -> HeaderMutations {
+    let mut all = first.clone();
+    for more in second {
+        all.remove.extend(more.remove.iter().cloned());
+        all.write.extend(more.write.iter().cloned());
+    }
+    all
+}
+
+fn hash(view: &View, destination: &Destination, listener_port: u16) -> Option<HashKey> {
+    let port = destination_port(view, destination, listener_port);
+    let rule = view.destination_rule(&destination.host)?;
+    rule.effective(port, &destination.subset).load_balancer?.hash
+}
+
+/// The route's own retries, else the mesh's, else Istio's: two, on failures that the upstream cannot have acted on.
+fn retry(mesh: &Mesh, own: Option<&Retries>) -> Option<RetryPolicy> {
+    let wanted = own.or(mesh.default_retries.as_ref());
+    let attempts = wanted.map_or(DEFAULT_ATTEMPTS, |r| r.attempts);
+    if attempts == 0 {
+        return None;
+    }
+    let mut on = wanted.and_then(|r| r.on.clone()).unwrap_or_else(|| DEFAULT_RETRY_ON.to_vec());
+    let status_codes = wanted.map(|r| r.status_codes.clone()).unwrap_or_default();
+    if !status_codes.is_empty() && !on.contains(&RetryOn::RetriableStatusCodes) {
+        on.push(RetryOn::RetriableStatusCodes);
+    }
+    let base = wanted.and_then(|r| r.backoff).unwrap_or(DEFAULT_BACK_OFF);
+    Some(RetryPolicy {
+        on,
+        status_codes,
+        attempts,
+        per_try_timeout: wanted.and_then(|r| r.per_try_timeout).filter(|t| !t.is_zero()),
+        back_off: BackOff { base, max: base * 10 },
+        avoid_previous_hosts: 5,
+    })
+}
+
+const DEFAULT_ATTEMPTS: u32 = 2;
+const DEFAULT_BACK_OFF: Duration = Duration::from_millis(25);
+const DEFAULT_RETRY_ON: [RetryOn; 5] = [
+    RetryOn::ConnectFailure,
+    RetryOn::RefusedStream,
+    RetryOn::GrpcUnavailable,
+    RetryOn::GrpcCancelled,
+    RetryOn::RetriableStatusCodes,
+];

@@ -1,0 +1,102 @@
+//! Pure. From a snapshot to the resources of one proxy. The inputs are the snapshot and the proxy's scope, nothing
+//! else, so that what is shared between proxies cannot depend on anything that the sharing does not know.
+
+mod cluster;
+mod gateway;
+mod inbound;
+mod outbound;
+mod route;
+mod workload;
+
+mod http_route;
+
+mod mesh_tls;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use crate::catalog::service::Resolution;
+use crate::flow::{Protocol, Scope};
+use crate::snapshot::Snapshot;
+use api::model::Resource;
+use api::model::secret::{Secret, SecretContent};
+use api::name::ClusterName;
+use view::View;
+
+/// Resources that all proxies of a namespace (and, at gateways, of equal labels) have in common.
+pub fn shared(snapshot: &Snapshot, scope: &Scope) -> Vec<Resource> {
+    let view = View::new(&snapshot.catalog, scope);
+    let mut resources: Vec<Resource> =
+        cluster::clusters(&view).into_iter().map(|c| Resource::Cluster(Box::new(c))).collect();
+    resources.extend(endpoints(&view));
+    let (listeners, routes) = if scope.gateway {
+        gateway::listeners_and_routes(&view)
+    } else {
+        outbound::listeners_and_routes(&view)
+    };
+    resources.extend(listeners.into_iter().map(Resource::Listener));
+    resources.extend(routes.into_iter().map(Resource::Route));
+    if !scope.gateway {
+        resources.push(Resource::Names(workload::names(&view)));
+    }
+    resources
+}
+
+/// Resources of one workload alone: its inbound side.
+pub fn own(snapshot: &Snapshot, scope: &Scope) -> Vec<Resource> {
+    if scope.gateway {
+        return vec![];
+    }
+    let catalog = &snapshot.catalog;
+    let (ports, settings) = inbound::of_workload(catalog, scope);
+    let mut resources: Vec<Resource> = inbound::clusters(&ports, catalog.mesh().connect_timeout)
+        .into_iter()
+        .map(|c| Resource::Cluster(Box::new(c)))
+        .collect();
+    resources.push(Resource::Listener(inbound::listener(&ports, &settings)));
+    resources
+}
+
+/// The workload at an address, asked for as `/<address>` (or `<network>/<address>`).
+pub fn workload(snapshot: &Snapshot, name: &str) -> Option<Resource> {
+    workload::by_name(&snapshot.catalog, name).map(Resource::Workload)
+}
+
+/// A Secret of the proxy's own namespace, for gateways that have proved who they are.
+///
+/// Names: `kubernetes://<name>` for a certificate, with `-cacert` for its roots.
+pub fn secret(snapshot: &Snapshot, scope: &Scope, name: &str) -> Option<Resource> {
+    if !scope.gateway || scope.service_account.is_empty() {
+        return None;
+    }
+    let path = name.strip_prefix("kubernetes://")?;
+    let wanted = path.strip_prefix(&format!("{}/", scope.namespace)).unwrap_or(path);
+    let find = |secret: &str| snapshot.catalog.secret(&scope.namespace, secret);
+    let content = match find(wanted).and_then(|s| s.chain.clone().zip(s.key.clone())) {
+        Some((chain, key)) => SecretContent::Certificate { chain, key },
+        None => {
+            let base = wanted.strip_suffix("-cacert")?;
+            let roots = |s: &str| find(s).and_then(|secret| secret.roots.clone());
+            SecretContent::Roots { bundle: roots(wanted).or_else(|| roots(base))? }
+        }
+    };
+    Some(Resource::Secret(Secret { name: name.to_owned(), content }))
+}
+
+fn endpoints(view: &View) -> Vec<Resource> {
+    let mut assignments = vec![];
+    for service in view.services().iter().filter(|s| s.resolution == Resolution::Endpoints) {
+        for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
+            let subsets = view.destination_rule(&service.host).into_iter().flat_map(|r| &r.subsets);
+            for subset in std::iter::once("").chain(subsets.map(|s| s.name.as_str())) {
+                let cluster = ClusterName::outbound(&service.host, port.number, subset).to_string();
+                assignments.push(Resource::Endpoints(view.assignment(service, port, subset, cluster)));
+            }
+        }
+    }
+    assignments
+}
+
+/// Id of the cluster that all workloads of a catalog run in.
+const CLUSTER_ID: &str = "Kubernetes";

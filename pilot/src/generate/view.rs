@@ -1,0 +1,117 @@
+//! Pure. The catalog as one proxy sees it: visible services with the rules that hold for its namespace, looked up
+//! once for all generators.
+
+use crate::catalog::destination_rule::DestinationRule;
+use crate::catalog::policy::{Mesh, OutboundPolicy};
+use crate::catalog::service::{Service, ServiceEndpoint, ServicePort};
+use crate::catalog::virtual_service::{GatewayRef, VirtualService};
+use crate::catalog::visibility::selects;
+use crate::catalog::{Catalog, host};
+use crate::flow::Scope;
+use api::model::endpoint::{Endpoint, EndpointWorkload, LoadAssignment, LocalityEndpoints};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// What one proxy sees.
+pub(super) struct View<'a> {
+    /// Everything in force.
+    pub(super) catalog: &'a Catalog,
+    /// The proxy.
+    pub(super) scope: &'a Scope,
+    services: Vec<Arc<Service>>,
+    by_host: HashMap<String, usize>,
+    rules: HashMap<String, Arc<DestinationRule>>,
+    /// Hosts (patterns too) of the VirtualServices for sidecars, each with the one that owns it.
+    owners: BTreeMap<String, Arc<VirtualService>>,
+    outbound: OutboundPolicy,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(catalog: &'a Catalog, scope: &'a Scope) -> Self {
+        let sidecar = catalog.sidecar(&scope.namespace, &scope.labels).filter(|_| !scope.gateway);
+        let imported =
+            |s: &Arc<Service>| sidecar.is_none_or(|c| c.imports(&scope.namespace, &s.namespace, &s.host));
+        let services: Vec<_> =
+            catalog.visible_services(&scope.namespace).into_iter().filter(imported).collect();
+        let by_host = services.iter().enumerate().map(|(at, s)| (s.host.clone(), at)).collect();
+        let rules = services
+            .iter()
+            .filter_map(|s| Some((s.host.clone(), catalog.destination_rule(&scope.namespace, s)?)))
+            .collect();
+        let mut owners = BTreeMap::new();
+        for vs in catalog.virtual_services(&scope.namespace, &GatewayRef::Mesh) {
+            for pattern in &vs.hosts {
+                owners.entry(pattern.clone()).or_insert_with(|| vs.clone());
+            }
+        }
+        let outbound = sidecar.and_then(|s| s.outbound).unwrap_or(catalog.mesh().outbound);
+        Self { catalog, scope, services, by_host, rules, owners, outbound }
+    }
+
+    pub(super) fn mesh(&self) -> &Mesh {
+        self.catalog.mesh()
+    }
+
+    pub(super) fn services(&self) -> &[Arc<Service>] {
+        &self.services
+    }
+
+    pub(super) fn service(&self, host: &str) -> Option<&Service> {
+        self.by_host.get(host).map(|at| self.services[*at].as_ref())
+    }
+
+    pub(super) fn destination_rule(&self, host: &str) -> Option<&DestinationRule> {
+        self.rules.get(host).map(Arc::as_ref)
+    }
+
+    /// The VirtualService that routes calls of sidecars to this host.
+    pub(super) fn virtual_service(&self, host: &str) -> Option<&VirtualService> {
+        let closest = host::closest(host, self.owners.keys().map(String::as_str))?;
+        self.owners.get(closest).map(Arc::as_ref)
+    }
+
+    /// VirtualServices for sidecars by the hosts they own.
+    pub(super) fn owners(&self) -> &BTreeMap<String, Arc<VirtualService>> {
+        &self.owners
+    }
+
+    /// Unknown destinations are refused.
+    pub(super) fn registry_only(&self) -> bool {
+        self.outbound == OutboundPolicy::RegistryOnly
+    }
+
+    pub(super) fn endpoints(&self, service: &Service, port: &ServicePort) -> Vec<ServiceEndpoint> {
+        self.catalog.endpoints(service, port)
+    }
+
+    /// The endpoints of a port, or of a subset of it, as xDS carries them.
+    pub(super) fn assignment(
+        &self,
+        service: &Service,
+        port: &ServicePort,
+        subset: &str,
+        cluster: String,
+    ) -> LoadAssignment {
+        let labels = self.destination_rule(&service.host).and_then(|r| r.subset(subset)).map(|s| &s.labels);
+        let chosen = |e: &ServiceEndpoint| labels.is_none_or(|l| selects(l, &e.labels));
+        let endpoints: Vec<Endpoint> =
+            self.endpoints(service, port).into_iter().filter(chosen).map(endpoint).collect();
+        let localities = if endpoints.is_empty() {
+            vec![]
+        } else {
+            vec![LocalityEndpoints { endpoints, ..LocalityEndpoints::default() }]
+        };
+        LoadAssignment { cluster, localities }
+    }
+}
+
+fn endpoint(from: ServiceEndpoint) -> Endpoint {
+    let workload = from.workload.map(|w| EndpointWorkload {
+        name: w.workload_name.clone(),
+        namespace: w.namespace.clone(),
+        canonical_name: w.canonical_name.clone(),
+        canonical_revision: w.canonical_revision.clone(),
+        cluster_id: super::CLUSTER_ID.into(),
+    });
+    Endpoint { address: from.address, health: from.health, weight: from.weight, mtls: from.mtls, workload }
+}

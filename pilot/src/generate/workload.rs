@@ -1,0 +1,56 @@
+//! Pure. Who lives at an address, for telemetry, and the names that a proxy's DNS answers.
+
+use super::{CLUSTER_ID, View, cluster};
+use crate::catalog::Catalog;
+use crate::catalog::service::{Registry, Service};
+use crate::catalog::workload::Workload as Pod;
+use api::model::workload::{NameInfo, NameTable, Workload};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// The workload that `<network>/<address>` names; the uid is that very name, as the asker knows no other.
+pub(super) fn by_name(catalog: &Catalog, name: &str) -> Option<Workload> {
+    let address: IpAddr = name.rsplit('/').next()?.parse().ok()?;
+    let pod = catalog.workload_by_ip(address)?;
+    Some(Workload { uid: name.to_owned(), ..workload(pod, &catalog.mesh().trust_domain) })
+}
+
+fn workload(pod: &Pod, trust_domain: &str) -> Workload {
+    let label = |name: &str| pod.labels.get(name).cloned().unwrap_or_default();
+    Workload {
+        uid: format!("{CLUSTER_ID}//Pod/{}/{}", pod.namespace, pod.name),
+        name: pod.name.clone(),
+        namespace: pod.namespace.clone(),
+        addresses: pod.addresses.clone(),
+        trust_domain: trust_domain.to_owned(),
+        service_account: pod.service_account.clone(),
+        workload_name: pod.workload_name.clone(),
+        canonical_name: pod.canonical_name.clone(),
+        canonical_revision: pod.canonical_revision.clone(),
+        app: label("app"),
+        version: label("version"),
+        cluster_id: CLUSTER_ID.into(),
+    }
+}
+
+/// Every host that a proxy sees, with its virtual addresses, or its pods' where it has none.
+pub(super) fn names(view: &View) -> NameTable {
+    let hosts: BTreeMap<String, NameInfo> =
+        view.services().iter().map(|s| (s.host.clone(), name_info(view, s))).collect();
+    NameTable { hosts: hosts.into_iter().filter(|(_, info)| !info.addresses.is_empty()).collect() }
+}
+
+fn name_info(view: &View, service: &Service) -> NameInfo {
+    let virtual_addresses = service.addresses.iter().filter(|net| net.prefix_len() == net.max_prefix_len());
+    let mut addresses: Vec<IpAddr> = virtual_addresses.map(ipnet::IpNet::addr).collect();
+    if addresses.is_empty() && service.headless {
+        let ready = view.catalog.pods_of(service).filter(|p| p.ready || service.publish_not_ready);
+        addresses = ready.flat_map(|p| p.addresses.iter().copied()).collect();
+    }
+    NameInfo {
+        addresses,
+        registry: if service.registry == Registry::Kubernetes { "Kubernetes" } else { "External" }.into(),
+        short_name: if cluster::is_kubernetes(service) { service.name.clone() } else { String::new() },
+        namespace: service.namespace.clone(),
+    }
+}

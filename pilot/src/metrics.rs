@@ -1,0 +1,104 @@
+//! Pilot's own metrics, by the names that Istio's dashboards and Kiali ask for.
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+};
+
+/// Counters and gauges of the control plane.
+#[derive(Clone)]
+pub struct Metrics {
+    /// Connected proxies.
+    pub xds: IntGauge,
+    /// Responses sent, by type.
+    pub pushes: IntCounterVec,
+    /// Refusals by proxies, by type.
+    pub rejects: IntCounterVec,
+    /// Seconds from a change of configuration to its last response to a proxy.
+    pub convergence: Histogram,
+    /// Seconds to compute the resources of a push.
+    pub push_time: Histogram,
+    /// Size of responses in bytes, by type.
+    pub config_size: HistogramVec,
+    /// Changes that led to a push, by kind of object.
+    pub triggers: IntCounterVec,
+    /// Known services.
+    pub services: IntGauge,
+    /// Known virtual services.
+    pub virtual_services: IntGauge,
+    /// Refused objects in force at this moment.
+    pub rejected_configs: IntGauge,
+    /// Requests of proxies that were turned away.
+    pub denied: IntCounter,
+}
+
+impl Metrics {
+    /// Registers everything.
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let metrics = Self {
+            xds: IntGauge::new("pilot_xds", "Number of endpoints connected to this pilot using XDS.")?,
+            pushes: IntCounterVec::new(
+                Opts::new("pilot_xds_pushes", "Responses sent to proxies."),
+                &["type"],
+            )?,
+            rejects: IntCounterVec::new(
+                Opts::new("pilot_total_xds_rejects", "Responses refused by proxies."),
+                &["type"],
+            )?,
+            convergence: Histogram::with_opts(
+                HistogramOpts::new("pilot_proxy_convergence_time", "Delay between a change and its push.")
+                    .buckets(vec![0.1, 0.5, 1.0, 3.0, 5.0, 10.0, 20.0, 30.0]),
+            )?,
+            push_time: Histogram::with_opts(
+                HistogramOpts::new("pilot_xds_push_time", "Time to compute a push.")
+                    .buckets(vec![0.01, 0.1, 1.0, 3.0, 5.0, 10.0, 20.0, 30.0]),
+            )?,
+            config_size: HistogramVec::new(
+                HistogramOpts::new("pilot_xds_config_size_bytes", "Size of configuration sent to proxies.")
+                    .buckets(vec![1.0, 1e4, 1e6, 4e6, 1e7, 4e7]),
+                &["type"],
+            )?,
+            triggers: IntCounterVec::new(
+                Opts::new("pilot_push_triggers", "Changes that triggered a push."),
+                &["type"],
+            )?,
+            services: IntGauge::new("pilot_services", "Services known to this pilot.")?,
+            virtual_services: IntGauge::new("pilot_virt_services", "Virtual services known to this pilot.")?,
+            rejected_configs: IntGauge::new("pilot_total_rejected_configs", "Objects that are refused.")?,
+            denied: IntCounter::new("ostria_pilot_denied_connections_total", "Proxies turned away.")?,
+        };
+        for collector in metrics.collectors() {
+            registry.register(collector)?;
+        }
+        Ok(metrics)
+    }
+
+    fn collectors(&self) -> Vec<Box<dyn prometheus::core::Collector>> {
+        vec![
+            Box::new(self.xds.clone()),
+            Box::new(self.pushes.clone()),
+            Box::new(self.rejects.clone()),
+            Box::new(self.convergence.clone()),
+            Box::new(self.push_time.clone()),
+            Box::new(self.config_size.clone()),
+            Box::new(self.triggers.clone()),
+            Box::new(self.services.clone()),
+            Box::new(self.virtual_services.clone()),
+            Box::new(self.rejected_configs.clone()),
+            Box::new(self.denied.clone()),
+        ]
+    }
+}
+
+/// Istio's short name of a resource type, as its metrics label it.
+pub fn type_label(kind: api::model::Kind) -> &'static str {
+    use api::model::Kind;
+    match kind {
+        Kind::Cluster => "cds",
+        Kind::Endpoints => "eds",
+        Kind::Listener => "lds",
+        Kind::Route => "rds",
+        Kind::Secret => "sds",
+        Kind::Workload => "wds",
+        Kind::Names => "nds",
+    }
+}

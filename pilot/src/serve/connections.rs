@@ -1,0 +1,76 @@
+//! Who is connected and how far each proxy is: what `/debug/syncz` and `/debug/connections` show.
+
+use crate::flow::Scope;
+use api::model::Kind;
+use api::xds::server::Status;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+/// The open streams.
+#[derive(Debug, Clone, Default)]
+pub struct Connections {
+    table: Arc<Mutex<BTreeMap<u64, Connection>>>,
+    next: Arc<AtomicU64>,
+}
+
+/// One open stream.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// Node id, as the proxy announced it.
+    pub node: String,
+    /// Version of the proxy.
+    pub user_agent: String,
+    /// What its configuration depends on.
+    pub scope: Arc<Scope>,
+    /// Identity of its certificate; empty on the plaintext port.
+    pub identity: String,
+    /// Where it connects from.
+    pub address: String,
+    /// Since when.
+    pub since: SystemTime,
+    /// How far it is, by type.
+    pub status: BTreeMap<Kind, Status>,
+}
+
+impl Connections {
+    /// Adds a stream; it leaves the table when the guard is dropped.
+    pub fn add(&self, connection: Connection) -> Guard {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.lock().insert(id, connection);
+        Guard { connections: self.clone(), id }
+    }
+
+    /// A copy of the table.
+    pub fn list(&self) -> Vec<Connection> {
+        self.lock().values().cloned().collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Connection>> {
+        // A poisoned lock only means that another reader panicked; the table itself is whole.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A stream's place in the table.
+#[derive(Debug)]
+pub struct Guard {
+    connections: Connections,
+    id: u64,
+}
+
+impl Guard {
+    /// Notes how far the proxy is.
+    pub fn update(&self, status: BTreeMap<Kind, Status>) {
+        if let Some(connection) = self.connections.lock().get_mut(&self.id) {
+            connection.status = status;
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.connections.lock().remove(&self.id);
+    }
+}
