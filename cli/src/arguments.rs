@@ -56,12 +56,16 @@ pub enum Verb {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
+    /// Make a pod's namespaces
     #[command(hide = true)]
     Sandbox(Hidden),
+    /// Be a pod's first process
     #[command(hide = true)]
     PodInit,
+    /// Become a container
     #[command(hide = true)]
     Container(Hidden),
+    /// Become a program that ends with its parent
     #[command(hide = true)]
     Guard(Guard),
 }
@@ -87,6 +91,7 @@ pub struct Up {
     /// Log level of the control plane
     #[arg(long, default_value = "info")]
     pub log_level: String,
+    /// Be the detached process itself
     #[arg(long, hide = true)]
     pub background: bool,
 }
@@ -252,6 +257,7 @@ pub enum Output {
 /// What the hidden verbs inside a pod take.
 #[derive(Debug, Args)]
 pub struct Hidden {
+    /// File with the description
     #[arg(long)]
     pub spec: PathBuf,
 }
@@ -259,8 +265,10 @@ pub struct Hidden {
 /// What the hidden verb that dies with its parent takes.
 #[derive(Debug, Args)]
 pub struct Guard {
+    /// The parent's process id
     #[arg(long)]
     pub parent: u32,
+    /// The program and its arguments
     #[arg(last = true, required = true)]
     pub command: Vec<String>,
 }
@@ -277,7 +285,8 @@ mod tests {
 
     #[test]
     fn a_command_for_exec_stands_after_two_dashes() {
-        let parsed = Arguments::try_parse_from(["ostria", "exec", "web", "-c", "app", "--", "ls", "-l"]).unwrap();
+        let parsed =
+            Arguments::try_parse_from(["ostria", "exec", "web", "-c", "app", "--", "ls", "-l"]).unwrap();
         let Verb::Exec(exec) = parsed.verb else { panic!("not exec") };
         assert_eq!(exec.command, ["ls", "-l"]);
     }

@@ -5,20 +5,20 @@
 
 pub mod app;
 
-mod verb;
+pub mod verb;
 
-mod up;
+pub mod up;
 
-mod inside;
-mod client;
-mod view;
+pub mod inside;
+pub mod client;
+pub mod view;
 
-mod kubelet;
+pub mod kubelet;
 
-mod manifest;
+pub mod manifest;
 
-mod wire;
-mod state;
+pub mod wire;
+pub mod state;
 
-mod arguments;
-mod failure;
+pub mod arguments;
+pub mod failure;

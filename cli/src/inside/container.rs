@@ -1,0 +1,66 @@
+//! The process that becomes a container: it builds its root, changes user and turns into the program.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, setgroups, setresgid, setresuid, setsid};
+
+use crate::inside::{Error, file, kernel, root};
+use crate::wire::Launch;
+
+/// Becomes the container that the file describes. Returns only an error.
+pub fn run(spec: &Path) -> Result<(), Error> {
+    let text = std::fs::read(spec).map_err(file("reading the container's description"))?;
+    let launch: Launch = serde_json::from_slice(&text).map_err(Error::Order)?;
+    std::fs::remove_file(spec).map_err(file("removing the container's description"))?;
+    setsid().map_err(kernel("making a session"))?;
+    if let Some(terminal) = &launch.terminal {
+        take(terminal)?;
+    }
+    unshare(CloneFlags::CLONE_NEWNS).map_err(kernel("making the container's mount namespace"))?;
+    root::build(&launch)?;
+    std::env::set_current_dir(&launch.directory)
+        .map_err(file(format!("entering workingDir {}", launch.directory.display())))?;
+    become_user(&launch)?;
+    let (program, arguments) =
+        launch.command.split_first().expect("the supervisor checks that there is a command");
+    let path = launch.environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_str());
+    let found = find(program, path.unwrap_or_default());
+    let mut command = Command::new(found.as_deref().unwrap_or(Path::new(program)));
+    command
+        .arg0(program)
+        .args(arguments)
+        .env_clear()
+        .envs(launch.environment.iter().map(|(name, value)| (name, value)));
+    Err(file(format!("starting {program}"))(command.exec()))
+}
+
+/// Makes a terminal this session's and its input and output.
+fn take(terminal: &Path) -> Result<(), Error> {
+    let step = || file("opening the terminal");
+    let opened = std::fs::OpenOptions::new().read(true).write(true).open(terminal).map_err(step())?;
+    dup2_stdin(&opened).map_err(kernel("using the terminal"))?;
+    dup2_stdout(&opened).map_err(kernel("using the terminal"))?;
+    dup2_stderr(&opened).map_err(kernel("using the terminal"))
+}
+
+fn become_user(launch: &Launch) -> Result<(), Error> {
+    if launch.user.is_none() && launch.group.is_none() {
+        return Ok(());
+    }
+    let user = Uid::from_raw(launch.user.unwrap_or(0));
+    let group = Gid::from_raw(launch.group.unwrap_or(0));
+    let groups: Vec<Gid> = launch.groups.iter().copied().map(Gid::from_raw).collect();
+    setgroups(&groups).map_err(kernel("changing groups"))?;
+    setresgid(group, group, group).map_err(kernel(format!("becoming group {group}")))?;
+    setresuid(user, user, user).map_err(kernel(format!("becoming user {user}")))
+}
+
+fn find(program: &str, path: &str) -> Option<std::path::PathBuf> {
+    if program.contains('/') {
+        return None;
+    }
+    path.split(':').map(|folder| Path::new(folder).join(program)).find(|candidate| candidate.is_file())
+}

@@ -1,0 +1,35 @@
+//! Makes a pod's namespaces and waits for its first process in them.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::sethostname;
+
+use crate::inside::{Error, file, guard, kernel};
+use crate::wire::{Report, Sandbox};
+
+/// Makes the namespaces, starts the pod's first process and ends with it.
+pub fn run(spec: &Path) -> Result<(), Error> {
+    guard::tie(None)?;
+    let text = std::fs::read(spec).map_err(file("reading the pod's description"))?;
+    let sandbox: Sandbox = serde_json::from_slice(&text).map_err(Error::Order)?;
+    let flags = CloneFlags::CLONE_NEWNET
+        | CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWPID;
+    unshare(flags).map_err(kernel("making a pod's namespaces"))?;
+    let nothing: Option<&str> = None;
+    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)
+        .map_err(kernel("keeping a pod's mounts to itself"))?;
+    sethostname(&sandbox.hostname).map_err(kernel("naming the pod's host"))?;
+    let own = std::env::current_exe().map_err(file("finding `ostria`"))?;
+    let mut first =
+        Command::new(own).arg("pod-init").spawn().map_err(file("starting the pod's first process"))?;
+    let line = serde_json::to_string(&Report::Ready { pid: first.id() }).expect("a report is plain data");
+    writeln!(std::io::stdout(), "{line}").map_err(file("reporting to the supervisor"))?;
+    first.wait().map(drop).map_err(file("waiting for the pod's first process"))
+}

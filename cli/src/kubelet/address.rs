@@ -1,0 +1,70 @@
+//! Pure. Addresses of pods and services out of two fixed ranges, chosen so that the same name gets the same
+//! address as long as it is free.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+/// The node's own address: resolver, control plane and gateway of all pods.
+pub const NODE: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
+/// First address and size of the pods' range.
+const PODS: (Ipv4Addr, u32) = (Ipv4Addr::new(10, 244, 0, 0), 1 << 16);
+/// First address and size of the services' range.
+const SERVICES: (Ipv4Addr, u32) = (Ipv4Addr::new(10, 96, 0, 0), 1 << 20);
+/// The first addresses of a range are the node's.
+const RESERVED: u32 = 2;
+
+/// A pod's address: the lowest above the one given last, so that an address rests before it is used again.
+pub fn pod(last: Option<Ipv4Addr>, taken: &BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
+    let start = last.map_or(RESERVED, |last| u32::from(last) - u32::from(PODS.0) + 1);
+    pick(PODS, start, taken)
+}
+
+/// A service's address, found from its name.
+pub fn service(namespace: &str, name: &str, taken: &BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
+    let seed = fnv(&[namespace, "/", name]);
+    pick(SERVICES, (seed % u64::from(SERVICES.1)) as u32, taken)
+}
+
+/// Whether a service may have this address.
+pub fn is_service(address: Ipv4Addr) -> bool {
+    let offset = u32::from(address).wrapping_sub(u32::from(SERVICES.0));
+    (RESERVED..SERVICES.1 - 1).contains(&offset)
+}
+
+/// A stable hash of text.
+pub fn fnv(parts: &[&str]) -> u64 {
+    parts
+        .iter()
+        .flat_map(|part| part.bytes())
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn pick(range: (Ipv4Addr, u32), start: u32, taken: &BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
+    let usable = range.1 - RESERVED - 1;
+    let start = start.max(RESERVED) - RESERVED;
+    (0..usable)
+        .map(|step| Ipv4Addr::from(u32::from(range.0) + RESERVED + (start + step) % usable))
+        .find(|address| !taken.contains(address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_count_up_and_wrap_around_taken_addresses() {
+        let taken = BTreeSet::from([Ipv4Addr::new(10, 244, 0, 2)]);
+        assert_eq!(pod(None, &taken), Some(Ipv4Addr::new(10, 244, 0, 3)));
+        assert_eq!(pod(Some(Ipv4Addr::new(10, 244, 255, 254)), &taken), Some(Ipv4Addr::new(10, 244, 0, 3)));
+    }
+
+    #[test]
+    fn a_service_keeps_its_address_and_gives_way_to_a_taken_one() {
+        let first = service("default", "reviews", &BTreeSet::new()).unwrap();
+        assert_eq!(service("default", "reviews", &BTreeSet::new()), Some(first));
+        assert!(is_service(first));
+        let second = service("default", "reviews", &BTreeSet::from([first])).unwrap();
+        assert_ne!(first, second);
+        assert!(!is_service(NODE));
+    }
+}

@@ -1,0 +1,239 @@
+//! Pure. Whether Kubernetes objects can be run here, before anything is started: each problem with its field
+//! path and the next step.
+
+use k8s_openapi::api::core::v1::{Container, PodSpec, Probe};
+use serde_json::Value;
+
+use crate::failure::Problem;
+use crate::kubelet::address;
+use crate::manifest::kind;
+use crate::manifest::object::{Key, group, text};
+use crate::wire::Given;
+
+/// Whether a program can be found.
+pub type Programs<'a> = &'a dyn Fn(&str) -> bool;
+
+/// Everything that keeps an object from being run.
+pub fn check(given: &Given, programs: Programs<'_>) -> Vec<Problem> {
+    let key = Key::of(&given.object);
+    let mut found = Found { given, key: &key, problems: Vec::new() };
+    let Some(kind) = kind::of(&key.group, &key.kind) else {
+        found.add(
+            "kind",
+            format!("{} {} is unknown", text(&given.object, "/apiVersion"), key.kind),
+            NEXT_KIND,
+        );
+        return found.problems;
+    };
+    if kind.is_mesh() {
+        return Vec::new();
+    }
+    let template = match key.kind.as_str() {
+        "Pod" => Some("spec"),
+        "Deployment" | "StatefulSet" | "Job" => Some("spec.template.spec"),
+        "Service" => {
+            service(&given.object, &mut found);
+            None
+        }
+        _ => None,
+    };
+    if let Some(path) = template {
+        pod(&given.object, path, programs, &mut found);
+    }
+    if matches!(key.kind.as_str(), "Deployment" | "StatefulSet") {
+        selector(&given.object, &mut found);
+    }
+    found.problems
+}
+
+/// The template's pod spec of a workload, or a pod's own.
+pub fn pod_spec<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
+    object.pointer(&format!("/{}", path.replace('.', "/")))
+}
+
+struct Found<'a> {
+    given: &'a Given,
+    key: &'a Key,
+    problems: Vec<Problem>,
+}
+
+impl Found<'_> {
+    fn add(&mut self, path: &str, reason: impl Into<String>, next: &str) {
+        self.problems.push(Problem {
+            file: self.given.file.clone(),
+            object: self.key.to_string(),
+            path: path.into(),
+            reason: reason.into(),
+            next: next.into(),
+        });
+    }
+}
+
+fn pod(object: &Value, path: &str, programs: Programs<'_>, found: &mut Found<'_>) {
+    let Some(spec) = pod_spec(object, path) else {
+        found.add(path, "is required", "give the pod its containers");
+        return;
+    };
+    let spec: PodSpec = match serde_json::from_value(spec.clone()) {
+        Ok(spec) => spec,
+        Err(error) => {
+            found.add(path, error.to_string(), "correct the field");
+            return;
+        }
+    };
+    if spec.containers.is_empty() {
+        found.add(&format!("{path}.containers"), "is empty", "give the pod a container");
+    }
+    if spec.host_network == Some(true) {
+        found.add(&format!("{path}.hostNetwork"), "is not possible with `ostria up`", "remove the field");
+    }
+    let lists = [
+        ("initContainers", spec.init_containers.as_deref().unwrap_or_default()),
+        ("containers", &spec.containers),
+    ];
+    for (list, containers) in lists {
+        for (index, one) in containers.iter().enumerate() {
+            let path = format!("{path}.{list}[{index}]");
+            container(one, &path, programs, found);
+            mounts(one, &spec, &path, found);
+        }
+    }
+}
+
+fn container(container: &Container, path: &str, programs: Programs<'_>, found: &mut Found<'_>) {
+    // The injector completes a container that only says where the proxy goes.
+    if container.image.as_deref() == Some("auto") && container.name == "istio-proxy" {
+        return;
+    }
+    match container.command.as_deref().and_then(<[String]>::first) {
+        None => found.add(
+            &format!("{path}.command"),
+            format!(
+                "is required: container {} names no program, and images are not run here",
+                container.name
+            ),
+            "name a program beside `ostria` or on PATH",
+        ),
+        Some(program) if !program.contains('$') && !programs(program) => found.add(
+            &format!("{path}.command[0]"),
+            format!("program {program} is neither beside `ostria` nor on PATH"),
+            "install the program or correct its name",
+        ),
+        Some(_) => {}
+    }
+    let probes = [
+        ("startupProbe", &container.startup_probe),
+        ("readinessProbe", &container.readiness_probe),
+        ("livenessProbe", &container.liveness_probe),
+    ];
+    for (name, probe) in probes {
+        if probe.as_ref().is_some_and(|probe: &Probe| {
+            probe.http_get.is_none()
+                && probe.tcp_socket.is_none()
+                && probe.grpc.is_none()
+                && probe.exec.is_none()
+        }) {
+            found.add(&format!("{path}.{name}"), "asks nothing", "give it httpGet, tcpSocket, grpc or exec");
+        }
+    }
+}
+
+fn mounts(container: &Container, spec: &PodSpec, path: &str, found: &mut Found<'_>) {
+    for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
+        if !spec.volumes.iter().flatten().any(|volume| volume.name == mount.name) {
+            found.add(
+                &format!("{path}.volumeMounts[{index}].name"),
+                format!("no volume is named {}", mount.name),
+                "add the volume to the pod or correct the name",
+            );
+        }
+    }
+}
+
+fn selector(object: &Value, found: &mut Found<'_>) {
+    let wanted = object.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
+    let labels = object.pointer("/spec/template/metadata/labels");
+    let Some(wanted) = wanted else {
+        found.add("spec.selector", "is required", "select the labels of the template");
+        return;
+    };
+    if wanted.iter().any(|(key, value)| labels.and_then(|labels| labels.get(key)) != Some(value)) {
+        found.add(
+            "spec.selector.matchLabels",
+            "does not match the template's labels",
+            "use the same labels in both",
+        );
+    }
+}
+
+fn service(object: &Value, found: &mut Found<'_>) {
+    let address = text(object, "/spec/clusterIP");
+    if !address.is_empty() && address != "None" && !address.parse().is_ok_and(address::is_service) {
+        found.add("spec.clusterIP", format!("{address} is not in 10.96.0.0/12"), "leave the field out");
+    }
+    for (index, port) in
+        object.pointer("/spec/ports").and_then(Value::as_array).into_iter().flatten().enumerate()
+    {
+        if !port.get("port").and_then(Value::as_u64).is_some_and(|port| (1..=65535).contains(&port)) {
+            found.add(&format!("spec.ports[{index}].port"), "must be 1 to 65535", "correct the port");
+        }
+    }
+    debug_assert!(group(object).is_empty(), "services are of the core group");
+}
+
+const NEXT_KIND: &str =
+    "correct apiVersion and kind; `ostria up` runs workloads, services and configuration of the mesh";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn problems(object: Value) -> Vec<String> {
+        let given = Given { file: "a.yaml:1".into(), object };
+        check(&given, &|program| program == "sh")
+            .iter()
+            .map(|problem| format!("{}: {}", problem.path, problem.reason))
+            .collect()
+    }
+
+    fn deployment(container: Value) -> Value {
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container]}}}})
+    }
+
+    #[test]
+    fn a_container_needs_a_program_that_is_there() {
+        assert_eq!(problems(deployment(json!({"name": "c", "command": ["sh"]}))), Vec::<String>::new());
+        let missing = problems(deployment(json!({"name": "c", "image": "nginx"})));
+        assert!(
+            missing[0].starts_with("spec.template.spec.containers[0].command: is required"),
+            "{missing:?}"
+        );
+        let unknown = problems(deployment(json!({"name": "c", "command": ["nonesuch"]})));
+        assert!(unknown[0].contains("program nonesuch is neither"), "{unknown:?}");
+    }
+
+    #[test]
+    fn a_mount_needs_its_volume_and_a_probe_a_question() {
+        let found = problems(deployment(
+            json!({"name": "c", "command": ["sh"], "livenessProbe": {}, "volumeMounts": [{"name": "v", "mountPath": "/v"}]}),
+        ));
+        assert_eq!(found.len(), 2, "{found:?}");
+    }
+
+    #[test]
+    fn unknown_kinds_odd_selectors_and_foreign_addresses_are_refused() {
+        assert!(
+            problems(json!({"apiVersion": "v2", "kind": "Pot", "metadata": {"name": "x"}}))[0]
+                .contains("v2 Pot")
+        );
+        let mut object = deployment(json!({"name": "c", "command": ["sh"]}));
+        object["spec"]["selector"]["matchLabels"]["app"] = json!("other");
+        assert!(problems(object)[0].starts_with("spec.selector.matchLabels"));
+        let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"},
+            "spec": {"clusterIP": "1.2.3.4", "ports": [{"port": 0}]}});
+        assert_eq!(problems(service).len(), 2);
+    }
+}

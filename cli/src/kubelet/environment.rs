@@ -1,0 +1,206 @@
+//! Pure. A container's environment and command line, with `$(NAME)` replaced as Kubernetes does.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Container, EnvVarSource, Pod};
+
+use crate::kubelet::field::{self, Place};
+
+/// Look-ups of configuration in the pod's namespace.
+pub struct Sources<'a> {
+    /// The entries of a config map.
+    pub config_map: &'a dyn Fn(&str) -> Option<BTreeMap<String, String>>,
+    /// The entries of a secret.
+    pub secret: &'a dyn Fn(&str) -> Option<BTreeMap<String, Vec<u8>>>,
+}
+
+/// The environment in order, later entries of a name replacing earlier ones; what is missing where it fails.
+pub fn environment(
+    pod: &Pod,
+    container: &Container,
+    place: &Place,
+    sources: &Sources<'_>,
+) -> Result<Vec<(String, String)>, String> {
+    let mut variables = Variables::default();
+    for from in container.env_from.iter().flatten() {
+        let prefix = from.prefix.as_deref().unwrap_or_default();
+        if let Some(reference) = &from.config_map_ref {
+            let map = (sources.config_map)(&reference.name);
+            let map = present(map, reference.optional, "ConfigMap", &reference.name)?;
+            map.into_iter().for_each(|(key, value)| variables.set(format!("{prefix}{key}"), value));
+        }
+        if let Some(reference) = &from.secret_ref {
+            let map =
+                present((sources.secret)(&reference.name), reference.optional, "Secret", &reference.name)?;
+            for (key, value) in map {
+                variables.set(format!("{prefix}{key}"), String::from_utf8_lossy(&value).into_owned());
+            }
+        }
+    }
+    for entry in container.env.iter().flatten() {
+        let value = match (&entry.value, &entry.value_from) {
+            (_, Some(from)) => sourced(pod, container, place, sources, from)?,
+            (Some(text), None) => Some(expand(text, &|name| variables.value(name))),
+            (None, None) => Some(String::new()),
+        };
+        if let Some(value) = value {
+            variables.set(entry.name.clone(), value);
+        }
+    }
+    Ok(variables.0)
+}
+
+/// Replaces `$(NAME)`; `$$(NAME)` stays as `$(NAME)` and unknown names stay as they are.
+pub fn expand(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        result.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        if let Some(escaped) = rest.strip_prefix('$') {
+            result.push('$');
+            rest = escaped;
+        } else if let Some((name, after)) = rest.strip_prefix('(').and_then(|inner| inner.split_once(')')) {
+            result.push_str(&lookup(name).unwrap_or_else(|| format!("$({name})")));
+            rest = after;
+        } else {
+            result.push('$');
+        }
+    }
+    result.push_str(rest);
+    result
+}
+
+/// The value of a name in an environment.
+pub fn value_of(environment: &[(String, String)], name: &str) -> Option<String> {
+    environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+}
+
+#[derive(Default)]
+struct Variables(Vec<(String, String)>);
+
+impl Variables {
+    fn set(&mut self, name: String, value: String) {
+        self.0.retain(|(known, _)| *known != name);
+        self.0.push((name, value));
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
+        value_of(&self.0, name)
+    }
+}
+
+fn sourced(
+    pod: &Pod,
+    container: &Container,
+    place: &Place,
+    sources: &Sources<'_>,
+    from: &EnvVarSource,
+) -> Result<Option<String>, String> {
+    if let Some(selector) = &from.field_ref {
+        return field::field(pod, place, &selector.field_path).map(Some);
+    }
+    if let Some(selector) = &from.resource_field_ref {
+        return field::resource(container, place, selector).map(Some);
+    }
+    if let Some(selector) = &from.config_map_key_ref {
+        let value = (sources.config_map)(&selector.name).and_then(|mut map| map.remove(&selector.key));
+        return keyed(value, selector.optional, "ConfigMap", &selector.name, &selector.key);
+    }
+    if let Some(selector) = &from.secret_key_ref {
+        let value = (sources.secret)(&selector.name).and_then(|mut map| map.remove(&selector.key));
+        let value = value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        return keyed(value, selector.optional, "Secret", &selector.name, &selector.key);
+    }
+    Ok(None)
+}
+
+fn present<T: Default>(
+    found: Option<T>,
+    optional: Option<bool>,
+    kind: &str,
+    name: &str,
+) -> Result<T, String> {
+    match found {
+        Some(found) => Ok(found),
+        None if optional == Some(true) => Ok(T::default()),
+        None => Err(format!("{kind} {name} is not there")),
+    }
+}
+
+fn keyed(
+    value: Option<String>,
+    optional: Option<bool>,
+    kind: &str,
+    name: &str,
+    key: &str,
+) -> Result<Option<String>, String> {
+    match value {
+        None if optional != Some(true) => Err(format!("key {key} of {kind} {name} is not there")),
+        value => Ok(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn names_in_brackets_are_replaced() {
+        let lookup = |name: &str| (name == "A").then(|| "1".to_string());
+        let cases = [
+            ("$(A)", "1"),
+            ("x$(A)y$(A)", "x1y1"),
+            ("$$(A)", "$(A)"),
+            ("$(B)", "$(B)"),
+            ("$A $", "$A $"),
+            ("$(A", "$(A"),
+            ("$$$(A)", "$1"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(expand(text, &lookup), expected, "{text}");
+        }
+    }
+
+    fn of(container: serde_json::Value) -> Result<Vec<(String, String)>, String> {
+        let pod: Pod =
+            serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"containers": []}})).unwrap();
+        let container: Container = serde_json::from_value(container).unwrap();
+        let config_map =
+            |name: &str| (name == "m").then(|| BTreeMap::from([("K".to_string(), "v".to_string())]));
+        let secret = |name: &str| (name == "s").then(|| BTreeMap::from([("K".to_string(), b"w".to_vec())]));
+        environment(
+            &pod,
+            &container,
+            &Place::default(),
+            &Sources { config_map: &config_map, secret: &secret },
+        )
+    }
+
+    #[test]
+    fn later_entries_win_and_see_earlier_ones() {
+        let result = of(json!({"name": "c",
+        "envFrom": [{"configMapRef": {"name": "m"}, "prefix": "P_"}],
+        "env": [
+            {"name": "A", "value": "1"},
+            {"name": "B", "value": "$(A)$(P_K)"},
+            {"name": "P_K", "valueFrom": {"secretKeyRef": {"name": "s", "key": "K"}}},
+            {"name": "N", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+        ]}));
+        let expected = [("A", "1"), ("B", "1v"), ("P_K", "w"), ("N", "p")];
+        assert_eq!(result.unwrap(), expected.map(|(name, value)| (name.to_string(), value.to_string())));
+    }
+
+    #[test]
+    fn missing_configuration_is_named_unless_optional() {
+        let reference = |optional: bool| {
+            json!({"name": "c", "env": [
+                {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "m", "key": "none", "optional": optional}}}]})
+        };
+        assert_eq!(of(reference(false)), Err("key none of ConfigMap m is not there".into()));
+        assert_eq!(of(reference(true)), Ok(vec![]));
+        let map = of(json!({"name": "c", "envFrom": [{"secretRef": {"name": "x"}}]}));
+        assert_eq!(map, Err("Secret x is not there".into()));
+    }
+}

@@ -1,0 +1,22 @@
+//! Pure. What a kubelet, its controllers and its proxy decide: which pods are wanted, what they are called,
+//! where they live, what they see and when they are well. The doing is in `up`.
+
+pub mod workload;
+
+pub mod status;
+pub mod nat;
+pub mod resolve;
+
+pub mod service;
+pub mod inject;
+pub mod check;
+pub mod environment;
+pub mod volume;
+
+pub mod field;
+pub mod address;
+pub mod backoff;
+pub mod mount;
+pub mod name;
+pub mod probe;
+pub mod token;

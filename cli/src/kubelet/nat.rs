@@ -1,0 +1,97 @@
+//! Pure. The packet rules of the node: virtual addresses of services become addresses of pods, at random
+//! among the ready ones. One whole rule set each time, so that it is replaced in one transaction.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::net::Ipv4Addr;
+
+use k8s_openapi::api::core::v1::{Service, ServicePort};
+
+use crate::kubelet::service::{self, Backend};
+
+/// The text for `nft -f -`.
+pub fn rules(services: &[Service], backends: &[Backend]) -> String {
+    let mut chains = String::new();
+    let mut verdicts = Vec::new();
+    let mut pods = BTreeSet::new();
+    for service in services {
+        let Some(address) = service::virtual_address(service) else { continue };
+        for port in service.spec.iter().flat_map(|spec| spec.ports.iter().flatten()) {
+            let endpoints = service::endpoints(service, port, backends);
+            if endpoints.is_empty() {
+                continue;
+            }
+            pods.extend(endpoints.iter().map(|(address, _)| *address));
+            let name = format!("svc-{}", verdicts.len());
+            let sticky =
+                service.spec.as_ref().and_then(|spec| spec.session_affinity.as_deref()) == Some("ClientIP");
+            chains.push_str(&chain(&name, &endpoints, sticky));
+            verdicts.push(format!("{address} . {} . {} : goto {name}", protocol(port), port.port));
+        }
+    }
+    let mut text = String::from("table ip ostria\ndelete table ip ostria\ntable ip ostria {\n");
+    text.push_str(&chains);
+    text.push_str("  chain services {\n");
+    if !verdicts.is_empty() {
+        let _ = writeln!(text, "    ip daddr . meta l4proto . th dport vmap {{ {} }}", verdicts.join(", "));
+    }
+    text.push_str("  }\n");
+    text.push_str("  chain prerouting { type nat hook prerouting priority dstnat; jump services; }\n");
+    text.push_str("  chain output { type nat hook output priority dstnat; jump services; }\n");
+    text.push_str("  chain postrouting { type nat hook postrouting priority srcnat;\n");
+    if !pods.is_empty() {
+        let pairs: Vec<_> = pods.iter().map(|pod| format!("{pod} . {pod}")).collect();
+        let _ = writeln!(text, "    ip saddr . ip daddr {{ {} }} masquerade", pairs.join(", "));
+    }
+    text.push_str("  }\n}\n");
+    text
+}
+
+fn chain(name: &str, endpoints: &[(Ipv4Addr, u16)], sticky: bool) -> String {
+    let count = endpoints.len();
+    let choice =
+        if sticky { format!("jhash ip saddr mod {count}") } else { format!("numgen random mod {count}") };
+    let map: Vec<_> = endpoints
+        .iter()
+        .enumerate()
+        .map(|(index, (address, port))| format!("{index} : {address} . {port}"))
+        .collect();
+    format!("  chain {name} {{ dnat ip to {choice} map {{ {} }}; }}\n", map.join(", "))
+}
+
+fn protocol(port: &ServicePort) -> &'static str {
+    match port.protocol.as_deref() {
+        Some("UDP") => "udp",
+        Some("SCTP") => "sctp",
+        _ => "tcp",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubelet::service::tests::{backend, service};
+    use serde_json::json;
+
+    #[test]
+    fn a_virtual_address_goes_to_ready_pods_at_random() {
+        let service = service(
+            "web",
+            json!({"clusterIP": "10.96.0.9", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 9080}]}),
+        );
+        let text = rules(&[service], &[backend("a", 2, true), backend("b", 3, true), backend("c", 4, false)]);
+        assert!(text.contains("chain svc-0 { dnat ip to numgen random mod 2 map { 0 : 10.244.0.2 . 9080, 1 : 10.244.0.3 . 9080 }; }"), "{text}");
+        assert!(text.contains("vmap { 10.96.0.9 . tcp . 80 : goto svc-0 }"), "{text}");
+        assert!(text.contains("{ 10.244.0.2 . 10.244.0.2, 10.244.0.3 . 10.244.0.3 } masquerade"), "{text}");
+    }
+
+    #[test]
+    fn without_ready_pods_there_is_no_rule() {
+        let service = service(
+            "web",
+            json!({"clusterIP": "10.96.0.9", "selector": {"app": "web"}, "ports": [{"port": 80}]}),
+        );
+        let text = rules(&[service], &[]);
+        assert!(!text.contains("vmap") && !text.contains("masquerade"), "{text}");
+    }
+}

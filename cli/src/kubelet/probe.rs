@@ -1,0 +1,197 @@
+//! Pure. What a probe asks, when it asks again, and what its answers add up to.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Pod, Probe};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use crate::kubelet::service::named_port;
+
+/// What a probe does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// GET a path; an answer of 200 to 399 is well.
+    Http {
+        /// Host to connect to; the pod without.
+        host: Option<String>,
+        /// Port.
+        port: u16,
+        /// Path with query.
+        path: String,
+        /// Headers.
+        headers: Vec<(String, String)>,
+        /// Whether over TLS.
+        tls: bool,
+    },
+    /// Connect.
+    Tcp {
+        /// Port.
+        port: u16,
+    },
+    /// Run a command; exit code 0 is well.
+    Exec {
+        /// The command.
+        command: Vec<String>,
+    },
+}
+
+/// A probe with Kubernetes' defaults filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// What to do.
+    pub question: Question,
+    /// How long before the first time.
+    pub delay: Duration,
+    /// How long between times.
+    pub period: Duration,
+    /// How long one answer may take.
+    pub timeout: Duration,
+    /// How many good answers in a row make it well.
+    pub success: u32,
+    /// How many bad answers in a row make it ill.
+    pub failure: u32,
+}
+
+/// The plan of a probe, or why there can be none.
+pub fn plan(pod: &Pod, probe: &Probe) -> Result<Plan, String> {
+    let seconds = |value: Option<i32>, default: u64| {
+        Duration::from_secs(value.and_then(|value| u64::try_from(value).ok()).unwrap_or(default))
+    };
+    let count = |value: Option<i32>, default: u32| {
+        value.and_then(|value| u32::try_from(value).ok()).unwrap_or(default).max(1)
+    };
+    Ok(Plan {
+        question: question(pod, probe)?,
+        delay: seconds(probe.initial_delay_seconds, 0),
+        period: seconds(probe.period_seconds, 10).max(Duration::from_secs(1)),
+        timeout: seconds(probe.timeout_seconds, 1).max(Duration::from_secs(1)),
+        success: count(probe.success_threshold, 1),
+        failure: count(probe.failure_threshold, 3),
+    })
+}
+
+/// How long to wait before asking again: shortly until the first good answer, so that a start takes no longer
+/// than it must, then the period.
+pub fn pause(plan: &Plan, well_once: bool, asked: u32) -> Duration {
+    if well_once || asked > QUICK { plan.period } else { EAGER.min(plan.period) }
+}
+
+/// Answers in a row.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    good: u32,
+    bad: u32,
+}
+
+/// What a tally says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Enough good answers.
+    Well,
+    /// Enough bad answers.
+    Ill,
+    /// Neither.
+    Open,
+}
+
+impl Tally {
+    /// Counts an answer.
+    pub fn count(&mut self, plan: &Plan, good: bool) -> Verdict {
+        if good {
+            *self = Self { good: self.good + 1, bad: 0 };
+        } else {
+            *self = Self { good: 0, bad: self.bad + 1 };
+        }
+        if self.good >= plan.success {
+            Verdict::Well
+        } else if self.bad >= plan.failure {
+            Verdict::Ill
+        } else {
+            Verdict::Open
+        }
+    }
+}
+
+fn question(pod: &Pod, probe: &Probe) -> Result<Question, String> {
+    if let Some(http) = &probe.http_get {
+        let path = http.path.clone().filter(|path| !path.is_empty()).unwrap_or_else(|| "/".into());
+        return Ok(Question::Http {
+            host: http.host.clone().filter(|host| !host.is_empty()),
+            port: number(pod, &http.port)?,
+            path: if path.starts_with('/') { path } else { format!("/{path}") },
+            headers: http
+                .http_headers
+                .iter()
+                .flatten()
+                .map(|header| (header.name.clone(), header.value.clone()))
+                .collect(),
+            tls: http.scheme.as_deref() == Some("HTTPS"),
+        });
+    }
+    if let Some(tcp) = &probe.tcp_socket {
+        return Ok(Question::Tcp { port: number(pod, &tcp.port)? });
+    }
+    if let Some(grpc) = &probe.grpc {
+        // A connection is what can be told without the health protocol; the sidecar asks the rest.
+        return Ok(Question::Tcp { port: u16::try_from(grpc.port).map_err(|_| "grpc.port is no port")? });
+    }
+    match probe.exec.as_ref().and_then(|exec| exec.command.clone()).filter(|command| !command.is_empty()) {
+        Some(command) => Ok(Question::Exec { command }),
+        None => Err("has no httpGet, tcpSocket, grpc or exec".into()),
+    }
+}
+
+fn number(pod: &Pod, port: &IntOrString) -> Result<u16, String> {
+    match port {
+        IntOrString::Int(number) => u16::try_from(*number).map_err(|_| format!("{number} is no port")),
+        IntOrString::String(name) => match name.parse() {
+            Ok(number) => Ok(number),
+            Err(_) => named_port(pod, name).ok_or_else(|| format!("no container has a port named {name}")),
+        },
+    }
+}
+
+const EAGER: Duration = Duration::from_millis(50);
+/// Eager questions before the period holds even without a good answer: ten seconds of them.
+const QUICK: u32 = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn of(probe: serde_json::Value) -> Result<Plan, String> {
+        let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [
+            {"name": "c", "ports": [{"name": "http", "containerPort": 9080}]}]}});
+        plan(&serde_json::from_value(pod).unwrap(), &serde_json::from_value(probe).unwrap())
+    }
+
+    #[test]
+    fn defaults_and_named_ports_are_filled_in() {
+        let plan = of(json!({"httpGet": {"path": "health", "port": "http"}})).unwrap();
+        let Question::Http { port, path, .. } = &plan.question else { panic!("not http") };
+        assert_eq!((*port, path.as_str()), (9080, "/health"));
+        assert_eq!((plan.period.as_secs(), plan.timeout.as_secs(), plan.failure), (10, 1, 3));
+        assert!(of(json!({"httpGet": {"port": "none"}})).is_err());
+        assert!(of(json!({})).is_err());
+    }
+
+    #[test]
+    fn answers_in_a_row_make_the_verdict() {
+        let plan =
+            of(json!({"tcpSocket": {"port": 1}, "successThreshold": 2, "failureThreshold": 2})).unwrap();
+        let mut tally = Tally::default();
+        let verdicts: Vec<_> =
+            [true, true, false, true, false, false].map(|good| tally.count(&plan, good)).to_vec();
+        use Verdict::*;
+        assert_eq!(verdicts, [Open, Well, Open, Open, Open, Ill]);
+    }
+
+    #[test]
+    fn the_first_good_answer_is_sought_eagerly() {
+        let plan = of(json!({"tcpSocket": {"port": 1}})).unwrap();
+        assert_eq!(pause(&plan, false, 1), EAGER);
+        assert_eq!(pause(&plan, true, 1), plan.period);
+        assert_eq!(pause(&plan, false, QUICK + 1), plan.period);
+    }
+}

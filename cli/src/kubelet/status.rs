@@ -1,0 +1,316 @@
+//! Pure. A pod's status out of its containers' states: the object's `status`, the words of `get pods`, and
+//! whether it takes traffic.
+
+use serde_json::{Value, json};
+
+use crate::manifest::object::text;
+use crate::wire::PodLine;
+
+/// What a container is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Role {
+    /// It runs to its end before the next starts.
+    Init,
+    /// It starts before the apps and ends after them.
+    Sidecar,
+    /// The app.
+    #[default]
+    App,
+}
+
+/// Where a container is in its life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// Not running, for this reason.
+    Waiting {
+        /// A word as Kubernetes uses it.
+        reason: String,
+        /// A sentence.
+        message: String,
+    },
+    /// Running since.
+    Running {
+        /// RFC 3339.
+        since: String,
+    },
+    /// Ended.
+    Ended {
+        /// Its exit code.
+        code: i32,
+        /// RFC 3339.
+        at: String,
+    },
+}
+
+impl Default for Phase {
+    fn default() -> Self {
+        Self::Waiting { reason: "PodInitializing".into(), message: String::new() }
+    }
+}
+
+/// One container's state.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Container {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub role: Role,
+    /// Where it is.
+    pub phase: Phase,
+    /// Whether its startup probe succeeded.
+    pub started: bool,
+    /// Whether its readiness probe says so.
+    pub ready: bool,
+    /// How often it was started again.
+    pub restarts: u32,
+}
+
+impl Container {
+    fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Running { .. })
+    }
+
+    fn object(&self) -> Value {
+        let state = match &self.phase {
+            Phase::Waiting { reason, message } => json!({"waiting": {"reason": reason, "message": message}}),
+            Phase::Running { since } => json!({"running": {"startedAt": since}}),
+            Phase::Ended { code, at } => {
+                let reason = if *code == 0 { "Completed" } else { "Error" };
+                json!({"terminated": {"exitCode": code, "reason": reason, "finishedAt": at}})
+            }
+        };
+        json!({"name": self.name, "state": state, "started": self.started, "ready": self.ready,
+            "restartCount": self.restarts, "image": "", "imageID": ""})
+    }
+}
+
+/// A pod's state.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pod {
+    /// Its address; empty before it has one.
+    pub address: String,
+    /// Its containers.
+    pub containers: Vec<Container>,
+    /// Whether its init containers are through.
+    pub initialized: bool,
+    /// Whether it ended for good, and well.
+    pub finished: Option<bool>,
+    /// Whether it is on its way out.
+    pub leaving: bool,
+    /// Why it cannot start.
+    pub trouble: Option<String>,
+    /// When it was made, RFC 3339.
+    pub created: String,
+    /// When it turned ready or unready last, RFC 3339.
+    pub changed: String,
+}
+
+impl Pod {
+    /// Whether it takes traffic.
+    pub fn is_ready(&self) -> bool {
+        !self.leaving
+            && self.initialized
+            && self.finished.is_none()
+            && self.serving().all(|container| container.ready && container.is_running())
+    }
+
+    /// The object's `status`.
+    pub fn object(&self, node: &str) -> Value {
+        let condition = |kind: &str, holds: bool| {
+            json!({"type": kind, "status": if holds { "True" } else { "False" },
+            "lastTransitionTime": self.changed})
+        };
+        let ready = self.is_ready();
+        let of = |role: fn(&Role) -> bool| -> Vec<Value> {
+            self.containers.iter().filter(|container| role(&container.role)).map(Container::object).collect()
+        };
+        let mut status = json!({
+            "phase": self.phase(),
+            "hostIP": node,
+            "startTime": self.created,
+            "conditions": [
+                condition("PodScheduled", true),
+                condition("Initialized", self.initialized),
+                condition("ContainersReady", ready),
+                condition("Ready", ready),
+            ],
+            "initContainerStatuses": of(|role| *role != Role::App),
+            "containerStatuses": of(|role| *role == Role::App),
+        });
+        if !self.address.is_empty() {
+            status["podIP"] = json!(self.address);
+            status["podIPs"] = json!([{"ip": self.address}]);
+        }
+        if let Some(trouble) = &self.trouble {
+            status["message"] = json!(trouble);
+        }
+        status
+    }
+
+    /// Its line in tables.
+    pub fn line(&self, pod: &Value, trust_domain: &str) -> PodLine {
+        let serving: Vec<_> = self.serving().collect();
+        let ready = serving.iter().filter(|container| container.ready && container.is_running()).count();
+        let namespace = text(pod, "/metadata/namespace");
+        let account = match text(pod, "/spec/serviceAccountName") {
+            "" => "default",
+            given => given,
+        };
+        let has_proxy = self.containers.iter().any(|container| container.name == "istio-proxy");
+        PodLine {
+            namespace: namespace.into(),
+            name: text(pod, "/metadata/name").into(),
+            identity: if has_proxy {
+                format!("spiffe://{trust_domain}/ns/{namespace}/sa/{account}")
+            } else {
+                "-".into()
+            },
+            address: if self.address.is_empty() { "-".into() } else { self.address.clone() },
+            ready: format!("{ready}/{}", serving.len()),
+            status: self.word(),
+            restarts: self.containers.iter().map(|container| container.restarts).sum(),
+        }
+    }
+
+    fn serving(&self) -> impl Iterator<Item = &Container> {
+        self.containers.iter().filter(|container| container.role != Role::Init)
+    }
+
+    fn phase(&self) -> &'static str {
+        match self.finished {
+            Some(true) => "Succeeded",
+            Some(false) => "Failed",
+            None if self.initialized => "Running",
+            None => "Pending",
+        }
+    }
+
+    fn word(&self) -> String {
+        if self.leaving {
+            return "Terminating".into();
+        }
+        if self.trouble.is_some() {
+            return "Blocked".into();
+        }
+        match self.finished {
+            Some(true) => return "Completed".into(),
+            Some(false) => return "Error".into(),
+            None => {}
+        }
+        let waiting = |container: &Container| match &container.phase {
+            Phase::Waiting { reason, .. } if reason != "PodInitializing" => Some(reason.clone()),
+            Phase::Ended { code, .. } if *code != 0 => Some("Error".into()),
+            _ => None,
+        };
+        if !self.initialized {
+            let inits: Vec<_> =
+                self.containers.iter().filter(|container| container.role != Role::App).collect();
+            let done = inits
+                .iter()
+                .filter(|container| {
+                    matches!(container.phase, Phase::Ended { code: 0, .. }) || container.started
+                })
+                .count();
+            let trouble = inits.iter().find_map(|container| waiting(container));
+            return format!("Init:{}", trouble.unwrap_or_else(|| format!("{done}/{}", inits.len())));
+        }
+        self.containers
+            .iter()
+            .filter(|container| container.role != Role::Init)
+            .find_map(waiting)
+            .unwrap_or_else(|| "Running".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(role: Role, phase: Phase, ready: bool) -> Container {
+        Container { name: "c".into(), role, phase, ready, ..Container::default() }
+    }
+
+    fn running() -> Phase {
+        Phase::Running { since: "2026-01-01T00:00:00Z".into() }
+    }
+
+    fn ended(code: i32) -> Phase {
+        Phase::Ended { code, at: String::new() }
+    }
+
+    #[test]
+    fn a_pod_is_ready_when_apps_and_sidecars_are() {
+        let cases = [
+            (vec![container(Role::App, running(), true)], true, true),
+            (vec![container(Role::App, running(), true)], false, false),
+            (vec![container(Role::App, running(), false)], true, false),
+            (vec![container(Role::Init, ended(0), false), container(Role::App, running(), true)], true, true),
+            (
+                vec![container(Role::Sidecar, running(), false), container(Role::App, running(), true)],
+                true,
+                false,
+            ),
+        ];
+        for (containers, initialized, expected) in cases {
+            let pod = Pod { containers, initialized, ..Pod::default() };
+            assert_eq!(pod.is_ready(), expected, "{pod:?}");
+        }
+        let leaving = Pod { initialized: true, leaving: true, ..Pod::default() };
+        assert!(!leaving.is_ready());
+    }
+
+    #[test]
+    fn the_word_of_a_pod_is_kubectls() {
+        let waiting = Phase::Waiting { reason: "CrashLoopBackOff".into(), message: String::new() };
+        let cases = [
+            (
+                Pod {
+                    containers: vec![container(Role::App, running(), true)],
+                    initialized: true,
+                    ..Pod::default()
+                },
+                "Running",
+            ),
+            (
+                Pod {
+                    containers: vec![container(Role::App, waiting.clone(), false)],
+                    initialized: true,
+                    ..Pod::default()
+                },
+                "CrashLoopBackOff",
+            ),
+            (
+                Pod { containers: vec![container(Role::Init, Phase::default(), false)], ..Pod::default() },
+                "Init:0/1",
+            ),
+            (
+                Pod { containers: vec![container(Role::Init, waiting, false)], ..Pod::default() },
+                "Init:CrashLoopBackOff",
+            ),
+            (Pod { finished: Some(true), ..Pod::default() }, "Completed"),
+            (Pod { leaving: true, ..Pod::default() }, "Terminating"),
+        ];
+        for (pod, expected) in cases {
+            let line = pod.line(&json!({}), "cluster.local");
+            assert_eq!(line.status, expected);
+        }
+    }
+
+    #[test]
+    fn the_line_counts_sidecars_and_names_the_identity() {
+        let mut proxy = container(Role::Sidecar, running(), true);
+        proxy.name = "istio-proxy".into();
+        let pod = Pod {
+            containers: vec![proxy, container(Role::App, running(), true)],
+            initialized: true,
+            ..Pod::default()
+        };
+        let object = json!({"metadata": {"namespace": "default", "name": "web"}, "spec": {"serviceAccountName": "web"}});
+        let line = pod.line(&object, "cluster.local");
+        assert_eq!(
+            (line.ready.as_str(), line.identity.as_str()),
+            ("2/2", "spiffe://cluster.local/ns/default/sa/web")
+        );
+        assert_eq!(pod.object("10.244.0.1")["conditions"][3]["status"], "True");
+    }
+}

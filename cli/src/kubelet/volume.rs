@@ -1,0 +1,232 @@
+//! Pure. What is in a pod's volumes: files with their content and mode, or a place that the pod shares.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use k8s_openapi::api::core::v1::{
+    DownwardAPIVolumeFile, KeyToPath, Pod, ProjectedVolumeSource, ServiceAccountTokenProjection, Volume,
+};
+
+use crate::kubelet::environment::Sources;
+use crate::kubelet::field::{self, Place};
+
+/// One file of a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Path inside the volume.
+    pub path: String,
+    /// Its bytes.
+    pub content: Vec<u8>,
+    /// Its permissions.
+    pub mode: u32,
+}
+
+/// What a volume is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// An empty folder that lives as long as the pod.
+    Empty,
+    /// A folder or file of the host.
+    Host(PathBuf),
+    /// Files made from objects.
+    Files(Vec<File>),
+}
+
+/// Makes a service account token.
+pub type Issue<'a> = &'a dyn Fn(&ServiceAccountTokenProjection) -> Result<String, String>;
+
+/// The content of a volume, or what is missing.
+pub fn content(
+    pod: &Pod,
+    volume: &Volume,
+    place: &Place,
+    sources: &Sources<'_>,
+    issue: Issue<'_>,
+) -> Result<Content, String> {
+    let files = if let Some(map) = &volume.config_map {
+        let found = (sources.config_map)(&map.name).map(bytes);
+        let found = need(found, map.optional, "ConfigMap", &map.name)?;
+        entries(&found, map.items.as_deref(), map.default_mode, &map.name)?
+    } else if let Some(secret) = &volume.secret {
+        let name = secret.secret_name.as_deref().unwrap_or_default();
+        let found = need((sources.secret)(name), secret.optional, "Secret", name)?;
+        entries(&found, secret.items.as_deref(), secret.default_mode, name)?
+    } else if let Some(downward) = &volume.downward_api {
+        described(pod, place, downward.items.as_deref().unwrap_or_default(), downward.default_mode)?
+    } else if let Some(projected) = &volume.projected {
+        project(pod, place, sources, projected, issue)?
+    } else if volume.empty_dir.is_some() {
+        return Ok(Content::Empty);
+    } else if let Some(host) = &volume.host_path {
+        return Ok(Content::Host(host.path.clone().into()));
+    } else {
+        return Err("is of a kind that `ostria up` does not have; use emptyDir, hostPath, configMap, secret, downwardAPI or projected".into());
+    };
+    Ok(Content::Files(files))
+}
+
+/// Whether a volume's files change while the pod runs.
+pub fn is_live(volume: &Volume) -> bool {
+    volume.projected.is_some()
+        || volume.config_map.is_some()
+        || volume.secret.is_some()
+        || volume.downward_api.is_some()
+}
+
+fn project(
+    pod: &Pod,
+    place: &Place,
+    sources: &Sources<'_>,
+    projected: &ProjectedVolumeSource,
+    issue: Issue<'_>,
+) -> Result<Vec<File>, String> {
+    let mode = projected.default_mode;
+    let mut files = Vec::new();
+    for source in projected.sources.iter().flatten() {
+        if let Some(token) = &source.service_account_token {
+            files.push(file(&token.path, issue(token)?.into_bytes(), mode));
+        }
+        if let Some(map) = &source.config_map {
+            let found =
+                need((sources.config_map)(&map.name).map(bytes), map.optional, "ConfigMap", &map.name)?;
+            files.extend(entries(&found, map.items.as_deref(), mode, &map.name)?);
+        }
+        if let Some(secret) = &source.secret {
+            let found = need((sources.secret)(&secret.name), secret.optional, "Secret", &secret.name)?;
+            files.extend(entries(&found, secret.items.as_deref(), mode, &secret.name)?);
+        }
+        if let Some(downward) = &source.downward_api {
+            files.extend(described(pod, place, downward.items.as_deref().unwrap_or_default(), mode)?);
+        }
+    }
+    Ok(files)
+}
+
+fn entries(
+    found: &BTreeMap<String, Vec<u8>>,
+    items: Option<&[KeyToPath]>,
+    mode: Option<i32>,
+    name: &str,
+) -> Result<Vec<File>, String> {
+    let Some(items) = items else {
+        return Ok(found.iter().map(|(key, content)| file(key, content.clone(), mode)).collect());
+    };
+    items
+        .iter()
+        .map(|item| match found.get(&item.key) {
+            Some(content) => Ok(file(&item.path, content.clone(), item.mode.or(mode))),
+            None => Err(format!("key {} of {name} is not there", item.key)),
+        })
+        .collect()
+}
+
+fn described(
+    pod: &Pod,
+    place: &Place,
+    items: &[DownwardAPIVolumeFile],
+    mode: Option<i32>,
+) -> Result<Vec<File>, String> {
+    let containers = || pod.spec.iter().flat_map(|spec| &spec.containers);
+    items
+        .iter()
+        .map(|item| {
+            let value = if let Some(selector) = &item.field_ref {
+                field::field(pod, place, &selector.field_path)?
+            } else if let Some(selector) = &item.resource_field_ref {
+                let name = selector.container_name.as_deref().unwrap_or_default();
+                let container = containers().find(|container| container.name == name);
+                field::resource(container.ok_or("containerName names no container")?, place, selector)?
+            } else {
+                String::new()
+            };
+            Ok(file(&item.path, value.into_bytes(), item.mode.or(mode)))
+        })
+        .collect()
+}
+
+fn file(path: &str, content: Vec<u8>, mode: Option<i32>) -> File {
+    File { path: path.into(), content, mode: mode.map_or(0o644, i32::cast_unsigned) & 0o777 }
+}
+
+fn bytes(map: BTreeMap<String, String>) -> BTreeMap<String, Vec<u8>> {
+    map.into_iter().map(|(key, value)| (key, value.into_bytes())).collect()
+}
+
+fn need<T: Default>(found: Option<T>, optional: Option<bool>, kind: &str, name: &str) -> Result<T, String> {
+    match found {
+        Some(found) => Ok(found),
+        None if optional == Some(true) => Ok(T::default()),
+        None => Err(format!("{kind} {name} is not there")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn of(volume: serde_json::Value) -> Result<Content, String> {
+        let pod: Pod = serde_json::from_value(
+            json!({"metadata": {"name": "p", "labels": {"app": "x"}}, "spec": {"containers": []}}),
+        )
+        .unwrap();
+        let volume: Volume = serde_json::from_value(volume).unwrap();
+        let map = BTreeMap::from([("a".to_string(), "1".to_string()), ("b".to_string(), "2".to_string())]);
+        let config_map = |name: &str| (name == "m").then(|| map.clone());
+        let secret = |_: &str| None;
+        let issue = |token: &ServiceAccountTokenProjection| {
+            Ok(format!("token for {}", token.audience.clone().unwrap()))
+        };
+        content(
+            &pod,
+            &volume,
+            &Place::default(),
+            &Sources { config_map: &config_map, secret: &secret },
+            &issue,
+        )
+    }
+
+    fn files(volume: serde_json::Value) -> Vec<(String, String, u32)> {
+        match of(volume).unwrap() {
+            Content::Files(files) => files
+                .into_iter()
+                .map(|file| (file.path, String::from_utf8(file.content).unwrap(), file.mode))
+                .collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn all_entries_or_the_chosen_ones_become_files() {
+        let all = files(json!({"name": "v", "configMap": {"name": "m"}}));
+        assert_eq!(all, [("a".into(), "1".into(), 0o644), ("b".into(), "2".into(), 0o644)]);
+        let one = files(
+            json!({"name": "v", "configMap": {"name": "m", "defaultMode": 256, "items": [{"key": "a", "path": "x/y"}]}}),
+        );
+        assert_eq!(one, [("x/y".into(), "1".into(), 0o400)]);
+    }
+
+    #[test]
+    fn projections_are_gathered_in_one_folder() {
+        let found = files(json!({"name": "v", "projected": {"sources": [
+            {"serviceAccountToken": {"path": "istio-token", "audience": "istio-ca"}},
+            {"downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}}
+        ]}}));
+        assert_eq!(found[0].1, "token for istio-ca");
+        assert_eq!(found[1].1, "app=\"x\"");
+    }
+
+    #[test]
+    fn what_is_missing_or_unknown_is_named() {
+        assert_eq!(
+            of(json!({"name": "v", "secret": {"secretName": "s"}})),
+            Err("Secret s is not there".into())
+        );
+        assert_eq!(of(json!({"name": "v", "emptyDir": {}})), Ok(Content::Empty));
+        assert!(
+            of(json!({"name": "v", "nfs": {"path": "/", "server": "x"}}))
+                .unwrap_err()
+                .contains("does not have")
+        );
+    }
+}

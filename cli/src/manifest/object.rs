@@ -1,0 +1,119 @@
+//! Pure. One object of Kubernetes YAML: its key and the few parts that every kind shares.
+
+use std::fmt::Display;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::manifest::kind::{self, Kind};
+
+/// What makes an object the same object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Key {
+    /// API group; empty for the core group.
+    pub group: String,
+    /// Kind.
+    pub kind: String,
+    /// Namespace; empty for kinds without.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl Key {
+    /// The key of a kind's object.
+    pub fn new(kind: &Kind, namespace: &str, name: &str) -> Self {
+        Self {
+            group: kind.group.into(),
+            kind: kind.kind.into(),
+            namespace: if kind.namespaced { namespace.into() } else { String::new() },
+            name: name.into(),
+        }
+    }
+
+    /// The key of an object, its namespace `default` where it names none.
+    pub fn of(object: &Value) -> Self {
+        let group = group(object).to_string();
+        let kind = text(object, "/kind").to_string();
+        let namespaced = kind::of(&group, &kind).is_none_or(|kind| kind.namespaced);
+        let namespace = match text(object, "/metadata/namespace") {
+            _ if !namespaced => "",
+            "" => "default",
+            given => given,
+        };
+        Self { namespace: namespace.into(), name: text(object, "/metadata/name").into(), group, kind }
+    }
+
+    /// As kubectl prints it after a change: `virtualservice.networking.istio.io/reviews`.
+    pub fn printed(&self) -> String {
+        let kind = self.kind.to_lowercase();
+        if self.group.is_empty() {
+            format!("{kind}/{}", self.name)
+        } else {
+            format!("{kind}.{}/{}", self.group, self.name)
+        }
+    }
+
+    /// A file name that no other object has.
+    pub fn file_name(&self) -> String {
+        format!("{}_{}_{}", self.namespace, self.kind, self.name)
+    }
+}
+
+impl Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.namespace.is_empty() {
+            write!(f, "{} {}", self.kind, self.name)
+        } else {
+            write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+        }
+    }
+}
+
+/// The API group of an object.
+pub fn group(object: &Value) -> &str {
+    text(object, "/apiVersion").rsplit_once('/').map_or("", |(group, _)| group)
+}
+
+/// The text at a pointer; empty where there is none.
+pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Whether an object has all of these labels.
+pub fn has_labels<'a>(object: &Value, labels: impl IntoIterator<Item = (&'a String, &'a String)>) -> bool {
+    let have = object.pointer("/metadata/labels");
+    labels.into_iter().all(|(name, value)| {
+        have.and_then(|have| have.get(name)).and_then(Value::as_str) == Some(value.as_str())
+    })
+}
+
+/// The desired state alone: what a user wrote, without what `ostria` added.
+pub fn desired(object: &Value) -> Value {
+    let mut desired = object.clone();
+    if let Some(fields) = desired.as_object_mut() {
+        fields.remove("status");
+    }
+    if let Some(metadata) = desired.get_mut("metadata").and_then(Value::as_object_mut) {
+        for added in ["uid", "creationTimestamp", "resourceVersion", "generation", "managedFields"] {
+            metadata.remove(added);
+        }
+    }
+    desired
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_key_has_the_default_namespace_unless_the_kind_has_none() {
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}});
+        assert_eq!(Key::of(&pod).to_string(), "Pod default/a");
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}});
+        assert_eq!(Key::of(&namespace).to_string(), "Namespace a");
+        let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a", "namespace": "b"}});
+        assert_eq!(Key::of(&deployment).printed(), "deployment.apps/a");
+    }
+}

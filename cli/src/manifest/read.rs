@@ -1,0 +1,218 @@
+//! Files and folders of YAML as a list of objects, each with where it came from. All problems of all files
+//! are found before any of them is reported.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::failure::Problem;
+use crate::manifest::object::Key;
+use crate::wire::Given;
+
+/// Reads files, folders (their files in the order of their names) and `-` for standard input.
+pub fn read(paths: &[PathBuf], recursive: bool, namespace: Option<&str>) -> Result<Vec<Given>, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut objects = Vec::new();
+    for (name, content) in contents(paths, recursive, &mut problems) {
+        match parse(&name, &content) {
+            Ok(found) => objects.extend(found),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    for given in &mut objects {
+        place(given, namespace, &mut problems);
+    }
+    duplicates(&objects, &mut problems);
+    if problems.is_empty() { Ok(objects) } else { Err(problems) }
+}
+
+/// The objects of one file's text; a `List` is its items.
+pub fn parse(file: &str, content: &str) -> Result<Vec<Given>, Problem> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(content).map_err(|error| Problem {
+        file: file.into(),
+        reason: format!("is not YAML: {error}"),
+        next: "correct the file and run the command again".into(),
+        ..Problem::default()
+    })?;
+    let objects = documents.into_iter().filter(|document| !document.is_null()).flat_map(|document| {
+        match document.get("items").and_then(Value::as_array) {
+            Some(items) if document["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) => {
+                items.clone()
+            }
+            _ => vec![document],
+        }
+    });
+    let lines = document_lines(content);
+    Ok(objects
+        .enumerate()
+        .map(|(index, object)| Given {
+            file: lines.get(index).map_or_else(|| file.to_string(), |line| format!("{file}:{line}")),
+            object,
+        })
+        .collect())
+}
+
+fn contents(paths: &[PathBuf], recursive: bool, problems: &mut Vec<Problem>) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for path in paths {
+        let before = found.len();
+        let result = if path.as_os_str() == "-" {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).map(|_| found.push(("standard input".into(), text)))
+        } else {
+            collect(path, recursive, true, &mut found)
+        };
+        let reason = match result {
+            Err(error) => format!("cannot be read: {error}"),
+            Ok(()) if found.len() == before => "holds no .yaml, .yml or .json file".into(),
+            Ok(()) => continue,
+        };
+        problems.push(Problem {
+            file: path.display().to_string(),
+            reason,
+            next: "name a file or a folder with YAML".into(),
+            ..Problem::default()
+        });
+    }
+    found
+}
+
+fn collect(
+    path: &Path,
+    recursive: bool,
+    named: bool,
+    found: &mut Vec<(String, String)>,
+) -> std::io::Result<()> {
+    if path.is_dir() {
+        if !named && !recursive {
+            return Ok(());
+        }
+        let mut entries: Vec<_> = std::fs::read_dir(path)?.collect::<Result<_, _>>()?;
+        entries.sort_by_key(std::fs::DirEntry::file_name);
+        return entries.iter().try_for_each(|entry| collect(&entry.path(), recursive, false, found));
+    }
+    let yaml = path
+        .extension()
+        .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known));
+    if named || yaml {
+        found.push((path.display().to_string(), std::fs::read_to_string(path)?));
+    }
+    Ok(())
+}
+
+fn place(given: &mut Given, namespace: Option<&str>, problems: &mut Vec<Problem>) {
+    let wrong = |path: &str, reason: &str, next: &str| Problem {
+        file: given.file.clone(),
+        object: Key::of(&given.object).to_string(),
+        path: path.into(),
+        reason: reason.into(),
+        next: next.into(),
+    };
+    let text = |pointer: &str| given.object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    if text("/apiVersion").is_empty() || text("/kind").is_empty() {
+        problems.push(wrong("apiVersion, kind", "are required", "say what kind of object this is"));
+        return;
+    }
+    if text("/metadata/name").is_empty() {
+        problems.push(wrong("metadata.name", "is required", "give the object a name"));
+        return;
+    }
+    let own = text("/metadata/namespace").to_string();
+    match namespace {
+        Some(namespace) if !own.is_empty() && own != namespace => problems.push(wrong(
+            "metadata.namespace",
+            &format!("is {own}, but --namespace says {namespace}"),
+            "leave out one of the two",
+        )),
+        _ => {
+            let key = Key::of(&given.object);
+            let placed =
+                if own.is_empty() { namespace.map_or(key.namespace.clone(), str::to_string) } else { own };
+            if !key.namespace.is_empty() {
+                given.object["metadata"]["namespace"] = Value::String(placed);
+            }
+        }
+    }
+}
+
+fn duplicates(objects: &[Given], problems: &mut Vec<Problem>) {
+    let mut seen: BTreeMap<Key, &str> = BTreeMap::new();
+    for given in objects {
+        let key = Key::of(&given.object);
+        if let Some(first) = seen.get(&key) {
+            problems.push(Problem {
+                file: given.file.clone(),
+                object: key.to_string(),
+                reason: format!("is already defined in {first}"),
+                next: "keep one of the two".into(),
+                ..Problem::default()
+            });
+        } else {
+            seen.insert(key, &given.file);
+        }
+    }
+}
+
+/// The line on which each document that is not empty begins.
+fn document_lines(content: &str) -> Vec<usize> {
+    let mut lines = Vec::new();
+    let mut open = true;
+    for (index, line) in content.lines().enumerate() {
+        if line.starts_with("---") {
+            open = true;
+        } else if open && !line.trim().is_empty() && !line.trim_start().starts_with('#') {
+            lines.push(index + 1);
+            open = false;
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TWO: &str = "# first\napiVersion: v1\nkind: Namespace\nmetadata:\n  name: a\n---\n---\napiVersion: v1\nkind: Service\nmetadata:\n  name: b\n";
+
+    #[test]
+    fn documents_know_their_lines_and_empty_ones_do_not_count() {
+        let objects = parse("x.yaml", TWO).unwrap();
+        let files: Vec<_> = objects.iter().map(|given| given.file.as_str()).collect();
+        assert_eq!(files, ["x.yaml:2", "x.yaml:8"]);
+    }
+
+    #[test]
+    fn malformed_yaml_names_its_file() {
+        let problem = parse("x.yaml", "kind: [").unwrap_err();
+        assert_eq!(problem.file, "x.yaml");
+        assert!(problem.reason.contains("line"), "{}", problem.reason);
+    }
+
+    #[test]
+    fn a_duplicate_names_the_first_definition() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.yaml"), TWO).unwrap();
+        std::fs::write(folder.path().join("b.yaml"), TWO).unwrap();
+        let problems = read(&[folder.path().into()], false, None).unwrap_err();
+        assert_eq!(problems.len(), 2);
+        assert!(problems[0].reason.ends_with("a.yaml:2"), "{}", problems[0]);
+    }
+
+    #[test]
+    fn an_empty_folder_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let problems = read(&[folder.path().into()], false, None).unwrap_err();
+        assert!(problems[0].reason.contains("holds no"), "{}", problems[0]);
+    }
+
+    #[test]
+    fn a_namespace_from_the_command_line_goes_to_objects_without_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.yaml");
+        std::fs::write(&file, TWO).unwrap();
+        let objects = read(&[file], false, Some("shop")).unwrap();
+        assert_eq!(Key::of(&objects[1].object).to_string(), "Service shop/b");
+    }
+}

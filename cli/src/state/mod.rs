@@ -1,0 +1,78 @@
+//! The folder of a running mesh: where everything lies, who owns it, and how remains of a killed one are
+//! found. It exists so that two meshes never share a folder and nothing is left behind.
+
+pub mod lock;
+
+use std::path::{Path, PathBuf};
+
+use nix::unistd::geteuid;
+
+/// The paths inside the folder.
+#[derive(Debug, Clone)]
+pub struct State {
+    root: PathBuf,
+}
+
+impl State {
+    /// The given folder, else the user's default.
+    pub fn new(given: Option<PathBuf>) -> Self {
+        let root = given.unwrap_or_else(default);
+        Self { root: std::path::absolute(&root).unwrap_or(root) }
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Socket of the supervisor.
+    pub fn socket(&self) -> PathBuf {
+        self.root.join("ostria.sock")
+    }
+
+    /// Who owns the folder.
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("lock.json")
+    }
+
+    /// Output of a detached supervisor.
+    pub fn log(&self) -> PathBuf {
+        self.root.join("up.log")
+    }
+
+    /// What pilot reads.
+    pub fn config(&self) -> PathBuf {
+        self.root.join("config")
+    }
+
+    /// Output of containers and of the control plane.
+    pub fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    /// Output of one container's containers.
+    pub fn pod_logs(&self, namespace: &str, pod: &str) -> PathBuf {
+        self.logs().join(format!("{namespace}_{pod}"))
+    }
+
+    /// A tmpfs that only the supervisor's mount namespace sees: volumes, secrets, tokens, keys.
+    pub fn private(&self) -> PathBuf {
+        self.root.join("private")
+    }
+
+    /// What belongs to one pod.
+    pub fn pod(&self, uid: &str) -> PathBuf {
+        self.private().join("pods").join(uid)
+    }
+}
+
+fn default() -> PathBuf {
+    if geteuid().is_root() {
+        return "/run/ostria".into();
+    }
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    variable("XDG_RUNTIME_DIR")
+        .map(|folder| folder.join("ostria"))
+        .or_else(|| variable("HOME").map(|home| home.join(".local/state/ostria")))
+        .unwrap_or_else(|| std::env::temp_dir().join(format!("ostria-{}", geteuid())))
+}

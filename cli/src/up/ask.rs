@@ -1,0 +1,88 @@
+//! Asks what a probe wants to know: over the network from the node, as a kubelet does, or by a command in the
+//! container.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper_util::rt::TokioIo;
+use k8s_openapi::api::core::v1::{Container, Pod};
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+
+use crate::kubelet::probe::{Plan, Question};
+use crate::up::attach;
+use crate::up::context::Context;
+use crate::up::sandbox::Sandbox;
+
+/// Whose probe is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Whose<'a> {
+    /// The pod.
+    pub pod: &'a Pod,
+    /// The container.
+    pub container: &'a Container,
+    /// The pod's namespaces.
+    pub sandbox: &'a Sandbox,
+    /// The pod's address.
+    pub address: Ipv4Addr,
+}
+
+/// Whether the answer is good; why not.
+pub async fn ask(context: &Context, whose: Whose<'_>, plan: &Plan) -> Result<(), String> {
+    match tokio::time::timeout(plan.timeout, question(context, whose, &plan.question)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(format!("no answer within {} s", plan.timeout.as_secs())),
+    }
+}
+
+async fn question(context: &Context, whose: Whose<'_>, question: &Question) -> Result<(), String> {
+    match question {
+        Question::Tcp { port } => connect(&whose.address.to_string(), *port).await.map(drop),
+        Question::Exec { command } => match attach::run(context, whose, command).await? {
+            (0, _) => Ok(()),
+            (code, _) => Err(format!("exit code {code}")),
+        },
+        Question::Http { host, port, path, headers, tls } => {
+            let address = whose.address.to_string();
+            let stream = connect(host.as_deref().unwrap_or(&address), *port).await?;
+            let mut request = http::Request::get(path).header("host", format!("{address}:{port}"));
+            for (name, value) in headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("host")) {
+                request = request.header(name, value);
+            }
+            request = request.header("user-agent", "kube-probe/ostria").header("connection", "close");
+            let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
+            let status = if *tls {
+                let name = ServerName::try_from(address).map_err(|error| error.to_string())?;
+                let connector = tokio_rustls::TlsConnector::from(Arc::new(crate::up::tls::unverified()));
+                get(connector.connect(name, stream).await.map_err(|error| error.to_string())?, request)
+                    .await?
+            } else {
+                get(stream, request).await?
+            };
+            if (200..400).contains(&status) { Ok(()) } else { Err(format!("status {status}")) }
+        }
+    }
+}
+
+async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
+    TcpStream::connect((host, port)).await.map_err(|error| error.to_string())
+}
+
+async fn get<S>(stream: S, request: http::Request<Empty<Bytes>>) -> Result<u16, String>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
+    let answer = tokio::spawn(connection);
+    let response = sender.send_request(request).await.map_err(|error| error.to_string());
+    answer.abort();
+    Ok(response?.status().as_u16())
+}
+
+/// How long a hook may take that has no limit of its own.
+pub const HOOK: Duration = Duration::from_secs(30);

@@ -1,0 +1,89 @@
+//! Runs a command in a container with its input and output in the supervisor's hands.
+
+use std::path::PathBuf;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::up::ask::Whose;
+use crate::up::context::Context;
+use crate::up::launch;
+use crate::up::sandbox::Exit;
+
+/// A command that runs.
+#[derive(Debug)]
+pub struct Attached {
+    /// Write here for its input.
+    pub input: UnixStream,
+    /// Its output.
+    pub output: UnixStream,
+    /// Its errors.
+    pub errors: UnixStream,
+    /// Its end.
+    pub exit: Exit,
+    /// Its name for signals.
+    pub id: String,
+}
+
+/// Starts a command in a container.
+pub async fn start(
+    context: &Context,
+    whose: Whose<'_>,
+    command: &[String],
+    terminal: Option<PathBuf>,
+) -> Result<Attached, String> {
+    let address = whose.address.to_string();
+    let launch = launch::describe(context, whose.pod, whose.container, &address, Some((command, terminal)))?;
+    let id = format!("exec-{}", context.number());
+    let socket = launch.with_file_name(format!("{id}.sock"));
+    let listener = UnixListener::bind(&socket).map_err(|error| format!("{}: {error}", socket.display()))?;
+    let mut exit = whose.sandbox.attach(&id, launch.clone(), socket.clone());
+    let connections =
+        async { Ok([listener.accept().await?.0, listener.accept().await?.0, listener.accept().await?.0]) };
+    let connected: Result<[UnixStream; 3], std::io::Error> = tokio::select! {
+        connected = connections => connected,
+        ended = &mut exit => return Err(match ended {
+            Ok(Ok(code)) => format!("the command ended at once with exit code {code}"),
+            Ok(Err(reason)) => reason,
+            Err(_) => "the pod ended".into(),
+        }),
+    };
+    let _ = std::fs::remove_file(&socket);
+    let [input, output, errors] = connected.map_err(|error| error.to_string())?;
+    Ok(Attached { input, output, errors, exit, id })
+}
+
+/// Runs a command to its end; its exit code and output.
+pub async fn run(context: &Context, whose: Whose<'_>, command: &[String]) -> Result<(i32, Vec<u8>), String> {
+    let Attached { input, mut output, mut errors, exit, id } = start(context, whose, command, None).await?;
+    drop(input);
+    let end = Killer { sandbox: whose.sandbox, id };
+    let (mut text, mut complaints) = (Vec::new(), Vec::new());
+    let read = tokio::join!(output.read_to_end(&mut text), errors.read_to_end(&mut complaints));
+    read.0.and(read.1).map_err(|error| error.to_string())?;
+    let code = exit.await.map_err(|_| "the pod ended".to_string())??;
+    end.disarm();
+    if code != 0 {
+        text.extend(complaints);
+    }
+    Ok((code, text))
+}
+
+/// Kills a command that nobody waits for any more, as after a probe's timeout.
+struct Killer<'a> {
+    sandbox: &'a crate::up::sandbox::Sandbox,
+    id: String,
+}
+
+impl Killer<'_> {
+    /// The command has ended by itself; its name means nothing any more.
+    fn disarm(mut self) {
+        self.id.clear();
+    }
+}
+
+impl Drop for Killer<'_> {
+    fn drop(&mut self) {
+        self.sandbox.signal(&self.id, nix::sys::signal::Signal::SIGKILL);
+    }
+}

@@ -1,0 +1,206 @@
+//! Applies and deletes objects: everything is checked first, and only if nothing is wrong anything changes.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use serde_json::{Value, json};
+
+use crate::failure::Problem;
+use crate::kubelet::address;
+use crate::kubelet::check::check;
+use crate::manifest::kind;
+use crate::manifest::object::{Key, desired, text};
+use crate::up::context::{Context, now};
+use crate::up::plane;
+use crate::up::world::World;
+use crate::wire::{Answer, Apply, Given, Outcome, Removal};
+
+/// Creates or changes objects, all or none.
+pub async fn apply(context: &Context, request: &Apply) -> Answer {
+    let mut answer = Answer::default();
+    let programs = |program: &str| find(context, program);
+    answer.problems = request.objects.iter().flat_map(|given| check(given, &programs)).collect();
+    answer.problems.extend(missing_namespaces(context, &request.objects));
+    let mesh: Vec<&Given> = request.objects.iter().filter(|given| !is_workload(&given.object)).collect();
+    if answer.problems.is_empty() && !mesh.is_empty() && context.injector.get().is_some() {
+        match plane::validate(&mesh).await {
+            Ok((problems, warnings)) => (answer.problems, answer.warnings) = (problems, warnings),
+            Err(reason) => answer.problems.push(Problem {
+                reason: format!("the objects cannot be checked: pilot {reason}"),
+                next: "look at `ostria status` and at the log of pilot".into(),
+                ..Problem::default()
+            }),
+        }
+    }
+    if !answer.problems.is_empty() {
+        return answer;
+    }
+    let objects = &request.objects;
+    answer.outcomes = if request.dry_run {
+        objects.iter().map(|given| outcome(&context.shared.read(), &given.object)).collect()
+    } else {
+        context.shared.change(|world| objects.iter().map(|given| place(world, &given.object)).collect())
+    };
+    answer
+}
+
+/// Deletes objects, all or none.
+pub fn delete(context: &Context, request: &Removal) -> Answer {
+    let keys: Vec<(Key, &str)> =
+        request.objects.iter().map(|given| (Key::of(&given.object), given.file.as_str())).collect();
+    let exists = |world: &World, key: &Key| {
+        world.objects.contains_key(key)
+            || key.kind == "Pod" && world.pods.contains_key(&(key.namespace.clone(), key.name.clone()))
+    };
+    let mut answer = Answer::default();
+    if !request.ignore_missing {
+        let world = context.shared.read();
+        answer.problems = keys
+            .iter()
+            .filter(|(key, _)| !exists(&world, key))
+            .map(|(key, file)| Problem {
+                file: (*file).to_string(),
+                object: key.to_string(),
+                reason: "is not there".into(),
+                next: "see what is there with `ostria get`, or give --ignore-not-found".into(),
+                ..Problem::default()
+            })
+            .collect();
+    }
+    if !answer.problems.is_empty() {
+        return answer;
+    }
+    context.shared.change(|world| {
+        for (key, _) in keys {
+            if exists(world, &key) {
+                remove(world, &key);
+                answer.outcomes.push(Outcome { object: key.printed(), verdict: "deleted".into() });
+            }
+        }
+    });
+    answer
+}
+
+/// Whether a program is beside `ostria` or on PATH, or is a path that exists.
+pub fn find(context: &Context, program: &str) -> bool {
+    if program.contains('/') {
+        // A path inside a pod may lead to the folder of `ostria` or to a volume.
+        return std::path::Path::new(program).is_file()
+            || program
+                .strip_prefix(crate::up::files::PROGRAMS)
+                .is_some_and(|rest| context.programs.join(rest.trim_start_matches('/')).is_file());
+    }
+    let folders = std::iter::once(context.programs.clone()).chain(std::env::split_paths(&context.path));
+    folders.map(|folder| folder.join(program)).any(|path| path.is_file())
+}
+
+fn is_workload(object: &Value) -> bool {
+    let key = Key::of(object);
+    matches!(key.kind.as_str(), "Pod" | "Deployment" | "StatefulSet" | "Job" | "ConfigMap" | "ServiceAccount")
+        && kind::of(&key.group, &key.kind).is_some_and(|kind| !kind.is_mesh())
+}
+
+fn missing_namespaces(context: &Context, objects: &[Given]) -> Vec<Problem> {
+    let world = context.shared.read();
+    let given: BTreeSet<String> = objects
+        .iter()
+        .filter(|given| text(&given.object, "/kind") == "Namespace")
+        .map(|given| Key::of(&given.object).name)
+        .collect();
+    objects
+        .iter()
+        .map(|given| (given, Key::of(&given.object)))
+        .filter(|(_, key)| {
+            !key.namespace.is_empty()
+                && !given.contains(&key.namespace)
+                && world.core("Namespace", "", &key.namespace).is_none()
+        })
+        .map(|(given, key)| Problem {
+            file: given.file.clone(),
+            object: key.to_string(),
+            path: "metadata.namespace".into(),
+            reason: format!("namespace {} is not there", key.namespace),
+            next: "add a Namespace object, or correct the name".into(),
+        })
+        .collect()
+}
+
+fn outcome(world: &World, object: &Value) -> Outcome {
+    let key = Key::of(object);
+    let verdict = match world.objects.get(&key) {
+        None => "created",
+        Some(old) if written(old) == written(object) => "unchanged",
+        Some(_) => "configured",
+    };
+    Outcome { object: key.printed(), verdict: verdict.into() }
+}
+
+/// What a user wrote, without the address that a service was given.
+fn written(object: &Value) -> Value {
+    let mut written = desired(object);
+    if let Some(annotations) = written.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut)
+        && annotations.remove(ALLOCATED).is_some()
+    {
+        let empty = annotations.is_empty();
+        if empty && let Some(metadata) = written["metadata"].as_object_mut() {
+            metadata.remove("annotations");
+        }
+        if let Some(spec) = written["spec"].as_object_mut() {
+            spec.remove("clusterIP");
+            spec.remove("clusterIPs");
+        }
+    }
+    written
+}
+
+fn place(world: &mut World, object: &Value) -> Outcome {
+    let outcome = outcome(world, object);
+    if outcome.verdict == "unchanged" {
+        return outcome;
+    }
+    let key = Key::of(object);
+    let old = world.objects.get(&key).cloned();
+    let mut object = object.clone();
+    if key.kind == "Service" && key.group.is_empty() && text(&object, "/spec/clusterIP").is_empty() {
+        allocate(world, &key, &mut object, old.as_ref());
+    }
+    let created = old.as_ref().map_or("", |old| text(old, "/metadata/creationTimestamp"));
+    object["metadata"]["creationTimestamp"] = json!(if created.is_empty() { now() } else { created.into() });
+    let generation = old.as_ref().and_then(|old| old.pointer("/metadata/generation")).and_then(Value::as_u64);
+    object["metadata"]["generation"] = json!(generation.unwrap_or(0) + 1);
+    world.objects.insert(key, object);
+    outcome
+}
+
+fn allocate(world: &World, key: &Key, object: &mut Value, old: Option<&Value>) {
+    if text(object, "/spec/type") == "ExternalName" {
+        return;
+    }
+    let taken: BTreeSet<Ipv4Addr> = world
+        .of_kind("Service")
+        .filter_map(|(_, service)| text(service, "/spec/clusterIP").parse().ok())
+        .collect();
+    let kept = old.and_then(|old| text(old, "/spec/clusterIP").parse().ok());
+    if let Some(address) = kept.or_else(|| address::service(&key.namespace, &key.name, &taken)) {
+        object["spec"]["clusterIP"] = json!(address.to_string());
+        object["spec"]["clusterIPs"] = json!([address.to_string()]);
+        object["metadata"]["annotations"][ALLOCATED] = json!("true");
+    }
+}
+
+fn remove(world: &mut World, key: &Key) {
+    world.objects.remove(key);
+    if key.kind == "Namespace" {
+        world.objects.retain(|other, _| other.namespace != key.name);
+    }
+    // A workload makes another pod in the place of a deleted one.
+    if key.kind == "Pod"
+        && let Some(entry) = world.pods.get_mut(&(key.namespace.clone(), key.name.clone()))
+    {
+        entry.status.leaving = true;
+        entry.stop.cancel();
+    }
+}
+
+/// Marks a service whose address was not written by the user.
+const ALLOCATED: &str = "ostria.dev/allocated-address";

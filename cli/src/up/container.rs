@@ -1,0 +1,289 @@
+//! Keeps one container running: start, probes, restart with back-off, and an orderly end.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Pod, Probe};
+use nix::sys::signal::Signal;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::kubelet::backoff;
+use crate::kubelet::probe::{self, Plan, Question, Tally, Verdict};
+use crate::kubelet::status::{self, Phase, Role};
+use crate::up::ask::{self, Whose};
+use crate::up::context::{Context, now};
+use crate::up::launch;
+use crate::up::sandbox::{Exit, Sandbox};
+use crate::up::world::PodKey;
+
+/// A container and where it runs.
+#[derive(Debug, Clone)]
+pub struct Unit {
+    /// The mesh.
+    pub context: Arc<Context>,
+    /// The pod's key.
+    pub key: PodKey,
+    /// The pod.
+    pub pod: Arc<Pod>,
+    /// The container.
+    pub container: Container,
+    /// What it is for.
+    pub role: Role,
+    /// The pod's namespaces.
+    pub sandbox: Sandbox,
+    /// The pod's address.
+    pub address: Ipv4Addr,
+}
+
+/// How a run of a container ended.
+enum End {
+    Exited(i32),
+    Ill,
+    Stopped,
+}
+
+impl Unit {
+    /// Runs the container until it need not run again or `stop` is cancelled; its last exit code.
+    pub async fn keep(self, stop: CancellationToken) -> i32 {
+        let mut failures = 0;
+        let mut runs = 0;
+        loop {
+            let begun = Instant::now();
+            let (code, stopped) = self.run(runs, &stop).await;
+            runs += 1;
+            if stopped || !self.again(code) {
+                return code;
+            }
+            failures = backoff::after(failures, begun.elapsed());
+            let wait = backoff::wait(failures);
+            failures += 1;
+            if !wait.is_zero() {
+                let message = format!("back-off {} s after exit code {code}", wait.as_secs());
+                self.show(|state| {
+                    state.phase = Phase::Waiting { reason: "CrashLoopBackOff".into(), message }
+                });
+            }
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = stop.cancelled() => return code,
+            }
+            self.show(|state| state.restarts += 1);
+        }
+    }
+
+    fn again(&self, code: i32) -> bool {
+        let policy =
+            self.pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()).unwrap_or("Always");
+        match (self.role, policy) {
+            (Role::Sidecar, _) | (Role::App, "Always") => true,
+            (_, "Never") => false,
+            _ => code != 0,
+        }
+    }
+
+    /// One run; the exit code and whether it was asked to stop.
+    async fn run(&self, number: u32, stop: &CancellationToken) -> (i32, bool) {
+        let exit = match self.launch(number) {
+            Ok(exit) => exit,
+            Err(reason) => return (self.failed(&reason), false),
+        };
+        let id = self.id(number);
+        let mut exit = Box::pin(outcome(exit));
+        self.show(|state| {
+            state.phase = Phase::Running { since: now() };
+            state.started = self.container.startup_probe.is_none();
+            state.ready = self.container.startup_probe.is_none() && self.container.readiness_probe.is_none();
+        });
+        if let Some(hook) =
+            self.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref())
+        {
+            self.hook(hook, ask::HOOK).await;
+        }
+        let end = tokio::select! {
+            result = &mut exit => match result {
+                Ok(code) => End::Exited(code),
+                Err(reason) => End::Exited(self.failed(&reason)),
+            },
+            () = self.health() => End::Ill,
+            () = stop.cancelled() => End::Stopped,
+        };
+        let code = match end {
+            End::Exited(code) => code,
+            End::Ill | End::Stopped => self.end(&id, exit).await,
+        };
+        self.show(|state| {
+            state.phase = Phase::Ended { code, at: now() };
+            state.ready = false;
+            state.started = self.role == Role::Init && code == 0;
+        });
+        (code, matches!(end, End::Stopped))
+    }
+
+    fn launch(&self, number: u32) -> Result<Exit, String> {
+        let description =
+            launch::describe(&self.context, &self.pod, &self.container, &self.address.to_string(), None)?;
+        Ok(self.sandbox.launch(&self.id(number), description, self.log(number)?))
+    }
+
+    /// The container's log file: the run before keeps its own, older ones go.
+    fn log(&self, number: u32) -> Result<PathBuf, String> {
+        let folder = self.context.state.pod_logs(&self.key.0, &self.key.1);
+        let file = |number: u32| folder.join(format!("{}-{number}.log", self.container.name));
+        std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        if number >= 2 {
+            // It may have been removed by hand.
+            let _ = std::fs::remove_file(file(number - 2));
+        }
+        Ok(file(number))
+    }
+
+    /// Ends the process: hook, SIGTERM, and SIGKILL when its time is over.
+    async fn end(&self, id: &str, exit: impl Future<Output = Result<i32, String>>) -> i32 {
+        let grace =
+            self.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
+        let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
+        let grace = if self.context.ending.is_cancelled() { grace.min(LAST_GRACE) } else { grace };
+        let begun = Instant::now();
+        self.show(|state| state.ready = false);
+        if let Some(hook) =
+            self.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref())
+        {
+            self.hook(hook, grace).await;
+        }
+        self.sandbox.signal(id, Signal::SIGTERM);
+        tokio::pin!(exit);
+        if let Ok(code) = timeout(grace.saturating_sub(begun.elapsed()), &mut exit).await {
+            return code.unwrap_or(KILLED);
+        }
+        self.sandbox.signal(id, Signal::SIGKILL);
+        exit.await.unwrap_or(KILLED)
+    }
+
+    async fn hook(&self, hook: &LifecycleHandler, limit: Duration) {
+        if let Some(pause) = &hook.sleep {
+            sleep(Duration::from_secs(u64::try_from(pause.seconds).unwrap_or(0)).min(limit)).await;
+            return;
+        }
+        let probe = Probe { exec: hook.exec.clone(), http_get: hook.http_get.clone(), ..Probe::default() };
+        if let Ok(mut plan) = probe::plan(&self.pod, &probe) {
+            plan.timeout = limit;
+            // As on Kubernetes a hook that fails does not keep the pod from ending.
+            let _ = ask::ask(&self.context, self.whose(), &plan).await;
+        }
+    }
+
+    /// Follows the probes; returns when the container must be started again.
+    async fn health(&self) {
+        if let Some(plan) = self.plan(self.container.startup_probe.as_ref()) {
+            if self.until(&plan).await == Verdict::Ill {
+                return;
+            }
+            self.show(|state| {
+                state.started = true;
+                state.ready = self.container.readiness_probe.is_none();
+            });
+        }
+        let liveness = async {
+            match self.plan(self.container.liveness_probe.as_ref()) {
+                Some(plan) => self.follow(&plan, |_| {}).await,
+                None => std::future::pending().await,
+            }
+        };
+        let readiness = async {
+            if let Some(plan) = self.plan(self.container.readiness_probe.as_ref()) {
+                loop {
+                    self.follow(&plan, |well| self.show(|state| state.ready = well)).await;
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = liveness => {}
+            () = readiness => {}
+        }
+    }
+
+    /// Asks until there is a verdict.
+    async fn until(&self, plan: &Plan) -> Verdict {
+        sleep(plan.delay).await;
+        let begun = Instant::now();
+        let patience = plan.period * plan.failure;
+        for asked in 0.. {
+            if ask::ask(&self.context, self.whose(), plan).await.is_ok() {
+                return Verdict::Well;
+            }
+            // Eager questions must not use up what the period would allow.
+            if begun.elapsed() >= patience {
+                return Verdict::Ill;
+            }
+            sleep(probe::pause(plan, false, asked)).await;
+        }
+        Verdict::Open
+    }
+
+    /// Asks until the container is ill, telling each verdict.
+    async fn follow(&self, plan: &Plan, tell: impl Fn(bool)) {
+        let mut tally = Tally::default();
+        let mut well = false;
+        let exec = matches!(plan.question, Question::Exec { .. });
+        let begun = Instant::now();
+        sleep(plan.delay).await;
+        for asked in 0.. {
+            let good = ask::ask(&self.context, self.whose(), plan).await.is_ok();
+            let early = !well && !good && begun.elapsed() < plan.delay + plan.period * plan.failure;
+            match if early { Verdict::Open } else { tally.count(plan, good) } {
+                Verdict::Well if !well => {
+                    well = true;
+                    tell(true);
+                }
+                Verdict::Ill => {
+                    tell(false);
+                    return;
+                }
+                _ => {}
+            }
+            let pause = probe::pause(plan, well, asked);
+            sleep(if exec { pause.max(Duration::from_millis(200)) } else { pause }).await;
+        }
+    }
+
+    fn plan(&self, probe: Option<&Probe>) -> Option<Plan> {
+        probe::plan(&self.pod, probe?).ok()
+    }
+
+    fn whose(&self) -> Whose<'_> {
+        Whose { pod: &self.pod, container: &self.container, sandbox: &self.sandbox, address: self.address }
+    }
+
+    fn failed(&self, reason: &str) -> i32 {
+        let message = reason.to_string();
+        self.show(|state| state.phase = Phase::Waiting { reason: "CreateContainerError".into(), message });
+        STARTING
+    }
+
+    fn show(&self, change: impl FnOnce(&mut status::Container)) {
+        self.context.shared.pod(&self.key, &now(), |pod| {
+            if let Some(state) = pod.containers.iter_mut().find(|state| state.name == self.container.name) {
+                change(state);
+            }
+        });
+    }
+
+    fn id(&self, number: u32) -> String {
+        format!("{}-{number}", self.container.name)
+    }
+}
+
+async fn outcome(exit: Exit) -> Result<i32, String> {
+    exit.await.unwrap_or(Ok(KILLED))
+}
+
+/// Exit code of a process that was killed.
+const KILLED: i32 = 137;
+/// Exit code for a container that could not be started.
+const STARTING: i32 = 128;
+/// How long containers may take to end when the whole mesh ends.
+const LAST_GRACE: Duration = Duration::from_secs(3);

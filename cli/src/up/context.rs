@@ -1,0 +1,70 @@
+//! What every part of the running mesh needs: the world, the folder, the keys, and what this machine allows.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::kubelet::address;
+use crate::kubelet::field::Place;
+use crate::state::State;
+use crate::up::inject::Injector;
+use crate::up::sign::Signer;
+use crate::up::world::Shared;
+
+/// Shared by all tasks.
+#[derive(Debug)]
+pub struct Context {
+    /// The folder.
+    pub state: State,
+    /// Objects and pods.
+    pub shared: Shared,
+    /// Signs service account tokens.
+    pub signer: Signer,
+    /// Asks the injector; none without a control plane.
+    pub injector: tokio::sync::OnceCell<Arc<Injector>>,
+    /// Whether containers can run as other users.
+    pub users: bool,
+    /// The folder of `ostria` and its sibling programs.
+    pub programs: PathBuf,
+    /// PATH of the supervisor.
+    pub path: String,
+    /// Numbers for names that must not repeat.
+    pub counter: AtomicU64,
+    /// Whether the whole mesh is on its way down.
+    pub ending: tokio_util::sync::CancellationToken,
+}
+
+impl Context {
+    /// A number that was not given before.
+    pub fn number(&self) -> u64 {
+        self.counter.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What the downward API says of a pod's place.
+    pub fn place(&self, address: &str) -> Place {
+        let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let kilobytes = memory.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok());
+        Place {
+            address: address.into(),
+            node: address::NODE.to_string(),
+            processors: std::thread::available_parallelism().map_or(1, |count| count.get() as u64),
+            memory: kilobytes.unwrap_or_default() * 1024,
+        }
+    }
+}
+
+/// The time as Kubernetes writes it.
+#[expect(clippy::disallowed_methods, reason = "the shell around the pure core may look at the clock")]
+pub fn now() -> String {
+    let now = OffsetDateTime::from(std::time::SystemTime::now());
+    now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default()
+}
+
+/// Seconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "the shell around the pure core may look at the clock")]
+pub fn seconds() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,106 @@
+//! Brings pods in line with objects, and the node's packet rules in line with pods.
+
+use std::sync::Arc;
+
+use rand::Rng;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::kubelet::workload::Change;
+use crate::kubelet::{name, nat, status, workload};
+use crate::up::context::{Context, now};
+use crate::up::world::{Entry, PodKey, World};
+use crate::up::{node, pod};
+
+/// Makes and ends pods until the mesh ends.
+pub async fn run(context: Arc<Context>, tasks: TaskTracker) {
+    let mut changes = context.shared.watch();
+    loop {
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = context.ending.cancelled() => return,
+        }
+        step(&context, &tasks);
+    }
+}
+
+/// Keeps the packet rules current.
+pub async fn translate(context: Arc<Context>) {
+    let mut changes = context.shared.watch();
+    let mut current = String::new();
+    while changes.changed().await.is_ok() {
+        let rules = {
+            let world = context.shared.read();
+            nat::rules(&world.services(), &world.backends())
+        };
+        if rules != current {
+            match node::translate(&rules).await {
+                Ok(()) => current = rules,
+                Err(error) => tracing::error!(error, "services cannot be translated"),
+            }
+        }
+    }
+}
+
+/// Ends all pods.
+pub fn end_all(context: &Context) {
+    context.ending.cancel();
+    let keys: Vec<PodKey> = context.shared.read().pods.keys().cloned().collect();
+    context.shared.change(|world| keys.iter().for_each(|key| leave(world, key)));
+}
+
+fn step(context: &Arc<Context>, tasks: &TaskTracker) {
+    let wanted = {
+        let world = context.shared.read();
+        workload::changes(&world.objects, &world.held(), &mut || rand::rng().random())
+    };
+    if wanted.is_empty() {
+        return;
+    }
+    let mut fresh = Vec::new();
+    context.shared.change(|world| {
+        for change in wanted {
+            match change {
+                Change::Remove { namespace, name } => leave(world, &(namespace, name)),
+                Change::Create { pod, owner, revision } => fresh.push(admit(world, pod, owner, revision)),
+            }
+        }
+    });
+    for (key, stop) in fresh {
+        tasks.spawn(pod::run(Arc::clone(context), key, stop));
+    }
+}
+
+fn admit(
+    world: &mut World,
+    mut pod: Value,
+    owner: (String, String),
+    revision: String,
+) -> (PodKey, CancellationToken) {
+    let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_string();
+    let namespace =
+        Some(text("/metadata/namespace")).filter(|name| !name.is_empty()).unwrap_or_else(|| "default".into());
+    let key = (namespace.clone(), text("/metadata/name"));
+    let account = Some(text("/spec/serviceAccountName")).filter(|name| !name.is_empty());
+    pod["metadata"]["namespace"] = json!(namespace);
+    pod["metadata"]["uid"] = json!(name::uid(rand::rng().random()));
+    pod["spec"]["serviceAccountName"] = json!(account.unwrap_or_else(|| "default".into()));
+    let stop = CancellationToken::new();
+    let moment = now();
+    let status = status::Pod { created: moment.clone(), changed: moment, ..status::Pod::default() };
+    let entry =
+        Entry { object: pod, owner, revision, status, address: None, stop: stop.clone(), sandbox: None };
+    world.pods.insert(key.clone(), entry);
+    (key, stop)
+}
+
+fn leave(world: &mut World, key: &PodKey) {
+    if let Some(entry) = world.pods.get_mut(key) {
+        if !entry.status.leaving {
+            entry.status.leaving = true;
+            entry.status.changed = now();
+        }
+        entry.stop.cancel();
+    }
+}

@@ -1,0 +1,255 @@
+//! Leaves the host's network: makes the node's namespaces around this process while it has one thread. What
+//! must stay on the host is opened before: the gateway's listeners, and a helper for the host's side.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{getegid, geteuid};
+
+use crate::failure::Failure;
+use crate::state::State;
+
+/// What this machine allows.
+#[derive(Debug)]
+pub struct Node {
+    /// Whether containers can run as other users.
+    pub users: bool,
+    /// The host's listeners for the gateway's ports 80 and 443.
+    pub listeners: Vec<(u16, TcpListener)>,
+    /// A table of the host's packet filter that must be removed at the end.
+    pub host_table: Option<String>,
+    /// Runs commands on the host's side of the network.
+    host: Option<Child>,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut host) = self.host.take() {
+            // The end of its input makes it clean up; its end is all there is to wait for.
+            drop(host.stdin.take());
+            let _ = host.wait();
+        }
+    }
+}
+
+/// Opens listeners on the host; names the port that is in use.
+pub fn listen(
+    gateway: SocketAddr,
+    gateway_https: Option<SocketAddr>,
+) -> Result<Vec<(u16, TcpListener)>, Failure> {
+    let open = |port: u16, address: SocketAddr, flag: &str| {
+        let listener =
+            TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+        listener.map(|listener| (port, listener)).map_err(|error| {
+            Failure::blocked(
+                format!("the gateway's address {address} cannot be opened: {error}"),
+                format!("end what uses the port, or choose another with {flag} 127.0.0.1:PORT"),
+            )
+        })
+    };
+    let mut listeners = vec![open(80, gateway, "--gateway")?];
+    if let Some(address) = gateway_https {
+        listeners.push(open(443, address, "--gateway-https")?);
+    }
+    Ok(listeners)
+}
+
+/// The programs that the node needs.
+pub fn require_programs(find: &dyn Fn(&str) -> bool) -> Result<(), Failure> {
+    for (program, package) in [("ip", "iproute2"), ("nft", "nftables")] {
+        if !find(program) {
+            return Err(Failure::blocked(
+                format!("program {program} is not on PATH"),
+                format!("install it: apt-get install {package}"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the node's namespaces around this process.
+pub fn enter(state: &State, listeners: Vec<(u16, TcpListener)>, egress: bool) -> Result<Node, Failure> {
+    let root = geteuid().is_root();
+    if egress && !root {
+        return Err(Failure::blocked(
+            "--egress needs root: only root can join the pods' network to the host's",
+            "leave --egress out, or run the command with sudo",
+        ));
+    }
+    let mut node = Node { users: true, listeners, host_table: None, host: None };
+    if egress {
+        node.host = Some(helper(EGRESS)?);
+        node.host_table = Some("ostria-egress".into());
+    }
+    if root {
+        unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).map_err(|error| refused(error, true))?;
+    } else {
+        node.users = map_users()?;
+    }
+    private(state.private().as_path()).map_err(|error| {
+        Failure::blocked(format!("a private folder for the pods cannot be mounted: {error}"), NEXT_ROOT)
+    })?;
+    if let Some(host) = node.host.as_mut() {
+        answer(host, "the pods' network cannot be joined to the host's")?;
+    }
+    Ok(node)
+}
+
+/// Makes a user namespace; whether it has more than one user.
+fn map_users() -> Result<bool, Failure> {
+    let (user, group) = (geteuid(), getegid());
+    let ranged = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+        .any(|folder| folder.join("newuidmap").is_file())
+        && range("/etc/subuid").is_some()
+        && range("/etc/subgid").is_some();
+    let mut mapper = None;
+    if ranged {
+        let (users, groups) =
+            (range("/etc/subuid").unwrap_or_default(), range("/etc/subgid").unwrap_or_default());
+        mapper = Some(helper(&format!(
+            "newuidmap $PPID 0 {user} 1 1 {} {} && newgidmap $PPID 0 {group} 1 1 {} {} && echo done",
+            users.0, users.1, groups.0, groups.1
+        ))?);
+    }
+    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
+        .map_err(|error| refused(error, false))?;
+    if let Some(mut mapper) = mapper
+        && answer(&mut mapper, "users cannot be mapped").is_ok()
+    {
+        let _ = mapper.wait();
+        return Ok(true);
+    }
+    let write = |file: &str, text: String| {
+        std::fs::write(format!("/proc/self/{file}"), text).map_err(|error| {
+            Failure::blocked(format!("the user namespace's {file} cannot be written: {error}"), NEXT_ROOT)
+        })
+    };
+    write("uid_map", format!("0 {user} 1"))?;
+    write("setgroups", "deny".into())?;
+    write("gid_map", format!("0 {group} 1"))?;
+    Ok(false)
+}
+
+/// The sub-users of this user: first and count.
+fn range(file: &str) -> Option<(u32, u32)> {
+    let user = nix::unistd::User::from_uid(geteuid()).ok().flatten().map(|user| user.name);
+    let text = std::fs::read_to_string(file).ok()?;
+    ranges(&text, user.as_deref(), geteuid().as_raw())
+}
+
+fn ranges(text: &str, name: Option<&str>, id: u32) -> Option<(u32, u32)> {
+    text.lines().find_map(|line| {
+        let mut parts = line.split(':');
+        let owner = parts.next()?;
+        if Some(owner) != name && owner.parse() != Ok(id) {
+            return None;
+        }
+        Some((parts.next()?.trim().parse().ok()?, parts.next()?.trim().parse().ok()?))
+    })
+}
+
+fn private(folder: &Path) -> std::io::Result<()> {
+    let nothing: Option<&str> = None;
+    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)?;
+    mount(Some("ostria"), folder, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some("mode=0711"))?;
+    for name in ["pods", "root"] {
+        std::fs::create_dir(folder.join(name))?;
+    }
+    Ok(())
+}
+
+fn refused(error: Errno, root: bool) -> Failure {
+    let missing = if root {
+        "the kernel refuses network namespaces to this root user (CAP_SYS_ADMIN is missing, as in a container)"
+    } else {
+        "the kernel refuses user namespaces to this user"
+    };
+    let next = if root {
+        "run it outside of the container, or give the container --privileged"
+    } else {
+        "run the command with sudo, or allow them: sysctl kernel.unprivileged_userns_clone=1, \
+         sysctl kernel.apparmor_restrict_unprivileged_userns=0, sysctl user.max_user_namespaces=10000"
+    };
+    Failure::blocked(format!("{missing}: {error}"), next)
+}
+
+/// A shell that stays on the host, waits for a line, does its part and answers `done`.
+fn helper(script: &str) -> Result<Child, Failure> {
+    Command::new("sh")
+        .args(["-c", &format!("read -r go || exit 0\n{script}")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| {
+            Failure::blocked(format!("program sh cannot be started: {error}"), "install a shell")
+        })
+}
+
+fn answer(child: &mut Child, reason: &str) -> Result<(), Failure> {
+    let mut line = String::new();
+    let told = child.stdin.as_mut().is_some_and(|input| input.write_all(b"go\n").is_ok());
+    let heard =
+        child.stdout.as_mut().is_some_and(|output| BufReader::new(output).read_line(&mut line).is_ok());
+    if told && heard && line.trim() == "done" {
+        Ok(())
+    } else {
+        Err(Failure::blocked(format!("{reason}: see the message above"), NEXT_ROOT))
+    }
+}
+
+/// The host's side of `--egress`: one link into the node, and translation of the pods' addresses behind it. The
+/// end of the input takes it away again.
+const EGRESS: &str = "set -e
+ip link add ostria-host type veth peer name ostria-out netns $PPID
+ip addr add 169.254.244.1/30 dev ostria-host
+ip link set ostria-host up
+was=$(cat /proc/sys/net/ipv4/ip_forward)
+echo 1 > /proc/sys/net/ipv4/ip_forward
+nft -f - <<END
+table ip ostria-egress
+delete table ip ostria-egress
+table ip ostria-egress {
+  chain post { type nat hook postrouting priority srcnat; ip saddr 169.254.244.2 masquerade; }
+}
+END
+echo done
+cat > /dev/null
+nft delete table ip ostria-egress
+echo $was > /proc/sys/net/ipv4/ip_forward
+ip link del ostria-host 2>/dev/null || true";
+
+const NEXT_ROOT: &str = "run the command with sudo";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_sub_users_are_found_by_name_or_number() {
+        let text = "alice:100000:65536\n1001:200000:1000\n";
+        assert_eq!(ranges(text, Some("alice"), 1000), Some((100_000, 65_536)));
+        assert_eq!(ranges(text, Some("bob"), 1001), Some((200_000, 1000)));
+        assert_eq!(ranges(text, Some("carol"), 1002), None);
+    }
+
+    #[test]
+    fn a_port_in_use_names_the_flag_that_changes_it() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let failure = listen(taken.local_addr().unwrap(), None).unwrap_err().to_string();
+        assert!(
+            failure.contains("cannot be opened") && failure.contains("--gateway 127.0.0.1:PORT"),
+            "{failure}"
+        );
+    }
+
+    #[test]
+    fn a_missing_program_names_its_package() {
+        let failure = require_programs(&|program| program == "ip").unwrap_err().to_string();
+        assert!(failure.contains("nft") && failure.contains("nftables"), "{failure}");
+    }
+}

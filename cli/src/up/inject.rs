@@ -1,0 +1,129 @@
+//! Asks the injector about a pod, as the API server would: an `AdmissionReview` over HTTPS, and the JSON patch
+//! of its answer applied.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::kubelet::address::NODE;
+use crate::up::tls;
+
+/// The injector, and how its certificate is checked.
+pub struct Injector {
+    connector: TlsConnector,
+}
+
+impl std::fmt::Debug for Injector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Injector")
+    }
+}
+
+impl Injector {
+    /// An injector whose certificate comes from these roots, in PEM.
+    pub fn new(roots: &[u8]) -> Result<Self, String> {
+        Ok(Self { connector: TlsConnector::from(Arc::new(tls::trusting(roots)?)) })
+    }
+
+    /// The pod with what the injector adds.
+    pub async fn inject(&self, pod: &Value) -> Result<Value, String> {
+        let answer = tokio::time::timeout(Duration::from_secs(10), self.post(&review(pod))).await;
+        patched(pod, &answer.map_err(|_| "does not answer within 10 s".to_string())??)
+    }
+
+    async fn post(&self, review: &Value) -> Result<Value, String> {
+        let stream =
+            TcpStream::connect((NODE, PORT)).await.map_err(|error| format!("is not reached: {error}"))?;
+        let name = ServerName::try_from(HOST).expect("the name is well-formed");
+        let stream = self
+            .connector
+            .connect(name, stream)
+            .await
+            .map_err(|error| format!("is not who it should be: {error}"))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| error.to_string())?;
+        tokio::spawn(connection);
+        let request = http::Request::post("/inject")
+            .header("host", HOST)
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(review.to_string())))
+            .map_err(|error| error.to_string())?;
+        let response =
+            sender.send_request(request).await.map_err(|error| format!("does not answer: {error}"))?;
+        let status = response.status();
+        let body = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
+        if !status.is_success() {
+            return Err(format!("answers {status}: {}", String::from_utf8_lossy(&body).trim()));
+        }
+        serde_json::from_slice(&body).map_err(|error| format!("answers no review: {error}"))
+    }
+}
+
+fn review(pod: &Value) -> Value {
+    json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": pod["metadata"]["uid"],
+            "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "name": pod["metadata"]["name"],
+            "namespace": pod["metadata"]["namespace"],
+            "operation": "CREATE",
+            "userInfo": {"username": "system:serviceaccount:kube-system:replicaset-controller"},
+            "object": pod,
+            "dryRun": false,
+        }
+    })
+}
+
+fn patched(pod: &Value, review: &Value) -> Result<Value, String> {
+    let response = &review["response"];
+    if response["allowed"] != Value::Bool(true) {
+        let message =
+            response.pointer("/status/message").and_then(Value::as_str).unwrap_or("no reason is given");
+        return Err(format!("refuses the pod: {message}"));
+    }
+    let Some(patch) = response["patch"].as_str() else {
+        return Ok(pod.clone());
+    };
+    let bytes =
+        STANDARD.decode(patch).map_err(|error| format!("sends a patch that is not base64: {error}"))?;
+    let patch: json_patch::Patch = serde_json::from_slice(&bytes)
+        .map_err(|error| format!("sends a patch that is not understood: {error}"))?;
+    let mut patched = pod.clone();
+    json_patch::patch(&mut patched, &patch)
+        .map_err(|error| format!("sends a patch that does not fit: {error}"))?;
+    Ok(patched)
+}
+
+/// The injector's name, which its certificate must have.
+pub const HOST: &str = "ostria-injector.istio-system.svc";
+/// Its port.
+pub const PORT: u16 = 15017;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_is_applied_and_a_refusal_has_its_reason() {
+        let pod = json!({"metadata": {"name": "a"}});
+        let patch = STANDARD.encode(r#"[{"op":"add","path":"/metadata/labels","value":{"x":"y"}}]"#);
+        let allowed = json!({"response": {"allowed": true, "patch": patch, "patchType": "JSONPatch"}});
+        assert_eq!(patched(&pod, &allowed).unwrap()["metadata"]["labels"]["x"], "y");
+        assert_eq!(patched(&pod, &json!({"response": {"allowed": true}})).unwrap(), pod);
+        let refused = json!({"response": {"allowed": false, "status": {"message": "no"}}});
+        assert_eq!(patched(&pod, &refused), Err("refuses the pod: no".into()));
+    }
+}

@@ -1,0 +1,108 @@
+//! What the verbs may see of the running mesh: objects, pods, logs, and which container a name means.
+
+use serde_json::{Value, json};
+
+use crate::manifest::kind;
+use crate::manifest::object::Key;
+use crate::up::context::Context;
+use crate::up::plane::TRUST_DOMAIN;
+use crate::up::publish::with_status;
+use crate::up::world::{Entry, PodKey, World};
+use crate::wire::{PodLine, Query, Target};
+
+/// The objects that a query means.
+pub fn list(context: &Context, query: &Query) -> Result<Vec<Value>, String> {
+    let kind = kind::named(&query.kind)
+        .ok_or_else(|| format!("the server doesn't have a resource type \"{}\"", query.kind))?;
+    let world = context.shared.read();
+    let here = |key: &Key| {
+        query.namespace.as_ref().is_none_or(|namespace| !kind.namespaced || *namespace == key.namespace)
+    };
+    let named = |name: &str| query.name.as_deref().is_none_or(|wanted| wanted == name);
+    if kind.kind == "Pod" {
+        let pods = world.pods.iter().filter(|((namespace, name), _)| {
+            named(name) && query.namespace.as_ref().is_none_or(|wanted| wanted == namespace)
+        });
+        return Ok(pods.map(|(_, entry)| with_status(entry)).collect());
+    }
+    let objects = world.objects.iter().filter(|(key, _)| key.group == kind.group && key.kind == kind.kind);
+    let objects = objects.filter(|(key, _)| here(key) && named(&key.name));
+    Ok(objects.map(|(key, object)| with_counts(&world, key, object)).collect())
+}
+
+/// A line for each pod.
+pub fn lines(context: &Context) -> Vec<PodLine> {
+    let world = context.shared.read();
+    world.pods.values().map(|entry| entry.status.line(&entry.object, TRUST_DOMAIN)).collect()
+}
+
+/// The pod and container that a target names.
+pub fn find(context: &Context, target: &Target) -> Result<(PodKey, String), String> {
+    let world = context.shared.read();
+    let key = pod(&world, target)?;
+    let entry = &world.pods[&key];
+    let names: Vec<&str> = entry.status.containers.iter().map(|container| container.name.as_str()).collect();
+    match &target.container {
+        Some(name) if names.contains(&name.as_str()) => Ok((key, name.clone())),
+        Some(name) => {
+            Err(format!("container {name} is not valid for pod {}; it has {}", key.1, names.join(", ")))
+        }
+        None => Ok((key, app(entry).ok_or("the pod has not started")?)),
+    }
+}
+
+fn pod(world: &World, target: &Target) -> Result<PodKey, String> {
+    let namespace = &target.namespace;
+    let missing = || format!("pods \"{}\" not found in namespace {namespace}", target.pod);
+    let Some((kind, name)) = target.pod.split_once('/') else {
+        let key = (namespace.clone(), target.pod.clone());
+        return if world.pods.contains_key(&key) { Ok(key) } else { Err(missing()) };
+    };
+    let kind = kind::named(kind).ok_or_else(missing)?;
+    let matches = |(key, entry): &(&PodKey, &Entry)| {
+        key.0 == *namespace
+            && if kind.kind == "Pod" {
+                key.1 == name
+            } else {
+                entry.owner == (kind.kind.to_string(), name.to_string())
+            }
+    };
+    let mut found: Vec<_> = world.pods.iter().filter(matches).collect();
+    found.sort_by_key(|(_, entry)| (entry.status.leaving, !entry.status.is_ready()));
+    found.first().map(|(key, _)| (*key).clone()).ok_or_else(missing)
+}
+
+/// The container that is meant when none is named.
+fn app(entry: &Entry) -> Option<String> {
+    let annotation = entry.object.pointer("/metadata/annotations/kubectl.kubernetes.io~1default-container");
+    let apps = entry.object.pointer("/spec/containers").and_then(Value::as_array);
+    let names: Vec<&str> =
+        apps.into_iter().flatten().filter_map(|container| container["name"].as_str()).collect();
+    let first = names.iter().find(|name| **name != "istio-proxy").or(names.first());
+    annotation.and_then(Value::as_str).or(first.copied()).map(str::to_string)
+}
+
+/// Workloads show how many of their pods are there.
+fn with_counts(world: &World, key: &Key, object: &Value) -> Value {
+    let mut object = object.clone();
+    if matches!(key.kind.as_str(), "Deployment" | "StatefulSet" | "Job") {
+        let owner = (key.kind.clone(), key.name.clone());
+        let own: Vec<&Entry> = world
+            .pods
+            .iter()
+            .filter(|(pod, entry)| pod.0 == key.namespace && entry.owner == owner && !entry.status.leaving)
+            .map(|(_, entry)| entry)
+            .collect();
+        let ready = own.iter().filter(|entry| entry.status.is_ready()).count();
+        let done = own.iter().filter(|entry| entry.status.finished == Some(true)).count();
+        object["status"] = match key.kind.as_str() {
+            "Job" => {
+                json!({"succeeded": done, "active": own.iter().filter(|entry| entry.status.finished.is_none()).count()})
+            }
+            _ => {
+                json!({"replicas": own.len(), "readyReplicas": ready, "availableReplicas": ready, "updatedReplicas": own.len()})
+            }
+        };
+    }
+    object
+}

@@ -1,0 +1,44 @@
+//! The running mesh: everything that does what `kubelet` decides. The supervisor enters the node's namespaces
+//! while it has one thread and then runs all of this on one thread, because children that die with their parent
+//! die with the thread that started them.
+
+pub mod supervise;
+
+pub mod server;
+
+pub mod stream;
+
+pub mod change;
+pub mod look;
+pub mod plane;
+
+pub mod controller;
+pub mod gateway;
+pub mod names;
+pub mod publish;
+pub mod refresh;
+
+pub mod pod;
+
+pub mod container;
+
+pub mod ask;
+
+pub mod attach;
+pub mod tls;
+
+pub mod launch;
+
+pub mod files;
+
+pub mod context;
+
+pub mod inject;
+pub mod sign;
+pub mod world;
+
+pub mod sandbox;
+
+pub mod enter;
+pub mod node;
+pub mod progress;

@@ -1,0 +1,358 @@
+//! The control plane beside the pods: citadel, pilot and the injector as processes in the node's namespace,
+//! with certificates and tokens that they would have from Kubernetes.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::process::enroll::{Authority, enroll};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::time::sleep;
+
+use crate::failure::{Failure, Problem};
+use crate::kubelet::address::NODE;
+use crate::kubelet::token::{self, ISSUER, Subject};
+use crate::state::lock::replace;
+use crate::up::context::Context;
+use crate::up::inject::Injector;
+use crate::up::progress::Progress;
+use crate::wire::Given;
+
+/// The processes of the control plane.
+#[derive(Debug, Default)]
+pub struct Plane {
+    children: Vec<(&'static str, Child)>,
+}
+
+/// The programs, all of which must be beside `ostria` or on PATH.
+pub const PROGRAMS: [&str; 3] = ["ostria-citadel", "ostria-pilot", "ostria-injector"];
+
+impl Plane {
+    /// Starts everything and waits until it is ready.
+    pub async fn start(context: &Arc<Context>, level: &str, progress: Progress) -> Result<Self, Failure> {
+        let mut plane = Self::default();
+        let keys = context.state.private().join("keys");
+        std::fs::create_dir_all(&keys).map_err(|error| blocked(&format!("{}: {error}", keys.display())))?;
+        let jwks = keys.join("jwks.json");
+        context.signer.publish(&jwks).map_err(|error| blocked(&error.to_string()))?;
+        plane.citadel(context, &keys, level)?;
+        plane.ready("ostria-citadel", CITADEL_HTTP, context).await?;
+        let root = keys.join("root-cert.pem");
+        let roots = published(&root).await?;
+        publish_roots(context, &roots);
+        progress.step("citadel is ready");
+        plane.pilot(context, &keys, level)?;
+        plane.injector(context, &keys, level).await?;
+        plane.ready("ostria-pilot", PILOT_HTTP, context).await?;
+        progress.step("pilot is ready");
+        plane.ready("ostria-injector", INJECTOR_HTTP, context).await?;
+        progress.step("injector is ready");
+        let injector = Injector::new(&roots).map_err(|reason| blocked(&reason))?;
+        let _ = context.injector.set(Arc::new(injector));
+        tokio::spawn(renew(Arc::clone(context), keys));
+        Ok(plane)
+    }
+
+    /// Process ids, for those who must find remains.
+    pub fn pids(&self) -> Vec<u32> {
+        self.children.iter().filter_map(|(_, child)| child.id()).collect()
+    }
+
+    /// Ends the processes.
+    pub async fn end(mut self) {
+        for (_, child) in &self.children {
+            if let Some(pid) = child.id() {
+                let _ = nix::sys::signal::kill(
+                    nix::unistd::Pid::from_raw(pid.cast_signed()),
+                    nix::sys::signal::Signal::SIGTERM,
+                );
+            }
+        }
+        for (_, child) in &mut self.children {
+            if tokio::time::timeout(Duration::from_secs(1), child.wait()).await.is_err() {
+                let _ = child.kill().await;
+            }
+        }
+    }
+
+    /// Waits until one of the processes ends by itself; its name.
+    pub async fn lost(&mut self) -> &'static str {
+        if self.children.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        loop {
+            for (name, child) in &mut self.children {
+                if matches!(child.try_wait(), Ok(Some(_)) | Err(_)) {
+                    return name;
+                }
+            }
+            sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    fn citadel(&mut self, context: &Context, keys: &Path, level: &str) -> Result<(), Failure> {
+        let names = "istio-system/istiod=istiod.istio-system.svc,istio-system/istiod=istiod.istio-system.svc.cluster.local,\
+                     istio-system/ostria-injector=ostria-injector.istio-system.svc,\
+                     istio-system/citadel=citadel.istio-system.svc,istio-system/citadel=citadel.istio-system.svc.cluster.local";
+        let arguments = [
+            ("--address", NODE.to_string()),
+            ("--port", CITADEL.to_string()),
+            ("--http-port", CITADEL_HTTP.to_string()),
+            ("--trust-domain", TRUST_DOMAIN.into()),
+            ("--root-dir", path(&keys.join("citadel"))),
+            ("--publish-root", path(&keys.join("root-cert.pem"))),
+            ("--token-issuer", ISSUER.into()),
+            ("--token-jwks", path(&keys.join("jwks.json"))),
+            ("--token-audience", AUDIENCE.into()),
+            ("--service-account-dns", names.into()),
+            ("--log-level", level.into()),
+        ];
+        self.spawn("ostria-citadel", &arguments, context)
+    }
+
+    fn pilot(&mut self, context: &Context, keys: &Path, level: &str) -> Result<(), Failure> {
+        let file = keys.join("pilot-token");
+        write_token(context, "istiod", &file).map_err(|reason| blocked(&reason))?;
+        let arguments = [
+            ("--config-dir", path(&context.state.config())),
+            ("--address", NODE.to_string()),
+            ("--grpc-port", "15010".into()),
+            ("--secure-grpc-port", "15012".into()),
+            ("--http-port", PILOT_HTTP.to_string()),
+            ("--ca-address", format!("{NODE}:{CITADEL}")),
+            ("--ca-root", path(&keys.join("root-cert.pem"))),
+            ("--token-file", path(&file)),
+            ("--domain", "cluster.local".into()),
+            ("--log-level", level.into()),
+        ];
+        self.spawn("ostria-pilot", &arguments, context)
+    }
+
+    async fn injector(&mut self, context: &Context, keys: &Path, level: &str) -> Result<(), Failure> {
+        certify(context, keys)
+            .await
+            .map_err(|reason| blocked(&format!("no certificate for the injector: {reason}")))?;
+        let arguments = [
+            ("--address", NODE.to_string()),
+            ("--port", crate::up::inject::PORT.to_string()),
+            ("--http-port", INJECTOR_HTTP.to_string()),
+            ("--tls-cert", path(&keys.join("injector-cert.pem"))),
+            ("--tls-key", path(&keys.join("injector-key.pem"))),
+            ("--log-level", level.into()),
+        ];
+        self.spawn("ostria-injector", &arguments, context)
+    }
+
+    fn spawn(
+        &mut self,
+        name: &'static str,
+        arguments: &[(&str, String)],
+        context: &Context,
+    ) -> Result<(), Failure> {
+        let own = std::env::current_exe().map_err(|error| blocked(&error.to_string()))?;
+        let beside = context.programs.join(name);
+        let program = if beside.is_file() { beside } else { PathBuf::from(name) };
+        let folder = context.state.logs();
+        let log = std::fs::create_dir_all(&folder)
+            .and_then(|()| std::fs::File::create(folder.join(format!("{name}.log"))))
+            .map_err(|error| blocked(&format!("{}: {error}", folder.display())))?;
+        let errors = log.try_clone().map_err(|error| blocked(&error.to_string()))?;
+        let child = Command::new(own)
+            .args(["guard", "--parent", &std::process::id().to_string(), "--"])
+            .arg(program)
+            .args(arguments.iter().flat_map(|(flag, value)| [(*flag).to_string(), value.clone()]))
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors)
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| blocked(&format!("{name} cannot be started: {error}")))?;
+        self.children.push((name, child));
+        Ok(())
+    }
+
+    async fn ready(&mut self, name: &str, port: u16, context: &Context) -> Result<(), Failure> {
+        for _ in 0..PATIENCE {
+            if request(port, http::Method::GET, "/readyz", None).await.is_ok() {
+                return Ok(());
+            }
+            let child = self.children.iter_mut().find(|(known, _)| *known == name);
+            if let Some((_, child)) = child
+                && matches!(child.try_wait(), Ok(Some(_)))
+            {
+                break;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        let log =
+            std::fs::read_to_string(context.state.logs().join(format!("{name}.log"))).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let last = lines[lines.len().saturating_sub(10)..].join("\n  ");
+        Err(Failure::blocked(format!("{name} does not become ready; its log ends with\n  {last}"), NEXT))
+    }
+}
+
+/// Pilot's verdict on objects: what is wrong, and what is odd.
+pub async fn validate(objects: &[&Given]) -> Result<(Vec<Problem>, Vec<Problem>), String> {
+    let body = serde_json::to_vec(objects).map_err(|error| error.to_string())?;
+    let answer = request(PILOT_HTTP, http::Method::POST, "/debug/validate", Some(body)).await?;
+    let answer: Value = serde_json::from_slice(&answer).map_err(|error| error.to_string())?;
+    Ok((problems(&answer["errors"]), problems(&answer["warnings"])))
+}
+
+/// Whether pilot's proxies have the current configuration, as pilot tells it.
+pub async fn sync() -> Value {
+    let answer = request(PILOT_HTTP, http::Method::GET, "/debug/syncz", None).await.ok();
+    answer.and_then(|answer| serde_json::from_slice(&answer).ok()).unwrap_or(Value::Null)
+}
+
+fn problems(list: &Value) -> Vec<Problem> {
+    let entries = list.as_array().into_iter().flatten();
+    entries
+        .map(|entry| {
+            let text = |name: &str| entry[name].as_str().unwrap_or_default().to_string();
+            Problem {
+                file: text("file"),
+                object: format!("{} {}/{}", text("kind"), text("namespace"), text("name")),
+                path: text("path"),
+                reason: text("reason"),
+                next: "correct the field and run the command again".into(),
+            }
+        })
+        .collect()
+}
+
+async fn request(
+    port: u16,
+    method: http::Method,
+    path: &str,
+    body: Option<Vec<u8>>,
+) -> Result<Bytes, String> {
+    let exchange = async {
+        let stream = TcpStream::connect((NODE, port)).await.map_err(|error| error.to_string())?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| error.to_string())?;
+        tokio::spawn(connection);
+        let request = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", format!("{NODE}:{port}"))
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body.unwrap_or_default())))
+            .map_err(|error| error.to_string())?;
+        let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+        let status = response.status();
+        let body = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
+        if status.is_success() {
+            Ok(body)
+        } else {
+            Err(format!("answers {status}: {}", String::from_utf8_lossy(&body)))
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), exchange)
+        .await
+        .map_err(|_| "does not answer".to_string())?
+}
+
+/// The certificate that the injector shows, from citadel.
+async fn certify(context: &Context, keys: &Path) -> Result<(), String> {
+    let token = keys.join("injector-token");
+    write_token(context, "ostria-injector", &token)?;
+    let authority = Authority {
+        address: format!("{NODE}:{CITADEL}"),
+        roots: keys.join("root-cert.pem"),
+        token: Some(token),
+        trust_domain: TRUST_DOMAIN.into(),
+        cluster_id: "Kubernetes".into(),
+        validity: None,
+    };
+    let issued = enroll(&authority, None).await.map_err(|error| error.to_string())?;
+    secret(&keys.join("injector-key.pem"), &issued.key)?;
+    replace(&keys.join("injector-cert.pem"), issued.chain.as_bytes()).map_err(|error| error.to_string())
+}
+
+/// Keeps tokens and the injector's certificate fresh.
+async fn renew(context: Arc<Context>, keys: PathBuf) {
+    let mut rounds = 0_u32;
+    loop {
+        sleep(Duration::from_secs(token::renewal(LIFETIME))).await;
+        rounds += 1;
+        let mut done = write_token(&context, "istiod", &keys.join("pilot-token"));
+        // Twelve hours are half of a certificate's life.
+        if rounds.is_multiple_of(ROUNDS_TO_CERTIFICATE) {
+            done = done.and(certify(&context, &keys).await);
+        }
+        if let Err(reason) = done {
+            tracing::error!(reason, "the control plane's credentials cannot be renewed");
+        }
+    }
+}
+
+async fn published(root: &Path) -> Result<Vec<u8>, Failure> {
+    for _ in 0..PATIENCE {
+        match std::fs::read(root) {
+            Ok(roots) if !roots.is_empty() => return Ok(roots),
+            _ => sleep(Duration::from_millis(10)).await,
+        }
+    }
+    Err(blocked("citadel publishes no root certificate"))
+}
+
+/// Each namespace has the roots in a config map, as pods expect on Kubernetes.
+pub fn publish_roots(context: &Context, roots: &[u8]) {
+    let text = String::from_utf8_lossy(roots).into_owned();
+    context.shared.change(|world| {
+        let namespaces: Vec<String> = world.of_kind("Namespace").map(|(key, _)| key.name.clone()).collect();
+        for namespace in namespaces {
+            let object = json!({"apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": "istio-ca-root-cert", "namespace": namespace}, "data": {"root-cert.pem": text}});
+            world.objects.insert(crate::manifest::object::Key::of(&object), object);
+        }
+    });
+}
+
+fn token_for(context: &Context, account: &str) -> Result<String, String> {
+    let subject = Subject { namespace: "istio-system".into(), account: account.into(), pod: None };
+    context.signer.token(&subject, AUDIENCE, LIFETIME)
+}
+
+fn write_token(context: &Context, account: &str, file: &Path) -> Result<(), String> {
+    secret(file, &token_for(context, account)?)
+}
+
+fn secret(file: &Path, text: &str) -> Result<(), String> {
+    use std::os::unix::fs::PermissionsExt;
+    replace(file, text.as_bytes())
+        .and_then(|()| std::fs::set_permissions(file, PermissionsExt::from_mode(0o600)))
+        .map_err(|error| format!("{}: {error}", file.display()))
+}
+
+fn path(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn blocked(reason: &str) -> Failure {
+    Failure::blocked(format!("the control plane cannot be started: {reason}"), NEXT)
+}
+
+/// The trust domain of identities.
+pub const TRUST_DOMAIN: &str = "cluster.local";
+const NEXT: &str = "correct what is named and run the command again; --log-level debug tells more";
+const AUDIENCE: &str = "istio-ca";
+/// Citadel's port for certificates.
+pub const CITADEL: u16 = 8060;
+const CITADEL_HTTP: u16 = 15114;
+const PILOT_HTTP: u16 = 15014;
+const INJECTOR_HTTP: u16 = 15214;
+const LIFETIME: u64 = 3600;
+const ROUNDS_TO_CERTIFICATE: u32 = 15;
+/// Tries before a process counts as not ready: about 15 seconds.
+const PATIENCE: u32 = 750;

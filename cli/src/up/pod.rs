@@ -1,0 +1,265 @@
+//! The life of one pod: injected, given an address, its containers started in order, ended in order.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Container, Pod};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::kubelet::address;
+use crate::kubelet::inject::is_asked;
+use crate::kubelet::status::{self, Role};
+use crate::up::container::Unit;
+use crate::up::context::{Context, now};
+use crate::up::files;
+use crate::up::node;
+use crate::up::sandbox::Sandbox;
+use crate::up::world::PodKey;
+use crate::wire;
+
+/// Runs a pod from its creation until nothing of it is left.
+pub async fn run(context: Arc<Context>, key: PodKey, stop: CancellationToken) {
+    let mut wait = Duration::from_millis(200);
+    let started = loop {
+        match tokio::select! { result = start(&context, &key) => result, () = stop.cancelled() => break None }
+        {
+            Ok(started) => break Some(started),
+            Err(trouble) => {
+                tracing::warn!(pod = key.1, trouble, "cannot be started");
+                context.shared.pod(&key, &now(), |pod| pod.trouble = Some(trouble));
+            }
+        }
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = stop.cancelled() => break None,
+        }
+        wait = (wait * 2).min(Duration::from_secs(30));
+    };
+    if let Some((pod, sandbox, address)) = started {
+        let life =
+            Life { context: Arc::clone(&context), key: key.clone(), pod: Arc::new(pod), sandbox, address };
+        life.live(&stop).await;
+        let uid = life.pod.metadata.uid.clone().unwrap_or_default();
+        life.sandbox.close().await;
+        // What is left goes with the tmpfs at the latest.
+        let _ = std::fs::remove_dir_all(context.state.pod(&uid));
+    }
+    context.shared.change(|world| world.pods.remove(&key));
+}
+
+/// Everything up to the pod's first container.
+async fn start(context: &Context, key: &PodKey) -> Result<(Pod, Sandbox, Ipv4Addr), String> {
+    let mut object = inject(context, key).await?;
+    let pod: Pod = serde_json::from_value(object.clone()).map_err(|error| error.to_string())?;
+    let uid = pod.metadata.uid.clone().unwrap_or_default();
+    let given = context.shared.change(|world| {
+        let taken = world.pod_addresses();
+        let address = address::pod(world.last_address, &taken);
+        let entry = world.pods.get_mut(key)?;
+        let address = entry.address.or(address)?;
+        entry.address = Some(address);
+        world.last_address = world.last_address.max(Some(address));
+        Some(address)
+    });
+    let address = given.ok_or("no address is left")?;
+    let folder = context.state.pod(&uid);
+    files::network(&pod, &folder, &address.to_string())
+        .map_err(|error| format!("{}: {error}", folder.display()))?;
+    files::volumes(context, &pod, &folder, &address.to_string(), true)?;
+    let spec = folder.join("sandbox.json");
+    let description = serde_json::to_vec(&wire::Sandbox { hostname: files::hostname(&pod) });
+    std::fs::write(&spec, description.expect("a description is plain data"))
+        .map_err(|error| error.to_string())?;
+    let sandbox = Sandbox::start(&spec).await?;
+    let interface = node::interface(context.number());
+    let connected = async {
+        node::connect(&interface, sandbox.pid).await?;
+        sandbox.network(address, address::NODE).await
+    };
+    if let Err(reason) = connected.await {
+        sandbox.close().await;
+        return Err(reason);
+    }
+    object["spec"]["nodeName"] = json!("ostria");
+    context.shared.change(|world| {
+        if let Some(entry) = world.pods.get_mut(key) {
+            entry.object = object;
+            entry.sandbox = Some(sandbox.clone());
+            entry.status.address = address.to_string();
+            entry.status.trouble = None;
+            entry.status.containers = states(&pod);
+        }
+    });
+    Ok((pod, sandbox, address))
+}
+
+/// The pod as the injector wants it.
+async fn inject(context: &Context, key: &PodKey) -> Result<Value, String> {
+    let (object, asked) = {
+        let world = context.shared.read();
+        let entry = world.pods.get(key).ok_or("is gone")?;
+        let namespace = world.core("Namespace", "", &key.0);
+        let labels = namespace.and_then(|namespace| namespace.pointer("/metadata/labels"));
+        (entry.object.clone(), is_asked(&entry.object, labels) && entry.status.containers.is_empty())
+    };
+    if !asked {
+        return Ok(object);
+    }
+    match context.injector.get() {
+        Some(injector) => injector.inject(&object).await.map_err(|reason| format!("the injector {reason}")),
+        None => Err("the injector does not run".into()),
+    }
+}
+
+fn states(pod: &Pod) -> Vec<status::Container> {
+    let spec = pod.spec.iter();
+    let state = |container: &Container, role| status::Container {
+        name: container.name.clone(),
+        role,
+        ..status::Container::default()
+    };
+    spec.flat_map(|spec| {
+        let inits =
+            spec.init_containers.iter().flatten().map(move |container| state(container, role(container)));
+        inits.chain(spec.containers.iter().map(move |container| state(container, Role::App)))
+    })
+    .collect()
+}
+
+fn role(init: &Container) -> Role {
+    if init.restart_policy.as_deref() == Some("Always") { Role::Sidecar } else { Role::Init }
+}
+
+/// A pod with its namespaces.
+struct Life {
+    context: Arc<Context>,
+    key: PodKey,
+    pod: Arc<Pod>,
+    sandbox: Sandbox,
+    address: Ipv4Addr,
+}
+
+impl Life {
+    async fn live(&self, stop: &CancellationToken) {
+        let mut sidecars = Vec::new();
+        let begun = tokio::select! {
+            begun = self.begin(&mut sidecars) => begun,
+            () = stop.cancelled() => Err(0),
+        };
+        match begun {
+            Ok(()) => self.apps(stop).await,
+            Err(code) if !stop.is_cancelled() => self.finish(code == 0),
+            Err(_) => {}
+        }
+        // The last one started is the first to end: each may need those before it.
+        for (stop, task) in sidecars.into_iter().rev() {
+            stop.cancel();
+            let _: Result<i32, _> = task.await;
+        }
+        if !stop.is_cancelled() {
+            stop.cancelled().await;
+        }
+    }
+
+    /// Init containers and sidecars, each after the one before it.
+    async fn begin(
+        &self,
+        sidecars: &mut Vec<(CancellationToken, tokio::task::JoinHandle<i32>)>,
+    ) -> Result<(), i32> {
+        let inits = self.pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
+        for container in inits {
+            let unit = self.unit(container, role(container));
+            if unit.role == Role::Sidecar {
+                let stop = CancellationToken::new();
+                sidecars.push((stop.clone(), tokio::spawn(unit.keep(stop))));
+                self.until_started(&container.name).await;
+            } else {
+                let code = tokio::spawn(unit.keep(CancellationToken::new())).await.unwrap_or(1);
+                if code != 0 {
+                    return Err(code);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn until_started(&self, name: &str) {
+        let mut changes = self.context.shared.watch();
+        let started = || {
+            let world = self.context.shared.read();
+            world.pods.get(&self.key).is_none_or(|entry| {
+                entry.status.containers.iter().any(|container| container.name == name && container.started)
+            })
+        };
+        while !started() && changes.changed().await.is_ok() {}
+    }
+
+    async fn apps(&self, stop: &CancellationToken) {
+        self.context.shared.pod(&self.key, &now(), |pod| pod.initialized = true);
+        let mut tasks = JoinSet::new();
+        let end = CancellationToken::new();
+        for container in self.pod.spec.iter().flat_map(|spec| &spec.containers) {
+            tasks.spawn(self.unit(container, Role::App).keep(end.clone()));
+        }
+        let mut worst = 0;
+        loop {
+            tokio::select! {
+                ended = tasks.join_next() => match ended {
+                    Some(code) => worst = worst.max(code.unwrap_or(1)),
+                    None => break self.finish(worst == 0),
+                },
+                () = stop.cancelled(), if !end.is_cancelled() => {
+                    self.leave().await;
+                    end.cancel();
+                }
+            }
+        }
+    }
+
+    /// Callers are told first, so that they stop sending before the app stops answering.
+    async fn leave(&self) {
+        let serves = {
+            let world = self.context.shared.read();
+            let backends = world.backends();
+            world.services().iter().any(|service| {
+                let selector =
+                    service.spec.as_ref().and_then(|spec| spec.selector.clone()).unwrap_or_default();
+                let entry = world.pods.get(&self.key);
+                !selector.is_empty()
+                    && !backends.is_empty()
+                    && entry
+                        .is_some_and(|entry| crate::manifest::object::has_labels(&entry.object, &selector))
+            })
+        };
+        if serves && !self.context.ending.is_cancelled() {
+            sleep(NOTICE).await;
+        }
+    }
+
+    fn finish(&self, well: bool) {
+        self.context.shared.pod(&self.key, &now(), |pod| {
+            if !pod.leaving {
+                pod.finished = Some(well);
+            }
+        });
+    }
+
+    fn unit(&self, container: &Container, role: Role) -> Unit {
+        Unit {
+            context: Arc::clone(&self.context),
+            key: self.key.clone(),
+            pod: Arc::clone(&self.pod),
+            container: container.clone(),
+            role,
+            sandbox: self.sandbox.clone(),
+            address: self.address,
+        }
+    }
+}
+
+/// How long callers have to learn that a pod leaves before its app is told to end.
+const NOTICE: Duration = Duration::from_millis(500);

@@ -1,0 +1,22 @@
+//! What `up` says while it works: one line for each step with the time since the start.
+
+use std::time::Instant;
+
+/// Tells steps on standard error.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    begun: Instant,
+}
+
+impl Progress {
+    /// Begins to count.
+    #[expect(clippy::disallowed_methods, reason = "progress is told with real time")]
+    pub fn new() -> Self {
+        Self { begun: Instant::now() }
+    }
+
+    /// Tells a step.
+    pub fn step(&self, text: &str) {
+        eprintln!("[{:5.1}s] {text}", self.begun.elapsed().as_secs_f64());
+    }
+}

@@ -1,0 +1,152 @@
+//! A pod's namespaces from outside: starts the pod's first process, sends it orders and hands out what it
+//! reports.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::wire::{Order, Report};
+
+/// How a process in a pod ended: its exit code, or why it never ran.
+pub type Exit = oneshot::Receiver<Result<i32, String>>;
+
+/// A pod's namespaces. They end when `close` is called, and with the supervisor.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    orders: mpsc::UnboundedSender<Order>,
+    waiting: Arc<Mutex<Waiting>>,
+    /// The first process, as the supervisor sees it.
+    pub pid: u32,
+    ended: watch::Receiver<bool>,
+    close: mpsc::Sender<()>,
+}
+
+type Waiting = HashMap<String, oneshot::Sender<Result<i32, String>>>;
+
+impl Sandbox {
+    /// Makes the namespaces.
+    pub async fn start(spec: &Path) -> Result<Self, String> {
+        let own = std::env::current_exe().map_err(|error| error.to_string())?;
+        let mut child = Command::new(own)
+            .arg("sandbox")
+            .arg("--spec")
+            .arg(spec)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| error.to_string())?;
+        let mut reports = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
+        let first = reports.next_line().await.ok().flatten();
+        let pid = match first.and_then(|line| serde_json::from_str(&line).ok()) {
+            Some(Report::Ready { pid }) => pid,
+            _ => return Err(last_words(child).await),
+        };
+        let waiting = Arc::new(Mutex::new(Waiting::new()));
+        let (orders, order_queue) = mpsc::unbounded_channel();
+        let (close, close_queue) = mpsc::channel(1);
+        let (end, ended) = watch::channel(false);
+        tokio::spawn(listen(reports, Arc::clone(&waiting)));
+        tokio::spawn(serve(child, order_queue, close_queue, end));
+        Ok(Self { orders, waiting, pid, ended, close })
+    }
+
+    /// Gives the pod its address.
+    pub async fn network(&self, address: Ipv4Addr, gateway: Ipv4Addr) -> Result<(), String> {
+        let exit = self.expect("network");
+        let _ = self.orders.send(Order::Network { address, gateway });
+        exit.await.map_err(|_| "the pod's first process ended".to_string())?.map(drop)
+    }
+
+    /// Starts a container with its output in a file.
+    pub fn launch(&self, id: &str, launch: PathBuf, log: PathBuf) -> Exit {
+        let exit = self.expect(id);
+        let _ = self.orders.send(Order::Start { id: id.into(), launch, log });
+        exit
+    }
+
+    /// Starts a command whose input and output connect to a socket.
+    pub fn attach(&self, id: &str, launch: PathBuf, socket: PathBuf) -> Exit {
+        let exit = self.expect(id);
+        let _ = self.orders.send(Order::Attach { id: id.into(), launch, socket });
+        exit
+    }
+
+    /// Sends a signal to what was started under this name.
+    pub fn signal(&self, id: &str, signal: nix::sys::signal::Signal) {
+        let _ = self.orders.send(Order::Signal { id: id.into(), signal: signal as i32 });
+    }
+
+    /// Ends everything in the pod.
+    pub async fn close(&self) {
+        let _ = self.close.try_send(());
+        let _ = self.ended.clone().wait_for(|ended| *ended).await;
+    }
+
+    fn expect(&self, id: &str) -> Exit {
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id.into(), sender);
+        receiver
+    }
+}
+
+async fn listen(mut reports: tokio::io::Lines<BufReader<ChildStdout>>, waiting: Arc<Mutex<Waiting>>) {
+    let answer = |id: &str, result| {
+        let sender = waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        if let Some(sender) = sender {
+            let _ = sender.send(result);
+        }
+    };
+    while let Ok(Some(line)) = reports.next_line().await {
+        match serde_json::from_str(&line) {
+            Ok(Report::Connected) => answer("network", Ok(0)),
+            Ok(Report::Exited { id, code }) => answer(&id, Ok(code)),
+            Ok(Report::Failed { id, reason }) => answer(&id, Err(reason)),
+            Ok(Report::Ready { .. }) | Err(_) => {}
+        }
+    }
+    waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+}
+
+async fn serve(
+    mut child: Child,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+    mut close: mpsc::Receiver<()>,
+    end: watch::Sender<bool>,
+) {
+    let mut input = child.stdin.take();
+    loop {
+        let order = tokio::select! {
+            order = orders.recv() => order,
+            _ = close.recv() => None,
+            _ = child.wait() => None,
+        };
+        let (Some(order), Some(input)) = (order, input.as_mut()) else { break };
+        let mut line = serde_json::to_vec(&order).expect("an order is plain data");
+        line.push(b'\n');
+        if input.write_all(&line).await.is_err() {
+            break;
+        }
+    }
+    drop(input);
+    let patience = tokio::time::timeout(std::time::Duration::from_secs(2), child.wait()).await;
+    if patience.is_err() {
+        let _ = child.kill().await;
+    }
+    end.send_replace(true);
+}
+
+async fn last_words(child: Child) -> String {
+    match child.wait_with_output().await {
+        Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_string(),
+        Err(error) => error.to_string(),
+    }
+}

@@ -1,0 +1,219 @@
+//! The supervisor's socket: HTTP and JSON for the verbs, and a byte stream for `exec`.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State as Extracted;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use k8s_openapi::api::core::v1::{Container, Pod};
+use tokio::net::UnixListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::up::ask::Whose;
+use crate::up::context::Context;
+use crate::up::sandbox::Sandbox;
+use crate::up::world::PodKey;
+use crate::up::{change, look, plane, stream};
+use crate::wire::{Answer, Apply, ExecQuery, LogQuery, Query, Removal, Status};
+
+/// What the handlers know.
+#[derive(Clone)]
+struct Known {
+    context: Arc<Context>,
+    gateway: String,
+    down: CancellationToken,
+}
+
+/// Serves until the runtime ends; `down` is cancelled when a verb asks for the end.
+pub fn serve(context: &Arc<Context>, gateway: String, down: CancellationToken) -> std::io::Result<()> {
+    let path = context.state.socket();
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600))?;
+    let router = Router::new()
+        .route("/status", get(status))
+        .route("/get", post(list))
+        .route("/apply", post(apply))
+        .route("/delete", post(delete))
+        .route("/logs", post(logs))
+        .route("/exec", post(exec))
+        .route("/down", post(end))
+        .with_state(Known { context: Arc::clone(context), gateway, down });
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(())
+}
+
+async fn status(Extracted(known): Extracted<Known>) -> Json<Status> {
+    Json(Status {
+        pid: std::process::id(),
+        gateway: known.gateway.clone(),
+        pods: look::lines(&known.context),
+        proxies: plane::sync().await,
+    })
+}
+
+async fn list(Extracted(known): Extracted<Known>, Json(query): Json<Query>) -> Response {
+    match look::list(&known.context, &query) {
+        Ok(objects) => Json(objects).into_response(),
+        Err(reason) => missing(reason),
+    }
+}
+
+async fn apply(Extracted(known): Extracted<Known>, Json(request): Json<Apply>) -> Json<Answer> {
+    Json(change::apply(&known.context, &request).await)
+}
+
+async fn delete(Extracted(known): Extracted<Known>, Json(request): Json<Removal>) -> Json<Answer> {
+    Json(change::delete(&known.context, &request))
+}
+
+async fn end(Extracted(known): Extracted<Known>) -> StatusCode {
+    known.down.cancel();
+    StatusCode::ACCEPTED
+}
+
+async fn logs(Extracted(known): Extracted<Known>, Json(query): Json<LogQuery>) -> Response {
+    let (key, container) = match look::find(&known.context, &query.target) {
+        Ok(found) => found,
+        Err(reason) => return missing(reason),
+    };
+    let folder = known.context.state.pod_logs(&key.0, &key.1);
+    let mut runs = runs(&folder, &container);
+    if query.previous {
+        runs.pop();
+        if runs.is_empty() {
+            return missing(format!("container {container} of pod {} has not run before", key.1));
+        }
+    }
+    let Some(file) = runs.last().cloned() else {
+        return missing(format!("container {container} of pod {} has not started", key.1));
+    };
+    let (sender, mut receiver) = mpsc::channel(8);
+    tokio::spawn(tail(known.context, key, container, file, query, sender));
+    let stream = futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx));
+    Body::from_stream(stream).into_response()
+}
+
+/// The log files of a container, the last run last.
+fn runs(folder: &std::path::Path, container: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut numbers: Vec<u32> = entries
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            name.strip_prefix(container)?.strip_prefix('-')?.strip_suffix(".log")?.parse().ok()
+        })
+        .collect();
+    numbers.sort_unstable();
+    numbers.into_iter().map(|number| folder.join(format!("{container}-{number}.log"))).collect()
+}
+
+async fn tail(
+    context: Arc<Context>,
+    key: PodKey,
+    container: String,
+    mut path: PathBuf,
+    query: LogQuery,
+    sender: mpsc::Sender<std::io::Result<Bytes>>,
+) {
+    let mut position = query.tail.map_or(0, |lines| beginning(&path, lines));
+    loop {
+        match read(&path, position) {
+            Ok(bytes) if !bytes.is_empty() => {
+                position += bytes.len() as u64;
+                if sender.send(Ok(bytes.into())).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                // The reader is told; what it does then is its own affair.
+                let _ = sender.send(Err(error)).await;
+                return;
+            }
+        }
+        if !query.follow || sender.is_closed() || !context.shared.read().pods.contains_key(&key) {
+            return;
+        }
+        let folder = context.state.pod_logs(&key.0, &key.1);
+        if let Some(next) = runs(&folder, &container).pop().filter(|next| *next != path) {
+            path = next;
+            position = 0;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn read(path: &std::path::Path, position: u64) -> std::io::Result<Vec<u8>> {
+    let mut file = std::fs::File::open(path)?;
+    file.seek(SeekFrom::Start(position))?;
+    let mut bytes = Vec::new();
+    file.take(64 * 1024).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Where the last lines of a file begin.
+fn beginning(path: &std::path::Path, lines: usize) -> u64 {
+    let bytes = std::fs::read(path).unwrap_or_default();
+    if lines == 0 {
+        return bytes.len() as u64;
+    }
+    let end = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    let breaks = end.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
+    breaks.map(|(index, _)| index as u64 + 1).nth(lines - 1).unwrap_or(0)
+}
+
+async fn exec(Extracted(known): Extracted<Known>, request: axum::extract::Request) -> Response {
+    let query = request.headers().get("x-exec").and_then(|header| header.to_str().ok());
+    let Some(query) = query.and_then(|text| serde_json::from_str::<ExecQuery>(text).ok()) else {
+        return (StatusCode::BAD_REQUEST, "the request for a command is not understood").into_response();
+    };
+    let (key, container) = match look::find(&known.context, &query.target) {
+        Ok(found) => found,
+        Err(reason) => return missing(reason),
+    };
+    let (pod, container, sandbox, address) = match unit(&known.context, &key, &container) {
+        Ok(unit) => unit,
+        Err(reason) => return missing(reason),
+    };
+    let whose = Whose { pod: &pod, container: &container, sandbox: &sandbox, address };
+    match stream::begin(&known.context, whose, &query).await {
+        Ok(running) => {
+            tokio::spawn(async move {
+                if let Ok(upgraded) = hyper::upgrade::on(request).await {
+                    stream::pass(upgraded, running, &sandbox).await;
+                }
+            });
+            let upgrade = [("connection", "upgrade"), ("upgrade", "ostria-exec")];
+            (StatusCode::SWITCHING_PROTOCOLS, upgrade).into_response()
+        }
+        Err(reason) => (StatusCode::INTERNAL_SERVER_ERROR, reason).into_response(),
+    }
+}
+
+fn unit(
+    context: &Context,
+    key: &PodKey,
+    name: &str,
+) -> Result<(Pod, Container, Sandbox, std::net::Ipv4Addr), String> {
+    let world = context.shared.read();
+    let entry = world.pods.get(key).ok_or("the pod is gone")?;
+    let pod: Pod = serde_json::from_value(entry.object.clone()).map_err(|error| error.to_string())?;
+    let spec = pod.spec.as_ref().ok_or("the pod has no spec")?;
+    let all = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    let container = all.into_iter().find(|container| container.name == name).cloned();
+    let sandbox = entry.sandbox.clone().ok_or("the pod has not started")?;
+    let address = entry.address.ok_or("the pod has no address")?;
+    Ok((pod, container.ok_or("the container is gone")?, sandbox, address))
+}
+
+fn missing(reason: String) -> Response {
+    (StatusCode::NOT_FOUND, reason).into_response()
+}

@@ -1,0 +1,359 @@
+//! `ostria up` from the first check to the last file removed.
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::arguments::Up;
+use crate::failure::Failure;
+use crate::kubelet::check::check;
+use crate::kubelet::inject::is_asked;
+use crate::manifest::kind;
+use crate::manifest::object::Key;
+use crate::manifest::read;
+use crate::state::State;
+use crate::state::lock::{self, Lock, Process};
+use crate::up::context::Context;
+use crate::up::enter::{self, Node};
+use crate::up::names::{self, Forward};
+use crate::up::plane::{self, Plane};
+use crate::up::progress::Progress;
+use crate::up::sign::Signer;
+use crate::up::world::Shared;
+use crate::up::{change, controller, gateway, look, node, publish, refresh, server};
+use crate::view;
+use crate::wire::{Apply, Given};
+
+/// Runs a mesh until it is told to end.
+pub fn run(state: State, up: &Up) -> Result<(), Failure> {
+    let progress = Progress::new();
+    let objects = read::read(&up.folders, true, None).map_err(Failure::Refused)?;
+    if lock::sweep(&state)? {
+        progress.step("removed what a killed mesh had left");
+    }
+    let mut context = context(state)?;
+    precheck(&context, &objects)?;
+    enter::require_programs(&|program| change::find(&context, program))?;
+    let listeners = enter::listen(up.gateway, up.gateway_https)?;
+    claim(&context.state, up)?;
+    let state = context.state.clone();
+    let result = enter::enter(&context.state, listeners, up.egress).and_then(|node| {
+        context.users = node.users;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime =
+            runtime.map_err(|error| Failure::blocked(format!("no runtime: {error}"), "free some memory"))?;
+        let result = runtime.block_on(live(Arc::new(context), node, up, objects, progress));
+        runtime.shutdown_timeout(Duration::from_millis(200));
+        result
+    });
+    let removed = lock::remove(&state);
+    result?;
+    removed.map_err(|error| {
+        Failure::blocked(
+            format!("{} cannot be removed: {error}", state.root().display()),
+            "remove it by hand",
+        )
+    })?;
+    progress.step("everything is down");
+    Ok(())
+}
+
+fn context(state: State) -> Result<Context, Failure> {
+    let own =
+        std::env::current_exe().map_err(|error| Failure::blocked(error, "start `ostria` by its path"))?;
+    let signer = Signer::new().map_err(|error| Failure::blocked(error, "try again"))?;
+    Ok(Context {
+        state,
+        shared: Shared::default(),
+        signer,
+        injector: OnceCell::new(),
+        users: true,
+        programs: own.parent().map(PathBuf::from).unwrap_or_default(),
+        path: std::env::var_os("PATH").unwrap_or_default().to_string_lossy().into_owned(),
+        counter: 0.into(),
+        ending: CancellationToken::new(),
+    })
+}
+
+/// What can be known to fail before anything is started.
+fn precheck(context: &Context, objects: &[Given]) -> Result<(), Failure> {
+    let programs = |program: &str| change::find(context, program);
+    let problems: Vec<_> = objects.iter().flat_map(|given| check(given, &programs)).collect();
+    if !problems.is_empty() {
+        return Err(Failure::Refused(problems));
+    }
+    let missing: Vec<&str> = plane::PROGRAMS.into_iter().filter(|program| !programs(program)).collect();
+    if missing.is_empty() || !needs_mesh(objects) {
+        return Ok(());
+    }
+    Err(Failure::blocked(
+        format!("the control plane's {} are neither beside `ostria` nor on PATH", missing.join(", ")),
+        "install them beside `ostria`",
+    ))
+}
+
+/// Whether any object is the mesh's or any pod wants a sidecar.
+fn needs_mesh(objects: &[Given]) -> bool {
+    objects.iter().any(|given| {
+        let key = Key::of(&given.object);
+        let labels = given.object.pointer("/metadata/labels");
+        kind::of(&key.group, &key.kind).is_some_and(|kind| kind.is_mesh())
+            || key.kind == "Namespace" && is_asked(&json!({}), labels)
+            || is_asked(&given.object, None)
+            || is_asked(&given.object["spec"]["template"], None)
+    })
+}
+
+/// Makes the folder and writes down who owns it.
+fn claim(state: &State, up: &Up) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| {
+        let next = "choose another with --state DIR";
+        Failure::blocked(format!("the state folder {} cannot be used: {error}", state.root().display()), next)
+    };
+    let folder = |path: PathBuf| std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    folder(state.root().into()).map_err(failed)?;
+    for path in [state.config(), state.logs(), state.private()] {
+        folder(path).map_err(failed)?;
+    }
+    let supervisor = Process::find(std::process::id())
+        .ok_or_else(|| failed(std::io::Error::other("/proc is not there")))?;
+    let host_table = up.egress.then(|| "ostria-egress".to_string());
+    Lock { supervisor, children: vec![], gateway: up.gateway.to_string(), host_table }
+        .write(state)
+        .map_err(failed)
+}
+
+async fn live(
+    context: Arc<Context>,
+    mut node: Node,
+    up: &Up,
+    objects: Vec<Given>,
+    progress: Progress,
+) -> Result<(), Failure> {
+    let mut signals = Signals::new()?;
+    let mut mesh = Mesh {
+        context,
+        progress,
+        down: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+        plane: Plane::default(),
+    };
+    let down = mesh.down.clone();
+    let begun = tokio::select! {
+        begun = mesh.begin(&mut node, up, objects) => begun,
+        () = signals.any() => Err(Failure::blocked("interrupted before the mesh was ready", "run the command again")),
+        () = down.cancelled() => Err(Failure::blocked("taken down before the mesh was ready", "run the command again")),
+    };
+    if begun.is_ok() {
+        if up.background {
+            detach(&mesh.context.state);
+        }
+        tokio::select! {
+            () = signals.any() => {}
+            () = down.cancelled() => {}
+            name = mesh.plane.lost() => progress.step(&format!("{name} ended; its log was lost with it")),
+        }
+    }
+    mesh.end().await;
+    begun
+}
+
+/// A mesh on its way up, up, and on its way down.
+struct Mesh {
+    context: Arc<Context>,
+    progress: Progress,
+    down: CancellationToken,
+    tasks: TaskTracker,
+    plane: Plane,
+}
+
+impl Mesh {
+    async fn begin(&mut self, node: &mut Node, up: &Up, objects: Vec<Given>) -> Result<(), Failure> {
+        let context = &self.context;
+        let failed = |what: &str| {
+            let what = what.to_string();
+            move |error: String| Failure::blocked(format!("{what}: {error}"), NEXT)
+        };
+        node::build(up.egress).await.map_err(failed("the node's network cannot be made"))?;
+        let forward = up.egress.then(resolvers);
+        let named = names::serve(Arc::clone(context), forward).await;
+        named.map_err(|error| failed("the name server cannot be started")(error.to_string()))?;
+        self.progress.step("the node's network is ready");
+        namespaces(context, &objects);
+        let mut written = std::collections::BTreeMap::new();
+        let published = publish::write(context, &mut written);
+        published.map_err(|error| failed("configuration cannot be written")(error.to_string()))?;
+        if plane::PROGRAMS.iter().all(|program| change::find(context, program)) {
+            self.plane = Plane::start(context, &up.log_level, self.progress).await?;
+        } else {
+            self.progress.step("the control plane is not installed: pods run without a mesh");
+        }
+        let answer = change::apply(context, &Apply { objects, dry_run: false }).await;
+        if !answer.problems.is_empty() {
+            return Err(Failure::Refused(answer.problems));
+        }
+        answer.warnings.iter().for_each(|warning| self.progress.step(&format!("warning: {warning}")));
+        self.progress.step(&format!("{} objects are accepted", answer.outcomes.len()));
+        tokio::spawn(publish::run(Arc::clone(context)));
+        tokio::spawn(controller::translate(Arc::clone(context)));
+        tokio::spawn(controller::run(Arc::clone(context), self.tasks.clone()));
+        tokio::spawn(refresh::run(Arc::clone(context)));
+        for (port, listener) in node.listeners.drain(..) {
+            let served = gateway::serve(context, port, listener);
+            served.map_err(|error| failed("the gateway cannot be served")(error.to_string()))?;
+        }
+        let served = server::serve(context, up.gateway.to_string(), self.down.clone());
+        served.map_err(|error| failed("the socket cannot be opened")(error.to_string()))?;
+        self.until_ready().await;
+        self.record(up).map_err(|error| failed("the lock cannot be written")(error.to_string()))?;
+        let routes = context
+            .shared
+            .read()
+            .of_kind("VirtualService")
+            .any(|(_, object)| object.to_string().contains("\"/productpage\""));
+        print!("{}", view::summary::render(&look::lines(context), &up.gateway.to_string(), routes));
+        Ok(())
+    }
+
+    /// Tells each pod that turns ready, and what is in the way of the others.
+    async fn until_ready(&self) {
+        let mut changes = self.context.shared.watch();
+        let mut told = std::collections::BTreeSet::new();
+        let limit = tokio::time::sleep(PATIENCE);
+        tokio::pin!(limit);
+        loop {
+            let lines: Vec<_> = {
+                let world = self.context.shared.read();
+                let pods = world.pods.iter().filter(|(_, entry)| !entry.status.leaving);
+                pods.map(|(key, entry)| {
+                    (
+                        key.1.clone(),
+                        entry.status.is_ready() || entry.status.finished.is_some(),
+                        entry.status.trouble.clone(),
+                    )
+                })
+                .collect()
+            };
+            for (name, ready, trouble) in &lines {
+                if *ready && told.insert(name.clone()) {
+                    self.progress.step(&format!("pod {name} is ready"));
+                } else if let Some(trouble) = trouble
+                    && told.insert(trouble.clone())
+                {
+                    self.progress.step(&format!("pod {name} waits: {trouble}"));
+                }
+            }
+            let settled = {
+                let world = self.context.shared.read();
+                crate::kubelet::workload::changes(&world.objects, &world.held(), &mut || 0).is_empty()
+            };
+            if settled && lines.iter().all(|(_, ready, _)| *ready) {
+                return;
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = &mut limit => {
+                    self.progress.step("not all pods are ready; look at them with `ostria get pods -A` and `ostria logs`");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn record(&self, up: &Up) -> std::io::Result<()> {
+        let world = self.context.shared.read();
+        let pods = world.pods.values().filter_map(|entry| entry.sandbox.as_ref()).map(|sandbox| sandbox.pid);
+        let children = pods.chain(self.plane.pids()).filter_map(Process::find).collect();
+        let supervisor =
+            Process::find(std::process::id()).ok_or_else(|| std::io::Error::other("/proc is not there"))?;
+        let host_table = up.egress.then(|| "ostria-egress".to_string());
+        Lock { supervisor, children, gateway: up.gateway.to_string(), host_table }.write(&self.context.state)
+    }
+
+    async fn end(self) {
+        self.progress.step("taking everything down");
+        controller::end_all(&self.context);
+        self.tasks.close();
+        // Longer than a container may take to end; what is left then ends with this process.
+        let _ = tokio::time::timeout(Duration::from_secs(7), self.tasks.wait()).await;
+        self.plane.end().await;
+    }
+}
+
+/// Namespaces that are always there, and those that the files bring: they must be known before the roots are
+/// published into them.
+fn namespaces(context: &Context, objects: &[Given]) {
+    let given =
+        objects.iter().map(|given| &given.object).filter(|object| object["kind"] == "Namespace").cloned();
+    let usual = ["default", "istio-system", "kube-system"]
+        .map(|name| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}));
+    context.shared.change(|world| {
+        for object in usual.into_iter().chain(given) {
+            world.objects.insert(Key::of(&object), object);
+        }
+    });
+}
+
+/// The host's resolvers that can be reached from the node.
+fn resolvers() -> Forward {
+    let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let addresses = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("nameserver")?.trim().parse::<std::net::IpAddr>().ok());
+    Forward {
+        resolvers: addresses
+            .filter(|address| !address.is_loopback())
+            .map(|address| (address, 53).into())
+            .collect(),
+    }
+}
+
+/// Lets the starting command go: from here on words go to the log.
+fn detach(state: &State) {
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(state.log());
+    let nothing = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
+    if let (Ok(log), Ok(nothing)) = (log, nothing) {
+        // The command that started this process waits for the end of its output.
+        let _ = dup2_stdin(&nothing).and_then(|()| dup2_stderr(&log)).and_then(|()| dup2_stdout(&nothing));
+    }
+}
+
+/// The signals that end a mesh.
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let open = |kind| {
+            signal(kind).map_err(|error| Failure::blocked(format!("signals are refused: {error}"), NEXT))
+        };
+        Ok(Self {
+            interrupt: open(SignalKind::interrupt())?,
+            terminate: open(SignalKind::terminate())?,
+            hangup: open(SignalKind::hangup())?,
+        })
+    }
+
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}
+
+const NEXT: &str = "correct what is named and run the command again";
+/// How long `up` waits for pods before it says that not all are ready.
+const PATIENCE: Duration = Duration::from_secs(90);

@@ -1,0 +1,153 @@
+//! The one place where the running mesh is written down: objects and pods. One lock, held for single steps
+//! and never across a wait, and a counter that tells every part when to look again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use k8s_openapi::api::core::v1::Service;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::kubelet::service::Backend;
+use crate::kubelet::status;
+use crate::kubelet::workload::Held;
+use crate::manifest::object::Key;
+use crate::up::sandbox::Sandbox;
+
+/// Namespace and name of a pod.
+pub type PodKey = (String, String);
+
+/// A pod that is there.
+#[derive(Debug)]
+pub struct Entry {
+    /// The pod, as it runs.
+    pub object: Value,
+    /// Kind and name of what it belongs to.
+    pub owner: (String, String),
+    /// Hash of its template.
+    pub revision: String,
+    /// Its state.
+    pub status: status::Pod,
+    /// Its address.
+    pub address: Option<Ipv4Addr>,
+    /// Ends it.
+    pub stop: CancellationToken,
+    /// Its namespaces, once they exist.
+    pub sandbox: Option<Sandbox>,
+}
+
+/// Objects and pods.
+#[derive(Debug, Default)]
+pub struct World {
+    /// All objects, as the user wrote them, with what Kubernetes would have allocated.
+    pub objects: BTreeMap<Key, Value>,
+    /// All pods.
+    pub pods: BTreeMap<PodKey, Entry>,
+    /// The address given last.
+    pub last_address: Option<Ipv4Addr>,
+}
+
+impl World {
+    /// Pods as services see them.
+    pub fn backends(&self) -> Vec<Backend> {
+        self.pods
+            .values()
+            .filter_map(|entry| {
+                Some(Backend {
+                    pod: serde_json::from_value(entry.object.clone()).ok()?,
+                    address: entry.address?,
+                    ready: entry.status.is_ready(),
+                })
+            })
+            .collect()
+    }
+
+    /// All services.
+    pub fn services(&self) -> Vec<Service> {
+        self.of_kind("Service")
+            .filter_map(|(_, object)| serde_json::from_value(object.clone()).ok())
+            .collect()
+    }
+
+    /// The objects of a kind of the core group or of Kubernetes' own groups.
+    pub fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = (&'a Key, &'a Value)> {
+        self.objects.iter().filter(move |(key, _)| key.kind == kind)
+    }
+
+    /// An object of the core group.
+    pub fn core(&self, kind: &str, namespace: &str, name: &str) -> Option<&Value> {
+        let key =
+            Key { group: String::new(), kind: kind.into(), namespace: namespace.into(), name: name.into() };
+        self.objects.get(&key)
+    }
+
+    /// Pods as workloads see them.
+    pub fn held(&self) -> Vec<Held> {
+        self.pods
+            .iter()
+            .map(|((namespace, name), entry)| Held {
+                namespace: namespace.clone(),
+                name: name.clone(),
+                owner: entry.owner.clone(),
+                revision: entry.revision.clone(),
+                ready: entry.status.is_ready(),
+                finished: entry.status.finished,
+                leaving: entry.status.leaving,
+            })
+            .collect()
+    }
+
+    /// Addresses that pods have.
+    pub fn pod_addresses(&self) -> BTreeSet<Ipv4Addr> {
+        self.pods.values().filter_map(|entry| entry.address).collect()
+    }
+}
+
+/// The world with its lock and its counter.
+#[derive(Debug)]
+pub struct Shared {
+    world: Mutex<World>,
+    counter: watch::Sender<u64>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self { world: Mutex::default(), counter: watch::Sender::new(0) }
+    }
+}
+
+impl Shared {
+    /// Looks at the world.
+    pub fn read(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the world and tells everyone.
+    pub fn change<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
+        let result = change(&mut self.read());
+        self.counter.send_modify(|counter| *counter += 1);
+        result
+    }
+
+    /// Changes a pod's state, if it is still there.
+    pub fn pod(&self, key: &PodKey, now: &str, change: impl FnOnce(&mut status::Pod)) {
+        self.change(|world| {
+            if let Some(entry) = world.pods.get_mut(key) {
+                let before = entry.status.is_ready();
+                change(&mut entry.status);
+                if before != entry.status.is_ready() {
+                    entry.status.changed = now.into();
+                }
+            }
+        });
+    }
+
+    /// Tells of each change from here on.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        let mut receiver = self.counter.subscribe();
+        receiver.mark_changed();
+        receiver
+    }
+}

@@ -1,0 +1,109 @@
+//! `ostria exec`.
+
+use std::io::{IsTerminal, Read, Write};
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+
+use crate::arguments::Exec;
+use crate::client;
+use crate::failure::Failure;
+use crate::state::State;
+use crate::wire::{ExecQuery, Target, frame};
+
+/// Runs a command in a container; its exit code becomes ours.
+pub fn run(state: &State, exec: &Exec) -> Result<(), Failure> {
+    let namespace = exec.namespace.clone().unwrap_or_else(|| "default".into());
+    let target = Target { namespace, pod: exec.pod.clone(), container: exec.container.clone() };
+    let tty = exec.tty && std::io::stdin().is_terminal();
+    let query = ExecQuery { target, command: exec.command.clone(), stdin: exec.stdin, tty };
+    let code = client::block_on(async {
+        let header = serde_json::to_string(&query).expect("requests are plain data");
+        let request = Request::post("/exec")
+            .header("host", "ostria")
+            .header("connection", "upgrade")
+            .header("upgrade", "ostria-exec")
+            .header("x-exec", header)
+            .body(Full::new(Bytes::new()))
+            .map_err(|error| Failure::blocked(error, "leave odd characters out of the command"))?;
+        let response = client::exchange(state, request).await?;
+        let upgraded = hyper::upgrade::on(response).await;
+        let upgraded = upgraded.map_err(|error| Failure::blocked(error, "look at `ostria status`"))?;
+        let _raw = tty.then(Raw::enter).flatten();
+        let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
+        let input = tokio::spawn(feed(writer, exec.stdin));
+        let code = print(reader).await;
+        input.abort();
+        Ok(code)
+    })?;
+    if code == 0 { Ok(()) } else { Err(Failure::Exit(code)) }
+}
+
+async fn feed(mut writer: WriteHalf<TokioIo<Upgraded>>, stdin: bool) {
+    let (sender, mut pieces) = tokio::sync::mpsc::channel::<Vec<u8>>(4);
+    if stdin {
+        // Reading a terminal cannot be given up; the thread ends with the process.
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = std::io::stdin().read(&mut buffer) {
+                if sender.blocking_send(buffer[..length].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+    } else {
+        drop(sender);
+    }
+    while let Some(piece) = pieces.recv().await {
+        if writer.write_all(&frame::encode(frame::INPUT, &piece)).await.is_err() {
+            return;
+        }
+    }
+    // The end of input; without it a command that reads would wait for ever.
+    let _ = writer.write_all(&frame::encode(frame::INPUT, &[])).await;
+    std::future::pending::<()>().await;
+}
+
+async fn print(mut reader: ReadHalf<TokioIo<Upgraded>>) -> u8 {
+    loop {
+        let (Ok(kind), Ok(length)) = (reader.read_u8().await, reader.read_u32().await) else {
+            eprintln!("error: the pod ended");
+            return 137;
+        };
+        let mut bytes = vec![0; length as usize];
+        if reader.read_exact(&mut bytes).await.is_err() {
+            return 137;
+        }
+        // A reader that goes away early is no error.
+        let _ = match kind {
+            frame::OUTPUT => std::io::stdout().write_all(&bytes).and_then(|()| std::io::stdout().flush()),
+            frame::ERROR => std::io::stderr().write_all(&bytes),
+            _ => return String::from_utf8_lossy(&bytes).parse().unwrap_or(1),
+        };
+    }
+}
+
+/// A terminal that passes each key on, until dropped.
+struct Raw(Termios);
+
+impl Raw {
+    fn enter() -> Option<Self> {
+        let before = tcgetattr(std::io::stdin()).ok()?;
+        let mut raw = before.clone();
+        cfmakeraw(&mut raw);
+        tcsetattr(std::io::stdin(), SetArg::TCSANOW, &raw).ok()?;
+        Some(Self(before))
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        // Nothing better can be done for a terminal that is gone.
+        let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, &self.0);
+    }
+}

@@ -1,0 +1,7 @@
+//! Pure. How things look: tables as kubectl and istioctl print them, and what `up` says at its end.
+
+pub mod get;
+pub mod status;
+pub mod summary;
+
+pub mod table;

@@ -1,0 +1,99 @@
+//! Pure. `ostria status`: the pods with their identities, and whether each proxy has what pilot sent.
+
+use serde_json::Value;
+
+use crate::view::table;
+use crate::wire::{PodLine, Status};
+
+/// The table of pods.
+pub fn render(status: &Status, wide: bool) -> String {
+    let mut head = vec!["NAME", "NAMESPACE", "IDENTITY", "ADDRESS", "READY", "STATUS", "RESTARTS", "SYNC"];
+    if wide {
+        head.extend(["CLUSTERS", "LISTENERS", "ROUTES", "ENDPOINTS"]);
+    }
+    let rows: Vec<Vec<String>> = status.pods.iter().map(|pod| row(pod, &status.proxies, wide)).collect();
+    if rows.is_empty() {
+        return format!("No pods run. The gateway listens at {}.\n", status.gateway);
+    }
+    format!("{}\ngateway http://{}   process {}\n", table::render(&head, &rows), status.gateway, status.pid)
+}
+
+fn row(pod: &PodLine, proxies: &Value, wide: bool) -> Vec<String> {
+    let states = states(pod, proxies);
+    let mut row = vec![
+        pod.name.clone(),
+        pod.namespace.clone(),
+        pod.identity.clone(),
+        pod.address.clone(),
+        pod.ready.clone(),
+        pod.status.clone(),
+        pod.restarts.to_string(),
+        summary(pod, states.as_ref()),
+    ];
+    if wide {
+        row.extend(states.unwrap_or_else(|| std::array::from_fn(|_| "-".into())));
+    }
+    row
+}
+
+fn summary(pod: &PodLine, states: Option<&[String; 4]>) -> String {
+    match states {
+        None if pod.identity == "-" => "-".into(),
+        None => "NOT CONNECTED".into(),
+        Some(states) if states.iter().all(|state| matches!(state.as_str(), "SYNCED" | "NOT SENT" | "-")) => {
+            "SYNCED".into()
+        }
+        Some(states) => states.iter().find(|state| *state != "SYNCED").cloned().unwrap_or_default(),
+    }
+}
+
+/// The states of a pod's proxy for clusters, listeners, routes and endpoints. Pilot names the proxy as
+/// `POD.NAMESPACE`, or by the whole node id that has it as its third part.
+fn states(pod: &PodLine, proxies: &Value) -> Option<[String; 4]> {
+    let name = format!("{}.{}", pod.name, pod.namespace);
+    let proxy = proxies.as_array()?.iter().find(|proxy| {
+        let known =
+            ["proxy", "proxy_id", "node"].iter().find_map(|field| proxy[*field].as_str()).unwrap_or_default();
+        known == name || known.split('~').nth(2) == Some(&name)
+    })?;
+    Some(
+        [["cluster", "cds"], ["listener", "lds"], ["route", "rds"], ["endpoint", "eds"]]
+            .map(|[long, short]| state(proxy, long, short)),
+    )
+}
+
+fn state(proxy: &Value, long: &str, short: &str) -> String {
+    if let Some(state) = proxy[format!("{long}_status")].as_str() {
+        return state.into();
+    }
+    let text = |suffix: &str| {
+        proxy[format!("{long}_{suffix}")].as_str().or_else(|| proxy[format!("{short}_{suffix}")].as_str())
+    };
+    match (text("sent"), text("acked")) {
+        (None | Some(""), _) => "NOT SENT".into(),
+        (sent, acked) if sent == acked => "SYNCED".into(),
+        _ => "STALE".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_proxy_is_synced_when_all_that_was_sent_was_acknowledged() {
+        let pod = PodLine {
+            name: "web".into(),
+            namespace: "default".into(),
+            identity: "spiffe://x".into(),
+            ..PodLine::default()
+        };
+        let proxy =
+            |acked: &str| json!([{"proxy": "web.default", "cluster_sent": "a", "cluster_acked": acked}]);
+        let sync = |proxies: &Value| summary(&pod, states(&pod, proxies).as_ref());
+        assert_eq!(sync(&proxy("a")), "SYNCED");
+        assert_eq!(sync(&proxy("b")), "STALE");
+        assert_eq!(sync(&json!([])), "NOT CONNECTED");
+    }
+}
