@@ -1,8 +1,161 @@
 //! Envoy's and Istio's protobuf, and the only place that names it: model values to wire and back.
 //!
-//! Everything above this module speaks `model`; everything on the network is Envoy xDS v3. `xds` holds the
-//! messages and service stubs of the discovery protocol itself.
+//! Everything above this module speaks `model`; everything on the network is Envoy xDS v3. One file per
+//! resource holds both directions, and `decode` inverts `encode`. What a decoder does not know it refuses with
+//! the name of the resource and the path of the field; the fields that it reads without effect are listed in
+//! `ignored`. `xds` holds the messages and service stubs of the discovery protocol itself.
 
 pub mod xds;
 
+mod any;
+mod ignored;
+mod istio;
+mod refusal;
+mod scalar;
+mod source;
+mod stable;
 mod value;
+
+mod listener;
+
+mod connection;
+mod filter;
+mod tcp;
+
+mod cluster;
+mod outlier;
+mod upstream;
+
+mod route;
+
+mod fault;
+mod forward;
+mod retry;
+
+mod access_log;
+mod authorization;
+mod endpoint;
+mod matcher;
+mod secret;
+mod tls;
+mod workload;
+
+use crate::model::{Kind, Resource};
+use any::{pack, pack_in_order, type_name, unpack};
+use refusal::Refusal;
+use stable::{ASSIGNMENT, CLUSTER};
+use xds::NodeInfo;
+
+pub use xds::Any;
+
+/// What is known of a client, as far as it decides what can be sent to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Target {
+    /// It has Istio's own filters (`istio.alpn`, `istio.stats`, peer metadata). Stock Envoy refuses a listener
+    /// that names them, so they are left out for it.
+    pub istio_extensions: bool,
+}
+
+impl Target {
+    /// What a node says of itself in its list of extensions.
+    pub fn of(node: &NodeInfo) -> Self {
+        let has = |name: &str| node.extensions.iter().any(|e| e == name);
+        Self { istio_extensions: has("istio.alpn") && has("istio.stats") }
+    }
+}
+
+/// A message that was refused, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} {name:?}{}{path}: {reason}", if .path.is_empty() { "" } else { ": " })]
+pub struct DecodeError {
+    /// Type of the resource, such as `Listener`.
+    pub kind: String,
+    /// Its name; empty when that could not be read.
+    pub name: String,
+    /// The field, such as `filter_chains[0].filters[1]`; empty for the whole resource.
+    pub path: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// The wire form of a resource for a client. Equal resources have equal bytes.
+pub fn encode(resource: &Resource, target: &Target) -> Any {
+    match resource {
+        Resource::Listener(model) => pack(&listener::encode(model, target)),
+        Resource::Route(model) => pack(&route::encode(model)),
+        Resource::Cluster(model) => pack_in_order(&cluster::encode(model), &CLUSTER),
+        Resource::Endpoints(model) => pack_in_order(&endpoint::encode(model), &ASSIGNMENT),
+        Resource::Secret(model) => pack(&secret::encode(model)),
+        Resource::Workload(model) => pack(&workload::encode(model)),
+        Resource::Names(model) => pack(&workload::encode_names(model)),
+    }
+}
+
+/// The resource of a wire form.
+pub fn decode(any: &Any) -> Result<Resource, DecodeError> {
+    let Some(kind) = Kind::from_type_url(&any.type_url) else {
+        let reason = format!("resources of type {} are not supported", any.type_url);
+        return Err(DecodeError {
+            kind: short(&any.type_url),
+            name: String::new(),
+            path: String::new(),
+            reason,
+        });
+    };
+    let mut name = String::new();
+    resource(kind, any, &mut name).map_err(|refusal| DecodeError {
+        kind: short(&any.type_url),
+        name,
+        path: refusal.path(),
+        reason: refusal.reason,
+    })
+}
+
+/// Decodes, and notes the name as soon as it is known.
+fn resource(kind: Kind, any: &Any, name: &mut String) -> Result<Resource, Refusal> {
+    match kind {
+        Kind::Listener => {
+            let message = unpack::<envoy_types::pb::envoy::config::listener::v3::Listener>(any)?;
+            name.clone_from(&message.name);
+            listener::decode(message).map(Resource::Listener)
+        }
+        Kind::Route => {
+            let message = unpack::<envoy_types::pb::envoy::config::route::v3::RouteConfiguration>(any)?;
+            name.clone_from(&message.name);
+            route::decode(message).map(Resource::Route)
+        }
+        Kind::Cluster => {
+            let message = unpack::<envoy_types::pb::envoy::config::cluster::v3::Cluster>(any)?;
+            name.clone_from(&message.name);
+            cluster::decode(message).map(|c| Resource::Cluster(Box::new(c)))
+        }
+        Kind::Endpoints => {
+            let message = unpack::<envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment>(any)?;
+            name.clone_from(&message.cluster_name);
+            endpoint::decode(message).map(Resource::Endpoints)
+        }
+        Kind::Secret => {
+            let message =
+                unpack::<envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret>(any)?;
+            name.clone_from(&message.name);
+            secret::decode(message).map(Resource::Secret)
+        }
+        Kind::Workload => {
+            let message = unpack::<istio::Address>(any)?;
+            name.clone_from(&message.workload.as_ref().map(|w| w.uid.clone()).unwrap_or_default());
+            workload::decode(message).map(Resource::Workload)
+        }
+        Kind::Names => workload::decode_names(unpack(any)?).map(Resource::Names),
+    }
+}
+
+/// The last part of a message name.
+fn short(type_url: &str) -> String {
+    let name = type_name(type_url);
+    name.rsplit('.').next().unwrap_or(name).to_owned()
+}
+
+#[cfg(test)]
+mod strategy;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,401 @@
+//! Pure. Clusters: discovery, balancing, TLS towards endpoints, limits.
+
+use super::any::config_type;
+use super::endpoint::{self, ISTIO, MTLS, TLS_MODE};
+use super::istio::METADATA_EXCHANGE;
+use super::refusal::{At, Refusal, each, nothing_left, optional, refuse, required};
+use super::scalar::{
+    enumeration, ip, number, period, wire_duration, wire_number, wire_number_unless, wire_tcp,
+};
+use super::upstream::{self, HttpOptions};
+use super::value::{from_struct, to_struct};
+use super::{outlier, source, tls};
+use crate::model::cluster::{Balancer, Cluster, ClusterService, ClusterTls, Discovery, Keepalive, Limits};
+use crate::model::tls::UpstreamTls;
+use envoy_types::pb::envoy::config::cluster::v3 as wire;
+use envoy_types::pb::envoy::config::core::v3 as core;
+use envoy_types::pb::envoy::r#type::v3::Percent;
+use envoy_types::pb::google::protobuf::{UInt32Value, UInt64Value};
+use serde_json::{Value, json};
+use std::mem::take;
+use std::net::IpAddr;
+use std::time::Duration;
+use wire::circuit_breakers::Thresholds;
+use wire::cluster::{
+    ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, LbConfig, LbPolicy, LeastRequestLbConfig,
+    MaglevLbConfig, RingHashLbConfig, TransportSocketMatch,
+};
+
+pub(super) fn decode(mut wire: wire::Cluster) -> Result<Cluster, Refusal> {
+    let name = take(&mut wire.name);
+    let discovery = discovery(&mut wire, &name)?;
+    let balancer = balancer(&mut wire, &discovery)?;
+    let http = upstream::decode(take(&mut wire.typed_extension_protocol_options))?;
+    let tls = tls_settings(&mut wire, &http)?;
+    let metadata = wire.metadata.take().and_then(|mut m| m.filter_metadata.remove(ISTIO));
+    let metadata = metadata.as_ref().map(from_struct).unwrap_or_default();
+    each(take(&mut wire.filters), "filters", filter)?;
+    let found = Cluster {
+        name,
+        discovery,
+        connect_timeout: period(wire.connect_timeout.take(), "connect_timeout", CONNECT_TIMEOUT)?,
+        balancer,
+        http: http.http,
+        tls,
+        limits: wire.circuit_breakers.take().map_or(Ok(Limits::default()), limits).at("circuit_breakers")?,
+        outlier: optional(wire.outlier_detection.take(), "outlier_detection", outlier::decode)?,
+        bind: optional(wire.upstream_bind_config.take(), "upstream_bind_config", bind)?,
+        idle_timeout: http.idle_timeout,
+        max_requests_per_connection: http.max_requests_per_connection,
+        keepalive: wire
+            .upstream_connection_options
+            .take()
+            .map_or(Ok(None), keepalive)
+            .at("upstream_connection_options")?,
+        panic_threshold: panic_threshold(&mut wire)?,
+        service: service(&metadata),
+        origin: metadata.get("config").and_then(Value::as_str).map(str::to_owned),
+    };
+    nothing_left(&wire)?;
+    Ok(found)
+}
+
+pub(super) fn encode(model: &Cluster) -> wire::Cluster {
+    let (discovery_type, eds, assignment) = wire_discovery(model);
+    let (lb_policy, lb_config) = wire_balancer(model.balancer);
+    let (socket, matches) = wire_tls(&model.tls);
+    let (auto_sni, auto_san) = match &model.tls {
+        ClusterTls::Never => (false, false),
+        ClusterTls::Always(tls) | ClusterTls::WhenOffered(tls) => (tls.auto_sni, tls.auto_san),
+    };
+    wire::Cluster {
+        name: model.name.clone(),
+        cluster_discovery_type: Some(ClusterDiscoveryType::Type(discovery_type.into())),
+        eds_cluster_config: eds,
+        load_assignment: assignment,
+        connect_timeout: Some(wire_duration(model.connect_timeout)),
+        lb_policy: lb_policy.into(),
+        lb_config,
+        typed_extension_protocol_options: upstream::encode(&HttpOptions {
+            http: model.http,
+            idle_timeout: model.idle_timeout,
+            max_requests_per_connection: model.max_requests_per_connection,
+            auto_sni,
+            auto_san,
+        }),
+        transport_socket: socket,
+        transport_socket_matches: matches,
+        circuit_breakers: wire_limits(model.limits),
+        outlier_detection: model.outlier.as_ref().map(outlier::encode),
+        upstream_bind_config: model.bind.map(wire_bind),
+        upstream_connection_options: model.keepalive.map(wire_keepalive),
+        common_lb_config: wire_common_balancing(model),
+        metadata: wire_metadata(model),
+        ..wire::Cluster::default()
+    }
+}
+
+fn discovery(wire: &mut wire::Cluster, name: &str) -> Result<Discovery, Refusal> {
+    let kind = match wire.cluster_discovery_type.take() {
+        None => DiscoveryType::Static,
+        Some(ClusterDiscoveryType::Type(kind)) => enumeration(kind, "type")?,
+        Some(ClusterDiscoveryType::ClusterType(custom)) => {
+            return refuse(format!("{} is not supported", custom.name)).at("cluster_type");
+        }
+    };
+    let mut assignment = || match wire.load_assignment.take() {
+        Some(assignment) => endpoint::decode(assignment).at("load_assignment"),
+        None => required(None, "load_assignment"),
+    };
+    match kind {
+        DiscoveryType::Static => assignment().map(Discovery::Static),
+        DiscoveryType::StrictDns => assignment().map(Discovery::StrictDns),
+        DiscoveryType::LogicalDns => assignment().map(Discovery::LogicalDns),
+        DiscoveryType::OriginalDst => Ok(Discovery::OriginalDestination),
+        DiscoveryType::Eds => {
+            let config = required(wire.eds_cluster_config.take(), "eds_cluster_config")?;
+            source::check(config.eds_config.as_ref()).at("eds_config").at("eds_cluster_config")?;
+            let service = if config.service_name.is_empty() { name.to_owned() } else { config.service_name };
+            Ok(Discovery::Eds(service))
+        }
+    }
+}
+
+type WireDiscovery = (
+    DiscoveryType,
+    Option<EdsClusterConfig>,
+    Option<envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment>,
+);
+
+fn wire_discovery(model: &Cluster) -> WireDiscovery {
+    match &model.discovery {
+        Discovery::Static(assignment) => (DiscoveryType::Static, None, Some(endpoint::encode(assignment))),
+        Discovery::StrictDns(assignment) => {
+            (DiscoveryType::StrictDns, None, Some(endpoint::encode(assignment)))
+        }
+        Discovery::LogicalDns(assignment) => {
+            (DiscoveryType::LogicalDns, None, Some(endpoint::encode(assignment)))
+        }
+        Discovery::OriginalDestination => (DiscoveryType::OriginalDst, None, None),
+        Discovery::Eds(service) => {
+            let service_name = if *service == model.name { String::new() } else { service.clone() };
+            let config = EdsClusterConfig { eds_config: Some(source::ads()), service_name };
+            (DiscoveryType::Eds, Some(config), None)
+        }
+    }
+}
+
+fn balancer(wire: &mut wire::Cluster, discovery: &Discovery) -> Result<Balancer, Refusal> {
+    let policy: LbPolicy = enumeration(take(&mut wire.lb_policy), "lb_policy")?;
+    let size = |n: Option<UInt64Value>, default| n.map_or(default, |n| n.value);
+    let found = match (policy, wire.lb_config.take()) {
+        (LbPolicy::LoadBalancingPolicyConfig, _) => {
+            return Err(Refusal::unsupported("load_balancing_policy"));
+        }
+        (LbPolicy::ClusterProvided, None) => Balancer::Provided,
+        (_, Some(LbConfig::OriginalDstLbConfig(_))) => {
+            return Err(Refusal::unsupported("original_dst_lb_config"));
+        }
+        (LbPolicy::RoundRobin, Some(LbConfig::RoundRobinLbConfig(config))) => {
+            nothing_left(&config).at("round_robin_lb_config")?;
+            Balancer::RoundRobin
+        }
+        (LbPolicy::RoundRobin, None) => Balancer::RoundRobin,
+        (LbPolicy::Random, None) => Balancer::Random,
+        (LbPolicy::LeastRequest, None) => Balancer::LeastRequest { choices: CHOICES },
+        (LbPolicy::LeastRequest, Some(LbConfig::LeastRequestLbConfig(mut config))) => {
+            let choices = number(config.choice_count.take(), CHOICES);
+            nothing_left(&config).at("least_request_lb_config")?;
+            Balancer::LeastRequest { choices }
+        }
+        (LbPolicy::RingHash, None) => Balancer::RingHash { min_size: RING_SIZE },
+        (LbPolicy::RingHash, Some(LbConfig::RingHashLbConfig(mut config))) => {
+            let min_size = size(config.minimum_ring_size.take(), RING_SIZE);
+            nothing_left(&config).at("ring_hash_lb_config")?;
+            Balancer::RingHash { min_size }
+        }
+        (LbPolicy::Maglev, None) => Balancer::Maglev { table_size: TABLE_SIZE },
+        (LbPolicy::Maglev, Some(LbConfig::MaglevLbConfig(config))) => {
+            Balancer::Maglev { table_size: size(config.table_size, TABLE_SIZE) }
+        }
+        (policy, Some(_)) => {
+            return refuse(format!("{} has settings of another policy", policy.as_str_name()))
+                .at("lb_policy");
+        }
+    };
+    match (found, discovery) {
+        (Balancer::Provided, Discovery::OriginalDestination) => Ok(found),
+        (Balancer::Provided, _) => refuse("CLUSTER_PROVIDED needs type ORIGINAL_DST").at("lb_policy"),
+        (_, Discovery::OriginalDestination) => {
+            refuse("type ORIGINAL_DST needs CLUSTER_PROVIDED").at("lb_policy")
+        }
+        _ => Ok(found),
+    }
+}
+
+fn wire_balancer(balancer: Balancer) -> (LbPolicy, Option<LbConfig>) {
+    match balancer {
+        Balancer::RoundRobin => (LbPolicy::RoundRobin, None),
+        Balancer::Random => (LbPolicy::Random, None),
+        Balancer::Provided => (LbPolicy::ClusterProvided, None),
+        Balancer::LeastRequest { choices } => {
+            let choice_count = wire_number_unless(choices, CHOICES);
+            let config = LeastRequestLbConfig { choice_count, ..LeastRequestLbConfig::default() };
+            (LbPolicy::LeastRequest, choice_count.is_some().then_some(LbConfig::LeastRequestLbConfig(config)))
+        }
+        Balancer::RingHash { min_size } => {
+            let minimum_ring_size = Some(UInt64Value { value: min_size });
+            let config = RingHashLbConfig { minimum_ring_size, ..RingHashLbConfig::default() };
+            (LbPolicy::RingHash, Some(LbConfig::RingHashLbConfig(config)))
+        }
+        Balancer::Maglev { table_size } => {
+            let config = MaglevLbConfig { table_size: Some(UInt64Value { value: table_size }) };
+            (LbPolicy::Maglev, Some(LbConfig::MaglevLbConfig(config)))
+        }
+    }
+}
+
+/// One socket for all endpoints, or Istio's pair: mTLS where an endpoint's metadata offers it, else plaintext.
+fn tls_settings(wire: &mut wire::Cluster, http: &HttpOptions) -> Result<ClusterTls, Refusal> {
+    let with_authority = |mut tls: UpstreamTls| {
+        (tls.auto_sni, tls.auto_san) = (http.auto_sni, http.auto_san);
+        Box::new(tls)
+    };
+    let matches = take(&mut wire.transport_socket_matches);
+    if let Some(socket) = wire.transport_socket.take() {
+        if !matches.is_empty() {
+            return refuse("cannot be combined with transport_socket").at("transport_socket_matches");
+        }
+        let tls = tls::upstream(socket).at("transport_socket")?;
+        return Ok(tls.map_or(ClusterTls::Never, |tls| ClusterTls::Always(with_authority(tls))));
+    }
+    let (mut offered, mut others) = (None, None);
+    for (i, item) in matches.into_iter().enumerate() {
+        let (criteria, tls) = socket_match(item).at_item("transport_socket_matches", i)?;
+        let place = if criteria { &mut offered } else { &mut others };
+        if place.is_none() {
+            *place = Some(tls);
+        }
+    }
+    match (offered.flatten(), others.flatten()) {
+        (Some(tls), None) => Ok(ClusterTls::WhenOffered(with_authority(tls))),
+        (None, None) => Ok(ClusterTls::Never),
+        (None, Some(tls)) => Ok(ClusterTls::Always(with_authority(tls))),
+        (Some(_), Some(_)) => refuse("only plaintext is supported for endpoints without tlsMode istio")
+            .at("transport_socket_matches"),
+    }
+}
+
+/// Whether the item is for endpoints that offer mTLS, and its TLS.
+fn socket_match(mut wire: TransportSocketMatch) -> Result<(bool, Option<UpstreamTls>), Refusal> {
+    let criteria = from_struct(&wire.r#match.take().unwrap_or_default());
+    let offered = criteria.get(TLS_MODE).and_then(Value::as_str) == Some(MTLS);
+    if criteria.len() > usize::from(offered) {
+        return refuse("only {tlsMode: istio} and an empty match are supported").at("match");
+    }
+    let socket = required(wire.transport_socket.take(), "transport_socket")?;
+    Ok((offered, tls::upstream(socket).at("transport_socket")?))
+}
+
+fn wire_tls(tls: &ClusterTls) -> (Option<core::TransportSocket>, Vec<TransportSocketMatch>) {
+    let item = |name: &str, criteria: Value, socket| TransportSocketMatch {
+        name: name.into(),
+        r#match: criteria.as_object().map(to_struct),
+        transport_socket: Some(socket),
+    };
+    match tls {
+        ClusterTls::Never => (None, vec![]),
+        ClusterTls::Always(tls) => (Some(tls::wire_upstream(tls)), vec![]),
+        ClusterTls::WhenOffered(tls) => {
+            let offered = item("tlsMode-istio", json!({TLS_MODE: MTLS}), tls::wire_upstream(tls));
+            (None, vec![offered, item("tlsMode-disabled", json!({}), tls::raw_buffer())])
+        }
+    }
+}
+
+/// Limits of the default priority; routes cannot choose the high one, so its limits have no effect.
+fn limits(mut wire: wire::CircuitBreakers) -> Result<Limits, Refusal> {
+    let mut found = Limits::default();
+    for (i, mut threshold) in take(&mut wire.thresholds).into_iter().enumerate() {
+        if threshold.priority == core::RoutingPriority::High as i32 {
+            continue;
+        }
+        found = Limits {
+            max_connections: number(threshold.max_connections.take(), found.max_connections),
+            max_pending: number(threshold.max_pending_requests.take(), found.max_pending),
+            max_requests: number(threshold.max_requests.take(), found.max_requests),
+            max_retries: number(threshold.max_retries.take(), found.max_retries),
+        };
+        nothing_left(&threshold).at_item("thresholds", i)?;
+    }
+    nothing_left(&wire)?;
+    Ok(found)
+}
+
+fn wire_limits(limits: Limits) -> Option<wire::CircuitBreakers> {
+    let threshold = Thresholds {
+        max_connections: wire_number(limits.max_connections),
+        max_pending_requests: wire_number(limits.max_pending),
+        max_requests: wire_number(limits.max_requests),
+        max_retries: wire_number(limits.max_retries),
+        ..Thresholds::default()
+    };
+    (limits != Limits::default())
+        .then(|| wire::CircuitBreakers { thresholds: vec![threshold], ..wire::CircuitBreakers::default() })
+}
+
+fn bind(mut wire: core::BindConfig) -> Result<IpAddr, Refusal> {
+    let address = required(wire.source_address.take(), "source_address")?;
+    let found = ip(&address.address).at("address").at("source_address")?;
+    nothing_left(&wire)?;
+    Ok(found)
+}
+
+fn wire_bind(address: IpAddr) -> core::BindConfig {
+    core::BindConfig { source_address: Some(wire_tcp(address.to_string(), 0)), ..core::BindConfig::default() }
+}
+
+fn keepalive(mut wire: wire::UpstreamConnectionOptions) -> Result<Option<Keepalive>, Refusal> {
+    let seconds = |n: UInt32Value| Duration::from_secs(n.value.into());
+    let found = wire.tcp_keepalive.take().map(|k| Keepalive {
+        probes: k.keepalive_probes.map(|n| n.value),
+        time: k.keepalive_time.map(seconds),
+        interval: k.keepalive_interval.map(seconds),
+    });
+    nothing_left(&wire)?;
+    Ok(found)
+}
+
+fn wire_keepalive(model: Keepalive) -> wire::UpstreamConnectionOptions {
+    let seconds = |d: Duration| wire_number(u32::try_from(d.as_secs()).unwrap_or(u32::MAX));
+    wire::UpstreamConnectionOptions {
+        tcp_keepalive: Some(core::TcpKeepalive {
+            keepalive_probes: model.probes.and_then(wire_number),
+            keepalive_time: model.time.and_then(seconds),
+            keepalive_interval: model.interval.and_then(seconds),
+        }),
+        ..wire::UpstreamConnectionOptions::default()
+    }
+}
+
+fn panic_threshold(wire: &mut wire::Cluster) -> Result<u32, Refusal> {
+    let mut common = wire.common_lb_config.take().unwrap_or_default();
+    let threshold = common.healthy_panic_threshold.take().map_or(PANIC, |p| p.value.clamp(0.0, 100.0) as u32);
+    // Of the choices for localities only the weighted one is known, and that is how localities work anyway.
+    if let Some(wire::cluster::common_lb_config::LocalityConfigSpecifier::ZoneAwareLbConfig(_)) =
+        common.locality_config_specifier
+    {
+        return Err(Refusal::unsupported("zone_aware_lb_config")).at("common_lb_config");
+    }
+    nothing_left(&common).at("common_lb_config")?;
+    Ok(threshold)
+}
+
+/// Weights of localities count wherever they are given, which Envoy does only when told to.
+fn wire_common_balancing(model: &Cluster) -> Option<wire::cluster::CommonLbConfig> {
+    use wire::cluster::common_lb_config::{LocalityConfigSpecifier, LocalityWeightedLbConfig};
+    let weighted = model.balancer != Balancer::Provided;
+    let common = wire::cluster::CommonLbConfig {
+        healthy_panic_threshold: (model.panic_threshold != PANIC)
+            .then(|| Percent { value: f64::from(model.panic_threshold) }),
+        locality_config_specifier: weighted
+            .then(|| LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {})),
+        ..wire::cluster::CommonLbConfig::default()
+    };
+    (common != wire::cluster::CommonLbConfig::default()).then_some(common)
+}
+
+/// Istio's exchange of peer metadata over TCP is telemetry; all other filters of clusters are refused.
+fn filter(filter: wire::Filter) -> Result<(), Refusal> {
+    let kind = filter.typed_config.as_ref().map_or(Ok(String::new()), config_type)?;
+    if kind == METADATA_EXCHANGE {
+        return Ok(());
+    }
+    refuse(format!("filter {} ({kind}) is not supported", filter.name))
+}
+
+fn service(metadata: &serde_json::Map<String, Value>) -> Option<ClusterService> {
+    let service = metadata.get("services")?.as_array()?.first()?;
+    let text = |key: &str| service.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    Some(ClusterService { host: text("host"), name: text("name"), namespace: text("namespace") })
+}
+
+fn wire_metadata(model: &Cluster) -> Option<core::Metadata> {
+    let mut object = serde_json::Map::new();
+    if let Some(s) = &model.service {
+        let service = json!({"host": s.host, "name": s.name, "namespace": s.namespace});
+        object.insert("services".into(), json!([service]));
+    }
+    if let Some(origin) = &model.origin {
+        object.insert("config".into(), json!(origin));
+    }
+    let mut metadata = core::Metadata::default();
+    metadata.filter_metadata.insert(ISTIO.into(), to_struct(&object));
+    (!object.is_empty()).then_some(metadata)
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CHOICES: u32 = 2;
+const RING_SIZE: u64 = 1024;
+const TABLE_SIZE: u64 = 65_537;
+const PANIC: u32 = 50;

@@ -1,0 +1,150 @@
+//! Pure. Why a message was refused and where in it, and the check that nothing of it was left unread.
+//!
+//! A decoder takes out of a message what it understands. `nothing_left` then refuses the message if anything
+//! else is in it, except for the fields of `ignored`, so that no setting is ever silently dropped.
+
+use super::ignored;
+use prost::{Message, Name};
+use std::fmt::{Debug, Display};
+
+/// A reason and the path of the field it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// Innermost segment first, because it is built while errors travel outwards.
+    path: Vec<String>,
+    /// What is wrong there.
+    pub(super) reason: String,
+}
+
+impl Refusal {
+    pub(super) fn new(reason: impl Into<String>) -> Self {
+        Self { path: vec![], reason: reason.into() }
+    }
+
+    /// The field that is not supported.
+    pub(super) fn unsupported(field: &str) -> Self {
+        Self { path: vec![field.to_owned()], reason: "is not supported".into() }
+    }
+
+    /// The path as users know it: `filter_chains[0].filters[1]`.
+    pub(super) fn path(&self) -> String {
+        self.path.iter().rev().map(String::as_str).collect::<Vec<_>>().join(".")
+    }
+
+    fn within(mut self, segment: String) -> Self {
+        self.path.push(segment);
+        self
+    }
+}
+
+/// A refusal without a path yet.
+pub(super) fn refuse<T>(reason: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal::new(reason))
+}
+
+/// Names the field in which an error happened.
+pub(super) trait At<T> {
+    /// In a field.
+    fn at(self, field: &str) -> Result<T, Refusal>;
+    /// In an item of a list or map.
+    fn at_item(self, field: &str, item: impl Display) -> Result<T, Refusal>;
+}
+
+impl<T> At<T> for Result<T, Refusal> {
+    fn at(self, field: &str) -> Self {
+        self.map_err(|r| r.within(field.to_owned()))
+    }
+
+    fn at_item(self, field: &str, item: impl Display) -> Self {
+        self.map_err(|r| r.within(format!("{field}[{item}]")))
+    }
+}
+
+/// Decodes every item of a list.
+pub(super) fn each<A, B>(
+    list: Vec<A>,
+    field: &str,
+    mut decode: impl FnMut(A) -> Result<B, Refusal>,
+) -> Result<Vec<B>, Refusal> {
+    list.into_iter().enumerate().map(|(i, item)| decode(item).at_item(field, i)).collect()
+}
+
+/// What must be there.
+pub(super) fn required<T>(value: Option<T>, field: &str) -> Result<T, Refusal> {
+    value.ok_or_else(|| Refusal::new("is missing")).at(field)
+}
+
+/// Decodes what may be there.
+pub(super) fn optional<A, B>(
+    value: Option<A>,
+    field: &str,
+    decode: impl FnOnce(A) -> Result<B, Refusal>,
+) -> Result<Option<B>, Refusal> {
+    value.map(decode).transpose().at(field)
+}
+
+/// Refuses a message of which something is left that is not on the list of ignored fields.
+pub(super) fn nothing_left<M: Message + Name + Debug + Default>(rest: &M) -> Result<(), Refusal> {
+    let bytes = rest.encode_to_vec();
+    let known = ignored::fields(M::PACKAGE, M::NAME);
+    if tags(&bytes).all(|tag| known.iter().any(|f| f.tag == tag)) {
+        return Ok(());
+    }
+    let field = changed_fields(rest).into_iter().find(|name| known.iter().all(|f| f.name != *name));
+    Err(Refusal::unsupported(field.as_deref().unwrap_or("an unnamed field")))
+}
+
+/// The numbers of the fields in an encoded message.
+fn tags(mut bytes: &[u8]) -> impl Iterator<Item = u32> {
+    use prost::encoding::{DecodeContext, decode_key, skip_field};
+    std::iter::from_fn(move || {
+        if bytes.is_empty() {
+            return None;
+        }
+        let (tag, kind) = decode_key(&mut bytes).ok()?;
+        skip_field(kind, tag, &mut bytes, DecodeContext::default()).ok()?;
+        Some(tag)
+    })
+}
+
+/// Names of the top fields that differ from the default. Generated types have no reflection but `Debug`, whose
+/// layout puts each top field on a line with one indentation; this runs only to word a refusal.
+fn changed_fields<M: Debug + Default>(rest: &M) -> Vec<String> {
+    let (now, default) = (fields(&format!("{rest:#?}")), fields(&format!("{:#?}", M::default())));
+    now.into_iter().filter(|f| !default.contains(f)).map(|(name, _)| name).collect()
+}
+
+fn fields(text: &str) -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = vec![];
+    for line in text.lines() {
+        let own = line.strip_prefix("    ").filter(|l| l.starts_with(|c: char| c.is_ascii_alphabetic()));
+        match (own.and_then(|l| l.split_once(": ")), found.last_mut()) {
+            (Some((name, value)), _) => found.push((name.to_owned(), value.to_owned())),
+            (None, Some((_, value))) => value.push_str(line),
+            (None, None) => {}
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use envoy_types::pb::envoy::config::listener::v3::Listener;
+
+    #[test]
+    fn a_field_that_is_left_is_named() {
+        let listener = Listener { enable_mptcp: true, stat_prefix: "x".into(), ..Listener::default() };
+        let refusal = nothing_left(&listener).at_item("listeners", 2).unwrap_err();
+        assert_eq!(
+            (refusal.path().as_str(), refusal.reason.as_str()),
+            ("listeners[2].enable_mptcp", "is not supported")
+        );
+    }
+
+    #[test]
+    fn fields_on_the_list_of_ignored_ones_may_be_left() {
+        let listener = Listener { stat_prefix: "x".into(), ..Listener::default() };
+        assert_eq!(nothing_left(&listener), Ok(()));
+    }
+}

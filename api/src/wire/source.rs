@@ -1,0 +1,69 @@
+//! Pure. Where a resource that another one names is to be fetched from.
+//!
+//! Everything comes over the aggregated stream but the workload's own certificate and trust anchors: those are
+//! served on the node, which Istio's agent offers as the static cluster `sds-grpc`.
+
+use super::refusal::Refusal;
+use crate::name::{WORKLOAD_CERTIFICATE, WORKLOAD_ROOTS};
+use envoy_types::pb::envoy::config::core::v3::api_config_source::ApiType;
+use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
+use envoy_types::pb::envoy::config::core::v3::grpc_service::{EnvoyGrpc, TargetSpecifier};
+use envoy_types::pb::envoy::config::core::v3::{
+    AggregatedConfigSource, ApiConfigSource, ApiVersion, ConfigSource, GrpcService,
+};
+use envoy_types::pb::google::protobuf::Duration;
+
+/// Refuses what is neither the aggregated stream nor a gRPC service.
+#[allow(deprecated)]
+pub(super) fn check(source: Option<&ConfigSource>) -> Result<(), Refusal> {
+    match source.and_then(|s| s.config_source_specifier.as_ref()) {
+        None
+        | Some(
+            ConfigSourceSpecifier::Ads(_)
+            | ConfigSourceSpecifier::ApiConfigSource(_)
+            | ConfigSourceSpecifier::Self_(_),
+        ) => Ok(()),
+        Some(ConfigSourceSpecifier::Path(_)) => Err(Refusal::unsupported("path")),
+        Some(ConfigSourceSpecifier::PathConfigSource(_)) => Err(Refusal::unsupported("path_config_source")),
+    }
+}
+
+/// The aggregated stream.
+pub(super) fn ads() -> ConfigSource {
+    source(ConfigSourceSpecifier::Ads(AggregatedConfigSource {}))
+}
+
+/// The source of a secret, by its name.
+pub(super) fn of_secret(name: &str) -> ConfigSource {
+    match name {
+        WORKLOAD_CERTIFICATE | WORKLOAD_ROOTS => {
+            source(ConfigSourceSpecifier::ApiConfigSource(node_service()))
+        }
+        _ => ads(),
+    }
+}
+
+fn source(specifier: ConfigSourceSpecifier) -> ConfigSource {
+    ConfigSource {
+        resource_api_version: ApiVersion::V3.into(),
+        // Zero: wait, rather than start without it.
+        initial_fetch_timeout: Some(Duration { seconds: 0, nanos: 0 }),
+        config_source_specifier: Some(specifier),
+        ..ConfigSource::default()
+    }
+}
+
+fn node_service() -> ApiConfigSource {
+    let target = EnvoyGrpc { cluster_name: NODE_CLUSTER.into(), ..EnvoyGrpc::default() };
+    let service =
+        GrpcService { target_specifier: Some(TargetSpecifier::EnvoyGrpc(target)), ..GrpcService::default() };
+    ApiConfigSource {
+        api_type: ApiType::Grpc.into(),
+        transport_api_version: ApiVersion::V3.into(),
+        grpc_services: vec![service],
+        set_node_on_first_message_only: true,
+        ..ApiConfigSource::default()
+    }
+}
+
+const NODE_CLUSTER: &str = "sds-grpc";
