@@ -97,6 +97,7 @@ const STATUS: &str = "sidecar.istio.io/status";
 const SYSTEM_NAMESPACES: [&str; 4] = ["kube-system", "kube-public", "kube-node-lease", "local-path-storage"];
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "tables of JSON literals read best as values")]
 mod tests {
     use super::*;
     use serde_json::{Value, json};

@@ -30,7 +30,8 @@ fn value(patch: &mut Vec<PatchOperation>, path: &PointerBuf, sent: &Value, befor
             list(patch, path, [sent, before, after]);
         }
         _ => {
-            patch.push(PatchOperation::Replace(ReplaceOperation { path: path.clone(), value: after.clone() }))
+            let replaced = ReplaceOperation { path: path.clone(), value: after.clone() };
+            patch.push(PatchOperation::Replace(replaced));
         }
     }
 }
@@ -83,6 +84,7 @@ fn child(path: &PointerBuf, name: &str) -> PointerBuf {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "tables of JSON literals read best as values")]
 mod tests {
     use super::*;
     use serde_json::json;

@@ -3,9 +3,11 @@
 
 pub mod metadata;
 
-pub mod container;
 pub mod init;
+
+pub mod container;
 pub mod probe;
+
 pub mod volume;
 
 pub mod environment;

@@ -1,5 +1,5 @@
-//! Pure. Which workload a pod is a part of. Pods of a Deployment are owned by a ReplicaSet whose name ends in a hash;
-//! metrics and policies speak of the Deployment, so the hash is taken off, as other meshes do.
+//! Pure. Which workload a pod is a part of. Pods of a Deployment are owned by a `ReplicaSet` whose name ends in a
+//! hash; metrics and policies speak of the Deployment, so the hash is taken off, as other meshes do.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
@@ -54,7 +54,7 @@ fn controller(pod: &ObjectMeta) -> Option<(&str, &str, &str)> {
     Some((api_version, kind, name))
 }
 
-/// A job that a CronJob made ends in the minute it was due, in 8 to 10 digits.
+/// A job that a `CronJob` made ends in the minute it was due, in 8 to 10 digits.
 fn cron_job(job: &str) -> Option<&str> {
     let (name, minute) = job.rsplit_once('-')?;
     let due = (8..=10).contains(&minute.len()) && minute.bytes().all(|byte| byte.is_ascii_digit());
@@ -67,6 +67,7 @@ fn own_name(pod: &ObjectMeta) -> &str {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "tables of JSON literals read best as values")]
 mod tests {
     use super::*;
     use serde_json::{Value, json};

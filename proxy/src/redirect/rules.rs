@@ -2,7 +2,7 @@
 //! order is the behaviour: the proxy's own packets must return before anything redirects them, and a call of a
 //! pod to its own service must pass its inbound side once.
 
-use std::{fmt::Write as _, net::IpAddr};
+use std::{iter, net::IpAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -289,10 +289,13 @@ impl Chain {
     }
 
     fn write_to(&self, script: &mut String) {
-        let hook = self.hook.map(|hook| format!("\t\ttype {hook}; policy accept;\n")).unwrap_or_default();
-        let rules: String = self.rules.iter().map(|rule| format!("\t\t{rule}\n")).collect();
-        write!(script, "\tchain {} {{\n{hook}{rules}\t}}\n", self.name)
-            .expect("writing to a string never fails");
+        let hook = self.hook.map(|hook| format!("type {hook}; policy accept;"));
+        let opening = format!("\tchain {} {{", self.name);
+        let lines = hook.iter().chain(&self.rules).map(|line| format!("\t\t{line}"));
+        for line in iter::once(opening).chain(lines).chain(["\t}".to_owned()]) {
+            script.push_str(&line);
+            script.push('\n');
+        }
     }
 }
 
