@@ -25,7 +25,7 @@ pub fn rules(services: &[Service], backends: &[Backend]) -> String {
             let name = format!("svc-{}", verdicts.len());
             let sticky =
                 service.spec.as_ref().and_then(|spec| spec.session_affinity.as_deref()) == Some("ClientIP");
-            chains.push_str(&chain(&name, &endpoints, sticky));
+            chains.push_str(&chain(&name, protocol(port), &endpoints, sticky));
             verdicts.push(format!("{address} . {} . {} : goto {name}", protocol(port), port.port));
         }
     }
@@ -36,9 +36,9 @@ pub fn rules(services: &[Service], backends: &[Backend]) -> String {
         let _ = writeln!(text, "    ip daddr . meta l4proto . th dport vmap {{ {} }}", verdicts.join(", "));
     }
     text.push_str("  }\n");
-    text.push_str("  chain prerouting { type nat hook prerouting priority dstnat; jump services; }\n");
-    text.push_str("  chain output { type nat hook output priority dstnat; jump services; }\n");
-    text.push_str("  chain postrouting { type nat hook postrouting priority srcnat;\n");
+    text.push_str("  chain prerouting { type nat hook prerouting priority -100; jump services; }\n");
+    text.push_str("  chain output { type nat hook output priority -100; jump services; }\n");
+    text.push_str("  chain postrouting { type nat hook postrouting priority 100;\n");
     if !pods.is_empty() {
         let pairs: Vec<_> = pods.iter().map(|pod| format!("{pod} . {pod}")).collect();
         let _ = writeln!(text, "    ip saddr . ip daddr {{ {} }} masquerade", pairs.join(", "));
@@ -47,7 +47,7 @@ pub fn rules(services: &[Service], backends: &[Backend]) -> String {
     text
 }
 
-fn chain(name: &str, endpoints: &[(Ipv4Addr, u16)], sticky: bool) -> String {
+fn chain(name: &str, protocol: &str, endpoints: &[(Ipv4Addr, u16)], sticky: bool) -> String {
     let count = endpoints.len();
     let choice =
         if sticky { format!("jhash ip saddr mod {count}") } else { format!("numgen random mod {count}") };
@@ -56,7 +56,7 @@ fn chain(name: &str, endpoints: &[(Ipv4Addr, u16)], sticky: bool) -> String {
         .enumerate()
         .map(|(index, (address, port))| format!("{index} : {address} . {port}"))
         .collect();
-    format!("  chain {name} {{ dnat ip to {choice} map {{ {} }}; }}\n", map.join(", "))
+    format!("  chain {name} {{ meta l4proto {protocol} dnat ip to {choice} map {{ {} }}; }}\n", map.join(", "))
 }
 
 fn protocol(port: &ServicePort) -> &'static str {
@@ -80,7 +80,7 @@ mod tests {
             json!({"clusterIP": "10.96.0.9", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 9080}]}),
         );
         let text = rules(&[service], &[backend("a", 2, true), backend("b", 3, true), backend("c", 4, false)]);
-        assert!(text.contains("chain svc-0 { dnat ip to numgen random mod 2 map { 0 : 10.244.0.2 . 9080, 1 : 10.244.0.3 . 9080 }; }"), "{text}");
+        assert!(text.contains("chain svc-0 { meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.244.0.2 . 9080, 1 : 10.244.0.3 . 9080 }; }"), "{text}");
         assert!(text.contains("vmap { 10.96.0.9 . tcp . 80 : goto svc-0 }"), "{text}");
         assert!(text.contains("{ 10.244.0.2 . 10.244.0.2, 10.244.0.3 . 10.244.0.3 } masquerade"), "{text}");
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use api::resource::document::{Document, Refusal};
 use serde_json::Value;
 
 use crate::failure::Problem;
@@ -18,7 +19,7 @@ pub fn read(paths: &[PathBuf], recursive: bool, namespace: Option<&str>) -> Resu
     for (name, content) in contents(paths, recursive, &mut problems) {
         match parse(&name, &content) {
             Ok(found) => objects.extend(found),
-            Err(problem) => problems.push(problem),
+            Err(found) => problems.extend(found),
         }
     }
     for given in &mut objects {
@@ -28,30 +29,21 @@ pub fn read(paths: &[PathBuf], recursive: bool, namespace: Option<&str>) -> Resu
     if problems.is_empty() { Ok(objects) } else { Err(problems) }
 }
 
-/// The objects of one file's text; a `List` is its items.
-pub fn parse(file: &str, content: &str) -> Result<Vec<Given>, Problem> {
-    let documents: Vec<Value> = serde_saphyr::from_multiple(content).map_err(|error| Problem {
-        file: file.into(),
-        reason: format!("is not YAML: {error}"),
-        next: "correct the file and run the command again".into(),
-        ..Problem::default()
-    })?;
-    let objects = documents.into_iter().filter(|document| !document.is_null()).flat_map(|document| {
-        match document.get("items").and_then(Value::as_array) {
-            Some(items) if document["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) => {
-                items.clone()
-            }
-            _ => vec![document],
-        }
-    });
-    let lines = document_lines(content);
-    Ok(objects
-        .enumerate()
-        .map(|(index, object)| Given {
-            file: lines.get(index).map_or_else(|| file.to_string(), |line| format!("{file}:{line}")),
-            object,
-        })
-        .collect())
+/// The objects of one file's text, read as pilot reads them: what pilot would not know is refused here.
+pub fn parse(file: &str, content: &str) -> Result<Vec<Given>, Vec<Problem>> {
+    let parsed = api::resource::parse::parse(file, content);
+    if parsed.refusals.is_empty() {
+        let given = |document: Document| Given { file: document.place.to_string(), object: document.raw };
+        return Ok(parsed.documents.into_iter().map(given).collect());
+    }
+    let problem = |refusal: Refusal| Problem {
+        file: refusal.place.to_string(),
+        object: refusal.object,
+        path: refusal.path,
+        reason: refusal.reason,
+        next: refusal.next,
+    };
+    Err(parsed.refusals.into_iter().map(problem).collect())
 }
 
 fn contents(paths: &[PathBuf], recursive: bool, problems: &mut Vec<Problem>) -> Vec<(String, String)> {
@@ -111,14 +103,6 @@ fn place(given: &mut Given, namespace: Option<&str>, problems: &mut Vec<Problem>
         next: next.into(),
     };
     let text = |pointer: &str| given.object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    if text("/apiVersion").is_empty() || text("/kind").is_empty() {
-        problems.push(wrong("apiVersion, kind", "are required", "say what kind of object this is"));
-        return;
-    }
-    if text("/metadata/name").is_empty() {
-        problems.push(wrong("metadata.name", "is required", "give the object a name"));
-        return;
-    }
     let own = text("/metadata/namespace").to_string();
     match namespace {
         Some(namespace) if !own.is_empty() && own != namespace => problems.push(wrong(
@@ -155,21 +139,6 @@ fn duplicates(objects: &[Given], problems: &mut Vec<Problem>) {
     }
 }
 
-/// The line on which each document that is not empty begins.
-fn document_lines(content: &str) -> Vec<usize> {
-    let mut lines = Vec::new();
-    let mut open = true;
-    for (index, line) in content.lines().enumerate() {
-        if line.starts_with("---") {
-            open = true;
-        } else if open && !line.trim().is_empty() && !line.trim_start().starts_with('#') {
-            lines.push(index + 1);
-            open = false;
-        }
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,9 +154,17 @@ mod tests {
 
     #[test]
     fn malformed_yaml_names_its_file() {
-        let problem = parse("x.yaml", "kind: [").unwrap_err();
-        assert_eq!(problem.file, "x.yaml");
-        assert!(problem.reason.contains("line"), "{}", problem.reason);
+        let problems = parse("x.yaml", "kind: [").unwrap_err();
+        assert!(problems[0].file.starts_with("x.yaml"), "{}", problems[0]);
+    }
+
+    #[test]
+    fn unknown_fields_and_kinds_are_refused_with_their_path() {
+        let text = TWO.replace("metadata:\n  name: b", "metadata:\n  name: b\nspec:\n  prots: []");
+        let problems = parse("x.yaml", &text).unwrap_err();
+        assert!(problems[0].path.contains("prots"), "{}", problems[0]);
+        let problems = parse("x.yaml", &TWO.replace("kind: Service", "kind: Sevrice")).unwrap_err();
+        assert!(problems[0].to_string().contains("Sevrice"), "{}", problems[0]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
@@ -57,6 +57,12 @@ pub fn listen(
         listeners.push(open(443, address, "--gateway-https")?);
     }
     Ok(listeners)
+}
+
+/// Gives up the private folder, so that the folder around it can be removed. It goes with the last pod.
+pub fn give_up_private(state: &State) {
+    // Not mounted when the mesh ended before it had one.
+    let _ = umount2(&state.private(), MntFlags::MNT_DETACH);
 }
 
 /// The programs that the node needs.
@@ -214,7 +220,7 @@ nft -f - <<END
 table ip ostria-egress
 delete table ip ostria-egress
 table ip ostria-egress {
-  chain post { type nat hook postrouting priority srcnat; ip saddr 169.254.244.2 masquerade; }
+  chain post { type nat hook postrouting priority 100; ip saddr 169.254.244.2 masquerade; }
 }
 END
 echo done

@@ -23,7 +23,7 @@ pub async fn build(egress: bool) -> Result<(), String> {
     }
     feed("ip", &["-batch", "-"], &batch).await?;
     if egress {
-        let rules = "table ip ostria-out {\n chain post { type nat hook postrouting priority srcnat; oifname \"ostria-out\" masquerade; }\n}\n";
+        let rules = "table ip ostria-out {\n chain post { type nat hook postrouting priority 100; oifname \"ostria-out\" masquerade; }\n}\n";
         translate(rules).await?;
     }
     Ok(())

@@ -201,10 +201,10 @@ impl Plane {
 
 /// Pilot's verdict on objects: what is wrong, and what is odd.
 pub async fn validate(objects: &[&Given]) -> Result<(Vec<Problem>, Vec<Problem>), String> {
-    let body = serde_json::to_vec(objects).map_err(|error| error.to_string())?;
+    let body = serde_json::to_vec(&json!({"objects": objects})).map_err(|error| error.to_string())?;
     let answer = request(PILOT_HTTP, http::Method::POST, "/debug/validate", Some(body)).await?;
-    let answer: Value = serde_json::from_slice(&answer).map_err(|error| error.to_string())?;
-    Ok((problems(&answer["errors"]), problems(&answer["warnings"])))
+    let answer: api::resource::check::Answer = serde_json::from_slice(&answer).map_err(|error| error.to_string())?;
+    Ok((problems(answer.errors), problems(answer.warnings)))
 }
 
 /// Whether pilot's proxies have the current configuration, as pilot tells it.
@@ -213,20 +213,15 @@ pub async fn sync() -> Value {
     answer.and_then(|answer| serde_json::from_slice(&answer).ok()).unwrap_or(Value::Null)
 }
 
-fn problems(list: &Value) -> Vec<Problem> {
-    let entries = list.as_array().into_iter().flatten();
-    entries
-        .map(|entry| {
-            let text = |name: &str| entry[name].as_str().unwrap_or_default().to_string();
-            Problem {
-                file: text("file"),
-                object: format!("{} {}/{}", text("kind"), text("namespace"), text("name")),
-                path: text("path"),
-                reason: text("reason"),
-                next: "correct the field and run the command again".into(),
-            }
-        })
-        .collect()
+fn problems(list: Vec<api::resource::document::Problem>) -> Vec<Problem> {
+    let problem = |found: api::resource::document::Problem| Problem {
+        file: found.file,
+        object: found.object,
+        path: found.path,
+        reason: found.reason,
+        next: found.next,
+    };
+    list.into_iter().map(problem).collect()
 }
 
 async fn request(

@@ -35,6 +35,7 @@ use crate::wire::{Apply, Given};
 /// Runs a mesh until it is told to end.
 pub fn run(state: State, up: &Up) -> Result<(), Failure> {
     let progress = Progress::new();
+    let _log = api::process::log::init(&up.log_level, api::process::log::Format::Text);
     let objects = read::read(&up.folders, true, None).map_err(Failure::Refused)?;
     if lock::sweep(&state)? {
         progress.step("removed what a killed mesh had left");
@@ -54,6 +55,7 @@ pub fn run(state: State, up: &Up) -> Result<(), Failure> {
         runtime.shutdown_timeout(Duration::from_millis(200));
         result
     });
+    enter::give_up_private(&state);
     let removed = lock::remove(&state);
     result?;
     removed.map_err(|error| {
