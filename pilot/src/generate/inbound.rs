@@ -25,36 +25,36 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// Port that captured inbound connections are redirected to.
-pub const CAPTURE_PORT: u16 = 15006;
+pub(super) const CAPTURE_PORT: u16 = 15006;
 
 /// A port of the workload that a Service names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InboundPort {
+pub(super) struct InboundPort {
     /// The workload's port.
-    pub port: u16,
+    pub(super) port: u16,
     /// What it speaks.
-    pub protocol: Protocol,
+    pub(super) protocol: Protocol,
     /// Whom it takes.
-    pub mtls: MtlsMode,
+    pub(super) mtls: MtlsMode,
 }
 
 /// What all ports share.
 #[derive(Debug, Clone)]
-pub struct InboundSettings {
+pub(super) struct InboundSettings {
     /// For ports that no Service names.
-    pub default_mtls: MtlsMode,
+    pub(super) default_mtls: MtlsMode,
     /// Trust domain whose identities callers must have.
-    pub trust_domain: String,
+    pub(super) trust_domain: String,
     /// How long to wait for the first bytes of a plaintext client; server-first protocols pass after it.
-    pub detection_timeout: Duration,
+    pub(super) detection_timeout: Duration,
     /// Logs.
-    pub access_log: Vec<AccessLog>,
+    pub(super) access_log: Vec<AccessLog>,
     /// Filters of Istio's own that the proxy knows.
-    pub istio_extensions: bool,
+    pub(super) istio_extensions: bool,
 }
 
 /// The ports of a workload that Services name, with whom each takes.
-pub fn of_workload(catalog: &Catalog, scope: &Scope) -> (Vec<InboundPort>, InboundSettings) {
+pub(super) fn of_workload(catalog: &Catalog, scope: &Scope) -> (Vec<InboundPort>, InboundSettings) {
     let mesh = catalog.mesh();
     let settings = InboundSettings {
         default_mtls: catalog.default_mtls_mode(&scope.namespace, &scope.labels),
@@ -88,7 +88,7 @@ pub fn of_workload(catalog: &Catalog, scope: &Scope) -> (Vec<InboundPort>, Inbou
 }
 
 /// The `virtualInbound` listener.
-pub fn listener(ports: &[InboundPort], settings: &InboundSettings) -> Listener {
+pub(super) fn listener(ports: &[InboundPort], settings: &InboundSettings) -> Listener {
     let mut chains = vec![blackhole()];
     for port in ports {
         chains.extend(port_chains(port, settings));
@@ -113,7 +113,7 @@ pub fn listener(ports: &[InboundPort], settings: &InboundSettings) -> Listener {
 }
 
 /// The clusters that lead to the application's ports, and to ports that no Service names.
-pub fn clusters(ports: &[InboundPort], connect_timeout: Duration) -> Vec<Cluster> {
+pub(super) fn clusters(ports: &[InboundPort], connect_timeout: Duration) -> Vec<Cluster> {
     let names = ports.iter().map(|p| ClusterName::Inbound { port: p.port }.to_string());
     let mut clusters: Vec<Cluster> = names.map(|n| application_cluster(n, connect_timeout)).collect();
     clusters.push(application_cluster(name::INBOUND_PASSTHROUGH_CLUSTER.into(), connect_timeout));
@@ -322,7 +322,7 @@ fn blackhole() -> FilterChain {
 /// plaintext would break the call, while a plaintext client that waits for the server only loses this long.
 const LEAST_DETECTION: Duration = Duration::from_secs(1);
 /// Istio's and Envoy's default for idle TCP connections.
-pub const TCP_IDLE: Duration = Duration::from_secs(3600);
+pub(super) const TCP_IDLE: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests {

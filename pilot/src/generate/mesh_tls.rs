@@ -7,23 +7,23 @@ use api::model::tls::{
 use api::name::{WORKLOAD_CERTIFICATE, WORKLOAD_ROOTS};
 
 /// ALPN values of mesh callers that speak HTTP.
-pub const MESH_HTTP_ALPN: &[&str] = &["istio-http/1.0", "istio-http/1.1", "istio-h2"];
+pub(super) const MESH_HTTP_ALPN: &[&str] = &["istio-http/1.0", "istio-http/1.1", "istio-h2"];
 /// ALPN values of mesh callers that speak anything else.
-pub const MESH_TCP_ALPN: &[&str] = &["istio-peer-exchange", "istio"];
+pub(super) const MESH_TCP_ALPN: &[&str] = &["istio-peer-exchange", "istio"];
 /// ALPN values of all mesh callers.
-pub const MESH_ALPN: &[&str] =
+pub(super) const MESH_ALPN: &[&str] =
     &["istio", "istio-peer-exchange", "istio-http/1.0", "istio-http/1.1", "istio-h2"];
 /// What a caller offers for HTTP/1.1, as Istio's ALPN filter does.
-pub const CALLER_HTTP1_ALPN: &[&str] = &["istio-http/1.1", "istio", "http/1.1"];
+pub(super) const CALLER_HTTP1_ALPN: &[&str] = &["istio-http/1.1", "istio", "http/1.1"];
 /// What a caller offers for HTTP/2, as Istio's ALPN filter does.
-pub const CALLER_HTTP2_ALPN: &[&str] = &["istio-h2", "istio", "h2"];
+pub(super) const CALLER_HTTP2_ALPN: &[&str] = &["istio-h2", "istio", "h2"];
 /// What a caller offers for opaque bytes.
-pub const CALLER_TCP_ALPN: &[&str] = &["istio"];
+pub(super) const CALLER_TCP_ALPN: &[&str] = &["istio"];
 /// What the HTTP inspector calls plaintext HTTP.
-pub const PLAIN_HTTP: &[&str] = &["http/1.1", "h2c"];
+pub(super) const PLAIN_HTTP: &[&str] = &["http/1.1", "h2c"];
 
 /// The server side of mTLS: the workload's certificate, and callers of this trust domain.
-pub fn server(trust_domain: &str, http: bool) -> DownstreamTls {
+pub(super) fn server(trust_domain: &str, http: bool) -> DownstreamTls {
     // Never "istio": a server that offered it would be taken to speak Istio's own HTTP. Nothing for opaque bytes:
     // "istio-peer-exchange" would promise a prologue that workload discovery makes needless.
     let alpn: &[&str] = if http { &["h2", "http/1.1"] } else { &[] };
@@ -42,7 +42,7 @@ pub fn server(trust_domain: &str, http: bool) -> DownstreamTls {
 /// The client side of mTLS towards a service whose workloads run as one of `identities`.
 ///
 /// `alpn` is what the cluster offers; a proxy that knows Istio's ALPN filter replaces it per request.
-pub fn client(sni: String, identities: &[String], alpn: &[&str]) -> UpstreamTls {
+pub(super) fn client(sni: String, identities: &[String], alpn: &[&str]) -> UpstreamTls {
     let names = identities
         .iter()
         .map(|id| SanMatch { kind: Some(SanKind::Uri), value: StringMatch::exact(id.clone()) })

@@ -99,4 +99,4 @@ fn endpoints(view: &View) -> Vec<Resource> {
 }
 
 /// Id of the cluster that all workloads of a catalog run in.
-const CLUSTER_ID: &str = "Kubernetes";
+pub const CLUSTER_ID: &str = "Kubernetes";

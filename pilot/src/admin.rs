@@ -1,0 +1,162 @@
+//! Pilot's debug pages on the metrics port: who is connected and in step, what is known, what is refused, and whether
+//! objects would be accepted. Names and shapes follow istiod's, so that its tools can read them.
+
+use crate::pipeline::Refusals;
+use crate::serve::connections::{Connection, Connections};
+use crate::snapshot::Snapshot;
+use crate::{generate, validate};
+use api::model::Kind;
+use api::resource::check::{Answer, Question};
+use api::resource::document::Problem;
+use api::xds::server::Status;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+use tokio::sync::watch;
+
+/// What the pages show.
+#[derive(Clone)]
+pub struct Debug {
+    /// The newest configuration.
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// Who is connected.
+    pub connections: Connections,
+    /// What is refused.
+    pub refusals: Refusals,
+}
+
+/// The pages.
+pub fn router(debug: Debug) -> Router {
+    Router::new()
+        .route("/debug", get(index))
+        .route("/debug/syncz", get(syncz))
+        .route("/debug/connections", get(connections))
+        .route("/debug/registryz", get(registryz))
+        .route("/debug/configz", get(configz))
+        .route("/debug/config_dump", get(config_dump))
+        .route("/debug/validate", post(check))
+        .layer(axum::extract::DefaultBodyLimit::max(MAX_QUESTION))
+        .with_state(debug)
+}
+
+async fn index() -> &'static str {
+    "/debug/syncz            proxies and how far their configuration is\n\
+     /debug/connections      proxies and where they connect from\n\
+     /debug/registryz        services and their endpoints\n\
+     /debug/configz          objects in force, and those refused with the reason\n\
+     /debug/config_dump?proxy=POD.NAMESPACE  what a proxy is sent\n\
+     POST /debug/validate    whether objects would be accepted\n"
+}
+
+/// One row per proxy, as `istioctl proxy-status` reads them.
+async fn syncz(State(debug): State<Debug>) -> Json<Vec<Value>> {
+    Json(debug.connections.list().iter().map(sync_row).collect())
+}
+
+fn sync_row(connection: &Connection) -> Value {
+    let of = |kind: Kind| connection.status.get(&kind).cloned().unwrap_or_default();
+    let (cluster, listener, route, endpoint) =
+        (of(Kind::Cluster), of(Kind::Listener), of(Kind::Route), of(Kind::Endpoints));
+    json!({
+        "proxy": proxy_name(connection),
+        "proxy_type": if connection.scope.gateway { "router" } else { "sidecar" },
+        "proxy_version": connection.user_agent,
+        "cluster_id": generate::CLUSTER_ID,
+        "cluster_sent": cluster.nonce_sent, "cluster_acked": cluster.nonce_acked,
+        "listener_sent": listener.nonce_sent, "listener_acked": listener.nonce_acked,
+        "route_sent": route.nonce_sent, "route_acked": route.nonce_acked,
+        "endpoint_sent": endpoint.nonce_sent, "endpoint_acked": endpoint.nonce_acked,
+        "refusals": refusals(connection),
+    })
+}
+
+fn refusals(connection: &Connection) -> Vec<Value> {
+    let refused = |(kind, status): (&Kind, &Status)| {
+        status.nack.as_ref().map(|n| json!({"type": kind.type_url(), "names": n.names, "detail": n.detail}))
+    };
+    connection.status.iter().filter_map(refused).collect()
+}
+
+fn proxy_name(connection: &Connection) -> String {
+    format!("{}.{}", connection.scope.pod, connection.scope.namespace)
+}
+
+async fn connections(State(debug): State<Debug>) -> Json<Value> {
+    let clients: Vec<Value> = debug
+        .connections
+        .list()
+        .iter()
+        .map(|c| {
+            let since = c.since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+            json!({"connectionId": c.node, "address": c.address, "identity": c.identity, "connectedAt": since})
+        })
+        .collect();
+    Json(json!({"totalClients": clients.len(), "clients": clients}))
+}
+
+async fn registryz(State(debug): State<Debug>) -> Json<Vec<Value>> {
+    let catalog = debug.snapshots.borrow().catalog.clone();
+    let services = catalog.services().map(|s| {
+        let ports: Vec<Value> = s
+            .ports
+            .iter()
+            .map(|p| {
+                let endpoints: Vec<String> =
+                    catalog.endpoints(s, p).iter().map(|e| format!("{:?} {:?}", e.address, e.health)).collect();
+                json!({"name": p.name, "port": p.number, "protocol": format!("{:?}", p.protocol), "endpoints": endpoints})
+            })
+            .collect();
+        json!({
+            "hostname": s.host,
+            "namespace": s.namespace,
+            "addresses": s.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "ports": ports,
+        })
+    });
+    Json(services.collect())
+}
+
+async fn configz(State(debug): State<Debug>) -> Json<Value> {
+    let catalog = debug.snapshots.borrow().catalog.clone();
+    let objects: Vec<String> = catalog.items().map(|(key, _)| key.to_string()).collect();
+    let refused: Vec<Problem> = debug.refusals.list().iter().map(Problem::from).collect();
+    Json(json!({"objects": objects, "refused": refused}))
+}
+
+#[derive(Deserialize)]
+struct Proxy {
+    #[serde(default)]
+    proxy: String,
+}
+
+async fn config_dump(State(debug): State<Debug>, Query(query): Query<Proxy>) -> Response {
+    let Some(connection) = debug.connections.list().into_iter().find(|c| proxy_name(c) == query.proxy) else {
+        let known: Vec<String> = debug.connections.list().iter().map(proxy_name).collect();
+        let reason = format!("no proxy {:?} is connected; connected are: {}\n", query.proxy, known.join(" "));
+        return (StatusCode::NOT_FOUND, reason).into_response();
+    };
+    let snapshot = debug.snapshots.borrow().clone();
+    let scope = &connection.scope;
+    let version = snapshot.version();
+    let mut resources = generate::shared(&snapshot, scope);
+    resources.extend(generate::own(&snapshot, scope));
+    let pairs: Vec<_> = resources.into_iter().map(|r| (version.clone(), r)).collect();
+    match api::wire::json::config_dump(&pairs, true) {
+        Ok(dump) => Json(dump).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+async fn check(State(debug): State<Debug>, Json(question): Json<Question>) -> Json<Answer> {
+    let catalog = debug.snapshots.borrow().catalog.clone();
+    Json(Answer::from(&validate::reference::answer(&catalog, &question)))
+}
+
+/// Size of the objects of one `apply`.
+const MAX_QUESTION: usize = 32 << 20;

@@ -1,0 +1,136 @@
+//! Builds pilot and runs it: logging, the catalog's pipeline, the ports, and an orderly end.
+
+use crate::admin::{self, Debug};
+use crate::catalog::Catalog;
+use crate::catalog::policy::Mesh;
+use crate::certificate;
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::offer::Offers;
+use crate::pipeline::{Pipeline, Refusals};
+use crate::serve::Discovery;
+use crate::serve::connections::Connections;
+use crate::snapshot::Snapshot;
+use crate::{source, validate};
+use anyhow::{Context, Result, anyhow};
+use api::process::admin::{AdminState, Build};
+use api::process::ready::{Gate, Readiness};
+use api::process::{log, metrics, serve, shutdown};
+use api::resource::document::Place;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Runs until a signal ends it.
+pub fn run(config: Config) -> Result<()> {
+    let format = if config.log_as_json { log::Format::Json } else { log::Format::Text };
+    let log = log::init(&config.log_level, format);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?;
+    runtime.block_on(serve(config, log))
+}
+
+async fn serve(config: Config, log: log::Handle) -> Result<()> {
+    let mesh = mesh(&config)?;
+    let registry = metrics::registry("pilot", env!("CARGO_PKG_VERSION"));
+    let metrics = Metrics::new(&registry)?;
+    let readiness = Readiness::new();
+    let drain = CancellationToken::new();
+    let tasks = TaskTracker::new();
+
+    let (snapshots, refusals) = configure(&config, mesh, &metrics, readiness.wait_for("configuration"))?;
+    let discovery = Discovery {
+        snapshots: snapshots.clone(),
+        offers: Arc::new(Offers::new(metrics.clone())),
+        connections: Connections::default(),
+        metrics,
+        identities: false,
+        drain: drain.clone(),
+    };
+
+    let debug = Debug { snapshots, connections: discovery.connections.clone(), refusals };
+    let build = Build { component: "pilot", version: env!("CARGO_PKG_VERSION") };
+    let state = AdminState { readiness: readiness.clone(), registry, log, build };
+    let pages = api::process::admin::router(state).merge(admin::router(debug));
+    tasks.spawn(serve::http(bind(&config, config.http_port).await?, pages, drain.clone()));
+
+    let plaintext = bind(&config, config.grpc_port).await?;
+    tasks.spawn(serve::http(plaintext, discovery.clone().router(), drain.clone()));
+    if let Some(address) = config.ca_address.clone() {
+        let secure = bind(&config, config.secure_grpc_port).await?;
+        let gate = readiness.wait_for("certificate");
+        let discovery = Discovery { identities: true, ..discovery };
+        let authority = certificate::authority(&config, address);
+        let drain = drain.clone();
+        tasks.spawn(async move {
+            let tls = certificate::keep(authority, drain.clone()).await;
+            let Some(tls) = tls else { return };
+            gate.done();
+            serve::https(secure, discovery.router(), tls, drain).await;
+        });
+    }
+
+    shutdown::signal().await;
+    tracing::info!("ending");
+    drain.cancel();
+    tasks.close();
+    tasks.wait().await;
+    Ok(())
+}
+
+/// Starts reading the folder; the snapshots that come of it, and what is refused.
+#[expect(clippy::disallowed_methods, reason = "the shell notes when it began")]
+fn configure(
+    config: &Config,
+    mesh: Mesh,
+    metrics: &Metrics,
+    gate: Gate,
+) -> Result<(watch::Receiver<Arc<Snapshot>>, Refusals)> {
+    let catalog = Catalog::new(mesh);
+    let empty = Snapshot::new(Arc::new(catalog.clone()), 0, Instant::now());
+    let (publish, snapshots) = watch::channel(Arc::new(empty));
+    let refusals = Refusals::default();
+    let (send, facts) = mpsc::channel(QUEUE);
+    source::folder::watch(&config.config_dir, send)
+        .with_context(|| format!("the folder {} cannot be watched", config.config_dir.display()))?;
+    tokio::spawn(Pipeline::new(catalog, publish, refusals.clone(), metrics.clone()).run(facts));
+    let mut first = snapshots.clone();
+    tokio::spawn(async move {
+        if first.changed().await.is_ok() {
+            gate.done();
+        }
+    });
+    Ok((snapshots, refusals))
+}
+
+fn mesh(config: &Config) -> Result<Mesh> {
+    let base = Mesh {
+        trust_domain: config.trust_domain.clone(),
+        domain: config.domain.clone(),
+        root_namespace: config.root_namespace.clone(),
+        ..Mesh::default()
+    };
+    let Some(file) = &config.mesh_config else { return Ok(base) };
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    validate::mesh(&Place::new(&file.display().to_string(), 0), &text, &base).map_err(|refusals| {
+        let reasons: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+        anyhow!("{}", reasons.join("\n"))
+    })
+}
+
+async fn bind(config: &Config, port: u16) -> Result<TcpListener> {
+    let listener = TcpListener::bind((config.address, port))
+        .await
+        .with_context(|| format!("cannot listen on {}:{port}; is another pilot running?", config.address))?;
+    tracing::info!(address = %listener.local_addr()?, "listening");
+    Ok(listener)
+}
+
+/// Groups of facts that may wait for the pipeline.
+const QUEUE: usize = 64;

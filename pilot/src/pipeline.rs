@@ -1,0 +1,207 @@
+//! Facts in, snapshots out: the one writer of pilot's configuration.
+//!
+//! Changes that come together become one snapshot: a short pause collects what an `apply` of many files, or a rollout
+//! of many pods, writes at once, but never for longer than a limit, so that a steady stream of changes goes out too.
+
+use crate::catalog::{Catalog, Changes, Item};
+use crate::flow::{Fact, Verdict};
+use crate::metrics::Metrics;
+use crate::snapshot::Snapshot;
+use crate::validate;
+use api::resource::document::{Key, Refusal};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+
+/// Objects that are refused at this moment, with the reasons.
+#[derive(Debug, Clone, Default)]
+pub struct Refusals(Arc<Mutex<BTreeMap<Subject, Vec<Refusal>>>>);
+
+/// What a refusal is about: an object, or a file in which no object was found.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Object(Key),
+    File(Arc<str>),
+}
+
+impl Refusals {
+    /// All reasons.
+    pub fn list(&self) -> Vec<Refusal> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().flatten().cloned().collect()
+    }
+
+    fn note(&self, verdicts: &[Verdict], deleted: &[Key]) -> usize {
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in deleted {
+            table.remove(&Subject::Object(key.clone()));
+        }
+        for verdict in verdicts {
+            let file = Subject::File(verdict.place.file.clone());
+            let subject = verdict.key.clone().map_or(file.clone(), Subject::Object);
+            if verdict.accepted() {
+                table.remove(&subject);
+                // The file can be read again.
+                table.remove(&file);
+            } else {
+                table.insert(subject, verdict.errors.clone());
+            }
+        }
+        table.len()
+    }
+}
+
+/// Turns facts into snapshots.
+pub struct Pipeline {
+    catalog: Catalog,
+    generation: u64,
+    publish: watch::Sender<Arc<Snapshot>>,
+    refusals: Refusals,
+    metrics: Metrics,
+}
+
+impl Pipeline {
+    /// Starts from an empty catalog.
+    pub fn new(catalog: Catalog, publish: watch::Sender<Arc<Snapshot>>, refusals: Refusals, metrics: Metrics) -> Self {
+        Self { catalog, generation: 0, publish, refusals, metrics }
+    }
+
+    /// Publishes a snapshot for each group of changes, until the source ends.
+    #[expect(clippy::disallowed_methods, reason = "the pipeline notes when a change was seen")]
+    pub async fn run(mut self, mut facts: mpsc::Receiver<Vec<Fact>>) {
+        while let Some(first) = facts.recv().await {
+            let seen = Instant::now();
+            let all = collect(first, &mut facts).await;
+            let changes = self.take(all);
+            // The first group is published even when it is empty: it says that the folder has been read.
+            if self.generation == 0 || !changes.is_empty() {
+                self.publish(&changes, seen);
+            }
+        }
+    }
+
+    fn take(&mut self, facts: Vec<Fact>) -> Changes {
+        let deleted: Vec<Key> = facts
+            .iter()
+            .filter_map(|f| match f {
+                Fact::Delete(key) => Some(key.clone()),
+                _ => None,
+            })
+            .collect();
+        let (changes, verdicts) = validate::judge(facts, self.catalog.mesh());
+        for verdict in &verdicts {
+            for refusal in &verdict.errors {
+                tracing::warn!(%refusal, "an object is refused; its last good version stays in force");
+            }
+            for warning in &verdict.warnings {
+                tracing::info!(%warning, "an object is odd");
+            }
+        }
+        let refused = self.refusals.note(&verdicts, &deleted);
+        self.metrics.rejected_configs.set(refused as i64);
+        let (catalog, changes) = self.catalog.apply(changes);
+        self.catalog = catalog;
+        changes
+    }
+
+    fn publish(&mut self, changes: &Changes, seen: Instant) {
+        self.generation += 1;
+        for kind in &changes.kinds {
+            self.metrics.triggers.with_label_values(&[&kind.to_string()]).inc();
+        }
+        self.metrics.services.set(self.catalog.services().count() as i64);
+        let virtual_services = self.catalog.items().filter(|(_, i)| matches!(i, Item::VirtualService(_)));
+        self.metrics.virtual_services.set(virtual_services.count() as i64);
+        tracing::debug!(generation = self.generation, kinds = ?changes.kinds, "the configuration changed");
+        let snapshot = Snapshot::new(Arc::new(self.catalog.clone()), self.generation, seen);
+        self.publish.send_replace(Arc::new(snapshot));
+    }
+}
+
+/// What comes within a quiet period of each other, up to a limit.
+async fn collect(mut all: Vec<Fact>, facts: &mut mpsc::Receiver<Vec<Fact>>) -> Vec<Fact> {
+    let limit = tokio::time::sleep(COLLECT_LIMIT);
+    tokio::pin!(limit);
+    loop {
+        tokio::select! {
+            more = facts.recv() => match more {
+                Some(more) => all.extend(more),
+                None => return all,
+            },
+            () = tokio::time::sleep(QUIET) => return all,
+            () = &mut limit => return all,
+        }
+    }
+}
+
+/// Changes closer than this go out together.
+const QUIET: Duration = Duration::from_millis(5);
+/// Changes wait no longer than this for others.
+const COLLECT_LIMIT: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::resource::parse;
+
+    fn facts(text: &str) -> Vec<Fact> {
+        let parsed = parse::parse("test.yaml", text);
+        let refused = parsed.refusals.into_iter().map(Fact::Refused);
+        parsed.documents.into_iter().map(Fact::Upsert).chain(refused).collect()
+    }
+
+    fn start() -> (mpsc::Sender<Vec<Fact>>, watch::Receiver<Arc<Snapshot>>, Refusals) {
+        let (send, receive) = mpsc::channel(8);
+        #[expect(clippy::disallowed_methods, reason = "a test's own clock")]
+        let empty = Snapshot::new(Arc::default(), 0, Instant::now());
+        let (publish, snapshots) = watch::channel(Arc::new(empty));
+        let refusals = Refusals::default();
+        let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+        tokio::spawn(Pipeline::new(Catalog::default(), publish, refusals.clone(), metrics).run(receive));
+        (send, snapshots, refusals)
+    }
+
+    const SERVICE: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: a, namespace: default}
+spec: {clusterIP: 10.0.0.1, ports: [{port: 80, name: http}]}
+";
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_that_come_together_are_one_snapshot() {
+        let (send, mut snapshots, _) = start();
+        for name in ["a", "b", "c"] {
+            send.send(facts(&SERVICE.replace("name: a", &format!("name: {name}")))).await.unwrap();
+        }
+        snapshots.changed().await.unwrap();
+        let snapshot = snapshots.borrow_and_update().clone();
+        assert_eq!((snapshot.generation, snapshot.catalog.services().count()), (1, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_object_keeps_its_last_good_version_and_is_listed() {
+        let (send, mut snapshots, refusals) = start();
+        send.send(facts(SERVICE)).await.unwrap();
+        snapshots.changed().await.unwrap();
+        let good = snapshots.borrow_and_update().generation;
+        send.send(facts(&SERVICE.replace("port: 80", "port: 99999999"))).await.unwrap();
+        while refusals.list().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(snapshots.borrow().generation, good);
+        assert_eq!(snapshots.borrow().catalog.services().count(), 1);
+        send.send(facts(SERVICE)).await.unwrap();
+        while !refusals.list().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_empty_folder_is_published_too() {
+        let (send, mut snapshots, _) = start();
+        send.send(vec![]).await.unwrap();
+        snapshots.changed().await.unwrap();
+        assert_eq!(snapshots.borrow().generation, 1);
+    }
+}
