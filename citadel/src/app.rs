@@ -2,12 +2,12 @@
 
 use crate::authenticate::token::TokenPolicy;
 use crate::config::{Config, KeySource};
-use crate::control::{expiry, keys, serving};
+use crate::control::{expiry, keys, reload, serving};
 use crate::flow::Permit;
 use crate::jwks::{self, Writer};
 use crate::limit::Limiter;
 use crate::pipeline::Authority;
-use crate::root::folder;
+use crate::root::{Root, folder};
 use crate::serve;
 use crate::telemetry::Metrics;
 use anyhow::Context;
@@ -30,6 +30,8 @@ pub struct App {
     http: TcpListener,
     authority: Arc<Authority>,
     own: Permit,
+    root: watch::Sender<Arc<Root>>,
+    folder: reload::Folder,
     tls: (Arc<ServerConfig>, Duration),
     keys: (KeySource, Writer, Gate),
     admin: AdminState,
@@ -39,7 +41,12 @@ impl App {
     /// Opens the root, issues the server's own certificate and binds the ports.
     pub async fn bind(config: Config, log: log::Handle) -> anyhow::Result<Self> {
         let now = OffsetDateTime::now_utc();
+        let mut taken = folder::stamp(&config.root_folder);
         let root = Arc::new(folder::open(&config.root_folder, &config.policy.trust_domain, now)?);
+        if taken.iter().all(Option::is_none) {
+            // The folder was empty: what stands there is what was just created.
+            taken = folder::stamp(&config.root_folder);
+        }
         if let Some(file) = &config.publish_root {
             folder::publish(file, root.roots_pem())?;
         }
@@ -56,8 +63,9 @@ impl App {
             audience: config.tokens.audience,
             trust_domain: config.policy.trust_domain.clone(),
         };
+        let (root, current) = watch::channel(root);
         let authority = Authority {
-            root,
+            root: current,
             keys,
             tokens,
             policy: config.policy,
@@ -66,7 +74,8 @@ impl App {
         };
         let admin = AdminState { readiness, registry, log, build: BUILD };
         let keys = (config.tokens.keys, writer, gate);
-        Ok(Self { grpc, http, authority: Arc::new(authority), own, tls, keys, admin })
+        let folder = reload::Folder { root: config.root_folder, taken, published: config.publish_root };
+        Ok(Self { grpc, http, authority: Arc::new(authority), own, root, folder, tls, keys, admin })
     }
 
     /// Where the certificate API listens.
@@ -92,6 +101,7 @@ impl App {
         let (source, writer, gate) = self.keys;
         let mut tasks = JoinSet::new();
         tasks.spawn(keys::run(source, writer, gate));
+        tasks.spawn(reload::run(self.folder, self.root));
         tasks.spawn(serving::renew(root.clone(), self.own, renewed, self.tls.1));
         tasks.spawn(expiry::run(root, self.authority.metrics.clone()));
         // The pages outlive the API: metrics of the last requests can still be read.

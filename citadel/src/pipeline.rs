@@ -17,11 +17,12 @@ use api::certificate::IstioCertificateRequest;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use time::OffsetDateTime;
+use tokio::sync::watch;
 
 /// Everything that deciding about a request needs.
 pub struct Authority {
-    /// What signs.
-    pub root: Arc<Root>,
+    /// What signs; replaced when the root folder changes.
+    pub root: watch::Receiver<Arc<Root>>,
     /// The token issuer's keys.
     pub keys: Keys,
     /// What a token must say.
@@ -77,7 +78,8 @@ impl Authority {
         authorize::acts_for_itself(message)?;
         let requested = request::parse(message)?;
         let permit = authorize::permit(&self.policy, caller, &requested)?;
-        Ok(issue::issue(&self.root, &permit, &requested.key, now)?)
+        let root = self.root.borrow().clone();
+        Ok(issue::issue(&root, &permit, &requested.key, now)?)
     }
 
     #[expect(clippy::disallowed_methods, reason = "the pipeline reads the clock for its pure stages")]

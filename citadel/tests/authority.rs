@@ -358,3 +358,37 @@ async fn a_process_enrolls_renews_and_is_never_locked_out() {
     citadel.stop().await;
     other.stop().await;
 }
+
+#[tokio::test]
+async fn a_root_that_the_operator_replaces_is_taken_up_without_a_restart() {
+    let (citadel, other) = (Citadel::start(&[]).await, Citadel::start(&[]).await);
+    let (_, request) = csr();
+    let (old, new) = (citadel.roots(), other.roots());
+    let folder = citadel.folder.path().join("root");
+    std::fs::write(folder.join("ca-key.pem"), "garbage").unwrap();
+    let token = citadel.token("default:reviews");
+    let chain = citadel.ask(&request, 0, Some(&token), None).await.unwrap();
+    assert!(verifies(&chain, &old), "a broken file leaves the old root in force");
+
+    for name in ["ca-cert.pem", "ca-key.pem", "cert-chain.pem"] {
+        std::fs::copy(other.folder.path().join("root").join(name), folder.join(name)).unwrap();
+    }
+    std::fs::write(folder.join("root-cert.pem"), [&new[..], &old].concat()).unwrap();
+    let published = citadel.folder.path().join("root-cert.pem");
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    let deadline = tokio::time::timeout(Duration::from_secs(30), async {
+        while std::fs::read(&published).unwrap() == old {
+            ticks.tick().await;
+        }
+    });
+    deadline.await.expect("the folder is looked at every few seconds");
+    let chain = loop {
+        let chain = citadel.ask(&request, 0, Some(&token), None).await.unwrap();
+        if verifies(&chain, &new) {
+            break chain;
+        }
+    };
+    assert_eq!(chain.last().unwrap().matches("BEGIN CERTIFICATE").count(), 2);
+    citadel.stop().await;
+    other.stop().await;
+}

@@ -5,13 +5,15 @@ use crate::telemetry::Metrics;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
+use tokio::sync::watch;
 
 /// Updates the metrics each minute, and warns once a day.
-pub async fn run(root: Arc<Root>, metrics: Metrics) {
+pub async fn run(root: watch::Receiver<Arc<Root>>, metrics: Metrics) {
     let mut ticks = tokio::time::interval(MINUTE);
     for minute in 0_u64.. {
         ticks.tick().await;
         let now = OffsetDateTime::now_utc();
+        let root = root.borrow().clone();
         metrics.set_ends(root.root_not_after(), root.signer_not_after(), now);
         let end = root.root_not_after().min(root.signer_not_after());
         if minute % MINUTES_A_DAY == 0 && end - now < WARNING {

@@ -31,16 +31,20 @@ pub fn configure(root: &Root, permit: &Permit) -> anyhow::Result<(Arc<ServerConf
     Ok((config, life / 2))
 }
 
-/// Renews for ever, starting in `wait`.
+/// Renews for ever: in `wait`, then at half of each life, and at once when the root is replaced.
 pub async fn renew(
-    root: Arc<Root>,
+    mut root: watch::Receiver<Arc<Root>>,
     permit: Permit,
     sender: watch::Sender<Arc<ServerConfig>>,
     mut wait: Duration,
 ) {
     loop {
-        tokio::time::sleep(wait.max(RETRY)).await;
-        wait = match configure(&root, &permit) {
+        tokio::select! {
+            () = tokio::time::sleep(wait.max(RETRY)) => {}
+            Ok(()) = root.changed() => {}
+        }
+        let current = root.borrow_and_update().clone();
+        wait = match configure(&current, &permit) {
             Ok((config, wait)) => {
                 sender.send_replace(config);
                 tracing::info!("the server's own certificate was renewed");

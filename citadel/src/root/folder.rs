@@ -9,6 +9,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use time::OffsetDateTime;
 
 /// Opens the root folder: loads a plugged-in or kept authority, or creates a self-signed one and keeps it.
@@ -18,6 +19,25 @@ pub fn open(folder: &Path, trust_domain: &TrustDomain, now: OffsetDateTime) -> R
         None => make(folder, trust_domain, now)?,
     };
     found.check(now).map_err(|source| FolderError::Material { folder: folder.to_owned(), source })
+}
+
+/// Loads the authority that is in the folder, which was opened before: nothing is created.
+pub fn reload(folder: &Path, now: OffsetDateTime) -> Result<Root, FolderError> {
+    let found = load(folder)?
+        .ok_or_else(|| FolderError::Incomplete { folder: folder.to_owned(), missing: FILES.join(", ") })?;
+    found.check(now).map_err(|source| FolderError::Material { folder: folder.to_owned(), source })
+}
+
+/// When each file was last written, and how long it is.
+pub type Stamp = Vec<Option<(SystemTime, u64)>>;
+
+/// Changes whenever a file of the folder does.
+pub fn stamp(folder: &Path) -> Stamp {
+    let of = |name: &&str| {
+        let metadata = fs::metadata(folder.join(name)).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    };
+    FILES.iter().map(of).collect()
 }
 
 /// Writes the roots to a file for others to read.
