@@ -49,7 +49,7 @@ const IGNORED: &[(&str, &[Ignored])] = &[
             field(22, "access_log", "logs connections that no chain takes; the log says so anyway"),
             field(24, "tcp_backlog_size", SOCKET_TUNING),
             field(34, "max_connections_to_accept_per_socket_event", SOCKET_TUNING),
-            field(30, "ignore_global_conn_limit", "there is no global limit"),
+            field(31, "ignore_global_conn_limit", "there is no global limit"),
             field(35, "bypass_overload_manager", "there is no overload manager"),
         ],
     ),
