@@ -38,8 +38,11 @@ pub struct App {
 }
 
 impl App {
-    /// Opens the root, issues the server's own certificate and binds the ports.
+    /// Binds the ports, opens the root and issues the server's own certificate.
     pub async fn bind(config: Config, log: log::Handle) -> anyhow::Result<Self> {
+        // A port in use is found before anything is written.
+        let grpc = listen(config.grpc, "--port").await?;
+        let http = listen(config.http, "--http-port").await?;
         let now = OffsetDateTime::now_utc();
         let mut taken = folder::stamp(&config.root_folder);
         let root = Arc::new(folder::open(&config.root_folder, &config.policy.trust_domain, now)?);
@@ -52,8 +55,6 @@ impl App {
         }
         let own = Permit { id: config.own_id, dns_names: config.own_names, ttl: config.policy.default_ttl };
         let tls = serving::configure(&root, &own)?;
-        let grpc = listen(config.grpc, "--port").await?;
-        let http = listen(config.http, "--http-port").await?;
         let registry = metrics::registry(BUILD.component, BUILD.version);
         let (writer, keys) = jwks::channel();
         let readiness = Readiness::new();

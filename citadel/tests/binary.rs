@@ -35,13 +35,15 @@ fn a_port_in_use_is_named_with_its_flag() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let output = program()
-        .args(["--root-dir", folder.path().to_str().unwrap(), "--address", "127.0.0.1", "--port", &port])
+        .args(["--root-dir", folder.path().join("root").to_str().unwrap(), "--address", "127.0.0.1"])
+        .args(["--port", &port])
         .args(["--token-issuer", "i", "--token-jwks", "/keys.json"])
         .output()
         .unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains(&port) && text.contains("choose another --port"), "{text}");
+    assert!(!folder.path().join("root").exists());
 }
 
 #[test]
