@@ -2,6 +2,7 @@
 //!
 //! Imports go down this list only; a blank line ends a layer.
 
+pub mod validate;
 pub mod generate;
 
 pub mod snapshot;

@@ -53,7 +53,7 @@ pub struct HttpRoute {
     /// Copies go to each of these.
     pub mirrors: Vec<MirrorPolicy>,
     /// Share of requests to copy, an old spelling.
-    #[serde(alias = "mirrorPercent", alias = "mirror_percent")]
+    #[serde(alias = "mirror_percent")]
     pub mirror_percent: Option<u32>,
     /// Share of requests to copy.
     pub mirror_percentage: Option<Percent>,

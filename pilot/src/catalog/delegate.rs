@@ -28,7 +28,8 @@ fn joined(root: &VirtualService, all: &[Arc<VirtualService>]) -> VirtualService 
         let found = all
             .iter()
             .find(|vs| vs.hosts.is_empty() && vs.origin.namespace == *namespace && vs.origin.name == *name);
-        let seen = found.filter(|vs| vs.export_to.reaches(&root.origin.namespace, &ExportTo::All));
+        let seen = found
+            .filter(|vs| vs.export_to.reaches(&vs.origin.namespace, &root.origin.namespace, &ExportTo::All));
         // Delegates do not nest.
         let routes = seen.iter().flat_map(|vs| &vs.http).filter(|r| !delegates(r));
         http.extend(routes.filter_map(|r| join(route, r)));

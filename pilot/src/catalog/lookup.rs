@@ -25,7 +25,7 @@ impl Catalog {
         let candidates = self.index.services.get(host)?;
         candidates
             .iter()
-            .filter(|s| s.namespace == namespace || s.export_to.reaches(namespace, default))
+            .filter(|s| s.export_to.reaches(&s.namespace, namespace, default))
             .min_by_key(|s| (s.namespace != namespace, s.registry != Registry::Kubernetes, s.origin.clone()))
     }
 
@@ -73,7 +73,7 @@ impl Catalog {
         let rank = |vs: &VirtualService| match () {
             () if vs.origin.namespace == namespace && vs.export_to.is_private(namespace) => Some(0),
             () if vs.export_to.is_public(default) => Some(2),
-            () if vs.export_to.reaches(namespace, default) => Some(1),
+            () if vs.export_to.reaches(&vs.origin.namespace, namespace, default) => Some(1),
             () => None,
         };
         let all = self.index.virtual_services.iter().filter(|vs| vs.gateways.contains(gateway));
@@ -104,7 +104,7 @@ impl Catalog {
         let default = &mesh.default_destination_rule_export;
         let closest = |of: &str, own: bool| {
             let rules = self.index.destination_rules.get(of)?;
-            let seen = rules.iter().filter(|r| own || r.export_to.reaches(namespace, default));
+            let seen = rules.iter().filter(|r| own || r.export_to.reaches(of, namespace, default));
             let covering = seen.filter(|r| host::covers(&r.host, &service.host));
             covering.rev_max(|r| host::specificity(&r.host)).cloned()
         };

@@ -56,13 +56,15 @@ pub enum ExportTo {
 }
 
 impl ExportTo {
-    /// Whether a client in `namespace` sees the object; `default` stands in where nothing was said.
-    pub fn reaches(&self, namespace: &str, default: &Self) -> bool {
+    /// Whether a client in `client` sees an object of namespace `own`; `default` stands in where nothing was said.
+    pub fn reaches(&self, own: &str, client: &str, default: &Self) -> bool {
         match self {
-            Self::Unset => *default == Self::Unset || default.reaches(namespace, &Self::All),
+            Self::Unset => {
+                own == client || *default == Self::Unset || default.reaches(own, client, &Self::All)
+            }
             Self::All => true,
             Self::Nobody => false,
-            Self::Namespaces(names) => names.contains(namespace),
+            Self::Namespaces(names) => names.contains(client),
         }
     }
 

@@ -1,0 +1,105 @@
+//! Pure. Values that pass between the stages of pilot.
+
+use api::resource::document::{Document, Key, Place, Refusal};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// What a port speaks, as its `appProtocol` or the prefix of its name says (Istio's rules).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// HTTP/1.1 (also WebSocket and `http_proxy`).
+    Http,
+    /// HTTP/2 with prior knowledge.
+    Http2,
+    /// gRPC, also gRPC-Web.
+    Grpc,
+    /// TLS, routed by SNI.
+    Https,
+    /// TLS, routed by SNI.
+    Tls,
+    /// Opaque bytes; also mongo, redis, mysql and the well-known server-first ports.
+    Tcp,
+    /// Not captured.
+    Udp,
+    /// Not declared: found out from the first bytes.
+    Sniffed,
+}
+
+impl Protocol {
+    /// HTTP of any version.
+    pub fn is_http(self) -> bool {
+        matches!(self, Self::Http | Self::Http2 | Self::Grpc)
+    }
+
+    /// HTTP/2 is spoken.
+    pub fn is_http2(self) -> bool {
+        matches!(self, Self::Http2 | Self::Grpc)
+    }
+
+    /// TLS that is passed through.
+    pub fn is_tls(self) -> bool {
+        matches!(self, Self::Https | Self::Tls)
+    }
+}
+
+/// Which callers a workload's port takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum MtlsMode {
+    /// Plaintext only.
+    Disable,
+    /// mTLS and plaintext.
+    #[default]
+    Permissive,
+    /// mTLS only.
+    Strict,
+}
+
+/// What decides which configuration a proxy gets.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Scope {
+    /// Sidecar or gateway.
+    pub gateway: bool,
+    /// Pod name.
+    pub pod: String,
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// Addresses of the pod.
+    pub addresses: Vec<IpAddr>,
+    /// Labels of the pod.
+    pub labels: BTreeMap<String, String>,
+    /// Service account of the pod, as its certificate says; empty on the plaintext port.
+    pub service_account: String,
+    /// The proxy knows Istio's own filters (its node lists them).
+    pub istio_extensions: bool,
+}
+
+/// What a source has learned of one object.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fact {
+    /// It is there, or has another content.
+    Upsert(Document),
+    /// It is gone.
+    Delete(Key),
+    /// Something was found that cannot be read. If it has a key, that object's last good version stays.
+    Refused(Refusal),
+}
+
+/// What became of an object that a source told of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The object, when its name is known.
+    pub key: Option<Key>,
+    /// Where it stands.
+    pub place: Place,
+    /// Why it is refused; empty: it is in force.
+    pub errors: Vec<Refusal>,
+    /// What is odd about it.
+    pub warnings: Vec<Refusal>,
+}
+
+impl Verdict {
+    /// The object is in force as it stands there.
+    pub fn accepted(&self) -> bool {
+        self.errors.is_empty()
+    }
+}

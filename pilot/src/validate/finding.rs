@@ -1,0 +1,62 @@
+//! Pure. What is wrong or odd about one object, collected while it is checked, so that a user reads all of it at
+//! once.
+
+use api::resource::Unserved;
+use api::resource::document::{Place, Refusal};
+use api::resource::object::Object;
+use std::fmt::Display;
+
+/// Findings about one object.
+#[derive(Debug)]
+pub(super) struct Findings<'a> {
+    place: &'a Place,
+    object: &'a Object,
+    pub(super) errors: Vec<Refusal>,
+    pub(super) warnings: Vec<Refusal>,
+}
+
+impl<'a> Findings<'a> {
+    pub(super) fn new(place: &'a Place, object: &'a Object) -> Self {
+        Self { place, object, errors: vec![], warnings: vec![] }
+    }
+
+    /// The object cannot be accepted.
+    pub(super) fn error(&mut self, path: impl Display, reason: impl Display, next: &str) {
+        let refusal = self.refusal(&path, &reason, next);
+        self.errors.push(refusal);
+    }
+
+    /// The object is accepted, but it may not do what its author wants.
+    pub(super) fn warn(&mut self, path: impl Display, reason: impl Display, next: &str) {
+        let refusal = self.refusal(&path, &reason, next);
+        self.warnings.push(refusal);
+    }
+
+    /// A field is missing.
+    pub(super) fn missing(&mut self, path: impl Display) {
+        self.error(path, "is missing", "give it a value");
+    }
+
+    /// A field, or a value of it, that exists and that this version does not serve.
+    pub(super) fn unserved(&mut self, path: impl Display, field: &Unserved) {
+        if field.is_some() {
+            self.not_supported(path, "is");
+        }
+    }
+
+    /// As `unserved`, of something the caller names.
+    pub(super) fn not_supported(&mut self, path: impl Display, what: &str) {
+        self.error(path, format!("{what} not supported by this version"), "remove it");
+    }
+
+    fn refusal(&self, path: &dyn Display, reason: &dyn Display, next: &str) -> Refusal {
+        Refusal {
+            place: self.place.clone(),
+            key: Some(self.object.key.clone()),
+            object: self.object.key.to_string(),
+            path: path.to_string(),
+            reason: reason.to_string(),
+            next: next.to_owned(),
+        }
+    }
+}

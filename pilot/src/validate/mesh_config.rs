@@ -1,0 +1,161 @@
+//! Pure. Checks MeshConfig, from the ConfigMap `istio` of the root namespace or from a file.
+
+use super::finding::Findings;
+use super::virtual_service::retry;
+use super::{sidecar, value};
+use crate::catalog::Item;
+use crate::catalog::policy::Mesh;
+use crate::catalog::visibility::ExportTo;
+use api::identity::TrustDomain;
+use api::model::access_log::{AccessLog, LogFormat, LogSink};
+use api::resource::document::Place;
+use api::resource::mesh_config::{AccessLogEncoding, MeshConfig};
+use api::resource::object::Object;
+use api::resource::parse;
+use k8s_openapi::api::core::v1::ConfigMap;
+use std::sync::Arc;
+
+pub(super) fn config_map(
+    f: &mut Findings,
+    place: &Place,
+    object: &Object,
+    body: &ConfigMap,
+    base: &Mesh,
+) -> Item {
+    let text = body.data.as_ref().and_then(|data| data.get("mesh"));
+    let Some(text) = text.filter(|_| object.name() == "istio" && object.namespace() == base.root_namespace)
+    else {
+        return Item::Other;
+    };
+    match parse::mesh_config(place, text) {
+        Ok(config) => Item::Mesh(Arc::new(mesh(f, "data.mesh", &config, base))),
+        Err(refusals) => {
+            for refusal in refusals {
+                f.error(joined("data.mesh", &refusal.path), refusal.reason, &refusal.next);
+            }
+            Item::Other
+        }
+    }
+}
+
+/// The settings that a MeshConfig makes of those that hold without it.
+pub(super) fn mesh(f: &mut Findings, path: &str, config: &MeshConfig, base: &Mesh) -> Mesh {
+    let at = |field: &str| joined(path, field);
+    f.unserved(at("trustDomainAliases"), &config.trust_domain_aliases);
+    let mut mesh = base.clone();
+    if let Some(text) = &config.trust_domain {
+        match TrustDomain::configured(text) {
+            Ok(domain) => mesh.trust_domain = domain.to_string(),
+            Err(error) => f.error(at("trustDomain"), error, "correct it"),
+        }
+    }
+    if let Some(namespace) = &config.root_namespace {
+        if parse::is_label(namespace) {
+            mesh.root_namespace.clone_from(namespace);
+        } else {
+            f.error(at("rootNamespace"), format!("`{namespace}` is no namespace"), "correct it");
+        }
+    }
+    let outbound = config.outbound_traffic_policy.as_ref();
+    let outbound = outbound.and_then(|p| sidecar::outbound(f, &at("outboundTrafficPolicy"), p));
+    mesh.outbound = outbound.unwrap_or(mesh.outbound);
+    if let Some(file) = &config.access_log_file {
+        mesh.access_log = access_log(f, path, config, file);
+    } else if config.access_log_format.is_some() {
+        f.warn(
+            at("accessLogFormat"),
+            "is of no use without accessLogFile",
+            "set accessLogFile to /dev/stdout",
+        );
+    }
+    let connect = value::period(f, &at("connectTimeout"), config.connect_timeout.as_deref());
+    mesh.connect_timeout = connect.unwrap_or(mesh.connect_timeout);
+    let detection = config.protocol_detection_timeout.as_deref();
+    let detection = value::period(f, &at("protocolDetectionTimeout"), detection);
+    mesh.detection_timeout = detection.unwrap_or(mesh.detection_timeout);
+    mesh.auto_mtls = config.enable_auto_mtls.unwrap_or(mesh.auto_mtls);
+    if let Some(retries) = &config.default_http_retry_policy {
+        mesh.default_retries = retry::retries(f, &at("defaultHttpRetryPolicy"), Some(retries));
+    }
+    exports(f, path, config, &mut mesh);
+    mesh
+}
+
+fn exports(f: &mut Findings, path: &str, config: &MeshConfig, mesh: &mut Mesh) {
+    let mut read = |field: &str, names: &Option<Vec<String>>, target: &mut ExportTo| {
+        let Some(names) = names else { return };
+        // `.` here means each object's own namespace, which is always seen: no other sees it.
+        *target = match names.as_slice() {
+            [one] if one == "." || one == "~" => ExportTo::Nobody,
+            _ => value::export_to(f, &joined(path, field), names, ""),
+        };
+    };
+    read("defaultServiceExportTo", &config.default_service_export_to, &mut mesh.default_service_export);
+    let virtual_services = &config.default_virtual_service_export_to;
+    read("defaultVirtualServiceExportTo", virtual_services, &mut mesh.default_virtual_service_export);
+    let rules = &config.default_destination_rule_export_to;
+    read("defaultDestinationRuleExportTo", rules, &mut mesh.default_destination_rule_export);
+}
+
+fn access_log(f: &mut Findings, path: &str, config: &MeshConfig, file: &str) -> Vec<AccessLog> {
+    let sink = match file {
+        "" => return vec![],
+        "/dev/stdout" => LogSink::Stdout,
+        "/dev/stderr" => LogSink::Stderr,
+        other => LogSink::File(other.to_owned()),
+    };
+    let text = config.access_log_format.as_deref().filter(|text| !text.is_empty());
+    let json = config.access_log_encoding == Some(AccessLogEncoding::Json);
+    let format = match (text, json) {
+        (None, false) => LogFormat::DefaultText,
+        (Some(text), false) => LogFormat::Text(text.to_owned()),
+        (None, true) => LogFormat::Json(
+            DEFAULT_JSON.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        ),
+        (Some(text), true) => {
+            let parsed: Result<std::collections::BTreeMap<String, String>, _> = serde_json::from_str(text);
+            let Ok(fields) = parsed else {
+                let next = "write it as {\"key\": \"%OPERATOR%\"}";
+                f.error(joined(path, "accessLogFormat"), "is no JSON object of texts", next);
+                return vec![];
+            };
+            LogFormat::Json(fields.into_iter().collect())
+        }
+    };
+    vec![AccessLog { sink, format }]
+}
+
+fn joined(path: &str, field: &str) -> String {
+    match (path, field) {
+        ("", other) | (other, "") => other.to_owned(),
+        (path, field) => format!("{path}.{field}"),
+    }
+}
+
+/// The keys of Istio's JSON access log.
+const DEFAULT_JSON: [(&str, &str); 24] = [
+    ("start_time", "%START_TIME%"),
+    ("method", "%REQ(:METHOD)%"),
+    ("path", "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%"),
+    ("protocol", "%PROTOCOL%"),
+    ("response_code", "%RESPONSE_CODE%"),
+    ("response_flags", "%RESPONSE_FLAGS%"),
+    ("response_code_details", "%RESPONSE_CODE_DETAILS%"),
+    ("connection_termination_details", "%CONNECTION_TERMINATION_DETAILS%"),
+    ("upstream_transport_failure_reason", "%UPSTREAM_TRANSPORT_FAILURE_REASON%"),
+    ("bytes_received", "%BYTES_RECEIVED%"),
+    ("bytes_sent", "%BYTES_SENT%"),
+    ("duration", "%DURATION%"),
+    ("upstream_service_time", "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%"),
+    ("x_forwarded_for", "%REQ(X-FORWARDED-FOR)%"),
+    ("user_agent", "%REQ(USER-AGENT)%"),
+    ("request_id", "%REQ(X-REQUEST-ID)%"),
+    ("authority", "%REQ(:AUTHORITY)%"),
+    ("upstream_host", "%UPSTREAM_HOST%"),
+    ("upstream_cluster", "%UPSTREAM_CLUSTER_RAW%"),
+    ("upstream_local_address", "%UPSTREAM_LOCAL_ADDRESS%"),
+    ("downstream_local_address", "%DOWNSTREAM_LOCAL_ADDRESS%"),
+    ("downstream_remote_address", "%DOWNSTREAM_REMOTE_ADDRESS%"),
+    ("requested_server_name", "%REQUESTED_SERVER_NAME%"),
+    ("route_name", "%ROUTE_NAME%"),
+];

@@ -1,0 +1,136 @@
+//! Pure. From objects as written to objects as they are in force, or the reasons why not.
+//!
+//! Parse, don't validate: what passes has become strong types in which hosts are complete and numbers in range, so
+//! that nothing after this stage checks again. Every field of a kind is acted on, or refused: nobody may believe a
+//! policy to be in force that is not. One file for each kind; `reference` checks objects against each other.
+
+mod destination_rule;
+mod gateway;
+mod mesh_config;
+mod peer_authentication;
+pub mod reference;
+mod secret;
+mod service;
+mod service_entry;
+mod sidecar;
+mod virtual_service;
+mod workload;
+
+#[cfg(test)]
+mod tests;
+
+mod finding;
+mod value;
+
+use crate::catalog::policy::Mesh;
+use crate::catalog::visibility::Origin;
+use crate::catalog::{Change, Item};
+use crate::flow::{Fact, Verdict};
+use api::resource::document::{Place, Refusal};
+use api::resource::kind::Kind;
+use api::resource::object::{Body, Object};
+use finding::Findings;
+use std::sync::Arc;
+
+/// What one object became.
+#[derive(Debug)]
+pub struct Checked {
+    /// Its checked form; absent when there are errors.
+    pub item: Option<Item>,
+    /// Why it is refused.
+    pub errors: Vec<Refusal>,
+    /// What is odd about it.
+    pub warnings: Vec<Refusal>,
+}
+
+/// Checks one object by itself. `mesh` gives the domain, the root namespace, and the settings that a MeshConfig
+/// starts from.
+pub fn object(place: &Place, object: &Object, mesh: &Mesh) -> Checked {
+    let mut findings = Findings::new(place, object);
+    let item = item(&mut findings, place, object, mesh);
+    let Findings { errors, warnings, .. } = findings;
+    Checked { item: errors.is_empty().then_some(item), errors, warnings }
+}
+
+/// Turns facts into changes of the catalog, and tells what became of each object. A refused object changes
+/// nothing: its last good version stays in force.
+pub fn judge(facts: Vec<Fact>, mesh: &Mesh) -> (Vec<Change>, Vec<Verdict>) {
+    let mut changes = vec![];
+    let mut verdicts = vec![];
+    for fact in facts {
+        match fact {
+            Fact::Upsert(document) => {
+                let checked = object(&document.place, &document.object, mesh);
+                let key = document.object.key.clone();
+                changes.extend(checked.item.map(|item| Change::Upsert(key.clone(), item)));
+                verdicts.push(Verdict {
+                    key: Some(key),
+                    place: document.place,
+                    errors: checked.errors,
+                    warnings: checked.warnings,
+                });
+            }
+            Fact::Delete(key) => changes.push(Change::Delete(key)),
+            Fact::Refused(refusal) => verdicts.push(Verdict {
+                key: refusal.key.clone(),
+                place: refusal.place.clone(),
+                errors: vec![refusal],
+                warnings: vec![],
+            }),
+        }
+    }
+    (changes, verdicts)
+}
+
+fn item(f: &mut Findings, place: &Place, object: &Object, mesh: &Mesh) -> Item {
+    match &object.body {
+        Body::Namespace(_) => Item::Namespace(object.labels.clone()),
+        Body::Service(body) => Item::Service(Arc::new(service::service(f, object, body, mesh))),
+        Body::Endpoints(body) => service::endpoints(object, body),
+        Body::EndpointSlice(body) => service::slice(object, body),
+        Body::Pod(body) => Item::Workload(Arc::new(workload::workload(f, object, body))),
+        Body::Secret(body) => secret::secret(f, object, body),
+        Body::ConfigMap(body) => mesh_config::config_map(f, place, object, body, mesh),
+        Body::VirtualService(spec) => {
+            Item::VirtualService(Arc::new(virtual_service::check(f, object, spec, mesh)))
+        }
+        Body::DestinationRule(spec) => {
+            Item::DestinationRule(Arc::new(destination_rule::check(f, object, spec, mesh)))
+        }
+        Body::Gateway(spec) => Item::Gateway(Arc::new(gateway::check(f, object, spec))),
+        Body::ServiceEntry(spec) => Item::ServiceEntry(service_entry::check(f, object, spec)),
+        Body::Sidecar(spec) => Item::Sidecar(Arc::new(sidecar::check(f, object, spec, mesh))),
+        Body::PeerAuthentication(spec) => {
+            Item::PeerAuthentication(Arc::new(peer_authentication::check(f, object, spec, mesh)))
+        }
+        Body::ServiceAccount(_)
+        | Body::Deployment(_)
+        | Body::StatefulSet(_)
+        | Body::ReplicaSet(_)
+        | Body::Job(_) => Item::Other,
+    }
+}
+
+fn origin(object: &Object) -> Origin {
+    Origin {
+        namespace: object.namespace().to_owned(),
+        name: object.name().to_owned(),
+        created: object.created.clone(),
+    }
+}
+
+/// Reads a MeshConfig that is not an object of the cluster, as the file of a command line.
+pub fn mesh_file(place: &Place, text: &str, base: &Mesh) -> Result<Mesh, Vec<Refusal>> {
+    let config = api::resource::parse::mesh_config(place, text)?;
+    let holder = Object {
+        api_version: "v1".into(),
+        key: api::resource::document::Key::new(Kind::ConfigMap, &base.root_namespace, "istio"),
+        labels: std::collections::BTreeMap::new(),
+        annotations: std::collections::BTreeMap::new(),
+        created: String::new(),
+        body: Body::ConfigMap(Box::default()),
+    };
+    let mut findings = Findings::new(place, &holder);
+    let mesh = mesh_config::mesh(&mut findings, "", &config, base);
+    if findings.errors.is_empty() { Ok(mesh) } else { Err(findings.errors) }
+}

@@ -1,0 +1,50 @@
+//! Pure. Checks PeerAuthentications.
+
+use super::finding::Findings;
+use super::{origin, value};
+use crate::catalog::policy::{Mesh, PeerAuthentication};
+use crate::flow::MtlsMode;
+use api::resource::object::Object;
+use api::resource::peer_authentication as written;
+
+pub(super) fn check(
+    f: &mut Findings,
+    object: &Object,
+    spec: &written::PeerAuthentication,
+    mesh: &Mesh,
+) -> PeerAuthentication {
+    let labels = spec.selector.as_ref().map(|s| s.match_labels.clone());
+    let selector = labels.filter(|labels| !labels.is_empty());
+    if selector.is_some() && object.namespace() == mesh.root_namespace {
+        f.error(
+            "spec.selector",
+            format!("a policy in the root namespace {} holds for the whole mesh", mesh.root_namespace),
+            "remove the selector, or move the policy to the namespace of the workloads",
+        );
+    }
+    if selector.is_none() && !spec.port_level_mtls.is_empty() {
+        f.error("spec.portLevelMtls", "needs a selector: ports are those of workloads", "add spec.selector");
+    }
+    let mut ports = std::collections::BTreeMap::new();
+    for (number, setting) in &spec.port_level_mtls {
+        let path = format!("spec.portLevelMtls.{number}");
+        match number.parse() {
+            Ok(parsed) => {
+                ports.insert(value::port(f, &path, parsed), mode(Some(*setting)));
+            }
+            Err(_) => {
+                f.error(path, format!("`{number}` is no port number"), "write a number from 1 to 65535")
+            }
+        }
+    }
+    PeerAuthentication { origin: origin(object), selector, mode: mode(spec.mtls), ports }
+}
+
+fn mode(setting: Option<written::MutualTls>) -> Option<MtlsMode> {
+    match setting?.mode? {
+        written::MutualTlsMode::Unset => None,
+        written::MutualTlsMode::Disable => Some(MtlsMode::Disable),
+        written::MutualTlsMode::Permissive => Some(MtlsMode::Permissive),
+        written::MutualTlsMode::Strict => Some(MtlsMode::Strict),
+    }
+}

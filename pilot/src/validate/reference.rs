@@ -1,0 +1,260 @@
+//! Pure. Checks objects against each other: does a route lead to a service, a subset, a gateway that is there?
+//!
+//! For what is already in force these are warnings, since objects may come in any order; for what a user is about
+//! to apply they are errors, unless the objects applied with it make it right.
+
+use super::judge;
+use crate::catalog::destination_rule::DestinationRule;
+use crate::catalog::service::Registry;
+use crate::catalog::virtual_service::{Destination, GatewayRef, HttpAction, VirtualService};
+use crate::catalog::{Catalog, Item, host};
+use crate::flow::Fact;
+use api::resource::check::{Given, Report};
+use api::resource::document::{Document, Key, Place, Refusal};
+use api::resource::kind::Kind;
+use api::resource::parse;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Whether objects that are to be applied together would be accepted on top of what is in force. Nothing changes.
+pub fn check(catalog: &Catalog, proposed: &[Given]) -> Report {
+    let mut report = Report::default();
+    let mut documents = vec![];
+    for (index, given) in proposed.iter().enumerate() {
+        let place = place(&given.file);
+        match parse::object(&place, &given.object) {
+            Ok(object) => documents.push(Document { place, index, object, raw: given.object.clone() }),
+            Err(refusals) => report.errors.extend(refusals),
+        }
+    }
+    report.errors.extend(parse::duplicates(&documents));
+    let places: HashMap<Key, Place> =
+        documents.iter().map(|d| (d.object.key.clone(), d.place.clone())).collect();
+    let (changes, verdicts) = judge(documents.into_iter().map(Fact::Upsert).collect(), catalog.mesh());
+    for verdict in verdicts {
+        report.errors.extend(verdict.errors);
+        report.warnings.extend(verdict.warnings);
+    }
+    if report.errors.is_empty() {
+        let (next, _) = catalog.apply(changes);
+        for (key, place) in &places {
+            let found = next.item(key).map(|item| broken(&next, key, item, place));
+            for (severity, refusal) in found.into_iter().flatten() {
+                match severity {
+                    Severity::Error => report.errors.push(refusal),
+                    Severity::Warning => report.warnings.push(refusal),
+                }
+            }
+        }
+        report.errors.sort_by(|a, b| (&a.place, &a.path).cmp(&(&b.place, &b.path)));
+        report.warnings.sort_by(|a, b| (&a.place, &a.path).cmp(&(&b.place, &b.path)));
+    }
+    report
+}
+
+/// Every reference of objects in force that leads nowhere.
+pub fn warnings(catalog: &Catalog) -> Vec<Refusal> {
+    let nowhere = Place::default();
+    let all = catalog.items().flat_map(|(key, item)| broken(catalog, key, item, &nowhere));
+    all.map(|(_, refusal)| refusal).collect()
+}
+
+enum Severity {
+    /// Requests would fail.
+    Error,
+    /// It may be meant so.
+    Warning,
+}
+
+type Found = Vec<(Severity, Refusal)>;
+
+fn broken(catalog: &Catalog, key: &Key, item: &Item, place: &Place) -> Found {
+    let mut finder = Finder { catalog, key, place, found: vec![] };
+    match item {
+        Item::VirtualService(vs) => finder.virtual_service(vs),
+        Item::DestinationRule(rule) => finder.destination_rule(rule),
+        Item::Gateway(gateway) => {
+            if !catalog.workloads().any(|w| crate::catalog::visibility::selects(&gateway.selector, &w.labels))
+            {
+                finder.warn("spec.selector", "chooses no pod".into(), "correct it, or start a gateway");
+            }
+        }
+        _ => {}
+    }
+    finder.found
+}
+
+struct Finder<'a> {
+    catalog: &'a Catalog,
+    key: &'a Key,
+    place: &'a Place,
+    found: Found,
+}
+
+impl Finder<'_> {
+    fn virtual_service(&mut self, vs: &Arc<VirtualService>) {
+        for (i, gateway) in vs.gateways.iter().enumerate() {
+            self.gateway(&format!("spec.gateways[{i}]"), gateway);
+        }
+        for (i, route) in vs.http.iter().enumerate() {
+            let path = format!("spec.http[{i}]");
+            for (m, gateway) in route
+                .matches
+                .iter()
+                .enumerate()
+                .flat_map(|(m, w)| w.source.gateways.iter().map(move |g| (m, g)))
+            {
+                self.gateway(&format!("{path}.match[{m}].gateways"), gateway);
+            }
+            match &route.action {
+                HttpAction::Forward(destinations) => {
+                    for destination in destinations {
+                        self.destination(&format!("{path}.route"), &destination.destination);
+                    }
+                }
+                HttpAction::Delegate { namespace, name } => {
+                    self.delegate(&format!("{path}.delegate"), namespace, name)
+                }
+                HttpAction::Redirect(_) | HttpAction::Direct { .. } => {}
+            }
+            for mirror in &route.mirrors {
+                self.destination(&format!("{path}.mirror"), &mirror.destination);
+            }
+        }
+        let tls = vs.tls.iter().enumerate().map(|(i, r)| (format!("spec.tls[{i}].route"), &r.destinations));
+        let tcp = vs.tcp.iter().enumerate().map(|(i, r)| (format!("spec.tcp[{i}].route"), &r.destinations));
+        for (path, destinations) in tls.chain(tcp) {
+            for destination in destinations {
+                self.destination(&path, &destination.destination);
+            }
+        }
+    }
+
+    fn gateway(&mut self, path: &str, gateway: &GatewayRef) {
+        let GatewayRef::Named { namespace, name } = gateway else { return };
+        if self.catalog.gateway(namespace, name).is_none() {
+            let reason = format!("there is no Gateway {namespace}/{name}");
+            self.error(path, reason, "apply the Gateway first, or with this object");
+        }
+    }
+
+    fn delegate(&mut self, path: &str, namespace: &str, name: &str) {
+        let key = Key::new(Kind::VirtualService, namespace, name);
+        match self.catalog.item(&key) {
+            Some(Item::VirtualService(vs)) if vs.hosts.is_empty() => {}
+            Some(_) => {
+                self.error(path, format!("VirtualService {namespace}/{name} has hosts"), "remove its hosts")
+            }
+            None => {
+                let reason = format!("there is no VirtualService {namespace}/{name}");
+                self.error(path, reason, "apply it first, or with this object");
+            }
+        }
+    }
+
+    fn destination(&mut self, path: &str, destination: &Destination) {
+        let namespace = &self.key.namespace;
+        let services = self.catalog;
+        let known = services.service(namespace, &destination.host).or_else(|| {
+            services.services().filter(|s| s.is_wildcard()).find(|s| host::covers(&s.host, &destination.host))
+        });
+        let Some(service) = known else {
+            let reason = format!("there is no service {}", destination.host);
+            let next = match self.meant(&destination.host) {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => "correct the host, or apply the Service first, or with this object".into(),
+            };
+            self.error(&format!("{path}.destination.host"), reason, &next);
+            return;
+        };
+        if let Some(port) = destination.port.filter(|port| service.port(*port).is_none()) {
+            let numbers: Vec<String> = service.ports.iter().map(|p| p.number.to_string()).collect();
+            let reason = format!("service {} has no port {port}", destination.host);
+            let next = format!("its ports are {}", numbers.join(", "));
+            self.error(&format!("{path}.destination.port"), reason, &next);
+        }
+        if destination.subset.is_empty() {
+            return;
+        }
+        let rule = self.catalog.destination_rule(namespace, service);
+        let Some(rule) = rule else {
+            let reason = format!("no DestinationRule names subsets of {}", destination.host);
+            let next = format!("apply a DestinationRule with subset {}", destination.subset);
+            self.error(&format!("{path}.destination.subset"), reason, &next);
+            return;
+        };
+        match rule.subset(&destination.subset) {
+            None => {
+                let names: Vec<&str> = rule.subsets.iter().map(|s| s.name.as_str()).collect();
+                let of = format!("{}/{}", rule.origin.namespace, rule.origin.name);
+                let reason = format!("DestinationRule {of} has no subset {}", destination.subset);
+                let next = format!("its subsets are: {}", names.join(", "));
+                self.error(&format!("{path}.destination.subset"), reason, &next);
+            }
+            Some(subset) if service.registry == Registry::Kubernetes && !service.selector.is_empty() => {
+                let wanted = &subset.labels;
+                if !self
+                    .catalog
+                    .pods_of(service)
+                    .any(|p| crate::catalog::visibility::selects(wanted, &p.labels))
+                {
+                    let reason =
+                        format!("no pod of {} has the labels of subset {}", destination.host, subset.name);
+                    self.warn(&format!("{path}.destination.subset"), reason, "start such pods");
+                }
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn destination_rule(&mut self, rule: &DestinationRule) {
+        let mut services = self.catalog.services();
+        if !services.any(|s| host::covers(&rule.host, &s.host) || host::covers(&s.host, &rule.host)) {
+            let reason = format!("there is no service {}", rule.host);
+            let next = match self.meant(&rule.host) {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => "correct the host, or apply the Service".into(),
+            };
+            self.warn("spec.host", reason, &next);
+        }
+    }
+
+    /// A service whose short form (`name.namespace`) was written: short names with a dot are not completed.
+    fn meant(&self, written: &str) -> Option<String> {
+        let short = written.split('.').next().unwrap_or_default();
+        let begins = |h: &&str| h.strip_prefix(written).is_some_and(|rest| rest.starts_with('.'));
+        let hosts: Vec<&str> = self.catalog.services().map(|s| s.host.as_str()).collect();
+        let same_name = |h: &&&str| h.split('.').next() == Some(short);
+        let found = hosts.iter().find(|h| begins(h)).or_else(|| hosts.iter().find(same_name));
+        found.map(|h| (*h).to_owned())
+    }
+
+    fn error(&mut self, path: &str, reason: String, next: &str) {
+        let refusal = self.refusal(path, reason, next);
+        self.found.push((Severity::Error, refusal));
+    }
+
+    fn warn(&mut self, path: &str, reason: String, next: &str) {
+        let refusal = self.refusal(path, reason, next);
+        self.found.push((Severity::Warning, refusal));
+    }
+
+    fn refusal(&self, path: &str, reason: String, next: &str) -> Refusal {
+        Refusal {
+            place: self.place.clone(),
+            key: Some(self.key.clone()),
+            object: self.key.to_string(),
+            path: path.to_owned(),
+            reason,
+            next: next.to_owned(),
+        }
+    }
+}
+
+/// `file:line` as a user names it.
+fn place(text: &str) -> Place {
+    match text.rsplit_once(':').and_then(|(file, line)| Some((file, line.parse().ok()?))) {
+        Some((file, line)) => Place::new(file, line),
+        None => Place::new(text, 0),
+    }
+}

@@ -1,0 +1,163 @@
+//! Pure. Services of Kubernetes, and the addresses that are written down for them.
+
+use super::finding::Findings;
+use super::{origin, value};
+use crate::catalog::Item;
+use crate::catalog::host;
+use crate::catalog::policy::Mesh;
+use crate::catalog::service::{Registry, Resolution, Service, ServicePort, StaticEndpoint, TargetPort};
+use crate::catalog::visibility::{ExportTo, Labels};
+use crate::flow::Protocol;
+use api::resource::object::Object;
+use ipnet::IpNet;
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+pub(super) fn service(f: &mut Findings, object: &Object, body: &core::Service, mesh: &Mesh) -> Service {
+    let spec = body.spec.clone().unwrap_or_default();
+    let external = spec.external_name.clone().filter(|_| spec.type_.as_deref() == Some("ExternalName"));
+    let headless = spec.cluster_ip.as_deref() == Some("None");
+    let export = object.annotations.get("networking.istio.io/exportTo").map_or(ExportTo::Unset, |text| {
+        let names: Vec<String> = text.split(',').map(|n| n.trim().to_owned()).collect();
+        value::export_to(f, "metadata.annotations[networking.istio.io/exportTo]", &names, object.namespace())
+    });
+    let endpoints = external.iter().filter(|name| value::host(f, "spec.externalName", name, false));
+    Service {
+        host: host::service_host(object.name(), object.namespace(), &mesh.domain),
+        name: object.name().to_owned(),
+        namespace: object.namespace().to_owned(),
+        origin: origin(object),
+        registry: Registry::Kubernetes,
+        endpoints: endpoints.map(|name| plain_endpoint(name.clone(), BTreeMap::new(), true)).collect(),
+        addresses: if headless { vec![] } else { addresses(f, &spec) },
+        ports: ports(f, &spec),
+        headless,
+        resolution: if external.is_some() { Resolution::Dns } else { Resolution::Endpoints },
+        mesh_external: external.is_some(),
+        selector: if external.is_some() { Labels::new() } else { spec.selector.clone().unwrap_or_default() },
+        publish_not_ready: spec.publish_not_ready_addresses == Some(true),
+        subject_alt_names: vec![],
+        export_to: export,
+    }
+}
+
+fn addresses(f: &mut Findings, spec: &core::ServiceSpec) -> Vec<IpNet> {
+    let mut addresses = vec![];
+    for text in spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip).filter(|text| !text.is_empty()) {
+        match text.parse::<IpAddr>().map(IpNet::from) {
+            Ok(address) if addresses.contains(&address) => {}
+            Ok(address) => addresses.push(address),
+            Err(_) => {
+                f.error("spec.clusterIP", format!("`{text}` is no address"), "write an address or None")
+            }
+        }
+    }
+    addresses
+}
+
+fn ports(f: &mut Findings, spec: &core::ServiceSpec) -> Vec<ServicePort> {
+    let written = spec.ports.as_deref().unwrap_or_default();
+    let mut ports: Vec<ServicePort> = vec![];
+    for (i, port) in written.iter().enumerate() {
+        let path = format!("spec.ports[{i}]");
+        let number = value::port(f, &format!("{path}.port"), i64::from(port.port));
+        let name = port.name.clone().unwrap_or_default();
+        if written.len() > 1 && name.is_empty() {
+            f.missing(format!("{path}.name"));
+        }
+        if written.len() > 1 && ports.iter().any(|p| p.name == name && !name.is_empty()) {
+            f.error(format!("{path}.name"), format!("`{name}` is the name of another port"), "rename one");
+        }
+        let target = match &port.target_port {
+            None => TargetPort::Number(number),
+            Some(IntOrString::Int(0)) => TargetPort::Number(number),
+            Some(IntOrString::Int(n)) => {
+                TargetPort::Number(value::port(f, &format!("{path}.targetPort"), i64::from(*n)))
+            }
+            Some(IntOrString::String(name)) => match name.parse::<u16>() {
+                Ok(n) if n != 0 => TargetPort::Number(n),
+                _ => TargetPort::Name(name.clone()),
+            },
+        };
+        let transport = port.protocol.as_deref().unwrap_or("TCP");
+        let protocol = protocol(transport, port.app_protocol.as_deref(), &name, number);
+        ports.push(ServicePort { number, name, protocol, target });
+    }
+    ports
+}
+
+/// What a port speaks: `appProtocol`, else the prefix of the name before `-`, else found out from the first bytes;
+/// but for the well-known ports of protocols in which the server speaks first.
+pub(super) fn protocol(transport: &str, application: Option<&str>, name: &str, number: u16) -> Protocol {
+    if transport.eq_ignore_ascii_case("UDP") {
+        return Protocol::Udp;
+    }
+    let declared = match application {
+        Some(application) => by_name(application),
+        None => by_prefix(name),
+    };
+    match (declared, number) {
+        (Some(protocol), _) => protocol,
+        (None, 25 | 53 | 3306 | 27017) => Protocol::Tcp,
+        (None, _) => Protocol::Sniffed,
+    }
+}
+
+fn by_prefix(name: &str) -> Option<Protocol> {
+    let name = name.to_ascii_lowercase();
+    if name == "grpc-web" || name.starts_with("grpc-web-") {
+        return Some(Protocol::Grpc);
+    }
+    by_name(name.split('-').next().unwrap_or_default())
+}
+
+/// A protocol by the name Istio has for it.
+pub(super) fn by_name(name: &str) -> Option<Protocol> {
+    Some(match name.to_ascii_lowercase().as_str() {
+        "http" | "http_proxy" | "kubernetes.io/ws" => Protocol::Http,
+        "http2" | "kubernetes.io/h2c" => Protocol::Http2,
+        "grpc" | "grpc-web" => Protocol::Grpc,
+        "https" | "kubernetes.io/wss" => Protocol::Https,
+        "tls" => Protocol::Tls,
+        "tcp" | "mongo" | "redis" | "mysql" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
+        _ => return None,
+    })
+}
+
+pub(super) fn endpoints(object: &Object, body: &core::Endpoints) -> Item {
+    let mut endpoints = vec![];
+    for subset in body.subsets.iter().flatten() {
+        let ports = subset.ports.iter().flatten().map(|p| (p.name.clone(), Some(p.port)));
+        let ports = by_port_name(ports);
+        let ready = subset.addresses.iter().flatten().map(|a| (a, true));
+        let waiting = subset.not_ready_addresses.iter().flatten().map(|a| (a, false));
+        endpoints.extend(
+            ready.chain(waiting).map(|(a, ready)| plain_endpoint(a.ip.clone(), ports.clone(), ready)),
+        );
+    }
+    Item::Endpoints { service: object.name().to_owned(), endpoints }
+}
+
+pub(super) fn slice(object: &Object, body: &EndpointSlice) -> Item {
+    let ports = by_port_name(body.ports.iter().flatten().map(|p| (p.name.clone(), p.port)));
+    let mut endpoints = vec![];
+    for endpoint in &body.endpoints {
+        let ready = endpoint.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true);
+        let addresses = endpoint.addresses.iter().cloned();
+        endpoints.extend(addresses.map(|address| plain_endpoint(address, ports.clone(), ready)));
+    }
+    let service = object.labels.get("kubernetes.io/service-name").cloned();
+    Item::Endpoints { service: service.unwrap_or_default(), endpoints }
+}
+
+fn by_port_name(ports: impl Iterator<Item = (Option<String>, Option<i32>)>) -> BTreeMap<String, u16> {
+    ports.filter_map(|(name, port)| Some((name.unwrap_or_default(), u16::try_from(port?).ok()?))).collect()
+}
+
+fn plain_endpoint(host: String, ports: BTreeMap<String, u16>, ready: bool) -> StaticEndpoint {
+    StaticEndpoint { host, ports, labels: Labels::new(), weight: 1, service_account: String::new(), ready }
+}

@@ -1,0 +1,62 @@
+//! Pure. Destinations and their weights, alike for HTTP, TLS and TCP.
+
+use super::Context;
+use crate::catalog::host;
+use crate::catalog::virtual_service::Destination;
+use crate::validate::finding::Findings;
+use crate::validate::value;
+use api::resource::parse::is_label;
+use api::resource::virtual_service as written;
+
+pub(super) fn destination(
+    f: &mut Findings,
+    path: &str,
+    written: Option<&written::Destination>,
+    context: Context,
+) -> Option<Destination> {
+    let Some(written) = written else {
+        f.missing(path);
+        return None;
+    };
+    let port = written.port.map(|p| value::port(f, &format!("{path}.port.number"), p.number.into()));
+    if !written.subset.is_empty() && !is_label(&written.subset) {
+        let reason = format!("`{}` is no valid name: it takes a-z, 0-9 and '-'", written.subset);
+        f.error(format!("{path}.subset"), reason, "correct it");
+    }
+    value::host(f, &format!("{path}.host"), &written.host, false).then(|| Destination {
+        host: host::complete(&written.host, context.own, context.domain),
+        subset: written.subset.clone(),
+        port,
+    })
+}
+
+/// Weights as shares of their sum: a lone destination gets everything, whatever it says.
+pub(super) fn weights(f: &mut Findings, path: &str, written: &[i64]) -> Vec<u32> {
+    let mut refused = false;
+    let mut shares = vec![];
+    for (i, weight) in written.iter().enumerate() {
+        shares.push(u32::try_from(*weight).unwrap_or_else(|_| {
+            refused = true;
+            let reason = format!("{weight} is no weight");
+            f.error(format!("{path}[{i}].weight"), reason, "write 0 or a greater number");
+            0
+        }));
+    }
+    let sum: u64 = shares.iter().map(|w| u64::from(*w)).sum();
+    if sum > u64::from(u32::MAX) {
+        f.error(path, format!("the weights sum up to {sum}"), "write smaller ones");
+    }
+    match shares.len() {
+        1 => vec![1],
+        _ => {
+            if sum == 0 && !refused && !shares.is_empty() {
+                f.error(
+                    path,
+                    "all weights are 0: no request could go anywhere",
+                    "give at least one a weight",
+                );
+            }
+            shares
+        }
+    }
+}

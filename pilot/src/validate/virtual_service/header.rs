@@ -1,0 +1,86 @@
+//! Pure. Changes to headers.
+
+use crate::validate::finding::Findings;
+use api::model::matcher::{HeaderAction, HeaderMutations, HeaderWrite};
+use api::resource::virtual_service as written;
+
+/// Changes to requests and responses, and the authority that a `Host` header among them sets.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) request: HeaderMutations,
+    pub(super) response: HeaderMutations,
+    pub(super) authority: Option<String>,
+}
+
+pub(super) fn changes(f: &mut Findings, path: &str, written: Option<&written::Headers>) -> Changes {
+    let mut changes = Changes::default();
+    let Some(written) = written else { return changes };
+    if let Some(request) = &written.request {
+        changes.request = mutations(f, &format!("{path}.request"), request, Some(&mut changes.authority));
+    }
+    if let Some(response) = &written.response {
+        changes.response = mutations(f, &format!("{path}.response"), response, None);
+    }
+    changes
+}
+
+fn mutations(
+    f: &mut Findings,
+    path: &str,
+    written: &written::HeaderOperations,
+    mut authority: Option<&mut Option<String>>,
+) -> HeaderMutations {
+    let mut mutations = HeaderMutations::default();
+    for (name, value) in &written.set {
+        match (&mut authority, is_host(name)) {
+            (Some(authority), true) => **authority = Some(value.clone()),
+            _ => write(f, &format!("{path}.set.{name}"), (name, value), HeaderAction::Set, &mut mutations),
+        }
+    }
+    for (name, value) in &written.add {
+        write(f, &format!("{path}.add.{name}"), (name, value), HeaderAction::Append, &mut mutations);
+    }
+    for (i, name) in written.remove.iter().enumerate() {
+        if let Some(name) = checked(f, &format!("{path}.remove[{i}]"), name) {
+            mutations.remove.push(name);
+        }
+    }
+    mutations
+}
+
+fn write(
+    f: &mut Findings,
+    path: &str,
+    (name, value): (&str, &str),
+    action: HeaderAction,
+    mutations: &mut HeaderMutations,
+) {
+    if value.bytes().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
+        f.error(path, "the value has a line break", "write it on one line");
+    }
+    if let Some(name) = checked(f, path, name) {
+        mutations.write.push(HeaderWrite { name, value: value.to_owned(), action });
+    }
+}
+
+fn checked(f: &mut Findings, path: &str, name: &str) -> Option<String> {
+    if name.starts_with(':') || is_host(name) {
+        f.error(path, format!("`{name}` cannot be changed here"), "use rewrite for path and authority");
+        return None;
+    }
+    is_name(f, path, name).then(|| name.to_ascii_lowercase())
+}
+
+fn is_host(name: &str) -> bool {
+    name.eq_ignore_ascii_case("host") || name == ":authority"
+}
+
+/// RFC 9110's token.
+pub(super) fn is_name(f: &mut Findings, path: &str, name: &str) -> bool {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    let valid = !name.is_empty() && name.bytes().all(token);
+    if !valid {
+        f.error(path, format!("`{name}` is no header name"), "correct it");
+    }
+    valid
+}

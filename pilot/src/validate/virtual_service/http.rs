@@ -1,0 +1,343 @@
+//! Pure. HTTP routes: what happens to a request that matches.
+
+use super::destination::{destination, weights};
+use super::{Context, header, matching, retry};
+use crate::catalog::virtual_service::{HttpAction, HttpDestination, HttpRoute, Mirror};
+use crate::validate::finding::Findings;
+use crate::validate::value;
+use api::model::matcher::Fraction;
+use api::model::route::{AbortStatus, Fault, FaultAbort, FaultDelay, Redirect};
+use api::resource::parse::is_label;
+use api::resource::virtual_service as written;
+use base64::Engine;
+
+pub(super) fn route(
+    f: &mut Findings,
+    path: &str,
+    written: &written::HttpRoute,
+    context: Context,
+) -> Option<HttpRoute> {
+    f.unserved(format!("{path}.corsPolicy"), &written.cors_policy);
+    let headers = header::changes(f, &format!("{path}.headers"), written.headers.as_ref());
+    let matches = written.matches.iter().enumerate();
+    let matches =
+        matches.map(|(i, m)| matching::http(f, &format!("{path}.match[{i}]"), m, context)).collect();
+    let action = action(f, path, written, context);
+    let rewrite = written.rewrite.as_ref();
+    rewrite_rules(f, &format!("{path}.rewrite"), rewrite);
+    let authority = rewrite.and_then(|r| r.authority.clone()).filter(|a| !a.is_empty());
+    Some(HttpRoute {
+        name: written.name.clone(),
+        matches,
+        action: action?,
+        rewrite_uri: rewrite.and_then(|r| r.uri.clone()).filter(|uri| !uri.is_empty()),
+        rewrite_authority: authority.or(headers.authority),
+        rewrite_regex: rewrite.and_then(|r| r.uri_regex_rewrite.clone()).map(|r| (r.pattern, r.rewrite)),
+        timeout: value::period(f, &format!("{path}.timeout"), written.timeout.as_deref()),
+        retries: retry::retries(f, &format!("{path}.retries"), written.retries.as_ref()),
+        fault: written.fault.as_ref().and_then(|w| fault(f, &format!("{path}.fault"), w)),
+        mirrors: mirrors(f, path, written, context),
+        request_headers: headers.request,
+        response_headers: headers.response,
+    })
+}
+
+fn action(
+    f: &mut Findings,
+    path: &str,
+    written: &written::HttpRoute,
+    context: Context,
+) -> Option<HttpAction> {
+    let given = [
+        ("route", !written.route.is_empty()),
+        ("redirect", written.redirect.is_some()),
+        ("directResponse", written.direct_response.is_some()),
+        ("delegate", written.delegate.is_some()),
+    ];
+    let given: Vec<&str> = given.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect();
+    match given[..] {
+        [] => {
+            f.error(path, "says nothing about where requests go", "add route, redirect or directResponse");
+            return None;
+        }
+        [_] => {}
+        [first, second, ..] => {
+            f.error(format!("{path}.{second}"), format!("excludes {first}"), "keep one of the two");
+            return None;
+        }
+    }
+    if !written.route.is_empty() {
+        return forward(f, &format!("{path}.route"), &written.route, context);
+    }
+    if let Some(redirect) = &written.redirect {
+        only_forwarded(f, path, written, "redirect");
+        return redirect_action(f, &format!("{path}.redirect"), redirect);
+    }
+    if let Some(direct) = &written.direct_response {
+        only_forwarded(f, path, written, "directResponse");
+        return direct_action(f, &format!("{path}.directResponse"), direct);
+    }
+    let delegate = written.delegate.as_ref()?;
+    if !is_label(&delegate.name) {
+        f.error(
+            format!("{path}.delegate.name"),
+            format!("`{}` is no valid name", delegate.name),
+            "correct it",
+        );
+    }
+    let namespace = if delegate.namespace.is_empty() { context.own } else { &delegate.namespace };
+    Some(HttpAction::Delegate { namespace: namespace.to_owned(), name: delegate.name.clone() })
+}
+
+/// Fields that do nothing for a request that no service sees.
+fn only_forwarded(f: &mut Findings, path: &str, written: &written::HttpRoute, action: &str) {
+    let fields = [
+        ("rewrite", written.rewrite.is_some()),
+        ("timeout", written.timeout.is_some()),
+        ("retries", written.retries.is_some()),
+        ("mirror", written.mirror.is_some()),
+        ("mirrors", !written.mirrors.is_empty()),
+    ];
+    for (field, given) in fields {
+        if given {
+            f.error(format!("{path}.{field}"), format!("is not used with {action}"), "remove it");
+        }
+    }
+}
+
+fn forward(
+    f: &mut Findings,
+    path: &str,
+    written: &[written::HttpDestination],
+    context: Context,
+) -> Option<HttpAction> {
+    let weights = weights(f, path, &written.iter().map(|d| d.weight).collect::<Vec<_>>());
+    let mut destinations = vec![];
+    for (i, (written, weight)) in written.iter().zip(weights).enumerate() {
+        let path = format!("{path}[{i}]");
+        let headers = header::changes(f, &format!("{path}.headers"), written.headers.as_ref());
+        let to = destination(f, &format!("{path}.destination"), written.destination.as_ref(), context);
+        let (Some(destination), true) = (to, weight > 0) else { continue };
+        destinations.push(HttpDestination {
+            destination,
+            weight,
+            request_headers: headers.request,
+            response_headers: headers.response,
+            rewrite_authority: headers.authority,
+        });
+    }
+    (!destinations.is_empty()).then_some(HttpAction::Forward(destinations))
+}
+
+fn redirect_action(f: &mut Findings, path: &str, written: &written::HttpRedirect) -> Option<HttpAction> {
+    f.unserved(format!("{path}.prefixRewrite"), &written.prefix_rewrite);
+    let status = written.redirect_code.unwrap_or(301);
+    if ![301, 302, 303, 307, 308].contains(&status) {
+        f.error(
+            format!("{path}.redirectCode"),
+            format!("{status} is no redirect"),
+            "write 301, 302, 303, 307 or 308",
+        );
+    }
+    let scheme = written.scheme.clone().filter(|s| !s.is_empty());
+    if scheme.as_ref().is_some_and(|s| s != "http" && s != "https") {
+        f.error(format!("{path}.scheme"), "is no scheme", "write http or https");
+    }
+    if written.port.is_some() && written.derive_port.is_some() {
+        f.error(format!("{path}.derivePort"), "excludes port", "keep one of the two");
+    }
+    let port = match written.derive_port {
+        Some(written::DerivePort::FromProtocolDefault) => {
+            Some(if scheme.as_deref() == Some("https") { 443 } else { 80 })
+        }
+        Some(written::DerivePort::FromRequestPort) => None,
+        None => written.port.map(|port| value::port(f, &format!("{path}.port"), port.into())),
+    };
+    let redirect = Redirect {
+        status: status as u16,
+        scheme,
+        host: written.authority.clone().filter(|a| !a.is_empty()),
+        port,
+        path: written.uri.clone().filter(|uri| !uri.is_empty()),
+        prefix: None,
+        strip_query: false,
+    };
+    if redirect == (Redirect { status: redirect.status, ..Redirect::default() })
+        && written.derive_port.is_none()
+    {
+        f.error(path, "changes nothing", "add uri, authority, port or scheme");
+    }
+    Some(HttpAction::Redirect(redirect))
+}
+
+fn direct_action(f: &mut Findings, path: &str, written: &written::DirectResponse) -> Option<HttpAction> {
+    if !(200..600).contains(&written.status) {
+        let reason = format!("{} is no status", written.status);
+        f.error(format!("{path}.status"), reason, "write a number from 200 to 599");
+    }
+    let body = match &written.body {
+        None => String::new(),
+        Some(body) => match (&body.string, &body.bytes) {
+            (Some(text), None) => text.clone(),
+            (None, Some(encoded)) => {
+                let decoded = base64::engine::general_purpose::STANDARD.decode(encoded).ok();
+                let Some(text) = decoded.and_then(|bytes| String::from_utf8(bytes).ok()) else {
+                    f.error(format!("{path}.body.bytes"), "is no text in base64", "write body.string");
+                    return None;
+                };
+                text
+            }
+            _ => {
+                f.error(format!("{path}.body"), "needs one of string and bytes", "keep one of the two");
+                return None;
+            }
+        },
+    };
+    if body.len() > MAX_BODY {
+        f.error(format!("{path}.body"), "is longer than 1 MiB", "shorten it");
+    }
+    Some(HttpAction::Direct { status: written.status as u16, body })
+}
+
+fn rewrite_rules(f: &mut Findings, path: &str, written: Option<&written::Rewrite>) {
+    let Some(written) = written else { return };
+    if let Some(regex) = &written.uri_regex_rewrite {
+        if written.uri.is_some() {
+            f.error(format!("{path}.uriRegexRewrite"), "excludes uri", "keep one of the two");
+        }
+        if regex.pattern.is_empty() {
+            f.missing(format!("{path}.uriRegexRewrite.match"));
+        }
+        value::regex(f, &format!("{path}.uriRegexRewrite.match"), &regex.pattern);
+    }
+    if written.uri.is_none() && written.authority.is_none() && written.uri_regex_rewrite.is_none() {
+        f.error(path, "changes nothing", "add uri, authority or uriRegexRewrite");
+    }
+}
+
+fn fault(f: &mut Findings, path: &str, written: &written::Fault) -> Option<Fault> {
+    if written.delay.is_none() && written.abort.is_none() {
+        f.error(path, "injects nothing", "add delay or abort");
+    }
+    let delay = written.delay.as_ref().and_then(|w| delay(f, &format!("{path}.delay"), w));
+    let abort = written.abort.as_ref().and_then(|w| abort(f, &format!("{path}.abort"), w));
+    (delay.is_some() || abort.is_some()).then_some(Fault { delay, abort })
+}
+
+fn delay(f: &mut Findings, path: &str, written: &written::Delay) -> Option<FaultDelay> {
+    f.unserved(format!("{path}.exponentialDelay"), &written.exponential_delay);
+    if written.fixed_delay.is_none() {
+        f.missing(format!("{path}.fixedDelay"));
+    }
+    let fraction = fault_share(f, path, written.percentage, written.percent);
+    let duration = value::period(f, &format!("{path}.fixedDelay"), written.fixed_delay.as_deref())?;
+    Some(FaultDelay { duration, fraction: fraction? })
+}
+
+fn abort(f: &mut Findings, path: &str, written: &written::Abort) -> Option<FaultAbort> {
+    f.unserved(format!("{path}.http2Error"), &written.http2_error);
+    let status = match (written.http_status, &written.grpc_status) {
+        (Some(_), Some(_)) => {
+            f.error(format!("{path}.grpcStatus"), "excludes httpStatus", "keep one of the two");
+            None
+        }
+        (Some(status), None) => match u16::try_from(status) {
+            Ok(code) if (200..600).contains(&code) => Some(AbortStatus::Http(code)),
+            _ => {
+                let reason = format!("{status} is no status");
+                f.error(format!("{path}.httpStatus"), reason, "write a number from 200 to 599");
+                None
+            }
+        },
+        (None, Some(name)) => {
+            let code = grpc_status(name);
+            if code.is_none() {
+                let reason = format!("`{name}` is no gRPC status");
+                f.error(format!("{path}.grpcStatus"), reason, "write a name such as UNAVAILABLE");
+            }
+            code.map(AbortStatus::Grpc)
+        }
+        (None, None) => {
+            f.missing(format!("{path}.httpStatus"));
+            None
+        }
+    };
+    let fraction = fault_share(f, path, written.percentage, written.percent);
+    Some(FaultAbort { status: status?, fraction: fraction? })
+}
+
+/// The share of requests; without one, nothing is injected.
+fn fault_share(
+    f: &mut Findings,
+    path: &str,
+    percentage: Option<written::Percent>,
+    percent: Option<i64>,
+) -> Option<Fraction> {
+    let share = match (percentage, percent) {
+        (Some(percentage), _) => value::share(f, &format!("{path}.percentage.value"), percentage.value),
+        (None, Some(percent)) => value::share(f, &format!("{path}.percent"), percent as f64),
+        (None, None) => {
+            f.warn(path, "injects nothing without percentage", "add percentage.value: 100");
+            return None;
+        }
+    };
+    (share.numerator > 0).then_some(share)
+}
+
+fn grpc_status(text: &str) -> Option<u32> {
+    let by_name = GRPC_STATUSES.iter().position(|name| *name == text).map(|at| at as u32);
+    by_name.or_else(|| text.parse().ok().filter(|code| (*code as usize) < GRPC_STATUSES.len()))
+}
+
+fn mirrors(f: &mut Findings, path: &str, written: &written::HttpRoute, context: Context) -> Vec<Mirror> {
+    let old =
+        written.mirror.is_some() || written.mirror_percentage.is_some() || written.mirror_percent.is_some();
+    if old && !written.mirrors.is_empty() {
+        f.error(format!("{path}.mirrors"), "excludes mirror and its percentage", "keep one of the two");
+    }
+    let mut all = vec![];
+    if let Some(mirror) = &written.mirror {
+        let share = match (written.mirror_percentage, written.mirror_percent) {
+            (Some(p), _) => value::share(f, &format!("{path}.mirrorPercentage.value"), p.value),
+            (None, Some(p)) => value::share(f, &format!("{path}.mirrorPercent"), f64::from(p)),
+            (None, None) => ALL,
+        };
+        let destination = destination(f, &format!("{path}.mirror"), Some(mirror), context);
+        all.extend(destination.map(|destination| Mirror { destination, fraction: share }));
+    } else if old {
+        f.error(format!("{path}.mirrorPercentage"), "is of no use without mirror", "add mirror");
+    }
+    for (i, mirror) in written.mirrors.iter().enumerate() {
+        let path = format!("{path}.mirrors[{i}]");
+        let percentage = mirror.percentage;
+        let share = percentage.map_or(ALL, |p| value::share(f, &format!("{path}.percentage.value"), p.value));
+        let to = destination(f, &format!("{path}.destination"), mirror.destination.as_ref(), context);
+        all.extend(to.map(|destination| Mirror { destination, fraction: share }));
+    }
+    all.retain(|mirror| mirror.fraction.numerator > 0);
+    all
+}
+
+const ALL: Fraction = Fraction { numerator: 1_000_000, denominator: 1_000_000 };
+const MAX_BODY: usize = 1 << 20;
+
+/// By their numbers.
+const GRPC_STATUSES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];

@@ -1,0 +1,126 @@
+//! Pure. Routes of TLS and TCP connections.
+
+use super::Context;
+use super::destination::{destination, weights};
+use super::matching::{Conditions, source};
+use crate::catalog::host;
+use crate::catalog::virtual_service::{TcpDestination, TcpMatch, TcpRoute, TlsMatch, TlsRoute};
+use crate::validate::finding::Findings;
+use crate::validate::value;
+use api::resource::virtual_service as written;
+
+pub(super) fn tls(
+    f: &mut Findings,
+    spec: &written::VirtualService,
+    hosts: &[String],
+    context: Context,
+) -> Vec<TlsRoute> {
+    let routes = spec.tls.iter().enumerate();
+    routes
+        .map(|(i, route)| {
+            let path = format!("spec.tls[{i}]");
+            if route.matches.is_empty() {
+                f.error(format!("{path}.match"), "is missing", "add a match with sniHosts");
+            }
+            let matches = route.matches.iter().enumerate();
+            TlsRoute {
+                matches: matches
+                    .map(|(m, written)| tls_match(f, &format!("{path}.match[{m}]"), written, hosts, context))
+                    .collect(),
+                destinations: destinations(f, &format!("{path}.route"), &route.route, context),
+            }
+        })
+        .collect()
+}
+
+fn tls_match(
+    f: &mut Findings,
+    path: &str,
+    written: &written::TlsMatch,
+    hosts: &[String],
+    context: Context,
+) -> TlsMatch {
+    if written.sni_hosts.is_empty() {
+        f.missing(format!("{path}.sniHosts"));
+    }
+    let mut sni_hosts = vec![];
+    for (i, sni) in written.sni_hosts.iter().enumerate() {
+        let path = format!("{path}.sniHosts[{i}]");
+        if !value::host(f, &path, sni, true) {
+            continue;
+        }
+        let sni = sni.to_ascii_lowercase();
+        if !hosts.iter().any(|h| host::covers(h, &sni)) {
+            f.error(path, format!("`{sni}` is not covered by spec.hosts"), "add it there");
+        }
+        sni_hosts.push(sni);
+    }
+    let conditions = Conditions {
+        port: written.port,
+        labels: &written.source_labels,
+        namespace: &written.source_namespace,
+        gateways: &written.gateways,
+    };
+    TlsMatch {
+        sni_hosts,
+        destination_subnets: value::subnets(
+            f,
+            &format!("{path}.destinationSubnets"),
+            &written.destination_subnets,
+        ),
+        source: source(f, path, &conditions, context),
+    }
+}
+
+pub(super) fn tcp(f: &mut Findings, spec: &written::VirtualService, context: Context) -> Vec<TcpRoute> {
+    let routes = spec.tcp.iter().enumerate();
+    routes
+        .map(|(i, route)| {
+            let path = format!("spec.tcp[{i}]");
+            let matches = route.matches.iter().enumerate();
+            TcpRoute {
+                matches: matches
+                    .map(|(m, written)| tcp_match(f, &format!("{path}.match[{m}]"), written, context))
+                    .collect(),
+                destinations: destinations(f, &format!("{path}.route"), &route.route, context),
+            }
+        })
+        .collect()
+}
+
+fn tcp_match(f: &mut Findings, path: &str, written: &written::L4Match, context: Context) -> TcpMatch {
+    f.unserved(format!("{path}.sourceSubnet"), &written.source_subnet);
+    let conditions = Conditions {
+        port: written.port,
+        labels: &written.source_labels,
+        namespace: &written.source_namespace,
+        gateways: &written.gateways,
+    };
+    TcpMatch {
+        destination_subnets: value::subnets(
+            f,
+            &format!("{path}.destinationSubnets"),
+            &written.destination_subnets,
+        ),
+        source: source(f, path, &conditions, context),
+    }
+}
+
+fn destinations(
+    f: &mut Findings,
+    path: &str,
+    written: &[written::RouteDestination],
+    context: Context,
+) -> Vec<TcpDestination> {
+    if written.is_empty() {
+        f.missing(path);
+    }
+    let weights = weights(f, path, &written.iter().map(|d| d.weight).collect::<Vec<_>>());
+    let all = written.iter().zip(weights).enumerate();
+    all.filter_map(|(i, (written, weight))| {
+        let to = written.destination.as_ref();
+        let destination = destination(f, &format!("{path}[{i}].destination"), to, context)?;
+        (weight > 0).then_some(TcpDestination { destination, weight })
+    })
+    .collect()
+}

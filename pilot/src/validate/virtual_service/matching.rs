@@ -1,0 +1,172 @@
+//! Pure. Conditions of routes.
+
+use super::{Context, gateways, header};
+use crate::catalog::virtual_service::{HttpMatch, SourceMatch};
+use crate::catalog::visibility::Labels;
+use crate::validate::finding::Findings;
+use crate::validate::value;
+use api::model::matcher::{HeaderMatch, HeaderTest, Pattern, QueryMatch, StringMatch};
+use api::model::route::PathMatch;
+use api::resource::parse::is_label;
+use api::resource::virtual_service as written;
+
+pub(super) fn http(
+    f: &mut Findings,
+    path: &str,
+    written: &written::HttpMatch,
+    context: Context,
+) -> HttpMatch {
+    if !written.stat_prefix.is_empty() {
+        f.not_supported(format!("{path}.statPrefix"), "is");
+    }
+    let mut headers = vec![];
+    let pseudo =
+        [("scheme", &written.scheme), ("method", &written.method), ("authority", &written.authority)];
+    for (name, condition) in pseudo {
+        let at = format!("{path}.{name}");
+        let condition = condition.as_ref().and_then(|c| pattern(f, &at, c));
+        headers.extend(condition.map(|p| text_header(format!(":{name}"), p)));
+    }
+    for (name, condition) in &written.headers {
+        headers.extend(named_header(f, &format!("{path}.headers.{name}"), name, condition));
+    }
+    for (name, condition) in &written.without_headers {
+        let at = format!("{path}.withoutHeaders.{name}");
+        headers.extend(named_header(f, &at, name, condition).map(without));
+    }
+    let query = written
+        .query_params
+        .iter()
+        .filter_map(|(name, condition)| query(f, &format!("{path}.queryParams.{name}"), name, condition));
+    let query = query.collect();
+    HttpMatch {
+        name: written.name.clone(),
+        path: written.uri.as_ref().and_then(|uri| uri_path(f, &format!("{path}.uri"), uri)),
+        ignore_case: written.ignore_uri_case,
+        headers,
+        query,
+        source: source(
+            f,
+            path,
+            &Conditions {
+                port: written.port,
+                labels: &written.source_labels,
+                namespace: &written.source_namespace,
+                gateways: &written.gateways,
+            },
+            context,
+        ),
+    }
+}
+
+/// The conditions that HTTP, TLS and TCP matches share.
+pub(super) struct Conditions<'a> {
+    pub(super) port: Option<u32>,
+    pub(super) labels: &'a Labels,
+    pub(super) namespace: &'a str,
+    pub(super) gateways: &'a [String],
+}
+
+pub(super) fn source(f: &mut Findings, path: &str, written: &Conditions, context: Context) -> SourceMatch {
+    if !written.namespace.is_empty() && !is_label(written.namespace) {
+        let reason = format!("`{}` is no namespace", written.namespace);
+        f.error(format!("{path}.sourceNamespace"), reason, "correct it");
+    }
+    SourceMatch {
+        port: written.port.map(|port| value::port(f, &format!("{path}.port"), port.into())),
+        labels: written.labels.clone(),
+        namespace: Some(written.namespace.to_owned()).filter(|namespace| !namespace.is_empty()),
+        gateways: gateways(f, &format!("{path}.gateways"), written.gateways, context.own),
+    }
+}
+
+/// The comparison that was written; `None` when nothing was, which means present.
+fn pattern(f: &mut Findings, path: &str, written: &written::StringMatch) -> Option<Pattern> {
+    let all = [
+        written.exact.clone().map(Pattern::Exact),
+        written.prefix.clone().map(Pattern::Prefix),
+        written.regex.clone().map(Pattern::Regex),
+    ];
+    let mut given = all.into_iter().flatten();
+    let first = given.next();
+    if given.next().is_some() {
+        f.error(path, "has several comparisons", "keep one of exact, prefix and regex");
+    }
+    match &first {
+        Some(Pattern::Prefix(prefix)) if prefix.is_empty() => {
+            f.error(format!("{path}.prefix"), "is empty", "write a prefix, or leave the condition out");
+        }
+        Some(Pattern::Regex(regex)) if regex != "*" => {
+            value::regex(f, &format!("{path}.regex"), regex);
+        }
+        _ => {}
+    }
+    first
+}
+
+fn uri_path(f: &mut Findings, path: &str, written: &written::StringMatch) -> Option<PathMatch> {
+    match pattern(f, path, written)? {
+        Pattern::Exact(text) => Some(PathMatch::Exact(text)),
+        Pattern::Prefix(text) => Some(PathMatch::Prefix(text)),
+        Pattern::Regex(text) => {
+            if text == "*" {
+                value::regex(f, &format!("{path}.regex"), &text);
+            }
+            Some(PathMatch::Regex(text))
+        }
+        Pattern::Suffix(_) | Pattern::Contains(_) => None,
+    }
+}
+
+fn named_header(
+    f: &mut Findings,
+    path: &str,
+    name: &str,
+    written: &written::StringMatch,
+) -> Option<HeaderMatch> {
+    if name.starts_with("@request.auth.") {
+        f.not_supported(path, "matching of JWT claims is");
+        return None;
+    }
+    if name.starts_with(':') {
+        let next = "write uri, scheme, method or authority instead";
+        f.error(path, format!("`{name}` is no header"), next);
+        return None;
+    }
+    if !header::is_name(f, path, name) {
+        return None;
+    }
+    let name = name.to_ascii_lowercase();
+    Some(match pattern(f, path, written) {
+        None => present(name),
+        Some(Pattern::Regex(regex)) if regex == "*" => present(name),
+        Some(pattern) => text_header(name, pattern),
+    })
+}
+
+fn present(name: String) -> HeaderMatch {
+    HeaderMatch { name, test: HeaderTest::Present(true), invert: false, missing_as_empty: false }
+}
+
+fn text_header(name: String, pattern: Pattern) -> HeaderMatch {
+    let test = HeaderTest::Text(StringMatch { pattern, ignore_case: false });
+    HeaderMatch { name, test, invert: false, missing_as_empty: false }
+}
+
+/// Inverted; a missing header counts as empty.
+fn without(header: HeaderMatch) -> HeaderMatch {
+    let missing_as_empty = matches!(header.test, HeaderTest::Text(_));
+    HeaderMatch { invert: true, missing_as_empty, ..header }
+}
+
+fn query(f: &mut Findings, path: &str, name: &str, written: &written::StringMatch) -> Option<QueryMatch> {
+    if name.is_empty() {
+        f.error(path, "a parameter has a name", "name it");
+        return None;
+    }
+    let value = match pattern(f, path, written) {
+        Some(Pattern::Regex(regex)) if regex == "*" => None,
+        other => other.map(|pattern| StringMatch { pattern, ignore_case: false }),
+    };
+    Some(QueryMatch { name: name.to_owned(), value })
+}

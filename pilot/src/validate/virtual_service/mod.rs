@@ -1,0 +1,139 @@
+//! Pure. Checks VirtualServices: what belongs to the whole object here, its routes in the files below.
+
+mod http;
+mod l4;
+
+pub(super) mod retry;
+
+mod destination;
+mod header;
+mod matching;
+
+use super::finding::Findings;
+use super::{origin, value};
+use crate::catalog::host;
+use crate::catalog::policy::Mesh;
+use crate::catalog::virtual_service::{GatewayRef, HttpAction, VirtualService};
+use api::resource::object::Object;
+use api::resource::parse::{is_label, is_subdomain};
+use api::resource::virtual_service as written;
+
+pub(super) fn check(
+    f: &mut Findings,
+    object: &Object,
+    spec: &written::VirtualService,
+    mesh: &Mesh,
+) -> VirtualService {
+    let own = object.namespace();
+    let context = Context { own, domain: &mesh.domain };
+    let gateways = gateways(f, "spec.gateways", &spec.gateways, own);
+    let delegate = spec.hosts.is_empty();
+    if delegate {
+        delegate_rules(f, spec);
+    }
+    let hosts = hosts(f, spec, &gateways, context);
+    if spec.http.is_empty() && spec.tls.is_empty() && spec.tcp.is_empty() {
+        f.error("spec", "has no route", "add http, tls or tcp");
+    }
+    let http: Vec<_> = spec
+        .http
+        .iter()
+        .enumerate()
+        .filter_map(|(i, route)| http::route(f, &format!("spec.http[{i}]"), route, context))
+        .collect();
+    if delegate && http.iter().any(|r| matches!(r.action, HttpAction::Delegate { .. })) {
+        f.error("spec.http", "a delegate cannot delegate again", "route there, or give the object hosts");
+    }
+    unreachable(f, spec);
+    VirtualService {
+        origin: origin(object),
+        tls: l4::tls(f, spec, &hosts, context),
+        tcp: l4::tcp(f, spec, context),
+        hosts,
+        gateways: if gateways.is_empty() { vec![GatewayRef::Mesh] } else { gateways },
+        http,
+        export_to: value::export_to(f, "spec.exportTo", &spec.export_to, own),
+    }
+}
+
+/// What completes short names.
+#[derive(Debug, Clone, Copy)]
+struct Context<'a> {
+    own: &'a str,
+    domain: &'a str,
+}
+
+fn delegate_rules(f: &mut Findings, spec: &written::VirtualService) {
+    let next = "give the object hosts, or remove it: without hosts others delegate to it";
+    for (field, used) in [
+        ("gateways", !spec.gateways.is_empty()),
+        ("tls", !spec.tls.is_empty()),
+        ("tcp", !spec.tcp.is_empty()),
+    ] {
+        if used {
+            f.error(format!("spec.{field}"), "is not used without spec.hosts", next);
+        }
+    }
+}
+
+fn hosts(
+    f: &mut Findings,
+    spec: &written::VirtualService,
+    gateways: &[GatewayRef],
+    context: Context,
+) -> Vec<String> {
+    let for_mesh = gateways.is_empty() || gateways.contains(&GatewayRef::Mesh);
+    let mut hosts: Vec<String> = vec![];
+    for (i, text) in spec.hosts.iter().enumerate() {
+        let path = format!("spec.hosts[{i}]");
+        if !value::host(f, &path, text, true) {
+            continue;
+        }
+        if text == "*" && for_mesh {
+            f.error(path, "`*` would take all requests of the mesh", "name hosts, or name gateways only");
+            continue;
+        }
+        let host = host::complete(text, context.own, context.domain);
+        if let Some(first) = hosts.iter().position(|h| host::overlap(h, &host)) {
+            f.error(path, format!("`{text}` overlaps spec.hosts[{first}]"), "keep one of the two");
+            continue;
+        }
+        hosts.push(host);
+    }
+    hosts
+}
+
+/// `gateways`, of the object or of a match: `mesh`, `name` or `namespace/name`.
+fn gateways(f: &mut Findings, path: &str, names: &[String], own: &str) -> Vec<GatewayRef> {
+    let mut gateways = vec![];
+    for (i, text) in names.iter().enumerate() {
+        let parsed = match text.split_once('/') {
+            None if text == "mesh" => Some(GatewayRef::Mesh),
+            None if is_subdomain(text) => {
+                Some(GatewayRef::Named { namespace: own.to_owned(), name: text.clone() })
+            }
+            Some((namespace, name)) if is_label(namespace) && is_subdomain(name) => {
+                Some(GatewayRef::Named { namespace: namespace.to_owned(), name: name.to_owned() })
+            }
+            _ => None,
+        };
+        match parsed {
+            Some(gateway) => gateways.push(gateway),
+            None => {
+                let reason = format!("`{text}` is no gateway");
+                f.error(format!("{path}[{i}]"), reason, "write `mesh`, name or namespace/name");
+            }
+        }
+    }
+    gateways
+}
+
+/// Warns of routes after one that takes every request.
+fn unreachable(f: &mut Findings, spec: &written::VirtualService) {
+    let catches_all = |route: &written::HttpRoute| route.matches.is_empty();
+    let Some(last) = spec.http.iter().position(catches_all) else { return };
+    for i in last + 1..spec.http.len() {
+        let reason = format!("is never reached: spec.http[{last}] takes every request");
+        f.warn(format!("spec.http[{i}]"), reason, "put it before that route");
+    }
+}

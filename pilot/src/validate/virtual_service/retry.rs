@@ -1,0 +1,75 @@
+//! Pure. Retry policies, of routes and of the mesh.
+
+use crate::catalog::virtual_service::Retries;
+use crate::validate::finding::Findings;
+use crate::validate::value;
+use api::model::route::RetryOn;
+use api::resource::virtual_service as written;
+
+pub(in crate::validate) fn retries(
+    f: &mut Findings,
+    path: &str,
+    written: Option<&written::Retries>,
+) -> Option<Retries> {
+    let written = written?;
+    f.unserved(format!("{path}.retryRemoteLocalities"), &written.retry_remote_localities);
+    let attempts = u32::try_from(written.attempts).ok().filter(|n| *n <= MAX_ATTEMPTS);
+    if attempts.is_none() {
+        let reason = format!("{} is no number of attempts", written.attempts);
+        f.error(format!("{path}.attempts"), reason, "write a number from 0 to 1000");
+    }
+    let further = [
+        ("perTryTimeout", written.per_try_timeout.is_some()),
+        ("retryOn", written.retry_on.is_some()),
+        ("backoff", written.backoff.is_some()),
+    ];
+    for (field, given) in further {
+        if given && attempts == Some(0) {
+            f.error(format!("{path}.{field}"), "is of no use with 0 attempts", "give attempts a number");
+        }
+    }
+    let per_try = value::period(f, &format!("{path}.perTryTimeout"), written.per_try_timeout.as_deref());
+    let backoff = value::period(f, &format!("{path}.backoff"), written.backoff.as_deref());
+    let (on, status_codes) = conditions(f, &format!("{path}.retryOn"), written.retry_on.as_deref());
+    Some(Retries {
+        attempts: attempts.unwrap_or_default(),
+        per_try_timeout: per_try,
+        on,
+        status_codes,
+        backoff,
+        ignore_previous_hosts: written.retry_ignore_previous_hosts,
+    })
+}
+
+/// Conditions by Envoy's names; numbers are status codes, which count as a condition of their own.
+fn conditions(f: &mut Findings, path: &str, text: Option<&str>) -> (Option<Vec<RetryOn>>, Vec<u16>) {
+    let Some(text) = text.filter(|text| !text.trim().is_empty()) else { return (None, vec![]) };
+    let mut on = vec![];
+    let mut codes = vec![];
+    for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+        match (RetryOn::from_name(word), word.parse::<u16>()) {
+            (Some(condition), _) if !on.contains(&condition) => on.push(condition),
+            (Some(_), _) => {}
+            (None, Ok(code)) if (100..600).contains(&code) => codes.push(code),
+            (None, Ok(code)) => {
+                f.error(path, format!("{code} is no status code"), "write a number from 100 to 599");
+            }
+            (None, Err(_)) if KNOWN.contains(&word) => f.not_supported(path, &format!("`{word}` is")),
+            (None, Err(_)) => {
+                let names: Vec<&str> = RetryOn::NAMES.iter().map(|(_, name)| *name).collect();
+                let next = format!("write status codes, or some of {}", names.join(", "));
+                f.error(path, format!("`{word}` is no retry condition"), &next);
+            }
+        }
+    }
+    if !codes.is_empty() && !on.contains(&RetryOn::RetriableStatusCodes) {
+        on.push(RetryOn::RetriableStatusCodes);
+    }
+    (Some(on), codes)
+}
+
+const MAX_ATTEMPTS: u32 = 1000;
+
+/// Conditions that Envoy has and our configuration model has not.
+const KNOWN: &[&str] =
+    &["envoy-ratelimited", "retriable-headers", "http3-post-connect-failure", "unauthenticated"];

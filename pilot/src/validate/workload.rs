@@ -1,0 +1,84 @@
+//! Pure. Takes from a Pod what the mesh needs to know of it.
+
+use super::finding::Findings;
+use crate::catalog::workload::{ContainerPort, Workload};
+use api::resource::object::Object;
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus};
+use std::net::IpAddr;
+
+pub(super) fn workload(f: &mut Findings, object: &Object, pod: &Pod) -> Workload {
+    let spec = pod.spec.clone().unwrap_or_default();
+    let status = pod.status.clone().unwrap_or_default();
+    let workload_name = workload_name(object, pod);
+    let label = |names: &[&str]| names.iter().find_map(|n| object.labels.get(*n)).cloned();
+    let canonical_name = label(&["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"]);
+    let revision = label(&["service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"]);
+    Workload {
+        name: object.name().to_owned(),
+        namespace: object.namespace().to_owned(),
+        addresses: addresses(f, &status),
+        labels: object.labels.clone(),
+        service_account: spec.service_account_name.clone().unwrap_or_else(|| "default".into()),
+        ready: is_ready(&status),
+        terminating: pod.metadata.deletion_timestamp.is_some(),
+        finished: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
+        mtls: object.labels.get("security.istio.io/tlsMode").is_some_and(|mode| mode == "istio"),
+        host_network: spec.host_network == Some(true),
+        canonical_name: canonical_name.unwrap_or_else(|| workload_name.clone()),
+        canonical_revision: revision.unwrap_or_else(|| "latest".into()),
+        workload_name,
+        ports: ports(&spec),
+    }
+}
+
+fn addresses(f: &mut Findings, status: &PodStatus) -> Vec<IpAddr> {
+    let all = status.pod_ips.iter().flatten().map(|p| &p.ip).chain(&status.pod_ip);
+    let mut addresses: Vec<IpAddr> = vec![];
+    for text in all.filter(|text| !text.is_empty()) {
+        match text.parse() {
+            Ok(address) if addresses.contains(&address) => {}
+            Ok(address) => addresses.push(address),
+            Err(_) => f.error("status.podIP", format!("`{text}` is no address"), "correct it"),
+        }
+    }
+    addresses
+}
+
+fn is_ready(status: &PodStatus) -> bool {
+    status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True")
+}
+
+/// The ports of the containers that run beside each other: init containers only where they stay (native sidecars).
+fn ports(spec: &PodSpec) -> Vec<ContainerPort> {
+    let stays = |c: &&Container| c.restart_policy.as_deref() == Some("Always");
+    let initial = spec.init_containers.iter().flatten().filter(stays);
+    let containers = spec.containers.iter().chain(initial);
+    containers
+        .flat_map(|c| c.ports.iter().flatten())
+        .filter_map(|p| {
+            let number = u16::try_from(p.container_port).ok()?;
+            Some(ContainerPort { name: p.name.clone().unwrap_or_default(), number })
+        })
+        .collect()
+}
+
+/// The name of what made the pod: the Deployment behind a ReplicaSet, the CronJob behind a Job.
+fn workload_name(object: &Object, pod: &Pod) -> String {
+    let owners = pod.metadata.owner_references.iter().flatten();
+    let Some(owner) = owners.clone().find(|o| o.controller == Some(true)).or_else(|| owners.clone().next())
+    else {
+        return object.name().to_owned();
+    };
+    let stripped = match owner.kind.as_str() {
+        "ReplicaSet" => match object.labels.get("pod-template-hash") {
+            Some(hash) => owner.name.strip_suffix(hash.as_str()).and_then(|n| n.strip_suffix('-')),
+            None => owner.name.rsplit_once('-').map(|(name, _)| name),
+        },
+        "Job" => {
+            let dated = |(_, end): &(&str, &str)| end.len() >= 8 && end.bytes().all(|b| b.is_ascii_digit());
+            owner.name.rsplit_once('-').filter(dated).map(|(name, _)| name)
+        }
+        _ => None,
+    };
+    stripped.unwrap_or(&owner.name).to_owned()
+}
