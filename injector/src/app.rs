@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{Args, LogFormat, Settings},
+    config::{Args, Settings},
     credential::{Credential, Files},
     metrics::Counters,
     serve as webhook,
@@ -23,10 +23,7 @@ use crate::{
 
 /// Runs the injector until SIGTERM or SIGINT.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let format = match args.log_format {
-        LogFormat::Text => Format::Text,
-        LogFormat::Json => Format::Json,
-    };
+    let format = if args.log_as_json { Format::Json } else { Format::Text };
     let log = log::init(&args.log_level, format);
     let settings = Arc::new(settings(args)?);
     let files = Files { certificate: args.tls_cert.clone(), key: args.tls_key.clone() };
@@ -36,8 +33,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(async {
-        let admin = listen(args.admin_address, "--admin-address").await?;
-        let listener = listen(args.address, "--address").await?;
+        let admin = listen((args.address, args.http_port).into(), "--http-port").await?;
+        let listener = listen((args.address, args.port).into(), "--port").await?;
         let servers = Servers { settings, credential, log };
         let drain = CancellationToken::new();
         let ended = drain.clone();
@@ -62,9 +59,9 @@ fn settings(args: &Args) -> anyhow::Result<Settings> {
 }
 
 async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}: end whoever uses it, or choose another {flag}"))
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}: end whoever uses it, or choose another address or {flag}")
+    })
 }
 
 struct Servers {
@@ -171,6 +168,16 @@ mod tests {
         running.drain.cancel();
         running.task.await.unwrap();
         assert!(TcpStream::connect(running.webhook).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named_with_the_flag_that_moves_it() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let message = listen(taken.local_addr().unwrap(), "--port").await.unwrap_err().to_string();
+        assert!(
+            message.contains(&taken.local_addr().unwrap().to_string()) && message.contains("--port"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -3,11 +3,11 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use k8s_openapi::{
     api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity,
     apimachinery::pkg::apis::meta::v1::LabelSelector,
@@ -19,54 +19,48 @@ use serde_json::{Map, Value, json};
 #[derive(Debug, Clone, Parser)]
 #[command(name = "ostria-injector", version, about = "The webhook that adds the sidecar to pods")]
 pub struct Args {
-    /// Where /inject is served over HTTPS
-    #[arg(long, default_value = "0.0.0.0:15017", value_name = "ADDRESS:PORT")]
-    pub address: SocketAddr,
-    /// Where /healthz, /readyz and /metrics are served
-    #[arg(long, default_value = "0.0.0.0:15014", value_name = "ADDRESS:PORT")]
-    pub admin_address: SocketAddr,
+    /// Address to listen on
+    #[arg(long, env = "OSTRIA_ADDRESS", default_value = "0.0.0.0", value_name = "ADDRESS")]
+    pub address: IpAddr,
+    /// Port of /inject, over HTTPS
+    #[arg(long, default_value_t = 15017, value_name = "PORT")]
+    pub port: u16,
+    /// Port of /healthz, /readyz and /metrics
+    #[arg(long, env = "OSTRIA_HTTP_PORT", default_value_t = 15014, value_name = "PORT")]
+    pub http_port: u16,
     /// The serving certificate and its chain, PEM; read again when it changes
-    #[arg(long, env = "TLS_CERT", value_name = "FILE")]
+    #[arg(long, env = "OSTRIA_TLS_CERT", value_name = "FILE")]
     pub tls_cert: PathBuf,
     /// The private key of --tls-cert, PEM
-    #[arg(long, env = "TLS_KEY", value_name = "FILE")]
+    #[arg(long, env = "OSTRIA_TLS_KEY", value_name = "FILE")]
     pub tls_key: PathBuf,
     /// The mesh's defaults, YAML
-    #[arg(long, env = "INJECTOR_CONFIG", value_name = "FILE")]
+    #[arg(long, env = "OSTRIA_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Image of the sidecar
-    #[arg(long, env = "PROXY_IMAGE")]
+    #[arg(long, env = "OSTRIA_PROXY_IMAGE")]
     pub proxy_image: Option<String>,
     /// Where sidecars get their configuration
-    #[arg(long, env = "DISCOVERY_ADDRESS", value_name = "HOST:PORT")]
+    #[arg(long, env = "OSTRIA_DISCOVERY_ADDRESS", value_name = "HOST:PORT")]
     pub discovery_address: Option<String>,
     /// Where sidecars get their certificates
-    #[arg(long, env = "CA_ADDR", value_name = "HOST:PORT")]
+    #[arg(long, env = "OSTRIA_CA_ADDRESS", value_name = "HOST:PORT")]
     pub ca_address: Option<String>,
     /// Trust domain of the mesh
-    #[arg(long, env = "TRUST_DOMAIN")]
+    #[arg(long, env = "OSTRIA_TRUST_DOMAIN")]
     pub trust_domain: Option<String>,
     /// Name of this cluster
-    #[arg(long, env = "CLUSTER_ID")]
+    #[arg(long, env = "OSTRIA_CLUSTER_ID")]
     pub cluster_id: Option<String>,
     /// Name of the mesh; the trust domain if not given
-    #[arg(long, env = "MESH_ID")]
+    #[arg(long, env = "OSTRIA_MESH_ID")]
     pub mesh_id: Option<String>,
     /// Level of the log: error, warn, info, debug or trace
-    #[arg(long, env = "LOG_LEVEL", default_value = "info")]
+    #[arg(long, env = "OSTRIA_LOG_LEVEL", default_value = "info")]
     pub log_level: String,
-    /// How a log line looks
-    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
-    pub log_format: LogFormat,
-}
-
-/// How a log line looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object in each line.
-    Json,
+    /// Write the log as JSON, one object in each line
+    #[arg(long, env = "OSTRIA_LOG_AS_JSON")]
+    pub log_as_json: bool,
 }
 
 /// Everything the injector decides and renders by.
