@@ -6,9 +6,9 @@ use clap::Parser;
 
 use crate::arguments::{Arguments, Verb};
 use crate::failure::Failure;
-use crate::inside::{self, container, guard, init, sandbox};
+use crate::inside::{self, container, fetch, guard, init, sandbox};
 use crate::state::State;
-use crate::verb::{apply, completion, delete, down, exec, get, logs, status, up, version};
+use crate::verb::{apply, completion, delete, down, exec, get, logs, proxy_config, status, up, version};
 
 /// Does what the command line says.
 pub fn run() -> ExitCode {
@@ -47,7 +47,8 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
             completion::run(shell);
             Ok(())
         }
-        Verb::ProxyConfig(_) => Err(Failure::blocked("proxies cannot be looked at", "")),
+        Verb::ProxyConfig(arguments) => proxy_config::run(&state, &arguments),
+        Verb::Fetch { path } => hide(fetch::run(&path)),
         Verb::Sandbox(hidden) => hide(sandbox::run(&hidden.spec)),
         Verb::PodInit => hide(init::run()),
         Verb::Container(hidden) => hide(container::run(&hidden.spec)),

@@ -65,6 +65,12 @@ pub enum Verb {
     /// Become a container
     #[command(hide = true)]
     Container(Hidden),
+    /// Ask the proxy of this pod
+    #[command(hide = true)]
+    Fetch {
+        /// The path to ask for
+        path: String,
+    },
     /// Become a program that ends with its parent
     #[command(hide = true)]
     Guard(Guard),

@@ -17,7 +17,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::inside::{Error, file, guard, kernel};
-use crate::wire::{Order, Report};
+use crate::wire::{Order, Report, SELF};
 
 /// Follows orders until there are no more.
 pub fn run() -> Result<(), Error> {
@@ -86,7 +86,7 @@ fn network(address: &str, gateway: &str) -> Result<(), Error> {
 fn start(launch: &Path, log: &Path) -> Result<Command, Error> {
     let output = OpenOptions::new().create(true).append(true).open(log).map_err(file("opening the log"))?;
     let errors = output.try_clone().map_err(file("opening the log"))?;
-    let mut command = container(launch)?;
+    let mut command = container(launch);
     command.stdin(Stdio::null()).stdout(output).stderr(errors);
     Ok(command)
 }
@@ -94,16 +94,15 @@ fn start(launch: &Path, log: &Path) -> Result<Command, Error> {
 fn attach(launch: &Path, socket: &Path) -> Result<Command, Error> {
     let connect =
         || UnixStream::connect(socket).map(OwnedFd::from).map_err(file("connecting to the supervisor"));
-    let mut command = container(launch)?;
+    let mut command = container(launch);
     command.stdin(connect()?).stdout(connect()?).stderr(connect()?);
     Ok(command)
 }
 
-fn container(launch: &Path) -> Result<Command, Error> {
-    let own = std::env::current_exe().map_err(file("finding `ostria`"))?;
-    let mut command = Command::new(own);
+fn container(launch: &Path) -> Command {
+    let mut command = Command::new(SELF);
     command.arg("container").arg("--spec").arg(launch);
-    Ok(command)
+    command
 }
 
 /// What runs in the pod.

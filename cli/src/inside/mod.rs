@@ -4,6 +4,7 @@
 //! safely while there is one thread, and because a pod must end with its first process.
 
 pub mod container;
+pub mod fetch;
 pub mod guard;
 pub mod init;
 pub mod sandbox;

@@ -9,7 +9,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::sethostname;
 
 use crate::inside::{Error, file, guard, kernel};
-use crate::wire::{Report, Sandbox};
+use crate::wire::{Report, SELF, Sandbox};
 
 /// Makes the namespaces, starts the pod's first process and ends with it.
 pub fn run(spec: &Path) -> Result<(), Error> {
@@ -26,9 +26,8 @@ pub fn run(spec: &Path) -> Result<(), Error> {
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)
         .map_err(kernel("keeping a pod's mounts to itself"))?;
     sethostname(&sandbox.hostname).map_err(kernel("naming the pod's host"))?;
-    let own = std::env::current_exe().map_err(file("finding `ostria`"))?;
     let mut first =
-        Command::new(own).arg("pod-init").spawn().map_err(file("starting the pod's first process"))?;
+        Command::new(SELF).arg("pod-init").spawn().map_err(file("starting the pod's first process"))?;
     let line = serde_json::to_string(&Report::Ready { pid: first.id() }).expect("a report is plain data");
     writeln!(std::io::stdout(), "{line}").map_err(file("reporting to the supervisor"))?;
     first.wait().map(drop).map_err(file("waiting for the pod's first process"))

@@ -56,7 +56,10 @@ fn chain(name: &str, protocol: &str, endpoints: &[(Ipv4Addr, u16)], sticky: bool
         .enumerate()
         .map(|(index, (address, port))| format!("{index} : {address} . {port}"))
         .collect();
-    format!("  chain {name} {{ meta l4proto {protocol} dnat ip to {choice} map {{ {} }}; }}\n", map.join(", "))
+    format!(
+        "  chain {name} {{ meta l4proto {protocol} dnat ip to {choice} map {{ {} }}; }}\n",
+        map.join(", ")
+    )
 }
 
 fn protocol(port: &ServicePort) -> &'static str {

@@ -23,6 +23,7 @@ use crate::up::context::Context;
 use crate::up::inject::Injector;
 use crate::up::progress::Progress;
 use crate::wire::Given;
+use crate::wire::SELF;
 
 /// The processes of the control plane.
 #[derive(Debug, Default)]
@@ -155,7 +156,6 @@ impl Plane {
         arguments: &[(&str, String)],
         context: &Context,
     ) -> Result<(), Failure> {
-        let own = std::env::current_exe().map_err(|error| blocked(&error.to_string()))?;
         let beside = context.programs.join(name);
         let program = if beside.is_file() { beside } else { PathBuf::from(name) };
         let folder = context.state.logs();
@@ -163,7 +163,7 @@ impl Plane {
             .and_then(|()| std::fs::File::create(folder.join(format!("{name}.log"))))
             .map_err(|error| blocked(&format!("{}: {error}", folder.display())))?;
         let errors = log.try_clone().map_err(|error| blocked(&error.to_string()))?;
-        let child = Command::new(own)
+        let child = Command::new(SELF)
             .args(["guard", "--parent", &std::process::id().to_string(), "--"])
             .arg(program)
             .args(arguments.iter().flat_map(|(flag, value)| [(*flag).to_string(), value.clone()]))
@@ -203,7 +203,8 @@ impl Plane {
 pub async fn validate(objects: &[&Given]) -> Result<(Vec<Problem>, Vec<Problem>), String> {
     let body = serde_json::to_vec(&json!({"objects": objects})).map_err(|error| error.to_string())?;
     let answer = request(PILOT_HTTP, http::Method::POST, "/debug/validate", Some(body)).await?;
-    let answer: api::resource::check::Answer = serde_json::from_slice(&answer).map_err(|error| error.to_string())?;
+    let answer: api::resource::check::Answer =
+        serde_json::from_slice(&answer).map_err(|error| error.to_string())?;
     Ok((problems(answer.errors), problems(answer.warnings)))
 }
 

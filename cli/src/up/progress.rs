@@ -1,5 +1,6 @@
 //! What `up` says while it works: one line for each step with the time since the start.
 
+use std::io::Write;
 use std::time::Instant;
 
 /// Tells steps on standard error.
@@ -17,6 +18,7 @@ impl Progress {
 
     /// Tells a step.
     pub fn step(&self, text: &str) {
-        eprintln!("[{:5.1}s] {text}", self.begun.elapsed().as_secs_f64());
+        // The mesh goes on when nobody listens any more.
+        let _ = writeln!(std::io::stderr(), "[{:5.1}s] {text}", self.begun.elapsed().as_secs_f64());
     }
 }

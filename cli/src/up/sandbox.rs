@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::wire::{Order, Report};
+use crate::wire::{Order, Report, SELF};
 
 /// How a process in a pod ended: its exit code, or why it never ran.
 pub type Exit = oneshot::Receiver<Result<i32, String>>;
@@ -32,8 +32,7 @@ type Waiting = HashMap<String, oneshot::Sender<Result<i32, String>>>;
 impl Sandbox {
     /// Makes the namespaces.
     pub async fn start(spec: &Path) -> Result<Self, String> {
-        let own = std::env::current_exe().map_err(|error| error.to_string())?;
-        let mut child = Command::new(own)
+        let mut child = Command::new(SELF)
             .arg("sandbox")
             .arg("--spec")
             .arg(spec)

@@ -19,10 +19,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::up::ask::Whose;
 use crate::up::context::Context;
+use crate::up::files::PROGRAMS;
 use crate::up::sandbox::Sandbox;
 use crate::up::world::PodKey;
-use crate::up::{change, look, plane, stream};
-use crate::wire::{Answer, Apply, ExecQuery, LogQuery, Query, Removal, Status};
+use crate::up::{attach, change, look, plane, stream};
+use crate::wire::{Answer, Apply, ExecQuery, LogQuery, Query, Removal, Status, Target};
 
 /// What the handlers know.
 #[derive(Clone)]
@@ -44,6 +45,7 @@ pub fn serve(context: &Arc<Context>, gateway: String, down: CancellationToken) -
         .route("/delete", post(delete))
         .route("/logs", post(logs))
         .route("/exec", post(exec))
+        .route("/proxy", post(proxy))
         .route("/down", post(end))
         .with_state(Known { context: Arc::clone(context), gateway, down });
     tokio::spawn(async move { axum::serve(listener, router).await });
@@ -195,6 +197,29 @@ async fn exec(Extracted(known): Extracted<Known>, request: axum::extract::Reques
             (StatusCode::SWITCHING_PROTOCOLS, upgrade).into_response()
         }
         Err(reason) => (StatusCode::INTERNAL_SERVER_ERROR, reason).into_response(),
+    }
+}
+
+/// What a pod's proxy was told, asked inside the pod.
+async fn proxy(Extracted(known): Extracted<Known>, Json(mut target): Json<Target>) -> Response {
+    target.container = Some("istio-proxy".into());
+    let found = look::find(&known.context, &target).and_then(|(key, name)| unit(&known.context, &key, &name));
+    let (pod, container, sandbox, address) = match found {
+        Ok(unit) => unit,
+        Err(reason) => return missing(reason),
+    };
+    let whose = Whose { pod: &pod, container: &container, sandbox: &sandbox, address };
+    let own = std::env::current_exe()
+        .ok()
+        .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));
+    let program = format!("{PROGRAMS}/{}", own.unwrap_or_else(|| "ostria".into()));
+    let command = [program, "fetch".into(), "/config_dump?include_eds".into()];
+    match attach::run(&known.context, whose, &command).await {
+        Ok((0, dump)) => ([("content-type", "application/json")], dump).into_response(),
+        Ok((_, words)) => {
+            (StatusCode::BAD_GATEWAY, String::from_utf8_lossy(&words).into_owned()).into_response()
+        }
+        Err(reason) => (StatusCode::BAD_GATEWAY, reason).into_response(),
     }
 }
 

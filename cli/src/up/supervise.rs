@@ -1,5 +1,6 @@
 //! `ostria up` from the first check to the last file removed.
 
+use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ use crate::wire::{Apply, Given};
 pub fn run(state: State, up: &Up) -> Result<(), Failure> {
     let progress = Progress::new();
     let _log = api::process::log::init(&up.log_level, api::process::log::Format::Text);
-    let objects = read::read(&up.folders, true, None).map_err(Failure::Refused)?;
+    let objects = read::read(&up.folders, false, None).map_err(Failure::Refused)?;
     if lock::sweep(&state)? {
         progress.step("removed what a killed mesh had left");
     }
@@ -221,7 +222,10 @@ impl Mesh {
             .read()
             .of_kind("VirtualService")
             .any(|(_, object)| object.to_string().contains("\"/productpage\""));
-        print!("{}", view::summary::render(&look::lines(context), &up.gateway.to_string(), routes));
+        let words = view::summary::render(&look::lines(context), &up.gateway.to_string(), routes);
+        // The mesh goes on when nobody listens any more.
+        let _ = std::io::stdout().write_all(words.as_bytes());
+        let _ = std::io::stdout().flush();
         Ok(())
     }
 

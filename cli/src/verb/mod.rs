@@ -7,6 +7,7 @@ pub mod down;
 pub mod exec;
 pub mod get;
 pub mod logs;
+pub mod proxy_config;
 pub mod status;
 pub mod up;
 pub mod version;

@@ -1,6 +1,7 @@
 //! Pure. How things look: tables as kubectl and istioctl print them, and what `up` says at its end.
 
 pub mod get;
+pub mod proxy;
 pub mod status;
 pub mod summary;
 

@@ -63,8 +63,10 @@ fn states(pod: &PodLine, proxies: &Value) -> Option<[String; 4]> {
 }
 
 fn state(proxy: &Value, long: &str, short: &str) -> String {
-    if let Some(state) = proxy[format!("{long}_status")].as_str() {
-        return state.into();
+    let refused =
+        |refusal: &Value| refusal["type"].as_str().is_some_and(|kind| kind.to_lowercase().contains(long));
+    if proxy["refusals"].as_array().is_some_and(|refusals| refusals.iter().any(refused)) {
+        return "REFUSED".into();
     }
     let text = |suffix: &str| {
         proxy[format!("{long}_{suffix}")].as_str().or_else(|| proxy[format!("{short}_{suffix}")].as_str())

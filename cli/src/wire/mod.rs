@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use crate::failure::Problem;
 
+/// This program, also after its file was replaced while the mesh runs.
+pub const SELF: &str = "/proc/self/exe";
+
 /// A folder or file that a container sees at another place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {

@@ -1,0 +1,29 @@
+//! Asks the proxy's admin interface, which only listens inside the pod.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::inside::{Error, file};
+
+/// Prints the body of the answer to a GET of this path.
+pub fn run(path: &str) -> Result<(), Error> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ADMIN));
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))
+        .map_err(file("connecting to the proxy's admin port"))?;
+    // The older version of the protocol has no chunks: the body ends with the connection.
+    let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    stream.write_all(request.as_bytes()).map_err(file("asking the proxy"))?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).map_err(file("reading the proxy's answer"))?;
+    let split = answer.windows(4).position(|window| window == b"\r\n\r\n").map_or(answer.len(), |at| at + 4);
+    let (head, body) = answer.split_at(split);
+    if !head.split(|byte| *byte == b' ').nth(1).is_some_and(|status| status == b"200") {
+        let line = String::from_utf8_lossy(head.split(|byte| *byte == b'\r').next().unwrap_or_default())
+            .into_owned();
+        return Err(file("asking the proxy")(std::io::Error::other(line)));
+    }
+    std::io::stdout().write_all(body).map_err(file("printing the proxy's answer"))
+}
+
+const ADMIN: u16 = 15000;

@@ -1,0 +1,434 @@
+//! `ostria` as people use it, with real namespaces: pods that run small shell programs, and everything that can
+//! be in the way. The executable is linked into a folder of its own, so that pods run without a control plane
+//! however much of it is built.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+/// A mesh with its folders; it is down when this is dropped.
+struct Mesh {
+    folder: tempfile::TempDir,
+    as_nobody: bool,
+}
+
+impl Mesh {
+    fn new(yaml: &str) -> Self {
+        Self::owned_by(yaml, false)
+    }
+
+    fn owned_by(yaml: &str, as_nobody: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["bin", "home", "yaml"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        let own = Path::new(env!("CARGO_BIN_EXE_ostria"));
+        let linked = folder.path().join("bin/ostria");
+        std::fs::hard_link(own, &linked).or_else(|_| std::fs::copy(own, &linked).map(drop)).unwrap();
+        std::fs::write(folder.path().join("yaml/all.yaml"), yaml).unwrap();
+        if as_nobody {
+            let open = Command::new("chmod").arg("-R").arg("a+rwX").arg(folder.path()).status().unwrap();
+            assert!(open.success());
+        }
+        Self { folder, as_nobody }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let own = self.path("bin/ostria");
+        let mut command = if self.as_nobody {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(own);
+            command
+        } else {
+            Command::new(own)
+        };
+        command
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .arg("--state")
+            .arg(self.path("home/state"))
+            .args(arguments);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Standard output of a command that must succeed.
+    fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Standard error of a command that must fail.
+    fn fails(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(!output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn up(&self) -> String {
+        let gateway = format!("127.0.0.1:{}", free_port());
+        self.ok(&["up", "-d", self.path("yaml").to_str().unwrap(), "--gateway", &gateway])
+    }
+
+    fn exec(&self, pod: &str, script: &str) -> String {
+        self.ok(&["exec", pod, "--", "sh", "-c", script])
+    }
+
+    fn apply(&self, yaml: &str) -> Output {
+        let file = self.path("yaml/all.yaml");
+        std::fs::write(&file, yaml).unwrap();
+        self.run(&["apply", "-f", file.to_str().unwrap()])
+    }
+
+    fn supervisor(&self) -> i32 {
+        let lock = std::fs::read(self.path("home/state/lock.json")).unwrap();
+        let lock: serde_json::Value = serde_json::from_slice(&lock).unwrap();
+        i32::try_from(lock["supervisor"]["pid"].as_i64().unwrap()).unwrap()
+    }
+
+    fn children(&self) -> Vec<u64> {
+        let lock = std::fs::read(self.path("home/state/lock.json")).unwrap();
+        let lock: serde_json::Value = serde_json::from_slice(&lock).unwrap();
+        lock["children"].as_array().unwrap().iter().map(|child| child["pid"].as_u64().unwrap()).collect()
+    }
+}
+
+impl Drop for Mesh {
+    fn drop(&mut self) {
+        let _ = self.run(&["down"]);
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Waits until something holds; fails after ten seconds.
+fn until(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..500 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("{what} does not come to hold");
+}
+
+fn runs(pid: u64) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+fn pod(name: &str, container: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, labels: {{app: {name}}}}}\nspec:\n  \
+         terminationGracePeriodSeconds: 1\n  containers:\n  - name: app\n{}\n",
+        container.lines().map(|line| format!("    {line}\n")).collect::<String>()
+    )
+}
+
+fn deployment(replicas: u32, version: &str) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  replicas: {replicas}\n  \
+         selector: {{matchLabels: {{app: web}}}}\n  template:\n    metadata: {{labels: {{app: web, version: {version}}}}}\n    \
+         spec:\n      terminationGracePeriodSeconds: 1\n      containers:\n      - name: app\n        \
+         command: [sleep, \"1000\"]\n"
+    )
+}
+
+const SLEEP: &str = "command: [sleep, \"1000\"]";
+
+#[test]
+fn a_pod_has_its_own_network_name_files_and_configuration() {
+    let yaml = "\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings}
+data: {greeting: hello}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: keys}
+stringData: {key: s3cret}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  selector: {app: web}
+  ports: [{port: 80}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec:
+  terminationGracePeriodSeconds: 1
+  volumes:
+  - {name: settings, configMap: {name: settings}}
+  - name: token
+    projected: {sources: [{serviceAccountToken: {path: token, audience: istio-ca}}]}
+  - {name: shared, emptyDir: {}}
+  initContainers:
+  - name: first
+    command: [sh, -c, 'echo made by init > /shared/file']
+    volumeMounts: [{name: shared, mountPath: /shared}]
+  containers:
+  - name: app
+    command: [sh, -c]
+    args: ['echo started as $(WHO); exec sleep 1000']
+    env:
+    - {name: WHO, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+    - {name: KEY, valueFrom: {secretKeyRef: {name: keys, key: key}}}
+    volumeMounts:
+    - {name: settings, mountPath: /etc/settings}
+    - {name: token, mountPath: /var/run/secrets/tokens}
+    - {name: shared, mountPath: /shared}
+";
+    let mesh = Mesh::new(yaml);
+    let table = mesh.up();
+    assert!(table.contains("web    -          10.244.0.2   1/1"), "{table}");
+    assert_eq!(mesh.exec("web", "cat /etc/settings/greeting"), "hello");
+    assert_eq!(mesh.exec("web", "cat /shared/file"), "made by init\n");
+    assert_eq!(mesh.exec("web", "echo $KEY; hostname"), "s3cret\nweb\n");
+    assert_eq!(
+        mesh.exec("web", "cut -d. -f1 /var/run/secrets/tokens/token | wc -c | xargs test 20 -lt && echo yes"),
+        "yes\n"
+    );
+    assert_eq!(mesh.ok(&["logs", "web"]), "started as web\n");
+    let network = mesh.exec("web", "ip -brief addr show eth0; getent hosts web.default.svc.cluster.local");
+    assert!(network.contains("10.244.0.2/32"), "{network}");
+    assert!(network.lines().nth(1).unwrap().starts_with("10."), "{network}");
+    let read_only = mesh.run(&["exec", "web", "--", "sh", "-c", "touch /usr/new /etc/passwd"]);
+    assert_ne!(read_only.status.code(), Some(0), "the host's files can be written");
+}
+
+#[test]
+fn the_exit_code_and_input_of_exec_are_passed_on() {
+    let mesh = Mesh::new(&pod("web", SLEEP));
+    mesh.up();
+    assert_eq!(mesh.run(&["exec", "web", "--", "sh", "-c", "exit 7"]).status.code(), Some(7));
+    let mut cat = mesh.command(&["exec", "-i", "web", "--", "cat"]);
+    let mut cat = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut cat.stdin.take().unwrap(), b"to and fro").unwrap();
+    assert_eq!(cat.wait_with_output().unwrap().stdout, b"to and fro");
+}
+
+#[test]
+fn apply_says_what_changed_and_a_changed_deployment_is_rolled() {
+    let mesh = Mesh::new(&deployment(1, "v1"));
+    mesh.up();
+    let before = mesh.ok(&["get", "pods", "-o", "name"]);
+    let unchanged = mesh.apply(&deployment(1, "v1"));
+    assert_eq!(String::from_utf8_lossy(&unchanged.stdout), "deployment.apps/web unchanged\n");
+    let configured = mesh.apply(&deployment(2, "v2"));
+    assert_eq!(String::from_utf8_lossy(&configured.stdout), "deployment.apps/web configured\n");
+    until("the rollout", || {
+        let pods = mesh.ok(&["get", "pods", "-l", "version=v2"]);
+        pods.matches("1/1     Running").count() == 2
+            && !mesh.ok(&["get", "pods", "-o", "name"]).contains(before.trim())
+    });
+    mesh.ok(&["delete", "deployment", "web"]);
+    until("the end of the pods", || mesh.ok(&["get", "pods"]).is_empty());
+    assert!(mesh.fails(&["get", "deployment", "web"]).contains("not found"));
+}
+
+#[test]
+fn probes_decide_readiness_and_restart() {
+    let yaml = pod(
+        "web",
+        "command: [sh, -c, 'sleep 1000 & wait']\nreadinessProbe: {exec: {command: [test, -e, /tmp/ready]}, periodSeconds: 1}\n\
+         livenessProbe: {exec: {command: [test, '!', -e, /tmp/ill]}, periodSeconds: 1, failureThreshold: 1}",
+    );
+    let mesh = Mesh::new("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n");
+    mesh.up();
+    assert!(mesh.apply(&yaml).status.success());
+    until("the start", || mesh.ok(&["get", "pods"]).contains("0/1     Running"));
+    mesh.exec("web", "touch /tmp/ready");
+    until("readiness", || mesh.ok(&["get", "pods"]).contains("1/1     Running"));
+    mesh.exec("web", "rm /tmp/ready; touch /tmp/ill");
+    until("the restart", || mesh.ok(&["get", "pods"]).contains("Running   1"));
+}
+
+#[test]
+fn jobs_run_to_their_end_and_stateful_pods_have_names() {
+    let yaml = "\
+apiVersion: batch/v1
+kind: Job
+metadata: {name: once}
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      containers:
+      - {name: app, command: [sh, -c, 'echo done']}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: db}
+spec: {clusterIP: None, selector: {app: db}, ports: [{port: 5432}]}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  replicas: 2
+  serviceName: db
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - {name: app, command: [sleep, '1000']}
+";
+    let mesh = Mesh::new(yaml);
+    mesh.up();
+    assert!(mesh.ok(&["get", "jobs"]).contains("1/1"));
+    assert_eq!(mesh.ok(&["logs", "job/once"]), "done\n");
+    let address = mesh.exec("db-0", "getent hosts db-1.db");
+    assert!(address.contains("db-1.db.default.svc.cluster.local"), "{address}");
+}
+
+#[test]
+fn a_second_mesh_in_the_same_folder_is_refused() {
+    let mesh = Mesh::new(&pod("web", SLEEP));
+    mesh.up();
+    let words = mesh.fails(&["up", mesh.path("yaml").to_str().unwrap()]);
+    assert!(
+        words.contains(&format!("process {}", mesh.supervisor())) && words.contains("ostria down"),
+        "{words}"
+    );
+    assert!(mesh.ok(&["status"]).contains("10.244.0.2"));
+}
+
+#[test]
+fn down_leaves_nothing() {
+    let mesh = Mesh::new(&pod("web", SLEEP));
+    mesh.up();
+    let children = mesh.children();
+    assert!(!children.is_empty() && children.iter().all(|pid| runs(*pid)));
+    mesh.ok(&["down"]);
+    assert!(!mesh.path("home/state").exists());
+    assert!(!children.iter().any(|pid| runs(*pid)), "a process is left");
+    assert!(mesh.fails(&["status"]).contains("no mesh runs"));
+}
+
+#[test]
+fn a_killed_mesh_ends_its_pods_and_its_remains_are_removed() {
+    for cleaner in ["up", "down"] {
+        let mesh = Mesh::new(&pod("web", SLEEP));
+        mesh.up();
+        let children = mesh.children();
+        let supervisor = nix::unistd::Pid::from_raw(mesh.supervisor());
+        nix::sys::signal::kill(supervisor, nix::sys::signal::Signal::SIGKILL).unwrap();
+        until("the end of all processes", || !children.iter().any(|pid| runs(*pid)));
+        assert!(mesh.path("home/state/lock.json").exists());
+        if cleaner == "up" {
+            mesh.up();
+            assert!(mesh.ok(&["get", "pods"]).contains("1/1"));
+        } else {
+            mesh.ok(&["down"]);
+            assert!(!mesh.path("home/state").exists());
+        }
+    }
+}
+
+#[test]
+fn a_terminated_mesh_ends_within_its_time_though_a_pod_ignores_the_signal() {
+    let mesh = Mesh::new(
+        &pod("web", "command: [sh, -c, \"trap '' TERM; while true; do sleep 1; done\"]")
+            .replace("GracePeriodSeconds: 1", "GracePeriodSeconds: 30"),
+    );
+    mesh.up();
+    let children = mesh.children();
+    mesh.ok(&["down"]);
+    assert!(!children.iter().any(|pid| runs(*pid)));
+}
+
+#[test]
+fn what_is_wrong_is_named_before_anything_starts() {
+    let cases = [
+        (pod("web", "image: nginx"), "spec.containers[0].command", "beside `ostria` or on PATH"),
+        (pod("web", "command: [nonesuch]"), "program nonesuch", "install the program"),
+        (format!("{0}---\n{0}", pod("web", SLEEP)), "Pod default/web", "all.yaml"),
+        (pod("web", SLEEP).replace("containers:", "contaners:"), "contaners", "all.yaml"),
+        ("kind: [".into(), "all.yaml", "next:"),
+        (
+            pod("web", SLEEP).replace("name: web", "name: web, namespace: nowhere"),
+            "namespace nowhere is not there",
+            "Namespace",
+        ),
+        ("apiVersion: v1\nkind: Pot\nmetadata: {name: x}\n".into(), "Pot", "next:"),
+    ];
+    for (yaml, place, next) in cases {
+        let mesh = Mesh::new(&yaml);
+        let gateway = format!("127.0.0.1:{}", free_port());
+        let words = mesh.fails(&["up", mesh.path("yaml").to_str().unwrap(), "--gateway", &gateway]);
+        assert!(words.contains(place) && words.contains(next), "{yaml}\n{words}");
+        assert!(!mesh.path("home/state").exists(), "something is left: {words}");
+    }
+}
+
+#[test]
+fn a_gateway_port_in_use_is_named() {
+    let mesh = Mesh::new(&pod("web", SLEEP));
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let words = mesh.fails(&["up", mesh.path("yaml").to_str().unwrap(), "--gateway", &address]);
+    assert!(words.contains(&address) && words.contains("--gateway 127.0.0.1:PORT"), "{words}");
+    assert!(!mesh.path("home/state").exists());
+}
+
+#[test]
+fn a_missing_control_plane_is_named_when_a_pod_wants_a_sidecar() {
+    let mesh = Mesh::new(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {istio-injection: enabled}}\n",
+    );
+    let words = mesh.fails(&["up", mesh.path("yaml").to_str().unwrap()]);
+    assert!(words.contains("ostria-pilot"), "{words}");
+}
+
+#[test]
+fn an_invalid_change_changes_nothing() {
+    let mesh = Mesh::new(&pod("web", SLEEP));
+    mesh.up();
+    let both = format!("{}---\n{}", pod("other", SLEEP), pod("bad", "command: [nonesuch]"));
+    let answer = mesh.apply(&both);
+    assert_eq!(answer.status.code(), Some(1));
+    let words = String::from_utf8_lossy(&answer.stderr).into_owned();
+    assert!(words.contains("Pod default/bad") && words.contains("nothing was changed"), "{words}");
+    assert!(!mesh.ok(&["get", "pods"]).contains("other"));
+}
+
+#[test]
+fn a_user_without_root_has_pods_too() {
+    if !is_root() {
+        // All tests of this file run in a user namespace then.
+        return;
+    }
+    let mesh = Mesh::owned_by(&pod("web", SLEEP), true);
+    let table = mesh.up();
+    assert!(table.contains("10.244.0.2   1/1"), "{table}");
+    assert!(mesh.exec("web", "ip -brief addr show eth0").contains("10.244.0.2"));
+    let words = mesh.fails(&[
+        "up",
+        "--egress",
+        "--state",
+        mesh.path("home/two").to_str().unwrap(),
+        mesh.path("yaml").to_str().unwrap(),
+    ]);
+    assert!(words.contains("sudo") || words.contains("cannot be opened"), "{words}");
+    mesh.ok(&["down"]);
+    assert!(!mesh.path("home/state").exists());
+}
