@@ -4,12 +4,24 @@
 //! one way from `control` into the seams (`snapshot`, `credentials`, `telemetry`) that the stages read. Imports go
 //! down this list only; a blank line ends a layer.
 
+pub mod dns;
 pub mod redirect;
+
+pub mod control;
+
+pub mod accept;
+pub mod balance;
+pub mod identify;
+pub mod policy;
+pub mod route;
+pub mod send;
 
 pub mod snapshot;
 
 pub mod credentials;
 pub mod telemetry;
+
+pub mod io;
 
 pub mod flow;
 pub mod config;

@@ -6,11 +6,11 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
 
@@ -59,7 +59,7 @@ impl tower_service::Service<Uri> for Connector {
 async fn connect(uri: &Uri, tls: Option<TlsConnector>) -> io::Result<Box<dyn Io>> {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     let port = uri.port_u16().unwrap_or_default();
-    let stream = TcpStream::connect((host, port)).await?;
+    let stream = connect_tcp(host, port).await?;
     stream.set_nodelay(true)?;
     let Some(tls) = tls else {
         return Ok(Box::new(stream));
@@ -67,6 +67,28 @@ async fn connect(uri: &Uri, tls: Option<TlsConnector>) -> io::Result<Box<dyn Io>
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     Ok(Box::new(tls.connect(name, stream).await?))
 }
+
+async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let Some(mark) = MARK.get() else { return TcpStream::connect((host, port)).await };
+    let mut refused = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in tokio::net::lookup_host((host, port)).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket2::SockRef::from(&socket).set_mark(*mark)?;
+        match socket.connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
+/// Marks the sockets of all channels of this process from here on, so that capture rules leave them alone where a
+/// process cannot be told by its user. The first mark stays.
+pub fn mark_sockets(mark: u32) {
+    let _ = MARK.set(mark);
+}
+
+static MARK: OnceLock<u32> = OnceLock::new();
 
 /// A byte stream, whatever carries it.
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}

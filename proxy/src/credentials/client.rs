@@ -46,6 +46,11 @@ pub fn server_name(tls: &UpstreamTls, host: Option<&str>, address: IpAddr) -> Se
         .unwrap_or_else(|| ServerName::from(address))
 }
 
+/// The named certificate as it is at each handshake, for configurations made elsewhere.
+pub fn own_certificate(name: &str, store: &Arc<Store>) -> Arc<dyn ResolvesClientCert> {
+    Arc::new(Own { certificate: Some(Certificate::Named(name.to_owned())), store: store.clone() })
+}
+
 fn without_port(host: &str) -> &str {
     match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or(rest),

@@ -10,7 +10,7 @@ mod verify;
 mod file;
 mod loaded;
 
-pub use client::{client_config, server_name};
+pub use client::{client_config, own_certificate, server_name};
 pub use loaded::{SecretInfo, SecretKind};
 pub use server::server_config;
 

@@ -1,0 +1,119 @@
+//! The workload's own certificate: asked for at start, renewed at half of its life, tried again while the current one
+//! is valid and after. A rotation changes the store and nothing else, so it drops no connection.
+
+use super::schedule::{BackOff, wait_until};
+use crate::credentials::{CredentialError, Store};
+use api::model::secret::SecretContent;
+use api::name::{WORKLOAD_CERTIFICATE, WORKLOAD_ROOTS};
+use api::process::enroll::{Authority, EnrollError, Issued, enroll, renewal};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// Keeps a certificate in the store for ever.
+#[allow(clippy::disallowed_methods, reason = "this is the shell that knows the time")]
+pub async fn run(authority: Authority, store: Arc<Store>) {
+    let mut current: Option<Issued> = None;
+    let mut back_off = BackOff::new(LONGEST_WAIT);
+    loop {
+        match obtain(&authority, current.as_ref(), &store).await {
+            Ok(issued) => {
+                back_off.succeeded();
+                let jitter = rand::random::<f64>() * 2.0 - 1.0;
+                let due = renewal(issued.not_before, issued.not_after, jitter);
+                tracing::info!(identity = %issued.identity, "a certificate was issued");
+                current = Some(issued);
+                sleep_until(due).await;
+            }
+            Err(error) => {
+                let wait = back_off.failed(rand::random());
+                let valid = current.as_ref().is_some_and(|issued| SystemTime::now() < issued.not_after);
+                tracing::warn!(
+                    error = told(&error),
+                    valid,
+                    wait_ms = wait.as_millis(),
+                    "no certificate; trying again"
+                );
+                if !valid {
+                    // An expired certificate proves nothing, and showing it would spoil the token's proof.
+                    current = None;
+                }
+                tokio::time::sleep(wait).await;
+            }
+        }
+    }
+}
+
+/// Asks with all proofs; where the token is missing or refused, with the current certificate alone.
+async fn obtain(authority: &Authority, current: Option<&Issued>, store: &Store) -> Result<Issued, Failure> {
+    let issued = match enroll(authority, current).await {
+        Err(error) if current.is_some() && is_about_token(&error, authority) => {
+            let by_certificate = Authority { token: None, ..authority.clone() };
+            enroll(&by_certificate, current).await.map_err(Failure::Enroll)?
+        }
+        other => other.map_err(Failure::Enroll)?,
+    };
+    keep(&issued, authority, store).map_err(Failure::Keep)?;
+    Ok(issued)
+}
+
+/// Why there is no certificate.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Enroll(EnrollError),
+    #[error("the certificate that was issued cannot be used")]
+    Keep(#[source] CredentialError),
+}
+
+fn is_about_token(error: &EnrollError, authority: &Authority) -> bool {
+    match error {
+        EnrollError::Authority { code: tonic::Code::Unauthenticated, .. } => true,
+        EnrollError::File { file, .. } => Some(file) == authority.token.as_ref(),
+        _ => false,
+    }
+}
+
+/// The roots are those of the answer, with those of the mesh's file that it lacks: while roots change, both are good.
+fn keep(issued: &Issued, authority: &Authority, store: &Store) -> Result<(), CredentialError> {
+    let mut bundle = issued.roots.trim().to_owned();
+    if let Ok(file) = std::fs::read_to_string(&authority.roots) {
+        for certificate in blocks(&file).filter(|certificate| !issued.roots.contains(certificate)) {
+            bundle.push('\n');
+            bundle.push_str(certificate);
+        }
+    }
+    bundle.push('\n');
+    store.set(WORKLOAD_ROOTS, &SecretContent::Roots { bundle })?;
+    let content = SecretContent::Certificate { chain: issued.chain.clone(), key: issued.key.clone() };
+    store.set(WORKLOAD_CERTIFICATE, &content)
+}
+
+/// The certificates in a PEM text.
+fn blocks(pem: &str) -> impl Iterator<Item = &str> {
+    pem.split_inclusive(END).filter_map(|part| part.find(BEGIN).map(|start| &part[start..]))
+}
+
+#[allow(clippy::disallowed_methods, reason = "this is the shell that knows the time")]
+async fn sleep_until(moment: SystemTime) {
+    loop {
+        let wait = wait_until(moment, SystemTime::now());
+        if wait.is_zero() {
+            return;
+        }
+        tokio::time::sleep(wait).await;
+    }
+}
+
+fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const END: &str = "-----END CERTIFICATE-----";

@@ -1,0 +1,238 @@
+//! Pure. From responses of the control plane to the next snapshot: what is taken, what is refused and why, what is
+//! asked for next, and when the result is whole enough to be used.
+
+use crate::credentials::Store;
+use crate::snapshot::{Rejected, Snapshot, Update};
+use api::model::workload::{NameTable, Workload};
+use api::model::{Kind, Resource};
+use api::wire;
+use api::wire::xds::{Any, DeltaDiscoveryRequest, DeltaDiscoveryResponse, NodeInfo};
+use api::xds::client::{Client, Received};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What is known so far of the configuration.
+#[derive(Debug)]
+pub(super) struct Configuration {
+    client: Client,
+    draft: Arc<Snapshot>,
+    /// Asked for, and the control plane says that it is not there.
+    absent: BTreeSet<(Kind, String)>,
+    callers: BTreeSet<String>,
+    arrived: BTreeSet<Kind>,
+    /// Names that come from the static part of a bootstrap and are not the control plane's to remove.
+    fixed: BTreeSet<(Kind, String)>,
+}
+
+/// What follows from a response.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// What to say, in order.
+    pub(super) requests: Vec<DeltaDiscoveryRequest>,
+    /// What was refused.
+    pub(super) refused: Vec<Rejected>,
+    /// What was taken, with its version.
+    pub(super) accepted: Vec<(Kind, String, String)>,
+    /// What is gone.
+    pub(super) removed: Vec<(Kind, String)>,
+    /// The configuration has changed.
+    pub(super) changed: bool,
+    /// Who lives at an address.
+    pub(super) callers: Vec<(IpAddr, Option<Workload>)>,
+    /// Names for DNS.
+    pub(super) names: Option<NameTable>,
+}
+
+/// A response, sorted by what is done with its resources.
+#[derive(Default)]
+struct Sorted {
+    update: Update,
+    secrets: Vec<api::model::secret::Secret>,
+    outcome: Outcome,
+}
+
+impl Configuration {
+    /// Starts from a static configuration; in a mesh, from none.
+    pub(super) fn new(node: NodeInfo, start: Arc<Snapshot>, wildcards: &[Kind]) -> Self {
+        let fixed = fixed(&start);
+        let mut configuration = Self {
+            client: Client::new(node, wildcards),
+            draft: start,
+            absent: BTreeSet::new(),
+            callers: BTreeSet::new(),
+            arrived: BTreeSet::new(),
+            fixed,
+        };
+        // Requests need a stream, which comes later; what is wanted is remembered.
+        drop(configuration.follow_references());
+        configuration
+    }
+
+    /// The requests that open a stream.
+    pub(super) fn connected(&mut self) -> Vec<DeltaDiscoveryRequest> {
+        self.client.connected()
+    }
+
+    /// The configuration as far as it has come.
+    pub(super) fn draft(&self) -> &Arc<Snapshot> {
+        &self.draft
+    }
+
+    /// Whether resources of a kind have arrived (or the answer that there are none).
+    pub(super) fn has(&self, kind: Kind) -> bool {
+        self.arrived.contains(&kind)
+    }
+
+    /// Whether all that the draft refers to is there, or known not to be.
+    pub(super) fn is_whole(&self) -> bool {
+        self.draft.missing().iter().all(|missing| self.absent.contains(missing))
+    }
+
+    /// Asks who lives at an address.
+    pub(super) fn ask_caller(&mut self, address: IpAddr) -> Option<DeltaDiscoveryRequest> {
+        self.callers.insert(format!("/{address}"));
+        self.client.subscribe(Kind::Workload, &self.callers)
+    }
+
+    /// Takes a response in. `None`: it was not asked for.
+    pub(super) fn receive(
+        &mut self,
+        response: DeltaDiscoveryResponse,
+        store: &Arc<Store>,
+    ) -> Option<Outcome> {
+        let received = self.client.receive(response)?;
+        let kind = received.kind;
+        let Sorted { update, secrets, mut outcome } = self.sort(&received);
+        for secret in secrets {
+            if let Err(error) = store.set(&secret.name, &secret.content) {
+                outcome.refused.push(Rejected { kind, name: secret.name, reason: chain(&error) });
+            }
+        }
+        if kind == Kind::Secret {
+            received.removed.iter().for_each(|name| store.remove(name));
+        }
+        outcome.changed = !update.upsert.is_empty() || !update.remove.is_empty();
+        if outcome.changed {
+            let (next, refused) = self.draft.apply(update, store);
+            self.draft = Arc::new(next);
+            outcome.refused.extend(refused);
+        }
+        self.arrived.insert(kind);
+        // What is referred to is asked for before the answer, so that the server knows what still has to warm.
+        outcome.requests = self.follow_references();
+        let rejected: Vec<(String, String)> =
+            outcome.refused.iter().map(|refused| (refused.name.clone(), refused.reason.clone())).collect();
+        outcome.requests.push(self.client.answer(&received, &rejected));
+        outcome.accepted = received
+            .upserts
+            .iter()
+            .filter(|(name, _)| !rejected.iter().any(|(bad, _)| bad == name))
+            .map(|(name, _)| {
+                (kind, name.clone(), self.client.version(kind, name).unwrap_or_default().to_owned())
+            })
+            .collect();
+        outcome.removed = received.removed.iter().map(|name| (kind, name.clone())).collect();
+        Some(outcome)
+    }
+
+    fn sort(&mut self, received: &Received) -> Sorted {
+        let mut sorted = Sorted::default();
+        for (name, body) in &received.upserts {
+            self.absent.remove(&(received.kind, name.clone()));
+            match self.decode(received.kind, name, body) {
+                Ok(resource) => sorted.take(name, resource),
+                Err(reason) => {
+                    sorted.outcome.refused.push(Rejected { kind: received.kind, name: name.clone(), reason });
+                }
+            }
+        }
+        for name in &received.removed {
+            let key = (received.kind, name.clone());
+            self.absent.insert(key.clone());
+            match received.kind {
+                Kind::Workload => {
+                    sorted.outcome.callers.extend(address_of(name).map(|address| (address, None)))
+                }
+                Kind::Names => sorted.outcome.names = Some(NameTable::default()),
+                Kind::Secret => {}
+                _ if self.fixed.contains(&key) => {}
+                _ => sorted.update.remove.push(key),
+            }
+        }
+        sorted
+    }
+
+    fn decode(&self, kind: Kind, name: &str, body: &Any) -> Result<Resource, String> {
+        let resource = wire::decode(body).map_err(|error| chain(&error))?;
+        if resource.kind() != kind {
+            return Err(format!("a {:?} came where a {kind:?} was asked for", resource.kind()));
+        }
+        if self.fixed.contains(&(kind, name.to_owned())) {
+            return Err("the bootstrap has a static resource of this name".to_owned());
+        }
+        Ok(resource)
+    }
+
+    /// Subscribes to what the draft refers to.
+    fn follow_references(&mut self) -> Vec<DeltaDiscoveryRequest> {
+        let mut requests = vec![];
+        for kind in [Kind::Endpoints, Kind::Route, Kind::Secret] {
+            let wanted = self.draft.wanted(kind);
+            self.absent.retain(|(other, name)| *other != kind || wanted.contains(name));
+            requests.extend(self.client.subscribe(kind, &wanted));
+        }
+        requests
+    }
+}
+
+impl Sorted {
+    fn take(&mut self, name: &str, resource: Resource) {
+        match resource {
+            Resource::Secret(secret) => self.secrets.push(secret),
+            Resource::Names(names) => self.outcome.names = Some(names),
+            Resource::Workload(workload) => {
+                let asked = address_of(name).into_iter();
+                let addresses: BTreeSet<IpAddr> = asked.chain(workload.addresses.iter().copied()).collect();
+                let answers = addresses.into_iter().map(|address| (address, Some(workload.clone())));
+                self.outcome.callers.extend(answers);
+            }
+            other => self.update.upsert.push(other),
+        }
+    }
+}
+
+/// The address in a workload's name `<network>/<address>`.
+fn address_of(name: &str) -> Option<IpAddr> {
+    name.rsplit('/').next()?.parse().ok()
+}
+
+fn fixed(start: &Snapshot) -> BTreeSet<(Kind, String)> {
+    let listeners = start.listeners().into_iter().map(|listener| (Kind::Listener, listener.name.clone()));
+    let clusters = start.clusters().into_iter().map(|cluster| (Kind::Cluster, cluster.name.clone()));
+    listeners.chain(clusters).collect()
+}
+
+/// An error with what caused it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
+
+/// Versions by kind and name, kept up to date with an outcome.
+pub(super) fn note_versions(versions: &mut BTreeMap<Kind, BTreeMap<String, String>>, outcome: &Outcome) {
+    for (kind, name, version) in &outcome.accepted {
+        versions.entry(*kind).or_default().insert(name.clone(), version.clone());
+    }
+    for (kind, name) in &outcome.removed {
+        if let Some(table) = versions.get_mut(kind) {
+            table.remove(name);
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! The stream to the control plane: opened, kept, and opened again for ever. The configuration that is in force stays
+//! so while there is none.
+
+use super::Seams;
+use super::configuration::{Configuration, Outcome, note_versions};
+use super::schedule::BackOff;
+use super::trust::ControlPlane;
+use crate::config::Discovery;
+use crate::credentials::{client_config, own_certificate};
+use api::model::Kind;
+use api::model::tls::UpstreamTls;
+use api::process::{channel, tls};
+use api::wire::xds::{DeltaDiscoveryResponse, NodeInfo};
+use api::xds::connect::Stream;
+use rustls::ClientConfig;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::Instant;
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::transport::Channel;
+
+/// Where the stream goes.
+#[derive(Debug, Clone)]
+pub enum Server {
+    /// The mesh's control plane.
+    Mesh {
+        /// Its address and files.
+        discovery: Discovery,
+        /// The mesh's trust domain.
+        trust_domain: String,
+        /// Told to the control plane beside the token.
+        cluster_id: String,
+    },
+    /// A static cluster of a bootstrap.
+    Cluster {
+        /// `host:port`.
+        address: String,
+        /// TLS towards it.
+        tls: Option<Box<UpstreamTls>>,
+    },
+}
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Wishes {
+    /// Who asks.
+    pub node: NodeInfo,
+    /// Kinds of which everything is wanted.
+    pub wildcards: Vec<Kind>,
+}
+
+/// Keeps a stream open for ever.
+pub async fn run(server: Server, wishes: Wishes, seams: Seams, mut callers: UnboundedReceiver<IpAddr>) {
+    let start = seams.snapshot.borrow().clone();
+    let mut configuration = Configuration::new(wishes.node, start, &wishes.wildcards);
+    let mut back_off = BackOff::new(LONGEST_WAIT);
+    loop {
+        let reason = match open(&server, &seams, &mut configuration).await {
+            Ok(stream) => {
+                let mut session = Session {
+                    stream,
+                    configuration: &mut configuration,
+                    seams: &seams,
+                    due: None,
+                    heard: false,
+                };
+                let reason = session.run(&mut callers).await;
+                if session.heard {
+                    back_off.succeeded();
+                }
+                reason
+            }
+            Err(reason) => reason,
+        };
+        seams.status.send_if_modified(|status| std::mem::replace(&mut status.connected, false));
+        seams.telemetry.named("control_plane.connected_state").store(0, Ordering::Relaxed);
+        let wait = back_off.failed(rand::random());
+        tracing::warn!(reason, wait_ms = wait.as_millis(), "no stream to the control plane; trying again");
+        tokio::time::sleep(wait).await;
+    }
+}
+
+async fn open(server: &Server, seams: &Seams, configuration: &mut Configuration) -> Result<Stream, String> {
+    let (channel, metadata) = dial(server, seams)?;
+    let stream = Stream::open(channel, metadata, configuration.connected()).await;
+    stream.map_err(|status| format!("{}: {}", status.code().description(), status.message()))
+}
+
+fn dial(server: &Server, seams: &Seams) -> Result<(Channel, MetadataMap), String> {
+    match server {
+        Server::Cluster { address, tls } => {
+            let config = tls.as_ref().map(|tls| client_config(tls, &seams.credentials)).transpose();
+            let config = config.map_err(|error| error.to_string())?;
+            Ok((
+                channel::lazy(address, config.map(|config| ClientConfig::clone(&config)))?,
+                MetadataMap::new(),
+            ))
+        }
+        Server::Mesh { discovery, trust_domain, cluster_id } => {
+            let tls = discovery.tls.then(|| mesh_tls(discovery, trust_domain, seams)).transpose()?;
+            let metadata = credentials(discovery, cluster_id)?;
+            Ok((channel::lazy(&discovery.address, tls)?, metadata))
+        }
+    }
+}
+
+fn mesh_tls(discovery: &Discovery, trust_domain: &str, seams: &Seams) -> Result<ClientConfig, String> {
+    let path = discovery.roots.display();
+    let pem = std::fs::read(&discovery.roots).map_err(|error| format!("`{path}` cannot be read: {error}"))?;
+    let roots = tls::roots_from_pem(&pem).map_err(|error| format!("`{path}`: {error}"))?;
+    let builder = ClientConfig::builder_with_provider(tls::provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| error.to_string())?;
+    Ok(builder
+        .dangerous()
+        .with_custom_certificate_verifier(ControlPlane::new(roots, trust_domain))
+        .with_client_cert_resolver(own_certificate(api::name::WORKLOAD_CERTIFICATE, &seams.credentials)))
+}
+
+/// The token is read each time, because the kubelet renews it.
+fn credentials(discovery: &Discovery, cluster_id: &str) -> Result<MetadataMap, String> {
+    let mut metadata = MetadataMap::new();
+    if !discovery.tls {
+        return Ok(metadata);
+    }
+    let path = discovery.token.display();
+    match std::fs::read_to_string(&discovery.token) {
+        Ok(token) => {
+            let value = MetadataValue::try_from(format!("Bearer {}", token.trim()));
+            metadata.insert("authorization", value.map_err(|_| format!("`{path}` does not hold a token"))?);
+        }
+        // A client certificate is enough where no token is mounted.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(format!("`{path}` cannot be read: {error}")),
+    }
+    if let Ok(value) = MetadataValue::try_from(cluster_id) {
+        metadata.insert("clusterid", value);
+    }
+    Ok(metadata)
+}
+
+/// One stream.
+struct Session<'a> {
+    stream: Stream,
+    configuration: &'a mut Configuration,
+    seams: &'a Seams,
+    /// When the draft is used although something it refers to is missing.
+    due: Option<Instant>,
+    heard: bool,
+}
+
+impl Session<'_> {
+    /// Serves until the stream ends, and says why it did.
+    async fn run(&mut self, callers: &mut UnboundedReceiver<IpAddr>) -> String {
+        loop {
+            let due = self.due;
+            let overdue = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                response = self.stream.next() => match response {
+                    Ok(Some(response)) => self.take(response),
+                    Ok(None) => return "the control plane ended the stream".to_owned(),
+                    Err(status) => return format!("{}: {}", status.code().description(), status.message()),
+                },
+                Some(address) = callers.recv() => self.ask(address, callers),
+                () = overdue => self.publish(),
+            }
+        }
+    }
+
+    fn ask(&mut self, address: IpAddr, callers: &mut UnboundedReceiver<IpAddr>) {
+        let mut request = self.configuration.ask_caller(address);
+        // Several that came at once are asked for one after the other: each request names one more.
+        while let Some(message) = request.take() {
+            self.stream.send(message);
+            request = callers.try_recv().ok().and_then(|address| self.configuration.ask_caller(address));
+        }
+    }
+
+    fn take(&mut self, response: DeltaDiscoveryResponse) {
+        if !std::mem::replace(&mut self.heard, true) {
+            tracing::info!("receiving configuration");
+            self.seams.status.send_modify(|status| status.connected = true);
+            self.seams.telemetry.named("control_plane.connected_state").store(1, Ordering::Relaxed);
+        }
+        let kind = Kind::from_type_url(&response.type_url);
+        let Some(outcome) = self.configuration.receive(response, &self.seams.credentials) else { return };
+        self.report(kind, &outcome);
+        for request in &outcome.requests {
+            self.stream.send(request.clone());
+        }
+        for (address, workload) in outcome.callers {
+            self.seams.telemetry.peers().set(address, workload);
+        }
+        if let Some(names) = outcome.names {
+            self.seams.names.send_replace(Arc::new(names));
+        }
+        if !outcome.changed {
+            self.arrived();
+        } else if self.configuration.is_whole() {
+            self.publish();
+        } else if self.due.is_none() {
+            self.due = Some(Instant::now() + PATIENCE);
+        }
+    }
+
+    fn report(&self, kind: Option<Kind>, outcome: &Outcome) {
+        for refused in &outcome.refused {
+            tracing::warn!(kind = ?refused.kind, name = refused.name, reason = refused.reason, "configuration refused");
+        }
+        let result = if outcome.refused.is_empty() { 0 } else { 1 };
+        if let Some(names) = kind.and_then(stat_names) {
+            self.seams.telemetry.named(names[result]).fetch_add(1, Ordering::Relaxed);
+        }
+        self.seams.status.send_modify(|status| {
+            note_versions(&mut status.versions, outcome);
+            for (kind, name, _) in &outcome.accepted {
+                status.refused.remove(&(*kind, name.clone()));
+            }
+            for key in &outcome.removed {
+                status.refused.remove(key);
+            }
+            for refused in &outcome.refused {
+                status.refused.insert((refused.kind, refused.name.clone()), refused.reason.clone());
+            }
+        });
+    }
+
+    fn publish(&mut self) {
+        if !self.configuration.is_whole() {
+            let missing = self.configuration.draft().missing();
+            tracing::warn!(?missing, "the configuration is used although parts of it have not arrived");
+        }
+        self.due = None;
+        self.seams.snapshot.send_replace(self.configuration.draft().clone());
+        self.arrived();
+    }
+
+    /// Notes what has arrived, once it is in force.
+    fn arrived(&self) {
+        if self.due.is_some() {
+            return;
+        }
+        let (clusters, listeners) =
+            (self.configuration.has(Kind::Cluster), self.configuration.has(Kind::Listener));
+        self.seams.status.send_if_modified(|status| {
+            let before = (status.clusters, status.listeners, status.published);
+            (status.clusters, status.listeners) = (clusters, listeners);
+            status.published = clusters && listeners;
+            before != (status.clusters, status.listeners, status.published)
+        });
+    }
+}
+
+/// Envoy's names of the counters for accepted and for refused updates.
+fn stat_names(kind: Kind) -> Option<[&'static str; 2]> {
+    match kind {
+        Kind::Cluster => Some(["cluster_manager.cds.update_success", "cluster_manager.cds.update_rejected"]),
+        Kind::Listener => {
+            Some(["listener_manager.lds.update_success", "listener_manager.lds.update_rejected"])
+        }
+        Kind::Route => Some(["http.rds.update_success", "http.rds.update_rejected"]),
+        Kind::Endpoints => Some(["cluster.eds.update_success", "cluster.eds.update_rejected"]),
+        Kind::Secret => Some(["sds.update_success", "sds.update_rejected"]),
+        Kind::Workload | Kind::Names => None,
+    }
+}
+
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(15);

@@ -1,0 +1,88 @@
+//! Asks the system's name servers, with packets as they came.
+
+use super::resolv_conf::ResolvConf;
+use socket2::SockRef;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, UdpSocket};
+
+/// Whom to ask, and how sockets are marked so that capture rules leave them alone.
+#[derive(Debug, Clone)]
+pub(super) struct Upstream {
+    servers: Vec<SocketAddr>,
+    mark: Option<u32>,
+}
+
+impl Upstream {
+    pub(super) fn new(resolv: &ResolvConf, own: SocketAddr, mark: Option<u32>) -> Self {
+        // A server that is this very proxy would ask itself for ever.
+        let servers = resolv.servers.iter().copied().filter(|server| *server != own).collect();
+        Self { servers, mark }
+    }
+
+    /// The first answer of a server, in the order of `resolv.conf`.
+    pub(super) async fn ask(&self, query: &[u8], over_tcp: bool) -> io::Result<Vec<u8>> {
+        let mut failed = io::Error::new(io::ErrorKind::NotFound, "resolv.conf names no server");
+        for server in &self.servers {
+            let answer = async {
+                if over_tcp {
+                    self.over_tcp(*server, query).await
+                } else {
+                    self.over_udp(*server, query).await
+                }
+            };
+            match tokio::time::timeout(LIMIT, answer).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => failed = error,
+                Err(_) => failed = io::ErrorKind::TimedOut.into(),
+            }
+        }
+        Err(failed)
+    }
+
+    async fn over_udp(&self, server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
+        let any: SocketAddr = match server {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let socket = UdpSocket::bind(any).await?;
+        self.mark(&SockRef::from(&socket))?;
+        // A connected socket takes answers of this server alone.
+        socket.connect(server).await?;
+        socket.send(query).await?;
+        let mut buffer = vec![0; MAX_UDP];
+        loop {
+            let length = socket.recv(&mut buffer).await?;
+            if length >= 2 && query.get(..2) == Some(&buffer[..2]) {
+                buffer.truncate(length);
+                return Ok(buffer);
+            }
+        }
+    }
+
+    async fn over_tcp(&self, server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
+        let socket = if server.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        self.mark(&SockRef::from(&socket))?;
+        let mut stream = socket.connect(server).await?;
+        stream.write_all(&framed(query)?).await?;
+        let length = stream.read_u16().await?;
+        let mut answer = vec![0; usize::from(length)];
+        stream.read_exact(&mut answer).await?;
+        Ok(answer)
+    }
+
+    fn mark(&self, socket: &SockRef<'_>) -> io::Result<()> {
+        self.mark.map_or(Ok(()), |mark| socket.set_mark(mark))
+    }
+}
+
+/// A message with its length before it, as TCP carries it.
+pub(super) fn framed(message: &[u8]) -> io::Result<Vec<u8>> {
+    let length = u16::try_from(message.len()).map_err(|_| io::ErrorKind::InvalidData)?;
+    Ok([&length.to_be_bytes(), message].concat())
+}
+
+const LIMIT: Duration = Duration::from_secs(2);
+const MAX_UDP: usize = 4096;

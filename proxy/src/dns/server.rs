@@ -1,0 +1,256 @@
+//! The sockets of the DNS server, UDP and TCP. Packets that are no queries are dropped; the number of queries under
+//! way is bounded, and beyond it packets are dropped as well, because a client asks again.
+
+use super::forward::{Upstream, framed};
+use super::resolv_conf::ResolvConf;
+use super::zone::{Zone, response};
+use api::model::workload::NameTable;
+use hickory_proto::op::{Message, MessageType, ResponseCode};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::{Semaphore, watch};
+
+/// What the server needs.
+#[derive(Debug)]
+pub struct Dns {
+    /// Names of the mesh.
+    pub names: watch::Receiver<Arc<NameTable>>,
+    /// Namespace whose short names are known.
+    pub namespace: String,
+    /// Whom to ask about other names.
+    pub resolv: ResolvConf,
+    /// Mark of sockets.
+    pub socket_mark: Option<u32>,
+}
+
+/// Binds both sockets to one port.
+pub async fn bind(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
+    let udp = UdpSocket::bind(address).await?;
+    let tcp = TcpListener::bind(udp.local_addr()?).await?;
+    Ok((udp, tcp))
+}
+
+/// Serves for ever.
+pub async fn serve(udp: UdpSocket, tcp: TcpListener, dns: Dns) -> io::Result<()> {
+    let upstream = Upstream::new(&dns.resolv, udp.local_addr()?, dns.socket_mark);
+    let server = Arc::new(Server {
+        zone: watch::Sender::new(Arc::new(dns.zone())),
+        upstream,
+        queries: Arc::new(Semaphore::new(MAX_QUERIES)),
+        connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+    });
+    let (packets, connections) = (server.clone().packets(udp), server.clone().accept(tcp));
+    tokio::select! {
+        () = server.follow(dns) => Ok(()),
+        result = packets => result,
+        result = connections => result,
+    }
+}
+
+impl Dns {
+    fn zone(&self) -> Zone {
+        Zone::new(&self.names.borrow(), &self.namespace, &self.resolv.search)
+    }
+}
+
+struct Server {
+    zone: watch::Sender<Arc<Zone>>,
+    upstream: Upstream,
+    queries: Arc<Semaphore>,
+    connections: Arc<Semaphore>,
+}
+
+impl Server {
+    async fn follow(&self, mut dns: Dns) {
+        while dns.names.changed().await.is_ok() {
+            dns.names.mark_unchanged();
+            self.zone.send_replace(Arc::new(dns.zone()));
+        }
+        // Nobody writes names any more: those that are here stay.
+        std::future::pending::<()>().await;
+    }
+
+    async fn packets(self: Arc<Self>, socket: UdpSocket) -> io::Result<()> {
+        let socket = Arc::new(socket);
+        let mut buffer = vec![0; MAX_UDP];
+        loop {
+            let (length, client) = match socket.recv_from(&mut buffer).await {
+                Ok(received) => received,
+                // An earlier answer that could not be delivered; the socket itself is well.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
+                Err(error) => return Err(error),
+            };
+            let Ok(permit) = self.queries.clone().try_acquire_owned() else { continue };
+            let packet = buffer[..length].to_vec();
+            let (server, socket) = (self.clone(), socket.clone());
+            tokio::spawn(async move {
+                if let Some(answer) = server.answer(&packet, false).await {
+                    let _ = socket.send_to(&answer, client).await;
+                }
+                drop(permit);
+            });
+        }
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener) -> io::Result<()> {
+        loop {
+            let Ok(permit) = self.connections.clone().acquire_owned().await else { return Ok(()) };
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let server = self.clone();
+                    tokio::spawn(async move {
+                        let _ = server.connection(stream).await;
+                        drop(permit);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a DNS connection cannot be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(&self, mut stream: TcpStream) -> io::Result<()> {
+        loop {
+            let read = async {
+                let length = stream.read_u16().await?;
+                let mut packet = vec![0; usize::from(length)];
+                stream.read_exact(&mut packet).await?;
+                io::Result::Ok(packet)
+            };
+            let packet = tokio::time::timeout(IDLE, read).await??;
+            let Some(answer) = self.answer(&packet, true).await else { return Ok(()) };
+            stream.write_all(&framed(&answer)?).await?;
+        }
+    }
+
+    async fn answer(&self, packet: &[u8], over_tcp: bool) -> Option<Vec<u8>> {
+        let query = Message::from_vec(packet).ok()?;
+        if query.metadata.message_type != MessageType::Query {
+            return None;
+        }
+        let zone = self.zone.borrow().clone();
+        if let Some(answer) = zone.answer(&query) {
+            return encoded(&answer, &query, over_tcp);
+        }
+        match self.upstream.ask(packet, over_tcp).await {
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                tracing::debug!(%error, "no name server answers");
+                encoded(&response(&query, ResponseCode::ServFail), &query, over_tcp)
+            }
+        }
+    }
+}
+
+/// The bytes of an answer; over UDP cut to what the client takes, which then asks again over TCP.
+fn encoded(answer: &Message, query: &Message, over_tcp: bool) -> Option<Vec<u8>> {
+    let bytes = answer.to_vec().ok()?;
+    if over_tcp || bytes.len() <= usize::from(query.max_payload()) {
+        return Some(bytes);
+    }
+    answer.truncate().to_vec().ok()
+}
+
+const MAX_UDP: usize = 4096;
+const MAX_QUERIES: usize = 1024;
+const MAX_CONNECTIONS: usize = 128;
+const IDLE: Duration = Duration::from_secs(10);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::model::workload::NameInfo;
+    use hickory_proto::op::Query;
+    use hickory_proto::rr::{Name, RecordType};
+
+    fn query(name: &str) -> Vec<u8> {
+        let mut query = Message::query();
+        query.metadata.id = 7;
+        query.add_query(Query::query(Name::from_utf8(name).unwrap(), RecordType::A));
+        query.to_vec().unwrap()
+    }
+
+    fn table(addresses: usize) -> NameTable {
+        let addresses = (0..addresses).map(|n| std::net::Ipv4Addr::from(n as u32).into()).collect();
+        let info = NameInfo { addresses, ..NameInfo::default() };
+        NameTable { hosts: [("api.example.com".to_owned(), info)].into() }
+    }
+
+    /// A server whose upstream is a socket of the test.
+    async fn start(names: NameTable) -> (SocketAddr, UdpSocket, watch::Sender<Arc<NameTable>>) {
+        let upstream = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let (udp, tcp) = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = udp.local_addr().unwrap();
+        let names = watch::Sender::new(Arc::new(names));
+        let resolv = ResolvConf { servers: vec![upstream.local_addr().unwrap()], search: vec![] };
+        let dns = Dns { names: names.subscribe(), namespace: "a".into(), resolv, socket_mark: None };
+        tokio::spawn(serve(udp, tcp, dns));
+        (address, upstream, names)
+    }
+
+    async fn ask(address: SocketAddr, packet: &[u8]) -> Message {
+        let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        client.send_to(packet, address).await.unwrap();
+        let mut buffer = vec![0; MAX_UDP];
+        let length = client.recv(&mut buffer).await.unwrap();
+        Message::from_vec(&buffer[..length]).unwrap()
+    }
+
+    #[tokio::test]
+    async fn other_names_are_asked_of_the_systems_servers_and_their_answer_is_handed_on() {
+        let (address, upstream, _names) = start(table(1)).await;
+        let packet = query("other.example.com.");
+        let forwarding = async {
+            let mut buffer = vec![0; MAX_UDP];
+            let (length, from) = upstream.recv_from(&mut buffer).await.unwrap();
+            let asked = Message::from_vec(&buffer[..length]).unwrap();
+            let answer = response(&asked, ResponseCode::NXDomain).to_vec().unwrap();
+            upstream.send_to(&answer, from).await.unwrap();
+        };
+        let (answer, ()) = tokio::join!(ask(address, &packet), forwarding);
+        assert_eq!((answer.metadata.id, answer.metadata.response_code), (7, ResponseCode::NXDomain));
+    }
+
+    #[tokio::test]
+    async fn garbage_is_dropped_and_the_next_query_is_answered() {
+        let (address, _upstream, _names) = start(table(1)).await;
+        let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        client.send_to(&[0xff; 40], address).await.unwrap();
+        client.send_to(&[], address).await.unwrap();
+        assert_eq!(ask(address, &query("api.example.com.")).await.answers.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_answer_too_long_for_udp_is_cut_and_whole_over_tcp() {
+        let (address, _upstream, _names) = start(table(100)).await;
+        let packet = query("api.example.com.");
+        let short = ask(address, &packet).await;
+        assert!(short.metadata.truncation);
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(&framed(&packet).unwrap()).await.unwrap();
+        let length = stream.read_u16().await.unwrap();
+        let mut answer = vec![0; usize::from(length)];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(Message::from_vec(&answer).unwrap().answers.len(), 100);
+    }
+
+    #[tokio::test]
+    async fn another_table_is_used_from_the_next_query_on() {
+        let (address, _upstream, names) = start(table(1)).await;
+        assert_eq!(ask(address, &query("api.example.com.")).await.answers.len(), 1);
+        names.send_replace(Arc::new(table(2)));
+        loop {
+            if ask(address, &query("api.example.com.")).await.answers.len() == 2 {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}

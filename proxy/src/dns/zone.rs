@@ -1,0 +1,229 @@
+//! Pure. The names of the mesh as a zone, and the answers it gives.
+
+use api::model::workload::NameTable;
+use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME};
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Names of the mesh, each spelling that clients use.
+#[derive(Debug, Default)]
+pub(super) struct Zone {
+    /// Lower-case, without a trailing dot.
+    hosts: HashMap<String, Arc<[IpAddr]>>,
+    /// Domains that clients append to short names.
+    search: Vec<String>,
+}
+
+impl Zone {
+    /// The zone of a proxy in `namespace`.
+    pub(super) fn new(table: &NameTable, namespace: &str, search: &[String]) -> Self {
+        let mut hosts = HashMap::new();
+        for (host, info) in &table.hosts {
+            let addresses: Arc<[IpAddr]> = info.addresses.clone().into();
+            let host = host.trim_end_matches('.').to_ascii_lowercase();
+            if info.registry == KUBERNETES && !info.short_name.is_empty() {
+                let (name, of) = (info.short_name.to_ascii_lowercase(), &info.namespace);
+                for spelling in [format!("{name}.{of}"), format!("{name}.{of}.svc")] {
+                    hosts.entry(spelling).or_insert_with(|| addresses.clone());
+                }
+                if of == namespace {
+                    hosts.entry(name).or_insert_with(|| addresses.clone());
+                }
+            }
+            // The name itself goes before another host's short spelling.
+            hosts.insert(host, addresses);
+        }
+        Self { hosts, search: search.to_vec() }
+    }
+
+    /// The answer to a query; `None`: it is not the mesh's to answer.
+    pub(super) fn answer(&self, query: &Message) -> Option<Message> {
+        let [question] = query.queries.as_slice() else { return None };
+        if question.query_class() != DNSClass::IN || query.metadata.op_code != OpCode::Query {
+            return None;
+        }
+        let wants_v4 = match question.query_type() {
+            RecordType::A => true,
+            RecordType::AAAA => false,
+            _ => return None,
+        };
+        let asked = question.name();
+        let text = asked.to_utf8().trim_end_matches('.').to_ascii_lowercase();
+        let (host, addresses) = self.find(&text)?;
+
+        let mut answer = response(query, ResponseCode::NoError);
+        answer.metadata.authoritative = true;
+        let mut owner = asked.clone();
+        if host != text {
+            // The client had appended a search domain; the alias tells it what the name really is.
+            let target = Name::from_utf8(format!("{host}.")).ok()?;
+            answer.add_answer(Record::from_rdata(owner, TTL, RData::CNAME(CNAME(target.clone()))));
+            owner = target;
+        }
+        let mut records: Vec<RData> =
+            addresses.iter().filter(|address| address.is_ipv4() == wants_v4).map(record).collect();
+        if !records.is_empty() {
+            // Clients take the first: each query starts at another one.
+            let turn = usize::from(query.metadata.id) % records.len();
+            records.rotate_left(turn);
+        }
+        for data in records {
+            answer.add_answer(Record::from_rdata(owner.clone(), TTL, data));
+        }
+        Some(answer)
+    }
+
+    /// The host that a name means, and its addresses.
+    fn find<'a>(&self, name: &'a str) -> Option<(&'a str, &Arc<[IpAddr]>)> {
+        let shorter =
+            self.search.iter().filter_map(|domain| name.strip_suffix(domain.as_str())?.strip_suffix('.'));
+        std::iter::once(name).chain(shorter).find_map(|name| Some((name, self.exact_or_wildcard(name)?)))
+    }
+
+    fn exact_or_wildcard(&self, name: &str) -> Option<&Arc<[IpAddr]>> {
+        if let Some(found) = self.hosts.get(name) {
+            return Some(found);
+        }
+        let mut rest = name;
+        while let Some((_, parent)) = rest.split_once('.') {
+            if let Some(found) = self.hosts.get(&format!("*.{parent}")) {
+                return Some(found);
+            }
+            rest = parent;
+        }
+        None
+    }
+}
+
+/// A response without records to a query.
+pub(super) fn response(query: &Message, code: ResponseCode) -> Message {
+    let mut response = Message::response(query.metadata.id, query.metadata.op_code);
+    response.metadata.message_type = MessageType::Response;
+    response.metadata.recursion_desired = query.metadata.recursion_desired;
+    response.metadata.recursion_available = true;
+    response.metadata.response_code = code;
+    response.add_queries(query.queries.iter().cloned());
+    response
+}
+
+fn record(address: &IpAddr) -> RData {
+    match address {
+        IpAddr::V4(v4) => RData::A(A(*v4)),
+        IpAddr::V6(v6) => RData::AAAA(AAAA(*v6)),
+    }
+}
+
+const KUBERNETES: &str = "Kubernetes";
+const TTL: u32 = 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::model::workload::NameInfo;
+    use hickory_proto::op::Query;
+    use proptest::prelude::*;
+
+    fn zone() -> Zone {
+        let host = |name: &str, registry: &str, short: &str, addresses: &[&str]| {
+            let info = NameInfo {
+                addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+                registry: registry.into(),
+                short_name: short.into(),
+                namespace: "shop".into(),
+            };
+            (name.to_owned(), info)
+        };
+        let table = NameTable {
+            hosts: [
+                host("reviews.shop.svc.cluster.local", "Kubernetes", "reviews", &["10.96.0.1", "fd00::1"]),
+                host("headless.shop.svc.cluster.local", "Kubernetes", "headless", &["10.1.0.1", "10.1.0.2"]),
+                host("api.example.com", "External", "", &["240.240.0.1"]),
+                host("*.wild.example.com", "External", "", &["240.240.0.2"]),
+            ]
+            .into(),
+        };
+        let search = ["shop.svc.cluster.local", "svc.cluster.local", "cluster.local"].map(str::to_owned);
+        Zone::new(&table, "shop", &search)
+    }
+
+    fn query(name: &str, kind: RecordType) -> Message {
+        let mut query = Message::query();
+        query.metadata.id = 0;
+        query.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
+        query
+    }
+
+    /// The answers in short, or nothing where the query is forwarded.
+    fn ask(zone: &Zone, name: &str, kind: RecordType) -> Option<Vec<String>> {
+        let answer = zone.answer(&query(name, kind))?;
+        assert_eq!(answer.metadata.response_code, ResponseCode::NoError);
+        let show = |record: &Record| format!("{} {} {}", record.name, record.ttl, record.data);
+        Some(answer.answers.iter().map(show).collect())
+    }
+
+    #[test]
+    fn names_of_the_mesh_are_answered_in_every_spelling() {
+        let zone = zone();
+        for name in ["reviews", "reviews.shop", "reviews.shop.svc", "Reviews.Shop.svc.cluster.LOCAL"] {
+            let answers = ask(&zone, &format!("{name}."), RecordType::A).unwrap();
+            assert_eq!(answers, [format!("{name}. 30 10.96.0.1")]);
+        }
+        let six = ask(&zone, "reviews.shop.", RecordType::AAAA).unwrap();
+        assert_eq!(six, ["reviews.shop. 30 fd00::1"]);
+        assert_eq!(ask(&zone, "a.b.wild.example.com.", RecordType::A).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_name_with_a_search_domain_is_an_alias_of_the_name_without() {
+        let answers = ask(&zone(), "api.example.com.shop.svc.cluster.local.", RecordType::A).unwrap();
+        let expected = [
+            "api.example.com.shop.svc.cluster.local. 30 api.example.com.",
+            "api.example.com. 30 240.240.0.1",
+        ];
+        assert_eq!(answers, expected);
+    }
+
+    #[test]
+    fn a_family_without_address_is_an_empty_answer_and_no_error() {
+        assert_eq!(ask(&zone(), "api.example.com.", RecordType::AAAA), Some(vec![]));
+    }
+
+    #[test]
+    fn what_is_not_the_meshs_is_forwarded() {
+        let zone = zone();
+        for (name, kind) in [
+            ("example.com.", RecordType::A),
+            ("wild.example.com.", RecordType::A),
+            ("reviews.other.", RecordType::A),
+            ("reviews.shop.", RecordType::SRV),
+            (".", RecordType::A),
+        ] {
+            assert_eq!(ask(&zone, name, kind), None, "{name}");
+        }
+        assert!(zone.answer(&Message::query()).is_none());
+    }
+
+    #[test]
+    fn each_query_starts_at_another_address() {
+        let zone = zone();
+        let mut first = std::collections::BTreeSet::new();
+        for id in 0..2 {
+            let mut query = query("headless.shop.", RecordType::A);
+            query.metadata.id = id;
+            first.insert(zone.answer(&query).unwrap().answers[0].data.to_string());
+        }
+        assert_eq!(first.len(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn no_packet_makes_the_zone_panic(packet in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(query) = Message::from_vec(&packet) {
+                let _ = zone().answer(&query);
+            }
+        }
+    }
+}
