@@ -9,12 +9,9 @@ use api::model::Kind;
 use api::resource::check::{Answer, Question};
 use api::resource::document::Problem;
 use api::xds::server::Status;
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -39,7 +36,6 @@ pub fn router(debug: Debug) -> Router {
         .route("/debug/connections", get(connections))
         .route("/debug/registryz", get(registryz))
         .route("/debug/configz", get(configz))
-        .route("/debug/config_dump", get(config_dump))
         .route("/debug/validate", post(check))
         .layer(axum::extract::DefaultBodyLimit::max(MAX_QUESTION))
         .with_state(debug)
@@ -50,7 +46,6 @@ async fn index() -> &'static str {
      /debug/connections      proxies and where they connect from\n\
      /debug/registryz        services and their endpoints\n\
      /debug/configz          objects in force, and those refused with the reason\n\
-     /debug/config_dump?proxy=POD.NAMESPACE  what a proxy is sent\n\
      POST /debug/validate    whether objects would be accepted\n"
 }
 
@@ -129,33 +124,9 @@ async fn configz(State(debug): State<Debug>) -> Json<Value> {
     Json(json!({"objects": objects, "refused": refused}))
 }
 
-#[derive(Deserialize)]
-struct Proxy {
-    #[serde(default)]
-    proxy: String,
-}
-
-async fn config_dump(State(debug): State<Debug>, Query(query): Query<Proxy>) -> Response {
-    let Some(connection) = debug.connections.list().into_iter().find(|c| proxy_name(c) == query.proxy) else {
-        let known: Vec<String> = debug.connections.list().iter().map(proxy_name).collect();
-        let reason = format!("no proxy {:?} is connected; connected are: {}\n", query.proxy, known.join(" "));
-        return (StatusCode::NOT_FOUND, reason).into_response();
-    };
-    let snapshot = debug.snapshots.borrow().clone();
-    let scope = &connection.scope;
-    let version = snapshot.version();
-    let mut resources = generate::shared(&snapshot, scope);
-    resources.extend(generate::own(&snapshot, scope));
-    let pairs: Vec<_> = resources.into_iter().map(|r| (version.clone(), r)).collect();
-    match api::wire::json::config_dump(&pairs, true) {
-        Ok(dump) => Json(dump).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
-    }
-}
-
 async fn check(State(debug): State<Debug>, Json(question): Json<Question>) -> Json<Answer> {
     let catalog = debug.snapshots.borrow().catalog.clone();
-    Json(Answer::from(&validate::reference::answer(&catalog, &question)))
+    Json(Answer::from(&validate::reference::check(&catalog, &question.objects)))
 }
 
 /// Size of the objects of one `apply`.

@@ -80,6 +80,8 @@ pub enum Fact {
     Upsert(Document),
     /// It is gone.
     Delete(Key),
+    /// A file in which something could not be read is in order again, or gone.
+    Readable(Place),
     /// Something was found that cannot be read. If it has a key, that object's last good version stays.
     Refused(Refusal),
 }

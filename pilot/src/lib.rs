@@ -2,7 +2,18 @@
 //!
 //! Imports go down this list only; a blank line ends a layer.
 
+pub mod app;
+
+pub mod admin;
+
+pub mod serve;
+pub mod pipeline;
+pub mod certificate;
+
+pub mod offer;
+pub mod source;
 pub mod validate;
+
 pub mod generate;
 
 pub mod snapshot;

@@ -207,7 +207,7 @@ fn single(route: &HttpRoute) -> Option<&HttpDestination> {
 
 fn joined(first: &HeaderMutations, second: Option<&HeaderMutations>) -> HeaderMutations {
     let mut all = first.clone();
-    for more in second {
+    if let Some(more) = second {
         all.remove.extend(more.remove.iter().cloned());
         all.write.extend(more.write.iter().cloned());
     }

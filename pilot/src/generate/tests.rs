@@ -1,1 +1,402 @@
+//! From YAML to the resources of one proxy.
 
+use super::{own, shared};
+use crate::catalog::Catalog;
+use crate::flow::{Fact, Scope};
+use crate::snapshot::Snapshot;
+use crate::validate;
+use api::model::Resource;
+use api::model::cluster::{Cluster, ClusterTls, Discovery, UpstreamHttp};
+use api::model::endpoint::LoadAssignment;
+use api::model::listener::{Listener, Protocol, RouteSource};
+use api::model::route::{ClusterChoice, RouteAction, RouteConfiguration, VirtualHost};
+use api::resource::parse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Two versions of reviews, a TCP service, a headless one, and one whose port is not declared.
+const SHOP: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: reviews, namespace: shop}
+spec: {clusterIP: 10.96.0.1, selector: {app: reviews}, ports: [{port: 9080, name: http}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: store, namespace: shop}
+spec: {clusterIP: 10.96.0.2, selector: {app: store}, ports: [{port: 6379, name: tcp-redis}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: peers, namespace: shop}
+spec: {clusterIP: None, selector: {app: reviews}, ports: [{port: 7000, name: tcp}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: odd, namespace: shop}
+spec: {clusterIP: 10.96.0.3, selector: {app: reviews}, ports: [{port: 8000, name: odd}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: reviews-v1-a, namespace: shop, labels: {app: reviews, version: v1, security.istio.io/tlsMode: istio}}
+spec: {serviceAccountName: reviews, containers: [{name: c, command: [x]}]}
+status: {podIP: 10.244.0.1, phase: Running, conditions: [{type: Ready, status: 'True'}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: reviews-v2-b, namespace: shop, labels: {app: reviews, version: v2, security.istio.io/tlsMode: istio}}
+spec: {serviceAccountName: reviews, containers: [{name: c, command: [x]}]}
+status: {podIP: 10.244.0.2, phase: Running, conditions: [{type: Ready, status: 'True'}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: reviews, namespace: shop}
+spec:
+  host: reviews
+  subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]
+";
+
+fn snapshot(texts: &[&str]) -> Snapshot {
+    let mut catalog = Catalog::default();
+    for text in texts {
+        let parsed = parse::parse("test.yaml", text);
+        assert!(parsed.refusals.is_empty(), "{:?}", parsed.refusals);
+        let facts = parsed.documents.into_iter().map(Fact::Upsert).collect();
+        let (changes, verdicts) = validate::judge(facts, catalog.mesh());
+        let errors: Vec<_> = verdicts.iter().flat_map(|v| &v.errors).map(ToString::to_string).collect();
+        assert!(errors.is_empty(), "{errors:?}");
+        catalog = catalog.apply(changes).0;
+    }
+    #[expect(clippy::disallowed_methods, reason = "a test's own clock")]
+    Snapshot::new(Arc::new(catalog), 1, Instant::now())
+}
+
+fn scope(pod: &str, namespace: &str, labels: &[(&str, &str)]) -> Scope {
+    Scope {
+        gateway: false,
+        pod: pod.into(),
+        namespace: namespace.into(),
+        addresses: vec!["10.244.0.1".parse().unwrap()],
+        labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>(),
+        service_account: "reviews".into(),
+        istio_extensions: true,
+    }
+}
+
+/// Everything one proxy gets, with look-ups by name.
+struct Got(Vec<Resource>);
+
+impl Got {
+    fn of(texts: &[&str], scope: &Scope) -> Self {
+        let snapshot = snapshot(texts);
+        let mut all = shared(&snapshot, scope);
+        all.extend(own(&snapshot, scope));
+        let got = Self(all);
+        got.is_whole();
+        got
+    }
+
+    fn cluster(&self, name: &str) -> &Cluster {
+        let found = self.0.iter().find_map(|r| match r {
+            Resource::Cluster(c) if c.name == name => Some(c.as_ref()),
+            _ => None,
+        });
+        found.unwrap_or_else(|| panic!("no cluster {name}"))
+    }
+
+    fn endpoints(&self, name: &str) -> Vec<String> {
+        let found: Vec<&LoadAssignment> = self
+            .0
+            .iter()
+            .filter_map(|r| match r {
+                Resource::Endpoints(e) if e.cluster == name => Some(e),
+                _ => None,
+            })
+            .collect();
+        let [only] = found[..] else { panic!("{} assignments {name}", found.len()) };
+        only.endpoints().map(|e| format!("{:?}", e.address)).collect()
+    }
+
+    fn listeners(&self) -> impl Iterator<Item = &Listener> {
+        self.0.iter().filter_map(|r| match r {
+            Resource::Listener(l) => Some(l),
+            _ => None,
+        })
+    }
+
+    fn listener(&self, name: &str) -> &Listener {
+        self.listeners().find(|l| l.name == name).unwrap_or_else(|| panic!("no listener {name}"))
+    }
+
+    fn tables(&self) -> impl Iterator<Item = &RouteConfiguration> {
+        self.0.iter().filter_map(|r| match r {
+            Resource::Route(t) => Some(t),
+            _ => None,
+        })
+    }
+
+    fn host(&self, table: &str, name: &str) -> &VirtualHost {
+        let table = self.tables().find(|t| t.name == table).unwrap_or_else(|| panic!("no table {table}"));
+        table.virtual_hosts.iter().find(|h| h.name == name).unwrap_or_else(|| panic!("no host {name}"))
+    }
+
+    /// What holds for every configuration: nothing is named twice, and everything that is referred to is there.
+    fn is_whole(&self) {
+        let mut names = BTreeSet::new();
+        for resource in &self.0 {
+            assert!(names.insert((resource.kind(), resource.name().to_owned())), "{} twice", resource.name());
+        }
+        let clusters: BTreeSet<&str> = self
+            .0
+            .iter()
+            .filter_map(|r| match r {
+                Resource::Cluster(c) => Some(c.name.as_str()),
+                _ => None,
+            })
+            .collect();
+        for table in self.tables() {
+            let mut domains = BTreeSet::new();
+            for host in &table.virtual_hosts {
+                assert!(!host.domains.is_empty() && (!host.routes.is_empty() || host.require_tls), "{}", host.name);
+                for domain in &host.domains {
+                    assert!(domains.insert(domain), "{domain} twice in {}", table.name);
+                }
+            }
+        }
+        for listener in self.listeners() {
+            for chain in listener.chains.iter().chain(&listener.default_chain) {
+                match &chain.protocol {
+                    Protocol::Http(http) => {
+                        if let RouteSource::Rds(name) = &http.routes {
+                            assert!(self.tables().any(|t| t.name == *name), "{} wants {name}", listener.name);
+                        }
+                    }
+                    Protocol::Tcp(tcp) => {
+                        for name in tcp.clusters.names() {
+                            assert!(clusters.contains(name), "{} wants {name}", listener.name);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn clusters_of(host: &VirtualHost) -> Vec<(String, u32)> {
+    let forwards = host.routes.iter().filter_map(|r| match &r.action {
+        RouteAction::Forward(forward) => Some(&forward.clusters),
+        _ => None,
+    });
+    forwards
+        .flat_map(|choice| match choice {
+            ClusterChoice::Single(name) => vec![(name.clone(), 100)],
+            ClusterChoice::Weighted(all) => all.iter().map(|c| (c.name.clone(), c.weight)).collect(),
+            ClusterChoice::Header(_) => vec![],
+        })
+        .collect()
+}
+
+#[test]
+fn a_service_without_rules_is_called_by_all_its_names() {
+    let got = Got::of(&[SHOP], &scope("reviews-v1-a", "shop", &[]));
+    let host = got.host("9080", "reviews.shop.svc.cluster.local:9080");
+    assert_eq!(
+        host.domains,
+        ["reviews.shop.svc.cluster.local", "reviews", "reviews.shop.svc", "reviews.shop", "10.96.0.1"]
+    );
+    assert_eq!(clusters_of(host), [("outbound|9080||reviews.shop.svc.cluster.local".to_owned(), 100)]);
+}
+
+#[test]
+fn a_bare_name_is_known_in_its_own_namespace_only() {
+    let got = Got::of(&[SHOP], &scope("x", "other", &[]));
+    let host = got.host("9080", "reviews.shop.svc.cluster.local:9080");
+    assert!(!host.domains.contains(&"reviews".to_owned()));
+}
+
+#[test]
+fn weights_lead_to_subsets_with_their_own_endpoints() {
+    let split = "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: reviews, namespace: shop}
+spec:
+  hosts: [reviews]
+  http:
+  - route:
+    - {destination: {host: reviews, subset: v1}, weight: 80}
+    - {destination: {host: reviews, subset: v2}, weight: 20}
+";
+    let got = Got::of(&[SHOP, split], &scope("reviews-v1-a", "shop", &[]));
+    let (v1, v2) = ("outbound|9080|v1|reviews.shop.svc.cluster.local", "outbound|9080|v2|reviews.shop.svc.cluster.local");
+    let host = got.host("9080", "reviews.shop.svc.cluster.local:9080");
+    assert_eq!(clusters_of(host), [(v1.to_owned(), 80), (v2.to_owned(), 20)]);
+    assert_eq!(got.endpoints(v1), ["Socket(10.244.0.1:9080)"]);
+    assert_eq!(got.endpoints(v2), ["Socket(10.244.0.2:9080)"]);
+    assert_eq!(host.routes[0].origin.as_deref(), Some("/apis/networking.istio.io/v1/namespaces/shop/virtual-service/reviews"));
+}
+
+#[test]
+fn a_match_on_the_callers_labels_is_decided_for_each_proxy() {
+    let by_label = "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: reviews, namespace: shop}
+spec:
+  hosts: [reviews]
+  http:
+  - match: [{sourceLabels: {app: front}}]
+    route: [{destination: {host: reviews, subset: v2}}]
+  - route: [{destination: {host: reviews, subset: v1}}]
+";
+    let routes = |labels: &[(&str, &str)]| {
+        let got = Got::of(&[SHOP, by_label], &scope("x", "shop", labels));
+        clusters_of(got.host("9080", "reviews.shop.svc.cluster.local:9080")).len()
+    };
+    assert_eq!(routes(&[("app", "front")]), 1, "a match of labels alone takes everything");
+    assert_eq!(routes(&[]), 1);
+}
+
+#[test]
+fn automatic_mtls_expects_the_accounts_of_the_services_pods() {
+    let got = Got::of(&[SHOP], &scope("reviews-v1-a", "shop", &[]));
+    let cluster = got.cluster("outbound|9080||reviews.shop.svc.cluster.local");
+    let ClusterTls::WhenOffered(tls) = &cluster.tls else { panic!("{:?}", cluster.tls) };
+    let names: Vec<_> = tls.common.validation.as_ref().unwrap().subject_alt_names.iter().map(|n| &n.value).collect();
+    let account = api::model::matcher::StringMatch::exact("spiffe://cluster.local/ns/shop/sa/reviews");
+    assert_eq!(names, [&account]);
+    assert_eq!(tls.sni, "outbound_.9080_._.reviews.shop.svc.cluster.local");
+}
+
+#[test]
+fn a_proxy_without_istios_filters_is_told_the_alpn_of_each_port() {
+    let stock = Scope { istio_extensions: false, ..scope("reviews-v1-a", "shop", &[]) };
+    let got = Got::of(&[SHOP], &stock);
+    let alpn = |name: &str| match &got.cluster(name).tls {
+        ClusterTls::WhenOffered(tls) => tls.common.alpn.join(" "),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(alpn("outbound|9080||reviews.shop.svc.cluster.local"), "istio-http/1.1 istio http/1.1");
+    assert_eq!(alpn("outbound|6379||store.shop.svc.cluster.local"), "istio");
+}
+
+#[test]
+fn a_disabled_port_is_called_in_plaintext() {
+    let policy = "
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: plain, namespace: shop}
+spec: {mtls: {mode: DISABLE}}
+";
+    let snapshot = snapshot(&[SHOP, policy]);
+    let all = shared(&snapshot, &scope("x", "shop", &[]));
+    let offered = all.iter().any(|r| matches!(r, Resource::Endpoints(e) if e.endpoints().any(|e| e.mtls)));
+    assert!(!offered);
+}
+
+#[test]
+fn a_strict_policy_closes_the_plaintext_chains_of_a_workload() {
+    let policy = "
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: strict, namespace: shop}
+spec: {mtls: {mode: STRICT}}
+";
+    let plain = |texts: &[&str]| {
+        let got = Got::of(texts, &scope("reviews-v1-a", "shop", &[("app", "reviews")]));
+        let listener = got.listener("virtualInbound").clone();
+        listener.chains.iter().filter(|c| c.tls.is_none()).map(|c| c.name.clone()).collect::<Vec<_>>()
+    };
+    assert!(plain(&[SHOP]).len() > 1);
+    assert_eq!(plain(&[SHOP, policy]), ["virtualInbound-blackhole"]);
+}
+
+#[test]
+fn tcp_has_a_listener_at_its_address_and_headless_pods_have_one_each() {
+    let got = Got::of(&[SHOP], &scope("x", "shop", &[]));
+    assert!(!got.listener("10.96.0.2_6379").inspect.http, "declared TCP is not looked into");
+    for pod in ["10.244.0.1_7000", "10.244.0.2_7000"] {
+        assert_eq!(got.listener(pod).chains.len(), 0);
+    }
+    let headless = got.cluster("outbound|7000||peers.shop.svc.cluster.local");
+    assert_eq!(headless.discovery, Discovery::OriginalDestination);
+    assert!(matches!(headless.tls, ClusterTls::Always(_)), "all its pods have a sidecar");
+}
+
+#[test]
+fn an_undeclared_port_is_looked_into_and_speaks_as_the_client_does() {
+    let got = Got::of(&[SHOP], &scope("x", "shop", &[]));
+    let listener = got.listener("10.96.0.3_8000");
+    assert!(listener.inspect.http && listener.inspect.continue_on_timeout && listener.default_chain.is_some());
+    got.host("odd.shop.svc.cluster.local:8000", "odd.shop.svc.cluster.local:8000");
+    assert_eq!(got.cluster("outbound|8000||odd.shop.svc.cluster.local").http, UpstreamHttp::SameAsClient);
+}
+
+const GATEWAY: &str = "
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: front, namespace: shop}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - {port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}
+  - {port: {number: 443, name: https, protocol: HTTPS}, hosts: [shop.example], tls: {mode: SIMPLE, credentialName: shop-cert}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: front, namespace: shop}
+spec:
+  hosts: ['*']
+  gateways: [front]
+  http:
+  - match: [{uri: {prefix: /reviews}}]
+    route: [{destination: {host: reviews, port: {number: 9080}}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: ingress, namespace: gates}
+spec: {clusterIP: 10.96.0.9, selector: {istio: ingressgateway}, ports: [{port: 80, targetPort: 8080, name: http2}, {port: 443, targetPort: 8443, name: https}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: gate-1, namespace: gates, labels: {istio: ingressgateway}}
+spec: {containers: [{name: c, command: [x]}]}
+status: {podIP: 10.244.0.9, phase: Running, conditions: [{type: Ready, status: 'True'}]}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: shop-cert, namespace: gates}
+type: kubernetes.io/tls
+stringData: {tls.crt: '-----BEGIN CERTIFICATE-----', tls.key: '-----BEGIN PRIVATE KEY-----'}
+";
+
+fn gate() -> Scope {
+    Scope { gateway: true, ..scope("gate-1", "gates", &[("istio", "ingressgateway")]) }
+}
+
+#[test]
+fn a_gateway_listens_to_the_target_ports_of_its_service() {
+    let got = Got::of(&[SHOP, GATEWAY], &gate());
+    let names: Vec<_> = got.listeners().map(|l| l.name.as_str()).collect();
+    assert_eq!(names, ["0.0.0.0_8080", "0.0.0.0_8443"]);
+    let host = got.host("http.8080", "*:80");
+    assert_eq!(clusters_of(host), [("outbound|9080||reviews.shop.svc.cluster.local".to_owned(), 100)]);
+    got.host("https.443.https.front.shop", "shop.example:443");
+    let chain = &got.listener("0.0.0.0_8443").chains[0];
+    assert_eq!(chain.criteria.server_names, ["shop.example"]);
+}
+
+#[test]
+fn a_gateways_secret_goes_to_a_proved_gateway_of_its_namespace_alone() {
+    let snapshot = snapshot(&[SHOP, GATEWAY]);
+    let find = |scope: &Scope, name: &str| super::secret(&snapshot, scope, name).is_some();
+    let unproved = Scope { service_account: String::new(), ..gate() };
+    let elsewhere = Scope { namespace: "shop".into(), ..gate() };
+    let sidecar = Scope { gateway: false, ..gate() };
+    assert!(find(&gate(), "kubernetes://shop-cert") && find(&gate(), "kubernetes://gates/shop-cert"));
+    for other in [unproved, elsewhere, sidecar] {
+        assert!(!find(&other, "kubernetes://shop-cert"), "{other:?}");
+    }
+    assert!(!find(&gate(), "kubernetes://shop/shop-cert") && !find(&gate(), "file:///etc/passwd"));
+}

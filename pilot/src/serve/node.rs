@@ -6,6 +6,7 @@
 use crate::flow::Scope;
 use api::identity::SpiffeId;
 use api::name::{NodeId, NodeKind};
+use api::wire::Target;
 use api::wire::xds::NodeInfo;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -44,7 +45,7 @@ pub fn scope(node: &NodeInfo, peer: Option<&SpiffeId>) -> Result<Scope, NodeErro
         addresses: addresses(&text("INSTANCE_IPS"), id.ip),
         labels: labels(node.metadata.get("LABELS")),
         service_account: peer.and_then(SpiffeId::service_account).unwrap_or_default().to_owned(),
-        istio_extensions: node.extensions.iter().any(|e| e == "istio.alpn"),
+        istio_extensions: Target::of(node).istio_extensions,
         pod: id.pod,
         namespace,
     })

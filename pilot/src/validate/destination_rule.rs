@@ -139,7 +139,7 @@ fn consistent_hash(f: &mut Findings, path: &str, hash: &written::ConsistentHash)
         }
         (_, Some(table)) => {
             let size = table.table_size.unwrap_or(65537);
-            if !is_prime(size) || size > MAX_MAGLEV {
+            if size > MAX_MAGLEV || !is_prime(size) {
                 f.error(
                     format!("{path}.maglev.tableSize"),
                     format!("{size} is no prime up to {MAX_MAGLEV}"),
@@ -166,7 +166,7 @@ fn consistent_hash(f: &mut Findings, path: &str, hash: &written::ConsistentHash)
 }
 
 fn is_prime(n: u64) -> bool {
-    n >= 2 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0)
+    n >= 2 && (2..=n.isqrt()).all(|d| !n.is_multiple_of(d))
 }
 
 fn connection_pool(
@@ -247,7 +247,7 @@ fn outlier(
             consecutive_gateway: written.consecutive_gateway_errors.filter(|n| *n > 0),
             interval: interval.unwrap_or(Duration::from_secs(10)),
             base_ejection,
-            max_ejection: base_ejection.max(Duration::from_secs(300)),
+            max_ejection: base_ejection.max(Duration::from_mins(5)),
             max_percent,
         },
         min_health_percent: min_health,

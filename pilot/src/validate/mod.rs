@@ -71,15 +71,27 @@ pub fn judge(facts: Vec<Fact>, mesh: &Mesh) -> (Vec<Change>, Vec<Verdict>) {
                 });
             }
             Fact::Delete(key) => changes.push(Change::Delete(key)),
-            Fact::Refused(refusal) => verdicts.push(Verdict {
-                key: refusal.key.clone(),
-                place: refusal.place.clone(),
-                errors: vec![refusal],
-                warnings: vec![],
-            }),
+            Fact::Readable(place) => verdicts.push(Verdict { key: None, place, errors: vec![], warnings: vec![] }),
+            Fact::Refused(refusal) => refuse(&mut verdicts, refusal),
         }
     }
     (changes, verdicts)
+}
+
+/// Refusals of one object, or of one file, are one verdict.
+fn refuse(verdicts: &mut Vec<Verdict>, refusal: Refusal) {
+    let same = |v: &&mut Verdict| {
+        v.key == refusal.key && v.place.file == refusal.place.file && !v.errors.is_empty()
+    };
+    match verdicts.last_mut().filter(same) {
+        Some(verdict) => verdict.errors.push(refusal),
+        None => verdicts.push(Verdict {
+            key: refusal.key.clone(),
+            place: refusal.place.clone(),
+            errors: vec![refusal],
+            warnings: vec![],
+        }),
+    }
 }
 
 fn item(f: &mut Findings, place: &Place, object: &Object, mesh: &Mesh) -> Item {
@@ -120,7 +132,7 @@ fn origin(object: &Object) -> Origin {
 }
 
 /// Reads a MeshConfig that is not an object of the cluster, as the file of a command line.
-pub fn mesh_file(place: &Place, text: &str, base: &Mesh) -> Result<Mesh, Vec<Refusal>> {
+pub fn mesh(place: &Place, text: &str, base: &Mesh) -> Result<Mesh, Vec<Refusal>> {
     let config = api::resource::parse::mesh_config(place, text)?;
     let holder = Object {
         api_version: "v1".into(),

@@ -33,7 +33,7 @@ pub(super) fn check(
                 ports.insert(value::port(f, &path, parsed), mode(Some(*setting)));
             }
             Err(_) => {
-                f.error(path, format!("`{number}` is no port number"), "write a number from 1 to 65535")
+                f.error(path, format!("`{number}` is no port number"), "write a number from 1 to 65535");
             }
         }
     }

@@ -7,6 +7,7 @@ use super::judge;
 use crate::catalog::destination_rule::DestinationRule;
 use crate::catalog::service::Registry;
 use crate::catalog::virtual_service::{Destination, GatewayRef, HttpAction, VirtualService};
+use crate::catalog::visibility::selects;
 use crate::catalog::{Catalog, Item, host};
 use crate::flow::Fact;
 use api::resource::check::{Given, Report};
@@ -73,11 +74,8 @@ fn broken(catalog: &Catalog, key: &Key, item: &Item, place: &Place) -> Found {
     match item {
         Item::VirtualService(vs) => finder.virtual_service(vs),
         Item::DestinationRule(rule) => finder.destination_rule(rule),
-        Item::Gateway(gateway) => {
-            if !catalog.workloads().any(|w| crate::catalog::visibility::selects(&gateway.selector, &w.labels))
-            {
-                finder.warn("spec.selector", "chooses no pod".into(), "correct it, or start a gateway");
-            }
+        Item::Gateway(gateway) if catalog.workloads().all(|w| !selects(&gateway.selector, &w.labels)) => {
+            finder.warn("spec.selector", "chooses no pod".into(), "correct it, or start a gateway");
         }
         _ => {}
     }
@@ -113,7 +111,7 @@ impl Finder<'_> {
                     }
                 }
                 HttpAction::Delegate { namespace, name } => {
-                    self.delegate(&format!("{path}.delegate"), namespace, name)
+                    self.delegate(&format!("{path}.delegate"), namespace, name);
                 }
                 HttpAction::Redirect(_) | HttpAction::Direct { .. } => {}
             }
@@ -143,7 +141,7 @@ impl Finder<'_> {
         match self.catalog.item(&key) {
             Some(Item::VirtualService(vs)) if vs.hosts.is_empty() => {}
             Some(_) => {
-                self.error(path, format!("VirtualService {namespace}/{name} has hosts"), "remove its hosts")
+                self.error(path, format!("VirtualService {namespace}/{name} has hosts"), "remove its hosts");
             }
             None => {
                 let reason = format!("there is no VirtualService {namespace}/{name}");
@@ -196,7 +194,7 @@ impl Finder<'_> {
                 if !self
                     .catalog
                     .pods_of(service)
-                    .any(|p| crate::catalog::visibility::selects(wanted, &p.labels))
+                    .any(|p| selects(wanted, &p.labels))
                 {
                     let reason =
                         format!("no pod of {} has the labels of subset {}", destination.host, subset.name);

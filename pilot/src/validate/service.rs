@@ -51,7 +51,7 @@ fn addresses(f: &mut Findings, spec: &core::ServiceSpec) -> Vec<IpNet> {
             Ok(address) if addresses.contains(&address) => {}
             Ok(address) => addresses.push(address),
             Err(_) => {
-                f.error("spec.clusterIP", format!("`{text}` is no address"), "write an address or None")
+                f.error("spec.clusterIP", format!("`{text}` is no address"), "write an address or None");
             }
         }
     }
@@ -72,8 +72,7 @@ fn ports(f: &mut Findings, spec: &core::ServiceSpec) -> Vec<ServicePort> {
             f.error(format!("{path}.name"), format!("`{name}` is the name of another port"), "rename one");
         }
         let target = match &port.target_port {
-            None => TargetPort::Number(number),
-            Some(IntOrString::Int(0)) => TargetPort::Number(number),
+            None | Some(IntOrString::Int(0)) => TargetPort::Number(number),
             Some(IntOrString::Int(n)) => {
                 TargetPort::Number(value::port(f, &format!("{path}.targetPort"), i64::from(*n)))
             }

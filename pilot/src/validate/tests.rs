@@ -1,1 +1,556 @@
-//! placeholder
+//! Tables of what each kind's check refuses, with the words a user reads.
+
+use super::*;
+use crate::catalog::destination_rule::ClientTls;
+use crate::catalog::policy::OutboundPolicy;
+use crate::catalog::virtual_service::{HttpAction, VirtualService};
+use crate::flow::Protocol;
+use api::model::matcher::HeaderTest;
+use api::model::route::RetryOn;
+use api::resource::parse;
+use std::time::Duration;
+
+/// Checks the one object of a text.
+fn checked(text: &str) -> Checked {
+    let parsed = parse::parse("a.yaml", text);
+    assert!(parsed.refusals.is_empty(), "{text}: {:?}", parsed.refusals);
+    let document = &parsed.documents[0];
+    object(&document.place, &document.object, &Mesh::default())
+}
+
+fn mesh_kind(group: &str, kind: &str, spec: &str) -> String {
+    format!("apiVersion: {group}.istio.io/v1\nkind: {kind}\nmetadata: {{name: a, namespace: shop}}\nspec: {spec}\n")
+}
+
+/// The first error of a spec as `path: reason`; empty when it is accepted.
+fn error(kind: &str, spec: &str) -> String {
+    let group = if kind == "PeerAuthentication" { "security" } else { "networking" };
+    let checked = checked(&mesh_kind(group, kind, spec));
+    assert_eq!(checked.item.is_none(), !checked.errors.is_empty());
+    assert!(checked.errors.iter().all(|e| !e.next.is_empty()), "{:?}", checked.errors);
+    checked.errors.first().map(|e| format!("{}: {}", e.path, e.reason)).unwrap_or_default()
+}
+
+fn errors_are(kind: &str, table: &[(&str, &str)]) {
+    for (spec, expected) in table {
+        assert_eq!(error(kind, spec), *expected, "{kind} {spec}");
+    }
+}
+
+fn virtual_service(spec: &str) -> Arc<VirtualService> {
+    let checked = checked(&mesh_kind("networking", "VirtualService", spec));
+    match checked.item {
+        Some(Item::VirtualService(vs)) => vs,
+        _ => panic!("{spec}: {:?}", checked.errors),
+    }
+}
+
+#[test]
+fn the_sample_files_are_accepted() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../samples/bookinfo");
+    let folders = [folder.to_owned(), format!("{folder}/networking")];
+    let entries = folders.iter().flat_map(|f| std::fs::read_dir(f).unwrap());
+    let files: Vec<_> = entries.map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "yaml")).collect();
+    assert!(files.len() > 10, "{files:?}");
+    for file in files {
+        let parsed = parse::parse(&file.display().to_string(), &std::fs::read_to_string(&file).unwrap());
+        assert_eq!(parsed.refusals, []);
+        for document in parsed.documents {
+            let checked = object(&document.place, &document.object, &Mesh::default());
+            assert_eq!((checked.errors, checked.warnings), (vec![], vec![]));
+        }
+    }
+}
+
+#[test]
+fn virtual_services_are_refused_with_path_and_reason() {
+    const ROUTE: &str = "http: [{route: [{destination: {host: b}}]}]";
+    let with_route = |hosts: &str| format!("{{hosts: {hosts}, {ROUTE}}}");
+    let hosts = [
+        ("[a]", ""),
+        ("[a.example.com, b.example.com]", ""),
+        ("['*.example.com']", ""),
+        ("['*']", "spec.hosts[0]: `*` would take all requests of the mesh"),
+        ("[a, A]", "spec.hosts[1]: `A` overlaps spec.hosts[0]"),
+        ("[a, a.shop.svc.cluster.local]", "spec.hosts[1]: `a.shop.svc.cluster.local` overlaps spec.hosts[0]"),
+        ("['*.b.c', a.b.c]", "spec.hosts[1]: `a.b.c` overlaps spec.hosts[0]"),
+        ("['a b']", "spec.hosts[0]: `a b` is no valid host"),
+        ("['a.*.b']", "spec.hosts[0]: `a.*.b` is no valid host"),
+        ("['']", "spec.hosts[0]: is missing"),
+    ];
+    for (text, expected) in hosts {
+        assert_eq!(error("VirtualService", &with_route(text)), expected, "{text}");
+    }
+    assert_eq!(error("VirtualService", &format!("{{hosts: ['*'], gateways: [g], {ROUTE}}}")), "");
+    errors_are(
+        "VirtualService",
+        &[
+            ("{hosts: [a]}", "spec: has no route"),
+            (
+                "{gateways: [g], http: [{route: [{destination: {host: b}}]}]}",
+                "spec.gateways: is not used without spec.hosts",
+            ),
+            (
+                "{hosts: [a], gateways: [a/b/c], http: [{route: [{destination: {host: b}}]}]}",
+                "spec.gateways[0]: `a/b/c` is no gateway",
+            ),
+            (
+                "{hosts: [a], exportTo: ['*', x], http: [{route: [{destination: {host: b}}]}]}",
+                "spec.exportTo[0]: `*` excludes all other entries",
+            ),
+            ("{http: [{delegate: {name: d}}]}", "spec.http: a delegate cannot delegate again"),
+        ],
+    );
+}
+
+/// The first error of one HTTP route.
+fn route_error(route: &str) -> String {
+    let error = error("VirtualService", &format!("{{hosts: [a], http: [{{{route}}}]}}"));
+    error.strip_prefix("spec.http[0]").map(|e| e.trim_start_matches('.').to_owned()).unwrap_or(error)
+}
+
+#[test]
+fn weights_that_make_no_sense_are_refused() {
+    let two = |one: i64, other: i64| {
+        format!(
+            "route: [{{destination: {{host: b}}, weight: {one}}}, {{destination: {{host: c}}, weight: {other}}}]"
+        )
+    };
+    let table = [
+        (two(80, 20), ""),
+        (two(1, 2), ""),
+        (two(0, 100), ""),
+        (two(0, 0), "route: all weights are 0: no request could go anywhere"),
+        (two(-1, 101), "route[0].weight: -1 is no weight"),
+        (two(4_294_967_295, 1), "route: the weights sum up to 4294967296"),
+        (two(4_294_967_296, 1), "route[0].weight: 4294967296 is no weight"),
+        ("route: [{destination: {host: b}, weight: 0}]".into(), ""),
+    ];
+    for (route, expected) in table {
+        assert_eq!(route_error(&route), expected, "{route}");
+    }
+}
+
+#[test]
+fn http_routes_are_refused_with_path_and_reason() {
+    const TO: &str = "route: [{destination: {host: b}}]";
+    let with_route = [
+        ("match: [{uri: {regex: '['}}]", "match[0].uri.regex: `[` is no regular expression: unclosed character class"),
+        ("match: [{uri: {exact: /, prefix: /}}]", "match[0].uri: has several comparisons"),
+        ("match: [{uri: {prefix: ''}}]", "match[0].uri.prefix: is empty"),
+        ("match: [{port: 0}]", "match[0].port: 0 is no port number"),
+        ("match: [{port: 65536}]", "match[0].port: 65536 is no port number"),
+        ("match: [{headers: {'a b': {exact: c}}}]", "match[0].headers.a b: `a b` is no header name"),
+        ("match: [{headers: {':path': {exact: c}}}]", "match[0].headers.:path: `:path` is no header"),
+        (
+            "match: [{headers: {'@request.auth.claims.sub': {exact: c}}}]",
+            "match[0].headers.@request.auth.claims.sub: matching of JWT claims is not supported by this version",
+        ),
+        ("match: [{statPrefix: x}]", "match[0].statPrefix: is not supported by this version"),
+        ("match: [{sourceNamespace: A}]", "match[0].sourceNamespace: `A` is no namespace"),
+        ("corsPolicy: {}", "corsPolicy: is not supported by this version"),
+        ("timeout: 5", "timeout: `5` is not a duration: its units are ns, us, ms, s, m and h; write it as 24h, 1h30m or 100ms"),
+        ("timeout: 0.5ms", "timeout: `0.5ms` is too short"),
+        ("retries: {attempts: -1}", "retries.attempts: -1 is no number of attempts"),
+        ("retries: {attempts: 0, retryOn: 5xx}", "retries.retryOn: is of no use with 0 attempts"),
+        (
+            "retries: {attempts: 1, retryOn: 'envoy-ratelimited'}",
+            "retries.retryOn: `envoy-ratelimited` is not supported by this version",
+        ),
+        ("retries: {attempts: 1, retryOn: '5xx,oops'}", "retries.retryOn: `oops` is no retry condition"),
+        ("retries: {attempts: 1, retryOn: '999'}", "retries.retryOn: 999 is no status code"),
+        (
+            "retries: {attempts: 1, retryRemoteLocalities: true}",
+            "retries.retryRemoteLocalities: is not supported by this version",
+        ),
+        ("fault: {}", "fault: injects nothing"),
+        ("fault: {delay: {percentage: {value: 1}}}", "fault.delay.fixedDelay: is missing"),
+        (
+            "fault: {abort: {httpStatus: 100, percentage: {value: 1}}}",
+            "fault.abort.httpStatus: 100 is no status",
+        ),
+        (
+            "fault: {abort: {httpStatus: 500, percentage: {value: 101}}}",
+            "fault.abort.percentage.value: 101 is no percentage",
+        ),
+        (
+            "fault: {abort: {httpStatus: 500, percentage: {value: -1}}}",
+            "fault.abort.percentage.value: -1 is no percentage",
+        ),
+        (
+            "fault: {abort: {grpcStatus: NOPE, percentage: {value: 1}}}",
+            "fault.abort.grpcStatus: `NOPE` is no gRPC status",
+        ),
+        ("mirrorPercentage: {value: 1}", "mirrorPercentage: is of no use without mirror"),
+        ("mirror: {host: '*'}", "mirror.host: `*` may not be a wildcard"),
+        ("rewrite: {}", "rewrite: changes nothing"),
+        (
+            "rewrite: {uriRegexRewrite: {match: '(', rewrite: x}}",
+            "rewrite.uriRegexRewrite.match: `(` is no regular expression: unclosed group",
+        ),
+        (
+            "headers: {request: {set: {':path': x}}}",
+            "headers.request.set.:path: `:path` cannot be changed here",
+        ),
+        ("headers: {request: {add: {host: x}}}", "headers.request.add.host: `host` cannot be changed here"),
+        ("redirect: {uri: /}", "redirect: excludes route"),
+    ];
+    for (text, expected) in with_route {
+        assert_eq!(route_error(&format!("{text}, {TO}")), expected, "{text}");
+    }
+    let without = [
+        ("name: x", ": says nothing about where requests go"),
+        ("route: [{}]", "route[0].destination: is missing"),
+        ("route: [{destination: {host: ''}}]", "route[0].destination.host: is missing"),
+        ("route: [{destination: {host: b, subset: V_1}}]", "route[0].destination.subset: `V_1` is no valid name: it takes a-z, 0-9 and '-'"),
+        ("route: [{destination: {host: b, port: {number: 70000}}}]", "route[0].destination.port.number: 70000 is no port number"),
+        ("redirect: {}", "redirect: changes nothing"),
+        ("redirect: {uri: /, redirectCode: 304}", "redirect.redirectCode: 304 is no redirect"),
+        ("redirect: {uri: /}, timeout: 1s", "timeout: is not used with redirect"),
+        ("directResponse: {status: 99}", "directResponse.status: 99 is no status"),
+        ("directResponse: {status: 200, body: {bytes: '%'}}", "directResponse.body.bytes: is no text in base64"),
+        ("delegate: {name: ''}", "delegate.name: `` is no valid name"),
+    ];
+    for (text, expected) in without {
+        assert_eq!(route_error(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn hosts_are_completed_with_the_objects_namespace() {
+    let vs = virtual_service("{hosts: [Reviews], http: [{route: [{destination: {host: ratings}}]}]}");
+    assert_eq!(vs.hosts, ["reviews.shop.svc.cluster.local"]);
+    let hosts: Vec<&str> = vs.destinations().map(|d| d.host.as_str()).collect();
+    assert_eq!(hosts, ["ratings.shop.svc.cluster.local"]);
+}
+
+#[test]
+fn conditions_have_the_words_of_the_model() {
+    let vs = virtual_service(
+        "{hosts: [a], http: [{match: [{headers: {A: {}, b: {regex: '*'}, c: {prefix: x}}, withoutHeaders: {d: \
+         {exact: y}, e: {}}, method: {exact: GET}, queryParams: {q: {}}, port: 80, gateways: [mesh, n/g]}], route: \
+         [{destination: {host: b}}]}]}",
+    );
+    let condition = &vs.http[0].matches[0];
+    let shown: Vec<String> = condition
+        .headers
+        .iter()
+        .map(|h| {
+            let test = if matches!(h.test, HeaderTest::Present(true)) { "present" } else { "text" };
+            format!("{} {test} {} {}", h.name, h.invert, h.missing_as_empty)
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ":method text false false",
+            "a present false false",
+            "b present false false",
+            "c text false false",
+            "d text true true",
+            "e present true false",
+        ]
+    );
+    assert_eq!(condition.query[0].value, None);
+    assert_eq!((condition.source.port, condition.source.gateways.len()), (Some(80), 2));
+}
+
+#[test]
+fn a_lone_destination_gets_everything_and_zero_weights_are_dropped() {
+    let count = |spec: &str| match &virtual_service(spec).http[0].action {
+        HttpAction::Forward(to) => to.iter().map(|d| d.weight).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(count("{hosts: [a], http: [{route: [{destination: {host: b}, weight: 0}]}]}"), [1]);
+    let two = "{hosts: [a], http: [{route: [{destination: {host: b}, weight: 0}, {destination: {host: c}, weight: 7}]}]}";
+    assert_eq!(count(two), [7]);
+}
+
+#[test]
+fn retries_faults_mirrors_and_rewrites_are_parsed() {
+    let vs = virtual_service(
+        "{hosts: [a], http: [{route: [{destination: {host: b}, headers: {request: {set: {Host: inner}}}}], timeout: \
+         1m, retries: {attempts: 3, perTryTimeout: 2s, retryOn: '5xx, 503'}, fault: {delay: {fixedDelay: 7s, percent: \
+         50}, abort: {httpStatus: 500}}, mirror: {host: m}, mirrors: [], headers: {request: {set: {':authority': \
+         outer}, add: {x: y}, remove: [Z]}}}]}",
+    );
+    let route = &vs.http[0];
+    let retries = route.retries.as_ref().unwrap();
+    assert_eq!(retries.on, Some(vec![RetryOn::ServerError, RetryOn::RetriableStatusCodes]));
+    assert_eq!((retries.status_codes.as_slice(), retries.attempts), ([503].as_slice(), 3));
+    assert_eq!(route.timeout, Some(Duration::from_mins(1)));
+    let fault = route.fault.as_ref().unwrap();
+    assert_eq!(fault.delay.unwrap().fraction.numerator, 500_000);
+    assert_eq!(fault.abort, None, "a fault without percentage injects nothing");
+    assert_eq!(route.mirrors[0].fraction.numerator, 1_000_000);
+    assert_eq!(route.rewrite_authority.as_deref(), Some("outer"));
+    assert_eq!(route.request_headers.remove, ["z"]);
+    let HttpAction::Forward(to) = &route.action else { panic!() };
+    assert_eq!(to[0].rewrite_authority.as_deref(), Some("inner"));
+}
+
+#[test]
+fn odd_routes_are_accepted_with_a_warning() {
+    let text = mesh_kind(
+        "networking",
+        "VirtualService",
+        "{hosts: [a], http: [{fault: {abort: {httpStatus: 500}}, route: [{destination: {host: b}}]}, {route: \
+         [{destination: {host: c}}]}]}",
+    );
+    let checked = checked(&text);
+    let warnings: Vec<String> = checked.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            "a.yaml:1: VirtualService shop/a: spec.http[0].fault.abort: injects nothing without percentage; add \
+             percentage.value: 100",
+            "a.yaml:1: VirtualService shop/a: spec.http[1]: is never reached: spec.http[0] takes every request; put \
+             it before that route",
+        ]
+    );
+}
+
+#[test]
+fn tls_and_tcp_routes_are_refused_with_path_and_reason() {
+    errors_are(
+        "VirtualService",
+        &[
+            ("{hosts: [a.b], tls: [{route: [{destination: {host: b}}]}]}", "spec.tls[0].match: is missing"),
+            (
+                "{hosts: [a.b], tls: [{match: [{}], route: [{destination: {host: b}}]}]}",
+                "spec.tls[0].match[0].sniHosts: is missing",
+            ),
+            (
+                "{hosts: [a.b], tls: [{match: [{sniHosts: [c.b]}], route: [{destination: {host: b}}]}]}",
+                "spec.tls[0].match[0].sniHosts[0]: `c.b` is not covered by spec.hosts",
+            ),
+            ("{hosts: ['*.b'], tls: [{match: [{sniHosts: [C.b]}], route: [{destination: {host: b}}]}]}", ""),
+            ("{hosts: [a.b], tcp: [{route: []}]}", "spec.tcp[0].route: is missing"),
+            (
+                "{hosts: [a.b], tcp: [{match: [{destinationSubnets: [10.0.0.0/33]}], route: [{destination: {host: \
+                 b}}]}]}",
+                "spec.tcp[0].match[0].destinationSubnets[0]: `10.0.0.0/33` is no address or network",
+            ),
+            (
+                "{hosts: [a.b], tcp: [{match: [{sourceSubnet: 10.0.0.0/8}], route: [{destination: {host: b}}]}]}",
+                "spec.tcp[0].match[0].sourceSubnet: is not supported by this version",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn destination_rules_are_refused_with_path_and_reason() {
+    errors_are(
+        "DestinationRule",
+        &[
+            ("{host: a}", ""),
+            ("{}", "spec.host: is missing"),
+            ("{host: '*.local'}", ""),
+            ("{host: a, subsets: [{name: v1}, {name: v1}]}", "spec.subsets[1].name: `v1` is also the name of spec.subsets[0]"),
+            ("{host: a, subsets: [{name: V1}]}", "spec.subsets[0].name: `V1` is no valid name: it takes a-z, 0-9 and '-'"),
+            ("{host: a, subsets: [{labels: {a: b}}]}", "spec.subsets[0].name: is missing"),
+            ("{host: a, trafficPolicy: {}}", "spec.trafficPolicy: says nothing"),
+            ("{host: a, workloadSelector: {}}", "spec.workloadSelector: is not supported by this version"),
+            ("{host: a, trafficPolicy: {loadBalancer: {localityLbSetting: {}}}}", "spec.trafficPolicy.loadBalancer.localityLbSetting: is not supported by this version"),
+            ("{host: a, trafficPolicy: {loadBalancer: {simple: RANDOM, consistentHash: {useSourceIp: true}}}}", "spec.trafficPolicy.loadBalancer.consistentHash: excludes simple"),
+            ("{host: a, trafficPolicy: {loadBalancer: {consistentHash: {}}}}", "spec.trafficPolicy.loadBalancer.consistentHash: has 0 keys"),
+            ("{host: a, trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true, httpHeaderName: x}}}}", "spec.trafficPolicy.loadBalancer.consistentHash: has 2 keys"),
+            ("{host: a, trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 10}}}}}", "spec.trafficPolicy.loadBalancer.consistentHash.maglev.tableSize: 10 is no prime up to 5000011"),
+            ("{host: a, trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 18446744073709551615}}}}}", "spec.trafficPolicy.loadBalancer.consistentHash.maglev.tableSize: 18446744073709551615 is no prime up to 5000011"),
+            ("{host: a, trafficPolicy: {connectionPool: {}}}", "spec.trafficPolicy.connectionPool: says nothing"),
+            ("{host: a, trafficPolicy: {connectionPool: {tcp: {connectTimeout: 0s}}}}", "spec.trafficPolicy.connectionPool.tcp.connectTimeout: `0s` is too short"),
+            ("{host: a, trafficPolicy: {connectionPool: {http: {maxConcurrentStreams: 1}}}}", "spec.trafficPolicy.connectionPool.http.maxConcurrentStreams: is not supported by this version"),
+            ("{host: a, trafficPolicy: {outlierDetection: {maxEjectionPercent: 101}}}", "spec.trafficPolicy.outlierDetection.maxEjectionPercent: 101 is no percentage"),
+            ("{host: a, trafficPolicy: {tls: {mode: MUTUAL}}}", "spec.trafficPolicy.tls.clientCertificate: is missing"),
+            ("{host: a, trafficPolicy: {tls: {mode: ISTIO_MUTUAL, caCertificates: x}}}", "spec.trafficPolicy.tls.caCertificates: is not used with this mode"),
+            ("{host: a, trafficPolicy: {tls: {mode: SIMPLE, insecureSkipVerify: true, caCertificates: x}}}", "spec.trafficPolicy.tls.insecureSkipVerify: excludes caCertificates"),
+            ("{host: a, trafficPolicy: {portLevelSettings: [{tls: {mode: DISABLE}}]}}", "spec.trafficPolicy.portLevelSettings[0].port: is missing"),
+            ("{host: a, trafficPolicy: {portLevelSettings: [{port: {number: 1}}, {port: {number: 1}}]}}", "spec.trafficPolicy.portLevelSettings[1].port.number: 1 has settings already"),
+        ],
+    );
+}
+
+#[test]
+fn a_policy_overlays_block_by_block_but_a_port_replaces_all() {
+    let text = mesh_kind(
+        "networking",
+        "DestinationRule",
+        "{host: a, trafficPolicy: {tls: {mode: DISABLE}, connectionPool: {tcp: {maxConnections: 0, connectTimeout: \
+         1s}}, portLevelSettings: [{port: {number: 80}, loadBalancer: {simple: RANDOM}}]}, subsets: [{name: v1, \
+         trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}, {name: v2, trafficPolicy: {portLevelSettings: [{port: {number: \
+         80}, tls: {mode: DISABLE}}]}}]}",
+    );
+    let Some(Item::DestinationRule(rule)) = checked(&text).item else { panic!() };
+    let whole = rule.effective(81, "");
+    assert_eq!(whole.tls, Some(ClientTls::Disable));
+    assert_eq!(whole.connection_pool.unwrap().limits.max_connections, u32::MAX, "0 is no limit");
+    let port = rule.effective(80, "");
+    assert!(port.tls.is_none() && port.connection_pool.is_none() && port.load_balancer.is_some());
+    let subset = rule.effective(81, "v1");
+    assert!(matches!(subset.tls, Some(ClientTls::Istio { .. })) && subset.connection_pool.is_some());
+    let subset_port = rule.effective(80, "v2");
+    assert!(subset_port.load_balancer.is_none() && subset_port.tls == Some(ClientTls::Disable));
+}
+
+#[test]
+fn gateways_are_refused_with_path_and_reason() {
+    let server = |rest: &str| format!("{{servers: [{{hosts: ['*'], {rest}}}]}}");
+    let table = [
+        ("port: {number: 80, name: http, protocol: HTTP}", ""),
+        ("port: {number: 80, name: http, protocol: HTTP}, tls: {httpsRedirect: true}", ""),
+        ("name: x", "spec.servers[0].port: is missing"),
+        ("port: {number: 0, name: http, protocol: HTTP}", "spec.servers[0].port.number: 0 is no port number"),
+        ("port: {number: 80, protocol: HTTP}", "spec.servers[0].port.name: is missing"),
+        ("port: {number: 80, name: http, protocol: HTP}", "spec.servers[0].port.protocol: `HTP` is no protocol"),
+        ("port: {number: 80, name: http, protocol: HTTP}, bind: 1.2.3.4", "spec.servers[0].bind: is not supported by this version"),
+        ("port: {number: 80, name: http, protocol: HTTP}, tls: {mode: SIMPLE}", "spec.servers[0].tls: is of no use: the server speaks plaintext"),
+        ("port: {number: 443, name: s, protocol: HTTPS}", "spec.servers[0].tls: is missing: the server speaks TLS"),
+        ("port: {number: 443, name: s, protocol: HTTPS}, tls: {mode: SIMPLE}", "spec.servers[0].tls.credentialName: is missing"),
+        ("port: {number: 443, name: s, protocol: HTTPS}, tls: {mode: SIMPLE, credentialName: c}", ""),
+        ("port: {number: 443, name: s, protocol: HTTPS}, tls: {mode: SIMPLE, serverCertificate: c}", "spec.servers[0].tls.privateKey: is missing"),
+        ("port: {number: 443, name: s, protocol: HTTPS}, tls: {mode: MUTUAL, serverCertificate: c, privateKey: k}", "spec.servers[0].tls.caCertificates: is missing: callers cannot be verified"),
+        ("port: {number: 443, name: s, protocol: TLS}, tls: {mode: PASSTHROUGH}", ""),
+        ("port: {number: 443, name: s, protocol: TLS}, tls: {mode: PASSTHROUGH, credentialName: c}", "spec.servers[0].tls.credentialName: is not used with mode PASSTHROUGH"),
+        ("port: {number: 443, name: s, protocol: TLS}, tls: {mode: AUTO_PASSTHROUGH}", "spec.servers[0].tls.mode: is not supported by this version"),
+        ("port: {number: 443, name: s, protocol: HTTPS}, tls: {mode: SIMPLE, credentialName: c, minProtocolVersion: TLSV1_1}", "spec.servers[0].tls.minProtocolVersion: TLS 1.0 and 1.1 are not supported: they are broken"),
+    ];
+    for (rest, expected) in table {
+        assert_eq!(error("Gateway", &server(rest)), expected, "{rest}");
+    }
+    errors_are(
+        "Gateway",
+        &[
+            ("{}", "spec.servers: is missing"),
+            ("{servers: [{port: {number: 80, name: a, protocol: HTTP}}]}", "spec.servers[0].hosts: is missing"),
+            ("{servers: [{hosts: [X/a], port: {number: 80, name: a, protocol: HTTP}}]}", "spec.servers[0].hosts[0]: `X` is no namespace"),
+            ("{servers: [{hosts: [a], port: {number: 80, name: a, protocol: HTTP}}, {hosts: [b], port: {number: 81, name: a, protocol: HTTP}}]}", "spec.servers[1].port.name: `a` is the name of the port of spec.servers[0]"),
+            ("{servers: [{hosts: [a], port: {number: 80, name: a, protocol: HTTP}}, {hosts: [b], port: {number: 80, name: b, protocol: TCP}}]}", "spec.servers[1].port.protocol: port 80 already has another protocol in spec.servers[0]"),
+            ("{servers: [{hosts: [a], port: {number: 80, name: a, protocol: HTTP}}, {hosts: [b], port: {number: 80, name: b, protocol: HTTP}}]}", ""),
+        ],
+    );
+}
+
+#[test]
+fn service_entries_are_refused_with_path_and_reason() {
+    const PORTS: &str = "ports: [{number: 443, name: tls, protocol: TLS}]";
+    let table = [
+        ("hosts: [a.com], resolution: DNS", ""),
+        ("hosts: [a.com]", ""),
+        ("resolution: DNS", "spec.hosts: is missing"),
+        ("hosts: ['*']", "spec.hosts[0]: `*` would take every host"),
+        ("hosts: ['*.a.com'], resolution: DNS", "spec.hosts[0]: `*.a.com` cannot be resolved"),
+        ("hosts: ['*.a.com']", ""),
+        ("hosts: [a.com], resolution: STATIC", "spec.endpoints: are needed with resolution STATIC"),
+        ("hosts: [a.com], resolution: STATIC, endpoints: [{address: 1.2.3.4}]", ""),
+        ("hosts: [a.com], resolution: STATIC, workloadSelector: {labels: {a: b}}", ""),
+        ("hosts: [a.com], resolution: STATIC, endpoints: [{address: b.com}]", "spec.endpoints[0].address: `b.com` is no IP address"),
+        ("hosts: [a.com], endpoints: [{address: 1.2.3.4}]", "spec.endpoints: are not used with resolution NONE"),
+        ("hosts: [a.com], resolution: DYNAMIC_DNS", "spec.resolution: DYNAMIC_DNS is not supported by this version"),
+        ("hosts: [a.com], resolution: STATIC, endpoints: [{address: 1.2.3.4, ports: {http: 80}}]", "spec.endpoints[0].ports.http: no port of spec.ports is named `http`"),
+        ("hosts: [a.com], resolution: STATIC, endpoints: [{address: 1.2.3.4, locality: x}]", "spec.endpoints[0].locality: is not supported by this version"),
+        ("hosts: [a.com], addresses: [10.0.0.0/40]", "spec.addresses[0]: `10.0.0.0/40` is no address or network"),
+    ];
+    for (rest, expected) in table {
+        assert_eq!(error("ServiceEntry", &format!("{{{rest}, {PORTS}}}")), expected, "{rest}");
+    }
+    errors_are(
+        "ServiceEntry",
+        &[
+            ("{hosts: [a.com]}", "spec.ports: is missing"),
+            ("{hosts: [a.com], ports: [{number: 80}]}", "spec.ports[0].name: is missing"),
+            ("{hosts: [a.com], ports: [{number: 80, name: a, protocol: X}]}", "spec.ports[0].protocol: `X` is no protocol"),
+            ("{hosts: [a.com], ports: [{number: 80, name: a}, {number: 80, name: b}]}", "spec.ports[1].number: 80 is declared twice"),
+        ],
+    );
+}
+
+#[test]
+fn sidecars_and_peer_authentications_are_refused_with_path_and_reason() {
+    errors_are(
+        "Sidecar",
+        &[
+            ("{egress: [{hosts: ['./*', 'istio-system/*']}]}", ""),
+            ("{egress: [{hosts: [a]}]}", "spec.egress[0].hosts[0]: `a` names no namespace"),
+            ("{egress: [{}]}", "spec.egress[0].hosts: is missing"),
+            ("{egress: [{port: {number: 1}, hosts: ['*/*']}]}", "spec.egress[0].port: is not supported by this version"),
+            ("{ingress: []}", "spec.ingress: is not supported by this version"),
+            ("{egress: [{hosts: ['~x/*']}]}", "spec.egress[0].hosts[0]: exclusion of a namespace is not supported by this version"),
+        ],
+    );
+    errors_are(
+        "PeerAuthentication",
+        &[
+            ("{}", ""),
+            ("{mtls: {mode: STRICT}}", ""),
+            ("{portLevelMtls: {80: {mode: STRICT}}}", "spec.portLevelMtls: needs a selector: ports are those of workloads"),
+            ("{selector: {matchLabels: {a: b}}, portLevelMtls: {80: {mode: DISABLE}}}", ""),
+            ("{selector: {matchLabels: {a: b}}, portLevelMtls: {http: {mode: DISABLE}}}", "spec.portLevelMtls.http: `http` is no port number"),
+            ("{selector: {matchLabels: {a: b}}, portLevelMtls: {0: {mode: DISABLE}}}", "spec.portLevelMtls.0: 0 is no port number"),
+        ],
+    );
+    let root = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: a, namespace: \
+                istio-system}\nspec: {selector: {matchLabels: {a: b}}}";
+    assert_eq!(checked(root).errors[0].path, "spec.selector");
+}
+
+#[test]
+fn ports_speak_what_istio_says() {
+    let table = [
+        ("TCP", None, "http", 80, Protocol::Http),
+        ("TCP", None, "http-web", 80, Protocol::Http),
+        ("TCP", None, "HTTP2-x", 80, Protocol::Http2),
+        ("TCP", None, "grpc", 80, Protocol::Grpc),
+        ("TCP", None, "grpc-web", 80, Protocol::Grpc),
+        ("TCP", None, "https", 443, Protocol::Https),
+        ("TCP", None, "tls-x", 443, Protocol::Tls),
+        ("TCP", None, "tcp", 80, Protocol::Tcp),
+        ("TCP", None, "mongo-db", 80, Protocol::Tcp),
+        ("TCP", None, "httpx", 80, Protocol::Sniffed),
+        ("TCP", None, "", 80, Protocol::Sniffed),
+        ("TCP", None, "", 3306, Protocol::Tcp),
+        ("TCP", None, "http", 3306, Protocol::Http),
+        ("TCP", Some("grpc"), "http", 80, Protocol::Grpc),
+        ("TCP", Some("kubernetes.io/h2c"), "", 80, Protocol::Http2),
+        ("TCP", Some("kubernetes.io/ws"), "", 80, Protocol::Http),
+        ("TCP", Some("example.com/x"), "http", 80, Protocol::Sniffed),
+        ("UDP", Some("http"), "http", 80, Protocol::Udp),
+    ];
+    for (transport, application, name, number, expected) in table {
+        assert_eq!(service::protocol(transport, application, name, number), expected, "{name} {application:?}");
+    }
+}
+
+#[test]
+fn a_workload_is_named_after_what_made_it() {
+    let pod = |owner: &str, labels: &str| {
+        let text = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p-1, labels: {{{labels}}}, ownerReferences: [{owner}]}}\n"
+        );
+        match checked(&text).item {
+            Some(Item::Workload(w)) => w.workload_name.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let owner = |kind: &str, name: &str| format!("{{apiVersion: v1, kind: {kind}, name: {name}, uid: u, controller: true}}");
+    assert_eq!(pod(&owner("ReplicaSet", "reviews-v1-6f9c"), "pod-template-hash: 6f9c"), "reviews-v1");
+    assert_eq!(pod(&owner("ReplicaSet", "reviews-v1-6f9c"), ""), "reviews-v1");
+    assert_eq!(pod(&owner("ReplicaSet", "reviews-v1"), "pod-template-hash: x"), "reviews-v1");
+    assert_eq!(pod(&owner("StatefulSet", "db"), ""), "db");
+    assert_eq!(pod(&owner("Job", "backup-28333220"), ""), "backup");
+    assert_eq!(pod(&owner("Job", "migrate-2"), ""), "migrate-2");
+    assert_eq!(pod("", ""), "p-1");
+}
+
+#[test]
+fn the_meshs_settings_come_from_the_config_map_of_the_root_namespace() {
+    let text = |namespace: &str, mesh: &str| {
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: {namespace}}}\ndata:\n  mesh: |-\n    {mesh}\n")
+    };
+    let settings = "outboundTrafficPolicy: {mode: REGISTRY_ONLY}";
+    let Some(Item::Mesh(mesh)) = checked(&text("istio-system", settings)).item else { panic!() };
+    assert_eq!(mesh.outbound, OutboundPolicy::RegistryOnly);
+    assert!(matches!(checked(&text("shop", settings)).item, Some(Item::Other)));
+    let errors = checked(&text("istio-system", "meshNetworks: {}")).errors;
+    assert_eq!(errors[0].path, "data.mesh.meshNetworks");
+}

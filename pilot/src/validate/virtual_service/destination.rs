@@ -46,17 +46,11 @@ pub(super) fn weights(f: &mut Findings, path: &str, written: &[i64]) -> Vec<u32>
     if sum > u64::from(u32::MAX) {
         f.error(path, format!("the weights sum up to {sum}"), "write smaller ones");
     }
-    match shares.len() {
-        1 => vec![1],
-        _ => {
-            if sum == 0 && !refused && !shares.is_empty() {
-                f.error(
-                    path,
-                    "all weights are 0: no request could go anywhere",
-                    "give at least one a weight",
-                );
-            }
-            shares
-        }
+    if shares.len() == 1 {
+        return vec![1];
     }
+    if sum == 0 && !refused && !shares.is_empty() {
+        f.error(path, "all weights are 0: no request could go anywhere", "give at least one a weight");
+    }
+    shares
 }

@@ -71,7 +71,7 @@ fn action(
     }
     if let Some(redirect) = &written.redirect {
         only_forwarded(f, path, written, "redirect");
-        return redirect_action(f, &format!("{path}.redirect"), redirect);
+        return Some(redirect_action(f, &format!("{path}.redirect"), redirect));
     }
     if let Some(direct) = &written.direct_response {
         only_forwarded(f, path, written, "directResponse");
@@ -129,7 +129,7 @@ fn forward(
     (!destinations.is_empty()).then_some(HttpAction::Forward(destinations))
 }
 
-fn redirect_action(f: &mut Findings, path: &str, written: &written::HttpRedirect) -> Option<HttpAction> {
+fn redirect_action(f: &mut Findings, path: &str, written: &written::HttpRedirect) -> HttpAction {
     f.unserved(format!("{path}.prefixRewrite"), &written.prefix_rewrite);
     let status = written.redirect_code.unwrap_or(301);
     if ![301, 302, 303, 307, 308].contains(&status) {
@@ -167,7 +167,7 @@ fn redirect_action(f: &mut Findings, path: &str, written: &written::HttpRedirect
     {
         f.error(path, "changes nothing", "add uri, authority, port or scheme");
     }
-    Some(HttpAction::Redirect(redirect))
+    HttpAction::Redirect(redirect)
 }
 
 fn direct_action(f: &mut Findings, path: &str, written: &written::DirectResponse) -> Option<HttpAction> {

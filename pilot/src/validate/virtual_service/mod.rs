@@ -117,12 +117,11 @@ fn gateways(f: &mut Findings, path: &str, names: &[String], own: &str) -> Vec<Ga
             }
             _ => None,
         };
-        match parsed {
-            Some(gateway) => gateways.push(gateway),
-            None => {
-                let reason = format!("`{text}` is no gateway");
-                f.error(format!("{path}[{i}]"), reason, "write `mesh`, name or namespace/name");
-            }
+        if let Some(gateway) = parsed {
+            gateways.push(gateway);
+        } else {
+            let reason = format!("`{text}` is no gateway");
+            f.error(format!("{path}[{i}]"), reason, "write `mesh`, name or namespace/name");
         }
     }
     gateways
