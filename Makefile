@@ -32,7 +32,7 @@ fmt: ## Format the code
 	$(CARGO) fmt --all
 
 bench: build ## Compare direct, Envoy and ostria-proxy side by side
-	deploy/bench/run
+	deploy/bench/compare
 
 descriptors: ## Make the trimmed Envoy descriptors anew (after an update of envoy-types)
 	$(CARGO) run -p api --example descriptors
