@@ -69,7 +69,7 @@ fn known(kind: &str, config: &Any) -> Result<Option<Vec<HttpFilter>>, Refusal> {
 /// A filter without settings that matter.
 fn empty<M>(config: &Any, filter: HttpFilter) -> Result<Vec<HttpFilter>, Refusal>
 where
-    M: Message + Name + Default + std::fmt::Debug,
+    M: Message + Name + Default,
 {
     nothing_left(&typed::<M>(config)?).at("typed_config")?;
     Ok(vec![filter])

@@ -33,7 +33,7 @@ const RUNTIME_KEY: &str = "there is no runtime layer, so the default value holds
 const DNS_PACE: &str = "paces Envoy's resolver; ours follows the records' TTL";
 
 /// By message.
-const IGNORED: &[(&str, &[Ignored])] = &[
+pub(super) const IGNORED: &[(&str, &[Ignored])] = &[
     (
         "envoy.config.listener.v3.Listener",
         &[
@@ -189,7 +189,7 @@ const IGNORED: &[(&str, &[Ignored])] = &[
     (
         "envoy.config.route.v3.VirtualHost",
         &[
-            field(6, "virtual_clusters", METRIC_NAME),
+            field(5, "virtual_clusters", METRIC_NAME),
             field(18, "per_request_buffer_limit_bytes", SOCKET_TUNING),
             field(25, "request_body_buffer_limit", SOCKET_TUNING),
             field(24, "metadata", METADATA),
@@ -333,7 +333,6 @@ const IGNORED: &[(&str, &[Ignored])] = &[
             field(6, "stats_sinks", "statistics are scraped"),
             field(13, "stats_config", METRIC_NAME),
             field(7, "stats_flush_interval", "statistics are scraped"),
-            field(29, "stats_flush", "statistics are scraped"),
             field(39, "deferred_stat_options", METRIC_NAME),
             field(8, "watchdog", "Envoy's watchdog"),
             field(27, "watchdogs", "Envoy's watchdog"),

@@ -5,9 +5,12 @@
 //! the name of the resource and the path of the field; the fields that it reads without effect are listed in
 //! `ignored`. `xds` holds the messages and service stubs of the discovery protocol itself.
 
+pub mod json;
+
 pub mod xds;
 
 mod any;
+mod descriptors;
 mod ignored;
 mod istio;
 mod refusal;

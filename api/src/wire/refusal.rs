@@ -3,9 +3,9 @@
 //! A decoder takes out of a message what it understands. `nothing_left` then refuses the message if anything
 //! else is in it, except for the fields of `ignored`, so that no setting is ever silently dropped.
 
-use super::ignored;
+use super::{descriptors, ignored};
 use prost::{Message, Name};
-use std::fmt::{Debug, Display};
+use std::fmt::Display;
 
 /// A reason and the path of the field it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,14 +84,12 @@ pub(super) fn optional<A, B>(
 }
 
 /// Refuses a message of which something is left that is not on the list of ignored fields.
-pub(super) fn nothing_left<M: Message + Name + Debug + Default>(rest: &M) -> Result<(), Refusal> {
+pub(super) fn nothing_left<M: Message + Name>(rest: &M) -> Result<(), Refusal> {
     let bytes = rest.encode_to_vec();
     let known = ignored::fields(M::PACKAGE, M::NAME);
-    if tags(&bytes).all(|tag| known.iter().any(|f| f.tag == tag)) {
-        return Ok(());
-    }
-    let field = changed_fields(rest).into_iter().find(|name| known.iter().all(|f| f.name != *name));
-    Err(Refusal::unsupported(field.as_deref().unwrap_or("an unnamed field")))
+    let Some(tag) = tags(&bytes).find(|tag| known.iter().all(|f| f.tag != *tag)) else { return Ok(()) };
+    let name = descriptors::field_name(&M::full_name(), tag);
+    Err(Refusal::unsupported(&name.unwrap_or_else(|| format!("field {tag}"))))
 }
 
 /// The numbers of the fields in an encoded message.
@@ -105,26 +103,6 @@ fn tags(mut bytes: &[u8]) -> impl Iterator<Item = u32> {
         skip_field(kind, tag, &mut bytes, DecodeContext::default()).ok()?;
         Some(tag)
     })
-}
-
-/// Names of the top fields that differ from the default. Generated types have no reflection but `Debug`, whose
-/// layout puts each top field on a line with one indentation; this runs only to word a refusal.
-fn changed_fields<M: Debug + Default>(rest: &M) -> Vec<String> {
-    let (now, default) = (fields(&format!("{rest:#?}")), fields(&format!("{:#?}", M::default())));
-    now.into_iter().filter(|f| !default.contains(f)).map(|(name, _)| name).collect()
-}
-
-fn fields(text: &str) -> Vec<(String, String)> {
-    let mut found: Vec<(String, String)> = vec![];
-    for line in text.lines() {
-        let own = line.strip_prefix("    ").filter(|l| l.starts_with(|c: char| c.is_ascii_alphabetic()));
-        match (own.and_then(|l| l.split_once(": ")), found.last_mut()) {
-            (Some((name, value)), _) => found.push((name.to_owned(), value.to_owned())),
-            (None, Some((_, value))) => value.push_str(line),
-            (None, None) => {}
-        }
-    }
-    found
 }
 
 #[cfg(test)]

@@ -1,0 +1,316 @@
+//! Makes `api/src/wire/envoy.binpb`: the descriptors by which Envoy's JSON is read and written.
+//!
+//! The crate `envoy-types` publishes the descriptors of all of Envoy (3 MB). This keeps the messages that a
+//! mesh's configuration reaches, drops comments, options and services, and adds Istio's few messages, which no
+//! crate publishes. Run it with `make descriptors` after an update of `envoy-types`.
+
+use anyhow::{Context, Result, bail};
+use prost::Message;
+use prost_types::field_descriptor_proto::{Label, Type};
+use prost_types::{
+    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet,
+    MessageOptions,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// What is kept, with everything that these refer to.
+const ROOTS: &[&str] = &[
+    "envoy.config.bootstrap.v3.Bootstrap",
+    "envoy.config.listener.v3.Listener",
+    "envoy.config.cluster.v3.Cluster",
+    "envoy.config.route.v3.RouteConfiguration",
+    "envoy.config.endpoint.v3.ClusterLoadAssignment",
+    "envoy.extensions.transport_sockets.tls.v3.Secret",
+    "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+    "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+    "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer",
+    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+    "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+    "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+    "envoy.extensions.filters.network.rbac.v3.RBAC",
+    "envoy.extensions.filters.http.router.v3.Router",
+    "envoy.extensions.filters.http.rbac.v3.RBAC",
+    "envoy.extensions.filters.http.fault.v3.HTTPFault",
+    "envoy.extensions.filters.http.cors.v3.Cors",
+    "envoy.extensions.filters.http.cors.v3.CorsPolicy",
+    "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb",
+    "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
+    "envoy.extensions.filters.listener.original_dst.v3.OriginalDst",
+    "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
+    "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector",
+    "envoy.extensions.access_loggers.file.v3.FileAccessLog",
+    "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+    "envoy.extensions.access_loggers.stream.v3.StderrAccessLog",
+    "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+    "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig",
+    "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+    "envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig",
+    "envoy.admin.v3.ConfigDump",
+    "envoy.admin.v3.BootstrapConfigDump",
+    "envoy.admin.v3.ListenersConfigDump",
+    "envoy.admin.v3.ClustersConfigDump",
+    "envoy.admin.v3.RoutesConfigDump",
+    "envoy.admin.v3.EndpointsConfigDump",
+    "envoy.admin.v3.SecretsConfigDump",
+    "google.protobuf.Struct",
+    "xds.type.v3.TypedStruct",
+    "udpa.type.v1.TypedStruct",
+    "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig",
+    "stats.PluginConfig",
+];
+
+fn main() -> Result<()> {
+    let source = source()?;
+    let bytes = std::fs::read(&source).with_context(|| format!("reading {}", source.display()))?;
+    let mut whole = FileDescriptorSet::decode(bytes.as_slice()).context("reading the descriptors")?;
+    whole.file.extend(istio());
+    let trimmed = trim(whole)?;
+    let target = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/wire/envoy.binpb");
+    let bytes = trimmed.encode_to_vec();
+    std::fs::write(&target, &bytes).with_context(|| format!("writing {}", target.display()))?;
+    println!("{}: {} files, {} bytes", target.display(), trimmed.file.len(), bytes.len());
+    Ok(())
+}
+
+/// Where cargo keeps the descriptors of `envoy-types`.
+fn source() -> Result<PathBuf> {
+    let cargo = env!("CARGO");
+    let output = Command::new(cargo).args(["metadata", "--format-version", "1"]).output();
+    let output = output.context("running cargo metadata")?;
+    if !output.status.success() {
+        bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&output.stdout).context("reading the answer of cargo metadata")?;
+    let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
+    let manifest = packages
+        .iter()
+        .find(|p| p["name"] == "envoy-types")
+        .and_then(|p| p["manifest_path"].as_str())
+        .context("envoy-types is not a dependency")?;
+    Ok(PathBuf::from(manifest).with_file_name("src").join("generated").join("types.bin"))
+}
+
+/// Keeps the roots and what they refer to.
+fn trim(whole: FileDescriptorSet) -> Result<FileDescriptorSet> {
+    let mut home: BTreeMap<String, (usize, String)> = BTreeMap::new();
+    for (index, file) in whole.file.iter().enumerate() {
+        for message in &file.message_type {
+            note(&mut home, index, file.package(), message.name(), message);
+        }
+        for value in &file.enum_type {
+            let name = full(file.package(), value.name());
+            home.insert(name.clone(), (index, name));
+        }
+    }
+    let mut kept: BTreeSet<String> = BTreeSet::new();
+    let mut open: Vec<String> = ROOTS.iter().map(ToString::to_string).collect();
+    while let Some(name) = open.pop() {
+        let Some((index, top)) = home.get(&name) else { bail!("{name} is not among the descriptors") };
+        if !kept.insert(top.clone()) {
+            continue;
+        }
+        let file = &whole.file[*index];
+        let message = file.message_type.iter().find(|m| full(file.package(), m.name()) == *top);
+        if let Some(message) = message {
+            references(message, &mut open);
+        }
+    }
+    let files = whole.file.iter().filter_map(|file| trim_file(file, &kept, &home, &whole)).collect();
+    Ok(FileDescriptorSet { file: in_order(files) })
+}
+
+/// Notes a message and all inside it under the file and the outermost message that hold it.
+fn note(
+    home: &mut BTreeMap<String, (usize, String)>,
+    index: usize,
+    scope: &str,
+    top: &str,
+    message: &DescriptorProto,
+) {
+    let name = full(scope, message.name());
+    let top = if home.contains_key(scope) { home[scope].1.clone() } else { full(scope, top) };
+    home.insert(name.clone(), (index, top.clone()));
+    for inner in &message.nested_type {
+        note(home, index, &name, message.name(), inner);
+    }
+    for value in &message.enum_type {
+        home.insert(full(&name, value.name()), (index, top.clone()));
+    }
+}
+
+fn references(message: &DescriptorProto, open: &mut Vec<String>) {
+    open.extend(message.field.iter().filter_map(|f| f.type_name.as_deref()).map(plain));
+    for inner in &message.nested_type {
+        references(inner, open);
+    }
+}
+
+fn trim_file(
+    file: &FileDescriptorProto,
+    kept: &BTreeSet<String>,
+    home: &BTreeMap<String, (usize, String)>,
+    whole: &FileDescriptorSet,
+) -> Option<FileDescriptorProto> {
+    let wanted = |name: &str| kept.contains(&full(file.package(), name));
+    let messages: Vec<DescriptorProto> =
+        file.message_type.iter().filter(|m| wanted(m.name())).map(trim_message).collect();
+    let enums: Vec<EnumDescriptorProto> =
+        file.enum_type.iter().filter(|e| wanted(e.name())).map(trim_enum).collect();
+    if messages.is_empty() && enums.is_empty() {
+        return None;
+    }
+    let mut used = vec![];
+    messages.iter().for_each(|m| references(m, &mut used));
+    let imports: BTreeSet<String> = used
+        .iter()
+        .filter_map(|name| home.get(name))
+        .map(|(index, _)| whole.file[*index].name().to_owned())
+        .filter(|name| name != file.name())
+        .collect();
+    Some(FileDescriptorProto {
+        name: file.name.clone(),
+        package: file.package.clone(),
+        dependency: imports.into_iter().collect(),
+        message_type: messages,
+        enum_type: enums,
+        syntax: file.syntax.clone(),
+        ..FileDescriptorProto::default()
+    })
+}
+
+fn trim_message(message: &DescriptorProto) -> DescriptorProto {
+    let map_entry = message.options.as_ref().and_then(|o| o.map_entry);
+    let mut trimmed = message.clone();
+    trimmed.options = map_entry.map(|_| MessageOptions { map_entry, ..MessageOptions::default() });
+    for field in &mut trimmed.field {
+        field.options = None;
+        field.json_name = None;
+    }
+    for one in &mut trimmed.oneof_decl {
+        one.options = None;
+    }
+    trimmed.reserved_name.clear();
+    trimmed.reserved_range.clear();
+    trimmed.extension.clear();
+    trimmed.extension_range.clear();
+    trimmed.nested_type = message.nested_type.iter().map(trim_message).collect();
+    trimmed.enum_type = message.enum_type.iter().map(trim_enum).collect();
+    trimmed
+}
+
+fn trim_enum(value: &EnumDescriptorProto) -> EnumDescriptorProto {
+    let alias = value.options.as_ref().and_then(|o| o.allow_alias);
+    let mut trimmed = value.clone();
+    trimmed.options =
+        alias.map(|_| prost_types::EnumOptions { allow_alias: alias, ..prost_types::EnumOptions::default() });
+    trimmed.reserved_name.clear();
+    trimmed.reserved_range.clear();
+    for item in &mut trimmed.value {
+        item.options = None;
+    }
+    trimmed
+}
+
+/// Files after those they import.
+fn in_order(mut files: Vec<FileDescriptorProto>) -> Vec<FileDescriptorProto> {
+    let mut sorted: Vec<FileDescriptorProto> = vec![];
+    while !files.is_empty() {
+        let known: BTreeSet<String> = sorted.iter().map(|f| f.name().to_owned()).collect();
+        let (ready, waiting): (Vec<_>, Vec<_>) =
+            files.into_iter().partition(|f| f.dependency.iter().all(|d| known.contains(d)));
+        assert!(!ready.is_empty(), "imports form a cycle");
+        sorted.extend(ready);
+        files = waiting;
+    }
+    sorted
+}
+
+/// Istio's own messages, as far as configuration holds them.
+fn istio() -> Vec<FileDescriptorProto> {
+    let typed_struct = || {
+        message("TypedStruct", vec![text(1, "type_url"), holds(2, "value", ".google.protobuf.Struct", false)])
+    };
+    let alpn = DescriptorProto {
+        enum_type: vec![protocols()],
+        nested_type: vec![message(
+            "AlpnOverride",
+            vec![
+                FieldDescriptorProto {
+                    r#type: Some(Type::Enum.into()),
+                    ..holds(1, "upstream_protocol", &format!(".{ALPN}.FilterConfig.Protocol"), false)
+                },
+                FieldDescriptorProto { label: Some(Label::Repeated.into()), ..text(2, "alpn_override") },
+            ],
+        )],
+        ..message(
+            "FilterConfig",
+            vec![holds(1, "alpn_override", &format!(".{ALPN}.FilterConfig.AlpnOverride"), true)],
+        )
+    };
+    vec![
+        file("xds.type.v3", vec![typed_struct()]),
+        file("udpa.type.v1", vec![typed_struct()]),
+        file(ALPN, vec![alpn]),
+        file("stats", vec![message("PluginConfig", vec![])]),
+    ]
+}
+
+fn file(package: &str, messages: Vec<DescriptorProto>) -> FileDescriptorProto {
+    FileDescriptorProto {
+        name: Some(format!("{}/istio.proto", package.replace('.', "/"))),
+        package: Some(package.into()),
+        message_type: messages,
+        syntax: Some("proto3".into()),
+        ..FileDescriptorProto::default()
+    }
+}
+
+fn message(name: &str, field: Vec<FieldDescriptorProto>) -> DescriptorProto {
+    DescriptorProto { name: Some(name.into()), field, ..DescriptorProto::default() }
+}
+
+fn text(number: i32, name: &str) -> FieldDescriptorProto {
+    FieldDescriptorProto {
+        name: Some(name.into()),
+        number: Some(number),
+        label: Some(Label::Optional.into()),
+        r#type: Some(Type::String.into()),
+        ..FieldDescriptorProto::default()
+    }
+}
+
+fn holds(number: i32, name: &str, kind: &str, repeated: bool) -> FieldDescriptorProto {
+    let label = if repeated { Label::Repeated } else { Label::Optional };
+    FieldDescriptorProto {
+        label: Some(label.into()),
+        r#type: Some(Type::Message.into()),
+        type_name: Some(kind.into()),
+        ..text(number, name)
+    }
+}
+
+fn protocols() -> EnumDescriptorProto {
+    let value = |(number, name): (usize, &&str)| prost_types::EnumValueDescriptorProto {
+        name: Some((*name).to_owned()),
+        number: i32::try_from(number).ok(),
+        options: None,
+    };
+    EnumDescriptorProto {
+        name: Some("Protocol".into()),
+        value: ["HTTP10", "HTTP11", "HTTP2"].iter().enumerate().map(value).collect(),
+        ..EnumDescriptorProto::default()
+    }
+}
+
+fn full(scope: &str, name: &str) -> String {
+    if scope.is_empty() { name.to_owned() } else { format!("{scope}.{name}") }
+}
+
+fn plain(type_name: &str) -> String {
+    type_name.trim_start_matches('.').to_owned()
+}
+
+const ALPN: &str = "istio.envoy.config.filter.http.alpn.v2alpha1";
