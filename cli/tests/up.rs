@@ -2,6 +2,8 @@
 //! be in the way. The executable is linked into a folder of its own, so that pods run without a control plane
 //! however much of it is built.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -134,7 +136,7 @@ fn pod(name: &str, container: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, labels: {{app: {name}}}}}\nspec:\n  \
          terminationGracePeriodSeconds: 1\n  containers:\n  - name: app\n{}\n",
-        container.lines().map(|line| format!("    {line}\n")).collect::<String>()
+        container.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
     )
 }
 

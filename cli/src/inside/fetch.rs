@@ -18,7 +18,7 @@ pub fn run(path: &str) -> Result<(), Error> {
     stream.read_to_end(&mut answer).map_err(file("reading the proxy's answer"))?;
     let split = answer.windows(4).position(|window| window == b"\r\n\r\n").map_or(answer.len(), |at| at + 4);
     let (head, body) = answer.split_at(split);
-    if !head.split(|byte| *byte == b' ').nth(1).is_some_and(|status| status == b"200") {
+    if head.split(|byte| *byte == b' ').nth(1) != Some(b"200".as_slice()) {
         let line = String::from_utf8_lossy(head.split(|byte| *byte == b'\r').next().unwrap_or_default())
             .into_owned();
         return Err(file("asking the proxy")(std::io::Error::other(line)));

@@ -189,8 +189,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn problems(object: Value) -> Vec<String> {
-        let given = Given { file: "a.yaml:1".into(), object };
+    fn problems(object: &Value) -> Vec<String> {
+        let given = Given { file: "a.yaml:1".into(), object: object.clone() };
         check(&given, &|program| program == "sh")
             .iter()
             .map(|problem| format!("{}: {}", problem.path, problem.reason))
@@ -205,19 +205,19 @@ mod tests {
 
     #[test]
     fn a_container_needs_a_program_that_is_there() {
-        assert_eq!(problems(deployment(json!({"name": "c", "command": ["sh"]}))), Vec::<String>::new());
-        let missing = problems(deployment(json!({"name": "c", "image": "nginx"})));
+        assert_eq!(problems(&deployment(json!({"name": "c", "command": ["sh"]}))), Vec::<String>::new());
+        let missing = problems(&deployment(json!({"name": "c", "image": "nginx"})));
         assert!(
             missing[0].starts_with("spec.template.spec.containers[0].command: is required"),
             "{missing:?}"
         );
-        let unknown = problems(deployment(json!({"name": "c", "command": ["nonesuch"]})));
+        let unknown = problems(&deployment(json!({"name": "c", "command": ["nonesuch"]})));
         assert!(unknown[0].contains("program nonesuch is neither"), "{unknown:?}");
     }
 
     #[test]
     fn a_mount_needs_its_volume_and_a_probe_a_question() {
-        let found = problems(deployment(
+        let found = problems(&deployment(
             json!({"name": "c", "command": ["sh"], "livenessProbe": {}, "volumeMounts": [{"name": "v", "mountPath": "/v"}]}),
         ));
         assert_eq!(found.len(), 2, "{found:?}");
@@ -226,14 +226,14 @@ mod tests {
     #[test]
     fn unknown_kinds_odd_selectors_and_foreign_addresses_are_refused() {
         assert!(
-            problems(json!({"apiVersion": "v2", "kind": "Pot", "metadata": {"name": "x"}}))[0]
+            problems(&json!({"apiVersion": "v2", "kind": "Pot", "metadata": {"name": "x"}}))[0]
                 .contains("v2 Pot")
         );
         let mut object = deployment(json!({"name": "c", "command": ["sh"]}));
         object["spec"]["selector"]["matchLabels"]["app"] = json!("other");
-        assert!(problems(object)[0].starts_with("spec.selector.matchLabels"));
+        assert!(problems(&object)[0].starts_with("spec.selector.matchLabels"));
         let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"},
             "spec": {"clusterIP": "1.2.3.4", "ports": [{"port": 0}]}});
-        assert_eq!(problems(service).len(), 2);
+        assert_eq!(problems(&service).len(), 2);
     }
 }

@@ -6,12 +6,18 @@ use k8s_openapi::api::core::v1::{Container, EnvVarSource, Pod};
 
 use crate::kubelet::field::{self, Place};
 
+/// The entries of a config map.
+pub type Texts = BTreeMap<String, String>;
+
+/// The entries of a secret.
+pub type Secrets = BTreeMap<String, Vec<u8>>;
+
 /// Look-ups of configuration in the pod's namespace.
 pub struct Sources<'a> {
     /// The entries of a config map.
-    pub config_map: &'a dyn Fn(&str) -> Option<BTreeMap<String, String>>,
+    pub config_map: &'a dyn Fn(&str) -> Option<Texts>,
     /// The entries of a secret.
-    pub secret: &'a dyn Fn(&str) -> Option<BTreeMap<String, Vec<u8>>>,
+    pub secret: &'a dyn Fn(&str) -> Option<Secrets>,
 }
 
 /// The environment in order, later entries of a name replacing earlier ones; what is missing where it fails.
@@ -27,7 +33,9 @@ pub fn environment(
         if let Some(reference) = &from.config_map_ref {
             let map = (sources.config_map)(&reference.name);
             let map = present(map, reference.optional, "ConfigMap", &reference.name)?;
-            map.into_iter().for_each(|(key, value)| variables.set(format!("{prefix}{key}"), value));
+            for (key, value) in map {
+                variables.set(format!("{prefix}{key}"), value);
+            }
         }
         if let Some(reference) = &from.secret_ref {
             let map =

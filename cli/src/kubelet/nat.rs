@@ -80,7 +80,7 @@ mod tests {
     fn a_virtual_address_goes_to_ready_pods_at_random() {
         let service = service(
             "web",
-            json!({"clusterIP": "10.96.0.9", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 9080}]}),
+            &json!({"clusterIP": "10.96.0.9", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 9080}]}),
         );
         let text = rules(&[service], &[backend("a", 2, true), backend("b", 3, true), backend("c", 4, false)]);
         assert!(text.contains("chain svc-0 { meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.244.0.2 . 9080, 1 : 10.244.0.3 . 9080 }; }"), "{text}");
@@ -92,7 +92,7 @@ mod tests {
     fn without_ready_pods_there_is_no_rule() {
         let service = service(
             "web",
-            json!({"clusterIP": "10.96.0.9", "selector": {"app": "web"}, "ports": [{"port": 80}]}),
+            &json!({"clusterIP": "10.96.0.9", "selector": {"app": "web"}, "ports": [{"port": 80}]}),
         );
         let text = rules(&[service], &[]);
         assert!(!text.contains("vmap") && !text.contains("masquerade"), "{text}");

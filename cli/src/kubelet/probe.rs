@@ -178,12 +178,12 @@ mod tests {
 
     #[test]
     fn answers_in_a_row_make_the_verdict() {
+        use Verdict::*;
         let plan =
             of(json!({"tcpSocket": {"port": 1}, "successThreshold": 2, "failureThreshold": 2})).unwrap();
         let mut tally = Tally::default();
         let verdicts: Vec<_> =
             [true, true, false, true, false, false].map(|good| tally.count(&plan, good)).to_vec();
-        use Verdict::*;
         assert_eq!(verdicts, [Open, Well, Open, Open, Open, Ill]);
     }
 

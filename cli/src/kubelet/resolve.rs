@@ -88,8 +88,8 @@ mod tests {
         spec.hostname = Some("db-0".into());
         spec.subdomain = Some("db".into());
         let services = [
-            service("web", json!({"clusterIP": "10.96.0.9", "selector": {"app": "web"}})),
-            service("db", json!({"clusterIP": "None", "selector": {"app": "web"}})),
+            service("web", &json!({"clusterIP": "10.96.0.9", "selector": {"app": "web"}})),
+            service("db", &json!({"clusterIP": "None", "selector": {"app": "web"}})),
         ];
         let backends = [db, backend("b", 4, false)];
         let vip = Found::Addresses(vec![Ipv4Addr::new(10, 96, 0, 9)]);

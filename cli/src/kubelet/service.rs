@@ -73,7 +73,7 @@ pub(crate) mod tests {
     use super::*;
     use serde_json::json;
 
-    pub(crate) fn service(name: &str, spec: serde_json::Value) -> Service {
+    pub(crate) fn service(name: &str, spec: &serde_json::Value) -> Service {
         serde_json::from_value(json!({"metadata": {"name": name, "namespace": "default"}, "spec": spec}))
             .unwrap()
     }
@@ -88,7 +88,7 @@ pub(crate) mod tests {
     fn ready_pods_with_the_labels_are_behind_a_named_port() {
         let service = service(
             "web",
-            json!({"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]}),
+            &json!({"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]}),
         );
         let backends = [backend("a", 2, true), backend("b", 3, false)];
         let port = &service.spec.as_ref().unwrap().ports.as_ref().unwrap()[0];
@@ -98,8 +98,8 @@ pub(crate) mod tests {
     #[test]
     fn a_service_without_selector_selects_nothing_and_one_may_publish_all() {
         let backends = [backend("a", 2, false)];
-        assert_eq!(selected(&service("x", json!({"ports": []})), &backends).count(), 0);
-        let all = service("x", json!({"selector": {"app": "web"}, "publishNotReadyAddresses": true}));
+        assert_eq!(selected(&service("x", &json!({"ports": []})), &backends).count(), 0);
+        let all = service("x", &json!({"selector": {"app": "web"}, "publishNotReadyAddresses": true}));
         assert_eq!(selected(&all, &backends).count(), 1);
     }
 }

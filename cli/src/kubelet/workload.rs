@@ -271,7 +271,9 @@ mod tests {
                 }
             }
             ready.push(held.iter().filter(|pod| pod.ready).count());
-            held.iter_mut().for_each(|pod| pod.ready = true);
+            for pod in held.iter_mut() {
+                pod.ready = true;
+            }
         }
         panic!("does not settle");
     }

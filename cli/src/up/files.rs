@@ -2,6 +2,7 @@
 //! the tmpfs that only the supervisor and its pods see.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -137,11 +138,7 @@ pub fn network(pod: &Pod, folder: &Path, address: &str) -> std::io::Result<()> {
         .unwrap_or_default();
     let mut hosts = format!("127.0.0.1 localhost\n::1 localhost\n{address} {full}{hostname}\n");
     for alias in pod.spec.iter().flat_map(|spec| spec.host_aliases.iter().flatten()) {
-        hosts.push_str(&format!(
-            "{} {}\n",
-            alias.ip,
-            alias.hostnames.as_deref().unwrap_or_default().join(" ")
-        ));
+        let _ = writeln!(hosts, "{} {}", alias.ip, alias.hostnames.as_deref().unwrap_or_default().join(" "));
     }
     std::fs::write(folder.join("hosts"), hosts)?;
     std::fs::write(folder.join("hostname"), format!("{hostname}\n"))

@@ -12,7 +12,7 @@ pub struct Progress {
 impl Progress {
     /// Begins to count.
     #[expect(clippy::disallowed_methods, reason = "progress is told with real time")]
-    pub fn new() -> Self {
+    pub fn begin() -> Self {
         Self { begun: Instant::now() }
     }
 

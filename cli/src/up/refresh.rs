@@ -34,7 +34,12 @@ pub async fn run(context: Arc<Context>) {
 fn configuration(context: &Context) -> String {
     let world = context.shared.read();
     let kinds = ["ConfigMap", "Secret"].into_iter().flat_map(|kind| world.of_kind(kind));
-    kinds.map(|(key, object)| format!("{key} {}\n", object["metadata"]["generation"])).collect()
+    let lines: Vec<String> =
+        kinds.map(|(key, object)| format!("{key} {}", object["metadata"]["generation"])).collect();
+    lines.join(
+        "
+",
+    )
 }
 
 fn write(context: &Context) {

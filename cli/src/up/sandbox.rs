@@ -45,9 +45,8 @@ impl Sandbox {
             .map_err(|error| error.to_string())?;
         let mut reports = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
         let first = reports.next_line().await.ok().flatten();
-        let pid = match first.and_then(|line| serde_json::from_str(&line).ok()) {
-            Some(Report::Ready { pid }) => pid,
-            _ => return Err(last_words(child).await),
+        let Some(Report::Ready { pid }) = first.and_then(|line| serde_json::from_str(&line).ok()) else {
+            return Err(last_words(child).await);
         };
         let waiting = Arc::new(Mutex::new(Waiting::new()));
         let (orders, order_queue) = mpsc::unbounded_channel();

@@ -17,7 +17,7 @@ use crate::arguments::Up;
 use crate::failure::Failure;
 use crate::kubelet::check::check;
 use crate::kubelet::inject::is_asked;
-use crate::manifest::kind;
+use crate::manifest::kind::{self, Kind};
 use crate::manifest::object::Key;
 use crate::manifest::read;
 use crate::state::State;
@@ -35,7 +35,7 @@ use crate::wire::{Apply, Given};
 
 /// Runs a mesh until it is told to end.
 pub fn run(state: State, up: &Up) -> Result<(), Failure> {
-    let progress = Progress::new();
+    let progress = Progress::begin();
     let _log = api::process::log::init(&up.log_level, api::process::log::Format::Text);
     let objects = read::read(&up.folders, false, None).map_err(Failure::Refused)?;
     if lock::sweep(&state)? {
@@ -108,7 +108,7 @@ fn needs_mesh(objects: &[Given]) -> bool {
     objects.iter().any(|given| {
         let key = Key::of(&given.object);
         let labels = given.object.pointer("/metadata/labels");
-        kind::of(&key.group, &key.kind).is_some_and(|kind| kind.is_mesh())
+        kind::of(&key.group, &key.kind).is_some_and(Kind::is_mesh)
             || key.kind == "Namespace" && is_asked(&json!({}), labels)
             || is_asked(&given.object, None)
             || is_asked(&given.object["spec"]["template"], None)

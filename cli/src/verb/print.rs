@@ -30,10 +30,8 @@ pub fn answer(answer: Answer, suffix: &str) -> Result<(), Failure> {
     if !answer.problems.is_empty() {
         return Err(Failure::Refused(answer.problems));
     }
-    out(&answer
-        .outcomes
-        .iter()
-        .map(|outcome| format!("{} {}{suffix}\n", outcome.object, outcome.verdict))
-        .collect::<String>());
+    for outcome in &answer.outcomes {
+        out(&format!("{} {}{suffix}\n", outcome.object, outcome.verdict));
+    }
     Ok(())
 }

@@ -43,7 +43,7 @@ pub fn document(objects: &[Value], single: bool) -> Value {
 
 /// Kind and name of each object, a line each.
 pub fn names(objects: &[Value]) -> String {
-    objects.iter().map(|object| format!("{}\n", Key::of(object).printed())).collect()
+    objects.iter().fold(String::new(), |text, object| text + &Key::of(object).printed() + "\n")
 }
 
 type Column = (&'static str, fn(&Value, i64) -> String);

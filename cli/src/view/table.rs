@@ -9,9 +9,9 @@ pub fn render(head: &[&str], rows: &[Vec<String>]) -> String {
         }
     }
     let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let text: String =
-            cells.zip(&widths).map(|(cell, width)| format!("{cell:width$}   ", width = *width)).collect();
-        format!("{}\n", text.trim_end())
+        let cells: Vec<String> =
+            cells.zip(&widths).map(|(cell, width)| format!("{cell:width$}", width = *width)).collect();
+        format!("{}\n", cells.join("   ").trim_end())
     };
     let mut text = line(&mut head.iter().copied());
     for row in rows {
