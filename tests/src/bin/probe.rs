@@ -1,0 +1,57 @@
+//! Runs inside the node's network namespace for the tests: captures all frames, or fetches a page. It exists
+//! because a test that itself entered another namespace could not come back without privileges.
+
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, recv, setsockopt, socket, sockopt};
+use nix::sys::time::{TimeVal, TimeValLike};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["capture", ready] => capture(ready),
+        ["get", url] => get(url),
+        _ => panic!("usage: probe capture READY-FILE | get URL"),
+    }
+}
+
+/// Prints all frames until the input ends.
+fn capture(ready: &str) {
+    let wire = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)
+        .expect("the node's owner may open packet sockets in its network");
+    setsockopt(&wire, sockopt::ReceiveTimeout, &TimeVal::milliseconds(100)).expect("sockets have timeouts");
+    // The default loses frames under load; less than asked for is given without privileges.
+    let _ = setsockopt(&wire, sockopt::RcvBuf, &(32 << 20));
+    let ended = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&ended);
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().read_to_end(&mut vec![]);
+        flag.store(true, Ordering::Relaxed);
+    });
+    std::fs::write(ready, "").expect("the test's folder can be written");
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut frame = vec![0; 1 << 17];
+    loop {
+        match recv(wire.as_raw_fd(), &mut frame, nix::sys::socket::MsgFlags::empty()) {
+            Ok(length) => out.write_all(&frame[..length]).expect("the test reads"),
+            // What is under way when the input ends still counts; quiet means that nothing is.
+            Err(_) if ended.load(Ordering::Relaxed) => break,
+            Err(_) => {}
+        }
+    }
+    out.flush().expect("the test reads");
+}
+
+/// Prints what is at an address.
+fn get(url: &str) {
+    let rest = url.strip_prefix("http://").expect("the URL begins with http://");
+    let (address, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let mut browser =
+        tests::browser::Browser::new(address.parse().expect("the URL has an address and a port"));
+    let page = browser.get(&format!("/{path}"), &[]).unwrap_or_else(|reason| panic!("{url}: {reason}"));
+    assert_eq!(page.status, 200, "{url}: {}", page.text);
+    print!("{}", page.text);
+}

@@ -1,0 +1,119 @@
+//! A person's browser: HTTP/1.1 requests one after another over a kept connection.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+
+/// A browser at one address.
+#[derive(Debug)]
+pub struct Browser {
+    runtime: Runtime,
+    address: SocketAddr,
+    sender: Option<SendRequest<Full<Bytes>>>,
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its text.
+    pub text: String,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+impl Browser {
+    /// A browser that has not asked anything yet.
+    pub fn new(address: SocketAddr) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        Self { runtime: runtime.expect("a runtime can be made"), address, sender: None }
+    }
+
+    /// Asks for a page; the reason when there is no whole answer.
+    pub fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Result<Page, String> {
+        self.send("GET", path, headers, "")
+    }
+
+    /// Sends a form.
+    pub fn post(&mut self, path: &str, form: &str) -> Result<Page, String> {
+        self.send("POST", path, &[("content-type", "application/x-www-form-urlencoded")], form)
+    }
+
+    fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Result<Page, String> {
+        let begin = Instant::now();
+        let mut request = Request::builder().method(method).uri(path);
+        if headers.iter().all(|(name, _)| *name != "host") {
+            request = request.header("host", self.address.to_string());
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request =
+            request.body(Full::new(Bytes::from(body.to_owned()))).map_err(|error| error.to_string())?;
+        let kept = self.sender.take();
+        let exchange = exchange(self.address, kept, request);
+        let limited = async { tokio::time::timeout(PATIENCE, exchange).await };
+        let answer = self.runtime.block_on(limited).map_err(|_| format!("no answer within {PATIENCE:?}"))?;
+        let (sender, status, headers, text) = answer?;
+        self.sender = Some(sender);
+        Ok(Page { status, headers, text, elapsed: begin.elapsed() })
+    }
+}
+
+type Answer = (SendRequest<Full<Bytes>>, StatusCode, HeaderMap, String);
+
+async fn exchange(
+    address: SocketAddr,
+    kept: Option<SendRequest<Full<Bytes>>>,
+    request: Request<Full<Bytes>>,
+) -> Result<Answer, String> {
+    let fresh = kept.is_none();
+    let mut sender = match kept {
+        Some(sender) => sender,
+        None => connect(address).await?,
+    };
+    if sender.ready().await.is_err() {
+        sender = connect(address).await?;
+    }
+    let response = match sender.send_request(request.clone()).await {
+        // Nothing of it was sent: the server had closed the idle connection, as it may.
+        Err(error) if error.is_canceled() && !fresh => {
+            sender = connect(address).await?;
+            sender.send_request(request).await
+        }
+        result => result,
+    };
+    let (head, body) = response.map_err(|error| format!("no answer: {error}"))?.into_parts();
+    let body = body.collect().await.map_err(|error| format!("the answer broke off: {error}"))?;
+    let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+    Ok((sender, head.status, head.headers, text))
+}
+
+async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>, String> {
+    let stream = TcpStream::connect(address).await.map_err(|error| format!("no connection: {error}"))?;
+    stream.set_nodelay(true).map_err(|error| error.to_string())?;
+    let (sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| format!("no connection: {error}"))?;
+    // Errors of the connection come back through the sender.
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(sender)
+}
+
+/// Longer than the delays that tests ask for.
+const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,0 +1,371 @@
+//! A mesh of its own for a test: state folder, gateway port and namespaces that no other test shares. When it
+//! is dropped it is taken down, and the test fails if that takes long or leaves anything.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::browser::{Browser, Page};
+use crate::load::{Load, Name};
+use crate::metrics::Metrics;
+use crate::program::{self, Outcome, PATIENCE, Running};
+use crate::remains::Holdings;
+use crate::report::Report;
+use crate::wait;
+use crate::wire::{self, Capture};
+
+/// A running mesh.
+#[derive(Debug)]
+pub struct Mesh {
+    state: PathBuf,
+    gateway: SocketAddr,
+    probe: PathBuf,
+    up: Option<Running>,
+    began: Instant,
+    holdings: Holdings,
+    is_down: bool,
+    line: Vec<String>,
+    // Held until the mesh is gone.
+    folder: TempDir,
+    _turn: Turn,
+}
+
+/// How a mesh is started.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Folders or files of YAML, relative to the repository, or absolute.
+    pub folders: Vec<PathBuf>,
+    /// Whether no other mesh may run meanwhile: for tests that measure.
+    pub alone: bool,
+    /// Whether `ostria up` stays in the foreground.
+    pub foreground: bool,
+}
+
+/// A pod, as `ostria get pods` tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pod {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub address: String,
+}
+
+impl Mesh {
+    /// A mesh from folders of the repository, started as a user starts it.
+    pub fn up(folders: &[&str], probe: &str) -> Self {
+        let folders = folders.iter().map(PathBuf::from).collect();
+        let mut mesh = Self::begin(&Options { folders, ..Options::default() }, probe);
+        mesh.until_up();
+        mesh
+    }
+
+    /// A mesh that may still be on its way up.
+    pub fn begin(options: &Options, probe: &str) -> Self {
+        let turn = Turn::take(options.alone);
+        let folder = tempfile::tempdir().expect("a folder for temporary files can be made");
+        let state = folder.path().join("state");
+        let gateway = free_address();
+        let holdings = Holdings::before(&state);
+        let mut line = vec!["up".to_owned(), "--state".into(), state.display().to_string()];
+        line.extend(["--gateway".into(), gateway.to_string()]);
+        if !options.foreground {
+            line.push("--detach".into());
+        }
+        line.extend(
+            options.folders.iter().map(|folder| program::repository("").join(folder).display().to_string()),
+        );
+        let began = Instant::now();
+        let up = Some(Running::start(&program::path("ostria"), &line, &[]));
+        let probe = probe.into();
+        Self { state, gateway, probe, up, began, holdings, is_down: false, line, folder, _turn: turn }
+    }
+
+    /// Starts the same mesh once more, after its supervisor is gone, and waits until it is ready.
+    pub fn again(&mut self) -> String {
+        self.up = Some(Running::start(&program::path("ostria"), &self.line, &[]));
+        self.until_up()
+    }
+
+    /// Waits until `ostria up -d` says that the mesh is ready; what it printed.
+    pub fn until_up(&mut self) -> String {
+        let up = self.up.take().expect("the mesh is on its way up");
+        let outcome = up.finish(PATIENCE);
+        self.is_down = outcome.code != 0;
+        let text = outcome.text();
+        self.observe();
+        text
+    }
+
+    /// Waits for the first good answer at a path of the gateway; how long it took from the start of the start.
+    pub fn until_page(&self, path: &str) -> Duration {
+        let mut browser = Browser::new(self.gateway);
+        wait::until(&format!("{path} is there"), PATIENCE, || match browser.get(path, &[])? {
+            page if page.status == 200 => Ok(()),
+            page => Err(page.status.to_string()),
+        });
+        self.began.elapsed()
+    }
+
+    /// Runs a verb of `ostria` on this mesh.
+    pub fn ostria(&self, line: &[&str]) -> Outcome {
+        self.start(line).finish(PATIENCE)
+    }
+
+    /// Starts a verb of `ostria` on this mesh.
+    pub fn start(&self, line: &[&str]) -> Running {
+        let state = self.state.display().to_string();
+        Running::start(&program::path("ostria"), line, &[("OSTRIA_STATE", &state)])
+    }
+
+    /// Applies a file of the repository; ends the test if it is refused.
+    pub fn apply(&self, file: &str) -> String {
+        let file = program::repository(file).display().to_string();
+        self.ostria(&["apply", "-f", &file]).text()
+    }
+
+    /// Applies YAML, whatever comes of it.
+    pub fn apply_text(&self, yaml: &str) -> Outcome {
+        let file = self.write("applied.yaml", yaml);
+        self.ostria(&["apply", "-f", &file])
+    }
+
+    /// Deletes what is in a YAML text.
+    pub fn delete_text(&self, yaml: &str) {
+        let file = self.write("deleted.yaml", yaml);
+        self.ostria(&["delete", "-f", &file]).text();
+    }
+
+    /// A file of this test's own; its path.
+    pub fn write(&self, name: &str, text: &str) -> String {
+        let file = self.folder.path().join(name);
+        fs::write(&file, text).expect("the test's folder can be written");
+        file.display().to_string()
+    }
+
+    /// Runs `echo client` in a pod; its report, whether requests failed or not.
+    pub fn echo(&self, namespace: &str, pod: &str, arguments: &[&str]) -> Report {
+        Report::of(&self.start_echo(namespace, pod, arguments).finish(PATIENCE))
+    }
+
+    /// Starts `echo client` in a pod.
+    pub fn start_echo(&self, namespace: &str, pod: &str, arguments: &[&str]) -> Running {
+        let mut line = vec!["exec", pod, "-n", namespace, "--", "echo", "client", "--allow-failures"];
+        line.extend(arguments);
+        self.start(&line)
+    }
+
+    /// Objects of a kind as JSON.
+    pub fn get(&self, kind: &str, namespace: &str) -> Vec<Value> {
+        let text = self.ostria(&["get", kind, "-n", namespace, "-o", "json"]).text();
+        let list: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        list["items"].as_array().cloned().unwrap_or_else(|| panic!("no list: {text}"))
+    }
+
+    /// The pods with a label that are not on their way out.
+    pub fn pods(&self, namespace: &str, label: &str, value: &str) -> Vec<Pod> {
+        let wanted = |pod: &&Value| {
+            pod["metadata"]["labels"][label] == value && pod["metadata"]["deletionTimestamp"].is_null()
+        };
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let pods = self.get("pods", namespace);
+        let pods = pods.iter().filter(wanted).map(|pod| Pod {
+            namespace: namespace.into(),
+            name: text(&pod["metadata"]["name"]),
+            address: text(&pod["status"]["podIP"]),
+        });
+        pods.collect()
+    }
+
+    /// The one pod of an app.
+    pub fn pod(&self, namespace: &str, app: &str) -> Pod {
+        let mut pods = self.pods(namespace, "app", app);
+        assert_eq!(pods.len(), 1, "{pods:?}");
+        pods.remove(0)
+    }
+
+    /// The name of the echo server's pod of a version.
+    pub fn pod_of_version(&self, namespace: &str, version: &str) -> String {
+        let pods = self.pods(namespace, "app", "echo-server");
+        let own = self.pods(namespace, "version", version);
+        let both = own.into_iter().find(|pod| pods.contains(pod));
+        both.unwrap_or_else(|| panic!("no pod of {version} in {pods:?}")).name
+    }
+
+    /// The metrics of a pod's sidecar, scraped as Prometheus does.
+    pub fn metrics(&self, pod: &Pod) -> Metrics {
+        Metrics::parse(&self.fetch(&format!("http://{}:15020/stats/prometheus", pod.address)))
+    }
+
+    /// A page inside the mesh's network, fetched from beside the pods.
+    pub fn fetch(&self, url: &str) -> String {
+        wire::fetch(self.supervisor(), &self.probe, url)
+    }
+
+    /// Listens to all that passes between pods.
+    pub fn capture(&self) -> Capture {
+        Capture::start(self.supervisor(), &self.probe, self.folder.path())
+    }
+
+    /// A browser at the gateway.
+    pub fn browser(&self) -> Browser {
+        Browser::new(self.gateway)
+    }
+
+    /// One request through the gateway with a connection of its own.
+    pub fn page(&self, path: &str, headers: &[(&str, &str)]) -> Page {
+        self.browser().get(path, headers).unwrap_or_else(|reason| panic!("{path}: {reason}"))
+    }
+
+    /// Requests through the gateway in the background.
+    pub fn load(&self, path: &str, browsers: usize, count: Option<u64>, name: Name) -> Load {
+        Load::start(self.gateway, path, browsers, count, name)
+    }
+
+    /// The address of the gateway.
+    pub fn gateway(&self) -> SocketAddr {
+        self.gateway
+    }
+
+    /// The state folder.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// The process that runs the mesh, which lives in the node's namespaces.
+    pub fn supervisor(&self) -> u32 {
+        self.find_supervisor().expect("the mesh runs")
+    }
+
+    /// The processes of the mesh with a name: process id and resident memory in MiB.
+    pub fn processes(&self, name: &str) -> Vec<(u32, f64)> {
+        self.holdings.running(name)
+    }
+
+    /// Notes what the mesh holds at the moment, to look for it after the end.
+    pub fn observe(&mut self) {
+        if let Some(supervisor) = self.find_supervisor() {
+            self.holdings.observe(supervisor);
+        }
+    }
+
+    /// Waits until nothing of the mesh is there, after something other than this object ended it.
+    pub fn until_gone(&mut self, patience: Duration) {
+        self.is_down = true;
+        wait::until("nothing of the mesh is left", patience, || match self.holdings.left() {
+            left if left.is_empty() => Ok(()),
+            left => Err(left.join("\n")),
+        });
+        assert!(self.holdings.namespaces() > 0, "no namespace of the mesh was ever seen");
+    }
+
+    /// `ostria down`, and nothing may be left.
+    pub fn down(&mut self) {
+        self.observe();
+        let outcome = self.ostria(&["down"]);
+        let elapsed = outcome.elapsed;
+        self.is_down = true;
+        outcome.text();
+        assert!(elapsed < DOWN, "`ostria down` took {elapsed:?}");
+        self.until_gone(Duration::from_secs(1));
+    }
+
+    /// Waits until a mesh in the foreground is ready for verbs; gives `ostria up` itself.
+    pub fn until_in_front(&mut self) -> Running {
+        wait::until("the mesh in the foreground is up", PATIENCE, || {
+            let outcome = self.ostria(&["status"]);
+            if outcome.code == 0 { Ok(()) } else { Err(outcome.to_string()) }
+        });
+        self.observe();
+        self.up.take().expect("the mesh is in the foreground")
+    }
+
+    /// Sends a signal to the supervisor, and waits until it is gone when it cannot resist.
+    pub fn kill_supervisor(&mut self) {
+        self.observe();
+        let supervisor = self.supervisor();
+        signal(supervisor, Signal::SIGKILL);
+        wait::until("the supervisor is gone", Duration::from_secs(5), || {
+            if self.holdings.is_running(supervisor) { Err("it still runs".into()) } else { Ok(()) }
+        });
+    }
+
+    fn find_supervisor(&self) -> Option<u32> {
+        let lock: Value = serde_json::from_slice(&fs::read(self.state.join("lock.json")).ok()?).ok()?;
+        lock["supervisor"]["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok())
+    }
+
+    /// Keeps the logs of a failed test where a person finds them.
+    fn keep_logs(&self) {
+        let name = std::thread::current().name().unwrap_or("test").replace("::", "-");
+        let kept = program::folder().join("../tmp/failed-meshes").join(name);
+        let _ = fs::remove_dir_all(&kept);
+        if fs::create_dir_all(&kept).is_ok() {
+            let status = self.ostria(&["status", "-o", "wide"]);
+            let _ = fs::write(kept.join("status.txt"), status.to_string());
+            let line = [self.state.join("logs"), self.state.join("up.log"), self.state.join("config")]
+                .map(|path| path.display().to_string());
+            let mut arguments = vec!["-r"];
+            arguments.extend(line.iter().map(String::as_str));
+            let kept = kept.display().to_string();
+            arguments.push(&kept);
+            program::run(Path::new("cp"), &arguments);
+            eprintln!("logs of the mesh are in {kept}");
+        }
+    }
+}
+
+impl Drop for Mesh {
+    fn drop(&mut self) {
+        if self.is_down {
+            return;
+        }
+        if std::thread::panicking() {
+            self.keep_logs();
+            eprintln!("{}", self.ostria(&["down"]));
+        } else {
+            self.down();
+        }
+    }
+}
+
+/// Meshes may run side by side, unless one measures.
+#[derive(Debug)]
+#[expect(dead_code, reason = "it is enough that they are held")]
+enum Turn {
+    Shared(RwLockReadGuard<'static, ()>),
+    Alone(RwLockWriteGuard<'static, ()>),
+}
+
+impl Turn {
+    fn take(alone: bool) -> Self {
+        static MACHINE: RwLock<()> = RwLock::new(());
+        if alone {
+            Self::Alone(MACHINE.write().unwrap_or_else(PoisonError::into_inner))
+        } else {
+            Self::Shared(MACHINE.read().unwrap_or_else(PoisonError::into_inner))
+        }
+    }
+}
+
+/// Sends a signal to a process of the mesh.
+pub fn signal(process: u32, signal: Signal) {
+    let id = i32::try_from(process).expect("process ids are small");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), signal).expect("the process is there");
+}
+
+/// An address of this host that nothing listens at.
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    listener.local_addr().expect("a listener has an address")
+}
+
+/// How long `ostria down` may take.
+const DOWN: Duration = Duration::from_secs(10);

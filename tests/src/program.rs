@@ -1,0 +1,170 @@
+//! The built programs: where they are, and how one is run to its end without ever hanging a test.
+
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::wait;
+
+/// The folder of the binaries under test: `OSTRIA_TEST_BIN`, else where cargo built this test.
+pub fn folder() -> PathBuf {
+    if let Some(folder) = std::env::var_os(GIVEN) {
+        return std::path::absolute(PathBuf::from(folder)).expect("the folder has a path");
+    }
+    let own = std::env::current_exe().expect("this test has a path");
+    own.ancestors().nth(2).expect("cargo puts tests into target/PROFILE/deps").to_path_buf()
+}
+
+/// Whether the binaries are built as users get them, so that times and sizes mean something.
+pub fn is_release() -> bool {
+    std::env::var_os(GIVEN).is_some() || folder().ends_with("release")
+}
+
+/// The path of a program under test; ends the test with the next step when it is not built.
+pub fn path(name: &str) -> PathBuf {
+    let path = folder().join(name);
+    assert!(
+        path.is_file(),
+        "{} is not built: run `cargo build --workspace --bins` first, or `make test`, which does",
+        path.display()
+    );
+    path
+}
+
+/// A file of the repository.
+pub fn repository(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace holds this crate").join(file)
+}
+
+/// What came of a program.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The line that was run.
+    pub line: String,
+    /// The exit code; 128 and more for a signal.
+    pub code: i32,
+    /// What it printed.
+    pub out: Vec<u8>,
+    /// What it complained of.
+    pub err: String,
+    /// How long it ran.
+    pub elapsed: Duration,
+}
+
+impl Outcome {
+    /// What it printed; ends the test unless it succeeded.
+    pub fn text(self) -> String {
+        assert_eq!(self.code, 0, "{self}");
+        String::from_utf8_lossy(&self.out).into_owned()
+    }
+
+    /// What it complained of; ends the test if it succeeded.
+    pub fn refusal(self) -> String {
+        assert_ne!(self.code, 0, "should have been refused: {self}");
+        self.err
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let out = String::from_utf8_lossy(&self.out);
+        write!(f, "`{}` ended with {} after {:?}\n{out}\n{}", self.line, self.code, self.elapsed, self.err)
+    }
+}
+
+/// A program that runs.
+#[derive(Debug)]
+pub struct Running {
+    line: String,
+    child: Child,
+    begin: Instant,
+    out: JoinHandle<Vec<u8>>,
+    err: JoinHandle<Vec<u8>>,
+}
+
+impl Running {
+    /// Starts a program.
+    pub fn start<A: AsRef<OsStr>>(program: &Path, arguments: &[A], environment: &[(&str, &str)]) -> Self {
+        let shown: Vec<_> = arguments.iter().map(|a| a.as_ref().to_string_lossy().into_owned()).collect();
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        let begin = Instant::now();
+        let mut child = Command::new(program)
+            .args(arguments)
+            .env_remove("OSTRIA_STATE")
+            .envs(environment.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{} cannot be started: {error}", program.display()));
+        let out = collect(child.stdout.take().expect("it is piped"));
+        let err = collect(child.stderr.take().expect("it is piped"));
+        Self { line: format!("{name} {}", shown.join(" ")), child, begin, out, err }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Writes to its input.
+    pub fn feed(&mut self, input: &[u8]) {
+        let pipe = self.child.stdin.as_mut().expect("the input is still open");
+        pipe.write_all(input).expect("the program reads its input");
+    }
+
+    /// Ends its input.
+    pub fn close_input(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be asked").is_some()
+    }
+
+    /// Waits for its end; ends the test when it runs longer than `patience`.
+    pub fn finish(mut self, patience: Duration) -> Outcome {
+        self.close_input();
+        let ended = wait::within(patience, &mut || {
+            self.child.try_wait().map_err(|error| error.to_string())?.ok_or_else(|| "still runs".to_owned())
+        });
+        let status = ended.unwrap_or_else(|reason| {
+            // Its output tells why it hangs.
+            let _ = self.child.kill();
+            self.child.wait().unwrap_or_else(|_| panic!("{}: {reason}", self.line))
+        });
+        let elapsed = self.begin.elapsed();
+        let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+        let outcome = Outcome {
+            line: self.line,
+            code: status.code().unwrap_or_else(|| 128 + signal.unwrap_or_default()),
+            out: self.out.join().expect("reading does not panic"),
+            err: String::from_utf8_lossy(&self.err.join().expect("reading does not panic")).into_owned(),
+            elapsed,
+        };
+        assert!(elapsed < patience + Duration::from_secs(2), "hangs: {outcome}");
+        outcome
+    }
+}
+
+/// Runs a program to its end.
+pub fn run<A: AsRef<OsStr>>(program: &Path, arguments: &[A]) -> Outcome {
+    Running::start(program, arguments, &[]).finish(PATIENCE)
+}
+
+fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut all = vec![];
+        // What came before an error is all there is to show.
+        let _ = pipe.read_to_end(&mut all);
+        all
+    })
+}
+
+const GIVEN: &str = "OSTRIA_TEST_BIN";
+/// Longer than anything that a test runs in the foreground.
+pub const PATIENCE: Duration = Duration::from_secs(100);

@@ -1,0 +1,135 @@
+//! What a mesh holds of this machine while it runs, so that after its end nothing of that may be found.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What was seen of a mesh.
+#[derive(Debug)]
+pub struct Holdings {
+    state: PathBuf,
+    interfaces: BTreeSet<String>,
+    processes: BTreeMap<(u32, u64), String>,
+    namespaces: BTreeSet<String>,
+}
+
+impl Holdings {
+    /// Before the mesh starts: what is on the host anyway.
+    pub fn before(state: &Path) -> Self {
+        Self {
+            state: state.to_owned(),
+            interfaces: interfaces(),
+            processes: BTreeMap::new(),
+            namespaces: BTreeSet::new(),
+        }
+    }
+
+    /// Adds what the mesh of this supervisor holds at the moment.
+    pub fn observe(&mut self, supervisor: u32) {
+        let all = processes();
+        let mut family = BTreeSet::from([supervisor]);
+        loop {
+            let more: Vec<u32> = all
+                .iter()
+                .filter(|process| family.contains(&process.parent) && !family.contains(&process.id))
+                .map(|process| process.id)
+                .collect();
+            if more.is_empty() {
+                break;
+            }
+            family.extend(more);
+        }
+        let own = namespaces("self");
+        for process in all.into_iter().filter(|process| family.contains(&process.id)) {
+            self.namespaces.extend(namespaces(&process.id.to_string()).difference(&own).cloned());
+            self.processes.insert((process.id, process.started), process.name);
+        }
+    }
+
+    /// How many namespaces were seen, to be sure that anything was.
+    pub fn namespaces(&self) -> usize {
+        self.namespaces.len()
+    }
+
+    /// The observed processes with this name that run: id and resident memory in MiB.
+    pub fn running(&self, name: &str) -> Vec<(u32, f64)> {
+        // The kernel keeps 15 bytes of a name.
+        let short: String = name.chars().take(15).collect();
+        let own = self.processes.iter().filter(|(_, known)| **known == short);
+        own.filter_map(|((id, _), _)| Some((*id, resident(*id)?))).collect()
+    }
+
+    /// Whether this observed process still runs.
+    pub fn is_running(&self, id: u32) -> bool {
+        processes().iter().any(|one| one.id == id && self.processes.contains_key(&(id, one.started)))
+    }
+
+    /// What of it is still there.
+    pub fn left(&self) -> Vec<String> {
+        let mut left = vec![];
+        for process in processes() {
+            let id = process.id;
+            if self.processes.contains_key(&(id, process.started)) {
+                left.push(format!("process {id} ({})", process.name));
+            } else if !self.namespaces.is_disjoint(&namespaces(&id.to_string())) {
+                left.push(format!("process {id} ({}) in a namespace of the mesh", process.name));
+            }
+        }
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let state = self.state.display().to_string();
+        let held =
+            |line: &&str| line.contains(&state) || self.namespaces.iter().any(|one| line.contains(one));
+        left.extend(mounts.lines().filter(held).map(|line| format!("mount {line}")));
+        left.extend(interfaces().difference(&self.interfaces).map(|name| format!("interface {name}")));
+        if self.state.exists() {
+            left.push(format!("folder {state} with {:?}", entries(&self.state)));
+        }
+        left
+    }
+}
+
+struct Process {
+    id: u32,
+    parent: u32,
+    started: u64,
+    name: String,
+}
+
+/// All processes that have not ended; one that waits to be collected by its parent has.
+fn processes() -> Vec<Process> {
+    let ids = entries(Path::new("/proc")).into_iter().filter_map(|name| name.parse().ok());
+    ids.filter_map(|id: u32| {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        let (head, rest) = stat.rsplit_once(')')?;
+        let mut fields = rest.split_whitespace();
+        let state = fields.next()?;
+        let parent = fields.next()?.parse().ok()?;
+        let started = fields.nth(17)?.parse().ok()?;
+        let name = head.split_once('(')?.1.to_owned();
+        (!matches!(state, "Z" | "X")).then_some(Process { id, parent, started, name })
+    })
+    .collect()
+}
+
+fn resident(process: u32) -> Option<f64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: f64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kibibytes / 1024.0)
+}
+
+/// The namespaces of a process, as `net:[4026531840]`.
+fn namespaces(process: &str) -> BTreeSet<String> {
+    let kinds = ["net", "mnt", "pid", "uts", "ipc", "user"];
+    let links = kinds.iter().filter_map(|kind| fs::read_link(format!("/proc/{process}/ns/{kind}")).ok());
+    links.map(|link| link.display().to_string()).collect()
+}
+
+fn interfaces() -> BTreeSet<String> {
+    entries(Path::new("/sys/class/net")).into_iter().collect()
+}
+
+fn entries(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}

@@ -1,0 +1,57 @@
+//! What passes over the wires between pods: every frame that the node's network sees.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::program::Running;
+use crate::wait;
+
+/// A capture under way.
+#[derive(Debug)]
+pub struct Capture {
+    running: Running,
+    ready: std::path::PathBuf,
+}
+
+impl Capture {
+    /// Starts to listen in the network namespace that a process lives in. `probe` is this crate's program.
+    pub fn start(node: u32, probe: &Path, folder: &Path) -> Self {
+        let ready = folder.join("capture-is-ready");
+        let running = enter(node, probe, &["capture", &ready.display().to_string()]);
+        wait::until("the capture begins", Duration::from_secs(10), || {
+            if ready.exists() { Ok(()) } else { Err("no packet socket yet".into()) }
+        });
+        Self { running, ready }
+    }
+
+    /// Ends it; all the bytes that were seen.
+    pub fn stop(self) -> Vec<u8> {
+        let outcome = self.running.finish(Duration::from_secs(20));
+        assert_eq!(outcome.code, 0, "the capture failed: {}", outcome.err);
+        let _ = std::fs::remove_file(self.ready);
+        outcome.out
+    }
+}
+
+/// Fetches a page as a neighbour of the pods, as Prometheus would.
+pub fn fetch(node: u32, probe: &Path, url: &str) -> String {
+    enter(node, probe, &["get", url]).finish(Duration::from_secs(20)).text()
+}
+
+/// Whether some bytes are among others.
+pub fn contains(all: &[u8], part: &[u8]) -> bool {
+    all.windows(part.len()).any(|window| window == part)
+}
+
+/// Runs this crate's program beside the processes of the node.
+fn enter(node: u32, probe: &Path, arguments: &[&str]) -> Running {
+    let target = node.to_string();
+    let mut line = vec!["--target", &target, "--net"];
+    if !nix::unistd::geteuid().is_root() {
+        line.extend(["--user", "--preserve-credentials"]);
+    }
+    let probe = probe.display().to_string();
+    line.extend(["--", &probe]);
+    line.extend(arguments);
+    Running::start(Path::new("nsenter"), &line, &[])
+}

@@ -1,0 +1,152 @@
+//! Bookinfo with the rules that people know from Istio.
+
+use std::time::Duration;
+
+use tests::mesh::{Mesh, Options};
+use tests::{program, wait};
+
+use crate::PROBE;
+
+const PAGE: &str = "/productpage";
+const RULES: &str = "samples/bookinfo/networking";
+
+/// The version of `reviews` that a page names.
+fn reviews(page: &str) -> String {
+    let after = page.split("Reviews served by: reviews-").nth(1);
+    after.and_then(|rest| rest.split(['-', '<', ' ']).next()).unwrap_or("none").to_owned()
+}
+
+#[test]
+fn the_page_is_there_soon_and_every_time_and_the_mesh_is_small() {
+    let options = Options { folders: vec!["samples/bookinfo".into()], alone: true, ..Options::default() };
+    let mut mesh = Mesh::begin(&options, PROBE);
+    let soon = mesh.until_page(PAGE);
+    let told = mesh.until_up();
+    println!("first page after {soon:?}");
+    let limit = Duration::from_secs(if program::is_release() { 5 } else { 10 });
+    assert!(soon < limit, "the first page came after {soon:?}");
+    let address = format!("http://{}{PAGE}", mesh.gateway());
+    for part in [&*address, "spiffe://cluster.local/ns/default/sa/bookinfo-productpage", "reviews-v3", "2/2"]
+    {
+        assert!(told.contains(part), "`up` does not tell {part}:\n{told}");
+    }
+    let tally = mesh.load(PAGE, 4, Some(200), reviews).finish();
+    assert_eq!(tally.all_good().good(), 200);
+    for version in ["v1", "v2", "v3"] {
+        assert!(tally.percent(version) > 10.0, "without rules all versions answer: {tally:?}");
+    }
+    memory(&mesh);
+}
+
+/// Memory means something in release builds only; it is told in any case.
+fn memory(mesh: &Mesh) {
+    let largest = mesh.processes("ostria-proxy").into_iter().map(|(_, size)| size).fold(0.0, f64::max);
+    let one = |name: &str| mesh.processes(name).first().map_or(f64::INFINITY, |(_, size)| *size);
+    let control = one("ostria-pilot") + one("ostria-citadel");
+    println!("largest proxy {largest:.1} MiB, pilot and citadel {control:.1} MiB");
+    assert!(largest > 0.0 && control.is_finite(), "the processes were not found");
+    if program::is_release() {
+        assert!(largest < 15.0, "a proxy holds {largest:.1} MiB");
+        assert!(control < 50.0, "pilot and citadel hold {control:.1} MiB");
+    }
+}
+
+#[test]
+fn traffic_is_split_as_written_and_nothing_fails_while_rules_change() {
+    let options = Options { folders: vec!["samples/bookinfo".into()], alone: true, ..Options::default() };
+    let mut mesh = Mesh::begin(&options, PROBE);
+    mesh.until_up();
+    let load = mesh.load(PAGE, 4, None, reviews);
+    let rules = [
+        "destination-rule-all-mtls",
+        "virtual-service-all-v1",
+        "virtual-service-reviews-50-v3",
+        "virtual-service-reviews-90-10",
+        "virtual-service-reviews-jason-v2-v3",
+        "virtual-service-reviews-test-v2",
+        "destination-rule-all",
+    ];
+    for rule in rules {
+        mesh.apply(&format!("{RULES}/{rule}.yaml"));
+        wait::pause(Duration::from_millis(200));
+    }
+    let told = mesh.apply(&format!("{RULES}/virtual-service-reviews-80-20.yaml"));
+    assert!(told.contains("reviews configured"), "{told}");
+    let told = mesh.apply(&format!("{RULES}/virtual-service-reviews-80-20.yaml"));
+    assert!(told.contains("reviews unchanged"), "{told}");
+    wait::pause(Duration::from_secs(1));
+    load.stop().all_good();
+    let tally = mesh.load(PAGE, 8, Some(REQUESTS), reviews).finish();
+    assert_eq!(tally.all_good().good(), REQUESTS);
+    assert!((tally.percent("v1") - 80.0).abs() < 4.0, "{tally:?}");
+    assert!((tally.percent("v2") - 20.0).abs() < 4.0, "{tally:?}");
+    // The file that took the rule away again is in force as fast.
+    mesh.ostria(&["delete", "virtualservice", "reviews"]).text();
+    wait::pause(Duration::from_secs(1));
+    let tally = mesh.load(PAGE, 8, Some(100), reviews).finish();
+    assert!(tally.all_good().percent("v3") > 10.0, "{tally:?}");
+}
+
+#[test]
+fn users_meet_the_versions_delays_and_aborts_that_are_written_for_them() {
+    let mesh = Mesh::up(&["samples/bookinfo"], PROBE);
+    mesh.apply(&format!("{RULES}/virtual-service-all-v1.yaml"));
+    mesh.apply(&format!("{RULES}/virtual-service-reviews-test-v2.yaml"));
+    let mut jason = mesh.browser();
+    let signed_in = jason.post("/login", "username=jason&passwd=x").expect("the page lets people sign in");
+    let cookie = signed_in.headers["set-cookie"].to_str().expect("cookies are text").to_owned();
+    let cookie = cookie.split(';').next().expect("the pair comes first");
+    wait::until("the rules are in force", Duration::from_secs(1), || {
+        match reviews(&jason.get(PAGE, &[("cookie", cookie)])?.text).as_str() {
+            "v2" => Ok(()),
+            other => Err(format!("jason sees {other}")),
+        }
+    });
+    let mut other = mesh.browser();
+    for _ in 0..40 {
+        let page = jason.get(PAGE, &[("cookie", cookie)]).expect("jason gets an answer");
+        assert_eq!((page.status.as_u16(), &*reviews(&page.text)), (200, "v2"));
+        assert!(page.text.contains("black stars"), "{}", page.text);
+        let page = other.get(PAGE, &[]).expect("others get an answer");
+        assert_eq!((page.status.as_u16(), &*reviews(&page.text)), (200, "v1"));
+    }
+    delayed(&mesh, cookie);
+    aborted(&mesh, cookie);
+}
+
+/// Ratings answers jason 7 s late; the page gives reviews up after twice 3 s, as in Istio's tour.
+fn delayed(mesh: &Mesh, cookie: &str) {
+    mesh.apply(&format!("{RULES}/virtual-service-ratings-test-delay.yaml"));
+    let ratings = "http://ratings:9080/ratings/0";
+    let caller = "deployment/productpage-v1";
+    wait::pause(Duration::from_secs(1));
+    let late = mesh.start_echo("default", caller, &[ratings, "-H", "end-user:jason"]);
+    let page = mesh.page(PAGE, &[("cookie", cookie)]);
+    let elapsed = page.elapsed;
+    assert_eq!(page.status, 200);
+    assert!(page.text.contains("Error fetching product reviews"), "{}", page.text);
+    assert!((5.5..8.5).contains(&elapsed.as_secs_f64()), "jason waited {elapsed:?}");
+    let late = tests::report::Report::of(&late.finish(Duration::from_secs(30)));
+    let latency = late.all_good().latency_ms["max"];
+    assert!((6_900.0..8_500.0).contains(&latency), "ratings took {latency} ms for jason");
+    let others = mesh.echo("default", caller, &[ratings, "-n", "20", "-H", "end-user:jane"]);
+    assert!(others.all_good().latency_ms["max"] < 2_000.0, "others wait too: {others:?}");
+}
+
+/// Ratings answers jason with 500: he reads the reviews without stars, at once.
+fn aborted(mesh: &Mesh, cookie: &str) {
+    mesh.apply(&format!("{RULES}/virtual-service-ratings-test-abort.yaml"));
+    let ratings = "http://ratings:9080/ratings/0";
+    let caller = "deployment/productpage-v1";
+    wait::pause(Duration::from_secs(1));
+    let jason = mesh.echo("default", caller, &[ratings, "-n", "20", "-H", "end-user:jason"]);
+    assert_eq!(jason.none_good().by_status.get("500"), Some(&20), "{jason:?}");
+    assert_eq!(mesh.echo("default", caller, &[ratings, "-n", "20"]).all_good().requests, 20);
+    let page = mesh.page(PAGE, &[("cookie", cookie)]);
+    assert_eq!((page.status.as_u16(), &*reviews(&page.text)), (200, "v2"));
+    assert!(!page.text.contains("black stars"), "{}", page.text);
+    assert!(page.elapsed < Duration::from_secs(3), "jason waited {:?}", page.elapsed);
+}
+
+/// Enough that chance moves a share by 4 points once in 100,000 runs.
+const REQUESTS: u64 = 2_000;

@@ -1,0 +1,103 @@
+//! Istio's standard metrics, as Prometheus scrapes them from both sides of a call.
+
+use std::time::Duration;
+
+use tests::mesh::{Mesh, Pod};
+use tests::metrics::Metrics;
+use tests::wait;
+
+use crate::PROBE;
+
+const SERVICE: &str = "echo-server.echo.svc.cluster.local";
+const SERVER: &str = "spiffe://cluster.local/ns/echo/sa/echo-server";
+const CLIENT: &str = "spiffe://cluster.local/ns/echo/sa/client";
+
+#[test]
+fn both_sides_count_each_request_with_workloads_principals_version_and_code() {
+    let mesh = Mesh::up(&["samples/echo"], PROBE);
+    let client = "deployment/client";
+    mesh.echo("echo", client, &["http://echo-server:8080/", "-n", "40"]).all_good();
+    mesh.echo("echo", client, &["http://echo-server:8080/?status=418", "-n", "7"]).none_good();
+    mesh.echo("echo", client, &["grpc://echo-server:7070", "-n", "9"]).all_good();
+    mesh.echo("echo", client, &["tcp://echo-server:9000", "-n", "5", "--new-connection"]).all_good();
+    mesh.echo("echo", "deployment/client-plain", &["http://echo-server:8080/", "-n", "3"]).all_good();
+    let servers = mesh.pods("echo", "app", "echo-server");
+    let source = |metrics: &Metrics, name: &str, labels: &[(&str, &str)]| {
+        let all = [&[("reporter", "source"), ("source_workload", "client")][..], labels].concat();
+        metrics.sum(name, &all)
+    };
+    sided(&mesh, &[mesh.pod("echo", "client")], &|metrics, name, labels| {
+        source(metrics, name, &[&[("connection_security_policy", "unknown")][..], labels].concat())
+    });
+    sided(&mesh, &servers, &|metrics, name, labels| {
+        let own = [("reporter", "destination"), ("connection_security_policy", "mutual_tls")];
+        metrics.sum(name, &[&own[..], labels].concat())
+    });
+    plain(&mesh, &servers);
+}
+
+/// The sum of series of one side, over its labels and the given ones.
+type Side<'a> = &'a dyn Fn(&Metrics, &str, &[(&str, &str)]) -> u64;
+
+/// What one side must have counted for the calls with sidecars on both ends.
+fn sided(mesh: &Mesh, pods: &[Pod], side: Side<'_>) {
+    let same = [
+        ("source_workload", "client"),
+        ("source_workload_namespace", "echo"),
+        ("source_app", "client"),
+        ("source_principal", CLIENT),
+        ("destination_workload_namespace", "echo"),
+        ("destination_app", "echo-server"),
+        ("destination_principal", SERVER),
+        ("destination_service", SERVICE),
+        ("destination_service_name", "echo-server"),
+        ("destination_service_namespace", "echo"),
+    ];
+    let http = |code| [&same[..], &[("request_protocol", "http"), ("response_code", code)]].concat();
+    let grpc = [&same[..], &[("request_protocol", "grpc"), ("grpc_response_status", "0")]].concat();
+    let versions = |version: &'static str, workload: &'static str| {
+        [&same[..], &[("destination_version", version), ("destination_workload", workload)]].concat()
+    };
+    let wanted = [
+        ("istio_requests_total", http("200"), 40),
+        ("istio_requests_total", http("418"), 7),
+        ("istio_requests_total", grpc, 9),
+        ("istio_request_duration_milliseconds_count", http("200"), 40),
+        ("istio_tcp_connections_opened_total", same.to_vec(), 5),
+        ("istio_tcp_connections_closed_total", same.to_vec(), 5),
+    ];
+    wait::until("all is counted", Duration::from_secs(10), || {
+        let pages: Vec<Metrics> = pods.iter().map(|pod| mesh.metrics(pod)).collect();
+        for (name, labels, count) in &wanted {
+            let sum: u64 = pages.iter().map(|page| side(page, name, labels)).sum();
+            if sum != *count {
+                let shown: String = pages.iter().map(|page| page.shown(name)).collect();
+                return Err(format!("{name}{labels:?} is {sum}, not {count}; there is\n{shown}"));
+            }
+        }
+        for (version, workload) in [("v1", "echo-server-v1"), ("v2", "echo-server-v2")] {
+            let labels = versions(version, workload);
+            if pages.iter().map(|page| side(page, "istio_requests_total", &labels)).sum::<u64>() < 1 {
+                return Err(format!("no request to {workload} is counted"));
+            }
+        }
+        Ok(())
+    });
+}
+
+/// A caller without sidecar has no principal, and its calls are known to be in the clear.
+fn plain(mesh: &Mesh, servers: &[Pod]) {
+    let labels = [
+        ("reporter", "destination"),
+        ("connection_security_policy", "none"),
+        ("source_principal", "unknown"),
+        ("destination_service", SERVICE),
+        ("response_code", "200"),
+    ];
+    wait::until("plain calls are counted", Duration::from_secs(5), || {
+        let pages: Vec<Metrics> = servers.iter().map(|pod| mesh.metrics(pod)).collect();
+        let sum: u64 = pages.iter().map(|page| page.sum("istio_requests_total", &labels)).sum();
+        let shown: String = pages.iter().map(|page| page.shown("istio_requests_total")).collect();
+        if sum == 3 { Ok(()) } else { Err(format!("{sum} are, not 3; there is\n{shown}")) }
+    });
+}
