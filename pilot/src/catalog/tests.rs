@@ -1,1 +1,417 @@
-//! placeholder
+//! Scenarios in YAML, judged and applied as pilot does, then asked.
+
+use super::service::Service;
+use super::virtual_service::GatewayRef;
+use super::*;
+use crate::flow::{Fact, MtlsMode};
+use crate::validate;
+use api::model::endpoint::{EndpointAddress, Health};
+use api::resource::parse;
+
+/// The catalog of some objects, all of which must be accepted.
+fn catalog(text: &str) -> Catalog {
+    applied(&Catalog::new(Mesh::default()), text).0
+}
+
+fn applied(catalog: &Catalog, text: &str) -> (Catalog, Changes) {
+    let parsed = parse::parse("a.yaml", text);
+    assert_eq!(parsed.refusals, []);
+    let facts = parsed.documents.into_iter().map(Fact::Upsert).collect();
+    let (changes, verdicts) = validate::judge(facts, catalog.mesh());
+    for verdict in verdicts {
+        assert_eq!(verdict.errors, []);
+    }
+    catalog.apply(changes)
+}
+
+fn object(group: &str, kind: &str, place: &str, spec: &str) -> String {
+    let (namespace, name) = place.split_once('/').unwrap_or(("default", place));
+    let (name, created) = name.split_once('@').unwrap_or((name, "1"));
+    format!(
+        "---\napiVersion: {group}\nkind: {kind}\nmetadata: {{name: {name}, namespace: {namespace}, \
+         creationTimestamp: \"200{created}-01-01T00:00:00Z\"}}\nspec: {spec}\n"
+    )
+}
+
+fn service(place: &str, spec: &str) -> String {
+    object("v1", "Service", place, spec)
+}
+
+fn rule(place: &str, spec: &str) -> String {
+    object("networking.istio.io/v1", "DestinationRule", place, spec)
+}
+
+fn route(place: &str, spec: &str) -> String {
+    object("networking.istio.io/v1", "VirtualService", place, spec)
+}
+
+fn peers(place: &str, spec: &str) -> String {
+    object("security.istio.io/v1", "PeerAuthentication", place, spec)
+}
+
+/// A pod as `namespace/name address labels`, ready, with a sidecar.
+fn pod(place: &str, address: &str, labels: &str, more: &str) -> String {
+    let (namespace, name) = place.split_once('/').unwrap_or(("default", place));
+    format!(
+        "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: {namespace}, labels: {{{labels}, \
+         security.istio.io/tlsMode: istio}}{more}}}\nspec: {{serviceAccountName: {name}, containers: [{{name: c, \
+         image: i, ports: [{{name: web, containerPort: 8080}}]}}]}}\nstatus: {{podIP: {address}, conditions: \
+         [{{type: Ready, status: 'True'}}]}}\n"
+    )
+}
+
+fn only(catalog: &Catalog, host: &str) -> Arc<Service> {
+    catalog.service("default", host).unwrap_or_else(|| panic!("no {host}")).clone()
+}
+
+const REVIEWS: &str = "reviews.default.svc.cluster.local";
+
+fn reviews() -> String {
+    service(
+        "reviews",
+        "{clusterIP: 10.96.0.1, selector: {app: reviews}, ports: [{name: http, port: 9080, targetPort: web}]}",
+    )
+}
+
+#[test]
+fn the_endpoints_of_a_service_are_its_ready_pods() {
+    let text = [
+        reviews(),
+        pod("a", "10.0.0.1", "app: reviews, version: v1", ""),
+        pod("b", "10.0.0.2", "app: reviews, version: v2", ", deletionTimestamp: '2020-01-01T00:00:00Z'"),
+        pod("c", "10.0.0.3", "app: other", ""),
+        pod("shop/d", "10.0.0.4", "app: reviews", ""),
+        pod("e", "10.0.0.5", "app: reviews", "").replace("'True'", "'False'"),
+        pod("f", "10.0.0.6", "app: reviews", "").replace("status: {podIP", "status: {phase: Failed, podIP"),
+        pod("g", "10.0.0.7", "app: reviews", "").replace("name: web", "name: other"),
+    ]
+    .concat();
+    let catalog = catalog(&text);
+    let service = only(&catalog, REVIEWS);
+    let found: Vec<String> = catalog
+        .endpoints(&service, &service.ports[0])
+        .iter()
+        .map(|e| match &e.address {
+            EndpointAddress::Socket(address) => format!("{address} {:?} {}", e.health, e.mtls),
+            other => format!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(found, ["10.0.0.1:8080 Healthy true", "10.0.0.2:8080 Draining true"]);
+    assert_eq!(catalog.endpoints(&service, &service.ports[0])[1].health, Health::Draining);
+    let ids = catalog.identities(&service);
+    assert!(ids.contains(&"spiffe://cluster.local/ns/default/sa/a".to_owned()), "{ids:?}");
+    assert!(!ids.iter().any(|id| id.contains("/sa/c") || id.contains("/ns/shop")), "{ids:?}");
+    assert_eq!(catalog.workload_by_ip("10.0.0.3".parse().unwrap()).unwrap().name, "c");
+    assert!(catalog.workload_by_ip("10.0.0.6".parse().unwrap()).is_none(), "a failed pod's address is free");
+}
+
+#[test]
+fn a_change_of_a_pod_names_the_services_it_touches() {
+    let before = catalog(&[reviews(), pod("a", "10.0.0.1", "app: reviews", "")].concat());
+    let (after, changes) = applied(&before, &pod("a", "10.0.0.1", "app: ratings", ""));
+    assert_eq!(changes.endpoints_of.iter().collect::<Vec<_>>(), [REVIEWS]);
+    assert_eq!(changes.kinds.iter().collect::<Vec<_>>(), [&Kind::Pod]);
+    let (_, nothing) = applied(&after, &pod("a", "10.0.0.1", "app: ratings", ""));
+    assert!(nothing.is_empty());
+    let service = only(&before, REVIEWS);
+    assert_eq!(before.endpoints(&service, &service.ports[0]).len(), 1, "the catalog before is as it was");
+    assert_eq!(after.endpoints(&service, &service.ports[0]).len(), 0);
+}
+
+#[test]
+fn written_endpoints_count_only_without_a_selector() {
+    let endpoints = |name: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Endpoints\nmetadata: {{name: {name}}}\nsubsets: [{{addresses: [{{ip: \
+             192.0.2.1}}], ports: [{{name: tcp, port: 5432}}]}}]\n"
+        )
+    };
+    let text = [
+        service("db", "{ports: [{name: tcp, port: 5432}]}"),
+        endpoints("db"),
+        reviews(),
+        endpoints("reviews"),
+    ]
+    .concat();
+    let catalog = catalog(&text);
+    let count = |host: &str| {
+        let service = only(&catalog, host);
+        catalog.endpoints(&service, &service.ports[0]).len()
+    };
+    assert_eq!((count("db.default.svc.cluster.local"), count(REVIEWS)), (1, 0));
+}
+
+#[test]
+fn service_entries_are_services() {
+    let text = object(
+        "networking.istio.io/v1",
+        "ServiceEntry",
+        "ext",
+        "{hosts: [API.example.com], ports: [{number: 443, name: tls, protocol: TLS, targetPort: 8443}], resolution: DNS}",
+    );
+    let catalog = catalog(&text);
+    let service = only(&catalog, "api.example.com");
+    assert!(service.mesh_external);
+    let endpoints = catalog.endpoints(&service, &service.ports[0]);
+    assert_eq!(endpoints[0].address, EndpointAddress::Dns("api.example.com".into(), 8443));
+}
+
+#[test]
+fn a_client_sees_its_own_namespaces_service_first() {
+    let entry = |place: &str, more: &str| {
+        object(
+            "networking.istio.io/v1",
+            "ServiceEntry",
+            place,
+            &format!("{{hosts: [x.com], ports: [{{number: 80, name: http, protocol: HTTP}}]{more}}}"),
+        )
+    };
+    let text =
+        [entry("shop/a@2", ""), entry("pay/a@1", ""), entry("hidden/a@0", ", exportTo: ['.']")].concat();
+    let catalog = catalog(&text);
+    let seen = |client: &str| catalog.service(client, "x.com").unwrap().namespace.clone();
+    assert_eq!(seen("shop"), "shop");
+    assert_eq!(seen("other"), "pay", "the oldest that it sees");
+    assert_eq!(seen("hidden"), "hidden");
+}
+
+#[test]
+fn destination_rules_are_looked_up_by_namespace_then_by_host() {
+    let subset = |name: &str| format!("subsets: [{{name: {name}}}]");
+    let text = [
+        reviews(),
+        rule("istio-system/all", &format!("{{host: '*.local', {}}}", subset("root"))),
+        rule("default/wide", &format!("{{host: '*.svc.cluster.local', {}}}", subset("wide"))),
+        rule("default/exact", &format!("{{host: reviews, {}}}", subset("exact"))),
+        rule("shop/mine", &format!("{{host: {REVIEWS}, exportTo: ['.'], {}}}", subset("mine"))),
+    ]
+    .concat();
+    let catalog = catalog(&text);
+    let service = only(&catalog, REVIEWS);
+    let found = |client: &str| catalog.destination_rule(client, &service).unwrap().subsets[0].name.clone();
+    assert_eq!(found("shop"), "mine");
+    assert_eq!(found("default"), "exact");
+    assert_eq!(found("other"), "exact");
+    assert_eq!(found("istio-system"), "exact", "a client in the root namespace skips its own rules at first");
+}
+
+#[test]
+fn private_rules_of_the_service_are_not_seen_elsewhere() {
+    let text =
+        [reviews(), rule("default/r", "{host: reviews, exportTo: ['.'], subsets: [{name: v1}]}")].concat();
+    let catalog = catalog(&text);
+    let service = only(&catalog, REVIEWS);
+    assert!(catalog.destination_rule("default", &service).is_some());
+    assert!(catalog.destination_rule("shop", &service).is_none());
+}
+
+#[test]
+fn rules_of_one_host_and_namespace_merge_oldest_first() {
+    let text = [
+        reviews(),
+        rule("b@1", "{host: reviews, subsets: [{name: v1, labels: {from: old}}]}"),
+        rule("a@2", "{host: reviews, trafficPolicy: {tls: {mode: DISABLE}}, subsets: [{name: v1, labels: {from: new}}, {name: v2}]}"),
+        rule("c@3", "{host: reviews, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}"),
+    ]
+    .concat();
+    let catalog = catalog(&text);
+    let rule = catalog.destination_rule("default", &only(&catalog, REVIEWS)).unwrap();
+    let names: Vec<&str> = rule.subsets.iter().map(|s| s.name.as_str()).collect();
+    assert_eq!((names.as_slice(), rule.origin.name.as_str()), (["v1", "v2"].as_slice(), "b"));
+    assert_eq!(rule.subset("v1").unwrap().labels["from"], "old");
+    assert_eq!(rule.policy.blocks.tls, Some(destination_rule::ClientTls::Disable));
+}
+
+#[test]
+fn the_closest_host_and_the_first_object_route_a_service() {
+    let to = |hosts: &str, more: &str| {
+        format!("{{hosts: {hosts}{more}, http: [{{route: [{{destination: {{host: x}}}}]}}]}}")
+    };
+    let text = [
+        reviews(),
+        route("wide@1", &to("['*.cluster.local']", "")),
+        route("second@3", &to("[reviews]", "")),
+        route("first@2", &to("[reviews]", "")),
+        route("shop/private@9", &to(&format!("[{REVIEWS}]"), ", exportTo: ['.']")),
+        route("shop/named@1", &to(&format!("[{REVIEWS}]"), ", exportTo: ['pay']")),
+        route("gateway@0", &to("[reviews]", ", gateways: [g]")),
+    ]
+    .concat();
+    let catalog = catalog(&text);
+    let found = |client: &str| catalog.virtual_service(client, REVIEWS).unwrap().origin.name.clone();
+    assert_eq!(found("default"), "first");
+    assert_eq!(found("shop"), "private");
+    assert_eq!(found("pay"), "named");
+    let other = catalog.virtual_service("default", "ratings.default.svc.cluster.local").unwrap();
+    assert_eq!(other.origin.name, "wide");
+    let gateway = GatewayRef::Named { namespace: "default".into(), name: "g".into() };
+    assert_eq!(catalog.virtual_services("default", &gateway).len(), 1);
+}
+
+#[test]
+fn delegates_are_joined_with_their_root() {
+    let text = [
+        route(
+            "root",
+            "{hosts: [shop.com], gateways: [g], http: [{name: r, match: [{uri: {prefix: /api}}], delegate: {name: d, \
+             namespace: team}, timeout: 3s}, {match: [{uri: {prefix: /gone}}], delegate: {name: missing}}, {route: \
+             [{destination: {host: page}}]}]}",
+        ),
+        route(
+            "team/d",
+            "{http: [{name: in, match: [{uri: {prefix: /api/v1}}], route: [{destination: {host: one}}]}, {match: \
+             [{uri: {prefix: /other}}], route: [{destination: {host: two}}]}, {timeout: 1s, route: [{destination: \
+             {host: three}}]}]}",
+        ),
+    ]
+    .concat();
+    let catalog = catalog(&text);
+    let gateway = GatewayRef::Named { namespace: "default".into(), name: "g".into() };
+    let all = catalog.virtual_services("default", &gateway);
+    assert_eq!(all.len(), 1, "a delegate routes nothing by itself");
+    let shown: Vec<String> = all[0]
+        .http
+        .iter()
+        .map(|r| {
+            let host = r.destinations().next().unwrap().host.split('.').next().unwrap_or_default().to_owned();
+            format!("{} {:?} {host} {:?}", r.name, r.matches.first().and_then(|m| m.path.clone()), r.timeout)
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "r-in Some(Prefix(\"/api/v1\")) one Some(3s)",
+            "r Some(Prefix(\"/api\")) three Some(1s)",
+            " None page None",
+        ]
+    );
+}
+
+#[test]
+fn peer_authentication_goes_from_workload_to_namespace_to_mesh() {
+    let modes = |policies: &[String]| {
+        let text = [policies.concat(), pod("a", "10.0.0.1", "app: a", "")].concat();
+        let catalog = catalog(&text);
+        let workload = catalog.workload("default", "a").unwrap().clone();
+        (catalog.mtls_mode(&workload, 80), catalog.mtls_mode(&workload, 81))
+    };
+    use MtlsMode::{Disable, Permissive, Strict};
+    let mesh = peers("istio-system/m", "{mtls: {mode: STRICT}}");
+    let namespace = peers("ns", "{mtls: {mode: DISABLE}}");
+    let workload = peers(
+        "w@2",
+        "{selector: {matchLabels: {app: a}}, mtls: {mode: PERMISSIVE}, portLevelMtls: {80: {mode: STRICT}}}",
+    );
+    let unset = peers("ns", "{mtls: {mode: UNSET}}");
+    assert_eq!(modes(&[]), (Permissive, Permissive));
+    assert_eq!(modes(&[mesh.clone()]), (Strict, Strict));
+    assert_eq!(modes(&[mesh.clone(), unset]), (Strict, Strict));
+    assert_eq!(modes(&[mesh.clone(), namespace.clone()]), (Disable, Disable));
+    assert_eq!(modes(&[mesh, namespace.clone(), workload]), (Strict, Permissive));
+    let port_only = peers("w", "{selector: {matchLabels: {app: a}}, portLevelMtls: {80: {mode: UNSET}}}");
+    assert_eq!(modes(&[namespace, port_only]), (Disable, Disable));
+    let older = peers("old@1", "{selector: {matchLabels: {app: a}}, mtls: {mode: STRICT}}");
+    let younger = peers("new@2", "{selector: {matchLabels: {app: a}}, mtls: {mode: DISABLE}}");
+    assert_eq!(modes(&[younger, older]), (Strict, Strict));
+}
+
+#[test]
+fn sidecars_are_chosen_by_label_then_namespace_then_mesh() {
+    let sidecar = |place: &str, spec: &str| object("networking.istio.io/v1", "Sidecar", place, spec);
+    let text = [
+        sidecar("istio-system/mesh", "{egress: [{hosts: ['./*', 'istio-system/*']}]}"),
+        sidecar("wide", "{egress: [{hosts: ['./*.local']}]}"),
+        sidecar("own", "{workloadSelector: {labels: {app: a}}}"),
+    ]
+    .concat();
+    let catalog = catalog(&text);
+    let labels = |app: &str| Labels::from([("app".to_owned(), app.to_owned())]);
+    let found = |ns: &str, app: &str| catalog.sidecar(ns, &labels(app)).unwrap().clone();
+    assert_eq!(found("default", "a").origin.name, "own");
+    assert_eq!(found("default", "b").origin.name, "wide");
+    assert_eq!(found("shop", "a").origin.name, "mesh");
+    assert!(found("default", "a").imports("default", "anywhere", "x.com"), "no egress means everything");
+    let wide = found("default", "b");
+    assert!(wide.imports("default", "default", REVIEWS));
+    assert!(!wide.imports("default", "shop", REVIEWS));
+    assert!(!wide.imports("default", "default", "x.com"));
+}
+
+#[test]
+fn a_deleted_object_is_gone_and_the_meshs_settings_return() {
+    let config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata: {mesh: 'enableAutoMtls: false'}\n";
+    let catalog = catalog(&[config.to_owned(), reviews()].concat());
+    assert!(!catalog.mesh().auto_mtls);
+    let gone = vec![
+        Change::Delete(Key::new(Kind::ConfigMap, "istio-system", "istio")),
+        Change::Delete(Key::new(Kind::Service, "default", "reviews")),
+    ];
+    let (after, changes) = catalog.apply(gone);
+    assert!(after.mesh().auto_mtls && after.services().next().is_none());
+    assert_eq!(changes.kinds.len(), 2);
+}
+
+#[test]
+fn a_check_tells_references_that_lead_nowhere() {
+    let base = catalog(
+        &[reviews(), rule("r", "{host: reviews, subsets: [{name: v1, labels: {version: v1}}]}")].concat(),
+    );
+    let to = |destination: &str, more: &str| {
+        route(
+            "vs",
+            &format!("{{hosts: [reviews]{more}, http: [{{route: [{{destination: {{{destination}}}}}]}}]}}"),
+        )
+    };
+    let ask = |text: &str| {
+        let given = parse::parse("vs.yaml", text)
+            .documents
+            .into_iter()
+            .map(|d| api::resource::check::Given { file: d.place.to_string(), object: d.raw });
+        let report = validate::reference::check(&base, &given.collect::<Vec<_>>());
+        report.errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let table = [
+        (to("host: reviews", ""), None),
+        (
+            to("host: review", ""),
+            Some(
+                "spec.http[0].route.destination.host: there is no service review.default.svc.cluster.local; correct \
+                  the host, or apply the Service first, or with this object",
+            ),
+        ),
+        (
+            to("host: reviews.default", ""),
+            Some(
+                "spec.http[0].route.destination.host: there is no service reviews.default; did you mean \
+                  reviews.default.svc.cluster.local?",
+            ),
+        ),
+        (
+            to("host: reviews, subset: v9", ""),
+            Some(
+                "spec.http[0].route.destination.subset: DestinationRule default/r has no subset v9; its subsets \
+                  are: v1",
+            ),
+        ),
+        (
+            to("host: reviews, port: {number: 80}", ""),
+            Some(
+                "spec.http[0].route.destination.port: service reviews.default.svc.cluster.local has no port 80; \
+                  its ports are 9080",
+            ),
+        ),
+        (
+            to("host: reviews", ", gateways: [g]"),
+            Some(
+                "spec.gateways[0]: there is no Gateway default/g; apply the Gateway first, or with this object",
+            ),
+        ),
+    ];
+    for (text, expected) in table {
+        let expected: Vec<String> =
+            expected.into_iter().map(|e| format!("vs.yaml:2: VirtualService default/vs: {e}")).collect();
+        assert_eq!(ask(&text), expected, "{text}");
+    }
+    let with_its_service = [to("host: ratings", ""), service("ratings", "{ports: [{port: 80}]}")].concat();
+    assert_eq!(ask(&with_its_service), [""; 0]);
+}

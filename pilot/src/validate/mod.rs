@@ -71,7 +71,9 @@ pub fn judge(facts: Vec<Fact>, mesh: &Mesh) -> (Vec<Change>, Vec<Verdict>) {
                 });
             }
             Fact::Delete(key) => changes.push(Change::Delete(key)),
-            Fact::Readable(place) => verdicts.push(Verdict { key: None, place, errors: vec![], warnings: vec![] }),
+            Fact::Readable(place) => {
+                verdicts.push(Verdict { key: None, place, errors: vec![], warnings: vec![] })
+            }
             Fact::Refused(refusal) => refuse(&mut verdicts, refusal),
         }
     }
@@ -80,9 +82,8 @@ pub fn judge(facts: Vec<Fact>, mesh: &Mesh) -> (Vec<Change>, Vec<Verdict>) {
 
 /// Refusals of one object, or of one file, are one verdict.
 fn refuse(verdicts: &mut Vec<Verdict>, refusal: Refusal) {
-    let same = |v: &&mut Verdict| {
-        v.key == refusal.key && v.place.file == refusal.place.file && !v.errors.is_empty()
-    };
+    let same =
+        |v: &&mut Verdict| v.key == refusal.key && v.place.file == refusal.place.file && !v.errors.is_empty();
     match verdicts.last_mut().filter(same) {
         Some(verdict) => verdict.errors.push(refusal),
         None => verdicts.push(Verdict {

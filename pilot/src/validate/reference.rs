@@ -191,11 +191,7 @@ impl Finder<'_> {
             }
             Some(subset) if service.registry == Registry::Kubernetes && !service.selector.is_empty() => {
                 let wanted = &subset.labels;
-                if !self
-                    .catalog
-                    .pods_of(service)
-                    .any(|p| selects(wanted, &p.labels))
-                {
+                if !self.catalog.pods_of(service).any(|p| selects(wanted, &p.labels)) {
                     let reason =
                         format!("no pod of {} has the labels of subset {}", destination.host, subset.name);
                     self.warn(&format!("{path}.destination.subset"), reason, "start such pods");

@@ -19,7 +19,9 @@ fn checked(text: &str) -> Checked {
 }
 
 fn mesh_kind(group: &str, kind: &str, spec: &str) -> String {
-    format!("apiVersion: {group}.istio.io/v1\nkind: {kind}\nmetadata: {{name: a, namespace: shop}}\nspec: {spec}\n")
+    format!(
+        "apiVersion: {group}.istio.io/v1\nkind: {kind}\nmetadata: {{name: a, namespace: shop}}\nspec: {spec}\n"
+    )
 }
 
 /// The first error of a spec as `path: reason`; empty when it is accepted.
@@ -50,7 +52,8 @@ fn the_sample_files_are_accepted() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../samples/bookinfo");
     let folders = [folder.to_owned(), format!("{folder}/networking")];
     let entries = folders.iter().flat_map(|f| std::fs::read_dir(f).unwrap());
-    let files: Vec<_> = entries.map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "yaml")).collect();
+    let files: Vec<_> =
+        entries.map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "yaml")).collect();
     assert!(files.len() > 10, "{files:?}");
     for file in files {
         let parsed = parse::parse(&file.display().to_string(), &std::fs::read_to_string(&file).unwrap());
@@ -135,7 +138,10 @@ fn weights_that_make_no_sense_are_refused() {
 fn http_routes_are_refused_with_path_and_reason() {
     const TO: &str = "route: [{destination: {host: b}}]";
     let with_route = [
-        ("match: [{uri: {regex: '['}}]", "match[0].uri.regex: `[` is no regular expression: unclosed character class"),
+        (
+            "match: [{uri: {regex: '['}}]",
+            "match[0].uri.regex: `[` is no regular expression: unclosed character class",
+        ),
         ("match: [{uri: {exact: /, prefix: /}}]", "match[0].uri: has several comparisons"),
         ("match: [{uri: {prefix: ''}}]", "match[0].uri.prefix: is empty"),
         ("match: [{port: 0}]", "match[0].port: 0 is no port number"),
@@ -149,7 +155,10 @@ fn http_routes_are_refused_with_path_and_reason() {
         ("match: [{statPrefix: x}]", "match[0].statPrefix: is not supported by this version"),
         ("match: [{sourceNamespace: A}]", "match[0].sourceNamespace: `A` is no namespace"),
         ("corsPolicy: {}", "corsPolicy: is not supported by this version"),
-        ("timeout: 5", "timeout: `5` is not a duration: its units are ns, us, ms, s, m and h; write it as 24h, 1h30m or 100ms"),
+        (
+            "timeout: '5'",
+            "timeout: `5` is not a duration: its units are ns, us, ms, s, m and h; write it as 24h, 1h30m or 100ms",
+        ),
         ("timeout: 0.5ms", "timeout: `0.5ms` is too short"),
         ("retries: {attempts: -1}", "retries.attempts: -1 is no number of attempts"),
         ("retries: {attempts: 0, retryOn: 5xx}", "retries.retryOn: is of no use with 0 attempts"),
@@ -202,13 +211,22 @@ fn http_routes_are_refused_with_path_and_reason() {
         ("name: x", ": says nothing about where requests go"),
         ("route: [{}]", "route[0].destination: is missing"),
         ("route: [{destination: {host: ''}}]", "route[0].destination.host: is missing"),
-        ("route: [{destination: {host: b, subset: V_1}}]", "route[0].destination.subset: `V_1` is no valid name: it takes a-z, 0-9 and '-'"),
-        ("route: [{destination: {host: b, port: {number: 70000}}}]", "route[0].destination.port.number: 70000 is no port number"),
+        (
+            "route: [{destination: {host: b, subset: V_1}}]",
+            "route[0].destination.subset: `V_1` is no valid name: it takes a-z, 0-9 and '-'",
+        ),
+        (
+            "route: [{destination: {host: b, port: {number: 70000}}}]",
+            "route[0].destination.port.number: 70000 is no port number",
+        ),
         ("redirect: {}", "redirect: changes nothing"),
         ("redirect: {uri: /, redirectCode: 304}", "redirect.redirectCode: 304 is no redirect"),
         ("redirect: {uri: /}, timeout: 1s", "timeout: is not used with redirect"),
         ("directResponse: {status: 99}", "directResponse.status: 99 is no status"),
-        ("directResponse: {status: 200, body: {bytes: '%'}}", "directResponse.body.bytes: is no text in base64"),
+        (
+            "directResponse: {status: 200, body: {bytes: '%'}}",
+            "directResponse.body.bytes: is no text in base64",
+        ),
         ("delegate: {name: ''}", "delegate.name: `` is no valid name"),
     ];
     for (text, expected) in without {
@@ -228,7 +246,7 @@ fn hosts_are_completed_with_the_objects_namespace() {
 fn conditions_have_the_words_of_the_model() {
     let vs = virtual_service(
         "{hosts: [a], http: [{match: [{headers: {A: {}, b: {regex: '*'}, c: {prefix: x}}, withoutHeaders: {d: \
-         {exact: y}, e: {}}, method: {exact: GET}, queryParams: {q: {}}, port: 80, gateways: [mesh, n/g]}], route: \
+         {exact: z}, e: {}}, method: {exact: GET}, queryParams: {q: {}}, port: 80, gateways: [mesh, n/g]}], route: \
          [{destination: {host: b}}]}]}",
     );
     let condition = &vs.http[0].matches[0];
@@ -272,7 +290,7 @@ fn retries_faults_mirrors_and_rewrites_are_parsed() {
         "{hosts: [a], http: [{route: [{destination: {host: b}, headers: {request: {set: {Host: inner}}}}], timeout: \
          1m, retries: {attempts: 3, perTryTimeout: 2s, retryOn: '5xx, 503'}, fault: {delay: {fixedDelay: 7s, percent: \
          50}, abort: {httpStatus: 500}}, mirror: {host: m}, mirrors: [], headers: {request: {set: {':authority': \
-         outer}, add: {x: y}, remove: [Z]}}}]}",
+         outer}, add: {x: z}, remove: [Z]}}}]}",
     );
     let route = &vs.http[0];
     let retries = route.retries.as_ref().unwrap();
@@ -347,26 +365,77 @@ fn destination_rules_are_refused_with_path_and_reason() {
             ("{host: a}", ""),
             ("{}", "spec.host: is missing"),
             ("{host: '*.local'}", ""),
-            ("{host: a, subsets: [{name: v1}, {name: v1}]}", "spec.subsets[1].name: `v1` is also the name of spec.subsets[0]"),
-            ("{host: a, subsets: [{name: V1}]}", "spec.subsets[0].name: `V1` is no valid name: it takes a-z, 0-9 and '-'"),
+            (
+                "{host: a, subsets: [{name: v1}, {name: v1}]}",
+                "spec.subsets[1].name: `v1` is also the name of spec.subsets[0]",
+            ),
+            (
+                "{host: a, subsets: [{name: V1}]}",
+                "spec.subsets[0].name: `V1` is no valid name: it takes a-z, 0-9 and '-'",
+            ),
             ("{host: a, subsets: [{labels: {a: b}}]}", "spec.subsets[0].name: is missing"),
             ("{host: a, trafficPolicy: {}}", "spec.trafficPolicy: says nothing"),
             ("{host: a, workloadSelector: {}}", "spec.workloadSelector: is not supported by this version"),
-            ("{host: a, trafficPolicy: {loadBalancer: {localityLbSetting: {}}}}", "spec.trafficPolicy.loadBalancer.localityLbSetting: is not supported by this version"),
-            ("{host: a, trafficPolicy: {loadBalancer: {simple: RANDOM, consistentHash: {useSourceIp: true}}}}", "spec.trafficPolicy.loadBalancer.consistentHash: excludes simple"),
-            ("{host: a, trafficPolicy: {loadBalancer: {consistentHash: {}}}}", "spec.trafficPolicy.loadBalancer.consistentHash: has 0 keys"),
-            ("{host: a, trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true, httpHeaderName: x}}}}", "spec.trafficPolicy.loadBalancer.consistentHash: has 2 keys"),
-            ("{host: a, trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 10}}}}}", "spec.trafficPolicy.loadBalancer.consistentHash.maglev.tableSize: 10 is no prime up to 5000011"),
-            ("{host: a, trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 18446744073709551615}}}}}", "spec.trafficPolicy.loadBalancer.consistentHash.maglev.tableSize: 18446744073709551615 is no prime up to 5000011"),
-            ("{host: a, trafficPolicy: {connectionPool: {}}}", "spec.trafficPolicy.connectionPool: says nothing"),
-            ("{host: a, trafficPolicy: {connectionPool: {tcp: {connectTimeout: 0s}}}}", "spec.trafficPolicy.connectionPool.tcp.connectTimeout: `0s` is too short"),
-            ("{host: a, trafficPolicy: {connectionPool: {http: {maxConcurrentStreams: 1}}}}", "spec.trafficPolicy.connectionPool.http.maxConcurrentStreams: is not supported by this version"),
-            ("{host: a, trafficPolicy: {outlierDetection: {maxEjectionPercent: 101}}}", "spec.trafficPolicy.outlierDetection.maxEjectionPercent: 101 is no percentage"),
-            ("{host: a, trafficPolicy: {tls: {mode: MUTUAL}}}", "spec.trafficPolicy.tls.clientCertificate: is missing"),
-            ("{host: a, trafficPolicy: {tls: {mode: ISTIO_MUTUAL, caCertificates: x}}}", "spec.trafficPolicy.tls.caCertificates: is not used with this mode"),
-            ("{host: a, trafficPolicy: {tls: {mode: SIMPLE, insecureSkipVerify: true, caCertificates: x}}}", "spec.trafficPolicy.tls.insecureSkipVerify: excludes caCertificates"),
-            ("{host: a, trafficPolicy: {portLevelSettings: [{tls: {mode: DISABLE}}]}}", "spec.trafficPolicy.portLevelSettings[0].port: is missing"),
-            ("{host: a, trafficPolicy: {portLevelSettings: [{port: {number: 1}}, {port: {number: 1}}]}}", "spec.trafficPolicy.portLevelSettings[1].port.number: 1 has settings already"),
+            (
+                "{host: a, trafficPolicy: {loadBalancer: {localityLbSetting: {}}}}",
+                "spec.trafficPolicy.loadBalancer.localityLbSetting: is not supported by this version",
+            ),
+            (
+                "{host: a, trafficPolicy: {loadBalancer: {simple: RANDOM, consistentHash: {useSourceIp: true}}}}",
+                "spec.trafficPolicy.loadBalancer.consistentHash: excludes simple",
+            ),
+            (
+                "{host: a, trafficPolicy: {loadBalancer: {consistentHash: {}}}}",
+                "spec.trafficPolicy.loadBalancer.consistentHash: has 0 keys",
+            ),
+            (
+                "{host: a, trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true, httpHeaderName: x}}}}",
+                "spec.trafficPolicy.loadBalancer.consistentHash: has 2 keys",
+            ),
+            (
+                "{host: a, trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 10}}}}}",
+                "spec.trafficPolicy.loadBalancer.consistentHash.maglev.tableSize: 10 is no prime up to 5000011",
+            ),
+            (
+                "{host: a, trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 18446744073709551615}}}}}",
+                "spec.trafficPolicy.loadBalancer.consistentHash.maglev.tableSize: 18446744073709551615 is no prime up to 5000011",
+            ),
+            (
+                "{host: a, trafficPolicy: {connectionPool: {}}}",
+                "spec.trafficPolicy.connectionPool: says nothing",
+            ),
+            (
+                "{host: a, trafficPolicy: {connectionPool: {tcp: {connectTimeout: 0s}}}}",
+                "spec.trafficPolicy.connectionPool.tcp.connectTimeout: `0s` is too short",
+            ),
+            (
+                "{host: a, trafficPolicy: {connectionPool: {http: {maxConcurrentStreams: 1}}}}",
+                "spec.trafficPolicy.connectionPool.http.maxConcurrentStreams: is not supported by this version",
+            ),
+            (
+                "{host: a, trafficPolicy: {outlierDetection: {maxEjectionPercent: 101}}}",
+                "spec.trafficPolicy.outlierDetection.maxEjectionPercent: 101 is no percentage",
+            ),
+            (
+                "{host: a, trafficPolicy: {tls: {mode: MUTUAL}}}",
+                "spec.trafficPolicy.tls.clientCertificate: is missing",
+            ),
+            (
+                "{host: a, trafficPolicy: {tls: {mode: ISTIO_MUTUAL, caCertificates: x}}}",
+                "spec.trafficPolicy.tls.caCertificates: is not used with this mode",
+            ),
+            (
+                "{host: a, trafficPolicy: {tls: {mode: SIMPLE, insecureSkipVerify: true, caCertificates: x}}}",
+                "spec.trafficPolicy.tls.insecureSkipVerify: excludes caCertificates",
+            ),
+            (
+                "{host: a, trafficPolicy: {portLevelSettings: [{tls: {mode: DISABLE}}]}}",
+                "spec.trafficPolicy.portLevelSettings[0].port: is missing",
+            ),
+            (
+                "{host: a, trafficPolicy: {portLevelSettings: [{port: {number: 1}}, {port: {number: 1}}]}}",
+                "spec.trafficPolicy.portLevelSettings[1].port.number: 1 has settings already",
+            ),
         ],
     );
 }
@@ -402,18 +471,48 @@ fn gateways_are_refused_with_path_and_reason() {
         ("name: x", "spec.servers[0].port: is missing"),
         ("port: {number: 0, name: http, protocol: HTTP}", "spec.servers[0].port.number: 0 is no port number"),
         ("port: {number: 80, protocol: HTTP}", "spec.servers[0].port.name: is missing"),
-        ("port: {number: 80, name: http, protocol: HTP}", "spec.servers[0].port.protocol: `HTP` is no protocol"),
-        ("port: {number: 80, name: http, protocol: HTTP}, bind: 1.2.3.4", "spec.servers[0].bind: is not supported by this version"),
-        ("port: {number: 80, name: http, protocol: HTTP}, tls: {mode: SIMPLE}", "spec.servers[0].tls: is of no use: the server speaks plaintext"),
-        ("port: {number: 443, name: s, protocol: HTTPS}", "spec.servers[0].tls: is missing: the server speaks TLS"),
-        ("port: {number: 443, name: s, protocol: HTTPS}, tls: {mode: SIMPLE}", "spec.servers[0].tls.credentialName: is missing"),
+        (
+            "port: {number: 80, name: http, protocol: HTP}",
+            "spec.servers[0].port.protocol: `HTP` is no protocol",
+        ),
+        (
+            "port: {number: 80, name: http, protocol: HTTP}, bind: 1.2.3.4",
+            "spec.servers[0].bind: is not supported by this version",
+        ),
+        (
+            "port: {number: 80, name: http, protocol: HTTP}, tls: {mode: SIMPLE}",
+            "spec.servers[0].tls: is of no use: the server speaks plaintext",
+        ),
+        (
+            "port: {number: 443, name: s, protocol: HTTPS}",
+            "spec.servers[0].tls: is missing: the server speaks TLS",
+        ),
+        (
+            "port: {number: 443, name: s, protocol: HTTPS}, tls: {mode: SIMPLE}",
+            "spec.servers[0].tls.credentialName: is missing",
+        ),
         ("port: {number: 443, name: s, protocol: HTTPS}, tls: {mode: SIMPLE, credentialName: c}", ""),
-        ("port: {number: 443, name: s, protocol: HTTPS}, tls: {mode: SIMPLE, serverCertificate: c}", "spec.servers[0].tls.privateKey: is missing"),
-        ("port: {number: 443, name: s, protocol: HTTPS}, tls: {mode: MUTUAL, serverCertificate: c, privateKey: k}", "spec.servers[0].tls.caCertificates: is missing: callers cannot be verified"),
+        (
+            "port: {number: 443, name: s, protocol: HTTPS}, tls: {mode: SIMPLE, serverCertificate: c}",
+            "spec.servers[0].tls.privateKey: is missing",
+        ),
+        (
+            "port: {number: 443, name: s, protocol: HTTPS}, tls: {mode: MUTUAL, serverCertificate: c, privateKey: k}",
+            "spec.servers[0].tls.caCertificates: is missing: callers cannot be verified",
+        ),
         ("port: {number: 443, name: s, protocol: TLS}, tls: {mode: PASSTHROUGH}", ""),
-        ("port: {number: 443, name: s, protocol: TLS}, tls: {mode: PASSTHROUGH, credentialName: c}", "spec.servers[0].tls.credentialName: is not used with mode PASSTHROUGH"),
-        ("port: {number: 443, name: s, protocol: TLS}, tls: {mode: AUTO_PASSTHROUGH}", "spec.servers[0].tls.mode: is not supported by this version"),
-        ("port: {number: 443, name: s, protocol: HTTPS}, tls: {mode: SIMPLE, credentialName: c, minProtocolVersion: TLSV1_1}", "spec.servers[0].tls.minProtocolVersion: TLS 1.0 and 1.1 are not supported: they are broken"),
+        (
+            "port: {number: 443, name: s, protocol: TLS}, tls: {mode: PASSTHROUGH, credentialName: c}",
+            "spec.servers[0].tls.credentialName: is not used with mode PASSTHROUGH",
+        ),
+        (
+            "port: {number: 443, name: s, protocol: TLS}, tls: {mode: AUTO_PASSTHROUGH}",
+            "spec.servers[0].tls.mode: is not supported by this version",
+        ),
+        (
+            "port: {number: 443, name: s, protocol: HTTPS}, tls: {mode: SIMPLE, credentialName: c, minProtocolVersion: TLSV1_1}",
+            "spec.servers[0].tls.minProtocolVersion: TLS 1.0 and 1.1 are not supported: they are broken",
+        ),
     ];
     for (rest, expected) in table {
         assert_eq!(error("Gateway", &server(rest)), expected, "{rest}");
@@ -422,11 +521,26 @@ fn gateways_are_refused_with_path_and_reason() {
         "Gateway",
         &[
             ("{}", "spec.servers: is missing"),
-            ("{servers: [{port: {number: 80, name: a, protocol: HTTP}}]}", "spec.servers[0].hosts: is missing"),
-            ("{servers: [{hosts: [X/a], port: {number: 80, name: a, protocol: HTTP}}]}", "spec.servers[0].hosts[0]: `X` is no namespace"),
-            ("{servers: [{hosts: [a], port: {number: 80, name: a, protocol: HTTP}}, {hosts: [b], port: {number: 81, name: a, protocol: HTTP}}]}", "spec.servers[1].port.name: `a` is the name of the port of spec.servers[0]"),
-            ("{servers: [{hosts: [a], port: {number: 80, name: a, protocol: HTTP}}, {hosts: [b], port: {number: 80, name: b, protocol: TCP}}]}", "spec.servers[1].port.protocol: port 80 already has another protocol in spec.servers[0]"),
-            ("{servers: [{hosts: [a], port: {number: 80, name: a, protocol: HTTP}}, {hosts: [b], port: {number: 80, name: b, protocol: HTTP}}]}", ""),
+            (
+                "{servers: [{port: {number: 80, name: a, protocol: HTTP}}]}",
+                "spec.servers[0].hosts: is missing",
+            ),
+            (
+                "{servers: [{hosts: [X/a], port: {number: 80, name: a, protocol: HTTP}}]}",
+                "spec.servers[0].hosts[0]: `X` is no namespace",
+            ),
+            (
+                "{servers: [{hosts: [a], port: {number: 80, name: a, protocol: HTTP}}, {hosts: [b], port: {number: 81, name: a, protocol: HTTP}}]}",
+                "spec.servers[1].port.name: `a` is the name of the port of spec.servers[0]",
+            ),
+            (
+                "{servers: [{hosts: [a], port: {number: 80, name: a, protocol: HTTP}}, {hosts: [b], port: {number: 80, name: b, protocol: TCP}}]}",
+                "spec.servers[1].port.protocol: port 80 already has another protocol in spec.servers[0]",
+            ),
+            (
+                "{servers: [{hosts: [a], port: {number: 80, name: a, protocol: HTTP}}, {hosts: [b], port: {number: 80, name: b, protocol: HTTP}}]}",
+                "",
+            ),
         ],
     );
 }
@@ -444,12 +558,30 @@ fn service_entries_are_refused_with_path_and_reason() {
         ("hosts: [a.com], resolution: STATIC", "spec.endpoints: are needed with resolution STATIC"),
         ("hosts: [a.com], resolution: STATIC, endpoints: [{address: 1.2.3.4}]", ""),
         ("hosts: [a.com], resolution: STATIC, workloadSelector: {labels: {a: b}}", ""),
-        ("hosts: [a.com], resolution: STATIC, endpoints: [{address: b.com}]", "spec.endpoints[0].address: `b.com` is no IP address"),
-        ("hosts: [a.com], endpoints: [{address: 1.2.3.4}]", "spec.endpoints: are not used with resolution NONE"),
-        ("hosts: [a.com], resolution: DYNAMIC_DNS", "spec.resolution: DYNAMIC_DNS is not supported by this version"),
-        ("hosts: [a.com], resolution: STATIC, endpoints: [{address: 1.2.3.4, ports: {http: 80}}]", "spec.endpoints[0].ports.http: no port of spec.ports is named `http`"),
-        ("hosts: [a.com], resolution: STATIC, endpoints: [{address: 1.2.3.4, locality: x}]", "spec.endpoints[0].locality: is not supported by this version"),
-        ("hosts: [a.com], addresses: [10.0.0.0/40]", "spec.addresses[0]: `10.0.0.0/40` is no address or network"),
+        (
+            "hosts: [a.com], resolution: STATIC, endpoints: [{address: b.com}]",
+            "spec.endpoints[0].address: `b.com` is no IP address",
+        ),
+        (
+            "hosts: [a.com], endpoints: [{address: 1.2.3.4}]",
+            "spec.endpoints: are not used with resolution NONE",
+        ),
+        (
+            "hosts: [a.com], resolution: DYNAMIC_DNS",
+            "spec.resolution: DYNAMIC_DNS is not supported by this version",
+        ),
+        (
+            "hosts: [a.com], resolution: STATIC, endpoints: [{address: 1.2.3.4, ports: {http: 80}}]",
+            "spec.endpoints[0].ports.http: no port of spec.ports is named `http`",
+        ),
+        (
+            "hosts: [a.com], resolution: STATIC, endpoints: [{address: 1.2.3.4, locality: x}]",
+            "spec.endpoints[0].locality: is not supported by this version",
+        ),
+        (
+            "hosts: [a.com], addresses: [10.0.0.0/40]",
+            "spec.addresses[0]: `10.0.0.0/40` is no address or network",
+        ),
     ];
     for (rest, expected) in table {
         assert_eq!(error("ServiceEntry", &format!("{{{rest}, {PORTS}}}")), expected, "{rest}");
@@ -459,8 +591,14 @@ fn service_entries_are_refused_with_path_and_reason() {
         &[
             ("{hosts: [a.com]}", "spec.ports: is missing"),
             ("{hosts: [a.com], ports: [{number: 80}]}", "spec.ports[0].name: is missing"),
-            ("{hosts: [a.com], ports: [{number: 80, name: a, protocol: X}]}", "spec.ports[0].protocol: `X` is no protocol"),
-            ("{hosts: [a.com], ports: [{number: 80, name: a}, {number: 80, name: b}]}", "spec.ports[1].number: 80 is declared twice"),
+            (
+                "{hosts: [a.com], ports: [{number: 80, name: a, protocol: X}]}",
+                "spec.ports[0].protocol: `X` is no protocol",
+            ),
+            (
+                "{hosts: [a.com], ports: [{number: 80, name: a}, {number: 80, name: b}]}",
+                "spec.ports[1].number: 80 is declared twice",
+            ),
         ],
     );
 }
@@ -473,9 +611,15 @@ fn sidecars_and_peer_authentications_are_refused_with_path_and_reason() {
             ("{egress: [{hosts: ['./*', 'istio-system/*']}]}", ""),
             ("{egress: [{hosts: [a]}]}", "spec.egress[0].hosts[0]: `a` names no namespace"),
             ("{egress: [{}]}", "spec.egress[0].hosts: is missing"),
-            ("{egress: [{port: {number: 1}, hosts: ['*/*']}]}", "spec.egress[0].port: is not supported by this version"),
+            (
+                "{egress: [{port: {number: 1}, hosts: ['*/*']}]}",
+                "spec.egress[0].port: is not supported by this version",
+            ),
             ("{ingress: []}", "spec.ingress: is not supported by this version"),
-            ("{egress: [{hosts: ['~x/*']}]}", "spec.egress[0].hosts[0]: exclusion of a namespace is not supported by this version"),
+            (
+                "{egress: [{hosts: ['~x/*']}]}",
+                "spec.egress[0].hosts[0]: exclusion of a namespace is not supported by this version",
+            ),
         ],
     );
     errors_are(
@@ -483,10 +627,19 @@ fn sidecars_and_peer_authentications_are_refused_with_path_and_reason() {
         &[
             ("{}", ""),
             ("{mtls: {mode: STRICT}}", ""),
-            ("{portLevelMtls: {80: {mode: STRICT}}}", "spec.portLevelMtls: needs a selector: ports are those of workloads"),
+            (
+                "{portLevelMtls: {80: {mode: STRICT}}}",
+                "spec.portLevelMtls: needs a selector: ports are those of workloads",
+            ),
             ("{selector: {matchLabels: {a: b}}, portLevelMtls: {80: {mode: DISABLE}}}", ""),
-            ("{selector: {matchLabels: {a: b}}, portLevelMtls: {http: {mode: DISABLE}}}", "spec.portLevelMtls.http: `http` is no port number"),
-            ("{selector: {matchLabels: {a: b}}, portLevelMtls: {0: {mode: DISABLE}}}", "spec.portLevelMtls.0: 0 is no port number"),
+            (
+                "{selector: {matchLabels: {a: b}}, portLevelMtls: {http: {mode: DISABLE}}}",
+                "spec.portLevelMtls.http: `http` is no port number",
+            ),
+            (
+                "{selector: {matchLabels: {a: b}}, portLevelMtls: {0: {mode: DISABLE}}}",
+                "spec.portLevelMtls.0: 0 is no port number",
+            ),
         ],
     );
     let root = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: a, namespace: \
@@ -517,7 +670,11 @@ fn ports_speak_what_istio_says() {
         ("UDP", Some("http"), "http", 80, Protocol::Udp),
     ];
     for (transport, application, name, number, expected) in table {
-        assert_eq!(service::protocol(transport, application, name, number), expected, "{name} {application:?}");
+        assert_eq!(
+            service::protocol(transport, application, name, number),
+            expected,
+            "{name} {application:?}"
+        );
     }
 }
 
@@ -532,7 +689,9 @@ fn a_workload_is_named_after_what_made_it() {
             other => panic!("{other:?}"),
         }
     };
-    let owner = |kind: &str, name: &str| format!("{{apiVersion: v1, kind: {kind}, name: {name}, uid: u, controller: true}}");
+    let owner = |kind: &str, name: &str| {
+        format!("{{apiVersion: v1, kind: {kind}, name: {name}, uid: u, controller: true}}")
+    };
     assert_eq!(pod(&owner("ReplicaSet", "reviews-v1-6f9c"), "pod-template-hash: 6f9c"), "reviews-v1");
     assert_eq!(pod(&owner("ReplicaSet", "reviews-v1-6f9c"), ""), "reviews-v1");
     assert_eq!(pod(&owner("ReplicaSet", "reviews-v1"), "pod-template-hash: x"), "reviews-v1");
@@ -545,7 +704,9 @@ fn a_workload_is_named_after_what_made_it() {
 #[test]
 fn the_meshs_settings_come_from_the_config_map_of_the_root_namespace() {
     let text = |namespace: &str, mesh: &str| {
-        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: {namespace}}}\ndata:\n  mesh: |-\n    {mesh}\n")
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: {namespace}}}\ndata:\n  mesh: |-\n    {mesh}\n"
+        )
     };
     let settings = "outboundTrafficPolicy: {mode: REGISTRY_ONLY}";
     let Some(Item::Mesh(mesh)) = checked(&text("istio-system", settings)).item else { panic!() };

@@ -144,6 +144,8 @@ struct Head<'a> {
     namespace: &'a str,
     name: &'a str,
     is_object: bool,
+    /// The first of them that is there and no text.
+    mistyped: Option<&'static str>,
 }
 
 impl<'a> Head<'a> {
@@ -155,6 +157,12 @@ impl<'a> Head<'a> {
             namespace: text("/metadata/namespace"),
             name: text("/metadata/name"),
             is_object: value.is_object(),
+            mistyped: ["apiVersion", "kind", "metadata.namespace", "metadata.name"].into_iter().find(
+                |path| {
+                    let found = value.pointer(&format!("/{}", path.replace('.', "/")));
+                    found.is_some_and(|v| !v.is_string() && !v.is_null())
+                },
+            ),
         }
     }
 
@@ -186,6 +194,10 @@ impl<'a> Head<'a> {
         };
         if !self.is_object {
             return refused("", "the document is no object".into(), "begin it with apiVersion and kind");
+        }
+        if let Some(path) = self.mistyped {
+            // YAML takes `n`, `on` and `1` for other things than text.
+            return refused(path, "is no text".into(), "put it in quotes");
         }
         if self.api_version.is_empty() {
             return refused("apiVersion", "is missing".into(), "say which API the kind belongs to");

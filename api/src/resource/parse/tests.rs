@@ -1,1 +1,225 @@
-//! placeholder
+//! Tables of what is read and what is refused with which words.
+
+use super::*;
+use proptest::prelude::*;
+
+fn refusals(text: &str) -> Vec<String> {
+    parse("a.yaml", text).refusals.iter().map(ToString::to_string).collect()
+}
+
+fn names(text: &str) -> Vec<String> {
+    let parsed = parse("a.yaml", text);
+    assert_eq!(parsed.refusals, [], "{text}");
+    parsed.documents.iter().map(|d| format!("{} {}", d.place, d.object.key)).collect()
+}
+
+const NAMESPACE: &str = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: shop\n";
+
+#[test]
+fn documents_keep_their_lines_and_empty_ones_are_skipped() {
+    let text =
+        format!("# a comment\n---\n---\n{NAMESPACE}---\n# only a comment\n--- # the last\n{NAMESPACE}");
+    assert_eq!(names(&text), ["a.yaml:4 Namespace shop", "a.yaml:11 Namespace shop"]);
+    assert_eq!(names(""), [""; 0]);
+    assert_eq!(names("\n\n# nothing\n---\n"), [""; 0]);
+}
+
+#[test]
+fn lists_are_expanded_and_namespaces_default() {
+    let text = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Service\n  metadata: {name: a}\n\
+                - apiVersion: v1\n  kind: ServiceList\n  items:\n  - apiVersion: v1\n    kind: Service\n    \
+                metadata: {name: b, namespace: shop}\n";
+    assert_eq!(names(text), ["a.yaml:1 Service default/a", "a.yaml:1 Service shop/b"]);
+}
+
+#[test]
+fn json_is_read_with_and_without_tabs() {
+    let tidy = r#"{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}}"#;
+    assert_eq!(names(tidy), ["a.yaml:1 Service default/a"]);
+    assert_eq!(names(&tidy.replace(", ", ",\n\t")), ["a.yaml:1 Service default/a"]);
+}
+
+#[test]
+fn every_version_of_a_mesh_kind_is_read() {
+    for version in ["v1", "v1beta1", "v1alpha3"] {
+        let text = format!(
+            "apiVersion: networking.istio.io/{version}\nkind: VirtualService\nmetadata: {{name: a}}\n\
+             spec: {{hosts: [a], http: [{{route: [{{destination: {{host: a}}}}]}}]}}"
+        );
+        assert_eq!(names(&text), ["a.yaml:1 VirtualService default/a"]);
+    }
+}
+
+#[test]
+fn a_refusal_names_file_line_object_field_reason_and_next_step() {
+    let table = [
+        ("kind: [", "a.yaml:1: malformed YAML: "),
+        ("just text", "a.yaml:1: the document is no object; begin it with apiVersion and kind"),
+        ("kind: Pod", "a.yaml:1: Pod: apiVersion: is missing; say which API the kind belongs to"),
+        ("apiVersion: v1", "a.yaml:1: kind: is missing; say what kind of object this is"),
+        (
+            "apiVersion: v1\nkind: Widget\nmetadata: {name: w}",
+            "a.yaml:1: Widget w: kind: kind Widget of v1 is not known; correct apiVersion and kind",
+        ),
+        (
+            "apiVersion: v1\nkind: Deployment\nmetadata: {name: w}",
+            "a.yaml:1: Deployment w: apiVersion: kind Deployment of v1 is not known; write apps/v1",
+        ),
+        (
+            "apiVersion: networking.istio.io/v2\nkind: Gateway\nmetadata: {name: w}",
+            "a.yaml:1: Gateway w: apiVersion: kind Gateway of networking.istio.io/v2 does not exist; write \
+             networking.istio.io/v1 or networking.istio.io/v1beta1 or networking.istio.io/v1alpha3",
+        ),
+        (
+            "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, namespace: ns}",
+            "a.yaml:1: AuthorizationPolicy ns/p: kind: kind AuthorizationPolicy of security.istio.io/v1 is not \
+             supported by this version; remove the object",
+        ),
+        (
+            "\n\napiVersion: v1\nkind: Service\nmetadata: {}",
+            "a.yaml:3: Service: metadata.name: is missing; give the object a name",
+        ),
+        (
+            "apiVersion: v1\nkind: Service\nmetadata: {name: n}",
+            "a.yaml:1: Service: metadata.name: is no text; put it in quotes",
+        ),
+        (
+            "apiVersion: v1\nkind: Service\nmetadata: {name: A_b}",
+            "a.yaml:1: Service default/A_b: metadata.name: `A_b` is no valid name: it takes a-z, 0-9, '-' and '.'; \
+             rename the object",
+        ),
+        (
+            "apiVersion: v1\nkind: Service\nmetadata: {name: a, namespace: a.b}",
+            "a.yaml:1: Service a.b/a: metadata.namespace: `a.b` is no valid namespace: it takes a-z, 0-9 and '-'; \
+             correct the namespace",
+        ),
+        (
+            "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 80, protocl: TCP}]}",
+            "a.yaml:1: Service default/a: spec.ports[0].protocl: unknown field `protocl`; correct its name or \
+             remove it",
+        ),
+        (
+            "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: http}]}",
+            "a.yaml:1: Service default/a: spec.ports[0].port: invalid type: string \"http\", expected i32; correct \
+             the value",
+        ),
+        (
+            "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\n\
+             spec: {http: [{match: [{headrs: {}}]}]}",
+            "a.yaml:1: VirtualService default/a: spec.http[0].match[0].headrs: unknown field `headrs`; correct its \
+             name or remove it",
+        ),
+        (
+            "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a}\n\
+             spec: {trafficPolicy: {tls: {mode: ISTIO}}}",
+            "a.yaml:1: DestinationRule default/a: spec.trafficPolicy.tls.mode: unknown variant `ISTIO`, expected \
+             one of `DISABLE`, `SIMPLE`, `MUTUAL`, `ISTIO_MUTUAL`; correct the value",
+        ),
+        (
+            "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec: {}\nspec: {}",
+            "a.yaml:5: malformed YAML: ",
+        ),
+    ];
+    for (text, expected) in table {
+        let found = refusals(text);
+        assert_eq!(found.len(), 1, "{text}: {found:?}");
+        assert!(found[0].starts_with(expected), "{text}\n expected {expected}\n found    {}", found[0]);
+    }
+}
+
+#[test]
+fn a_refused_document_hides_no_other() {
+    let text = format!("kind: [\n---\n{NAMESPACE}---\napiVersion: v1\nkind: Nothing\n");
+    let parsed = parse("a.yaml", &text);
+    assert_eq!(parsed.documents.len(), 1);
+    assert_eq!(parsed.refusals.iter().map(|r| r.place.line).collect::<Vec<_>>(), [1, 8]);
+}
+
+#[test]
+fn all_unknown_fields_are_told_at_once() {
+    let text =
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a, lables: {}}\nspec: {containers: [{nme: x}], x: 1}";
+    let paths: Vec<String> = parse("a", text).refusals.into_iter().map(|r| r.path).collect();
+    assert_eq!(paths, ["metadata.lables", "spec.containers[0].nme", "spec.x"]);
+}
+
+#[test]
+fn what_kubectl_and_the_injector_write_is_read() {
+    let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a, creationTimestamp: null, uid: u, ownerReferences: \
+                [{apiVersion: apps/v1, kind: ReplicaSet, name: a-1, uid: v, controller: true}]}\nspec:\n  \
+                containers:\n  - {name: c, image: i, resources: {limits: {cpu: 1}}, volumeMounts: []}\n  volumes:\n  \
+                - {name: v, configMap: {name: m, defaultMode: 0644}}\nstatus: {podIP: 10.0.0.1}\n";
+    let parsed = parse("a.yaml", text);
+    assert_eq!(parsed.refusals, []);
+    let Body::Pod(pod) = &parsed.documents[0].object.body else { panic!("no pod") };
+    let volumes = pod.spec.as_ref().and_then(|s| s.volumes.as_ref()).unwrap();
+    assert_eq!(volumes[0].config_map.as_ref().unwrap().default_mode, Some(0o644));
+}
+
+#[test]
+fn an_object_in_two_places_is_refused_with_both() {
+    let both = [parse("a.yaml", NAMESPACE), parse("b.yaml", NAMESPACE)];
+    let found = duplicates(both.iter().flat_map(|p| &p.documents));
+    assert_eq!(found.len(), 1);
+    assert_eq!(
+        found[0].to_string(),
+        "b.yaml:1: Namespace shop: the object is already defined at a.yaml:1; keep one of the two"
+    );
+}
+
+#[test]
+fn a_secrets_value_is_in_no_message() {
+    let text = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ndata: {key: hunter2!, other: [hunter2]}";
+    for refusal in parse("a.yaml", text).refusals {
+        assert!(!refusal.to_string().contains("hunter2"), "{refusal}");
+    }
+}
+
+#[test]
+fn hostile_yaml_is_refused_within_bounds() {
+    let mut laughs = String::from("a: &a [x, x, x, x, x, x, x, x, x]\n");
+    for (one, other) in ["ba", "cb", "dc", "ed", "fe", "gf", "hg", "ih", "ji"].iter().map(|p| p.split_at(1)) {
+        let items = vec![format!("*{other}"); 9].join(", ");
+        laughs.push_str(&format!("{one}: &{one} [{items}]\n"));
+    }
+    let deep = "[".repeat(100_000);
+    let nested = format!("{}{}", "{a: ".repeat(10_000), "}".repeat(10_000));
+    let large = format!("a: {}", "x".repeat(MAX_FILE));
+    for text in [laughs, deep, nested, large] {
+        let parsed = parse("a.yaml", &text);
+        assert!(parsed.documents.is_empty());
+        assert!(!parsed.refusals.is_empty());
+        assert!(parsed.refusals.iter().all(|r| r.to_string().len() < 2000), "{:?}", parsed.refusals);
+    }
+}
+
+#[test]
+fn a_mesh_configuration_takes_only_what_is_acted_on() {
+    let config = mesh_config(&Place::default(), "trustDomain: td\naccessLogFile: /dev/stdout\n").unwrap();
+    assert_eq!(config.trust_domain.as_deref(), Some("td"));
+    assert_eq!(mesh_config(&Place::default(), ""), Ok(MeshConfig::default()));
+    let refused = mesh_config(&Place::new("mesh.yaml", 0), "extensionProviders: []").unwrap_err();
+    assert_eq!(
+        refused[0].to_string(),
+        "mesh.yaml: MeshConfig: extensionProviders: unknown field `extensionProviders` or not supported by this \
+         version; correct its name or remove it"
+    );
+}
+
+const SAMPLE: &str =
+    include_str!("../../../../samples/bookinfo/networking/virtual-service-reviews-jason-v2-v3.yaml");
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_parser_panic(text in "\\PC{0,200}") {
+        parse("a.yaml", &text);
+    }
+
+    #[test]
+    fn mutations_of_a_real_file_never_panic(at in 0..SAMPLE.len(), cut in 0usize..20, put in "[\\PC\n\t]{0,8}") {
+        let mut bytes = SAMPLE.as_bytes().to_vec();
+        let end = (at + cut).min(bytes.len());
+        bytes.splice(at..end, put.into_bytes());
+        parse("a.yaml", &String::from_utf8_lossy(&bytes));
+    }
+}

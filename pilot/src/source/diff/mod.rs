@@ -59,14 +59,14 @@ impl Files {
     fn tell(&mut self) -> Vec<Fact> {
         let (owners, refused) = self.owners();
         let mut facts = vec![];
-        let refused_keys: BTreeSet<&Key> = refused.values().flatten().filter_map(|r| r.key.as_ref()).collect();
-        let refused_before = self.refused.values().flatten().filter_map(|r| r.key.as_ref());
-        let known: BTreeSet<&Key> = self.told.keys().chain(refused_before).collect();
-        for key in known {
-            if !owners.contains_key(key) && !refused_keys.contains(key) {
-                facts.push(Fact::Delete(key.clone()));
-            }
-        }
+        let refused_keys: BTreeSet<&Key> =
+            refused.values().flatten().filter_map(|r| r.key.as_ref()).collect();
+        // An object is told to be gone when it was told to be there, or when only its refusal was told of.
+        let forgotten = self.refused.values().flatten().filter_map(|r| r.key.as_ref());
+        let forgotten = forgotten.filter(|key| !refused_keys.contains(key));
+        let known: BTreeSet<&Key> = self.told.keys().chain(forgotten).collect();
+        let gone = known.into_iter().filter(|key| !owners.contains_key(*key));
+        facts.extend(gone.cloned().map(Fact::Delete));
         for (key, document) in &owners {
             let same = self.told.get(key).is_some_and(|before| same(before, document));
             if !same || (self.refused_before(key) && !refused_keys.contains(key)) {

@@ -1,1 +1,136 @@
-//! placeholder
+//! What a sequence of readings tells.
+
+use super::*;
+use api::resource::parse::parse;
+use proptest::prelude::*;
+
+fn object(name: &str, label: &str) -> String {
+    format!("---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}, labels: {{l: '{label}'}}}}\n")
+}
+
+fn content(file: &str, text: &str) -> (Arc<str>, Reading) {
+    (file.into(), Reading::Content(parse(file, text)))
+}
+
+fn gone(file: &str) -> (Arc<str>, Reading) {
+    (file.into(), Reading::Gone)
+}
+
+fn told(files: &mut Files, readings: Vec<(Arc<str>, Reading)>) -> Vec<String> {
+    files
+        .take(readings)
+        .iter()
+        .map(|fact| match fact {
+            Fact::Upsert(d) => format!("+{}@{} {}", d.object.name(), d.place.file, d.object.labels["l"]),
+            Fact::Delete(key) => format!("-{}", key.name),
+            Fact::Readable(place) => format!("ok {}", place.file),
+            Fact::Refused(r) => format!("!{} {}", r.place, r.path),
+        })
+        .collect()
+}
+
+#[test]
+fn only_what_differs_is_told() {
+    let mut files = Files::default();
+    let two = [object("a", "1"), object("b", "1")].concat();
+    assert_eq!(told(&mut files, vec![content("x", &two)]), ["+a@x 1", "+b@x 1"]);
+    assert_eq!(told(&mut files, vec![content("x", &two)]), [""; 0]);
+    let changed = [object("b", "2"), object("c", "1")].concat();
+    assert_eq!(told(&mut files, vec![content("x", &changed)]), ["-a", "+b@x 2", "+c@x 1"]);
+    assert_eq!(told(&mut files, vec![gone("x")]), ["-b", "-c"]);
+}
+
+#[test]
+fn a_malformed_file_keeps_its_last_good_objects() {
+    let mut files = Files::default();
+    told(&mut files, vec![content("x", &object("a", "1"))]);
+    assert_eq!(told(&mut files, vec![content("x", "kind: [")]), ["!x:1 "]);
+    assert_eq!(told(&mut files, vec![content("x", "kind: [")]), [""; 0]);
+    assert_eq!(told(&mut files, vec![content("x", &object("a", "1"))]), ["ok x"]);
+    told(&mut files, vec![content("x", "kind: [")]);
+    assert_eq!(told(&mut files, vec![gone("x")]), ["-a", "ok x"]);
+}
+
+#[test]
+fn an_object_that_becomes_wrong_keeps_its_last_good_version_and_others_go_on() {
+    let mut files = Files::default();
+    told(&mut files, vec![content("x", &[object("a", "1"), object("b", "1")].concat())]);
+    let wrong = [object("a", "2").replace("labels", "lables"), object("b", "2")].concat();
+    assert_eq!(told(&mut files, vec![content("x", &wrong)]), ["+b@x 2", "!x:2 metadata.lables"]);
+    let right = [object("a", "1"), object("b", "2")].concat();
+    assert_eq!(told(&mut files, vec![content("x", &right)]), ["+a@x 1"], "its verdict is taken back");
+    told(&mut files, vec![content("x", &wrong)]);
+    assert_eq!(told(&mut files, vec![content("x", &object("b", "2"))]), ["-a"]);
+}
+
+#[test]
+fn an_object_that_was_never_right_is_forgotten_with_its_file() {
+    let mut files = Files::default();
+    let wrong = object("a", "1").replace("labels", "lables");
+    assert_eq!(told(&mut files, vec![content("x", &wrong)]), ["!x:2 metadata.lables"]);
+    assert_eq!(told(&mut files, vec![gone("x")]), ["-a"]);
+}
+
+#[test]
+fn an_unreadable_file_keeps_its_objects() {
+    let mut files = Files::default();
+    told(&mut files, vec![content("x", &object("a", "1"))]);
+    let refusal = Refusal { place: Place::new("x", 0), ..Refusal::default() };
+    assert_eq!(told(&mut files, vec![("x".into(), Reading::Unreadable(refusal))]), ["!x "]);
+    assert_eq!(told(&mut files, vec![content("x", &object("a", "1"))]), ["ok x"]);
+}
+
+#[test]
+fn of_two_places_the_first_keeps_the_object_and_the_other_takes_over() {
+    let mut files = Files::default();
+    told(&mut files, vec![content("y", &object("a", "y"))]);
+    assert_eq!(told(&mut files, vec![content("x", &object("a", "x"))]), ["!x:2 "]);
+    assert_eq!(told(&mut files, vec![gone("y")]), ["+a@x x", "ok x"]);
+    let twice = [object("a", "1"), object("a", "2")].concat();
+    assert_eq!(told(&mut files, vec![content("x", &twice)]), ["+a@x 1", "!x:6 "]);
+}
+
+#[test]
+fn a_renamed_file_deletes_nothing() {
+    let mut files = Files::default();
+    told(&mut files, vec![content("x", &object("a", "1"))]);
+    assert_eq!(told(&mut files, vec![gone("x"), content("y", &object("a", "1"))]), ["+a@y 1"]);
+}
+
+/// What one file may hold: texts that parse, that are refused with and without a name, and nothing.
+const TEXTS: &[&str] = &[
+    "",
+    "kind: [",
+    "apiVersion: v1\nkind: Namespace\nmetadata: {name: a, labels: {l: '1'}}",
+    "apiVersion: v1\nkind: Namespace\nmetadata: {name: a, labels: {l: '2'}}",
+    "apiVersion: v1\nkind: Namespace\nmetadata: {name: a, oops: 1}",
+    "apiVersion: v1\nkind: Namespace\nmetadata: {name: b, labels: {l: '1'}}",
+];
+
+proptest! {
+    #[test]
+    fn facts_add_up_to_what_the_files_hold_and_refused_texts_change_no_object(
+        steps in prop::collection::vec((0..3usize, 0..=TEXTS.len()), 1..30)
+    ) {
+        let mut files = Files::default();
+        let mut objects: BTreeMap<Key, Document> = BTreeMap::new();
+        for (file, text) in steps {
+            let file = ["x", "y", "z"][file];
+            let before = objects.clone();
+            let malformed = TEXTS.get(text) == Some(&"kind: [");
+            let reading = TEXTS.get(text).map_or_else(|| gone(file), |t| content(file, t));
+            for fact in files.take(vec![reading]) {
+                match fact {
+                    Fact::Upsert(d) => { objects.insert(d.object.key.clone(), d); }
+                    Fact::Delete(key) => { objects.remove(&key); }
+                    Fact::Readable(_) | Fact::Refused(_) => {}
+                }
+            }
+            if malformed {
+                let values = |all: &BTreeMap<Key, Document>| all.values().map(|d| d.raw.clone()).collect::<Vec<_>>();
+                prop_assert_eq!(values(&before), values(&objects));
+            }
+        }
+        prop_assert_eq!(&objects, &files.told);
+    }
+}

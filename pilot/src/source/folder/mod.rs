@@ -3,9 +3,9 @@
 //! A thread of its own, since watching and reading files blocks. A file that is being written is not read before
 //! its writer closes it, so that half a file is never taken for a whole one.
 
+use crate::flow::Fact;
 use crate::source::diff::Files;
 use crate::source::scan::{Folder, holds_objects};
-use crate::flow::Fact;
 use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use std::collections::{BTreeMap, BTreeSet};
@@ -144,8 +144,12 @@ impl Source {
             }
         }
         let now = Instant::now();
-        let overdue: Vec<PathBuf> =
-            self.writing.iter().filter(|(_, at)| now.duration_since(**at) >= PATIENCE).map(|(p, _)| p.clone()).collect();
+        let overdue: Vec<PathBuf> = self
+            .writing
+            .iter()
+            .filter(|(_, at)| now.duration_since(**at) >= PATIENCE)
+            .map(|(p, _)| p.clone())
+            .collect();
         for path in overdue {
             self.writing.remove(&path);
             touched.insert(path);
