@@ -8,13 +8,19 @@ use crate::{generate, validate};
 use api::model::Kind;
 use api::resource::check::{Answer, Question};
 use api::resource::document::Problem;
+use api::wire::json::{self, Bootstrap, Entry};
 use api::xds::server::Status;
-use axum::extract::State;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::sync::watch;
 
 /// What the pages show.
@@ -36,6 +42,7 @@ pub fn router(debug: Debug) -> Router {
         .route("/debug/connections", get(connections))
         .route("/debug/registryz", get(registryz))
         .route("/debug/configz", get(configz))
+        .route("/debug/config_dump", get(config_dump))
         .route("/debug/validate", post(check))
         .layer(axum::extract::DefaultBodyLimit::max(MAX_QUESTION))
         .with_state(debug)
@@ -46,6 +53,7 @@ async fn index() -> &'static str {
      /debug/connections      proxies and where they connect from\n\
      /debug/registryz        services and their endpoints\n\
      /debug/configz          objects in force, and those refused with the reason\n\
+     /debug/config_dump?proxy=POD.NAMESPACE  what a proxy is sent\n\
      POST /debug/validate    whether objects would be accepted\n"
 }
 
@@ -122,6 +130,39 @@ async fn configz(State(debug): State<Debug>) -> Json<Value> {
     let objects: Vec<String> = catalog.items().map(|(key, _)| key.to_string()).collect();
     let refused: Vec<Problem> = debug.refusals.list().iter().map(Problem::from).collect();
     Json(json!({"objects": objects, "refused": refused}))
+}
+
+#[derive(Deserialize)]
+struct Proxy {
+    #[serde(default)]
+    proxy: String,
+}
+
+async fn config_dump(State(debug): State<Debug>, Query(query): Query<Proxy>) -> Response {
+    let Some(connection) = debug.connections.list().into_iter().find(|c| proxy_name(c) == query.proxy) else {
+        let known: Vec<String> = debug.connections.list().iter().map(proxy_name).collect();
+        let reason = format!("no proxy {:?} is connected; connected are: {}\n", query.proxy, known.join(" "));
+        return (StatusCode::NOT_FOUND, reason).into_response();
+    };
+    let snapshot = debug.snapshots.borrow().clone();
+    let scope = &connection.scope;
+    let version = snapshot.version();
+    let mut resources = generate::shared(&snapshot, scope);
+    resources.extend(generate::own(&snapshot, scope));
+    let bootstrap = Bootstrap::default();
+    let updated = made_at(&snapshot);
+    let entries: Vec<Entry> = resources
+        .iter()
+        .map(|resource| Entry { resource, version: Some(&version), updated: &updated })
+        .collect();
+    Json(json::config_dump(&bootstrap, &entries, true)).into_response()
+}
+
+/// When a snapshot was made, in RFC 3339.
+#[expect(clippy::disallowed_methods, reason = "a page tells the time")]
+fn made_at(snapshot: &Snapshot) -> String {
+    let at = SystemTime::now() - snapshot.made.elapsed();
+    OffsetDateTime::from(at).format(&Rfc3339).unwrap_or_default()
 }
 
 async fn check(State(debug): State<Debug>, Json(question): Json<Question>) -> Json<Answer> {

@@ -35,7 +35,8 @@ pub async fn keep(
             if drain.run_until_cancelled(tokio::time::sleep(until(at))).await.is_none() {
                 return;
             }
-            let Some((next, config)) = drain.run_until_cancelled(obtain(&authority, Some(&issued))).await else {
+            let Some((next, config)) = drain.run_until_cancelled(obtain(&authority, Some(&issued))).await
+            else {
                 return;
             };
             issued = next;

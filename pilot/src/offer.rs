@@ -128,7 +128,10 @@ impl Offer for ProxyOffer {
                 Kind::Secret => generate::secret(&self.snapshot, &self.scope, name)?,
                 _ => return None,
             };
-            Some(Offered::new(wire::encode(&resource, &Target { istio_extensions: self.scope.istio_extensions })))
+            Some(Offered::new(wire::encode(
+                &resource,
+                &Target { istio_extensions: self.scope.istio_extensions },
+            )))
         };
         self.own.find(kind, name).or_else(|| self.shared.find(kind, name)).or_else(on_demand)
     }

@@ -62,7 +62,12 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// Starts from an empty catalog.
-    pub fn new(catalog: Catalog, publish: watch::Sender<Arc<Snapshot>>, refusals: Refusals, metrics: Metrics) -> Self {
+    pub fn new(
+        catalog: Catalog,
+        publish: watch::Sender<Arc<Snapshot>>,
+        refusals: Refusals,
+        metrics: Metrics,
+    ) -> Self {
         Self { catalog, generation: 0, publish, refusals, metrics }
     }
 

@@ -1,10 +1,12 @@
 //! Scenarios in YAML, judged and applied as pilot does, then asked.
+#![expect(clippy::too_many_lines, reason = "tables are long")]
 
 use super::service::Service;
 use super::virtual_service::GatewayRef;
 use super::*;
 use crate::flow::{Fact, MtlsMode};
 use crate::validate;
+use MtlsMode::{Disable, Permissive, Strict};
 use api::model::endpoint::{EndpointAddress, Health};
 use api::resource::parse;
 
@@ -295,7 +297,6 @@ fn peer_authentication_goes_from_workload_to_namespace_to_mesh() {
         let workload = catalog.workload("default", "a").unwrap().clone();
         (catalog.mtls_mode(&workload, 80), catalog.mtls_mode(&workload, 81))
     };
-    use MtlsMode::{Disable, Permissive, Strict};
     let mesh = peers("istio-system/m", "{mtls: {mode: STRICT}}");
     let namespace = peers("ns", "{mtls: {mode: DISABLE}}");
     let workload = peers(
@@ -304,7 +305,7 @@ fn peer_authentication_goes_from_workload_to_namespace_to_mesh() {
     );
     let unset = peers("ns", "{mtls: {mode: UNSET}}");
     assert_eq!(modes(&[]), (Permissive, Permissive));
-    assert_eq!(modes(&[mesh.clone()]), (Strict, Strict));
+    assert_eq!(modes(std::slice::from_ref(&mesh)), (Strict, Strict));
     assert_eq!(modes(&[mesh.clone(), unset]), (Strict, Strict));
     assert_eq!(modes(&[mesh.clone(), namespace.clone()]), (Disable, Disable));
     assert_eq!(modes(&[mesh, namespace.clone(), workload]), (Strict, Permissive));
@@ -414,4 +415,29 @@ fn a_check_tells_references_that_lead_nowhere() {
     }
     let with_its_service = [to("host: ratings", ""), service("ratings", "{ports: [{port: 80}]}")].concat();
     assert_eq!(ask(&with_its_service), [""; 0]);
+}
+
+#[test]
+fn a_check_warns_of_what_it_would_break_elsewhere() {
+    let base = catalog(
+        &[
+            reviews(),
+            rule("r", "{host: reviews, subsets: [{name: v1}, {name: v2}]}"),
+            route("vs", "{hosts: [reviews], http: [{route: [{destination: {host: reviews, subset: v2}}]}]}"),
+        ]
+        .concat(),
+    );
+    let text = rule("r", "{host: reviews, subsets: [{name: v1}]}");
+    let object = parse::parse("r.yaml", &text).documents.remove(0).raw;
+    let given = [api::resource::check::Given { file: "r.yaml".into(), object }];
+    let report = validate::reference::check(&base, &given);
+    assert_eq!(report.errors, []);
+    let warnings: Vec<String> = report.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            "VirtualService default/vs: spec.http[0].route.destination.subset: DestinationRule default/r has no subset \
+          v2; its subsets are: v1"
+        ]
+    );
 }

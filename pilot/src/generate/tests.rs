@@ -158,7 +158,11 @@ impl Got {
         for table in self.tables() {
             let mut domains = BTreeSet::new();
             for host in &table.virtual_hosts {
-                assert!(!host.domains.is_empty() && (!host.routes.is_empty() || host.require_tls), "{}", host.name);
+                assert!(
+                    !host.domains.is_empty() && (!host.routes.is_empty() || host.require_tls),
+                    "{}",
+                    host.name
+                );
                 for domain in &host.domains {
                     assert!(domains.insert(domain), "{domain} twice in {}", table.name);
                 }
@@ -229,12 +233,18 @@ spec:
     - {destination: {host: reviews, subset: v2}, weight: 20}
 ";
     let got = Got::of(&[SHOP, split], &scope("reviews-v1-a", "shop", &[]));
-    let (v1, v2) = ("outbound|9080|v1|reviews.shop.svc.cluster.local", "outbound|9080|v2|reviews.shop.svc.cluster.local");
+    let (v1, v2) = (
+        "outbound|9080|v1|reviews.shop.svc.cluster.local",
+        "outbound|9080|v2|reviews.shop.svc.cluster.local",
+    );
     let host = got.host("9080", "reviews.shop.svc.cluster.local:9080");
     assert_eq!(clusters_of(host), [(v1.to_owned(), 80), (v2.to_owned(), 20)]);
     assert_eq!(got.endpoints(v1), ["Socket(10.244.0.1:9080)"]);
     assert_eq!(got.endpoints(v2), ["Socket(10.244.0.2:9080)"]);
-    assert_eq!(host.routes[0].origin.as_deref(), Some("/apis/networking.istio.io/v1/namespaces/shop/virtual-service/reviews"));
+    assert_eq!(
+        host.routes[0].origin.as_deref(),
+        Some("/apis/networking.istio.io/v1/namespaces/shop/virtual-service/reviews")
+    );
 }
 
 #[test]
@@ -263,7 +273,8 @@ fn automatic_mtls_expects_the_accounts_of_the_services_pods() {
     let got = Got::of(&[SHOP], &scope("reviews-v1-a", "shop", &[]));
     let cluster = got.cluster("outbound|9080||reviews.shop.svc.cluster.local");
     let ClusterTls::WhenOffered(tls) = &cluster.tls else { panic!("{:?}", cluster.tls) };
-    let names: Vec<_> = tls.common.validation.as_ref().unwrap().subject_alt_names.iter().map(|n| &n.value).collect();
+    let names: Vec<_> =
+        tls.common.validation.as_ref().unwrap().subject_alt_names.iter().map(|n| &n.value).collect();
     let account = api::model::matcher::StringMatch::exact("spiffe://cluster.local/ns/shop/sa/reviews");
     assert_eq!(names, [&account]);
     assert_eq!(tls.sni, "outbound_.9080_._.reviews.shop.svc.cluster.local");
@@ -328,7 +339,9 @@ fn tcp_has_a_listener_at_its_address_and_headless_pods_have_one_each() {
 fn an_undeclared_port_is_looked_into_and_speaks_as_the_client_does() {
     let got = Got::of(&[SHOP], &scope("x", "shop", &[]));
     let listener = got.listener("10.96.0.3_8000");
-    assert!(listener.inspect.http && listener.inspect.continue_on_timeout && listener.default_chain.is_some());
+    assert!(
+        listener.inspect.http && listener.inspect.continue_on_timeout && listener.default_chain.is_some()
+    );
     got.host("odd.shop.svc.cluster.local:8000", "odd.shop.svc.cluster.local:8000");
     assert_eq!(got.cluster("outbound|8000||odd.shop.svc.cluster.local").http, UpstreamHttp::SameAsClient);
 }

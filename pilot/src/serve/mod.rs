@@ -11,8 +11,8 @@ use crate::offer::Offers;
 use crate::snapshot::Snapshot;
 use api::process::serve::Peer;
 use api::wire::xds::{
-    AggregatedDiscoveryService, AggregatedDiscoveryServiceServer, DeltaDiscoveryRequest, DeltaDiscoveryResponse,
-    DiscoveryRequest, DiscoveryResponse,
+    AggregatedDiscoveryService, AggregatedDiscoveryServiceServer, DeltaDiscoveryRequest,
+    DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
 use api::xds::server::{Mode, Request, Response};
 use connections::Connections;

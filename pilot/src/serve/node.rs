@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn a_node_becomes_a_scope() {
-        let info = node(&json!({"NAMESPACE": "shop", "LABELS": {"app": "a"}, "INSTANCE_IPS": "10.0.0.8, 10.0.0.9"}));
+        let info =
+            node(&json!({"NAMESPACE": "shop", "LABELS": {"app": "a"}, "INSTANCE_IPS": "10.0.0.8, 10.0.0.9"}));
         let scope = scope(&info, None).unwrap();
         assert_eq!((scope.namespace.as_str(), scope.pod.as_str()), ("shop", "reviews-v1-x"));
         assert_eq!(scope.labels["app"], "a");

@@ -1,8 +1,8 @@
 //! One proxy's stream: requests and new configurations in, responses out.
 
+use super::Discovery;
 use super::connections::{Connection, Guard};
 use super::node::{self, NodeError};
-use super::Discovery;
 use crate::flow::Scope;
 use crate::metrics::type_label;
 use crate::offer::ProxyOffer;
@@ -105,7 +105,8 @@ impl Session {
 
     #[expect(clippy::disallowed_methods, reason = "the shell notes when a stream began")]
     fn greet(&self, first: &Request) -> Result<Known, NodeError> {
-        let node = node_of(first).ok_or_else(|| NodeError::Invalid("the first request carries none".into()))?;
+        let node =
+            node_of(first).ok_or_else(|| NodeError::Invalid("the first request carries none".into()))?;
         let info = NodeInfo::from(node);
         let peer = self.peer.as_ref().and_then(|p| p.identity.as_ref());
         let scope = Arc::new(node::scope(&info, peer.filter(|_| self.discovery.identities))?);
@@ -174,7 +175,9 @@ fn node_of(request: &Request) -> Option<&Node> {
 
 fn size(response: &Response) -> usize {
     match response {
-        Response::Delta(r) => r.resources.iter().filter_map(|r| r.resource.as_ref()).map(|b| b.value.len()).sum(),
+        Response::Delta(r) => {
+            r.resources.iter().filter_map(|r| r.resource.as_ref()).map(|b| b.value.len()).sum()
+        }
         Response::Sotw(r) => r.resources.iter().map(|b| b.value.len()).sum(),
     }
 }

@@ -72,7 +72,7 @@ pub fn judge(facts: Vec<Fact>, mesh: &Mesh) -> (Vec<Change>, Vec<Verdict>) {
             }
             Fact::Delete(key) => changes.push(Change::Delete(key)),
             Fact::Readable(place) => {
-                verdicts.push(Verdict { key: None, place, errors: vec![], warnings: vec![] })
+                verdicts.push(Verdict { key: None, place, errors: vec![], warnings: vec![] });
             }
             Fact::Refused(refusal) => refuse(&mut verdicts, refusal),
         }

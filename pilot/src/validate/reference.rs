@@ -1,7 +1,8 @@
 //! Pure. Checks objects against each other: does a route lead to a service, a subset, a gateway that is there?
 //!
 //! For what is already in force these are warnings, since objects may come in any order; for what a user is about
-//! to apply they are errors, unless the objects applied with it make it right.
+//! to apply they are errors, unless the objects applied with it make it right. What breaks elsewhere by it is a
+//! warning: the user may well mean to repair it next.
 
 use super::judge;
 use crate::catalog::destination_rule::DestinationRule;
@@ -14,7 +15,7 @@ use api::resource::check::{Given, Report};
 use api::resource::document::{Document, Key, Place, Refusal};
 use api::resource::kind::Kind;
 use api::resource::parse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Whether objects that are to be applied together would be accepted on top of what is in force. Nothing changes.
@@ -47,6 +48,11 @@ pub fn check(catalog: &Catalog, proposed: &[Given]) -> Report {
                 }
             }
         }
+        let before: HashSet<Refusal> = warnings(catalog).into_iter().collect();
+        let harmed = warnings(&next).into_iter().filter(|refusal| {
+            !before.contains(refusal) && refusal.key.as_ref().is_some_and(|key| !places.contains_key(key))
+        });
+        report.warnings.extend(harmed);
         report.errors.sort_by(|a, b| (&a.place, &a.path).cmp(&(&b.place, &b.path)));
         report.warnings.sort_by(|a, b| (&a.place, &a.path).cmp(&(&b.place, &b.path)));
     }

@@ -1,4 +1,5 @@
 //! Tables of what each kind's check refuses, with the words a user reads.
+#![expect(clippy::too_many_lines, reason = "tables are long")]
 
 use super::*;
 use crate::catalog::destination_rule::ClientTls;
@@ -8,6 +9,7 @@ use crate::flow::Protocol;
 use api::model::matcher::HeaderTest;
 use api::model::route::RetryOn;
 use api::resource::parse;
+use proptest::prelude::*;
 use std::time::Duration;
 
 /// Checks the one object of a text.
@@ -714,4 +716,41 @@ fn the_meshs_settings_come_from_the_config_map_of_the_root_namespace() {
     assert!(matches!(checked(&text("shop", settings)).item, Some(Item::Other)));
     let errors = checked(&text("istio-system", "meshNetworks: {}")).errors;
     assert_eq!(errors[0].path, "data.mesh.meshNetworks");
+}
+
+const REAL: [&str; 4] = [
+    include_str!("../../../samples/bookinfo/networking/virtual-service-ratings-test-delay.yaml"),
+    include_str!("../../../samples/bookinfo/networking/destination-rule-all-mtls.yaml"),
+    include_str!("../../../samples/bookinfo/networking/bookinfo-gateway.yaml"),
+    include_str!("../../../samples/bookinfo/bookinfo.yaml"),
+];
+
+proptest! {
+    #[test]
+    fn a_mutated_file_never_panics_and_what_it_makes_wrong_changes_nothing(
+        file in 0..REAL.len(), at in 0..10_000usize, cut in 0..12usize, put in "[-0-9a-z*:{}\\[\\]\n ]{0,6}"
+    ) {
+        let catalog = applied(&crate::catalog::Catalog::default(), &REAL.join("\n---\n"));
+        let mut bytes = REAL[file].as_bytes().to_vec();
+        let at = at % bytes.len();
+        let end = (at + cut).min(bytes.len());
+        bytes.splice(at..end, put.into_bytes());
+        let parsed = parse::parse("a.yaml", &String::from_utf8_lossy(&bytes));
+        let refused: Vec<_> = parsed.refusals.iter().filter_map(|r| r.key.clone()).collect();
+        let facts = parsed.documents.into_iter().map(Fact::Upsert);
+        let facts = facts.chain(parsed.refusals.into_iter().map(Fact::Refused)).collect();
+        let (changes, verdicts) = judge(facts, catalog.mesh());
+        let (next, _) = catalog.apply(changes);
+        let rejected = verdicts.into_iter().filter(|v| !v.accepted()).filter_map(|v| v.key);
+        for key in rejected.chain(refused).filter(|key| catalog.item(key).is_some()) {
+            prop_assert_eq!(catalog.item(&key), next.item(&key), "{} changed", key);
+        }
+    }
+}
+
+fn applied(catalog: &crate::catalog::Catalog, text: &str) -> crate::catalog::Catalog {
+    let parsed = parse::parse("a.yaml", text);
+    assert_eq!(parsed.refusals, []);
+    let facts = parsed.documents.into_iter().map(Fact::Upsert).collect();
+    catalog.apply(judge(facts, catalog.mesh()).0).0
 }

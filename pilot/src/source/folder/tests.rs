@@ -42,7 +42,7 @@ impl Watched {
 
     fn next(&mut self) -> Vec<String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let wait = tokio::time::Duration::from_secs(10);
+        let wait = Duration::from_secs(10);
         let facts = runtime.block_on(async { tokio::time::timeout(wait, self.facts.recv()).await });
         shown(&facts.expect("a change is told").expect("the watch goes on"))
     }
