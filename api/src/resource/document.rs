@@ -71,7 +71,7 @@ pub struct Document {
 }
 
 /// Why an object, or a part of one, is refused.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Refusal {
     /// Where it stands.
     pub place: Place,
