@@ -1,6 +1,7 @@
 //! Pure. From responses of the control plane to the next snapshot: what is taken, what is refused and why, what is
 //! asked for next, and when the result is whole enough to be used.
 
+use super::Version;
 use crate::credentials::Store;
 use crate::snapshot::{Rejected, Snapshot, Update};
 use api::model::workload::{NameTable, Workload};
@@ -11,6 +12,7 @@ use api::xds::client::{Client, Received};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// What is known so far of the configuration.
 #[derive(Debug)]
@@ -226,9 +228,14 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Versions by kind and name, kept up to date with an outcome.
-pub(super) fn note_versions(versions: &mut BTreeMap<Kind, BTreeMap<String, String>>, outcome: &Outcome) {
-    for (kind, name, version) in &outcome.accepted {
-        versions.entry(*kind).or_default().insert(name.clone(), version.clone());
+pub(super) fn note_versions(
+    versions: &mut BTreeMap<Kind, BTreeMap<String, Version>>,
+    outcome: &Outcome,
+    now: SystemTime,
+) {
+    for (kind, name, text) in &outcome.accepted {
+        let version = Version { text: text.clone(), updated: now };
+        versions.entry(*kind).or_default().insert(name.clone(), version);
     }
     for (kind, name) in &outcome.removed {
         if let Some(table) = versions.get_mut(kind) {

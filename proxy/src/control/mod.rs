@@ -19,6 +19,7 @@ use api::model::Kind;
 use api::model::workload::NameTable;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 use tokio::sync::watch;
 
 /// What control writes to, and others read.
@@ -49,6 +50,15 @@ impl Seams {
     }
 }
 
+/// Which version of a resource is here, and since when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// The control plane's word for it.
+    pub text: String,
+    /// When it came.
+    pub updated: SystemTime,
+}
+
 /// How control stands, for readiness and dumps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
@@ -61,7 +71,10 @@ pub struct Status {
     /// The first configuration has been given to the workers.
     pub published: bool,
     /// Versions of the resources that are here.
-    pub versions: BTreeMap<Kind, BTreeMap<String, String>>,
+    pub versions: BTreeMap<Kind, BTreeMap<String, Version>>,
     /// Resources whose newest version was refused, with the reason.
     pub refused: BTreeMap<(Kind, String), String>,
 }
+
+#[cfg(test)]
+mod tests;

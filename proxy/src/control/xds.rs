@@ -16,7 +16,7 @@ use rustls::ClientConfig;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 use tonic::metadata::{MetadataMap, MetadataValue};
@@ -211,6 +211,7 @@ impl Session<'_> {
         }
     }
 
+    #[allow(clippy::disallowed_methods, reason = "dumps tell when a resource came")]
     fn report(&self, kind: Option<Kind>, outcome: &Outcome) {
         for refused in &outcome.refused {
             tracing::warn!(kind = ?refused.kind, name = refused.name, reason = refused.reason, "configuration refused");
@@ -220,7 +221,7 @@ impl Session<'_> {
             self.seams.telemetry.named(names[result]).fetch_add(1, Ordering::Relaxed);
         }
         self.seams.status.send_modify(|status| {
-            note_versions(&mut status.versions, outcome);
+            note_versions(&mut status.versions, outcome, SystemTime::now());
             for (kind, name, _) in &outcome.accepted {
                 status.refused.remove(&(*kind, name.clone()));
             }

@@ -28,6 +28,8 @@ pub struct SecretInfo {
     pub not_before: SystemTime,
     /// All certificates are valid until here.
     pub not_after: SystemTime,
+    /// Its certificates in PEM, without any key.
+    pub pem: String,
 }
 
 /// What a secret holds.
@@ -59,12 +61,12 @@ impl Loaded {
         match content {
             SecretContent::Certificate { chain, key } => {
                 let (certificates, certified) = certified_key(chain, key).map_err(refused)?;
-                let info = describe(name, SecretKind::Certificate, &certificates).map_err(refused)?;
+                let info = describe(name, SecretKind::Certificate, &certificates, chain).map_err(refused)?;
                 Ok(Self { info, material: Material::Certificate(Arc::new(certified)) })
             }
             SecretContent::Roots { bundle } => {
                 let certificates = tls::certificates_from_pem(bundle.as_bytes()).map_err(refused)?;
-                let info = describe(name, SecretKind::Roots, &certificates).map_err(refused)?;
+                let info = describe(name, SecretKind::Roots, &certificates, bundle).map_err(refused)?;
                 let roots = tls::roots_from_pem(bundle.as_bytes()).map_err(refused)?;
                 let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), tls::provider())
                     .clear_root_hint_subjects()
@@ -88,6 +90,7 @@ fn describe(
     name: &str,
     kind: SecretKind,
     certificates: &[CertificateDer<'_>],
+    pem: &str,
 ) -> Result<SecretInfo, TlsError> {
     let mut info = SecretInfo {
         name: name.to_owned(),
@@ -96,6 +99,7 @@ fn describe(
         subject_alt_names: vec![],
         not_before: SystemTime::UNIX_EPOCH,
         not_after: SystemTime::UNIX_EPOCH,
+        pem: certificate_blocks(pem),
     };
     for (index, der) in certificates.iter().enumerate() {
         let (_, certificate) = X509Certificate::from_der(der).map_err(|e| TlsError::Pem(e.to_string()))?;
@@ -111,6 +115,12 @@ fn describe(
         }
     }
     Ok(info)
+}
+
+/// The certificates of a PEM text alone: whoever put a key into the same file does not mean it to be shown.
+fn certificate_blocks(pem: &str) -> String {
+    let blocks = pem.split_inclusive(END).filter_map(|part| part.find(BEGIN).map(|start| &part[start..]));
+    blocks.flat_map(|block| [block, "\n"]).collect()
 }
 
 /// The names in a certificate: kind (`uri`, `dns`, `ip_address`, `email`) and value.
@@ -145,3 +155,6 @@ fn since_epoch(seconds: i64) -> SystemTime {
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const END: &str = "-----END CERTIFICATE-----";

@@ -1,0 +1,107 @@
+//! What Istio's agent serves: health, metrics together with the application's own, the application's probes, the end.
+
+use super::envoy::prometheus_page;
+use super::{Admin, Command, probe, scrape};
+use api::process::serve::Peer;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+
+/// The pages of the status port.
+pub fn agent(admin: Admin) -> Router {
+    Router::new()
+        .route("/healthz/ready", get(ready))
+        .route("/stats/prometheus", get(merged))
+        .route("/metrics", get(merged))
+        .route("/quitquitquit", post(quit))
+        .route("/drain", post(drain))
+        .route("/app-health/{container}/{probe}", get(application))
+        .route("/app-lifecycle/{container}/{hook}", get(application))
+        .with_state(admin)
+}
+
+/// The page of the health port.
+pub fn health(admin: Admin) -> Router {
+    Router::new().route("/healthz/ready", get(ready)).with_state(admin)
+}
+
+/// The page of the proxy's metrics port.
+pub fn metrics(admin: Admin) -> Router {
+    Router::new()
+        .route("/stats/prometheus", get(async |State(admin): State<Admin>| prometheus_page(&admin)))
+        .route("/metrics", get(async |State(admin): State<Admin>| prometheus_page(&admin)))
+        .with_state(admin)
+}
+
+async fn ready(State(admin): State<Admin>) -> Response {
+    let pending = admin.pending();
+    if pending.is_empty() {
+        return StatusCode::OK.into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready; waiting for: {}\n", pending.join(", ")))
+        .into_response()
+}
+
+async fn merged(State(admin): State<Admin>, headers: HeaderMap) -> Response {
+    let shared = &admin.shared;
+    let application = match &shared.scrape {
+        None => None,
+        Some(scrape) => match scrape::application(scrape, shared.address, &headers).await {
+            Ok(page) => Some(page),
+            Err(reason) => {
+                tracing::debug!(reason, "the application's metrics cannot be read");
+                shared.seams.telemetry.named("agent.scrape_failures_total").fetch_add(1, Ordering::Relaxed);
+                None
+            }
+        },
+    };
+    let mut page = shared.seams.telemetry.render();
+    if let Some(application) = application {
+        if !page.ends_with('\n') {
+            page.push('\n');
+        }
+        page.push_str(&String::from_utf8_lossy(&application));
+    }
+    ([(header::CONTENT_TYPE, api::process::metrics::CONTENT_TYPE)], page).into_response()
+}
+
+async fn application(State(admin): State<Admin>, uri: Uri) -> Response {
+    let Some(prober) = admin.shared.probers.get(uri.path()) else {
+        return (StatusCode::NOT_FOUND, format!("the pod has no probe {}\n", uri.path())).into_response();
+    };
+    let (status, reason) = probe::perform(prober, admin.shared.address).await;
+    if !reason.is_empty() {
+        tracing::debug!(probe = uri.path(), reason, "a probe of the application failed");
+    }
+    (status, reason).into_response()
+}
+
+async fn quit(State(admin): State<Admin>, peer: Option<Extension<Peer>>) -> Response {
+    local(peer.as_deref(), || {
+        let _ = admin.shared.commands.send(Command::Quit);
+    })
+}
+
+async fn drain(
+    State(admin): State<Admin>,
+    peer: Option<Extension<Peer>>,
+    Query(parameters): Query<HashMap<String, String>>,
+) -> Response {
+    let inbound_only = parameters.get("inboundonly").is_some_and(|value| value != "false");
+    local(peer.as_deref(), || {
+        let _ = admin.shared.commands.send(Command::Drain { inbound_only });
+    })
+}
+
+/// Only who is on this machine may end things.
+fn local(peer: Option<&Peer>, act: impl FnOnce()) -> Response {
+    if peer.is_some_and(|peer| peer.address.ip().to_canonical().is_loopback()) {
+        act();
+        return "OK\n".into_response();
+    }
+    (StatusCode::FORBIDDEN, "only from the same pod\n").into_response()
+}

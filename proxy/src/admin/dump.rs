@@ -1,0 +1,123 @@
+//! The configuration in force as Envoy's `/config_dump` shows it: gathered here, written by `api::wire::json`.
+
+use super::Shared;
+use super::certs::date;
+use crate::control::Version;
+use crate::credentials::{SecretInfo, SecretKind};
+use api::model::Resource;
+use api::model::secret::{Secret, SecretContent};
+use api::wire::json::{Bootstrap, Entry, config_dump as write};
+use axum::http::StatusCode;
+use regex::Regex;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap};
+use std::time::SystemTime;
+
+type Refused = (StatusCode, String);
+
+/// The page. `resource` takes one list out of it, `name_regex` the resources whose name matches, `include_eds` adds
+/// endpoints.
+pub(super) fn config_dump(shared: &Shared, parameters: &HashMap<String, String>) -> Result<Value, Refused> {
+    if parameters.contains_key("mask") {
+        return Err((
+            StatusCode::BAD_REQUEST,
+            "mask is not supported; use resource= and name_regex=".to_owned(),
+        ));
+    }
+    let names = parameters.get("name_regex").map(|text| Regex::new(text)).transpose();
+    let names = names.map_err(|error| (StatusCode::BAD_REQUEST, format!("name_regex: {error}")))?;
+    let wanted = |name: &str| names.as_ref().is_none_or(|names| names.is_match(name));
+
+    let resources: Vec<(Resource, Option<Version>)> =
+        resources(shared).into_iter().filter(|(resource, _)| wanted(resource.name())).collect();
+    let dates: Vec<String> = resources
+        .iter()
+        .map(|(_, version)| date(version.as_ref().map_or(SystemTime::UNIX_EPOCH, |version| version.updated)))
+        .collect();
+    let entries: Vec<Entry<'_>> = resources
+        .iter()
+        .zip(&dates)
+        .map(|((resource, version), updated)| Entry {
+            resource,
+            version: version.as_ref().map(|version| version.text.as_str()),
+            updated,
+        })
+        .collect();
+    let asked = parameters.get("resource").map(String::as_str);
+    let endpoints =
+        parameters.contains_key("include_eds") || asked.is_some_and(|name| name.contains("endpoint"));
+    let dump = write(&shared.bootstrap, &entries, endpoints);
+    match asked {
+        Some(asked) => one_list(dump, asked),
+        None => Ok(dump),
+    }
+}
+
+/// Everything that is in force; what is static has no version.
+fn resources(shared: &Shared) -> Vec<(Resource, Option<Version>)> {
+    let snapshot = shared.seams.snapshot.borrow().clone();
+    let listeners = snapshot.listeners().into_iter().map(|listener| Resource::Listener((*listener).clone()));
+    let clusters =
+        snapshot.clusters().into_iter().map(|cluster| Resource::Cluster(Box::new((*cluster).clone())));
+    let endpoints =
+        snapshot.endpoints().into_iter().map(|endpoints| Resource::Endpoints((*endpoints).clone()));
+    let routes = snapshot.routes().into_iter().map(|routes| Resource::Route((*routes).clone()));
+    let status = shared.seams.status.borrow();
+    let versioned = |resource: Resource| {
+        let version =
+            status.versions.get(&resource.kind()).and_then(|table| table.get(resource.name())).cloned();
+        (resource, version)
+    };
+    let mut all: Vec<_> = clusters.chain(endpoints).chain(listeners).chain(routes).map(versioned).collect();
+    all.extend(shared.seams.credentials.dump().into_iter().map(|info| secret(info, &shared.bootstrap)));
+    all
+}
+
+/// The store gives no key away, so there is none to hide.
+fn secret(info: SecretInfo, bootstrap: &Bootstrap) -> (Resource, Option<Version>) {
+    let fixed = bootstrap.secrets.iter().any(|secret| secret.name == info.name);
+    let version = (!fixed).then(|| Version { text: info.serial_number.clone(), updated: info.not_before });
+    let content = match info.kind {
+        SecretKind::Certificate => SecretContent::Certificate { chain: info.pem, key: String::new() },
+        SecretKind::Roots => SecretContent::Roots { bundle: info.pem },
+    };
+    (Resource::Secret(Secret { name: info.name, content }), version)
+}
+
+/// One list of the dump, each element with its own type.
+fn one_list(mut dump: Value, asked: &str) -> Result<Value, Refused> {
+    let unknown = || {
+        let known = LISTS.map(|(name, _)| name).join(", ");
+        (StatusCode::NOT_FOUND, format!("`{asked}` is not a part of the dump; its parts are {known}"))
+    };
+    let (_, kind) = LISTS.into_iter().find(|(name, _)| *name == asked).ok_or_else(unknown)?;
+    let configs = dump["configs"].as_array_mut().map(std::mem::take).unwrap_or_default();
+    let found = configs.into_iter().find_map(|mut config| match config.get_mut(asked).map(Value::take) {
+        Some(Value::Array(list)) => Some(list),
+        Some(Value::Null) | None => None,
+        Some(single) => Some(vec![single]),
+    });
+    let list = found.unwrap_or_default().into_iter().map(|element| {
+        let mut typed = BTreeMap::from([("@type".to_owned(), json!(format!("type.googleapis.com/{kind}")))]);
+        if let Value::Object(fields) = element {
+            typed.extend(fields);
+        }
+        json!(typed)
+    });
+    Ok(json!({"configs": list.collect::<Vec<_>>()}))
+}
+
+const LISTS: [(&str, &str); 12] = [
+    ("bootstrap", "envoy.config.bootstrap.v3.Bootstrap"),
+    ("static_clusters", "envoy.admin.v3.ClustersConfigDump.StaticCluster"),
+    ("dynamic_active_clusters", "envoy.admin.v3.ClustersConfigDump.DynamicCluster"),
+    ("static_listeners", "envoy.admin.v3.ListenersConfigDump.StaticListener"),
+    ("dynamic_listeners", "envoy.admin.v3.ListenersConfigDump.DynamicListener"),
+    ("static_route_configs", "envoy.admin.v3.RoutesConfigDump.StaticRouteConfig"),
+    ("dynamic_route_configs", "envoy.admin.v3.RoutesConfigDump.DynamicRouteConfig"),
+    ("static_endpoint_configs", "envoy.admin.v3.EndpointsConfigDump.StaticEndpointConfig"),
+    ("dynamic_endpoint_configs", "envoy.admin.v3.EndpointsConfigDump.DynamicEndpointConfig"),
+    ("static_secrets", "envoy.admin.v3.SecretsConfigDump.StaticSecret"),
+    ("dynamic_active_secrets", "envoy.admin.v3.SecretsConfigDump.DynamicSecret"),
+    ("dynamic_warming_secrets", "envoy.admin.v3.SecretsConfigDump.DynamicSecret"),
+];

@@ -1,0 +1,42 @@
+//! The page that Prometheus scrapes: the proxy's metrics, then the application's own. An application that cannot be
+//! read makes the page shorter and a counter grow, and never fails the scrape.
+
+use super::fetch;
+use crate::config::Scrape;
+use bytes::Bytes;
+use http::{HeaderMap, Request, header};
+use http_body_util::Empty;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// The application's page, or why there is none. Headers by which Prometheus chooses a format are handed on.
+pub(super) async fn application(scrape: &Scrape, pod: IpAddr, asked: &HeaderMap) -> Result<Bytes, String> {
+    let address = SocketAddr::new(pod, scrape.port);
+    let mut request = Request::get(&scrape.path).header(header::HOST, address.to_string());
+    for name in [header::USER_AGENT, header::HeaderName::from_static("x-prometheus-scrape-timeout-seconds")] {
+        if let Some(value) = asked.get(&name) {
+            request = request.header(name, value);
+        }
+    }
+    // Both parts of the page must be in one format, and the proxy's is the plain text one.
+    let request = request
+        .header(header::ACCEPT, "text/plain;version=0.0.4")
+        .header(header::CONNECTION, "close")
+        .body(Empty::new())
+        .map_err(|error| error.to_string())?;
+    let work = fetch::send(address, false, request, MAX_PAGE);
+    let answer = tokio::time::timeout(LIMIT, work).await.map_err(|_| "no answer in time".to_owned())??;
+    if !answer.status.is_success() {
+        return Err(format!("{address}{}: status {}", scrape.path, answer.status));
+    }
+    let kind =
+        answer.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if kind.starts_with("application/openmetrics-text") || kind.starts_with("application/vnd.google.protobuf")
+    {
+        return Err(format!("{address}{}: `{kind}` was not asked for", scrape.path));
+    }
+    Ok(answer.body)
+}
+
+const MAX_PAGE: usize = 10 * 1024 * 1024;
+const LIMIT: Duration = Duration::from_secs(10);

@@ -1,0 +1,141 @@
+//! The plan of a proxy that a file describes: static resources, and a control plane where the file names one.
+
+use super::plan::{Certificate, Page, PageKind, Plan};
+use super::{Failure, environment};
+use crate::admin::Needs;
+use crate::config::DrainTimes;
+use crate::config::args::RunArgs;
+use crate::control::xds::{Server, Wishes};
+use crate::credentials::Store;
+use crate::flow::node::Node;
+use crate::snapshot::{Snapshot, Update};
+use api::model::cluster::{Cluster, ClusterTls, Discovery};
+use api::model::endpoint::EndpointAddress;
+use api::model::{Kind, Resource};
+use api::process::log::{self, Format};
+use api::wire::json::{AdsSource, Bootstrap};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Reads the file and tries all of it, so that nothing is bound where something is wrong.
+#[allow(clippy::disallowed_methods, reason = "this is the shell that knows the time")]
+pub(super) fn plan(args: &RunArgs) -> Result<Plan, Failure> {
+    let log = log::init(&args.log_level, Format::Text);
+    let bootstrap = read(&args.bootstrap)?;
+    let store = Store::new();
+    let snapshot = fixed(&bootstrap, &store).map_err(|reasons| located(&args.bootstrap, reasons))?;
+    let discovery = bootstrap
+        .ads
+        .as_ref()
+        .map(|ads| discovery(&bootstrap, ads))
+        .transpose()
+        .map_err(|reason| located(&args.bootstrap, vec![reason]))?;
+    let pages = bootstrap.admin.map(|address| Page {
+        address,
+        kind: PageKind::Admin,
+        setting: "admin.address of the bootstrap",
+    });
+    let limit = environment::cpu_limit().map(|limit| limit.ceil() as usize);
+    Ok(Plan {
+        started: Instant::now(),
+        log,
+        own: Arc::new(Node::anonymous()),
+        concurrency: args.concurrency.filter(|count| *count > 0).or(limit).unwrap_or(2).max(1),
+        pages: pages.into_iter().collect(),
+        store,
+        snapshot,
+        discovery,
+        certificate: Certificate::None,
+        needs: needs(&bootstrap),
+        dns: None,
+        drain: DrainTimes {
+            termination: Duration::ZERO,
+            limit: Duration::from_secs(45),
+            until_idle: false,
+            minimum: Duration::ZERO,
+        },
+        probers: std::collections::BTreeMap::new(),
+        scrape: None,
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        socket_mark: None,
+        node: bootstrap.node.clone(),
+        must_bind: true,
+        bootstrap,
+    })
+}
+
+fn read(path: &Path) -> Result<Bootstrap, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::Start(format!("{}: cannot be read: {error}", path.display())))?;
+    Bootstrap::parse(&text).map_err(|error| located(path, vec![error.to_string()]))
+}
+
+fn located(path: &Path, reasons: Vec<String>) -> Failure {
+    Failure::Settings(reasons.into_iter().map(|reason| format!("{}: {reason}", path.display())).collect())
+}
+
+fn needs(bootstrap: &Bootstrap) -> Needs {
+    let discovery = bootstrap.ads.as_ref().is_some_and(|ads| ads.clusters || ads.listeners);
+    Needs { certificate: false, discovery }
+}
+
+/// The static part as a snapshot, with its secrets in the store.
+fn fixed(bootstrap: &Bootstrap, store: &Arc<Store>) -> Result<Snapshot, Vec<String>> {
+    let mut reasons = vec![];
+    for secret in &bootstrap.secrets {
+        if let Err(error) = store.set(&secret.name, &secret.content) {
+            reasons.push(format!("static_resources.secrets: {error}"));
+        }
+    }
+    let clusters = bootstrap.clusters.iter().cloned().map(|cluster| Resource::Cluster(Box::new(cluster)));
+    let listeners = bootstrap.listeners.iter().cloned().map(Resource::Listener);
+    let update = Update { upsert: clusters.chain(listeners).collect(), remove: vec![] };
+    let (snapshot, refused) = Snapshot::empty().apply(update, store);
+    for refused in refused {
+        let part = if refused.kind == Kind::Cluster { "clusters" } else { "listeners" };
+        reasons.push(format!("static_resources.{part}: `{}`: {}", refused.name, refused.reason));
+    }
+    if reasons.is_empty() { Ok(snapshot) } else { Err(reasons) }
+}
+
+fn discovery(bootstrap: &Bootstrap, ads: &AdsSource) -> Result<(Server, Wishes), String> {
+    if !ads.delta {
+        return Err("dynamic_resources.ads_config.api_type: only DELTA_GRPC is supported".to_owned());
+    }
+    let cluster = bootstrap.clusters.iter().find(|cluster| cluster.name == ads.cluster);
+    let cluster = cluster.ok_or_else(|| {
+        format!("dynamic_resources.ads_config: there is no static cluster `{}`", ads.cluster)
+    })?;
+    let tls = match &cluster.tls {
+        ClusterTls::Never => None,
+        ClusterTls::Always(tls) | ClusterTls::WhenOffered(tls) => Some(tls.clone()),
+    };
+    let server = Server::Cluster { address: first_address(cluster)?, tls };
+    let kinds = [(ads.clusters, Kind::Cluster), (ads.listeners, Kind::Listener)];
+    let wildcards = kinds.iter().filter(|(wanted, _)| *wanted).map(|(_, kind)| *kind).collect();
+    Ok((server, Wishes { node: bootstrap.node.clone(), wildcards }))
+}
+
+fn first_address(cluster: &Cluster) -> Result<String, String> {
+    let endpoints = match &cluster.discovery {
+        Discovery::Static(endpoints) | Discovery::StrictDns(endpoints) | Discovery::LogicalDns(endpoints) => {
+            endpoints
+        }
+        Discovery::Eds(_) | Discovery::OriginalDestination => {
+            return Err(format!(
+                "cluster `{}`: a control plane's cluster needs endpoints of its own",
+                cluster.name
+            ));
+        }
+    };
+    match endpoints.endpoints().next().map(|endpoint| &endpoint.address) {
+        Some(EndpointAddress::Socket(address)) => Ok(address.to_string()),
+        Some(EndpointAddress::Dns(host, port)) => Ok(format!("{host}:{port}")),
+        Some(EndpointAddress::Pipe(_)) => {
+            Err(format!("cluster `{}`: a control plane over a Unix socket is not supported", cluster.name))
+        }
+        None => Err(format!("cluster `{}` has no endpoint", cluster.name)),
+    }
+}

@@ -1,0 +1,96 @@
+//! The end of the process: not ready at once, new connections for a moment longer (callers learn of the end with a
+//! delay), then inbound listeners drain, then the outbound ones, which the application may still need, then what runs
+//! is waited for.
+
+use crate::config::DrainTimes;
+use crate::pipeline::drain::Drainer;
+use crate::telemetry::Telemetry;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// When each step of the end begins, counted from the request to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Steps {
+    /// Inbound listeners take no more connections.
+    pub(super) inbound: Duration,
+    /// Nor do outbound ones; `None`: when no connection is open.
+    pub(super) outbound: Option<Duration>,
+    /// Whatever still runs is cut.
+    pub(super) end: Duration,
+}
+
+/// Pure: the steps of these settings.
+pub(super) fn steps(times: DrainTimes) -> Steps {
+    let earliest = if times.until_idle { times.minimum } else { times.termination };
+    Steps {
+        inbound: NOTICE.min(earliest),
+        outbound: (!times.until_idle).then_some(times.termination),
+        end: earliest + times.limit,
+    }
+}
+
+/// Goes through the steps; returns when all workers have ended, at the latest at the end.
+#[allow(clippy::disallowed_methods, reason = "this is the shell that knows the time")]
+pub(super) async fn run(
+    times: DrainTimes,
+    drainer: &Drainer,
+    telemetry: &Arc<Telemetry>,
+    workers: &mut mpsc::Receiver<usize>,
+) {
+    let steps = steps(times);
+    let began = Instant::now();
+    let deadline = began + steps.end;
+    tokio::time::sleep(steps.inbound).await;
+    drainer.start(deadline, true);
+    match steps.outbound {
+        Some(outbound) => tokio::time::sleep(outbound.saturating_sub(began.elapsed())).await,
+        None => {
+            tokio::time::sleep(times.minimum.saturating_sub(began.elapsed())).await;
+            while telemetry.downstream_active() > 0 && Instant::now() < deadline {
+                tokio::time::sleep(POLL).await;
+            }
+        }
+    }
+    drainer.start(deadline, false);
+    let left = deadline.saturating_duration_since(Instant::now()) + GRACE;
+    let ended = async { while workers.recv().await.is_some() {} };
+    if tokio::time::timeout(left, ended).await.is_err() {
+        tracing::warn!("connections that outlast the drain are cut");
+    }
+}
+
+/// Callers need this long to learn that the workload is going.
+const NOTICE: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_millis(200);
+const GRACE: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_steps_follow_the_settings() {
+        let seconds = Duration::from_secs;
+        let times = DrainTimes {
+            termination: seconds(5),
+            limit: seconds(45),
+            until_idle: false,
+            minimum: seconds(3),
+        };
+        let table = [
+            (times, Steps { inbound: seconds(1), outbound: Some(seconds(5)), end: seconds(50) }),
+            (
+                DrainTimes { until_idle: true, ..times },
+                Steps { inbound: seconds(1), outbound: None, end: seconds(48) },
+            ),
+            (
+                DrainTimes { termination: Duration::ZERO, ..times },
+                Steps { inbound: Duration::ZERO, outbound: Some(Duration::ZERO), end: seconds(45) },
+            ),
+        ];
+        for (times, expected) in table {
+            assert_eq!(super::steps(times), expected, "{times:?}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Reads from the machine what settings are made of.
+
+use crate::config::Raw;
+use std::path::Path;
+
+/// The environment, the pod's labels and annotations, and the CPU limit.
+pub(super) fn raw(podinfo: &Path) -> Raw {
+    let file = |name: &str| std::fs::read_to_string(podinfo.join(name)).unwrap_or_default();
+    Raw {
+        environment: std::env::vars().collect(),
+        labels: file("labels"),
+        annotations: file("annotations"),
+        cpu_limit: cpu_limit(),
+    }
+}
+
+/// The limit of this process's control group, version 2 or 1, in cores.
+pub(super) fn cpu_limit() -> Option<f64> {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    if let Some(text) = read("/sys/fs/cgroup/cpu.max") {
+        return parse_cpu_max(&text);
+    }
+    let quota = read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")?;
+    let period = read("/sys/fs/cgroup/cpu/cpu.cfs_period_us")?;
+    parse_cpu_max(&format!("{} {}", quota.trim(), period.trim()))
+}
+
+/// `quota period`; `max` or a negative quota is no limit.
+fn parse_cpu_max(text: &str) -> Option<f64> {
+    let (quota, period) = text.trim().split_once(' ')?;
+    let (quota, period): (f64, f64) = (quota.parse().ok()?, period.trim().parse().ok()?);
+    (quota > 0.0 && period > 0.0).then(|| quota / period)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_limit_is_quota_by_period() {
+        for (text, expected) in [
+            ("200000 100000\n", Some(2.0)),
+            ("50000 100000", Some(0.5)),
+            ("max 100000", None),
+            ("-1 100000", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_cpu_max(text), expected, "{text}");
+        }
+    }
+}

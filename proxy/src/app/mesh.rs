@@ -1,0 +1,144 @@
+//! The plan of a proxy in a mesh, from its settings.
+
+use super::plan::{Certificate, DnsPlan, Page, PageKind, Plan};
+use super::{Failure, environment};
+use crate::admin::Needs;
+use crate::config::args::MeshArgs;
+use crate::config::{Config, Pod};
+use crate::control::mounted;
+use crate::control::xds::{Server, Wishes};
+use crate::credentials::Store;
+use crate::dns::ResolvConf;
+use crate::flow::node::Node;
+use crate::snapshot::Snapshot;
+use api::model::Kind;
+use api::model::workload::Workload;
+use api::process::enroll::Authority;
+use api::process::log::{self, Format};
+use api::wire::json::{AdsSource, Bootstrap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Reads the settings of this process.
+#[allow(clippy::disallowed_methods, reason = "this is the shell that knows the time")]
+pub(super) fn plan(args: &MeshArgs) -> Result<Plan, Failure> {
+    let config = Config::parse(args, &environment::raw(&args.podinfo))
+        .map_err(|mistakes| Failure::Settings(mistakes.iter().map(ToString::to_string).collect()))?;
+    let log = log::init(&config.log_level, if args.log_as_json { Format::Json } else { Format::Text });
+    if !config.ignored.is_empty() {
+        tracing::info!(settings = ?config.ignored, "settings of PROXY_CONFIG that do nothing here");
+    }
+    Ok(from_config(config, log, Instant::now()))
+}
+
+fn from_config(config: Config, log: log::Handle, started: Instant) -> Plan {
+    let certificate = certificate(&config);
+    let pages = pages(&config);
+    let dns = config.dns.then(|| DnsPlan {
+        address: SocketAddr::new(loopback(config.pod.address), config.ports.dns),
+        namespace: config.pod.namespace.clone(),
+        resolv: ResolvConf::parse(&std::fs::read_to_string(RESOLV_CONF).unwrap_or_default()),
+    });
+    let mut wildcards = vec![Kind::Cluster, Kind::Listener];
+    if config.dns {
+        wildcards.push(Kind::Names);
+    }
+    let ads = AdsSource { cluster: "xds-grpc".into(), delta: true, listeners: true, clusters: true };
+    Plan {
+        started,
+        log,
+        own: Arc::new(own(&config.pod)),
+        concurrency: config.concurrency,
+        pages,
+        store: Store::new(),
+        snapshot: Snapshot::empty(),
+        certificate,
+        // On the plaintext port there is no identity, so there may be no certificate either.
+        needs: Needs { certificate: true, discovery: true },
+        dns,
+        drain: config.drain,
+        probers: config.probers,
+        scrape: config.scrape,
+        address: config.pod.address,
+        socket_mark: config.socket_mark,
+        bootstrap: Bootstrap {
+            node: config.node.clone(),
+            ads: Some(ads),
+            admin: Some(SocketAddr::new(loopback(config.pod.address), config.ports.admin)),
+            ..Bootstrap::default()
+        },
+        must_bind: false,
+        discovery: Some((
+            Server::Mesh {
+                discovery: config.discovery,
+                trust_domain: config.pod.trust_domain,
+                cluster_id: config.pod.cluster_id,
+            },
+            Wishes { node: config.node.clone(), wildcards },
+        )),
+        node: config.node,
+    }
+}
+
+fn certificate(config: &Config) -> Certificate {
+    if mounted::is_there(&config.mounted) {
+        return Certificate::Mounted(config.mounted.clone());
+    }
+    Certificate::Authority(Box::new(Authority {
+        address: config.authority.clone(),
+        roots: config.discovery.roots.clone(),
+        token: Some(config.discovery.token.clone()),
+        trust_domain: config.pod.trust_domain.clone(),
+        cluster_id: config.pod.cluster_id.clone(),
+        validity: None,
+    }))
+}
+
+fn pages(config: &Config) -> Vec<Page> {
+    let any = if config.pod.address.is_ipv6() {
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+    } else {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+    };
+    let page = |address, port, kind, setting| Page { address: SocketAddr::new(address, port), kind, setting };
+    let ports = config.ports;
+    vec![
+        page(loopback(config.pod.address), ports.admin, PageKind::Admin, "PROXY_CONFIG.proxyAdminPort"),
+        page(any, ports.status, PageKind::Status, "PROXY_CONFIG.statusPort"),
+        page(any, ports.health, PageKind::Health, "ISTIO_META_ENVOY_STATUS_PORT"),
+        page(any, ports.prometheus, PageKind::Metrics, "ISTIO_META_ENVOY_PROMETHEUS_PORT"),
+    ]
+}
+
+fn loopback(like: IpAddr) -> IpAddr {
+    if like.is_ipv6() { IpAddr::V6(Ipv6Addr::LOCALHOST) } else { IpAddr::V4(Ipv4Addr::LOCALHOST) }
+}
+
+/// The workload as its own metrics name it.
+fn own(pod: &Pod) -> Node {
+    let label = |names: &[&str]| names.iter().find_map(|name| pod.labels.get(*name)).cloned();
+    let workload = Workload {
+        uid: format!("{}//Pod/{}/{}", pod.cluster_id, pod.namespace, pod.name),
+        name: pod.name.clone(),
+        namespace: pod.namespace.clone(),
+        addresses: vec![pod.address],
+        trust_domain: pod.trust_domain.clone(),
+        service_account: pod.service_account.clone(),
+        workload_name: pod.workload_name.clone(),
+        canonical_name: label(&["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"])
+            .unwrap_or_else(|| pod.workload_name.clone()),
+        canonical_revision: label(&[
+            "service.istio.io/canonical-revision",
+            "app.kubernetes.io/version",
+            "version",
+        ])
+        .unwrap_or_else(|| "latest".to_owned()),
+        app: label(&["app"]).unwrap_or_default(),
+        version: label(&["version"]).unwrap_or_default(),
+        cluster_id: pod.cluster_id.clone(),
+    };
+    Node { kind: pod.kind, workload, trust_domain: pod.trust_domain.clone(), address: pod.address }
+}
+
+const RESOLV_CONF: &str = "/etc/resolv.conf";

@@ -1,0 +1,73 @@
+//! What a process is started from, whatever the settings came from.
+
+use crate::admin::Needs;
+use crate::config::{DrainTimes, Prober, Scrape};
+use crate::control::xds::{Server, Wishes};
+use crate::credentials::Store;
+use crate::dns::ResolvConf;
+use crate::flow::node::Node;
+use crate::snapshot::Snapshot;
+use api::process::enroll::Authority;
+use api::process::log;
+use api::wire::json::Bootstrap;
+use api::wire::xds::NodeInfo;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A process to be.
+pub(super) struct Plan {
+    pub(super) started: Instant,
+    pub(super) log: log::Handle,
+    pub(super) node: NodeInfo,
+    pub(super) own: Arc<Node>,
+    pub(super) concurrency: usize,
+    pub(super) pages: Vec<Page>,
+    pub(super) store: Arc<Store>,
+    pub(super) snapshot: Snapshot,
+    pub(super) discovery: Option<(Server, Wishes)>,
+    pub(super) certificate: Certificate,
+    pub(super) needs: Needs,
+    pub(super) dns: Option<DnsPlan>,
+    pub(super) drain: DrainTimes,
+    pub(super) probers: BTreeMap<String, Prober>,
+    pub(super) scrape: Option<Scrape>,
+    pub(super) address: IpAddr,
+    pub(super) socket_mark: Option<u32>,
+    pub(super) bootstrap: Bootstrap,
+    /// A listener that cannot be bound ends the process, as it does where a file is all the configuration there is.
+    pub(super) must_bind: bool,
+}
+
+/// Pages to serve.
+pub(super) struct Page {
+    pub(super) address: SocketAddr,
+    pub(super) kind: PageKind,
+    /// The setting that chooses the port.
+    pub(super) setting: &'static str,
+}
+
+/// Which pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PageKind {
+    Admin,
+    Status,
+    Health,
+    Metrics,
+}
+
+/// Where the workload's own certificate comes from.
+pub(super) enum Certificate {
+    None,
+    Authority(Box<Authority>),
+    Mounted(PathBuf),
+}
+
+/// The DNS server.
+pub(super) struct DnsPlan {
+    pub(super) address: SocketAddr,
+    pub(super) namespace: String,
+    pub(super) resolv: ResolvConf,
+}

@@ -1,0 +1,244 @@
+//! A plan, running: one thread for control, admin and DNS, and the workers beside it.
+
+use super::plan::{Certificate, DnsPlan, Page, PageKind, Plan};
+use super::{Failure, drain, workers};
+use crate::admin::{self, Admin, Command, Shared};
+use crate::control::{Seams, certificate, mounted, xds};
+use crate::dns::{self, Dns};
+use crate::pipeline::bound::Bound;
+use crate::pipeline::drain::{Drain, Drainer};
+use crate::pipeline::{self, Worker};
+use crate::telemetry::Telemetry;
+use crate::telemetry::peers::Peers;
+use api::process::{channel, serve};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+use tokio_util::sync::CancellationToken;
+
+/// Runs until asked to end, and drained.
+pub(super) fn run(plan: Plan) -> Result<(), Failure> {
+    if let Some(mark) = plan.socket_mark {
+        channel::mark_sockets(mark);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(2)
+        .build()
+        .map_err(|error| Failure::Start(format!("no runtime: {error}")))?;
+    let result = LocalSet::new().block_on(&runtime, serve_plan(plan));
+    // A look-up that hangs in the C library must not keep the process alive.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve_plan(mut plan: Plan) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    let (peers, callers) = Peers::new();
+    let telemetry = Telemetry::new(plan.own.clone(), peers);
+    name_stats(&telemetry);
+    let seams = Seams::new(plan.store.clone(), telemetry.clone());
+    seams.snapshot.send_replace(Arc::new(std::mem::take(&mut plan.snapshot)));
+
+    let bound = Bound::default();
+    let (drainer, drain) = pipeline::drain::drain();
+    let (commands, mut commanded) = mpsc::unbounded_channel();
+    let admin = Admin::new(shared(&mut plan, seams.clone(), bound.clone(), commands));
+    let closing = CancellationToken::new();
+    serve_pages(&plan.pages, &admin, &closing).await?;
+    serve_dns(plan.dns.take(), &seams, plan.socket_mark).await?;
+
+    let mut ended = start_workers(&plan, &seams, &bound, &drain)?;
+    telemetry.named("listener_manager.workers_started").store(1, Ordering::Relaxed);
+    tracing::info!(node = plan.node.id, threads = plan.concurrency, "started");
+    start_control(&mut plan, &seams, callers);
+
+    let unbound = first_unbound(&bound, plan.must_bind);
+    let mut unbound = std::pin::pin!(unbound);
+    loop {
+        tokio::select! {
+            () = signals.any() => break,
+            reason = &mut unbound => return Err(Failure::Start(reason)),
+            Some(command) = commanded.recv() => match command {
+                Command::Quit => return Ok(()),
+                Command::Drain { inbound_only } => drain_only(&drainer, &plan, inbound_only),
+            },
+            worker = ended.recv() => {
+                return Err(Failure::Start(format!("worker {} ended by itself", worker.unwrap_or_default())));
+            }
+        }
+    }
+    admin.drain();
+    telemetry.named("server.state").store(DRAINING, Ordering::Relaxed);
+    tracing::info!("asked to end; draining");
+    tokio::select! {
+        () = drain::run(plan.drain, &drainer, &telemetry, &mut ended) => tracing::info!("drained"),
+        () = signals.any() => tracing::info!("asked again to end; ending at once"),
+        () = quit(&mut commanded) => {}
+    }
+    closing.cancel();
+    Ok(())
+}
+
+/// The request to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(|error| Failure::Start(format!("signals: {error}")));
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+async fn quit(commanded: &mut mpsc::UnboundedReceiver<Command>) {
+    while let Some(command) = commanded.recv().await {
+        if command == Command::Quit {
+            return;
+        }
+    }
+    std::future::pending().await
+}
+
+#[allow(clippy::disallowed_methods, reason = "this is the shell that knows the time")]
+fn drain_only(drainer: &Drainer, plan: &Plan, inbound_only: bool) {
+    drainer.start(Instant::now() + plan.drain.limit, inbound_only);
+}
+
+fn shared(plan: &mut Plan, seams: Seams, bound: Bound, commands: mpsc::UnboundedSender<Command>) -> Shared {
+    Shared {
+        seams,
+        bound,
+        log: plan.log.clone(),
+        node: plan.node.clone(),
+        concurrency: plan.concurrency,
+        started: plan.started,
+        needs: plan.needs,
+        probers: std::mem::take(&mut plan.probers),
+        scrape: plan.scrape.take(),
+        address: plan.address,
+        bootstrap: std::mem::take(&mut plan.bootstrap),
+        draining: AtomicBool::new(false),
+        commands,
+    }
+}
+
+/// Counters that health checks read, there from the start.
+fn name_stats(telemetry: &Telemetry) {
+    telemetry.named("server.state").store(INITIALIZING, Ordering::Relaxed);
+    for name in [
+        "listener_manager.workers_started",
+        "cluster_manager.cds.update_success",
+        "listener_manager.lds.update_success",
+    ] {
+        telemetry.named(name);
+    }
+}
+
+async fn serve_pages(pages: &[Page], admin: &Admin, closing: &CancellationToken) -> Result<(), Failure> {
+    for page in pages.iter().filter(|page| page.address.port() != 0) {
+        let address = page.address;
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            Failure::Start(format!(
+                "cannot listen on {address}: {error}; choose another port with {}",
+                page.setting
+            ))
+        })?;
+        let router = match page.kind {
+            PageKind::Admin => admin::envoy(admin.clone()),
+            PageKind::Status => admin::agent(admin.clone()),
+            PageKind::Health => admin::health(admin.clone()),
+            PageKind::Metrics => admin::metrics(admin.clone()),
+        };
+        tokio::spawn(serve::http(listener, router, closing.clone()));
+    }
+    Ok(())
+}
+
+async fn serve_dns(plan: Option<DnsPlan>, seams: &Seams, socket_mark: Option<u32>) -> Result<(), Failure> {
+    let Some(plan) = plan else { return Ok(()) };
+    let bound = dns::bind(plan.address).await;
+    let (udp, tcp) = bound
+        .map_err(|error| Failure::Start(format!("cannot listen on {} for DNS: {error}", plan.address)))?;
+    let names = seams.names.subscribe();
+    let dns = Dns { names, namespace: plan.namespace, resolv: plan.resolv, socket_mark };
+    tokio::spawn(async move {
+        if let Err(error) = dns::serve(udp, tcp, dns).await {
+            tracing::error!(%error, "DNS is answered no more");
+        }
+    });
+    Ok(())
+}
+
+fn start_workers(
+    plan: &Plan,
+    seams: &Seams,
+    bound: &Bound,
+    drain: &Drain,
+) -> Result<mpsc::Receiver<usize>, Failure> {
+    let worker = |index| Worker {
+        index,
+        snapshot: seams.snapshot.subscribe(),
+        telemetry: seams.telemetry.sink(index),
+        credentials: seams.credentials.clone(),
+        node: plan.own.clone(),
+        drain: drain.clone(),
+        socket_mark: plan.socket_mark,
+        bound: bound.clone(),
+    };
+    workers::start((0..plan.concurrency).map(worker).collect())
+        .map_err(|error| Failure::Start(format!("cannot start worker threads: {error}")))
+}
+
+fn start_control(plan: &mut Plan, seams: &Seams, callers: mpsc::UnboundedReceiver<IpAddr>) {
+    let store = plan.store.clone();
+    let folder = match std::mem::replace(&mut plan.certificate, Certificate::None) {
+        Certificate::Authority(authority) => {
+            tokio::task::spawn_local(certificate::run(*authority, store.clone()));
+            None
+        }
+        Certificate::Mounted(folder) => Some(folder),
+        Certificate::None => None,
+    };
+    tokio::task::spawn_local(mounted::run(folder, store));
+    if let Some((server, wishes)) = plan.discovery.take() {
+        tokio::task::spawn_local(xds::run(server, wishes, seams.clone(), callers));
+    }
+}
+
+/// The first listener that could not be bound, as a message; never, where that is only a matter of readiness.
+async fn first_unbound(bound: &Bound, matters: bool) -> String {
+    let mut all = bound.subscribe();
+    loop {
+        let failed = all.borrow_and_update().iter().find_map(|(name, result)| {
+            let reason = result.as_ref().err()?;
+            Some(format!("listener {name} cannot be bound: {reason}"))
+        });
+        match failed {
+            Some(reason) if matters => return reason,
+            Some(reason) => tracing::error!(reason, "not ready"),
+            None => {}
+        }
+        if all.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Envoy's numbers for `server.state`.
+const DRAINING: u64 = 1;
+const INITIALIZING: u64 = 2;

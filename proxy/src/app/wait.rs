@@ -1,0 +1,67 @@
+//! Waits for the proxy beside, for a container that must not start before it.
+
+use super::Failure;
+use crate::config::args::WaitArgs;
+use bytes::Bytes;
+use http::{Request, Uri, header};
+use http_body_util::Empty;
+use hyper_util::rt::TokioIo;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// Returns when the page answers with success.
+pub(super) fn until_ready(args: &WaitArgs) -> Result<(), Failure> {
+    let url: Uri = args
+        .url
+        .parse()
+        .map_err(|error| Failure::Settings(vec![format!("--url `{}` is no URL: {error}", args.url)]))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::Start(format!("no runtime: {error}")))?;
+    let period = Duration::from_millis(args.period_millis.max(1));
+    let ready = async {
+        let mut last = String::from("it was not asked");
+        let attempts = async {
+            loop {
+                match tokio::time::timeout(ATTEMPT, ask(&url)).await {
+                    Ok(Ok(())) => return,
+                    Ok(Err(reason)) => last = reason,
+                    Err(_) => "it does not answer".clone_into(&mut last),
+                }
+                tokio::time::sleep(period).await;
+            }
+        };
+        let limit = Duration::from_secs(args.timeout_seconds);
+        let waited = tokio::time::timeout(limit, attempts).await;
+        waited.map_err(|_| {
+            Failure::Start(format!(
+                "the proxy is not ready after {} s: {}: {last}",
+                args.timeout_seconds, args.url
+            ))
+        })
+    };
+    runtime.block_on(ready)
+}
+
+async fn ask(url: &Uri) -> Result<(), String> {
+    let host = url.host().ok_or("the URL has no host")?;
+    let told = |error: &dyn std::error::Error| error.to_string();
+    let stream =
+        TcpStream::connect((host, url.port_u16().unwrap_or(80))).await.map_err(|error| told(&error))?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| told(&error))?;
+    let request = Request::get(url.path_and_query().map_or("/", |path| path.as_str()))
+        .header(header::HOST, host)
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| told(&error))?;
+    let work = async {
+        let response = sender.send_request(request).await.map_err(|error| told(&error))?;
+        if response.status().is_success() { Ok(()) } else { Err(format!("it answers {}", response.status())) }
+    };
+    let mut work = std::pin::pin!(work);
+    tokio::select! {
+        result = &mut work => result,
+        _ = connection => work.await,
+    }
+}
+
+const ATTEMPT: Duration = Duration::from_secs(3);

@@ -1,0 +1,406 @@
+//! Control against a scripted control plane and a scripted authority, both in this process and on real sockets.
+
+use super::certificate;
+use super::xds::{Server, Wishes, run};
+use super::{Seams, Status};
+use crate::config::Discovery;
+use crate::credentials::Store;
+use crate::flow::node::Node;
+use crate::telemetry::Telemetry;
+use crate::telemetry::peers::Peers;
+use api::certificate::{
+    CertificateServer, CertificateService, IstioCertificateRequest, IstioCertificateResponse,
+};
+use api::model::cluster::{Cluster, Discovery as Found};
+use api::model::endpoint::LoadAssignment;
+use api::model::listener::{
+    Direction, FilterChain, HttpConnection, Inspect, Listener, Protocol, RouteSource,
+};
+use api::model::route::RouteConfiguration;
+use api::model::workload::{NameInfo, NameTable, Workload};
+use api::model::{Kind, Resource};
+use api::process::enroll::Authority;
+use api::process::{serve, tls};
+use api::wire::xds::{
+    AggregatedDiscoveryService, AggregatedDiscoveryServiceServer, Any, DeltaDiscoveryRequest,
+    DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, NodeInfo,
+};
+use api::wire::{self, Target};
+use api::xds::offer::{Offered, Resources};
+use api::xds::server::{Mode, Request as Asked, Response as Answer, Session};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status as Grpc, Streaming};
+
+/// A control plane whose offer the test changes.
+#[derive(Clone)]
+struct Plane {
+    offer: watch::Sender<Resources>,
+    requests: Arc<Mutex<Vec<DeltaDiscoveryRequest>>>,
+}
+
+type Reply<T> = Pin<Box<dyn futures_util::Stream<Item = Result<T, Grpc>> + Send>>;
+
+#[tonic::async_trait]
+impl AggregatedDiscoveryService for Plane {
+    type StreamAggregatedResourcesStream = Reply<DiscoveryResponse>;
+    type DeltaAggregatedResourcesStream = Reply<DeltaDiscoveryResponse>;
+
+    async fn stream_aggregated_resources(
+        &self,
+        _: Request<Streaming<DiscoveryRequest>>,
+    ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Grpc> {
+        Err(Grpc::unimplemented("the proxy speaks delta"))
+    }
+
+    async fn delta_aggregated_resources(
+        &self,
+        request: Request<Streaming<DeltaDiscoveryRequest>>,
+    ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Grpc> {
+        let mut requests = request.into_inner();
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let plane = self.clone();
+        tokio::spawn(async move {
+            let mut session = Session::new(Mode::Delta);
+            let mut offers = plane.offer.subscribe();
+            loop {
+                let answers = tokio::select! {
+                    request = requests.message() => {
+                        let Ok(Some(request)) = request else { return };
+                        plane.requests.lock().unwrap().push(request.clone());
+                        session.request(Asked::Delta(request), &*offers.borrow())
+                    }
+                    Ok(()) = offers.changed() => session.push(&*offers.borrow_and_update()),
+                };
+                for answer in answers.into_iter().filter_map(Answer::into_delta) {
+                    let _ = sender.send(Ok(answer));
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(UnboundedReceiverStream::new(receiver))))
+    }
+}
+
+impl Plane {
+    fn new(resources: &[Resource]) -> Self {
+        Self { offer: watch::Sender::new(offer(resources)), requests: Arc::default() }
+    }
+
+    /// Serves until cancelled.
+    async fn serve(&self, address: &str) -> (SocketAddr, CancellationToken) {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = tonic::service::Routes::new(AggregatedDiscoveryServiceServer::new(self.clone()));
+        let closing = CancellationToken::new();
+        let (server, closed) =
+            (serve::http(listener, router.into_axum_router(), CancellationToken::new()), closing.clone());
+        tokio::spawn(async move { closed.run_until_cancelled(server).await });
+        (address, closing)
+    }
+}
+
+fn offer(resources: &[Resource]) -> Resources {
+    let mut offer = Resources::new("push");
+    for resource in resources {
+        let any = wire::encode(resource, &Target { istio_extensions: true });
+        offer.insert(resource.kind(), resource.name(), Offered::new(any));
+    }
+    offer
+}
+
+fn cluster(name: &str) -> Resource {
+    Resource::Cluster(Box::new(Cluster::new(name, Found::Eds(name.into()))))
+}
+
+fn endpoints(name: &str) -> Resource {
+    Resource::Endpoints(LoadAssignment { cluster: name.into(), localities: vec![] })
+}
+
+fn route(name: &str) -> Resource {
+    Resource::Route(RouteConfiguration { name: name.into(), ..RouteConfiguration::default() })
+}
+
+fn listener(name: &str, routes: &str) -> Resource {
+    let http = HttpConnection::new("test", RouteSource::Rds(routes.into()));
+    let chain = FilterChain {
+        name: String::new(),
+        criteria: api::model::listener::ChainMatch::default(),
+        tls: None,
+        authorization: vec![],
+        protocol: Protocol::Http(Box::new(http)),
+    };
+    Resource::Listener(Listener {
+        name: name.into(),
+        address: "127.0.0.1:0".parse().unwrap(),
+        bind_to_port: false,
+        direction: Direction::Outbound,
+        use_original_destination: false,
+        inspect: Inspect::default(),
+        chains: vec![chain],
+        default_chain: None,
+    })
+}
+
+struct Proxy {
+    seams: Seams,
+    snapshot: watch::Receiver<Arc<crate::snapshot::Snapshot>>,
+    status: watch::Receiver<Status>,
+}
+
+/// Starts control towards an address; runs within the `LocalSet` of the test.
+fn start(address: SocketAddr) -> Proxy {
+    let (peers, callers) = Peers::new();
+    let telemetry = Telemetry::new(Arc::new(Node::anonymous()), peers);
+    let seams = Seams::new(Store::new(), telemetry);
+    let server = Server::Mesh {
+        discovery: Discovery {
+            address: address.to_string(),
+            tls: false,
+            roots: PathBuf::new(),
+            token: PathBuf::new(),
+        },
+        trust_domain: "cluster.local".into(),
+        cluster_id: "Kubernetes".into(),
+    };
+    let node = NodeInfo { id: "sidecar~10.0.0.1~a.b~b.svc.cluster.local".into(), ..NodeInfo::default() };
+    let wishes = Wishes { node, wildcards: vec![Kind::Cluster, Kind::Listener, Kind::Names] };
+    let (snapshot, status) = (seams.snapshot.subscribe(), seams.status.subscribe());
+    tokio::task::spawn_local(run(server, wishes, seams.clone(), callers));
+    Proxy { seams, snapshot, status }
+}
+
+impl Proxy {
+    async fn until(&mut self, what: &str, holds: impl Fn(&crate::snapshot::Snapshot) -> bool) {
+        let wait = self.snapshot.wait_for(|snapshot| holds(snapshot));
+        assert!(tokio::time::timeout(LIMIT, wait).await.is_ok(), "no snapshot with {what}");
+    }
+
+    async fn until_status(&mut self, what: &str, holds: impl Fn(&Status) -> bool) {
+        let wait = self.status.wait_for(|status| holds(status));
+        assert!(tokio::time::timeout(LIMIT, wait).await.is_ok(), "never {what}");
+    }
+}
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+async fn local(test: impl Future<Output = ()>) {
+    LocalSet::new().run_until(test).await;
+}
+
+#[tokio::test]
+async fn a_configuration_arrives_whole_and_then_the_proxy_has_what_readiness_needs() {
+    local(async {
+        let names = NameTable { hosts: [("a.example.com".to_owned(), NameInfo::default())].into() };
+        let all = [cluster("a"), endpoints("a"), listener("l", "r"), route("r"), Resource::Names(names)];
+        let plane = Plane::new(&all);
+        let (address, _closing) = plane.serve("127.0.0.1:0").await;
+        let mut proxy = start(address);
+        proxy.until_status("published", |status| status.published && status.connected).await;
+        let snapshot = proxy.snapshot.borrow().clone();
+        assert!(snapshot.missing().is_empty());
+        assert_eq!(
+            (snapshot.clusters().len(), snapshot.listeners().len(), snapshot.routes().len()),
+            (1, 1, 1)
+        );
+        let mut names = proxy.seams.names.subscribe();
+        let arrived = names.wait_for(|names| names.hosts.contains_key("a.example.com"));
+        assert!(tokio::time::timeout(LIMIT, arrived).await.is_ok());
+        let node = plane.requests.lock().unwrap()[0].node.clone().unwrap();
+        assert!(node.id.starts_with("sidecar~"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bad_resource_is_refused_by_name_and_its_last_good_version_stays() {
+    local(async {
+        let plane = Plane::new(&[cluster("a"), endpoints("a"), cluster("b"), endpoints("b")]);
+        let (address, _closing) = plane.serve("127.0.0.1:0").await;
+        let mut proxy = start(address);
+        proxy.until("two clusters", |snapshot| snapshot.clusters().len() == 2).await;
+        let garbage = Any { type_url: Kind::Cluster.type_url().to_owned(), value: vec![0xff; 9] };
+        let mut next = offer(&[endpoints("a"), endpoints("b"), cluster("b"), cluster("c"), endpoints("c")]);
+        next.insert(Kind::Cluster, "a", Offered::new(garbage));
+        plane.offer.send_replace(next);
+        proxy.until("the third cluster", |snapshot| snapshot.clusters().len() == 3).await;
+        proxy
+            .until_status("refused", |status| status.refused.contains_key(&(Kind::Cluster, "a".to_owned())))
+            .await;
+        let nack =
+            plane.requests.lock().unwrap().iter().find_map(|request| request.error_detail.clone()).unwrap();
+        assert!(nack.message.starts_with("a: "), "{}", nack.message);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_outage_changes_nothing_and_coming_back_asks_only_for_what_differs() {
+    local(async {
+        let plane = Plane::new(&[cluster("a"), endpoints("a")]);
+        let (address, closing) = plane.serve("127.0.0.1:0").await;
+        let mut proxy = start(address);
+        proxy.until("a cluster", |snapshot| snapshot.clusters().len() == 1).await;
+        closing.cancel();
+        proxy.until_status("disconnected", |status| !status.connected).await;
+        assert_eq!(proxy.snapshot.borrow().clusters().len(), 1);
+        plane.requests.lock().unwrap().clear();
+        plane.offer.send_replace(offer(&[cluster("a"), endpoints("a"), cluster("b"), endpoints("b")]));
+        let (_, _closing) = plane.serve(&address.to_string()).await;
+        proxy.until("both clusters", |snapshot| snapshot.clusters().len() == 2).await;
+        let requests = plane.requests.lock().unwrap().clone();
+        let first = requests.iter().find(|request| request.type_url == Kind::Cluster.type_url()).unwrap();
+        assert!(first.initial_resource_versions.contains_key("a"), "{first:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_unknown_caller_is_asked_for_by_address() {
+    local(async {
+        let caller: IpAddr = "10.0.0.7".parse().unwrap();
+        let workload = Workload {
+            uid: "Kubernetes//Pod/b/caller".into(),
+            addresses: vec![caller],
+            ..Workload::default()
+        };
+        let mut resources = offer(&[]);
+        let any = wire::encode(&Resource::Workload(workload), &Target { istio_extensions: true });
+        resources.insert(Kind::Workload, "/10.0.0.7", Offered::new(any));
+        let plane = Plane { offer: watch::Sender::new(resources), requests: Arc::default() };
+        let (address, _closing) = plane.serve("127.0.0.1:0").await;
+        let mut proxy = start(address);
+        proxy.until_status("connected", |status| status.connected).await;
+        let peers = proxy.seams.telemetry.peers().clone();
+        let (known, stranger) = (peers.index(caller), peers.index("10.0.0.8".parse().unwrap()));
+        let arrived = async {
+            while peers.workload(known).is_none() {
+                tokio::task::yield_now().await;
+            }
+        };
+        assert!(tokio::time::timeout(LIMIT, arrived).await.is_ok());
+        assert_eq!(peers.workload(known).unwrap().uid, "Kubernetes//Pod/b/caller");
+        assert!(peers.workload(stranger).is_none());
+    })
+    .await;
+}
+
+/// An authority that gives short lives first and refuses tokens later.
+struct Ca {
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+    root: String,
+    calls: Arc<Mutex<Vec<String>>>,
+    changed: watch::Sender<usize>,
+}
+
+#[tonic::async_trait]
+impl CertificateService for Ca {
+    async fn create_certificate(
+        &self,
+        request: Request<IstioCertificateRequest>,
+    ) -> Result<Response<IstioCertificateResponse>, Grpc> {
+        let token = request.metadata().get("authorization").map(|value| value.to_str().unwrap().to_owned());
+        let peer = request.extensions().get::<serve::Peer>().and_then(|peer| peer.identity.clone());
+        let proof = match (&token, &peer) {
+            (Some(token), _) => token.clone(),
+            (None, Some(peer)) => peer.to_string(),
+            (None, None) => return Err(Grpc::unauthenticated("no proof")),
+        };
+        let count = {
+            let mut calls = self.calls.lock().unwrap();
+            calls.push(proof);
+            calls.len()
+        };
+        self.changed.send_replace(count);
+        if count > 1 && token.is_some() {
+            return Err(Grpc::unauthenticated("the token is refused"));
+        }
+        let csr = rcgen::CertificateSigningRequestParams::from_pem(&request.get_ref().csr).unwrap();
+        // Half of the first one's life is over when it is issued.
+        let life = if count == 1 { (10, 10) } else { (10, 86_400) };
+        let leaf = leaf("spiffe://cluster.local/ns/b/sa/a", life, &self.issuer, &csr.public_key);
+        Ok(Response::new(IstioCertificateResponse { cert_chain: vec![leaf, self.root.clone()] }))
+    }
+}
+
+fn leaf(
+    id: &str,
+    (before, after): (u64, u64),
+    issuer: &rcgen::Issuer<'_, rcgen::KeyPair>,
+    key: &impl rcgen::PublicKeyData,
+) -> String {
+    let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
+    params.subject_alt_names = vec![rcgen::SanType::URI(id.try_into().unwrap())];
+    params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
+    params.not_before = (SystemTime::now() - Duration::from_secs(before)).into();
+    params.not_after = (SystemTime::now() + Duration::from_secs(after)).into();
+    params.signed_by(key, issuer).unwrap().pem()
+}
+
+#[tokio::test]
+async fn a_certificate_is_issued_renewed_at_half_its_life_and_renewed_by_itself_when_the_token_is_refused() {
+    local(async {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let root = params.self_signed(&key).unwrap().pem();
+        let issuer = rcgen::Issuer::new(params, key);
+
+        let own = rcgen::KeyPair::generate().unwrap();
+        let chain = leaf("spiffe://cluster.local/ns/istio-system/sa/citadel", (10, 3600), &issuer, &own);
+        let roots = tls::roots_from_pem(root.as_bytes()).unwrap();
+        let clients =
+            tls::SpiffeClientVerifier::new(roots, tls::Accept::Any, tls::ClientAuth::Optional).unwrap();
+        let chain = tls::certificates_from_pem(chain.as_bytes()).unwrap();
+        let own = tls::private_key_from_pem(own.serialize_pem().as_bytes()).unwrap();
+        let config = watch::Sender::new(tls::server_config(chain, own, Some(clients)).unwrap());
+
+        let calls: Arc<Mutex<Vec<String>>> = Arc::default();
+        let changed = watch::Sender::new(0);
+        let mut counted = changed.subscribe();
+        let ca = Ca { issuer, root: root.clone(), calls: calls.clone(), changed };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let router = tonic::service::Routes::new(CertificateServer::new(ca, 100_000)).into_axum_router();
+        tokio::spawn(serve::https(listener, router, config.subscribe(), CancellationToken::new()));
+
+        let store = Store::new();
+        let authority = Authority {
+            address,
+            roots: file("root-cert.pem", &root),
+            token: Some(file("istio-token", "token-1\n")),
+            trust_domain: "cluster.local".into(),
+            cluster_id: "Kubernetes".into(),
+            validity: None,
+        };
+        tokio::task::spawn_local(certificate::run(authority, store.clone()));
+        let counted = tokio::time::timeout(LIMIT, counted.wait_for(|count| *count >= 3)).await;
+        assert!(counted.is_ok(), "{:?}", calls.lock().unwrap());
+        let long = async {
+            while store
+                .expiry("default")
+                .is_none_or(|end| end < SystemTime::now() + Duration::from_secs(3600))
+            {
+                tokio::task::yield_now().await;
+            }
+        };
+        assert!(tokio::time::timeout(LIMIT, long).await.is_ok());
+        let expected = ["Bearer token-1", "Bearer token-1", "spiffe://cluster.local/ns/b/sa/a"];
+        assert_eq!(*calls.lock().unwrap(), expected);
+        assert!(store.contains("ROOTCA"));
+    })
+    .await;
+}
