@@ -3,11 +3,12 @@
 //! then becomes the program. They are separate processes because namespaces and users can only be changed
 //! safely while there is one thread, and because a pod must end with its first process.
 
+pub mod init;
+pub mod sandbox;
+
 pub mod container;
 pub mod fetch;
 pub mod guard;
-pub mod init;
-pub mod sandbox;
 
 pub mod root;
 

@@ -3,20 +3,23 @@
 
 pub mod workload;
 
-pub mod status;
 pub mod nat;
+pub mod probe;
 pub mod resolve;
+pub mod status;
 
 pub mod service;
-pub mod inject;
+
 pub mod check;
-pub mod environment;
+pub mod inject;
 pub mod volume;
 
+pub mod environment;
+
 pub mod field;
+pub mod name;
+
 pub mod address;
 pub mod backoff;
 pub mod mount;
-pub mod name;
-pub mod probe;
 pub mod token;

@@ -114,6 +114,20 @@ impl Pod {
             && self.serving().all(|container| container.ready && container.is_running())
     }
 
+    /// Why it is not ready, where that is more than having to wait.
+    pub fn complaint(&self) -> Option<String> {
+        let container = |container: &Container| match &container.phase {
+            Phase::Waiting { reason, message } if reason != "PodInitializing" => {
+                Some(format!("container {}: {reason}: {message}", container.name))
+            }
+            Phase::Ended { code, .. } if *code != 0 => {
+                Some(format!("container {} ended with exit code {code}", container.name))
+            }
+            _ => None,
+        };
+        self.trouble.clone().or_else(|| self.containers.iter().find_map(container))
+    }
+
     /// The object's `status`.
     pub fn object(&self, node: &str) -> Value {
         let condition = |kind: &str, holds: bool| {

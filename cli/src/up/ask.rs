@@ -1,34 +1,18 @@
 //! Asks what a probe wants to know: over the network from the node, as a kubelet does, or by a command in the
 //! container.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
-use k8s_openapi::api::core::v1::{Container, Pod};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 
 use crate::kubelet::probe::{Plan, Question};
-use crate::up::attach;
+use crate::up::attach::{self, Whose};
 use crate::up::context::Context;
-use crate::up::sandbox::Sandbox;
-
-/// Whose probe is asked.
-#[derive(Debug, Clone, Copy)]
-pub struct Whose<'a> {
-    /// The pod.
-    pub pod: &'a Pod,
-    /// The container.
-    pub container: &'a Container,
-    /// The pod's namespaces.
-    pub sandbox: &'a Sandbox,
-    /// The pod's address.
-    pub address: Ipv4Addr,
-}
 
 /// Whether the answer is good; why not.
 pub async fn ask(context: &Context, whose: Whose<'_>, plan: &Plan) -> Result<(), String> {

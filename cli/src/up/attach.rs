@@ -1,14 +1,28 @@
 //! Runs a command in a container with its input and output in the supervisor's hands.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use k8s_openapi::api::core::v1::{Container, Pod};
 use tokio::io::AsyncReadExt;
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::up::ask::Whose;
 use crate::up::context::Context;
 use crate::up::launch;
-use crate::up::sandbox::Exit;
+use crate::up::sandbox::{Exit, Sandbox};
+
+/// In which container of which pod something is asked or run.
+#[derive(Debug, Clone, Copy)]
+pub struct Whose<'a> {
+    /// The pod.
+    pub pod: &'a Pod,
+    /// The container.
+    pub container: &'a Container,
+    /// The pod's namespaces.
+    pub sandbox: &'a Sandbox,
+    /// The pod's address.
+    pub address: Ipv4Addr,
+}
 
 /// A command that runs.
 #[derive(Debug)]
@@ -71,7 +85,7 @@ pub async fn run(context: &Context, whose: Whose<'_>, command: &[String]) -> Res
 
 /// Kills a command that nobody waits for any more, as after a probe's timeout.
 struct Killer<'a> {
-    sandbox: &'a crate::up::sandbox::Sandbox,
+    sandbox: &'a Sandbox,
     id: String,
 }
 

@@ -10,9 +10,10 @@ use crate::kubelet::address;
 use crate::kubelet::check::check;
 use crate::manifest::kind;
 use crate::manifest::object::{Key, desired, text};
-use crate::up::context::{Context, now};
-use crate::up::plane;
+use crate::up::clock::now;
+use crate::up::context::Context;
 use crate::up::world::World;
+use crate::up::{plane, roots};
 use crate::wire::{Answer, Apply, Given, Outcome, Removal};
 
 /// Creates or changes objects, all or none.
@@ -21,7 +22,7 @@ pub async fn apply(context: &Context, request: &Apply) -> Answer {
     let programs = |program: &str| find(context, program);
     answer.problems = request.objects.iter().flat_map(|given| check(given, &programs)).collect();
     answer.problems.extend(missing_namespaces(context, &request.objects));
-    let mesh: Vec<&Given> = request.objects.iter().filter(|given| !is_workload(&given.object)).collect();
+    let mesh: Vec<Given> = request.objects.iter().filter_map(for_pilot).collect();
     if answer.problems.is_empty() && !mesh.is_empty() && context.injector.get().is_some() {
         match plane::validate(&mesh).await {
             Ok((problems, warnings)) => (answer.problems, answer.warnings) = (problems, warnings),
@@ -39,7 +40,11 @@ pub async fn apply(context: &Context, request: &Apply) -> Answer {
     answer.outcomes = if request.dry_run {
         objects.iter().map(|given| outcome(&context.shared.read(), &given.object)).collect()
     } else {
-        context.shared.change(|world| objects.iter().map(|given| place(world, &given.object)).collect())
+        context.shared.change(|world| {
+            let outcomes = objects.iter().map(|given| place(world, &given.object)).collect();
+            roots::share(context, world);
+            outcomes
+        })
     };
     answer
 }
@@ -94,10 +99,24 @@ pub fn find(context: &Context, program: &str) -> bool {
     folders.map(|folder| folder.join(program)).any(|path| path.is_file())
 }
 
-fn is_workload(object: &Value) -> bool {
-    let key = Key::of(object);
-    matches!(key.kind.as_str(), "Pod" | "Deployment" | "StatefulSet" | "Job" | "ConfigMap" | "ServiceAccount")
-        && kind::of(&key.group, &key.kind).is_some_and(|kind| !kind.is_mesh())
+/// An object as pilot checks it. A workload stands for a pod of its template: what selects it is not odd only
+/// because the pod does not run yet.
+fn for_pilot(given: &Given) -> Option<Given> {
+    let key = Key::of(&given.object);
+    let mesh = kind::of(&key.group, &key.kind).is_some_and(kind::Kind::is_mesh);
+    match key.kind.as_str() {
+        "Deployment" | "StatefulSet" | "Job" if !mesh => {
+            let template = &given.object["spec"]["template"];
+            let mut metadata = template["metadata"].clone();
+            metadata["name"] = json!(key.name);
+            metadata["namespace"] = json!(key.namespace);
+            let object =
+                json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]});
+            Some(Given { file: given.file.clone(), object })
+        }
+        "ConfigMap" | "ServiceAccount" if !mesh => None,
+        _ => Some(given.clone()),
+    }
 }
 
 fn missing_namespaces(context: &Context, objects: &[Given]) -> Vec<Problem> {

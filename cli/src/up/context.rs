@@ -4,9 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-
 use crate::kubelet::address;
 use crate::kubelet::field::Place;
 use crate::state::State;
@@ -25,6 +22,8 @@ pub struct Context {
     pub signer: Signer,
     /// Asks the injector; none without a control plane.
     pub injector: tokio::sync::OnceCell<Arc<Injector>>,
+    /// The mesh's root certificates, in PEM; none without a control plane.
+    pub roots: tokio::sync::OnceCell<String>,
     /// Whether containers can run as other users.
     pub users: bool,
     /// The folder of `ostria` and its sibling programs.
@@ -54,17 +53,4 @@ impl Context {
             memory: kilobytes.unwrap_or_default() * 1024,
         }
     }
-}
-
-/// The time as Kubernetes writes it.
-#[expect(clippy::disallowed_methods, reason = "the shell around the pure core may look at the clock")]
-pub fn now() -> String {
-    let now = OffsetDateTime::from(std::time::SystemTime::now());
-    now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default()
-}
-
-/// Seconds since 1970.
-#[expect(clippy::disallowed_methods, reason = "the shell around the pure core may look at the clock")]
-pub fn seconds() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -9,7 +9,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::kubelet::workload::Change;
 use crate::kubelet::{name, nat, status, workload};
-use crate::up::context::{Context, now};
+use crate::up::clock::now;
+use crate::up::context::Context;
 use crate::up::world::{Entry, PodKey, World};
 use crate::up::{node, pod};
 

@@ -11,6 +11,7 @@ pub mod stream;
 pub mod change;
 pub mod look;
 pub mod plane;
+pub mod roots;
 
 pub mod controller;
 pub mod gateway;
@@ -25,7 +26,6 @@ pub mod container;
 pub mod ask;
 
 pub mod attach;
-pub mod tls;
 
 pub mod launch;
 
@@ -38,7 +38,9 @@ pub mod sign;
 pub mod world;
 
 pub mod sandbox;
+pub mod tls;
 
+pub mod clock;
 pub mod enter;
 pub mod node;
 pub mod progress;

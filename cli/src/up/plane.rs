@@ -20,15 +20,24 @@ use crate::kubelet::address::NODE;
 use crate::kubelet::token::{self, ISSUER, Subject};
 use crate::state::lock::replace;
 use crate::up::context::Context;
-use crate::up::inject::Injector;
+use crate::up::inject::{HOST, Injector};
 use crate::up::progress::Progress;
+use crate::up::roots;
 use crate::wire::Given;
 use crate::wire::SELF;
 
 /// The processes of the control plane.
 #[derive(Debug, Default)]
 pub struct Plane {
-    children: Vec<(&'static str, Child)>,
+    parts: Vec<Part>,
+}
+
+/// One process, with what it takes to start it again.
+#[derive(Debug)]
+struct Part {
+    name: &'static str,
+    arguments: Vec<String>,
+    child: Child,
 }
 
 /// The programs, all of which must be beside `ostria` or on PATH.
@@ -46,7 +55,8 @@ impl Plane {
         plane.ready("ostria-citadel", CITADEL_HTTP, context).await?;
         let root = keys.join("root-cert.pem");
         let roots = published(&root).await?;
-        publish_roots(context, &roots);
+        let _ = context.roots.set(String::from_utf8_lossy(&roots).into_owned());
+        context.shared.change(|world| roots::share(context, world));
         progress.step("citadel is ready");
         plane.pilot(context, &keys, level)?;
         plane.injector(context, &keys, level).await?;
@@ -62,45 +72,50 @@ impl Plane {
 
     /// Process ids, for those who must find remains.
     pub fn pids(&self) -> Vec<u32> {
-        self.children.iter().filter_map(|(_, child)| child.id()).collect()
+        self.parts.iter().filter_map(|part| part.child.id()).collect()
     }
 
     /// Ends the processes.
     pub async fn end(mut self) {
-        for (_, child) in &self.children {
-            if let Some(pid) = child.id() {
+        for part in &self.parts {
+            if let Some(pid) = part.child.id() {
                 let _ = nix::sys::signal::kill(
                     nix::unistd::Pid::from_raw(pid.cast_signed()),
                     nix::sys::signal::Signal::SIGTERM,
                 );
             }
         }
-        for (_, child) in &mut self.children {
-            if tokio::time::timeout(Duration::from_secs(1), child.wait()).await.is_err() {
-                let _ = child.kill().await;
+        for part in &mut self.parts {
+            if tokio::time::timeout(Duration::from_secs(1), part.child.wait()).await.is_err() {
+                let _ = part.child.kill().await;
             }
         }
     }
 
-    /// Waits until one of the processes ends by itself; its name.
-    pub async fn lost(&mut self) -> &'static str {
-        if self.children.is_empty() {
-            std::future::pending::<()>().await;
-        }
+    /// Starts again what ends by itself: proxies keep what they have, and connect when it is back.
+    pub async fn keep(&mut self, context: &Context, progress: Progress) {
         loop {
-            for (name, child) in &mut self.children {
-                if matches!(child.try_wait(), Ok(Some(_)) | Err(_)) {
-                    return name;
+            sleep(Duration::from_secs(1)).await;
+            for part in &mut self.parts {
+                if !matches!(part.child.try_wait(), Ok(Some(_)) | Err(_)) {
+                    continue;
+                }
+                progress.step(&format!(
+                    "{} ended and is started again; see its log in {}",
+                    part.name,
+                    context.state.logs().display()
+                ));
+                match command(part.name, &part.arguments, context)
+                    .and_then(|mut command| command.spawn().map_err(|error| blocked(&error.to_string())))
+                {
+                    Ok(child) => part.child = child,
+                    Err(failure) => progress.step(&failure.to_string()),
                 }
             }
-            sleep(Duration::from_millis(500)).await;
         }
     }
 
     fn citadel(&mut self, context: &Context, keys: &Path, level: &str) -> Result<(), Failure> {
-        let names = "istio-system/istiod=istiod.istio-system.svc,istio-system/istiod=istiod.istio-system.svc.cluster.local,\
-                     istio-system/ostria-injector=ostria-injector.istio-system.svc,\
-                     istio-system/citadel=citadel.istio-system.svc,istio-system/citadel=citadel.istio-system.svc.cluster.local";
         let arguments = [
             ("--address", NODE.to_string()),
             ("--port", CITADEL.to_string()),
@@ -111,7 +126,11 @@ impl Plane {
             ("--token-issuer", ISSUER.into()),
             ("--token-jwks", path(&keys.join("jwks.json"))),
             ("--token-audience", AUDIENCE.into()),
-            ("--service-account-dns", names.into()),
+            (
+                "--service-account-dns",
+                "istio-system/istiod=istiod.istio-system.svc,istiod.istio-system.svc.cluster.local".into(),
+            ),
+            ("--service-account-dns", format!("istio-system/ostria-injector={HOST}")),
             ("--log-level", level.into()),
         ];
         self.spawn("ostria-citadel", &arguments, context)
@@ -156,25 +175,11 @@ impl Plane {
         arguments: &[(&str, String)],
         context: &Context,
     ) -> Result<(), Failure> {
-        let beside = context.programs.join(name);
-        let program = if beside.is_file() { beside } else { PathBuf::from(name) };
-        let folder = context.state.logs();
-        let log = std::fs::create_dir_all(&folder)
-            .and_then(|()| std::fs::File::create(folder.join(format!("{name}.log"))))
-            .map_err(|error| blocked(&format!("{}: {error}", folder.display())))?;
-        let errors = log.try_clone().map_err(|error| blocked(&error.to_string()))?;
-        let child = Command::new(SELF)
-            .args(["guard", "--parent", &std::process::id().to_string(), "--"])
-            .arg(program)
-            .args(arguments.iter().flat_map(|(flag, value)| [(*flag).to_string(), value.clone()]))
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(errors)
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| blocked(&format!("{name} cannot be started: {error}")))?;
-        self.children.push((name, child));
+        let arguments: Vec<String> =
+            arguments.iter().flat_map(|(flag, value)| [(*flag).to_string(), value.clone()]).collect();
+        let child = command(name, &arguments, context)?.spawn();
+        let child = child.map_err(|error| blocked(&format!("{name} cannot be started: {error}")))?;
+        self.parts.push(Part { name, arguments, child });
         Ok(())
     }
 
@@ -183,9 +188,9 @@ impl Plane {
             if request(port, http::Method::GET, "/readyz", None).await.is_ok() {
                 return Ok(());
             }
-            let child = self.children.iter_mut().find(|(known, _)| *known == name);
-            if let Some((_, child)) = child
-                && matches!(child.try_wait(), Ok(Some(_)))
+            let part = self.parts.iter_mut().find(|part| part.name == name);
+            if let Some(part) = part
+                && matches!(part.child.try_wait(), Ok(Some(_)))
             {
                 break;
             }
@@ -199,8 +204,31 @@ impl Plane {
     }
 }
 
+/// The command of a process, its log appended to its file.
+fn command(name: &str, arguments: &[String], context: &Context) -> Result<Command, Failure> {
+    let beside = context.programs.join(name);
+    let program = if beside.is_file() { beside } else { PathBuf::from(name) };
+    let folder = context.state.logs();
+    let file = folder.join(format!("{name}.log"));
+    let log = std::fs::create_dir_all(&folder)
+        .and_then(|()| std::fs::OpenOptions::new().create(true).append(true).open(&file))
+        .map_err(|error| blocked(&format!("{}: {error}", file.display())))?;
+    let errors = log.try_clone().map_err(|error| blocked(&error.to_string()))?;
+    let mut command = Command::new(SELF);
+    command
+        .args(["guard", "--parent", &std::process::id().to_string(), "--"])
+        .arg(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(log)
+        .stderr(errors)
+        .process_group(0)
+        .kill_on_drop(true);
+    Ok(command)
+}
+
 /// Pilot's verdict on objects: what is wrong, and what is odd.
-pub async fn validate(objects: &[&Given]) -> Result<(Vec<Problem>, Vec<Problem>), String> {
+pub async fn validate(objects: &[Given]) -> Result<(Vec<Problem>, Vec<Problem>), String> {
     let body = serde_json::to_vec(&json!({"objects": objects})).map_err(|error| error.to_string())?;
     let answer = request(PILOT_HTTP, http::Method::POST, "/debug/validate", Some(body)).await?;
     let answer: api::resource::check::Answer =
@@ -300,19 +328,6 @@ async fn published(root: &Path) -> Result<Vec<u8>, Failure> {
         }
     }
     Err(blocked("citadel publishes no root certificate"))
-}
-
-/// Each namespace has the roots in a config map, as pods expect on Kubernetes.
-pub fn publish_roots(context: &Context, roots: &[u8]) {
-    let text = String::from_utf8_lossy(roots).into_owned();
-    context.shared.change(|world| {
-        let namespaces: Vec<String> = world.of_kind("Namespace").map(|(key, _)| key.name.clone()).collect();
-        for namespace in namespaces {
-            let object = json!({"apiVersion": "v1", "kind": "ConfigMap",
-                "metadata": {"name": "istio-ca-root-cert", "namespace": namespace}, "data": {"root-cert.pem": text}});
-            world.objects.insert(crate::manifest::object::Key::of(&object), object);
-        }
-    });
 }
 
 fn token_for(context: &Context, account: &str) -> Result<String, String> {

@@ -17,7 +17,7 @@ use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::up::ask::Whose;
+use crate::up::attach::Whose;
 use crate::up::context::Context;
 use crate::up::files::PROGRAMS;
 use crate::up::sandbox::Sandbox;

@@ -8,7 +8,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 
 use crate::kubelet::token::{self, Subject};
-use crate::up::context::seconds;
+use crate::up::clock::seconds;
 
 /// Signs tokens.
 pub struct Signer {

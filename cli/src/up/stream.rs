@@ -8,8 +8,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf};
 use tokio::sync::mpsc;
 
-use crate::up::ask::Whose;
-use crate::up::attach::{self, Attached};
+use crate::up::attach::{self, Attached, Whose};
 use crate::up::context::Context;
 use crate::up::sandbox::Sandbox;
 use crate::wire::{ExecQuery, frame};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::OnceCell;
@@ -78,6 +78,7 @@ fn context(state: State) -> Result<Context, Failure> {
         shared: Shared::default(),
         signer,
         injector: OnceCell::new(),
+        roots: OnceCell::new(),
         users: true,
         programs: own.parent().map(PathBuf::from).unwrap_or_default(),
         path: std::env::var_os("PATH").unwrap_or_default().to_string_lossy().into_owned(),
@@ -162,7 +163,7 @@ async fn live(
         tokio::select! {
             () = signals.any() => {}
             () = down.cancelled() => {}
-            name = mesh.plane.lost() => progress.step(&format!("{name} ended; its log was lost with it")),
+            () = mesh.keep(up, progress) => {}
         }
     }
     mesh.end().await;
@@ -229,6 +230,20 @@ impl Mesh {
         Ok(())
     }
 
+    /// Keeps the control plane running, and the lock true.
+    async fn keep(&mut self, up: &Up, progress: Progress) {
+        let context = Arc::clone(&self.context);
+        let mut changes = context.shared.watch();
+        loop {
+            tokio::select! {
+                () = self.plane.keep(&context, progress) => {}
+                _ = changes.changed() => if let Err(error) = self.record(up) {
+                    tracing::warn!(%error, "the lock cannot be written");
+                },
+            }
+        }
+    }
+
     /// Tells each pod that turns ready, and what is in the way of the others.
     async fn until_ready(&self) {
         let mut changes = self.context.shared.watch();
@@ -243,7 +258,7 @@ impl Mesh {
                     (
                         key.1.clone(),
                         entry.status.is_ready() || entry.status.finished.is_some(),
-                        entry.status.trouble.clone(),
+                        entry.status.complaint(),
                     )
                 })
                 .collect()
@@ -281,7 +296,11 @@ impl Mesh {
         let supervisor =
             Process::find(std::process::id()).ok_or_else(|| std::io::Error::other("/proc is not there"))?;
         let host_table = up.egress.then(|| "ostria-egress".to_string());
-        Lock { supervisor, children, gateway: up.gateway.to_string(), host_table }.write(&self.context.state)
+        let lock = Lock { supervisor, children, gateway: up.gateway.to_string(), host_table };
+        if Lock::read(&self.context.state).as_ref() == Some(&lock) {
+            return Ok(());
+        }
+        lock.write(&self.context.state)
     }
 
     async fn end(self) {
@@ -328,6 +347,7 @@ fn detach(state: &State) {
     let nothing = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
     if let (Ok(log), Ok(nothing)) = (log, nothing) {
         // The command that started this process waits for the end of its output.
+        let _ = setsid();
         let _ = dup2_stdin(&nothing).and_then(|()| dup2_stderr(&log)).and_then(|()| dup2_stdout(&nothing));
     }
 }

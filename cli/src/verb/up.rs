@@ -1,6 +1,5 @@
 //! `ostria up`, in the foreground or detached.
 
-use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use crate::arguments::Up;
@@ -23,7 +22,6 @@ pub fn run(state: State, up: &Up) -> Result<(), Failure> {
         .env("OSTRIA_STATE", state.root())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .process_group(0)
         .spawn()
         .map_err(failed)?;
     let mut words = child.stdout.take().expect("output is piped");
