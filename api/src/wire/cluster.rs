@@ -11,6 +11,7 @@ use super::upstream::{self, HttpOptions};
 use super::value::{from_struct, to_struct};
 use super::{outlier, source, tls};
 use crate::model::cluster::{Balancer, Cluster, ClusterService, ClusterTls, Discovery, Keepalive, Limits};
+use crate::model::endpoint::LoadAssignment;
 use crate::model::tls::UpstreamTls;
 use envoy_types::pb::envoy::config::cluster::v3 as wire;
 use envoy_types::pb::envoy::config::core::v3 as core;
@@ -103,9 +104,10 @@ fn discovery(wire: &mut wire::Cluster, name: &str) -> Result<Discovery, Refusal>
             return refuse(format!("{} is not supported", custom.name)).at("cluster_type");
         }
     };
+    // Without an assignment there are no endpoints, which is how a cluster that refuses everything looks.
     let mut assignment = || match wire.load_assignment.take() {
         Some(assignment) => endpoint::decode(assignment).at("load_assignment"),
-        None => required(None, "load_assignment"),
+        None => Ok(LoadAssignment { cluster: name.to_owned(), localities: vec![] }),
     };
     match kind {
         DiscoveryType::Static => assignment().map(Discovery::Static),

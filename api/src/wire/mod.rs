@@ -159,6 +159,8 @@ fn short(type_url: &str) -> String {
 }
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod strategy;
 #[cfg(test)]
 mod tests;

@@ -219,3 +219,47 @@ fn what_has_no_known_type_is_shown_as_bytes() {
         serde_json::json!({"@type": "type.googleapis.com/some.Thing", "value": "AQI="})
     );
 }
+
+fn read<M: prost::Message + Name + Default>(text: &str) -> Any {
+    let value: Value = serde_saphyr::from_str(text).unwrap();
+    let read = Schema::load().read::<M>(&value);
+    crate::wire::any::pack(&read.unwrap_or_else(|e| panic!("{}: {}", e.path(), e.reason)))
+}
+
+#[test]
+fn istios_listener_is_understood() {
+    let any =
+        read::<envoy_types::pb::envoy::config::listener::v3::Listener>(include_str!("istio_listener.yaml"));
+    let found = decode(&any).unwrap_or_else(|e| panic!("{e}"));
+    insta::assert_debug_snapshot!(found);
+}
+
+#[test]
+fn istios_cluster_is_understood() {
+    let any =
+        read::<envoy_types::pb::envoy::config::cluster::v3::Cluster>(include_str!("istio_cluster.yaml"));
+    let found = decode(&any).unwrap_or_else(|e| panic!("{e}"));
+    insta::assert_debug_snapshot!(found);
+}
+
+#[test]
+fn a_filter_of_any_other_type_is_refused_by_its_place() {
+    let text = include_str!("istio_listener.yaml").replace("stats.PluginConfig", "some.Plugin");
+    let any = read::<envoy_types::pb::envoy::config::listener::v3::Listener>(&text);
+    assert_eq!(
+        decode(&any).unwrap_err().to_string(),
+        "Listener \"virtualInbound\": filter_chains[0].filters[1].typed_config.http_filters[5]: \
+         filter istio.stats (some.Plugin) is not supported"
+    );
+}
+
+#[test]
+fn an_empty_static_cluster_has_no_endpoints() {
+    let any = read::<envoy_types::pb::envoy::config::cluster::v3::Cluster>(
+        "{name: BlackHoleCluster, type: STATIC}",
+    );
+    let Resource::Cluster(found) = decode(&any).unwrap() else { panic!("not a cluster") };
+    let none = LoadAssignment { cluster: "BlackHoleCluster".into(), localities: vec![] };
+    let discovery = crate::model::cluster::Discovery::Static(none);
+    assert_eq!(*found, crate::model::cluster::Cluster::new("BlackHoleCluster", discovery));
+}
