@@ -376,28 +376,28 @@ fn a_check_tells_references_that_lead_nowhere() {
         (
             to("host: review", ""),
             Some(
-                "spec.http[0].route.destination.host: there is no service review.default.svc.cluster.local; correct \
+                "spec.http[0].route[0].destination.host: there is no service review.default.svc.cluster.local; correct \
                   the host, or apply the Service first, or with this object",
             ),
         ),
         (
             to("host: reviews.default", ""),
             Some(
-                "spec.http[0].route.destination.host: there is no service reviews.default; did you mean \
+                "spec.http[0].route[0].destination.host: there is no service reviews.default; did you mean \
                   reviews.default.svc.cluster.local?",
             ),
         ),
         (
             to("host: reviews, subset: v9", ""),
             Some(
-                "spec.http[0].route.destination.subset: DestinationRule default/r has no subset v9; its subsets \
+                "spec.http[0].route[0].destination.subset: DestinationRule default/r has no subset v9; its subsets \
                   are: v1",
             ),
         ),
         (
             to("host: reviews, port: {number: 80}", ""),
             Some(
-                "spec.http[0].route.destination.port: service reviews.default.svc.cluster.local has no port 80; \
+                "spec.http[0].route[0].destination.port.number: service reviews.default.svc.cluster.local has no port 80; \
                   its ports are 9080",
             ),
         ),
@@ -436,7 +436,7 @@ fn a_check_warns_of_what_it_would_break_elsewhere() {
     assert_eq!(
         warnings,
         [
-            "VirtualService default/vs: spec.http[0].route.destination.subset: DestinationRule default/r has no subset \
+            "VirtualService default/vs: spec.http[0].route[0].destination.subset: DestinationRule default/r has no subset \
           v2; its subsets are: v1"
         ]
     );

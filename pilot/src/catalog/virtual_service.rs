@@ -150,6 +150,8 @@ pub struct SourceMatch {
 /// A destination with its share.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HttpDestination {
+    /// Its place in the list as written, for messages: those without weight are not here.
+    pub index: usize,
     /// Where to.
     pub destination: Destination,
     /// Share of the sum of weights; 1 for a single destination.

@@ -112,8 +112,9 @@ impl Finder<'_> {
             }
             match &route.action {
                 HttpAction::Forward(destinations) => {
-                    for destination in destinations {
-                        self.destination(&format!("{path}.route"), &destination.destination);
+                    for to in destinations {
+                        let path = format!("{path}.route[{}].destination", to.index);
+                        self.destination(&path, &to.destination);
                     }
                 }
                 HttpAction::Delegate { namespace, name } => {
@@ -125,8 +126,16 @@ impl Finder<'_> {
                 self.destination(&format!("{path}.mirror"), &mirror.destination);
             }
         }
-        let tls = vs.tls.iter().enumerate().map(|(i, r)| (format!("spec.tls[{i}].route"), &r.destinations));
-        let tcp = vs.tcp.iter().enumerate().map(|(i, r)| (format!("spec.tcp[{i}].route"), &r.destinations));
+        let tls = vs
+            .tls
+            .iter()
+            .enumerate()
+            .map(|(i, r)| (format!("spec.tls[{i}].route.destination"), &r.destinations));
+        let tcp = vs
+            .tcp
+            .iter()
+            .enumerate()
+            .map(|(i, r)| (format!("spec.tcp[{i}].route.destination"), &r.destinations));
         for (path, destinations) in tls.chain(tcp) {
             for destination in destinations {
                 self.destination(&path, &destination.destination);
@@ -168,14 +177,14 @@ impl Finder<'_> {
                 Some(meant) => format!("did you mean {meant}?"),
                 None => "correct the host, or apply the Service first, or with this object".into(),
             };
-            self.error(&format!("{path}.destination.host"), reason, &next);
+            self.error(&format!("{path}.host"), reason, &next);
             return;
         };
         if let Some(port) = destination.port.filter(|port| service.port(*port).is_none()) {
             let numbers: Vec<String> = service.ports.iter().map(|p| p.number.to_string()).collect();
             let reason = format!("service {} has no port {port}", destination.host);
             let next = format!("its ports are {}", numbers.join(", "));
-            self.error(&format!("{path}.destination.port"), reason, &next);
+            self.error(&format!("{path}.port.number"), reason, &next);
         }
         if destination.subset.is_empty() {
             return;
@@ -184,7 +193,7 @@ impl Finder<'_> {
         let Some(rule) = rule else {
             let reason = format!("no DestinationRule names subsets of {}", destination.host);
             let next = format!("apply a DestinationRule with subset {}", destination.subset);
-            self.error(&format!("{path}.destination.subset"), reason, &next);
+            self.error(&format!("{path}.subset"), reason, &next);
             return;
         };
         match rule.subset(&destination.subset) {
@@ -193,14 +202,14 @@ impl Finder<'_> {
                 let of = format!("{}/{}", rule.origin.namespace, rule.origin.name);
                 let reason = format!("DestinationRule {of} has no subset {}", destination.subset);
                 let next = format!("its subsets are: {}", names.join(", "));
-                self.error(&format!("{path}.destination.subset"), reason, &next);
+                self.error(&format!("{path}.subset"), reason, &next);
             }
             Some(subset) if service.registry == Registry::Kubernetes && !service.selector.is_empty() => {
                 let wanted = &subset.labels;
                 if !self.catalog.pods_of(service).any(|p| selects(wanted, &p.labels)) {
                     let reason =
                         format!("no pod of {} has the labels of subset {}", destination.host, subset.name);
-                    self.warn(&format!("{path}.destination.subset"), reason, "start such pods");
+                    self.warn(&format!("{path}.subset"), reason, "start such pods");
                 }
             }
             Some(_) => {}

@@ -119,6 +119,7 @@ fn forward(
         let to = destination(f, &format!("{path}.destination"), written.destination.as_ref(), context);
         let (Some(destination), true) = (to, weight > 0) else { continue };
         destinations.push(HttpDestination {
+            index: i,
             destination,
             weight,
             request_headers: headers.request,
