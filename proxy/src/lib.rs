@@ -4,10 +4,15 @@
 //! one way from `control` into the seams (`snapshot`, `credentials`, `telemetry`) that the stages read. Imports go
 //! down this list only; a blank line ends a layer.
 
+pub mod app;
+
+pub mod admin;
 pub mod dns;
 pub mod redirect;
 
 pub mod control;
+
+pub mod pipeline;
 
 pub mod accept;
 pub mod balance;

@@ -45,6 +45,8 @@ use tonic::{Request, Response, Status as Grpc, Streaming};
 struct Plane {
     offer: watch::Sender<Resources>,
     requests: Arc<Mutex<Vec<DeltaDiscoveryRequest>>>,
+    /// Ends every stream when it grows.
+    outages: watch::Sender<u32>,
 }
 
 type Reply<T> = Pin<Box<dyn futures_util::Stream<Item = Result<T, Grpc>> + Send>>;
@@ -70,7 +72,7 @@ impl AggregatedDiscoveryService for Plane {
         let plane = self.clone();
         tokio::spawn(async move {
             let mut session = Session::new(Mode::Delta);
-            let mut offers = plane.offer.subscribe();
+            let (mut offers, mut outages) = (plane.offer.subscribe(), plane.outages.subscribe());
             loop {
                 let answers = tokio::select! {
                     request = requests.message() => {
@@ -78,6 +80,7 @@ impl AggregatedDiscoveryService for Plane {
                         plane.requests.lock().unwrap().push(request.clone());
                         session.request(Asked::Delta(request), &*offers.borrow())
                     }
+                    _ = outages.changed() => return,
                     Ok(()) = offers.changed() => session.push(&*offers.borrow_and_update()),
                 };
                 for answer in answers.into_iter().filter_map(Answer::into_delta) {
@@ -91,7 +94,11 @@ impl AggregatedDiscoveryService for Plane {
 
 impl Plane {
     fn new(resources: &[Resource]) -> Self {
-        Self { offer: watch::Sender::new(offer(resources)), requests: Arc::default() }
+        Self::offering(offer(resources))
+    }
+
+    fn offering(offer: Resources) -> Self {
+        Self { offer: watch::Sender::new(offer), requests: Arc::default(), outages: watch::Sender::new(0) }
     }
 
     /// Serves until cancelled.
@@ -249,6 +256,7 @@ async fn an_outage_changes_nothing_and_coming_back_asks_only_for_what_differs() 
         let mut proxy = start(address);
         proxy.until("a cluster", |snapshot| snapshot.clusters().len() == 1).await;
         closing.cancel();
+        plane.outages.send_modify(|count| *count += 1);
         proxy.until_status("disconnected", |status| !status.connected).await;
         assert_eq!(proxy.snapshot.borrow().clusters().len(), 1);
         plane.requests.lock().unwrap().clear();
@@ -274,7 +282,7 @@ async fn an_unknown_caller_is_asked_for_by_address() {
         let mut resources = offer(&[]);
         let any = wire::encode(&Resource::Workload(workload), &Target { istio_extensions: true });
         resources.insert(Kind::Workload, "/10.0.0.7", Offered::new(any));
-        let plane = Plane { offer: watch::Sender::new(resources), requests: Arc::default() };
+        let plane = Plane::offering(resources);
         let (address, _closing) = plane.serve("127.0.0.1:0").await;
         let mut proxy = start(address);
         proxy.until_status("connected", |status| status.connected).await;
