@@ -1,0 +1,91 @@
+//! Pure. Which listener takes a captured connection: the one of its original destination, else the one of that port on
+//! any address, else the listener that captured it.
+
+use crate::snapshot::listener::Listener;
+use foldhash::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+/// Listeners without a socket of their own, by address.
+#[derive(Debug, Default)]
+pub struct Virtual(HashMap<SocketAddr, Arc<Listener>>);
+
+impl Virtual {
+    /// The index over a set of listeners.
+    pub fn new<'a>(listeners: impl Iterator<Item = &'a Arc<Listener>>) -> Self {
+        let unbound = listeners.filter(|l| !l.model.bind_to_port);
+        Self(unbound.map(|l| (l.model.address, l.clone())).collect())
+    }
+
+    /// The listener for an original destination.
+    pub fn find(&self, original: SocketAddr) -> Option<&Arc<Listener>> {
+        let any: IpAddr =
+            if original.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        self.0.get(&original).or_else(|| self.0.get(&SocketAddr::new(any, original.port())))
+    }
+}
+
+/// Whether a connection came back to where it was taken: serving it would never end.
+pub fn is_loop(listener: SocketAddr, bound: SocketAddr, original: Option<SocketAddr>) -> bool {
+    original.is_some_and(|original| {
+        original == bound
+            || (original.port() == bound.port()
+                && listener.ip().is_unspecified()
+                && original.ip().is_loopback())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::model::listener as model;
+
+    fn listener(name: &str, address: &str, bind_to_port: bool) -> Arc<Listener> {
+        let model = model::Listener {
+            name: name.into(),
+            address: address.parse().unwrap(),
+            bind_to_port,
+            direction: model::Direction::Outbound,
+            use_original_destination: false,
+            inspect: model::Inspect::default(),
+            chains: vec![],
+            default_chain: None,
+        };
+        Arc::new(Listener::compile(Arc::new(model), None, &crate::credentials::Store::new()).unwrap())
+    }
+
+    #[test]
+    fn the_exact_address_comes_before_the_port() {
+        let all = [
+            listener("exact", "10.0.0.1:80", false),
+            listener("port", "0.0.0.0:80", false),
+            listener("bound", "0.0.0.0:15001", true),
+            listener("six", "[::]:80", false),
+        ];
+        let index = Virtual::new(all.iter());
+        for (original, expected) in [
+            ("10.0.0.1:80", Some("exact")),
+            ("10.0.0.2:80", Some("port")),
+            ("10.0.0.1:81", None),
+            ("10.0.0.1:15001", None),
+            ("[fd00::1]:80", Some("six")),
+        ] {
+            let found = index.find(original.parse().unwrap()).map(|l| l.name.to_string());
+            assert_eq!(found.as_deref(), expected, "{original}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_comes_back_is_a_loop() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let any = at("0.0.0.0:15001");
+        for (bound, original, expected) in [
+            ("10.0.0.9:15001", Some("10.0.0.9:15001"), true),
+            ("10.0.0.9:15001", Some("127.0.0.1:15001"), true),
+            ("10.0.0.9:15001", Some("10.0.0.1:80"), false),
+            ("10.0.0.9:15001", None, false),
+        ] {
+            assert_eq!(is_loop(any, at(bound), original.map(at)), expected, "{original:?}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Sockets in: listeners that share their port among threads, connections taken from them, and where a captured
+//! connection was meant to go. It never reads from a connection.
+
+mod original;
+
+pub mod handover;
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+
+pub use original::destination;
+
+/// A connection that was taken.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Its socket.
+    pub socket: TcpStream,
+    /// The other end.
+    pub peer: SocketAddr,
+    /// Our end.
+    pub local: SocketAddr,
+}
+
+/// Binds an address together with the other threads of this process.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let domain = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+    let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Whether another process listens on an address. Sharing a port among threads would hide it.
+pub fn is_taken(address: SocketAddr) -> bool {
+    if address.port() == 0 {
+        return false;
+    }
+    let domain = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+    let probe = Socket::new(domain, Type::STREAM, Some(Protocol::TCP)).and_then(|socket| {
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&address.into())
+    });
+    matches!(probe, Err(error) if error.kind() == io::ErrorKind::AddrInUse)
+}
+
+/// Takes the next connection. Waits while the process has no more file descriptors.
+pub async fn next(listener: &TcpListener) -> Accepted {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match listener.accept().await {
+            Ok((socket, peer)) => {
+                // A socket that refuses this is closed already; reading it will say so.
+                let _ = socket.set_nodelay(true);
+                let local = socket.local_addr().unwrap_or_else(|_| (Ipv4Addr::UNSPECIFIED, 0).into());
+                return Accepted { socket, peer: unmapped(peer), local: unmapped(local) };
+            }
+            Err(error) if is_about_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "taking connections pauses");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+/// Closes a connection with a reset, so that the other end learns at once that nothing was served.
+pub fn reset(socket: &TcpStream) {
+    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+}
+
+fn unmapped(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+fn is_about_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+const BACKLOG: i32 = 4096;
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn threads_share_a_port_and_other_processes_are_noticed() {
+        let first = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = first.local_addr().unwrap();
+        let second = bind(address).unwrap();
+        assert_eq!(second.local_addr().unwrap(), address);
+        assert!(is_taken(address));
+        drop((first, second));
+        assert!(!is_taken(address));
+    }
+
+    #[tokio::test]
+    async fn both_ends_of_a_connection_are_known() {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = TcpStream::connect(address).await.unwrap();
+        let accepted = next(&listener).await;
+        assert_eq!(accepted.peer, client.local_addr().unwrap());
+        assert_eq!(accepted.local, address);
+        assert!(accepted.socket.nodelay().unwrap());
+        assert_eq!(destination(&accepted.socket), None, "nothing redirected this connection");
+    }
+}

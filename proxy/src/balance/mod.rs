@@ -1,0 +1,172 @@
+//! Pure. Which endpoint takes a request: by priority, then place, then the cluster's policy. Only healthy endpoints are
+//! chosen, unless so few are healthy that all have to carry the load. Chance and load are arguments.
+
+pub mod consistent;
+pub mod list;
+pub mod priority;
+
+use crate::snapshot::cluster::{Endpoints, Group};
+use api::model::cluster::Balancer as Policy;
+use api::model::endpoint::Health;
+use consistent::Table;
+use list::List;
+
+/// What a choice depends on, besides the endpoints.
+pub struct Situation<'a> {
+    /// Requests under way at an endpoint, by position.
+    pub active: &'a dyn Fn(usize) -> u32,
+    /// Whether an endpoint is ejected.
+    pub ejected: &'a dyn Fn(usize) -> bool,
+    /// Whether any is.
+    pub any_ejected: bool,
+    /// Key of consistent hashes.
+    pub hash: Option<u64>,
+    /// Chance.
+    pub random: &'a dyn Fn() -> u32,
+}
+
+/// A cluster's endpoints, arranged for choosing.
+#[derive(Debug)]
+pub struct Picker {
+    policy: Policy,
+    panic_threshold: u32,
+    /// Share of traffic of each priority in percent, and its endpoints.
+    priorities: Vec<(u32, Priority)>,
+}
+
+#[derive(Debug)]
+struct Priority {
+    /// Parallel to `places`: relative weights of the healthy ones.
+    weights: Vec<u32>,
+    places: Vec<Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    list: List,
+    table: Option<Table>,
+}
+
+impl Picker {
+    /// Arranges endpoints; those for which `usable` is false count as unhealthy.
+    pub fn new(
+        endpoints: &Endpoints,
+        policy: Policy,
+        panic_threshold: u32,
+        usable: &dyn Fn(usize) -> bool,
+        random: &dyn Fn() -> u32,
+    ) -> Self {
+        let healthy = |i: usize| endpoints.list[i].model.health == Health::Healthy && usable(i);
+        let mut levels: Vec<u32> = endpoints.localities.iter().map(|g| g.priority).collect();
+        levels.sort_unstable();
+        levels.dedup();
+        let groups = |level: u32| endpoints.localities.iter().filter(move |g| g.priority == level);
+        let counts: Vec<(usize, usize)> = levels
+            .iter()
+            .map(|level| {
+                let members = || groups(*level).flat_map(|g| g.members.clone());
+                (members().filter(|i| healthy(*i)).count(), members().count())
+            })
+            .collect();
+        let loads = priority::loads(&counts);
+        let mut picker = Self { policy, panic_threshold, priorities: vec![] };
+        for ((level, load), (sound, total)) in levels.iter().zip(loads).zip(counts) {
+            // Endpoints that drain are last in a panic too: they are about to go.
+            let panic = priority::panics(sound, total, panic_threshold);
+            let chosen =
+                |i: &usize| healthy(*i) || (panic && endpoints.list[*i].model.health != Health::Draining);
+            let groups: Vec<&Group> = groups(*level).collect();
+            picker.priorities.push((load, picker.arrange(endpoints, &groups, &chosen, random)));
+        }
+        picker
+    }
+
+    fn arrange(
+        &self,
+        endpoints: &Endpoints,
+        groups: &[&Group],
+        chosen: &dyn Fn(&usize) -> bool,
+        random: &dyn Fn() -> u32,
+    ) -> Priority {
+        let place = |members: Vec<usize>| {
+            let members: Vec<(usize, u32)> =
+                members.into_iter().map(|i| (i, endpoints.list[i].model.weight.max(1))).collect();
+            let addresses =
+                members.iter().map(|(i, w)| (*i, *w, endpoints.list[*i].address)).collect::<Vec<_>>();
+            let table = match self.policy {
+                Policy::RingHash { min_size } => Some(Table::ring(&addresses, min_size)),
+                Policy::Maglev { table_size } => Some(Table::maglev(&addresses, table_size)),
+                _ => None,
+            };
+            Place { list: List::new(members, random()), table }
+        };
+        let members = |group: &Group| group.members.clone().filter(|i| chosen(i)).collect::<Vec<usize>>();
+        if groups.iter().all(|g| g.weight.is_none()) {
+            let all = groups.iter().flat_map(|g| members(g)).collect();
+            return Priority { weights: vec![1], places: vec![place(all)] };
+        }
+        let weigh = |group: &&Group| {
+            priority::locality_weight(group.weight.unwrap_or(0), members(group).len(), group.members.len())
+        };
+        let weights = groups.iter().map(weigh).collect();
+        Priority { weights, places: groups.iter().map(|g| place(members(g))).collect() }
+    }
+
+    /// The position of the endpoint that takes the next request; `None`: there is none.
+    pub fn pick(&self, endpoints: &Endpoints, situation: &Situation<'_>) -> Option<usize> {
+        if situation.any_ejected {
+            let usable = |i: usize| !(situation.ejected)(i);
+            let narrowed = Self::new(endpoints, self.policy, self.panic_threshold, &usable, situation.random);
+            return narrowed.choose(situation);
+        }
+        self.choose(situation)
+    }
+
+    fn choose(&self, situation: &Situation<'_>) -> Option<usize> {
+        let priority = match &self.priorities[..] {
+            [] => return None,
+            [(_, only)] => only,
+            many => {
+                let place = weighted(many.iter().map(|(load, _)| *load), (situation.random)())?;
+                &many[place].1
+            }
+        };
+        let place = match &priority.places[..] {
+            [only] => only,
+            many => &many[weighted(priority.weights.iter().copied(), (situation.random)())?],
+        };
+        match (&place.table, situation.hash) {
+            (Some(table), Some(hash)) => table.find(hash),
+            (Some(table), None) => table.find(u64::from((situation.random)()) << 32 | 1),
+            (None, _) => self.by_policy(&place.list, situation),
+        }
+    }
+
+    fn by_policy(&self, list: &List, situation: &Situation<'_>) -> Option<usize> {
+        match self.policy {
+            Policy::LeastRequest { choices } => {
+                list.least_busy(choices.max(1), situation.active, situation.random)
+            }
+            Policy::Random => list.random((situation.random)()),
+            Policy::RoundRobin | Policy::Provided | Policy::RingHash { .. } | Policy::Maglev { .. } => {
+                list.next()
+            }
+        }
+    }
+}
+
+/// A position by weight; `None`: all weights are zero.
+fn weighted(weights: impl Iterator<Item = u32> + Clone, random: u32) -> Option<usize> {
+    let sum: u64 = weights.clone().map(u64::from).sum();
+    let mut point = u64::from(random).checked_rem(sum)?;
+    for (i, weight) in weights.enumerate() {
+        match point.checked_sub(weight.into()) {
+            Some(rest) => point = rest,
+            None => return Some(i),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;

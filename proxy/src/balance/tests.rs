@@ -1,0 +1,172 @@
+use super::*;
+use api::model::endpoint::{Endpoint, EndpointAddress, LoadAssignment, LocalityEndpoints};
+use std::cell::Cell;
+use std::sync::Arc;
+
+fn endpoint(n: u8, health: Health, weight: u32) -> Endpoint {
+    Endpoint {
+        address: EndpointAddress::Socket(([10, 0, 0, n], 80).into()),
+        health,
+        weight,
+        mtls: false,
+        workload: None,
+    }
+}
+
+fn endpoints(groups: Vec<(u32, Option<u32>, Vec<Endpoint>)>) -> Endpoints {
+    let localities = groups
+        .into_iter()
+        .map(|(priority, weight, endpoints)| LocalityEndpoints {
+            locality: Default::default(),
+            priority,
+            weight,
+            endpoints,
+        })
+        .collect();
+    Endpoints::build(Arc::new(LoadAssignment { cluster: "c".into(), localities }), None)
+}
+
+fn healthy(weights: &[u32]) -> Vec<Endpoint> {
+    weights.iter().enumerate().map(|(i, w)| endpoint(i as u8, Health::Healthy, *w)).collect()
+}
+
+fn chance() -> impl Fn() -> u32 {
+    let state = Cell::new(0x9e37_79b9_7f4a_7c15u64);
+    move || {
+        state.set(state.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
+        (consistent::hash(&state.get().to_le_bytes()) >> 32) as u32
+    }
+}
+
+fn counts(all: &Endpoints, policy: Policy, ejected: &dyn Fn(usize) -> bool, any_ejected: bool) -> Vec<usize> {
+    let random = chance();
+    let picker = Picker::new(all, policy, 50, &|_| true, &random);
+    let mut counts = vec![0; all.list.len()];
+    for _ in 0..6000 {
+        let situation = Situation { active: &|_| 0, ejected, any_ejected, hash: None, random: &random };
+        if let Some(i) = picker.pick(all, &situation) {
+            counts[i] += 1;
+        }
+    }
+    counts
+}
+
+const POLICIES: [Policy; 3] = [Policy::RoundRobin, Policy::Random, Policy::LeastRequest { choices: 2 }];
+
+fn near(counts: &[usize], expected: &[usize]) {
+    for (found, expected) in counts.iter().zip(expected) {
+        assert!(found.abs_diff(*expected) <= 250, "{counts:?} is not near {expected}");
+    }
+}
+
+#[test]
+fn weights_are_followed() {
+    let all = endpoints(vec![(0, None, healthy(&[1, 2, 3]))]);
+    for policy in [Policy::RoundRobin, Policy::Random] {
+        near(&counts(&all, policy, &|_| false, false), &[1000, 2000, 3000]);
+    }
+    let even = endpoints(vec![(0, None, healthy(&[1, 1, 1]))]);
+    for policy in POLICIES {
+        near(&counts(&even, policy, &|_| false, false), &[2000, 2000, 2000]);
+    }
+}
+
+#[test]
+fn unhealthy_and_draining_endpoints_are_not_chosen() {
+    let mut list = healthy(&[1, 1, 1, 1, 1]);
+    (list[1].health, list[2].health) = (Health::Unhealthy, Health::Draining);
+    let all = endpoints(vec![(0, None, list)]);
+    for policy in POLICIES {
+        near(&counts(&all, policy, &|_| false, false), &[2000, 0, 0, 2000, 2000]);
+        assert_eq!(counts(&all, policy, &|_| false, false)[1..3], [0, 0]);
+    }
+}
+
+#[test]
+fn ejected_endpoints_are_not_chosen() {
+    let all = endpoints(vec![(0, None, healthy(&[1, 1, 1]))]);
+    for policy in POLICIES {
+        let counts = counts(&all, policy, &|i| i == 1, true);
+        assert_eq!(counts[1], 0, "{policy:?}");
+        near(&counts, &[3000, 0, 3000]);
+    }
+}
+
+#[test]
+fn when_most_are_unhealthy_all_are_used() {
+    let mut list = healthy(&[1, 1, 1]);
+    (list[1].health, list[2].health) = (Health::Unhealthy, Health::Unhealthy);
+    near(&counts(&endpoints(vec![(0, None, list)]), Policy::RoundRobin, &|_| false, false), &[2000; 3]);
+}
+
+#[test]
+fn a_lower_priority_takes_over() {
+    let bad = vec![endpoint(1, Health::Unhealthy, 1)];
+    let good = vec![endpoint(2, Health::Healthy, 1)];
+    let all = endpoints(vec![(0, None, bad), (1, None, good)]);
+    assert_eq!(counts(&all, Policy::RoundRobin, &|_| false, false), [0, 6000]);
+}
+
+#[test]
+fn places_share_by_weight() {
+    let all = endpoints(vec![
+        (0, Some(1), vec![endpoint(1, Health::Healthy, 1)]),
+        (0, Some(3), vec![endpoint(2, Health::Healthy, 1)]),
+    ]);
+    near(&counts(&all, Policy::RoundRobin, &|_| false, false), &[1500, 4500]);
+}
+
+#[test]
+fn no_endpoint_is_no_choice() {
+    for all in [endpoints(vec![]), endpoints(vec![(0, None, vec![])])] {
+        assert_eq!(counts(&all, Policy::RoundRobin, &|_| false, false).iter().sum::<usize>(), 0);
+    }
+}
+
+#[test]
+fn the_less_busy_of_two_is_chosen() {
+    let all = endpoints(vec![(0, None, healthy(&[1, 1]))]);
+    let random = chance();
+    let policy = Policy::LeastRequest { choices: 8 };
+    let picker = Picker::new(&all, policy, 0, &|_| true, &random);
+    let active = |i: usize| if i == 0 { 10 } else { 1 };
+    let situation =
+        Situation { active: &active, ejected: &|_| false, any_ejected: false, hash: None, random: &random };
+    let second = (0..1000).filter(|_| picker.pick(&all, &situation) == Some(1)).count();
+    assert!(second > 950, "{second}");
+}
+
+#[test]
+fn a_key_stays_with_its_endpoint_when_others_go() {
+    for policy in [Policy::RingHash { min_size: 1024 }, Policy::Maglev { table_size: 65_537 }] {
+        let place = |list: Vec<Endpoint>| {
+            let all = endpoints(vec![(0, None, list)]);
+            let random = chance();
+            let picker = Picker::new(&all, policy, 0, &|_| true, &random);
+            (0..2000u64)
+                .map(|key| {
+                    let hash = Some(consistent::hash(&key.to_le_bytes()));
+                    let situation = Situation {
+                        active: &|_| 0,
+                        ejected: &|_| false,
+                        any_ejected: false,
+                        hash,
+                        random: &random,
+                    };
+                    all.list[picker.pick(&all, &situation).unwrap()].address
+                })
+                .collect::<Vec<_>>()
+        };
+        let before = place(healthy(&[1; 5]));
+        let mut fewer = healthy(&[1; 5]);
+        let gone = fewer.remove(4);
+        let EndpointAddress::Socket(gone) = gone.address else { unreachable!() };
+        let after = place(fewer);
+        let moved = before.iter().zip(&after).filter(|(b, a)| **b != gone && b != a).count();
+        assert!(moved < 200, "{policy:?}: {moved} keys moved without need");
+        for n in 0..5u8 {
+            let share = before.iter().filter(|a| a.ip() == std::net::IpAddr::from([10, 0, 0, n])).count();
+            assert!((200..700).contains(&share), "{policy:?}: endpoint {n} has {share} of 2000");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Pure. Envoy's response flags: short codes for what went wrong, as metrics and logs carry them.
+
+use std::fmt;
+use std::ops::{BitOr, BitOrAssign};
+
+/// A set of response flags.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Flags(u32);
+
+impl Flags {
+    /// Nothing went wrong.
+    pub const NONE: Self = Self(0);
+    /// No healthy upstream.
+    pub const UH: Self = Self(1);
+    /// Connection to the upstream failed.
+    pub const UF: Self = Self(1 << 1);
+    /// A limit of the cluster is reached.
+    pub const UO: Self = Self(1 << 2);
+    /// No route.
+    pub const NR: Self = Self(1 << 3);
+    /// All attempts failed.
+    pub const URX: Self = Self(1 << 4);
+    /// No cluster of that name.
+    pub const NC: Self = Self(1 << 5);
+    /// The route's time is over.
+    pub const DT: Self = Self(1 << 6);
+    /// The client went away.
+    pub const DC: Self = Self(1 << 7);
+    /// The proxy reset the stream.
+    pub const LR: Self = Self(1 << 8);
+    /// The upstream reset the stream.
+    pub const UR: Self = Self(1 << 9);
+    /// The upstream closed the connection.
+    pub const UC: Self = Self(1 << 10);
+    /// The upstream took too long.
+    pub const UT: Self = Self(1 << 11);
+    /// A delay was injected.
+    pub const DI: Self = Self(1 << 12);
+    /// An abort was injected.
+    pub const FI: Self = Self(1 << 13);
+    /// Refused by authorization.
+    pub const UAEX: Self = Self(1 << 14);
+    /// The stream was idle.
+    pub const SI: Self = Self(1 << 15);
+    /// A header is not allowed.
+    pub const IH: Self = Self(1 << 16);
+    /// The client broke the protocol.
+    pub const DPE: Self = Self(1 << 17);
+    /// The upstream broke the protocol.
+    pub const UPE: Self = Self(1 << 18);
+    /// The stream lived too long.
+    pub const UMSDR: Self = Self(1 << 19);
+    /// The proxy is overloaded.
+    pub const OM: Self = Self(1 << 20);
+    /// A name was not resolved.
+    pub const DF: Self = Self(1 << 21);
+
+    /// Every flag with its code, in the order in which they are written.
+    pub const CODES: [(Self, &'static str); 22] = [
+        (Self::UH, "UH"),
+        (Self::UF, "UF"),
+        (Self::UO, "UO"),
+        (Self::NR, "NR"),
+        (Self::URX, "URX"),
+        (Self::NC, "NC"),
+        (Self::DT, "DT"),
+        (Self::DC, "DC"),
+        (Self::LR, "LR"),
+        (Self::UR, "UR"),
+        (Self::UC, "UC"),
+        (Self::UT, "UT"),
+        (Self::DI, "DI"),
+        (Self::FI, "FI"),
+        (Self::UAEX, "UAEX"),
+        (Self::SI, "SI"),
+        (Self::IH, "IH"),
+        (Self::DPE, "DPE"),
+        (Self::UPE, "UPE"),
+        (Self::UMSDR, "UMSDR"),
+        (Self::OM, "OM"),
+        (Self::DF, "DF"),
+    ];
+
+    /// Whether all of `other` are in here.
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether nothing went wrong.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl BitOr for Flags {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for Flags {
+    fn bitor_assign(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+impl fmt::Display for Flags {
+    /// The codes, joined by commas; `-` when there are none.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str("-");
+        }
+        let mut first = true;
+        for (flag, code) in Self::CODES {
+            if self.contains(flag) {
+                f.write_str(if first { "" } else { "," })?;
+                f.write_str(code)?;
+                first = false;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_written_as_their_codes() {
+        let cases =
+            [(Flags::NONE, "-"), (Flags::NR, "NR"), (Flags::UF | Flags::URX, "UF,URX"), (Flags::DI, "DI")];
+        for (flags, text) in cases {
+            assert_eq!(flags.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn every_flag_has_a_bit_of_its_own() {
+        let all = Flags::CODES.iter().fold(Flags::NONE, |all, (flag, _)| all | *flag);
+        assert_eq!(all.0.count_ones() as usize, Flags::CODES.len());
+    }
+}

@@ -1,0 +1,8 @@
+//! Pure. The values that stages hand on and the record that every finished request leaves. They exist so that
+//! stages meet through data only and never through each other.
+
+pub mod record;
+
+pub mod flags;
+pub mod head;
+pub mod node;

@@ -1,0 +1,38 @@
+//! Pure. What a proxy knows of itself: whose sidecar it is, for the labels of its metrics.
+
+use api::model::workload::Workload;
+use api::name::NodeKind;
+use std::net::IpAddr;
+
+/// This proxy's own workload.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Sidecar or router.
+    pub kind: NodeKind,
+    /// Names and labels of the workload.
+    pub workload: Workload,
+    /// Its trust domain, such as `cluster.local`.
+    pub trust_domain: String,
+    /// Its address, as inbound listeners see it.
+    pub address: IpAddr,
+}
+
+impl Node {
+    /// A proxy that belongs to no workload, as one run from a static bootstrap.
+    pub fn anonymous() -> Self {
+        Self {
+            kind: NodeKind::Router,
+            workload: Workload::default(),
+            trust_domain: "cluster.local".into(),
+            address: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+        }
+    }
+
+    /// The workload's principal (`cluster.local/ns/default/sa/reviews`), if it has a service account.
+    pub fn principal(&self) -> Option<String> {
+        let workload = &self.workload;
+        (!workload.service_account.is_empty()).then(|| {
+            format!("{}/ns/{}/sa/{}", self.trust_domain, workload.namespace, workload.service_account)
+        })
+    }
+}

@@ -1,0 +1,195 @@
+//! Pure. Which filter chain a connection takes: Envoy's order of criteria, where at each step the most specific match
+//! wins for good and there is no way back.
+
+use super::sniff::Seen;
+use crate::snapshot::listener::{Chain, Listener};
+use api::model::listener::{ChainMatch, Transport};
+use ipnet::IpNet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// The chain for a connection; `None`: it has to be closed.
+pub fn choose<'a>(
+    listener: &'a Listener,
+    destination: SocketAddr,
+    source: SocketAddr,
+    seen: &Seen,
+) -> Option<&'a Arc<Chain>> {
+    let criteria: Vec<&ChainMatch> = listener.chains.iter().map(|c| &c.model.criteria).collect();
+    match best(&criteria, destination, source, seen) {
+        Some(index) => listener.chains.get(index),
+        None => listener.default_chain.as_ref(),
+    }
+}
+
+/// The position of the most specific criteria that a connection meets.
+pub fn best(
+    criteria: &[&ChainMatch],
+    destination: SocketAddr,
+    source: SocketAddr,
+    seen: &Seen,
+) -> Option<usize> {
+    let mut left: Vec<usize> = (0..criteria.len()).collect();
+    narrow(&mut left, criteria, |c| match c.destination_port {
+        None => Some(0),
+        Some(port) => (port == destination.port()).then_some(1),
+    });
+    narrow(&mut left, criteria, |c| widest(&c.destination, destination.ip()));
+    narrow(&mut left, criteria, |c| server_name(&c.server_names, seen.server_name.as_deref()));
+    narrow(&mut left, criteria, |c| match c.transport {
+        None => Some(0),
+        Some(wanted) => (seen.transport.unwrap_or(Transport::Raw) == wanted).then_some(1),
+    });
+    narrow(&mut left, criteria, |c| protocol(&c.application_protocols, &seen.protocols));
+    narrow(&mut left, criteria, |c| widest(&c.source, source.ip()));
+    left.first().copied()
+}
+
+/// Keeps those that match best, by a rank that is `None` for "does not match".
+fn narrow(left: &mut Vec<usize>, criteria: &[&ChainMatch], rank: impl Fn(&ChainMatch) -> Option<usize>) {
+    let best = left.iter().filter_map(|i| rank(criteria[*i])).max();
+    left.retain(|i| best.is_some() && rank(criteria[*i]) == best);
+}
+
+/// Longer prefixes rank higher; no condition ranks lowest.
+fn widest(networks: &[IpNet], address: IpAddr) -> Option<usize> {
+    if networks.is_empty() {
+        return Some(0);
+    }
+    let fitting = networks.iter().filter(|n| n.contains(&address)).map(|n| usize::from(n.prefix_len()) + 1);
+    fitting.max()
+}
+
+/// An exact name ranks above any wildcard, a longer wildcard above a shorter one.
+fn server_name(names: &[String], asked: Option<&str>) -> Option<usize> {
+    if names.is_empty() {
+        return Some(0);
+    }
+    let asked = asked?;
+    let rank = |name: &String| match name.strip_prefix('*') {
+        Some(suffix) => (asked.len() > suffix.len() && asked.ends_with(suffix)).then_some(suffix.len() + 1),
+        None => name.eq_ignore_ascii_case(asked).then_some(usize::MAX),
+    };
+    names.iter().filter_map(rank).max()
+}
+
+/// The client's order counts: what it names first ranks highest.
+fn protocol(wanted: &[String], offered: &[Vec<u8>]) -> Option<usize> {
+    if wanted.is_empty() {
+        return Some(0);
+    }
+    let place = offered.iter().position(|o| wanted.iter().any(|w| w.as_bytes() == &o[..]))?;
+    Some(offered.len() - place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Case {
+        to: &'static str,
+        from: &'static str,
+        seen: Seen,
+    }
+
+    fn raw() -> Case {
+        Case {
+            to: "10.0.0.1:80",
+            from: "10.1.0.1:999",
+            seen: Seen { transport: Some(Transport::Raw), ..Seen::default() },
+        }
+    }
+
+    fn tls(name: &str, protocols: &[&str]) -> Case {
+        let seen = Seen {
+            transport: Some(Transport::Tls),
+            server_name: Some(name.into()),
+            protocols: protocols.iter().map(|p| p.as_bytes().to_vec()).collect(),
+        };
+        Case { seen, ..raw() }
+    }
+
+    fn check(criteria: &[ChainMatch], case: &Case, expected: Option<usize>) {
+        let criteria: Vec<&ChainMatch> = criteria.iter().collect();
+        let found = best(&criteria, case.to.parse().unwrap(), case.from.parse().unwrap(), &case.seen);
+        assert_eq!(found, expected, "{criteria:?}");
+    }
+
+    fn any() -> ChainMatch {
+        ChainMatch::default()
+    }
+
+    fn nets(list: &[&str]) -> Vec<IpNet> {
+        list.iter().map(|n| n.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn ports_come_before_addresses() {
+        let port = ChainMatch { destination_port: Some(80), ..any() };
+        let address = ChainMatch { destination: nets(&["10.0.0.1/32"]), ..any() };
+        check(&[address.clone(), port.clone()], &raw(), Some(1));
+        check(&[address, any()], &raw(), Some(0));
+        check(&[ChainMatch { destination_port: Some(81), ..any() }], &raw(), None);
+        check(&[any(), port], &raw(), Some(1));
+    }
+
+    #[test]
+    fn longer_prefixes_win() {
+        let net = |n: &str| ChainMatch { destination: nets(&[n]), ..any() };
+        check(&[net("10.0.0.0/8"), net("10.0.0.0/24"), net("10.0.0.2/32")], &raw(), Some(1));
+    }
+
+    #[test]
+    fn exact_names_win_over_wildcards_and_long_ones_over_short_ones() {
+        let name = |n: &str| ChainMatch { server_names: vec![n.into()], ..any() };
+        let all = [any(), name("*.com"), name("*.example.com"), name("a.example.com")];
+        check(&all, &tls("a.example.com", &[]), Some(3));
+        check(&all, &tls("b.example.com", &[]), Some(2));
+        check(&all, &tls("example.com", &[]), Some(1));
+        check(&all, &tls("example.org", &[]), Some(0));
+        check(&all, &raw(), Some(0));
+        check(&[name("*.example.com")], &tls("example.com", &[]), None);
+    }
+
+    #[test]
+    fn a_more_specific_step_is_never_taken_back() {
+        let by_name = ChainMatch {
+            server_names: vec!["a.b".into()],
+            application_protocols: vec!["h2".into()],
+            ..any()
+        };
+        check(&[by_name, any()], &tls("a.b", &["http/1.1"]), None);
+    }
+
+    #[test]
+    fn permissive_chains_tell_mesh_callers_from_others() {
+        let mesh = ChainMatch {
+            transport: Some(Transport::Tls),
+            application_protocols: vec!["istio".into(), "istio-http/1.1".into()],
+            ..any()
+        };
+        let plain = ChainMatch { transport: Some(Transport::Raw), ..any() };
+        let http =
+            ChainMatch { application_protocols: vec!["http/1.1".into(), "h2c".into()], ..plain.clone() };
+        let all = [mesh, plain, http];
+        check(&all, &tls("x", &["istio-http/1.1", "istio"]), Some(0));
+        check(&all, &tls("x", &["h2"]), None);
+        check(&all, &raw(), Some(1));
+        let mut request = raw();
+        request.seen.protocols = vec![b"http/1.1".to_vec()];
+        check(&all, &request, Some(2));
+    }
+
+    #[test]
+    fn the_clients_order_of_protocols_counts() {
+        let with = |p: &str| ChainMatch { application_protocols: vec![p.into()], ..any() };
+        check(&[with("b"), with("a")], &tls("x", &["a", "b"]), Some(1));
+    }
+
+    #[test]
+    fn sources_come_last() {
+        let from = |n: &str| ChainMatch { source: nets(&[n]), ..any() };
+        check(&[from("10.2.0.0/16"), from("10.1.0.0/16"), any()], &raw(), Some(1));
+        check(&[from("10.2.0.0/16"), any()], &raw(), Some(1));
+    }
+}

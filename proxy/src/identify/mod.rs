@@ -1,0 +1,70 @@
+//! Who is calling, and in which protocol: the first bytes of a connection are looked at, its filter chain is chosen,
+//! and TLS is accepted. Exists so that all later stages know what they deal with. The caller's identity comes from its
+//! verified certificate alone, never from a header.
+
+mod forwarded;
+mod tls;
+
+pub mod chain;
+pub mod sniff;
+
+pub use forwarded::forwarded_certificate;
+pub use tls::{TlsAccepted, accept};
+
+use crate::io::Prefixed;
+use api::model::listener::Inspect;
+use sniff::{Examined, Seen};
+use std::io;
+
+/// Looks at the first bytes as far as the listener asks for it. Nothing is consumed.
+pub async fn inspect(stream: &mut Prefixed, inspect: &Inspect) -> Result<Seen, InspectError> {
+    if !inspect.tls && !inspect.http {
+        return Ok(Seen::default());
+    }
+    let looking = look(stream, inspect);
+    let Some(limit) = inspect.timeout else { return looking.await };
+    match tokio::time::timeout(limit, looking).await {
+        Ok(result) => result,
+        // The client waits for the server to speak first.
+        Err(_) if inspect.continue_on_timeout => Ok(Seen::default()),
+        Err(_) => Err(InspectError::Timeout),
+    }
+}
+
+/// Why a connection ends before it is known.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// The client said too little for too long.
+    #[error("the client sent no complete greeting in time")]
+    Timeout,
+    /// The client went away.
+    #[error("the client closed the connection before it sent anything")]
+    Closed,
+    /// The socket failed.
+    #[error("reading the first bytes failed")]
+    Read(#[from] io::Error),
+}
+
+async fn look(stream: &mut Prefixed, inspect: &Inspect) -> Result<Seen, InspectError> {
+    loop {
+        match sniff::examine(stream.seen(), inspect.tls, inspect.http) {
+            Examined::Known(seen) => return Ok(seen),
+            Examined::More => {}
+        }
+        if stream.look(sniff::MOST).await? == 0 {
+            // Half a greeting at the end of a stream is opaque bytes; none at all is nothing to serve.
+            return if stream.seen().is_empty() { Err(InspectError::Closed) } else { Ok(Seen::default()) };
+        }
+    }
+}
+
+/// Whether a plain connection speaks HTTP/2, for connections whose chain takes either version.
+pub async fn is_http2(stream: &mut Prefixed) -> io::Result<bool> {
+    loop {
+        match sniff::http2(stream.seen()) {
+            Some(answer) => return Ok(answer),
+            None if stream.look(sniff::MOST).await? == 0 => return Ok(false),
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! Pure. What the first bytes of a connection are: a TLS ClientHello (with its SNI and ALPN), HTTP/1, HTTP/2, or
+//! something else. Bytes come from strangers: every length is checked and looking ends at a bound.
+
+use api::model::listener::Transport;
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// TLS or not; `None`: nobody looked.
+    pub transport: Option<Transport>,
+    /// SNI, lower-case.
+    pub server_name: Option<String>,
+    /// ALPN of the ClientHello, or `http/1.0`, `http/1.1`, `h2c`.
+    pub protocols: Vec<Vec<u8>>,
+}
+
+/// Whether more bytes are needed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Examined {
+    /// Enough was seen.
+    Known(Seen),
+    /// Not yet.
+    More,
+}
+
+/// Looks at the bytes there are.
+pub fn examine(bytes: &[u8], tls: bool, http: bool) -> Examined {
+    let mut seen = Seen::default();
+    if tls {
+        match client_hello(bytes) {
+            Some(Hello::Tls { server_name, protocols }) => {
+                let transport = Some(Transport::Tls);
+                return Examined::Known(Seen { transport, server_name, protocols });
+            }
+            Some(Hello::Other) => seen.transport = Some(Transport::Raw),
+            None if bytes.len() < MOST => return Examined::More,
+            None => seen.transport = Some(Transport::Raw),
+        }
+    }
+    if http {
+        match http_version(bytes) {
+            Some(Some(version)) => seen.protocols.push(version.as_bytes().to_vec()),
+            Some(None) => {}
+            None if bytes.len() < MOST => return Examined::More,
+            None => {}
+        }
+    }
+    Examined::Known(seen)
+}
+
+/// Whether the bytes begin HTTP/2; `None`: too few to tell.
+pub fn http2(bytes: &[u8]) -> Option<bool> {
+    let length = bytes.len().min(PREFACE.len());
+    if bytes[..length] != PREFACE[..length] {
+        return Some(false);
+    }
+    (length == PREFACE.len()).then_some(true)
+}
+
+/// The outer `None`: too few bytes to tell.
+fn http_version(bytes: &[u8]) -> Option<Option<&'static str>> {
+    match http2(bytes) {
+        Some(true) => return Some(Some("h2c")),
+        None => return None,
+        Some(false) => {}
+    }
+    let end = bytes.iter().position(|b| *b == b'\n');
+    let line = &bytes[..end.unwrap_or(bytes.len())];
+    let method = line.iter().position(|b| *b == b' ');
+    let token = &line[..method.unwrap_or(line.len())];
+    let is_method = |b: &u8| b.is_ascii_uppercase() || matches!(b, b'-' | b'_');
+    if token.len() > MAX_METHOD || !token.iter().all(is_method) || (method == Some(0)) {
+        return Some(None);
+    }
+    if end.is_none() {
+        // A request line may be long: once the method and a target are there, the rest can only be a request.
+        let plausible = method.is_some() && line.len() > MAX_LINE;
+        return plausible.then_some(Some("http/1.1"));
+    }
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    Some(match line {
+        _ if line.ends_with(b" HTTP/1.1") => Some("http/1.1"),
+        _ if line.ends_with(b" HTTP/1.0") => Some("http/1.0"),
+        _ => None,
+    })
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Hello {
+    Tls { server_name: Option<String>, protocols: Vec<Vec<u8>> },
+    Other,
+}
+
+/// `None`: too few bytes to tell.
+fn client_hello(bytes: &[u8]) -> Option<Hello> {
+    let mut handshake = Vec::new();
+    let mut rest = bytes;
+    loop {
+        // A handshake record of TLS 1.0 to 1.2 (1.3 says 1.0 or 1.2 here).
+        for (at, expected) in [(0, 22u8), (1, 3)] {
+            match rest.get(at) {
+                Some(byte) if *byte != expected => return Some(Hello::Other),
+                Some(_) => {}
+                None => return None,
+            }
+        }
+        let length = usize::from(u16::from_be_bytes([*rest.get(3)?, *rest.get(4)?]));
+        if length == 0 || length > MAX_RECORD {
+            return Some(Hello::Other);
+        }
+        let available = &rest[5..];
+        handshake.extend_from_slice(&available[..length.min(available.len())]);
+        if handshake.first().is_some_and(|kind| *kind != 1) {
+            return Some(Hello::Other);
+        }
+        if let [_, a, b, c, body @ ..] = &handshake[..] {
+            let wanted = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
+            if wanted > MOST {
+                return Some(Hello::Other);
+            }
+            if body.len() >= wanted {
+                return Some(extensions(&body[..wanted]).unwrap_or(Hello::Other));
+            }
+        }
+        rest = available.get(length..)?;
+    }
+}
+
+/// Reads a ClientHello's body; `None`: it is malformed.
+fn extensions(body: &[u8]) -> Option<Hello> {
+    let mut reader = Reader(body);
+    reader.take(2 + 32)?;
+    let session = reader.u8()?;
+    reader.take(session.into())?;
+    let ciphers = reader.u16()?;
+    reader.take(ciphers.into())?;
+    let compression = reader.u8()?;
+    reader.take(compression.into())?;
+    let (mut server_name, mut protocols) = (None, vec![]);
+    if reader.0.is_empty() {
+        return Some(Hello::Tls { server_name, protocols });
+    }
+    let length = reader.u16()?;
+    let mut reader = Reader(reader.take(length.into())?);
+    while !reader.0.is_empty() {
+        let kind = reader.u16()?;
+        let length = reader.u16()?;
+        let content = Reader(reader.take(length.into())?);
+        match kind {
+            0 => server_name = host_name(content)?,
+            16 => protocols = protocol_names(content)?,
+            _ => {}
+        }
+    }
+    Some(Hello::Tls { server_name, protocols })
+}
+
+/// The outer `None`: malformed.
+fn host_name(mut content: Reader<'_>) -> Option<Option<String>> {
+    let length = content.u16()?;
+    let mut names = Reader(content.take(length.into())?);
+    while !names.0.is_empty() {
+        let kind = names.u8()?;
+        let length = names.u16()?;
+        let name = names.take(length.into())?;
+        if kind == 0 {
+            let name = std::str::from_utf8(name).ok()?;
+            return Some(Some(name.to_ascii_lowercase()));
+        }
+    }
+    Some(None)
+}
+
+fn protocol_names(mut content: Reader<'_>) -> Option<Vec<Vec<u8>>> {
+    let length = content.u16()?;
+    let mut names = Reader(content.take(length.into())?);
+    let mut out = vec![];
+    while !names.0.is_empty() {
+        let length = names.u8()?;
+        out.push(names.take(length.into())?.to_vec());
+    }
+    Some(out)
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        Some(self.take(1)?[0])
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        let bytes = self.take(2)?;
+        Some(u16::from_be_bytes([bytes[0], bytes[1]]))
+    }
+}
+
+/// Looking ends here.
+pub const MOST: usize = 64 * 1024;
+const MAX_RECORD: usize = 16 * 1024 + 256;
+const MAX_METHOD: usize = 32;
+const MAX_LINE: usize = 8 * 1024;
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn hello(server_name: Option<&str>, protocols: &[&str]) -> Vec<u8> {
+        let mut extensions = vec![];
+        if let Some(name) = server_name {
+            let length = name.len() as u16;
+            extensions.extend([0, 0]);
+            extensions.extend((length + 5).to_be_bytes());
+            extensions.extend((length + 3).to_be_bytes());
+            extensions.push(0);
+            extensions.extend(length.to_be_bytes());
+            extensions.extend(name.bytes());
+        }
+        if !protocols.is_empty() {
+            let list: Vec<u8> = protocols
+                .iter()
+                .flat_map(|p| [vec![p.len() as u8], p.as_bytes().to_vec()].concat())
+                .collect();
+            extensions.extend([0, 16]);
+            extensions.extend((list.len() as u16 + 2).to_be_bytes());
+            extensions.extend((list.len() as u16).to_be_bytes());
+            extensions.extend(list);
+        }
+        let mut body = vec![3, 3];
+        body.extend([7; 32]);
+        body.extend([0, 0, 2, 0x13, 1, 1, 0]);
+        body.extend((extensions.len() as u16).to_be_bytes());
+        body.extend(extensions);
+        let mut message = vec![1, 0];
+        message.extend((body.len() as u16).to_be_bytes());
+        message.extend(body);
+        message
+    }
+
+    fn records(message: &[u8], size: usize) -> Vec<u8> {
+        message
+            .chunks(size)
+            .flat_map(|part| [&[22, 3, 1][..], &(part.len() as u16).to_be_bytes(), part].concat())
+            .collect()
+    }
+
+    fn known(bytes: &[u8], tls: bool, http: bool) -> Seen {
+        match examine(bytes, tls, http) {
+            Examined::Known(seen) => seen,
+            Examined::More => panic!("more bytes wanted"),
+        }
+    }
+
+    #[test]
+    fn a_client_hello_tells_its_name_and_protocols() {
+        let message = hello(Some("Example.COM"), &["h2", "http/1.1"]);
+        for size in [10_000, 50, 3] {
+            let seen = known(&records(&message, size), true, true);
+            assert_eq!(seen.transport, Some(Transport::Tls));
+            assert_eq!(seen.server_name.as_deref(), Some("example.com"));
+            assert_eq!(seen.protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
+        }
+    }
+
+    #[test]
+    fn half_a_hello_waits_for_the_rest() {
+        let bytes = records(&hello(Some("a.b"), &["h2"]), 10_000);
+        for length in 0..bytes.len() {
+            assert_eq!(examine(&bytes[..length], true, true), Examined::More, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn first_lines_tell_http_versions() {
+        let cases: [(&[u8], Option<&str>); 9] = [
+            (b"GET / HTTP/1.1\r\n", Some("http/1.1")),
+            (b"GET / HTTP/1.1\n", Some("http/1.1")),
+            (b"M-SEARCH * HTTP/1.0\r\n", Some("http/1.0")),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Some("h2c")),
+            (b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", None),
+            (b"get / HTTP/1.1\r\n", None),
+            (b"\x00\x01", None),
+            (b"EHLO example\r\n", None),
+            (b" / HTTP/1.1\r\n", None),
+        ];
+        for (bytes, version) in cases {
+            let expected: Vec<Vec<u8>> = version.iter().map(|v| v.as_bytes().to_vec()).collect();
+            let seen = known(bytes, true, true);
+            assert_eq!(seen.protocols, expected, "{}", bytes.escape_ascii());
+            assert_eq!(seen.transport, Some(Transport::Raw));
+        }
+    }
+
+    #[test]
+    fn unfinished_lines_wait() {
+        for bytes in [&b""[..], b"GE", b"GET / HT", b"PRI * HTTP/2.0\r\n", b"P"] {
+            assert_eq!(examine(bytes, false, true), Examined::More, "{}", bytes.escape_ascii());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = examine(&bytes, true, true);
+        }
+
+        #[test]
+        fn damaged_hellos_do_not_make_it_panic(at in 0usize..80, byte: u8) {
+            let mut bytes = records(&hello(Some("a.example"), &["h2", "http/1.1"]), 40);
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            let _ = examine(&bytes, true, true);
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Accepts TLS and reads who the peer is from its verified certificate.
+
+use crate::io::Prefixed;
+use crate::snapshot::listener::ServerTls;
+use api::identity::peer_identity;
+use rustls::server::Acceptor;
+use std::io;
+use std::sync::Arc;
+use tokio_rustls::{LazyConfigAcceptor, TlsStream};
+
+/// A TLS connection.
+pub struct TlsAccepted {
+    /// Its bytes.
+    pub stream: Box<TlsStream<Prefixed>>,
+    /// SNI.
+    pub server_name: Option<Arc<str>>,
+    /// The peer's SPIFFE id, if it showed a certificate that has one.
+    pub peer: Option<Arc<str>>,
+    /// The peer showed a certificate that was verified.
+    pub mutual: bool,
+}
+
+/// Makes the handshake.
+pub async fn accept(stream: Prefixed, tls: &ServerTls) -> io::Result<TlsAccepted> {
+    let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    let config = tls.for_client(start.client_hello().alpn());
+    let stream = Box::new(TlsStream::Server(start.into_stream(config).await?));
+    let (_, session) = stream.get_ref();
+    let certificate = session.peer_certificates().and_then(<[_]>::first);
+    let peer = certificate.and_then(|leaf| peer_identity(leaf).ok());
+    let (mutual, peer) = (certificate.is_some(), peer.map(|id| id.as_str().into()));
+    let server_name = match stream.as_ref() {
+        TlsStream::Server(server) => server.get_ref().1.server_name().map(Arc::from),
+        TlsStream::Client(_) => None,
+    };
+    Ok(TlsAccepted { stream, server_name, peer, mutual })
+}

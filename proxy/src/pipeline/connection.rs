@@ -1,0 +1,157 @@
+//! A connection on its way through accept and identify to the protocol of its chain.
+
+use super::downstream::Downstream;
+use super::live::Limits;
+use super::world::{Thread, now};
+use super::{http, tcp};
+use crate::accept::{self, Accepted, handover};
+use crate::flow::record::Reporter;
+use crate::identify::{self, chain};
+use crate::io::{Prefixed, Stream};
+use crate::policy::authorize::{Decision, decide};
+use crate::snapshot::listener::{Chain, Listener, Protocol};
+use crate::telemetry::stats::ListenerStats;
+use api::model::listener::{Direction, ForwardClientCertificate};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Serves a connection that a listener has taken.
+pub(super) async fn serve(
+    thread: Rc<Thread>,
+    listener: Arc<Listener>,
+    accepted: Accepted,
+    stats: Arc<ListenerStats>,
+) {
+    let Accepted { socket, peer, local } = accepted;
+    let redirected = listener.model.use_original_destination || listener.model.inspect.original_destination;
+    let original = redirected.then(|| accept::destination(&socket)).flatten();
+    if handover::is_loop(listener.model.address, local, original) {
+        tracing::debug!(listener = %listener.name, %peer, "closed a connection that leads back to its listener");
+        return;
+    }
+    let config = thread.config();
+    let taking = match original.filter(|_| listener.model.use_original_destination) {
+        Some(original) => config.virtuals.find(original).unwrap_or(&listener).clone(),
+        None => listener,
+    };
+    drop(config);
+    let destination = original.unwrap_or(local);
+    let mut stream = Prefixed::new(socket);
+    let seen = match identify::inspect(&mut stream, &taking.model.inspect).await {
+        Ok(seen) => seen,
+        Err(error) => {
+            tracing::debug!(listener = %taking.name, %peer, %error, "closed a connection");
+            return;
+        }
+    };
+    let Some(chain) = chain::choose(&taking, destination, peer, &seen).cloned() else {
+        stats.no_filter_chain_match.add(1);
+        tracing::debug!(listener = %taking.name, %peer, %destination, "no filter chain takes the connection");
+        return accept::reset(stream.socket());
+    };
+    let caller = Caller { peer, destination, original, server_name: seen.server_name.map(Into::into) };
+    let Some((stream, connection)) =
+        identified(&thread, &taking, chain.clone(), stream, caller, &stats).await
+    else {
+        return;
+    };
+    let connection = Rc::new(connection);
+    let subject = connection.subject(peer.ip(), None);
+    if let Some(Decision::Denied(policy)) =
+        chain.authorization.iter().map(|rules| decide(rules, &subject)).find(|d| *d != Decision::Allowed)
+    {
+        tracing::debug!(listener = %taking.name, %peer, policy, "authorization refuses the connection");
+        return accept::reset(stream.socket());
+    }
+    match &chain.protocol {
+        Protocol::Http(_) => http::serve(stream, connection).await,
+        Protocol::Tcp(tcp) => tcp::serve(stream, connection, tcp).await,
+    }
+}
+
+struct Caller {
+    peer: SocketAddr,
+    destination: SocketAddr,
+    original: Option<SocketAddr>,
+    server_name: Option<Arc<str>>,
+}
+
+/// Accepts TLS where the chain asks for it, and knows who calls.
+async fn identified(
+    thread: &Rc<Thread>,
+    listener: &Listener,
+    chain: Arc<Chain>,
+    stream: Prefixed,
+    caller: Caller,
+    stats: &ListenerStats,
+) -> Option<(Stream, Downstream)> {
+    let inbound = listener.model.direction == Direction::Inbound;
+    let live = thread.live.add((listener.name.clone(), chain.clone(), inbound), limits(&chain), now());
+    let mut connection = Downstream {
+        thread: thread.clone(),
+        live,
+        reporter: if inbound { Reporter::Destination } else { Reporter::Source },
+        peer: caller.peer,
+        local: caller.destination,
+        original: caller.original,
+        tls: chain.tls.is_some(),
+        mutual: false,
+        server_name: caller.server_name,
+        identity: None,
+        principal: 0,
+        peer_number: if inbound { thread.telemetry.peer(caller.peer.ip()) } else { 0 },
+        certificate: None,
+        chain: chain.clone(),
+    };
+    let Some(tls) = &chain.tls else { return Some((Stream::Plain(stream), connection)) };
+    let accepted = match tokio::time::timeout(HANDSHAKE, identify::accept(stream, tls)).await {
+        Ok(Ok(accepted)) => accepted,
+        Ok(Err(error)) => {
+            stats.ssl_connection_error.add(1);
+            tracing::debug!(listener = %listener.name, peer = %caller.peer, %error, "TLS handshake failed");
+            return None;
+        }
+        Err(_) => {
+            stats.ssl_connection_error.add(1);
+            return None;
+        }
+    };
+    let stream = Stream::Tls(accepted.stream);
+    connection.mutual = accepted.mutual;
+    connection.server_name = accepted.server_name.or(connection.server_name);
+    if let Some(identity) = &accepted.peer {
+        let principal = identity.strip_prefix("spiffe://").unwrap_or(identity);
+        connection.principal = thread.telemetry.principal(principal);
+    }
+    connection.identity = accepted.peer;
+    if let Protocol::Http(http) = &chain.protocol {
+        connection.certificate = certificate(thread, &stream, http.model.client_certificate);
+    }
+    Some((stream, connection))
+}
+
+fn certificate(thread: &Thread, stream: &Stream, what: ForwardClientCertificate) -> Option<Box<str>> {
+    use api::model::listener::ForwardMode::{AppendForward, SanitizeSet};
+    if !matches!(what.mode, AppendForward | SanitizeSet) {
+        return None;
+    }
+    let own = thread.node.principal().map(|principal| format!("spiffe://{principal}"));
+    identify::forwarded_certificate(stream.peer_certificates(), own.as_deref(), &what).map(Into::into)
+}
+
+fn limits(chain: &Chain) -> Limits {
+    match &chain.protocol {
+        Protocol::Http(http) => Limits {
+            idle: http.model.idle_timeout,
+            stream_idle: http.model.stream_idle_timeout,
+            duration: http.model.max_connection_duration,
+        },
+        // A TCP connection counts as busy all its life, and a long silence ends it.
+        Protocol::Tcp(tcp) => Limits { idle: None, stream_idle: tcp.model.idle_timeout, duration: None },
+    }
+}
+
+/// Time for a TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(15);

@@ -1,0 +1,61 @@
+//! A client's connection as all later stages see it: who called, what it wanted to reach, and which chain it takes.
+
+use super::live::Entry;
+use super::world::Thread;
+use crate::flow::record::Reporter;
+use crate::snapshot::listener::{Chain, Http, Protocol};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A client's connection.
+pub(super) struct Downstream {
+    pub(super) thread: Rc<Thread>,
+    pub(super) chain: Arc<Chain>,
+    pub(super) live: Rc<Entry>,
+    pub(super) reporter: Reporter,
+    pub(super) peer: SocketAddr,
+    /// What the client wanted to reach: the original destination, or our address.
+    pub(super) local: SocketAddr,
+    /// The original destination, if the connection was redirected.
+    pub(super) original: Option<SocketAddr>,
+    pub(super) tls: bool,
+    /// The client showed a certificate that was verified.
+    pub(super) mutual: bool,
+    pub(super) server_name: Option<Arc<str>>,
+    /// The client's SPIFFE id.
+    pub(super) identity: Option<Arc<str>>,
+    /// Its number in metrics.
+    pub(super) principal: u32,
+    /// The number of its address in metrics.
+    pub(super) peer_number: u32,
+    /// Our element of `x-forwarded-client-cert`.
+    pub(super) certificate: Option<Box<str>>,
+}
+
+impl Downstream {
+    /// Settings of an HTTP connection.
+    pub(super) fn http(&self) -> &Http {
+        match &self.chain.protocol {
+            Protocol::Http(http) => http,
+            Protocol::Tcp(_) => unreachable!("only connections of HTTP chains are served as HTTP"),
+        }
+    }
+
+    /// Who asks, for authorization.
+    pub(super) fn subject<'a>(
+        &'a self,
+        client: IpAddr,
+        head: Option<&'a crate::flow::head::Head<'a>>,
+    ) -> crate::policy::authorize::Subject<'a> {
+        crate::policy::authorize::Subject {
+            destination: self.local,
+            source: self.peer,
+            client,
+            server_name: self.server_name.as_deref(),
+            mutual_tls: self.mutual,
+            peer: self.identity.as_deref(),
+            head,
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! One attempt: an endpoint is chosen, a connection found or made, the request sent, and its answer awaited within
+//! limits.
+
+use super::exchange::Exchange;
+use super::forward::{ATTEMPTS, is_source, verdict};
+use super::timer::{Expired, Limits, Timer};
+use crate::pipeline::refusal::Refusal;
+use crate::pipeline::upstream::{Busy, Connected, Host, Permit, Upstream};
+use crate::pipeline::world::now;
+use crate::policy::retry::Outcome;
+use crate::send::body::{Replay, RequestBody};
+use crate::send::{Flavor, Lease, SendError, Sent};
+use api::model::route::RetryPolicy;
+use http::uri::{Authority, Scheme};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header};
+use hyper::body::Incoming;
+use smallvec::SmallVec;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// A request, as often as it can be sent.
+pub(super) enum Message {
+    /// Without a body.
+    Bare { method: Method, uri: Uri, headers: HeaderMap },
+    /// With a body that is kept while it is short.
+    Kept { method: Method, uri: Uri, headers: HeaderMap, replay: Rc<Replay> },
+    /// With a body that goes by once.
+    Once { method: Method, uri: Uri, headers: HeaderMap, body: Option<Incoming> },
+}
+
+impl Message {
+    /// Whether all of it can be sent once more.
+    pub(super) fn can_repeat(&self) -> bool {
+        match self {
+            Self::Bare { .. } => true,
+            Self::Kept { replay, .. } => replay.is_whole(),
+            Self::Once { body, .. } => body.is_some(),
+        }
+    }
+
+    /// Whether sending it twice does what sending it once does, as far as its method says.
+    fn is_safe(&self) -> bool {
+        matches!(self, Self::Bare { method, .. } if method.is_safe())
+    }
+
+    fn head(&mut self, again: bool) -> (Method, Uri, HeaderMap) {
+        let (Self::Bare { method, uri, headers }
+        | Self::Kept { method, uri, headers, .. }
+        | Self::Once { method, uri, headers, .. }) = self;
+        let headers = if again { headers.clone() } else { std::mem::take(headers) };
+        (method.clone(), uri.clone(), headers)
+    }
+}
+
+/// Attempts of one request.
+pub(super) struct Attempt<'a> {
+    pub(super) exchange: &'a Rc<Exchange>,
+    pub(super) upstream: &'a Rc<Upstream>,
+    /// When the request of the last attempt went out.
+    pub(super) began: Option<Instant>,
+    scheme: &'static str,
+    count_header: bool,
+    hash: Option<u64>,
+    count: u32,
+    tried: SmallVec<[SocketAddr; 4]>,
+    host: Option<Rc<Host>>,
+}
+
+/// An attempt without a response.
+pub(super) struct Failure {
+    /// How it ended, if a policy may repeat it.
+    pub(super) outcome: Option<Outcome>,
+    pub(super) refusal: Refusal,
+}
+
+impl<'a> Attempt<'a> {
+    pub(super) fn new(
+        exchange: &'a Rc<Exchange>,
+        upstream: &'a Rc<Upstream>,
+        scheme: &'static str,
+        count_header: bool,
+        hash: Option<u64>,
+    ) -> Self {
+        Self {
+            exchange,
+            upstream,
+            began: None,
+            scheme,
+            count_header,
+            hash,
+            count: 0,
+            tried: SmallVec::new(),
+            host: None,
+        }
+    }
+
+    /// Makes an attempt.
+    pub(super) async fn run(
+        &mut self,
+        message: &mut Message,
+        policy: Option<&RetryPolicy>,
+        whole: &mut Option<Timer>,
+    ) -> Result<(Sent, Busy), Failure> {
+        let connection = &self.exchange.connection;
+        self.count += 1;
+        let looks = policy.map_or(0, |p| p.avoid_previous_hosts);
+        let original = connection.original;
+        let host = self.upstream.choose(&connection.thread, self.hash, original, (&self.tried, looks));
+        let host = host.ok_or_else(|| Failure { outcome: None, refusal: Refusal::no_endpoint() })?;
+        self.tried.push(host.address);
+        self.exchange.detail(|d| {
+            d.upstream_host = Some(host.address);
+            d.attempts = self.count;
+        });
+        let busy = host.begin(self.upstream, true);
+        self.host = Some(host.clone());
+        let repeatable = policy.is_some();
+        let stream_idle = connection.http().model.stream_idle_timeout;
+        let mut limits = Limits {
+            whole: whole.as_mut(),
+            attempt: policy.and_then(|p| p.per_try_timeout).map(|t| Timer::new(t, &self.exchange.meter)),
+            idle: stream_idle.map(|t| Timer::new(t, &self.exchange.meter)),
+        };
+        let result = limits.wait(self.deliver(&host, message, repeatable)).await;
+        match result {
+            Ok(Ok(sent)) => Ok((sent, busy)),
+            Ok(Err(failure)) => Err(failure),
+            Err(expired) => {
+                self.upstream.stats.upstream_rq_timeout.add(1);
+                Err(match expired {
+                    Expired::Whole => Failure { outcome: None, refusal: Refusal::timeout() },
+                    Expired::Idle => Failure { outcome: None, refusal: Refusal::idle() },
+                    Expired::Attempt => {
+                        Failure { outcome: Some(Outcome::TimedOut), refusal: Refusal::attempt_timeout() }
+                    }
+                })
+            }
+        }
+    }
+
+    /// Takes note of how the endpoint answered.
+    pub(super) fn note(&self, outcome: Outcome) {
+        if let Outcome::Response(code, _) = outcome {
+            self.upstream.stats.response(code);
+        }
+        if let Some(host) = &self.host {
+            self.upstream.note(host, verdict(outcome));
+        }
+    }
+
+    /// Sends the request until it has surely been sent at most once where that matters: a pooled connection may turn
+    /// out to be closed, and what nobody has seen is sent on another one.
+    async fn deliver(
+        &mut self,
+        host: &Rc<Host>,
+        message: &mut Message,
+        repeatable: bool,
+    ) -> Result<Sent, Failure> {
+        let mut fresh = false;
+        for _ in 0..MOST_CONNECTIONS {
+            let lease = self.lease(host, message, fresh).await?;
+            let reused = lease.reused();
+            self.identify(host, &lease);
+            let again = repeatable || (reused && message.is_safe());
+            let request = self.request(message, &lease, again);
+            self.began = Some(now());
+            let (error, handed_back) = match lease.send(request).await {
+                Ok(sent) => return Ok(sent),
+                Err(failed) => failed,
+            };
+            let unseen = error.unsent();
+            let intact = match handed_back {
+                Some(request) => {
+                    restore(message, request);
+                    true
+                }
+                None => again && message.can_repeat(),
+            };
+            let worn_out =
+                reused && matches!(error, SendError::Closed { sent: true, .. }) && message.is_safe();
+            if !(intact && (unseen || worn_out)) || !reused {
+                return Err(failed(&error));
+            }
+            fresh = true;
+        }
+        Err(failed(&SendError::Closed { sent: false, reused: true }))
+    }
+
+    /// Finds or makes a connection.
+    async fn lease(&self, host: &Rc<Host>, message: &Message, fresh: bool) -> Result<Lease, Failure> {
+        let connection = &self.exchange.connection;
+        let headers = match message {
+            Message::Bare { headers, .. } | Message::Kept { headers, .. } | Message::Once { headers, .. } => {
+                headers
+            }
+        };
+        let authority = headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
+        let http2 = self.exchange.client_http2();
+        let flavor = self.upstream.flavor(host, http2, connection.http().alpn, authority);
+        if !fresh && let Some(lease) = host.pool.ready(&flavor) {
+            return Ok(lease);
+        }
+        let limits = self.upstream.cluster().model.limits;
+        let mut pending: Option<Permit> = None;
+        let permit = loop {
+            if let Some(permit) = self.upstream.permit(limits.max_connections, |g| &g.connections) {
+                break permit;
+            }
+            if pending.is_none() {
+                pending = self.upstream.permit(limits.max_pending, |g| &g.pending);
+            }
+            if pending.is_none() {
+                self.upstream.stats.upstream_rq_pending_overflow.add(1);
+                return Err(Failure { outcome: None, refusal: Refusal::overflow() });
+            }
+            // Whoever frees a connection may be on another thread: look again soon.
+            tokio::time::sleep(LOOK_AGAIN).await;
+            if let Some(lease) = host.pool.ready(&flavor) {
+                return Ok(lease);
+            }
+        };
+        self.dial(host, &flavor, permit).await
+    }
+
+    async fn dial(&self, host: &Rc<Host>, flavor: &Flavor, permit: Permit) -> Result<Lease, Failure> {
+        let thread = &self.exchange.connection.thread;
+        let dial = self.upstream.dial(host, Some(flavor), thread.mark);
+        let opened = |stream: &crate::io::Stream| {
+            let leaf = stream.peer_certificates().first();
+            let peer = leaf.and_then(|leaf| api::identity::peer_identity(leaf).ok());
+            let principal = peer.map_or(0, |id| thread.telemetry.principal(id.principal()));
+            (Connected::new(self.upstream, permit), principal)
+        };
+        host.pool.dial(flavor, &dial, opened).await.map_err(|error| {
+            self.upstream.stats.upstream_cx_connect_fail.add(1);
+            failed(&error)
+        })
+    }
+
+    /// Labels of the endpoint, for the caller's metrics.
+    fn identify(&self, host: &Host, lease: &Lease) {
+        if is_source(self.exchange) {
+            self.exchange.key(|key| {
+                key.workload = host.workload;
+                key.principal = lease.tag();
+                key.mutual_tls = lease.tag() != 0;
+            });
+        }
+        self.exchange.detail(|d| d.upstream_local = lease.local());
+    }
+
+    fn request(&self, message: &mut Message, lease: &Lease, again: bool) -> Request<RequestBody> {
+        let (method, uri, mut headers) = message.head(again);
+        if self.count_header {
+            headers.insert(ATTEMPTS, HeaderValue::from(self.count));
+        }
+        let body = match message {
+            Message::Bare { .. } => RequestBody::empty(&self.exchange.meter),
+            Message::Kept { replay, .. } => replay.body(&self.exchange.meter),
+            Message::Once { body, .. } => match body.take() {
+                Some(incoming) => RequestBody::stream(incoming, &self.exchange.meter),
+                None => RequestBody::empty(&self.exchange.meter),
+            },
+        };
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.version_mut() = lease.version();
+        if lease.version() == Version::HTTP_2 {
+            *request.uri_mut() = absolute(uri, &mut headers, self.scheme);
+            headers.remove(header::CONNECTION);
+            headers.remove(header::UPGRADE);
+        } else {
+            *request.uri_mut() = uri;
+        }
+        *request.headers_mut() = headers;
+        request
+    }
+}
+
+/// HTTP/2 has the host in the target.
+pub(super) fn absolute(uri: Uri, headers: &mut HeaderMap, scheme: &str) -> Uri {
+    let host = headers.remove(header::HOST);
+    let authority = host.and_then(|h| Authority::from_maybe_shared(h).ok());
+    let mut parts = uri.into_parts();
+    parts.scheme = Some(if scheme == "https" { Scheme::HTTPS } else { Scheme::HTTP });
+    parts.authority = authority.or_else(|| Some(Authority::from_static("unknown")));
+    if parts.path_and_query.is_none() {
+        parts.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
+    }
+    Uri::from_parts(parts).unwrap_or_default()
+}
+
+/// Puts a request that was not sent back where it came from.
+fn restore(message: &mut Message, request: Request<RequestBody>) {
+    let (parts, body) = request.into_parts();
+    let (Message::Bare { headers, .. } | Message::Kept { headers, .. } | Message::Once { headers, .. }) =
+        message;
+    if headers.is_empty() {
+        *headers = parts.headers;
+        if let (Some(authority), false) = (parts.uri.authority(), headers.contains_key(header::HOST))
+            && let Ok(host) = HeaderValue::from_str(authority.as_str())
+        {
+            headers.insert(header::HOST, host);
+        }
+    }
+    if let Message::Once { body: slot, .. } = message {
+        *slot = body.into_incoming();
+    }
+}
+
+fn failed(error: &SendError) -> Failure {
+    let outcome = match error {
+        SendError::Connect(_) => Some(Outcome::ConnectFailed),
+        SendError::Closed { sent, .. } => Some(Outcome::Reset { sent: *sent }),
+        SendError::Reset | SendError::Protocol(_) => Some(Outcome::Reset { sent: true }),
+        SendError::Refused => Some(Outcome::Refused),
+        SendError::Body => None,
+    };
+    Failure { outcome, refusal: Refusal::of(error) }
+}
+
+/// Pooled connections that may turn out to be closed, before the request fails.
+const MOST_CONNECTIONS: usize = 3;
+const LOOK_AGAIN: Duration = Duration::from_millis(5);

@@ -1,0 +1,169 @@
+//! Response bodies on their way to the client: counted, limited in time, and the end of the exchange when they end.
+
+use super::exchange::Exchange;
+use super::timer::Timer;
+use crate::flow::flags::Flags;
+use crate::pipeline::upstream::{Busy, Permit};
+use crate::send::Returned;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+/// The body of a response.
+pub(super) struct ResponseBody {
+    source: Source,
+    exchange: Option<Rc<Exchange>>,
+}
+
+enum Source {
+    Empty,
+    Whole(Option<Bytes>),
+    Upstream(Box<Upstream>),
+}
+
+/// A body that an upstream sends.
+pub(super) struct Upstream {
+    pub(super) incoming: Incoming,
+    /// The connection, to be given back.
+    pub(super) returned: Option<Returned>,
+    /// The limit for the whole response.
+    pub(super) timer: Option<Timer>,
+    /// The request counts as under way until the body ends.
+    pub(super) _busy: Busy,
+    pub(super) _permit: Permit,
+}
+
+/// A response that breaks off.
+#[derive(Debug, thiserror::Error)]
+#[error("the response broke off")]
+pub(super) struct BrokenOff;
+
+impl ResponseBody {
+    /// A response of our own.
+    pub(super) fn whole(bytes: Bytes, exchange: Rc<Exchange>) -> Self {
+        let source = if bytes.is_empty() { Source::Empty } else { Source::Whole(Some(bytes)) };
+        Self { source, exchange: Some(exchange) }
+    }
+
+    /// An upstream's response.
+    pub(super) fn upstream(upstream: Upstream, exchange: Rc<Exchange>) -> Self {
+        Self { source: Source::Upstream(Box::new(upstream)), exchange: Some(exchange) }
+    }
+
+    /// Without a body and without an end of the exchange: an upgrade goes on elsewhere.
+    pub(super) fn none() -> Self {
+        Self { source: Source::Empty, exchange: None }
+    }
+
+    fn complete(&mut self) {
+        if let Source::Upstream(upstream) = &mut self.source
+            && let Some(returned) = upstream.returned.take()
+        {
+            returned.complete();
+        }
+        self.source = Source::Empty;
+        if let Some(exchange) = self.exchange.take() {
+            exchange.finish();
+        }
+    }
+
+    fn fail(&mut self, flags: Flags, details: &'static str) {
+        self.source = Source::Empty;
+        if let Some(exchange) = self.exchange.take() {
+            exchange.flag(flags);
+            exchange.detail(|d| d.code_details = Some(details.into()));
+            exchange.finish();
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        let this = &mut *self;
+        let upstream = match &mut this.source {
+            Source::Empty => {
+                this.complete();
+                return Poll::Ready(None);
+            }
+            Source::Whole(bytes) => {
+                let bytes = bytes.take();
+                if let (Some(bytes), Some(exchange)) = (&bytes, &this.exchange) {
+                    exchange.sent(bytes);
+                }
+                this.complete();
+                return Poll::Ready(bytes.map(|b| Ok(Frame::data(b))));
+            }
+            Source::Upstream(upstream) => upstream,
+        };
+        match Pin::new(&mut upstream.incoming).poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                let ends = upstream.incoming.is_end_stream() || frame.is_trailers();
+                if let Some(exchange) = &this.exchange {
+                    match (frame.data_ref(), frame.trailers_ref()) {
+                        (Some(data), _) => exchange.sent(data),
+                        (None, Some(trailers)) => exchange.trailers(trailers),
+                        (None, None) => {}
+                    }
+                }
+                if ends {
+                    this.complete();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(None) => {
+                this.complete();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(_))) => {
+                this.fail(Flags::UC, "upstream_reset_after_response_started{connection_termination}");
+                Poll::Ready(Some(Err(BrokenOff)))
+            }
+            Poll::Pending => {
+                if upstream.timer.as_mut().is_some_and(|timer| timer.poll(context).is_ready()) {
+                    this.fail(Flags::UT, "response_timeout");
+                    return Poll::Ready(Some(Err(BrokenOff)));
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Empty => true,
+            Source::Whole(bytes) => bytes.is_none(),
+            Source::Upstream(upstream) => upstream.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Empty => SizeHint::with_exact(0),
+            Source::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Source::Upstream(upstream) => upstream.incoming.size_hint(),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        let Some(exchange) = &self.exchange else { return };
+        // Nobody polls a body that has nothing to say, such as the answer to HEAD.
+        if self.is_end_stream() || matches!(self.source, Source::Empty) {
+            return self.complete();
+        }
+        if exchange.connection.live.is_cut() {
+            return self.fail(Flags::SI, "stream_idle_timeout");
+        }
+        self.fail(Flags::DC, "downstream_remote_disconnect");
+    }
+}

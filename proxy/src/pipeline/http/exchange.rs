@@ -1,0 +1,201 @@
+//! One request from its first byte to the last of its response: what is gathered on the way for the one record that it
+//! leaves.
+
+use crate::flow::flags::Flags;
+use crate::flow::record::{Detail, Key, NO_GRPC_STATUS, Record, Reporter, Traffic};
+use crate::pipeline::downstream::Downstream;
+use crate::pipeline::world::now;
+use crate::send::body::{Messages, Meter};
+use http::request::Parts;
+use http::{HeaderMap, Version};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Instant;
+
+/// A request under way.
+pub(super) struct Exchange {
+    pub(super) connection: Rc<Downstream>,
+    pub(super) start: Instant,
+    pub(super) meter: Rc<Meter>,
+    pub(super) grpc: bool,
+    http2: bool,
+    key: Cell<Key>,
+    sent: Cell<u64>,
+    messages: Option<RefCell<Messages>>,
+    detail: RefCell<Option<Box<Detail>>>,
+    finished: Cell<bool>,
+}
+
+impl Exchange {
+    pub(super) fn begin(connection: &Rc<Downstream>, parts: &Parts) -> Rc<Self> {
+        let start = now();
+        connection.live.begin(start);
+        let grpc = parts.headers.get(http::header::CONTENT_TYPE).is_some_and(crate::flow::head::is_grpc_type);
+        let traffic = if grpc { Traffic::Grpc } else { Traffic::Http };
+        let count = grpc && connection.http().count_messages;
+        let mut key = Key::unknown(connection.reporter, traffic);
+        if connection.reporter == Reporter::Destination {
+            key.mutual_tls = connection.mutual;
+            key.peer = connection.peer_number;
+            key.principal = connection.principal;
+        }
+        let exchange = Self {
+            connection: connection.clone(),
+            start,
+            meter: Meter::new(count),
+            grpc,
+            http2: parts.version == Version::HTTP_2,
+            key: Cell::new(key),
+            sent: Cell::new(0),
+            messages: count.then(RefCell::default),
+            detail: RefCell::default(),
+            finished: Cell::new(false),
+        };
+        if !connection.http().logs.is_empty() {
+            *exchange.detail.borrow_mut() = Some(exchange.first_detail(parts));
+        }
+        Rc::new(exchange)
+    }
+
+    fn first_detail(&self, parts: &Parts) -> Box<Detail> {
+        let connection = &self.connection;
+        let mut detail = Detail {
+            start: Some(connection.thread.wall(self.start)),
+            method: Some(parts.method.clone()),
+            target: Some(parts.uri.clone()),
+            protocol: Some(protocol(parts.version)),
+            downstream_local: Some(connection.local),
+            downstream_remote: Some(connection.peer),
+            server_name: connection.server_name.clone(),
+            peer_uri: connection.identity.clone(),
+            ..Detail::default()
+        };
+        let authority = parts.uri.authority().and_then(|a| a.as_str().parse().ok());
+        detail.authority = authority.or_else(|| parts.headers.get(http::header::HOST).cloned());
+        Box::new(detail)
+    }
+
+    /// Whether the client speaks HTTP/2.
+    pub(super) fn client_http2(&self) -> bool {
+        self.http2
+    }
+
+    /// Keeps the headers that logs name, as they are after the forwarding headers were written.
+    pub(super) fn capture_request(&self, headers: &HeaderMap) {
+        self.detail(|detail| {
+            for log in &self.connection.http().logs {
+                log.capture_request(headers, detail);
+            }
+        });
+    }
+
+    /// Adds to what logs show, if there is a log.
+    pub(super) fn detail(&self, add: impl FnOnce(&mut Detail)) {
+        if let Some(detail) = self.detail.borrow_mut().as_deref_mut() {
+            add(detail);
+        }
+    }
+
+    /// Changes the labels of the metrics.
+    pub(super) fn key(&self, change: impl FnOnce(&mut Key)) {
+        let mut key = self.key.get();
+        change(&mut key);
+        self.key.set(key);
+    }
+
+    /// Says that something went wrong.
+    pub(super) fn flag(&self, flags: Flags) {
+        self.key(|key| key.flags |= flags);
+    }
+
+    /// The head of the response as it goes to the client.
+    pub(super) fn responded(&self, status: u16, headers: &HeaderMap) {
+        self.key(|key| key.code = status);
+        self.grpc_status(headers);
+        self.detail(|detail| {
+            for log in &self.connection.http().logs {
+                log.capture_response(headers, detail);
+            }
+        });
+    }
+
+    /// Response bytes that go by.
+    pub(super) fn sent(&self, data: &[u8]) {
+        self.sent.set(self.sent.get() + data.len() as u64);
+        self.connection.live.touch(self.connection.thread.coarse());
+        if let Some(messages) = &self.messages {
+            messages.borrow_mut().read(data);
+        }
+    }
+
+    /// Bytes that went by after an upgrade.
+    pub(super) fn moved(&self, sent: u64, received: u64) {
+        self.sent.set(self.sent.get() + sent);
+        self.meter.add(received);
+    }
+
+    /// The trailers of the response.
+    pub(super) fn trailers(&self, trailers: &HeaderMap) {
+        self.grpc_status(trailers);
+        self.detail(|detail| {
+            for log in &self.connection.http().logs {
+                log.capture_trailers(trailers, detail);
+            }
+        });
+    }
+
+    fn grpc_status(&self, headers: &HeaderMap) {
+        if self.grpc
+            && let Some(status) = headers.get(super::headers::GRPC_STATUS)
+        {
+            let status = status.to_str().ok().and_then(|s| s.parse().ok()).unwrap_or(2);
+            self.key(|key| key.grpc_status = status);
+        }
+    }
+
+    /// Leaves the record; only the first call does.
+    pub(super) fn finish(&self) {
+        if self.finished.replace(true) {
+            return;
+        }
+        let end = now();
+        self.connection.live.end(end);
+        let mut key = self.key.get();
+        if key.traffic == Traffic::Http {
+            key.grpc_status = NO_GRPC_STATUS;
+        }
+        let record = Record {
+            key,
+            duration: end.saturating_duration_since(self.start),
+            received: self.meter.bytes(),
+            sent: self.sent.get(),
+            request_messages: self.meter.messages(),
+            response_messages: self.messages.as_ref().map_or(0, |m| m.borrow().count),
+            detail: self.detail.borrow_mut().take(),
+        };
+        let telemetry = &self.connection.thread.telemetry;
+        telemetry.record(&record);
+        for log in &self.connection.http().logs {
+            telemetry.log(log, &record);
+        }
+    }
+}
+
+impl Drop for Exchange {
+    /// A request whose client went away before there was a response.
+    fn drop(&mut self) {
+        if !self.finished.get() {
+            self.flag(Flags::DC);
+            self.finish();
+        }
+    }
+}
+
+/// A version as logs name it.
+pub(super) fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        _ => "HTTP/1.1",
+    }
+}

@@ -1,0 +1,163 @@
+//! Listeners with a socket: bound and unbound as configurations change, one task each that takes connections.
+
+use super::bound::Bound;
+use super::connection;
+use super::world::Thread;
+use crate::accept::{self, Accepted};
+use crate::snapshot::Snapshot;
+use crate::snapshot::listener::Listener;
+use crate::telemetry::stats::ListenerStats;
+use api::model::listener::Direction;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// The bound listeners of a thread.
+pub(super) struct Listeners {
+    thread: Rc<Thread>,
+    index: usize,
+    bound: Bound,
+    open: BTreeMap<String, Open>,
+}
+
+struct Open {
+    address: SocketAddr,
+    inbound: bool,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Listeners {
+    pub(super) fn new(thread: Rc<Thread>, index: usize, bound: Bound) -> Self {
+        Self { thread, index, bound, open: BTreeMap::new() }
+    }
+
+    /// Binds what is wanted and lets go of what is not; listeners at the same address stay as they are.
+    pub(super) fn follow(&mut self, snapshot: &Snapshot) {
+        let wanted: BTreeMap<&String, &Arc<Listener>> =
+            snapshot.compiled_listeners().iter().filter(|(_, l)| l.model.bind_to_port).collect();
+        let bound = &self.bound;
+        self.open.retain(|name, open| {
+            let stays =
+                wanted.get(name).is_some_and(|l| l.model.address == open.address) && !open.task.is_finished();
+            if !stays && !wanted.contains_key(name) {
+                bound.remove(name);
+            }
+            stays
+        });
+        for (name, listener) in wanted {
+            if !self.open.contains_key(name) {
+                let task = tokio::task::spawn_local(run(
+                    self.thread.clone(),
+                    listener.name.clone(),
+                    listener.model.address,
+                    (self.index, self.bound.clone()),
+                ));
+                let open = Open {
+                    address: listener.model.address,
+                    inbound: listener.model.direction == Direction::Inbound,
+                    task,
+                };
+                self.open.insert(name.clone(), open);
+            }
+        }
+    }
+
+    /// Takes no more connections.
+    pub(super) fn close(&mut self, inbound_only: bool) {
+        self.open.retain(|_, open| inbound_only && !open.inbound);
+    }
+}
+
+async fn run(thread: Rc<Thread>, name: Arc<str>, address: SocketAddr, (index, bound): (usize, Bound)) {
+    let listener = open(&name, address, index, &bound).await;
+    let stats = thread.telemetry.listener(&name);
+    loop {
+        let accepted = accept::next(&listener).await;
+        let Some(current) = thread.listener(&name) else { return };
+        if thread.live.count_hint() >= MOST_CONNECTIONS {
+            stats.downstream_cx_overflow.add(1);
+            accept::reset(&accepted.socket);
+            continue;
+        }
+        tokio::task::spawn_local(serve(thread.clone(), current, accepted, stats.clone()));
+    }
+}
+
+async fn serve(thread: Rc<Thread>, listener: Arc<Listener>, accepted: Accepted, stats: Arc<ListenerStats>) {
+    let _active = Active::new(stats.clone());
+    connection::serve(thread, listener, accepted, stats).await;
+}
+
+/// Counts an open connection.
+struct Active(Arc<ListenerStats>);
+
+impl Active {
+    fn new(stats: Arc<ListenerStats>) -> Self {
+        stats.downstream_cx_active.add(1);
+        stats.downstream_cx_total.add(1);
+        Self(stats)
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.downstream_cx_active.subtract(1);
+    }
+}
+
+/// Binds; while that fails, says why and tries again.
+async fn open(name: &str, address: SocketAddr, index: usize, bound: &Bound) -> TcpListener {
+    let mut first = true;
+    loop {
+        match bind(name, address, index, bound, first).await {
+            Ok(listener) => {
+                let at = listener.local_addr().unwrap_or(address);
+                bound.set(name, Ok(at));
+                return listener;
+            }
+            Err(error) => {
+                if first {
+                    tracing::error!(listener = name, %address, %error, "cannot listen");
+                    bound.set(name, Err(format!("{address}: {error}")));
+                }
+            }
+        }
+        first = false;
+        tokio::time::sleep(BIND_AGAIN).await;
+    }
+}
+
+async fn bind(
+    name: &str,
+    address: SocketAddr,
+    index: usize,
+    bound: &Bound,
+    first: bool,
+) -> std::io::Result<TcpListener> {
+    if index == 0 {
+        // Threads share a port, so a port that somebody else shares has to be looked for.
+        if first && accept::is_taken(address) {
+            return Err(std::io::ErrorKind::AddrInUse.into());
+        }
+        return accept::bind(address);
+    }
+    // The first worker decides, in particular which port stands for 0.
+    match bound.wait_for(name).await {
+        Ok(at) => accept::bind(at),
+        Err(reason) => Err(std::io::Error::other(reason)),
+    }
+}
+
+/// Connections of one thread; more are closed at once, so that those there are can be served.
+const MOST_CONNECTIONS: usize = 100_000;
+const BIND_AGAIN: Duration = Duration::from_secs(1);

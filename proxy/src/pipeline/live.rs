@@ -1,0 +1,218 @@
+//! Open connections of a thread: told to end when their listener or chain goes or the proxy drains, closed when idle
+//! for too long, cut when time is up. One entry for each connection and one ticker for all of them, instead of timers
+//! for each.
+
+use crate::snapshot::listener::Chain;
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+/// Open connections of a thread.
+#[derive(Default)]
+pub(super) struct Registry {
+    entries: RefCell<Vec<Weak<Entry>>>,
+}
+
+/// One open connection.
+pub(super) struct Entry {
+    pub(super) listener: Arc<str>,
+    pub(super) chain: Arc<Chain>,
+    pub(super) inbound: bool,
+    limits: Limits,
+    began: Instant,
+    last: Cell<Instant>,
+    busy: Cell<u32>,
+    state: Cell<State>,
+    /// HTTP/2 is told at once; HTTP/1 with its next response.
+    told_at_once: Cell<bool>,
+    cut_at: Cell<Option<Instant>>,
+    waker: RefCell<Option<Waker>>,
+    flush: RefCell<Option<Box<dyn Fn()>>>,
+}
+
+/// When a connection is closed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Limits {
+    /// Without requests (HTTP) or bytes (TCP).
+    pub(super) idle: Option<Duration>,
+    /// With a request under way and no bytes.
+    pub(super) stream_idle: Option<Duration>,
+    /// In any case.
+    pub(super) duration: Option<Duration>,
+}
+
+/// What a connection is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum State {
+    /// Go on.
+    Open,
+    /// Take no more requests than those under way; idle connections stay for a moment.
+    Draining,
+    /// Close as soon as nothing is under way.
+    Closing,
+    /// Close now.
+    Cut,
+}
+
+impl Registry {
+    pub(super) fn add(
+        &self,
+        (listener, chain, inbound): (Arc<str>, Arc<Chain>, bool),
+        limits: Limits,
+        now: Instant,
+    ) -> Rc<Entry> {
+        let entry = Rc::new(Entry {
+            listener,
+            chain,
+            inbound,
+            limits,
+            began: now,
+            last: Cell::new(now),
+            busy: Cell::new(0),
+            state: Cell::new(State::Open),
+            told_at_once: Cell::new(false),
+            cut_at: Cell::new(None),
+            waker: RefCell::default(),
+            flush: RefCell::default(),
+        });
+        let mut entries = self.entries.borrow_mut();
+        // Room is made now and then, so that adding stays cheap.
+        if entries.len() == entries.capacity() {
+            entries.retain(|e| e.strong_count() > 0);
+        }
+        entries.push(Rc::downgrade(&entry));
+        entry
+    }
+
+    /// Open connections.
+    pub(super) fn count(&self) -> usize {
+        self.entries.borrow().iter().filter(|e| e.strong_count() > 0).count()
+    }
+
+    /// At least as many as are open; cheaper to know.
+    pub(super) fn count_hint(&self) -> usize {
+        self.entries.borrow().len()
+    }
+
+    /// Drains the connections for which `which` holds; what is left of them at `cut_at` is cut.
+    pub(super) fn drain(&self, cut_at: Instant, which: impl Fn(&Entry) -> bool) {
+        for entry in self.all() {
+            if which(&entry) {
+                entry.drain(cut_at);
+            }
+        }
+    }
+
+    /// Looks after limits; called about every 100 ms.
+    pub(super) fn tick(&self, now: Instant) {
+        self.all().iter().for_each(|entry| entry.tick(now));
+    }
+
+    /// Lets long connections count what they have moved so far.
+    pub(super) fn flush(&self) {
+        for entry in self.all() {
+            if let Some(flush) = &*entry.flush.borrow() {
+                flush();
+            }
+        }
+    }
+
+    fn all(&self) -> Vec<Rc<Entry>> {
+        let mut entries = self.entries.borrow_mut();
+        entries.retain(|e| e.strong_count() > 0);
+        entries.iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+impl Entry {
+    /// What the connection has to do; it is woken when that changes.
+    pub(super) fn state(&self, context: &Context<'_>) -> State {
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|w| w.will_wake(context.waker())) {
+            *waker = Some(context.waker().clone());
+        }
+        self.state.get()
+    }
+
+    /// Whether responses have to say that the connection closes.
+    pub(super) fn is_draining(&self) -> bool {
+        self.state.get() >= State::Draining
+    }
+
+    /// Whether the connection was cut.
+    pub(super) fn is_cut(&self) -> bool {
+        self.state.get() == State::Cut
+    }
+
+    /// The protocol can say "no more requests" without closing (HTTP/2), or knows no requests (TCP).
+    pub(super) fn tell_at_once(&self) {
+        self.told_at_once.set(true);
+    }
+
+    /// Something moved.
+    pub(super) fn touch(&self, now: Instant) {
+        self.last.set(now);
+    }
+
+    /// A request begins.
+    pub(super) fn begin(&self, now: Instant) {
+        self.busy.set(self.busy.get() + 1);
+        self.last.set(now);
+    }
+
+    /// A request ends.
+    pub(super) fn end(&self, now: Instant) {
+        self.busy.set(self.busy.get().saturating_sub(1));
+        self.last.set(now);
+    }
+
+    /// Called about every five seconds, to count what a long connection has moved.
+    pub(super) fn on_flush(&self, flush: Box<dyn Fn()>) {
+        *self.flush.borrow_mut() = Some(flush);
+    }
+
+    /// Breaks the circle between an entry and what its flush holds.
+    pub(super) fn forget_flush(&self) {
+        self.flush.borrow_mut().take();
+    }
+
+    fn drain(&self, cut_at: Instant) {
+        let cut_at = self.cut_at.get().map_or(cut_at, |known| known.min(cut_at));
+        self.cut_at.set(Some(cut_at));
+        self.last.set(self.last.get().max(self.began));
+        self.become_at_least(if self.told_at_once.get() { State::Closing } else { State::Draining });
+    }
+
+    fn tick(&self, now: Instant) {
+        let quiet = now.saturating_duration_since(self.last.get());
+        let past = |limit: Option<Duration>, time: Duration| limit.is_some_and(|limit| time >= limit);
+        if self.cut_at.get().is_some_and(|at| now >= at) {
+            return self.become_at_least(State::Cut);
+        }
+        if past(self.limits.duration, now.saturating_duration_since(self.began)) {
+            self.become_at_least(State::Closing);
+        }
+        if self.busy.get() > 0 {
+            if past(self.limits.stream_idle, quiet) {
+                self.become_at_least(State::Cut);
+            }
+        } else if past(self.limits.idle, quiet) || (self.is_draining() && quiet >= LAST_CALL) {
+            self.become_at_least(State::Closing);
+        }
+    }
+
+    fn become_at_least(&self, state: State) {
+        if self.state.get() < state {
+            self.state.set(state);
+            if let Some(waker) = self.waker.borrow_mut().take() {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// An idle HTTP/1 connection of a draining listener stays this long: a request that is on its way to it is served and
+/// told that it is the last, instead of meeting a closed connection.
+const LAST_CALL: Duration = Duration::from_secs(1);

@@ -1,0 +1,346 @@
+//! A cluster as one thread sees it: its endpoints with their load and connections, and the limits on what is open.
+//! A change of configuration keeps what did not change: load, connections and health go on.
+
+use super::world::{Thread, now, uptime};
+use crate::balance::{Picker, Situation};
+use crate::send::{Flavor, Pool, Settings, connect::Dial};
+use crate::snapshot::cluster::{Cluster, Endpoints, Gauge, Gauges, Target};
+use crate::snapshot::health::Verdict;
+use crate::telemetry::stats::ClusterStats;
+use api::model::cluster::{Discovery, UpstreamHttp};
+use foldhash::HashMap;
+use rustls::ClientConfig;
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A cluster on one thread.
+pub(super) struct Upstream {
+    cluster: Arc<Cluster>,
+    pub(super) stats: Arc<ClusterStats>,
+    /// Number of its service in metrics.
+    pub(super) service: u32,
+    endpoints: Option<Arc<Endpoints>>,
+    hosts: Vec<Rc<Host>>,
+    picker: Option<Picker>,
+    /// Endpoints of connections' own destinations.
+    original: RefCell<HashMap<SocketAddr, Rc<Host>>>,
+}
+
+/// An endpoint on one thread.
+pub(super) struct Host {
+    pub(super) address: SocketAddr,
+    pub(super) pool: Rc<Pool>,
+    /// Number of its workload in metrics.
+    pub(super) workload: u32,
+    target: Option<Arc<Target>>,
+    /// Shared with the same endpoint of former versions of the configuration, whose requests are still under way.
+    active: Rc<Cell<u32>>,
+}
+
+/// A request or connection under way at an endpoint.
+pub(super) struct Busy {
+    host: Rc<Host>,
+    stats: Arc<ClusterStats>,
+    http: bool,
+    connected: Option<Connected>,
+}
+
+/// A place within a limit, free again when dropped.
+pub(super) struct Permit(Option<(Arc<Gauges>, fn(&Gauges) -> &Gauge)>);
+
+impl Upstream {
+    pub(super) fn new(cluster: Arc<Cluster>, last: Option<&Rc<Self>>, thread: &Thread) -> Rc<Self> {
+        let endpoints = match cluster.model.discovery {
+            // Resolved addresses outlive a new version of their cluster until they are resolved again.
+            Discovery::StrictDns(_) | Discovery::LogicalDns(_) => {
+                last.and_then(|last| last.endpoints.clone())
+            }
+            _ => cluster.endpoints.clone(),
+        };
+        Self::with(cluster, endpoints, last, thread)
+    }
+
+    /// The same cluster with other endpoints.
+    pub(super) fn with_endpoints(self: &Rc<Self>, endpoints: Arc<Endpoints>, thread: &Thread) -> Rc<Self> {
+        Self::with(self.cluster.clone(), Some(endpoints), Some(self), thread)
+    }
+
+    fn with(
+        cluster: Arc<Cluster>,
+        endpoints: Option<Arc<Endpoints>>,
+        last: Option<&Rc<Self>>,
+        thread: &Thread,
+    ) -> Rc<Self> {
+        // Connections of another kind cannot serve the changed cluster.
+        let last = last.filter(|last| last.connects_like(&cluster));
+        let known = |address: SocketAddr| last.and_then(|l| l.hosts.iter().find(|h| h.address == address));
+        let settings = settings(&cluster);
+        let host = |target: &Arc<Target>| match known(target.address) {
+            Some(host) if host.target.as_ref().is_some_and(|t| Arc::ptr_eq(t, target)) => host.clone(),
+            known => {
+                let same =
+                    known.filter(|h| h.target.as_ref().is_some_and(|t| t.model.mtls == target.model.mtls));
+                Rc::new(Host {
+                    address: target.address,
+                    pool: same.map_or_else(|| Pool::new(settings), |h| h.pool.clone()),
+                    workload: target.model.workload.as_ref().map_or(0, |w| thread.telemetry.workload(w)),
+                    target: Some(target.clone()),
+                    active: known.map(|h| h.active.clone()).unwrap_or_default(),
+                })
+            }
+        };
+        let hosts: Vec<Rc<Host>> = endpoints.iter().flat_map(|e| e.list.iter().map(host)).collect();
+        let random = || thread.random();
+        let picker = endpoints.as_ref().map(|endpoints| {
+            Picker::new(endpoints, cluster.model.balancer, cluster.model.panic_threshold, &|_| true, &random)
+        });
+        Rc::new(Self {
+            stats: thread.telemetry.cluster(&cluster.name),
+            service: service(&cluster, thread),
+            original: RefCell::new(last.map(|l| l.original.borrow().clone()).unwrap_or_default()),
+            endpoints,
+            hosts,
+            picker,
+            cluster,
+        })
+    }
+
+    fn connects_like(&self, other: &Cluster) -> bool {
+        let (a, b) = (&self.cluster.model, &other.model);
+        let same_tls = match (&self.cluster.tls, &other.tls) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (None, None) => true,
+            _ => false,
+        };
+        same_tls
+            && (a.http, a.bind, a.keepalive, a.max_requests_per_connection, a.idle_timeout)
+                == (b.http, b.bind, b.keepalive, b.max_requests_per_connection, b.idle_timeout)
+    }
+
+    /// The cluster's configuration.
+    pub(super) fn cluster(&self) -> &Arc<Cluster> {
+        &self.cluster
+    }
+
+    /// The endpoints as they are known.
+    pub(super) fn endpoints(&self) -> Option<&Arc<Endpoints>> {
+        self.endpoints.as_ref()
+    }
+
+    /// Whether no address is known yet.
+    pub(super) fn is_unresolved(&self) -> bool {
+        self.endpoints.is_none()
+    }
+
+    /// Chooses an endpoint other than those tried before, if `looks` looks find one; `None`: there is none.
+    pub(super) fn choose(
+        &self,
+        thread: &Thread,
+        hash: Option<u64>,
+        original: Option<SocketAddr>,
+        (tried, looks): (&[SocketAddr], u32),
+    ) -> Option<Rc<Host>> {
+        if matches!(self.cluster.model.discovery, Discovery::OriginalDestination) {
+            return original.map(|address| self.original_host(address));
+        }
+        let (endpoints, picker) = (self.endpoints.as_ref()?, self.picker.as_ref()?);
+        let time = uptime(thread.coarse());
+        let ejected = |i: usize| endpoints.list[i].health.ejected(time);
+        let situation = Situation {
+            active: &|i| self.hosts[i].active.get(),
+            ejected: &ejected,
+            any_ejected: self.cluster.model.outlier.is_some() && (0..self.hosts.len()).any(ejected),
+            hash,
+            random: &|| thread.random(),
+        };
+        let mut picked = picker.pick(endpoints, &situation)?;
+        for _ in 0..looks {
+            if !tried.contains(&self.hosts[picked].address) {
+                break;
+            }
+            picked = picker.pick(endpoints, &situation)?;
+        }
+        Some(self.hosts[picked].clone())
+    }
+
+    fn original_host(&self, address: SocketAddr) -> Rc<Host> {
+        let mut hosts = self.original.borrow_mut();
+        let host = hosts.entry(address).or_insert_with(|| {
+            Rc::new(Host {
+                address,
+                pool: Pool::new(settings(&self.cluster)),
+                workload: 0,
+                target: None,
+                active: Rc::default(),
+            })
+        });
+        host.clone()
+    }
+
+    /// What to dial for an endpoint; `flavor` is `None` for opaque bytes.
+    pub(super) fn dial(&self, host: &Host, flavor: Option<&Flavor>, mark: Option<u32>) -> Dial {
+        let model = &self.cluster.model;
+        let tls = self.tls(host).map(|tls| {
+            let config: &Arc<ClientConfig> = match flavor {
+                None => &tls.plain,
+                Some(Flavor { http2: Some(true), mesh: true, .. }) => &tls.mesh_http2,
+                Some(Flavor { http2: Some(true), .. }) => &tls.http2,
+                Some(Flavor { http2: Some(false), mesh: true, .. }) => &tls.http1,
+                Some(Flavor { http2: Some(false), .. }) => &tls.plain,
+                Some(Flavor { http2: None, .. }) => &tls.any_http,
+            };
+            let asked = flavor.and_then(|f| f.name.as_deref());
+            (config.clone(), crate::credentials::server_name(&tls.model, asked, host.address.ip()))
+        });
+        Dial {
+            address: host.address,
+            tls,
+            bind: model.bind,
+            mark,
+            keepalive: model.keepalive,
+            timeout: model.connect_timeout,
+        }
+    }
+
+    /// Which connections serve a request of a client that speaks this version.
+    pub(super) fn flavor(&self, host: &Host, client_http2: bool, mesh: bool, authority: &str) -> Flavor {
+        let tls = self.tls(host);
+        let http2 = match self.cluster.model.http {
+            UpstreamHttp::Http1 => Some(false),
+            UpstreamHttp::Http2 => Some(true),
+            UpstreamHttp::SameAsClient => Some(client_http2),
+            UpstreamHttp::Negotiated => {
+                if tls.is_some() {
+                    None
+                } else {
+                    Some(false)
+                }
+            }
+        };
+        let by_name =
+            tls.filter(|tls| tls.model.sni.is_empty() && (tls.model.auto_sni || tls.model.auto_san));
+        Flavor { http2, mesh: mesh && tls.is_some(), name: by_name.map(|_| authority.into()) }
+    }
+
+    /// Whether TLS is spoken to an endpoint.
+    pub(super) fn tls(&self, host: &Host) -> Option<&crate::snapshot::cluster::Tls> {
+        let offered = host.target.as_ref().is_some_and(|t| t.model.mtls);
+        self.cluster.tls.as_deref().filter(|tls| !tls.when_offered || offered)
+    }
+
+    /// Takes note of how an endpoint answered, and ejects it where the rules say so.
+    pub(super) fn note(&self, host: &Host, verdict: Verdict) {
+        let (Some(rules), Some(target)) = (&self.cluster.model.outlier, &host.target) else { return };
+        if !target.health.note(verdict, rules) {
+            return;
+        }
+        let time = uptime(now());
+        let Some(endpoints) = &self.endpoints else { return };
+        let ejected = endpoints.list.iter().filter(|t| t.health.ejected(time)).count();
+        // At least one may go, however few there are.
+        let allowed = (endpoints.list.len() * rules.max_percent as usize / 100).max(1);
+        if ejected < allowed && !target.health.ejected(time) {
+            target.health.eject(time, rules);
+            self.stats.outlier_ejections.add(1);
+        }
+    }
+
+    /// A place within one of the limits; `None`: the limit is reached.
+    pub(super) fn permit(&self, limit: u32, of: fn(&Gauges) -> &Gauge) -> Option<Permit> {
+        if limit == u32::MAX {
+            return Some(Permit(None));
+        }
+        of(&self.cluster.gauges).take(limit).then(|| Permit(Some((self.cluster.gauges.clone(), of))))
+    }
+
+    /// Closes idle connections and forgets destinations that nobody uses.
+    pub(super) fn sweep(&self, now: Instant) {
+        self.hosts.iter().for_each(|host| host.pool.sweep(now));
+        self.original.borrow_mut().retain(|_, host| {
+            host.pool.sweep(now);
+            host.active.get() > 0 || !host.pool.is_empty() || Rc::strong_count(host) > 1
+        });
+    }
+}
+
+impl Host {
+    /// Counts a request (or an opaque connection) until the guard is dropped.
+    pub(super) fn begin(self: &Rc<Self>, upstream: &Upstream, http: bool) -> Busy {
+        self.active.set(self.active.get() + 1);
+        if http {
+            upstream.stats.upstream_rq_active.add(1);
+            upstream.stats.upstream_rq_total.add(1);
+        }
+        Busy { host: self.clone(), stats: upstream.stats.clone(), http, connected: None }
+    }
+}
+
+impl Busy {
+    /// Keeps a connection of its own counted for as long.
+    pub(super) fn hold(&mut self, connected: Connected) {
+        self.connected = Some(connected);
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.host.active.set(self.host.active.get().saturating_sub(1));
+        if self.http {
+            self.stats.upstream_rq_active.subtract(1);
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some((gauges, of)) = &self.0 {
+            of(gauges).release();
+        }
+    }
+}
+
+/// Counts an upstream connection while it lives.
+pub(super) struct Connected {
+    stats: Arc<ClusterStats>,
+    _permit: Permit,
+}
+
+impl Connected {
+    pub(super) fn new(upstream: &Upstream, permit: Permit) -> Self {
+        upstream.stats.upstream_cx_active.add(1);
+        upstream.stats.upstream_cx_total.add(1);
+        Self { stats: upstream.stats.clone(), _permit: permit }
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.stats.upstream_cx_active.subtract(1);
+    }
+}
+
+fn settings(cluster: &Cluster) -> Settings {
+    Settings {
+        max_requests: cluster.model.max_requests_per_connection,
+        idle_timeout: cluster.model.idle_timeout,
+    }
+}
+
+/// Clusters without a service are called by their own name in metrics, as Istio does for `PassthroughCluster`.
+fn service(cluster: &Cluster, thread: &Thread) -> u32 {
+    if let Some(service) = &cluster.model.service {
+        return thread.telemetry.service(service);
+    }
+    let (host, name) = match cluster.name.parse() {
+        Ok(api::name::ClusterName::Outbound { host, .. }) => {
+            let name = host.split('.').next().unwrap_or_default().to_owned();
+            (host, name)
+        }
+        Ok(api::name::ClusterName::Inbound { .. }) => return 0,
+        Err(_) => (cluster.name.to_string(), cluster.name.to_string()),
+    };
+    thread.telemetry.service(&api::model::cluster::ClusterService { host, name, namespace: String::new() })
+}

@@ -1,0 +1,132 @@
+//! One worker from start to end: follows the configuration, ticks, and drains.
+
+use super::Worker;
+use super::drain::{Drain, Phase};
+use super::listen::Listeners;
+use super::resolve;
+use super::world::{Thread, now};
+use crate::snapshot::Snapshot;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+
+/// See `pipeline::serve`.
+pub(super) async fn run(worker: Worker) {
+    let Worker { index, mut snapshot, telemetry, credentials: _, node, mut drain, socket_mark, bound } =
+        worker;
+    let current = snapshot.borrow_and_update().clone();
+    let thread = Thread::new(telemetry, node, socket_mark, current.clone());
+    let mut listeners = Listeners::new(thread.clone(), index, bound);
+    let ticking = tokio::task::spawn_local(tick(thread.clone()));
+    let resolving = tokio::task::spawn_local(resolve::run(thread.clone()));
+    let mut last = current.clone();
+    if drain.phase() == Phase::Running {
+        listeners.follow(&current);
+    }
+    loop {
+        tokio::select! {
+            () = changed(&mut snapshot) => {
+                let next = snapshot.borrow_and_update().clone();
+                thread.configure(next.clone());
+                if drain.phase() == Phase::Running {
+                    listeners.follow(&next);
+                }
+                retire(&thread, &last, &next);
+                last = next;
+            }
+            () = drain.changed() => {
+                if let Phase::Draining { deadline, inbound_only } = drain.phase() {
+                    listeners.close(inbound_only);
+                    thread.live.drain(deadline, |entry| entry.inbound || !inbound_only);
+                    if !inbound_only {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    finish(&thread, &mut drain).await;
+    ticking.abort();
+    resolving.abort();
+    thread.telemetry.flush_logs();
+}
+
+async fn changed(snapshot: &mut watch::Receiver<Arc<Snapshot>>) {
+    if snapshot.changed().await.is_err() {
+        // The configuration outlives whoever sent it.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Drains connections whose listener or chain is no longer there; all others are left alone.
+fn retire(thread: &Thread, last: &Snapshot, next: &Snapshot) {
+    let same = |name: &str| match (last.compiled_listeners().get(name), next.compiled_listeners().get(name)) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        _ => false,
+    };
+    thread.live.drain(now() + RETIRED, |entry| {
+        !same(&entry.listener)
+            && !next
+                .compiled_listeners()
+                .get(&*entry.listener)
+                .is_some_and(|l| l.chains().any(|chain| Arc::ptr_eq(chain, &entry.chain)))
+    });
+}
+
+/// Waits until no connection is left, or the deadline has passed.
+async fn finish(thread: &Thread, drain: &mut Drain) {
+    loop {
+        let Phase::Draining { deadline, .. } = drain.phase() else { return };
+        if thread.live.count() == 0 {
+            return;
+        }
+        if now() >= deadline + AFTER_DEADLINE {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(TICK) => {}
+            () = drain.changed() => {
+                if let Phase::Draining { deadline, .. } = drain.phase() {
+                    thread.live.drain(deadline, |_| true);
+                }
+            }
+        }
+    }
+}
+
+/// Looks after what needs no exact time.
+async fn tick(thread: Rc<Thread>) {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut swept = now();
+    let mut flushed = swept;
+    let due = |now: Instant, last: &mut Instant, every: Duration| {
+        let due = now.saturating_duration_since(*last) >= every;
+        if due {
+            *last = now;
+        }
+        due
+    };
+    loop {
+        interval.tick().await;
+        let now = thread.tick();
+        thread.telemetry.flush_logs();
+        thread.live.tick(now);
+        if due(now, &mut swept, SWEEP) {
+            thread.upstreams().iter().for_each(|upstream| upstream.sweep(now));
+        }
+        if due(now, &mut flushed, FLUSH) {
+            thread.live.flush();
+        }
+    }
+}
+
+const TICK: Duration = Duration::from_millis(100);
+const SWEEP: Duration = Duration::from_secs(1);
+const FLUSH: Duration = Duration::from_secs(5);
+/// What is left of a removed listener or chain is cut after this.
+const RETIRED: Duration = Duration::from_secs(600);
+/// Connections that were cut need a moment to say so.
+const AFTER_DEADLINE: Duration = Duration::from_millis(500);

@@ -1,0 +1,168 @@
+//! What belongs to one worker thread: the configuration it acts on, the upstreams it has met, its live connections, its
+//! clock and its chance. Reached by `Rc`, never shared with another thread.
+
+use super::live::Registry;
+use super::upstream::Upstream;
+use crate::accept::handover::Virtual;
+use crate::flow::node::Node;
+use crate::snapshot::Snapshot;
+use crate::snapshot::listener::{Listener, Routes};
+use crate::snapshot::table::RouteTable;
+use crate::telemetry::Sink;
+use foldhash::HashMap;
+use std::cell::{Cell, RefCell};
+use std::hash::BuildHasher;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
+
+/// One worker thread.
+pub(super) struct Thread {
+    pub(super) telemetry: Sink,
+    pub(super) node: Arc<Node>,
+    pub(super) mark: Option<u32>,
+    pub(super) live: Registry,
+    config: RefCell<Rc<Config>>,
+    upstreams: RefCell<HashMap<Arc<str>, Rc<Upstream>>>,
+    random: Cell<u64>,
+    /// Renewed by the ticker, for what needs no exact time.
+    coarse: Cell<Instant>,
+    wall: Cell<(Instant, SystemTime)>,
+}
+
+/// The configuration of a thread.
+pub(super) struct Config {
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) virtuals: Virtual,
+}
+
+impl Thread {
+    pub(super) fn new(
+        telemetry: Sink,
+        node: Arc<Node>,
+        mark: Option<u32>,
+        snapshot: Arc<Snapshot>,
+    ) -> Rc<Self> {
+        let now = now();
+        Rc::new(Self {
+            telemetry,
+            node,
+            mark,
+            live: Registry::default(),
+            config: RefCell::new(Rc::new(Config::new(snapshot))),
+            upstreams: RefCell::default(),
+            random: Cell::new(std::hash::RandomState::new().hash_one(0)),
+            coarse: Cell::new(now),
+            wall: Cell::new((now, wall_clock())),
+        })
+    }
+
+    /// The configuration now.
+    pub(super) fn config(&self) -> Rc<Config> {
+        self.config.borrow().clone()
+    }
+
+    /// Acts on another configuration from now on.
+    pub(super) fn configure(&self, snapshot: Arc<Snapshot>) {
+        let mut upstreams = self.upstreams.borrow_mut();
+        upstreams.retain(|name, upstream| {
+            let Some(cluster) = snapshot.cluster(name) else { return false };
+            if !Arc::ptr_eq(cluster, upstream.cluster()) {
+                *upstream = Upstream::new(cluster.clone(), Some(upstream), self);
+            }
+            true
+        });
+        let known = snapshot.clone();
+        self.telemetry.retain_clusters(|name| known.cluster(name).is_some());
+        *self.config.borrow_mut() = Rc::new(Config::new(snapshot));
+    }
+
+    /// A cluster's endpoints and connections on this thread.
+    pub(super) fn upstream(&self, name: &str) -> Option<Rc<Upstream>> {
+        if let Some(known) = self.upstreams.borrow().get(name) {
+            return Some(known.clone());
+        }
+        let cluster = self.config.borrow().snapshot.cluster(name)?.clone();
+        let upstream = Upstream::new(cluster, None, self);
+        self.upstreams.borrow_mut().insert(upstream.cluster().name.clone(), upstream.clone());
+        Some(upstream)
+    }
+
+    /// Puts a changed version of an upstream in the place of the last one, if that is still in use.
+    pub(super) fn replace(&self, last: &Rc<Upstream>, next: Rc<Upstream>) {
+        if let Some(slot) = self.upstreams.borrow_mut().get_mut(&last.cluster().name)
+            && Rc::ptr_eq(slot, last)
+        {
+            *slot = next;
+        }
+    }
+
+    /// All upstreams met so far.
+    pub(super) fn upstreams(&self) -> Vec<Rc<Upstream>> {
+        self.upstreams.borrow().values().cloned().collect()
+    }
+
+    /// The route table that a connection's requests take now.
+    pub(super) fn table(&self, routes: &Routes) -> Option<Arc<RouteTable>> {
+        match routes {
+            Routes::Inline(table) => Some(table.clone()),
+            Routes::Named(name) => self.config.borrow().snapshot.table(name).cloned(),
+        }
+    }
+
+    /// A listener as it is now.
+    pub(super) fn listener(&self, name: &str) -> Option<Arc<Listener>> {
+        self.config.borrow().snapshot.compiled_listeners().get(name).cloned()
+    }
+
+    /// A random number, good enough for choosing but for no secret.
+    pub(super) fn random(&self) -> u32 {
+        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.random.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed >> 32) as u32
+    }
+
+    /// The time, at most one tick late.
+    pub(super) fn coarse(&self) -> Instant {
+        self.coarse.get()
+    }
+
+    /// Renews the coarse clock.
+    pub(super) fn tick(&self) -> Instant {
+        let now = now();
+        self.coarse.set(now);
+        self.wall.set((now, wall_clock()));
+        now
+    }
+
+    /// The time of day at an instant.
+    pub(super) fn wall(&self, at: Instant) -> SystemTime {
+        let (known, wall) = self.wall.get();
+        wall + at.saturating_duration_since(known) - known.saturating_duration_since(at)
+    }
+}
+
+impl Config {
+    fn new(snapshot: Arc<Snapshot>) -> Self {
+        Self { virtuals: Virtual::new(snapshot.compiled_listeners().values()), snapshot }
+    }
+}
+
+/// The time now; virtual in tests that pause it.
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// Time since the process began, the same on all threads.
+pub(super) fn uptime(now: Instant) -> Duration {
+    static BEGIN: OnceLock<Instant> = OnceLock::new();
+    // One second ahead, so that zero can mean "never".
+    now.saturating_duration_since(*BEGIN.get_or_init(|| now)) + Duration::from_secs(1)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the pipeline is where time comes from")]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}

@@ -1,0 +1,43 @@
+//! Pure. Where a redirect leads.
+
+use super::rewrite::{replace, split};
+use super::without_port;
+use crate::flow::head::Head;
+use crate::snapshot::table::RewritePrefix;
+use api::model::route::Redirect;
+
+/// The `location` of a redirect.
+pub fn location(redirect: &Redirect, prefix: &RewritePrefix, head: &Head<'_>) -> String {
+    let scheme = redirect.scheme.as_deref().unwrap_or(head.scheme);
+    let asked = without_port(head.authority);
+    let asked_port = head.authority[asked.len()..].strip_prefix(':');
+    let host = redirect.host.as_deref().unwrap_or(asked);
+    let port = match redirect.port {
+        Some(port) => Some(port.to_string()),
+        // The port of the old scheme means nothing to the new one.
+        None if redirect.scheme.is_some() && scheme != head.scheme && is_default(head.scheme, asked_port) => {
+            None
+        }
+        None if redirect.host.is_some() => None,
+        None => asked_port.map(str::to_owned),
+    };
+    let port = port.filter(|port| !is_default(scheme, Some(port)));
+    let (path, query) = split(head.target);
+    let path = match (&redirect.path, &redirect.prefix) {
+        (Some(path), _) => path.clone(),
+        (None, Some(to)) => replace(prefix, path, to),
+        (None, None) => path.to_owned(),
+    };
+    let query = if redirect.strip_query || path.contains('?') { "" } else { query };
+    let port = port.map_or_else(String::new, |port| format!(":{port}"));
+    format!("{scheme}://{host}{port}{path}{query}")
+}
+
+/// A redirect to the same place by https.
+pub fn to_https(head: &Head<'_>) -> String {
+    format!("https://{}{}", without_port(head.authority), head.target)
+}
+
+fn is_default(scheme: &str, port: Option<&str>) -> bool {
+    matches!((scheme, port), ("http", Some("80")) | ("https", Some("443")) | (_, None))
+}

@@ -1,0 +1,31 @@
+//! Pure. The target that goes upstream.
+
+use crate::snapshot::table::{Forward, RewritePrefix};
+
+/// The changed path and query; `None`: it stays as it is.
+pub fn target(forward: &Forward, target: &str) -> Option<String> {
+    let (path, query) = split(target);
+    if let Some((prefix, to)) = &forward.prefix_rewrite {
+        return Some([&replace(prefix, path, to), query].concat());
+    }
+    let (regex, to) = forward.regex_rewrite.as_ref()?;
+    let replaced = regex.replace_all(path.as_bytes(), &**to);
+    Some([&String::from_utf8_lossy(&replaced), query].concat())
+}
+
+/// A path with its prefix replaced; always one that starts with a slash.
+pub(super) fn replace(prefix: &RewritePrefix, path: &str, to: &str) -> String {
+    let rest = match prefix {
+        RewritePrefix::Whole => "",
+        RewritePrefix::Bytes(count) => path.get(*count..).unwrap_or(""),
+    };
+    // "/a" -> "/" turns "/a/b" into "/b", not into "//b".
+    let rest = if to.ends_with('/') { rest.strip_prefix('/').unwrap_or(rest) } else { rest };
+    let joined = [to, rest].concat();
+    if joined.starts_with('/') { joined } else { ["/", &joined].concat() }
+}
+
+/// Path and query with its question mark.
+pub(super) fn split(target: &str) -> (&str, &str) {
+    target.split_at(target.find(['?', '#']).unwrap_or(target.len()))
+}

@@ -1,0 +1,85 @@
+//! Dials an endpoint: socket options, TCP, TLS, all within one limit of time.
+
+use crate::io::{Prefixed, Stream};
+use api::model::cluster::Keepalive;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpSocket;
+use tokio_rustls::{TlsConnector, TlsStream};
+
+/// What to dial and how.
+#[derive(Debug, Clone)]
+pub struct Dial {
+    /// Where.
+    pub address: SocketAddr,
+    /// TLS configuration and the name to ask for.
+    pub tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    /// Our address.
+    pub bind: Option<IpAddr>,
+    /// Mark of the socket.
+    pub mark: Option<u32>,
+    /// TCP keep-alive.
+    pub keepalive: Option<Keepalive>,
+    /// Limit for all of it.
+    pub timeout: Duration,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// It took too long.
+    #[error("connecting took too long")]
+    Timeout,
+    /// TCP failed.
+    #[error("delayed connect error: {0}")]
+    Socket(io::Error),
+    /// TLS failed.
+    #[error("TLS error: {0}")]
+    Tls(io::Error),
+}
+
+/// Makes the connection.
+pub async fn connect(dial: &Dial) -> Result<Stream, ConnectError> {
+    tokio::time::timeout(dial.timeout, establish(dial)).await.unwrap_or(Err(ConnectError::Timeout))
+}
+
+async fn establish(dial: &Dial) -> Result<Stream, ConnectError> {
+    let socket = prepared(dial).map_err(ConnectError::Socket)?;
+    let socket = socket.connect(dial.address).await.map_err(ConnectError::Socket)?;
+    let stream = Prefixed::new(socket);
+    let Some((config, name)) = &dial.tls else { return Ok(Stream::Plain(stream)) };
+    let connector = TlsConnector::from(config.clone());
+    let stream = connector.connect(name.clone(), stream).await.map_err(ConnectError::Tls)?;
+    Ok(Stream::Tls(Box::new(TlsStream::Client(stream))))
+}
+
+fn prepared(dial: &Dial) -> io::Result<TcpSocket> {
+    let socket = if dial.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_nodelay(true)?;
+    if let Some(mark) = dial.mark {
+        SockRef::from(&socket).set_mark(mark)?;
+    }
+    if let Some(keepalive) = &dial.keepalive {
+        let mut settings = TcpKeepalive::new();
+        if let Some(time) = keepalive.time {
+            settings = settings.with_time(time);
+        }
+        if let Some(interval) = keepalive.interval {
+            settings = settings.with_interval(interval);
+        }
+        if let Some(probes) = keepalive.probes {
+            settings = settings.with_retries(probes);
+        }
+        SockRef::from(&socket).set_tcp_keepalive(&settings)?;
+    }
+    if let Some(own) = dial.bind.filter(|own| own.is_ipv4() == dial.address.is_ipv4()) {
+        socket.set_reuseaddr(true)?;
+        socket.bind(SocketAddr::new(own, 0))?;
+    }
+    Ok(socket)
+}

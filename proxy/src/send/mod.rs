@@ -1,0 +1,93 @@
+//! Requests and connections out: dialling with TLS, pools of connections that belong to one thread and one endpoint,
+//! and bodies on their way. No lock and no channel between threads.
+
+mod lease;
+
+mod pool;
+
+pub mod body;
+pub mod connect;
+
+pub use lease::{Lease, Returned, Sent};
+pub use pool::{Flavor, Pool};
+
+use connect::ConnectError;
+use std::time::Duration;
+
+/// How requests are sent to a cluster.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Requests per connection; 0: unlimited.
+    pub max_requests: u32,
+    /// Close connections that were idle this long.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// Why a request got no response.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// No connection could be made.
+    #[error("connecting failed")]
+    Connect(#[from] ConnectError),
+    /// The connection ended before the response began.
+    #[error("the connection ended before the response")]
+    Closed {
+        /// At least a part of the request may have been seen.
+        sent: bool,
+        /// The connection had served a request before.
+        reused: bool,
+    },
+    /// The stream was reset before the response began.
+    #[error("the stream was reset before the response")]
+    Reset,
+    /// The upstream has not looked at the request.
+    #[error("the stream was refused")]
+    Refused,
+    /// What came back is no HTTP.
+    #[error("the upstream broke the protocol")]
+    Protocol(#[source] hyper::Error),
+    /// The request's own body ended in an error: the client went away.
+    #[error("the request's body failed")]
+    Body,
+}
+
+impl SendError {
+    /// Whether the request reached nobody, so that sending it again repeats nothing.
+    pub fn unsent(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Closed { sent: false, .. } | Self::Refused)
+    }
+
+    /// Sorts an error of a connection.
+    fn of(error: hyper::Error, handed_back: bool, reused: bool) -> Self {
+        if let Some(h2) = source_h2(&error) {
+            let unseen = h2.is_go_away() && h2.is_remote() && h2.reason() == Some(h2::Reason::NO_ERROR);
+            return match h2.reason() {
+                Some(h2::Reason::REFUSED_STREAM) => Self::Refused,
+                _ if unseen => Self::Refused,
+                _ if h2.is_io() => Self::Closed { sent: !handed_back, reused },
+                Some(h2::Reason::HTTP_1_1_REQUIRED | h2::Reason::PROTOCOL_ERROR) if h2.is_library() => {
+                    Self::Protocol(error)
+                }
+                _ => Self::Reset,
+            };
+        }
+        if error.is_user() && !error.is_canceled() {
+            return Self::Body;
+        }
+        if error.is_parse() {
+            return Self::Protocol(error);
+        }
+        Self::Closed { sent: !handed_back, reused }
+    }
+}
+
+fn source_h2(error: &hyper::Error) -> Option<&h2::Error> {
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        if let Some(found) = inner.downcast_ref() {
+            return Some(found);
+        }
+        cause = inner.source();
+    }
+    None
+}

@@ -1,0 +1,182 @@
+//! Connections to one endpoint that belong to one thread. An HTTP/1 connection serves one request at a time and comes
+//! back when its response is complete; an HTTP/2 connection is shared until it is full or goes away.
+
+use super::body::RequestBody;
+use super::connect::{Dial, connect};
+use super::lease::{About, Http1, Http2, Lease};
+use super::{SendError, Settings};
+use crate::io::{LocalExecutor, Stream, TokioTimer};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::TokioIo;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+
+/// What connections have to have in common to serve the same requests.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Flavor {
+    /// HTTP/2; `None`: whatever the endpoint chooses in TLS.
+    pub http2: Option<bool>,
+    /// With the mesh's own ALPN.
+    pub mesh: bool,
+    /// The name asked for in TLS, where requests decide it.
+    pub name: Option<Box<str>>,
+}
+
+/// Connections to one endpoint.
+pub struct Pool {
+    idle: RefCell<Vec<Http1>>,
+    shared: RefCell<Vec<Http2>>,
+    /// One HTTP/2 connection is made at a time: what waits may share it.
+    dialling: Semaphore,
+    failures: Cell<u64>,
+    settings: Settings,
+}
+
+impl Pool {
+    /// No connections.
+    pub fn new(settings: Settings) -> Rc<Self> {
+        Rc::new(Self {
+            idle: RefCell::default(),
+            shared: RefCell::default(),
+            dialling: Semaphore::new(1),
+            failures: Cell::new(0),
+            settings,
+        })
+    }
+
+    /// A connection that is there and free.
+    pub fn ready(self: &Rc<Self>, flavor: &Flavor) -> Option<Lease> {
+        if flavor.http2 != Some(true) {
+            let mut idle = self.idle.borrow_mut();
+            // The last one to come back is the least likely to have been closed meanwhile.
+            while let Some(at) = idle.iter().rposition(|c| c.about.flavor == *flavor && c.usable()) {
+                let connection = idle.swap_remove(at);
+                if connection.sender.is_ready() {
+                    return Some(Lease::Http1(connection, self.clone()));
+                }
+            }
+        }
+        if flavor.http2 != Some(false) {
+            let shared = self.shared.borrow();
+            let found = shared.iter().find(|c| c.about.flavor == *flavor && c.free());
+            return found.map(|c| Lease::Http2(c.clone()));
+        }
+        None
+    }
+
+    /// Makes a connection. `opened` is told of it, and gives a guard that lives as long as the connection and a number
+    /// that leases show as their `tag`.
+    pub async fn dial<G: 'static>(
+        self: &Rc<Self>,
+        flavor: &Flavor,
+        dial: &Dial,
+        opened: impl FnOnce(&Stream) -> (G, u32),
+    ) -> Result<Lease, SendError> {
+        if flavor.http2 == Some(true) {
+            let failures = self.failures.get();
+            let _turn = self.dialling.acquire().await;
+            if let Some(lease) = self.ready(flavor) {
+                return Ok(lease);
+            }
+            if self.failures.get() != failures {
+                // Whoever had the turn before failed just now; failing in a row would only add up waits.
+                return Err(SendError::Closed { sent: false, reused: false });
+            }
+            let result = self.make(flavor, dial, opened).await;
+            if result.is_err() {
+                self.failures.set(failures + 1);
+            }
+            return result;
+        }
+        self.make(flavor, dial, opened).await
+    }
+
+    async fn make<G: 'static>(
+        self: &Rc<Self>,
+        flavor: &Flavor,
+        dial: &Dial,
+        opened: impl FnOnce(&Stream) -> (G, u32),
+    ) -> Result<Lease, SendError> {
+        let stream = connect(dial).await?;
+        let http2 = flavor.http2.unwrap_or_else(|| stream.alpn() == Some(b"h2"));
+        let local = stream.socket().local_addr().ok();
+        let (guard, tag) = opened(&stream);
+        let about = About { flavor: flavor.clone(), local, tag };
+        if http2 {
+            let connection = greet_http2(stream, about, guard).await?;
+            let mut shared = self.shared.borrow_mut();
+            shared.retain(|c| !c.sender.is_closed());
+            shared.push(connection.clone());
+            return Ok(Lease::Http2(connection));
+        }
+        let connection = greet_http1(stream, about, guard).await?;
+        Ok(Lease::Http1(connection, self.clone()))
+    }
+
+    /// Takes a connection back.
+    pub(super) fn give_back(&self, mut connection: Http1) {
+        connection.served += 1;
+        let worn = self.settings.max_requests > 0 && connection.served >= self.settings.max_requests;
+        if !worn && !connection.sender.is_closed() {
+            connection.since = tokio::time::Instant::now().into_std();
+            self.idle.borrow_mut().push(connection);
+        }
+    }
+
+    /// Closes what is closed at the other end or was idle for too long. Called about once a second.
+    pub fn sweep(&self, now: Instant) {
+        let limit = self.settings.idle_timeout.unwrap_or(Duration::MAX);
+        self.idle
+            .borrow_mut()
+            .retain(|c| !c.sender.is_closed() && now.saturating_duration_since(c.since) < limit);
+        self.shared.borrow_mut().retain(|c| !c.sender.is_closed() && !c.idle_for(now, limit));
+    }
+
+    /// Whether there is no connection.
+    pub fn is_empty(&self) -> bool {
+        self.idle.borrow().is_empty() && self.shared.borrow().is_empty()
+    }
+
+    /// Lets go of all connections; those that serve a request finish it.
+    pub fn clear(&self) {
+        self.idle.borrow_mut().clear();
+        self.shared.borrow_mut().clear();
+    }
+}
+
+async fn greet_http1<G: 'static>(stream: Stream, about: About, guard: G) -> Result<Http1, SendError> {
+    let handshake = http1::Builder::new().handshake::<_, RequestBody>(TokioIo::new(stream)).await;
+    let (sender, connection) = handshake.map_err(SendError::Protocol)?;
+    tokio::task::spawn_local(async move {
+        // Each request learns of errors itself.
+        let _ = connection.with_upgrades().await;
+        drop(guard);
+    });
+    let since = tokio::time::Instant::now().into_std();
+    Ok(Http1 { sender, about, served: 0, since })
+}
+
+async fn greet_http2<G: 'static>(stream: Stream, about: About, guard: G) -> Result<Http2, SendError> {
+    let handshake = http2::Builder::new(LocalExecutor)
+        .timer(TokioTimer)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW * 4)
+        .max_frame_size(FRAME)
+        .max_header_list_size(MAX_HEADERS)
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(20))
+        .handshake::<_, RequestBody>(TokioIo::new(stream))
+        .await;
+    let (sender, connection) = handshake.map_err(SendError::Protocol)?;
+    tokio::task::spawn_local(async move {
+        let _ = connection.await;
+        drop(guard);
+    });
+    Ok(Http2::new(sender, about))
+}
+
+const WINDOW: u32 = 1 << 20;
+const FRAME: u32 = 64 * 1024;
+const MAX_HEADERS: u32 = 256 * 1024;

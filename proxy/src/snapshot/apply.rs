@@ -1,0 +1,117 @@
+//! Pure. From one configuration and an update to the next configuration.
+
+use super::cluster::Cluster;
+use super::listener::Listener;
+use super::table::RouteTable;
+use super::{InvalidConfig, Rejected, Snapshot, Update};
+use crate::credentials::Store;
+use api::model::{Kind, Resource};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// See `Snapshot::apply`.
+pub(super) fn apply(last: &Snapshot, update: Update, store: &Arc<Store>) -> (Snapshot, Vec<Rejected>) {
+    let mut next = last.clone();
+    let mut rejected = vec![];
+    let mut reassigned = BTreeSet::new();
+    for (kind, name) in update.remove {
+        next.remove(kind, &name, &mut reassigned);
+    }
+    // Endpoints come first: a cluster of the same update is made with them at once.
+    let (endpoints, others): (Vec<_>, Vec<_>) =
+        update.upsert.into_iter().partition(|r| matches!(r, Resource::Endpoints(_)));
+    for resource in endpoints.into_iter().chain(others) {
+        let (kind, name) = (resource.kind(), resource.name().to_owned());
+        if let Err(error) = next.upsert(resource, store, &mut reassigned) {
+            rejected.push(Rejected { kind, name, reason: error.to_string() });
+        }
+    }
+    next.reassign(&reassigned);
+    (next, rejected)
+}
+
+impl Snapshot {
+    fn remove(&mut self, kind: Kind, name: &str, reassigned: &mut BTreeSet<String>) {
+        match kind {
+            Kind::Listener => {
+                self.listeners.remove(name);
+            }
+            Kind::Route => {
+                self.routes.remove(name);
+            }
+            Kind::Cluster => {
+                self.clusters.remove(name);
+            }
+            Kind::Endpoints => {
+                self.endpoints.remove(name);
+                reassigned.insert(name.to_owned());
+            }
+            Kind::Secret | Kind::Workload | Kind::Names => {}
+        }
+    }
+
+    fn upsert(
+        &mut self,
+        resource: Resource,
+        store: &Arc<Store>,
+        reassigned: &mut BTreeSet<String>,
+    ) -> Result<(), InvalidConfig> {
+        match resource {
+            Resource::Listener(model) => {
+                let last = self.listeners.get(&model.name).map(AsRef::as_ref);
+                if last.is_some_and(|last| *last.model == model) {
+                    return Ok(());
+                }
+                let listener = Listener::compile(Arc::new(model), last, store)?;
+                self.listeners.insert(listener.model.name.clone(), Arc::new(listener));
+            }
+            Resource::Route(model) => {
+                if self.routes.get(&*model.name).is_some_and(|last| *last.model == model) {
+                    return Ok(());
+                }
+                let table = RouteTable::compile(Arc::new(model))?;
+                self.routes.insert(table.model.name.as_str().into(), Arc::new(table));
+            }
+            Resource::Cluster(model) => self.upsert_cluster(*model, store)?,
+            Resource::Endpoints(model) => {
+                if self.endpoints.get(&*model.cluster).is_none_or(|last| **last != model) {
+                    reassigned.insert(model.cluster.clone());
+                    self.endpoints.insert(model.cluster.as_str().into(), Arc::new(model));
+                }
+            }
+            // These live elsewhere: in the store, with the peers, in the DNS server.
+            Resource::Secret(_) | Resource::Workload(_) | Resource::Names(_) => {}
+        }
+        Ok(())
+    }
+
+    fn upsert_cluster(
+        &mut self,
+        model: api::model::cluster::Cluster,
+        store: &Arc<Store>,
+    ) -> Result<(), InvalidConfig> {
+        let last = self.clusters.get(&*model.name);
+        if last.is_some_and(|last| *last.model == model) {
+            return Ok(());
+        }
+        let discovered = match &model.discovery {
+            api::model::cluster::Discovery::Eds(name) if name.is_empty() => self.endpoints.get(&*model.name),
+            api::model::cluster::Discovery::Eds(name) => self.endpoints.get(&**name),
+            _ => None,
+        };
+        let cluster = Cluster::compile(Arc::new(model), last.map(AsRef::as_ref), discovered, store)?;
+        self.clusters.insert(cluster.name.clone(), Arc::new(cluster));
+        Ok(())
+    }
+
+    /// Gives clusters the endpoints that changed under them.
+    fn reassign(&mut self, names: &BTreeSet<String>) {
+        if names.is_empty() {
+            return;
+        }
+        for cluster in self.clusters.values_mut() {
+            let Some(name) = cluster.discovery_name().filter(|name| names.contains(*name)) else { continue };
+            *cluster = Arc::new(cluster.with_endpoints(self.endpoints.get(name)));
+        }
+    }
+}

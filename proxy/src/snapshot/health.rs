@@ -1,0 +1,156 @@
+//! Pure. What the answers of an endpoint say of its health, shared by all threads, as Envoy shares it: with counts of
+//! each thread its own, an endpoint would be ejected late and unevenly. Time is an argument.
+
+use api::model::cluster::Outlier;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Failures in a row, and the ejection they led to.
+#[derive(Debug, Default)]
+pub struct EndpointHealth {
+    /// Quick test for "nothing to reset".
+    failures: AtomicU32,
+    /// Milliseconds of the process' clock until which it is ejected; 0: not ejected.
+    ejected_until: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    server_errors: u32,
+    gateway_errors: u32,
+    /// Grows with each ejection, and shrinks with each interval without one.
+    ejections: u32,
+    last_ejection: Duration,
+}
+
+/// What an answer says of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It works.
+    Good,
+    /// A server error.
+    ServerError,
+    /// A gateway error, or no answer.
+    GatewayError,
+}
+
+impl Verdict {
+    /// What a response code says.
+    pub fn of_code(code: u16) -> Self {
+        match code {
+            502..=504 => Self::GatewayError,
+            500..=599 => Self::ServerError,
+            _ => Self::Good,
+        }
+    }
+}
+
+impl EndpointHealth {
+    /// Whether it is ejected at `now` (time since the process began).
+    pub fn ejected(&self, now: Duration) -> bool {
+        let until = self.ejected_until.load(Ordering::Relaxed);
+        until != 0 && millis(now) < until
+    }
+
+    /// Takes note of an answer. `Some`: the endpoint has failed often enough to be ejected; `eject` does so if the
+    /// share of ejected endpoints allows it.
+    pub fn note(&self, verdict: Verdict, rules: &Outlier) -> bool {
+        if verdict == Verdict::Good {
+            if self.failures.load(Ordering::Relaxed) != 0 {
+                let mut state = self.held();
+                state.server_errors = 0;
+                state.gateway_errors = 0;
+                self.failures.store(0, Ordering::Relaxed);
+            }
+            return false;
+        }
+        let mut state = self.held();
+        state.server_errors += 1;
+        state.gateway_errors = if verdict == Verdict::GatewayError { state.gateway_errors + 1 } else { 0 };
+        self.failures.store(state.server_errors, Ordering::Relaxed);
+        let reached = |count: u32, limit: Option<u32>| limit.is_some_and(|limit| limit > 0 && count >= limit);
+        reached(state.server_errors, rules.consecutive_5xx)
+            || reached(state.gateway_errors, rules.consecutive_gateway)
+    }
+
+    /// Ejects it from `now` on.
+    pub fn eject(&self, now: Duration, rules: &Outlier) {
+        let mut state = self.held();
+        let back = state.last_ejection + rules.base_ejection * state.ejections;
+        let quiet = now.saturating_sub(back);
+        let forgiven = quiet.as_millis() / rules.interval.as_millis().max(1);
+        state.ejections = state.ejections.saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX)) + 1;
+        state.last_ejection = now;
+        state.server_errors = 0;
+        state.gateway_errors = 0;
+        self.failures.store(0, Ordering::Relaxed);
+        let longest = rules.max_ejection.max(rules.base_ejection);
+        let time = rules.base_ejection.saturating_mul(state.ejections).min(longest);
+        self.ejected_until.store(millis(now + time).max(1), Ordering::Relaxed);
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules() -> Outlier {
+        Outlier {
+            consecutive_5xx: Some(3),
+            consecutive_gateway: Some(2),
+            interval: Duration::from_secs(10),
+            base_ejection: Duration::from_secs(30),
+            max_ejection: Duration::from_secs(300),
+            max_percent: 100,
+        }
+    }
+
+    #[test]
+    fn only_failures_in_a_row_count() {
+        use Verdict::{GatewayError as G, Good, ServerError as S};
+        for (verdicts, expected) in [
+            (vec![S, S, S], true),
+            (vec![S, S, Good, S], false),
+            (vec![G, G], true),
+            (vec![G, S, G], true),
+            (vec![G, S], false),
+            (vec![Good], false),
+        ] {
+            let health = EndpointHealth::default();
+            let last = verdicts.iter().map(|v| health.note(*v, &rules())).next_back();
+            assert_eq!(last, Some(expected), "{verdicts:?}");
+        }
+    }
+
+    #[test]
+    fn an_ejection_ends_and_the_next_one_lasts_longer() {
+        let health = EndpointHealth::default();
+        let at = Duration::from_secs;
+        health.eject(at(100), &rules());
+        assert!(health.ejected(at(129)));
+        assert!(!health.ejected(at(130)));
+        health.eject(at(131), &rules());
+        assert!(health.ejected(at(190)));
+        assert!(!health.ejected(at(191)));
+    }
+
+    #[test]
+    fn a_long_quiet_time_forgives() {
+        let health = EndpointHealth::default();
+        let at = Duration::from_secs;
+        health.eject(at(100), &rules());
+        health.eject(at(1000), &rules());
+        assert!(health.ejected(at(1029)));
+        assert!(!health.ejected(at(1030)));
+    }
+}

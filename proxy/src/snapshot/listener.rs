@@ -1,0 +1,222 @@
+//! Pure. Listeners made ready. Filter chains that did not change keep their `Arc`, so that connections which use
+//! them can be told from those that must be drained.
+
+use super::InvalidConfig;
+use super::authorization::Authorization;
+use super::table::{Clusters, RouteTable, clusters};
+use crate::credentials::{Store, server_config};
+use crate::telemetry::access_log::Log;
+use api::model::listener as model;
+use http::HeaderValue;
+use rustls::ServerConfig;
+use std::sync::Arc;
+
+/// A listener.
+#[derive(Debug)]
+pub struct Listener {
+    /// What it was made from.
+    pub model: Arc<model::Listener>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Chains in the order of the model.
+    pub chains: Box<[Arc<Chain>]>,
+    /// When none matches.
+    pub default_chain: Option<Arc<Chain>>,
+}
+
+/// A filter chain.
+#[derive(Debug)]
+pub struct Chain {
+    /// What it was made from.
+    pub model: Arc<model::FilterChain>,
+    /// TLS is terminated here.
+    pub tls: Option<ServerTls>,
+    /// Checked when the connection is made.
+    pub authorization: Box<[Authorization]>,
+    /// What the bytes mean.
+    pub protocol: Protocol,
+}
+
+/// TLS as a server.
+#[derive(Debug)]
+pub struct ServerTls {
+    /// As configured.
+    pub config: Arc<ServerConfig>,
+    /// The same without ALPN, for clients that offer protocols of which none is ours: the TLS library would refuse
+    /// them, Envoy serves them.
+    pub without_alpn: Arc<ServerConfig>,
+}
+
+impl ServerTls {
+    fn new(config: Arc<ServerConfig>) -> Self {
+        let mut without_alpn = ServerConfig::clone(&config);
+        without_alpn.alpn_protocols.clear();
+        Self { config, without_alpn: Arc::new(without_alpn) }
+    }
+
+    /// The configuration for a client that offers these protocols.
+    pub fn for_client<'a>(&self, offered: Option<impl Iterator<Item = &'a [u8]>>) -> Arc<ServerConfig> {
+        let known = |protocol: &[u8]| self.config.alpn_protocols.iter().any(|ours| ours == protocol);
+        let overlap = offered.is_none_or(|mut offered| offered.any(known));
+        if overlap { self.config.clone() } else { self.without_alpn.clone() }
+    }
+}
+
+/// What the bytes of a connection mean.
+#[derive(Debug)]
+pub enum Protocol {
+    /// HTTP.
+    Http(Http),
+    /// Opaque bytes.
+    Tcp(Tcp),
+}
+
+/// HTTP on a connection.
+#[derive(Debug)]
+pub struct Http {
+    /// Settings that need no preparation.
+    pub model: Box<model::HttpConnection>,
+    /// Where requests go.
+    pub routes: Routes,
+    /// Steps before the router that act on requests, in order.
+    pub filters: Box<[Filter]>,
+    /// Choose the upstream's ALPN by the request's protocol.
+    pub alpn: bool,
+    /// Count gRPC messages.
+    pub count_messages: bool,
+    /// `server` response header.
+    pub server: Option<HeaderValue>,
+    /// Logs.
+    pub logs: Box<[Log]>,
+}
+
+/// Where the routes of a connection come from.
+#[derive(Debug)]
+pub enum Routes {
+    /// Given.
+    Inline(Arc<RouteTable>),
+    /// By name, from the snapshot.
+    Named(Box<str>),
+}
+
+/// A step before the router.
+#[derive(Debug)]
+pub enum Filter {
+    /// Role-based access control.
+    Authorization(Authorization),
+    /// Faults, where a route has none of its own.
+    Fault(api::model::route::Fault),
+}
+
+/// Opaque bytes to a cluster.
+#[derive(Debug)]
+pub struct Tcp {
+    /// Settings that need no preparation.
+    pub model: model::TcpProxy,
+    /// Where to.
+    pub clusters: Clusters,
+    /// Logs.
+    pub logs: Box<[Log]>,
+}
+
+impl Listener {
+    /// Makes a listener ready, with the chains of its last version where they are the same.
+    pub fn compile(
+        model: Arc<model::Listener>,
+        last: Option<&Self>,
+        store: &Arc<Store>,
+    ) -> Result<Self, InvalidConfig> {
+        let known: Vec<&Arc<Chain>> = last.map_or(vec![], |l| l.chains().collect());
+        let chain = |from: &model::FilterChain, path: String| match known.iter().find(|c| *c.model == *from) {
+            Some(same) => Ok((*same).clone()),
+            None => Chain::compile(from, store)
+                .map(Arc::new)
+                .map_err(|e| InvalidConfig(format!("{path} ({}): {e}", from.name))),
+        };
+        let chains = model
+            .chains
+            .iter()
+            .enumerate()
+            .map(|(i, c)| chain(c, format!("filter_chains[{i}]")))
+            .collect::<Result<_, _>>()?;
+        let default_chain =
+            model.default_chain.as_ref().map(|c| chain(c, "default_filter_chain".into())).transpose()?;
+        Ok(Self { name: model.name.as_str().into(), chains, default_chain, model })
+    }
+
+    /// Every chain, the default one last.
+    pub fn chains(&self) -> impl Iterator<Item = &Arc<Chain>> {
+        self.chains.iter().chain(&self.default_chain)
+    }
+}
+
+impl Chain {
+    fn compile(from: &model::FilterChain, store: &Arc<Store>) -> Result<Self, InvalidConfig> {
+        let tls = from
+            .tls
+            .as_ref()
+            .map(|tls| server_config(tls, store))
+            .transpose()
+            .map_err(InvalidConfig::chain)?;
+        Ok(Self {
+            tls: tls.map(ServerTls::new),
+            authorization: from.authorization.iter().map(Authorization::compile).collect::<Result<_, _>>()?,
+            protocol: match &from.protocol {
+                model::Protocol::Http(http) => Protocol::Http(Http::compile(http)?),
+                model::Protocol::Tcp(tcp) => Protocol::Tcp(Tcp {
+                    clusters: clusters(&tcp.clusters)?,
+                    logs: logs(&tcp.access_log)?,
+                    model: tcp.clone(),
+                }),
+            },
+            model: Arc::new(from.clone()),
+        })
+    }
+
+    /// The route configuration it needs by name.
+    pub fn wanted_routes(&self) -> Option<&str> {
+        match &self.protocol {
+            Protocol::Http(Http { routes: Routes::Named(name), .. }) => Some(name),
+            _ => None,
+        }
+    }
+}
+
+impl Http {
+    fn compile(from: &model::HttpConnection) -> Result<Self, InvalidConfig> {
+        let mut filters = vec![];
+        for filter in &from.filters {
+            match filter {
+                model::HttpFilter::Authorization(rules) => {
+                    filters.push(Filter::Authorization(Authorization::compile(rules)?));
+                }
+                model::HttpFilter::Fault(fault) => filters.push(Filter::Fault(fault.clone())),
+                _ => {}
+            }
+        }
+        let server = from
+            .server_name
+            .as_deref()
+            .map(HeaderValue::from_str)
+            .transpose()
+            .map_err(|_| InvalidConfig("server_name is not a header value".into()))?;
+        Ok(Self {
+            routes: match &from.routes {
+                model::RouteSource::Inline(table) => {
+                    Routes::Inline(Arc::new(RouteTable::compile(Arc::new(table.clone()))?))
+                }
+                model::RouteSource::Rds(name) => Routes::Named(name.as_str().into()),
+            },
+            filters: filters.into(),
+            alpn: from.filters.contains(&model::HttpFilter::Alpn),
+            count_messages: from.filters.contains(&model::HttpFilter::GrpcStats),
+            server,
+            logs: logs(&from.access_log)?,
+            model: Box::new(from.clone()),
+        })
+    }
+}
+
+fn logs(from: &[api::model::access_log::AccessLog]) -> Result<Box<[Log]>, InvalidConfig> {
+    from.iter().map(|log| Log::compile(log).map_err(InvalidConfig::chain)).collect()
+}

@@ -1,0 +1,188 @@
+//! Pure. The configuration in force, made ready to be used: an immutable value that workers share. `apply` makes the
+//! next one from an update; a bad resource is refused alone and its last good version stays, and what did not change
+//! is shared, so that whoever holds a part can tell by its pointer that it is still the same.
+
+mod apply;
+
+pub mod listener;
+
+pub mod authorization;
+pub mod cluster;
+pub mod table;
+
+pub mod health;
+pub mod matcher;
+pub mod mutation;
+
+use api::model::Kind;
+use api::model::endpoint::LoadAssignment;
+use api::model::route::RouteConfiguration;
+use api::model::tls::{CertificateSource, RootSource, TlsParameters};
+use cluster::Cluster;
+use foldhash::HashMap;
+use listener::Listener;
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::sync::Arc;
+use table::RouteTable;
+
+/// The configuration in force.
+#[derive(Debug, Default, Clone)]
+pub struct Snapshot {
+    listeners: BTreeMap<String, Arc<Listener>>,
+    routes: HashMap<Box<str>, Arc<RouteTable>>,
+    clusters: HashMap<Arc<str>, Arc<Cluster>>,
+    endpoints: HashMap<Box<str>, Arc<LoadAssignment>>,
+}
+
+/// Resources that changed and resources that are gone.
+#[derive(Debug, Default)]
+pub struct Update {
+    /// Added or changed.
+    pub upsert: Vec<api::model::Resource>,
+    /// Gone.
+    pub remove: Vec<(Kind, String)>,
+}
+
+/// A resource that was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Its type.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// Why, with the field's path where there is one.
+    pub reason: String,
+}
+
+/// Why a resource cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidConfig(pub String);
+
+impl InvalidConfig {
+    /// An error with the whole chain of its causes.
+    fn chain(error: impl Error) -> Self {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            text = format!("{text}: {inner}");
+            cause = inner.source();
+        }
+        Self(text)
+    }
+}
+
+impl Snapshot {
+    /// No configuration.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// The next configuration, and what was refused on the way.
+    pub fn apply(&self, update: Update, store: &Arc<crate::credentials::Store>) -> (Self, Vec<Rejected>) {
+        apply::apply(self, update, store)
+    }
+
+    /// Listeners, ready to be used.
+    pub fn compiled_listeners(&self) -> &BTreeMap<String, Arc<Listener>> {
+        &self.listeners
+    }
+
+    /// A cluster, ready to be used.
+    pub fn cluster(&self, name: &str) -> Option<&Arc<Cluster>> {
+        self.clusters.get(name)
+    }
+
+    /// All clusters, ready to be used, in no order.
+    pub fn compiled_clusters(&self) -> impl Iterator<Item = &Arc<Cluster>> {
+        self.clusters.values()
+    }
+
+    /// A route table, ready to be used.
+    pub fn table(&self, name: &str) -> Option<&Arc<RouteTable>> {
+        self.routes.get(name)
+    }
+
+    /// Listeners as they were sent, by name.
+    pub fn listeners(&self) -> Vec<Arc<api::model::listener::Listener>> {
+        self.listeners.values().map(|l| l.model.clone()).collect()
+    }
+
+    /// Route configurations as they were sent, by name.
+    pub fn routes(&self) -> Vec<Arc<RouteConfiguration>> {
+        let mut all: Vec<_> = self.routes.values().map(|t| t.model.clone()).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// Clusters as they were sent, by name.
+    pub fn clusters(&self) -> Vec<Arc<api::model::cluster::Cluster>> {
+        let mut all: Vec<_> = self.clusters.values().map(|c| c.model.clone()).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// Endpoints as they were sent, by name.
+    pub fn endpoints(&self) -> Vec<Arc<LoadAssignment>> {
+        let mut all: Vec<_> = self.endpoints.values().cloned().collect();
+        all.sort_by(|a, b| a.cluster.cmp(&b.cluster));
+        all
+    }
+
+    /// Names of resources of a kind that other resources refer to: endpoints of clusters, routes of listeners,
+    /// secrets of TLS contexts other than the workload's own certificate and roots.
+    pub fn wanted(&self, kind: Kind) -> BTreeSet<String> {
+        match kind {
+            Kind::Endpoints => {
+                self.clusters.values().filter_map(|c| c.discovery_name()).map(str::to_owned).collect()
+            }
+            Kind::Route => self
+                .listeners
+                .values()
+                .flat_map(|l| {
+                    l.chains().filter_map(|c| c.wanted_routes()).map(str::to_owned).collect::<Vec<_>>()
+                })
+                .collect(),
+            Kind::Secret => self.wanted_secrets(),
+            Kind::Listener | Kind::Cluster | Kind::Workload | Kind::Names => BTreeSet::new(),
+        }
+    }
+
+    /// Resources that others refer to and that are not there yet. Secrets are not among them: they live in the store.
+    pub fn missing(&self) -> Vec<(Kind, String)> {
+        let endpoints =
+            self.wanted(Kind::Endpoints).into_iter().filter(|n| !self.endpoints.contains_key(&**n));
+        let routes = self.wanted(Kind::Route).into_iter().filter(|n| !self.routes.contains_key(&**n));
+        endpoints.map(|n| (Kind::Endpoints, n)).chain(routes.map(|n| (Kind::Route, n))).collect()
+    }
+
+    fn wanted_secrets(&self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for chain in self.listeners.values().flat_map(|l| l.chains()) {
+            if let Some(tls) = &chain.model.tls {
+                collect_secrets(&tls.common, &mut names);
+            }
+        }
+        for tls in self.clusters.values().filter_map(|c| c.tls.as_ref()) {
+            collect_secrets(&tls.model.common, &mut names);
+        }
+        names
+    }
+}
+
+fn collect_secrets(tls: &TlsParameters, names: &mut BTreeSet<String>) {
+    let certificates = tls.certificates.iter().filter_map(|source| match source {
+        CertificateSource::Sds(name) => Some(name),
+        _ => None,
+    });
+    let roots = tls.validation.iter().filter_map(|validation| match &validation.roots {
+        RootSource::Sds(name) => Some(name),
+        _ => None,
+    });
+    let own = [api::name::WORKLOAD_CERTIFICATE, api::name::WORKLOAD_ROOTS];
+    names.extend(certificates.chain(roots).filter(|name| !own.contains(&name.as_str())).cloned());
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,369 @@
+//! Pure. Route tables made ready: hosts in a hash map, names and expressions parsed. A request borrows its route
+//! from here and copies nothing.
+
+use super::InvalidConfig;
+use super::matcher::{HeaderCondition, QueryCondition, Text, anywhere, header_name};
+use super::mutation::Mutations;
+use api::model::matcher::Fraction;
+use api::model::route::{
+    self as model, ClusterChoice, Fault, HashKey, Mirror, PathMatch, Redirect, RetryPolicy,
+    RouteConfiguration,
+};
+use bytes::Bytes;
+use foldhash::HashMap;
+use http::{HeaderName, HeaderValue};
+use regex::bytes::Regex;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A table of virtual hosts.
+#[derive(Debug)]
+pub struct RouteTable {
+    /// What it was made from.
+    pub model: Arc<RouteConfiguration>,
+    /// Virtual hosts in the order of the model.
+    pub hosts: Box<[VirtualHost]>,
+    /// Compare hosts without their port.
+    pub ignore_port: bool,
+    /// Host to index.
+    pub exact: HashMap<Box<str>, usize>,
+    /// `*suffix`, longest first, without the star.
+    pub suffixes: Box<[(Box<str>, usize)]>,
+    /// `prefix*`, longest first, without the star.
+    pub prefixes: Box<[(Box<str>, usize)]>,
+    /// `*`
+    pub any: Option<usize>,
+}
+
+/// Routes of a set of hosts.
+#[derive(Debug)]
+pub struct VirtualHost {
+    /// Name for logs.
+    pub name: Arc<str>,
+    /// The first that matches wins.
+    pub routes: Box<[Route]>,
+    /// Answer plain HTTP with a redirect to https.
+    pub require_tls: bool,
+    /// Add `x-envoy-attempt-count`.
+    pub attempt_count: bool,
+    /// Changes to all requests.
+    pub request_headers: Mutations,
+    /// Changes to all responses.
+    pub response_headers: Mutations,
+}
+
+/// One route.
+#[derive(Debug)]
+pub struct Route {
+    /// Name for logs.
+    pub name: Arc<str>,
+    /// The condition on the path.
+    pub path: PathTest,
+    /// Conditions on headers.
+    pub headers: Box<[HeaderCondition]>,
+    /// Conditions on query parameters.
+    pub query: Box<[QueryCondition]>,
+    /// Only gRPC requests.
+    pub grpc: bool,
+    /// Only this share of requests.
+    pub fraction: Option<Fraction>,
+    /// What happens.
+    pub action: Action,
+    /// Changes to the request.
+    pub request_headers: Mutations,
+    /// Changes to the response.
+    pub response_headers: Mutations,
+    /// Injected faults.
+    pub fault: Option<Fault>,
+}
+
+/// A condition on a path.
+#[derive(Debug)]
+pub enum PathTest {
+    /// A comparison of the whole path.
+    Text(Text),
+    /// Any path that starts with a slash.
+    Root,
+    /// Equals, or goes on with a slash.
+    Segments {
+        /// The path, without a slash at its end.
+        path: Box<str>,
+        /// Compare without regard to ASCII case.
+        ignore_case: bool,
+    },
+}
+
+/// What happens to a request.
+#[derive(Debug)]
+pub enum Action {
+    /// Send it on.
+    Forward(Box<Forward>),
+    /// Answer with a redirect.
+    Redirect(Redirect, RewritePrefix),
+    /// Answer from the configuration.
+    Direct(u16, Bytes),
+}
+
+/// The prefix (or whole path) that a rewrite replaces.
+#[derive(Debug, Clone)]
+pub enum RewritePrefix {
+    /// This many bytes at the start of the path.
+    Bytes(usize),
+    /// The whole path.
+    Whole,
+}
+
+/// How a request is sent on.
+#[derive(Debug)]
+pub struct Forward {
+    /// Where to.
+    pub clusters: Clusters,
+    /// Limit for the whole response.
+    pub timeout: Option<Duration>,
+    /// See the model.
+    pub max_grpc_timeout: Option<Duration>,
+    /// Limit for a stream without activity.
+    pub idle_timeout: Option<Duration>,
+    /// When to try again.
+    pub retry: Option<RetryPolicy>,
+    /// Replaces the matched prefix or path.
+    pub prefix_rewrite: Option<(RewritePrefix, Box<str>)>,
+    /// Replaces by regular expression.
+    pub regex_rewrite: Option<(Regex, Box<[u8]>)>,
+    /// Replaces the authority.
+    pub host_rewrite: Option<HeaderValue>,
+    /// Copies of the request.
+    pub mirrors: Box<[Mirror]>,
+    /// How consistent-hash balancers find their key.
+    pub hash: Box<[HashKey]>,
+    /// Status when the cluster is not there.
+    pub cluster_not_found: u16,
+}
+
+/// Which cluster.
+#[derive(Debug)]
+pub enum Clusters {
+    /// Always this one.
+    Single(Arc<str>),
+    /// By weight; the sum of all weights comes first.
+    Weighted(u32, Box<[Weighted]>),
+    /// Named by a request header.
+    Header(HeaderName),
+}
+
+/// One of several clusters.
+#[derive(Debug)]
+pub struct Weighted {
+    /// Cluster name.
+    pub name: Arc<str>,
+    /// Share of the sum.
+    pub weight: u32,
+    /// Changes to requests that go there.
+    pub request_headers: Mutations,
+    /// Changes to its responses.
+    pub response_headers: Mutations,
+    /// Replaces the authority.
+    pub host_rewrite: Option<HeaderValue>,
+}
+
+impl RouteTable {
+    /// Makes a table ready.
+    pub fn compile(model: Arc<RouteConfiguration>) -> Result<Self, InvalidConfig> {
+        let mut table = Self {
+            hosts: Box::default(),
+            ignore_port: model.ignore_port_in_host,
+            exact: HashMap::default(),
+            suffixes: Box::default(),
+            prefixes: Box::default(),
+            any: None,
+            model: model.clone(),
+        };
+        let (mut suffixes, mut prefixes, mut hosts) = (vec![], vec![], vec![]);
+        for (index, host) in model.virtual_hosts.iter().enumerate() {
+            for domain in &host.domains {
+                table.index_domain(domain, index, &mut suffixes, &mut prefixes)?;
+            }
+            let compiled = virtual_host(host)
+                .map_err(|e| InvalidConfig(format!("virtual_hosts[{index}] ({}): {e}", host.name)))?;
+            hosts.push(compiled);
+        }
+        let longest_first =
+            |list: &mut Vec<(Box<str>, usize)>| list.sort_by_key(|(text, _)| usize::MAX - text.len());
+        longest_first(&mut suffixes);
+        longest_first(&mut prefixes);
+        (table.hosts, table.suffixes, table.prefixes) = (hosts.into(), suffixes.into(), prefixes.into());
+        Ok(table)
+    }
+
+    fn index_domain(
+        &mut self,
+        domain: &str,
+        index: usize,
+        suffixes: &mut Vec<(Box<str>, usize)>,
+        prefixes: &mut Vec<(Box<str>, usize)>,
+    ) -> Result<(), InvalidConfig> {
+        let lower = domain.to_ascii_lowercase();
+        let twice = || Err(InvalidConfig(format!("domain `{domain}` belongs to more than one virtual host")));
+        if lower == "*" {
+            return if self.any.replace(index).is_some() { twice() } else { Ok(()) };
+        }
+        let list = match (lower.strip_prefix('*'), lower.strip_suffix('*')) {
+            (Some(suffix), _) => Some((suffix, &mut *suffixes)),
+            (None, Some(prefix)) => Some((prefix, prefixes)),
+            (None, None) => None,
+        };
+        match list {
+            Some((text, list)) if list.iter().any(|(known, _)| **known == *text) => twice(),
+            Some((text, list)) => {
+                list.push((text.into(), index));
+                Ok(())
+            }
+            None if self.exact.insert(lower.as_str().into(), index).is_some() => twice(),
+            None => Ok(()),
+        }
+    }
+}
+
+fn virtual_host(from: &model::VirtualHost) -> Result<VirtualHost, InvalidConfig> {
+    let routes = from
+        .routes
+        .iter()
+        .enumerate()
+        .map(|(i, r)| {
+            route(r, from.retry.as_ref()).map_err(|e| InvalidConfig(format!("routes[{i}] ({}): {e}", r.name)))
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(VirtualHost {
+        name: from.name.as_str().into(),
+        routes,
+        require_tls: from.require_tls,
+        attempt_count: from.attempt_count,
+        request_headers: Mutations::compile(&from.request_headers)?,
+        response_headers: Mutations::compile(&from.response_headers)?,
+    })
+}
+
+fn route(from: &model::Route, fallback: Option<&RetryPolicy>) -> Result<Route, InvalidConfig> {
+    let criteria = &from.criteria;
+    let action = match &from.action {
+        model::RouteAction::Forward(f) => Action::Forward(Box::new(forward(f, &criteria.path, fallback)?)),
+        model::RouteAction::Redirect(redirect) => {
+            Action::Redirect(redirect.clone(), replaced(&criteria.path))
+        }
+        model::RouteAction::Direct { status, body } => {
+            http::StatusCode::from_u16(*status)
+                .map_err(|_| InvalidConfig(format!("direct_response.status: {status} is no status code")))?;
+            Action::Direct(*status, Bytes::from(body.clone()))
+        }
+    };
+    Ok(Route {
+        name: from.name.as_str().into(),
+        path: path_test(&criteria.path, criteria.ignore_case)?,
+        headers: criteria.headers.iter().map(HeaderCondition::compile).collect::<Result<_, _>>()?,
+        query: criteria.query.iter().map(QueryCondition::compile).collect::<Result<_, _>>()?,
+        grpc: criteria.grpc,
+        fraction: criteria.fraction,
+        action,
+        request_headers: Mutations::compile(&from.request_headers)?,
+        response_headers: Mutations::compile(&from.response_headers)?,
+        fault: from.fault.clone(),
+    })
+}
+
+fn path_test(path: &PathMatch, ignore_case: bool) -> Result<PathTest, InvalidConfig> {
+    Ok(match path {
+        PathMatch::Prefix(prefix) if prefix == "/" => PathTest::Root,
+        PathMatch::Segments(path) if path == "/" => PathTest::Root,
+        PathMatch::Segments(path) => {
+            PathTest::Segments { path: path.trim_end_matches('/').into(), ignore_case }
+        }
+        other => PathTest::Text(Text::compile(&api::model::matcher::StringMatch {
+            pattern: other.into(),
+            ignore_case: ignore_case && !matches!(other, PathMatch::Regex(_)),
+        })?),
+    })
+}
+
+fn replaced(path: &PathMatch) -> RewritePrefix {
+    match path {
+        PathMatch::Prefix(prefix) => RewritePrefix::Bytes(prefix.len()),
+        PathMatch::Segments(path) => RewritePrefix::Bytes(path.trim_end_matches('/').len()),
+        PathMatch::Exact(_) | PathMatch::Regex(_) => RewritePrefix::Whole,
+    }
+}
+
+fn forward(
+    from: &model::Forward,
+    path: &PathMatch,
+    fallback: Option<&RetryPolicy>,
+) -> Result<Forward, InvalidConfig> {
+    let regex_rewrite = from
+        .regex_rewrite
+        .as_ref()
+        .map(|(pattern, with)| Ok((anywhere(pattern)?, substitution(with))))
+        .transpose()?;
+    Ok(Forward {
+        clusters: clusters(&from.clusters)?,
+        timeout: from.timeout,
+        max_grpc_timeout: from.max_grpc_timeout,
+        idle_timeout: from.idle_timeout,
+        retry: from.retry.as_ref().or(fallback).cloned(),
+        prefix_rewrite: from.prefix_rewrite.as_ref().map(|to| (replaced(path), to.as_str().into())),
+        regex_rewrite,
+        host_rewrite: from.host_rewrite.as_deref().map(header_value).transpose()?,
+        mirrors: from.mirrors.clone().into(),
+        hash: from.hash.clone().into(),
+        cluster_not_found: from.cluster_not_found,
+    })
+}
+
+/// Makes a choice of clusters ready.
+pub fn clusters(from: &ClusterChoice) -> Result<Clusters, InvalidConfig> {
+    Ok(match from {
+        ClusterChoice::Single(name) => Clusters::Single(name.as_str().into()),
+        ClusterChoice::Header(name) => Clusters::Header(header_name(name)?),
+        ClusterChoice::Weighted(list) => {
+            let sum = list.iter().try_fold(0u32, |sum, c| sum.checked_add(c.weight)).filter(|sum| *sum > 0);
+            let sum =
+                sum.ok_or_else(|| InvalidConfig("weighted_clusters: weights must sum to 1 or more".into()))?;
+            let list = list.iter().map(weighted).collect::<Result<_, _>>()?;
+            Clusters::Weighted(sum, list)
+        }
+    })
+}
+
+fn weighted(from: &model::WeightedCluster) -> Result<Weighted, InvalidConfig> {
+    Ok(Weighted {
+        name: from.name.as_str().into(),
+        weight: from.weight,
+        request_headers: Mutations::compile(&from.request_headers)?,
+        response_headers: Mutations::compile(&from.response_headers)?,
+        host_rewrite: from.host_rewrite.as_deref().map(header_value).transpose()?,
+    })
+}
+
+fn header_value(text: &str) -> Result<HeaderValue, InvalidConfig> {
+    HeaderValue::from_str(text).map_err(|_| InvalidConfig(format!("`{text}` is not a header value")))
+}
+
+/// RE2 writes groups as `\1`, the regex crate as `${1}`.
+fn substitution(text: &str) -> Box<[u8]> {
+    let mut out = String::with_capacity(text.len() + 8);
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '$' => out.push_str("$$"),
+            '\\' => match chars.next() {
+                Some(digit) if digit.is_ascii_digit() => {
+                    out.push_str("${");
+                    out.push(digit);
+                    out.push('}');
+                }
+                Some(other) => out.push(other),
+                None => {}
+            },
+            other => out.push(other),
+        }
+    }
+    out.into_bytes().into()
+}

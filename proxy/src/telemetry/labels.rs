@@ -1,0 +1,230 @@
+//! Pure. Numbers for the texts that labels are made of, and the labels of a series. Exists so that the request path
+//! handles integers while a scrape still shows Istio's full set of labels.
+
+use super::peers::Peers;
+use crate::flow::node::Node;
+use crate::flow::record::{Key, NO_GRPC_STATUS, Reporter, Traffic};
+use api::model::cluster::ClusterService;
+use api::model::endpoint::EndpointWorkload;
+use api::model::workload::Workload;
+use foldhash::HashMap;
+use std::fmt::Write;
+use std::hash::Hash;
+
+/// Texts by number; number 0 means "unknown".
+#[derive(Default)]
+pub(super) struct Labels {
+    principals: Interned<String>,
+    workloads: Interned<EndpointWorkload>,
+    services: Interned<ClusterService>,
+}
+
+impl Labels {
+    pub(super) fn principal(&mut self, principal: &str) -> u32 {
+        self.principals.number(&principal.to_owned())
+    }
+
+    pub(super) fn workload(&mut self, workload: &EndpointWorkload) -> u32 {
+        self.workloads.number(workload)
+    }
+
+    pub(super) fn service(&mut self, service: &ClusterService) -> u32 {
+        self.services.number(service)
+    }
+
+    /// The labels of a series as they stand between the braces.
+    pub(super) fn text(&self, key: &Key, node: &Node, peers: &Peers) -> String {
+        let principal = self.principals.value(key.principal).map_or("", String::as_str);
+        let own = Party::own(node, key.mutual_tls);
+        let (source, destination) = match key.reporter {
+            Reporter::Source => {
+                let other = self.workloads.value(key.workload).map(Party::endpoint).unwrap_or_default();
+                (own, Party { principal: principal.to_owned(), ..other })
+            }
+            Reporter::Destination => {
+                let peer = peers.workload(key.peer).filter(|w| agrees(w, principal));
+                let other = peer.map(|w| Party::workload(&w)).unwrap_or_default();
+                (Party { principal: principal.to_owned(), ..other }, own)
+            }
+        };
+        let mut out = String::with_capacity(900);
+        let reporter = if key.reporter == Reporter::Source { "source" } else { "destination" };
+        label(&mut out, "reporter", reporter);
+        source.write(&mut out, "source");
+        destination.write(&mut out, "destination");
+        self.write_service(&mut out, key);
+        write_outcome(&mut out, key);
+        out
+    }
+
+    fn write_service(&self, out: &mut String, key: &Key) {
+        let unknown = ClusterService::default();
+        let service = self.services.value(key.service).unwrap_or(&unknown);
+        label(out, "destination_service", &service.host);
+        label(out, "destination_service_name", &service.name);
+        label(out, "destination_service_namespace", &service.namespace);
+    }
+}
+
+/// One end of a call, as labels show it; empty fields are "unknown".
+#[derive(Default)]
+struct Party {
+    workload: String,
+    namespace: String,
+    principal: String,
+    app: String,
+    version: String,
+    canonical_service: String,
+    canonical_revision: String,
+    cluster: String,
+}
+
+impl Party {
+    fn own(node: &Node, mutual_tls: bool) -> Self {
+        let principal = if mutual_tls { node.principal().unwrap_or_default() } else { String::new() };
+        Self { principal, ..Self::workload(&node.workload) }
+    }
+
+    fn workload(workload: &Workload) -> Self {
+        Self {
+            workload: workload.workload_name.clone(),
+            namespace: workload.namespace.clone(),
+            principal: String::new(),
+            app: workload.app.clone(),
+            version: workload.version.clone(),
+            canonical_service: workload.canonical_name.clone(),
+            canonical_revision: workload.canonical_revision.clone(),
+            cluster: workload.cluster_id.clone(),
+        }
+    }
+
+    /// An endpoint's metadata has no `app` and `version`; the canonical names are made from the same labels.
+    fn endpoint(workload: &EndpointWorkload) -> Self {
+        Self {
+            workload: workload.name.clone(),
+            namespace: workload.namespace.clone(),
+            principal: String::new(),
+            app: workload.canonical_name.clone(),
+            version: workload.canonical_revision.clone(),
+            canonical_service: workload.canonical_name.clone(),
+            canonical_revision: workload.canonical_revision.clone(),
+            cluster: workload.cluster_id.clone(),
+        }
+    }
+
+    fn write(&self, out: &mut String, side: &str) {
+        let revision = if self.canonical_revision.is_empty() { "latest" } else { &self.canonical_revision };
+        let fields = [
+            ("workload", self.workload.as_str()),
+            ("workload_namespace", &self.namespace),
+            ("principal", &self.principal),
+            ("app", &self.app),
+            ("version", &self.version),
+            ("canonical_service", &self.canonical_service),
+            ("canonical_revision", revision),
+            ("cluster", &self.cluster),
+        ];
+        for (name, value) in fields {
+            let name = [side, "_", name].concat();
+            let value = if name.ends_with("_principal") && !value.is_empty() {
+                ["spiffe://", value].concat()
+            } else {
+                value.to_owned()
+            };
+            label(out, &name, &value);
+        }
+    }
+}
+
+/// An address says who called only as far as the certificate does not say otherwise: a reused address must not lend
+/// its name to another workload.
+fn agrees(workload: &Workload, principal: &str) -> bool {
+    if principal.is_empty() {
+        return true;
+    }
+    let Some((namespace, account)) =
+        principal.split_once("/ns/").and_then(|(_, rest)| rest.split_once("/sa/"))
+    else {
+        return false;
+    };
+    workload.namespace == namespace && workload.service_account == account
+}
+
+fn write_outcome(out: &mut String, key: &Key) {
+    let protocol = match key.traffic {
+        Traffic::Http => "http",
+        Traffic::Grpc => "grpc",
+        Traffic::Tcp => "tcp",
+    };
+    label(out, "request_protocol", protocol);
+    if key.traffic != Traffic::Tcp {
+        label(out, "response_code", &key.code.to_string());
+        let grpc =
+            if key.grpc_status == NO_GRPC_STATUS { String::new() } else { key.grpc_status.to_string() };
+        // An HTTP request has this label with an empty value, not "unknown".
+        let _ = write!(out, ",grpc_response_status=\"{grpc}\"");
+    }
+    label(out, "response_flags", &key.flags.to_string());
+    let policy = match (key.reporter, key.mutual_tls) {
+        (Reporter::Source, _) => "unknown",
+        (Reporter::Destination, true) => "mutual_tls",
+        (Reporter::Destination, false) => "none",
+    };
+    label(out, "connection_security_policy", policy);
+}
+
+fn label(out: &mut String, name: &str, value: &str) {
+    if !out.is_empty() {
+        out.push(',');
+    }
+    out.push_str(name);
+    out.push_str("=\"");
+    let value = if value.is_empty() { "unknown" } else { value };
+    escape(out, value);
+    out.push('"');
+}
+
+/// Writes a label's value as Prometheus' text format wants it.
+pub(super) fn escape(out: &mut String, value: &str) {
+    for c in value.chars() {
+        match c {
+            '\\' => out.push_str("\\\\"),
+            '"' => out.push_str("\\\""),
+            '\n' => out.push_str("\\n"),
+            other => out.push(other),
+        }
+    }
+}
+
+struct Interned<T> {
+    numbers: HashMap<T, u32>,
+    values: Vec<T>,
+}
+
+impl<T> Default for Interned<T> {
+    fn default() -> Self {
+        Self { numbers: HashMap::default(), values: vec![] }
+    }
+}
+
+impl<T: Clone + Eq + Hash> Interned<T> {
+    fn number(&mut self, value: &T) -> u32 {
+        if let Some(known) = self.numbers.get(value) {
+            return *known;
+        }
+        if self.values.len() >= MAX_TEXTS {
+            return 0;
+        }
+        self.values.push(value.clone());
+        let number = u32::try_from(self.values.len()).unwrap_or(0);
+        self.numbers.insert(value.clone(), number);
+        number
+    }
+
+    fn value(&self, number: u32) -> Option<&T> {
+        self.values.get((number as usize).checked_sub(1)?)
+    }
+}
+
+/// Beyond this many of a kind, labels read "unknown": a bound on memory and on what a scrape can weigh.
+const MAX_TEXTS: usize = 100_000;

@@ -1,0 +1,258 @@
+//! From records to metrics and access logs. Each worker thread owns a `Sink` whose counters only it writes, so
+//! that recording takes no lock and allocates nothing once a series exists; the reader sums over threads.
+//! Labels are small numbers until a scrape asks for text.
+
+mod render;
+
+pub mod access_log;
+
+mod labels;
+
+pub mod peers;
+pub mod series;
+pub mod stats;
+
+use crate::flow::node::Node;
+use crate::flow::record::{Key, Record, Traffic};
+use access_log::{Log, LogBuffers};
+use api::model::cluster::ClusterService;
+use api::model::endpoint::EndpointWorkload;
+use foldhash::HashMap;
+use labels::Labels;
+use peers::Peers;
+use series::{HttpSeries, Series, TcpSeries};
+use stats::{ClusterStats, ListenerStats};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// All that the proxy counts. Shared by every thread; the request path only touches its own `Sink`.
+pub struct Telemetry {
+    node: Arc<Node>,
+    labels: Mutex<Labels>,
+    peers: Arc<Peers>,
+    shards: Mutex<Vec<Arc<Shard>>>,
+    named: Mutex<BTreeMap<&'static str, Arc<AtomicU64>>>,
+}
+
+/// What one thread counts.
+#[derive(Default)]
+struct Shard {
+    series: Mutex<Vec<(Key, Arc<Series>)>>,
+    clusters: Mutex<Vec<(Arc<str>, Arc<ClusterStats>)>>,
+    listeners: Mutex<Vec<(Arc<str>, Arc<ListenerStats>)>>,
+}
+
+impl Telemetry {
+    /// Nothing counted yet.
+    pub fn new(node: Arc<Node>, peers: Arc<Peers>) -> Arc<Self> {
+        Arc::new(Self {
+            node,
+            labels: Mutex::default(),
+            peers,
+            shards: Mutex::default(),
+            named: Mutex::default(),
+        })
+    }
+
+    /// The counters of one worker thread.
+    pub fn sink(self: &Arc<Self>, _thread: usize) -> Sink {
+        let shard = Arc::new(Shard::default());
+        held(&self.shards).push(shard.clone());
+        Sink {
+            telemetry: self.clone(),
+            shard,
+            series: RefCell::default(),
+            peers: RefCell::default(),
+            peers_version: Cell::new(0),
+            principals: RefCell::default(),
+            clusters: RefCell::default(),
+            listeners: RefCell::default(),
+            logs: RefCell::default(),
+        }
+    }
+
+    /// Who lives at which address.
+    pub fn peers(&self) -> &Arc<Peers> {
+        &self.peers
+    }
+
+    /// A counter or gauge of the whole process under Envoy's dotted name, such as `server.state`.
+    pub fn named(&self, name: &'static str) -> Arc<AtomicU64> {
+        held(&self.named).entry(name).or_default().clone()
+    }
+
+    /// Everything in Prometheus' text format.
+    pub fn render(&self) -> String {
+        render::render(self)
+    }
+
+    /// Envoy's counters and gauges by dotted name, summed over threads.
+    pub fn stats(&self) -> BTreeMap<String, u64> {
+        let mut out = BTreeMap::new();
+        for (name, value) in held(&self.named).iter() {
+            out.insert((*name).to_owned(), value.load(Ordering::Relaxed));
+        }
+        for shard in held(&self.shards).iter() {
+            for (name, cluster) in held(&shard.clusters).iter() {
+                cluster
+                    .each(|stat, value| *out.entry(format!("cluster.{name}.{stat}")).or_default() += value);
+            }
+            for (name, listener) in held(&shard.listeners).iter() {
+                listener
+                    .each(|stat, value| *out.entry(format!("listener.{name}.{stat}")).or_default() += value);
+            }
+        }
+        out
+    }
+
+    /// Connections from clients that are open, on all threads.
+    pub fn downstream_active(&self) -> u64 {
+        let shards = held(&self.shards);
+        shards
+            .iter()
+            .flat_map(|s| held(&s.listeners).iter().map(|(_, l)| l.cx_active()).collect::<Vec<_>>())
+            .sum()
+    }
+}
+
+/// One worker thread's counters. Not shared; made on any thread and moved to its own.
+pub struct Sink {
+    telemetry: Arc<Telemetry>,
+    shard: Arc<Shard>,
+    series: RefCell<HashMap<Key, Arc<Series>>>,
+    peers: RefCell<HashMap<IpAddr, u32>>,
+    peers_version: Cell<u64>,
+    principals: RefCell<HashMap<Box<str>, u32>>,
+    clusters: RefCell<HashMap<Arc<str>, Arc<ClusterStats>>>,
+    listeners: RefCell<HashMap<Arc<str>, Arc<ListenerStats>>>,
+    logs: RefCell<LogBuffers>,
+}
+
+impl Sink {
+    /// Counts a finished HTTP request.
+    pub fn record(&self, record: &Record) {
+        self.with_series(record.key, |series| {
+            if let Series::Http(http) = series {
+                http.add(record);
+            }
+        });
+    }
+
+    /// Counts a TCP connection that was made.
+    pub fn tcp_opened(&self, key: Key) {
+        self.with_tcp(key, TcpSeries::open);
+    }
+
+    /// Counts bytes of a TCP connection since the last call: to the client (`sent`) and from it.
+    pub fn tcp_bytes(&self, key: Key, sent: u64, received: u64) {
+        self.with_tcp(key, |tcp| tcp.move_bytes(sent, received));
+    }
+
+    /// Counts a TCP connection that ended.
+    pub fn tcp_closed(&self, key: Key) {
+        self.with_tcp(key, TcpSeries::close);
+    }
+
+    /// Writes a line to a log's buffer.
+    pub fn log(&self, log: &Log, record: &Record) {
+        self.logs.borrow_mut().write(log, record);
+    }
+
+    /// Hands buffered log lines to their files. Called each 100 ms.
+    pub fn flush_logs(&self) {
+        self.logs.borrow_mut().flush();
+    }
+
+    /// The number of a caller's address. Asks for its workload when it is not known.
+    pub fn peer(&self, address: IpAddr) -> u32 {
+        let version = self.telemetry.peers.version();
+        if self.peers_version.replace(version) != version {
+            self.peers.borrow_mut().clear();
+        }
+        *self.peers.borrow_mut().entry(address).or_insert_with(|| self.telemetry.peers.index(address))
+    }
+
+    /// The number of a principal (a SPIFFE id without its scheme).
+    pub fn principal(&self, principal: &str) -> u32 {
+        if let Some(known) = self.principals.borrow().get(principal) {
+            return *known;
+        }
+        let id = held(&self.telemetry.labels).principal(principal);
+        self.principals.borrow_mut().insert(principal.into(), id);
+        id
+    }
+
+    /// The number of an endpoint's workload.
+    pub fn workload(&self, workload: &EndpointWorkload) -> u32 {
+        held(&self.telemetry.labels).workload(workload)
+    }
+
+    /// The number of a service.
+    pub fn service(&self, service: &ClusterService) -> u32 {
+        held(&self.telemetry.labels).service(service)
+    }
+
+    /// The counters of a cluster.
+    pub fn cluster(&self, name: &Arc<str>) -> Arc<ClusterStats> {
+        let mut clusters = self.clusters.borrow_mut();
+        clusters
+            .entry(name.clone())
+            .or_insert_with(|| {
+                let stats = Arc::new(ClusterStats::default());
+                held(&self.shard.clusters).push((name.clone(), stats.clone()));
+                stats
+            })
+            .clone()
+    }
+
+    /// The counters of a listener.
+    pub fn listener(&self, name: &Arc<str>) -> Arc<ListenerStats> {
+        let mut listeners = self.listeners.borrow_mut();
+        listeners
+            .entry(name.clone())
+            .or_insert_with(|| {
+                let stats = Arc::new(ListenerStats::default());
+                held(&self.shard.listeners).push((name.clone(), stats.clone()));
+                stats
+            })
+            .clone()
+    }
+
+    /// Forgets clusters that the configuration no longer has, so that their counters do not pile up.
+    pub fn retain_clusters(&self, keep: impl Fn(&str) -> bool) {
+        self.clusters.borrow_mut().retain(|name, _| keep(name));
+        held(&self.shard.clusters).retain(|(name, _)| keep(name));
+    }
+
+    fn with_tcp(&self, key: Key, count: impl FnOnce(&TcpSeries)) {
+        self.with_series(key, |series| {
+            if let Series::Tcp(tcp) = series {
+                count(tcp);
+            }
+        });
+    }
+
+    fn with_series(&self, key: Key, count: impl FnOnce(&Series)) {
+        if let Some(series) = self.series.borrow().get(&key) {
+            return count(series);
+        }
+        let series = Arc::new(match key.traffic {
+            Traffic::Tcp => Series::Tcp(TcpSeries::default()),
+            Traffic::Http | Traffic::Grpc => Series::Http(Box::<HttpSeries>::default()),
+        });
+        count(&series);
+        held(&self.shard.series).push((key, series.clone()));
+        self.series.borrow_mut().insert(key, series);
+    }
+}
+
+/// A panic elsewhere must not stop counting: the data behind these locks is valid at any moment.
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

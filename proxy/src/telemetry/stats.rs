@@ -1,0 +1,90 @@
+//! Pure. Envoy's own counters of clusters and listeners, as its admin interface and its users' queries name them.
+
+use super::series::Count;
+
+/// Counters of one cluster on one thread.
+#[derive(Default)]
+pub struct ClusterStats {
+    /// Connections open.
+    pub upstream_cx_active: Count,
+    /// Connections made.
+    pub upstream_cx_total: Count,
+    /// Connections that could not be made.
+    pub upstream_cx_connect_fail: Count,
+    /// Requests under way.
+    pub upstream_rq_active: Count,
+    /// Requests sent.
+    pub upstream_rq_total: Count,
+    /// Requests that ran out of time.
+    pub upstream_rq_timeout: Count,
+    /// Repetitions.
+    pub upstream_rq_retry: Count,
+    /// Repetitions that a limit forbade.
+    pub upstream_rq_retry_overflow: Count,
+    /// Requests and connections that a limit forbade.
+    pub upstream_rq_pending_overflow: Count,
+    /// Endpoints ejected.
+    pub outlier_ejections: Count,
+    /// Responses by class: 1xx to 5xx.
+    pub upstream_rq_class: [Count; 5],
+}
+
+impl ClusterStats {
+    /// Counts a response.
+    pub fn response(&self, code: u16) {
+        if let Some(class) = self.upstream_rq_class.get(usize::from(code / 100).wrapping_sub(1)) {
+            class.add(1);
+        }
+    }
+
+    /// Every counter by Envoy's name.
+    pub fn each(&self, mut see: impl FnMut(&'static str, u64)) {
+        see("upstream_cx_active", self.upstream_cx_active.value());
+        see("upstream_cx_total", self.upstream_cx_total.value());
+        see("upstream_cx_connect_fail", self.upstream_cx_connect_fail.value());
+        see("upstream_rq_active", self.upstream_rq_active.value());
+        see("upstream_rq_total", self.upstream_rq_total.value());
+        see("upstream_rq_timeout", self.upstream_rq_timeout.value());
+        see("upstream_rq_retry", self.upstream_rq_retry.value());
+        see("upstream_rq_retry_overflow", self.upstream_rq_retry_overflow.value());
+        see("upstream_rq_pending_overflow", self.upstream_rq_pending_overflow.value());
+        see("outlier_detection.ejections_enforced_total", self.outlier_ejections.value());
+        for (class, name) in self.upstream_rq_class.iter().zip(CLASSES) {
+            see(name, class.value());
+        }
+    }
+}
+
+/// Counters of one listener on one thread.
+#[derive(Default)]
+pub struct ListenerStats {
+    /// Connections open.
+    pub downstream_cx_active: Count,
+    /// Connections taken.
+    pub downstream_cx_total: Count,
+    /// Connections closed because no filter chain matches.
+    pub no_filter_chain_match: Count,
+    /// Connections whose TLS handshake failed.
+    pub ssl_connection_error: Count,
+    /// Connections closed because the proxy has too many.
+    pub downstream_cx_overflow: Count,
+}
+
+impl ListenerStats {
+    /// Connections open.
+    pub fn cx_active(&self) -> u64 {
+        self.downstream_cx_active.value()
+    }
+
+    /// Every counter by Envoy's name.
+    pub fn each(&self, mut see: impl FnMut(&'static str, u64)) {
+        see("downstream_cx_active", self.downstream_cx_active.value());
+        see("downstream_cx_total", self.downstream_cx_total.value());
+        see("no_filter_chain_match", self.no_filter_chain_match.value());
+        see("ssl.connection_error", self.ssl_connection_error.value());
+        see("downstream_cx_overflow", self.downstream_cx_overflow.value());
+    }
+}
+
+const CLASSES: [&str; 5] =
+    ["upstream_rq_1xx", "upstream_rq_2xx", "upstream_rq_3xx", "upstream_rq_4xx", "upstream_rq_5xx"];
