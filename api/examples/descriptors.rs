@@ -66,7 +66,7 @@ fn main() -> Result<()> {
     let bytes = std::fs::read(&source).with_context(|| format!("reading {}", source.display()))?;
     let mut whole = FileDescriptorSet::decode(bytes.as_slice()).context("reading the descriptors")?;
     whole.file.extend(istio());
-    let trimmed = trim(whole)?;
+    let trimmed = trim(&whole)?;
     let target = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/wire/envoy.binpb");
     let bytes = trimmed.encode_to_vec();
     std::fs::write(&target, &bytes).with_context(|| format!("writing {}", target.display()))?;
@@ -94,7 +94,7 @@ fn source() -> Result<PathBuf> {
 }
 
 /// Keeps the roots and what they refer to.
-fn trim(whole: FileDescriptorSet) -> Result<FileDescriptorSet> {
+fn trim(whole: &FileDescriptorSet) -> Result<FileDescriptorSet> {
     let mut home: BTreeMap<String, (usize, String)> = BTreeMap::new();
     for (index, file) in whole.file.iter().enumerate() {
         for message in &file.message_type {
@@ -118,7 +118,7 @@ fn trim(whole: FileDescriptorSet) -> Result<FileDescriptorSet> {
             references(message, &mut open);
         }
     }
-    let files = whole.file.iter().filter_map(|file| trim_file(file, &kept, &home, &whole)).collect();
+    let files = whole.file.iter().filter_map(|file| trim_file(file, &kept, &home, whole)).collect();
     Ok(FileDescriptorSet { file: in_order(files) })
 }
 
@@ -163,7 +163,9 @@ fn trim_file(
         return None;
     }
     let mut used = vec![];
-    messages.iter().for_each(|m| references(m, &mut used));
+    for message in &messages {
+        references(message, &mut used);
+    }
     let imports: BTreeSet<String> = used
         .iter()
         .filter_map(|name| home.get(name))

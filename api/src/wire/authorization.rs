@@ -105,7 +105,7 @@ fn permission(wire: wire::Permission) -> Result<Permission, Refusal> {
         Some(Rule::NotRule(rule)) => Permission::Not(Box::new(permission(*rule).at("not_rule")?)),
         Some(Rule::Header(matcher)) => Permission::Header(header(matcher).at("header")?),
         Some(Rule::UrlPath(matcher)) => Permission::Path(path(matcher).at("url_path")?),
-        Some(Rule::DestinationIp(range)) => Permission::DestinationIp(cidr(range).at("destination_ip")?),
+        Some(Rule::DestinationIp(range)) => Permission::DestinationIp(cidr(&range).at("destination_ip")?),
         Some(Rule::DestinationPort(number)) => {
             Permission::DestinationPort(port(number).at("destination_port")?)
         }
@@ -151,10 +151,10 @@ fn principal(wire: wire::Principal) -> Result<Principal, Refusal> {
             Principal::Authenticated(name)
         }
         Some(Identifier::DirectRemoteIp(range)) => {
-            Principal::DirectRemoteIp(cidr(range).at("direct_remote_ip")?)
+            Principal::DirectRemoteIp(cidr(&range).at("direct_remote_ip")?)
         }
-        Some(Identifier::SourceIp(range)) => Principal::DirectRemoteIp(cidr(range).at("source_ip")?),
-        Some(Identifier::RemoteIp(range)) => Principal::RemoteIp(cidr(range).at("remote_ip")?),
+        Some(Identifier::SourceIp(range)) => Principal::DirectRemoteIp(cidr(&range).at("source_ip")?),
+        Some(Identifier::RemoteIp(range)) => Principal::RemoteIp(cidr(&range).at("remote_ip")?),
         Some(Identifier::Header(matcher)) => Principal::Header(header(matcher).at("header")?),
         Some(Identifier::UrlPath(matcher)) => Principal::Path(path(matcher).at("url_path")?),
         Some(Identifier::Metadata(_)) => return Err(Refusal::unsupported("metadata")),

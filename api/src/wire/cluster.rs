@@ -35,7 +35,7 @@ pub(super) fn decode(mut wire: wire::Cluster) -> Result<Cluster, Refusal> {
     let tls = tls_settings(&mut wire, &http)?;
     let metadata = wire.metadata.take().and_then(|mut m| m.filter_metadata.remove(ISTIO));
     let metadata = metadata.as_ref().map(from_struct).unwrap_or_default();
-    each(take(&mut wire.filters), "filters", filter)?;
+    each(take(&mut wire.filters), "filters", |f| filter(&f))?;
     let found = Cluster {
         name,
         discovery,
@@ -296,10 +296,10 @@ fn limits(mut wire: wire::CircuitBreakers) -> Result<Limits, Refusal> {
 
 fn wire_limits(limits: Limits) -> Option<wire::CircuitBreakers> {
     let threshold = Thresholds {
-        max_connections: wire_number(limits.max_connections),
-        max_pending_requests: wire_number(limits.max_pending),
-        max_requests: wire_number(limits.max_requests),
-        max_retries: wire_number(limits.max_retries),
+        max_connections: Some(wire_number(limits.max_connections)),
+        max_pending_requests: Some(wire_number(limits.max_pending)),
+        max_requests: Some(wire_number(limits.max_requests)),
+        max_retries: Some(wire_number(limits.max_retries)),
         ..Thresholds::default()
     };
     (limits != Limits::default())
@@ -332,9 +332,9 @@ fn wire_keepalive(model: Keepalive) -> wire::UpstreamConnectionOptions {
     let seconds = |d: Duration| wire_number(u32::try_from(d.as_secs()).unwrap_or(u32::MAX));
     wire::UpstreamConnectionOptions {
         tcp_keepalive: Some(core::TcpKeepalive {
-            keepalive_probes: model.probes.and_then(wire_number),
-            keepalive_time: model.time.and_then(seconds),
-            keepalive_interval: model.interval.and_then(seconds),
+            keepalive_probes: model.probes.map(wire_number),
+            keepalive_time: model.time.map(seconds),
+            keepalive_interval: model.interval.map(seconds),
         }),
         ..wire::UpstreamConnectionOptions::default()
     }
@@ -361,14 +361,14 @@ fn wire_common_balancing(model: &Cluster) -> Option<wire::cluster::CommonLbConfi
         healthy_panic_threshold: (model.panic_threshold != PANIC)
             .then(|| Percent { value: f64::from(model.panic_threshold) }),
         locality_config_specifier: weighted
-            .then(|| LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {})),
+            .then_some(LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {})),
         ..wire::cluster::CommonLbConfig::default()
     };
     (common != wire::cluster::CommonLbConfig::default()).then_some(common)
 }
 
 /// Istio's exchange of peer metadata over TCP is telemetry; all other filters of clusters are refused.
-fn filter(filter: wire::Filter) -> Result<(), Refusal> {
+fn filter(filter: &wire::Filter) -> Result<(), Refusal> {
     let kind = filter.typed_config.as_ref().map_or(Ok(String::new()), config_type)?;
     if kind == METADATA_EXCHANGE {
         return Ok(());

@@ -50,7 +50,7 @@ pub(super) fn decode(mut wire: wire::HttpConnectionManager) -> Result<HttpConnec
 pub(super) fn encode(
     model: &HttpConnection,
     direction: Direction,
-    target: &Target,
+    target: Target,
 ) -> wire::HttpConnectionManager {
     let codec = match model.codec {
         Codec::Auto => CodecType::Auto,

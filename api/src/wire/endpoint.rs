@@ -49,7 +49,7 @@ fn wire_locality(model: &LocalityEndpoints) -> wire::LocalityLbEndpoints {
     wire::LocalityLbEndpoints {
         locality: xds::wire_locality(&model.locality),
         priority: model.priority,
-        load_balancing_weight: model.weight.and_then(wire_number),
+        load_balancing_weight: model.weight.map(wire_number),
         lb_endpoints: model.endpoints.iter().map(wire_endpoint).collect(),
         ..wire::LocalityLbEndpoints::default()
     }

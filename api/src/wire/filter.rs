@@ -76,7 +76,7 @@ where
 }
 
 /// `None` where the client lacks the filter.
-pub(super) fn encode(filter: &HttpFilter, direction: Direction, target: &Target) -> Option<wire::HttpFilter> {
+pub(super) fn encode(filter: &HttpFilter, direction: Direction, target: Target) -> Option<wire::HttpFilter> {
     let istio = matches!(filter, HttpFilter::Alpn | HttpFilter::Stats | HttpFilter::PeerMetadata);
     if istio && !target.istio_extensions {
         return None;

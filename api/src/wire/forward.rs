@@ -144,7 +144,7 @@ fn wire_weighted_cluster(model: &WeightedCluster) -> ClusterWeight {
     let (response_headers_to_add, response_headers_to_remove) = wire_mutations(&model.response_headers);
     ClusterWeight {
         name: model.name.clone(),
-        weight: wire_number(model.weight),
+        weight: Some(wire_number(model.weight)),
         request_headers_to_add,
         request_headers_to_remove,
         response_headers_to_add,

@@ -110,6 +110,7 @@ pub(super) const IGNORED: &[(&str, &[Ignored])] = &[
         "envoy.config.core.v3.Http2ProtocolOptions",
         &[
             field(1, "hpack_table_size", SOCKET_TUNING),
+            field(2, "max_concurrent_streams", "towards a cluster the server's own limit decides"),
             field(3, "initial_stream_window_size", SOCKET_TUNING),
             field(4, "initial_connection_window_size", SOCKET_TUNING),
             field(7, "max_outbound_frames", "flood limits are the HTTP library's"),

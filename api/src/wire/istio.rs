@@ -89,6 +89,7 @@ impl Name for Address {
 
 /// One workload; fields that only tunnels and gateways need are skipped.
 #[derive(Clone, PartialEq, Message)]
+#[allow(clippy::struct_field_names)] // as Istio names them
 pub(super) struct Workload {
     #[prost(string, tag = "20")]
     pub(super) uid: String,

@@ -50,7 +50,7 @@ pub(super) fn decode(mut wire: wire::Listener) -> Result<Listener, Refusal> {
     Ok(found)
 }
 
-pub(super) fn encode(model: &Listener, target: &Target) -> wire::Listener {
+pub(super) fn encode(model: &Listener, target: Target) -> wire::Listener {
     let direction = match model.direction {
         Direction::Unspecified => TrafficDirection::Unspecified,
         Direction::Inbound => TrafficDirection::Inbound,
@@ -124,7 +124,7 @@ fn chain(mut wire: wire::FilterChain) -> Result<FilterChain, Refusal> {
     Ok(FilterChain { name, criteria, tls, authorization, protocol })
 }
 
-fn wire_chain(model: &FilterChain, direction: Direction, target: &Target) -> wire::FilterChain {
+fn wire_chain(model: &FilterChain, direction: Direction, target: Target) -> wire::FilterChain {
     let filter = |name: &str, config| wire::Filter {
         name: format!("envoy.filters.network.{name}"),
         config_type: Some(wire::filter::ConfigType::TypedConfig(config)),
@@ -154,8 +154,8 @@ fn criteria(mut wire: wire::FilterChainMatch) -> Result<ChainMatch, Refusal> {
     };
     let found = ChainMatch {
         destination_port: optional(wire.destination_port.take(), "destination_port", |n| port(n.value))?,
-        destination: each(take(&mut wire.prefix_ranges), "prefix_ranges", cidr)?,
-        source: each(take(&mut wire.source_prefix_ranges), "source_prefix_ranges", cidr)?,
+        destination: each(take(&mut wire.prefix_ranges), "prefix_ranges", |c| cidr(&c))?,
+        source: each(take(&mut wire.source_prefix_ranges), "source_prefix_ranges", |c| cidr(&c))?,
         server_names: take(&mut wire.server_names),
         transport,
         application_protocols: take(&mut wire.application_protocols),
@@ -171,7 +171,7 @@ fn wire_criteria(model: &ChainMatch) -> Option<wire::FilterChainMatch> {
         Some(Transport::Raw) => "raw_buffer",
     };
     (*model != ChainMatch::default()).then(|| wire::FilterChainMatch {
-        destination_port: model.destination_port.and_then(|p| wire_number(p.into())),
+        destination_port: model.destination_port.map(|p| wire_number(p.into())),
         prefix_ranges: model.destination.iter().map(wire_cidr).collect(),
         source_prefix_ranges: model.source.iter().map(wire_cidr).collect(),
         server_names: model.server_names.clone(),

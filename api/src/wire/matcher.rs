@@ -134,10 +134,11 @@ pub(super) fn wire_mutations(model: &HeaderMutations) -> (Vec<HeaderValueOption>
 /// `None` for an empty value that is not to be kept: Envoy does not write it.
 fn header_write(mut wire: HeaderValueOption) -> Result<Option<HeaderWrite>, Refusal> {
     let header = required(wire.header.take(), "header")?;
-    let value = match header.value.is_empty() {
-        true => String::from_utf8(header.raw_value)
-            .or_else(|_| refuse("is not UTF-8").at("raw_value").at("header"))?,
-        false => header.value,
+    let value = if header.value.is_empty() {
+        String::from_utf8(header.raw_value)
+            .or_else(|_| refuse("is not UTF-8").at("raw_value").at("header"))?
+    } else {
+        header.value
     };
     if value.is_empty() && !wire.keep_empty_value {
         return Ok(None);

@@ -84,7 +84,7 @@ pub struct DecodeError {
 /// The wire form of a resource for a client. Equal resources have equal bytes.
 pub fn encode(resource: &Resource, target: &Target) -> Any {
     match resource {
-        Resource::Listener(model) => pack(&listener::encode(model, target)),
+        Resource::Listener(model) => pack(&listener::encode(model, *target)),
         Resource::Route(model) => pack(&route::encode(model)),
         Resource::Cluster(model) => pack_in_order(&cluster::encode(model), &CLUSTER),
         Resource::Endpoints(model) => pack_in_order(&endpoint::encode(model), &ASSIGNMENT),

@@ -36,17 +36,17 @@ pub(super) fn decode(mut wire: OutlierDetection) -> Result<Outlier, Refusal> {
 }
 
 pub(super) fn encode(model: &Outlier) -> OutlierDetection {
-    let share = |count: Option<u32>| wire_number(if count.is_some() { 100 } else { 0 });
+    let share = |count: Option<u32>| Some(wire_number(if count.is_some() { 100 } else { 0 }));
     OutlierDetection {
-        consecutive_5xx: model.consecutive_5xx.and_then(wire_number),
+        consecutive_5xx: model.consecutive_5xx.map(wire_number),
         enforcing_consecutive_5xx: share(model.consecutive_5xx),
-        consecutive_gateway_failure: model.consecutive_gateway.and_then(wire_number),
+        consecutive_gateway_failure: model.consecutive_gateway.map(wire_number),
         enforcing_consecutive_gateway_failure: share(model.consecutive_gateway),
         interval: Some(wire_duration(model.interval)),
         base_ejection_time: Some(wire_duration(model.base_ejection)),
         max_ejection_time: Some(wire_duration(model.max_ejection)),
-        max_ejection_percent: wire_number(model.max_percent),
-        enforcing_success_rate: wire_number(0),
+        max_ejection_percent: Some(wire_number(model.max_percent)),
+        enforcing_success_rate: Some(wire_number(0)),
         ..OutlierDetection::default()
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn decode(mut wire: wire::RetryPolicy) -> Result<RetryPolicy, Refusal
     let choices = u32::try_from(take(&mut wire.host_selection_retry_max_attempts)).unwrap_or_default();
     // Envoy looks once more when told to avoid hosts without saying how often.
     let avoid_previous_hosts = if predicates.is_empty() { 0 } else { choices.max(1) };
-    each(predicates, "retry_host_predicate", predicate)?;
+    each(predicates, "retry_host_predicate", |p| predicate(&p))?;
     let codes = take(&mut wire.retriable_status_codes);
     let found = RetryPolicy {
         on,
@@ -46,7 +46,7 @@ pub(super) fn encode(model: &RetryPolicy) -> wire::RetryPolicy {
     wire::RetryPolicy {
         retry_on: names.join(","),
         retriable_status_codes: model.status_codes.iter().map(|c| u32::from(*c)).collect(),
-        num_retries: wire_number(model.attempts),
+        num_retries: Some(wire_number(model.attempts)),
         per_try_timeout: model.per_try_timeout.map(wire_duration),
         retry_back_off: (model.back_off != BACK_OFF).then(|| RetryBackOff {
             base_interval: Some(wire_duration(model.back_off.base)),
@@ -58,7 +58,7 @@ pub(super) fn encode(model: &RetryPolicy) -> wire::RetryPolicy {
     }
 }
 
-fn predicate(wire: RetryHostPredicate) -> Result<(), Refusal> {
+fn predicate(wire: &RetryHostPredicate) -> Result<(), Refusal> {
     if wire.name == PREVIOUS_HOSTS {
         return Ok(());
     }

@@ -57,8 +57,8 @@ pub(super) fn number(wire: Option<pb::UInt32Value>, default: u32) -> u32 {
     wire.map_or(default, |n| n.value)
 }
 
-pub(super) fn wire_number(value: u32) -> Option<pb::UInt32Value> {
-    Some(pb::UInt32Value { value })
+pub(super) fn wire_number(value: u32) -> pb::UInt32Value {
+    pb::UInt32Value { value }
 }
 
 /// A number, omitted where it is the default.
@@ -141,7 +141,7 @@ pub(super) fn ip(text: &str) -> Result<IpAddr, Refusal> {
     text.parse().or_else(|_| refuse(format!("{text:?} is not an IP address")))
 }
 
-pub(super) fn cidr(wire: core::CidrRange) -> Result<IpNet, Refusal> {
+pub(super) fn cidr(wire: &core::CidrRange) -> Result<IpNet, Refusal> {
     let address = ip(&wire.address_prefix).at("address_prefix")?;
     let length = number(wire.prefix_len, 0);
     let length = u8::try_from(length).unwrap_or(u8::MAX);
@@ -151,7 +151,7 @@ pub(super) fn cidr(wire: core::CidrRange) -> Result<IpNet, Refusal> {
 pub(super) fn wire_cidr(net: &IpNet) -> core::CidrRange {
     core::CidrRange {
         address_prefix: net.addr().to_string(),
-        prefix_len: wire_number(net.prefix_len().into()),
+        prefix_len: Some(wire_number(net.prefix_len().into())),
     }
 }
 

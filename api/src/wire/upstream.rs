@@ -94,15 +94,15 @@ fn versions(wire: UpstreamProtocolOptions) -> Result<UpstreamHttp, Refusal> {
     match wire {
         UpstreamProtocolOptions::ExplicitHttpConfig(config) => explicit(config).at("explicit_http_config"),
         UpstreamProtocolOptions::UseDownstreamProtocolConfig(mut config) => {
-            http1(config.http_protocol_options.take().unwrap_or_default())
-                .and_then(|()| http2(config.http2_protocol_options.take().unwrap_or_default()))
+            http1(config.http_protocol_options.take())
+                .and_then(|()| http2(config.http2_protocol_options.take()))
                 .and_then(|()| nothing_left(&config))
                 .at("use_downstream_protocol_config")?;
             Ok(UpstreamHttp::SameAsClient)
         }
         UpstreamProtocolOptions::AutoConfig(mut config) => {
-            http1(config.http_protocol_options.take().unwrap_or_default())
-                .and_then(|()| http2(config.http2_protocol_options.take().unwrap_or_default()))
+            http1(config.http_protocol_options.take())
+                .and_then(|()| http2(config.http2_protocol_options.take()))
                 .and_then(|()| nothing_left(&config))
                 .at("auto_config")?;
             Ok(UpstreamHttp::Negotiated)
@@ -113,20 +113,22 @@ fn versions(wire: UpstreamProtocolOptions) -> Result<UpstreamHttp, Refusal> {
 fn explicit(config: ExplicitHttpConfig) -> Result<UpstreamHttp, Refusal> {
     match config.protocol_config {
         None => Ok(UpstreamHttp::Http1),
-        Some(ProtocolConfig::HttpProtocolOptions(options)) => http1(options).map(|()| UpstreamHttp::Http1),
-        Some(ProtocolConfig::Http2ProtocolOptions(options)) => http2(options).map(|()| UpstreamHttp::Http2),
+        Some(ProtocolConfig::HttpProtocolOptions(options)) => {
+            http1(Some(options)).map(|()| UpstreamHttp::Http1)
+        }
+        Some(ProtocolConfig::Http2ProtocolOptions(options)) => {
+            http2(Some(options)).map(|()| UpstreamHttp::Http2)
+        }
         Some(ProtocolConfig::Http3ProtocolOptions(_)) => Err(Refusal::unsupported("http3_protocol_options")),
     }
 }
 
-fn http1(options: core::Http1ProtocolOptions) -> Result<(), Refusal> {
-    nothing_left(&options).at("http_protocol_options")
+fn http1(options: Option<core::Http1ProtocolOptions>) -> Result<(), Refusal> {
+    options.map_or(Ok(()), |o| nothing_left(&o)).at("http_protocol_options")
 }
 
-/// The number of streams at once is what the server allows; a lower wish of ours is met by `max_requests`.
-fn http2(mut options: core::Http2ProtocolOptions) -> Result<(), Refusal> {
-    options.max_concurrent_streams = None;
-    nothing_left(&options).at("http2_protocol_options")
+fn http2(options: Option<core::Http2ProtocolOptions>) -> Result<(), Refusal> {
+    options.map_or(Ok(()), |o| nothing_left(&o)).at("http2_protocol_options")
 }
 
 fn wire_versions(http: UpstreamHttp) -> UpstreamProtocolOptions {

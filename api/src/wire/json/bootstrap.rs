@@ -97,8 +97,7 @@ fn decode(mut wire: wire::Bootstrap) -> Result<Bootstrap, Refusal> {
         ads: wire.dynamic_resources.take().map_or(Ok(None), ads).at("dynamic_resources")?,
         admin: wire.admin.take().map_or(Ok(None), admin).at("admin")?,
     };
-    use wire::bootstrap::StatsFlush;
-    if let Some(StatsFlush::StatsFlushOnAdmin(_)) = wire.stats_flush {
+    if let Some(wire::bootstrap::StatsFlush::StatsFlushOnAdmin(_)) = wire.stats_flush {
         wire.stats_flush = None;
     }
     nothing_left(&wire)?;
@@ -109,7 +108,7 @@ fn decode(mut wire: wire::Bootstrap) -> Result<Bootstrap, Refusal> {
 pub(super) fn encode(model: &Bootstrap) -> wire::Bootstrap {
     let target = Target { istio_extensions: true };
     let fixed = StaticResources {
-        listeners: model.listeners.iter().map(|l| listener::encode(l, &target)).collect(),
+        listeners: model.listeners.iter().map(|l| listener::encode(l, target)).collect(),
         clusters: model.clusters.iter().map(cluster::encode).collect(),
         secrets: model.secrets.iter().map(secret::encode).collect(),
     };
