@@ -1,3 +1,5 @@
+//! The admin pages as tools ask for them.
+
 use super::*;
 use crate::control::Version;
 use crate::credentials::Store;

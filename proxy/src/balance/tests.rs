@@ -1,3 +1,5 @@
+//! Shares, priorities and ejection by the pickers.
+
 use super::*;
 use api::model::endpoint::{Endpoint, EndpointAddress, LoadAssignment, LocalityEndpoints};
 use std::cell::Cell;

@@ -1,3 +1,5 @@
+//! Settings from flags, environment and mounted files, with every error at once.
+
 use super::*;
 use serde_json::json;
 

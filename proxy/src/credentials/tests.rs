@@ -1,3 +1,5 @@
+//! Handshakes with certificates that rotate, expire or belong to somebody else.
+
 use super::*;
 use api::model::matcher::{Pattern, StringMatch};
 use api::model::tls::{

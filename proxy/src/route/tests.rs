@@ -1,3 +1,5 @@
+//! Requests to routes: hosts, paths, headers, weights, rewrites and redirects.
+
 use super::*;
 use crate::snapshot::table::{Action, RouteTable};
 use api::model::matcher::{Fraction, HeaderMatch, HeaderTest, Pattern, QueryMatch, StringMatch};

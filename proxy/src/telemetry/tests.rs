@@ -1,3 +1,5 @@
+//! Records to metrics, with Istio's labels on both sides.
+
 use super::*;
 use crate::flow::flags::Flags;
 use crate::flow::record::{NO_GRPC_STATUS, Reporter};

@@ -1,3 +1,5 @@
+//! A session against clients of both methods, and clients that do not behave.
+
 use super::*;
 use crate::wire::xds::{Any, nack};
 use crate::xds::offer::{Offered, Resources};

@@ -1,3 +1,5 @@
+//! Lines of the access log for requests and connections.
+
 use super::*;
 use crate::flow::flags::Flags;
 use crate::flow::record::{Key, Reporter, Traffic};
