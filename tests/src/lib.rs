@@ -11,6 +11,7 @@ pub mod mesh;
 pub mod load;
 pub mod wire;
 
+pub mod agent;
 pub mod browser;
 pub mod metrics;
 pub mod remains;

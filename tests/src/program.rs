@@ -81,8 +81,8 @@ pub struct Running {
     line: String,
     child: Child,
     begin: Instant,
-    out: JoinHandle<Vec<u8>>,
-    err: JoinHandle<Vec<u8>>,
+    out: Option<JoinHandle<Vec<u8>>>,
+    err: Option<JoinHandle<Vec<u8>>>,
 }
 
 impl Running {
@@ -100,8 +100,8 @@ impl Running {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{} cannot be started: {error}", program.display()));
-        let out = collect(child.stdout.take().expect("it is piped"));
-        let err = collect(child.stderr.take().expect("it is piped"));
+        let out = child.stdout.take().map(collect);
+        let err = child.stderr.take().map(collect);
         Self { line: format!("{name} {}", shown.join(" ")), child, begin, out, err }
     }
 
@@ -126,34 +126,55 @@ impl Running {
         self.child.try_wait().expect("a child can be asked").is_some()
     }
 
+    /// Ends it, as whoever started it may; what came of it.
+    pub fn end(self) -> Outcome {
+        let id = i32::try_from(self.child.id()).expect("process ids are small");
+        // It may have ended by itself, which its outcome tells.
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGTERM);
+        self.finish(Duration::from_secs(15))
+    }
+
     /// Waits for its end; ends the test when it runs longer than `patience`.
     pub fn finish(mut self, patience: Duration) -> Outcome {
         self.close_input();
         let ended = wait::within(patience, &mut || {
             self.child.try_wait().map_err(|error| error.to_string())?.ok_or_else(|| "still runs".to_owned())
         });
-        let status = ended.unwrap_or_else(|reason| {
+        if ended.is_err() {
             // Its output tells why it hangs.
             let _ = self.child.kill();
-            self.child.wait().unwrap_or_else(|_| panic!("{}: {reason}", self.line))
-        });
-        let elapsed = self.begin.elapsed();
+        }
+        let status = self.child.wait().expect("a child can be waited for");
         let signal = std::os::unix::process::ExitStatusExt::signal(&status);
         let outcome = Outcome {
-            line: self.line,
+            line: self.line.clone(),
             code: status.code().unwrap_or_else(|| 128 + signal.unwrap_or_default()),
-            out: self.out.join().expect("reading does not panic"),
-            err: String::from_utf8_lossy(&self.err.join().expect("reading does not panic")).into_owned(),
-            elapsed,
+            out: read(self.out.take()),
+            err: String::from_utf8_lossy(&read(self.err.take())).into_owned(),
+            elapsed: self.begin.elapsed(),
         };
-        assert!(elapsed < patience + Duration::from_secs(2), "hangs: {outcome}");
+        assert!(ended.is_ok(), "not within {patience:?}: {outcome}");
         outcome
+    }
+}
+
+impl Drop for Running {
+    /// A test that fails leaves nothing running.
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
     }
 }
 
 /// Runs a program to its end.
 pub fn run<A: AsRef<OsStr>>(program: &Path, arguments: &[A]) -> Outcome {
     Running::start(program, arguments, &[]).finish(PATIENCE)
+}
+
+fn read(pipe: Option<JoinHandle<Vec<u8>>>) -> Vec<u8> {
+    pipe.map(|pipe| pipe.join().expect("reading does not panic")).unwrap_or_default()
 }
 
 fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {

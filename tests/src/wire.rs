@@ -43,15 +43,27 @@ pub fn contains(all: &[u8], part: &[u8]) -> bool {
     all.windows(part.len()).any(|window| window == part)
 }
 
-/// Runs this crate's program beside the processes of the node.
-fn enter(node: u32, probe: &Path, arguments: &[&str]) -> Running {
+/// Starts a program inside the network namespace that a process lives in.
+pub fn enter(node: u32, program: &Path, arguments: &[&str]) -> Running {
     let target = node.to_string();
     let mut line = vec!["--target", &target, "--net"];
     if !nix::unistd::geteuid().is_root() {
         line.extend(["--user", "--preserve-credentials"]);
     }
-    let probe = probe.display().to_string();
-    line.extend(["--", &probe]);
+    let program = program.display().to_string();
+    line.extend(["--", &program]);
     line.extend(arguments);
     Running::start(Path::new("nsenter"), &line, &[])
+}
+
+/// Starts a program in a network namespace of its own, which ends with it; its process id is the program's.
+pub fn alone(program: &Path, arguments: &[&str]) -> Running {
+    let mut line = vec!["--net"];
+    if !nix::unistd::geteuid().is_root() {
+        line.extend(["--user", "--map-root-user"]);
+    }
+    let program = program.display().to_string();
+    line.extend(["sh", "-c", "ip link set lo up && exec \"$0\" \"$@\"", &program]);
+    line.extend(arguments);
+    Running::start(Path::new("unshare"), &line, &[])
 }

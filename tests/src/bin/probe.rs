@@ -1,4 +1,5 @@
-//! Runs inside the node's network namespace for the tests: captures all frames, or fetches a page. It exists
+//! Runs inside the node's network namespace for the tests: captures all frames, fetches a page, or
+//! plays the agent beside an Envoy. It exists
 //! because a test that itself entered another namespace could not come back without privileges.
 
 use std::io::{Read, Write};
@@ -14,7 +15,8 @@ fn main() {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["capture", ready] => capture(ready),
         ["get", url] => get(url),
-        _ => panic!("usage: probe capture READY-FILE | get URL"),
+        ["agent", port] => tests::agent::serve(port.parse().expect("the port is a number")),
+        _ => panic!("usage: probe capture READY-FILE | get URL | agent PORT"),
     }
 }
 

@@ -1,0 +1,101 @@
+//! What Istio's agent does beside a stock Envoy: hands it a certificate and trust anchors over SDS. Envoy waits
+//! for them before it starts to listen, so without an agent nothing would be seen of an Envoy.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::net::Ipv4Addr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use api::model::Resource;
+use api::model::secret::{Secret, SecretContent};
+use api::name::{WORKLOAD_CERTIFICATE, WORKLOAD_ROOTS};
+use api::wire::xds::{Any, DiscoveryRequest, DiscoveryResponse, NodeInfo};
+use api::wire::{Target, encode};
+use futures_util::{Stream, StreamExt};
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpListener;
+use tonic::server::Grpc;
+use tonic::{Request, Response, Status, Streaming};
+use tonic_prost::ProstCodec;
+use tower_service::Service;
+
+/// Serves until the process is ended.
+pub fn serve(port: u16) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime can be made").block_on(accept(port));
+}
+
+async fn accept(port: u16) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.expect("the port is free");
+    let secrets = Arc::new(secrets());
+    loop {
+        let (stream, _) = listener.accept().await.expect("connections can be accepted");
+        let secrets = Arc::clone(&secrets);
+        let service = service_fn(move |request| {
+            let agent = Agent(Arc::clone(&secrets));
+            async move { Ok::<_, Infallible>(Grpc::new(ProstCodec::default()).streaming(agent, request).await) }
+        });
+        let connection =
+            http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service);
+        // Envoy ends connections as it likes.
+        tokio::spawn(async move { drop(connection.await) });
+    }
+}
+
+fn secrets() -> BTreeMap<String, Any> {
+    let key = rcgen::KeyPair::generate().expect("a key can be made");
+    let parameters = rcgen::CertificateParams::new(vec!["agent.test".to_owned()]).expect("the name is one");
+    let certificate = parameters.self_signed(&key).expect("a certificate can be signed").pem();
+    let content = SecretContent::Certificate { chain: certificate.clone(), key: key.serialize_pem() };
+    let roots = SecretContent::Roots { bundle: certificate };
+    let target = Target::of(&NodeInfo::default());
+    [(WORKLOAD_CERTIFICATE, content), (WORKLOAD_ROOTS, roots)]
+        .map(|(name, content)| {
+            let secret = Secret { name: name.to_owned(), content };
+            (name.to_owned(), encode(&Resource::Secret(secret), &target))
+        })
+        .into()
+}
+
+/// `envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets`, the one method that Envoy calls here.
+struct Agent(Arc<BTreeMap<String, Any>>);
+
+type Answers = Pin<Box<dyn Stream<Item = Result<DiscoveryResponse, Status>> + Send>>;
+
+impl Service<Request<Streaming<DiscoveryRequest>>> for Agent {
+    type Response = Response<Answers>;
+    type Error = Status;
+    type Future = Ready<Result<Self::Response, Status>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Streaming<DiscoveryRequest>>) -> Self::Future {
+        let secrets = Arc::clone(&self.0);
+        let answers = request.into_inner().filter_map(move |request| ready(answer(&secrets, request)));
+        ready(Ok(Response::new(Box::pin(answers))))
+    }
+}
+
+/// The first request of a stream asks; the others confirm.
+fn answer(
+    secrets: &BTreeMap<String, Any>,
+    request: Result<DiscoveryRequest, Status>,
+) -> Option<Result<DiscoveryResponse, Status>> {
+    let request = request.ok().filter(|request| request.response_nonce.is_empty())?;
+    let resources = request.resource_names.iter().filter_map(|name| secrets.get(name).cloned()).collect();
+    let (version_info, nonce) = ("1".to_owned(), "1".to_owned());
+    Some(Ok(DiscoveryResponse {
+        version_info,
+        nonce,
+        resources,
+        type_url: request.type_url,
+        ..DiscoveryResponse::default()
+    }))
+}
