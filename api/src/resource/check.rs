@@ -5,13 +5,20 @@ use super::document::{Problem, Refusal};
 use serde::{Deserialize, Serialize};
 
 /// One object to check.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Given {
     /// The file it comes from, with the line where known; only repeated in answers.
     #[serde(default)]
     pub file: String,
     /// The object.
     pub object: serde_json::Value,
+}
+
+impl std::fmt::Debug for Given {
+    /// Without the content: it may be a secret's.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Given({})", self.file)
+    }
 }
 
 /// Objects that would be applied together; they may refer to each other.

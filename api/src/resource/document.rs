@@ -58,7 +58,7 @@ impl fmt::Display for Key {
 }
 
 /// One object with its place.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Document {
     /// Where it stands.
     pub place: Place,
@@ -68,6 +68,13 @@ pub struct Document {
     pub object: Arc<Object>,
     /// The object as written.
     pub raw: serde_json::Value,
+}
+
+impl fmt::Debug for Document {
+    /// Without the content: it may be a secret's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Document({} at {})", self.object.key, self.place)
+    }
 }
 
 /// Why an object, or a part of one, is refused.

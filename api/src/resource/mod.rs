@@ -7,6 +7,9 @@
 
 pub mod parse;
 
+mod head;
+mod yaml;
+
 pub mod strict;
 
 pub mod object;
@@ -16,6 +19,7 @@ pub mod check;
 pub mod document;
 
 pub mod kind;
+pub mod name;
 
 pub mod destination_rule;
 pub mod gateway;

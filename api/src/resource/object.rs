@@ -10,9 +10,10 @@ use super::sidecar::Sidecar;
 use super::virtual_service::VirtualService;
 use k8s_openapi::api::{apps, batch, core, discovery};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// One object.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Object {
     /// Its `apiVersion` as written.
     pub api_version: String,
@@ -45,8 +46,15 @@ impl Object {
     }
 }
 
-/// What an object says.
-#[derive(Debug, Clone, PartialEq)]
+impl fmt::Debug for Object {
+    /// Without the content: it may be a secret's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Object({})", self.key)
+    }
+}
+
+/// What an object says. Never printed whole: it may be a secret's.
+#[derive(Clone, PartialEq)]
 pub enum Body {
     /// A Namespace.
     Namespace(Box<core::v1::Namespace>),

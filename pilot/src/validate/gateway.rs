@@ -7,8 +7,8 @@ use crate::catalog::gateway::{
 };
 use api::model::tls::TlsVersion;
 use api::resource::gateway as written;
+use api::resource::name::is_label;
 use api::resource::object::Object;
-use api::resource::parse::is_label;
 use written::ServerTlsMode as Mode;
 
 pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Gateway) -> Gateway {

@@ -10,6 +10,7 @@ use api::identity::TrustDomain;
 use api::model::access_log::{AccessLog, LogFormat, LogSink};
 use api::resource::document::Place;
 use api::resource::mesh_config::{AccessLogEncoding, MeshConfig};
+use api::resource::name::is_label;
 use api::resource::object::Object;
 use api::resource::parse;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -50,7 +51,7 @@ pub(super) fn mesh(f: &mut Findings, path: &str, config: &MeshConfig, base: &Mes
         }
     }
     if let Some(namespace) = &config.root_namespace {
-        if parse::is_label(namespace) {
+        if is_label(namespace) {
             mesh.root_namespace.clone_from(namespace);
         } else {
             f.error(at("rootNamespace"), format!("`{namespace}` is no namespace"), "correct it");

@@ -3,8 +3,8 @@
 use super::finding::Findings;
 use super::{origin, value};
 use crate::catalog::policy::{EgressHost, EgressNamespace, Mesh, OutboundPolicy, Sidecar};
+use api::resource::name::is_label;
 use api::resource::object::Object;
-use api::resource::parse::is_label;
 use api::resource::sidecar as written;
 
 pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Sidecar, mesh: &Mesh) -> Sidecar {

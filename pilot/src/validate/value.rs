@@ -4,7 +4,7 @@ use super::finding::Findings;
 use crate::catalog::visibility::ExportTo;
 use api::model::matcher::Fraction;
 use api::process::duration;
-use api::resource::parse::is_label;
+use api::resource::name::is_label;
 use ipnet::IpNet;
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -4,10 +4,12 @@
 //! a file may be hostile.
 
 use super::document::{Document, Key, Place, Refusal};
-use super::kind::{Kind, Known, known};
+use super::head::Head;
+use super::kind::Kind;
 use super::mesh_config::MeshConfig;
 use super::object::{Body, Object};
 use super::strict::{self, Fault};
+use super::yaml::{chunks, values};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -137,145 +139,6 @@ fn take(parsed: &mut Parsed, place: Place, raw: Value) {
     }
 }
 
-/// The parts every object has, as far as they are there.
-struct Head<'a> {
-    api_version: &'a str,
-    kind: &'a str,
-    namespace: &'a str,
-    name: &'a str,
-    is_object: bool,
-    /// The first of them that is there and no text.
-    mistyped: Option<&'static str>,
-}
-
-impl<'a> Head<'a> {
-    fn of(value: &'a Value) -> Self {
-        let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-        Self {
-            api_version: text("/apiVersion"),
-            kind: text("/kind"),
-            namespace: text("/metadata/namespace"),
-            name: text("/metadata/name"),
-            is_object: value.is_object(),
-            mistyped: ["apiVersion", "kind", "metadata.namespace", "metadata.name"].into_iter().find(
-                |path| {
-                    let found = value.pointer(&format!("/{}", path.replace('.', "/")));
-                    found.is_some_and(|v| !v.is_string() && !v.is_null())
-                },
-            ),
-        }
-    }
-
-    fn namespace(&self, kind: Kind) -> &'a str {
-        match (kind.namespaced(), self.namespace) {
-            (false, _) => "",
-            (true, "") => "default",
-            (true, given) => given,
-        }
-    }
-
-    fn key(&self) -> Option<Key> {
-        let Known::Served(kind) = known(self.api_version, self.kind) else { return None };
-        (!self.name.is_empty()).then(|| Key::new(kind, self.namespace(kind), self.name))
-    }
-
-    fn shown(&self) -> String {
-        match (self.key(), self.kind, self.namespace, self.name) {
-            (Some(key), ..) => key.to_string(),
-            (None, kind, _, "") => kind.to_owned(),
-            (None, kind, "", name) => format!("{kind} {name}"),
-            (None, kind, namespace, name) => format!("{kind} {namespace}/{name}"),
-        }
-    }
-
-    fn served(&self) -> Result<Kind, Fault> {
-        let refused = |path: &str, reason: String, next: &str| {
-            Err(Fault { path: path.into(), reason, next: next.into() })
-        };
-        if !self.is_object {
-            return refused("", "the document is no object".into(), "begin it with apiVersion and kind");
-        }
-        if let Some(path) = self.mistyped {
-            // YAML takes `n`, `on` and `1` for other things than text.
-            return refused(path, "is no text".into(), "put it in quotes");
-        }
-        if self.api_version.is_empty() {
-            return refused("apiVersion", "is missing".into(), "say which API the kind belongs to");
-        }
-        if self.kind.is_empty() {
-            return refused("kind", "is missing".into(), "say what kind of object this is");
-        }
-        let both = format!("kind {} of {}", self.kind, self.api_version);
-        match known(self.api_version, self.kind) {
-            Known::Served(kind) => Ok(kind),
-            Known::WrongVersion(kind) => {
-                let versions: Vec<String> = kind.versions().iter().map(|v| api_version(kind, v)).collect();
-                refused(
-                    "apiVersion",
-                    format!("{both} does not exist"),
-                    &format!("write {}", versions.join(" or ")),
-                )
-            }
-            Known::WrongGroup(kind) => refused(
-                "apiVersion",
-                format!("{both} is not known"),
-                &format!("write {}", api_version(kind, kind.versions()[0])),
-            ),
-            Known::Unserved => {
-                refused("kind", format!("{both} is not supported by this version"), "remove the object")
-            }
-            Known::Unknown => refused("kind", format!("{both} is not known"), "correct apiVersion and kind"),
-        }
-    }
-
-    fn malformed_name(&self, kind: Kind) -> Option<Fault> {
-        let fault = |path: &str, reason: String, next: &str| {
-            Some(Fault { path: path.into(), reason, next: next.into() })
-        };
-        if self.name.is_empty() {
-            return fault("metadata.name", "is missing".into(), "give the object a name");
-        }
-        if !is_subdomain(self.name) {
-            return fault(
-                "metadata.name",
-                format!("`{}` is no valid name: it takes a-z, 0-9, '-' and '.'", self.name),
-                "rename the object",
-            );
-        }
-        if kind.namespaced() && !is_label(self.namespace(kind)) {
-            return fault(
-                "metadata.namespace",
-                format!("`{}` is no valid namespace: it takes a-z, 0-9 and '-'", self.namespace),
-                "correct the namespace",
-            );
-        }
-        None
-    }
-}
-
-fn api_version(kind: Kind, version: &str) -> String {
-    if kind.group().is_empty() { version.to_owned() } else { format!("{}/{version}", kind.group()) }
-}
-
-/// An RFC 1123 label.
-pub fn is_label(text: &str) -> bool {
-    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    !text.is_empty()
-        && text.len() <= 63
-        && text.bytes().all(inner)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-}
-
-/// An RFC 1123 subdomain.
-pub fn is_subdomain(text: &str) -> bool {
-    let part = |p: &str| {
-        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        !p.is_empty() && p.bytes().all(inner) && !p.starts_with('-') && !p.ends_with('-')
-    };
-    text.len() <= 253 && text.split('.').all(part)
-}
-
 /// The envelope of a mesh kind.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -348,87 +211,8 @@ fn refusal(place: Place, reason: String, next: &str) -> Refusal {
     Refusal { place, reason, next: next.into(), ..Refusal::default() }
 }
 
-/// Why a document is no YAML.
-struct Malformed {
-    line: u32,
-    reason: String,
-}
-
-impl Malformed {
-    /// The line in the file of a line in a chunk that begins on `first`.
-    fn start(&self, chunk: &str, first: u32) -> u32 {
-        let skipped = chunk.lines().take_while(|l| is_bare(l)).count() as u32;
-        (first + self.line).saturating_sub(1 + skipped)
-    }
-}
-
-fn values(text: &str) -> Result<Vec<Value>, Malformed> {
-    // YAML is a superset of JSON but for tabs as indentation.
-    if text.trim_start().starts_with('{') && text.contains('\t') {
-        let read = serde_json::from_str(text);
-        return read
-            .map(|value| vec![value])
-            .map_err(|e| Malformed { line: e.line() as u32, reason: e.to_string() });
-    }
-    serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| Malformed {
-        line: error.location().map_or(0, |l| l.line() as u32),
-        reason: error.to_string().lines().next().unwrap_or_default().to_owned(),
-    })
-}
-
-fn options() -> serde_saphyr::Options {
-    let mut options = serde_saphyr::Options::default();
-    let mut budget = serde_saphyr::Budget::default();
-    budget.max_depth = MAX_DEPTH;
-    budget.max_aliases = MAX_ALIASES;
-    budget.max_nodes = MAX_NODES;
-    options.budget = Some(budget);
-    options.with_snippet = false;
-    options.legacy_octal_numbers = true;
-    options
-}
-
-/// The documents of a text, each from its `---` on, with the line of its first content. A line that begins with
-/// `---` always begins a document: YAML allows it nowhere else.
-fn chunks(text: &str) -> Vec<(u32, &str)> {
-    let mut starts = vec![0];
-    let mut at = 0;
-    for line in text.split_inclusive('\n') {
-        if at > 0 && is_separator(line) {
-            starts.push(at);
-        }
-        at += line.len();
-    }
-    let ends = starts.iter().skip(1).copied().chain([text.len()]);
-    let mut line = 1;
-    let mut chunks = vec![];
-    for (start, end) in starts.iter().copied().zip(ends) {
-        let chunk = &text[start..end];
-        let skipped = chunk.lines().take_while(|l| is_bare(l)).count();
-        if skipped < chunk.lines().count() {
-            chunks.push((line + skipped as u32, chunk));
-        }
-        line += chunk.lines().count() as u32;
-    }
-    chunks
-}
-
-fn is_separator(line: &str) -> bool {
-    line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
-}
-
-/// A line without content of a document.
-fn is_bare(line: &str) -> bool {
-    let content = if is_separator(line) { &line[3..] } else { line };
-    let content = content.trim();
-    content.is_empty() || content.starts_with('#')
-}
-
 /// Bytes of a file that are read.
 pub const MAX_FILE: usize = 4 << 20;
-const MAX_DEPTH: usize = 100;
-const MAX_ALIASES: usize = 1000;
-const MAX_NODES: usize = 400_000;
 const MAX_LISTS: usize = 4;
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::catalog::host;
 use crate::catalog::virtual_service::Destination;
 use crate::validate::finding::Findings;
 use crate::validate::value;
-use api::resource::parse::is_label;
+use api::resource::name::is_label;
 use api::resource::virtual_service as written;
 
 pub(super) fn destination(

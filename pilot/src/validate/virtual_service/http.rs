@@ -7,7 +7,7 @@ use crate::validate::finding::Findings;
 use crate::validate::value;
 use api::model::matcher::Fraction;
 use api::model::route::{AbortStatus, Fault, FaultAbort, FaultDelay, Redirect};
-use api::resource::parse::is_label;
+use api::resource::name::is_label;
 use api::resource::virtual_service as written;
 use base64::Engine;
 

@@ -14,8 +14,8 @@ use super::{origin, value};
 use crate::catalog::host;
 use crate::catalog::policy::Mesh;
 use crate::catalog::virtual_service::{GatewayRef, HttpAction, VirtualService};
+use api::resource::name::{is_label, is_subdomain};
 use api::resource::object::Object;
-use api::resource::parse::{is_label, is_subdomain};
 use api::resource::virtual_service as written;
 
 pub(super) fn check(

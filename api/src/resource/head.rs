@@ -1,0 +1,128 @@
+//! Pure. What every object begins with: `apiVersion`, `kind` and a name. Tells what is wrong with them before the
+//! rest is read, because all messages about the rest name the object by them.
+
+use super::document::Key;
+use super::kind::{Kind, Known, known};
+use super::name::{is_label, is_subdomain};
+use super::strict::Fault;
+use serde_json::Value;
+
+/// The parts every object has, as far as they are there.
+pub(in crate::resource) struct Head<'a> {
+    pub(in crate::resource) api_version: &'a str,
+    kind: &'a str,
+    namespace: &'a str,
+    pub(in crate::resource) name: &'a str,
+    is_object: bool,
+    /// The first of them that is there and no text.
+    mistyped: Option<&'static str>,
+}
+
+impl<'a> Head<'a> {
+    pub(in crate::resource) fn of(value: &'a Value) -> Self {
+        let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        Self {
+            api_version: text("/apiVersion"),
+            kind: text("/kind"),
+            namespace: text("/metadata/namespace"),
+            name: text("/metadata/name"),
+            is_object: value.is_object(),
+            mistyped: ["apiVersion", "kind", "metadata.namespace", "metadata.name"].into_iter().find(
+                |path| {
+                    let found = value.pointer(&format!("/{}", path.replace('.', "/")));
+                    found.is_some_and(|v| !v.is_string() && !v.is_null())
+                },
+            ),
+        }
+    }
+
+    pub(in crate::resource) fn namespace(&self, kind: Kind) -> &'a str {
+        match (kind.namespaced(), self.namespace) {
+            (false, _) => "",
+            (true, "") => "default",
+            (true, given) => given,
+        }
+    }
+
+    pub(in crate::resource) fn key(&self) -> Option<Key> {
+        let Known::Served(kind) = known(self.api_version, self.kind) else { return None };
+        (!self.name.is_empty()).then(|| Key::new(kind, self.namespace(kind), self.name))
+    }
+
+    pub(in crate::resource) fn shown(&self) -> String {
+        match (self.key(), self.kind, self.namespace, self.name) {
+            (Some(key), ..) => key.to_string(),
+            (None, kind, _, "") => kind.to_owned(),
+            (None, kind, "", name) => format!("{kind} {name}"),
+            (None, kind, namespace, name) => format!("{kind} {namespace}/{name}"),
+        }
+    }
+
+    pub(in crate::resource) fn served(&self) -> Result<Kind, Fault> {
+        let refused = |path: &str, reason: String, next: &str| {
+            Err(Fault { path: path.into(), reason, next: next.into() })
+        };
+        if !self.is_object {
+            return refused("", "the document is no object".into(), "begin it with apiVersion and kind");
+        }
+        if let Some(path) = self.mistyped {
+            // YAML takes `n`, `on` and `1` for other things than text.
+            return refused(path, "is no text".into(), "put it in quotes");
+        }
+        if self.api_version.is_empty() {
+            return refused("apiVersion", "is missing".into(), "say which API the kind belongs to");
+        }
+        if self.kind.is_empty() {
+            return refused("kind", "is missing".into(), "say what kind of object this is");
+        }
+        let both = format!("kind {} of {}", self.kind, self.api_version);
+        match known(self.api_version, self.kind) {
+            Known::Served(kind) => Ok(kind),
+            Known::WrongVersion(kind) => {
+                let versions: Vec<String> = kind.versions().iter().map(|v| api_version(kind, v)).collect();
+                refused(
+                    "apiVersion",
+                    format!("{both} does not exist"),
+                    &format!("write {}", versions.join(" or ")),
+                )
+            }
+            Known::WrongGroup(kind) => refused(
+                "apiVersion",
+                format!("{both} is not known"),
+                &format!("write {}", api_version(kind, kind.versions()[0])),
+            ),
+            Known::Unserved => {
+                refused("kind", format!("{both} is not supported by this version"), "remove the object")
+            }
+            Known::Unknown => refused("kind", format!("{both} is not known"), "correct apiVersion and kind"),
+        }
+    }
+
+    pub(in crate::resource) fn malformed_name(&self, kind: Kind) -> Option<Fault> {
+        let fault = |path: &str, reason: String, next: &str| {
+            Some(Fault { path: path.into(), reason, next: next.into() })
+        };
+        if self.name.is_empty() {
+            return fault("metadata.name", "is missing".into(), "give the object a name");
+        }
+        if !is_subdomain(self.name) {
+            return fault(
+                "metadata.name",
+                format!("`{}` is no valid name: it takes a-z, 0-9, '-' and '.'", self.name),
+                "rename the object",
+            );
+        }
+        if kind.namespaced() && !is_label(self.namespace(kind)) {
+            return fault(
+                "metadata.namespace",
+                format!("`{}` is no valid namespace: it takes a-z, 0-9 and '-'", self.namespace),
+                "correct the namespace",
+            );
+        }
+        None
+    }
+}
+
+fn api_version(kind: Kind, version: &str) -> String {
+    if kind.group().is_empty() { version.to_owned() } else { format!("{}/{version}", kind.group()) }
+}
