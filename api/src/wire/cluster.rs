@@ -4,33 +4,27 @@ use super::any::config_type;
 use super::endpoint::{self, ISTIO, MTLS, TLS_MODE};
 use super::istio::METADATA_EXCHANGE;
 use super::refusal::{At, Refusal, each, nothing_left, optional, refuse, required};
-use super::scalar::{
-    enumeration, ip, number, period, wire_duration, wire_number, wire_number_unless, wire_tcp,
-};
+use super::scalar::{enumeration, ip, number, period, wire_duration, wire_number, wire_tcp};
 use super::upstream::{self, HttpOptions};
 use super::value::{from_struct, to_struct};
-use super::{outlier, source, tls};
-use crate::model::cluster::{Balancer, Cluster, ClusterService, ClusterTls, Discovery, Keepalive, Limits};
+use super::{balancing, outlier, source, tls};
+use crate::model::cluster::{Cluster, ClusterService, ClusterTls, Discovery, Keepalive, Limits};
 use crate::model::endpoint::LoadAssignment;
 use crate::model::tls::UpstreamTls;
 use envoy_types::pb::envoy::config::cluster::v3 as wire;
 use envoy_types::pb::envoy::config::core::v3 as core;
-use envoy_types::pb::envoy::r#type::v3::Percent;
-use envoy_types::pb::google::protobuf::{UInt32Value, UInt64Value};
+use envoy_types::pb::google::protobuf::UInt32Value;
 use serde_json::{Value, json};
 use std::mem::take;
 use std::net::IpAddr;
 use std::time::Duration;
 use wire::circuit_breakers::Thresholds;
-use wire::cluster::{
-    ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, LbConfig, LbPolicy, LeastRequestLbConfig,
-    MaglevLbConfig, RingHashLbConfig, TransportSocketMatch,
-};
+use wire::cluster::{ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, TransportSocketMatch};
 
 pub(super) fn decode(mut wire: wire::Cluster) -> Result<Cluster, Refusal> {
     let name = take(&mut wire.name);
     let discovery = discovery(&mut wire, &name)?;
-    let balancer = balancer(&mut wire, &discovery)?;
+    let balancer = balancing::balancer(&mut wire, &discovery)?;
     let http = upstream::decode(take(&mut wire.typed_extension_protocol_options))?;
     let tls = tls_settings(&mut wire, &http)?;
     let metadata = wire.metadata.take().and_then(|mut m| m.filter_metadata.remove(ISTIO));
@@ -53,7 +47,7 @@ pub(super) fn decode(mut wire: wire::Cluster) -> Result<Cluster, Refusal> {
             .take()
             .map_or(Ok(None), keepalive)
             .at("upstream_connection_options")?,
-        panic_threshold: panic_threshold(&mut wire)?,
+        panic_threshold: balancing::panic_threshold(&mut wire)?,
         service: service(&metadata),
         origin: metadata.get("config").and_then(Value::as_str).map(str::to_owned),
     };
@@ -63,7 +57,7 @@ pub(super) fn decode(mut wire: wire::Cluster) -> Result<Cluster, Refusal> {
 
 pub(super) fn encode(model: &Cluster) -> wire::Cluster {
     let (discovery_type, eds, assignment) = wire_discovery(model);
-    let (lb_policy, lb_config) = wire_balancer(model.balancer);
+    let (lb_policy, lb_config) = balancing::wire_balancer(model.balancer);
     let (socket, matches) = wire_tls(&model.tls);
     let (auto_sni, auto_san) = match &model.tls {
         ClusterTls::Never => (false, false),
@@ -90,7 +84,7 @@ pub(super) fn encode(model: &Cluster) -> wire::Cluster {
         outlier_detection: model.outlier.as_ref().map(outlier::encode),
         upstream_bind_config: model.bind.map(wire_bind),
         upstream_connection_options: model.keepalive.map(wire_keepalive),
-        common_lb_config: wire_common_balancing(model),
+        common_lb_config: balancing::wire_common_balancing(model),
         metadata: wire_metadata(model),
         ..wire::Cluster::default()
     }
@@ -143,76 +137,6 @@ fn wire_discovery(model: &Cluster) -> WireDiscovery {
             let service_name = if *service == model.name { String::new() } else { service.clone() };
             let config = EdsClusterConfig { eds_config: Some(source::ads()), service_name };
             (DiscoveryType::Eds, Some(config), None)
-        }
-    }
-}
-
-fn balancer(wire: &mut wire::Cluster, discovery: &Discovery) -> Result<Balancer, Refusal> {
-    let policy: LbPolicy = enumeration(take(&mut wire.lb_policy), "lb_policy")?;
-    let size = |n: Option<UInt64Value>, default| n.map_or(default, |n| n.value);
-    let found = match (policy, wire.lb_config.take()) {
-        (LbPolicy::LoadBalancingPolicyConfig, _) => {
-            return Err(Refusal::unsupported("load_balancing_policy"));
-        }
-        (LbPolicy::ClusterProvided, None) => Balancer::Provided,
-        (_, Some(LbConfig::OriginalDstLbConfig(_))) => {
-            return Err(Refusal::unsupported("original_dst_lb_config"));
-        }
-        (LbPolicy::RoundRobin, Some(LbConfig::RoundRobinLbConfig(config))) => {
-            nothing_left(&config).at("round_robin_lb_config")?;
-            Balancer::RoundRobin
-        }
-        (LbPolicy::RoundRobin, None) => Balancer::RoundRobin,
-        (LbPolicy::Random, None) => Balancer::Random,
-        (LbPolicy::LeastRequest, None) => Balancer::LeastRequest { choices: CHOICES },
-        (LbPolicy::LeastRequest, Some(LbConfig::LeastRequestLbConfig(mut config))) => {
-            let choices = number(config.choice_count.take(), CHOICES);
-            nothing_left(&config).at("least_request_lb_config")?;
-            Balancer::LeastRequest { choices }
-        }
-        (LbPolicy::RingHash, None) => Balancer::RingHash { min_size: RING_SIZE },
-        (LbPolicy::RingHash, Some(LbConfig::RingHashLbConfig(mut config))) => {
-            let min_size = size(config.minimum_ring_size.take(), RING_SIZE);
-            nothing_left(&config).at("ring_hash_lb_config")?;
-            Balancer::RingHash { min_size }
-        }
-        (LbPolicy::Maglev, None) => Balancer::Maglev { table_size: TABLE_SIZE },
-        (LbPolicy::Maglev, Some(LbConfig::MaglevLbConfig(config))) => {
-            Balancer::Maglev { table_size: size(config.table_size, TABLE_SIZE) }
-        }
-        (policy, Some(_)) => {
-            return refuse(format!("{} has settings of another policy", policy.as_str_name()))
-                .at("lb_policy");
-        }
-    };
-    match (found, discovery) {
-        (Balancer::Provided, Discovery::OriginalDestination) => Ok(found),
-        (Balancer::Provided, _) => refuse("CLUSTER_PROVIDED needs type ORIGINAL_DST").at("lb_policy"),
-        (_, Discovery::OriginalDestination) => {
-            refuse("type ORIGINAL_DST needs CLUSTER_PROVIDED").at("lb_policy")
-        }
-        _ => Ok(found),
-    }
-}
-
-fn wire_balancer(balancer: Balancer) -> (LbPolicy, Option<LbConfig>) {
-    match balancer {
-        Balancer::RoundRobin => (LbPolicy::RoundRobin, None),
-        Balancer::Random => (LbPolicy::Random, None),
-        Balancer::Provided => (LbPolicy::ClusterProvided, None),
-        Balancer::LeastRequest { choices } => {
-            let choice_count = wire_number_unless(choices, CHOICES);
-            let config = LeastRequestLbConfig { choice_count, ..LeastRequestLbConfig::default() };
-            (LbPolicy::LeastRequest, choice_count.is_some().then_some(LbConfig::LeastRequestLbConfig(config)))
-        }
-        Balancer::RingHash { min_size } => {
-            let minimum_ring_size = Some(UInt64Value { value: min_size });
-            let config = RingHashLbConfig { minimum_ring_size, ..RingHashLbConfig::default() };
-            (LbPolicy::RingHash, Some(LbConfig::RingHashLbConfig(config)))
-        }
-        Balancer::Maglev { table_size } => {
-            let config = MaglevLbConfig { table_size: Some(UInt64Value { value: table_size }) };
-            (LbPolicy::Maglev, Some(LbConfig::MaglevLbConfig(config)))
         }
     }
 }
@@ -340,33 +264,6 @@ fn wire_keepalive(model: Keepalive) -> wire::UpstreamConnectionOptions {
     }
 }
 
-fn panic_threshold(wire: &mut wire::Cluster) -> Result<u32, Refusal> {
-    let mut common = wire.common_lb_config.take().unwrap_or_default();
-    let threshold = common.healthy_panic_threshold.take().map_or(PANIC, |p| p.value.clamp(0.0, 100.0) as u32);
-    // Of the choices for localities only the weighted one is known, and that is how localities work anyway.
-    if let Some(wire::cluster::common_lb_config::LocalityConfigSpecifier::ZoneAwareLbConfig(_)) =
-        common.locality_config_specifier
-    {
-        return Err(Refusal::unsupported("zone_aware_lb_config")).at("common_lb_config");
-    }
-    nothing_left(&common).at("common_lb_config")?;
-    Ok(threshold)
-}
-
-/// Weights of localities count wherever they are given, which Envoy does only when told to.
-fn wire_common_balancing(model: &Cluster) -> Option<wire::cluster::CommonLbConfig> {
-    use wire::cluster::common_lb_config::{LocalityConfigSpecifier, LocalityWeightedLbConfig};
-    let weighted = model.balancer != Balancer::Provided;
-    let common = wire::cluster::CommonLbConfig {
-        healthy_panic_threshold: (model.panic_threshold != PANIC)
-            .then(|| Percent { value: f64::from(model.panic_threshold) }),
-        locality_config_specifier: weighted
-            .then_some(LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {})),
-        ..wire::cluster::CommonLbConfig::default()
-    };
-    (common != wire::cluster::CommonLbConfig::default()).then_some(common)
-}
-
 /// Istio's exchange of peer metadata over TCP is telemetry; all other filters of clusters are refused.
 fn filter(filter: &wire::Filter) -> Result<(), Refusal> {
     let kind = filter.typed_config.as_ref().map_or(Ok(String::new()), config_type)?;
@@ -397,7 +294,3 @@ fn wire_metadata(model: &Cluster) -> Option<core::Metadata> {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const CHOICES: u32 = 2;
-const RING_SIZE: u64 = 1024;
-const TABLE_SIZE: u64 = 65_537;
-const PANIC: u32 = 50;

@@ -26,6 +26,8 @@ mod filter;
 mod tcp;
 
 mod cluster;
+
+mod balancing;
 mod outlier;
 mod upstream;
 
@@ -62,9 +64,12 @@ pub struct Target {
 impl Target {
     /// What a node says of itself in its list of extensions.
     pub fn of(node: &NodeInfo) -> Self {
-        let has = |name: &str| node.extensions.iter().any(|e| e == name);
-        Self { istio_extensions: has("istio.alpn") && has("istio.stats") }
+        let has = |name: &&str| node.extensions.iter().any(|e| e == name);
+        Self { istio_extensions: Self::ISTIO_EXTENSIONS.iter().all(has) }
     }
+
+    /// The extensions by which a node shows that it has Istio's filters.
+    pub const ISTIO_EXTENSIONS: [&str; 2] = ["istio.alpn", "istio.stats"];
 }
 
 /// A message that was refused, and why.

@@ -1,0 +1,112 @@
+//! Pure. How a cluster chooses among its endpoints: policies, their settings, localities and panic.
+
+use super::refusal::{At, Refusal, nothing_left, refuse};
+use super::scalar::{enumeration, number, wire_number_unless};
+use crate::model::cluster::{Balancer, Cluster, Discovery};
+use envoy_types::pb::envoy::config::cluster::v3 as wire;
+use envoy_types::pb::envoy::r#type::v3::Percent;
+use envoy_types::pb::google::protobuf::UInt64Value;
+use std::mem::take;
+use wire::cluster::{LbConfig, LbPolicy, LeastRequestLbConfig, MaglevLbConfig, RingHashLbConfig};
+
+pub(super) fn balancer(wire: &mut wire::Cluster, discovery: &Discovery) -> Result<Balancer, Refusal> {
+    let policy: LbPolicy = enumeration(take(&mut wire.lb_policy), "lb_policy")?;
+    let size = |n: Option<UInt64Value>, default| n.map_or(default, |n| n.value);
+    let found = match (policy, wire.lb_config.take()) {
+        (LbPolicy::LoadBalancingPolicyConfig, _) => {
+            return Err(Refusal::unsupported("load_balancing_policy"));
+        }
+        (LbPolicy::ClusterProvided, None) => Balancer::Provided,
+        (_, Some(LbConfig::OriginalDstLbConfig(_))) => {
+            return Err(Refusal::unsupported("original_dst_lb_config"));
+        }
+        (LbPolicy::RoundRobin, Some(LbConfig::RoundRobinLbConfig(config))) => {
+            nothing_left(&config).at("round_robin_lb_config")?;
+            Balancer::RoundRobin
+        }
+        (LbPolicy::RoundRobin, None) => Balancer::RoundRobin,
+        (LbPolicy::Random, None) => Balancer::Random,
+        (LbPolicy::LeastRequest, None) => Balancer::LeastRequest { choices: CHOICES },
+        (LbPolicy::LeastRequest, Some(LbConfig::LeastRequestLbConfig(mut config))) => {
+            let choices = number(config.choice_count.take(), CHOICES);
+            nothing_left(&config).at("least_request_lb_config")?;
+            Balancer::LeastRequest { choices }
+        }
+        (LbPolicy::RingHash, None) => Balancer::RingHash { min_size: RING_SIZE },
+        (LbPolicy::RingHash, Some(LbConfig::RingHashLbConfig(mut config))) => {
+            let min_size = size(config.minimum_ring_size.take(), RING_SIZE);
+            nothing_left(&config).at("ring_hash_lb_config")?;
+            Balancer::RingHash { min_size }
+        }
+        (LbPolicy::Maglev, None) => Balancer::Maglev { table_size: TABLE_SIZE },
+        (LbPolicy::Maglev, Some(LbConfig::MaglevLbConfig(config))) => {
+            Balancer::Maglev { table_size: size(config.table_size, TABLE_SIZE) }
+        }
+        (policy, Some(_)) => {
+            return refuse(format!("{} has settings of another policy", policy.as_str_name()))
+                .at("lb_policy");
+        }
+    };
+    match (found, discovery) {
+        (Balancer::Provided, Discovery::OriginalDestination) => Ok(found),
+        (Balancer::Provided, _) => refuse("CLUSTER_PROVIDED needs type ORIGINAL_DST").at("lb_policy"),
+        (_, Discovery::OriginalDestination) => {
+            refuse("type ORIGINAL_DST needs CLUSTER_PROVIDED").at("lb_policy")
+        }
+        _ => Ok(found),
+    }
+}
+
+pub(super) fn wire_balancer(balancer: Balancer) -> (LbPolicy, Option<LbConfig>) {
+    match balancer {
+        Balancer::RoundRobin => (LbPolicy::RoundRobin, None),
+        Balancer::Random => (LbPolicy::Random, None),
+        Balancer::Provided => (LbPolicy::ClusterProvided, None),
+        Balancer::LeastRequest { choices } => {
+            let choice_count = wire_number_unless(choices, CHOICES);
+            let config = LeastRequestLbConfig { choice_count, ..LeastRequestLbConfig::default() };
+            (LbPolicy::LeastRequest, choice_count.is_some().then_some(LbConfig::LeastRequestLbConfig(config)))
+        }
+        Balancer::RingHash { min_size } => {
+            let minimum_ring_size = Some(UInt64Value { value: min_size });
+            let config = RingHashLbConfig { minimum_ring_size, ..RingHashLbConfig::default() };
+            (LbPolicy::RingHash, Some(LbConfig::RingHashLbConfig(config)))
+        }
+        Balancer::Maglev { table_size } => {
+            let config = MaglevLbConfig { table_size: Some(UInt64Value { value: table_size }) };
+            (LbPolicy::Maglev, Some(LbConfig::MaglevLbConfig(config)))
+        }
+    }
+}
+
+pub(super) fn panic_threshold(wire: &mut wire::Cluster) -> Result<u32, Refusal> {
+    let mut common = wire.common_lb_config.take().unwrap_or_default();
+    let threshold = common.healthy_panic_threshold.take().map_or(PANIC, |p| p.value.clamp(0.0, 100.0) as u32);
+    // Of the choices for localities only the weighted one is known, and that is how localities work anyway.
+    if let Some(wire::cluster::common_lb_config::LocalityConfigSpecifier::ZoneAwareLbConfig(_)) =
+        common.locality_config_specifier
+    {
+        return Err(Refusal::unsupported("zone_aware_lb_config")).at("common_lb_config");
+    }
+    nothing_left(&common).at("common_lb_config")?;
+    Ok(threshold)
+}
+
+/// Weights of localities count wherever they are given, which Envoy does only when told to.
+pub(super) fn wire_common_balancing(model: &Cluster) -> Option<wire::cluster::CommonLbConfig> {
+    use wire::cluster::common_lb_config::{LocalityConfigSpecifier, LocalityWeightedLbConfig};
+    let weighted = model.balancer != Balancer::Provided;
+    let common = wire::cluster::CommonLbConfig {
+        healthy_panic_threshold: (model.panic_threshold != PANIC)
+            .then(|| Percent { value: f64::from(model.panic_threshold) }),
+        locality_config_specifier: weighted
+            .then_some(LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {})),
+        ..wire::cluster::CommonLbConfig::default()
+    };
+    (common != wire::cluster::CommonLbConfig::default()).then_some(common)
+}
+
+const CHOICES: u32 = 2;
+const RING_SIZE: u64 = 1024;
+const TABLE_SIZE: u64 = 65_537;
+const PANIC: u32 = 50;
