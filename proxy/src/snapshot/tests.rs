@@ -1,3 +1,162 @@
-//! Updates to snapshots: what is refused, what is kept, what is still missing.
-
 use super::*;
+use crate::credentials::Store;
+use api::model::Resource;
+use api::model::cluster::{ClusterTls, Discovery};
+use api::model::endpoint::{Endpoint, EndpointAddress, Health, LocalityEndpoints};
+use api::model::listener::{
+    ChainMatch, Direction, FilterChain, HttpConnection, Inspect, Protocol, RouteSource,
+};
+use api::model::route::{PathMatch, Route, RouteAction, RouteMatch, VirtualHost};
+use api::model::tls::UpstreamTls;
+
+fn apply(last: &Snapshot, upsert: Vec<Resource>) -> (Snapshot, Vec<Rejected>) {
+    last.apply(Update { upsert, remove: vec![] }, &Store::new())
+}
+
+fn good(last: &Snapshot, upsert: Vec<Resource>) -> Snapshot {
+    let (next, rejected) = apply(last, upsert);
+    assert_eq!(rejected, []);
+    next
+}
+
+fn routes(name: &str, path: PathMatch) -> Resource {
+    let route = Route {
+        name: "r".into(),
+        criteria: RouteMatch::path(path),
+        action: RouteAction::Direct { status: 200, body: String::new() },
+        request_headers: Default::default(),
+        response_headers: Default::default(),
+        fault: None,
+        origin: None,
+    };
+    Resource::Route(RouteConfiguration {
+        name: name.into(),
+        virtual_hosts: vec![VirtualHost {
+            name: "h".into(),
+            domains: vec!["*".into()],
+            routes: vec![route],
+            ..Default::default()
+        }],
+        ignore_port_in_host: false,
+    })
+}
+
+fn eds(name: &str) -> Resource {
+    Resource::Cluster(Box::new(api::model::cluster::Cluster::new(name, Discovery::Eds(String::new()))))
+}
+
+fn endpoints(cluster: &str, last: u8) -> Resource {
+    let endpoint = Endpoint {
+        address: EndpointAddress::Socket(([10, 0, 0, last], 80).into()),
+        health: Health::Healthy,
+        weight: 1,
+        mtls: false,
+        workload: None,
+    };
+    Resource::Endpoints(LoadAssignment {
+        cluster: cluster.into(),
+        localities: vec![LocalityEndpoints { endpoints: vec![endpoint], ..Default::default() }],
+    })
+}
+
+fn listener(name: &str, chains: &[(&str, &str)]) -> Resource {
+    let chain = |(name, routes): &(&str, &str)| FilterChain {
+        name: (*name).into(),
+        criteria: ChainMatch::default(),
+        tls: None,
+        authorization: vec![],
+        protocol: Protocol::Http(Box::new(HttpConnection::new("s", RouteSource::Rds((*routes).into())))),
+    };
+    Resource::Listener(api::model::listener::Listener {
+        name: name.into(),
+        address: "127.0.0.1:80".parse().unwrap(),
+        bind_to_port: false,
+        direction: Direction::Outbound,
+        use_original_destination: false,
+        inspect: Inspect::default(),
+        chains: chains.iter().map(chain).collect(),
+        default_chain: None,
+    })
+}
+
+#[test]
+fn what_others_refer_to_is_wanted_until_it_is_there() {
+    let first = good(&Snapshot::empty(), vec![eds("c"), listener("l", &[("a", "80"), ("b", "81")])]);
+    let expected = [(Kind::Endpoints, "c"), (Kind::Route, "80"), (Kind::Route, "81")];
+    assert_eq!(first.missing(), expected.map(|(k, n)| (k, n.to_owned())));
+    let next = good(&first, vec![endpoints("c", 1), routes("80", PathMatch::Prefix("/".into()))]);
+    assert_eq!(next.missing(), [(Kind::Route, "81".to_owned())]);
+    assert_eq!(next.wanted(Kind::Route).into_iter().collect::<Vec<_>>(), ["80", "81"]);
+}
+
+#[test]
+fn a_bad_resource_is_refused_alone_and_its_last_version_stays() {
+    let first = good(&Snapshot::empty(), vec![routes("80", PathMatch::Prefix("/".into()))]);
+    let broken = routes("80", PathMatch::Regex("(".into()));
+    let (next, rejected) = apply(&first, vec![broken, routes("81", PathMatch::Prefix("/".into()))]);
+    let [Rejected { kind: Kind::Route, name, reason }] = &rejected[..] else { panic!("{rejected:?}") };
+    assert_eq!(name, "80");
+    assert!(reason.starts_with("virtual_hosts[0] (h): routes[0] (r): regular expression `(`"), "{reason}");
+    assert!(Arc::ptr_eq(next.table("80").unwrap(), first.table("80").unwrap()));
+    assert!(next.table("81").is_some());
+}
+
+#[test]
+fn what_does_not_change_is_shared() {
+    let chains = [("a", "80"), ("b", "81")];
+    let first = good(&Snapshot::empty(), vec![eds("c"), endpoints("c", 1), listener("l", &chains)]);
+    let same = good(&first, vec![eds("c"), endpoints("c", 1), listener("l", &chains)]);
+    assert!(Arc::ptr_eq(same.cluster("c").unwrap(), first.cluster("c").unwrap()));
+    assert!(Arc::ptr_eq(&same.compiled_listeners()["l"], &first.compiled_listeners()["l"]));
+    let other = good(&first, vec![listener("l", &[("a", "80"), ("b", "82")])]);
+    let chains = |s: &Snapshot| s.compiled_listeners()["l"].chains().cloned().collect::<Vec<_>>();
+    let (before, after) = (chains(&first), chains(&other));
+    assert!(Arc::ptr_eq(&before[0], &after[0]), "an unchanged chain keeps its connections");
+    assert!(!Arc::ptr_eq(&before[1], &after[1]));
+}
+
+#[test]
+fn an_endpoint_keeps_its_health_when_others_come_and_go() {
+    let first = good(&Snapshot::empty(), vec![eds("c"), endpoints("c", 1)]);
+    let Resource::Endpoints(mut both) = endpoints("c", 1) else { unreachable!() };
+    let Resource::Endpoints(second) = endpoints("c", 2) else { unreachable!() };
+    both.localities.extend(second.localities);
+    let next = good(&first, vec![Resource::Endpoints(both)]);
+    let list = |s: &Snapshot| s.cluster("c").unwrap().endpoints.clone().unwrap();
+    assert_eq!(list(&next).list.len(), 2);
+    assert!(Arc::ptr_eq(&list(&next).list[0], &list(&first).list[0]));
+    let (gone, _) =
+        next.apply(Update { upsert: vec![], remove: vec![(Kind::Endpoints, "c".into())] }, &Store::new());
+    assert!(gone.cluster("c").unwrap().endpoints.is_none());
+}
+
+#[test]
+fn endpoints_may_come_before_their_cluster() {
+    let first = good(&Snapshot::empty(), vec![endpoints("c", 1)]);
+    let next = good(&first, vec![eds("c")]);
+    assert_eq!(next.cluster("c").unwrap().endpoints.as_ref().unwrap().list.len(), 1);
+}
+
+#[test]
+fn a_changed_cluster_keeps_its_counts_and_its_tls() {
+    let cluster = |seconds| {
+        let mut cluster = api::model::cluster::Cluster::new("c", Discovery::Eds("c".into()));
+        cluster.tls = ClusterTls::WhenOffered(Box::new(UpstreamTls::default()));
+        cluster.connect_timeout = std::time::Duration::from_secs(seconds);
+        Resource::Cluster(Box::new(cluster))
+    };
+    let first = good(&Snapshot::empty(), vec![cluster(1)]);
+    let next = good(&first, vec![cluster(2)]);
+    let (before, after) = (first.cluster("c").unwrap(), next.cluster("c").unwrap());
+    assert!(!Arc::ptr_eq(before, after));
+    assert!(Arc::ptr_eq(&before.gauges, &after.gauges));
+    assert!(Arc::ptr_eq(before.tls.as_ref().unwrap(), after.tls.as_ref().unwrap()));
+}
+
+#[test]
+fn removed_resources_are_gone() {
+    let first = good(&Snapshot::empty(), vec![eds("c"), listener("l", &[("a", "80")])]);
+    let remove = vec![(Kind::Cluster, "c".to_owned()), (Kind::Listener, "l".to_owned())];
+    let (next, _) = first.apply(Update { upsert: vec![], remove }, &Store::new());
+    assert!(next.clusters().is_empty() && next.listeners().is_empty());
+}

@@ -94,8 +94,7 @@ async fn stages(
             reply::redirect(redirect.status, &location, exchange)
         }
         Action::Forward(forward) => {
-            let outgoing =
-                Outgoing { host, route, forward, target: &target, scheme, upgrade };
+            let outgoing = Outgoing { host, route, forward, target: &target, scheme, upgrade };
             return forward::forward(exchange, outgoing, parts, body).await;
         }
     };

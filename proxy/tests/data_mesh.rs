@@ -1,0 +1,404 @@
+//! HTTP/2, gRPC and mutual TLS through one and through two workers' listeners, as between two sidecars.
+
+mod data;
+
+use api::model::Resource;
+use api::model::cluster::{Cluster, ClusterService, ClusterTls, Discovery, UpstreamHttp};
+use api::model::endpoint::{EndpointWorkload, LoadAssignment, LocalityEndpoints};
+use api::model::listener::{
+    Direction, ForwardClientCertificate, ForwardMode, HttpFilter, Listener, Protocol,
+};
+use api::model::matcher::{Pattern, StringMatch};
+use api::model::secret::SecretContent;
+use api::model::tls::{
+    CertificateSource, DownstreamTls, RootSource, SanKind, SanMatch, TlsParameters, UpstreamTls, Validation,
+};
+use bytes::Bytes;
+use data::*;
+use http::{HeaderMap, Request, Response};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::client::conn::http2;
+use hyper_util::rt::TokioIo;
+use proxy::credentials::Store;
+use proxy::flow::node::Node;
+use proxy::io::LocalExecutor;
+use rcgen::{
+    CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
+};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::{TcpListener, TcpStream};
+
+type Body = StreamBody<futures_util::stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>>>;
+
+fn body(frames: Vec<Frame<Bytes>>) -> Body {
+    StreamBody::new(futures_util::stream::iter(frames.into_iter().map(Ok).collect::<Vec<_>>()))
+}
+
+fn grpc_status(status: &'static str) -> Frame<Bytes> {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", http::HeaderValue::from_static(status));
+    Frame::trailers(trailers)
+}
+
+/// An HTTP/2 server that answers each request with its body and a gRPC status; the path `/fail` gets status 13.
+async fn grpc_server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::task::spawn_local(async move {
+        loop {
+            let (socket, _) = listener.accept().await.unwrap();
+            let service = hyper::service::service_fn(|request: Request<Incoming>| async move {
+                let status = if request.uri().path() == "/fail" { "13" } else { "0" };
+                let xfcc = request.headers().get("x-forwarded-client-cert").cloned();
+                let authority = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+                let data = request.into_body().collect().await.unwrap().to_bytes();
+                let mut response = Response::new(body(vec![Frame::data(data), grpc_status(status)]));
+                response.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+                response.headers_mut().insert("x-authority", authority.parse().unwrap());
+                if let Some(xfcc) = xfcc {
+                    response.headers_mut().insert("x-seen", xfcc);
+                }
+                Ok::<_, Infallible>(response)
+            });
+            tokio::task::spawn_local(async move {
+                let serving = hyper::server::conn::http2::Builder::new(LocalExecutor);
+                let _ = serving.serve_connection(TokioIo::new(socket), service).await;
+            });
+        }
+    });
+    address
+}
+
+async fn http2_client(address: SocketAddr) -> http2::SendRequest<Body> {
+    let socket = TcpStream::connect(address).await.unwrap();
+    let (client, connection) =
+        http2::Builder::new(LocalExecutor).handshake(TokioIo::new(socket)).await.unwrap();
+    tokio::task::spawn_local(async move {
+        let _ = connection.await;
+    });
+    client
+}
+
+fn grpc_request(path: &str, frames: Vec<Frame<Bytes>>) -> Request<Body> {
+    Request::post(format!("http://svc.example{path}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(body(frames))
+        .unwrap()
+}
+
+fn message(text: &str) -> Frame<Bytes> {
+    Frame::data([&[0, 0, 0, 0, text.len() as u8][..], text.as_bytes()].concat().into())
+}
+
+fn grpc_cluster(address: SocketAddr) -> Cluster {
+    let mut cluster = cluster("c", &[address]);
+    cluster.http = UpstreamHttp::Http2;
+    cluster
+}
+
+#[test]
+fn grpc_streams_keep_their_trailers_and_share_one_connection() {
+    run(async {
+        let mut settings = http(routes(vec![route(forward("c"))]));
+        settings.filters = vec![HttpFilter::GrpcStats, HttpFilter::Router];
+        let proxy = Proxy::start(simple(settings, grpc_cluster(grpc_server().await)));
+        let client = http2_client(proxy.address("in").await).await;
+        let calls = (0..40).map(|n| {
+            let mut client = client.clone();
+            async move {
+                let path = if n == 7 { "/fail" } else { "/ok" };
+                let frames = vec![message("one"), message("two")];
+                let response = client.send_request(grpc_request(path, frames)).await.unwrap();
+                assert_eq!(response.headers()["x-authority"], "svc.example");
+                let collected = response.into_body().collect().await.unwrap();
+                let status = collected.trailers().unwrap()["grpc-status"].clone();
+                assert_eq!(status, if n == 7 { "13" } else { "0" });
+                assert_eq!(collected.to_bytes().len(), 16);
+            }
+        });
+        futures_util::future::join_all(calls).await;
+        proxy
+            .metric(&[
+                "istio_requests_total",
+                "request_protocol=\"grpc\"",
+                "grpc_response_status=\"13\"",
+                " 1",
+            ])
+            .await;
+        proxy.metric(&["istio_request_messages_total", "grpc_response_status=\"0\"", " 78"]).await;
+        assert!(proxy.telemetry.render().contains("upstream_cx_total{cluster_name=\"c\"} 1\n"));
+    });
+}
+
+#[test]
+fn http1_clients_reach_http2_upstreams_and_back() {
+    run(async {
+        let proxy =
+            Proxy::start(simple(http(routes(vec![route(forward("c"))])), grpc_cluster(grpc_server().await)));
+        let mut client = proxy.connect().await;
+        client
+            .send("POST /x HTTP/1.1\r\nhost: some.host\r\nte: trailers\r\ncontent-length: 3\r\n\r\nabc")
+            .await;
+        let response = client.response().await;
+        assert_eq!((response.status, response.header("x-authority")), (200, Some("some.host")));
+        assert!(response.body.starts_with("abc"), "{}", response.body);
+        let proxy = in_front_of(echo().await);
+        let mut client = http2_client(proxy.address("in").await).await;
+        let request = Request::get("http://h2.example/path").body(body(vec![])).unwrap();
+        let response = client.send_request(request).await.unwrap();
+        let text = response.into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8_lossy(&text).to_ascii_lowercase();
+        assert!(text.contains("get /path http/1.1") && text.contains("host: h2.example"), "{text}");
+    });
+}
+
+#[test]
+fn draining_says_goaway_and_loses_no_stream() {
+    run(async {
+        let proxy =
+            Proxy::start(simple(http(routes(vec![route(forward("c"))])), grpc_cluster(grpc_server().await)));
+        let mut client = http2_client(proxy.address("in").await).await;
+        client.send_request(grpc_request("/a", vec![])).await.unwrap();
+        let (sender, frames) = tokio::sync::mpsc::channel::<Result<Frame<Bytes>, Infallible>>(1);
+        let open = StreamBody::new(tokio_stream::wrappers::ReceiverStream::new(frames));
+        drop(client);
+        let socket = TcpStream::connect(proxy.address("in").await).await.unwrap();
+        let (mut client, connection) =
+            http2::Builder::new(LocalExecutor).handshake(TokioIo::new(socket)).await.unwrap();
+        let ended = tokio::task::spawn_local(connection);
+        let request = Request::post("http://a/b").body(open).unwrap();
+        let answer = tokio::task::spawn_local(async move { client.send_request(request).await.unwrap() });
+        sender.send(Ok(message("x"))).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        proxy.drainer.start(Instant::now() + Duration::from_secs(10), false);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        sender.send(Ok(message("y"))).await.unwrap();
+        drop(sender);
+        let data = answer.await.unwrap().into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(data.len(), 12);
+        ended.await.unwrap().unwrap();
+        proxy.worker.await.unwrap();
+    });
+}
+
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// A store with a workload's certificate and the roots.
+    fn store(&self, account: &str) -> Arc<Store> {
+        let mut params = CertificateParams::default();
+        let id = format!("spiffe://cluster.local/ns/default/sa/{account}");
+        params.subject_alt_names = vec![SanType::URI(id.try_into().unwrap())];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().unwrap();
+        let chain = params.signed_by(&key, &self.0).unwrap().pem();
+        let store = Store::new();
+        store.set("default", &SecretContent::Certificate { chain, key: key.serialize_pem() }).unwrap();
+        store.set("ROOTCA", &SecretContent::Roots { bundle: self.0.pem() }).unwrap();
+        store
+    }
+}
+
+fn parameters(alpn: &[&str], sans: &[&str]) -> TlsParameters {
+    TlsParameters {
+        alpn: alpn.iter().map(|a| (*a).to_owned()).collect(),
+        certificates: vec![CertificateSource::Sds("default".into())],
+        validation: Some(Validation {
+            roots: RootSource::Sds("ROOTCA".into()),
+            subject_alt_names: sans
+                .iter()
+                .map(|san| SanMatch {
+                    kind: Some(SanKind::Uri),
+                    value: StringMatch { pattern: Pattern::Exact((*san).into()), ignore_case: false },
+                })
+                .collect(),
+        }),
+        ..TlsParameters::default()
+    }
+}
+
+fn node(account: &str) -> Node {
+    let mut node = Node::anonymous();
+    node.workload.namespace = "default".into();
+    node.workload.service_account = account.into();
+    node.workload.workload_name = format!("{account}-v1");
+    node
+}
+
+fn inbound(address: SocketAddr, upstream_http: UpstreamHttp) -> Vec<Resource> {
+    let mut http = http(routes(vec![route(forward("inbound|80||"))]));
+    http.server_name = Some("istio-envoy".into());
+    http.client_certificate = ForwardClientCertificate {
+        mode: ForwardMode::AppendForward,
+        subject: true,
+        uri: true,
+        dns: true,
+        ..Default::default()
+    };
+    let mut listener: Listener = listener(Protocol::Http(Box::new(http)));
+    listener.direction = Direction::Inbound;
+    listener.chains[0].tls = Some(DownstreamTls {
+        common: parameters(&["h2", "http/1.1"], &[]),
+        require_client_certificate: true,
+    });
+    let mut cluster = cluster("inbound|80||", &[address]);
+    cluster.http = upstream_http;
+    cluster.service = Some(service());
+    vec![Resource::Cluster(Box::new(cluster)), Resource::Listener(listener)]
+}
+
+fn service() -> ClusterService {
+    ClusterService {
+        host: "reviews.default.svc.cluster.local".into(),
+        name: "reviews".into(),
+        namespace: "default".into(),
+    }
+}
+
+fn outbound(address: SocketAddr, http_version: UpstreamHttp, san: &str) -> Vec<Resource> {
+    let mut endpoint = endpoint(address);
+    endpoint.mtls = true;
+    endpoint.workload = Some(EndpointWorkload { name: "reviews-v2".into(), ..Default::default() });
+    let assignment = LoadAssignment {
+        cluster: "outbound".into(),
+        localities: vec![LocalityEndpoints { endpoints: vec![endpoint], ..Default::default() }],
+    };
+    let mut cluster = Cluster::new("outbound", Discovery::Eds("outbound".into()));
+    cluster.http = http_version;
+    cluster.service = Some(service());
+    cluster.tls = ClusterTls::WhenOffered(Box::new(UpstreamTls {
+        common: parameters(&["istio-peer-exchange", "istio"], &[san]),
+        sni: "outbound_.80_._.reviews.default.svc.cluster.local".into(),
+        ..UpstreamTls::default()
+    }));
+    let mut http = http(routes(vec![route(forward("outbound"))]));
+    http.filters = vec![HttpFilter::Alpn, HttpFilter::Router];
+    let mut listener = listener(Protocol::Http(Box::new(http)));
+    listener.direction = Direction::Outbound;
+    vec![Resource::Cluster(Box::new(cluster)), Resource::Endpoints(assignment), Resource::Listener(listener)]
+}
+
+const REVIEWS: &str = "spiffe://cluster.local/ns/default/sa/reviews";
+
+#[test]
+fn two_sidecars_speak_mutual_tls_and_know_each_other() {
+    run(async {
+        let authority = Authority::new();
+        let server = Proxy::with_store(
+            inbound(echo().await, UpstreamHttp::Http1),
+            authority.store("reviews"),
+            node("reviews"),
+        );
+        let resources = outbound(server.address("in").await, UpstreamHttp::Http1, REVIEWS);
+        let client = Proxy::with_store(resources, authority.store("productpage"), node("productpage"));
+        let mut connection = client.connect().await;
+        for _ in 0..3 {
+            let response = connection.get("/").await;
+            assert_eq!(response.status, 200, "{}", response.body);
+            let seen = &response.body;
+            assert!(seen.contains("By=spiffe://cluster.local/ns/default/sa/reviews;Hash="), "{seen}");
+            assert!(seen.contains("URI=spiffe://cluster.local/ns/default/sa/productpage"), "{seen}");
+        }
+        let source = "source_principal=\"spiffe://cluster.local/ns/default/sa/productpage\"";
+        let destination = "destination_principal=\"spiffe://cluster.local/ns/default/sa/reviews\"";
+        let service = "destination_service=\"reviews.default.svc.cluster.local\"";
+        let workload = "destination_workload=\"reviews-v2\"";
+        client
+            .metric(&[
+                "istio_requests_total",
+                "reporter=\"source\"",
+                source,
+                destination,
+                service,
+                workload,
+                " 3",
+            ])
+            .await;
+        let policy = "connection_security_policy=\"mutual_tls\"";
+        server
+            .metric(&[
+                "istio_requests_total",
+                "reporter=\"destination\"",
+                source,
+                destination,
+                service,
+                policy,
+                " 3",
+            ])
+            .await;
+        assert!(client.telemetry.render().contains("upstream_cx_total{cluster_name=\"outbound\"} 1\n"));
+    });
+}
+
+#[test]
+fn http2_between_sidecars_keeps_trailers() {
+    run(async {
+        let authority = Authority::new();
+        let server = Proxy::with_store(
+            inbound(grpc_server().await, UpstreamHttp::SameAsClient),
+            authority.store("reviews"),
+            node("reviews"),
+        );
+        let resources = outbound(server.address("in").await, UpstreamHttp::Http2, REVIEWS);
+        let client = Proxy::with_store(resources, authority.store("productpage"), node("productpage"));
+        let mut caller = http2_client(client.address("in").await).await;
+        let response = caller.send_request(grpc_request("/fail", vec![message("abc")])).await.unwrap();
+        assert!(response.headers()["x-seen"].to_str().unwrap().contains("sa/productpage"));
+        let collected = response.into_body().collect().await.unwrap();
+        assert_eq!(collected.trailers().unwrap()["grpc-status"], "13");
+    });
+}
+
+#[test]
+fn a_server_with_another_identity_is_not_spoken_to() {
+    run(async {
+        let authority = Authority::new();
+        let address = upstream(|_, _| async { panic!("the application is reached") }).await;
+        let server = Proxy::with_store(
+            inbound(address, UpstreamHttp::Http1),
+            authority.store("imposter"),
+            node("imposter"),
+        );
+        let resources = outbound(server.address("in").await, UpstreamHttp::Http1, REVIEWS);
+        let client = Proxy::with_store(resources, authority.store("productpage"), node("productpage"));
+        let response = client.connect().await.get("/").await;
+        assert_eq!(response.status, 503);
+        assert!(response.body.contains("TLS error"), "{}", response.body);
+        client.metric(&["istio_requests_total", "response_flags=\"UF\""]).await;
+    });
+}
+
+#[test]
+fn plain_text_and_strangers_are_refused_by_a_strict_chain() {
+    run(async {
+        let authority = Authority::new();
+        let address = upstream(|_, _| async { panic!("the application is reached") }).await;
+        let server = Proxy::with_store(
+            inbound(address, UpstreamHttp::Http1),
+            authority.store("reviews"),
+            node("reviews"),
+        );
+        let mut plain = server.connect().await;
+        plain.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert!(!plain.rest().await.contains("HTTP"));
+        let resources = outbound(server.address("in").await, UpstreamHttp::Http1, REVIEWS);
+        let mut store = Authority::new().store("stranger");
+        store.set("ROOTCA", &SecretContent::Roots { bundle: authority.0.pem() }).unwrap();
+        let stranger = Proxy::with_store(resources, std::mem::take(&mut store), node("stranger"));
+        assert_eq!(stranger.connect().await.get("/").await.status, 503);
+    });
+}
