@@ -6,6 +6,7 @@ use std::fs::OpenOptions;
 use std::io::{BufRead, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -101,7 +102,7 @@ fn attach(launch: &Path, socket: &Path) -> Result<Command, Error> {
 
 fn container(launch: &Path) -> Command {
     let mut command = Command::new(SELF);
-    command.arg("container").arg("--spec").arg(launch);
+    command.arg0("ostria").arg("container").arg("--spec").arg(launch);
     command
 }
 

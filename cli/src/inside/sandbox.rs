@@ -1,6 +1,7 @@
 //! Makes a pod's namespaces and waits for its first process in them.
 
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -26,8 +27,11 @@ pub fn run(spec: &Path) -> Result<(), Error> {
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)
         .map_err(kernel("keeping a pod's mounts to itself"))?;
     sethostname(&sandbox.hostname).map_err(kernel("naming the pod's host"))?;
-    let mut first =
-        Command::new(SELF).arg("pod-init").spawn().map_err(file("starting the pod's first process"))?;
+    let mut first = Command::new(SELF)
+        .arg0("ostria")
+        .arg("pod-init")
+        .spawn()
+        .map_err(file("starting the pod's first process"))?;
     let line = serde_json::to_string(&Report::Ready { pid: first.id() }).expect("a report is plain data");
     writeln!(std::io::stdout(), "{line}").map_err(file("reporting to the supervisor"))?;
     first.wait().map(drop).map_err(file("waiting for the pod's first process"))

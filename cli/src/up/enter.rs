@@ -224,6 +224,7 @@ table ip ostria-egress {
 }
 END
 echo done
+exec 2> /dev/null
 cat > /dev/null
 nft delete table ip ostria-egress
 echo $was > /proc/sys/net/ipv4/ip_forward

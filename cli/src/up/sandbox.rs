@@ -33,6 +33,7 @@ impl Sandbox {
     /// Makes the namespaces.
     pub async fn start(spec: &Path) -> Result<Self, String> {
         let mut child = Command::new(SELF)
+            .arg0("ostria")
             .arg("sandbox")
             .arg("--spec")
             .arg(spec)
