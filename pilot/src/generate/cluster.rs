@@ -1,10 +1,11 @@
 //! Pure. The clusters that a proxy calls: one for each port of each service it sees, and one for each subset.
 
+use super::view::stands_for;
 use super::{View, mesh_tls};
 use crate::catalog::destination_rule::{CertificatePlace, ClientTls, PolicyBlocks, RootsPlace};
 use crate::catalog::service::{Registry, Resolution, Service, ServicePort};
 use crate::flow::Protocol;
-use api::model::cluster::{Balancer, Cluster, ClusterService, ClusterTls, Discovery, Limits, UpstreamHttp};
+use api::model::cluster::{Balancer, Cluster, ClusterTls, Discovery, Limits, UpstreamHttp};
 use api::model::endpoint::LoadAssignment;
 use api::model::matcher::StringMatch;
 use api::model::tls::{CertificateSource, RootSource, SanMatch, TlsParameters, UpstreamTls, Validation};
@@ -62,11 +63,7 @@ fn cluster(
         idle_timeout: Some(pool.idle_timeout.unwrap_or(HTTP_IDLE)),
         max_requests_per_connection: pool.max_requests_per_connection,
         keepalive: pool.keepalive,
-        service: Some(ClusterService {
-            host: service.host.clone(),
-            name: service.name.clone(),
-            namespace: service.namespace.clone(),
-        }),
+        service: Some(stands_for(service)),
         ..Cluster::new(name.to_string(), discovery)
     }
 }

@@ -6,10 +6,11 @@
 //! catch-all chain with the same rules, so that STRICT holds for undeclared ports too.
 
 use super::mesh_tls;
+use super::view::stands_for;
 use crate::catalog::Catalog;
 use crate::flow::{MtlsMode, Protocol, Scope};
 use api::model::access_log::AccessLog;
-use api::model::cluster::{Cluster, Discovery};
+use api::model::cluster::{Cluster, ClusterService, Discovery};
 use api::model::listener::{
     ChainMatch, Direction, FilterChain, ForwardClientCertificate, ForwardMode, HttpConnection, HttpFilter,
     Inspect, Listener, Protocol as ChainProtocol, RouteSource, TcpProxy, Transport,
@@ -36,6 +37,8 @@ pub(super) struct InboundPort {
     pub(super) protocol: Protocol,
     /// Whom it takes.
     pub(super) mtls: MtlsMode,
+    /// The Service that names it, which its requests are counted for.
+    pub(super) service: Option<ClusterService>,
 }
 
 /// What all ports share.
@@ -73,6 +76,7 @@ pub(super) fn of_workload(catalog: &Catalog, scope: &Scope) -> (Vec<InboundPort>
                 port: number,
                 protocol: port.protocol,
                 mtls: catalog.mtls_mode(workload, number),
+                service: Some(stands_for(&service)),
             });
         }
     }
@@ -80,7 +84,8 @@ pub(super) fn of_workload(catalog: &Catalog, scope: &Scope) -> (Vec<InboundPort>
     for port in &workload.ports {
         let mtls = catalog.mtls_mode(workload, port.number);
         if mtls != settings.default_mtls {
-            let unnamed = InboundPort { port: port.number, protocol: Protocol::Sniffed, mtls };
+            let protocol = Protocol::Sniffed;
+            let unnamed = InboundPort { port: port.number, protocol, mtls, service: None };
             ports.entry(port.number).or_insert(unnamed);
         }
     }
@@ -114,10 +119,12 @@ pub(super) fn listener(ports: &[InboundPort], settings: &InboundSettings) -> Lis
 
 /// The clusters that lead to the application's ports, and to ports that no Service names.
 pub(super) fn clusters(ports: &[InboundPort], connect_timeout: Duration) -> Vec<Cluster> {
-    let names = ports.iter().map(|p| ClusterName::Inbound { port: p.port }.to_string());
-    let mut clusters: Vec<Cluster> = names.map(|n| application_cluster(n, connect_timeout)).collect();
-    clusters.push(application_cluster(name::INBOUND_PASSTHROUGH_CLUSTER.into(), connect_timeout));
-    clusters
+    let named = ports.iter().map(|port| Cluster {
+        service: port.service.clone(),
+        ..application_cluster(ClusterName::Inbound { port: port.port }.to_string(), connect_timeout)
+    });
+    let unnamed = application_cluster(name::INBOUND_PASSTHROUGH_CLUSTER.into(), connect_timeout);
+    named.chain([unnamed]).collect()
 }
 
 fn application_cluster(name: String, connect_timeout: Duration) -> Cluster {
@@ -340,7 +347,7 @@ mod tests {
 
     /// Chains of port 9080 as `suffix mtls|plain http|tcp`.
     fn chains(protocol: Protocol, mtls: MtlsMode) -> Vec<String> {
-        listener(&[InboundPort { port: 9080, protocol, mtls }], &settings())
+        listener(&[InboundPort { port: 9080, protocol, mtls, service: None }], &settings())
             .chains
             .iter()
             .filter(|c| c.criteria.destination_port == Some(9080))
@@ -397,9 +404,20 @@ mod tests {
 
     #[test]
     fn every_port_has_a_cluster_that_leaves_from_the_loop_breaking_address() {
-        let port = InboundPort { port: 9080, protocol: Protocol::Http, mtls: MtlsMode::Permissive };
+        let mtls = MtlsMode::Permissive;
+        let port = InboundPort { port: 9080, protocol: Protocol::Http, mtls, service: None };
         let clusters = clusters(&[port], Duration::from_secs(10));
         assert_eq!(clusters[0].name, "inbound|9080||");
         assert!(clusters.iter().all(|c| c.bind == Some(name::INBOUND_SOURCE)));
+    }
+
+    #[test]
+    fn a_cluster_to_the_application_names_the_service_that_requests_are_counted_for() {
+        let service =
+            ClusterService { host: "web.shop.svc.cluster.local".into(), ..ClusterService::default() };
+        let (protocol, mtls) = (Protocol::Http, MtlsMode::Permissive);
+        let port = InboundPort { port: 9080, protocol, mtls, service: Some(service.clone()) };
+        let services: Vec<_> = clusters(&[port], Duration::ZERO).into_iter().map(|c| c.service).collect();
+        assert_eq!(services, [Some(service), None]);
     }
 }

@@ -2,8 +2,8 @@
 //! else, so that what is shared between proxies cannot depend on anything that the sharing does not know.
 
 mod cluster;
-mod gateway;
 mod inbound;
+mod gateway;
 mod outbound;
 mod route;
 mod workload;

@@ -8,6 +8,7 @@ use crate::catalog::virtual_service::{GatewayRef, VirtualService};
 use crate::catalog::visibility::selects;
 use crate::catalog::{Catalog, host};
 use crate::flow::Scope;
+use api::model::cluster::ClusterService;
 use api::model::endpoint::{Endpoint, EndpointWorkload, LoadAssignment, LocalityEndpoints};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -102,6 +103,15 @@ impl<'a> View<'a> {
             vec![LocalityEndpoints { endpoints, ..LocalityEndpoints::default() }]
         };
         LoadAssignment { cluster, localities }
+    }
+}
+
+/// What a cluster says of the Service that it stands for.
+pub(super) fn stands_for(service: &Service) -> ClusterService {
+    ClusterService {
+        host: service.host.clone(),
+        name: service.name.clone(),
+        namespace: service.namespace.clone(),
     }
 }
 
