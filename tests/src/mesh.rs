@@ -99,9 +99,9 @@ impl Mesh {
         let up = self.up.take().expect("the mesh is on its way up");
         let outcome = up.finish(PATIENCE);
         self.is_down = outcome.code != 0;
-        let text = outcome.text();
+        let told = outcome.err.clone() + &outcome.text();
         self.observe();
-        text
+        told
     }
 
     /// Waits for the first good answer at a path of the gateway; how long it took from the start of the start.
@@ -280,8 +280,9 @@ impl Mesh {
     /// Waits until a mesh in the foreground is ready for verbs; gives `ostria up` itself.
     pub fn until_in_front(&mut self) -> Running {
         wait::until("the mesh in the foreground is up", PATIENCE, || {
-            let outcome = self.ostria(&["status"]);
-            if outcome.code == 0 { Ok(()) } else { Err(outcome.to_string()) }
+            // The last thing that `up` writes down before it says that it is ready.
+            let lock = self.lock().ok_or("no lock")?;
+            if lock["children"] == Value::Array(vec![]) { Err(lock.to_string()) } else { Ok(()) }
         });
         self.observe();
         self.up.take().expect("the mesh is in the foreground")
@@ -298,8 +299,11 @@ impl Mesh {
     }
 
     fn find_supervisor(&self) -> Option<u32> {
-        let lock: Value = serde_json::from_slice(&fs::read(self.state.join("lock.json")).ok()?).ok()?;
-        lock["supervisor"]["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok())
+        self.lock()?["supervisor"]["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok())
+    }
+
+    fn lock(&self) -> Option<Value> {
+        serde_json::from_slice(&fs::read(self.state.join("lock.json")).ok()?).ok()
     }
 
     /// Keeps the logs of a failed test where a person finds them.

@@ -1,7 +1,8 @@
 //! What a mesh holds of this machine while it runs, so that after its end nothing of that may be found.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 /// What was seen of a mesh.
@@ -10,7 +11,8 @@ pub struct Holdings {
     state: PathBuf,
     interfaces: BTreeSet<String>,
     processes: BTreeMap<(u32, u64), String>,
-    namespaces: BTreeSet<String>,
+    /// Held open: the kernel gives the number of a namespace that is gone to the next one.
+    namespaces: BTreeMap<String, File>,
 }
 
 impl Holdings {
@@ -20,7 +22,7 @@ impl Holdings {
             state: state.to_owned(),
             interfaces: interfaces(),
             processes: BTreeMap::new(),
-            namespaces: BTreeSet::new(),
+            namespaces: BTreeMap::new(),
         }
     }
 
@@ -41,7 +43,14 @@ impl Holdings {
         }
         let own = namespaces("self");
         for process in all.into_iter().filter(|process| family.contains(&process.id)) {
-            self.namespaces.extend(namespaces(&process.id.to_string()).difference(&own).cloned());
+            for (name, path) in namespaces(&process.id.to_string()) {
+                if !own.contains_key(&name)
+                    && let Entry::Vacant(unseen) = self.namespaces.entry(name)
+                    && let Ok(held) = File::open(path)
+                {
+                    unseen.insert(held);
+                }
+            }
             self.processes.insert((process.id, process.started), process.name);
         }
     }
@@ -71,14 +80,14 @@ impl Holdings {
             let id = process.id;
             if self.processes.contains_key(&(id, process.started)) {
                 left.push(format!("process {id} ({})", process.name));
-            } else if !self.namespaces.is_disjoint(&namespaces(&id.to_string())) {
+            } else if namespaces(&id.to_string()).keys().any(|name| self.namespaces.contains_key(name)) {
                 left.push(format!("process {id} ({}) in a namespace of the mesh", process.name));
             }
         }
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let state = self.state.display().to_string();
         let held =
-            |line: &&str| line.contains(&state) || self.namespaces.iter().any(|one| line.contains(one));
+            |line: &&str| line.contains(&state) || self.namespaces.keys().any(|one| line.contains(one));
         left.extend(mounts.lines().filter(held).map(|line| format!("mount {line}")));
         left.extend(interfaces().difference(&self.interfaces).map(|name| format!("interface {name}")));
         if self.state.exists() {
@@ -118,11 +127,11 @@ fn resident(process: u32) -> Option<f64> {
     Some(kibibytes / 1024.0)
 }
 
-/// The namespaces of a process, as `net:[4026531840]`.
-fn namespaces(process: &str) -> BTreeSet<String> {
+/// The namespaces of a process: names as `net:[4026531840]`, and where they can be opened.
+fn namespaces(process: &str) -> BTreeMap<String, PathBuf> {
     let kinds = ["net", "mnt", "pid", "uts", "ipc", "user"];
-    let links = kinds.iter().filter_map(|kind| fs::read_link(format!("/proc/{process}/ns/{kind}")).ok());
-    links.map(|link| link.display().to_string()).collect()
+    let paths = kinds.iter().map(|kind| PathBuf::from(format!("/proc/{process}/ns/{kind}")));
+    paths.filter_map(|path| Some((fs::read_link(&path).ok()?.display().to_string(), path))).collect()
 }
 
 fn interfaces() -> BTreeSet<String> {

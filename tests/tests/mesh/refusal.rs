@@ -116,8 +116,8 @@ fn a_bad_change_to_a_running_mesh_changes_nothing() {
     let good = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: good}\nspec:\n  hosts: \
                 [ratings]\n  http:\n  - route:\n    - destination: {host: ratings}\n---\n";
     let cases = [
-        (route("nonesuch", "}"), vec!["spec.http[0].route.destination.host", "nonesuch"]),
-        (route("reviews", ", subset: v9}"), vec!["spec.http[0].route.destination.subset", "v9"]),
+        (route("nonesuch", "}"), vec!["spec.http[0].route[0].destination.host", "nonesuch"]),
+        (route("reviews", ", subset: v9}"), vec!["spec.http[0].route[0].destination.subset", "v9"]),
         (route("reviews", "}\n      weight: -1"), vec!["spec.http[0].route[0].weight", "-1"]),
         (
             route(
