@@ -197,7 +197,7 @@ mod tests {
             .collect()
     }
 
-    fn deployment(container: Value) -> Value {
+    fn deployment(container: &Value) -> Value {
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {
             "selector": {"matchLabels": {"app": "web"}},
             "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container]}}}})
@@ -205,20 +205,20 @@ mod tests {
 
     #[test]
     fn a_container_needs_a_program_that_is_there() {
-        assert_eq!(problems(&deployment(json!({"name": "c", "command": ["sh"]}))), Vec::<String>::new());
-        let missing = problems(&deployment(json!({"name": "c", "image": "nginx"})));
+        assert_eq!(problems(&deployment(&json!({"name": "c", "command": ["sh"]}))), Vec::<String>::new());
+        let missing = problems(&deployment(&json!({"name": "c", "image": "nginx"})));
         assert!(
             missing[0].starts_with("spec.template.spec.containers[0].command: is required"),
             "{missing:?}"
         );
-        let unknown = problems(&deployment(json!({"name": "c", "command": ["nonesuch"]})));
+        let unknown = problems(&deployment(&json!({"name": "c", "command": ["nonesuch"]})));
         assert!(unknown[0].contains("program nonesuch is neither"), "{unknown:?}");
     }
 
     #[test]
     fn a_mount_needs_its_volume_and_a_probe_a_question() {
         let found = problems(&deployment(
-            json!({"name": "c", "command": ["sh"], "livenessProbe": {}, "volumeMounts": [{"name": "v", "mountPath": "/v"}]}),
+            &json!({"name": "c", "command": ["sh"], "livenessProbe": {}, "volumeMounts": [{"name": "v", "mountPath": "/v"}]}),
         ));
         assert_eq!(found.len(), 2, "{found:?}");
     }
@@ -229,7 +229,7 @@ mod tests {
             problems(&json!({"apiVersion": "v2", "kind": "Pot", "metadata": {"name": "x"}}))[0]
                 .contains("v2 Pot")
         );
-        let mut object = deployment(json!({"name": "c", "command": ["sh"]}));
+        let mut object = deployment(&json!({"name": "c", "command": ["sh"]}));
         object["spec"]["selector"]["matchLabels"]["app"] = json!("other");
         assert!(problems(&object)[0].starts_with("spec.selector.matchLabels"));
         let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"},
