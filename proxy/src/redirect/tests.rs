@@ -90,7 +90,8 @@ fn nft_check(script: &str) -> (bool, String) {
 #[test]
 fn the_proxys_own_packets_return_before_any_redirection() {
     let script = rules("--redirect-dns", true);
-    let chain = script.split("chain istio_output {").nth(1).and_then(|rest| rest.split("\n\t}").next()).unwrap();
+    let chain =
+        script.split("chain istio_output {").nth(1).and_then(|rest| rest.split("\n\t}").next()).unwrap();
     let redirected = chain.find("goto istio_redirect").expect("the chain redirects");
     let dns = chain.find("jump istio_output_dns").expect("the chain redirects DNS");
     for own in ["skuid", "skgid", "mark"] {
