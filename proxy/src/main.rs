@@ -40,6 +40,8 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(64) } else { ExitCode::SUCCESS };
         }
     };
+    // Huge pages would make a few megabytes of small objects many; where they cannot be turned off, nothing is lost.
+    let _ = nix::sys::prctl::set_thp_disable(true);
     match cli.verb {
         Verb::Proxy(args) => proxy::app::mesh(&args),
         Verb::Run(args) => proxy::app::run(&args),

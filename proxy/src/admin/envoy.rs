@@ -55,10 +55,22 @@ fn flag(parameters: &HashMap<String, String>, name: &str) -> bool {
     parameters.get(name).is_some_and(|value| !matches!(value.as_str(), "false" | "0"))
 }
 
+/// Made on a thread of its own, whose memory goes back to the system with it: a dump takes megabytes for a moment, in
+/// a process that otherwise has few.
 async fn config_dump(State(admin): State<Admin>, Query(parameters): Parameters) -> Response {
-    match dump::config_dump(&admin.shared, &parameters) {
-        Ok(dump) => pretty(&dump),
-        Err((status, reason)) => (status, reason + "\n").into_response(),
+    let (sender, page) = tokio::sync::oneshot::channel();
+    let work = move || {
+        let dump = dump::config_dump(&admin.shared, &parameters);
+        let _ = sender.send(dump.map(|dump| serde_json::to_string_pretty(&dump).unwrap_or_default() + "\n"));
+    };
+    if let Err(error) = std::thread::Builder::new().name("dump".to_owned()).spawn(work) {
+        return (StatusCode::INTERNAL_SERVER_ERROR, format!("no thread for the dump: {error}\n"))
+            .into_response();
+    }
+    match page.await {
+        Ok(Ok(page)) => ([(header::CONTENT_TYPE, "application/json")], page).into_response(),
+        Ok(Err((status, reason))) => (status, reason + "\n").into_response(),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the dump failed\n").into_response(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! One HTTP/1.1 request to the application next door. It leaves from 127.0.0.6, the address that capture rules know
 //! as this proxy's own, so that it reaches the application and not the proxy again.
 
+use crate::credentials::Store;
+use api::model::tls::UpstreamTls;
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Empty, Limited};
@@ -45,9 +47,8 @@ pub(super) async fn send(
     if !tls {
         return exchange(stream, request, limit).await;
     }
-    let config =
-        crate::credentials::client_config(&api::model::tls::UpstreamTls::default(), &Default::default())
-            .map_err(|error| error.to_string())?;
+    let config = crate::credentials::client_config(&UpstreamTls::default(), &Store::new())
+        .map_err(|error| error.to_string())?;
     let host =
         request.headers().get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let host = host.rsplit_once(':').map_or(host, |(host, _)| host).to_owned();

@@ -3,6 +3,7 @@
 use regex::Regex;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 /// Which counters are wanted.
 #[derive(Debug)]
@@ -28,7 +29,11 @@ impl Wish {
 }
 
 pub(super) fn text(stats: &BTreeMap<String, u64>) -> String {
-    stats.iter().map(|(name, value)| format!("{name}: {value}\n")).collect()
+    let mut page = String::new();
+    for (name, value) in stats {
+        let _ = writeln!(page, "{name}: {value}");
+    }
+    page
 }
 
 pub(super) fn json(stats: &BTreeMap<String, u64>) -> Value {

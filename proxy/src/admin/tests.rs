@@ -1,4 +1,5 @@
 //! The admin pages as tools ask for them.
+#![allow(clippy::disallowed_methods, reason = "tests are a shell")]
 
 use super::*;
 use crate::control::Version;

@@ -69,7 +69,10 @@ pub(super) fn plan(args: &RunArgs) -> Result<Plan, Failure> {
 fn read(path: &Path) -> Result<Bootstrap, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::Start(format!("{}: cannot be read: {error}", path.display())))?;
-    Bootstrap::parse(&text).map_err(|error| located(path, vec![error.to_string()]))
+    // Reading takes megabytes of descriptors; a thread's memory goes back to the system when the thread ends.
+    let parsed = std::thread::spawn(move || Bootstrap::parse(&text)).join();
+    let parsed = parsed.map_err(|_| located(path, vec!["cannot be read: the parser failed".to_owned()]))?;
+    parsed.map_err(|error| located(path, vec![error.to_string()]))
 }
 
 fn located(path: &Path, reasons: Vec<String>) -> Failure {

@@ -90,7 +90,7 @@ mod tests {
             ),
         ];
         for (times, expected) in table {
-            assert_eq!(super::steps(times), expected, "{times:?}");
+            assert_eq!(steps(times), expected, "{times:?}");
         }
     }
 }

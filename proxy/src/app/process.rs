@@ -14,7 +14,7 @@ use api::process::{channel, serve};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -111,7 +111,7 @@ async fn quit(commanded: &mut mpsc::UnboundedReceiver<Command>) {
             return;
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 #[allow(clippy::disallowed_methods, reason = "this is the shell that knows the time")]
@@ -216,8 +216,24 @@ fn start_control(plan: &mut Plan, seams: &Seams, callers: mpsc::UnboundedReceive
     };
     tokio::task::spawn_local(mounted::run(folder, store));
     if let Some((server, wishes)) = plan.discovery.take() {
-        tokio::task::spawn_local(xds::run(server, wishes, seams.clone(), callers));
+        let seams = seams.clone();
+        tokio::task::spawn_local(async move {
+            if matches!(&server, xds::Server::Mesh { discovery, .. } if discovery.tls) {
+                identity(&seams).await;
+            }
+            xds::run(server, wishes, seams, callers).await;
+        });
     }
+}
+
+/// Waits a moment for the certificate, which the control plane may ask for. Without one the token has to do.
+async fn identity(seams: &Seams) {
+    let arrival = async {
+        while !seams.credentials.contains(api::name::WORKLOAD_CERTIFICATE) {
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    let _ = tokio::time::timeout(IDENTITY_LIMIT, arrival).await;
 }
 
 /// The first listener that could not be bound, as a message; never, where that is only a matter of readiness.
@@ -239,6 +255,8 @@ async fn first_unbound(bound: &Bound, matters: bool) -> String {
     }
 }
 
+const POLL: Duration = Duration::from_millis(5);
+const IDENTITY_LIMIT: Duration = Duration::from_secs(5);
 /// Envoy's numbers for `server.state`.
 const DRAINING: u64 = 1;
 const INITIALIZING: u64 = 2;

@@ -190,11 +190,15 @@ impl Config {
             ),
             scrape: mistakes.take(
                 "ISTIO_PROMETHEUS_ANNOTATIONS",
-                probers::read_scrape(raw.text("ISTIO_PROMETHEUS_ANNOTATIONS")),
+                probers::read_scrape(raw.text("ISTIO_PROMETHEUS_ANNOTATIONS")).map(Some),
                 None,
             ),
             dns: mistakes.take("ISTIO_META_DNS_CAPTURE", boolean(raw.text("ISTIO_META_DNS_CAPTURE")), false),
-            socket_mark: mistakes.take("OSTRIA_SOCKET_MARK", mark(raw.text("OSTRIA_SOCKET_MARK")), None),
+            socket_mark: mistakes.take(
+                "OSTRIA_SOCKET_MARK",
+                mark(raw.text("OSTRIA_SOCKET_MARK")).map(Some),
+                None,
+            ),
             log_level: args.level().to_owned(),
             ignored: proxy.ignored.clone(),
             discovery,
@@ -343,15 +347,13 @@ fn boolean(text: Option<&str>) -> Result<Option<bool>, String> {
     }
 }
 
-fn mark(text: Option<&str>) -> Result<Option<Option<u32>>, String> {
+fn mark(text: Option<&str>) -> Result<Option<u32>, String> {
     let Some(text) = text else { return Ok(None) };
     let parsed = match text.strip_prefix("0x") {
         Some(digits) => u32::from_str_radix(digits, 16),
         None => text.parse(),
     };
-    parsed
-        .map(|mark| Some(Some(mark)))
-        .map_err(|_| format!("`{text}` is not a mark; write a number as 1337 or 0x539"))
+    parsed.map(Some).map_err(|_| format!("`{text}` is not a mark; write a number as 1337 or 0x539"))
 }
 
 const DISCOVERY: &str = "istiod.istio-system.svc:15012";

@@ -105,18 +105,27 @@ fn unquoted(text: &str) -> Option<String> {
     let mut bytes = vec![];
     let mut chars = inner.chars();
     while let Some(c) = chars.next() {
-        let plain = if c == '\\' { escaped(&mut chars, &mut bytes)? } else { Some(c) };
-        if let Some(c) = plain {
-            out.push_str(&String::from_utf8_lossy(&std::mem::take(&mut bytes)));
-            out.push(c);
+        match if c == '\\' { escaped(&mut chars)? } else { Part::Char(c) } {
+            Part::Byte(byte) => bytes.push(byte),
+            Part::Char(c) => {
+                out.push_str(&String::from_utf8_lossy(&std::mem::take(&mut bytes)));
+                out.push(c);
+            }
         }
     }
     out.push_str(&String::from_utf8_lossy(&bytes));
     Some(out)
 }
 
-/// What follows a backslash: a character, or (collected apart) one byte of a longer one.
-fn escaped(chars: &mut std::str::Chars<'_>, bytes: &mut Vec<u8>) -> Option<Option<char>> {
+/// A piece of quoted text.
+enum Part {
+    Char(char),
+    /// One byte of a longer character.
+    Byte(u8),
+}
+
+/// What follows a backslash.
+fn escaped(chars: &mut std::str::Chars<'_>) -> Option<Part> {
     let letter = chars.next()?;
     let mut code = |digits: usize| {
         let text: String = chars.by_ref().take(digits).collect();
@@ -134,12 +143,11 @@ fn escaped(chars: &mut std::str::Chars<'_>, bytes: &mut Vec<u8>) -> Option<Optio
         'u' => char::from_u32(code(4)?)?,
         'U' => char::from_u32(code(8)?)?,
         'x' => {
-            bytes.push(u8::try_from(code(2)?).ok()?);
-            return Some(None);
+            return Some(Part::Byte(u8::try_from(code(2)?).ok()?));
         }
         _ => return None,
     };
-    Some(Some(plain))
+    Some(Part::Char(plain))
 }
 
 /// What of Istio's own this proxy understands; a control plane sends such filters only to nodes that list them.

@@ -149,16 +149,16 @@ struct RawScrape {
     port: String,
 }
 
-/// Reads ISTIO_PROMETHEUS_ANNOTATIONS; `None` inside where the pod does not want to be scraped.
-pub(super) fn read_scrape(text: Option<&str>) -> Result<Option<Option<Scrape>>, String> {
+/// Reads ISTIO_PROMETHEUS_ANNOTATIONS; `None` where the pod does not want to be scraped.
+pub(super) fn read_scrape(text: Option<&str>) -> Result<Option<Scrape>, String> {
     let Some(text) = text else { return Ok(None) };
     let raw: RawScrape =
         serde_json::from_str(text).map_err(|error| format!("is not an object in JSON: {error}"))?;
     if raw.scrape != "true" {
-        return Ok(Some(None));
+        return Ok(None);
     }
     let port = if raw.port.is_empty() { "80" } else { &raw.port };
     let port = port.parse().map_err(|_| format!("port: `{port}` is not a port"))?;
     let path = if raw.path.is_empty() { "/metrics".to_owned() } else { absolute(raw.path) };
-    Ok(Some(Some(Scrape { port, path })))
+    Ok(Some(Scrape { port, path }))
 }

@@ -154,7 +154,7 @@ impl Configuration {
             self.absent.insert(key.clone());
             match received.kind {
                 Kind::Workload => {
-                    sorted.outcome.callers.extend(address_of(name).map(|address| (address, None)))
+                    sorted.outcome.callers.extend(address_of(name).map(|address| (address, None)));
                 }
                 Kind::Names => sorted.outcome.names = Some(NameTable::default()),
                 Kind::Secret => {}

@@ -29,7 +29,7 @@ pub async fn run(folder: Option<std::path::PathBuf>, store: Arc<Store>) {
 
 /// Loads the folder if it has changed since it was `seen`.
 fn load(folder: &Path, seen: &mut Option<Vec<SystemTime>>, store: &Store) {
-    match read(folder, seen) {
+    match read(folder, seen.as_deref()) {
         Ok(None) => {}
         Ok(Some((certificate, roots, times))) => {
             let set = store
@@ -44,18 +44,18 @@ fn load(folder: &Path, seen: &mut Option<Vec<SystemTime>>, store: &Store) {
             }
         }
         Err(error) => {
-            tracing::warn!(folder = %folder.display(), %error, "the mounted certificate cannot be read")
+            tracing::warn!(folder = %folder.display(), %error, "the mounted certificate cannot be read");
         }
     }
 }
 
 type Read = (SecretContent, SecretContent, Vec<SystemTime>);
 
-fn read(folder: &Path, seen: &Option<Vec<SystemTime>>) -> std::io::Result<Option<Read>> {
+fn read(folder: &Path, seen: Option<&[SystemTime]>) -> std::io::Result<Option<Read>> {
     let paths = FILES.map(|file| folder.join(file));
     let times =
         paths.iter().map(|path| std::fs::metadata(path)?.modified()).collect::<Result<Vec<_>, _>>()?;
-    if seen.as_ref() == Some(&times) {
+    if seen == Some(&times[..]) {
         return Ok(None);
     }
     let [chain, key, bundle] = paths;

@@ -1,4 +1,5 @@
 //! Control against a scripted control plane and a scripted authority, both in this process and on real sockets.
+#![allow(clippy::disallowed_methods, reason = "tests are a shell")]
 
 use super::certificate;
 use super::xds::{Server, Wishes, run};
@@ -17,6 +18,7 @@ use api::model::listener::{
     Direction, FilterChain, HttpConnection, Inspect, Listener, Protocol, RouteSource,
 };
 use api::model::route::RouteConfiguration;
+use api::model::secret::SecretContent;
 use api::model::workload::{NameInfo, NameTable, Workload};
 use api::model::{Kind, Resource};
 use api::process::enroll::Authority;
@@ -47,6 +49,8 @@ struct Plane {
     requests: Arc<Mutex<Vec<DeltaDiscoveryRequest>>>,
     /// Ends every stream when it grows.
     outages: watch::Sender<u32>,
+    /// Token and identity of each caller.
+    callers: Arc<Mutex<Vec<(Option<String>, Option<String>)>>>,
 }
 
 type Reply<T> = Pin<Box<dyn futures_util::Stream<Item = Result<T, Grpc>> + Send>>;
@@ -67,6 +71,9 @@ impl AggregatedDiscoveryService for Plane {
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Grpc> {
+        let token = request.metadata().get("authorization").map(|value| value.to_str().unwrap().to_owned());
+        let peer = request.extensions().get::<serve::Peer>().and_then(|peer| peer.identity.as_ref());
+        self.callers.lock().unwrap().push((token, peer.map(ToString::to_string)));
         let mut requests = request.into_inner();
         let (sender, receiver) = mpsc::unbounded_channel();
         let plane = self.clone();
@@ -98,7 +105,12 @@ impl Plane {
     }
 
     fn offering(offer: Resources) -> Self {
-        Self { offer: watch::Sender::new(offer), requests: Arc::default(), outages: watch::Sender::new(0) }
+        Self {
+            offer: watch::Sender::new(offer),
+            requests: Arc::default(),
+            outages: watch::Sender::new(0),
+            callers: Arc::default(),
+        }
     }
 
     /// Serves until cancelled.
@@ -164,19 +176,16 @@ struct Proxy {
 
 /// Starts control towards an address; runs within the `LocalSet` of the test.
 fn start(address: SocketAddr) -> Proxy {
+    let (roots, token) = (PathBuf::new(), PathBuf::new());
+    start_with(Discovery { address: address.to_string(), tls: false, roots, token }, Store::new())
+}
+
+fn start_with(discovery: Discovery, store: Arc<Store>) -> Proxy {
     let (peers, callers) = Peers::new();
     let telemetry = Telemetry::new(Arc::new(Node::anonymous()), peers);
-    let seams = Seams::new(Store::new(), telemetry);
-    let server = Server::Mesh {
-        discovery: Discovery {
-            address: address.to_string(),
-            tls: false,
-            roots: PathBuf::new(),
-            token: PathBuf::new(),
-        },
-        trust_domain: "cluster.local".into(),
-        cluster_id: "Kubernetes".into(),
-    };
+    let seams = Seams::new(store, telemetry);
+    let server =
+        Server::Mesh { discovery, trust_domain: "cluster.local".into(), cluster_id: "Kubernetes".into() };
     let node = NodeInfo { id: "sidecar~10.0.0.1~a.b~b.svc.cluster.local".into(), ..NodeInfo::default() };
     let wishes = Wishes { node, wildcards: vec![Kind::Cluster, Kind::Listener, Kind::Names] };
     let (snapshot, status) = (seams.snapshot.subscribe(), seams.status.subscribe());
@@ -352,6 +361,67 @@ fn leaf(
     params.signed_by(key, issuer).unwrap().pem()
 }
 
+/// A root, with the means to sign.
+fn root() -> (rcgen::Issuer<'static, rcgen::KeyPair>, String) {
+    let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let pem = params.self_signed(&key).unwrap().pem();
+    (rcgen::Issuer::new(params, key), pem)
+}
+
+/// The TLS configuration of a server of the mesh with this identity.
+fn server_tls(
+    id: &str,
+    issuer: &rcgen::Issuer<'static, rcgen::KeyPair>,
+    root: &str,
+) -> watch::Receiver<Arc<rustls::ServerConfig>> {
+    let own = rcgen::KeyPair::generate().unwrap();
+    let chain = leaf(id, (10, 3600), issuer, &own);
+    let roots = tls::roots_from_pem(root.as_bytes()).unwrap();
+    let clients = tls::SpiffeClientVerifier::new(roots, tls::Accept::Any, tls::ClientAuth::Optional).unwrap();
+    let chain = tls::certificates_from_pem(chain.as_bytes()).unwrap();
+    let own = tls::private_key_from_pem(own.serialize_pem().as_bytes()).unwrap();
+    watch::Sender::new(tls::server_config(chain, own, Some(clients)).unwrap()).subscribe()
+}
+
+#[tokio::test]
+async fn over_tls_the_proxy_shows_certificate_and_token_and_talks_to_the_control_plane_alone() {
+    local(async {
+        let (issuer, root) = root();
+        let folder = tempfile::tempdir().unwrap();
+        let (roots, token) = (folder.path().join("root-cert.pem"), folder.path().join("istio-token"));
+        std::fs::write(&roots, &root).unwrap();
+        std::fs::write(&token, "token-1\n").unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let own = "spiffe://cluster.local/ns/b/sa/a";
+        let chain = leaf(own, (10, 3600), &issuer, &key);
+        for (server, trusted) in [("ns/istio-system/sa/pilot", true), ("ns/other/sa/pilot", false)] {
+            let plane = Plane::new(&[]);
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap().to_string();
+            let service = tonic::service::Routes::new(AggregatedDiscoveryServiceServer::new(plane.clone()));
+            let tls = server_tls(&format!("spiffe://cluster.local/{server}"), &issuer, &root);
+            tokio::spawn(serve::https(listener, service.into_axum_router(), tls, CancellationToken::new()));
+            let store = Store::new();
+            let content = SecretContent::Certificate { chain: chain.clone(), key: key.serialize_pem() };
+            store.set("default", &content).unwrap();
+            let discovery = Discovery { address, tls: true, roots: roots.clone(), token: token.clone() };
+            let mut proxy = start_with(discovery, store);
+            if trusted {
+                proxy.until_status("connected", |status| status.connected).await;
+                let expected = (Some("Bearer token-1".to_owned()), Some(own.to_owned()));
+                assert_eq!(plane.callers.lock().unwrap()[0], expected);
+            } else {
+                let arrival = proxy.status.wait_for(|status| status.connected);
+                assert!(tokio::time::timeout(Duration::from_millis(300), arrival).await.is_err());
+                assert!(plane.callers.lock().unwrap().is_empty(), "a token was shown to a stranger");
+            }
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_certificate_is_issued_renewed_at_half_its_life_and_renewed_by_itself_when_the_token_is_refused() {
     local(async {
@@ -361,20 +431,8 @@ async fn a_certificate_is_issued_renewed_at_half_its_life_and_renewed_by_itself_
             std::fs::write(&path, text).unwrap();
             path
         };
-        let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let key = rcgen::KeyPair::generate().unwrap();
-        let root = params.self_signed(&key).unwrap().pem();
-        let issuer = rcgen::Issuer::new(params, key);
-
-        let own = rcgen::KeyPair::generate().unwrap();
-        let chain = leaf("spiffe://cluster.local/ns/istio-system/sa/citadel", (10, 3600), &issuer, &own);
-        let roots = tls::roots_from_pem(root.as_bytes()).unwrap();
-        let clients =
-            tls::SpiffeClientVerifier::new(roots, tls::Accept::Any, tls::ClientAuth::Optional).unwrap();
-        let chain = tls::certificates_from_pem(chain.as_bytes()).unwrap();
-        let own = tls::private_key_from_pem(own.serialize_pem().as_bytes()).unwrap();
-        let config = watch::Sender::new(tls::server_config(chain, own, Some(clients)).unwrap());
+        let (issuer, root) = root();
+        let tls = server_tls("spiffe://cluster.local/ns/istio-system/sa/citadel", &issuer, &root);
 
         let calls: Arc<Mutex<Vec<String>>> = Arc::default();
         let changed = watch::Sender::new(0);
@@ -383,7 +441,7 @@ async fn a_certificate_is_issued_renewed_at_half_its_life_and_renewed_by_itself_
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let router = tonic::service::Routes::new(CertificateServer::new(ca, 100_000)).into_axum_router();
-        tokio::spawn(serve::https(listener, router, config.subscribe(), CancellationToken::new()));
+        tokio::spawn(serve::https(listener, router, tls, CancellationToken::new()));
 
         let store = Store::new();
         let authority = Authority {

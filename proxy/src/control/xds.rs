@@ -216,7 +216,7 @@ impl Session<'_> {
         for refused in &outcome.refused {
             tracing::warn!(kind = ?refused.kind, name = refused.name, reason = refused.reason, "configuration refused");
         }
-        let result = if outcome.refused.is_empty() { 0 } else { 1 };
+        let result = usize::from(!outcome.refused.is_empty());
         if let Some(names) = kind.and_then(stat_names) {
             self.seams.telemetry.named(names[result]).fetch_add(1, Ordering::Relaxed);
         }

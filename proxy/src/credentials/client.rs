@@ -25,7 +25,7 @@ pub fn client_config(tls: &UpstreamTls, store: &Arc<Store>) -> Result<Arc<Client
     let own = Own { certificate: sources(&tls.common, store)?.into_iter().next(), store: store.clone() };
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(versions(&tls.common)?)
-        .map_err(setup)?
+        .map_err(|error| setup(&error))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(ServerCheck { check, dialled: tls.auto_san }))
         .with_client_cert_resolver(Arc::new(own));

@@ -8,6 +8,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use x509_parser::extensions::GeneralName;
@@ -153,7 +154,11 @@ fn since_epoch(seconds: i64) -> SystemTime {
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";

@@ -37,13 +37,13 @@ pub fn server_config(tls: &DownstreamTls, store: &Arc<Store>) -> Result<Arc<Serv
     };
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(versions(&tls.common)?)
-        .map_err(setup)?
+        .map_err(|error| setup(&error))?
         .with_client_cert_verifier(clients)
         .with_cert_resolver(Arc::new(Resolver { certificates, store: store.clone() }));
     config.alpn_protocols = alpn(&tls.common);
     // Tickets belong to this configuration alone: one that was issued without asking for a client certificate must
     // not open a session where one is required.
-    config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(setup)?;
+    config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(|error| setup(&error))?;
     config.send_tls13_tickets = 1;
     config.max_early_data_size = 0;
     Ok(Arc::new(config))
@@ -105,7 +105,7 @@ pub(super) fn alpn(tls: &TlsParameters) -> Vec<Vec<u8>> {
     tls.alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect()
 }
 
-pub(super) fn setup(error: rustls::Error) -> CredentialError {
+pub(super) fn setup(error: &rustls::Error) -> CredentialError {
     CredentialError::Context { path: "common_tls_context", reason: error.to_string() }
 }
 
