@@ -6,8 +6,10 @@ mod original;
 pub mod handover;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -24,8 +26,52 @@ pub struct Accepted {
     pub local: SocketAddr,
 }
 
-/// Binds an address together with the other threads of this process.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+/// A listening socket.
+#[derive(Debug)]
+pub struct Listening {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listening {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let mut held = held();
+        if let Some(count) = held.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                held.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// Sockets of this process by address, to tell its own threads from other processes that share a port.
+static HELD: Mutex<BTreeMap<SocketAddr, usize>> = Mutex::new(BTreeMap::new());
+
+fn held() -> MutexGuard<'static, BTreeMap<SocketAddr, usize>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Binds an address together with the other threads of this process; an address that another process has is refused.
+pub fn bind(address: SocketAddr) -> io::Result<Listening> {
+    let mut held = held();
+    if !held.contains_key(&address) && is_taken(address) {
+        return Err(io::ErrorKind::AddrInUse.into());
+    }
+    let listener = open(address)?;
+    let address = listener.local_addr()?;
+    *held.entry(address).or_default() += 1;
+    Ok(Listening { listener, address })
+}
+
+fn open(address: SocketAddr) -> io::Result<TcpListener> {
     let domain = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
     let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -38,8 +84,8 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Whether another process listens on an address. Sharing a port among threads would hide it.
-pub fn is_taken(address: SocketAddr) -> bool {
+/// Whether somebody listens on an address. Sharing a port would hide it.
+fn is_taken(address: SocketAddr) -> bool {
     if address.port() == 0 {
         return false;
     }
@@ -55,10 +101,10 @@ pub fn is_taken(address: SocketAddr) -> bool {
 }
 
 /// Takes the next connection. Waits while the process has no more file descriptors.
-pub async fn next(listener: &TcpListener) -> Accepted {
+pub async fn next(listening: &Listening) -> Accepted {
     let mut pause = FIRST_PAUSE;
     loop {
-        match listener.accept().await {
+        match listening.listener.accept().await {
             Ok((socket, peer)) => {
                 // A socket that refuses this is closed already; reading it will say so.
                 let _ = socket.set_nodelay(true);
@@ -100,18 +146,20 @@ mod tests {
     #[tokio::test]
     async fn threads_share_a_port_and_other_processes_are_noticed() {
         let first = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = first.local_addr().unwrap();
+        let address = first.address();
         let second = bind(address).unwrap();
-        assert_eq!(second.local_addr().unwrap(), address);
-        assert!(is_taken(address));
+        assert_eq!(second.address(), address);
         drop((first, second));
-        assert!(!is_taken(address));
+        let stranger = open(address).unwrap();
+        assert_eq!(bind(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(stranger);
+        bind(address).unwrap();
     }
 
     #[tokio::test]
     async fn both_ends_of_a_connection_are_known() {
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = listener.local_addr().unwrap();
+        let address = listener.address();
         let client = TcpStream::connect(address).await.unwrap();
         let accepted = next(&listener).await;
         assert_eq!(accepted.peer, client.local_addr().unwrap());

@@ -44,7 +44,7 @@ impl Table {
                     continue;
                 }
                 order.credit -= 1.0;
-                let slot = std::iter::repeat_with(|| order.next_slot(size)).find(|s| slots[*s] == usize::MAX);
+                let slot = (0..size).map(|_| order.next_slot(size)).find(|s| slots[*s] == usize::MAX);
                 if let Some(slot) = slot {
                     slots[slot] = order.position;
                     filled += 1;
@@ -101,7 +101,7 @@ impl Order {
 }
 
 fn is_prime(number: usize) -> bool {
-    number > 1 && (2..).take_while(|d| d * d <= number).all(|d| !number.is_multiple_of(d))
+    number > 1 && (2..=number.isqrt()).all(|d| !number.is_multiple_of(d))
 }
 
 /// A hash that is the same in every process (FNV-1a, mixed).

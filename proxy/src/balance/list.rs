@@ -79,9 +79,9 @@ impl List {
         let count = self.members.len();
         match &self.sums {
             _ if count == 0 => None,
-            None => Some((u64::from(random) * count as u64 >> 32) as usize),
+            None => Some(((u64::from(random) * count as u64) >> 32) as usize),
             Some(sums) => {
-                let point = (u128::from(random) * u128::from(*sums.last()?) >> 32) as u64;
+                let point = ((u128::from(random) * u128::from(*sums.last()?)) >> 32) as u64;
                 Some(sums.partition_point(|sum| *sum <= point))
             }
         }

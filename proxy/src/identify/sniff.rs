@@ -32,17 +32,15 @@ pub fn examine(bytes: &[u8], tls: bool, http: bool) -> Examined {
                 let transport = Some(Transport::Tls);
                 return Examined::Known(Seen { transport, server_name, protocols });
             }
-            Some(Hello::Other) => seen.transport = Some(Transport::Raw),
             None if bytes.len() < MOST => return Examined::More,
-            None => seen.transport = Some(Transport::Raw),
+            Some(Hello::Other) | None => seen.transport = Some(Transport::Raw),
         }
     }
     if http {
         match http_version(bytes) {
-            Some(Some(version)) => seen.protocols.push(version.as_bytes().to_vec()),
-            Some(None) => {}
-            None if bytes.len() < MOST => return Examined::More,
-            None => {}
+            Guess::Http(version) => seen.protocols.push(version.as_bytes().to_vec()),
+            Guess::TooFew if bytes.len() < MOST => return Examined::More,
+            Guess::TooFew | Guess::Other => {}
         }
     }
     Examined::Known(seen)
@@ -57,11 +55,16 @@ pub fn http2(bytes: &[u8]) -> Option<bool> {
     (length == PREFACE.len()).then_some(true)
 }
 
-/// The outer `None`: too few bytes to tell.
-fn http_version(bytes: &[u8]) -> Option<Option<&'static str>> {
+enum Guess {
+    Http(&'static str),
+    Other,
+    TooFew,
+}
+
+fn http_version(bytes: &[u8]) -> Guess {
     match http2(bytes) {
-        Some(true) => return Some(Some("h2c")),
-        None => return None,
+        Some(true) => return Guess::Http("h2c"),
+        None => return Guess::TooFew,
         Some(false) => {}
     }
     let end = bytes.iter().position(|b| *b == b'\n');
@@ -70,19 +73,19 @@ fn http_version(bytes: &[u8]) -> Option<Option<&'static str>> {
     let token = &line[..method.unwrap_or(line.len())];
     let is_method = |b: &u8| b.is_ascii_uppercase() || matches!(b, b'-' | b'_');
     if token.len() > MAX_METHOD || !token.iter().all(is_method) || (method == Some(0)) {
-        return Some(None);
+        return Guess::Other;
     }
     if end.is_none() {
         // A request line may be long: once the method and a target are there, the rest can only be a request.
         let plausible = method.is_some() && line.len() > MAX_LINE;
-        return plausible.then_some(Some("http/1.1"));
+        return if plausible { Guess::Http("http/1.1") } else { Guess::TooFew };
     }
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    Some(match line {
-        _ if line.ends_with(b" HTTP/1.1") => Some("http/1.1"),
-        _ if line.ends_with(b" HTTP/1.0") => Some("http/1.0"),
-        _ => None,
-    })
+    match line {
+        _ if line.ends_with(b" HTTP/1.1") => Guess::Http("http/1.1"),
+        _ if line.ends_with(b" HTTP/1.0") => Guess::Http("http/1.0"),
+        _ => Guess::Other,
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -147,7 +150,7 @@ fn extensions(body: &[u8]) -> Option<Hello> {
         let length = reader.u16()?;
         let content = Reader(reader.take(length.into())?);
         match kind {
-            0 => server_name = host_name(content)?,
+            0 => server_name = host_name(content)?.first().cloned(),
             16 => protocols = protocol_names(content)?,
             _ => {}
         }
@@ -155,20 +158,21 @@ fn extensions(body: &[u8]) -> Option<Hello> {
     Some(Hello::Tls { server_name, protocols })
 }
 
-/// The outer `None`: malformed.
-fn host_name(mut content: Reader<'_>) -> Option<Option<String>> {
+/// Lower-case host names; `None`: malformed.
+fn host_name(mut content: Reader<'_>) -> Option<Vec<String>> {
     let length = content.u16()?;
     let mut names = Reader(content.take(length.into())?);
+    let mut out = vec![];
     while !names.0.is_empty() {
         let kind = names.u8()?;
         let length = names.u16()?;
         let name = names.take(length.into())?;
         if kind == 0 {
             let name = std::str::from_utf8(name).ok()?;
-            return Some(Some(name.to_ascii_lowercase()));
+            out.push(name.to_ascii_lowercase());
         }
     }
-    Some(None)
+    Some(out)
 }
 
 fn protocol_names(mut content: Reader<'_>) -> Option<Vec<Vec<u8>>> {

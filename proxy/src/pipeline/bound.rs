@@ -32,6 +32,18 @@ impl Bound {
         found.ok().and_then(|all| all.get(name).cloned()).unwrap_or_else(|| Err("the proxy has ended".into()))
     }
 
+    /// Waits until a listener is bound to an address (or, for port 0, to any port of it).
+    pub(super) async fn wait_for_bound(&self, name: &str, wanted: SocketAddr) -> SocketAddr {
+        let fits =
+            |at: &SocketAddr| at.ip() == wanted.ip() && (wanted.port() == 0 || at.port() == wanted.port());
+        let found = |all: &BTreeMap<String, Result<SocketAddr, String>>| {
+            all.get(name).and_then(|result| result.as_ref().ok()).copied().filter(fits)
+        };
+        let mut receiver = self.0.subscribe();
+        let known = receiver.wait_for(|all| found(all).is_some()).await;
+        known.ok().and_then(|all| found(&all)).unwrap_or(wanted)
+    }
+
     /// Changes whenever a listener is bound, fails, or goes.
     pub fn subscribe(&self) -> watch::Receiver<BTreeMap<String, Result<SocketAddr, String>>> {
         self.0.subscribe()

@@ -3,7 +3,7 @@
 use super::bound::Bound;
 use super::connection;
 use super::world::Thread;
-use crate::accept::{self, Accepted};
+use crate::accept::{self, Accepted, Listening};
 use crate::snapshot::Snapshot;
 use crate::snapshot::listener::Listener;
 use crate::telemetry::stats::ListenerStats;
@@ -13,7 +13,6 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 /// The bound listeners of a thread.
@@ -79,10 +78,10 @@ impl Listeners {
 }
 
 async fn run(thread: Rc<Thread>, name: Arc<str>, address: SocketAddr, (index, bound): (usize, Bound)) {
-    let listener = open(&name, address, index, &bound).await;
+    let listening = open(&name, address, index, &bound).await;
     let stats = thread.telemetry.listener(&name);
     loop {
-        let accepted = accept::next(&listener).await;
+        let accepted = accept::next(&listening).await;
         let Some(current) = thread.listener(&name) else { return };
         if thread.live.count_hint() >= MOST_CONNECTIONS {
             stats.downstream_cx_overflow.add(1);
@@ -116,45 +115,24 @@ impl Drop for Active {
 }
 
 /// Binds; while that fails, says why and tries again.
-async fn open(name: &str, address: SocketAddr, index: usize, bound: &Bound) -> TcpListener {
-    let mut first = true;
+async fn open(name: &str, address: SocketAddr, index: usize, bound: &Bound) -> Listening {
+    let mut told = false;
     loop {
-        match bind(name, address, index, bound, first).await {
-            Ok(listener) => {
-                let at = listener.local_addr().unwrap_or(address);
-                bound.set(name, Ok(at));
-                return listener;
+        // The first worker decides, in particular which port stands for 0.
+        let at = if index == 0 { address } else { bound.wait_for_bound(name, address).await };
+        match accept::bind(at) {
+            Ok(listening) => {
+                bound.set(name, Ok(listening.address()));
+                return listening;
             }
-            Err(error) => {
-                if first {
-                    tracing::error!(listener = name, %address, %error, "cannot listen");
-                    bound.set(name, Err(format!("{address}: {error}")));
-                }
+            Err(error) if !told => {
+                told = true;
+                tracing::error!(listener = name, address = %at, %error, "cannot listen");
+                bound.set(name, Err(format!("{at}: {error}")));
             }
+            Err(_) => {}
         }
-        first = false;
         tokio::time::sleep(BIND_AGAIN).await;
-    }
-}
-
-async fn bind(
-    name: &str,
-    address: SocketAddr,
-    index: usize,
-    bound: &Bound,
-    first: bool,
-) -> std::io::Result<TcpListener> {
-    if index == 0 {
-        // Threads share a port, so a port that somebody else shares has to be looked for.
-        if first && accept::is_taken(address) {
-            return Err(std::io::ErrorKind::AddrInUse.into());
-        }
-        return accept::bind(address);
-    }
-    // The first worker decides, in particular which port stands for 0.
-    match bound.wait_for(name).await {
-        Ok(at) => accept::bind(at),
-        Err(reason) => Err(std::io::Error::other(reason)),
     }
 }
 

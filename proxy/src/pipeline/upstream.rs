@@ -49,7 +49,10 @@ pub(super) struct Busy {
 }
 
 /// A place within a limit, free again when dropped.
-pub(super) struct Permit(Option<(Arc<Gauges>, fn(&Gauges) -> &Gauge)>);
+pub(super) struct Permit(Option<(Arc<Gauges>, Which)>);
+
+/// One of a cluster's limits.
+type Which = fn(&Gauges) -> &Gauge;
 
 impl Upstream {
     pub(super) fn new(cluster: Arc<Cluster>, last: Option<&Rc<Self>>, thread: &Thread) -> Rc<Self> {
@@ -185,11 +188,10 @@ impl Upstream {
         let model = &self.cluster.model;
         let tls = self.tls(host).map(|tls| {
             let config: &Arc<ClientConfig> = match flavor {
-                None => &tls.plain,
                 Some(Flavor { http2: Some(true), mesh: true, .. }) => &tls.mesh_http2,
                 Some(Flavor { http2: Some(true), .. }) => &tls.http2,
                 Some(Flavor { http2: Some(false), mesh: true, .. }) => &tls.http1,
-                Some(Flavor { http2: Some(false), .. }) => &tls.plain,
+                None | Some(Flavor { http2: Some(false), .. }) => &tls.plain,
                 Some(Flavor { http2: None, .. }) => &tls.any_http,
             };
             let asked = flavor.and_then(|f| f.name.as_deref());
@@ -249,7 +251,7 @@ impl Upstream {
     }
 
     /// A place within one of the limits; `None`: the limit is reached.
-    pub(super) fn permit(&self, limit: u32, of: fn(&Gauges) -> &Gauge) -> Option<Permit> {
+    pub(super) fn permit(&self, limit: u32, of: Which) -> Option<Permit> {
         if limit == u32::MAX {
             return Some(Permit(None));
         }

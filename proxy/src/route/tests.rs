@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::snapshot::table::{Action, RouteTable};
-use api::model::matcher::{Fraction, HeaderMatch, HeaderTest, Pattern, QueryMatch, StringMatch};
+use api::model::matcher::{
+    Fraction, HeaderMatch, HeaderMutations, HeaderTest, Pattern, QueryMatch, StringMatch,
+};
 use api::model::route as model;
 use http::{HeaderMap, HeaderValue, Method};
 use model::{Forward, PathMatch, RouteAction, RouteConfiguration, RouteMatch};
@@ -13,8 +15,8 @@ fn route(name: &str, criteria: RouteMatch) -> model::Route {
         name: name.into(),
         criteria,
         action: RouteAction::Forward(Box::new(Forward::to(name))),
-        request_headers: Default::default(),
-        response_headers: Default::default(),
+        request_headers: HeaderMutations::default(),
+        response_headers: HeaderMutations::default(),
         fault: None,
         origin: None,
     }
@@ -30,8 +32,12 @@ fn virtual_host(name: &str, domains: &[&str], routes: Vec<model::Route>) -> mode
 }
 
 fn table(virtual_hosts: Vec<model::VirtualHost>, ignore_port_in_host: bool) -> RouteTable {
-    RouteTable::compile(Arc::new(RouteConfiguration { name: "r".into(), virtual_hosts, ignore_port_in_host }))
-        .unwrap()
+    RouteTable::compile(&Arc::new(RouteConfiguration {
+        name: "r".into(),
+        virtual_hosts,
+        ignore_port_in_host,
+    }))
+    .unwrap()
 }
 
 fn head<'a>(authority: &'a str, target: &'a str, headers: &'a HeaderMap) -> Head<'a> {
@@ -71,7 +77,7 @@ fn ports_of_hosts_are_ignored_when_asked() {
 fn a_domain_belongs_to_one_host_only() {
     let hosts = vec![virtual_host("1", &["a"], vec![]), virtual_host("2", &["A"], vec![])];
     let result =
-        RouteTable::compile(Arc::new(RouteConfiguration { virtual_hosts: hosts, ..Default::default() }));
+        RouteTable::compile(&Arc::new(RouteConfiguration { virtual_hosts: hosts, ..Default::default() }));
     assert!(result.unwrap_err().to_string().contains("`A`"));
 }
 
@@ -229,8 +235,8 @@ fn weighted(weights: &[u32]) -> Clusters {
     let list = weights.iter().enumerate().map(|(i, w)| model::WeightedCluster {
         name: i.to_string(),
         weight: *w,
-        request_headers: Default::default(),
-        response_headers: Default::default(),
+        request_headers: HeaderMutations::default(),
+        response_headers: HeaderMutations::default(),
         host_rewrite: None,
     });
     crate::snapshot::table::clusters(&model::ClusterChoice::Weighted(list.collect())).unwrap()

@@ -69,7 +69,7 @@ impl Snapshot {
                 if self.routes.get(&*model.name).is_some_and(|last| *last.model == model) {
                     return Ok(());
                 }
-                let table = RouteTable::compile(Arc::new(model))?;
+                let table = RouteTable::compile(&Arc::new(model))?;
                 self.routes.insert(table.model.name.as_str().into(), Arc::new(table));
             }
             Resource::Cluster(model) => self.upsert_cluster(*model, store)?,

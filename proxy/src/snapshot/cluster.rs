@@ -141,6 +141,7 @@ impl Cluster {
     }
 
     /// The same cluster with other discovered endpoints.
+    #[must_use]
     pub fn with_endpoints(&self, discovered: Option<&Arc<LoadAssignment>>) -> Self {
         Self {
             model: self.model.clone(),
@@ -227,9 +228,8 @@ fn tls(from: &ClusterTls, store: &Arc<Store>) -> Result<Option<Arc<Tls>>, Invali
         config.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
         Arc::new(config)
     };
-    let unless_given = |protocols: &[&str]| match mesh || model.common.alpn.is_empty() {
-        true => with(protocols),
-        false => plain.clone(),
+    let unless_given = |protocols: &[&str]| {
+        if mesh || model.common.alpn.is_empty() { with(protocols) } else { plain.clone() }
     };
     Ok(Some(Arc::new(Tls {
         http1: if mesh { with(&["istio-http/1.1", "istio", "http/1.1"]) } else { plain.clone() },

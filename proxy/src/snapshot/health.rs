@@ -127,8 +127,8 @@ mod tests {
             (vec![Good], false),
         ] {
             let health = EndpointHealth::default();
-            let last = verdicts.iter().map(|v| health.note(*v, &rules())).next_back();
-            assert_eq!(last, Some(expected), "{verdicts:?}");
+            let last = verdicts.iter().fold(false, |_, verdict| health.note(*verdict, &rules()));
+            assert_eq!(last, expected, "{verdicts:?}");
         }
     }
 

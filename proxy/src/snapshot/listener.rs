@@ -203,7 +203,7 @@ impl Http {
         Ok(Self {
             routes: match &from.routes {
                 model::RouteSource::Inline(table) => {
-                    Routes::Inline(Arc::new(RouteTable::compile(Arc::new(table.clone()))?))
+                    Routes::Inline(Arc::new(RouteTable::compile(&Arc::new(table.clone()))?))
                 }
                 model::RouteSource::Rds(name) => Routes::Named(name.as_str().into()),
             },

@@ -147,13 +147,13 @@ impl Value {
                     }
                 }
                 Piece::RemoteAddress => {
-                    out.extend(context.remote.map(|a| a.to_string()).unwrap_or_default().bytes())
+                    out.extend(context.remote.map(|a| a.to_string()).unwrap_or_default().bytes());
                 }
                 Piece::RemoteIp => {
-                    out.extend(context.remote.map(|a| a.ip().to_string()).unwrap_or_default().bytes())
+                    out.extend(context.remote.map(|a| a.ip().to_string()).unwrap_or_default().bytes());
                 }
                 Piece::LocalAddress => {
-                    out.extend(context.local.map(|a| a.to_string()).unwrap_or_default().bytes())
+                    out.extend(context.local.map(|a| a.to_string()).unwrap_or_default().bytes());
                 }
                 Piece::Protocol => out.extend_from_slice(context.protocol.as_bytes()),
             }
@@ -213,7 +213,7 @@ mod tests {
     }
 
     fn applied(
-        mutations: HeaderMutations,
+        mutations: &HeaderMutations,
         headers: &[(&'static str, &'static str)],
     ) -> Vec<(String, String)> {
         let mut map = HeaderMap::new();
@@ -223,7 +223,7 @@ mod tests {
         let request = map.clone();
         let remote = "10.0.0.1:99".parse().ok();
         let context = Context { request: &request, remote, local: None, protocol: "HTTP/1.1" };
-        Mutations::compile(&mutations).unwrap().apply(&mut map, &context);
+        Mutations::compile(mutations).unwrap().apply(&mut map, &context);
         map.iter().map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_owned())).collect()
     }
 
@@ -238,8 +238,8 @@ mod tests {
         for (action, present, absent) in cases {
             let change = || HeaderMutations { remove: vec![], write: vec![write("a", "2", action)] };
             let values = |all: Vec<(String, String)>| all.into_iter().map(|(_, v)| v).collect::<Vec<_>>();
-            assert_eq!(values(applied(change(), &[("a", "1")])), present, "{action:?}");
-            assert_eq!(values(applied(change(), &[])), absent, "{action:?}");
+            assert_eq!(values(applied(&change(), &[("a", "1")])), present, "{action:?}");
+            assert_eq!(values(applied(&change(), &[])), absent, "{action:?}");
         }
     }
 
@@ -247,7 +247,7 @@ mod tests {
     fn removal_comes_before_writing() {
         let change =
             HeaderMutations { remove: vec!["a".into()], write: vec![write("a", "2", HeaderAction::Append)] };
-        assert_eq!(applied(change, &[("a", "1")]), [("a".to_owned(), "2".to_owned())]);
+        assert_eq!(applied(&change, &[("a", "1")]), [("a".to_owned(), "2".to_owned())]);
     }
 
     #[test]
@@ -255,7 +255,7 @@ mod tests {
         let made = |value: &str| {
             let change =
                 HeaderMutations { remove: vec![], write: vec![write("b", value, HeaderAction::Set)] };
-            applied(change, &[("a", "1")]).into_iter().find(|(n, _)| n == "b").map(|(_, v)| v)
+            applied(&change, &[("a", "1")]).into_iter().find(|(n, _)| n == "b").map(|(_, v)| v)
         };
         assert_eq!(made("x-%REQ(A)%-y").unwrap(), "x-1-y");
         assert_eq!(made("%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%").unwrap(), "10.0.0.1");

@@ -168,7 +168,7 @@ pub struct Weighted {
 
 impl RouteTable {
     /// Makes a table ready.
-    pub fn compile(model: Arc<RouteConfiguration>) -> Result<Self, InvalidConfig> {
+    pub fn compile(model: &Arc<RouteConfiguration>) -> Result<Self, InvalidConfig> {
         let mut table = Self {
             hosts: Box::default(),
             ignore_port: model.ignore_port_in_host,

@@ -6,8 +6,8 @@ use api::model::endpoint::{Endpoint, EndpointAddress, Health, LocalityEndpoints}
 use api::model::listener::{
     ChainMatch, Direction, FilterChain, HttpConnection, Inspect, Protocol, RouteSource,
 };
+use api::model::matcher::HeaderMutations;
 use api::model::route::{PathMatch, Route, RouteAction, RouteMatch, VirtualHost};
-use api::model::tls::UpstreamTls;
 
 fn apply(last: &Snapshot, upsert: Vec<Resource>) -> (Snapshot, Vec<Rejected>) {
     last.apply(Update { upsert, remove: vec![] }, &Store::new())
@@ -24,8 +24,8 @@ fn routes(name: &str, path: PathMatch) -> Resource {
         name: "r".into(),
         criteria: RouteMatch::path(path),
         action: RouteAction::Direct { status: 200, body: String::new() },
-        request_headers: Default::default(),
-        response_headers: Default::default(),
+        request_headers: HeaderMutations::default(),
+        response_headers: HeaderMutations::default(),
         fault: None,
         origin: None,
     };
@@ -141,7 +141,7 @@ fn endpoints_may_come_before_their_cluster() {
 fn a_changed_cluster_keeps_its_counts_and_its_tls() {
     let cluster = |seconds| {
         let mut cluster = api::model::cluster::Cluster::new("c", Discovery::Eds("c".into()));
-        cluster.tls = ClusterTls::WhenOffered(Box::new(UpstreamTls::default()));
+        cluster.tls = ClusterTls::WhenOffered(Box::default());
         cluster.connect_timeout = std::time::Duration::from_secs(seconds);
         Resource::Cluster(Box::new(cluster))
     };

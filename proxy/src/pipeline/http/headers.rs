@@ -40,7 +40,9 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
             .filter_map(|name| name.trim().parse().ok())
             .filter(|name| !matches!(*name, header::UPGRADE | header::TE | header::HOST))
             .collect();
-        named.iter().for_each(|name| drop(headers.remove(name)));
+        for name in named {
+            headers.remove(name);
+        }
         headers.remove(header::CONNECTION);
     }
     headers.remove(&KEEP_ALIVE);
@@ -81,7 +83,9 @@ pub(super) fn forwarded(headers: &mut HeaderMap, http: &HttpConnection, client: 
 fn strip_internal(headers: &mut HeaderMap) {
     let internal: Vec<HeaderName> =
         headers.keys().filter(|name| name.as_str().starts_with("x-envoy-")).cloned().collect();
-    internal.iter().for_each(|name| drop(headers.remove(name)));
+    for name in internal {
+        headers.remove(name);
+    }
 }
 
 fn trusted_client(headers: &HeaderMap, http: &HttpConnection, peer: IpAddr) -> IpAddr {

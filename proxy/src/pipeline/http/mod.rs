@@ -50,10 +50,8 @@ pub(super) async fn serve(stream: Stream, connection: Rc<Downstream>) {
 /// Finds out which version the client speaks; `None`: it went away.
 async fn version(stream: Stream, codec: Codec) -> Option<(Stream, bool)> {
     match (codec, stream.alpn()) {
-        (Codec::Http1, _) => return Some((stream, false)),
-        (Codec::Http2, _) => return Some((stream, true)),
-        (Codec::Auto, Some(b"h2")) => return Some((stream, true)),
-        (Codec::Auto, Some(b"http/1.1" | b"http/1.0")) => return Some((stream, false)),
+        (Codec::Http1, _) | (Codec::Auto, Some(b"http/1.1" | b"http/1.0")) => return Some((stream, false)),
+        (Codec::Http2, _) | (Codec::Auto, Some(b"h2")) => return Some((stream, true)),
         (Codec::Auto, _) => {}
     }
     match stream {
@@ -77,7 +75,7 @@ async fn serve_http1(stream: Stream, connection: Rc<Downstream>) {
     let live = connection.live.clone();
     let service = service_fn(move |request: Request<Incoming>| answer(connection.clone(), request));
     let serving = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-    drive(serving, &live, |serving| serving.graceful_shutdown()).await;
+    drive(serving, &live, http1::UpgradeableConnection::graceful_shutdown).await;
 }
 
 async fn serve_http2(stream: Stream, connection: Rc<Downstream>) {
@@ -95,7 +93,7 @@ async fn serve_http2(stream: Stream, connection: Rc<Downstream>) {
     let live = connection.live.clone();
     let service = service_fn(move |request: Request<Incoming>| answer(connection.clone(), request));
     let serving = builder.serve_connection(TokioIo::new(stream), service);
-    drive(serving, &live, |serving| serving.graceful_shutdown()).await;
+    drive(serving, &live, http2::Connection::graceful_shutdown).await;
 }
 
 async fn answer(

@@ -9,6 +9,7 @@ use crate::pipeline::refusal::Refusal;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
+use std::fmt::Write;
 use std::rc::Rc;
 
 /// The response that tells a refusal.
@@ -72,7 +73,9 @@ fn percent_encoded(message: &str) -> String {
     for byte in message.bytes() {
         match byte {
             b' '..=b'~' if byte != b'%' => out.push(byte as char),
-            other => out.push_str(&format!("%{other:02X}")),
+            other => {
+                let _ = write!(out, "%{other:02X}");
+            }
         }
     }
     out

@@ -18,6 +18,7 @@ use crate::snapshot::table::Action;
 use api::model::route::{AbortStatus, Fault};
 use http::header::{self, HeaderValue};
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{Method, Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use std::net::IpAddr;
@@ -55,11 +56,12 @@ async fn stages(
     let table = connection.thread.table(&connection.http().routes).ok_or_else(Refusal::no_route)?;
     let authority = authority(parts);
     let scheme = if connection.tls { "https" } else { "http" };
-    let target = parts.uri.path_and_query().map_or("/", |t| t.as_str()).to_owned();
+    let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let target = target.as_str();
     let head = Head {
         method: &parts.method,
         authority: authority.to_str().unwrap_or_default(),
-        target: &target,
+        target,
         scheme,
         headers: &parts.headers,
     };
@@ -94,7 +96,7 @@ async fn stages(
             reply::redirect(redirect.status, &location, exchange)
         }
         Action::Forward(forward) => {
-            let outgoing = Outgoing { host, route, forward, target: &target, scheme, upgrade };
+            let outgoing = Outgoing { host, route, forward, target, scheme, upgrade };
             return forward::forward(exchange, outgoing, parts, body).await;
         }
     };
