@@ -16,7 +16,9 @@ use crate::wire::{ExecQuery, frame};
 /// A command with its terminal, if it has one.
 pub struct Running {
     attached: Attached,
-    terminal: Option<OwnedFd>,
+    /// Its two ends. The command's own end stays open here until the command has ended: without it the other end
+    /// would read as ended before the command has opened its own.
+    terminal: Option<(OwnedFd, OwnedFd)>,
 }
 
 /// Starts the command.
@@ -25,13 +27,12 @@ pub async fn begin(context: &Context, whose: Whose<'_>, query: &ExecQuery) -> Re
         let pair = nix::pty::openpty(None, None).map_err(|error| format!("no terminal: {error}"))?;
         let path: PathBuf =
             nix::unistd::ttyname(&pair.slave).map_err(|error| format!("no terminal: {error}"))?;
-        // The slave stays open until the command has it: a master without slave reads as ended.
         (Some((pair.master, pair.slave)), Some(path))
     } else {
         (None, None)
     };
     let attached = attach::start(context, whose, &query.command, path).await?;
-    Ok(Running { attached, terminal: terminal.map(|(master, _)| master) })
+    Ok(Running { attached, terminal })
 }
 
 /// Passes frames until the command ends or the user goes away.
@@ -39,7 +40,8 @@ pub async fn pass(upgraded: Upgraded, running: Running, sandbox: &Sandbox) {
     let (reader, mut writer) = tokio::io::split(TokioIo::new(upgraded));
     let Attached { input, output, errors, exit, id } = running.attached;
     let (frames, mut queue) = mpsc::channel::<Vec<u8>>(16);
-    let (taker, outputs) = match running.terminal {
+    let (master, slave) = running.terminal.unzip();
+    let (taker, outputs) = match master {
         Some(master) => terminal(master, reader, &frames),
         None => (
             tokio::spawn(take(reader, input)),
@@ -50,14 +52,15 @@ pub async fn pass(upgraded: Upgraded, running: Running, sandbox: &Sandbox) {
         ),
     };
     let end = tokio::spawn(async move {
-        for output in outputs {
-            // A copy that failed has nothing more to give.
-            let _ = output.await;
-        }
         let code = match exit.await {
             Ok(Ok(code)) => code,
             _ => 137,
         };
+        drop(slave);
+        for output in outputs {
+            // A copy that failed has nothing more to give.
+            let _ = output.await;
+        }
         let _ = frames.send(frame::encode(frame::EXIT, code.to_string().as_bytes())).await;
     });
     while let Some(bytes) = queue.recv().await {
