@@ -22,35 +22,56 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Start a mesh from folders of Kubernetes YAML
+    #[command(
+        after_help = "Example:\n  ostria up samples/bookinfo\n  ostria up -d samples/bookinfo --gateway 127.0.0.1:9080"
+    )]
     Up(Up),
     /// Take the running mesh down
+    #[command(after_help = "Example:\n  ostria down")]
     Down,
     /// Show pods, identities and whether proxies have the current configuration
+    #[command(after_help = "Example:\n  ostria status\n  ostria status -o json")]
     Status {
         /// table, wide, json or yaml
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
         output: Output,
     },
     /// Create or change objects from files
+    #[command(
+        after_help = "Example:\n  ostria apply -f samples/bookinfo/networking/virtual-service-reviews-80-20.yaml"
+    )]
     Apply(Files),
     /// Delete objects, by file or by kind and name
+    #[command(
+        after_help = "Example:\n  ostria delete -f samples/bookinfo/networking\n  ostria delete virtualservice reviews"
+    )]
     Delete(Delete),
     /// List objects
+    #[command(after_help = "Example:\n  ostria get pods -A\n  ostria get virtualservice reviews -o yaml")]
     Get(Get),
     /// Print the output of a container
+    #[command(after_help = "Example:\n  ostria logs deployment/reviews-v2 -c istio-proxy -f")]
     Logs(Logs),
     /// Run a command in a container
+    #[command(
+        after_help = "Example:\n  ostria exec deployment/productpage-v1 -- curl -s http://reviews:9080/health"
+    )]
     Exec(Exec),
     /// Show what a proxy was told
     #[command(name = "proxy-config", visible_alias = "pc")]
+    #[command(
+        after_help = "Example:\n  ostria proxy-config routes deployment/productpage-v1\n  ostria proxy-config all deployment/productpage-v1 -o json"
+    )]
     ProxyConfig(ProxyConfig),
     /// Print the version
+    #[command(after_help = "Example:\n  ostria version -o json")]
     Version {
         /// json or yaml; plain text without
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
         output: Output,
     },
     /// Print a completion script
+    #[command(after_help = "Example:\n  source <(ostria completion bash)")]
     Completion {
         /// The shell to complete for
         #[arg(value_enum)]
