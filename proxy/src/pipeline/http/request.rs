@@ -14,7 +14,7 @@ use crate::policy::{authorize, fault};
 use crate::route::{self, Routed};
 use crate::snapshot::listener::Filter;
 use crate::snapshot::mutation::Context;
-use crate::snapshot::table::Action;
+use crate::snapshot::table::{Action, RouteTable};
 use api::model::route::{AbortStatus, Fault};
 use http::header::{self, HeaderValue};
 use http::request::Parts;
@@ -68,7 +68,7 @@ async fn stages(
     // Filters may refuse what has no route, so the route is looked up first and missed last.
     let routed = route::find(&table, &head, connection.thread.random());
     let injected = filters(connection, &head, routed.as_ref().ok(), client)?;
-    let Routed { host, route } = routed.map_err(|_| Refusal::no_route())?;
+    let Ok(Routed { host, route }) = routed else { return unrouted(connection, &table, &head, exchange) };
     exchange.detail(|d| d.route = Some(route.name.clone()));
     if let Some(delay) = injected.delay {
         exchange.flag(Flags::DI);
@@ -103,6 +103,19 @@ async fn stages(
     route.response_headers.apply(response.headers_mut(), &context);
     host.response_headers.apply(response.headers_mut(), &context);
     Ok(response)
+}
+
+/// A host that takes TLS only may have no routes at all in plaintext.
+fn unrouted(
+    connection: &Downstream,
+    table: &RouteTable,
+    head: &Head<'_>,
+    exchange: &Rc<Exchange>,
+) -> Result<Response<ResponseBody>, Refusal> {
+    if !connection.tls && route::host(table, head.authority).is_some_and(|host| host.require_tls) {
+        return Ok(reply::redirect(301, &route::redirect::to_https(head), exchange));
+    }
+    Err(Refusal::no_route())
 }
 
 /// What no route may ever see.
