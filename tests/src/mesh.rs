@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
@@ -25,6 +26,8 @@ use crate::wire::{self, Capture};
 pub struct Mesh {
     state: PathBuf,
     gateway: SocketAddr,
+    https: Option<SocketAddr>,
+    program: Vec<String>,
     probe: PathBuf,
     up: Option<Running>,
     began: Instant,
@@ -45,6 +48,10 @@ pub struct Options {
     pub alone: bool,
     /// Whether `ostria up` stays in the foreground.
     pub foreground: bool,
+    /// Whether the gateway's port 443 is reached from the host too.
+    pub https: bool,
+    /// Whether the mesh runs as a user without privileges.
+    pub unprivileged: bool,
 }
 
 /// A pod, as `ostria get pods` tells.
@@ -71,26 +78,45 @@ impl Mesh {
     pub fn begin(options: &Options, probe: &str) -> Self {
         let turn = Turn::take(options.alone);
         let folder = tempfile::tempdir().expect("a folder for temporary files can be made");
+        let program = if options.unprivileged {
+            unprivileged(folder.path())
+        } else {
+            vec![program::path("ostria").display().to_string()]
+        };
         let state = folder.path().join("state");
         let gateway = free_address();
+        let https = options.https.then(free_address);
         let holdings = Holdings::before(&state);
-        let mut line = vec!["up".to_owned(), "--state".into(), state.display().to_string()];
-        line.extend(["--gateway".into(), gateway.to_string()]);
+        let mut line = vec!["up".to_owned(), "--gateway".into(), gateway.to_string()];
+        if let Some(address) = https {
+            line.extend(["--gateway-https".into(), address.to_string()]);
+        }
         if !options.foreground {
             line.push("--detach".into());
         }
-        line.extend(
-            options.folders.iter().map(|folder| program::repository("").join(folder).display().to_string()),
-        );
-        let began = Instant::now();
-        let up = Some(Running::start(&program::path("ostria"), &line, &[]));
-        let probe = probe.into();
-        Self { state, gateway, probe, up, began, holdings, is_down: false, line, folder, _turn: turn }
+        let root = program::repository("");
+        line.extend(options.folders.iter().map(|folder| root.join(folder).display().to_string()));
+        let mut mesh = Self {
+            state,
+            gateway,
+            https,
+            program,
+            probe: probe.into(),
+            up: None,
+            began: Instant::now(),
+            holdings,
+            is_down: false,
+            line,
+            folder,
+            _turn: turn,
+        };
+        mesh.up = Some(mesh.start(&mesh.line));
+        mesh
     }
 
     /// Starts the same mesh once more, after its supervisor is gone, and waits until it is ready.
     pub fn again(&mut self) -> String {
-        self.up = Some(Running::start(&program::path("ostria"), &self.line, &[]));
+        self.up = Some(self.start(&self.line));
         self.until_up()
     }
 
@@ -120,9 +146,11 @@ impl Mesh {
     }
 
     /// Starts a verb of `ostria` on this mesh.
-    pub fn start(&self, line: &[&str]) -> Running {
+    pub fn start<A: AsRef<str>>(&self, line: &[A]) -> Running {
         let state = self.state.display().to_string();
-        Running::start(&program::path("ostria"), line, &[("OSTRIA_STATE", &state)])
+        let (program, own) = self.program.split_first().expect("there is a program");
+        let line: Vec<&str> = own.iter().map(String::as_str).chain(line.iter().map(AsRef::as_ref)).collect();
+        Running::start(Path::new(program), &line, &[("OSTRIA_STATE", &state)])
     }
 
     /// Applies a file of the repository; ends the test if it is refused.
@@ -232,6 +260,11 @@ impl Mesh {
     /// The address of the gateway.
     pub fn gateway(&self) -> SocketAddr {
         self.gateway
+    }
+
+    /// The address of the gateway's port 443, if it was asked for.
+    pub fn https(&self) -> SocketAddr {
+        self.https.expect("the mesh was started with https")
     }
 
     /// The state folder.
@@ -357,6 +390,29 @@ impl Turn {
             Self::Shared(MACHINE.read().unwrap_or_else(PoisonError::into_inner))
         }
     }
+}
+
+/// How to run `ostria` as nobody: the programs linked into a folder that nobody may read.
+fn unprivileged(folder: &Path) -> Vec<String> {
+    let open = |path: &Path, mode| fs::set_permissions(path, PermissionsExt::from_mode(mode));
+    let programs = folder.join("programs");
+    fs::create_dir(&programs).expect("the test's folder can be written");
+    for name in
+        ["ostria", "ostria-proxy", "ostria-pilot", "ostria-citadel", "ostria-injector", "bookinfo", "echo"]
+    {
+        let (from, to) = (program::path(name), programs.join(name));
+        fs::hard_link(&from, &to)
+            .or_else(|_| fs::copy(&from, &to).map(drop))
+            .expect("programs can be copied");
+    }
+    open(folder, 0o777).and_then(|()| open(&programs, 0o755)).expect("the folder is the test's own");
+    let own = programs.join("ostria").display().to_string();
+    if !nix::unistd::geteuid().is_root() {
+        return vec![own];
+    }
+    ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", &own]
+        .map(str::to_owned)
+        .to_vec()
 }
 
 /// Sends a signal to a process of the mesh.

@@ -71,6 +71,25 @@ fn plaintext_is_let_in_or_refused_as_the_closest_policy_says() {
     expect(&mesh, &all(true), "there is no policy any more");
 }
 
+#[test]
+fn a_server_with_another_identity_than_expected_is_not_called() {
+    let mesh = Mesh::up(&["samples/echo"], PROBE);
+    for (account, answered) in [("somebody-else", false), ("echo-server", true)] {
+        let rule = format!(
+            "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: names, namespace: echo}}\n\
+             spec:\n  host: echo-server\n  trafficPolicy:\n    tls:\n      mode: ISTIO_MUTUAL\n      \
+             subjectAltNames: [\"spiffe://cluster.local/ns/echo/sa/{account}\"]\n"
+        );
+        mesh.apply_text(&rule).text();
+        wait::pause(Duration::from_secs(1));
+        let report = mesh.echo("echo", CLIENT, &["http://echo-server:8080/", "-n", "10", "--new-connection"]);
+        let _ = if answered { report.all_good() } else { report.none_good() };
+        if !answered {
+            assert_eq!(report.by_status.get("503"), Some(&10), "{report:?}");
+        }
+    }
+}
+
 fn policy(namespace: &str, name: &str, spec: &str) -> String {
     format!(
         "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata:\n  name: {name}\n  \

@@ -36,6 +36,38 @@ fn both_sides_count_each_request_with_workloads_principals_version_and_code() {
     plain(&mesh, &servers);
 }
 
+#[test]
+fn an_access_log_is_written_once_it_is_asked_for() {
+    let mesh = Mesh::up(&["samples/echo"], PROBE);
+    let call = |path: &str| {
+        mesh.echo("echo", "deployment/client", &[&format!("http://echo-server:8080/{path}")])
+            .all_good()
+            .requests
+    };
+    let log = |pod: &str| mesh.ostria(&["logs", pod, "-n", "echo", "-c", "istio-proxy"]).text();
+    call("before-the-log");
+    let settings = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n  mesh: |\n    \
+                    accessLogFile: /dev/stdout\n";
+    mesh.apply_text(settings).text();
+    wait::pause(Duration::from_secs(1));
+    call("after-the-log");
+    wait::until("the call is logged on both sides", Duration::from_secs(5), || {
+        let client = log("deployment/client");
+        let servers = log("deployment/echo-server-v1") + &log("deployment/echo-server-v2");
+        for (side, text, cluster) in [
+            ("client", &client, "outbound|8080||echo-server.echo.svc.cluster.local"),
+            ("server", &servers, "inbound|8080||"),
+        ] {
+            let line = text.lines().find(|line| line.contains("/after-the-log"));
+            let line = line.ok_or_else(|| format!("the {side} has not logged it: {text}"))?;
+            assert!(line.contains("\"GET /after-the-log HTTP/1.1\" 200 - via_upstream"), "{line}");
+            assert!(line.contains(cluster), "{line}");
+            assert!(!text.contains("/before-the-log"), "the log was on before it was asked for: {text}");
+        }
+        Ok(())
+    });
+}
+
 /// The sum of series of one side, over its labels and the given ones.
 type Side<'a> = &'a dyn Fn(&Metrics, &str, &[(&str, &str)]) -> u64;
 

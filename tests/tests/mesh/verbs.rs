@@ -1,0 +1,85 @@
+//! The verbs of `ostria`, with kubectl's habits, and a mesh of a user without privileges.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tests::mesh::{Mesh, Options};
+use tests::wait;
+
+use crate::PROBE;
+
+#[test]
+fn verbs_show_and_change_a_mesh_as_kubectl_would() {
+    let mesh = Mesh::up(&["samples/bookinfo"], PROBE);
+    let say = |line: &[&str]| mesh.ostria(line).text();
+    wait::until("six pods and the gateway are in sync", Duration::from_secs(2), || {
+        let status = say(&["status"]);
+        if status.matches(" SYNCED").count() == 7 { Ok(()) } else { Err(status) }
+    });
+    let pods = say(&["get", "pods", "-A"]);
+    assert!(
+        pods.contains("istio-ingressgateway") && pods.contains("2/2") && pods.contains("Running"),
+        "{pods}"
+    );
+    let yaml = say(&["get", "virtualservice", "bookinfo", "-o", "yaml"]);
+    assert!(yaml.contains("kind: VirtualService") && yaml.contains("bookinfo-gateway"), "{yaml}");
+    let log = say(&["logs", "deployment/productpage-v1"]);
+    assert!(log.contains("productpage v1 as productpage-v1-"), "{log}");
+    proxies(&mesh);
+    changes(&mesh);
+    let outcome = mesh.ostria(&["exec", "deployment/productpage-v1", "--", "sh", "-c", "exit 7"]);
+    assert_eq!(outcome.code, 7, "{outcome}");
+    assert!(say(&["version"]).starts_with("ostria "));
+    assert!(say(&["completion", "bash"]).contains("complete"));
+}
+
+/// What a proxy was told can be seen, but never a key.
+fn proxies(mesh: &Mesh) {
+    let show = |part: &str, more: &[&str]| {
+        mesh.ostria(&[&["proxy-config", part, "deployment/productpage-v1"][..], more].concat()).text()
+    };
+    for (part, told) in [
+        ("listeners", "15006"),
+        ("routes", "reviews"),
+        ("clusters", "reviews.default.svc.cluster.local"),
+        ("endpoints", "9080"),
+        ("secrets", "default"),
+    ] {
+        let table = show(part, &[]);
+        assert!(table.contains(told), "proxy-config {part} does not tell {told}:\n{table}");
+    }
+    let all = show("all", &["-o", "json"]);
+    let dump: Value = serde_json::from_str(&all).unwrap_or_else(|error| panic!("{error}: {all}"));
+    let kinds = dump["configs"].as_array().map_or(0, Vec::len);
+    assert!(kinds >= 5, "a dump has Envoy's sections: {kinds}");
+    assert!(!all.contains("PRIVATE KEY"), "a key is shown");
+}
+
+/// apply tells what became of each object, and takes folders and standard input.
+fn changes(mesh: &Mesh) {
+    let folder = tests::program::repository("samples/bookinfo").display().to_string();
+    let told = mesh.ostria(&["apply", "-f", &folder]).text();
+    assert!(!told.contains("created") && !told.contains("configured"), "nothing had changed:\n{told}");
+    let mut running = mesh.start(&["apply", "-f", "-"]);
+    running.feed(b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: note}\ndata: {a: b}\n");
+    let told = running.finish(Duration::from_secs(10)).text();
+    assert_eq!(told, "configmap/note created\n");
+    let told = mesh.ostria(&["delete", "configmap", "note"]).text();
+    assert_eq!(told, "configmap/note deleted\n");
+    let outcome = mesh.ostria(&["get", "configmap", "note"]);
+    assert_eq!(outcome.code, 1, "{outcome}");
+    assert!(outcome.err.contains("NotFound"), "{outcome}");
+}
+
+#[test]
+fn a_user_without_privileges_has_a_whole_mesh_too() {
+    let options =
+        Options { folders: vec!["samples/bookinfo".into()], unprivileged: true, ..Options::default() };
+    let mut mesh = Mesh::begin(&options, PROBE);
+    mesh.until_up();
+    for _ in 0..20 {
+        let page = mesh.page("/productpage", &[]);
+        assert_eq!(page.status, 200, "{page:?}");
+        assert!(page.text.contains("Reviews served by: reviews-"), "{page:?}");
+    }
+}
