@@ -491,3 +491,17 @@ fn a_change_of_routes_disturbs_no_connection() {
         assert!(text.contains("downstream_cx_total{listener_address=\"in\"} 1\n"), "{text}");
     });
 }
+
+#[test]
+fn a_host_for_tls_only_sends_plain_requests_to_https_even_without_routes() {
+    run(async {
+        let mut table = routes(vec![]);
+        table.virtual_hosts[0].require_tls = true;
+        let proxy = Proxy::start(vec![Resource::Listener(listener(Protocol::Http(Box::new(http(table)))))]);
+        let mut client = proxy.connect().await;
+        let response = client.get("/path?x").await;
+        let location = response.header("location").unwrap_or_default();
+        assert!(response.status == 301 && location.starts_with("https://"), "{} {location}", response.status);
+        assert!(location.ends_with("/path?x"), "{location}");
+    });
+}

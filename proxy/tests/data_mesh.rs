@@ -3,7 +3,7 @@
 mod data;
 
 use api::model::Resource;
-use api::model::cluster::{Cluster, ClusterService, ClusterTls, Discovery, UpstreamHttp};
+use api::model::cluster::{Cluster, ClusterService, ClusterTls, Discovery, Limits, UpstreamHttp};
 use api::model::endpoint::{EndpointWorkload, LoadAssignment, LocalityEndpoints};
 use api::model::listener::{
     Direction, ForwardClientCertificate, ForwardMode, HttpFilter, Listener, Protocol,
@@ -31,6 +31,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 
 type Body = StreamBody<futures_util::stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>>>;
 
@@ -56,7 +57,10 @@ async fn grpc_server() -> SocketAddr {
                 let xfcc = request.headers().get("x-forwarded-client-cert").cloned();
                 let authority = request.uri().authority().map(ToString::to_string).unwrap_or_default();
                 let data = request.into_body().collect().await.unwrap().to_bytes();
-                let mut response = Response::new(body(vec![Frame::data(data), grpc_status(status)]));
+                // hyper takes many empty DATA frames for an attack.
+                let data = Some(Frame::data(data)).filter(|f| f.data_ref().is_some_and(|d| !d.is_empty()));
+                let frames = data.into_iter().chain([grpc_status(status)]).collect();
+                let mut response = Response::new(body(frames));
                 response.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
                 response.headers_mut().insert("x-authority", authority.parse().unwrap());
                 if let Some(xfcc) = xfcc {
@@ -280,6 +284,7 @@ fn outbound(address: SocketAddr, http_version: UpstreamHttp, san: &str) -> Vec<R
     let mut cluster = Cluster::new("outbound", Discovery::Eds("outbound".into()));
     cluster.http = http_version;
     cluster.service = Some(service());
+    cluster.limits = Limits::UNLIMITED;
     cluster.tls = ClusterTls::WhenOffered(Box::new(UpstreamTls {
         common: parameters(&["istio-peer-exchange", "istio"], &[san]),
         sni: "outbound_.80_._.reviews.default.svc.cluster.local".into(),
@@ -400,5 +405,125 @@ fn plain_text_and_strangers_are_refused_by_a_strict_chain() {
         store.set("ROOTCA", &SecretContent::Roots { bundle: authority.0.pem() }).unwrap();
         let stranger = Proxy::with_store(resources, std::mem::take(&mut store), node("stranger"));
         assert_eq!(stranger.connect().await.get("/").await.status, 503);
+    });
+}
+
+/// Retries as Istio has them by default.
+fn mesh_retry() -> api::model::route::RetryPolicy {
+    use api::model::route::RetryOn;
+    api::model::route::RetryPolicy {
+        on: vec![RetryOn::ConnectFailure, RetryOn::RefusedStream, RetryOn::GrpcUnavailable],
+        status_codes: vec![],
+        attempts: 2,
+        per_try_timeout: None,
+        back_off: api::model::matcher::BackOff {
+            base: Duration::from_millis(25),
+            max: Duration::from_millis(250),
+        },
+        avoid_previous_hosts: 5,
+    }
+}
+
+async fn no_request_is_lost(http_version: UpstreamHttp, application: SocketAddr) {
+    let authority = Authority::new();
+    let sidecar = || {
+        Proxy::with_store(
+            inbound(application, UpstreamHttp::SameAsClient),
+            authority.store("reviews"),
+            node("reviews"),
+        )
+    };
+    let (going, staying) = (sidecar(), sidecar());
+    let addresses = [going.address("in").await, staying.address("in").await];
+    let mut resources = outbound(addresses[0], http_version, REVIEWS);
+    let endpoints = |addresses: &[SocketAddr]| {
+        let mut assignment = assignment("outbound", addresses);
+        for endpoint in &mut assignment.localities[0].endpoints {
+            endpoint.mtls = true;
+        }
+        Resource::Endpoints(assignment)
+    };
+    resources[1] = endpoints(&addresses);
+    let Resource::Listener(listener) = &mut resources[2] else { panic!("a listener") };
+    let mut way = forward("outbound");
+    way.retry = Some(mesh_retry());
+    let Protocol::Http(http) = &mut listener.chains[0].protocol else { panic!("HTTP") };
+    http.routes = api::model::listener::RouteSource::Inline(routes(vec![route(way)]));
+    let caller = Proxy::with_store(resources, authority.store("productpage"), node("productpage"));
+    let calls = (0..100).map(|_| async {
+        let mut client = caller.connect().await;
+        for _ in 0..25 {
+            client.send("GET /x HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n").await;
+            let response = client.response().await;
+            assert_eq!(response.status, 200, "{}", response.body);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let leaving = async {
+        tokio::time::sleep(Duration::from_millis(80)).await;
+        going.drainer.start(Instant::now() + Duration::from_secs(5), false);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        caller.apply(vec![endpoints(&addresses[1..])]);
+    };
+    tokio::join!(futures_util::future::join_all(calls), leaving);
+    let text = going.telemetry.render();
+    assert!(text.contains("istio_requests_total"), "the one that goes has served: {text}");
+}
+
+#[test]
+fn a_pod_that_goes_away_costs_no_request_over_http1() {
+    run(async {
+        no_request_is_lost(UpstreamHttp::Http1, echo().await).await;
+    });
+}
+
+#[test]
+fn a_pod_that_goes_away_costs_no_request_over_http2() {
+    run(async {
+        no_request_is_lost(UpstreamHttp::Http2, grpc_server().await).await;
+    });
+}
+
+#[test]
+fn two_workers_share_a_port_that_the_first_one_chose() {
+    use proxy::pipeline::{Worker, bound::Bound, drain::drain, serve};
+    use proxy::snapshot::{Snapshot, Update};
+    use proxy::telemetry::{Telemetry, peers::Peers};
+    run(async {
+        let store = Store::new();
+        let upsert = simple(http(routes(vec![route(forward("c"))])), cluster("c", &[echo().await]));
+        let (snapshot, rejected) = Snapshot::empty().apply(Update { upsert, remove: vec![] }, &store);
+        assert_eq!(rejected, []);
+        let (_sender, receiver) = tokio::sync::watch::channel(Arc::new(snapshot));
+        let node = Arc::new(Node::anonymous());
+        let telemetry = Telemetry::new(node.clone(), Peers::new().0);
+        let (_drainer, drain) = drain();
+        let bound = Bound::default();
+        let threads: Vec<_> = [1, 0]
+            .into_iter()
+            .map(|index| {
+                let worker = Worker {
+                    index,
+                    snapshot: receiver.clone(),
+                    telemetry: telemetry.sink(index),
+                    credentials: store.clone(),
+                    node: node.clone(),
+                    drain: drain.clone(),
+                    socket_mark: None,
+                    bound: bound.clone(),
+                };
+                tokio::task::spawn_local(serve(worker))
+            })
+            .collect();
+        let address = bound.wait_for("in").await.unwrap();
+        let mut clients = vec![];
+        for _ in 0..40 {
+            let mut client = Client(TcpStream::connect(address).await.unwrap());
+            assert_eq!(client.get("/").await.status, 200);
+            clients.push(client);
+        }
+        let text = telemetry.render();
+        assert!(text.contains("downstream_cx_total{listener_address=\"in\"} 40\n"), "{text}");
+        threads.iter().for_each(JoinHandle::abort);
     });
 }

@@ -280,30 +280,11 @@ impl Body for RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        match &mut this.source {
-            Source::Empty => Poll::Ready(None),
-            Source::Whole(parts) => Poll::Ready(parts.pop().map(|part| Ok(Frame::data(part)))),
-            Source::Stream(incoming) => match ready!(Pin::new(&mut *incoming).poll_frame(context)) {
-                Some(Ok(frame)) => {
-                    if let Some(data) = frame.data_ref() {
-                        this.meter.count(data);
-                    }
-                    if frame.is_trailers() || incoming.is_end_stream() {
-                        this.meter.end();
-                    }
-                    Poll::Ready(Some(Ok(frame)))
-                }
-                Some(Err(_)) => {
-                    this.meter.failed.set(true);
-                    Poll::Ready(Some(Err(BodyError)))
-                }
-                None => {
-                    this.meter.end();
-                    Poll::Ready(None)
-                }
-            },
-            Source::Replayed { replay, attempt, position } => {
-                replay.poll(context, *attempt, position, &this.meter)
+        loop {
+            let result = ready!(this.poll_once(context));
+            // Empty frames say nothing, and a peer may take many of them for an attack.
+            if !matches!(&result, Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty)) {
+                return Poll::Ready(result);
             }
         }
     }
@@ -328,6 +309,38 @@ impl Body for RequestBody {
                     Some(rest) if !replay.overflown.get() => SizeHint::with_exact(kept + rest),
                     _ => SizeHint::default(),
                 }
+            }
+        }
+    }
+}
+
+impl RequestBody {
+    fn poll_once(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self;
+        match &mut this.source {
+            Source::Empty => Poll::Ready(None),
+            Source::Whole(parts) => Poll::Ready(parts.pop().map(|part| Ok(Frame::data(part)))),
+            Source::Stream(incoming) => match ready!(Pin::new(&mut *incoming).poll_frame(context)) {
+                Some(Ok(frame)) => {
+                    if let Some(data) = frame.data_ref() {
+                        this.meter.count(data);
+                    }
+                    if frame.is_trailers() || incoming.is_end_stream() {
+                        this.meter.end();
+                    }
+                    Poll::Ready(Some(Ok(frame)))
+                }
+                Some(Err(_)) => {
+                    this.meter.failed.set(true);
+                    Poll::Ready(Some(Err(BodyError)))
+                }
+                None => {
+                    this.meter.end();
+                    Poll::Ready(None)
+                }
+            },
+            Source::Replayed { replay, attempt, position } => {
+                replay.poll(context, *attempt, position, &this.meter)
             }
         }
     }

@@ -41,6 +41,9 @@ pub enum ConnectError {
     /// TLS failed.
     #[error("TLS error: {0}")]
     Tls(io::Error),
+    /// Another request dialled for this one too, and failed.
+    #[error("{0}")]
+    Shared(String),
 }
 
 /// Makes the connection.

@@ -2,13 +2,13 @@
 //! back when its response is complete; an HTTP/2 connection is shared until it is full or goes away.
 
 use super::body::RequestBody;
-use super::connect::{Dial, connect};
+use super::connect::{ConnectError, Dial, connect};
 use super::lease::{About, Http1, Http2, Lease};
 use super::{SendError, Settings};
 use crate::io::{LocalExecutor, Stream, TokioTimer};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
@@ -30,7 +30,8 @@ pub struct Pool {
     shared: RefCell<Vec<Http2>>,
     /// One HTTP/2 connection is made at a time: what waits may share it.
     dialling: Semaphore,
-    failures: Cell<u64>,
+    /// How often that failed, and why the last time.
+    failures: RefCell<(u64, String)>,
     settings: Settings,
 }
 
@@ -41,7 +42,7 @@ impl Pool {
             idle: RefCell::default(),
             shared: RefCell::default(),
             dialling: Semaphore::new(1),
-            failures: Cell::new(0),
+            failures: RefCell::default(),
             settings,
         })
     }
@@ -75,18 +76,22 @@ impl Pool {
         opened: impl FnOnce(&Stream) -> (G, u32),
     ) -> Result<Lease, SendError> {
         if flavor.http2 == Some(true) {
-            let failures = self.failures.get();
+            let failures = self.failures.borrow().0;
             let _turn = self.dialling.acquire().await;
             if let Some(lease) = self.ready(flavor) {
                 return Ok(lease);
             }
-            if self.failures.get() != failures {
+            if self.failures.borrow().0 != failures {
                 // Whoever had the turn before failed just now; failing in a row would only add up waits.
-                return Err(SendError::Closed { sent: false, reused: false });
+                return Err(ConnectError::Shared(self.failures.borrow().1.clone()).into());
             }
             let result = self.make(flavor, dial, opened).await;
-            if result.is_err() {
-                self.failures.set(failures + 1);
+            if let Err(error) = &result {
+                let why = match error {
+                    SendError::Connect(cause) => cause.to_string(),
+                    other => other.to_string(),
+                };
+                *self.failures.borrow_mut() = (failures + 1, why);
             }
             return result;
         }

@@ -1,3 +1,5 @@
+//! What applying updates keeps, refuses and asks for.
+
 use super::*;
 use crate::credentials::Store;
 use api::model::Resource;

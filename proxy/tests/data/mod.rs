@@ -34,7 +34,7 @@ pub fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let local = LocalSet::new();
     local.block_on(&runtime, async {
-        tokio::time::timeout(Duration::from_secs(20), test).await.expect("the test hangs");
+        tokio::time::timeout(Duration::from_secs(60), test).await.expect("the test hangs");
     });
 }
 

@@ -179,7 +179,7 @@ impl<'a> Attempt<'a> {
             };
             let worn_out =
                 reused && matches!(error, SendError::Closed { sent: true, .. }) && message.is_safe();
-            if !(intact && (unseen || worn_out)) || !reused {
+            if !(intact && (unseen || worn_out)) {
                 return Err(failed(&error));
             }
             fresh = true;
