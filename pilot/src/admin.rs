@@ -41,6 +41,7 @@ pub fn router(debug: Debug) -> Router {
         .route("/debug/syncz", get(syncz))
         .route("/debug/connections", get(connections))
         .route("/debug/registryz", get(registryz))
+        .route("/debug/instancesz", get(instancesz))
         .route("/debug/configz", get(configz))
         .route("/debug/config_dump", get(config_dump))
         .route("/debug/validate", post(check))
@@ -52,6 +53,7 @@ async fn index() -> &'static str {
     "/debug/syncz            proxies and how far their configuration is\n\
      /debug/connections      proxies and where they connect from\n\
      /debug/registryz        services and their endpoints\n\
+     /debug/instancesz       workloads\n\
      /debug/configz          objects in force, and those refused with the reason\n\
      /debug/config_dump?proxy=POD.NAMESPACE  what a proxy is sent\n\
      POST /debug/validate    whether objects would be accepted\n"
@@ -59,10 +61,11 @@ async fn index() -> &'static str {
 
 /// One row per proxy, as `istioctl proxy-status` reads them.
 async fn syncz(State(debug): State<Debug>) -> Json<Vec<Value>> {
-    Json(debug.connections.list().iter().map(sync_row).collect())
+    let generation = debug.snapshots.borrow().generation;
+    Json(debug.connections.list().iter().map(|c| sync_row(c, generation)).collect())
 }
 
-fn sync_row(connection: &Connection) -> Value {
+fn sync_row(connection: &Connection, generation: u64) -> Value {
     let of = |kind: Kind| connection.status.get(&kind).cloned().unwrap_or_default();
     let (cluster, listener, route, endpoint) =
         (of(Kind::Cluster), of(Kind::Listener), of(Kind::Route), of(Kind::Endpoints));
@@ -75,6 +78,7 @@ fn sync_row(connection: &Connection) -> Value {
         "listener_sent": listener.nonce_sent, "listener_acked": listener.nonce_acked,
         "route_sent": route.nonce_sent, "route_acked": route.nonce_acked,
         "endpoint_sent": endpoint.nonce_sent, "endpoint_acked": endpoint.nonce_acked,
+        "in_step": connection.is_in_step(generation),
         "refusals": refusals(connection),
     })
 }
@@ -123,6 +127,16 @@ async fn registryz(State(debug): State<Debug>) -> Json<Vec<Value>> {
         })
     });
     Json(services.collect())
+}
+
+/// The workloads that are known, as tools wait for them.
+async fn instancesz(State(debug): State<Debug>) -> Json<Vec<Value>> {
+    let catalog = debug.snapshots.borrow().catalog.clone();
+    let workloads = catalog.workloads().map(|w| {
+        let addresses: Vec<String> = w.addresses.iter().map(ToString::to_string).collect();
+        json!({"namespace": w.namespace, "name": w.name, "addresses": addresses, "ready": w.ready})
+    });
+    Json(workloads.collect())
 }
 
 async fn configz(State(debug): State<Debug>) -> Json<Value> {

@@ -242,6 +242,17 @@ pub async fn sync() -> Value {
     answer.and_then(|answer| serde_json::from_slice(&answer).ok()).unwrap_or(Value::Null)
 }
 
+/// Whether pilot knows these pods (namespace and name) as ready, and every proxy has acknowledged what that means.
+pub async fn knows(pods: &[(String, String)]) -> bool {
+    let known = request(PILOT_HTTP, http::Method::GET, "/debug/instancesz", None).await.ok();
+    let known: Vec<Value> = known.and_then(|k| serde_json::from_slice(&k).ok()).unwrap_or_default();
+    let is_known = |(namespace, name): &(String, String)| {
+        known.iter().any(|w| w["namespace"] == **namespace && w["name"] == **name && w["ready"] == true)
+    };
+    pods.iter().all(is_known)
+        && sync().await.as_array().is_some_and(|proxies| proxies.iter().all(|p| p["in_step"] == true))
+}
+
 fn problems(list: Vec<api::resource::document::Problem>) -> Vec<Problem> {
     let problem = |found: api::resource::document::Problem| Problem {
         file: found.file,

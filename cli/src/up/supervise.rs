@@ -217,6 +217,7 @@ impl Mesh {
         let served = server::serve(context, up.gateway.to_string(), self.down.clone());
         served.map_err(|error| failed("the socket cannot be opened")(error.to_string()))?;
         self.until_ready().await;
+        self.until_in_step().await;
         self.record(up).map_err(|error| failed("the lock cannot be written")(error.to_string()))?;
         let routes = context
             .shared
@@ -283,6 +284,27 @@ impl Mesh {
                 _ = changes.changed() => {}
                 () = &mut limit => {
                     self.progress.step("not all pods are ready; look at them with `ostria get pods -A` and `ostria logs`");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// A pod that is ready can be called once the proxies of its callers have been told.
+    async fn until_in_step(&self) {
+        let ready: Vec<(String, String)> = {
+            let world = self.context.shared.read();
+            let pods =
+                world.pods.iter().filter(|(_, entry)| entry.status.is_ready() && !entry.status.leaving);
+            pods.map(|(key, _)| key.clone()).collect()
+        };
+        let limit = tokio::time::sleep(TELLING);
+        tokio::pin!(limit);
+        while !plane::knows(&ready).await {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                () = &mut limit => {
+                    self.progress.step("not all proxies have the current configuration; look at `ostria status`");
                     return;
                 }
             }
@@ -381,5 +403,8 @@ impl Signals {
 }
 
 const NEXT: &str = "correct what is named and run the command again";
+/// How long `up` waits for proxies after all pods are ready.
+const TELLING: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// How long `up` waits for pods before it says that not all are ready.
 const PATIENCE: Duration = Duration::from_secs(90);

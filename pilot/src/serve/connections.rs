@@ -32,6 +32,16 @@ pub struct Connection {
     pub since: SystemTime,
     /// How far it is, by type.
     pub status: BTreeMap<Kind, Status>,
+    /// Generation of the newest snapshot that was looked at for it.
+    pub generation: u64,
+}
+
+impl Connection {
+    /// The proxy has acknowledged everything that this generation means for it.
+    pub fn is_in_step(&self, generation: u64) -> bool {
+        self.generation >= generation
+            && self.status.values().all(|s| s.nonce_sent == s.nonce_acked && s.nack.is_none())
+    }
 }
 
 impl Connections {
@@ -62,9 +72,10 @@ pub struct Guard {
 
 impl Guard {
     /// Notes how far the proxy is.
-    pub fn update(&self, status: BTreeMap<Kind, Status>) {
+    pub fn update(&self, status: BTreeMap<Kind, Status>, generation: u64) {
         if let Some(connection) = self.connections.lock().get_mut(&self.id) {
             connection.status = status;
+            connection.generation = generation;
         }
     }
 }

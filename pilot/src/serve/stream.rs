@@ -36,6 +36,7 @@ pub(super) struct Session {
 struct Known {
     scope: Arc<Scope>,
     offer: ProxyOffer,
+    generation: u64,
     guard: Guard,
     node: String,
 }
@@ -89,6 +90,7 @@ impl Session {
                     }
                     let snapshot = snapshots.borrow_and_update().clone();
                     known.offer = self.discovery.offers.offer(&snapshot, &known.scope);
+                    known.generation = snapshot.generation;
                     self.protocol.push(&known.offer)
                 }
                 () = tokio::time::sleep(HOLD_LIMIT), if held => self.protocol.release(&known.offer),
@@ -120,8 +122,9 @@ impl Session {
             address: self.peer_name(),
             since: SystemTime::now(),
             status: BTreeMap::new(),
+            generation: 0,
         });
-        Ok(Known { scope, offer, guard, node: info.id })
+        Ok(Known { scope, offer, generation: snapshot.generation, guard, node: info.id })
     }
 
     /// Sends responses in order; false when the proxy is gone.
@@ -142,7 +145,7 @@ impl Session {
         }
         let status = self.protocol.status();
         self.report_refusals(&status, &known.node);
-        known.guard.update(status);
+        known.guard.update(status, known.generation);
         true
     }
 
