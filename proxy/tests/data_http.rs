@@ -1,11 +1,13 @@
 //! HTTP through a worker, over loopback sockets: what clients and upstreams see of each other.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test sets its own time and may fail")]
+
 mod data;
 
 use api::model::Resource;
 use api::model::authorization::{Action, Authorization, Permission, Policy, Principal};
 use api::model::listener::{HttpFilter, Protocol};
-use api::model::matcher::{BackOff, Fraction, HeaderAction, HeaderWrite, StringMatch};
+use api::model::matcher::{BackOff, Fraction, HeaderAction, HeaderMutations, HeaderWrite, StringMatch};
 use api::model::route::{
     AbortStatus, ClusterChoice, Fault, FaultAbort, FaultDelay, PathMatch, Redirect, RetryOn, RetryPolicy,
     RouteAction, RouteMatch, WeightedCluster,
@@ -379,8 +381,8 @@ fn weights_rewrites_redirects_and_headers_apply() {
         let weighted = |name: &str, weight| WeightedCluster {
             name: name.into(),
             weight,
-            request_headers: Default::default(),
-            response_headers: Default::default(),
+            request_headers: HeaderMutations::default(),
+            response_headers: HeaderMutations::default(),
             host_rewrite: Some("rewritten".into()),
         };
         way.clusters = ClusterChoice::Weighted(vec![weighted("one", 0), weighted("two", 1)]);

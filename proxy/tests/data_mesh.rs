@@ -1,5 +1,7 @@
 //! HTTP/2, gRPC and mutual TLS through one and through two workers' listeners, as between two sidecars.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test sets its own time and may fail")]
+
 mod data;
 
 use api::model::Resource;

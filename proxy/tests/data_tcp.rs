@@ -1,5 +1,7 @@
 //! Opaque bytes through a worker: who may speak first, how ends close, and which chain takes what.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test sets its own time and may fail")]
+
 mod data;
 
 use api::model::Resource;

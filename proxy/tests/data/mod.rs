@@ -1,5 +1,11 @@
 //! A worker of the data plane in the test's own thread, upstreams that do as they are told, and raw clients.
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its own part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "each test file uses its own part, and a failure is a failed test"
+)]
 
 use api::model::Resource;
 use api::model::cluster::{Balancer, Cluster, Discovery, Limits};
