@@ -11,7 +11,11 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The data plane of the Ostria service mesh
 #[derive(Parser)]
-#[command(name = "ostria-proxy", version)]
+#[command(
+    name = "ostria-proxy",
+    version,
+    after_help = "Examples:\n  ostria-proxy run --bootstrap envoy.yaml\n  ostria-proxy init --dry-run"
+)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -24,7 +28,7 @@ enum Verb {
     /// Serve what an Envoy bootstrap file describes
     Run(RunArgs),
     /// Capture the traffic of this network namespace
-    Init(InitArgs),
+    Init(Box<InitArgs>),
     /// Wait until the proxy beside is ready
     Wait(WaitArgs),
     /// Say which version this is

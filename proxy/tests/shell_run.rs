@@ -1,6 +1,10 @@
 //! The binary as a person meets it: started from a file, asked to end, and told why where it cannot start.
 
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests are a shell, and fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests are a shell, and fail by panicking"
+)]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

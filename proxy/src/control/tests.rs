@@ -50,8 +50,11 @@ struct Plane {
     /// Ends every stream when it grows.
     outages: watch::Sender<u32>,
     /// Token and identity of each caller.
-    callers: Arc<Mutex<Vec<(Option<String>, Option<String>)>>>,
+    callers: Arc<Mutex<Vec<Caller>>>,
 }
+
+/// Token and identity.
+type Caller = (Option<String>, Option<String>);
 
 type Reply<T> = Pin<Box<dyn futures_util::Stream<Item = Result<T, Grpc>> + Send>>;
 
