@@ -342,7 +342,7 @@ impl Mesh {
     /// Keeps the logs of a failed test where a person finds them.
     fn keep_logs(&self) {
         let name = std::thread::current().name().unwrap_or("test").replace("::", "-");
-        let kept = program::folder().join("../tmp/failed-meshes").join(name);
+        let kept = std::env::temp_dir().join("ostria-failed-tests").join(name);
         let _ = fs::remove_dir_all(&kept);
         if fs::create_dir_all(&kept).is_ok() {
             let status = self.ostria(&["status", "-o", "wide"]);

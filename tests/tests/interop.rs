@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::program::{self, Running};
+use tests::report::Report;
 use tests::{wait, wire};
 
 const PROBE: &str = env!("CARGO_BIN_EXE_probe");
@@ -44,6 +45,135 @@ fn a_gateway_envoy_carries_requests_to_the_page() {
     });
     envoy.end();
     server.end();
+}
+
+#[test]
+#[ignore = "fetches Envoy"]
+fn one_file_drives_envoy_and_ostria_proxy_alike() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = folder.path().join("static.json");
+    std::fs::write(&file, static_file().to_string()).expect("the folder can be written");
+    let file = file.display().to_string();
+    let ports = ["server", "--http", "9080", "--tcp", "9000", "--tcp-server-first", "9001"];
+    let server = wire::alone(&program::path("echo"), &ports);
+    let node = server.pid();
+    let envoy = program::run(&program::repository("deploy/tools/envoy"), &[] as &[&str]).text();
+    let line = ["-c", &file, "--disable-hot-restart", "--concurrency", "1", "-l", "warning"];
+    let expected = answers(node, wire::enter(node, Path::new(envoy.trim()), &line));
+    let line = ["run", "--bootstrap", &file, "--concurrency", "1"];
+    let own = answers(node, wire::enter(node, &program::path("ostria-proxy"), &line));
+    let pairs = expected.iter().zip(&own);
+    let differences: Vec<String> = pairs
+        .filter(|(expected, own)| expected != own)
+        .map(|(expected, own)| format!("{:?}\n Envoy {}\n ours  {}", expected.0, expected.1, own.1))
+        .collect();
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+    server.end();
+}
+
+/// What clients and the server behind a proxy see of a list of requests.
+fn answers(node: u32, proxy: Running) -> Vec<(Vec<&'static str>, Value)> {
+    let call = |line: &[&str]| {
+        let line = [&["client", "--allow-failures", "--show"][..], line].concat();
+        Report::of(&wire::enter(node, &program::path("echo"), &line).finish(Duration::from_secs(20)))
+    };
+    wait::until("the proxy listens", Duration::from_secs(10), || {
+        let report = call(&["http://127.0.0.1:8000/"]);
+        if report.ok == 1 { Ok(()) } else { Err(format!("{report:?}")) }
+    });
+    let requests: Vec<Vec<&str>> = vec![
+        vec!["http://127.0.0.1:8000/"],
+        vec!["http://127.0.0.1:8000/", "--http2"],
+        vec!["http://127.0.0.1:8000/plain?x=1", "-d", "body", "-X", "PUT"],
+        vec!["http://127.0.0.1:8000/old/place"],
+        vec!["http://127.0.0.1:8000/direct"],
+        vec!["http://127.0.0.1:8000/prefix/rest"],
+        vec!["http://127.0.0.1:8000/", "-H", "x-kind: other"],
+        vec!["http://127.0.0.1:8000/late?delay=5s"],
+        vec!["http://127.0.0.1:8000/gone"],
+        vec!["http://127.0.0.1:8000/missing"],
+        vec!["http://127.0.0.1:8000/status?status=503"],
+        vec!["http://127.0.0.1:8000/", "-H", "host: unknown.example"],
+        vec!["tcp://127.0.0.1:8001", "--new-connection", "--stream", "3"],
+        vec!["tcp+first://127.0.0.1:8002", "--new-connection", "--stream", "3"],
+    ];
+    let all = requests.into_iter().map(|request| {
+        let report = call(&request);
+        let mut headers: Vec<&str> = report.first_answer["headers"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|pair| pair[0].as_str())
+            .collect();
+        headers.sort_unstable();
+        let answer = &report.first_answer;
+        // How a connection failed below is told in each proxy's own words.
+        let text = answer.as_str().and_then(|text| text.split(", transport failure").next()).unwrap_or_default();
+        let seen = json!({
+            "status": report.by_status, "errors": report.errors.len(), "text": text, "headers": headers,
+            "path": answer["path"], "method": answer["method"], "query": answer["query"],
+            "authority": answer["authority"], "kind": report.seen_header("x-kind"), "set": report.seen_header("x-set"),
+        });
+        (request, seen)
+    });
+    let all = all.collect();
+    proxy.end();
+    all
+}
+
+/// A file with listeners, routes and clusters of many kinds.
+fn static_file() -> Value {
+    let cluster = |name: &str, port: u16| {
+        let address = json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
+        json!({"name": name, "type": "STATIC", "connect_timeout": "1s", "load_assignment": {
+            "cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]}})
+    };
+    let typed = |kind: &str, mut value: Value| {
+        value["@type"] = json!(format!("type.googleapis.com/envoy.extensions.filters.{kind}"));
+        value
+    };
+    let listener = |name: &str, port: u16, filter: &str, config: Value| {
+        json!({"name": name, "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+            "filter_chains": [{"filters": [{"name": filter, "typed_config": config}]}]})
+    };
+    let tcp = |name: &str, port: u16, cluster: &str| {
+        let config = json!({"stat_prefix": name, "cluster": cluster});
+        listener(
+            name,
+            port,
+            "envoy.filters.network.tcp_proxy",
+            typed("network.tcp_proxy.v3.TcpProxy", config),
+        )
+    };
+    let router = json!([{"name": "envoy.filters.http.router", "typed_config": typed("http.router.v3.Router", json!({}))}]);
+    let to = |cluster: &str| json!({"cluster": cluster});
+    let routes = json!([
+        {"match": {"prefix": "/old/"}, "redirect": {"path_redirect": "/new", "response_code": "FOUND"}},
+        {"match": {"path": "/direct"}, "direct_response": {"status": 418, "body": {"inline_string": "short and stout"}}},
+        {"match": {"prefix": "/prefix/"}, "route": {"cluster": "web", "prefix_rewrite": "/other/", "host_rewrite_literal": "rewritten.example"}},
+        {"match": {"prefix": "/", "headers": [{"name": "x-kind", "string_match": {"exact": "other"}}]}, "route": to("web"),
+            "request_headers_to_add": [{"header": {"key": "x-set", "value": "by-route"}}], "request_headers_to_remove": ["x-kind"]},
+        {"match": {"prefix": "/late"}, "route": {"cluster": "web", "timeout": "0.5s"}},
+        {"match": {"prefix": "/gone"}, "route": to("gone")},
+        {"match": {"prefix": "/missing"}, "route": to("no-such-cluster")},
+        {"match": {"prefix": "/"}, "route": to("web")},
+    ]);
+    let hosts = json!([{"name": "known", "domains": ["127.0.0.1", "127.0.0.1:*"], "routes": routes}]);
+    let http = json!({"stat_prefix": "http", "http_filters": router,
+        "route_config": {"name": "local", "virtual_hosts": hosts, "validate_clusters": false}});
+    let manager = typed("network.http_connection_manager.v3.HttpConnectionManager", http);
+    json!({
+        "node": {"id": "one", "cluster": "one"},
+        "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 15000}}},
+        "static_resources": {
+            "listeners": [
+                listener("web", 8000, "envoy.filters.network.http_connection_manager", manager),
+                tcp("client-first", 8001, "tcp"),
+                tcp("server-first", 8002, "tcp-first"),
+            ],
+            "clusters": [cluster("web", 9080), cluster("tcp", 9000), cluster("tcp-first", 9001), cluster("gone", 1)],
+        },
+    })
 }
 
 fn sidecar(protocol: &str) {

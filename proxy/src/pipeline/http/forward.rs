@@ -4,7 +4,8 @@ use super::attempt::{Attempt, Failure, Message};
 use super::body::{ResponseBody, Upstream as UpstreamBody};
 use super::exchange::{Exchange, protocol};
 use super::headers::{
-    ATTEMPT_COUNT, EXPECTED_TIMEOUT, GRPC_STATUS, ORIGINAL_PATH, SERVICE_TIME, strip_hop_by_hop,
+    ATTEMPT_COUNT, EXPECTED_TIMEOUT, GRPC_STATUS, ORIGINAL_HOST, ORIGINAL_PATH, SERVICE_TIME,
+    strip_hop_by_hop,
 };
 use super::timer::Timer;
 use super::{mirror, upgrade};
@@ -219,7 +220,10 @@ fn rewrite_head(
     }
     let host = way.forward.host_rewrite.as_ref().or(weighted.and_then(|w| w.host_rewrite.as_ref()));
     if let Some(host) = host {
-        parts.headers.insert(header::HOST, host.clone());
+        let original = parts.headers.insert(header::HOST, host.clone());
+        if let Some(original) = original.filter(|original| original != host) {
+            parts.headers.insert(ORIGINAL_HOST, original);
+        }
     }
     if let Some(target) = rewrite::target(way.forward, way.target) {
         if let Ok(original) = HeaderValue::from_str(way.target) {
