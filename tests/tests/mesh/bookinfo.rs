@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tests::load::Tally;
 use tests::mesh::{Mesh, Options};
 use tests::{program, wait};
 
@@ -75,9 +76,9 @@ fn traffic_is_split_as_written_and_nothing_fails_while_rules_change() {
     let told = mesh.apply(&format!("{RULES}/virtual-service-reviews-80-20.yaml"));
     assert!(told.contains("reviews unchanged"), "{told}");
     wait::pause(Duration::from_secs(1));
-    load.stop().all_good();
+    whole(&load.stop());
     let tally = mesh.load(PAGE, 8, Some(REQUESTS), reviews).finish();
-    assert_eq!(tally.all_good().good(), REQUESTS);
+    assert_eq!(whole(&tally).good(), REQUESTS);
     assert!((tally.percent("v1") - 80.0).abs() < 4.0, "{tally:?}");
     assert!((tally.percent("v2") - 20.0).abs() < 4.0, "{tally:?}");
     // The file that took the rule away again is in force as fast.
@@ -85,6 +86,56 @@ fn traffic_is_split_as_written_and_nothing_fails_while_rules_change() {
     wait::pause(Duration::from_secs(1));
     let tally = mesh.load(PAGE, 8, Some(100), reviews).finish();
     assert!(tally.all_good().percent("v3") > 10.0, "{tally:?}");
+}
+
+#[test]
+fn pods_come_and_go_behind_the_page_unnoticed() {
+    let mut mesh = Mesh::up(&["samples/bookinfo"], PROBE);
+    let load = mesh.load(PAGE, 10, None, reviews);
+    for version in ["v1", "v2", "v3"] {
+        let pod = mesh.pods("default", "app", "reviews").into_iter().find(|pod| pod.name.contains(version));
+        let pod = pod.expect("each version has a pod").name;
+        mesh.ostria(&["delete", "pod", &pod]).text();
+        until_replaced(&mesh, "default", &pod, 6);
+    }
+    for (file, namespace, app, count) in [
+        ("samples/bookinfo/bookinfo.yaml", "default", "productpage", 6),
+        ("samples/bookinfo/bookinfo.yaml", "default", "details", 6),
+        ("samples/bookinfo/gateway-pod.yaml", "istio-system", "istio-ingressgateway", 1),
+    ] {
+        let old = mesh.pod(namespace, app).name;
+        mesh.apply_text(&rolled(file, app)).text();
+        until_replaced(&mesh, namespace, &old, count);
+        mesh.observe();
+    }
+    // Long enough that the last old pod is gone too.
+    wait::pause(Duration::from_secs(8));
+    whole(&load.stop());
+}
+
+/// A file in which the template of an app's pods is another one.
+fn rolled(file: &str, app: &str) -> String {
+    let yaml = std::fs::read_to_string(program::repository(file)).expect("the sample has the file");
+    let before = format!("    metadata:\n      labels:\n        app: {app}\n");
+    let after = format!("    metadata:\n      labels:\n        rolled: \"yes\"\n        app: {app}\n");
+    assert_eq!(yaml.matches(&before).count(), 1, "one template of {app}");
+    yaml.replace(&before, &after)
+}
+
+/// Waits until as many other pods are ready; the old one may still be ending.
+fn until_replaced(mesh: &Mesh, namespace: &str, old: &str, count: usize) {
+    wait::until(&format!("{old} is replaced"), Duration::from_secs(30), || {
+        let pods = mesh.ostria(&["get", "pods", "-n", namespace]).text();
+        let ready = |line: &&str| line.contains("Running") && (line.contains("2/2") || line.contains(" 1/1"));
+        let others = pods.lines().filter(|line| !line.contains(old)).filter(ready).count();
+        if others == count { Ok(()) } else { Err(pods) }
+    });
+}
+
+/// Every request was answered, by a page without a missing part.
+fn whole(tally: &Tally) -> &Tally {
+    assert!(!tally.all_good().by_name.contains_key("none"), "pages lack their reviews: {tally:?}");
+    tally
 }
 
 #[test]
