@@ -139,6 +139,30 @@ fn whole(tally: &Tally) -> &Tally {
 }
 
 #[test]
+fn a_change_is_at_the_proxies_at_once() {
+    let folders = vec!["samples/bookinfo".into()];
+    let mut mesh = Mesh::begin(&Options { folders, alone: true, ..Options::default() }, PROBE);
+    mesh.until_up();
+    let yaml = std::fs::read_to_string(program::repository(&format!("{RULES}/bookinfo-gateway.yaml")));
+    let yaml = yaml.expect("the sample has the file");
+    let mut browser = mesh.browser();
+    let mut round = |number: usize| {
+        let header = format!("    headers: {{response: {{set: {{x-round: \"{number}\"}}}}}}\n    route:\n");
+        mesh.apply_text(&yaml.replace("    route:\n", &header)).text();
+        wait::how_long("the rule is in force", Duration::from_secs(2), || {
+            let page = browser.get("/static/bookinfo.svg", &[])?;
+            let seen = page.headers.get("x-round").map(|value| value.as_bytes().to_vec());
+            if seen == Some(number.to_string().into_bytes()) { Ok(()) } else { Err(format!("{seen:?}")) }
+        })
+    };
+    let mut times: Vec<Duration> = (0..9).map(&mut round).collect();
+    times.sort();
+    println!("from the end of apply to the first request by the rule: {times:?}");
+    let limit = Duration::from_millis(if program::is_release() { 100 } else { 250 });
+    assert!(times[times.len() / 2] < limit, "half of the changes took longer than {limit:?}: {times:?}");
+}
+
+#[test]
 fn users_meet_the_versions_delays_and_aborts_that_are_written_for_them() {
     let mesh = Mesh::up(&["samples/bookinfo"], PROBE);
     mesh.apply(&format!("{RULES}/virtual-service-all-v1.yaml"));
