@@ -1,6 +1,7 @@
 //! Pure. From a request's head to what happens to it. The same functions that route requests explain them: nothing
 //! here knows of connections, and what chance decides is an argument.
 
+pub mod normalize;
 pub mod redirect;
 pub mod rewrite;
 

@@ -166,82 +166,6 @@ fn new_request_id(random: &dyn Fn() -> u32) -> HeaderValue {
     HeaderValue::from_bytes(&text).expect("hexadecimal digits and dashes are allowed in headers")
 }
 
-/// The path with `.` and `..` resolved and adjacent slashes merged, as far as the listener asks for it; `None`: it
-/// needs no change.
-pub(super) fn normalized(path_and_query: &str, normalize: bool, merge: bool) -> Option<String> {
-    if !normalize && !merge {
-        return None;
-    }
-    let end = path_and_query.find(['?', '#']).unwrap_or(path_and_query.len());
-    let (path, query) = path_and_query.split_at(end);
-    let plain = !path.contains("/.") && !path.contains("//") && !path.contains(['%', '\\']);
-    if plain || !path.starts_with('/') {
-        return None;
-    }
-    let mut path = if normalize { unreserved(path) } else { path.to_owned() };
-    if merge {
-        let mut merged = String::with_capacity(path.len());
-        for c in path.chars() {
-            if c != '/' || !merged.ends_with('/') {
-                merged.push(c);
-            }
-        }
-        path = merged;
-    }
-    if normalize {
-        path = without_dots(&path);
-    }
-    let joined = [&path, query].concat();
-    (joined != path_and_query).then_some(joined)
-}
-
-/// Decodes percent-encoded characters that need no encoding (RFC 3986, 6.2.2.2), so that one path has one spelling.
-fn unreserved(path: &str) -> String {
-    let mut out = String::with_capacity(path.len());
-    let mut rest = path;
-    while let Some(at) = rest.find('%') {
-        out.push_str(&rest[..at]);
-        let code = rest.get(at + 1..at + 3).and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match code {
-            Some(code) if code.is_ascii_alphanumeric() || b"-._~".contains(&code) => {
-                out.push(code as char);
-                rest = &rest[at + 3..];
-            }
-            Some(_) => {
-                out.push_str(&rest[at..at + 3].to_ascii_uppercase());
-                rest = &rest[at + 3..];
-            }
-            None => {
-                out.push('%');
-                rest = &rest[at + 1..];
-            }
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
-fn without_dots(path: &str) -> String {
-    let path = path.replace('\\', "/");
-    let mut kept: Vec<&str> = vec![];
-    let segments: Vec<&str> = path.split('/').skip(1).collect();
-    for (i, segment) in segments.iter().enumerate() {
-        let last = i + 1 == segments.len();
-        match *segment {
-            "." | ".." => {
-                if *segment == ".." {
-                    kept.pop();
-                }
-                if last {
-                    kept.push("");
-                }
-            }
-            other => kept.push(other),
-        }
-    }
-    format!("/{}", kept.join("/"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -342,24 +266,5 @@ mod tests {
         let made = headers[REQUEST_ID].to_str().unwrap();
         assert_eq!((made.len(), &made[14..15]), (36, "4"));
         assert!("89ab".contains(&made[19..20]), "{made}");
-    }
-
-    #[test]
-    fn paths_get_one_spelling() {
-        for (path, normalize, merge, expected) in [
-            ("/a/../b", true, false, Some("/b")),
-            ("/a/./b/", true, false, Some("/a/b/")),
-            ("/a/..", true, false, Some("/")),
-            ("/../../a", true, false, Some("/a")),
-            ("/%61%2f?x=%61", true, false, Some("/a%2F?x=%61")),
-            ("/%2e%2e/a", true, false, Some("/a")),
-            ("//a//b", false, true, Some("/a/b")),
-            ("//a", true, false, None),
-            ("/a%", true, false, None),
-            ("/plain?a/../b", true, true, None),
-            ("/a/../b", false, false, None),
-        ] {
-            assert_eq!(normalized(path, normalize, merge).as_deref(), expected, "{path}");
-        }
     }
 }

@@ -11,7 +11,7 @@ use crate::flow::head::Head;
 use crate::pipeline::downstream::Downstream;
 use crate::pipeline::refusal::Refusal;
 use crate::policy::{authorize, fault};
-use crate::route::{self, Routed};
+use crate::route::{self, Routed, normalize};
 use crate::snapshot::listener::Filter;
 use crate::snapshot::mutation::Context;
 use crate::snapshot::table::{Action, RouteTable};
@@ -19,7 +19,7 @@ use api::model::route::{AbortStatus, Fault};
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, Request, Response, Uri, Version};
+use http::{Method, Request, Response, Version};
 use hyper::body::Incoming;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -137,13 +137,10 @@ fn check(parts: &mut Parts, connection: &Downstream) -> Result<(), Refusal> {
     if parts.uri.authority().is_none() && !parts.headers.contains_key(header::HOST) {
         return Err(Refusal::new(400, "", Flags::DPE, "missing_host_header"));
     }
-    if let Some(path) = parts.uri.path_and_query()
-        && let Some(path) =
-            headers::normalized(path.as_str(), settings.normalize_path, settings.merge_slashes)
-    {
-        parts.uri = path
-            .parse::<Uri>()
-            .map_err(|_| Refusal::new(400, "", Flags::DPE, "path_normalization_failed"))?;
+    let respelled = normalize::uri(&parts.uri, settings.normalize_path, settings.merge_slashes)
+        .map_err(|_| Refusal::new(400, "", Flags::DPE, "path_normalization_failed"))?;
+    if let Some(uri) = respelled {
+        parts.uri = uri;
     }
     Ok(())
 }
