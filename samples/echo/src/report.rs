@@ -75,6 +75,8 @@ pub struct Latency {
     pub p90: f64,
     /// 99 % were at most this.
     pub p99: f64,
+    /// Only one of a thousand takes longer.
+    pub p99_9: f64,
     /// Slowest.
     pub max: f64,
 }
@@ -138,11 +140,11 @@ fn count(counts: &mut BTreeMap<String, u64>, name: String) {
 
 /// Nearest rank: the smallest value that the given share does not exceed.
 fn latency(sorted_micros: &[u32]) -> Latency {
-    let at = |percent: usize| {
-        let rank = (sorted_micros.len() * percent).div_ceil(100).max(1);
+    let at = |per_mille: usize| {
+        let rank = (sorted_micros.len() * per_mille).div_ceil(1000).max(1);
         sorted_micros.get(rank - 1).map_or(0.0, |micros| rounded(f64::from(*micros) / 1000.0))
     };
-    Latency { min: at(0), p50: at(50), p90: at(90), p99: at(99), max: at(100) }
+    Latency { min: at(0), p50: at(500), p90: at(900), p99: at(990), p99_9: at(999), max: at(1000) }
 }
 
 fn rounded(number: f64) -> f64 {
@@ -174,7 +176,7 @@ mod tests {
                 "requests": 4, "ok": 2, "failed": 2, "trailers": 0, "duration_s": 1.5,
                 "by_status": {"200": 2, "503": 1}, "by_version": {"v1": 1, "v2": 2}, "by_pod": {},
                 "errors": {"connection refused": 1},
-                "latency_ms": {"min": 1.0, "p50": 2.0, "p90": 4.0, "p99": 4.0, "max": 4.0},
+                "latency_ms": {"min": 1.0, "p50": 2.0, "p90": 4.0, "p99": 4.0, "p99_9": 4.0, "max": 4.0},
             })
         );
     }
@@ -182,7 +184,7 @@ mod tests {
     #[test]
     fn ranks_are_the_nearest_ones() {
         let hundred: Vec<u32> = (1..=100).map(|millis| millis * 1000).collect();
-        let all = Latency { min: 1.0, p50: 50.0, p90: 90.0, p99: 99.0, max: 100.0 };
+        let all = Latency { min: 1.0, p50: 50.0, p90: 90.0, p99: 99.0, p99_9: 100.0, max: 100.0 };
         assert_eq!(latency(&hundred), all);
         assert_eq!(latency(&[]), Latency::default());
     }

@@ -3,13 +3,12 @@
 //! Each of `--concurrency` workers keeps a connection of its own. A request that fails is counted
 //! and never tried again: the mesh under test is what should retry.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::client::pace::Schedule;
 use crate::config::ClientOptions;
 use crate::report::{Answer, Report, Tally};
 use crate::target::Protocol;
@@ -23,19 +22,15 @@ mod dial;
 
 pub mod plan;
 
+mod pace;
 mod tls;
 
 /// Runs to the end and reports.
 pub async fn run(options: &ClientOptions) -> Result<Report, plan::ClientError> {
     let plan = Arc::new(plan::Plan::of(options)?);
     let start = Instant::now();
-    let schedule = Arc::new(Schedule {
-        start,
-        tickets: AtomicU64::new(0),
-        count: options.count.or(if options.duration.is_some() { None } else { Some(1) }),
-        end: options.duration.map(|duration| start + duration),
-        rate: options.rate,
-    });
+    let count = options.count.or(if options.duration.is_some() { None } else { Some(1) });
+    let schedule = Arc::new(Schedule::start(count, options.duration, options.rate));
     let tally = Arc::new(Mutex::new(Tally::default()));
     let mut workers = JoinSet::new();
     for _ in 0..options.concurrency {
@@ -44,35 +39,6 @@ pub async fn run(options: &ClientOptions) -> Result<Report, plan::ClientError> {
     workers.join_all().await;
     let tally = std::mem::take(&mut *tally.lock().unwrap_or_else(PoisonError::into_inner));
     Ok(tally.report(start.elapsed(), options.show))
-}
-
-/// When each request starts; shared by the workers.
-struct Schedule {
-    start: Instant,
-    tickets: AtomicU64,
-    count: Option<u64>,
-    end: Option<Instant>,
-    rate: Option<f64>,
-}
-
-impl Schedule {
-    /// Waits for the next request's turn; false when there is none.
-    async fn next(&self) -> bool {
-        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
-        if self.count.is_some_and(|count| ticket >= count) {
-            return false;
-        }
-        let now = Instant::now();
-        let offset = self.rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(ticket as f64 / rate));
-        let turn = (self.start + offset).max(now);
-        if self.end.is_some_and(|end| turn >= end) {
-            return false;
-        }
-        if turn > now {
-            tokio::time::sleep_until(turn).await;
-        }
-        true
-    }
 }
 
 async fn work(plan: Arc<plan::Plan>, schedule: Arc<Schedule>, tally: Arc<Mutex<Tally>>) {
