@@ -26,6 +26,8 @@ pub mod snapshot;
 pub mod credentials;
 pub mod telemetry;
 
+pub mod http1;
+
 pub mod io;
 
 pub mod flow;

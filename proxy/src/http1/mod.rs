@@ -1,0 +1,31 @@
+//! HTTP/1.1 on a byte stream, both ends. Framing decides where one request ends and the next begins, so whatever could
+//! be read in two ways is refused here with the reason, instead of being repaired and passed on. A connection is driven
+//! by the task that it serves: no task of its own, no channel, and no buffer while it idles.
+
+pub mod server;
+
+mod connection;
+
+mod framer;
+mod reader;
+
+mod body;
+mod outbox;
+
+mod buffer;
+mod timer;
+mod upgrade;
+
+pub mod encode;
+
+pub mod chunked;
+pub mod date;
+pub mod framing;
+
+pub mod head;
+
+mod invalid;
+
+pub use body::{Body, BodyError};
+pub use invalid::Invalid;
+pub use upgrade::{Duplex, Upgraded};

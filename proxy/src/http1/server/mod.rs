@@ -1,0 +1,327 @@
+//! The serving end: requests of one connection in their order, each answered before the next is looked at.
+
+use super::body::{Body, BodyError};
+use super::connection::{Connection, Peer};
+use super::date;
+use super::encode::{self, Reply};
+use super::framer::{Framer, TooShort};
+use super::framing::{self, Length};
+use super::invalid::Invalid;
+use super::reader::Reading;
+use super::timer::Timer;
+use super::upgrade::Duplex;
+use crate::http1::head::{self, Limits};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode, Version, header, response};
+use http_body::Frame;
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, SystemTime};
+use tokio::time::timeout;
+
+/// How a connection is served.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// What a head may cost.
+    pub limits: Limits,
+    /// How long a head may take from its first byte on.
+    pub head_timeout: Option<Duration>,
+}
+
+/// Answers the requests of a connection.
+pub trait Service {
+    /// Bodies of answers.
+    type Body: http_body::Body<Data = Bytes>;
+
+    /// Answers a request.
+    fn answer(&self, request: Request<Body>) -> impl Future<Output = Response<Self::Body>>;
+
+    /// Answers what is no request; `head` is there as far as it could be understood.
+    fn refuse(&self, invalid: Invalid, head: Option<Parts>) -> Response<Self::Body>;
+
+    /// The time of day, for the `date` header.
+    fn time(&self) -> SystemTime;
+
+    /// Whether connections are to be closed as soon as nothing is under way on them. Asked each time the connection is
+    /// polled, so a change has to wake its task.
+    fn closing(&self) -> bool;
+}
+
+/// Serves a connection to its end.
+pub async fn serve<S, V>(io: S, settings: Settings, service: V)
+where
+    S: Duplex + 'static,
+    V: Service,
+{
+    let connection = Rc::new(Connection::new(io, settings.limits));
+    loop {
+        let Some(head) = next(&connection, settings.head_timeout, &service).await else { break };
+        let after = match head.map_err(|i| (i, None)).and_then(|head| understood(&head, settings.limits)) {
+            Ok((parts, length)) => exchange(&connection, parts, length, settings.limits, &service).await,
+            Err((invalid, parts)) => {
+                let asked = parts.as_deref().map_or(Asked::UNKNOWN, Asked::new);
+                connection.begin(Reading::Failed(BodyError::Invalid(invalid)), false);
+                let response = service.refuse(invalid, parts.map(|parts| *parts));
+                respond(&connection, asked, response, &service).await
+            }
+        };
+        match after {
+            After::Next => {}
+            After::Close => break,
+            // No farewell: the client must see that something is missing.
+            After::Cut => return,
+        }
+    }
+    let _ = timeout(LINGER, close(&connection)).await;
+}
+
+/// What becomes of a connection after an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum After {
+    Next,
+    Close,
+    Cut,
+}
+
+/// What answering has to know of a request.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    version: Version,
+    head_only: bool,
+    persists: bool,
+    /// The client takes trailers.
+    trailers: bool,
+}
+
+impl Asked {
+    const UNKNOWN: Self =
+        Self { version: Version::HTTP_11, head_only: false, persists: false, trailers: false };
+
+    fn new(parts: &Parts) -> Self {
+        Self {
+            version: parts.version,
+            head_only: parts.method == Method::HEAD,
+            // What follows CONNECT was meant for a tunnel, whatever the answer.
+            persists: framing::persists(parts.version, &parts.headers) && parts.method != Method::CONNECT,
+            trailers: framing::names(&parts.headers, header::TE, "trailers"),
+        }
+    }
+}
+
+type Refused = (Invalid, Option<Box<Parts>>);
+
+/// The next head.
+async fn next<S: Duplex, V: Service>(
+    connection: &Connection<S>,
+    limit: Option<Duration>,
+    service: &V,
+) -> Option<Result<Bytes, Invalid>> {
+    let mut timer = Timer::default();
+    poll_fn(|context| {
+        if let Poll::Ready(head) = connection.poll_head(service.closing(), context) {
+            return Poll::Ready(head);
+        }
+        match limit {
+            Some(limit) if connection.has_begun() => {
+                timer.poll(limit, context).map(|()| Some(Err(Invalid::Slow)))
+            }
+            _ => Poll::Pending,
+        }
+    })
+    .await
+}
+
+fn understood(head: &Bytes, limits: Limits) -> Result<(Parts, Length), Refused> {
+    let parts = head::request(head, limits).map_err(|invalid| (invalid, None))?;
+    match framing::request(&parts.method, parts.version, &parts.headers) {
+        Ok(length) => Ok((parts, length)),
+        Err(invalid) => Err((invalid, Some(Box::new(parts)))),
+    }
+}
+
+async fn exchange<S, V>(
+    connection: &Rc<Connection<S>>,
+    parts: Parts,
+    length: Length,
+    limits: Limits,
+    service: &V,
+) -> After
+where
+    S: Duplex + 'static,
+    V: Service,
+{
+    let asked = Asked::new(&parts);
+    let expects =
+        parts.version == Version::HTTP_11 && framing::names(&parts.headers, header::EXPECT, "100-continue");
+    let number = connection.begin(Reading::new(length, limits), expects);
+    let request = Request::from_parts(parts, Body::new(connection.clone(), number));
+    // On the heap, because a connection spends most of its life without a request.
+    let mut answering = Box::pin(service.answer(request));
+    let mut grace = Timer::default();
+    let response = poll_fn(|context| match answering.as_mut().poll(context) {
+        Poll::Ready(response) => Poll::Ready(Some(response)),
+        Poll::Pending => watch(connection, &mut grace, context).map(|()| None),
+    })
+    .await;
+    drop(answering);
+    match response {
+        Some(response) => respond(connection, asked, response, service).await,
+        None => After::Cut,
+    }
+}
+
+/// Ready when there is nobody left to answer.
+fn watch<S: Duplex>(connection: &Connection<S>, grace: &mut Timer, context: &mut Context<'_>) -> Poll<()> {
+    match connection.watch(context) {
+        Peer::Quiet => Poll::Pending,
+        Peer::HalfClosed => grace.poll(HALF_CLOSED, context),
+        Peer::Gone => Poll::Ready(()),
+    }
+}
+
+/// Sends an answer.
+async fn respond<S, V>(
+    connection: &Connection<S>,
+    asked: Asked,
+    response: Response<V::Body>,
+    service: &V,
+) -> After
+where
+    S: Duplex + 'static,
+    V: Service,
+{
+    let (parts, body) = response.into_parts();
+    let mut body = pin!(body);
+    let upgrades = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+    let length = length(asked, &parts, http_body::Body::size_hint(&*body).exact());
+    let persists = connection.answer()
+        && asked.persists
+        && !service.closing()
+        && length != Some(Length::UntilClose)
+        && !framing::names(&parts.headers, header::CONNECTION, "close");
+    let date = date_now(service.time());
+    let reply = Reply { version: asked.version, status: parts.status, length, persists, date };
+    connection.write(|out| encode::response(out.gathered(), &reply, &parts.headers));
+    drop(parts);
+    if upgrades {
+        let told = poll_fn(|context| connection.poll_flush(context)).await;
+        return if told.is_ok() && connection.hand_over() { After::Cut } else { After::Close };
+    }
+    let mut framer = Framer::new(length, asked.trailers);
+    let mut grace = Timer::default();
+    let sent = poll_fn(|context| {
+        let sending = Sending { connection, framer: &mut framer, grace: &mut grace };
+        sending.poll(body.as_mut(), context)
+    });
+    match sent.await {
+        Ok(()) if persists && connection.is_read() => After::Next,
+        Ok(()) => After::Close,
+        Err(Unsent) => After::Cut,
+    }
+}
+
+/// How the body of an answer is framed; `None`: there is none.
+fn length(asked: Asked, parts: &response::Parts, known: Option<u64>) -> Option<Length> {
+    if asked.head_only || !framing::has_body(&Method::GET, parts.status) {
+        return None;
+    }
+    match framing::outgoing(&parts.headers, known) {
+        Length::Chunked if asked.version != Version::HTTP_11 => Some(Length::UntilClose),
+        length => Some(length),
+    }
+}
+
+/// An answer that could not be sent to its end.
+struct Unsent;
+
+/// The body of an answer on its way.
+struct Sending<'a, S> {
+    connection: &'a Connection<S>,
+    framer: &'a mut Framer,
+    grace: &'a mut Timer,
+}
+
+impl<S: Duplex> Sending<'_, S> {
+    fn poll<B: http_body::Body<Data = Bytes>>(
+        mut self,
+        mut body: Pin<&mut B>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), Unsent>> {
+        loop {
+            let mut waits = false;
+            while !waits && !self.framer.is_done() && self.connection.has_room() {
+                match body.as_mut().poll_frame(context) {
+                    // What a body without a place has to say late does not matter.
+                    Poll::Pending if self.framer.is_silent() => return self.finish(context),
+                    Poll::Pending => waits = true,
+                    Poll::Ready(frame) => {
+                        let added = self.add(frame.transpose());
+                        if added.is_err() {
+                            // The client should see how far it came.
+                            let _ = self.connection.poll_write(context);
+                            return Poll::Ready(added);
+                        }
+                    }
+                }
+            }
+            if self.framer.is_done() {
+                return self.finish(context);
+            }
+            if waits {
+                return watch(self.connection, self.grace, context).map(|()| Err(Unsent));
+            }
+            ready!(self.connection.poll_write(context)).map_err(|_| Unsent)?;
+        }
+    }
+
+    fn add<E>(&mut self, frame: Result<Option<Frame<Bytes>>, E>) -> Result<(), Unsent> {
+        *self.grace = Timer::default();
+        let frame = frame.map_err(|_| Unsent)?;
+        self.connection.write(|out| self.framer.add(frame, out)).map_err(|TooShort| Unsent)
+    }
+
+    fn finish(&self, context: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
+        // The answers to requests that are here already go out together.
+        if self.connection.is_ahead() {
+            return Poll::Ready(Ok(()));
+        }
+        self.connection.poll_flush(context).map_err(|_| Unsent)
+    }
+}
+
+/// Ends the connection, so that the client gets all of what was sent: a socket that is closed with unread bytes in it
+/// takes back what is on its way.
+async fn close<S: Duplex>(connection: &Connection<S>) {
+    let unread = connection.is_unread();
+    let shut = poll_fn(|context| connection.poll_shutdown(context)).await;
+    if unread && shut.is_ok() {
+        poll_fn(|context| connection.poll_discard(context)).await;
+    }
+}
+
+fn date_now(time: SystemTime) -> date::Text {
+    thread_local! {
+        static LAST: Cell<(u64, date::Text)> = Cell::new((0, date::text(0)));
+    }
+    let seconds = date::seconds(time);
+    let (known, text) = LAST.get();
+    if known == seconds {
+        return text;
+    }
+    let text = date::text(seconds);
+    LAST.set((seconds, text));
+    text
+}
+
+/// A client that has ended its side gets its answer if it begins, or goes on, within this time. A client that went away
+/// looks the same until something is sent to it, and its request should not go on for nobody.
+const HALF_CLOSED: Duration = Duration::from_secs(1);
+/// What an ended connection is given to be read to its end.
+const LINGER: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;
