@@ -2,7 +2,9 @@
 //! by size or time. No line is formatted when there is no log, and no request waits for a disk.
 
 mod line;
+
 mod operator;
+mod text;
 
 use crate::flow::record::{Detail, Record};
 use api::model::access_log::{AccessLog, LogFormat, LogSink};
@@ -24,7 +26,8 @@ pub struct Log {
 #[derive(Debug)]
 enum Format {
     Text(Vec<Piece>),
-    Json(Vec<(String, Vec<Piece>)>),
+    /// Each key stands with the punctuation around it.
+    Json(Vec<(Box<[u8]>, Vec<Piece>)>),
 }
 
 #[derive(Debug)]
@@ -60,7 +63,8 @@ impl Log {
             LogFormat::Json(fields) => Format::Json(
                 fields
                     .iter()
-                    .map(|(key, text)| Ok((key.clone(), log.pieces(text)?)))
+                    .enumerate()
+                    .map(|(place, (key, text))| Ok((json_key(place, key), log.pieces(text)?)))
                     .collect::<Result<_, FormatError>>()?,
             ),
         };
@@ -103,6 +107,13 @@ impl Log {
         }
         Ok(pieces)
     }
+}
+
+fn json_key(place: usize, key: &str) -> Box<[u8]> {
+    let mut out = vec![if place == 0 { b'{' } else { b',' }];
+    text::json(&mut out, key.as_bytes());
+    out.push(b':');
+    out.into()
 }
 
 /// A start time's own format holds percent signs, so a `(` is closed before the operator ends.
