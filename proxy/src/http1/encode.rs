@@ -97,8 +97,14 @@ fn target(out: &mut BytesMut, uri: &Uri) {
         out.put_slice(authority.as_str().as_bytes());
     }
     match uri.path_and_query() {
-        Some(path) => out.put_slice(path.as_str().as_bytes()),
-        None => out.put_slice(b"/"),
+        Some(path) => {
+            // `http://host?query` has no path of its own.
+            if !path.as_str().starts_with(['/', '*']) {
+                out.put_u8(b'/');
+            }
+            out.put_slice(path.as_str().as_bytes());
+        }
+        None => out.put_u8(b'/'),
     }
 }
 

@@ -2,6 +2,7 @@
 //! be read in two ways is refused here with the reason, instead of being repaired and passed on. A connection is driven
 //! by the task that it serves: no task of its own, no channel, and no buffer while it idles.
 
+pub mod client;
 pub mod server;
 
 mod connection;

@@ -17,6 +17,7 @@ pub(super) struct Outbox {
     tail: &'static [u8],
     /// Something was written that may be held back below.
     unflushed: bool,
+    wrote: bool,
 }
 
 impl Outbox {
@@ -103,6 +104,11 @@ impl Outbox {
         Poll::Ready(Ok(()))
     }
 
+    /// Whether bytes went out since this was asked last.
+    pub(super) fn take_wrote(&mut self) -> bool {
+        std::mem::take(&mut self.wrote)
+    }
+
     /// Gives the buffer back, if nothing is in it.
     pub(super) fn release(&mut self) {
         if self.gathered.is_empty() {
@@ -111,7 +117,7 @@ impl Outbox {
     }
 
     fn written(&mut self, mut count: usize) {
-        self.unflushed = true;
+        (self.unflushed, self.wrote) = (true, true);
         let step = count.min(self.gathered.len());
         self.gathered.advance(step);
         count -= step;

@@ -1,0 +1,329 @@
+//! The asking end: one request at a time on a connection that belongs to whoever sends, in the sender's own task. Only
+//! a request whose answer comes before its body is through gets a task, which sends on while the answer is read.
+
+use super::body::{Body, BodyError, Source};
+use super::buffer;
+use super::encode;
+use super::framer::Framer;
+use super::framing::{self, Length};
+use super::head::{self, Limits};
+use super::invalid::Invalid;
+use super::outbox::Outbox;
+use super::reader::{Reader, Reading};
+use super::upgrade::{Duplex, Upgraded};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header, request};
+use http_body::{Frame, SizeHint};
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+/// A connection to a server.
+pub struct Client<S>(Rc<Connection<S>>);
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The connection ended; `sent`: at least a part of the request may have been seen.
+    #[error("the connection ended before the answer")]
+    Closed {
+        /// Bytes went out.
+        sent: bool,
+    },
+    /// The request's own body failed.
+    #[error("the request's body failed")]
+    Body,
+    /// What came back is no answer.
+    #[error("the answer is malformed")]
+    Invalid(#[source] Invalid),
+}
+
+impl<S: Duplex + 'static> Client<S> {
+    /// On a new stream.
+    pub fn new(io: S, limits: Limits) -> Self {
+        Self(Rc::new(Connection(RefCell::new(Inner {
+            io: Some(io),
+            reader: Reader::new(limits),
+            reading: Reading::Done,
+            out: Outbox::default(),
+            number: 0,
+            wrote: false,
+            persists: true,
+            sending: None,
+        }))))
+    }
+
+    /// Whether a request may be sent: the server has neither ended the connection nor said anything unasked.
+    pub fn is_ready(&self) -> bool {
+        let inner = &mut *self.0.0.borrow_mut();
+        let Some(io) = &mut inner.io else { return false };
+        if !(inner.persists && inner.reading.is_done() && inner.out.is_empty() && inner.sending.is_none()) {
+            return false;
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        let quiet =
+            inner.reader.is_empty() && inner.reader.poll_fill(io, buffer::SIZE, &mut context).is_pending();
+        inner.reader.release();
+        inner.out.release();
+        quiet
+    }
+
+    /// Sends a request, and gives back the answer once its head is here. A request without a body comes back with the
+    /// error.
+    pub async fn send<B>(&self, request: Request<B>) -> Result<Response<Body>, (Failure, Option<Request<B>>)>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin + 'static,
+    {
+        let (parts, mut body) = request.into_parts();
+        let mut framer = self.0.0.borrow_mut().begin(&parts, &body);
+        let empty = body.is_end_stream();
+        let head = poll_fn(|context| {
+            let inner = &mut *self.0.0.borrow_mut();
+            inner.poll(&mut framer, &mut body, &parts, context)
+        });
+        let head = match head.await {
+            Ok(head) => head,
+            Err(failure) => return Err((failure, empty.then(|| Request::from_parts(parts, body)))),
+        };
+        if !framer.is_done() {
+            self.send_on(framer, body);
+        }
+        let number = self.0.0.borrow().number;
+        Ok(Response::from_parts(head, Body::new(self.0.clone(), number)))
+    }
+
+    /// The answer is here before the request is through: the rest goes out beside it.
+    fn send_on<B>(&self, mut framer: Framer, mut body: B)
+    where
+        B: http_body::Body<Data = Bytes> + Unpin + 'static,
+    {
+        let connection = self.0.clone();
+        let task = tokio::task::spawn_local(async move {
+            let sent =
+                poll_fn(|context| connection.0.borrow_mut().poll_rest(&mut framer, &mut body, context));
+            let sent = sent.await;
+            let inner = &mut *connection.0.borrow_mut();
+            inner.persists &= sent.is_ok();
+            inner.sending = None;
+        });
+        let inner = &mut *self.0.0.borrow_mut();
+        inner.sending = Some(Sending(task.abort_handle()));
+    }
+}
+
+impl<S> Drop for Client<S> {
+    fn drop(&mut self) {
+        // The task that still sends would keep the connection.
+        if let Ok(mut inner) = self.0.0.try_borrow_mut() {
+            inner.sending = None;
+        }
+    }
+}
+
+struct Connection<S>(RefCell<Inner<S>>);
+
+struct Inner<S> {
+    /// Gone after an upgrade.
+    io: Option<S>,
+    reader: Reader,
+    reading: Reading,
+    out: Outbox,
+    number: u32,
+    /// Bytes of the request under way went out.
+    wrote: bool,
+    /// Another request may follow.
+    persists: bool,
+    sending: Option<Sending>,
+}
+
+/// The task that sends the rest of a request, for as long as somebody wants the answer.
+struct Sending(AbortHandle);
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl<S: Duplex> Inner<S> {
+    fn begin<B: http_body::Body>(&mut self, parts: &request::Parts, body: &B) -> Framer {
+        self.number = self.number.wrapping_add(1);
+        self.wrote = false;
+        let length = length(parts, body);
+        encode::request(self.out.gathered(), &parts.method, &parts.uri, &parts.headers, length);
+        self.persists &= !framing::names(&parts.headers, header::CONNECTION, "close");
+        Framer::new(length, true)
+    }
+
+    /// Sends and reads until the head of the answer is here.
+    fn poll<B>(
+        &mut self,
+        framer: &mut Framer,
+        body: &mut B,
+        asked: &request::Parts,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<http::response::Parts, Failure>>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+    {
+        let sent = match self.poll_rest(framer, body, context) {
+            Poll::Ready(Err(Failure::Body)) => return Poll::Ready(Err(Failure::Body)),
+            Poll::Ready(Err(error)) => Some(error),
+            _ => None,
+        };
+        match self.poll_answer(asked, context) {
+            // A server that has read enough may answer and close; only without an answer the end counts.
+            Poll::Pending if sent.is_some() => Poll::Ready(Err(Failure::Closed { sent: self.wrote })),
+            answer => answer,
+        }
+    }
+
+    /// Sends what there is of a request.
+    fn poll_rest<B>(
+        &mut self,
+        framer: &mut Framer,
+        body: &mut B,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), Failure>>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+    {
+        let Some(io) = &mut self.io else { return Poll::Ready(Ok(())) };
+        loop {
+            let mut waits = false;
+            while !waits && !framer.is_done() && self.out.has_room() {
+                if body.is_end_stream() {
+                    framer.add(None, &mut self.out).map_err(|_| Failure::Body)?;
+                    continue;
+                }
+                match Pin::new(&mut *body).poll_frame(context) {
+                    Poll::Pending => waits = true,
+                    Poll::Ready(frame) => {
+                        let frame = frame.transpose().map_err(|_| Failure::Body)?;
+                        framer.add(frame, &mut self.out).map_err(|_| Failure::Body)?;
+                    }
+                }
+            }
+            let done = framer.is_done();
+            let result = if done || waits {
+                self.out.poll_flush(io, context)
+            } else {
+                self.out.poll_write(io, context)
+            };
+            self.wrote |= self.out.take_wrote();
+            ready!(result).map_err(|_| Failure::Closed { sent: true })?;
+            if done {
+                return Poll::Ready(Ok(()));
+            }
+            if waits {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Reads the head of the answer.
+    fn poll_answer(
+        &mut self,
+        asked: &request::Parts,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<http::response::Parts, Failure>> {
+        loop {
+            while let Some(head) = self.reader.head(head::possible_response).map_err(Failure::Invalid)? {
+                let head = head::response(&head, self.reader.limits).map_err(Failure::Invalid)?;
+                if let Some(head) = self.answered(head, asked).map_err(Failure::Invalid)? {
+                    return Poll::Ready(Ok(head));
+                }
+            }
+            let Some(io) = &mut self.io else {
+                return Poll::Ready(Err(Failure::Closed { sent: self.wrote }));
+            };
+            match ready!(self.reader.poll_fill(io, buffer::SIZE, context)) {
+                Ok(0) | Err(_) => return Poll::Ready(Err(Failure::Closed { sent: self.wrote })),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// A head that was read; `None`: one that only informs.
+    fn answered(
+        &mut self,
+        head: http::response::Parts,
+        asked: &request::Parts,
+    ) -> Result<Option<http::response::Parts>, Invalid> {
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            self.persists = false;
+            return if asked.headers.contains_key(header::UPGRADE) {
+                Ok(Some(head))
+            } else {
+                Err(Invalid::Line)
+            };
+        }
+        if head.status.is_informational() {
+            return Ok(None);
+        }
+        let length = framing::response(&asked.method, head.version, head.status, &head.headers)?;
+        self.persists &= framing::persists(head.version, &head.headers) && length != Length::UntilClose;
+        self.reading = Reading::new(length, self.reader.limits);
+        Ok(Some(head))
+    }
+}
+
+/// How a request's body is framed; `None`: it has none, and need not say so.
+fn length<B: http_body::Body>(parts: &request::Parts, body: &B) -> Option<Length> {
+    if !body.is_end_stream() {
+        return Some(framing::outgoing(&parts.headers, body.size_hint().exact()));
+    }
+    let usual = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
+    let said = stated(&parts.headers);
+    (usual || said).then_some(Length::Exact(0))
+}
+
+fn stated(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::CONTENT_LENGTH)
+}
+
+impl<S: Duplex + 'static> Source for Connection<S> {
+    fn poll_frame(
+        &self,
+        number: u32,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let inner = &mut *self.0.borrow_mut();
+        let Some(io) = inner.io.as_mut().filter(|_| inner.number == number) else {
+            return Poll::Ready(Some(Err(BodyError::Broken)));
+        };
+        inner.reading.poll(&mut inner.reader, io, context)
+    }
+
+    fn is_end(&self, number: u32) -> bool {
+        let inner = self.0.borrow();
+        inner.number == number && inner.reading.is_done()
+    }
+
+    fn hint(&self, number: u32) -> SizeHint {
+        let inner = self.0.borrow();
+        if inner.number == number { inner.reading.hint() } else { SizeHint::default() }
+    }
+
+    fn leave(&self, number: u32) {
+        let inner = &mut *self.0.borrow_mut();
+        if inner.number == number && !inner.reading.is_done() {
+            inner.persists = false;
+        }
+    }
+
+    fn upgrade(&self, number: u32) -> Option<oneshot::Receiver<Upgraded>> {
+        let inner = &mut *self.0.borrow_mut();
+        let io = inner.io.take().filter(|_| inner.number == number)?;
+        let (sender, receiver) = oneshot::channel();
+        let _ = sender.send(Upgraded::new(io, inner.reader.take()));
+        Some(receiver)
+    }
+}
+
+#[cfg(test)]
+mod tests;
