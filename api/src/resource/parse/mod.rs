@@ -196,10 +196,12 @@ fn texts(value: &Value) -> std::collections::BTreeMap<String, String> {
 
 /// The items of a list, also of a list of lists; anything else is itself.
 fn items(value: Value, depth: usize) -> Vec<Value> {
-    let is_list = value["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
+    let is_list = value["kind"].as_str().is_some_and(|kind| kind.ends_with("List"))
+        && value["items"].is_array()
+        && depth < MAX_LISTS;
     match value {
         Value::Null => vec![],
-        Value::Object(mut fields) if is_list && depth < MAX_LISTS && fields["items"].is_array() => {
+        Value::Object(mut fields) if is_list => {
             let Some(Value::Array(found)) = fields.remove("items") else { return vec![] };
             found.into_iter().flat_map(|item| items(item, depth + 1)).collect()
         }

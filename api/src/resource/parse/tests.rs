@@ -35,6 +35,13 @@ fn lists_are_expanded_and_namespaces_default() {
 }
 
 #[test]
+fn a_list_without_items_is_an_object_that_is_refused() {
+    for text in ["kind: List", "apiVersion: v1\nkind: List\nitems: none", "{kind: PodList, items: null}"] {
+        assert_eq!(refusals(text).len(), 1, "{text}");
+    }
+}
+
+#[test]
 fn json_is_read_with_and_without_tabs() {
     let tidy = r#"{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}}"#;
     assert_eq!(names(tidy), ["a.yaml:1 Service default/a"]);
