@@ -3,7 +3,7 @@
 use crate::config::Config;
 use api::identity::TrustDomain;
 use api::process::enroll::{self, Authority, EnrollError, Issued};
-use api::process::tls::{self, Accept, ClientAuth, SpiffeClientVerifier};
+use api::process::tls::{self, Accept, ClientAuth, mesh_clients};
 use rustls::ServerConfig;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -31,8 +31,14 @@ pub async fn keep(
     let (send, receive) = watch::channel(config);
     tokio::spawn(async move {
         loop {
-            let at = enroll::renewal(issued.not_before, issued.not_after, rand::random_range(-1.0..=1.0));
-            if drain.run_until_cancelled(tokio::time::sleep(until(at))).await.is_none() {
+            let wait = until_renewal(issued.not_after);
+            let due = async {
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = roots_changed(&authority) => tracing::info!("the mesh's roots have changed"),
+                }
+            };
+            if drain.run_until_cancelled(due).await.is_none() {
                 return;
             }
             let Some((next, config)) = drain.run_until_cancelled(obtain(&authority, Some(&issued))).await
@@ -44,6 +50,20 @@ pub async fn keep(
         }
     });
     Some(receive)
+}
+
+/// Waits until the file of the mesh's roots says something else: the certificate must be of the roots that proxies
+/// trust, and theirs are verified with these.
+async fn roots_changed(authority: &Authority) {
+    let read = || std::fs::read(&authority.roots).unwrap_or_default();
+    let known = read();
+    loop {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        let roots = read();
+        if !roots.is_empty() && roots != known {
+            return;
+        }
+    }
 }
 
 /// Asks again and again: without a certificate there is nothing to serve, and an old one lives for a while.
@@ -70,7 +90,7 @@ async fn attempt(
     let roots = tls::roots_from_pem(issued.roots.as_bytes())?;
     let domain: TrustDomain =
         authority.trust_domain.parse().map_err(|e| EnrollError::Address(format!("the trust domain: {e}")))?;
-    let clients = SpiffeClientVerifier::new(roots, Accept::TrustDomain(domain), ClientAuth::Required)?;
+    let clients = mesh_clients(roots, Accept::TrustDomain(domain), ClientAuth::Required)?;
     let (chain, key) = enroll::key_pair(&issued)?;
     let config = tls::server_config(chain, key, Some(clients))?;
     tracing::info!(identity = %issued.identity, "certificate received");
@@ -78,9 +98,11 @@ async fn attempt(
 }
 
 #[expect(clippy::disallowed_methods, reason = "the shell waits for a point in time")]
-fn until(at: SystemTime) -> Duration {
-    at.duration_since(SystemTime::now()).unwrap_or_default()
+fn until_renewal(end: SystemTime) -> Duration {
+    let now = SystemTime::now();
+    enroll::renewal(now, end, rand::random_range(-1.0..=1.0)).duration_since(now).unwrap_or_default()
 }
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_secs(5);

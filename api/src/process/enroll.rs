@@ -5,7 +5,7 @@
 use crate::certificate::{CertificateClient, IstioCertificateRequest};
 use crate::identity::SpiffeId;
 use crate::process::channel;
-use crate::process::tls::{self, Accept, SpiffeServerVerifier, TlsError};
+use crate::process::tls::{self, Accept, TlsError, mesh_servers};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::fmt;
@@ -140,10 +140,12 @@ async fn ask(authority: &Authority, current: Option<&Issued>) -> Result<Issued, 
     issued(&answer.into_inner().cert_chain, key.serialize_pem())
 }
 
-/// When to renew: at half of the life, moved by `jitter` (-1 to 1) hundredths of it.
-pub fn renewal(not_before: SystemTime, not_after: SystemTime, jitter: f64) -> SystemTime {
-    let life = not_after.duration_since(not_before).unwrap_or_default();
-    not_before + life.mul_f64((0.5 + 0.01 * jitter.clamp(-1.0, 1.0)).clamp(0.0, 1.0))
+/// When to renew a certificate that was `received` now: at half of the life that is left, moved by `jitter` (-1 to 1)
+/// hundredths of it. Its start does not count, because authorities set it back for the sake of slow clocks: a short
+/// life would be half over at once.
+pub fn renewal(received: SystemTime, not_after: SystemTime, jitter: f64) -> SystemTime {
+    let life = not_after.duration_since(received).unwrap_or_default();
+    received + life.mul_f64((0.5 + 0.01 * jitter.clamp(-1.0, 1.0)).clamp(0.0, 1.0))
 }
 
 fn channel(
@@ -154,7 +156,7 @@ fn channel(
     let system = format!("spiffe://{}/ns/istio-system/", authority.trust_domain);
     let accept = Accept::Ids(vec![tls::IdPattern::Prefix(system)]);
     let own = current.map(key_pair).transpose()?;
-    let config = tls::client_config(SpiffeServerVerifier::new(roots, accept), own)?;
+    let config = tls::client_config(mesh_servers(roots, accept), own)?;
     channel::lazy(&authority.address, Some(config)).map_err(EnrollError::Address)
 }
 

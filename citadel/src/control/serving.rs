@@ -5,7 +5,7 @@ use crate::flow::Permit;
 use crate::issue;
 use crate::root::Root;
 use anyhow::Context;
-use api::process::tls::{self, Accept, ClientAuth, SpiffeClientVerifier};
+use api::process::tls::{self, Accept, ClientAuth, mesh_clients};
 use rcgen::KeyPair;
 use rustls::ServerConfig;
 use rustls_pki_types::PrivatePkcs8KeyDer;
@@ -24,7 +24,7 @@ pub fn configure(root: &Root, permit: &Permit) -> anyhow::Result<(Arc<ServerConf
     let (_, shown) = issued.chain.split_last().context("the chain is empty")?;
     let chain = tls::certificates_from_pem(shown.concat().as_bytes())?;
     let accept = Accept::TrustDomain(permit.id.trust_domain().clone());
-    let clients = SpiffeClientVerifier::new(root.roots(), accept, ClientAuth::Optional)?;
+    let clients = mesh_clients(root.roots(), accept, ClientAuth::Optional)?;
     let config =
         tls::server_config(chain, PrivatePkcs8KeyDer::from(key.serialize_der()).into(), Some(clients))?;
     let life = Duration::try_from(issued.not_after - now).unwrap_or_default();

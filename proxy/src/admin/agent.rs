@@ -59,6 +59,7 @@ async fn merged(State(admin): State<Admin>, headers: HeaderMap) -> Response {
             }
         },
     };
+    admin.refresh();
     let mut page = shared.seams.telemetry.render();
     if let Some(application) = application {
         if !page.ends_with('\n') {

@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 use tokio::sync::mpsc;
 
 /// What the pages show and do.
@@ -120,6 +120,7 @@ impl Admin {
     }
 
     /// Brings the gauges up to date that follow from others.
+    #[allow(clippy::disallowed_methods, reason = "the page tells how long a certificate lives from now on")]
     fn refresh(&self) {
         let state = match self.state() {
             "LIVE" => 0,
@@ -127,6 +128,11 @@ impl Admin {
             _ => 2,
         };
         let telemetry = &self.shared.seams.telemetry;
+        let certificates = &self.shared.seams.credentials;
+        if let Some(end) = certificates.expiry(api::name::WORKLOAD_CERTIFICATE) {
+            let left = end.duration_since(SystemTime::now()).unwrap_or_default().as_secs();
+            telemetry.named("agent.cert_expiry_seconds").store(left, Ordering::Relaxed);
+        }
         telemetry.named("server.state").store(state, Ordering::Relaxed);
         telemetry.named("server.live").store(u64::from(state == 0), Ordering::Relaxed);
         telemetry.named("server.uptime").store(self.shared.started.elapsed().as_secs(), Ordering::Relaxed);
@@ -151,7 +157,12 @@ fn pending(needs: Needs, status: &Status, has_certificate: bool, draining: bool)
         (needs.discovery && !status.clusters, "clusters from the control plane"),
         (needs.discovery && !status.listeners, "listeners from the control plane"),
     ];
-    table.iter().filter(|(waits, _)| *waits).map(|(_, what)| (*what).to_owned()).collect()
+    let mut pending: Vec<String> =
+        table.iter().filter(|(waits, _)| *waits).map(|(_, what)| (*what).to_owned()).collect();
+    if let Some(reason) = status.certificate.as_ref().filter(|_| needs.certificate && !has_certificate) {
+        pending.push(reason.clone());
+    }
+    pending
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ fn certificate(config: &Config) -> Certificate {
         token: Some(config.discovery.token.clone()),
         trust_domain: config.pod.trust_domain.clone(),
         cluster_id: config.pod.cluster_id.clone(),
-        validity: None,
+        validity: config.certificate_life,
     }))
 }
 

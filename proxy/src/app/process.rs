@@ -208,7 +208,7 @@ fn start_control(plan: &mut Plan, seams: &Seams, callers: mpsc::UnboundedReceive
     let store = plan.store.clone();
     let folder = match std::mem::replace(&mut plan.certificate, Certificate::None) {
         Certificate::Authority(authority) => {
-            tokio::task::spawn_local(certificate::run(*authority, store.clone()));
+            tokio::task::spawn_local(certificate::run(*authority, seams.clone()));
             None
         }
         Certificate::Mounted(folder) => Some(folder),

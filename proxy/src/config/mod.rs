@@ -43,6 +43,8 @@ pub struct Config {
     pub discovery: Discovery,
     /// `host:port` of the certificate authority.
     pub authority: String,
+    /// Wished life of the certificate; `None`: the authority's default.
+    pub certificate_life: Option<Duration>,
     /// Folder in which certificates are mounted as files, used instead of the authority when it holds any.
     pub mounted: PathBuf,
     /// Worker threads.
@@ -179,6 +181,7 @@ impl Config {
         let config = Self {
             node: node::info(&pod, &raw, &proxy, ports, &mut mistakes),
             authority: address(raw.text("CA_ADDR"), "CA_ADDR", &discovery.address, &mut mistakes),
+            certificate_life: mistakes.take("SECRET_TTL", life(raw.text("SECRET_TTL")).map(Some), None),
             mounted: PathBuf::from(MOUNTED),
             concurrency: concurrency(args, &proxy, &raw, &mut mistakes),
             ports,
@@ -347,6 +350,15 @@ fn boolean(text: Option<&str>) -> Result<Option<bool>, String> {
     }
 }
 
+fn life(text: Option<&str>) -> Result<Option<Duration>, String> {
+    match text.map(api::process::duration::parse).transpose()? {
+        Some(life) if life < SHORTEST_LIFE => {
+            Err("is shorter than 10s: certificates would end before they are used".to_owned())
+        }
+        life => Ok(life),
+    }
+}
+
 fn mark(text: Option<&str>) -> Result<Option<u32>, String> {
     let Some(text) = text else { return Ok(None) };
     let parsed = match text.strip_prefix("0x") {
@@ -360,6 +372,7 @@ const DISCOVERY: &str = "istiod.istio-system.svc:15012";
 const ROOTS: &str = "/var/run/secrets/istio/root-cert.pem";
 const TOKEN: &str = "/var/run/secrets/tokens/istio-token";
 const MOUNTED: &str = "/var/run/secrets/workload-spiffe-credentials";
+const SHORTEST_LIFE: Duration = Duration::from_secs(10);
 const DEFAULT_CONCURRENCY: usize = 2;
 const MAX_CONCURRENCY: usize = 256;
 

@@ -81,6 +81,8 @@ fn what_is_not_set_has_istios_defaults() {
     assert_eq!(config.drain.termination, Duration::from_secs(5));
     assert_eq!(config.drain.limit, Duration::from_secs(45));
     assert_eq!((config.concurrency, config.socket_mark, config.scrape), (2, None, None));
+    assert_eq!(config.certificate_life, None);
+    assert_eq!(parse(&[("SECRET_TTL", "1h")]).certificate_life, Some(Duration::from_hours(1)));
     let router = Config::parse(&args(Role::Router), &raw(&[])).unwrap();
     assert!(router.node.id.starts_with("router~10.1.0.7~"));
 }
@@ -123,6 +125,7 @@ fn every_mistake_is_told_at_once_with_its_setting() {
         ("OSTRIA_SOCKET_MARK", "blue"),
         ("ISTIO_CPU_LIMIT", "many"),
         ("ISTIO_METAJSON_X", "{"),
+        ("SECRET_TTL", "9s"),
     ]);
     let found = mistakes(&broken);
     for expected in [
@@ -137,10 +140,11 @@ fn every_mistake_is_told_at_once_with_its_setting() {
         "OSTRIA_SOCKET_MARK: `blue` is not a mark",
         "ISTIO_CPU_LIMIT: `many` is not a number of cores",
         "ISTIO_METAJSON_X: is not JSON",
+        "SECRET_TTL: is shorter than 10s",
     ] {
         assert!(found.iter().any(|mistake| mistake.starts_with(expected)), "{expected} in {found:#?}");
     }
-    assert_eq!(found.len(), 11, "{found:#?}");
+    assert_eq!(found.len(), 12, "{found:#?}");
     assert_eq!(mistakes(&Raw::default()).len(), 2, "the pod's name and address have no default");
 }
 

@@ -1,34 +1,44 @@
 //! The workload's own certificate: asked for at start, renewed at half of its life, tried again while the current one
 //! is valid and after. A rotation changes the store and nothing else, so it drops no connection.
 
+use super::Seams;
 use super::schedule::{BackOff, wait_until};
 use crate::credentials::{CredentialError, Store};
 use api::model::secret::SecretContent;
 use api::name::{WORKLOAD_CERTIFICATE, WORKLOAD_ROOTS};
 use api::process::enroll::{Authority, EnrollError, Issued, enroll, renewal};
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 /// Keeps a certificate in the store for ever.
 #[allow(clippy::disallowed_methods, reason = "this is the shell that knows the time")]
-pub async fn run(authority: Authority, store: Arc<Store>) {
+pub async fn run(authority: Authority, seams: Seams) {
+    let failures = seams.telemetry.named("agent.num_failed_outgoing_requests");
+    let requests = seams.telemetry.named("agent.num_outgoing_requests");
     let mut current: Option<Issued> = None;
     let mut back_off = BackOff::new(LONGEST_WAIT);
     loop {
-        match obtain(&authority, current.as_ref(), &store).await {
+        requests.fetch_add(1, Ordering::Relaxed);
+        let answer = obtain(&authority, current.as_ref(), &seams.credentials).await;
+        let reason = answer.as_ref().err().map(|error| told(error));
+        seams
+            .status
+            .send_if_modified(|status| std::mem::replace(&mut status.certificate, reason.clone()) != reason);
+        match answer {
             Ok(issued) => {
                 back_off.succeeded();
                 let jitter = rand::random::<f64>() * 2.0 - 1.0;
-                let due = renewal(issued.not_before, issued.not_after, jitter);
+                let due = renewal(SystemTime::now(), issued.not_after, jitter);
                 tracing::info!(identity = %issued.identity, "a certificate was issued");
+                sleep_until(due, &issued, &authority, &seams.credentials).await;
                 current = Some(issued);
-                sleep_until(due).await;
             }
-            Err(error) => {
+            Err(_) => {
+                failures.fetch_add(1, Ordering::Relaxed);
                 let wait = back_off.failed(rand::random());
                 let valid = current.as_ref().is_some_and(|issued| SystemTime::now() < issued.not_after);
                 tracing::warn!(
-                    error = told(&error),
+                    error = reason,
                     valid,
                     wait_ms = wait.as_millis(),
                     "no certificate; trying again"
@@ -73,19 +83,26 @@ fn is_about_token(error: &EnrollError, authority: &Authority) -> bool {
     }
 }
 
-/// The roots are those of the answer, with those of the mesh's file that it lacks: while roots change, both are good.
 fn keep(issued: &Issued, authority: &Authority, store: &Store) -> Result<(), CredentialError> {
-    let mut bundle = issued.roots.trim().to_owned();
-    if let Ok(file) = std::fs::read_to_string(&authority.roots) {
-        for certificate in blocks(&file).filter(|certificate| !issued.roots.contains(certificate)) {
-            bundle.push('\n');
-            bundle.push_str(certificate);
-        }
-    }
-    bundle.push('\n');
-    store.set(WORKLOAD_ROOTS, &SecretContent::Roots { bundle })?;
+    trust(issued, &mesh_roots(authority), store)?;
     let content = SecretContent::Certificate { chain: issued.chain.clone(), key: issued.key.clone() };
     store.set(WORKLOAD_CERTIFICATE, &content)
+}
+
+/// The roots are those of the answer, with those of the mesh's file that it lacks: while roots change, both are good.
+fn trust(issued: &Issued, file: &str, store: &Store) -> Result<(), CredentialError> {
+    let mut bundle = issued.roots.trim().to_owned();
+    for certificate in blocks(file).filter(|certificate| !issued.roots.contains(certificate)) {
+        bundle.push('\n');
+        bundle.push_str(certificate);
+    }
+    bundle.push('\n');
+    store.set(WORKLOAD_ROOTS, &SecretContent::Roots { bundle })
+}
+
+/// The file of the mesh's roots; empty while it cannot be read, which `enroll` tells.
+fn mesh_roots(authority: &Authority) -> String {
+    std::fs::read_to_string(&authority.roots).unwrap_or_default()
 }
 
 /// The certificates in a PEM text.
@@ -93,14 +110,31 @@ fn blocks(pem: &str) -> impl Iterator<Item = &str> {
     pem.split_inclusive(END).filter_map(|part| part.find(BEGIN).map(|start| &part[start..]))
 }
 
+/// Waits for the time of renewal. When the mesh's roots change, what is added is trusted at once, since others may show
+/// certificates of it from now on; renewal then comes soon, a little later in each proxy.
 #[allow(clippy::disallowed_methods, reason = "this is the shell that knows the time")]
-async fn sleep_until(moment: SystemTime) {
+async fn sleep_until(mut moment: SystemTime, issued: &Issued, authority: &Authority, store: &Store) {
+    let mut known = mesh_roots(authority);
     loop {
         let wait = wait_until(moment, SystemTime::now());
         if wait.is_zero() {
             return;
         }
-        tokio::time::sleep(wait).await;
+        tokio::time::sleep(wait.min(LOOK_AGAIN)).await;
+        let roots = mesh_roots(authority);
+        if roots == known || roots.is_empty() {
+            continue;
+        }
+        match trust(issued, &roots, store) {
+            Ok(()) => {
+                tracing::info!("the mesh's roots have changed; the certificate is renewed soon");
+                moment = moment.min(SystemTime::now() + SPREAD.mul_f64(rand::random()));
+            }
+            Err(error) => {
+                tracing::warn!(error = told(&error), "the mesh's roots have changed and cannot be used")
+            }
+        }
+        known = roots;
     }
 }
 
@@ -115,5 +149,8 @@ fn told(error: &dyn std::error::Error) -> String {
 }
 
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// Over how long the renewals of all proxies are spread after a change of roots.
+const SPREAD: Duration = Duration::from_secs(10);
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";

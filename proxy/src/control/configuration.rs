@@ -88,7 +88,7 @@ impl Configuration {
 
     /// Whether all that the draft refers to is there, or known not to be.
     pub(super) fn is_whole(&self) -> bool {
-        self.draft.missing().iter().all(|missing| self.absent.contains(missing))
+        self.draft.is_whole(|kind, name| self.absent.contains(&(kind, name.to_owned())))
     }
 
     /// Asks who lives at an address.
@@ -122,7 +122,9 @@ impl Configuration {
         }
         self.arrived.insert(kind);
         // What is referred to is asked for before the answer, so that the server knows what still has to warm.
-        outcome.requests = self.follow_references();
+        if matches!(kind, Kind::Cluster | Kind::Listener) {
+            outcome.requests = self.follow_references();
+        }
         let rejected: Vec<(String, String)> =
             outcome.refused.iter().map(|refused| (refused.name.clone(), refused.reason.clone())).collect();
         outcome.requests.push(self.client.answer(&received, &rejected));

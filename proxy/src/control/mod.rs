@@ -74,6 +74,8 @@ pub struct Status {
     pub versions: BTreeMap<Kind, BTreeMap<String, Version>>,
     /// Resources whose newest version was refused, with the reason.
     pub refused: BTreeMap<(Kind, String), String>,
+    /// Why the last attempt to get a certificate failed.
+    pub certificate: Option<String>,
 }
 
 #[cfg(test)]

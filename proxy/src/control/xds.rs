@@ -4,7 +4,7 @@
 use super::Seams;
 use super::configuration::{Configuration, Outcome, note_versions};
 use super::schedule::BackOff;
-use super::trust::ControlPlane;
+use super::trust::control_plane;
 use crate::config::Discovery;
 use crate::credentials::{client_config, own_certificate};
 use api::model::Kind;
@@ -116,7 +116,7 @@ fn mesh_tls(discovery: &Discovery, trust_domain: &str, seams: &Seams) -> Result<
         .map_err(|error| error.to_string())?;
     Ok(builder
         .dangerous()
-        .with_custom_certificate_verifier(ControlPlane::new(roots, trust_domain))
+        .with_custom_certificate_verifier(control_plane(roots, trust_domain))
         .with_client_cert_resolver(own_certificate(api::name::WORKLOAD_CERTIFICATE, &seams.credentials)))
 }
 

@@ -1,19 +1,17 @@
 //! TLS as a client: the own certificate and the check of the server, both from the store at each handshake.
 
 use super::loaded::Material;
-use super::server::{Certificate, alpn, setup, sources, versions};
+use super::server::{Certificate, alpn, setup, sources, versions, watched};
+use super::session::Sessions;
 use super::verify::Check;
 use super::{CredentialError, Store};
 use api::model::tls::UpstreamTls;
 use api::process::tls::provider;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{
-    ResolvesClientCert, Resumption, verify_server_cert_signed_by_trust_anchor, verify_server_name,
-};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
+use api::process::tls::verifier::{self, Shown};
+use rustls::client::{ResolvesClientCert, Resumption};
+use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::{ClientConfig, SignatureScheme};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -23,14 +21,18 @@ pub fn client_config(tls: &UpstreamTls, store: &Arc<Store>) -> Result<Arc<Client
     let check =
         tls.common.validation.as_ref().map(|validation| Check::compile(validation, store)).transpose()?;
     let own = Own { certificate: sources(&tls.common, store)?.into_iter().next(), store: store.clone() };
+    let sessions = Sessions::of(watched(check.as_ref(), &own.certificate), store);
+    let (dialled, verified) = (tls.auto_san, sessions.clone());
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(versions(&tls.common)?)
         .map_err(|error| setup(&error))?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(ServerCheck { check, dialled: tls.auto_san }))
+        .with_custom_certificate_verifier(verifier::servers(move |shown| {
+            verify(check.as_ref(), dialled, &verified, shown)
+        }))
         .with_client_cert_resolver(Arc::new(own));
     config.alpn_protocols = alpn(&tls.common);
-    config.resumption = Resumption::in_memory_sessions(SESSIONS);
+    config.resumption = Resumption::store(sessions);
     Ok(Arc::new(config))
 }
 
@@ -74,60 +76,21 @@ impl ResolvesClientCert for Own {
     }
 }
 
-#[derive(Debug)]
-struct ServerCheck {
-    /// `None`: any certificate will do.
-    check: Option<Check>,
-    /// The certificate must be for the name that was dialled.
+/// `None` for `check`: any certificate will do. `dialled`: the certificate must be for the name that was dialled.
+fn verify(
+    check: Option<&Check>,
     dialled: bool,
-}
-
-impl ServerCertVerifier for ServerCheck {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let Some(check) = &self.check else { return Ok(ServerCertVerified::assertion()) };
-        let loaded = check.roots().map_err(CredentialError::refuse)?;
-        if let Some(Material::Roots { roots, .. }) = loaded.as_ref().map(|loaded| &loaded.material) {
-            let algorithms = provider().signature_verification_algorithms.all;
-            let parsed = ParsedCertificate::try_from(end_entity)?;
-            verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, now, algorithms)?;
-            if self.dialled {
-                verify_server_name(&parsed, server_name)?;
-            }
+    sessions: &Sessions,
+    shown: &Shown<'_>,
+) -> Result<(), rustls::Error> {
+    let Some(check) = check else { return Ok(()) };
+    let loaded = check.roots().map_err(CredentialError::refuse)?;
+    if let Some(Material::Roots { roots, .. }) = loaded.as_ref().map(|loaded| &loaded.material) {
+        shown.leads_to(roots)?;
+        if dialled {
+            shown.is_for_dialled()?;
         }
-        check.verify_names(end_entity)?;
-        Ok(ServerCertVerified::assertion())
+        sessions.verified(shown.leaf, shown.intermediates, shown.now)?;
     }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
-    }
+    check.verify_names(shown.leaf)
 }
-
-const SESSIONS: usize = 64;

@@ -5,7 +5,6 @@ use api::model::secret::SecretContent;
 use api::process::tls::{self, TlsError};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
 use std::fmt::Write;
@@ -69,11 +68,7 @@ impl Loaded {
                 let certificates = tls::certificates_from_pem(bundle.as_bytes()).map_err(refused)?;
                 let info = describe(name, SecretKind::Roots, &certificates, bundle).map_err(refused)?;
                 let roots = tls::roots_from_pem(bundle.as_bytes()).map_err(refused)?;
-                let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), tls::provider())
-                    .clear_root_hint_subjects()
-                    .allow_unauthenticated()
-                    .build()
-                    .map_err(|error| refused(TlsError::Roots(error.to_string())))?;
+                let clients = tls::client_chain(roots.clone()).map_err(refused)?;
                 Ok(Self { info, material: Material::Roots { roots, clients } })
             }
         }

@@ -5,6 +5,7 @@
 mod client;
 mod server;
 
+mod session;
 mod verify;
 
 mod file;

@@ -1,20 +1,18 @@
 //! TLS as a server: certificates chosen by SNI and clients verified, both from the store at each handshake.
 
 use super::loaded::{Loaded, Material};
+use super::session::Tickets;
 use super::verify::{Check, host_matches};
 use super::{CredentialError, Store, file::FileSecret};
 use api::model::secret::SecretContent;
 use api::model::tls::{CertificateSource, DownstreamTls, TlsParameters, TlsVersion};
-use api::process::tls::provider;
-use rustls::client::danger::HandshakeSignatureValid;
-use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ClientHello, NoClientAuth, ResolvesServerCert};
+use api::process::tls::verifier::{self, Shown};
+use api::process::tls::{ClientAuth, provider};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, NoClientAuth, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{
-    DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme, SupportedProtocolVersion,
-};
+use rustls::{ServerConfig, SupportedProtocolVersion};
 use std::sync::Arc;
 
 /// The configuration of a server with these settings. Secrets may arrive later than this call; handshakes that come
@@ -27,26 +25,35 @@ pub fn server_config(tls: &DownstreamTls, store: &Arc<Store>) -> Result<Arc<Serv
             reason: "a server needs a certificate".to_owned(),
         });
     }
-    let clients: Arc<dyn ClientCertVerifier> = match (&tls.common.validation, tls.require_client_certificate)
-    {
-        (Some(validation), mandatory) => {
-            Arc::new(ClientCheck { check: Check::compile(validation, store)?, mandatory })
-        }
-        (None, true) => Arc::new(AnyClient),
-        (None, false) => Arc::new(NoClientAuth),
-    };
+    let check =
+        tls.common.validation.as_ref().map(|validation| Check::compile(validation, store)).transpose()?;
+    // Tickets belong to this configuration alone: one that was issued without asking for a client certificate must
+    // not open a session where one is required.
+    let tickets = Tickets::of(watched(check.as_ref(), &certificates), store);
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(versions(&tls.common)?)
         .map_err(|error| setup(&error))?
-        .with_client_cert_verifier(clients)
+        .with_client_cert_verifier(clients(check, tls.require_client_certificate, &tickets))
         .with_cert_resolver(Arc::new(Resolver { certificates, store: store.clone() }));
     config.alpn_protocols = alpn(&tls.common);
-    // Tickets belong to this configuration alone: one that was issued without asking for a client certificate must
-    // not open a session where one is required.
-    config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(|error| setup(&error))?;
+    config.ticketer = tickets;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;
     config.max_early_data_size = 0;
     Ok(Arc::new(config))
+}
+
+fn clients(check: Option<Check>, mandatory: bool, tickets: &Arc<Tickets>) -> Arc<dyn ClientCertVerifier> {
+    let auth = if mandatory { ClientAuth::Required } else { ClientAuth::Optional };
+    match check {
+        Some(check) => {
+            let tickets = tickets.clone();
+            verifier::clients(auth, move |shown| verify(&check, &tickets, shown))
+        }
+        // A context that requires a certificate without saying how to check it takes any.
+        None if mandatory => verifier::clients(auth, |_| Ok(())),
+        None => Arc::new(NoClientAuth),
+    }
 }
 
 /// A certificate that is looked up by name, or stands in the configuration.
@@ -84,6 +91,18 @@ pub(super) fn sources(tls: &TlsParameters, store: &Arc<Store>) -> Result<Vec<Cer
         }
     };
     tls.certificates.iter().map(source).collect()
+}
+
+/// The names of the secrets that a configuration takes from the store at each handshake.
+pub(super) fn watched<'a>(
+    check: Option<&Check>,
+    certificates: impl IntoIterator<Item = &'a Certificate>,
+) -> Vec<String> {
+    let own = certificates.into_iter().filter_map(|certificate| match certificate {
+        Certificate::Named(name) => Some(name.clone()),
+        Certificate::Fixed(_) => None,
+    });
+    own.chain(check.and_then(Check::watched)).collect()
 }
 
 pub(super) fn versions(
@@ -134,102 +153,14 @@ impl ResolvesServerCert for Resolver {
     }
 }
 
-/// Verifies clients by the roots that are current, and by their names.
-#[derive(Debug)]
-struct ClientCheck {
-    check: Check,
-    mandatory: bool,
-}
-
-impl ClientCertVerifier for ClientCheck {
-    fn client_auth_mandatory(&self) -> bool {
-        self.mandatory
+/// Checks a client by the roots that are current, and by its names.
+fn verify(check: &Check, tickets: &Tickets, shown: &Shown<'_>) -> Result<(), rustls::Error> {
+    let roots = check.roots().map_err(CredentialError::refuse)?;
+    if let Some(Material::Roots { clients, .. }) = roots.as_ref().map(|loaded| &loaded.material) {
+        clients.verify_client_cert(shown.leaf, shown.intermediates, shown.now)?;
+        tickets.verified(shown.leaf, shown.intermediates, shown.now)?;
     }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        let roots = self.check.roots().map_err(CredentialError::refuse)?;
-        if let Some(Material::Roots { clients, .. }) = roots.as_ref().map(|loaded| &loaded.material) {
-            clients.verify_client_cert(end_entity, intermediates, now)?;
-        }
-        self.check.verify_names(end_entity)?;
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Asks for a certificate and takes any, as a context that requires one without saying how to check it.
-#[derive(Debug)]
-struct AnyClient;
-
-impl ClientCertVerifier for AnyClient {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
-    }
+    check.verify_names(shown.leaf)
 }
 
 static ONLY_TLS12: &[&SupportedProtocolVersion] = &[&TLS12];

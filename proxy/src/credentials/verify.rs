@@ -66,6 +66,14 @@ impl Check {
         }
     }
 
+    /// The name of the roots, if they come from the store.
+    pub(super) fn watched(&self) -> Option<String> {
+        match &self.roots {
+            Roots::Named(name) => Some(name.clone()),
+            Roots::Fixed(_) | Roots::None => None,
+        }
+    }
+
     /// Checks the names of a certificate whose chain holds.
     pub(super) fn verify_names(&self, der: &CertificateDer<'_>) -> Result<(), rustls::Error> {
         if matches!(&self.roots, Roots::Named(name) if name == WORKLOAD_ROOTS) {

@@ -9,7 +9,7 @@ pub mod chain;
 pub mod sniff;
 
 pub use forwarded::forwarded_certificate;
-pub use tls::{TlsAccepted, accept};
+pub use tls::{Refused, TlsAccepted, accept, refused};
 
 use crate::io::Prefixed;
 use api::model::listener::Inspect;
@@ -51,7 +51,12 @@ async fn look(stream: &mut Prefixed, inspect: &Inspect) -> Result<Seen, InspectE
             Examined::Known(seen) => return Ok(seen),
             Examined::More => {}
         }
-        if stream.look(sniff::MOST).await? == 0 {
+        let enough = (stream.seen().len() + sniff::missing(stream.seen())).min(sniff::MOST);
+        let mut ended = false;
+        while stream.seen().len() < enough && !ended {
+            ended = stream.look(sniff::MOST).await? == 0;
+        }
+        if ended {
             // Half a greeting at the end of a stream is opaque bytes; none at all is nothing to serve.
             return if stream.seen().is_empty() { Err(InspectError::Closed) } else { Ok(Seen::default()) };
         }

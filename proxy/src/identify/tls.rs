@@ -1,8 +1,10 @@
 //! Accepts TLS and reads who the peer is from its verified certificate.
 
+use crate::credentials::CredentialError;
 use crate::io::Prefixed;
 use crate::snapshot::listener::ServerTls;
 use api::identity::peer_identity;
+use rustls::CertificateError;
 use rustls::server::Acceptor;
 use std::io;
 use std::sync::Arc;
@@ -20,9 +22,35 @@ pub struct TlsAccepted {
     pub mutual: bool,
 }
 
+/// Why a client was refused in the handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// It shows no certificate.
+    Anonymous,
+    /// Its certificate does not hold.
+    Untrusted,
+    /// Its certificate holds, and is for nobody who is expected.
+    Stranger,
+}
+
+/// Whether a failed handshake is one in which the client was refused for its certificate.
+pub fn refused(error: &io::Error) -> Option<Refused> {
+    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::NoCertificatesPresented => Some(Refused::Anonymous),
+        rustls::Error::InvalidCertificate(CertificateError::Other(other)) => {
+            match other.0.downcast_ref::<CredentialError>() {
+                Some(CredentialError::Name { .. }) => Some(Refused::Stranger),
+                _ => Some(Refused::Untrusted),
+            }
+        }
+        rustls::Error::InvalidCertificate(_) => Some(Refused::Untrusted),
+        _ => None,
+    }
+}
+
 /// Makes the handshake.
 pub async fn accept(stream: Prefixed, tls: &ServerTls) -> io::Result<TlsAccepted> {
-    let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    let start = LazyConfigAcceptor::new(Acceptor::default(), stream.reading_ahead()).await?;
     let config = tls.for_client(start.client_hello().alpn());
     let stream = Box::new(TlsStream::Server(start.into_stream(config).await?));
     let (_, session) = stream.get_ref();

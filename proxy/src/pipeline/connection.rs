@@ -2,16 +2,18 @@
 
 use super::downstream::Downstream;
 use super::live::Limits;
-use super::world::{Thread, now};
+use super::world::{Thread, now, uptime};
 use super::{http, tcp};
 use crate::accept::{self, Accepted, handover};
 use crate::flow::record::Reporter;
-use crate::identify::{self, chain};
+use crate::identify::{self, Refused, chain};
 use crate::io::{Prefixed, Stream};
 use crate::policy::authorize::{Decision, decide};
 use crate::snapshot::listener::{Chain, Listener, Protocol};
 use crate::telemetry::stats::ListenerStats;
 use api::model::listener::{Direction, ForwardClientCertificate};
+use std::io;
+use ::http::HeaderValue;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -109,8 +111,7 @@ async fn identified(
     let accepted = match tokio::time::timeout(HANDSHAKE, identify::accept(stream, tls)).await {
         Ok(Ok(accepted)) => accepted,
         Ok(Err(error)) => {
-            stats.ssl_connection_error.add(1);
-            tracing::debug!(listener = %listener.name, peer = %caller.peer, %error, "TLS handshake failed");
+            failed(listener, caller.peer, &error, stats);
             return None;
         }
         Err(_) => {
@@ -132,20 +133,39 @@ async fn identified(
     Some((stream, connection))
 }
 
-fn certificate(thread: &Thread, stream: &Stream, what: ForwardClientCertificate) -> Option<Box<str>> {
+/// Counts a handshake that failed. A client that is refused is told of: somebody waits for it to be let in.
+fn failed(listener: &Listener, peer: SocketAddr, error: &io::Error, stats: &ListenerStats) {
+    stats.ssl_connection_error.add(1);
+    let refused = identify::refused(error);
+    match refused {
+        Some(Refused::Anonymous) => stats.ssl_fail_verify_no_cert.add(1),
+        Some(Refused::Untrusted) => stats.ssl_fail_verify_error.add(1),
+        Some(Refused::Stranger) => stats.ssl_fail_verify_san.add(1),
+        None => {}
+    }
+    if refused.is_some() && stats.tells_of_refused(uptime(now())) {
+        tracing::warn!(listener = %listener.name, %peer, %error, "a client is refused for its certificate");
+    } else {
+        tracing::debug!(listener = %listener.name, %peer, %error, "TLS handshake failed");
+    }
+}
+
+fn certificate(thread: &Thread, stream: &Stream, what: ForwardClientCertificate) -> Option<HeaderValue> {
     use api::model::listener::ForwardMode::{AppendForward, SanitizeSet};
     if !matches!(what.mode, AppendForward | SanitizeSet) {
         return None;
     }
     let own = thread.node.principal().map(|principal| format!("spiffe://{principal}"));
-    identify::forwarded_certificate(stream.peer_certificates(), own.as_deref(), &what).map(Into::into)
+    let element = identify::forwarded_certificate(stream.peer_certificates(), own.as_deref(), &what)?;
+    HeaderValue::from_str(&element).ok()
 }
 
 fn limits(chain: &Chain) -> Limits {
     match &chain.protocol {
         Protocol::Http(http) => Limits {
             idle: http.model.idle_timeout,
-            stream_idle: http.model.stream_idle_timeout,
+            // A request that waits for something ends by itself, with an answer; what is left is cut a little later.
+            stream_idle: http.model.stream_idle_timeout.map(|limit| limit + (limit / 2).min(LATER)),
             duration: http.model.max_connection_duration,
         },
         // A TCP connection counts as busy all its life, and a long silence ends it.
@@ -153,5 +173,6 @@ fn limits(chain: &Chain) -> Limits {
     }
 }
 
+const LATER: Duration = Duration::from_secs(1);
 /// Time for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(15);

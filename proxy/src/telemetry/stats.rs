@@ -1,6 +1,7 @@
 //! Pure. Envoy's own counters of clusters and listeners, as its admin interface and its users' queries name them.
 
 use super::series::Count;
+use std::time::Duration;
 
 /// Counters of one cluster on one thread.
 #[derive(Default)]
@@ -66,8 +67,22 @@ pub struct ListenerStats {
     pub no_filter_chain_match: Count,
     /// Connections whose TLS handshake failed.
     pub ssl_connection_error: Count,
+    /// Clients that showed no certificate where one is required.
+    pub ssl_fail_verify_no_cert: Count,
+    /// Clients whose certificate does not lead to the roots, or has expired.
+    pub ssl_fail_verify_error: Count,
+    /// Clients whose certificate is good, but for none of the accepted names.
+    pub ssl_fail_verify_san: Count,
+    /// When a refused client was told of last, in seconds since the process began.
+    pub refused_told: Count,
     /// Connections closed because the proxy has too many.
     pub downstream_cx_overflow: Count,
+    /// HTTP/1 messages refused because they are malformed.
+    pub downstream_cx_protocol_error: Count,
+    /// HTTP/2 connections ended because of frames that carry nothing.
+    pub downstream_cx_http2_flood: Count,
+    /// HTTP/2 connections ended because their client resets most requests at once.
+    pub downstream_rq_too_many_premature_resets: Count,
 }
 
 impl ListenerStats {
@@ -76,13 +91,32 @@ impl ListenerStats {
         self.downstream_cx_active.value()
     }
 
+    /// Whether to tell of a refused client `now` (time since the process began): of one in
+    /// ten seconds.
+    pub fn tells_of_refused(&self, now: Duration) -> bool {
+        let (now, last) = (now.as_secs(), self.refused_told.value());
+        let due = last == 0 || now >= last + 10;
+        if due {
+            self.refused_told.subtract(last);
+            self.refused_told.add(now);
+        }
+        due
+    }
+
     /// Every counter by Envoy's name.
     pub fn each(&self, mut see: impl FnMut(&'static str, u64)) {
         see("downstream_cx_active", self.downstream_cx_active.value());
         see("downstream_cx_total", self.downstream_cx_total.value());
         see("no_filter_chain_match", self.no_filter_chain_match.value());
         see("ssl.connection_error", self.ssl_connection_error.value());
+        see("ssl.fail_verify_no_cert", self.ssl_fail_verify_no_cert.value());
+        see("ssl.fail_verify_error", self.ssl_fail_verify_error.value());
+        see("ssl.fail_verify_san", self.ssl_fail_verify_san.value());
         see("downstream_cx_overflow", self.downstream_cx_overflow.value());
+        see("downstream_cx_protocol_error", self.downstream_cx_protocol_error.value());
+        see("downstream_cx_http2_flood", self.downstream_cx_http2_flood.value());
+        let resets = self.downstream_rq_too_many_premature_resets.value();
+        see("downstream_rq_too_many_premature_resets", resets);
     }
 }
 

@@ -2,8 +2,7 @@
 
 use super::*;
 use crate::process::tls::{
-    Accept, ClientAuth, SpiffeClientVerifier, SpiffeServerVerifier, client_config, roots_from_pem,
-    server_config,
+    Accept, ClientAuth, client_config, mesh_clients, mesh_servers, roots_from_pem, server_config,
 };
 use axum::Extension;
 use axum::routing::get;
@@ -111,7 +110,7 @@ impl Authority {
     fn server(&self, account: &str) -> Arc<ServerConfig> {
         let roots = roots_from_pem(self.0.pem().as_bytes()).unwrap();
         let (chain, key) = self.leaf(account);
-        let clients = SpiffeClientVerifier::new(roots, Accept::Any, ClientAuth::Optional).unwrap();
+        let clients = mesh_clients(roots, Accept::Any, ClientAuth::Optional).unwrap();
         server_config(chain, key, Some(clients)).unwrap()
     }
 
@@ -121,7 +120,7 @@ impl Authority {
         own: Option<Chain>,
     ) -> tokio_rustls::client::TlsStream<TcpStream> {
         let roots = roots_from_pem(self.0.pem().as_bytes()).unwrap();
-        let config = client_config(SpiffeServerVerifier::new(roots, Accept::Any), own).unwrap();
+        let config = client_config(mesh_servers(roots, Accept::Any), own).unwrap();
         let stream = TcpStream::connect(address).await.unwrap();
         let name = ServerName::try_from("citadel").unwrap();
         TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()

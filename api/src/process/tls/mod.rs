@@ -1,21 +1,19 @@
-//! TLS with SPIFFE identities: the one crypto provider of all processes, reading PEM, and the two verifiers that hold
-//! a peer to a valid chain and exactly one acceptable identity. DNS names are never looked at here, because inside a
+//! TLS with SPIFFE identities: the one crypto provider of all processes, reading PEM, and verifiers that hold a peer
+//! to a valid chain and exactly one acceptable identity. DNS names are never looked at here, because inside a
 //! mesh a name says where a connection goes and the identity says who answered.
 //!
 //! A verifier knows the roots of one trust domain: a peer's chain is never tried against another domain's roots.
 
+pub mod verifier;
+
 use crate::identity::{IdentityError, SpiffeId, TrustDomain, peer_identity};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::verify_server_cert_signed_by_trust_anchor;
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore,
-    ServerConfig, SignatureScheme,
-};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{CertificateError, ClientConfig, OtherError, RootCertStore, ServerConfig};
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
@@ -70,6 +68,10 @@ pub fn server_config(
     };
     let mut config = builder.with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // A resumed session would carry a client's certificate past its end. Connections here live long, so that little
+    // is lost by verifying each.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
 }
 
@@ -141,57 +143,13 @@ impl fmt::Debug for Accept {
     }
 }
 
-/// Verifies a server by its chain and its identity, whatever name was dialled.
-#[derive(Debug)]
-pub struct SpiffeServerVerifier {
-    roots: Arc<RootCertStore>,
-    accept: Accept,
-}
-
-impl SpiffeServerVerifier {
-    /// A verifier with the roots of one trust domain.
-    pub fn new(roots: Arc<RootCertStore>, accept: Accept) -> Arc<Self> {
-        Arc::new(Self { roots, accept })
-    }
-}
-
-impl ServerCertVerifier for SpiffeServerVerifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let algorithms = provider().signature_verification_algorithms.all;
-        let parsed = ParsedCertificate::try_from(end_entity)?;
-        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, algorithms)?;
-        self.accept.verify(end_entity)?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &provider().signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &provider().signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
-    }
+/// Verifies servers by their chain, with the roots of one trust domain, and by their identity, whatever name was
+/// dialled.
+pub fn mesh_servers(roots: Arc<RootCertStore>, accept: Accept) -> Arc<dyn ServerCertVerifier> {
+    verifier::servers(move |shown| {
+        shown.leads_to(&roots)?;
+        accept.verify(shown.leaf)
+    })
 }
 
 /// Whether a client must show a certificate.
@@ -203,69 +161,26 @@ pub enum ClientAuth {
     Required,
 }
 
-/// Verifies a client by its chain and its identity.
-#[derive(Debug)]
-pub struct SpiffeClientVerifier {
-    chain: Arc<dyn ClientCertVerifier>,
+/// Verifies clients by their chain, with the roots of one trust domain, and by their identity.
+pub fn mesh_clients(
+    roots: Arc<RootCertStore>,
     accept: Accept,
+    auth: ClientAuth,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let chain = client_chain(roots)?;
+    Ok(verifier::clients(auth, move |shown| {
+        chain.verify_client_cert(shown.leaf, shown.intermediates, shown.now)?;
+        accept.verify(shown.leaf)
+    }))
 }
 
-impl SpiffeClientVerifier {
-    /// A verifier with the roots of one trust domain.
-    pub fn new(roots: Arc<RootCertStore>, accept: Accept, auth: ClientAuth) -> Result<Arc<Self>, TlsError> {
-        // Naming the roots in each handshake costs bytes and helps nobody: a workload has one certificate.
-        let builder =
-            WebPkiClientVerifier::builder_with_provider(roots, provider()).clear_root_hint_subjects();
-        let builder = match auth {
-            ClientAuth::Optional => builder.allow_unauthenticated(),
-            ClientAuth::Required => builder,
-        };
-        let chain = builder.build().map_err(|error| TlsError::Roots(error.to_string()))?;
-        Ok(Arc::new(Self { chain, accept }))
-    }
-}
-
-impl ClientCertVerifier for SpiffeClientVerifier {
-    fn client_auth_mandatory(&self) -> bool {
-        self.chain.client_auth_mandatory()
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.chain.root_hint_subjects()
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
-        self.accept.verify(end_entity)?;
-        Ok(verified)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.chain.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.chain.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
-    }
+/// Checks the chains of clients, and nothing else of them.
+pub fn client_chain(roots: Arc<RootCertStore>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    WebPkiClientVerifier::builder_with_provider(roots, provider())
+        .clear_root_hint_subjects()
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| TlsError::Roots(error.to_string()))
 }
 
 /// What keeps TLS from being set up, or a peer from being accepted.

@@ -6,6 +6,7 @@ use rcgen::{
     KeyUsagePurpose, SanType, date_time_ymd,
 };
 use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::ServerName;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 type Own = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
@@ -105,7 +106,7 @@ async fn a_server_is_known_by_its_identity_whatever_its_name() {
     ];
     for (accept, expected) in table {
         let shown = format!("{accept:?}");
-        let client = client_config(SpiffeServerVerifier::new(roots(&authority), accept), None).unwrap();
+        let client = client_config(mesh_servers(roots(&authority), accept), None).unwrap();
         let result = handshake(client, server.clone()).await;
         assert_eq!(result.is_ok(), expected, "{shown}: {result:?}");
         if let Err(reason) = result {
@@ -118,7 +119,7 @@ async fn a_server_is_known_by_its_identity_whatever_its_name() {
 async fn a_flawed_server_is_refused() {
     let authority = authority();
     for (own, reason) in flawed(&authority) {
-        let client = client_config(SpiffeServerVerifier::new(roots(&authority), Accept::Any), None).unwrap();
+        let client = client_config(mesh_servers(roots(&authority), Accept::Any), None).unwrap();
         let result = handshake(client, server_config_of(own)).await.unwrap_err();
         assert!(result.contains(reason), "{reason}: {result}");
     }
@@ -129,7 +130,7 @@ async fn a_flawed_client_is_refused() {
     let authority = authority();
     let server = server_with_clients(&authority, Accept::Any, ClientAuth::Optional);
     for (own, reason) in flawed(&authority) {
-        let verifier = SpiffeServerVerifier::new(roots(&authority), Accept::Any);
+        let verifier = mesh_servers(roots(&authority), Accept::Any);
         let client = client_config(verifier, Some(own)).unwrap();
         let result = handshake(client, server.clone()).await.unwrap_err();
         assert!(result.contains(reason), "{reason}: {result}");
@@ -139,7 +140,7 @@ async fn a_flawed_client_is_refused() {
 #[tokio::test]
 async fn a_client_is_known_by_its_identity_and_may_have_none_where_that_is_optional() {
     let authority = authority();
-    let client = |own| client_config(SpiffeServerVerifier::new(roots(&authority), Accept::Any), own).unwrap();
+    let client = |own| client_config(mesh_servers(roots(&authority), Accept::Any), own).unwrap();
     let own = || Some(leaf(&authority, |_| {}));
     let optional = server_with_clients(&authority, Accept::Any, ClientAuth::Optional);
     let required = server_with_clients(&authority, Accept::Any, ClientAuth::Required);
@@ -167,10 +168,7 @@ fn pem_that_is_not_what_is_needed_is_named_without_quoting_it() {
     assert!(private_key_from_pem(key.as_bytes()).is_ok());
     let secret = key.lines().nth(1).unwrap();
     assert!(!private_key_from_pem(broken.as_bytes()).unwrap_err().to_string().contains(secret));
-    assert!(
-        SpiffeClientVerifier::new(Arc::new(RootCertStore::empty()), Accept::Any, ClientAuth::Optional)
-            .is_err()
-    );
+    assert!(mesh_clients(Arc::new(RootCertStore::empty()), Accept::Any, ClientAuth::Optional).is_err());
 }
 
 fn server_config_of((chain, key): Own) -> Arc<ServerConfig> {
@@ -182,7 +180,7 @@ fn server_with_clients(
     accept: Accept,
     auth: ClientAuth,
 ) -> Arc<ServerConfig> {
-    let verifier = SpiffeClientVerifier::new(roots(authority), accept, auth).unwrap();
+    let verifier = mesh_clients(roots(authority), accept, auth).unwrap();
     let (chain, key) = leaf(authority, |_| {});
     server_config(chain, key, Some(verifier)).unwrap()
 }

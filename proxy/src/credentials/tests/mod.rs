@@ -1,5 +1,9 @@
 //! Handshakes with certificates that rotate, expire or belong to somebody else.
 
+#![allow(clippy::disallowed_methods, reason = "certificates of tests begin and end around now")]
+
+mod resumption;
+
 use super::*;
 use api::model::matcher::{Pattern, StringMatch};
 use api::model::tls::{
@@ -33,7 +37,12 @@ impl Authority {
     }
 
     fn leaf(&self, names: &[SanType]) -> SecretContent {
+        self.signed(names, |_| {})
+    }
+
+    fn signed(&self, names: &[SanType], change: impl FnOnce(&mut CertificateParams)) -> SecretContent {
         let mut params = CertificateParams::new(vec![]).unwrap();
+        change(&mut params);
         params.subject_alt_names = names.to_vec();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages =
@@ -45,6 +54,11 @@ impl Authority {
 
     fn workload(&self, account: &str) -> SecretContent {
         self.leaf(&[uri(&format!("spiffe://cluster.local/ns/default/sa/{account}"))])
+    }
+
+    fn until(&self, account: &str, end: SystemTime) -> SecretContent {
+        let names = [uri(&format!("spiffe://cluster.local/ns/default/sa/{account}"))];
+        self.signed(&names, |params| params.not_after = end.into())
     }
 }
 
@@ -151,18 +165,64 @@ fn a_server_with_another_identity_is_refused_by_name() {
 }
 
 #[test]
-fn a_client_of_another_mesh_or_without_certificate_is_refused() {
+fn a_client_that_proves_nothing_is_refused_for_a_reason_that_is_counted_and_told() {
+    use crate::identify::{Refused, refused};
     let (authority, foreign) = (Authority::new(), Authority::new());
+    let page = |secret: Option<SecretContent>| {
+        let store = store(&authority, "productpage");
+        match secret {
+            Some(secret) => store.set("default", &secret).unwrap(),
+            None => store.remove("default"),
+        }
+        store
+    };
+    let hour = std::time::Duration::from_secs(3600);
+    let named = |name: &str| vec![accept_name(SanKind::Uri, Pattern::Exact(name.to_owned()))];
+    let picky = DownstreamTls {
+        common: mesh(named("spiffe://cluster.local/ns/default/sa/ingress")),
+        require_client_certificate: true,
+    };
+    let table = [
+        (&strict(), page(Some(foreign.workload("productpage"))), Refused::Untrusted, "UnknownIssuer"),
+        (
+            &strict(),
+            page(Some(authority.until("productpage", SystemTime::now() - hour))),
+            Refused::Untrusted,
+            "xpired",
+        ),
+        (&strict(), page(None), Refused::Anonymous, "no certificate"),
+        (
+            &strict(),
+            page(Some(authority.leaf(&[dns("page.example.com")]))),
+            Refused::Untrusted,
+            "UriCount(0)",
+        ),
+        (&picky, page(Some(authority.workload("productpage"))), Refused::Stranger, "sa/productpage"),
+    ];
     let reviews = store(&authority, "reviews");
-    let stranger = store(&foreign, "productpage");
-    stranger.set("ROOTCA", &authority.roots()).unwrap();
-    let (server, _) = outcome(&strict(), &reviews, &expecting("reviews"), &stranger);
-    assert!(server.is_err());
+    for (server, client, why, told) in table {
+        let error = outcome(server, &reviews, &expecting("reviews"), &client).0.unwrap_err();
+        assert_eq!(refused(&error), Some(why), "{error}");
+        assert!(error.to_string().contains(told), "{told}: {error}");
+    }
+    let garbage = std::io::Error::other("no TLS at all");
+    assert_eq!(refused(&garbage), None);
+}
 
-    let anonymous = store(&authority, "productpage");
-    anonymous.remove("default");
-    let (server, _) = outcome(&strict(), &reviews, &expecting("reviews"), &anonymous);
-    assert!(server.is_err());
+#[test]
+fn a_server_whose_certificate_has_expired_or_is_of_another_root_is_not_called() {
+    let (authority, foreign) = (Authority::new(), Authority::new());
+    let page = store(&authority, "productpage");
+    let hour = std::time::Duration::from_secs(3600);
+    for (secret, told) in [
+        (authority.until("reviews", SystemTime::now() - hour), "xpired"),
+        (foreign.workload("reviews"), "UnknownIssuer"),
+    ] {
+        let server = store(&authority, "reviews");
+        server.set("default", &secret).unwrap();
+        let error = outcome(&strict(), &server, &expecting("reviews"), &page).1.unwrap_err().to_string();
+        assert!(error.contains(told), "{told}: {error}");
+    }
 }
 
 #[test]

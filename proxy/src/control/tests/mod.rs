@@ -1,6 +1,8 @@
 //! Control against a scripted control plane and a scripted authority, both in this process and on real sockets.
 #![allow(clippy::disallowed_methods, reason = "tests are a shell")]
 
+mod garbage;
+
 use super::certificate;
 use super::xds::{Server, Wishes, run};
 use super::{Seams, Status};
@@ -343,8 +345,7 @@ impl CertificateService for Ca {
             return Err(Grpc::unauthenticated("the token is refused"));
         }
         let csr = rcgen::CertificateSigningRequestParams::from_pem(&request.get_ref().csr).unwrap();
-        // Half of the first one's life is over when it is issued.
-        let life = if count == 1 { (10, 10) } else { (10, 86_400) };
+        let life = if count == 1 { (10, 2) } else { (10, 86_400) };
         let leaf = leaf("spiffe://cluster.local/ns/b/sa/a", life, &self.issuer, &csr.public_key);
         Ok(Response::new(IstioCertificateResponse { cert_chain: vec![leaf, self.root.clone()] }))
     }
@@ -382,7 +383,7 @@ fn server_tls(
     let own = rcgen::KeyPair::generate().unwrap();
     let chain = leaf(id, (10, 3600), issuer, &own);
     let roots = tls::roots_from_pem(root.as_bytes()).unwrap();
-    let clients = tls::SpiffeClientVerifier::new(roots, tls::Accept::Any, tls::ClientAuth::Optional).unwrap();
+    let clients = tls::mesh_clients(roots, tls::Accept::Any, tls::ClientAuth::Optional).unwrap();
     let chain = tls::certificates_from_pem(chain.as_bytes()).unwrap();
     let own = tls::private_key_from_pem(own.serialize_pem().as_bytes()).unwrap();
     watch::Sender::new(tls::server_config(chain, own, Some(clients)).unwrap()).subscribe()
@@ -455,7 +456,9 @@ async fn a_certificate_is_issued_renewed_at_half_its_life_and_renewed_by_itself_
             cluster_id: "Kubernetes".into(),
             validity: None,
         };
-        tokio::task::spawn_local(certificate::run(authority, store.clone()));
+        let (peers, _callers) = Peers::new();
+        let seams = Seams::new(store.clone(), Telemetry::new(Arc::new(Node::anonymous()), peers));
+        tokio::task::spawn_local(certificate::run(authority, seams));
         let counted = tokio::time::timeout(LIMIT, counted.wait_for(|count| *count >= 3)).await;
         assert!(counted.is_ok(), "{:?}", calls.lock().unwrap());
         let long = async {

@@ -1,0 +1,194 @@
+//! Sessions that a later handshake may resume. A resumed handshake verifies nobody, so a session must not be worth more
+//! than the verification it stands on: all sessions of a configuration end together, when a secret that it uses is
+//! replaced, when the first certificate that was verified for one of them expires, and after an hour in any case.
+//! Whoever wants to resume one that has ended gets a full handshake, and notices nothing.
+
+use super::Store;
+use super::loaded::Loaded;
+use arc_swap::ArcSwapOption;
+use rustls::client::{ClientSessionMemoryCache, ClientSessionStore};
+use rustls::client::{Tls12ClientSessionValue, Tls13ClientSessionValue};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ProducesTickets;
+use rustls::{CertificateError, NamedGroup};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// The terms of a configuration: in each, what it takes to resume the sessions that began in it.
+pub(super) struct Terms<T> {
+    /// The secrets that verification and the own certificate come from.
+    secrets: Vec<String>,
+    store: Arc<Store>,
+    /// `None`: nothing can be resumed.
+    begin: fn() -> Option<T>,
+    current: ArcSwapOption<Term<T>>,
+    turn: Mutex<()>,
+}
+
+/// The time in which sessions can be resumed.
+pub(super) struct Term<T> {
+    secrets: Vec<Option<Arc<Loaded>>>,
+    /// Seconds since the epoch.
+    ends: AtomicU64,
+    means: Option<T>,
+}
+
+impl<T> Terms<T> {
+    fn new(secrets: Vec<String>, store: &Arc<Store>, begin: fn() -> Option<T>) -> Arc<Self> {
+        Arc::new(Self {
+            secrets,
+            store: store.clone(),
+            begin,
+            current: ArcSwapOption::empty(),
+            turn: Mutex::default(),
+        })
+    }
+
+    /// A peer was verified at `now`: no session outlives its certificates.
+    pub(super) fn verified(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        let mut first = u64::MAX;
+        for certificate in std::iter::once(leaf).chain(intermediates) {
+            first = first.min(expiry(certificate)?);
+        }
+        self.at(now).ends.fetch_min(first, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// The term at a time; a new one where the last has ended.
+    pub(super) fn at(&self, now: UnixTime) -> Arc<Term<T>> {
+        if let Some(term) = self.current.load_full().filter(|term| self.lasts(term, now)) {
+            return term;
+        }
+        // What is behind the lock is made anew in any case.
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = self.current.load_full();
+        if let Some(term) = last.as_ref().filter(|term| self.lasts(term, now)) {
+            return term.clone();
+        }
+        // A handshake that began in the last term may end in this one.
+        let carried = last.map(|term| term.ends.load(Ordering::Acquire)).filter(|ends| *ends > now.as_secs());
+        let longest = now.as_secs().saturating_add(LONGEST);
+        let term = Arc::new(Term {
+            secrets: self.loaded(),
+            ends: AtomicU64::new(carried.map_or(longest, |ends| ends.min(longest))),
+            means: (self.begin)(),
+        });
+        self.current.store(Some(term.clone()));
+        term
+    }
+
+    fn lasts(&self, term: &Term<T>, now: UnixTime) -> bool {
+        let same = |(name, then): (&String, &Option<Arc<Loaded>>)| match (self.store.find(name), then) {
+            (Some(now), Some(then)) => Arc::ptr_eq(&now, then),
+            (None, None) => true,
+            _ => false,
+        };
+        now.as_secs() < term.ends.load(Ordering::Acquire) && self.secrets.iter().zip(&term.secrets).all(same)
+    }
+
+    fn loaded(&self) -> Vec<Option<Arc<Loaded>>> {
+        self.secrets.iter().map(|name| self.store.find(name)).collect()
+    }
+}
+
+impl<T> fmt::Debug for Terms<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Terms").field("secrets", &self.secrets).finish_non_exhaustive()
+    }
+}
+
+/// When a certificate ends, in seconds since the epoch.
+fn expiry(der: &CertificateDer<'_>) -> Result<u64, rustls::Error> {
+    let (_, certificate) =
+        X509Certificate::from_der(der).map_err(|_| rustls::Error::from(CertificateError::BadEncoding))?;
+    Ok(certificate.validity().not_after.timestamp().max(0).unsigned_abs())
+}
+
+/// A server's tickets: each term has a key of its own, which nobody holds after it.
+pub(super) type Tickets = Terms<Arc<dyn ProducesTickets>>;
+
+impl Tickets {
+    pub(super) fn of(secrets: Vec<String>, store: &Arc<Store>) -> Arc<Self> {
+        Terms::new(secrets, store, || rustls::crypto::ring::Ticketer::new().ok())
+    }
+}
+
+impl ProducesTickets for Tickets {
+    fn enabled(&self) -> bool {
+        true
+    }
+
+    fn lifetime(&self) -> u32 {
+        let now = UnixTime::now();
+        let left = self.at(now).ends.load(Ordering::Acquire).saturating_sub(now.as_secs());
+        u32::try_from(left).unwrap_or(u32::MAX)
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        self.at(UnixTime::now()).means.as_ref()?.encrypt(plain)
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        self.at(UnixTime::now()).means.as_ref()?.decrypt(cipher)
+    }
+}
+
+/// A client's sessions, which it forgets at the end of each term.
+pub(super) type Sessions = Terms<ClientSessionMemoryCache>;
+
+impl Sessions {
+    pub(super) fn of(secrets: Vec<String>, store: &Arc<Store>) -> Arc<Self> {
+        Terms::new(secrets, store, || Some(ClientSessionMemoryCache::new(SESSIONS)))
+    }
+
+    /// No handshake has been made yet.
+    #[cfg(test)]
+    pub(super) fn is_unused(&self) -> bool {
+        self.current.load().is_none()
+    }
+
+    fn with<R>(&self, use_it: impl FnOnce(&ClientSessionMemoryCache) -> R) -> Option<R> {
+        self.at(UnixTime::now()).means.as_ref().map(use_it)
+    }
+}
+
+impl ClientSessionStore for Sessions {
+    fn set_kx_hint(&self, server: ServerName<'static>, group: NamedGroup) {
+        self.with(|cache| cache.set_kx_hint(server, group));
+    }
+
+    fn kx_hint(&self, server: &ServerName<'_>) -> Option<NamedGroup> {
+        self.with(|cache| cache.kx_hint(server)).flatten()
+    }
+
+    fn set_tls12_session(&self, server: ServerName<'static>, value: Tls12ClientSessionValue) {
+        self.with(|cache| cache.set_tls12_session(server, value));
+    }
+
+    fn tls12_session(&self, server: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        self.with(|cache| cache.tls12_session(server)).flatten()
+    }
+
+    fn remove_tls12_session(&self, server: &ServerName<'static>) {
+        self.with(|cache| cache.remove_tls12_session(server));
+    }
+
+    fn insert_tls13_ticket(&self, server: ServerName<'static>, value: Tls13ClientSessionValue) {
+        self.with(|cache| cache.insert_tls13_ticket(server, value));
+    }
+
+    fn take_tls13_ticket(&self, server: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        self.with(|cache| cache.take_tls13_ticket(server)).flatten()
+    }
+}
+
+/// Seconds.
+const LONGEST: u64 = 3600;
+const SESSIONS: usize = 64;
