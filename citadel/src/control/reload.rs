@@ -73,4 +73,4 @@ fn warn_of_strangers(old: &Root, new: &Root) {
     }
 }
 
-const INTERVAL: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_secs(2);

@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 
 /// Opens the root folder: loads a plugged-in or kept authority, or creates a self-signed one and keeps it.
 pub fn open(folder: &Path, trust_domain: &TrustDomain, now: OffsetDateTime) -> Result<Root, FolderError> {
+    finish(folder).map_err(|source| FolderError::Write { folder: folder.to_owned(), source })?;
     let found = match load(folder)? {
         Some(found) => found,
         None => make(folder, trust_domain, now)?,
@@ -98,10 +99,30 @@ fn make(folder: &Path, trust_domain: &TrustDomain, now: OffsetDateTime) -> Resul
     Ok(material)
 }
 
+/// Goes on where a process was killed while it put a new root in place: what is not there yet was written whole before
+/// the first file was moved, and is moved now. In any other state nothing is touched.
+fn finish(folder: &Path) -> io::Result<()> {
+    let placed = FILES.iter().take_while(|name| folder.join(name).exists()).count();
+    let rest = &FILES[placed..];
+    let interrupted = placed > 0
+        && !rest.is_empty()
+        && rest.iter().all(|name| !folder.join(name).exists() && staged(folder, name).exists());
+    if !interrupted {
+        return Ok(());
+    }
+    rest.iter().try_for_each(|name| fs::rename(staged(folder, name), folder.join(name)))?;
+    tracing::info!(folder = %folder.display(), "a root whose creation was interrupted is complete");
+    File::open(folder)?.sync_all()
+}
+
+fn staged(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!(".{name}.new"))
+}
+
 /// Writes all files beside their places first: a full disk shows before the first of them counts.
 fn keep(folder: &Path, material: &Material) -> io::Result<()> {
     let texts = [&material.certificate, &material.key, &material.chain, &material.roots];
-    let staged: Vec<PathBuf> = FILES.iter().map(|name| folder.join(format!(".{name}.new"))).collect();
+    let staged: Vec<PathBuf> = FILES.iter().map(|name| staged(folder, name)).collect();
     let written = staged.iter().zip(texts).try_for_each(|(file, text)| write(file, text, 0o600));
     let placed = written.and_then(|()| {
         staged.iter().zip(FILES).try_for_each(|(file, name)| fs::rename(file, folder.join(name)))?;

@@ -217,6 +217,36 @@ fn an_expired_root_or_one_with_no_room_below_it_is_refused() {
 }
 
 #[test]
+fn a_process_killed_between_any_two_steps_leaves_a_folder_that_the_next_one_opens() {
+    let made = create::self_signed(&"d".parse().unwrap(), &[1], NOW).unwrap();
+    let texts = [&made.certificate, &made.key, &made.chain, &made.roots];
+    let names = ["ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem"];
+    let write =
+        |folder: &TempDir, name: String, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    for staged in 0..=names.len() {
+        let folder = TempDir::new().unwrap();
+        for (name, text) in names.iter().zip(texts).take(staged) {
+            write(&folder, format!(".{name}.new"), &text[..text.len() / 2]);
+        }
+        let opened = open(folder.path()).unwrap();
+        assert_ne!(
+            opened.roots_pem(),
+            made.roots,
+            "what was never whole counts for nothing ({staged} written)"
+        );
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), names.len() + 1, "{staged} written");
+    }
+    for placed in 1..names.len() {
+        let folder = TempDir::new().unwrap();
+        for (index, (name, text)) in names.iter().zip(texts).enumerate() {
+            write(&folder, if index < placed { (*name).to_owned() } else { format!(".{name}.new") }, text);
+        }
+        assert_eq!(open(folder.path()).unwrap().roots_pem(), made.roots, "{placed} placed");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), names.len(), "{placed} placed");
+    }
+}
+
+#[test]
 fn a_part_of_an_authority_is_never_overwritten() {
     let made = create::self_signed(&"d".parse().unwrap(), &[1], NOW).unwrap();
     let folder = TempDir::new().unwrap();

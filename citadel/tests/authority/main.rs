@@ -2,11 +2,13 @@
 //! certificate it got.
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod faults;
+
 use api::certificate::{CertificateClient, IstioCertificateRequest};
 use api::identity::peer_identity;
 use api::process::enroll::{self, Authority};
 use api::process::log::{self, Format};
-use api::process::tls::{self, Accept, IdPattern, SpiffeServerVerifier};
+use api::process::tls::{self, Accept, IdPattern, mesh_servers};
 use api::process::{channel, ready::Readiness};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -117,7 +119,7 @@ impl Citadel {
     ) -> Result<Vec<String>, Status> {
         let id = "spiffe://cluster.local/ns/istio-system/sa/citadel".parse().unwrap();
         let roots = tls::roots_from_pem(&self.roots()).unwrap();
-        let verifier = SpiffeServerVerifier::new(roots, Accept::Ids(vec![IdPattern::Exact(id)]));
+        let verifier = mesh_servers(roots, Accept::Ids(vec![IdPattern::Exact(id)]));
         let config = tls::client_config(verifier, own).unwrap();
         let channel = channel::lazy(&self.grpc.to_string(), Some(config)).unwrap();
         let message =
@@ -206,7 +208,7 @@ async fn a_caller_that_proves_nothing_or_asks_too_much_is_refused() {
     let other_audience = citadel.issuer.token("one", "other", "system:serviceaccount:default:reviews");
     let stranger = Issuer::new().token("one", "istio-ca", "system:serviceaccount:default:reviews");
     let long = 91 * 24 * 3600;
-    let weak = include_str!("data/rsa-1024.csr");
+    let weak = include_str!("../data/rsa-1024.csr");
     let table: [(&str, i64, Option<&str>, Code, &str); 7] = [
         (&request, 0, None, Code::Unauthenticated, "neither a client certificate nor"),
         (&request, 0, Some("garbage"), Code::Unauthenticated, "not three parts"),
