@@ -63,6 +63,8 @@ pub struct Container {
     pub ready: bool,
     /// How often it was started again.
     pub restarts: u32,
+    /// What its failing probe says, once it has failed for a while.
+    pub complaint: Option<String>,
 }
 
 impl Container {
@@ -128,11 +130,26 @@ impl Pod {
         self.trouble.clone().or_else(|| self.containers.iter().find_map(container))
     }
 
+    /// Which containers keep it from being ready, and why.
+    pub fn unready(&self) -> Option<String> {
+        let reasons = self.containers.iter().filter_map(|container| {
+            container.complaint.as_ref().map(|complaint| format!("container {}: {complaint}", container.name))
+        });
+        let reasons: Vec<String> = self.complaint().into_iter().chain(reasons).collect();
+        (!self.is_ready() && !reasons.is_empty()).then(|| reasons.join("; "))
+    }
+
     /// The object's `status`.
     pub fn object(&self, node: &str) -> Value {
+        let unready = self.unready();
         let condition = |kind: &str, holds: bool| {
-            json!({"type": kind, "status": if holds { "True" } else { "False" },
-            "lastTransitionTime": self.changed})
+            let mut condition = json!({"type": kind, "status": if holds { "True" } else { "False" },
+                "lastTransitionTime": self.changed});
+            if let Some(reasons) = unready.as_ref().filter(|_| !holds) {
+                condition["reason"] = json!("ContainersNotReady");
+                condition["message"] = json!(reasons);
+            }
+            condition
         };
         let ready = self.is_ready();
         let of = |role: fn(&Role) -> bool| -> Vec<Value> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Empty;
+use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -38,7 +38,7 @@ async fn question(context: &Context, whose: Whose<'_>, question: &Question) -> R
             }
             request = request.header("user-agent", "kube-probe/ostria").header("connection", "close");
             let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
-            let status = if *tls {
+            let (status, words) = if *tls {
                 let name = ServerName::try_from(address).map_err(|error| error.to_string())?;
                 let connector = tokio_rustls::TlsConnector::from(Arc::new(crate::up::tls::unverified()));
                 get(connector.connect(name, stream).await.map_err(|error| error.to_string())?, request)
@@ -46,7 +46,7 @@ async fn question(context: &Context, whose: Whose<'_>, question: &Question) -> R
             } else {
                 get(stream, request).await?
             };
-            if (200..400).contains(&status) { Ok(()) } else { Err(format!("status {status}")) }
+            if (200..400).contains(&status) { Ok(()) } else { Err(format!("status {status}{words}")) }
         }
     }
 }
@@ -55,7 +55,8 @@ async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
     TcpStream::connect((host, port)).await.map_err(|error| error.to_string())
 }
 
-async fn get<S>(stream: S, request: http::Request<Empty<Bytes>>) -> Result<u16, String>
+/// The status, and the first words of a bad answer.
+async fn get<S>(stream: S, request: http::Request<Empty<Bytes>>) -> Result<(u16, String), String>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
@@ -64,9 +65,28 @@ where
         .map_err(|error| error.to_string())?;
     let answer = tokio::spawn(connection);
     let response = sender.send_request(request).await.map_err(|error| error.to_string());
+    let told = match response {
+        Ok(response) if response.status().as_u16() >= 400 => {
+            let (head, body) = response.into_parts();
+            Ok((head.status.as_u16(), words(body).await))
+        }
+        response => response.map(|response| (response.status().as_u16(), String::new())),
+    };
     answer.abort();
-    Ok(response?.status().as_u16())
+    told
 }
 
+/// The first line of an answer, as it stands behind its status; nothing where it is no text.
+async fn words(mut body: hyper::body::Incoming) -> String {
+    let Some(Ok(frame)) = body.frame().await else { return String::new() };
+    let data = frame.into_data().unwrap_or_default();
+    let text = std::str::from_utf8(&data).unwrap_or_default();
+    let line: String =
+        text.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(WORDS).collect();
+    if line.is_empty() { line } else { format!(": {line}") }
+}
+
+/// Longer than any of our reasons.
+const WORDS: usize = 500;
 /// How long a hook may take that has no limit of its own.
 pub const HOOK: Duration = Duration::from_secs(30);

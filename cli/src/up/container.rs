@@ -119,6 +119,7 @@ impl Unit {
         self.show(|state| {
             state.phase = Phase::Ended { code, at: now() };
             state.ready = false;
+            state.complaint = None;
             state.started = self.role == Role::Init && code == 0;
         });
         (code, matches!(end, End::Stopped))
@@ -213,8 +214,11 @@ impl Unit {
         sleep(plan.delay).await;
         let begun = Instant::now();
         let patience = plan.period * plan.failure;
+        let mut told = None;
         for asked in 0.. {
-            if ask::ask(&self.context, self.whose(), plan).await.is_ok() {
+            let answer = ask::ask(&self.context, self.whose(), plan).await;
+            self.complain("startup", &answer, begun, &mut told);
+            if answer.is_ok() {
                 return Verdict::Well;
             }
             // Eager questions must not use up what the period would allow.
@@ -232,9 +236,12 @@ impl Unit {
         let mut well = false;
         let exec = matches!(plan.question, Question::Exec { .. });
         let begun = Instant::now();
+        let mut told = None;
         sleep(plan.delay).await;
         for asked in 0.. {
-            let good = ask::ask(&self.context, self.whose(), plan).await.is_ok();
+            let answer = ask::ask(&self.context, self.whose(), plan).await;
+            let good = answer.is_ok();
+            self.complain("readiness or liveness", &answer, begun, &mut told);
             let early = !well && !good && begun.elapsed() < plan.delay + plan.period * plan.failure;
             match if early { Verdict::Open } else { tally.count(plan, good) } {
                 Verdict::Well if !well => {
@@ -249,6 +256,21 @@ impl Unit {
             }
             let pause = probe::pause(plan, well, asked);
             sleep(if exec { pause.max(Duration::from_millis(200)) } else { pause }).await;
+        }
+    }
+
+    /// Notes why a probe fails; not in the first moments, in which every probe does.
+    fn complain(&self, probe: &str, answer: &Result<(), String>, since: Instant, told: &mut Option<String>) {
+        let complaint = match answer {
+            Ok(()) => None,
+            Err(reason) if since.elapsed() > FIRST_MOMENTS => {
+                Some(format!("its {probe} probe fails: {reason}"))
+            }
+            Err(_) => return,
+        };
+        if *told != complaint {
+            told.clone_from(&complaint);
+            self.show(|state| state.complaint = complaint);
         }
     }
 
@@ -283,6 +305,7 @@ async fn outcome(exit: Exit) -> Result<i32, String> {
     exit.await.unwrap_or(Ok(KILLED))
 }
 
+const FIRST_MOMENTS: Duration = Duration::from_secs(2);
 /// Exit code of a process that was killed.
 const KILLED: i32 = 137;
 /// Exit code for a container that could not be started.

@@ -1,8 +1,8 @@
 //! What every part of the running mesh needs: the world, the folder, the keys, and what this machine allows.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
 
 use crate::kubelet::address;
 use crate::kubelet::field::Place;
@@ -23,7 +23,7 @@ pub struct Context {
     /// Asks the injector; none without a control plane.
     pub injector: tokio::sync::OnceCell<Arc<Injector>>,
     /// The mesh's root certificates, in PEM; none without a control plane.
-    pub roots: tokio::sync::OnceCell<String>,
+    pub roots: RwLock<Option<String>>,
     /// Whether containers can run as other users.
     pub users: bool,
     /// The folder of `ostria` and its sibling programs.

@@ -1,7 +1,7 @@
 //! Asks the injector about a pod, as the API server would: an `AdmissionReview` over HTTPS, and the JSON patch
 //! of its answer applied.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use base64::Engine;
@@ -19,7 +19,7 @@ use crate::up::tls;
 
 /// The injector, and how its certificate is checked.
 pub struct Injector {
-    connector: TlsConnector,
+    connector: RwLock<TlsConnector>,
 }
 
 impl std::fmt::Debug for Injector {
@@ -31,7 +31,13 @@ impl std::fmt::Debug for Injector {
 impl Injector {
     /// An injector whose certificate comes from these roots, in PEM.
     pub fn new(roots: &[u8]) -> Result<Self, String> {
-        Ok(Self { connector: TlsConnector::from(Arc::new(tls::trusting(roots)?)) })
+        Ok(Self { connector: RwLock::new(connector(roots)?) })
+    }
+
+    /// Its certificate comes from these roots from now on.
+    pub fn trust(&self, roots: &[u8]) -> Result<(), String> {
+        *self.connector.write().unwrap_or_else(PoisonError::into_inner) = connector(roots)?;
+        Ok(())
     }
 
     /// The pod with what the injector adds.
@@ -44,8 +50,8 @@ impl Injector {
         let stream =
             TcpStream::connect((NODE, PORT)).await.map_err(|error| format!("is not reached: {error}"))?;
         let name = ServerName::try_from(HOST).expect("the name is well-formed");
-        let stream = self
-            .connector
+        let connector = self.connector.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let stream = connector
             .connect(name, stream)
             .await
             .map_err(|error| format!("is not who it should be: {error}"))?;
@@ -67,6 +73,10 @@ impl Injector {
         }
         serde_json::from_slice(&body).map_err(|error| format!("answers no review: {error}"))
     }
+}
+
+fn connector(roots: &[u8]) -> Result<TlsConnector, String> {
+    Ok(TlsConnector::from(Arc::new(tls::trusting(roots)?)))
 }
 
 fn review(pod: &Value) -> Value {

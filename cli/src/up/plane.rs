@@ -55,8 +55,7 @@ impl Plane {
         plane.ready("ostria-citadel", CITADEL_HTTP, context).await?;
         let root = keys.join("root-cert.pem");
         let roots = published(&root).await?;
-        let _ = context.roots.set(String::from_utf8_lossy(&roots).into_owned());
-        context.shared.change(|world| roots::share(context, world));
+        roots::replace(context, String::from_utf8_lossy(&roots).into_owned());
         progress.step("citadel is ready");
         plane.pilot(context, &keys, level)?;
         plane.injector(context, &keys, level).await?;
@@ -66,6 +65,7 @@ impl Plane {
         progress.step("injector is ready");
         let injector = Injector::new(&roots).map_err(|reason| blocked(&reason))?;
         let _ = context.injector.set(Arc::new(injector));
+        tokio::spawn(follow(Arc::clone(context), keys.clone()));
         tokio::spawn(renew(Arc::clone(context), keys));
         Ok(plane)
     }
@@ -327,6 +327,30 @@ async fn renew(context: Arc<Context>, keys: PathBuf) {
         }
         if let Err(reason) = done {
             tracing::error!(reason, "the control plane's credentials cannot be renewed");
+        }
+    }
+}
+
+/// Hands on the roots that citadel publishes when they change, and gets the injector a certificate of them.
+async fn follow(context: Arc<Context>, keys: PathBuf) {
+    let file = keys.join("root-cert.pem");
+    let mut known = std::fs::read(&file).unwrap_or_default();
+    loop {
+        sleep(Duration::from_secs(1)).await;
+        let found = std::fs::read(&file).unwrap_or_default();
+        if found.is_empty() || found == known {
+            continue;
+        }
+        known = found;
+        let trusted = context.injector.get().map_or(Ok(()), |injector| injector.trust(&known));
+        if let Err(reason) = trusted {
+            tracing::error!(reason, "the root certificates have changed and cannot be used");
+            continue;
+        }
+        roots::replace(&context, String::from_utf8_lossy(&known).into_owned());
+        tracing::info!("the root certificates have changed; pods are given them");
+        if let Err(reason) = certify(&context, &keys).await {
+            tracing::error!(reason, "the injector keeps its certificate of the old root");
         }
     }
 }

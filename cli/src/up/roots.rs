@@ -1,18 +1,33 @@
 //! The mesh's root certificates in every namespace.
 
+use std::sync::PoisonError;
+
 use serde_json::json;
 
 use crate::manifest::object::Key;
 use crate::up::context::Context;
 use crate::up::world::World;
 
+/// Takes up these roots, which replace others.
+pub fn replace(context: &Context, roots: String) {
+    *context.roots.write().unwrap_or_else(PoisonError::into_inner) = Some(roots);
+    context.shared.change(|world| share(context, world));
+}
+
 /// Each namespace has the mesh's roots in a config map, as pods expect on Kubernetes.
 pub fn share(context: &Context, world: &mut World) {
-    let Some(roots) = context.roots.get() else { return };
+    let roots = context.roots.read().unwrap_or_else(PoisonError::into_inner);
+    let Some(roots) = roots.as_ref() else { return };
     let namespaces: Vec<String> = world.of_kind("Namespace").map(|(key, _)| key.name.clone()).collect();
     for namespace in namespaces {
-        let object = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        let mut object = json!({"apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"name": "istio-ca-root-cert", "namespace": namespace}, "data": {"root-cert.pem": roots}});
-        world.objects.entry(Key::of(&object)).or_insert(object);
+        let old = world.objects.get(&Key::of(&object));
+        if old.is_some_and(|old| old["data"] == object["data"]) {
+            continue;
+        }
+        let generation = old.and_then(|old| old["metadata"]["generation"].as_u64()).unwrap_or(0) + 1;
+        object["metadata"]["generation"] = json!(generation);
+        world.objects.insert(Key::of(&object), object);
     }
 }

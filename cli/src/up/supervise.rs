@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
@@ -78,7 +78,7 @@ fn context(state: State) -> Result<Context, Failure> {
         shared: Shared::default(),
         signer,
         injector: OnceCell::new(),
-        roots: OnceCell::new(),
+        roots: RwLock::default(),
         users: true,
         programs: own.parent().map(PathBuf::from).unwrap_or_default(),
         path: std::env::var_os("PATH").unwrap_or_default().to_string_lossy().into_owned(),
@@ -283,9 +283,20 @@ impl Mesh {
             tokio::select! {
                 _ = changes.changed() => {}
                 () = &mut limit => {
+                    self.unready();
                     self.progress.step("not all pods are ready; look at them with `ostria get pods -A` and `ostria logs`");
                     return;
                 }
+            }
+        }
+    }
+
+    /// Tells why pods are not ready.
+    fn unready(&self) {
+        let world = self.context.shared.read();
+        for (key, entry) in &world.pods {
+            if let Some(reasons) = entry.status.unready() {
+                self.progress.step(&format!("pod {} is not ready: {reasons}", key.1));
             }
         }
     }
