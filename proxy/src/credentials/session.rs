@@ -53,10 +53,9 @@ impl<T> Terms<T> {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), rustls::Error> {
-        let mut first = u64::MAX;
-        for certificate in std::iter::once(leaf).chain(intermediates) {
-            first = first.min(expiry(certificate)?);
-        }
+        // What a peer sends beside its chain need not be a certificate at all.
+        let others = intermediates.iter().filter_map(|certificate| expiry(certificate).ok());
+        let first = others.fold(expiry(leaf)?, u64::min);
         self.at(now).ends.fetch_min(first, Ordering::AcqRel);
         Ok(())
     }

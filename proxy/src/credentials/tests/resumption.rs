@@ -99,7 +99,7 @@ fn a_peer_whose_certificate_has_expired_does_not_come_back_by_its_session() {
         let (reviews, page) = (store(&authority, "reviews"), store(&authority, "productpage"));
         let (store, account) =
             if expiring == "client" { (&page, "productpage") } else { (&reviews, "reviews") };
-        let soon = std::time::SystemTime::now() + Duration::from_secs(2);
+        let soon = SystemTime::now() + Duration::from_secs(2);
         store.set("default", &authority.until(account, soon)).unwrap();
         let pair = Pair::new(version, reviews, page);
         let mut kinds = vec![];
