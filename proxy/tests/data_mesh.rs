@@ -423,6 +423,8 @@ fn mesh_retry() -> api::model::route::RetryPolicy {
             max: Duration::from_millis(250),
         },
         avoid_previous_hosts: 5,
+        headers: vec![],
+        request_headers: vec![],
     }
 }
 

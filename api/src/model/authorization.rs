@@ -57,6 +57,8 @@ pub enum Permission {
     DestinationIp(IpNet),
     /// Port the connection was made to.
     DestinationPort(u16),
+    /// Ports from the first up to, but without, the second.
+    DestinationPorts(i32, i32),
     /// SNI.
     ServerName(StringMatch),
 }

@@ -51,6 +51,8 @@ pub struct Endpoint {
     pub address: EndpointAddress,
     /// Whether it may be chosen.
     pub health: Health,
+    /// Its name, which requests may be addressed to; empty: none.
+    pub hostname: String,
     /// Relative weight, 1 by default.
     pub weight: u32,
     /// It has a sidecar that takes mTLS (metadata `envoy.transport_socket_match: {tlsMode: istio}`).

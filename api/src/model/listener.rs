@@ -2,9 +2,9 @@
 //!
 //! Envoy: `config.listener.v3.Listener`, `HttpConnectionManager`, `TcpProxy`.
 
-use super::access_log::AccessLog;
+use super::access_log::{AccessLog, LogFormat};
 use super::authorization::Authorization;
-use super::matcher::Fraction;
+use super::matcher::{Fraction, HeaderMatch, HeaderMutations};
 use super::route::{ClusterChoice, Fault, RouteConfiguration};
 use super::tls::DownstreamTls;
 use ipnet::IpNet;
@@ -176,6 +176,134 @@ pub struct HttpConnection {
     pub access_log: Vec<AccessLog>,
     /// Trace sampling, percent of requests; `None`: no tracing.
     pub tracing: Option<Fraction>,
+    /// Settings that few listeners need.
+    pub extra: HttpExtra,
+}
+
+/// Settings of HTTP connections that few listeners need.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct HttpExtra {
+    /// Addresses whose requests come from inside, so that their `x-envoy-` headers are believed.
+    pub internal_addresses: Vec<IpNet>,
+    /// Leave `x-forwarded-for` as it is.
+    pub skip_forwarded_for: bool,
+    /// Appended to `via` on both ways; empty: nothing.
+    pub via: String,
+    /// Write `server` only where the upstream wrote none.
+    pub keep_server: bool,
+    /// What to do with the port in the host.
+    pub host_port: HostPort,
+    /// Remove a dot at the end of the host.
+    pub strip_host_dot: bool,
+    /// What to do with `%2F` and `%5C` in paths.
+    pub escaped_slashes: EscapedSlashes,
+    /// What to do with headers whose name holds an underscore.
+    pub underscores: Underscores,
+    /// Tell the client the request's id.
+    pub request_id_in_response: bool,
+    /// Host of HTTP/1.0 requests that name none; empty: they are refused.
+    pub default_host: String,
+    /// Changes to the proxy's own answers.
+    pub local_reply: LocalReply,
+}
+
+/// What to do with the port in a request's host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum HostPort {
+    /// Leave it.
+    #[default]
+    Keep,
+    /// Remove it where it is the listener's.
+    StripOwn,
+    /// Remove it.
+    Strip,
+}
+
+/// What to do with escaped slashes in paths.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum EscapedSlashes {
+    /// Leave them.
+    #[default]
+    Keep,
+    /// Refuse the request with 400.
+    Reject,
+    /// Redirect to the path with slashes.
+    Redirect,
+    /// Go on with slashes.
+    Unescape,
+}
+
+/// What to do with headers whose name holds an underscore.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Underscores {
+    /// Pass them on.
+    #[default]
+    Allow,
+    /// Refuse the request with 400.
+    Reject,
+    /// Remove them.
+    Drop,
+}
+
+/// Changes to the answers that the proxy gives itself.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LocalReply {
+    /// The first that applies is used.
+    pub mappers: Vec<ReplyMapper>,
+    /// Format of all bodies that no mapper formats.
+    pub format: Option<ReplyFormat>,
+}
+
+/// Another answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReplyMapper {
+    /// When it applies.
+    pub filter: ReplyFilter,
+    /// Another status.
+    pub status: Option<u16>,
+    /// Another body.
+    pub body: Option<String>,
+    /// Another format.
+    pub format: Option<ReplyFormat>,
+    /// Headers to write.
+    pub headers: HeaderMutations,
+}
+
+/// When an answer is changed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ReplyFilter {
+    /// By status.
+    Status(Comparison, u32),
+    /// Any of these response flags; none: any at all.
+    Flags(Vec<String>),
+    /// By a header of the request.
+    Header(HeaderMatch),
+    /// All of these.
+    And(Vec<Self>),
+    /// One of these.
+    Or(Vec<Self>),
+}
+
+/// How numbers are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Comparison {
+    /// Equal.
+    Equal,
+    /// At least.
+    AtLeast,
+    /// At most.
+    AtMost,
+    /// Other than.
+    Other,
+}
+
+/// How a body is written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReplyFormat {
+    /// Text with operators, or a JSON object of them.
+    pub format: LogFormat,
+    /// `content-type`; empty: as the format says.
+    pub content_type: String,
 }
 
 impl HttpConnection {
@@ -206,6 +334,7 @@ impl HttpConnection {
             max_concurrent_streams: 1024,
             access_log: vec![],
             tracing: None,
+            extra: HttpExtra::default(),
         }
     }
 }

@@ -71,6 +71,8 @@ pub struct QueryMatch {
     pub name: String,
     /// `None`: present is enough.
     pub value: Option<StringMatch>,
+    /// It must not be there; `value` says nothing then.
+    pub absent: bool,
 }
 
 /// Changes to a set of headers, applied in the order remove, then `set`/`append` as listed.

@@ -2,6 +2,7 @@
 //!
 //! Envoy: `config.route.v3.RouteConfiguration`.
 
+use super::authorization::Authorization;
 use super::matcher::{BackOff, Fraction, HeaderMatch, HeaderMutations, Pattern, QueryMatch};
 use std::time::Duration;
 
@@ -14,6 +15,14 @@ pub struct RouteConfiguration {
     pub virtual_hosts: Vec<VirtualHost>,
     /// Compare hosts without their port.
     pub ignore_port_in_host: bool,
+    /// Changes to all requests.
+    pub request_headers: HeaderMutations,
+    /// Changes to all responses.
+    pub response_headers: HeaderMutations,
+    /// Removed from requests that do not come from inside.
+    pub internal_only_headers: Vec<String>,
+    /// Where several levels change one header, the most specific one has the last word, not the widest.
+    pub most_specific_wins: bool,
 }
 
 /// Routes of a set of hosts.
@@ -29,6 +38,8 @@ pub struct VirtualHost {
     pub require_tls: bool,
     /// Add `x-envoy-attempt-count` to upstream requests.
     pub attempt_count: bool,
+    /// Add `x-envoy-attempt-count` to responses.
+    pub attempt_count_in_response: bool,
     /// Changes to all requests.
     pub request_headers: HeaderMutations,
     /// Changes to all responses.
@@ -52,6 +63,9 @@ pub struct Route {
     pub response_headers: HeaderMutations,
     /// Injected faults (`typed_per_filter_config` of `envoy.filters.http.fault`).
     pub fault: Option<Fault>,
+    /// Rules in place of the filter's (`typed_per_filter_config` of `envoy.filters.http.rbac`); an empty list turns
+    /// the filter off.
+    pub authorization: Option<Vec<Authorization>>,
     /// Istio's metadata: the object this route was made from, for `proxy-config routes`
     /// (`/apis/networking.istio.io/v1/namespaces/<ns>/virtual-service/<name>`).
     pub origin: Option<String>,
@@ -133,7 +147,9 @@ pub struct Forward {
     /// Replaces by regular expression: pattern and substitution (`\1`).
     pub regex_rewrite: Option<(String, String)>,
     /// Replaces the authority.
-    pub host_rewrite: Option<String>,
+    pub host_rewrite: Option<HostRewrite>,
+    /// Keep the authority that a rewrite replaces in `x-forwarded-host`.
+    pub append_forwarded_host: bool,
     /// Copies of the request, whose answers are dropped.
     pub mirrors: Vec<Mirror>,
     /// How consistent-hash balancers find their key.
@@ -154,11 +170,25 @@ impl Forward {
             prefix_rewrite: None,
             regex_rewrite: None,
             host_rewrite: None,
+            append_forwarded_host: false,
             mirrors: vec![],
             hash: vec![],
             cluster_not_found: 503,
         }
     }
+}
+
+/// Where another authority comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostRewrite {
+    /// Given here.
+    Literal(String),
+    /// The name of the endpoint that is chosen, where it has one.
+    Endpoint,
+    /// A header of the request, where it is there.
+    Header(String),
+    /// Made of the path by a regular expression: pattern and substitution.
+    Path(String, String),
 }
 
 /// Which cluster.
@@ -242,6 +272,8 @@ pub struct Redirect {
     pub path: Option<String>,
     /// Replacement of the matched prefix.
     pub prefix: Option<String>,
+    /// Replacement in the path by a regular expression: pattern and substitution.
+    pub regex: Option<(String, String)>,
     /// Drop the query.
     pub strip_query: bool,
 }
@@ -261,6 +293,10 @@ pub struct RetryPolicy {
     pub back_off: BackOff,
     /// Choose another endpoint than those tried, looking at most this often (`previous_hosts`); 0: off.
     pub avoid_previous_hosts: u32,
+    /// Response headers that count for `RetryOn::RetriableHeaders`.
+    pub headers: Vec<HeaderMatch>,
+    /// Only requests that one of these matches are repeated; none: all.
+    pub request_headers: Vec<HeaderMatch>,
 }
 
 /// Conditions for a repetition, by Envoy's names.
@@ -282,6 +318,8 @@ pub enum RetryOn {
     Retriable4xx,
     /// `retriable-status-codes`
     RetriableStatusCodes,
+    /// `retriable-headers`
+    RetriableHeaders,
     /// gRPC `cancelled`.
     GrpcCancelled,
     /// gRPC `deadline-exceeded`.
@@ -296,7 +334,7 @@ pub enum RetryOn {
 
 impl RetryOn {
     /// Every condition with Envoy's name for it.
-    pub const NAMES: [(Self, &'static str); 13] = [
+    pub const NAMES: [(Self, &'static str); 14] = [
         (Self::ServerError, "5xx"),
         (Self::GatewayError, "gateway-error"),
         (Self::ConnectFailure, "connect-failure"),
@@ -305,6 +343,7 @@ impl RetryOn {
         (Self::RefusedStream, "refused-stream"),
         (Self::Retriable4xx, "retriable-4xx"),
         (Self::RetriableStatusCodes, "retriable-status-codes"),
+        (Self::RetriableHeaders, "retriable-headers"),
         (Self::GrpcCancelled, "cancelled"),
         (Self::GrpcDeadlineExceeded, "deadline-exceeded"),
         (Self::GrpcInternal, "internal"),
@@ -330,6 +369,14 @@ pub struct Fault {
     pub delay: Option<FaultDelay>,
     /// Answer instead of the upstream.
     pub abort: Option<FaultAbort>,
+    /// Share of requests that may ask for a wait by `x-envoy-fault-delay-request`.
+    pub delay_by_header: Option<Fraction>,
+    /// Share of requests that may ask for an answer by `x-envoy-fault-abort-request`.
+    pub abort_by_header: Option<Fraction>,
+    /// Only requests that all of these match.
+    pub headers: Vec<HeaderMatch>,
+    /// Only requests to this cluster; empty: to all.
+    pub upstream_cluster: String,
 }
 
 /// A wait for a share of requests.

@@ -98,7 +98,7 @@ fn stream_format(format: Option<SubstitutionFormatString>) -> Result<LogFormat, 
 }
 
 #[allow(deprecated)]
-fn decode_format(mut wire: SubstitutionFormatString) -> Result<LogFormat, Refusal> {
+pub(super) fn decode_format(mut wire: SubstitutionFormatString) -> Result<LogFormat, Refusal> {
     let format = match wire.format.take() {
         Some(Format::TextFormat(line)) => Ok(text(line)),
         Some(Format::JsonFormat(object)) => json(&object).at("json_format"),
@@ -112,7 +112,7 @@ fn decode_format(mut wire: SubstitutionFormatString) -> Result<LogFormat, Refusa
     Ok(format)
 }
 
-fn wire_format(format: &LogFormat) -> SubstitutionFormatString {
+pub(super) fn wire_format(format: &LogFormat) -> SubstitutionFormatString {
     let format = match format {
         LogFormat::DefaultText => text_source(DEFAULT_TEXT),
         LogFormat::Text(line) => text_source(line),

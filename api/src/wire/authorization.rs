@@ -4,14 +4,15 @@ use super::any::pack_in_order;
 use super::matcher::{header, path, string, wire_header, wire_path, wire_string};
 use super::refusal::{At, Refusal, each, nothing_left, optional, refuse};
 use super::scalar::{cidr, enumeration, port, wire_cidr};
-use super::stable::RBAC_FILTER;
+use super::stable::{RBAC_FILTER, RBAC_ROUTE};
 use super::xds::Any;
 use crate::model::authorization::{Action, Authorization, Permission, Policy, Principal};
 use envoy_types::pb::envoy::config::rbac::v3 as wire;
 use envoy_types::pb::envoy::config::rbac::v3::permission::Rule;
 use envoy_types::pb::envoy::config::rbac::v3::principal::{Authenticated, Identifier};
-use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::Rbac as HttpRbac;
+use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::{Rbac as HttpRbac, RbacPerRoute};
 use envoy_types::pb::envoy::extensions::filters::network::rbac::v3::Rbac as NetworkRbac;
+use envoy_types::pb::envoy::r#type::v3::Int32Range;
 use std::mem::take;
 
 /// The rules of an HTTP filter: enforced ones, shadow ones, both or none.
@@ -19,6 +20,20 @@ pub(super) fn http(mut filter: HttpRbac) -> Result<Vec<Authorization>, Refusal> 
     let rules = both(filter.rules.take(), filter.shadow_rules.take())?;
     nothing_left(&filter)?;
     Ok(rules)
+}
+
+/// The rules of one route; none: the filter is off there.
+pub(super) fn per_route(mut wire: RbacPerRoute) -> Result<Vec<Authorization>, Refusal> {
+    let rules = wire.rbac.take().map_or(Ok(vec![]), http).at("rbac")?;
+    nothing_left(&wire)?;
+    Ok(rules)
+}
+
+/// Two sets of one route, enforced and shadow rules, share a filter.
+pub(super) fn wire_per_route(model: &[Authorization]) -> Any {
+    let of = |shadow: bool| model.iter().find(|a| a.shadow == shadow).map(encode);
+    let rbac = HttpRbac { rules: of(false), shadow_rules: of(true), ..HttpRbac::default() };
+    pack_in_order(&RbacPerRoute { rbac: (!model.is_empty()).then_some(rbac) }, &RBAC_ROUTE)
 }
 
 /// The rules of a network filter.
@@ -95,6 +110,10 @@ fn wire_policy(model: &Policy) -> wire::Policy {
     }
 }
 
+fn short_of(wire: i32) -> Result<i32, Refusal> {
+    if (0..=65_536).contains(&wire) { Ok(wire) } else { refuse("is not a port") }
+}
+
 #[allow(deprecated)]
 fn permission(wire: wire::Permission) -> Result<Permission, Refusal> {
     Ok(match wire.rule {
@@ -112,7 +131,10 @@ fn permission(wire: wire::Permission) -> Result<Permission, Refusal> {
         Some(Rule::RequestedServerName(matcher)) => {
             Permission::ServerName(string(matcher).at("requested_server_name")?)
         }
-        Some(Rule::DestinationPortRange(_)) => return Err(Refusal::unsupported("destination_port_range")),
+        Some(Rule::DestinationPortRange(range)) => {
+            let bound = |wire, field| short_of(wire).at(field).at("destination_port_range");
+            Permission::DestinationPorts(bound(range.start, "start")?, bound(range.end, "end")?)
+        }
         Some(Rule::Metadata(_)) => return Err(Refusal::unsupported("metadata")),
         Some(Rule::Matcher(_)) => return Err(Refusal::unsupported("matcher")),
         Some(Rule::UriTemplate(_)) => return Err(Refusal::unsupported("uri_template")),
@@ -133,6 +155,9 @@ fn wire_permission(model: &Permission) -> wire::Permission {
         Permission::Path(matcher) => Rule::UrlPath(wire_path(matcher)),
         Permission::DestinationIp(net) => Rule::DestinationIp(wire_cidr(net)),
         Permission::DestinationPort(port) => Rule::DestinationPort((*port).into()),
+        Permission::DestinationPorts(start, end) => {
+            Rule::DestinationPortRange(Int32Range { start: *start, end: *end })
+        }
         Permission::ServerName(matcher) => Rule::RequestedServerName(wire_string(matcher)),
     };
     wire::Permission { rule: Some(rule) }

@@ -1,21 +1,29 @@
 //! Pure. How a cluster chooses among its endpoints: policies, their settings, localities and panic.
 
-use super::refusal::{At, Refusal, nothing_left, refuse};
+use super::any::{config_type, typed};
+use super::refusal::{At, Refusal, nothing_left, refuse, required};
 use super::scalar::{enumeration, number, wire_number_unless};
+use super::xds::Any;
 use crate::model::cluster::{Balancer, Cluster, Discovery};
 use envoy_types::pb::envoy::config::cluster::v3 as wire;
+use envoy_types::pb::envoy::extensions::load_balancing_policies::{
+    cluster_provided::v3::ClusterProvided, least_request::v3::LeastRequest, maglev::v3::Maglev,
+    random::v3::Random, ring_hash::v3::RingHash, round_robin::v3::RoundRobin,
+};
 use envoy_types::pb::envoy::r#type::v3::Percent;
 use envoy_types::pb::google::protobuf::UInt64Value;
+use prost::Name;
 use std::mem::take;
 use wire::cluster::{LbConfig, LbPolicy, LeastRequestLbConfig, MaglevLbConfig, RingHashLbConfig};
 
 pub(super) fn balancer(wire: &mut wire::Cluster, discovery: &Discovery) -> Result<Balancer, Refusal> {
     let policy: LbPolicy = enumeration(take(&mut wire.lb_policy), "lb_policy")?;
+    if let Some(typed) = wire.load_balancing_policy.take() {
+        let found = typed_policy(typed).at("load_balancing_policy")?;
+        return suits(found, discovery);
+    }
     let size = |n: Option<UInt64Value>, default| n.map_or(default, |n| n.value);
     let found = match (policy, wire.lb_config.take()) {
-        (LbPolicy::LoadBalancingPolicyConfig, _) => {
-            return Err(Refusal::unsupported("load_balancing_policy"));
-        }
         (LbPolicy::ClusterProvided, None) => Balancer::Provided,
         (_, Some(LbConfig::OriginalDstLbConfig(_))) => {
             return Err(Refusal::unsupported("original_dst_lb_config"));
@@ -42,11 +50,16 @@ pub(super) fn balancer(wire: &mut wire::Cluster, discovery: &Discovery) -> Resul
         (LbPolicy::Maglev, Some(LbConfig::MaglevLbConfig(config))) => {
             Balancer::Maglev { table_size: size(config.table_size, TABLE_SIZE) }
         }
+        (LbPolicy::LoadBalancingPolicyConfig, None) => return required(None, "load_balancing_policy"),
         (policy, Some(_)) => {
             return refuse(format!("{} has settings of another policy", policy.as_str_name()))
                 .at("lb_policy");
         }
     };
+    suits(found, discovery)
+}
+
+fn suits(found: Balancer, discovery: &Discovery) -> Result<Balancer, Refusal> {
     match (found, discovery) {
         (Balancer::Provided, Discovery::OriginalDestination) => Ok(found),
         (Balancer::Provided, _) => refuse("CLUSTER_PROVIDED needs type ORIGINAL_DST").at("lb_policy"),
@@ -55,6 +68,52 @@ pub(super) fn balancer(wire: &mut wire::Cluster, discovery: &Discovery) -> Resul
         }
         _ => Ok(found),
     }
+}
+
+/// A policy as an extension: the first of the list that is known counts, as in Envoy.
+fn typed_policy(wire: wire::LoadBalancingPolicy) -> Result<Balancer, Refusal> {
+    let mut unknown = vec![];
+    for (i, policy) in wire.policies.into_iter().enumerate() {
+        let extension =
+            required(policy.typed_extension_config, "typed_extension_config").at_item("policies", i)?;
+        let config = required(extension.typed_config, "typed_config").at_item("policies", i)?;
+        match extension_policy(&config).at_item("policies", i)? {
+            Some(found) => return Ok(found),
+            None => unknown.push(extension.name),
+        }
+    }
+    refuse(format!("none of the policies {unknown:?} is supported"))
+}
+
+fn extension_policy(config: &Any) -> Result<Option<Balancer>, Refusal> {
+    let kind = config_type(config)?;
+    let size = |n: Option<UInt64Value>, default| n.map_or(default, |n| n.value);
+    Ok(Some(if kind == RoundRobin::full_name() {
+        nothing_left(&typed::<RoundRobin>(config)?)?;
+        Balancer::RoundRobin
+    } else if kind == Random::full_name() {
+        nothing_left(&typed::<Random>(config)?)?;
+        Balancer::Random
+    } else if kind == LeastRequest::full_name() {
+        let mut config = typed::<LeastRequest>(config)?;
+        let choices = number(config.choice_count.take(), CHOICES);
+        nothing_left(&config)?;
+        Balancer::LeastRequest { choices }
+    } else if kind == RingHash::full_name() {
+        let mut config = typed::<RingHash>(config)?;
+        let min_size = size(config.minimum_ring_size.take(), RING_SIZE);
+        nothing_left(&config)?;
+        Balancer::RingHash { min_size }
+    } else if kind == Maglev::full_name() {
+        let mut config = typed::<Maglev>(config)?;
+        let table_size = size(config.table_size.take(), TABLE_SIZE);
+        nothing_left(&config)?;
+        Balancer::Maglev { table_size }
+    } else if kind == ClusterProvided::full_name() {
+        Balancer::Provided
+    } else {
+        return Ok(None);
+    }))
 }
 
 pub(super) fn wire_balancer(balancer: Balancer) -> (LbPolicy, Option<LbConfig>) {

@@ -8,7 +8,9 @@ use super::scalar::{enumeration, ip, number, period, wire_duration, wire_number,
 use super::upstream::{self, HttpOptions};
 use super::value::{from_struct, to_struct};
 use super::{balancing, outlier, source, tls};
-use crate::model::cluster::{Cluster, ClusterService, ClusterTls, Discovery, Keepalive, Limits};
+use crate::model::cluster::{
+    Cluster, ClusterService, ClusterTls, Discovery, Keepalive, Limits, UpstreamHttp,
+};
 use crate::model::endpoint::LoadAssignment;
 use crate::model::tls::UpstreamTls;
 use envoy_types::pb::envoy::config::cluster::v3 as wire;
@@ -25,7 +27,8 @@ pub(super) fn decode(mut wire: wire::Cluster) -> Result<Cluster, Refusal> {
     let name = take(&mut wire.name);
     let discovery = discovery(&mut wire, &name)?;
     let balancer = balancing::balancer(&mut wire, &discovery)?;
-    let http = upstream::decode(take(&mut wire.typed_extension_protocol_options))?;
+    let mut http = upstream::decode(take(&mut wire.typed_extension_protocol_options))?;
+    old_http(&mut wire, &mut http)?;
     let tls = tls_settings(&mut wire, &http)?;
     let metadata = wire.metadata.take().and_then(|mut m| m.filter_metadata.remove(ISTIO));
     let metadata = metadata.as_ref().map(from_struct).unwrap_or_default();
@@ -88,6 +91,19 @@ pub(super) fn encode(model: &Cluster) -> wire::Cluster {
         metadata: wire_metadata(model),
         ..wire::Cluster::default()
     }
+}
+
+/// HTTP options under the names that they had in the cluster itself.
+#[allow(deprecated)]
+fn old_http(wire: &mut wire::Cluster, found: &mut HttpOptions) -> Result<(), Refusal> {
+    if let Some(options) = wire.http2_protocol_options.take() {
+        upstream::http2(Some(options))?;
+        found.http = UpstreamHttp::Http2;
+    }
+    if let Some(most) = wire.max_requests_per_connection.take() {
+        found.max_requests_per_connection = most.value;
+    }
+    Ok(())
 }
 
 fn discovery(wire: &mut wire::Cluster, name: &str) -> Result<Discovery, Refusal> {

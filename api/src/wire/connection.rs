@@ -4,9 +4,10 @@ use super::refusal::{At, Refusal, each, nothing_left, refuse, required};
 use super::scalar::{
     enumeration, limit, number, percent, truth, wire_limit, wire_number_unless, wire_percent, wire_truth,
 };
-use super::{Target, access_log, filter, route, source};
+use super::{Target, access_log, extra, filter, route, source};
 use crate::model::listener::{
-    Codec, Direction, ForwardClientCertificate, ForwardMode, HttpConnection, RouteSource,
+    Codec, Direction, ForwardClientCertificate, ForwardMode, HttpConnection, HttpExtra, RouteSource,
+    Underscores,
 };
 use crate::model::matcher::Fraction;
 use envoy_types::pb::envoy::config::core::v3 as core;
@@ -14,8 +15,8 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use std::mem::take;
 use std::time::Duration;
 use wire::http_connection_manager::{
-    CodecType, ForwardClientCertDetails, PathWithEscapedSlashesAction, RouteSpecifier,
-    ServerHeaderTransformation, SetCurrentClientCertDetails, Tracing, UpgradeConfig,
+    CodecType, ForwardClientCertDetails, RouteSpecifier, ServerHeaderTransformation,
+    SetCurrentClientCertDetails, Tracing, UpgradeConfig,
 };
 
 pub(super) fn decode(mut wire: wire::HttpConnectionManager) -> Result<HttpConnection, Refusal> {
@@ -28,7 +29,8 @@ pub(super) fn decode(mut wire: wire::HttpConnectionManager) -> Result<HttpConnec
     };
     let filters = each(take(&mut wire.http_filters), "http_filters", filter::decode)?;
     found.filters = filters.into_iter().flatten().collect();
-    found.server_name = server_name(&mut wire)?;
+    let (server_name, keep_server) = server_name(&mut wire)?;
+    found.server_name = server_name;
     found.use_remote_address = truth(wire.use_remote_address.take(), false);
     found.trusted_hops = take(&mut wire.xff_num_trusted_hops);
     found.client_certificate = client_certificate(&mut wire)?;
@@ -38,11 +40,12 @@ pub(super) fn decode(mut wire: wire::HttpConnectionManager) -> Result<HttpConnec
     found.merge_slashes = take(&mut wire.merge_slashes);
     let upgrades = each(take(&mut wire.upgrade_configs), "upgrade_configs", upgrade)?;
     found.upgrades = upgrades.into_iter().flatten().collect();
-    limits(&mut wire, &mut found)?;
-    protocols(&mut wire, &mut found)?;
+    let common_extra = limits(&mut wire, &mut found)?;
+    let default_host = protocols(&mut wire, &mut found)?;
     found.access_log = each(take(&mut wire.access_log), "access_log", access_log::decode)?;
     found.tracing = wire.tracing.take().map(tracing).transpose().at("tracing")?;
-    escaped_slashes(&mut wire)?;
+    found.extra =
+        HttpExtra { keep_server, underscores: common_extra, default_host, ..extra::decode(&mut wire)? };
     nothing_left(&wire)?;
     Ok(found)
 }
@@ -59,9 +62,10 @@ pub(super) fn encode(
     };
     let (forward_client_cert_details, set_current_client_cert_details) =
         wire_client_certificate(model.client_certificate);
-    let (server_name, server_header_transformation) = wire_server_name(model.server_name.as_deref());
+    let (server_name, server_header_transformation) =
+        wire_server_name(model.server_name.as_deref(), model.extra.keep_server);
     let upgrade = |name: &String| UpgradeConfig { upgrade_type: name.clone(), ..UpgradeConfig::default() };
-    wire::HttpConnectionManager {
+    let mut wire = wire::HttpConnectionManager {
         stat_prefix: model.stat_prefix.clone(),
         codec_type: codec.into(),
         route_specifier: Some(wire_routes(&model.routes)),
@@ -82,9 +86,12 @@ pub(super) fn encode(
         request_headers_timeout: wire_limit(model.headers_timeout, None),
         max_request_headers_kb: wire_number_unless(model.max_headers_kib, HEADERS_KIB),
         common_http_protocol_options: wire_common(model),
-        http_protocol_options: model.accept_http_10.then(|| core::Http1ProtocolOptions {
-            accept_http_10: true,
-            ..core::Http1ProtocolOptions::default()
+        http_protocol_options: (model.accept_http_10 || !model.extra.default_host.is_empty()).then(|| {
+            core::Http1ProtocolOptions {
+                accept_http_10: model.accept_http_10,
+                default_host_for_http_10: model.extra.default_host.clone(),
+                ..core::Http1ProtocolOptions::default()
+            }
         }),
         http2_protocol_options: (model.max_concurrent_streams != STREAMS).then(|| {
             core::Http2ProtocolOptions {
@@ -95,7 +102,9 @@ pub(super) fn encode(
         access_log: model.access_log.iter().map(access_log::encode).collect(),
         tracing: model.tracing.map(wire_tracing),
         ..wire::HttpConnectionManager::default()
-    }
+    };
+    extra::encode(&model.extra, &mut wire);
+    wire
 }
 
 fn routes(wire: Option<RouteSpecifier>) -> Result<RouteSource, Refusal> {
@@ -122,22 +131,23 @@ fn wire_routes(model: &RouteSource) -> RouteSpecifier {
     }
 }
 
-fn server_name(wire: &mut wire::HttpConnectionManager) -> Result<Option<String>, Refusal> {
+/// The name, and whether an upstream's own stays.
+fn server_name(wire: &mut wire::HttpConnectionManager) -> Result<(Option<String>, bool), Refusal> {
     let name = Some(take(&mut wire.server_name)).filter(|n| !n.is_empty());
     match enumeration(take(&mut wire.server_header_transformation), "server_header_transformation")? {
-        ServerHeaderTransformation::Overwrite => Ok(name.or_else(|| Some(SERVER.to_owned()))),
-        ServerHeaderTransformation::PassThrough => Ok(None),
-        ServerHeaderTransformation::AppendIfAbsent => {
-            refuse("APPEND_IF_ABSENT is not supported").at("server_header_transformation")
-        }
+        ServerHeaderTransformation::Overwrite => Ok((name.or_else(|| Some(SERVER.to_owned())), false)),
+        ServerHeaderTransformation::PassThrough => Ok((None, false)),
+        ServerHeaderTransformation::AppendIfAbsent => Ok((name.or_else(|| Some(SERVER.to_owned())), true)),
     }
 }
 
-fn wire_server_name(name: Option<&str>) -> (String, ServerHeaderTransformation) {
+fn wire_server_name(name: Option<&str>, keep: bool) -> (String, ServerHeaderTransformation) {
+    let write =
+        if keep { ServerHeaderTransformation::AppendIfAbsent } else { ServerHeaderTransformation::Overwrite };
     match name {
         None => (String::new(), ServerHeaderTransformation::PassThrough),
-        Some(SERVER) => (String::new(), ServerHeaderTransformation::Overwrite),
-        Some(name) => (name.to_owned(), ServerHeaderTransformation::Overwrite),
+        Some(SERVER) => (String::new(), write),
+        Some(name) => (name.to_owned(), write),
     }
 }
 
@@ -192,21 +202,30 @@ fn upgrade(mut wire: UpgradeConfig) -> Result<Option<String>, Refusal> {
     Ok(enabled.then_some(name))
 }
 
-fn limits(wire: &mut wire::HttpConnectionManager, found: &mut HttpConnection) -> Result<(), Refusal> {
+/// Times and sizes; gives back what is done with underscores, which stands among them.
+fn limits(
+    wire: &mut wire::HttpConnectionManager,
+    found: &mut HttpConnection,
+) -> Result<Underscores, Refusal> {
     found.stream_idle_timeout = limit(wire.stream_idle_timeout.take(), "stream_idle_timeout", STREAM_IDLE)?;
     found.request_timeout = limit(wire.request_timeout.take(), "request_timeout", None)?;
     found.headers_timeout = limit(wire.request_headers_timeout.take(), "request_headers_timeout", None)?;
     found.max_headers_kib = number(wire.max_request_headers_kb.take(), HEADERS_KIB);
     let mut common = wire.common_http_protocol_options.take().unwrap_or_default();
-    common_limits(&mut common, found).and_then(|()| nothing_left(&common)).at("common_http_protocol_options")
+    common_limits(&mut common, found)
+        .and_then(|found| nothing_left(&common).map(|()| found))
+        .at("common_http_protocol_options")
 }
 
-fn common_limits(wire: &mut core::HttpProtocolOptions, found: &mut HttpConnection) -> Result<(), Refusal> {
+fn common_limits(
+    wire: &mut core::HttpProtocolOptions,
+    found: &mut HttpConnection,
+) -> Result<Underscores, Refusal> {
     found.idle_timeout = limit(wire.idle_timeout.take(), "idle_timeout", IDLE)?;
     found.max_connection_duration =
         limit(wire.max_connection_duration.take(), "max_connection_duration", None)?;
     found.max_headers_count = number(wire.max_headers_count.take(), HEADERS);
-    Ok(())
+    extra::underscores(wire)
 }
 
 fn wire_common(model: &HttpConnection) -> Option<core::HttpProtocolOptions> {
@@ -214,18 +233,22 @@ fn wire_common(model: &HttpConnection) -> Option<core::HttpProtocolOptions> {
         idle_timeout: wire_limit(model.idle_timeout, IDLE),
         max_connection_duration: wire_limit(model.max_connection_duration, None),
         max_headers_count: wire_number_unless(model.max_headers_count, HEADERS),
+        headers_with_underscores_action: extra::wire_underscores(model.extra.underscores),
         ..core::HttpProtocolOptions::default()
     };
     (common != core::HttpProtocolOptions::default()).then_some(common)
 }
 
-fn protocols(wire: &mut wire::HttpConnectionManager, found: &mut HttpConnection) -> Result<(), Refusal> {
+/// Settings of the versions; gives back the host of requests that name none.
+fn protocols(wire: &mut wire::HttpConnectionManager, found: &mut HttpConnection) -> Result<String, Refusal> {
     let mut http1 = wire.http_protocol_options.take().unwrap_or_default();
     found.accept_http_10 = take(&mut http1.accept_http_10);
+    let default_host = take(&mut http1.default_host_for_http_10);
     nothing_left(&http1).at("http_protocol_options")?;
     let mut http2 = wire.http2_protocol_options.take().unwrap_or_default();
     found.max_concurrent_streams = number(http2.max_concurrent_streams.take(), STREAMS);
-    nothing_left(&http2).at("http2_protocol_options")
+    nothing_left(&http2).at("http2_protocol_options")?;
+    Ok(default_host)
 }
 
 fn tracing(mut wire: Tracing) -> Result<Fraction, Refusal> {
@@ -237,20 +260,6 @@ fn tracing(mut wire: Tracing) -> Result<Fraction, Refusal> {
 
 fn wire_tracing(share: Fraction) -> Tracing {
     Tracing { random_sampling: Some(wire_percent(share)), ..Tracing::default() }
-}
-
-/// Escaped slashes are never changed.
-fn escaped_slashes(wire: &mut wire::HttpConnectionManager) -> Result<(), Refusal> {
-    let field = "path_with_escaped_slashes_action";
-    match enumeration(take(&mut wire.path_with_escaped_slashes_action), field)? {
-        PathWithEscapedSlashesAction::ImplementationSpecificDefault
-        | PathWithEscapedSlashesAction::KeepUnchanged => Ok(()),
-        PathWithEscapedSlashesAction::RejectRequest
-        | PathWithEscapedSlashesAction::UnescapeAndRedirect
-        | PathWithEscapedSlashesAction::UnescapeAndForward => {
-            refuse("only KEEP_UNCHANGED is supported").at(field)
-        }
-    }
 }
 
 const SERVER: &str = "envoy";

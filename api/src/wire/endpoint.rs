@@ -56,8 +56,11 @@ fn wire_locality(model: &LocalityEndpoints) -> wire::LocalityLbEndpoints {
 }
 
 fn endpoint(mut wire: wire::LbEndpoint) -> Result<Endpoint, Refusal> {
-    let address = match wire.host_identifier.take() {
-        Some(HostIdentifier::Endpoint(endpoint)) => host(endpoint).at("endpoint")?,
+    let (address, hostname) = match wire.host_identifier.take() {
+        Some(HostIdentifier::Endpoint(mut endpoint)) => {
+            let hostname = take(&mut endpoint.hostname);
+            (host(endpoint).at("endpoint")?, hostname)
+        }
         Some(HostIdentifier::EndpointName(_)) => return Err(Refusal::unsupported("endpoint_name")),
         None => return required(None, "endpoint"),
     };
@@ -71,7 +74,14 @@ fn endpoint(mut wire: wire::LbEndpoint) -> Result<Endpoint, Refusal> {
     };
     let weight = number(wire.load_balancing_weight.take(), 1);
     nothing_left(&wire)?;
-    Ok(Endpoint { address, health, weight, mtls: offers_mtls(&metadata), workload: workload(&metadata) })
+    Ok(Endpoint {
+        address,
+        health,
+        hostname,
+        weight,
+        mtls: offers_mtls(&metadata),
+        workload: workload(&metadata),
+    })
 }
 
 fn wire_endpoint(model: &Endpoint) -> wire::LbEndpoint {
@@ -80,7 +90,11 @@ fn wire_endpoint(model: &Endpoint) -> wire::LbEndpoint {
         Health::Unhealthy => core::HealthStatus::Unhealthy,
         Health::Draining => core::HealthStatus::Draining,
     };
-    let endpoint = wire::Endpoint { address: Some(wire_host(&model.address)), ..wire::Endpoint::default() };
+    let endpoint = wire::Endpoint {
+        address: Some(wire_host(&model.address)),
+        hostname: model.hostname.clone(),
+        ..wire::Endpoint::default()
+    };
     wire::LbEndpoint {
         host_identifier: Some(HostIdentifier::Endpoint(endpoint)),
         health_status: health.into(),

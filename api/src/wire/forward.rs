@@ -8,10 +8,11 @@ use super::scalar::{
     wire_runtime_fraction,
 };
 use crate::model::matcher::Fraction;
-use crate::model::route::{ClusterChoice, Forward, HashKey, Mirror, WeightedCluster};
+use crate::model::route::{ClusterChoice, Forward, HashKey, HostRewrite, Mirror, WeightedCluster};
 use envoy_types::pb::envoy::config::core::v3::RoutingPriority;
 use envoy_types::pb::envoy::config::route::v3 as wire;
 use envoy_types::pb::envoy::r#type::matcher::v3::RegexMatchAndSubstitute;
+use envoy_types::pb::google::protobuf::BoolValue;
 use std::mem::take;
 use std::time::Duration;
 use wire::route_action::hash_policy::{self, PolicySpecifier};
@@ -22,15 +23,7 @@ use wire::weighted_cluster::{ClusterWeight, cluster_weight};
 
 pub(super) fn decode(mut wire: wire::RouteAction) -> Result<Forward, Refusal> {
     let clusters = clusters(wire.cluster_specifier.take())?;
-    let host_rewrite = match wire.host_rewrite_specifier.take() {
-        None => None,
-        Some(HostRewriteSpecifier::HostRewriteLiteral(host)) => Some(host),
-        Some(HostRewriteSpecifier::AutoHostRewrite(flag)) if !flag.value => None,
-        Some(HostRewriteSpecifier::AutoHostRewrite(_)) => {
-            return Err(Refusal::unsupported("auto_host_rewrite"));
-        }
-        Some(_) => return refuse("only host_rewrite_literal is supported").at("host_rewrite_specifier"),
-    };
+    let host_rewrite = host_rewrite(wire.host_rewrite_specifier.take())?;
     let cluster_not_found = match enumeration(
         take(&mut wire.cluster_not_found_response_code),
         "cluster_not_found_response_code",
@@ -51,6 +44,7 @@ pub(super) fn decode(mut wire: wire::RouteAction) -> Result<Forward, Refusal> {
         prefix_rewrite: Some(take(&mut wire.prefix_rewrite)).filter(|p| !p.is_empty()),
         regex_rewrite: optional(wire.regex_rewrite.take(), "regex_rewrite", regex_rewrite)?,
         host_rewrite,
+        append_forwarded_host: take(&mut wire.append_x_forwarded_host),
         mirrors: each(take(&mut wire.request_mirror_policies), "request_mirror_policies", mirror)?,
         hash: each(take(&mut wire.hash_policy), "hash_policy", hash_key)?,
         cluster_not_found,
@@ -74,11 +68,9 @@ pub(super) fn encode(model: &Forward) -> wire::RouteAction {
         idle_timeout: model.idle_timeout.map(wire_duration),
         retry_policy: model.retry.as_ref().map(retry::encode),
         prefix_rewrite: model.prefix_rewrite.clone().unwrap_or_default(),
-        regex_rewrite: model.regex_rewrite.as_ref().map(|(pattern, text)| RegexMatchAndSubstitute {
-            pattern: Some(wire_regex(pattern)),
-            substitution: text.clone(),
-        }),
-        host_rewrite_specifier: model.host_rewrite.clone().map(HostRewriteSpecifier::HostRewriteLiteral),
+        regex_rewrite: model.regex_rewrite.as_ref().map(wire_regex_rewrite),
+        host_rewrite_specifier: model.host_rewrite.as_ref().map(wire_host_rewrite),
+        append_x_forwarded_host: model.append_forwarded_host,
         request_mirror_policies: model.mirrors.iter().map(wire_mirror).collect(),
         hash_policy: model.hash.iter().map(wire_hash_key).collect(),
         cluster_not_found_response_code: missing.into(),
@@ -172,8 +164,39 @@ fn grpc_timeout(wire: &mut wire::RouteAction) -> Result<Option<Duration>, Refusa
     Ok(present.or(old))
 }
 
-fn regex_rewrite(wire: RegexMatchAndSubstitute) -> Result<(String, String), Refusal> {
+pub(super) fn regex_rewrite(wire: RegexMatchAndSubstitute) -> Result<(String, String), Refusal> {
     Ok((required(wire.pattern, "pattern")?.regex, wire.substitution))
+}
+
+pub(super) fn wire_regex_rewrite((pattern, text): &(String, String)) -> RegexMatchAndSubstitute {
+    RegexMatchAndSubstitute { pattern: Some(wire_regex(pattern)), substitution: text.clone() }
+}
+
+fn host_rewrite(wire: Option<HostRewriteSpecifier>) -> Result<Option<HostRewrite>, Refusal> {
+    Ok(match wire {
+        None => None,
+        Some(HostRewriteSpecifier::HostRewriteLiteral(host)) => Some(HostRewrite::Literal(host)),
+        Some(HostRewriteSpecifier::AutoHostRewrite(flag)) => flag.value.then_some(HostRewrite::Endpoint),
+        Some(HostRewriteSpecifier::HostRewriteHeader(name)) => {
+            Some(HostRewrite::Header(name.to_ascii_lowercase()))
+        }
+        Some(HostRewriteSpecifier::HostRewritePathRegex(regex)) => {
+            let (pattern, text) = regex_rewrite(regex).at("host_rewrite_path_regex")?;
+            Some(HostRewrite::Path(pattern, text))
+        }
+        Some(_) => return Err(Refusal::unsupported("host_rewrite")),
+    })
+}
+
+fn wire_host_rewrite(model: &HostRewrite) -> HostRewriteSpecifier {
+    match model {
+        HostRewrite::Literal(host) => HostRewriteSpecifier::HostRewriteLiteral(host.clone()),
+        HostRewrite::Endpoint => HostRewriteSpecifier::AutoHostRewrite(BoolValue { value: true }),
+        HostRewrite::Header(name) => HostRewriteSpecifier::HostRewriteHeader(name.clone()),
+        HostRewrite::Path(pattern, text) => {
+            HostRewriteSpecifier::HostRewritePathRegex(wire_regex_rewrite(&(pattern.clone(), text.clone())))
+        }
+    }
 }
 
 fn mirror(mut wire: RequestMirrorPolicy) -> Result<Mirror, Refusal> {

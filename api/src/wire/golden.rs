@@ -150,11 +150,12 @@ fn inbound_http() -> HttpConnection {
                 request_headers: HeaderMutations::default(),
                 response_headers: HeaderMutations::default(),
                 fault: None,
+                authorization: None,
                 origin: None,
             }],
             ..VirtualHost::default()
         }],
-        ignore_port_in_host: false,
+        ..RouteConfiguration::default()
     };
     let mut http = HttpConnection::new("inbound_0.0.0.0_9080", RouteSource::Inline(table));
     http.server_name = Some("istio-envoy".into());
@@ -324,6 +325,7 @@ fn reviews_routes() -> RouteConfiguration {
             ..VirtualHost::default()
         }],
         ignore_port_in_host: true,
+        ..RouteConfiguration::default()
     }
 }
 
@@ -339,6 +341,7 @@ fn route(criteria: RouteMatch, action: RouteAction, fault: Option<Fault>) -> Rou
         },
         response_headers: HeaderMutations::default(),
         fault,
+        authorization: None,
         origin: Some("/apis/networking.istio.io/v1/namespaces/default/virtual-service/reviews".into()),
     }
 }
@@ -348,7 +351,7 @@ fn limited(prefix: &str) -> RouteAction {
         timeout: Some(Duration::from_millis(2500)),
         idle_timeout: Some(Duration::from_secs(30)),
         prefix_rewrite: Some(prefix.into()),
-        host_rewrite: Some("reviews.example".into()),
+        host_rewrite: Some(HostRewrite::Literal("reviews.example".into())),
         cluster_not_found: 500,
         ..Forward::to("outbound|9080|v2|reviews.default.svc.cluster.local")
     }))
@@ -372,6 +375,7 @@ fn fault() -> Fault {
             fraction: Fraction { numerator: 100, denominator: 100 },
         }),
         abort: Some(FaultAbort { status: AbortStatus::Http(555), fraction: Fraction::from_percent(0.5) }),
+        ..Fault::default()
     }
 }
 
@@ -383,6 +387,8 @@ fn retry() -> RetryPolicy {
         per_try_timeout: Some(Duration::from_secs(2)),
         back_off: BackOff { base: Duration::from_millis(25), max: Duration::from_millis(250) },
         avoid_previous_hosts: 5,
+        headers: vec![],
+        request_headers: vec![],
     }
 }
 
@@ -450,6 +456,7 @@ fn reviews_endpoints() -> LoadAssignment {
     let endpoint = |address: &str, mtls| Endpoint {
         address: EndpointAddress::Socket(address.parse().unwrap()),
         health: Health::Healthy,
+        hostname: String::new(),
         weight: 1,
         mtls,
         workload: mtls.then(|| EndpointWorkload {

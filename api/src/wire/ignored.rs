@@ -78,7 +78,6 @@ pub(super) const IGNORED: &[(&str, &[Ignored])] = &[
             field(54, "access_log_flush_interval", "a request is logged once, at its end"),
             field(56, "access_log_options", "a request is logged once, at its end"),
             field(18, "proxy_100_continue", "100 Continue is always passed on"),
-            field(25, "internal_address_config", "no header is trusted for an internal address"),
             field(36, "request_id_extension", "request ids are UUIDs"),
             field(58, "http1_safe_max_connection_duration", "connections always end between requests"),
         ],
@@ -269,7 +268,6 @@ pub(super) const IGNORED: &[(&str, &[Ignored])] = &[
         "envoy.config.endpoint.v3.Endpoint",
         &[
             field(2, "health_check_config", "there are no active health checks"),
-            field(3, "hostname", "used by active health checks and host rewriting, which are refused"),
             field(5, "observability_name", METRIC_NAME),
         ],
     ),

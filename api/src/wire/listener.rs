@@ -1,12 +1,13 @@
 //! Pure. Listeners and their filter chains.
 
-use super::any::{config_type, pack, typed};
+use super::any::{config_type, pack, pack_in_order, typed};
 use super::istio::{METADATA_EXCHANGE, STATS};
 use super::refusal::{At, Refusal, each, nothing_left, optional, refuse, required};
 use super::scalar::{
     cidr, enumeration, limit, port, socket, truth, wire_cidr, wire_limit, wire_number, wire_socket,
     wire_truth,
 };
+use super::stable::CONNECTION;
 use super::xds::Any;
 use super::{Target, authorization, connection, tcp, tls};
 use crate::model::authorization::Authorization;
@@ -131,7 +132,8 @@ fn wire_chain(model: &FilterChain, direction: Direction, target: Target) -> wire
     };
     let last = match &model.protocol {
         Protocol::Http(http) => {
-            filter("http_connection_manager", pack(&connection::encode(http, direction, target)))
+            let config = pack_in_order(&connection::encode(http, direction, target), &CONNECTION);
+            filter("http_connection_manager", config)
         }
         Protocol::Tcp(tcp) => filter("tcp_proxy", pack(&tcp::encode(tcp))),
     };

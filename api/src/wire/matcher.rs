@@ -98,19 +98,19 @@ pub(super) fn wire_header(model: &HeaderMatch) -> HeaderMatcher {
 }
 
 pub(super) fn query(wire: QueryParameterMatcher) -> Result<QueryMatch, Refusal> {
-    let value = match wire.query_parameter_match_specifier {
-        None | Some(QueryParameterMatchSpecifier::PresentMatch(true)) => None,
-        Some(QueryParameterMatchSpecifier::PresentMatch(false)) => {
-            return refuse("only true is supported").at("present_match");
+    let (value, absent) = match wire.query_parameter_match_specifier {
+        None => (None, false),
+        Some(QueryParameterMatchSpecifier::PresentMatch(present)) => (None, !present),
+        Some(QueryParameterMatchSpecifier::StringMatch(matcher)) => {
+            (Some(string(matcher).at("string_match")?), false)
         }
-        Some(QueryParameterMatchSpecifier::StringMatch(matcher)) => Some(string(matcher).at("string_match")?),
     };
-    Ok(QueryMatch { name: wire.name, value })
+    Ok(QueryMatch { name: wire.name, value, absent })
 }
 
 pub(super) fn wire_query(model: &QueryMatch) -> QueryParameterMatcher {
     let test = match &model.value {
-        None => QueryParameterMatchSpecifier::PresentMatch(true),
+        None => QueryParameterMatchSpecifier::PresentMatch(!model.absent),
         Some(matcher) => QueryParameterMatchSpecifier::StringMatch(wire_string(matcher)),
     };
     QueryParameterMatcher { name: model.name.clone(), query_parameter_match_specifier: Some(test) }

@@ -33,6 +33,7 @@ mod upstream;
 
 mod route;
 
+mod extra;
 mod fault;
 mod forward;
 mod retry;
@@ -48,7 +49,7 @@ mod workload;
 use crate::model::{Kind, Resource};
 use any::{pack, pack_in_order, type_name, unpack};
 use refusal::Refusal;
-use stable::{ASSIGNMENT, CLUSTER};
+use stable::{ASSIGNMENT, CLUSTER, ROUTES};
 use xds::NodeInfo;
 
 pub use xds::Any;
@@ -90,7 +91,7 @@ pub struct DecodeError {
 pub fn encode(resource: &Resource, target: &Target) -> Any {
     match resource {
         Resource::Listener(model) => pack(&listener::encode(model, *target)),
-        Resource::Route(model) => pack(&route::encode(model)),
+        Resource::Route(model) => pack_in_order(&route::encode(model), &ROUTES),
         Resource::Cluster(model) => pack_in_order(&cluster::encode(model), &CLUSTER),
         Resource::Endpoints(model) => pack_in_order(&endpoint::encode(model), &ASSIGNMENT),
         Resource::Secret(model) => pack(&secret::encode(model)),

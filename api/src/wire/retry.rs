@@ -1,6 +1,7 @@
 //! Pure. Retry policies.
 
 use super::any::pack;
+use super::matcher;
 use super::refusal::{At, Refusal, each, nothing_left, optional, refuse, required};
 use super::scalar::{duration, limit, number, short, wire_duration, wire_number};
 use crate::model::matcher::BackOff;
@@ -35,6 +36,12 @@ pub(super) fn decode(mut wire: wire::RetryPolicy) -> Result<RetryPolicy, Refusal
         per_try_timeout: limit(wire.per_try_timeout.take(), "per_try_timeout", None)?,
         back_off: optional(wire.retry_back_off.take(), "retry_back_off", back_off)?.unwrap_or(BACK_OFF),
         avoid_previous_hosts,
+        headers: each(take(&mut wire.retriable_headers), "retriable_headers", matcher::header)?,
+        request_headers: each(
+            take(&mut wire.retriable_request_headers),
+            "retriable_request_headers",
+            matcher::header,
+        )?,
     };
     nothing_left(&wire)?;
     Ok(found)
@@ -54,6 +61,8 @@ pub(super) fn encode(model: &RetryPolicy) -> wire::RetryPolicy {
         }),
         retry_host_predicate: if avoid { vec![wire_predicate()] } else { vec![] },
         host_selection_retry_max_attempts: model.avoid_previous_hosts.into(),
+        retriable_headers: model.headers.iter().map(matcher::wire_header).collect(),
+        retriable_request_headers: model.request_headers.iter().map(matcher::wire_header).collect(),
         ..wire::RetryPolicy::default()
     }
 }

@@ -6,7 +6,8 @@ use super::refusal::{At, Refusal, each, nothing_left, optional, refuse, required
 use super::scalar::{enumeration, runtime_fraction, short, truth, wire_runtime_fraction, wire_truth};
 use super::value::{from_struct, to_struct};
 use super::xds::Any;
-use super::{fault, forward, matcher, retry};
+use super::{authorization, fault, forward, matcher, retry};
+use crate::model::authorization::Authorization;
 use crate::model::route::{
     Fault, PathMatch, Redirect, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
 };
@@ -14,6 +15,7 @@ use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
 use envoy_types::pb::envoy::config::core::v3::{DataSource, Metadata};
 use envoy_types::pb::envoy::config::route::v3 as wire;
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::HttpFault;
+use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::RbacPerRoute;
 use prost::Name;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -27,13 +29,34 @@ pub(super) fn decode(mut wire: wire::RouteConfiguration) -> Result<RouteConfigur
         name: take(&mut wire.name),
         virtual_hosts: each(take(&mut wire.virtual_hosts), "virtual_hosts", virtual_host)?,
         ignore_port_in_host: take(&mut wire.ignore_port_in_host_matching),
+        request_headers: matcher::mutations(
+            take(&mut wire.request_headers_to_add),
+            take(&mut wire.request_headers_to_remove),
+            "request_headers_to_add",
+        )?,
+        response_headers: matcher::mutations(
+            take(&mut wire.response_headers_to_add),
+            take(&mut wire.response_headers_to_remove),
+            "response_headers_to_add",
+        )?,
+        internal_only_headers: take(&mut wire.internal_only_headers),
+        most_specific_wins: take(&mut wire.most_specific_header_mutations_wins),
     };
     nothing_left(&wire)?;
     Ok(found)
 }
 
 pub(super) fn encode(model: &RouteConfiguration) -> wire::RouteConfiguration {
+    let (request_headers_to_add, request_headers_to_remove) = matcher::wire_mutations(&model.request_headers);
+    let (response_headers_to_add, response_headers_to_remove) =
+        matcher::wire_mutations(&model.response_headers);
     wire::RouteConfiguration {
+        request_headers_to_add,
+        request_headers_to_remove,
+        response_headers_to_add,
+        response_headers_to_remove,
+        internal_only_headers: model.internal_only_headers.clone(),
+        most_specific_header_mutations_wins: model.most_specific_wins,
         name: model.name.clone(),
         virtual_hosts: model.virtual_hosts.iter().map(wire_virtual_host).collect(),
         ignore_port_in_host_matching: model.ignore_port_in_host,
@@ -61,6 +84,7 @@ fn virtual_host(mut wire: wire::VirtualHost) -> Result<VirtualHost, Refusal> {
         routes: each(take(&mut wire.routes), "routes", route)?,
         require_tls,
         attempt_count: take(&mut wire.include_request_attempt_count),
+        attempt_count_in_response: take(&mut wire.include_attempt_count_in_response),
         request_headers,
         response_headers,
         retry: optional(wire.retry_policy.take(), "retry_policy", retry::decode)?,
@@ -80,6 +104,7 @@ fn wire_virtual_host(model: &VirtualHost) -> wire::VirtualHost {
         routes: model.routes.iter().map(wire_route).collect(),
         require_tls: tls.into(),
         include_request_attempt_count: model.attempt_count,
+        include_attempt_count_in_response: model.attempt_count_in_response,
         request_headers_to_add,
         request_headers_to_remove,
         response_headers_to_add,
@@ -96,7 +121,7 @@ fn route(mut wire: wire::Route) -> Result<Route, Refusal> {
     let request_headers = matcher::mutations(add, remove, "request_headers_to_add")?;
     let (add, remove) = (take(&mut wire.response_headers_to_add), take(&mut wire.response_headers_to_remove));
     let response_headers = matcher::mutations(add, remove, "response_headers_to_add")?;
-    let fault = filter_settings(take(&mut wire.typed_per_filter_config))?;
+    let (fault, authorization) = filter_settings(take(&mut wire.typed_per_filter_config))?;
     let found = Route {
         name: take(&mut wire.name),
         criteria,
@@ -104,6 +129,7 @@ fn route(mut wire: wire::Route) -> Result<Route, Refusal> {
         request_headers,
         response_headers,
         fault,
+        authorization,
         origin: wire.metadata.take().as_ref().and_then(origin),
     };
     nothing_left(&wire)?;
@@ -122,6 +148,7 @@ fn wire_route(model: &Route) -> wire::Route {
         }
     };
     let fault = model.fault.as_ref().map(|f| (FAULT.to_owned(), pack(&fault::encode(f))));
+    let rules = model.authorization.as_ref().map(|r| (RBAC.to_owned(), authorization::wire_per_route(r)));
     wire::Route {
         name: model.name.clone(),
         r#match: Some(wire_criteria(&model.criteria)),
@@ -130,7 +157,7 @@ fn wire_route(model: &Route) -> wire::Route {
         request_headers_to_remove,
         response_headers_to_add,
         response_headers_to_remove,
-        typed_per_filter_config: fault.into_iter().collect(),
+        typed_per_filter_config: fault.into_iter().chain(rules).collect(),
         metadata: model.origin.as_deref().map(wire_origin),
         ..wire::Route::default()
     }
@@ -204,18 +231,20 @@ fn redirect(mut wire: wire::RedirectAction) -> Result<Redirect, Refusal> {
         Some(SchemeRewriteSpecifier::SchemeRedirect(scheme)) => Some(scheme),
         Some(SchemeRewriteSpecifier::HttpsRedirect(false)) | None => None,
     };
-    let (path, prefix) = match wire.path_rewrite_specifier.take() {
-        None => (None, None),
-        Some(PathRewriteSpecifier::PathRedirect(path)) => (Some(path), None),
-        Some(PathRewriteSpecifier::PrefixRewrite(prefix)) => (None, Some(prefix)),
-        Some(PathRewriteSpecifier::RegexRewrite(_)) => return Err(Refusal::unsupported("regex_rewrite")),
+    let (path, prefix, regex) = match wire.path_rewrite_specifier.take() {
+        None => (None, None, None),
+        Some(PathRewriteSpecifier::PathRedirect(path)) => (Some(path), None, None),
+        Some(PathRewriteSpecifier::PrefixRewrite(prefix)) => (None, Some(prefix), None),
+        Some(PathRewriteSpecifier::RegexRewrite(regex)) => {
+            (None, None, Some(forward::regex_rewrite(regex).at("regex_rewrite")?))
+        }
         Some(PathRewriteSpecifier::PathRewrite(_)) => return Err(Refusal::unsupported("path_rewrite")),
     };
     let host = Some(take(&mut wire.host_redirect)).filter(|h| !h.is_empty());
     let port = Some(short(take(&mut wire.port_redirect), "port_redirect")?).filter(|p| *p != 0);
     let strip_query = take(&mut wire.strip_query);
     nothing_left(&wire)?;
-    Ok(Redirect { status, scheme, host, port, path, prefix, strip_query })
+    Ok(Redirect { status, scheme, host, port, path, prefix, regex, strip_query })
 }
 
 fn wire_redirect(model: &Redirect) -> wire::RedirectAction {
@@ -230,10 +259,13 @@ fn wire_redirect(model: &Redirect) -> wire::RedirectAction {
         "https" => SchemeRewriteSpecifier::HttpsRedirect(true),
         other => SchemeRewriteSpecifier::SchemeRedirect(other.to_owned()),
     });
-    let path = match (&model.path, &model.prefix) {
-        (Some(path), _) => Some(PathRewriteSpecifier::PathRedirect(path.clone())),
-        (None, Some(prefix)) => Some(PathRewriteSpecifier::PrefixRewrite(prefix.clone())),
-        (None, None) => None,
+    let path = match (&model.path, &model.prefix, &model.regex) {
+        (Some(path), _, _) => Some(PathRewriteSpecifier::PathRedirect(path.clone())),
+        (None, Some(prefix), _) => Some(PathRewriteSpecifier::PrefixRewrite(prefix.clone())),
+        (None, None, Some(regex)) => {
+            Some(PathRewriteSpecifier::RegexRewrite(forward::wire_regex_rewrite(regex)))
+        }
+        (None, None, None) => None,
     };
     wire::RedirectAction {
         host_redirect: model.host.clone().unwrap_or_default(),
@@ -270,14 +302,19 @@ fn wire_direct(status: u16, body: &str) -> wire::DirectResponseAction {
     }
 }
 
-/// Of the settings that routes may give to filters, faults are known.
-fn filter_settings(settings: HashMap<String, Any>) -> Result<Option<Fault>, Refusal> {
-    let mut found = None;
+/// Of the settings that routes may give to filters, faults and rules are known.
+fn filter_settings(
+    settings: HashMap<String, Any>,
+) -> Result<(Option<Fault>, Option<Vec<Authorization>>), Refusal> {
+    let mut found = (None, None);
     for (name, config) in settings {
         let kind = config_type(&config).at_item("typed_per_filter_config", &name)?;
         if kind == HttpFault::full_name() {
             let settings = typed(&config).and_then(fault::decode);
-            found = Some(settings.at_item("typed_per_filter_config", &name)?);
+            found.0 = Some(settings.at_item("typed_per_filter_config", &name)?);
+        } else if kind == RbacPerRoute::full_name() {
+            let settings = typed(&config).and_then(authorization::per_route);
+            found.1 = Some(settings.at_item("typed_per_filter_config", &name)?);
         } else {
             return refuse(format!("settings of type {kind} are not supported"))
                 .at_item("typed_per_filter_config", &name);
@@ -301,3 +338,5 @@ fn wire_origin(origin: &str) -> Metadata {
 
 /// Name under which a route gives settings to the fault filter.
 const FAULT: &str = "envoy.filters.http.fault";
+/// Name under which a route gives rules to the authorization filter.
+const RBAC: &str = "envoy.filters.http.rbac";

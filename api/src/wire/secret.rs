@@ -7,6 +7,32 @@ use crate::model::tls::{CertificateSource, RootSource};
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3 as wire;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::secret::Type;
 
+/// A secret of a bootstrap, which may be in files too.
+pub(super) enum Fixed {
+    Inline(Secret),
+    Certificate(String, CertificateSource),
+    Roots(String, RootSource),
+}
+
+pub(super) fn decode_fixed(secret: wire::Secret) -> Result<Fixed, Refusal> {
+    match &secret.r#type {
+        Some(Type::TlsCertificate(wire)) => {
+            let source = certificate(wire.clone()).at("tls_certificate")?;
+            if matches!(source, CertificateSource::Files { .. }) {
+                return Ok(Fixed::Certificate(secret.name, source));
+            }
+        }
+        Some(Type::ValidationContext(wire)) => {
+            let found = validation_context(wire.clone()).at("validation_context")?;
+            if matches!(found.roots, RootSource::File(_)) && found.subject_alt_names.is_empty() {
+                return Ok(Fixed::Roots(secret.name, found.roots));
+            }
+        }
+        _ => {}
+    }
+    decode(secret).map(Fixed::Inline)
+}
+
 pub(super) fn decode(secret: wire::Secret) -> Result<Secret, Refusal> {
     let content = match secret.r#type {
         Some(Type::TlsCertificate(wire)) => match certificate(wire).at("tls_certificate")? {

@@ -84,6 +84,16 @@ pub(super) static CLUSTER: Shape = Shape { maps: &[], inner: &[(25, &METADATA), 
 /// `RBAC` of the HTTP and the network filter
 pub(super) static RBAC_FILTER: Shape = Shape { maps: &[], inner: &[(1, &RBAC), (2, &RBAC)] };
 static RBAC: Shape = Shape { maps: &[2], inner: &[] };
+/// `RBACPerRoute`
+pub(super) static RBAC_ROUTE: Shape = Shape { maps: &[], inner: &[(2, &RBAC_FILTER)] };
+/// `envoy.config.route.v3.RouteConfiguration`
+pub(super) static ROUTES: Shape = Shape { maps: &[], inner: &[(2, &VIRTUAL_HOST)] };
+static VIRTUAL_HOST: Shape = Shape { maps: &[], inner: &[(3, &ROUTE)] };
+static ROUTE: Shape = Shape { maps: &[13], inner: &[] };
+/// `HttpConnectionManager`
+pub(super) static CONNECTION: Shape = Shape { maps: &[], inner: &[(4, &ROUTES), (38, &LOCAL_REPLY)] };
+static LOCAL_REPLY: Shape = Shape { maps: &[], inner: &[(1, &REPLY_MAPPER), (2, &LOG_FORMAT)] };
+static REPLY_MAPPER: Shape = Shape { maps: &[], inner: &[(4, &LOG_FORMAT)] };
 /// `FileAccessLog` and, one field number lower, the stream loggers
 pub(super) static FILE_LOG: Shape = Shape { maps: &[], inner: &[(5, &LOG_FORMAT)] };
 pub(super) static STREAM_LOG: Shape = Shape { maps: &[], inner: &[(1, &LOG_FORMAT)] };

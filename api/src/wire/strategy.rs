@@ -129,6 +129,7 @@ fn permission() -> BoxedStrategy<Permission> {
         string_match().prop_map(Permission::Path),
         net().prop_map(Permission::DestinationIp),
         any::<u16>().prop_map(Permission::DestinationPort),
+        (0i32..65_536, 0i32..65_536).prop_map(|(a, b)| Permission::DestinationPorts(a, b)),
         string_match().prop_map(Permission::ServerName),
     ];
     leaf.prop_recursive(3, 8, 3, |inner| {
@@ -305,11 +306,11 @@ fn connection() -> BoxedStrategy<HttpConnection> {
     let tracing = of((0u32..=1_000_000).prop_map(|numerator| Fraction { numerator, denominator: 1_000_000 }));
     (
         (name(), routes, codec, vec(http_filter(), 0..4), of(name()), client_certificate()),
-        (any::<[bool; 6]>(), vec(name(), 0..2), vec(access_log(), 0..2), tracing),
+        (any::<[bool; 6]>(), vec(name(), 0..2), vec(access_log(), 0..2), tracing, http_extra()),
         (vec(of(duration()), 5), any::<[u32; 4]>()),
     )
         .prop_map(|((stat_prefix, routes, codec, filters, server_name, client_certificate), more, limits)| {
-            let (flags, upgrades, access_log, tracing) = more;
+            let (flags, upgrades, access_log, tracing, extra) = more;
             let (durations, numbers) = limits;
             HttpConnection {
                 stat_prefix,
@@ -336,9 +337,74 @@ fn connection() -> BoxedStrategy<HttpConnection> {
                 max_concurrent_streams: numbers[3],
                 access_log,
                 tracing,
+                extra,
             }
         })
         .boxed()
+}
+
+fn http_extra() -> BoxedStrategy<HttpExtra> {
+    let host_port = prop_oneof![Just(HostPort::Keep), Just(HostPort::StripOwn), Just(HostPort::Strip)];
+    let slashes = prop_oneof![
+        Just(EscapedSlashes::Keep),
+        Just(EscapedSlashes::Reject),
+        Just(EscapedSlashes::Redirect),
+        Just(EscapedSlashes::Unescape),
+    ];
+    let underscores =
+        prop_oneof![Just(Underscores::Allow), Just(Underscores::Reject), Just(Underscores::Drop)];
+    let names = (of(name()), of(name()));
+    // Only where there is a name is there one to keep, so that flag is not made here.
+    (vec(net(), 0..2), any::<[bool; 3]>(), host_port, slashes, underscores, names, local_reply())
+        .prop_map(|(internal_addresses, flags, host_port, escaped_slashes, underscores, names, reply)| {
+            HttpExtra {
+                internal_addresses,
+                skip_forwarded_for: flags[0],
+                via: names.0.unwrap_or_default(),
+                keep_server: false,
+                host_port,
+                strip_host_dot: flags[1],
+                escaped_slashes,
+                underscores,
+                request_id_in_response: flags[2],
+                default_host: names.1.unwrap_or_default(),
+                local_reply: reply,
+            }
+        })
+        .boxed()
+}
+
+fn local_reply() -> BoxedStrategy<LocalReply> {
+    let comparison = prop_oneof![
+        Just(Comparison::Equal),
+        Just(Comparison::AtLeast),
+        Just(Comparison::AtMost),
+        Just(Comparison::Other),
+    ];
+    let leaf = prop_oneof![
+        (comparison, any::<u32>()).prop_map(|(op, number)| ReplyFilter::Status(op, number)),
+        vec(name(), 0..3).prop_map(ReplyFilter::Flags),
+        header_match().prop_map(ReplyFilter::Header),
+    ];
+    let filter = leaf.prop_recursive(2, 4, 2, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..3).prop_map(ReplyFilter::And),
+            vec(inner, 0..3).prop_map(ReplyFilter::Or),
+        ]
+    });
+    let format = || {
+        let text = prop_oneof![
+            text().prop_map(LogFormat::Text),
+            btree_map(name(), text(), 0..4).prop_map(|m| LogFormat::Json(m.into_iter().collect())),
+        ];
+        (text, of(name()))
+            .prop_map(|(format, kind)| ReplyFormat { format, content_type: kind.unwrap_or_default() })
+    };
+    let headers = mutations().prop_map(|m| HeaderMutations { remove: vec![], ..m });
+    let mapper = (filter, of(any::<u16>()), of(text()), of(format()), headers).prop_map(
+        |(filter, status, body, format, headers)| ReplyMapper { filter, status, body, format, headers },
+    );
+    (vec(mapper, 0..2), of(format())).prop_map(|(mappers, format)| LocalReply { mappers, format }).boxed()
 }
 
 fn http_filter() -> BoxedStrategy<HttpFilter> {
@@ -381,28 +447,52 @@ fn fault() -> BoxedStrategy<Fault> {
         prop_oneof![any::<u16>().prop_map(AbortStatus::Http), any::<u32>().prop_map(AbortStatus::Grpc),];
     let delay = (duration(), fraction()).prop_map(|(duration, fraction)| FaultDelay { duration, fraction });
     let abort = (status, fraction()).prop_map(|(status, fraction)| FaultAbort { status, fraction });
-    (of(delay), of(abort)).prop_map(|(delay, abort)| Fault { delay, abort }).boxed()
+    let delay = prop_oneof![
+        Just((None, None)),
+        delay.prop_map(|d| (Some(d), None)),
+        fraction().prop_map(|f| (None, Some(f)))
+    ];
+    let abort = prop_oneof![
+        Just((None, None)),
+        abort.prop_map(|a| (Some(a), None)),
+        fraction().prop_map(|f| (None, Some(f)))
+    ];
+    (delay, abort, vec(header_match(), 0..2), of(name()))
+        .prop_map(|((delay, delay_by_header), (abort, abort_by_header), headers, cluster)| Fault {
+            delay,
+            abort,
+            delay_by_header,
+            abort_by_header,
+            headers,
+            upstream_cluster: cluster.unwrap_or_default(),
+        })
+        .boxed()
 }
 
 fn route_configuration() -> BoxedStrategy<RouteConfiguration> {
-    (name(), vec(virtual_host(), 0..3), any::<bool>())
-        .prop_map(|(name, virtual_hosts, ignore_port_in_host)| RouteConfiguration {
+    let changes = (mutations(), mutations(), vec(name(), 0..2));
+    (name(), vec(virtual_host(), 0..3), any::<[bool; 2]>(), changes)
+        .prop_map(|(name, virtual_hosts, flags, changes)| RouteConfiguration {
             name,
             virtual_hosts,
-            ignore_port_in_host,
+            ignore_port_in_host: flags[0],
+            request_headers: changes.0,
+            response_headers: changes.1,
+            internal_only_headers: changes.2,
+            most_specific_wins: flags[1],
         })
         .boxed()
 }
 
 fn virtual_host() -> BoxedStrategy<VirtualHost> {
-    let flags = any::<(bool, bool)>();
+    let flags = any::<(bool, bool, bool)>();
     (name(), vec(name(), 0..3), vec(route(), 0..3), flags, mutations(), mutations(), of(retry()))
         .prop_map(
             |(
                 name,
                 domains,
                 routes,
-                (require_tls, attempt_count),
+                (require_tls, attempt_count, attempt_count_in_response),
                 request_headers,
                 response_headers,
                 retry,
@@ -413,6 +503,7 @@ fn virtual_host() -> BoxedStrategy<VirtualHost> {
                     routes,
                     require_tls,
                     attempt_count,
+                    attempt_count_in_response,
                     request_headers,
                     response_headers,
                     retry,
@@ -428,14 +519,19 @@ fn route() -> BoxedStrategy<Route> {
         1 => redirect().prop_map(RouteAction::Redirect),
         1 => (any::<u16>(), text()).prop_map(|(status, body)| RouteAction::Direct { status, body }),
     ];
-    (name(), criteria(), action, mutations(), mutations(), of(fault()), of(name()))
-        .prop_map(|(name, criteria, action, request_headers, response_headers, fault, origin)| Route {
+    // One set of enforced rules, one of shadow rules, or none at all.
+    let rules = |shadow| authorization().prop_map(move |a| Authorization { shadow, ..a });
+    let rules = of((of(rules(false)), of(rules(true))))
+        .prop_map(|r| r.map(|(a, b)| a.into_iter().chain(b).collect()));
+    (name(), criteria(), action, mutations(), mutations(), (of(fault()), rules), of(name()))
+        .prop_map(|(name, criteria, action, request_headers, response_headers, settings, origin)| Route {
             name,
             criteria,
             action,
             request_headers,
             response_headers,
-            fault,
+            fault: settings.0,
+            authorization: settings.1,
             origin,
         })
         .boxed()
@@ -448,7 +544,10 @@ fn criteria() -> BoxedStrategy<RouteMatch> {
         text().prop_map(PathMatch::Regex),
         text().prop_map(PathMatch::Segments),
     ];
-    let query = (name(), of(string_match())).prop_map(|(name, value)| QueryMatch { name, value });
+    let query = (name(), of(string_match()), any::<bool>()).prop_map(|(name, value, absent)| {
+        let absent = absent && value.is_none();
+        QueryMatch { name, value, absent }
+    });
     (path, any::<bool>(), vec(header_match(), 0..3), vec(query, 0..2), any::<bool>(), of(fraction()))
         .prop_map(|(path, ignore_case, headers, query, grpc, fraction)| RouteMatch {
             path,
@@ -463,20 +562,22 @@ fn criteria() -> BoxedStrategy<RouteMatch> {
 
 fn redirect() -> BoxedStrategy<Redirect> {
     let rewrite = prop_oneof![
-        Just((None, None)),
-        text().prop_map(|p| (Some(p), None)),
-        text().prop_map(|p| (None, Some(p))),
+        Just((None, None, None)),
+        text().prop_map(|p| (Some(p), None, None)),
+        text().prop_map(|p| (None, Some(p), None)),
+        (text(), text()).prop_map(|p| (None, None, Some(p))),
     ];
     let status = prop_oneof![Just(301u16), Just(302), Just(303), Just(307), Just(308)];
     let scheme = of(prop_oneof![Just("https".to_owned()), Just("http".to_owned())]);
     (status, scheme, of(name()), of(1u16..), rewrite, any::<bool>())
-        .prop_map(|(status, scheme, host, port, (path, prefix), strip_query)| Redirect {
+        .prop_map(|(status, scheme, host, port, (path, prefix, regex), strip_query)| Redirect {
             status,
             scheme,
             host,
             port,
             path,
             prefix,
+            regex,
             strip_query,
         })
         .boxed()
@@ -500,7 +601,13 @@ fn forward() -> BoxedStrategy<Forward> {
     let zero_or_more = || of(prop_oneof![Just(Duration::ZERO), duration()]);
     let mirror = (name(), fraction()).prop_map(|(cluster, fraction)| Mirror { cluster, fraction });
     let missing = prop_oneof![Just(503u16), Just(404), Just(500)];
-    let rewrites = (of(name()), of((text(), text())), of(name()));
+    let host = prop_oneof![
+        name().prop_map(HostRewrite::Literal),
+        Just(HostRewrite::Endpoint),
+        name().prop_map(HostRewrite::Header),
+        (text(), text()).prop_map(|(pattern, text)| HostRewrite::Path(pattern, text)),
+    ];
+    let rewrites = (of(name()), of((text(), text())), of(host), any::<bool>());
     let times = (of(duration()), zero_or_more(), zero_or_more());
     (clusters, times, of(retry()), rewrites, vec(mirror, 0..2), vec(hash_key(), 0..2), missing)
         .prop_map(|(clusters, times, retry, rewrites, mirrors, hash, cluster_not_found)| Forward {
@@ -512,6 +619,7 @@ fn forward() -> BoxedStrategy<Forward> {
             prefix_rewrite: rewrites.0,
             regex_rewrite: rewrites.1,
             host_rewrite: rewrites.2,
+            append_forwarded_host: rewrites.3,
             mirrors,
             hash,
             cluster_not_found,
@@ -533,9 +641,18 @@ fn hash_key() -> BoxedStrategy<HashKey> {
 fn retry() -> BoxedStrategy<RetryPolicy> {
     let condition = prop::sample::select(RetryOn::NAMES.map(|(c, _)| c).to_vec());
     let back_off = (duration(), duration()).prop_map(|(base, max)| BackOff { base, max });
-    (vec(condition, 0..4), vec(any::<u16>(), 0..3), any::<u32>(), of(duration()), back_off, 0u32..10)
-        .prop_map(|(on, status_codes, attempts, per_try_timeout, back_off, avoid_previous_hosts)| {
-            RetryPolicy { on, status_codes, attempts, per_try_timeout, back_off, avoid_previous_hosts }
+    let headers = (vec(header_match(), 0..2), vec(header_match(), 0..2));
+    let numbers = (any::<u32>(), 0u32..10);
+    (vec(condition, 0..4), vec(any::<u16>(), 0..3), numbers, of(duration()), back_off, headers)
+        .prop_map(|(on, status_codes, numbers, per_try_timeout, back_off, headers)| RetryPolicy {
+            on,
+            status_codes,
+            attempts: numbers.0,
+            per_try_timeout,
+            back_off,
+            avoid_previous_hosts: numbers.1,
+            headers: headers.0,
+            request_headers: headers.1,
         })
         .boxed()
 }
@@ -669,8 +786,9 @@ fn endpoint() -> BoxedStrategy<Endpoint> {
         canonical_revision: p[3].clone(),
         cluster_id: p[4].clone(),
     });
-    (address, health, any::<u32>(), any::<bool>(), of(workload))
-        .prop_map(|(address, health, weight, mtls, workload)| Endpoint {
+    ((address, of(name())), health, any::<u32>(), any::<bool>(), of(workload))
+        .prop_map(|((address, hostname), health, weight, mtls, workload)| Endpoint {
+            hostname: hostname.unwrap_or_default(),
             address,
             health,
             weight,

@@ -127,7 +127,7 @@ fn http1(options: Option<core::Http1ProtocolOptions>) -> Result<(), Refusal> {
     options.map_or(Ok(()), |o| nothing_left(&o)).at("http_protocol_options")
 }
 
-fn http2(options: Option<core::Http2ProtocolOptions>) -> Result<(), Refusal> {
+pub(super) fn http2(options: Option<core::Http2ProtocolOptions>) -> Result<(), Refusal> {
     options.map_or(Ok(()), |o| nothing_left(&o)).at("http2_protocol_options")
 }
 

@@ -12,16 +12,15 @@ use api::model::tls::{CertificateSource, RootSource, SanMatch, TlsParameters, Up
 use api::name::{self, ClusterName};
 use std::time::Duration;
 
-/// Every cluster of the services that a proxy sees.
-pub(super) fn clusters(view: &View) -> Vec<Cluster> {
-    let mut clusters = vec![];
-    for service in view.services() {
-        for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
-            clusters.extend(of_port(view, service, port));
-        }
-    }
-    clusters.extend([black_hole(view), passthrough(view)]);
-    clusters
+/// The clusters of one service.
+pub(super) fn clusters(view: &View, service: &Service) -> Vec<Cluster> {
+    let ports = service.ports.iter().filter(|p| p.protocol != Protocol::Udp);
+    ports.flat_map(|port| of_port(view, service, port)).collect()
+}
+
+/// The clusters that stand for no service.
+pub(super) fn fixed(view: &View) -> [Cluster; 2] {
+    [black_hole(view), passthrough(view)]
 }
 
 /// The clusters of one port: the whole service, then its subsets.
@@ -50,6 +49,8 @@ fn cluster(
     let discovery = discovery(view, service, port, subset, blocks, &name);
     let balancer = match discovery {
         Discovery::OriginalDestination => Balancer::Provided,
+        // Where endpoints are known there is no address of the client's to pass on.
+        _ if provided(blocks) => Balancer::RoundRobin,
         _ => blocks.load_balancer.as_ref().map_or(Balancer::LeastRequest { choices: 2 }, |l| l.balancer),
     };
     Cluster {
@@ -85,9 +86,8 @@ fn discovery(
     blocks: &PolicyBlocks,
     name: &ClusterName,
 ) -> Discovery {
-    let provided = blocks.load_balancer.as_ref().is_some_and(|l| l.balancer == Balancer::Provided);
     // At a gateway the client's destination is the gateway itself: it always needs endpoints.
-    let original = !view.scope.gateway && (service.headless || provided);
+    let original = !view.scope.gateway && (service.headless || provided(blocks));
     let given = || view.assignment(service, port, subset, name.to_string());
     match service.resolution {
         Resolution::Passthrough if view.scope.gateway => Discovery::Static(given()),
@@ -97,6 +97,10 @@ fn discovery(
         Resolution::Dns => Discovery::StrictDns(given()),
         Resolution::DnsRoundRobin => Discovery::LogicalDns(given()),
     }
+}
+
+fn provided(blocks: &PolicyBlocks) -> bool {
+    blocks.load_balancer.as_ref().is_some_and(|l| l.balancer == Balancer::Provided)
 }
 
 fn tls(

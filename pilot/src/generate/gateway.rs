@@ -75,6 +75,7 @@ fn port_listener(view: &View, port: u16, servers: &[Bound]) -> (Listener, Vec<Ro
             name: name.clone(),
             virtual_hosts: virtual_hosts(view, servers),
             ignore_port_in_host: true,
+            ..RouteConfiguration::default()
         };
         (vec![http_chain(view, name, port, None, vec![])], vec![table])
     } else {
@@ -119,6 +120,7 @@ fn secured(view: &View, port: u16, servers: &[Bound]) -> (Vec<FilterChain>, Vec<
                     name: name.clone(),
                     virtual_hosts: virtual_hosts(view, std::slice::from_ref(bound)),
                     ignore_port_in_host: true,
+                    ..RouteConfiguration::default()
                 });
                 chains.push(http_chain(view, name, port, downstream_tls(server), sni));
             }

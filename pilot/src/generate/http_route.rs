@@ -12,8 +12,8 @@ use crate::catalog::virtual_service::{
 use crate::catalog::visibility;
 use api::model::matcher::{BackOff, HeaderMutations};
 use api::model::route::{
-    ClusterChoice, Forward, HashKey, Mirror, PathMatch, RetryOn, RetryPolicy, Route, RouteAction, RouteMatch,
-    WeightedCluster,
+    ClusterChoice, Forward, HashKey, HostRewrite, Mirror, PathMatch, RetryOn, RetryPolicy, Route,
+    RouteAction, RouteMatch, WeightedCluster,
 };
 use api::name::ClusterName;
 use std::time::Duration;
@@ -39,6 +39,7 @@ pub(super) fn routes(view: &View, service: &VirtualService, place: &Place) -> Ve
             request_headers: request_headers(route),
             response_headers: response_headers(route),
             fault: route.fault.clone(),
+            authorization: None,
             origin: Some(origin.clone()),
         };
         if route.matches.is_empty() {
@@ -69,6 +70,7 @@ pub(super) fn default_route(view: &View, host: &str, port: u16) -> Route {
         request_headers: HeaderMutations::default(),
         response_headers: HeaderMutations::default(),
         fault: None,
+        authorization: None,
         origin: None,
     }
 }
@@ -171,7 +173,7 @@ fn forward(view: &View, route: &HttpRoute, destinations: &[HttpDestination], pla
         retry,
         prefix_rewrite: route.rewrite_uri.clone(),
         regex_rewrite: route.rewrite_regex.clone(),
-        host_rewrite: route.rewrite_authority.clone().or_else(own_host),
+        host_rewrite: route.rewrite_authority.clone().or_else(own_host).map(HostRewrite::Literal),
         mirrors,
         hash: hash.into_iter().take(1).collect(),
         clusters,
@@ -240,6 +242,8 @@ fn retry(mesh: &Mesh, own: Option<&Retries>) -> Option<RetryPolicy> {
         per_try_timeout: wanted.and_then(|r| r.per_try_timeout).filter(|t| !t.is_zero()),
         back_off: BackOff { base, max: base * 10 },
         avoid_previous_hosts: 5,
+        headers: vec![],
+        request_headers: vec![],
     })
 }
 

@@ -255,6 +255,7 @@ fn http(target: &Target, settings: &InboundSettings) -> ChainProtocol {
         request_headers: api::model::matcher::HeaderMutations::default(),
         response_headers: api::model::matcher::HeaderMutations::default(),
         fault: None,
+        authorization: None,
         origin: None,
     };
     let routes = RouteConfiguration {
@@ -265,7 +266,7 @@ fn http(target: &Target, settings: &InboundSettings) -> ChainProtocol {
             routes: vec![route],
             ..VirtualHost::default()
         }],
-        ignore_port_in_host: false,
+        ..RouteConfiguration::default()
     };
     ChainProtocol::Http(Box::new(HttpConnection {
         filters: filters(settings.istio_extensions),
@@ -305,6 +306,8 @@ fn application_retry() -> RetryPolicy {
         per_try_timeout: None,
         back_off: BackOff { base: Duration::from_millis(25), max: Duration::from_millis(250) },
         avoid_previous_hosts: 0,
+        headers: vec![],
+        request_headers: vec![],
     }
 }
 

@@ -38,7 +38,12 @@ pub(super) fn sniffed_name(service: &Service, port: u16) -> String {
 }
 
 fn table(name: String, hosts: Hosts) -> RouteConfiguration {
-    RouteConfiguration { name, virtual_hosts: hosts.list, ignore_port_in_host: true }
+    RouteConfiguration {
+        name,
+        virtual_hosts: hosts.list,
+        ignore_port_in_host: true,
+        ..RouteConfiguration::default()
+    }
 }
 
 /// Virtual hosts without a domain twice: Envoy refuses a table with one.
@@ -125,6 +130,7 @@ fn rest(view: &View) -> VirtualHost {
         request_headers: api::model::matcher::HeaderMutations::default(),
         response_headers: api::model::matcher::HeaderMutations::default(),
         fault: None,
+        authorization: None,
         origin: None,
     };
     VirtualHost {

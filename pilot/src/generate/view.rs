@@ -24,6 +24,8 @@ pub(super) struct View<'a> {
     rules: HashMap<String, Arc<DestinationRule>>,
     /// Hosts (patterns too) of the VirtualServices for sidecars, each with the one that owns it.
     owners: BTreeMap<String, Arc<VirtualService>>,
+    /// Those of them that stand for several hosts.
+    patterns: Vec<String>,
     outbound: OutboundPolicy,
 }
 
@@ -45,8 +47,9 @@ impl<'a> View<'a> {
                 owners.entry(pattern.clone()).or_insert_with(|| vs.clone());
             }
         }
+        let patterns = owners.keys().filter(|h: &&String| h.starts_with('*')).cloned().collect();
         let outbound = sidecar.and_then(|s| s.outbound).unwrap_or(catalog.mesh().outbound);
-        Self { catalog, scope, services, by_host, rules, owners, outbound }
+        Self { catalog, scope, services, by_host, rules, owners, patterns, outbound }
     }
 
     pub(super) fn mesh(&self) -> &Mesh {
@@ -65,10 +68,15 @@ impl<'a> View<'a> {
         self.rules.get(host).map(Arc::as_ref)
     }
 
+    /// The same, to be kept.
+    pub(super) fn shared_rule(&self, host: &str) -> Option<Arc<DestinationRule>> {
+        self.rules.get(host).cloned()
+    }
+
     /// The VirtualService that routes calls of sidecars to this host.
     pub(super) fn virtual_service(&self, host: &str) -> Option<&VirtualService> {
-        let closest = host::closest(host, self.owners.keys().map(String::as_str))?;
-        self.owners.get(closest).map(Arc::as_ref)
+        let closest = || self.owners.get(host::closest(host, self.patterns.iter().map(String::as_str))?);
+        self.owners.get(host).or_else(closest).map(Arc::as_ref)
     }
 
     /// VirtualServices for sidecars by the hosts they own.
@@ -123,5 +131,12 @@ fn endpoint(from: ServiceEndpoint) -> Endpoint {
         canonical_revision: w.canonical_revision.clone(),
         cluster_id: super::CLUSTER_ID.into(),
     });
-    Endpoint { address: from.address, health: from.health, weight: from.weight, mtls: from.mtls, workload }
+    Endpoint {
+        address: from.address,
+        health: from.health,
+        hostname: String::new(),
+        weight: from.weight,
+        mtls: from.mtls,
+        workload,
+    }
 }

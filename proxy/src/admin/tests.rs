@@ -85,6 +85,7 @@ impl Fixture {
         let endpoint = Endpoint {
             address: EndpointAddress::Socket("10.0.0.9:8080".parse().unwrap()),
             health: Health::Draining,
+            hostname: String::new(),
             weight: 3,
             mtls: true,
             workload: None,

@@ -9,6 +9,7 @@ fn endpoint(n: u8, health: Health, weight: u32) -> Endpoint {
     Endpoint {
         address: EndpointAddress::Socket(([10, 0, 0, n], 80).into()),
         health,
+        hostname: String::new(),
         weight,
         mtls: false,
         workload: None,
@@ -54,6 +55,24 @@ fn counts(all: &Endpoints, policy: Policy, ejected: &dyn Fn(usize) -> bool, any_
 }
 
 const POLICIES: [Policy; 3] = [Policy::RoundRobin, Policy::Random, Policy::LeastRequest { choices: 2 }];
+
+#[test]
+fn a_repetition_finds_the_one_healthy_endpoint_of_its_priority_that_has_not_failed() {
+    let drains = endpoint(3, Health::Draining, 1);
+    let all = endpoints(vec![
+        (0, None, [healthy(&[1, 1]), vec![drains]].concat()),
+        (0, None, vec![endpoint(4, Health::Healthy, 1)]),
+        (1, None, vec![endpoint(5, Health::Healthy, 1)]),
+    ]);
+    for (tried, expected) in [(&[0][..], &[1, 3][..]), (&[0, 3], &[1]), (&[1, 3, 0], &[])] {
+        let found: Vec<usize> = (0..64u32)
+            .filter_map(|part| another(&all, 0, &|i| tried.contains(&i), part << 26))
+            .collect();
+        assert!(found.iter().all(|i| expected.contains(i)), "{tried:?}: {found:?}");
+        assert!(expected.iter().all(|i| found.contains(i)), "{tried:?}: {found:?}");
+    }
+    assert_eq!(another(&all, 4, &|_| false, 7), Some(4), "another priority is for its own failures");
+}
 
 fn near(counts: &[usize], expected: &[usize]) {
     for (found, expected) in counts.iter().zip(expected) {
@@ -116,6 +135,12 @@ fn places_share_by_weight() {
         (0, Some(3), vec![endpoint(2, Health::Healthy, 1)]),
     ]);
     near(&counts(&all, Policy::RoundRobin, &|_| false, false), &[1500, 4500]);
+}
+
+#[test]
+fn a_configuration_that_asks_for_billions_of_choices_costs_a_few() {
+    let all = endpoints(vec![(0, None, healthy(&[1, 1, 2]))]);
+    near(&counts(&all, Policy::LeastRequest { choices: u32::MAX }, &|_| false, false), &[0, 0, 6000]);
 }
 
 #[test]

@@ -55,13 +55,14 @@ impl Flags {
     /// A name was not resolved.
     pub const DF: Self = Self(1 << 21);
 
-    /// Every flag with its code, in the order in which they are written.
+    /// Every flag with its code, in the order in which they are written: what happens first comes first, as in Envoy.
     pub const CODES: [(Self, &'static str); 22] = [
+        (Self::DI, "DI"),
+        (Self::URX, "URX"),
         (Self::UH, "UH"),
         (Self::UF, "UF"),
         (Self::UO, "UO"),
         (Self::NR, "NR"),
-        (Self::URX, "URX"),
         (Self::NC, "NC"),
         (Self::DT, "DT"),
         (Self::DC, "DC"),
@@ -69,7 +70,6 @@ impl Flags {
         (Self::UR, "UR"),
         (Self::UC, "UC"),
         (Self::UT, "UT"),
-        (Self::DI, "DI"),
         (Self::FI, "FI"),
         (Self::UAEX, "UAEX"),
         (Self::SI, "SI"),
@@ -84,6 +84,11 @@ impl Flags {
     /// Whether all of `other` are in here.
     pub fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Whether one of `other` is in here.
+    pub fn overlaps(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 
     /// Whether nothing went wrong.
@@ -131,7 +136,7 @@ mod tests {
     #[test]
     fn flags_are_written_as_their_codes() {
         let cases =
-            [(Flags::NONE, "-"), (Flags::NR, "NR"), (Flags::UF | Flags::URX, "UF,URX"), (Flags::DI, "DI")];
+            [(Flags::NONE, "-"), (Flags::NR, "NR"), (Flags::UF | Flags::URX, "URX,UF"), (Flags::DI, "DI")];
         for (flags, text) in cases {
             assert_eq!(flags.to_string(), text);
         }

@@ -2,6 +2,7 @@
 //! details, in Envoy's words, because people and tools search for them.
 
 use crate::flow::flags::Flags;
+use crate::http1::Invalid;
 use crate::send::SendError;
 use crate::send::connect::ConnectError;
 use std::borrow::Cow;
@@ -14,11 +15,38 @@ pub(super) struct Refusal {
     pub(super) flags: Flags,
     pub(super) details: Cow<'static, str>,
     pub(super) transport_failure: Option<String>,
+    /// Where the client is to go instead.
+    pub(super) location: Option<String>,
 }
 
 impl Refusal {
     pub(super) fn new(status: u16, body: &'static str, flags: Flags, details: &'static str) -> Self {
-        Self { status, body: body.into(), flags, details: details.into(), transport_failure: None }
+        Self {
+            status,
+            body: body.into(),
+            flags,
+            details: details.into(),
+            transport_failure: None,
+            location: None,
+        }
+    }
+
+    /// An answer that the configuration gives.
+    pub(super) fn direct(status: u16) -> Self {
+        Self::new(status, "", Flags::NONE, "direct_response")
+    }
+
+    /// A redirect.
+    pub(super) fn redirect(status: u16, location: String) -> Self {
+        Self { location: Some(location), ..Self::direct(status) }
+    }
+
+    /// The same after more than one attempt.
+    pub(super) fn retried(mut self) -> Self {
+        if self.body.starts_with(BEFORE_HEADERS) {
+            self.body = self.body.replacen("reset reason", "retried and the latest reset reason", 1).into();
+        }
+        self
     }
 
     pub(super) fn no_route() -> Self {
@@ -49,6 +77,22 @@ impl Refusal {
         Self::new(504, "stream timeout", Flags::SI, "stream_idle_timeout")
     }
 
+    /// A message of the client that is none.
+    pub(super) fn invalid(invalid: Invalid) -> Self {
+        let flags = if invalid == Invalid::Slow { Flags::NONE } else { Flags::DPE };
+        Self { body: invalid.to_string().into(), ..Self::new(invalid.status(), "", flags, invalid.details()) }
+    }
+
+    /// The client stopped sending its request.
+    pub(super) fn stalled() -> Self {
+        Self::new(408, "stream timeout", Flags::SI, "stream_idle_timeout")
+    }
+
+    /// The client took too long to send its request.
+    pub(super) fn slow() -> Self {
+        Self::new(408, "request timeout", Flags::NONE, "request_overall_timeout")
+    }
+
     pub(super) fn denied(policy: Option<&str>) -> Self {
         let policy = policy.unwrap_or("none");
         let details = format!("rbac_access_denied_matched_policy[{policy}]");
@@ -66,22 +110,25 @@ impl Refusal {
                 Self::before_headers(503, Flags::UF, "connection timeout", None)
             }
             SendError::Connect(cause) => {
-                Self::before_headers(503, Flags::UF, "remote connection failure", Some(cause.to_string()))
+                let cause = cause.to_string();
+                // The system's own number of an error says nothing more than its text.
+                let text = cause.split(" (os error").next().unwrap_or(&cause).to_owned();
+                Self::before_headers(503, Flags::UF, "remote connection failure", Some(text))
             }
             SendError::Closed { .. } => Self::before_headers(503, Flags::UC, "connection termination", None),
             SendError::Reset => Self::before_headers(503, Flags::UR, "remote reset", None),
             SendError::Refused => Self::before_headers(503, Flags::UR, "remote refused stream reset", None),
-            SendError::Protocol(_) => Self::before_headers(502, Flags::UPE, "protocol error", None),
+            SendError::Protocol(_) | SendError::Malformed(_) => {
+                Self::before_headers(502, Flags::UPE, "protocol error", None)
+            }
             SendError::Body => Self::new(400, "", Flags::DC, "downstream_remote_disconnect"),
         }
     }
 
     fn before_headers(status: u16, flags: Flags, reason: &str, transport: Option<String>) -> Self {
-        let mut body =
-            format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}");
+        let body = format!("{BEFORE_HEADERS} reset reason: {reason}");
         let mut details = reason.replace(' ', "_");
         if let Some(transport) = &transport {
-            body = format!("{body}, transport failure reason: {transport}");
             details = format!("{details}|{}", transport.replace(' ', "_"));
         }
         Self {
@@ -90,6 +137,7 @@ impl Refusal {
             flags,
             details: format!("upstream_reset_before_response_started{{{details}}}").into(),
             transport_failure: transport,
+            location: None,
         }
     }
 
@@ -106,6 +154,8 @@ impl Refusal {
     }
 }
 
+const BEFORE_HEADERS: &str = "upstream connect error or disconnect/reset before headers.";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,12 +167,7 @@ mod tests {
             (SendError::Closed { sent: true, reused: true }, 503, "UC", "connection termination"),
             (SendError::Reset, 503, "UR", "remote reset"),
             (SendError::Connect(ConnectError::Timeout), 503, "UF", "connection timeout"),
-            (
-                SendError::Connect(ConnectError::Socket(refused)),
-                503,
-                "UF",
-                "remote connection failure, transport failure reason: delayed connect error: Connection refused (os error 111)",
-            ),
+            (SendError::Connect(ConnectError::Socket(refused)), 503, "UF", "remote connection failure"),
         ];
         for (error, status, flags, reason) in cases {
             let refusal = Refusal::of(&error);

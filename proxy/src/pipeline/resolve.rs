@@ -28,11 +28,7 @@ pub(super) async fn run(thread: Rc<Thread>) {
 
 /// Clusters whose endpoints are names.
 fn named(thread: &Thread) -> Vec<Arc<str>> {
-    let config = thread.config();
-    let clusters = config.snapshot.compiled_clusters();
-    let named =
-        clusters.filter(|c| matches!(c.model.discovery, Discovery::StrictDns(_) | Discovery::LogicalDns(_)));
-    named.map(|c| c.name.clone()).collect()
+    thread.config().snapshot.resolved_clusters().cloned().collect()
 }
 
 async fn resolve(thread: &Rc<Thread>, upstream: &Rc<Upstream>) {
@@ -71,7 +67,12 @@ async fn addresses(endpoint: &Endpoint, all: bool) -> std::io::Result<Vec<Endpoi
     found.sort_unstable_by_key(|address| (address.is_ipv6(), *address));
     found.dedup();
     found.truncate(if all { usize::MAX } else { 1 });
-    let endpoint = |address| Endpoint { address: EndpointAddress::Socket(address), ..endpoint.clone() };
+    let hostname = if endpoint.hostname.is_empty() { host } else { &endpoint.hostname };
+    let endpoint = |address| Endpoint {
+        address: EndpointAddress::Socket(address),
+        hostname: hostname.clone(),
+        ..endpoint.clone()
+    };
     Ok(found.into_iter().map(endpoint).collect())
 }
 

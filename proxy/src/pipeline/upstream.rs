@@ -2,7 +2,7 @@
 //! A change of configuration keeps what did not change: load, connections and health go on.
 
 use super::world::{Thread, now, uptime};
-use crate::balance::{Picker, Situation};
+use crate::balance::{Picker, Situation, another};
 use crate::send::{Flavor, Pool, Settings, connect::Dial};
 use crate::snapshot::cluster::{Cluster, Endpoints, Gauge, Gauges, Target};
 use crate::snapshot::health::Verdict;
@@ -38,6 +38,13 @@ pub(super) struct Host {
     target: Option<Arc<Target>>,
     /// Shared with the same endpoint of former versions of the configuration, whose requests are still under way.
     active: Rc<Cell<u32>>,
+}
+
+impl Host {
+    /// Its name, where it has one.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.target.as_ref().map(|target| target.model.hostname.as_str()).filter(|name| !name.is_empty())
+    }
 }
 
 /// A request or connection under way at an endpoint.
@@ -159,12 +166,17 @@ impl Upstream {
             hash,
             random: &|| thread.random(),
         };
+        let known = |i: usize| tried.contains(&self.hosts[i].address);
         let mut picked = picker.pick(endpoints, &situation)?;
         for _ in 0..looks {
-            if !tried.contains(&self.hosts[picked].address) {
+            if !known(picked) {
                 break;
             }
             picked = picker.pick(endpoints, &situation)?;
+        }
+        if looks > 0 && known(picked) {
+            let excluded = |i: usize| known(i) || ejected(i);
+            picked = another(endpoints, picked, &excluded, thread.random()).unwrap_or(picked);
         }
         Some(self.hosts[picked].clone())
     }

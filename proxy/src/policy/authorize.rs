@@ -59,6 +59,9 @@ fn holds(condition: &Condition, subject: &Subject<'_>) -> bool {
         Condition::Path(text) => subject.head.is_some_and(|head| text.matches(head.path().as_bytes())),
         Condition::DestinationIp(network) => network.contains(&subject.destination.ip()),
         Condition::DestinationPort(port) => subject.destination.port() == *port,
+        Condition::DestinationPorts(start, end) => {
+            (*start..*end).contains(&i32::from(subject.destination.port()))
+        }
         Condition::ServerName(text) => text.matches(subject.server_name.unwrap_or("").as_bytes()),
         Condition::Authenticated(None) => subject.mutual_tls,
         Condition::Authenticated(Some(text)) => {
@@ -123,6 +126,8 @@ mod tests {
             (Permission::Header(method), true),
             (Permission::DestinationPort(9080), true),
             (Permission::DestinationPort(80), false),
+            (Permission::DestinationPorts(9080, 9081), true),
+            (Permission::DestinationPorts(9000, 9080), false),
             (Permission::DestinationIp("10.0.0.0/24".parse().unwrap()), true),
             (Permission::ServerName(StringMatch::exact("a.b")), true),
             (Permission::Not(Box::new(Permission::Any)), false),

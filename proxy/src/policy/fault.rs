@@ -1,6 +1,8 @@
 //! Pure. Faults that a configuration asks for: which requests wait, which are answered with an error.
 
+use api::model::matcher::Fraction;
 use api::model::route::{AbortStatus, Fault};
+use http::HeaderMap;
 use std::time::Duration;
 
 /// What happens to one request.
@@ -13,17 +15,42 @@ pub struct Injected {
 }
 
 /// Decides by two random numbers.
-pub fn decide(fault: &Fault, random_delay: u32, random_abort: u32) -> Injected {
+pub fn decide(fault: &Fault, headers: &HeaderMap, random_delay: u32, random_abort: u32) -> Injected {
+    let fixed_delay = fault.delay.filter(|d| d.fraction.selects(random_delay)).map(|d| d.duration);
+    let fixed_abort = fault.abort.filter(|a| a.fraction.selects(random_abort)).map(|a| a.status);
+    let asked = |share: Option<Fraction>, percentage: &str, random: u32| {
+        share.is_some_and(|share| at_most(share, number(headers, percentage)).selects(random))
+    };
+    let delay = asked(fault.delay_by_header, "x-envoy-fault-delay-request-percentage", random_delay);
+    let abort = asked(fault.abort_by_header, "x-envoy-fault-abort-request-percentage", random_abort);
     Injected {
-        delay: fault.delay.filter(|d| d.fraction.selects(random_delay)).map(|d| d.duration),
-        abort: fault.abort.filter(|a| a.fraction.selects(random_abort)).map(|a| a.status),
+        delay: fixed_delay.or_else(|| delay.then(|| asked_delay(headers)).flatten()),
+        abort: fixed_abort.or_else(|| abort.then(|| asked_abort(headers)).flatten()),
     }
+}
+
+fn asked_delay(headers: &HeaderMap) -> Option<Duration> {
+    number(headers, "x-envoy-fault-delay-request").map(|ms| Duration::from_millis(ms.into()))
+}
+
+fn asked_abort(headers: &HeaderMap) -> Option<AbortStatus> {
+    let status = number(headers, "x-envoy-fault-abort-request").and_then(|n| u16::try_from(n).ok());
+    let http = status.filter(|status| (200..600).contains(status)).map(AbortStatus::Http);
+    http.or_else(|| number(headers, "x-envoy-fault-abort-grpc-request").map(AbortStatus::Grpc))
+}
+
+/// A request may ask for a smaller share than the configuration allows.
+fn at_most(share: Fraction, asked: Option<u32>) -> Fraction {
+    Fraction { numerator: share.numerator.min(asked.unwrap_or(u32::MAX)), ..share }
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Option<u32> {
+    headers.get(name)?.to_str().ok()?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use api::model::matcher::Fraction;
     use api::model::route::{FaultAbort, FaultDelay};
 
     #[test]
@@ -32,10 +59,31 @@ mod tests {
         let fault = Fault {
             delay: Some(FaultDelay { duration: Duration::from_secs(7), fraction: share(20) }),
             abort: Some(FaultAbort { status: AbortStatus::Http(500), fraction: share(0) }),
+            ..Fault::default()
         };
-        let all: Vec<_> = (0..100).map(|n| decide(&fault, n, n)).collect();
+        let all: Vec<_> = (0..100).map(|n| decide(&fault, &HeaderMap::new(), n, n)).collect();
         assert_eq!(all.iter().filter(|i| i.delay == Some(Duration::from_secs(7))).count(), 20);
         assert_eq!(all.iter().filter(|i| i.abort.is_some()).count(), 0);
+    }
+
+    #[test]
+    fn headers_ask_only_where_they_may() {
+        let all = Some(Fraction { numerator: 100, denominator: 100 });
+        let may = Fault { delay_by_header: all, abort_by_header: all, ..Fault::default() };
+        let headers = |pairs: &[(&'static str, &'static str)]| {
+            let pairs = pairs.iter().map(|(n, v)| (http::HeaderName::from_static(n), v.parse().unwrap()));
+            pairs.collect::<HeaderMap>()
+        };
+        let abort = |headers: &HeaderMap| decide(&may, headers, 0, 50).abort;
+        let http = headers(&[("x-envoy-fault-abort-request", "418")]);
+        assert_eq!(abort(&http), Some(AbortStatus::Http(418)));
+        assert_eq!(decide(&Fault::default(), &http, 0, 0), Injected::default());
+        let grpc = headers(&[("x-envoy-fault-abort-grpc-request", "5")]);
+        assert_eq!(abort(&grpc), Some(AbortStatus::Grpc(5)));
+        let rare = [("x-envoy-fault-abort-request", "418"), ("x-envoy-fault-abort-request-percentage", "50")];
+        assert_eq!(abort(&headers(&rare)), None);
+        let late = headers(&[("x-envoy-fault-delay-request", "400")]);
+        assert_eq!(decide(&may, &late, 0, 0).delay, Some(Duration::from_millis(400)));
     }
 
     #[test]
@@ -44,8 +92,9 @@ mod tests {
         let fault = Fault {
             delay: Some(FaultDelay { duration: Duration::from_millis(1), fraction: always }),
             abort: Some(FaultAbort { status: AbortStatus::Grpc(14), fraction: always }),
+            ..Fault::default()
         };
-        let injected = decide(&fault, 5, 9);
+        let injected = decide(&fault, &HeaderMap::new(), 5, 9);
         assert_eq!(injected.delay, Some(Duration::from_millis(1)));
         assert_eq!(injected.abort, Some(AbortStatus::Grpc(14)));
     }

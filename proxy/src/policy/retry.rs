@@ -29,6 +29,19 @@ pub fn repeats(policy: &RetryPolicy, outcome: Outcome) -> bool {
     policy.on.iter().any(|condition| meets(*condition, policy, outcome))
 }
 
+/// Whether any condition of a policy is about gRPC's status.
+pub fn looks_at_grpc(policy: &RetryPolicy) -> bool {
+    use RetryOn::{
+        GrpcCancelled, GrpcDeadlineExceeded, GrpcInternal, GrpcResourceExhausted, GrpcUnavailable,
+    };
+    policy.on.iter().any(|condition| {
+        matches!(
+            condition,
+            GrpcCancelled | GrpcDeadlineExceeded | GrpcInternal | GrpcResourceExhausted | GrpcUnavailable
+        )
+    })
+}
+
 fn meets(condition: RetryOn, policy: &RetryPolicy, outcome: Outcome) -> bool {
     use Outcome::{ConnectFailed, Refused, Reset, Response, TimedOut};
     let no_response = matches!(outcome, ConnectFailed | Reset { .. } | Refused | TimedOut);
@@ -49,6 +62,8 @@ fn meets(condition: RetryOn, policy: &RetryPolicy, outcome: Outcome) -> bool {
         RetryOn::RefusedStream => outcome == Refused,
         RetryOn::Retriable4xx => code == 409,
         RetryOn::RetriableStatusCodes => code != 0 && policy.status_codes.contains(&code),
+        // Headers are compared where the response is.
+        RetryOn::RetriableHeaders => false,
         RetryOn::GrpcCancelled => grpc == Some(1),
         RetryOn::GrpcDeadlineExceeded => grpc == Some(4),
         RetryOn::GrpcResourceExhausted => grpc == Some(8),
@@ -73,7 +88,9 @@ pub fn asked(headers: &HeaderMap, route: Option<&RetryPolicy>) -> Option<RetryPo
         let names = text(name).unwrap_or("").split(',');
         conditions.extend(names.filter_map(|n| RetryOn::from_name(n.trim())));
     }
-    if conditions.is_empty() {
+    let attempts = text("x-envoy-max-retries").and_then(|v| v.parse().ok());
+    let each = text("x-envoy-upstream-rq-per-try-timeout-ms").and_then(|v| v.parse().ok());
+    if conditions.is_empty() && (route.is_none() || attempts.is_none() && each.is_none()) {
         return None;
     }
     let mut policy = route.cloned().unwrap_or(RetryPolicy {
@@ -83,11 +100,12 @@ pub fn asked(headers: &HeaderMap, route: Option<&RetryPolicy>) -> Option<RetryPo
         per_try_timeout: None,
         back_off: BackOff { base: Duration::from_millis(25), max: Duration::from_millis(250) },
         avoid_previous_hosts: 0,
+        headers: vec![],
+        request_headers: vec![],
     });
     policy.on.extend(conditions);
-    if let Some(attempts) = text("x-envoy-max-retries").and_then(|v| v.parse().ok()) {
-        policy.attempts = attempts;
-    }
+    policy.attempts = attempts.unwrap_or(policy.attempts);
+    policy.per_try_timeout = each.map(Duration::from_millis).or(policy.per_try_timeout);
     let codes = text("x-envoy-retriable-status-codes").unwrap_or("").split(',');
     policy.status_codes.extend(codes.filter_map(|c| c.trim().parse::<u16>().ok()));
     Some(policy)
@@ -105,6 +123,8 @@ mod tests {
             per_try_timeout: None,
             back_off: BackOff { base: Duration::from_millis(25), max: Duration::from_millis(250) },
             avoid_previous_hosts: 0,
+            headers: vec![],
+            request_headers: vec![],
         }
     }
 

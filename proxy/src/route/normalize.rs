@@ -47,7 +47,8 @@ fn unreserved(path: &str) -> String {
                 rest = &rest[at + 3..];
             }
             Some(_) => {
-                out.push_str(&rest[at..at + 3].to_ascii_uppercase());
+                // Their case stays: an application may compare it, and Envoy leaves it too.
+                out.push_str(&rest[at..at + 3]);
                 rest = &rest[at + 3..];
             }
             None => {
@@ -115,7 +116,7 @@ mod tests {
             ("/a/./b/", true, false, Some("/a/b/")),
             ("/a/..", true, false, Some("/")),
             ("/../../a", true, false, Some("/a")),
-            ("/%61%2f?x=%61", true, false, Some("/a%2F?x=%61")),
+            ("/%61%2f?x=%61", true, false, Some("/a%2f?x=%61")),
             ("/%2e%2e/a", true, false, Some("/a")),
             ("//a//b", false, true, Some("/a/b")),
             ("//a", true, false, None),

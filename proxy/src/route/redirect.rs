@@ -3,11 +3,12 @@
 use super::rewrite::{replace, split};
 use super::without_port;
 use crate::flow::head::Head;
-use crate::snapshot::table::RewritePrefix;
-use api::model::route::Redirect;
+use crate::snapshot::table::Redirect as CompiledRedirect;
 
 /// The `location` of a redirect.
-pub fn location(redirect: &Redirect, prefix: &RewritePrefix, head: &Head<'_>) -> String {
+pub fn location(compiled: &CompiledRedirect, head: &Head<'_>) -> String {
+    let CompiledRedirect { model: redirect, prefix, regex } = compiled;
+    let regex = regex.as_ref();
     let scheme = redirect.scheme.as_deref().unwrap_or(head.scheme);
     let asked = without_port(head.authority);
     let asked_port = head.authority[asked.len()..].strip_prefix(':');
@@ -21,12 +22,14 @@ pub fn location(redirect: &Redirect, prefix: &RewritePrefix, head: &Head<'_>) ->
         None if redirect.host.is_some() => None,
         None => asked_port.map(str::to_owned),
     };
-    let port = port.filter(|port| !is_default(scheme, Some(port)));
     let (path, query) = split(head.target);
-    let path = match (&redirect.path, &redirect.prefix) {
-        (Some(path), _) => path.clone(),
-        (None, Some(to)) => replace(prefix, path, to),
-        (None, None) => path.to_owned(),
+    let path = match (&redirect.path, &redirect.prefix, regex) {
+        (Some(path), _, _) => path.clone(),
+        (None, Some(to), _) => replace(prefix, path, to),
+        (None, None, Some((regex, with))) => {
+            String::from_utf8_lossy(&regex.replace_all(path.as_bytes(), &**with)).into_owned()
+        }
+        (None, None, None) => path.to_owned(),
     };
     let query = if redirect.strip_query || path.contains('?') { "" } else { query };
     let port = port.map_or_else(String::new, |port| format!(":{port}"));

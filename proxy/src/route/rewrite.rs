@@ -19,8 +19,6 @@ pub(super) fn replace(prefix: &RewritePrefix, path: &str, to: &str) -> String {
         RewritePrefix::Whole => "",
         RewritePrefix::Bytes(count) => path.get(*count..).unwrap_or(""),
     };
-    // "/a" -> "/" turns "/a/b" into "/b", not into "//b".
-    let rest = if to.ends_with('/') { rest.strip_prefix('/').unwrap_or(rest) } else { rest };
     let joined = [to, rest].concat();
     if joined.starts_with('/') { joined } else { ["/", &joined].concat() }
 }

@@ -18,6 +18,7 @@ fn route(name: &str, criteria: RouteMatch) -> model::Route {
         request_headers: HeaderMutations::default(),
         response_headers: HeaderMutations::default(),
         fault: None,
+        authorization: None,
         origin: None,
     }
 }
@@ -36,6 +37,7 @@ fn table(virtual_hosts: Vec<model::VirtualHost>, ignore_port_in_host: bool) -> R
         name: "r".into(),
         virtual_hosts,
         ignore_port_in_host,
+        ..Default::default()
     }))
     .unwrap()
 }
@@ -127,6 +129,7 @@ fn all_conditions_must_hold() {
     let query = QueryMatch {
         name: "v".into(),
         value: Some(StringMatch { pattern: Pattern::Exact("2".into()), ignore_case: false }),
+        absent: false,
     };
     let criteria = RouteMatch { headers: vec![user], query: vec![query], ..RouteMatch::any() };
     for (target, headers, expected) in [
@@ -184,11 +187,12 @@ fn prefixes_are_rewritten_with_the_query_kept() {
     let prefix = |p: &str| PathMatch::Prefix(p.into());
     for (from, to, target, expected) in [
         (prefix("/a"), "/b", "/a/c?d", "/b/c?d"),
-        (prefix("/a"), "/", "/a/c", "/c"),
+        // What is written is what replaces: a slash too many is the configuration's own, as in Envoy.
+        (prefix("/a"), "/", "/a/c", "//c"),
         (prefix("/a"), "/", "/a", "/"),
         (prefix("/a/"), "/", "/a/c", "/c"),
         (PathMatch::Exact("/a".into()), "/b", "/a?x", "/b?x"),
-        (PathMatch::Segments("/a".into()), "/", "/a/c", "/c"),
+        (PathMatch::Segments("/a".into()), "/b", "/a/c", "/b/c"),
         (prefix("/"), "/v1/", "/x", "/v1/x"),
     ] {
         let table = forward(from.clone(), |f| f.prefix_rewrite = Some(to.into()));
@@ -208,7 +212,6 @@ fn expressions_rewrite_with_groups() {
 
 #[test]
 fn redirects_lead_where_they_say() {
-    use crate::snapshot::table::RewritePrefix;
     let headers = HeaderMap::new();
     let redirect = model::Redirect { status: 301, ..Default::default() };
     let cases = [
@@ -220,14 +223,25 @@ fn redirects_lead_where_they_say() {
         ),
         (model::Redirect { host: Some("b".into()), ..redirect.clone() }, "a:8080", "http://b/x/y?q"),
         (model::Redirect { port: Some(8443), ..redirect.clone() }, "a", "http://a:8443/x/y?q"),
-        (model::Redirect { port: Some(80), ..redirect.clone() }, "a:81", "http://a/x/y?q"),
+        // What is given stays, even where it is the scheme's own, as in Envoy.
+        (model::Redirect { port: Some(80), ..redirect.clone() }, "a:81", "http://a:80/x/y?q"),
         (model::Redirect { path: Some("/new".into()), ..redirect.clone() }, "a", "http://a/new?q"),
         (model::Redirect { prefix: Some("/z".into()), ..redirect.clone() }, "a", "http://a/z/y?q"),
+        (
+            model::Redirect { regex: Some(("^/x/(.*)$".into(), "/\\1/x".into())), ..redirect.clone() },
+            "a",
+            "http://a/y/x?q",
+        ),
         (model::Redirect { strip_query: true, ..redirect }, "a", "http://a/x/y"),
     ];
     for (redirect, authority, expected) in cases {
         let head = head(authority, "/x/y?q", &headers);
-        assert_eq!(redirect::location(&redirect, &RewritePrefix::Bytes(2), &head), expected, "{redirect:?}");
+        let criteria = RouteMatch::path(PathMatch::Prefix("/x".into()));
+        let action = RouteAction::Redirect(redirect.clone());
+        let made = model::Route { action, ..route("r", criteria) };
+        let table = table(vec![virtual_host("h", &["*"], vec![made])], false);
+        let Action::Redirect(compiled) = &table.hosts[0].routes[0].action else { panic!("no redirect") };
+        assert_eq!(redirect::location(compiled, &head), expected, "{redirect:?}");
     }
 }
 

@@ -46,6 +46,8 @@ pub enum Condition {
     DestinationIp(IpNet),
     /// Our port.
     DestinationPort(u16),
+    /// Our port, from the first up to, but without, the second.
+    DestinationPorts(i32, i32),
     /// SNI.
     ServerName(Text),
     /// A verified certificate, and its name.
@@ -91,6 +93,7 @@ fn permission(from: &model::Permission) -> Result<Condition, InvalidConfig> {
         model::Permission::Path(text) => Condition::Path(Text::compile(text)?),
         model::Permission::DestinationIp(net) => Condition::DestinationIp(*net),
         model::Permission::DestinationPort(port) => Condition::DestinationPort(*port),
+        model::Permission::DestinationPorts(start, end) => Condition::DestinationPorts(*start, *end),
         model::Permission::ServerName(text) => Condition::ServerName(Text::compile(text)?),
     })
 }

@@ -3,7 +3,8 @@
 
 use super::InvalidConfig;
 use super::authorization::Authorization;
-use super::table::{Clusters, RouteTable, clusters};
+use super::reply::Reply;
+use super::table::{Clusters, Fault, RouteTable, clusters};
 use crate::credentials::{Store, server_config};
 use crate::telemetry::access_log::Log;
 use api::model::listener as model;
@@ -86,6 +87,10 @@ pub struct Http {
     pub count_messages: bool,
     /// `server` response header.
     pub server: Option<HeaderValue>,
+    /// Item of `via`.
+    pub via: Option<HeaderValue>,
+    /// Changes to answers of our own.
+    pub reply: Option<Reply>,
     /// Logs.
     pub logs: Box<[Log]>,
 }
@@ -105,7 +110,7 @@ pub enum Filter {
     /// Role-based access control.
     Authorization(Authorization),
     /// Faults, where a route has none of its own.
-    Fault(api::model::route::Fault),
+    Fault(Fault),
 }
 
 /// Opaque bytes to a cluster.
@@ -190,7 +195,7 @@ impl Http {
                 model::HttpFilter::Authorization(rules) => {
                     filters.push(Filter::Authorization(Authorization::compile(rules)?));
                 }
-                model::HttpFilter::Fault(fault) => filters.push(Filter::Fault(fault.clone())),
+                model::HttpFilter::Fault(fault) => filters.push(Filter::Fault(Fault::compile(fault)?)),
                 _ => {}
             }
         }
@@ -202,15 +207,19 @@ impl Http {
             .map_err(|_| InvalidConfig("server_name is not a header value".into()))?;
         Ok(Self {
             routes: match &from.routes {
-                model::RouteSource::Inline(table) => {
-                    Routes::Inline(Arc::new(RouteTable::compile(&Arc::new(table.clone()))?))
-                }
+                model::RouteSource::Inline(table) => Routes::Inline(Arc::new(RouteTable::compile(table)?)),
                 model::RouteSource::Rds(name) => Routes::Named(name.as_str().into()),
             },
             filters: filters.into(),
             alpn: from.filters.contains(&model::HttpFilter::Alpn),
             count_messages: from.filters.contains(&model::HttpFilter::GrpcStats),
             server,
+            via: (!from.extra.via.is_empty())
+                .then(|| HeaderValue::from_str(&from.extra.via))
+                .transpose()
+                .map_err(|_| InvalidConfig("via is not a header value".into()))?,
+            reply: Reply::compile(&from.extra.local_reply)
+                .map_err(|e| InvalidConfig(format!("local_reply_config: {e}")))?,
             logs: logs(&from.access_log)?,
             model: Box::new(from.clone()),
         })

@@ -5,7 +5,6 @@ use crate::flow::head::Head;
 use api::model::matcher::{HeaderMatch, HeaderTest, Pattern, QueryMatch, StringMatch};
 use http::HeaderName;
 use regex::bytes::{Regex, RegexBuilder};
-use std::borrow::Cow;
 
 /// A comparison of text.
 #[derive(Debug)]
@@ -20,6 +19,8 @@ enum Test {
     Prefix(Box<[u8]>),
     Suffix(Box<[u8]>),
     Contains(Box<[u8]>),
+    /// One of several texts.
+    OneOf(Box<[Box<[u8]>]>),
     Regex(Regex),
 }
 
@@ -32,7 +33,10 @@ impl Text {
             Pattern::Prefix(text) => Test::Prefix(bytes(text)),
             Pattern::Suffix(text) => Test::Suffix(bytes(text)),
             Pattern::Contains(text) => Test::Contains(bytes(text)),
-            Pattern::Regex(pattern) => Test::Regex(whole(pattern)?),
+            Pattern::Regex(pattern) => match alternatives(pattern) {
+                Some(texts) => Test::OneOf(texts),
+                None => Test::Regex(whole(pattern)?),
+            },
         };
         Ok(Self { test, ignore_case: from.ignore_case })
     }
@@ -45,9 +49,16 @@ impl Text {
             Test::Prefix(text) => value.len() >= text.len() && same(&value[..text.len()], text),
             Test::Suffix(text) => value.len() >= text.len() && same(&value[value.len() - text.len()..], text),
             Test::Contains(text) => text.is_empty() || value.windows(text.len()).any(|part| same(part, text)),
+            Test::OneOf(texts) => texts.iter().any(|text| **text == *value),
             Test::Regex(regex) => regex.is_match(value),
         }
     }
+}
+
+/// The texts of an expression such as `GET|POST`, which are compared faster than searched.
+fn alternatives(pattern: &str) -> Option<Box<[Box<[u8]>]>> {
+    let literal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '/' | ':' | '|');
+    pattern.chars().all(literal).then(|| pattern.split('|').map(|text| text.as_bytes().into()).collect())
 }
 
 /// A regular expression that has to match a whole text, as Envoy's do.
@@ -94,25 +105,23 @@ impl Field {
         })
     }
 
-    /// The value in a request; several values of one header are joined by commas.
-    pub fn value<'a>(&self, head: &Head<'a>) -> Option<Cow<'a, [u8]>> {
-        Some(match self {
-            Self::Method => head.method.as_str().as_bytes().into(),
-            Self::Path => head.target.as_bytes().into(),
-            Self::Authority => head.authority.as_bytes().into(),
-            Self::Scheme => head.scheme.as_bytes().into(),
-            Self::Header(name) => {
-                let mut values = head.headers.get_all(name).iter();
-                let first = values.next()?.as_bytes();
-                let mut joined = Cow::Borrowed(first);
-                for more in values {
-                    let joined = joined.to_mut();
-                    joined.push(b',');
-                    joined.extend_from_slice(more.as_bytes());
-                }
-                joined
-            }
-        })
+    /// Whether a request has it.
+    fn is_there(&self, head: &Head<'_>) -> bool {
+        match self {
+            Self::Header(name) => head.headers.contains_key(name),
+            _ => true,
+        }
+    }
+
+    /// The value of a pseudo header.
+    fn text<'a>(&self, head: &Head<'a>) -> &'a str {
+        match self {
+            Self::Method => head.method.as_str(),
+            Self::Path => head.target,
+            Self::Authority => head.authority,
+            Self::Scheme => head.scheme,
+            Self::Header(_) => "",
+        }
     }
 }
 
@@ -153,27 +162,32 @@ impl HeaderCondition {
         })
     }
 
-    /// Whether a request meets it.
+    /// Whether a request meets it: one value of a header that is there more than once is enough.
     pub fn matches(&self, head: &Head<'_>) -> bool {
-        let value = self.field.value(head);
-        let value = match (&self.test, value) {
-            (ValueTest::Present(present), value) => {
-                return (value.is_some() == *present) != self.invert;
+        if let ValueTest::Present(present) = &self.test {
+            return (self.field.is_there(head) == *present) != self.invert;
+        }
+        let matches = match &self.field {
+            Field::Header(name) if head.headers.contains_key(name) => {
+                head.headers.get_all(name).iter().any(|value| self.holds(value.as_bytes()))
             }
-            (_, Some(value)) => value,
-            (_, None) if self.missing_as_empty => Cow::Borrowed(&b""[..]),
+            Field::Header(_) if self.missing_as_empty => self.holds(b""),
             // Envoy: a value matcher never holds for a missing header, inverted or not.
-            (_, None) => return false,
+            Field::Header(_) => return false,
+            pseudo => self.holds(pseudo.text(head).as_bytes()),
         };
-        let matches = match &self.test {
+        matches != self.invert
+    }
+
+    fn holds(&self, value: &[u8]) -> bool {
+        match &self.test {
             ValueTest::Present(_) => true,
-            ValueTest::Text(text) => text.matches(&value),
-            ValueTest::Range(start, end) => std::str::from_utf8(&value)
+            ValueTest::Text(text) => text.matches(value),
+            ValueTest::Range(start, end) => std::str::from_utf8(value)
                 .ok()
                 .and_then(|text| text.parse::<i64>().ok())
                 .is_some_and(|number| (*start..*end).contains(&number)),
-        };
-        matches != self.invert
+        }
     }
 }
 
@@ -182,19 +196,23 @@ impl HeaderCondition {
 pub struct QueryCondition {
     name: Box<str>,
     value: Option<Text>,
+    absent: bool,
 }
 
 impl QueryCondition {
     /// Makes a condition ready.
     pub fn compile(from: &QueryMatch) -> Result<Self, InvalidConfig> {
         let value = from.value.as_ref().map(Text::compile).transpose()?;
-        Ok(Self { name: from.name.as_str().into(), value })
+        Ok(Self { name: from.name.as_str().into(), value, absent: from.absent })
     }
 
     /// Whether a query meets it: the first parameter of that name counts.
     pub fn matches(&self, query: &str) -> bool {
         let parameters = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         let found = parameters.into_iter().find(|(name, _)| *name == &*self.name);
+        if self.absent {
+            return found.is_none();
+        }
         found.is_some_and(|(_, value)| self.value.as_ref().is_none_or(|text| text.matches(value.as_bytes())))
     }
 }
@@ -225,6 +243,9 @@ mod tests {
             (Pattern::Regex("a.c".into()), false, "abc", true),
             (Pattern::Regex("a.c".into()), false, "abcd", false),
             (Pattern::Regex("a|b".into()), false, "bx", false),
+            (Pattern::Regex("a|bc".into()), false, "bc", true),
+            (Pattern::Regex("a|bc".into()), false, "BC", false),
+            (Pattern::Regex("a|".into()), false, "", true),
         ];
         for (pattern, ignore_case, value, expected) in cases {
             let shown = format!("{pattern:?} {value}");
@@ -273,20 +294,31 @@ mod tests {
     }
 
     #[test]
-    fn values_of_a_repeated_header_are_joined() {
+    fn one_value_of_a_repeated_header_is_enough() {
         let mut headers = HeaderMap::new();
         headers.append("x", HeaderValue::from_static("a"));
         headers.append("x", HeaderValue::from_static("b"));
         let head =
             Head { method: &Method::GET, authority: "h", target: "/", scheme: "http", headers: &headers };
-        assert_eq!(Field::parse("x").unwrap().value(&head).unwrap(), &b"a,b"[..]);
+        for (text, invert, expected) in [
+            ("a", false, true),
+            ("b", false, true),
+            ("a,b", false, false),
+            ("b", true, false),
+            ("c", true, true),
+        ] {
+            let test = HeaderTest::Text(StringMatch::exact(text));
+            let from = HeaderMatch { name: "x".into(), test, invert, missing_as_empty: false };
+            let found = HeaderCondition::compile(&from).unwrap().matches(&head);
+            assert_eq!(found, expected, "{text} invert={invert}");
+        }
     }
 
     #[test]
     fn the_first_query_parameter_of_a_name_counts() {
         let condition = |value: Option<&str>| {
             let value = value.map(StringMatch::exact);
-            QueryCondition::compile(&QueryMatch { name: "a".into(), value }).unwrap()
+            QueryCondition::compile(&QueryMatch { name: "a".into(), value, absent: false }).unwrap()
         };
         for (value, query, expected) in [
             (Some("1"), "a=1", true),

@@ -1,18 +1,25 @@
-//! Pure. The configuration in force, made ready to be used: an immutable value that workers share. `apply` makes the
-//! next one from an update; a bad resource is refused alone and its last good version stays, and what did not change
+//! Pure. The configuration in force, made ready to be used (clusters when they are first called): an immutable value
+//! that workers share. `apply` makes the next one from an update; a bad resource is refused alone and its last good version stays, and what did not change
 //! is shared, so that whoever holds a part can tell by its pointer that it is still the same.
 
 mod apply;
 
+mod slot;
+
 pub mod listener;
 
-pub mod authorization;
 pub mod cluster;
+pub mod reply;
 pub mod table;
 
+pub mod authorization;
+
 pub mod health;
-pub mod matcher;
 pub mod mutation;
+
+pub mod template;
+
+pub mod matcher;
 
 use api::model::Kind;
 use api::model::endpoint::LoadAssignment;
@@ -21,6 +28,7 @@ use api::model::tls::{CertificateSource, RootSource, TlsParameters};
 use cluster::Cluster;
 use foldhash::HashMap;
 use listener::Listener;
+use slot::{Slot, Written};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::sync::Arc;
@@ -30,9 +38,16 @@ use table::RouteTable;
 #[derive(Debug, Default, Clone)]
 pub struct Snapshot {
     listeners: BTreeMap<String, Arc<Listener>>,
-    routes: HashMap<Box<str>, Arc<RouteTable>>,
-    clusters: HashMap<Arc<str>, Arc<Cluster>>,
-    endpoints: HashMap<Box<str>, Arc<LoadAssignment>>,
+    routes: HashMap<Box<str>, Routes>,
+    clusters: HashMap<Arc<str>, Arc<Slot>>,
+    endpoints: HashMap<Arc<str>, Written>,
+}
+
+/// A route table, and what it was made from.
+#[derive(Debug, Clone)]
+struct Routes {
+    written: Written,
+    table: Arc<RouteTable>,
 }
 
 /// Resources that changed and resources that are gone.
@@ -91,17 +106,22 @@ impl Snapshot {
 
     /// A cluster, ready to be used.
     pub fn cluster(&self, name: &str) -> Option<&Arc<Cluster>> {
-        self.clusters.get(name)
+        self.clusters.get(name)?.cluster()
     }
 
-    /// All clusters, ready to be used, in no order.
-    pub fn compiled_clusters(&self) -> impl Iterator<Item = &Arc<Cluster>> {
-        self.clusters.values()
+    /// Whether there is a cluster of this name.
+    pub fn has_cluster(&self, name: &str) -> bool {
+        self.clusters.contains_key(name)
+    }
+
+    /// Clusters whose endpoints are names, in no order.
+    pub fn resolved_clusters(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.clusters.values().filter(|slot| slot.is_resolved()).map(|slot| slot.name())
     }
 
     /// A route table, ready to be used.
     pub fn table(&self, name: &str) -> Option<&Arc<RouteTable>> {
-        self.routes.get(name)
+        self.routes.get(name).map(|routes| &routes.table)
     }
 
     /// Listeners as they were sent, by name.
@@ -111,22 +131,24 @@ impl Snapshot {
 
     /// Route configurations as they were sent, by name.
     pub fn routes(&self) -> Vec<Arc<RouteConfiguration>> {
-        let mut all: Vec<_> = self.routes.values().map(|t| t.model.clone()).collect();
+        let all = self.routes.values().filter_map(|routes| routes.written.routes().map(Arc::new));
+        let mut all: Vec<Arc<RouteConfiguration>> = all.collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }
 
     /// Clusters as they were sent, by name.
     pub fn clusters(&self) -> Vec<Arc<api::model::cluster::Cluster>> {
-        let mut all: Vec<_> = self.clusters.values().map(|c| c.model.clone()).collect();
+        let mut all: Vec<_> = self.clusters.values().filter_map(|slot| slot.model()).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }
 
     /// Endpoints as they were sent, by name.
     pub fn endpoints(&self) -> Vec<Arc<LoadAssignment>> {
-        let mut all: Vec<_> = self.endpoints.values().cloned().collect();
-        all.sort_by(|a, b| a.cluster.cmp(&b.cluster));
+        let all = self.endpoints.values().filter_map(|written| written.assignment().map(Arc::new));
+        let mut all: Vec<_> = all.collect();
+        all.sort_by(|a: &Arc<LoadAssignment>, b| a.cluster.cmp(&b.cluster));
         all
     }
 
@@ -157,6 +179,16 @@ impl Snapshot {
         endpoints.map(|n| (Kind::Endpoints, n)).chain(routes.map(|n| (Kind::Route, n))).collect()
     }
 
+    /// Whether nothing that others refer to is missing, but for what is known not to be there.
+    pub fn is_whole(&self, absent: impl Fn(Kind, &str) -> bool) -> bool {
+        let mut endpoints = self.clusters.values().filter_map(|slot| slot.discovery_name());
+        let mut chains = self.listeners.values().flat_map(|listener| listener.chains());
+        endpoints.all(|n| self.endpoints.contains_key(n) || absent(Kind::Endpoints, n))
+            && chains.all(|chain| {
+                chain.wanted_routes().is_none_or(|n| self.routes.contains_key(n) || absent(Kind::Route, n))
+            })
+    }
+
     fn wanted_secrets(&self) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
         for chain in self.listeners.values().flat_map(|l| l.chains()) {
@@ -164,9 +196,7 @@ impl Snapshot {
                 collect_secrets(&tls.common, &mut names);
             }
         }
-        for tls in self.clusters.values().filter_map(|c| c.tls.as_ref()) {
-            collect_secrets(&tls.model.common, &mut names);
-        }
+        names.extend(self.clusters.values().flat_map(|slot| slot.secrets()).map(str::to_owned));
         names
     }
 }

@@ -1,11 +1,12 @@
-//! Pure. Changes to headers, made ready: names and values parsed, and the few access log operators that header
-//! values may carry. What an operator needs is passed in, so a change is a function of plain values.
+//! Pure. Changes to headers, made ready: names and values parsed, and the operators that values may carry. What an
+//! operator needs is passed in, so a change is a function of plain values.
 
 use super::InvalidConfig;
 use super::matcher::header_name;
+use super::template::{Context, Template};
 use api::model::matcher::{HeaderAction, HeaderMutations};
+use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use std::net::SocketAddr;
 
 /// Changes to a set of headers.
 #[derive(Debug, Default)]
@@ -24,30 +25,7 @@ struct Write {
 #[derive(Debug)]
 enum Value {
     Fixed(HeaderValue),
-    Made(Box<[Piece]>),
-}
-
-#[derive(Debug)]
-enum Piece {
-    Literal(Box<str>),
-    Request(HeaderName),
-    RemoteAddress,
-    RemoteIp,
-    LocalAddress,
-    Protocol,
-}
-
-/// What operators in header values may refer to.
-#[derive(Debug, Clone, Copy)]
-pub struct Context<'a> {
-    /// The request's headers, before changes.
-    pub request: &'a HeaderMap,
-    /// The client.
-    pub remote: Option<SocketAddr>,
-    /// Our address.
-    pub local: Option<SocketAddr>,
-    /// `HTTP/1.1` or `HTTP/2`.
-    pub protocol: &'a str,
+    Made(Template),
 }
 
 impl Mutations {
@@ -71,7 +49,7 @@ impl Mutations {
 
     /// Whether a value refers to the request, so that its headers have to be kept for changes to the response.
     pub fn needs_request(&self) -> bool {
-        self.write.iter().any(|w| matches!(&w.value, Value::Made(pieces) if pieces.iter().any(|p| matches!(p, Piece::Request(_)))))
+        self.write.iter().any(|w| w.value.needs_request())
     }
 
     /// Applies the changes: removals first.
@@ -86,11 +64,22 @@ impl Mutations {
         }
     }
 
+    /// Applies changes to a response, to whose headers operators may refer.
+    pub fn apply_to_response(&self, headers: &mut HeaderMap, context: &Context<'_>) {
+        if self.write.iter().any(|w| w.value.needs_response()) {
+            let before = headers.clone();
+            self.apply(headers, &Context { response: Some(&before), ..*context });
+        } else {
+            self.apply(headers, context);
+        }
+    }
+
     /// Applies changes to the very headers that operators refer to.
     pub fn apply_to_request(&self, headers: &mut HeaderMap, context: &Context<'_>) {
         if self.needs_request() {
             let before = headers.clone();
-            self.apply(headers, &Context { request: &before, ..*context });
+            let authority = before.get(HOST).and_then(|h| h.to_str().ok()).unwrap_or(context.authority);
+            self.apply(headers, &Context { request: &before, authority, ..*context });
         } else {
             self.apply(headers, context);
         }
@@ -118,88 +107,32 @@ fn put(headers: &mut HeaderMap, write: &Write, value: HeaderValue) {
 
 impl Value {
     fn compile(text: &str) -> Result<Self, InvalidConfig> {
-        let pieces = pieces(text)?;
-        if let [] | [Piece::Literal(_)] = &pieces[..] {
-            let literal = match pieces.first() {
-                Some(Piece::Literal(literal)) => literal,
-                _ => "",
-            };
-            let value = HeaderValue::from_str(literal)
-                .map_err(|_| InvalidConfig(format!("`{literal}` is not a header value")))?;
-            return Ok(Self::Fixed(value));
+        let template = Template::compile(text)?;
+        match template.literal() {
+            Some(literal) => HeaderValue::from_str(literal)
+                .map(Self::Fixed)
+                .map_err(|_| InvalidConfig(format!("`{literal}` is not a header value"))),
+            None => Ok(Self::Made(template)),
         }
-        Ok(Self::Made(pieces.into()))
+    }
+
+    fn needs_request(&self) -> bool {
+        matches!(self, Self::Made(template) if template.needs_request())
+    }
+
+    fn needs_response(&self) -> bool {
+        matches!(self, Self::Made(template) if template.needs_response())
     }
 
     /// `None` when nothing is left to write, as when `%REQ(x)%` alone finds no header.
     fn make(&self, context: &Context<'_>) -> Option<HeaderValue> {
-        let pieces = match self {
-            Self::Fixed(value) => return Some(value.clone()),
-            Self::Made(pieces) => pieces,
-        };
-        let mut out = Vec::new();
-        for piece in pieces {
-            match piece {
-                Piece::Literal(text) => out.extend_from_slice(text.as_bytes()),
-                Piece::Request(name) => {
-                    if let Some(value) = context.request.get(name) {
-                        out.extend_from_slice(value.as_bytes());
-                    }
-                }
-                Piece::RemoteAddress => {
-                    out.extend(context.remote.map(|a| a.to_string()).unwrap_or_default().bytes());
-                }
-                Piece::RemoteIp => {
-                    out.extend(context.remote.map(|a| a.ip().to_string()).unwrap_or_default().bytes());
-                }
-                Piece::LocalAddress => {
-                    out.extend(context.local.map(|a| a.to_string()).unwrap_or_default().bytes());
-                }
-                Piece::Protocol => out.extend_from_slice(context.protocol.as_bytes()),
+        match self {
+            Self::Fixed(value) => Some(value.clone()),
+            Self::Made(template) => {
+                let made = template.make(context);
+                if made.is_empty() { None } else { HeaderValue::from_bytes(&made).ok() }
             }
         }
-        if out.is_empty() { None } else { HeaderValue::from_bytes(&out).ok() }
-    }
-}
-
-fn pieces(text: &str) -> Result<Vec<Piece>, InvalidConfig> {
-    let mut out = vec![];
-    let mut literal = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('%') {
-        literal.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        let end = rest
-            .find('%')
-            .ok_or_else(|| InvalidConfig(format!("header value `{text}` has an operator without end")))?;
-        let operator = &rest[..end];
-        rest = &rest[end + 1..];
-        if operator.is_empty() {
-            literal.push('%');
-            continue;
-        }
-        if !literal.is_empty() {
-            out.push(Piece::Literal(std::mem::take(&mut literal).into()));
-        }
-        out.push(piece(operator)?);
-    }
-    literal.push_str(rest);
-    if !literal.is_empty() {
-        out.push(Piece::Literal(literal.into()));
-    }
-    Ok(out)
-}
-
-fn piece(operator: &str) -> Result<Piece, InvalidConfig> {
-    if let Some(name) = operator.strip_prefix("REQ(").and_then(|rest| rest.strip_suffix(')')) {
-        return Ok(Piece::Request(header_name(&name.to_ascii_lowercase())?));
-    }
-    match operator {
-        "DOWNSTREAM_REMOTE_ADDRESS" => Ok(Piece::RemoteAddress),
-        "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => Ok(Piece::RemoteIp),
-        "DOWNSTREAM_LOCAL_ADDRESS" => Ok(Piece::LocalAddress),
-        "PROTOCOL" => Ok(Piece::Protocol),
-        other => Err(InvalidConfig(format!("operator %{other}% is not supported in header values"))),
     }
 }
 
@@ -222,7 +155,7 @@ mod tests {
         }
         let request = map.clone();
         let remote = "10.0.0.1:99".parse().ok();
-        let context = Context { request: &request, remote, local: None, protocol: "HTTP/1.1" };
+        let context = Context { remote, protocol: "HTTP/1.1", ..Context::of(&request) };
         Mutations::compile(mutations).unwrap().apply(&mut map, &context);
         map.iter().map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_owned())).collect()
     }

@@ -2,12 +2,12 @@
 //! from here and copies nothing.
 
 use super::InvalidConfig;
+use super::authorization::Authorization;
 use super::matcher::{HeaderCondition, QueryCondition, Text, anywhere, header_name};
 use super::mutation::Mutations;
-use api::model::matcher::Fraction;
+use api::model::matcher::{Fraction, HeaderMatch};
 use api::model::route::{
-    self as model, ClusterChoice, Fault, HashKey, Mirror, PathMatch, Redirect, RetryPolicy,
-    RouteConfiguration,
+    self as model, ClusterChoice, HashKey, Mirror, PathMatch, RetryPolicy, RouteConfiguration,
 };
 use bytes::Bytes;
 use foldhash::HashMap;
@@ -19,12 +19,18 @@ use std::time::Duration;
 /// A table of virtual hosts.
 #[derive(Debug)]
 pub struct RouteTable {
-    /// What it was made from.
-    pub model: Arc<RouteConfiguration>,
     /// Virtual hosts in the order of the model.
     pub hosts: Box<[VirtualHost]>,
     /// Compare hosts without their port.
     pub ignore_port: bool,
+    /// Changes to all requests.
+    pub request_headers: Mutations,
+    /// Changes to all responses.
+    pub response_headers: Mutations,
+    /// Removed from requests that do not come from inside.
+    pub internal_only: Box<[HeaderName]>,
+    /// The most specific level of changes has the last word.
+    pub most_specific_wins: bool,
     /// Host to index.
     pub exact: HashMap<Box<str>, usize>,
     /// `*suffix`, longest first, without the star.
@@ -46,6 +52,8 @@ pub struct VirtualHost {
     pub require_tls: bool,
     /// Add `x-envoy-attempt-count`.
     pub attempt_count: bool,
+    /// Add it to responses.
+    pub attempt_count_in_response: bool,
     /// Changes to all requests.
     pub request_headers: Mutations,
     /// Changes to all responses.
@@ -75,6 +83,8 @@ pub struct Route {
     pub response_headers: Mutations,
     /// Injected faults.
     pub fault: Option<Fault>,
+    /// Rules in place of the listener's.
+    pub authorization: Option<Box<[Authorization]>>,
 }
 
 /// A condition on a path.
@@ -99,9 +109,36 @@ pub enum Action {
     /// Send it on.
     Forward(Box<Forward>),
     /// Answer with a redirect.
-    Redirect(Redirect, RewritePrefix),
+    Redirect(Box<Redirect>),
     /// Answer from the configuration.
     Direct(u16, Bytes),
+}
+
+/// A redirect.
+#[derive(Debug)]
+pub struct Redirect {
+    /// Where to.
+    pub model: model::Redirect,
+    /// What its prefix replaces.
+    pub prefix: RewritePrefix,
+    /// Replaces by regular expression.
+    pub regex: Option<(Regex, Box<[u8]>)>,
+}
+
+/// Faults for some requests.
+#[derive(Debug)]
+pub struct Fault {
+    /// What happens.
+    pub model: model::Fault,
+    /// Conditions on headers.
+    pub headers: Box<[HeaderCondition]>,
+}
+
+impl Fault {
+    /// Makes faults ready.
+    pub fn compile(from: &model::Fault) -> Result<Self, InvalidConfig> {
+        Ok(Self { model: from.clone(), headers: conditions(&from.headers)? })
+    }
 }
 
 /// The prefix (or whole path) that a rewrite replaces.
@@ -125,19 +162,55 @@ pub struct Forward {
     /// Limit for a stream without activity.
     pub idle_timeout: Option<Duration>,
     /// When to try again.
-    pub retry: Option<RetryPolicy>,
+    pub retry: Option<Retry>,
     /// Replaces the matched prefix or path.
     pub prefix_rewrite: Option<(RewritePrefix, Box<str>)>,
     /// Replaces by regular expression.
     pub regex_rewrite: Option<(Regex, Box<[u8]>)>,
     /// Replaces the authority.
-    pub host_rewrite: Option<HeaderValue>,
+    pub host_rewrite: Option<HostRewrite>,
+    /// Keep the authority that a rewrite replaces.
+    pub append_forwarded_host: bool,
     /// Copies of the request.
     pub mirrors: Box<[Mirror]>,
     /// How consistent-hash balancers find their key.
     pub hash: Box<[HashKey]>,
     /// Status when the cluster is not there.
     pub cluster_not_found: u16,
+}
+
+/// Where another authority comes from.
+#[derive(Debug)]
+pub enum HostRewrite {
+    /// Given.
+    Literal(HeaderValue),
+    /// The endpoint's name.
+    Endpoint,
+    /// A header of the request.
+    Header(HeaderName),
+    /// Made of the path.
+    Path(Regex, Box<[u8]>),
+}
+
+/// When to try again.
+#[derive(Debug)]
+pub struct Retry {
+    /// What needs no preparation.
+    pub policy: RetryPolicy,
+    /// Response headers that call for a repetition.
+    pub headers: Box<[HeaderCondition]>,
+    /// Only requests that one of these matches; none: all.
+    pub request_headers: Box<[HeaderCondition]>,
+}
+
+impl Retry {
+    fn compile(from: &RetryPolicy) -> Result<Self, InvalidConfig> {
+        Ok(Self {
+            headers: conditions(&from.headers)?,
+            request_headers: conditions(&from.request_headers)?,
+            policy: from.clone(),
+        })
+    }
 }
 
 /// Which cluster.
@@ -168,15 +241,22 @@ pub struct Weighted {
 
 impl RouteTable {
     /// Makes a table ready.
-    pub fn compile(model: &Arc<RouteConfiguration>) -> Result<Self, InvalidConfig> {
+    pub fn compile(model: &RouteConfiguration) -> Result<Self, InvalidConfig> {
         let mut table = Self {
             hosts: Box::default(),
             ignore_port: model.ignore_port_in_host,
+            request_headers: Mutations::compile(&model.request_headers)?,
+            response_headers: Mutations::compile(&model.response_headers)?,
+            internal_only: model
+                .internal_only_headers
+                .iter()
+                .map(|name| header_name(name))
+                .collect::<Result<_, _>>()?,
+            most_specific_wins: model.most_specific_wins,
             exact: HashMap::default(),
             suffixes: Box::default(),
             prefixes: Box::default(),
             any: None,
-            model: model.clone(),
         };
         let (mut suffixes, mut prefixes, mut hosts) = (vec![], vec![], vec![]);
         for (index, host) in model.virtual_hosts.iter().enumerate() {
@@ -238,6 +318,7 @@ fn virtual_host(from: &model::VirtualHost) -> Result<VirtualHost, InvalidConfig>
         routes,
         require_tls: from.require_tls,
         attempt_count: from.attempt_count,
+        attempt_count_in_response: from.attempt_count_in_response,
         request_headers: Mutations::compile(&from.request_headers)?,
         response_headers: Mutations::compile(&from.response_headers)?,
     })
@@ -248,7 +329,9 @@ fn route(from: &model::Route, fallback: Option<&RetryPolicy>) -> Result<Route, I
     let action = match &from.action {
         model::RouteAction::Forward(f) => Action::Forward(Box::new(forward(f, &criteria.path, fallback)?)),
         model::RouteAction::Redirect(redirect) => {
-            Action::Redirect(redirect.clone(), replaced(&criteria.path))
+            let regex = redirect.regex.as_ref().map(rewrite).transpose()?;
+            let prefix = replaced(&criteria.path);
+            Action::Redirect(Box::new(Redirect { model: redirect.clone(), prefix, regex }))
         }
         model::RouteAction::Direct { status, body } => {
             http::StatusCode::from_u16(*status)
@@ -259,14 +342,19 @@ fn route(from: &model::Route, fallback: Option<&RetryPolicy>) -> Result<Route, I
     Ok(Route {
         name: from.name.as_str().into(),
         path: path_test(&criteria.path, criteria.ignore_case)?,
-        headers: criteria.headers.iter().map(HeaderCondition::compile).collect::<Result<_, _>>()?,
+        headers: conditions(&criteria.headers)?,
         query: criteria.query.iter().map(QueryCondition::compile).collect::<Result<_, _>>()?,
         grpc: criteria.grpc,
         fraction: criteria.fraction,
         action,
         request_headers: Mutations::compile(&from.request_headers)?,
         response_headers: Mutations::compile(&from.response_headers)?,
-        fault: from.fault.clone(),
+        fault: from.fault.as_ref().map(Fault::compile).transpose()?,
+        authorization: from
+            .authorization
+            .as_ref()
+            .map(|rules| rules.iter().map(Authorization::compile).collect::<Result<_, _>>())
+            .transpose()?,
     })
 }
 
@@ -297,20 +385,18 @@ fn forward(
     path: &PathMatch,
     fallback: Option<&RetryPolicy>,
 ) -> Result<Forward, InvalidConfig> {
-    let regex_rewrite = from
-        .regex_rewrite
-        .as_ref()
-        .map(|(pattern, with)| Ok((anywhere(pattern)?, substitution(with))))
-        .transpose()?;
+    let regex_rewrite = from.regex_rewrite.as_ref().map(rewrite).transpose()?;
+    let retry = from.retry.as_ref().or(fallback).map(Retry::compile).transpose()?;
     Ok(Forward {
         clusters: clusters(&from.clusters)?,
         timeout: from.timeout,
         max_grpc_timeout: from.max_grpc_timeout,
         idle_timeout: from.idle_timeout,
-        retry: from.retry.as_ref().or(fallback).cloned(),
+        retry,
         prefix_rewrite: from.prefix_rewrite.as_ref().map(|to| (replaced(path), to.as_str().into())),
         regex_rewrite,
-        host_rewrite: from.host_rewrite.as_deref().map(header_value).transpose()?,
+        host_rewrite: from.host_rewrite.as_ref().map(host_rewrite).transpose()?,
+        append_forwarded_host: from.append_forwarded_host,
         mirrors: from.mirrors.clone().into(),
         hash: from.hash.clone().into(),
         cluster_not_found: from.cluster_not_found,
@@ -340,6 +426,23 @@ fn weighted(from: &model::WeightedCluster) -> Result<Weighted, InvalidConfig> {
         response_headers: Mutations::compile(&from.response_headers)?,
         host_rewrite: from.host_rewrite.as_deref().map(header_value).transpose()?,
     })
+}
+
+fn host_rewrite(from: &model::HostRewrite) -> Result<HostRewrite, InvalidConfig> {
+    Ok(match from {
+        model::HostRewrite::Literal(host) => HostRewrite::Literal(header_value(host)?),
+        model::HostRewrite::Endpoint => HostRewrite::Endpoint,
+        model::HostRewrite::Header(name) => HostRewrite::Header(header_name(name)?),
+        model::HostRewrite::Path(pattern, with) => HostRewrite::Path(anywhere(pattern)?, substitution(with)),
+    })
+}
+
+fn rewrite((pattern, with): &(String, String)) -> Result<(Regex, Box<[u8]>), InvalidConfig> {
+    Ok((anywhere(pattern)?, substitution(with)))
+}
+
+fn conditions(from: &[HeaderMatch]) -> Result<Box<[HeaderCondition]>, InvalidConfig> {
+    from.iter().map(HeaderCondition::compile).collect()
 }
 
 fn header_value(text: &str) -> Result<HeaderValue, InvalidConfig> {

@@ -29,6 +29,7 @@ fn routes(name: &str, path: PathMatch) -> Resource {
         request_headers: HeaderMutations::default(),
         response_headers: HeaderMutations::default(),
         fault: None,
+        authorization: None,
         origin: None,
     };
     Resource::Route(RouteConfiguration {
@@ -39,7 +40,7 @@ fn routes(name: &str, path: PathMatch) -> Resource {
             routes: vec![route],
             ..Default::default()
         }],
-        ignore_port_in_host: false,
+        ..Default::default()
     })
 }
 
@@ -51,6 +52,7 @@ fn endpoints(cluster: &str, last: u8) -> Resource {
     let endpoint = Endpoint {
         address: EndpointAddress::Socket(([10, 0, 0, last], 80).into()),
         health: Health::Healthy,
+        hostname: String::new(),
         weight: 1,
         mtls: false,
         workload: None,
@@ -89,6 +91,7 @@ fn what_others_refer_to_is_wanted_until_it_is_there() {
     let next = good(&first, vec![endpoints("c", 1), routes("80", PathMatch::Prefix("/".into()))]);
     assert_eq!(next.missing(), [(Kind::Route, "81".to_owned())]);
     assert_eq!(next.wanted(Kind::Route).into_iter().collect::<Vec<_>>(), ["80", "81"]);
+    assert!(!next.is_whole(|_, _| false) && next.is_whole(|kind, name| (kind, name) == (Kind::Route, "81")));
 }
 
 #[test]
@@ -130,6 +133,24 @@ fn an_endpoint_keeps_its_health_when_others_come_and_go() {
     let (gone, _) =
         next.apply(Update { upsert: vec![], remove: vec![(Kind::Endpoints, "c".into())] }, &Store::new());
     assert!(gone.cluster("c").unwrap().endpoints.is_none());
+}
+
+#[test]
+fn a_cluster_that_nobody_calls_stays_asleep_and_wakes_with_the_newest_endpoints() {
+    let awake = |snapshot: &Snapshot| snapshot.clusters["c"].awake().is_some();
+    let first = good(&Snapshot::empty(), vec![eds("c"), endpoints("c", 1)]);
+    let next = good(&first, vec![endpoints("c", 2)]);
+    assert_eq!((next.clusters().len(), next.endpoints().len()), (1, 1));
+    assert!(!awake(&first) && !awake(&next), "a dump wakes nobody");
+    let called = next.cluster("c").unwrap().endpoints.clone().unwrap();
+    assert_eq!(called.list[0].address, ([10, 0, 0, 2], 80).into());
+    assert!(awake(&next));
+    let last = good(&next, vec![endpoints("c", 3)]);
+    assert!(awake(&last), "one that was called stays ready");
+    assert_eq!(
+        last.cluster("c").unwrap().endpoints.as_ref().unwrap().list[0].address,
+        ([10, 0, 0, 3], 80).into()
+    );
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn caller_label(principal: &str, peer: Option<Workload>) -> String {
     peers.set(address, peer);
     let text = telemetry.render();
     let line = text.lines().find(|l| l.starts_with("istio_requests_total")).unwrap().to_owned();
-    assert!(line.contains("response_flags=\"UF,URX\""), "{line}");
+    assert!(line.contains("response_flags=\"URX,UF\""), "{line}");
     line
 }
 

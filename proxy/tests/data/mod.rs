@@ -248,6 +248,7 @@ pub fn endpoint(address: SocketAddr) -> Endpoint {
     Endpoint {
         address: EndpointAddress::Socket(address),
         health: Health::Healthy,
+        hostname: String::new(),
         weight: 1,
         mtls: false,
         workload: None,
@@ -284,6 +285,7 @@ pub fn route(forward: Forward) -> Route {
         request_headers: HeaderMutations::default(),
         response_headers: HeaderMutations::default(),
         fault: None,
+        authorization: None,
         origin: None,
     }
 }
@@ -298,6 +300,7 @@ pub fn routes(routes: Vec<Route>) -> RouteConfiguration {
             ..Default::default()
         }],
         ignore_port_in_host: true,
+        ..Default::default()
     }
 }
 

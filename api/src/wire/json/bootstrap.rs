@@ -1,11 +1,13 @@
 //! Pure. Envoy's bootstrap: the file that a proxy starts from without a control plane, or that names one.
 
 use super::Schema;
-use crate::model::cluster::Cluster;
+use crate::model::cluster::{Cluster, ClusterTls};
 use crate::model::listener::Listener;
 use crate::model::secret::Secret;
+use crate::model::tls::{CertificateSource, RootSource};
 use crate::wire::refusal::{At, Refusal, each, nothing_left, optional, refuse, required};
 use crate::wire::scalar::{enumeration, socket, wire_socket};
+use crate::wire::secret::Fixed;
 use crate::wire::xds::{Node, NodeInfo};
 use crate::wire::{Target, cluster, listener, secret, source};
 use envoy_types::pb::envoy::config::bootstrap::v3 as wire;
@@ -14,6 +16,7 @@ use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifi
 use envoy_types::pb::envoy::config::core::v3::grpc_service::{EnvoyGrpc, TargetSpecifier};
 use envoy_types::pb::envoy::config::core::v3::{ApiConfigSource, ApiVersion, ConfigSource, GrpcService};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::mem::take;
 use std::net::SocketAddr;
 use wire::bootstrap::{DynamicResources, StaticResources};
@@ -67,10 +70,15 @@ pub enum BootstrapError {
 impl Bootstrap {
     /// Reads YAML or JSON text.
     pub fn parse(text: &str) -> Result<Self, BootstrapError> {
-        let value = value(text)?;
-        let refused = |r: Refusal| BootstrapError::Refused { path: r.path(), reason: r.reason };
-        Schema::load().read(&value).and_then(decode).map_err(refused)
+        Schema::load().bootstrap(text)
     }
+}
+
+/// See `Schema::bootstrap`.
+pub(super) fn parse(schema: &Schema, text: &str) -> Result<Bootstrap, BootstrapError> {
+    let value = value(text)?;
+    let refused = |r: Refusal| BootstrapError::Refused { path: r.path(), reason: r.reason };
+    schema.read(&value).and_then(decode).map_err(refused)
 }
 
 fn value(text: &str) -> Result<Value, BootstrapError> {
@@ -89,14 +97,16 @@ fn value(text: &str) -> Result<Value, BootstrapError> {
 
 fn decode(mut wire: wire::Bootstrap) -> Result<Bootstrap, Refusal> {
     let mut fixed = wire.static_resources.take().unwrap_or_default();
-    let found = Bootstrap {
+    let mut found = Bootstrap {
         node: wire.node.take().as_ref().map(NodeInfo::from).unwrap_or_default(),
         listeners: each(take(&mut fixed.listeners), "listeners", listener::decode).at("static_resources")?,
         clusters: each(take(&mut fixed.clusters), "clusters", cluster::decode).at("static_resources")?,
-        secrets: each(take(&mut fixed.secrets), "secrets", secret::decode).at("static_resources")?,
+        secrets: vec![],
         ads: wire.dynamic_resources.take().map_or(Ok(None), ads).at("dynamic_resources")?,
         admin: wire.admin.take().map_or(Ok(None), admin).at("admin")?,
     };
+    let secrets = each(take(&mut fixed.secrets), "secrets", secret::decode_fixed).at("static_resources")?;
+    put_secrets(&mut found, secrets);
     if let Some(wire::bootstrap::StatsFlush::StatsFlushOnAdmin(_)) = wire.stats_flush {
         wire.stats_flush = None;
     }
@@ -118,6 +128,43 @@ pub(super) fn encode(model: &Bootstrap) -> wire::Bootstrap {
         dynamic_resources: model.ads.as_ref().map(wire_ads),
         admin: model.admin.map(|a| wire::Admin { address: Some(wire_socket(a)), ..wire::Admin::default() }),
         ..wire::Bootstrap::default()
+    }
+}
+
+/// Secrets that are files are read where they are used, so that they are read again when they change.
+fn put_secrets(found: &mut Bootstrap, secrets: Vec<Fixed>) {
+    let (mut certificates, mut roots) = (BTreeMap::new(), BTreeMap::new());
+    for secret in secrets {
+        match secret {
+            Fixed::Inline(secret) => found.secrets.push(secret),
+            Fixed::Certificate(name, source) => {
+                certificates.insert(name, source);
+            }
+            Fixed::Roots(name, source) => {
+                roots.insert(name, source);
+            }
+        }
+    }
+    let chains = found.listeners.iter_mut().flat_map(|l| l.chains.iter_mut().chain(&mut l.default_chain));
+    let servers = chains.filter_map(|chain| chain.tls.as_mut()).map(|tls| &mut tls.common);
+    let clients = found.clusters.iter_mut().filter_map(|cluster| match &mut cluster.tls {
+        ClusterTls::Never => None,
+        ClusterTls::Always(tls) | ClusterTls::WhenOffered(tls) => Some(&mut tls.common),
+    });
+    for tls in servers.chain(clients) {
+        for certificate in &mut tls.certificates {
+            if let CertificateSource::Sds(name) = certificate
+                && let Some(source) = certificates.get(name)
+            {
+                *certificate = source.clone();
+            }
+        }
+        if let Some(validation) = &mut tls.validation
+            && let RootSource::Sds(name) = &validation.roots
+            && let Some(source) = roots.get(name)
+        {
+            validation.roots = source.clone();
+        }
     }
 }
 

@@ -160,8 +160,7 @@ fn redirect_action(f: &mut Findings, path: &str, written: &written::HttpRedirect
         host: written.authority.clone().filter(|a| !a.is_empty()),
         port,
         path: written.uri.clone().filter(|uri| !uri.is_empty()),
-        prefix: None,
-        strip_query: false,
+        ..Redirect::default()
     };
     if redirect == (Redirect { status: redirect.status, ..Redirect::default() })
         && written.derive_port.is_none()
@@ -222,7 +221,7 @@ fn fault(f: &mut Findings, path: &str, written: &written::Fault) -> Option<Fault
     }
     let delay = written.delay.as_ref().and_then(|w| delay(f, &format!("{path}.delay"), w));
     let abort = written.abort.as_ref().and_then(|w| abort(f, &format!("{path}.abort"), w));
-    (delay.is_some() || abort.is_some()).then_some(Fault { delay, abort })
+    (delay.is_some() || abort.is_some()).then_some(Fault { delay, abort, ..Fault::default() })
 }
 
 fn delay(f: &mut Findings, path: &str, written: &written::Delay) -> Option<FaultDelay> {

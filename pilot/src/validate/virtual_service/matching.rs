@@ -168,5 +168,5 @@ fn query(f: &mut Findings, path: &str, name: &str, written: &written::StringMatc
         Some(Pattern::Regex(regex)) if regex == "*" => None,
         other => other.map(|pattern| StringMatch { pattern, ignore_case: false }),
     };
-    Some(QueryMatch { name: name.to_owned(), value })
+    Some(QueryMatch { name: name.to_owned(), value, absent: false })
 }

@@ -2,20 +2,21 @@
 //! limits.
 
 use super::exchange::Exchange;
-use super::forward::{ATTEMPTS, is_source, verdict};
-use super::timer::{Expired, Limits, Timer};
+use super::forward::{ATTEMPTS, is_source, replace_host, verdict};
+use super::headers::EXPECTED_TIMEOUT;
+use super::timer::{Arrival, Expired, Limits, Timer};
 use crate::pipeline::refusal::Refusal;
 use crate::pipeline::upstream::{Busy, Connected, Host, Permit, Upstream};
 use crate::pipeline::world::now;
 use crate::policy::retry::Outcome;
 use crate::send::body::{Replay, RequestBody};
-use crate::send::{Flavor, Lease, SendError, Sent};
+use crate::send::{Flavor, Incoming, Lease, SendError, Sent};
 use api::model::route::RetryPolicy;
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header};
-use hyper::body::Incoming;
 use smallvec::SmallVec;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -53,18 +54,34 @@ impl Message {
     }
 }
 
+/// What is the same for all attempts of one request.
+pub(super) struct Plan {
+    pub(super) scheme: &'static str,
+    /// Tell the upstream the number of the attempt.
+    pub(super) count_header: bool,
+    pub(super) hash: Option<u64>,
+    /// For the whole response.
+    pub(super) limit: Option<Duration>,
+    /// The route's limit for a stream without activity.
+    pub(super) idle: Option<Duration>,
+    /// The endpoint's name is the host; whether the former one is kept.
+    pub(super) endpoint_host: Option<bool>,
+}
+
 /// Attempts of one request.
 pub(super) struct Attempt<'a> {
     pub(super) exchange: &'a Rc<Exchange>,
     pub(super) upstream: &'a Rc<Upstream>,
     /// When the request of the last attempt went out.
     pub(super) began: Option<Instant>,
-    scheme: &'static str,
-    count_header: bool,
-    hash: Option<u64>,
-    count: u32,
+    plan: Plan,
+    /// Attempts so far.
+    pub(super) count: u32,
     tried: SmallVec<[SocketAddr; 4]>,
     host: Option<Rc<Host>>,
+    /// The limit of an attempt.
+    each: Option<Duration>,
+    arrival: Option<Arrival>,
 }
 
 /// An attempt without a response.
@@ -75,23 +92,17 @@ pub(super) struct Failure {
 }
 
 impl<'a> Attempt<'a> {
-    pub(super) fn new(
-        exchange: &'a Rc<Exchange>,
-        upstream: &'a Rc<Upstream>,
-        scheme: &'static str,
-        count_header: bool,
-        hash: Option<u64>,
-    ) -> Self {
+    pub(super) fn new(exchange: &'a Rc<Exchange>, upstream: &'a Rc<Upstream>, plan: Plan) -> Self {
         Self {
             exchange,
             upstream,
             began: None,
-            scheme,
-            count_header,
-            hash,
+            plan,
             count: 0,
             tried: SmallVec::new(),
             host: None,
+            each: None,
+            arrival: exchange.arrival(),
         }
     }
 
@@ -106,7 +117,7 @@ impl<'a> Attempt<'a> {
         self.count += 1;
         let looks = policy.map_or(0, |p| p.avoid_previous_hosts);
         let original = connection.original;
-        let host = self.upstream.choose(&connection.thread, self.hash, original, (&self.tried, looks));
+        let host = self.upstream.choose(&connection.thread, self.plan.hash, original, (&self.tried, looks));
         let host = host.ok_or_else(|| Failure { outcome: None, refusal: Refusal::no_endpoint() })?;
         self.tried.push(host.address);
         self.exchange.detail(|d| {
@@ -115,28 +126,57 @@ impl<'a> Attempt<'a> {
         });
         let busy = host.begin(self.upstream, true);
         self.host = Some(host.clone());
-        let repeatable = policy.is_some();
-        let stream_idle = connection.http().model.stream_idle_timeout;
+        let repeatable = policy.is_some_and(|policy| policy.attempts > 0);
+        self.each = policy.and_then(|policy| policy.per_try_timeout);
+        let stream_idle = self.plan.idle.or(connection.http().model.stream_idle_timeout);
+        let stream_idle = stream_idle.filter(|limit| !limit.is_zero());
+        let mut arrival = self.arrival.take();
+        let timer = |limit| Timer::new(limit, &self.exchange.meter, &connection.thread);
         let mut limits = Limits {
             whole: whole.as_mut(),
-            attempt: policy.and_then(|p| p.per_try_timeout).map(|t| Timer::new(t, &self.exchange.meter)),
-            idle: stream_idle.map(|t| Timer::new(t, &self.exchange.meter)),
+            attempt: policy.and_then(|p| p.per_try_timeout).map(timer),
+            idle: stream_idle.map(timer),
+            arrival: arrival.as_mut(),
         };
-        let result = limits.wait(self.deliver(&host, message, repeatable)).await;
+        let result = limits.wait(pin!(self.deliver(&host, message, repeatable))).await;
+        drop(limits);
+        self.arrival = arrival;
         match result {
             Ok(Ok(sent)) => Ok((sent, busy)),
-            Ok(Err(failure)) => Err(failure),
+            Ok(Err(failure)) => Err(match self.exchange.meter.invalid() {
+                Some(invalid) => Failure { outcome: None, refusal: Refusal::invalid(invalid) },
+                None => failure,
+            }),
+            Err(Expired::Stalled) => Err(Failure { outcome: None, refusal: Refusal::stalled() }),
+            Err(Expired::Arrival) => Err(Failure { outcome: None, refusal: Refusal::slow() }),
             Err(expired) => {
                 self.upstream.stats.upstream_rq_timeout.add(1);
                 Err(match expired {
                     Expired::Whole => Failure { outcome: None, refusal: Refusal::timeout() },
-                    Expired::Idle => Failure { outcome: None, refusal: Refusal::idle() },
+                    Expired::Idle | Expired::Stalled | Expired::Arrival => {
+                        Failure { outcome: None, refusal: Refusal::idle() }
+                    }
                     Expired::Attempt => {
                         Failure { outcome: Some(Outcome::TimedOut), refusal: Refusal::attempt_timeout() }
                     }
                 })
             }
         }
+    }
+
+    /// Milliseconds after which nobody waits for this attempt's answer any more.
+    fn expected(&self) -> Option<u64> {
+        let left = self.plan.limit.map(|limit| {
+            // The first attempt goes out at once.
+            if self.count > 1 { limit.saturating_sub(now() - self.exchange.start) } else { limit }
+        });
+        let least = left.into_iter().chain(self.each).min()?;
+        Some((least.as_millis() as u64).max(1))
+    }
+
+    /// Where the last attempt went.
+    pub(super) fn endpoint(&self) -> Option<SocketAddr> {
+        self.host.as_ref().map(|host| host.address)
     }
 
     /// Takes note of how the endpoint answered.
@@ -162,7 +202,9 @@ impl<'a> Attempt<'a> {
             let lease = self.lease(host, message, fresh).await?;
             let reused = lease.reused();
             self.identify(host, &lease);
-            let again = repeatable || (reused && message.is_safe());
+            // An HTTP/1 request without a body comes back with its error.
+            let multiplexed = lease.version() == Version::HTTP_2;
+            let again = repeatable || (multiplexed && reused && message.is_safe());
             let request = self.request(message, &lease, again);
             self.began = Some(now());
             let (error, handed_back) = match lease.send(request).await {
@@ -220,7 +262,8 @@ impl<'a> Attempt<'a> {
                 return Ok(lease);
             }
         };
-        self.dial(host, &flavor, permit).await
+        // Boxed, because it is rare: what it needs would make room in the future of each request.
+        Box::pin(self.dial(host, &flavor, permit)).await
     }
 
     async fn dial(&self, host: &Rc<Host>, flavor: &Flavor, permit: Permit) -> Result<Lease, Failure> {
@@ -252,8 +295,17 @@ impl<'a> Attempt<'a> {
 
     fn request(&self, message: &mut Message, lease: &Lease, again: bool) -> Request<RequestBody> {
         let (method, uri, mut headers) = message.head(again);
-        if self.count_header {
+        if self.plan.count_header {
             headers.insert(ATTEMPTS, HeaderValue::from(self.count));
+        }
+        if let Some(expected) = self.expected() {
+            headers.insert(EXPECTED_TIMEOUT, HeaderValue::from(expected));
+        }
+        if let Some(append) = self.plan.endpoint_host
+            && let Some(name) = self.host.as_ref().and_then(|host| host.name())
+            && let Ok(name) = HeaderValue::from_str(name)
+        {
+            replace_host(&mut headers, name, append);
         }
         let body = match message {
             Message::Bare { .. } => RequestBody::empty(&self.exchange.meter),
@@ -267,7 +319,7 @@ impl<'a> Attempt<'a> {
         *request.method_mut() = method;
         *request.version_mut() = lease.version();
         if lease.version() == Version::HTTP_2 {
-            *request.uri_mut() = absolute(uri, &mut headers, self.scheme);
+            *request.uri_mut() = absolute(uri, &mut headers, self.plan.scheme);
             headers.remove(header::CONNECTION);
             headers.remove(header::UPGRADE);
         } else {
@@ -313,7 +365,9 @@ fn failed(error: &SendError) -> Failure {
     let outcome = match error {
         SendError::Connect(_) => Some(Outcome::ConnectFailed),
         SendError::Closed { sent, .. } => Some(Outcome::Reset { sent: *sent }),
-        SendError::Reset | SendError::Protocol(_) => Some(Outcome::Reset { sent: true }),
+        SendError::Reset | SendError::Protocol(_) | SendError::Malformed(_) => {
+            Some(Outcome::Reset { sent: true })
+        }
         SendError::Refused => Some(Outcome::Refused),
         SendError::Body => None,
     };

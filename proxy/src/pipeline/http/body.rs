@@ -4,10 +4,9 @@ use super::exchange::Exchange;
 use super::timer::Timer;
 use crate::flow::flags::Flags;
 use crate::pipeline::upstream::{Busy, Permit};
-use crate::send::Returned;
+use crate::send::{Incoming, Returned};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -152,8 +151,14 @@ impl ResponseBody {
                 this.complete();
                 Poll::Ready(None)
             }
-            Poll::Ready(Some(Err(_))) => {
-                this.fail(Flags::UC, "upstream_reset_after_response_started{connection_termination}");
+            Poll::Ready(Some(Err(error))) => {
+                if error.invalid().is_some() {
+                    this.fail(Flags::UPE, "upstream_reset_after_response_started{protocol_error}");
+                } else if is_reset(&error) {
+                    this.fail(Flags::UR, "upstream_reset_after_response_started{remote_reset}");
+                } else {
+                    this.fail(Flags::UC, "upstream_reset_after_response_started{connection_termination}");
+                }
                 Poll::Ready(Some(Err(BrokenOff)))
             }
             Poll::Pending => {
@@ -167,14 +172,21 @@ impl ResponseBody {
     }
 }
 
+/// Whether the upstream has reset the stream; else its connection ended.
+fn is_reset(error: &(dyn std::error::Error + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut known = causes.filter_map(|cause| cause.downcast_ref::<h2::Error>());
+    known.next().is_some_and(|error| error.is_reset() && error.is_remote())
+}
+
 impl Drop for ResponseBody {
     fn drop(&mut self) {
         let Some(exchange) = &self.exchange else { return };
         // Nobody polls a body that has nothing to say, such as the answer to HEAD.
-        if self.is_end_stream() || matches!(self.source, Source::Empty) {
+        if self.is_end_stream() || matches!(self.source, Source::Empty) || exchange.bodiless {
             return self.complete();
         }
-        if exchange.connection.live.is_cut() {
+        if exchange.connection.live.fell_silent() {
             return self.fail(Flags::SI, "stream_idle_timeout");
         }
         self.fail(Flags::DC, "downstream_remote_disconnect");

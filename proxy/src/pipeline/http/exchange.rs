@@ -1,16 +1,40 @@
 //! One request from its first byte to the last of its response: what is gathered on the way for the one record that it
 //! leaves.
 
+use super::timer::Arrival;
 use crate::flow::flags::Flags;
+use crate::flow::head::Head;
 use crate::flow::record::{Detail, Key, NO_GRPC_STATUS, Record, Reporter, Traffic};
 use crate::pipeline::downstream::Downstream;
 use crate::pipeline::world::now;
 use crate::send::body::{Messages, Meter};
 use http::request::Parts;
-use http::{HeaderMap, Version};
-use std::cell::{Cell, RefCell};
+use http::{HeaderMap, Method, Version, header};
+use std::cell::{Cell, Ref, RefCell};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// The head of a request, as answers of our own may tell of it.
+pub(super) struct Kept {
+    method: Method,
+    target: String,
+    headers: HeaderMap,
+    pub(super) protocol: &'static str,
+    tls: bool,
+}
+
+impl Kept {
+    /// As filters look at it.
+    pub(super) fn head(&self) -> Head<'_> {
+        Head {
+            method: &self.method,
+            authority: self.headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default(),
+            target: &self.target,
+            scheme: if self.tls { "https" } else { "http" },
+            headers: &self.headers,
+        }
+    }
+}
 
 /// A request under way.
 pub(super) struct Exchange {
@@ -23,6 +47,9 @@ pub(super) struct Exchange {
     sent: Cell<u64>,
     messages: Option<RefCell<Messages>>,
     detail: RefCell<Option<Box<Detail>>>,
+    kept: RefCell<Option<Box<Kept>>>,
+    /// The answer has no body, whatever its headers say.
+    pub(super) bodiless: bool,
     finished: Cell<bool>,
 }
 
@@ -30,7 +57,7 @@ impl Exchange {
     pub(super) fn begin(connection: &Rc<Downstream>, parts: &Parts) -> Rc<Self> {
         let start = now();
         connection.live.begin(start);
-        let grpc = parts.headers.get(http::header::CONTENT_TYPE).is_some_and(crate::flow::head::is_grpc_type);
+        let grpc = parts.headers.get(header::CONTENT_TYPE).is_some_and(crate::flow::head::is_grpc_type);
         let traffic = if grpc { Traffic::Grpc } else { Traffic::Http };
         let count = grpc && connection.http().count_messages;
         let mut key = Key::unknown(connection.reporter, traffic);
@@ -42,13 +69,15 @@ impl Exchange {
         let exchange = Self {
             connection: connection.clone(),
             start,
-            meter: Meter::new(count),
+            meter: Meter::new(count, connection.live.moved()),
             grpc,
             http2: parts.version == Version::HTTP_2,
             key: Cell::new(key),
             sent: Cell::new(0),
             messages: count.then(RefCell::default),
             detail: RefCell::default(),
+            kept: RefCell::default(),
+            bodiless: parts.method == Method::HEAD,
             finished: Cell::new(false),
         };
         if !connection.http().logs.is_empty() {
@@ -71,8 +100,15 @@ impl Exchange {
             ..Detail::default()
         };
         let authority = parts.uri.authority().and_then(|a| a.as_str().parse().ok());
-        detail.authority = authority.or_else(|| parts.headers.get(http::header::HOST).cloned());
+        detail.authority = authority.or_else(|| parts.headers.get(header::HOST).cloned());
         Box::new(detail)
+    }
+
+    /// How long the request may take to arrive.
+    pub(super) fn arrival(&self) -> Option<Arrival> {
+        let settings = &self.connection.http().model;
+        let until = settings.request_timeout.map(|limit| (self.start + limit).into());
+        Arrival::new(&self.meter, settings.stream_idle_timeout, until)
     }
 
     /// Whether the client speaks HTTP/2.
@@ -87,6 +123,30 @@ impl Exchange {
                 log.capture_request(headers, detail);
             }
         });
+    }
+
+    /// Keeps the request's head for answers of our own that tell of it, once it has been cleaned.
+    pub(super) fn keep(&self, parts: &Parts) {
+        if self.connection.http().reply.is_some() {
+            let kept = Kept {
+                method: parts.method.clone(),
+                target: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+                headers: parts.headers.clone(),
+                protocol: protocol(parts.version),
+                tls: self.connection.tls,
+            };
+            *self.kept.borrow_mut() = Some(Box::new(kept));
+        }
+    }
+
+    /// The request's head, if it was kept.
+    pub(super) fn kept(&self) -> Ref<'_, Option<Box<Kept>>> {
+        self.kept.borrow()
+    }
+
+    /// What went wrong so far.
+    pub(super) fn flags(&self) -> Flags {
+        self.key.get().flags
     }
 
     /// Adds to what logs show, if there is a log.
@@ -161,6 +221,9 @@ impl Exchange {
         let end = now();
         self.connection.live.end(end);
         let mut key = self.key.get();
+        if self.http2 {
+            self.judge(key.flags, end);
+        }
         if key.traffic == Traffic::Http {
             key.grpc_status = NO_GRPC_STATUS;
         }
@@ -177,6 +240,22 @@ impl Exchange {
         telemetry.record(&record);
         for log in &self.connection.http().logs {
             telemetry.log(log, &record);
+        }
+    }
+}
+
+impl Exchange {
+    /// Ends a connection that begins requests only to reset them (CVE-2023-44487): they cost us and our upstreams more
+    /// than the client.
+    fn judge(&self, flags: Flags, end: Instant) {
+        let live = &self.connection.live;
+        let premature = flags.contains(Flags::DC) && end.saturating_duration_since(self.start) < PREMATURE;
+        if live.judge(premature) {
+            live.over();
+            live.cut();
+            self.connection.listener_stats().downstream_rq_too_many_premature_resets.add(1);
+            let peer = self.connection.peer;
+            tracing::debug!(%peer, "ended a connection: its client resets most of its requests at once");
         }
     }
 }
@@ -199,3 +278,6 @@ pub(super) fn protocol(version: Version) -> &'static str {
         _ => "HTTP/1.1",
     }
 }
+
+/// A reset in this time after its request began is one of a client that never wanted an answer.
+const PREMATURE: Duration = Duration::from_secs(1);

@@ -1,111 +1,153 @@
 //! A request that is sent on: its cluster is chosen, its head rewritten, and attempts are made until one counts.
 
-use super::attempt::{Attempt, Failure, Message};
+use super::attempt::{Attempt, Failure, Message, Plan};
 use super::body::{ResponseBody, Upstream as UpstreamBody};
-use super::exchange::{Exchange, protocol};
+use super::exchange::Exchange;
 use super::headers::{
-    ATTEMPT_COUNT, EXPECTED_TIMEOUT, GRPC_STATUS, ORIGINAL_HOST, ORIGINAL_PATH, SERVICE_TIME,
-    strip_hop_by_hop,
+    ATTEMPT_COUNT, FORWARDED_HOST, GRPC_STATUS, ORIGINAL_HOST, ORIGINAL_PATH, SERVICE_TIME, joined,
+    milliseconds, strip_hop_by_hop,
 };
+use super::levels::{Levels, Way};
+use super::survey::{Known, Survey};
 use super::timer::Timer;
-use super::{mirror, upgrade};
+use super::{mirror, reply, upgrade};
 use crate::flow::flags::Flags;
+use crate::flow::head::Head;
 use crate::flow::record::Reporter;
 use crate::pipeline::refusal::Refusal;
 use crate::pipeline::upstream::{Permit, Upstream};
 use crate::pipeline::world::now;
 use crate::policy::{deadline, retry};
 use crate::route::{self, Chosen, rewrite};
+use crate::send::Incoming;
 use crate::send::body::Replay;
 use crate::snapshot::health::Verdict;
-use crate::snapshot::mutation::Context;
-use crate::snapshot::table::{Forward, Route, VirtualHost};
-use api::model::route::{HashKey, RetryPolicy};
+use crate::snapshot::matcher::HeaderCondition;
+use crate::snapshot::table::{Forward, HostRewrite, Weighted};
+use crate::snapshot::template::Context;
+use api::model::route::{HashKey, RetryOn, RetryPolicy};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
-use hyper::body::{Body, Incoming};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
+use http_body::Body;
 use std::borrow::Cow;
+use std::pin::pin;
 use std::rc::Rc;
 
 /// A request and its way.
 #[derive(Clone, Copy)]
 pub(super) struct Outgoing<'a> {
-    pub(super) host: &'a VirtualHost,
-    pub(super) route: &'a Route,
+    pub(super) way: &'a Way<'a>,
     pub(super) forward: &'a Forward,
-    pub(super) target: &'a str,
-    pub(super) scheme: &'static str,
+    /// What the request's head held.
+    pub(super) seen: Survey,
     pub(super) upgrade: bool,
 }
 
 /// Sends a request on and gives back the response for the client.
 pub(super) async fn forward(
     exchange: &Rc<Exchange>,
-    way: Outgoing<'_>,
+    outgoing: Outgoing<'_>,
     parts: &mut Parts,
     body: Incoming,
 ) -> Result<Response<ResponseBody>, Refusal> {
+    let Outgoing { way, forward, upgrade, .. } = outgoing;
     let thread = &exchange.connection.thread;
-    let missing = || Refusal::no_cluster(way.forward.cluster_not_found);
-    let chosen =
-        route::cluster(&way.forward.clusters, &parts.headers, thread.random()).ok_or_else(missing)?;
-    exchange.detail(|d| d.cluster = Some(chosen.name().clone()));
+    let missing = || Refusal::no_cluster(forward.cluster_not_found);
+    let chosen = route::cluster(&forward.clusters, &parts.headers, thread.random()).ok_or_else(missing)?;
     let upstream = thread.upstream(chosen.name()).ok_or_else(missing)?;
+    exchange.detail(|d| d.cluster = Some(chosen.name().clone()));
     exchange.key(|key| key.service = upstream.service);
     let permit = upstream
         .permit(upstream.cluster().model.limits.max_requests, |g| &g.requests)
         .ok_or_else(|| overflow(&upstream))?;
 
-    let internal = !exchange.connection.http().model.use_remote_address;
-    let policy = policy(way.forward, &parts.headers, internal).filter(|_| !way.upgrade);
+    let repeat = repeat(way, forward, parts).filter(|_| !upgrade);
     let limit = deadline::limit(
-        way.forward.timeout,
-        way.forward.max_grpc_timeout,
+        forward.timeout,
+        forward.max_grpc_timeout,
         &parts.headers,
         exchange.grpc,
-        internal,
+        way.internal,
     );
-    let limit = limit.filter(|_| !way.upgrade);
-    let hash = hash_key(&way, parts, exchange);
-    let request_headers = response_needs(&way, &chosen).then(|| parts.headers.clone());
-    let client_upgrade = way.upgrade.then(|| upgrade::client(parts));
-    rewrite_head(exchange, &way, &chosen, parts, limit)?;
+    let limit = limit.filter(|_| !upgrade);
+    let hash = hash_key(&outgoing, parts, exchange);
+    let client_upgrade = upgrade.then(|| upgrade::switched(&body)).flatten();
+    rewrite_head(&outgoing, &chosen, parts)?;
 
-    let mut message = message(exchange, parts, body, policy.is_some() || !way.forward.mirrors.is_empty());
-    mirror::send(exchange, &way, &message);
-    let mut attempt = Attempt::new(exchange, &upstream, way.scheme, way.host.attempt_count, hash);
-    let mut whole = limit.map(|limit| Timer::new(limit, &exchange.meter));
-    let (sent, busy) = attempts(&mut attempt, &mut message, policy.as_deref(), &mut whole).await?;
+    let kept = repeat.as_ref().is_some_and(|r| r.policy.attempts > 0) || !forward.mirrors.is_empty();
+    let mut message = message(exchange, parts, body, kept);
+    mirror::send(exchange, &outgoing, &message);
+    let plan = Plan {
+        scheme: way.scheme,
+        count_header: way.levels.host.attempt_count,
+        hash,
+        limit,
+        idle: forward.idle_timeout,
+        endpoint_host: matches!(forward.host_rewrite, Some(HostRewrite::Endpoint))
+            .then_some(forward.append_forwarded_host),
+    };
+    let mut attempt = Attempt::new(exchange, &upstream, plan);
+    let mut whole = limit.map(|limit| Timer::new(limit, &exchange.meter, thread));
+    let answered = attempts(&mut attempt, &mut message, repeat.as_ref(), &mut whole).await;
+    let (sent, busy) = match answered {
+        Ok(answered) => answered,
+        Err(refusal) => {
+            let mut response = reply::refuse(refusal, exchange);
+            finish(&outgoing, &chosen, &attempt, &mut response);
+            return Ok(response);
+        }
+    };
 
-    let (mut head, incoming) = sent.response.into_parts();
+    let (head, incoming) = sent.response.into_parts();
     let upgraded = head.status == http::StatusCode::SWITCHING_PROTOCOLS;
-    strip_hop_by_hop(&mut head.headers, upgraded);
+    let mut response = Response::from_parts(head, ());
+    let seen = Survey::of(response.headers());
+    strip_hop_by_hop(response.headers_mut(), seen, upgraded);
     let took = attempt.began.map(|began| now().saturating_duration_since(began)).unwrap_or_default();
-    head.headers.insert(SERVICE_TIME, HeaderValue::from(took.as_millis() as u64));
+    if !upgraded {
+        response.headers_mut().insert(SERVICE_TIME, milliseconds(took.as_millis()));
+    }
     exchange.detail(|d| {
         d.upstream_time = Some(took);
         d.code_details = Some("via_upstream".into());
     });
-    let none = HeaderMap::new();
-    let context = Context {
-        request: request_headers.as_ref().unwrap_or(&none),
-        remote: Some(exchange.connection.peer),
-        local: Some(exchange.connection.local),
-        protocol: protocol(parts.version),
-    };
-    if let Chosen::Weighted(weighted) = &chosen {
-        weighted.response_headers.apply(&mut head.headers, &context);
-    }
-    way.route.response_headers.apply(&mut head.headers, &context);
-    way.host.response_headers.apply(&mut head.headers, &context);
+    finish(&outgoing, &chosen, &attempt, &mut response);
     if let (true, Some(client)) = (upgraded, client_upgrade) {
-        let response = Response::from_parts(head, incoming);
+        let response = response.map(|()| incoming);
         return Ok(upgrade::join(exchange, client, response, (sent.returned, busy, permit)));
     }
     let body =
         UpstreamBody { incoming, returned: Some(sent.returned), timer: whole, _busy: busy, _permit: permit };
-    Ok(Response::from_parts(head, ResponseBody::upstream(body, exchange.clone())))
+    Ok(response.map(|()| ResponseBody::upstream(body, exchange.clone())))
+}
+
+/// Writes what the configuration adds to a response.
+fn finish<B>(
+    outgoing: &Outgoing<'_>,
+    chosen: &Chosen<'_>,
+    attempt: &Attempt<'_>,
+    response: &mut Response<B>,
+) {
+    let Levels { host, .. } = outgoing.way.levels;
+    if host.attempt_count_in_response && attempt.count > 0 {
+        response.headers_mut().insert(ATTEMPT_COUNT, HeaderValue::from(attempt.count));
+    }
+    let context = Context {
+        cluster: chosen.name(),
+        upstream: attempt.endpoint(),
+        code: response.status().as_u16(),
+        flags: attempt.exchange.flags(),
+        ..*outgoing.way.context
+    };
+    outgoing.way.levels.respond(weighted(chosen), response.headers_mut(), &context);
+}
+
+fn weighted<'a>(chosen: &Chosen<'a>) -> Option<&'a Weighted> {
+    match chosen {
+        Chosen::Weighted(weighted) => Some(*weighted),
+        _ => None,
+    }
 }
 
 type Answered = (crate::send::Sent, crate::pipeline::upstream::Busy);
@@ -114,9 +156,11 @@ type Answered = (crate::send::Sent, crate::pipeline::upstream::Busy);
 async fn attempts(
     attempt: &mut Attempt<'_>,
     message: &mut Message,
-    policy: Option<&RetryPolicy>,
+    repeat: Option<&Repeat<'_>>,
     whole: &mut Option<Timer>,
 ) -> Result<Answered, Refusal> {
+    let policy = repeat.map(|repeat| &*repeat.policy);
+    let told = |refusal: Refusal, repeated| if repeated > 0 { refusal.retried() } else { refusal };
     let exchange = attempt.exchange;
     let mut repeated = 0;
     let mut retry_permit: Option<Permit> = None;
@@ -124,23 +168,25 @@ async fn attempts(
         let result = attempt.run(message, policy, whole).await;
         let outcome = match &result {
             Ok((sent, _)) => {
-                let grpc = sent.response.headers().get(GRPC_STATUS);
+                let looked_at = policy.is_some_and(retry::looks_at_grpc);
+                let grpc = looked_at.then(|| sent.response.headers().get(GRPC_STATUS)).flatten();
                 let grpc = grpc.and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
                 retry::Outcome::Response(sent.response.status().as_u16(), grpc)
             }
             Err(Failure { outcome: Some(outcome), .. }) => *outcome,
-            Err(_) => return result.map_err(|failure| failure.refusal),
+            Err(_) => return result.map_err(|failure| told(failure.refusal, repeated)),
         };
         attempt.note(outcome);
-        let wanted = policy.filter(|policy| retry::repeats(policy, outcome));
-        let Some(policy) = wanted.filter(|_| message.can_repeat()) else {
-            return result.map_err(|failure| failure.refusal);
+        let answer = result.as_ref().ok().map(|(sent, _)| sent.response.headers());
+        let wanted = repeat.filter(|repeat| {
+            retry::repeats(&repeat.policy, outcome) || answer.is_some_and(|headers| repeat.asks(headers))
+        });
+        let Some(policy) = wanted.map(|r| &*r.policy).filter(|_| message.can_repeat()) else {
+            return result.map_err(|failure| told(failure.refusal, repeated));
         };
         if repeated >= policy.attempts {
-            if policy.attempts > 0 {
-                exchange.flag(Flags::URX);
-            }
-            return result.map_err(|failure| failure.refusal);
+            exchange.flag(Flags::URX);
+            return result.map_err(|failure| told(failure.refusal, repeated));
         }
         drop(retry_permit.take());
         retry_permit =
@@ -148,14 +194,14 @@ async fn attempts(
         if retry_permit.is_none() {
             attempt.upstream.stats.upstream_rq_retry_overflow.add(1);
             exchange.flag(Flags::UO);
-            return result.map_err(|failure| failure.refusal);
+            return result.map_err(|failure| told(failure.refusal, repeated));
         }
         repeated += 1;
         attempt.upstream.stats.upstream_rq_retry.add(1);
         drop(result);
         let wait = retry::wait(policy.back_off, repeated, exchange.connection.thread.random());
         let mut limits = super::timer::Limits { whole: whole.as_mut(), ..Default::default() };
-        limits.wait(tokio::time::sleep(wait)).await.map_err(|_| Refusal::timeout())?;
+        limits.wait(pin!(tokio::time::sleep(wait))).await.map_err(|_| Refusal::timeout())?;
     }
 }
 
@@ -164,12 +210,38 @@ fn overflow(upstream: &Upstream) -> Refusal {
     Refusal::overflow()
 }
 
-fn policy<'a>(forward: &'a Forward, headers: &HeaderMap, internal: bool) -> Option<Cow<'a, RetryPolicy>> {
-    let route = forward.retry.as_ref();
-    if internal && let Some(asked) = retry::asked(headers, route) {
-        return Some(Cow::Owned(asked));
+/// When one request is repeated.
+struct Repeat<'a> {
+    policy: Cow<'a, RetryPolicy>,
+    headers: &'a [HeaderCondition],
+}
+
+impl Repeat<'_> {
+    /// Whether the response asks for it by its headers.
+    fn asks(&self, headers: &HeaderMap) -> bool {
+        let head = Head { method: &Method::GET, authority: "", target: "", scheme: "", headers };
+        self.policy.on.contains(&RetryOn::RetriableHeaders) && self.headers.iter().any(|c| c.matches(&head))
     }
-    route.filter(|policy| policy.attempts > 0).map(Cow::Borrowed)
+}
+
+fn repeat<'a>(way: &Way<'_>, forward: &'a Forward, parts: &Parts) -> Option<Repeat<'a>> {
+    let route = forward.retry.as_ref();
+    let headers = route.map_or(&[][..], |retry| &retry.headers);
+    if way.internal
+        && let Some(asked) = retry::asked(&parts.headers, route.map(|retry| &retry.policy))
+    {
+        return Some(Repeat { policy: Cow::Owned(asked), headers });
+    }
+    let route = route?;
+    let head = Head {
+        method: &parts.method,
+        authority: way.context.authority,
+        target: way.context.target,
+        scheme: way.scheme,
+        headers: &parts.headers,
+    };
+    let wanted = route.request_headers.is_empty() || route.request_headers.iter().any(|c| c.matches(&head));
+    wanted.then_some(Repeat { policy: Cow::Borrowed(&route.policy), headers })
 }
 
 fn message(exchange: &Rc<Exchange>, parts: &mut Parts, body: Incoming, keep: bool) -> Message {
@@ -186,50 +258,29 @@ fn message(exchange: &Rc<Exchange>, parts: &mut Parts, body: Incoming, keep: boo
 }
 
 /// Writes the head as the upstream is to see it.
-fn rewrite_head(
-    exchange: &Exchange,
-    way: &Outgoing<'_>,
-    chosen: &Chosen<'_>,
-    parts: &mut Parts,
-    limit: Option<std::time::Duration>,
-) -> Result<(), Refusal> {
-    for name in RETRY_HEADERS {
-        parts.headers.remove(name);
-    }
-    if let Some(limit) = limit {
-        parts.headers.insert(EXPECTED_TIMEOUT, HeaderValue::from(limit.as_millis() as u64));
-    }
-    let weighted = match chosen {
-        Chosen::Weighted(weighted) => Some(*weighted),
-        _ => None,
-    };
-    let nothing = HeaderMap::new();
-    let context = Context {
-        request: &nothing,
-        remote: Some(exchange.connection.peer),
-        local: Some(exchange.connection.local),
-        protocol: protocol(parts.version),
-    };
-    let levels = [
-        weighted.map(|w| &w.request_headers),
-        Some(&way.route.request_headers),
-        Some(&way.host.request_headers),
-    ];
-    for mutations in levels.into_iter().flatten().filter(|m| !m.is_empty()) {
-        mutations.apply_to_request(&mut parts.headers, &context);
-    }
-    let host = way.forward.host_rewrite.as_ref().or(weighted.and_then(|w| w.host_rewrite.as_ref()));
-    if let Some(host) = host {
-        let original = parts.headers.insert(header::HOST, host.clone());
-        if let Some(original) = original.filter(|original| original != host) {
-            parts.headers.insert(ORIGINAL_HOST, original);
+fn rewrite_head(outgoing: &Outgoing<'_>, chosen: &Chosen<'_>, parts: &mut Parts) -> Result<(), Refusal> {
+    let Outgoing { way, forward, seen, .. } = outgoing;
+    let target = way.context.target;
+    if seen.has(Known::Internal) {
+        for name in RETRY_HEADERS {
+            parts.headers.remove(name);
         }
     }
-    if let Some(target) = rewrite::target(way.forward, way.target) {
-        if let Ok(original) = HeaderValue::from_str(way.target) {
+    let weighted = weighted(chosen);
+    let context = Context { cluster: chosen.name(), ..*way.context };
+    way.levels.request(weighted, &mut parts.headers, &context);
+    let host = match &forward.host_rewrite {
+        Some(rewrite) => rewritten_host(rewrite, &parts.headers, target),
+        None => weighted.and_then(|w| w.host_rewrite.clone()),
+    };
+    if let Some(host) = host {
+        replace_host(&mut parts.headers, host, forward.append_forwarded_host);
+    }
+    if let Some(made) = rewrite::target(forward, target) {
+        if let Ok(original) = HeaderValue::from_str(target) {
             parts.headers.insert(ORIGINAL_PATH, original);
         }
-        parts.uri = target.parse().map_err(|_| Refusal::new(400, "", Flags::DPE, "path_rewrite_failed"))?;
+        parts.uri = made.parse().map_err(|_| Refusal::new(400, "", Flags::DPE, "path_rewrite_failed"))?;
     } else if parts.uri.scheme().is_some() {
         let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         parts.uri = path.into();
@@ -237,15 +288,37 @@ fn rewrite_head(
     Ok(())
 }
 
-fn response_needs(way: &Outgoing<'_>, chosen: &Chosen<'_>) -> bool {
-    let weighted = matches!(chosen, Chosen::Weighted(w) if w.response_headers.needs_request());
-    weighted || way.route.response_headers.needs_request() || way.host.response_headers.needs_request()
+/// Another authority; `None`: it stays, or the endpoint names it.
+fn rewritten_host(rewrite: &HostRewrite, headers: &HeaderMap, target: &str) -> Option<HeaderValue> {
+    match rewrite {
+        HostRewrite::Literal(host) => Some(host.clone()),
+        HostRewrite::Endpoint => None,
+        HostRewrite::Header(name) => headers.get(name).filter(|value| !value.is_empty()).cloned(),
+        HostRewrite::Path(regex, with) => {
+            let path = target.split(['?', '#']).next().unwrap_or(target);
+            HeaderValue::from_bytes(&regex.replace_all(path.as_bytes(), &**with)).ok()
+        }
+    }
+}
+
+/// Writes another authority, and keeps the one it replaces.
+pub(super) fn replace_host(headers: &mut HeaderMap, host: HeaderValue, append: bool) {
+    let Some(original) = headers.insert(header::HOST, host) else { return };
+    if append {
+        let last = headers.get_all(FORWARDED_HOST).iter().next_back();
+        if last.is_none_or(|last| last.as_bytes().rsplit(|b| *b == b',').next() != Some(original.as_bytes()))
+        {
+            let joined = joined(headers.get(FORWARDED_HOST), original.as_bytes());
+            headers.insert(FORWARDED_HOST, joined.unwrap_or_else(|| original.clone()));
+        }
+    }
+    headers.insert(ORIGINAL_HOST, original);
 }
 
 /// The key by which consistent-hash balancers choose.
-fn hash_key(way: &Outgoing<'_>, parts: &Parts, exchange: &Exchange) -> Option<u64> {
+fn hash_key(outgoing: &Outgoing<'_>, parts: &Parts, exchange: &Exchange) -> Option<u64> {
     let mut combined: Option<u64> = None;
-    for key in &way.forward.hash {
+    for key in &outgoing.forward.hash {
         let value: Option<Cow<'_, [u8]>> = match key {
             HashKey::Header(name) => parts.headers.get(name).map(|v| v.as_bytes().into()),
             HashKey::SourceIp => Some(exchange.connection.peer.ip().to_string().into_bytes().into()),

@@ -1,12 +1,14 @@
 //! Pure. What a proxy does to headers on both ways: hop-by-hop headers end here, forwarding headers are written, and
 //! nothing a client says about itself is believed unless the listener says so.
 
+use super::survey::{Known, Survey};
 use api::model::listener::{ForwardMode, HttpConnection};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// `x-forwarded-for`
 pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 pub(super) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(super) const FORWARDED_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -18,21 +20,65 @@ pub(super) const ORIGINAL_PATH: HeaderName = HeaderName::from_static("x-envoy-or
 pub(super) const OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
 pub(super) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 pub(super) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const INTERNAL: HeaderName = HeaderName::from_static("x-envoy-internal");
+const EXTERNAL_ADDRESS: HeaderName = HeaderName::from_static("x-envoy-external-address");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// What is known of a connection's client.
 pub(super) struct Client<'a> {
-    pub(super) ip: IpAddr,
+    pub(super) peer: SocketAddr,
     pub(super) tls: bool,
     pub(super) mutual: bool,
     /// Our element of `x-forwarded-client-cert`.
-    pub(super) certificate: Option<&'a str>,
+    pub(super) certificate: Option<&'a HeaderValue>,
 }
 
 /// Removes what concerns one connection only. `upgrade` keeps what an accepted upgrade needs.
-pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
-    if headers.contains_key(header::CONNECTION) {
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap, seen: Survey, upgrade: bool) {
+    if !seen.has_hop_by_hop() {
+        return;
+    }
+    if seen.has(Known::Connection) {
+        strip_connection(headers);
+    }
+    for (known, name) in [
+        (Known::KeepAlive, KEEP_ALIVE),
+        (Known::ProxyConnection, PROXY_CONNECTION),
+        (Known::TransferEncoding, header::TRANSFER_ENCODING),
+    ] {
+        if seen.has(known) {
+            headers.remove(name);
+        }
+    }
+    if upgrade {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    } else if seen.has(Known::Upgrade) {
+        headers.remove(header::UPGRADE);
+    }
+    if seen.has(Known::Te) {
+        strip_te(headers);
+    }
+}
+
+/// Only trailers may be announced further on.
+fn strip_te(headers: &mut HeaderMap) {
+    let Some(te) = headers.get(header::TE) else { return };
+    let trailers = te.as_bytes().split(|b| *b == b',').any(|t| t.trim_ascii() == b"trailers");
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    } else {
+        headers.remove(header::TE);
+    }
+}
+
+/// Removes `connection` and the headers that it names.
+fn strip_connection(headers: &mut HeaderMap) {
+    let names_none = |value: &HeaderValue| {
+        let value = value.as_bytes();
+        value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
+    };
+    if !headers.get_all(header::CONNECTION).iter().all(names_none) {
         let named: Vec<HeaderName> = headers
             .get_all(header::CONNECTION)
             .iter()
@@ -44,52 +90,84 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
         for name in named {
             headers.remove(name);
         }
-        headers.remove(header::CONNECTION);
     }
-    headers.remove(&KEEP_ALIVE);
-    headers.remove(&PROXY_CONNECTION);
-    headers.remove(header::TRANSFER_ENCODING);
-    if upgrade {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.remove(header::CONNECTION);
+}
+
+/// A client as far as what it says can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Trusted {
+    /// Its address; without a port where a hop in between told of it.
+    pub(super) address: SocketAddr,
+    /// It comes from inside, so that its `x-envoy-` headers are believed.
+    pub(super) internal: bool,
+}
+
+/// Writes forwarding headers, and gives back the client as far as it can be trusted.
+pub(super) fn forwarded(
+    headers: &mut HeaderMap,
+    seen: Survey,
+    http: &HttpConnection,
+    client: &Client<'_>,
+) -> Trusted {
+    let (hops, address) = if seen.has(Known::ForwardedFor) {
+        let listed = headers.get_all(&FORWARDED_FOR).iter().map(|v| v.as_bytes());
+        let hops = listed.flat_map(|v| v.split(|b| *b == b',')).count();
+        (hops, trusted_client(headers, http, client.peer))
     } else {
-        headers.remove(header::UPGRADE);
+        (0, client.peer)
+    };
+    if http.use_remote_address && !http.extra.skip_forwarded_for {
+        append_address(headers, client.peer.ip());
     }
-    if let Some(te) = headers.get(header::TE) {
-        let trailers = te.as_bytes().split(|b| *b == b',').any(|t| t.trim_ascii() == b"trailers");
-        if trailers {
-            headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        } else {
-            headers.remove(header::TE);
+    let ranges = &http.extra.internal_addresses;
+    // Who comes by way of several hops, or of one that we do not know, is not inside.
+    let direct = hops == usize::from(!http.use_remote_address);
+    let internal = direct && ranges.iter().any(|range| range.contains(&address.ip()));
+    origin(headers, seen, http.use_remote_address, (!internal).then_some(address));
+    let trusted = Trusted { address, internal };
+    if http.use_remote_address && http.trusted_hops == 0
+        || !(seen.has(Known::ForwardedProto) && headers.contains_key(&FORWARDED_PROTO))
+    {
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(if client.tls { "https" } else { "http" }));
+    }
+    if client.mutual || seen.has(Known::ForwardedCert) {
+        client_certificate(headers, http.client_certificate.mode, client);
+    }
+    trusted
+}
+
+/// Says whether a request comes from inside; one from outside gives no instructions.
+fn origin(headers: &mut HeaderMap, seen: Survey, edge: bool, outside: Option<SocketAddr>) {
+    let Some(address) = outside else {
+        headers.insert(INTERNAL, HeaderValue::from_static("true"));
+        return;
+    };
+    if seen.has(Known::Internal) {
+        for name in INSTRUCTIONS.iter().chain(EDGE_INSTRUCTIONS.iter().filter(|_| edge)) {
+            headers.remove(*name);
+        }
+        headers.remove(INTERNAL);
+    }
+    if edge {
+        if let Ok(address) = HeaderValue::from_str(&address.ip().to_string()) {
+            headers.insert(EXTERNAL_ADDRESS, address);
         }
     }
 }
 
-/// Writes forwarding headers, and gives back the client's address as far as it can be trusted.
-pub(super) fn forwarded(headers: &mut HeaderMap, http: &HttpConnection, client: &Client<'_>) -> IpAddr {
-    if http.use_remote_address {
-        strip_internal(headers);
-    }
-    let trusted = trusted_client(headers, http, client.ip);
-    if http.use_remote_address {
-        append_address(headers, client.ip);
-    }
-    if http.use_remote_address && http.trusted_hops == 0 || !headers.contains_key(&FORWARDED_PROTO) {
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(if client.tls { "https" } else { "http" }));
-    }
-    client_certificate(headers, http.client_certificate.mode, client);
-    trusted
-}
-
-/// An edge believes no instructions from outside.
-fn strip_internal(headers: &mut HeaderMap) {
-    let internal: Vec<HeaderName> =
-        headers.keys().filter(|name| name.as_str().starts_with("x-envoy-")).cloned().collect();
-    for name in internal {
-        headers.remove(name);
+/// Adds a proxy to those that a message came by.
+pub(super) fn append_via(headers: &mut HeaderMap, own: &HeaderValue) {
+    let joined = match headers.get(header::VIA) {
+        Some(before) => HeaderValue::from_bytes(&[before.as_bytes(), b", ", own.as_bytes()].concat()).ok(),
+        None => Some(own.clone()),
+    };
+    if let Some(joined) = joined {
+        headers.insert(header::VIA, joined);
     }
 }
 
-fn trusted_client(headers: &HeaderMap, http: &HttpConnection, peer: IpAddr) -> IpAddr {
+fn trusted_client(headers: &HeaderMap, http: &HttpConnection, peer: SocketAddr) -> SocketAddr {
     // The peer counts as the last hop where we append it ourselves.
     let back = match (http.use_remote_address, http.trusted_hops) {
         (true, 0) => return peer,
@@ -99,18 +177,24 @@ fn trusted_client(headers: &HeaderMap, http: &HttpConnection, peer: IpAddr) -> I
     let listed = headers.get_all(&FORWARDED_FOR).iter().filter_map(|v| v.to_str().ok());
     let listed: Vec<&str> = listed.flat_map(|v| v.split(',')).map(str::trim).collect();
     let place = listed.len().checked_sub(back + 1);
-    place.and_then(|place| listed[place].parse().ok()).unwrap_or(peer)
+    let told: Option<IpAddr> = place.and_then(|place| listed[place].parse().ok());
+    told.map_or(peer, |ip| SocketAddr::new(ip, 0))
 }
 
 fn append_address(headers: &mut HeaderMap, ip: IpAddr) {
     let ip = ip.to_string();
-    let joined = match headers.get(&FORWARDED_FOR) {
-        Some(before) => [before.as_bytes(), b",", ip.as_bytes()].concat(),
-        None => ip.into_bytes(),
-    };
-    if let Ok(value) = HeaderValue::from_bytes(&joined) {
+    if let Some(value) = joined(headers.get(&FORWARDED_FOR), ip.as_bytes()) {
         headers.insert(FORWARDED_FOR, value);
     }
+}
+
+/// A list with one more item at its end.
+pub(super) fn joined(before: Option<&HeaderValue>, item: &[u8]) -> Option<HeaderValue> {
+    let all = match before {
+        Some(before) => [before.as_bytes(), b",", item].concat(),
+        None => item.to_vec(),
+    };
+    HeaderValue::from_bytes(&all).ok()
 }
 
 fn client_certificate(headers: &mut HeaderMap, mode: ForwardMode, client: &Client<'_>) {
@@ -123,53 +207,88 @@ fn client_certificate(headers: &mut HeaderMap, mode: ForwardMode, client: &Clien
     }
     let Some(own) = client.certificate.filter(|_| mode != ForwardMode::ForwardOnly) else { return };
     let before = headers.get(&FORWARDED_CERT).filter(|_| mode == ForwardMode::AppendForward);
-    let joined = match before {
-        Some(before) => [before.as_bytes(), b",", own.as_bytes()].concat(),
-        None => own.as_bytes().to_vec(),
+    let value = match before {
+        Some(before) => joined(Some(before), own.as_bytes()),
+        None => Some(own.clone()),
     };
-    if let Ok(value) = HeaderValue::from_bytes(&joined) {
+    if let Some(value) = value {
         headers.insert(FORWARDED_CERT, value);
     }
 }
 
-/// Makes sure that there is a request id. An edge makes its own unless it is told to keep the client's.
-pub(super) fn request_id(headers: &mut HeaderMap, http: &HttpConnection, random: &dyn Fn() -> u32) {
+/// Makes sure that there is a request id. An edge makes its own unless the client is inside or it is told to keep the
+/// client's.
+pub(super) fn request_id(
+    headers: &mut HeaderMap,
+    seen: Survey,
+    http: &HttpConnection,
+    internal: bool,
+    random: impl Fn() -> u32,
+) {
     if !http.generate_request_id {
         return;
     }
-    let keep = !http.use_remote_address || http.preserve_request_id;
-    if keep && headers.contains_key(&REQUEST_ID) {
+    let keep = !http.use_remote_address || internal || http.preserve_request_id;
+    if keep && seen.has(Known::RequestId) && headers.contains_key(&REQUEST_ID) {
         return;
     }
     headers.insert(REQUEST_ID, new_request_id(random));
 }
 
 /// A UUID of version 4; its version digit says that nobody asked for a trace.
-fn new_request_id(random: &dyn Fn() -> u32) -> HeaderValue {
+fn new_request_id(random: impl Fn() -> u32) -> HeaderValue {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    let mut text = *b"00000000-0000-4000-8000-000000000000";
-    let mut bits = 0u32;
-    let mut left = 0;
-    for (place, byte) in text.iter_mut().enumerate() {
-        if left == 0 {
-            (bits, left) = (random(), 8);
-        }
-        let digit = bits & 15;
-        match place {
-            8 | 13 | 14 | 18 | 23 => continue,
-            19 => *byte = HEX[(8 | digit & 3) as usize],
-            _ => *byte = HEX[digit as usize],
-        }
-        bits >>= 4;
-        left -= 1;
+    let mut bits = (0..4).fold(0, |bits, _| bits << 32 | u128::from(random()));
+    bits = bits & !(0xf << 76) | 4 << 76;
+    bits = bits & !(0b11 << 62) | 0b10 << 62;
+    let mut text = [b'-'; 36];
+    for (place, byte) in bits.to_be_bytes().into_iter().enumerate() {
+        let dashes = [4, 6, 8, 10].into_iter().filter(|dash| place >= *dash).count();
+        text[2 * place + dashes] = HEX[usize::from(byte >> 4)];
+        text[2 * place + dashes + 1] = HEX[usize::from(byte & 15)];
     }
     HeaderValue::from_bytes(&text).expect("hexadecimal digits and dashes are allowed in headers")
 }
 
+/// A number of milliseconds; most are small, and those are not made anew.
+pub(super) fn milliseconds(number: u128) -> HeaderValue {
+    const SMALL: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+    match SMALL.get(usize::try_from(number).unwrap_or(usize::MAX)) {
+        Some(text) => HeaderValue::from_static(text),
+        None => HeaderValue::from(u64::try_from(number).unwrap_or(u64::MAX)),
+    }
+}
+
+/// Instructions that only callers inside may give.
+const INSTRUCTIONS: [&str; 14] = [
+    "x-envoy-retriable-status-codes",
+    "x-envoy-retriable-header-names",
+    "x-envoy-retry-on",
+    "x-envoy-retry-grpc-on",
+    "x-envoy-max-retries",
+    "x-envoy-upstream-alt-stat-name",
+    "x-envoy-upstream-rq-timeout-ms",
+    "x-envoy-upstream-rq-per-try-timeout-ms",
+    "x-envoy-upstream-rq-timeout-alt-response",
+    "x-envoy-expected-rq-timeout-ms",
+    "x-envoy-force-trace",
+    "x-envoy-ip-tags",
+    "x-envoy-original-url",
+    "x-envoy-hedge-on-per-try-timeout",
+];
+/// What an edge takes from nobody outside.
+const EDGE_INSTRUCTIONS: [&str; 5] = [
+    "x-envoy-decorator-operation",
+    "x-envoy-downstream-service-cluster",
+    "x-envoy-downstream-service-node",
+    "x-envoy-original-path",
+    "x-envoy-original-host",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use api::model::listener::RouteSource;
+    use api::model::listener::{HttpExtra, RouteSource};
 
     fn settings() -> HttpConnection {
         HttpConnection::new("s", RouteSource::Rds("r".into()))
@@ -179,8 +298,12 @@ mod tests {
         headers.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
     }
 
-    fn client(mutual: bool) -> Client<'static> {
-        Client { ip: "10.0.0.7".parse().unwrap(), tls: mutual, mutual, certificate: Some("By=us;URI=them") }
+    fn own() -> HeaderValue {
+        HeaderValue::from_static("By=us;URI=them")
+    }
+
+    fn client(mutual: bool, certificate: &HeaderValue) -> Client<'_> {
+        Client { peer: "10.0.0.7:99".parse().unwrap(), tls: mutual, mutual, certificate: Some(certificate) }
     }
 
     #[test]
@@ -194,10 +317,12 @@ mod tests {
             ("te", "gzip, trailers"),
             ("x-kept", "1"),
         ]);
-        strip_hop_by_hop(&mut headers, false);
+        let seen = Survey::of(&headers);
+        strip_hop_by_hop(&mut headers, seen, false);
         assert_eq!(headers, map(&[("te", "trailers"), ("x-kept", "1")]));
         let mut headers = map(&[("connection", "Upgrade"), ("upgrade", "websocket"), ("te", "gzip")]);
-        strip_hop_by_hop(&mut headers, true);
+        let seen = Survey::of(&headers);
+        strip_hop_by_hop(&mut headers, seen, true);
         assert_eq!(headers, map(&[("connection", "upgrade"), ("upgrade", "websocket")]));
     }
 
@@ -215,8 +340,9 @@ mod tests {
         ] {
             let mut headers = map(headers);
             let http = HttpConnection { use_remote_address: edge, trusted_hops: hops, ..settings() };
-            let found = forwarded(&mut headers, &http, &client(false));
-            assert_eq!(found.to_string(), expected, "edge={edge} hops={hops}");
+            let seen = Survey::of(&headers);
+            let found = forwarded(&mut headers, seen, &http, &client(false, &own()));
+            assert_eq!(found.address.ip().to_string(), expected, "edge={edge} hops={hops}");
             assert_eq!(headers.get(FORWARDED_FOR).map(|v| v.to_str().unwrap()), after);
         }
     }
@@ -226,10 +352,40 @@ mod tests {
         let mut headers =
             map(&[("x-envoy-retry-on", "5xx"), ("x-forwarded-proto", "https"), ("x-other", "1")]);
         let http = HttpConnection { use_remote_address: true, ..settings() };
-        forwarded(&mut headers, &http, &client(false));
+        let seen = Survey::of(&headers);
+        forwarded(&mut headers, seen, &http, &client(false, &own()));
         assert!(!headers.contains_key("x-envoy-retry-on"));
         assert_eq!(headers["x-forwarded-proto"], "http");
         assert_eq!(headers["x-other"], "1");
+        assert_eq!(headers["x-envoy-external-address"], "10.0.0.7");
+    }
+
+    #[test]
+    fn only_those_inside_give_instructions() {
+        let inside =
+            HttpExtra { internal_addresses: vec!["10.0.0.0/8".parse().unwrap()], ..HttpExtra::default() };
+        for (edge, ranges, hops, internal) in [
+            (true, true, None, true),
+            (true, true, Some("10.1.1.1"), false),
+            (true, false, None, false),
+            (false, true, Some("10.1.1.1"), true),
+            (false, true, Some("10.1.1.1, 10.1.1.2"), false),
+            (false, true, Some("9.1.1.1"), false),
+            (false, true, None, false),
+        ] {
+            let mut headers = map(&[("x-envoy-retry-on", "5xx"), ("x-envoy-other", "1")]);
+            if let Some(hops) = hops {
+                headers.insert(FORWARDED_FOR, HeaderValue::from_static(hops));
+            }
+            let extra = if ranges { inside.clone() } else { HttpExtra::default() };
+            let http = HttpConnection { use_remote_address: edge, extra, ..settings() };
+            let seen = Survey::of(&headers);
+            let found = forwarded(&mut headers, seen, &http, &client(false, &own())).internal;
+            let told = headers.contains_key("x-envoy-retry-on");
+            assert_eq!((found, told), (internal, internal), "edge={edge} ranges={ranges} {hops:?}");
+            assert!(headers.contains_key("x-envoy-other"));
+            assert_eq!(headers.contains_key(INTERNAL), internal);
+        }
     }
 
     #[test]
@@ -249,7 +405,7 @@ mod tests {
             if let Some(before) = before {
                 headers.insert(FORWARDED_CERT, HeaderValue::from_static(before));
             }
-            client_certificate(&mut headers, mode, &client(mutual));
+            client_certificate(&mut headers, mode, &client(mutual, &own()));
             let found = headers.get(FORWARDED_CERT).map(|v| v.to_str().unwrap());
             assert_eq!(found, after, "{mode:?} mutual={mutual} {before:?}");
         }
@@ -260,9 +416,12 @@ mod tests {
         let edge = HttpConnection { use_remote_address: true, ..settings() };
         let random = || 0x1234_5678;
         let mut headers = map(&[("x-request-id", "mine")]);
-        request_id(&mut headers, &settings(), &random);
+        let seen = Survey::of(&headers);
+        request_id(&mut headers, seen, &settings(), false, random);
         assert_eq!(headers[REQUEST_ID], "mine");
-        request_id(&mut headers, &edge, &random);
+        request_id(&mut headers, seen, &edge, true, random);
+        assert_eq!(headers[REQUEST_ID], "mine");
+        request_id(&mut headers, seen, &edge, false, random);
         let made = headers[REQUEST_ID].to_str().unwrap();
         assert_eq!((made.len(), &made[14..15]), (36, "4"));
         assert!("89ab".contains(&made[19..20]), "{made}");

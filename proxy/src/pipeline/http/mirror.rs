@@ -12,8 +12,8 @@ use http_body_util::BodyExt;
 use std::rc::Rc;
 
 /// Sends the copies that a route asks for.
-pub(super) fn send(exchange: &Rc<Exchange>, way: &Outgoing<'_>, message: &Message) {
-    for mirror in &way.forward.mirrors {
+pub(super) fn send(exchange: &Rc<Exchange>, outgoing: &Outgoing<'_>, message: &Message) {
+    for mirror in &outgoing.forward.mirrors {
         let thread = &exchange.connection.thread;
         if !mirror.fraction.selects(thread.random()) {
             continue;
@@ -24,9 +24,19 @@ pub(super) fn send(exchange: &Rc<Exchange>, way: &Outgoing<'_>, message: &Messag
             Message::Kept { method, uri, headers, replay } => (method, uri, headers, Some(replay.clone())),
             Message::Once { .. } => continue,
         };
-        let copy = Copy { method: method.clone(), uri: uri.clone(), headers: headers.clone(), replay };
+        let mut copy = Copy { method: method.clone(), uri: uri.clone(), headers: headers.clone(), replay };
+        shadow(&mut copy.headers);
         let meter = exchange.meter.clone();
         tokio::task::spawn_local(deliver(thread.clone(), upstream, copy, meter));
+    }
+}
+
+/// Marks the host of a copy, as Envoy does, so that nobody takes it for the request.
+fn shadow(headers: &mut HeaderMap) {
+    let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else { return };
+    let name = crate::route::without_port(host);
+    if let Ok(marked) = format!("{name}-shadow{}", &host[name.len()..]).parse() {
+        headers.insert(header::HOST, marked);
     }
 }
 
@@ -38,7 +48,7 @@ struct Copy {
 }
 
 async fn deliver(thread: Rc<Thread>, upstream: Rc<Upstream>, copy: Copy, original: Rc<Meter>) -> Option<()> {
-    let meter = Meter::new(false);
+    let meter = Meter::new(false, Rc::default());
     let body = match &copy.replay {
         None => RequestBody::empty(&meter),
         Some(replay) => {

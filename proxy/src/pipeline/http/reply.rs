@@ -6,9 +6,11 @@ use super::exchange::Exchange;
 use super::headers::{GRPC_MESSAGE, GRPC_STATUS, OVERLOADED};
 use crate::flow::flags::Flags;
 use crate::pipeline::refusal::Refusal;
+use crate::snapshot::template::Context;
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::rc::Rc;
 
@@ -16,27 +18,71 @@ use std::rc::Rc;
 pub(super) fn refuse(refusal: Refusal, exchange: &Rc<Exchange>) -> Response<ResponseBody> {
     exchange.flag(refusal.flags);
     exchange.detail(|detail| {
-        detail.code_details = Some(refusal.details.into_owned());
+        detail.code_details = Some(refusal.details);
         detail.transport_failure = refusal.transport_failure;
     });
     let overflow = refusal.flags.contains(Flags::UO);
-    let mut response = if exchange.grpc {
-        grpc(Refusal::grpc_status(refusal.status).into(), &refusal.body, exchange)
-    } else {
-        let body = match refusal.body {
-            std::borrow::Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
-            std::borrow::Cow::Owned(text) => Bytes::from(text),
-        };
-        text(refusal.status, body, exchange)
+    let body = match refusal.body {
+        Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
+        Cow::Owned(text) => Bytes::from(text),
     };
+    let mut response = own(refusal.status, body, exchange);
+    let headers = response.headers_mut();
     if overflow {
-        response.headers_mut().insert(OVERLOADED, HeaderValue::from_static("true"));
+        headers.insert(OVERLOADED, HeaderValue::from_static("true"));
+    }
+    if let Some(location) = refusal.location.and_then(|location| HeaderValue::from_str(&location).ok()) {
+        headers.insert(header::LOCATION, location);
     }
     response
 }
 
+/// An answer of our own, as the listener wants its own answers to look.
+pub(super) fn own(status: u16, body: Bytes, exchange: &Rc<Exchange>) -> Response<ResponseBody> {
+    let changed = exchange.connection.http().reply.as_ref().and_then(|reply| {
+        let kept = exchange.kept();
+        let kept = kept.as_deref()?;
+        let head = kept.head();
+        let context = Context {
+            method: head.method.as_str(),
+            authority: head.authority,
+            target: head.target,
+            remote: Some(exchange.connection.peer),
+            direct: Some(exchange.connection.peer),
+            local: Some(exchange.connection.local),
+            protocol: kept.protocol,
+            code: status,
+            flags: exchange.flags(),
+            body: &body,
+            ..Context::of(head.headers)
+        };
+        let changed = reply.change(&head, &context);
+        let mut extra = HeaderMap::new();
+        if let Some(headers) = changed.headers {
+            headers.apply(&mut extra, &context);
+        }
+        Some((changed.status, changed.body.map(Bytes::from), changed.content_type.cloned(), extra))
+    });
+    let Some((status, changed, content_type, extra)) = changed else { return plain(status, body, exchange) };
+    let mut response = plain(status, changed.unwrap_or(body), exchange);
+    if let Some(content_type) = content_type.filter(|_| !exchange.grpc) {
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    }
+    response.headers_mut().extend(extra);
+    response
+}
+
+/// A gRPC client is told in its own way.
+fn plain(status: u16, body: Bytes, exchange: &Rc<Exchange>) -> Response<ResponseBody> {
+    if exchange.grpc {
+        let message = String::from_utf8_lossy(&body);
+        return grpc(Refusal::grpc_status(status).into(), &message, exchange);
+    }
+    text(status, body, exchange)
+}
+
 /// A plain text response.
-pub(super) fn text(status: u16, body: Bytes, exchange: &Rc<Exchange>) -> Response<ResponseBody> {
+fn text(status: u16, body: Bytes, exchange: &Rc<Exchange>) -> Response<ResponseBody> {
     let empty = body.is_empty();
     let mut response = Response::new(ResponseBody::whole(body, exchange.clone()));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -52,17 +98,8 @@ pub(super) fn grpc(status: u32, message: &str, exchange: &Rc<Exchange>) -> Respo
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(GRPC_STATUS, status.into());
-    if let Ok(message) = HeaderValue::from_str(&percent_encoded(message)) {
+    if let Some(message) = HeaderValue::from_str(&percent_encoded(message)).ok().filter(|m| !m.is_empty()) {
         headers.insert(GRPC_MESSAGE, message);
-    }
-    response
-}
-
-/// A redirect.
-pub(super) fn redirect(status: u16, location: &str, exchange: &Rc<Exchange>) -> Response<ResponseBody> {
-    let mut response = text(status, Bytes::new(), exchange);
-    if let Ok(location) = HeaderValue::from_str(location) {
-        response.headers_mut().insert(header::LOCATION, location);
     }
     response
 }

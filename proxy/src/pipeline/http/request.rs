@@ -4,38 +4,48 @@
 use super::body::ResponseBody;
 use super::exchange::{Exchange, protocol};
 use super::forward::{self, Outgoing};
-use super::headers::{self, Client};
-use super::{reply, upgrade};
+use super::headers::{self, Client, REQUEST_ID, Trusted};
+use super::levels::{Levels, Way};
+use super::survey::{Known, Survey};
+use super::{arrival, reply, upgrade};
 use crate::flow::flags::Flags;
 use crate::flow::head::Head;
 use crate::pipeline::downstream::Downstream;
 use crate::pipeline::refusal::Refusal;
 use crate::policy::{authorize, fault};
 use crate::route::{self, Routed, normalize};
+use crate::send::Incoming;
+use crate::snapshot::authorization::Authorization;
 use crate::snapshot::listener::Filter;
-use crate::snapshot::mutation::Context;
-use crate::snapshot::table::{Action, RouteTable};
-use api::model::route::{AbortStatus, Fault};
+use crate::snapshot::table::{Action, Clusters, Fault, Route, RouteTable};
+use crate::snapshot::template::Context;
+use api::model::listener::EscapedSlashes;
+use api::model::route::AbortStatus;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, Request, Response, Version};
-use hyper::body::Incoming;
+use http::{HeaderMap, Request, Response, Uri, Version};
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Answers a request.
 pub(super) async fn answer(connection: Rc<Downstream>, request: Request<Incoming>) -> Response<ResponseBody> {
     let (mut parts, body) = request.into_parts();
     let exchange = Exchange::begin(&connection, &parts);
     let version = parts.version;
-    let mut response = match stages(&connection, &exchange, &mut parts, body).await {
-        Ok(response) => response,
-        Err(refusal) => reply::refuse(refusal, &exchange),
+    let mut id = None;
+    let result = match prepare(&connection, &exchange, &mut parts) {
+        Ok(ready) => {
+            if connection.http().model.extra.request_id_in_response {
+                id = parts.headers.get(REQUEST_ID).cloned();
+            }
+            stages(&connection, &exchange, &mut parts, body, ready).await
+        }
+        Err(refusal) => Err(refusal),
     };
-    if let Some(server) = &connection.http().server {
-        response.headers_mut().insert(header::SERVER, server.clone());
-    }
+    let mut response = result.unwrap_or_else(|refusal| reply::refuse(refusal, &exchange));
+    finish(&connection, response.headers_mut(), id);
     if version < Version::HTTP_2 && connection.live.is_draining() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -43,33 +53,137 @@ pub(super) async fn answer(connection: Rc<Downstream>, request: Request<Incoming
     response
 }
 
+/// Answers what is no request; `head` is there as far as it could be understood.
+pub(super) fn refuse(
+    connection: &Rc<Downstream>,
+    head: Option<Parts>,
+    refusal: Refusal,
+) -> Response<ResponseBody> {
+    let known = head.is_some();
+    let parts = head.unwrap_or_else(|| Request::new(()).into_parts().0);
+    let exchange = Exchange::begin(connection, &parts);
+    if !known {
+        exchange.detail(|detail| (detail.method, detail.target, detail.protocol) = (None, None, None));
+    }
+    let mut response = reply::refuse(refusal, &exchange);
+    finish(connection, response.headers_mut(), None);
+    exchange.responded(response.status().as_u16(), response.headers());
+    response
+}
+
+/// Writes what every response of a listener carries.
+fn finish(connection: &Downstream, headers: &mut HeaderMap, id: Option<HeaderValue>) {
+    let http = connection.http();
+    if let Some(server) = &http.server
+        && !(http.model.extra.keep_server && headers.contains_key(header::SERVER))
+    {
+        headers.insert(header::SERVER, server.clone());
+    }
+    if let Some(via) = &http.via {
+        headers::append_via(headers, via);
+    }
+    if let Some(id) = id {
+        headers.insert(REQUEST_ID, id);
+    }
+}
+
+/// What is known of a request before its route.
+struct Ready {
+    /// What its head held.
+    seen: Survey,
+    /// Who asks, as far as it can be trusted.
+    client: Trusted,
+    /// A change of the protocol is asked for, and allowed or not.
+    upgrade: Result<bool, Refusal>,
+}
+
+/// Checks and cleans a request.
+fn prepare(connection: &Downstream, exchange: &Exchange, parts: &mut Parts) -> Result<Ready, Refusal> {
+    let seen = Survey::of(&parts.headers);
+    check(parts, seen, connection)?;
+    let upgrade = upgrade::wanted(parts, &connection.http().model.upgrades);
+    let client = clean(parts, seen, connection, matches!(upgrade, Ok(true)));
+    exchange.keep(parts);
+    exchange.capture_request(&parts.headers);
+    exchange.detail(|detail| detail.downstream_remote = Some(client.address));
+    Ok(Ready { seen, client, upgrade })
+}
+
 async fn stages(
     connection: &Rc<Downstream>,
     exchange: &Rc<Exchange>,
     parts: &mut Parts,
     body: Incoming,
+    ready: Ready,
 ) -> Result<Response<ResponseBody>, Refusal> {
-    check(parts, connection)?;
-    let upgrade = upgrade::wanted(parts, &connection.http().model.upgrades)?;
-    let client = clean(parts, connection, upgrade);
-    exchange.capture_request(&parts.headers);
     let table = connection.thread.table(&connection.http().routes).ok_or_else(Refusal::no_route)?;
+    for name in table.internal_only.iter().filter(|_| !ready.client.internal) {
+        parts.headers.remove(name);
+    }
     let authority = authority(parts);
+    let named = authority.to_str().unwrap_or_default();
     let scheme = if connection.tls { "https" } else { "http" };
     let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let target = target.as_str();
-    let head = Head {
-        method: &parts.method,
-        authority: authority.to_str().unwrap_or_default(),
+    let method = parts.method.clone();
+    let head = Head { method: &method, authority: named, target, scheme, headers: &parts.headers };
+    // Filters may refuse what has no route, so the route is looked up first and missed last.
+    let Ok(Routed { host, route }) = route::find(&table, &head, connection.thread.random()) else {
+        filters(connection, &head, None, ready.client.address.ip())?;
+        return unrouted(connection, &table, &head);
+    };
+    exchange.detail(|detail| {
+        detail.route = Some(route.name.clone());
+        detail.cluster = only_cluster(connection, route);
+    });
+    let levels = Levels { table: &table, host, route };
+    let kept = levels.response_needs_request().then(|| parts.headers.clone());
+    let empty = HeaderMap::new();
+    let context = Context {
+        method: method.as_str(),
+        authority: named,
         target,
-        scheme,
+        remote: Some(ready.client.address),
+        direct: Some(connection.peer),
+        local: Some(connection.local),
+        protocol: protocol(parts.version),
+        route: &route.name,
+        server_name: connection.server_name.as_deref().unwrap_or_default(),
+        peer: connection.identity.as_deref().unwrap_or_default(),
+        ..Context::of(kept.as_ref().unwrap_or(&empty))
+    };
+    let internal = ready.client.internal && ready.seen.has(Known::Internal);
+    let way = Way { levels, context: &context, scheme, internal };
+    match act(connection, exchange, parts, body, (&way, ready)).await {
+        Ok(response) => Ok(response),
+        Err(refusal) => {
+            let mut response = reply::refuse(refusal, exchange);
+            let context = Context { code: response.status().as_u16(), flags: exchange.flags(), ..context };
+            way.levels.respond(None, response.headers_mut(), &context);
+            Ok(response)
+        }
+    }
+}
+
+/// Asks the filters, and does what the route says.
+async fn act(
+    connection: &Rc<Downstream>,
+    exchange: &Rc<Exchange>,
+    parts: &mut Parts,
+    body: Incoming,
+    (way, ready): (&Way<'_>, Ready),
+) -> Result<Response<ResponseBody>, Refusal> {
+    let upgrade = ready.upgrade?;
+    let Levels { host, route, .. } = way.levels;
+    let (context, method) = (way.context, parts.method.clone());
+    let head = Head {
+        method: &method,
+        authority: context.authority,
+        target: context.target,
+        scheme: way.scheme,
         headers: &parts.headers,
     };
-    // Filters may refuse what has no route, so the route is looked up first and missed last.
-    let routed = route::find(&table, &head, connection.thread.random());
-    let injected = filters(connection, &head, routed.as_ref().ok(), client)?;
-    let Ok(Routed { host, route }) = routed else { return unrouted(connection, &table, &head, exchange) };
-    exchange.detail(|d| d.route = Some(route.name.clone()));
+    let injected = filters(connection, &head, Some(route), ready.client.address.ip())?;
     if let Some(delay) = injected.delay {
         exchange.flag(Flags::DI);
         tokio::time::sleep(delay).await;
@@ -77,32 +191,32 @@ async fn stages(
     if let Some(abort) = injected.abort {
         return aborted(abort, exchange);
     }
-    let context = Context {
-        request: &parts.headers,
-        remote: Some(connection.peer),
-        local: Some(connection.local),
-        protocol: protocol(parts.version),
-    };
-    let mut response = match &route.action {
+    match &route.action {
         _ if host.require_tls && !connection.tls => {
-            reply::redirect(301, &route::redirect::to_https(&head), exchange)
+            Err(Refusal::redirect(301, route::redirect::to_https(&head)))
         }
         Action::Direct(status, text) => {
-            exchange.detail(|d| d.code_details = Some("direct_response".into()));
-            reply::text(*status, text.clone(), exchange)
+            exchange.detail(|d| d.code_details = Some(Refusal::direct(*status).details));
+            let mut response = reply::own(*status, text.clone(), exchange);
+            way.levels.respond(None, response.headers_mut(), &Context { code: *status, ..*context });
+            Ok(response)
         }
-        Action::Redirect(redirect, prefix) => {
-            let location = route::redirect::location(redirect, prefix, &head);
-            reply::redirect(redirect.status, &location, exchange)
+        Action::Redirect(redirect) => {
+            let location = route::redirect::location(redirect, &head);
+            Err(Refusal::redirect(redirect.model.status, location))
         }
         Action::Forward(forward) => {
-            let outgoing = Outgoing { host, route, forward, target, scheme, upgrade };
-            return forward::forward(exchange, outgoing, parts, body).await;
+            let outgoing = Outgoing { way, forward, seen: ready.seen, upgrade };
+            forward::forward(exchange, outgoing, parts, body).await
         }
-    };
-    route.response_headers.apply(response.headers_mut(), &context);
-    host.response_headers.apply(response.headers_mut(), &context);
-    Ok(response)
+    }
+}
+
+/// The cluster of a route that has but one, if it is there, for logs of requests that never come to it.
+fn only_cluster(connection: &Downstream, route: &Route) -> Option<Arc<str>> {
+    let Action::Forward(forward) = &route.action else { return None };
+    let Clusters::Single(name) = &forward.clusters else { return None };
+    connection.thread.upstream(name).map(|_| name.clone())
 }
 
 /// A host that takes TLS only may have no routes at all in plaintext.
@@ -110,61 +224,89 @@ fn unrouted(
     connection: &Downstream,
     table: &RouteTable,
     head: &Head<'_>,
-    exchange: &Rc<Exchange>,
 ) -> Result<Response<ResponseBody>, Refusal> {
     if !connection.tls && route::host(table, head.authority).is_some_and(|host| host.require_tls) {
-        return Ok(reply::redirect(301, &route::redirect::to_https(head), exchange));
+        return Err(Refusal::redirect(301, route::redirect::to_https(head)));
     }
     Err(Refusal::no_route())
 }
 
 /// What no route may ever see.
-fn check(parts: &mut Parts, connection: &Downstream) -> Result<(), Refusal> {
+fn check(parts: &mut Parts, seen: Survey, connection: &Downstream) -> Result<(), Refusal> {
     let settings = &connection.http().model;
     if parts.version < Version::HTTP_11 && !settings.accept_http_10 {
-        return Err(Refusal::new(426, "", Flags::DPE, "low_version"));
-    }
-    if parts.method == Method::CONNECT {
-        return Err(Refusal::new(403, "", Flags::NONE, "upgrade_failed"));
+        return Err(Refusal::new(426, "Upgrade Required", Flags::DPE, "low_version"));
     }
     let too_many = parts.headers.len() > settings.max_headers_count as usize;
     if too_many {
         return Err(Refusal::new(431, "", Flags::DPE, "too_many_headers"));
     }
-    if parts.headers.get_all(header::HOST).iter().nth(1).is_some() {
+    if seen.has_repeated() && parts.headers.get_all(header::HOST).iter().nth(1).is_some() {
         return Err(Refusal::new(400, "", Flags::DPE, "http1.multiple_host_headers"));
     }
+    let extra = &settings.extra;
     if parts.uri.authority().is_none() && !parts.headers.contains_key(header::HOST) {
-        return Err(Refusal::new(400, "", Flags::DPE, "missing_host_header"));
+        let default = HeaderValue::from_str(&extra.default_host).ok();
+        let default = default.filter(|host| parts.version < Version::HTTP_11 && !host.is_empty());
+        let missing = || Refusal::new(400, "", Flags::NONE, "missing_host_header");
+        parts.headers.insert(header::HOST, default.ok_or_else(missing)?);
     }
-    let respelled = normalize::uri(&parts.uri, settings.normalize_path, settings.merge_slashes)
-        .map_err(|_| Refusal::new(400, "", Flags::DPE, "path_normalization_failed"))?;
+    if parts.uri.path_and_query().is_some_and(|path| !path.as_str().starts_with('/')) {
+        return Err(Refusal::new(404, "", Flags::NONE, "absolute_path_rejected"));
+    }
+    arrival::underscores(&mut parts.headers, extra.underscores)?;
+    let invalid = || Refusal::new(400, "", Flags::NONE, "path_normalization_failed");
+    let target = parts.uri.path_and_query().map(PathAndQuery::as_str).unwrap_or_default();
+    let unescaped = arrival::slashes(target, extra.escaped_slashes)?;
+    if let Some(target) = &unescaped {
+        parts.uri = with_target(&parts.uri, target).ok_or_else(invalid)?;
+    }
+    let respelled =
+        normalize::uri(&parts.uri, settings.normalize_path, settings.merge_slashes).map_err(|_| invalid())?;
     if let Some(uri) = respelled {
         parts.uri = uri;
+    }
+    if unescaped.is_some() && extra.escaped_slashes == EscapedSlashes::Redirect {
+        let target = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+        let details = Refusal::new(307, "", Flags::NONE, "path_normalization_failed");
+        return Err(Refusal { location: Some(target), ..details });
     }
     Ok(())
 }
 
+/// The same with another path and query.
+fn with_target(uri: &Uri, target: &str) -> Option<Uri> {
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(target.parse().ok()?);
+    Uri::from_parts(parts).ok()
+}
+
 /// Cleans the headers, and gives back the client's address.
-fn clean(parts: &mut Parts, connection: &Downstream, upgrade: bool) -> IpAddr {
+fn clean(parts: &mut Parts, seen: Survey, connection: &Downstream, upgrade: bool) -> Trusted {
     // An absolute target names the host, whatever the header says (RFC 9112, 3.2.2).
     if let Some(authority) = parts.uri.authority()
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
     {
         parts.headers.insert(header::HOST, host);
     }
-    headers::strip_hop_by_hop(&mut parts.headers, upgrade);
+    headers::strip_hop_by_hop(&mut parts.headers, seen, upgrade);
     // We answer 100-continue ourselves, when the body is read.
-    parts.headers.remove(header::EXPECT);
+    if seen.has(Known::Expect) {
+        parts.headers.remove(header::EXPECT);
+    }
     let settings = &connection.http().model;
+    arrival::host(&mut parts.headers, &settings.extra, connection.local.port());
     let client = Client {
-        ip: connection.peer.ip(),
+        peer: connection.peer,
         tls: connection.tls,
         mutual: connection.mutual,
-        certificate: connection.certificate.as_deref(),
+        certificate: connection.certificate.as_ref(),
     };
-    let trusted = headers::forwarded(&mut parts.headers, settings, &client);
-    headers::request_id(&mut parts.headers, settings, &|| connection.thread.random());
+    let trusted = headers::forwarded(&mut parts.headers, seen, settings, &client);
+    headers::request_id(&mut parts.headers, seen, settings, trusted.internal, || connection.thread.random());
+    if let Some(via) = &connection.http().via {
+        headers::append_via(&mut parts.headers, via);
+    }
     trusted
 }
 
@@ -175,27 +317,42 @@ fn authority(parts: &Parts) -> HeaderValue {
 fn filters(
     connection: &Downstream,
     head: &Head<'_>,
-    routed: Option<&Routed<'_>>,
+    route: Option<&Route>,
     client: IpAddr,
 ) -> Result<fault::Injected, Refusal> {
     let mut injected = fault::Injected::default();
     let mut inject = |fault: &Fault| {
-        let found = fault::decide(fault, connection.thread.random(), connection.thread.random());
+        let cluster = match route.map(|route| &route.action) {
+            Some(Action::Forward(forward)) => match &forward.clusters {
+                Clusters::Single(name) => &**name,
+                _ => "",
+            },
+            _ => "",
+        };
+        let wanted = &fault.model.upstream_cluster;
+        let here = wanted.is_empty() || wanted == cluster;
+        if !here || !fault.headers.iter().all(|condition| condition.matches(head)) {
+            return;
+        }
+        let random = (connection.thread.random(), connection.thread.random());
+        let found = fault::decide(&fault.model, head.headers, random.0, random.1);
         injected.delay = injected.delay.or(found.delay);
         injected.abort = injected.abort.or(found.abort);
     };
-    let of_route = routed.and_then(|routed| routed.route.fault.as_ref());
+    let of_route = route.and_then(|route| route.fault.as_ref());
     if let Some(fault) = of_route {
         inject(fault);
     }
+    let mut own_rules = route.and_then(|route| route.authorization.as_deref());
+    let ruled = own_rules.is_some();
     for filter in &connection.http().filters {
         match filter {
-            Filter::Authorization(rules) => {
-                let subject = connection.subject(client, Some(head));
-                if let authorize::Decision::Denied(policy) = authorize::decide(rules, &subject) {
-                    return Err(Refusal::denied(policy));
+            Filter::Authorization(_) if ruled => {
+                for rules in own_rules.take().unwrap_or_default() {
+                    permit(connection, rules, head, client)?;
                 }
             }
+            Filter::Authorization(rules) => permit(connection, rules, head, client)?,
             Filter::Fault(fault) if of_route.is_none() => inject(fault),
             Filter::Fault(_) => {}
         }
@@ -203,13 +360,28 @@ fn filters(
     Ok(injected)
 }
 
+fn permit(
+    connection: &Downstream,
+    rules: &Authorization,
+    head: &Head<'_>,
+    client: IpAddr,
+) -> Result<(), Refusal> {
+    let subject = connection.subject(client, Some(head));
+    match authorize::decide(rules, &subject) {
+        authorize::Decision::Denied(policy) => Err(Refusal::denied(policy)),
+        _ => Ok(()),
+    }
+}
+
 fn aborted(abort: AbortStatus, exchange: &Rc<Exchange>) -> Result<Response<ResponseBody>, Refusal> {
     match abort {
         AbortStatus::Http(status) => Err(Refusal::fault(status)),
+        // Others than gRPC clients would not understand its status.
+        AbortStatus::Grpc(_) if !exchange.grpc => Err(Refusal::fault(200)),
         AbortStatus::Grpc(status) => {
             let refusal = Refusal::fault(200);
             exchange.flag(refusal.flags);
-            exchange.detail(|d| d.code_details = Some(refusal.details.into_owned()));
+            exchange.detail(|d| d.code_details = Some(refusal.details));
             Ok(reply::grpc(status, &refusal.body, exchange))
         }
     }

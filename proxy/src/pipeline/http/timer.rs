@@ -1,6 +1,7 @@
 //! A limit of time that begins when the request has been read to its end, as Envoy counts: a client that sends slowly
 //! does not use up the upstream's time.
 
+use crate::pipeline::world::Thread;
 use crate::send::body::Meter;
 use std::future::Future;
 use std::pin::Pin;
@@ -13,21 +14,108 @@ use tokio::time::{Instant, Sleep};
 pub(super) struct Timer {
     limit: Duration,
     meter: Rc<Meter>,
-    sleep: Option<Pin<Box<Sleep>>>,
+    thread: Rc<Thread>,
+    state: State,
+}
+
+enum State {
+    /// The request is still being read.
+    Reading,
+    /// So far away that the thread's wheel does.
+    Far { until: Instant, place: u32 },
+    Near(Pin<Box<Sleep>>),
 }
 
 impl Timer {
-    pub(super) fn new(limit: Duration, meter: &Rc<Meter>) -> Self {
-        Self { limit, meter: meter.clone(), sleep: None }
+    pub(super) fn new(limit: Duration, meter: &Rc<Meter>, thread: &Rc<Thread>) -> Self {
+        Self { limit, meter: meter.clone(), thread: thread.clone(), state: State::Reading }
     }
 
     /// Ready when the time is over.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.sleep.is_none() {
+        if let State::Reading = self.state {
             ready!(self.meter.poll_ended(context));
-            self.sleep = Some(Box::pin(tokio::time::sleep_until(Instant::now() + self.limit)));
+            self.begin(context);
         }
-        self.sleep.as_mut().map_or(Poll::Pending, |sleep| sleep.as_mut().poll(context))
+        if let State::Far { until, place } = self.state {
+            if !self.thread.is_due(place, context.waker()) {
+                return Poll::Pending;
+            }
+            self.thread.lift(place);
+            self.state = near(until);
+        }
+        match &mut self.state {
+            State::Near(sleep) => sleep.as_mut().poll(context),
+            State::Reading | State::Far { .. } => Poll::Pending,
+        }
+    }
+
+    fn begin(&mut self, context: &Context<'_>) {
+        let until = Instant::now() + self.limit;
+        self.state = if self.limit >= FAR {
+            State::Far { until, place: self.thread.wake_before(until.into_std(), context.waker()) }
+        } else {
+            near(until)
+        };
+    }
+}
+
+fn near(until: Instant) -> State {
+    State::Near(Box::pin(tokio::time::sleep_until(until)))
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        if let State::Far { place, .. } = self.state {
+            self.thread.lift(place);
+        }
+    }
+}
+
+/// Limits on the time that a request takes to arrive: without a byte, and as a whole.
+pub(super) struct Arrival {
+    meter: Rc<Meter>,
+    idle: Option<Duration>,
+    until: Option<Instant>,
+    /// Bytes that had come when it was looked last, and since when there were no more.
+    seen: (u64, Instant),
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Arrival {
+    /// `None`: the request has arrived, or may take as long as it likes.
+    pub(super) fn new(meter: &Rc<Meter>, idle: Option<Duration>, until: Option<Instant>) -> Option<Self> {
+        if meter.ended() || (idle.is_none() && until.is_none()) {
+            return None;
+        }
+        let seen = (meter.bytes(), Instant::now());
+        Some(Self { meter: meter.clone(), idle, until, seen, sleep: None })
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Expired> {
+        loop {
+            if self.meter.ended() {
+                return Poll::Pending;
+            }
+            let now = Instant::now();
+            if self.meter.bytes() != self.seen.0 {
+                self.seen = (self.meter.bytes(), now);
+            }
+            if self.until.is_some_and(|until| now >= until) {
+                return Poll::Ready(Expired::Arrival);
+            }
+            if self.idle.is_some_and(|idle| now >= self.seen.1 + idle) {
+                return Poll::Ready(Expired::Stalled);
+            }
+            // Bytes that go by wake nobody here, so it is looked four times for each limit.
+            let look = self.idle.map(|idle| now + (idle / 4).max(SHORTEST_LOOK));
+            let Some(next) = self.until.into_iter().chain(look).min() else { return Poll::Pending };
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next)));
+            if sleep.is_elapsed() {
+                sleep.as_mut().reset(next);
+            }
+            ready!(sleep.as_mut().poll(context));
+        }
     }
 }
 
@@ -40,6 +128,10 @@ pub(super) enum Expired {
     Attempt,
     /// The limit for a stream without activity.
     Idle,
+    /// The same, while the request was still to come.
+    Stalled,
+    /// The limit for the whole request to come.
+    Arrival,
 }
 
 /// Limits of one wait; those that are not set cost nothing.
@@ -48,13 +140,16 @@ pub(super) struct Limits<'a> {
     pub(super) whole: Option<&'a mut Timer>,
     pub(super) attempt: Option<Timer>,
     pub(super) idle: Option<Timer>,
+    pub(super) arrival: Option<&'a mut Arrival>,
 }
 
 impl Limits<'_> {
-    /// Waits for a future within the limits.
-    pub(super) async fn wait<F: Future>(&mut self, future: F) -> Result<F::Output, Expired> {
-        let mut future = std::pin::pin!(future);
-        std::future::poll_fn(|context| {
+    /// Waits for a future within the limits. It is pinned where it is, because an `async fn` would hold it twice.
+    pub(super) fn wait<F: Future>(
+        &mut self,
+        mut future: Pin<&mut F>,
+    ) -> impl Future<Output = Result<F::Output, Expired>> {
+        std::future::poll_fn(move |context| {
             if let Poll::Ready(output) = future.as_mut().poll(context) {
                 return Poll::Ready(Ok(output));
             }
@@ -67,8 +162,14 @@ impl Limits<'_> {
             if self.idle.as_mut().is_some_and(|t| t.poll(context).is_ready()) {
                 return Poll::Ready(Err(Expired::Idle));
             }
+            if let Some(Poll::Ready(expired)) = self.arrival.as_mut().map(|a| a.poll(context)) {
+                return Poll::Ready(Err(expired));
+            }
             Poll::Pending
         })
-        .await
     }
 }
+
+/// Limits from here on wait on the wheel, which wakes early by up to two ticks.
+const FAR: Duration = Duration::from_secs(1);
+const SHORTEST_LOOK: Duration = Duration::from_millis(10);

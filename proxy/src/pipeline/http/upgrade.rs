@@ -3,16 +3,20 @@
 use super::body::ResponseBody;
 use super::exchange::Exchange;
 use crate::flow::flags::Flags;
-use crate::io::copy::{Progress, both_ways};
+use crate::http1::Upgraded;
+use crate::io::copy::{End, Progress, both_ways};
+use crate::pipeline::live::State;
 use crate::pipeline::refusal::Refusal;
 use crate::pipeline::upstream::{Busy, Permit};
-use crate::send::Returned;
+use crate::send::{Incoming, Returned};
 use http::request::Parts;
-use http::{Request, Response, Version, header};
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use http::{Response, Version, header};
 use std::rc::Rc;
+use std::task::Poll;
+use tokio::sync::oneshot;
+
+/// One side's stream, once it has left HTTP.
+pub(super) type Upgrading = oneshot::Receiver<Upgraded>;
 
 /// Whether the client asks for an upgrade that the listener allows; one that is not allowed is refused, but for `h2c`,
 /// which a server may ignore.
@@ -35,40 +39,47 @@ pub(super) fn wanted(parts: &Parts, allowed: &[String]) -> Result<bool, Refusal>
     if ignored { Ok(false) } else { Err(Refusal::new(403, "", Flags::NONE, "upgrade_failed")) }
 }
 
-/// The client's side, once it has been told.
-pub(super) fn client(parts: &mut Parts) -> OnUpgrade {
-    let mut request = Request::new(());
-    std::mem::swap(request.extensions_mut(), &mut parts.extensions);
-    hyper::upgrade::on(request)
+/// The stream of the message that asks for, or agrees to, another protocol.
+pub(super) fn switched(body: &Incoming) -> Option<Upgrading> {
+    match body {
+        Incoming::Http1(body) => body.upgrade(),
+        Incoming::Hyper(_) => None,
+    }
 }
 
 /// Joins both sides, and gives back the response that tells the client.
 pub(super) fn join(
     exchange: &Rc<Exchange>,
-    client: OnUpgrade,
-    mut response: Response<Incoming>,
+    client: Upgrading,
+    response: Response<Incoming>,
     held: (Returned, Busy, Permit),
 ) -> Response<ResponseBody> {
-    let upstream = hyper::upgrade::on(&mut response);
-    let (parts, _) = response.into_parts();
+    let (parts, body) = response.into_parts();
+    let upstream = switched(&body);
+    drop(body);
     let exchange = exchange.clone();
     tokio::task::spawn_local(async move {
         let _held = held;
-        let (Ok(down), Ok(up)) = tokio::join!(client, upstream) else { return };
-        let (mut down, mut up) = (TokioIo::new(down), TokioIo::new(up));
+        let Some(upstream) = upstream else { return };
+        let (Ok(mut down), Ok(mut up)) = tokio::join!(client, upstream) else { return };
         let progress = Progress::default();
         let live = exchange.connection.live.clone();
         let thread = exchange.connection.thread.clone();
         let copying = both_ways(&mut down, &mut up, &progress);
         let mut copying = std::pin::pin!(copying);
-        std::future::poll_fn(|context| {
+        let flags = std::future::poll_fn(|context| {
             live.touch(thread.coarse());
-            if live.state(context) == crate::pipeline::live::State::Cut {
-                return std::task::Poll::Ready(());
+            if live.state(context) == State::Cut {
+                return Poll::Ready(Flags::NONE);
             }
-            copying.as_mut().poll(context).map(drop)
+            copying.as_mut().poll(context).map(|result| match result {
+                Ok(()) => Flags::NONE,
+                Err((End::Down, _)) => Flags::DC,
+                Err((End::Up, _)) => Flags::UC,
+            })
         })
         .await;
+        exchange.flag(flags);
         exchange.moved(progress.down(), progress.up());
         exchange.finish();
     });

@@ -1,0 +1,236 @@
+//! Pure. The proxy's own answers as a listener wants them: another status or body, another format, more headers.
+
+use super::InvalidConfig;
+use super::matcher::HeaderCondition;
+use super::mutation::Mutations;
+use super::template::{Context, Template};
+use crate::flow::flags::Flags;
+use crate::flow::head::Head;
+use api::model::access_log::{DEFAULT_TEXT, LogFormat};
+use api::model::listener::{self as model, Comparison};
+use http::HeaderValue;
+use serde_json::{Map, Value};
+
+/// Changes to answers of the proxy's own.
+#[derive(Debug)]
+pub struct Reply {
+    mappers: Box<[Mapper]>,
+    format: Option<Format>,
+}
+
+#[derive(Debug)]
+struct Mapper {
+    filter: Filter,
+    status: Option<u16>,
+    body: Option<Box<str>>,
+    format: Option<Format>,
+    headers: Mutations,
+}
+
+#[derive(Debug)]
+enum Filter {
+    Status(Comparison, u32),
+    Flags(Option<Flags>),
+    Header(Box<HeaderCondition>),
+    And(Box<[Filter]>),
+    Or(Box<[Filter]>),
+}
+
+#[derive(Debug)]
+struct Format {
+    body: Shape,
+    content_type: HeaderValue,
+}
+
+#[derive(Debug)]
+enum Shape {
+    Text(Template),
+    Json(Box<[(Box<str>, Template)]>),
+}
+
+/// A changed answer.
+#[derive(Debug)]
+pub struct Changed<'a> {
+    /// Its status.
+    pub status: u16,
+    /// Its body; `None`: as it was.
+    pub body: Option<Vec<u8>>,
+    /// Its content type; `None`: as it was.
+    pub content_type: Option<&'a HeaderValue>,
+    /// Headers to write.
+    pub headers: Option<&'a Mutations>,
+}
+
+impl Reply {
+    /// Makes changes ready; `None`: there are none.
+    pub fn compile(from: &model::LocalReply) -> Result<Option<Self>, InvalidConfig> {
+        if *from == model::LocalReply::default() {
+            return Ok(None);
+        }
+        let mappers = from.mappers.iter().map(mapper).collect::<Result<_, _>>()?;
+        Ok(Some(Self { mappers, format: from.format.as_ref().map(format).transpose()? }))
+    }
+
+    /// The answer as it is to be; `context` tells its status, flags and body.
+    pub fn change<'a>(&'a self, head: &Head<'_>, context: &Context<'_>) -> Changed<'a> {
+        let mapper = self.mappers.iter().find(|mapper| mapper.filter.matches(head, context));
+        let status = mapper.and_then(|m| m.status).unwrap_or(context.code);
+        let given = mapper.and_then(|m| m.body.as_deref()).map(str::as_bytes);
+        let body = given.unwrap_or(context.body);
+        let format = mapper.and_then(|m| m.format.as_ref()).or(self.format.as_ref());
+        let made = format.map(|f| f.body.make(&Context { code: status, body, ..*context }));
+        Changed {
+            status,
+            body: made.or_else(|| given.map(<[u8]>::to_vec)),
+            content_type: format.map(|f| &f.content_type),
+            headers: mapper.map(|m| &m.headers),
+        }
+    }
+}
+
+impl Filter {
+    fn matches(&self, head: &Head<'_>, context: &Context<'_>) -> bool {
+        match self {
+            Self::Status(comparison, number) => {
+                let code = u32::from(context.code);
+                match comparison {
+                    Comparison::Equal => code == *number,
+                    Comparison::AtLeast => code >= *number,
+                    Comparison::AtMost => code <= *number,
+                    Comparison::Other => code != *number,
+                }
+            }
+            Self::Flags(None) => !context.flags.is_empty(),
+            Self::Flags(Some(flags)) => context.flags.overlaps(*flags),
+            Self::Header(condition) => condition.matches(head),
+            Self::And(all) => all.iter().all(|filter| filter.matches(head, context)),
+            Self::Or(any) => any.iter().any(|filter| filter.matches(head, context)),
+        }
+    }
+}
+
+impl Shape {
+    fn make(&self, context: &Context<'_>) -> Vec<u8> {
+        match self {
+            Self::Text(template) => template.make(context),
+            Self::Json(fields) => {
+                let mut object = Map::new();
+                for (key, template) in fields {
+                    object.insert(key.to_string(), json(&template.make(context), template));
+                }
+                let mut text = Value::Object(object).to_string().into_bytes();
+                text.push(b'\n');
+                text
+            }
+        }
+    }
+}
+
+/// Numbers stay numbers where an operator stands alone, as in Envoy's logs.
+fn json(made: &[u8], template: &Template) -> Value {
+    let text = String::from_utf8_lossy(made);
+    if template.is_number()
+        && let Ok(number) = text.parse::<u64>()
+    {
+        return number.into();
+    }
+    if made.is_empty() { Value::Null } else { text.into_owned().into() }
+}
+
+fn mapper(from: &model::ReplyMapper) -> Result<Mapper, InvalidConfig> {
+    Ok(Mapper {
+        filter: filter(&from.filter)?,
+        status: from.status,
+        body: from.body.as_deref().map(Into::into),
+        format: from.format.as_ref().map(format).transpose()?,
+        headers: Mutations::compile(&from.headers)?,
+    })
+}
+
+fn filter(from: &model::ReplyFilter) -> Result<Filter, InvalidConfig> {
+    let all = |list: &[model::ReplyFilter]| list.iter().map(filter).collect::<Result<_, _>>();
+    Ok(match from {
+        model::ReplyFilter::Status(comparison, number) => Filter::Status(*comparison, *number),
+        model::ReplyFilter::Flags(names) if names.is_empty() => Filter::Flags(None),
+        model::ReplyFilter::Flags(names) => {
+            let of = |name: &String| {
+                let known = Flags::CODES.iter().find(|(_, code)| code == name).map(|(flag, _)| *flag);
+                known.ok_or_else(|| InvalidConfig(format!("response flag `{name}` is not known")))
+            };
+            let flags = names.iter().map(of).collect::<Result<Vec<_>, _>>()?;
+            Filter::Flags(Some(flags.into_iter().fold(Flags::NONE, |all, flag| all | flag)))
+        }
+        model::ReplyFilter::Header(header) => Filter::Header(Box::new(HeaderCondition::compile(header)?)),
+        model::ReplyFilter::And(list) => Filter::And(all(list)?),
+        model::ReplyFilter::Or(list) => Filter::Or(all(list)?),
+    })
+}
+
+fn format(from: &model::ReplyFormat) -> Result<Format, InvalidConfig> {
+    let (body, usual) = match &from.format {
+        LogFormat::DefaultText => (Shape::Text(Template::compile(DEFAULT_TEXT)?), "text/plain"),
+        LogFormat::Text(text) => (Shape::Text(Template::compile(text)?), "text/plain"),
+        LogFormat::Json(fields) => {
+            let field = |(key, text): &(String, String)| Ok((key.as_str().into(), Template::compile(text)?));
+            let fields = fields.iter().map(field).collect::<Result<_, InvalidConfig>>()?;
+            (Shape::Json(fields), "application/json")
+        }
+    };
+    let content_type = if from.content_type.is_empty() { usual } else { &from.content_type };
+    let content_type = HeaderValue::from_str(content_type)
+        .map_err(|_| InvalidConfig(format!("content_type: `{content_type}` is not a header value")))?;
+    Ok(Format { body, content_type })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::model::listener::{LocalReply, ReplyFilter, ReplyFormat, ReplyMapper};
+    use http::{HeaderMap, Method};
+
+    fn mapper(filter: ReplyFilter) -> ReplyMapper {
+        ReplyMapper { filter, status: None, body: None, format: None, headers: Default::default() }
+    }
+
+    fn changed(reply: &LocalReply, code: u16, flags: Flags) -> (u16, Option<String>, Option<String>) {
+        let headers = HeaderMap::new();
+        let head =
+            Head { method: &Method::GET, authority: "h", target: "/p", scheme: "http", headers: &headers };
+        let context = Context { code, flags, body: b"why", target: "/p", ..Context::of(&headers) };
+        let reply = Reply::compile(reply).unwrap().unwrap();
+        let found = reply.change(&head, &context);
+        let body = found.body.map(|body| String::from_utf8(body).unwrap());
+        (found.status, body, found.content_type.map(|v| v.to_str().unwrap().to_owned()))
+    }
+
+    #[test]
+    fn the_first_mapper_that_applies_changes_an_answer() {
+        let gone = ReplyMapper {
+            status: Some(410),
+            body: Some("gone".into()),
+            ..mapper(ReplyFilter::Status(Comparison::Equal, 404))
+        };
+        let object = vec![
+            ("code".to_owned(), "%RESPONSE_CODE%".to_owned()),
+            ("text".to_owned(), "%LOCAL_REPLY_BODY%".to_owned()),
+        ];
+        let json = ReplyFormat { format: LogFormat::Json(object), content_type: String::new() };
+        let failed = ReplyMapper { format: Some(json), ..mapper(ReplyFilter::Flags(vec!["UF".into()])) };
+        let text = LogFormat::Text("%REQ(:PATH)%: %LOCAL_REPLY_BODY%".into());
+        let format = Some(ReplyFormat { format: text, content_type: "text/html".into() });
+        let reply = LocalReply { mappers: vec![gone, failed], format };
+        for (code, flags, status, body, kind) in [
+            (404, Flags::NR, 410, "/p: gone", "text/html"),
+            (503, Flags::UF | Flags::URX, 503, "{\"code\":503,\"text\":\"why\"}\n", "application/json"),
+            (503, Flags::UH, 503, "/p: why", "text/html"),
+        ] {
+            let found = changed(&reply, code, flags);
+            assert_eq!(found, (status, Some(body.to_owned()), Some(kind.to_owned())), "{code} {flags}");
+        }
+    }
+
+    #[test]
+    fn without_changes_there_is_nothing_to_ask() {
+        assert!(Reply::compile(&LocalReply::default()).unwrap().is_none());
+    }
+}
