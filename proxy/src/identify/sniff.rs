@@ -46,6 +46,28 @@ pub fn examine(bytes: &[u8], tls: bool, http: bool) -> Examined {
     Examined::Known(seen)
 }
 
+/// How many more bytes have to come at least before looking again can tell more: a ClientHello says how long it is, and
+/// one that comes byte by byte is not to be read from its beginning with each.
+pub fn missing(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    let (mut head, mut handshake) = ([0; 4], 0);
+    while let [22, 3, _, a, b, body @ ..] = rest {
+        let length = usize::from(u16::from_be_bytes([*a, *b]));
+        let available = length.min(body.len());
+        for (place, byte) in head.iter_mut().skip(handshake).zip(&body[..available]) {
+            *place = *byte;
+        }
+        handshake += available;
+        if length == 0 || available < length {
+            break;
+        }
+        rest = &body[length..];
+    }
+    let [kind, a, b, c] = head;
+    let wanted = 4 + (usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c));
+    if kind == 1 && handshake >= 4 { wanted.saturating_sub(handshake).clamp(1, MOST) } else { 1 }
+}
+
 /// Whether the bytes begin HTTP/2; `None`: too few to tell.
 pub fn http2(bytes: &[u8]) -> Option<bool> {
     let length = bytes.len().min(PREFACE.len());
@@ -279,6 +301,25 @@ mod tests {
         let bytes = records(&hello(Some("a.b"), &["h2"]), 10_000);
         for length in 0..bytes.len() {
             assert_eq!(examine(&bytes[..length], true, true), Examined::More, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn nothing_is_missed_by_waiting_for_what_is_missing() {
+        let message = hello(Some("a.b"), &["h2", "http/1.1"]);
+        for size in [10_000, 50, 3, 1] {
+            let bytes = records(&message, size);
+            let mut looks = 0;
+            let mut seen = 0;
+            while seen < bytes.len() {
+                assert_eq!(examine(&bytes[..seen], true, true), Examined::More, "{seen} bytes");
+                let more = missing(&bytes[..seen]);
+                assert!(seen + more <= bytes.len(), "{more} missing of {seen} in records of {size}");
+                seen += more;
+                looks += 1;
+            }
+            // With the heads of records in between nothing can be said of all of it at once.
+            assert!(looks < 30 * (1 + message.len() / size), "{looks} looks at records of {size}");
         }
     }
 

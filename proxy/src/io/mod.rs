@@ -2,9 +2,17 @@
 //! no difference to a reader, and connections are served by hyper on tokio.
 
 mod executor;
-mod stream;
+mod guard;
 
 pub mod copy;
 
+mod pipe;
+mod purse;
+mod stream;
+
+mod frames;
+mod space;
+
 pub use executor::{LocalExecutor, TokioTimer};
+pub use guard::{Guarded, Warden};
 pub use stream::{Prefixed, Stream};

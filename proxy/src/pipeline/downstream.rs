@@ -4,6 +4,8 @@ use super::live::Entry;
 use super::world::Thread;
 use crate::flow::record::Reporter;
 use crate::snapshot::listener::{Chain, Http, Protocol};
+use crate::telemetry::stats::ListenerStats;
+use http::HeaderValue;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,10 +32,15 @@ pub(super) struct Downstream {
     /// The number of its address in metrics.
     pub(super) peer_number: u32,
     /// Our element of `x-forwarded-client-cert`.
-    pub(super) certificate: Option<Box<str>>,
+    pub(super) certificate: Option<HeaderValue>,
 }
 
 impl Downstream {
+    /// Counters of the listener that took it.
+    pub(super) fn listener_stats(&self) -> Arc<ListenerStats> {
+        self.thread.telemetry.listener(&self.live.listener)
+    }
+
     /// Settings of an HTTP connection.
     pub(super) fn http(&self) -> &Http {
         match &self.chain.protocol {

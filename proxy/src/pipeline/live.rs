@@ -2,6 +2,7 @@
 //! for too long, cut when time is up. One entry for each connection and one ticker for all of them, instead of timers
 //! for each.
 
+use super::silence::Watches;
 use crate::snapshot::listener::Chain;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -25,11 +26,26 @@ pub(super) struct Entry {
     last: Cell<Instant>,
     busy: Cell<u32>,
     state: Cell<State>,
+    /// Bytes of requests, which are not seen one by one.
+    moved: Rc<Cell<bool>>,
+    /// Cut, or a stream of it ended, because nothing moved.
+    silent: Cell<bool>,
+    pub(super) streams: Watches,
+    resets: Resets,
     /// HTTP/2 is told at once; HTTP/1 with its next response.
     told_at_once: Cell<bool>,
     cut_at: Cell<Option<Instant>>,
     waker: RefCell<Option<Waker>>,
     flush: RefCell<Option<Box<dyn Fn()>>>,
+}
+
+/// Requests that the client has reset as soon as they were begun.
+#[derive(Default)]
+struct Resets {
+    ended: Cell<u32>,
+    premature: Cell<u32>,
+    /// Nothing is counted any more.
+    over: Cell<bool>,
 }
 
 /// When a connection is closed.
@@ -72,6 +88,10 @@ impl Registry {
             last: Cell::new(now),
             busy: Cell::new(0),
             state: Cell::new(State::Open),
+            moved: Rc::default(),
+            silent: Cell::new(false),
+            streams: Watches::default(),
+            resets: Resets::default(),
             told_at_once: Cell::new(false),
             cut_at: Cell::new(None),
             waker: RefCell::default(),
@@ -141,9 +161,49 @@ impl Entry {
         self.state.get() >= State::Draining
     }
 
-    /// Whether the connection was cut.
-    pub(super) fn is_cut(&self) -> bool {
-        self.state.get() == State::Cut
+    /// Whether the connection was cut because nothing moved.
+    pub(super) fn fell_silent(&self) -> bool {
+        self.silent.get()
+    }
+
+    /// Set by whatever moves bytes of a request.
+    pub(super) fn moved(&self) -> Rc<Cell<bool>> {
+        self.streams.moved().unwrap_or_else(|| self.moved.clone())
+    }
+
+    /// Lets go of a stream because nothing moved on it.
+    pub(super) fn silence<T>(&self, stream: T) {
+        let before = self.silent.replace(true);
+        drop(stream);
+        self.silent.set(before);
+    }
+
+    /// A request has ended, by the client's reset soon after it began or otherwise. Whether the connection begins so
+    /// many for nothing that it has to end: more than half of them, judged when there were `JUDGED`, or when no number
+    /// of good ones could outweigh the bad until then.
+    pub(super) fn judge(&self, premature: bool) -> bool {
+        let resets = &self.resets;
+        if resets.over.get() {
+            return false;
+        }
+        resets.ended.set(resets.ended.get().saturating_add(1));
+        resets.premature.set(resets.premature.get().saturating_add(u32::from(premature)));
+        premature && resets.premature.get().saturating_mul(2) >= resets.ended.get().max(JUDGED)
+    }
+
+    /// Cuts the connection.
+    pub(super) fn cut(&self) {
+        self.become_at_least(State::Cut);
+    }
+
+    /// The connection ends; what its requests still do says nothing about the client.
+    pub(super) fn over(&self) {
+        self.resets.over.set(true);
+    }
+
+    /// Whether it was found to have to end.
+    pub(super) fn is_over(&self) -> bool {
+        self.resets.over.get()
     }
 
     /// The protocol can say "no more requests" without closing (HTTP/2), or knows no requests (TCP).
@@ -186,6 +246,10 @@ impl Entry {
     }
 
     fn tick(&self, now: Instant) {
+        // Both are asked: neither may be left set.
+        if self.moved.take() | self.streams.tick(now, self.limits.stream_idle) {
+            self.touch(now);
+        }
         let quiet = now.saturating_duration_since(self.last.get());
         let past = |limit: Option<Duration>, time: Duration| limit.is_some_and(|limit| time >= limit);
         if self.cut_at.get().is_some_and(|at| now >= at) {
@@ -196,6 +260,7 @@ impl Entry {
         }
         if self.busy.get() > 0 {
             if past(self.limits.stream_idle, quiet) {
+                self.silent.set(true);
                 self.become_at_least(State::Cut);
             }
         } else if past(self.limits.idle, quiet) || (self.is_draining() && quiet >= LAST_CALL) {
@@ -216,3 +281,5 @@ impl Entry {
 /// An idle HTTP/1 connection of a draining listener stays this long: a request that is on its way to it is served and
 /// told that it is the last, instead of meeting a closed connection.
 const LAST_CALL: Duration = Duration::from_secs(1);
+/// Requests of an HTTP/2 connection before it is judged by how many of them it has reset at once, as in Envoy.
+const JUDGED: u32 = 500;

@@ -20,6 +20,9 @@ mod world;
 
 mod live;
 
+mod silence;
+mod wheel;
+
 pub mod bound;
 pub mod drain;
 

@@ -1,9 +1,10 @@
 //! Request bodies on their way upstream: counted, and where a repetition may follow, kept up to a bound.
 
+use super::incoming::{Incoming, IncomingError};
+use crate::http1::Invalid;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -16,13 +17,16 @@ pub struct Meter {
     messages: RefCell<Option<Messages>>,
     ended: Cell<bool>,
     failed: Cell<bool>,
+    invalid: Cell<Option<Invalid>>,
     waiter: Cell<Option<Waker>>,
+    /// Set with each piece that goes by, for whoever looks after the connection.
+    moved: Rc<Cell<bool>>,
 }
 
 impl Meter {
-    /// A meter that counts gRPC messages too.
-    pub fn new(count_messages: bool) -> Rc<Self> {
-        let meter = Self::default();
+    /// A meter that counts gRPC messages too where that is asked for, and sets `moved` with each piece.
+    pub fn new(count_messages: bool, moved: Rc<Cell<bool>>) -> Rc<Self> {
+        let meter = Self { moved, ..Self::default() };
         *meter.messages.borrow_mut() = count_messages.then(Messages::default);
         Rc::new(meter)
     }
@@ -45,6 +49,16 @@ impl Meter {
     /// The client's side of the body failed.
     pub fn failed(&self) -> bool {
         self.failed.get()
+    }
+
+    /// What is wrong with the client's body, if that is why it failed.
+    pub fn invalid(&self) -> Option<Invalid> {
+        self.invalid.get()
+    }
+
+    fn fail(&self, error: &IncomingError) {
+        self.failed.set(true);
+        self.invalid.set(error.invalid());
     }
 
     /// Ready when the whole body has been read.
@@ -71,6 +85,7 @@ impl Meter {
     }
 
     fn count(&self, data: &Bytes) {
+        self.moved.set(true);
         self.bytes.set(self.bytes.get() + data.len() as u64);
         if let Some(messages) = self.messages.borrow_mut().as_mut() {
             messages.read(data);
@@ -178,7 +193,7 @@ impl Replay {
         meter: &Meter,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if self.attempt.get() != attempt {
-            return Poll::Ready(Some(Err(BodyError)));
+            return Poll::Ready(Some(Err(BodyError::cancelled())));
         }
         if let Some(bytes) = self.kept.borrow().get(*position) {
             *position += 1;
@@ -196,9 +211,12 @@ impl Replay {
             meter.end();
             return Poll::Ready(None);
         };
-        let Ok(frame) = result else {
-            meter.failed.set(true);
-            return Poll::Ready(Some(Err(BodyError)));
+        let frame = match result {
+            Ok(frame) => frame,
+            Err(error) => {
+                meter.fail(&error);
+                return Poll::Ready(Some(Err(BodyError::cancelled())));
+            }
         };
         let frame = match frame.into_data() {
             Ok(data) => {
@@ -266,10 +284,16 @@ impl RequestBody {
     }
 }
 
-/// A request's body that failed.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
+/// A request's body that failed. Its source tells an HTTP/2 upstream that the client gave up, not that we failed.
+#[derive(Debug, thiserror::Error)]
 #[error("the client's body failed")]
-pub struct BodyError;
+pub struct BodyError(#[source] h2::Error);
+
+impl BodyError {
+    fn cancelled() -> Self {
+        Self(h2::Reason::CANCEL.into())
+    }
+}
 
 impl Body for RequestBody {
     type Data = Bytes;
@@ -330,9 +354,9 @@ impl RequestBody {
                     }
                     Poll::Ready(Some(Ok(frame)))
                 }
-                Some(Err(_)) => {
-                    this.meter.failed.set(true);
-                    Poll::Ready(Some(Err(BodyError)))
+                Some(Err(error)) => {
+                    this.meter.fail(&error);
+                    Poll::Ready(Some(Err(BodyError::cancelled())))
                 }
                 None => {
                     this.meter.end();

@@ -5,8 +5,10 @@ use super::body::RequestBody;
 use super::connect::{ConnectError, Dial, connect};
 use super::lease::{About, Http1, Http2, Lease};
 use super::{SendError, Settings};
-use crate::io::{LocalExecutor, Stream, TokioTimer};
-use hyper::client::conn::{http1, http2};
+use crate::http1::client::Client;
+use crate::http1::head::Limits;
+use crate::io::{Guarded, LocalExecutor, Stream, TokioTimer};
+use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -52,9 +54,9 @@ impl Pool {
         if flavor.http2 != Some(true) {
             let mut idle = self.idle.borrow_mut();
             // The last one to come back is the least likely to have been closed meanwhile.
-            while let Some(at) = idle.iter().rposition(|c| c.about.flavor == *flavor && c.usable()) {
+            while let Some(at) = idle.iter().rposition(|c| c.about.flavor == *flavor) {
                 let connection = idle.swap_remove(at);
-                if connection.sender.is_ready() {
+                if connection.usable() {
                     return Some(Lease::Http1(connection, self.clone()));
                 }
             }
@@ -116,7 +118,9 @@ impl Pool {
             shared.push(connection.clone());
             return Ok(Lease::Http2(connection));
         }
-        let connection = greet_http1(stream, about, guard).await?;
+        let since = tokio::time::Instant::now().into_std();
+        let connection =
+            Http1 { client: Client::new(stream, LIMITS), about, served: 0, since, _guard: Box::new(guard) };
         Ok(Lease::Http1(connection, self.clone()))
     }
 
@@ -124,7 +128,7 @@ impl Pool {
     pub(super) fn give_back(&self, mut connection: Http1) {
         connection.served += 1;
         let worn = self.settings.max_requests > 0 && connection.served >= self.settings.max_requests;
-        if !worn && !connection.sender.is_closed() {
+        if !worn && connection.usable() {
             connection.since = tokio::time::Instant::now().into_std();
             self.idle.borrow_mut().push(connection);
         }
@@ -135,7 +139,7 @@ impl Pool {
         let limit = self.settings.idle_timeout.unwrap_or(Duration::MAX);
         self.idle
             .borrow_mut()
-            .retain(|c| !c.sender.is_closed() && now.saturating_duration_since(c.since) < limit);
+            .retain(|c| c.usable() && now.saturating_duration_since(c.since) < limit);
         self.shared.borrow_mut().retain(|c| !c.sender.is_closed() && !c.idle_for(now, limit));
     }
 
@@ -151,19 +155,10 @@ impl Pool {
     }
 }
 
-async fn greet_http1<G: 'static>(stream: Stream, about: About, guard: G) -> Result<Http1, SendError> {
-    let handshake = http1::Builder::new().handshake::<_, RequestBody>(TokioIo::new(stream)).await;
-    let (sender, connection) = handshake.map_err(SendError::Protocol)?;
-    tokio::task::spawn_local(async move {
-        // Each request learns of errors itself.
-        let _ = connection.with_upgrades().await;
-        drop(guard);
-    });
-    let since = tokio::time::Instant::now().into_std();
-    Ok(Http1 { sender, about, served: 0, since })
-}
-
 async fn greet_http2<G: 'static>(stream: Stream, about: About, guard: G) -> Result<Http2, SendError> {
+    let peer = stream.socket().peer_addr().ok();
+    let stream = Guarded::client(stream);
+    let warden = stream.warden();
     let handshake = http2::Builder::new(LocalExecutor)
         .timer(TokioTimer)
         .initial_stream_window_size(WINDOW)
@@ -172,11 +167,15 @@ async fn greet_http2<G: 'static>(stream: Stream, about: About, guard: G) -> Resu
         .max_header_list_size(MAX_HEADERS)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20))
+        .max_local_error_reset_streams(BROKEN_STREAMS)
         .handshake::<_, RequestBody>(TokioIo::new(stream))
         .await;
     let (sender, connection) = handshake.map_err(SendError::Protocol)?;
     tokio::task::spawn_local(async move {
         let _ = connection.await;
+        if let Some(frames) = warden.flood() {
+            tracing::warn!(?peer, frames, "ended an HTTP/2 connection that its upstream floods with frames");
+        }
         drop(guard);
     });
     Ok(Http2::new(sender, about))
@@ -185,3 +184,7 @@ async fn greet_http2<G: 'static>(stream: Stream, about: About, guard: G) -> Resu
 const WINDOW: u32 = 1 << 20;
 const FRAME: u32 = 64 * 1024;
 const MAX_HEADERS: u32 = 256 * 1024;
+/// What the head of an HTTP/1 response may cost; a little more than Envoy allows.
+const LIMITS: Limits = Limits { bytes: 64 * 1024, count: 200 };
+/// Streams of a connection that we had to reset because the upstream broke a rule.
+const BROKEN_STREAMS: usize = 1024;

@@ -22,7 +22,10 @@ enum State {
     /// The request is still being read.
     Reading,
     /// So far away that the thread's wheel does.
-    Far { until: Instant, place: u32 },
+    Far {
+        until: Instant,
+        place: u32,
+    },
     Near(Pin<Box<Sleep>>),
 }
 

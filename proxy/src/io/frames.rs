@@ -1,0 +1,98 @@
+//! Pure. Finds the heads of HTTP/2 frames in a stream of bytes, in whatever pieces it comes. Payloads are passed over.
+
+/// The head of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FrameHead {
+    pub(super) length: u32,
+    pub(super) kind: u8,
+    pub(super) flags: u8,
+    pub(super) stream: u32,
+}
+
+pub(super) const DATA: u8 = 0;
+pub(super) const HEADERS: u8 = 1;
+pub(super) const PRIORITY: u8 = 2;
+pub(super) const RST_STREAM: u8 = 3;
+pub(super) const SETTINGS: u8 = 4;
+pub(super) const PING: u8 = 6;
+pub(super) const GOAWAY: u8 = 7;
+pub(super) const WINDOW_UPDATE: u8 = 8;
+pub(super) const CONTINUATION: u8 = 9;
+
+/// The flag of the last frame of a stream.
+pub(super) const END_STREAM: u8 = 1;
+
+/// Where in the stream of bytes we are.
+#[derive(Debug, Default)]
+pub(super) struct FrameReader {
+    head: [u8; HEAD],
+    seen: usize,
+    skip: usize,
+}
+
+impl FrameReader {
+    /// For the bytes of a client, which begin with the preface.
+    pub(super) fn of_client() -> Self {
+        Self { skip: PREFACE, ..Self::default() }
+    }
+
+    /// Reads on, and tells of each head that is complete.
+    pub(super) fn read(&mut self, mut bytes: &[u8], mut see: impl FnMut(FrameHead)) {
+        loop {
+            let step = self.skip.min(bytes.len());
+            self.skip -= step;
+            bytes = &bytes[step..];
+            if bytes.is_empty() {
+                return;
+            }
+            let step = (HEAD - self.seen).min(bytes.len());
+            self.head[self.seen..self.seen + step].copy_from_slice(&bytes[..step]);
+            self.seen += step;
+            bytes = &bytes[step..];
+            if self.seen == HEAD {
+                let head = FrameHead::of(self.head);
+                (self.seen, self.skip) = (0, head.length as usize);
+                see(head);
+            }
+        }
+    }
+}
+
+impl FrameHead {
+    fn of([a, b, c, kind, flags, stream @ ..]: [u8; HEAD]) -> Self {
+        let stream = u32::from_be_bytes(stream) & 0x7fff_ffff;
+        Self { length: u32::from_be_bytes([0, a, b, c]), kind, flags, stream }
+    }
+}
+
+const HEAD: usize = 9;
+/// Length of what a client says first (RFC 9113, 3.4).
+const PREFACE: usize = 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_are_found_however_the_bytes_are_cut() {
+        let frame = |kind: u8, length: u8| {
+            [&[0, 0, length, kind, 5, 0x80, 0, 0, 7][..], &vec![9; length.into()]].concat()
+        };
+        let bytes = [vec![b'P'; PREFACE], frame(4, 0), frame(1, 30), frame(0, 1)].concat();
+        for size in 1..bytes.len() {
+            let mut found = vec![];
+            let mut reader = FrameReader::of_client();
+            bytes
+                .chunks(size)
+                .for_each(|part| reader.read(part, |head| found.push((head.kind, head.length))));
+            assert_eq!(found, [(4, 0), (1, 30), (0, 1)], "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn a_head_is_read_without_its_reserved_bit() {
+        let mut found = None;
+        FrameReader::default().read(&[1, 2, 3, 8, 4, 0xff, 0, 0, 1], |head| found = Some(head));
+        assert_eq!(found, Some(FrameHead { length: 0x01_0203, kind: 8, flags: 4, stream: 0x7f00_0001 }));
+    }
+}

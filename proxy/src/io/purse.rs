@@ -1,0 +1,126 @@
+//! Pure. Whether an HTTP/2 peer sends more frames that cost it nothing than an honest one has reason to. Requests,
+//! answers and their bodies earn a number of such frames, time does too, and whoever has spent all is a flood: PING,
+//! SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM, empty and unknown frames cost us work and their sender none.
+
+use super::frames::*;
+use std::time::{Duration, Instant};
+
+/// What a peer may still send.
+#[derive(Debug)]
+pub(super) struct Purse {
+    left: u32,
+    /// Time is looked at only when all is spent.
+    paid: Instant,
+}
+
+impl Purse {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { left: MOST, paid: now }
+    }
+
+    /// A frame came; the name of its kind if it is one too many.
+    pub(super) fn received(
+        &mut self,
+        head: FrameHead,
+        now: impl FnOnce() -> Instant,
+    ) -> Option<&'static str> {
+        let Some(name) = idle(head) else {
+            self.earn(if head.kind == HEADERS { PER_HEADERS } else { PER_DATA });
+            return None;
+        };
+        if self.left == 0 {
+            self.pay_out(now());
+        }
+        match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                None
+            }
+            None => Some(name),
+        }
+    }
+
+    /// A frame went out: each that carries something may be answered by some that do not.
+    pub(super) fn sent(&mut self, head: FrameHead) {
+        if matches!(head.kind, DATA | HEADERS) {
+            self.earn(PER_ANSWER);
+        }
+    }
+
+    fn earn(&mut self, frames: u32) {
+        self.left = (self.left + frames).min(MOST);
+    }
+
+    fn pay_out(&mut self, now: Instant) {
+        let due = now.saturating_duration_since(self.paid).as_millis() / PAY.as_millis();
+        if due > 0 {
+            self.paid = now;
+            self.earn(u32::try_from(due).unwrap_or(MOST).min(MOST));
+        }
+    }
+}
+
+/// The name of a frame that carries nothing; `None`: it carries something.
+fn idle(head: FrameHead) -> Option<&'static str> {
+    let empty = head.length == 0 && head.flags & END_STREAM == 0;
+    match head.kind {
+        DATA | HEADERS | CONTINUATION if !empty => None,
+        DATA => Some("empty DATA"),
+        HEADERS => Some("empty HEADERS"),
+        CONTINUATION => Some("empty CONTINUATION"),
+        PRIORITY => Some("PRIORITY"),
+        RST_STREAM => Some("RST_STREAM"),
+        SETTINGS => Some("SETTINGS"),
+        PING => Some("PING"),
+        GOAWAY => Some("GOAWAY"),
+        WINDOW_UPDATE => Some("WINDOW_UPDATE"),
+        _ => Some("unknown"),
+    }
+}
+
+/// The most that is saved up, and what a connection begins with.
+const MOST: u32 = 2000;
+/// A request may be followed by its priority, its windows and its end.
+const PER_HEADERS: u32 = 10;
+const PER_DATA: u32 = 2;
+/// Windows are updated and round trips measured for what we send.
+const PER_ANSWER: u32 = 10;
+/// Time that earns one frame.
+const PAY: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(kind: u8, length: u32) -> FrameHead {
+        FrameHead { length, kind, flags: 0, stream: 1 }
+    }
+
+    fn spend(purse: &mut Purse, kind: u8, now: Instant) -> u32 {
+        (0..).take_while(|_| purse.received(head(kind, 0), || now).is_none()).count() as u32
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_that_carry_nothing_are_limited() {
+        let now = tokio::time::Instant::now().into_std();
+        for kind in [DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION, 0xbe] {
+            assert_eq!(spend(&mut Purse::new(now), kind, now), MOST, "frames of kind {kind}");
+        }
+        let last = FrameHead { flags: END_STREAM, ..head(DATA, 0) };
+        assert_eq!(idle(last), None, "the end of a body carries its end");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_and_time_earn_more() {
+        let now = tokio::time::Instant::now().into_std();
+        let mut purse = Purse::new(now);
+        spend(&mut purse, PING, now);
+        assert_eq!(spend(&mut purse, PING, now), 0);
+        assert_eq!(spend(&mut purse, PING, now + Duration::from_secs(1)), 100);
+        purse.received(head(HEADERS, 20), || now);
+        purse.received(head(DATA, 20), || now);
+        purse.sent(head(DATA, 20));
+        assert_eq!(spend(&mut purse, WINDOW_UPDATE, now), 22);
+        assert_eq!(spend(&mut purse, PING, now + Duration::from_secs(3600)), MOST, "not more is saved up");
+    }
+}
