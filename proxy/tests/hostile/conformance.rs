@@ -1,0 +1,45 @@
+//! The foreign suite `h2spec` against every kind of listener, in plaintext and TLS, with answers of an upstream and of
+//! the proxy's own. Needs `deploy/tools/h2spec`, so it runs only when asked for: `make h2spec`.
+
+use crate::bootstrap::LISTENERS;
+use crate::greeting::Authority;
+use crate::process::Setup;
+use crate::upstream::polite;
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+#[ignore = "needs h2spec: run `make h2spec`"]
+fn every_listener_passes_h2spec() {
+    let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/tools/h2spec");
+    let found = Command::new(tool).output().unwrap();
+    assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
+    let h2spec = String::from_utf8(found.stdout).unwrap().trim().to_owned();
+    let authority = Authority::new();
+    // Answers by itself, over HTTP/2 too.
+    let other = Setup::to(polite()).start();
+    for http2 in [false, true] {
+        let setup = Setup { certificates: Some(authority.path().to_owned()), ..Setup::to(polite()) };
+        let setup = if http2 {
+            Setup { upstream_http2: true, upstream: other.address("direct"), ..setup }
+        } else {
+            setup
+        };
+        let mut proxy = setup.start();
+        for listener in LISTENERS.into_iter().filter(|name| *name != "opaque") {
+            let mut suite = Command::new(&h2spec);
+            suite.args(["--strict", "--timeout", "5", "--port", &proxy.address(listener).port().to_string()]);
+            if listener == "tls" {
+                suite.args(["--tls", "--insecure"]);
+            }
+            let result = suite.output().unwrap();
+            let text = String::from_utf8_lossy(&result.stdout);
+            let summary = text.lines().last().unwrap_or_default();
+            eprintln!("{listener}, HTTP/{} upstream: {summary}", if http2 { 2 } else { 1 });
+            let failures = text.split("Failures:").nth(1).unwrap_or_default();
+            assert!(result.status.success() && summary.ends_with(" 0 failed"), "{listener}: {failures}");
+        }
+        proxy.wait_idle();
+        proxy.serves();
+    }
+}

@@ -1,0 +1,192 @@
+//! HTTP/2 upstreams that flood us, break rules, or never answer: requests get their status, the connection is given up,
+//! and memory stays where it was.
+
+use crate::frames::*;
+use crate::process::{Process, Setup, get as ask};
+use crate::upstream::{hold, upstream};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// An upstream that does this with each request.
+fn each_request(answer: impl Fn(&mut Wire, u32) + Send + Sync + 'static) -> SocketAddr {
+    upstream(move |stream| {
+        let Some(mut wire) = Wire::server(stream) else { return };
+        let _ = wire.0.set_read_timeout(Some(2 * crate::process::PATIENCE));
+        while let Some(begun) = wire.find(|f| f.kind == HEADERS) {
+            answer(&mut wire, begun.stream);
+        }
+    })
+}
+
+/// What an upstream of ours cannot say any more, it need not.
+fn ignore<T>(_: T) {}
+
+fn answer(proxy: &Process) -> String {
+    ask(proxy.address("web").port(), "/asked").unwrap_or_default()
+}
+
+#[test]
+fn broken_upstreams_get_their_status_and_flag() {
+    let ok = |stream: u32| frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x88]);
+    let cases: [(&str, SocketAddr, &str, &str); 9] = [
+        ("reset the stream", each_request(|w, s| ignore(w.try_send(&reset(s, 2)))), "503", "flags=UR"),
+        (
+            "refuse every stream",
+            each_request(|w, s| ignore(w.try_send(&reset(s, REFUSED_STREAM)))),
+            "503",
+            "flags=UR",
+        ),
+        (
+            "close the connection",
+            each_request(|w, _| ignore(w.0.shutdown(std::net::Shutdown::Both))),
+            "503",
+            "flags=UC",
+        ),
+        ("say garbage", each_request(|w, _| ignore(w.try_send(&[0xff; 200]))), "50", "flags=U"),
+        (
+            "speak HTTP/1",
+            upstream(|mut s| {
+                use std::io::Write;
+                let _ = s.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+                hold(s);
+            }),
+            "50",
+            "flags=U",
+        ),
+        (
+            "say no status",
+            each_request(|w, s| ignore(w.try_send(&frame(HEADERS, END_HEADERS, s, &literal("x", "y"))))),
+            "50",
+            "flags=U",
+        ),
+        (
+            "unpack garbage",
+            each_request(|w, s| ignore(w.try_send(&frame(HEADERS, END_HEADERS, s, &[0xff; 20])))),
+            "50",
+            "flags=U",
+        ),
+        (
+            "push what nobody wants",
+            each_request(move |w, s| {
+                ignore(w.try_send(
+                    &[frame(5, END_HEADERS, s, &[&2u32.to_be_bytes()[..], &[0x82]].concat()), ok(s)].concat(),
+                ));
+            }),
+            "50",
+            "flags=U",
+        ),
+        (
+            "go away at once",
+            each_request(|w, _| ignore(w.try_send(&frame(GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 2])))),
+            "503",
+            "flags=U",
+        ),
+    ];
+    for (what, address, status, flag) in cases {
+        let mut proxy = Setup { route: "timeout: 5s", ..Setup::to_http2(address) }.start();
+        let answer = answer(&proxy);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "upstreams that {what}: {answer}");
+        proxy.logged(&["/asked", &format!("code={status}"), flag]);
+        proxy.wait_idle();
+        proxy.serves();
+    }
+}
+
+#[test]
+fn upstreams_that_hang_run_out_of_time() {
+    let silent = upstream(hold);
+    let deaf = each_request(|_, _| {});
+    let interim =
+        each_request(|w, s| ignore(w.try_send(&frame(HEADERS, END_HEADERS, s, &literal(":status", "103")))));
+    let unfinished = each_request(|w, s| ignore(w.try_send(&frame(HEADERS, 0, s, &[0x88]))));
+    for (what, address) in [
+        ("never speak", silent),
+        ("never answer", deaf),
+        ("say 103 and no more", interim),
+        ("say half a head", unfinished),
+    ] {
+        let mut proxy = Setup { route: "timeout: 0.3s", ..Setup::to_http2(address) }.start();
+        let answer = answer(&proxy);
+        assert!(answer.starts_with("HTTP/1.1 504"), "upstreams that {what}: {answer}");
+        proxy.logged(&["/asked", "code=504", "flags=UT"]);
+        proxy.wait_idle();
+        proxy.serves();
+    }
+}
+
+/// Sends parts until the proxy has had enough.
+fn floods(part: impl Fn(u32, usize) -> Vec<u8> + Send + Sync + 'static) -> SocketAddr {
+    each_request(move |wire, stream| {
+        for number in 0..3000 {
+            if !wire.try_send(&part(stream, number)) {
+                return;
+            }
+        }
+    })
+}
+
+#[test]
+fn floods_of_an_upstream_end_its_connection() {
+    let cases: [(&str, SocketAddr); 8] = [
+        ("pings", floods(|_, _| frame(PING, 0, 0, b"12345678").repeat(100))),
+        ("settings", floods(|_, n| setting(4, 1000 + n as u32).repeat(100))),
+        ("window updates", floods(|_, _| window_update(0, 1).repeat(100))),
+        ("priorities", floods(|s, _| frame(PRIORITY, 0, s, &[0, 0, 0, 0, 9]).repeat(100))),
+        ("unknown frames", floods(|_, _| frame(0xbe, 0, 0, b"x").repeat(100))),
+        ("resets of old streams", floods(|s, _| reset(s, CANCEL).repeat(100))),
+        (
+            "continuations",
+            floods(|s, n| {
+                let block = literal(&format!("x-{n}"), &"a".repeat(1000));
+                if n == 0 {
+                    frame(HEADERS, 0, s, &[vec![0x88], block].concat())
+                } else {
+                    frame(CONTINUATION, 0, s, &block)
+                }
+            }),
+        ),
+        (
+            "interim answers",
+            floods(|s, _| frame(HEADERS, END_HEADERS, s, &literal(":status", "103")).repeat(100)),
+        ),
+    ];
+    for (what, address) in cases {
+        let mut proxy = Setup { route: "timeout: 15s", ..Setup::to_http2(address) }.start();
+        let before = proxy.memory();
+        let began = Instant::now();
+        let answer = answer(&proxy);
+        assert!(answer.starts_with("HTTP/1.1 50"), "a flood of {what}: {answer}");
+        assert!(began.elapsed() < Duration::from_secs(10), "a flood of {what} went on");
+        let most = proxy.memory();
+        assert!(most < before + 8 * 1024, "a flood of {what}: {before} KiB before, {most} KiB after");
+        proxy.wait_stat("cluster.app.upstream_rq_active", |active| active == 0);
+        proxy.serves();
+    }
+}
+
+#[test]
+fn an_upstream_that_overflows_its_window_is_given_up() {
+    let address = each_request(|wire, stream| {
+        wire.try_send(&frame(HEADERS, END_HEADERS, stream, &[0x88]));
+        // More than the windows of stream and connection, whatever is read of it.
+        let data = frame(DATA, 0, stream, &[0; 16_000]);
+        for _ in 0..2000 {
+            if !wire.try_send(&data) {
+                return;
+            }
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    });
+    let mut proxy = Setup::to_http2(address).start();
+    let before = proxy.memory();
+    let mut wire = Wire::client(proxy.address("web"), &setting(4, 0));
+    wire.send(&get(1, "/asked"));
+    assert_eq!(wire.status(1), Some(200));
+    wire.send(&[window_update(0, 1 << 24), window_update(1, 1 << 24)].concat());
+    let code = wire.find(|f| matches!(f.kind, RST_STREAM | GOAWAY)).map(|f| f.kind);
+    assert_eq!(code, Some(RST_STREAM));
+    assert!(proxy.memory() < before + 16 * 1024, "{before} KiB before, {} KiB after", proxy.memory());
+    drop(wire);
+    proxy.wait_idle();
+    proxy.serves();
+}
