@@ -4,6 +4,7 @@
 use super::flags::Flags;
 use http::{HeaderValue, Method, Uri};
 use smallvec::SmallVec;
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -108,7 +109,7 @@ pub struct Detail {
     /// `host` or `:authority`.
     pub authority: Option<HeaderValue>,
     /// Why the response has its code, such as `via_upstream`.
-    pub code_details: Option<String>,
+    pub code_details: Option<Cow<'static, str>>,
     /// Why the connection ended.
     pub termination_details: Option<String>,
     /// Why TLS or the connection to the upstream failed.

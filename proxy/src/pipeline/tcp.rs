@@ -30,7 +30,7 @@ pub(super) async fn serve(mut down: Stream, connection: Rc<Downstream>, tcp: &Tc
         Ok(connected) => connected,
         Err(refusal) => {
             crate::accept::reset(down.socket());
-            counted.detail.borrow_mut().code_details = Some(refusal.details.into_owned());
+            counted.detail.borrow_mut().code_details = Some(refusal.details);
             counted.detail.borrow_mut().transport_failure = refusal.transport_failure;
             return counted.finish(&connection, tcp, refusal.flags);
         }

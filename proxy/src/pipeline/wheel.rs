@@ -65,13 +65,16 @@ impl Wheel {
         }
     }
 
-    /// Lifts a deadline, whether it has passed or not.
-    pub(super) fn lift(&mut self, place: Place) {
-        if self.entries[place as usize].waiter.take().is_some() {
+    /// Lifts a deadline, whether it has passed or not, and gives back its waiter: dropped, it may come back to the
+    /// wheel.
+    pub(super) fn lift(&mut self, place: Place) -> Option<Waker> {
+        let waiter = self.entries[place as usize].waiter.take();
+        if waiter.is_some() {
             self.unlink(place);
         }
         self.entries[place as usize].next = self.free;
         self.free = place;
+        waiter
     }
 
     /// Moves on to a tick, and gives back the waiters to wake.

@@ -4,7 +4,7 @@ use super::Worker;
 use super::drain::{Drain, Phase};
 use super::listen::Listeners;
 use super::resolve;
-use super::world::{Thread, now};
+use super::world::{TICK, Thread, now};
 use crate::snapshot::Snapshot;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -116,6 +116,7 @@ async fn tick(thread: Rc<Thread>) {
         thread.live.tick(now);
         if due(now, &mut swept, SWEEP) {
             thread.upstreams().iter().for_each(|upstream| upstream.sweep(now));
+            return_memory();
         }
         if due(now, &mut flushed, FLUSH) {
             thread.live.flush();
@@ -123,7 +124,14 @@ async fn tick(thread: Rc<Thread>) {
     }
 }
 
-const TICK: Duration = Duration::from_millis(100);
+/// The allocator keeps free pages for a second in case they are wanted again, and looks at them no sooner than when it
+/// frees a large block; a proxy whose load has gone may never free one.
+fn return_memory() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE)));
+}
+
+/// Never written to, so it costs no memory itself.
+const LARGE: usize = 1024 * 1024;
 const SWEEP: Duration = Duration::from_secs(1);
 const FLUSH: Duration = Duration::from_secs(5);
 /// What is left of a removed listener or chain is cut after this.

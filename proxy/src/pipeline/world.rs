@@ -3,6 +3,7 @@
 
 use super::live::Registry;
 use super::upstream::Upstream;
+use super::wheel::Wheel;
 use crate::accept::handover::Virtual;
 use crate::flow::node::Node;
 use crate::snapshot::Snapshot;
@@ -14,6 +15,7 @@ use std::cell::{Cell, RefCell};
 use std::hash::BuildHasher;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
+use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
 /// One worker thread.
@@ -28,6 +30,9 @@ pub(super) struct Thread {
     /// Renewed by the ticker, for what needs no exact time.
     coarse: Cell<Instant>,
     wall: Cell<(Instant, SystemTime)>,
+    wheel: RefCell<Wheel>,
+    /// Where the wheel's ticks are counted from.
+    began: Instant,
 }
 
 /// The configuration of a thread.
@@ -54,6 +59,8 @@ impl Thread {
             random: Cell::new(std::hash::RandomState::new().hash_one(0)),
             coarse: Cell::new(now),
             wall: Cell::new((now, wall_clock())),
+            wheel: RefCell::new(Wheel::new()),
+            began: now,
         })
     }
 
@@ -134,7 +141,30 @@ impl Thread {
         let now = now();
         self.coarse.set(now);
         self.wall.set((now, wall_clock()));
+        let woken = self.wheel.borrow_mut().turn(self.ticks(now));
+        woken.into_iter().for_each(Waker::wake);
         now
+    }
+
+    /// Wakes a waiter at most two ticks before a time and not after it, until it is lifted. Gives back its place.
+    pub(super) fn wake_before(&self, time: Instant, waiter: &Waker) -> u32 {
+        // The clock ticks at any moment of a tick, so the last one that is surely early enough is the one before.
+        self.wheel.borrow_mut().set(self.ticks(time).saturating_sub(1), waiter.clone())
+    }
+
+    /// Whether a waiter's time has come; if not, this is the waiter from now on.
+    pub(super) fn is_due(&self, place: u32, waiter: &Waker) -> bool {
+        self.wheel.borrow_mut().is_due(place, waiter)
+    }
+
+    /// Forgets a waiter.
+    pub(super) fn lift(&self, place: u32) {
+        // Bound, so that it is dropped after the wheel is free again.
+        let _waiter = self.wheel.borrow_mut().lift(place);
+    }
+
+    fn ticks(&self, at: Instant) -> u64 {
+        (at.saturating_duration_since(self.began).as_millis() / TICK.as_millis()) as u64
     }
 
     /// The time of day at an instant.
@@ -149,6 +179,9 @@ impl Config {
         Self { virtuals: Virtual::new(snapshot.compiled_listeners().values()), snapshot }
     }
 }
+
+/// How often the coarse clock is renewed.
+pub(super) const TICK: Duration = Duration::from_millis(100);
 
 /// The time now; virtual in tests that pause it.
 pub(super) fn now() -> Instant {
