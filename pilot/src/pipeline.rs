@@ -2,6 +2,8 @@
 //!
 //! Changes that come together become one snapshot: a short pause collects what an `apply` of many files, or a rollout
 //! of many pods, writes at once, but never for longer than a limit, so that a steady stream of changes goes out too.
+//! Two snapshots have a distance, so that no stream of changes keeps all proxies busy; a change after a calm goes out at
+//! once.
 
 use crate::catalog::{Catalog, Changes, Item};
 use crate::flow::{Fact, Verdict};
@@ -74,9 +76,11 @@ impl Pipeline {
     /// Publishes a snapshot for each group of changes, until the source ends.
     #[expect(clippy::disallowed_methods, reason = "the pipeline notes when a change was seen")]
     pub async fn run(mut self, mut facts: mpsc::Receiver<Vec<Fact>>) {
+        let mut earliest = tokio::time::Instant::now();
         while let Some(first) = facts.recv().await {
             let seen = Instant::now();
-            let all = collect(first, &mut facts).await;
+            let all = collect(first, &mut facts, earliest).await;
+            earliest = tokio::time::Instant::now() + DISTANCE;
             let changes = self.take(all);
             // The first group is published even when it is empty: it says that the folder has been read.
             if self.generation == 0 || !changes.is_empty() {
@@ -123,18 +127,18 @@ impl Pipeline {
     }
 }
 
-/// What comes within a quiet period of each other, up to a limit.
-async fn collect(mut all: Vec<Fact>, facts: &mut mpsc::Receiver<Vec<Fact>>) -> Vec<Fact> {
-    let limit = tokio::time::sleep(COLLECT_LIMIT);
-    tokio::pin!(limit);
+/// What comes within a quiet period of each other, up to a limit, and what comes before `earliest`.
+async fn collect(
+    mut all: Vec<Fact>,
+    facts: &mut mpsc::Receiver<Vec<Fact>>,
+    earliest: tokio::time::Instant,
+) -> Vec<Fact> {
+    let latest = (tokio::time::Instant::now() + COLLECT_LIMIT).max(earliest);
     loop {
-        tokio::select! {
-            more = facts.recv() => match more {
-                Some(more) => all.extend(more),
-                None => return all,
-            },
-            () = tokio::time::sleep(QUIET) => return all,
-            () = &mut limit => return all,
+        let quiet = (tokio::time::Instant::now() + QUIET).clamp(earliest.min(latest), latest);
+        match tokio::time::timeout_at(quiet, facts.recv()).await {
+            Ok(Some(more)) => all.extend(more),
+            Ok(None) | Err(_) => return all,
         }
     }
 }
@@ -143,6 +147,8 @@ async fn collect(mut all: Vec<Fact>, facts: &mut mpsc::Receiver<Vec<Fact>>) -> V
 const QUIET: Duration = Duration::from_millis(5);
 /// Changes wait no longer than this for others.
 const COLLECT_LIMIT: Duration = Duration::from_millis(50);
+/// Between two snapshots.
+const DISTANCE: Duration = Duration::from_millis(25);
 
 #[cfg(test)]
 mod tests {
@@ -182,6 +188,25 @@ spec: {clusterIP: 10.0.0.1, ports: [{port: 80, name: http}]}
         snapshots.changed().await.unwrap();
         let snapshot = snapshots.borrow_and_update().clone();
         assert_eq!((snapshot.generation, snapshot.catalog.services().count()), (1, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_after_a_calm_goes_out_at_once_and_a_stream_of_changes_forty_times_a_second() {
+        let (send, mut snapshots, _) = start();
+        let change = |number: u32| facts(&SERVICE.replace("port: 80", &format!("port: {number}")));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let begin = tokio::time::Instant::now();
+        send.send(change(1)).await.unwrap();
+        snapshots.changed().await.unwrap();
+        assert!(begin.elapsed() <= QUIET + Duration::from_millis(1), "{:?}", begin.elapsed());
+        for number in 2..=100 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            send.send(change(number)).await.unwrap();
+        }
+        tokio::time::sleep(COLLECT_LIMIT).await;
+        let snapshot = snapshots.borrow_and_update().clone();
+        assert!((30..=42).contains(&snapshot.generation), "{} snapshots", snapshot.generation);
+        assert_eq!(snapshot.catalog.services().next().unwrap().ports[0].number, 100);
     }
 
     #[tokio::test(start_paused = true)]

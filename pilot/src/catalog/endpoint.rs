@@ -45,12 +45,9 @@ impl Catalog {
 
     /// The pods that a service's selector chooses, sorted by name.
     pub fn pods_of<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a Arc<Workload>> {
-        let pods = self.index.workloads.values();
-        pods.filter(|w| {
-            !service.selector.is_empty()
-                && w.namespace == service.namespace
-                && selects(&service.selector, &w.labels)
-        })
+        let lists = service.selector.iter().map(|(n, v)| self.index.labelled(&service.namespace, n, v));
+        let fewest = lists.min_by_key(|pods| pods.len()).unwrap_or_default();
+        fewest.iter().filter(|w| w.namespace == service.namespace && selects(&service.selector, &w.labels))
     }
 
     /// The SPIFFE ids that the endpoints of a service may have, sorted; callers accept no other.

@@ -3,14 +3,16 @@
 use super::destination_rule::DestinationRule;
 use super::gateway::Gateway;
 use super::policy::{Mesh, PeerAuthentication, Sidecar, TlsSecret};
+use super::rule::Rules;
 use super::service::{Resolution, Service, StaticEndpoint};
 use super::virtual_service::VirtualService;
 use super::visibility::{Labels, Origin};
 use super::workload::Workload;
-use super::{Item, delegate, rule};
+use super::{Item, delegate};
 use api::resource::document::Key;
 use api::resource::kind::Kind;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -22,12 +24,14 @@ pub(super) struct Index {
     /// Given at the start; a MeshConfig in the catalog takes its place.
     base: Arc<Mesh>,
     pub(super) mesh: Arc<Mesh>,
-    pub(super) services: Arc<BTreeMap<String, Vec<Arc<Service>>>>,
+    pub(super) services: Arc<ByHost>,
     pub(super) workloads: Arc<BTreeMap<Id, Arc<Workload>>>,
     pub(super) workloads_by_ip: Arc<HashMap<IpAddr, Arc<Workload>>>,
+    workloads_by_label: Arc<HashMap<u64, Vec<Arc<Workload>>>>,
+    services_by_label: Arc<HashMap<u64, Vec<Arc<Service>>>>,
     pub(super) namespaces: Arc<BTreeMap<String, Labels>>,
     pub(super) virtual_services: Arc<Vec<Arc<VirtualService>>>,
-    pub(super) destination_rules: Arc<BTreeMap<String, Vec<Arc<DestinationRule>>>>,
+    pub(super) destination_rules: Arc<BTreeMap<String, Rules>>,
     pub(super) gateways: Arc<Vec<Arc<Gateway>>>,
     pub(super) sidecars: Arc<Vec<Arc<Sidecar>>>,
     pub(super) peer_authentications: Arc<Vec<Arc<PeerAuthentication>>>,
@@ -41,6 +45,7 @@ impl Default for Index {
 }
 
 type Items = BTreeMap<Key, Item>;
+type ByHost = BTreeMap<String, Vec<Arc<Service>>>;
 
 impl Index {
     pub(super) fn new(mesh: Arc<Mesh>) -> Self {
@@ -50,6 +55,8 @@ impl Index {
             services: Arc::default(),
             workloads: Arc::default(),
             workloads_by_ip: Arc::default(),
+            workloads_by_label: Arc::default(),
+            services_by_label: Arc::default(),
             namespaces: Arc::default(),
             virtual_services: Arc::default(),
             destination_rules: Arc::default(),
@@ -66,7 +73,7 @@ impl Index {
         for kind in kinds {
             match kind {
                 Kind::Service | Kind::ServiceEntry | Kind::Endpoints | Kind::EndpointSlice => {
-                    next.services = Arc::new(services(items));
+                    next.index_services(items);
                 }
                 Kind::Pod => next.index_workloads(items),
                 Kind::Namespace => next.namespaces = Arc::new(namespaces(items)),
@@ -76,6 +83,31 @@ impl Index {
             }
         }
         next
+    }
+
+    /// Pods that have a label, and perhaps others: look-ups compare again.
+    pub(super) fn labelled(&self, namespace: &str, name: &str, value: &str) -> &[Arc<Workload>] {
+        self.workloads_by_label.get(&label(namespace, name, value)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Services whose selector may choose a pod with these labels: look-ups compare again.
+    pub(super) fn candidates(&self, namespace: &str, labels: &Labels) -> impl Iterator<Item = &Arc<Service>> {
+        let lists =
+            labels.iter().filter_map(move |(n, v)| self.services_by_label.get(&label(namespace, n, v)));
+        lists.flatten()
+    }
+
+    fn index_services(&mut self, items: &Items) {
+        self.services = Arc::new(services(items, &self.services));
+        let mut by_label: HashMap<u64, Vec<Arc<Service>>> = HashMap::new();
+        for service in self.services.values().flatten() {
+            // One label of the selector is enough to find it by.
+            if let Some((name, value)) = service.selector.iter().next() {
+                let key = label(&service.namespace, name, value);
+                by_label.entry(key).or_default().push(service.clone());
+            }
+        }
+        self.services_by_label = Arc::new(by_label);
     }
 
     fn index_rules(&mut self, kind: Kind, items: &Items) {
@@ -124,9 +156,23 @@ impl Index {
             by_ip.extend(workload.addresses.iter().map(|ip| (*ip, workload.clone())));
         }
         self.workloads_by_ip = Arc::new(by_ip);
+        let mut by_label: HashMap<u64, Vec<Arc<Workload>>> = HashMap::new();
+        for workload in &all {
+            for (name, value) in &workload.labels {
+                by_label.entry(label(&workload.namespace, name, value)).or_default().push(workload.clone());
+            }
+        }
+        self.workloads_by_label = Arc::new(by_label);
         let named = all.into_iter().map(|w| ((w.namespace.clone(), w.name.clone()), w));
         self.workloads = Arc::new(named.collect());
     }
+}
+
+/// The place of a label in a table: its hash, so that a look-up copies no text.
+fn label(namespace: &str, name: &str, value: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (namespace, name, value).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The objects of one kind.
@@ -144,9 +190,10 @@ fn oldest_first<T>(mut all: Vec<Arc<T>>, origin: impl Fn(&T) -> &Origin) -> Vec<
     all
 }
 
-fn services(items: &Items) -> BTreeMap<String, Vec<Arc<Service>>> {
+/// Services by host. One that did not change is the same allocation as in `last`, so that it is known by its pointer.
+fn services(items: &Items, last: &ByHost) -> ByHost {
     let mut given = written_endpoints(items);
-    let mut by_host: BTreeMap<String, Vec<Arc<Service>>> = BTreeMap::new();
+    let mut by_host = ByHost::new();
     for item in items.values() {
         match item {
             Item::Service(service) => {
@@ -156,7 +203,9 @@ fn services(items: &Items) -> BTreeMap<String, Vec<Arc<Service>>> {
                     Some(endpoints)
                         if service.selector.is_empty() && service.resolution == Resolution::Endpoints =>
                     {
-                        Arc::new(Service { endpoints, ..Service::clone(service) })
+                        let service = Service { endpoints, ..Service::clone(service) };
+                        let mut known = last.get(&service.host).into_iter().flatten();
+                        known.find(|k| ***k == service).cloned().unwrap_or_else(|| Arc::new(service))
                     }
                     _ => service.clone(),
                 };
@@ -213,7 +262,7 @@ fn mesh(items: &Items) -> Option<Arc<Mesh>> {
     })
 }
 
-fn destination_rules(items: &Items) -> BTreeMap<String, Vec<Arc<DestinationRule>>> {
+fn destination_rules(items: &Items) -> BTreeMap<String, Rules> {
     let all: Vec<Arc<DestinationRule>> = of(items, Kind::DestinationRule, |item| match item {
         Item::DestinationRule(rule) => Some(rule),
         _ => None,
@@ -222,5 +271,5 @@ fn destination_rules(items: &Items) -> BTreeMap<String, Vec<Arc<DestinationRule>
     for rule in all {
         by_namespace.entry(rule.origin.namespace.clone()).or_default().push(rule);
     }
-    by_namespace.into_iter().map(|(ns, rules)| (ns, rule::merge(rules.iter()))).collect()
+    by_namespace.into_iter().map(|(ns, rules)| (ns, Rules::merge(rules.iter()))).collect()
 }

@@ -36,13 +36,11 @@ impl Catalog {
 
     /// The services that choose a pod, oldest first.
     pub fn services_of(&self, workload: &Workload) -> Vec<Arc<Service>> {
-        let chooses = |s: &&Arc<Service>| {
-            s.namespace == workload.namespace
-                && !s.selector.is_empty()
-                && selects(&s.selector, &workload.labels)
-        };
-        let mut services: Vec<_> = self.services().filter(chooses).cloned().collect();
-        services.sort_by(|a, b| a.origin.cmp(&b.origin));
+        let chooses =
+            |s: &&Arc<Service>| s.namespace == workload.namespace && selects(&s.selector, &workload.labels);
+        let candidates = self.index.candidates(&workload.namespace, &workload.labels);
+        let mut services: Vec<_> = candidates.filter(chooses).cloned().collect();
+        services.sort_by(|a, b| (&a.origin, &a.host).cmp(&(&b.origin, &b.host)));
         services
     }
 
@@ -104,9 +102,9 @@ impl Catalog {
         let default = &mesh.default_destination_rule_export;
         let closest = |of: &str, own: bool| {
             let rules = self.index.destination_rules.get(of)?;
-            let seen = rules.iter().filter(|r| own || r.export_to.reaches(of, namespace, default));
-            let covering = seen.filter(|r| host::covers(&r.host, &service.host));
-            covering.rev_max(|r| host::specificity(&r.host)).cloned()
+            let covering = rules.covering(&service.host);
+            let seen = covering.filter(|r| own || r.export_to.reaches(of, namespace, default));
+            seen.rev_max(|r| host::specificity(&r.host)).cloned()
         };
         let from_client = (namespace != mesh.root_namespace).then(|| closest(namespace, true)).flatten();
         from_client

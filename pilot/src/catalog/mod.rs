@@ -160,6 +160,31 @@ impl Catalog {
     pub fn mesh(&self) -> &Mesh {
         &self.index.mesh
     }
+
+    /// The same, as one catalog hands them to the next: equal pointers mean that nothing of them changed.
+    pub fn shared_mesh(&self) -> Arc<Mesh> {
+        self.index.mesh.clone()
+    }
+
+    /// All VirtualServices; equal pointers mean that none changed.
+    pub fn shared_virtual_services(&self) -> Arc<Vec<Arc<VirtualService>>> {
+        self.index.virtual_services.clone()
+    }
+
+    /// All Gateways; equal pointers mean that none changed.
+    pub fn shared_gateways(&self) -> Arc<Vec<Arc<Gateway>>> {
+        self.index.gateways.clone()
+    }
+
+    /// All Sidecars; equal pointers mean that none changed.
+    pub fn shared_sidecars(&self) -> Arc<Vec<Arc<Sidecar>>> {
+        self.index.sidecars.clone()
+    }
+
+    /// All PeerAuthentications; equal pointers mean that none changed.
+    pub fn shared_policies(&self) -> Arc<Vec<Arc<PeerAuthentication>>> {
+        self.index.peer_authentications.clone()
+    }
 }
 
 impl Item {

@@ -1,22 +1,44 @@
-//! Pure. Merges the DestinationRules of one namespace that name the same host.
+//! Pure. The DestinationRules of one namespace: those of one host merged, and found by host.
 
 use super::destination_rule::{DestinationRule, TrafficPolicy};
+use super::host;
+use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Merges rules, oldest first: the first policy wins, subsets join, a subset name that is taken is dropped. Rules
-/// that are exported to different namespaces stay apart.
-pub(super) fn merge<'a>(rules: impl Iterator<Item = &'a Arc<DestinationRule>>) -> Vec<Arc<DestinationRule>> {
-    let mut sorted: Vec<&Arc<DestinationRule>> = rules.collect();
-    sorted.sort_by(|a, b| a.origin.cmp(&b.origin));
-    let mut merged: Vec<Arc<DestinationRule>> = vec![];
-    for rule in sorted {
-        let same = |m: &&mut Arc<DestinationRule>| m.host == rule.host && m.export_to == rule.export_to;
-        match merged.iter_mut().find(same) {
-            Some(first) => add(Arc::make_mut(first), rule),
-            None => merged.push(rule.clone()),
+/// The rules of a namespace.
+#[derive(Debug, Default)]
+pub(super) struct Rules {
+    by_host: HashMap<String, Vec<Arc<DestinationRule>>>,
+    /// Hosts that stand for several.
+    patterns: Vec<String>,
+}
+
+impl Rules {
+    /// Merges rules, oldest first: the first policy wins, subsets join, a subset name that is taken is dropped. Rules
+    /// that are exported to different namespaces stay apart.
+    pub(super) fn merge<'a>(rules: impl Iterator<Item = &'a Arc<DestinationRule>>) -> Self {
+        let mut sorted: Vec<&Arc<DestinationRule>> = rules.collect();
+        sorted.sort_by(|a, b| a.origin.cmp(&b.origin));
+        let mut merged = Self::default();
+        for rule in sorted {
+            let of_host = merged.by_host.entry(rule.host.clone()).or_default();
+            if of_host.is_empty() && rule.host.starts_with('*') {
+                merged.patterns.push(rule.host.clone());
+            }
+            match of_host.iter_mut().find(|m| m.export_to == rule.export_to) {
+                Some(first) => add(Arc::make_mut(first), rule),
+                None => of_host.push(rule.clone()),
+            }
         }
+        merged
     }
-    merged
+
+    /// The rules whose host covers this one; those of one host oldest first.
+    pub(super) fn covering<'a>(&'a self, wanted: &'a str) -> impl Iterator<Item = &'a Arc<DestinationRule>> {
+        let exact = self.by_host.get(wanted).into_iter().flatten();
+        let wider = self.patterns.iter().filter(move |p| *p != wanted && host::covers(p, wanted));
+        exact.chain(wider.filter_map(move |pattern| self.by_host.get(pattern)).flatten())
+    }
 }
 
 fn add(first: &mut DestinationRule, later: &DestinationRule) {

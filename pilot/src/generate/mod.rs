@@ -1,6 +1,8 @@
 //! Pure. From a snapshot to the resources of one proxy. The inputs are the snapshot and the proxy's scope, nothing
 //! else, so that what is shared between proxies cannot depend on anything that the sharing does not know.
 
+pub mod part;
+
 mod cluster;
 mod inbound;
 mod gateway;
@@ -16,31 +18,21 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-use crate::catalog::service::Resolution;
+use crate::catalog::service::{Resolution, Service};
 use crate::flow::{Protocol, Scope};
 use crate::snapshot::Snapshot;
 use api::model::Resource;
+use api::model::endpoint::LoadAssignment;
 use api::model::secret::{Secret, SecretContent};
 use api::name::ClusterName;
+use part::Parts;
 use view::View;
 
 /// Resources that all proxies of a namespace (and, at gateways, of equal labels) have in common.
 pub fn shared(snapshot: &Snapshot, scope: &Scope) -> Vec<Resource> {
-    let view = View::new(&snapshot.catalog, scope);
-    let mut resources: Vec<Resource> =
-        cluster::clusters(&view).into_iter().map(|c| Resource::Cluster(Box::new(c))).collect();
-    resources.extend(endpoints(&view));
-    let (listeners, routes) = if scope.gateway {
-        gateway::listeners_and_routes(&view)
-    } else {
-        outbound::listeners_and_routes(&view)
-    };
-    resources.extend(listeners.into_iter().map(Resource::Listener));
-    resources.extend(routes.into_iter().map(Resource::Route));
-    if !scope.gateway {
-        resources.push(Resource::Names(workload::names(&view)));
-    }
-    resources
+    let parts = Parts::new(snapshot, scope);
+    let services = parts.services().iter().flat_map(|service| parts.of_service(service));
+    services.chain(parts.rest()).collect()
 }
 
 /// Resources of one workload alone: its inbound side.
@@ -84,15 +76,22 @@ pub fn secret(snapshot: &Snapshot, scope: &Scope, name: &str) -> Option<Resource
     Some(Resource::Secret(Secret { name: name.to_owned(), content }))
 }
 
-fn endpoints(view: &View) -> Vec<Resource> {
+/// The clusters of a service and their endpoints.
+fn of_service(view: &View, service: &Service) -> Vec<Resource> {
+    let clusters = cluster::clusters(view, service).into_iter().map(|c| Resource::Cluster(Box::new(c)));
+    clusters.chain(endpoints(view, service).into_iter().map(Resource::Endpoints)).collect()
+}
+
+fn endpoints(view: &View, service: &Service) -> Vec<LoadAssignment> {
+    if service.resolution != Resolution::Endpoints {
+        return vec![];
+    }
     let mut assignments = vec![];
-    for service in view.services().iter().filter(|s| s.resolution == Resolution::Endpoints) {
-        for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
-            let subsets = view.destination_rule(&service.host).into_iter().flat_map(|r| &r.subsets);
-            for subset in std::iter::once("").chain(subsets.map(|s| s.name.as_str())) {
-                let cluster = ClusterName::outbound(&service.host, port.number, subset).to_string();
-                assignments.push(Resource::Endpoints(view.assignment(service, port, subset, cluster)));
-            }
+    for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
+        let subsets = view.destination_rule(&service.host).into_iter().flat_map(|r| &r.subsets);
+        for subset in std::iter::once("").chain(subsets.map(|s| s.name.as_str())) {
+            let cluster = ClusterName::outbound(&service.host, port.number, subset).to_string();
+            assignments.push(view.assignment(service, port, subset, cluster));
         }
     }
     assignments

@@ -101,3 +101,6 @@ impl AggregatedDiscoveryService for Discovery {
 const QUEUE: usize = 16;
 /// Size of one request: subscriptions to tens of thousands of names fit.
 const MAX_REQUEST: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests;

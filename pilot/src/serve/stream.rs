@@ -36,7 +36,6 @@ pub(super) struct Session {
 struct Known {
     scope: Arc<Scope>,
     offer: ProxyOffer,
-    generation: u64,
     guard: Guard,
     node: String,
 }
@@ -54,7 +53,10 @@ impl Session {
     /// Serves until either side ends the stream.
     pub(super) async fn run(mut self, mut requests: Inbound) {
         let Some(Ok(first)) = requests.next().await else { return };
-        let mut known = match self.greet(&first) {
+        if !self.is_configured().await {
+            return;
+        }
+        let mut known = match self.greet(&first).await {
             Ok(known) => known,
             Err(error) => {
                 self.discovery.metrics.denied.inc();
@@ -68,6 +70,16 @@ impl Session {
         self.converse(first, &mut requests, &mut known).await;
         self.discovery.metrics.xds.dec();
         tracing::info!(node = known.node, "proxy disconnected");
+    }
+
+    /// Waits until the folder has been read: what nobody knows yet would look as if it were gone, and a proxy that comes
+    /// back would lose all that it has. False when pilot ends before.
+    async fn is_configured(&mut self) -> bool {
+        let drain = self.discovery.drain.clone();
+        tokio::select! {
+            read = self.discovery.snapshots.wait_for(|snapshot| snapshot.generation > 0) => read.is_ok(),
+            () = drain.cancelled() => false,
+        }
     }
 
     async fn converse(&mut self, first: Request, requests: &mut Inbound, known: &mut Known) {
@@ -88,9 +100,7 @@ impl Session {
                     if changed.is_err() {
                         return;
                     }
-                    let snapshot = snapshots.borrow_and_update().clone();
-                    known.offer = self.discovery.offers.offer(&snapshot, &known.scope);
-                    known.generation = snapshot.generation;
+                    known.offer = self.discovery.offers.offer(&mut snapshots, &known.scope).await;
                     self.protocol.push(&known.offer)
                 }
                 () = tokio::time::sleep(HOLD_LIMIT), if held => self.protocol.release(&known.offer),
@@ -106,14 +116,13 @@ impl Session {
     }
 
     #[expect(clippy::disallowed_methods, reason = "the shell notes when a stream began")]
-    fn greet(&self, first: &Request) -> Result<Known, NodeError> {
+    async fn greet(&mut self, first: &Request) -> Result<Known, NodeError> {
         let node =
             node_of(first).ok_or_else(|| NodeError::Invalid("the first request carries none".into()))?;
         let info = NodeInfo::from(node);
         let peer = self.peer.as_ref().and_then(|p| p.identity.as_ref());
         let scope = Arc::new(node::scope(&info, peer.filter(|_| self.discovery.identities))?);
-        let snapshot = self.discovery.snapshots.borrow().clone();
-        let offer = self.discovery.offers.offer(&snapshot, &scope);
+        let offer = self.discovery.offers.offer(&mut self.discovery.snapshots.clone(), &scope).await;
         let guard = self.discovery.connections.add(Connection {
             node: info.id.clone(),
             user_agent: info.user_agent,
@@ -124,7 +133,7 @@ impl Session {
             status: BTreeMap::new(),
             generation: 0,
         });
-        Ok(Known { scope, offer, generation: snapshot.generation, guard, node: info.id })
+        Ok(Known { scope, offer, guard, node: info.id })
     }
 
     /// Sends responses in order; false when the proxy is gone.
@@ -145,7 +154,7 @@ impl Session {
         }
         let status = self.protocol.status();
         self.report_refusals(&status, &known.node);
-        known.guard.update(status, known.generation);
+        known.guard.update(status, known.offer.generation());
         true
     }
 

@@ -33,15 +33,8 @@ impl Folder {
         touched: &BTreeSet<PathBuf>,
         writing: &BTreeSet<PathBuf>,
     ) -> io::Result<Vec<(Arc<str>, Reading)>> {
-        let mut found = BTreeMap::new();
-        list(&self.root, 0, &mut found)?;
         let mut readings = vec![];
-        let gone: Vec<PathBuf> = self.looks.keys().filter(|p| !found.contains_key(*p)).cloned().collect();
-        for path in gone {
-            self.looks.remove(&path);
-            readings.push((name(&path), Reading::Gone));
-        }
-        for (path, look) in found {
+        for (path, look) in self.found(touched, &mut readings)? {
             if writing.contains(&path) || (!touched.contains(&path) && self.looks.get(&path) == Some(&look)) {
                 continue;
             }
@@ -53,6 +46,47 @@ impl Folder {
             self.looks.insert(path, look);
         }
         Ok(readings)
+    }
+
+    /// The files that are there, of all or of those that were touched; what is gone becomes a reading.
+    fn found(
+        &mut self,
+        touched: &BTreeSet<PathBuf>,
+        readings: &mut Vec<(Arc<str>, Reading)>,
+    ) -> io::Result<BTreeMap<PathBuf, Look>> {
+        let mut found = BTreeMap::new();
+        // Among thousands of files it would take long to look at all of them because of one.
+        let only_files = !touched.is_empty() && touched.iter().all(|path| self.is_plain(path));
+        let gone: Vec<PathBuf> = if only_files {
+            fs::read_dir(&self.root)?;
+            for path in touched {
+                let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file);
+                found.extend(metadata.map(|metadata| (path.clone(), look(&metadata))));
+            }
+            touched
+                .iter()
+                .filter(|p| !found.contains_key(*p) && self.looks.contains_key(*p))
+                .cloned()
+                .collect()
+        } else {
+            list(&self.root, 0, &mut found)?;
+            self.looks.keys().filter(|p| !found.contains_key(*p)).cloned().collect()
+        };
+        for path in gone {
+            self.looks.remove(&path);
+            readings.push((name(&path), Reading::Gone));
+        }
+        Ok(found)
+    }
+
+    /// Whether this is a file that listing would find, or was one, and no folder.
+    fn is_plain(&self, path: &Path) -> bool {
+        let Ok(inner) = path.strip_prefix(&self.root) else { return false };
+        let hidden = |part: std::path::Component<'_>| part.as_os_str().as_encoded_bytes().starts_with(b".");
+        holds_objects(path)
+            && inner.components().count() <= MAX_DEPTH
+            && !inner.components().any(hidden)
+            && fs::symlink_metadata(path).map_or(true, |metadata| metadata.is_file())
     }
 }
 

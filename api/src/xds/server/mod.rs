@@ -266,7 +266,7 @@ impl Session {
     fn resend_endpoints<'a>(&mut self, clusters: impl Iterator<Item = &'a Arc<str>>, offer: &dyn Offer) {
         let Some(endpoints) = self.watches.get_mut(&Kind::Endpoints) else { return };
         for name in clusters {
-            endpoints.known.remove(name);
+            endpoints.resend(name);
             if offer.find(Kind::Endpoints, name).is_some() {
                 self.warming.insert(name.clone());
             }

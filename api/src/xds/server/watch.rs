@@ -4,6 +4,7 @@ use super::ask::{Ask, Change};
 use super::{Nack, Status};
 use crate::model::Kind;
 use crate::xds::offer::{Offer, Offered};
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -25,6 +26,8 @@ pub(super) struct Watch {
     pub(super) resumed: bool,
     /// There is something to send, and it waits for another type.
     pub(super) waiting: bool,
+    /// The stamp of an offer of which the client lacked nothing, as far as nothing has changed on its side since.
+    in_step: Cell<Option<u64>>,
     /// Names have been given, so that none means none.
     explicit: bool,
     asked: bool,
@@ -97,6 +100,7 @@ impl Watch {
             must_answer: false,
             resumed: false,
             waiting: false,
+            in_step: Cell::new(None),
             explicit: false,
             asked: false,
             nonce: String::new(),
@@ -147,13 +151,23 @@ impl Watch {
         Some(Answered { upserts: sending.diff.upserts, refused })
     }
 
+    /// The client needs this resource again, whatever it has.
+    pub(super) fn resend(&mut self, name: &str) {
+        self.known.remove(name);
+        self.in_step.set(None);
+    }
+
     fn resume(&mut self, initial: BTreeMap<Arc<str>, Option<u64>>) {
+        self.in_step.set(None);
         self.resumed = !initial.is_empty();
         let known = |version: Option<u64>| version.map_or(Known::Foreign, Known::Version);
         self.known = initial.into_iter().map(|(name, version)| (name, known(version))).collect();
     }
 
     fn change(&mut self, first: bool, subscribe: Vec<Arc<str>>, unsubscribe: Vec<Arc<str>>) {
+        if first || !subscribe.is_empty() || !unsubscribe.is_empty() {
+            self.in_step.set(None);
+        }
         if first && subscribe.is_empty() && self.means_all() {
             self.ask_all();
         }
@@ -180,6 +194,7 @@ impl Watch {
     }
 
     fn replace(&mut self, first: bool, names: Vec<Arc<str>>) {
+        self.in_step.set(None);
         self.explicit |= !names.is_empty();
         let names: BTreeSet<Arc<str>> = names.into_iter().collect();
         let wildcard = names.contains(WILDCARD) || (!self.explicit && self.means_all());
@@ -209,6 +224,16 @@ impl Watch {
 
     /// What the client lacks of what is offered.
     pub(super) fn diff(&self, offer: &dyn Offer) -> Diff {
+        let stamp = offer.stamp(self.kind);
+        if stamp.is_some() && self.in_step.get() == stamp {
+            return Diff::default();
+        }
+        let diff = self.compared(offer);
+        self.in_step.set(stamp.filter(|_| diff.is_empty()));
+        diff
+    }
+
+    fn compared(&self, offer: &dyn Offer) -> Diff {
         let mut diff = Diff::default();
         let mut seen = BTreeSet::new();
         if self.wildcard {
@@ -257,6 +282,7 @@ impl Watch {
 
     /// Notes what the client has no more.
     pub(super) fn forget(&mut self, removed: &[Arc<str>]) {
+        self.in_step.set(None);
         for name in removed {
             self.bodies.remove(name);
             if self.names.contains(name) {

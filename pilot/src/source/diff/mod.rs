@@ -2,10 +2,15 @@
 //!
 //! A file that becomes malformed keeps the last good version of its objects. An object that stands in two files
 //! belongs to the one that had it first; the other place is refused, and takes over when the first gives it up.
+//!
+//! Objects are kept as compact text: the catalog holds them in its own form, and here they are only compared.
+
+mod kept;
 
 use crate::flow::Fact;
 use api::resource::document::{Document, Key, Place, Refusal};
 use api::resource::parse::Parsed;
+use kept::Kept;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -13,7 +18,7 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(in crate::source) struct Files {
     held: BTreeMap<Arc<str>, Held>,
-    told: BTreeMap<Key, Document>,
+    told: BTreeMap<Key, Arc<Kept>>,
     refused: BTreeMap<Arc<str>, Vec<Refusal>>,
 }
 
@@ -21,7 +26,7 @@ pub(in crate::source) struct Files {
 #[derive(Debug, Default)]
 struct Held {
     /// Objects that are in force: as the file has them, or as it had them last.
-    documents: Vec<Document>,
+    objects: Vec<Arc<Kept>>,
     refusals: Vec<Refusal>,
 }
 
@@ -39,6 +44,7 @@ pub(in crate::source) enum Reading {
 impl Files {
     /// Takes new readings of some files and tells what they change.
     pub(in crate::source) fn take(&mut self, readings: Vec<(Arc<str>, Reading)>) -> Vec<Fact> {
+        let mut fresh = BTreeMap::new();
         for (file, reading) in readings {
             match reading {
                 Reading::Gone => {
@@ -49,14 +55,17 @@ impl Files {
                 }
                 Reading::Content(parsed) => {
                     let held = self.held.remove(&file).unwrap_or_default();
-                    self.held.insert(file, held.next(parsed));
+                    self.held.insert(file.clone(), held.next(&parsed));
+                    let all = parsed.documents.into_iter();
+                    fresh.extend(all.map(|document| ((file.clone(), document.index), document)));
                 }
             }
         }
-        self.tell()
+        self.tell(fresh)
     }
 
-    fn tell(&mut self) -> Vec<Fact> {
+    /// `fresh` spares parsing once more what has just been read.
+    fn tell(&mut self, mut fresh: BTreeMap<(Arc<str>, usize), Document>) -> Vec<Fact> {
         let (owners, refused) = self.owners();
         let mut facts = vec![];
         let refused_keys: BTreeSet<&Key> =
@@ -67,10 +76,11 @@ impl Files {
         let known: BTreeSet<&Key> = self.told.keys().chain(forgotten).collect();
         let gone = known.into_iter().filter(|key| !owners.contains_key(*key));
         facts.extend(gone.cloned().map(Fact::Delete));
-        for (key, document) in &owners {
-            let same = self.told.get(key).is_some_and(|before| same(before, document));
+        for (key, kept) in &owners {
+            let same = self.told.get(key).is_some_and(|before| before.is_same(kept));
             if !same || (self.refused_before(key) && !refused_keys.contains(key)) {
-                facts.push(Fact::Upsert(document.clone()));
+                let read = fresh.remove(&(kept.place.file.clone(), kept.index));
+                facts.extend(read.or_else(|| kept.document()).map(Fact::Upsert));
             }
         }
         for (file, before) in &self.refused {
@@ -93,26 +103,26 @@ impl Files {
         self.refused.values().flatten().any(|r| r.key.as_ref() == Some(key))
     }
 
-    /// The document that counts for each object, and what is refused in each file.
-    fn owners(&self) -> (BTreeMap<Key, Document>, BTreeMap<Arc<str>, Vec<Refusal>>) {
-        let mut owners: BTreeMap<Key, Document> = BTreeMap::new();
+    /// The place that counts for each object, and what is refused in each file.
+    fn owners(&self) -> (BTreeMap<Key, Arc<Kept>>, BTreeMap<Arc<str>, Vec<Refusal>>) {
+        let mut owners: BTreeMap<Key, Arc<Kept>> = BTreeMap::new();
         let mut refused: BTreeMap<Arc<str>, Vec<Refusal>> = BTreeMap::new();
         for (file, held) in &self.held {
             if !held.refusals.is_empty() {
                 refused.insert(file.clone(), held.refusals.clone());
             }
-            for document in &held.documents {
-                let key = &document.object.key;
+            for object in &held.objects {
+                let key = &object.key;
                 let Some(other) = owners.get(key) else {
-                    owners.insert(key.clone(), document.clone());
+                    owners.insert(key.clone(), object.clone());
                     continue;
                 };
-                let had_it = self.told.get(key).is_some_and(|told| told.place.file == document.place.file);
-                let in_one_file = other.place.file == document.place.file;
+                let had_it = self.told.get(key).is_some_and(|told| told.place.file == object.place.file);
+                let in_one_file = other.place.file == object.place.file;
                 let loser = if had_it && !in_one_file {
-                    owners.insert(key.clone(), document.clone()).expect("the other place was there")
+                    owners.insert(key.clone(), object.clone()).expect("the other place was there")
                 } else {
-                    document.clone()
+                    object.clone()
                 };
                 let winner = owners[key].place.clone();
                 refused.entry(loser.place.file.clone()).or_default().push(duplicate(&loser, &winner));
@@ -124,27 +134,22 @@ impl Files {
 
 impl Held {
     /// What the file holds after it was read again.
-    fn next(self, parsed: Parsed) -> Self {
+    fn next(self, parsed: &Parsed) -> Self {
         let unnamed = parsed.refusals.iter().any(|r| r.key.is_none());
         let refused: BTreeSet<&Key> = parsed.refusals.iter().filter_map(|r| r.key.as_ref()).collect();
         let there: BTreeSet<&Key> = parsed.documents.iter().map(|d| &d.object.key).collect();
-        let kept = self.documents.into_iter().filter(|document| {
-            let key = &document.object.key;
+        let kept = self.objects.into_iter().filter(|object| {
+            let key = &object.key;
             !there.contains(key) && (unnamed || refused.contains(key))
         });
-        let kept: Vec<Document> = kept.collect();
-        Self { documents: parsed.documents.into_iter().chain(kept).collect(), refusals: parsed.refusals }
+        let read = parsed.documents.iter().map(|document| Arc::new(Kept::of(document)));
+        Self { objects: read.chain(kept).collect(), refusals: parsed.refusals.clone() }
     }
 }
 
-/// Whether an object needs not be told of again.
-fn same(before: &Document, now: &Document) -> bool {
-    before.place.file == now.place.file && (Arc::ptr_eq(&before.object, &now.object) || before.raw == now.raw)
-}
-
 /// The object stays in force as it stands in the first place: the refusal is about the second, not the object.
-fn duplicate(loser: &Document, winner: &Place) -> Refusal {
-    let key = &loser.object.key;
+fn duplicate(loser: &Kept, winner: &Place) -> Refusal {
+    let key = &loser.key;
     Refusal {
         place: loser.place.clone(),
         key: None,
