@@ -25,10 +25,9 @@ pub(super) fn statuses(snapshot: &Snapshot, stats: &BTreeMap<String, u64>) -> Ve
             let endpoints = match &cluster.discovery {
                 Discovery::Eds(name) => {
                     let name = if name.is_empty() { &cluster.name } else { name };
-                    assignments
-                        .iter()
-                        .find(|assignment| assignment.cluster == *name)
-                        .map(|a| LoadAssignment::clone(a))
+                    // They come sorted, and may be thousands.
+                    let found = assignments.binary_search_by(|a| a.cluster.as_str().cmp(name));
+                    found.ok().map(|at| LoadAssignment::clone(&assignments[at]))
                 }
                 Discovery::Static(fixed) | Discovery::StrictDns(fixed) | Discovery::LogicalDns(fixed) => {
                     Some(fixed.clone())

@@ -155,6 +155,22 @@ impl Picker {
     }
 }
 
+/// A healthy endpoint of the same priority as `like` that is not excluded: for a repetition, when chance keeps finding
+/// the one that has just failed. One that refuses all connections is the least busy of all.
+pub fn another(
+    endpoints: &Endpoints,
+    like: usize,
+    excluded: &dyn Fn(usize) -> bool,
+    random: u32,
+) -> Option<usize> {
+    let priority = endpoints.localities.iter().find(|g| g.members.contains(&like))?.priority;
+    let groups = endpoints.localities.iter().filter(|g| g.priority == priority);
+    let healthy = |i: &usize| endpoints.list[*i].model.health == Health::Healthy && !excluded(*i);
+    let others: Vec<usize> = groups.flat_map(|g| g.members.clone()).filter(healthy).collect();
+    let at = (u64::from(random) * others.len() as u64) >> 32;
+    others.get(at as usize).copied()
+}
+
 /// A position by weight; `None`: all weights are zero.
 fn weighted(weights: impl Iterator<Item = u32> + Clone, random: u32) -> Option<usize> {
     let sum: u64 = weights.clone().map(u64::from).sum();

@@ -65,9 +65,8 @@ fn a_repetition_finds_the_one_healthy_endpoint_of_its_priority_that_has_not_fail
         (1, None, vec![endpoint(5, Health::Healthy, 1)]),
     ]);
     for (tried, expected) in [(&[0][..], &[1, 3][..]), (&[0, 3], &[1]), (&[1, 3, 0], &[])] {
-        let found: Vec<usize> = (0..64u32)
-            .filter_map(|part| another(&all, 0, &|i| tried.contains(&i), part << 26))
-            .collect();
+        let found: Vec<usize> =
+            (0..64u32).filter_map(|part| another(&all, 0, &|i| tried.contains(&i), part << 26)).collect();
         assert!(found.iter().all(|i| expected.contains(i)), "{tried:?}: {found:?}");
         assert!(expected.iter().all(|i| found.contains(i)), "{tried:?}: {found:?}");
     }

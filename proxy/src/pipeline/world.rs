@@ -80,7 +80,7 @@ impl Thread {
             true
         });
         let known = snapshot.clone();
-        self.telemetry.retain_clusters(|name| known.cluster(name).is_some());
+        self.telemetry.retain_clusters(|name| known.has_cluster(name));
         *self.config.borrow_mut() = Rc::new(Config::new(snapshot));
     }
 

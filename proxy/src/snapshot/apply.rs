@@ -1,9 +1,9 @@
 //! Pure. From one configuration and an update to the next configuration.
 
-use super::cluster::Cluster;
 use super::listener::Listener;
+use super::slot::{Slot, Written};
 use super::table::RouteTable;
-use super::{InvalidConfig, Rejected, Snapshot, Update};
+use super::{InvalidConfig, Rejected, Routes, Snapshot, Update};
 use crate::credentials::Store;
 use api::model::{Kind, Resource};
 use std::collections::BTreeSet;
@@ -65,18 +65,21 @@ impl Snapshot {
                 let listener = Listener::compile(Arc::new(model), last, store)?;
                 self.listeners.insert(listener.model.name.clone(), Arc::new(listener));
             }
-            Resource::Route(model) => {
-                if self.routes.get(&*model.name).is_some_and(|last| *last.model == model) {
+            Resource::Route(ref model) => {
+                let written = Written::of(&resource);
+                if self.routes.get(&*model.name).is_some_and(|last| last.written == written) {
                     return Ok(());
                 }
-                let table = RouteTable::compile(&Arc::new(model))?;
-                self.routes.insert(table.model.name.as_str().into(), Arc::new(table));
+                let table = Arc::new(RouteTable::compile(model)?);
+                self.routes.insert(model.name.as_str().into(), Routes { written, table });
             }
             Resource::Cluster(model) => self.upsert_cluster(*model, store)?,
-            Resource::Endpoints(model) => {
-                if self.endpoints.get(&*model.cluster).is_none_or(|last| **last != model) {
-                    reassigned.insert(model.cluster.clone());
-                    self.endpoints.insert(model.cluster.as_str().into(), Arc::new(model));
+            Resource::Endpoints(_) => {
+                let name = resource.name();
+                let written = Written::of(&resource);
+                if self.endpoints.get(name) != Some(&written) {
+                    reassigned.insert(name.to_owned());
+                    self.endpoints.insert(name.into(), written);
                 }
             }
             // These live elsewhere: in the store, with the peers, in the DNS server.
@@ -91,16 +94,12 @@ impl Snapshot {
         store: &Arc<Store>,
     ) -> Result<(), InvalidConfig> {
         let last = self.clusters.get(&*model.name);
-        if last.is_some_and(|last| *last.model == model) {
+        if last.is_some_and(|last| last.is(&model)) {
             return Ok(());
         }
-        let discovered = match &model.discovery {
-            api::model::cluster::Discovery::Eds(name) if name.is_empty() => self.endpoints.get(&*model.name),
-            api::model::cluster::Discovery::Eds(name) => self.endpoints.get(&**name),
-            _ => None,
-        };
-        let cluster = Cluster::compile(Arc::new(model), last.map(AsRef::as_ref), discovered, store)?;
-        self.clusters.insert(cluster.name.clone(), Arc::new(cluster));
+        let slot =
+            Slot::new(model, last.map(AsRef::as_ref), |name| self.endpoints.get(name).cloned(), store)?;
+        self.clusters.insert(slot.name().clone(), Arc::new(slot));
         Ok(())
     }
 
@@ -109,9 +108,9 @@ impl Snapshot {
         if names.is_empty() {
             return;
         }
-        for cluster in self.clusters.values_mut() {
-            let Some(name) = cluster.discovery_name().filter(|name| names.contains(*name)) else { continue };
-            *cluster = Arc::new(cluster.with_endpoints(self.endpoints.get(name)));
+        for slot in self.clusters.values_mut() {
+            let Some(name) = slot.discovery_name().filter(|name| names.contains(*name)) else { continue };
+            *slot = Arc::new(slot.with_endpoints(self.endpoints.get(name).cloned()));
         }
     }
 }

@@ -152,15 +152,6 @@ impl Cluster {
         }
     }
 
-    /// The name its endpoints are discovered under.
-    pub fn discovery_name(&self) -> Option<&str> {
-        match &self.model.discovery {
-            Discovery::Eds(name) if name.is_empty() => Some(&self.model.name),
-            Discovery::Eds(name) => Some(name),
-            _ => None,
-        }
-    }
-
     fn assigned(&self, discovered: Option<&Arc<LoadAssignment>>) -> Option<Arc<Endpoints>> {
         let last = self.endpoints.as_ref();
         let assignment = match &self.model.discovery {

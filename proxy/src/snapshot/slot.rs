@@ -1,0 +1,191 @@
+//! Pure. A cluster as it is kept until someone calls it: in its encoded form, a tenth of the size of one that is ready
+//! to be used. A workload is told of every service of the mesh and calls few.
+
+use super::cluster::Cluster;
+use super::{InvalidConfig, collect_secrets};
+use crate::credentials::Store;
+use api::model::cluster::{self as model, ClusterTls, Discovery};
+use api::model::endpoint::LoadAssignment;
+use api::model::route::RouteConfiguration;
+use api::model::tls::{CertificateSource, RootSource, TlsParameters};
+use api::model::{Kind, Resource};
+use api::wire::xds::Any;
+use api::wire::{self, Target};
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
+
+/// A resource in its encoded form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Written(Arc<[u8]>);
+
+impl Written {
+    pub(super) fn of(resource: &Resource) -> Self {
+        // Nothing of Istio's own filters is in what is kept this way.
+        Self(wire::encode(resource, &Target { istio_extensions: false }).value.into())
+    }
+
+    /// What was written down. `None` cannot be, as whatever was encoded can be decoded.
+    fn read(&self, kind: Kind) -> Option<Resource> {
+        let any = Any { type_url: kind.type_url().to_owned(), value: self.0.to_vec() };
+        wire::decode(&any).ok()
+    }
+
+    pub(super) fn routes(&self) -> Option<RouteConfiguration> {
+        match self.read(Kind::Route) {
+            Some(Resource::Route(routes)) => Some(routes),
+            _ => None,
+        }
+    }
+
+    pub(super) fn assignment(&self) -> Option<LoadAssignment> {
+        match self.read(Kind::Endpoints) {
+            Some(Resource::Endpoints(assignment)) => Some(assignment),
+            _ => None,
+        }
+    }
+}
+
+/// A cluster, ready or not.
+#[derive(Debug)]
+pub(super) struct Slot {
+    name: Arc<str>,
+    written: Written,
+    /// The name that its endpoints are discovered under.
+    discovery: Option<Arc<str>>,
+    /// The endpoints that were discovered.
+    assigned: Option<Written>,
+    /// Its endpoints are names.
+    resolved: bool,
+    secrets: Box<[Box<str>]>,
+    store: Arc<Store>,
+    ready: OnceLock<Option<Arc<Cluster>>>,
+}
+
+impl Slot {
+    /// Tries whether the cluster can be used. It stays ready if its last version was in use, or if files that it names
+    /// may not be the same later.
+    pub(super) fn new(
+        model: model::Cluster,
+        last: Option<&Self>,
+        assigned: impl FnOnce(&str) -> Option<Written>,
+        store: &Arc<Store>,
+    ) -> Result<Self, InvalidConfig> {
+        let resource = Resource::Cluster(Box::new(model));
+        let written = Written::of(&resource);
+        let Resource::Cluster(model) = resource else {
+            return Err(InvalidConfig("a cluster is no cluster".into()));
+        };
+        let in_use = last.and_then(Self::awake);
+        let keep = in_use.is_some() || names_files(&model.tls);
+        let discovery: Option<Arc<str>> = discovery_name(&model).map(Arc::from);
+        let assigned = discovery.as_deref().and_then(assigned);
+        let known = assigned.as_ref().filter(|_| keep).and_then(Written::assignment).map(Arc::new);
+        let model = Arc::from(model);
+        let cluster = Cluster::compile(model, in_use.map(AsRef::as_ref), known.as_ref(), store)?;
+        let mut secrets = BTreeSet::new();
+        if let Some(tls) = &cluster.tls {
+            collect_secrets(&tls.model.common, &mut secrets);
+        }
+        let slot = Self {
+            name: last.map_or_else(|| cluster.name.clone(), |last| last.name.clone()),
+            written,
+            discovery,
+            assigned,
+            resolved: matches!(cluster.model.discovery, Discovery::StrictDns(_) | Discovery::LogicalDns(_)),
+            secrets: secrets.into_iter().map(String::into_boxed_str).collect(),
+            store: store.clone(),
+            ready: OnceLock::new(),
+        };
+        if keep {
+            // The lock is this function's own, and empty.
+            let _ = slot.ready.set(Some(Arc::new(cluster)));
+        }
+        Ok(slot)
+    }
+
+    /// The same with other endpoints.
+    pub(super) fn with_endpoints(&self, assigned: Option<Written>) -> Self {
+        let ready = OnceLock::new();
+        if let Some(cluster) = self.awake() {
+            let known = assigned.as_ref().and_then(Written::assignment).map(Arc::new);
+            let _ = ready.set(Some(Arc::new(cluster.with_endpoints(known.as_ref()))));
+        }
+        Self {
+            name: self.name.clone(),
+            written: self.written.clone(),
+            discovery: self.discovery.clone(),
+            assigned,
+            resolved: self.resolved,
+            secrets: self.secrets.clone(),
+            store: self.store.clone(),
+            ready,
+        }
+    }
+
+    /// The cluster, ready to be used from now on.
+    pub(super) fn cluster(&self) -> Option<&Arc<Cluster>> {
+        self.ready.get_or_init(|| self.wake()).as_ref()
+    }
+
+    /// The cluster, if someone has used it.
+    pub(super) fn awake(&self) -> Option<&Arc<Cluster>> {
+        self.ready.get()?.as_ref()
+    }
+
+    /// As it was sent.
+    pub(super) fn model(&self) -> Option<Arc<model::Cluster>> {
+        if let Some(cluster) = self.awake() {
+            return Some(cluster.model.clone());
+        }
+        match self.written.read(Kind::Cluster)? {
+            Resource::Cluster(model) => Some(Arc::from(model)),
+            _ => None,
+        }
+    }
+
+    /// Whether it was made from this.
+    pub(super) fn is(&self, model: &model::Cluster) -> bool {
+        self.model().is_some_and(|own| *own == *model)
+    }
+
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub(super) fn discovery_name(&self) -> Option<&str> {
+        self.discovery.as_deref()
+    }
+
+    pub(super) fn is_resolved(&self) -> bool {
+        self.resolved
+    }
+
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.secrets.iter().map(AsRef::as_ref)
+    }
+
+    fn wake(&self) -> Option<Arc<Cluster>> {
+        let model = self.model()?;
+        let assigned = self.assigned.as_ref().and_then(Written::assignment).map(Arc::new);
+        Cluster::compile(model, None, assigned.as_ref(), &self.store).ok().map(Arc::new)
+    }
+}
+
+fn discovery_name(model: &model::Cluster) -> Option<&str> {
+    match &model.discovery {
+        Discovery::Eds(name) if name.is_empty() => Some(&model.name),
+        Discovery::Eds(name) => Some(name),
+        _ => None,
+    }
+}
+
+fn names_files(tls: &ClusterTls) -> bool {
+    let of = |tls: &TlsParameters| {
+        tls.certificates.iter().any(|source| !matches!(source, CertificateSource::Sds(_)))
+            || tls.validation.iter().any(|v| matches!(v.roots, RootSource::File(_)))
+    };
+    match tls {
+        ClusterTls::Never => false,
+        ClusterTls::Always(tls) | ClusterTls::WhenOffered(tls) => of(&tls.common),
+    }
+}
