@@ -30,3 +30,6 @@ mod invalid;
 pub use body::{Body, BodyError};
 pub use invalid::Invalid;
 pub use upgrade::{Duplex, Upgraded};
+
+#[cfg(test)]
+mod tests;

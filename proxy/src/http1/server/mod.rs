@@ -212,9 +212,9 @@ where
         return if told.is_ok() && connection.hand_over() { After::Cut } else { After::Close };
     }
     let mut framer = Framer::new(length, asked.trailers);
-    let mut grace = Timer::default();
+    let (mut grace, mut broken) = (Timer::default(), false);
     let sent = poll_fn(|context| {
-        let sending = Sending { connection, framer: &mut framer, grace: &mut grace };
+        let sending = Sending { connection, framer: &mut framer, grace: &mut grace, broken: &mut broken };
         sending.poll(body.as_mut(), context)
     });
     match sent.await {
@@ -243,6 +243,8 @@ struct Sending<'a, S> {
     connection: &'a Connection<S>,
     framer: &'a mut Framer,
     grace: &'a mut Timer,
+    /// The body has ended before its time, and the client should see how far it came.
+    broken: &'a mut bool,
 }
 
 impl<S: Duplex> Sending<'_, S> {
@@ -253,20 +255,16 @@ impl<S: Duplex> Sending<'_, S> {
     ) -> Poll<Result<(), Unsent>> {
         loop {
             let mut waits = false;
-            while !waits && !self.framer.is_done() && self.connection.has_room() {
+            while !waits && !*self.broken && !self.framer.is_done() && self.connection.has_room() {
                 match body.as_mut().poll_frame(context) {
                     // What a body without a place has to say late does not matter.
                     Poll::Pending if self.framer.is_silent() => return self.finish(context),
                     Poll::Pending => waits = true,
-                    Poll::Ready(frame) => {
-                        let added = self.add(frame.transpose());
-                        if added.is_err() {
-                            // The client should see how far it came.
-                            let _ = self.connection.poll_write(context);
-                            return Poll::Ready(added);
-                        }
-                    }
+                    Poll::Ready(frame) => *self.broken = self.add(frame.transpose()).is_err(),
                 }
+            }
+            if *self.broken {
+                return self.connection.poll_flush(context).map(|_| Err(Unsent));
             }
             if self.framer.is_done() {
                 return self.finish(context);

@@ -476,3 +476,11 @@ fn a_connection_costs_no_buffer_while_it_idles() {
         assert_eq!(buffer::pooled(), 2);
     });
 }
+
+#[test]
+fn what_an_idle_connection_holds_is_small() {
+    run(async {
+        let size = size_of_val(&serve(duplex(1).0, SETTINGS, Handler(Rc::default())));
+        assert!(size <= 1536, "{size} bytes for each connection");
+    });
+}
