@@ -8,6 +8,7 @@ from .scenario import ONE, SCENARIOS
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n"
 CONNECTIONS = 1000
+SETTLE = 3                              # seconds: allocators give memory back with a delay
 WITHOUT_ROUTES = {"nginx", "haproxy"}   # their templates have one route
 
 
@@ -18,16 +19,17 @@ def measure(peers, proxy):
         for _ in range(10):
             with ExitStack() as some:
                 talk([connect(at, some) for _ in range(16)], rounds=10)
-        time.sleep(0.5)
+        time.sleep(SETTLE)
         held["idle_mib"] = resident_mib(family(at.roots))
         talk([connect(at, stack) for _ in range(CONNECTIONS)], rounds=1)
-        time.sleep(0.5)
+        time.sleep(SETTLE)
         held["connections_mib"] = resident_mib(family(at.roots))
         held["kib_per_connection"] = (held["connections_mib"] - held["idle_mib"]) * 1024 / CONNECTIONS
     if proxy.split(":")[0] not in WITHOUT_ROUTES and proxy not in peers.settings.attached:
         with ExitStack() as stack:
             at = serving(peers, proxy, stack, routes=1000)
             talk([connect(at, stack)], rounds=100)
+            time.sleep(SETTLE)
             held["routes_mib"], held["ready_s"] = resident_mib(family(at.roots)), at.ready
     return held
 

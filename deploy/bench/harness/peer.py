@@ -85,12 +85,13 @@ class Peers:
         return self.line(name, variant, file, dict(listen=listen, upstream=upstream, role=role))
 
     def line(self, name, variant, file, fill):
+        workers = "2" if variant == "c2" else "1"
         known = {
             "nginx": [self.settings.nginx, "-c", file, "-p", file.parent],
             "haproxy": [self.settings.haproxy, "-db", "-f", file],
-            "envoy": [self.settings.envoy, "-c", file, "--concurrency", "2" if variant == "c2" else "1",
+            "envoy": [self.settings.envoy, "-c", file, "--concurrency", workers,
                       "--disable-hot-restart", "--log-level", "error"],
-            "ours": [self.settings.ours, "run", "--bootstrap", file],
+            "ours": [self.settings.ours, "run", "--bootstrap", file, "--concurrency", workers],
         }
         if name in self.settings.custom:
             fill |= dict(bootstrap=file, certs=self.certificates)

@@ -28,8 +28,9 @@ pub(super) fn config_dump(shared: &Shared, parameters: &HashMap<String, String>)
     let names = names.map_err(|error| (StatusCode::BAD_REQUEST, format!("name_regex: {error}")))?;
     let wanted = |name: &str| names.as_ref().is_none_or(|names| names.is_match(name));
 
-    let resources: Vec<(Resource, Option<Version>)> =
-        resources(shared).into_iter().filter(|(resource, _)| wanted(resource.name())).collect();
+    let mut resources = resources(shared);
+    let start = started_from(shared, &resources);
+    resources.retain(|(resource, _)| wanted(resource.name()));
     let dates: Vec<String> = resources
         .iter()
         .map(|(_, version)| date(version.as_ref().map_or(SystemTime::UNIX_EPOCH, |version| version.updated)))
@@ -46,11 +47,24 @@ pub(super) fn config_dump(shared: &Shared, parameters: &HashMap<String, String>)
     let asked = parameters.get("resource").map(String::as_str);
     let endpoints =
         parameters.contains_key("include_eds") || asked.is_some_and(|name| name.contains("endpoint"));
-    let dump = write(&shared.bootstrap, &entries, endpoints);
+    let dump = write(&start, &entries, endpoints);
     match asked {
         Some(asked) => one_list(dump, asked),
         None => Ok(dump),
     }
+}
+
+/// The bootstrap, with the listeners and clusters that were taken out of it to be served.
+fn started_from(shared: &Shared, resources: &[(Resource, Option<Version>)]) -> Bootstrap {
+    let mut start = shared.bootstrap.clone();
+    for (resource, _) in resources.iter().filter(|(_, version)| version.is_none()) {
+        match resource {
+            Resource::Listener(listener) => start.listeners.push(listener.clone()),
+            Resource::Cluster(cluster) => start.clusters.push((**cluster).clone()),
+            _ => {}
+        }
+    }
+    start
 }
 
 /// Everything that is in force; what is static has no version.

@@ -14,6 +14,7 @@ use api::model::endpoint::EndpointAddress;
 use api::model::{Kind, Resource};
 use api::process::log::{self, Format};
 use api::wire::json::{AdsSource, Bootstrap};
+use std::mem::take;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
@@ -23,15 +24,15 @@ use std::time::{Duration, Instant};
 #[allow(clippy::disallowed_methods, reason = "this is the shell that knows the time")]
 pub(super) fn plan(args: &RunArgs) -> Result<Plan, Failure> {
     let log = log::init(&args.log_level, Format::Text);
-    let bootstrap = read(&args.bootstrap)?;
+    let mut bootstrap = read(&args.bootstrap)?;
     let store = Store::new();
-    let snapshot = fixed(&bootstrap, &store).map_err(|reasons| located(&args.bootstrap, reasons))?;
     let discovery = bootstrap
         .ads
         .as_ref()
         .map(|ads| discovery(&bootstrap, ads))
         .transpose()
         .map_err(|reason| located(&args.bootstrap, vec![reason]))?;
+    let snapshot = fixed(&mut bootstrap, &store).map_err(|reasons| located(&args.bootstrap, reasons))?;
     let pages = bootstrap.admin.map(|address| Page {
         address,
         kind: PageKind::Admin,
@@ -84,16 +85,18 @@ fn needs(bootstrap: &Bootstrap) -> Needs {
     Needs { certificate: false, discovery }
 }
 
-/// The static part as a snapshot, with its secrets in the store.
-fn fixed(bootstrap: &Bootstrap, store: &Arc<Store>) -> Result<Snapshot, Vec<String>> {
+/// The static part as a snapshot, with its secrets in the store. Listeners and clusters move there: a second copy of a
+/// large file would cost as much memory as the first.
+fn fixed(bootstrap: &mut Bootstrap, store: &Arc<Store>) -> Result<Snapshot, Vec<String>> {
     let mut reasons = vec![];
     for secret in &bootstrap.secrets {
         if let Err(error) = store.set(&secret.name, &secret.content) {
             reasons.push(format!("static_resources.secrets: {error}"));
         }
     }
-    let clusters = bootstrap.clusters.iter().cloned().map(|cluster| Resource::Cluster(Box::new(cluster)));
-    let listeners = bootstrap.listeners.iter().cloned().map(Resource::Listener);
+    let clusters =
+        take(&mut bootstrap.clusters).into_iter().map(|cluster| Resource::Cluster(Box::new(cluster)));
+    let listeners = take(&mut bootstrap.listeners).into_iter().map(Resource::Listener);
     let update = Update { upsert: clusters.chain(listeners).collect(), remove: vec![] };
     let (snapshot, refused) = Snapshot::empty().apply(update, store);
     for refused in refused {

@@ -1,12 +1,18 @@
 //! Bytes both ways between two connections, each direction closing on its own, so that a half-closed connection goes
-//! on in the other direction. Buffers are borrowed from a pool of the thread only while bytes are on their way.
+//! on in the other direction. Buffers are borrowed from a pool of the thread only while bytes are on their way; bulk
+//! between plain sockets is moved by the kernel.
 
-use std::cell::{Cell, RefCell};
+use super::pipe::Pipe;
+use super::space;
+use super::stream::Stream;
+use std::cell::Cell;
 use std::io;
+use std::ops::Range;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 /// What has gone by so far; whoever holds a clone may look while bytes flow.
 #[derive(Debug, Clone, Default)]
@@ -45,11 +51,35 @@ where
     A: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
+    join((down, |_| None), (up, |_| None), progress).await
+}
+
+/// The same between connections: the kernel moves bulk between plain sockets by itself.
+pub async fn streams(
+    down: &mut Stream,
+    up: &mut Stream,
+    progress: &Progress,
+) -> Result<(), (End, io::Error)> {
+    join((down, Stream::bare), (up, Stream::bare), progress).await
+}
+
+/// A side and how to find the socket that has nothing between it and the bytes.
+type Side<'a, S> = (&'a mut S, fn(&S) -> Option<&TcpStream>);
+
+async fn join<A, B>(
+    (down, down_socket): Side<'_, A>,
+    (up, up_socket): Side<'_, B>,
+    progress: &Progress,
+) -> Result<(), (End, io::Error)>
+where
+    A: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
     let (mut to_up, mut to_down) = (Direction::default(), Direction::default());
     std::future::poll_fn(|context| {
-        let first = to_up.poll(context, down, up, &progress.0.up);
+        let first = to_up.poll(context, (down, down_socket), (up, up_socket), &progress.0.up);
         let first = first.map_err(|(reading, error)| (if reading { End::Down } else { End::Up }, error))?;
-        let second = to_down.poll(context, up, down, &progress.0.down);
+        let second = to_down.poll(context, (up, up_socket), (down, down_socket), &progress.0.down);
         let second = second.map_err(|(reading, error)| (if reading { End::Up } else { End::Down }, error))?;
         ready!(first);
         ready!(second);
@@ -61,9 +91,14 @@ where
 #[derive(Default)]
 struct Direction {
     buffer: Option<Box<[u8]>>,
-    filled: std::ops::Range<usize>,
+    filled: Range<usize>,
+    pipe: Option<Pipe>,
+    /// The last read brought so much that the kernel had better move the next.
+    bulk: bool,
     flush: bool,
     ended: bool,
+    /// Reading has failed; what was read before goes out first.
+    failed: Option<io::Error>,
     closed: bool,
 }
 
@@ -71,19 +106,26 @@ struct Direction {
 type Failure = (bool, io::Error);
 
 impl Direction {
-    fn poll(
+    fn poll<A, B>(
         &mut self,
         context: &mut Context<'_>,
-        from: &mut (impl AsyncRead + Unpin),
-        to: &mut (impl AsyncWrite + Unpin),
+        (from, bare_from): Side<'_, A>,
+        (to, bare_to): Side<'_, B>,
         count: &Cell<u64>,
-    ) -> Poll<Result<(), Failure>> {
+    ) -> Poll<Result<(), Failure>>
+    where
+        A: AsyncRead + Unpin,
+        B: AsyncWrite + Unpin,
+    {
         let mut budget = BUDGET;
         loop {
             if self.closed {
                 return Poll::Ready(Ok(()));
             }
-            ready!(self.write(context, to)).map_err(|e| (false, e))?;
+            ready!(self.write(context, to, bare_to)).map_err(|e| (false, e))?;
+            if let Some(error) = self.failed.take() {
+                return Poll::Ready(Err((true, error)));
+            }
             if self.ended {
                 ready!(Pin::new(&mut *to).poll_shutdown(context)).map_err(|e| (false, e))?;
                 self.closed = true;
@@ -93,47 +135,85 @@ impl Direction {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            budget -= 1;
-            match self.read(context, from) {
+            let sockets = bare_from(from).zip(bare_to(to)).filter(|_| self.bulk);
+            let (read, cost) = match sockets {
+                Some((socket, _)) => (self.take(context, socket), SPLICE_COST),
+                None => (self.read(context, from), 1),
+            };
+            budget = budget.saturating_sub(cost);
+            match read {
                 Poll::Ready(result) => {
                     let read = result.map_err(|e| (true, e))?;
                     count.set(count.get() + read as u64);
-                    self.ended = read == 0;
+                    self.bulk = read >= BULK;
                 }
-                Poll::Pending => {
-                    return self.rest(context, to).map_err(|e| (false, e));
-                }
+                Poll::Pending => return self.rest(context, to).map_err(|e| (false, e)),
             }
         }
     }
 
+    /// Takes bytes from a socket into a pipe.
+    fn take(&mut self, context: &mut Context<'_>, from: &TcpStream) -> Poll<io::Result<usize>> {
+        let Some(mut pipe) = self.pipe.take().or_else(Pipe::borrow) else { return Poll::Ready(Ok(0)) };
+        let result = match pipe.fill(context, from) {
+            // Where the kernel cannot splice, bytes are copied.
+            Poll::Ready(Err(error)) if is_unsupported(&error) => Poll::Ready(Ok(0)),
+            result => {
+                self.ended = matches!(result, Poll::Ready(Ok(0)));
+                result
+            }
+        };
+        match result {
+            Poll::Ready(Ok(read)) if read > 0 => self.pipe = Some(pipe),
+            _ => pipe.give_back(),
+        }
+        result
+    }
+
+    /// Reads until the buffer is full or nothing is there: a TLS connection gives one record at a time, which would
+    /// each cost a write.
     fn read(
         &mut self,
         context: &mut Context<'_>,
         from: &mut (impl AsyncRead + Unpin),
     ) -> Poll<io::Result<usize>> {
-        let mut space = self.buffer.take().unwrap_or_else(borrow);
+        let mut space = self.buffer.take().unwrap_or_else(space::borrow);
         let mut buffer = ReadBuf::new(&mut space);
-        let result = Pin::new(from).poll_read(context, &mut buffer);
+        let last = loop {
+            let before = buffer.filled().len();
+            match Pin::new(&mut *from).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if buffer.filled().len() > before && buffer.remaining() > 0 => {}
+                other => break other.map_ok(|()| buffer.filled().len() > before),
+            }
+        };
         let read = buffer.filled().len();
-        match result {
-            Poll::Ready(Ok(())) if read > 0 => {
-                self.buffer = Some(space);
-                self.filled = 0..read;
-                Poll::Ready(Ok(read))
+        let waits = last.is_pending();
+        match last {
+            Poll::Ready(Ok(more)) => self.ended = !more,
+            Poll::Ready(Err(error)) if read > 0 => self.failed = Some(error),
+            Poll::Ready(Err(error)) => {
+                space::give_back(space);
+                return Poll::Ready(Err(error));
             }
-            other => {
-                give_back(space);
-                other.map_ok(|()| 0)
-            }
+            Poll::Pending => {}
         }
+        if read == 0 {
+            space::give_back(space);
+            return if waits { Poll::Pending } else { Poll::Ready(Ok(0)) };
+        }
+        (self.buffer, self.filled) = (Some(space), 0..read);
+        Poll::Ready(Ok(read))
     }
 
-    fn write(
+    fn write<B: AsyncWrite + Unpin>(
         &mut self,
         context: &mut Context<'_>,
-        to: &mut (impl AsyncWrite + Unpin),
+        to: &mut B,
+        bare: fn(&B) -> Option<&TcpStream>,
     ) -> Poll<io::Result<()>> {
+        if let Some((pipe, socket)) = self.pipe.as_mut().zip(bare(to)) {
+            ready!(pipe.drain(context, socket))?;
+        }
         while !self.filled.is_empty() {
             let bytes = self.buffer.as_ref().map_or(&[][..], |b| &b[self.filled.clone()]);
             let written = ready!(Pin::new(&mut *to).poll_write(context, bytes))?;
@@ -143,9 +223,7 @@ impl Direction {
             self.filled.start += written;
             self.flush = true;
         }
-        if let Some(space) = self.buffer.take() {
-            give_back(space);
-        }
+        self.release();
         Poll::Ready(Ok(()))
     }
 
@@ -161,38 +239,34 @@ impl Direction {
         }
         Poll::Pending
     }
-}
 
-impl Drop for Direction {
-    fn drop(&mut self) {
+    /// What holds no bytes is for others.
+    fn release(&mut self) {
         if let Some(space) = self.buffer.take() {
-            give_back(space);
+            space::give_back(space);
+        }
+        if let Some(pipe) = self.pipe.take() {
+            pipe.give_back();
         }
     }
 }
 
-thread_local! {
-    static POOL: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(vec![]) };
+impl Drop for Direction {
+    fn drop(&mut self) {
+        self.release();
+    }
 }
 
-fn borrow() -> Box<[u8]> {
-    POOL.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; SIZE].into())
+fn is_unsupported(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
 }
 
-fn give_back(space: Box<[u8]>) {
-    POOL.with_borrow_mut(|pool| {
-        if pool.len() < POOLED {
-            pool.push(space);
-        }
-    });
-}
-
-/// Bytes of a buffer: large enough that a bulk stream makes few calls, small enough to stay in a core's cache.
-const SIZE: usize = 64 * 1024;
-/// Buffers that a thread keeps.
-const POOLED: usize = 32;
 /// Reads of one direction before others get their turn.
 const BUDGET: usize = 16;
+/// A pipe holds as much as this many buffers.
+const SPLICE_COST: usize = 4;
+/// So many bytes at once are worth a pipe: below, copying them costs less than the second call.
+const BULK: usize = 32 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -253,5 +327,69 @@ mod tests {
         let progress = Progress::default();
         let (end, _) = both_ways(&mut down, &mut up, &progress).await.unwrap_err();
         assert_eq!(end, End::Up);
+    }
+
+    async fn sockets() -> (TcpStream, TcpStream) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let connect = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, server) = tokio::join!(connect, listener.accept());
+        (client.unwrap(), server.unwrap().0)
+    }
+
+    fn plain(socket: TcpStream) -> Stream {
+        Stream::Plain(crate::io::Prefixed::new(socket))
+    }
+
+    #[tokio::test]
+    async fn bulk_between_sockets_arrives_whole_and_in_order_among_small_parts() {
+        let ((mut client, down), (up, mut server)) = (sockets().await, sockets().await);
+        let (mut down, mut up) = (plain(down), plain(up));
+        let progress = Progress::default();
+        let copying = streams(&mut down, &mut up, &progress);
+        let sent: Vec<u8> = (0..8_000_000u32).map(|i| (i % 251) as u8).collect();
+        let expected = sent.clone();
+        let writing = async move {
+            client.write_all(&sent[..10]).await.unwrap();
+            client.write_all(&sent[10..7_000_000]).await.unwrap();
+            let mut answer = [0; 6];
+            client.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"go on!");
+            client.write_all(&sent[7_000_000..]).await.unwrap();
+            client.shutdown().await.unwrap();
+            client
+        };
+        let reading = async move {
+            let mut all = vec![0; 7_000_000];
+            server.read_exact(&mut all).await.unwrap();
+            server.write_all(b"go on!").await.unwrap();
+            server.read_to_end(&mut all).await.unwrap();
+            assert!(all == expected, "the bytes differ");
+            server.shutdown().await.unwrap();
+        };
+        let (result, _client, ()) = tokio::join!(copying, writing, reading);
+        result.unwrap();
+        assert_eq!((progress.up(), progress.down()), (8_000_000, 6));
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_reset_amid_bulk_is_named() {
+        let ((mut client, down), (up, mut server)) = (sockets().await, sockets().await);
+        let (mut down, mut up) = (plain(down), plain(up));
+        let progress = Progress::default();
+        let copying = streams(&mut down, &mut up, &progress);
+        let writing = async move {
+            let megabyte = vec![1; 1 << 20];
+            while client.write_all(&megabyte).await.is_ok() {}
+        };
+        let reading = async move {
+            let mut some = vec![0; 3_000_000];
+            server.read_exact(&mut some).await.unwrap();
+            server.set_zero_linger().unwrap();
+        };
+        let all = async { tokio::join!(copying, reading) };
+        tokio::select! {
+            (result, ()) = all => assert_eq!(result.unwrap_err().0, End::Up),
+            () = writing => panic!("nobody told the client"),
+        }
     }
 }

@@ -121,6 +121,14 @@ impl Stream {
         }
     }
 
+    /// The socket, where nothing stands between it and the bytes.
+    pub(super) fn bare(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Plain(stream) if stream.seen().is_empty() => Some(stream.socket()),
+            _ => None,
+        }
+    }
+
     /// The protocol that TLS has agreed on.
     pub fn alpn(&self) -> Option<&[u8]> {
         match self {

@@ -9,7 +9,7 @@ use super::world::now;
 use crate::flow::flags::Flags;
 use crate::flow::record::{Detail, Key, Record, Reporter, Traffic};
 use crate::io::Stream;
-use crate::io::copy::{End, Progress, both_ways};
+use crate::io::copy::{End, Progress, streams};
 use crate::route;
 use crate::send::SendError;
 use crate::send::connect::{ConnectError, connect};
@@ -49,7 +49,7 @@ pub(super) async fn serve(mut down: Stream, connection: Rc<Downstream>, tcp: &Tc
 /// Copies both ways until the end, an error, a long silence, or the end of the proxy.
 async fn join(connection: &Downstream, down: &mut Stream, up: &mut Stream, progress: &Progress) -> Flags {
     let live = &connection.live;
-    let mut copying = pin!(both_ways(down, up, progress));
+    let mut copying = pin!(streams(down, up, progress));
     std::future::poll_fn(|context| {
         live.touch(connection.thread.coarse());
         if live.state(context) == State::Cut {
