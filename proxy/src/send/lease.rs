@@ -2,10 +2,13 @@
 
 use super::SendError;
 use super::body::RequestBody;
+use super::incoming::Incoming;
 use super::pool::{Flavor, Pool};
+use crate::http1::client::Client;
+use crate::io;
 use http::{Request, Response, Version};
-use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
+use std::any::Any;
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -29,15 +32,17 @@ pub(super) struct About {
 
 /// An HTTP/1 connection.
 pub struct Http1 {
-    pub(super) sender: http1::SendRequest<RequestBody>,
+    pub(super) client: Client<io::Stream>,
     pub(super) about: About,
     pub(super) served: u32,
     pub(super) since: Instant,
+    /// Lives as long as the connection.
+    pub(super) _guard: Box<dyn Any>,
 }
 
 impl Http1 {
     pub(super) fn usable(&self) -> bool {
-        self.sender.is_ready() && !self.sender.is_closed()
+        self.client.is_ready()
     }
 }
 
@@ -148,7 +153,7 @@ impl Lease {
         }
     }
 
-    /// Sends a request. A request that was not sent at all comes back with the error.
+    /// Sends a request. A request that was not sent at all, or that has no body, may come back with the error.
     pub async fn send(
         self,
         request: Request<RequestBody>,
@@ -159,13 +164,17 @@ impl Lease {
             (SendError::of(error.into_error(), request.is_some(), reused), request)
         };
         match self {
-            Self::Http1(mut connection, pool) => {
-                let response = connection.sender.try_send_request(request).await.map_err(sorted)?;
+            Self::Http1(connection, pool) => {
+                let result = connection.client.send(request).await;
+                let response =
+                    result.map_err(|(failure, request)| (SendError::sequential(failure, reused), request))?;
+                let response = response.map(Incoming::from);
                 Ok(Sent { response, returned: Returned(Kept::Http1(Some((Box::new(connection), pool)))) })
             }
             Self::Http2(mut connection) => {
                 let stream = Stream::open(&connection.streams);
                 let response = connection.sender.try_send_request(request).await.map_err(sorted)?;
+                let response = response.map(Incoming::from);
                 Ok(Sent { response, returned: Returned(Kept::Http2 { _stream: stream }) })
             }
         }

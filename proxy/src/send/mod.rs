@@ -8,9 +8,13 @@ mod pool;
 pub mod body;
 pub mod connect;
 
+mod incoming;
+
+pub use incoming::{Incoming, IncomingError};
 pub use lease::{Lease, Returned, Sent};
 pub use pool::{Flavor, Pool};
 
+use crate::http1;
 use connect::ConnectError;
 use std::time::Duration;
 
@@ -46,6 +50,9 @@ pub enum SendError {
     /// What came back is no HTTP.
     #[error("the upstream broke the protocol")]
     Protocol(#[source] hyper::Error),
+    /// The same, on an HTTP/1 connection.
+    #[error("the upstream broke the protocol")]
+    Malformed(#[source] http1::Invalid),
     /// The request's own body ended in an error: the client went away.
     #[error("the request's body failed")]
     Body,
@@ -57,7 +64,16 @@ impl SendError {
         matches!(self, Self::Connect(_) | Self::Closed { sent: false, .. } | Self::Refused)
     }
 
-    /// Sorts an error of a connection.
+    /// Sorts a failure on an HTTP/1 connection.
+    fn sequential(failure: http1::client::Failure, reused: bool) -> Self {
+        match failure {
+            http1::client::Failure::Closed { sent } => Self::Closed { sent, reused },
+            http1::client::Failure::Body => Self::Body,
+            http1::client::Failure::Invalid(invalid) => Self::Malformed(invalid),
+        }
+    }
+
+    /// Sorts an error of an HTTP/2 connection.
     fn of(error: hyper::Error, handed_back: bool, reused: bool) -> Self {
         if let Some(h2) = source_h2(&error) {
             let unseen = h2.is_go_away() && h2.is_remote() && h2.reason() == Some(h2::Reason::NO_ERROR);

@@ -305,6 +305,7 @@ impl<'a> Attempt<'a> {
             && let Some(name) = self.host.as_ref().and_then(|host| host.name())
             && let Ok(name) = HeaderValue::from_str(name)
         {
+            self.exchange.detail(|detail| detail.authority = Some(name.clone()));
             replace_host(&mut headers, name, append);
         }
         let body = match message {

@@ -71,9 +71,9 @@ pub(super) async fn forward(
         way.internal,
     );
     let limit = limit.filter(|_| !upgrade);
-    let hash = hash_key(&outgoing, parts, exchange);
+    let (hash, cookie) = hash_key(&outgoing, parts, exchange);
     let client_upgrade = upgrade.then(|| upgrade::switched(&body)).flatten();
-    rewrite_head(&outgoing, &chosen, parts)?;
+    rewrite_head(exchange, &outgoing, &chosen, parts)?;
 
     let kept = repeat.as_ref().is_some_and(|r| r.policy.attempts > 0) || !forward.mirrors.is_empty();
     let mut message = message(exchange, parts, body, kept);
@@ -112,6 +112,9 @@ pub(super) async fn forward(
         d.upstream_time = Some(took);
         d.code_details = Some("via_upstream".into());
     });
+    if let Some(cookie) = cookie {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
     finish(&outgoing, &chosen, &attempt, &mut response);
     if let (true, Some(client)) = (upgraded, client_upgrade) {
         let response = response.map(|()| incoming);
@@ -130,7 +133,8 @@ fn finish<B>(
     response: &mut Response<B>,
 ) {
     let Levels { host, .. } = outgoing.way.levels;
-    if host.attempt_count_in_response && attempt.count > 0 {
+    let silent = attempt.exchange.flags().contains(Flags::SI);
+    if host.attempt_count_in_response && attempt.count > 0 && !silent {
         response.headers_mut().insert(ATTEMPT_COUNT, HeaderValue::from(attempt.count));
     }
     let context = Context {
@@ -258,7 +262,12 @@ fn message(exchange: &Rc<Exchange>, parts: &mut Parts, body: Incoming, keep: boo
 }
 
 /// Writes the head as the upstream is to see it.
-fn rewrite_head(outgoing: &Outgoing<'_>, chosen: &Chosen<'_>, parts: &mut Parts) -> Result<(), Refusal> {
+fn rewrite_head(
+    exchange: &Exchange,
+    outgoing: &Outgoing<'_>,
+    chosen: &Chosen<'_>,
+    parts: &mut Parts,
+) -> Result<(), Refusal> {
     let Outgoing { way, forward, seen, .. } = outgoing;
     let target = way.context.target;
     if seen.has(Known::Internal) {
@@ -274,6 +283,7 @@ fn rewrite_head(outgoing: &Outgoing<'_>, chosen: &Chosen<'_>, parts: &mut Parts)
         None => weighted.and_then(|w| w.host_rewrite.clone()),
     };
     if let Some(host) = host {
+        exchange.detail(|detail| detail.authority = Some(host.clone()));
         replace_host(&mut parts.headers, host, forward.append_forwarded_host);
     }
     if let Some(made) = rewrite::target(forward, target) {
@@ -316,8 +326,12 @@ pub(super) fn replace_host(headers: &mut HeaderMap, host: HeaderValue, append: b
 }
 
 /// The key by which consistent-hash balancers choose.
-fn hash_key(outgoing: &Outgoing<'_>, parts: &Parts, exchange: &Exchange) -> Option<u64> {
-    let mut combined: Option<u64> = None;
+fn hash_key(
+    outgoing: &Outgoing<'_>,
+    parts: &Parts,
+    exchange: &Exchange,
+) -> (Option<u64>, Option<HeaderValue>) {
+    let (mut combined, mut made): (Option<u64>, _) = (None, None);
     for key in &outgoing.forward.hash {
         let value: Option<Cow<'_, [u8]>> = match key {
             HashKey::Header(name) => parts.headers.get(name).map(|v| v.as_bytes().into()),
@@ -327,14 +341,36 @@ fn hash_key(outgoing: &Outgoing<'_>, parts: &Parts, exchange: &Exchange) -> Opti
                 let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
                 pairs.find(|(known, _)| known == name).map(|(_, v)| v.as_bytes().into())
             }
-            HashKey::Cookie { name, .. } => cookie(&parts.headers, name).map(|v| v.as_bytes().into()),
+            HashKey::Cookie { name, path, ttl } => match (cookie(&parts.headers, name), ttl) {
+                (Some(value), _) => Some(value.as_bytes().into()),
+                (None, Some(ttl)) => {
+                    let random = || exchange.connection.thread.random();
+                    let value = format!("{:08x}{:08x}", random(), random());
+                    made = set_cookie(name, &value, path, *ttl);
+                    Some(value.into_bytes().into())
+                }
+                (None, None) => None,
+            },
         };
         if let Some(value) = value {
             let hash = crate::balance::consistent::hash(&value);
             combined = Some(combined.unwrap_or(0).rotate_left(1) ^ hash);
         }
     }
-    combined
+    (combined, made)
+}
+
+/// The cookie that keeps a client where it is.
+fn set_cookie(name: &str, value: &str, path: &str, ttl: std::time::Duration) -> Option<HeaderValue> {
+    let mut text = format!("{name}=\"{value}\"");
+    if !ttl.is_zero() {
+        text.push_str(&format!("; Max-Age={}", ttl.as_secs()));
+    }
+    if !path.is_empty() {
+        text.push_str(&format!("; Path={path}"));
+    }
+    text.push_str("; HttpOnly");
+    text.parse().ok()
 }
 
 fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -359,7 +395,9 @@ pub(super) fn is_source(exchange: &Exchange) -> bool {
 
 pub(super) const ATTEMPTS: HeaderName = ATTEMPT_COUNT;
 
-const RETRY_HEADERS: [&str; 7] = [
+const RETRY_HEADERS: [&str; 9] = [
+    "x-envoy-upstream-alt-stat-name",
+    "x-envoy-hedge-on-per-try-timeout",
     "x-envoy-retry-on",
     "x-envoy-retry-grpc-on",
     "x-envoy-max-retries",

@@ -83,9 +83,12 @@ fn plain(status: u16, body: Bytes, exchange: &Rc<Exchange>) -> Response<Response
 
 /// A plain text response.
 fn text(status: u16, body: Bytes, exchange: &Rc<Exchange>) -> Response<ResponseBody> {
-    let empty = body.is_empty();
+    let (empty, length) = (body.is_empty(), body.len());
     let mut response = Response::new(ResponseBody::whole(body, exchange.clone()));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if exchange.bodiless {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
     if !empty {
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     }

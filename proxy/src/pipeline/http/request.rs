@@ -100,12 +100,16 @@ struct Ready {
 /// Checks and cleans a request.
 fn prepare(connection: &Downstream, exchange: &Exchange, parts: &mut Parts) -> Result<Ready, Refusal> {
     let seen = Survey::of(&parts.headers);
+    exchange.keep(parts);
     check(parts, seen, connection)?;
     let upgrade = upgrade::wanted(parts, &connection.http().model.upgrades);
     let client = clean(parts, seen, connection, matches!(upgrade, Ok(true)));
     exchange.keep(parts);
     exchange.capture_request(&parts.headers);
-    exchange.detail(|detail| detail.downstream_remote = Some(client.address));
+    exchange.detail(|detail| {
+        detail.downstream_remote = Some(client.address);
+        detail.target = Some(parts.uri.clone());
+    });
     Ok(Ready { seen, client, upgrade })
 }
 
@@ -132,6 +136,10 @@ async fn stages(
         filters(connection, &head, None, ready.client.address.ip())?;
         return unrouted(connection, &table, &head);
     };
+    if host.require_tls && !connection.tls {
+        filters(connection, &head, Some(route), ready.client.address.ip())?;
+        return Err(Refusal::redirect(301, route::redirect::to_https(&head)));
+    }
     exchange.detail(|detail| {
         detail.route = Some(route.name.clone());
         detail.cluster = only_cluster(connection, route);
@@ -157,7 +165,11 @@ async fn stages(
     match act(connection, exchange, parts, body, (&way, ready)).await {
         Ok(response) => Ok(response),
         Err(refusal) => {
+            let refused_by_limit = refusal.flags.contains(Flags::UO);
             let mut response = reply::refuse(refusal, exchange);
+            if refused_by_limit && host.attempt_count_in_response {
+                response.headers_mut().insert(headers::ATTEMPT_COUNT, HeaderValue::from_static("1"));
+            }
             let context = Context { code: response.status().as_u16(), flags: exchange.flags(), ..context };
             way.levels.respond(None, response.headers_mut(), &context);
             Ok(response)
@@ -174,7 +186,7 @@ async fn act(
     (way, ready): (&Way<'_>, Ready),
 ) -> Result<Response<ResponseBody>, Refusal> {
     let upgrade = ready.upgrade?;
-    let Levels { host, route, .. } = way.levels;
+    let Levels { route, .. } = way.levels;
     let (context, method) = (way.context, parts.method.clone());
     let head = Head {
         method: &method,
@@ -192,9 +204,6 @@ async fn act(
         return aborted(abort, exchange);
     }
     match &route.action {
-        _ if host.require_tls && !connection.tls => {
-            Err(Refusal::redirect(301, route::redirect::to_https(&head)))
-        }
         Action::Direct(status, text) => {
             exchange.detail(|d| d.code_details = Some(Refusal::direct(*status).details));
             let mut response = reply::own(*status, text.clone(), exchange);
