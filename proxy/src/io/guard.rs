@@ -49,16 +49,15 @@ impl Warden {
 impl Guarded {
     /// Our end is the server's.
     pub fn server(stream: Stream) -> Self {
-        Self::new(stream, FrameReader::of_client(), FrameReader::default())
+        Self::new(stream, (FrameReader::of_client(), FrameReader::default()), Purse::of_client(now()))
     }
 
     /// Our end is the client's.
     pub fn client(stream: Stream) -> Self {
-        Self::new(stream, FrameReader::default(), FrameReader::of_client())
+        Self::new(stream, (FrameReader::default(), FrameReader::of_client()), Purse::of_server(now()))
     }
 
-    fn new(stream: Stream, received: FrameReader, sent: FrameReader) -> Self {
-        let purse = Purse::new(now());
+    fn new(stream: Stream, (received, sent): (FrameReader, FrameReader), purse: Purse) -> Self {
         Self { stream, received, sent, purse, last_stream: 0, warden: Rc::default() }
     }
 

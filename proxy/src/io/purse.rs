@@ -9,13 +9,21 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct Purse {
     left: u32,
+    /// The peer is a server: its HEADERS are answers, which our requests have earned, but for interim ones.
+    server: bool,
     /// Time is looked at only when all is spent.
     paid: Instant,
 }
 
 impl Purse {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { left: MOST, paid: now }
+    /// For what a client sends.
+    pub(super) fn of_client(now: Instant) -> Self {
+        Self { left: MOST, server: false, paid: now }
+    }
+
+    /// For what a server sends.
+    pub(super) fn of_server(now: Instant) -> Self {
+        Self { left: MOST, server: true, paid: now }
     }
 
     /// A frame came; the name of its kind if it is one too many.
@@ -24,7 +32,8 @@ impl Purse {
         head: FrameHead,
         now: impl FnOnce() -> Instant,
     ) -> Option<&'static str> {
-        let Some(name) = idle(head) else {
+        let answer = (self.server && head.kind == HEADERS).then_some("HEADERS");
+        let Some(name) = answer.or_else(|| idle(head)) else {
             self.earn(if head.kind == HEADERS { PER_HEADERS } else { PER_DATA });
             return None;
         };
@@ -104,7 +113,7 @@ mod tests {
     async fn frames_that_carry_nothing_are_limited() {
         let now = tokio::time::Instant::now().into_std();
         for kind in [DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION, 0xbe] {
-            assert_eq!(spend(&mut Purse::new(now), kind, now), MOST, "frames of kind {kind}");
+            assert_eq!(spend(&mut Purse::of_client(now), kind, now), MOST, "frames of kind {kind}");
         }
         let last = FrameHead { flags: END_STREAM, ..head(DATA, 0) };
         assert_eq!(idle(last), None, "the end of a body carries its end");
@@ -113,7 +122,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn work_and_time_earn_more() {
         let now = tokio::time::Instant::now().into_std();
-        let mut purse = Purse::new(now);
+        let mut purse = Purse::of_client(now);
         spend(&mut purse, PING, now);
         assert_eq!(spend(&mut purse, PING, now), 0);
         assert_eq!(spend(&mut purse, PING, now + Duration::from_secs(1)), 100);
@@ -122,5 +131,17 @@ mod tests {
         purse.sent(head(DATA, 20));
         assert_eq!(spend(&mut purse, WINDOW_UPDATE, now), 22);
         assert_eq!(spend(&mut purse, PING, now + Duration::from_secs(3600)), MOST, "not more is saved up");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn interim_answers_are_no_work() {
+        let now = tokio::time::Instant::now().into_std();
+        let mut purse = Purse::of_server(now);
+        let interim = |purse: &mut Purse| {
+            (0..).take_while(|_| purse.received(head(HEADERS, 9), || now).is_none()).count()
+        };
+        assert_eq!(interim(&mut purse), MOST as usize);
+        purse.sent(head(HEADERS, 20));
+        assert_eq!(interim(&mut purse), PER_ANSWER as usize, "a request earns its answer");
     }
 }

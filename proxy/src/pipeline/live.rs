@@ -35,6 +35,8 @@ pub(super) struct Entry {
     /// HTTP/2 is told at once; HTTP/1 with its next response.
     told_at_once: Cell<bool>,
     cut_at: Cell<Option<Instant>>,
+    /// Since when it has had nothing to do but to end.
+    parting: Cell<Option<Instant>>,
     waker: RefCell<Option<Waker>>,
     flush: RefCell<Option<Box<dyn Fn()>>>,
 }
@@ -94,6 +96,7 @@ impl Registry {
             resets: Resets::default(),
             told_at_once: Cell::new(false),
             cut_at: Cell::new(None),
+            parting: Cell::new(None),
             waker: RefCell::default(),
             flush: RefCell::default(),
         });
@@ -259,12 +262,19 @@ impl Entry {
             self.become_at_least(State::Closing);
         }
         if self.busy.get() > 0 {
+            self.parting.set(None);
             if past(self.limits.stream_idle, quiet) {
                 self.silent.set(true);
                 self.become_at_least(State::Cut);
             }
         } else if past(self.limits.idle, quiet) || (self.is_draining() && quiet >= LAST_CALL) {
             self.become_at_least(State::Closing);
+            // An HTTP/2 peer is asked whether it has heard that this is the end; one that does not answer ends too.
+            let since = self.parting.get().unwrap_or(now);
+            self.parting.set(Some(since));
+            if now.saturating_duration_since(since) >= GOODBYE {
+                self.become_at_least(State::Cut);
+            }
         }
     }
 
@@ -281,5 +291,7 @@ impl Entry {
 /// An idle HTTP/1 connection of a draining listener stays this long: a request that is on its way to it is served and
 /// told that it is the last, instead of meeting a closed connection.
 const LAST_CALL: Duration = Duration::from_secs(1);
+/// Time for the last words of an idle connection.
+const GOODBYE: Duration = Duration::from_secs(2);
 /// Requests of an HTTP/2 connection before it is judged by how many of them it has reset at once, as in Envoy.
 const JUDGED: u32 = 500;

@@ -185,9 +185,10 @@ fn streams_whose_window_is_shut_hold_little_and_end_with_their_connection() {
             break;
         }
     }
-    proxy.wait_idle();
+    proxy.wait_stat("cluster.app.upstream_rq_active", |active| active == 0);
     proxy.logged(&["/shut", "flags=SI"]);
     drop(wire);
+    proxy.wait_idle();
     proxy.wait_memory(before);
     proxy.serves();
 }

@@ -174,14 +174,19 @@ fn headers_over_the_limit_are_answered_with_431() {
 fn half_a_request_and_then_nothing_goes_with_its_connection() {
     let http = "common_http_protocol_options: {idle_timeout: 1s}";
     let mut proxy = Setup { http, ..Setup::to(polite()) }.start();
+    let mut wires = vec![];
     for bytes in [&PREFACE[..10], PREFACE, &[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()] {
         let mut wire = Wire(proxy.connect("web"));
         wire.send(bytes);
-        wire.goodbye();
+        wires.push(wire);
     }
     let mut wire = client(&proxy);
     wire.send(&frame(HEADERS, END_STREAM, 1, &request("GET", "/")));
-    wire.goodbye();
+    wires.push(wire);
+    // None of them answers when it is asked whether it has heard the goodbye.
+    for mut wire in wires {
+        wire.goodbye();
+    }
     proxy.wait_idle();
     proxy.serves();
 }

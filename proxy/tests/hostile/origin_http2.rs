@@ -25,62 +25,35 @@ fn answer(proxy: &Process) -> String {
     ask(proxy.address("web").port(), "/asked").unwrap_or_default()
 }
 
+/// An upstream that says these bytes to each request, and can say no more when we have closed.
+fn says(bytes: impl Fn(u32) -> Vec<u8> + Send + Sync + 'static) -> SocketAddr {
+    each_request(move |wire, stream| ignore(wire.try_send(&bytes(stream))))
+}
+
 #[test]
 fn broken_upstreams_get_their_status_and_flag() {
-    let ok = |stream: u32| frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x88]);
-    let cases: [(&str, SocketAddr, &str, &str); 9] = [
-        ("reset the stream", each_request(|w, s| ignore(w.try_send(&reset(s, 2)))), "503", "flags=UR"),
-        (
-            "refuse every stream",
-            each_request(|w, s| ignore(w.try_send(&reset(s, REFUSED_STREAM)))),
-            "503",
-            "flags=UR",
-        ),
-        (
-            "close the connection",
-            each_request(|w, _| ignore(w.0.shutdown(std::net::Shutdown::Both))),
-            "503",
-            "flags=UC",
-        ),
-        ("say garbage", each_request(|w, _| ignore(w.try_send(&[0xff; 200]))), "50", "flags=U"),
-        (
-            "speak HTTP/1",
-            upstream(|mut s| {
-                use std::io::Write;
-                let _ = s.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
-                hold(s);
-            }),
-            "50",
-            "flags=U",
-        ),
-        (
-            "say no status",
-            each_request(|w, s| ignore(w.try_send(&frame(HEADERS, END_HEADERS, s, &literal("x", "y"))))),
-            "50",
-            "flags=U",
-        ),
-        (
-            "unpack garbage",
-            each_request(|w, s| ignore(w.try_send(&frame(HEADERS, END_HEADERS, s, &[0xff; 20])))),
-            "50",
-            "flags=U",
-        ),
-        (
-            "push what nobody wants",
-            each_request(move |w, s| {
-                ignore(w.try_send(
-                    &[frame(5, END_HEADERS, s, &[&2u32.to_be_bytes()[..], &[0x82]].concat()), ok(s)].concat(),
-                ));
-            }),
-            "50",
-            "flags=U",
-        ),
-        (
-            "go away at once",
-            each_request(|w, _| ignore(w.try_send(&frame(GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 2])))),
-            "503",
-            "flags=U",
-        ),
+    let closes = each_request(|wire, _| ignore(wire.0.shutdown(std::net::Shutdown::Both)));
+    let older = upstream(|mut stream| {
+        use std::io::Write;
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        hold(stream);
+    });
+    let pushes = |stream: u32| {
+        let promise = [&2u32.to_be_bytes()[..], &[0x82]].concat();
+        let answer = frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x88]);
+        [frame(5, END_HEADERS, stream, &promise), answer].concat()
+    };
+    let head = |block: Vec<u8>| says(move |s| frame(HEADERS, END_HEADERS, s, &block));
+    let cases = [
+        ("reset the stream", says(|s| reset(s, 2)), "503", "flags=UR"),
+        ("refuse every stream", says(|s| reset(s, REFUSED_STREAM)), "503", "flags=UR"),
+        ("close the connection", closes, "503", "flags=UC"),
+        ("say garbage", says(|_| vec![0xff; 200]), "50", "flags=U"),
+        ("speak HTTP/1", older, "50", "flags=U"),
+        ("say no status", head(literal("x", "y")), "50", "flags=U"),
+        ("unpack garbage", head(vec![0xff; 20]), "50", "flags=U"),
+        ("push what nobody wants", says(pushes), "50", "flags=U"),
+        ("go away at once", says(|_| frame(GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 2])), "503", "flags=U"),
     ];
     for (what, address, status, flag) in cases {
         let mut proxy = Setup { route: "timeout: 5s", ..Setup::to_http2(address) }.start();
@@ -96,9 +69,8 @@ fn broken_upstreams_get_their_status_and_flag() {
 fn upstreams_that_hang_run_out_of_time() {
     let silent = upstream(hold);
     let deaf = each_request(|_, _| {});
-    let interim =
-        each_request(|w, s| ignore(w.try_send(&frame(HEADERS, END_HEADERS, s, &literal(":status", "103")))));
-    let unfinished = each_request(|w, s| ignore(w.try_send(&frame(HEADERS, 0, s, &[0x88]))));
+    let interim = says(|s| frame(HEADERS, END_HEADERS, s, &literal(":status", "103")));
+    let unfinished = says(|s| frame(HEADERS, 0, s, &[0x88]));
     for (what, address) in [
         ("never speak", silent),
         ("never answer", deaf),
