@@ -137,9 +137,7 @@ impl Pool {
     /// Closes what is closed at the other end or was idle for too long. Called about once a second.
     pub fn sweep(&self, now: Instant) {
         let limit = self.settings.idle_timeout.unwrap_or(Duration::MAX);
-        self.idle
-            .borrow_mut()
-            .retain(|c| c.usable() && now.saturating_duration_since(c.since) < limit);
+        self.idle.borrow_mut().retain(|c| c.usable() && now.saturating_duration_since(c.since) < limit);
         self.shared.borrow_mut().retain(|c| !c.sender.is_closed() && !c.idle_for(now, limit));
     }
 
