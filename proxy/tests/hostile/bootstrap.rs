@@ -23,7 +23,7 @@ pub(crate) fn text(setup: &Setup, admin: u16, log: &str) -> String {
     let Setup { upstream, .. } = setup;
     let http2 = if setup.upstream_http2 { HTTP2 } else { "" };
     format!(
-        r#"node: {{id: test, cluster: test}}
+        r"node: {{id: test, cluster: test}}
 admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {admin}}}}}}}
 static_resources:
   clusters:
@@ -36,7 +36,7 @@ static_resources:
       - lb_endpoints:
         - endpoint: {{address: {{socket_address: {{address: {ip}, port_value: {port}}}}}}}
   listeners:
-{listeners}"#,
+{listeners}",
         ip = upstream.ip(),
         port = upstream.port(),
     )
@@ -99,7 +99,8 @@ fn tls(folder: &str) -> String {
 }
 
 fn http(setup: &Setup, action: &str, log: &str) -> String {
-    let options: String = setup.http.lines().map(|line| format!("          {line}\n")).collect();
+    let options: Vec<String> = setup.http.lines().map(|line| format!("          {line}\n")).collect();
+    let options = options.concat();
     format!(
         r#"      - name: envoy.filters.network.http_connection_manager
         typed_config:

@@ -139,7 +139,7 @@ fn an_endless_body_is_held_back_at_the_rate_of_its_upstream() {
     let route = "timeout: 0s, retry_policy: {retry_on: 5xx, num_retries: 3}";
     // A client that is not read cannot be seen to go, so what ends its request is the silence.
     let http = "stream_idle_timeout: 1s";
-    let mut proxy = Setup { route, http, ..Setup::to(upstream(hold_unread)) }.start();
+    let mut proxy = Setup { http, route, ..Setup::to(upstream(hold_unread)) }.start();
     // Once before it counts, so that all code has been loaded.
     bomb(&proxy.connect("web"), 1);
     proxy.wait_idle();
