@@ -105,6 +105,8 @@ def nginx_values(flags, _certificates):
     built = subprocess.run(["nginx", "-V"], capture_output=True, text=True).stderr
     if "tcp" in flags and "--with-stream=dynamic" in built:
         where = re.search(r"--modules-path=(\S+)", built)[1]
+        if not Path(where, "ngx_stream_module.so").exists():
+            raise RuntimeError("nginx cannot relay TCP here: apt-get install -y libnginx-mod-stream")
         load = f"load_module {where}/ngx_stream_module.so;"
     return {"in": " ".join(words), "load_stream": load}
 

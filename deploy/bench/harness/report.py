@@ -135,7 +135,7 @@ def document(settings, runs, memory, began):
         commit=output("git", "rev-parse", "HEAD"), uncommitted_changes=bool(output("git", "status", "--porcelain")),
         machine=machine(), versions=versions(settings), baseline=settings.baseline,
         settings=dict(arguments=settings.arguments, rounds=settings.rounds, seconds=settings.seconds),
-        targets=target.judge(results, memory, ours, settings.baseline),
+        targets=target.judge(results, memory, ours, settings.baseline) if settings.baseline == "envoy" else [],
         results=rounded(results), memory=rounded(memory), runs=rounded(runs))
 
 
@@ -155,11 +155,13 @@ def machine():
 
 
 def versions(settings):
-    asked = dict(envoy=[settings.envoy, "--version"], ours=[settings.ours, "version"], nginx=[settings.nginx, "-v"],
-                 haproxy=[settings.haproxy, "-v"], wrk=[settings.wrk, "-v"], h2load=[settings.h2load, "--version"],
-                 iperf3=[settings.iperf3, "--version"], openssl=["openssl", "version"])
-    found = {name: output(*command).split("\n")[0][:120] for name, command in asked.items() if command[0]}
-    return {name: text for name, text in found.items() if text} | dict(python=platform.python_version())
+    asked = dict(envoy=["--version"], ours=["version"], nginx=["-v"], haproxy=["-v"], wrk=["-v"],
+                 h2load=["--version"], iperf3=["--version"])
+    part = {"nginx"} | {proxy.split(":")[0] for proxy in settings.proxies}
+    part |= {SCENARIOS[name].driver for name in settings.scenario if name in SCENARIOS}
+    found = {name: output(getattr(settings, name), *words) for name, words in asked.items() if name in part}
+    first = {name: text.split("\n")[0].split("version: ")[-1][:120] for name, text in found.items()}
+    return first | dict(openssl=output("openssl", "version"), python=platform.python_version())
 
 
 def output(*command):
