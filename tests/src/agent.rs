@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -24,15 +25,21 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 use tower_service::Service;
 
-/// Serves until the process is ended.
-pub fn serve(port: u16) {
+/// Serves until the process is ended; the certificate is `NAME.pem` of a folder, its root `ca.pem`, or one of its own.
+pub fn serve(port: u16, files: Option<(&Path, &str)>) {
+    let secrets = match files {
+        None => own(),
+        Some((folder, name)) => {
+            let read = |file: String| std::fs::read_to_string(folder.join(file)).expect("the file is there");
+            secrets(read(format!("{name}.pem")), read(format!("{name}.key")), read("ca.pem".to_owned()))
+        }
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime can be made").block_on(accept(port));
+    runtime.expect("a runtime can be made").block_on(accept(port, Arc::new(secrets)));
 }
 
-async fn accept(port: u16) {
+async fn accept(port: u16, secrets: Arc<BTreeMap<String, Any>>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.expect("the port is free");
-    let secrets = Arc::new(secrets());
     loop {
         let (stream, _) = listener.accept().await.expect("connections can be accepted");
         let secrets = Arc::clone(&secrets);
@@ -47,12 +54,16 @@ async fn accept(port: u16) {
     }
 }
 
-fn secrets() -> BTreeMap<String, Any> {
+fn own() -> BTreeMap<String, Any> {
     let key = rcgen::KeyPair::generate().expect("a key can be made");
     let parameters = rcgen::CertificateParams::new(vec!["agent.test".to_owned()]).expect("the name is one");
     let certificate = parameters.self_signed(&key).expect("a certificate can be signed").pem();
-    let content = SecretContent::Certificate { chain: certificate.clone(), key: key.serialize_pem() };
-    let roots = SecretContent::Roots { bundle: certificate };
+    secrets(certificate.clone(), key.serialize_pem(), certificate)
+}
+
+fn secrets(chain: String, key: String, bundle: String) -> BTreeMap<String, Any> {
+    let content = SecretContent::Certificate { chain, key };
+    let roots = SecretContent::Roots { bundle };
     let target = Target::of(&NodeInfo::default());
     [(WORKLOAD_CERTIFICATE, content), (WORKLOAD_ROOTS, roots)]
         .map(|(name, content)| {

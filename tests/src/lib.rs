@@ -7,15 +7,19 @@
 )]
 
 pub mod mesh;
+pub mod plane;
 
 pub mod load;
 pub mod wire;
+
+pub mod twin;
 
 pub mod agent;
 pub mod browser;
 pub mod metrics;
 pub mod remains;
 pub mod report;
+pub mod request;
 
 pub mod program;
 

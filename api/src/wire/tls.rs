@@ -54,7 +54,8 @@ pub(super) fn wire_downstream(tls: &DownstreamTls) -> TransportSocket {
 pub(super) fn upstream(socket: TransportSocket) -> Result<Option<UpstreamTls>, Refusal> {
     let Some(config) = tls_config(socket)? else { return Ok(None) };
     let mut context: wire::UpstreamTlsContext = typed(&config)?;
-    let common = common(required(context.common_tls_context.take(), "common_tls_context")?)
+    // Without one, a server is taken as it comes, as in Envoy.
+    let common = common(context.common_tls_context.take().unwrap_or_default())
         .at("common_tls_context")
         .at("typed_config")?;
     let sni = take(&mut context.sni);

@@ -4,7 +4,9 @@ use api::model::listener::ForwardClientCertificate;
 use rustls_pki_types::CertificateDer;
 use std::fmt::Write;
 use x509_parser::extensions::GeneralName;
+use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::x509::X509Name;
 
 /// The element for a certificate chain, leaf first; `None`: there is no certificate. `own` is our URI.
 pub fn forwarded_certificate(
@@ -29,7 +31,7 @@ pub fn forwarded_certificate(
         let _ = write!(out, ";Chain=\"{}\"", pem(chain));
     }
     if what.subject {
-        let subject = certificate.subject().to_string().replace('\\', "\\\\").replace('"', "\\\"");
+        let subject = distinguished(certificate.subject()).replace('\\', "\\\\").replace('"', "\\\"");
         let _ = write!(out, ";Subject=\"{subject}\"");
     }
     let names = certificate.subject_alternative_name().ok().flatten();
@@ -45,6 +47,30 @@ pub fn forwarded_certificate(
         }
     }
     Some(out)
+}
+
+/// A distinguished name as RFC 2253 writes it: the most specific part first, as Envoy has it.
+fn distinguished(name: &X509Name<'_>) -> String {
+    let parts = name.iter_attributes().map(|part| {
+        let kind = part.attr_type();
+        let kind = oid2abbrev(kind, oid_registry()).map_or_else(|_| kind.to_string(), str::to_owned);
+        format!("{kind}={}", escaped(part.as_str().unwrap_or_default()))
+    });
+    let mut parts: Vec<String> = parts.collect();
+    parts.reverse();
+    parts.join(",")
+}
+
+fn escaped(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    for (i, c) in value.char_indices() {
+        let at_an_end = (i == 0 && matches!(c, ' ' | '#')) || (c == ' ' && i + 1 == value.len());
+        if at_an_end || matches!(c, ',' | '+' | '"' | '\\' | '<' | '>' | ';') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
 }
 
 /// PEM text, percent-encoded.

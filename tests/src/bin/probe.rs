@@ -15,8 +15,16 @@ fn main() {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["capture", ready] => capture(ready),
         ["get", url] => get(url),
-        ["agent", port] => tests::agent::serve(port.parse().expect("the port is a number")),
-        _ => panic!("usage: probe capture READY-FILE | get URL | agent PORT"),
+        ["ask", folder] => ask(std::path::Path::new(folder)),
+        ["agent", port, ref files @ ..] => {
+            let files = match files {
+                [] => None,
+                [folder, name] => Some((std::path::Path::new(*folder), *name)),
+                _ => panic!("a folder and a name"),
+            };
+            tests::agent::serve(port.parse().expect("the port is a number"), files);
+        }
+        _ => panic!("usage: probe capture READY-FILE | get URL | ask FOLDER | agent PORT [FOLDER NAME]"),
     }
 }
 
@@ -45,6 +53,14 @@ fn capture(ready: &str) {
         }
     }
     out.flush().expect("the test reads");
+}
+
+/// Reads requests, one JSON value for each line, and prints what came back, likewise.
+fn ask(folder: &std::path::Path) {
+    for line in std::io::stdin().lines() {
+        let request = serde_json::from_str(&line.expect("the test writes text")).expect("it is a request");
+        println!("{}", tests::twin::ask(&request, folder));
+    }
 }
 
 /// Prints what is at an address.

@@ -42,7 +42,10 @@ pub(super) async fn answer(connection: Rc<Downstream>, request: Request<Incoming
             }
             stages(&connection, &exchange, &mut parts, body, ready).await
         }
-        Err(refusal) => Err(refusal),
+        Err(refusal) => {
+            exchange.detail(|detail| detail.target = detail.target.take().map(|_| parts.uri.clone()));
+            Err(refusal)
+        }
     };
     let mut response = result.unwrap_or_else(|refusal| reply::refuse(refusal, &exchange));
     finish(&connection, response.headers_mut(), id);
