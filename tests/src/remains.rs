@@ -120,7 +120,17 @@ fn processes() -> Vec<Process> {
     .collect()
 }
 
-fn resident(process: u32) -> Option<f64> {
+/// Seconds of processor time that a process has taken.
+pub fn processor(process: u32) -> Option<f64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<f64>().ok();
+    // Linux counts in hundredths for user space, whatever it does itself.
+    Some((ticks()? + ticks()?) / 100.0)
+}
+
+/// Resident memory of a process in MiB.
+pub fn resident(process: u32) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kibibytes: f64 = line.split_whitespace().next()?.parse().ok()?;

@@ -35,25 +35,30 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn serve(options: &ServerOptions) -> anyhow::Result<ExitCode> {
+/// Waits until someone wants this process to end.
+fn stop() -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let server = server::Server::bind(options).await?;
-    for (name, address) in server.addresses() {
-        println!("{name} {address}");
-    }
-    let stop = async move {
+    Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-    };
+    })
+}
+
+async fn serve(options: &ServerOptions) -> anyhow::Result<ExitCode> {
+    let stop = stop()?;
+    let server = server::Server::bind(options).await?;
+    for (name, address) in server.addresses() {
+        println!("{name} {address}");
+    }
     server.serve(stop).await;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn call(options: &ClientOptions) -> anyhow::Result<ExitCode> {
-    let report = client::run(options).await?;
+    let report = client::run(options, stop()?).await?;
     println!("{}", serde_json::to_string_pretty(&report).context("cannot write the report")?);
     let good = report.failed == 0 && report.requests > 0;
     Ok(if good || options.allow_failures { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -67,7 +67,7 @@ async fn start(more: &[&str]) -> Running {
 }
 
 async fn call(arguments: &[&str]) -> Report {
-    client::run(&client_options(arguments)).await.expect("a run")
+    client::run(&client_options(arguments), std::future::pending()).await.expect("a run")
 }
 
 async fn shown(arguments: &[&str]) -> Value {
@@ -304,7 +304,8 @@ async fn a_server_that_leaves_loses_no_request() {
     let server = start(&["--shutdown-delay", "2s"]).await;
     let url = server.url("http", "http", "/?delay=20ms");
     let options = client_options(&[&url, "-c", "8", "--duration", "300ms"]);
-    let running = tokio::spawn(async move { client::run(&options).await.expect("a run") });
+    let running =
+        tokio::spawn(async move { client::run(&options, std::future::pending()).await.expect("a run") });
     server.stop().await;
     let report = running.await.expect("the client ends");
     assert!(report.failed == 0 && report.ok >= 8, "{report:?}");

@@ -1,12 +1,23 @@
 //! The promises that users get, each tried on a whole mesh of its own: real YAML in, real processes, namespaces,
 //! certificates and traffic.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests measure time and read their settings where they need them"
+)]
 
 mod bookinfo;
+mod churn;
+mod connections;
+mod faults;
 mod gateway;
 mod life;
 mod mtls;
+mod policies;
 mod protocols;
 mod refusal;
+mod renewal;
+mod scale;
+mod soak;
 mod telemetry;
 mod unfamiliar;
 mod verbs;

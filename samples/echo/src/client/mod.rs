@@ -25,8 +25,11 @@ pub mod plan;
 mod pace;
 mod tls;
 
-/// Runs to the end and reports.
-pub async fn run(options: &ClientOptions) -> Result<Report, plan::ClientError> {
+/// Runs to the end, or until `stop` comes, and reports.
+pub async fn run(
+    options: &ClientOptions,
+    stop: impl Future<Output = ()>,
+) -> Result<Report, plan::ClientError> {
     let plan = Arc::new(plan::Plan::of(options)?);
     let start = Instant::now();
     let count = options.count.or(if options.duration.is_some() { None } else { Some(1) });
@@ -36,7 +39,15 @@ pub async fn run(options: &ClientOptions) -> Result<Report, plan::ClientError> {
     for _ in 0..options.concurrency {
         workers.spawn(work(plan.clone(), schedule.clone(), tally.clone()));
     }
-    workers.join_all().await;
+    let finish = workers.join_all();
+    tokio::pin!(finish);
+    tokio::select! {
+        _ = &mut finish => {}
+        () = stop => {
+            schedule.stop();
+            finish.await;
+        }
+    }
     let tally = std::mem::take(&mut *tally.lock().unwrap_or_else(PoisonError::into_inner));
     Ok(tally.report(start.elapsed(), options.show))
 }

@@ -3,7 +3,7 @@
 //! A thread of its own keeps the time, because the runtime's timers count whole milliseconds: at thousands of requests
 //! a second they would let requests out in bursts, and a latency would tell of the burst.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ pub(super) struct Schedule {
     tickets: AtomicU64,
     /// One permit for each turn that has come; `None` without a rate.
     due: Option<Arc<Semaphore>>,
+    stopped: AtomicBool,
 }
 
 /// Which requests there are, and when.
@@ -37,11 +38,22 @@ impl Schedule {
             let due = Arc::downgrade(due);
             std::thread::spawn(move || keep_time(plan, &due));
         }
-        Self { plan, tickets: AtomicU64::new(0), due }
+        Self { plan, tickets: AtomicU64::new(0), due, stopped: AtomicBool::new(false) }
+    }
+
+    /// Lets no further request begin.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        if let Some(due) = &self.due {
+            due.close();
+        }
     }
 
     /// Waits for the next request's turn; false when there is none.
     pub(super) async fn next(&self) -> bool {
+        if self.stopped.load(Ordering::Relaxed) {
+            return false;
+        }
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
         let Some(turn) = self.plan.turn(ticket) else { return false };
         if self.plan.end.is_some_and(|end| turn.max(Instant::now()) >= end) {
@@ -96,6 +108,17 @@ mod tests {
         for (number, turn) in turns.iter().enumerate() {
             let due = Duration::from_micros(250 * number as u64);
             assert!(*turn >= due, "request {number} came at {turn:?}, before {due:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_run_that_is_stopped_begins_no_further_request() {
+        for rate in [None, Some(1.0)] {
+            let schedule = Schedule::start(None, Some(Duration::from_secs(3600)), rate);
+            assert!(schedule.next().await, "the first turn is at once");
+            let (waiting, ()) = tokio::join!(schedule.next(), async { schedule.stop() });
+            assert!(!waiting || rate.is_none());
+            assert!(!schedule.next().await);
         }
     }
 

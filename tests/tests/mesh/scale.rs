@@ -1,0 +1,174 @@
+//! Thousands of services pushed at once: nothing fails meanwhile, one change stays one change, and what was needed for
+//! them is given back. `SCALE_SERVICES` says how many.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tests::metrics::Metrics;
+use tests::plane::{Plane, Proxy, front, pod, routes, service};
+use tests::program::{self, PATIENCE};
+use tests::report::Report;
+use tests::wait;
+
+use crate::PROBE;
+
+const NAMESPACE: &str = "shop";
+
+#[test]
+fn thousands_of_services_come_and_go_without_a_failed_request_and_one_change_stays_small() {
+    let count = services();
+    let plane = Plane::start(PROBE);
+    plane.write("front.json", &front(NAMESPACE));
+    let server = plane.run("echo", &["server", "--address", "127.1.0.1", "--http", "8080"]);
+    let gateway = plane.proxy("router", "gate", "istio-system", &json!({"istio": "ingressgateway"}), 15100);
+    let sidecar = plane.proxy("sidecar", "client", NAMESPACE, &json!({"app": "client"}), 15000);
+    let proxies = [&gateway, &sidecar];
+    plane.until_in_step(&proxies, Duration::from_secs(20));
+    wait::until("the gateway serves", Duration::from_secs(10), || plane.page(URL));
+    // The load runs from here to the end: what is refused or lost at any moment is seen.
+    let load = plane.run(
+        "echo",
+        &["client", "--allow-failures", URL, "-c", "10", "--rate", "100", "--duration", "3600s"],
+    );
+    warm(&plane, &proxies, count);
+    let small = [plane.memory(), gateway.memory(), sidecar.memory()];
+    let names = push(&plane, &proxies, count);
+    changes(&plane, &proxies, count);
+    plane.remove(&names);
+    plane.until_in_step(&proxies, Duration::from_secs(60));
+    returned(&plane, &proxies, small);
+    Report::of(&load.end()).all_good();
+    gateway.end();
+    sidecar.end();
+    server.end();
+}
+
+/// How many services: a number that debug builds push in seconds, unless the environment asks for more.
+fn services() -> usize {
+    let given = std::env::var("SCALE_SERVICES").ok().and_then(|text| text.parse().ok());
+    given.unwrap_or(if program::is_release() { 2_000 } else { 300 })
+}
+
+/// A first push and its removal, so that what stays for ever once it was used is there before memory is compared.
+fn warm(plane: &Plane, proxies: &[&Proxy], count: usize) {
+    let names = push(plane, proxies, count);
+    plane.remove(&names);
+    plane.until_in_step(proxies, PATIENCE);
+    settled(plane);
+}
+
+/// Pushes them all at once; the files they stand in.
+fn push(plane: &Plane, proxies: &[&Proxy], count: usize) -> Vec<String> {
+    let address = |prefix: u8, number: usize| {
+        format!("10.{}.{}.{}", usize::from(prefix) + number / 65_536, number / 256 % 256, number % 256)
+    };
+    let name = |number: usize| format!("service-{number}");
+    let begin = Instant::now();
+    let mut names = vec![];
+    for first in (1..=count).step_by(CHUNK) {
+        let numbers = first..=(first + CHUNK - 1).min(count);
+        let services: Vec<Value> =
+            numbers.clone().map(|n| service(&name(n), NAMESPACE, &address(100, n))).collect();
+        let pods = numbers.flat_map(|n| [2 * n, 2 * n + 1]);
+        let pods: Vec<Value> =
+            pods.map(|n| pod(&format!("pod-{n}"), &name(n / 2), NAMESPACE, &address(150, n))).collect();
+        for (kind, objects) in [("services", services), ("pods", pods)] {
+            names.push(format!("{kind}-{first}.json"));
+            plane.write(&names[names.len() - 1], &objects);
+        }
+    }
+    names.push("routes.json".to_owned());
+    let rules: Vec<Value> = (1..=count / 10).map(|n| routes(&name(n), NAMESPACE, "5s")).collect();
+    plane.write("routes.json", &rules);
+    let last = format!("outbound|80||service-{count}.{NAMESPACE}.svc.cluster.local");
+    wait::until("the last service is at the sidecar", PATIENCE, || {
+        let page = plane.page("http://127.0.0.1:15000/clusters")?;
+        if page.contains(&last) { Ok(()) } else { Err(format!("{} bytes of clusters", page.len())) }
+    });
+    plane.until_in_step(proxies, PATIENCE);
+    let (pilot, gateway, sidecar) = (plane.memory(), proxies[0].memory(), proxies[1].memory());
+    eprintln!(
+        "{count} services are at the proxies after {:.1} s; pilot {pilot:.0} MiB, gateway {gateway:.0} MiB, sidecar {sidecar:.0} MiB",
+        begin.elapsed().as_secs_f64()
+    );
+    names
+}
+
+/// One change among all of them: what is sent, and how long pilot takes.
+fn changes(plane: &Plane, proxies: &[&Proxy], count: usize) {
+    let more = pod("pod-more", "service-7", NAMESPACE, "10.250.0.1");
+    let (sent, time) = change(plane, proxies, &|| plane.write("more.json", std::slice::from_ref(&more)));
+    eprintln!("a pod more: {sent:?} bytes, {:.0} ms until sent", time * 1e3);
+    assert_eq!(sent.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), ["eds"], "{sent:?}");
+    assert!(sent[0].1 < 2_000 * proxies.len() as u64, "the endpoints of one service were sent: {sent:?}");
+    in_time(time, count);
+    let rule = routes(&format!("service-{count}"), NAMESPACE, "7s");
+    let (sent, time) = change(plane, proxies, &|| plane.write("rule.json", std::slice::from_ref(&rule)));
+    eprintln!("a VirtualService more: {sent:?} bytes, {:.0} ms until sent", time * 1e3);
+    assert_eq!(sent.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), ["rds"], "{sent:?}");
+    in_time(time, count);
+    plane.remove(&["more.json".to_owned(), "rule.json".to_owned()]);
+    plane.until_in_step(proxies, PATIENCE);
+}
+
+/// Debug builds take their time, and so does a machine that does other things.
+#[track_caller]
+fn in_time(seconds: f64, count: usize) {
+    let allowed = if program::is_release() { 0.25 } else { 0.5 + count as f64 / 500.0 };
+    assert!(seconds < allowed, "a change was sent after {seconds:.3} s, later than {allowed} s");
+}
+
+/// Makes a change and waits until all is in step; bytes sent by type, and the longest a response took.
+fn change(plane: &Plane, proxies: &[&Proxy], make: &dyn Fn()) -> (Vec<(&'static str, u64)>, f64) {
+    let before = plane.metrics();
+    make();
+    let kinds = ["cds", "eds", "lds", "rds", "nds"];
+    let bytes = |metrics: &Metrics, kind| metrics.sum("pilot_xds_config_size_bytes_sum", &[("type", kind)]);
+    let of = |after: &Metrics| -> Vec<(&'static str, u64)> {
+        let grown = kinds.into_iter().map(|kind| (kind, bytes(after, kind) - bytes(&before, kind)));
+        grown.filter(|(_, grown)| *grown > 0).collect()
+    };
+    wait::until("something is sent", PATIENCE, || {
+        if of(&plane.metrics()).is_empty() { Err("nothing yet".to_owned()) } else { Ok(()) }
+    });
+    plane.until_in_step(proxies, PATIENCE);
+    let after = plane.metrics();
+    let delta = |name: &str| {
+        let sum = |metrics: &Metrics| metrics.matching(name, &[]).map(|series| series.value).sum::<f64>();
+        sum(&after) - sum(&before)
+    };
+    let count = delta("pilot_proxy_convergence_time_count").max(1.0);
+    (of(&after), delta("pilot_proxy_convergence_time_sum") / count)
+}
+
+/// Memory is back where it was, within a tenth, and what an allocator keeps for the next time.
+fn returned(plane: &Plane, proxies: &[&Proxy], small: [f64; 3]) {
+    let now = || [plane.memory(), proxies[0].memory(), proxies[1].memory()];
+    wait::until("memory is given back", Duration::from_secs(20), || {
+        let now = now();
+        let kept = small.iter().zip(now).all(|(before, now)| now <= before * 1.1 + SLACK);
+        if kept {
+            Ok(())
+        } else {
+            Err(format!("pilot, gateway and sidecar held {small:.1?} MiB and hold {now:.1?}"))
+        }
+    });
+    eprintln!("pilot, gateway and sidecar held {small:.1?} MiB before and hold {:.1?} after", now());
+}
+
+/// Lets the allocators give back what they keep for a moment.
+fn settled(plane: &Plane) {
+    let mut last = f64::MAX;
+    wait::until("pilot's memory is steady", Duration::from_secs(20), || {
+        wait::pause(Duration::from_millis(500));
+        let now = plane.memory();
+        let steady = (std::mem::replace(&mut last, now) - now).abs() < 0.5;
+        if steady { Ok(()) } else { Err(format!("{now:.1} MiB")) }
+    });
+}
+
+const URL: &str = "http://127.0.0.1:8000/";
+/// Objects in a file: all of them are well below the size that pilot reads.
+const CHUNK: usize = 2_000;
+/// MiB that say nothing of a leak.
+const SLACK: f64 = 3.0;

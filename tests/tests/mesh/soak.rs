@@ -1,0 +1,166 @@
+//! Processes of the mesh killed at random under load: what fails is what was under way at the killed one, and nothing
+//! else. `SOAK_SECONDS` says for how long, `SOAK_SEED` in which order; `make soak` takes ten minutes.
+//!
+//! What is promised: a request that a killed sidecar had not taken yet goes to another replica, and so does one that
+//! was under way and may be repeated; control-plane processes are missed by nobody. A request that the killed sidecar
+//! may have acted on is answered with 503 and the flag UC, at once.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use tests::mesh::{self, Mesh, Options};
+use tests::program::{self, PATIENCE, Running};
+use tests::report::Report;
+use tests::wait;
+
+use crate::PROBE;
+
+#[test]
+fn random_kills_fail_nothing_but_what_was_under_way_at_the_killed() {
+    let (seconds, seed) = (setting("SOAK_SECONDS", 15), setting("SOAK_SEED", 20_261_121));
+    eprintln!("SOAK_SECONDS={seconds} SOAK_SEED={seed}");
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let folders = vec!["samples/echo".into(), bystander(folder.path())];
+    let mut mesh = Mesh::begin(&Options { folders, alone: true, ..Options::default() }, PROBE);
+    mesh.until_up();
+    let loads = start(&mesh, seconds);
+    let mut chance = Chance(seed);
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let mut kills: BTreeMap<&str, u32> = BTreeMap::new();
+    while Instant::now() < end {
+        wait::pause(Duration::from_millis(500 + chance.below(2_500)));
+        mesh.observe();
+        if let Some((kind, id)) = victim(&mesh, &mut chance) {
+            mesh::signal(id, Signal::SIGKILL);
+            *kills.entry(kind).or_default() += 1;
+        }
+    }
+    eprintln!("killed: {kills:?}");
+    judge(&mesh, loads, seconds, &kills);
+    recovered(&mut mesh);
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// A second client, whose own sidecar may be killed too: a copy of the sample's under another name.
+fn bystander(folder: &std::path::Path) -> std::path::PathBuf {
+    let text = std::fs::read_to_string(program::repository("samples/echo/echo.yaml")).expect("it is there");
+    let client = text
+        .split("---\n")
+        .find(|part| part.contains("kind: Deployment") && part.contains("\n  name: client\n"));
+    let copy = client.expect("the sample has a client").replace(": client\n", ": bystander\n");
+    let file = folder.join("bystander.yaml");
+    let copy = copy.replace("serviceAccountName: bystander", "serviceAccountName: client");
+    std::fs::write(&file, copy).expect("the folder can be written");
+    file
+}
+
+/// Two hundred requests a second from the client that nobody harms.
+fn start(mesh: &Mesh, seconds: u64) -> Vec<Running> {
+    let time = format!("{}s", seconds + 2);
+    let load = |url: &str, rate: &str, more: &[&str]| {
+        let line = [&[url, "-c", CONCURRENCY, "--rate", rate, "--duration", &time][..], more].concat();
+        mesh.start_echo("echo", "deployment/client", &line)
+    };
+    vec![
+        load("http://echo-server:8080/?delay=5ms", "100", &[]),
+        load("http://echo-server:8080/?delay=5ms", "50", &["--http2"]),
+        load("http://echo-server:8080/?delay=5ms", "20", &["-d", "a body that may be acted on once"]),
+        load("grpc://echo-server:7070", "30", &[]),
+    ]
+}
+
+/// Who is killed next: any process of the control plane, the bystander's sidecar, or a server's sidecar while the
+/// other replica is ready.
+fn victim(mesh: &Mesh, chance: &mut Chance) -> Option<(&'static str, u32)> {
+    let mut all: Vec<(&'static str, u32)> = vec![];
+    for name in ["ostria-pilot", "ostria-citadel", "ostria-injector"] {
+        all.extend(mesh.processes(name).into_iter().map(|(id, _)| (name, id)));
+    }
+    let ready = mesh.get("pods", "echo");
+    let ready: Vec<&str> =
+        ready.iter().filter(|pod| is_ready(pod)).filter_map(|pod| pod["metadata"]["name"].as_str()).collect();
+    let sidecars: Vec<(String, u32)> =
+        mesh.processes("ostria-proxy").into_iter().filter_map(|(id, _)| Some((pod_of(id)?, id))).collect();
+    let servers = ready.iter().filter(|name| name.starts_with("echo-server")).count();
+    for (pod, id) in sidecars.iter().filter(|(pod, _)| ready.contains(&pod.as_str())) {
+        if pod.starts_with("bystander") {
+            all.push(("bystander", *id));
+        } else if pod.starts_with("echo-server") && servers > 1 {
+            // Twice, because this is where something can be lost.
+            all.extend([("server", *id); 2]);
+        }
+    }
+    (!all.is_empty()).then(|| all[chance.below(all.len() as u64) as usize])
+}
+
+fn is_ready(pod: &serde_json::Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array();
+    conditions.is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
+}
+
+/// The pod that a sidecar belongs to, as its environment says.
+fn pod_of(process: u32) -> Option<String> {
+    let environment = std::fs::read(format!("/proc/{process}/environ")).ok()?;
+    let mut pairs = environment.split(|byte| *byte == 0);
+    let value = pairs.find_map(|pair| pair.strip_prefix(b"POD_NAME="))?;
+    String::from_utf8(value.to_vec()).ok()
+}
+
+/// Every request but those that were under way at a killed sidecar had a good answer.
+fn judge(mesh: &Mesh, loads: Vec<Running>, seconds: u64, kills: &BTreeMap<&str, u32>) {
+    let patience = PATIENCE + Duration::from_secs(seconds);
+    let reports: Vec<Report> = loads.into_iter().map(|load| Report::of(&load.finish(patience))).collect();
+    let requests: u64 = reports.iter().map(|report| report.requests).sum();
+    let failed: u64 = reports.iter().map(|report| report.failed).sum();
+    let servers = u64::from(kills.get("server").copied().unwrap_or_default());
+    let metrics = mesh.metrics(&mesh.pod("echo", "client"));
+    let source = [("reporter", "source"), ("source_workload", "client")];
+    let bad: Vec<_> = metrics
+        .matching("istio_requests_total", &source)
+        .filter(|series| series.labels["response_flags"] != "-")
+        .map(|series| (series.labels["response_flags"].clone(), series.value))
+        .collect();
+    eprintln!("{requests} requests, {failed} failed at {servers} killed sidecars of servers: {bad:?}");
+    assert!(requests >= seconds * 190, "{requests} requests in {seconds} s");
+    // Of a load's connections each may have had one request under way, half of them at the one that was killed.
+    let most: u64 = CONCURRENCY.parse::<u64>().expect("it is a number") * reports.len() as u64;
+    assert!(failed <= servers * most, "{failed} requests failed: {reports:#?}");
+    assert!(
+        bad.iter().all(|(flags, _)| flags == "UC"),
+        "something else than the killed ones failed: {bad:?}"
+    );
+    for idempotent in &reports[..2] {
+        assert_eq!(idempotent.failed, 0, "a request that can be repeated was not: {idempotent:#?}");
+    }
+}
+
+/// All is as before.
+fn recovered(mesh: &mut Mesh) {
+    for client in ["deployment/client", "deployment/bystander"] {
+        wait::until(&format!("{client} works"), PATIENCE, || {
+            let report =
+                mesh.echo("echo", client, &["http://echo-server:8080/", "-n", "50", "--new-connection"]);
+            if report.failed == 0 { Ok(()) } else { Err(format!("{report:?}")) }
+        });
+    }
+    mesh.observe();
+}
+
+/// Numbers that look random and are the same for the same seed (splitmix64).
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+}
+
+/// Requests under way at once of each load.
+const CONCURRENCY: &str = "5";
