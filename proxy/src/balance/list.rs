@@ -65,7 +65,9 @@ impl List {
             return Some(only);
         }
         let mut best: Option<(usize, u64, u64)> = None;
-        for _ in 0..choices {
+        // More draws than this see the same members again; a configuration may ask for billions.
+        let enough = u32::try_from(self.members.len()).unwrap_or(u32::MAX).saturating_mul(4);
+        for _ in 0..choices.min(enough) {
             let (member, weight) = self.members[self.draw(random())?];
             let (busy, weight) = (u64::from(active(member)) + 1, u64::from(weight));
             if best.is_none_or(|(_, b, w)| busy * w < b * weight) {

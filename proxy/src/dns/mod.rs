@@ -5,7 +5,9 @@
 mod forward;
 mod server;
 
-mod zone;
+pub mod reply;
+
+pub mod zone;
 
 mod resolv_conf;
 

@@ -2,10 +2,10 @@
 //! way is bounded, and beyond it packets are dropped as well, because a client asks again.
 
 use super::forward::{Upstream, framed};
+use super::reply::{Reply, reply};
 use super::resolv_conf::ResolvConf;
-use super::zone::{Zone, response};
+use super::zone::Zone;
 use api::model::workload::NameTable;
-use hickory_proto::op::{Message, MessageType, ResponseCode};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -130,31 +130,20 @@ impl Server {
     }
 
     async fn answer(&self, packet: &[u8], over_tcp: bool) -> Option<Vec<u8>> {
-        let query = Message::from_vec(packet).ok()?;
-        if query.metadata.message_type != MessageType::Query {
-            return None;
-        }
         let zone = self.zone.borrow().clone();
-        if let Some(answer) = zone.answer(&query) {
-            return encoded(&answer, &query, over_tcp);
-        }
+        let unanswered = match reply(&zone, packet, over_tcp) {
+            Reply::Drop => return None,
+            Reply::Answer(answer) => return Some(answer),
+            Reply::Forward(unanswered) => unanswered,
+        };
         match self.upstream.ask(packet, over_tcp).await {
             Ok(answer) => Some(answer),
             Err(error) => {
                 tracing::debug!(%error, "no name server answers");
-                encoded(&response(&query, ResponseCode::ServFail), &query, over_tcp)
+                unanswered.failure(over_tcp)
             }
         }
     }
-}
-
-/// The bytes of an answer; over UDP cut to what the client takes, which then asks again over TCP.
-fn encoded(answer: &Message, query: &Message, over_tcp: bool) -> Option<Vec<u8>> {
-    let bytes = answer.to_vec().ok()?;
-    if over_tcp || bytes.len() <= usize::from(query.max_payload()) {
-        return Some(bytes);
-    }
-    answer.truncate().to_vec().ok()
 }
 
 const MAX_UDP: usize = 4096;
@@ -166,8 +155,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dns::zone::response;
     use api::model::workload::NameInfo;
-    use hickory_proto::op::Query;
+    use hickory_proto::op::{Message, Query, ResponseCode};
     use hickory_proto::rr::{Name, RecordType};
 
     fn query(name: &str) -> Vec<u8> {

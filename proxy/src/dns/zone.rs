@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// Names of the mesh, each spelling that clients use.
 #[derive(Debug, Default)]
-pub(super) struct Zone {
+pub struct Zone {
     /// Lower-case, without a trailing dot.
     hosts: HashMap<String, Arc<[IpAddr]>>,
     /// Domains that clients append to short names.
@@ -19,7 +19,7 @@ pub(super) struct Zone {
 
 impl Zone {
     /// The zone of a proxy in `namespace`.
-    pub(super) fn new(table: &NameTable, namespace: &str, search: &[String]) -> Self {
+    pub fn new(table: &NameTable, namespace: &str, search: &[String]) -> Self {
         let mut hosts = HashMap::new();
         for (host, info) in &table.hosts {
             let addresses: Arc<[IpAddr]> = info.addresses.clone().into();
@@ -40,7 +40,7 @@ impl Zone {
     }
 
     /// The answer to a query; `None`: it is not the mesh's to answer.
-    pub(super) fn answer(&self, query: &Message) -> Option<Message> {
+    pub fn answer(&self, query: &Message) -> Option<Message> {
         let [question] = query.queries.as_slice() else { return None };
         if question.query_class() != DNSClass::IN || query.metadata.op_code != OpCode::Query {
             return None;

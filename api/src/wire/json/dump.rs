@@ -7,6 +7,7 @@ use crate::model::listener::{FilterChain, Listener, Protocol, RouteSource};
 use crate::model::secret::{Secret, SecretContent};
 use crate::model::tls::{CertificateSource, TlsParameters};
 use crate::wire::any::pack;
+use crate::wire::xds::Any;
 use crate::wire::{Target, encode};
 use serde_json::{Value, json};
 
@@ -33,6 +34,17 @@ pub fn config_dump(start: &Bootstrap, entries: &[Entry<'_>], include_eds: bool) 
     json!({"configs": configs})
 }
 
+/// A bootstrap's wire form without its keys.
+pub(super) fn without_keys(start: &Bootstrap) -> Any {
+    let shown = Bootstrap {
+        listeners: start.listeners.iter().map(hide_listener).collect(),
+        clusters: start.clusters.iter().map(hide_cluster).collect(),
+        secrets: start.secrets.iter().map(hide_secret).collect(),
+        ..start.clone()
+    };
+    pack(&bootstrap::encode(&shown))
+}
+
 struct Dump<'a> {
     schema: &'a Schema,
     entries: &'a [Entry<'a>],
@@ -40,14 +52,7 @@ struct Dump<'a> {
 
 impl Dump<'_> {
     fn bootstrap(&self, start: &Bootstrap) -> Value {
-        let shown = Bootstrap {
-            listeners: start.listeners.iter().map(hide_listener).collect(),
-            clusters: start.clusters.iter().map(hide_cluster).collect(),
-            secrets: start.secrets.iter().map(hide_secret).collect(),
-            ..start.clone()
-        };
-        let fields = self.schema.fields(&pack(&bootstrap::encode(&shown))).unwrap_or_default();
-        json!({"@type": of("BootstrapConfigDump"), "bootstrap": fields})
+        json!({"@type": of("BootstrapConfigDump"), "bootstrap": self.schema.bootstrap_to_json(start)})
     }
 
     fn clusters(&self) -> Value {

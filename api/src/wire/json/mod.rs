@@ -42,6 +42,16 @@ impl Schema {
         )
     }
 
+    /// A bootstrap from YAML or JSON text.
+    pub fn bootstrap(&self, text: &str) -> Result<Bootstrap, BootstrapError> {
+        bootstrap::parse(self, text)
+    }
+
+    /// A bootstrap as JSON, in which no key is shown.
+    pub fn bootstrap_to_json(&self, start: &Bootstrap) -> Value {
+        Value::Object(self.fields(&dump::without_keys(start)).unwrap_or_default())
+    }
+
     fn fields(&self, any: &Any) -> Option<Map<String, Value>> {
         let descriptor = self.pool.get_message_by_name(type_name(&any.type_url))?;
         let message = DynamicMessage::decode(descriptor, any.value.as_slice()).ok()?;

@@ -1,0 +1,215 @@
+//! Uses a configuration as requests and connections would: every table is asked for routes, every listener for a chain,
+//! every cluster for an endpoint. What a decoder accepts must not fail later, when traffic meets it.
+
+use api::model::Resource;
+use api::model::listener::Transport;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use proxy::balance::{Picker, Situation};
+use proxy::credentials::Store;
+use proxy::flow::head::Head;
+use proxy::identify::chain;
+use proxy::identify::sniff::Seen;
+use proxy::policy::authorize::{self, Subject};
+use proxy::policy::{fault, retry};
+use proxy::route;
+use proxy::snapshot::authorization::Authorization;
+use proxy::snapshot::cluster::Cluster;
+use proxy::snapshot::listener::{Filter, Listener, Protocol, Routes};
+use proxy::snapshot::table::{Action, RouteTable};
+use proxy::snapshot::template::Context;
+use proxy::snapshot::{Rejected, Snapshot, Update};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+/// Applies resources to an empty configuration, and uses what comes of it. Gives back what was refused.
+pub fn apply(resources: Vec<Resource>) -> Vec<Rejected> {
+    let store = Store::new();
+    let resources: Vec<Resource> = resources.into_iter().filter(harmless).collect();
+    for resource in &resources {
+        if let Resource::Secret(secret) = resource {
+            drop(store.set(&secret.name, &secret.content));
+        }
+    }
+    let names: Vec<_> = resources.iter().map(|r| (r.kind(), r.name().to_owned())).collect();
+    let update = |upsert| Update { upsert, remove: vec![] };
+    let (snapshot, rejected) = Snapshot::empty().apply(update(resources.clone()), &store);
+    let (same, again) = snapshot.apply(update(resources), &store);
+    assert_eq!(rejected, again, "a configuration is refused alike when it comes again");
+    assert_eq!(snapshot.missing(), same.missing());
+    on(&same);
+    let (empty, _) = same.apply(Update { upsert: vec![], remove: names }, &store);
+    assert!(empty.listeners().is_empty() && empty.clusters().is_empty() && empty.routes().is_empty());
+    rejected
+}
+
+/// Resources that make a reader open no file: a fuzzer would name devices.
+pub fn harmless(resource: &Resource) -> bool {
+    let shown = format!("{resource:?}");
+    !shown.contains("Files(") && !shown.contains("File(")
+}
+
+/// Meets a configuration with requests and connections.
+pub fn on(snapshot: &Snapshot) {
+    for model in snapshot.clusters() {
+        pick(snapshot.cluster(&model.name).expect("a cluster is found by its name"));
+    }
+    for listener in snapshot.compiled_listeners().values() {
+        connect(listener);
+    }
+    for model in snapshot.routes() {
+        request(snapshot.table(&model.name).expect("a table is found by its name"));
+    }
+}
+
+/// Asks a table for the routes of a few requests, and each of its routes for everything that it may be asked.
+pub fn request(table: &RouteTable) {
+    let headers = headers();
+    let targets = ["/", "/a/b?x=1&y=2", "/productpage", "/a//../b%41", "*", "/%"];
+    let declared = table.exact.keys().map(|name| &**name);
+    for authority in ["", "reviews", "reviews:9080", "[::1]:80", "a.example.com"].into_iter().chain(declared)
+    {
+        for target in targets {
+            let head = Head { method: &Method::GET, authority, target, scheme: "http", headers: &headers };
+            for random in [0, 1, 49, 99, u32::MAX] {
+                let _ = route::find(table, &head, random);
+            }
+        }
+    }
+    let head = Head {
+        method: &Method::POST,
+        authority: "a:80",
+        target: targets[1],
+        scheme: "https",
+        headers: &headers,
+    };
+    for route in table.hosts.iter().flat_map(|host| &host.routes) {
+        mutated(&route.request_headers);
+        mutated(&route.response_headers);
+        if let Some(faults) = &route.fault {
+            let _ = fault::decide(&faults.model, &headers, 0, u32::MAX);
+        }
+        match &route.action {
+            Action::Forward(forward) => {
+                if let Some(target) = route::rewrite::target(forward, head.target) {
+                    assert!(target.starts_with('/'), "{target:?} is no path");
+                }
+                for random in [0, 7, u32::MAX] {
+                    let chosen = route::cluster(&forward.clusters, &headers, random);
+                    let named = matches!(forward.clusters, proxy::snapshot::table::Clusters::Header(_));
+                    assert!(chosen.is_some() || named, "some cluster is always chosen");
+                }
+                if let Some(policy) = &forward.retry {
+                    for number in [0, 1, 31, 32, 64, u32::MAX] {
+                        assert!(
+                            retry::wait(policy.policy.back_off, number, u32::MAX)
+                                <= policy.policy.back_off.max.max(policy.policy.back_off.base)
+                        );
+                    }
+                }
+            }
+            Action::Redirect(redirect) => {
+                let location = route::redirect::location(redirect, &head);
+                assert!(location.contains("://"), "{location:?} is no place to go to");
+            }
+            Action::Direct(status, _) => assert!((100..1000).contains(status), "{status} is no status"),
+        }
+    }
+}
+
+fn mutated(changes: &proxy::snapshot::mutation::Mutations) {
+    let request = headers();
+    let mut changed = headers();
+    let context = Context { remote: Some(PEER), ..Context::of(&request) };
+    changes.apply(&mut changed, &context);
+}
+
+fn connect(listener: &Listener) {
+    let seen = |transport, name: Option<&str>, protocols: &[&str]| Seen {
+        transport,
+        server_name: name.map(str::to_owned),
+        protocols: protocols.iter().map(|p| p.as_bytes().to_vec()).collect(),
+    };
+    let cases = [
+        seen(None, None, &[]),
+        seen(Some(Transport::Raw), None, &["http/1.1"]),
+        seen(Some(Transport::Tls), Some("a.example.com"), &["istio-http/1.1", "h2"]),
+        seen(Some(Transport::Tls), None, &["istio-peer-exchange", "istio"]),
+    ];
+    for seen in &cases {
+        let _ = chain::choose(listener, HERE, PEER, seen);
+    }
+    let headers = headers();
+    let head =
+        Head { method: &Method::GET, authority: "a", target: "/a?b", scheme: "http", headers: &headers };
+    for chain in listener.chains() {
+        chain.authorization.iter().for_each(|rules| decide(rules, None));
+        if let Protocol::Http(http) = &chain.protocol {
+            for filter in &http.filters {
+                match filter {
+                    Filter::Authorization(rules) => decide(rules, Some(&head)),
+                    Filter::Fault(faults) => {
+                        let _ = fault::decide(&faults.model, &headers, 1, 1);
+                    }
+                }
+            }
+            if let Routes::Inline(table) = &http.routes {
+                request(table);
+            }
+        }
+    }
+}
+
+fn decide(rules: &Authorization, head: Option<&Head<'_>>) {
+    let subject = Subject {
+        destination: HERE,
+        source: PEER,
+        client: PEER.ip(),
+        server_name: Some("a"),
+        mutual_tls: true,
+        peer: Some("spiffe://cluster.local/ns/a/sa/b"),
+        head,
+    };
+    let _ = authorize::decide(rules, &subject);
+}
+
+fn pick(cluster: &Arc<Cluster>) {
+    let Some(endpoints) = &cluster.endpoints else { return };
+    let policy = cluster.model.balancer;
+    // Rings and tables are as large as the configuration says, which is slow and shows nothing.
+    if endpoints.list.len() > 64 || is_large(policy) {
+        return;
+    }
+    for random in [0, u32::MAX / 3, u32::MAX] {
+        let picker = Picker::new(endpoints, policy, 50, &|i| i % 2 == 0, &|| random);
+        for any_ejected in [false, true] {
+            let situation = Situation {
+                active: &|i| i as u32,
+                ejected: &|i| i == 0,
+                any_ejected,
+                hash: Some(u64::from(random)),
+                random: &|| random,
+            };
+            if let Some(place) = picker.pick(endpoints, &situation) {
+                assert!(place < endpoints.list.len(), "an endpoint is picked that is there");
+            }
+        }
+    }
+}
+
+fn is_large(policy: api::model::cluster::Balancer) -> bool {
+    use api::model::cluster::Balancer;
+    match policy {
+        Balancer::RingHash { min_size } => min_size > 4096,
+        Balancer::Maglev { table_size } => table_size > 4096,
+        _ => false,
+    }
+}
+
+fn headers() -> HeaderMap {
+    let pairs =
+        [("host", "a"), ("end-user", "jason"), ("x-version", "2"), ("content-type", "application/grpc")];
+    pairs.into_iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
+}
+
+const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 244, 0, 9)), 41000);
+const HERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 244, 0, 1)), 9080);

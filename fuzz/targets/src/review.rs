@@ -1,0 +1,57 @@
+//! Admission reviews: every review is answered, every patch applies to the pod it was made for, and a pod with its
+//! sidecar gets no other one.
+
+use crate::words;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use injector::config::Settings;
+use injector::flow::{Outcome, Skip};
+use injector::pipeline::answer;
+use serde_json::{Value, json};
+
+/// See the module. The first byte chooses: a whole review, or the pod in one.
+pub fn run(data: &[u8]) {
+    let Some((choice, rest)) = words::choice(data, 2) else { return };
+    let settings = Settings::default();
+    if choice == 0 {
+        answered(rest, &settings);
+    } else if let Ok(pod) = serde_json::from_slice::<Value>(rest) {
+        answered(review(&pod).to_string().as_bytes(), &settings);
+    }
+}
+
+fn answered(body: &[u8], settings: &Settings) {
+    let Ok(answered) = answer(body, settings) else { return };
+    let asked: Value = serde_json::from_slice(body).expect("only JSON is answered");
+    let said = serde_json::to_value(&answered.answer).expect("an answer is JSON");
+    assert_eq!(said["response"]["uid"], asked["request"]["uid"], "an answer says what it answers");
+    match &answered.outcome {
+        Outcome::Injected { patch, .. } => {
+            let encoded = said["response"]["patch"].as_str().expect("an injected pod has a patch");
+            let sent: json_patch::Patch =
+                serde_json::from_slice(&STANDARD.decode(encoded).expect("base64")).expect("a patch");
+            assert_eq!(sent, *patch);
+            let mut pod = asked["request"]["object"].clone();
+            json_patch::patch(&mut pod, &sent).unwrap_or_else(|error| panic!("{error}: {patch}"));
+            twice(&pod, settings);
+        }
+        Outcome::Denied(reason) => assert!(!reason.is_empty(), "a refusal says why"),
+        Outcome::Skipped(_) => assert_eq!(said["response"]["allowed"], true),
+    }
+}
+
+fn twice(pod: &Value, settings: &Settings) {
+    let again = answer(review(pod).to_string().as_bytes(), settings).expect("a patched pod is reviewed");
+    assert_eq!(again.outcome, Outcome::Skipped(Skip::AlreadyInjected), "{pod}");
+}
+
+fn review(pod: &Value) -> Value {
+    json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {
+            "uid": "1", "namespace": "shop", "operation": "CREATE",
+            "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "object": pod,
+        }
+    })
+}
