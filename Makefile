@@ -6,7 +6,7 @@ CARGO ?= cargo
 BINARIES := ostria ostria-proxy ostria-pilot ostria-citadel ostria-injector bookinfo echo
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test interop h2spec lint fmt bench fuzz soak scale descriptors tools clean
+.PHONY: help build demo test interop h2spec lint fmt bench fuzz fuzz-deep soak scale descriptors tools clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
