@@ -190,3 +190,14 @@ fn half_a_request_and_then_nothing_goes_with_its_connection() {
     proxy.wait_idle();
     proxy.serves();
 }
+
+#[test]
+fn an_answer_to_head_has_no_body() {
+    let proxy = Setup::to(polite()).start();
+    for listener in ["direct", "web"] {
+        let mut wire = Wire::client(proxy.address(listener), &frame(SETTINGS, 0, 0, &[]));
+        wire.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &request("HEAD", "/")));
+        let found = wire.find(|f| f.stream == 1).unwrap();
+        assert_eq!((found.kind, found.flags & END_STREAM), (HEADERS, END_STREAM), "{listener}: {found:?}");
+    }
+}
