@@ -1,6 +1,7 @@
 //! Pure. Checks MeshConfig, from the ConfigMap `istio` of the root namespace or from a file.
 
 use super::finding::Findings;
+use super::operator::{self, Within};
 use super::virtual_service::retry;
 use super::{sidecar, value};
 use crate::catalog::Item;
@@ -123,6 +124,14 @@ fn access_log(f: &mut Findings, path: &str, config: &MeshConfig, file: &str) -> 
             LogFormat::Json(fields.into_iter().collect())
         }
     };
+    let texts: Vec<&str> = match &format {
+        LogFormat::DefaultText => vec![],
+        LogFormat::Text(text) => vec![text],
+        LogFormat::Json(fields) => fields.iter().map(|(_, text)| text.as_str()).collect(),
+    };
+    if let Some(mistake) = texts.into_iter().find_map(|text| operator::mistake(text, Within::Log)) {
+        f.error(joined(path, "accessLogFormat"), mistake, "correct it, or write %% for a percent sign");
+    }
     vec![AccessLog { sink, format }]
 }
 

@@ -20,6 +20,7 @@ mod workload;
 mod tests;
 
 mod finding;
+mod operator;
 mod value;
 
 use crate::catalog::policy::Mesh;

@@ -109,7 +109,7 @@ impl Value {
     fn compile(text: &str) -> Result<Self, InvalidConfig> {
         let template = Template::compile(text)?;
         match template.literal() {
-            Some(literal) => HeaderValue::from_str(literal)
+            Some(literal) => HeaderValue::from_bytes(literal.as_bytes())
                 .map(Self::Fixed)
                 .map_err(|_| InvalidConfig(format!("`{literal}` is not a header value"))),
             None => Ok(Self::Made(template)),

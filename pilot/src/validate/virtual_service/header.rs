@@ -1,6 +1,7 @@
 //! Pure. Changes to headers.
 
 use crate::validate::finding::Findings;
+use crate::validate::operator::{self, Within};
 use api::model::matcher::{HeaderAction, HeaderMutations, HeaderWrite};
 use api::resource::virtual_service as written;
 
@@ -55,8 +56,11 @@ fn write(
     action: HeaderAction,
     mutations: &mut HeaderMutations,
 ) {
-    if value.bytes().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
-        f.error(path, "the value has a line break", "write it on one line");
+    if value.bytes().any(|b| b.is_ascii_control() && b != b'\t') {
+        f.error(path, "the value has a line break or another control character", "write it on one line");
+    }
+    if let Some(mistake) = operator::mistake(value, Within::Header) {
+        f.error(path, format!("the value {mistake}"), "correct it, or write %% for a percent sign");
     }
     if let Some(name) = checked(f, path, name) {
         mutations.write.push(HeaderWrite { name, value: value.to_owned(), action });
