@@ -86,7 +86,7 @@ fn text(status: u16, body: Bytes, exchange: &Rc<Exchange>) -> Response<ResponseB
     let (empty, length) = (body.is_empty(), body.len());
     let mut response = Response::new(ResponseBody::whole(body, exchange.clone()));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    if exchange.bodiless {
+    if exchange.bodiless && !empty {
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     if !empty {
