@@ -249,8 +249,8 @@ impl Entry {
     }
 
     fn tick(&self, now: Instant) {
-        // Both are asked: neither may be left set.
-        if self.moved.take() | self.streams.tick(now, self.limits.stream_idle) {
+        let streams_moved = self.streams.tick(now, self.limits.stream_idle);
+        if self.moved.take() || streams_moved {
             self.touch(now);
         }
         let quiet = now.saturating_duration_since(self.last.get());
