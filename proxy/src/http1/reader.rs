@@ -22,6 +22,8 @@ pub(super) struct Reader {
     searched: usize,
     /// Bytes that were looked at for errors before a head was complete.
     looked: usize,
+    /// The last read filled all the room it had, so that more is likely to be there.
+    bulk: bool,
     ended: bool,
 }
 
@@ -42,7 +44,7 @@ pub(super) enum Reading {
 
 impl Reader {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, buffer: BytesMut::new(), searched: 0, looked: 0, ended: false }
+        Self { limits, buffer: BytesMut::new(), searched: 0, looked: 0, bulk: false, ended: false }
     }
 
     /// Nothing was read ahead.
@@ -103,13 +105,17 @@ impl Reader {
         if self.ended {
             return Poll::Ready(Ok(0));
         }
-        if self.buffer.capacity() == 0 {
+        // Much room only where bytes come fast: a body that trickles must not hold it.
+        let wanted = if self.bulk { wanted } else { wanted.min(buffer::SIZE) };
+        if self.buffer.capacity() == 0 && wanted <= buffer::SIZE {
             self.buffer = buffer::take();
         }
         if self.buffer.capacity() - self.buffer.len() < wanted.min(LEAST) {
             self.buffer.reserve(wanted.clamp(buffer::SIZE, MOST));
         }
+        let room = self.buffer.capacity() - self.buffer.len();
         let count = ready!(poll_read_buf(Pin::new(io), context, &mut self.buffer))?;
+        self.bulk = count == room;
         self.ended = count == 0;
         Poll::Ready(Ok(count))
     }
@@ -225,3 +231,57 @@ const LEAST: usize = 4 * 1024;
 const MOST: usize = 64 * 1024;
 /// Line ends and sizes between chunks.
 const MARGIN: u64 = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+    use tokio::io::ReadBuf;
+
+    /// Gives what is asked for, as long as there is something.
+    struct Plenty {
+        left: usize,
+        most: usize,
+        reads: usize,
+    }
+
+    impl AsyncRead for Plenty {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            out: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let count = out.remaining().min(self.left).min(self.most);
+            out.put_slice(&vec![7; count]);
+            self.left -= count;
+            self.reads += 1;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Reads a whole body; the number of reads and the largest buffer.
+    fn read(length: usize, most: usize) -> (usize, usize) {
+        let limits = Limits { bytes: 1024, count: 10 };
+        let (mut reader, mut body) = (Reader::new(limits), Reading::Exact(length as u64));
+        let mut io = Plenty { left: length, most, reads: 0 };
+        let (mut got, mut largest) = (0, 0);
+        let mut context = Context::from_waker(Waker::noop());
+        while let Poll::Ready(Some(frame)) = body.poll(&mut reader, &mut io, &mut context) {
+            let data = frame.unwrap().into_data().unwrap();
+            (got, largest) = (got + data.len(), largest.max(reader.buffer.capacity() + data.len()));
+            if body.is_done() {
+                break;
+            }
+        }
+        assert_eq!(got, length);
+        (io.reads, largest)
+    }
+
+    #[test]
+    fn a_bulk_body_takes_few_reads_and_one_that_trickles_little_memory() {
+        let (reads, _) = read(1 << 20, usize::MAX);
+        assert!(reads <= 20, "{reads} reads for 1 MiB");
+        let (_, largest) = read(64 * 1024, 500);
+        assert!(largest <= 2 * buffer::SIZE, "{largest} bytes held");
+    }
+}
