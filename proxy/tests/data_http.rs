@@ -191,7 +191,7 @@ fn what_may_mean_two_things_is_refused_or_made_plain() {
             ("GET / HTTP/1.1\r\n\r\n", 400),
             ("GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n", 400),
             ("GET / HTTP/1.0\r\nhost: a\r\n\r\n", 426),
-            ("CONNECT a:443 HTTP/1.1\r\nhost: a\r\n\r\n", 403),
+            ("CONNECT a:443 HTTP/1.1\r\nhost: a\r\n\r\n", 404),
             ("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", 400),
             ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n", 501),
             ("GET / HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n", 403),
@@ -368,7 +368,7 @@ fn weights_rewrites_redirects_and_headers_apply() {
             weight,
             request_headers: HeaderMutations::default(),
             response_headers: HeaderMutations::default(),
-            host_rewrite: Some(api::model::route::HostRewrite::Literal("rewritten".into())),
+            host_rewrite: Some("rewritten".into()),
         };
         way.clusters = ClusterChoice::Weighted(vec![weighted("one", 0), weighted("two", 1)]);
         way.prefix_rewrite = Some("/new".into());

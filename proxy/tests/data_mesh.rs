@@ -384,7 +384,7 @@ fn a_server_with_another_identity_is_not_spoken_to() {
         let client = Proxy::with_store(resources, authority.store("productpage"), node("productpage"));
         let response = client.connect().await.get("/").await;
         assert_eq!(response.status, 503);
-        assert!(response.body.contains("TLS error"), "{}", response.body);
+        assert!(response.body.contains("remote connection failure"), "{}", response.body);
         client.metric(&["istio_requests_total", "response_flags=\"UF\""]).await;
     });
 }

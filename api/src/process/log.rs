@@ -4,9 +4,10 @@
 use std::io;
 use std::sync::{Arc, OnceLock};
 use tracing::Subscriber;
+use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
+use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub enum Format {
 /// Reads and changes the level of the running process.
 #[derive(Clone)]
 pub struct Handle {
-    filter: Arc<reload::Handle<EnvFilter, Registry>>,
+    filter: Arc<reload::Handle<Targets, Registry>>,
 }
 
 /// Starts logging at `level`, which is a word (`info`) or a list of directives (`info,citadel=debug`). A level that
@@ -44,7 +45,7 @@ pub fn init(level: &str, format: Format) -> Handle {
 
 /// A log at level `info` that nothing writes to yet.
 pub(crate) fn build(format: Format) -> (impl Subscriber + Send + Sync, Handle) {
-    let (filter, handle) = reload::Layer::new(EnvFilter::new("info"));
+    let (filter, handle) = reload::Layer::new(Targets::new().with_default(LevelFilter::INFO));
     let lines = fmt::layer().with_writer(io::stderr);
     let lines = match format {
         Format::Text => lines.with_ansi(false).boxed(),
@@ -66,16 +67,16 @@ impl Handle {
     }
 }
 
-fn directives(level: &str) -> Result<EnvFilter, String> {
+fn directives(level: &str) -> Result<Targets, String> {
     // A single unknown word would be taken for a target's name and silence everything else.
     let level = level.replace(' ', "");
-    let unknown = |word: &str| word.parse::<tracing::metadata::LevelFilter>().is_err();
+    let unknown = |word: &str| word.parse::<LevelFilter>().is_err();
     if level.split(',').any(|part| part.is_empty() || (!part.contains('=') && unknown(part))) {
         return Err(format!(
             "`{level}` is not a log level: write error, warn, info, debug, trace, off or target=level"
         ));
     }
-    EnvFilter::builder().parse(&level).map_err(|error| format!("`{level}` is not a log level: {error}"))
+    level.parse().map_err(|error: ParseError| format!("`{level}` is not a log level: {error}"))
 }
 
 #[cfg(test)]

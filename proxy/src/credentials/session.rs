@@ -30,9 +30,19 @@ pub(super) struct Terms<T> {
 /// The time in which sessions can be resumed.
 pub(super) struct Term<T> {
     secrets: Vec<Option<Arc<Loaded>>>,
-    /// Seconds since the epoch.
-    ends: AtomicU64,
-    means: Option<T>,
+    /// Ends in any case. Seconds since the epoch, as all times here.
+    until: u64,
+    /// When the first certificate that was verified in it expires; it is good in that second, too.
+    expiry: AtomicU64,
+    /// `None`: nothing is resumed.
+    pub(super) means: Option<T>,
+}
+
+impl<T> Term<T> {
+    fn left(&self, now: u64) -> u64 {
+        let expired = self.expiry.load(Ordering::Acquire).saturating_add(1);
+        self.until.min(if self.means.is_some() { expired } else { u64::MAX }).saturating_sub(now)
+    }
 }
 
 impl<T> Terms<T> {
@@ -56,7 +66,7 @@ impl<T> Terms<T> {
         // What a peer sends beside its chain need not be a certificate at all.
         let others = intermediates.iter().filter_map(|certificate| expiry(certificate).ok());
         let first = others.fold(expiry(leaf)?, u64::min);
-        self.at(now).ends.fetch_min(first, Ordering::AcqRel);
+        self.at(now).expiry.fetch_min(first, Ordering::AcqRel);
         Ok(())
     }
 
@@ -71,13 +81,16 @@ impl<T> Terms<T> {
         if let Some(term) = last.as_ref().filter(|term| self.lasts(term, now)) {
             return term.clone();
         }
-        // A handshake that began in the last term may end in this one.
-        let carried = last.map(|term| term.ends.load(Ordering::Acquire)).filter(|ends| *ends > now.as_secs());
-        let longest = now.as_secs().saturating_add(LONGEST);
+        // A handshake that began in the last term may end in this one, so this one is bound by what was verified there.
+        // If that has expired, a while passes in which nothing is resumed: no ticket may stand on it.
+        let now = now.as_secs();
+        let carried = last.map_or(u64::MAX, |term| term.expiry.load(Ordering::Acquire));
+        let expired = carried < now;
         let term = Arc::new(Term {
             secrets: self.loaded(),
-            ends: AtomicU64::new(carried.map_or(longest, |ends| ends.min(longest))),
-            means: (self.begin)(),
+            until: now.saturating_add(if expired { PAUSE } else { LONGEST }),
+            expiry: AtomicU64::new(if expired { u64::MAX } else { carried }),
+            means: if expired { None } else { (self.begin)() },
         });
         self.current.store(Some(term.clone()));
         term
@@ -89,7 +102,7 @@ impl<T> Terms<T> {
             (None, None) => true,
             _ => false,
         };
-        now.as_secs() < term.ends.load(Ordering::Acquire) && self.secrets.iter().zip(&term.secrets).all(same)
+        term.left(now.as_secs()) > 0 && self.secrets.iter().zip(&term.secrets).all(same)
     }
 
     fn loaded(&self) -> Vec<Option<Arc<Loaded>>> {
@@ -126,8 +139,7 @@ impl ProducesTickets for Tickets {
 
     fn lifetime(&self) -> u32 {
         let now = UnixTime::now();
-        let left = self.at(now).ends.load(Ordering::Acquire).saturating_sub(now.as_secs());
-        u32::try_from(left).unwrap_or(u32::MAX)
+        u32::try_from(self.at(now).left(now.as_secs())).unwrap_or(u32::MAX)
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
@@ -190,4 +202,6 @@ impl ClientSessionStore for Sessions {
 
 /// Seconds.
 const LONGEST: u64 = 3600;
+/// Seconds; longer than a handshake may take.
+const PAUSE: u64 = 60;
 const SESSIONS: usize = 64;

@@ -50,7 +50,7 @@ pub fn refused(error: &io::Error) -> Option<Refused> {
 
 /// Makes the handshake.
 pub async fn accept(stream: Prefixed, tls: &ServerTls) -> io::Result<TlsAccepted> {
-    let start = LazyConfigAcceptor::new(Acceptor::default(), stream.reading_ahead()).await?;
+    let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     let config = tls.for_client(start.client_hello().alpn());
     let stream = Box::new(TlsStream::Server(start.into_stream(config).await?));
     let (_, session) = stream.get_ref();

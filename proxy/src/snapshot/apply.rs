@@ -73,7 +73,12 @@ impl Snapshot {
                 let table = Arc::new(RouteTable::compile(model)?);
                 self.routes.insert(model.name.as_str().into(), Routes { written, table });
             }
-            Resource::Cluster(model) => self.upsert_cluster(*model, store)?,
+            Resource::Cluster(_) => {
+                let written = Written::of(&resource);
+                if let Resource::Cluster(model) = resource {
+                    self.upsert_cluster(model, written, store)?;
+                }
+            }
             Resource::Endpoints(_) => {
                 let name = resource.name();
                 let written = Written::of(&resource);
@@ -90,15 +95,20 @@ impl Snapshot {
 
     fn upsert_cluster(
         &mut self,
-        model: api::model::cluster::Cluster,
+        model: Box<api::model::cluster::Cluster>,
+        written: Written,
         store: &Arc<Store>,
     ) -> Result<(), InvalidConfig> {
         let last = self.clusters.get(&*model.name);
-        if last.is_some_and(|last| last.is(&model)) {
+        if last.is_some_and(|last| last.is(&written)) {
             return Ok(());
         }
-        let slot =
-            Slot::new(model, last.map(AsRef::as_ref), |name| self.endpoints.get(name).cloned(), store)?;
+        let slot = Slot::new(
+            (model, written),
+            last.map(AsRef::as_ref),
+            |name| self.endpoints.get(name).cloned(),
+            store,
+        )?;
         self.clusters.insert(slot.name().clone(), Arc::new(slot));
         Ok(())
     }

@@ -65,16 +65,11 @@ impl Slot {
     /// Tries whether the cluster can be used. It stays ready if its last version was in use, or if files that it names
     /// may not be the same later.
     pub(super) fn new(
-        model: model::Cluster,
+        (model, written): (Box<model::Cluster>, Written),
         last: Option<&Self>,
         assigned: impl FnOnce(&str) -> Option<Written>,
         store: &Arc<Store>,
     ) -> Result<Self, InvalidConfig> {
-        let resource = Resource::Cluster(Box::new(model));
-        let written = Written::of(&resource);
-        let Resource::Cluster(model) = resource else {
-            return Err(InvalidConfig("a cluster is no cluster".into()));
-        };
         let in_use = last.and_then(Self::awake);
         let keep = in_use.is_some() || names_files(&model.tls);
         let discovery: Option<Arc<str>> = discovery_name(&model).map(Arc::from);
@@ -144,8 +139,8 @@ impl Slot {
     }
 
     /// Whether it was made from this.
-    pub(super) fn is(&self, model: &model::Cluster) -> bool {
-        self.model().is_some_and(|own| *own == *model)
+    pub(super) fn is(&self, written: &Written) -> bool {
+        self.written == *written
     }
 
     pub(super) fn name(&self) -> &Arc<str> {

@@ -123,6 +123,7 @@ fn what_does_not_change_is_shared() {
 #[test]
 fn an_endpoint_keeps_its_health_when_others_come_and_go() {
     let first = good(&Snapshot::empty(), vec![eds("c"), endpoints("c", 1)]);
+    assert!(first.cluster("c").is_some(), "health is of clusters in use");
     let Resource::Endpoints(mut both) = endpoints("c", 1) else { unreachable!() };
     let Resource::Endpoints(second) = endpoints("c", 2) else { unreachable!() };
     both.localities.extend(second.localities);
@@ -169,6 +170,7 @@ fn a_changed_cluster_keeps_its_counts_and_its_tls() {
         Resource::Cluster(Box::new(cluster))
     };
     let first = good(&Snapshot::empty(), vec![cluster(1)]);
+    assert!(first.cluster("c").is_some(), "counts are of clusters in use");
     let next = good(&first, vec![cluster(2)]);
     let (before, after) = (first.cluster("c").unwrap(), next.cluster("c").unwrap());
     assert!(!Arc::ptr_eq(before, after));

@@ -183,7 +183,7 @@ fn a_client_that_proves_nothing_is_refused_for_a_reason_that_is_counted_and_told
         require_client_certificate: true,
     };
     let table = [
-        (&strict(), page(Some(foreign.workload("productpage"))), Refused::Untrusted, "UnknownIssuer"),
+        (&strict(), page(Some(foreign.workload("productpage"))), Refused::Untrusted, "BadSignature"),
         (
             &strict(),
             page(Some(authority.until("productpage", SystemTime::now() - hour))),
@@ -216,7 +216,7 @@ fn a_server_whose_certificate_has_expired_or_is_of_another_root_is_not_called() 
     let hour = std::time::Duration::from_secs(3600);
     for (secret, told) in [
         (authority.until("reviews", SystemTime::now() - hour), "xpired"),
-        (foreign.workload("reviews"), "UnknownIssuer"),
+        (foreign.workload("reviews"), "BadSignature"),
     ] {
         let server = store(&authority, "reviews");
         server.set("default", &secret).unwrap();

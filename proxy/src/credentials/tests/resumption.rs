@@ -141,9 +141,14 @@ fn a_term_ends_with_the_first_certificate_verified_in_it_and_after_an_hour() {
     let third = tickets.at(at(4_000));
     assert!(!Arc::ptr_eq(&second, &third));
     assert!(Arc::ptr_eq(&third, &tickets.at(at(4_999))));
-    assert!(!Arc::ptr_eq(&third, &tickets.at(at(5_000))));
+    assert!(Arc::ptr_eq(&third, &tickets.at(at(5_000))), "a certificate is good in its last second");
+    let pause = tickets.at(at(5_001));
+    assert!(!Arc::ptr_eq(&third, &pause));
+    assert!(pause.means.is_none(), "a handshake of before may end now, and must not leave a ticket");
+    assert!(Arc::ptr_eq(&pause, &tickets.at(at(5_060))));
+    assert!(tickets.at(at(5_061)).means.is_some());
     let garbage = CertificateDer::from(vec![0; 10]);
-    assert!(tickets.verified(&garbage, &[], at(5_001)).is_err());
+    assert!(tickets.verified(&garbage, &[], at(5_062)).is_err());
 }
 
 #[test]

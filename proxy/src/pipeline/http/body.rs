@@ -43,7 +43,8 @@ pub(super) struct BrokenOff;
 impl ResponseBody {
     /// A response of our own.
     pub(super) fn whole(bytes: Bytes, exchange: Rc<Exchange>) -> Self {
-        let source = if bytes.is_empty() || exchange.bodiless { Source::Empty } else { Source::Whole(Some(bytes)) };
+        let source =
+            if bytes.is_empty() || exchange.bodiless { Source::Empty } else { Source::Whole(Some(bytes)) };
         Self { source, exchange: Some(exchange) }
     }
 
