@@ -1,6 +1,7 @@
 //! The whole authority in one process, spoken to over gRPC as a workload would: first with a token, then with the
 //! certificate it got.
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+#![allow(clippy::disallowed_methods, reason = "tests measure how long an answer takes")]
 
 mod faults;
 

@@ -45,8 +45,8 @@ fn is_read(operator: &str, within: Within) -> bool {
         ("REQ" | "REQ_WITHOUT_QUERY" | "RESP", Some(headers), Within::Log) => fields(headers, &PSEUDO),
         ("TRAILER", Some(header), Within::Log) => token(header),
         ("START_TIME", argument, Within::Log) => matches!(argument, None | Some("%s")),
-        ("GRPC_STATUS" | "GRPC_STATUS_NUMBER", _, Within::Log) => true,
-        (
+        ("GRPC_STATUS" | "GRPC_STATUS_NUMBER", _, Within::Log)
+        | (
             "METADATA" | "DYNAMIC_METADATA" | "FILTER_STATE" | "CLUSTER_METADATA" | "ENVIRONMENT",
             Some(_),
             Within::Log,

@@ -131,7 +131,7 @@ async fn sleep_until(mut moment: SystemTime, issued: &Issued, authority: &Author
                 moment = moment.min(SystemTime::now() + SPREAD.mul_f64(rand::random()));
             }
             Err(error) => {
-                tracing::warn!(error = told(&error), "the mesh's roots have changed and cannot be used")
+                tracing::warn!(error = told(&error), "the mesh's roots have changed and cannot be used");
             }
         }
         known = roots;

@@ -63,3 +63,23 @@ pub async fn accept(stream: Prefixed, tls: &ServerTls) -> io::Result<TlsAccepted
     };
     Ok(TlsAccepted { stream, server_name, peer, mutual })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_client_is_told_apart_from_a_handshake_that_failed_otherwise() {
+        let of = |error: rustls::Error| refused(&io::Error::other(error));
+        let other = |error: CredentialError| {
+            rustls::Error::InvalidCertificate(CertificateError::Other(rustls::OtherError(Arc::new(error))))
+        };
+        let name = CredentialError::Name { found: String::new() };
+        assert_eq!(of(rustls::Error::NoCertificatesPresented), Some(Refused::Anonymous));
+        assert_eq!(of(CertificateError::Expired.into()), Some(Refused::Untrusted));
+        assert_eq!(of(CertificateError::UnknownIssuer.into()), Some(Refused::Untrusted));
+        assert_eq!(of(other(name)), Some(Refused::Stranger));
+        assert_eq!(of(rustls::Error::DecryptError), None);
+        assert_eq!(refused(&io::Error::other("no TLS at all")), None);
+    }
+}

@@ -251,7 +251,7 @@ impl Known {
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
-    headers.get(name).map(|value| value.as_bytes())
+    headers.get(name).map(http::HeaderValue::as_bytes)
 }
 
 fn cut(value: Option<&[u8]>, longest: Option<usize>) -> &[u8] {

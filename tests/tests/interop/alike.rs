@@ -74,9 +74,9 @@ fn alike(name: &str) {
     let envoy = answers(node, wire::enter(node, &crate::envoy(), &line), &requests, folder);
     let line = ["run", "--bootstrap", &file, "--concurrency", "1"];
     let own = answers(node, wire::enter(node, &program::path("ostria-proxy"), &line), &requests, folder);
-    servers.into_iter().for_each(|server| {
+    for server in servers {
         server.end();
-    });
+    }
     compare(&requests, &envoy, &own);
 }
 

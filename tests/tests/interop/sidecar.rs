@@ -60,9 +60,9 @@ fn sidecar(protocol: &str) {
     the_user_jason_has_a_version_of_his_own(&plane);
     faults_are_injected(&plane);
     envoy.end();
-    applications.into_iter().for_each(|application| {
+    for application in applications {
         application.end();
-    });
+    }
 }
 
 /// Each file of rules changes what Envoy has, and each change must be accepted too.

@@ -31,7 +31,7 @@ fn a_hundred_changes_a_second_fail_no_request_and_the_last_one_holds() {
     let mut made = 0;
     let report = calls(&mesh, seconds, |until| made = churn(&file, until));
     report.all_good();
-    assert!(made as u64 >= seconds * 60, "only {made} changes were made in {seconds} s");
+    assert!(u64::from(made) >= seconds * 60, "only {made} changes were made in {seconds} s");
     wait::until("the last change is at the sidecar", Duration::from_secs(2), || {
         let report = mesh.echo("echo", CLIENT, &[URL, "--show"]);
         match report.seen_header("x-change") {

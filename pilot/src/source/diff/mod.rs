@@ -104,9 +104,9 @@ impl Files {
     }
 
     /// The place that counts for each object, and what is refused in each file.
-    fn owners(&self) -> (BTreeMap<Key, Arc<Kept>>, BTreeMap<Arc<str>, Vec<Refusal>>) {
-        let mut owners: BTreeMap<Key, Arc<Kept>> = BTreeMap::new();
-        let mut refused: BTreeMap<Arc<str>, Vec<Refusal>> = BTreeMap::new();
+    fn owners(&self) -> (Owners, Refusals) {
+        let mut owners: Owners = BTreeMap::new();
+        let mut refused: Refusals = BTreeMap::new();
         for (file, held) in &self.held {
             if !held.refusals.is_empty() {
                 refused.insert(file.clone(), held.refusals.clone());
@@ -159,6 +159,11 @@ fn duplicate(loser: &Kept, winner: &Place) -> Refusal {
         next: "keep one of the two".into(),
     }
 }
+
+/// The version of each object that counts.
+type Owners = BTreeMap<Key, Arc<Kept>>;
+/// What is refused in each file.
+type Refusals = BTreeMap<Arc<str>, Vec<Refusal>>;
 
 #[cfg(test)]
 mod tests;

@@ -100,18 +100,8 @@ pub(super) async fn forward(
     };
 
     let (head, incoming) = sent.response.into_parts();
-    let upgraded = head.status == http::StatusCode::SWITCHING_PROTOCOLS;
     let mut response = Response::from_parts(head, ());
-    let seen = Survey::of(response.headers());
-    strip_hop_by_hop(response.headers_mut(), seen, upgraded);
-    let took = attempt.began.map(|began| now().saturating_duration_since(began)).unwrap_or_default();
-    if !upgraded {
-        response.headers_mut().insert(SERVICE_TIME, milliseconds(took.as_millis()));
-    }
-    exchange.detail(|d| {
-        d.upstream_time = Some(took);
-        d.code_details = Some("via_upstream".into());
-    });
+    let upgraded = answered_head(exchange, &attempt, &mut response);
     if let Some(cookie) = cookie {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
@@ -123,6 +113,22 @@ pub(super) async fn forward(
     let body =
         UpstreamBody { incoming, returned: Some(sent.returned), timer: whole, _busy: busy, _permit: permit };
     Ok(response.map(|()| ResponseBody::upstream(body, exchange.clone())))
+}
+
+/// Cleans the head that an endpoint answered with; whether it switches protocols.
+fn answered_head(exchange: &Exchange, attempt: &Attempt<'_>, response: &mut Response<()>) -> bool {
+    let upgraded = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
+    let seen = Survey::of(response.headers());
+    strip_hop_by_hop(response.headers_mut(), seen, upgraded);
+    let took = attempt.began.map(|began| now().saturating_duration_since(began)).unwrap_or_default();
+    if !upgraded {
+        response.headers_mut().insert(SERVICE_TIME, milliseconds(took.as_millis()));
+    }
+    exchange.detail(|d| {
+        d.upstream_time = Some(took);
+        d.code_details = Some("via_upstream".into());
+    });
+    upgraded
 }
 
 /// Writes what the configuration adds to a response.
@@ -362,15 +368,9 @@ fn hash_key(
 
 /// The cookie that keeps a client where it is.
 fn set_cookie(name: &str, value: &str, path: &str, ttl: std::time::Duration) -> Option<HeaderValue> {
-    let mut text = format!("{name}=\"{value}\"");
-    if !ttl.is_zero() {
-        text.push_str(&format!("; Max-Age={}", ttl.as_secs()));
-    }
-    if !path.is_empty() {
-        text.push_str(&format!("; Path={path}"));
-    }
-    text.push_str("; HttpOnly");
-    text.parse().ok()
+    let age = if ttl.is_zero() { String::new() } else { format!("; Max-Age={}", ttl.as_secs()) };
+    let path = if path.is_empty() { String::new() } else { format!("; Path={path}") };
+    format!("{name}=\"{value}\"{age}{path}; HttpOnly").parse().ok()
 }
 
 fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -111,7 +111,7 @@ pub(super) fn forwarded(
     client: &Client<'_>,
 ) -> Trusted {
     let (hops, address) = if seen.has(Known::ForwardedFor) {
-        let listed = headers.get_all(&FORWARDED_FOR).iter().map(|v| v.as_bytes());
+        let listed = headers.get_all(&FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
         let hops = listed.flat_map(|v| v.split(|b| *b == b',')).count();
         (hops, trusted_client(headers, http, client.peer))
     } else {
@@ -149,10 +149,8 @@ fn origin(headers: &mut HeaderMap, seen: Survey, edge: bool, outside: Option<Soc
         }
         headers.remove(INTERNAL);
     }
-    if edge {
-        if let Ok(address) = HeaderValue::from_str(&address.ip().to_string()) {
-            headers.insert(EXTERNAL_ADDRESS, address);
-        }
+    if edge && let Ok(address) = HeaderValue::from_str(&address.ip().to_string()) {
+        headers.insert(EXTERNAL_ADDRESS, address);
     }
 }
 

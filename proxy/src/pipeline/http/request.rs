@@ -381,7 +381,7 @@ fn permit(
     let subject = connection.subject(client, Some(head));
     match authorize::decide(rules, &subject) {
         authorize::Decision::Denied(policy) => Err(Refusal::denied(policy)),
-        _ => Ok(()),
+        authorize::Decision::Allowed => Ok(()),
     }
 }
 

@@ -98,7 +98,8 @@ fn date(days: u64) -> (u64, u64, u64) {
 
 /// A client decides what its headers hold: control characters must not forge lines.
 pub(super) fn plain(out: &mut Vec<u8>, text: &[u8]) {
-    if !text.iter().fold(false, |found, byte| found | (*byte < 0x20) | (*byte == b'"') | (*byte == 0x7f)) {
+    let special = |byte: u8| byte < 0x20 || matches!(byte, b'"' | 0x7f);
+    if !text.iter().fold(false, |found, byte| found | special(*byte)) {
         return out.extend_from_slice(text);
     }
     for byte in text {
@@ -117,7 +118,7 @@ pub(super) fn plain(out: &mut Vec<u8>, text: &[u8]) {
 /// A JSON string with its quotes.
 pub(super) fn json(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
-    let special = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\') | (byte >= 0x80);
+    let special = |byte: u8| matches!(byte, 0..0x20 | b'"' | b'\\' | 0x80..);
     // Looking at all bytes without a branch is faster than stopping at the first that needs an escape.
     if text.iter().fold(false, |found, byte| found | special(*byte)) {
         escaped(out, text);
