@@ -137,6 +137,9 @@ fn shown(offer: &ProxyOffer) -> Vec<(Kind, String, Vec<u8>)> {
     all
 }
 
+/// Resources as they are sent.
+type Written = Vec<(Kind, String, Vec<u8>)>;
+
 fn check(steps: Vec<(usize, u8)>) -> Result<(), TestCaseError> {
     let versions = [documents(1), documents(2)];
     let scopes = [
@@ -145,7 +148,7 @@ fn check(steps: Vec<(usize, u8)>) -> Result<(), TestCaseError> {
         scope(true, "gate-1", "gates", ("istio", "ingressgateway")),
     ];
     let (mut cache, mut catalog) = (Cache::default(), Catalog::default());
-    let mut stamps: BTreeMap<(usize, Kind), (u64, Vec<(Kind, String, Vec<u8>)>)> = BTreeMap::new();
+    let mut stamps: BTreeMap<(usize, Kind), (u64, Written)> = BTreeMap::new();
     for (generation, (object, version)) in (1..).zip(steps) {
         let change = match versions.get(usize::from(version)) {
             Some(documents) => {

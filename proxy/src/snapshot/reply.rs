@@ -189,7 +189,13 @@ mod tests {
     use http::{HeaderMap, Method};
 
     fn mapper(filter: ReplyFilter) -> ReplyMapper {
-        ReplyMapper { filter, status: None, body: None, format: None, headers: Default::default() }
+        ReplyMapper {
+            filter,
+            status: None,
+            body: None,
+            format: None,
+            headers: api::model::matcher::HeaderMutations::default(),
+        }
     }
 
     fn changed(reply: &LocalReply, code: u16, flags: Flags) -> (u16, Option<String>, Option<String>) {

@@ -131,8 +131,10 @@ fn refusals_name_the_field() {
     );
     check(
         "merge_slashes: true",
-        "strip_matching_host_port: true",
-        &format!("{chain}.filters[0].typed_config.strip_matching_host_port: is not supported"),
+        "represent_ipv4_remote_address_as_ipv4_mapped_ipv6: true",
+        &format!(
+            "{chain}.filters[0].typed_config.represent_ipv4_remote_address_as_ipv4_mapped_ipv6: is not supported"
+        ),
     );
     check(
         "port_value: 8443",

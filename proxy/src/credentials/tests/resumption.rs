@@ -47,18 +47,20 @@ impl Pair {
     }
 }
 
+/// What changes, and how.
+type Change = (&'static str, fn(&Pair, &Authority));
+
 #[test]
 fn a_secret_that_either_side_replaces_ends_the_sessions_that_stand_on_it() {
     for version in BOTH {
         let authority = Authority::new();
         let pair = Pair::new(version, store(&authority, "reviews"), store(&authority, "productpage"));
-        type Change = (&'static str, fn(&Pair, &Authority));
         let changes: [Change; 4] = [
             ("the server's roots", |pair, authority| {
-                pair.server.1.set("ROOTCA", &authority.roots()).unwrap()
+                pair.server.1.set("ROOTCA", &authority.roots()).unwrap();
             }),
             ("the client's roots", |pair, authority| {
-                pair.client.1.set("ROOTCA", &authority.roots()).unwrap()
+                pair.client.1.set("ROOTCA", &authority.roots()).unwrap();
             }),
             ("the server's certificate", |pair, authority| {
                 pair.server.1.set("default", &authority.workload("reviews")).unwrap();

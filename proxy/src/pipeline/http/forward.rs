@@ -63,13 +63,8 @@ pub(super) async fn forward(
         .ok_or_else(|| overflow(&upstream))?;
 
     let repeat = repeat(way, forward, parts).filter(|_| !upgrade);
-    let limit = deadline::limit(
-        forward.timeout,
-        forward.max_grpc_timeout,
-        &parts.headers,
-        exchange.grpc,
-        way.internal,
-    );
+    let (own, grpc) = (forward.timeout, forward.max_grpc_timeout);
+    let limit = deadline::limit(own, grpc, &parts.headers, exchange.grpc, way.internal);
     let limit = limit.filter(|_| !upgrade);
     let (hash, cookie) = hash_key(&outgoing, parts, exchange);
     let client_upgrade = upgrade.then(|| upgrade::switched(&body)).flatten();
