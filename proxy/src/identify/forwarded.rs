@@ -35,15 +35,16 @@ pub fn forwarded_certificate(
         let _ = write!(out, ";Subject=\"{subject}\"");
     }
     let names = certificate.subject_alternative_name().ok().flatten();
-    for name in names.iter().flat_map(|names| &names.value.general_names) {
-        match name {
-            GeneralName::URI(uri) if what.uri => {
-                let _ = write!(out, ";URI={uri}");
-            }
-            GeneralName::DNSName(dns) if what.dns => {
-                let _ = write!(out, ";DNS={dns}");
-            }
-            _ => {}
+    // Envoy writes all URIs before all DNS names, whatever their order in the certificate.
+    let names = || names.iter().flat_map(|names| &names.value.general_names);
+    for name in names().filter(|_| what.uri) {
+        if let GeneralName::URI(uri) = name {
+            let _ = write!(out, ";URI={uri}");
+        }
+    }
+    for name in names().filter(|_| what.dns) {
+        if let GeneralName::DNSName(dns) = name {
+            let _ = write!(out, ";DNS={dns}");
         }
     }
     Some(out)

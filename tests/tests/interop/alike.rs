@@ -113,7 +113,7 @@ fn compare(requests: &[Request], envoy: &Answers, own: &Answers) {
 /// Without what the TLS libraries say in words of their own.
 fn plain(line: &str) -> String {
     match line.split_once("|TLS_error") {
-        Some((before, rest)) => format!("{before}{}", rest.split_once('}').map_or("", |(_, after)| after)),
+        Some((before, rest)) => format!("{before}{}", rest.rsplit_once('}').map_or("", |(_, after)| after)),
         None => line.to_owned(),
     }
 }
