@@ -8,10 +8,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use api::process::tls::verifier;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::{Map, Value, json};
 
 use crate::request::{Request, Tls};
@@ -211,7 +211,8 @@ fn client(tls: &Tls, folder: &Path) -> ClientConnection {
         .with_safe_default_protocol_versions()
         .expect("the provider has all versions")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone));
+        // Which certificate a server shows is looked at, not whether it is good.
+        .with_custom_certificate_verifier(verifier::servers(|_| Ok(())));
     let mut config = match &tls.certificate {
         None => builder.with_no_client_auth(),
         Some(name) => {
@@ -233,45 +234,6 @@ fn client(tls: &Tls, folder: &Path) -> ClientConnection {
 fn names(leaf: &[u8]) -> Vec<&'static str> {
     let known = ["server.test", "one.test", "two.test"];
     known.into_iter().filter(|name| leaf.windows(name.len()).any(|part| part == name.as_bytes())).collect()
-}
-
-/// Which certificate a server shows is looked at, not whether it is good.
-#[derive(Debug)]
-struct Anyone;
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
-    }
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);

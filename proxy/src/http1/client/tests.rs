@@ -185,15 +185,23 @@ fn what_is_no_answer_is_told_from_what_ended() {
     });
 }
 
+/// A request whose body is what is put into the channel.
+fn dictated()
+-> (mpsc::Sender<Sent>, Request<impl http_body::Body<Data = Bytes, Error = Infallible> + Unpin + 'static>) {
+    let (sender, receiver) = mpsc::channel(4);
+    let frames = futures_util::stream::unfold(receiver, |mut receiver: mpsc::Receiver<Sent>| async move {
+        receiver.recv().await.map(|frame| (frame, receiver))
+    });
+    (sender, Request::post("/").body(StreamBody::new(Box::pin(frames))).unwrap())
+}
+
+type Sent = Result<Frame<Bytes>, Infallible>;
+
 #[test]
 fn a_request_goes_on_beside_its_early_answer() {
     run(async {
         let (client, mut server) = pair(16);
-        let (sender, receiver) = mpsc::channel::<Result<Frame<Bytes>, Infallible>>(4);
-        let frames = futures_util::stream::unfold(receiver, |mut receiver| async move {
-            receiver.recv().await.map(|frame| (frame, receiver))
-        });
-        let request = Request::post("/").body(StreamBody::new(Box::pin(frames))).unwrap();
+        let (sender, request) = dictated();
         let answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n";
         let (seen, response) = asked(&client, &mut server, request, "\r\n\r\n", answer).await;
         assert!(seen.contains("transfer-encoding: chunked\r\n"), "{seen}");
@@ -215,11 +223,7 @@ fn a_request_goes_on_beside_its_early_answer() {
 fn a_connection_that_is_let_go_stops_sending() {
     run(async {
         let (client, mut server) = pair(16);
-        let (sender, receiver) = mpsc::channel::<Result<Frame<Bytes>, Infallible>>(4);
-        let frames = futures_util::stream::unfold(receiver, |mut receiver| async move {
-            receiver.recv().await.map(|frame| (frame, receiver))
-        });
-        let request = Request::post("/").body(StreamBody::new(Box::pin(frames))).unwrap();
+        let (sender, request) = dictated();
         let answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
         let (_, response) = asked(&client, &mut server, request, "\r\n\r\n", answer).await;
         drop(response);
