@@ -318,7 +318,10 @@ impl<S: Duplex + 'static> Source for Connection<S> {
 
     fn upgrade(&self, number: u32) -> Option<oneshot::Receiver<Upgraded>> {
         let inner = &mut *self.0.borrow_mut();
-        let io = inner.io.take().filter(|_| inner.number == number)?;
+        if inner.number != number {
+            return None;
+        }
+        let io = inner.io.take()?;
         let (sender, receiver) = oneshot::channel();
         let _ = sender.send(Upgraded::new(io, inner.reader.take()));
         Some(receiver)
