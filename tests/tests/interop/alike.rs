@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose, SanType,
+};
 use serde_json::Value;
 use tests::program::{self, Running};
 use tests::request::{self, Request};
@@ -208,6 +210,8 @@ pub(crate) fn certificates(folder: &Path) {
         parameters.distinguished_name = rcgen::DistinguishedName::new();
         parameters.distinguished_name.push(DnType::OrganizationName, "org");
         parameters.distinguished_name.push(DnType::CommonName, name);
+        // A workload is known by an SVID, which has to say what its key is for.
+        parameters.key_usages.extend(more.iter().map(|_| KeyUsagePurpose::DigitalSignature));
         parameters.subject_alt_names.extend(more);
         let own = key();
         let certificate = parameters.signed_by(&own, &root).expect("a certificate can be signed");
