@@ -8,7 +8,7 @@ use api::model::Resource;
 use api::model::cluster::{Cluster, ClusterService, ClusterTls, Discovery, Limits, UpstreamHttp};
 use api::model::endpoint::{EndpointWorkload, LoadAssignment, LocalityEndpoints};
 use api::model::listener::{
-    Direction, ForwardClientCertificate, ForwardMode, HttpFilter, Listener, Protocol,
+    Direction, ForwardClientCertificate, ForwardMode, HttpFilter, Inspect, Listener, Protocol, Transport,
 };
 use api::model::matcher::{Pattern, StringMatch};
 use api::model::secret::SecretContent;
@@ -32,6 +32,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
@@ -409,6 +410,140 @@ fn plain_text_and_strangers_are_refused_by_a_strict_chain() {
         assert_eq!(stranger.connect().await.get("/").await.status, 503);
     });
 }
+
+/// A sidecar whose port waits only a moment for first bytes, takes mutual TLS, and plaintext if it is permissive.
+fn inspecting(address: SocketAddr, permissive: bool, idle: Option<Duration>) -> Vec<Resource> {
+    let mut resources = inbound(address, UpstreamHttp::Http1);
+    let Resource::Listener(listener) = &mut resources[1] else { panic!("a listener") };
+    let timeout = Some(BRIEF);
+    listener.inspect =
+        Inspect { original_destination: false, tls: true, http: true, timeout, continue_on_timeout: true };
+    let Protocol::Http(http) = &mut listener.chains[0].protocol else { panic!("HTTP") };
+    http.idle_timeout = idle;
+    let mut plain = chain("plain", listener.chains[0].protocol.clone());
+    plain.criteria.transport = Some(Transport::Raw);
+    listener.chains[0].criteria.transport = Some(Transport::Tls);
+    listener.chains.extend(Some(plain).filter(|_| permissive));
+    resources
+}
+
+fn inspected(address: SocketAddr, permissive: bool, idle: Option<Duration>) -> Proxy {
+    let store = Authority::new().store("reviews");
+    Proxy::with_store(inspecting(address, permissive, idle), store, node("reviews"))
+}
+
+/// Carries bytes to an address, but all except the first few of them only when the port there has waited for long.
+async fn slowly(address: SocketAddr, first: usize) -> SocketAddr {
+    upstream(move |_, mut client| async move {
+        let mut server = TcpStream::connect(address).await.unwrap();
+        let mut bytes = vec![0; first];
+        client.0.read_exact(&mut bytes).await.unwrap();
+        server.write_all(&bytes).await.unwrap();
+        tokio::time::sleep(BRIEF * 5).await;
+        let _ = tokio::io::copy_bidirectional(&mut client.0, &mut server).await;
+    })
+    .await
+}
+
+#[test]
+fn a_hello_that_is_late_is_waited_for_where_no_server_speaks_first() {
+    run(async {
+        for (permissive, first) in [(true, 0), (true, 3), (false, 0), (false, 3)] {
+            let authority = Authority::new();
+            let resources = inspecting(echo().await, permissive, None);
+            let server = Proxy::with_store(resources, authority.store("reviews"), node("reviews"));
+            let address = slowly(server.address("in").await, first).await;
+            let resources = outbound(address, UpstreamHttp::Http1, REVIEWS);
+            let client = Proxy::with_store(resources, authority.store("productpage"), node("productpage"));
+            let response = client.connect().await.get("/").await;
+            assert_eq!(response.status, 200, "permissive: {permissive}, {first} bytes: {}", response.body);
+            assert!(response.body.contains("sa/productpage"), "{}", response.body);
+        }
+    });
+}
+
+#[test]
+fn plaintext_that_is_late_is_taken_or_refused_as_if_it_were_not() {
+    run(async {
+        let address = echo().await;
+        for half in ["", "GET"] {
+            for permissive in [true, false] {
+                let proxy = inspected(address, permissive, None);
+                let mut client = proxy.connect().await;
+                client.send(half).await;
+                tokio::time::sleep(BRIEF * 5).await;
+                let rest = &b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"[half.len()..];
+                // Half of a request that nothing takes is reset already.
+                let _ = client.0.write_all(rest).await;
+                if permissive {
+                    assert_eq!(client.response().await.status, 200);
+                } else {
+                    assert_eq!(client.rest().await, "");
+                    proxy.metric(&["no_filter_chain_match", " 1"]).await;
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn silence_chooses_soon_where_a_server_may_speak_first() {
+    run(async {
+        let address = upstream(|_, mut client| async move { client.send("220 ready").await }).await;
+        for (permissive, answer) in [(true, "220 ready"), (false, "")] {
+            let mut resources = inspecting(address, permissive, None);
+            let Resource::Listener(listener) = &mut resources[1] else { panic!("a listener") };
+            listener.chains.iter_mut().for_each(|chain| chain.protocol = tcp("inbound|80||"));
+            let proxy = Proxy::with_store(resources, Authority::new().store("reviews"), node("reviews"));
+            assert_eq!(proxy.connect().await.rest().await, answer);
+        }
+    });
+}
+
+#[test]
+fn who_is_late_meets_the_port_as_it_is_by_then() {
+    run(async {
+        let address = echo().await;
+        let proxy = inspected(address, true, None);
+        let mut client = proxy.connect().await;
+        tokio::time::sleep(BRIEF * 3).await;
+        proxy.apply(inspecting(address, false, None));
+        tokio::time::sleep(BRIEF).await;
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert_eq!(client.rest().await, "");
+    });
+}
+
+#[test]
+fn a_client_that_never_speaks_is_closed_when_an_idle_one_is() {
+    run(async {
+        let proxy = inspected(echo().await, true, Some(BRIEF * 10));
+        let mut client = proxy.connect().await;
+        let began = Instant::now();
+        assert_eq!(client.rest().await, "");
+        let waited = began.elapsed();
+        assert!(waited >= BRIEF * 10 && waited < Duration::from_secs(10), "waited {waited:?}");
+    });
+}
+
+#[test]
+fn a_client_that_never_speaks_does_not_hold_up_the_end() {
+    run(async {
+        for permissive in [true, false] {
+            let proxy = inspected(echo().await, permissive, None);
+            let mut client = proxy.connect().await;
+            tokio::time::sleep(BRIEF * 3).await;
+            let began = Instant::now();
+            proxy.drainer.start(began + Duration::from_secs(50), false);
+            assert_eq!(client.rest().await, "");
+            proxy.worker.await.unwrap();
+            assert!(began.elapsed() < Duration::from_secs(10));
+        }
+    });
+}
+
+/// What a port waits for first bytes.
+const BRIEF: Duration = Duration::from_millis(40);
 
 /// Retries as Istio has them by default.
 fn mesh_retry() -> api::model::route::RetryPolicy {

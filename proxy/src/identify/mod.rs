@@ -16,19 +16,25 @@ use api::model::listener::Inspect;
 use sniff::{Examined, Seen};
 use std::io;
 
-/// Looks at the first bytes as far as the listener asks for it. Nothing is consumed.
-pub async fn inspect(stream: &mut Prefixed, inspect: &Inspect) -> Result<Seen, InspectError> {
+/// Looks at the first bytes as far as the listener asks for it. Nothing is consumed. `None`: the client has said too
+/// little for as long as it may, and the connection goes on all the same.
+pub async fn inspect(stream: &mut Prefixed, inspect: Inspect) -> Result<Option<Seen>, InspectError> {
     if !inspect.tls && !inspect.http {
-        return Ok(Seen::default());
+        return Ok(Some(Seen::default()));
     }
     let looking = look(stream, inspect);
-    let Some(limit) = inspect.timeout else { return looking.await };
+    let Some(limit) = inspect.timeout else { return looking.await.map(Some) };
     match tokio::time::timeout(limit, looking).await {
-        Ok(result) => result,
-        // The client waits for the server to speak first.
-        Err(_) if inspect.continue_on_timeout => Ok(Seen::default()),
+        Ok(result) => result.map(Some),
+        Err(_) if inspect.continue_on_timeout => Ok(None),
         Err(_) => Err(InspectError::Timeout),
     }
+}
+
+/// Goes on looking, without a limit, until it is known whether the client speaks TLS. Plaintext is not waited for any
+/// longer: who reads it has limits of its own.
+pub async fn inspect_late(stream: &mut Prefixed, inspect: Inspect) -> Result<Seen, InspectError> {
+    look(stream, Inspect { http: false, ..inspect }).await
 }
 
 /// Why a connection ends before it is known.
@@ -45,7 +51,7 @@ pub enum InspectError {
     Read(#[from] io::Error),
 }
 
-async fn look(stream: &mut Prefixed, inspect: &Inspect) -> Result<Seen, InspectError> {
+async fn look(stream: &mut Prefixed, inspect: Inspect) -> Result<Seen, InspectError> {
     loop {
         match sniff::examine(stream.seen(), inspect.tls, inspect.http) {
             Examined::Known(seen) => return Ok(seen),

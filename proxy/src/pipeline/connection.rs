@@ -1,22 +1,25 @@
 //! A connection on its way through accept and identify to the protocol of its chain.
 
 use super::downstream::Downstream;
-use super::live::Limits;
+use super::live::{Limits, State};
 use super::world::{Thread, now, uptime};
 use super::{http, tcp};
 use crate::accept::{self, Accepted, handover};
 use crate::flow::record::Reporter;
-use crate::identify::{self, Refused, chain};
+use crate::identify::sniff::Seen;
+use crate::identify::{self, InspectError, Refused, chain};
 use crate::io::{Prefixed, Stream};
 use crate::policy::authorize::{Decision, decide};
 use crate::snapshot::listener::{Chain, Listener, Protocol};
 use crate::telemetry::stats::ListenerStats;
 use ::http::HeaderValue;
-use api::model::listener::{Direction, ForwardClientCertificate};
+use api::model::listener::{Direction, ForwardClientCertificate, Transport};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 /// Serves a connection that a listener has taken.
@@ -34,14 +37,18 @@ pub(super) async fn serve(
         return;
     }
     let config = thread.config();
-    let taking = match original.filter(|_| listener.model.use_original_destination) {
+    let mut taking = match original.filter(|_| listener.model.use_original_destination) {
         Some(original) => config.virtuals.find(original).unwrap_or(&listener).clone(),
         None => listener,
     };
     drop(config);
     let destination = original.unwrap_or(local);
     let mut stream = Prefixed::new(socket);
-    let seen = match identify::inspect(&mut stream, &taking.model.inspect).await {
+    let seen = match identify::inspect(&mut stream, taking.model.inspect).await.transpose() {
+        Some(seen) => seen,
+        None => late(&thread, &mut taking, &mut stream, (destination, peer)).await,
+    };
+    let seen = match seen {
         Ok(seen) => seen,
         Err(error) => {
             tracing::debug!(listener = %taking.name, %peer, %error, "closed a connection");
@@ -73,6 +80,37 @@ pub(super) async fn serve(
     }
 }
 
+/// What a connection is whose client has said too little in time. Its listener becomes what it is by then.
+///
+/// That time is short for the sake of protocols in which the server speaks first, so silence may choose a chain of TCP.
+/// Where HTTP is spoken, in the clear or else inside TLS, the client speaks first and is late, as happens under load.
+/// Its ClientHello taken for plaintext would fail the call, so it is waited for.
+async fn late(
+    thread: &Thread,
+    listener: &mut Arc<Listener>,
+    stream: &mut Prefixed,
+    (destination, peer): (SocketAddr, SocketAddr),
+) -> Result<Seen, InspectError> {
+    let silent = Seen::default();
+    let inside_tls = Seen { transport: Some(Transport::Tls), ..Seen::default() };
+    let choose = |seen| chain::choose(listener, destination, peer, seen);
+    let patience = match choose(&silent).or_else(|| choose(&inside_tls)).map(|chain| &chain.protocol) {
+        Some(Protocol::Http(http)) => http::patience(&http.model),
+        Some(Protocol::Tcp(_)) | None => return Ok(silent),
+    };
+    let inbound = listener.model.direction == Direction::Inbound;
+    let limits = Limits { idle: Some(patience), ..Limits::default() };
+    let waiting = thread.live.add((listener.name.clone(), None, inbound), limits, now());
+    let mut looking = pin!(identify::inspect_late(stream, listener.model.inspect));
+    let seen = std::future::poll_fn(|context| match waiting.state(context) {
+        State::Open => looking.as_mut().poll(context),
+        _ => Poll::Ready(Err(InspectError::Timeout)),
+    });
+    let seen = seen.await?;
+    *listener = thread.listener(&listener.name).ok_or(InspectError::Timeout)?;
+    Ok(seen)
+}
+
 struct Caller {
     peer: SocketAddr,
     destination: SocketAddr,
@@ -90,7 +128,7 @@ async fn identified(
     stats: &ListenerStats,
 ) -> Option<(Stream, Downstream)> {
     let inbound = listener.model.direction == Direction::Inbound;
-    let live = thread.live.add((listener.name.clone(), chain.clone(), inbound), limits(&chain), now());
+    let live = thread.live.add((listener.name.clone(), Some(chain.clone()), inbound), limits(&chain), now());
     let mut connection = Downstream {
         thread: thread.clone(),
         live,

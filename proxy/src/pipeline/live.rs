@@ -19,7 +19,8 @@ pub(super) struct Registry {
 /// One open connection.
 pub(super) struct Entry {
     pub(super) listener: Arc<str>,
-    pub(super) chain: Arc<Chain>,
+    /// `None`: it is not known yet.
+    pub(super) chain: Option<Arc<Chain>>,
     pub(super) inbound: bool,
     limits: Limits,
     began: Instant,
@@ -77,7 +78,7 @@ pub(super) enum State {
 impl Registry {
     pub(super) fn add(
         &self,
-        (listener, chain, inbound): (Arc<str>, Arc<Chain>, bool),
+        (listener, chain, inbound): (Arc<str>, Option<Arc<Chain>>, bool),
         limits: Limits,
         now: Instant,
     ) -> Rc<Entry> {

@@ -60,7 +60,8 @@ async fn changed(snapshot: &mut watch::Receiver<Arc<Snapshot>>) {
     }
 }
 
-/// Drains connections whose listener or chain is no longer there; all others are left alone.
+/// Drains connections whose listener or chain is no longer there; all others are left alone. One whose chain is not
+/// known yet takes what its listener has by then.
 fn retire(thread: &Thread, last: &Snapshot, next: &Snapshot) {
     let same = |name: &str| match (last.compiled_listeners().get(name), next.compiled_listeners().get(name)) {
         (Some(a), Some(b)) => Arc::ptr_eq(a, b),
@@ -68,10 +69,10 @@ fn retire(thread: &Thread, last: &Snapshot, next: &Snapshot) {
     };
     thread.live.drain(now() + RETIRED, |entry| {
         !same(&entry.listener)
-            && !next
-                .compiled_listeners()
-                .get(&*entry.listener)
-                .is_some_and(|l| l.chains().any(|chain| Arc::ptr_eq(chain, &entry.chain)))
+            && !next.compiled_listeners().get(&*entry.listener).is_some_and(|listener| {
+                let is_there = |chain| listener.chains().any(|known| Arc::ptr_eq(known, chain));
+                entry.chain.as_ref().is_none_or(is_there)
+            })
     });
 }
 

@@ -28,14 +28,14 @@ mod survey;
 use super::downstream::Downstream;
 use crate::identify::is_http2;
 use crate::io::Stream;
-use api::model::listener::Codec;
+use api::model::listener::{Codec, HttpConnection};
 use std::rc::Rc;
 use std::time::Duration;
 
 /// Serves a connection to its end.
 pub(super) async fn serve(stream: Stream, connection: Rc<Downstream>) {
     let settings = &connection.http().model;
-    let Some((stream, http2)) = version(stream, settings.codec, settings.idle_timeout).await else { return };
+    let Some((stream, http2)) = version(stream, settings.codec, patience(settings)).await else { return };
     if http2 {
         connection.live.tell_at_once();
         multiplexed::serve(stream, connection).await;
@@ -44,8 +44,13 @@ pub(super) async fn serve(stream: Stream, connection: Rc<Downstream>) {
     }
 }
 
+/// What a client may take to show what it speaks.
+pub(super) fn patience(settings: &HttpConnection) -> Duration {
+    settings.idle_timeout.unwrap_or(GREETING).min(GREETING)
+}
+
 /// Finds out which version the client speaks; `None`: it went away.
-async fn version(stream: Stream, codec: Codec, idle: Option<Duration>) -> Option<(Stream, bool)> {
+async fn version(stream: Stream, codec: Codec, patience: Duration) -> Option<(Stream, bool)> {
     match (codec, stream.alpn()) {
         (Codec::Http1, _) | (Codec::Auto, Some(b"http/1.1" | b"http/1.0")) => return Some((stream, false)),
         (Codec::Http2, _) | (Codec::Auto, Some(b"h2")) => return Some((stream, true)),
@@ -53,8 +58,7 @@ async fn version(stream: Stream, codec: Codec, idle: Option<Duration>) -> Option
     }
     match stream {
         Stream::Plain(mut plain) => {
-            let limit = idle.unwrap_or(GREETING).min(GREETING);
-            let http2 = tokio::time::timeout(limit, is_http2(&mut plain)).await.ok()?.ok()?;
+            let http2 = tokio::time::timeout(patience, is_http2(&mut plain)).await.ok()?.ok()?;
             Some((Stream::Plain(plain), http2))
         }
         // Inside TLS without ALPN nothing was looked at yet, and HTTP/1.1 is what such clients speak.
@@ -62,5 +66,5 @@ async fn version(stream: Stream, codec: Codec, idle: Option<Duration>) -> Option
     }
 }
 
-/// What a plain connection may take to show its version.
+/// However long a connection may be idle.
 const GREETING: Duration = Duration::from_secs(60);
