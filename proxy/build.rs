@@ -1,4 +1,4 @@
-//! How the proxy is linked: what an idle sidecar never runs is kept apart (cold.ld), and relocations are packed where
+//! How the proxy is linked: code that an ordinary sidecar runs is kept together (hot.ld), and relocations are packed where
 //! the system's loader reads that form. Both only save memory: a program linked without them does the same.
 
 #![allow(clippy::disallowed_methods, reason = "cargo tells a build script everything by its environment")]
@@ -7,13 +7,13 @@ use std::env;
 use std::process::Command;
 
 fn main() {
-    println!("cargo::rerun-if-changed=cold.ld");
+    println!("cargo::rerun-if-changed=hot.ld");
     let target = |name: &str| env::var(format!("CARGO_CFG_TARGET_{name}")).unwrap_or_default();
     if target("OS") != "linux" || target("ENV") != "gnu" {
         return;
     }
     let folder = env::var("CARGO_MANIFEST_DIR").expect("cargo names the package's folder");
-    println!("cargo::rustc-link-arg-bins=-Wl,-T,{folder}/cold.ld");
+    println!("cargo::rustc-link-arg-bins=-Wl,-T,{folder}/hot.ld");
     let native = env::var("HOST") == env::var("TARGET");
     if native && glibc().is_some_and(|version| version >= PACKED_RELOCATIONS) {
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");

@@ -62,11 +62,11 @@ fn takes(criteria: &model::RouteMatch, head: &Head<'_>) -> bool {
         model::PathMatch::Regex(_) => unreachable!("no case has an expression"),
     };
     let header = |condition: &HeaderMatch| {
-        let value = head.headers.get(&condition.name).and_then(|v| v.to_str().ok());
+        let value = head.headers.get(&condition.name);
         let HeaderTest::Text(StringMatch { pattern: Pattern::Exact(wanted), .. }) = &condition.test else {
             return true;
         };
-        value.is_some_and(|value| (value == wanted) != condition.invert)
+        value.is_some_and(|value| (value.as_bytes() == wanted.as_bytes()) != condition.invert)
     };
     let query = |condition: &QueryMatch| {
         let name = |pair: &&str| pair.split('=').next() == Some(condition.name.as_str());

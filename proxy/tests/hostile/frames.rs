@@ -134,6 +134,12 @@ impl Wire {
         self.0.write_all(bytes).is_ok()
     }
 
+    /// Sends bytes and waits until the other end has read them; false: it has closed.
+    pub(crate) fn took(&mut self, bytes: &[u8]) -> bool {
+        self.try_send(&[bytes, &frame(PING, 0, 0, b"are read")].concat())
+            && self.find(|f| f.kind == PING && f.flags & ACK != 0).is_some()
+    }
+
     /// The next frame; `None`: the connection ended.
     pub(crate) fn read(&mut self) -> Option<Frame> {
         let mut header = [0; 9];

@@ -138,22 +138,20 @@ fn floods_of_an_upstream_end_its_connection() {
 
 #[test]
 fn an_upstream_that_overflows_its_window_is_given_up() {
-    let address = each_request(|wire, stream| {
+    let (tell, sent) = std::sync::mpsc::channel();
+    let address = each_request(move |wire, stream| {
         wire.try_send(&frame(HEADERS, END_HEADERS, stream, &[0x88]));
-        // More than the windows of stream and connection, whatever is read of it.
+        // More than the windows of stream and connection: nothing of it is read before the client opens its window.
         let data = frame(DATA, 0, stream, &[0; 16_000]);
-        for _ in 0..2000 {
-            if !wire.try_send(&data) {
-                return;
-            }
-        }
-        std::thread::sleep(Duration::from_secs(1));
+        let closed = (0..2000).any(|_| !wire.try_send(&data));
+        tell.send(closed).unwrap();
     });
     let mut proxy = Setup::to_http2(address).start();
     let before = proxy.memory();
     let mut wire = Wire::client(proxy.address("web"), &setting(4, 0));
     wire.send(&get(1, "/asked"));
     assert_eq!(wire.status(1), Some(200));
+    sent.recv_timeout(Duration::from_secs(30)).unwrap();
     wire.send(&[window_update(0, 1 << 24), window_update(1, 1 << 24)].concat());
     let code = wire.find(|f| matches!(f.kind, RST_STREAM | GOAWAY)).map(|f| f.kind);
     assert_eq!(code, Some(RST_STREAM));
