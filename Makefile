@@ -12,7 +12,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build the release binaries into ./bin
-	$(CARGO) build --release --locked --workspace --bins
+	$(CARGO) build --release --locked --workspace $(BINARIES:%=--bin %)
 	@mkdir -p bin
 	@for b in $(BINARIES); do install -m 755 "$(CARGO_TARGET_DIR)/release/$$b" bin/ || exit 1; done
 	@echo "built into ./bin: $(BINARIES)"

@@ -24,7 +24,7 @@ impl Service for Forward {
 
     async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let client = self.0.borrow_mut().take().unwrap();
-        let response = client.send(request).await.map_err(|(failure, _)| failure).unwrap();
+        let (response, _) = client.send(request).await.map_err(|(failure, _)| failure).unwrap();
         *self.0.borrow_mut() = Some(client);
         response
     }

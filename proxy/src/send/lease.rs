@@ -6,7 +6,7 @@ use super::incoming::Incoming;
 use super::pool::{Flavor, Pool};
 use crate::http1::client::Client;
 use crate::io;
-use http::{Request, Response, Version};
+use http::{HeaderMap, Request, Response, Version};
 use hyper::client::conn::http2;
 use std::any::Any;
 use std::cell::Cell;
@@ -100,6 +100,8 @@ pub struct Sent {
     pub response: Response<Incoming>,
     /// Keeps the connection busy.
     pub returned: Returned,
+    /// The headers of the request, where sending it did not use them up: over HTTP/1.
+    pub asked: Option<HeaderMap>,
 }
 
 /// What happens to the connection after the response: kept until then, given back by `complete`, closed if dropped
@@ -166,16 +168,17 @@ impl Lease {
         match self {
             Self::Http1(connection, pool) => {
                 let result = connection.client.send(request).await;
-                let response =
+                let (response, asked) =
                     result.map_err(|(failure, request)| (SendError::sequential(failure, reused), request))?;
                 let response = response.map(Incoming::from);
-                Ok(Sent { response, returned: Returned(Kept::Http1(Some((Box::new(connection), pool)))) })
+                let returned = Returned(Kept::Http1(Some((Box::new(connection), pool))));
+                Ok(Sent { response, returned, asked: Some(asked) })
             }
             Self::Http2(mut connection) => {
                 let stream = Stream::open(&connection.streams);
                 let response = connection.sender.try_send_request(request).await.map_err(sorted)?;
                 let response = response.map(Incoming::from);
-                Ok(Sent { response, returned: Returned(Kept::Http2 { _stream: stream }) })
+                Ok(Sent { response, returned: Returned(Kept::Http2 { _stream: stream }), asked: None })
             }
         }
     }

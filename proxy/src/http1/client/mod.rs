@@ -72,9 +72,12 @@ impl<S: Duplex + 'static> Client<S> {
         quiet
     }
 
-    /// Sends a request, and gives back the answer once its head is here. A request without a body comes back with the
-    /// error.
-    pub async fn send<B>(&self, request: Request<B>) -> Result<Response<Body>, (Failure, Option<Request<B>>)>
+    /// Sends a request, and gives back the answer once its head is here, with the request's headers for whoever has to
+    /// send it again. A request without a body comes back with the error.
+    pub async fn send<B>(
+        &self,
+        request: Request<B>,
+    ) -> Result<(Response<Body>, HeaderMap), (Failure, Option<Request<B>>)>
     where
         B: http_body::Body<Data = Bytes> + Unpin + 'static,
     {
@@ -93,7 +96,7 @@ impl<S: Duplex + 'static> Client<S> {
             self.send_on(framer, body);
         }
         let number = self.0.0.borrow().number;
-        Ok(Response::from_parts(head, Body::new(self.0.clone(), number)))
+        Ok((Response::from_parts(head, Body::new(self.0.clone(), number)), parts.headers))
     }
 
     /// The answer is here before the request is through: the rest goes out beside it.

@@ -57,7 +57,8 @@ where
         server.write_all(answer.as_bytes()).await.unwrap();
         seen
     };
-    tokio::join!(serving, client.send(request))
+    let (served, answered) = tokio::join!(serving, client.send(request));
+    (served, answered.map(|(response, _)| response))
 }
 
 #[test]
@@ -267,5 +268,21 @@ fn a_large_body_goes_through_the_narrowest_pipe() {
         });
         client.send(request).await.map_err(|(failure, _)| failure).unwrap();
         assert_eq!(serving.await.unwrap(), body);
+    });
+}
+
+#[test]
+fn the_headers_of_a_request_come_back_with_its_answer() {
+    run(async {
+        let (client, mut server) = pair(1 << 16);
+        let serving = async {
+            until(&mut server, "\r\n\r\n").await;
+            let answer = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+            server.write_all(answer).await.unwrap();
+        };
+        let ((), answered) = tokio::join!(serving, client.send(get("/again")));
+        let (response, asked) = answered.map_err(|(failure, _)| failure).unwrap();
+        assert_eq!(response.status(), 503);
+        assert_eq!(asked, *get("/again").headers());
     });
 }

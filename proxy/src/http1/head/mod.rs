@@ -244,7 +244,7 @@ fn headers(bytes: &Bytes, parsed: &[Header<'_>], most: usize) -> Result<HeaderMa
     if parsed.len() > most {
         return Err(Invalid::Count);
     }
-    let mut headers = HeaderMap::with_capacity(parsed.len());
+    let mut headers = HeaderMap::with_capacity(parsed.len() + ADDED);
     for Header { name, value } in parsed {
         let end = place(bytes, value).end;
         // Blanks after a value belong to the line's end; the parser takes LF for one, we do not.
@@ -299,6 +299,8 @@ fn place(bytes: &[u8], part: &[u8]) -> std::ops::Range<usize> {
 
 /// The end of a head.
 const END: &[u8] = b"\r\n\r\n";
+/// Room for the headers that a proxy adds, so that the map need not grow for them.
+const ADDED: usize = 4;
 /// ` HTTP/1.1`
 const VERSION: usize = 9;
 /// Headers for which the stack has room.

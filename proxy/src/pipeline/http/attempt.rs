@@ -3,7 +3,7 @@
 
 use super::exchange::Exchange;
 use super::forward::{ATTEMPTS, is_source, replace_host, verdict};
-use super::headers::EXPECTED_TIMEOUT;
+use super::headers::{EXPECTED_TIMEOUT, REQUEST_ID};
 use super::timer::{Arrival, Expired, Limits, Timer};
 use crate::pipeline::refusal::Refusal;
 use crate::pipeline::upstream::{Busy, Connected, Host, Permit, Upstream};
@@ -43,6 +43,14 @@ impl Message {
     /// Whether sending it twice does what sending it once does, as far as its method says.
     fn is_safe(&self) -> bool {
         matches!(self, Self::Bare { method, .. } if method.is_safe())
+    }
+
+    /// Keeps headers that came back, for another time.
+    fn keep(&mut self, asked: HeaderMap) {
+        let (Self::Bare { headers, .. } | Self::Kept { headers, .. } | Self::Once { headers, .. }) = self;
+        if headers.is_empty() {
+            *headers = asked;
+        }
     }
 
     fn head(&mut self, again: bool) -> (Method, Uri, HeaderMap) {
@@ -115,15 +123,13 @@ impl<'a> Attempt<'a> {
     ) -> Result<(Sent, Busy), Failure> {
         let connection = &self.exchange.connection;
         self.count += 1;
+        self.exchange.detail(|detail| detail.attempts = self.count);
         let looks = policy.map_or(0, |p| p.avoid_previous_hosts);
         let original = connection.original;
         let host = self.upstream.choose(&connection.thread, self.plan.hash, original, (&self.tried, looks));
         let host = host.ok_or_else(|| Failure { outcome: None, refusal: Refusal::no_endpoint() })?;
         self.tried.push(host.address);
-        self.exchange.detail(|d| {
-            d.upstream_host = Some(host.address);
-            d.attempts = self.count;
-        });
+        self.exchange.detail(|detail| detail.upstream_host = Some(host.address));
         let busy = host.begin(self.upstream, true);
         self.host = Some(host.clone());
         let repeatable = policy.is_some_and(|policy| policy.attempts > 0);
@@ -202,13 +208,21 @@ impl<'a> Attempt<'a> {
             let lease = self.lease(host, message, fresh).await?;
             let reused = lease.reused();
             self.identify(host, &lease);
-            // An HTTP/1 request without a body comes back with its error.
             let multiplexed = lease.version() == Version::HTTP_2;
-            let again = repeatable || (multiplexed && reused && message.is_safe());
+            let again = if self.hands_back(message, multiplexed) {
+                false
+            } else {
+                repeatable || (multiplexed && reused && message.is_safe())
+            };
             let request = self.request(message, &lease, again);
             self.began = Some(now());
             let (error, handed_back) = match lease.send(request).await {
-                Ok(sent) => return Ok(sent),
+                Ok(mut sent) => {
+                    if let Some(asked) = sent.asked.take() {
+                        message.keep(asked);
+                    }
+                    return Ok(sent);
+                }
                 Err(failed) => failed,
             };
             let unseen = error.unsent();
@@ -227,6 +241,14 @@ impl<'a> Attempt<'a> {
             fresh = true;
         }
         Err(failed(&SendError::Closed { sent: false, reused: true }))
+    }
+
+    /// Whether the headers of a request are there again after it was sent, however that ends, so that none need to be
+    /// copied before: an HTTP/1 request without a body comes back with its answer or its error, unless a limit on the
+    /// attempt ends it before. A host that was written for one endpoint is not for the next.
+    fn hands_back(&self, message: &Message, multiplexed: bool) -> bool {
+        let bare = matches!(message, Message::Bare { .. });
+        bare && !multiplexed && self.each.is_none() && self.plan.endpoint_host.is_none()
     }
 
     /// Finds or makes a connection.
@@ -323,6 +345,10 @@ impl<'a> Attempt<'a> {
             *request.uri_mut() = absolute(uri, &mut headers, self.plan.scheme);
             headers.remove(header::CONNECTION);
             headers.remove(header::UPGRADE);
+            if let Some(id) = headers.get_mut(REQUEST_ID) {
+                // Its value never comes again: in the table of HPACK it would only drive out those that do.
+                id.set_sensitive(true);
+            }
         } else {
             *request.uri_mut() = uri;
         }
@@ -347,16 +373,13 @@ pub(super) fn absolute(uri: Uri, headers: &mut HeaderMap, scheme: &str) -> Uri {
 /// Puts a request that was not sent back where it came from.
 fn restore(message: &mut Message, request: Request<RequestBody>) {
     let (parts, body) = request.into_parts();
-    let (Message::Bare { headers, .. } | Message::Kept { headers, .. } | Message::Once { headers, .. }) =
-        message;
-    if headers.is_empty() {
-        *headers = parts.headers;
-        if let (Some(authority), false) = (parts.uri.authority(), headers.contains_key(header::HOST))
-            && let Ok(host) = HeaderValue::from_str(authority.as_str())
-        {
-            headers.insert(header::HOST, host);
-        }
+    let mut headers = parts.headers;
+    if let (Some(authority), false) = (parts.uri.authority(), headers.contains_key(header::HOST))
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        headers.insert(header::HOST, host);
     }
+    message.keep(headers);
     if let Message::Once { body: slot, .. } = message {
         *slot = body.into_incoming();
     }
