@@ -34,12 +34,15 @@ pub struct Connection {
     pub status: BTreeMap<Kind, Status>,
     /// Generation of the newest snapshot that was looked at for it.
     pub generation: u64,
+    /// Something of it is not sent yet: it waits for what the proxy asks or acknowledges next.
+    pub held: bool,
 }
 
 impl Connection {
     /// The proxy has acknowledged everything that this generation means for it.
     pub fn is_in_step(&self, generation: u64) -> bool {
         self.generation >= generation
+            && !self.held
             && self.status.values().all(|s| s.nonce_sent == s.nonce_acked && s.nack.is_none())
     }
 }
@@ -71,11 +74,12 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Notes how far the proxy is.
-    pub fn update(&self, status: BTreeMap<Kind, Status>, generation: u64) {
+    /// Notes how far the proxy is with a generation, and whether something of it is held back.
+    pub fn update(&self, status: BTreeMap<Kind, Status>, generation: u64, held: bool) {
         if let Some(connection) = self.connections.lock().get_mut(&self.id) {
             connection.status = status;
             connection.generation = generation;
+            connection.held = held;
         }
     }
 }

@@ -132,6 +132,7 @@ impl Session {
             since: SystemTime::now(),
             status: BTreeMap::new(),
             generation: 0,
+            held: false,
         });
         Ok(Known { scope, offer, guard, node: info.id })
     }
@@ -154,7 +155,7 @@ impl Session {
         }
         let status = self.protocol.status();
         self.report_refusals(&status, &known.node);
-        known.guard.update(status, known.offer.generation());
+        known.guard.update(status, known.offer.generation(), self.protocol.held());
         true
     }
 

@@ -15,7 +15,6 @@ use crate::PROBE;
 const NAMESPACE: &str = "shop";
 
 #[test]
-#[ignore = "one pod more sends the clusters and routes of all services again"]
 fn thousands_of_services_come_and_go_without_a_failed_request_and_one_change_stays_small() {
     let count = services();
     let plane = Plane::start(PROBE);
@@ -52,8 +51,10 @@ fn services() -> usize {
 
 /// A first push and its removal, so that what stays for ever once it was used is there before memory is compared.
 fn warm(plane: &Plane, proxies: &[&Proxy], count: usize) {
+    let before = known(plane);
     let names = push(plane, proxies, count);
     plane.remove(&names);
+    until_known(plane, before);
     plane.until_in_step(proxies, PATIENCE);
     settled(plane);
 }
@@ -64,7 +65,7 @@ fn push(plane: &Plane, proxies: &[&Proxy], count: usize) -> Vec<String> {
         format!("10.{}.{}.{}", usize::from(prefix) + number / 65_536, number / 256 % 256, number % 256)
     };
     let name = |number: usize| format!("service-{number}");
-    let begin = Instant::now();
+    let (begin, before) = (Instant::now(), known(plane));
     let mut names = vec![];
     for first in (1..=count).step_by(CHUNK) {
         let numbers = first..=(first + CHUNK - 1).min(count);
@@ -81,6 +82,8 @@ fn push(plane: &Plane, proxies: &[&Proxy], count: usize) -> Vec<String> {
     names.push("routes.json".to_owned());
     let rules: Vec<Value> = (1..=count / 10).map(|n| routes(&name(n), NAMESPACE, "5s")).collect();
     plane.write("routes.json", &rules);
+    // A service, two pods of it, and a VirtualService for each tenth.
+    until_known(plane, before + 3 * count + rules.len());
     let last = format!("outbound|80||service-{count}.{NAMESPACE}.svc.cluster.local");
     wait::until("the last service is at the sidecar", PATIENCE, || {
         let page = plane.page("http://127.0.0.1:15000/clusters")?;
@@ -93,6 +96,22 @@ fn push(plane: &Plane, proxies: &[&Proxy], count: usize) -> Vec<String> {
         begin.elapsed().as_secs_f64()
     );
     names
+}
+
+/// How many objects pilot has taken up.
+fn known(plane: &Plane) -> usize {
+    let page = plane.page("http://127.0.0.1:15014/debug/configz").unwrap_or_else(|reason| panic!("{reason}"));
+    let page: Value = serde_json::from_str(&page).unwrap_or_else(|error| panic!("{error}: {page}"));
+    page["objects"].as_array().unwrap_or_else(|| panic!("no list: {page}")).len()
+}
+
+/// Waits until pilot has taken up so many objects. It reads file by file, and proxies are in step after each of them:
+/// what comes of the last files would be taken for the next change.
+fn until_known(plane: &Plane, count: usize) {
+    wait::until("pilot has read all files", PATIENCE, || match known(plane) {
+        known if known == count => Ok(()),
+        known => Err(format!("{known} objects of {count}")),
+    });
 }
 
 /// One change among all of them: what is sent, and how long pilot takes.
