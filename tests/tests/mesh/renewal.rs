@@ -175,7 +175,6 @@ fn chain_is_of(chain: &str, root: &str) -> bool {
 }
 
 #[test]
-#[ignore = "a pod that starts after the old root has gone waits for its configuration until pilot restarts"]
 fn a_root_is_replaced_in_three_steps_and_no_call_fails() {
     let mut mesh = short_lived_mesh();
     let roots = Roots {

@@ -1,0 +1,147 @@
+//! Pilot's own certificate: fetched at the start, renewed at half of its life and when the mesh's roots change, and
+//! used by the next connection.
+//!
+//! Clients are verified with the file of the mesh's roots, as the authority itself is, and not with the roots that come
+//! with a certificate: the file says whom the operator trusts, and an answer may have been made before it changed.
+
+use crate::config::Config;
+use api::identity::TrustDomain;
+use api::process::enroll::{self, Authority, EnrollError, Issued};
+use api::process::tls::{self, Accept, ClientAuth, mesh_clients};
+use rustls::ServerConfig;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Where pilot enrolls.
+pub fn authority(config: &Config, address: String) -> Authority {
+    Authority {
+        address,
+        roots: config.ca_root.clone(),
+        token: Some(config.token_file.clone()),
+        trust_domain: config.trust_domain.clone(),
+        cluster_id: config.cluster_id.clone(),
+        validity: None,
+    }
+}
+
+/// Fetches a certificate, trying until there is one, and keeps it fresh. `None` when draining came first.
+pub async fn keep(
+    authority: Authority,
+    drain: CancellationToken,
+) -> Option<watch::Receiver<Arc<ServerConfig>>> {
+    let (own, config) = drain.run_until_cancelled(first(&authority)).await?;
+    let (send, receive) = watch::channel(config);
+    tokio::spawn(async move { drain.run_until_cancelled(renew(&authority, own, &send)).await });
+    Some(receive)
+}
+
+/// What pilot shows, and by what it verifies clients.
+struct Own {
+    issued: Issued,
+    /// The file of the mesh's roots as it was before the certificate was asked for: while the authority answers, the
+    /// file may change, and that must show afterwards.
+    roots: Vec<u8>,
+}
+
+impl Own {
+    fn config(&self, trust_domain: &str) -> Result<Arc<ServerConfig>, EnrollError> {
+        let domain: TrustDomain =
+            trust_domain.parse().map_err(|e| EnrollError::Address(format!("the trust domain: {e}")))?;
+        let roots = tls::roots_from_pem(&self.roots)?;
+        let clients = mesh_clients(roots, Accept::TrustDomain(domain), ClientAuth::Required)?;
+        let (chain, key) = enroll::key_pair(&self.issued)?;
+        Ok(tls::server_config(chain, key, Some(clients))?)
+    }
+}
+
+/// Asks again and again: without a certificate there is nothing to serve.
+async fn first(authority: &Authority) -> (Own, Arc<ServerConfig>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match obtain(authority, None).await {
+            Ok(first) => return first,
+            Err(error) => complain(error),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Renews for ever. An old certificate lives for a while, so that what fails is tried again without haste.
+async fn renew(authority: &Authority, mut own: Own, send: &watch::Sender<Arc<ServerConfig>>) {
+    let mut pause = FIRST_PAUSE;
+    let mut wait = until_renewal(own.issued.not_after);
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            roots = other_roots(authority, &own.roots) => {
+                tracing::info!("the mesh's roots have changed");
+                own.roots = roots;
+                // Whom pilot believes does not wait for an authority that is away.
+                match own.config(&authority.trust_domain) {
+                    Ok(config) => drop(send.send_replace(config)),
+                    Err(error) => complain(error),
+                }
+            }
+        }
+        match obtain(authority, Some(&own.issued)).await {
+            Ok((next, config)) => {
+                own = next;
+                send.send_replace(config);
+                pause = FIRST_PAUSE;
+                wait = until_renewal(own.issued.not_after);
+            }
+            Err(error) => {
+                complain(error);
+                wait = pause;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+/// Waits until the file of the mesh's roots says something else than what is known: the certificate must be of the
+/// roots that proxies trust, and theirs are verified with these.
+async fn other_roots(authority: &Authority, known: &[u8]) -> Vec<u8> {
+    loop {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        // A file that is away, or empty while it is written, says nothing.
+        let roots = std::fs::read(&authority.roots).unwrap_or_default();
+        if !roots.is_empty() && roots != known {
+            return roots;
+        }
+    }
+}
+
+async fn obtain(
+    authority: &Authority,
+    current: Option<&Issued>,
+) -> Result<(Own, Arc<ServerConfig>), EnrollError> {
+    let roots = std::fs::read(&authority.roots)
+        .map_err(|source| EnrollError::File { file: authority.roots.clone(), source })?;
+    let issued = enroll::enroll(authority, current).await?;
+    let own = Own { issued, roots };
+    let config = own.config(&authority.trust_domain)?;
+    tracing::info!(identity = %own.issued.identity, "certificate received");
+    Ok((own, config))
+}
+
+fn complain(error: EnrollError) {
+    let error = anyhow::Error::new(error);
+    tracing::warn!(error = format!("{error:#}"), "no certificate yet; trying again");
+}
+
+#[expect(clippy::disallowed_methods, reason = "the shell waits for a point in time")]
+fn until_renewal(end: SystemTime) -> Duration {
+    let now = SystemTime::now();
+    enroll::renewal(now, end, rand::random_range(-1.0..=1.0)).duration_since(now).unwrap_or_default()
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! A change of the mesh's roots, at every moment that it can come.
+
+use super::*;
+use api::certificate::{
+    CertificateServer, CertificateService, IstioCertificateRequest, IstioCertificateResponse,
+};
+use api::process::serve;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose, SanType};
+use std::sync::Mutex;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tonic::{Request, Response, Status};
+
+/// A root that signs.
+struct Root(CertifiedIssuer<'static, KeyPair>);
+
+impl Root {
+    fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    fn sign(&self, id: &str, key: &impl rcgen::PublicKeyData) -> String {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![SanType::URI(id.try_into().unwrap())];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.signed_by(key, &self.0).unwrap().pem()
+    }
+
+    /// A certificate of a workload with its key.
+    fn workload(&self, account: &str) -> Issued {
+        let key = KeyPair::generate().unwrap();
+        let identity = format!("spiffe://cluster.local/ns/{account}");
+        Issued {
+            chain: self.sign(&identity, &key),
+            key: key.serialize_pem(),
+            roots: String::new(),
+            not_before: SystemTime::UNIX_EPOCH,
+            not_after: SystemTime::UNIX_EPOCH,
+            identity: identity.parse().unwrap(),
+        }
+    }
+
+    /// How an authority serves that is of this root and trusts only it.
+    fn server(&self) -> Arc<ServerConfig> {
+        let (chain, key) = enroll::key_pair(&self.workload("istio-system/sa/citadel")).unwrap();
+        let roots = tls::roots_from_pem(self.pem().as_bytes()).unwrap();
+        let clients = mesh_clients(roots, Accept::Any, ClientAuth::Optional).unwrap();
+        tls::server_config(chain, key, Some(clients)).unwrap()
+    }
+}
+
+/// An authority that does as it is told, and the files that pilot reads.
+struct Mesh {
+    folder: TempDir,
+    address: String,
+    told: Arc<Told>,
+    tls: watch::Sender<Arc<ServerConfig>>,
+}
+
+struct Told {
+    signer: Mutex<Arc<Root>>,
+    /// The roots that come with a certificate.
+    bundle: Mutex<String>,
+    /// What the file of roots says from the next answer on.
+    meanwhile: Mutex<Option<String>>,
+    file: std::path::PathBuf,
+}
+
+struct Service(Arc<Told>);
+
+#[tonic::async_trait]
+impl CertificateService for Service {
+    async fn create_certificate(
+        &self,
+        request: Request<IstioCertificateRequest>,
+    ) -> Result<Response<IstioCertificateResponse>, Status> {
+        let csr = rcgen::CertificateSigningRequestParams::from_pem(&request.get_ref().csr).unwrap();
+        let signer = self.0.signer.lock().unwrap().clone();
+        let leaf = signer.sign("spiffe://cluster.local/ns/istio-system/sa/istiod", &csr.public_key);
+        if let Some(roots) = self.0.meanwhile.lock().unwrap().take() {
+            std::fs::write(&self.0.file, roots).unwrap();
+        }
+        let bundle = self.0.bundle.lock().unwrap().clone();
+        Ok(Response::new(IstioCertificateResponse { cert_chain: vec![leaf, bundle] }))
+    }
+}
+
+impl Mesh {
+    async fn new(root: &Arc<Root>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("token"), "token").unwrap();
+        let told = Arc::new(Told {
+            signer: Mutex::new(root.clone()),
+            bundle: Mutex::new(root.pem()),
+            meanwhile: Mutex::default(),
+            file: folder.path().join("root-cert.pem"),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let service = CertificateServer::new(Service(told.clone()), 100_000);
+        let router = tonic::service::Routes::new(service).into_axum_router();
+        let (tls, current) = watch::channel(root.server());
+        tokio::spawn(serve::https(listener, router, current, CancellationToken::new()));
+        let mesh = Self { folder, address, told, tls };
+        mesh.publish(&root.pem());
+        mesh
+    }
+
+    fn publish(&self, roots: &str) {
+        std::fs::write(&self.told.file, roots).unwrap();
+    }
+
+    fn authority(&self) -> Authority {
+        Authority {
+            address: self.address.clone(),
+            roots: self.told.file.clone(),
+            token: Some(self.folder.path().join("token")),
+            trust_domain: "cluster.local".into(),
+            cluster_id: "Kubernetes".into(),
+            validity: None,
+        }
+    }
+}
+
+/// What pilot and a client think of each other, when the client is of one root and trusts another.
+async fn meet(pilot: Arc<ServerConfig>, of: &Root, trusts: &Root) -> (bool, bool) {
+    let roots = tls::roots_from_pem(trusts.pem().as_bytes()).unwrap();
+    let own = enroll::key_pair(&of.workload("shop/sa/web")).unwrap();
+    let client = tls::client_config(tls::mesh_servers(roots, Accept::Any), Some(own)).unwrap();
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let name = rustls::pki_types::ServerName::try_from("pilot").unwrap();
+    let connector = TlsConnector::from(Arc::new(client));
+    let (client, server) = tokio::join!(connector.connect(name, near), TlsAcceptor::from(pilot).accept(far));
+    (server.is_ok(), client.is_ok())
+}
+
+async fn admits(pilot: &Arc<ServerConfig>, of: &Root, shown: &Root) -> bool {
+    meet(pilot.clone(), of, shown).await.0
+}
+
+fn both(one: &Root, other: &Root) -> String {
+    one.pem() + &other.pem()
+}
+
+/// Lets so much time pass that the file is looked at again; what it leads to takes its real time.
+async fn look_again() {
+    tokio::time::pause();
+    tokio::time::advance(LOOK_AGAIN + Duration::from_millis(1)).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn roots_that_change_while_the_authority_answers_are_noticed() {
+    let (old, new) = (Arc::new(Root::new("old")), Root::new("new"));
+    let mesh = Mesh::new(&old).await;
+    *mesh.told.meanwhile.lock().unwrap() = Some(both(&old, &new));
+    let (own, _) = obtain(&mesh.authority(), None).await.unwrap();
+    tokio::time::pause();
+    let noticed = tokio::time::timeout(LOOK_AGAIN * 2, other_roots(&mesh.authority(), &own.roots)).await;
+    assert_eq!(noticed.unwrap(), both(&old, &new).into_bytes());
+}
+
+#[tokio::test]
+async fn clients_are_held_to_the_roots_of_the_file_whatever_the_authority_answers() {
+    let (old, new) = (Arc::new(Root::new("old")), Root::new("new"));
+    let mesh = Mesh::new(&old).await;
+    let (one, two) = (old.pem(), both(&old, &new));
+    // A root that has just been added, and one that has just been removed.
+    for (file, answer, admitted) in [(&two, &one, true), (&one, &two, false)] {
+        mesh.publish(file);
+        mesh.told.bundle.lock().unwrap().clone_from(answer);
+        let (_, config) = obtain(&mesh.authority(), None).await.unwrap();
+        assert!(admits(&config, &old, &old).await);
+        assert_eq!(admits(&config, &new, &old).await, admitted);
+    }
+}
+
+#[tokio::test]
+async fn a_root_that_is_gone_is_believed_no_more_and_clients_of_the_next_one_are_served() {
+    let (old, new) = (Arc::new(Root::new("old")), Arc::new(Root::new("new")));
+    let mesh = Mesh::new(&old).await;
+    let mut config = keep(mesh.authority(), CancellationToken::new()).await.unwrap();
+    assert_eq!(meet(config.borrow_and_update().clone(), &old, &old).await, (true, true));
+    // The authority takes no certificate of the old root from now on, not even pilot's.
+    *mesh.told.signer.lock().unwrap() = new.clone();
+    mesh.told.bundle.lock().unwrap().clone_from(&new.pem());
+    mesh.tls.send_replace(new.server());
+    mesh.publish(&new.pem());
+    look_again().await;
+    let served = async {
+        loop {
+            config.changed().await.unwrap();
+            let now = config.borrow_and_update().clone();
+            assert!(!admits(&now, &old, &old).await);
+            if meet(now, &new, &new).await == (true, true) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), served).await.expect("a client of the next root is served");
+}
+
+#[tokio::test]
+async fn a_root_that_is_gone_is_believed_no_more_while_the_authority_is_away() {
+    let (old, new) = (Arc::new(Root::new("old")), Root::new("new"));
+    let mesh = Mesh::new(&old).await;
+    let (own, config) = obtain(&mesh.authority(), None).await.unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let away = Authority { address: nobody.to_string(), ..mesh.authority() };
+    let (send, mut config) = watch::channel(config);
+    tokio::spawn(async move { renew(&away, own, &send).await });
+    tokio::task::yield_now().await;
+    mesh.publish(&new.pem());
+    look_again().await;
+    config.changed().await.unwrap();
+    let now = config.borrow_and_update().clone();
+    // It still shows what it has: those who trust the old root are not turned away by that.
+    assert_eq!(meet(now.clone(), &new, &old).await, (true, true));
+    assert!(!admits(&now, &old, &old).await);
+}
