@@ -131,6 +131,16 @@ pub enum ClusterTls {
     WhenOffered(Box<UpstreamTls>),
 }
 
+impl Cluster {
+    /// Requests that may be under way. A connection of HTTP/1.1 carries one of them, and those that wait for a connection
+    /// are not under way, so that the limit of connections may be all there is to keep.
+    pub fn request_limit(&self) -> u32 {
+        let Limits { max_connections, max_requests, .. } = self.limits;
+        let kept = self.http == UpstreamHttp::Http1 && max_connections <= max_requests;
+        if kept { u32::MAX } else { max_requests }
+    }
+}
+
 impl ClusterTls {
     /// The TLS settings to use for an endpoint.
     pub fn for_endpoint(&self, offers_mtls: bool) -> Option<&UpstreamTls> {

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proxy::balance::{Picker, Situation};
 use proxy::credentials::Store;
 use proxy::flow::head::Head;
+use proxy::flow::peer::Peer;
 use proxy::identify::chain;
 use proxy::identify::sniff::Seen;
 use proxy::policy::authorize::{self, Subject};
@@ -160,13 +161,14 @@ fn connect(listener: &Listener) {
 }
 
 fn decide(rules: &Authorization, head: Option<&Head<'_>>) {
+    let client = Peer { uris: ["spiffe://cluster.local/ns/a/sa/b".into()].into(), ..Peer::default() };
     let subject = Subject {
         destination: HERE,
         source: PEER,
         client: PEER.ip(),
         server_name: Some("a"),
-        mutual_tls: true,
-        peer: Some("spiffe://cluster.local/ns/a/sa/b"),
+        tls: true,
+        peer: Some(&client),
         head,
     };
     let _ = authorize::decide(rules, &subject);

@@ -1,6 +1,8 @@
 //! Reads from the machine what settings are made of.
 
 use crate::config::Raw;
+use nix::ifaddrs::getifaddrs;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 /// The environment, the pod's labels and annotations, and the CPU limit.
@@ -12,6 +14,13 @@ pub(super) fn raw(podinfo: &Path) -> Raw {
         annotations: file("annotations"),
         cpu_limit: cpu_limit(),
     }
+}
+
+/// This machine's first address of version 4 that others may reach, as Envoy finds its own.
+pub(super) fn address() -> IpAddr {
+    let all = getifaddrs().into_iter().flatten().filter_map(|interface| interface.address);
+    let mut all = all.filter_map(|address| Some(address.as_sockaddr_in()?.ip()));
+    all.find(|address| !address.is_loopback()).unwrap_or(Ipv4Addr::LOCALHOST).into()
 }
 
 /// The limit of this process's control group, version 2 or 1, in cores.

@@ -13,7 +13,7 @@ mod loaded;
 
 pub use client::{client_config, own_certificate, server_name};
 pub use loaded::{SecretInfo, SecretKind};
-pub use server::server_config;
+pub use server::{Own, Server, server_config};
 
 use api::model::secret::SecretContent;
 use arc_swap::ArcSwap;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 /// The configuration of a server with these settings. Secrets may arrive later than this call; handshakes that come
 /// before them fail by name.
-pub fn server_config(tls: &DownstreamTls, store: &Arc<Store>) -> Result<Arc<ServerConfig>, CredentialError> {
+pub fn server_config(tls: &DownstreamTls, store: &Arc<Store>) -> Result<Server, CredentialError> {
     let certificates = sources(&tls.common, store)?;
     if certificates.is_empty() {
         return Err(CredentialError::Context {
@@ -30,17 +30,27 @@ pub fn server_config(tls: &DownstreamTls, store: &Arc<Store>) -> Result<Arc<Serv
     // Tickets belong to this configuration alone: one that was issued without asking for a client certificate must
     // not open a session where one is required.
     let tickets = Tickets::of(watched(check.as_ref(), &certificates), store);
+    let own = Arc::new(Own { certificates, store: store.clone() });
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(versions(&tls.common)?)
         .map_err(|error| setup(&error))?
         .with_client_cert_verifier(clients(check, tls.require_client_certificate, &tickets))
-        .with_cert_resolver(Arc::new(Resolver { certificates, store: store.clone() }));
+        .with_cert_resolver(own.clone());
     config.alpn_protocols = alpn(&tls.common);
     config.ticketer = tickets;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;
     config.max_early_data_size = 0;
-    Ok(Arc::new(config))
+    Ok(Server { config: Arc::new(config), own })
+}
+
+/// TLS as a server.
+#[derive(Debug)]
+pub struct Server {
+    /// For handshakes.
+    pub config: Arc<ServerConfig>,
+    /// The certificates that they show.
+    pub own: Arc<Own>,
 }
 
 fn clients(check: Option<Check>, mandatory: bool, tickets: &Arc<Tickets>) -> Arc<dyn ClientCertVerifier> {
@@ -128,15 +138,23 @@ pub(super) fn setup(error: &rustls::Error) -> CredentialError {
     CredentialError::Context { path: "common_tls_context", reason: error.to_string() }
 }
 
+/// The certificates of a server.
 #[derive(Debug)]
-struct Resolver {
+pub struct Own {
     certificates: Vec<Certificate>,
     store: Arc<Store>,
 }
 
-impl ResolvesServerCert for Resolver {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let by_name = hello.server_name().filter(|_| self.certificates.len() > 1).and_then(|host| {
+impl Own {
+    /// The URIs in the certificate that a client is shown who asks for this name.
+    pub fn uris(&self, server_name: Option<&str>) -> Vec<String> {
+        let loaded = self.choose(server_name).and_then(|certificate| certificate.loaded(&self.store));
+        let names = loaded.iter().flat_map(|loaded| &loaded.info.subject_alt_names);
+        names.filter(|(kind, _)| *kind == "uri").map(|(_, uri)| uri.clone()).collect()
+    }
+
+    fn choose(&self, server_name: Option<&str>) -> Option<&Certificate> {
+        let by_name = server_name.filter(|_| self.certificates.len() > 1).and_then(|host| {
             self.certificates.iter().find(|certificate| {
                 certificate.loaded(&self.store).is_some_and(|loaded| {
                     let mut names = loaded.info.subject_alt_names.iter();
@@ -144,7 +162,13 @@ impl ResolvesServerCert for Resolver {
                 })
             })
         });
-        let chosen = by_name.or(self.certificates.first())?;
+        by_name.or(self.certificates.first())
+    }
+}
+
+impl ResolvesServerCert for Own {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let chosen = self.choose(hello.server_name())?;
         let key = chosen.key(&self.store);
         if let (None, Certificate::Named(name)) = (&key, chosen) {
             tracing::debug!(secret = name, "a handshake fails: the secret has not arrived yet");

@@ -173,10 +173,20 @@ mod tests {
         NameTable { hosts: [("api.example.com".to_owned(), info)].into() }
     }
 
+    /// A port of both kinds. The one that the system picks for UDP may be somebody else's in TCP.
+    async fn free() -> (UdpSocket, TcpListener) {
+        loop {
+            match bind("127.0.0.1:0".parse().unwrap()).await {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                bound => return bound.unwrap(),
+            }
+        }
+    }
+
     /// A server whose upstream is a socket of the test.
     async fn start(names: NameTable) -> (SocketAddr, UdpSocket, watch::Sender<Arc<NameTable>>) {
         let upstream = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let (udp, tcp) = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let (udp, tcp) = free().await;
         let address = udp.local_addr().unwrap();
         let names = watch::Sender::new(Arc::new(names));
         let resolv = ResolvConf { servers: vec![upstream.local_addr().unwrap()], search: vec![] };

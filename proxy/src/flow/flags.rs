@@ -81,6 +81,12 @@ impl Flags {
         (Self::DF, "DF"),
     ];
 
+    /// The long names of these flags.
+    pub fn long(self) -> impl Iterator<Item = &'static str> {
+        let codes = Self::CODES.iter().zip(LONG);
+        codes.filter(move |((flag, _), _)| self.contains(*flag)).map(|(_, long)| long)
+    }
+
     /// Whether all of `other` are in here.
     pub fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -96,6 +102,32 @@ impl Flags {
         self.0 == 0
     }
 }
+
+/// Names beside the codes, in the same order.
+const LONG: [&str; 22] = [
+    "DelayInjected",
+    "UpstreamRetryLimitExceeded",
+    "NoHealthyUpstream",
+    "UpstreamConnectionFailure",
+    "UpstreamOverflow",
+    "NoRouteFound",
+    "NoClusterFound",
+    "DurationTimeout",
+    "DownstreamConnectionTermination",
+    "LocalReset",
+    "UpstreamRemoteReset",
+    "UpstreamConnectionTermination",
+    "UpstreamRequestTimeout",
+    "FaultInjected",
+    "UnauthorizedExternalService",
+    "StreamIdleTimeout",
+    "InvalidEnvoyRequestHeaders",
+    "DownstreamProtocolError",
+    "UpstreamProtocolError",
+    "UpstreamMaxStreamDurationReached",
+    "OverloadManagerTerminated",
+    "DnsResolutionFailed",
+];
 
 impl BitOr for Flags {
     type Output = Self;

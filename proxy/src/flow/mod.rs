@@ -6,3 +6,4 @@ pub mod record;
 pub mod flags;
 pub mod head;
 pub mod node;
+pub mod peer;

@@ -2,6 +2,7 @@
 //! so they can never disagree.
 
 use super::flags::Flags;
+use super::peer::Peer;
 use http::{HeaderValue, Method, Uri};
 use smallvec::SmallVec;
 use std::borrow::Cow;
@@ -102,7 +103,7 @@ pub struct Detail {
     pub start: Option<SystemTime>,
     /// Method; `None` for TCP.
     pub method: Option<Method>,
-    /// Path and query as the client sent them.
+    /// Path and query as they were sent on.
     pub target: Option<Uri>,
     /// `HTTP/1.1`, `HTTP/2`; `None` for TCP.
     pub protocol: Option<&'static str>,
@@ -122,16 +123,24 @@ pub struct Detail {
     pub cluster: Option<Arc<str>>,
     /// Time from the end of the request to the upstream's headers.
     pub upstream_time: Option<Duration>,
+    /// Time from the first byte of the request to the upstream's headers.
+    pub responded: Option<Duration>,
+    /// `HTTP/1.1`, `HTTP/2`, as spoken with the upstream.
+    pub upstream_protocol: Option<&'static str>,
     /// Original destination, or our address.
     pub downstream_local: Option<SocketAddr>,
-    /// The client.
+    /// The client, as far as it can be trusted.
     pub downstream_remote: Option<SocketAddr>,
+    /// The connection's peer.
+    pub downstream_direct: Option<SocketAddr>,
     /// SNI of the client.
     pub server_name: Option<Arc<str>>,
     /// Route name.
     pub route: Option<Arc<str>>,
-    /// The client's principal.
-    pub peer_uri: Option<Arc<str>>,
+    /// The client, if it showed a certificate.
+    pub peer: Option<Arc<Peer>>,
+    /// Version and cipher suite of the client's TLS, in OpenSSL's words.
+    pub tls: Option<(&'static str, &'static str)>,
     /// Attempts made.
     pub attempts: u32,
     /// Request headers that the formats name, in the order of `telemetry::access_log` captures.

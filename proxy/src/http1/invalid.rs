@@ -63,8 +63,8 @@ impl Invalid {
     /// The status that tells a client.
     pub fn status(self) -> u16 {
         match self {
-            Self::Count | Self::Size => 431,
-            Self::TargetSize => 414,
+            Self::Count | Self::Size | Self::TargetSize => 431,
+            Self::Version => 426,
             Self::Coding => 501,
             Self::Slow => 408,
             _ => 400,
@@ -78,15 +78,14 @@ impl Invalid {
             Self::Size | Self::TargetSize => "http1.headers_too_large",
             Self::Value => "http1.invalid_characters",
             Self::Target => "http1.invalid_url",
-            Self::Host => "http1.invalid_host_header",
+            Self::Host => "http.invalid_authority",
             Self::Hosts => "http1.multiple_host_headers",
             Self::LengthAndCoding => "http1.content_length_and_chunked_not_allowed",
             Self::Length => "http1.invalid_content_length",
             Self::Coding => "http1.invalid_transfer_encoding",
             Self::CodingNotAllowed => "http1.transfer_encoding_not_allowed",
-            Self::Line | Self::Version | Self::LineEnd | Self::Name | Self::Chunk | Self::Extensions => {
-                "http1.codec_error"
-            }
+            Self::Version => "low_version",
+            Self::Line | Self::LineEnd | Self::Name | Self::Chunk | Self::Extensions => "http1.codec_error",
             Self::Slow => "request_header_timeout",
         }
     }

@@ -1,23 +1,46 @@
-//! Pure. Our element of `x-forwarded-client-cert`: what a verified client certificate says, for the application.
+//! Pure. What a verified client certificate says: for policies and logs, and as our element of
+//! `x-forwarded-client-cert` for the application.
 
+use crate::flow::peer::Peer;
+use api::identity::peer_identity;
 use api::model::listener::ForwardClientCertificate;
 use rustls_pki_types::CertificateDer;
 use std::fmt::Write;
+use std::sync::Arc;
 use x509_parser::extensions::GeneralName;
 use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::X509Name;
 
-/// The element for a certificate chain, leaf first; `None`: there is no certificate. `own` is our URI.
+/// The client that showed a certificate.
+pub(super) fn client(leaf: &CertificateDer<'_>) -> Peer {
+    let identity: Option<Arc<str>> = peer_identity(leaf).ok().map(|id| id.as_str().into());
+    let Ok((_, certificate)) = X509Certificate::from_der(leaf) else { return Peer::default() };
+    let (mut uris, mut dns) = (vec![], vec![]);
+    let names = certificate.subject_alternative_name().ok().flatten();
+    for name in names.iter().flat_map(|names| &names.value.general_names) {
+        match (name, &identity) {
+            // A workload has but this one.
+            (GeneralName::URI(_), Some(identity)) => uris.push(identity.clone()),
+            (GeneralName::URI(uri), None) => uris.push((*uri).into()),
+            (GeneralName::DNSName(name), _) => dns.push((*name).into()),
+            _ => {}
+        }
+    }
+    let subject = distinguished(certificate.subject()).into();
+    Peer { identity, uris: uris.into(), dns: dns.into(), subject }
+}
+
+/// The element for a certificate chain, leaf first; `None`: there is no certificate. `own` are our URIs.
 pub fn forwarded_certificate(
     chain: &[CertificateDer<'_>],
-    own: Option<&str>,
+    own: &[String],
     what: &ForwardClientCertificate,
 ) -> Option<String> {
     let leaf = chain.first()?;
     let (_, certificate) = X509Certificate::from_der(leaf).ok()?;
     let mut out = String::new();
-    if let Some(own) = own {
+    for own in own {
         let _ = write!(out, "By={own};");
     }
     out.push_str("Hash=");
@@ -31,14 +54,17 @@ pub fn forwarded_certificate(
         let _ = write!(out, ";Chain=\"{}\"", pem(chain));
     }
     if what.subject {
-        let subject = distinguished(certificate.subject()).replace('\\', "\\\\").replace('"', "\\\"");
-        let _ = write!(out, ";Subject=\"{subject}\"");
+        let _ = write!(out, ";Subject=\"{}\"", distinguished(certificate.subject()));
     }
     let names = certificate.subject_alternative_name().ok().flatten();
     // Envoy writes all URIs before all DNS names, whatever their order in the certificate.
     let names = || names.iter().flat_map(|names| &names.value.general_names);
-    for name in names().filter(|_| what.uri) {
-        if let GeneralName::URI(uri) = name {
+    let mut uris =
+        names().filter_map(|name| if let GeneralName::URI(uri) = name { Some(*uri) } else { None });
+    if what.uri {
+        // Envoy says that there is none by an empty one.
+        let _ = write!(out, ";URI={}", uris.next().unwrap_or_default());
+        for uri in uris {
             let _ = write!(out, ";URI={uri}");
         }
     }
@@ -68,6 +94,10 @@ fn escaped(value: &str) -> String {
         let at_an_end = (i == 0 && matches!(c, ' ' | '#')) || (c == ' ' && i + 1 == value.len());
         if at_an_end || matches!(c, ',' | '+' | '"' | '\\' | '<' | '>' | ';') {
             out.push('\\');
+        }
+        if c.is_ascii_control() {
+            let _ = write!(out, "\\{:02X}", u32::from(c));
+            continue;
         }
         out.push(c);
     }

@@ -1,11 +1,12 @@
 //! Accepts TLS and reads who the peer is from its verified certificate.
 
+use super::forwarded::client;
 use crate::credentials::CredentialError;
+use crate::flow::peer::Peer;
 use crate::io::Prefixed;
 use crate::snapshot::listener::ServerTls;
-use api::identity::peer_identity;
-use rustls::CertificateError;
 use rustls::server::Acceptor;
+use rustls::{CertificateError, CipherSuite, ProtocolVersion};
 use std::io;
 use std::sync::Arc;
 use tokio_rustls::{LazyConfigAcceptor, TlsStream};
@@ -16,10 +17,10 @@ pub struct TlsAccepted {
     pub stream: Box<TlsStream<Prefixed>>,
     /// SNI.
     pub server_name: Option<Arc<str>>,
-    /// The peer's SPIFFE id, if it showed a certificate that has one.
-    pub peer: Option<Arc<str>>,
-    /// The peer showed a certificate that was verified.
-    pub mutual: bool,
+    /// The client, if it showed a certificate, which was verified.
+    pub client: Option<Arc<Peer>>,
+    /// Version and cipher suite, in OpenSSL's words.
+    pub cipher: Option<(&'static str, &'static str)>,
 }
 
 /// Why a client was refused in the handshake.
@@ -55,13 +56,34 @@ pub async fn accept(stream: Prefixed, tls: &ServerTls) -> io::Result<TlsAccepted
     let stream = Box::new(TlsStream::Server(start.into_stream(config).await?));
     let (_, session) = stream.get_ref();
     let certificate = session.peer_certificates().and_then(<[_]>::first);
-    let peer = certificate.and_then(|leaf| peer_identity(leaf).ok());
-    let (mutual, peer) = (certificate.is_some(), peer.map(|id| id.as_str().into()));
+    let client = certificate.map(|leaf| Arc::new(client(leaf)));
+    let suite = session.negotiated_cipher_suite().map(|suite| cipher(suite.suite()));
+    let cipher = session.protocol_version().map(version).zip(suite);
     let server_name = match stream.as_ref() {
         TlsStream::Server(server) => server.get_ref().1.server_name().map(Arc::from),
         TlsStream::Client(_) => None,
     };
-    Ok(TlsAccepted { stream, server_name, peer, mutual })
+    Ok(TlsAccepted { stream, server_name, client, cipher })
+}
+
+fn version(version: ProtocolVersion) -> &'static str {
+    if version == ProtocolVersion::TLSv1_3 { "TLSv1.3" } else { "TLSv1.2" }
+}
+
+/// The suites that are ever offered.
+fn cipher(suite: CipherSuite) -> &'static str {
+    match suite {
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => "ECDHE-ECDSA-AES128-GCM-SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => "ECDHE-ECDSA-AES256-GCM-SHA384",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-ECDSA-CHACHA20-POLY1305",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => "ECDHE-RSA-AES128-GCM-SHA256",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => "ECDHE-RSA-AES256-GCM-SHA384",
+        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-RSA-CHACHA20-POLY1305",
+        other => other.as_str().unwrap_or_default(),
+    }
 }
 
 #[cfg(test)]

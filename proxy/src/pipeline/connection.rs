@@ -137,9 +137,9 @@ async fn identified(
         local: caller.destination,
         original: caller.original,
         tls: chain.tls.is_some(),
-        mutual: false,
+        cipher: None,
         server_name: caller.server_name,
-        identity: None,
+        client: None,
         principal: 0,
         peer_number: if inbound { thread.telemetry.peer(caller.peer.ip()) } else { 0 },
         certificate: None,
@@ -158,16 +158,19 @@ async fn identified(
         }
     };
     let stream = Stream::Tls(accepted.stream);
-    connection.mutual = accepted.mutual;
-    connection.server_name = accepted.server_name.or(connection.server_name);
-    if let Some(identity) = &accepted.peer {
+    if let Some(identity) = accepted.client.as_ref().and_then(|client| client.identity.as_ref()) {
         let principal = identity.strip_prefix("spiffe://").unwrap_or(identity);
         connection.principal = thread.telemetry.principal(principal);
     }
-    connection.identity = accepted.peer;
     if let Protocol::Http(http) = &chain.protocol {
-        connection.certificate = certificate(thread, &stream, http.model.client_certificate);
+        let own = || tls.own.uris(accepted.server_name.as_deref());
+        connection.certificate = certificate(own, &stream, http.model.client_certificate);
     }
+    // As in Envoy, a name that no inspector saw is none for policies and logs.
+    if listener.model.inspect.tls {
+        connection.server_name = accepted.server_name.or(connection.server_name);
+    }
+    (connection.client, connection.cipher) = (accepted.client, accepted.cipher);
     Some((stream, connection))
 }
 
@@ -188,13 +191,20 @@ fn failed(listener: &Listener, peer: SocketAddr, error: &io::Error, stats: &List
     }
 }
 
-fn certificate(thread: &Thread, stream: &Stream, what: ForwardClientCertificate) -> Option<HeaderValue> {
+fn certificate(
+    own: impl FnOnce() -> Vec<String>,
+    stream: &Stream,
+    what: ForwardClientCertificate,
+) -> Option<HeaderValue> {
     use api::model::listener::ForwardMode::{AppendForward, SanitizeSet};
     if !matches!(what.mode, AppendForward | SanitizeSet) {
         return None;
     }
-    let own = thread.node.principal().map(|principal| format!("spiffe://{principal}"));
-    let element = identify::forwarded_certificate(stream.peer_certificates(), own.as_deref(), &what)?;
+    let certificates = stream.peer_certificates();
+    if certificates.is_empty() {
+        return None;
+    }
+    let element = identify::forwarded_certificate(certificates, &own(), &what)?;
     HeaderValue::from_str(&element).ok()
 }
 

@@ -2,6 +2,7 @@
 
 use super::live::Entry;
 use super::world::Thread;
+use crate::flow::peer::Peer;
 use crate::flow::record::Reporter;
 use crate::snapshot::listener::{Chain, Http, Protocol};
 use crate::telemetry::stats::ListenerStats;
@@ -22,12 +23,12 @@ pub(super) struct Downstream {
     /// The original destination, if the connection was redirected.
     pub(super) original: Option<SocketAddr>,
     pub(super) tls: bool,
-    /// The client showed a certificate that was verified.
-    pub(super) mutual: bool,
+    /// Version and cipher suite of TLS, in OpenSSL's words.
+    pub(super) cipher: Option<(&'static str, &'static str)>,
     pub(super) server_name: Option<Arc<str>>,
-    /// The client's SPIFFE id.
-    pub(super) identity: Option<Arc<str>>,
-    /// Its number in metrics.
+    /// Who the client is, if it showed a certificate, which was verified.
+    pub(super) client: Option<Arc<Peer>>,
+    /// The number of its SPIFFE id in metrics.
     pub(super) principal: u32,
     /// The number of its address in metrics.
     pub(super) peer_number: u32,
@@ -36,6 +37,11 @@ pub(super) struct Downstream {
 }
 
 impl Downstream {
+    /// The client showed a certificate that was verified.
+    pub(super) fn mutual(&self) -> bool {
+        self.client.is_some()
+    }
+
     /// Counters of the listener that took it.
     pub(super) fn listener_stats(&self) -> Arc<ListenerStats> {
         self.thread.telemetry.listener(&self.live.listener)
@@ -60,8 +66,8 @@ impl Downstream {
             source: self.peer,
             client,
             server_name: self.server_name.as_deref(),
-            mutual_tls: self.mutual,
-            peer: self.identity.as_deref(),
+            tls: self.tls,
+            peer: self.client.as_deref(),
             head,
         }
     }

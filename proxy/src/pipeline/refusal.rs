@@ -80,7 +80,11 @@ impl Refusal {
     /// A message of the client that is none.
     pub(super) fn invalid(invalid: Invalid) -> Self {
         let flags = if invalid == Invalid::Slow { Flags::NONE } else { Flags::DPE };
-        Self { body: invalid.to_string().into(), ..Self::new(invalid.status(), "", flags, invalid.details()) }
+        let reason =
+            http::StatusCode::from_u16(invalid.status()).ok().and_then(|code| code.canonical_reason());
+        let body =
+            if invalid == Invalid::Slow { "request header timeout" } else { reason.unwrap_or_default() };
+        Self::new(invalid.status(), body, flags, invalid.details())
     }
 
     /// The client stopped sending its request.
@@ -128,8 +132,9 @@ impl Refusal {
     fn before_headers(status: u16, flags: Flags, reason: &str, transport: Option<String>) -> Self {
         let body = format!("{BEFORE_HEADERS} reset reason: {reason}");
         let mut details = reason.replace(' ', "_");
+        let transport = transport.map(|transport| transport.replace(' ', "_"));
         if let Some(transport) = &transport {
-            details = format!("{details}|{}", transport.replace(' ', "_"));
+            details = format!("{details}|{transport}");
         }
         Self {
             status,

@@ -56,8 +56,8 @@ async fn join(connection: &Downstream, down: &mut Stream, up: &mut Stream, progr
             return Poll::Ready(Flags::NONE);
         }
         copying.as_mut().poll(context).map(|result| match result {
-            Ok(()) => Flags::NONE,
-            Err((End::Down, _)) => Flags::DC,
+            // A client that goes away in the midst has ended its connection, as Envoy sees it.
+            Ok(()) | Err((End::Down, _)) => Flags::NONE,
             Err((End::Up, _)) => Flags::UC,
         })
     })
@@ -74,8 +74,8 @@ async fn upstream(
     let none = http::HeaderMap::new();
     let missing = || Refusal::no_cluster(503);
     let chosen = route::cluster(&tcp.clusters, &none, thread.random()).ok_or_else(missing)?;
-    counted.detail.borrow_mut().cluster = Some(chosen.name().clone());
     let upstream = thread.upstream(chosen.name()).ok_or_else(missing)?;
+    counted.detail.borrow_mut().cluster = Some(chosen.name().clone());
     counted.key(|key| key.service = upstream.service);
     let mut tried = vec![];
     let mut refusal = Refusal::no_endpoint();
@@ -143,7 +143,7 @@ impl Counted {
     fn new(connection: &Downstream) -> Self {
         let mut key = Key::unknown(connection.reporter, Traffic::Tcp);
         if connection.reporter == Reporter::Destination {
-            key.mutual_tls = connection.mutual;
+            key.mutual_tls = connection.mutual();
             key.peer = connection.peer_number;
             key.principal = connection.principal;
         }
@@ -153,7 +153,9 @@ impl Counted {
             downstream_local: Some(connection.local),
             downstream_remote: Some(connection.peer),
             server_name: connection.server_name.clone(),
-            peer_uri: connection.identity.clone(),
+            downstream_direct: Some(connection.peer),
+            peer: connection.client.clone(),
+            tls: connection.cipher,
             ..Detail::default()
         };
         Self {

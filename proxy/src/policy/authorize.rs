@@ -1,6 +1,7 @@
 //! Pure. Role-based access control: may this caller do this.
 
 use crate::flow::head::Head;
+use crate::flow::peer::Peer;
 use crate::snapshot::authorization::{Authorization, Condition, Policy};
 use api::model::authorization::Action;
 use std::net::{IpAddr, SocketAddr};
@@ -16,10 +17,10 @@ pub struct Subject<'a> {
     pub client: IpAddr,
     /// SNI.
     pub server_name: Option<&'a str>,
-    /// A verified certificate was shown.
-    pub mutual_tls: bool,
-    /// Its SPIFFE id.
-    pub peer: Option<&'a str>,
+    /// The client speaks TLS.
+    pub tls: bool,
+    /// Who it is, if it showed a certificate.
+    pub peer: Option<&'a Peer>,
     /// The request; `None` when a connection is checked.
     pub head: Option<&'a Head<'a>>,
 }
@@ -63,10 +64,13 @@ fn holds(condition: &Condition, subject: &Subject<'_>) -> bool {
             (*start..*end).contains(&i32::from(subject.destination.port()))
         }
         Condition::ServerName(text) => text.matches(subject.server_name.unwrap_or("").as_bytes()),
-        Condition::Authenticated(None) => subject.mutual_tls,
-        Condition::Authenticated(Some(text)) => {
-            subject.mutual_tls && subject.peer.is_some_and(|peer| text.matches(peer.as_bytes()))
-        }
+        // Whom the listener's TLS lets in counts as authenticated; its settings say whether a certificate is needed.
+        Condition::Authenticated(None) => subject.tls,
+        // Who shows no certificate has an empty subject.
+        Condition::Authenticated(Some(text)) => match subject.peer {
+            Some(peer) => peer.names().any(|name| text.matches(name.as_bytes())),
+            None => subject.tls && text.matches(b""),
+        },
         Condition::DirectRemoteIp(network) => network.contains(&subject.source.ip()),
         Condition::RemoteIp(network) => network.contains(&subject.client),
     }
@@ -87,19 +91,19 @@ mod tests {
             .unwrap()
     }
 
-    fn subject<'a>(peer: Option<&'a str>, head: &'a Head<'a>) -> Subject<'a> {
+    fn subject<'a>(peer: Option<&'a Peer>, head: &'a Head<'a>) -> Subject<'a> {
         Subject {
             destination: "10.0.0.1:9080".parse().unwrap(),
             source: "10.0.0.2:4000".parse().unwrap(),
             client: "192.0.2.1".parse().unwrap(),
             server_name: Some("a.b"),
-            mutual_tls: peer.is_some(),
+            tls: peer.is_some(),
             peer,
             head: Some(head),
         }
     }
 
-    fn matches(permission: Permission, principal: Principal, peer: Option<&str>) -> bool {
+    fn matches(permission: Permission, principal: Principal, peer: Option<&Peer>) -> bool {
         let headers = HeaderMap::new();
         let head = Head {
             method: &Method::GET,
@@ -142,7 +146,14 @@ mod tests {
 
     #[test]
     fn principals_look_at_who_asks() {
-        let peer = Some("spiffe://cluster.local/ns/a/sa/b");
+        let peer = Peer {
+            uris: ["spiffe://cluster.local/ns/a/sa/b".into(), "spiffe://other/c".into()].into(),
+            dns: ["b.test".into()].into(),
+            subject: "CN=b,O=org".into(),
+            ..Peer::default()
+        };
+        let anonymous = Peer::default();
+        let (peer, anonymous) = (Some(&peer), Some(&anonymous));
         let named = |text: &str| Principal::Authenticated(Some(StringMatch::exact(text)));
         for (principal, peer, expected) in [
             (Principal::Any, None, true),
@@ -151,6 +162,11 @@ mod tests {
             (named("spiffe://cluster.local/ns/a/sa/b"), peer, true),
             (named("spiffe://cluster.local/ns/a/sa/b"), None, false),
             (named("spiffe://cluster.local/ns/a/sa/c"), peer, false),
+            (named("spiffe://other/c"), peer, true),
+            (named("b.test"), peer, true),
+            (named("CN=b,O=org"), peer, true),
+            (named(""), peer, false),
+            (named(""), anonymous, true),
             (Principal::DirectRemoteIp("10.0.0.2/32".parse().unwrap()), None, true),
             (Principal::RemoteIp("10.0.0.2/32".parse().unwrap()), None, false),
             (Principal::RemoteIp("192.0.2.0/24".parse().unwrap()), None, true),

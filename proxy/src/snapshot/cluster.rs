@@ -223,7 +223,11 @@ fn tls(from: &ClusterTls, store: &Arc<Store>) -> Result<Option<Arc<Tls>>, Invali
         if mesh || model.common.alpn.is_empty() { with(protocols) } else { plain.clone() }
     };
     Ok(Some(Arc::new(Tls {
-        http1: if mesh { with(&["istio-http/1.1", "istio", "http/1.1"]) } else { plain.clone() },
+        http1: if mesh {
+            with(&["istio-http/1.1", "istio", "http/1.1"])
+        } else {
+            unless_given(&["http/1.1"])
+        },
         http2: unless_given(&["h2"]),
         mesh_http2: if mesh { with(&["istio-h2", "istio", "h2"]) } else { unless_given(&["h2"]) },
         any_http: unless_given(&["h2", "http/1.1"]),

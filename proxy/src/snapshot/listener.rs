@@ -5,7 +5,7 @@ use super::InvalidConfig;
 use super::authorization::Authorization;
 use super::reply::Reply;
 use super::table::{Clusters, Fault, RouteTable, clusters};
-use crate::credentials::{Store, server_config};
+use crate::credentials::{Own, Server, Store, server_config};
 use crate::telemetry::access_log::Log;
 use api::model::listener as model;
 use http::HeaderValue;
@@ -46,13 +46,15 @@ pub struct ServerTls {
     /// The same without ALPN, for clients that offer protocols of which none is ours: the TLS library would refuse
     /// them, Envoy serves them.
     pub without_alpn: Arc<ServerConfig>,
+    /// The certificates that clients are shown.
+    pub own: Arc<Own>,
 }
 
 impl ServerTls {
-    fn new(config: Arc<ServerConfig>) -> Self {
+    fn new(Server { config, own }: Server) -> Self {
         let mut without_alpn = ServerConfig::clone(&config);
         without_alpn.alpn_protocols.clear();
-        Self { config, without_alpn: Arc::new(without_alpn) }
+        Self { config, without_alpn: Arc::new(without_alpn), own }
     }
 
     /// The configuration for a client that offers these protocols.
@@ -227,5 +229,5 @@ impl Http {
 }
 
 fn logs(from: &[api::model::access_log::AccessLog]) -> Result<Box<[Log]>, InvalidConfig> {
-    from.iter().map(|log| Log::compile(log).map_err(InvalidConfig::chain)).collect()
+    Log::compile_all(from).map_err(InvalidConfig::chain)
 }

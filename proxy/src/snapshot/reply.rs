@@ -112,7 +112,7 @@ impl Filter {
 impl Shape {
     fn make(&self, context: &Context<'_>) -> Vec<u8> {
         match self {
-            Self::Text(template) => template.make(context),
+            Self::Text(template) => template.make_with_dashes(context),
             Self::Json(fields) => {
                 let mut object = Map::new();
                 for (key, template) in fields {

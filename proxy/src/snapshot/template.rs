@@ -2,9 +2,15 @@
 
 use super::InvalidConfig;
 use super::matcher::header_name;
+use crate::config::surroundings;
 use crate::flow::flags::Flags;
+use crate::flow::peer::Peer;
+use crate::telemetry::access_log::moment::Shape;
+use crate::telemetry::access_log::operator_end;
 use http::{HeaderMap, HeaderName};
+use std::io::Write;
 use std::net::SocketAddr;
+use std::time::SystemTime;
 
 /// Text with operators.
 #[derive(Debug)]
@@ -37,10 +43,14 @@ pub struct Context<'a> {
     pub cluster: &'a str,
     /// The endpoint.
     pub upstream: Option<SocketAddr>,
+    /// When the request began.
+    pub start: Option<SystemTime>,
     /// SNI.
     pub server_name: &'a str,
-    /// The client's SPIFFE id.
-    pub peer: &'a str,
+    /// The client, if it showed a certificate.
+    pub peer: Option<&'a Peer>,
+    /// Version and cipher suite of the client's TLS, in OpenSSL's words.
+    pub tls: Option<(&'static str, &'static str)>,
     /// Status of the response; 0: there is none yet.
     pub code: u16,
     /// What went wrong.
@@ -65,8 +75,10 @@ impl<'a> Context<'a> {
             route: "",
             cluster: "",
             upstream: None,
+            start: None,
             server_name: "",
-            peer: "",
+            peer: None,
+            tls: None,
             code: 0,
             flags: Flags::NONE,
             body: b"",
@@ -81,6 +93,9 @@ enum Piece {
     Request(Field, Option<Field>, Option<usize>),
     Response(HeaderName, Option<HeaderName>, Option<usize>),
     Address(Which, Part),
+    /// A parameter of the query, with the most bytes to show.
+    Query(Box<str>, usize),
+    Start(Shape),
     Text(Known),
 }
 
@@ -113,7 +128,11 @@ enum Known {
     Route,
     Cluster,
     ServerName,
-    Peer,
+    PeerUris,
+    PeerDns,
+    PeerSubject,
+    TlsVersion,
+    TlsCipher,
     Code,
     Flags,
     Body,
@@ -128,13 +147,16 @@ impl Template {
         while let Some(at) = rest.find('%') {
             literal.push_str(&rest[..at]);
             rest = &rest[at + 1..];
-            let end = rest
-                .find('%')
+            let end = operator_end(rest)
                 .ok_or_else(|| InvalidConfig(format!("`{text}` has an operator without end")))?;
             let operator = &rest[..end];
             rest = &rest[end + 1..];
             if operator.is_empty() {
                 literal.push('%');
+                continue;
+            }
+            if let Some(constant) = surroundings::constant(operator) {
+                literal.push_str(&constant);
                 continue;
             }
             if !literal.is_empty() {
@@ -181,6 +203,19 @@ impl Template {
         }
         out
     }
+
+    /// The same with a dash for what is not there, as bodies have it.
+    pub fn make_with_dashes(&self, context: &Context<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        for piece in &self.0 {
+            let before = out.len();
+            piece.write(&mut out, context);
+            if out.len() == before && !matches!(piece, Piece::Text(Known::Body)) {
+                out.push(b'-');
+            }
+        }
+        out
+    }
 }
 
 impl Piece {
@@ -205,9 +240,24 @@ impl Piece {
                 };
                 out.extend(address.map(|a| part.of(a)).unwrap_or_default().bytes());
             }
+            Self::Query(name, longest) => {
+                let value = query_value(context.target, name).unwrap_or_default();
+                out.extend_from_slice(&value.as_bytes()[..value.len().min(*longest)]);
+            }
+            Self::Start(shape) => {
+                if let Some(start) = context.start {
+                    shape.write(out, start);
+                }
+            }
             Self::Text(known) => known.write(out, context),
         }
     }
+}
+
+fn query_value<'a>(target: &'a str, name: &str) -> Option<&'a str> {
+    let query = target.split_once('?')?.1;
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(known, _)| *known == name).map(|(_, value)| value)
 }
 
 impl Field {
@@ -239,14 +289,24 @@ impl Known {
             Self::Route => context.route,
             Self::Cluster => context.cluster,
             Self::ServerName => context.server_name,
-            Self::Peer => context.peer,
-            Self::Code if context.code == 0 => "",
+            Self::PeerUris => return joined(out, context.peer.iter().flat_map(|peer| &peer.uris)),
+            Self::PeerDns => return joined(out, context.peer.iter().flat_map(|peer| &peer.dns)),
+            Self::PeerSubject => context.peer.map_or("", |peer| &peer.subject),
+            Self::TlsVersion => context.tls.map_or("", |(version, _)| version),
+            Self::TlsCipher => context.tls.map_or("", |(_, cipher)| cipher),
             Self::Code => return out.extend(context.code.to_string().bytes()),
             // Envoy leaves out the dash that stands for no flag at all in logs only.
             Self::Flags => return out.extend(context.flags.to_string().bytes()),
             Self::Body => return out.extend_from_slice(context.body),
         };
         out.extend_from_slice(text.as_bytes());
+    }
+}
+
+fn joined<T: std::fmt::Display>(out: &mut Vec<u8>, items: impl Iterator<Item = T>) {
+    for (place, item) in items.enumerate() {
+        // Writing to memory does not fail.
+        let _ = write!(out, "{}{item}", if place > 0 { "," } else { "" });
     }
 }
 
@@ -268,6 +328,12 @@ fn piece(operator: &str) -> Result<Piece, InvalidConfig> {
     };
     match name {
         "REQ" => Ok(Piece::Request(field(first)?, second.map(field).transpose()?, longest)),
+        "STREAM_ID" if argument.is_empty() => Ok(Piece::Request(field("x-request-id")?, None, None)),
+        "QUERY_PARAM" => Ok(Piece::Query(argument.into(), longest.unwrap_or(usize::MAX))),
+        "START_TIME" => {
+            let format = if argument.is_empty() { "%FT%T.%3fZ" } else { argument };
+            Shape::parse(format).map(Piece::Start).ok_or_else(unknown)
+        }
         "RESP" => Ok(Piece::Response(lower(first)?, second.map(lower).transpose()?, longest)),
         _ if argument.is_empty() => simple(name).ok_or_else(unknown),
         _ => Err(unknown()),
@@ -294,6 +360,8 @@ fn field(name: &str) -> Result<Field, InvalidConfig> {
     Ok(match name.to_ascii_lowercase().as_str() {
         ":method" => Field::Method,
         ":path" => Field::Path,
+        // A request always carries it when it is sent on.
+        ":scheme" => Field::Header(HeaderName::from_static("x-forwarded-proto")),
         ":authority" | "host" => Field::Authority,
         other => Field::Header(header_name(other)?),
     })
@@ -305,7 +373,11 @@ fn simple(name: &str) -> Option<Piece> {
         "ROUTE_NAME" => Known::Route,
         "UPSTREAM_CLUSTER" | "UPSTREAM_CLUSTER_RAW" => Known::Cluster,
         "REQUESTED_SERVER_NAME" => Known::ServerName,
-        "DOWNSTREAM_PEER_URI_SAN" => Known::Peer,
+        "DOWNSTREAM_PEER_URI_SAN" => Known::PeerUris,
+        "DOWNSTREAM_PEER_DNS_SAN" => Known::PeerDns,
+        "DOWNSTREAM_PEER_SUBJECT" => Known::PeerSubject,
+        "DOWNSTREAM_TLS_VERSION" => Known::TlsVersion,
+        "DOWNSTREAM_TLS_CIPHER" => Known::TlsCipher,
         "RESPONSE_CODE" => Known::Code,
         "RESPONSE_FLAGS" => Known::Flags,
         "LOCAL_REPLY_BODY" => Known::Body,

@@ -130,7 +130,7 @@ fn outcome(
     client_tls: &UpstreamTls,
     client_store: &Arc<Store>,
 ) -> (std::io::Result<Option<String>>, std::io::Result<rustls::HandshakeKind>) {
-    let server = server_config(server_tls, server_store).unwrap();
+    let server = server_config(server_tls, server_store).unwrap().config;
     let client = client_config(client_tls, client_store).unwrap();
     let name = server_name(client_tls, Some("reviews:9080"), IpAddr::V4(Ipv4Addr::LOCALHOST));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -226,7 +226,7 @@ fn a_certificate_without_a_workload_identity_is_no_member_of_the_mesh() {
 fn a_rotation_serves_the_next_handshake_of_the_same_configuration() {
     let (authority, later) = (Authority::new(), Authority::new());
     let (reviews, page) = (store(&authority, "reviews"), store(&authority, "productpage"));
-    let server = server_config(&strict(), &reviews).unwrap();
+    let server = server_config(&strict(), &reviews).unwrap().config;
     let tls = expecting("reviews");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let name = || server_name(&tls, None, IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -248,7 +248,7 @@ fn a_rotation_serves_the_next_handshake_of_the_same_configuration() {
 fn a_second_connection_resumes_the_session_of_the_first() {
     let authority = Authority::new();
     let (reviews, page) = (store(&authority, "reviews"), store(&authority, "productpage"));
-    let server = server_config(&strict(), &reviews).unwrap();
+    let server = server_config(&strict(), &reviews).unwrap().config;
     let tls = expecting("reviews");
     let client = client_config(&tls, &page).unwrap();
     let name = server_name(&tls, None, IpAddr::V4(Ipv4Addr::LOCALHOST));

@@ -28,7 +28,7 @@ impl Pair {
         tls.common = only(tls.common);
         Self {
             name: server_name(&tls, None, IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            server: (server_config(&downstream, &server).unwrap(), server),
+            server: (server_config(&downstream, &server).unwrap().config, server),
             client: (client_config(&tls, &client).unwrap(), client),
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
         }

@@ -109,7 +109,7 @@ pub fn trailers(bytes: &Bytes, limits: Limits) -> Result<HeaderMap, Invalid> {
     let length = match httparse::parse_headers(bytes, &mut slots) {
         Ok(httparse::Status::Complete((length, _))) if length == bytes.len() => length,
         Ok(_) => return Err(Invalid::LineEnd),
-        Err(error) => return Err(sorted(error)),
+        Err(error) => return Err(sorted(error, bytes)),
     };
     let count = slots.iter().take_while(|slot| !slot.name.is_empty()).count();
     let all = headers(bytes, &slots[..count], limits.count)?;
@@ -171,7 +171,7 @@ fn unfinished(result: httparse::Result<usize>, bytes: &[u8], limits: Limits) -> 
         Ok(httparse::Status::Complete(_)) => Err(Invalid::LineEnd),
         // More headers than usual may be allowed; how many is known at the end.
         Err(httparse::Error::TooManyHeaders) if limits.count >= SLOTS => check_size(bytes, limits),
-        Err(error) => Err(sorted(error)),
+        Err(error) => Err(sorted(error, bytes)),
     }
 }
 
@@ -179,24 +179,31 @@ fn complete(result: httparse::Result<usize>, bytes: &[u8]) -> Result<usize, Inva
     match result {
         Ok(httparse::Status::Complete(length)) if length == bytes.len() => Ok(length),
         Ok(_) => Err(Invalid::LineEnd),
-        Err(error) => Err(sorted(error)),
+        Err(error) => Err(sorted(error, bytes)),
     }
 }
 
-fn sorted(error: httparse::Error) -> Invalid {
+fn sorted(error: httparse::Error, bytes: &[u8]) -> Invalid {
     match error {
         httparse::Error::HeaderName => Invalid::Name,
         httparse::Error::HeaderValue => Invalid::Value,
         httparse::Error::NewLine => Invalid::LineEnd,
         httparse::Error::TooManyHeaders => Invalid::Count,
-        httparse::Error::Version => Invalid::Version,
-        httparse::Error::Token | httparse::Error::Status => Invalid::Line,
+        httparse::Error::Version if names_version(bytes) => Invalid::Version,
+        httparse::Error::Version | httparse::Error::Token | httparse::Error::Status => Invalid::Line,
     }
 }
 
 /// The parser skips line ends of all kinds before the first line; empty lines were skipped already.
 fn starts(bytes: &[u8]) -> Result<(), Invalid> {
     if matches!(bytes, [b'\r' | b'\n', ..]) { Err(Invalid::LineEnd) } else { Ok(()) }
+}
+
+/// Whether what follows the target is a version, though none of ours.
+fn names_version(bytes: &[u8]) -> bool {
+    let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let version = line.split(|byte| *byte == b' ').nth(2).unwrap_or_default();
+    matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
 /// The first line ends where it should, in CR LF.

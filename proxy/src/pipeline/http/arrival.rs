@@ -22,9 +22,14 @@ pub(super) fn underscores(headers: &mut HeaderMap, action: Underscores) -> Resul
     Ok(())
 }
 
+/// Whether hosts may lose a part.
+pub(super) fn changes_host(extra: &HttpExtra) -> bool {
+    extra.host_port != HostPort::Keep || extra.strip_host_dot
+}
+
 /// The host without a dot at its end and without its port, as far as the listener asks for it.
 pub(super) fn host(headers: &mut HeaderMap, extra: &HttpExtra, own_port: u16) {
-    if extra.host_port == HostPort::Keep && !extra.strip_host_dot {
+    if !changes_host(extra) {
         return;
     }
     let Some(written) = headers.get(HOST).and_then(|host| host.to_str().ok()) else { return };

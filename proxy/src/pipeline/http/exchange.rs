@@ -9,7 +9,7 @@ use crate::pipeline::downstream::Downstream;
 use crate::pipeline::world::now;
 use crate::send::body::{Messages, Meter};
 use http::request::Parts;
-use http::{HeaderMap, Method, Version, header};
+use http::{HeaderMap, Method, Uri, Version, header};
 use std::cell::{Cell, Ref, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -62,7 +62,7 @@ impl Exchange {
         let count = grpc && connection.http().count_messages;
         let mut key = Key::unknown(connection.reporter, traffic);
         if connection.reporter == Reporter::Destination {
-            key.mutual_tls = connection.mutual;
+            key.mutual_tls = connection.mutual();
             key.peer = connection.peer_number;
             key.principal = connection.principal;
         }
@@ -96,7 +96,9 @@ impl Exchange {
             downstream_local: Some(connection.local),
             downstream_remote: Some(connection.peer),
             server_name: connection.server_name.clone(),
-            peer_uri: connection.identity.clone(),
+            downstream_direct: Some(connection.peer),
+            peer: connection.client.clone(),
+            tls: connection.cipher,
             ..Detail::default()
         };
         let authority = parts.uri.authority().and_then(|a| a.as_str().parse().ok());
@@ -116,9 +118,11 @@ impl Exchange {
         self.http2
     }
 
-    /// Keeps the headers that logs name, as they are after the forwarding headers were written.
-    pub(super) fn capture_request(&self, headers: &HeaderMap) {
+    /// Keeps what logs name of a request, as far as it has been changed by now.
+    pub(super) fn capture_request(&self, headers: &HeaderMap, target: &Uri) {
         self.detail(|detail| {
+            detail.target = Some(target.clone());
+            detail.request_headers.clear();
             for log in &self.connection.http().logs {
                 log.capture_request(headers, detail);
             }
@@ -127,10 +131,19 @@ impl Exchange {
 
     /// Keeps the request's head for answers of our own that tell of it, once it has been cleaned.
     pub(super) fn keep(&self, parts: &Parts) {
+        self.keep_with(parts, |uri| uri.path_and_query().map(ToString::to_string).unwrap_or_default());
+    }
+
+    /// Keeps the head of what is no request.
+    pub(super) fn keep_unknown(&self, parts: &Parts) {
+        self.keep_with(parts, |_| String::new());
+    }
+
+    fn keep_with(&self, parts: &Parts, target: impl FnOnce(&Uri) -> String) {
         if self.connection.http().reply.is_some() {
             let kept = Kept {
                 method: parts.method.clone(),
-                target: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+                target: target(&parts.uri),
                 headers: parts.headers.clone(),
                 protocol: protocol(parts.version),
                 tls: self.connection.tls,

@@ -2,7 +2,7 @@
 
 use super::attempt::{Attempt, Failure, Message, Plan};
 use super::body::{ResponseBody, Upstream as UpstreamBody};
-use super::exchange::Exchange;
+use super::exchange::{Exchange, protocol};
 use super::headers::{
     ATTEMPT_COUNT, FORWARDED_HOST, GRPC_STATUS, ORIGINAL_HOST, ORIGINAL_PATH, SERVICE_TIME, joined,
     milliseconds, strip_hop_by_hop,
@@ -59,7 +59,7 @@ pub(super) async fn forward(
     exchange.detail(|d| d.cluster = Some(chosen.name().clone()));
     exchange.key(|key| key.service = upstream.service);
     let permit = upstream
-        .permit(upstream.cluster().model.limits.max_requests, |g| &g.requests)
+        .permit(upstream.cluster().model.request_limit(), |g| &g.requests)
         .ok_or_else(|| overflow(&upstream))?;
 
     let repeat = repeat(way, forward, parts).filter(|_| !upgrade);
@@ -89,7 +89,7 @@ pub(super) async fn forward(
         Ok(answered) => answered,
         Err(refusal) => {
             let mut response = reply::refuse(refusal, exchange);
-            finish(&outgoing, &chosen, &attempt, &mut response);
+            finish(&outgoing, &chosen, &attempt, &mut response, true);
             return Ok(response);
         }
     };
@@ -100,7 +100,7 @@ pub(super) async fn forward(
     if let Some(cookie) = cookie {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
-    finish(&outgoing, &chosen, &attempt, &mut response);
+    finish(&outgoing, &chosen, &attempt, &mut response, false);
     if let (true, Some(client)) = (upgraded, client_upgrade) {
         let response = response.map(|()| incoming);
         return Ok(upgrade::join(exchange, client, response, (sent.returned, busy, permit)));
@@ -115,12 +115,15 @@ fn answered_head(exchange: &Exchange, attempt: &Attempt<'_>, response: &mut Resp
     let upgraded = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
     let seen = Survey::of(response.headers());
     strip_hop_by_hop(response.headers_mut(), seen, upgraded);
-    let took = attempt.began.map(|began| now().saturating_duration_since(began)).unwrap_or_default();
+    let now = now();
+    let took = attempt.began.map(|began| now.saturating_duration_since(began)).unwrap_or_default();
     if !upgraded {
         response.headers_mut().insert(SERVICE_TIME, milliseconds(took.as_millis()));
     }
     exchange.detail(|d| {
         d.upstream_time = Some(took);
+        d.responded = Some(now.saturating_duration_since(exchange.start));
+        d.upstream_protocol = Some(protocol(response.version()));
         d.code_details = Some("via_upstream".into());
     });
     upgraded
@@ -132,6 +135,7 @@ fn finish<B>(
     chosen: &Chosen<'_>,
     attempt: &Attempt<'_>,
     response: &mut Response<B>,
+    ours: bool,
 ) {
     let Levels { host, .. } = outgoing.way.levels;
     let silent = attempt.exchange.flags().contains(Flags::SI);
@@ -141,11 +145,16 @@ fn finish<B>(
     let context = Context {
         cluster: chosen.name(),
         upstream: attempt.endpoint(),
-        code: response.status().as_u16(),
+        code: if ours { 0 } else { response.status().as_u16() },
         flags: attempt.exchange.flags(),
         ..*outgoing.way.context
     };
-    outgoing.way.levels.respond(weighted(chosen), response.headers_mut(), &context);
+    let levels = outgoing.way.levels;
+    if ours {
+        levels.respond_for_us(weighted(chosen), response.headers_mut(), &context);
+    } else {
+        levels.respond(weighted(chosen), response.headers_mut(), &context);
+    }
 }
 
 fn weighted<'a>(chosen: &Chosen<'a>) -> Option<&'a Weighted> {
@@ -278,23 +287,33 @@ fn rewrite_head(
     }
     let weighted = weighted(chosen);
     let context = Context { cluster: chosen.name(), ..*way.context };
-    way.levels.request(weighted, &mut parts.headers, &context);
+    let mut changed = way.levels.request(weighted, &mut parts.headers, &context);
     let host = match &forward.host_rewrite {
         Some(rewrite) => rewritten_host(rewrite, &parts.headers, target),
         None => weighted.and_then(|w| w.host_rewrite.clone()),
     };
     if let Some(host) = host {
         exchange.detail(|detail| detail.authority = Some(host.clone()));
-        replace_host(&mut parts.headers, host, forward.append_forwarded_host);
+        if forward.host_rewrite.is_some() {
+            replace_host(&mut parts.headers, host, forward.append_forwarded_host);
+        } else {
+            // Of the host that a weighted cluster replaces, Envoy tells nothing.
+            parts.headers.insert(header::HOST, host);
+        }
+        changed = true;
     }
     if let Some(made) = rewrite::target(forward, target) {
         if let Ok(original) = HeaderValue::from_str(target) {
             parts.headers.insert(ORIGINAL_PATH, original);
         }
         parts.uri = made.parse().map_err(|_| Refusal::new(400, "", Flags::DPE, "path_rewrite_failed"))?;
+        changed = true;
     } else if parts.uri.scheme().is_some() {
         let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         parts.uri = path.into();
+    }
+    if changed {
+        exchange.capture_request(&parts.headers, &parts.uri);
     }
     Ok(())
 }

@@ -28,6 +28,8 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 /// What is known of a connection's client.
 pub(super) struct Client<'a> {
     pub(super) peer: SocketAddr,
+    /// Our own address, by which a client on this machine is known to others.
+    pub(super) own: IpAddr,
     pub(super) tls: bool,
     pub(super) mutual: bool,
     /// Our element of `x-forwarded-client-cert`.
@@ -118,7 +120,8 @@ pub(super) fn forwarded(
         (0, client.peer)
     };
     if http.use_remote_address && !http.extra.skip_forwarded_for {
-        append_address(headers, client.peer.ip());
+        let ip = client.peer.ip();
+        append_address(headers, if ip.is_loopback() { client.own } else { ip });
     }
     let ranges = &http.extra.internal_addresses;
     // Who comes by way of several hops, or of one that we do not know, is not inside.
@@ -151,6 +154,17 @@ fn origin(headers: &mut HeaderMap, seen: Survey, edge: bool, outside: Option<Soc
     }
     if edge && let Ok(address) = HeaderValue::from_str(&address.ip().to_string()) {
         headers.insert(EXTERNAL_ADDRESS, address);
+    }
+}
+
+/// Joins the crumbs in which HTTP/2 may send cookies (RFC 9113, 8.2.3).
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(header::COOKIE).iter();
+    if crumbs.next().is_some() && crumbs.next().is_some() {
+        let all: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+            headers.insert(header::COOKIE, joined);
+        }
     }
 }
 
@@ -301,7 +315,14 @@ mod tests {
     }
 
     fn client(mutual: bool, certificate: &HeaderValue) -> Client<'_> {
-        Client { peer: "10.0.0.7:99".parse().unwrap(), tls: mutual, mutual, certificate: Some(certificate) }
+        let own = "10.0.0.9".parse().unwrap();
+        Client {
+            peer: "10.0.0.7:99".parse().unwrap(),
+            own,
+            tls: mutual,
+            mutual,
+            certificate: Some(certificate),
+        }
     }
 
     #[test]
@@ -343,6 +364,27 @@ mod tests {
             assert_eq!(found.address.ip().to_string(), expected, "edge={edge} hops={hops}");
             assert_eq!(headers.get(FORWARDED_FOR).map(|v| v.to_str().unwrap()), after);
         }
+    }
+
+    #[test]
+    fn a_client_on_this_machine_is_known_to_others_by_its_address() {
+        let mut headers = HeaderMap::new();
+        let http = HttpConnection { use_remote_address: true, ..settings() };
+        let certificate = own();
+        let local = Client { peer: "127.0.0.1:9".parse().unwrap(), ..client(false, &certificate) };
+        let found = forwarded(&mut headers, Survey::of(&HeaderMap::new()), &http, &local);
+        assert_eq!(found.address.ip().to_string(), "127.0.0.1");
+        assert_eq!(headers[FORWARDED_FOR], "10.0.0.9");
+    }
+
+    #[test]
+    fn crumbs_of_cookies_are_joined() {
+        let mut headers = HeaderMap::new();
+        for crumb in ["a=1", "b=2"] {
+            headers.append(header::COOKIE, HeaderValue::from_static(crumb));
+        }
+        join_cookies(&mut headers);
+        assert_eq!(headers.get_all(header::COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use crate::snapshot::mutation::Mutations;
 use crate::snapshot::table::{Route, RouteTable, VirtualHost, Weighted};
 use crate::snapshot::template::Context;
-use http::HeaderMap;
+use http::{HeaderMap, header};
 
 /// Where changes may come from.
 #[derive(Clone, Copy)]
@@ -39,13 +39,14 @@ impl Levels<'_> {
         levels.into_iter().chain(weighted.iter().map(|w| &w.response_headers)).any(Mutations::needs_request)
     }
 
-    /// Changes a request.
+    /// Changes a request; whether there is anything to change.
     pub(super) fn request(
         &self,
         weighted: Option<&Weighted>,
         headers: &mut HeaderMap,
         context: &Context<'_>,
-    ) {
+    ) -> bool {
+        let mut any = false;
         let levels = [
             weighted.map(|w| &w.request_headers),
             Some(&self.route.request_headers),
@@ -54,7 +55,9 @@ impl Levels<'_> {
         ];
         for mutations in self.ordered(levels) {
             mutations.apply_to_request(headers, context);
+            any = true;
         }
+        any
     }
 
     /// Changes a response.
@@ -72,6 +75,27 @@ impl Levels<'_> {
         ];
         for mutations in self.ordered(levels) {
             mutations.apply_to_response(headers, context);
+        }
+    }
+
+    /// Changes a response of our own. Its kind of text is only set where nothing else is, as its status is, too late for
+    /// changes to refer to it.
+    pub(super) fn respond_for_us(
+        &self,
+        weighted: Option<&Weighted>,
+        headers: &mut HeaderMap,
+        context: &Context<'_>,
+    ) {
+        let kind = headers.remove(header::CONTENT_TYPE);
+        self.respond(weighted, headers, context);
+        match kind {
+            Some(kind) if kind == "text/plain" => {
+                headers.entry(header::CONTENT_TYPE).or_insert(kind);
+            }
+            Some(kind) => {
+                headers.insert(header::CONTENT_TYPE, kind);
+            }
+            None => {}
         }
     }
 

@@ -65,8 +65,11 @@ pub(super) fn refuse(
     let known = head.is_some();
     let parts = head.unwrap_or_else(|| Request::new(()).into_parts().0);
     let exchange = Exchange::begin(connection, &parts);
-    if !known {
-        exchange.detail(|detail| (detail.method, detail.target, detail.protocol) = (None, None, None));
+    if known {
+        exchange.keep(&parts);
+    } else {
+        exchange.keep_unknown(&parts);
+        exchange.detail(|detail| (detail.method, detail.target) = (None, None));
     }
     let mut response = reply::refuse(refusal, &exchange);
     finish(connection, response.headers_mut(), None);
@@ -108,10 +111,13 @@ fn prepare(connection: &Downstream, exchange: &Exchange, parts: &mut Parts) -> R
     let upgrade = upgrade::wanted(parts, &connection.http().model.upgrades);
     let client = clean(parts, seen, connection, matches!(upgrade, Ok(true)));
     exchange.keep(parts);
-    exchange.capture_request(&parts.headers);
+    exchange.capture_request(&parts.headers, &parts.uri);
+    let respelled = arrival::changes_host(&connection.http().model.extra);
     exchange.detail(|detail| {
         detail.downstream_remote = Some(client.address);
-        detail.target = Some(parts.uri.clone());
+        if respelled {
+            detail.authority = parts.headers.get(header::HOST).cloned();
+        }
     });
     Ok(Ready { seen, client, upgrade })
 }
@@ -129,7 +135,7 @@ async fn stages(
     }
     let authority = authority(parts);
     let named = authority.to_str().unwrap_or_default();
-    let scheme = if connection.tls { "https" } else { "http" };
+    let scheme = scheme(connection, parts, ready.seen);
     let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let target = target.as_str();
     let method = parts.method.clone();
@@ -137,9 +143,9 @@ async fn stages(
     // Filters may refuse what has no route, so the route is looked up first and missed last.
     let Ok(Routed { host, route }) = route::find(&table, &head, connection.thread.random()) else {
         filters(connection, &head, None, ready.client.address.ip())?;
-        return unrouted(connection, &table, &head);
+        return unrouted(&table, &head);
     };
-    if host.require_tls && !connection.tls {
+    if host.require_tls && scheme != "https" {
         filters(connection, &head, Some(route), ready.client.address.ip())?;
         return Err(Refusal::redirect(301, route::redirect::to_https(&head)));
     }
@@ -159,8 +165,10 @@ async fn stages(
         local: Some(connection.local),
         protocol: protocol(parts.version),
         route: &route.name,
+        start: Some(connection.thread.wall(exchange.start)),
         server_name: connection.server_name.as_deref().unwrap_or_default(),
-        peer: connection.identity.as_deref().unwrap_or_default(),
+        peer: connection.client.as_deref(),
+        tls: connection.cipher,
         ..Context::of(kept.as_ref().unwrap_or(&empty))
     };
     let internal = ready.client.internal && ready.seen.has(Known::Internal);
@@ -173,8 +181,8 @@ async fn stages(
             if refused_by_limit && host.attempt_count_in_response {
                 response.headers_mut().insert(headers::ATTEMPT_COUNT, HeaderValue::from_static("1"));
             }
-            let context = Context { code: response.status().as_u16(), flags: exchange.flags(), ..context };
-            way.levels.respond(None, response.headers_mut(), &context);
+            let context = Context { flags: exchange.flags(), ..context };
+            way.levels.respond_for_us(None, response.headers_mut(), &context);
             Ok(response)
         }
     }
@@ -210,7 +218,7 @@ async fn act(
         Action::Direct(status, text) => {
             exchange.detail(|d| d.code_details = Some(Refusal::direct(*status).details));
             let mut response = reply::own(*status, text.clone(), exchange);
-            way.levels.respond(None, response.headers_mut(), &Context { code: *status, ..*context });
+            way.levels.respond_for_us(None, response.headers_mut(), context);
             Ok(response)
         }
         Action::Redirect(redirect) => {
@@ -224,6 +232,17 @@ async fn act(
     }
 }
 
+/// How the client spoke, which a proxy before us may tell.
+fn scheme(connection: &Downstream, parts: &Parts, seen: Survey) -> &'static str {
+    let told = seen.has(Known::ForwardedProto).then(|| parts.headers.get(headers::FORWARDED_PROTO)).flatten();
+    match told.map(HeaderValue::as_bytes) {
+        Some(b"https") => "https",
+        Some(b"http") => "http",
+        _ if connection.tls => "https",
+        _ => "http",
+    }
+}
+
 /// The cluster of a route that has but one, if it is there, for logs of requests that never come to it.
 fn only_cluster(connection: &Downstream, route: &Route) -> Option<Arc<str>> {
     let Action::Forward(forward) = &route.action else { return None };
@@ -232,12 +251,8 @@ fn only_cluster(connection: &Downstream, route: &Route) -> Option<Arc<str>> {
 }
 
 /// A host that takes TLS only may have no routes at all in plaintext.
-fn unrouted(
-    connection: &Downstream,
-    table: &RouteTable,
-    head: &Head<'_>,
-) -> Result<Response<ResponseBody>, Refusal> {
-    if !connection.tls && route::host(table, head.authority).is_some_and(|host| host.require_tls) {
+fn unrouted(table: &RouteTable, head: &Head<'_>) -> Result<Response<ResponseBody>, Refusal> {
+    if head.scheme != "https" && route::host(table, head.authority).is_some_and(|host| host.require_tls) {
         return Err(Refusal::redirect(301, route::redirect::to_https(head)));
     }
     Err(Refusal::no_route())
@@ -303,15 +318,24 @@ fn clean(parts: &mut Parts, seen: Survey, connection: &Downstream, upgrade: bool
     }
     headers::strip_hop_by_hop(&mut parts.headers, seen, upgrade);
     // We answer 100-continue ourselves, when the body is read.
-    if seen.has(Known::Expect) {
+    if seen.has(Known::Expect)
+        && parts
+            .headers
+            .get(header::EXPECT)
+            .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    {
         parts.headers.remove(header::EXPECT);
+    }
+    if parts.version == Version::HTTP_2 && seen.has_repeated() {
+        headers::join_cookies(&mut parts.headers);
     }
     let settings = &connection.http().model;
     arrival::host(&mut parts.headers, &settings.extra, connection.local.port());
     let client = Client {
         peer: connection.peer,
+        own: connection.thread.node.address,
         tls: connection.tls,
-        mutual: connection.mutual,
+        mutual: connection.mutual(),
         certificate: connection.certificate.as_ref(),
     };
     let trusted = headers::forwarded(&mut parts.headers, seen, settings, &client);

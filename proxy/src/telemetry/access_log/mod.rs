@@ -4,8 +4,12 @@
 mod line;
 
 mod operator;
+
+pub mod moment;
+
 mod text;
 
+use crate::config::surroundings;
 use crate::flow::record::{Detail, Record};
 use api::model::access_log::{AccessLog, LogFormat, LogSink};
 use http::{HeaderMap, HeaderName};
@@ -18,9 +22,32 @@ use std::io::Write;
 pub struct Log {
     sink: LogSink,
     format: Format,
-    request: Vec<HeaderName>,
-    response: Vec<HeaderName>,
-    trailers: Vec<HeaderName>,
+    request: Captured,
+    response: Captured,
+    trailers: Captured,
+}
+
+/// Headers that a log keeps. All logs of a chain keep theirs in one row, one log after the other.
+#[derive(Debug, Default)]
+struct Captured {
+    first: usize,
+    names: Vec<HeaderName>,
+}
+
+impl Captured {
+    fn after(before: &Self) -> Self {
+        Self { first: before.first + before.names.len(), names: vec![] }
+    }
+
+    /// The place in the row at which a header will be.
+    fn place(&mut self, name: HeaderName) -> usize {
+        let known = self.names.iter().position(|known| *known == name);
+        self.first
+            + known.unwrap_or_else(|| {
+                self.names.push(name);
+                self.names.len() - 1
+            })
+    }
 }
 
 #[derive(Debug)]
@@ -48,14 +75,23 @@ pub enum FormatError {
 }
 
 impl Log {
-    /// Makes a log ready.
-    pub fn compile(from: &AccessLog) -> Result<Self, FormatError> {
+    /// Makes the logs of a chain ready.
+    pub fn compile_all(from: &[AccessLog]) -> Result<Box<[Self]>, FormatError> {
+        let mut logs: Vec<Self> = Vec::with_capacity(from.len());
+        for log in from {
+            logs.push(Self::compile(log, logs.last())?);
+        }
+        Ok(logs.into())
+    }
+
+    fn compile(from: &AccessLog, before: Option<&Self>) -> Result<Self, FormatError> {
+        let after = |of: fn(&Self) -> &Captured| before.map(of).map(Captured::after).unwrap_or_default();
         let mut log = Self {
             sink: from.sink.clone(),
             format: Format::Text(vec![]),
-            request: vec![],
-            response: vec![],
-            trailers: vec![],
+            request: after(|log| &log.request),
+            response: after(|log| &log.response),
+            trailers: after(|log| &log.trailers),
         };
         log.format = match &from.format {
             LogFormat::DefaultText => Format::Text(log.pieces(DEFAULT)?),
@@ -73,17 +109,17 @@ impl Log {
 
     /// Keeps the request headers that the format names.
     pub fn capture_request(&self, headers: &HeaderMap, detail: &mut Detail) {
-        detail.request_headers.extend(self.request.iter().map(|name| headers.get(name).cloned()));
+        detail.request_headers.extend(self.request.names.iter().map(|name| headers.get(name).cloned()));
     }
 
     /// Keeps the response headers that the format names.
     pub fn capture_response(&self, headers: &HeaderMap, detail: &mut Detail) {
-        detail.response_headers.extend(self.response.iter().map(|name| headers.get(name).cloned()));
+        detail.response_headers.extend(self.response.names.iter().map(|name| headers.get(name).cloned()));
     }
 
     /// Keeps the trailers that the format names.
     pub fn capture_trailers(&self, headers: &HeaderMap, detail: &mut Detail) {
-        detail.response_trailers.extend(self.trailers.iter().map(|name| headers.get(name).cloned()));
+        detail.response_trailers.extend(self.trailers.names.iter().map(|name| headers.get(name).cloned()));
     }
 
     fn pieces(&mut self, text: &str) -> Result<Vec<Piece>, FormatError> {
@@ -99,7 +135,10 @@ impl Log {
             rest = &rest[end + 1..];
             pieces.push(match operator {
                 "" => Piece::Literal("%".into()),
-                other => Piece::Operator(Operator::parse(other, self)?),
+                other => match surroundings::constant(other) {
+                    Some(text) => Piece::Literal(text),
+                    None => Piece::Operator(Operator::parse(other, self)?),
+                },
             });
         }
         if !rest.is_empty() {
@@ -116,8 +155,8 @@ fn json_key(place: usize, key: &str) -> Box<[u8]> {
     out.into()
 }
 
-/// A start time's own format holds percent signs, so a `(` is closed before the operator ends.
-fn operator_end(rest: &str) -> Option<usize> {
+/// Where an operator ends. A start time's own format holds percent signs, so a `(` is closed before.
+pub fn operator_end(rest: &str) -> Option<usize> {
     match (rest.find('('), rest.find('%')) {
         (Some(open), Some(percent)) if open < percent => {
             let close = open + rest[open..].find(')')?;

@@ -37,7 +37,7 @@ fn record(log: &Log) -> Record {
 }
 
 fn line(format: LogFormat) -> String {
-    let log = Log::compile(&AccessLog { sink: LogSink::Stdout, format }).unwrap();
+    let log = Log::compile(&AccessLog { sink: LogSink::Stdout, format }, None).unwrap();
     let mut out = vec![];
     line::write(&mut out, &log, &record(&log));
     String::from_utf8(out).unwrap()
@@ -82,15 +82,17 @@ fn unknown_operators_are_named() {
         ("%REQ(a b)%", FormatError::Unknown("REQ(a b)".into())),
     ] {
         let log = AccessLog { sink: LogSink::Stdout, format: LogFormat::Text(format.into()) };
-        assert_eq!(Log::compile(&log).unwrap_err(), expected, "{format}");
+        assert_eq!(Log::compile(&log, None).unwrap_err(), expected, "{format}");
     }
 }
 
 #[test]
 fn a_header_cannot_forge_a_line() {
-    let log =
-        Log::compile(&AccessLog { sink: LogSink::Stdout, format: LogFormat::Text("%REQ(X)%\n".into()) })
-            .unwrap();
+    let log = Log::compile(
+        &AccessLog { sink: LogSink::Stdout, format: LogFormat::Text("%REQ(X)%\n".into()) },
+        None,
+    )
+    .unwrap();
     let mut record = record(&log);
     let detail = record.detail.as_mut().unwrap();
     detail.request_headers[0] = HeaderValue::from_bytes(b"a\tb").ok();
@@ -103,15 +105,31 @@ fn a_header_cannot_forge_a_line() {
 fn lines_reach_their_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log").to_str().unwrap().to_owned();
-    let log = Log::compile(&AccessLog {
-        sink: LogSink::File(path.clone()),
-        format: LogFormat::Text("%RESPONSE_CODE%\n".into()),
-    })
-    .unwrap();
+    let from =
+        AccessLog { sink: LogSink::File(path.clone()), format: LogFormat::Text("%RESPONSE_CODE%\n".into()) };
+    let log = Log::compile(&from, None).unwrap();
     let mut buffers = LogBuffers::default();
     buffers.write(&log, &record(&log));
     buffers.write(&log, &record(&log));
     assert!(!std::path::Path::new(&path).exists(), "lines are buffered");
     buffers.flush();
     assert_eq!(std::fs::read_to_string(path).unwrap(), "200\n200\n");
+}
+
+#[test]
+fn logs_side_by_side_keep_their_own_headers() {
+    let text = |text: &str| AccessLog { sink: LogSink::Stdout, format: LogFormat::Text(text.into()) };
+    let logs = Log::compile_all(&[text("%REQ(a)% %REQ(b)%\n"), text("%REQ(c)% %REQ(a)%\n")]).unwrap();
+    let headers = ["a", "b", "c"].map(|name| (HeaderName::from_static(name), HeaderValue::from_static(name)));
+    let headers = HeaderMap::from_iter(headers);
+    let mut detail = Detail::default();
+    for log in &logs {
+        log.capture_request(&headers, &mut detail);
+    }
+    let record = Record { detail: Some(Box::new(detail)), ..record(&logs[0]) };
+    let mut out = vec![];
+    for log in &logs {
+        line::write(&mut out, log, &record);
+    }
+    assert_eq!(String::from_utf8(out).unwrap(), "a b\nc a\n");
 }

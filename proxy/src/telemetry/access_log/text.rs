@@ -85,7 +85,7 @@ fn digits(place: &mut [u8], mut number: u64) {
 
 /// Year, month and day of a day since 1970 in the Gregorian calendar. Years are counted from March, so that the day
 /// that is not always there is the last one.
-fn date(days: u64) -> (u64, u64, u64) {
+pub(super) fn date(days: u64) -> (u64, u64, u64) {
     let days = days + DAYS_BEFORE_1970;
     let (era, day) = (days / DAYS_IN_ERA, days % DAYS_IN_ERA);
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
@@ -145,7 +145,7 @@ fn escaped(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 const MOST_DIGITS: usize = 20;
-const DAY: u64 = 86_400;
+pub(super) const DAY: u64 = 86_400;
 /// The calendar repeats after 400 years.
 const DAYS_IN_ERA: u64 = 146_097;
 /// From the first of March of the year 0.
