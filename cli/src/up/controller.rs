@@ -47,8 +47,11 @@ pub async fn translate(context: Arc<Context>) {
 /// Ends all pods.
 pub fn end_all(context: &Context) {
     context.ending.cancel();
-    let keys: Vec<PodKey> = context.shared.read().pods.keys().cloned().collect();
-    context.shared.change(|world| keys.iter().for_each(|key| leave(world, key)));
+    context.shared.change(|world| {
+        world.ending = true;
+        let keys: Vec<PodKey> = world.pods.keys().cloned().collect();
+        keys.iter().for_each(|key| leave(world, key));
+    });
 }
 
 fn step(context: &Arc<Context>, tasks: &TaskTracker) {
@@ -59,18 +62,23 @@ fn step(context: &Arc<Context>, tasks: &TaskTracker) {
     if wanted.is_empty() {
         return;
     }
-    let mut fresh = Vec::new();
-    context.shared.change(|world| {
-        for change in wanted {
-            match change {
-                Change::Remove { namespace, name } => leave(world, &(namespace, name)),
-                Change::Create { pod, owner, revision } => fresh.push(admit(world, pod, owner, revision)),
-            }
-        }
-    });
-    for (key, stop) in fresh {
+    for (key, stop) in context.shared.change(|world| apply(world, wanted)) {
         tasks.spawn(pod::run(Arc::clone(context), key, stop));
     }
+}
+
+/// Makes changes; the pods that have to be started.
+fn apply(world: &mut World, changes: Vec<Change>) -> Vec<(PodKey, CancellationToken)> {
+    let mut fresh = Vec::new();
+    for change in changes {
+        match change {
+            Change::Remove { namespace, name } => leave(world, &(namespace, name)),
+            // The mesh may have begun to end since this was wanted.
+            Change::Create { .. } if world.ending => {}
+            Change::Create { pod, owner, revision } => fresh.push(admit(world, pod, owner, revision)),
+        }
+    }
+    fresh
 }
 
 fn admit(
@@ -103,5 +111,25 @@ fn leave(world: &mut World, key: &PodKey) {
             entry.status.changed = now();
         }
         entry.stop.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_that_leave_with_the_mesh_are_not_replaced() {
+        let create = || Change::Create {
+            pod: json!({"metadata": {"name": "web-1", "namespace": "shop"}, "spec": {}}),
+            owner: ("Deployment".into(), "web".into()),
+            revision: "1".into(),
+        };
+        let mut world = World::default();
+        assert_eq!(apply(&mut world, vec![create()]).len(), 1);
+        world.pods.clear();
+        world.ending = true;
+        assert!(apply(&mut world, vec![create()]).is_empty());
+        assert!(world.pods.is_empty());
     }
 }
