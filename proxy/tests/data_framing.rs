@@ -29,28 +29,28 @@ async fn counting() -> (Proxy, Rc<Cell<u32>>) {
 }
 
 #[test]
-fn a_refused_request_says_why_leaves_a_record_and_reaches_nobody() {
+fn a_refused_request_has_its_status_leaves_a_record_and_reaches_nobody() {
     run(async {
         let (proxy, seen) = counting().await;
         for (number, (request, status, reason)) in [
             (
                 "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 30\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
                 400,
-                "content-length and transfer-encoding do not go together",
+                "Bad Request",
             ),
             (
                 "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: xchunked\r\n\r\n",
                 501,
-                "the transfer-encoding is not chunked alone",
+                "Not Implemented",
             ),
             (
                 "GET / HTTP/1.1\r\nhost: a\r\nx: b\r\n folded\r\n\r\n",
                 400,
-                "a header name is not a token, or its line is folded",
+                "Bad Request",
             ),
-            ("GET / HTTP/1.1\nhost: a\n\n", 400, "a line does not end in CR LF, or CR stands alone"),
-            ("GET / HTTP/3.0\r\nhost: a\r\n\r\n", 400, "the HTTP version is not 1.0 or 1.1"),
-            ("\x16\x03\x01\x00\x05", 400, "the first line is not that of an HTTP/1 message"),
+            ("GET / HTTP/1.1\nhost: a\n\n", 400, "Bad Request"),
+            ("GET / HTTP/3.0\r\nhost: a\r\n\r\n", 426, "Upgrade Required"),
+            ("\x16\x03\x01\x00\x05", 400, "Bad Request"),
         ]
         .into_iter()
         .enumerate()
@@ -78,7 +78,7 @@ fn a_malformed_chunk_is_told_and_recorded() {
             .send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n")
             .await;
         let response = client.response().await;
-        assert_eq!((response.status, response.body.as_str()), (400, "a chunk's size or end is malformed"));
+        assert_eq!((response.status, response.body.as_str()), (400, "Bad Request"));
         assert_eq!(client.rest().await, "");
         proxy.metric(&["istio_requests_total", "response_flags=\"DPE\"", "response_code=\"400\""]).await;
     });

@@ -385,12 +385,7 @@ fn weights_rewrites_redirects_and_headers_apply() {
         let response = client.get("/split/x?y").await;
         assert_eq!(response.header("x-route"), Some("split"));
         let seen = response.body.to_ascii_lowercase();
-        for part in [
-            "get /new/x?y ",
-            "host: rewritten",
-            "x-envoy-original-path: /split/x?y",
-            "x-envoy-original-host: ",
-        ] {
+        for part in ["get /new/x?y ", "host: rewritten", "x-envoy-original-path: /split/x?y"] {
             assert!(seen.contains(part), "{part} in {seen}");
         }
         let response = client.get("/other").await;

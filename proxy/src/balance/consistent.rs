@@ -1,6 +1,7 @@
 //! Pure. Consistent hashing: the same key finds the same endpoint while that one is there, and few keys move when
 //! endpoints come and go.
 
+use super::xxhash;
 use std::net::SocketAddr;
 
 /// Endpoints by hash.
@@ -16,12 +17,21 @@ impl Table {
     /// A ring of at least `min_size` points, shared by weight. `(position, weight, address)` for each endpoint.
     pub fn ring(endpoints: &[(usize, u32, SocketAddr)], min_size: u64) -> Self {
         let sum: u64 = endpoints.iter().map(|(_, weight, _)| u64::from(*weight)).sum();
-        let size = min_size.clamp(1, MAX_SIZE);
-        let mut points = vec![];
+        let of_all = |weight: u32| f64::from(weight) / sum.max(1) as f64;
+        let least = endpoints.iter().map(|(_, weight, _)| of_all(*weight)).fold(1.0, f64::min);
+        // The lightest endpoint has a whole number of points, and the others as many times more as they weigh.
+        let wanted = min_size.clamp(1, MAX_SIZE) as f64;
+        let scale = if least > 0.0 { ((least * wanted).ceil() / least).min(MAX_SIZE as f64) } else { wanted };
+        let (mut points, mut due) = (vec![], 0.0);
         for (position, weight, address) in endpoints {
-            let share = (size * u64::from(*weight)).div_ceil(sum.max(1)).max(1);
+            due += scale * of_all(*weight);
             let name = address.to_string();
-            points.extend((0..share).map(|n| (hash(format!("{name}_{n}").as_bytes()), *position)));
+            for number in 0.. {
+                if points.len() as f64 >= due {
+                    break;
+                }
+                points.push((hash(format!("{name}_{number}").as_bytes()), *position));
+            }
         }
         points.sort_unstable();
         Self::Ring(points)
@@ -33,17 +43,19 @@ impl Table {
         if endpoints.is_empty() {
             return Self::Slots(vec![]);
         }
-        let heaviest = endpoints.iter().map(|(_, weight, _)| *weight).max().unwrap_or(1);
-        let mut orders: Vec<Order> = endpoints.iter().map(|e| Order::new(e, size, heaviest)).collect();
+        let heaviest = endpoints.iter().map(|(_, weight, _)| u64::from(*weight)).max().unwrap_or(1);
+        let mut orders: Vec<Order> = endpoints.iter().map(|e| Order::new(e, size)).collect();
+        // The table depends on the order in which endpoints take turns, which must not be that of the configuration.
+        orders.sort_by(|a, b| a.name.cmp(&b.name));
         let mut slots = vec![usize::MAX; size];
-        let mut filled = 0;
+        let (mut filled, mut turn) = (0, 0);
         while filled < size {
+            turn += 1;
             for order in &mut orders {
-                order.credit += order.weight;
-                if order.credit < 1.0 || filled == size {
+                if turn * order.weight < order.due || filled == size {
                     continue;
                 }
-                order.credit -= 1.0;
+                order.due += heaviest;
                 let slot = (0..size).map(|_| order.next_slot(size)).find(|s| slots[*s] == usize::MAX);
                 if let Some(slot) = slot {
                     slots[slot] = order.position;
@@ -67,30 +79,26 @@ impl Table {
 }
 
 struct Order {
+    name: String,
     position: usize,
-    weight: f64,
-    credit: f64,
+    weight: u64,
+    /// By how much its weight must have grown, turn by turn, before it takes the next slot.
+    due: u64,
     at: usize,
     step: usize,
 }
 
 impl Order {
-    fn new((position, weight, address): &(usize, u32, SocketAddr), size: usize, heaviest: u32) -> Self {
+    fn new((position, weight, address): &(usize, u32, SocketAddr), size: usize) -> Self {
         let name = address.to_string();
-        let offset = hash(name.as_bytes()) as usize % size;
+        let at = (hash(name.as_bytes()) % size as u64) as usize;
         // Any step visits all slots only when the size is prime; an even table would never fill with an even step.
         let step = if is_prime(size) {
-            hash(format!("{name}#").as_bytes()) as usize % (size - 1).max(1) + 1
+            (xxhash::hash(name.as_bytes(), 1) % (size as u64 - 1).max(1)) as usize + 1
         } else {
             1
         };
-        Self {
-            position: *position,
-            weight: f64::from(*weight) / f64::from(heaviest.max(1)),
-            credit: 0.0,
-            at: offset,
-            step,
-        }
+        Self { name, position: *position, weight: u64::from(*weight).max(1), due: 0, at, step }
     }
 
     fn next_slot(&mut self, size: usize) -> usize {
@@ -104,16 +112,9 @@ fn is_prime(number: usize) -> bool {
     number > 1 && (2..=number.isqrt()).all(|d| !number.is_multiple_of(d))
 }
 
-/// A hash that is the same in every process (FNV-1a, mixed).
+/// A hash that is the same in every process, and in Envoy.
 pub fn hash(bytes: &[u8]) -> u64 {
-    let mut hash = bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325u64, |hash, b| (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3));
-    hash ^= hash >> 30;
-    hash = hash.wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    hash ^= hash >> 27;
-    hash = hash.wrapping_mul(0x94d0_49bb_1331_11eb);
-    hash ^ (hash >> 31)
+    xxhash::hash(bytes, 0)
 }
 
 /// Envoy's bound on ring and table sizes.

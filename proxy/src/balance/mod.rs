@@ -5,6 +5,8 @@ pub mod consistent;
 pub mod list;
 pub mod priority;
 
+mod xxhash;
+
 use crate::snapshot::cluster::{Endpoints, Group};
 use api::model::cluster::Balancer as Policy;
 use api::model::endpoint::Health;
