@@ -50,7 +50,9 @@ pub fn end_all(context: &Context) {
     context.shared.change(|world| {
         world.ending = true;
         let keys: Vec<PodKey> = world.pods.keys().cloned().collect();
-        keys.iter().for_each(|key| leave(world, key));
+        for key in &keys {
+            leave(world, key);
+        }
     });
 }
 
