@@ -274,5 +274,6 @@ fn stat_names(kind: Kind) -> Option<[&'static str; 2]> {
     }
 }
 
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// While there is no stream, endpoints grow old: whoever is back is looked for soon.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -74,7 +74,8 @@ fn start(mesh: &Mesh, seconds: u64) -> Vec<Running> {
 }
 
 /// Who is killed next: any process of the control plane, the bystander's sidecar, or a server's sidecar while the
-/// other replica is ready.
+/// other replica is ready and the clients know it: what they were not told of, since pilot was killed too, cannot take
+/// over.
 fn victim(mesh: &Mesh, chance: &mut Chance) -> Option<(&'static str, u32)> {
     let mut all: Vec<(&'static str, u32)> = vec![];
     for name in ["ostria-pilot", "ostria-citadel", "ostria-injector"] {
@@ -85,7 +86,8 @@ fn victim(mesh: &Mesh, chance: &mut Chance) -> Option<(&'static str, u32)> {
         ready.iter().filter(|pod| is_ready(pod)).filter_map(|pod| pod["metadata"]["name"].as_str()).collect();
     let sidecars: Vec<(String, u32)> =
         mesh.processes("ostria-proxy").into_iter().filter_map(|(id, _)| Some((pod_of(id)?, id))).collect();
-    let servers = ready.iter().filter(|name| name.starts_with("echo-server")).count();
+    let servers =
+        ready.iter().filter(|name| name.starts_with("echo-server")).count().min(known_servers(mesh));
     for (pod, id) in sidecars.iter().filter(|(pod, _)| ready.contains(&pod.as_str())) {
         if pod.starts_with("bystander") {
             all.push(("bystander", *id));
@@ -95,6 +97,13 @@ fn victim(mesh: &Mesh, chance: &mut Chance) -> Option<(&'static str, u32)> {
         }
     }
     (!all.is_empty()).then(|| all[chance.below(all.len() as u64) as usize])
+}
+
+/// The endpoints of the servers that the client's sidecar has.
+fn known_servers(mesh: &Mesh) -> usize {
+    let client = mesh.pod("echo", "client").name;
+    let endpoints = mesh.ostria(&["proxy-config", "endpoints", &client, "-n", "echo"]).text();
+    endpoints.lines().filter(|line| line.contains("outbound|8080||echo-server.")).count()
 }
 
 fn is_ready(pod: &serde_json::Value) -> bool {
