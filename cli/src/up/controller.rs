@@ -48,7 +48,6 @@ pub async fn translate(context: Arc<Context>) {
 pub fn end_all(context: &Context) {
     context.ending.cancel();
     context.shared.change(|world| {
-        world.ending = true;
         let keys: Vec<PodKey> = world.pods.keys().cloned().collect();
         for key in &keys {
             leave(world, key);
@@ -64,19 +63,20 @@ fn step(context: &Arc<Context>, tasks: &TaskTracker) {
     if wanted.is_empty() {
         return;
     }
-    for (key, stop) in context.shared.change(|world| apply(world, wanted)) {
+    // Asked for under the lock: the end is told before all pods are, so that none is made after that.
+    for (key, stop) in context.shared.change(|world| apply(world, wanted, context.ending.is_cancelled())) {
         tasks.spawn(pod::run(Arc::clone(context), key, stop));
     }
 }
 
-/// Makes changes; the pods that have to be started.
-fn apply(world: &mut World, changes: Vec<Change>) -> Vec<(PodKey, CancellationToken)> {
+/// Makes changes; the pods that have to be started. Those that leave with the mesh are not replaced.
+fn apply(world: &mut World, changes: Vec<Change>, ending: bool) -> Vec<(PodKey, CancellationToken)> {
     let mut fresh = Vec::new();
     for change in changes {
         match change {
             Change::Remove { namespace, name } => leave(world, &(namespace, name)),
             // The mesh may have begun to end since this was wanted.
-            Change::Create { .. } if world.ending => {}
+            Change::Create { .. } if ending => {}
             Change::Create { pod, owner, revision } => fresh.push(admit(world, pod, owner, revision)),
         }
     }
@@ -128,10 +128,9 @@ mod tests {
             revision: "1".into(),
         };
         let mut world = World::default();
-        assert_eq!(apply(&mut world, vec![create()]).len(), 1);
+        assert_eq!(apply(&mut world, vec![create()], false).len(), 1);
         world.pods.clear();
-        world.ending = true;
-        assert!(apply(&mut world, vec![create()]).is_empty());
+        assert!(apply(&mut world, vec![create()], true).is_empty());
         assert!(world.pods.is_empty());
     }
 }

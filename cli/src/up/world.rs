@@ -47,8 +47,6 @@ pub struct World {
     pub pods: BTreeMap<PodKey, Entry>,
     /// The address given last.
     pub last_address: Option<Ipv4Addr>,
-    /// The mesh is on its way down: pods that leave are not replaced.
-    pub ending: bool,
 }
 
 impl World {

@@ -6,7 +6,7 @@ use crate::config::surroundings;
 use crate::flow::flags::Flags;
 use crate::flow::peer::Peer;
 use crate::telemetry::access_log::moment::Shape;
-use crate::telemetry::access_log::operator_end;
+use crate::telemetry::access_log::{Part, address_part, operator_end};
 use http::{HeaderMap, HeaderName};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -113,13 +113,6 @@ enum Which {
     Direct,
     Local,
     Upstream,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Part {
-    Whole,
-    Ip,
-    Port,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -238,7 +231,7 @@ impl Piece {
                     Which::Local => context.local,
                     Which::Upstream => context.upstream,
                 };
-                out.extend(address.map(|a| part.of(a)).unwrap_or_default().bytes());
+                out.extend(address.map(|address| shown(*part, address)).unwrap_or_default().bytes());
             }
             Self::Query(name, longest) => {
                 let value = query_value(context.target, name).unwrap_or_default();
@@ -272,13 +265,11 @@ impl Field {
     }
 }
 
-impl Part {
-    fn of(self, address: SocketAddr) -> String {
-        match self {
-            Self::Whole => address.to_string(),
-            Self::Ip => address.ip().to_string(),
-            Self::Port => address.port().to_string(),
-        }
+fn shown(part: Part, address: SocketAddr) -> String {
+    match part {
+        Part::Whole => address.to_string(),
+        Part::Ip => address.ip().to_string(),
+        Part::Port => address.port().to_string(),
     }
 }
 
@@ -394,13 +385,7 @@ fn address(name: &str) -> Option<Piece> {
         ("DOWNSTREAM_LOCAL_", Which::Local),
         ("UPSTREAM_REMOTE_", Which::Upstream),
     ];
-    let (rest, which) = sides.iter().find_map(|(start, which)| Some((name.strip_prefix(start)?, *which)))?;
-    let part = match rest {
-        "ADDRESS" => Part::Whole,
-        "ADDRESS_WITHOUT_PORT" => Part::Ip,
-        "PORT" => Part::Port,
-        _ => return None,
-    };
+    let (which, part) = address_part(name, &sides)?;
     Some(Piece::Address(which, part))
 }
 

@@ -209,11 +209,8 @@ impl<'a> Attempt<'a> {
             let reused = lease.reused();
             self.identify(host, &lease);
             let multiplexed = lease.version() == Version::HTTP_2;
-            let again = if self.hands_back(message, multiplexed) {
-                false
-            } else {
-                repeatable || (multiplexed && reused && message.is_safe())
-            };
+            let wanted = repeatable || (multiplexed && reused && message.is_safe());
+            let again = wanted && !self.hands_back(message, multiplexed);
             let request = self.request(message, &lease, again);
             self.began = Some(now());
             let (error, handed_back) = match lease.send(request).await {

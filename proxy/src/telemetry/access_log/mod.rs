@@ -9,6 +9,8 @@ pub mod moment;
 
 mod text;
 
+pub use operator::{Part, address_part};
+
 use crate::config::surroundings;
 use crate::flow::record::{Detail, Record};
 use api::model::access_log::{AccessLog, LogFormat, LogSink};

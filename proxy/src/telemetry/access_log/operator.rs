@@ -84,9 +84,12 @@ pub(super) enum End {
 
 /// How much of an address is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub enum Part {
+    /// Address and port.
     Whole,
+    /// The address.
     Ip,
+    /// The port.
     Port,
 }
 
@@ -183,6 +186,12 @@ fn address(name: &str) -> Option<Operator> {
         ("DOWNSTREAM_REMOTE_", End::Remote),
         ("DOWNSTREAM_DIRECT_REMOTE_", End::Direct),
     ];
+    let (end, part) = address_part(name, &ends)?;
+    Some(Operator::Address(end, part))
+}
+
+/// Whose address an operator names, by how it starts, and how much of it, by how it ends.
+pub fn address_part<E: Copy>(name: &str, ends: &[(&str, E)]) -> Option<(E, Part)> {
     let (rest, end) = ends.iter().find_map(|(start, end)| Some((name.strip_prefix(start)?, *end)))?;
     let part = match rest {
         "ADDRESS" => Part::Whole,
@@ -190,7 +199,7 @@ fn address(name: &str) -> Option<Operator> {
         "PORT" => Part::Port,
         _ => return None,
     };
-    Some(Operator::Address(end, part))
+    Some((end, part))
 }
 
 /// `%PATH(WQ or NQ:PATH, ORIG or ORIG_OR_PATH)%`
