@@ -27,6 +27,7 @@ pub mod credentials;
 pub mod telemetry;
 
 pub mod http1;
+pub mod http2;
 
 pub mod io;
 

@@ -21,10 +21,9 @@ use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use proxy::credentials::Store;
 use proxy::flow::node::Node;
-use proxy::io::LocalExecutor;
 use rcgen::{
     CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
 };
@@ -72,7 +71,7 @@ async fn grpc_server() -> SocketAddr {
                 Ok::<_, Infallible>(response)
             });
             tokio::task::spawn_local(async move {
-                let serving = hyper::server::conn::http2::Builder::new(LocalExecutor);
+                let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
                 let _ = serving.serve_connection(TokioIo::new(socket), service).await;
             });
         }
@@ -83,7 +82,7 @@ async fn grpc_server() -> SocketAddr {
 async fn http2_client(address: SocketAddr) -> http2::SendRequest<Body> {
     let socket = TcpStream::connect(address).await.unwrap();
     let (client, connection) =
-        http2::Builder::new(LocalExecutor).handshake(TokioIo::new(socket)).await.unwrap();
+        http2::Builder::new(TokioExecutor::new()).handshake(TokioIo::new(socket)).await.unwrap();
     tokio::task::spawn_local(async move {
         let _ = connection.await;
     });
@@ -176,7 +175,7 @@ fn draining_says_goaway_and_loses_no_stream() {
         drop(client);
         let socket = TcpStream::connect(proxy.address("in").await).await.unwrap();
         let (mut client, connection) =
-            http2::Builder::new(LocalExecutor).handshake(TokioIo::new(socket)).await.unwrap();
+            http2::Builder::new(TokioExecutor::new()).handshake(TokioIo::new(socket)).await.unwrap();
         let ended = tokio::task::spawn_local(connection);
         let request = Request::post("http://a/b").body(open).unwrap();
         let answer = tokio::task::spawn_local(async move { client.send_request(request).await.unwrap() });

@@ -31,6 +31,7 @@ pub struct Guarded {
 #[derive(Debug, Default)]
 pub struct Warden {
     dismissed: Cell<bool>,
+    heard: Cell<bool>,
     flood: Cell<Option<&'static str>>,
 }
 
@@ -38,6 +39,11 @@ impl Warden {
     /// Ends the connection with ENHANCE_YOUR_CALM when it is polled next.
     pub fn dismiss(&self) {
         self.dismissed.set(true);
+    }
+
+    /// Whether bytes have come since it was last asked.
+    pub fn heard(&self) -> bool {
+        self.heard.take()
     }
 
     /// Frames of which kind were too many.
@@ -90,6 +96,7 @@ impl AsyncRead for Guarded {
         }
         let before = out.filled().len();
         std::task::ready!(Pin::new(&mut this.stream).poll_read(context, out))?;
+        this.warden.heard.set(true);
         let (purse, last_stream, mut flood) = (&mut this.purse, &mut this.last_stream, None);
         this.received.read(&out.filled()[before..], |head| {
             if head.kind == HEADERS {

@@ -1,7 +1,6 @@
 //! Byte streams between a socket and the stages: the first bytes that were looked at are read again, TLS or not makes
-//! no difference to a reader, and connections are served by hyper on tokio.
+//! no difference to a reader, and an HTTP/2 connection is watched for floods.
 
-mod executor;
 mod guard;
 
 pub mod copy;
@@ -13,6 +12,5 @@ mod stream;
 mod frames;
 mod space;
 
-pub use executor::{LocalExecutor, TokioTimer};
 pub use guard::{Guarded, Warden};
 pub use stream::{Prefixed, Stream};

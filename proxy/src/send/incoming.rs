@@ -1,6 +1,6 @@
 //! A message's body as it comes in, whichever version of HTTP carries it.
 
-use crate::http1;
+use crate::{http1, http2};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
@@ -12,7 +12,7 @@ pub enum Incoming {
     /// From an HTTP/1 connection.
     Http1(http1::Body),
     /// From a stream of an HTTP/2 connection.
-    Hyper(hyper::body::Incoming),
+    Http2(http2::Body),
 }
 
 /// Why a body ends before its time.
@@ -23,7 +23,7 @@ pub enum IncomingError {
     Http1(#[from] http1::BodyError),
     /// On a stream of an HTTP/2 connection.
     #[error(transparent)]
-    Hyper(#[from] hyper::Error),
+    Http2(#[from] h2::Error),
 }
 
 impl IncomingError {
@@ -34,11 +34,16 @@ impl IncomingError {
             _ => None,
         }
     }
+
+    /// Whether the peer has reset the stream; else its connection ended.
+    pub fn is_reset(&self) -> bool {
+        matches!(self, Self::Http2(error) if error.is_reset() && error.is_remote())
+    }
 }
 
-impl From<hyper::body::Incoming> for Incoming {
-    fn from(body: hyper::body::Incoming) -> Self {
-        Self::Hyper(body)
+impl From<http2::Body> for Incoming {
+    fn from(body: http2::Body) -> Self {
+        Self::Http2(body)
     }
 }
 
@@ -58,21 +63,21 @@ impl Body for Incoming {
     ) -> Poll<Option<Result<Frame<Bytes>, IncomingError>>> {
         match self.get_mut() {
             Self::Http1(body) => Pin::new(body).poll_frame(context).map_err(IncomingError::from),
-            Self::Hyper(body) => Pin::new(body).poll_frame(context).map_err(IncomingError::from),
+            Self::Http2(body) => Pin::new(body).poll_frame(context).map_err(IncomingError::from),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Http1(body) => body.is_end_stream(),
-            Self::Hyper(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Http1(body) => body.size_hint(),
-            Self::Hyper(body) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
         }
     }
 }

@@ -5,21 +5,20 @@ use super::body::RequestBody;
 use super::incoming::Incoming;
 use super::pool::{Flavor, Pool};
 use crate::http1::client::Client;
-use crate::io;
+use crate::http2::client::Slot;
+use crate::{http2, io};
 use http::{HeaderMap, Request, Response, Version};
-use hyper::client::conn::http2;
 use std::any::Any;
-use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A connection for one request.
 pub enum Lease {
     /// HTTP/1: ours alone until the response is complete.
     Http1(Http1, Rc<Pool>),
     /// HTTP/2: shared.
-    Http2(Http2),
+    Http2(Rc<Http2>),
 }
 
 /// What is known of a connection from its beginning.
@@ -47,51 +46,9 @@ impl Http1 {
 }
 
 /// An HTTP/2 connection.
-#[derive(Clone)]
 pub struct Http2 {
-    pub(super) sender: http2::SendRequest<RequestBody>,
+    pub(super) client: http2::client::Client,
     pub(super) about: About,
-    streams: Rc<Streams>,
-}
-
-struct Streams {
-    open: Cell<usize>,
-    served: Cell<u64>,
-    since: Cell<Instant>,
-}
-
-impl Http2 {
-    pub(super) fn new(sender: http2::SendRequest<RequestBody>, about: About) -> Self {
-        let since = Cell::new(tokio::time::Instant::now().into_std());
-        let streams = Rc::new(Streams { open: Cell::new(0), served: Cell::new(0), since });
-        Self { sender, about, streams }
-    }
-
-    pub(super) fn free(&self) -> bool {
-        self.sender.is_ready() && self.streams.open.get() < MAX_STREAMS
-    }
-
-    pub(super) fn idle_for(&self, now: Instant, limit: Duration) -> bool {
-        self.streams.open.get() == 0 && now.saturating_duration_since(self.streams.since.get()) >= limit
-    }
-}
-
-/// Counts a stream of an HTTP/2 connection while it lives.
-struct Stream(Rc<Streams>);
-
-impl Stream {
-    fn open(streams: &Rc<Streams>) -> Self {
-        streams.open.set(streams.open.get() + 1);
-        streams.served.set(streams.served.get() + 1);
-        Self(streams.clone())
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.0.open.set(self.0.open.get() - 1);
-        self.0.since.set(tokio::time::Instant::now().into_std());
-    }
 }
 
 /// A response, and the connection that goes back when it is complete.
@@ -110,7 +67,7 @@ pub struct Returned(Kept);
 
 enum Kept {
     Http1(Option<(Box<Http1>, Rc<Pool>)>),
-    Http2 { _stream: Stream },
+    Http2 { _slot: Slot },
 }
 
 impl Returned {
@@ -151,7 +108,7 @@ impl Lease {
     pub fn reused(&self) -> bool {
         match self {
             Self::Http1(connection, _) => connection.served > 0,
-            Self::Http2(connection) => connection.streams.served.get() > 0,
+            Self::Http2(connection) => connection.client.has_served(),
         }
     }
 
@@ -161,10 +118,6 @@ impl Lease {
         request: Request<RequestBody>,
     ) -> Result<Sent, (SendError, Option<Request<RequestBody>>)> {
         let reused = self.reused();
-        let sorted = |mut error: hyper::client::conn::TrySendError<Request<RequestBody>>| {
-            let request = error.take_message();
-            (SendError::of(error.into_error(), request.is_some(), reused), request)
-        };
         match self {
             Self::Http1(connection, pool) => {
                 let result = connection.client.send(request).await;
@@ -174,15 +127,13 @@ impl Lease {
                 let returned = Returned(Kept::Http1(Some((Box::new(connection), pool))));
                 Ok(Sent { response, returned, asked: Some(asked) })
             }
-            Self::Http2(mut connection) => {
-                let stream = Stream::open(&connection.streams);
-                let response = connection.sender.try_send_request(request).await.map_err(sorted)?;
+            Self::Http2(connection) => {
+                let result = connection.client.send(request).await;
+                let (response, slot) = result
+                    .map_err(|(failure, request)| (SendError::multiplexed(failure, reused), request))?;
                 let response = response.map(Incoming::from);
-                Ok(Sent { response, returned: Returned(Kept::Http2 { _stream: stream }), asked: None })
+                Ok(Sent { response, returned: Returned(Kept::Http2 { _slot: slot }), asked: None })
             }
         }
     }
 }
-
-/// Streams on one connection before another one is made.
-const MAX_STREAMS: usize = 100;

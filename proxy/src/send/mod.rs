@@ -14,7 +14,7 @@ pub use incoming::{Incoming, IncomingError};
 pub use lease::{Lease, Returned, Sent};
 pub use pool::{Flavor, Pool};
 
-use crate::http1;
+use crate::{http1, http2};
 use connect::ConnectError;
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ pub enum SendError {
     Refused,
     /// What came back is no HTTP.
     #[error("the upstream broke the protocol")]
-    Protocol(#[source] hyper::Error),
+    Protocol(#[source] h2::Error),
     /// The same, on an HTTP/1 connection.
     #[error("the upstream broke the protocol")]
     Malformed(#[source] http1::Invalid),
@@ -73,37 +73,22 @@ impl SendError {
         }
     }
 
-    /// Sorts an error of an HTTP/2 connection.
-    fn of(error: hyper::Error, handed_back: bool, reused: bool) -> Self {
-        if let Some(h2) = source_h2(&error) {
-            let unseen = h2.is_go_away() && h2.is_remote() && h2.reason() == Some(h2::Reason::NO_ERROR);
-            return match h2.reason() {
-                Some(h2::Reason::REFUSED_STREAM) => Self::Refused,
-                _ if unseen => Self::Refused,
-                _ if h2.is_io() => Self::Closed { sent: !handed_back, reused },
-                Some(h2::Reason::HTTP_1_1_REQUIRED | h2::Reason::PROTOCOL_ERROR) if h2.is_library() => {
-                    Self::Protocol(error)
-                }
-                _ => Self::Reset,
-            };
+    /// Sorts a failure on an HTTP/2 connection.
+    fn multiplexed(failure: http2::client::Failure, reused: bool) -> Self {
+        let error = match failure {
+            http2::client::Failure::Closed => return Self::Closed { sent: false, reused },
+            http2::client::Failure::Body => return Self::Body,
+            http2::client::Failure::Stream(error) => error,
+        };
+        let unseen = error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR);
+        match error.reason() {
+            Some(h2::Reason::REFUSED_STREAM) => Self::Refused,
+            _ if unseen => Self::Refused,
+            _ if error.is_io() => Self::Closed { sent: true, reused },
+            Some(h2::Reason::HTTP_1_1_REQUIRED | h2::Reason::PROTOCOL_ERROR) if error.is_library() => {
+                Self::Protocol(error)
+            }
+            _ => Self::Reset,
         }
-        if error.is_user() && !error.is_canceled() {
-            return Self::Body;
-        }
-        if error.is_parse() {
-            return Self::Protocol(error);
-        }
-        Self::Closed { sent: !handed_back, reused }
     }
-}
-
-fn source_h2(error: &hyper::Error) -> Option<&h2::Error> {
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        if let Some(found) = inner.downcast_ref() {
-            return Some(found);
-        }
-        cause = inner.source();
-    }
-    None
 }

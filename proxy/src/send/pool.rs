@@ -1,15 +1,13 @@
 //! Connections to one endpoint that belong to one thread. An HTTP/1 connection serves one request at a time and comes
 //! back when its response is complete; an HTTP/2 connection is shared until it is full or goes away.
 
-use super::body::RequestBody;
 use super::connect::{ConnectError, Dial, connect};
 use super::lease::{About, Http1, Http2, Lease};
 use super::{SendError, Settings};
 use crate::http1::client::Client;
 use crate::http1::head::Limits;
-use crate::io::{Guarded, LocalExecutor, Stream, TokioTimer};
-use hyper::client::conn::http2;
-use hyper_util::rt::TokioIo;
+use crate::http2;
+use crate::io::Stream;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -29,7 +27,7 @@ pub struct Flavor {
 /// Connections to one endpoint.
 pub struct Pool {
     idle: RefCell<Vec<Http1>>,
-    shared: RefCell<Vec<Http2>>,
+    shared: RefCell<Vec<Rc<Http2>>>,
     /// One HTTP/2 connection is made at a time: what waits may share it.
     dialling: Semaphore,
     /// How often that failed, and why the last time.
@@ -63,7 +61,7 @@ impl Pool {
         }
         if flavor.http2 != Some(false) {
             let shared = self.shared.borrow();
-            let found = shared.iter().find(|c| c.about.flavor == *flavor && c.free());
+            let found = shared.iter().find(|c| c.about.flavor == *flavor && c.client.has_room());
             return found.map(|c| Lease::Http2(c.clone()));
         }
         None
@@ -112,9 +110,10 @@ impl Pool {
         let (guard, tag) = opened(&stream);
         let about = About { flavor: flavor.clone(), local, tag };
         if http2 {
-            let connection = greet_http2(stream, about, guard).await?;
+            let client = http2::client::connect(stream, guard).await.map_err(SendError::Protocol)?;
+            let connection = Rc::new(Http2 { client, about });
             let mut shared = self.shared.borrow_mut();
-            shared.retain(|c| !c.sender.is_closed());
+            shared.retain(|c| !c.client.is_closed());
             shared.push(connection.clone());
             return Ok(Lease::Http2(connection));
         }
@@ -138,7 +137,7 @@ impl Pool {
     pub fn sweep(&self, now: Instant) {
         let limit = self.settings.idle_timeout.unwrap_or(Duration::MAX);
         self.idle.borrow_mut().retain(|c| c.usable() && now.saturating_duration_since(c.since) < limit);
-        self.shared.borrow_mut().retain(|c| !c.sender.is_closed() && !c.idle_for(now, limit));
+        self.shared.borrow_mut().retain(|c| !c.client.is_closed() && !c.client.idle_for(now, limit));
     }
 
     /// Whether there is no connection.
@@ -153,36 +152,5 @@ impl Pool {
     }
 }
 
-async fn greet_http2<G: 'static>(stream: Stream, about: About, guard: G) -> Result<Http2, SendError> {
-    let peer = stream.socket().peer_addr().ok();
-    let stream = Guarded::client(stream);
-    let warden = stream.warden();
-    let handshake = http2::Builder::new(LocalExecutor)
-        .timer(TokioTimer)
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW * 4)
-        .max_frame_size(FRAME)
-        .max_header_list_size(MAX_HEADERS)
-        .keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(Duration::from_secs(20))
-        .max_local_error_reset_streams(BROKEN_STREAMS)
-        .handshake::<_, RequestBody>(TokioIo::new(stream))
-        .await;
-    let (sender, connection) = handshake.map_err(SendError::Protocol)?;
-    tokio::task::spawn_local(async move {
-        let _ = connection.await;
-        if let Some(frames) = warden.flood() {
-            tracing::warn!(?peer, frames, "ended an HTTP/2 connection that its upstream floods with frames");
-        }
-        drop(guard);
-    });
-    Ok(Http2::new(sender, about))
-}
-
-const WINDOW: u32 = 1 << 20;
-const FRAME: u32 = 64 * 1024;
-const MAX_HEADERS: u32 = 256 * 1024;
 /// What the head of an HTTP/1 response may cost; a little more than Envoy allows.
 const LIMITS: Limits = Limits { bytes: 64 * 1024, count: 200 };
-/// Streams of a connection that we had to reset because the upstream broke a rule.
-const BROKEN_STREAMS: usize = 1024;

@@ -3,7 +3,8 @@
 
 use super::exchange::Exchange;
 use super::forward::{ATTEMPTS, is_source, replace_host, verdict};
-use super::headers::{EXPECTED_TIMEOUT, REQUEST_ID};
+use super::headers::{EXPECTED_TIMEOUT, REQUEST_ID, strip_hop_by_hop};
+use super::survey::Survey;
 use super::timer::{Arrival, Expired, Limits, Timer};
 use crate::pipeline::refusal::Refusal;
 use crate::pipeline::upstream::{Busy, Connected, Host, Permit, Upstream};
@@ -340,8 +341,8 @@ impl<'a> Attempt<'a> {
         *request.version_mut() = lease.version();
         if lease.version() == Version::HTTP_2 {
             *request.uri_mut() = absolute(uri, &mut headers, self.plan.scheme);
-            headers.remove(header::CONNECTION);
-            headers.remove(header::UPGRADE);
+            let seen = Survey::of(&headers);
+            strip_hop_by_hop(&mut headers, seen, false);
             if let Some(id) = headers.get_mut(REQUEST_ID) {
                 // Its value never comes again: in the table of HPACK it would only drive out those that do.
                 id.set_sensitive(true);

@@ -155,7 +155,7 @@ impl ResponseBody {
             Poll::Ready(Some(Err(error))) => {
                 if error.invalid().is_some() {
                     this.fail(Flags::UPE, "upstream_reset_after_response_started{protocol_error}");
-                } else if is_reset(&error) {
+                } else if error.is_reset() {
                     this.fail(Flags::UR, "upstream_reset_after_response_started{remote_reset}");
                 } else {
                     this.fail(Flags::UC, "upstream_reset_after_response_started{connection_termination}");
@@ -171,13 +171,6 @@ impl ResponseBody {
             }
         }
     }
-}
-
-/// Whether the upstream has reset the stream; else its connection ended.
-fn is_reset(error: &(dyn std::error::Error + 'static)) -> bool {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let mut known = causes.filter_map(|cause| cause.downcast_ref::<h2::Error>());
-    known.next().is_some_and(|error| error.is_reset() && error.is_remote())
 }
 
 impl Drop for ResponseBody {

@@ -43,7 +43,7 @@ pub(super) fn wanted(parts: &Parts, allowed: &[String]) -> Result<bool, Refusal>
 pub(super) fn switched(body: &Incoming) -> Option<Upgrading> {
     match body {
         Incoming::Http1(body) => body.upgrade(),
-        Incoming::Hyper(_) => None,
+        Incoming::Http2(_) => None,
     }
 }
 

@@ -1,0 +1,224 @@
+//! The asking end: requests of many tasks share a connection, each on a stream of its own.
+
+use super::body::Body;
+use super::keep_alive::KeepAlive;
+use super::pump::{Pump, Stopped};
+use super::{BROKEN_STREAMS, CONNECTION_WINDOW, SEND_BUFFER, STREAM_WINDOW};
+use crate::io::{Guarded, Stream};
+use bytes::Bytes;
+use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
+use http::{Request, Response};
+use std::cell::{Cell, RefCell};
+use std::error::Error;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// A connection to send requests on. Clones share it; it closes when the last is gone and no stream is open.
+#[derive(Clone)]
+pub struct Client(Rc<Shared>);
+
+struct Shared {
+    sender: RefCell<SendRequest<Bytes>>,
+    streams: Rc<Streams>,
+    /// Tells the connection's task that nobody will send any more.
+    _released: oneshot::Sender<()>,
+}
+
+struct Streams {
+    open: Cell<usize>,
+    served: Cell<u64>,
+    /// When the last one ended.
+    since: Cell<Instant>,
+}
+
+/// A place among the streams of a connection, taken until it is dropped.
+pub struct Slot(Rc<Streams>);
+
+impl Slot {
+    fn take(streams: &Rc<Streams>) -> Self {
+        streams.open.set(streams.open.get() + 1);
+        streams.served.set(streams.served.get() + 1);
+        Self(streams.clone())
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+        self.0.since.set(now());
+    }
+}
+
+/// Why there is no response.
+#[derive(Debug)]
+pub enum Failure {
+    /// The stream or its connection failed.
+    Stream(h2::Error),
+    /// The request's own body failed.
+    Body,
+    /// The connection takes no more requests; this one was not sent.
+    Closed,
+}
+
+/// Greets the server. `guard` lives as long as the connection, which is served by a task of its own.
+pub async fn connect<G: 'static>(stream: Stream, guard: G) -> Result<Client, h2::Error> {
+    let peer = stream.socket().peer_addr().ok();
+    let stream = Guarded::client(stream);
+    let warden = stream.warden();
+    let (sender, mut connection) = Builder::new()
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
+        .max_header_list_size(MAX_HEADERS)
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_local_error_reset_streams(Some(BROKEN_STREAMS))
+        .enable_push(false)
+        .handshake(stream)
+        .await?;
+    let streams = Rc::new(Streams { open: Cell::new(0), served: Cell::new(0), since: Cell::new(now()) });
+    let (_released, released) = oneshot::channel();
+    let ping = connection.ping_pong();
+    let task = Task {
+        connection,
+        keep_alive: ping.map(|ping| KeepAlive::new(ping, warden.clone(), (PING, PING_ANSWER))),
+        released: Some(released),
+        streams: Rc::downgrade(&streams),
+    };
+    tokio::task::spawn_local(async move {
+        task.await;
+        if let Some(frames) = warden.flood() {
+            tracing::warn!(?peer, frames, "ended an HTTP/2 connection that its upstream floods with frames");
+        }
+        drop(guard);
+    });
+    Ok(Client(Rc::new(Shared { sender: RefCell::new(sender), streams, _released })))
+}
+
+/// Drives a connection.
+struct Task {
+    connection: Connection<Guarded, Bytes>,
+    keep_alive: Option<KeepAlive>,
+    released: Option<oneshot::Receiver<()>>,
+    streams: Weak<Streams>,
+}
+
+impl Future for Task {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        if let Some(keep_alive) = &mut this.keep_alive {
+            let streams = &this.streams;
+            let idle = || streams.upgrade().is_none_or(|streams| streams.open.get() == 0);
+            if keep_alive.poll(context, idle).is_ready() {
+                return Poll::Ready(());
+            }
+        }
+        // h2 looks whether anybody is left only when it is polled.
+        if this.released.as_mut().is_some_and(|released| Pin::new(released).poll(context).is_ready()) {
+            this.released = None;
+        }
+        Pin::new(&mut this.connection).poll(context).map(drop)
+    }
+}
+
+impl Client {
+    /// Whether one more request may be sent.
+    pub fn has_room(&self) -> bool {
+        let mut sender = self.0.sender.borrow_mut();
+        let ready = sender.poll_ready(&mut Context::from_waker(Waker::noop()));
+        matches!(ready, Poll::Ready(Ok(())))
+            && self.0.streams.open.get() < MAX_STREAMS.min(sender.current_max_send_streams())
+    }
+
+    /// Whether it has ended, or is about to and takes no more requests.
+    pub fn is_closed(&self) -> bool {
+        let ready = self.0.sender.borrow_mut().poll_ready(&mut Context::from_waker(Waker::noop()));
+        matches!(ready, Poll::Ready(Err(_)))
+    }
+
+    /// Whether no request was under way for as long as `limit`.
+    pub fn idle_for(&self, now: Instant, limit: Duration) -> bool {
+        let streams = &self.0.streams;
+        streams.open.get() == 0 && now.saturating_duration_since(streams.since.get()) >= limit
+    }
+
+    /// Whether a request was sent before.
+    pub fn has_served(&self) -> bool {
+        self.0.streams.served.get() > 0
+    }
+
+    /// Sends a request. The slot is to be kept as long as the response's body is read. A request that was not sent
+    /// comes back.
+    pub async fn send<B>(
+        &self,
+        request: Request<B>,
+    ) -> Result<(Response<Body>, Slot), (Failure, Option<Request<B>>)>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin + 'static,
+        B::Error: Error + 'static,
+    {
+        let slot = Slot::take(&self.0.streams);
+        let mut sender = self.0.sender.borrow_mut();
+        match sender.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => {}
+            _ => return Err((Failure::Closed, Some(request))),
+        }
+        let (parts, body) = request.into_parts();
+        let whole = body.is_end_stream();
+        let sent = sender.send_request(Request::from_parts(parts, ()), whole);
+        drop(sender);
+        let (mut answer, stream) = sent.map_err(|error| (Failure::Stream(error), None))?;
+        let mut pump = (!whole).then(|| Pump::new(body, stream));
+        let response = poll_fn(|context| exchange(&mut pump, &mut answer, context)).await;
+        if let Some(pump) = pump {
+            // An answer that comes before the end of its request: both go on independently.
+            tokio::task::spawn_local(pump);
+        }
+        let response = response.map_err(|failure| (failure, None))?;
+        let (parts, stream) = response.into_parts();
+        let body = Body::new(stream, &parts.headers);
+        Ok((Response::from_parts(parts, body), slot))
+    }
+}
+
+/// Sends the body while there is no answer.
+fn exchange<B>(
+    pump: &mut Option<Pump<B>>,
+    answer: &mut ResponseFuture,
+    context: &mut Context<'_>,
+) -> Poll<Result<Response<h2::RecvStream>, Failure>>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Error + 'static,
+{
+    if let Some(sending) = pump
+        && let Poll::Ready(result) = Pin::new(sending).poll(context)
+    {
+        *pump = None;
+        if matches!(result, Err(Stopped::Source)) {
+            return Poll::Ready(Err(Failure::Body));
+        }
+    }
+    let response = ready!(Pin::new(answer).poll(context));
+    if response.is_err() {
+        *pump = None;
+    }
+    Poll::Ready(response.map_err(Failure::Stream))
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// Streams on one connection, even where the server takes more.
+const MAX_STREAMS: usize = 100;
+const FRAME: u32 = 64 * 1024;
+/// What the head of a response may cost.
+const MAX_HEADERS: u32 = 256 * 1024;
+const PING: Duration = Duration::from_secs(30);
+const PING_ANSWER: Duration = Duration::from_secs(20);

@@ -1,0 +1,145 @@
+//! The answering end: hands out the requests of a connection, each with the stream that takes its answer.
+
+use super::body::Body;
+use super::keep_alive::KeepAlive;
+use super::pump::Pump;
+use super::{BROKEN_STREAMS, CONNECTION_WINDOW, SEND_BUFFER, STREAM_WINDOW};
+use crate::io::{Guarded, Stream, Warden};
+use bytes::Bytes;
+use h2::Reason;
+use h2::server::{Builder, SendResponse};
+use http::{Request, Response};
+use std::error::Error;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+/// What a client may do.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Requests at a time.
+    pub max_streams: u32,
+    /// Bytes of a request's headers, as HTTP/2 counts them.
+    pub max_headers: u32,
+}
+
+/// A client's connection.
+pub struct Connection {
+    inner: State,
+    warden: Rc<Warden>,
+    /// To be told that no more requests are taken.
+    closing: bool,
+}
+
+enum State {
+    Greeting(h2::server::Handshake<Guarded, Bytes>),
+    Serving(Box<h2::server::Connection<Guarded, Bytes>>, Option<KeepAlive>),
+}
+
+impl Connection {
+    /// A connection on which nothing was said.
+    pub fn new(stream: Stream, settings: Settings) -> Self {
+        let stream = Guarded::server(stream);
+        let warden = stream.warden();
+        let greeting = Builder::new()
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(FRAME)
+            .max_concurrent_streams(settings.max_streams)
+            .max_header_list_size(settings.max_headers)
+            .max_send_buffer_size(SEND_BUFFER)
+            .max_pending_accept_reset_streams(RESET_BEFORE_SEEN)
+            .max_local_error_reset_streams(Some(BROKEN_STREAMS))
+            .handshake(stream);
+        Self { inner: State::Greeting(greeting), warden, closing: false }
+    }
+
+    /// Who watches its bytes.
+    pub fn warden(&self) -> &Rc<Warden> {
+        &self.warden
+    }
+
+    /// Tells the client that no more requests are taken; those that are under way are answered.
+    pub fn close(&mut self) {
+        if let (State::Serving(connection, _), false) = (&mut self.inner, self.closing) {
+            connection.graceful_shutdown();
+        }
+        self.closing = true;
+    }
+
+    /// The next request; `None`: the connection has ended. Has to be polled for streams to move, too.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<(Request<Body>, Reply)>> {
+        loop {
+            let (connection, keep_alive) = match &mut self.inner {
+                State::Serving(connection, keep_alive) => (connection, keep_alive),
+                State::Greeting(greeting) => {
+                    let Ok(mut connection) = ready!(Pin::new(greeting).poll(context)) else {
+                        return Poll::Ready(None);
+                    };
+                    if self.closing {
+                        connection.graceful_shutdown();
+                    }
+                    let times = (PING, PING_ANSWER);
+                    let ping = connection.ping_pong();
+                    let keep_alive = ping.map(|ping| KeepAlive::new(ping, self.warden.clone(), times));
+                    self.inner = State::Serving(Box::new(connection), keep_alive);
+                    continue;
+                }
+            };
+            if keep_alive.as_mut().is_some_and(|k| k.poll(context, || false).is_ready()) {
+                return Poll::Ready(None);
+            }
+            let Some(Ok((request, stream))) = ready!(connection.poll_accept(context)) else {
+                return Poll::Ready(None);
+            };
+            let (parts, body) = request.into_parts();
+            let body = Body::new(body, &parts.headers);
+            return Poll::Ready(Some((Request::from_parts(parts, body), Reply(stream))));
+        }
+    }
+}
+
+/// Takes the answer to one request.
+pub struct Reply(SendResponse<Bytes>);
+
+impl Reply {
+    /// Waits for the answer and sends it. Ends early when the client does not want it any more.
+    pub async fn send<B>(mut self, answer: Pin<&mut impl Future<Output = Response<B>>>)
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+        B::Error: Error + 'static,
+    {
+        let Some(response) = self.wanted(answer).await else { return };
+        let (parts, body) = response.into_parts();
+        let whole = body.is_end_stream();
+        match self.0.send_response(Response::from_parts(parts, ()), whole) {
+            Ok(stream) if !whole => {
+                // Whether all of it was taken is the body's business: it notices when it is dropped.
+                let _ = Pump::new(body, stream).await;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(%error, "a response cannot be sent");
+                self.0.send_reset(Reason::INTERNAL_ERROR);
+            }
+        }
+    }
+
+    /// `None`: the client has reset the stream, or is gone.
+    async fn wanted<T>(&mut self, mut answer: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        poll_fn(|context| match answer.as_mut().poll(context) {
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Pending => self.0.poll_reset(context).map(|_| None),
+        })
+        .await
+    }
+}
+
+/// What HTTP/2 begins with: one record of TLS, too.
+const FRAME: u32 = 16 * 1024;
+const PING: Duration = Duration::from_secs(60);
+const PING_ANSWER: Duration = Duration::from_secs(20);
+/// Streams that the client has reset before we had a look at them, while they wait for that look.
+const RESET_BEFORE_SEEN: usize = 20;

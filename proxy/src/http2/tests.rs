@@ -1,0 +1,367 @@
+//! Both ends against h2 itself on the other side of a socket.
+
+use super::client::{Client, Failure, connect};
+use super::server::{Connection, Settings};
+use crate::io::{Prefixed, Stream};
+use bytes::Bytes;
+use h2::Reason;
+use h2::server::SendResponse;
+use http::{HeaderMap, Request, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::Duration;
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        tokio::time::timeout(Duration::from_secs(20), test).await.expect("it ends");
+    });
+}
+
+async fn sockets() -> (Stream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap());
+    let (near, far) = tokio::join!(near, listener.accept());
+    (Stream::Plain(Prefixed::new(near.unwrap())), far.unwrap().0)
+}
+
+type Peer = h2::server::Connection<TcpStream, Bytes>;
+type Asked = (Request<h2::RecvStream>, SendResponse<Bytes>);
+
+/// Our client and a server that takes so many streams at a time.
+async fn client(streams: u32) -> (Client, Peer) {
+    let (near, far) = sockets().await;
+    let mut builder = h2::server::Builder::new();
+    builder.max_concurrent_streams(streams);
+    let (near, far) = tokio::join!(connect(near, ()), builder.handshake(far));
+    (near.unwrap(), far.unwrap())
+}
+
+/// Answers each request in a task of its own, until the connection ends.
+async fn answer<F: Future<Output = ()> + 'static>(mut peer: Peer, answer: impl Fn(Asked) -> F) {
+    while let Some(Ok(asked)) = peer.accept().await {
+        spawn_local(answer(asked));
+    }
+}
+
+fn get() -> Request<Empty<Bytes>> {
+    Request::get("http://a/").body(Empty::new()).unwrap()
+}
+
+async fn read(mut body: h2::RecvStream) -> (Result<Vec<u8>, h2::Error>, Option<HeaderMap>) {
+    let mut all = vec![];
+    while let Some(data) = body.data().await {
+        match data {
+            Ok(data) => {
+                body.flow_control().release_capacity(data.len()).unwrap();
+                all.extend(data);
+            }
+            Err(error) => return (Err(error), None),
+        }
+    }
+    (Ok(all), body.trailers().await.unwrap())
+}
+
+fn trailers() -> HeaderMap {
+    HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())])
+}
+
+#[test]
+fn bodies_longer_than_a_window_and_their_trailers_pass_both_ways() {
+    run(async {
+        let (client, peer) = client(100).await;
+        spawn_local(answer(peer, |(request, mut reply)| async move {
+            let (data, trailers) = read(request.into_body()).await;
+            let mut stream = reply.send_response(Response::new(()), false).unwrap();
+            stream.send_data(data.unwrap().into(), false).unwrap();
+            stream.send_trailers(trailers.unwrap()).unwrap();
+        }));
+        let sent: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
+        let frames = sent.chunks(100_000).map(Bytes::copy_from_slice).map(Frame::data);
+        let frames = frames.chain([Frame::trailers(trailers())]).map(Ok::<_, Infallible>);
+        let body = StreamBody::new(tokio_stream(frames.collect()));
+        let (response, _slot) =
+            client.send(Request::post("http://a/").body(body).unwrap()).await.map_err(|(e, _)| e).unwrap();
+        let got = response.into_body().collect().await.unwrap();
+        assert_eq!(got.trailers(), Some(&trailers()));
+        assert!(got.to_bytes() == sent, "the bytes differ");
+    });
+}
+
+/// A stream of what is there.
+fn tokio_stream<T: Unpin>(items: Vec<T>) -> impl futures_util::Stream<Item = T> + Unpin {
+    futures_util::stream::iter(items)
+}
+
+/// A body that others send.
+fn channel() -> (
+    mpsc::Sender<Frame<Bytes>>,
+    StreamBody<impl futures_util::Stream<Item = Result<Frame<Bytes>, Infallible>> + Unpin>,
+) {
+    let (sender, mut receiver) = mpsc::channel(1);
+    let frames = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context).map(|f| f.map(Ok)));
+    (sender, StreamBody::new(frames))
+}
+
+#[test]
+fn an_answer_may_come_before_the_end_of_its_request() {
+    run(async {
+        let (client, peer) = client(100).await;
+        spawn_local(answer(peer, |(request, mut reply)| async move {
+            let mut stream = reply.send_response(Response::new(()), false).unwrap();
+            let (data, _) = read(request.into_body()).await;
+            stream.send_data(data.unwrap().into(), true).unwrap();
+        }));
+        let (sender, body) = channel();
+        let request = Request::post("http://a/").body(body).unwrap();
+        let (response, _slot) = client.send(request).await.map_err(|(e, _)| e).unwrap();
+        sender.send(Frame::data("late".into())).await.unwrap();
+        drop(sender);
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "late");
+    });
+}
+
+#[test]
+fn a_response_that_is_reset_is_whole_only_if_its_sender_says_so() {
+    for (length, reason, whole) in [
+        (None, Reason::NO_ERROR, true),
+        (Some(4), Reason::CANCEL, true),
+        (None, Reason::CANCEL, false),
+        (Some(5), Reason::INTERNAL_ERROR, false),
+    ] {
+        run(async move {
+            let (client, peer) = client(100).await;
+            spawn_local(answer(peer, move |(request, mut reply)| async move {
+                let mut response = Response::builder();
+                if let Some(length) = length {
+                    response = response.header("content-length", length);
+                }
+                let mut stream = reply.send_response(response.body(()).unwrap(), false).unwrap();
+                stream.send_data("four".into(), false).unwrap();
+                // Only when the data has left is there anything that a reset could cut.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                stream.send_reset(reason);
+                drop(request);
+            }));
+            let (_sender, body) = channel();
+            let request = Request::post("http://a/").body(body).unwrap();
+            let (response, _slot) = client.send(request).await.map_err(|(e, _)| e).unwrap();
+            let mut body = response.into_body();
+            let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            assert_eq!(first, "four");
+            let next = body.frame().await;
+            match whole {
+                true => assert!(next.is_none(), "{length:?} {reason:?}: {next:?}"),
+                false => assert_eq!(next.unwrap().unwrap_err().reason(), Some(reason)),
+            }
+            assert!(body.frame().await.is_none(), "a body ends once");
+        });
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the source failed")]
+struct Broken(#[source] h2::Error);
+
+#[test]
+fn a_request_whose_body_fails_is_reset_for_the_reason_that_its_source_gives() {
+    run(async {
+        let (client, peer) = client(100).await;
+        let (told, seen) = oneshot::channel();
+        let told = Rc::new(Cell::new(Some(told)));
+        spawn_local(answer(peer, move |(request, _reply)| {
+            let told = told.clone();
+            async move {
+                let error = read(request.into_body()).await.0.unwrap_err();
+                let _ = told.take().unwrap().send(error.reason());
+            }
+        }));
+        let frames = vec![Ok(Frame::data(Bytes::from("x"))), Err(Broken(Reason::CANCEL.into()))];
+        let body = StreamBody::new(tokio_stream(frames));
+        let result = client.send(Request::post("http://a/").body(body).unwrap()).await;
+        assert!(matches!(result, Err((Failure::Body, None))));
+        assert_eq!(seen.await.unwrap(), Some(Reason::CANCEL));
+    });
+}
+
+#[test]
+fn a_connection_that_goes_away_hands_back_what_it_did_not_send() {
+    run(async {
+        let (client, mut peer) = client(100).await;
+        assert!(client.has_room() && !client.is_closed());
+        peer.graceful_shutdown();
+        let serving = spawn_local(async move { while peer.accept().await.is_some() {} });
+        while !client.is_closed() {
+            tokio::task::yield_now().await;
+        }
+        assert!(!client.has_room());
+        let Err((Failure::Closed, Some(request))) = client.send(get()).await else { panic!("sent") };
+        assert_eq!(request.uri(), "http://a/");
+        drop(client);
+        serving.await.unwrap();
+    });
+}
+
+#[test]
+fn a_connection_has_as_much_room_as_its_server_says() {
+    run(async {
+        let (client, peer) = client(2).await;
+        spawn_local(answer(peer, |(_, mut reply)| async move {
+            let mut stream = reply.send_response(Response::new(()), false).unwrap();
+            stream.reserve_capacity(1);
+            std::future::pending::<()>().await;
+        }));
+        let one = client.send(get()).await.map_err(|(e, _)| e).unwrap();
+        assert!(client.has_room() && client.has_served());
+        let two = client.send(get()).await.map_err(|(e, _)| e).unwrap();
+        assert!(!client.has_room(), "two of two streams are open");
+        let far = std::time::Instant::now() + Duration::from_secs(60);
+        assert!(!client.idle_for(far, Duration::from_secs(1)));
+        drop((one, two));
+        assert!(client.has_room() && client.idle_for(far, Duration::from_secs(1)));
+    });
+}
+
+#[test]
+fn a_client_that_nobody_holds_closes_its_connection_when_the_last_stream_ends() {
+    run(async {
+        let (client, peer) = client(100).await;
+        let serving = spawn_local(answer(peer, |(_, mut reply)| async move {
+            reply.send_response(Response::new(()), false).unwrap().send_data("x".into(), true).unwrap();
+        }));
+        let (response, slot) = client.send(get()).await.map_err(|(e, _)| e).unwrap();
+        drop(client);
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "x");
+        drop(slot);
+        serving.await.unwrap();
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_has_died_without_a_word_is_found_out_while_a_request_waits_for_it() {
+    let waiting = async {
+        let (near, mut far) = sockets().await;
+        let client = connect(near, ()).await.unwrap();
+        let silent = spawn_local(async move {
+            let mut sink = vec![];
+            let _ = far.read_to_end(&mut sink).await;
+        });
+        let started = tokio::time::Instant::now();
+        let (failure, _) = client.send(get()).await.map(drop).unwrap_err();
+        assert!(matches!(failure, Failure::Stream(error) if error.is_io()));
+        assert_eq!(started.elapsed().as_secs(), 50, "an interval and the time for an answer");
+        assert!(client.is_closed());
+        silent.await.unwrap();
+    };
+    LocalSet::new().run_until(waiting).await;
+}
+
+/// Our server, its requests answered by `answer`, and a client.
+async fn server<F: Future<Output = Response<Full<Bytes>>> + 'static>(
+    answer: impl Fn(Request<super::Body>) -> F + 'static,
+) -> (h2::client::SendRequest<Bytes>, oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
+    let (near, far) = sockets().await;
+    let (close, mut closing) = oneshot::channel::<()>();
+    let serving = spawn_local(async move {
+        let mut connection = Connection::new(near, Settings { max_streams: 10, max_headers: 16 * 1024 });
+        poll_fn(|context| {
+            if Pin::new(&mut closing).poll(context).is_ready() {
+                (_, closing) = oneshot::channel();
+                connection.close();
+            }
+            loop {
+                match connection.poll_next(context) {
+                    Poll::Ready(Some((request, reply))) => {
+                        let answer = answer(request);
+                        spawn_local(async move { reply.send(pin!(answer)).await });
+                    }
+                    Poll::Ready(None) => return Poll::Ready(()),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        })
+        .await;
+    });
+    let (sender, connection) = h2::client::handshake(far).await.unwrap();
+    spawn_local(connection);
+    (sender, close, serving)
+}
+
+#[test]
+fn an_answer_that_nobody_waits_for_any_more_is_dropped() {
+    struct Told(Option<oneshot::Sender<()>>);
+    impl Drop for Told {
+        fn drop(&mut self) {
+            let _ = self.0.take().unwrap().send(());
+        }
+    }
+    run(async {
+        let (told, dropped) = oneshot::channel();
+        let told = Cell::new(Some(Told(Some(told))));
+        let (mut sender, _close, _) = server(move |_| {
+            let told = told.take();
+            async move {
+                let _told = told;
+                std::future::pending().await
+            }
+        })
+        .await;
+        let (response, mut stream) =
+            sender.send_request(Request::post("http://a/").body(()).unwrap(), false).unwrap();
+        stream.send_reset(Reason::CANCEL);
+        drop(response);
+        dropped.await.unwrap();
+    });
+}
+
+#[test]
+fn a_server_that_closes_answers_what_is_under_way() {
+    run(async {
+        let go = Rc::new(tokio::sync::Notify::new());
+        let going = go.clone();
+        let (mut sender, close, serving) = server(move |request| {
+            let go = going.clone();
+            async move {
+                go.notified().await;
+                Response::new(Full::from(request.uri().path().to_owned()))
+            }
+        })
+        .await;
+        let (response, _) = sender.send_request(Request::get("http://a/b").body(()).unwrap(), true).unwrap();
+        // The request is there before the connection is told to close.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        close.send(()).unwrap();
+        go.notify_one();
+        assert_eq!(read(response.await.unwrap().into_body()).await.0.unwrap(), b"/b");
+        serving.await.unwrap();
+    });
+}
+
+#[test]
+fn a_response_that_http2_cannot_carry_ends_its_stream_and_no_other() {
+    run(async {
+        let (mut sender, _close, _) = server(|request| async move {
+            let mut response = Response::new(Full::from("ok"));
+            if request.uri().path() == "/bad" {
+                response.headers_mut().insert("connection", "close".parse().unwrap());
+            }
+            response
+        })
+        .await;
+        let ask = |path: &str| Request::get(format!("http://a{path}")).body(()).unwrap();
+        let (bad, _) = sender.send_request(ask("/bad"), true).unwrap();
+        assert_eq!(bad.await.unwrap_err().reason(), Some(Reason::INTERNAL_ERROR));
+        let (good, _) = sender.send_request(ask("/good"), true).unwrap();
+        assert_eq!(read(good.await.unwrap().into_body()).await.0.unwrap(), b"ok");
+    });
+}
