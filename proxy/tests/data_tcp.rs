@@ -101,7 +101,7 @@ fn a_refused_connection_is_reset_and_flagged() {
         let proxy = Proxy::start(through(listener(tcp("c")), closed));
         let mut client = proxy.connect().await;
         assert_eq!(client.rest().await, "");
-        proxy.metric(&["istio_tcp_connections_closed_total", "response_flags=\"UF\""]).await;
+        proxy.metric(&["istio_tcp_connections_closed_total", "response_flags=\"UF,URX\""]).await;
     });
 }
 

@@ -7,6 +7,7 @@
 )]
 
 pub mod mesh;
+pub mod origin;
 pub mod plane;
 
 pub mod load;

@@ -54,37 +54,46 @@ impl Flags {
     pub const OM: Self = Self(1 << 20);
     /// A name was not resolved.
     pub const DF: Self = Self(1 << 21);
+    /// All attempts to connect a TCP stream failed: `URX` where the last failure is told before the end of patience.
+    pub const URX_LAST: Self = Self(1 << 22);
 
-    /// Every flag with its code, in the order in which they are written: what happens first comes first, as in Envoy.
-    pub const CODES: [(Self, &'static str); 22] = [
-        (Self::DI, "DI"),
-        (Self::URX, "URX"),
-        (Self::UH, "UH"),
-        (Self::UF, "UF"),
-        (Self::UO, "UO"),
-        (Self::NR, "NR"),
-        (Self::NC, "NC"),
-        (Self::DT, "DT"),
-        (Self::DC, "DC"),
-        (Self::LR, "LR"),
-        (Self::UR, "UR"),
-        (Self::UC, "UC"),
-        (Self::UT, "UT"),
-        (Self::FI, "FI"),
-        (Self::UAEX, "UAEX"),
-        (Self::SI, "SI"),
-        (Self::IH, "IH"),
-        (Self::DPE, "DPE"),
-        (Self::UPE, "UPE"),
-        (Self::UMSDR, "UMSDR"),
-        (Self::OM, "OM"),
-        (Self::DF, "DF"),
+    /// Every flag with its code and its long name, in the order in which they are written: what happens first comes
+    /// first, as in Envoy.
+    pub const CODES: [(Self, &'static str, &'static str); 23] = [
+        (Self::DI, "DI", "DelayInjected"),
+        (Self::URX, "URX", "UpstreamRetryLimitExceeded"),
+        (Self::UH, "UH", "NoHealthyUpstream"),
+        (Self::UF, "UF", "UpstreamConnectionFailure"),
+        (Self::URX_LAST, "URX", "UpstreamRetryLimitExceeded"),
+        (Self::UO, "UO", "UpstreamOverflow"),
+        (Self::NR, "NR", "NoRouteFound"),
+        (Self::NC, "NC", "NoClusterFound"),
+        (Self::DT, "DT", "DurationTimeout"),
+        (Self::DC, "DC", "DownstreamConnectionTermination"),
+        (Self::LR, "LR", "LocalReset"),
+        (Self::UR, "UR", "UpstreamRemoteReset"),
+        (Self::UC, "UC", "UpstreamConnectionTermination"),
+        (Self::UT, "UT", "UpstreamRequestTimeout"),
+        (Self::FI, "FI", "FaultInjected"),
+        (Self::UAEX, "UAEX", "UnauthorizedExternalService"),
+        (Self::SI, "SI", "StreamIdleTimeout"),
+        (Self::IH, "IH", "InvalidEnvoyRequestHeaders"),
+        (Self::DPE, "DPE", "DownstreamProtocolError"),
+        (Self::UPE, "UPE", "UpstreamProtocolError"),
+        (Self::UMSDR, "UMSDR", "UpstreamMaxStreamDurationReached"),
+        (Self::OM, "OM", "OverloadManagerTerminated"),
+        (Self::DF, "DF", "DnsResolutionFailed"),
     ];
+
+    /// The flags that are written as this code.
+    pub fn of_code(code: &str) -> Option<Self> {
+        let same = Self::CODES.iter().filter(|(_, known, _)| *known == code);
+        same.map(|(flag, ..)| *flag).reduce(Self::bitor)
+    }
 
     /// The long names of these flags.
     pub fn long(self) -> impl Iterator<Item = &'static str> {
-        let codes = Self::CODES.iter().zip(LONG);
-        codes.filter(move |((flag, _), _)| self.contains(*flag)).map(|(_, long)| long)
+        Self::CODES.into_iter().filter(move |(flag, ..)| self.contains(*flag)).map(|(.., long)| long)
     }
 
     /// Whether all of `other` are in here.
@@ -102,32 +111,6 @@ impl Flags {
         self.0 == 0
     }
 }
-
-/// Names beside the codes, in the same order.
-const LONG: [&str; 22] = [
-    "DelayInjected",
-    "UpstreamRetryLimitExceeded",
-    "NoHealthyUpstream",
-    "UpstreamConnectionFailure",
-    "UpstreamOverflow",
-    "NoRouteFound",
-    "NoClusterFound",
-    "DurationTimeout",
-    "DownstreamConnectionTermination",
-    "LocalReset",
-    "UpstreamRemoteReset",
-    "UpstreamConnectionTermination",
-    "UpstreamRequestTimeout",
-    "FaultInjected",
-    "UnauthorizedExternalService",
-    "StreamIdleTimeout",
-    "InvalidEnvoyRequestHeaders",
-    "DownstreamProtocolError",
-    "UpstreamProtocolError",
-    "UpstreamMaxStreamDurationReached",
-    "OverloadManagerTerminated",
-    "DnsResolutionFailed",
-];
 
 impl BitOr for Flags {
     type Output = Self;
@@ -150,7 +133,7 @@ impl fmt::Display for Flags {
             return f.write_str("-");
         }
         let mut first = true;
-        for (flag, code) in Self::CODES {
+        for (flag, code, _) in Self::CODES {
             if self.contains(flag) {
                 f.write_str(if first { "" } else { "," })?;
                 f.write_str(code)?;
@@ -167,16 +150,23 @@ mod tests {
 
     #[test]
     fn flags_are_written_as_their_codes() {
-        let cases =
-            [(Flags::NONE, "-"), (Flags::NR, "NR"), (Flags::UF | Flags::URX, "URX,UF"), (Flags::DI, "DI")];
+        let cases = [
+            (Flags::NONE, "-"),
+            (Flags::NR, "NR"),
+            (Flags::UF | Flags::URX, "URX,UF"),
+            (Flags::UF | Flags::URX_LAST, "UF,URX"),
+            (Flags::DI, "DI"),
+        ];
         for (flags, text) in cases {
             assert_eq!(flags.to_string(), text);
         }
+        assert_eq!(Flags::of_code("URX"), Some(Flags::URX | Flags::URX_LAST));
+        assert_eq!(Flags::of_code("XX"), None);
     }
 
     #[test]
     fn every_flag_has_a_bit_of_its_own() {
-        let all = Flags::CODES.iter().fold(Flags::NONE, |all, (flag, _)| all | *flag);
+        let all = Flags::CODES.iter().fold(Flags::NONE, |all, (flag, ..)| all | *flag);
         assert_eq!(all.0.count_ones() as usize, Flags::CODES.len());
     }
 }

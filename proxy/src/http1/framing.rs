@@ -34,6 +34,14 @@ pub fn response(
     headers: &HeaderMap,
 ) -> Result<Length, Invalid> {
     let declared = declared(version, headers)?;
+    if status.is_informational() || status == StatusCode::NO_CONTENT {
+        // One that declares a body may be followed by it (RFC 9110, 8.6; RFC 9112, 6.1).
+        match declared {
+            Some(Length::Chunked) => return Err(Invalid::CodingNotAllowed),
+            Some(Length::Exact(1..)) => return Err(Invalid::Length),
+            _ => {}
+        }
+    }
     if !has_body(method, status) {
         return Ok(Length::Exact(0));
     }

@@ -54,6 +54,9 @@ pub enum Invalid {
     /// Chunk extensions.
     #[error("the chunk extensions are too large")]
     Extensions,
+    /// The connection ended amid the head.
+    #[error("the connection ended amid the head")]
+    Cut,
     /// The head did not come in time.
     #[error("the request's headers took too long")]
     Slow,
@@ -85,7 +88,9 @@ impl Invalid {
             Self::Coding => "http1.invalid_transfer_encoding",
             Self::CodingNotAllowed => "http1.transfer_encoding_not_allowed",
             Self::Version => "low_version",
-            Self::Line | Self::LineEnd | Self::Name | Self::Chunk | Self::Extensions => "http1.codec_error",
+            Self::Line | Self::LineEnd | Self::Name | Self::Chunk | Self::Extensions | Self::Cut => {
+                "http1.codec_error"
+            }
             Self::Slow => "request_header_timeout",
         }
     }

@@ -6,6 +6,7 @@ use http::{HeaderMap, header};
 use http_body::{Frame, SizeHint};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use tokio_util::task::AbortOnDropHandle;
 
 /// The body of one message. What is read of it makes room in the windows of stream and connection.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub struct Body {
     /// What is left of the announced length.
     left: Option<u64>,
     ended: bool,
+    /// Sends the rest of the request that this body answers.
+    _sending: Option<AbortOnDropHandle<()>>,
 }
 
 impl Body {
@@ -21,7 +24,12 @@ impl Body {
         // h2 resets a stream whose length is no number, or not that of its data.
         let length =
             headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        Self { stream, left: length, ended: false }
+        Self { stream, left: length, ended: false, _sending: None }
+    }
+
+    /// Ends a task when nobody reads this body any more.
+    pub(super) fn while_read(self, sending: AbortOnDropHandle<()>) -> Self {
+        Self { _sending: Some(sending), ..self }
     }
 
     fn fail(&mut self, error: h2::Error) -> Option<Result<Frame<Bytes>, h2::Error>> {

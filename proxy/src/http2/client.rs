@@ -16,6 +16,7 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+use tokio_util::task::AbortOnDropHandle;
 
 /// A connection to send requests on. Clones share it; it closes when the last is gone and no stream is open.
 #[derive(Clone)]
@@ -25,7 +26,7 @@ struct Shared {
     sender: RefCell<SendRequest<Bytes>>,
     streams: Rc<Streams>,
     /// Tells the connection's task that nobody will send any more.
-    _released: oneshot::Sender<()>,
+    _last_words: oneshot::Sender<()>,
 }
 
 struct Streams {
@@ -80,7 +81,7 @@ pub async fn connect<G: 'static>(stream: Stream, guard: G) -> Result<Client, h2:
         .handshake(stream)
         .await?;
     let streams = Rc::new(Streams { open: Cell::new(0), served: Cell::new(0), since: Cell::new(now()) });
-    let (_released, released) = oneshot::channel();
+    let (last_words, released) = oneshot::channel();
     let ping = connection.ping_pong();
     let task = Task {
         connection,
@@ -95,7 +96,7 @@ pub async fn connect<G: 'static>(stream: Stream, guard: G) -> Result<Client, h2:
         }
         drop(guard);
     });
-    Ok(Client(Rc::new(Shared { sender: RefCell::new(sender), streams, _released })))
+    Ok(Client(Rc::new(Shared { sender: RefCell::new(sender), streams, _last_words: last_words })))
 }
 
 /// Drives a connection.
@@ -129,16 +130,13 @@ impl Future for Task {
 impl Client {
     /// Whether one more request may be sent.
     pub fn has_room(&self) -> bool {
-        let mut sender = self.0.sender.borrow_mut();
-        let ready = sender.poll_ready(&mut Context::from_waker(Waker::noop()));
-        matches!(ready, Poll::Ready(Ok(())))
-            && self.0.streams.open.get() < MAX_STREAMS.min(sender.current_max_send_streams())
+        let most = || self.0.sender.borrow().current_max_send_streams().min(MAX_STREAMS);
+        matches!(self.poll_ready(), Poll::Ready(Ok(()))) && self.0.streams.open.get() < most()
     }
 
     /// Whether it has ended, or is about to and takes no more requests.
     pub fn is_closed(&self) -> bool {
-        let ready = self.0.sender.borrow_mut().poll_ready(&mut Context::from_waker(Waker::noop()));
-        matches!(ready, Poll::Ready(Err(_)))
+        matches!(self.poll_ready(), Poll::Ready(Err(_)))
     }
 
     /// Whether no request was under way for as long as `limit`.
@@ -163,28 +161,47 @@ impl Client {
         B::Error: Error + 'static,
     {
         let slot = Slot::take(&self.0.streams);
-        let mut sender = self.0.sender.borrow_mut();
-        match sender.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => {}
-            _ => return Err((Failure::Closed, Some(request))),
+        if !matches!(self.poll_ready(), Poll::Ready(Ok(()))) {
+            return Err((Failure::Closed, Some(request)));
         }
-        let (parts, body) = request.into_parts();
-        let whole = body.is_end_stream();
-        let sent = sender.send_request(Request::from_parts(parts, ()), whole);
-        drop(sender);
-        let (mut answer, stream) = sent.map_err(|error| (Failure::Stream(error), None))?;
-        let mut pump = (!whole).then(|| Pump::new(body, stream));
+        let begun = self.begin(request).map_err(|error| (Failure::Stream(error), None));
+        let (mut answer, mut pump) = begun?;
         let response = poll_fn(|context| exchange(&mut pump, &mut answer, context)).await;
-        if let Some(pump) = pump {
-            // An answer that comes before the end of its request: both go on independently.
-            tokio::task::spawn_local(pump);
-        }
         let response = response.map_err(|failure| (failure, None))?;
         let (parts, stream) = response.into_parts();
         let body = Body::new(stream, &parts.headers);
+        let body = match pump {
+            // An answer that comes before the end of its request: both go on independently.
+            Some(pump) => body.while_read(AbortOnDropHandle::new(tokio::task::spawn_local(async move {
+                let _ = pump.await;
+            }))),
+            None => body,
+        };
         Ok((Response::from_parts(parts, body), slot))
     }
 }
+
+impl Client {
+    fn poll_ready(&self) -> Poll<Result<(), h2::Error>> {
+        self.0.sender.borrow_mut().poll_ready(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// Sends a request's head.
+    fn begin<B>(&self, request: Request<B>) -> Result<Begun<B>, h2::Error>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+        B::Error: Error + 'static,
+    {
+        let (parts, body) = request.into_parts();
+        let whole = body.is_end_stream();
+        let request = Request::from_parts(parts, ());
+        let (answer, stream) = self.0.sender.borrow_mut().send_request(request, whole)?;
+        Ok((answer, (!whole).then(|| Pump::new(body, stream))))
+    }
+}
+
+/// What comes of a request, and its body while it is not sent.
+type Begun<B> = (ResponseFuture, Option<Pump<B>>);
 
 /// Sends the body while there is no answer.
 fn exchange<B>(

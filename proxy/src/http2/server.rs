@@ -7,7 +7,7 @@ use super::{BROKEN_STREAMS, CONNECTION_WINDOW, SEND_BUFFER, STREAM_WINDOW};
 use crate::io::{Guarded, Stream, Warden};
 use bytes::Bytes;
 use h2::Reason;
-use h2::server::{Builder, SendResponse};
+use h2::server::{Builder, Handshake, SendResponse};
 use http::{Request, Response};
 use std::error::Error;
 use std::future::{Future, poll_fn};
@@ -34,7 +34,7 @@ pub struct Connection {
 }
 
 enum State {
-    Greeting(h2::server::Handshake<Guarded, Bytes>),
+    Greeting(Box<Handshake<Guarded, Bytes>>),
     Serving(Box<h2::server::Connection<Guarded, Bytes>>, Option<KeepAlive>),
 }
 
@@ -53,7 +53,7 @@ impl Connection {
             .max_pending_accept_reset_streams(RESET_BEFORE_SEEN)
             .max_local_error_reset_streams(Some(BROKEN_STREAMS))
             .handshake(stream);
-        Self { inner: State::Greeting(greeting), warden, closing: false }
+        Self { inner: State::Greeting(Box::new(greeting)), warden, closing: false }
     }
 
     /// Who watches its bytes.
@@ -75,7 +75,7 @@ impl Connection {
             let (connection, keep_alive) = match &mut self.inner {
                 State::Serving(connection, keep_alive) => (connection, keep_alive),
                 State::Greeting(greeting) => {
-                    let Ok(mut connection) = ready!(Pin::new(greeting).poll(context)) else {
+                    let Ok(mut connection) = ready!(Pin::new(&mut **greeting).poll(context)) else {
                         return Poll::Ready(None);
                     };
                     if self.closing {

@@ -89,7 +89,7 @@ fn bodies_longer_than_a_window_and_their_trailers_pass_both_ways() {
         let sent: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
         let frames = sent.chunks(100_000).map(Bytes::copy_from_slice).map(Frame::data);
         let frames = frames.chain([Frame::trailers(trailers())]).map(Ok::<_, Infallible>);
-        let body = StreamBody::new(tokio_stream(frames.collect()));
+        let body = StreamBody::new(stream(frames.collect()));
         let (response, _slot) =
             client.send(Request::post("http://a/").body(body).unwrap()).await.map_err(|(e, _)| e).unwrap();
         let got = response.into_body().collect().await.unwrap();
@@ -99,15 +99,12 @@ fn bodies_longer_than_a_window_and_their_trailers_pass_both_ways() {
 }
 
 /// A stream of what is there.
-fn tokio_stream<T: Unpin>(items: Vec<T>) -> impl futures_util::Stream<Item = T> + Unpin {
+fn stream<T: Unpin>(items: Vec<T>) -> impl futures_util::Stream<Item = T> + Unpin {
     futures_util::stream::iter(items)
 }
 
 /// A body that others send.
-fn channel() -> (
-    mpsc::Sender<Frame<Bytes>>,
-    StreamBody<impl futures_util::Stream<Item = Result<Frame<Bytes>, Infallible>> + Unpin>,
-) {
+fn channel() -> (mpsc::Sender<Frame<Bytes>>, impl http_body::Body<Data = Bytes, Error = Infallible> + Unpin) {
     let (sender, mut receiver) = mpsc::channel(1);
     let frames = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context).map(|f| f.map(Ok)));
     (sender, StreamBody::new(frames))
@@ -128,6 +125,26 @@ fn an_answer_may_come_before_the_end_of_its_request() {
         sender.send(Frame::data("late".into())).await.unwrap();
         drop(sender);
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "late");
+    });
+}
+
+#[test]
+fn a_request_is_cancelled_when_nobody_reads_its_answer_any_more() {
+    run(async {
+        let (client, peer) = client(100).await;
+        let (told, seen) = oneshot::channel();
+        let told = Rc::new(Cell::new(Some(told)));
+        spawn_local(answer(peer, move |(request, mut reply)| {
+            let told = told.clone();
+            async move {
+                let _stream = reply.send_response(Response::new(()), false).unwrap();
+                let _ = told.take().unwrap().send(read(request.into_body()).await.0.unwrap_err().reason());
+            }
+        }));
+        let (_sender, body) = channel();
+        let request = Request::post("http://a/").body(body).unwrap();
+        drop(client.send(request).await.map_err(|(e, _)| e).unwrap());
+        assert_eq!(seen.await.unwrap(), Some(Reason::CANCEL));
     });
 }
 
@@ -160,10 +177,8 @@ fn a_response_that_is_reset_is_whole_only_if_its_sender_says_so() {
             let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
             assert_eq!(first, "four");
             let next = body.frame().await;
-            match whole {
-                true => assert!(next.is_none(), "{length:?} {reason:?}: {next:?}"),
-                false => assert_eq!(next.unwrap().unwrap_err().reason(), Some(reason)),
-            }
+            let failed = next.map(|next| next.unwrap_err().reason());
+            assert_eq!(failed, (!whole).then_some(Some(reason)), "{length:?} {reason:?}");
             assert!(body.frame().await.is_none(), "a body ends once");
         });
     }
@@ -187,7 +202,7 @@ fn a_request_whose_body_fails_is_reset_for_the_reason_that_its_source_gives() {
             }
         }));
         let frames = vec![Ok(Frame::data(Bytes::from("x"))), Err(Broken(Reason::CANCEL.into()))];
-        let body = StreamBody::new(tokio_stream(frames));
+        let body = StreamBody::new(stream(frames));
         let result = client.send(Request::post("http://a/").body(body).unwrap()).await;
         assert!(matches!(result, Err((Failure::Body, None))));
         assert_eq!(seen.await.unwrap(), Some(Reason::CANCEL));
@@ -225,7 +240,7 @@ fn a_connection_has_as_much_room_as_its_server_says() {
         assert!(client.has_room() && client.has_served());
         let two = client.send(get()).await.map_err(|(e, _)| e).unwrap();
         assert!(!client.has_room(), "two of two streams are open");
-        let far = std::time::Instant::now() + Duration::from_secs(60);
+        let far = tokio::time::Instant::now().into_std() + Duration::from_secs(60);
         assert!(!client.idle_for(far, Duration::from_secs(1)));
         drop((one, two));
         assert!(client.has_room() && client.idle_for(far, Duration::from_secs(1)));

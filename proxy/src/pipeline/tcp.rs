@@ -30,7 +30,6 @@ pub(super) async fn serve(mut down: Stream, connection: Rc<Downstream>, tcp: &Tc
         Ok(connected) => connected,
         Err(refusal) => {
             crate::accept::reset(down.socket());
-            counted.detail.borrow_mut().code_details = Some(refusal.details);
             counted.detail.borrow_mut().transport_failure = refusal.transport_failure;
             return counted.finish(&connection, tcp, refusal.flags);
         }
@@ -79,7 +78,8 @@ async fn upstream(
     counted.key(|key| key.service = upstream.service);
     let mut tried = vec![];
     let mut refusal = Refusal::no_endpoint();
-    for _ in 0..tcp.model.max_connect_attempts.max(1) {
+    let most = tcp.model.max_connect_attempts.max(1);
+    for attempt in 1..=most {
         let Some(host) = upstream.choose(thread, None, connection.original, (&tried, 3)) else { break };
         tried.push(host.address);
         counted.detail.borrow_mut().upstream_host = Some(host.address);
@@ -91,6 +91,9 @@ async fn upstream(
             Err(error) => {
                 upstream.note(&host, Verdict::GatewayError);
                 refusal = error;
+                if attempt == most && refusal.flags.contains(Flags::UF) {
+                    refusal.flags |= Flags::URX_LAST;
+                }
             }
         }
     }

@@ -370,8 +370,8 @@ impl RequestBody {
     }
 }
 
-/// Bytes of a body that are kept for a repetition.
-const MOST_KEPT: usize = 64 * 1024;
+/// Bytes of a body that are kept for a repetition: Envoy's default, the limit of a connection's buffers.
+const MOST_KEPT: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -152,5 +152,5 @@ impl Pool {
     }
 }
 
-/// What the head of an HTTP/1 response may cost; a little more than Envoy allows.
-const LIMITS: Limits = Limits { bytes: 64 * 1024, count: 200 };
+/// What the head of an HTTP/1 response may cost; in bytes a little more than Envoy allows.
+const LIMITS: Limits = Limits { bytes: 64 * 1024, count: 100 };

@@ -154,8 +154,8 @@ fn filter(from: &model::ReplyFilter) -> Result<Filter, InvalidConfig> {
         model::ReplyFilter::Flags(names) if names.is_empty() => Filter::Flags(None),
         model::ReplyFilter::Flags(names) => {
             let of = |name: &String| {
-                let known = Flags::CODES.iter().find(|(_, code)| code == name).map(|(flag, _)| *flag);
-                known.ok_or_else(|| InvalidConfig(format!("response flag `{name}` is not known")))
+                Flags::of_code(name)
+                    .ok_or_else(|| InvalidConfig(format!("response flag `{name}` is not known")))
             };
             let flags = names.iter().map(of).collect::<Result<Vec<_>, _>>()?;
             Filter::Flags(Some(flags.into_iter().fold(Flags::NONE, |all, flag| all | flag)))

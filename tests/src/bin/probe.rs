@@ -1,6 +1,6 @@
-//! Runs inside the node's network namespace for the tests: captures all frames, fetches a page, or
-//! plays the agent beside an Envoy. It exists
-//! because a test that itself entered another namespace could not come back without privileges.
+//! Runs inside the node's network namespace for the tests: captures all frames, fetches a page, plays the agent beside
+//! an Envoy, or a server without manners. It exists because a test that itself entered another namespace could not come
+//! back without privileges.
 
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
@@ -16,6 +16,7 @@ fn main() {
         ["capture", ready] => capture(ready),
         ["get", url] => get(url),
         ["ask", folder] => ask(std::path::Path::new(folder)),
+        ["origin", port] => tests::origin::serve(port.parse().expect("the port is a number")),
         ["agent", port, ref files @ ..] => {
             let files = match files {
                 [] => None,
@@ -24,7 +25,9 @@ fn main() {
             };
             tests::agent::serve(port.parse().expect("the port is a number"), files);
         }
-        _ => panic!("usage: probe capture READY-FILE | get URL | ask FOLDER | agent PORT [FOLDER NAME]"),
+        _ => panic!(
+            "usage: probe capture READY-FILE | get URL | ask FOLDER | origin PORT | agent PORT [FOLDER NAME]"
+        ),
     }
 }
 

@@ -193,7 +193,8 @@ fn servers(folder: &Path) -> Vec<Running> {
     });
     let two = [&of("two", "9082")[..], &["--tcp", "9002"]].concat();
     let others = [two, of("three", "9083")].map(|line| wire::enter(node, &echo, &line));
-    std::iter::once(first).chain(others).collect()
+    let frank = wire::enter(node, Path::new(PROBE), &["origin", "9010"]);
+    std::iter::once(first).chain(others).chain([frank]).collect()
 }
 
 /// A root, certificates of servers and of a client, and one that nobody knows.

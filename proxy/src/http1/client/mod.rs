@@ -20,7 +20,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use tokio::sync::oneshot;
-use tokio::task::AbortHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 /// A connection to a server.
 pub struct Client<S>(Rc<Connection<S>>);
@@ -114,7 +114,7 @@ impl<S: Duplex + 'static> Client<S> {
             inner.sending = None;
         });
         let inner = &mut *self.0.0.borrow_mut();
-        inner.sending = Some(Sending(task.abort_handle()));
+        inner.sending = Some(AbortOnDropHandle::new(task));
     }
 }
 
@@ -140,16 +140,8 @@ struct Inner<S> {
     wrote: bool,
     /// Another request may follow.
     persists: bool,
-    sending: Option<Sending>,
-}
-
-/// The task that sends the rest of a request, for as long as somebody wants the answer.
-struct Sending(AbortHandle);
-
-impl Drop for Sending {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    /// Sends the rest of a request, for as long as somebody wants the answer.
+    sending: Option<AbortOnDropHandle<()>>,
 }
 
 impl<S: Duplex> Inner<S> {
@@ -241,13 +233,21 @@ impl<S: Duplex> Inner<S> {
                     return Poll::Ready(Ok(head));
                 }
             }
-            let Some(io) = &mut self.io else {
-                return Poll::Ready(Err(Failure::Closed { sent: self.wrote }));
-            };
+            let Some(io) = &mut self.io else { return Poll::Ready(Err(self.ended())) };
             match ready!(self.reader.poll_fill(io, buffer::SIZE, context)) {
-                Ok(0) | Err(_) => return Poll::Ready(Err(Failure::Closed { sent: self.wrote })),
+                Ok(0) | Err(_) => return Poll::Ready(Err(self.ended())),
                 Ok(_) => {}
             }
+        }
+    }
+
+    /// What the end of the connection means for an answer that is not here. Half of one is a server's mistake, which
+    /// a connection that it had closed already is not.
+    fn ended(&self) -> Failure {
+        if self.reader.is_empty() {
+            Failure::Closed { sent: self.wrote }
+        } else {
+            Failure::Invalid(Invalid::Cut)
         }
     }
 
@@ -257,6 +257,7 @@ impl<S: Duplex> Inner<S> {
         head: http::response::Parts,
         asked: &request::Parts,
     ) -> Result<Option<http::response::Parts>, Invalid> {
+        let length = framing::response(&asked.method, head.version, head.status, &head.headers)?;
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             self.persists = false;
             return if asked.headers.contains_key(header::UPGRADE) {
@@ -268,7 +269,6 @@ impl<S: Duplex> Inner<S> {
         if head.status.is_informational() {
             return Ok(None);
         }
-        let length = framing::response(&asked.method, head.version, head.status, &head.headers)?;
         self.persists &= framing::persists(head.version, &head.headers) && length != Length::UntilClose;
         self.reading = Reading::new(length, self.reader.limits);
         Ok(Some(head))

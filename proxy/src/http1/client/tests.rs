@@ -160,7 +160,8 @@ fn what_is_no_answer_is_told_from_what_ended() {
     run(async {
         for (answer, expected) in [
             ("", Failure::Closed { sent: true }),
-            ("HTTP/1.1 200 O", Failure::Closed { sent: true }),
+            ("HTTP/1.1 200 O", Failure::Invalid(Invalid::Cut)),
+            ("HTTP/1.1 100 Continue\r\n\r\n", Failure::Closed { sent: true }),
             ("SSH-2.0-x\r\n", Failure::Invalid(Invalid::Line)),
             (
                 "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",

@@ -4,7 +4,7 @@ use super::exchange::Exchange;
 use super::timer::Timer;
 use crate::flow::flags::Flags;
 use crate::pipeline::upstream::{Busy, Permit};
-use crate::send::{Incoming, Returned};
+use crate::send::{Incoming, IncomingError, Returned};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
@@ -153,13 +153,19 @@ impl ResponseBody {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => {
-                if error.invalid().is_some() {
-                    this.fail(Flags::UPE, "upstream_reset_after_response_started{protocol_error}");
-                } else if error.is_reset() {
-                    this.fail(Flags::UR, "upstream_reset_after_response_started{remote_reset}");
-                } else {
-                    this.fail(Flags::UC, "upstream_reset_after_response_started{connection_termination}");
-                }
+                let (flags, details) = match error {
+                    // Its framing says that there is more to come, so its end is a mistake too.
+                    IncomingError::Http1(_) => {
+                        (Flags::UPE, "upstream_reset_after_response_started{protocol_error}")
+                    }
+                    error if error.is_reset() => {
+                        (Flags::UR, "upstream_reset_after_response_started{remote_reset}")
+                    }
+                    IncomingError::Http2(_) => {
+                        (Flags::UC, "upstream_reset_after_response_started{connection_termination}")
+                    }
+                };
+                this.fail(flags, details);
                 Poll::Ready(Some(Err(BrokenOff)))
             }
             Poll::Pending => {
