@@ -16,7 +16,7 @@ pub struct Body {
     left: Option<u64>,
     ended: bool,
     /// Sends the rest of the request that this body answers.
-    _sending: Option<AbortOnDropHandle<()>>,
+    sending: Option<AbortOnDropHandle<()>>,
 }
 
 impl Body {
@@ -24,18 +24,19 @@ impl Body {
         // h2 resets a stream whose length is no number, or not that of its data.
         let length =
             headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        Self { stream, left: length, ended: false, _sending: None }
+        Self { stream, left: length, ended: false, sending: None }
     }
 
     /// Ends a task when nobody reads this body any more.
     pub(super) fn while_read(self, sending: AbortOnDropHandle<()>) -> Self {
-        Self { _sending: Some(sending), ..self }
+        Self { sending: Some(sending), ..self }
     }
 
     fn fail(&mut self, error: h2::Error) -> Option<Result<Frame<Bytes>, h2::Error>> {
         self.ended = true;
-        // An early answer: its sender wants no more of the request (RFC 9113, 8.1).
-        if error.reason() == Some(Reason::NO_ERROR) || self.left == Some(0) { None } else { Some(Err(error)) }
+        // A whole answer, whose sender wants no more of the request (RFC 9113, 8.1).
+        let early = self.sending.is_some() && error.reason() == Some(Reason::NO_ERROR);
+        if early || self.left == Some(0) { None } else { Some(Err(error)) }
     }
 }
 

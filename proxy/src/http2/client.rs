@@ -7,7 +7,7 @@ use super::{BROKEN_STREAMS, CONNECTION_WINDOW, SEND_BUFFER, STREAM_WINDOW};
 use crate::io::{Guarded, Stream};
 use bytes::Bytes;
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
-use http::{Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::future::{Future, poll_fn};
@@ -63,6 +63,8 @@ pub enum Failure {
     Body,
     /// The connection takes no more requests; this one was not sent.
     Closed,
+    /// The response's head is larger than anybody wants to pass on.
+    TooLarge,
 }
 
 /// Greets the server. `guard` lives as long as the connection, which is served by a task of its own.
@@ -74,7 +76,7 @@ pub async fn connect<G: 'static>(stream: Stream, guard: G) -> Result<Client, h2:
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME)
-        .max_header_list_size(MAX_HEADERS)
+        .max_header_list_size(MAX_READ)
         .max_send_buffer_size(SEND_BUFFER)
         .max_local_error_reset_streams(Some(BROKEN_STREAMS))
         .enable_push(false)
@@ -169,6 +171,9 @@ impl Client {
         let response = poll_fn(|context| exchange(&mut pump, &mut answer, context)).await;
         let response = response.map_err(|failure| (failure, None))?;
         let (parts, stream) = response.into_parts();
+        if is_too_large(&parts.headers) {
+            return Err((Failure::TooLarge, None));
+        }
         let body = Body::new(stream, &parts.headers);
         let body = match pump {
             // An answer that comes before the end of its request: both go on independently.
@@ -228,6 +233,12 @@ where
     Poll::Ready(response.map_err(Failure::Stream))
 }
 
+fn is_too_large(headers: &HeaderMap) -> bool {
+    // As HTTP/2 counts them (RFC 9113, 6.5.2).
+    let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 32;
+    headers.len() > MAX_HEADERS || headers.iter().map(size).sum::<usize>() > MAX_HEADER_BYTES
+}
+
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
@@ -235,7 +246,10 @@ fn now() -> Instant {
 /// Streams on one connection, even where the server takes more.
 const MAX_STREAMS: usize = 100;
 const FRAME: u32 = 64 * 1024;
-/// What the head of a response may cost.
-const MAX_HEADERS: u32 = 256 * 1024;
+/// What the head of a response may cost, as in Envoy.
+const MAX_HEADERS: usize = 100;
+const MAX_HEADER_BYTES: usize = 60 * 1024;
+/// What is read of a larger one.
+const MAX_READ: u32 = 256 * 1024;
 const PING: Duration = Duration::from_secs(30);
 const PING_ANSWER: Duration = Duration::from_secs(20);

@@ -149,12 +149,14 @@ fn a_request_is_cancelled_when_nobody_reads_its_answer_any_more() {
 }
 
 #[test]
-fn a_response_that_is_reset_is_whole_only_if_its_sender_says_so() {
-    for (length, reason, whole) in [
-        (None, Reason::NO_ERROR, true),
-        (Some(4), Reason::CANCEL, true),
-        (None, Reason::CANCEL, false),
-        (Some(5), Reason::INTERNAL_ERROR, false),
+fn a_response_that_is_reset_is_whole_only_if_nothing_but_its_request_is_cut() {
+    for (asked, length, reason, whole) in [
+        (false, None, Reason::NO_ERROR, true),
+        (true, None, Reason::NO_ERROR, false),
+        (false, Some(4), Reason::CANCEL, true),
+        (false, Some(5), Reason::NO_ERROR, true),
+        (false, None, Reason::CANCEL, false),
+        (true, Some(5), Reason::INTERNAL_ERROR, false),
     ] {
         run(async move {
             let (client, peer) = client(100).await;
@@ -170,7 +172,8 @@ fn a_response_that_is_reset_is_whole_only_if_its_sender_says_so() {
                 stream.send_reset(reason);
                 drop(request);
             }));
-            let (_sender, body) = channel();
+            let (sender, body) = channel();
+            let _unfinished = Some(sender).filter(|_| !asked);
             let request = Request::post("http://a/").body(body).unwrap();
             let (response, _slot) = client.send(request).await.map_err(|(e, _)| e).unwrap();
             let mut body = response.into_body();
@@ -178,8 +181,42 @@ fn a_response_that_is_reset_is_whole_only_if_its_sender_says_so() {
             assert_eq!(first, "four");
             let next = body.frame().await;
             let failed = next.map(|next| next.unwrap_err().reason());
-            assert_eq!(failed, (!whole).then_some(Some(reason)), "{length:?} {reason:?}");
+            assert_eq!(failed, (!whole).then_some(Some(reason)), "{asked} {length:?} {reason:?}");
             assert!(body.frame().await.is_none(), "a body ends once");
+        });
+    }
+}
+
+#[test]
+fn a_response_whose_length_is_not_the_announced_one_fails() {
+    run(async {
+        let (client, peer) = client(100).await;
+        spawn_local(answer(peer, move |(_, mut reply)| async move {
+            let response = Response::builder().header("content-length", 10).body(()).unwrap();
+            let mut stream = reply.send_response(response, false).unwrap();
+            stream.send_data("abc".into(), true).unwrap();
+        }));
+        let (response, _slot) = client.send(get()).await.map_err(|(e, _)| e).unwrap();
+        let error = response.into_body().collect().await.unwrap_err();
+        assert!(error.is_library() && error.reason() == Some(Reason::PROTOCOL_ERROR), "{error:?}");
+    });
+}
+
+#[test]
+fn a_head_that_is_too_large_is_not_passed_on() {
+    for (count, bytes, passes) in [(100, 1, true), (101, 1, false), (1, 61_000, true), (1, 62_000, false)] {
+        run(async move {
+            let (client, peer) = client(100).await;
+            spawn_local(answer(peer, move |(_, mut reply)| async move {
+                let value = "x".repeat(bytes);
+                let names = (0..count).map(|i| format!("x-{i}"));
+                let response = names.fold(Response::builder(), |all, name| all.header(name, &value));
+                reply.send_response(response.body(()).unwrap(), true).unwrap();
+            }));
+            match client.send(get()).await {
+                Ok(_) => assert!(passes, "{count} of {bytes}"),
+                Err((failure, _)) => assert!(!passes && matches!(failure, Failure::TooLarge), "{failure:?}"),
+            }
         });
     }
 }

@@ -1,5 +1,6 @@
 //! A message's body as it comes in, whichever version of HTTP carries it.
 
+use super::Cut;
 use crate::{http1, http2};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -35,9 +36,13 @@ impl IncomingError {
         }
     }
 
-    /// Whether the peer has reset the stream; else its connection ended.
-    pub fn is_reset(&self) -> bool {
-        matches!(self, Self::Http2(error) if error.is_reset() && error.is_remote())
+    /// How the peer ended it.
+    pub fn cut(&self) -> Cut {
+        match self {
+            // Its framing says that there is more to come, so its end is a mistake too.
+            Self::Http1(_) => Cut::Protocol,
+            Self::Http2(error) => Cut::of(error),
+        }
     }
 }
 

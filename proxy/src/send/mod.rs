@@ -78,16 +78,42 @@ impl SendError {
         let error = match failure {
             http2::client::Failure::Closed => return Self::Closed { sent: false, reused },
             http2::client::Failure::Body => return Self::Body,
+            // Which we reset, and Envoy tells so.
+            http2::client::Failure::TooLarge => return Self::Reset,
             http2::client::Failure::Stream(error) => error,
         };
-        let unseen = error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR);
+        match Cut::of(&error) {
+            Cut::Protocol => Self::Protocol(error),
+            Cut::Refused => Self::Refused,
+            Cut::Closed => Self::Closed { sent: true, reused },
+            Cut::Reset => Self::Reset,
+        }
+    }
+}
+
+/// How an upstream ended an exchange before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// By what is no HTTP, or because it found ours to be none.
+    Protocol,
+    /// Without a look at the request.
+    Refused,
+    /// By a reset of the stream.
+    Reset,
+    /// With its connection.
+    Closed,
+}
+
+impl Cut {
+    fn of(error: &h2::Error) -> Self {
+        // Of streams above the last one that it will look at.
+        let left_out = error.is_go_away() && error.is_remote();
         match error.reason() {
             Some(h2::Reason::REFUSED_STREAM) => Self::Refused,
-            _ if unseen => Self::Refused,
-            _ if error.is_io() => Self::Closed { sent: true, reused },
-            Some(h2::Reason::HTTP_1_1_REQUIRED | h2::Reason::PROTOCOL_ERROR) if error.is_library() => {
-                Self::Protocol(error)
-            }
+            _ if left_out => Self::Refused,
+            _ if error.is_io() => Self::Closed,
+            _ if error.is_library() => Self::Protocol,
+            Some(h2::Reason::PROTOCOL_ERROR) => Self::Protocol,
             _ => Self::Reset,
         }
     }

@@ -44,8 +44,8 @@ fn broken_upstreams_get_their_status_and_flag() {
         (
             "closes inside its head",
             after_head(|mut s| drop(s.write_all(b"HTTP/1.1 200 OK\r\nx: "))),
-            "503",
-            "flags=UC",
+            "502",
+            "flags=UPE",
         ),
         ("says garbage", says("\0\u{1}garbage\r\n\r\n"), "502", "flags=UPE"),
         ("speaks another protocol", says("220 smtp.example ESMTP\r\n\r\n"), "502", "flags=UPE"),
@@ -98,8 +98,8 @@ fn bodies_that_break_off_end_the_clients_connection() {
         })
     };
     let cases = [
-        ("closes", broken(drop), "flags=UC"),
-        ("resets", broken(reset), "flags=UC"),
+        ("closes", broken(drop), "flags=UPE"),
+        ("resets", broken(reset), "flags=UPE"),
         ("hangs", broken(hold), "flags=UT"),
         (
             "says a wrong chunk",

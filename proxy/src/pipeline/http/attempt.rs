@@ -205,7 +205,9 @@ impl<'a> Attempt<'a> {
         repeatable: bool,
     ) -> Result<Sent, Failure> {
         let mut fresh = false;
-        for _ in 0..MOST_CONNECTIONS {
+        let mut left = MOST_CONNECTIONS;
+        loop {
+            left -= 1;
             let lease = self.lease(host, message, fresh).await?;
             let reused = lease.reused();
             self.identify(host, &lease);
@@ -233,12 +235,11 @@ impl<'a> Attempt<'a> {
             };
             let worn_out =
                 reused && matches!(error, SendError::Closed { sent: true, .. }) && message.is_safe();
-            if !(intact && (unseen || worn_out)) {
+            if left == 0 || !(intact && (unseen || worn_out)) {
                 return Err(failed(&error));
             }
             fresh = true;
         }
-        Err(failed(&SendError::Closed { sent: false, reused: true }))
     }
 
     /// Whether the headers of a request are there again after it was sent, however that ends, so that none need to be

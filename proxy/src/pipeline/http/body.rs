@@ -4,7 +4,7 @@ use super::exchange::Exchange;
 use super::timer::Timer;
 use crate::flow::flags::Flags;
 use crate::pipeline::upstream::{Busy, Permit};
-use crate::send::{Incoming, IncomingError, Returned};
+use crate::send::{Cut, Incoming, Returned};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
@@ -153,15 +153,13 @@ impl ResponseBody {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => {
-                let (flags, details) = match error {
-                    // Its framing says that there is more to come, so its end is a mistake too.
-                    IncomingError::Http1(_) => {
-                        (Flags::UPE, "upstream_reset_after_response_started{protocol_error}")
+                let (flags, details) = match error.cut() {
+                    Cut::Protocol => (Flags::UPE, "upstream_reset_after_response_started{protocol_error}"),
+                    Cut::Refused => {
+                        (Flags::UR, "upstream_reset_after_response_started{remote_refused_stream_reset}")
                     }
-                    error if error.is_reset() => {
-                        (Flags::UR, "upstream_reset_after_response_started{remote_reset}")
-                    }
-                    IncomingError::Http2(_) => {
+                    Cut::Reset => (Flags::UR, "upstream_reset_after_response_started{remote_reset}"),
+                    Cut::Closed => {
                         (Flags::UC, "upstream_reset_after_response_started{connection_termination}")
                     }
                 };

@@ -278,6 +278,7 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         if !self.finished.get() {
             self.flag(Flags::DC);
+            self.detail(|detail| detail.code_details = Some("downstream_remote_disconnect".into()));
             self.finish();
         }
     }
