@@ -150,4 +150,4 @@ impl CredentialError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

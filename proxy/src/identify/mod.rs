@@ -9,9 +9,10 @@ pub mod chain;
 pub mod sniff;
 
 pub use forwarded::forwarded_certificate;
-pub use tls::{Refused, TlsAccepted, accept, refused};
+pub use tls::{Refused, TlsAccepted, refused};
 
 use crate::io::Prefixed;
+use crate::snapshot::listener::ServerTls;
 use api::model::listener::Inspect;
 use sniff::{Examined, Seen};
 use std::io;
@@ -35,6 +36,17 @@ pub async fn inspect(stream: &mut Prefixed, inspect: Inspect) -> Result<Option<S
 /// longer: who reads it has limits of its own.
 pub async fn inspect_late(stream: &mut Prefixed, inspect: Inspect) -> Result<Seen, InspectError> {
     look(stream, Inspect { http: false, ..inspect }).await
+}
+
+/// Makes the TLS handshake as a server. What is no greeting is left for it to refuse.
+pub async fn accept(mut stream: Prefixed, tls: &ServerTls) -> io::Result<TlsAccepted> {
+    let greeting = Inspect { tls: true, http: false, ..Inspect::default() };
+    let hello = match look(&mut stream, greeting).await {
+        Ok(seen) => seen,
+        Err(InspectError::Read(error)) => return Err(error),
+        Err(InspectError::Closed | InspectError::Timeout) => return Err(io::ErrorKind::UnexpectedEof.into()),
+    };
+    tls::accept(stream, hello, tls).await
 }
 
 /// Why a connection ends before it is known.

@@ -1,20 +1,20 @@
 //! Accepts TLS and reads who the peer is from its verified certificate.
 
 use super::forwarded::client;
+use super::sniff::Seen;
 use crate::credentials::CredentialError;
 use crate::flow::peer::Peer;
-use crate::io::Prefixed;
+use crate::io::{Prefixed, Tls};
 use crate::snapshot::listener::ServerTls;
-use rustls::server::Acceptor;
 use rustls::{CertificateError, CipherSuite, ProtocolVersion};
+use rustls_pki_types::ServerName;
 use std::io;
 use std::sync::Arc;
-use tokio_rustls::{LazyConfigAcceptor, TlsStream};
 
 /// A TLS connection.
 pub struct TlsAccepted {
     /// Its bytes.
-    pub stream: Box<TlsStream<Prefixed>>,
+    pub stream: Box<Tls>,
     /// SNI.
     pub server_name: Option<Arc<str>>,
     /// The client, if it showed a certificate, which was verified.
@@ -49,21 +49,25 @@ pub fn refused(error: &io::Error) -> Option<Refused> {
     }
 }
 
-/// Makes the handshake.
-pub async fn accept(stream: Prefixed, tls: &ServerTls) -> io::Result<TlsAccepted> {
-    let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-    let config = tls.for_client(start.client_hello().alpn());
-    let stream = Box::new(TlsStream::Server(start.into_stream(config).await?));
-    let (_, session) = stream.get_ref();
-    let certificate = session.peer_certificates().and_then(<[_]>::first);
+/// Makes the handshake with a client that has sent this greeting: our configuration depends on what it offers.
+pub(super) async fn accept(stream: Prefixed, hello: Seen, tls: &ServerTls) -> io::Result<TlsAccepted> {
+    let offered = Some(&hello.protocols).filter(|protocols| !protocols.is_empty());
+    let config = tls.for_client(offered.map(|protocols| protocols.iter().map(Vec::as_slice)));
+    let stream = Box::new(Tls::accept(config, stream).await?);
+    let state = stream.state();
+    let certificate = state.peer_certificates().and_then(<[_]>::first);
     let client = certificate.map(|leaf| Arc::new(client(leaf)));
-    let suite = session.negotiated_cipher_suite().map(|suite| cipher(suite.suite()));
-    let cipher = session.protocol_version().map(version).zip(suite);
-    let server_name = match stream.as_ref() {
-        TlsStream::Server(server) => server.get_ref().1.server_name().map(Arc::from),
-        TlsStream::Client(_) => None,
-    };
-    Ok(TlsAccepted { stream, server_name, client, cipher })
+    let suite = state.negotiated_cipher_suite().map(|suite| cipher(suite.suite()));
+    let cipher = state.protocol_version().map(version).zip(suite);
+    Ok(TlsAccepted { stream, server_name: hello.server_name.and_then(dns_name), client, cipher })
+}
+
+/// An address is no SNI, whatever a client sends (RFC 6066, 3).
+fn dns_name(name: String) -> Option<Arc<str>> {
+    match ServerName::try_from(name.as_str()) {
+        Ok(ServerName::DnsName(_)) => Some(name.into()),
+        _ => None,
+    }
 }
 
 fn version(version: ProtocolVersion) -> &'static str {
@@ -89,6 +93,10 @@ fn cipher(suite: CipherSuite) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credentials::tests::meeting;
+    use crate::io::copy::tests::sockets;
+    use api::model::tls::TlsVersion;
+    use tokio::io::AsyncWriteExt;
 
     #[test]
     fn a_refused_client_is_told_apart_from_a_handshake_that_failed_otherwise() {
@@ -103,5 +111,53 @@ mod tests {
         assert_eq!(of(other(name)), Some(Refused::Stranger));
         assert_eq!(of(rustls::Error::DecryptError), None);
         assert_eq!(refused(&io::Error::other("no TLS at all")), None);
+    }
+
+    #[tokio::test]
+    async fn a_client_is_known_after_the_handshake_and_served_without_a_protocol_of_ours() {
+        for (offered, agreed, sni) in [
+            (&["h2"][..], Some("h2"), "reviews.example"),
+            (&["other", "istio-h2"], Some("istio-h2"), "Reviews.Example"),
+            (&["other"], None, "reviews.example"),
+            (&[], None, "10.0.0.1"),
+        ] {
+            let (server, client) = meeting(TlsVersion::V1_3, true);
+            let mut without_alpn = rustls::ServerConfig::clone(&server.config);
+            without_alpn.alpn_protocols.clear();
+            let tls =
+                ServerTls { config: server.config, without_alpn: Arc::new(without_alpn), own: server.own };
+            let mut client = rustls::ClientConfig::clone(&client);
+            client.alpn_protocols = offered.iter().map(|name| name.as_bytes().to_vec()).collect();
+            let (near, far) = sockets().await;
+            let name = ServerName::try_from(sni).unwrap();
+            let connect = Tls::connect(Arc::new(client), name.to_owned(), Prefixed::new(near));
+            let (near, accepted) = tokio::join!(connect, crate::identify::accept(Prefixed::new(far), &tls));
+            let accepted = accepted.unwrap();
+            let expected = (!sni.starts_with('1')).then_some("reviews.example");
+            assert_eq!(accepted.server_name.as_deref(), expected);
+            assert_eq!(near.unwrap().state().alpn_protocol(), agreed.map(str::as_bytes));
+            assert_eq!(accepted.stream.state().alpn_protocol(), agreed.map(str::as_bytes));
+            assert_eq!(accepted.cipher.unwrap().0, "TLSv1.3");
+            let identity = accepted.client.and_then(|client| client.identity.clone());
+            assert_eq!(identity.as_deref(), Some("spiffe://cluster.local/ns/default/sa/productpage"));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_greeting_is_refused() {
+        let (server, _) = meeting(TlsVersion::V1_3, true);
+        let (config, own) = (server.config, server.own);
+        let tls = ServerTls { without_alpn: config.clone(), config, own };
+        for (bytes, kind) in [
+            (&b""[..], io::ErrorKind::UnexpectedEof),
+            (b"\x16\x03\x01\x00", io::ErrorKind::UnexpectedEof),
+            (b"GET / HTTP/1.1\r\n\r\n", io::ErrorKind::InvalidData),
+        ] {
+            let (mut near, far) = sockets().await;
+            near.write_all(bytes).await.unwrap();
+            near.shutdown().await.unwrap();
+            let result = crate::identify::accept(Prefixed::new(far), &tls).await;
+            assert_eq!(result.err().map(|error| error.kind()), Some(kind), "{}", bytes.escape_ascii());
+        }
     }
 }

@@ -138,7 +138,7 @@ impl Direction {
             let sockets = bare_from(from).zip(bare_to(to)).filter(|_| self.bulk);
             let (read, cost) = match sockets {
                 Some((socket, _)) => (self.take(context, socket), SPLICE_COST),
-                None => (self.read(context, from), 1),
+                None => (self.read(context, from), COPY_COST),
             };
             budget = budget.saturating_sub(cost);
             match read {
@@ -170,15 +170,15 @@ impl Direction {
         result
     }
 
-    /// Reads until the buffer is full or nothing is there: a TLS connection gives one record at a time, which would
-    /// each cost a write.
+    /// Reads until the buffer is full or nothing is there: what TLS still holds of its last read would cost a write of
+    /// its own. A socket that was read empty says so without a call.
     fn read(
         &mut self,
         context: &mut Context<'_>,
         from: &mut (impl AsyncRead + Unpin),
     ) -> Poll<io::Result<usize>> {
         let mut space = self.buffer.take().unwrap_or_else(space::borrow);
-        let mut buffer = ReadBuf::new(&mut space);
+        let mut buffer = ReadBuf::new(&mut space[..space::STEP]);
         let last = loop {
             let before = buffer.filled().len();
             match Pin::new(&mut *from).poll_read(context, &mut buffer) {
@@ -261,15 +261,17 @@ fn is_unsupported(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
 }
 
-/// Reads of one direction before others get their turn.
+/// What one direction may move before others get their turn, in units of about 64 KiB.
 const BUDGET: usize = 16;
-/// A pipe holds as much as this many buffers.
+/// A step.
+const COPY_COST: usize = 2;
+/// A pipe holds more.
 const SPLICE_COST: usize = 4;
 /// So many bytes at once are worth a pipe: below, copying them costs less than the second call.
 const BULK: usize = 32 * 1024;
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
@@ -329,7 +331,7 @@ mod tests {
         assert_eq!(end, End::Up);
     }
 
-    async fn sockets() -> (TcpStream, TcpStream) {
+    pub(crate) async fn sockets() -> (TcpStream, TcpStream) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let connect = TcpStream::connect(listener.local_addr().unwrap());
         let (client, server) = tokio::join!(connect, listener.accept());

@@ -10,7 +10,12 @@ mod purse;
 mod stream;
 
 mod frames;
+mod tls;
+
+mod prefixed;
 mod space;
 
 pub use guard::{Guarded, Warden};
-pub use stream::{Prefixed, Stream};
+pub use prefixed::Prefixed;
+pub use stream::Stream;
+pub use tls::Tls;

@@ -12,17 +12,31 @@ pub(super) fn borrow() -> Box<[u8]> {
     POOL.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; SIZE].into())
 }
 
-/// The buffer is for others again.
+/// A buffer of so many bytes at least.
+pub(super) fn of(bytes: usize) -> Box<[u8]> {
+    if bytes <= SIZE { borrow() } else { vec![0; bytes].into() }
+}
+
+/// The buffer is for others again. One of another size than `SIZE` is dropped.
 pub(super) fn give_back(space: Box<[u8]>) {
-    POOL.with_borrow_mut(|pool| {
+    if space.len() != SIZE {
+        return;
+    }
+    // A connection may end with its thread, when the pool is gone.
+    let _ = POOL.try_with(|pool| {
+        let mut pool = pool.borrow_mut();
         if pool.len() < POOLED {
             pool.push(space);
         }
     });
 }
 
-/// Bytes of a buffer: large enough that a bulk stream makes few calls, small enough to stay in a core's cache.
-pub(super) const SIZE: usize = 64 * 1024;
+/// Bytes that are moved in one step: so many that a bulk stream makes few calls, so few that they stay in a core's
+/// cache. The kernel cuts what is written into packets of just below 64 KiB. A step fills most of its last one, with TLS
+/// or without; one of 64 KiB would leave a few bytes for a packet of their own, which costs as much as a full one.
+pub(super) const STEP: usize = 112 * 1024;
+/// Bytes of a buffer: a step, and what TLS adds to its seven records.
+pub(super) const SIZE: usize = STEP + 1024;
 /// Buffers that a thread keeps: as many as connections are served between two looks at the sockets, not as many as
 /// there ever were.
 const POOLED: usize = 8;

@@ -1,6 +1,6 @@
 //! Dials an endpoint: socket options, TCP, TLS, all within one limit of time.
 
-use crate::io::{Prefixed, Stream};
+use crate::io::{Prefixed, Stream, Tls};
 use api::model::cluster::Keepalive;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
@@ -10,7 +10,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpSocket;
-use tokio_rustls::{TlsConnector, TlsStream};
 
 /// What to dial and how.
 #[derive(Debug, Clone)]
@@ -56,9 +55,8 @@ async fn establish(dial: &Dial) -> Result<Stream, ConnectError> {
     let socket = socket.connect(dial.address).await.map_err(ConnectError::Socket)?;
     let stream = Prefixed::new(socket);
     let Some((config, name)) = &dial.tls else { return Ok(Stream::Plain(stream)) };
-    let connector = TlsConnector::from(config.clone());
-    let stream = connector.connect(name.clone(), stream).await.map_err(ConnectError::Tls)?;
-    Ok(Stream::Tls(Box::new(TlsStream::Client(stream))))
+    let stream = Tls::connect(config.clone(), name.clone(), stream).await.map_err(ConnectError::Tls)?;
+    Ok(Stream::Tls(Box::new(stream)))
 }
 
 fn prepared(dial: &Dial) -> io::Result<TcpSocket> {

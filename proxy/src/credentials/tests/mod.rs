@@ -137,6 +137,21 @@ fn outcome(
     runtime.block_on(handshake(server, client, name))
 }
 
+/// The configurations of a server and a client of one mesh, for tests of what runs over TLS. A client that is not
+/// `known` trusts the server, and shows a certificate that the server does not trust.
+pub(crate) fn meeting(version: TlsVersion, known: bool) -> (Server, Arc<rustls::ClientConfig>) {
+    let authority = Authority::new();
+    let (reviews, page) = (store(&authority, "reviews"), store(&authority, "productpage"));
+    if !known {
+        page.set("default", &Authority::new().workload("productpage")).unwrap();
+    }
+    let (mut server, mut client) = (strict(), expecting("reviews"));
+    for common in [&mut server.common, &mut client.common] {
+        (common.min, common.max) = (Some(version), Some(version));
+    }
+    (server_config(&server, &reviews).unwrap(), client_config(&client, &page).unwrap())
+}
+
 fn strict() -> DownstreamTls {
     DownstreamTls { common: mesh(vec![]), require_client_certificate: true }
 }
