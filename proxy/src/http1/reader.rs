@@ -6,6 +6,7 @@ use super::chunked::{Decoder, Step};
 use super::framing::Length;
 use super::head::{self, Limits};
 use super::invalid::Invalid;
+use crate::io::STEP;
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use std::io;
@@ -22,7 +23,7 @@ pub(super) struct Reader {
     searched: usize,
     /// Bytes that were looked at for errors before a head was complete.
     looked: usize,
-    /// The last read filled all the room it had, so that more is likely to be there.
+    /// The last read filled much of the room it had, so that more is likely to be there.
     bulk: bool,
     ended: bool,
 }
@@ -115,7 +116,7 @@ impl Reader {
         }
         let room = self.buffer.capacity() - self.buffer.len();
         let count = ready!(poll_read_buf(Pin::new(io), context, &mut self.buffer))?;
-        self.bulk = count == room;
+        self.bulk = count >= buffer::SIZE.max(room / 4).min(room);
         self.ended = count == 0;
         Poll::Ready(Ok(count))
     }
@@ -227,8 +228,8 @@ impl Reading {
 
 /// A read with less room than this is not worth its call, if more bytes are expected.
 const LEAST: usize = 4 * 1024;
-/// Bytes of one read: large enough that a bulk body makes few calls, small enough to stay in a core's cache.
-const MOST: usize = 64 * 1024;
+/// Bytes of one read.
+const MOST: usize = STEP;
 /// Line ends and sizes between chunks.
 const MARGIN: u64 = 1024;
 

@@ -5,6 +5,7 @@
 use super::pipe::Pipe;
 use super::space;
 use super::stream::Stream;
+use super::turn::Turn;
 use std::cell::Cell;
 use std::io;
 use std::ops::Range;
@@ -117,7 +118,7 @@ impl Direction {
         A: AsyncRead + Unpin,
         B: AsyncWrite + Unpin,
     {
-        let mut budget = BUDGET;
+        let mut turn = Turn::of(BUDGET);
         loop {
             if self.closed {
                 return Poll::Ready(Ok(()));
@@ -131,16 +132,12 @@ impl Direction {
                 self.closed = true;
                 continue;
             }
-            if budget == 0 {
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
             let sockets = bare_from(from).zip(bare_to(to)).filter(|_| self.bulk);
-            let (read, cost) = match sockets {
-                Some((socket, _)) => (self.take(context, socket), SPLICE_COST),
-                None => (self.read(context, from), COPY_COST),
+            ready!(turn.take(if sockets.is_some() { SPLICE_COST } else { COPY_COST }, context));
+            let read = match sockets {
+                Some((socket, _)) => self.take(context, socket),
+                None => self.read(context, from),
             };
-            budget = budget.saturating_sub(cost);
             match read {
                 Poll::Ready(result) => {
                     let read = result.map_err(|e| (true, e))?;

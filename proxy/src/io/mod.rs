@@ -11,11 +11,14 @@ mod stream;
 
 mod frames;
 mod tls;
+mod turn;
 
 mod prefixed;
 mod space;
 
 pub use guard::{Guarded, Warden};
 pub use prefixed::Prefixed;
+pub use space::STEP;
 pub use stream::Stream;
 pub use tls::Tls;
+pub use turn::{BULK_TURN, Turn};

@@ -34,7 +34,7 @@ pub(super) fn give_back(space: Box<[u8]>) {
 /// Bytes that are moved in one step: so many that a bulk stream makes few calls, so few that they stay in a core's
 /// cache. The kernel cuts what is written into packets of just below 64 KiB. A step fills most of its last one, with TLS
 /// or without; one of 64 KiB would leave a few bytes for a packet of their own, which costs as much as a full one.
-pub(super) const STEP: usize = 112 * 1024;
+pub const STEP: usize = 112 * 1024;
 /// Bytes of a buffer: a step, and what TLS adds to its seven records.
 pub(super) const SIZE: usize = STEP + 1024;
 /// Buffers that a thread keeps: as many as connections are served between two looks at the sockets, not as many as

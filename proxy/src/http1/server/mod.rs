@@ -11,6 +11,7 @@ use super::reader::Reading;
 use super::timer::Timer;
 use super::upgrade::Duplex;
 use crate::http1::head::{self, Limits};
+use crate::io::{BULK_TURN, Turn};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version, header, response};
@@ -253,6 +254,7 @@ impl<S: Duplex> Sending<'_, S> {
         mut body: Pin<&mut B>,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), Unsent>> {
+        let mut turn = Turn::of(BULK_TURN);
         loop {
             let mut waits = false;
             while !waits && !*self.broken && !self.framer.is_done() && self.connection.has_room() {
@@ -273,6 +275,7 @@ impl<S: Duplex> Sending<'_, S> {
                 return watch(self.connection, self.grace, context).map(|()| Err(Unsent));
             }
             ready!(self.connection.poll_write(context)).map_err(|_| Unsent)?;
+            ready!(turn.take(1, context));
         }
     }
 
