@@ -16,7 +16,10 @@ fn main() {
         ["capture", ready] => capture(ready),
         ["get", url] => get(url),
         ["ask", folder] => ask(std::path::Path::new(folder)),
-        ["origin", port] => tests::origin::serve(port.parse().expect("the port is a number")),
+        ["origin", http1, http2] => {
+            let port = |text: &str| text.parse().expect("the port is a number");
+            tests::origin::serve(port(http1), port(http2));
+        }
         ["agent", port, ref files @ ..] => {
             let files = match files {
                 [] => None,
@@ -26,7 +29,7 @@ fn main() {
             tests::agent::serve(port.parse().expect("the port is a number"), files);
         }
         _ => panic!(
-            "usage: probe capture READY-FILE | get URL | ask FOLDER | origin PORT | agent PORT [FOLDER NAME]"
+            "usage: probe capture READY-FILE | get URL | ask FOLDER | origin HTTP1-PORT HTTP2-PORT | agent PORT [FOLDER NAME]"
         ),
     }
 }

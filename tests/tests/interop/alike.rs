@@ -193,7 +193,7 @@ fn servers(folder: &Path) -> Vec<Running> {
     });
     let two = [&of("two", "9082")[..], &["--tcp", "9002"]].concat();
     let others = [two, of("three", "9083")].map(|line| wire::enter(node, &echo, &line));
-    let frank = wire::enter(node, Path::new(PROBE), &["origin", "9010"]);
+    let frank = wire::enter(node, Path::new(PROBE), &["origin", "9010", "9011"]);
     std::iter::once(first).chain(others).chain([frank]).collect()
 }
 
