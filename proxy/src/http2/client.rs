@@ -200,7 +200,9 @@ impl Client {
         let (parts, body) = request.into_parts();
         let whole = body.is_end_stream();
         let request = Request::from_parts(parts, ());
-        let (answer, stream) = self.0.sender.borrow_mut().send_request(request, whole)?;
+        // By a clone, because a stream that has to wait for its turn would be waited for by whoever asks for the next.
+        let mut sender = self.0.sender.borrow().clone();
+        let (answer, stream) = sender.send_request(request, whole)?;
         Ok((answer, (!whole).then(|| Pump::new(body, stream))))
     }
 }

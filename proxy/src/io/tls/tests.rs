@@ -481,3 +481,89 @@ async fn an_alert_of_the_peer_is_told_by_its_name() {
     let error = ours.read(&mut [0]).await.unwrap_err();
     assert_eq!(tls_error(&error), &rustls::Error::AlertReceived(AlertDescription::DecodeError));
 }
+
+/// What happens to bytes on their way to us.
+#[derive(Debug, Clone, Copy)]
+enum Damage {
+    Flipped,
+    Dropped,
+    Doubled,
+    Cut,
+}
+
+impl Damage {
+    fn done(self, bytes: &mut Vec<u8>, at: usize) {
+        match self {
+            Self::Flipped => bytes[at] ^= 1 << (at % 8),
+            Self::Dropped => drop(bytes.remove(at)),
+            Self::Doubled => bytes.insert(at, bytes[at]),
+            Self::Cut => bytes.truncate(at),
+        }
+    }
+}
+
+/// Relays what the peer says, but for one byte. After a silence it ends: each may wait for what the other has sent.
+async fn relay(peer: TcpStream, us: TcpStream, damage: Damage, at: usize) {
+    let ((mut from_peer, mut to_peer), (mut from_us, mut to_us)) = (peer.into_split(), us.into_split());
+    let there = async {
+        let (mut seen, mut some) = (0, vec![0; 4096]);
+        let silence = std::time::Duration::from_millis(100);
+        while let Ok(Ok(count @ 1..)) = tokio::time::timeout(silence, from_peer.read(&mut some)).await {
+            let mut bytes = some[..count].to_vec();
+            let hit = (seen..seen + count).contains(&at);
+            if hit {
+                damage.done(&mut bytes, at - seen);
+            }
+            seen += count;
+            if to_us.write_all(&bytes).await.is_err() || hit && matches!(damage, Damage::Cut) {
+                break;
+            }
+        }
+        let _ = to_us.shutdown().await;
+    };
+    let back = async {
+        let _ = tokio::io::copy(&mut from_us, &mut to_peer).await;
+        let _ = to_peer.shutdown().await;
+    };
+    tokio::join!(there, back);
+}
+
+#[tokio::test]
+async fn whatever_happens_to_bytes_on_their_way_our_end_comes_to_an_end() {
+    let configs = BOTH.map(|version| meeting(version, true));
+    let damages = [Damage::Flipped, Damage::Dropped, Damage::Doubled, Damage::Cut];
+    for (case, at) in (0..2400).step_by(13).enumerate() {
+        let (role, damage) = (ROLES[case % 2], damages[case / 2 % 4]);
+        let (server, client) = configs[case / 8 % 2].clone();
+        let ((us, near), (far, peer)) = (sockets().await, sockets().await);
+        let relaying = tokio::spawn(relay(far, near, damage, at));
+        let talking = tokio::spawn(async move {
+            let peer = match role {
+                Role::Client => TlsAcceptor::from(server).accept(peer).await.map(TlsStream::Server),
+                Role::Server => TlsConnector::from(client).connect(name(), peer).await.map(TlsStream::Client),
+            };
+            let Ok(mut peer) = peer else { return };
+            let _ = peer.write_all(&pattern(600)).await;
+            let _ = peer.shutdown().await;
+            let _ = peer.read_to_end(&mut vec![]).await;
+        });
+        let (server, client) = configs[case / 8 % 2].clone();
+        let ours = async {
+            let mut ours = match role {
+                Role::Client => Tls::connect(client, name(), Prefixed::new(us)).await?,
+                Role::Server => Tls::accept(server, Prefixed::new(us)).await?,
+            };
+            let mut all = vec![];
+            let read = ours.read_to_end(&mut all).await;
+            let _ = ours.shutdown().await;
+            read.map(|_| all)
+        };
+        let ours = tokio::time::timeout(std::time::Duration::from_secs(10), ours).await;
+        let ours = ours.unwrap_or_else(|_| panic!("{role:?} waits for ever: {damage:?} at {at}"));
+        if let Ok(all) = ours {
+            assert!(all == pattern(600), "{role:?} took damage for data: {damage:?} at {at}");
+        }
+        talking.abort();
+        relaying.abort();
+    }
+}
