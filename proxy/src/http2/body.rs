@@ -20,11 +20,13 @@ pub struct Body {
 }
 
 impl Body {
-    pub(super) fn new(stream: RecvStream, headers: &HeaderMap) -> Self {
+    /// `None`: it has two lengths, of which h2 sees but the first.
+    pub(super) fn new(stream: RecvStream, headers: &HeaderMap) -> Option<Self> {
+        let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
         // h2 resets a stream whose length is no number, or not that of its data.
-        let length =
-            headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        Self { stream, left: length, ended: false, sending: None }
+        let length = lengths.next().and_then(|length| length.to_str().ok()?.parse().ok());
+        let one = lengths.next().is_none();
+        one.then_some(Self { stream, left: length, ended: false, sending: None })
     }
 
     /// Ends a task when nobody reads this body any more.

@@ -6,6 +6,7 @@ use super::pump::{Pump, Stopped};
 use super::{BROKEN_STREAMS, CONNECTION_WINDOW, SEND_BUFFER, STREAM_WINDOW};
 use crate::io::{Guarded, Stream};
 use bytes::Bytes;
+use h2::Reason;
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use std::cell::{Cell, RefCell};
@@ -174,7 +175,8 @@ impl Client {
         if is_too_large(&parts.headers) {
             return Err((Failure::TooLarge, None));
         }
-        let body = Body::new(stream, &parts.headers);
+        let two = || (Failure::Stream(Reason::PROTOCOL_ERROR.into()), None);
+        let body = Body::new(stream, &parts.headers).ok_or_else(two)?;
         let body = match pump {
             // An answer that comes before the end of its request: both go on independently.
             Some(pump) => body.while_read(AbortOnDropHandle::new(tokio::task::spawn_local(async move {

@@ -91,11 +91,14 @@ impl Connection {
             if keep_alive.as_mut().is_some_and(|k| k.poll(context, || false).is_ready()) {
                 return Poll::Ready(None);
             }
-            let Some(Ok((request, stream))) = ready!(connection.poll_accept(context)) else {
+            let Some(Ok((request, mut stream))) = ready!(connection.poll_accept(context)) else {
                 return Poll::Ready(None);
             };
             let (parts, body) = request.into_parts();
-            let body = Body::new(body, &parts.headers);
+            let Some(body) = Body::new(body, &parts.headers) else {
+                stream.send_reset(Reason::PROTOCOL_ERROR);
+                continue;
+            };
             return Poll::Ready(Some((Request::from_parts(parts, body), Reply(stream))));
         }
     }

@@ -221,6 +221,31 @@ fn a_head_that_is_too_large_is_not_passed_on() {
     }
 }
 
+#[test]
+fn a_message_with_two_lengths_is_none() {
+    run(async {
+        let (client, peer) = client(100).await;
+        spawn_local(answer(peer, move |(_, mut reply)| async move {
+            let response = Response::builder().header("content-length", 1).header("content-length", 2);
+            reply
+                .send_response(response.body(()).unwrap(), false)
+                .unwrap()
+                .send_data("x".into(), true)
+                .unwrap();
+        }));
+        let Err((Failure::Stream(error), None)) = client.send(get()).await else { panic!("an answer") };
+        assert_eq!(error.reason(), Some(Reason::PROTOCOL_ERROR));
+
+        let (mut sender, _close, _) = server(|_| async { Response::new(Full::from("ok")) }).await;
+        let two = Request::post("http://a/").header("content-length", 1).header("content-length", 2);
+        let (two, mut body) = sender.send_request(two.body(()).unwrap(), false).unwrap();
+        body.send_data("x".into(), true).unwrap();
+        assert_eq!(two.await.unwrap_err().reason(), Some(Reason::PROTOCOL_ERROR));
+        let (next, _) = sender.send_request(Request::get("http://a/").body(()).unwrap(), true).unwrap();
+        assert_eq!(read(next.await.unwrap().into_body()).await.0.unwrap(), b"ok");
+    });
+}
+
 #[derive(Debug, thiserror::Error)]
 #[error("the source failed")]
 struct Broken(#[source] h2::Error);

@@ -59,6 +59,13 @@ fn a_broken_rule_of_a_stream_ends_it_alone() {
         ("a connection header", with("connection", "close")),
         ("a pseudo header that does not exist", with(":other", "1")),
         ("te that is not trailers", with("te", "gzip")),
+        ("a host with a user", with("host", "user@a")),
+        ("a host that is a path", with("host", "a/b")),
+        ("two lengths", {
+            let lengths = [literal("content-length", "1"), literal("content-length", "5")].concat();
+            let head = frame(HEADERS, END_HEADERS, 3, &[request("POST", "/"), lengths].concat());
+            [head, frame(DATA, END_STREAM, 3, b"x")].concat()
+        }),
         (
             "a body that is longer than it says",
             [

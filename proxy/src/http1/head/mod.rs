@@ -266,12 +266,9 @@ fn headers(bytes: &Bytes, parsed: &[Header<'_>], most: usize) -> Result<HeaderMa
     Ok(headers)
 }
 
-fn host(headers: &HeaderMap) -> Result<(), Invalid> {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let Some(host) = hosts.next() else { return Ok(()) };
-    if hosts.next().is_some() {
-        return Err(Invalid::Hosts);
-    }
+/// Whether this may be the name of a host, with or without a port: nothing that another could read as a path, a user or
+/// a second name.
+pub fn is_host(text: &[u8]) -> bool {
     let allowed = |b: &u8| {
         b.is_ascii_alphanumeric()
             || matches!(
@@ -295,7 +292,16 @@ fn host(headers: &HeaderMap) -> Result<(), Invalid> {
                     | b'='
             )
     };
-    if host.as_bytes().iter().all(allowed) { Ok(()) } else { Err(Invalid::Host) }
+    text.iter().all(allowed)
+}
+
+fn host(headers: &HeaderMap) -> Result<(), Invalid> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let Some(host) = hosts.next() else { return Ok(()) };
+    if hosts.next().is_some() {
+        return Err(Invalid::Hosts);
+    }
+    if is_host(host.as_bytes()) { Ok(()) } else { Err(Invalid::Host) }
 }
 
 /// Where a part of `bytes` stands in it.

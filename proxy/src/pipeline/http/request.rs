@@ -10,6 +10,7 @@ use super::survey::{Known, Survey};
 use super::{arrival, reply, upgrade};
 use crate::flow::flags::Flags;
 use crate::flow::head::Head;
+use crate::http1::head::is_host;
 use crate::pipeline::downstream::Downstream;
 use crate::pipeline::refusal::Refusal;
 use crate::policy::{authorize, fault};
@@ -258,6 +259,12 @@ fn unrouted(table: &RouteTable, head: &Head<'_>) -> Result<Response<ResponseBody
     Err(Refusal::no_route())
 }
 
+/// What a request says its host is.
+fn names(parts: &Parts) -> impl Iterator<Item = &[u8]> {
+    let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
+    authority.into_iter().chain(parts.headers.get(header::HOST).map(HeaderValue::as_bytes))
+}
+
 /// What no route may ever see.
 fn check(parts: &mut Parts, seen: Survey, connection: &Downstream) -> Result<(), Refusal> {
     let settings = &connection.http().model;
@@ -270,6 +277,10 @@ fn check(parts: &mut Parts, seen: Survey, connection: &Downstream) -> Result<(),
     }
     if seen.has_repeated() && parts.headers.get_all(header::HOST).iter().nth(1).is_some() {
         return Err(Refusal::new(400, "", Flags::DPE, "http1.multiple_host_headers"));
+    }
+    // Those of HTTP/1 were checked where they were read.
+    if parts.version == Version::HTTP_2 && !names(parts).all(is_host) {
+        return Err(Refusal::new(400, "", Flags::DPE, "http.invalid_authority"));
     }
     let extra = &settings.extra;
     if parts.uri.authority().is_none() && !parts.headers.contains_key(header::HOST) {
