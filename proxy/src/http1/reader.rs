@@ -112,7 +112,7 @@ impl Reader {
             self.buffer = buffer::take();
         }
         if self.buffer.capacity() - self.buffer.len() < wanted.min(LEAST) {
-            self.buffer.reserve(wanted.clamp(buffer::SIZE, MOST));
+            self.buffer.reserve(wanted.clamp(buffer::SIZE, STEP));
         }
         let room = self.buffer.capacity() - self.buffer.len();
         let count = ready!(poll_read_buf(Pin::new(io), context, &mut self.buffer))?;
@@ -196,9 +196,9 @@ impl Reading {
         let wanted = match self {
             Self::Exact(left) => *left,
             Self::Chunked(decoder) => decoder.wanted().saturating_add(MARGIN),
-            _ => MOST as u64,
+            _ => STEP as u64,
         };
-        usize::try_from(wanted).unwrap_or(MOST).min(MOST)
+        usize::try_from(wanted).unwrap_or(STEP).min(STEP)
     }
 
     fn step(&mut self, buffer: &mut BytesMut) -> Result<Step, BodyError> {
@@ -228,8 +228,6 @@ impl Reading {
 
 /// A read with less room than this is not worth its call, if more bytes are expected.
 const LEAST: usize = 4 * 1024;
-/// Bytes of one read.
-const MOST: usize = STEP;
 /// Line ends and sizes between chunks.
 const MARGIN: u64 = 1024;
 

@@ -1,6 +1,7 @@
 //! A connection that leaves HTTP behind: its bytes, with those that were read too far.
 
-use bytes::{Buf, Bytes};
+use crate::io::hand_out;
+use bytes::Bytes;
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -41,13 +42,7 @@ impl AsyncRead for Upgraded {
         if self.unread.is_empty() {
             return Pin::new(&mut self.stream).poll_read(context, out);
         }
-        let count = self.unread.len().min(out.remaining());
-        out.put_slice(&self.unread[..count]);
-        self.unread.advance(count);
-        if self.unread.is_empty() {
-            // An empty slice would keep the memory that it was cut from.
-            self.unread = Bytes::new();
-        }
+        hand_out(&mut self.unread, out);
         Poll::Ready(Ok(()))
     }
 }

@@ -4,7 +4,7 @@ use super::body::Body;
 use super::keep_alive::KeepAlive;
 use super::pump::{Pump, Stopped};
 use super::{BROKEN_STREAMS, CONNECTION_WINDOW, SEND_BUFFER, STREAM_WINDOW};
-use crate::io::{Guarded, Stream};
+use crate::io::{Guarded, Stream, now};
 use bytes::Bytes;
 use h2::Reason;
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
@@ -19,11 +19,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
-/// A connection to send requests on. Clones share it; it closes when the last is gone and no stream is open.
-#[derive(Clone)]
-pub struct Client(Rc<Shared>);
-
-struct Shared {
+/// A connection to send requests on. It closes when this is gone and no stream is open.
+pub struct Client {
     sender: RefCell<SendRequest<Bytes>>,
     streams: Rc<Streams>,
     /// Tells the connection's task that nobody will send any more.
@@ -99,7 +96,7 @@ pub async fn connect<G: 'static>(stream: Stream, guard: G) -> Result<Client, h2:
         }
         drop(guard);
     });
-    Ok(Client(Rc::new(Shared { sender: RefCell::new(sender), streams, _last_words: last_words })))
+    Ok(Client { sender: RefCell::new(sender), streams, _last_words: last_words })
 }
 
 /// Drives a connection.
@@ -133,8 +130,8 @@ impl Future for Task {
 impl Client {
     /// Whether one more request may be sent.
     pub fn has_room(&self) -> bool {
-        let most = || self.0.sender.borrow().current_max_send_streams().min(MAX_STREAMS);
-        matches!(self.poll_ready(), Poll::Ready(Ok(()))) && self.0.streams.open.get() < most()
+        let most = || self.sender.borrow().current_max_send_streams().min(MAX_STREAMS);
+        matches!(self.poll_ready(), Poll::Ready(Ok(()))) && self.streams.open.get() < most()
     }
 
     /// Whether it has ended, or is about to and takes no more requests.
@@ -144,13 +141,13 @@ impl Client {
 
     /// Whether no request was under way for as long as `limit`.
     pub fn idle_for(&self, now: Instant, limit: Duration) -> bool {
-        let streams = &self.0.streams;
+        let streams = &self.streams;
         streams.open.get() == 0 && now.saturating_duration_since(streams.since.get()) >= limit
     }
 
     /// Whether a request was sent before.
     pub fn has_served(&self) -> bool {
-        self.0.streams.served.get() > 0
+        self.streams.served.get() > 0
     }
 
     /// Sends a request. The slot is to be kept as long as the response's body is read. A request that was not sent
@@ -163,7 +160,7 @@ impl Client {
         B: http_body::Body<Data = Bytes> + Unpin + 'static,
         B::Error: Error + 'static,
     {
-        let slot = Slot::take(&self.0.streams);
+        let slot = Slot::take(&self.streams);
         if !matches!(self.poll_ready(), Poll::Ready(Ok(()))) {
             return Err((Failure::Closed, Some(request)));
         }
@@ -186,11 +183,9 @@ impl Client {
         };
         Ok((Response::from_parts(parts, body), slot))
     }
-}
 
-impl Client {
     fn poll_ready(&self) -> Poll<Result<(), h2::Error>> {
-        self.0.sender.borrow_mut().poll_ready(&mut Context::from_waker(Waker::noop()))
+        self.sender.borrow_mut().poll_ready(&mut Context::from_waker(Waker::noop()))
     }
 
     /// Sends a request's head.
@@ -203,7 +198,7 @@ impl Client {
         let whole = body.is_end_stream();
         let request = Request::from_parts(parts, ());
         // By a clone, because a stream that has to wait for its turn would be waited for by whoever asks for the next.
-        let mut sender = self.0.sender.borrow().clone();
+        let mut sender = self.sender.borrow().clone();
         let (answer, stream) = sender.send_request(request, whole)?;
         Ok((answer, (!whole).then(|| Pump::new(body, stream))))
     }
@@ -241,10 +236,6 @@ fn is_too_large(headers: &HeaderMap) -> bool {
     // As HTTP/2 counts them (RFC 9113, 6.5.2).
     let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 32;
     headers.len() > MAX_HEADERS || headers.iter().map(size).sum::<usize>() > MAX_HEADER_BYTES
-}
-
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 /// Streams on one connection, even where the server takes more.

@@ -2,7 +2,8 @@
 
 use super::client::{Client, Failure, connect};
 use super::server::{Connection, Settings};
-use crate::io::{Prefixed, Stream};
+use crate::io::Stream;
+use crate::io::copy::tests::plain;
 use bytes::Bytes;
 use h2::Reason;
 use h2::server::SendResponse;
@@ -16,7 +17,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::Duration;
@@ -29,10 +30,8 @@ fn run(test: impl Future<Output = ()>) {
 }
 
 async fn sockets() -> (Stream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let near = TcpStream::connect(listener.local_addr().unwrap());
-    let (near, far) = tokio::join!(near, listener.accept());
-    (Stream::Plain(Prefixed::new(near.unwrap())), far.unwrap().0)
+    let (near, far) = crate::io::copy::tests::sockets().await;
+    (plain(near), far)
 }
 
 type Peer = h2::server::Connection<TcpStream, Bytes>;
@@ -89,18 +88,13 @@ fn bodies_longer_than_a_window_and_their_trailers_pass_both_ways() {
         let sent: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
         let frames = sent.chunks(100_000).map(Bytes::copy_from_slice).map(Frame::data);
         let frames = frames.chain([Frame::trailers(trailers())]).map(Ok::<_, Infallible>);
-        let body = StreamBody::new(stream(frames.collect()));
+        let body = StreamBody::new(futures_util::stream::iter(frames.collect::<Vec<_>>()));
         let (response, _slot) =
             client.send(Request::post("http://a/").body(body).unwrap()).await.map_err(|(e, _)| e).unwrap();
         let got = response.into_body().collect().await.unwrap();
         assert_eq!(got.trailers(), Some(&trailers()));
         assert!(got.to_bytes() == sent, "the bytes differ");
     });
-}
-
-/// A stream of what is there.
-fn stream<T: Unpin>(items: Vec<T>) -> impl futures_util::Stream<Item = T> + Unpin {
-    futures_util::stream::iter(items)
 }
 
 /// A body that others send.
@@ -264,7 +258,7 @@ fn a_request_whose_body_fails_is_reset_for_the_reason_that_its_source_gives() {
             }
         }));
         let frames = vec![Ok(Frame::data(Bytes::from("x"))), Err(Broken(Reason::CANCEL.into()))];
-        let body = StreamBody::new(stream(frames));
+        let body = StreamBody::new(futures_util::stream::iter(frames));
         let result = client.send(Request::post("http://a/").body(body).unwrap()).await;
         assert!(matches!(result, Err((Failure::Body, None))));
         assert_eq!(seen.await.unwrap(), Some(Reason::CANCEL));

@@ -118,7 +118,7 @@ impl Direction {
         A: AsyncRead + Unpin,
         B: AsyncWrite + Unpin,
     {
-        let mut turn = Turn::of(BUDGET);
+        let mut turn = Turn::default();
         loop {
             if self.closed {
                 return Poll::Ready(Ok(()));
@@ -133,7 +133,7 @@ impl Direction {
                 continue;
             }
             let sockets = bare_from(from).zip(bare_to(to)).filter(|_| self.bulk);
-            ready!(turn.take(if sockets.is_some() { SPLICE_COST } else { COPY_COST }, context));
+            ready!(turn.take(if sockets.is_some() { SPLICE_COST } else { 1 }, context));
             let read = match sockets {
                 Some((socket, _)) => self.take(context, socket),
                 None => self.read(context, from),
@@ -258,12 +258,8 @@ fn is_unsupported(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
 }
 
-/// What one direction may move before others get their turn, in units of about 64 KiB.
-const BUDGET: usize = 16;
-/// A step.
-const COPY_COST: usize = 2;
-/// A pipe holds more.
-const SPLICE_COST: usize = 4;
+/// Steps of a turn that a pipe counts for: it holds more than a buffer.
+const SPLICE_COST: usize = 2;
 /// So many bytes at once are worth a pipe: below, copying them costs less than the second call.
 const BULK: usize = 32 * 1024;
 
@@ -335,7 +331,7 @@ pub(crate) mod tests {
         (client.unwrap(), server.unwrap().0)
     }
 
-    fn plain(socket: TcpStream) -> Stream {
+    pub(crate) fn plain(socket: TcpStream) -> Stream {
         Stream::Plain(crate::io::Prefixed::new(socket))
     }
 

@@ -2,9 +2,9 @@
 //! found to abuse its streams, is told ENHANCE_YOUR_CALM and read no more. Exists because the library answers such
 //! frames for ever.
 
-use super::Stream;
 use super::frames::{FrameReader, HEADERS};
 use super::purse::Purse;
+use super::{Stream, now};
 use socket2::SockRef;
 use std::cell::Cell;
 use std::io::{self, IoSlice};
@@ -12,7 +12,7 @@ use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -164,10 +164,6 @@ fn linger(socket: &TcpStream) -> io::Result<()> {
         while matches!(socket.read(&mut sink).await, Ok(read) if read > 0) {}
     }));
     Ok(())
-}
-
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 /// RFC 9113, 7.

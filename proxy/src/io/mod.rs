@@ -13,12 +13,14 @@ mod frames;
 mod tls;
 mod turn;
 
+mod clock;
 mod prefixed;
 mod space;
 
+pub use clock::now;
 pub use guard::{Guarded, Warden};
-pub use prefixed::Prefixed;
+pub use prefixed::{Prefixed, hand_out};
 pub use space::STEP;
 pub use stream::Stream;
 pub use tls::Tls;
-pub use turn::{BULK_TURN, Turn};
+pub use turn::Turn;

@@ -1,5 +1,6 @@
 //! A socket of which some bytes were looked at ahead of whoever reads it.
 
+use bytes::{Buf, BytesMut};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,20 +11,19 @@ use tokio::net::TcpStream;
 #[derive(Debug)]
 pub struct Prefixed {
     socket: TcpStream,
-    prefix: Vec<u8>,
-    /// How much of the prefix was read again.
-    taken: usize,
+    /// What of them is still to be read again.
+    prefix: BytesMut,
 }
 
 impl Prefixed {
     /// A socket of which nothing was read.
     pub fn new(socket: TcpStream) -> Self {
-        Self { socket, prefix: vec![], taken: 0 }
+        Self { socket, prefix: BytesMut::new() }
     }
 
     /// What was looked at so far and not read again.
     pub fn seen(&self) -> &[u8] {
-        &self.prefix[self.taken..]
+        &self.prefix
     }
 
     /// Reads more bytes to look at; they stay to be read again. 0: the peer has ended.
@@ -51,6 +51,16 @@ impl Prefixed {
     }
 }
 
+/// Hands bytes that were read ahead to a reader, as far as it has room. Of what is empty no memory is kept.
+pub fn hand_out<B: Buf + Default>(ahead: &mut B, out: &mut ReadBuf<'_>) {
+    let count = ahead.chunk().len().min(out.remaining());
+    out.put_slice(&ahead.chunk()[..count]);
+    ahead.advance(count);
+    if !ahead.has_remaining() {
+        *ahead = B::default();
+    }
+}
+
 impl AsyncRead for Prefixed {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -61,13 +71,7 @@ impl AsyncRead for Prefixed {
         if this.prefix.is_empty() {
             return Pin::new(&mut this.socket).poll_read(context, out);
         }
-        let rest = &this.prefix[this.taken..];
-        let count = rest.len().min(out.remaining());
-        out.put_slice(&rest[..count]);
-        this.taken += count;
-        if this.taken == this.prefix.len() {
-            (this.prefix, this.taken) = (vec![], 0);
-        }
+        hand_out(&mut this.prefix, out);
         Poll::Ready(Ok(()))
     }
 }

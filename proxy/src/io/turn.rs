@@ -5,15 +5,17 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
-/// What a task may do in one turn.
+/// What a task may still do in this turn.
 pub struct Turn(usize);
 
-impl Turn {
-    /// A turn of so many steps.
-    pub fn of(steps: usize) -> Self {
-        Self(steps)
+impl Default for Turn {
+    /// A whole turn.
+    fn default() -> Self {
+        Self(STEPS)
     }
+}
 
+impl Turn {
     /// Takes so many steps. Not ready when the turn is over: then the task is woken as soon as all that can go on, and
     /// all that has come in meanwhile, has had its turn.
     pub fn take(&mut self, steps: usize, context: &mut Context<'_>) -> Poll<()> {
@@ -27,15 +29,15 @@ impl Turn {
 }
 
 /// Steps of bulk in one turn, each a read and a write of at most `STEP` bytes: together just below a mebibyte.
-pub const BULK_TURN: usize = 8;
+const STEPS: usize = 8;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::copy::tests::sockets;
     use std::cell::Cell;
     use std::future::poll_fn;
     use std::rc::Rc;
-    use tokio::net::{TcpListener, TcpStream};
     use tokio::task::{LocalSet, spawn_local};
 
     #[tokio::test]
@@ -44,17 +46,14 @@ mod tests {
         let counting = turns.clone();
         let busy = poll_fn::<(), _>(move |context| {
             counting.set(counting.get() + 1);
-            let mut turn = Turn::of(8);
+            let mut turn = Turn::default();
             loop {
                 ready!(turn.take(1, context));
             }
         });
         let test = async move {
             spawn_local(busy);
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let client = TcpStream::connect(listener.local_addr().unwrap());
-            let (client, server) = tokio::join!(client, listener.accept());
-            let (client, server) = (client.unwrap(), server.unwrap().0);
+            let (client, server) = sockets().await;
             let before = turns.get();
             client.try_write(b"x").unwrap();
             server.readable().await.unwrap();

@@ -3,8 +3,8 @@
 
 use crate::flow::flags::Flags;
 use crate::http1::Invalid;
-use crate::send::SendError;
 use crate::send::connect::ConnectError;
+use crate::send::{Cut, SendError};
 use std::borrow::Cow;
 
 /// What a client is told instead of an upstream's response.
@@ -119,14 +119,17 @@ impl Refusal {
                 let text = cause.split(" (os error").next().unwrap_or(&cause).to_owned();
                 Self::before_headers(503, Flags::UF, "remote connection failure", Some(text))
             }
-            SendError::Closed { .. } => Self::before_headers(503, Flags::UC, "connection termination", None),
-            SendError::Reset => Self::before_headers(503, Flags::UR, "remote reset", None),
-            SendError::Refused => Self::before_headers(503, Flags::UR, "remote refused stream reset", None),
-            SendError::Protocol(_) | SendError::Malformed(_) => {
-                Self::before_headers(502, Flags::UPE, "protocol error", None)
-            }
+            SendError::Closed { .. } => Self::cut(Cut::Closed),
+            SendError::Reset => Self::cut(Cut::Reset),
+            SendError::Refused => Self::cut(Cut::Refused),
+            SendError::Protocol(_) | SendError::Malformed(_) => Self::cut(Cut::Protocol),
             SendError::Body => Self::new(400, "", Flags::DC, "downstream_remote_disconnect"),
         }
+    }
+
+    fn cut(cut: Cut) -> Self {
+        let (status, flags, reason) = told(cut);
+        Self::before_headers(status, flags, reason, None)
     }
 
     fn before_headers(status: u16, flags: Flags, reason: &str, transport: Option<String>) -> Self {
@@ -156,6 +159,22 @@ impl Refusal {
             429 | 502..=504 => 14,
             _ => 2,
         }
+    }
+}
+
+/// Flags and details of a response that its upstream ended in the midst.
+pub(super) fn broken_off(cut: Cut) -> (Flags, String) {
+    let (_, flags, reason) = told(cut);
+    (flags, format!("upstream_reset_after_response_started{{{}}}", reason.replace(' ', "_")))
+}
+
+/// How an upstream's early end is told: the status, if there is no response yet, flags and reason.
+fn told(cut: Cut) -> (u16, Flags, &'static str) {
+    match cut {
+        Cut::Protocol => (502, Flags::UPE, "protocol error"),
+        Cut::Refused => (503, Flags::UR, "remote refused stream reset"),
+        Cut::Reset => (503, Flags::UR, "remote reset"),
+        Cut::Closed => (503, Flags::UC, "connection termination"),
     }
 }
 

@@ -6,6 +6,7 @@ use super::upstream::Upstream;
 use super::wheel::Wheel;
 use crate::accept::handover::Virtual;
 use crate::flow::node::Node;
+pub(super) use crate::io::now;
 use crate::snapshot::Snapshot;
 use crate::snapshot::listener::{Listener, Routes};
 use crate::snapshot::table::RouteTable;
@@ -182,11 +183,6 @@ impl Config {
 
 /// How often the coarse clock is renewed.
 pub(super) const TICK: Duration = Duration::from_millis(100);
-
-/// The time now; virtual in tests that pause it.
-pub(super) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
 
 /// Time since the process began, the same on all threads.
 pub(super) fn uptime(now: Instant) -> Duration {

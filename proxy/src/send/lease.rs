@@ -22,7 +22,6 @@ pub enum Lease {
 }
 
 /// What is known of a connection from its beginning.
-#[derive(Clone)]
 pub(super) struct About {
     pub(super) flavor: Flavor,
     pub(super) local: Option<SocketAddr>,

@@ -7,7 +7,7 @@ use super::{SendError, Settings};
 use crate::http1::client::Client;
 use crate::http1::head::Limits;
 use crate::http2;
-use crate::io::Stream;
+use crate::io::{Stream, now};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -117,7 +117,7 @@ impl Pool {
             shared.push(connection.clone());
             return Ok(Lease::Http2(connection));
         }
-        let since = tokio::time::Instant::now().into_std();
+        let since = now();
         let connection =
             Http1 { client: Client::new(stream, LIMITS), about, served: 0, since, _guard: Box::new(guard) };
         Ok(Lease::Http1(connection, self.clone()))
@@ -128,7 +128,7 @@ impl Pool {
         connection.served += 1;
         let worn = self.settings.max_requests > 0 && connection.served >= self.settings.max_requests;
         if !worn && connection.usable() {
-            connection.since = tokio::time::Instant::now().into_std();
+            connection.since = now();
             self.idle.borrow_mut().push(connection);
         }
     }

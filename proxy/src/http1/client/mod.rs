@@ -11,7 +11,7 @@ use super::invalid::Invalid;
 use super::outbox::Outbox;
 use super::reader::{Reader, Reading};
 use super::upgrade::{Duplex, Upgraded};
-use crate::io::{BULK_TURN, Turn};
+use crate::io::Turn;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header, request};
 use http_body::{Frame, SizeHint};
@@ -189,7 +189,7 @@ impl<S: Duplex> Inner<S> {
         B: http_body::Body<Data = Bytes> + Unpin,
     {
         let Some(io) = &mut self.io else { return Poll::Ready(Ok(())) };
-        let mut turn = Turn::of(BULK_TURN);
+        let mut turn = Turn::default();
         loop {
             let mut waits = false;
             while !waits && !framer.is_done() && self.out.has_room() {

@@ -11,7 +11,7 @@ use super::reader::Reading;
 use super::timer::Timer;
 use super::upgrade::Duplex;
 use crate::http1::head::{self, Limits};
-use crate::io::{BULK_TURN, Turn};
+use crate::io::Turn;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version, header, response};
@@ -254,7 +254,7 @@ impl<S: Duplex> Sending<'_, S> {
         mut body: Pin<&mut B>,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), Unsent>> {
-        let mut turn = Turn::of(BULK_TURN);
+        let mut turn = Turn::default();
         loop {
             let mut waits = false;
             while !waits && !*self.broken && !self.framer.is_done() && self.connection.has_room() {

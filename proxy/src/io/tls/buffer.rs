@@ -3,6 +3,7 @@
 //! holds none.
 
 use crate::io::space;
+use bytes::BytesMut;
 use std::ops::Range;
 use tokio::io::ReadBuf;
 
@@ -159,11 +160,11 @@ impl Drop for Outgoing {
 /// Where plaintext goes: to the reader as far as it has room, and the rest of a record is kept for it.
 pub(super) struct Plain<'a, 'b> {
     out: Option<&'a mut ReadBuf<'b>>,
-    rest: &'a mut Vec<u8>,
+    rest: &'a mut BytesMut,
 }
 
 impl<'a, 'b> Plain<'a, 'b> {
-    pub(super) fn new(out: Option<&'a mut ReadBuf<'b>>, rest: &'a mut Vec<u8>) -> Self {
+    pub(super) fn new(out: Option<&'a mut ReadBuf<'b>>, rest: &'a mut BytesMut) -> Self {
         Self { out, rest }
     }
 

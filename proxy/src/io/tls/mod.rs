@@ -6,9 +6,10 @@ mod session;
 
 mod buffer;
 
-use crate::io::prefixed::Prefixed;
+use crate::io::prefixed::{Prefixed, hand_out};
 use crate::io::space;
 use buffer::{Incoming, Outgoing, Plain};
+use bytes::BytesMut;
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::{ClientConfig, CommonState, ServerConfig};
@@ -33,9 +34,7 @@ pub struct Tls {
     incoming: Incoming,
     outgoing: Outgoing,
     /// Plaintext that readers had no room for.
-    rest: Vec<u8>,
-    /// How much of it was read.
-    taken: usize,
+    rest: BytesMut,
     /// rustls may have more to do, even if nothing comes.
     busy: bool,
     /// The peer has said that it ends.
@@ -69,8 +68,7 @@ impl Tls {
             session,
             incoming: Incoming::default(),
             outgoing: Outgoing::default(),
-            rest: vec![],
-            taken: 0,
+            rest: BytesMut::new(),
             busy: true,
             ended: false,
             closed: false,
@@ -185,23 +183,9 @@ impl Tls {
         Poll::Ready(Ok(()))
     }
 
-    /// Hands out plaintext that an earlier reader had no room for.
-    fn take_rest(&mut self, out: &mut ReadBuf<'_>) {
-        if self.rest.is_empty() {
-            return;
-        }
-        let rest = &self.rest[self.taken..];
-        let count = rest.len().min(out.remaining());
-        out.put_slice(&rest[..count]);
-        self.taken += count;
-        if self.taken == self.rest.len() {
-            (self.rest, self.taken) = (vec![], 0);
-        }
-    }
-
     /// Opens records that have come as long as the reader has room.
     fn open(&mut self, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> io::Result<()> {
-        self.take_rest(out);
+        hand_out(&mut self.rest, out);
         while out.remaining() > 0
             && (self.busy || self.incoming.is_fresh())
             && !self.ended

@@ -2,6 +2,7 @@
 //! ciphertext for the peer. Both roles are driven by the same steps. Knows nothing of sockets.
 
 use super::buffer::{Outgoing, Plain};
+use bytes::BytesMut;
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{
@@ -69,7 +70,7 @@ impl Session {
     /// What there is to tell the peer without looking at any more of what it says: after an error that is why the
     /// connection ends.
     pub(super) fn last_words(&mut self, outgoing: &mut Outgoing) {
-        let mut rest = Vec::new();
+        let mut rest = BytesMut::new();
         while self.state().wants_write() {
             let mut plain = Plain::new(None, &mut rest);
             if self.step(&mut [], Want::Read, &mut plain, outgoing).1 != Ok(Step::Said) {

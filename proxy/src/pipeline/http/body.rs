@@ -3,10 +3,12 @@
 use super::exchange::Exchange;
 use super::timer::Timer;
 use crate::flow::flags::Flags;
+use crate::pipeline::refusal::broken_off;
 use crate::pipeline::upstream::{Busy, Permit};
-use crate::send::{Cut, Incoming, Returned};
+use crate::send::{Incoming, Returned};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -70,7 +72,7 @@ impl ResponseBody {
         }
     }
 
-    fn fail(&mut self, flags: Flags, details: &'static str) {
+    fn fail(&mut self, flags: Flags, details: impl Into<Cow<'static, str>>) {
         self.source = Source::Empty;
         if let Some(exchange) = self.exchange.take() {
             exchange.flag(flags);
@@ -153,16 +155,7 @@ impl ResponseBody {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => {
-                let (flags, details) = match error.cut() {
-                    Cut::Protocol => (Flags::UPE, "upstream_reset_after_response_started{protocol_error}"),
-                    Cut::Refused => {
-                        (Flags::UR, "upstream_reset_after_response_started{remote_refused_stream_reset}")
-                    }
-                    Cut::Reset => (Flags::UR, "upstream_reset_after_response_started{remote_reset}"),
-                    Cut::Closed => {
-                        (Flags::UC, "upstream_reset_after_response_started{connection_termination}")
-                    }
-                };
+                let (flags, details) = broken_off(error.cut());
                 this.fail(flags, details);
                 Poll::Ready(Some(Err(BrokenOff)))
             }
