@@ -1,5 +1,6 @@
 //! Pure. Times as the `date` header shows them (RFC 9110, 5.6.7).
 
+use std::cell::Cell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A date, as long as it always is.
@@ -8,6 +9,21 @@ pub type Text = [u8; 29];
 /// Seconds since 1970; a clock before that counts as it.
 pub fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The text of a time. It is made once for each second of a thread.
+pub fn of(time: SystemTime) -> Text {
+    thread_local! {
+        static LAST: Cell<(u64, Text)> = Cell::new((0, text(0)));
+    }
+    let seconds = seconds(time);
+    let (known, last) = LAST.get();
+    if known == seconds {
+        return last;
+    }
+    let text = text(seconds);
+    LAST.set((seconds, text));
+    text
 }
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT`

@@ -53,6 +53,10 @@ impl Prefixed {
 
 /// Hands bytes that were read ahead to a reader, as far as it has room. Of what is empty no memory is kept.
 pub fn hand_out<B: Buf + Default>(ahead: &mut B, out: &mut ReadBuf<'_>) {
+    // Nearly always there is nothing, and each read asks.
+    if !ahead.has_remaining() {
+        return;
+    }
     let count = ahead.chunk().len().min(out.remaining());
     out.put_slice(&ahead.chunk()[..count]);
     ahead.advance(count);

@@ -16,7 +16,6 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version, header, response};
 use http_body::Frame;
-use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -204,7 +203,7 @@ where
         && !service.closing()
         && length != Some(Length::UntilClose)
         && !framing::names(&parts.headers, header::CONNECTION, "close");
-    let date = date_now(service.time());
+    let date = date::of(service.time());
     let reply = Reply { version: asked.version, status: parts.status, length, persists, date };
     connection.write(|out| encode::response(out.gathered(), &reply, &parts.headers));
     drop(parts);
@@ -302,20 +301,6 @@ async fn close<S: Duplex>(connection: &Connection<S>) {
     if unread && shut.is_ok() {
         poll_fn(|context| connection.poll_discard(context)).await;
     }
-}
-
-fn date_now(time: SystemTime) -> date::Text {
-    thread_local! {
-        static LAST: Cell<(u64, date::Text)> = Cell::new((0, date::text(0)));
-    }
-    let seconds = date::seconds(time);
-    let (known, text) = LAST.get();
-    if known == seconds {
-        return text;
-    }
-    let text = date::text(seconds);
-    LAST.set((seconds, text));
-    text
 }
 
 /// A client that has ended its side gets its answer if it begins, or goes on, within this time. A client that went away

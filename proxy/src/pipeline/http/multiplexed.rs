@@ -84,7 +84,7 @@ fn complete(connection: &Downstream, response: &mut Response<ResponseBody>) {
     strip_hop_by_hop(headers, seen, false);
     if !headers.contains_key(header::DATE) {
         let thread = &connection.thread;
-        let date = date::text(date::seconds(thread.wall(thread.coarse())));
+        let date = date::of(thread.wall(thread.coarse()));
         headers.extend(HeaderValue::from_bytes(&date).map(|date| (header::DATE, date)));
     }
     if let Some(length) = length.filter(|_| !headers.contains_key(header::CONTENT_LENGTH)) {
