@@ -499,17 +499,49 @@ fn silence_chooses_soon_where_a_server_may_speak_first() {
     });
 }
 
+/// As `inspecting`, with all the time of the world for first bytes.
+fn waiting(address: SocketAddr, permissive: bool) -> Vec<Resource> {
+    let mut resources = inspecting(address, permissive, None);
+    let Resource::Listener(listener) = &mut resources[1] else { panic!("a listener") };
+    listener.inspect.timeout = Some(Duration::from_secs(600));
+    resources
+}
+
 #[test]
-fn who_is_late_meets_the_port_as_it_is_by_then() {
+fn who_speaks_after_a_change_meets_the_port_as_it_is_by_then() {
     run(async {
         let address = echo().await;
-        let proxy = inspected(address, true, None);
+        let late = |permissive| inspecting(address, permissive, None);
+        let in_time = |permissive| waiting(address, permissive);
+        for resources in [&late as &dyn Fn(bool) -> Vec<Resource>, &in_time] {
+            let store = Authority::new().store("reviews");
+            let proxy = Proxy::with_store(resources(true), store, node("reviews"));
+            let mut client = proxy.connect().await;
+            proxy.metric(&["listener_downstream_cx_total", " 1"]).await;
+            tokio::time::sleep(BRIEF * 3).await;
+            proxy.apply(resources(false));
+            tokio::time::sleep(BRIEF).await;
+            client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+            assert_eq!(client.rest().await, "");
+        }
+    });
+}
+
+#[test]
+fn who_speaks_after_the_end_began_is_answered_once() {
+    run(async {
+        let store = Authority::new().store("reviews");
+        let proxy = Proxy::with_store(waiting(echo().await, true), store, node("reviews"));
         let mut client = proxy.connect().await;
-        tokio::time::sleep(BRIEF * 3).await;
-        proxy.apply(inspecting(address, false, None));
+        proxy.metric(&["listener_downstream_cx_total", " 1"]).await;
+        let began = Instant::now();
+        proxy.drainer.start(began + Duration::from_secs(50), false);
         tokio::time::sleep(BRIEF).await;
-        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        let response = client.get("/").await;
+        assert_eq!((response.status, response.header("connection")), (200, Some("close")));
         assert_eq!(client.rest().await, "");
+        proxy.worker.await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(10));
     });
 }
 

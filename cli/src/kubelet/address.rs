@@ -25,6 +25,12 @@ pub fn service(namespace: &str, name: &str, taken: &BTreeSet<Ipv4Addr>) -> Optio
     pick(SERVICES, (seed % u64::from(SERVICES.1)) as u32, taken)
 }
 
+/// A link's hardware address for an address: locally administered, as container networks form it.
+pub fn hardware(address: Ipv4Addr) -> String {
+    let [a, b, c, d] = address.octets();
+    format!("0a:58:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
+}
+
 /// Whether a service may have this address.
 pub fn is_service(address: Ipv4Addr) -> bool {
     let offset = u32::from(address).wrapping_sub(u32::from(SERVICES.0));
@@ -66,5 +72,10 @@ mod tests {
         let second = service("default", "reviews", &BTreeSet::from([first])).unwrap();
         assert_ne!(first, second);
         assert!(!is_service(NODE));
+    }
+
+    #[test]
+    fn a_hardware_address_is_of_one_link_and_of_no_maker() {
+        assert_eq!(hardware(NODE), "0a:58:0a:f4:00:01");
     }
 }

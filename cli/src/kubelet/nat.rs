@@ -1,5 +1,5 @@
 //! Pure. The packet rules of the node: virtual addresses of services become addresses of pods, at random
-//! among the ready ones. One whole rule set each time, so that it is replaced in one transaction.
+//! among the ready ones; where there are none, callers are refused at once, as by kube-proxy. One whole rule set each time, so that it is replaced in one transaction.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -13,12 +13,15 @@ use crate::kubelet::service::{self, Backend};
 pub fn rules(services: &[Service], backends: &[Backend]) -> String {
     let mut chains = String::new();
     let mut verdicts = Vec::new();
+    let mut refused = Vec::new();
     let mut pods = BTreeSet::new();
     for service in services {
         let Some(address) = service::virtual_address(service) else { continue };
         for port in service.spec.iter().flat_map(|spec| spec.ports.iter().flatten()) {
             let endpoints = service::endpoints(service, port, backends);
+            let known_as = format!("{address} . {} . {}", protocol(port), port.port);
             if endpoints.is_empty() {
+                refused.push(known_as);
                 continue;
             }
             pods.extend(endpoints.iter().map(|(address, _)| *address));
@@ -26,7 +29,7 @@ pub fn rules(services: &[Service], backends: &[Backend]) -> String {
             let sticky =
                 service.spec.as_ref().and_then(|spec| spec.session_affinity.as_deref()) == Some("ClientIP");
             chains.push_str(&chain(&name, protocol(port), &endpoints, sticky));
-            verdicts.push(format!("{address} . {} . {} : goto {name}", protocol(port), port.port));
+            verdicts.push(format!("{known_as} : goto {name}"));
         }
     }
     let mut text = String::from("table ip ostria\ndelete table ip ostria\ntable ip ostria {\n");
@@ -43,7 +46,16 @@ pub fn rules(services: &[Service], backends: &[Backend]) -> String {
         let pairs: Vec<_> = pods.iter().map(|pod| format!("{pod} . {pod}")).collect();
         let _ = writeln!(text, "    ip saddr . ip daddr {{ {} }} masquerade", pairs.join(", "));
     }
-    text.push_str("  }\n}\n");
+    text.push_str("  }\n  chain unready {\n");
+    if !refused.is_empty() {
+        let _ = writeln!(text, "    ip daddr . meta l4proto . th dport {{ {} }} reject", refused.join(", "));
+    }
+    text.push_str("  }\n");
+    for hook in ["forward", "output"] {
+        let _ =
+            writeln!(text, "  chain {hook}-unready {{ type filter hook {hook} priority 0; jump unready; }}");
+    }
+    text.push_str("}\n");
     text
 }
 
@@ -89,12 +101,13 @@ mod tests {
     }
 
     #[test]
-    fn without_ready_pods_there_is_no_rule() {
+    fn without_ready_pods_callers_are_refused() {
         let service = service(
             "web",
             &json!({"clusterIP": "10.96.0.9", "selector": {"app": "web"}, "ports": [{"port": 80}]}),
         );
         let text = rules(&[service], &[]);
         assert!(!text.contains("vmap") && !text.contains("masquerade"), "{text}");
+        assert!(text.contains("{ 10.96.0.9 . tcp . 80 } reject"), "{text}");
     }
 }

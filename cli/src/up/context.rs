@@ -4,6 +4,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
+use tokio::sync::{OnceCell, watch};
+use tokio_util::sync::CancellationToken;
+
 use crate::kubelet::address;
 use crate::kubelet::field::Place;
 use crate::state::State;
@@ -18,10 +21,12 @@ pub struct Context {
     pub state: State,
     /// Objects and pods.
     pub shared: Shared,
+    /// The count of changes that the node's packet rules know.
+    pub translated: watch::Sender<u64>,
     /// Signs service account tokens.
     pub signer: Signer,
     /// Asks the injector; none without a control plane.
-    pub injector: tokio::sync::OnceCell<Arc<Injector>>,
+    pub injector: OnceCell<Arc<Injector>>,
     /// The mesh's root certificates, in PEM; none without a control plane.
     pub roots: RwLock<Option<String>>,
     /// Whether containers can run as other users.
@@ -33,7 +38,7 @@ pub struct Context {
     /// Numbers for names that must not repeat.
     pub counter: AtomicU64,
     /// Whether the whole mesh is on its way down.
-    pub ending: tokio_util::sync::CancellationToken,
+    pub ending: CancellationToken,
 }
 
 impl Context {

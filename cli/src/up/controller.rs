@@ -31,16 +31,19 @@ pub async fn translate(context: Arc<Context>) {
     let mut changes = context.shared.watch();
     let mut current = String::new();
     while changes.changed().await.is_ok() {
+        let count = *changes.borrow_and_update();
         let rules = {
             let world = context.shared.read();
             nat::rules(&world.services(), &world.backends())
         };
         if rules != current {
-            match node::translate(&rules).await {
-                Ok(()) => current = rules,
-                Err(error) => tracing::error!(error, "services cannot be translated"),
+            if let Err(error) = node::translate(&rules).await {
+                tracing::error!(error, "services cannot be translated");
+                continue;
             }
+            current = rules;
         }
+        context.translated.send_replace(count);
     }
 }
 

@@ -6,16 +6,19 @@ use std::process::Stdio;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::kubelet::address::NODE;
+use crate::kubelet::address::{NODE, hardware};
 
-/// Makes the bridge and lets packets pass.
+/// Makes the bridge and lets packets pass. A bridge without a hardware address of its own takes the lowest of its
+/// links, and with each pod that comes or goes the others might send to one that is not there any more.
 pub async fn build(egress: bool) -> Result<(), String> {
     for (setting, value) in SETTINGS {
         let path = format!("/proc/sys/net/ipv4/{setting}");
         std::fs::write(&path, value).map_err(|error| format!("{path} cannot be written: {error}"))?;
     }
     let mut batch = format!(
-        "link set lo up\nlink add ostria0 type bridge\naddr add {NODE}/16 dev ostria0\nlink set ostria0 up\n"
+        "link set lo up\nlink add ostria0 address {} type bridge\naddr add {NODE}/16 dev ostria0\n\
+         link set ostria0 up\n",
+        hardware(NODE)
     );
     if egress {
         batch.push_str("addr add 169.254.244.2/30 dev ostria-out\nlink set ostria-out up\n");

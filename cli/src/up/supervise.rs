@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -76,6 +76,7 @@ fn context(state: State) -> Result<Context, Failure> {
     Ok(Context {
         state,
         shared: Shared::default(),
+        translated: watch::Sender::new(0),
         signer,
         injector: OnceCell::new(),
         roots: RwLock::default(),
@@ -301,24 +302,24 @@ impl Mesh {
         }
     }
 
-    /// A pod that is ready can be called once the proxies of its callers have been told.
+    /// A pod that is ready can be called once the node's packet rules and the proxies of its callers know it.
     async fn until_in_step(&self) {
+        let changes = self.context.shared.count();
         let ready: Vec<(String, String)> = {
             let world = self.context.shared.read();
             let pods =
                 world.pods.iter().filter(|(_, entry)| entry.status.is_ready() && !entry.status.leaving);
             pods.map(|(key, _)| key.clone()).collect()
         };
-        let limit = tokio::time::sleep(TELLING);
-        tokio::pin!(limit);
-        while !plane::knows(&ready).await {
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
-                () = &mut limit => {
-                    self.progress.step("not all proxies have the current configuration; look at `ostria status`");
-                    return;
-                }
+        let mut translated = self.context.translated.subscribe();
+        let known = async {
+            let _ = translated.wait_for(|known| *known >= changes).await;
+            while !plane::knows(&ready).await {
+                tokio::time::sleep(LOOK_AGAIN).await;
             }
+        };
+        if tokio::time::timeout(TELLING, known).await.is_err() {
+            self.progress.step("not all proxies have the current configuration; look at `ostria status`");
         }
     }
 

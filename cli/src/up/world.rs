@@ -144,6 +144,11 @@ impl Shared {
         });
     }
 
+    /// How often the world was changed.
+    pub fn count(&self) -> u64 {
+        *self.counter.borrow()
+    }
+
     /// Tells of each change from here on.
     pub fn watch(&self) -> watch::Receiver<u64> {
         let mut receiver = self.counter.subscribe();

@@ -36,17 +36,13 @@ pub(super) async fn serve(
         tracing::debug!(listener = %listener.name, %peer, "closed a connection that leads back to its listener");
         return;
     }
-    let config = thread.config();
-    let mut taking = match original.filter(|_| listener.model.use_original_destination) {
-        Some(original) => config.virtuals.find(original).unwrap_or(&listener).clone(),
-        None => listener,
-    };
-    drop(config);
+    let captured = original.filter(|_| listener.model.use_original_destination);
+    let taking = handed_over(&thread, listener.clone(), captured);
     let destination = original.unwrap_or(local);
     let mut stream = Prefixed::new(socket);
     let seen = match identify::inspect(&mut stream, taking.model.inspect).await.transpose() {
         Some(seen) => seen,
-        None => late(&thread, &mut taking, &mut stream, (destination, peer)).await,
+        None => late(&thread, &taking, &mut stream, (destination, peer)).await,
     };
     let seen = match seen {
         Ok(seen) => seen,
@@ -55,6 +51,11 @@ pub(super) async fn serve(
             return;
         }
     };
+    // What is in force may have changed while the client was waited for.
+    let Some(listener) = thread.listener(&listener.name) else {
+        return accept::reset(stream.socket());
+    };
+    let taking = handed_over(&thread, listener, captured);
     let Some(chain) = chain::choose(&taking, destination, peer, &seen).cloned() else {
         stats.no_filter_chain_match.add(1);
         tracing::debug!(listener = %taking.name, %peer, %destination, "no filter chain takes the connection");
@@ -80,14 +81,20 @@ pub(super) async fn serve(
     }
 }
 
-/// What a connection is whose client has said too little in time. Its listener becomes what it is by then.
+/// The listener that takes a connection, which another may have captured on its way to a destination.
+fn handed_over(thread: &Thread, listener: Arc<Listener>, captured: Option<SocketAddr>) -> Arc<Listener> {
+    let found = captured.and_then(|original| thread.config().virtuals.find(original).cloned());
+    found.unwrap_or(listener)
+}
+
+/// What a connection is whose client has said too little in time.
 ///
 /// That time is short for the sake of protocols in which the server speaks first, so silence may choose a chain of TCP.
 /// Where HTTP is spoken, in the clear or else inside TLS, the client speaks first and is late, as happens under load.
 /// Its ClientHello taken for plaintext would fail the call, so it is waited for.
 async fn late(
     thread: &Thread,
-    listener: &mut Arc<Listener>,
+    listener: &Listener,
     stream: &mut Prefixed,
     (destination, peer): (SocketAddr, SocketAddr),
 ) -> Result<Seen, InspectError> {
@@ -102,13 +109,11 @@ async fn late(
     let limits = Limits { idle: Some(patience), ..Limits::default() };
     let waiting = thread.live.add((listener.name.clone(), None, inbound), limits, now());
     let mut looking = pin!(identify::inspect_late(stream, listener.model.inspect));
-    let seen = std::future::poll_fn(|context| match waiting.state(context) {
+    std::future::poll_fn(|context| match waiting.state(context) {
         State::Open => looking.as_mut().poll(context),
         _ => Poll::Ready(Err(InspectError::Timeout)),
-    });
-    let seen = seen.await?;
-    *listener = thread.listener(&listener.name).ok_or(InspectError::Timeout)?;
-    Ok(seen)
+    })
+    .await
 }
 
 struct Caller {

@@ -14,6 +14,21 @@ use std::time::{Duration, Instant};
 #[derive(Default)]
 pub(super) struct Registry {
     entries: RefCell<Vec<Weak<Entry>>>,
+    /// The proxy ends: so does what is added from now on.
+    ending: Cell<Option<Ending>>,
+}
+
+/// How the proxy ends.
+#[derive(Debug, Clone, Copy)]
+struct Ending {
+    cut_at: Instant,
+    inbound_only: bool,
+}
+
+impl Ending {
+    fn concerns(self, entry: &Entry) -> bool {
+        entry.inbound || !self.inbound_only
+    }
 }
 
 /// One open connection.
@@ -101,6 +116,10 @@ impl Registry {
             waker: RefCell::default(),
             flush: RefCell::default(),
         });
+        // It was taken before the end began, and its client has spoken since.
+        if let Some(ending) = self.ending.get().filter(|ending| ending.concerns(&entry)) {
+            entry.drain(ending.cut_at);
+        }
         let mut entries = self.entries.borrow_mut();
         // Room is made now and then, so that adding stays cheap.
         if entries.len() == entries.capacity() {
@@ -127,6 +146,14 @@ impl Registry {
                 entry.drain(cut_at);
             }
         }
+    }
+
+    /// Drains all connections, or those that came in, and those that are added later; what is left of them at `cut_at`
+    /// is cut.
+    pub(super) fn end(&self, cut_at: Instant, inbound_only: bool) {
+        let ending = Ending { cut_at, inbound_only };
+        self.ending.set(Some(ending));
+        self.drain(cut_at, |entry| ending.concerns(entry));
     }
 
     /// Looks after limits; called about every 100 ms.
@@ -213,6 +240,10 @@ impl Entry {
     /// The protocol can say "no more requests" without closing (HTTP/2), or knows no requests (TCP).
     pub(super) fn tell_at_once(&self) {
         self.told_at_once.set(true);
+        // It may have been told to drain while its client was still shaking hands.
+        if self.is_draining() {
+            self.become_at_least(State::Closing);
+        }
     }
 
     /// Something moved.
@@ -296,3 +327,48 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 const GOODBYE: Duration = Duration::from_secs(2);
 /// Requests of an HTTP/2 connection before it is judged by how many of them it has reset at once, as in Envoy.
 const JUDGED: u32 = 500;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(registry: &Registry, inbound: bool, now: Instant) -> Rc<Entry> {
+        registry.add(("in".into(), None, inbound), Limits::default(), now)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_added_after_the_end_began_ends_too() {
+        let now = tokio::time::Instant::now().into_std();
+        let context = Context::from_waker(Waker::noop());
+        for (inbound_only, outbound) in [(true, State::Open), (false, State::Draining)] {
+            let registry = Registry::default();
+            let there = [add(&registry, true, now), add(&registry, false, now)];
+            registry.end(now + Duration::from_secs(10), inbound_only);
+            let later = [add(&registry, true, now), add(&registry, false, now)];
+            for [inbound, other] in [&there, &later] {
+                assert_eq!(inbound.state(&context), State::Draining);
+                assert_eq!(other.state(&context), outbound);
+            }
+            registry.tick(now + Duration::from_secs(10));
+            assert_eq!(later[0].state(&context), State::Cut);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_can_be_told_at_once_is_told_although_it_was_still_greeting() {
+        let now = tokio::time::Instant::now().into_std();
+        let context = Context::from_waker(Waker::noop());
+        for greeted_first in [true, false] {
+            let registry = Registry::default();
+            let entry = add(&registry, true, now);
+            if greeted_first {
+                entry.tell_at_once();
+            }
+            registry.drain(now + Duration::from_secs(10), |_| true);
+            if !greeted_first {
+                entry.tell_at_once();
+            }
+            assert_eq!(entry.state(&context), State::Closing);
+        }
+    }
+}

@@ -39,7 +39,7 @@ pub(super) async fn run(worker: Worker) {
             () = drain.changed() => {
                 if let Phase::Draining { deadline, inbound_only } = drain.phase() {
                     listeners.close(inbound_only);
-                    thread.live.drain(deadline, |entry| entry.inbound || !inbound_only);
+                    thread.live.end(deadline, inbound_only);
                     if !inbound_only {
                         break;
                     }
@@ -90,7 +90,7 @@ async fn finish(thread: &Thread, drain: &mut Drain) {
             () = tokio::time::sleep(TICK) => {}
             () = drain.changed() => {
                 if let Phase::Draining { deadline, .. } = drain.phase() {
-                    thread.live.drain(deadline, |_| true);
+                    thread.live.end(deadline, false);
                 }
             }
         }

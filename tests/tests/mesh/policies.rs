@@ -179,6 +179,7 @@ fn with_egress_pods_reach_the_host_and_without_it_they_do_not() {
         let report = mesh.echo("echo", pod, &call);
         assert_eq!(report.all_good().by_version.get("outside"), Some(&5), "{report:?}");
     }
+    nobody_answers(&mesh);
     let number: u16 = port.parse().expect("it is a port");
     mesh.apply_text(&entry(&host.to_string(), number)).text();
     let call =
@@ -186,4 +187,20 @@ fn with_egress_pods_reach_the_host_and_without_it_they_do_not() {
     let report = until(&mesh, "the entry leads outside", &call, |report| report.ok == 5);
     assert_eq!(report.by_version.get("outside"), Some(&5), "{report:?}");
     drop(outside);
+}
+
+/// A service without pods refuses at once: its address does not lead outside.
+fn nobody_answers(mesh: &Mesh) {
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: nobody, namespace: echo}\n\
+                   spec:\n  selector: {app: nobody}\n  ports:\n  - {name: http, port: 80}\n";
+    mesh.apply_text(service).text();
+    let call = ["http://nobody/", "-n", "1", "--timeout", "3s"];
+    wait::until("a service without pods refuses", Duration::from_secs(5), || {
+        let report = mesh.echo("echo", "deployment/client-plain", &call);
+        if report.errors.keys().any(|error| error.contains("refused")) {
+            Ok(())
+        } else {
+            Err(format!("{report:?}"))
+        }
+    });
 }
