@@ -265,6 +265,32 @@ fn another_endpoint_takes_over_when_one_refuses_connections() {
 }
 
 #[test]
+fn a_request_is_repeated_at_endpoints_that_came_while_it_was_under_way() {
+    run(async {
+        let (asked, mut waiting) = tokio::sync::mpsc::unbounded_channel();
+        let old = upstream(move |_, mut client| {
+            let asked = asked.clone();
+            async move {
+                client.head().await;
+                asked.send(client).unwrap();
+            }
+        })
+        .await;
+        let mut way = forward("c");
+        way.retry = Some(retry(&[RetryOn::Reset], 1));
+        let proxy = Proxy::start(simple(http(routes(vec![route(way)])), cluster("c", &[old])));
+        let mut client = proxy.connect().await;
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        let under_way = waiting.recv().await.unwrap();
+        proxy.apply(vec![Resource::Cluster(Box::new(cluster("c", &[echo().await])))]);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        drop(under_way);
+        assert_eq!(client.response().await.status, 200);
+        assert!(waiting.try_recv().is_err(), "the endpoint that is gone was asked again");
+    });
+}
+
+#[test]
 fn exhausted_repetitions_are_flagged() {
     run(async {
         let closed = { std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap() };

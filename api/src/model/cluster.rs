@@ -141,17 +141,6 @@ impl Cluster {
     }
 }
 
-impl ClusterTls {
-    /// The TLS settings to use for an endpoint.
-    pub fn for_endpoint(&self, offers_mtls: bool) -> Option<&UpstreamTls> {
-        match self {
-            Self::Never => None,
-            Self::Always(tls) => Some(tls),
-            Self::WhenOffered(tls) => offers_mtls.then_some(tls.as_ref()),
-        }
-    }
-}
-
 /// Limits on what is open at once; beyond them requests are refused with 503 and flag UO.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Limits {

@@ -26,11 +26,6 @@ pub struct VirtualService {
 }
 
 impl VirtualService {
-    /// It applies to sidecars.
-    pub fn is_for_mesh(&self) -> bool {
-        self.gateways.contains(&GatewayRef::Mesh)
-    }
-
     /// Every destination its routes name, mirrors included.
     pub fn destinations(&self) -> impl Iterator<Item = &Destination> {
         let http = self.http.iter().flat_map(HttpRoute::destinations);

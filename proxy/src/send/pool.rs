@@ -144,12 +144,6 @@ impl Pool {
     pub fn is_empty(&self) -> bool {
         self.idle.borrow().is_empty() && self.shared.borrow().is_empty()
     }
-
-    /// Lets go of all connections; those that serve a request finish it.
-    pub fn clear(&self) {
-        self.idle.borrow_mut().clear();
-        self.shared.borrow_mut().clear();
-    }
 }
 
 /// What the head of an HTTP/1 response may cost; in bytes a little more than Envoy allows.

@@ -80,7 +80,7 @@ pub(super) struct Plan {
 /// Attempts of one request.
 pub(super) struct Attempt<'a> {
     pub(super) exchange: &'a Rc<Exchange>,
-    pub(super) upstream: &'a Rc<Upstream>,
+    pub(super) upstream: Rc<Upstream>,
     /// When the request of the last attempt went out.
     pub(super) began: Option<Instant>,
     plan: Plan,
@@ -101,7 +101,7 @@ pub(super) struct Failure {
 }
 
 impl<'a> Attempt<'a> {
-    pub(super) fn new(exchange: &'a Rc<Exchange>, upstream: &'a Rc<Upstream>, plan: Plan) -> Self {
+    pub(super) fn new(exchange: &'a Rc<Exchange>, upstream: Rc<Upstream>, plan: Plan) -> Self {
         Self {
             exchange,
             upstream,
@@ -112,6 +112,13 @@ impl<'a> Attempt<'a> {
             host: None,
             each: None,
             arrival: exchange.arrival(),
+        }
+    }
+
+    /// Endpoints may have come and gone since the last attempt; the next one chooses among those that are there.
+    pub(super) fn renew(&mut self) {
+        if let Some(current) = self.exchange.connection.thread.upstream(&self.upstream.cluster().name) {
+            self.upstream = current;
         }
     }
 
@@ -131,7 +138,7 @@ impl<'a> Attempt<'a> {
         let host = host.ok_or_else(|| Failure { outcome: None, refusal: Refusal::no_endpoint() })?;
         self.tried.push(host.address);
         self.exchange.detail(|detail| detail.upstream_host = Some(host.address));
-        let busy = host.begin(self.upstream, true);
+        let busy = host.begin(&self.upstream, true);
         self.host = Some(host.clone());
         let repeatable = policy.is_some_and(|policy| policy.attempts > 0);
         self.each = policy.and_then(|policy| policy.per_try_timeout);
@@ -294,7 +301,7 @@ impl<'a> Attempt<'a> {
             let leaf = stream.peer_certificates().first();
             let peer = leaf.and_then(|leaf| api::identity::peer_identity(leaf).ok());
             let principal = peer.map_or(0, |id| thread.telemetry.principal(id.principal()));
-            (Connected::new(self.upstream, permit), principal)
+            (Connected::new(&self.upstream, permit), principal)
         };
         host.pool.dial(flavor, &dial, opened).await.map_err(|error| {
             self.upstream.stats.upstream_cx_connect_fail.add(1);

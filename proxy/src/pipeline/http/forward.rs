@@ -82,7 +82,7 @@ pub(super) async fn forward(
         endpoint_host: matches!(forward.host_rewrite, Some(HostRewrite::Endpoint))
             .then_some(forward.append_forwarded_host),
     };
-    let mut attempt = Attempt::new(exchange, &upstream, plan);
+    let mut attempt = Attempt::new(exchange, upstream, plan);
     let mut whole = limit.map(|limit| Timer::new(limit, &exchange.meter, thread));
     let answered = attempts(&mut attempt, &mut message, repeat.as_ref(), &mut whole).await;
     let (sent, busy) = match answered {
@@ -216,6 +216,7 @@ async fn attempts(
         let wait = retry::wait(policy.back_off, repeated, exchange.connection.thread.random());
         let mut limits = super::timer::Limits { whole: whole.as_mut(), ..Default::default() };
         limits.wait(pin!(tokio::time::sleep(wait))).await.map_err(|_| Refusal::timeout())?;
+        attempt.renew();
     }
 }
 
