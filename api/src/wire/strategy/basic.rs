@@ -1,0 +1,97 @@
+//! What resources of all kinds are made of: names, addresses, times, conditions, changes to headers, logs.
+
+use crate::model::access_log::{AccessLog, LogFormat, LogSink};
+use crate::model::matcher::*;
+use ipnet::IpNet;
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+pub(super) fn name() -> BoxedStrategy<String> {
+    "[a-z][a-z0-9.|_-]{0,10}".boxed()
+}
+
+pub(super) fn text() -> BoxedStrategy<String> {
+    "\\PC{0,8}".boxed()
+}
+
+/// Never zero, which would mean "no limit".
+pub(super) fn duration() -> BoxedStrategy<Duration> {
+    (1u64..100_000_000).prop_map(Duration::from_millis).boxed()
+}
+
+pub(super) fn ip() -> BoxedStrategy<IpAddr> {
+    prop_oneof![any::<[u8; 4]>().prop_map(IpAddr::from), any::<[u8; 16]>().prop_map(IpAddr::from)].boxed()
+}
+
+pub(super) fn socket() -> BoxedStrategy<SocketAddr> {
+    (ip(), any::<u16>()).prop_map(|(ip, port)| SocketAddr::new(ip, port)).boxed()
+}
+
+pub(super) fn net() -> BoxedStrategy<IpNet> {
+    (ip(), 0u8..=128)
+        .prop_map(|(ip, n)| IpNet::new(ip, if ip.is_ipv4() { n % 33 } else { n }).unwrap())
+        .boxed()
+}
+
+pub(super) fn fraction() -> BoxedStrategy<Fraction> {
+    prop_oneof![Just(100u32), Just(10_000), Just(1_000_000)]
+        .prop_flat_map(|d| (0..=d).prop_map(move |n| Fraction { numerator: n, denominator: d }))
+        .boxed()
+}
+
+pub(super) fn string_match() -> BoxedStrategy<StringMatch> {
+    let pattern = prop_oneof![
+        text().prop_map(Pattern::Exact),
+        text().prop_map(Pattern::Prefix),
+        text().prop_map(Pattern::Suffix),
+        text().prop_map(Pattern::Contains),
+        text().prop_map(Pattern::Regex),
+    ];
+    (pattern, any::<bool>()).prop_map(|(pattern, ignore_case)| StringMatch { pattern, ignore_case }).boxed()
+}
+
+pub(super) fn header_match() -> BoxedStrategy<HeaderMatch> {
+    let test = prop_oneof![
+        any::<bool>().prop_map(HeaderTest::Present),
+        string_match().prop_map(HeaderTest::Text),
+        (any::<i64>(), any::<i64>()).prop_map(|(a, b)| HeaderTest::Range(a, b)),
+    ];
+    (name(), test, any::<bool>(), any::<bool>())
+        .prop_map(|(name, test, invert, missing_as_empty)| HeaderMatch {
+            name,
+            test,
+            invert,
+            missing_as_empty,
+        })
+        .boxed()
+}
+
+pub(super) fn mutations() -> BoxedStrategy<HeaderMutations> {
+    let action = prop_oneof![
+        Just(HeaderAction::Append),
+        Just(HeaderAction::Set),
+        Just(HeaderAction::AddIfAbsent),
+        Just(HeaderAction::SetIfPresent),
+    ];
+    let write =
+        (name(), text(), action).prop_map(|(name, value, action)| HeaderWrite { name, value, action });
+    (vec(name(), 0..2), vec(write, 0..3))
+        .prop_map(|(remove, write)| HeaderMutations { remove, write })
+        .boxed()
+}
+
+pub(super) fn access_log() -> BoxedStrategy<AccessLog> {
+    let sink = prop_oneof![
+        Just(LogSink::Stdout),
+        Just(LogSink::Stderr),
+        name().prop_map(|n| LogSink::File(format!("/var/log/{n}"))),
+    ];
+    let format = prop_oneof![
+        Just(LogFormat::DefaultText),
+        text().prop_map(LogFormat::Text),
+        btree_map(name(), text(), 0..4).prop_map(|m| LogFormat::Json(m.into_iter().collect())),
+    ];
+    (sink, format).prop_map(|(sink, format)| AccessLog { sink, format }).boxed()
+}

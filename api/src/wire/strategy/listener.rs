@@ -1,0 +1,246 @@
+//! Listeners, their filter chains and what serves a connection.
+
+use super::basic::{access_log, duration, header_match, mutations, name, net, socket, text};
+use super::route::{fault, route_configuration};
+use super::security::{authorization, tls_parameters};
+use crate::model::access_log::LogFormat;
+use crate::model::listener::*;
+use crate::model::matcher::*;
+use crate::model::route::*;
+use crate::model::tls::*;
+use proptest::collection::{btree_map, vec};
+use proptest::option::of;
+use proptest::prelude::*;
+
+pub(super) fn listener() -> BoxedStrategy<Listener> {
+    let direction =
+        prop_oneof![Just(Direction::Unspecified), Just(Direction::Inbound), Just(Direction::Outbound)];
+    let inspect = (any::<[bool; 4]>(), of(duration())).prop_map(|(flags, timeout)| Inspect {
+        original_destination: flags[0],
+        tls: flags[1],
+        http: flags[2],
+        timeout,
+        continue_on_timeout: flags[3],
+    });
+    let head = (name(), socket(), any::<bool>(), direction, any::<bool>(), inspect);
+    (head, vec(chain(), 0..3), of(chain()))
+        .prop_map(
+            |(
+                (name, address, bind_to_port, direction, use_original_destination, inspect),
+                chains,
+                default_chain,
+            )| {
+                Listener {
+                    name,
+                    address,
+                    bind_to_port,
+                    direction,
+                    use_original_destination,
+                    inspect,
+                    chains,
+                    default_chain,
+                }
+            },
+        )
+        .boxed()
+}
+
+fn chain() -> BoxedStrategy<FilterChain> {
+    let transport = of(prop_oneof![Just(Transport::Raw), Just(Transport::Tls)]);
+    let names = || vec(name(), 0..2);
+    let criteria = (of(any::<u16>()), vec(net(), 0..2), vec(net(), 0..2), names(), transport, names())
+        .prop_map(
+            |(destination_port, destination, source, server_names, transport, application_protocols)| {
+                ChainMatch {
+                    destination_port,
+                    destination,
+                    source,
+                    server_names,
+                    transport,
+                    application_protocols,
+                }
+            },
+        );
+    let tls = (tls_parameters(), any::<bool>()).prop_map(|(common, require_client_certificate)| {
+        DownstreamTls { common, require_client_certificate }
+    });
+    let protocol = prop_oneof![
+        connection().prop_map(|c| Protocol::Http(Box::new(c))),
+        tcp_proxy().prop_map(Protocol::Tcp),
+    ];
+    (name(), criteria, of(tls), vec(authorization(), 0..2), protocol)
+        .prop_map(|(name, criteria, tls, authorization, protocol)| FilterChain {
+            name,
+            criteria,
+            tls,
+            authorization,
+            protocol,
+        })
+        .boxed()
+}
+
+fn tcp_proxy() -> BoxedStrategy<TcpProxy> {
+    let weighted = (name(), any::<u32>()).prop_map(|(name, weight)| WeightedCluster {
+        name,
+        weight,
+        request_headers: HeaderMutations::default(),
+        response_headers: HeaderMutations::default(),
+        host_rewrite: None,
+    });
+    let clusters = prop_oneof![
+        name().prop_map(ClusterChoice::Single),
+        vec(weighted, 1..3).prop_map(ClusterChoice::Weighted),
+    ];
+    (name(), clusters, of(duration()), 1u32..5, vec(access_log(), 0..2))
+        .prop_map(|(stat_prefix, clusters, idle_timeout, max_connect_attempts, access_log)| TcpProxy {
+            stat_prefix,
+            clusters,
+            idle_timeout,
+            max_connect_attempts,
+            access_log,
+        })
+        .boxed()
+}
+
+fn connection() -> BoxedStrategy<HttpConnection> {
+    let routes =
+        prop_oneof![route_configuration().prop_map(RouteSource::Inline), name().prop_map(RouteSource::Rds),];
+    let codec = prop_oneof![Just(Codec::Auto), Just(Codec::Http1), Just(Codec::Http2)];
+    let tracing = of((0u32..=1_000_000).prop_map(|numerator| Fraction { numerator, denominator: 1_000_000 }));
+    (
+        (name(), routes, codec, vec(http_filter(), 0..4), of(name()), client_certificate()),
+        (any::<[bool; 6]>(), vec(name(), 0..2), vec(access_log(), 0..2), tracing, http_extra()),
+        (vec(of(duration()), 5), any::<[u32; 4]>()),
+    )
+        .prop_map(|((stat_prefix, routes, codec, filters, server_name, client_certificate), more, limits)| {
+            let (flags, upgrades, access_log, tracing, extra) = more;
+            let (durations, numbers) = limits;
+            HttpConnection {
+                stat_prefix,
+                codec,
+                routes,
+                filters,
+                server_name,
+                use_remote_address: flags[0],
+                trusted_hops: numbers[0],
+                client_certificate,
+                generate_request_id: flags[1],
+                preserve_request_id: flags[2],
+                normalize_path: flags[3],
+                merge_slashes: flags[4],
+                upgrades,
+                stream_idle_timeout: durations[0],
+                request_timeout: durations[1],
+                headers_timeout: durations[2],
+                idle_timeout: durations[3],
+                max_connection_duration: durations[4],
+                max_headers_kib: numbers[1],
+                max_headers_count: numbers[2],
+                accept_http_10: flags[5],
+                max_concurrent_streams: numbers[3],
+                access_log,
+                tracing,
+                extra,
+            }
+        })
+        .boxed()
+}
+
+fn http_extra() -> BoxedStrategy<HttpExtra> {
+    let host_port = prop_oneof![Just(HostPort::Keep), Just(HostPort::StripOwn), Just(HostPort::Strip)];
+    let slashes = prop_oneof![
+        Just(EscapedSlashes::Keep),
+        Just(EscapedSlashes::Reject),
+        Just(EscapedSlashes::Redirect),
+        Just(EscapedSlashes::Unescape),
+    ];
+    let underscores =
+        prop_oneof![Just(Underscores::Allow), Just(Underscores::Reject), Just(Underscores::Drop)];
+    let names = (of(name()), of(name()));
+    // Only where there is a name is there one to keep, so that flag is not made here.
+    (vec(net(), 0..2), any::<[bool; 3]>(), host_port, slashes, underscores, names, local_reply())
+        .prop_map(|(internal_addresses, flags, host_port, escaped_slashes, underscores, names, reply)| {
+            HttpExtra {
+                internal_addresses,
+                skip_forwarded_for: flags[0],
+                via: names.0.unwrap_or_default(),
+                keep_server: false,
+                host_port,
+                strip_host_dot: flags[1],
+                escaped_slashes,
+                underscores,
+                request_id_in_response: flags[2],
+                default_host: names.1.unwrap_or_default(),
+                local_reply: reply,
+            }
+        })
+        .boxed()
+}
+
+fn local_reply() -> BoxedStrategy<LocalReply> {
+    let comparison = prop_oneof![
+        Just(Comparison::Equal),
+        Just(Comparison::AtLeast),
+        Just(Comparison::AtMost),
+        Just(Comparison::Other),
+    ];
+    let leaf = prop_oneof![
+        (comparison, any::<u32>()).prop_map(|(op, number)| ReplyFilter::Status(op, number)),
+        vec(name(), 0..3).prop_map(ReplyFilter::Flags),
+        header_match().prop_map(ReplyFilter::Header),
+    ];
+    let filter = leaf.prop_recursive(2, 4, 2, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..3).prop_map(ReplyFilter::And),
+            vec(inner, 0..3).prop_map(ReplyFilter::Or),
+        ]
+    });
+    let format = || {
+        let text = prop_oneof![
+            text().prop_map(LogFormat::Text),
+            btree_map(name(), text(), 0..4).prop_map(|m| LogFormat::Json(m.into_iter().collect())),
+        ];
+        (text, of(name()))
+            .prop_map(|(format, kind)| ReplyFormat { format, content_type: kind.unwrap_or_default() })
+    };
+    let headers = mutations().prop_map(|m| HeaderMutations { remove: vec![], ..m });
+    let mapper = (filter, of(any::<u16>()), of(text()), of(format()), headers).prop_map(
+        |(filter, status, body, format, headers)| ReplyMapper { filter, status, body, format, headers },
+    );
+    (vec(mapper, 0..2), of(format())).prop_map(|(mappers, format)| LocalReply { mappers, format }).boxed()
+}
+
+fn http_filter() -> BoxedStrategy<HttpFilter> {
+    prop_oneof![
+        authorization().prop_map(HttpFilter::Authorization),
+        fault().prop_map(HttpFilter::Fault),
+        Just(HttpFilter::Cors),
+        Just(HttpFilter::GrpcWeb),
+        Just(HttpFilter::GrpcStats),
+        Just(HttpFilter::Alpn),
+        Just(HttpFilter::Stats),
+        Just(HttpFilter::PeerMetadata),
+        Just(HttpFilter::Router),
+    ]
+    .boxed()
+}
+
+fn client_certificate() -> BoxedStrategy<ForwardClientCertificate> {
+    let mode = prop_oneof![
+        Just(ForwardMode::Sanitize),
+        Just(ForwardMode::ForwardOnly),
+        Just(ForwardMode::AppendForward),
+        Just(ForwardMode::SanitizeSet),
+        Just(ForwardMode::AlwaysForwardOnly),
+    ];
+    (mode, any::<[bool; 5]>())
+        .prop_map(|(mode, f)| ForwardClientCertificate {
+            mode,
+            subject: f[0],
+            uri: f[1],
+            dns: f[2],
+            cert: f[3],
+            chain: f[4],
+        })
+        .boxed()
+}
