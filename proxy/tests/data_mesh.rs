@@ -427,8 +427,12 @@ fn inspecting(address: SocketAddr, permissive: bool, idle: Option<Duration>) -> 
 }
 
 fn inspected(address: SocketAddr, permissive: bool, idle: Option<Duration>) -> Proxy {
-    let store = Authority::new().store("reviews");
-    Proxy::with_store(inspecting(address, permissive, idle), store, node("reviews"))
+    reviews(inspecting(address, permissive, idle))
+}
+
+/// The sidecar of `reviews`, whose authority nobody else has.
+fn reviews(resources: Vec<Resource>) -> Proxy {
+    Proxy::with_store(resources, Authority::new().store("reviews"), node("reviews"))
 }
 
 /// Carries bytes to an address, but all except the first few of them only when the port there has waited for long.
@@ -493,17 +497,16 @@ fn silence_chooses_soon_where_a_server_may_speak_first() {
             let mut resources = inspecting(address, permissive, None);
             let Resource::Listener(listener) = &mut resources[1] else { panic!("a listener") };
             listener.chains.iter_mut().for_each(|chain| chain.protocol = tcp("inbound|80||"));
-            let proxy = Proxy::with_store(resources, Authority::new().store("reviews"), node("reviews"));
-            assert_eq!(proxy.connect().await.rest().await, answer);
+            assert_eq!(reviews(resources).connect().await.rest().await, answer);
         }
     });
 }
 
-/// As `inspecting`, with all the time of the world for first bytes.
-fn waiting(address: SocketAddr, permissive: bool) -> Vec<Resource> {
+/// As `inspecting`, with another time to wait for first bytes.
+fn waiting(address: SocketAddr, permissive: bool, timeout: Duration) -> Vec<Resource> {
     let mut resources = inspecting(address, permissive, None);
     let Resource::Listener(listener) = &mut resources[1] else { panic!("a listener") };
-    listener.inspect.timeout = Some(Duration::from_secs(600));
+    listener.inspect.timeout = Some(timeout);
     resources
 }
 
@@ -511,15 +514,12 @@ fn waiting(address: SocketAddr, permissive: bool) -> Vec<Resource> {
 fn who_speaks_after_a_change_meets_the_port_as_it_is_by_then() {
     run(async {
         let address = echo().await;
-        let late = |permissive| inspecting(address, permissive, None);
-        let in_time = |permissive| waiting(address, permissive);
-        for resources in [&late as &dyn Fn(bool) -> Vec<Resource>, &in_time] {
-            let store = Authority::new().store("reviews");
-            let proxy = Proxy::with_store(resources(true), store, node("reviews"));
+        for timeout in [BRIEF, LONG] {
+            let proxy = reviews(waiting(address, true, timeout));
             let mut client = proxy.connect().await;
             proxy.metric(&["listener_downstream_cx_total", " 1"]).await;
             tokio::time::sleep(BRIEF * 3).await;
-            proxy.apply(resources(false));
+            proxy.apply(waiting(address, false, timeout));
             tokio::time::sleep(BRIEF).await;
             client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
             assert_eq!(client.rest().await, "");
@@ -530,8 +530,7 @@ fn who_speaks_after_a_change_meets_the_port_as_it_is_by_then() {
 #[test]
 fn who_speaks_after_the_end_began_is_answered_once() {
     run(async {
-        let store = Authority::new().store("reviews");
-        let proxy = Proxy::with_store(waiting(echo().await, true), store, node("reviews"));
+        let proxy = reviews(waiting(echo().await, true, LONG));
         let mut client = proxy.connect().await;
         proxy.metric(&["listener_downstream_cx_total", " 1"]).await;
         let began = Instant::now();
@@ -575,6 +574,8 @@ fn a_client_that_never_speaks_does_not_hold_up_the_end() {
 
 /// What a port waits for first bytes.
 const BRIEF: Duration = Duration::from_millis(40);
+/// The same where first bytes come in time.
+const LONG: Duration = Duration::from_secs(600);
 
 /// Retries as Istio has them by default.
 fn mesh_retry() -> api::model::route::RetryPolicy {

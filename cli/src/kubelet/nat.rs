@@ -1,5 +1,6 @@
 //! Pure. The packet rules of the node: virtual addresses of services become addresses of pods, at random
-//! among the ready ones; where there are none, callers are refused at once, as by kube-proxy. One whole rule set each time, so that it is replaced in one transaction.
+//! among the ready ones; where there are none, callers are refused at once, as by kube-proxy. One whole rule set
+//! each time, so that it is replaced in one transaction.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

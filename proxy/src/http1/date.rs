@@ -1,4 +1,4 @@
-//! Pure. Times as the `date` header shows them (RFC 9110, 5.6.7).
+//! Pure. The calendar, and times as the `date` header shows them (RFC 9110, 5.6.7).
 
 use std::cell::Cell;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub type Text = [u8; 29];
 
 /// Seconds since 1970; a clock before that counts as it.
-pub fn seconds(time: SystemTime) -> u64 {
+fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
@@ -27,7 +27,7 @@ pub fn of(time: SystemTime) -> Text {
 }
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT`
-pub fn text(seconds: u64) -> Text {
+fn text(seconds: u64) -> Text {
     let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
     let (days, rest) = (seconds / DAY, seconds % DAY);
     let (year, month, day) = civil(days);
@@ -46,8 +46,9 @@ pub fn text(seconds: u64) -> Text {
     text
 }
 
-/// Year, month and day of a number of days since 1970. Years are counted from March, so that leap days come last.
-fn civil(days: u64) -> (u64, u64, u64) {
+/// Year, month and day of a number of days since 1970 in the Gregorian calendar. Years are counted from March, so that
+/// leap days come last.
+pub fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + DAYS_TO_1970;
     let (era, of_era) = (days / ERA, days % ERA);
     let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / (ERA - 1)) / 365;
@@ -58,7 +59,8 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (era * 400 + year + u64::from(month <= 2), month, day)
 }
 
-const DAY: u64 = 86_400;
+/// Seconds of a day.
+pub const DAY: u64 = 86_400;
 /// Days of 400 years.
 const ERA: u64 = 146_097;
 /// Days from the first of March of the year 0.

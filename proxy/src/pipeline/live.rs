@@ -331,6 +331,7 @@ const JUDGED: u32 = 500;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::now;
 
     fn add(registry: &Registry, inbound: bool, now: Instant) -> Rc<Entry> {
         registry.add(("in".into(), None, inbound), Limits::default(), now)
@@ -338,7 +339,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_added_after_the_end_began_ends_too() {
-        let now = tokio::time::Instant::now().into_std();
+        let now = now();
         let context = Context::from_waker(Waker::noop());
         for (inbound_only, outbound) in [(true, State::Open), (false, State::Draining)] {
             let registry = Registry::default();
@@ -356,7 +357,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_can_be_told_at_once_is_told_although_it_was_still_greeting() {
-        let now = tokio::time::Instant::now().into_std();
+        let now = now();
         let context = Context::from_waker(Waker::noop());
         for greeted_first in [true, false] {
             let registry = Registry::default();

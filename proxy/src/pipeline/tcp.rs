@@ -73,15 +73,14 @@ async fn upstream(
     let none = http::HeaderMap::new();
     let missing = || Refusal::no_cluster(503);
     let chosen = route::cluster(&tcp.clusters, &none, thread.random()).ok_or_else(missing)?;
-    let service = thread.upstream(chosen.name()).ok_or_else(missing)?.service;
-    counted.detail.borrow_mut().cluster = Some(chosen.name().clone());
-    counted.key(|key| key.service = service);
     let mut tried = vec![];
     let mut refusal = Refusal::no_endpoint();
     let most = tcp.model.max_connect_attempts.max(1);
     for attempt in 1..=most {
         // As it is after the last attempt, which may have taken long.
         let upstream = thread.upstream(chosen.name()).ok_or_else(missing)?;
+        counted.detail.borrow_mut().cluster = Some(chosen.name().clone());
+        counted.key(|key| key.service = upstream.service);
         let Some(host) = upstream.choose(thread, None, connection.original, (&tried, 3)) else { break };
         tried.push(host.address);
         counted.detail.borrow_mut().upstream_host = Some(host.address);

@@ -103,8 +103,7 @@ fn a_link_that_joins_the_node_costs_no_pod_its_way_to_the_node() {
     // A bridge takes the lowest address of its links, unless it has one of its own.
     let low = ["link", "add", "low", "address", "00:00:00:00:00:02", "type", "veth"];
     for step in [&low[..], &["link", "set", "low", "master", "ostria0", "up"]] {
-        let outcome = wire::enter(mesh.supervisor(), Path::new("ip"), step).finish(Duration::from_secs(10));
-        assert_eq!(outcome.code, 0, "{outcome}");
+        wire::enter(mesh.supervisor(), Path::new("ip"), step).finish(Duration::from_secs(10)).text();
     }
     ask();
 }

@@ -88,10 +88,15 @@ pub(super) fn access_log() -> BoxedStrategy<AccessLog> {
         Just(LogSink::Stderr),
         name().prop_map(|n| LogSink::File(format!("/var/log/{n}"))),
     ];
-    let format = prop_oneof![
-        Just(LogFormat::DefaultText),
+    let format = prop_oneof![1 => Just(LogFormat::DefaultText), 2 => log_format()];
+    (sink, format).prop_map(|(sink, format)| AccessLog { sink, format }).boxed()
+}
+
+/// A format that is written out.
+pub(super) fn log_format() -> BoxedStrategy<LogFormat> {
+    prop_oneof![
         text().prop_map(LogFormat::Text),
         btree_map(name(), text(), 0..4).prop_map(|m| LogFormat::Json(m.into_iter().collect())),
-    ];
-    (sink, format).prop_map(|(sink, format)| AccessLog { sink, format }).boxed()
+    ]
+    .boxed()
 }

@@ -1,14 +1,13 @@
 //! Listeners, their filter chains and what serves a connection.
 
-use super::basic::{access_log, duration, header_match, mutations, name, net, socket, text};
+use super::basic::{access_log, duration, header_match, log_format, mutations, name, net, socket, text};
 use super::route::{fault, route_configuration};
 use super::security::{authorization, tls_parameters};
-use crate::model::access_log::LogFormat;
 use crate::model::listener::*;
 use crate::model::matcher::*;
 use crate::model::route::*;
 use crate::model::tls::*;
-use proptest::collection::{btree_map, vec};
+use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 
@@ -196,11 +195,7 @@ fn local_reply() -> BoxedStrategy<LocalReply> {
         ]
     });
     let format = || {
-        let text = prop_oneof![
-            text().prop_map(LogFormat::Text),
-            btree_map(name(), text(), 0..4).prop_map(|m| LogFormat::Json(m.into_iter().collect())),
-        ];
-        (text, of(name()))
+        (log_format(), of(name()))
             .prop_map(|(format, kind)| ReplyFormat { format, content_type: kind.unwrap_or_default() })
     };
     let headers = mutations().prop_map(|m| HeaderMutations { remove: vec![], ..m });

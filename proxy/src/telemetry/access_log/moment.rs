@@ -1,6 +1,7 @@
 //! Pure. Times as formats ask for them, in the letters of `strftime` with Envoy's fractions of a second, in UTC.
 
-use super::text::{DAY, date, since_epoch};
+use super::text::since_epoch;
+use crate::http1::date::{DAY, civil};
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
@@ -46,7 +47,7 @@ impl Shape {
     pub fn write(&self, out: &mut Vec<u8>, at: SystemTime) {
         let since = since_epoch(at);
         let day = since.as_secs() / DAY;
-        let date = date(day);
+        let date = civil(day);
         for piece in &self.0 {
             // Writing to memory does not fail.
             let _ = piece.write(out, since, date);

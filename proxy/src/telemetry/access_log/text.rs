@@ -1,6 +1,7 @@
 //! Pure. Text made byte by byte: numbers, addresses, times and escaped strings. A log line is made for every request,
 //! and the standard formatting machinery would cost more than the rest of the request.
 
+use crate::http1::date::{DAY, civil};
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -64,7 +65,7 @@ pub(super) fn since_epoch(at: SystemTime) -> Duration {
 pub(super) fn iso_time(out: &mut Vec<u8>, at: SystemTime) {
     let since = since_epoch(at);
     let (days, second) = (since.as_secs() / DAY, since.as_secs() % DAY);
-    let (year, month, day) = date(days);
+    let (year, month, day) = civil(days);
     let mut text = *b"0000-00-00T00:00:00.000Z";
     digits(&mut text[0..4], year);
     digits(&mut text[5..7], month);
@@ -81,19 +82,6 @@ fn digits(place: &mut [u8], mut number: u64) {
         *digit = b'0' + (number % 10) as u8;
         number /= 10;
     }
-}
-
-/// Year, month and day of a day since 1970 in the Gregorian calendar. Years are counted from March, so that the day
-/// that is not always there is the last one.
-pub(super) fn date(days: u64) -> (u64, u64, u64) {
-    let days = days + DAYS_BEFORE_1970;
-    let (era, day) = (days / DAYS_IN_ERA, days % DAYS_IN_ERA);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let of_month = day - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    (era * 400 + year + next, month, of_month)
 }
 
 /// A client decides what its headers hold: control characters must not forge lines.
@@ -145,11 +133,6 @@ fn escaped(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 const MOST_DIGITS: usize = 20;
-pub(super) const DAY: u64 = 86_400;
-/// The calendar repeats after 400 years.
-const DAYS_IN_ERA: u64 = 146_097;
-/// From the first of March of the year 0.
-const DAYS_BEFORE_1970: u64 = 719_468;
 
 #[cfg(test)]
 mod tests {
