@@ -2,6 +2,8 @@
 //! whether it takes traffic.
 
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::manifest::object::text;
 use crate::wire::PodLine;
@@ -97,6 +99,8 @@ pub struct Pod {
     pub initialized: bool,
     /// Whether it ended for good, and well.
     pub finished: Option<bool>,
+    /// A word for why it failed as a whole.
+    pub reason: Option<String>,
     /// Whether it is on its way out.
     pub leaving: bool,
     /// Why it cannot start.
@@ -114,6 +118,17 @@ impl Pod {
             && self.initialized
             && self.finished.is_none()
             && self.serving().all(|container| container.ready && container.is_running())
+    }
+
+    /// When it was made, or turned ready or unready last.
+    pub fn since(&self) -> OffsetDateTime {
+        OffsetDateTime::parse(&self.changed, &Rfc3339).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }
+
+    /// How often its containers were started again; sidecars are not the workload's.
+    pub fn restarts(&self) -> u64 {
+        let own = self.containers.iter().filter(|container| container.role != Role::Sidecar);
+        own.map(|container| u64::from(container.restarts)).sum()
     }
 
     /// Why it is not ready, where that is more than having to wait.
@@ -145,7 +160,9 @@ impl Pod {
         let condition = |kind: &str, holds: bool| {
             let mut condition = json!({"type": kind, "status": if holds { "True" } else { "False" },
                 "lastTransitionTime": self.changed});
-            if let Some(reasons) = unready.as_ref().filter(|_| !holds) {
+            if !holds && self.finished.is_some() {
+                condition["reason"] = json!("PodCompleted");
+            } else if let Some(reasons) = unready.as_ref().filter(|_| !holds) {
                 condition["reason"] = json!("ContainersNotReady");
                 condition["message"] = json!(reasons);
             }
@@ -160,8 +177,9 @@ impl Pod {
             "hostIP": node,
             "startTime": self.created,
             "conditions": [
+                condition("PodReadyToStartContainers", !self.address.is_empty() && self.finished.is_none()),
                 condition("PodScheduled", true),
-                condition("Initialized", self.initialized),
+                condition("Initialized", self.initialized || self.finished == Some(true)),
                 condition("ContainersReady", ready),
                 condition("Ready", ready),
             ],
@@ -174,6 +192,9 @@ impl Pod {
         }
         if let Some(trouble) = &self.trouble {
             status["message"] = json!(trouble);
+        }
+        if let Some(reason) = &self.reason {
+            status["reason"] = json!(reason);
         }
         status
     }
@@ -225,7 +246,7 @@ impl Pod {
         }
         match self.finished {
             Some(true) => return "Completed".into(),
-            Some(false) => return "Error".into(),
+            Some(false) => return self.reason.clone().unwrap_or_else(|| "Error".into()),
             None => {}
         }
         let waiting = |container: &Container| match &container.phase {
@@ -342,6 +363,6 @@ mod tests {
             (line.ready.as_str(), line.identity.as_str()),
             ("2/2", "spiffe://cluster.local/ns/default/sa/web")
         );
-        assert_eq!(pod.object("10.244.0.1")["conditions"][3]["status"], "True");
+        assert_eq!(pod.object("10.244.0.1")["conditions"][4]["status"], "True");
     }
 }

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use rand::Rng;
 use serde_json::{Value, json};
 
 use crate::failure::Problem;
 use crate::kubelet::address;
 use crate::kubelet::check::check;
+use crate::kubelet::name;
 use crate::manifest::kind;
 use crate::manifest::object::{Key, desired, text};
 use crate::up::clock::now;
@@ -187,6 +189,9 @@ fn place(world: &mut World, object: &Value) -> Outcome {
     object["metadata"]["creationTimestamp"] = json!(if created.is_empty() { now() } else { created.into() });
     let generation = old.as_ref().and_then(|old| old.pointer("/metadata/generation")).and_then(Value::as_u64);
     object["metadata"]["generation"] = json!(generation.unwrap_or(0) + 1);
+    let uid = old.as_ref().map_or("", |old| text(old, "/metadata/uid"));
+    object["metadata"]["uid"] =
+        json!(if uid.is_empty() { name::uid(rand::rng().random()) } else { uid.into() });
     world.objects.insert(key, object);
     outcome
 }
@@ -207,7 +212,8 @@ fn allocate(world: &World, key: &Key, object: &mut Value, old: Option<&Value>) {
     }
 }
 
-fn remove(world: &mut World, key: &Key) {
+/// Takes an object out of the world, with what lives in it.
+pub fn remove(world: &mut World, key: &Key) {
     world.objects.remove(key);
     if key.kind == "Namespace" {
         world.objects.retain(|other, _| other.namespace != key.name);

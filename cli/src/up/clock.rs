@@ -3,10 +3,15 @@
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The time as Kubernetes writes it.
+/// The moment.
 #[expect(clippy::disallowed_methods, reason = "the shell around the pure core may look at the clock")]
+pub fn moment() -> OffsetDateTime {
+    OffsetDateTime::from(std::time::SystemTime::now())
+}
+
+/// The time as Kubernetes writes it.
 pub fn now() -> String {
-    let now = OffsetDateTime::from(std::time::SystemTime::now());
+    let now = moment();
     now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default()
 }
 

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use rand::Rng;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::kubelet::workload::Change;
+use crate::kubelet::workload::Plan;
+use crate::kubelet::workload::member::{Change, Owner};
 use crate::kubelet::{name, nat, status, workload};
-use crate::up::clock::now;
+use crate::up::change;
+use crate::up::clock::{moment, now};
 use crate::up::context::Context;
 use crate::up::world::{Entry, PodKey, World};
 use crate::up::{node, pod};
@@ -17,12 +20,14 @@ use crate::up::{node, pod};
 /// Makes and ends pods until the mesh ends.
 pub async fn run(context: Arc<Context>, tasks: TaskTracker) {
     let mut changes = context.shared.watch();
+    let mut again = None;
     loop {
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
+            () = until(again) => {}
             () = context.ending.cancelled() => return,
         }
-        step(&context, &tasks);
+        again = step(&context, &tasks);
     }
 }
 
@@ -58,45 +63,58 @@ pub fn end_all(context: &Context) {
     });
 }
 
-fn step(context: &Arc<Context>, tasks: &TaskTracker) {
-    let wanted = {
-        let world = context.shared.read();
-        workload::changes(&world.objects, &world.held(), &mut || rand::rng().random())
-    };
-    if wanted.is_empty() {
-        return;
-    }
-    // Asked for under the lock: the end is told before all pods are, so that none is made after that.
-    for (key, stop) in context.shared.change(|world| apply(world, wanted, context.ending.is_cancelled())) {
-        tasks.spawn(pod::run(Arc::clone(context), key, stop));
+/// Waits for a moment; for ever, where there is none.
+async fn until(again: Option<OffsetDateTime>) {
+    match again {
+        Some(again) => tokio::time::sleep((again - moment()).try_into().unwrap_or_default()).await,
+        None => std::future::pending().await,
     }
 }
 
+/// Does what can be done at this moment; when there is more to do though nothing changed.
+fn step(context: &Arc<Context>, tasks: &TaskTracker) -> Option<OffsetDateTime> {
+    let plan = {
+        let world = context.shared.read();
+        let plan = workload::plan(&world.objects, &world.jobs, &world.held(), moment(), &mut || {
+            rand::rng().random()
+        });
+        if plan.changes.is_empty() && plan.jobs == world.jobs {
+            return plan.again;
+        }
+        plan
+    };
+    let again = plan.again;
+    // Asked for under the lock: the end is told before all pods are, so that none is made after that.
+    for (key, stop) in context.shared.change(|world| apply(world, plan, context.ending.is_cancelled())) {
+        tasks.spawn(pod::run(Arc::clone(context), key, stop));
+    }
+    again
+}
+
 /// Makes changes; the pods that have to be started. Those that leave with the mesh are not replaced.
-fn apply(world: &mut World, changes: Vec<Change>, ending: bool) -> Vec<(PodKey, CancellationToken)> {
+fn apply(world: &mut World, plan: Plan, ending: bool) -> Vec<(PodKey, CancellationToken)> {
     let mut fresh = Vec::new();
-    for change in changes {
+    world.jobs = plan.jobs;
+    for change in plan.changes {
         match change {
             Change::Remove { namespace, name } => leave(world, &(namespace, name)),
             // The mesh may have begun to end since this was wanted.
             Change::Create { .. } if ending => {}
             Change::Create { pod, owner, revision } => fresh.push(admit(world, pod, owner, revision)),
+            Change::Delete(key) => change::remove(world, &key),
         }
     }
     fresh
 }
 
-fn admit(
-    world: &mut World,
-    mut pod: Value,
-    owner: (String, String),
-    revision: String,
-) -> (PodKey, CancellationToken) {
+fn admit(world: &mut World, mut pod: Value, owner: Owner, revision: String) -> (PodKey, CancellationToken) {
     let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_string();
     let namespace =
         Some(text("/metadata/namespace")).filter(|name| !name.is_empty()).unwrap_or_else(|| "default".into());
     let key = (namespace.clone(), text("/metadata/name"));
-    let account = Some(text("/spec/serviceAccountName")).filter(|name| !name.is_empty());
+    // The field's former name still counts, as in Kubernetes.
+    let accounts = ["/spec/serviceAccountName", "/spec/serviceAccount"].map(text);
+    let account = accounts.into_iter().find(|name| !name.is_empty());
     pod["metadata"]["namespace"] = json!(namespace);
     pod["metadata"]["uid"] = json!(name::uid(rand::rng().random()));
     pod["spec"]["serviceAccountName"] = json!(account.unwrap_or_else(|| "default".into()));
@@ -127,13 +145,14 @@ mod tests {
     fn pods_that_leave_with_the_mesh_are_not_replaced() {
         let create = || Change::Create {
             pod: json!({"metadata": {"name": "web-1", "namespace": "shop"}, "spec": {}}),
-            owner: ("Deployment".into(), "web".into()),
+            owner: Owner { kind: "Deployment".into(), name: "web".into(), uid: String::new() },
             revision: "1".into(),
         };
+        let plan = || Plan { changes: vec![create()], ..Plan::default() };
         let mut world = World::default();
-        assert_eq!(apply(&mut world, vec![create()], false).len(), 1);
+        assert_eq!(apply(&mut world, plan(), false).len(), 1);
         world.pods.clear();
-        assert!(apply(&mut world, vec![create()], true).is_empty());
+        assert!(apply(&mut world, plan(), true).is_empty());
         assert!(world.pods.is_empty());
     }
 }

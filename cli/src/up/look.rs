@@ -1,9 +1,11 @@
 //! What the verbs may see of the running mesh: objects, pods, logs, and which container a name means.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use crate::kubelet::workload;
 use crate::manifest::kind;
 use crate::manifest::object::Key;
+use crate::up::clock::moment;
 use crate::up::context::Context;
 use crate::up::plane::TRUST_DOMAIN;
 use crate::up::publish::with_status;
@@ -27,7 +29,7 @@ pub fn list(context: &Context, query: &Query) -> Result<Vec<Value>, String> {
     }
     let objects = world.objects.iter().filter(|(key, _)| key.group == kind.group && key.kind == kind.kind);
     let objects = objects.filter(|(key, _)| here(key) && named(&key.name));
-    Ok(objects.map(|(key, object)| with_counts(&world, key, object)).collect())
+    Ok(objects.map(|(key, object)| with_status_of_pods(&world, key, object)).collect())
 }
 
 /// A line for each pod.
@@ -64,7 +66,7 @@ fn pod(world: &World, target: &Target) -> Result<PodKey, String> {
             && if kind.kind == "Pod" {
                 key.1 == name
             } else {
-                entry.owner == (kind.kind.to_string(), name.to_string())
+                (entry.owner.kind.as_str(), entry.owner.name.as_str()) == (kind.kind, name)
             }
     };
     let mut found: Vec<_> = world.pods.iter().filter(matches).collect();
@@ -82,27 +84,11 @@ fn app(entry: &Entry) -> Option<String> {
     annotation.and_then(Value::as_str).or(first.copied()).map(str::to_string)
 }
 
-/// Workloads show how many of their pods are there.
-fn with_counts(world: &World, key: &Key, object: &Value) -> Value {
+/// Workloads say in their `status` how far they are.
+fn with_status_of_pods(world: &World, key: &Key, object: &Value) -> Value {
     let mut object = object.clone();
-    if matches!(key.kind.as_str(), "Deployment" | "StatefulSet" | "Job") {
-        let owner = (key.kind.clone(), key.name.clone());
-        let own: Vec<&Entry> = world
-            .pods
-            .iter()
-            .filter(|(pod, entry)| pod.0 == key.namespace && entry.owner == owner && !entry.status.leaving)
-            .map(|(_, entry)| entry)
-            .collect();
-        let ready = own.iter().filter(|entry| entry.status.is_ready()).count();
-        let done = own.iter().filter(|entry| entry.status.finished == Some(true)).count();
-        object["status"] = match key.kind.as_str() {
-            "Job" => {
-                json!({"succeeded": done, "active": own.iter().filter(|entry| entry.status.finished.is_none()).count()})
-            }
-            _ => {
-                json!({"replicas": own.len(), "readyReplicas": ready, "availableReplicas": ready, "updatedReplicas": own.len()})
-            }
-        };
+    if let Some(status) = workload::status(key, &object, &world.jobs, &world.held(), moment()) {
+        object["status"] = status;
     }
     object
 }

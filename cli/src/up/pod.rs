@@ -1,5 +1,6 @@
 //! The life of one pod: injected, given an address, its containers started in order, ended in order.
 
+use std::convert::Infallible;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -146,6 +147,17 @@ struct Life {
 
 impl Life {
     async fn live(&self, stop: &CancellationToken) {
+        let end = stop.child_token();
+        tokio::select! {
+            () = self.serve(&end) => {}
+            never = self.limit(&end) => match never {},
+        }
+        if !stop.is_cancelled() {
+            stop.cancelled().await;
+        }
+    }
+
+    async fn serve(&self, stop: &CancellationToken) {
         let mut sidecars = Vec::new();
         let begun = tokio::select! {
             begun = self.begin(&mut sidecars) => begun,
@@ -153,7 +165,7 @@ impl Life {
         };
         match begun {
             Ok(()) => self.apps(stop).await,
-            Err(code) if !stop.is_cancelled() => self.finish(code == 0),
+            Err(code) if !stop.is_cancelled() => self.finish(code == 0, None),
             Err(_) => {}
         }
         // The last one started is the first to end: each may need those before it.
@@ -161,9 +173,17 @@ impl Life {
             stop.cancel();
             let _: Result<i32, _> = task.await;
         }
-        if !stop.is_cancelled() {
-            stop.cancelled().await;
+    }
+
+    /// Ends the containers when the pod has run for as long as it may.
+    async fn limit(&self, end: &CancellationToken) -> Infallible {
+        let seconds = self.pod.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
+        if let Some(seconds) = seconds.and_then(|seconds| u64::try_from(seconds).ok()) {
+            sleep(Duration::from_secs(seconds)).await;
+            self.finish(false, Some("DeadlineExceeded"));
+            end.cancel();
         }
+        std::future::pending().await
     }
 
     /// Init containers and sidecars, each after the one before it.
@@ -211,7 +231,7 @@ impl Life {
             tokio::select! {
                 ended = tasks.join_next() => match ended {
                     Some(code) => worst = worst.max(code.unwrap_or(1)),
-                    None => break self.finish(worst == 0),
+                    None => break self.finish(worst == 0, None),
                 },
                 () = stop.cancelled(), if !end.is_cancelled() => {
                     self.leave().await;
@@ -241,10 +261,12 @@ impl Life {
         }
     }
 
-    fn finish(&self, well: bool) {
+    /// The first end counts.
+    fn finish(&self, well: bool, reason: Option<&str>) {
         self.context.shared.pod(&self.key, &now(), |pod| {
-            if !pod.leaving {
+            if !pod.leaving && pod.finished.is_none() {
                 pod.finished = Some(well);
+                pod.reason = reason.map(str::to_string);
             }
         });
     }

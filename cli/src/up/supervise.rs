@@ -17,11 +17,13 @@ use crate::arguments::Up;
 use crate::failure::Failure;
 use crate::kubelet::check::check;
 use crate::kubelet::inject::is_asked;
+use crate::kubelet::workload;
 use crate::manifest::kind::{self, Kind};
 use crate::manifest::object::Key;
 use crate::manifest::read;
 use crate::state::State;
 use crate::state::lock::{self, Lock, Process};
+use crate::up::clock::moment;
 use crate::up::context::Context;
 use crate::up::enter::{self, Node};
 use crate::up::names::{self, Forward};
@@ -276,7 +278,8 @@ impl Mesh {
             }
             let settled = {
                 let world = self.context.shared.read();
-                crate::kubelet::workload::changes(&world.objects, &world.held(), &mut || 0).is_empty()
+                let plan = workload::plan(&world.objects, &world.jobs, &world.held(), moment(), &mut || 0);
+                plan.changes.is_empty()
             };
             if settled && lines.iter().all(|(_, ready, _)| *ready) {
                 return;

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::kubelet::service::Backend;
 use crate::kubelet::status;
-use crate::kubelet::workload::Held;
+use crate::kubelet::workload::job::{self, Records};
+use crate::kubelet::workload::member::{Held, Owner};
 use crate::manifest::object::Key;
 use crate::up::sandbox::Sandbox;
 
@@ -24,8 +25,8 @@ pub type PodKey = (String, String);
 pub struct Entry {
     /// The pod, as it runs.
     pub object: Value,
-    /// Kind and name of what it belongs to.
-    pub owner: (String, String),
+    /// What it belongs to.
+    pub owner: Owner,
     /// Hash of its template.
     pub revision: String,
     /// Its state.
@@ -45,6 +46,8 @@ pub struct World {
     pub objects: BTreeMap<Key, Value>,
     /// All pods.
     pub pods: BTreeMap<PodKey, Entry>,
+    /// What became of the Jobs' pods.
+    pub jobs: Records,
     /// The address given last.
     pub last_address: Option<Ipv4Addr>,
 }
@@ -93,8 +96,11 @@ impl World {
                 owner: entry.owner.clone(),
                 revision: entry.revision.clone(),
                 ready: entry.status.is_ready(),
+                since: entry.status.since(),
                 finished: entry.status.finished,
                 leaving: entry.status.leaving,
+                restarts: entry.status.restarts(),
+                index: job::index(&entry.object),
             })
             .collect()
     }

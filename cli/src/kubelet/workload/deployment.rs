@@ -1,0 +1,159 @@
+//! Pure. Deployments: pods of the template come before pods of older ones go, within the bounds of
+//! `rollingUpdate`; `status` with the conditions `Available` and `Progressing`.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use crate::kubelet::name;
+use crate::kubelet::workload::member::{
+    Change, Held, Workload, condition, controlled_by, generated_from, remove, without_zeros,
+};
+use crate::manifest::object::text;
+
+/// The changes that are possible at this moment.
+pub fn changes(workload: &Workload<'_>, random: &mut dyn FnMut() -> u64) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let wanted = workload.replicas();
+    let revision = workload.revision();
+    let (fresh, stale): (Vec<&Held>, Vec<&Held>) =
+        workload.own.iter().copied().filter(|pod| !pod.leaving).partition(|pod| pod.revision == revision);
+    let recreate = text(workload.object, "/spec/strategy/type") == "Recreate";
+    let bounds = Bounds::of(workload.object, wanted);
+    let room = if recreate {
+        let others =
+            stale.len() + workload.own.iter().filter(|pod| pod.leaving && pod.revision != revision).count();
+        if others == 0 { wanted } else { fresh.len() }
+    } else {
+        (wanted + bounds.surge).saturating_sub(stale.len())
+    };
+    for _ in fresh.len()..wanted.min(room) {
+        changes.push(create(workload, &revision, random()));
+    }
+    let available = fresh.iter().filter(|pod| workload.is_available(pod)).count();
+    let mut old = stale;
+    old.sort_by_key(|pod| pod.ready);
+    let available_old = old.iter().filter(|pod| workload.is_available(pod)).count();
+    let spare = if recreate {
+        old.len()
+    } else {
+        let kept = wanted.saturating_sub(bounds.unavailable);
+        (old.len() - available_old) + (available + available_old).saturating_sub(kept).min(available_old)
+    };
+    changes.extend(old.into_iter().take(spare).map(remove));
+    let mut surplus = fresh;
+    surplus.sort_by_key(|pod| pod.ready);
+    let many = surplus.len().saturating_sub(wanted);
+    changes.extend(surplus.into_iter().take(many).map(remove));
+    changes
+}
+
+fn create(workload: &Workload<'_>, revision: &str, random: u64) -> Change {
+    let set = format!("{}-{revision}", workload.key.name);
+    workload.create(&format!("{set}-{}", name::suffix(random)), revision, |pod| {
+        pod["metadata"]["labels"]["pod-template-hash"] = json!(revision);
+        controlled_by(pod, "apps/v1", "ReplicaSet", &set);
+        generated_from(pod);
+    })
+}
+
+/// How far a rolling change may leave the wanted number.
+struct Bounds {
+    /// Pods beyond it.
+    surge: usize,
+    /// Available pods below it.
+    unavailable: usize,
+}
+
+impl Bounds {
+    /// Kubernetes' rounding: up for what comes on top, down for what may be missing. Without a setting a quarter
+    /// comes on top and nothing may be missing, which Kubernetes' own defaults allow.
+    fn of(object: &Value, wanted: usize) -> Self {
+        let given = |field: &str| object.pointer(&format!("/spec/strategy/rollingUpdate/{field}"));
+        let surge = given("maxSurge").and_then(|value| share(value, wanted, true));
+        let unavailable = given("maxUnavailable").and_then(|value| share(value, wanted, false)).unwrap_or(0);
+        let surge = surge.unwrap_or_else(|| wanted.div_ceil(4));
+        // Both rounded to nothing would stand still.
+        Self { surge, unavailable: if surge == 0 { unavailable.max(1) } else { unavailable } }
+    }
+}
+
+/// A number, or a percentage of `whole`.
+pub fn share(value: &Value, whole: usize, up: bool) -> Option<usize> {
+    if let Some(number) = value.as_u64() {
+        return Some(number as usize);
+    }
+    let percent: usize = value.as_str()?.strip_suffix('%')?.parse().ok()?;
+    let parts = percent.checked_mul(whole)?;
+    Some(if up { parts.div_ceil(100) } else { parts / 100 })
+}
+
+/// The object's `status`.
+pub fn status(workload: &Workload<'_>) -> Value {
+    let wanted = workload.replicas();
+    let revision = workload.revision();
+    let own: Vec<&Held> = workload.own.iter().copied().filter(|pod| !pod.leaving).collect();
+    let updated = own.iter().filter(|pod| pod.revision == revision).count();
+    let ready = own.iter().filter(|pod| pod.ready).count();
+    let available = own.iter().filter(|pod| workload.is_available(pod)).count();
+    let missing = workload
+        .object
+        .pointer("/spec/strategy/rollingUpdate/maxUnavailable")
+        .map_or_else(|| Some(wanted / 4), |value| share(value, wanted, false))
+        .unwrap_or(0);
+    let since = last_change(workload);
+    let enough = available + missing >= wanted;
+    let done = updated == wanted && own.len() == wanted && available == wanted;
+    let available_condition = if enough {
+        condition(
+            "Available",
+            true,
+            "MinimumReplicasAvailable",
+            "Deployment has minimum availability.",
+            since,
+        )
+    } else {
+        condition(
+            "Available",
+            false,
+            "MinimumReplicasUnavailable",
+            "Deployment does not have minimum availability.",
+            since,
+        )
+    };
+    without_zeros(json!({
+        "observedGeneration": workload.count("/metadata/generation"),
+        "replicas": own.len(),
+        "updatedReplicas": updated,
+        "readyReplicas": ready,
+        "availableReplicas": available,
+        "unavailableReplicas": own.len().max(wanted) - available.min(own.len().max(wanted)),
+        "conditions": [available_condition, progress(workload, &revision, done, since)],
+    }))
+}
+
+fn progress(workload: &Workload<'_>, revision: &str, done: bool, since: OffsetDateTime) -> Value {
+    let set = format!("{}-{revision}", workload.key.name);
+    let limit = Duration::from_secs(workload.count("/spec/progressDeadlineSeconds").unwrap_or(600));
+    if done {
+        let message = format!("ReplicaSet \"{set}\" has successfully progressed.");
+        condition("Progressing", true, "NewReplicaSetAvailable", &message, since)
+    } else if workload.now >= since + limit {
+        let message = format!("ReplicaSet \"{set}\" has timed out progressing.");
+        condition("Progressing", false, "ProgressDeadlineExceeded", &message, since + limit)
+    } else {
+        condition(
+            "Progressing",
+            true,
+            "ReplicaSetUpdated",
+            &format!("ReplicaSet \"{set}\" is progressing."),
+            since,
+        )
+    }
+}
+
+/// When a pod came, or turned ready or unready last.
+fn last_change(workload: &Workload<'_>) -> OffsetDateTime {
+    workload.own.iter().map(|pod| pod.since).max().unwrap_or(workload.now)
+}

@@ -1,0 +1,105 @@
+//! Pure. Which pods are missing and which are too many: what Deployments, StatefulSets, Jobs and Pods want against
+//! what is there, and what they say of it in their `status`. One step at a time, so that it can be asked again after
+//! each change, and at the moment that the step names.
+
+mod deployment;
+pub mod job;
+mod stateful;
+
+pub mod member;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use crate::kubelet::name;
+use crate::kubelet::workload::job::{Record, Records};
+use crate::kubelet::workload::member::{Change, Held, Owner, Workload, remove};
+use crate::manifest::object::Key;
+
+/// What is to be done at this moment.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Pods to make and to end, objects to delete.
+    pub changes: Vec<Change>,
+    /// The records of all Jobs after this step.
+    pub jobs: Records,
+    /// When to plan again though nothing changed.
+    pub again: Option<OffsetDateTime>,
+}
+
+/// The changes that are possible at the moment `now`. `random` gives the letters at pods' ends.
+pub fn plan(
+    objects: &BTreeMap<Key, Value>,
+    jobs: &Records,
+    held: &[Held],
+    now: OffsetDateTime,
+    random: &mut dyn FnMut() -> u64,
+) -> Plan {
+    let mut plan = Plan::default();
+    for (key, object) in objects {
+        let workload = Workload { key, object, own: own(key, object, held), now };
+        match key.kind.as_str() {
+            "Pod" => single(&workload, &mut plan.changes),
+            "Deployment" => plan.changes.extend(deployment::changes(&workload, random)),
+            "StatefulSet" => plan.changes.extend(stateful::changes(&workload)),
+            "Job" => {
+                let step = job::step(&workload, jobs.get(key).unwrap_or(&Record::default()), random);
+                plan.changes.extend(step.changes);
+                plan.jobs.insert(key.clone(), step.record);
+                plan.again = earlier(plan.again, step.again);
+            }
+            _ => continue,
+        }
+        plan.again = earlier(plan.again, workload.next_available());
+    }
+    let owners: BTreeSet<(&str, Owner)> =
+        objects.iter().map(|(key, object)| (key.namespace.as_str(), Owner::of(object))).collect();
+    let owned = |pod: &Held| owners.contains(&(pod.namespace.as_str(), pod.owner.clone()));
+    plan.changes.extend(held.iter().filter(|pod| !pod.leaving && !owned(pod)).map(remove));
+    plan
+}
+
+/// The `status` of a workload; none for other kinds.
+pub fn status(
+    key: &Key,
+    object: &Value,
+    jobs: &Records,
+    held: &[Held],
+    now: OffsetDateTime,
+) -> Option<Value> {
+    let workload = Workload { key, object, own: own(key, object, held), now };
+    match key.kind.as_str() {
+        "Deployment" => Some(deployment::status(&workload)),
+        "StatefulSet" => Some(stateful::status(&workload)),
+        "Job" => Some(job::status(&workload, jobs.get(key).unwrap_or(&Record::default()))),
+        _ => None,
+    }
+}
+
+fn own<'a>(key: &Key, object: &Value, held: &'a [Held]) -> Vec<&'a Held> {
+    let owner = Owner::of(object);
+    held.iter().filter(|pod| pod.namespace == key.namespace && pod.owner == owner).collect()
+}
+
+fn earlier(one: Option<OffsetDateTime>, other: Option<OffsetDateTime>) -> Option<OffsetDateTime> {
+    one.into_iter().chain(other).min()
+}
+
+/// A pod of its own.
+fn single(workload: &Workload<'_>, changes: &mut Vec<Change>) {
+    let object = workload.object;
+    let revision = name::template_hash(&json!({"metadata": object["metadata"], "spec": object["spec"]}));
+    match workload.own.first() {
+        None => {
+            let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": object["metadata"], "spec": object["spec"]});
+            changes.push(Change::Create { pod, owner: Owner::of(object), revision });
+        }
+        Some(pod) if pod.revision != revision && !pod.leaving => changes.push(remove(pod)),
+        Some(_) => {}
+    }
+}
