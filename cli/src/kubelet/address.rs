@@ -37,6 +37,11 @@ pub fn is_service(address: Ipv4Addr) -> bool {
     (RESERVED..SERVICES.1 - 1).contains(&offset)
 }
 
+/// Whether an address is of the pods' range.
+pub fn is_pod(address: Ipv4Addr) -> bool {
+    u32::from(address).wrapping_sub(u32::from(PODS.0)) < PODS.1
+}
+
 /// A stable hash of text.
 pub fn fnv(parts: &[&str]) -> u64 {
     parts

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec, Probe};
 use serde_json::Value;
 
 use crate::failure::Problem;
-use crate::kubelet::address;
+use crate::kubelet::{address, rules, shape, support};
 use crate::manifest::kind;
 use crate::manifest::object::{Key, group, text};
 use crate::wire::Given;
@@ -28,15 +28,17 @@ pub fn check(given: &Given, programs: Programs<'_>) -> Vec<Problem> {
     if kind.is_mesh() {
         return Vec::new();
     }
-    let template = match key.kind.as_str() {
-        "Pod" => Some("spec"),
-        "Deployment" | "StatefulSet" | "Job" => Some("spec.template.spec"),
-        "Service" => {
-            service(&given.object, &mut found);
-            None
-        }
-        _ => None,
-    };
+    let misshapen = shape::problems(&key.kind, &given.object);
+    if !misshapen.is_empty() {
+        found.all(misshapen, "correct the field");
+        return found.problems;
+    }
+    let template = pod_place(&key.kind);
+    found.all(rules::problems(&key.kind, &given.object), "correct the field");
+    found.all(support::lacks(&key.kind, &given.object, template).refused, "remove the field");
+    if key.kind == "Service" {
+        service(&given.object, &mut found);
+    }
     if let Some(path) = template {
         pod(&given.object, path, programs, &mut found);
     }
@@ -44,6 +46,25 @@ pub fn check(given: &Given, programs: Programs<'_>) -> Vec<Problem> {
         selector(&given.object, &mut found);
     }
     found.problems
+}
+
+/// What an object asks for that has no effect here.
+pub fn warnings(given: &Given) -> Vec<Problem> {
+    let key = Key::of(&given.object);
+    let mut found = Found { given, key: &key, problems: Vec::new() };
+    if kind::of(&key.group, &key.kind).is_some_and(|kind| !kind.is_mesh()) {
+        found.all(support::lacks(&key.kind, &given.object, pod_place(&key.kind)).warned, "");
+    }
+    found.problems
+}
+
+/// Where a kind's pod spec lies; none for kinds without.
+fn pod_place(kind: &str) -> Option<&'static str> {
+    match kind {
+        "Pod" => Some("spec"),
+        "Deployment" | "StatefulSet" | "Job" => Some("spec.template.spec"),
+        _ => None,
+    }
 }
 
 /// The template's pod spec of a workload, or a pod's own.
@@ -58,6 +79,12 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
+    fn all(&mut self, problems: Vec<(String, String)>, next: &str) {
+        for (path, reason) in problems {
+            self.add(&path, reason, next);
+        }
+    }
+
     fn add(&mut self, path: &str, reason: impl Into<String>, next: &str) {
         self.problems.push(Problem {
             file: self.given.file.clone(),
@@ -151,18 +178,18 @@ fn mounts(container: &Container, spec: &PodSpec, path: &str, found: &mut Found<'
 }
 
 fn selector(object: &Value, found: &mut Found<'_>) {
-    let wanted = object.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
-    let labels = object.pointer("/spec/template/metadata/labels");
-    let Some(wanted) = wanted else {
+    let labels = &object["spec"]["template"]["metadata"]["labels"];
+    let selector = &object["spec"]["selector"];
+    if selector.as_object().is_none_or(serde_json::Map::is_empty) {
         found.add("spec.selector", "is required", "select the labels of the template");
         return;
-    };
-    if wanted.iter().any(|(key, value)| labels.and_then(|labels| labels.get(key)) != Some(value)) {
-        found.add(
-            "spec.selector.matchLabels",
-            "does not match the template's labels",
-            "use the same labels in both",
-        );
+    }
+    match rules::selects(selector, labels) {
+        Ok(true) => {}
+        Ok(false) => {
+            found.add("spec.selector", "does not match the template's labels", "use the same labels in both");
+        }
+        Err((path, reason)) => found.add(&format!("spec.selector.{path}"), reason, "correct the field"),
     }
 }
 
@@ -231,7 +258,7 @@ mod tests {
         );
         let mut object = deployment(&json!({"name": "c", "command": ["sh"]}));
         object["spec"]["selector"]["matchLabels"]["app"] = json!("other");
-        assert!(problems(&object)[0].starts_with("spec.selector.matchLabels"));
+        assert!(problems(&object)[0].starts_with("spec.selector"));
         let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"},
             "spec": {"clusterIP": "1.2.3.4", "ports": [{"port": 0}]}});
         assert_eq!(problems(&service).len(), 2);

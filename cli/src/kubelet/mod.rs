@@ -1,6 +1,13 @@
 //! Pure. What a kubelet, its controllers and its proxy decide: which pods are wanted, what they are called,
 //! where they live, what they see and when they are well. The doing is in `up`.
 
+pub mod check;
+
+pub mod rules;
+pub mod shape;
+pub mod support;
+
+pub mod reply;
 pub mod workload;
 
 pub mod nat;
@@ -10,7 +17,6 @@ pub mod status;
 
 pub mod service;
 
-pub mod check;
 pub mod inject;
 pub mod volume;
 

@@ -1,19 +1,91 @@
-//! Pure. Which pods stand behind a service's ports.
+//! Pure. Which pods and written endpoints stand behind a service's ports.
 
 use std::net::Ipv4Addr;
 
-use k8s_openapi::api::core::v1::{Pod, Service, ServicePort};
+use k8s_openapi::api::core::v1::{Endpoints, Pod, Service, ServicePort};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-/// A pod as services and names see it.
+/// A pod, or an endpoint that a user wrote, as services and names see it.
 #[derive(Debug, Clone)]
 pub struct Backend {
-    /// The pod.
+    /// The pod; empty for an endpoint that a user wrote.
     pub pod: Pod,
+    /// What a user wrote about it.
+    pub written: Option<Written>,
     /// Its address.
     pub address: Ipv4Addr,
     /// Whether it takes traffic.
     pub ready: bool,
+}
+
+/// An endpoint of a service without selector.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Namespace of the service.
+    pub namespace: String,
+    /// Name of the service.
+    pub service: String,
+    /// Its name within the service.
+    pub hostname: Option<String>,
+    /// Names and numbers of its ports.
+    pub ports: Vec<(String, u16)>,
+}
+
+/// The endpoints of an EndpointSlice; those of other families than IPv4 are left out.
+pub fn of_slice(slice: &EndpointSlice) -> Vec<Backend> {
+    let labels = slice.metadata.labels.as_ref();
+    let service = labels.and_then(|labels| labels.get("kubernetes.io/service-name")).cloned();
+    let ports =
+        slice.ports.iter().flatten().filter_map(|port| {
+            Some((port.name.clone().unwrap_or_default(), u16::try_from(port.port?).ok()?))
+        });
+    let ports: Vec<_> = ports.collect();
+    let backends = slice.endpoints.iter().flat_map(|endpoint| {
+        let ready = endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) != Some(false);
+        let hostname = endpoint.hostname.clone();
+        endpoint.addresses.iter().map(move |address| (address, hostname.clone(), ready))
+    });
+    backends
+        .filter_map(|(address, hostname, ready)| {
+            let written = Written {
+                namespace: slice.metadata.namespace.clone().unwrap_or_else(|| "default".into()),
+                service: service.clone()?,
+                hostname,
+                ports: ports.clone(),
+            };
+            Some(Backend {
+                written: Some(written),
+                address: address.parse().ok()?,
+                ready,
+                pod: Pod::default(),
+            })
+        })
+        .collect()
+}
+
+/// The endpoints of an Endpoints object.
+pub fn of_endpoints(object: &Endpoints) -> Vec<Backend> {
+    let mut backends = Vec::new();
+    for subset in object.subsets.iter().flatten() {
+        let ports = subset.ports.iter().flatten();
+        let ports: Vec<_> = ports
+            .filter_map(|port| Some((port.name.clone().unwrap_or_default(), u16::try_from(port.port).ok()?)))
+            .collect();
+        for (list, ready) in [(&subset.addresses, true), (&subset.not_ready_addresses, false)] {
+            for entry in list.iter().flatten() {
+                let Ok(address) = entry.ip.parse() else { continue };
+                let written = Written {
+                    namespace: object.metadata.namespace.clone().unwrap_or_else(|| "default".into()),
+                    service: object.metadata.name.clone().unwrap_or_default(),
+                    hostname: entry.hostname.clone(),
+                    ports: ports.clone(),
+                };
+                backends.push(Backend { written: Some(written), address, ready, pod: Pod::default() });
+            }
+        }
+    }
+    backends
 }
 
 /// The virtual address of a service; none for a headless one.
@@ -26,7 +98,8 @@ pub fn is_headless(service: &Service) -> bool {
     service.spec.as_ref().and_then(|spec| spec.cluster_ip.as_deref()) == Some("None")
 }
 
-/// The pods that a service selects in its namespace, ready ones only unless it publishes all.
+/// The pods that a service selects in its namespace, or the endpoints that were written for one without selector;
+/// ready ones only unless it publishes all.
 pub fn selected<'a>(service: &'a Service, backends: &'a [Backend]) -> impl Iterator<Item = &'a Backend> {
     let spec = service.spec.as_ref();
     let selector = spec.and_then(|spec| spec.selector.as_ref()).filter(|selector| !selector.is_empty());
@@ -34,19 +107,33 @@ pub fn selected<'a>(service: &'a Service, backends: &'a [Backend]) -> impl Itera
     backends.iter().filter(move |backend| {
         let metadata = &backend.pod.metadata;
         let labels = metadata.labels.as_ref();
-        let same = selector.is_some_and(|selector| {
-            selector.iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
-        });
-        same && metadata.namespace == service.metadata.namespace && (backend.ready || all)
+        let same = match (selector, &backend.written) {
+            (Some(selector), None) => {
+                metadata.namespace == service.metadata.namespace
+                    && selector
+                        .iter()
+                        .all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
+            }
+            (None, Some(written)) => {
+                service.metadata.namespace.as_ref() == Some(&written.namespace)
+                    && service.metadata.name.as_ref() == Some(&written.service)
+            }
+            _ => false,
+        };
+        same && (backend.ready || all)
     })
 }
 
-/// The port of a pod that a service's port means.
-pub fn target_port(port: &ServicePort, pod: &Pod) -> Option<u16> {
+/// The port of a pod that a service's port means, or the written one of the same name.
+pub fn target_port(port: &ServicePort, backend: &Backend) -> Option<u16> {
+    if let Some(written) = &backend.written {
+        let name = port.name.as_deref().unwrap_or_default();
+        return written.ports.iter().find(|(known, _)| known == name).map(|(_, number)| *number);
+    }
     match &port.target_port {
         None => u16::try_from(port.port).ok(),
         Some(IntOrString::Int(number)) => u16::try_from(*number).ok(),
-        Some(IntOrString::String(name)) => named_port(pod, name),
+        Some(IntOrString::String(name)) => named_port(&backend.pod, name),
     }
 }
 
@@ -64,7 +151,7 @@ pub fn named_port(pod: &Pod, name: &str) -> Option<u16> {
 /// The addresses and ports behind one port of a service.
 pub fn endpoints(service: &Service, port: &ServicePort, backends: &[Backend]) -> Vec<(Ipv4Addr, u16)> {
     selected(service, backends)
-        .filter_map(|backend| Some((backend.address, target_port(port, &backend.pod)?)))
+        .filter_map(|backend| Some((backend.address, target_port(port, backend)?)))
         .collect()
 }
 
@@ -81,7 +168,8 @@ pub(crate) mod tests {
     pub(crate) fn backend(name: &str, last: u8, ready: bool) -> Backend {
         let pod = json!({"metadata": {"name": name, "namespace": "default", "labels": {"app": "web"}},
             "spec": {"containers": [{"name": "c", "ports": [{"name": "http", "containerPort": 9080}]}]}});
-        Backend { pod: serde_json::from_value(pod).unwrap(), address: Ipv4Addr::new(10, 244, 0, last), ready }
+        let pod = serde_json::from_value(pod).unwrap();
+        Backend { pod, address: Ipv4Addr::new(10, 244, 0, last), ready, written: None }
     }
 
     #[test]
@@ -93,6 +181,28 @@ pub(crate) mod tests {
         let backends = [backend("a", 2, true), backend("b", 3, false)];
         let port = &service.spec.as_ref().unwrap().ports.as_ref().unwrap()[0];
         assert_eq!(endpoints(&service, port, &backends), [(Ipv4Addr::new(10, 244, 0, 2), 9080)]);
+    }
+
+    #[test]
+    fn written_endpoints_are_behind_the_service_that_they_name() {
+        let slice = json!({"metadata": {"name": "db-1", "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "db"}}, "addressType": "IPv4",
+            "ports": [{"name": "sql", "port": 3307}],
+            "endpoints": [{"addresses": ["10.244.0.7"], "hostname": "one"}, {"addresses": ["10.244.0.8"], "conditions": {"ready": false}}]});
+        let object = json!({"metadata": {"name": "old", "namespace": "default"},
+            "subsets": [{"addresses": [{"ip": "10.244.0.9"}], "ports": [{"port": 81}]}]});
+        let mut backends = of_slice(&serde_json::from_value(slice).unwrap());
+        backends.extend(of_endpoints(&serde_json::from_value(object).unwrap()));
+        backends.push(backend("a", 2, true));
+        let behind = |name: &str, spec: &serde_json::Value| {
+            let service = service(name, spec);
+            endpoints(&service, &service.spec.as_ref().unwrap().ports.as_ref().unwrap()[0], &backends)
+        };
+        let at = |last: u8, port: u16| (Ipv4Addr::new(10, 244, 0, last), port);
+        assert_eq!(behind("db", &json!({"ports": [{"name": "sql", "port": 3306}]})), [at(7, 3307)]);
+        assert_eq!(behind("old", &json!({"ports": [{"port": 80}]})), [at(9, 81)]);
+        assert_eq!(behind("db", &json!({"ports": [{"name": "other", "port": 3306}]})), []);
+        assert_eq!(behind("db", &json!({"selector": {"app": "web"}, "ports": [{"port": 80}]})), [at(2, 80)]);
     }
 
     #[test]

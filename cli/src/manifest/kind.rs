@@ -68,6 +68,8 @@ pub const KINDS: &[Kind] = &[
     core("ConfigMap", "configmaps", &["cm"]),
     core("Secret", "secrets", &[]),
     core("Pod", "pods", &["po"]),
+    core("Endpoints", "endpoints", &["ep"]),
+    mesh("discovery.k8s.io", "EndpointSlice", "endpointslices", &[]),
     mesh("apps", "Deployment", "deployments", &["deploy"]),
     mesh("apps", "StatefulSet", "statefulsets", &["sts"]),
     mesh("batch", "Job", "jobs", &[]),

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::failure::Problem;
 use crate::kubelet::address;
-use crate::kubelet::check::check;
-use crate::kubelet::name;
+use crate::kubelet::check::{self, check};
+use crate::kubelet::{name, rules};
 use crate::manifest::kind;
 use crate::manifest::object::{Key, desired, text};
 use crate::up::clock::now;
@@ -35,9 +35,11 @@ pub async fn apply(context: &Context, request: &Apply) -> Answer {
             }),
         }
     }
+    answer.problems.extend(request.objects.iter().flat_map(|given| changed(context, given)));
     if !answer.problems.is_empty() {
         return answer;
     }
+    answer.warnings.extend(request.objects.iter().flat_map(check::warnings));
     let objects = &request.objects;
     answer.outcomes = if request.dry_run {
         objects.iter().map(|given| outcome(&context.shared.read(), &given.object)).collect()
@@ -119,6 +121,25 @@ fn for_pilot(given: &Given) -> Option<Given> {
         "ConfigMap" | "ServiceAccount" if !mesh => None,
         _ => Some(given.clone()),
     }
+}
+
+/// What an object may not change about the one that is there.
+fn changed(context: &Context, given: &Given) -> Vec<Problem> {
+    let key = Key::of(&given.object);
+    let world = context.shared.read();
+    let old = world
+        .objects
+        .get(&key)
+        .filter(|_| kind::of(&key.group, &key.kind).is_some_and(|kind| !kind.is_mesh()));
+    let found = old.map(|old| rules::immutable(&key.kind, old, &given.object)).unwrap_or_default();
+    let problem = |(path, reason)| Problem {
+        file: given.file.clone(),
+        object: key.to_string(),
+        path,
+        reason,
+        next: "delete the object, then apply it".into(),
+    };
+    found.into_iter().map(problem).collect()
 }
 
 fn missing_namespaces(context: &Context, objects: &[Given]) -> Vec<Problem> {

@@ -4,14 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
-use hickory_proto::rr::rdata::A;
-use hickory_proto::rr::{RData, Record, RecordType};
+use hickory_proto::op::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use crate::kubelet::address::NODE;
-use crate::kubelet::resolve::{Found, resolve};
+use crate::kubelet::reply::{self, Asked};
+use crate::kubelet::resolve::{Found, Records, resolve};
 use crate::up::context::Context;
 
 /// Opens the server's sockets and answers until the runtime ends. Outside names go to `forward`, a socket on
@@ -33,7 +32,7 @@ pub async fn serve(context: Arc<Context>, forward: Option<Forward>) -> std::io::
             let question = buffer[..length].to_vec();
             let (context, udp, forward) = (Arc::clone(&context), Arc::clone(&udp), forward.clone());
             tokio::spawn(async move {
-                if let Some(answer) = answer(&context, &question, forward.as_deref(), Some(UDP_LIMIT)).await {
+                if let Some(answer) = answer(&context, &question, forward.as_deref(), false).await {
                     // The asker asks again if the answer is lost.
                     let _ = udp.send_to(&answer, peer).await;
                 }
@@ -75,83 +74,71 @@ async fn converse(context: Arc<Context>, mut stream: TcpStream, forward: Option<
         let length = tokio::time::timeout(Duration::from_secs(10), stream.read_u16()).await.ok()?.ok()?;
         let mut question = vec![0; usize::from(length)];
         stream.read_exact(&mut question).await.ok()?;
-        let answer = answer(&context, &question, forward.as_deref(), None).await?;
+        let answer = answer(&context, &question, forward.as_deref(), true).await?;
         stream.write_u16(u16::try_from(answer.len()).ok()?).await.ok()?;
         stream.write_all(&answer).await.ok()?;
     }
 }
 
+/// The bytes that answer a packet; none for what is no question.
 async fn answer(
     context: &Context,
-    question: &[u8],
+    packet: &[u8],
     forward: Option<&Forward>,
-    limit: Option<usize>,
+    over_tcp: bool,
 ) -> Option<Vec<u8>> {
-    let asked = Message::from_vec(question).ok()?;
-    let found = {
-        let query = asked.queries.first()?;
-        let name = query.name().to_ascii();
-        let world = context.shared.read();
-        resolve(name.trim_end_matches('.'), &world.services(), &world.backends())
+    let asked = match reply::read(packet) {
+        Asked::Nothing => return None,
+        Asked::Refused(refusal) => return reply::encoded(&refusal, 0, over_tcp),
+        Asked::Question(asked) => asked,
     };
-    if found == Found::Outside
-        && let Some(forward) = forward
-        && let Some(answer) = forward.ask(question).await
-    {
-        return Some(answer);
-    }
-    let reply = reply(&asked, &found)?;
-    let bytes = reply.to_vec().ok()?;
-    match limit {
-        Some(limit) if bytes.len() > limit => reply.truncate().to_vec().ok(),
-        _ => Some(bytes),
-    }
-}
-
-fn reply(asked: &Message, found: &Found) -> Option<Message> {
-    let query = asked.queries.first()?;
-    let mut reply = Message::new(asked.metadata.id, MessageType::Response, OpCode::Query);
-    reply.metadata.recursion_desired = asked.metadata.recursion_desired;
-    reply.metadata.recursion_available = true;
-    reply.metadata.authoritative = *found != Found::Outside;
-    reply.add_query(query.clone());
-    match found {
-        Found::Addresses(addresses) if query.query_type() == RecordType::A => {
-            for address in addresses {
-                reply.add_answer(Record::from_rdata(query.name().clone(), LIFETIME, RData::A(A(*address))));
-            }
+    let payload = asked.max_payload();
+    let (_, name) = reply::question(&asked)?;
+    let chain = chain(context, &name);
+    let mut answer = reply::answer(&asked, &chain);
+    if let (Some((target, Found::Outside)), Some(forward)) = (chain.last(), forward) {
+        if chain.len() == 1 {
+            return match forward.ask(packet).await {
+                Some(answer) => fitted(answer, payload, over_tcp),
+                None => reply::encoded(&reply::failure(&asked), payload, over_tcp),
+            };
         }
-        Found::Addresses(_) => {}
-        Found::Nothing | Found::Outside => reply.metadata.response_code = ResponseCode::NXDomain,
+        // Resolvers of applications do not follow aliases by themselves.
+        let onward = reply::onward(&asked, target)?.to_vec().ok()?;
+        if let Some(other) = forward.ask(&onward).await.and_then(|other| Message::from_vec(&other).ok()) {
+            reply::append(&mut answer, &other);
+        }
     }
-    Some(reply)
+    reply::encoded(&answer, payload, over_tcp)
 }
 
-/// Seconds that an answer may be kept.
-const LIFETIME: u32 = 5;
-/// The largest answer that every resolver takes over UDP.
-const UDP_LIMIT: usize = 512;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use hickory_proto::op::Query;
-    use hickory_proto::rr::Name;
-
-    fn asked(kind: RecordType) -> Message {
-        let mut message = Message::query();
-        message.add_query(Query::query(Name::from_ascii("web.default.svc.cluster.local.").unwrap(), kind));
-        message
+/// A name and what is known of it, then the same for the name that it stands for, and so on.
+fn chain(context: &Context, name: &str) -> Vec<(String, Found)> {
+    let world = context.shared.read();
+    let (services, backends) = (world.services(), world.backends());
+    let mut chain: Vec<(String, Found)> = Vec::new();
+    let mut next = Some(name.to_string());
+    while let Some(name) = next.take()
+        && chain.len() < LONGEST_CHAIN
+    {
+        let found = resolve(&name, &services, &backends);
+        if let Found::Known(Records { alias: Some(target), .. }) = &found
+            && !chain.iter().any(|(earlier, _)| earlier == target)
+        {
+            next = Some(target.clone());
+        }
+        chain.push((name, found));
     }
+    chain
+}
 
-    #[test]
-    fn addresses_answer_a_and_leave_aaaa_empty() {
-        let found = Found::Addresses(vec![Ipv4Addr::new(10, 96, 0, 9)]);
-        let answer = reply(&asked(RecordType::A), &found).unwrap();
-        assert_eq!(answer.answers.len(), 1);
-        let empty = reply(&asked(RecordType::AAAA), &found).unwrap();
-        assert_eq!((empty.answers.len(), empty.metadata.response_code), (0, ResponseCode::NoError));
-        let none = reply(&asked(RecordType::A), &Found::Nothing).unwrap();
-        assert_eq!(none.metadata.response_code, ResponseCode::NXDomain);
+/// Another server's answer, cut to what the asker takes.
+fn fitted(answer: Vec<u8>, payload: u16, over_tcp: bool) -> Option<Vec<u8>> {
+    match Message::from_vec(&answer) {
+        Ok(read) if !over_tcp => reply::encoded(&read, payload, over_tcp),
+        _ => Some(answer),
     }
 }
+
+/// Names that may stand for each other in a row, as CoreDNS follows them.
+const LONGEST_CHAIN: usize = 8;

@@ -18,6 +18,7 @@ use crate::failure::Failure;
 use crate::kubelet::check::check;
 use crate::kubelet::inject::is_asked;
 use crate::kubelet::workload;
+use crate::kubelet::workload::job::End;
 use crate::manifest::kind::{self, Kind};
 use crate::manifest::object::Key;
 use crate::manifest::read;
@@ -267,6 +268,11 @@ impl Mesh {
                 })
                 .collect()
             };
+            for failure in self.failed_jobs() {
+                if told.insert(failure.clone()) {
+                    self.progress.step(&failure);
+                }
+            }
             for (name, ready, trouble) in &lines {
                 if *ready && told.insert(name.clone()) {
                     self.progress.step(&format!("pod {name} is ready"));
@@ -293,6 +299,13 @@ impl Mesh {
                 }
             }
         }
+    }
+
+    fn failed_jobs(&self) -> Vec<String> {
+        let world = self.context.shared.read();
+        let ended = world.jobs.iter().filter_map(|(key, record)| Some((key, record.end?.0)));
+        let failed = ended.filter(|(_, end)| *end != End::Complete);
+        failed.map(|(key, end)| format!("{key} failed: {}: {}", end.reason(), end.message())).collect()
     }
 
     /// Tells why pods are not ready.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::kubelet::service::Backend;
+use crate::kubelet::service::{self, Backend};
 use crate::kubelet::status;
 use crate::kubelet::workload::job::{self, Records};
 use crate::kubelet::workload::member::{Held, Owner};
@@ -53,18 +53,22 @@ pub struct World {
 }
 
 impl World {
-    /// Pods as services see them.
+    /// Pods and written endpoints as services see them.
     pub fn backends(&self) -> Vec<Backend> {
-        self.pods
-            .values()
-            .filter_map(|entry| {
-                Some(Backend {
-                    pod: serde_json::from_value(entry.object.clone()).ok()?,
-                    address: entry.address?,
-                    ready: entry.status.is_ready(),
-                })
+        let parsed = |kind| self.of_kind(kind).map(|(_, object)| object.clone());
+        let slices = parsed("EndpointSlice").filter_map(|object| serde_json::from_value(object).ok());
+        let written = slices.flat_map(|slice| service::of_slice(&slice));
+        let objects = parsed("Endpoints").filter_map(|object| serde_json::from_value(object).ok());
+        let written = written.chain(objects.flat_map(|object| service::of_endpoints(&object)));
+        let pods = self.pods.values().filter_map(|entry| {
+            Some(Backend {
+                pod: serde_json::from_value(entry.object.clone()).ok()?,
+                address: entry.address?,
+                ready: entry.status.is_ready(),
+                written: None,
             })
-            .collect()
+        });
+        pods.chain(written).collect()
     }
 
     /// All services.

@@ -65,9 +65,9 @@ fn columns(kind: &Kind, wide: bool) -> Vec<Column> {
         (_, "Deployment" | "StatefulSet") => vec![("READY", |object, _| {
             format!("{}/{}", number(object, "/status/readyReplicas", 0), number(object, "/spec/replicas", 1))
         })],
-        (_, "Job") => vec![("COMPLETIONS", |object, _| {
-            format!("{}/{}", number(object, "/status/succeeded", 0), number(object, "/spec/completions", 1))
-        })],
+        (_, "Job") => {
+            vec![("STATUS", |object, _| job_word(object)), ("COMPLETIONS", |object, _| completions(object))]
+        }
         (_, "ConfigMap" | "Secret") => {
             vec![("DATA", |object, _| object["data"].as_object().map_or(0, serde_json::Map::len).to_string())]
         }
@@ -94,6 +94,25 @@ fn columns(kind: &Kind, wide: bool) -> Vec<Column> {
         _ => vec![],
     };
     std::iter::once(NAME).chain(own).chain([AGE]).chain(more).collect()
+}
+
+/// The word of kubectl for how far a Job is.
+fn job_word(job: &Value) -> String {
+    let holds = |kind: &str| {
+        let conditions = job.pointer("/status/conditions").and_then(Value::as_array);
+        conditions.into_iter().flatten().any(|one| one["type"] == kind && one["status"] == "True")
+    };
+    ["Complete", "Failed", "Suspended"].into_iter().find(|kind| holds(kind)).unwrap_or("Running").into()
+}
+
+/// Without `completions` the first success of any of the parallel pods is enough.
+fn completions(job: &Value) -> String {
+    let wanted = match (job.pointer("/spec/completions"), number(job, "/spec/parallelism", 1)) {
+        (Some(completions), _) => completions.to_string(),
+        (None, parallelism) if parallelism > 1 => format!("1 of {parallelism}"),
+        (None, _) => "1".into(),
+    };
+    format!("{}/{wanted}", number(job, "/status/succeeded", 0))
 }
 
 fn statuses(pod: &Value) -> impl Iterator<Item = (&Value, bool)> {
@@ -220,6 +239,27 @@ mod tests {
             table(named("pods").unwrap(), &[pod], style(true)),
             "NAMESPACE   NAME   READY   STATUS             RESTARTS   AGE\nshop        web    1/2     CrashLoopBackOff   2          90s\n"
         );
+    }
+
+    #[test]
+    fn jobs_show_how_they_ended() {
+        let job = |conditions: Value| {
+            json!({"metadata": {"name": "a"}, "spec": {"completions": 3},
+                "status": {"succeeded": 1, "conditions": conditions}})
+        };
+        let cases = [
+            (json!([]), "Running"),
+            (json!([{"type": "Failed", "status": "True"}]), "Failed"),
+            (
+                json!([{"type": "SuccessCriteriaMet", "status": "True"}, {"type": "Complete", "status": "True"}]),
+                "Complete",
+            ),
+        ];
+        for (conditions, word) in cases {
+            let text = table(named("jobs").unwrap(), &[job(conditions)], style(false));
+            let row: Vec<&str> = text.lines().nth(1).unwrap_or_default().split_whitespace().collect();
+            assert_eq!(row[..3], ["a", word, "1/3"]);
+        }
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl Bounds {
 }
 
 /// A number, or a percentage of `whole`.
-pub fn share(value: &Value, whole: usize, up: bool) -> Option<usize> {
+fn share(value: &Value, whole: usize, up: bool) -> Option<usize> {
     if let Some(number) = value.as_u64() {
         return Some(number as usize);
     }

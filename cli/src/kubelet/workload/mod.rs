@@ -2,9 +2,9 @@
 //! what is there, and what they say of it in their `status`. One step at a time, so that it can be asked again after
 //! each change, and at the moment that the step names.
 
-mod deployment;
+pub mod deployment;
 pub mod job;
-mod stateful;
+pub mod stateful;
 
 pub mod member;
 
@@ -62,6 +62,11 @@ pub fn plan(
     let owned = |pod: &Held| owners.contains(&(pod.namespace.as_str(), pod.owner.clone()));
     plan.changes.extend(held.iter().filter(|pod| !pod.leaving && !owned(pod)).map(remove));
     plan
+}
+
+/// Whether a Job's pods are numbered.
+pub fn is_indexed(job: &Value) -> bool {
+    job::is_indexed(job)
 }
 
 /// The `status` of a workload; none for other kinds.

@@ -159,7 +159,9 @@ fn a_rolling_change_keeps_within_its_bounds() {
             assert!(pods.len() <= most, "{surge} {unavailable}: {} pods", pods.len());
             let ready = pods.iter().filter(|pod| pod.ready).count();
             assert!(ready >= least, "{surge} {unavailable}: {ready} ready");
-            pods.iter_mut().for_each(|pod| pod.ready = true);
+            for pod in &mut pods {
+                pod.ready = true;
+            }
         }
         assert!(pods.iter().all(|pod| pod.revision == pods[0].revision), "{surge} {unavailable}");
     }

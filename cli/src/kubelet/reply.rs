@@ -1,0 +1,278 @@
+//! Pure. DNS messages of the cluster's name server: from a question and what is known of its name to the answer, with
+//! EDNS (RFC 6891), negative answers (RFC 2308) and the size that the asker takes.
+
+use std::net::Ipv4Addr;
+
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::rdata::{A, CNAME, PTR, SOA, SRV};
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+
+use crate::kubelet::resolve::{Found, Records};
+
+/// What a packet asks for.
+#[derive(Debug)]
+pub enum Asked {
+    /// Nothing that gets an answer.
+    Nothing,
+    /// Something that is refused at once.
+    Refused(Message),
+    /// A name of the Internet class.
+    Question(Message),
+}
+
+/// Reads a packet from a stranger.
+pub fn read(packet: &[u8]) -> Asked {
+    let Ok(message) = Message::from_vec(packet) else { return Asked::Nothing };
+    if message.metadata.message_type != MessageType::Query {
+        return Asked::Nothing;
+    }
+    let code = match message.queries.as_slice() {
+        _ if message.edns.as_ref().is_some_and(|edns| edns.version() > 0) => ResponseCode::BADVERS,
+        _ if message.metadata.op_code != OpCode::Query => ResponseCode::NotImp,
+        [query] if query.query_class() == DNSClass::IN => return Asked::Question(message),
+        [_] => ResponseCode::Refused,
+        _ => ResponseCode::FormErr,
+    };
+    Asked::Refused(response(&message, code))
+}
+
+/// The one question of a message that `read` let through.
+pub fn question(asked: &Message) -> Option<(&Query, String)> {
+    let query = asked.queries.first()?;
+    Some((query, query.name().to_ascii().trim_end_matches('.').to_string()))
+}
+
+/// The answer to a question, from its name and what its aliases stand for, in order.
+pub fn answer(asked: &Message, chain: &[(String, Found)]) -> Message {
+    let mut reply = response(asked, ResponseCode::NoError);
+    let (Some((query, _)), Some((_, found))) = (question(asked), chain.last()) else { return reply };
+    reply.metadata.authoritative = !matches!(chain.first(), Some((_, Found::Outside)));
+    let mut owner = query.name().clone();
+    for (target, _) in &chain[1..] {
+        let Some(target) = absolute(target) else { break };
+        reply.add_answer(Record::from_rdata(owner, LIFETIME, RData::CNAME(CNAME(target.clone()))));
+        owner = target;
+    }
+    match found {
+        Found::Known(records) => fill(&mut reply, query, &owner, records),
+        // What lies outside of the cluster has another server's word, also behind an alias.
+        Found::Nothing => reply.metadata.response_code = ResponseCode::NXDomain,
+        Found::Outside if chain.len() == 1 => reply.metadata.response_code = ResponseCode::NXDomain,
+        Found::Outside => {}
+    }
+    if reply.metadata.authoritative && reply.answers.is_empty() {
+        reply.add_authority(authority());
+    }
+    reply
+}
+
+fn fill(reply: &mut Message, query: &Query, owner: &Name, records: &Records) {
+    let wanted = query.query_type();
+    let asks = |kind: RecordType| wanted == kind || wanted == RecordType::ANY;
+    if asks(RecordType::A) {
+        for data in records.addresses.iter().copied().map(address) {
+            reply.add_answer(Record::from_rdata(owner.clone(), LIFETIME, data));
+        }
+    }
+    if asks(RecordType::PTR) {
+        for name in records.names.iter().filter_map(|name| absolute(name)) {
+            reply.add_answer(Record::from_rdata(owner.clone(), LIFETIME, RData::PTR(PTR(name))));
+        }
+    }
+    if asks(RecordType::SRV) {
+        // Equal shares, as CoreDNS gives them.
+        let weight = 100 / u16::try_from(records.servers.len().clamp(1, 100)).unwrap_or(100);
+        for server in &records.servers {
+            let Some(host) = absolute(&server.host) else { continue };
+            let data = RData::SRV(SRV::new(0, weight, server.port, host.clone()));
+            reply.add_answer(Record::from_rdata(owner.clone(), LIFETIME, data));
+            for data in server.addresses.iter().copied().map(address) {
+                let record = Record::from_rdata(host.clone(), LIFETIME, data);
+                if !reply.additionals.contains(&record) {
+                    reply.add_additional(record);
+                }
+            }
+        }
+    }
+}
+
+/// Appends what another server says of the name at the end of a chain.
+pub fn append(reply: &mut Message, other: &Message) {
+    reply.add_answers(other.answers.iter().cloned());
+    reply.metadata.authoritative = false;
+    reply.metadata.response_code = other.metadata.response_code;
+    reply.authorities.clear();
+}
+
+/// A question of our own about the name at the end of a chain.
+pub fn onward(asked: &Message, name: &str) -> Option<Message> {
+    let (query, _) = question(asked)?;
+    let mut onward = Message::query();
+    onward.metadata.id = asked.metadata.id;
+    onward.metadata.recursion_desired = true;
+    onward.add_query(Query::query(absolute(name)?, query.query_type()));
+    Some(onward)
+}
+
+/// The answer when no other server gives one.
+pub fn failure(asked: &Message) -> Message {
+    response(asked, ResponseCode::ServFail)
+}
+
+/// The bytes of an answer; over UDP cut to what the asker takes, which then asks again over TCP.
+pub fn encoded(reply: &Message, asked_payload: u16, over_tcp: bool) -> Option<Vec<u8>> {
+    let bytes = reply.to_vec().ok()?;
+    if over_tcp || bytes.len() <= usize::from(asked_payload.clamp(SMALLEST, LARGEST)) {
+        return Some(bytes);
+    }
+    reply.truncate().to_vec().ok()
+}
+
+/// A response without records, with EDNS where the asker speaks it.
+fn response(asked: &Message, code: ResponseCode) -> Message {
+    let mut reply = Message::new(asked.metadata.id, MessageType::Response, asked.metadata.op_code);
+    reply.metadata.recursion_desired = asked.metadata.recursion_desired;
+    reply.metadata.recursion_available = true;
+    reply.metadata.response_code = code;
+    reply.add_queries(asked.queries.iter().cloned());
+    if asked.edns.is_some() {
+        let mut edns = Edns::new();
+        edns.set_max_payload(LARGEST);
+        edns.set_rcode_high(code.high());
+        reply.set_edns(edns);
+    }
+    reply
+}
+
+/// Says for how long the absence of a name may be believed.
+fn authority() -> Record {
+    let server = absolute("ns.dns.cluster.local").unwrap_or_default();
+    let mailbox = absolute("hostmaster.cluster.local").unwrap_or_default();
+    let data = RData::SOA(SOA::new(server, mailbox, 1, 7200, 1800, 86_400, LIFETIME));
+    Record::from_rdata(absolute("cluster.local").unwrap_or_default(), LIFETIME, data)
+}
+
+fn absolute(name: &str) -> Option<Name> {
+    Name::from_ascii(format!("{name}.")).ok()
+}
+
+fn address(address: Ipv4Addr) -> RData {
+    RData::A(A(address))
+}
+
+/// Seconds that an answer may be kept.
+const LIFETIME: u32 = 5;
+/// What every asker takes over UDP (RFC 1035).
+const SMALLEST: u16 = 512;
+/// What passes every network in one piece.
+const LARGEST: u16 = 1232;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubelet::resolve::Server;
+
+    fn asked(kind: RecordType) -> Message {
+        let mut message = Message::query();
+        message.add_query(Query::query(absolute("web.default.svc.cluster.local").unwrap(), kind));
+        message
+    }
+
+    fn one(found: Found) -> Vec<(String, Found)> {
+        vec![("web.default.svc.cluster.local".into(), found)]
+    }
+
+    fn web() -> Records {
+        let addresses = vec![Ipv4Addr::new(10, 96, 0, 9)];
+        let host = "web.default.svc.cluster.local".into();
+        let servers = vec![Server { port: 80, host, addresses: addresses.clone() }];
+        Records { addresses, servers, ..Records::default() }
+    }
+
+    #[test]
+    fn a_known_name_has_no_error_for_any_type() {
+        let cases = [
+            (RecordType::A, 1),
+            (RecordType::SRV, 1),
+            (RecordType::AAAA, 0),
+            (RecordType::MX, 0),
+            (RecordType::TXT, 0),
+            (RecordType::HTTPS, 0),
+        ];
+        for (kind, answers) in cases {
+            let reply = answer(&asked(kind), &one(Found::Known(web())));
+            assert_eq!((reply.answers.len(), reply.metadata.response_code), (answers, ResponseCode::NoError));
+            assert_eq!(reply.authorities.len(), usize::from(answers == 0), "{kind}");
+        }
+        let srv = answer(&asked(RecordType::SRV), &one(Found::Known(web())));
+        assert_eq!(srv.additionals.len(), 1);
+        let none = answer(&asked(RecordType::A), &one(Found::Nothing));
+        assert_eq!((none.metadata.response_code, none.authorities.len()), (ResponseCode::NXDomain, 1));
+    }
+
+    #[test]
+    fn an_alias_stands_before_what_it_stands_for() {
+        let alias = Records { alias: Some("db.default.svc.cluster.local".into()), ..Records::default() };
+        let mut chain = one(Found::Known(alias));
+        chain.push(("db.default.svc.cluster.local".into(), Found::Known(web())));
+        let reply = answer(&asked(RecordType::A), &chain);
+        let kinds: Vec<_> = reply.answers.iter().map(Record::record_type).collect();
+        assert_eq!(kinds, [RecordType::CNAME, RecordType::A]);
+        assert_eq!(reply.answers[1].name.to_ascii(), "db.default.svc.cluster.local.");
+        chain[1] = ("example.org".into(), Found::Outside);
+        let outside = answer(&asked(RecordType::A), &chain);
+        assert_eq!((outside.answers.len(), outside.metadata.response_code), (1, ResponseCode::NoError));
+        let onward = onward(&asked(RecordType::AAAA), "example.org").unwrap();
+        assert_eq!(question(&onward).unwrap().1, "example.org");
+    }
+
+    #[test]
+    fn edns_is_answered_with_edns() {
+        let mut message = asked(RecordType::A);
+        assert!(answer(&message, &one(Found::Nothing)).edns.is_none());
+        let mut edns = Edns::new();
+        edns.set_max_payload(4096);
+        message.set_edns(edns.clone());
+        let reply = answer(&message, &one(Found::Known(web())));
+        assert_eq!(reply.edns.map(|edns| edns.max_payload()), Some(LARGEST));
+        edns.set_version(1);
+        message.set_edns(edns);
+        let Asked::Refused(refused) = read(&message.to_vec().unwrap()) else { panic!("a later version") };
+        let bytes = encoded(&refused, 512, false).unwrap();
+        // BADSIG has the same number.
+        let code = Message::from_vec(&bytes).unwrap().metadata.response_code;
+        assert_eq!(u16::from(code), u16::from(ResponseCode::BADVERS));
+    }
+
+    #[test]
+    fn answers_are_cut_to_what_the_asker_takes() {
+        let addresses = (1..=60).map(|last| Ipv4Addr::new(10, 244, 0, last)).collect();
+        let reply =
+            answer(&asked(RecordType::A), &one(Found::Known(Records { addresses, ..Records::default() })));
+        for (payload, over_tcp, whole) in [(512, false, false), (4096, false, true), (0, true, true)] {
+            let bytes = encoded(&reply, payload, over_tcp).unwrap();
+            let read = Message::from_vec(&bytes).unwrap();
+            assert_eq!((read.metadata.truncation, read.answers.len() == 60), (!whole, whole), "{payload}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_question_is_dropped_or_refused() {
+        assert!(matches!(read(b"x"), Asked::Nothing));
+        let mut response = asked(RecordType::A);
+        response.metadata.message_type = MessageType::Response;
+        assert!(matches!(read(&response.to_vec().unwrap()), Asked::Nothing));
+        let mut two = asked(RecordType::A);
+        two.add_query(two.queries[0].clone());
+        let mut update = asked(RecordType::A);
+        update.metadata.op_code = OpCode::Update;
+        let mut chaos = asked(RecordType::A);
+        chaos.queries[0].set_query_class(DNSClass::CH);
+        for (message, code) in
+            [(two, ResponseCode::FormErr), (update, ResponseCode::NotImp), (chaos, ResponseCode::Refused)]
+        {
+            let Asked::Refused(reply) = read(&message.to_vec().unwrap()) else { panic!("{code}") };
+            assert_eq!(reply.metadata.response_code, code);
+        }
+    }
+}

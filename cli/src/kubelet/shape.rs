@@ -1,0 +1,93 @@
+//! Pure. Whether an object has the shape of its kind in Kubernetes' API, as strictly as `kubectl apply` asks: no field
+//! that the kind does not have, each value of its type.
+
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Namespace, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What is wrong: field path and reason. Fields that are unknown come first, then the first value of a wrong type.
+pub fn problems(kind: &str, object: &Value) -> Vec<(String, String)> {
+    match kind {
+        "Namespace" => read::<Namespace>(object),
+        "ServiceAccount" => read::<ServiceAccount>(object),
+        "Service" => read::<Service>(object),
+        "ConfigMap" => read::<ConfigMap>(object),
+        "Secret" => read::<Secret>(object),
+        "Pod" => read::<Pod>(object),
+        "Deployment" => read::<Deployment>(object),
+        "StatefulSet" => read::<StatefulSet>(object),
+        "Job" => read::<Job>(object),
+        "Endpoints" => read::<Endpoints>(object),
+        "EndpointSlice" => read::<EndpointSlice>(object),
+        _ => Vec::new(),
+    }
+}
+
+fn read<'a, T: Deserialize<'a>>(object: &'a Value) -> Vec<(String, String)> {
+    let mut unknown = Vec::new();
+    let mut note = |path: serde_ignored::Path<'_>| {
+        unknown.push((indexed(&path.to_string()), "is no field of this kind".to_string()));
+    };
+    let read: Result<T, _> =
+        serde_path_to_error::deserialize(serde_ignored::Deserializer::new(object, &mut note));
+    if let Err(error) = read {
+        unknown.push((indexed(&error.path().to_string()), error.inner().to_string()));
+    }
+    unknown
+}
+
+/// A path with list positions in brackets, and without the marks of optional fields.
+fn indexed(path: &str) -> String {
+    let mut result = String::new();
+    for part in path.split('.').filter(|part| *part != "?" && !part.is_empty()) {
+        if part.bytes().all(|byte| byte.is_ascii_digit()) {
+            result.push('[');
+            result.push_str(part);
+            result.push(']');
+        } else {
+            if !result.is_empty() {
+                result.push('.');
+            }
+            result.push_str(part);
+        }
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn unknown_fields_and_wrong_types_are_named_by_their_path() {
+        let object = |spec: &Value| json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a", "creationTimestamp": null}, "spec": spec, "status": {}});
+        let selector = json!({"matchLabels": {"app": "a"}});
+        let with = |field: &str, value: Value| {
+            let mut spec =
+                json!({"selector": selector, "template": {"spec": {"containers": [{"name": "c"}]}}});
+            spec[field] = value;
+            problems("Deployment", &object(&spec)).into_iter().map(|(path, _)| path).collect::<Vec<_>>()
+        };
+        assert_eq!(with("replicas", json!(2)), Vec::<String>::new());
+        assert_eq!(with("replicas", json!("2")), ["spec.replicas"]);
+        assert_eq!(with("replica", json!(2)), ["spec.replica"]);
+        assert_eq!(
+            with(
+                "template",
+                json!({"spec": {"containers": [{"name": "c"}, {"name": "d", "comand": ["x"]}]}})
+            ),
+            ["spec.template.spec.containers[1].comand"]
+        );
+        assert_eq!(
+            with(
+                "template",
+                json!({"spec": {"containers": [{"name": "c", "ports": [{"containerPort": "80"}]}]}})
+            ),
+            ["spec.template.spec.containers[0].ports[0].containerPort"]
+        );
+    }
+}
