@@ -73,6 +73,13 @@ pub struct Scope {
     pub istio_extensions: bool,
 }
 
+impl Scope {
+    /// Whether the pod has an IPv6 address that others reach.
+    pub fn ipv6(&self) -> bool {
+        self.addresses.iter().any(|address| matches!(address, IpAddr::V6(ip) if !ip.is_unicast_link_local()))
+    }
+}
+
 /// What a source has learned of one object.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fact {

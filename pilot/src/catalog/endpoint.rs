@@ -1,7 +1,9 @@
 //! Pure. The endpoints behind a service, who they are, and which callers they take.
 
 use super::Catalog;
-use super::service::{Resolution, Service, ServiceEndpoint, ServicePort, StaticEndpoint, TargetPort};
+use super::service::{
+    Registry, Resolution, Service, ServiceEndpoint, ServicePort, StaticEndpoint, TargetPort,
+};
 use super::visibility::{Labels, selects};
 use super::workload::Workload;
 use crate::flow::MtlsMode;
@@ -29,7 +31,7 @@ impl Catalog {
         }
         let mut endpoints: Vec<ServiceEndpoint> =
             self.pods_of(service).filter_map(|pod| self.pod_endpoint(service, port, pod)).collect();
-        endpoints.extend(service.endpoints.iter().filter_map(|e| static_endpoint(e, port)));
+        endpoints.extend(self.written(service).filter_map(|e| static_endpoint(e, port)));
         if endpoints.is_empty() && service.resolution != Resolution::Endpoints {
             endpoints.push(ServiceEndpoint {
                 address: EndpointAddress::Dns(service.host.clone(), static_port(port)),
@@ -48,6 +50,29 @@ impl Catalog {
         let lists = service.selector.iter().map(|(n, v)| self.index.labelled(&service.namespace, n, v));
         let fewest = lists.min_by_key(|pods| pods.len()).unwrap_or_default();
         fewest.iter().filter(|w| w.namespace == service.namespace && selects(&service.selector, &w.labels))
+    }
+
+    /// Addresses that are written down for a service; none where its selector chooses pods.
+    pub fn written<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a StaticEndpoint> {
+        let chosen = !service.endpoints.is_empty()
+            && service.registry == Registry::Kubernetes
+            && self.pods_of(service).next().is_some();
+        service.endpoints.iter().filter(move |_| !chosen)
+    }
+
+    /// Whether every address behind a port of a service takes mTLS, ready or not; `false` where there is none.
+    pub fn takes_mtls(&self, service: &Service, port: &ServicePort) -> bool {
+        if service.resolution == Resolution::Passthrough {
+            return false;
+        }
+        let pods = self.pods_of(service).filter(|p| !p.finished);
+        let pods = pods.filter_map(|p| Some(self.pod_takes_mtls(p, port.on(p)?)));
+        let mut all = pods.chain(self.written(service).map(static_takes_mtls)).peekable();
+        all.peek().is_some() && all.all(|mtls| mtls)
+    }
+
+    fn pod_takes_mtls(&self, pod: &Workload, port: u16) -> bool {
+        pod.mtls && self.mtls_mode(pod, port) != MtlsMode::Disable
     }
 
     /// The SPIFFE ids that the endpoints of a service may have, sorted; callers accept no other.
@@ -106,7 +131,7 @@ impl Catalog {
             address: EndpointAddress::Socket(SocketAddr::new(address, number)),
             health: if pod.terminating { Health::Draining } else { Health::Healthy },
             weight: 1,
-            mtls: pod.mtls && self.mtls_mode(pod, number) != MtlsMode::Disable,
+            mtls: self.pod_takes_mtls(pod, number),
             labels: pod.labels.clone(),
             workload: Some(pod.clone()),
         })
@@ -120,7 +145,14 @@ fn static_port(port: &ServicePort) -> u16 {
     }
 }
 
+fn static_takes_mtls(endpoint: &StaticEndpoint) -> bool {
+    endpoint.labels.get("security.istio.io/tlsMode").is_some_and(|mode| mode == "istio")
+}
+
 fn static_endpoint(endpoint: &StaticEndpoint, port: &ServicePort) -> Option<ServiceEndpoint> {
+    if !endpoint.serves.is_empty() && !endpoint.serves.contains(&port.number) {
+        return None;
+    }
     let number = endpoint.ports.get(&port.name).copied().unwrap_or_else(|| static_port(port));
     let address = match (endpoint.host.strip_prefix("unix://"), endpoint.host.parse::<IpAddr>()) {
         (Some(path), _) => EndpointAddress::Pipe(path.to_owned()),
@@ -131,7 +163,7 @@ fn static_endpoint(endpoint: &StaticEndpoint, port: &ServicePort) -> Option<Serv
         address,
         health: Health::Healthy,
         weight: endpoint.weight,
-        mtls: endpoint.labels.get("security.istio.io/tlsMode").is_some_and(|m| m == "istio"),
+        mtls: static_takes_mtls(endpoint),
         labels: endpoint.labels.clone(),
         workload: None,
     })

@@ -4,11 +4,11 @@ use super::destination_rule::DestinationRule;
 use super::gateway::Gateway;
 use super::policy::{Mesh, PeerAuthentication, Sidecar, TlsSecret};
 use super::rule::Rules;
-use super::service::{Resolution, Service, StaticEndpoint};
+use super::service::Service;
 use super::virtual_service::VirtualService;
 use super::visibility::{Labels, Origin};
 use super::workload::Workload;
-use super::{Item, delegate};
+use super::{Item, delegate, registry};
 use api::resource::document::Key;
 use api::resource::kind::Kind;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Namespace and name.
-type Id = (String, String);
+pub(super) type Id = (String, String);
 
 #[derive(Debug, Clone)]
 pub(super) struct Index {
@@ -44,8 +44,8 @@ impl Default for Index {
     }
 }
 
-type Items = BTreeMap<Key, Item>;
-type ByHost = BTreeMap<String, Vec<Arc<Service>>>;
+pub(super) type Items = BTreeMap<Key, Item>;
+pub(super) type ByHost = BTreeMap<String, Vec<Arc<Service>>>;
 
 impl Index {
     pub(super) fn new(mesh: Arc<Mesh>) -> Self {
@@ -98,7 +98,7 @@ impl Index {
     }
 
     fn index_services(&mut self, items: &Items) {
-        self.services = Arc::new(services(items, &self.services));
+        self.services = Arc::new(registry::services(items, &self.services));
         let mut by_label: HashMap<u64, Vec<Arc<Service>>> = HashMap::new();
         for service in self.services.values().flatten() {
             // One label of the selector is enough to find it by.
@@ -188,51 +188,6 @@ fn of<T: Clone>(items: &Items, kind: Kind, pick: impl Fn(&Item) -> Option<&T>) -
 fn oldest_first<T>(mut all: Vec<Arc<T>>, origin: impl Fn(&T) -> &Origin) -> Vec<Arc<T>> {
     all.sort_by(|a, b| origin(a).cmp(origin(b)));
     all
-}
-
-/// Services by host. One that did not change is the same allocation as in `last`, so that it is known by its pointer.
-fn services(items: &Items, last: &ByHost) -> ByHost {
-    let mut given = written_endpoints(items);
-    let mut by_host = ByHost::new();
-    for item in items.values() {
-        match item {
-            Item::Service(service) => {
-                let endpoints = given.remove(&(service.namespace.clone(), service.name.clone()));
-                let service = match endpoints {
-                    // Addresses that are written down count only where no selector chooses pods.
-                    Some(endpoints)
-                        if service.selector.is_empty() && service.resolution == Resolution::Endpoints =>
-                    {
-                        let service = Service { endpoints, ..Service::clone(service) };
-                        let mut known = last.get(&service.host).into_iter().flatten();
-                        known.find(|k| ***k == service).cloned().unwrap_or_else(|| Arc::new(service))
-                    }
-                    _ => service.clone(),
-                };
-                by_host.entry(service.host.clone()).or_default().push(service);
-            }
-            Item::ServiceEntry(services) => {
-                for service in services {
-                    by_host.entry(service.host.clone()).or_default().push(service.clone());
-                }
-            }
-            _ => {}
-        }
-    }
-    by_host
-}
-
-fn written_endpoints(items: &Items) -> HashMap<Id, Vec<StaticEndpoint>> {
-    let mut given: HashMap<Id, Vec<StaticEndpoint>> = HashMap::new();
-    for (key, item) in items {
-        if let Item::Endpoints { service, endpoints } = item {
-            let all = given.entry((key.namespace.clone(), service.clone())).or_default();
-            // The same addresses often stand in Endpoints and in an EndpointSlice made from them.
-            let added = endpoints.iter().filter(|e| !all.contains(e)).cloned().collect::<Vec<_>>();
-            all.extend(added);
-        }
-    }
-    given
 }
 
 fn namespaces(items: &Items) -> BTreeMap<String, Labels> {

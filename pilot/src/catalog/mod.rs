@@ -4,10 +4,12 @@
 //! A catalog never changes: `apply` gives the next one. Objects are shared between the two, so that holding an old
 //! catalog costs little. What is refused never reaches it, so that the last good version of an object stays.
 
+mod allocation;
 mod delegate;
 mod endpoint;
 mod index;
 mod lookup;
+mod registry;
 mod rule;
 #[cfg(test)]
 mod tests;

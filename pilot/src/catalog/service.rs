@@ -6,6 +6,7 @@ use crate::flow::Protocol;
 use api::model::endpoint::{EndpointAddress, Health};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A host that clients call.
@@ -23,6 +24,12 @@ pub struct Service {
     pub registry: Registry,
     /// Virtual addresses, single ones as /32 or /128; empty for headless services.
     pub addresses: Vec<IpNet>,
+    /// Addresses that the catalog gave to a ServiceEntry that names none.
+    pub allocated: Vec<IpAddr>,
+    /// Such addresses are not wanted (label `networking.istio.io/enable-autoallocate-ip: "false"`).
+    pub unallocated: bool,
+    /// Host that an ExternalName Service stands for.
+    pub alias_of: Option<String>,
     /// Ports.
     pub ports: Vec<ServicePort>,
     /// A Kubernetes Service with `clusterIP: None`.
@@ -53,7 +60,33 @@ impl Service {
     pub fn is_wildcard(&self) -> bool {
         self.host.starts_with('*')
     }
+
+    /// Virtual addresses that stand for this service alone.
+    pub fn single_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().filter(|net| net.prefix_len() == net.max_prefix_len()).map(IpNet::addr)
+    }
+
+    /// Virtual addresses that are a whole range.
+    pub fn ranges(&self) -> impl Iterator<Item = IpNet> {
+        self.addresses.iter().filter(|net| net.prefix_len() < net.max_prefix_len()).map(IpNet::trunc)
+    }
+
+    /// The service that an ExternalName Service stands for, through further ones; `None`: this is no such Service, or
+    /// it leads in a circle or to a host that `find` does not know.
+    pub fn behind<'a>(&'a self, find: impl Fn(&str) -> Option<&'a Self>) -> Option<&'a Self> {
+        let mut found = find(self.alias_of.as_ref()?)?;
+        for _ in 0..MOST_ALIASES {
+            match &found.alias_of {
+                Some(next) => found = find(next)?,
+                None => return Some(found),
+            }
+        }
+        None
+    }
 }
+
+/// Aliases that are followed one after the other; more are a circle.
+const MOST_ALIASES: usize = 8;
 
 /// Where a service is declared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -106,6 +139,8 @@ pub struct StaticEndpoint {
     pub host: String,
     /// Ports by the names of the service's; the target port where absent.
     pub ports: BTreeMap<String, u16>,
+    /// Numbers of the service's ports that it serves; empty: all of them.
+    pub serves: Vec<u16>,
     /// Its labels, for subsets.
     pub labels: Labels,
     /// Relative weight.

@@ -3,7 +3,7 @@
 use super::view::stands_for;
 use super::{View, mesh_tls};
 use crate::catalog::destination_rule::{CertificatePlace, ClientTls, PolicyBlocks, RootsPlace};
-use crate::catalog::service::{Registry, Resolution, Service, ServicePort};
+use crate::catalog::service::{Resolution, Service, ServicePort};
 use crate::flow::Protocol;
 use api::model::cluster::{Balancer, Cluster, ClusterTls, Discovery, Limits, UpstreamHttp};
 use api::model::endpoint::LoadAssignment;
@@ -145,12 +145,7 @@ fn automatic(
     if !matches!(discovery, Discovery::OriginalDestination) {
         return ClusterTls::WhenOffered(context());
     }
-    let endpoints = view.endpoints(service, port);
-    if !endpoints.is_empty() && endpoints.iter().all(|e| e.mtls) {
-        ClusterTls::Always(context())
-    } else {
-        ClusterTls::Never
-    }
+    if view.catalog.takes_mtls(service, port) { ClusterTls::Always(context()) } else { ClusterTls::Never }
 }
 
 /// A proxy with Istio's ALPN filter replaces the plain "istio" per request; others need the right value here.
@@ -225,11 +220,6 @@ fn passthrough(view: &View) -> Cluster {
         limits: Limits::UNLIMITED,
         ..Cluster::new(name::PASSTHROUGH_CLUSTER, Discovery::OriginalDestination)
     }
-}
-
-/// Whether a service's ports show it as one of Kubernetes.
-pub(super) fn is_kubernetes(service: &Service) -> bool {
-    service.registry == Registry::Kubernetes
 }
 
 const HTTP_IDLE: Duration = Duration::from_secs(3600);

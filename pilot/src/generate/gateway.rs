@@ -2,7 +2,8 @@
 //! that are bound to them.
 
 use super::http_route::{self, Place};
-use super::{View, cluster, outbound};
+use super::opaque::{choice, tcp};
+use super::{View, cluster};
 use crate::catalog::gateway::{
     ClientVerification, Gateway, Server, ServerCertificate, ServerHost, ServerProtocol, ServerTls,
 };
@@ -150,14 +151,14 @@ fn opaque_chains(view: &View, bound: &Bound, sni: &[String]) -> Vec<FilterChain>
                             server_names: matched.sni_hosts.iter().filter(|h| *h != "*").cloned().collect(),
                             ..ChainMatch::default()
                         },
-                        ..opaque(view, server, outbound::choice(view, &route.destinations, server.port))
+                        ..opaque(view, server, choice(view, &route.destinations, server.port))
                     });
                 }
             }
         } else if let Some(route) = service.tcp.iter().find(|r| {
             r.matches.is_empty() || r.matches.iter().any(|m| m.source.port.is_none_or(|p| p == server.port))
         }) {
-            let mut chain = opaque(view, server, outbound::choice(view, &route.destinations, server.port));
+            let mut chain = opaque(view, server, choice(view, &route.destinations, server.port));
             chain.tls = downstream_tls(server);
             if chain.tls.is_some() {
                 chain.criteria = ChainMatch {
@@ -178,7 +179,7 @@ fn opaque(view: &View, server: &Server, clusters: api::model::route::ClusterChoi
         criteria: ChainMatch::default(),
         tls: None,
         authorization: vec![],
-        protocol: outbound::tcp(view, clusters),
+        protocol: tcp(view, clusters),
     }
 }
 

@@ -75,15 +75,16 @@ pub(super) fn default_route(view: &View, host: &str, port: u16) -> Route {
     }
 }
 
-/// Name of the cluster that a destination stands for.
+/// Name of the cluster that a destination stands for; of an ExternalName Service that of the service behind it.
 pub(super) fn cluster(view: &View, destination: &Destination, listener_port: u16) -> String {
     let port = destination_port(view, destination, listener_port);
-    ClusterName::outbound(&destination.host, port, &destination.subset).to_string()
+    ClusterName::outbound(view.target(&destination.host), port, &destination.subset).to_string()
 }
 
 /// A destination without a port means the service's single port, else the listener's.
 fn destination_port(view: &View, destination: &Destination, listener_port: u16) -> u16 {
-    destination.port.unwrap_or_else(|| match view.service(&destination.host).map(|s| s.ports.as_slice()) {
+    let service = || view.service(view.target(&destination.host));
+    destination.port.unwrap_or_else(|| match service().map(|s| s.ports.as_slice()) {
         Some([only]) => only.number,
         _ => listener_port,
     })
@@ -218,7 +219,7 @@ fn joined(first: &HeaderMutations, second: Option<&HeaderMutations>) -> HeaderMu
 
 fn hash(view: &View, destination: &Destination, listener_port: u16) -> Option<HashKey> {
     let port = destination_port(view, destination, listener_port);
-    let rule = view.destination_rule(&destination.host)?;
+    let rule = view.destination_rule(view.target(&destination.host))?;
     rule.effective(port, &destination.subset).load_balancer?.hash
 }
 

@@ -10,11 +10,16 @@ mod outbound;
 mod route;
 mod workload;
 
+mod opaque;
+
 mod http_route;
+mod spelling;
 
 mod mesh_tls;
 mod view;
 
+#[cfg(test)]
+mod calls;
 #[cfg(test)]
 mod tests;
 
@@ -78,6 +83,9 @@ pub fn secret(snapshot: &Snapshot, scope: &Scope, name: &str) -> Option<Resource
 
 /// The clusters of a service and their endpoints.
 fn of_service(view: &View, service: &Service) -> Vec<Resource> {
+    if view.is_alias(service) {
+        return vec![];
+    }
     let clusters = cluster::clusters(view, service).into_iter().map(|c| Resource::Cluster(Box::new(c)));
     clusters.chain(endpoints(view, service).into_iter().map(Resource::Endpoints)).collect()
 }

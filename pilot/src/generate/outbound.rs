@@ -1,24 +1,23 @@
 //! Pure. Listeners for what a sidecar's application calls, with their route tables.
 //!
 //! Captured connections reach `virtualOutbound`, which hands them to the listener of their original destination:
-//! a service's address and port, else any address with that port, else itself (unknown destinations).
+//! an address that stands for one service, else any address with that port, else itself (unknown destinations). On
+//! "any address" services are told apart by what the connection shows: HTTP by host, TLS by server name, anything
+//! by the range of addresses that it goes to. What shows nothing of a service belongs to none of them, and is treated
+//! as an unknown destination: no service ever takes a whole port.
 
-use super::http_route::{self, Place};
-use super::mesh_tls::PLAIN_HTTP;
-use super::{View, route};
-use crate::catalog::service::{Resolution, Service, ServicePort};
-use crate::catalog::virtual_service::{GatewayRef, SourceMatch, TcpDestination};
-use crate::catalog::visibility::selects;
+use super::opaque::{self, Condition};
+use super::{View, mesh_tls, route, spelling};
+use crate::catalog::service::{Service, ServicePort};
 use crate::flow::Protocol;
 use api::model::listener::{
-    ChainMatch, Direction, FilterChain, HttpConnection, HttpFilter, Inspect, Listener,
-    Protocol as ChainProtocol, RouteSource, TcpProxy, Transport,
+    ChainMatch, Direction, FilterChain, HttpConnection, HttpExtra, HttpFilter, Inspect, Listener,
+    Protocol as ChainProtocol, RouteSource, Transport,
 };
-use api::model::matcher::HeaderMutations;
-use api::model::route::{ClusterChoice, Fault, RouteConfiguration, WeightedCluster};
+use api::model::route::{ClusterChoice, Fault, RouteConfiguration};
 use api::name;
 use ipnet::IpNet;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -27,118 +26,192 @@ pub(super) const CAPTURE_PORT: u16 = 15001;
 
 /// All outbound listeners, and the route tables they name.
 pub(super) fn listeners_and_routes(view: &View) -> (Vec<Listener>, Vec<RouteConfiguration>) {
-    let mut plan = Plan::default();
-    for service in view.services() {
-        for port in &service.ports {
+    // Where two services claim the same, the older one has it.
+    let mut services: Vec<&Service> = view.services().iter().map(AsRef::as_ref).collect();
+    services.retain(|service| !view.is_alias(service));
+    services.sort_by(|a, b| (&a.origin, &a.host).cmp(&(&b.origin, &b.host)));
+    let mut plan = Plan { shared: shared_tls(view, &services), ..Plan::default() };
+    for service in &services {
+        for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
             plan.add(view, service, port);
         }
     }
-    let mut routes: Vec<_> = plan.http.iter().map(|(port, on)| route::of_port(view, *port, on)).collect();
-    let mut listeners: Vec<_> =
-        plan.http.keys().map(|port| http_listener(view, *port, &mut plan.opaque)).collect();
-    for ((address, port), chains) in plan.opaque {
-        listeners.push(opaque_listener(view, address, port, chains));
+    let mut routes = route::of_ports(view, &plan.http, &services);
+    routes.extend(plan.sniffed.iter().map(|(service, port)| route::of_service(view, service, *port)));
+    // A port with HTTP has a listener even where nothing else is told apart on it.
+    for port in &plan.http {
+        plan.listeners.entry((ANY, *port)).or_default();
     }
-    for (service, port) in plan.sniffed {
-        routes.push(route::of_service(view, service, port.number));
-    }
+    let mut listeners: Vec<_> = plan
+        .listeners
+        .into_iter()
+        .map(|((address, port), chains)| {
+            let http = address == ANY && plan.http.contains(&port);
+            if http { http_listener(view, port, chains) } else { other_listener(view, address, port, chains) }
+        })
+        .collect();
     listeners.push(capture(view));
     (listeners, routes)
 }
 
-/// What has to be listened to, by address and port.
+/// Addresses and ports that several services with TLS claim: these are told apart by server name there too.
+fn shared_tls(view: &View, services: &[&Service]) -> HashSet<(IpAddr, u16)> {
+    let mut claims: HashMap<(IpAddr, u16), usize> = HashMap::new();
+    for service in services {
+        for port in service.ports.iter().filter(|p| p.protocol.is_tls()) {
+            for address in spelling::addresses(view, service) {
+                *claims.entry((address, port.number)).or_default() += 1;
+            }
+        }
+    }
+    claims.into_iter().filter(|(_, services)| *services > 1).map(|(claim, _)| claim).collect()
+}
+
+/// What has to be listened to.
 #[derive(Default)]
 struct Plan<'a> {
-    /// Services on a port whose requests are told apart by host, at any address.
-    http: BTreeMap<u16, Vec<(&'a Service, &'a ServicePort)>>,
-    /// Chains of other ports, by address (unspecified for any) and port.
-    opaque: BTreeMap<(IpAddr, u16), Opaque>,
-    /// Services with a route table of their own.
-    sniffed: Vec<(&'a Service, &'a ServicePort)>,
+    /// Ports on which requests are told apart by host, at any address.
+    http: BTreeSet<u16>,
+    /// Chains by address (unspecified for any) and port.
+    listeners: BTreeMap<(IpAddr, u16), Chains>,
+    /// Services with a route table of their own, and the port it is for.
+    sniffed: Vec<(&'a Service, u16)>,
+    /// Addresses and ports where server names are needed to tell services apart.
+    shared: HashSet<(IpAddr, u16)>,
 }
 
 /// Chains of one address and port.
 #[derive(Default)]
-struct Opaque {
-    chains: Vec<FilterChain>,
+struct Chains {
+    list: Vec<FilterChain>,
+    /// For what meets no condition.
     default: Option<FilterChain>,
-    /// Whether first bytes are needed to tell chains apart.
-    sniff_http: bool,
-    sniff_tls: bool,
+    /// Conditions of those in the list.
+    taken: HashSet<Cell>,
 }
+
+/// One combination of values that a chain is chosen by. Envoy refuses a listener in which two chains have one.
+type Cell = (Option<IpNet>, Option<String>, Option<Transport>, Vec<String>);
 
 impl<'a> Plan<'a> {
-    fn add(&mut self, view: &View, service: &'a Service, port: &'a ServicePort) {
-        let addresses = addresses(service);
-        match port.protocol {
-            Protocol::Udp => {}
-            p if p.is_http() || (p == Protocol::Sniffed && addresses.is_empty()) => {
-                self.http.entry(port.number).or_default().push((service, port));
-            }
-            Protocol::Sniffed => {
-                for address in addresses {
-                    let opaque = self.opaque.entry((address, port.number)).or_default();
-                    opaque.sniff_http = true;
-                    opaque.chains.insert(0, sniffed_chain(view, service, port.number));
-                    opaque.default.get_or_insert_with(|| default_chain(view, service, port.number, address));
-                }
-                self.sniffed.push((service, port));
-            }
-            p if p.is_tls() && addresses.is_empty() => {
-                let opaque = self.opaque.entry((ANY, port.number)).or_default();
-                opaque.sniff_tls = true;
-                opaque.chains.extend(tls_chains(view, service, port.number));
-                opaque.default.get_or_insert_with(|| unknown_chain(view));
-            }
-            _ => self.add_tcp(view, service, port, addresses),
+    fn add(&mut self, view: &View, service: &'a Service, port: &ServicePort) {
+        let number = port.number;
+        if port.protocol.is_http() {
+            self.http.insert(number);
+            return;
         }
-    }
-
-    fn add_tcp(
-        &mut self,
-        view: &View,
-        service: &'a Service,
-        port: &'a ServicePort,
-        mut addresses: Vec<IpAddr>,
-    ) {
-        if service.headless {
-            addresses = pod_addresses(view, service);
-        } else if addresses.is_empty() && service.resolution != Resolution::Endpoints {
-            addresses.push(ANY);
+        let sniffed = port.protocol == Protocol::Sniffed;
+        let tls = port.protocol.is_tls();
+        let addresses = spelling::addresses(view, service);
+        let ranges: Vec<IpNet> = service.ranges().collect();
+        if sniffed && !(addresses.is_empty() && ranges.is_empty()) {
+            self.sniffed.push((service, number));
         }
         for address in addresses {
-            let opaque = self.opaque.entry((address, port.number)).or_default();
-            if port.protocol.is_tls() {
-                let routed = tls_chains(view, service, port.number);
-                opaque.sniff_tls |= routed.iter().any(|c| !c.criteria.server_names.is_empty());
-                opaque.chains.extend(routed);
+            let by_name = tls && self.shared.contains(&(address, number));
+            let condition = Condition { by_name, ..Condition::default() };
+            self.put(view, service, port, address, &condition);
+            if by_name {
+                // A client that names no server means the oldest.
+                self.put(view, service, port, address, &Condition::default());
             }
-            opaque.chains.extend(subnet_chains(view, service, port.number));
-            // Of several services at one address and port the first decides.
-            opaque.default.get_or_insert_with(|| default_chain(view, service, port.number, address));
         }
+        if !ranges.is_empty() {
+            self.put(view, service, port, ANY, &Condition { ranges, by_name: tls });
+        }
+        if service.addresses.is_empty() && !service.headless && (sniffed || tls) {
+            let condition = Condition { by_name: true, ..Condition::default() };
+            let chains = opaque::tls_chains(view, service, number, &condition);
+            self.listeners.entry((ANY, number)).or_default().extend(chains);
+            if sniffed {
+                self.http.insert(number);
+            }
+        }
+    }
+
+    /// The chains of a service at an address.
+    fn put(
+        &mut self,
+        view: &View,
+        service: &Service,
+        port: &ServicePort,
+        address: IpAddr,
+        condition: &Condition,
+    ) {
+        let chains = self.listeners.entry((address, port.number)).or_default();
+        if port.protocol == Protocol::Sniffed {
+            chains.add(sniffed_chain(view, service, port.number, condition));
+        }
+        chains.extend(match port.protocol.is_tls() {
+            true => opaque::tls_chains(view, service, port.number, condition),
+            false => opaque::tcp_chains(view, service, port.number, condition),
+        });
     }
 }
 
-/// The virtual addresses of a service; none when it is headless or has no address.
-fn addresses(service: &Service) -> Vec<IpAddr> {
-    let single = service.addresses.iter().filter(|net| net.prefix_len() == net.max_prefix_len());
-    single.map(IpNet::addr).collect()
+impl Chains {
+    fn extend(&mut self, chains: Vec<FilterChain>) {
+        for chain in chains {
+            self.add(chain);
+        }
+    }
+
+    /// Adds a chain, without those of its conditions that an earlier one has.
+    fn add(&mut self, mut chain: FilterChain) {
+        if chain.criteria == ChainMatch::default() {
+            self.default.get_or_insert(chain);
+            return;
+        }
+        let criteria = &mut chain.criteria;
+        if self.meets(criteria) {
+            let only = |net: &IpNet| ChainMatch { destination: vec![*net], ..criteria.clone() };
+            let destination: Vec<_> =
+                criteria.destination.iter().copied().filter(|net| !self.meets(&only(net))).collect();
+            let only = |name: &String| ChainMatch { server_names: vec![name.clone()], ..criteria.clone() };
+            let names: Vec<_> =
+                criteria.server_names.iter().filter(|name| !self.meets(&only(name))).cloned().collect();
+            match (destination.is_empty(), names.is_empty()) {
+                (false, _) => criteria.destination = destination,
+                (true, false) => criteria.server_names = names,
+                (true, true) => return,
+            }
+        }
+        self.taken.extend(cells(criteria));
+        self.list.push(chain);
+    }
+
+    fn meets(&self, criteria: &ChainMatch) -> bool {
+        cells(criteria).any(|cell| self.taken.contains(&cell))
+    }
+
+    fn inspects_tls(&self) -> bool {
+        self.list.iter().any(|c| c.criteria.transport.is_some() || !c.criteria.server_names.is_empty())
+    }
+
+    fn inspects_http(&self) -> bool {
+        self.list.iter().any(|c| !c.criteria.application_protocols.is_empty())
+    }
 }
 
-/// Clients of a headless service call its pods: each gets a listener. The proxy's own address is left out, because
-/// connections to it come back through the inbound side.
-fn pod_addresses(view: &View, service: &Service) -> Vec<IpAddr> {
-    let pods = view.catalog.pods_of(service).filter(|p| !p.finished);
-    pods.flat_map(|p| p.addresses.iter().copied()).collect()
+fn cells(criteria: &ChainMatch) -> impl Iterator<Item = Cell> {
+    let nets: Vec<_> = match criteria.destination.is_empty() {
+        true => vec![None],
+        false => criteria.destination.iter().map(|net| Some(net.trunc())).collect(),
+    };
+    let names: Vec<_> = match criteria.server_names.is_empty() {
+        true => vec![None],
+        false => criteria.server_names.iter().cloned().map(Some).collect(),
+    };
+    let (transport, protocols) = (criteria.transport, criteria.application_protocols.clone());
+    nets.into_iter().flat_map(move |net| {
+        let protocols = protocols.clone();
+        names.clone().into_iter().map(move |name| (net, name, transport, protocols.clone()))
+    })
 }
 
-/// HTTP on a port at any address. Anything else that comes to this port goes where it wanted, or to the opaque
-/// service that has no address of its own.
-fn http_listener(view: &View, port: u16, opaque: &mut BTreeMap<(IpAddr, u16), Opaque>) -> Listener {
-    let shared = opaque.remove(&(ANY, port)).unwrap_or_default();
-    let mut chains = vec![http_chain(view, RouteSource::Rds(port.to_string()), "0.0.0.0", port)];
-    chains.extend(shared.chains);
+/// HTTP on a port at any address, and what else is told apart on it. Anything else goes where it wanted.
+fn http_listener(view: &View, port: u16, chains: Chains) -> Listener {
+    let by_host = http_chain(view, RouteSource::Rds(port.to_string()), "0.0.0.0", port);
     Listener {
         inspect: Inspect {
             original_destination: false,
@@ -148,24 +221,24 @@ fn http_listener(view: &View, port: u16, opaque: &mut BTreeMap<(IpAddr, u16), Op
             timeout: Some(view.mesh().detection_timeout.max(DECLARED_DETECTION)),
             continue_on_timeout: true,
         },
-        chains,
-        default_chain: Some(shared.default.unwrap_or_else(|| unknown_chain(view))),
+        chains: std::iter::once(by_host).chain(chains.list).collect(),
+        default_chain: Some(opaque::unknown_chain(view)),
         ..listener(format!("0.0.0.0_{port}"), ANY, port)
     }
 }
 
-fn opaque_listener(view: &View, address: IpAddr, port: u16, opaque: Opaque) -> Listener {
-    let sniffs = opaque.sniff_http || opaque.sniff_tls;
+fn other_listener(view: &View, address: IpAddr, port: u16, chains: Chains) -> Listener {
+    let (tls, http) = (chains.inspects_tls(), chains.inspects_http());
     Listener {
         inspect: Inspect {
             original_destination: false,
-            tls: sniffs,
-            http: opaque.sniff_http,
-            timeout: sniffs.then_some(view.mesh().detection_timeout),
+            tls,
+            http,
+            timeout: (tls || http).then_some(view.mesh().detection_timeout),
             continue_on_timeout: true,
         },
-        chains: opaque.chains,
-        default_chain: opaque.default,
+        chains: chains.list,
+        default_chain: Some(chains.default.unwrap_or_else(|| opaque::unknown_chain(view))),
         ..listener(format!("{address}_{port}"), address, port)
     }
 }
@@ -190,9 +263,9 @@ fn capture(view: &View) -> Listener {
         criteria: ChainMatch { destination_port: Some(CAPTURE_PORT), ..ChainMatch::default() },
         tls: None,
         authorization: vec![],
-        protocol: tcp(view, ClusterChoice::Single(name::BLACK_HOLE_CLUSTER.into())),
+        protocol: opaque::tcp(view, ClusterChoice::Single(name::BLACK_HOLE_CLUSTER.into())),
     };
-    let unknown = FilterChain { name: "virtualOutbound-catchall-tcp".into(), ..unknown_chain(view) };
+    let unknown = FilterChain { name: "virtualOutbound-catchall-tcp".into(), ..opaque::unknown_chain(view) };
     Listener {
         bind_to_port: true,
         use_original_destination: true,
@@ -202,9 +275,13 @@ fn capture(view: &View) -> Listener {
     }
 }
 
-fn sniffed_chain(view: &View, service: &Service, port: u16) -> FilterChain {
+/// HTTP on a port of a service whose protocol is found out: the connection's address has told the service, so that
+/// requests for any host are its own.
+fn sniffed_chain(view: &View, service: &Service, port: u16, condition: &Condition) -> FilterChain {
     let routes = RouteSource::Rds(route::sniffed_name(service, port));
-    http_chain(view, routes, &service.host, port)
+    let mut chain = http_chain(view, routes, &service.host, port);
+    chain.criteria.destination.clone_from(&condition.ranges);
+    chain
 }
 
 fn http_chain(view: &View, routes: RouteSource, address: &str, port: u16) -> FilterChain {
@@ -212,7 +289,7 @@ fn http_chain(view: &View, routes: RouteSource, address: &str, port: u16) -> Fil
         name: format!("{address}_{port}-http"),
         criteria: ChainMatch {
             transport: Some(Transport::Raw),
-            application_protocols: PLAIN_HTTP.iter().map(|a| (*a).to_owned()).collect(),
+            application_protocols: mesh_tls::PLAIN_HTTP.iter().map(|a| (*a).to_owned()).collect(),
             ..ChainMatch::default()
         },
         tls: None,
@@ -221,6 +298,8 @@ fn http_chain(view: &View, routes: RouteSource, address: &str, port: u16) -> Fil
             filters: filters(view.scope.istio_extensions),
             normalize_path: true,
             upgrades: vec!["websocket".into()],
+            // `reviews.shop.svc.cluster.local.` is the same service.
+            extra: HttpExtra { strip_host_dot: true, ..HttpExtra::default() },
             stream_idle_timeout: None,
             access_log: view.mesh().access_log.clone(),
             ..HttpConnection::new(format!("outbound_{address}_{port}"), routes)
@@ -241,135 +320,6 @@ pub(super) fn filters(istio_extensions: bool) -> Vec<HttpFilter> {
     .concat()
 }
 
-/// Chains by SNI: the routes of a VirtualService, else the service's own host.
-fn tls_chains(view: &View, service: &Service, port: u16) -> Vec<FilterChain> {
-    let routes = view.virtual_service(&service.host).map(|vs| vs.tls.as_slice()).unwrap_or_default();
-    let mut chains = vec![];
-    for route in routes {
-        for matched in route.matches.iter().filter(|m| applies(view, &m.source, port)) {
-            chains.push(FilterChain {
-                criteria: ChainMatch {
-                    transport: Some(Transport::Tls),
-                    server_names: matched.sni_hosts.clone(),
-                    destination: matched.destination_subnets.clone(),
-                    ..ChainMatch::default()
-                },
-                ..chain(view, service, port, &route.destinations)
-            });
-        }
-    }
-    if chains.is_empty() && service.addresses.is_empty() {
-        let whole = default_chain(view, service, port, ANY);
-        chains.push(FilterChain {
-            criteria: ChainMatch {
-                transport: Some(Transport::Tls),
-                server_names: vec![service.host.clone()],
-                ..ChainMatch::default()
-            },
-            ..whole
-        });
-    }
-    chains
-}
-
-/// Chains by the address called, from the TCP routes of a VirtualService that look at it.
-fn subnet_chains(view: &View, service: &Service, port: u16) -> Vec<FilterChain> {
-    let routes = view.virtual_service(&service.host).map(|vs| vs.tcp.as_slice()).unwrap_or_default();
-    let matches = routes.iter().flat_map(|r| r.matches.iter().map(move |m| (r, m)));
-    matches
-        .filter(|(_, m)| !m.destination_subnets.is_empty() && applies(view, &m.source, port))
-        .map(|(route, matched)| FilterChain {
-            criteria: ChainMatch {
-                destination: matched.destination_subnets.clone(),
-                ..ChainMatch::default()
-            },
-            ..chain(view, service, port, &route.destinations)
-        })
-        .collect()
-}
-
-/// Where connections to a service go that no condition tells apart: its first TCP route without a subnet, or itself.
-fn default_chain(view: &View, service: &Service, port: u16, address: IpAddr) -> FilterChain {
-    let routes = view.virtual_service(&service.host).map(|vs| vs.tcp.as_slice()).unwrap_or_default();
-    let whole = |m: &crate::catalog::virtual_service::TcpMatch| {
-        m.destination_subnets.is_empty() && applies(view, &m.source, port)
-    };
-    let routed = routes.iter().find(|r| r.matches.is_empty() || r.matches.iter().any(whole));
-    let name = format!("{address}_{port}");
-    match routed {
-        Some(route) => FilterChain { name, ..chain(view, service, port, &route.destinations) },
-        None => {
-            let itself = crate::catalog::virtual_service::Destination {
-                host: service.host.clone(),
-                subset: String::new(),
-                port: Some(port),
-            };
-            let destination = TcpDestination { destination: itself, weight: 1 };
-            FilterChain { name, ..chain(view, service, port, &[destination]) }
-        }
-    }
-}
-
-fn chain(view: &View, service: &Service, port: u16, destinations: &[TcpDestination]) -> FilterChain {
-    FilterChain {
-        name: format!("{}_{port}", service.host),
-        criteria: ChainMatch::default(),
-        tls: None,
-        authorization: vec![],
-        protocol: tcp(view, choice(view, destinations, port)),
-    }
-}
-
-/// The clusters of TCP destinations.
-pub(super) fn choice(view: &View, destinations: &[TcpDestination], port: u16) -> ClusterChoice {
-    match destinations {
-        [only] => ClusterChoice::Single(http_route::cluster(view, &only.destination, port)),
-        several => ClusterChoice::Weighted(
-            several
-                .iter()
-                .map(|d| WeightedCluster {
-                    name: http_route::cluster(view, &d.destination, port),
-                    weight: d.weight,
-                    request_headers: HeaderMutations::default(),
-                    response_headers: HeaderMutations::default(),
-                    host_rewrite: None,
-                })
-                .collect(),
-        ),
-    }
-}
-
-/// Conditions of TCP and TLS routes all hold together, gateways included.
-fn applies(view: &View, source: &SourceMatch, port: u16) -> bool {
-    let place = Place { port, gateways: &[GatewayRef::Mesh] };
-    source.port.is_none_or(|p| p == place.port)
-        && (source.gateways.is_empty() || source.gateways.iter().any(|g| place.gateways.contains(g)))
-        && selects(&source.labels, &view.scope.labels)
-        && source.namespace.as_ref().is_none_or(|n| *n == view.scope.namespace)
-}
-
-fn unknown_chain(view: &View) -> FilterChain {
-    let cluster = if view.registry_only() { name::BLACK_HOLE_CLUSTER } else { name::PASSTHROUGH_CLUSTER };
-    FilterChain {
-        name: "PassthroughFilterChain".into(),
-        criteria: ChainMatch::default(),
-        tls: None,
-        authorization: vec![],
-        protocol: tcp(view, ClusterChoice::Single(cluster.into())),
-    }
-}
-
-/// Opaque bytes to these clusters.
-pub(super) fn tcp(view: &View, clusters: ClusterChoice) -> ChainProtocol {
-    let stat_prefix = clusters.names().first().map_or_else(String::new, |n| (*n).to_owned());
-    ChainProtocol::Tcp(TcpProxy {
-        stat_prefix,
-        clusters,
-        idle_timeout: Some(super::inbound::TCP_IDLE),
-        max_connect_attempts: 1,
-        access_log: view.mesh().access_log.clone(),
-    })
-}
-
+/// Listeners of a port at any address. One at an address of its own is found first.
 const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 const DECLARED_DETECTION: Duration = Duration::from_secs(5);

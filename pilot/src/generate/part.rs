@@ -29,6 +29,8 @@ pub struct ServiceCause {
     service: Arc<Service>,
     rule: Option<Arc<DestinationRule>>,
     pods: Vec<Arc<Workload>>,
+    /// It is an ExternalName Service whose target is there.
+    alias: bool,
 }
 
 /// What listeners, routes and names are made from.
@@ -64,6 +66,7 @@ impl<'a> Parts<'a> {
             service: service.clone(),
             rule: self.view.shared_rule(&service.host),
             pods: catalog.pods_of(service).cloned().collect(),
+            alias: self.view.is_alias(service),
         }
     }
 
@@ -110,6 +113,7 @@ impl PartialEq for ServiceCause {
         Arc::ptr_eq(&self.mesh, &other.mesh)
             && Arc::ptr_eq(&self.policies, &other.policies)
             && Arc::ptr_eq(&self.service, &other.service)
+            && self.alias == other.alias
             && same(self.rule.as_slice(), other.rule.as_slice())
             && same(&self.pods, &other.pods)
     }

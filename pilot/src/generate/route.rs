@@ -1,35 +1,51 @@
-//! Pure. Route tables of a sidecar: one for each port on which some service speaks HTTP, by the port's number, and
-//! one for each service whose port is not declared, as `<host>:<port>`.
+//! Pure. Route tables of a sidecar: one for each port on which some service is told by its host, by the port's number,
+//! and one for each service whose port is not declared, as `<host>:<port>`.
 
 use super::http_route::{self, Place};
-use super::{View, cluster};
-use crate::catalog::service::{Service, ServicePort};
-use crate::catalog::virtual_service::GatewayRef;
+use super::{View, spelling};
+use crate::catalog::host;
+use crate::catalog::service::Service;
+use crate::catalog::virtual_service::{GatewayRef, VirtualService};
+use crate::flow::Protocol;
 use api::model::route::{Forward, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost};
 use api::name;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-/// The table of a port, with a virtual host for each service on it.
-pub(super) fn of_port(view: &View, port: u16, services: &[(&Service, &ServicePort)]) -> RouteConfiguration {
-    let mut hosts = Hosts::default();
-    for (service, _) in services {
-        hosts.add(service_host(view, service, port));
-    }
-    if port == DEFAULT_HTTP_PORT {
-        for host in unknown_hosts(view) {
-            hosts.add(host);
+/// The tables of these ports, with a virtual host for each service that has the port, whatever it speaks there.
+pub(super) fn of_ports(view: &View, ports: &BTreeSet<u16>, services: &[&Service]) -> Vec<RouteConfiguration> {
+    let mut on: BTreeMap<u16, Vec<&Service>> = ports.iter().map(|port| (*port, vec![])).collect();
+    for service in services {
+        for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
+            if let Some(services) = on.get_mut(&port.number) {
+                services.push(service);
+            }
         }
     }
-    hosts.add(rest(view));
-    table(port.to_string(), hosts)
+    on.into_iter().map(|(port, services)| of_port(view, port, &services)).collect()
+}
+
+/// The hosts that only VirtualServices know go first, as what they name is written down; but no spelling of one
+/// service takes the full name of another.
+fn of_port(view: &View, port: u16, services: &[&Service]) -> RouteConfiguration {
+    let full = services.iter().map(|s| s.host.as_str()).collect();
+    let mut hosts = Hosts { full, ..Hosts::default() };
+    for host in aliases(view, port, services) {
+        hosts.add(host, "");
+    }
+    for host in written_hosts(view, port, services) {
+        hosts.add(host, "");
+    }
+    for service in services {
+        let domains = spelling::domains(view, service);
+        hosts.add(service_host(view, service, port, domains), &service.host);
+    }
+    hosts.add(rest(view), "");
+    table(port.to_string(), hosts.list)
 }
 
 /// The table of one port of one service whose protocol is found out from its bytes.
 pub(super) fn of_service(view: &View, service: &Service, port: u16) -> RouteConfiguration {
-    let mut hosts = Hosts::default();
-    hosts.add(service_host(view, service, port));
-    hosts.add(rest(view));
-    table(sniffed_name(service, port), hosts)
+    table(sniffed_name(service, port), vec![service_host(view, service, port, vec!["*".into()])])
 }
 
 /// Name of the table of a service whose protocol is not declared.
@@ -37,83 +53,87 @@ pub(super) fn sniffed_name(service: &Service, port: u16) -> String {
     format!("{}:{port}", service.host)
 }
 
-fn table(name: String, hosts: Hosts) -> RouteConfiguration {
-    RouteConfiguration {
-        name,
-        virtual_hosts: hosts.list,
-        ignore_port_in_host: true,
-        ..RouteConfiguration::default()
-    }
+fn table(name: String, virtual_hosts: Vec<VirtualHost>) -> RouteConfiguration {
+    RouteConfiguration { name, virtual_hosts, ignore_port_in_host: true, ..RouteConfiguration::default() }
 }
 
 /// Virtual hosts without a domain twice: Envoy refuses a table with one.
 #[derive(Default)]
-struct Hosts {
+struct Hosts<'a> {
     list: Vec<VirtualHost>,
-    taken: BTreeSet<String>,
+    taken: HashSet<String>,
+    /// Full names of services: no other host has them.
+    full: HashSet<&'a str>,
 }
 
-impl Hosts {
-    fn add(&mut self, mut host: VirtualHost) {
-        host.domains.retain(|d| self.taken.insert(d.clone()));
+impl Hosts<'_> {
+    /// Adds a virtual host; `own` is the full name that it may have.
+    fn add(&mut self, mut host: VirtualHost, own: &str) {
+        host.domains.retain(|domain| {
+            let anothers = domain != own && self.full.contains(domain.as_str());
+            !anothers && self.taken.insert(domain.clone())
+        });
         if !host.domains.is_empty() {
             self.list.push(host);
         }
     }
 }
 
-fn service_host(view: &View, service: &Service, port: u16) -> VirtualHost {
-    let place = Place { port, gateways: &[GatewayRef::Mesh] };
-    let routed = view.virtual_service(&service.host).map(|vs| http_route::routes(view, vs, &place));
+fn service_host(view: &View, service: &Service, port: u16, domains: Vec<String>) -> VirtualHost {
+    let routed = view.virtual_service(&service.host).map(|vs| http_route::routes(view, vs, &place(port)));
     // A VirtualService without a route for this port leaves the service to its default.
     let routes = match routed {
         Some(routes) if !routes.is_empty() => routes,
         _ => vec![http_route::default_route(view, &service.host, port)],
     };
+    virtual_host(&service.host, port, domains, routes)
+}
+
+/// ExternalName Services that declare the port and have a VirtualService of their own: its routes go before those of
+/// the service behind.
+fn aliases(view: &View, port: u16, services: &[&Service]) -> Vec<VirtualHost> {
+    let aliases = services.iter().flat_map(|service| view.aliases(service));
+    let declared = aliases.filter(|alias| alias.port(port).is_some());
+    let routed = declared.filter_map(|alias| {
+        let vs = view.virtual_service(&alias.host)?;
+        let routes = http_route::routes(view, vs, &place(port));
+        Some(virtual_host(&alias.host, port, spelling::own_names(view, alias), routes))
+    });
+    routed.filter(|host| !host.routes.is_empty()).collect()
+}
+
+/// Hosts of VirtualServices that no service on this port has. Istio serves them on port 80, and on other ports where
+/// the VirtualService has the host of a service there too.
+fn written_hosts(view: &View, port: u16, services: &[&Service]) -> Vec<VirtualHost> {
+    let known: HashSet<&str> = services.iter().map(|s| s.host.as_str()).collect();
+    let covers = |pattern: &str| match pattern.starts_with('*') {
+        true => services.iter().any(|s| host::covers(pattern, &s.host)),
+        false => known.contains(pattern),
+    };
+    let here =
+        |vs: &VirtualService| port == DEFAULT_HTTP_PORT || vs.hosts.iter().any(|pattern| covers(pattern));
+    let unknown = view.owners().iter().filter(|(host, vs)| *host != "*" && !covers(host) && here(vs));
+    unknown
+        .map(|(host, vs)| {
+            let routes = http_route::routes(view, vs, &place(port));
+            virtual_host(host, port, vec![host.clone()], routes)
+        })
+        .filter(|host| !host.routes.is_empty())
+        .collect()
+}
+
+fn place(port: u16) -> Place<'static> {
+    Place { port, gateways: &[GatewayRef::Mesh] }
+}
+
+fn virtual_host(name: &str, port: u16, domains: Vec<String>, routes: Vec<Route>) -> VirtualHost {
     VirtualHost {
-        name: format!("{}:{port}", service.host),
-        domains: domains(view, service),
+        name: format!("{name}:{port}"),
+        domains,
         routes,
         attempt_count: true,
         ..VirtualHost::default()
     }
-}
-
-/// The names by which clients in the proxy's namespace may call a service, and its addresses.
-fn domains(view: &View, service: &Service) -> Vec<String> {
-    let mut domains = vec![service.host.clone()];
-    if cluster::is_kubernetes(service) {
-        if service.namespace == view.scope.namespace {
-            domains.push(service.name.clone());
-        }
-        let base = format!("{}.{}", service.name, service.namespace);
-        domains.extend([format!("{base}.svc"), base]);
-    }
-    if service.headless {
-        domains.push(format!("*.{}", service.host));
-    }
-    let single = service.addresses.iter().filter(|net| net.prefix_len() == net.max_prefix_len());
-    domains.extend(single.map(|net| match net.addr() {
-        std::net::IpAddr::V4(ip) => ip.to_string(),
-        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
-    }));
-    domains
-}
-
-/// Hosts of VirtualServices that no service has: Istio serves them on port 80 alone.
-fn unknown_hosts(view: &View) -> Vec<VirtualHost> {
-    let place = Place { port: DEFAULT_HTTP_PORT, gateways: &[GatewayRef::Mesh] };
-    let unknown = view.owners().iter().filter(|(host, _)| view.service(host).is_none() && *host != "*");
-    unknown
-        .map(|(host, vs)| VirtualHost {
-            name: format!("{host}:{DEFAULT_HTTP_PORT}"),
-            domains: vec![host.clone()],
-            routes: http_route::routes(view, vs, &place),
-            attempt_count: true,
-            ..VirtualHost::default()
-        })
-        .filter(|host| !host.routes.is_empty())
-        .collect()
 }
 
 /// Where requests for unknown hosts go.

@@ -10,13 +10,14 @@ use api::model::cluster::{Cluster, ClusterTls, Discovery, UpstreamHttp};
 use api::model::endpoint::LoadAssignment;
 use api::model::listener::{Listener, Protocol, RouteSource};
 use api::model::route::{ClusterChoice, RouteAction, RouteConfiguration, VirtualHost};
+use api::model::workload::NameTable;
 use api::resource::parse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 /// Two versions of reviews, a TCP service, a headless one, and one whose port is not declared.
-const SHOP: &str = "
+pub(super) const SHOP: &str = "
 apiVersion: v1
 kind: Service
 metadata: {name: reviews, namespace: shop}
@@ -72,7 +73,7 @@ fn snapshot(texts: &[&str]) -> Snapshot {
     Snapshot::new(Arc::new(catalog), 1, Instant::now())
 }
 
-fn scope(pod: &str, namespace: &str, labels: &[(&str, &str)]) -> Scope {
+pub(super) fn scope(pod: &str, namespace: &str, labels: &[(&str, &str)]) -> Scope {
     Scope {
         gateway: false,
         pod: pod.into(),
@@ -85,10 +86,10 @@ fn scope(pod: &str, namespace: &str, labels: &[(&str, &str)]) -> Scope {
 }
 
 /// Everything one proxy gets, with look-ups by name.
-struct Got(Vec<Resource>);
+pub(super) struct Got(Vec<Resource>);
 
 impl Got {
-    fn of(texts: &[&str], scope: &Scope) -> Self {
+    pub(super) fn of(texts: &[&str], scope: &Scope) -> Self {
         let snapshot = snapshot(texts);
         let mut all = shared(&snapshot, scope);
         all.extend(own(&snapshot, scope));
@@ -105,7 +106,7 @@ impl Got {
         found.unwrap_or_else(|| panic!("no cluster {name}"))
     }
 
-    fn endpoints(&self, name: &str) -> Vec<String> {
+    pub(super) fn endpoints(&self, name: &str) -> Vec<String> {
         let found: Vec<&LoadAssignment> = self
             .0
             .iter()
@@ -118,22 +119,30 @@ impl Got {
         only.endpoints().map(|e| format!("{:?}", e.address)).collect()
     }
 
-    fn listeners(&self) -> impl Iterator<Item = &Listener> {
+    pub(super) fn listeners(&self) -> impl Iterator<Item = &Listener> {
         self.0.iter().filter_map(|r| match r {
             Resource::Listener(l) => Some(l),
             _ => None,
         })
     }
 
-    fn listener(&self, name: &str) -> &Listener {
+    pub(super) fn listener(&self, name: &str) -> &Listener {
         self.listeners().find(|l| l.name == name).unwrap_or_else(|| panic!("no listener {name}"))
     }
 
-    fn tables(&self) -> impl Iterator<Item = &RouteConfiguration> {
+    pub(super) fn tables(&self) -> impl Iterator<Item = &RouteConfiguration> {
         self.0.iter().filter_map(|r| match r {
             Resource::Route(t) => Some(t),
             _ => None,
         })
+    }
+
+    pub(super) fn names(&self) -> &NameTable {
+        let found = self.0.iter().find_map(|r| match r {
+            Resource::Names(names) => Some(names),
+            _ => None,
+        });
+        found.expect("a sidecar gets names")
     }
 
     fn host(&self, table: &str, name: &str) -> &VirtualHost {

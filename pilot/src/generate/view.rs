@@ -22,6 +22,10 @@ pub(super) struct View<'a> {
     services: Vec<Arc<Service>>,
     by_host: HashMap<String, usize>,
     rules: HashMap<String, Arc<DestinationRule>>,
+    /// ExternalName Services that stand for another service of the view, with its host.
+    targets: BTreeMap<String, String>,
+    /// The other way round.
+    aliases: BTreeMap<String, Vec<Arc<Service>>>,
     /// Hosts (patterns too) of the VirtualServices for sidecars, each with the one that owns it.
     owners: BTreeMap<String, Arc<VirtualService>>,
     /// Those of them that stand for several hosts.
@@ -49,7 +53,38 @@ impl<'a> View<'a> {
         }
         let patterns = owners.keys().filter(|h: &&String| h.starts_with('*')).cloned().collect();
         let outbound = sidecar.and_then(|s| s.outbound).unwrap_or(catalog.mesh().outbound);
-        Self { catalog, scope, services, by_host, rules, owners, patterns, outbound }
+        let (targets, aliases) = Default::default();
+        let mut view =
+            Self { catalog, scope, services, by_host, rules, targets, aliases, owners, patterns, outbound };
+        view.follow_aliases();
+        view
+    }
+
+    fn follow_aliases(&mut self) {
+        let named = self.services.iter().filter(|s| s.alias_of.is_some());
+        let found = named.filter_map(|alias| {
+            let target = alias.behind(|host| self.service(host))?;
+            Some((alias.clone(), target.host.clone()))
+        });
+        for (alias, target) in found.collect::<Vec<_>>() {
+            self.targets.insert(alias.host.clone(), target.clone());
+            self.aliases.entry(target).or_default().push(alias);
+        }
+    }
+
+    /// Whether this is an ExternalName Service that stands for another of the view: it has nothing of its own then.
+    pub(super) fn is_alias(&self, service: &Service) -> bool {
+        self.targets.contains_key(&service.host)
+    }
+
+    /// The host that a destination stands for: what is behind an ExternalName Service, or itself.
+    pub(super) fn target<'h>(&'h self, host: &'h str) -> &'h str {
+        self.targets.get(host).map_or(host, String::as_str)
+    }
+
+    /// The ExternalName Services that stand for a service.
+    pub(super) fn aliases(&self, service: &Service) -> &[Arc<Service>] {
+        self.aliases.get(&service.host).map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn mesh(&self) -> &Mesh {

@@ -1,6 +1,6 @@
 //! Pure. Who lives at an address, for telemetry, and the names that a proxy's DNS answers.
 
-use super::{CLUSTER_ID, View, cluster};
+use super::{CLUSTER_ID, View, spelling};
 use crate::catalog::Catalog;
 use crate::catalog::service::{Registry, Service};
 use crate::catalog::workload::Workload as Pod;
@@ -41,16 +41,17 @@ pub(super) fn names(view: &View) -> NameTable {
 }
 
 fn name_info(view: &View, service: &Service) -> NameInfo {
-    let virtual_addresses = service.addresses.iter().filter(|net| net.prefix_len() == net.max_prefix_len());
-    let mut addresses: Vec<IpAddr> = virtual_addresses.map(ipnet::IpNet::addr).collect();
-    if addresses.is_empty() && service.headless {
+    let addresses: Vec<IpAddr> = if service.headless {
         let ready = view.catalog.pods_of(service).filter(|p| p.ready || service.publish_not_ready);
-        addresses = ready.flat_map(|p| p.addresses.iter().copied()).collect();
-    }
+        ready.flat_map(|p| p.addresses.iter().copied()).collect()
+    } else {
+        spelling::addresses(view, service)
+    };
+    let kubernetes = service.registry == Registry::Kubernetes;
     NameInfo {
         addresses,
-        registry: if service.registry == Registry::Kubernetes { "Kubernetes" } else { "External" }.into(),
-        short_name: if cluster::is_kubernetes(service) { service.name.clone() } else { String::new() },
+        registry: if kubernetes { "Kubernetes" } else { "External" }.into(),
+        short_name: if kubernetes { service.name.clone() } else { String::new() },
         namespace: service.namespace.clone(),
     }
 }

@@ -50,6 +50,7 @@ struct ShareKey {
     gateway: bool,
     namespace: String,
     istio_extensions: bool,
+    ipv6: bool,
     /// Only where labels decide: at gateways, and where routes look at the caller's labels.
     labels: BTreeMap<String, String>,
 }
@@ -176,6 +177,7 @@ fn share_key(snapshot: &Snapshot, scope: &Scope) -> ShareKey {
         gateway: scope.gateway,
         namespace: scope.namespace.clone(),
         istio_extensions: scope.istio_extensions,
+        ipv6: scope.ipv6(),
         labels: if by_label { scope.labels.clone() } else { BTreeMap::new() },
     }
 }

@@ -180,6 +180,9 @@ impl Finder<'_> {
             self.error(&format!("{path}.host"), reason, &next);
             return;
         };
+        // An ExternalName Service has the ports and subsets of what it stands for.
+        let behind = service.behind(|host| services.service(namespace, host).map(AsRef::as_ref));
+        let service = behind.unwrap_or(service.as_ref());
         if let Some(port) = destination.port.filter(|port| service.port(*port).is_none()) {
             let numbers: Vec<String> = service.ports.iter().map(|p| p.number.to_string()).collect();
             let reason = format!("service {} has no port {port}", destination.host);

@@ -18,8 +18,9 @@ use std::net::IpAddr;
 
 pub(super) fn service(f: &mut Findings, object: &Object, body: &core::Service, mesh: &Mesh) -> Service {
     let spec = body.spec.clone().unwrap_or_default();
-    let external = spec.external_name.clone().filter(|_| spec.type_.as_deref() == Some("ExternalName"));
-    let headless = spec.cluster_ip.as_deref() == Some("None");
+    let external = spec.external_name.as_ref().filter(|_| spec.type_.as_deref() == Some("ExternalName"));
+    let external = external.map(|name| name.trim_end_matches('.').to_ascii_lowercase());
+    let headless = external.is_none() && spec.cluster_ip.as_deref() == Some("None");
     let export = object.annotations.get("networking.istio.io/exportTo").map_or(ExportTo::Unset, |text| {
         let names: Vec<String> = text.split(',').map(|n| n.trim().to_owned()).collect();
         value::export_to(f, "metadata.annotations[networking.istio.io/exportTo]", &names, object.namespace())
@@ -32,7 +33,10 @@ pub(super) fn service(f: &mut Findings, object: &Object, body: &core::Service, m
         origin: origin(object),
         registry: Registry::Kubernetes,
         endpoints: endpoints.map(|name| plain_endpoint(name.clone(), BTreeMap::new(), true)).collect(),
-        addresses: if headless { vec![] } else { addresses(f, &spec) },
+        addresses: if headless || external.is_some() { vec![] } else { addresses(f, &spec) },
+        allocated: vec![],
+        unallocated: true,
+        alias_of: external.clone(),
         ports: ports(f, &spec),
         headless,
         resolution: if external.is_some() { Resolution::Dns } else { Resolution::Endpoints },
@@ -158,5 +162,13 @@ fn by_port_name(ports: impl Iterator<Item = (Option<String>, Option<i32>)>) -> B
 }
 
 fn plain_endpoint(host: String, ports: BTreeMap<String, u16>, ready: bool) -> StaticEndpoint {
-    StaticEndpoint { host, ports, labels: Labels::new(), weight: 1, service_account: String::new(), ready }
+    StaticEndpoint {
+        host,
+        ports,
+        serves: vec![],
+        labels: Labels::new(),
+        weight: 1,
+        service_account: String::new(),
+        ready,
+    }
 }

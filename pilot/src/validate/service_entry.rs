@@ -20,6 +20,12 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::ServiceEn
         origin: origin(object),
         registry: Registry::External,
         addresses: value::subnets(f, "spec.addresses", &spec.addresses),
+        allocated: vec![],
+        unallocated: object
+            .labels
+            .get("networking.istio.io/enable-autoallocate-ip")
+            .is_some_and(|wanted| wanted.eq_ignore_ascii_case("false")),
+        alias_of: None,
         endpoints: endpoints(f, spec, resolution, &ports),
         ports,
         headless: false,
@@ -173,6 +179,7 @@ fn endpoints(
         StaticEndpoint {
             host: endpoint.address.clone(),
             ports: endpoint.ports.iter().map(|(name, n)| (name.clone(), *n as u16)).collect(),
+            serves: vec![],
             labels: Labels::clone(&endpoint.labels),
             weight: endpoint.weight.unwrap_or(1).max(1),
             service_account: endpoint.service_account.clone(),

@@ -18,10 +18,18 @@ impl Virtual {
     }
 
     /// The listener for an original destination.
+    ///
+    /// A connection over IPv6 for whose port nothing listens on `::` takes the listener on `0.0.0.0`: pilot makes one of
+    /// these for a port, and what the mesh knows by name must not be passed by because of the address family.
     pub fn find(&self, original: SocketAddr) -> Option<&Arc<Listener>> {
-        let any: IpAddr =
-            if original.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        self.0.get(&original).or_else(|| self.0.get(&SocketAddr::new(any, original.port())))
+        let any = |address: IpAddr| self.0.get(&SocketAddr::new(address, original.port()));
+        let exact = self.0.get(&original);
+        match original {
+            SocketAddr::V4(_) => exact.or_else(|| any(Ipv4Addr::UNSPECIFIED.into())),
+            SocketAddr::V6(_) => exact
+                .or_else(|| any(Ipv6Addr::UNSPECIFIED.into()))
+                .or_else(|| any(Ipv4Addr::UNSPECIFIED.into())),
+        }
     }
 }
 
@@ -61,6 +69,7 @@ mod tests {
             listener("port", "0.0.0.0:80", false),
             listener("bound", "0.0.0.0:15001", true),
             listener("six", "[::]:80", false),
+            listener("four", "0.0.0.0:90", false),
         ];
         let index = Virtual::new(all.iter());
         for (original, expected) in [
@@ -69,6 +78,8 @@ mod tests {
             ("10.0.0.1:81", None),
             ("10.0.0.1:15001", None),
             ("[fd00::1]:80", Some("six")),
+            ("[fd00::1]:90", Some("four")),
+            ("[fd00::1]:91", None),
         ] {
             let found = index.find(original.parse().unwrap()).map(|l| l.name.to_string());
             assert_eq!(found.as_deref(), expected, "{original}");

@@ -19,6 +19,19 @@ pub enum Reply {
 pub struct Unanswered(Message);
 
 impl Unanswered {
+    /// Another server's answer, with what it could not know: where the name is an alias of one of the mesh's, the
+    /// addresses of that.
+    pub fn completed(&self, zone: &Zone, answer: Vec<u8>, over_tcp: bool) -> Vec<u8> {
+        let completed = || {
+            let mut answer = Message::from_vec(&answer).ok()?;
+            let records = zone.behind(&self.0, &answer)?;
+            answer.metadata.response_code = ResponseCode::NoError;
+            answer.add_answers(records);
+            encoded(&answer, &self.0, over_tcp)
+        };
+        completed().unwrap_or(answer)
+    }
+
     /// The answer when no other server gives one.
     pub fn failure(&self, over_tcp: bool) -> Option<Vec<u8>> {
         encoded(&response(&self.0, ResponseCode::ServFail), &self.0, over_tcp)

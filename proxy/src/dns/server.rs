@@ -137,7 +137,7 @@ impl Server {
             Reply::Forward(unanswered) => unanswered,
         };
         match self.upstream.ask(packet, over_tcp).await {
-            Ok(answer) => Some(answer),
+            Ok(answer) => Some(unanswered.completed(&zone, answer, over_tcp)),
             Err(error) => {
                 tracing::debug!(%error, "no name server answers");
                 unanswered.failure(over_tcp)

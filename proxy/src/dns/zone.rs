@@ -63,17 +63,23 @@ impl Zone {
             answer.add_answer(Record::from_rdata(owner, TTL, RData::CNAME(CNAME(target.clone()))));
             owner = target;
         }
-        let mut records: Vec<RData> =
-            addresses.iter().filter(|address| address.is_ipv4() == wants_v4).map(record).collect();
-        if !records.is_empty() {
-            // Clients take the first: each query starts at another one.
-            let turn = usize::from(query.metadata.id) % records.len();
-            records.rotate_left(turn);
-        }
-        for data in records {
-            answer.add_answer(Record::from_rdata(owner.clone(), TTL, data));
-        }
+        answer.add_answers(records(&owner, addresses, wants_v4, query.metadata.id));
         Some(answer)
+    }
+
+    /// The addresses behind the aliases that another server's answer ends with; `None`: it ends with something else, or
+    /// outside of the mesh.
+    pub fn behind(&self, query: &Message, answer: &Message) -> Option<Vec<Record>> {
+        let wants_v4 = match query.queries.first()?.query_type() {
+            RecordType::A => true,
+            RecordType::AAAA => false,
+            _ => return None,
+        };
+        let last = answer.answers.last()?;
+        let RData::CNAME(CNAME(target)) = &last.data else { return None };
+        let text = target.to_utf8().trim_end_matches('.').to_ascii_lowercase();
+        let addresses = self.exact_or_wildcard(&text)?;
+        Some(records(target, addresses, wants_v4, query.metadata.id))
     }
 
     /// The host that a name means, and its addresses.
@@ -107,6 +113,17 @@ pub(super) fn response(query: &Message, code: ResponseCode) -> Message {
     response.metadata.response_code = code;
     response.add_queries(query.queries.iter().cloned());
     response
+}
+
+/// The addresses of one family. Clients take the first: each query starts at another one.
+fn records(owner: &Name, addresses: &[IpAddr], v4: bool, turn: u16) -> Vec<Record> {
+    let mut all: Vec<RData> =
+        addresses.iter().filter(|address| address.is_ipv4() == v4).map(record).collect();
+    if !all.is_empty() {
+        let turn = usize::from(turn) % all.len();
+        all.rotate_left(turn);
+    }
+    all.into_iter().map(|data| Record::from_rdata(owner.clone(), TTL, data)).collect()
 }
 
 fn record(address: &IpAddr) -> RData {
@@ -184,6 +201,25 @@ mod tests {
             "api.example.com. 30 240.240.0.1",
         ];
         assert_eq!(answers, expected);
+    }
+
+    #[test]
+    fn an_alias_that_another_server_knows_is_completed_with_the_meshs_addresses() {
+        let zone = zone();
+        let alias = |target: &str, kind| {
+            let query = query("also.shop.svc.cluster.local.", kind);
+            let mut answer = response(&query, ResponseCode::NXDomain);
+            let data = RData::CNAME(CNAME(Name::from_ascii(target).unwrap()));
+            answer.add_answer(Record::from_rdata(Name::from_ascii("also.shop.").unwrap(), 5, data));
+            let records = zone.behind(&query, &answer)?;
+            Some(records.iter().map(|r| format!("{} {}", r.name, r.data)).collect::<Vec<_>>())
+        };
+        let found = alias("api.example.com.", RecordType::A).unwrap();
+        assert_eq!(found, ["api.example.com. 240.240.0.1"]);
+        assert_eq!(alias("api.example.com.", RecordType::AAAA), Some(vec![]));
+        assert_eq!(alias("api.example.org.", RecordType::A), None);
+        let plain = query("also.shop.", RecordType::A);
+        assert_eq!(zone.behind(&plain, &response(&plain, ResponseCode::NoError)), None);
     }
 
     #[test]

@@ -34,13 +34,17 @@ pub(super) fn host(headers: &mut HeaderMap, extra: &HttpExtra, own_port: u16) {
     }
     let Some(written) = headers.get(HOST).and_then(|host| host.to_str().ok()) else { return };
     let name = without_port(written);
+    let dot = extra.strip_host_dot && name.ends_with('.');
+    if extra.host_port == HostPort::Keep && !dot {
+        return;
+    }
     let port = written[name.len()..].strip_prefix(':');
     let strip = match extra.host_port {
         HostPort::Keep => false,
         HostPort::StripOwn => port.and_then(|port| port.parse().ok()) == Some(own_port),
         HostPort::Strip => true,
     };
-    let name = if extra.strip_host_dot { name.strip_suffix('.').unwrap_or(name) } else { name };
+    let name = if dot { &name[..name.len() - 1] } else { name };
     let made = match port.filter(|_| !strip) {
         Some(port) => format!("{name}:{port}"),
         None => name.to_owned(),

@@ -1,0 +1,145 @@
+//! Pure. Services by host: those of Kubernetes with the addresses that are written down for them, and ServiceEntries,
+//! where entries of one host and namespace are one service. Entries that name no address are given one.
+
+use super::Item;
+use super::allocation::{self, Claim};
+use super::index::{ByHost, Id, Items};
+use super::service::{Registry, Resolution, Service, StaticEndpoint};
+use api::resource::kind::Kind;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// All services. One that did not change is the same allocation as in `last`, so that it is known by its pointer.
+pub(super) fn services(items: &Items, last: &ByHost) -> ByHost {
+    let mut by_host = ByHost::new();
+    for service in kubernetes(items).chain(entries(items)) {
+        by_host.entry(service.host.clone()).or_default().push(service);
+    }
+    for (host, services) in &mut by_host {
+        let known = last.get(host).map(Vec::as_slice).unwrap_or_default();
+        for service in services {
+            if let Some(same) = known.iter().find(|k| Arc::ptr_eq(k, service) || ***k == **service) {
+                *service = same.clone();
+            }
+        }
+    }
+    by_host
+}
+
+fn kubernetes(items: &Items) -> impl Iterator<Item = Arc<Service>> {
+    let mut given = written_endpoints(items);
+    items.values().filter_map(move |item| {
+        let Item::Service(service) = item else { return None };
+        let endpoints = given.remove(&(service.namespace.clone(), service.name.clone()));
+        Some(match endpoints {
+            Some(mut endpoints) if service.resolution == Resolution::Endpoints => {
+                // Kubernetes itself writes the Endpoints object of a Service with a selector.
+                endpoints.retain(|(kind, _)| *kind == Kind::EndpointSlice || service.selector.is_empty());
+                let endpoints = endpoints.into_iter().map(|(_, endpoint)| endpoint).collect();
+                Arc::new(Service { endpoints, ..Service::clone(service) })
+            }
+            _ => service.clone(),
+        })
+    })
+}
+
+fn written_endpoints(items: &Items) -> HashMap<Id, Vec<(Kind, StaticEndpoint)>> {
+    let mut given: HashMap<Id, Vec<(Kind, StaticEndpoint)>> = HashMap::new();
+    for (key, item) in items {
+        if let Item::Endpoints { service, endpoints } = item {
+            let all = given.entry((key.namespace.clone(), service.clone())).or_default();
+            // The same addresses often stand in Endpoints and in an EndpointSlice made from them.
+            let added = endpoints.iter().filter(|e| all.iter().all(|(_, known)| known != *e));
+            let added: Vec<_> = added.map(|e| (key.kind, e.clone())).collect();
+            all.extend(added);
+        }
+    }
+    given
+}
+
+/// The services of ServiceEntries, with allocated addresses.
+fn entries(items: &Items) -> impl Iterator<Item = Arc<Service>> {
+    let mut all: Vec<&Arc<Service>> = items
+        .values()
+        .filter_map(|item| match item {
+            Item::ServiceEntry(services) => Some(services),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    all.sort_by(|a, b| (&a.origin, &a.host).cmp(&(&b.origin, &b.host)));
+    let mut merged: BTreeMap<(&str, &str), Vec<Merged>> = BTreeMap::new();
+    for service in &all {
+        let of_host = merged.entry((&service.namespace, &service.host)).or_default();
+        match of_host.iter_mut().find(|m| m.takes(service)) {
+            Some(first) => first.add(service),
+            None => of_host.push(Merged { service: Arc::clone(service), entries: 1 }),
+        }
+    }
+    let mut claims: Vec<(Claim, &mut Arc<Service>)> = merged
+        .values_mut()
+        .flatten()
+        .filter(|m| wants_address(&m.service))
+        .map(|m| (Claim::new(&m.service.namespace, &m.service.host, m.entries), &mut m.service))
+        .collect();
+    claims.sort_by(|(_, a), (_, b)| (&a.origin, &a.host).cmp(&(&b.origin, &b.host)));
+    let addresses = allocation::allocate(claims.iter().map(|(claim, _)| claim));
+    for ((_, service), addresses) in claims.into_iter().zip(addresses) {
+        Arc::make_mut(service).allocated = addresses;
+    }
+    merged.into_values().flatten().map(|m| m.service).collect::<Vec<_>>().into_iter()
+}
+
+/// Entries of one host that are one service.
+struct Merged {
+    service: Arc<Service>,
+    entries: usize,
+}
+
+impl Merged {
+    /// Entries that differ in more than ports, addresses and endpoints stay services of their own, of which clients see
+    /// the oldest.
+    fn takes(&self, other: &Service) -> bool {
+        let same = &self.service;
+        same.resolution == other.resolution
+            && same.mesh_external == other.mesh_external
+            && same.selector == other.selector
+            && same.export_to == other.export_to
+    }
+
+    fn add(&mut self, other: &Service) {
+        self.entries += 1;
+        let first = self.service.clone();
+        let service = Arc::make_mut(&mut self.service);
+        let only = |endpoints: &[StaticEndpoint], of: &Service| {
+            let numbers: Vec<u16> = of.ports.iter().map(|p| p.number).collect();
+            let limited = |e: &StaticEndpoint| match e.serves.is_empty() {
+                true => StaticEndpoint { serves: numbers.clone(), ..e.clone() },
+                false => e.clone(),
+            };
+            endpoints.iter().map(limited).collect::<Vec<_>>()
+        };
+        service.endpoints = only(&service.endpoints, &first);
+        service.endpoints.extend(only(&other.endpoints, other));
+        let added = other.ports.iter().filter(|p| first.port(p.number).is_none());
+        service.ports.extend(added.cloned());
+        let added = other.addresses.iter().filter(|a| !first.addresses.contains(a));
+        service.addresses.extend(added.copied());
+        let added = other.subject_alt_names.iter().filter(|n| !first.subject_alt_names.contains(n));
+        service.subject_alt_names.extend(added.cloned());
+        service.unallocated |= other.unallocated;
+    }
+}
+
+/// Whether a service is given an address: its name is one, it names none, and its connections could not be told from
+/// others, or its name not be resolved, without.
+fn wants_address(service: &Service) -> bool {
+    let resolves = service.resolution != Resolution::Endpoints && service.endpoints.is_empty();
+    let told_apart = service.ports.iter().all(|p| p.protocol.is_http());
+    service.registry == Registry::External
+        && service.addresses.is_empty()
+        && service.resolution != Resolution::Passthrough
+        && !service.is_wildcard()
+        && !service.unallocated
+        && !(resolves && told_apart)
+}

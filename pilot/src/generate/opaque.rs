@@ -1,0 +1,180 @@
+//! Pure. Filter chains for connections that are passed on as bytes: to services with TLS, by server name, and to those
+//! with TCP, by address; both by the routes of a VirtualService where it has some for the port.
+
+use super::View;
+use super::http_route::{self, Place};
+use super::spelling;
+use crate::catalog::service::Service;
+use crate::catalog::virtual_service::{Destination, GatewayRef, SourceMatch, TcpDestination, VirtualService};
+use crate::catalog::visibility::selects;
+use api::model::listener::{ChainMatch, FilterChain, Protocol as ChainProtocol, TcpProxy, Transport};
+use api::model::matcher::HeaderMutations;
+use api::model::route::{ClusterChoice, WeightedCluster};
+use api::name;
+use ipnet::IpNet;
+
+/// What tells a service's connections from others at a listener; nothing: all that come there are its own.
+#[derive(Debug, Default)]
+pub(super) struct Condition {
+    /// They go to one of these.
+    pub(super) ranges: Vec<IpNet>,
+    /// They name the service as their server.
+    pub(super) by_name: bool,
+}
+
+/// Chains for TLS that is passed on: the routes of the service's VirtualService for this port, else the service.
+pub(super) fn tls_chains(
+    view: &View,
+    service: &Service,
+    port: u16,
+    condition: &Condition,
+) -> Vec<FilterChain> {
+    let routes = view.virtual_service(&service.host).map(|vs| vs.tls.as_slice()).unwrap_or_default();
+    let mut chains = vec![];
+    for route in routes {
+        for matched in route.matches.iter().filter(|m| applies(view, &m.source, port)) {
+            let own = &matched.destination_subnets;
+            chains.push(FilterChain {
+                criteria: ChainMatch {
+                    transport: Some(Transport::Tls),
+                    // `*` is no condition.
+                    server_names: match matched.sni_hosts.iter().any(|name| name == "*") {
+                        true => vec![],
+                        false => matched.sni_hosts.clone(),
+                    },
+                    destination: truncated(if own.is_empty() { &condition.ranges } else { own }),
+                    ..ChainMatch::default()
+                },
+                ..chain(view, service, port, &route.destinations)
+            });
+        }
+    }
+    if chains.is_empty() {
+        let mut whole = itself(view, service, port);
+        whole.criteria.destination.clone_from(&condition.ranges);
+        if condition.by_name {
+            whole.criteria.transport = Some(Transport::Tls);
+            whole.criteria.server_names = spelling::names(view, service);
+        }
+        chains.push(whole);
+    }
+    chains
+}
+
+/// Chains for other connections: the routes of the service's VirtualService for this port, and the service for what
+/// they leave.
+pub(super) fn tcp_chains(
+    view: &View,
+    service: &Service,
+    port: u16,
+    condition: &Condition,
+) -> Vec<FilterChain> {
+    let vs = view.virtual_service(&service.host);
+    let (mut chains, complete) = vs.map(|vs| tcp_routes(view, vs, service, port)).unwrap_or_default();
+    if !complete {
+        chains.push(itself(view, service, port));
+    }
+    for chain in &mut chains {
+        if chain.criteria.destination.is_empty() {
+            chain.criteria.destination.clone_from(&condition.ranges);
+        }
+    }
+    chains
+}
+
+/// The TCP routes of a VirtualService, and whether nothing is left behind them.
+fn tcp_routes(view: &View, vs: &VirtualService, service: &Service, port: u16) -> (Vec<FilterChain>, bool) {
+    let mut chains = vec![];
+    for route in &vs.tcp {
+        let to = chain(view, service, port, &route.destinations);
+        let here: Vec<_> = route.matches.iter().filter(|m| applies(view, &m.source, port)).collect();
+        if route.matches.is_empty() || here.iter().any(|m| m.destination_subnets.is_empty()) {
+            chains.push(to);
+            return (chains, true);
+        }
+        let subnets: Vec<IpNet> = here.iter().flat_map(|m| m.destination_subnets.iter().copied()).collect();
+        if !subnets.is_empty() {
+            let criteria = ChainMatch { destination: truncated(&subnets), ..ChainMatch::default() };
+            chains.push(FilterChain { criteria, ..to });
+        }
+    }
+    (chains, false)
+}
+
+/// Without the bits that a prefix does not cover, and none twice: Envoy compares what is left.
+fn truncated(nets: &[IpNet]) -> Vec<IpNet> {
+    let mut found = vec![];
+    for net in nets.iter().map(IpNet::trunc) {
+        if !found.contains(&net) {
+            found.push(net);
+        }
+    }
+    found
+}
+
+fn itself(view: &View, service: &Service, port: u16) -> FilterChain {
+    let destination = Destination { host: service.host.clone(), subset: String::new(), port: Some(port) };
+    chain(view, service, port, &[TcpDestination { destination, weight: 1 }])
+}
+
+fn chain(view: &View, service: &Service, port: u16, destinations: &[TcpDestination]) -> FilterChain {
+    FilterChain {
+        name: format!("{}_{port}", service.host),
+        criteria: ChainMatch::default(),
+        tls: None,
+        authorization: vec![],
+        protocol: tcp(view, choice(view, destinations, port)),
+    }
+}
+
+/// For connections to nobody's destination: on, or refused, as the mesh says.
+pub(super) fn unknown_chain(view: &View) -> FilterChain {
+    let cluster = if view.registry_only() { name::BLACK_HOLE_CLUSTER } else { name::PASSTHROUGH_CLUSTER };
+    FilterChain {
+        name: "PassthroughFilterChain".into(),
+        criteria: ChainMatch::default(),
+        tls: None,
+        authorization: vec![],
+        protocol: tcp(view, ClusterChoice::Single(cluster.into())),
+    }
+}
+
+/// The clusters of TCP destinations.
+pub(super) fn choice(view: &View, destinations: &[TcpDestination], port: u16) -> ClusterChoice {
+    match destinations {
+        [only] => ClusterChoice::Single(http_route::cluster(view, &only.destination, port)),
+        several => ClusterChoice::Weighted(
+            several
+                .iter()
+                .map(|d| WeightedCluster {
+                    name: http_route::cluster(view, &d.destination, port),
+                    weight: d.weight,
+                    request_headers: HeaderMutations::default(),
+                    response_headers: HeaderMutations::default(),
+                    host_rewrite: None,
+                })
+                .collect(),
+        ),
+    }
+}
+
+/// Conditions of TCP and TLS routes all hold together, gateways included.
+fn applies(view: &View, source: &SourceMatch, port: u16) -> bool {
+    let place = Place { port, gateways: &[GatewayRef::Mesh] };
+    source.port.is_none_or(|p| p == place.port)
+        && (source.gateways.is_empty() || source.gateways.iter().any(|g| place.gateways.contains(g)))
+        && selects(&source.labels, &view.scope.labels)
+        && source.namespace.as_ref().is_none_or(|n| *n == view.scope.namespace)
+}
+
+/// Opaque bytes to these clusters.
+pub(super) fn tcp(view: &View, clusters: ClusterChoice) -> ChainProtocol {
+    let stat_prefix = clusters.names().first().map_or_else(String::new, |n| (*n).to_owned());
+    ChainProtocol::Tcp(TcpProxy {
+        stat_prefix,
+        clusters,
+        idle_timeout: Some(super::inbound::TCP_IDLE),
+        max_connect_attempts: 1,
+        access_log: view.mesh().access_log.clone(),
+    })
+}

@@ -1,0 +1,61 @@
+//! Pure. How clients spell a service: every name that DNS resolves to it, and its addresses. A request or a ClientHello
+//! with any of them is the service's, with its routes, its rules and its mutual TLS.
+
+use super::View;
+use crate::catalog::service::{Registry, Service};
+use std::net::IpAddr;
+
+/// The domains of a service's virtual host.
+pub(super) fn domains(view: &View, service: &Service) -> Vec<String> {
+    let mut domains = names(view, service);
+    if service.headless {
+        // Its pods have names below each of its own.
+        let below: Vec<String> = domains.iter().map(|name| format!("*.{name}")).collect();
+        domains.extend(below);
+    }
+    domains.extend(addresses(view, service).into_iter().map(|address| match address {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }));
+    domains
+}
+
+/// The names of a service and of the ExternalName Services that stand for it.
+pub(super) fn names(view: &View, service: &Service) -> Vec<String> {
+    let all = std::iter::once(service).chain(view.aliases(service).iter().map(AsRef::as_ref));
+    all.flat_map(|service| own_names(view, service)).collect()
+}
+
+/// The names of a service alone. What a resolver completes by its search path has several spellings: of a Service of
+/// Kubernetes the host without the cluster's domain, and, in its own namespace, its bare name.
+pub(super) fn own_names(view: &View, service: &Service) -> Vec<String> {
+    let mut names = vec![service.host.clone()];
+    if service.registry == Registry::Kubernetes {
+        if service.namespace == view.scope.namespace {
+            names.push(service.name.clone());
+        }
+        let base = format!("{}.{}", service.name, service.namespace);
+        names.extend([format!("{base}.svc"), base]);
+    }
+    names
+}
+
+/// Where clients connect to when they mean a service: its virtual addresses, or its pods' where it is headless.
+pub(super) fn addresses(view: &View, service: &Service) -> Vec<IpAddr> {
+    if service.headless {
+        return pod_addresses(view, service);
+    }
+    let allocated = service.allocated.iter().copied().filter(|a| a.is_ipv4() || view.scope.ipv6());
+    service.single_addresses().chain(allocated).collect()
+}
+
+/// The addresses of a headless service's pods, ready or not: peers of a StatefulSet call each other while they start.
+fn pod_addresses(view: &View, service: &Service) -> Vec<IpAddr> {
+    let pods = view.catalog.pods_of(service).filter(|p| !p.finished);
+    let pods = pods.flat_map(|p| p.addresses.iter().copied());
+    let written = view.catalog.written(service).filter_map(|e| e.host.parse().ok());
+    let mut addresses: Vec<IpAddr> = pods.chain(written).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
