@@ -116,7 +116,7 @@ async fn clients_with_megabytes_of_labels_are_turned_away_and_leave_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let pilot = Pilot::start(folder.path()).await;
     let before = pilot.memory();
-    for number in 0..100 {
+    for number in 0..40 {
         let result = match pilot.stream(request(number, 3 << 20, 1)).await {
             Ok(mut stream) => stream.next().await.map(|_| ()),
             Err(status) => Err(status),
@@ -184,5 +184,5 @@ async fn hostile_questions_cost_little() {
     }
     let long = vec![b' '; 32 << 20];
     assert!(pilot.ask("POST", "/debug/validate", &long).await.is_ok_and(|status| status == 413));
-    pilot.returns_to(before + 30).await;
+    pilot.returns_to(before + 48).await;
 }

@@ -2,6 +2,7 @@
 //! Exists so that tools refuse what pilot would refuse, before anything changes.
 
 use super::document::{Problem, Refusal};
+use super::weight;
 use serde::{Deserialize, Serialize};
 
 /// One object to check.
@@ -54,36 +55,15 @@ impl Question {
         if text.len() > MAX_QUESTION {
             return Err(format!("the question has {} bytes; at most {MAX_QUESTION} are read", text.len()));
         }
-        if weight(text) > MAX_WEIGHT {
+        if weight::is_heavy(text) {
             return Err("the question has too many values; ask about fewer objects at a time".to_owned());
         }
         serde_json::from_slice(text).map_err(|error| error.to_string())
     }
 }
 
-/// What the values of a JSON text will weigh, in units of about 56 bytes, without reading them: an object or a list is a
-/// node of eleven entries at least.
-fn weight(text: &[u8]) -> usize {
-    let (mut weight, mut quoted, mut escaped) = (1, false, false);
-    for byte in text {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b'{' | b'[' if !quoted => weight += NODE,
-            b',' if !quoted => weight += 1,
-            _ => {}
-        }
-    }
-    weight
-}
-
 /// Bytes of a question: the objects of one `apply`.
 pub const MAX_QUESTION: usize = 8 << 20;
-/// About 64 MiB.
-const MAX_WEIGHT: usize = 1_200_000;
-const NODE: usize = 12;
-
 impl From<&Report> for Answer {
     fn from(report: &Report) -> Self {
         Self {
