@@ -117,13 +117,25 @@ async fn clients_with_megabytes_of_labels_are_turned_away_and_leave_nothing() {
     let pilot = Pilot::start(folder.path()).await;
     let before = pilot.memory();
     for number in 0..40 {
-        let result = match pilot.stream(request(number, 3 << 20, 1)).await {
-            Ok(mut stream) => stream.next().await.map(|_| ()),
-            Err(status) => Err(status),
-        };
-        assert_eq!(result.unwrap_err().code(), Code::ResourceExhausted);
+        assert_eq!(turned_away(&pilot, request(number, 3 << 20, 1)).await, Code::ResourceExhausted);
     }
-    pilot.returns_to(before + 40).await;
+    // Values that take twenty times their size once they are read.
+    let mut grows = request(0, 0, 1);
+    let nulls = json!({"NAMESPACE": "a", "X": vec![serde_json::Value::Null; 600_000]});
+    let info = NodeInfo { metadata: nulls.as_object().unwrap().clone(), ..NodeInfo::default() };
+    grows.node = Some(Node::from(&info));
+    for _ in 0..10 {
+        assert_eq!(turned_away(&pilot, grows.clone()).await, Code::ResourceExhausted);
+    }
+    pilot.returns_to(before + 48).await;
+}
+
+async fn turned_away(pilot: &Pilot, request: DeltaDiscoveryRequest) -> Code {
+    let result = match pilot.stream(request).await {
+        Ok(mut stream) => stream.next().await.map(|_| ()),
+        Err(status) => Err(status),
+    };
+    result.unwrap_err().code()
 }
 
 #[tokio::test]

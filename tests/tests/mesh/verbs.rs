@@ -60,10 +60,10 @@ fn proxies(mesh: &Mesh) {
 
 /// What the mesh is made of is not for its pods to read: metrics and health are.
 fn strangers(mesh: &Mesh) {
-    let reviews = &mesh.pods("default", "app", "reviews")[0].name;
+    let reviews = mesh.pods("default", "app", "reviews").remove(0);
     let pilot = "http://10.244.0.1:15014";
     for (path, status) in [
-        (format!("/debug/config_dump?proxy={reviews}.default"), "403"),
+        (format!("/debug/config_dump?proxy={}.default", reviews.name), "403"),
         ("/debug/syncz".into(), "403"),
         ("/debug".into(), "403"),
         ("/metrics".into(), "200"),
@@ -74,9 +74,12 @@ fn strangers(mesh: &Mesh) {
         let report = Report::of(&outcome);
         assert_eq!(report.by_status.get(status), Some(&1), "{path}: {report:?}");
     }
-    let plaintext = ["--timeout", "3s", "http://10.244.0.1:15010/"];
-    let outcome = mesh.start_echo("default", "deployment/productpage-v1", &plaintext).finish(PATIENCE);
-    Report::of(&outcome).none_good();
+    // Pilot's port in plaintext, and the administration of another pod's proxy.
+    for url in ["http://10.244.0.1:15010/".into(), format!("http://{}:15000/config_dump", reviews.address)] {
+        let line = ["--timeout", "3s", &url];
+        let outcome = mesh.start_echo("default", "deployment/productpage-v1", &line).finish(PATIENCE);
+        Report::of(&outcome).none_good();
+    }
 }
 
 /// apply tells what became of each object, and takes folders and standard input.
