@@ -54,22 +54,21 @@ fn is_ready(status: &PodStatus) -> bool {
 /// injection and charts write it.
 fn proxy(spec: &PodSpec) -> Option<NodeKind> {
     let stays = |c: &&Container| c.restart_policy.as_deref() == Some("Always");
-    let all = spec.containers.iter().chain(spec.init_containers.iter().flatten().filter(stays));
-    all.filter_map(|container| {
-        let line: Vec<&str> = container
-            .command
-            .iter()
-            .chain(&container.args)
-            .flatten()
-            .flat_map(|argument| argument.split_whitespace())
-            .collect();
-        line.windows(2).find_map(|pair| match pair {
-            ["proxy", "sidecar"] => Some(NodeKind::Sidecar),
-            ["proxy", "router"] => Some(NodeKind::Router),
-            _ => None,
-        })
+    let mut all: Vec<&Container> =
+        spec.containers.iter().chain(spec.init_containers.iter().flatten().filter(stays)).collect();
+    // The proxy's own container has the first word.
+    all.sort_by_key(|container| container.name != "istio-proxy");
+    all.into_iter().find_map(role)
+}
+
+fn role(container: &Container) -> Option<NodeKind> {
+    let arguments = container.command.iter().chain(&container.args).flatten();
+    let words: Vec<&str> = arguments.flat_map(|argument| argument.split_whitespace()).collect();
+    words.windows(2).find_map(|pair| match pair {
+        ["proxy", "sidecar"] => Some(NodeKind::Sidecar),
+        ["proxy", "router"] => Some(NodeKind::Router),
+        _ => None,
     })
-    .next()
 }
 
 /// The ports of the containers that run beside each other: init containers only where they stay (native sidecars).
