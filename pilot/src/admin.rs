@@ -1,16 +1,18 @@
 //! Pilot's debug pages on the metrics port: who is connected and in step, what is known, what is refused, and whether
 //! objects would be accepted. Names and shapes follow istiod's, so that its tools can read them.
+//!
+//! They tell what the whole mesh is made of, and are served to callers on the same machine alone.
 
 use crate::pipeline::Refusals;
 use crate::serve::connections::{Connection, Connections};
 use crate::snapshot::Snapshot;
 use crate::{generate, validate};
 use api::model::Kind;
-use api::resource::check::{Answer, Question};
+use api::resource::check::{Answer, MAX_QUESTION, Question};
 use api::resource::document::Problem;
 use api::wire::json::{self, Bootstrap, Entry};
 use api::xds::server::Status;
-use axum::extract::{Query, State};
+use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -18,10 +20,10 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, oneshot, watch};
 
 /// What the pages show.
 #[derive(Clone)]
@@ -32,6 +34,8 @@ pub struct Debug {
     pub connections: Connections,
     /// What is refused.
     pub refusals: Refusals,
+    /// One question at a time.
+    pub turn: Arc<Semaphore>,
 }
 
 /// The pages.
@@ -45,7 +49,6 @@ pub fn router(debug: Debug) -> Router {
         .route("/debug/configz", get(configz))
         .route("/debug/config_dump", get(config_dump))
         .route("/debug/validate", post(check))
-        .layer(axum::extract::DefaultBodyLimit::max(MAX_QUESTION))
         .with_state(debug)
 }
 
@@ -179,10 +182,37 @@ fn made_at(snapshot: &Snapshot) -> String {
     OffsetDateTime::from(at).format(&Rfc3339).unwrap_or_default()
 }
 
-async fn check(State(debug): State<Debug>, Json(question): Json<Question>) -> Json<Answer> {
+/// One question after the other, each on a thread of its own, whose memory goes back to the system with it.
+async fn check(State(debug): State<Debug>, request: Request) -> Response {
+    let turn = debug.turn.clone().acquire_owned().await.expect("the semaphore is never closed");
+    let body = axum::body::to_bytes(request.into_body(), MAX_QUESTION);
+    let text = match tokio::time::timeout(QUESTION_LIMIT, body).await {
+        Ok(Ok(text)) => text,
+        Ok(Err(_)) => {
+            let reason = format!("the question cannot be read; it may have {MAX_QUESTION} bytes\n");
+            return (StatusCode::PAYLOAD_TOO_LARGE, reason).into_response();
+        }
+        Err(_) => return (StatusCode::REQUEST_TIMEOUT, "the question does not come\n").into_response(),
+    };
     let catalog = debug.snapshots.borrow().catalog.clone();
-    Json(Answer::from(&validate::reference::check(&catalog, &question.objects)))
+    let (sender, answer) = oneshot::channel();
+    let work = move || {
+        let question = Question::read(&text);
+        let answer = question.map(|q| Answer::from(&validate::reference::check(&catalog, &q.objects)));
+        drop(text);
+        let _ = sender.send(answer);
+        drop(turn);
+    };
+    if let Err(error) = std::thread::Builder::new().name("validate".to_owned()).spawn(work) {
+        let reason = format!("no thread for the question: {error}\n");
+        return (StatusCode::INTERNAL_SERVER_ERROR, reason).into_response();
+    }
+    match answer.await {
+        Ok(Ok(answer)) => Json(answer).into_response(),
+        Ok(Err(reason)) => (StatusCode::BAD_REQUEST, reason + "\n").into_response(),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the check failed\n").into_response(),
+    }
 }
 
-/// Size of the objects of one `apply`.
-const MAX_QUESTION: usize = 32 << 20;
+/// How long a question may take to arrive.
+const QUESTION_LIMIT: Duration = Duration::from_secs(10);

@@ -10,6 +10,7 @@ use crate::offer::Offers;
 use crate::pipeline::{Pipeline, Refusals};
 use crate::serve::Discovery;
 use crate::serve::connections::Connections;
+use crate::serve::quota::Quota;
 use crate::snapshot::Snapshot;
 use crate::{source, validate};
 use anyhow::{Context, Result, anyhow};
@@ -20,7 +21,7 @@ use api::resource::document::Place;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -49,19 +50,24 @@ async fn serve(config: Config, log: log::Handle) -> Result<()> {
         snapshots: snapshots.clone(),
         offers: Arc::new(Offers::new(metrics.clone())),
         connections: Connections::default(),
+        quota: Quota::default(),
         metrics,
         identities: false,
         drain: drain.clone(),
     };
 
-    let debug = Debug { snapshots, connections: discovery.connections.clone(), refusals };
+    let connections = discovery.connections.clone();
+    let debug = Debug { snapshots, connections, refusals, turn: Arc::new(Semaphore::new(1)) };
     let build = Build { component: "pilot", version: env!("CARGO_PKG_VERSION") };
     let state = AdminState { readiness: readiness.clone(), registry, log, build };
-    let pages = api::process::admin::router(state).merge(admin::router(debug));
+    let pages = admin::router(debug);
+    let pages = api::process::admin::router(state).merge(api::process::admin::local(pages, config.address));
     tasks.spawn(serve::http(bind(&config, config.http_port).await?, pages, drain.clone()));
 
-    let plaintext = bind(&config, config.grpc_port).await?;
-    tasks.spawn(serve::http(plaintext, discovery.clone().router(), drain.clone()));
+    if config.grpc_port != 0 {
+        let plaintext = bind(&config, config.grpc_port).await?;
+        tasks.spawn(serve::http(plaintext, discovery.clone().router(), drain.clone()));
+    }
     if let Some(address) = config.ca_address.clone() {
         let secure = bind(&config, config.secure_grpc_port).await?;
         let gate = readiness.wait_for("certificate");

@@ -16,8 +16,9 @@ pub struct Config {
     /// Address to listen on
     #[arg(long, default_value = "0.0.0.0", env = "OSTRIA_ADDRESS")]
     pub address: IpAddr,
-    /// Port for xDS in plaintext; callers have no identity there and get no secrets
-    #[arg(long, default_value_t = 15010)]
+    /// Port for xDS in plaintext, 15010 in Istio; 0 keeps it closed. Callers have no identity there: pods are known by
+    /// their address, and get no secrets
+    #[arg(long, default_value_t = 0)]
     pub grpc_port: u16,
     /// Port for xDS over mTLS; needs --ca-address
     #[arg(long, default_value_t = 15012)]
@@ -68,8 +69,8 @@ mod tests {
     }
 
     #[test]
-    fn istios_ports_are_the_defaults() {
+    fn istios_ports_are_the_defaults_and_the_plaintext_port_is_closed() {
         let config = Config::parse_from(["ostria-pilot", "--config-dir", "/c"]);
-        assert_eq!((config.grpc_port, config.secure_grpc_port, config.http_port), (15010, 15012, 15014));
+        assert_eq!((config.grpc_port, config.secure_grpc_port, config.http_port), (0, 15012, 15014));
     }
 }

@@ -54,18 +54,22 @@ pub enum MtlsMode {
     Strict,
 }
 
-/// What decides which configuration a proxy gets.
+/// What decides which configuration a proxy gets. All of it comes from the proxy's Pod and its certificate; what a
+/// proxy says about itself only tells which Pod it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Scope {
     /// Sidecar or gateway.
     pub gateway: bool,
-    /// Pod name.
+    /// Pod name, as the proxy claims it.
     pub pod: String,
     /// Namespace of the pod.
     pub namespace: String,
-    /// Addresses of the pod.
+    /// The Pod of that name is in force, and the proxy's certificate and address are those of the Pod. Without it the
+    /// proxy gets no inbound configuration and no secret.
+    pub proven: bool,
+    /// Addresses of the Pod.
     pub addresses: Vec<IpAddr>,
-    /// Labels of the pod.
+    /// Labels of the Pod; empty where it is not proven.
     pub labels: BTreeMap<String, String>,
     /// Service account of the pod, as its certificate says; empty on the plaintext port.
     pub service_account: String,

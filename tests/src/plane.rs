@@ -38,7 +38,7 @@ impl Plane {
         let config = folder.path().join("config");
         fs::create_dir(&config).expect("the test's folder can be written");
         let shown = config.display().to_string();
-        let line = ["--config-dir", &shown, "--address", "127.0.0.1"];
+        let line = ["--config-dir", &shown, "--address", "127.0.0.1", "--grpc-port", "15010"];
         let pilot = Some(wire::alone(&program::path("ostria-pilot"), &line));
         let plane = Self { pilot, probe: probe.into(), config, folder };
         wait::until("pilot is ready", Duration::from_secs(10), || plane.page(&format!("{PILOT}/readyz")));
@@ -60,8 +60,14 @@ impl Plane {
         }
     }
 
-    /// Starts a proxy: `role` is `sidecar` or `router`, the name that of a pod. It takes any address for its own.
+    /// Starts a proxy of a pod of its own, which stays: `role` is `sidecar` or `router`.
     pub fn proxy(&self, role: &str, pod: &str, namespace: &str, labels: &Value, admin: u16) -> Proxy {
+        let own = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod, "namespace": namespace, "labels": labels},
+            "spec": {"containers": [{"name": "istio-proxy", "args": ["proxy", role]}]},
+            "status": {"phase": "Running", "podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}]},
+        });
+        self.write(&format!("proxy-{pod}.json"), &[own]);
         let id = format!("{role}~127.0.0.1~{pod}.{namespace}~{namespace}.svc.cluster.local");
         let metadata = json!({"NAMESPACE": namespace, "LABELS": labels, "INSTANCE_IPS": "127.0.0.1"});
         let file = self.folder.path().join(format!("{pod}.json"));

@@ -1,17 +1,20 @@
 //! The pages every process shows its operator: health, readiness, metrics, version, log level. A process merges
-//! routes of its own into this router. Reading is open to whoever reaches the port; changing the log level is for
-//! callers on the same machine (`kubectl port-forward` is one), since a flood of debug lines can slow a process down.
+//! routes of its own into this router. Reading these is open to whoever reaches the port; changing the log level, and
+//! pages that tell what the mesh is made of (`local`), are for callers on the same machine, of which
+//! `kubectl port-forward` and `kubectl exec` are two.
 
 use crate::process::log;
 use crate::process::metrics;
 use crate::process::ready::Readiness;
 use crate::process::serve::Peer;
-use axum::extract::{Query, State};
+use axum::extract::{Query, Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// What the pages show.
 #[derive(Clone)]
@@ -45,6 +48,17 @@ pub fn router(state: AdminState) -> Router {
         .route("/version", get(version))
         .route("/log", get(log_level).put(set_log_level).post(set_log_level))
         .with_state(state)
+}
+
+/// Pages for callers on the same machine alone: from a loopback address, or from `own`, the address at which the pages
+/// are served, which no other machine can connect from. Istio guards its debug pages in the same way.
+pub fn local(pages: Router, own: IpAddr) -> Router {
+    let guard = move |peer: Option<Extension<Peer>>, request: Request, next: Next| async move {
+        let address = peer.map(|peer| peer.address.ip().to_canonical());
+        let same = address.is_some_and(|address| address.is_loopback() || address == own.to_canonical());
+        if same { next.run(request).await } else { (StatusCode::FORBIDDEN, ELSEWHERE).into_response() }
+    };
+    pages.layer(middleware::from_fn(guard))
 }
 
 async fn ready(State(state): State<AdminState>) -> Response {
@@ -95,6 +109,8 @@ async fn set_log_level(
     }
 }
 
+const ELSEWHERE: &str = "these pages are shown on the same machine only; use kubectl port-forward or exec\n";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,12 +129,18 @@ mod tests {
     }
 
     async fn ask(state: &AdminState, method: Method, path: &str, from: &str) -> (u16, String) {
+        ask_of(router(state.clone()), method, path, Some(from)).await
+    }
+
+    async fn ask_of(mut pages: Router, method: Method, path: &str, from: Option<&str>) -> (u16, String) {
         let mut request = Request::new(Body::empty());
         *request.method_mut() = method;
         *request.uri_mut() = path.parse().unwrap();
-        let address = from.parse().unwrap();
-        request.extensions_mut().insert(Peer { address, certificates: Arc::default(), identity: None });
-        let response = router(state.clone()).call(request).await.unwrap();
+        if let Some(from) = from {
+            let address = from.parse().unwrap();
+            request.extensions_mut().insert(Peer { address, certificates: Arc::default(), identity: None });
+        }
+        let response = pages.call(request).await.unwrap();
         let status = response.status().as_u16();
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
         (status, String::from_utf8(body.to_vec()).unwrap())
@@ -146,6 +168,42 @@ mod tests {
         assert!(page.contains("istio_build{component=\"citadel\",tag=\"1.2.3\"} 1"), "{page}");
         let (_, version) = ask(&state, Method::GET, "/version", LOCAL).await;
         assert_eq!(version, r#"{"component":"citadel","version":"1.2.3"}"#);
+    }
+
+    #[tokio::test]
+    async fn local_pages_are_shown_on_the_same_machine_alone() {
+        let cases = [
+            ("0.0.0.0", Some("127.0.0.1:9"), 200),
+            ("0.0.0.0", Some("[::1]:9"), 200),
+            ("0.0.0.0", Some("[::ffff:127.0.0.1]:9"), 200),
+            ("10.0.0.1", Some("10.0.0.1:9"), 200),
+            ("10.0.0.1", Some("[::ffff:10.0.0.1]:9"), 200),
+            ("10.0.0.1", Some("10.0.0.2:9"), 403),
+            ("0.0.0.0", Some("10.0.0.1:9"), 403),
+            ("::", Some("[fe80::1]:9"), 403),
+            ("0.0.0.0", None, 403),
+        ];
+        for (own, from, expected) in cases {
+            let pages = Router::new()
+                .route("/debug", get(async || "open"))
+                .route("/debug/{page}", get(async || "open"));
+            let pages = Router::new()
+                .route("/metrics", get(async || "open"))
+                .merge(local(pages, own.parse().unwrap()));
+            for path in ["/debug", "/debug/syncz", "//debug", "/debug/"] {
+                let (status, body) = ask_of(pages.clone(), Method::GET, path, from).await;
+                assert!(
+                    expected == 200 || (status != 200 && body != "open"),
+                    "{path} from {from:?} at {own}: {status}"
+                );
+            }
+            assert_eq!(
+                ask_of(pages.clone(), Method::GET, "/debug", from).await.0,
+                expected,
+                "{from:?} at {own}"
+            );
+            assert_eq!(ask_of(pages, Method::GET, "/metrics", from).await.0, 200);
+        }
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 //! Exists so that tools refuse what pilot would refuse, before anything changes.
 
 use super::document::{Problem, Refusal};
+use super::weight;
 use serde::{Deserialize, Serialize};
 
 /// One object to check.
@@ -47,11 +48,64 @@ pub struct Report {
     pub warnings: Vec<Refusal>,
 }
 
+impl Question {
+    /// Reads a question, unless its values would take much more memory than its text: `{"":{"":{…` and `[[],[],…` are a
+    /// hundred times as large once they are read.
+    pub fn read(text: &[u8]) -> Result<Self, String> {
+        if text.len() > MAX_QUESTION {
+            return Err(format!("the question has {} bytes; at most {MAX_QUESTION} are read", text.len()));
+        }
+        if weight::is_heavy(text) {
+            return Err("the question has too many values; ask about fewer objects at a time".to_owned());
+        }
+        serde_json::from_slice(text).map_err(|error| error.to_string())
+    }
+}
+
+/// Bytes of a question: the objects of one `apply`.
+pub const MAX_QUESTION: usize = 8 << 20;
 impl From<&Report> for Answer {
     fn from(report: &Report) -> Self {
         Self {
             errors: report.errors.iter().map(Problem::from).collect(),
             warnings: report.warnings.iter().map(Problem::from).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_of_thousands_of_objects_is_read() {
+        let object = serde_json::json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "a", "namespace": "b", "labels": {"app": "a"}},
+            "spec": {"selector": {"app": "a"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
+        });
+        let objects = vec![Given { file: "services.yaml:10".into(), object }; 5000];
+        let question = Question { objects };
+        let text = serde_json::to_vec(&question).unwrap();
+        assert_eq!(Question::read(&text).unwrap(), question);
+    }
+
+    #[test]
+    fn what_would_grow_when_read_is_refused_before_it_is() {
+        let inner = |part: &str| {
+            format!("{{\"objects\":[{{\"object\":[{}0]}}]}}", part.repeat(1_000_000 / part.len() * 8))
+        };
+        for part in ["{},", "[],", "{\"\":0},", "0,", "[[[[[]]]]],"] {
+            let reason = Question::read(inner(part).as_bytes()).unwrap_err();
+            assert!(reason.contains("too many values"), "{part}: {reason}");
+        }
+        let deep = format!("{{\"objects\":[{{\"object\":{}", "[".repeat(10_000));
+        assert!(Question::read(deep.as_bytes()).is_err());
+        assert!(Question::read(&vec![b' '; MAX_QUESTION + 1]).is_err());
+    }
+
+    #[test]
+    fn brackets_in_texts_weigh_nothing() {
+        let text = format!("{{\"objects\":[{{\"object\":{{\"a\":\"{}\\\"\"}}}}]}}", "{[,".repeat(1_000_000));
+        assert_eq!(Question::read(text.as_bytes()).unwrap().objects.len(), 1);
     }
 }

@@ -15,6 +15,7 @@ pub mod strict;
 pub mod object;
 
 pub mod check;
+pub mod weight;
 
 pub mod document;
 

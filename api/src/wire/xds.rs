@@ -72,6 +72,21 @@ impl From<&NodeInfo> for Node {
     }
 }
 
+/// How large a node is as it is sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NodeSize {
+    /// Bytes of the metadata alone.
+    pub metadata: usize,
+    /// Bytes of everything.
+    pub all: usize,
+}
+
+/// Measures a node.
+pub fn size_of(node: &Node) -> NodeSize {
+    let metadata = node.metadata.as_ref().map_or(0, prost::Message::encoded_len);
+    NodeSize { metadata, all: prost::Message::encoded_len(node) }
+}
+
 /// The error of a NACK: gRPC code 3 (invalid argument) with the reason.
 pub fn nack(message: impl Into<String>) -> Status {
     const INVALID_ARGUMENT: i32 = 3;

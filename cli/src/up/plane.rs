@@ -142,7 +142,6 @@ impl Plane {
         let arguments = [
             ("--config-dir", path(&context.state.config())),
             ("--address", NODE.to_string()),
-            ("--grpc-port", "15010".into()),
             ("--secure-grpc-port", "15012".into()),
             ("--http-port", PILOT_HTTP.to_string()),
             ("--ca-address", format!("{NODE}:{CITADEL}")),

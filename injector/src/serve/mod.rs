@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use api::resource::weight::is_heavy;
 use axum::{
     Json, Router,
     body::{Body, to_bytes},
@@ -39,6 +40,9 @@ async fn inject(
         }
         Err(error) => return refuse(&counters, reading_failed(&error), &format!("the body: {error}")),
     };
+    if is_heavy(&body) {
+        return refuse(&counters, StatusCode::PAYLOAD_TOO_LARGE, "the review has too many values");
+    }
     #[expect(clippy::disallowed_methods, reason = "the time is only measured, never decided by")]
     let start = Instant::now();
     let answered = pipeline::answer(&body, &settings);

@@ -55,6 +55,17 @@ async fn each_way_of_being_no_review_has_its_status() {
 }
 
 #[tokio::test]
+async fn a_review_that_grows_when_it_is_read_is_refused_before() {
+    let mut webhook = Webhook::new();
+    for bomb in ["[],", "{\"\":0},", "0,"] {
+        let text =
+            format!("{{\"request\":{{\"object\":[{}0]}}}}", bomb.repeat((MAX_BODY - 100) / bomb.len()));
+        let (status, reason) = webhook.ask("POST", JSON, Body::from(text)).await;
+        assert_eq!((status, reason.as_str()), (413, "the review has too many values\n"), "{bomb}");
+    }
+}
+
+#[tokio::test]
 async fn a_body_over_the_limit_is_refused_whether_or_not_it_says_its_length() {
     let mut webhook = Webhook::new();
     let large = vec![b' '; MAX_BODY + 1];

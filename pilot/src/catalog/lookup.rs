@@ -8,6 +8,7 @@ use super::virtual_service::{GatewayRef, VirtualService};
 use super::visibility::{Labels, selects};
 use super::workload::Workload;
 use super::{Catalog, host};
+use crate::flow::Scope;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -52,6 +53,11 @@ impl Catalog {
     /// The pod of that name.
     pub fn workload(&self, namespace: &str, name: &str) -> Option<&Arc<Workload>> {
         self.index.workloads.get(&(namespace.to_owned(), name.to_owned()))
+    }
+
+    /// The pod of a proxy, where it has proved that it is its.
+    pub fn workload_of(&self, scope: &Scope) -> Option<&Arc<Workload>> {
+        self.workload(&scope.namespace, &scope.pod).filter(|_| scope.proven)
     }
 
     /// The pod that has an address of its own.

@@ -1,6 +1,7 @@
 //! Pure. Workloads: pods as the mesh sees them.
 
 use super::visibility::Labels;
+use api::name::NodeKind;
 use std::net::IpAddr;
 
 /// A pod.
@@ -26,6 +27,8 @@ pub struct Workload {
     pub mtls: bool,
     /// It shares its node's network: no sidecar.
     pub host_network: bool,
+    /// The proxy that one of its containers runs, where its command line tells.
+    pub proxy: Option<NodeKind>,
     /// Name of its Deployment, StatefulSet or Job, else its own.
     pub workload_name: String,
     /// Ports its containers declare.

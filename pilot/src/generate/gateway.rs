@@ -62,7 +62,7 @@ fn mixes(first: &Server, other: &Server) -> bool {
 
 /// A server's port is one of the gateway's Service; the gateway itself listens to that port's target.
 fn target_port(view: &View, number: u16) -> u16 {
-    let Some(own) = view.catalog.workload(&view.scope.namespace, &view.scope.pod) else { return number };
+    let Some(own) = view.catalog.workload_of(view.scope) else { return number };
     let services = view.catalog.services_of(own);
     let ports = services.iter().filter_map(|s| s.port(number)?.on(own));
     ports.into_iter().next().unwrap_or(number)

@@ -66,7 +66,7 @@ pub(super) fn of_workload(catalog: &Catalog, scope: &Scope) -> (Vec<InboundPort>
         access_log: mesh.access_log.clone(),
         istio_extensions: scope.istio_extensions,
     };
-    let Some(workload) = catalog.workload(&scope.namespace, &scope.pod) else { return (vec![], settings) };
+    let Some(workload) = catalog.workload_of(scope) else { return (vec![], settings) };
     let mut ports = BTreeMap::new();
     for service in catalog.services_of(workload) {
         for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {

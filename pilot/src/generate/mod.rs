@@ -2,6 +2,7 @@
 //! else, so that what is shared between proxies cannot depend on anything that the sharing does not know.
 
 pub mod part;
+pub mod secret;
 
 mod cluster;
 mod inbound;
@@ -28,7 +29,6 @@ use crate::flow::{Protocol, Scope};
 use crate::snapshot::Snapshot;
 use api::model::Resource;
 use api::model::endpoint::LoadAssignment;
-use api::model::secret::{Secret, SecretContent};
 use api::name::ClusterName;
 use part::Parts;
 use view::View;
@@ -58,27 +58,6 @@ pub fn own(snapshot: &Snapshot, scope: &Scope) -> Vec<Resource> {
 /// The workload at an address, asked for as `/<address>` (or `<network>/<address>`).
 pub fn workload(snapshot: &Snapshot, name: &str) -> Option<Resource> {
     workload::by_name(&snapshot.catalog, name).map(Resource::Workload)
-}
-
-/// A Secret of the proxy's own namespace, for gateways that have proved who they are.
-///
-/// Names: `kubernetes://<name>` for a certificate, with `-cacert` for its roots.
-pub fn secret(snapshot: &Snapshot, scope: &Scope, name: &str) -> Option<Resource> {
-    if !scope.gateway || scope.service_account.is_empty() {
-        return None;
-    }
-    let path = name.strip_prefix("kubernetes://")?;
-    let wanted = path.strip_prefix(&format!("{}/", scope.namespace)).unwrap_or(path);
-    let find = |secret: &str| snapshot.catalog.secret(&scope.namespace, secret);
-    let content = match find(wanted).and_then(|s| s.chain.clone().zip(s.key.clone())) {
-        Some((chain, key)) => SecretContent::Certificate { chain, key },
-        None => {
-            let base = wanted.strip_suffix("-cacert")?;
-            let roots = |s: &str| find(s).and_then(|secret| secret.roots.clone());
-            SecretContent::Roots { bundle: roots(wanted).or_else(|| roots(base))? }
-        }
-    };
-    Some(Resource::Secret(Secret { name: name.to_owned(), content }))
 }
 
 /// The clusters of a service and their endpoints.

@@ -79,7 +79,7 @@ impl<'a> Parts<'a> {
     pub fn rest_cause(&self) -> RestCause {
         let View { catalog, scope, .. } = self.view;
         let services = self.view.services().to_vec();
-        let own = catalog.workload(&scope.namespace, &scope.pod).filter(|_| scope.gateway);
+        let own = catalog.workload_of(scope).filter(|_| scope.gateway);
         let headless = services.iter().filter(|s| s.headless).flat_map(|s| catalog.pods_of(s));
         RestCause {
             mesh: catalog.shared_mesh(),

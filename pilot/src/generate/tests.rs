@@ -10,6 +10,7 @@ use api::model::cluster::{Cluster, ClusterTls, Discovery, UpstreamHttp};
 use api::model::endpoint::LoadAssignment;
 use api::model::listener::{Listener, Protocol, RouteSource};
 use api::model::route::{ClusterChoice, RouteAction, RouteConfiguration, VirtualHost};
+use api::model::secret::SecretContent;
 use api::model::workload::NameTable;
 use api::resource::parse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,6 +79,7 @@ pub(super) fn scope(pod: &str, namespace: &str, labels: &[(&str, &str)]) -> Scop
         gateway: false,
         pod: pod.into(),
         namespace: namespace.into(),
+        proven: true,
         addresses: vec!["10.244.0.1".parse().unwrap()],
         labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>(),
         service_account: "reviews".into(),
@@ -409,16 +411,101 @@ fn a_gateway_listens_to_the_target_ports_of_its_service() {
     assert_eq!(chain.criteria.server_names, ["shop.example"]);
 }
 
+/// Whether a proxy is given a secret that it asks for, and whether with a key.
+fn secret(snapshot: &Snapshot, scope: &Scope, name: &str) -> Option<&'static str> {
+    let uses = super::secret::uses(scope, &shared(snapshot, scope));
+    match super::secret::find(snapshot, scope, &uses, name)? {
+        Resource::Secret(secret) => match secret.content {
+            SecretContent::Certificate { .. } => Some("key"),
+            SecretContent::Roots { .. } => Some("roots"),
+        },
+        other => panic!("{other:?} is no secret"),
+    }
+}
+
 #[test]
-fn a_gateways_secret_goes_to_a_proved_gateway_of_its_namespace_alone() {
+fn a_gateways_secret_goes_to_a_proven_gateway_of_its_namespace_alone() {
     let snapshot = snapshot(&[SHOP, GATEWAY]);
-    let find = |scope: &Scope, name: &str| super::secret(&snapshot, scope, name).is_some();
-    let unproved = Scope { service_account: String::new(), ..gate() };
-    let elsewhere = Scope { namespace: "shop".into(), ..gate() };
-    let sidecar = Scope { gateway: false, ..gate() };
+    let find = |scope: &Scope, name: &str| secret(&snapshot, scope, name).is_some();
     assert!(find(&gate(), "kubernetes://shop-cert") && find(&gate(), "kubernetes://gates/shop-cert"));
-    for other in [unproved, elsewhere, sidecar] {
+    let others = [
+        Scope { service_account: String::new(), ..gate() },
+        Scope { namespace: "shop".into(), ..gate() },
+        Scope { gateway: false, ..gate() },
+        Scope { proven: false, ..gate() },
+        Scope { labels: BTreeMap::new(), ..gate() },
+        Scope { labels: [("istio".to_owned(), "egressgateway".to_owned())].into(), ..gate() },
+    ];
+    for other in others {
         assert!(!find(&other, "kubernetes://shop-cert"), "{other:?}");
     }
-    assert!(!find(&gate(), "kubernetes://shop/shop-cert") && !find(&gate(), "file:///etc/passwd"));
+    for name in
+        ["kubernetes://shop/shop-cert", "shop-cert", "file:///etc/passwd", "kubernetes://", "kubernetes:///"]
+    {
+        assert!(!find(&gate(), name), "{name}");
+    }
+}
+
+#[test]
+fn a_secret_is_served_as_what_a_gateway_or_a_rule_uses_it_for() {
+    let more = "
+apiVersion: v1
+kind: Secret
+metadata: {name: nobody, namespace: gates}
+stringData: {tls.crt: '-----BEGIN CERTIFICATE-----', tls.key: '-----BEGIN PRIVATE KEY-----', ca.crt: '-----BEGIN CERTIFICATE-----'}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: both, namespace: gates}
+stringData: {tls.crt: '-----BEGIN CERTIFICATE-----', tls.key: '-----BEGIN PRIVATE KEY-----', ca.crt: '-----BEGIN CERTIFICATE-----'}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: shop-cert-cacert, namespace: gates}
+stringData: {tls.crt: '-----BEGIN CERTIFICATE-----', tls.key: '-----BEGIN PRIVATE KEY-----'}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: partner, namespace: gates}
+stringData: {tls.crt: '-----BEGIN CERTIFICATE-----', tls.key: '-----BEGIN PRIVATE KEY-----', ca.crt: '-----BEGIN CERTIFICATE-----'}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: mutual, namespace: shop}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 443, name: https-b, protocol: HTTPS}, hosts: [mutual.example], tls: {mode: MUTUAL, credentialName: both}}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: store, namespace: gates}
+spec: {host: store.shop.svc.cluster.local, trafficPolicy: {tls: {mode: SIMPLE, sni: a, credentialName: partner}}}
+";
+    let snapshot = snapshot(&[SHOP, GATEWAY, more]);
+    let cases = [
+        ("shop-cert", Some("key")),
+        // A gateway that asks no client for a certificate needs no roots; the Secret of that name is another's.
+        ("shop-cert-cacert", None),
+        ("both", Some("key")),
+        ("both-cacert", Some("roots")),
+        // The rule shows no certificate.
+        ("partner", None),
+        ("partner-cacert", Some("roots")),
+        ("nobody", None),
+        ("nobody-cacert", None),
+    ];
+    for (name, expected) in cases {
+        assert_eq!(secret(&snapshot, &gate(), &format!("kubernetes://{name}")), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_proxy_that_has_not_proved_its_pod_gets_nothing_of_it() {
+    let reviews = scope("reviews-v1-a", "shop", &[("app", "reviews")]);
+    let ports = |scope: &Scope| {
+        let got = own(&snapshot(&[SHOP]), scope);
+        got.iter().filter(|r| r.name().starts_with("inbound|")).count()
+    };
+    assert_eq!(ports(&reviews), 3);
+    assert_eq!(ports(&Scope { proven: false, ..reviews }), 0);
 }

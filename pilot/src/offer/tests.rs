@@ -122,6 +122,7 @@ fn scope(gateway: bool, pod: &str, namespace: &str, label: (&str, &str)) -> Arc<
         gateway,
         pod: pod.into(),
         namespace: namespace.into(),
+        proven: true,
         addresses: vec![],
         labels: BTreeMap::from([(label.0.to_owned(), label.1.to_owned())]),
         service_account: String::new(),
@@ -149,6 +150,8 @@ fn check(steps: Vec<(usize, u8)>) -> Result<(), TestCaseError> {
     ];
     let (mut cache, mut catalog) = (Cache::default(), Catalog::default());
     let mut stamps: BTreeMap<(usize, Kind), (u64, Written)> = BTreeMap::new();
+    // As sessions do, each holds its last offer until it has the next one.
+    let mut last: BTreeMap<usize, ProxyOffer> = BTreeMap::new();
     for (generation, (object, version)) in (1..).zip(steps) {
         let change = match versions.get(usize::from(version)) {
             Some(documents) => {
@@ -173,6 +176,7 @@ fn check(steps: Vec<(usize, u8)>) -> Result<(), TestCaseError> {
                     prop_assert_eq!(before == stamp, held == own, "a stamp changes when its kind does");
                 }
             }
+            last.insert(number, kept);
         }
     }
     Ok(())
@@ -204,10 +208,37 @@ async fn a_proxy_gets_the_newest_snapshot_also_when_it_had_to_wait() {
     let offers = Offers::new(Metrics::new(&prometheus::Registry::new()).unwrap());
     let turn = offers.cache.clone().lock_owned().await;
     let scope = scope(false, "a-1", "shop", ("app", "a"));
-    let waiting = offers.offer(&mut snapshots, &scope);
+    let waiting = offers.offer(&mut snapshots, |_| Ok::<_, ()>(scope.clone()));
     tokio::pin!(waiting);
     assert!(futures_util::poll!(&mut waiting).is_pending());
     publish.send_replace(snapshot(2));
     drop(turn);
-    assert_eq!(waiting.await.generation(), 2);
+    assert_eq!(waiting.await.unwrap().generation(), 2);
+}
+
+#[test]
+fn what_is_kept_for_a_proxy_is_forgotten_when_it_leaves() {
+    let mut catalog = Catalog::default();
+    let facts = documents(1).into_iter().map(Fact::Upsert).collect();
+    catalog = catalog.apply(validate::judge(facts, catalog.mesh()).0).0;
+    #[expect(clippy::disallowed_methods, reason = "a test's own clock")]
+    let snapshot =
+        |generation| Arc::new(Snapshot::new(Arc::new(catalog.clone()), generation, Instant::now()));
+    let mut cache = Cache::default();
+    let stays = cache.offer(&snapshot(1), &scope(false, "a-1", "shop", ("app", "a1")));
+    let bodies = cache.bodies.len();
+    let leaves: Vec<_> = (0..5)
+        .map(|number| scope(true, "x", "gates", ("istio", &format!("gateway-{number}"))))
+        .map(|scope| cache.offer(&snapshot(1), &scope))
+        .collect();
+    assert_eq!((cache.shared.len(), cache.made.len()), (6, 6));
+    cache.tidy();
+    assert_eq!((cache.shared.len(), cache.made.len()), (6, 6), "they are still there");
+    drop(leaves);
+    cache.tidy();
+    assert_eq!((cache.shared.len(), cache.made.len(), cache.bodies.len()), (1, 1, bodies));
+    // What the one that stays has is not made again.
+    let next = cache.offer(&snapshot(2), &scope(false, "a-1", "shop", ("app", "a1")));
+    let body = |offer: &ProxyOffer| offer.find(Kind::Cluster, "PassthroughCluster").unwrap().body;
+    assert!(Arc::ptr_eq(&body(&stays), &body(&next)));
 }

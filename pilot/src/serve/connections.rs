@@ -74,6 +74,13 @@ pub struct Guard {
 }
 
 impl Guard {
+    /// Notes that the proxy's configuration depends on something else from now on.
+    pub fn rescope(&self, scope: Arc<Scope>) {
+        if let Some(connection) = self.connections.lock().get_mut(&self.id) {
+            connection.scope = scope;
+        }
+    }
+
     /// Notes how far the proxy is with a generation, and whether something of it is held back.
     pub fn update(&self, status: BTreeMap<Kind, Status>, generation: u64, held: bool) {
         if let Some(connection) = self.connections.lock().get_mut(&self.id) {

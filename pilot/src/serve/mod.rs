@@ -3,6 +3,7 @@
 
 pub mod connections;
 pub mod node;
+pub mod quota;
 
 mod stream;
 
@@ -12,11 +13,12 @@ use crate::snapshot::Snapshot;
 use api::process::serve::Peer;
 use api::wire::xds::{
     AggregatedDiscoveryService, AggregatedDiscoveryServiceServer, DeltaDiscoveryRequest,
-    DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+    DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, size_of,
 };
 use api::xds::server::{Mode, Request, Response};
 use connections::Connections;
 use futures_util::{Stream, StreamExt};
+use quota::Quota;
 use std::pin::Pin;
 use std::sync::Arc;
 use stream::{Inbound, Session};
@@ -34,6 +36,8 @@ pub struct Discovery {
     pub offers: Arc<Offers>,
     /// Who is connected.
     pub connections: Connections,
+    /// How many streams each caller has.
+    pub quota: Quota,
     /// Counters.
     pub metrics: Metrics,
     /// Callers must show a certificate, and it must be theirs.
@@ -65,7 +69,8 @@ impl Discovery {
             self.metrics.denied.inc();
             return Err(Status::unauthenticated("this port needs a client certificate of the mesh"));
         }
-        let requests: Inbound = request.into_inner().map(move |r| r.map(read)).boxed();
+        let requests: Inbound =
+            request.into_inner().map(move |r| r.map(read).and_then(within_limits)).boxed();
         let (send, receive) = mpsc::channel(QUEUE);
         let session = Session::new(mode, peer, self.clone(), send);
         tokio::spawn(session.run(requests));
@@ -73,6 +78,22 @@ impl Discovery {
             .filter_map(move |answer: Result<Response, Status>| async move { answer.map(write).transpose() });
         Ok(tonic::Response::new(Box::pin(answers)))
     }
+}
+
+/// A request, if what the proxy says about itself is no larger than it needs to be. Decided before anything waits, so
+/// that no more than the requests being read take their full size.
+fn within_limits(request: Request) -> Result<Request, Status> {
+    let node = request.node().map(size_of).unwrap_or_default();
+    if node.metadata > MAX_METADATA {
+        let reason =
+            format!("the node's metadata has {} bytes; at most {MAX_METADATA} are taken", node.metadata);
+        return Err(Status::resource_exhausted(reason));
+    }
+    if node.all > MAX_NODE {
+        let reason = format!("the node has {} bytes; at most {MAX_NODE} are taken", node.all);
+        return Err(Status::resource_exhausted(reason));
+    }
+    Ok(request)
 }
 
 type Answers<R> = Pin<Box<dyn Stream<Item = Result<R, Status>> + Send>>;
@@ -99,8 +120,13 @@ impl AggregatedDiscoveryService for Discovery {
 
 /// Responses that may wait for a slow proxy before its session does.
 const QUEUE: usize = 16;
-/// Size of one request: subscriptions to tens of thousands of names fit.
-const MAX_REQUEST: usize = 16 << 20;
+/// Size of one request: subscriptions to tens of thousands of names fit, and those of a proxy that comes back with as
+/// many resources.
+const MAX_REQUEST: usize = 4 << 20;
+/// Size of a node's metadata: its labels, annotations and settings.
+const MAX_METADATA: usize = 64 << 10;
+/// Size of a node: a stock Envoy lists some hundred extensions.
+const MAX_NODE: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests;

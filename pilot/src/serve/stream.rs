@@ -2,21 +2,23 @@
 
 use super::Discovery;
 use super::connections::{Connection, Guard};
-use super::node::{self, NodeError};
+use super::node::{self, Caller, Claim, NodeError};
+use super::quota::{Holder, Ticket};
 use crate::flow::Scope;
 use crate::metrics::type_label;
 use crate::offer::ProxyOffer;
+use crate::snapshot::Snapshot;
 use api::identity::SpiffeId;
 use api::model::Kind;
 use api::process::serve::Peer;
-use api::wire::xds::{Node, NodeInfo};
+use api::wire::xds::NodeInfo;
 use api::xds::server::{self, Mode, Request, Response};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
 /// Requests of a stream, whichever method it uses.
@@ -34,10 +36,12 @@ pub(super) struct Session {
 
 /// What is known after the first request.
 struct Known {
-    scope: Arc<Scope>,
+    claim: Claim,
     offer: ProxyOffer,
     guard: Guard,
     node: String,
+    /// Counted until the stream ends.
+    _ticket: Ticket,
 }
 
 impl Session {
@@ -52,24 +56,42 @@ impl Session {
 
     /// Serves until either side ends the stream.
     pub(super) async fn run(mut self, mut requests: Inbound) {
-        let Some(Ok(first)) = requests.next().await else { return };
+        let Some(first) = self.first(&mut requests).await else { return };
         if !self.is_configured().await {
             return;
         }
         let mut known = match self.greet(&first).await {
             Ok(known) => known,
-            Err(error) => {
-                self.discovery.metrics.denied.inc();
-                tracing::warn!(%error, peer = self.peer_name(), "a proxy is turned away");
-                let _ = self.send.send(Err(refusal(&error))).await;
-                return;
-            }
+            Err(status) => return self.turn_away(status).await,
         };
         tracing::info!(node = known.node, "proxy connected");
         self.discovery.metrics.xds.inc();
         self.converse(first, &mut requests, &mut known).await;
         self.discovery.metrics.xds.dec();
         tracing::info!(node = known.node, "proxy disconnected");
+        drop((known, self.protocol, requests));
+        self.discovery.offers.tidy().await;
+    }
+
+    /// The first request, which has to come soon: until then nobody knows whose stream it is.
+    async fn first(&mut self, requests: &mut Inbound) -> Option<Request> {
+        let turn = self.discovery.quota.turn(self.peer.as_ref().map(|peer| peer.address.ip())).await;
+        let first = tokio::time::timeout(FIRST_LIMIT, requests.next()).await;
+        drop(turn);
+        let status = match first {
+            Ok(Some(Ok(request))) => return Some(request),
+            Ok(Some(Err(status))) => status,
+            Ok(None) => return None,
+            Err(_) => Status::deadline_exceeded("the first request did not come in time"),
+        };
+        self.turn_away(status).await;
+        None
+    }
+
+    async fn turn_away(&mut self, status: Status) {
+        self.discovery.metrics.denied.inc();
+        tracing::warn!(error = status.message(), peer = self.peer_name(), "a proxy is turned away");
+        let _ = self.send.send(Err(status)).await;
     }
 
     /// Waits until the folder has been read: what nobody knows yet would look as if it were gone, and a proxy that comes
@@ -83,7 +105,10 @@ impl Session {
     }
 
     async fn converse(&mut self, first: Request, requests: &mut Inbound, known: &mut Known) {
-        let responses = self.protocol.request(first, &known.offer);
+        let responses = match self.take(first, known) {
+            Ok(responses) => responses,
+            Err(status) => return self.turn_away(status).await,
+        };
         if !self.deliver(responses, known).await {
             return;
         }
@@ -93,14 +118,21 @@ impl Session {
             let held = self.protocol.held();
             let responses = tokio::select! {
                 request = requests.next() => match request {
-                    Some(Ok(request)) => self.protocol.request(request, &known.offer),
-                    Some(Err(_)) | None => return,
+                    Some(Ok(request)) => match self.take(request, known) {
+                        Ok(responses) => responses,
+                        Err(status) => return self.turn_away(status).await,
+                    },
+                    // Too large, or the connection broke: then nobody hears it.
+                    Some(Err(status)) => return drop(self.send.send(Err(status)).await),
+                    None => return,
                 },
                 changed = snapshots.changed() => {
                     if changed.is_err() {
                         return;
                     }
-                    known.offer = self.discovery.offers.offer(&mut snapshots, &known.scope).await;
+                    if let Err(error) = self.renew(&mut snapshots, known).await {
+                        return self.turn_away(refusal(&error)).await;
+                    }
                     self.protocol.push(&known.offer)
                 }
                 () = tokio::time::sleep(HOLD_LIMIT), if held => self.protocol.release(&known.offer),
@@ -115,26 +147,74 @@ impl Session {
         }
     }
 
+    /// Takes a request, unless it asks for more than a stream may hold.
+    fn take(&mut self, request: Request, known: &Known) -> Result<Vec<Response>, Status> {
+        self.protocol.check(&request).map_err(|excess| Status::resource_exhausted(excess.to_string()))?;
+        Ok(self.protocol.request(request, &known.offer))
+    }
+
+    /// What the proxy is offered under the newest configuration, in which its Pod may have changed or gone.
+    async fn renew(
+        &mut self,
+        snapshots: &mut watch::Receiver<Arc<Snapshot>>,
+        known: &mut Known,
+    ) -> Result<(), NodeError> {
+        let before = known.offer.scope().clone();
+        let choose = |snapshot: &Snapshot| known.claim.scope(&snapshot.catalog, Some(&before));
+        known.offer = self.discovery.offers.offer(snapshots, choose).await?;
+        if !Arc::ptr_eq(known.offer.scope(), &before) {
+            tracing::info!(node = known.node, "the proxy's pod has changed");
+            known.guard.rescope(known.offer.scope().clone());
+        }
+        Ok(())
+    }
+
     #[expect(clippy::disallowed_methods, reason = "the shell notes when a stream began")]
-    async fn greet(&mut self, first: &Request) -> Result<Known, NodeError> {
+    async fn greet(&mut self, first: &Request) -> Result<Known, Status> {
         let node =
-            node_of(first).ok_or_else(|| NodeError::Invalid("the first request carries none".into()))?;
+            first.node().ok_or_else(|| Status::invalid_argument("the first request carries no node"))?;
         let info = NodeInfo::from(node);
-        let peer = self.peer.as_ref().and_then(|p| p.identity.as_ref());
-        let scope = Arc::new(node::scope(&info, peer.filter(|_| self.discovery.identities))?);
-        let offer = self.discovery.offers.offer(&mut self.discovery.snapshots.clone(), &scope).await;
+        let claim = node::claim(&info, self.caller()).map_err(|error| refusal(&error))?;
+        self.settle(&claim).await;
+        let choose = |snapshot: &Snapshot| claim.scope(&snapshot.catalog, None);
+        let offer = self.discovery.offers.offer(&mut self.discovery.snapshots.clone(), choose).await;
+        let offer = offer.map_err(|error| refusal(&error))?;
+        let identity = self.caller().identity.map(SpiffeId::to_string).unwrap_or_default();
+        let ticket = self.discovery.quota.take(holder(offer.scope(), &identity));
+        let ticket = ticket.ok_or_else(|| Status::resource_exhausted("it has too many streams"))?;
         let guard = self.discovery.connections.add(Connection {
             node: info.id.clone(),
-            user_agent: info.user_agent,
-            scope: scope.clone(),
-            identity: peer.map(SpiffeId::to_string).unwrap_or_default(),
+            user_agent: info.user_agent.chars().take(MAX_USER_AGENT).collect(),
+            scope: offer.scope().clone(),
+            identity,
             address: self.peer_name(),
             since: SystemTime::now(),
             status: BTreeMap::new(),
             generation: 0,
             held: false,
         });
-        Ok(Known { scope, offer, guard, node: info.id })
+        Ok(Known { claim, offer, guard, node: info.id, _ticket: ticket })
+    }
+
+    /// Waits a while for the Pod that the proxy says it is: a proxy may be faster than the news of its Pod, and without
+    /// it would be given neither its ports nor the policies that select it.
+    async fn settle(&mut self, claim: &Claim) {
+        let mut snapshots = self.discovery.snapshots.clone();
+        let known = snapshots.wait_for(|snapshot| claim.is_proven(&snapshot.catalog));
+        tokio::select! {
+            _ = tokio::time::timeout(POD_LIMIT, known) => {}
+            () = self.discovery.drain.cancelled() => {}
+            () = self.send.closed() => {}
+        }
+    }
+
+    fn caller(&self) -> Caller<'_> {
+        let identity = self.peer.as_ref().and_then(|peer| peer.identity.as_ref());
+        let address = self.peer.as_ref().map(|peer| peer.address.ip().to_canonical());
+        Caller {
+            identity: identity.filter(|_| self.discovery.identities),
+            address: address.filter(|address| !address.is_loopback()),
+        }
     }
 
     /// Sends responses in order; false when the proxy is gone.
@@ -169,20 +249,14 @@ impl Session {
                 self.reported.insert(*kind, nack.nonce.clone());
                 let label = type_label(*kind);
                 self.discovery.metrics.rejects.with_label_values(&[label]).inc();
-                tracing::warn!(node, kind = label, reason = nack.detail, "a proxy refuses its configuration");
+                let reason: String = nack.detail.chars().take(MAX_LOGGED).collect();
+                tracing::warn!(node, kind = label, reason, "a proxy refuses its configuration");
             }
         }
     }
 
     fn peer_name(&self) -> String {
         self.peer.as_ref().map(|p| p.address.to_string()).unwrap_or_default()
-    }
-}
-
-fn node_of(request: &Request) -> Option<&Node> {
-    match request {
-        Request::Delta(request) => request.node.as_ref(),
-        Request::Sotw(request) => request.node.as_ref(),
     }
 }
 
@@ -198,9 +272,26 @@ fn size(response: &Response) -> usize {
 fn refusal(error: &NodeError) -> Status {
     match error {
         NodeError::Invalid(_) => Status::invalid_argument(error.to_string()),
-        NodeError::Denied { .. } => Status::permission_denied(error.to_string()),
+        NodeError::Denied { .. } | NodeError::Foreign { .. } => Status::permission_denied(error.to_string()),
+    }
+}
+
+/// With whose other streams one is counted.
+fn holder(scope: &Scope, identity: &str) -> Holder {
+    if scope.proven {
+        Holder::Pod(scope.namespace.clone(), scope.pod.clone())
+    } else {
+        Holder::Identity(identity.to_owned())
     }
 }
 
 /// How long changes wait for a proxy's acknowledgement of what they depend on.
 const HOLD_LIMIT: Duration = Duration::from_secs(5);
+/// How long the first request may take.
+const FIRST_LIMIT: Duration = Duration::from_secs(10);
+/// How long a proxy waits for the news of its Pod.
+const POD_LIMIT: Duration = Duration::from_secs(3);
+/// Characters of a proxy's version that are shown.
+const MAX_USER_AGENT: usize = 256;
+/// Characters of a proxy's refusal that are logged.
+const MAX_LOGGED: usize = 1000;

@@ -1,4 +1,5 @@
-//! What a stream does before there is anything to tell, and while it holds something back.
+//! What a stream does before there is anything to tell, and while it holds something back; and what callers are given
+//! that claim to be somebody else, or ask for too much.
 
 use super::*;
 use crate::catalog::Catalog;
@@ -24,6 +25,7 @@ fn discovery(snapshots: watch::Receiver<Arc<Snapshot>>) -> Discovery {
         snapshots,
         offers: Arc::new(Offers::new(metrics.clone())),
         connections: Connections::default(),
+        quota: Quota::default(),
         metrics,
         identities: false,
         drain: CancellationToken::new(),
@@ -68,11 +70,15 @@ struct Client {
 
 impl Client {
     fn new(discovery: Discovery) -> Self {
+        Self::from(discovery, None)
+    }
+
+    fn from(discovery: Discovery, peer: Option<Peer>) -> Self {
         let (requests, inbound) = mpsc::channel(QUEUE);
         let (send, responses) = mpsc::channel(QUEUE);
         let connections = discovery.connections.clone();
         let inbound = ReceiverStream::new(inbound).boxed();
-        tokio::spawn(Session::new(Mode::Delta, None, discovery, send).run(inbound));
+        tokio::spawn(Session::new(Mode::Delta, peer, discovery, send).run(inbound));
         Self { requests, responses, connections }
     }
 
@@ -112,4 +118,249 @@ spec: {clusterIP: 10.0.0.1, selector: {app: a}, ports: [{port: 80, name: http}]}
     assert!(!client.is_in_step(1).await);
     client.take(Kind::Endpoints, &["outbound|80||a.shop.svc.cluster.local"]).await;
     assert!(client.is_in_step(1).await);
+}
+
+/// Of a namespace: a gateway's Pod and an application's, a Gateway object, and two Secrets of which it names one.
+const GATES: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: gate, namespace: gates, labels: {istio: ingressgateway}}
+spec: {serviceAccountName: gate, containers: [{name: istio-proxy, args: [proxy, router]}]}
+status: {podIP: 10.0.0.3, phase: Running}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: app, namespace: gates, labels: {app: app}}
+spec: {serviceAccountName: app, containers: [{name: c, command: [x]}, {name: istio-proxy, args: [proxy, sidecar]}]}
+status: {podIP: 10.0.0.4, phase: Running}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: twin, namespace: gates, labels: {app: twin}}
+spec: {serviceAccountName: gate, containers: [{name: c, command: [x]}]}
+status: {podIP: 10.0.0.5, phase: Running}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: front, namespace: gates}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 443, name: https, protocol: HTTPS}, hosts: ['*'], tls: {mode: SIMPLE, credentialName: named}}]
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: named, namespace: gates}
+stringData: {tls.crt: '-----BEGIN CERTIFICATE-----', tls.key: '-----BEGIN PRIVATE KEY-----'}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: other, namespace: gates}
+stringData: {tls.crt: '-----BEGIN CERTIFICATE-----', tls.key: '-----BEGIN PRIVATE KEY-----'}
+";
+
+/// A caller with a certificate of namespace `gates`.
+fn peer(account: &str, address: &str) -> Peer {
+    Peer {
+        address: format!("{address}:40000").parse().unwrap(),
+        certificates: Arc::default(),
+        identity: Some(format!("spiffe://cluster.local/ns/gates/sa/{account}").parse().unwrap()),
+    }
+}
+
+fn secure(snapshots: watch::Receiver<Arc<Snapshot>>) -> Discovery {
+    Discovery { identities: true, ..discovery(snapshots) }
+}
+
+/// The first request of a proxy that says it is this pod of namespace `gates`, with the labels of the gateway.
+fn ask_as(role: &str, pod: &str, kind: Kind, names: &[&str]) -> DeltaDiscoveryRequest {
+    let metadata = serde_json::json!({"NAMESPACE": "gates", "LABELS": {"istio": "ingressgateway"}});
+    let info = NodeInfo {
+        id: format!("{role}~10.0.0.3~{pod}.gates~gates.svc.cluster.local"),
+        metadata: metadata.as_object().unwrap().clone(),
+        ..NodeInfo::default()
+    };
+    DeltaDiscoveryRequest { node: Some(Node::from(&info)), ..ask(kind, names) }
+}
+
+impl Client {
+    async fn send(&mut self, request: DeltaDiscoveryRequest) {
+        self.requests.send(Ok(Request::Delta(request))).await.unwrap();
+    }
+
+    /// The next answer in short, acknowledged: `+name` and `-name`; or why the stream ends.
+    async fn next(&mut self) -> Vec<String> {
+        match self.responses.recv().await.expect("there is an answer or a reason") {
+            Ok(answer) => {
+                let answer = answer.into_delta().unwrap();
+                let added = answer.resources.iter().map(|r| format!("+{}", r.name));
+                let shown =
+                    added.chain(answer.removed_resources.iter().map(|name| format!("-{name}"))).collect();
+                let ack = DeltaDiscoveryRequest {
+                    type_url: answer.type_url,
+                    response_nonce: answer.nonce,
+                    ..DeltaDiscoveryRequest::default()
+                };
+                self.send(ack).await;
+                shown
+            }
+            Err(status) => vec![format!("{:?}", status.code())],
+        }
+    }
+}
+
+const NAMED: &str = "kubernetes://named";
+const OTHER: &str = "kubernetes://other";
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_has_a_secret_as_long_as_a_gateway_object_that_selects_its_pod_names_it() {
+    let (publish, snapshots) = watch::channel(snapshot(1, GATES));
+    let mut client = Client::from(secure(snapshots), Some(peer("gate", "10.0.0.3")));
+    client.send(ask_as("router", "gate", Kind::Secret, &[NAMED, OTHER])).await;
+    assert_eq!(client.next().await, ["+kubernetes://named", "-kubernetes://other"]);
+    let changes = [
+        (
+            "credentialName: named",
+            "credentialName: other",
+            vec!["+kubernetes://other", "-kubernetes://named"],
+        ),
+        ("kind: Gateway", "kind: Sidecar", vec!["-kubernetes://named"]),
+        ("selector: {istio: ingressgateway}", "selector: {istio: another}", vec!["-kubernetes://named"]),
+        ("labels: {istio: ingressgateway}", "labels: {istio: another}", vec!["-kubernetes://named"]),
+        ("{name: gate, namespace", "{name: gone, namespace", vec!["-kubernetes://named"]),
+        ("{name: named, namespace: gates}", "{name: named, namespace: shop}", vec!["-kubernetes://named"]),
+        ("mode: SIMPLE, credentialName: named", "mode: PASSTHROUGH", vec!["-kubernetes://named"]),
+    ];
+    for (number, (before, after, expected)) in (2_u64..).step_by(2).zip(changes) {
+        let changed = GATES.replace(before, after);
+        assert_ne!(changed, GATES);
+        publish.send_replace(snapshot(number, &changed));
+        let mut told = client.next().await;
+        told.sort();
+        assert_eq!(told, expected, "{before} -> {after}");
+        publish.send_replace(snapshot(number + 1, GATES));
+        assert!(client.next().await.contains(&"+kubernetes://named".to_owned()), "{before} again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_else_is_given_the_secrets_of_a_gateway() {
+    let denied = vec!["PermissionDenied".to_owned()];
+    let nothing = vec![format!("-{NAMED}"), format!("-{OTHER}")];
+    let cases = [
+        // A sidecar that says it is a gateway, the gateway, or a pod that nobody knows.
+        ("router", "app", peer("app", "10.0.0.4"), &denied),
+        ("router", "gate", peer("app", "10.0.0.4"), &denied),
+        ("router", "ghost", peer("app", "10.0.0.4"), &nothing),
+        ("sidecar", "app", peer("app", "10.0.0.4"), &nothing),
+        // A pod of the gateway's own account.
+        ("router", "gate", peer("gate", "10.0.0.5"), &denied),
+        ("router", "twin", peer("gate", "10.0.0.5"), &nothing),
+        ("router", "ghost", peer("gate", "10.0.0.5"), &nothing),
+        // The gateway's pod runs no sidecar.
+        ("sidecar", "gate", peer("gate", "10.0.0.3"), &denied),
+    ];
+    for (role, pod, peer, expected) in cases {
+        let (_publish, snapshots) = watch::channel(snapshot(1, GATES));
+        let from = format!("{role} {pod} from {peer:?}");
+        let mut client = Client::from(secure(snapshots), Some(peer));
+        client.send(ask_as(role, pod, Kind::Secret, &[NAMED, OTHER])).await;
+        assert_eq!(client.next().await, *expected, "{from}");
+    }
+    // The plaintext port, whoever calls.
+    for (address, expected) in [("10.0.0.3", &nothing), ("127.0.0.1", &nothing), ("10.0.0.4", &denied)] {
+        let (_publish, snapshots) = watch::channel(snapshot(1, GATES));
+        let mut client = Client::from(discovery(snapshots), Some(peer("gate", address)));
+        client.send(ask_as("router", "gate", Kind::Secret, &[NAMED, OTHER])).await;
+        assert_eq!(client.next().await, *expected, "{address}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_that_is_faster_than_the_news_of_its_pod_waits_for_it() {
+    let (publish, snapshots) = watch::channel(snapshot(1, ""));
+    let mut client = Client::from(secure(snapshots), Some(peer("gate", "10.0.0.3")));
+    client.send(ask_as("router", "gate", Kind::Secret, &[NAMED])).await;
+    assert!(tokio::time::timeout(Duration::from_secs(1), client.next()).await.is_err());
+    publish.send_replace(snapshot(2, GATES));
+    assert_eq!(client.next().await, [format!("+{NAMED}")]);
+    assert!(client.connections.list()[0].scope.proven);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_whose_pod_nobody_knows_is_served_without_secrets_and_gets_them_when_it_is_known() {
+    let without = GATES.replace("{name: gate, namespace", "{name: gone, namespace");
+    let (publish, snapshots) = watch::channel(snapshot(1, &without));
+    // No pod has this address, or the connection would be that pod's.
+    let mut client = Client::from(secure(snapshots), Some(peer("gate", "10.0.0.9")));
+    client.send(ask_as("router", "gate", Kind::Secret, &[NAMED])).await;
+    assert_eq!(client.next().await, [format!("-{NAMED}")]);
+    publish.send_replace(snapshot(2, GATES));
+    assert_eq!(client.next().await, [format!("+{NAMED}")]);
+    assert!(client.connections.list()[0].scope.proven, "the pages tell of it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_becomes_somebody_elses_ends_the_stream() {
+    let (publish, snapshots) = watch::channel(snapshot(1, GATES));
+    let mut client = Client::from(secure(snapshots), Some(peer("gate", "10.0.0.3")));
+    client.send(ask_as("router", "gate", Kind::Secret, &[NAMED])).await;
+    client.next().await;
+    publish.send_replace(snapshot(2, &GATES.replace("serviceAccountName: gate", "serviceAccountName: next")));
+    assert_eq!(client.next().await, ["PermissionDenied"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_asks_for_too_much_or_not_at_all_ends() {
+    let (_publish, snapshots) = watch::channel(snapshot(1, ""));
+    let mut client = Client::new(discovery(snapshots.clone()));
+    client.take(Kind::Cluster, &["*"]).await;
+    let names: Vec<String> = (0..=100_000).map(|number| number.to_string()).collect();
+    client.send(DeltaDiscoveryRequest { resource_names_subscribe: names, ..ask(Kind::Workload, &[]) }).await;
+    assert_eq!(client.next().await, ["ResourceExhausted"]);
+    let mut long = Client::new(discovery(snapshots.clone()));
+    long.send(ask(Kind::Endpoints, &[&"x".repeat(2_000)])).await;
+    assert_eq!(long.next().await, ["ResourceExhausted"]);
+    let mut silent = Client::new(discovery(snapshots));
+    assert_eq!(silent.next().await, ["DeadlineExceeded"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_has_so_many_streams_and_no_more() {
+    let (_publish, snapshots) = watch::channel(snapshot(1, GATES));
+    let discovery = secure(snapshots);
+    let mut clients = vec![];
+    for number in 0..17 {
+        let mut client = Client::from(discovery.clone(), Some(peer("gate", "10.0.0.3")));
+        client.send(ask_as("router", "gate", Kind::Secret, &[NAMED])).await;
+        let expected = if number < 16 { format!("+{NAMED}") } else { "ResourceExhausted".to_owned() };
+        assert_eq!(client.next().await, [expected], "{number}");
+        clients.push(client);
+    }
+}
+
+#[test]
+fn a_node_is_as_large_as_it_needs_to_be() {
+    let request = |labels: usize, extensions: usize| {
+        let labels: serde_json::Map<_, _> =
+            (0..labels).map(|number| (format!("label-{number:05}"), "x".repeat(50).into())).collect();
+        let metadata = serde_json::json!({"NAMESPACE": "shop", "LABELS": labels});
+        let info = NodeInfo {
+            id: "sidecar~10.0.0.1~a.shop~shop.svc".into(),
+            metadata: metadata.as_object().unwrap().clone(),
+            extensions: (0..extensions)
+                .map(|number| format!("envoy.filters.http.number-{number:05}"))
+                .collect(),
+            ..NodeInfo::default()
+        };
+        Request::Delta(DeltaDiscoveryRequest {
+            node: Some(Node::from(&info)),
+            ..DeltaDiscoveryRequest::default()
+        })
+    };
+    assert!(within_limits(request(0, 0)).is_ok() && within_limits(request(500, 1000)).is_ok());
+    for (labels, extensions) in [(2_000, 0), (60_000, 0), (0, 20_000)] {
+        let status = within_limits(request(labels, extensions)).unwrap_err();
+        assert_eq!(status.code(), tonic::Code::ResourceExhausted, "{labels} {extensions}");
+    }
+    assert!(within_limits(Request::Delta(DeltaDiscoveryRequest::default())).is_ok());
 }

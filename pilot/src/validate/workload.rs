@@ -2,6 +2,7 @@
 
 use super::finding::Findings;
 use crate::catalog::workload::{ContainerPort, Workload};
+use api::name::NodeKind;
 use api::resource::object::Object;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus};
 use std::net::IpAddr;
@@ -24,6 +25,7 @@ pub(super) fn workload(f: &mut Findings, object: &Object, pod: &Pod) -> Workload
         finished: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
         mtls: object.labels.get("security.istio.io/tlsMode").is_some_and(|mode| mode == "istio"),
         host_network: spec.host_network == Some(true),
+        proxy: proxy(&spec),
         canonical_name: canonical_name.unwrap_or_else(|| workload_name.clone()),
         canonical_revision: revision.unwrap_or_else(|| "latest".into()),
         workload_name,
@@ -46,6 +48,27 @@ fn addresses(f: &mut Findings, status: &PodStatus) -> Vec<IpAddr> {
 
 fn is_ready(status: &PodStatus) -> bool {
     status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True")
+}
+
+/// What kind of proxy the pod runs: `proxy sidecar` or `proxy router` on the command line of a container, as Istio's
+/// injection and charts write it.
+fn proxy(spec: &PodSpec) -> Option<NodeKind> {
+    let stays = |c: &&Container| c.restart_policy.as_deref() == Some("Always");
+    let mut all: Vec<&Container> =
+        spec.containers.iter().chain(spec.init_containers.iter().flatten().filter(stays)).collect();
+    // The proxy's own container has the first word.
+    all.sort_by_key(|container| container.name != "istio-proxy");
+    all.into_iter().find_map(role)
+}
+
+fn role(container: &Container) -> Option<NodeKind> {
+    let arguments = container.command.iter().chain(&container.args).flatten();
+    let words: Vec<&str> = arguments.flat_map(|argument| argument.split_whitespace()).collect();
+    words.windows(2).find_map(|pair| match pair {
+        ["proxy", "sidecar"] => Some(NodeKind::Sidecar),
+        ["proxy", "router"] => Some(NodeKind::Router),
+        _ => None,
+    })
 }
 
 /// The ports of the containers that run beside each other: init containers only where they stay (native sidecars).

@@ -10,6 +10,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
+use tokio::sync::Semaphore;
 
 /// The pages of the status port.
 pub fn agent(admin: Admin) -> Router {
@@ -47,6 +48,7 @@ async fn ready(State(admin): State<Admin>) -> Response {
 }
 
 async fn merged(State(admin): State<Admin>, headers: HeaderMap) -> Response {
+    let _turn = SCRAPES.acquire().await;
     let shared = &admin.shared;
     let application = match &shared.scrape {
         None => None,
@@ -106,3 +108,6 @@ fn local(peer: Option<&Peer>, act: impl FnOnce()) -> Response {
     }
     (StatusCode::FORBIDDEN, "only from the same pod\n").into_response()
 }
+
+/// Pages that are made at the same time: the port is open to everybody, and the application's part may have megabytes.
+static SCRAPES: Semaphore = Semaphore::const_new(4);

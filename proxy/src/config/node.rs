@@ -63,7 +63,7 @@ fn metadata(
         metadata.insert("PROXY_CONFIG".into(), Value::Object(proxy.document.clone()));
     }
     if !annotations.is_empty() {
-        metadata.insert("ANNOTATIONS".into(), object(annotations));
+        metadata.insert("ANNOTATIONS".into(), object(&within(annotations, MAX_ANNOTATIONS)));
     }
     metadata.insert("LABELS".into(), object(&pod.labels));
     for (name, value) in &raw.environment {
@@ -77,6 +77,16 @@ fn metadata(
         }
     }
     metadata
+}
+
+/// As many annotations as fit: control planes take no more than 64 KiB of metadata, and no configuration depends on them.
+fn within(annotations: &BTreeMap<String, String>, mut room: usize) -> BTreeMap<String, String> {
+    let fits = |(name, value): &(&String, &String)| {
+        let left = room.checked_sub(name.len() + value.len());
+        room = left.unwrap_or(room);
+        left.is_some()
+    };
+    annotations.iter().filter(fits).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 fn object(words: &BTreeMap<String, String>) -> Value {
@@ -149,6 +159,9 @@ fn escaped(chars: &mut std::str::Chars<'_>) -> Option<Part> {
     };
     Some(Part::Char(plain))
 }
+
+/// Bytes of annotations that are told; Kubernetes takes 256 KiB.
+const MAX_ANNOTATIONS: usize = 16 << 10;
 
 /// What of Istio's own this proxy understands; a control plane sends such filters only to nodes that list them.
 const EXTENSIONS: [&str; 8] = [

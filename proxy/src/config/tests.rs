@@ -73,6 +73,13 @@ fn an_injected_pod_is_described_as_istio_does() {
 }
 
 #[test]
+fn annotations_are_told_as_far_as_a_control_plane_takes_them() {
+    let annotations = format!("a=\"1\"\nlong=\"{}\"\nz=\"2\"\n", "x".repeat(100_000));
+    let config = Config::parse(&args(Role::Sidecar), &Raw { annotations, ..raw(&[]) }).unwrap();
+    assert_eq!(config.node.metadata["ANNOTATIONS"], json!({"a": "1", "z": "2"}));
+}
+
+#[test]
 fn what_is_not_set_has_istios_defaults() {
     let config = parse(&[]);
     assert_eq!((config.discovery.address.as_str(), config.discovery.tls), (DISCOVERY, true));

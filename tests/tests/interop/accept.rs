@@ -37,7 +37,7 @@ fn nothing_that_pilot_sends_to_a_gateway_is_refused() {
     let envoy = plane.envoy(id, &metadata, "DELTA_GRPC");
     plane.until_accepted("gateway.istio-system");
     let listeners = plane.fetch(&format!("{ENVOY}/listeners"));
-    for port in ["0.0.0.0:80", "0.0.0.0:443", "0.0.0.0:9443", "0.0.0.0:31400"] {
+    for port in ["0.0.0.0:8080", "0.0.0.0:8443", "0.0.0.0:9443", "0.0.0.0:31400"] {
         assert!(listeners.contains(port), "Envoy has no listener on {port}: {listeners}");
     }
     envoy.end();

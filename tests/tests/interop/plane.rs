@@ -31,7 +31,7 @@ impl Plane {
         Self::start(&files, &pods, &[])
     }
 
-    /// A pilot with some files and pods; `certificate`: folder and name of the agent's, if not one of its own.
+    /// A pilot with some files and pods, among them that of a gateway; `certificate`: folder and name of the agent's, if not one of its own.
     pub(crate) fn start(files: &[PathBuf], pods: &[Value], certificate: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let config = folder.path().join("config");
@@ -40,10 +40,11 @@ impl Plane {
             let name = file.file_name().expect("files have names");
             std::fs::copy(file, config.join(name)).expect("the file is there");
         }
+        let pods: Vec<Value> = pods.iter().cloned().chain([gateway()]).collect();
         let list = json!({"apiVersion": "v1", "kind": "List", "items": pods});
         std::fs::write(config.join("pods.json"), list.to_string()).expect("the folder can be written");
         let shown = config.display().to_string();
-        let line = ["--config-dir", &shown, "--address", "0.0.0.0"];
+        let line = ["--config-dir", &shown, "--address", "0.0.0.0", "--grpc-port", "15010"];
         let pilot = Some(wire::alone(&program::path("ostria-pilot"), &line));
         let mut plane = Self { pilot, agent: None, config, folder };
         wait::until("pilot is ready", Duration::from_secs(10), || {
@@ -134,6 +135,19 @@ pub(crate) fn pod(name: &str, number: u8) -> Value {
             "phase": "Running", "podIP": format!("127.1.0.{number}"), "podIPs": [{"ip": format!("127.1.0.{number}")}],
             "conditions": [{"type": "Ready", "status": "True"}],
         },
+    })
+}
+
+/// The pod of the gateway, which decides by its labels which Gateway objects are for it.
+fn gateway() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": "gateway", "namespace": "istio-system",
+            "labels": {"istio": "ingressgateway", "app": "istio-ingressgateway"},
+        },
+        "spec": {"containers": [{"name": "istio-proxy", "args": ["proxy", "router"]}]},
+        "status": {"phase": "Running", "podIP": "127.1.0.9", "podIPs": [{"ip": "127.1.0.9"}]},
     })
 }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tests::mesh::{Mesh, Options};
+use tests::program::PATIENCE;
+use tests::report::Report;
 use tests::wait;
 
 use crate::PROBE;
@@ -27,6 +29,7 @@ fn verbs_show_and_change_a_mesh_as_kubectl_would() {
     assert!(log.contains("productpage v1 as productpage-v1-"), "{log}");
     proxies(&mesh);
     changes(&mesh);
+    strangers(&mesh);
     let outcome = mesh.ostria(&["exec", "deployment/productpage-v1", "--", "sh", "-c", "exit 7"]);
     assert_eq!(outcome.code, 7, "{outcome}");
     assert!(say(&["version"]).starts_with("ostria "));
@@ -53,6 +56,30 @@ fn proxies(mesh: &Mesh) {
     let kinds = dump["configs"].as_array().map_or(0, Vec::len);
     assert!(kinds >= 5, "a dump has Envoy's sections: {kinds}");
     assert!(!all.contains("PRIVATE KEY"), "a key is shown");
+}
+
+/// What the mesh is made of is not for its pods to read: metrics and health are.
+fn strangers(mesh: &Mesh) {
+    let reviews = mesh.pods("default", "app", "reviews").remove(0);
+    let pilot = "http://10.244.0.1:15014";
+    for (path, status) in [
+        (format!("/debug/config_dump?proxy={}.default", reviews.name), "403"),
+        ("/debug/syncz".into(), "403"),
+        ("/debug".into(), "403"),
+        ("/metrics".into(), "200"),
+        ("/readyz".into(), "200"),
+    ] {
+        let url = format!("{pilot}{path}");
+        let outcome = mesh.start_echo("default", "deployment/productpage-v1", &[&url]).finish(PATIENCE);
+        let report = Report::of(&outcome);
+        assert_eq!(report.by_status.get(status), Some(&1), "{path}: {report:?}");
+    }
+    // Pilot's port in plaintext, and the administration of another pod's proxy.
+    for url in ["http://10.244.0.1:15010/".into(), format!("http://{}:15000/config_dump", reviews.address)] {
+        let line = ["--timeout", "3s", &url];
+        let outcome = mesh.start_echo("default", "deployment/productpage-v1", &line).finish(PATIENCE);
+        Report::of(&outcome).none_good();
+    }
 }
 
 /// apply tells what became of each object, and takes folders and standard input.

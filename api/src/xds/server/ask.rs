@@ -36,7 +36,7 @@ impl Ask {
                 Some(Self {
                     kind: Kind::from_type_url(&request.type_url)?,
                     nonce: request.response_nonce,
-                    error: request.error_detail.map(|status| status.message),
+                    error: request.error_detail.map(|status| shortened(status.message)),
                     change: Change::Delta {
                         subscribe: shared(request.resource_names_subscribe),
                         unsubscribe: shared(request.resource_names_unsubscribe),
@@ -47,7 +47,7 @@ impl Ask {
             Request::Sotw(request) => Some(Self {
                 kind: Kind::from_type_url(&request.type_url)?,
                 nonce: request.response_nonce,
-                error: request.error_detail.map(|status| status.message),
+                error: request.error_detail.map(|status| shortened(status.message)),
                 change: Change::Whole(shared(request.resource_names)),
                 initial: BTreeMap::new(),
             }),
@@ -64,6 +64,18 @@ fn parse_version(text: &str) -> Option<u64> {
     u64::from_str_radix(text, 16).ok()
 }
 
+/// The beginning of a refusal's text: it is kept and shown, and the client chooses how long it is.
+fn shortened(mut text: String) -> String {
+    if text.len() > MAX_DETAIL {
+        text.truncate(text.floor_char_boundary(MAX_DETAIL));
+        text.shrink_to_fit();
+    }
+    text
+}
+
 fn shared(names: Vec<String>) -> Vec<Arc<str>> {
     names.into_iter().map(Arc::from).collect()
 }
+
+/// Bytes of a refusal that are kept.
+const MAX_DETAIL: usize = 16 << 10;

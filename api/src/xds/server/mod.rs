@@ -5,11 +5,16 @@
 
 mod answer;
 mod ask;
+mod limit;
 mod watch;
+
+pub use limit::Excess;
 
 use super::offer::Offer;
 use crate::model::Kind;
-use crate::wire::xds::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse};
+use crate::wire::xds::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, Node,
+};
 use ask::Ask;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -31,6 +36,16 @@ pub enum Request {
     Delta(DeltaDiscoveryRequest),
     /// Of `StreamAggregatedResources`.
     Sotw(DiscoveryRequest),
+}
+
+impl Request {
+    /// What the client says about itself, which only the first request has to carry.
+    pub fn node(&self) -> Option<&Node> {
+        match self {
+            Self::Delta(request) => request.node.as_ref(),
+            Self::Sotw(request) => request.node.as_ref(),
+        }
+    }
 }
 
 /// A response of either method; always of the session's own.
@@ -114,6 +129,18 @@ impl Session {
     /// The session of a stream that has just been opened.
     pub fn new(mode: Mode) -> Self {
         Self { mode, watches: BTreeMap::new(), nonce: 0, warming: BTreeSet::new() }
+    }
+
+    /// Refuses a request that would make the session hold more names than a client can need.
+    pub fn check(&self, request: &Request) -> Result<(), Excess> {
+        let kind = match request {
+            Request::Delta(request) => &request.type_url,
+            Request::Sotw(request) => &request.type_url,
+        };
+        let held = |watch: &Watch| watch.names.len();
+        let own = Kind::from_type_url(kind).and_then(|kind| self.watches.get(&kind));
+        let all: usize = self.watches.values().map(held).sum();
+        limit::check(request, own.map(|watch| &watch.names), all)
     }
 
     /// Takes a request in; gives back what is to be sent, in order. Requests of unknown types are left unanswered, as

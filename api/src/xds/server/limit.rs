@@ -1,0 +1,117 @@
+//! Pure. How many names a client may subscribe to, and how long they may be. A session keeps each of them, also those
+//! of which there is no resource.
+
+use super::Request;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A request that asks for too much.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Excess {
+    /// More names than a session keeps.
+    #[error("it subscribes to more than {MAX_NAMES} names")]
+    Names,
+    /// A name longer than any resource's.
+    #[error("it subscribes to a name of {0} bytes; at most {MAX_NAME} are taken")]
+    Length(usize),
+}
+
+/// `own`: names of the request's type that are subscribed to; `all`: how many there are of all types.
+pub(super) fn check(request: &Request, own: Option<&BTreeSet<Arc<str>>>, all: usize) -> Result<(), Excess> {
+    let longest = longest(request);
+    if longest > MAX_NAME {
+        return Err(Excess::Length(longest));
+    }
+    let held = |name: &str| own.is_some_and(|own| own.contains(name));
+    let (kept, names) = match request {
+        Request::Delta(request) => {
+            if request.initial_resource_versions.len() > MAX_NAMES {
+                return Err(Excess::Names);
+            }
+            (all, &request.resource_names_subscribe)
+        }
+        // These names replace those of before.
+        Request::Sotw(request) => (all - own.map_or(0, BTreeSet::len), &request.resource_names),
+    };
+    if kept + names.len() <= MAX_NAMES {
+        return Ok(());
+    }
+    let delta = matches!(request, Request::Delta(_));
+    let distinct: BTreeSet<&str> =
+        names.iter().map(String::as_str).filter(|name| !(delta && held(name))).collect();
+    if kept + distinct.len() <= MAX_NAMES { Ok(()) } else { Err(Excess::Names) }
+}
+
+fn longest(request: &Request) -> usize {
+    let length = |names: &[String]| names.iter().map(String::len).max().unwrap_or_default();
+    match request {
+        Request::Delta(request) => {
+            let initial = request.initial_resource_versions.keys().map(String::len).max().unwrap_or_default();
+            length(&request.resource_names_subscribe).max(initial)
+        }
+        Request::Sotw(request) => length(&request.resource_names),
+    }
+}
+
+/// Names of a session, of all types together: those of the clusters of 50,000 ports, and of their endpoints.
+pub(super) const MAX_NAMES: usize = 100_000;
+/// Bytes of a name: that of a cluster has a host of 253 and a subset of 63.
+pub(super) const MAX_NAME: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::xds::{DeltaDiscoveryRequest, DiscoveryRequest};
+
+    fn delta(names: impl Iterator<Item = String>) -> Request {
+        let resource_names_subscribe = names.collect();
+        Request::Delta(DeltaDiscoveryRequest { resource_names_subscribe, ..DeltaDiscoveryRequest::default() })
+    }
+
+    fn sotw(names: impl Iterator<Item = String>) -> Request {
+        Request::Sotw(DiscoveryRequest { resource_names: names.collect(), ..DiscoveryRequest::default() })
+    }
+
+    fn numbers(count: usize) -> impl Iterator<Item = String> {
+        (0..count).map(|number| number.to_string())
+    }
+
+    #[test]
+    fn as_many_names_as_may_be_and_not_one_more() {
+        for request in [delta, sotw] as [fn(Box<dyn Iterator<Item = String>>) -> Request; 2] {
+            assert_eq!(check(&request(Box::new(numbers(MAX_NAMES))), None, 0), Ok(()));
+            assert_eq!(check(&request(Box::new(numbers(MAX_NAMES + 1))), None, 0), Err(Excess::Names));
+            let twice = numbers(MAX_NAMES).chain(numbers(10));
+            assert_eq!(check(&request(Box::new(twice)), None, 0), Ok(()), "the same names");
+        }
+        assert_eq!(check(&delta(numbers(1)), None, MAX_NAMES), Err(Excess::Names));
+    }
+
+    #[test]
+    fn names_that_are_held_already_do_not_count_again() {
+        let own: BTreeSet<Arc<str>> = numbers(MAX_NAMES).map(Arc::from).collect();
+        assert_eq!(check(&delta(numbers(5)), Some(&own), own.len()), Ok(()));
+        assert_eq!(check(&delta(["x".to_owned()].into_iter()), Some(&own), own.len()), Err(Excess::Names));
+        assert_eq!(
+            check(&sotw(numbers(MAX_NAMES)), Some(&own), own.len()),
+            Ok(()),
+            "they replace the others"
+        );
+    }
+
+    #[test]
+    fn long_names_and_too_many_held_resources_are_refused() {
+        let long = || std::iter::once("x".repeat(MAX_NAME + 1));
+        assert_eq!(check(&delta(long()), None, 0), Err(Excess::Length(MAX_NAME + 1)));
+        assert_eq!(check(&sotw(long()), None, 0), Err(Excess::Length(MAX_NAME + 1)));
+        let initial = |names: &mut dyn Iterator<Item = String>| {
+            Request::Delta(DeltaDiscoveryRequest {
+                initial_resource_versions: names.map(|name| (name, String::new())).collect(),
+                ..DeltaDiscoveryRequest::default()
+            })
+        };
+        assert_eq!(check(&initial(&mut long()), None, 0), Err(Excess::Length(MAX_NAME + 1)));
+        assert_eq!(check(&initial(&mut numbers(MAX_NAMES + 1)), None, 0), Err(Excess::Names));
+        assert_eq!(check(&initial(&mut numbers(MAX_NAMES)), None, 0), Ok(()));
+    }
+}

@@ -1,0 +1,80 @@
+//! Pure. Which Secrets the configuration of a gateway refers to, and their contents. A Secret is served only to a
+//! proxy whose own listeners or clusters refer to it, and only as what they use it for.
+
+use crate::flow::Scope;
+use crate::snapshot::Snapshot;
+use api::model::Resource;
+use api::model::cluster::ClusterTls;
+use api::model::secret::{Secret, SecretContent};
+use api::model::tls::{CertificateSource, RootSource, TlsParameters};
+use std::collections::BTreeSet;
+
+/// What a listener or a cluster uses a Secret for, with the name it asks for (without scheme and own namespace).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SecretUse {
+    /// A certificate with its key.
+    Certificate(String),
+    /// Trust anchors: `<name>-cacert`.
+    Roots(String),
+}
+
+/// The Secrets that resources of a proxy refer to.
+pub fn uses<'a>(scope: &Scope, resources: impl IntoIterator<Item = &'a Resource>) -> BTreeSet<SecretUse> {
+    let parameters = resources.into_iter().flat_map(tls);
+    parameters.flat_map(|tls| of_parameters(scope, tls)).collect()
+}
+
+/// A Secret of the proxy's own namespace, for a gateway that has proved which Pod it is, as one of its `uses`.
+///
+/// Names: `kubernetes://<name>` for a certificate, with `-cacert` for its roots.
+pub fn find(snapshot: &Snapshot, scope: &Scope, uses: &BTreeSet<SecretUse>, name: &str) -> Option<Resource> {
+    if !scope.gateway || !scope.proven || scope.service_account.is_empty() {
+        return None;
+    }
+    let wanted = short(scope, name)?;
+    let find = |secret: &str| snapshot.catalog.secret(&scope.namespace, secret);
+    let content = if uses.contains(&SecretUse::Certificate(wanted.to_owned())) {
+        let (chain, key) = find(wanted).and_then(|s| s.chain.clone().zip(s.key.clone()))?;
+        SecretContent::Certificate { chain, key }
+    } else if uses.contains(&SecretUse::Roots(wanted.to_owned())) {
+        let base = wanted.strip_suffix("-cacert")?;
+        let roots = |s: &str| find(s).and_then(|secret| secret.roots.clone());
+        SecretContent::Roots { bundle: roots(wanted).or_else(|| roots(base))? }
+    } else {
+        return None;
+    };
+    Some(Resource::Secret(Secret { name: name.to_owned(), content }))
+}
+
+fn tls(resource: &Resource) -> Vec<&TlsParameters> {
+    match resource {
+        Resource::Listener(listener) => {
+            let chains = listener.chains.iter().chain(&listener.default_chain);
+            chains.filter_map(|chain| chain.tls.as_ref().map(|tls| &tls.common)).collect()
+        }
+        Resource::Cluster(cluster) => match &cluster.tls {
+            ClusterTls::Never => vec![],
+            ClusterTls::Always(tls) | ClusterTls::WhenOffered(tls) => vec![&tls.common],
+        },
+        _ => vec![],
+    }
+}
+
+fn of_parameters(scope: &Scope, tls: &TlsParameters) -> Vec<SecretUse> {
+    let certificates = tls.certificates.iter().filter_map(|source| match source {
+        CertificateSource::Sds(name) => Some(SecretUse::Certificate(short(scope, name)?.to_owned())),
+        _ => None,
+    });
+    let roots = tls.validation.iter().filter_map(|validation| match &validation.roots {
+        RootSource::Sds(name) => Some(SecretUse::Roots(short(scope, name)?.to_owned())),
+        _ => None,
+    });
+    certificates.chain(roots).collect()
+}
+
+/// The name of a Secret of Kubernetes; `None` for the certificates and roots that the proxy has by itself.
+fn short<'a>(scope: &Scope, name: &'a str) -> Option<&'a str> {
+    let path = name.strip_prefix("kubernetes://")?;
+    let own = path.strip_prefix(scope.namespace.as_str()).and_then(|rest| rest.strip_prefix('/'));
+    Some(own.unwrap_or(path))
+}

@@ -1,0 +1,204 @@
+//! What callers cost a real pilot that says nothing about them: oversized ones are turned away, what the others
+//! hold is given back when they leave, and hostile questions are refused before they are read.
+
+#![allow(clippy::unwrap_used, reason = "helpers of a test fail the test")]
+
+use api::model::Kind;
+use api::process::channel;
+use api::wire::xds::{DeltaDiscoveryRequest, Node, NodeInfo};
+use api::xds::connect::Stream;
+use serde_json::json;
+use std::net::TcpListener as Free;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tonic::Code;
+
+/// A pilot on loopback; ends when dropped.
+struct Pilot {
+    child: Child,
+    grpc: u16,
+    http: u16,
+}
+
+impl Pilot {
+    async fn start(folder: &Path) -> Self {
+        // The ports are free when they are asked for, and most likely still when they are bound.
+        let ports: Vec<Free> = (0..2).map(|_| Free::bind("127.0.0.1:0").unwrap()).collect();
+        let [grpc, http] = [0, 1].map(|index: usize| ports[index].local_addr().unwrap().port());
+        drop(ports);
+        let child = Command::new(env!("CARGO_BIN_EXE_ostria-pilot"))
+            .args(["--address", "127.0.0.1", "--log-level", "error", "--config-dir"])
+            .arg(folder)
+            .args(["--grpc-port", &grpc.to_string(), "--http-port", &http.to_string()])
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let pilot = Self { child, grpc, http };
+        for _ in 0..500 {
+            if pilot.ask("GET", "/readyz", b"").await.is_ok_and(|status| status == 200) {
+                return pilot;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("pilot does not become ready");
+    }
+
+    /// Resident memory in MiB.
+    fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() / 1024
+    }
+
+    /// Waits until no more than this is held.
+    async fn returns_to(&self, mebibytes: u64) {
+        for _ in 0..100 {
+            if self.memory() <= mebibytes {
+                return;
+            }
+            // The allocator gives memory back while it works, and somebody always scrapes metrics.
+            let _ = self.ask("GET", "/metrics", b"").await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("{} MiB are held, {mebibytes} were expected", self.memory());
+    }
+
+    async fn stream(&self, first: DeltaDiscoveryRequest) -> Result<Stream, tonic::Status> {
+        let channel = channel::lazy(&format!("127.0.0.1:{}", self.grpc), None).unwrap();
+        Stream::open(channel, tonic::metadata::MetadataMap::new(), vec![first]).await
+    }
+
+    /// The status of an answer over HTTP.
+    async fn ask(&self, method: &str, path: &str, body: &[u8]) -> std::io::Result<u16> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.http)).await?;
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: pilot\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await?;
+        // What is too long is answered before it has been read.
+        let _ = stream.write_all(body).await;
+        let mut answer = vec![];
+        let _ = stream.read_to_end(&mut answer).await;
+        let status = answer.get(9..12).and_then(|text| std::str::from_utf8(text).ok());
+        status.and_then(|text| text.parse().ok()).ok_or_else(|| std::io::Error::other("no answer"))
+    }
+}
+
+impl Drop for Pilot {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A proxy of a pod and namespace of its own, with as many bytes of labels, that subscribes to names.
+fn request(number: usize, labels: usize, names: usize) -> DeltaDiscoveryRequest {
+    let labels: serde_json::Map<_, _> =
+        (0..labels / 64).map(|label| (format!("label-{label:08}"), "x".repeat(42).into())).collect();
+    let metadata = json!({"NAMESPACE": format!("namespace-{number}"), "LABELS": labels});
+    let info = NodeInfo {
+        id: format!("sidecar~10.0.0.1~pod-{number}.namespace-{number}~namespace-{number}.svc.cluster.local"),
+        metadata: metadata.as_object().unwrap().clone(),
+        ..NodeInfo::default()
+    };
+    DeltaDiscoveryRequest {
+        node: Some(Node::from(&info)),
+        type_url: Kind::Endpoints.type_url().into(),
+        resource_names_subscribe: (0..names)
+            .map(|name| format!("outbound|80||of-nobody-{name}.{number}"))
+            .collect(),
+        ..DeltaDiscoveryRequest::default()
+    }
+}
+
+#[tokio::test]
+async fn clients_with_megabytes_of_labels_are_turned_away_and_leave_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let pilot = Pilot::start(folder.path()).await;
+    let before = pilot.memory();
+    for number in 0..40 {
+        assert_eq!(turned_away(&pilot, request(number, 3 << 20, 1)).await, Code::ResourceExhausted);
+    }
+    // Values that take twenty times their size once they are read.
+    let mut grows = request(0, 0, 1);
+    let nulls = json!({"NAMESPACE": "a", "X": vec![serde_json::Value::Null; 600_000]});
+    let info = NodeInfo { metadata: nulls.as_object().unwrap().clone(), ..NodeInfo::default() };
+    grows.node = Some(Node::from(&info));
+    for _ in 0..10 {
+        assert_eq!(turned_away(&pilot, grows.clone()).await, Code::ResourceExhausted);
+    }
+    pilot.returns_to(before + 48).await;
+}
+
+async fn turned_away(pilot: &Pilot, request: DeltaDiscoveryRequest) -> Code {
+    let result = match pilot.stream(request).await {
+        Ok(mut stream) => stream.next().await.map(|_| ()),
+        Err(status) => Err(status),
+    };
+    result.unwrap_err().code()
+}
+
+#[tokio::test]
+async fn what_clients_hold_is_given_back_when_they_leave() {
+    let folder = tempfile::tempdir().unwrap();
+    let pilot = Pilot::start(folder.path()).await;
+    // A first round, so that what stays for ever once it was used is there.
+    let before = round(&pilot).await.max(round(&pilot).await);
+    for _ in 0..3 {
+        round(&pilot).await;
+    }
+    pilot.returns_to(before + 30).await;
+}
+
+/// Fifty clients of namespaces of their own come, ask for a thousand names each and go; what pilot holds then.
+async fn round(pilot: &Pilot) -> u64 {
+    let mut streams = vec![];
+    for number in 0..50 {
+        streams.push(pilot.stream(request(number, 50 << 10, 1000)).await.unwrap());
+    }
+    for stream in &mut streams {
+        let answer = stream.next().await.unwrap().unwrap();
+        assert_eq!(answer.removed_resources.len(), 1000, "there are none of them");
+    }
+    drop(streams);
+    // Gone when pilot counts no proxy any more.
+    for _ in 0..200 {
+        if pilot.page("/metrics").await.contains("pilot_xds 0\n") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    pilot.memory()
+}
+
+impl Pilot {
+    async fn page(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.http)).await.unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nhost: pilot\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+}
+
+#[tokio::test]
+async fn hostile_questions_cost_little() {
+    let folder = tempfile::tempdir().unwrap();
+    let pilot = Pilot::start(folder.path()).await;
+    let fine = json!({"objects": [{"file": "a", "object": {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}}}]});
+    assert_eq!(pilot.ask("POST", "/debug/validate", fine.to_string().as_bytes()).await.unwrap(), 200);
+    let before = pilot.memory();
+    let bombs = ["[],", "{\"\":0},", "[[[[0]]]],", "0,", "\"\","];
+    for bomb in bombs {
+        let text = format!("{{\"objects\":[{{\"object\":[{}0]}}]}}", bomb.repeat((7 << 20) / bomb.len()));
+        assert_eq!(pilot.ask("POST", "/debug/validate", text.as_bytes()).await.unwrap(), 400, "{bomb}");
+    }
+    let long = vec![b' '; 32 << 20];
+    assert!(pilot.ask("POST", "/debug/validate", &long).await.is_ok_and(|status| status == 413));
+    pilot.returns_to(before + 48).await;
+}
