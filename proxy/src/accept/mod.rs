@@ -100,8 +100,9 @@ fn is_taken(address: SocketAddr) -> bool {
     matches!(probe, Err(error) if error.kind() == io::ErrorKind::AddrInUse)
 }
 
-/// Takes the next connection. Waits while the process has no more file descriptors.
-pub async fn next(listening: &Listening) -> Accepted {
+/// Takes the next connection. Waits while the process has no more file descriptors, and calls `pressed` each time it
+/// finds that so.
+pub async fn next(listening: &Listening, pressed: impl Fn()) -> Accepted {
     let mut pause = FIRST_PAUSE;
     loop {
         match listening.listener.accept().await {
@@ -114,6 +115,7 @@ pub async fn next(listening: &Listening) -> Accepted {
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "taking connections pauses");
+                pressed();
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
@@ -161,7 +163,7 @@ mod tests {
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.address();
         let client = TcpStream::connect(address).await.unwrap();
-        let accepted = next(&listener).await;
+        let accepted = next(&listener, || {}).await;
         assert_eq!(accepted.peer, client.local_addr().unwrap());
         assert_eq!(accepted.local, address);
         assert!(accepted.socket.nodelay().unwrap());

@@ -16,10 +16,8 @@ use ::http::HeaderValue;
 use api::model::listener::{Direction, ForwardClientCertificate, Transport};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 /// Serves a connection that a listener has taken.
@@ -108,12 +106,8 @@ async fn late(
     let inbound = listener.model.direction == Direction::Inbound;
     let limits = Limits { idle: Some(patience), ..Limits::default() };
     let waiting = thread.live.add((listener.name.clone(), None, inbound), limits, now());
-    let mut looking = pin!(identify::inspect_late(stream, listener.model.inspect));
-    std::future::poll_fn(|context| match waiting.state(context) {
-        State::Open => looking.as_mut().poll(context),
-        _ => Poll::Ready(Err(InspectError::Timeout)),
-    })
-    .await
+    let looking = identify::inspect_late(stream, listener.model.inspect);
+    waiting.before(State::Draining, looking).await.unwrap_or(Err(InspectError::Timeout))
 }
 
 struct Caller {

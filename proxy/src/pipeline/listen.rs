@@ -81,12 +81,19 @@ async fn run(thread: Rc<Thread>, name: Arc<str>, address: SocketAddr, (index, bo
     let listening = open(&name, address, index, &bound).await;
     let stats = thread.telemetry.listener(&name);
     loop {
-        let accepted = accept::next(&listening).await;
+        let pressed = || {
+            thread.live.make_room(ROOM);
+        };
+        let accepted = accept::next(&listening, pressed).await;
         let Some(current) = thread.listener(&name) else { return };
-        if thread.live.count_hint() >= MOST_CONNECTIONS {
+        if thread.live.count_hint() >= MOST_CONNECTIONS && thread.live.count() >= MOST_CONNECTIONS {
             stats.downstream_cx_overflow.add(1);
-            accept::reset(&accepted.socket);
-            continue;
+            if !thread.live.make_room(ROOM) {
+                accept::reset(&accepted.socket);
+                continue;
+            }
+            // Those that are told to end do so in their turn.
+            tokio::task::yield_now().await;
         }
         tokio::task::spawn_local(serve(thread.clone(), current, accepted, stats.clone()));
     }
@@ -136,6 +143,9 @@ async fn open(name: &str, address: SocketAddr, index: usize, bound: &Bound) -> L
     }
 }
 
-/// Connections of one thread; more are closed at once, so that those there are can be served.
+/// Connections of one thread. When there are more, idle ones end; where all are in use, the next is closed at once, so
+/// that those there are can be served.
 const MOST_CONNECTIONS: usize = 100_000;
+/// Idle connections that end together: finding them takes a look at all.
+const ROOM: usize = 1_000;
 const BIND_AGAIN: Duration = Duration::from_secs(1);

@@ -5,9 +5,10 @@
 use super::silence::Watches;
 use crate::snapshot::listener::Chain;
 use std::cell::{Cell, RefCell};
+use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// Open connections of a thread.
@@ -156,6 +157,24 @@ impl Registry {
         self.drain(cut_at, |entry| ending.concerns(entry));
     }
 
+    /// Ends up to `places` connections that have nothing to do, those that never had a request first and then those that
+    /// have been quiet for longest, so that others find a place. Whether there are any.
+    pub(super) fn make_room(&self, places: usize) -> bool {
+        let mut idle = self.all();
+        idle.retain(|entry| entry.busy.get() == 0 && entry.state.get() == State::Open);
+        if idle.len() > places {
+            idle.select_nth_unstable_by_key(places, |entry| {
+                let last = entry.last.get();
+                (last != entry.began, last)
+            });
+            idle.truncate(places);
+        }
+        for entry in &idle {
+            entry.become_at_least(State::Closing);
+        }
+        !idle.is_empty()
+    }
+
     /// Looks after limits; called about every 100 ms.
     pub(super) fn tick(&self, now: Instant) {
         self.all().iter().for_each(|entry| entry.tick(now));
@@ -185,6 +204,16 @@ impl Entry {
             *waker = Some(context.waker().clone());
         }
         self.state.get()
+    }
+
+    /// The outcome of something that waits for the client's first words; `None`: the connection is told `end` before.
+    pub(super) async fn before<T>(&self, end: State, waiting: impl Future<Output = T>) -> Option<T> {
+        let mut waiting = pin!(waiting);
+        std::future::poll_fn(|context| match self.state(context) {
+            state if state < end => waiting.as_mut().poll(context).map(Some),
+            _ => Poll::Ready(None),
+        })
+        .await
     }
 
     /// Whether responses have to say that the connection closes.
@@ -353,6 +382,32 @@ mod tests {
             registry.tick(now + Duration::from_secs(10));
             assert_eq!(later[0].state(&context), State::Cut);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silent_connections_make_room_before_idle_ones_and_busy_ones_never_do() {
+        let start = now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let registry = Registry::default();
+        let idle_long = add(&registry, true, start);
+        let busy = add(&registry, true, start);
+        let (silent, silent_late) = (add(&registry, true, after(1)), add(&registry, true, after(2)));
+        busy.begin(after(2));
+        idle_long.begin(after(3));
+        idle_long.end(after(3));
+        let idle = add(&registry, true, after(3));
+        idle.begin(after(4));
+        idle.end(after(4));
+        let open = |entry: &Rc<Entry>| entry.state.get() == State::Open;
+        let order = [&silent, &silent_late, &idle_long, &idle];
+        for (number, next) in order.iter().enumerate() {
+            assert!(order[number..].iter().all(|entry| open(entry)), "{number}");
+            assert!(registry.make_room(1));
+            assert!(!open(next), "{number}");
+        }
+        assert!(!registry.make_room(1) && open(&busy));
+        assert_eq!(silent.before(State::Closing, std::future::pending::<()>()).await, None);
+        assert_eq!(busy.before(State::Closing, std::future::ready(1)).await, Some(1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -26,6 +26,7 @@ mod timer;
 mod survey;
 
 use super::downstream::Downstream;
+use super::live::State;
 use crate::identify::is_http2;
 use crate::io::Stream;
 use api::model::listener::{Codec, HttpConnection};
@@ -35,7 +36,8 @@ use std::time::Duration;
 /// Serves a connection to its end.
 pub(super) async fn serve(stream: Stream, connection: Rc<Downstream>) {
     let settings = &connection.http().model;
-    let Some((stream, http2)) = version(stream, settings.codec, patience(settings)).await else { return };
+    let version = version(stream, settings.codec, patience(settings));
+    let Some(Some((stream, http2))) = connection.live.before(State::Closing, version).await else { return };
     if http2 {
         connection.live.tell_at_once();
         multiplexed::serve(stream, connection).await;
