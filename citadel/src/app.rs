@@ -2,7 +2,8 @@
 
 use crate::authenticate::token::TokenPolicy;
 use crate::config::{Config, KeySource};
-use crate::control::{expiry, keys, reload, serving};
+use crate::control::serving::{self, Own};
+use crate::control::{expiry, keys, reload};
 use crate::flow::Permit;
 use crate::jwks::{self, Writer};
 use crate::limit::Limiter;
@@ -13,11 +14,10 @@ use crate::telemetry::Metrics;
 use anyhow::Context;
 use api::process::admin::{self, AdminState, Build};
 use api::process::ready::{Gate, Readiness};
+use api::process::tls::Serving;
 use api::process::{log, metrics, serve as servers};
-use rustls::ServerConfig;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -29,10 +29,10 @@ pub struct App {
     grpc: TcpListener,
     http: TcpListener,
     authority: Arc<Authority>,
-    own: Permit,
+    own: Own,
     root: watch::Sender<Arc<Root>>,
     folder: reload::Folder,
-    tls: (Arc<ServerConfig>, Duration),
+    tls: Arc<Serving>,
     keys: (KeySource, Writer, Gate),
     admin: AdminState,
 }
@@ -54,7 +54,8 @@ impl App {
             folder::publish(file, root.roots_pem())?;
         }
         let own = Permit { id: config.own_id, dns_names: config.own_names, ttl: config.policy.default_ttl };
-        let tls = serving::configure(&root, &own)?;
+        let own = Own::issue(&root, own)?;
+        let tls = own.serving(&root)?;
         let registry = metrics::registry(BUILD.component, BUILD.version);
         let (writer, keys) = jwks::channel();
         let readiness = Readiness::new();
@@ -98,12 +99,12 @@ impl App {
     pub async fn run(self, drain: CancellationToken) -> anyhow::Result<()> {
         tracing::info!(grpc = %self.grpc_address()?, http = %self.http_address()?, "listening");
         let root = self.authority.root.clone();
-        let (renewed, tls) = watch::channel(self.tls.0);
+        let (renewed, tls) = watch::channel(self.tls);
         let (source, writer, gate) = self.keys;
         let mut tasks = JoinSet::new();
         tasks.spawn(keys::run(source, writer, gate));
         tasks.spawn(reload::run(self.folder, self.root));
-        tasks.spawn(serving::renew(root.clone(), self.own, renewed, self.tls.1));
+        tasks.spawn(serving::renew(root.clone(), self.own, renewed));
         tasks.spawn(expiry::run(root, self.authority.metrics.clone()));
         // The pages outlive the API: metrics of the last requests can still be read.
         let served = CancellationToken::new();

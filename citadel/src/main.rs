@@ -1,6 +1,6 @@
 //! `ostria-citadel`: the mesh's certificate authority.
 
-use api::process::{log, shutdown};
+use api::process::{log, open_files, shutdown};
 use citadel::app::App;
 use citadel::config::{Config, ConfigError};
 use std::process::ExitCode;
@@ -26,6 +26,7 @@ fn main() -> ExitCode {
 
 /// One thread is enough for thousands of certificates a second, and keeps an idle authority small.
 fn run(config: Config, log: log::Handle) -> anyhow::Result<()> {
+    open_files::raise();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let drain = CancellationToken::new();

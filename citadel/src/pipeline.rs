@@ -45,14 +45,16 @@ impl Authority {
         self.metrics.requests.inc();
         let address = credentials.peer.address;
         let now = OffsetDateTime::now_utc();
-        let caller =
-            authenticate::caller(credentials, &self.keys, &self.tokens, now).await.map_err(|error| {
-                let refusal = Refusal::from(error);
-                self.count(&refusal);
-                audit::denied(address, None, &refusal);
-                refusal
-            })?;
-        match self.decide(&caller, message, now) {
+        // The root that the caller is checked against is the one that signs.
+        let root = self.root.borrow().clone();
+        let proofs = (&self.keys, &self.tokens);
+        let caller = authenticate::caller(credentials, &root, proofs, now).await.map_err(|error| {
+            let refusal = Refusal::from(error);
+            self.count(&refusal);
+            audit::denied(address, None, &refusal);
+            refusal
+        })?;
+        match self.decide(&caller, &root, message, now) {
             Ok(issued) => {
                 self.metrics.issued.inc();
                 audit::allowed(address, &caller, &issued);
@@ -69,6 +71,7 @@ impl Authority {
     fn decide(
         &self,
         caller: &Caller,
+        root: &Root,
         message: &IstioCertificateRequest,
         now: OffsetDateTime,
     ) -> Result<Issued, Refusal> {
@@ -78,8 +81,7 @@ impl Authority {
         authorize::acts_for_itself(message)?;
         let requested = request::parse(message)?;
         let permit = authorize::permit(&self.policy, caller, &requested)?;
-        let root = self.root.borrow().clone();
-        Ok(issue::issue(&root, &permit, &requested.key, now)?)
+        Ok(issue::issue(root, &permit, &requested.key, now)?)
     }
 
     #[expect(clippy::disallowed_methods, reason = "the pipeline reads the clock for its pure stages")]

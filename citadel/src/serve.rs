@@ -3,7 +3,6 @@
 
 use crate::audit;
 use crate::authenticate::Credentials;
-use crate::authorize::Denied;
 use crate::pipeline::{Authority, Refusal};
 use api::certificate::{
     CertificateServer, CertificateService, IstioCertificateRequest, IstioCertificateResponse,
@@ -47,7 +46,7 @@ fn status(refusal: &Refusal) -> Status {
     match refusal {
         Refusal::Unauthenticated(_) => Status::unauthenticated(reason),
         Refusal::TooMany => Status::resource_exhausted(reason),
-        Refusal::Request(_) | Refusal::Denied(Denied::TooLong { .. }) => Status::invalid_argument(reason),
+        Refusal::Request(_) => Status::invalid_argument(reason),
         Refusal::Denied(_) => Status::permission_denied(reason),
         Refusal::Issue(_) => Status::internal("no certificate can be issued; the authority's log says why"),
     }

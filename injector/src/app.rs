@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use api::process::{
     admin::{self, AdminState, Build},
     log::{self, Format},
-    metrics,
+    metrics, open_files,
     ready::Readiness,
     serve, shutdown,
 };
@@ -28,6 +28,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let settings = Arc::new(settings(args)?);
     let files = Files { certificate: args.tls_cert.clone(), key: args.tls_key.clone() };
     let credential = Credential::load(files).context("the serving certificate (--tls-cert, --tls-key)")?;
+    open_files::raise();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

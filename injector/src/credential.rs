@@ -8,8 +8,7 @@ use std::{
     time::Duration,
 };
 
-use api::process::tls::{self, TlsError};
-use rustls::ServerConfig;
+use api::process::tls::{self, Serving, TlsError};
 use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -56,7 +55,7 @@ struct Pem {
 pub struct Credential {
     files: Files,
     served: Pem,
-    newest: watch::Sender<Arc<ServerConfig>>,
+    newest: watch::Sender<Arc<Serving>>,
 }
 
 impl Credential {
@@ -68,7 +67,7 @@ impl Credential {
     }
 
     /// The certificate to serve, as it changes.
-    pub fn watch(&self) -> watch::Receiver<Arc<ServerConfig>> {
+    pub fn watch(&self) -> watch::Receiver<Arc<Serving>> {
         self.newest.subscribe()
     }
 
@@ -119,7 +118,7 @@ fn read(files: &Files) -> Result<Pem, CredentialError> {
     Ok(Pem { certificate: read(&files.certificate)?, key: read(&files.key)? })
 }
 
-fn parse(files: &Files, pem: &Pem) -> Result<Arc<ServerConfig>, CredentialError> {
+fn parse(files: &Files, pem: &Pem) -> Result<Arc<Serving>, CredentialError> {
     let content = |path: &Path| {
         let path = path.to_owned();
         move |source| CredentialError::Content { path, source }

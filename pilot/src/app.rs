@@ -16,7 +16,7 @@ use crate::{source, validate};
 use anyhow::{Context, Result, anyhow};
 use api::process::admin::{AdminState, Build};
 use api::process::ready::{Gate, Readiness};
-use api::process::{log, metrics, serve, shutdown};
+use api::process::{log, metrics, open_files, serve, shutdown};
 use api::resource::document::Place;
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,6 +29,7 @@ use tokio_util::task::TaskTracker;
 pub fn run(config: Config) -> Result<()> {
     let format = if config.log_as_json { log::Format::Json } else { log::Format::Text };
     let log = log::init(&config.log_level, format);
+    open_files::raise();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -72,7 +73,7 @@ async fn serve(config: Config, log: log::Handle) -> Result<()> {
         let secure = bind(&config, config.secure_grpc_port).await?;
         let gate = readiness.wait_for("certificate");
         let discovery = Discovery { identities: true, ..discovery };
-        let authority = certificate::authority(&config, address);
+        let authority = certificate::authority(&config, address).context("--trust-domain")?;
         let drain = drain.clone();
         tasks.spawn(async move {
             let tls = certificate::keep(authority, drain.clone()).await;

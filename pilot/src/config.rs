@@ -1,5 +1,6 @@
 //! Command line and environment of pilot, turned into checked settings once.
 
+use api::process::tls::expected::Expected;
 use clap::Parser;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -29,6 +30,10 @@ pub struct Config {
     /// Address of the certificate authority (host:port); without it the secure port stays closed
     #[arg(long, env = "OSTRIA_CA_ADDRESS")]
     pub ca_address: Option<String>,
+    /// Identity (spiffe://…) or DNS name that the certificate authority must have, several separated by commas
+    /// [default: the service account citadel of istio-system, or the name in --ca-address]
+    #[arg(long, env = "OSTRIA_CA_SAN", value_parser = Expected::parse)]
+    pub ca_san: Option<Expected>,
     /// PEM file with the mesh's trust anchors
     #[arg(long, default_value = "/var/run/secrets/istio/root-cert.pem")]
     pub ca_root: PathBuf,

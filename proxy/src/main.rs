@@ -1,8 +1,8 @@
 //! `ostria-proxy`: the data plane as a process.
 
+use api::process::open_files;
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use proxy::config::args::{MeshArgs, RunArgs, WaitArgs};
 use proxy::redirect::args::InitArgs;
 use std::process::ExitCode;
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     };
     // Huge pages would make a few megabytes of small objects many; where they cannot be turned off, nothing is lost.
     let _ = nix::sys::prctl::set_thp_disable(true);
-    raise_descriptors();
+    open_files::raise();
     match cli.verb {
         Verb::Proxy(args) => proxy::app::mesh(&args),
         Verb::Run(args) => proxy::app::run(&args),
@@ -63,15 +63,5 @@ fn main() -> ExitCode {
             println!("ostria-proxy {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
         }
-    }
-}
-
-/// A request through the proxy takes two sockets, and the soft limit is often one for programs that open a few files.
-fn raise_descriptors() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
-        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
-    {
-        eprintln!("ostria-proxy: the limit on open files stays at {soft}: {error}");
     }
 }

@@ -5,7 +5,8 @@
 use crate::certificate::{CertificateClient, IstioCertificateRequest};
 use crate::identity::SpiffeId;
 use crate::process::channel;
-use crate::process::tls::{self, Accept, TlsError, mesh_servers};
+use crate::process::tls::expected::{Expected, expected_servers};
+use crate::process::tls::{self, TlsError};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::fmt;
@@ -23,8 +24,8 @@ pub struct Authority {
     pub roots: PathBuf,
     /// File with the projected token, read for each request; `None`: only the current certificate is shown.
     pub token: Option<PathBuf>,
-    /// Trust domain; the authority must be a workload of its `istio-system` namespace.
-    pub trust_domain: String,
+    /// Which server is taken for the authority: nobody else is shown the token.
+    pub server: Expected,
     /// `clusterid` metadata that tells the authority which token issuer to ask.
     pub cluster_id: String,
     /// Wished life; `None`: the authority's default.
@@ -153,10 +154,8 @@ fn channel(
     current: Option<&Issued>,
 ) -> Result<tonic::transport::Channel, EnrollError> {
     let roots = tls::roots_from_pem(&read(&authority.roots)?)?;
-    let system = format!("spiffe://{}/ns/istio-system/", authority.trust_domain);
-    let accept = Accept::Ids(vec![tls::IdPattern::Prefix(system)]);
     let own = current.map(key_pair).transpose()?;
-    let config = tls::client_config(mesh_servers(roots, accept), own)?;
+    let config = tls::client_config(expected_servers(roots, authority.server.clone()), own)?;
     channel::lazy(&authority.address, Some(config)).map_err(EnrollError::Address)
 }
 

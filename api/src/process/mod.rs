@@ -12,4 +12,5 @@ pub mod metrics;
 pub mod ready;
 pub mod log;
 pub mod shutdown;
+pub mod open_files;
 pub mod duration;

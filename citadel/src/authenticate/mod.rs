@@ -1,6 +1,8 @@
 //! Who is the caller? Either its current certificate tells, on the connection itself, or a token of the configured
 //! issuer does. A certificate goes first: it is bound to a key that the caller has just used, while a token can be
 //! copied; and a machine whose token has expired can still renew.
+//!
+//! A certificate is checked with each request against the roots in force: a connection may be older than they are.
 
 pub mod token;
 
@@ -8,10 +10,13 @@ use crate::authenticate::token::{TokenError, TokenPolicy};
 use crate::flow::{Caller, Method};
 use crate::jwks::Keys;
 use crate::jwks::set::KeyError;
+use crate::root::Root;
+use api::identity::{SpiffeId, peer_identity};
 use api::process::serve::Peer;
+use rustls::CertificateError::{Expired, ExpiredContext};
+use rustls_pki_types::UnixTime;
+use std::time::Duration;
 use time::OffsetDateTime;
-use x509_parser::certificate::X509Certificate;
-use x509_parser::prelude::FromDer;
 
 /// What a caller brings.
 #[derive(Debug, Clone, Copy)]
@@ -25,17 +30,16 @@ pub struct Credentials<'a> {
 /// The caller that the credentials prove.
 pub async fn caller(
     credentials: Credentials<'_>,
-    keys: &Keys,
-    policy: &TokenPolicy,
+    root: &Root,
+    (keys, policy): (&Keys, &TokenPolicy),
     now: OffsetDateTime,
 ) -> Result<Caller, AuthenticationError> {
-    if let Some(id) = &credentials.peer.identity {
-        // The handshake checked the time, but a connection can outlive the certificate that opened it.
-        if still_valid(credentials.peer, now) {
-            return Ok(Caller { id: id.clone(), method: Method::Certificate });
-        }
-        if credentials.authorization.is_none() {
-            return Err(AuthenticationError::CertificateExpired);
+    if !credentials.peer.certificates.is_empty() {
+        match by_certificate(credentials.peer, root, now) {
+            Ok(id) => return Ok(Caller { id, method: Method::Certificate }),
+            Err(refusal) if credentials.authorization.is_none() => return Err(refusal),
+            // A token is a proof of its own.
+            Err(_) => {}
         }
     }
     let header = credentials.authorization.ok_or(AuthenticationError::Missing)?;
@@ -55,9 +59,18 @@ fn bearer(header: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn still_valid(peer: &Peer, now: OffsetDateTime) -> bool {
-    let leaf = peer.certificates.first().and_then(|der| X509Certificate::from_der(der).ok());
-    leaf.is_some_and(|(_, leaf)| leaf.validity().not_after.to_datetime() > now)
+/// The identity of the certificate that opened the connection, if it is still good.
+fn by_certificate(peer: &Peer, root: &Root, now: OffsetDateTime) -> Result<SpiffeId, AuthenticationError> {
+    let seconds = u64::try_from(now.unix_timestamp()).unwrap_or_default();
+    let at = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+    root.verify_client(&peer.certificates, at).map_err(|error| match error {
+        rustls::Error::InvalidCertificate(Expired | ExpiredContext { .. }) => {
+            AuthenticationError::CertificateExpired
+        }
+        error => AuthenticationError::CertificateUntrusted(error.to_string()),
+    })?;
+    let leaf = peer.certificates.first().ok_or(AuthenticationError::Missing)?;
+    peer_identity(leaf).map_err(|error| AuthenticationError::CertificateUntrusted(error.to_string()))
 }
 
 /// Why nobody is proven.
@@ -72,7 +85,13 @@ pub enum AuthenticationError {
     /// The connection has outlived its certificate.
     #[error("the certificate of this connection has expired; connect again with a token")]
     CertificateExpired,
+    /// The connection has outlived the root of its certificate.
+    #[error("the certificate of this connection is not trusted any more ({0}); connect again with a token")]
+    CertificateUntrusted(String),
     /// The token proves nothing.
     #[error("the token is refused")]
     Token(#[from] TokenError),
 }
+
+#[cfg(test)]
+mod tests;

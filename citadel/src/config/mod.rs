@@ -176,7 +176,7 @@ fn policy(raw: &Raw, trust_domain: Option<TrustDomain>, errors: &mut Errors) -> 
             .add("--default-ttl", "it is shorter than a minute: certificates would end before they are used");
     }
     if default_ttl > max_ttl {
-        errors.add("--default-ttl", "it is longer than --max-ttl");
+        errors.add("--default-ttl", "it is longer than --max-ttl, which has to be raised too");
     }
     Some(Policy { trust_domain: trust_domain?, default_ttl, max_ttl, dns_names })
 }

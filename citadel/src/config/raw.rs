@@ -45,10 +45,10 @@ pub(crate) struct Raw {
     #[arg(long, env = "OSTRIA_TOKEN_AUDIENCE", default_value = "istio-ca")]
     pub(crate) token_audience: String,
     /// Lifetime of a certificate when the caller wishes none.
-    #[arg(long, env = "OSTRIA_DEFAULT_TTL", default_value = "24h")]
+    #[arg(long, env = "OSTRIA_DEFAULT_TTL", default_value = "24h", alias = "workload-cert-ttl")]
     pub(crate) default_ttl: String,
-    /// Longest lifetime of a certificate.
-    #[arg(long, env = "OSTRIA_MAX_TTL", default_value = "2160h")]
+    /// Longest lifetime of a certificate; callers that wish more get this.
+    #[arg(long, env = "OSTRIA_MAX_TTL", default_value = "24h", alias = "max-workload-cert-ttl")]
     pub(crate) max_ttl: String,
     /// Certificates each identity may ask for in a second; ten seconds' worth may come at once, 0 means no limit.
     #[arg(long, env = "OSTRIA_RATE_LIMIT", default_value = "50")]

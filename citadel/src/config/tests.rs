@@ -15,7 +15,7 @@ fn what_is_not_said_has_the_mesh_defaults() {
     assert_eq!(config.http.to_string(), "0.0.0.0:15014");
     assert_eq!(config.policy.trust_domain.as_str(), "cluster.local");
     assert_eq!(config.policy.default_ttl, Duration::from_hours(24));
-    assert_eq!(config.policy.max_ttl, Duration::from_hours(24 * 90));
+    assert_eq!(config.policy.max_ttl, Duration::from_hours(24));
     assert_eq!(config.tokens.audience, "istio-ca");
     assert_eq!(config.tokens.keys, KeySource::File("/keys.json".into()));
     assert_eq!(config.own_id.as_str(), "spiffe://cluster.local/ns/istio-system/sa/citadel");
@@ -84,7 +84,7 @@ fn every_mistake_is_told_at_once_with_its_flag() {
 fn single_values_are_refused_with_what_to_write() {
     let table = [
         (["--default-ttl", "1s"], "shorter than a minute"),
-        (["--default-ttl", "2161h"], "longer than --max-ttl"),
+        (["--default-ttl", "25h"], "longer than --max-ttl"),
         (["--token-jwks", "https://user:pass@host/keys"], "--token-jwks-bearer"),
         (["--token-jwks", "https://"], "write a URL"),
         (["--service-account-dns", "a/b/c=d"], "NAMESPACE/ACCOUNT=name,name"),

@@ -73,4 +73,5 @@ fn warn_of_strangers(old: &Root, new: &Root) {
     }
 }
 
-const INTERVAL: Duration = Duration::from_secs(2);
+/// Whoever is not trusted any more is shut out within a second, here and at pilot, which reads what is published.
+const INTERVAL: Duration = Duration::from_millis(250);

@@ -5,59 +5,72 @@ use crate::flow::Permit;
 use crate::issue;
 use crate::root::Root;
 use anyhow::Context;
-use api::process::tls::{self, Accept, ClientAuth, mesh_clients};
+use api::process::tls::{self, Accept, ClientAuth, Serving, mesh_clients};
 use rcgen::KeyPair;
-use rustls::ServerConfig;
-use rustls_pki_types::PrivatePkcs8KeyDer;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
-/// A TLS configuration with a fresh certificate for `permit`, and when to renew it. Clients may show a certificate of
-/// the same trust domain.
-pub fn configure(root: &Root, permit: &Permit) -> anyhow::Result<(Arc<ServerConfig>, Duration)> {
-    let now = OffsetDateTime::now_utc();
-    let key = KeyPair::generate().context("no key for the server's own certificate can be made")?;
-    let issued =
-        issue::issue(root, permit, &key, now).context("the server's own certificate cannot be issued")?;
-    let (_, shown) = issued.chain.split_last().context("the chain is empty")?;
-    let chain = tls::certificates_from_pem(shown.concat().as_bytes())?;
-    let accept = Accept::TrustDomain(permit.id.trust_domain().clone());
-    let clients = mesh_clients(root.roots(), accept, ClientAuth::Optional)?;
-    let config =
-        tls::server_config(chain, PrivatePkcs8KeyDer::from(key.serialize_der()).into(), Some(clients))?;
-    let life = Duration::try_from(issued.not_after - now).unwrap_or_default();
-    Ok((config, life / 2))
+/// The server's own certificate.
+pub struct Own {
+    permit: Permit,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    life: Duration,
 }
 
-/// Renews for ever: in `wait`, then at half of each life, and at once when the root is replaced.
-pub async fn renew(
-    mut root: watch::Receiver<Arc<Root>>,
-    permit: Permit,
-    sender: watch::Sender<Arc<ServerConfig>>,
-    mut wait: Duration,
-) {
+impl Own {
+    /// A fresh certificate for `permit`.
+    pub fn issue(root: &Root, permit: Permit) -> anyhow::Result<Self> {
+        let now = OffsetDateTime::now_utc();
+        let key = KeyPair::generate().context("no key for the server's own certificate can be made")?;
+        let issued = issue::issue(root, &permit, &key, now)
+            .context("the server's own certificate cannot be issued")?;
+        let (_, shown) = issued.chain.split_last().context("the chain is empty")?;
+        let chain = tls::certificates_from_pem(shown.concat().as_bytes())?;
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        let life = Duration::try_from(issued.not_after - now).unwrap_or_default();
+        Ok(Self { permit, chain, key, life })
+    }
+
+    /// A TLS configuration that shows this certificate. Clients may show one of the same trust domain, of these roots.
+    pub fn serving(&self, root: &Root) -> anyhow::Result<Arc<Serving>> {
+        let accept = Accept::TrustDomain(self.permit.id.trust_domain().clone());
+        let clients = mesh_clients(root.roots(), accept, ClientAuth::Optional)?;
+        Ok(tls::server_config(self.chain.clone(), self.key.clone_key(), Some(clients))?)
+    }
+}
+
+/// Renews for ever: at half of each life, and at once when the root is replaced.
+pub async fn renew(mut root: watch::Receiver<Arc<Root>>, mut own: Own, sender: watch::Sender<Arc<Serving>>) {
+    let mut wait = own.life / 2;
     loop {
         tokio::select! {
             () = tokio::time::sleep(wait.max(RETRY)) => {}
             Ok(()) = root.changed() => {}
         }
         let current = root.borrow_and_update().clone();
-        wait = match configure(&current, &permit) {
-            Ok((config, wait)) => {
-                sender.send_replace(config);
+        match Own::issue(&current, own.permit.clone()) {
+            Ok(next) => {
+                own = next;
+                wait = own.life / 2;
                 tracing::info!("the server's own certificate was renewed");
-                wait
             }
             Err(error) => {
-                tracing::error!(
-                    reason = chain(error.as_ref()),
-                    "the server's own certificate was not renewed"
-                );
-                RETRY
+                wait = RETRY;
+                let reason = chain(error.as_ref());
+                tracing::error!(reason, "the server's own certificate was not renewed");
             }
-        };
+        }
+        // Which clients are believed does not wait for a certificate of our own.
+        match own.serving(&current) {
+            Ok(serving) => drop(sender.send_replace(serving)),
+            Err(error) => {
+                tracing::error!(reason = chain(error.as_ref()), "the roots cannot be used to verify clients");
+            }
+        }
     }
 }
 

@@ -17,7 +17,7 @@ pub fn issue(
     now: OffsetDateTime,
 ) -> Result<Issued, IssueError> {
     let serial = serial()?;
-    let contents = profile::contents(permit, root.signer_not_after(), now, &serial)?;
+    let contents = profile::contents(permit, root.chain_not_after(), now, &serial)?;
     let leaf = root.sign(&contents, key).map_err(|error| IssueError::Sign(error.to_string()))?;
     let mut chain = vec![leaf.pem()];
     chain.extend(root.chain().iter().cloned());

@@ -1,5 +1,5 @@
 //! Pure. What a workload's certificate holds, following the X.509-SVID profile: one URI name, an empty subject and so a
-//! critical name extension, key usage for TLS in both roles, and a lifetime no longer than its signer's.
+//! critical name extension, key usage for TLS in both roles, and a lifetime no longer than that of its chain.
 
 use crate::flow::Permit;
 use rcgen::{
@@ -8,15 +8,15 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-/// The contents of the certificate for `permit`, signed by one that ends at `signer_not_after`.
+/// The contents of the certificate for `permit`, whose chain ends at `chain_not_after`.
 pub fn contents(
     permit: &Permit,
-    signer_not_after: OffsetDateTime,
+    chain_not_after: OffsetDateTime,
     now: OffsetDateTime,
     serial: &[u8],
 ) -> Result<CertificateParams, ProfileError> {
-    if signer_not_after <= now {
-        return Err(ProfileError::SignerExpired(signer_not_after));
+    if chain_not_after <= now {
+        return Err(ProfileError::SignerExpired(chain_not_after));
     }
     let mut names = vec![name(permit.id.as_str(), SanType::URI)?];
     for dns in &permit.dns_names {
@@ -26,7 +26,7 @@ pub fn contents(
     let mut params = CertificateParams::default();
     params.serial_number = Some(SerialNumber::from_slice(serial));
     params.not_before = now - SKEW;
-    params.not_after = wished.map_or(signer_not_after, |wished| wished.min(signer_not_after));
+    params.not_after = wished.map_or(chain_not_after, |wished| wished.min(chain_not_after));
     params.distinguished_name = DistinguishedName::new();
     params.subject_alt_names = names;
     params.is_ca = IsCa::ExplicitNoCa;
@@ -48,7 +48,7 @@ where
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProfileError {
     /// Whatever is signed would be refused.
-    #[error("the signing certificate expired at {0}; replace ca-cert.pem and ca-key.pem in the root folder")]
+    #[error("the signing certificate or its root expired at {0}; replace the files in the root folder")]
     SignerExpired(OffsetDateTime),
     /// A name that no certificate can hold.
     #[error("`{0}` cannot stand in a certificate")]

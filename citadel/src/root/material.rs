@@ -7,6 +7,7 @@ use rcgen::{CertificateParams, Issuer, KeyPair, PublicKeyData};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use std::time::Duration;
 use time::OffsetDateTime;
+use webpki::anchor_from_trusted_cert;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
@@ -39,8 +40,11 @@ impl Material {
             Issuer::from_ca_cert_der(&signer, key).map_err(|e| wrong("ca-cert.pem", e.to_string()))?;
         let mut chain: Vec<String> = intermediates.iter().map(|der| pem(der)).collect();
         chain.push(normal(&self.roots));
-        let root = Root { issuer, chain, roots, signer_not_after, anchor_not_after };
-        check_leads_to_root(&root, &intermediates, now)?;
+        let clients = tls::client_chain(roots.clone()).map_err(|e| wrong("root-cert.pem", e.to_string()))?;
+        let chain_not_after = signer_not_after;
+        let mut root =
+            Root { issuer, chain, roots, clients, chain_not_after, signer_not_after, anchor_not_after };
+        root.chain_not_after = check_leads_to_root(&root, &intermediates, &roots_der, now)?;
         Ok(root)
     }
 
@@ -141,12 +145,14 @@ fn check_signer(
     validity(file, der, now)
 }
 
-/// Signs a trial leaf and verifies it as a peer would: that covers names, path lengths and name constraints.
+/// Signs a trial leaf and verifies it as a peer would: that covers names, path lengths and name constraints. When the
+/// first certificate ends on the way to the root.
 fn check_leads_to_root(
     root: &Root,
     intermediates: &[CertificateDer<'_>],
+    roots: &[CertificateDer<'_>],
     now: OffsetDateTime,
-) -> Result<(), MaterialError> {
+) -> Result<OffsetDateTime, MaterialError> {
     let failed = |reason: String| wrong("cert-chain.pem", reason);
     let trial = CertificateParams::default();
     let key = KeyPair::generate().map_err(|error| failed(error.to_string()))?;
@@ -155,19 +161,23 @@ fn check_leads_to_root(
     let seconds = u64::try_from(now.unix_timestamp()).unwrap_or(0);
     let at = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
     let usage = webpki::KeyUsage::client_auth();
-    leaf.verify_for_usage(
-        tls::provider().signature_verification_algorithms.all,
-        &root.roots.roots,
-        intermediates,
-        at,
-        usage,
-        None,
-        None,
-    )
-    .map(drop)
-    .map_err(|error| {
-        failed(format!("what ca-cert.pem signs does not lead to a root in root-cert.pem: {error:?}"))
-    })
+    let algorithms = tls::provider().signature_verification_algorithms.all;
+    let path = leaf
+        .verify_for_usage(algorithms, &root.roots.roots, intermediates, at, usage, None, None)
+        .map_err(|error| {
+            failed(format!("what ca-cert.pem signs does not lead to a root in root-cert.pem: {error:?}"))
+        })?;
+    // A root that was renewed with its old key stands in the bundle twice; the longer one counts.
+    let anchor = roots
+        .iter()
+        .filter(|root| anchor_from_trusted_cert(root).is_ok_and(|anchor| anchor == *path.anchor()))
+        .filter_map(|root| validity("root-cert.pem", root, now).ok())
+        .max();
+    let mut end = anchor.unwrap_or(root.signer_not_after);
+    for certificate in path.intermediate_certificates() {
+        end = end.min(validity("cert-chain.pem", &certificate.der(), now)?);
+    }
+    Ok(end)
 }
 
 fn pem(der: &CertificateDer<'_>) -> String {

@@ -7,7 +7,9 @@ pub mod material;
 pub mod key;
 
 use rcgen::{Certificate, CertificateParams, Issuer, KeyPair, PublicKeyData};
-use rustls::RootCertStore;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{Error, RootCertStore};
+use rustls_pki_types::{CertificateDer, UnixTime};
 use std::sync::Arc;
 use time::OffsetDateTime;
 
@@ -16,6 +18,9 @@ pub struct Root {
     issuer: Issuer<'static, KeyPair>,
     chain: Vec<String>,
     roots: Arc<RootCertStore>,
+    /// Checks chains against these roots.
+    clients: Arc<dyn ClientCertVerifier>,
+    chain_not_after: OffsetDateTime,
     signer_not_after: OffsetDateTime,
     anchor_not_after: OffsetDateTime,
 }
@@ -43,6 +48,18 @@ impl Root {
     /// The roots to verify against.
     pub fn roots(&self) -> Arc<RootCertStore> {
         self.roots.clone()
+    }
+
+    /// Fails unless a client's chain leads to one of the roots and is in its time.
+    pub fn verify_client(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Error> {
+        let [leaf, intermediates @ ..] = chain else { return Err(Error::NoCertificatesPresented) };
+        self.clients.verify_client_cert(leaf, intermediates, now).map(drop)
+    }
+
+    /// When the first certificate ends of those that lead from an issued one to its root: nothing that is issued is
+    /// good for longer.
+    pub fn chain_not_after(&self) -> OffsetDateTime {
+        self.chain_not_after
     }
 
     /// When the signing certificate ends.

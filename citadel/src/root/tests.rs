@@ -217,6 +217,26 @@ fn an_expired_root_or_one_with_no_room_below_it_is_refused() {
 }
 
 #[test]
+fn what_is_issued_ends_with_the_first_certificate_on_the_way_to_its_root() {
+    let day = |days| NOW + Duration::days(days);
+    let made = |root_end: i64, end: i64| {
+        let root = authority("root", |p| p.not_after = day(root_end));
+        let root = CertifiedIssuer::self_signed(root, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate =
+            authority("intermediate", |p| p.not_after = day(end)).signed_by(&key, &root).unwrap().pem();
+        Plugged { certificate, key: key.serialize_pem(), chain: String::new(), roots: root.pem() }
+    };
+    assert_eq!(open_plugged(&made(50, 20)).unwrap().chain_not_after(), day(20));
+    assert_eq!(open_plugged(&made(20, 50)).unwrap().chain_not_after(), day(20));
+    // Another root of the bundle that ends earlier is not on the way.
+    let mut files = made(50, 60);
+    files.roots = made(5, 5).roots + &files.roots;
+    let root = open_plugged(&files).unwrap();
+    assert_eq!((root.chain_not_after(), root.root_not_after()), (day(50), day(5)));
+}
+
+#[test]
 fn a_process_killed_between_any_two_steps_leaves_a_folder_that_the_next_one_opens() {
     let made = create::self_signed(&"d".parse().unwrap(), &[1], NOW).unwrap();
     let texts = [&made.certificate, &made.key, &made.chain, &made.roots];

@@ -9,6 +9,7 @@ use api::certificate::{CertificateClient, IstioCertificateRequest};
 use api::identity::peer_identity;
 use api::process::enroll::{self, Authority};
 use api::process::log::{self, Format};
+use api::process::tls::expected::Expected;
 use api::process::tls::{self, Accept, IdPattern, mesh_servers};
 use api::process::{channel, ready::Readiness};
 use base64::Engine;
@@ -208,14 +209,12 @@ async fn a_caller_that_proves_nothing_or_asks_too_much_is_refused() {
     let good = citadel.token("default:reviews");
     let other_audience = citadel.issuer.token("one", "other", "system:serviceaccount:default:reviews");
     let stranger = Issuer::new().token("one", "istio-ca", "system:serviceaccount:default:reviews");
-    let long = 91 * 24 * 3600;
     let weak = include_str!("../data/rsa-1024.csr");
-    let table: [(&str, i64, Option<&str>, Code, &str); 7] = [
+    let table: [(&str, i64, Option<&str>, Code, &str); 6] = [
         (&request, 0, None, Code::Unauthenticated, "neither a client certificate nor"),
         (&request, 0, Some("garbage"), Code::Unauthenticated, "not three parts"),
         (&request, 0, Some(&other_audience), Code::Unauthenticated, "audience is not `istio-ca`"),
         (&request, 0, Some(&stranger), Code::Unauthenticated, "signature is wrong"),
-        (&request, long, Some(&good), Code::InvalidArgument, "over the limit of 2160h"),
         ("garbage", 0, Some(&good), Code::InvalidArgument, "no PEM block"),
         (weak, 0, Some(&good), Code::InvalidArgument, "not 1024"),
     ];
@@ -228,10 +227,10 @@ async fn a_caller_that_proves_nothing_or_asks_too_much_is_refused() {
     assert!(citadel.ask(&huge, 0, Some(&good), None).await.is_err());
     let metrics = citadel.page("/metrics").await;
     for line in [
-        "citadel_server_csr_count 7",
+        "citadel_server_csr_count 6",
         "citadel_server_authentication_failure_count 4",
         "citadel_server_csr_parsing_err_count 2",
-        "citadel_server_id_extraction_err_count 1",
+        "citadel_server_id_extraction_err_count 0",
         "citadel_server_success_cert_issuance_count 0",
         "istio_build{component=\"citadel\"",
     ] {
@@ -337,7 +336,7 @@ async fn a_process_enrolls_renews_and_is_never_locked_out() {
             address: citadel.grpc.to_string(),
             roots: citadel.folder.path().join("root-cert.pem"),
             token: Some(token),
-            trust_domain: "cluster.local".to_owned(),
+            server: Expected::citadel(&"cluster.local".parse().unwrap()).unwrap(),
             cluster_id: "Kubernetes".to_owned(),
             validity: Some(Duration::from_mins(10)),
         }
@@ -394,4 +393,87 @@ async fn a_root_that_the_operator_replaces_is_taken_up_without_a_restart() {
     assert_eq!(chain.last().unwrap().matches("BEGIN CERTIFICATE").count(), 2);
     citadel.stop().await;
     other.stop().await;
+}
+
+/// When a certificate ends, in seconds from now.
+fn left(chain: &[String]) -> i64 {
+    let der = tls::certificates_from_pem(chain[0].as_bytes()).unwrap().remove(0);
+    let (_, leaf) = x509_parser::parse_x509_certificate(&der).unwrap();
+    leaf.validity().not_after.timestamp() - OffsetDateTime::now_utc().unix_timestamp()
+}
+
+#[tokio::test]
+async fn a_certificate_lives_as_long_as_its_holder_wishes_and_never_longer_than_the_limit() {
+    let (usual, raised) = (Citadel::start(&[]).await, Citadel::start(&["--max-ttl", "48h"]).await);
+    let (_, request) = csr();
+    let day = 24 * 3600;
+    let table = [
+        (0, day, day),
+        (-1, day, day),
+        (i64::MIN, day, day),
+        (3600, 3600, 3600),
+        (day + 1, day, day + 1),
+        (90 * day, day, 2 * day),
+        (i64::MAX, day, 2 * day),
+    ];
+    for (wished, expected, when_raised) in table {
+        for (citadel, expected) in [(&usual, expected), (&raised, when_raised)] {
+            let token = citadel.token("default:reviews");
+            let life = left(&citadel.ask(&request, wished, Some(&token), None).await.unwrap());
+            assert!((expected - 10..=expected).contains(&life), "{wished}: {life} instead of {expected}");
+        }
+    }
+    usual.stop().await;
+    raised.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_of_a_root_that_is_removed_is_cut_and_gets_no_certificate_of_the_next() {
+    use tokio::io::AsyncReadExt;
+    let (citadel, other) = (Citadel::start(&[]).await, Citadel::start(&[]).await);
+    let (key, request) = csr();
+    let token = citadel.token("default:reviews");
+    let old = citadel.ask(&request, 0, Some(&token), None).await.unwrap();
+    let roots = tls::roots_from_pem(&citadel.roots()).unwrap();
+    let config = tls::client_config(mesh_servers(roots, Accept::Any), Some(own(&old, &key))).unwrap();
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    let stream = tokio::net::TcpStream::connect(citadel.grpc).await.unwrap();
+    let mut open = connector.connect("citadel".try_into().unwrap(), stream).await.unwrap();
+
+    let folder = citadel.folder.path().join("root");
+    for name in ["ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem"] {
+        std::fs::copy(other.folder.path().join("root").join(name), folder.join(name)).unwrap();
+    }
+    let ends = async { while open.read(&mut [0; 64]).await.is_ok_and(|read| read > 0) {} };
+    tokio::time::timeout(Duration::from_secs(3), ends).await.expect("the connection is cut");
+    assert!(citadel.ask(&request, 0, None, Some(own(&old, &key))).await.is_err());
+    let chain = citadel.ask(&request, 0, Some(&token), None).await.unwrap();
+    assert!(verifies(&chain, &other.roots()), "whoever has a token goes on");
+    citadel.stop().await;
+    other.stop().await;
+}
+
+/// Everything at once: thousands of connections that say nothing or half of something, from one address and from many.
+#[tokio::test]
+async fn strangers_that_say_nothing_keep_nobody_from_a_certificate() {
+    let citadel = Citadel::start(&[]).await;
+    let (_, request) = csr();
+    let token = citadel.token("default:reviews");
+    api::process::open_files::raise();
+    let mut strangers = vec![];
+    for number in 0..1500_u16 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        let [high, low] = (number / 2).to_be_bytes();
+        let from = if number % 2 == 0 { [127, 0, 0, 1] } else { [127, 9, high, low] };
+        socket.bind((from, 0).into()).unwrap();
+        let stream = socket.connect(citadel.grpc).await.unwrap();
+        if number % 3 == 0 {
+            let _ = stream.try_write(b"\x16\x03\x01\x02\x00\x01");
+        }
+        strangers.push(stream);
+    }
+    let prompt = tokio::time::timeout(Duration::from_secs(2), citadel.ask(&request, 0, Some(&token), None));
+    assert!(prompt.await.expect("it is served promptly").is_ok());
+    drop(strangers);
+    citadel.stop().await;
 }

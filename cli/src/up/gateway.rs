@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use api::process::serve::crowd::Limits;
+use api::process::serve::door::{Door, Seat};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::kubelet::service;
@@ -17,14 +19,11 @@ pub fn serve(context: &Arc<Context>, port: u16, listener: std::net::TcpListener)
     let context = Arc::clone(context);
     tokio::spawn(async move {
         let turn = Arc::new(AtomicUsize::new(0));
+        let door = Door::new(LIMITS);
         loop {
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    tokio::spawn(pass(Arc::clone(&context), port, stream, Arc::clone(&turn)));
-                }
-                // Out of file descriptors: connections must end before one can begin.
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-            }
+            let (stream, _, seat) = door.accept(&listener).await;
+            let (context, turn) = (Arc::clone(&context), Arc::clone(&turn));
+            tokio::spawn(async move { seat.run(pass(&context, port, stream, &turn, &seat)).await });
         }
     });
     Ok(())
@@ -58,7 +57,9 @@ pub fn endpoints(world: &World, port: u16) -> Vec<(Ipv4Addr, u16)> {
         .unwrap_or_default()
 }
 
-async fn pass(context: Arc<Context>, port: u16, mut outside: TcpStream, turn: Arc<AtomicUsize>) {
+async fn pass(context: &Context, port: u16, mut outside: TcpStream, turn: &AtomicUsize, seat: &Seat) {
+    // Until one side has spoken the connection makes room for others.
+    let use_of_it = seat.begin();
     let endpoints = endpoints(&context.shared.read(), port);
     let first = turn.fetch_add(1, Ordering::Relaxed);
     for step in 0..endpoints.len() {
@@ -66,9 +67,30 @@ async fn pass(context: Arc<Context>, port: u16, mut outside: TcpStream, turn: Ar
         if let Ok(mut inside) = TcpStream::connect(endpoint).await {
             let _ = outside.set_nodelay(true);
             let _ = inside.set_nodelay(true);
+            // Which side speaks first is its affair; errors show when bytes are passed.
+            tokio::select! {
+                _ = outside.readable() => {}
+                _ = inside.readable() => {}
+            }
+            use_of_it.answered();
             // Either side may end the connection as it likes.
             let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
             return;
         }
     }
 }
+
+/// Connections of users on this machine. How long a silent one may last is for the gateway to say; here it only makes
+/// room when there are too many.
+const LIMITS: Limits = Limits {
+    strangers: 10_000,
+    strangers_per_source: 10_000,
+    known: 0,
+    known_per_source: 0,
+    first_byte: Duration::from_secs(5),
+    handshake: Duration::from_secs(10),
+    first_request: Duration::from_secs(10),
+    idle: Duration::from_secs(10),
+    response: None,
+    exchange: None,
+};

@@ -4,9 +4,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::process::serve::crowd::Limits;
+use api::process::serve::door::{Door, Seat, Watched};
 use hickory_proto::op::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::Semaphore;
 
 use crate::kubelet::address::NODE;
 use crate::kubelet::reply::{self, Asked};
@@ -21,22 +24,45 @@ pub async fn serve(context: Arc<Context>, forward: Option<Forward>) -> std::io::
     let forward = forward.map(Arc::new);
     let (other, others) = (Arc::clone(&context), forward.clone());
     tokio::spawn(async move {
-        while let Ok((stream, _)) = tcp.accept().await {
-            tokio::spawn(converse(Arc::clone(&other), stream, others.clone()));
+        let door = Door::new(LIMITS);
+        loop {
+            let (stream, _, seat) = door.accept(&tcp).await;
+            let (context, forward) = (Arc::clone(&other), others.clone());
+            tokio::spawn(async move {
+                let stream = seat.watch(stream, false);
+                seat.run(converse(&context, stream, forward, &seat)).await
+            });
         }
     });
     tokio::spawn(async move {
+        let questions = Arc::new(Semaphore::new(MAX_QUESTIONS));
         let mut buffer = vec![0; 4096];
         loop {
-            let Ok((length, peer)) = udp.recv_from(&mut buffer).await else { continue };
+            let Ok((length, peer)) = udp.recv_from(&mut buffer).await else {
+                // An answer to a pod that is gone, most likely.
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            };
             let question = buffer[..length].to_vec();
             let (context, udp, forward) = (Arc::clone(&context), Arc::clone(&udp), forward.clone());
-            tokio::spawn(async move {
+            let mut answering = Box::pin(async move {
                 if let Some(answer) = answer(&context, &question, forward.as_deref(), false).await {
                     // The asker asks again if the answer is lost.
                     let _ = udp.send_to(&answer, peer).await;
                 }
             });
+            // Names of the mesh are answered at once, however many questions wait for others.
+            let waits = tokio::select! {
+                biased;
+                () = &mut answering => false,
+                () = std::future::ready(()) => true,
+            };
+            if waits && let Ok(permit) = Arc::clone(&questions).try_acquire_owned() {
+                tokio::spawn(async move {
+                    answering.await;
+                    drop(permit);
+                });
+            }
         }
     });
     Ok(())
@@ -69,12 +95,19 @@ impl Forward {
     }
 }
 
-async fn converse(context: Arc<Context>, mut stream: TcpStream, forward: Option<Arc<Forward>>) -> Option<()> {
+/// The seat holds the connection to its limits.
+async fn converse(
+    context: &Context,
+    mut stream: Watched<TcpStream>,
+    forward: Option<Arc<Forward>>,
+    seat: &Seat,
+) -> Option<()> {
     loop {
-        let length = tokio::time::timeout(Duration::from_secs(10), stream.read_u16()).await.ok()?.ok()?;
+        let length = stream.read_u16().await.ok()?;
         let mut question = vec![0; usize::from(length)];
         stream.read_exact(&mut question).await.ok()?;
-        let answer = answer(&context, &question, forward.as_deref(), true).await?;
+        let _asked = seat.begin();
+        let answer = answer(context, &question, forward.as_deref(), true).await?;
         stream.write_u16(u16::try_from(answer.len()).ok()?).await.ok()?;
         stream.write_all(&answer).await.ok()?;
     }
@@ -142,3 +175,19 @@ fn fitted(answer: Vec<u8>, payload: u16, over_tcp: bool) -> Option<Vec<u8>> {
 
 /// Names that may stand for each other in a row, as CoreDNS follows them.
 const LONGEST_CHAIN: usize = 8;
+/// Questions over UDP that wait for the host's resolvers at once; a resolver asks again.
+const MAX_QUESTIONS: usize = 1024;
+const PAUSE: Duration = Duration::from_millis(10);
+/// Questions over TCP: no pod takes the places of the others, and none stays without asking.
+const LIMITS: Limits = Limits {
+    strangers: 1024,
+    strangers_per_source: 32,
+    known: 0,
+    known_per_source: 0,
+    first_byte: Duration::from_secs(5),
+    handshake: Duration::from_secs(10),
+    first_request: Duration::from_secs(10),
+    idle: Duration::from_secs(10),
+    response: Some(Duration::from_secs(20)),
+    exchange: Some(Duration::from_secs(20)),
+};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::process::enroll::{Authority, enroll};
+use api::process::tls::expected::Expected;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
@@ -300,11 +301,13 @@ async fn request(
 async fn certify(context: &Context, keys: &Path) -> Result<(), String> {
     let token = keys.join("injector-token");
     write_token(context, "ostria-injector", &token)?;
+    let domain = TRUST_DOMAIN.parse().map_err(|error| format!("{TRUST_DOMAIN}: {error}"))?;
+    let server = Expected::citadel(&domain).map_err(|error| error.to_string())?;
     let authority = Authority {
         address: format!("{NODE}:{CITADEL}"),
         roots: keys.join("root-cert.pem"),
         token: Some(token),
-        trust_domain: TRUST_DOMAIN.into(),
+        server,
         cluster_id: "Kubernetes".into(),
         validity: None,
     };

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::process::serve;
+use api::process::serve::crowd::Limits;
 use axum::body::{Body, Bytes};
 use axum::extract::State as Extracted;
 use axum::http::StatusCode;
@@ -48,7 +50,8 @@ pub fn serve(context: &Arc<Context>, gateway: String, down: CancellationToken) -
         .route("/proxy", post(proxy))
         .route("/down", post(end))
         .with_state(Known { context: Arc::clone(context), gateway, down });
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    // It ends with the runtime.
+    tokio::spawn(serve::http_within(Limits::local(), listener, router, CancellationToken::new()));
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use api::process::open_files;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -47,6 +48,8 @@ pub fn run(state: State, up: &Up) -> Result<(), Failure> {
     let mut context = context(state)?;
     precheck(&context, &objects)?;
     enter::require_programs(&|program| change::find(&context, program))?;
+    // The gateway's connections take two files each. Containers start with as many, as in a cluster.
+    open_files::raise();
     let listeners = enter::listen(up.gateway, up.gateway_https)?;
     claim(&context.state, up)?;
     let state = context.state.clone();

@@ -5,35 +5,41 @@
 //! with a certificate: the file says whom the operator trusts, and an answer may have been made before it changed.
 
 use crate::config::Config;
-use api::identity::TrustDomain;
+use api::identity::{IdentityError, TrustDomain};
 use api::process::enroll::{self, Authority, EnrollError, Issued};
-use api::process::tls::{self, Accept, ClientAuth, mesh_clients};
-use rustls::ServerConfig;
+use api::process::tls::expected::Expected;
+use api::process::tls::{self, Accept, ClientAuth, Serving, mesh_clients};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Where pilot enrolls.
-pub fn authority(config: &Config, address: String) -> Authority {
-    Authority {
+/// Where pilot enrolls, and the trust domain of its clients.
+pub fn authority(config: &Config, address: String) -> Result<(Authority, TrustDomain), IdentityError> {
+    let domain: TrustDomain = config.trust_domain.parse()?;
+    let server = match &config.ca_san {
+        Some(server) => server.clone(),
+        None => Expected::citadel(&domain)?,
+    };
+    let authority = Authority {
         address,
         roots: config.ca_root.clone(),
         token: Some(config.token_file.clone()),
-        trust_domain: config.trust_domain.clone(),
+        server,
         cluster_id: config.cluster_id.clone(),
         validity: None,
-    }
+    };
+    Ok((authority, domain))
 }
 
 /// Fetches a certificate, trying until there is one, and keeps it fresh. `None` when draining came first.
 pub async fn keep(
-    authority: Authority,
+    (authority, domain): (Authority, TrustDomain),
     drain: CancellationToken,
-) -> Option<watch::Receiver<Arc<ServerConfig>>> {
-    let (own, config) = drain.run_until_cancelled(first(&authority)).await?;
+) -> Option<watch::Receiver<Arc<Serving>>> {
+    let (own, config) = drain.run_until_cancelled(first(&authority, &domain)).await?;
     let (send, receive) = watch::channel(config);
-    tokio::spawn(async move { drain.run_until_cancelled(renew(&authority, own, &send)).await });
+    tokio::spawn(async move { drain.run_until_cancelled(renew(&authority, &domain, own, &send)).await });
     Some(receive)
 }
 
@@ -46,21 +52,19 @@ struct Own {
 }
 
 impl Own {
-    fn config(&self, trust_domain: &str) -> Result<Arc<ServerConfig>, EnrollError> {
-        let domain: TrustDomain =
-            trust_domain.parse().map_err(|e| EnrollError::Address(format!("the trust domain: {e}")))?;
+    fn config(&self, domain: &TrustDomain) -> Result<Arc<Serving>, EnrollError> {
         let roots = tls::roots_from_pem(&self.roots)?;
-        let clients = mesh_clients(roots, Accept::TrustDomain(domain), ClientAuth::Required)?;
+        let clients = mesh_clients(roots, Accept::TrustDomain(domain.clone()), ClientAuth::Required)?;
         let (chain, key) = enroll::key_pair(&self.issued)?;
         Ok(tls::server_config(chain, key, Some(clients))?)
     }
 }
 
 /// Asks again and again: without a certificate there is nothing to serve.
-async fn first(authority: &Authority) -> (Own, Arc<ServerConfig>) {
+async fn first(authority: &Authority, domain: &TrustDomain) -> (Own, Arc<Serving>) {
     let mut pause = FIRST_PAUSE;
     loop {
-        match obtain(authority, None).await {
+        match obtain(authority, domain, None).await {
             Ok(first) => return first,
             Err(error) => complain(error),
         }
@@ -70,7 +74,12 @@ async fn first(authority: &Authority) -> (Own, Arc<ServerConfig>) {
 }
 
 /// Renews for ever. An old certificate lives for a while, so that what fails is tried again without haste.
-async fn renew(authority: &Authority, mut own: Own, send: &watch::Sender<Arc<ServerConfig>>) {
+async fn renew(
+    authority: &Authority,
+    domain: &TrustDomain,
+    mut own: Own,
+    send: &watch::Sender<Arc<Serving>>,
+) {
     let mut pause = FIRST_PAUSE;
     let mut wait = until_renewal(own.issued.not_after);
     loop {
@@ -80,13 +89,13 @@ async fn renew(authority: &Authority, mut own: Own, send: &watch::Sender<Arc<Ser
                 tracing::info!("the mesh's roots have changed");
                 own.roots = roots;
                 // Whom pilot believes does not wait for an authority that is away.
-                match own.config(&authority.trust_domain) {
+                match own.config(domain) {
                     Ok(config) => drop(send.send_replace(config)),
                     Err(error) => complain(error),
                 }
             }
         }
-        match obtain(authority, Some(&own.issued)).await {
+        match obtain(authority, domain, Some(&own.issued)).await {
             Ok((next, config)) => {
                 own = next;
                 send.send_replace(config);
@@ -117,13 +126,14 @@ async fn other_roots(authority: &Authority, known: &[u8]) -> Vec<u8> {
 
 async fn obtain(
     authority: &Authority,
+    domain: &TrustDomain,
     current: Option<&Issued>,
-) -> Result<(Own, Arc<ServerConfig>), EnrollError> {
+) -> Result<(Own, Arc<Serving>), EnrollError> {
     let roots = std::fs::read(&authority.roots)
         .map_err(|source| EnrollError::File { file: authority.roots.clone(), source })?;
     let issued = enroll::enroll(authority, current).await?;
     let own = Own { issued, roots };
-    let config = own.config(&authority.trust_domain)?;
+    let config = own.config(domain)?;
     tracing::info!(identity = %own.issued.identity, "certificate received");
     Ok((own, config))
 }
@@ -141,7 +151,8 @@ fn until_renewal(end: SystemTime) -> Duration {
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// Whoever is not trusted any more is shut out within a second.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
 mod tests;

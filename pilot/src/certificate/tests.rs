@@ -49,7 +49,7 @@ impl Root {
     }
 
     /// How an authority serves that is of this root and trusts only it.
-    fn server(&self) -> Arc<ServerConfig> {
+    fn server(&self) -> Arc<Serving> {
         let (chain, key) = enroll::key_pair(&self.workload("istio-system/sa/citadel")).unwrap();
         let roots = tls::roots_from_pem(self.pem().as_bytes()).unwrap();
         let clients = mesh_clients(roots, Accept::Any, ClientAuth::Optional).unwrap();
@@ -62,7 +62,7 @@ struct Mesh {
     folder: TempDir,
     address: String,
     told: Arc<Told>,
-    tls: watch::Sender<Arc<ServerConfig>>,
+    tls: watch::Sender<Arc<Serving>>,
 }
 
 struct Told {
@@ -123,7 +123,7 @@ impl Mesh {
             address: self.address.clone(),
             roots: self.told.file.clone(),
             token: Some(self.folder.path().join("token")),
-            trust_domain: "cluster.local".into(),
+            server: Expected::citadel(&domain()).unwrap(),
             cluster_id: "Kubernetes".into(),
             validity: None,
         }
@@ -131,19 +131,24 @@ impl Mesh {
 }
 
 /// What pilot and a client think of each other, when the client is of one root and trusts another.
-async fn meet(pilot: Arc<ServerConfig>, of: &Root, trusts: &Root) -> (bool, bool) {
+async fn meet(pilot: Arc<Serving>, of: &Root, trusts: &Root) -> (bool, bool) {
     let roots = tls::roots_from_pem(trusts.pem().as_bytes()).unwrap();
     let own = enroll::key_pair(&of.workload("shop/sa/web")).unwrap();
     let client = tls::client_config(tls::mesh_servers(roots, Accept::Any), Some(own)).unwrap();
     let (near, far) = tokio::io::duplex(64 * 1024);
     let name = rustls::pki_types::ServerName::try_from("pilot").unwrap();
     let connector = TlsConnector::from(Arc::new(client));
-    let (client, server) = tokio::join!(connector.connect(name, near), TlsAcceptor::from(pilot).accept(far));
+    let (client, server) =
+        tokio::join!(connector.connect(name, near), TlsAcceptor::from(pilot.config.clone()).accept(far));
     (server.is_ok(), client.is_ok())
 }
 
-async fn admits(pilot: &Arc<ServerConfig>, of: &Root, shown: &Root) -> bool {
+async fn admits(pilot: &Arc<Serving>, of: &Root, shown: &Root) -> bool {
     meet(pilot.clone(), of, shown).await.0
+}
+
+fn domain() -> TrustDomain {
+    "cluster.local".parse().unwrap()
 }
 
 fn both(one: &Root, other: &Root) -> String {
@@ -162,7 +167,7 @@ async fn roots_that_change_while_the_authority_answers_are_noticed() {
     let (old, new) = (Arc::new(Root::new("old")), Root::new("new"));
     let mesh = Mesh::new(&old).await;
     *mesh.told.meanwhile.lock().unwrap() = Some(both(&old, &new));
-    let (own, _) = obtain(&mesh.authority(), None).await.unwrap();
+    let (own, _) = obtain(&mesh.authority(), &domain(), None).await.unwrap();
     tokio::time::pause();
     let noticed = tokio::time::timeout(LOOK_AGAIN * 2, other_roots(&mesh.authority(), &own.roots)).await;
     assert_eq!(noticed.unwrap(), both(&old, &new).into_bytes());
@@ -177,7 +182,7 @@ async fn clients_are_held_to_the_roots_of_the_file_whatever_the_authority_answer
     for (file, answer, admitted) in [(&two, &one, true), (&one, &two, false)] {
         mesh.publish(file);
         mesh.told.bundle.lock().unwrap().clone_from(answer);
-        let (_, config) = obtain(&mesh.authority(), None).await.unwrap();
+        let (_, config) = obtain(&mesh.authority(), &domain(), None).await.unwrap();
         assert!(admits(&config, &old, &old).await);
         assert_eq!(admits(&config, &new, &old).await, admitted);
     }
@@ -187,7 +192,7 @@ async fn clients_are_held_to_the_roots_of_the_file_whatever_the_authority_answer
 async fn a_root_that_is_gone_is_believed_no_more_and_clients_of_the_next_one_are_served() {
     let (old, new) = (Arc::new(Root::new("old")), Arc::new(Root::new("new")));
     let mesh = Mesh::new(&old).await;
-    let mut config = keep(mesh.authority(), CancellationToken::new()).await.unwrap();
+    let mut config = keep((mesh.authority(), domain()), CancellationToken::new()).await.unwrap();
     assert_eq!(meet(config.borrow_and_update().clone(), &old, &old).await, (true, true));
     // The authority takes no certificate of the old root from now on, not even pilot's.
     *mesh.told.signer.lock().unwrap() = new.clone();
@@ -212,11 +217,11 @@ async fn a_root_that_is_gone_is_believed_no_more_and_clients_of_the_next_one_are
 async fn a_root_that_is_gone_is_believed_no_more_while_the_authority_is_away() {
     let (old, new) = (Arc::new(Root::new("old")), Root::new("new"));
     let mesh = Mesh::new(&old).await;
-    let (own, config) = obtain(&mesh.authority(), None).await.unwrap();
+    let (own, config) = obtain(&mesh.authority(), &domain(), None).await.unwrap();
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let away = Authority { address: nobody.to_string(), ..mesh.authority() };
     let (send, mut config) = watch::channel(config);
-    tokio::spawn(async move { renew(&away, own, &send).await });
+    tokio::spawn(async move { renew(&away, &domain(), own, &send).await });
     tokio::task::yield_now().await;
     mesh.publish(&new.pem());
     look_again().await;

@@ -10,7 +10,7 @@ mod stream;
 use crate::metrics::Metrics;
 use crate::offer::Offers;
 use crate::snapshot::Snapshot;
-use api::process::serve::Peer;
+use api::process::serve::{Parting, Peer};
 use api::wire::xds::{
     AggregatedDiscoveryService, AggregatedDiscoveryServiceServer, DeltaDiscoveryRequest,
     DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, size_of,
@@ -65,6 +65,7 @@ impl Discovery {
         R: Send + 'static,
     {
         let peer = request.extensions().get::<Peer>().cloned();
+        let parting = request.extensions().get::<Parting>().copied();
         if self.identities && peer.as_ref().and_then(|p| p.identity.as_ref()).is_none() {
             self.metrics.denied.inc();
             return Err(Status::unauthenticated("this port needs a client certificate of the mesh"));
@@ -72,7 +73,7 @@ impl Discovery {
         let requests: Inbound =
             request.into_inner().map(move |r| r.map(read).and_then(within_limits)).boxed();
         let (send, receive) = mpsc::channel(QUEUE);
-        let session = Session::new(mode, peer, self.clone(), send);
+        let session = Session::new(mode, peer, self.clone(), send).until(parting);
         tokio::spawn(session.run(requests));
         let answers = ReceiverStream::new(receive)
             .filter_map(move |answer: Result<Response, Status>| async move { answer.map(write).transpose() });

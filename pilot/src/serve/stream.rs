@@ -10,7 +10,7 @@ use crate::offer::ProxyOffer;
 use crate::snapshot::Snapshot;
 use api::identity::SpiffeId;
 use api::model::Kind;
-use api::process::serve::Peer;
+use api::process::serve::{Parting, Peer};
 use api::wire::xds::NodeInfo;
 use api::xds::server::{self, Mode, Request, Response};
 use futures_util::StreamExt;
@@ -32,6 +32,8 @@ pub(super) struct Session {
     send: mpsc::Sender<Result<Response, Status>>,
     /// Newest refusal that was reported, by type, so that each is logged once.
     reported: BTreeMap<Kind, String>,
+    /// When the stream ends, because the certificate that opened it does.
+    until: Option<Parting>,
 }
 
 /// What is known after the first request.
@@ -51,7 +53,13 @@ impl Session {
         discovery: Discovery,
         send: mpsc::Sender<Result<Response, Status>>,
     ) -> Self {
-        Self { discovery, peer, protocol: server::Session::new(mode), send, reported: BTreeMap::new() }
+        let protocol = server::Session::new(mode);
+        Self { discovery, peer, protocol, send, reported: BTreeMap::new(), until: None }
+    }
+
+    /// The same, ended when its connection takes its leave.
+    pub(super) fn until(self, until: Option<Parting>) -> Self {
+        Self { until, ..self }
     }
 
     /// Serves until either side ends the stream.
@@ -114,6 +122,13 @@ impl Session {
         }
         let drain = self.discovery.drain.clone();
         let mut snapshots = self.discovery.snapshots.clone();
+        let until = self.until;
+        let mut parted = std::pin::pin!(async {
+            match until {
+                Some(Parting(at)) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        });
         loop {
             let held = self.protocol.held();
             let responses = tokio::select! {
@@ -138,6 +153,11 @@ impl Session {
                 () = tokio::time::sleep(HOLD_LIMIT), if held => self.protocol.release(&known.offer),
                 () = drain.cancelled() => {
                     let _ = self.send.send(Err(Status::unavailable("pilot is going away"))).await;
+                    return;
+                }
+                () = &mut parted => {
+                    let reason = "the certificate of this stream ends; connect again with the next one";
+                    let _ = self.send.send(Err(Status::unavailable(reason))).await;
                     return;
                 }
             };

@@ -364,3 +364,24 @@ fn a_node_is_as_large_as_it_needs_to_be() {
     }
     assert!(within_limits(Request::Delta(DeltaDiscoveryRequest::default())).is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_with_the_certificate_that_opened_it() {
+    let (_publish, snapshots) = watch::channel(snapshot(1, ""));
+    let discovery = discovery(snapshots);
+    let connections = discovery.connections.clone();
+    let (send, mut responses) = mpsc::channel(QUEUE);
+    let requests = futures_util::stream::iter([Ok(Request::Delta(ask(Kind::Cluster, &["*"])))])
+        .chain(futures_util::stream::pending());
+    let parting = Parting(tokio::time::Instant::now() + Duration::from_hours(1));
+    let session = Session::new(Mode::Delta, None, discovery, send).until(Some(parting));
+    tokio::spawn(session.run(requests.boxed()));
+    responses.recv().await.unwrap().unwrap();
+    // The wait for the proxy's Pod counts too.
+    let early = tokio::time::timeout(Duration::from_secs(3590), responses.recv()).await;
+    assert!(early.is_err(), "{early:?}");
+    let end = responses.recv().await.unwrap().unwrap_err();
+    assert_eq!(end.code(), tonic::Code::Unavailable);
+    assert!(end.message().contains("certificate of this stream"), "{end}");
+    assert!(responses.recv().await.is_none() && connections.list().is_empty());
+}

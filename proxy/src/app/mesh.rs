@@ -70,11 +70,7 @@ fn from_config(config: Config, log: log::Handle, started: Instant) -> Plan {
         },
         must_bind: false,
         discovery: Some((
-            Server::Mesh {
-                discovery: config.discovery,
-                trust_domain: config.pod.trust_domain,
-                cluster_id: config.pod.cluster_id,
-            },
+            Server::Mesh { discovery: config.discovery, cluster_id: config.pod.cluster_id },
             Wishes { node: config.node.clone(), wildcards },
         )),
         node: config.node,
@@ -89,7 +85,7 @@ fn certificate(config: &Config) -> Certificate {
         address: config.authority.clone(),
         roots: config.discovery.roots.clone(),
         token: Some(config.discovery.token.clone()),
-        trust_domain: config.pod.trust_domain.clone(),
+        server: config.authority_server.clone(),
         cluster_id: config.pod.cluster_id.clone(),
         validity: config.certificate_life,
     }))

@@ -10,6 +10,7 @@ use crate::pipeline::drain::{Drain, Drainer};
 use crate::pipeline::{self, Worker};
 use crate::telemetry::Telemetry;
 use crate::telemetry::peers::Peers;
+use api::process::serve::crowd::Limits;
 use api::process::{channel, serve};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -164,7 +165,7 @@ async fn serve_pages(pages: &[Page], admin: &Admin, closing: &CancellationToken)
             PageKind::Health => admin::health(admin.clone()),
             PageKind::Metrics => admin::metrics(admin.clone()),
         };
-        tokio::spawn(serve::http(listener, router, closing.clone()));
+        tokio::spawn(serve::http_within(Limits::pages(), listener, router, closing.clone()));
     }
     Ok(())
 }

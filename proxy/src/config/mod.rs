@@ -11,7 +11,9 @@ pub mod surroundings;
 pub use node::podinfo;
 pub use probers::{Action, HttpProbe, Prober, Scrape};
 
+use api::identity::{IdentityError, TrustDomain};
 use api::name::{NodeId, NodeKind};
+use api::process::tls::expected::Expected;
 use api::wire::xds::NodeInfo;
 use args::{MeshArgs, Role};
 use proxy_config::ProxyConfig;
@@ -44,6 +46,8 @@ pub struct Config {
     pub discovery: Discovery,
     /// `host:port` of the certificate authority.
     pub authority: String,
+    /// Which server is taken for the authority.
+    pub authority_server: Expected,
     /// Wished life of the certificate; `None`: the authority's default.
     pub certificate_life: Option<Duration>,
     /// Folder in which certificates are mounted as files, used instead of the authority when it holds any.
@@ -100,6 +104,8 @@ pub struct Discovery {
     pub address: String,
     /// Over TLS, with roots, own certificate and token.
     pub tls: bool,
+    /// Which server is taken for the control plane over TLS.
+    pub server: Expected,
     /// PEM file of the control plane's trust anchors.
     pub roots: PathBuf,
     /// File of the projected token.
@@ -177,11 +183,13 @@ impl Config {
 
         let pod = pod(args, &raw, &mut mistakes);
         let ports = ports(&proxy, &raw, &mut mistakes);
-        let discovery = discovery(&proxy, &raw, &mut mistakes);
+        let domain = trust_domain(&pod, &mut mistakes);
+        let discovery = discovery(&proxy, &raw, domain.as_ref(), &mut mistakes);
         let drain = drain(&proxy, &raw, &mut mistakes);
         let config = Self {
             node: node::info(&pod, &raw, &proxy, ports, &mut mistakes),
             authority: address(raw.text("CA_ADDR"), "CA_ADDR", &discovery.address, &mut mistakes),
+            authority_server: authority_server(&raw, domain.as_ref(), &discovery, &mut mistakes),
             certificate_life: mistakes.take("SECRET_TTL", life(raw.text("SECRET_TTL")).map(Some), None),
             mounted: PathBuf::from(MOUNTED),
             concurrency: concurrency(args, &proxy, &raw, &mut mistakes),
@@ -272,16 +280,56 @@ impl Pod {
     }
 }
 
-fn discovery(proxy: &ProxyConfig, raw: &Raw, mistakes: &mut Mistakes) -> Discovery {
+fn discovery(
+    proxy: &ProxyConfig,
+    raw: &Raw,
+    domain: Option<&TrustDomain>,
+    mistakes: &mut Mistakes,
+) -> Discovery {
     let setting = "PROXY_CONFIG.discoveryAddress";
     let address = address(proxy.discovery_address.as_deref(), setting, DISCOVERY, mistakes);
     let path = |name: &str, default: &str| PathBuf::from(raw.text(name).unwrap_or(default));
     Discovery {
         tls: !address.ends_with(":15010") && !proxy.plaintext,
+        server: server("ISTIOD_SAN", raw, domain, Expected::pilot, mistakes),
         address,
         roots: path("XDS_ROOT_CA", ROOTS),
         token: path("OSTRIA_TOKEN_FILE", TOKEN),
     }
+}
+
+/// Which server is taken for the authority. Without an address of its own it is the control plane, as in Istio.
+fn authority_server(
+    raw: &Raw,
+    domain: Option<&TrustDomain>,
+    discovery: &Discovery,
+    mistakes: &mut Mistakes,
+) -> Expected {
+    if raw.text("OSTRIA_CA_SAN").is_none() && raw.text("CA_ADDR").is_none() {
+        return discovery.server.clone();
+    }
+    server("OSTRIA_CA_SAN", raw, domain, Expected::citadel, mistakes)
+}
+
+/// What a setting expects of a server, or what the mesh expects of it.
+fn server(
+    setting: &str,
+    raw: &Raw,
+    domain: Option<&TrustDomain>,
+    usual: fn(&TrustDomain) -> Result<Expected, IdentityError>,
+    mistakes: &mut Mistakes,
+) -> Expected {
+    let expected = match (raw.text(setting), domain) {
+        (Some(text), _) => Expected::parse(text).map(Some),
+        (None, Some(domain)) => usual(domain).map(Some).map_err(|error| error.to_string()),
+        (None, None) => Ok(None),
+    };
+    mistakes.take(setting, expected, Expected::default())
+}
+
+fn trust_domain(pod: &Pod, mistakes: &mut Mistakes) -> Option<TrustDomain> {
+    let domain = pod.trust_domain.parse().map(Some).map_err(|error: IdentityError| error.to_string());
+    mistakes.take("TRUST_DOMAIN", domain.map(Some), None)
 }
 
 fn address(text: Option<&str>, setting: &str, default: &str, mistakes: &mut Mistakes) -> String {

@@ -6,8 +6,6 @@ pub mod certificate;
 pub mod mounted;
 pub mod xds;
 
-mod trust;
-
 mod configuration;
 
 mod schedule;

@@ -4,11 +4,11 @@
 use super::Seams;
 use super::configuration::{Configuration, Outcome, note_versions};
 use super::schedule::BackOff;
-use super::trust::control_plane;
 use crate::config::Discovery;
 use crate::credentials::{client_config, own_certificate};
 use api::model::Kind;
 use api::model::tls::UpstreamTls;
+use api::process::tls::expected::expected_servers;
 use api::process::{channel, tls};
 use api::wire::xds::{DeltaDiscoveryResponse, NodeInfo};
 use api::xds::connect::Stream;
@@ -29,8 +29,6 @@ pub enum Server {
     Mesh {
         /// Its address and files.
         discovery: Discovery,
-        /// The mesh's trust domain.
-        trust_domain: String,
         /// Told to the control plane beside the token.
         cluster_id: String,
     },
@@ -99,15 +97,15 @@ fn dial(server: &Server, seams: &Seams) -> Result<(Channel, MetadataMap), String
                 MetadataMap::new(),
             ))
         }
-        Server::Mesh { discovery, trust_domain, cluster_id } => {
-            let tls = discovery.tls.then(|| mesh_tls(discovery, trust_domain, seams)).transpose()?;
+        Server::Mesh { discovery, cluster_id } => {
+            let tls = discovery.tls.then(|| mesh_tls(discovery, seams)).transpose()?;
             let metadata = credentials(discovery, cluster_id)?;
             Ok((channel::lazy(&discovery.address, tls)?, metadata))
         }
     }
 }
 
-fn mesh_tls(discovery: &Discovery, trust_domain: &str, seams: &Seams) -> Result<ClientConfig, String> {
+fn mesh_tls(discovery: &Discovery, seams: &Seams) -> Result<ClientConfig, String> {
     let path = discovery.roots.display();
     let pem = std::fs::read(&discovery.roots).map_err(|error| format!("`{path}` cannot be read: {error}"))?;
     let roots = tls::roots_from_pem(&pem).map_err(|error| format!("`{path}`: {error}"))?;
@@ -116,7 +114,7 @@ fn mesh_tls(discovery: &Discovery, trust_domain: &str, seams: &Seams) -> Result<
         .map_err(|error| error.to_string())?;
     Ok(builder
         .dangerous()
-        .with_custom_certificate_verifier(control_plane(roots, trust_domain))
+        .with_custom_certificate_verifier(expected_servers(roots, discovery.server.clone()))
         .with_client_cert_resolver(own_certificate(api::name::WORKLOAD_CERTIFICATE, &seams.credentials)))
 }
 

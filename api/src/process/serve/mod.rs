@@ -1,26 +1,43 @@
 //! Serves a router over plaintext or TLS until told to drain. Exists so that every server of the mesh accepts, times
 //! out, tells its handlers who the peer is, and ends in the same way. Certificates come through a channel, so a
 //! renewed one is used by the next connection and disturbs none that is open.
+//!
+//! Authentication is never older than the facts: a client's chain is verified again when the roots change, and with the
+//! first request after that; a connection whose client does not verify any more, or whose client's certificate has
+//! ended, is closed.
+
+pub mod crowd;
+pub mod door;
+
+mod exchange;
 
 use crate::identity::{SpiffeId, peer_identity};
+use crate::process::tls::Serving;
 use axum::Router;
+use crowd::{Limits, Why};
+use door::{Counter, Door, Listener, Seat};
+use exchange::Counted;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use rustls::ServerConfig;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
 
 /// Who is at the other end of a connection; an extension of each of its requests.
 #[derive(Debug, Clone)]
@@ -33,39 +50,96 @@ pub struct Peer {
     pub identity: Option<SpiffeId>,
 }
 
-/// Serves plaintext HTTP/1.1 and HTTP/2 until `drain` is cancelled and the open requests have ended.
+impl Peer {
+    /// When the peer's certificate ends; `None` when it showed none.
+    pub fn not_after(&self) -> Option<SystemTime> {
+        let (_, leaf) = X509Certificate::from_der(self.certificates.first()?).ok()?;
+        let end = u64::try_from(leaf.validity().not_after.timestamp()).unwrap_or_default();
+        Some(SystemTime::UNIX_EPOCH + Duration::from_secs(end))
+    }
+}
+
+/// When a connection takes its leave because the certificate of its peer ends soon; an extension of each of its
+/// requests. A handler ends its streams then, so that the peer comes back with its next certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parting(pub Instant);
+
+/// How long a connection lasts whose peer's certificate lasts for `left`: a little less, different for each connection,
+/// so that peers that began together do not come back together. `random` is between 0 and 1.
+fn lasts(left: Duration, random: f64) -> Duration {
+    left.saturating_sub((left / 10).min(LONGEST_LEAVE).mul_f64(random.clamp(0.0, 1.0)))
+}
+
+/// Serves plaintext HTTP/1.1 and HTTP/2 with the usual limits until `drain` is cancelled and the open requests have
+/// ended.
 pub async fn http(listener: TcpListener, router: Router, drain: CancellationToken) {
-    let connections = Connections::new();
-    while let Some((stream, address, permit)) = connections.accept(&listener, &drain).await {
+    http_within(Limits::default(), listener, router, drain).await;
+}
+
+/// Serves plaintext HTTP/1.1 and HTTP/2 until `drain` is cancelled and the open requests have ended.
+pub async fn http_within<L: Listener>(limits: Limits, listener: L, router: Router, drain: CancellationToken) {
+    let (door, connections) = (Door::new(limits), Connections::new());
+    while let Some((stream, address, seat)) = drain.run_until_cancelled(door.accept(&listener)).await {
         let (router, drain) = (router.clone(), drain.clone());
-        connections.spawn(permit, async move {
-            let peer = Peer { address, certificates: Arc::default(), identity: None };
-            serve(stream, router, peer, drain).await;
-        });
+        let peer = Arc::new(Peer { address, certificates: Arc::default(), identity: None });
+        let caller = Caller::new(peer, seat.counter(), None);
+        let stream = seat.watch(stream, false);
+        connections.spawn(seat, async move { serve(stream, router, caller, drain).await });
     }
     drop(listener);
     connections.end(DRAIN_LIMIT).await;
 }
 
-/// Serves HTTP/1.1 and HTTP/2 over TLS, with the newest configuration of `tls` for each new connection.
+/// Serves HTTP/1.1 and HTTP/2 over TLS with the usual limits, with the newest configuration of `tls` for each new
+/// connection.
 pub async fn https(
     listener: TcpListener,
     router: Router,
-    tls: watch::Receiver<Arc<ServerConfig>>,
+    tls: watch::Receiver<Arc<Serving>>,
     drain: CancellationToken,
 ) {
-    let connections = Connections::new();
-    while let Some((stream, address, permit)) = connections.accept(&listener, &drain).await {
-        let (router, drain) = (router.clone(), drain.clone());
-        let acceptor = TlsAcceptor::from(tls.borrow().clone());
-        connections.spawn(permit, async move {
-            match tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => {
-                    let peer = tls_peer(address, stream.get_ref().1);
-                    serve(stream, router, peer, drain).await;
+    https_within(Limits::default(), listener, router, tls, drain).await;
+}
+
+/// Serves HTTP/1.1 and HTTP/2 over TLS, with the newest configuration of `tls` for each new connection. When that
+/// changes, connections whose clients it would not let in are closed.
+pub async fn https_within<L: Listener>(
+    limits: Limits,
+    listener: L,
+    router: Router,
+    mut tls: watch::Receiver<Arc<Serving>>,
+    drain: CancellationToken,
+) {
+    let (door, connections) = (Door::new(limits), Connections::new());
+    loop {
+        let next = async {
+            tokio::select! {
+                accepted = door.accept(&listener) => Some(accepted),
+                Ok(()) = tls.changed() => None,
+            }
+        };
+        let Some(next) = drain.run_until_cancelled(next).await else { break };
+        let Some((stream, address, seat)) = next else {
+            let current = tls.borrow_and_update().clone();
+            door.recheck(|peer| current.verify(&peer.certificates, UnixTime::now()).is_ok()).await;
+            continue;
+        };
+        let (router, drain, tls) = (router.clone(), drain.clone(), tls.clone());
+        let (stream, counter) = (seat.watch(stream, true), seat.counter());
+        connections.spawn(seat, async move {
+            let acceptor = TlsAcceptor::from(tls.borrow().config.clone());
+            match acceptor.accept(stream).await {
+                Ok(stream) => {
+                    let peer = Arc::new(tls_peer(address, stream.get_ref().1));
+                    counter.greeted(&peer);
+                    let caller = Caller::new(peer, counter, Some(tls));
+                    // Roots that changed during the handshake are not those that it was checked with.
+                    match caller.doubt() {
+                        Some(why) => caller.counter.close(why),
+                        None => serve(stream, router, caller, drain).await,
+                    }
                 }
-                Ok(Err(error)) => tracing::debug!(%address, %error, "the TLS handshake failed"),
-                Err(_) => tracing::debug!(%address, "the TLS handshake took too long"),
+                Err(error) => tracing::debug!(%address, %error, "the TLS handshake failed"),
             }
         });
     }
@@ -82,14 +156,75 @@ fn tls_peer(address: SocketAddr, connection: &rustls::ServerConnection) -> Peer 
     Peer { address, certificates, identity }
 }
 
-async fn serve<S>(stream: S, router: Router, peer: Peer, drain: CancellationToken)
+/// The other end of a connection, and what it takes to believe it.
+struct Caller {
+    peer: Arc<Peer>,
+    counter: Counter,
+    trust: Option<Mutex<Trust>>,
+    not_after: Option<SystemTime>,
+    parting: Option<Parting>,
+}
+
+/// By what the peer was verified.
+struct Trust {
+    tls: watch::Receiver<Arc<Serving>>,
+    /// The configuration by which it was verified last.
+    by: Option<Arc<Serving>>,
+}
+
+impl Caller {
+    fn new(peer: Arc<Peer>, counter: Counter, tls: Option<watch::Receiver<Arc<Serving>>>) -> Self {
+        let trust = tls.map(|tls| Mutex::new(Trust { tls, by: None }));
+        let not_after = peer.not_after();
+        // Keyed at random in each process.
+        let random = RandomState::new().hash_one(peer.address) as f64 / u64::MAX as f64;
+        let parting = not_after.map(|end| {
+            let left = end.duration_since(wall()).unwrap_or_default();
+            Parting(Instant::now() + lasts(left, random))
+        });
+        Self { peer, counter, trust, not_after, parting }
+    }
+
+    /// Why the peer is not believed any more.
+    fn doubt(&self) -> Option<Why> {
+        if self.not_after.is_some_and(|end| end <= wall()) {
+            return Some(Why::Expired);
+        }
+        let mut trust = self.trust.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = trust.tls.borrow().clone();
+        if trust.by.as_ref().is_some_and(|by| Arc::ptr_eq(by, &current)) {
+            return None;
+        }
+        if current.verify(&self.peer.certificates, UnixTime::now()).is_err() {
+            return Some(Why::Untrusted);
+        }
+        trust.by = Some(current);
+        None
+    }
+}
+
+async fn serve<S>(stream: S, router: Router, caller: Caller, drain: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let address = peer.address;
+    let (address, parting) = (caller.peer.address, caller.parting);
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer.clone());
-        router.clone().call(request)
+        let doubt = caller.doubt();
+        if let Some(why) = doubt {
+            caller.counter.close(why);
+        }
+        let exchange = caller.counter.begin();
+        request.extensions_mut().insert(Peer::clone(&caller.peer));
+        caller.parting.and_then(|parting| request.extensions_mut().insert(parting));
+        let mut router = router.clone();
+        async move {
+            if let Some(why) = doubt {
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+            }
+            let Ok(response) = router.call(request).await;
+            exchange.answered();
+            Ok(response.map(|body| Counted::new(body, exchange)))
+        }
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT);
@@ -98,10 +233,22 @@ where
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let parted = async {
+        match parting {
+            Some(Parting(at)) => tokio::time::sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    };
     let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = drain.cancelled() => {
+        result = connection.as_mut() => Some(result),
+        () = drain.cancelled() => None,
+        () = parted => None,
+    };
+    let result = match result {
+        Some(result) => result,
+        None => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -111,52 +258,20 @@ where
     }
 }
 
-/// The open connections of one listener: how many there may be, and their end.
+/// The open connections of one listener, and their end.
 struct Connections {
     tasks: TaskTracker,
-    permits: Arc<Semaphore>,
     abort: CancellationToken,
 }
 
 impl Connections {
     fn new() -> Self {
-        Self {
-            tasks: TaskTracker::new(),
-            permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
-            abort: CancellationToken::new(),
-        }
+        Self { tasks: TaskTracker::new(), abort: CancellationToken::new() }
     }
 
-    /// The next connection, or nothing once draining has begun.
-    async fn accept(
-        &self,
-        listener: &TcpListener,
-        drain: &CancellationToken,
-    ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-        let permit = drain.run_until_cancelled(self.permits.clone().acquire_owned()).await?;
-        let permit = permit.expect("the semaphore is never closed");
-        loop {
-            match drain.run_until_cancelled(listener.accept()).await? {
-                Ok((stream, address)) => {
-                    // Small frames both ways: waiting to fill a packet only adds delay.
-                    let _ = stream.set_nodelay(true);
-                    return Some((stream, address, permit));
-                }
-                Err(error) => {
-                    // Out of descriptors, most likely: a pause lets some connections end.
-                    tracing::warn!(%error, "a connection cannot be accepted");
-                    drain.run_until_cancelled(tokio::time::sleep(ACCEPT_PAUSE)).await?;
-                }
-            }
-        }
-    }
-
-    fn spawn(&self, permit: OwnedSemaphorePermit, connection: impl Future<Output = ()> + Send + 'static) {
+    fn spawn(&self, seat: Seat, connection: impl Future<Output = ()> + Send + 'static) {
         let abort = self.abort.clone();
-        self.tasks.spawn(async move {
-            abort.run_until_cancelled(connection).await;
-            drop(permit);
-        });
+        self.tasks.spawn(async move { abort.run_until_cancelled(seat.run(connection)).await });
     }
 
     /// Waits for the open requests, then cuts what has not ended: a stream may be meant to last for ever.
@@ -170,14 +285,18 @@ impl Connections {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the shell compares certificates with the time")]
+fn wall() -> SystemTime {
+    SystemTime::now()
+}
+
 /// How long open requests may run after draining has begun.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(5);
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 const HEADER_LIMIT: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-const MAX_CONNECTIONS: usize = 10_000;
+/// How long before the end of its certificate a peer is sent away at most.
+const LONGEST_LEAVE: Duration = Duration::from_mins(5);
 
 #[cfg(test)]
 mod tests;

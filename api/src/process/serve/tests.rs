@@ -10,6 +10,8 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose, SanType};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio_rustls::TlsConnector;
 
@@ -75,16 +77,28 @@ async fn draining_finishes_the_running_request_and_refuses_new_ones() {
 #[tokio::test]
 async fn a_connection_that_outlasts_the_drain_is_cut() {
     let (listener, address) = listener().await;
-    let connections = Connections::new();
+    let (door, connections) = (Door::new(Limits::default()), Connections::new());
     let client = TcpStream::connect(address).await.unwrap();
-    let (stream, _, permit) = connections.accept(&listener, &CancellationToken::new()).await.unwrap();
-    connections.spawn(permit, async move {
+    let (stream, _, seat) = door.accept(&listener).await;
+    connections.spawn(seat, async move {
         let _open = stream;
         std::future::pending::<()>().await;
     });
     connections.end(Duration::from_millis(1)).await;
-    let read = client.readable().await.map(|()| client.try_read(&mut [0]).unwrap());
-    assert_eq!(read.unwrap(), 0);
+    assert!(is_closed(&client).await);
+}
+
+/// Waits for the end of a connection of which nothing is read.
+async fn is_closed(client: &TcpStream) -> bool {
+    loop {
+        client.readable().await.unwrap();
+        match client.try_read(&mut [0; 1024]) {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return true,
+        }
+    }
 }
 
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -98,7 +112,12 @@ impl Authority {
     }
 
     fn leaf(&self, account: &str) -> Chain {
+        self.leaf_until(account, None)
+    }
+
+    fn leaf_until(&self, account: &str, end: Option<time::OffsetDateTime>) -> Chain {
         let mut params = CertificateParams::default();
+        params.not_after = end.unwrap_or(params.not_after);
         let uri = format!("spiffe://cluster.local/ns/default/sa/{account}");
         params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -107,8 +126,12 @@ impl Authority {
         (vec![certificate.der().clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
     }
 
-    fn server(&self, account: &str) -> Arc<ServerConfig> {
-        let roots = roots_from_pem(self.0.pem().as_bytes()).unwrap();
+    fn server(&self, account: &str) -> Arc<Serving> {
+        self.server_that_trusts(account, &self.0.pem())
+    }
+
+    fn server_that_trusts(&self, account: &str, roots: &str) -> Arc<Serving> {
+        let roots = roots_from_pem(roots.as_bytes()).unwrap();
         let (chain, key) = self.leaf(account);
         let clients = mesh_clients(roots, Accept::Any, ClientAuth::Optional).unwrap();
         server_config(chain, key, Some(clients)).unwrap()
@@ -119,9 +142,16 @@ impl Authority {
         address: SocketAddr,
         own: Option<Chain>,
     ) -> tokio_rustls::client::TlsStream<TcpStream> {
+        self.over(TcpStream::connect(address).await.unwrap(), own).await
+    }
+
+    async fn over(
+        &self,
+        stream: TcpStream,
+        own: Option<Chain>,
+    ) -> tokio_rustls::client::TlsStream<TcpStream> {
         let roots = roots_from_pem(self.0.pem().as_bytes()).unwrap();
         let config = client_config(mesh_servers(roots, Accept::Any), own).unwrap();
-        let stream = TcpStream::connect(address).await.unwrap();
         let name = ServerName::try_from("citadel").unwrap();
         TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
     }
@@ -148,6 +178,259 @@ async fn a_tls_peer_is_known_by_its_certificate_and_a_renewed_server_certificate
     assert_eq!(ask(with_own).await.unwrap(), "spiffe://cluster.local/ns/default/sa/reviews");
     assert_eq!(ask(without).await.unwrap(), "127.0.0.1 0");
 
+    drain.cancel();
+    server.await.unwrap();
+}
+
+#[tokio::test]
+async fn connections_of_a_root_that_is_removed_are_cut_at_once_and_others_go_on() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let (listener, address) = listener().await;
+    let drain = CancellationToken::new();
+    let both = old.0.pem() + &new.0.pem();
+    let (change, tls) = watch::channel(old.server_that_trusts("citadel", &both));
+    let server = tokio::spawn(https(listener, who(), tls, drain.clone()));
+
+    let of_old = old.connect(address, Some(old.leaf("reviews"))).await;
+    let of_new = old.connect(address, Some(new.leaf("ratings"))).await;
+    let anonymous = old.connect(address, None).await;
+    // All three are known to the server before it changes.
+    let mut open = vec![];
+    for stream in [of_old, of_new, anonymous] {
+        open.push(Asking::new(stream).await);
+    }
+    change.send_replace(old.server_that_trusts("citadel", &new.0.pem()));
+    let over = tokio::time::timeout(Duration::from_secs(1), &mut open[0].connection).await;
+    assert!(over.is_ok(), "the connection of the removed root is still open");
+    assert_eq!(open[1].ask().await.unwrap(), "spiffe://cluster.local/ns/default/sa/ratings");
+    assert_eq!(open[2].ask().await.unwrap(), "127.0.0.1 0");
+
+    drop(open);
+    drain.cancel();
+    server.await.unwrap();
+}
+
+/// A connection that asks again and again.
+struct Asking {
+    sender: hyper::client::conn::http1::SendRequest<Empty<Bytes>>,
+    connection: tokio::task::JoinHandle<hyper::Result<()>>,
+}
+
+impl Asking {
+    /// Asks once.
+    async fn new<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) -> Self {
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let mut asking = Self { sender, connection: tokio::spawn(connection) };
+        asking.ask().await.unwrap();
+        asking
+    }
+
+    async fn ask(&mut self) -> Result<String, hyper::Error> {
+        self.sender.ready().await?;
+        let request = Request::get("/").header("host", "a").body(Empty::new()).expect("the parts are valid");
+        let body = self.sender.send_request(request).await?.into_body().collect().await?;
+        Ok(String::from_utf8_lossy(&body.to_bytes()).into_owned())
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_refused_when_the_roots_have_changed_although_nobody_has_looked() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let (_change, tls) = watch::channel(old.server_that_trusts("citadel", &new.0.pem()));
+    let chain: Arc<[_]> = old.leaf("reviews").0.into();
+    let peer = Arc::new(Peer { address: ([127, 0, 0, 1], 1).into(), certificates: chain, identity: None });
+    let (listener, address) = listener().await;
+    let _client = TcpStream::connect(address).await.unwrap();
+    let (_, _, seat) = Door::new(Limits::default()).accept(&listener).await;
+    let doubt = |tls| Caller::new(peer.clone(), seat.counter(), Some(tls)).doubt();
+    assert_eq!(doubt(tls), Some(Why::Untrusted));
+    let (change, tls) = watch::channel(old.server("citadel"));
+    let caller = Caller::new(peer.clone(), seat.counter(), Some(tls));
+    assert_eq!(caller.doubt(), None);
+    change.send_replace(new.server("citadel"));
+    assert_eq!(caller.doubt(), Some(Why::Untrusted));
+    change.send_replace(old.server("citadel"));
+    assert_eq!(caller.doubt(), None);
+}
+
+#[tokio::test]
+async fn a_connection_ends_when_the_certificate_of_its_client_ends() {
+    let authority = Authority::new();
+    let (listener, address) = listener().await;
+    let drain = CancellationToken::new();
+    let (_renew, tls) = watch::channel(authority.server("citadel"));
+    let server = tokio::spawn(https(listener, who(), tls, drain.clone()));
+    // Certificates count whole seconds.
+    let end = time::OffsetDateTime::now_utc() + Duration::from_secs(2);
+    let mut short =
+        Asking::new(authority.connect(address, Some(authority.leaf_until("reviews", Some(end)))).await).await;
+    let over = tokio::time::timeout(Duration::from_secs(3), &mut short.connection).await;
+    assert!(over.is_ok(), "it outlives its certificate");
+    assert!(time::OffsetDateTime::now_utc() >= end - Duration::from_secs(1), "it ended too early");
+    drop(short);
+    drain.cancel();
+    server.await.unwrap();
+}
+
+const FEW: Limits = Limits {
+    strangers: 8,
+    strangers_per_source: 8,
+    known: 8,
+    known_per_source: 8,
+    first_byte: Duration::from_millis(300),
+    handshake: Duration::from_millis(600),
+    first_request: Duration::from_millis(600),
+    idle: Duration::from_millis(900),
+    response: Some(Duration::from_millis(900)),
+    exchange: Some(Duration::from_millis(900)),
+};
+
+/// What strangers send first and then no more, or a byte now and then.
+const HALVES: [(&str, &[u8]); 6] = [
+    ("nothing", b""),
+    ("half a ClientHello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
+    ("half a request line", b"GET / HT"),
+    ("a head without an end", b"GET / HTTP/1.1\r\nhost: a\r\n"),
+    ("the preface of HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    ("HTTP/2 settings", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0"),
+];
+
+#[tokio::test]
+async fn whatever_strangers_leave_half_done_ends_in_time_and_keeps_nobody_out() {
+    for tls in [false, true] {
+        for (what, bytes) in HALVES {
+            strangers_send(what, bytes, tls).await;
+        }
+    }
+}
+
+/// More strangers than there are places begin with the same, and go on with a byte now and then.
+async fn strangers_send(what: &str, bytes: &[u8], tls: bool) {
+    let authority = Authority::new();
+    let (listener, address) = listener().await;
+    let drain = CancellationToken::new();
+    let (_renew, serving) = watch::channel(authority.server("citadel"));
+    let server = if tls {
+        tokio::spawn(https_within(FEW, listener, who(), serving, drain.clone()))
+    } else {
+        tokio::spawn(http_within(FEW, listener, who(), drain.clone()))
+    };
+    let mut strangers = vec![];
+    for _ in 0..40 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        strangers.push(stream);
+    }
+    let prompt = async {
+        let stream = TcpStream::connect(address).await.unwrap();
+        if tls { ask(authority.over(stream, None).await).await } else { ask(stream).await }
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(5), prompt).await;
+    assert_eq!(answer.expect(what).expect(what), "127.0.0.1 0", "{what} {tls}");
+    let drip = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            for stream in &strangers {
+                let _ = stream.try_write(b"x");
+            }
+        }
+    };
+    let closed = async {
+        for stream in &strangers {
+            assert!(is_closed(stream).await);
+        }
+    };
+    tokio::select! {
+        () = drip => {}
+        over = tokio::time::timeout(Duration::from_secs(5), closed) => over.expect(what),
+    }
+    drain.cancel();
+    server.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_and_a_response_that_nobody_reads_end_in_time() {
+    let (listener, address) = listener().await;
+    let drain = CancellationToken::new();
+    let router = Router::new()
+        .route("/", axum::routing::post(async |body: Bytes| body))
+        .route("/long", get(async || vec![b'x'; 64 << 20]));
+    let server = tokio::spawn(http_within(FEW, listener, router, drain.clone()));
+    for request in [
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nabc",
+        "GET /long HTTP/1.1\r\nhost: a\r\n\r\n",
+    ] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        // Nothing is read meanwhile, so that the response stays where it is.
+        tokio::time::sleep(FEW.exchange.unwrap() * 2).await;
+        let over = tokio::time::timeout(Duration::from_secs(5), is_closed(&stream)).await;
+        assert!(over.is_ok(), "{request}");
+    }
+    drain.cancel();
+    server.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_with_a_certificate_keeps_its_place_however_many_strangers_come() {
+    let authority = Authority::new();
+    let (listener, address) = listener().await;
+    let drain = CancellationToken::new();
+    let (_renew, tls) = watch::channel(authority.server("citadel"));
+    let limits = Limits { idle: Duration::from_secs(60), ..FEW };
+    let server = tokio::spawn(https_within(limits, listener, who(), tls, drain.clone()));
+    let mut known = Asking::new(authority.connect(address, Some(authority.leaf("reviews"))).await).await;
+    let mut strangers = vec![];
+    for _ in 0..100 {
+        strangers.push(TcpStream::connect(address).await.unwrap());
+    }
+    assert_eq!(known.ask().await.unwrap(), "spiffe://cluster.local/ns/default/sa/reviews");
+    drop(known);
+    drain.cancel();
+    server.await.unwrap();
+}
+
+#[test]
+fn connections_of_certificates_that_end_together_end_one_after_the_other() {
+    let hour = Duration::from_hours(1);
+    let table = [
+        (hour * 12, 0.0, hour * 12),
+        (hour * 12, 1.0, Duration::from_secs(12 * 3600 - 300)),
+        (hour * 12, 0.5, Duration::from_secs(12 * 3600 - 150)),
+        (Duration::from_secs(100), 1.0, Duration::from_secs(90)),
+        (Duration::ZERO, 1.0, Duration::ZERO),
+    ];
+    for (left, random, expected) in table {
+        assert_eq!(lasts(left, random), expected, "{left:?} {random}");
+    }
+}
+
+#[tokio::test]
+async fn a_handler_knows_when_a_connection_takes_its_leave_and_http2_is_told() {
+    let authority = Authority::new();
+    let (listener, address) = listener().await;
+    let drain = CancellationToken::new();
+    let (_renew, tls) = watch::channel(authority.server("citadel"));
+    let router = Router::new().route(
+        "/",
+        get(async |parting: Option<Extension<Parting>>| {
+            let left = parting.map(|Extension(Parting(at))| at.duration_since(Instant::now()));
+            format!("{}", left.unwrap_or_default().as_millis())
+        }),
+    );
+    let server = tokio::spawn(https(listener, router, tls, drain.clone()));
+    assert_eq!(ask(authority.connect(address, None).await).await.unwrap(), "0", "it has nothing that ends");
+    let end = time::OffsetDateTime::now_utc() + Duration::from_secs(4);
+    let stream = authority.connect(address, Some(authority.leaf_until("reviews", Some(end)))).await;
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::get("http://a/").body(Empty::<Bytes>::new()).unwrap();
+    let body = sender.send_request(request).await.unwrap().into_body().collect().await.unwrap().to_bytes();
+    let left: u64 = String::from_utf8_lossy(&body).parse().unwrap();
+    assert!((1..=4000).contains(&left), "{left}");
+    let over = tokio::time::timeout(Duration::from_secs(6), connection).await;
+    over.expect("it ends with the certificate").unwrap().expect("it ends in order");
     drain.cancel();
     server.await.unwrap();
 }

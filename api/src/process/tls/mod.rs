@@ -4,13 +4,15 @@
 //!
 //! A verifier knows the roots of one trust domain: a peer's chain is never tried against another domain's roots.
 
+pub mod expected;
+
 pub mod verifier;
 
 use crate::identity::{IdentityError, SpiffeId, TrustDomain, peer_identity};
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{CertificateError, ClientConfig, OtherError, RootCertStore, ServerConfig};
@@ -55,14 +57,38 @@ pub fn roots_from_pem(pem: &[u8]) -> Result<Arc<RootCertStore>, TlsError> {
     Ok(Arc::new(roots))
 }
 
+/// How a server shows itself, and how it verifies clients. The verifier is kept beside rustls's configuration, which
+/// does not give it back, so that clients can be verified again while their connections are open.
+#[derive(Debug)]
+pub struct Serving {
+    /// For handshakes.
+    pub config: Arc<ServerConfig>,
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+}
+
+impl Serving {
+    /// Fails unless a client that shows this chain would be let in now.
+    pub fn verify(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), rustls::Error> {
+        match (&self.clients, chain) {
+            (Some(clients), [leaf, intermediates @ ..]) => {
+                clients.verify_client_cert(leaf, intermediates, now).map(drop)
+            }
+            (Some(clients), []) if clients.client_auth_mandatory() => {
+                Err(rustls::Error::NoCertificatesPresented)
+            }
+            (None, _) | (Some(_), []) => Ok(()),
+        }
+    }
+}
+
 /// A server's configuration for HTTP/2 and HTTP/1.1: its chain, and how clients are verified (`None`: not at all).
 pub fn server_config(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     clients: Option<Arc<dyn ClientCertVerifier>>,
-) -> Result<Arc<ServerConfig>, TlsError> {
+) -> Result<Arc<Serving>, TlsError> {
     let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-    let builder = match clients {
+    let builder = match clients.clone() {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
@@ -72,7 +98,7 @@ pub fn server_config(
     // is lost by verifying each.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok(Arc::new(config))
+    Ok(Arc::new(Serving { config: Arc::new(config), clients }))
 }
 
 /// A client's configuration: how the server is verified, and the chain and key it shows when asked. No ALPN is set.
@@ -198,6 +224,14 @@ pub enum TlsError {
     /// The chain holds, and the identity is not one of those expected.
     #[error("the peer is `{0}`, which is not an accepted identity here")]
     NotAccepted(SpiffeId),
+    /// The chain holds, and the server is another than the one that was called.
+    #[error("the server is {found}; expected is {expected}")]
+    NotExpected {
+        /// Who it is.
+        found: String,
+        /// Who was called.
+        expected: String,
+    },
     /// The certificate carries no acceptable identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),

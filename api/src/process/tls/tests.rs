@@ -172,7 +172,7 @@ fn pem_that_is_not_what_is_needed_is_named_without_quoting_it() {
 }
 
 fn server_config_of((chain, key): Own) -> Arc<ServerConfig> {
-    server_config(chain, key, None).unwrap()
+    server_config(chain, key, None).unwrap().config.clone()
 }
 
 fn server_with_clients(
@@ -182,5 +182,5 @@ fn server_with_clients(
 ) -> Arc<ServerConfig> {
     let verifier = mesh_clients(roots(authority), accept, auth).unwrap();
     let (chain, key) = leaf(authority, |_| {});
-    server_config(chain, key, Some(verifier)).unwrap()
+    server_config(chain, key, Some(verifier)).unwrap().config.clone()
 }

@@ -35,8 +35,12 @@ impl Shown<'_> {
 
     /// Fails unless the certificate is for the name that was dialled.
     pub fn is_for_dialled(&self) -> Result<(), Error> {
-        let leaf = ParsedCertificate::try_from(self.leaf)?;
-        self.dialled.map_or(Ok(()), |name| verify_server_name(&leaf, name))
+        self.dialled.map_or(Ok(()), |name| self.is_for(name))
+    }
+
+    /// Fails unless the certificate is for this name.
+    pub fn is_for(&self, name: &ServerName<'_>) -> Result<(), Error> {
+        verify_server_name(&ParsedCertificate::try_from(self.leaf)?, name)
     }
 }
 

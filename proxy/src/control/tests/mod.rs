@@ -24,6 +24,7 @@ use api::model::secret::SecretContent;
 use api::model::workload::{NameInfo, NameTable, Workload};
 use api::model::{Kind, Resource};
 use api::process::enroll::Authority;
+use api::process::tls::expected::Expected;
 use api::process::{serve, tls};
 use api::wire::xds::{
     AggregatedDiscoveryService, AggregatedDiscoveryServiceServer, Any, DeltaDiscoveryRequest,
@@ -181,16 +182,15 @@ struct Proxy {
 
 /// Starts control towards an address; runs within the `LocalSet` of the test.
 fn start(address: SocketAddr) -> Proxy {
-    let (roots, token) = (PathBuf::new(), PathBuf::new());
-    start_with(Discovery { address: address.to_string(), tls: false, roots, token }, Store::new())
+    let (roots, token, server) = (PathBuf::new(), PathBuf::new(), Expected::default());
+    start_with(Discovery { address: address.to_string(), tls: false, server, roots, token }, Store::new())
 }
 
 fn start_with(discovery: Discovery, store: Arc<Store>) -> Proxy {
     let (peers, callers) = Peers::new();
     let telemetry = Telemetry::new(Arc::new(Node::anonymous()), peers);
     let seams = Seams::new(store, telemetry);
-    let server =
-        Server::Mesh { discovery, trust_domain: "cluster.local".into(), cluster_id: "Kubernetes".into() };
+    let server = Server::Mesh { discovery, cluster_id: "Kubernetes".into() };
     let node = NodeInfo { id: "sidecar~10.0.0.1~a.b~b.svc.cluster.local".into(), ..NodeInfo::default() };
     let wishes = Wishes { node, wildcards: vec![Kind::Cluster, Kind::Listener, Kind::Names] };
     let (snapshot, status) = (seams.snapshot.subscribe(), seams.status.subscribe());
@@ -379,7 +379,7 @@ fn server_tls(
     id: &str,
     issuer: &rcgen::Issuer<'static, rcgen::KeyPair>,
     root: &str,
-) -> watch::Receiver<Arc<rustls::ServerConfig>> {
+) -> watch::Receiver<Arc<tls::Serving>> {
     let own = rcgen::KeyPair::generate().unwrap();
     let chain = leaf(id, (10, 3600), issuer, &own);
     let roots = tls::roots_from_pem(root.as_bytes()).unwrap();
@@ -400,7 +400,11 @@ async fn over_tls_the_proxy_shows_certificate_and_token_and_talks_to_the_control
         let key = rcgen::KeyPair::generate().unwrap();
         let own = "spiffe://cluster.local/ns/b/sa/a";
         let chain = leaf(own, (10, 3600), &issuer, &key);
-        for (server, trusted) in [("ns/istio-system/sa/pilot", true), ("ns/other/sa/pilot", false)] {
+        for (server, trusted) in [
+            ("ns/istio-system/sa/istiod", true),
+            ("ns/istio-system/sa/istio-ingressgateway-service-account", false),
+            ("ns/other/sa/istiod", false),
+        ] {
             let plane = Plane::new(&[]);
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap().to_string();
@@ -410,7 +414,9 @@ async fn over_tls_the_proxy_shows_certificate_and_token_and_talks_to_the_control
             let store = Store::new();
             let content = SecretContent::Certificate { chain: chain.clone(), key: key.serialize_pem() };
             store.set("default", &content).unwrap();
-            let discovery = Discovery { address, tls: true, roots: roots.clone(), token: token.clone() };
+            let server = Expected::pilot(&"cluster.local".parse().unwrap()).unwrap();
+            let discovery =
+                Discovery { address, tls: true, server, roots: roots.clone(), token: token.clone() };
             let mut proxy = start_with(discovery, store);
             if trusted {
                 proxy.until_status("connected", |status| status.connected).await;
@@ -452,7 +458,7 @@ async fn a_certificate_is_issued_renewed_at_half_its_life_and_renewed_by_itself_
             address,
             roots: file("root-cert.pem", &root),
             token: Some(file("istio-token", "token-1\n")),
-            trust_domain: "cluster.local".into(),
+            server: Expected::citadel(&"cluster.local".parse().unwrap()).unwrap(),
             cluster_id: "Kubernetes".into(),
             validity: None,
         };
