@@ -86,6 +86,7 @@ fn discovered() {
             labels: [(label.0.to_owned(), label.1.to_owned())].into(),
             service_account: pod.to_owned(),
             istio_extensions: true,
+            proven: true,
         };
         let mut resources = generate::shared(&snapshot, &scope);
         resources.extend(generate::own(&snapshot, &scope));

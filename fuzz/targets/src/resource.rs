@@ -62,10 +62,11 @@ fn generated(catalog: &Catalog) {
             xds::survives_the_wire(resource);
         }
         distinct(&resources);
+        let uses = generate::secret::uses(&scope, &resources);
         let rejected = exercise::apply(resources);
         assert!(rejected.is_empty(), "pilot accepted what the proxy refuses: {rejected:?}");
         if let Some(Resource::Secret(secret)) =
-            generate::secret(&snapshot, &scope, "kubernetes://shop-certificate")
+            generate::secret::find(&snapshot, &scope, &uses, "kubernetes://shop-certificate")
         {
             let taken = proxy::credentials::Store::new().set(&secret.name, &secret.content);
             assert!(taken.is_ok(), "pilot accepted a certificate that the proxy refuses: {taken:?}");
@@ -100,6 +101,7 @@ fn scope(gateway: bool, pod: &str, namespace: &str, labels: &[(&str, &str)]) -> 
         labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>(),
         service_account: "reviews".to_owned(),
         istio_extensions: true,
+        proven: true,
     }
 }
 
