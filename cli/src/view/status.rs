@@ -12,10 +12,13 @@ pub fn render(status: &Status, wide: bool) -> String {
         head.extend(["CLUSTERS", "LISTENERS", "ROUTES", "ENDPOINTS"]);
     }
     let rows: Vec<Vec<String>> = status.pods.iter().map(|pod| row(pod, &status.proxies, wide)).collect();
+    let warnings: String =
+        status.warnings.iter().map(|w| format!("warning: {}: {}\n", w.object, w.finding())).collect();
     if rows.is_empty() {
-        return format!("No pods run. The gateway listens at {}.\n", status.gateway);
+        return format!("No pods run. The gateway listens at {}.\n{warnings}", status.gateway);
     }
-    format!("{}\ngateway http://{}   process {}\n", table::render(&head, &rows), status.gateway, status.pid)
+    let pods = table::render(&head, &rows);
+    format!("{pods}\ngateway http://{}   process {}\n{warnings}", status.gateway, status.pid)
 }
 
 fn row(pod: &PodLine, proxies: &Value, wide: bool) -> Vec<String> {
@@ -82,6 +85,19 @@ fn state(proxy: &Value, long: &str, short: &str) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_has_no_effect_is_told_below_the_pods() {
+        let warning = crate::failure::Problem {
+            object: "Sidecar shop/b".into(),
+            path: "spec.workloadSelector".into(),
+            reason: "this object has no effect".into(),
+            ..Default::default()
+        };
+        let text = render(&Status { warnings: vec![warning], ..Status::default() }, false);
+        let last = "warning: Sidecar shop/b: spec.workloadSelector: this object has no effect\n";
+        assert!(text.ends_with(last), "{text}");
+    }
 
     #[test]
     fn a_proxy_is_synced_when_all_that_was_sent_was_acknowledged() {

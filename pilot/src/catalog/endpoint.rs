@@ -138,7 +138,7 @@ impl Catalog {
     }
 }
 
-fn static_port(port: &ServicePort) -> u16 {
+pub(super) fn static_port(port: &ServicePort) -> u16 {
     match &port.target {
         TargetPort::Number(number) => *number,
         TargetPort::Name(_) => port.number,

@@ -5,7 +5,7 @@ use super::gateway::Gateway;
 use super::policy::{Sidecar, TlsSecret};
 use super::service::{Registry, Service};
 use super::virtual_service::{GatewayRef, VirtualService};
-use super::visibility::{Labels, selects};
+use super::visibility::{ExportTo, Labels, selects};
 use super::workload::Workload;
 use super::{Catalog, host};
 use crate::flow::Scope;
@@ -17,6 +17,11 @@ impl Catalog {
     /// All services, also those of one host in several namespaces, sorted by host.
     pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
         self.index.services.values().flatten()
+    }
+
+    /// Whether some namespace has a service of this very host.
+    pub fn has_host(&self, host: &str) -> bool {
+        self.index.services.contains_key(host)
     }
 
     /// The service that a client in `namespace` means by a fully qualified host: the one of its own namespace, then a
@@ -50,6 +55,16 @@ impl Catalog {
         self.index.workloads.values()
     }
 
+    /// The pods of a namespace, sorted by name.
+    pub fn workloads_in(&self, namespace: &str) -> impl Iterator<Item = &Arc<Workload>> {
+        let from = (namespace.to_owned(), String::new());
+        self.index
+            .workloads
+            .range(from..)
+            .map(|(_, pod)| pod)
+            .take_while(move |pod| pod.namespace == namespace)
+    }
+
     /// The pod of that name.
     pub fn workload(&self, namespace: &str, name: &str) -> Option<&Arc<Workload>> {
         self.index.workloads.get(&(namespace.to_owned(), name.to_owned()))
@@ -74,15 +89,9 @@ impl Catalog {
     /// those exported to it by name, then public ones; the oldest first in each. Delegates are resolved.
     pub fn virtual_services(&self, namespace: &str, gateway: &GatewayRef) -> Vec<Arc<VirtualService>> {
         let default = &self.mesh().default_virtual_service_export;
-        let rank = |vs: &VirtualService| match () {
-            () if vs.origin.namespace == namespace && vs.export_to.is_private(namespace) => Some(0),
-            () if vs.export_to.is_public(default) => Some(2),
-            () if vs.export_to.reaches(&vs.origin.namespace, namespace, default) => Some(1),
-            () => None,
-        };
         let all = self.index.virtual_services.iter().filter(|vs| vs.gateways.contains(gateway));
-        let mut ranked: Vec<_> = all.filter_map(|vs| rank(vs).map(|r| (r, vs))).collect();
-        ranked.sort_by_key(|(rank, vs)| (*rank, vs.origin.clone()));
+        let mut ranked: Vec<_> = all.filter_map(|vs| rank(vs, namespace, default).map(|r| (r, vs))).collect();
+        ranked.sort_by(|(a, one), (b, other)| (a, &one.origin).cmp(&(b, &other.origin)));
         ranked.into_iter().map(|(_, vs)| vs.clone()).collect()
     }
 
@@ -144,6 +153,17 @@ impl Catalog {
     /// A Secret with a certificate or roots.
     pub fn secret(&self, namespace: &str, name: &str) -> Option<&Arc<TlsSecret>> {
         self.index.secrets.get(&(namespace.to_owned(), name.to_owned()))
+    }
+}
+
+/// Which of the VirtualServices that a proxy in `namespace` sees come first: private ones, then those exported to it by
+/// name, then public ones; `None` where it does not see it.
+pub(super) fn rank(vs: &VirtualService, namespace: &str, default: &ExportTo) -> Option<u8> {
+    match () {
+        () if vs.origin.namespace == namespace && vs.export_to.is_private(namespace) => Some(0),
+        () if vs.export_to.is_public(default) => Some(2),
+        () if vs.export_to.reaches(&vs.origin.namespace, namespace, default) => Some(1),
+        () => None,
     }
 }
 
