@@ -27,17 +27,30 @@ impl Catalog {
     /// The service that a client in `namespace` means by a fully qualified host: the one of its own namespace, then a
     /// Kubernetes Service, then the oldest ServiceEntry, of those it sees.
     pub fn service(&self, namespace: &str, host: &str) -> Option<&Arc<Service>> {
-        let default = &self.mesh().default_service_export;
-        let candidates = self.index.services.get(host)?;
-        candidates
-            .iter()
-            .filter(|s| s.export_to.reaches(&s.namespace, namespace, default))
-            .min_by_key(|s| (s.namespace != namespace, s.registry != Registry::Kubernetes, s.origin.clone()))
+        self.first_service(namespace, self.index.services.get(host)?, |_| true)
     }
 
-    /// The services that a client in `namespace` sees, one for each host, sorted by host.
-    pub fn visible_services(&self, namespace: &str) -> Vec<Arc<Service>> {
-        self.index.services.keys().filter_map(|h| self.service(namespace, h)).cloned().collect()
+    fn first_service<'a>(
+        &self,
+        namespace: &str,
+        candidates: &'a [Arc<Service>],
+        accepted: impl Fn(&Service) -> bool,
+    ) -> Option<&'a Arc<Service>> {
+        let default = &self.mesh().default_service_export;
+        let seen = |s: &&Arc<Service>| s.export_to.reaches(&s.namespace, namespace, default) && accepted(s);
+        let rank = |s: &Arc<Service>| (s.namespace != namespace, s.registry != Registry::Kubernetes);
+        let order = |a: &&Arc<Service>, b: &&Arc<Service>| (rank(a), &a.origin).cmp(&(rank(b), &b.origin));
+        candidates.iter().filter(seen).min_by(order)
+    }
+
+    /// The services that a client in `namespace` sees and that are accepted, one for each host, sorted by host.
+    pub fn visible_services(
+        &self,
+        namespace: &str,
+        accepted: impl Fn(&Service) -> bool,
+    ) -> Vec<Arc<Service>> {
+        let by_host = self.index.services.values();
+        by_host.filter_map(|all| self.first_service(namespace, all, &accepted)).cloned().collect()
     }
 
     /// The services that choose a pod, oldest first.

@@ -441,3 +441,55 @@ fn a_check_warns_of_what_it_would_break_elsewhere() {
         ]
     );
 }
+
+#[test]
+fn a_pods_address_that_is_written_down_is_the_pod() {
+    let slice = |service: &str, port: &str| {
+        format!(
+            "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: s, labels: \
+             {{kubernetes.io/service-name: {service}}}}}\naddressType: IPv4\nendpoints: [{{addresses: [10.244.0.7]}}]\n\
+             ports: [{port}]\n"
+        )
+    };
+    let entry = |namespace: &str| {
+        object(
+            "networking.istio.io/v1",
+            "ServiceEntry",
+            &format!("{namespace}/e@2"),
+            "{hosts: [e.test], location: MESH_INTERNAL, resolution: STATIC, ports: [{number: 90, name: tcp, protocol: \
+             TCP}], endpoints: [{address: 10.244.0.7, ports: {tcp: 9001}}]}",
+        )
+    };
+    let text = [
+        service("by-hand@1", "{clusterIP: 10.96.0.9, ports: [{name: http, port: 80}]}"),
+        slice("by-hand", "{name: http, port: 8081}"),
+        entry("default"),
+        entry("other"),
+        pod("web", "10.244.0.7", "app: web", ""),
+    ];
+    let catalog = catalog(&text.concat());
+    let web = catalog.workload("default", "web").unwrap();
+    let found: Vec<(String, u16)> =
+        catalog.targets_of(web).iter().map(|t| (t.service.host.clone(), t.number)).collect();
+    // The entry of another namespace has no say in what the pod takes.
+    let by_hand = "by-hand.default.svc.cluster.local";
+    assert_eq!(found, [(by_hand.to_owned(), 8081), ("e.test".to_owned(), 9001)]);
+    let service = only(&catalog, by_hand);
+    let endpoints = catalog.endpoints(&service, &service.ports[0]);
+    assert!(endpoints[0].mtls && endpoints[0].labels["app"] == "web");
+    assert_eq!(endpoints[0].workload.as_ref().unwrap().name, "web");
+    assert_eq!(catalog.identities(&service), ["spiffe://cluster.local/ns/default/sa/web"]);
+}
+
+#[test]
+fn a_policy_names_ports_that_no_service_and_no_container_names() {
+    let policy = peers(
+        "p",
+        "{selector: {matchLabels: {app: web}}, mtls: {mode: STRICT}, portLevelMtls: {9090: {mode: DISABLE}, 9091: {mode: \
+         UNSET}}}",
+    );
+    let catalog = catalog(&[policy, pod("web", "10.244.0.7", "app: web", "")].concat());
+    let web = catalog.workload("default", "web").unwrap();
+    assert_eq!(catalog.policy_ports("default", &web.labels), [(9090, Disable), (9091, Strict)]);
+    assert_eq!(catalog.policy_ports("default", &Labels::new()), []);
+}
