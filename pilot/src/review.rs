@@ -70,9 +70,16 @@ pub async fn run(mut snapshots: watch::Receiver<Arc<Snapshot>>, warnings: Warnin
         tokio::time::sleep(QUIET).await;
         let catalog = snapshots.borrow_and_update().catalog.clone();
         let Ok(found) = tokio::task::spawn_blocking(move || look(&catalog)).await else { return };
-        let (appeared, settled) = warnings.replace(found);
+        let (conflicts, references) = found;
+        let lost: HashSet<Refusal> = conflicts.iter().cloned().collect();
+        let (appeared, settled) = warnings.replace([conflicts, references].concat());
         for warning in appeared {
-            tracing::warn!(%warning, "an object has no effect, or not all of it");
+            if lost.contains(&warning) {
+                tracing::warn!(%warning, "an object has no effect, or not all of it");
+            } else {
+                // What it names may be on its way.
+                tracing::info!(%warning, "an object names what is not there");
+            }
         }
         for warning in settled {
             tracing::info!(%warning, "settled");
@@ -81,8 +88,9 @@ pub async fn run(mut snapshots: watch::Receiver<Arc<Snapshot>>, warnings: Warnin
     }
 }
 
-fn look(catalog: &Catalog) -> Vec<Refusal> {
-    reference::warnings(catalog)
+/// The conflicts that objects lose, and references that lead nowhere.
+fn look(catalog: &Catalog) -> (Vec<Refusal>, Vec<Refusal>) {
+    (catalog.conflicts(), reference::references(catalog))
 }
 
 /// Between a change and the look at it.

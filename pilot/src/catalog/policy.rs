@@ -5,6 +5,7 @@ use super::visibility::{ExportTo, Labels, Origin};
 use crate::flow::MtlsMode;
 use api::model::access_log::AccessLog;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A PeerAuthentication.
@@ -134,6 +135,8 @@ pub struct Mesh {
     pub default_virtual_service_export: ExportTo,
     /// For DestinationRules without one of their own.
     pub default_destination_rule_export: ExportTo,
+    /// The settings without the MeshConfig that made these; absent where none did.
+    pub base: Option<Arc<Mesh>>,
 }
 
 impl Default for Mesh {
@@ -152,6 +155,7 @@ impl Default for Mesh {
             default_service_export: ExportTo::Unset,
             default_virtual_service_export: ExportTo::Unset,
             default_destination_rule_export: ExportTo::Unset,
+            base: None,
         }
     }
 }

@@ -493,3 +493,56 @@ fn a_policy_names_ports_that_no_service_and_no_container_names() {
     assert_eq!(catalog.policy_ports("default", &web.labels), [(9090, Disable), (9091, Strict)]);
     assert_eq!(catalog.policy_ports("default", &Labels::new()), []);
 }
+
+#[test]
+fn a_setting_that_a_mesh_config_no_longer_names_is_at_its_default() {
+    let config = |name: &str, text: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: istio-system}}\ndata: {{mesh: \
+             '{text}'}}\n"
+        )
+    };
+    let base = Catalog::new(Mesh { auto_mtls: true, ..Mesh::default() });
+    let (first, _) = applied(&base, &config("istio", "{enableAutoMtls: false, rootNamespace: roots}"));
+    assert!(!first.mesh().auto_mtls && first.mesh().root_namespace == "roots");
+    let (second, _) = applied(&first, &config("istio", "connectTimeout: 3s"));
+    assert!(second.mesh().auto_mtls && second.mesh().root_namespace == "istio-system");
+    let other = parse::parse("a.yaml", &config("istio-canary", "enableAutoMtls: false"));
+    let facts = other.documents.into_iter().map(Fact::Upsert).collect();
+    let (_, verdicts) = validate::judge(facts, second.mesh());
+    assert_eq!(
+        verdicts[0].warnings[0].to_string(),
+        "a.yaml:2: ConfigMap istio-system/istio-canary: data.mesh: is no MeshConfig here: ConfigMap istio-system/istio alone \
+         is; this has no effect; move it there, or rename the key"
+    );
+}
+
+#[test]
+fn a_check_tells_selectors_that_choose_nothing_and_what_services_ask_in_vain() {
+    let base = catalog(&pod("web", "10.244.0.7", "app: web", ""));
+    let ask = |text: &str| {
+        let given = parse::parse("a.yaml", text)
+            .documents
+            .into_iter()
+            .map(|d| api::resource::check::Given { file: d.place.to_string(), object: d.raw });
+        let report = validate::reference::check(&base, &given.collect::<Vec<_>>());
+        assert_eq!(report.errors, []);
+        report.warnings.iter().map(|w| format!("{}: {}", w.path, w.reason)).collect::<Vec<_>>()
+    };
+    let policy = |app: &str| {
+        peers("p", &format!("{{selector: {{matchLabels: {{app: {app}}}}}, mtls: {{mode: STRICT}}}}"))
+    };
+    assert_eq!(ask(&policy("web")), [""; 0]);
+    assert_eq!(ask(&policy("wbe")), ["spec.selector: chooses no pod of namespace default"]);
+    let text = "{clusterIP: 10.96.0.9, sessionAffinity: ClientIP, internalTrafficPolicy: Local, externalIPs: [192.0.2.1], \
+                ports: [{port: 80, protocol: SCTP}]}";
+    let paths: Vec<String> =
+        ask(&service("s", text)).iter().map(|w| w.split(':').next().unwrap().to_owned()).collect();
+    assert_eq!(
+        paths,
+        ["spec.externalIPs", "spec.internalTrafficPolicy", "spec.ports[0].protocol", "spec.sessionAffinity"]
+    );
+    let slice = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: s}\naddressType: FQDN\nendpoints: \
+                 [{addresses: [a.test]}]\n";
+    assert_eq!(ask(slice).len(), 2);
+}

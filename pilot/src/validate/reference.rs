@@ -8,7 +8,7 @@ use super::judge;
 use crate::catalog::destination_rule::DestinationRule;
 use crate::catalog::service::Registry;
 use crate::catalog::virtual_service::{Destination, GatewayRef, HttpAction, VirtualService};
-use crate::catalog::visibility::selects;
+use crate::catalog::visibility::{Labels, selects};
 use crate::catalog::{Catalog, Item, host};
 use crate::flow::Fact;
 use api::resource::check::{Given, Report};
@@ -90,14 +90,14 @@ fn conflicts(catalog: &Catalog, places: &HashMap<Key, Place>) -> (Vec<Refusal>, 
 
 /// What is odd about objects in force when all are seen together: conflicts that they lose, and references that lead
 /// nowhere.
-pub fn warnings(catalog: &Catalog) -> Vec<Refusal> {
+fn warnings(catalog: &Catalog) -> Vec<Refusal> {
     let mut all = catalog.conflicts();
     all.extend(references(catalog));
     all
 }
 
 /// Every reference of objects in force that leads nowhere.
-fn references(catalog: &Catalog) -> Vec<Refusal> {
+pub fn references(catalog: &Catalog) -> Vec<Refusal> {
     let nowhere = Place::default();
     let all = catalog.items().flat_map(|(key, item)| broken(catalog, key, item, &nowhere));
     all.map(|(_, refusal)| refusal).collect()
@@ -120,6 +120,8 @@ fn broken(catalog: &Catalog, key: &Key, item: &Item, place: &Place) -> Found {
         Item::Gateway(gateway) if catalog.workloads().all(|w| !selects(&gateway.selector, &w.labels)) => {
             finder.warn("spec.selector", "chooses no pod".into(), "correct it, or start a gateway");
         }
+        Item::PeerAuthentication(policy) => finder.chosen("spec.selector", policy.selector.as_ref()),
+        Item::Sidecar(sidecar) => finder.chosen("spec.workloadSelector", sidecar.selector.as_ref()),
         _ => {}
     }
     finder.found
@@ -133,6 +135,16 @@ struct Finder<'a> {
 }
 
 impl Finder<'_> {
+    fn chosen(&mut self, path: &str, selector: Option<&Labels>) {
+        let chooses = |labels: &Labels| {
+            self.catalog.workloads_in(&self.key.namespace).any(|pod| selects(labels, &pod.labels))
+        };
+        if selector.is_some_and(|labels| !chooses(labels)) {
+            let reason = format!("chooses no pod of namespace {}", self.key.namespace);
+            self.warn(path, reason, "correct it, or start such pods");
+        }
+    }
+
     fn virtual_service(&mut self, vs: &Arc<VirtualService>) {
         for (i, gateway) in vs.gateways.iter().enumerate() {
             self.gateway(&format!("spec.gateways[{i}]"), gateway);

@@ -5,6 +5,7 @@
 //! so that it is gone as soon as the winner is. `Catalog::conflicts` is a function of the catalog alone: `ostria apply`
 //! asks it of the catalog that would be, the control plane of the one that is.
 
+mod delegation;
 mod gateway;
 mod inbound;
 mod policy;
@@ -26,6 +27,7 @@ impl Catalog {
         let mut losses = Losses::default();
         policy::find(self, &mut losses);
         route::find(self, &mut losses);
+        delegation::find(self, &mut losses);
         rule::find(self, &mut losses);
         gateway::find(self, &mut losses);
         inbound::find(self, &mut losses);

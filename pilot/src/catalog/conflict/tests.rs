@@ -270,3 +270,42 @@ fn a_check_knows_that_what_is_applied_is_younger_than_what_is_there() {
         ]
     );
 }
+
+#[test]
+fn delegates_that_route_nothing_are_told() {
+    let to = "route: [{destination: {host: x}}]";
+    let root = |more: &str| {
+        let spec = format!(
+            "{{hosts: [a.test], http: [{{match: [{{uri: {{prefix: /a}}}}], delegate: {{name: d{more}}}}}]}}"
+        );
+        route("shop/root", &spec)
+    };
+    let inside = format!("{{http: [{{match: [{{uri: {{prefix: /a/b}}}}], {to}}}]}}");
+    let outside =
+        format!("{{http: [{{match: [{{uri: {{prefix: /a/b}}}}, {{uri: {{prefix: /c}}}}], {to}}}]}}");
+    let private = format!("{{exportTo: [\".\"], http: [{{{to}}}]}}");
+    let table: [(&[String], &[&str]); 4] = [
+        (&[root(""), route("shop/d", &inside)], &[]),
+        (
+            &[route("shop/d", &inside)],
+            &["shop/d spec.hosts: no VirtualService delegates to this one; it has no effect"],
+        ),
+        (
+            &[root(""), route("shop/d", &outside)],
+            &[
+                "shop/d spec.http[0].match: a match fits within none of spec.http[0].match of VirtualService shop/root, which \
+               delegates here; there this route has no effect",
+            ],
+        ),
+        (
+            &[root(", namespace: back"), route("back/d", &private)],
+            &[
+                "shop/root spec.http[0].delegate: VirtualService back/d is not exported to namespace shop; this route has no \
+               effect",
+            ],
+        ),
+    ];
+    for (objects, expected) in table {
+        assert_eq!(told(objects), expected, "{objects:?}");
+    }
+}
