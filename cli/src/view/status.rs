@@ -12,8 +12,9 @@ pub fn render(status: &Status, wide: bool) -> String {
         head.extend(["CLUSTERS", "LISTENERS", "ROUTES", "ENDPOINTS"]);
     }
     let rows: Vec<Vec<String>> = status.pods.iter().map(|pod| row(pod, &status.proxies, wide)).collect();
-    let warnings: String =
-        status.warnings.iter().map(|w| format!("warning: {}: {}\n", w.object, w.finding())).collect();
+    let warnings = status.warnings.iter().fold(String::new(), |text, warning| {
+        text + "warning: " + &warning.object + ": " + &warning.finding() + "\n"
+    });
     if rows.is_empty() {
         return format!("No pods run. The gateway listens at {}.\n{warnings}", status.gateway);
     }
