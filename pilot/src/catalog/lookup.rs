@@ -9,6 +9,8 @@ use super::visibility::{ExportTo, Labels, selects};
 use super::workload::Workload;
 use super::{Catalog, host};
 use crate::flow::Scope;
+use api::resource::kind::Kind;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -38,9 +40,20 @@ impl Catalog {
     ) -> Option<&'a Arc<Service>> {
         let default = &self.mesh().default_service_export;
         let seen = |s: &&Arc<Service>| s.export_to.reaches(&s.namespace, namespace, default) && accepted(s);
-        let rank = |s: &Arc<Service>| (s.namespace != namespace, s.registry != Registry::Kubernetes);
-        let order = |a: &&Arc<Service>, b: &&Arc<Service>| (rank(a), &a.origin).cmp(&(rank(b), &b.origin));
-        candidates.iter().filter(seen).min_by(order)
+        candidates.iter().filter(seen).min_by(|a, b| order(namespace, a, b))
+    }
+
+    /// Those of the services of one host that a client in `namespace` sees, the one that it means first.
+    pub(super) fn ranked_services<'a>(
+        &self,
+        namespace: &str,
+        candidates: &'a [Arc<Service>],
+    ) -> Vec<&'a Arc<Service>> {
+        let default = &self.mesh().default_service_export;
+        let seen = |s: &&Arc<Service>| s.export_to.reaches(&s.namespace, namespace, default);
+        let mut seen: Vec<&Arc<Service>> = candidates.iter().filter(seen).collect();
+        seen.sort_by(|a, b| order(namespace, a, b));
+        seen
     }
 
     /// The services that a client in `namespace` sees and that are accepted, one for each host, sorted by host.
@@ -166,6 +179,20 @@ impl Catalog {
     /// A Secret with a certificate or roots.
     pub fn secret(&self, namespace: &str, name: &str) -> Option<&Arc<TlsSecret>> {
         self.index.secrets.get(&(namespace.to_owned(), name.to_owned()))
+    }
+}
+
+/// Which of two services of one host a client in `namespace` means.
+fn order(namespace: &str, one: &Service, other: &Service) -> Ordering {
+    let rank = |s: &Service| (s.namespace != namespace, s.registry != Registry::Kubernetes);
+    (rank(one), &one.origin).cmp(&(rank(other), &other.origin))
+}
+
+/// The kind of object that a service was made from.
+pub(super) fn kind_of(service: &Service) -> Kind {
+    match service.registry {
+        Registry::Kubernetes => Kind::Service,
+        Registry::External => Kind::ServiceEntry,
     }
 }
 

@@ -3,9 +3,9 @@
 
 use super::{Losses, winner};
 use crate::catalog::Catalog;
-use crate::catalog::service::{Registry, Service};
+use crate::catalog::lookup::kind_of;
+use crate::catalog::service::Service;
 use crate::flow::Protocol;
-use api::resource::kind::Kind;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -37,16 +37,9 @@ fn tell(service: &Service, path: &str, number: u16, first: (&Service, Protocol),
     let who = if first.host == service.host {
         "another port of this service".to_owned()
     } else {
-        winner(kind(first), &first.origin, &service.origin)
+        winner(kind_of(first), &first.origin, &service.origin)
     };
     let reason =
         format!("{who} has port {number} of the same pods as {protocol:?}, which their sidecars take it for");
-    losses.add(kind(service), &service.origin, path, reason, "name the same protocol in both");
-}
-
-fn kind(service: &Service) -> Kind {
-    match service.registry {
-        Registry::Kubernetes => Kind::Service,
-        Registry::External => Kind::ServiceEntry,
-    }
+    losses.add(kind_of(service), &service.origin, path, reason, "name the same protocol in both");
 }

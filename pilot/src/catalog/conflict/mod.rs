@@ -11,6 +11,7 @@ mod inbound;
 mod policy;
 mod route;
 mod rule;
+mod service;
 
 use super::Catalog;
 use super::visibility::{ExportTo, Origin};
@@ -30,6 +31,7 @@ impl Catalog {
         delegation::find(self, &mut losses);
         rule::find(self, &mut losses);
         gateway::find(self, &mut losses);
+        service::find(self, &mut losses);
         inbound::find(self, &mut losses);
         losses.0.sort_by(|a, b| (&a.key, &a.path, &a.reason).cmp(&(&b.key, &b.path, &b.reason)));
         losses.0

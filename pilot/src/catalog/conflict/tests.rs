@@ -309,3 +309,41 @@ fn delegates_that_route_nothing_are_told() {
         assert_eq!(told(objects), expected, "{objects:?}");
     }
 }
+
+#[test]
+fn of_two_services_with_one_host_those_that_are_not_seen_are_told() {
+    let entry = |place: &str, more: &str| {
+        let spec =
+            format!("{{hosts: [a.test], ports: [{{number: 80, name: http, protocol: HTTP}}], {more}}}");
+        object("ServiceEntry", place, &spec)
+    };
+    let none = "addresses: [240.0.0.1], resolution: NONE";
+    let dns = "resolution: DNS";
+    let table: [(&[String], &[&str]); 3] = [
+        (
+            &[
+                entry("shop/a@1", &format!("{none}, exportTo: [\".\"]")),
+                entry("back/b@2", &format!("{dns}, exportTo: [\".\"]")),
+            ],
+            &[],
+        ),
+        (
+            &[entry("shop/a@1", none), entry("shop/b@2", dns)],
+            &[
+                "shop/b spec.hosts: ServiceEntry shop/a, which is older, has host a.test; this service has no effect",
+            ],
+        ),
+        (
+            &[entry("shop/a@1", none), entry("back/b@2", dns)],
+            &[
+                "back/b spec.hosts: ServiceEntry shop/a, which is older, has host a.test; this service has no effect for \
+                 callers outside of namespace back",
+                "shop/a spec.hosts: ServiceEntry back/b, which comes first by namespace or name, has host a.test; this \
+                 service has no effect for callers in namespace back",
+            ],
+        ),
+    ];
+    for (objects, expected) in table {
+        assert_eq!(told(objects), expected, "{objects:?}");
+    }
+}

@@ -95,3 +95,6 @@ fn joined(
         ..VirtualService::clone(vs(&own[0]))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,10 @@
 //! What a Sidecar imports, by Istio's own table of sidecar routes and its neighbours.
 
-use super::View;
 use crate::catalog::Catalog;
 use crate::catalog::virtual_service::GatewayRef;
 use crate::flow::{Fact, Scope};
 use crate::generate::http_route::{self, Place};
+use crate::generate::view::View;
 use crate::validate;
 use api::model::route::{ClusterChoice, RouteAction};
 use api::resource::parse;
