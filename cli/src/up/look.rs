@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::kubelet::workload;
 use crate::failure::Problem;
+use crate::kubelet::workload;
 use crate::manifest::kind;
 use crate::manifest::object::Key;
 use crate::up::clock::moment;
