@@ -5,6 +5,7 @@
 //! so that it is gone as soon as the winner is. `Catalog::conflicts` is a function of the catalog alone: `ostria apply`
 //! asks it of the catalog that would be, the control plane of the one that is.
 
+mod address;
 mod delegation;
 mod gateway;
 mod inbound;
@@ -32,6 +33,7 @@ impl Catalog {
         rule::find(self, &mut losses);
         gateway::find(self, &mut losses);
         service::find(self, &mut losses);
+        address::find(self, &mut losses);
         inbound::find(self, &mut losses);
         losses.0.sort_by(|a, b| (&a.key, &a.path, &a.reason).cmp(&(&b.key, &b.path, &b.reason)));
         losses.0

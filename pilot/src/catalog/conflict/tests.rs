@@ -226,8 +226,9 @@ fn of_two_gateway_servers_on_one_port_the_later_of_another_protocol_is_told() {
 #[test]
 fn of_two_services_that_name_one_port_of_a_pod_the_later_of_another_protocol_is_told() {
     let service = |place: &str, name: &str| {
+        let address = if place.contains("/a") { 1 } else { 2 };
         let spec = format!(
-            "{{clusterIP: 10.0.0.1, selector: {{app: a}}, ports: [{{port: 80, name: {name}, targetPort: 8080}}]}}"
+            "{{clusterIP: 10.0.0.{address}, selector: {{app: a}}, ports: [{{port: 80, name: {name}, targetPort: 8080}}]}}"
         );
         object("Service", place, &spec)
     };
@@ -345,5 +346,44 @@ fn of_two_services_with_one_host_those_that_are_not_seen_are_told() {
     ];
     for (objects, expected) in table {
         assert_eq!(told(objects), expected, "{objects:?}");
+    }
+}
+
+#[test]
+fn of_two_services_at_one_address_and_port_the_one_that_is_not_reached_is_told() {
+    let entry = |place: &str, host: &str, protocol: &str, more: &str| {
+        let spec = format!(
+            "{{hosts: [{host}], addresses: [240.0.0.1], resolution: NONE{more}, ports: [{{number: 80, name: p, protocol: \
+             {protocol}}}]}}"
+        );
+        object("ServiceEntry", place, &spec)
+    };
+    let lost = |host: &str, by: &str, protocol: &str| {
+        format!("shop/{by} has port 80 of 240.0.0.1 for {protocol}: connections there do not reach {host}")
+    };
+    let pair = |one: &str, other: &str| {
+        [entry("shop/a@1", "a.test", one, ""), entry("shop/b@2", "b.test", other, "")]
+    };
+    let table = [
+        (pair("HTTP", "HTTP"), None),
+        (pair("TLS", "HTTPS"), None),
+        (pair("TCP", "TCP"), Some(("b", lost("b.test", "a", "Tcp")))),
+        (pair("TLS", "TCP"), Some(("b", lost("b.test", "a", "Tls")))),
+        (pair("HTTP", "TCP"), Some(("a", lost("a.test", "b", "Tcp")))),
+        (pair("TCP", "HTTP"), Some(("b", lost("b.test", "a", "Tcp")))),
+        (
+            [
+                entry("shop/a@1", "a.test", "TCP", ", exportTo: [\".\"]"),
+                entry("back/b@2", "b.test", "TCP", ", exportTo: [\".\"]"),
+            ],
+            None,
+        ),
+    ];
+    for (objects, expected) in table {
+        let expected: Vec<String> = expected
+            .into_iter()
+            .map(|(loser, reason)| format!("shop/{loser} spec.ports[0]: ServiceEntry {reason}"))
+            .collect();
+        assert_eq!(told(&objects), expected, "{objects:?}");
     }
 }
