@@ -73,10 +73,11 @@ fn shared(
     later: &Policy,
     selector: &Labels,
 ) -> Option<String> {
+    let pods: Vec<&Arc<Workload>> =
+        catalog.workloads_in(namespace).filter(|pod| selects(selector, &pod.labels)).collect();
     let both = |policy: &Policy| {
         let labels = policy.selector?;
-        let chosen = |pod: &&Arc<Workload>| selects(labels, &pod.labels) && selects(selector, &pod.labels);
-        catalog.workloads_in(namespace).find(chosen)
+        pods.iter().find(|pod| selects(labels, &pod.labels))
     };
     let (first, pod) = older.iter().find_map(|policy| Some((policy, both(policy)?)))?;
     let first = winner(kind, first.origin, later.origin);
