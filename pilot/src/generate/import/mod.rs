@@ -49,6 +49,16 @@ impl Imports {
                 }
             }
         }
+        // What stands for another service is nothing without it.
+        let aliases: Vec<Arc<Service>> =
+            services.values().filter(|s| s.alias_of.is_some()).cloned().collect();
+        for alias in aliases {
+            let find = |host: &str| catalog.service(namespace, host).map(AsRef::as_ref);
+            let behind = alias.behind(find).and_then(|s| catalog.service(namespace, &s.host));
+            if let Some(behind) = behind {
+                services.entry(behind.host.clone()).or_insert_with(|| behind.clone());
+            }
+        }
         Self { services: services.into_values().collect(), owners: owners(&imported) }
     }
 }

@@ -27,6 +27,7 @@ fn scope(namespace: &str) -> Scope {
         gateway: false,
         pod: "p".into(),
         namespace: namespace.into(),
+        proven: true,
         addresses: vec![],
         labels: BTreeMap::new(),
         service_account: String::new(),
