@@ -20,6 +20,15 @@ pub struct Problem {
     pub next: String,
 }
 
+impl Problem {
+    /// The finding in one line, without the object that it is about.
+    pub fn finding(&self) -> String {
+        let at = if self.path.is_empty() { String::new() } else { format!("{}: ", self.path) };
+        let next = if self.next.is_empty() { String::new() } else { format!("; {}", self.next) };
+        format!("{at}{}{next}", self.reason)
+    }
+}
+
 impl Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for place in [&self.file, &self.object, &self.path] {

@@ -4,6 +4,7 @@
 //! They tell what the whole mesh is made of, and are served to callers on the same machine alone.
 
 use crate::pipeline::Refusals;
+use crate::review::Warnings;
 use crate::serve::connections::{Connection, Connections};
 use crate::snapshot::Snapshot;
 use crate::{generate, validate};
@@ -32,10 +33,19 @@ pub struct Debug {
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// Who is connected.
     pub connections: Connections,
-    /// What is refused.
-    pub refusals: Refusals,
+    /// What is refused, and what is odd.
+    pub found: Found,
     /// One question at a time.
     pub turn: Arc<Semaphore>,
+}
+
+/// What pilot has found about objects.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Objects that are refused.
+    pub refusals: Refusals,
+    /// Objects that are in force and may not do what their author wants.
+    pub warnings: Warnings,
 }
 
 /// The pages.
@@ -57,7 +67,7 @@ async fn index() -> &'static str {
      /debug/connections      proxies and where they connect from\n\
      /debug/registryz        services and their endpoints\n\
      /debug/instancesz       workloads\n\
-     /debug/configz          objects in force, and those refused with the reason\n\
+     /debug/configz          objects in force, and those refused or odd with the reason\n\
      /debug/config_dump?proxy=POD.NAMESPACE  what a proxy is sent\n\
      POST /debug/validate    whether objects would be accepted\n"
 }
@@ -145,8 +155,9 @@ async fn instancesz(State(debug): State<Debug>) -> Json<Vec<Value>> {
 async fn configz(State(debug): State<Debug>) -> Json<Value> {
     let catalog = debug.snapshots.borrow().catalog.clone();
     let objects: Vec<String> = catalog.items().map(|(key, _)| key.to_string()).collect();
-    let refused: Vec<Problem> = debug.refusals.list().iter().map(Problem::from).collect();
-    Json(json!({"objects": objects, "refused": refused}))
+    let refused: Vec<Problem> = debug.found.refusals.list().iter().map(Problem::from).collect();
+    let warnings: Vec<Problem> = debug.found.warnings.list().iter().map(Problem::from).collect();
+    Json(json!({"objects": objects, "refused": refused, "warnings": warnings}))
 }
 
 #[derive(Deserialize)]

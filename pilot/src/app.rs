@@ -1,6 +1,6 @@
 //! Builds pilot and runs it: logging, the catalog's pipeline, the ports, and an orderly end.
 
-use crate::admin::{self, Debug};
+use crate::admin::{self, Debug, Found};
 use crate::catalog::Catalog;
 use crate::catalog::policy::Mesh;
 use crate::certificate;
@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::offer::Offers;
 use crate::pipeline::{Pipeline, Refusals};
+use crate::review::{self, Warnings};
 use crate::serve::Discovery;
 use crate::serve::connections::Connections;
 use crate::serve::quota::Quota;
@@ -46,7 +47,7 @@ async fn serve(config: Config, log: log::Handle) -> Result<()> {
     let drain = CancellationToken::new();
     let tasks = TaskTracker::new();
 
-    let (snapshots, refusals) = configure(&config, mesh, &metrics, readiness.wait_for("configuration"))?;
+    let (snapshots, found) = configure(&config, mesh, &metrics, readiness.wait_for("configuration"))?;
     let discovery = Discovery {
         snapshots: snapshots.clone(),
         offers: Arc::new(Offers::new(metrics.clone())),
@@ -58,7 +59,7 @@ async fn serve(config: Config, log: log::Handle) -> Result<()> {
     };
 
     let connections = discovery.connections.clone();
-    let debug = Debug { snapshots, connections, refusals, turn: Arc::new(Semaphore::new(1)) };
+    let debug = Debug { snapshots, connections, found, turn: Arc::new(Semaphore::new(1)) };
     let build = Build { component: "pilot", version: env!("CARGO_PKG_VERSION") };
     let state = AdminState { readiness: readiness.clone(), registry, log, build };
     let pages = admin::router(debug);
@@ -98,22 +99,24 @@ fn configure(
     mesh: Mesh,
     metrics: &Metrics,
     gate: Gate,
-) -> Result<(watch::Receiver<Arc<Snapshot>>, Refusals)> {
+) -> Result<(watch::Receiver<Arc<Snapshot>>, Found)> {
     let catalog = Catalog::new(mesh);
     let empty = Snapshot::new(Arc::new(catalog.clone()), 0, Instant::now());
     let (publish, snapshots) = watch::channel(Arc::new(empty));
-    let refusals = Refusals::default();
+    let found = Found { refusals: Refusals::default(), warnings: Warnings::default() };
     let (send, facts) = mpsc::channel(QUEUE);
     source::folder::watch(&config.config_dir, send)
         .with_context(|| format!("the folder {} cannot be watched", config.config_dir.display()))?;
-    tokio::spawn(Pipeline::new(catalog, publish, refusals.clone(), metrics.clone()).run(facts));
+    let Found { refusals, warnings } = found.clone();
+    tokio::spawn(Pipeline::new(catalog, publish, refusals, warnings.clone(), metrics.clone()).run(facts));
+    tokio::spawn(review::run(snapshots.clone(), warnings));
     let mut first = snapshots.clone();
     tokio::spawn(async move {
         if first.changed().await.is_ok() {
             gate.done();
         }
     });
-    Ok((snapshots, refusals))
+    Ok((snapshots, found))
 }
 
 fn mesh(config: &Config) -> Result<Mesh> {

@@ -10,6 +10,8 @@ pub mod serve;
 pub mod pipeline;
 pub mod certificate;
 
+pub mod review;
+
 pub mod offer;
 pub mod source;
 pub mod validate;

@@ -8,6 +8,7 @@
 use crate::catalog::{Catalog, Changes, Item};
 use crate::flow::{Fact, Verdict};
 use crate::metrics::Metrics;
+use crate::review::Warnings;
 use crate::snapshot::Snapshot;
 use crate::validate;
 use api::resource::document::{Key, Refusal};
@@ -59,6 +60,7 @@ pub struct Pipeline {
     generation: u64,
     publish: watch::Sender<Arc<Snapshot>>,
     refusals: Refusals,
+    warnings: Warnings,
     metrics: Metrics,
 }
 
@@ -68,9 +70,10 @@ impl Pipeline {
         catalog: Catalog,
         publish: watch::Sender<Arc<Snapshot>>,
         refusals: Refusals,
+        warnings: Warnings,
         metrics: Metrics,
     ) -> Self {
-        Self { catalog, generation: 0, publish, refusals, metrics }
+        Self { catalog, generation: 0, publish, refusals, warnings, metrics }
     }
 
     /// Publishes a snapshot for each group of changes, until the source ends.
@@ -106,6 +109,7 @@ impl Pipeline {
                 tracing::info!(%warning, "an object is odd");
             }
         }
+        self.warnings.note(&verdicts, &deleted);
         let refused = self.refusals.note(&verdicts, &deleted);
         self.metrics.rejected_configs.set(refused as i64);
         let (catalog, changes) = self.catalog.apply(changes);
@@ -168,7 +172,9 @@ mod tests {
         let (publish, snapshots) = watch::channel(Arc::new(empty));
         let refusals = Refusals::default();
         let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
-        tokio::spawn(Pipeline::new(Catalog::default(), publish, refusals.clone(), metrics).run(receive));
+        let pipeline =
+            Pipeline::new(Catalog::default(), publish, refusals.clone(), Warnings::default(), metrics);
+        tokio::spawn(pipeline.run(receive));
         (send, snapshots, refusals)
     }
 

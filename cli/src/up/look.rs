@@ -1,7 +1,8 @@
 //! What the verbs may see of the running mesh: objects, pods, logs, and which container a name means.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::failure::Problem;
 use crate::kubelet::workload;
 use crate::manifest::kind;
 use crate::manifest::object::Key;
@@ -30,6 +31,31 @@ pub fn list(context: &Context, query: &Query) -> Result<Vec<Value>, String> {
     let objects = world.objects.iter().filter(|(key, _)| key.group == kind.group && key.kind == kind.kind);
     let objects = objects.filter(|(key, _)| here(key) && named(&key.name));
     Ok(objects.map(|(key, object)| with_status_of_pods(&world, key, object)).collect())
+}
+
+/// Whether pilot may find something odd about objects of this kind: it reads them, and nobody else gives them a status.
+pub fn is_checked(query: &Query) -> bool {
+    kind::named(&query.kind).is_some_and(|kind| kind.is_mesh() || kind.kind == "Service")
+}
+
+/// Writes what pilot finds odd about objects into their status: a condition, and a message for each finding.
+pub fn judge(objects: &mut [Value], warnings: &[Problem]) {
+    for object in objects {
+        let key = Key::of(object);
+        let own = format!("{} {}/{}", key.kind, key.namespace, key.name);
+        let found: Vec<String> = warnings.iter().filter(|w| w.object == own).map(Problem::finding).collect();
+        if found.is_empty() {
+            continue;
+        }
+        let condition = json!({
+            "type": "Reconciled", "status": "False", "reason": "NoEffect", "message": found.join("\n"),
+        });
+        let conditions = object["status"]["conditions"].take();
+        let conditions = conditions.as_array().cloned().unwrap_or_default();
+        object["status"]["conditions"] = conditions.into_iter().chain([condition]).collect();
+        object["status"]["validationMessages"] =
+            found.iter().map(|message| json!({"level": "WARNING", "message": message})).collect();
+    }
 }
 
 /// A line for each pod.
@@ -91,4 +117,30 @@ fn with_status_of_pods(world: &World, key: &Key, object: &Value) -> Value {
         object["status"] = status;
     }
     object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_pilot_finds_odd_stands_in_the_objects_status() {
+        let object = |name: &str| {
+            json!({"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication",
+                "metadata": {"name": name, "namespace": "shop"}})
+        };
+        let warning = Problem {
+            object: "PeerAuthentication shop/b".into(),
+            path: "spec.selector".into(),
+            reason: "this object has no effect".into(),
+            next: "delete one".into(),
+            ..Problem::default()
+        };
+        let mut objects = [object("a"), object("b")];
+        judge(&mut objects, &[warning]);
+        assert_eq!(objects[0], object("a"));
+        let message = "spec.selector: this object has no effect; delete one";
+        assert_eq!(objects[1]["status"]["conditions"][0]["message"], message);
+        assert_eq!(objects[1]["status"]["validationMessages"][0]["level"], "WARNING");
+    }
 }

@@ -242,6 +242,19 @@ pub async fn sync() -> Value {
     answer.and_then(|answer| serde_json::from_slice(&answer).ok()).unwrap_or(Value::Null)
 }
 
+/// What pilot finds odd about objects in force; nothing while it does not answer.
+pub async fn warnings() -> Vec<Problem> {
+    #[derive(serde::Deserialize)]
+    struct Objects {
+        warnings: Vec<api::resource::document::Problem>,
+    }
+    let answer = request(PILOT_HTTP, http::Method::GET, "/debug/configz", None).await.ok();
+    let objects = answer.and_then(|answer| serde_json::from_slice::<Objects>(&answer).ok());
+    // Pilot's own files are no place where a user looks.
+    let found = objects.map(|objects| problems(objects.warnings)).unwrap_or_default();
+    found.into_iter().map(|problem| Problem { file: String::new(), ..problem }).collect()
+}
+
 /// Whether pilot knows these pods (namespace and name) as ready, and every proxy has acknowledged what that means.
 pub async fn knows(pods: &[(String, String)]) -> bool {
     let known = request(PILOT_HTTP, http::Method::GET, "/debug/instancesz", None).await.ok();

@@ -56,17 +56,24 @@ pub fn serve(context: &Arc<Context>, gateway: String, down: CancellationToken) -
 }
 
 async fn status(Extracted(known): Extracted<Known>) -> Json<Status> {
+    let (proxies, warnings) = tokio::join!(plane::sync(), plane::warnings());
     Json(Status {
         pid: std::process::id(),
         gateway: known.gateway.clone(),
         pods: look::lines(&known.context),
-        proxies: plane::sync().await,
+        proxies,
+        warnings,
     })
 }
 
 async fn list(Extracted(known): Extracted<Known>, Json(query): Json<Query>) -> Response {
     match look::list(&known.context, &query) {
-        Ok(objects) => Json(objects).into_response(),
+        Ok(mut objects) => {
+            if look::is_checked(&query) {
+                look::judge(&mut objects, &plane::warnings().await);
+            }
+            Json(objects).into_response()
+        }
         Err(reason) => missing(reason),
     }
 }

@@ -12,14 +12,20 @@ pub fn render(status: &Status, wide: bool) -> String {
         head.extend(["CLUSTERS", "LISTENERS", "ROUTES", "ENDPOINTS"]);
     }
     let rows: Vec<Vec<String>> = status.pods.iter().map(|pod| row(pod, &status.proxies, wide)).collect();
+    let warnings = status.warnings.iter().fold(String::new(), |text, warning| {
+        text + "warning: " + &warning.object + ": " + &warning.finding() + "\n"
+    });
     if rows.is_empty() {
-        return format!("No pods run. The gateway listens at {}.\n", status.gateway);
+        return format!("No pods run. The gateway listens at {}.\n{warnings}", status.gateway);
     }
-    format!("{}\ngateway http://{}   process {}\n", table::render(&head, &rows), status.gateway, status.pid)
+    let pods = table::render(&head, &rows);
+    format!("{pods}\ngateway http://{}   process {}\n{warnings}", status.gateway, status.pid)
 }
 
 fn row(pod: &PodLine, proxies: &Value, wide: bool) -> Vec<String> {
-    let states = states(pod, proxies);
+    let proxy = proxy(pod, proxies);
+    let states = proxy.map(states);
+    let in_step = proxy.is_none_or(|proxy| proxy["in_step"] != false);
     let mut row = vec![
         pod.name.clone(),
         pod.namespace.clone(),
@@ -28,7 +34,7 @@ fn row(pod: &PodLine, proxies: &Value, wide: bool) -> Vec<String> {
         pod.ready.clone(),
         pod.status.clone(),
         pod.restarts.to_string(),
-        summary(pod, states.as_ref()),
+        summary(pod, states.as_ref(), in_step),
     ];
     if wide {
         row.extend(states.unwrap_or_else(|| std::array::from_fn(|_| "-".into())));
@@ -36,30 +42,32 @@ fn row(pod: &PodLine, proxies: &Value, wide: bool) -> Vec<String> {
     row
 }
 
-fn summary(pod: &PodLine, states: Option<&[String; 4]>) -> String {
+fn summary(pod: &PodLine, states: Option<&[String; 4]>, in_step: bool) -> String {
     match states {
         None if pod.identity == "-" => "-".into(),
         None => "NOT CONNECTED".into(),
         Some(states) if states.iter().all(|state| matches!(state.as_str(), "SYNCED" | "NOT SENT" | "-")) => {
-            "SYNCED".into()
+            // Everything sent may be acknowledged while something is not sent yet.
+            if in_step { "SYNCED" } else { "STALE" }.into()
         }
         Some(states) => states.iter().find(|state| *state != "SYNCED").cloned().unwrap_or_default(),
     }
 }
 
-/// The states of a pod's proxy for clusters, listeners, routes and endpoints. Pilot names the proxy as
-/// `POD.NAMESPACE`, or by the whole node id that has it as its third part.
-fn states(pod: &PodLine, proxies: &Value) -> Option<[String; 4]> {
+/// A pod's proxy. Pilot names it as `POD.NAMESPACE`, or by the whole node id that has it as its third part.
+fn proxy<'a>(pod: &PodLine, proxies: &'a Value) -> Option<&'a Value> {
     let name = format!("{}.{}", pod.name, pod.namespace);
-    let proxy = proxies.as_array()?.iter().find(|proxy| {
+    proxies.as_array()?.iter().find(|proxy| {
         let known =
             ["proxy", "proxy_id", "node"].iter().find_map(|field| proxy[*field].as_str()).unwrap_or_default();
         known == name || known.split('~').nth(2) == Some(&name)
-    })?;
-    Some(
-        [["cluster", "cds"], ["listener", "lds"], ["route", "rds"], ["endpoint", "eds"]]
-            .map(|[long, short]| state(proxy, long, short)),
-    )
+    })
+}
+
+/// The states of a proxy for clusters, listeners, routes and endpoints.
+fn states(proxy: &Value) -> [String; 4] {
+    [["cluster", "cds"], ["listener", "lds"], ["route", "rds"], ["endpoint", "eds"]]
+        .map(|[long, short]| state(proxy, long, short))
 }
 
 fn state(proxy: &Value, long: &str, short: &str) -> String {
@@ -84,6 +92,19 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    fn what_has_no_effect_is_told_below_the_pods() {
+        let warning = crate::failure::Problem {
+            object: "Sidecar shop/b".into(),
+            path: "spec.workloadSelector".into(),
+            reason: "this object has no effect".into(),
+            ..Default::default()
+        };
+        let text = render(&Status { warnings: vec![warning], ..Status::default() }, false);
+        let last = "warning: Sidecar shop/b: spec.workloadSelector: this object has no effect\n";
+        assert!(text.ends_with(last), "{text}");
+    }
+
+    #[test]
     fn a_proxy_is_synced_when_all_that_was_sent_was_acknowledged() {
         let pod = PodLine {
             name: "web".into(),
@@ -91,11 +112,11 @@ mod tests {
             identity: "spiffe://x".into(),
             ..PodLine::default()
         };
-        let proxy =
-            |acked: &str| json!([{"proxy": "web.default", "cluster_sent": "a", "cluster_acked": acked}]);
-        let sync = |proxies: &Value| summary(&pod, states(&pod, proxies).as_ref());
-        assert_eq!(sync(&proxy("a")), "SYNCED");
-        assert_eq!(sync(&proxy("b")), "STALE");
+        let told = |acked: &str, in_step: bool| json!([{"proxy": "web.default", "cluster_sent": "a", "cluster_acked": acked, "in_step": in_step}]);
+        let sync = |proxies: &Value| row(&pod, proxies, false).pop().unwrap_or_default();
+        assert_eq!(sync(&told("a", true)), "SYNCED");
+        assert_eq!(sync(&told("b", true)), "STALE");
+        assert_eq!(sync(&told("a", false)), "STALE", "something waits to be sent");
         assert_eq!(sync(&json!([])), "NOT CONNECTED");
     }
 }

@@ -190,6 +190,9 @@ pub struct Status {
     pub pods: Vec<PodLine>,
     /// Pilot's view of its proxies.
     pub proxies: Value,
+    /// What pilot finds odd about objects in force.
+    #[serde(default)]
+    pub warnings: Vec<Problem>,
 }
 
 /// One pod as `status` shows it.

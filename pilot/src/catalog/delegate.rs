@@ -37,8 +37,8 @@ fn joined(root: &VirtualService, all: &[Arc<VirtualService>]) -> VirtualService 
     VirtualService { http, ..root.clone() }
 }
 
-/// One route of a delegate under a root's conditions; `None` when none of its matches fits within one of the root's.
-fn join(root: &HttpRoute, delegate: &HttpRoute) -> Option<HttpRoute> {
+/// One route of a delegate under a root's conditions; `None` when one of its matches fits within none of the root's.
+pub(super) fn join(root: &HttpRoute, delegate: &HttpRoute) -> Option<HttpRoute> {
     let matches = join_matches(&root.matches, &delegate.matches)?;
     let mut route = delegate.clone();
     route.matches = matches;
@@ -68,9 +68,16 @@ fn join_matches(roots: &[HttpMatch], delegates: &[HttpMatch]) -> Option<Vec<Http
     if roots.is_empty() || delegates.is_empty() {
         return Some(if roots.is_empty() { delegates.to_vec() } else { roots.to_vec() });
     }
-    let pairs = roots.iter().flat_map(|root| delegates.iter().map(move |delegate| (root, delegate)));
-    let joined: Vec<HttpMatch> = pairs.filter_map(|(root, delegate)| join_match(root, delegate)).collect();
-    (!joined.is_empty()).then_some(joined)
+    let mut joined = vec![];
+    for delegate in delegates {
+        let before = joined.len();
+        joined.extend(roots.iter().filter_map(|root| join_match(root, delegate)));
+        // As in Istio a route is dropped whole when one of its matches fits within none of the root's.
+        if joined.len() == before {
+            return None;
+        }
+    }
+    Some(joined)
 }
 
 fn join_match(root: &HttpMatch, delegate: &HttpMatch) -> Option<HttpMatch> {

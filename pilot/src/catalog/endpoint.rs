@@ -1,6 +1,7 @@
 //! Pure. The endpoints behind a service, who they are, and which callers they take.
 
 use super::Catalog;
+use super::policy::PeerAuthentication;
 use super::service::{
     Registry, Resolution, Service, ServiceEndpoint, ServicePort, StaticEndpoint, TargetPort,
 };
@@ -31,7 +32,7 @@ impl Catalog {
         }
         let mut endpoints: Vec<ServiceEndpoint> =
             self.pods_of(service).filter_map(|pod| self.pod_endpoint(service, port, pod)).collect();
-        endpoints.extend(self.written(service).filter_map(|e| static_endpoint(e, port)));
+        endpoints.extend(self.written(service).filter_map(|e| self.written_endpoint(e, port)));
         if endpoints.is_empty() && service.resolution != Resolution::Endpoints {
             endpoints.push(ServiceEndpoint {
                 address: EndpointAddress::Dns(service.host.clone(), static_port(port)),
@@ -67,22 +68,23 @@ impl Catalog {
         }
         let pods = self.pods_of(service).filter(|p| !p.finished);
         let pods = pods.filter_map(|p| Some(self.pod_takes_mtls(p, port.on(p)?)));
-        let mut all = pods.chain(self.written(service).map(static_takes_mtls)).peekable();
+        let mut all = pods.chain(self.written(service).map(|e| self.written_takes_mtls(e, port))).peekable();
         all.peek().is_some() && all.all(|mtls| mtls)
     }
 
-    fn pod_takes_mtls(&self, pod: &Workload, port: u16) -> bool {
+    pub(super) fn pod_takes_mtls(&self, pod: &Workload, port: u16) -> bool {
         pod.mtls && self.mtls_mode(pod, port) != MtlsMode::Disable
     }
 
     /// The SPIFFE ids that the endpoints of a service may have, sorted; callers accept no other.
     pub fn identities(&self, service: &Service) -> Vec<String> {
-        let id = |account: &str| {
-            format!("spiffe://{}/ns/{}/sa/{account}", self.mesh().trust_domain, service.namespace)
+        let id = |namespace: &str, account: &str| {
+            format!("spiffe://{}/ns/{namespace}/sa/{account}", self.mesh().trust_domain)
         };
-        let mut ids: BTreeSet<String> = self.pods_of(service).map(|w| id(&w.service_account)).collect();
+        let mut ids: BTreeSet<String> =
+            self.members(service).map(|w| id(&w.namespace, &w.service_account)).collect();
         let accounts = service.endpoints.iter().filter(|e| !e.service_account.is_empty());
-        ids.extend(accounts.map(|e| id(&e.service_account)));
+        ids.extend(accounts.map(|e| id(&service.namespace, &e.service_account)));
         ids.extend(service.subject_alt_names.iter().cloned());
         ids.into_iter().collect()
     }
@@ -98,15 +100,27 @@ impl Catalog {
         self.peer_mode(namespace, labels, None)
     }
 
-    fn peer_mode(&self, namespace: &str, labels: &Labels, port: Option<u16>) -> MtlsMode {
+    /// Ports that the policy of a workload with these labels names, with whom each takes; whether a Service names them
+    /// or not.
+    pub fn policy_ports(&self, namespace: &str, labels: &Labels) -> Vec<(u16, MtlsMode)> {
+        let ports = self.own_policy(namespace, labels).map(|p| p.ports.keys().copied()).into_iter().flatten();
+        ports.map(|port| (port, self.peer_mode(namespace, labels, Some(port)))).collect()
+    }
+
+    /// The oldest policy that chooses workloads with these labels.
+    fn own_policy(&self, namespace: &str, labels: &Labels) -> Option<&Arc<PeerAuthentication>> {
+        // A selector in the root namespace is ignored, as in Istio: such a policy must not look mesh-wide.
+        let near = |p: &&Arc<PeerAuthentication>| {
+            p.origin.namespace == namespace && p.selector.as_ref().is_some_and(|s| selects(s, labels))
+        };
+        self.index.peer_authentications.iter().filter(|_| namespace != self.mesh().root_namespace).find(near)
+    }
+
+    /// Which callers a workload with these labels takes, on a port or on those that no policy names.
+    pub fn peer_mode(&self, namespace: &str, labels: &Labels, port: Option<u16>) -> MtlsMode {
         let root = &self.mesh().root_namespace;
         let all = &self.index.peer_authentications;
-        // A selector in the root namespace is ignored, as in Istio: such a policy must not look mesh-wide.
-        let own = all.iter().find(|p| {
-            namespace != root
-                && p.origin.namespace == namespace
-                && p.selector.as_ref().is_some_and(|s| selects(s, labels))
-        });
+        let own = self.own_policy(namespace, labels);
         let wide = |ns: &str| {
             all.iter().find(|p| p.origin.namespace == ns && p.selector.is_none()).and_then(|p| p.mode)
         };
@@ -138,18 +152,18 @@ impl Catalog {
     }
 }
 
-fn static_port(port: &ServicePort) -> u16 {
+pub(super) fn static_port(port: &ServicePort) -> u16 {
     match &port.target {
         TargetPort::Number(number) => *number,
         TargetPort::Name(_) => port.number,
     }
 }
 
-fn static_takes_mtls(endpoint: &StaticEndpoint) -> bool {
+pub(super) fn static_takes_mtls(endpoint: &StaticEndpoint) -> bool {
     endpoint.labels.get("security.istio.io/tlsMode").is_some_and(|mode| mode == "istio")
 }
 
-fn static_endpoint(endpoint: &StaticEndpoint, port: &ServicePort) -> Option<ServiceEndpoint> {
+pub(super) fn static_endpoint(endpoint: &StaticEndpoint, port: &ServicePort) -> Option<ServiceEndpoint> {
     if !endpoint.serves.is_empty() && !endpoint.serves.contains(&port.number) {
         return None;
     }

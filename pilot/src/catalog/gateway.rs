@@ -33,6 +33,18 @@ pub struct Server {
     pub tls: Option<ServerTls>,
 }
 
+impl Server {
+    /// Whether both can have one port: plain HTTP servers share it, and so do those with TLS.
+    pub fn listens_as(&self, other: &Self) -> bool {
+        let kind = |s: &Self| match s.protocol {
+            ServerProtocol::Http => 0,
+            ServerProtocol::Https | ServerProtocol::Tls => 1,
+            ServerProtocol::Tcp => 2,
+        };
+        kind(self) == kind(other)
+    }
+}
+
 /// What clients of a gateway speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ServerProtocol {

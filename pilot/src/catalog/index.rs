@@ -29,6 +29,8 @@ pub(super) struct Index {
     pub(super) workloads_by_ip: Arc<HashMap<IpAddr, Arc<Workload>>>,
     workloads_by_label: Arc<HashMap<u64, Vec<Arc<Workload>>>>,
     services_by_label: Arc<HashMap<u64, Vec<Arc<Service>>>>,
+    /// By the addresses that are written down as endpoints.
+    pub(super) services_by_address: Arc<HashMap<IpAddr, Vec<Arc<Service>>>>,
     pub(super) namespaces: Arc<BTreeMap<String, Labels>>,
     pub(super) virtual_services: Arc<Vec<Arc<VirtualService>>>,
     pub(super) destination_rules: Arc<BTreeMap<String, Rules>>,
@@ -57,6 +59,7 @@ impl Index {
             workloads_by_ip: Arc::default(),
             workloads_by_label: Arc::default(),
             services_by_label: Arc::default(),
+            services_by_address: Arc::default(),
             namespaces: Arc::default(),
             virtual_services: Arc::default(),
             destination_rules: Arc::default(),
@@ -108,6 +111,15 @@ impl Index {
             }
         }
         self.services_by_label = Arc::new(by_label);
+        let mut by_address: HashMap<IpAddr, Vec<Arc<Service>>> = HashMap::new();
+        for service in self.services.values().flatten() {
+            let addresses: BTreeSet<IpAddr> =
+                service.endpoints.iter().filter_map(|e| e.host.parse().ok()).collect();
+            for address in addresses {
+                by_address.entry(address).or_default().push(service.clone());
+            }
+        }
+        self.services_by_address = Arc::new(by_address);
     }
 
     fn index_rules(&mut self, kind: Kind, items: &Items) {

@@ -5,10 +5,12 @@ use super::gateway::Gateway;
 use super::policy::{Sidecar, TlsSecret};
 use super::service::{Registry, Service};
 use super::virtual_service::{GatewayRef, VirtualService};
-use super::visibility::{Labels, selects};
+use super::visibility::{ExportTo, Labels, selects};
 use super::workload::Workload;
 use super::{Catalog, host};
 use crate::flow::Scope;
+use api::resource::kind::Kind;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,20 +21,49 @@ impl Catalog {
         self.index.services.values().flatten()
     }
 
+    /// Whether some namespace has a service of this very host.
+    pub fn has_host(&self, host: &str) -> bool {
+        self.index.services.contains_key(host)
+    }
+
     /// The service that a client in `namespace` means by a fully qualified host: the one of its own namespace, then a
     /// Kubernetes Service, then the oldest ServiceEntry, of those it sees.
     pub fn service(&self, namespace: &str, host: &str) -> Option<&Arc<Service>> {
-        let default = &self.mesh().default_service_export;
-        let candidates = self.index.services.get(host)?;
-        candidates
-            .iter()
-            .filter(|s| s.export_to.reaches(&s.namespace, namespace, default))
-            .min_by_key(|s| (s.namespace != namespace, s.registry != Registry::Kubernetes, s.origin.clone()))
+        self.first_service(namespace, self.index.services.get(host)?, |_| true)
     }
 
-    /// The services that a client in `namespace` sees, one for each host, sorted by host.
-    pub fn visible_services(&self, namespace: &str) -> Vec<Arc<Service>> {
-        self.index.services.keys().filter_map(|h| self.service(namespace, h)).cloned().collect()
+    fn first_service<'a>(
+        &self,
+        namespace: &str,
+        candidates: &'a [Arc<Service>],
+        accepted: impl Fn(&Service) -> bool,
+    ) -> Option<&'a Arc<Service>> {
+        let default = &self.mesh().default_service_export;
+        let seen = |s: &&Arc<Service>| s.export_to.reaches(&s.namespace, namespace, default) && accepted(s);
+        candidates.iter().filter(seen).min_by(|a, b| order(namespace, a, b))
+    }
+
+    /// Those of the services of one host that a client in `namespace` sees, the one that it means first.
+    pub(super) fn ranked_services<'a>(
+        &self,
+        namespace: &str,
+        candidates: &'a [Arc<Service>],
+    ) -> Vec<&'a Arc<Service>> {
+        let default = &self.mesh().default_service_export;
+        let seen = |s: &&Arc<Service>| s.export_to.reaches(&s.namespace, namespace, default);
+        let mut seen: Vec<&Arc<Service>> = candidates.iter().filter(seen).collect();
+        seen.sort_by(|a, b| order(namespace, a, b));
+        seen
+    }
+
+    /// The services that a client in `namespace` sees and that are accepted, one for each host, sorted by host.
+    pub fn visible_services(
+        &self,
+        namespace: &str,
+        accepted: impl Fn(&Service) -> bool,
+    ) -> Vec<Arc<Service>> {
+        let by_host = self.index.services.values();
+        by_host.filter_map(|all| self.first_service(namespace, all, &accepted)).cloned().collect()
     }
 
     /// The services that choose a pod, oldest first.
@@ -48,6 +79,16 @@ impl Catalog {
     /// All pods, sorted by namespace and name.
     pub fn workloads(&self) -> impl Iterator<Item = &Arc<Workload>> {
         self.index.workloads.values()
+    }
+
+    /// The pods of a namespace, sorted by name.
+    pub fn workloads_in(&self, namespace: &str) -> impl Iterator<Item = &Arc<Workload>> {
+        let from = (namespace.to_owned(), String::new());
+        self.index
+            .workloads
+            .range(from..)
+            .map(|(_, pod)| pod)
+            .take_while(move |pod| pod.namespace == namespace)
     }
 
     /// The pod of that name.
@@ -74,15 +115,9 @@ impl Catalog {
     /// those exported to it by name, then public ones; the oldest first in each. Delegates are resolved.
     pub fn virtual_services(&self, namespace: &str, gateway: &GatewayRef) -> Vec<Arc<VirtualService>> {
         let default = &self.mesh().default_virtual_service_export;
-        let rank = |vs: &VirtualService| match () {
-            () if vs.origin.namespace == namespace && vs.export_to.is_private(namespace) => Some(0),
-            () if vs.export_to.is_public(default) => Some(2),
-            () if vs.export_to.reaches(&vs.origin.namespace, namespace, default) => Some(1),
-            () => None,
-        };
         let all = self.index.virtual_services.iter().filter(|vs| vs.gateways.contains(gateway));
-        let mut ranked: Vec<_> = all.filter_map(|vs| rank(vs).map(|r| (r, vs))).collect();
-        ranked.sort_by_key(|(rank, vs)| (*rank, vs.origin.clone()));
+        let mut ranked: Vec<_> = all.filter_map(|vs| rank(vs, namespace, default).map(|r| (r, vs))).collect();
+        ranked.sort_by(|(a, one), (b, other)| (a, &one.origin).cmp(&(b, &other.origin)));
         ranked.into_iter().map(|(_, vs)| vs.clone()).collect()
     }
 
@@ -144,6 +179,31 @@ impl Catalog {
     /// A Secret with a certificate or roots.
     pub fn secret(&self, namespace: &str, name: &str) -> Option<&Arc<TlsSecret>> {
         self.index.secrets.get(&(namespace.to_owned(), name.to_owned()))
+    }
+}
+
+/// Which of two services of one host a client in `namespace` means.
+fn order(namespace: &str, one: &Service, other: &Service) -> Ordering {
+    let rank = |s: &Service| (s.namespace != namespace, s.registry != Registry::Kubernetes);
+    (rank(one), &one.origin).cmp(&(rank(other), &other.origin))
+}
+
+/// The kind of object that a service was made from.
+pub(super) fn kind_of(service: &Service) -> Kind {
+    match service.registry {
+        Registry::Kubernetes => Kind::Service,
+        Registry::External => Kind::ServiceEntry,
+    }
+}
+
+/// Which of the VirtualServices that a proxy in `namespace` sees come first: private ones, then those exported to it by
+/// name, then public ones; `None` where it does not see it.
+pub(super) fn rank(vs: &VirtualService, namespace: &str, default: &ExportTo) -> Option<u8> {
+    match () {
+        () if vs.origin.namespace == namespace && vs.export_to.is_private(namespace) => Some(0),
+        () if vs.export_to.is_public(default) => Some(2),
+        () if vs.export_to.reaches(&vs.origin.namespace, namespace, default) => Some(1),
+        () => None,
     }
 }
 

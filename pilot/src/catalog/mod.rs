@@ -4,6 +4,8 @@
 //! A catalog never changes: `apply` gives the next one. Objects are shared between the two, so that holding an old
 //! catalog costs little. What is refused never reaches it, so that the last good version of an object stays.
 
+mod conflict;
+
 mod allocation;
 mod delegate;
 mod endpoint;
@@ -11,6 +13,7 @@ mod index;
 mod lookup;
 mod registry;
 mod rule;
+mod target;
 #[cfg(test)]
 mod tests;
 
@@ -34,7 +37,7 @@ use service::{Service, StaticEndpoint};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use virtual_service::VirtualService;
-use visibility::Labels;
+use visibility::{Labels, Origin};
 use workload::Workload;
 
 /// What is in force.
@@ -190,6 +193,20 @@ impl Catalog {
 }
 
 impl Item {
+    /// Name and age of the object, for kinds of which one may win over another.
+    pub fn origin(&self) -> Option<&Origin> {
+        match self {
+            Self::Service(service) => Some(&service.origin),
+            Self::ServiceEntry(services) => services.first().map(|s| &s.origin),
+            Self::VirtualService(vs) => Some(&vs.origin),
+            Self::DestinationRule(rule) => Some(&rule.origin),
+            Self::Gateway(gateway) => Some(&gateway.origin),
+            Self::Sidecar(sidecar) => Some(&sidecar.origin),
+            Self::PeerAuthentication(policy) => Some(&policy.origin),
+            _ => None,
+        }
+    }
+
     fn into_workload(self) -> Option<Arc<Workload>> {
         match self {
             Self::Workload(workload) => Some(workload),

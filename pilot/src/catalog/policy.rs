@@ -5,6 +5,7 @@ use super::visibility::{ExportTo, Labels, Origin};
 use crate::flow::MtlsMode;
 use api::model::access_log::AccessLog;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A PeerAuthentication.
@@ -27,8 +28,10 @@ pub struct Sidecar {
     pub origin: Origin,
     /// Labels of its workloads; absent: the whole namespace, or the whole mesh in the root namespace.
     pub selector: Option<Labels>,
-    /// What its proxies see; empty: everything.
+    /// What its proxies see; empty: everything, unless something is excluded.
     pub egress: Vec<EgressHost>,
+    /// What they do not see, whatever `egress` says.
+    pub excluded: Vec<EgressHost>,
     /// What happens to unknown destinations; absent: as the mesh says.
     pub outbound: Option<OutboundPolicy>,
 }
@@ -36,7 +39,28 @@ pub struct Sidecar {
 impl Sidecar {
     /// Whether proxies in `own` see the host of a service in `namespace`.
     pub fn imports(&self, own: &str, namespace: &str, host: &str) -> bool {
-        self.egress.is_empty() || self.egress.iter().any(|e| e.covers(own, namespace, host))
+        let covers = |pattern: &str| super::host::covers(pattern, host);
+        self.takes(own, namespace, covers) && !self.excludes(own, namespace, host)
+    }
+
+    /// Whether proxies in `own` see a VirtualService of `namespace` as far as it routes a host: a pattern is seen where
+    /// it has some host in common with what is imported.
+    pub fn imports_route(&self, own: &str, namespace: &str, host: &str) -> bool {
+        self.takes(own, namespace, |pattern| super::host::overlap(pattern, host))
+            && !self.excludes(own, namespace, host)
+    }
+
+    fn excludes(&self, own: &str, namespace: &str, host: &str) -> bool {
+        self.excluded.iter().any(|e| e.is_from(own, namespace) && super::host::covers(&e.host, host))
+    }
+
+    fn takes(&self, own: &str, namespace: &str, meets: impl Fn(&str) -> bool) -> bool {
+        let named = |e: &EgressHost| e.is_from(own, namespace) && meets(&e.host);
+        self.everything() || self.egress.iter().any(named)
+    }
+
+    fn everything(&self) -> bool {
+        self.egress.is_empty() && self.excluded.is_empty()
     }
 }
 
@@ -50,14 +74,14 @@ pub struct EgressHost {
 }
 
 impl EgressHost {
-    fn covers(&self, own: &str, namespace: &str, host: &str) -> bool {
-        let here = match &self.namespace {
+    /// Whether proxies in `own` take hosts from `namespace` by it.
+    fn is_from(&self, own: &str, namespace: &str) -> bool {
+        match &self.namespace {
             EgressNamespace::Any => true,
             EgressNamespace::Own => own == namespace,
             EgressNamespace::Nobody => false,
             EgressNamespace::Named(name) => name == namespace,
-        };
-        here && super::host::covers(&self.host, host)
+        }
     }
 }
 
@@ -111,6 +135,8 @@ pub struct Mesh {
     pub default_virtual_service_export: ExportTo,
     /// For DestinationRules without one of their own.
     pub default_destination_rule_export: ExportTo,
+    /// The settings without the MeshConfig that made these; absent where none did.
+    pub base: Option<Arc<Mesh>>,
 }
 
 impl Default for Mesh {
@@ -129,6 +155,7 @@ impl Default for Mesh {
             default_service_export: ExportTo::Unset,
             default_virtual_service_export: ExportTo::Unset,
             default_destination_rule_export: ExportTo::Unset,
+            base: None,
         }
     }
 }

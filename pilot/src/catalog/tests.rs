@@ -441,3 +441,108 @@ fn a_check_warns_of_what_it_would_break_elsewhere() {
         ]
     );
 }
+
+#[test]
+fn a_pods_address_that_is_written_down_is_the_pod() {
+    let slice = |service: &str, port: &str| {
+        format!(
+            "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: s, labels: \
+             {{kubernetes.io/service-name: {service}}}}}\naddressType: IPv4\nendpoints: [{{addresses: [10.244.0.7]}}]\n\
+             ports: [{port}]\n"
+        )
+    };
+    let entry = |namespace: &str| {
+        object(
+            "networking.istio.io/v1",
+            "ServiceEntry",
+            &format!("{namespace}/e@2"),
+            "{hosts: [e.test], location: MESH_INTERNAL, resolution: STATIC, ports: [{number: 90, name: tcp, protocol: \
+             TCP}], endpoints: [{address: 10.244.0.7, ports: {tcp: 9001}}]}",
+        )
+    };
+    let text = [
+        service("by-hand@1", "{clusterIP: 10.96.0.9, ports: [{name: http, port: 80}]}"),
+        slice("by-hand", "{name: http, port: 8081}"),
+        entry("default"),
+        entry("other"),
+        pod("web", "10.244.0.7", "app: web", ""),
+    ];
+    let catalog = catalog(&text.concat());
+    let web = catalog.workload("default", "web").unwrap();
+    let found: Vec<(String, u16)> =
+        catalog.targets_of(web).iter().map(|t| (t.service.host.clone(), t.number)).collect();
+    // The entry of another namespace has no say in what the pod takes.
+    let by_hand = "by-hand.default.svc.cluster.local";
+    assert_eq!(found, [(by_hand.to_owned(), 8081), ("e.test".to_owned(), 9001)]);
+    let service = only(&catalog, by_hand);
+    let endpoints = catalog.endpoints(&service, &service.ports[0]);
+    assert!(endpoints[0].mtls && endpoints[0].labels["app"] == "web");
+    assert_eq!(endpoints[0].workload.as_ref().unwrap().name, "web");
+    assert_eq!(catalog.identities(&service), ["spiffe://cluster.local/ns/default/sa/web"]);
+}
+
+#[test]
+fn a_policy_names_ports_that_no_service_and_no_container_names() {
+    let policy = peers(
+        "p",
+        "{selector: {matchLabels: {app: web}}, mtls: {mode: STRICT}, portLevelMtls: {9090: {mode: DISABLE}, 9091: {mode: \
+         UNSET}}}",
+    );
+    let catalog = catalog(&[policy, pod("web", "10.244.0.7", "app: web", "")].concat());
+    let web = catalog.workload("default", "web").unwrap();
+    assert_eq!(catalog.policy_ports("default", &web.labels), [(9090, Disable), (9091, Strict)]);
+    assert_eq!(catalog.policy_ports("default", &Labels::new()), []);
+}
+
+#[test]
+fn a_setting_that_a_mesh_config_no_longer_names_is_at_its_default() {
+    let config = |name: &str, text: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: istio-system}}\ndata: {{mesh: \
+             '{text}'}}\n"
+        )
+    };
+    let base = Catalog::new(Mesh { auto_mtls: true, ..Mesh::default() });
+    let (first, _) = applied(&base, &config("istio", "{enableAutoMtls: false, rootNamespace: roots}"));
+    assert!(!first.mesh().auto_mtls && first.mesh().root_namespace == "roots");
+    let (second, _) = applied(&first, &config("istio", "connectTimeout: 3s"));
+    assert!(second.mesh().auto_mtls && second.mesh().root_namespace == "istio-system");
+    let other = parse::parse("a.yaml", &config("istio-canary", "enableAutoMtls: false"));
+    let facts = other.documents.into_iter().map(Fact::Upsert).collect();
+    let (_, verdicts) = validate::judge(facts, second.mesh());
+    assert_eq!(
+        verdicts[0].warnings[0].to_string(),
+        "a.yaml:2: ConfigMap istio-system/istio-canary: data.mesh: is no MeshConfig here: ConfigMap istio-system/istio alone \
+         is; this has no effect; move it there, or rename the key"
+    );
+}
+
+#[test]
+fn a_check_tells_selectors_that_choose_nothing_and_what_services_ask_in_vain() {
+    let base = catalog(&pod("web", "10.244.0.7", "app: web", ""));
+    let ask = |text: &str| {
+        let given = parse::parse("a.yaml", text)
+            .documents
+            .into_iter()
+            .map(|d| api::resource::check::Given { file: d.place.to_string(), object: d.raw });
+        let report = validate::reference::check(&base, &given.collect::<Vec<_>>());
+        assert_eq!(report.errors, []);
+        report.warnings.iter().map(|w| format!("{}: {}", w.path, w.reason)).collect::<Vec<_>>()
+    };
+    let policy = |app: &str| {
+        peers("p", &format!("{{selector: {{matchLabels: {{app: {app}}}}}, mtls: {{mode: STRICT}}}}"))
+    };
+    assert_eq!(ask(&policy("web")), [""; 0]);
+    assert_eq!(ask(&policy("wbe")), ["spec.selector: chooses no pod of namespace default"]);
+    let text = "{clusterIP: 10.96.0.9, sessionAffinity: ClientIP, internalTrafficPolicy: Local, externalIPs: [192.0.2.1], \
+                ports: [{port: 80, protocol: SCTP}]}";
+    let paths: Vec<String> =
+        ask(&service("s", text)).iter().map(|w| w.split(':').next().unwrap().to_owned()).collect();
+    assert_eq!(
+        paths,
+        ["spec.externalIPs", "spec.internalTrafficPolicy", "spec.ports[0].protocol", "spec.sessionAffinity"]
+    );
+    let slice = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: s}\naddressType: FQDN\nendpoints: \
+                 [{addresses: [a.test]}]\n";
+    assert_eq!(ask(slice).len(), 2);
+}

@@ -4,6 +4,7 @@ use super::visibility::{ExportTo, Labels, Origin};
 use api::model::matcher::{Fraction, HeaderMatch, HeaderMutations, QueryMatch};
 use api::model::route::{Fault, PathMatch, Redirect, RetryOn};
 use ipnet::IpNet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A VirtualService.
@@ -23,6 +24,8 @@ pub struct VirtualService {
     pub tcp: Vec<TcpRoute>,
     /// Who sees it.
     pub export_to: ExportTo,
+    /// Routes HTTP on ports for which this one has no routes; a view of the catalog joins those of one host so.
+    pub otherwise: Option<Arc<VirtualService>>,
 }
 
 impl VirtualService {
@@ -32,6 +35,26 @@ impl VirtualService {
         let tls = self.tls.iter().flat_map(|r| r.destinations.iter().map(|d| &d.destination));
         let tcp = self.tcp.iter().flat_map(|r| r.destinations.iter().map(|d| &d.destination));
         http.chain(tls).chain(tcp)
+    }
+
+    /// The destinations of routes that callers in a namespace may take, mirrors included.
+    pub fn destinations_for(&self, namespace: &str) -> Vec<&Destination> {
+        let meets = |source: &SourceMatch| source.namespace.as_ref().is_none_or(|n| n == namespace);
+        let mut found: Vec<&Destination> = vec![];
+        for route in &self.http {
+            if route.matches.is_empty() || route.matches.iter().any(|m| meets(&m.source)) {
+                found.extend(route.destinations());
+            }
+        }
+        for route in self.tls.iter().filter(|r| r.matches.iter().any(|m| meets(&m.source))) {
+            found.extend(route.destinations.iter().map(|d| &d.destination));
+        }
+        for route in &self.tcp {
+            if route.matches.is_empty() || route.matches.iter().any(|m| meets(&m.source)) {
+                found.extend(route.destinations.iter().map(|d| &d.destination));
+            }
+        }
+        found
     }
 }
 

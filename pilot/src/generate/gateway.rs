@@ -36,7 +36,7 @@ pub(super) fn listeners_and_routes(view: &View) -> (Vec<Listener>, Vec<RouteConf
             let port = target_port(view, server.port);
             let on_port = ports.entry(port).or_default();
             // Plain HTTP servers of a port merge, and so do those with TLS; the first decides which it is.
-            if on_port.first().is_none_or(|first| mixes(first.server, server)) {
+            if on_port.first().is_none_or(|first| first.server.listens_as(server)) {
                 on_port.push(Bound { gateway, server });
             }
         }
@@ -49,15 +49,6 @@ pub(super) fn listeners_and_routes(view: &View) -> (Vec<Listener>, Vec<RouteConf
         routes.extend(tables);
     }
     (listeners, routes)
-}
-
-fn mixes(first: &Server, other: &Server) -> bool {
-    let kind = |s: &Server| match s.protocol {
-        ServerProtocol::Http => 0,
-        ServerProtocol::Https | ServerProtocol::Tls => 1,
-        ServerProtocol::Tcp => 2,
-    };
-    kind(first) == kind(other)
 }
 
 /// A server's port is one of the gateway's Service; the gateway itself listens to that port's target.

@@ -53,7 +53,10 @@ pub(super) fn routes(view: &View, service: &VirtualService, place: &Place) -> Ve
             break;
         }
     }
-    routes
+    match &service.otherwise {
+        Some(other) if routes.is_empty() => self::routes(view, other, place),
+        _ => routes,
+    }
 }
 
 /// The route of a service that no VirtualService routes.

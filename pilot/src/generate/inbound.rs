@@ -28,7 +28,7 @@ use std::time::Duration;
 /// Port that captured inbound connections are redirected to.
 pub(super) const CAPTURE_PORT: u16 = 15006;
 
-/// A port of the workload that a Service names.
+/// A port of the workload that a Service names, or a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct InboundPort {
     /// The workload's port.
@@ -37,7 +37,7 @@ pub(super) struct InboundPort {
     pub(super) protocol: Protocol,
     /// Whom it takes.
     pub(super) mtls: MtlsMode,
-    /// The Service that names it, which its requests are counted for.
+    /// The Service that names it, which its requests are counted for; absent where only a policy names it.
     pub(super) service: Option<ClusterService>,
 }
 
@@ -59,34 +59,34 @@ pub(super) struct InboundSettings {
 /// The ports of a workload that Services name, with whom each takes.
 pub(super) fn of_workload(catalog: &Catalog, scope: &Scope) -> (Vec<InboundPort>, InboundSettings) {
     let mesh = catalog.mesh();
+    let workload = catalog.workload_of(scope);
+    let labels = workload.map_or(&scope.labels, |w| &w.labels);
+    let mode = |port: Option<u16>| catalog.peer_mode(&scope.namespace, labels, port);
     let settings = InboundSettings {
-        default_mtls: catalog.default_mtls_mode(&scope.namespace, &scope.labels),
+        default_mtls: mode(None),
         trust_domain: mesh.trust_domain.clone(),
         detection_timeout: mesh.detection_timeout.max(LEAST_DETECTION),
         access_log: mesh.access_log.clone(),
         istio_extensions: scope.istio_extensions,
     };
-    let Some(workload) = catalog.workload_of(scope) else { return (vec![], settings) };
     let mut ports = BTreeMap::new();
-    for service in catalog.services_of(workload) {
-        for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
-            let Some(number) = port.on(workload) else { continue };
-            // The oldest Service decides what a port speaks that several name.
-            ports.entry(number).or_insert(InboundPort {
-                port: number,
-                protocol: port.protocol,
-                mtls: catalog.mtls_mode(workload, number),
-                service: Some(stands_for(&service)),
+    for target in workload.map(|w| catalog.targets_of(w)).unwrap_or_default() {
+        let protocol = target.port().protocol;
+        // The oldest Service decides what a port speaks that several name.
+        if protocol != Protocol::Udp {
+            ports.entry(target.number).or_insert_with(|| InboundPort {
+                port: target.number,
+                protocol,
+                mtls: mode(Some(target.number)),
+                service: Some(stands_for(&target.service)),
             });
         }
     }
-    // A policy for a port that no Service names must hold too.
-    for port in &workload.ports {
-        let mtls = catalog.mtls_mode(workload, port.number);
-        if mtls != settings.default_mtls {
-            let protocol = Protocol::Sniffed;
-            let unnamed = InboundPort { port: port.number, protocol, mtls, service: None };
-            ports.entry(port.number).or_insert(unnamed);
+    // A policy holds for a port that no Service names, and that no container declares, too.
+    for (port, mtls) in catalog.policy_ports(&scope.namespace, labels) {
+        if mtls != settings.default_mtls && port != CAPTURE_PORT {
+            let unnamed = InboundPort { port, protocol: Protocol::Sniffed, mtls, service: None };
+            ports.entry(port).or_insert(unnamed);
         }
     }
     (ports.into_values().collect(), settings)
@@ -119,7 +119,7 @@ pub(super) fn listener(ports: &[InboundPort], settings: &InboundSettings) -> Lis
 
 /// The clusters that lead to the application's ports, and to ports that no Service names.
 pub(super) fn clusters(ports: &[InboundPort], connect_timeout: Duration) -> Vec<Cluster> {
-    let named = ports.iter().map(|port| Cluster {
+    let named = ports.iter().filter(|port| port.service.is_some()).map(|port| Cluster {
         service: port.service.clone(),
         ..application_cluster(ClusterName::Inbound { port: port.port }.to_string(), connect_timeout)
     });
@@ -140,7 +140,6 @@ fn application_cluster(name: String, connect_timeout: Duration) -> Cluster {
 
 /// How the first bytes of a connection select a chain.
 struct Variant {
-    suffix: &'static str,
     mtls: bool,
     transport: Option<Transport>,
     alpn: &'static [&'static str],
@@ -148,13 +147,12 @@ struct Variant {
 }
 
 const fn variant(
-    suffix: &'static str,
     mtls: bool,
     transport: Option<Transport>,
     alpn: &'static [&'static str],
     http: bool,
 ) -> Variant {
-    Variant { suffix, mtls, transport, alpn, http }
+    Variant { mtls, transport, alpn, http }
 }
 
 const RAW: Option<Transport> = Some(Transport::Raw);
@@ -166,37 +164,44 @@ fn variants(protocol: Protocol, mode: MtlsMode) -> Vec<Variant> {
     let (http, tcp, plain_http) = (mesh_tls::MESH_HTTP_ALPN, mesh_tls::MESH_TCP_ALPN, mesh_tls::PLAIN_HTTP);
     match (mode, protocol) {
         (MtlsMode::Permissive, Protocol::Sniffed) => vec![
-            variant("-mtls-http", true, TLS, http, true),
-            variant("-http", false, RAW, plain_http, true),
-            variant("-mtls", true, TLS, tcp, false),
-            variant("", false, RAW, &[], false),
-            variant("-tls", false, TLS, &[], false),
+            variant(true, TLS, http, true),
+            variant(false, RAW, plain_http, true),
+            variant(true, TLS, tcp, false),
+            variant(false, RAW, &[], false),
+            variant(false, TLS, &[], false),
         ],
         (MtlsMode::Permissive, p) if p.is_http() => {
-            vec![variant("-mtls", true, TLS, all, true), variant("", false, RAW, &[], true)]
+            vec![variant(true, TLS, all, true), variant(false, RAW, &[], true)]
         }
         (MtlsMode::Permissive, _) => vec![
-            variant("-mtls", true, TLS, all, false),
-            variant("-tls", false, TLS, &[], false),
-            variant("", false, RAW, &[], false),
+            variant(true, TLS, all, false),
+            variant(false, TLS, &[], false),
+            variant(false, RAW, &[], false),
         ],
         (MtlsMode::Strict, Protocol::Sniffed) => {
-            vec![variant("-mtls-http", true, TLS, http, true), variant("-mtls", true, TLS, &[], false)]
+            vec![variant(true, TLS, http, true), variant(true, TLS, &[], false)]
         }
-        (MtlsMode::Strict, p) => vec![variant("-mtls", true, TLS, &[], p.is_http())],
-        (MtlsMode::Disable, Protocol::Sniffed) => {
-            vec![variant("-http", false, RAW, plain_http, true), variant("", false, None, &[], false)]
-        }
-        (MtlsMode::Disable, p) => vec![variant("", false, None, &[], p.is_http())],
+        (MtlsMode::Strict, p) => vec![variant(true, TLS, &[], p.is_http())],
+        // Chains that name no transport are out of reach beside one that does: opaque bytes and TLS are named too.
+        (MtlsMode::Disable, Protocol::Sniffed) => vec![
+            variant(false, RAW, plain_http, true),
+            variant(false, RAW, &[], false),
+            variant(false, TLS, &[], false),
+        ],
+        (MtlsMode::Disable, p) => vec![variant(false, None, &[], p.is_http())],
     }
 }
 
+/// Chains of one port have one name, as in Istio.
 fn port_chains(port: &InboundPort, settings: &InboundSettings) -> Vec<FilterChain> {
-    let cluster = ClusterName::Inbound { port: port.port }.to_string();
+    let cluster = match port.service {
+        Some(_) => ClusterName::Inbound { port: port.port }.to_string(),
+        None => name::INBOUND_PASSTHROUGH_CLUSTER.to_owned(),
+    };
     let target = Target { port: Some(port.port), protocol: port.protocol, cluster };
     variants(port.protocol, port.mtls)
         .iter()
-        .map(|v| chain(format!("0.0.0.0_{}{}", port.port, v.suffix), &target, v, settings))
+        .map(|v| chain(format!("0.0.0.0_{}", port.port), &target, v, settings))
         .collect()
 }
 
@@ -206,8 +211,8 @@ fn catch_all(settings: &InboundSettings) -> Vec<FilterChain> {
     variants(Protocol::Sniffed, settings.default_mtls)
         .iter()
         .map(|v| {
-            let base = if v.http { "virtualInbound-catchall-http" } else { name::VIRTUAL_INBOUND };
-            chain(format!("{base}{}", v.suffix), &target, v, settings)
+            let name = if v.http { CATCH_ALL_HTTP } else { name::VIRTUAL_INBOUND };
+            chain(name.to_owned(), &target, v, settings)
         })
         .collect()
 }
@@ -331,6 +336,7 @@ fn blackhole() -> FilterChain {
 /// Callers of the mesh speak at once, but on a busy machine "at once" may take a while: taking a late TLS hello for
 /// plaintext would break the call, while a plaintext client that waits for the server only loses this long.
 const LEAST_DETECTION: Duration = Duration::from_secs(1);
+const CATCH_ALL_HTTP: &str = "virtualInbound-catchall-http";
 /// Istio's and Envoy's default for idle TCP connections.
 pub(super) const TCP_IDLE: Duration = Duration::from_secs(3600);
 
@@ -348,16 +354,25 @@ mod tests {
         }
     }
 
-    /// Chains of port 9080 as `suffix mtls|plain http|tcp`.
+    fn service() -> ClusterService {
+        ClusterService { host: "web.shop.svc.cluster.local".into(), ..ClusterService::default() }
+    }
+
+    fn of_service(port: u16, protocol: Protocol, mtls: MtlsMode) -> InboundPort {
+        InboundPort { port, protocol, mtls, service: Some(service()) }
+    }
+
+    /// Chains of port 9080 as `mtls|plain http|tcp`.
     fn chains(protocol: Protocol, mtls: MtlsMode) -> Vec<String> {
-        listener(&[InboundPort { port: 9080, protocol, mtls, service: None }], &settings())
+        listener(&[of_service(9080, protocol, mtls)], &settings())
             .chains
             .iter()
             .filter(|c| c.criteria.destination_port == Some(9080))
             .map(|c| {
+                assert_eq!(c.name, "0.0.0.0_9080");
                 let security = if c.tls.is_some() { "mtls" } else { "plain" };
                 let kind = if matches!(c.protocol, ChainProtocol::Http(_)) { "http" } else { "tcp" };
-                format!("{}:{security}:{kind}", c.name)
+                format!("{security}:{kind}")
             })
             .collect()
     }
@@ -366,13 +381,7 @@ mod tests {
     fn a_permissive_sniffed_port_has_istios_five_chains() {
         assert_eq!(
             chains(Protocol::Sniffed, MtlsMode::Permissive),
-            [
-                "0.0.0.0_9080-mtls-http:mtls:http",
-                "0.0.0.0_9080-http:plain:http",
-                "0.0.0.0_9080-mtls:mtls:tcp",
-                "0.0.0.0_9080:plain:tcp",
-                "0.0.0.0_9080-tls:plain:tcp",
-            ]
+            ["mtls:http", "plain:http", "mtls:tcp", "plain:tcp", "plain:tcp"]
         );
     }
 
@@ -381,9 +390,122 @@ mod tests {
         for protocol in [Protocol::Http, Protocol::Grpc, Protocol::Tcp, Protocol::Tls, Protocol::Sniffed] {
             let found = chains(protocol, MtlsMode::Strict);
             assert!(
-                !found.is_empty() && found.iter().all(|c| c.contains(":mtls:")),
+                !found.is_empty() && found.iter().all(|c| c.starts_with("mtls:")),
                 "{protocol:?}: {found:?}"
             );
+        }
+    }
+
+    /// What becomes of a connection, chosen as Envoy chooses: port, transport, then protocol, and never back.
+    /// `refused`, or `mtls|plain http|tcp cluster`.
+    fn call(listener: &Listener, port: u16, transport: Transport, alpn: &[&str]) -> String {
+        let mut left: Vec<&FilterChain> = listener.chains.iter().collect();
+        let mut narrow = |specific: &dyn Fn(&ChainMatch) -> Option<bool>| {
+            let any = left.iter().any(|c| specific(&c.criteria) == Some(true));
+            left.retain(|c| specific(&c.criteria) == if any { Some(true) } else { None });
+        };
+        narrow(&|c| c.destination_port.map(|p| p == port));
+        narrow(&|c| c.transport.map(|t| t == transport));
+        // The client's order counts.
+        let names = |c: &ChainMatch, asked: &str| c.application_protocols.iter().any(|w| w == asked);
+        let asked = alpn.iter().find(|a| left.iter().any(|c| names(&c.criteria, a))).copied();
+        left.retain(|c| match asked {
+            Some(asked) => names(&c.criteria, asked),
+            None => c.criteria.application_protocols.is_empty(),
+        });
+        let [chain] = left[..] else { return if left.is_empty() { "refused" } else { "ambiguous" }.into() };
+        let (kind, cluster) = match &chain.protocol {
+            ChainProtocol::Http(http) => {
+                let RouteSource::Inline(routes) = &http.routes else { panic!("no inline routes") };
+                ("http", routes.name.clone())
+            }
+            ChainProtocol::Tcp(tcp) => ("tcp", tcp.stat_prefix.clone()),
+        };
+        format!("{} {kind} {cluster}", if chain.tls.is_some() { "mtls" } else { "plain" })
+    }
+
+    /// Istio's table of inbound calls: every kind of caller on every kind of port, in all three modes.
+    #[test]
+    fn inbound_calls_end_as_in_istio() {
+        const PLAIN: (Transport, &[&str]) = (Transport::Raw, &[]);
+        const HTTP: (Transport, &[&str]) = (Transport::Raw, &["http/1.1"]);
+        const TLS: (Transport, &[&str]) = (Transport::Tls, &[]);
+        const HTTPS: (Transport, &[&str]) = (Transport::Tls, &["h2", "http/1.1"]);
+        const MESH_TCP: (Transport, &[&str]) = (Transport::Tls, &["istio"]);
+        const MESH_HTTP: (Transport, &[&str]) = (Transport::Tls, &["istio-http/1.1", "istio", "http/1.1"]);
+        let (tcp, http, auto, none) = (70, 80, 81, 82);
+        // Port, caller, and what becomes of it under DISABLE, PERMISSIVE and STRICT.
+        let table = [
+            (tcp, PLAIN, ["plain tcp", "plain tcp", "refused"]),
+            (tcp, HTTP, ["plain tcp", "plain tcp", "refused"]),
+            (tcp, TLS, ["plain tcp", "plain tcp", "mtls tcp"]),
+            (tcp, HTTPS, ["plain tcp", "plain tcp", "mtls tcp"]),
+            (tcp, MESH_TCP, ["plain tcp", "mtls tcp", "mtls tcp"]),
+            (tcp, MESH_HTTP, ["plain tcp", "mtls tcp", "mtls tcp"]),
+            (http, PLAIN, ["plain http", "plain http", "refused"]),
+            (http, HTTP, ["plain http", "plain http", "refused"]),
+            (http, TLS, ["plain http", "refused", "mtls http"]),
+            (http, HTTPS, ["plain http", "refused", "mtls http"]),
+            (http, MESH_HTTP, ["plain http", "mtls http", "mtls http"]),
+            (auto, PLAIN, ["plain tcp", "plain tcp", "refused"]),
+            (auto, HTTP, ["plain http", "plain http", "refused"]),
+            (auto, TLS, ["plain tcp", "plain tcp", "mtls tcp"]),
+            (auto, HTTPS, ["plain tcp", "plain tcp", "mtls tcp"]),
+            (auto, MESH_TCP, ["plain tcp", "mtls tcp", "mtls tcp"]),
+            (auto, MESH_HTTP, ["plain tcp", "mtls http", "mtls http"]),
+            (none, PLAIN, ["plain tcp", "plain tcp", "refused"]),
+            (none, HTTP, ["plain http", "plain http", "refused"]),
+            (none, TLS, ["plain tcp", "plain tcp", "mtls tcp"]),
+            (none, HTTPS, ["plain tcp", "plain tcp", "mtls tcp"]),
+            (none, MESH_TCP, ["plain tcp", "mtls tcp", "mtls tcp"]),
+            (none, MESH_HTTP, ["plain tcp", "mtls http", "mtls http"]),
+        ];
+        let modes = [MtlsMode::Disable, MtlsMode::Permissive, MtlsMode::Strict];
+        for (at, mtls) in modes.into_iter().enumerate() {
+            let ports = [
+                of_service(tcp, Protocol::Tcp, mtls),
+                of_service(http, Protocol::Http, mtls),
+                of_service(auto, Protocol::Sniffed, mtls),
+            ];
+            let listener = listener(&ports, &InboundSettings { default_mtls: mtls, ..settings() });
+            for (port, (transport, alpn), expected) in table {
+                let cluster = if port == none {
+                    name::INBOUND_PASSTHROUGH_CLUSTER.into()
+                } else {
+                    format!("inbound|{port}||")
+                };
+                let wanted = match expected[at] {
+                    "refused" => "refused".into(),
+                    way => format!("{way} {cluster}"),
+                };
+                assert_eq!(
+                    call(&listener, port, transport, alpn),
+                    wanted,
+                    "{mtls:?} {port} {transport:?} {alpn:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_policy_for_a_port_without_a_service_holds_both_ways() {
+        let modes = [MtlsMode::Disable, MtlsMode::Permissive, MtlsMode::Strict];
+        for (default_mtls, mtls) in modes.into_iter().flat_map(|a| modes.map(|b| (a, b))) {
+            let port = InboundPort { port: 9000, protocol: Protocol::Sniffed, mtls, service: None };
+            let listener = listener(&[port], &InboundSettings { default_mtls, ..settings() });
+            for (number, mode) in [(9000, mtls), (9001, default_mtls)] {
+                let plain = call(&listener, number, Transport::Raw, &[]);
+                let mesh = call(&listener, number, Transport::Tls, &["istio"]);
+                let cluster = name::INBOUND_PASSTHROUGH_CLUSTER;
+                let open =
+                    if mode == MtlsMode::Strict { "refused".into() } else { format!("plain tcp {cluster}") };
+                let way = if mode == MtlsMode::Disable { "plain" } else { "mtls" };
+                assert_eq!(
+                    (plain, mesh),
+                    (open, format!("{way} tcp {cluster}")),
+                    "{default_mtls:?} {mtls:?}"
+                );
+            }
         }
     }
 
@@ -401,26 +523,25 @@ mod tests {
     #[test]
     fn a_disabled_port_takes_no_mtls() {
         for protocol in [Protocol::Http, Protocol::Tcp, Protocol::Sniffed] {
-            assert!(chains(protocol, MtlsMode::Disable).iter().all(|c| c.contains(":plain:")));
+            assert!(chains(protocol, MtlsMode::Disable).iter().all(|c| c.starts_with("plain:")));
         }
     }
 
     #[test]
-    fn every_port_has_a_cluster_that_leaves_from_the_loop_breaking_address() {
+    fn every_port_of_a_service_has_a_cluster_that_leaves_from_the_loop_breaking_address() {
         let mtls = MtlsMode::Permissive;
-        let port = InboundPort { port: 9080, protocol: Protocol::Http, mtls, service: None };
-        let clusters = clusters(&[port], Duration::from_secs(10));
-        assert_eq!(clusters[0].name, "inbound|9080||");
+        let only_policy = InboundPort { port: 9000, protocol: Protocol::Sniffed, mtls, service: None };
+        let clusters =
+            clusters(&[of_service(9080, Protocol::Http, mtls), only_policy], Duration::from_secs(10));
+        let names: Vec<&str> = clusters.iter().map(|c| c.name.as_str()).collect();
+        assert_eq!(names, ["inbound|9080||", name::INBOUND_PASSTHROUGH_CLUSTER]);
         assert!(clusters.iter().all(|c| c.bind == Some(name::INBOUND_SOURCE)));
     }
 
     #[test]
     fn a_cluster_to_the_application_names_the_service_that_requests_are_counted_for() {
-        let service =
-            ClusterService { host: "web.shop.svc.cluster.local".into(), ..ClusterService::default() };
-        let (protocol, mtls) = (Protocol::Http, MtlsMode::Permissive);
-        let port = InboundPort { port: 9080, protocol, mtls, service: Some(service.clone()) };
+        let port = of_service(9080, Protocol::Http, MtlsMode::Permissive);
         let services: Vec<_> = clusters(&[port], Duration::ZERO).into_iter().map(|c| c.service).collect();
-        assert_eq!(services, [Some(service), None]);
+        assert_eq!(services, [Some(service()), None]);
     }
 }

@@ -19,6 +19,8 @@ mod spelling;
 mod mesh_tls;
 mod view;
 
+mod import;
+
 #[cfg(test)]
 mod calls;
 #[cfg(test)]
@@ -28,9 +30,11 @@ use crate::catalog::service::{Resolution, Service};
 use crate::flow::{Protocol, Scope};
 use crate::snapshot::Snapshot;
 use api::model::Resource;
+use api::model::cluster::Discovery;
 use api::model::endpoint::LoadAssignment;
 use api::name::ClusterName;
 use part::Parts;
+use std::collections::HashSet;
 use view::View;
 
 /// Resources that all proxies of a namespace (and, at gateways, of equal labels) have in common.
@@ -65,8 +69,16 @@ fn of_service(view: &View, service: &Service) -> Vec<Resource> {
     if view.is_alias(service) {
         return vec![];
     }
-    let clusters = cluster::clusters(view, service).into_iter().map(|c| Resource::Cluster(Box::new(c)));
-    clusters.chain(endpoints(view, service).into_iter().map(Resource::Endpoints)).collect()
+    let clusters = cluster::clusters(view, service);
+    // A proxy asks for the endpoints of no other cluster. What it is offered and does not ask for would be waited for.
+    let asked: HashSet<&str> = clusters
+        .iter()
+        .filter(|c| matches!(c.discovery, Discovery::Eds(_)))
+        .map(|c| c.name.as_str())
+        .collect();
+    let endpoints = endpoints(view, service).into_iter().filter(|e| asked.contains(e.cluster.as_str()));
+    let endpoints: Vec<Resource> = endpoints.map(Resource::Endpoints).collect();
+    clusters.into_iter().map(|c| Resource::Cluster(Box::new(c))).chain(endpoints).collect()
 }
 
 fn endpoints(view: &View, service: &Service) -> Vec<LoadAssignment> {

@@ -65,7 +65,7 @@ impl<'a> Parts<'a> {
             policies: catalog.shared_policies(),
             service: service.clone(),
             rule: self.view.shared_rule(&service.host),
-            pods: catalog.pods_of(service).cloned().collect(),
+            pods: catalog.members(service).cloned().collect(),
             alias: self.view.is_alias(service),
         }
     }

@@ -509,3 +509,18 @@ fn a_proxy_that_has_not_proved_its_pod_gets_nothing_of_it() {
     assert_eq!(ports(&reviews), 3);
     assert_eq!(ports(&Scope { proven: false, ..reviews }), 0);
 }
+
+#[test]
+fn endpoints_are_offered_for_clusters_that_ask_for_them_alone() {
+    let got = Got::of(&[SHOP], &scope("reviews-v1-a", "shop", &[]));
+    let offered = got.0.iter().filter_map(|r| match r {
+        Resource::Endpoints(e) => Some(e.cluster.as_str()),
+        _ => None,
+    });
+    let asked = got.0.iter().filter_map(|r| match r {
+        Resource::Cluster(c) if matches!(c.discovery, Discovery::Eds(_)) => Some(c.name.as_str()),
+        _ => None,
+    });
+    let (offered, asked): (BTreeSet<&str>, BTreeSet<&str>) = (offered.collect(), asked.collect());
+    assert!(offered == asked && !offered.iter().any(|name| name.contains("peers")), "{offered:?} {asked:?}");
+}

@@ -1,10 +1,11 @@
 //! Pure. The catalog as one proxy sees it: visible services with the rules that hold for its namespace, looked up
 //! once for all generators.
 
+use super::import::Imports;
 use crate::catalog::destination_rule::DestinationRule;
 use crate::catalog::policy::{Mesh, OutboundPolicy};
 use crate::catalog::service::{Service, ServiceEndpoint, ServicePort};
-use crate::catalog::virtual_service::{GatewayRef, VirtualService};
+use crate::catalog::virtual_service::VirtualService;
 use crate::catalog::visibility::selects;
 use crate::catalog::{Catalog, host};
 use crate::flow::Scope;
@@ -36,21 +37,12 @@ pub(super) struct View<'a> {
 impl<'a> View<'a> {
     pub(super) fn new(catalog: &'a Catalog, scope: &'a Scope) -> Self {
         let sidecar = catalog.sidecar(&scope.namespace, &scope.labels).filter(|_| !scope.gateway);
-        let imported =
-            |s: &Arc<Service>| sidecar.is_none_or(|c| c.imports(&scope.namespace, &s.namespace, &s.host));
-        let services: Vec<_> =
-            catalog.visible_services(&scope.namespace).into_iter().filter(imported).collect();
+        let Imports { services, owners } = Imports::new(catalog, &scope.namespace, sidecar.map(Arc::as_ref));
         let by_host = services.iter().enumerate().map(|(at, s)| (s.host.clone(), at)).collect();
         let rules = services
             .iter()
             .filter_map(|s| Some((s.host.clone(), catalog.destination_rule(&scope.namespace, s)?)))
             .collect();
-        let mut owners = BTreeMap::new();
-        for vs in catalog.virtual_services(&scope.namespace, &GatewayRef::Mesh) {
-            for pattern in &vs.hosts {
-                owners.entry(pattern.clone()).or_insert_with(|| vs.clone());
-            }
-        }
         let patterns = owners.keys().filter(|h: &&String| h.starts_with('*')).cloned().collect();
         let outbound = sidecar.and_then(|s| s.outbound).unwrap_or(catalog.mesh().outbound);
         let (targets, aliases) = Default::default();

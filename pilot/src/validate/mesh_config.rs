@@ -22,15 +22,25 @@ pub(super) fn config_map(
     place: &Place,
     object: &Object,
     body: &ConfigMap,
-    base: &Mesh,
+    mesh_in_force: &Mesh,
 ) -> Item {
-    let text = body.data.as_ref().and_then(|data| data.get("mesh"));
-    let Some(text) = text.filter(|_| object.name() == "istio" && object.namespace() == base.root_namespace)
-    else {
+    // Not what an earlier version of this very object made: a setting that it does not name is at its default.
+    let base = mesh_in_force.base.as_deref().unwrap_or(mesh_in_force);
+    let Some(text) = body.data.as_ref().and_then(|data| data.get("mesh")) else { return Item::Other };
+    let (root, named) = (&base.root_namespace, object.name() == "istio");
+    if !named || object.namespace() != root {
+        if named || object.namespace() == root {
+            let reason =
+                format!("is no MeshConfig here: ConfigMap {root}/istio alone is; this has no effect");
+            f.warn("data.mesh", reason, "move it there, or rename the key");
+        }
         return Item::Other;
-    };
+    }
     match parse::mesh_config(place, text) {
-        Ok(config) => Item::Mesh(Arc::new(mesh(f, "data.mesh", &config, base))),
+        Ok(config) => {
+            let mesh = mesh(f, "data.mesh", &config, base);
+            Item::Mesh(Arc::new(Mesh { base: Some(Arc::new(base.clone())), ..mesh }))
+        }
         Err(refusals) => {
             for refusal in refusals {
                 f.error(joined("data.mesh", &refusal.path), refusal.reason, &refusal.next);

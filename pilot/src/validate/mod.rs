@@ -21,6 +21,7 @@ mod tests;
 
 mod finding;
 mod operator;
+mod unheeded;
 mod value;
 
 use crate::catalog::policy::Mesh;
@@ -99,9 +100,15 @@ fn refuse(verdicts: &mut Vec<Verdict>, refusal: Refusal) {
 fn item(f: &mut Findings, place: &Place, object: &Object, mesh: &Mesh) -> Item {
     match &object.body {
         Body::Namespace(_) => Item::Namespace(object.labels.clone()),
-        Body::Service(body) => Item::Service(Arc::new(service::service(f, object, body, mesh))),
+        Body::Service(body) => {
+            unheeded::service(f, body);
+            Item::Service(Arc::new(service::service(f, object, body, mesh)))
+        }
         Body::Endpoints(body) => service::endpoints(object, body),
-        Body::EndpointSlice(body) => service::slice(object, body),
+        Body::EndpointSlice(body) => {
+            unheeded::slice(f, object, body);
+            service::slice(object, body)
+        }
         Body::Pod(body) => Item::Workload(Arc::new(workload::workload(f, object, body))),
         Body::Secret(body) => secret::secret(f, object, body),
         Body::ConfigMap(body) => mesh_config::config_map(f, place, object, body, mesh),

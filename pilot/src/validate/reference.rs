@@ -8,12 +8,13 @@ use super::judge;
 use crate::catalog::destination_rule::DestinationRule;
 use crate::catalog::service::Registry;
 use crate::catalog::virtual_service::{Destination, GatewayRef, HttpAction, VirtualService};
-use crate::catalog::visibility::selects;
+use crate::catalog::visibility::{Labels, selects};
 use crate::catalog::{Catalog, Item, host};
 use crate::flow::Fact;
 use api::resource::check::{Given, Report};
 use api::resource::document::{Document, Key, Place, Refusal};
 use api::resource::kind::Kind;
+use api::resource::object::Object;
 use api::resource::parse;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -25,7 +26,10 @@ pub fn check(catalog: &Catalog, proposed: &[Given]) -> Report {
     for (index, given) in proposed.iter().enumerate() {
         let place = place(&given.file);
         match parse::object(&place, &given.object) {
-            Ok(object) => documents.push(Document { place, index, object, raw: given.object.clone() }),
+            Ok(object) => {
+                let object = dated(catalog, object);
+                documents.push(Document { place, index, object, raw: given.object.clone() });
+            }
             Err(refusals) => report.errors.extend(refusals),
         }
     }
@@ -48,8 +52,10 @@ pub fn check(catalog: &Catalog, proposed: &[Given]) -> Report {
                 }
             }
         }
+        let (lost, others): (Vec<Refusal>, Vec<Refusal>) = conflicts(&next, &places);
+        report.warnings.extend(lost);
         let before: HashSet<Refusal> = warnings(catalog).into_iter().collect();
-        let harmed = warnings(&next).into_iter().filter(|refusal| {
+        let harmed = others.into_iter().chain(references(&next)).filter(|refusal| {
             !before.contains(refusal) && refusal.key.as_ref().is_some_and(|key| !places.contains_key(key))
         });
         report.warnings.extend(harmed);
@@ -59,8 +65,39 @@ pub fn check(catalog: &Catalog, proposed: &[Given]) -> Report {
     report
 }
 
+/// An object as it will be known once it is in force: as old as the one that it replaces, else younger than all.
+fn dated(catalog: &Catalog, object: Arc<Object>) -> Arc<Object> {
+    if !object.created.is_empty() {
+        return object;
+    }
+    let held = catalog.item(&object.key).and_then(Item::origin).map(|origin| origin.created.clone());
+    let created = held.unwrap_or_else(|| YOUNGEST.to_owned());
+    Arc::new(Object { created, ..Object::clone(&object) })
+}
+
+/// Sorts behind every time.
+const YOUNGEST: &str = "~";
+
+/// The conflicts that objects lose: of those with a place, and of others.
+fn conflicts(catalog: &Catalog, places: &HashMap<Key, Place>) -> (Vec<Refusal>, Vec<Refusal>) {
+    let known = |refusal: &Refusal| refusal.key.as_ref().and_then(|key| places.get(key)).cloned();
+    let placed = catalog.conflicts().into_iter().map(|refusal| match known(&refusal) {
+        Some(place) => Refusal { place, ..refusal },
+        None => refusal,
+    });
+    placed.partition(|refusal| known(refusal).is_some())
+}
+
+/// What is odd about objects in force when all are seen together: conflicts that they lose, and references that lead
+/// nowhere.
+fn warnings(catalog: &Catalog) -> Vec<Refusal> {
+    let mut all = catalog.conflicts();
+    all.extend(references(catalog));
+    all
+}
+
 /// Every reference of objects in force that leads nowhere.
-pub fn warnings(catalog: &Catalog) -> Vec<Refusal> {
+pub fn references(catalog: &Catalog) -> Vec<Refusal> {
     let nowhere = Place::default();
     let all = catalog.items().flat_map(|(key, item)| broken(catalog, key, item, &nowhere));
     all.map(|(_, refusal)| refusal).collect()
@@ -83,6 +120,8 @@ fn broken(catalog: &Catalog, key: &Key, item: &Item, place: &Place) -> Found {
         Item::Gateway(gateway) if catalog.workloads().all(|w| !selects(&gateway.selector, &w.labels)) => {
             finder.warn("spec.selector", "chooses no pod".into(), "correct it, or start a gateway");
         }
+        Item::PeerAuthentication(policy) => finder.chosen("spec.selector", policy.selector.as_ref()),
+        Item::Sidecar(sidecar) => finder.chosen("spec.workloadSelector", sidecar.selector.as_ref()),
         _ => {}
     }
     finder.found
@@ -96,6 +135,16 @@ struct Finder<'a> {
 }
 
 impl Finder<'_> {
+    fn chosen(&mut self, path: &str, selector: Option<&Labels>) {
+        let chooses = |labels: &Labels| {
+            self.catalog.workloads_in(&self.key.namespace).any(|pod| selects(labels, &pod.labels))
+        };
+        if selector.is_some_and(|labels| !chooses(labels)) {
+            let reason = format!("chooses no pod of namespace {}", self.key.namespace);
+            self.warn(path, reason, "correct it, or start such pods");
+        }
+    }
+
     fn virtual_service(&mut self, vs: &Arc<VirtualService>) {
         for (i, gateway) in vs.gateways.iter().enumerate() {
             self.gateway(&format!("spec.gateways[{i}]"), gateway);
@@ -220,6 +269,10 @@ impl Finder<'_> {
     }
 
     fn destination_rule(&mut self, rule: &DestinationRule) {
+        // Most rules are for one service: looking through all is for patterns, and for what is not there.
+        if self.catalog.has_host(&rule.host) {
+            return;
+        }
         let mut services = self.catalog.services();
         if !services.any(|s| host::covers(&rule.host, &s.host) || host::covers(&s.host, &rule.host)) {
             let reason = format!("there is no service {}", rule.host);

@@ -95,7 +95,8 @@ fn ports(f: &mut Findings, spec: &core::ServiceSpec) -> Vec<ServicePort> {
 /// What a port speaks: `appProtocol`, else the prefix of the name before `-`, else found out from the first bytes;
 /// but for the well-known ports of protocols in which the server speaks first.
 pub(super) fn protocol(transport: &str, application: Option<&str>, name: &str, number: u16) -> Protocol {
-    if transport.eq_ignore_ascii_case("UDP") {
+    // What is not TCP is not captured.
+    if ["UDP", "SCTP"].iter().any(|other| transport.eq_ignore_ascii_case(other)) {
         return Protocol::Udp;
     }
     let declared = match application {
@@ -148,7 +149,8 @@ pub(super) fn endpoints(object: &Object, body: &core::Endpoints) -> Item {
 pub(super) fn slice(object: &Object, body: &EndpointSlice) -> Item {
     let ports = by_port_name(body.ports.iter().flatten().map(|p| (p.name.clone(), p.port)));
     let mut endpoints = vec![];
-    for endpoint in &body.endpoints {
+    let by_address = body.endpoints.iter().filter(|_| body.address_type != "FQDN");
+    for endpoint in by_address {
         let ready = endpoint.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true);
         let addresses = endpoint.addresses.iter().cloned();
         endpoints.extend(addresses.map(|address| plain_endpoint(address, ports.clone(), ready)));

@@ -19,7 +19,7 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Sidecar, 
             "remove the selector, or move the Sidecar to the namespace of the workloads",
         );
     }
-    let mut egress = vec![];
+    let (mut egress, mut excluded) = (vec![], vec![]);
     for (i, listener) in spec.egress.iter().enumerate() {
         let path = format!("spec.egress[{i}]");
         f.unserved(format!("{path}.port"), &listener.port);
@@ -29,11 +29,20 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Sidecar, 
             f.missing(format!("{path}.hosts"));
         }
         let hosts = listener.hosts.iter().enumerate();
-        egress.extend(hosts.filter_map(|(h, text)| egress_host(f, &format!("{path}.hosts[{h}]"), text)));
+        for (h, text) in hosts {
+            let path = format!("{path}.hosts[{h}]");
+            match text.strip_prefix('~').filter(|rest| !rest.starts_with('/')) {
+                Some(text) => excluded.extend(egress_host(f, &path, text)),
+                None => egress.extend(egress_host(f, &path, text)),
+            }
+        }
+    }
+    if egress.is_empty() && !excluded.is_empty() {
+        f.warn("spec.egress", "only excludes: nothing is imported", "add `*/*` for everything else");
     }
     let policy = spec.outbound_traffic_policy.as_ref();
     let outbound = policy.and_then(|p| outbound(f, "spec.outboundTrafficPolicy", p));
-    Sidecar { origin: origin(object), selector, egress, outbound }
+    Sidecar { origin: origin(object), selector, egress, excluded, outbound }
 }
 
 /// `outboundTrafficPolicy`, which MeshConfig has too.
@@ -68,10 +77,6 @@ fn egress_host(f: &mut Findings, path: &str, text: &str) -> Option<EgressHost> {
         "." => EgressNamespace::Own,
         "~" => EgressNamespace::Nobody,
         name if is_label(name) => EgressNamespace::Named(name.to_owned()),
-        excluded if excluded.starts_with('~') => {
-            f.not_supported(path, "exclusion of a namespace is");
-            return None;
-        }
         name => {
             f.error(path, format!("`{name}` is no namespace"), "write `*`, `.`, `~` or a namespace");
             return None;

@@ -53,6 +53,7 @@ pub(super) fn check(
         gateways: if gateways.is_empty() { vec![GatewayRef::Mesh] } else { gateways },
         http,
         export_to: value::export_to(f, "spec.exportTo", &spec.export_to, own),
+        otherwise: None,
     }
 }
 

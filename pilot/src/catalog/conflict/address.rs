@@ -1,0 +1,63 @@
+//! Pure. Services that claim one address and port. Requests are told apart by host and TLS by server name; of opaque
+//! bytes the older service has them all, and HTTP never gets there beside anything else.
+
+use super::{Losses, viewers};
+use crate::catalog::Catalog;
+use crate::catalog::lookup::kind_of;
+use crate::catalog::service::{Service, ServicePort};
+use crate::flow::Protocol;
+use api::resource::document::Key;
+use ipnet::IpNet;
+use std::collections::BTreeMap;
+
+/// A port of a service at an address, by its place among the service's ports.
+type Claim<'a> = (&'a Service, usize, &'a ServicePort);
+
+pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
+    let mut claims: BTreeMap<(IpNet, u16), Vec<Claim>> = BTreeMap::new();
+    for service in catalog.services() {
+        for (i, port) in service.ports.iter().enumerate().filter(|(_, p)| p.protocol != Protocol::Udp) {
+            for address in &service.addresses {
+                claims.entry((*address, port.number)).or_default().push((service, i, port));
+            }
+        }
+    }
+    for ((address, number), mut claims) in claims.into_iter().filter(|(_, claims)| claims.len() > 1) {
+        claims.sort_by(|(a, ..), (b, ..)| (&a.origin, &a.host).cmp(&(&b.origin, &b.host)));
+        for (at, (service, i, port)) in claims.iter().enumerate() {
+            let wins = |(other, (first, _, taken)): &(usize, &Claim)| {
+                takes(taken.protocol, port.protocol, *other < at) && meet(catalog, first, service)
+            };
+            let Some((_, (first, _, taken))) = claims.iter().enumerate().find(wins) else { continue };
+            let who = Key::new(kind_of(first), &first.origin.namespace, &first.origin.name);
+            let place = if address.prefix_len() == address.max_prefix_len() {
+                address.addr().to_string()
+            } else {
+                address.to_string()
+            };
+            let reason = format!(
+                "{who} has port {number} of {place} for {:?}: connections there do not reach {}",
+                taken.protocol, service.host
+            );
+            let next = "give the two different addresses or ports";
+            losses.add(kind_of(service), &service.origin, format!("spec.ports[{i}]"), reason, next);
+        }
+    }
+}
+
+/// Whether what one service takes at an address is all that another could have.
+fn takes(one: Protocol, other: Protocol, older: bool) -> bool {
+    match (one.is_http(), other.is_http()) {
+        (true, _) => false,
+        (false, true) => true,
+        (false, false) => older && !(one.is_tls() && other.is_tls()),
+    }
+}
+
+/// Some caller sees both services.
+fn meet(catalog: &Catalog, one: &Service, other: &Service) -> bool {
+    let default = &catalog.mesh().default_service_export;
+    let sees = |s: &Service, viewer: &str| s.export_to.reaches(&s.namespace, viewer, default);
+    let all = [one, other].map(|s| (&s.origin, &s.export_to));
+    one.host != other.host && viewers(all.into_iter()).iter().any(|v| sees(one, v) && sees(other, v))
+}

@@ -1,0 +1,45 @@
+//! Pure. Services that name one port of a pod with different protocols: the oldest decides what the pod's sidecar takes
+//! the port for.
+
+use super::{Losses, winner};
+use crate::catalog::Catalog;
+use crate::catalog::lookup::kind_of;
+use crate::catalog::service::Service;
+use crate::flow::Protocol;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
+    let mut services: Vec<&Arc<Service>> =
+        catalog.services().filter(|s| !s.selector.is_empty() || !s.endpoints.is_empty()).collect();
+    services.sort_by(|a, b| (&a.origin, &a.host).cmp(&(&b.origin, &b.host)));
+    let mut taken: HashMap<(IpAddr, u16), (&Service, Protocol)> = HashMap::new();
+    for service in services {
+        let captured = service.ports.iter().enumerate().filter(|(_, p)| p.protocol != Protocol::Udp);
+        for (i, port) in captured {
+            let mut told = false;
+            for (pod, number) in catalog.targets(service, port) {
+                let Some(address) = pod.addresses.first() else { continue };
+                let (first, protocol) = *taken.entry((*address, number)).or_insert((service, port.protocol));
+                if protocol != port.protocol && !told {
+                    told = true;
+                    let path = format!("spec.ports[{i}]");
+                    tell(service, &path, number, (first, protocol), losses);
+                }
+            }
+        }
+    }
+}
+
+fn tell(service: &Service, path: &str, number: u16, first: (&Service, Protocol), losses: &mut Losses) {
+    let (first, protocol) = first;
+    let who = if first.host == service.host {
+        "another port of this service".to_owned()
+    } else {
+        winner(kind_of(first), &first.origin, &service.origin)
+    };
+    let reason =
+        format!("{who} has port {number} of the same pods as {protocol:?}, which their sidecars take it for");
+    losses.add(kind_of(service), &service.origin, path, reason, "name the same protocol in both");
+}

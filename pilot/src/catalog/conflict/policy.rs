@@ -1,0 +1,85 @@
+//! Pure. Policies that hold for workloads: PeerAuthentications and Sidecars. For each workload the oldest of its
+//! namespace that chooses it holds, and the others do not.
+
+use super::{Losses, winner};
+use crate::catalog::Catalog;
+use crate::catalog::visibility::{Labels, Origin, selects};
+use crate::catalog::workload::Workload;
+use api::resource::kind::Kind;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A policy with the workloads it is for.
+struct Policy<'a> {
+    origin: &'a Origin,
+    selector: Option<&'a Labels>,
+}
+
+pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
+    let index = &catalog.index;
+    let peers = index.peer_authentications.iter();
+    let peers = peers.map(|p| Policy { origin: &p.origin, selector: p.selector.as_ref() });
+    compare(catalog, Kind::PeerAuthentication, "spec.selector", peers, losses);
+    let sidecars = index.sidecars.iter();
+    let sidecars = sidecars.map(|s| Policy { origin: &s.origin, selector: s.selector.as_ref() });
+    compare(catalog, Kind::Sidecar, "spec.workloadSelector", sidecars, losses);
+}
+
+/// Compares the policies of each namespace, oldest first.
+fn compare<'a>(
+    catalog: &Catalog,
+    kind: Kind,
+    path: &str,
+    policies: impl Iterator<Item = Policy<'a>>,
+    losses: &mut Losses,
+) {
+    let mut by_namespace: BTreeMap<&str, Vec<Policy>> = BTreeMap::new();
+    for policy in policies {
+        by_namespace.entry(&policy.origin.namespace).or_default().push(policy);
+    }
+    for (namespace, policies) in &by_namespace {
+        for (at, later) in policies.iter().enumerate() {
+            let reason = match later.selector {
+                None => whole_namespace(kind, &policies[..at], later),
+                Some(selector) => chosen(kind, &policies[..at], later, selector)
+                    .or_else(|| shared(catalog, kind, namespace, &policies[..at], later, selector)),
+            };
+            if let Some(reason) = reason {
+                losses.add(kind, later.origin, path, reason, "merge the two, or delete one");
+            }
+        }
+    }
+}
+
+fn whole_namespace(kind: Kind, older: &[Policy], later: &Policy) -> Option<String> {
+    let first = older.iter().find(|p| p.selector.is_none())?;
+    let first = winner(kind, first.origin, later.origin);
+    Some(format!("{first} holds for the same workloads; this object has no effect"))
+}
+
+/// An older policy chooses every workload that this one could choose.
+fn chosen(kind: Kind, older: &[Policy], later: &Policy, selector: &Labels) -> Option<String> {
+    let first = older.iter().find(|p| p.selector.is_some_and(|labels| selects(labels, selector)))?;
+    let first = winner(kind, first.origin, later.origin);
+    Some(format!("{first} chooses all of these workloads; this object has no effect"))
+}
+
+/// An older policy chooses some of the pods that this one chooses.
+fn shared(
+    catalog: &Catalog,
+    kind: Kind,
+    namespace: &str,
+    older: &[Policy],
+    later: &Policy,
+    selector: &Labels,
+) -> Option<String> {
+    let pods: Vec<&Arc<Workload>> =
+        catalog.workloads_in(namespace).filter(|pod| selects(selector, &pod.labels)).collect();
+    let both = |policy: &Policy| {
+        let labels = policy.selector?;
+        pods.iter().find(|pod| selects(labels, &pod.labels))
+    };
+    let (first, pod) = older.iter().find_map(|policy| Some((policy, both(policy)?)))?;
+    let first = winner(kind, first.origin, later.origin);
+    Some(format!("{first} chooses pod {} too; this object does not hold for that pod", pod.name))
+}

@@ -1,0 +1,164 @@
+//! Pure. VirtualServices of sidecars for one host. HTTP is routed by the first that has routes for the port, TCP by the
+//! first route that takes everything, TLS by the first route for a server name.
+
+use super::{Losses, in_namespaces, viewers, winner};
+use crate::catalog::virtual_service::{GatewayRef, SourceMatch, TcpRoute, TlsMatch, VirtualService};
+use crate::catalog::{Catalog, lookup};
+use api::resource::kind::Kind;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+const KIND: Kind = Kind::VirtualService;
+const NEXT: &str = "merge the two objects, or delete one";
+
+pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
+    let mut by_host: BTreeMap<&str, Vec<&Arc<VirtualService>>> = BTreeMap::new();
+    let of_sidecars =
+        catalog.index.virtual_services.iter().filter(|vs| vs.gateways.contains(&GatewayRef::Mesh));
+    for vs in of_sidecars {
+        for host in &vs.hosts {
+            by_host.entry(host).or_default().push(vs);
+        }
+    }
+    let default = &catalog.mesh().default_virtual_service_export;
+    for (host, all) in by_host.iter().filter(|(_, all)| all.len() > 1) {
+        let namespaces = viewers(all.iter().map(|vs| (&vs.origin, &vs.export_to)));
+        let order = |viewer: &&'_ str| -> Vec<&VirtualService> {
+            let mut seen: Vec<_> =
+                all.iter().filter_map(|vs| Some((lookup::rank(vs, viewer, default)?, vs))).collect();
+            seen.sort_by_key(|(rank, vs)| (*rank, &vs.origin));
+            seen.into_iter().map(|(_, vs)| vs.as_ref()).collect()
+        };
+        let orders: Vec<(&str, Vec<&VirtualService>)> =
+            namespaces.iter().map(|viewer| (*viewer, order(viewer))).collect();
+        for later in all {
+            compare(host, later, &orders, losses);
+        }
+    }
+}
+
+/// What of a VirtualService's routes to a host is taken by those that come first, and for whom.
+fn compare(host: &str, later: &VirtualService, orders: &[(&str, Vec<&VirtualService>)], losses: &mut Losses) {
+    let place = |vs: &&VirtualService| std::ptr::eq(*vs, later);
+    let seen: BTreeSet<&str> =
+        orders.iter().filter(|(_, order)| order.iter().any(place)).map(|(viewer, _)| *viewer).collect();
+    let mut lost: BTreeMap<(String, String), BTreeSet<&str>> = BTreeMap::new();
+    for (viewer, order) in orders {
+        let first = order.iter().take_while(|vs| !place(vs));
+        if !seen.contains(viewer) {
+            continue;
+        }
+        for first in first {
+            let who = winner(KIND, &first.origin, &later.origin);
+            for (path, what) in taken(first, later) {
+                let reason = format!("{who} routes {what} of {host}");
+                lost.entry((path, reason)).or_default().insert(viewer);
+            }
+        }
+    }
+    for ((path, reason), viewers) in lost {
+        let place = in_namespaces(&viewers, &seen);
+        losses.add(KIND, &later.origin, path, format!("{reason}; this has no effect{place}"), NEXT);
+    }
+}
+
+/// Fields of `later` that have no effect where `first` comes before it, with what `first` takes.
+fn taken(first: &VirtualService, later: &VirtualService) -> Vec<(String, String)> {
+    let mut taken = vec![];
+    if let Some(what) = http(first, later) {
+        taken.push(("spec.http".to_owned(), what));
+    }
+    for (i, route) in later.tcp.iter().enumerate() {
+        let ports = ports(route.matches.iter().map(|m| &m.source), route.matches.is_empty());
+        let whole = first.tcp.iter().filter(|r| takes_all(r)).find(|r| covers(&tcp_ports(r), &ports));
+        if whole.is_some() {
+            taken.push((format!("spec.tcp[{i}]"), "these connections".to_owned()));
+        }
+    }
+    for (i, route) in later.tls.iter().enumerate() {
+        for (m, wanted) in route.matches.iter().enumerate() {
+            if first.tls.iter().flat_map(|r| &r.matches).any(|m| same_names(m, wanted)) {
+                let names = wanted.sni_hosts.join(", ");
+                taken.push((format!("spec.tls[{i}].match[{m}]"), format!("server name {names}")));
+            }
+        }
+    }
+    taken
+}
+
+/// The ports on which both have HTTP routes.
+fn http(first: &VirtualService, later: &VirtualService) -> Option<String> {
+    let of = |vs: &VirtualService| {
+        let routes = vs
+            .http
+            .iter()
+            .map(|route| ports(route.matches.iter().map(|m| &m.source), route.matches.is_empty()));
+        routes.reduce(join)
+    };
+    match (of(first)?, of(later)?) {
+        (Ports::All, _) => Some("all requests".to_owned()),
+        (Ports::These(taken), Ports::All) => (!taken.is_empty()).then(|| listed(&taken)),
+        (Ports::These(taken), Ports::These(wanted)) => {
+            let both: BTreeSet<u16> = taken.intersection(&wanted).copied().collect();
+            (!both.is_empty()).then(|| listed(&both))
+        }
+    }
+}
+
+fn listed(ports: &BTreeSet<u16>) -> String {
+    let numbers: Vec<String> = ports.iter().map(ToString::to_string).collect();
+    format!("requests to port {}", numbers.join(", "))
+}
+
+/// Ports for which routes are certainly there, whoever calls.
+#[derive(Debug, PartialEq)]
+enum Ports {
+    All,
+    These(BTreeSet<u16>),
+}
+
+fn ports<'a>(matches: impl Iterator<Item = &'a SourceMatch>, any: bool) -> Ports {
+    if any {
+        return Ports::All;
+    }
+    let everybody = |m: &&SourceMatch| {
+        let mesh = m.gateways.is_empty() || m.gateways.contains(&GatewayRef::Mesh);
+        mesh && m.labels.is_empty() && m.namespace.is_none()
+    };
+    matches.filter(everybody).fold(Ports::These(BTreeSet::new()), |all, m| {
+        join(all, m.port.map_or(Ports::All, |port| Ports::These(BTreeSet::from([port]))))
+    })
+}
+
+fn join(one: Ports, other: Ports) -> Ports {
+    match (one, other) {
+        (Ports::These(mut one), Ports::These(other)) => {
+            one.extend(other);
+            Ports::These(one)
+        }
+        _ => Ports::All,
+    }
+}
+
+fn covers(taken: &Ports, wanted: &Ports) -> bool {
+    match (taken, wanted) {
+        (Ports::All, _) => true,
+        (Ports::These(_), Ports::All) => false,
+        (Ports::These(taken), Ports::These(wanted)) => !wanted.is_empty() && wanted.is_subset(taken),
+    }
+}
+
+fn tcp_ports(route: &TcpRoute) -> Ports {
+    let whole = route.matches.iter().filter(|m| m.destination_subnets.is_empty());
+    ports(whole.map(|m| &m.source), route.matches.is_empty())
+}
+
+fn takes_all(route: &TcpRoute) -> bool {
+    route.matches.is_empty() || route.matches.iter().any(|m| m.destination_subnets.is_empty())
+}
+
+fn same_names(first: &TlsMatch, later: &TlsMatch) -> bool {
+    first.sni_hosts == later.sni_hosts
+        && first.destination_subnets == later.destination_subnets
+        && (first.source == later.source || first.source == SourceMatch::default())
+}

@@ -1,0 +1,66 @@
+//! Pure. DestinationRules of one namespace for one host: those with the same `exportTo` are merged, the older first;
+//! of others the oldest that a caller sees holds for it.
+
+use super::{Losses, in_namespaces, viewers, winner};
+use crate::catalog::destination_rule::{DestinationRule, TrafficPolicy};
+use crate::catalog::{Catalog, Item};
+use api::resource::kind::Kind;
+use std::collections::{BTreeMap, BTreeSet};
+
+const KIND: Kind = Kind::DestinationRule;
+
+pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
+    let mut by_host: BTreeMap<(&str, &str), Vec<&DestinationRule>> = BTreeMap::new();
+    for (_, item) in catalog.items() {
+        if let Item::DestinationRule(rule) = item {
+            by_host.entry((&rule.origin.namespace, &rule.host)).or_default().push(rule);
+        }
+    }
+    for rules in by_host.values_mut().filter(|rules| rules.len() > 1) {
+        rules.sort_by(|a, b| a.origin.cmp(&b.origin));
+        for (at, later) in rules.iter().enumerate() {
+            merged(&rules[..at], later, losses);
+            hidden(catalog, &rules[..at], later, losses);
+        }
+    }
+}
+
+/// What of a rule the older ones that it is merged with have already.
+fn merged(older: &[&DestinationRule], later: &DestinationRule, losses: &mut Losses) {
+    let same = || older.iter().filter(|rule| rule.export_to == later.export_to);
+    let own = later.policy != TrafficPolicy::default();
+    let policy = same().find(|rule| own && rule.policy != TrafficPolicy::default());
+    if let Some(first) = policy {
+        let first = winner(KIND, &first.origin, &later.origin);
+        let reason = format!("{first} has a policy for {}; this one has no effect", later.host);
+        losses.add(KIND, &later.origin, "spec.trafficPolicy", reason, "merge the two objects");
+    }
+    for (i, subset) in later.subsets.iter().enumerate() {
+        if let Some(first) = same().find(|rule| rule.subset(&subset.name).is_some()) {
+            let first = winner(KIND, &first.origin, &later.origin);
+            let reason =
+                format!("{first} has subset {} of {} too; this one has no effect", subset.name, later.host);
+            losses.add(KIND, &later.origin, format!("spec.subsets[{i}]"), reason, "rename or remove one");
+        }
+    }
+}
+
+/// For whom an older rule with another visibility takes the place of this one.
+fn hidden(catalog: &Catalog, older: &[&DestinationRule], later: &DestinationRule, losses: &mut Losses) {
+    let default = &catalog.mesh().default_destination_rule_export;
+    let sees = |rule: &DestinationRule, viewer: &str| {
+        viewer == rule.origin.namespace || rule.export_to.reaches(&rule.origin.namespace, viewer, default)
+    };
+    let all = older.iter().copied().chain([later]).map(|rule| (&rule.origin, &rule.export_to));
+    let seen: BTreeSet<&str> = viewers(all).into_iter().filter(|viewer| sees(later, viewer)).collect();
+    for first in older.iter().filter(|rule| rule.export_to != later.export_to) {
+        let lost: BTreeSet<&str> = seen.iter().copied().filter(|viewer| sees(first, viewer)).collect();
+        if !lost.is_empty() {
+            let place = in_namespaces(&lost, &seen);
+            let first = winner(KIND, &first.origin, &later.origin);
+            let reason = format!("{first} holds for {}; this object has no effect{place}", later.host);
+            losses.add(KIND, &later.origin, "spec.host", reason, "merge the two, or change exportTo");
+            return;
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Pure. Services with one host: a caller sees the one of its own namespace, then that of Kubernetes, then the oldest
+//! ServiceEntry. What of several entries is one service already is no conflict.
+
+use super::{Losses, in_namespaces, viewers};
+use crate::catalog::Catalog;
+use crate::catalog::lookup::kind_of;
+use crate::catalog::service::{Registry, Service};
+use api::resource::document::Key;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
+    for (host, all) in catalog.index.services.iter().filter(|(_, all)| all.len() > 1) {
+        let namespaces = viewers(all.iter().map(|s| (&s.origin, &s.export_to)));
+        let seen_by: Vec<(&str, Vec<&Arc<Service>>)> =
+            namespaces.iter().map(|viewer| (*viewer, catalog.ranked_services(viewer, all))).collect();
+        for later in all {
+            compare(host, later, &seen_by, losses);
+        }
+    }
+}
+
+fn compare(host: &str, later: &Arc<Service>, seen_by: &[(&str, Vec<&Arc<Service>>)], losses: &mut Losses) {
+    let sees = |order: &[&Arc<Service>]| order.iter().any(|s| Arc::ptr_eq(s, later));
+    let seen: BTreeSet<&str> = seen_by.iter().filter(|(_, o)| sees(o)).map(|(viewer, _)| *viewer).collect();
+    let mut lost: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for (viewer, order) in seen_by.iter().filter(|(viewer, _)| seen.contains(viewer)) {
+        let Some(first) = order.first().filter(|first| !Arc::ptr_eq(first, later)) else { continue };
+        lost.entry(taker(first, later)).or_default().insert(viewer);
+    }
+    for (taker, viewers) in lost {
+        let place = in_namespaces(&viewers, &seen);
+        let reason = format!("{taker} has host {host}; this service has no effect{place}");
+        losses.add(kind_of(later), &later.origin, "spec.hosts", reason, "merge the two, or change exportTo");
+    }
+}
+
+fn taker(first: &Service, later: &Service) -> String {
+    let why = match () {
+        () if first.registry == Registry::Kubernetes && later.registry != Registry::Kubernetes => {
+            "comes first"
+        }
+        () if first.origin.created < later.origin.created => "is older",
+        () => "comes first by namespace or name",
+    };
+    format!("{}, which {why},", Key::new(kind_of(first), &first.origin.namespace, &first.origin.name))
+}

@@ -1,0 +1,389 @@
+//! Objects that lose to others, kind by kind: who is told what, and that nobody is once the winner is gone.
+
+use crate::catalog::{Catalog, Change};
+use crate::flow::Fact;
+use crate::validate;
+use api::resource::document::Key;
+use api::resource::parse;
+
+fn catalog(text: &str) -> Catalog {
+    let parsed = parse::parse("a.yaml", text);
+    assert_eq!(parsed.refusals, []);
+    let facts = parsed.documents.into_iter().map(Fact::Upsert).collect();
+    let empty = Catalog::default();
+    let (changes, verdicts) = validate::judge(facts, empty.mesh());
+    for verdict in verdicts {
+        assert_eq!(verdict.errors, []);
+    }
+    empty.apply(changes).0
+}
+
+/// An object as `group kind namespace/name@year spec`.
+fn object(kind: &str, place: &str, spec: &str) -> String {
+    let group = match kind {
+        "Service" => "v1",
+        "PeerAuthentication" => "security.istio.io/v1",
+        _ => "networking.istio.io/v1",
+    };
+    let (namespace, name) = place.split_once('/').unwrap();
+    let (name, year) = name.split_once('@').unwrap_or((name, "1"));
+    format!(
+        "---\napiVersion: {group}\nkind: {kind}\nmetadata: {{name: {name}, namespace: {namespace}, creationTimestamp: \
+         \"200{year}-01-01T00:00:00Z\"}}\nspec: {spec}\n"
+    )
+}
+
+fn pod(place: &str, address: &str, labels: &str) -> String {
+    let (namespace, name) = place.split_once('/').unwrap();
+    format!(
+        "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: {namespace}, labels: {{{labels}}}}}\n\
+         spec: {{containers: [{{name: c, image: i}}]}}\nstatus: {{podIP: {address}}}\n"
+    )
+}
+
+/// What is told of these objects, as `namespace/name path reason`.
+fn told(objects: &[String]) -> Vec<String> {
+    let found = catalog(&objects.concat()).conflicts();
+    let line = |r: &api::resource::document::Refusal| {
+        let key = r.key.as_ref().unwrap();
+        format!("{}/{} {}: {}", key.namespace, key.name, r.path, r.reason)
+    };
+    found.iter().map(line).collect()
+}
+
+fn peers(place: &str, spec: &str) -> String {
+    object("PeerAuthentication", place, spec)
+}
+
+fn route(place: &str, spec: &str) -> String {
+    object("VirtualService", place, spec)
+}
+
+fn rule(place: &str, spec: &str) -> String {
+    object("DestinationRule", place, spec)
+}
+
+#[test]
+fn of_two_policies_for_the_same_workloads_the_later_is_told() {
+    let app = |app: &str| format!("{{selector: {{matchLabels: {{app: {app}}}}}, mtls: {{mode: STRICT}}}}");
+    let v1 = "{selector: {matchLabels: {app: a, version: v1}}, mtls: {mode: STRICT}}";
+    let wide = "{mtls: {mode: STRICT}}";
+    let table: [(&[String], &[&str]); 7] = [
+        (
+            &[peers("shop/new@2", wide), peers("shop/old@1", wide)],
+            &[
+                "shop/new spec.selector: PeerAuthentication shop/old, which is older, holds for the same workloads; this \
+               object has no effect",
+            ],
+        ),
+        (
+            &[peers("istio-system/b", wide), peers("istio-system/a", wide)],
+            &[
+                "istio-system/b spec.selector: PeerAuthentication istio-system/a, which comes first by name, holds for the \
+               same workloads; this object has no effect",
+            ],
+        ),
+        (&[peers("shop/a", wide), peers("istio-system/a", wide), peers("shop/b", &app("a"))], &[]),
+        (&[peers("shop/a", &app("a")), peers("shop/b", &app("b"))], &[]),
+        (
+            &[peers("shop/a@1", &app("a")), peers("shop/b@2", v1)],
+            &[
+                "shop/b spec.selector: PeerAuthentication shop/a, which is older, chooses all of these workloads; this \
+               object has no effect",
+            ],
+        ),
+        // The narrow one first: only its pods are lost to the wide one.
+        (&[peers("shop/a@1", v1), peers("shop/b@2", &app("a")), pod("shop/p", "10.0.0.1", "app: a")], &[]),
+        (
+            &[
+                peers("shop/a@1", v1),
+                peers("shop/b@2", &app("a")),
+                pod("shop/p", "10.0.0.1", "app: a, version: v1"),
+            ],
+            &[
+                "shop/b spec.selector: PeerAuthentication shop/a, which is older, chooses pod p too; this object does not \
+               hold for that pod",
+            ],
+        ),
+    ];
+    for (objects, expected) in table {
+        assert_eq!(told(objects), expected);
+    }
+    let sidecar = |place: &str| object("Sidecar", place, "{egress: [{hosts: [\"./*\"]}]}");
+    assert_eq!(told(&[sidecar("shop/a"), sidecar("shop/b"), sidecar("back/a")]).len(), 1);
+}
+
+#[test]
+fn of_two_virtual_services_for_one_host_the_later_is_told_what_it_loses() {
+    let http =
+        |more: &str| format!("{{hosts: [a.test]{more}, http: [{{route: [{{destination: {{host: x}}}}]}}]}}");
+    let port = |port: u16| {
+        format!(
+            "{{hosts: [a.test], http: [{{match: [{{port: {port}}}], route: [{{destination: {{host: x}}}}]}}]}}"
+        )
+    };
+    let tcp = "{hosts: [a.test], tcp: [{route: [{destination: {host: x}}]}]}";
+    let tls = |name: &str| {
+        format!(
+            "{{hosts: [\"*.test\"], tls: [{{match: [{{sniHosts: [{name}]}}], route: [{{destination: {{host: x}}}}]}}]}}"
+        )
+    };
+    let lost = "shop/b spec.http: VirtualService shop/a, which is older, routes all requests of a.test; this has no effect";
+    let table: [(&[String], &[&str]); 9] = [
+        (&[route("shop/a@1", &http("")), route("shop/b@2", &http(""))], &[lost]),
+        (&[route("shop/a@1", &port(80)), route("shop/b@2", &port(81))], &[]),
+        (
+            &[route("shop/a@1", &port(80)), route("shop/b@2", &http(""))],
+            &[
+                "shop/b spec.http: VirtualService shop/a, which is older, routes requests to port 80 of a.test; this has no \
+               effect",
+            ],
+        ),
+        (&[route("shop/a@1", &http("")), route("shop/b@2", tcp)], &[]),
+        (&[route("shop/a@1", &http("")), route("shop/b@2", &http(", gateways: [g]"))], &[]),
+        (
+            &[route("shop/a@1", tcp), route("shop/b@2", tcp)],
+            &[
+                "shop/b spec.tcp[0]: VirtualService shop/a, which is older, routes these connections of a.test; this has no \
+               effect",
+            ],
+        ),
+        (&[route("shop/a@1", &tls("a.test")), route("shop/b@2", &tls("b.a.test"))], &[]),
+        (
+            &[route("shop/a@1", &tls("a.test")), route("shop/b@2", &tls("a.test"))],
+            &[
+                "shop/b spec.tls[0].match[0]: VirtualService shop/a, which is older, routes server name a.test of *.test; \
+               this has no effect",
+            ],
+        ),
+        // The private one comes first in its own namespace, the older one everywhere else.
+        (
+            &[route("shop/a@1", &http("")), route("back/b@2", &http(", exportTo: [\".\"]"))],
+            &[
+                "shop/a spec.http: VirtualService back/b, which is exported to fewer namespaces, routes all requests of a.test; \
+               this has no effect for callers in namespace back",
+            ],
+        ),
+    ];
+    for (objects, expected) in table {
+        assert_eq!(told(objects), expected, "{objects:?}");
+    }
+}
+
+#[test]
+fn of_two_destination_rules_for_one_host_the_later_is_told_what_it_loses() {
+    let policy = "{host: a.test, trafficPolicy: {tls: {mode: DISABLE}}, subsets: [{name: v1}]}";
+    let table: [(&[String], &[&str]); 4] = [
+        (&[rule("shop/a@1", policy), rule("shop/b@2", "{host: a.test, subsets: [{name: v2}]}")], &[]),
+        (&[rule("shop/a@1", policy), rule("back/b@2", policy)], &[]),
+        (
+            &[rule("shop/a@1", policy), rule("shop/b@2", policy)],
+            &[
+                "shop/b spec.subsets[0]: DestinationRule shop/a, which is older, has subset v1 of a.test too; this one has \
+                 no effect",
+                "shop/b spec.trafficPolicy: DestinationRule shop/a, which is older, has a policy for a.test; this one has \
+                 no effect",
+            ],
+        ),
+        (
+            &[rule("shop/a@1", "{host: a.test, exportTo: [\".\"]}"), rule("shop/b@2", policy)],
+            &[
+                "shop/b spec.host: DestinationRule shop/a, which is older, holds for a.test; this object has no effect for \
+               callers in namespace shop",
+            ],
+        ),
+    ];
+    for (objects, expected) in table {
+        assert_eq!(told(objects), expected, "{objects:?}");
+    }
+}
+
+#[test]
+fn of_two_gateway_servers_on_one_port_the_later_of_another_protocol_is_told() {
+    let gateway = |place: &str, selector: &str, protocol: &str| {
+        let spec = format!(
+            "{{selector: {{istio: {selector}}}, servers: [{{port: {{number: 80, name: p, protocol: {protocol}}}, hosts: \
+             [\"*\"]}}]}}"
+        );
+        object("Gateway", place, &spec)
+    };
+    let table: [(&[String], &[&str]); 3] = [
+        (&[gateway("shop/a@1", "in", "HTTP"), gateway("shop/b@2", "in", "HTTP2")], &[]),
+        (&[gateway("shop/a@1", "in", "HTTP"), gateway("shop/b@2", "out", "TCP")], &[]),
+        (
+            &[gateway("shop/a@1", "in", "HTTP"), gateway("back/b@2", "in", "TCP")],
+            &[
+                "back/b spec.servers[0].port: Gateway shop/a, which is older, has port 80 for HTTP; this server, for TCP, has \
+               no effect",
+            ],
+        ),
+    ];
+    for (objects, expected) in table {
+        assert_eq!(told(objects), expected, "{objects:?}");
+    }
+}
+
+#[test]
+fn of_two_services_that_name_one_port_of_a_pod_the_later_of_another_protocol_is_told() {
+    let service = |place: &str, name: &str| {
+        let address = if place.contains("/a") { 1 } else { 2 };
+        let spec = format!(
+            "{{clusterIP: 10.0.0.{address}, selector: {{app: a}}, ports: [{{port: 80, name: {name}, targetPort: 8080}}]}}"
+        );
+        object("Service", place, &spec)
+    };
+    let web = || pod("shop/web", "10.1.0.1", "app: a");
+    assert_eq!(told(&[service("shop/a@1", "http"), service("shop/b@2", "http-x"), web()]), [""; 0]);
+    assert_eq!(told(&[service("shop/a@1", "http"), service("back/b@2", "tcp"), web()]), [""; 0]);
+    assert_eq!(told(&[service("shop/a@1", "http"), service("shop/b@2", "tcp")]), [""; 0], "no pod yet");
+    assert_eq!(
+        told(&[service("shop/a@1", "http"), service("shop/b@2", "tcp"), web()]),
+        [
+            "shop/b spec.ports[0]: Service shop/a, which is older, has port 8080 of the same pods as Http, which their \
+          sidecars take it for"
+        ]
+    );
+}
+
+#[test]
+fn nobody_is_told_once_the_winner_is_gone() {
+    let wide = "{mtls: {mode: STRICT}}";
+    let both = catalog(&[peers("shop/a", wide), peers("shop/b", wide)].concat());
+    assert_eq!(both.conflicts().len(), 1);
+    let key = Key::new(api::resource::kind::Kind::PeerAuthentication, "shop", "a");
+    assert_eq!(both.apply(vec![Change::Delete(key)]).0.conflicts(), []);
+}
+
+#[test]
+fn a_check_knows_that_what_is_applied_is_younger_than_what_is_there() {
+    let base = catalog(&peers("shop/z", "{mtls: {mode: STRICT}}"));
+    let text = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: a, namespace: shop}\nspec: \
+                {mtls: {mode: PERMISSIVE}}\n";
+    let object = parse::parse("a.yaml", text).documents.remove(0).raw;
+    let given = [api::resource::check::Given { file: "a.yaml:1".into(), object }];
+    let report = validate::reference::check(&base, &given);
+    let warnings: Vec<String> = report.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            "a.yaml:1: PeerAuthentication shop/a: spec.selector: PeerAuthentication shop/z, which is older, holds for the \
+          same workloads; this object has no effect; merge the two, or delete one"
+        ]
+    );
+}
+
+#[test]
+fn delegates_that_route_nothing_are_told() {
+    let to = "route: [{destination: {host: x}}]";
+    let root = |more: &str| {
+        let spec = format!(
+            "{{hosts: [a.test], http: [{{match: [{{uri: {{prefix: /a}}}}], delegate: {{name: d{more}}}}}]}}"
+        );
+        route("shop/root", &spec)
+    };
+    let inside = format!("{{http: [{{match: [{{uri: {{prefix: /a/b}}}}], {to}}}]}}");
+    let outside =
+        format!("{{http: [{{match: [{{uri: {{prefix: /a/b}}}}, {{uri: {{prefix: /c}}}}], {to}}}]}}");
+    let private = format!("{{exportTo: [\".\"], http: [{{{to}}}]}}");
+    let table: [(&[String], &[&str]); 4] = [
+        (&[root(""), route("shop/d", &inside)], &[]),
+        (
+            &[route("shop/d", &inside)],
+            &["shop/d spec.hosts: no VirtualService delegates to this one; it has no effect"],
+        ),
+        (
+            &[root(""), route("shop/d", &outside)],
+            &[
+                "shop/d spec.http[0].match: a match fits within none of spec.http[0].match of VirtualService shop/root, which \
+               delegates here; there this route has no effect",
+            ],
+        ),
+        (
+            &[root(", namespace: back"), route("back/d", &private)],
+            &[
+                "shop/root spec.http[0].delegate: VirtualService back/d is not exported to namespace shop; this route has no \
+               effect",
+            ],
+        ),
+    ];
+    for (objects, expected) in table {
+        assert_eq!(told(objects), expected, "{objects:?}");
+    }
+}
+
+#[test]
+fn of_two_services_with_one_host_those_that_are_not_seen_are_told() {
+    let entry = |place: &str, more: &str| {
+        let spec =
+            format!("{{hosts: [a.test], ports: [{{number: 80, name: http, protocol: HTTP}}], {more}}}");
+        object("ServiceEntry", place, &spec)
+    };
+    let none = "addresses: [240.0.0.1], resolution: NONE";
+    let dns = "resolution: DNS";
+    let table: [(&[String], &[&str]); 3] = [
+        (
+            &[
+                entry("shop/a@1", &format!("{none}, exportTo: [\".\"]")),
+                entry("back/b@2", &format!("{dns}, exportTo: [\".\"]")),
+            ],
+            &[],
+        ),
+        (
+            &[entry("shop/a@1", none), entry("shop/b@2", dns)],
+            &[
+                "shop/b spec.hosts: ServiceEntry shop/a, which is older, has host a.test; this service has no effect",
+            ],
+        ),
+        (
+            &[entry("shop/a@1", none), entry("back/b@2", dns)],
+            &[
+                "back/b spec.hosts: ServiceEntry shop/a, which is older, has host a.test; this service has no effect for \
+                 callers outside of namespace back",
+                "shop/a spec.hosts: ServiceEntry back/b, which comes first by namespace or name, has host a.test; this \
+                 service has no effect for callers in namespace back",
+            ],
+        ),
+    ];
+    for (objects, expected) in table {
+        assert_eq!(told(objects), expected, "{objects:?}");
+    }
+}
+
+#[test]
+fn of_two_services_at_one_address_and_port_the_one_that_is_not_reached_is_told() {
+    let entry = |place: &str, host: &str, protocol: &str, more: &str| {
+        let spec = format!(
+            "{{hosts: [{host}], addresses: [240.0.0.1], resolution: NONE{more}, ports: [{{number: 80, name: p, protocol: \
+             {protocol}}}]}}"
+        );
+        object("ServiceEntry", place, &spec)
+    };
+    let lost = |host: &str, by: &str, protocol: &str| {
+        format!("shop/{by} has port 80 of 240.0.0.1 for {protocol}: connections there do not reach {host}")
+    };
+    let pair = |one: &str, other: &str| {
+        [entry("shop/a@1", "a.test", one, ""), entry("shop/b@2", "b.test", other, "")]
+    };
+    let table = [
+        (pair("HTTP", "HTTP"), None),
+        (pair("TLS", "HTTPS"), None),
+        (pair("TCP", "TCP"), Some(("b", lost("b.test", "a", "Tcp")))),
+        (pair("TLS", "TCP"), Some(("b", lost("b.test", "a", "Tls")))),
+        (pair("HTTP", "TCP"), Some(("a", lost("a.test", "b", "Tcp")))),
+        (pair("TCP", "HTTP"), Some(("b", lost("b.test", "a", "Tcp")))),
+        (
+            [
+                entry("shop/a@1", "a.test", "TCP", ", exportTo: [\".\"]"),
+                entry("back/b@2", "b.test", "TCP", ", exportTo: [\".\"]"),
+            ],
+            None,
+        ),
+    ];
+    for (objects, expected) in table {
+        let expected: Vec<String> = expected
+            .into_iter()
+            .map(|(loser, reason)| format!("shop/{loser} spec.ports[0]: ServiceEntry {reason}"))
+            .collect();
+        assert_eq!(told(&objects), expected, "{objects:?}");
+    }
+}

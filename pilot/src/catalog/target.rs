@@ -1,0 +1,112 @@
+//! Pure. Which pods a port of a service leads to, and which services lead to a pod: by the service's selector, or by a
+//! pod's address that is written down in a ServiceEntry or an EndpointSlice.
+
+use super::Catalog;
+use super::endpoint::{static_endpoint, static_port, static_takes_mtls};
+use super::service::{Service, ServiceEndpoint, ServicePort, StaticEndpoint};
+use super::workload::Workload;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A port of a workload that a service leads to.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The service.
+    pub service: Arc<Service>,
+    /// Its port, by its place among the service's ports.
+    pub index: usize,
+    /// The workload's port.
+    pub number: u16,
+}
+
+impl Target {
+    /// The service's port.
+    pub fn port(&self) -> &ServicePort {
+        &self.service.ports[self.index]
+    }
+}
+
+impl Catalog {
+    /// The pods of its own namespace that a port of a service leads to, with their ports: those that its selector
+    /// chooses, then those whose address is written down for it.
+    pub fn targets<'a>(
+        &'a self,
+        service: &'a Service,
+        port: &'a ServicePort,
+    ) -> impl Iterator<Item = (&'a Arc<Workload>, u16)> {
+        let chosen = self.pods_of(service).filter_map(|pod| Some((pod, port.on(pod)?)));
+        let written = self.written(service).filter_map(|e| Some((self.pod_at(e)?, e.serving(port)?)));
+        chosen.chain(written.filter(|(pod, _)| pod.namespace == service.namespace))
+    }
+
+    /// All pods behind a service: those that its selector chooses, then those whose address is written down for it.
+    pub fn members<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a Arc<Workload>> {
+        let written = self.written(service).filter_map(|e| self.pod_at(e));
+        self.pods_of(service).chain(written)
+    }
+
+    /// The ports of a workload that services of its namespace lead to, the oldest service first. A service of another
+    /// namespace has no say in what the workload's sidecar takes.
+    pub fn targets_of(&self, workload: &Workload) -> Vec<Target> {
+        let chosen = self.services_of(workload).into_iter().flat_map(|service| {
+            let ports = service.ports.iter().enumerate();
+            let on = ports.filter_map(|(index, port)| Some((index, port.on(workload)?)));
+            on.map(|(index, number)| Target { service: service.clone(), index, number }).collect::<Vec<_>>()
+        });
+        let written = workload.addresses.iter().flat_map(|address| {
+            let services = self.index.services_by_address.get(address).into_iter().flatten();
+            let near = services.filter(|s| s.namespace == workload.namespace);
+            near.flat_map(|s| self.written_at(s, *address))
+        });
+        let mut targets: Vec<Target> = chosen.chain(written).collect();
+        targets
+            .sort_by(|a, b| (&a.service.origin, &a.service.host).cmp(&(&b.service.origin, &b.service.host)));
+        targets
+    }
+
+    /// An endpoint that is written down, with what is known of the pod that it is.
+    pub(super) fn written_endpoint(
+        &self,
+        endpoint: &StaticEndpoint,
+        port: &ServicePort,
+    ) -> Option<ServiceEndpoint> {
+        let written = static_endpoint(endpoint, port)?;
+        let Some(pod) = self.pod_at(endpoint) else { return Some(written) };
+        let labels = if written.labels.is_empty() { pod.labels.clone() } else { written.labels };
+        let mtls = self.written_takes_mtls(endpoint, port);
+        Some(ServiceEndpoint { mtls, labels, workload: Some(pod.clone()), ..written })
+    }
+
+    /// Whether an endpoint that is written down takes mTLS: it says so, or the pod that it is does.
+    pub(super) fn written_takes_mtls(&self, endpoint: &StaticEndpoint, port: &ServicePort) -> bool {
+        let pod = self.pod_at(endpoint);
+        static_takes_mtls(endpoint) || pod.is_some_and(|pod| self.pod_takes_mtls(pod, endpoint.port(port)))
+    }
+
+    fn written_at(&self, service: &Arc<Service>, address: IpAddr) -> Vec<Target> {
+        let here = self.written(service).filter(|e| e.host.parse() == Ok(address));
+        let ports = |e: &StaticEndpoint| {
+            let ports = service.ports.iter().enumerate();
+            ports.filter_map(|(index, port)| Some((index, e.serving(port)?))).collect::<Vec<_>>()
+        };
+        let all = here.flat_map(ports);
+        all.map(|(index, number)| Target { service: service.clone(), index, number }).collect()
+    }
+
+    /// The pod that has the address of an endpoint.
+    fn pod_at(&self, endpoint: &StaticEndpoint) -> Option<&Arc<Workload>> {
+        self.workload_by_ip(endpoint.host.parse().ok()?)
+    }
+}
+
+impl StaticEndpoint {
+    /// The port of the endpoint that a port of its service leads to.
+    pub fn port(&self, port: &ServicePort) -> u16 {
+        self.ports.get(&port.name).copied().unwrap_or_else(|| static_port(port))
+    }
+
+    /// The same, where the endpoint serves that port.
+    fn serving(&self, port: &ServicePort) -> Option<u16> {
+        (self.serves.is_empty() || self.serves.contains(&port.number)).then(|| self.port(port))
+    }
+}

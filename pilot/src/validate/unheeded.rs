@@ -1,0 +1,64 @@
+//! Pure. Fields of Kubernetes' own objects that matter to how traffic goes and that the mesh does not act on: Kubernetes
+//! accepts them, so that they are warnings, and nobody believes that they hold. What is not listed either is acted on or
+//! does not concern the mesh.
+
+use super::finding::Findings;
+use api::resource::object::Object;
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+
+/// Of a Service.
+pub(super) fn service(f: &mut Findings, body: &core::Service) {
+    let Some(spec) = &body.spec else { return };
+    if spec.session_affinity.as_deref() == Some("ClientIP") {
+        let next = "write a DestinationRule with consistentHash.useSourceIp";
+        f.warn(
+            "spec.sessionAffinity",
+            "does not hold for callers with a sidecar, which balance themselves",
+            next,
+        );
+    }
+    if spec.internal_traffic_policy.as_deref() == Some("Local") {
+        f.warn(
+            "spec.internalTrafficPolicy",
+            "does not hold: sidecars call the pods of all nodes",
+            "remove it",
+        );
+    }
+    if spec.traffic_distribution.is_some() {
+        f.warn(
+            "spec.trafficDistribution",
+            "does not hold: sidecars call the pods of all zones alike",
+            "remove it",
+        );
+    }
+    if spec.external_ips.as_ref().is_some_and(|all| !all.is_empty()) {
+        let next = "name them in a ServiceEntry for callers in the mesh";
+        f.warn("spec.externalIPs", "are no addresses of this service to callers in the mesh", next);
+    }
+    if spec.load_balancer_source_ranges.as_ref().is_some_and(|all| !all.is_empty()) {
+        f.warn("spec.loadBalancerSourceRanges", "is not enforced by the mesh", "let the load balancer do it");
+    }
+    for (i, port) in spec.ports.iter().flatten().enumerate() {
+        if port.protocol.as_deref().is_some_and(|p| p.eq_ignore_ascii_case("SCTP")) {
+            f.warn(
+                format!("spec.ports[{i}].protocol"),
+                "SCTP is not captured: the mesh does nothing with it",
+                "",
+            );
+        }
+    }
+}
+
+/// Of an EndpointSlice.
+pub(super) fn slice(f: &mut Findings, object: &Object, body: &EndpointSlice) {
+    const SERVICE: &str = "kubernetes.io/service-name";
+    if object.labels.get(SERVICE).is_none_or(String::is_empty) {
+        let next = format!("label it with {SERVICE}: the Service's name");
+        f.warn(format!("metadata.labels[{SERVICE}]"), "is missing: these are endpoints of no Service", &next);
+    }
+    if body.address_type == "FQDN" {
+        let next = "write a ServiceEntry with resolution DNS";
+        f.warn("addressType", "FQDN is not resolved: these endpoints have no effect", next);
+    }
+}
