@@ -341,7 +341,7 @@ async fn probes_are_done_in_the_kubelets_place() {
 #[tokio::test]
 async fn several_pages_of_metrics_come_in_their_order_and_none_keeps_the_others_away() {
     let slow = async || {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
         "first 1"
     };
     let router = Router::new().route("/first", get(slow)).route("/third", get(async || "third 3\n"));

@@ -83,7 +83,8 @@ fn annotations_are_told_as_far_as_a_control_plane_takes_them() {
 fn what_is_not_set_has_istios_defaults() {
     let config = parse(&[]);
     assert_eq!((config.discovery.address.as_str(), config.discovery.tls), (DISCOVERY, true));
-    let ports = Ports { admin: 15000, status: 15020, health: 15021, prometheus: 15090, dns: 15053 };
+    let ports =
+        Ports { admin: 15000, status: 15020, probes: 0, health: 15021, prometheus: 15090, dns: 15053 };
     assert_eq!(config.ports, ports);
     assert_eq!(config.drain.termination, Duration::from_secs(5));
     assert_eq!(config.drain.limit, Duration::from_secs(45));

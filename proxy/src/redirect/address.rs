@@ -2,17 +2,40 @@
 //! its counterpart `::6` has to be added, by one rtnetlink message, so that no program has to be installed for it.
 
 use std::{
+    fs,
     io::{self, Read as _, Write as _},
     net::Ipv6Addr,
+    thread,
+    time::{Duration, Instant},
 };
 
 use api::name::INBOUND_SOURCE_V6;
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Adds `::6` to the loopback interface of this network namespace. Adding it twice is no error.
+/// Adds `::6` to the loopback interface of this network namespace, ready for use. Adding it twice is no error.
 pub fn add() -> io::Result<()> {
-    ask_kernel(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE)
+    ask_kernel(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE)?;
+    // The kernel makes the address's route a little later, by a worker of its own.
+    let end = Instant::now() + ROUTE_LIMIT;
+    while !is_local(&fs::read_to_string("/proc/thread-self/net/ipv6_route")?) {
+        if Instant::now() > end {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        thread::sleep(ROUTE_POLL);
+    }
+    Ok(())
+}
+
+/// Whether this machine takes packets to the address. Lines hold the destination, its prefix length, six other fields,
+/// flags and the interface.
+fn is_local(routes: &str) -> bool {
+    let address = format!("{:032x}", INBOUND_SOURCE_V6.to_bits());
+    routes.lines().any(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let flags = fields.get(8).and_then(|flags| u32::from_str_radix(flags, 16).ok());
+        fields.first() == Some(&address.as_str()) && flags.is_some_and(|flags| flags & RTF_LOCAL != 0)
+    })
 }
 
 /// Removes `::6` from the loopback interface. An address that is not there is no error.
@@ -76,10 +99,26 @@ const IFA_F_NODAD: u8 = 2;
 /// The loopback interface has this number in every network namespace.
 const LOOPBACK_INDEX: u32 = 1;
 const HEADER: usize = 16;
+const RTF_LOCAL: u32 = 0x8000_0000;
+const ROUTE_LIMIT: Duration = Duration::from_secs(2);
+const ROUTE_POLL: Duration = Duration::from_millis(2);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_address_is_there_once_its_route_is_local() {
+        let line = |address: &str, flags: &str| {
+            let zero = "0".repeat(32);
+            format!("{address} 80 {zero} 00 {zero} 00000100 00000001 00000000 {flags}       lo\n")
+        };
+        let six = format!("{:032x}", 6);
+        assert!(is_local(&format!("{}{}", line(&six, "00000001"), line(&six, "80200001"))));
+        for other in [line(&six, "00000001"), line(&format!("{:032x}", 1), "80200001"), String::new()] {
+            assert!(!is_local(&other), "{other}");
+        }
+    }
 
     #[test]
     fn the_kernels_answer_is_read_from_behind_the_header() {
