@@ -2,7 +2,7 @@
 //! dashboards, tools and SNI routing read them literally (`outbound|9080|v1|reviews.default.svc.cluster.local`).
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 /// Cluster that resets every connection: where `REGISTRY_ONLY` sends unknown destinations.
@@ -21,6 +21,8 @@ pub const WORKLOAD_CERTIFICATE: &str = "default";
 pub const WORKLOAD_ROOTS: &str = "ROOTCA";
 /// Source address that marks connections from a sidecar to its own application, exempt from capture.
 pub const INBOUND_SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 6));
+/// The same for connections over IPv6.
+pub const INBOUND_SOURCE_V6: Ipv6Addr = Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 6);
 
 /// A cluster of a Service's port as seen by its clients or by its own sidecar.
 ///

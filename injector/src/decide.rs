@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::core::v1::{Container, Pod},
+    api::core::v1::Pod,
     apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement},
 };
 
@@ -22,9 +22,6 @@ pub fn skip(pod: &Pod, namespace: &str, selection: &Selection) -> Option<Skip> {
     }
     if SYSTEM_NAMESPACES.contains(&namespace) {
         return Some(Skip::SystemNamespace);
-    }
-    if has_sidecar(pod) {
-        return Some(Skip::AlreadyInjected);
     }
     let empty = BTreeMap::new();
     let labels = pod.metadata.labels.as_ref().unwrap_or(&empty);
@@ -56,17 +53,14 @@ fn own_wish(pod: &Pod) -> Option<bool> {
     }
 }
 
-/// A container with the sidecar's name is the sidecar, unless it only asks to be completed.
-fn has_sidecar(pod: &Pod) -> bool {
-    if pod.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(STATUS)) {
-        return true;
-    }
-    let Some(spec) = &pod.spec else { return false };
-    let complete = |container: &Container| {
-        let image = container.image.as_deref().unwrap_or_default();
-        container.name == "istio-proxy" && !matches!(image, "" | "auto")
-    };
-    spec.containers.iter().chain(spec.init_containers.iter().flatten()).any(complete)
+/// Whether an injector has been here before: the pod says so, and the sidecar is there. A container that only has the
+/// sidecar's name is the user's, whose fields go into the sidecar.
+pub fn is_injected(pod: &Pod) -> bool {
+    let marked =
+        pod.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(STATUS));
+    let containers =
+        pod.spec.iter().flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
+    marked && containers.into_iter().any(|container| container.name == "istio-proxy")
 }
 
 /// An empty selector matches nothing here, so that a stray list item cannot select every pod.
@@ -180,20 +174,22 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_with_a_sidecar_is_left_alone_unless_it_asks_to_be_completed() {
-        let on = selection(Policy::Enabled);
-        let done = Some(Skip::AlreadyInjected);
-        check(pod(json!({}), json!({ STATUS: "{}" })), "shop", &on, done);
-        let with = |list: &str, image: Value| {
-            let mut pod = pod(json!({}), json!({}));
+    fn only_a_sidecar_that_an_injector_has_marked_is_one() {
+        let with = |list: &str, image: Value, marked: bool| {
+            let mut pod = pod(json!({}), if marked { json!({ STATUS: "{}" }) } else { json!({}) });
             pod["spec"][list] = json!([{"name": "istio-proxy", "image": image}]);
-            pod
+            serde_json::from_value::<Pod>(pod).unwrap()
         };
         for list in ["containers", "initContainers"] {
-            check(with(list, json!("istio/proxyv2:1.30")), "shop", &on, done);
-            check(with(list, json!("auto")), "shop", &on, None);
-            check(with(list, json!(null)), "shop", &on, None);
+            assert!(is_injected(&with(list, json!("istio/proxyv2:1.30"), true)));
+            for image in [json!("istio/proxyv2:1.30"), json!("auto"), json!(null)] {
+                let own = with(list, image, false);
+                assert!(!is_injected(&own));
+                assert_eq!(skip(&own, "shop", &selection(Policy::Enabled)), None);
+            }
         }
-        check(json!({"metadata": {}}), "shop", &on, None);
+        let copied: Pod = serde_json::from_value(pod(json!({}), json!({ STATUS: "{}" }))).unwrap();
+        assert!(!is_injected(&copied), "a mark without a sidecar is a copy of another pod's annotations");
+        assert!(!is_injected(&Pod::default()));
     }
 }

@@ -3,7 +3,7 @@
 use api::process::open_files;
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
-use proxy::config::args::{MeshArgs, RunArgs, WaitArgs};
+use proxy::config::args::{DrainArgs, MeshArgs, RunArgs, WaitArgs};
 use proxy::redirect::args::InitArgs;
 use std::process::ExitCode;
 
@@ -32,6 +32,8 @@ enum Verb {
     Init(Box<InitArgs>),
     /// Wait until the proxy beside is ready
     Wait(WaitArgs),
+    /// Tell the proxy beside that its pod is about to end: inbound connections drain from now on
+    Drain(DrainArgs),
     /// Say which version this is
     Version,
 }
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Verb::Proxy(args) => proxy::app::mesh(&args),
         Verb::Run(args) => proxy::app::run(&args),
         Verb::Wait(args) => proxy::app::wait(&args),
+        Verb::Drain(args) => proxy::app::drain(&args),
         Verb::Init(args) => match proxy::redirect::run(&args) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

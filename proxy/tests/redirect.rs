@@ -8,13 +8,14 @@
 
 use std::{
     ffi::OsString,
-    io::{Read as _, Write as _},
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    fmt::Display,
+    io::{self, Read as _, Write as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpStream, UdpSocket},
     os::unix::process::CommandExt as _,
-    process::Command,
+    process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use clap::Parser;
@@ -22,13 +23,27 @@ use nix::{
     sched::{CloneFlags, unshare},
     unistd::{geteuid, gettid},
 };
-use proxy::redirect::{self, args::InitArgs};
+use proxy::redirect::{
+    self,
+    args::InitArgs,
+    verify::{self, Probe},
+};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 const POD: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 const PEER: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 2);
+const POD_V6: Ipv6Addr = Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, 1);
+const PEER_V6: Ipv6Addr = Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, 2);
+const POD_LINK: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+const PEER_LINK: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
+/// The pod's addresses on its second interface.
+const SECOND: Ipv4Addr = Ipv4Addr::new(10, 97, 0, 1);
+const SECOND_V6: Ipv6Addr = Ipv6Addr::new(0xfd96, 0, 0, 0, 0, 0, 0, 1);
 const OWN_MARK: u32 = 1337;
+const NOBODY: u32 = 65534;
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A connection that the rules drop is waited for in vain.
+const CONNECTING: Duration = Duration::from_secs(1);
 
 #[test]
 fn outbound_connections_reach_the_proxy_with_their_original_destination() {
@@ -106,25 +121,25 @@ fn a_pod_that_calls_itself_passes_its_inbound_side_once() {
 fn dns_goes_to_the_proxy_and_the_proxys_own_queries_do_not() {
     in_pod("dns_goes_to_the_proxy_and_the_proxys_own_queries_do_not", || {
         let peer = Peer::start();
-        serve_udp(Ipv4Addr::LOCALHOST, 15053, "proxy");
+        serve_udp(Ipv4Addr::LOCALHOST.into(), 15053, "proxy");
         serve_tcp(15053);
         serve_tcp(15001);
         let resolv_conf = tempfile::NamedTempFile::new().unwrap();
         writeln!(resolv_conf.as_file(), "nameserver {PEER}").unwrap();
         let file = resolv_conf.path().display();
         init(&format!("--redirect-dns --resolv-conf {file}"));
-        assert_eq!(ask(PEER, 0, 0), "proxy");
-        assert_eq!(ask(PEER, 0, OWN_MARK), "peer", "the proxy asks the real server");
+        assert_eq!(ask(PEER.into(), 0, 0), "proxy");
+        assert_eq!(ask(PEER.into(), 0, OWN_MARK), "peer", "the proxy asks the real server");
         assert_eq!(call(PEER, 53, 0), format!("15053 {PEER}:53"), "DNS over TCP");
         for _ in 0..2 {
-            assert_eq!(ask(PEER, 40053, 0), "proxy", "from a port the proxy uses too");
-            assert_eq!(ask(PEER, 40053, OWN_MARK), "peer", "from a port the application used");
+            assert_eq!(ask(PEER.into(), 40053, 0), "proxy", "from a port the proxy uses too");
+            assert_eq!(ask(PEER.into(), 40053, OWN_MARK), "peer", "from a port the application used");
         }
         init("--redirect-dns --resolv-conf /dev/null");
-        assert_eq!(ask(PEER, 0, 0), "peer", "a server that is not the pod's own is left alone");
+        assert_eq!(ask(PEER.into(), 0, 0), "peer", "a server that is not the pod's own is left alone");
         init("--capture-all-dns");
-        assert_eq!(ask(PEER, 0, 0), "proxy");
-        assert_eq!(ask(PEER, 0, OWN_MARK), "peer");
+        assert_eq!(ask(PEER.into(), 0, 0), "proxy");
+        assert_eq!(ask(PEER.into(), 0, OWN_MARK), "peer");
         peer.stop();
     });
 }
@@ -157,30 +172,253 @@ fn rules_are_replaced_as_a_whole_checked_and_removed_without_a_trace() {
 }
 
 #[test]
-fn ipv6_is_captured_with_dual_stack_and_left_alone_without() {
-    in_pod("ipv6_is_captured_with_dual_stack_and_left_alone_without", || {
-        run("ip", &["address", "add", "fd99::1/64", "dev", "pod0", "nodad"]);
-        let listener = TcpListener::bind("[::]:15001").unwrap();
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let original = SockRef::from(&stream).original_dst_v6().unwrap().as_socket().unwrap();
-                write!(stream, "15001 {original}").unwrap();
-            }
-        });
-        let far: SocketAddr = "[fd99::2]:8080".parse().unwrap();
+fn ipv6_is_captured_inbound_as_ipv4_is() {
+    in_pod("ipv6_is_captured_inbound_as_ipv4_is", || {
+        let peer = Peer::start();
+        for port in [8080, 9090, 15006, 15008, 15020] {
+            serve_tcp(port);
+        }
+        init("-d 15020,9090");
+        for to in [POD_V6, POD_LINK] {
+            let at = |port| peer.call_v6(to, port);
+            // The destination that is seen names the pod's interface where it is link-local.
+            let shown = |text: String| text.replace(&format!("%{}", index("pod0")), "");
+            assert_eq!(shown(at(8080)), format!("15006 [{to}]:8080"));
+            assert_eq!(shown(peer.call_as(NOBODY, to, 8080)), format!("15006 [{to}]:8080"), "whoever calls");
+            assert_eq!(shown(at(9090)), format!("9090 [{to}]:9090"), "an excluded port is left alone");
+            assert_eq!(shown(at(15020)), format!("15020 [{to}]:15020"), "health checks are left alone");
+            assert_eq!(shown(at(15008)), format!("15008 [{to}]:15008"), "tunnels are left alone");
+        }
+        init("-b 9090");
+        assert_eq!(peer.call_v6(POD_V6, 8080), format!("8080 [{POD_V6}]:8080"), "only the listed ports");
+        assert_eq!(peer.call_v6(POD_V6, 9090), format!("15006 [{POD_V6}]:9090"));
+        init("-c pod0");
+        assert_eq!(peer.call_v6(POD_V6, 8080), format!("8080 [{POD_V6}]:8080"), "an excluded interface");
         init("");
+        run("ip", &["-6", "neigh", "flush", "dev", "pod0"]);
         assert_eq!(
-            read_all(&mut connect(far, None, 0)),
-            "15001 [fd99::2]:8080",
-            "a global address turns it on"
+            peer.call_v6(POD_V6, 8080),
+            format!("15006 [{POD_V6}]:8080"),
+            "neighbours are still found"
         );
-        run("ip", &["address", "delete", "fd99::1/64", "dev", "pod0"]);
-        init("");
-        assert!(ruleset().contains("meta nfproto ipv6 return"));
-        init("--dual-stack");
-        assert!(!ruleset().contains("meta nfproto ipv6 return"));
+        run("ip", &["address", "add", "fd97::1/64", "dev", "pod0", "nodad"]);
+        let late = "fd97::1".parse().unwrap();
+        assert_eq!(peer.call_v6(late, 8080), "15006 [fd97::1]:8080", "an address that came later");
+        peer.stop();
     });
+}
+
+#[test]
+fn ipv6_is_captured_outbound_as_ipv4_is() {
+    in_pod("ipv6_is_captured_outbound_as_ipv4_is", || {
+        let peer = Peer::start();
+        serve_tcp(15001);
+        let far = SocketAddr::from((PEER_V6, 8080));
+        let linked = SocketAddr::from(SocketAddrV6::new(PEER_LINK, 8080, 0, index("pod0")));
+        assert_eq!(dial(far, None, 0), "peer 8080");
+        assert_eq!(dial(linked, None, 0), "peer 8080");
+        init("-o 8443 -x 10.98.0.0/16,fd98::/16");
+        assert_eq!(dial(far, None, 0), format!("15001 {far}"));
+        assert!(!dial(linked, None, 0).starts_with("peer"), "no way around by the link-local address");
+        assert_eq!(call_as(NOBODY, PEER_V6, 8080), format!("15001 {far}"));
+        assert_eq!(dial(far, None, OWN_MARK), "peer 8080", "the proxy's mark is left alone");
+        assert_eq!(dial(linked, None, OWN_MARK), "peer 8080");
+        assert_eq!(dial((PEER_V6, 8443).into(), None, 0), "peer 8443", "an excluded port is left alone");
+        let mapped = SocketAddr::from((PEER.to_ipv6_mapped(), 8080));
+        assert_eq!(dial(mapped, None, 0), format!("15001 {PEER}:8080"), "a mapped address is one of IPv4");
+        init("-x fd99::/64");
+        assert_eq!(dial(far, None, 0), "peer 8080", "an excluded range is left alone");
+        assert_eq!(call(PEER, 8080, 0), format!("15001 {PEER}:8080"));
+        init("-i 10.0.0.0/8,fd99::2");
+        assert_eq!(dial(far, None, 0), format!("15001 {far}"), "a listed range is captured");
+        init("-i 10.0.0.0/8");
+        assert_eq!(dial(far, None, 0), "peer 8080", "only the listed ranges are captured");
+        peer.stop();
+    });
+}
+
+#[test]
+fn a_pod_that_calls_itself_over_ipv6_passes_its_inbound_side_once() {
+    in_pod("a_pod_that_calls_itself_over_ipv6_passes_its_inbound_side_once", || {
+        let peer = Peer::start();
+        for port in [8080, 15001, 15006, 15008] {
+            serve_tcp(port);
+        }
+        init("");
+        let localhost = Ipv6Addr::LOCALHOST;
+        let linked = |port| SocketAddr::from(SocketAddrV6::new(POD_LINK, port, 0, index("pod0")));
+        for to in [(POD_V6, 8080).into(), (localhost, 8080).into()] {
+            assert_eq!(dial(to, None, 0), format!("8080 {to}"), "by hand it stays local");
+        }
+        let captured = SocketAddr::from((POD_V6, 8080));
+        assert_eq!(dial(captured, None, OWN_MARK), format!("15006 {captured}"), "by way of the proxy");
+        let tunnel = SocketAddr::from((POD_V6, 15008));
+        assert_eq!(dial(tunnel, None, OWN_MARK), format!("15008 {tunnel}"));
+        let local = SocketAddr::from((localhost, 8080));
+        assert_eq!(dial(local, None, OWN_MARK), format!("8080 {local}"));
+        let own = Some(IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 6)));
+        assert_eq!(dial(captured, own, OWN_MARK), format!("8080 {captured}"), "the proxy delivers");
+        assert!(dial(linked(8080), None, OWN_MARK).starts_with("8080 "), "to a link-local address too");
+        peer.stop();
+    });
+}
+
+#[test]
+fn dns_over_ipv6_goes_to_the_proxy() {
+    in_pod("dns_over_ipv6_goes_to_the_proxy", || {
+        let peer = Peer::start();
+        serve_udp(Ipv6Addr::LOCALHOST.into(), 15053, "proxy");
+        let resolv_conf = tempfile::NamedTempFile::new().unwrap();
+        writeln!(resolv_conf.as_file(), "nameserver {PEER_V6}").unwrap();
+        init(&format!("--redirect-dns --resolv-conf {}", resolv_conf.path().display()));
+        assert_eq!(ask(PEER_V6.into(), 0, 0), "proxy");
+        assert_eq!(ask(PEER_V6.into(), 0, OWN_MARK), "peer", "the proxy asks the real server");
+        init("--redirect-dns --resolv-conf /dev/null");
+        assert_eq!(ask(PEER_V6.into(), 0, 0), "peer", "a server that is not the pod's own is left alone");
+        peer.stop();
+    });
+}
+
+#[test]
+fn a_pod_whose_loopback_has_no_ipv6_neither_takes_nor_sends_it() {
+    in_pod("a_pod_whose_loopback_has_no_ipv6_neither_takes_nor_sends_it", || {
+        let peer = Peer::start();
+        for port in [8080, 15001, 15006, 15020] {
+            serve_tcp(port);
+        }
+        run("ip", &["address", "delete", "::1/128", "dev", "lo"]);
+        init("-d 15020");
+        for (to, port) in [(POD_V6, 8080), (POD_LINK, 8080), (POD_V6, 15020)] {
+            assert_eq!(peer.call_v6(to, port), "nothing", "{to} {port}");
+        }
+        for mark in [0, OWN_MARK] {
+            let to = SocketAddr::from(SocketAddrV6::new(PEER_LINK, 8080, 0, index("pod0")));
+            assert_eq!(dial(to, None, mark), "nothing");
+        }
+        let own = SocketAddr::from((POD_V6, 8080));
+        assert_eq!(dial(own, None, 0), format!("8080 {own}"), "what is on loopback stays");
+        assert_eq!(peer.call(8080), format!("15006 {POD}:8080"), "IPv4 is captured as ever");
+        assert_eq!(call(PEER, 8080, 0), format!("15001 {PEER}:8080"));
+        init("-c pod0");
+        assert_eq!(peer.call_v6(POD_V6, 8080), format!("8080 {own}"), "an excluded interface is left alone");
+        init("--clean");
+        assert_eq!(peer.call_v6(POD_V6, 8080), format!("8080 {own}"));
+        peer.stop();
+    });
+}
+
+#[test]
+fn a_second_interface_is_captured_in_both_families() {
+    in_pod("a_second_interface_is_captured_in_both_families", || {
+        let peer = Peer::start();
+        for port in [8080, 15001, 15006] {
+            serve_tcp(port);
+        }
+        init("");
+        peer.join_second();
+        let (v4, v6) = (SocketAddr::from((SECOND, 8080)), SocketAddr::from((SECOND_V6, 8080)));
+        assert_eq!(peer.dial(v4), format!("15006 {v4}"));
+        assert_eq!(peer.dial(v6), format!("15006 {v6}"));
+        peer.stop();
+    });
+}
+
+#[test]
+fn the_test_of_capture_names_the_family_whose_rules_are_missing() {
+    in_pod("the_test_of_capture_names_the_family_whose_rules_are_missing", || {
+        let probe = Probe { inbound_port: 15006, port: 15002, mark: Some(OWN_MARK), timeout: PATIENCE };
+        let missing = |what: &str| {
+            let message = verify::capture_works(&probe).unwrap_err().to_string();
+            assert!(message.contains(&format!("the rules for {what} do not capture")), "{message}");
+        };
+        missing("IPv4");
+        init("");
+        verify::capture_works(&probe).unwrap();
+        verify::capture_works(&probe).expect("the test leaves nothing behind that fails the next one");
+        run("nft", &["insert", "rule", "inet", "ostria", "output", "meta", "nfproto", "ipv6", "return"]);
+        missing("IPv6");
+        init("");
+        verify::capture_works(&probe).unwrap();
+        run("ip", &["address", "delete", "::6/128", "dev", "lo"]);
+        missing("IPv6");
+        init("");
+        run("nft", &["insert", "rule", "inet", "ostria", "output", "meta", "nfproto", "ipv4", "return"]);
+        missing("IPv4");
+        run("nft", &["delete", "table", "inet", "ostria"]);
+        missing("IPv4");
+        run("ip", &["address", "delete", "::1/128", "dev", "lo"]);
+        init("");
+        verify::capture_works(&probe).expect("without IPv6 there is none to test");
+    });
+}
+
+#[test]
+fn a_sidecar_is_not_ready_before_both_families_are_captured_and_says_which_is_not() {
+    in_pod("a_sidecar_is_not_ready_before_both_families_are_captured_and_says_which_is_not", || {
+        let mut proxy = Sidecar::start(&[]);
+        let message = proxy.until_ready_says("IPv4");
+        assert!(message.contains("istio-init") && message.contains("OSTRIA_CAPTURE_CHECK"), "{message}");
+        init("-u 0,1337");
+        run("nft", &["insert", "rule", "inet", "ostria", "output", "meta", "nfproto", "ipv6", "return"]);
+        proxy.until_ready_says("IPv6");
+        init("-u 0,1337");
+        // What is still missing is the control plane, which is not there.
+        proxy.until_ready_says("waiting for: the workload's certificate, clusters");
+        drop(proxy);
+        run("nft", &["delete", "table", "inet", "ostria"]);
+        let mut proxy = Sidecar::start(&[("OSTRIA_CAPTURE_CHECK", "false")]);
+        proxy.until_ready_says("waiting for: the workload's certificate, clusters");
+        drop(proxy);
+        let mut proxy = Sidecar::start(&[("ISTIO_META_INTERCEPTION_MODE", "NONE")]);
+        proxy.until_ready_says("waiting for: the workload's certificate, clusters");
+    });
+}
+
+/// A running `ostria-proxy proxy sidecar` in the namespace of the calling thread.
+struct Sidecar(Child);
+
+impl Sidecar {
+    fn start(environment: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ostria-proxy"));
+        command.args(["proxy", "sidecar"]).stdout(Stdio::null()).stderr(Stdio::null());
+        let standard = [
+            ("POD_NAME", "a"),
+            ("POD_NAMESPACE", "b"),
+            ("INSTANCE_IP", "10.99.0.1"),
+            ("ISTIO_META_INTERCEPTION_MODE", "REDIRECT"),
+            ("PROXY_CONFIG", r#"{"discoveryAddress":"127.0.0.1:9","concurrency":1}"#),
+            ("CA_ADDR", "127.0.0.1:9"),
+        ];
+        command.envs(standard).envs(environment.iter().copied());
+        Self(command.spawn().unwrap())
+    }
+
+    /// The page of readiness, once it holds `part`.
+    fn until_ready_says(&mut self, part: &str) -> String {
+        let end = Instant::now() + 4 * PATIENCE;
+        let mut last = String::new();
+        while Instant::now() < end {
+            if let Ok(mut stream) = TcpStream::connect("127.0.0.1:15021") {
+                let request = "GET /healthz/ready HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+                stream.write_all(request.as_bytes()).unwrap();
+                last = read_all(&mut stream);
+                assert!(!last.starts_with("HTTP/1.1 200"), "{last}");
+                if last.contains(part) {
+                    return last;
+                }
+            }
+            assert!(self.0.try_wait().unwrap().is_none(), "the proxy has ended");
+            thread::sleep(Duration::from_millis(20));
+        }
+        panic!("{part} is not said: {last}");
+    }
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]
@@ -222,9 +460,18 @@ fn has_net_admin() -> bool {
 
 /// A machine outside the pod: serves some ports and calls the pod.
 struct Peer {
-    orders: mpsc::Sender<u16>,
+    orders: mpsc::Sender<Order>,
     answers: mpsc::Receiver<String>,
     thread: thread::JoinHandle<()>,
+    id: String,
+}
+
+enum Order {
+    Join,
+    JoinSecond,
+    Dial(SocketAddr),
+    DialFromLink(Ipv6Addr, u16),
+    DialAs(u32, Ipv6Addr, u16),
 }
 
 impl Peer {
@@ -235,34 +482,101 @@ impl Peer {
         let thread = thread::spawn(move || {
             unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace for the peer");
             answering.send(gettid().to_string()).unwrap();
-            let Ok(_joined) = waiting.recv() else { return };
-            run("ip", &["address", "add", &format!("{PEER}/24"), "dev", "peer0"]);
-            run("ip", &["link", "set", "peer0", "up"]);
-            for port in [53, 8080, 8443] {
-                serve(port, move |_| format!("peer {port}"));
-            }
-            serve_udp(Ipv4Addr::UNSPECIFIED, 53, "peer");
-            answering.send(String::new()).unwrap();
-            for port in waiting {
-                answering.send(call(POD, port, 0)).unwrap();
+            for order in waiting {
+                let answer = Self::follow(order);
+                answering.send(answer).unwrap();
             }
         });
-        let peer_thread = answers.recv().unwrap();
-        run("ip", &["link", "set", "peer0", "netns", &peer_thread]);
-        orders.send(0).unwrap();
-        answers.recv().unwrap();
-        Self { orders, answers, thread }
+        let id = answers.recv().unwrap();
+        let peer = Self { orders, answers, thread, id };
+        run("ip", &["link", "set", "peer0", "netns", &peer.id]);
+        peer.ask(Order::Join);
+        peer
+    }
+
+    fn follow(order: Order) -> String {
+        match order {
+            Order::Join => {
+                join("peer0", &[format!("{PEER}/24"), format!("{PEER_V6}/64"), format!("{PEER_LINK}/64")]);
+                // The pod may get addresses of this network later.
+                run("ip", &["route", "add", "fd97::/64", "dev", "peer0"]);
+                for port in [53, 8080, 8443] {
+                    serve(port, move |_| format!("peer {port}"));
+                }
+                serve_udp(Ipv4Addr::UNSPECIFIED.into(), 53, "peer");
+                serve_udp(PEER_V6.into(), 53, "peer");
+                String::new()
+            }
+            Order::JoinSecond => {
+                join("peer1", &["10.97.0.2/24".to_owned(), "fd96::2/64".to_owned()]);
+                String::new()
+            }
+            Order::Dial(to) => dial(to, None, 0),
+            Order::DialFromLink(to, port) => dial(on_link(to, port), None, 0),
+            Order::DialAs(user, to, port) => call_as(user, scoped(to), port),
+        }
+    }
+
+    fn ask(&self, order: Order) -> String {
+        self.orders.send(order).unwrap();
+        self.answers.recv().unwrap()
     }
 
     fn call(&self, port: u16) -> String {
-        self.orders.send(port).unwrap();
-        self.answers.recv().unwrap()
+        self.dial((POD, port).into())
+    }
+
+    fn call_v6(&self, to: Ipv6Addr, port: u16) -> String {
+        self.ask(Order::DialFromLink(to, port))
+    }
+
+    fn call_as(&self, user: u32, to: Ipv6Addr, port: u16) -> String {
+        self.ask(Order::DialAs(user, to, port))
+    }
+
+    fn dial(&self, to: SocketAddr) -> String {
+        self.ask(Order::Dial(to))
+    }
+
+    /// A second pair of interfaces between pod and peer.
+    fn join_second(&self) {
+        run("ip", &["link", "add", "pod1", "type", "veth", "peer", "name", "peer1"]);
+        join("pod1", &[format!("{SECOND}/24"), format!("{SECOND_V6}/64")]);
+        run("ip", &["link", "set", "peer1", "netns", &self.id]);
+        self.ask(Order::JoinSecond);
     }
 
     fn stop(self) {
         drop(self.orders);
         self.thread.join().unwrap();
     }
+}
+
+/// Brings an interface up with these addresses alone, in use at once.
+fn join(interface: &str, addresses: &[String]) {
+    run("ip", &["link", "set", interface, "addrgenmode", "none"]);
+    run("ip", &["link", "set", interface, "up"]);
+    for address in addresses {
+        let nodad: &[&str] = if address.contains(':') { &["nodad"] } else { &[] };
+        run("ip", &[&["address", "add", address, "dev", interface], nodad].concat());
+    }
+}
+
+fn index(interface: &str) -> u32 {
+    let text = std::fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap();
+    let line = text.lines().find(|line| line.ends_with(&format!(" {interface}"))).expect(interface);
+    u32::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap()
+}
+
+/// A port of the pod as the peer calls it.
+fn on_link(to: Ipv6Addr, port: u16) -> SocketAddr {
+    let scope = if to.is_unicast_link_local() { index("peer0") } else { 0 };
+    SocketAddrV6::new(to, port, 0, scope).into()
+}
+
+/// The same for bash, which names the interface.
+fn scoped(to: Ipv6Addr) -> String {
+    if to.is_unicast_link_local() { format!("{to}%peer0") } else { to.to_string() }
 }
 
 /// Runs `body` on a thread in a fresh network namespace, in a user namespace first if this is not root.
@@ -280,8 +594,7 @@ fn in_pod(name: &str, body: impl FnOnce() + Send + 'static) {
         unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace: run as root or allow user namespaces");
         run("ip", &["link", "set", "lo", "up"]);
         run("ip", &["link", "add", "pod0", "type", "veth", "peer", "name", "peer0"]);
-        run("ip", &["address", "add", &format!("{POD}/24"), "dev", "pod0"]);
-        run("ip", &["link", "set", "pod0", "up"]);
+        join("pod0", &[format!("{POD}/24"), format!("{POD_V6}/64"), format!("{POD_LINK}/64")]);
         body();
     });
     thread.join().expect("the test body failed");
@@ -323,23 +636,36 @@ fn run(program: &str, args: &[&str]) -> String {
 /// Serves `port` in this namespace; each caller reads the port and the destination it had asked for.
 fn serve_tcp(port: u16) {
     serve(port, move |stream| {
-        let original = SockRef::from(stream).original_dst_v4().ok().and_then(|address| address.as_socket());
-        format!("{port} {}", original.unwrap_or_else(|| stream.local_addr().unwrap()))
+        let local = stream.local_addr().unwrap();
+        let socket = SockRef::from(stream);
+        let original = if local.is_ipv4() { socket.original_dst_v4() } else { socket.original_dst_v6() };
+        format!("{port} {}", original.ok().and_then(|address| address.as_socket()).unwrap_or(local))
     });
 }
 
-fn serve(port: u16, answer: impl Fn(&TcpStream) -> String + Send + 'static) {
-    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap();
-    thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let text = answer(&stream);
-            let _ = stream.write_all(text.as_bytes());
+/// Answers connections to `port`, of both families.
+fn serve(port: u16, answer: impl Fn(&TcpStream) -> String + Clone + Send + 'static) {
+    for any in [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()] {
+        let address = SocketAddr::from((any, port));
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        if address.is_ipv6() {
+            socket.set_only_v6(true).unwrap();
         }
-    });
+        socket.bind(&address.into()).unwrap();
+        socket.listen(16).unwrap();
+        let answer = answer.clone();
+        thread::spawn(move || {
+            while let Ok((stream, _)) = socket.accept() {
+                let mut stream = TcpStream::from(stream);
+                let text = answer(&stream);
+                let _ = stream.write_all(text.as_bytes());
+            }
+        });
+    }
 }
 
 /// The proxy listens for DNS on loopback only: the answer must come from the address that redirection chose.
-fn serve_udp(address: Ipv4Addr, port: u16, answer: &'static str) {
+fn serve_udp(address: IpAddr, port: u16, answer: &'static str) {
     let socket = UdpSocket::bind((address, port)).unwrap();
     thread::spawn(move || {
         let mut buffer = [0; 64];
@@ -350,23 +676,26 @@ fn serve_udp(address: Ipv4Addr, port: u16, answer: &'static str) {
 }
 
 fn call(to: Ipv4Addr, port: u16, mark: u32) -> String {
-    read_all(&mut connect((to, port).into(), None, mark))
+    read_all(&mut connect((to, port).into(), None, mark).unwrap())
 }
 
 fn call_from(from: Ipv4Addr, to: Ipv4Addr, port: u16, mark: u32) -> String {
-    read_all(&mut connect((to, port).into(), Some(from), mark))
+    read_all(&mut connect((to, port).into(), Some(from.into()), mark).unwrap())
 }
 
-fn connect(to: SocketAddr, from: Option<Ipv4Addr>, mark: u32) -> TcpStream {
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
-    socket.set_mark(mark).unwrap();
+/// What a connection reads; `nothing` if there is none.
+fn dial(to: SocketAddr, from: Option<IpAddr>, mark: u32) -> String {
+    connect(to, from, mark).map_or_else(|_| "nothing".to_owned(), |mut stream| read_all(&mut stream))
+}
+
+fn connect(to: SocketAddr, from: Option<IpAddr>, mark: u32) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+    socket.set_mark(mark)?;
     if let Some(from) = from {
-        socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+        socket.bind(&SocketAddr::from((from, 0)).into())?;
     }
-    socket
-        .connect_timeout(&to.into(), PATIENCE)
-        .unwrap_or_else(|error| panic!("connecting to {to}: {error}"));
-    socket.into()
+    socket.connect_timeout(&to.into(), CONNECTING)?;
+    Ok(socket.into())
 }
 
 fn read_all(stream: &mut TcpStream) -> String {
@@ -377,7 +706,7 @@ fn read_all(stream: &mut TcpStream) -> String {
 }
 
 /// A connection made by a process of another user.
-fn call_as(user: u32, to: Ipv4Addr, port: u16) -> String {
+fn call_as(user: u32, to: impl Display, port: u16) -> String {
     let user = if has_many_users() { user } else { 0 };
     let script = format!("exec 3<>/dev/tcp/{to}/{port} && cat <&3");
     let output = Command::new("bash").args(["-c", &script]).uid(user).gid(user).output().expect("needs bash");
@@ -385,13 +714,15 @@ fn call_as(user: u32, to: Ipv4Addr, port: u16) -> String {
 }
 
 /// A UDP exchange with port 53 of `server`, from local port `from` (0: any).
-fn ask(server: Ipv4Addr, from: u16, mark: u32) -> String {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).unwrap();
+fn ask(server: IpAddr, from: u16, mark: u32) -> String {
+    let any =
+        if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { IpAddr::from(Ipv6Addr::UNSPECIFIED) };
+    let socket = Socket::new(Domain::for_address((any, 0).into()), Type::DGRAM, Some(Protocol::UDP)).unwrap();
     socket.set_mark(mark).unwrap();
-    socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, from)).into()).unwrap();
+    socket.bind(&SocketAddr::from((any, from)).into()).unwrap();
     let socket = UdpSocket::from(socket);
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    socket.connect((IpAddr::V4(server), 53)).unwrap();
+    socket.connect((server, 53)).unwrap();
     socket.send(b"question").unwrap();
     let mut buffer = [0; 64];
     let length = socket.recv(&mut buffer).unwrap_or_else(|error| panic!("no answer from {server}: {error}"));

@@ -27,6 +27,11 @@ pub fn run(spec: &Path) -> Result<(), Error> {
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)
         .map_err(kernel("keeping a pod's mounts to itself"))?;
     sethostname(&sandbox.hostname).map_err(kernel("naming the pod's host"))?;
+    without_automatic_addresses()?;
+    for (name, value) in &sandbox.sysctls {
+        let path = Path::new("/proc/sys").join(name);
+        std::fs::write(&path, value).map_err(file(format!("setting {} to {value}", path.display())))?;
+    }
     let mut first = Command::new(SELF)
         .arg0("ostria")
         .arg("pod-init")
@@ -36,3 +41,20 @@ pub fn run(spec: &Path) -> Result<(), Error> {
     writeln!(std::io::stdout(), "{line}").map_err(file("reporting to the supervisor"))?;
     first.wait().map(drop).map_err(file("waiting for the pod's first process"))
 }
+
+/// The pod's interface takes no address of IPv6 by itself: with one, pods would reach each other past what Services,
+/// the node and an IPv4 address in a policy know of. The loopback interface keeps `::1`.
+fn without_automatic_addresses() -> Result<(), Error> {
+    for (setting, value) in [("addr_gen_mode", NO_LINK_LOCAL), ("accept_ra", "0")] {
+        let path = format!("/proc/sys/net/ipv6/conf/default/{setting}");
+        match std::fs::write(&path, value) {
+            // A machine without IPv6 gives out no address of it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            result => result.map_err(file(format!("setting {path}")))?,
+        }
+    }
+    Ok(())
+}
+
+/// `IN6_ADDR_GEN_MODE_NONE`.
+const NO_LINK_LOCAL: &str = "1";

@@ -14,6 +14,7 @@ pub mod nat;
 pub mod probe;
 pub mod resolve;
 pub mod status;
+pub mod sysctl;
 
 pub mod service;
 

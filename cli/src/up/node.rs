@@ -12,8 +12,12 @@ use crate::kubelet::address::{NODE, hardware};
 /// links, and with each pod that comes or goes the others might send to one that is not there any more.
 pub async fn build(egress: bool) -> Result<(), String> {
     for (setting, value) in SETTINGS {
-        let path = format!("/proc/sys/net/ipv4/{setting}");
-        std::fs::write(&path, value).map_err(|error| format!("{path} cannot be written: {error}"))?;
+        let path = format!("/proc/sys/net/{setting}");
+        match std::fs::write(&path, value) {
+            // A machine without IPv6 gives out no address of it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && setting.starts_with("ipv6/") => {}
+            result => result.map_err(|error| format!("{path} cannot be written: {error}"))?,
+        }
     }
     let mut batch = format!(
         "link set lo up\nlink add ostria0 address {} type bridge\naddr add {NODE}/16 dev ostria0\n\
@@ -70,6 +74,12 @@ async fn feed(program: &str, arguments: &[&str], input: &str) -> Result<(), Stri
     Err(format!("program {program} failed: {}", String::from_utf8_lossy(&output.stderr).trim()))
 }
 
-/// Redirects would teach pods to go around the node, where services are translated.
-const SETTINGS: [(&str, &str); 3] =
-    [("ip_forward", "1"), ("conf/all/send_redirects", "0"), ("conf/default/send_redirects", "0")];
+/// Redirects would teach pods to go around the node, where services are translated. Neither the bridge nor the pods'
+/// links take an address of IPv6 by themselves: the mesh's network is one of IPv4.
+const SETTINGS: [(&str, &str); 5] = [
+    ("ipv4/ip_forward", "1"),
+    ("ipv4/conf/all/send_redirects", "0"),
+    ("ipv4/conf/default/send_redirects", "0"),
+    ("ipv6/conf/default/addr_gen_mode", "1"),
+    ("ipv6/conf/default/accept_ra", "0"),
+];

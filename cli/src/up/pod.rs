@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::kubelet::address;
 use crate::kubelet::inject::is_asked;
 use crate::kubelet::status::{self, Role};
+use crate::kubelet::sysctl;
 use crate::up::clock::now;
 use crate::up::container::Unit;
 use crate::up::context::Context;
@@ -73,7 +74,8 @@ async fn start(context: &Context, key: &PodKey) -> Result<(Pod, Sandbox, Ipv4Add
         .map_err(|error| format!("{}: {error}", folder.display()))?;
     files::volumes(context, &pod, &folder, &address.to_string(), true)?;
     let spec = folder.join("sandbox.json");
-    let description = serde_json::to_vec(&wire::Sandbox { hostname: files::hostname(&pod) });
+    let sysctls = sysctl::settings(&pod)?;
+    let description = serde_json::to_vec(&wire::Sandbox { hostname: files::hostname(&pod), sysctls });
     std::fs::write(&spec, description.expect("a description is plain data"))
         .map_err(|error| error.to_string())?;
     let sandbox = Sandbox::start(&spec).await?;

@@ -53,6 +53,8 @@ pub struct Launch {
 pub struct Sandbox {
     /// The host name inside.
     pub hostname: String,
+    /// Kernel settings of the pod's own namespaces: the file below `/proc/sys`, and what it holds.
+    pub sysctls: Vec<(String, String)>,
 }
 
 /// Supervisor to a pod's first process, one JSON line each.

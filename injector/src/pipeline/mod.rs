@@ -63,7 +63,13 @@ fn decide_and_render(request: &Request, settings: &Settings) -> Outcome {
     if let Some(skip) = decide::skip(&pod, namespace, &settings.selection) {
         return Outcome::Skipped(skip);
     }
-    let rendered = match render::render(&pod, namespace, &settings.template) {
+    let rendered = if decide::is_injected(&pod) {
+        render::again(&pod, namespace, &settings.template)
+    } else {
+        render::render(&pod, namespace, &settings.template)
+    };
+    let rendered = match rendered {
+        Ok(rendered) if rendered.pod == pod => return Outcome::Skipped(Skip::AlreadyInjected),
         Ok(rendered) => rendered,
         Err(error) => return Outcome::Denied(error.to_string()),
     };

@@ -188,15 +188,325 @@ fn what_is_no_review_of_version_1_is_the_senders_mistake() {
     }
 }
 
+fn pod(annotations: &Value, spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    if spec.get("containers").is_none() {
+        spec["containers"] = json!([{"name": "app"}]);
+    }
+    json!({"metadata": {"name": "a", "annotations": annotations}, "spec": spec})
+}
+
+fn container<'a>(pod: &'a Value, name: &str) -> &'a Value {
+    let lists = ["containers", "initContainers"];
+    let mut all = lists.iter().filter_map(|list| pod["spec"][list].as_array()).flatten();
+    all.find(|container| container["name"] == name).unwrap_or(&Value::Null)
+}
+
+fn names(pod: &Value, list: &str) -> Vec<String> {
+    let items = pod["spec"][list].as_array().into_iter().flatten();
+    items.map(|item| item["name"].as_str().unwrap().to_owned()).collect()
+}
+
+fn variable(pod: &Value, name: &str) -> Value {
+    let list = container(pod, "istio-proxy")["env"].as_array().cloned().unwrap_or_default();
+    list.into_iter()
+        .find(|variable| variable["name"] == name)
+        .map_or(Value::Null, |found| found["value"].clone())
+}
+
+/// What follows a flag of the container that sets up capture.
+fn flag(pod: &Value, name: &str) -> Value {
+    let args = container(pod, "istio-init")["args"].as_array().cloned().unwrap_or_default();
+    let at = args.iter().position(|word| word == name);
+    at.and_then(|at| args.get(at + 1).cloned()).unwrap_or(Value::Null)
+}
+
+fn with_defaults(pod: &Value) -> Value {
+    injected(pod, &Settings::default()).1
+}
+
+fn denied(pod: &Value) -> String {
+    match answered(&review(pod), &Settings::default()).outcome {
+        Outcome::Denied(reason) => reason,
+        other => panic!("{pod}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_container_of_the_sidecars_name_is_laid_over_the_sidecar_whatever_its_image() {
+    for (image, expected) in [
+        (json!("foo/bar"), "foo/bar"),
+        (json!("auto"), "ostria/proxy:latest"),
+        (json!(null), "ostria/proxy:latest"),
+    ] {
+        let own = json!({"name": "istio-proxy", "image": image, "tty": true, "env": [{"name": "MINE", "value": "1"}]});
+        for classic in ["true", "false"] {
+            let pod = with_defaults(&pod(
+                &json!({"sidecar.istio.io/nativeSidecar": classic, "inject.istio.io/templates": "sidecar,sidecar"}),
+                &json!({"containers": [{"name": "app"}, own]}),
+            ));
+            let sidecar = container(&pod, "istio-proxy");
+            assert_eq!((&sidecar["image"], &sidecar["tty"]), (&json!(expected), &json!(true)));
+            assert_eq!(variable(&pod, "MINE"), "1");
+            assert_eq!(variable(&pod, "POD_NAME"), Value::Null, "a field, not a value");
+            assert_eq!(sidecar["args"][0], "proxy");
+        }
+    }
+}
+
+#[test]
+fn capture_tells_the_proxy_by_the_user_and_group_that_it_runs_as() {
+    for (security, user, group) in [
+        (json!({}), json!("1337"), json!(null)),
+        (json!({"runAsUser": 1234, "runAsGroup": 4321}), json!("1234"), json!("4321")),
+        (json!({"runAsUser": 1234}), json!("1234"), json!(null)),
+        (json!({"runAsGroup": 4321}), json!("1337"), json!("4321")),
+        (json!({"runAsUser": 0, "runAsNonRoot": false}), json!("1337"), json!(null)),
+    ] {
+        for list in ["containers", "initContainers"] {
+            let mut spec = json!({"containers": [{"name": "app"}], "initContainers": []});
+            spec[list]
+                .as_array_mut()
+                .unwrap()
+                .push(json!({"name": "istio-proxy", "securityContext": security}));
+            let pod = with_defaults(&pod(&json!({}), &spec));
+            assert_eq!((flag(&pod, "-u"), flag(&pod, "-g")), (user.clone(), group.clone()), "{security}");
+        }
+    }
+    let root = json!({"name": "istio-proxy", "securityContext": {"runAsUser": 0, "runAsGroup": 0}});
+    let reason = denied(&pod(&json!({}), &json!({"containers": [{"name": "app"}, root]})));
+    assert!(reason.contains("istio-proxy") && reason.contains("runAsUser"), "{reason}");
+}
+
+#[test]
+fn an_application_that_runs_as_the_proxys_user_is_warned_of() {
+    let warnings = |spec: Value| {
+        answered(&review(&pod(&json!({}), &spec)), &Settings::default()).answer.response.warnings
+    };
+    let as_user = |user: i64| json!({"runAsUser": user});
+    for spec in [
+        json!({"containers": [{"name": "app", "securityContext": as_user(1337)}]}),
+        json!({"securityContext": as_user(1337)}),
+        json!({"securityContext": {"runAsGroup": 1337}}),
+        json!({"containers": [
+            {"name": "app", "securityContext": as_user(7)},
+            {"name": "istio-proxy", "securityContext": as_user(7)},
+        ]}),
+    ] {
+        let warnings = warnings(spec.clone());
+        assert!(
+            matches!(&warnings[..], [one] if one.contains("app") && one.contains("not captured")),
+            "{spec}"
+        );
+    }
+    for spec in [
+        json!({"securityContext": as_user(1000)}),
+        json!({"securityContext": as_user(1337), "containers": [{"name": "app", "securityContext": as_user(5)}]}),
+    ] {
+        assert_eq!(warnings(spec), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_gateway_may_bind_low_ports_and_keeps_what_it_says_itself() {
+    let gateway = json!({"inject.istio.io/templates": "gateway,gateway"});
+    let spec =
+        |security: Value| json!({"securityContext": security, "containers": [{"name": "istio-proxy"}]});
+    let sysctls = |security: Value| {
+        let pod = with_defaults(&pod(&gateway, &spec(security)));
+        pod["spec"]["securityContext"]["sysctls"].clone()
+    };
+    let low = |value: &str| json!({"name": "net.ipv4.ip_unprivileged_port_start", "value": value});
+    let other = json!({"name": "net.ipv4.tcp_syncookies", "value": "1"});
+    assert_eq!(sysctls(json!(null)), json!([low("0")]));
+    assert_eq!(sysctls(json!({"fsGroup": 5, "sysctls": [other]})), json!([other, low("0")]));
+    assert_eq!(sysctls(json!({"sysctls": [low("80")]})), json!([low("80")]));
+    let sidecar = with_defaults(&pod(&json!({}), &json!({})));
+    assert_eq!(sidecar["spec"]["securityContext"], Value::Null);
+}
+
+#[test]
+fn a_native_sidecar_drains_before_it_ends_and_a_hook_of_the_users_joins_in() {
+    let own = |lifecycle: Value| json!({"containers": [{"name": "app"}, {"name": "istio-proxy", "lifecycle": lifecycle}]});
+    let hooks = |spec: &Value, native: &str| {
+        let pod = with_defaults(&pod(&json!({"sidecar.istio.io/nativeSidecar": native}), spec));
+        container(&pod, "istio-proxy")["lifecycle"].clone()
+    };
+    let exec = |words: &[&str]| json!({"exec": {"command": words}});
+    let drain = exec(&["ostria-proxy", "drain"]);
+    let mine = exec(&["sleep", "10"]);
+    assert_eq!(hooks(&json!({}), "true"), json!({"preStop": drain}));
+    assert_eq!(hooks(&json!({}), "false"), Value::Null);
+    assert_eq!(hooks(&own(json!({"postStart": mine})), "true"), json!({"preStop": drain, "postStart": mine}));
+    assert_eq!(hooks(&own(json!({"preStop": mine})), "true"), json!({"preStop": mine}));
+    let moved = pod(&json!({"proxy.istio.io/config": "statusPort: 15099"}), &json!({}));
+    let hook = container(&with_defaults(&moved), "istio-proxy")["lifecycle"]["preStop"].clone();
+    assert_eq!(hook, exec(&["ostria-proxy", "drain", "--port=15099"]));
+}
+
+#[test]
+fn a_port_for_probes_does_not_move_the_metrics() {
+    let probed = json!({"containers": [{"name": "app", "livenessProbe": {"httpGet": {"port": 80}}}]});
+    for (port, probes, variable_is, excluded) in [
+        ("123", json!(123), json!("123"), "15090,15021,123,15020"),
+        ("15020", json!(15020), Value::Null, "15090,15021,15020"),
+        ("0", json!(80), Value::Null, "15090,15021"),
+    ] {
+        let pod = with_defaults(&pod(&json!({"status.sidecar.istio.io/port": port}), &probed));
+        let annotations = &pod["metadata"]["annotations"];
+        assert_eq!(annotations["prometheus.io/port"], "15020", "{port}");
+        assert_eq!(annotations["prometheus.io/path"], "/stats/prometheus");
+        assert_eq!(container(&pod, "app")["livenessProbe"]["httpGet"]["port"], probes);
+        assert_eq!(variable(&pod, "OSTRIA_PROBE_PORT"), variable_is);
+        assert_eq!(flag(&pod, "-d"), excluded);
+        assert_eq!(container(&pod, "istio-proxy")["readinessProbe"].is_null(), port == "0");
+        assert!(!variable(&pod, "PROXY_CONFIG").as_str().unwrap().contains("statusPort"));
+    }
+}
+
+#[test]
+fn several_metrics_pages_are_left_to_the_sidecar() {
+    let name = "prometheus.istio.io/scrape-targets";
+    let asked = |annotations: Value| {
+        variable(&with_defaults(&pod(&annotations, &json!({}))), "ISTIO_PROMETHEUS_ANNOTATIONS")
+    };
+    let both = asked(json!({name: "8080:/metrics,9100:/custom-metrics", "prometheus.io/scrape": "true"}));
+    let expected = json!({
+        "scrape": "true", "path": "/metrics", "port": "8080",
+        "targets": [{"port": "8080", "path": "/metrics"}, {"port": "9100", "path": "/custom-metrics"}],
+    });
+    assert_eq!(serde_json::from_str::<Value>(both.as_str().unwrap()).unwrap(), expected);
+    let one = asked(json!({name: "8080:/m"}));
+    let expected = json!({"scrape": "true", "path": "/m", "port": "8080"});
+    assert_eq!(serde_json::from_str::<Value>(one.as_str().unwrap()).unwrap(), expected);
+    assert_eq!(asked(json!({name: "8080:/m", "prometheus.io/scrape": "false"})), Value::Null);
+    assert_eq!(asked(json!({name: "8080:/m", "prometheus.istio.io/merge-metrics": "false"})), Value::Null);
+    for annotations in [
+        json!({name: "8080:/m,15020:/x"}),
+        json!({name: "16020:/m", "proxy.istio.io/config": "statusPort: 16020"}),
+        json!({name: "123:/m", "status.sidecar.istio.io/port": "123"}),
+    ] {
+        let reason = denied(&pod(&annotations, &json!({})));
+        assert!(reason.contains(name) && reason.contains("of the proxy"), "{reason}");
+    }
+}
+
+#[test]
+fn init_containers_start_before_a_native_sidecar_where_an_annotation_says_so() {
+    let inits =
+        json!({"initContainers": [{"name": "a"}, {"name": "first"}, {"name": "b"}, {"name": "second"}]});
+    let before = json!({"sidecar.istio.io/init-containers-before-proxy": "second, first"});
+    let ordered = names(&with_defaults(&pod(&before, &inits)), "initContainers");
+    assert_eq!(ordered, ["istio-init", "second", "first", "istio-proxy", "a", "b"]);
+    let without = names(&with_defaults(&pod(&json!({}), &inits)), "initContainers");
+    assert_eq!(without, ["istio-init", "istio-proxy", "a", "first", "b", "second"]);
+}
+
+#[test]
+fn what_another_webhook_adds_later_is_taken_in_and_then_nothing_changes() {
+    for native in ["true", "false"] {
+        let first = with_defaults(&pod(
+            &json!({"sidecar.istio.io/nativeSidecar": native}),
+            &json!({"containers": [{"name": "app", "readinessProbe": {"httpGet": {"port": 80, "path": "/r"}}}]}),
+        ));
+        let mut changed = first.clone();
+        let late = json!({"name": "late", "ports": [{"name": "web", "containerPort": 8008}],
+            "livenessProbe": {"httpGet": {"port": "web", "path": "/l"}},
+            "readinessProbe": {"exec": {"command": ["true"]}}});
+        changed["spec"]["containers"].as_array_mut().unwrap().push(late);
+        changed["spec"]["initContainers"]
+            .as_array_mut()
+            .unwrap()
+            .insert(0, json!({"name": "early", "future": 1}));
+        let (patch, second) = injected(&changed, &Settings::default());
+        assert!(!patch.is_null(), "{native}");
+        let probe = &container(&second, "late")["livenessProbe"]["httpGet"];
+        assert_eq!(probe, &json!({"port": 15020, "path": "/app-health/late/livez"}));
+        assert_eq!(container(&second, "late")["readinessProbe"], json!({"exec": {"command": ["true"]}}));
+        assert_eq!(container(&second, "app"), container(&first, "app"));
+        let probers: Value =
+            serde_json::from_str(variable(&second, "ISTIO_KUBE_APP_PROBERS").as_str().unwrap()).unwrap();
+        assert_eq!(probers["/app-health/app/readyz"]["httpGet"]["port"], 80);
+        assert_eq!(probers["/app-health/late/livez"]["httpGet"], json!({"port": 8008, "path": "/l"}));
+        assert_eq!(variable(&second, "ISTIO_META_APP_CONTAINERS"), "app,late");
+        assert!(variable(&second, "ISTIO_META_POD_PORTS").as_str().unwrap().contains("8008"));
+        let order: &[&str] =
+            if native == "true" { &["istio-init", "istio-proxy", "early"] } else { &["early", "istio-init"] };
+        assert_eq!(names(&second, "initContainers"), order);
+        assert_eq!(injected(&second, &Settings::default()), (Value::Null, second.clone()));
+        let answered = answered(&review(&second), &Settings::default());
+        assert_eq!(answered.outcome, Outcome::Skipped(Skip::AlreadyInjected));
+    }
+}
+
+#[test]
+fn a_probe_that_another_webhook_replaces_is_sent_through_the_sidecar_again() {
+    let probe = |port: u16| json!({"httpGet": {"port": port}});
+    let first = with_defaults(&pod(
+        &json!({}),
+        &json!({"containers": [{"name": "app", "livenessProbe": probe(80)}]}),
+    ));
+    let mut changed = first.clone();
+    changed["spec"]["containers"][0]["livenessProbe"] = probe(81);
+    let second = with_defaults(&changed);
+    assert_eq!(container(&second, "app"), container(&first, "app"));
+    let probers = variable(&second, "ISTIO_KUBE_APP_PROBERS");
+    assert_eq!(probers, r#"{"/app-health/app/livez":{"httpGet":{"port":81}}}"#);
+}
+
+#[test]
+fn a_pod_that_istio_has_injected_gets_its_late_probes_rewritten_and_nothing_else() {
+    let probers = r#"{"/app-health/hello/livez":{"httpGet":{"port":80}}}"#;
+    let istio = json!({
+        "metadata": {"name": "a", "annotations": {
+            "sidecar.istio.io/status": "{\"containers\":[\"istio-proxy\"]}",
+            "prometheus.io/path": "/stats/prometheus", "prometheus.io/port": "15020", "prometheus.io/scrape": "true"}},
+        "spec": {"containers": [
+            {"name": "istio-proxy", "image": "istio/proxyv2", "env": [
+                {"name": "ISTIO_META_POD_PORTS", "value": "[\n    {\"name\":\"http\",\"containerPort\":80}\n]"},
+                {"name": "ISTIO_META_APP_CONTAINERS", "value": "hello"},
+                {"name": "ISTIO_KUBE_APP_PROBERS", "value": probers}]},
+            {"name": "hello", "ports": [{"name": "http", "containerPort": 80}],
+                "livenessProbe": {"httpGet": {"path": "/app-health/hello/livez", "port": 15020}}},
+        ]}
+    });
+    assert_eq!(injected(&istio, &Settings::default()).0, Value::Null);
+    let mut changed = istio.clone();
+    let new = json!({"name": "new", "livenessProbe": {"httpGet": {"path": "/testLive", "port": 8008}}});
+    changed["spec"]["containers"].as_array_mut().unwrap().push(new);
+    let (patch, second) = injected(&changed, &Settings::default());
+    assert_eq!(container(&second, "new")["livenessProbe"]["httpGet"]["path"], "/app-health/new/livez");
+    let expected = r#"{"/app-health/hello/livez":{"httpGet":{"port":80}},"/app-health/new/livez":{"httpGet":{"path":"/testLive","port":8008}}}"#;
+    assert_eq!(variable(&second, "ISTIO_KUBE_APP_PROBERS"), expected);
+    assert_eq!(variable(&second, "ISTIO_META_POD_PORTS"), variable(&istio, "ISTIO_META_POD_PORTS"));
+    let paths: Vec<&str> =
+        patch.as_array().unwrap().iter().map(|step| step["path"].as_str().unwrap()).collect();
+    assert!(paths.iter().all(|path| path.starts_with("/spec/containers/")), "{patch}");
+}
+
+#[test]
+fn a_pod_that_opts_out_is_left_alone_although_an_injector_was_there() {
+    let mut pod = with_defaults(&pod(&json!({}), &json!({})));
+    pod["metadata"]["labels"]["sidecar.istio.io/inject"] = json!("false");
+    pod["spec"]["containers"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "x", "livenessProbe": {"tcpSocket": {"port": 1}}}));
+    assert_eq!(answered(&review(&pod), &Settings::default()).outcome, Outcome::Skipped(Skip::OptedOut));
+}
+
 /// Annotations of which any subset makes sense.
-const ANNOTATIONS: [(&str, &str); 9] = [
+const ANNOTATIONS: [(&str, &str); 12] = [
     ("sidecar.istio.io/nativeSidecar", "false"),
     ("sidecar.istio.io/nativeSidecar", "true"),
     ("inject.istio.io/templates", "gateway"),
     ("inject.istio.io/templates", "sidecar"),
     ("sidecar.istio.io/interceptionMode", "NONE"),
     ("status.sidecar.istio.io/port", "0"),
+    ("status.sidecar.istio.io/port", "123"),
     ("prometheus.io/scrape", "true"),
+    ("prometheus.istio.io/scrape-targets", "8080:/a,9090:/b"),
+    ("sidecar.istio.io/init-containers-before-proxy", "migrate,wait"),
     ("sidecar.istio.io/rewriteAppHTTPProbers", "true"),
     ("proxy.istio.io/config", "{holdApplicationUntilProxyStarts: true, statusPort: 16020}"),
 ];

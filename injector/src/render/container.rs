@@ -13,8 +13,9 @@ use k8s_openapi::{
 };
 
 use crate::render::{
-    context::{Context, PROXY_NAME},
+    context::{Context, PROXY_ID, PROXY_NAME},
     environment::{self, Inputs},
+    proxy_config::DEFAULT_STATUS_PORT,
     volume,
 };
 
@@ -27,7 +28,7 @@ pub fn proxy(context: &Context, inputs: &Inputs, own: Option<Container>) -> Cont
         command: Some(vec!["ostria-proxy".to_owned()]),
         args: Some(arguments(context)),
         ports: Some(vec![metrics_port()]),
-        lifecycle: context.holds_application().then(wait_for_proxy),
+        lifecycle: lifecycle(context),
         env: Some(environment::variables(context, inputs)),
         startup_probe: startup(context),
         readiness_probe: readiness(context),
@@ -49,7 +50,10 @@ pub fn overlaid(mut template: Container, own: Option<Container>) -> Container {
     template.env.get_or_insert_default().retain(|variable| !named(&variable.name));
     alone(&mut template.startup_probe, own.startup_probe.as_ref(), has_handler);
     alone(&mut template.readiness_probe, own.readiness_probe.as_ref(), has_handler);
-    alone(&mut template.lifecycle, own.lifecycle.as_ref(), |_| true);
+    if let (Some(hooks), Some(own)) = (&mut template.lifecycle, &own.lifecycle) {
+        alone(&mut hooks.pre_stop, own.pre_stop.as_ref(), |_| true);
+        alone(&mut hooks.post_start, own.post_start.as_ref(), |_| true);
+    }
     template.merge_from(own);
     template
 }
@@ -85,13 +89,29 @@ fn metrics_port() -> ContainerPort {
     }
 }
 
-fn wait_for_proxy() -> Lifecycle {
-    let command = ["ostria-proxy", "wait"].map(ToOwned::to_owned).into();
-    let exec = Some(ExecAction { command: Some(command) });
-    Lifecycle {
-        post_start: Some(LifecycleHandler { exec, ..LifecycleHandler::default() }),
+/// A native sidecar outlives the application, and is told of the end by its hook alone: from then on inbound
+/// connections drain. One beside the application is told by SIGTERM.
+fn lifecycle(context: &Context) -> Option<Lifecycle> {
+    let drain = || {
+        let mut command = vec!["ostria-proxy", "drain"];
+        let port = format!("--port={}", context.status_port());
+        if context.status_port() != DEFAULT_STATUS_PORT {
+            command.push(&port);
+        }
+        exec(&command)
+    };
+    let post_start = context.holds_application().then(|| exec(&["ostria-proxy", "wait"]));
+    let pre_stop = (context.is_native() && context.status_port() != 0).then(drain);
+    (post_start.is_some() || pre_stop.is_some()).then(|| Lifecycle {
+        post_start,
+        pre_stop,
         ..Lifecycle::default()
-    }
+    })
+}
+
+fn exec(command: &[&str]) -> LifecycleHandler {
+    let command = command.iter().map(|word| (*word).to_owned()).collect();
+    LifecycleHandler { exec: Some(ExecAction { command: Some(command) }), ..LifecycleHandler::default() }
 }
 
 fn startup(context: &Context) -> Option<Probe> {
@@ -121,7 +141,7 @@ fn ready_page(context: &Context) -> Option<Probe> {
         port: IntOrString::Int(15021),
         ..HTTPGetAction::default()
     };
-    (context.status_port() != 0).then(|| Probe { http_get: Some(http_get), ..Probe::default() })
+    (context.probe_port() != 0).then(|| Probe { http_get: Some(http_get), ..Probe::default() })
 }
 
 /// A pod that names its own amounts gets those alone: the mesh's limit could be below the pod's request.
@@ -155,5 +175,3 @@ fn security(context: &Context) -> SecurityContext {
         ..SecurityContext::default()
     }
 }
-
-const PROXY_ID: i64 = 1337;

@@ -8,7 +8,7 @@ use crate::{
     render::{
         error::RenderError,
         proxy_config::ProxyConfig,
-        wish::{Interception, Role, Wishes},
+        wish::{Interception, Role, SCRAPE_TARGETS, Wishes},
         workload::Workload,
     },
 };
@@ -33,6 +33,48 @@ pub struct Context<'a> {
     pub proxy_config: ProxyConfig,
     /// What the pod is a part of.
     pub workload: Workload,
+    /// Whom the proxy runs as.
+    pub owner: Owner,
+}
+
+/// User and group of the proxy, by which capture tells its traffic from the application's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// User id.
+    pub user: i64,
+    /// Group id.
+    pub group: i64,
+}
+
+impl Owner {
+    /// Those of the user's own sidecar container, where it names any. Root is told by neither, for the application may
+    /// be root too.
+    fn of(own: Option<&Container>) -> Result<Self, RenderError> {
+        let security = own.and_then(|own| own.security_context.as_ref());
+        let owner = Self {
+            user: security.and_then(|security| security.run_as_user).unwrap_or(PROXY_ID),
+            group: security.and_then(|security| security.run_as_group).unwrap_or(PROXY_ID),
+        };
+        if owner == (Self { user: 0, group: 0 }) {
+            return Err(RenderError::Field {
+                field: format!("container {PROXY_NAME}: securityContext.runAsUser"),
+                reason: "0 together with runAsGroup 0 cannot be told from the application's root, so the proxy's own \
+                         traffic would be captured: use another user or group, as 1337"
+                    .to_owned(),
+            });
+        }
+        Ok(owner)
+    }
+}
+
+/// User and group of the proxy where the pod does not say otherwise.
+pub const PROXY_ID: i64 = 1337;
+
+/// The user's container of the sidecar's name.
+fn own(pod: &Pod) -> Option<&Container> {
+    let spec = pod.spec.as_ref()?;
+    let mut containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    containers.find(|container| container.name == PROXY_NAME)
 }
 
 impl<'a> Context<'a> {
@@ -40,18 +82,32 @@ impl<'a> Context<'a> {
     pub fn new(pod: &'a Pod, namespace: &'a str, template: &'a Template) -> Result<Self, RenderError> {
         let annotations = pod.metadata.annotations.clone().unwrap_or_default();
         let wishes = Wishes::parse(&annotations)?;
-        let mut proxy_config = ProxyConfig::merged(&template.default_config, &annotations)?;
-        if let Some(port) = wishes.status_port {
-            proxy_config.set_status_port(port);
-        }
-        Ok(Self {
+        let proxy_config = ProxyConfig::merged(&template.default_config, &annotations)?;
+        let own = own(pod);
+        let context = Self {
             pod,
             namespace,
             template,
             wishes,
             proxy_config,
             workload: Workload::of(&pod.metadata, namespace),
-        })
+            owner: Owner::of(own)?,
+        };
+        context.check_scrape_targets()?;
+        Ok(context)
+    }
+
+    /// A page at a port of the sidecar's own would be the page that it is to be a part of.
+    fn check_scrape_targets(&self) -> Result<(), RenderError> {
+        let own = [self.status_port(), self.probe_port()].map(|port| port.to_string());
+        match self.wishes.scrape_targets.iter().find(|target| own.contains(&target.port)) {
+            None => Ok(()),
+            Some(target) => Err(RenderError::Annotation {
+                name: SCRAPE_TARGETS.to_owned(),
+                value: format!("{}:{}", target.port, target.path),
+                reason: "names the status port of the proxy: use ports of the application".to_owned(),
+            }),
+        }
     }
 
     /// Whether the pod is a gateway, whose only work is to be the proxy.
@@ -87,12 +143,18 @@ impl<'a> Context<'a> {
 
     /// Whether the application's probes go through the sidecar.
     pub fn rewrites_probes(&self) -> bool {
-        self.status_port() != 0 && self.wishes.rewrite_probes.unwrap_or(self.template.rewrite_probes)
+        self.probe_port() != 0 && self.wishes.rewrite_probes.unwrap_or(self.template.rewrite_probes)
     }
 
     /// Where the sidecar answers health checks and metrics; 0 for nowhere.
     pub fn status_port(&self) -> u16 {
         self.proxy_config.status_port()
+    }
+
+    /// Where the sidecar answers for the application's probes; 0 for nowhere. An annotation moves it without moving
+    /// the metrics, which Prometheus finds by the mesh's rule.
+    pub fn probe_port(&self) -> u16 {
+        self.wishes.status_port.unwrap_or(self.status_port())
     }
 
     /// The image of the sidecar.

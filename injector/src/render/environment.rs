@@ -3,7 +3,10 @@
 
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, ResourceFieldSelector};
 
-use crate::render::{context::Context, wish::Interception};
+use crate::render::{
+    context::{Context, PROXY_NAME},
+    wish::Interception,
+};
 
 /// What other parts of rendering leave for the sidecar to know.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,6 +16,15 @@ pub struct Inputs {
     /// The application's own probes, as JSON.
     pub probers: Option<String>,
 }
+
+/// The variable with the application's own probes.
+pub const APP_PROBERS: &str = "ISTIO_KUBE_APP_PROBERS";
+/// The variable with the application's metrics pages.
+pub const SCRAPE: &str = "ISTIO_PROMETHEUS_ANNOTATIONS";
+/// The variable with the pod's ports.
+pub const POD_PORTS: &str = "ISTIO_META_POD_PORTS";
+/// The variable with the names of the application's containers.
+pub const APP_CONTAINERS: &str = "ISTIO_META_APP_CONTAINERS";
 
 /// The sidecar's variables. Those of `proxyMetadata` come last and replace others of the same name.
 pub fn variables(context: &Context, inputs: &Inputs) -> Vec<EnvVar> {
@@ -26,8 +38,8 @@ pub fn variables(context: &Context, inputs: &Inputs) -> Vec<EnvVar> {
         field("HOST_IP", "status.hostIP"),
         cpu_limit(),
         text("PROXY_CONFIG", &context.proxy_config.to_json()),
-        text("ISTIO_META_POD_PORTS", &ports(context)),
-        text("ISTIO_META_APP_CONTAINERS", &names(context)),
+        text(POD_PORTS, &ports(context)),
+        text(APP_CONTAINERS, &names(context)),
         text("ISTIO_META_CLUSTER_ID", &context.template.cluster_id),
         field("ISTIO_META_NODE_NAME", "spec.nodeName"),
         text("ISTIO_META_INTERCEPTION_MODE", interception(context)),
@@ -42,8 +54,10 @@ pub fn variables(context: &Context, inputs: &Inputs) -> Vec<EnvVar> {
     if context.captures_dns() {
         variables.push(text("ISTIO_META_DNS_CAPTURE", "true"));
     }
-    let optional =
-        [("ISTIO_KUBE_APP_PROBERS", &inputs.probers), ("ISTIO_PROMETHEUS_ANNOTATIONS", &inputs.scrape)];
+    if ![0, context.status_port()].contains(&context.probe_port()) {
+        variables.push(text("OSTRIA_PROBE_PORT", &context.probe_port().to_string()));
+    }
+    let optional = [(APP_PROBERS, &inputs.probers), (SCRAPE, &inputs.scrape)];
     variables.extend(optional.iter().filter_map(|(name, value)| Some(text(name, value.as_ref()?))));
     for variable in metadata(context) {
         variables.retain(|other| other.name != variable.name);
@@ -76,13 +90,16 @@ fn from(name: &str, source: EnvVarSource) -> EnvVar {
     EnvVar { name: name.to_owned(), value: None, value_from: Some(source) }
 }
 
-fn ports(context: &Context) -> String {
+/// The ports of the pod's containers, as JSON. Those of a sidecar are not the workload's; those of a gateway are.
+pub fn ports(context: &Context) -> String {
     let containers = context.pod.spec.iter().flat_map(|spec| &spec.containers);
+    let containers = containers.filter(|container| context.is_gateway() || container.name != PROXY_NAME);
     let ports: Vec<_> = containers.flat_map(|container| container.ports.iter().flatten()).collect();
     serde_json::to_string(&ports).expect("ports of a parsed pod are plain JSON")
 }
 
-fn names(context: &Context) -> String {
+/// The names of the application's containers.
+pub fn names(context: &Context) -> String {
     context.application().map(|container| container.name.as_str()).collect::<Vec<_>>().join(",")
 }
 

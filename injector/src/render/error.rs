@@ -13,6 +13,14 @@ pub enum RenderError {
         /// What is wrong and what is expected.
         reason: String,
     },
+    /// A field of the user's own sidecar container cannot be as it is.
+    #[error("{field}: {reason}")]
+    Field {
+        /// The field.
+        field: String,
+        /// What is wrong and what is expected.
+        reason: String,
+    },
     /// The pod has no `spec`.
     #[error("spec: is missing: a pod needs at least one container")]
     NoSpec,

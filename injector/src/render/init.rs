@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Capabilities, Container, SecurityContext};
 
 use crate::render::{
     container,
-    context::{Context, INIT_NAME},
+    context::{Context, INIT_NAME, PROXY_ID},
     environment,
 };
 
@@ -28,9 +28,13 @@ pub fn init(context: &Context) -> Container {
 fn arguments(context: &Context) -> Vec<String> {
     let (wish, mesh) = (&context.wishes.traffic, &context.template.traffic);
     let or = |wish: &Option<String>, mesh: &str| wish.as_deref().unwrap_or(mesh).to_owned();
-    let mut arguments: Vec<String> =
-        ["init", "-p", "15001", "-z", "15006", "-u", "1337", "-m", "REDIRECT"].map(ToOwned::to_owned).into();
+    let mut arguments: Vec<String> = ["init", "-p", "15001", "-z", "15006"].map(ToOwned::to_owned).into();
     let mut flag = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
+    flag("-u", unless_root(context.owner.user));
+    if context.owner.group != PROXY_ID {
+        flag("-g", unless_root(context.owner.group));
+    }
+    flag("-m", "REDIRECT".to_owned());
     flag("-i", or(&wish.include_ip_ranges, &mesh.include_ip_ranges));
     flag("-x", or(&wish.exclude_ip_ranges, &mesh.exclude_ip_ranges));
     flag("-b", or(&wish.include_inbound_ports, &mesh.include_inbound_ports));
@@ -50,11 +54,17 @@ fn arguments(context: &Context) -> Vec<String> {
     arguments
 }
 
+/// What root sends may be the application's, so the rules never leave it alone.
+fn unless_root(id: i64) -> String {
+    if id == 0 { PROXY_ID } else { id }.to_string()
+}
+
 /// Health and metrics of the sidecar itself never pass the sidecar.
 fn excluded_inbound(context: &Context, asked: &str) -> String {
     let mut ports = vec!["15090".to_owned(), "15021".to_owned()];
-    let status = Some(context.status_port()).filter(|port| *port != 0).map(|port| port.to_string());
-    for port in status.into_iter().chain(asked.split(',').map(ToOwned::to_owned)) {
+    let own = if context.probe_port() == 0 { [0; 2] } else { [context.probe_port(), context.status_port()] };
+    let own = own.into_iter().filter(|port| *port != 0).map(|port| port.to_string());
+    for port in own.chain(asked.split(',').map(ToOwned::to_owned)) {
         if !port.is_empty() && !ports.contains(&port) {
             ports.push(port);
         }

@@ -57,7 +57,10 @@ pub fn mark(metadata: &mut ObjectMeta, context: &Context, status: &Status) {
     set_if_missing(labels, "service.istio.io/canonical-revision", canonical_revision(context));
     let annotations = metadata.annotations.get_or_insert_default();
     annotations.insert("istio.io/rev".to_owned(), status.revision.clone());
-    if let Some(first) = context.application().next() {
+    let mut application = context.application();
+    // Nobody looks first for one of several helpers of a gateway.
+    let first = application.next().filter(|_| !context.is_gateway() || application.next().is_none());
+    if let Some(first) = first {
         set_if_missing(annotations, "kubectl.kubernetes.io/default-container", &first.name);
         set_if_missing(annotations, "kubectl.kubernetes.io/default-logs-container", &first.name);
     }
@@ -93,10 +96,18 @@ pub fn take_over_scraping(metadata: &mut ObjectMeta, context: &Context) -> Optio
     }
     let target = context.status_port().to_string();
     let any = scrape.is_some() || path.is_some() || port.is_some();
-    let original = (any && port.as_ref() != Some(&target)).then(|| {
-        let text = |value: Option<String>| value.unwrap_or_default();
-        json!({"scrape": text(scrape), "path": text(path), "port": text(port)}).to_string()
-    });
+    let text = |value: Option<String>| value.unwrap_or_default();
+    let original = match context.wishes.scrape_targets.as_slice() {
+        [] => (any && port.as_ref() != Some(&target))
+            .then(|| json!({"scrape": text(scrape), "path": text(path), "port": text(port)}).to_string()),
+        targets @ [first, ..] => {
+            let mut all = json!({"scrape": "true", "path": first.path, "port": first.port});
+            if targets.len() > 1 {
+                all["targets"] = json!(targets);
+            }
+            Some(all.to_string())
+        }
+    };
     annotations.retain(|name, _| !["scrape", "path", "port"].iter().any(|end| names_scraping(name, end)));
     for (end, value) in [("scrape", "true"), ("path", "/stats/prometheus"), ("port", target.as_str())] {
         annotations.insert(format!("prometheus.io/{end}"), value.to_owned());

@@ -1,6 +1,8 @@
 //! Pure. From a pod as sent to the pod with its sidecar. What the sidecar looks like follows the contract of Istio's
 //! templates (names of containers, volumes, variables and annotations), because other tools look for exactly those.
 
+pub mod late;
+
 pub mod metadata;
 
 pub mod init;
@@ -20,12 +22,12 @@ pub mod workload;
 
 pub mod error;
 
-use k8s_openapi::api::core::v1::{Container, LocalObjectReference, Pod, PodSpec, Volume};
+use k8s_openapi::api::core::v1::{Container, LocalObjectReference, Pod, PodSpec, Sysctl, Volume};
 
 use crate::{
     config::Template,
     render::{
-        context::{Context, INIT_NAME, PROXY_NAME},
+        context::{Context, INIT_NAME, Owner, PROXY_NAME},
         error::RenderError,
     },
 };
@@ -46,16 +48,46 @@ pub fn render(pod: &Pod, namespace: &str, template: &Template) -> Result<Rendere
     let scrape = metadata::take_over_scraping(&mut pod.metadata, &context);
     let mut spec = pod.spec.take().ok_or(RenderError::NoSpec)?;
     let probers =
-        context.rewrites_probes().then(|| probe::rewrite(&mut spec, context.status_port())).flatten();
+        context.rewrites_probes().then(|| probe::rewrite(&mut spec, context.probe_port())).flatten();
     let environment = environment::Inputs { scrape, probers };
     let volumes = volume::volumes(&context);
     place(&mut spec, &context, &environment);
     let status = metadata::Status::new(&context, &volumes);
     add_volumes(&mut spec, volumes);
     add_pull_secrets(&mut spec, template);
+    if context.is_gateway() {
+        open_low_ports(&mut spec);
+    }
     metadata::mark(&mut pod.metadata, &context, &status);
+    let warnings = warnings(&context);
     pod.spec = Some(spec);
-    Ok(Rendered { pod, warnings: context.wishes.warnings })
+    Ok(Rendered { pod, warnings })
+}
+
+/// Looks again at a pod that has its sidecar.
+pub fn again(pod: &Pod, namespace: &str, template: &Template) -> Result<Rendered, RenderError> {
+    let context = Context::new(pod, namespace, template)?;
+    Ok(Rendered { pod: late::adjusted(pod, &context), warnings: warnings(&context) })
+}
+
+/// Those of the annotations, and one for each container whose traffic passes for the proxy's.
+fn warnings(context: &Context) -> Vec<String> {
+    let Owner { user, group } = context.owner;
+    let of_pod = context.pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
+    let of_pod = of_pod.map(|security| (security.run_as_user, security.run_as_group)).unwrap_or_default();
+    let passes = |container: &&Container| {
+        let own = container.security_context.as_ref();
+        let own = own.map(|security| (security.run_as_user, security.run_as_group)).unwrap_or_default();
+        own.0.or(of_pod.0) == Some(user) || own.1.or(of_pod.1) == Some(group)
+    };
+    let passing = context.application().filter(passes).map(|container| {
+        format!(
+            "container {} runs as user {user} or group {group}, which are the proxy's: what it sends is not captured",
+            container.name
+        )
+    });
+    let captured = context.captures();
+    context.wishes.warnings.iter().cloned().chain(passing.filter(|_| captured)).collect()
 }
 
 /// Puts the containers where they must start. A native sidecar starts first, so that the application's init
@@ -76,6 +108,7 @@ fn place(spec: &mut PodSpec, context: &Context, environment: &environment::Input
     if context.is_native() {
         first.insert(0, proxy);
         first.splice(0..0, init);
+        late::order(spec, context);
         return;
     }
     first.extend(init);
@@ -104,6 +137,14 @@ fn add_volumes(spec: &mut PodSpec, volumes: Vec<Volume>) {
     }
 }
 
+/// Lets the gateway's user bind every port, 80 and 443 among them. Clusters count this sysctl among the safe ones.
+fn open_low_ports(spec: &mut PodSpec) {
+    let sysctls = spec.security_context.get_or_insert_default().sysctls.get_or_insert_default();
+    if !sysctls.iter().any(|sysctl| sysctl.name == LOW_PORTS) {
+        sysctls.push(Sysctl { name: LOW_PORTS.to_owned(), value: "0".to_owned() });
+    }
+}
+
 fn add_pull_secrets(spec: &mut PodSpec, template: &Template) {
     for name in &template.image_pull_secrets {
         let secret = LocalObjectReference { name: name.clone() };
@@ -113,3 +154,5 @@ fn add_pull_secrets(spec: &mut PodSpec, template: &Template) {
         }
     }
 }
+
+const LOW_PORTS: &str = "net.ipv4.ip_unprivileged_port_start";

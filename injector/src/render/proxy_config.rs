@@ -37,11 +37,6 @@ impl ProxyConfig {
         Value::Object(self.document.clone()).to_string()
     }
 
-    /// Moves the sidecar's health checks; 0 for nowhere.
-    pub fn set_status_port(&mut self, port: u16) {
-        self.document.insert("statusPort".to_owned(), port.into());
-    }
-
     /// Where the sidecar answers health checks; 0 for nowhere.
     pub fn status_port(&self) -> u16 {
         let port = self.document.get("statusPort").and_then(Value::as_u64);
@@ -111,7 +106,8 @@ fn word(value: &Value) -> String {
 }
 
 const ANNOTATION: &str = "proxy.istio.io/config";
-const DEFAULT_STATUS_PORT: u16 = 15020;
+/// The status port where nothing else is said.
+pub const DEFAULT_STATUS_PORT: u16 = 15020;
 const FIELDS: [&str; 40] = [
     "availabilityZone",
     "binaryPath",

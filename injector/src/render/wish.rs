@@ -8,7 +8,7 @@ use k8s_openapi::{
     api::core::v1::{Volume, VolumeMount},
     apimachinery::pkg::api::resource::Quantity,
 };
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::render::error::RenderError;
@@ -24,11 +24,15 @@ pub struct Wishes {
     pub rewrite_probes: Option<bool>,
     /// Whether the sidecar's metrics page includes the application's.
     pub merge_metrics: Option<bool>,
+    /// The application's metrics pages, where there are several.
+    pub scrape_targets: Vec<ScrapeTarget>,
+    /// Init containers that start before a native sidecar.
+    pub before_proxy: Vec<String>,
     /// The whole image.
     pub image: Option<String>,
     /// The level of the sidecar's log.
     pub log_level: Option<String>,
-    /// Where the sidecar answers health checks; 0 for nowhere.
+    /// Where the sidecar answers for the application's probes, beside its status port; 0 for nowhere.
     pub status_port: Option<u16>,
     /// How the sidecar's readiness is probed.
     pub readiness: Readiness,
@@ -56,6 +60,15 @@ pub enum Role {
     Sidecar,
     /// The pod's whole work.
     Gateway,
+}
+
+/// One metrics page of the application.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ScrapeTarget {
+    /// Port, as text like the annotation `prometheus.io/port`.
+    pub port: String,
+    /// Path.
+    pub path: String,
 }
 
 /// How traffic reaches the sidecar.
@@ -121,6 +134,10 @@ impl Wishes {
             native: read.one("sidecar.istio.io/nativeSidecar", boolean)?,
             rewrite_probes: read.one("sidecar.istio.io/rewriteAppHTTPProbers", boolean)?,
             merge_metrics: read.one("prometheus.istio.io/merge-metrics", boolean)?,
+            scrape_targets: read.one(SCRAPE_TARGETS, scrape_targets)?.unwrap_or_default(),
+            before_proxy: read
+                .one("sidecar.istio.io/init-containers-before-proxy", names)?
+                .unwrap_or_default(),
             image: read.one("sidecar.istio.io/proxyImage", image)?,
             log_level: read.one("sidecar.istio.io/logLevel", log_level)?,
             status_port: read.one("status.sidecar.istio.io/port", number)?,
@@ -186,20 +203,52 @@ impl Reader<'_> {
     }
 }
 
+/// Templates separated by commas. The same one twice is that one.
 fn role(text: &str) -> Result<Role, String> {
-    match text {
+    let template = |name: &str| match name.trim() {
         "sidecar" => Ok(Role::Sidecar),
         "gateway" => Ok(Role::Gateway),
-        _ => Err("is not a template: use sidecar or gateway".to_owned()),
+        other => Err(format!("{other:?} is not a template: use sidecar or gateway")),
+    };
+    let roles = text.split(',').map(template).collect::<Result<Vec<_>, _>>()?;
+    match roles.as_slice() {
+        [first, rest @ ..] if rest.iter().all(|role| role == first) => Ok(*first),
+        _ => Err("a pod is either a sidecar's or a gateway: use one of the two templates".to_owned()),
     }
 }
 
+/// The words that Go's `strconv.ParseBool` takes.
 fn boolean(text: &str) -> Result<bool, String> {
     match text {
-        "true" => Ok(true),
-        "false" => Ok(false),
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
         _ => Err("must be \"true\" or \"false\"".to_owned()),
     }
+}
+
+fn names(text: &str) -> Result<Vec<String>, String> {
+    Ok(text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(ToOwned::to_owned).collect())
+}
+
+/// `port:path` separated by commas; a port alone stands for its page `/metrics`.
+fn scrape_targets(text: &str) -> Result<Vec<ScrapeTarget>, String> {
+    names(text)?.iter().map(|item| scrape_target(item)).collect()
+}
+
+fn scrape_target(item: &str) -> Result<ScrapeTarget, String> {
+    let (port, path) = item.split_once(':').unwrap_or((item, "/metrics"));
+    let number: u16 = port.trim().parse().ok().filter(|port| *port != 0).ok_or_else(|| {
+        format!("{item:?} is not a target: use PORT:PATH as 8080:/metrics, separated by commas")
+    })?;
+    if PROXY_PORTS.contains(&number) {
+        return Err(format!("{item:?} names a port of the proxy itself: use ports of the application"));
+    }
+    let path = path.trim();
+    let plain = |c: char| c.is_ascii_graphic() && c != '#';
+    if !path.starts_with('/') || !path.chars().all(plain) {
+        return Err(format!("{item:?} has no path: use PORT:PATH as 8080:/metrics, separated by commas"));
+    }
+    Ok(ScrapeTarget { port: number.to_string(), path: path.to_owned() })
 }
 
 fn image(text: &str) -> Result<String, String> {
@@ -306,6 +355,12 @@ fn with_name(name: &str, mut value: Value) -> Value {
     value
 }
 
+/// The annotation that names several metrics pages.
+pub const SCRAPE_TARGETS: &str = "prometheus.istio.io/scrape-targets";
+
+/// Ports at which the proxy itself listens in a pod.
+const PROXY_PORTS: [u16; 10] = [15000, 15001, 15002, 15004, 15006, 15008, 15020, 15021, 15053, 15090];
+
 const WITHOUT_EFFECT: [(&str, &str); 4] = [
     ("sidecar.istio.io/proxyImageType", "the proxy has one image: use sidecar.istio.io/proxyImage"),
     ("sidecar.istio.io/bootstrapOverride", "the proxy has no bootstrap of Envoy to override"),
@@ -354,6 +409,14 @@ mod tests {
             ("readiness.status.sidecar.istio.io/periodSeconds", "often", "whole number"),
             ("readiness.status.sidecar.istio.io/initialDelaySeconds", "-5", "whole number"),
             ("inject.istio.io/templates", "grpc-agent", "sidecar or gateway"),
+            ("inject.istio.io/templates", "", "sidecar or gateway"),
+            ("inject.istio.io/templates", "sidecar,spire", "\"spire\" is not a template"),
+            ("inject.istio.io/templates", "sidecar,gateway", "one of the two"),
+            (SCRAPE_TARGETS, "8080:/a,http:/b", "\"http:/b\" is not a target"),
+            (SCRAPE_TARGETS, "0:/a", "PORT:PATH"),
+            (SCRAPE_TARGETS, "8080:metrics", "has no path"),
+            (SCRAPE_TARGETS, "8080:/a b", "has no path"),
+            (SCRAPE_TARGETS, "8080:/a,15020:/stats/prometheus", "a port of the proxy itself"),
         ] {
             let message = parse(name, value).expect_err(name);
             assert!(message.contains(name) && message.contains(expected), "{name}={value}: {message}");
@@ -368,6 +431,27 @@ mod tests {
         assert_eq!(wishes.traffic.include_inbound_ports.as_deref(), Some(""));
         let wishes = parse("traffic.sidecar.istio.io/kubevirtInterfaces", "net1").unwrap();
         assert_eq!(wishes.traffic.reroute_interfaces.as_deref(), Some("net1"));
+    }
+
+    #[test]
+    fn the_same_template_twice_is_that_template() {
+        for (text, expected) in [
+            ("sidecar", Role::Sidecar),
+            ("sidecar,sidecar, sidecar", Role::Sidecar),
+            ("gateway,gateway", Role::Gateway),
+        ] {
+            assert_eq!(parse("inject.istio.io/templates", text).unwrap().role, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn metrics_pages_are_read_in_the_order_in_which_they_are_written() {
+        let targets = parse(SCRAPE_TARGETS, "8080:/metrics, 9100:/custom?a=b,9200,").unwrap().scrape_targets;
+        let target = |port: &str, path: &str| ScrapeTarget { port: port.into(), path: path.into() };
+        assert_eq!(
+            targets,
+            [target("8080", "/metrics"), target("9100", "/custom?a=b"), target("9200", "/metrics")]
+        );
     }
 
     #[test]

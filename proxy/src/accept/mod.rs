@@ -5,6 +5,7 @@ mod original;
 
 pub mod handover;
 
+use nix::errno::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::collections::BTreeMap;
 use std::io;
@@ -69,6 +70,14 @@ pub fn bind(address: SocketAddr) -> io::Result<Listening> {
     let address = listener.local_addr()?;
     *held.entry(address).or_default() += 1;
     Ok(Listening { listener, address })
+}
+
+/// Whether an address cannot be bound because the machine does not have its family.
+pub fn is_without_family(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_raw(error.raw_os_error().unwrap_or_default()),
+        Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL
+    )
 }
 
 fn open(address: SocketAddr) -> io::Result<TcpListener> {

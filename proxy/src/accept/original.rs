@@ -1,7 +1,7 @@
 //! Where a redirected connection was meant to go, as the kernel remembers it.
 
 use socket2::SockRef;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV6};
 use tokio::net::TcpStream;
 
 /// The original destination; `None` when nothing redirected the connection.
@@ -13,7 +13,35 @@ pub fn destination(socket: &TcpStream) -> Option<SocketAddr> {
     } else {
         reference.original_dst_v6().ok()?
     };
-    let found = found.as_socket()?;
-    let found = SocketAddr::new(found.ip().to_canonical(), found.port());
-    (found != SocketAddr::new(local.ip().to_canonical(), local.port())).then_some(found)
+    let found = scoped(found.as_socket()?);
+    let same = found.ip() == local.ip().to_canonical() && found.port() == local.port();
+    (!same).then_some(found)
+}
+
+/// An address without what does not belong to it. A link-local one belongs to an interface, without which nobody can
+/// connect to it.
+fn scoped(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => {
+            SocketAddrV6::new(*v6.ip(), v6.port(), 0, v6.scope_id()).into()
+        }
+        _ => SocketAddr::new(address.ip().to_canonical(), address.port()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_link_local_addresses_keep_their_interface() {
+        for (given, expected) in [
+            ("[fe80::1%3]:80", "[fe80::1%3]:80"),
+            ("[fd00::1%3]:80", "[fd00::1]:80"),
+            ("[::ffff:10.0.0.1]:80", "10.0.0.1:80"),
+            ("10.0.0.1:80", "10.0.0.1:80"),
+        ] {
+            assert_eq!(scoped(given.parse().unwrap()), expected.parse().unwrap(), "{given}");
+        }
+    }
 }

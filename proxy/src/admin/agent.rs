@@ -50,20 +50,20 @@ async fn ready(State(admin): State<Admin>) -> Response {
 async fn merged(State(admin): State<Admin>, headers: HeaderMap) -> Response {
     let _turn = SCRAPES.acquire().await;
     let shared = &admin.shared;
-    let application = match &shared.scrape {
-        None => None,
-        Some(scrape) => match scrape::application(scrape, shared.address, &headers).await {
-            Ok(page) => Some(page),
+    let targets = shared.scrape.iter().map(|target| scrape::application(target, shared.address, &headers));
+    // At once, because Prometheus waits no longer for several than for one; in the order in which they were named.
+    let application = futures_util::future::join_all(targets).await;
+    admin.refresh();
+    let mut page = shared.seams.telemetry.render();
+    for application in application {
+        let application = match application {
+            Ok(application) => application,
             Err(reason) => {
                 tracing::debug!(reason, "the application's metrics cannot be read");
                 shared.seams.telemetry.named("agent.scrape_failures_total").fetch_add(1, Ordering::Relaxed);
-                None
+                continue;
             }
-        },
-    };
-    admin.refresh();
-    let mut page = shared.seams.telemetry.render();
-    if let Some(application) = application {
+        };
         if !page.ends_with('\n') {
             page.push('\n');
         }
@@ -96,7 +96,7 @@ async fn drain(
 ) -> Response {
     let inbound_only = parameters.get("inboundonly").is_some_and(|value| value != "false");
     local(peer.as_deref(), || {
-        let _ = admin.shared.commands.send(Command::Drain { inbound_only });
+        let _ = admin.shared.commands.send(Command::Drain { inbound_only, graceful: true });
     })
 }
 

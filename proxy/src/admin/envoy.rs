@@ -192,8 +192,9 @@ async fn logging(State(admin): State<Admin>, Query(parameters): Parameters) -> R
 
 async fn drain_listeners(State(admin): State<Admin>, Query(parameters): Parameters) -> &'static str {
     let inbound_only = flag(&parameters, "inboundonly");
-    // Connections are always let to finish: there is no other way to drain here, so `graceful` needs no telling apart.
-    let _ = admin.shared.commands.send(Command::Drain { inbound_only });
+    // Connections are let to finish either way; `graceful` keeps listeners open for callers that do not know yet.
+    let graceful = flag(&parameters, "graceful");
+    let _ = admin.shared.commands.send(Command::Drain { inbound_only, graceful });
     "OK\n"
 }
 

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -25,7 +25,7 @@ pub(super) struct Answer {
 pub(super) async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
     let (socket, source) = match address {
         SocketAddr::V4(_) => (TcpSocket::new_v4(), api::name::INBOUND_SOURCE),
-        SocketAddr::V6(_) => (TcpSocket::new_v6(), IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 6))),
+        SocketAddr::V6(_) => (TcpSocket::new_v6(), IpAddr::V6(api::name::INBOUND_SOURCE_V6)),
     };
     let failed = |error: std::io::Error| format!("{address}: {error}");
     let socket = socket.map_err(failed)?;

@@ -29,7 +29,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// What the pages show and do.
 #[derive(Clone)]
@@ -56,11 +56,13 @@ pub struct Shared {
     /// The application's probes.
     pub probers: BTreeMap<String, Prober>,
     /// Where the application's metrics are.
-    pub scrape: Option<Scrape>,
+    pub scrape: Vec<Scrape>,
     /// The pod's address, at which the application is probed.
     pub address: IpAddr,
     /// What the process was started from, for dumps.
     pub bootstrap: Bootstrap,
+    /// Why the pod's traffic is not captured as it should be; `None`: it is, or it need not be.
+    pub capture: watch::Sender<Option<String>>,
     /// The end is near: not ready any more.
     pub draining: AtomicBool,
     /// Wishes that the pages take.
@@ -85,6 +87,8 @@ pub enum Command {
     Drain {
         /// Of inbound listeners only.
         inbound_only: bool,
+        /// Only after a moment, for callers that have not learned of the end yet.
+        graceful: bool,
     },
 }
 
@@ -99,6 +103,11 @@ impl Admin {
         self.shared.draining.store(true, Ordering::Relaxed);
     }
 
+    /// Not ready while there is a reason why the pod's traffic is not captured.
+    pub fn wait_for_capture(&self, reason: Option<String>) {
+        self.shared.capture.send_replace(reason);
+    }
+
     /// What readiness waits for; empty: ready.
     pub fn pending(&self) -> Vec<String> {
         let shared = &self.shared;
@@ -107,6 +116,7 @@ impl Admin {
         let has_certificate = shared.seams.credentials.contains(api::name::WORKLOAD_CERTIFICATE);
         let draining = shared.draining.load(Ordering::Relaxed);
         let mut pending = pending(shared.needs, &status, has_certificate, draining);
+        pending.extend(shared.capture.borrow().clone());
         for listener in
             shared.seams.snapshot.borrow().listeners().iter().filter(|listener| listener.bind_to_port)
         {

@@ -24,6 +24,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
@@ -35,7 +36,7 @@ struct Fixture {
 }
 
 /// A proxy of a mesh that has nothing yet.
-fn fixture(probers: BTreeMap<String, Prober>, scrape: Option<Scrape>) -> Fixture {
+fn fixture(probers: BTreeMap<String, Prober>, scrape: Vec<Scrape>) -> Fixture {
     let (peers, _callers) = Peers::new();
     let telemetry = Telemetry::new(Arc::new(Node::anonymous()), peers);
     let (commands, received) = mpsc::unbounded_channel();
@@ -51,6 +52,7 @@ fn fixture(probers: BTreeMap<String, Prober>, scrape: Option<Scrape>) -> Fixture
         scrape,
         address: LOOPBACK,
         bootstrap: Bootstrap::default(),
+        capture: watch::Sender::new(None),
         draining: AtomicBool::new(false),
         commands,
     });
@@ -139,7 +141,7 @@ async fn application(router: Router) -> (u16, CancellationToken) {
 
 #[tokio::test]
 async fn the_proxy_is_ready_once_certificate_clusters_and_listeners_are_there_and_not_while_it_ends() {
-    let fixture = fixture(BTreeMap::new(), None);
+    let fixture = fixture(BTreeMap::new(), vec![]);
     assert_eq!(
         fixture.envoy("GET", "/ready").await,
         (StatusCode::SERVICE_UNAVAILABLE, "PRE_INITIALIZING\n".into())
@@ -162,7 +164,7 @@ async fn the_proxy_is_ready_once_certificate_clusters_and_listeners_are_there_an
 
 #[tokio::test]
 async fn unknown_pages_name_the_known_ones_and_wrong_methods_name_the_right_one() {
-    let fixture = fixture(BTreeMap::new(), None);
+    let fixture = fixture(BTreeMap::new(), vec![]);
     let (status, body) = fixture.envoy("GET", "/nothing").await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     assert!(body.contains("/config_dump:"), "{body}");
@@ -177,7 +179,7 @@ async fn unknown_pages_name_the_known_ones_and_wrong_methods_name_the_right_one(
 
 #[tokio::test]
 async fn counters_that_health_checks_read_are_shown_in_every_form() {
-    let fixture = fixture(BTreeMap::new(), None);
+    let fixture = fixture(BTreeMap::new(), vec![]);
     fixture.become_ready();
     let telemetry = &fixture.admin.shared.seams.telemetry;
     telemetry.named("cluster_manager.cds.update_success").store(3, Ordering::Relaxed);
@@ -212,7 +214,7 @@ fn certificates_are_shown_with_names_and_dates_in_envoys_form() {
 
 #[tokio::test]
 async fn clusters_are_shown_with_their_endpoints_and_health() {
-    let fixture = fixture(BTreeMap::new(), None);
+    let fixture = fixture(BTreeMap::new(), vec![]);
     fixture.configure();
     let (_, text) = fixture.envoy("GET", "/clusters").await;
     for line in [
@@ -231,7 +233,7 @@ async fn clusters_are_shown_with_their_endpoints_and_health() {
 
 #[tokio::test]
 async fn the_dump_has_versions_and_no_keys_and_can_be_asked_for_in_parts() {
-    let fixture = fixture(BTreeMap::new(), None);
+    let fixture = fixture(BTreeMap::new(), vec![]);
     fixture.configure();
     let (content, key) = certificate("a");
     fixture.admin.shared.seams.credentials.set("default", &content).unwrap();
@@ -268,9 +270,9 @@ async fn the_dump_has_versions_and_no_keys_and_can_be_asked_for_in_parts() {
 
 #[tokio::test]
 async fn wishes_of_the_pages_arrive_and_ending_is_for_the_same_machine_alone() {
-    let mut fixture = fixture(BTreeMap::new(), None);
+    let mut fixture = fixture(BTreeMap::new(), vec![]);
     fixture.envoy("POST", "/drain_listeners?inboundonly&graceful").await;
-    assert_eq!(fixture.commands.try_recv(), Ok(Command::Drain { inbound_only: true }));
+    assert_eq!(fixture.commands.try_recv(), Ok(Command::Drain { inbound_only: true, graceful: true }));
     fixture.envoy("POST", "/quitquitquit").await;
     assert_eq!(fixture.commands.try_recv(), Ok(Command::Quit));
     let far = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
@@ -327,7 +329,7 @@ async fn probes_are_done_in_the_kubelets_place() {
     ];
     let path = |name: &str| format!("/app-health/{name}/readyz");
     let probers = table.iter().map(|(name, prober, _)| (path(name), prober.clone())).collect();
-    let fixture = fixture(probers, None);
+    let fixture = fixture(probers, vec![]);
     for (name, _, expected) in table {
         let (status, reason) = fixture.agent("GET", &path(name)).await;
         assert_eq!(status.as_u16(), expected, "{name}: {reason}");
@@ -337,9 +339,28 @@ async fn probes_are_done_in_the_kubelets_place() {
 }
 
 #[tokio::test]
+async fn several_pages_of_metrics_come_in_their_order_and_none_keeps_the_others_away() {
+    let slow = async || {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        "first 1"
+    };
+    let router = Router::new().route("/first", get(slow)).route("/third", get(async || "third 3\n"));
+    let (port, closing) = application(router).await;
+    let target = |path: &str| Scrape { port, path: path.into() };
+    let all = vec![target("/first"), target("/missing"), target("/third")];
+    let fixture = fixture(BTreeMap::new(), all);
+    let (status, page) = fixture.agent("GET", "/stats/prometheus").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(page.ends_with("first 1\nthird 3\n"), "{page}");
+    let failures = fixture.admin.shared.seams.telemetry.named("agent.scrape_failures_total");
+    assert_eq!(failures.load(Ordering::Relaxed), 1);
+    closing.cancel();
+}
+
+#[tokio::test]
 async fn the_applications_metrics_come_after_the_proxys_and_cannot_fail_the_scrape() {
     let (port, closing) = application(Router::new().route("/metrics", get(async || "app_metric 1\n"))).await;
-    let with = fixture(BTreeMap::new(), Some(Scrape { port, path: "/metrics".into() }));
+    let with = fixture(BTreeMap::new(), vec![Scrape { port, path: "/metrics".into() }]);
     let (status, page) = with.agent("GET", "/stats/prometheus").await;
     assert_eq!(status, StatusCode::OK);
     assert!(page.ends_with("app_metric 1\n"), "{page}");
@@ -351,7 +372,7 @@ async fn the_applications_metrics_come_after_the_proxys_and_cannot_fail_the_scra
     );
     closing.cancel();
 
-    let without = fixture(BTreeMap::new(), Some(Scrape { port, path: "/missing".into() }));
+    let without = fixture(BTreeMap::new(), vec![Scrape { port, path: "/missing".into() }]);
     assert_eq!(without.agent("GET", "/stats/prometheus").await.0, StatusCode::OK);
     let failures = without.admin.shared.seams.telemetry.named("agent.scrape_failures_total");
     assert_eq!(failures.load(Ordering::Relaxed), 1);

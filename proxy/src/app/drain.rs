@@ -30,6 +30,21 @@ pub(super) fn steps(times: DrainTimes) -> Steps {
     }
 }
 
+/// Pure: the times of an end that was announced by a drain before. Callers know by then, so nothing is waited for but
+/// what still runs.
+pub(super) fn announced(times: DrainTimes) -> DrainTimes {
+    DrainTimes { termination: Duration::ZERO, minimum: Duration::ZERO, ..times }
+}
+
+/// Stops taking connections without an end in sight, at once or, `graceful`, when callers may have learned of it.
+#[allow(clippy::disallowed_methods, reason = "this is the shell that knows the time")]
+pub(super) async fn later(drainer: Drainer, limit: Duration, inbound_only: bool, graceful: bool) {
+    if graceful {
+        tokio::time::sleep(NOTICE).await;
+    }
+    drainer.start(Instant::now() + limit, inbound_only);
+}
+
 /// Goes through the steps; returns when all workers have ended, at the latest at the end.
 #[allow(clippy::disallowed_methods, reason = "this is the shell that knows the time")]
 pub(super) async fn run(
@@ -89,6 +104,8 @@ mod tests {
                 Steps { inbound: Duration::ZERO, outbound: Some(Duration::ZERO), end: seconds(45) },
             ),
         ];
+        let at_once = Steps { inbound: Duration::ZERO, outbound: Some(Duration::ZERO), end: seconds(45) };
+        assert_eq!(steps(announced(times)), at_once);
         for (times, expected) in table {
             assert_eq!(steps(times), expected, "{times:?}");
         }

@@ -10,6 +10,7 @@ use crate::control::xds::{Server, Wishes};
 use crate::credentials::Store;
 use crate::dns::ResolvConf;
 use crate::flow::node::Node;
+use crate::redirect::verify::Probe;
 use crate::snapshot::Snapshot;
 use api::model::Kind;
 use api::model::workload::Workload;
@@ -18,7 +19,7 @@ use api::process::log::{self, Format};
 use api::wire::json::{AdsSource, Bootstrap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Reads the settings of this process.
 #[allow(clippy::disallowed_methods, reason = "this is the shell that knows the time")]
@@ -62,6 +63,12 @@ fn from_config(config: Config, log: log::Handle, started: Instant) -> Plan {
         scrape: config.scrape,
         address: config.pod.address,
         socket_mark: config.socket_mark,
+        capture: config.checks_capture.then(|| Probe {
+            inbound_port: CAPTURE_PORT,
+            port: PROBE_PORT,
+            mark: config.socket_mark,
+            timeout: PROBE_LIMIT,
+        }),
         bootstrap: Bootstrap {
             node: config.node.clone(),
             ads: Some(ads),
@@ -102,6 +109,7 @@ fn pages(config: &Config) -> Vec<Page> {
     vec![
         page(loopback(config.pod.address), ports.admin, PageKind::Admin, "PROXY_CONFIG.proxyAdminPort"),
         page(any, ports.status, PageKind::Status, "PROXY_CONFIG.statusPort"),
+        page(any, ports.probes, PageKind::Status, "status.sidecar.istio.io/port"),
         page(any, ports.health, PageKind::Health, "ISTIO_META_ENVOY_STATUS_PORT"),
         page(any, ports.prometheus, PageKind::Metrics, "ISTIO_META_ENVOY_PROMETHEUS_PORT"),
     ]
@@ -137,4 +145,9 @@ fn own(pod: &Pod) -> Node {
     Node { kind: pod.kind, workload, trust_domain: pod.trust_domain.clone(), address: pod.address }
 }
 
+/// Port of the listener for captured inbound connections, the default of `init`.
+const CAPTURE_PORT: u16 = 15006;
+/// The port that Istio's own validation calls; nobody listens on it.
+const PROBE_PORT: u16 = 15002;
+const PROBE_LIMIT: Duration = Duration::from_secs(1);
 const RESOLV_CONF: &str = "/etc/resolv.conf";

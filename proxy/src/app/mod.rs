@@ -6,13 +6,14 @@ mod wait;
 
 mod process;
 
+mod capture;
 mod drain;
 mod environment;
 mod workers;
 
 mod plan;
 
-use crate::config::args::{MeshArgs, RunArgs, WaitArgs};
+use crate::config::args::{DrainArgs, MeshArgs, RunArgs, WaitArgs};
 use std::process::ExitCode;
 
 /// `proxy sidecar` and `proxy router`: a proxy of a mesh.
@@ -28,6 +29,11 @@ pub fn run(args: &RunArgs) -> ExitCode {
 /// `wait`: returns when the proxy beside is ready.
 pub fn wait(args: &WaitArgs) -> ExitCode {
     finish(wait::until_ready(args))
+}
+
+/// `drain`: tells the proxy beside that its pod is about to end.
+pub fn drain(args: &DrainArgs) -> ExitCode {
+    finish(wait::drain(args.port))
 }
 
 /// What ends the process with an error.

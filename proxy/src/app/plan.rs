@@ -6,6 +6,7 @@ use crate::control::xds::{Server, Wishes};
 use crate::credentials::Store;
 use crate::dns::ResolvConf;
 use crate::flow::node::Node;
+use crate::redirect::verify::Probe;
 use crate::snapshot::Snapshot;
 use api::process::enroll::Authority;
 use api::process::log;
@@ -33,9 +34,11 @@ pub(super) struct Plan {
     pub(super) dns: Option<DnsPlan>,
     pub(super) drain: DrainTimes,
     pub(super) probers: BTreeMap<String, Prober>,
-    pub(super) scrape: Option<Scrape>,
+    pub(super) scrape: Vec<Scrape>,
     pub(super) address: IpAddr,
     pub(super) socket_mark: Option<u32>,
+    /// The test connections that must be captured before anything is served; `None` where nothing is captured.
+    pub(super) capture: Option<Probe>,
     pub(super) bootstrap: Bootstrap,
     /// A listener that cannot be bound ends the process, as it does where a file is all the configuration there is.
     pub(super) must_bind: bool,

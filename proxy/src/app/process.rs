@@ -1,26 +1,27 @@
 //! A plan, running: one thread for control, admin and DNS, and the workers beside it.
 
 use super::plan::{Certificate, DnsPlan, Page, PageKind, Plan};
-use super::{Failure, drain, workers};
+use super::{Failure, capture, drain, workers};
 use crate::admin::{self, Admin, Command, Shared};
 use crate::control::{Seams, certificate, mounted, xds};
 use crate::dns::{self, Dns};
 use crate::pipeline::bound::Bound;
-use crate::pipeline::drain::{Drain, Drainer};
+use crate::pipeline::drain::Drain;
 use crate::pipeline::{self, Worker};
 use crate::telemetry::Telemetry;
 use crate::telemetry::peers::Peers;
 use api::process::serve::crowd::Limits;
 use api::process::{channel, serve};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-use tokio::net::TcpListener;
+use std::time::Duration;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Runs until asked to end, and drained.
 pub(super) fn run(plan: Plan) -> Result<(), Failure> {
@@ -54,6 +55,11 @@ async fn serve_plan(mut plan: Plan) -> Result<(), Failure> {
     serve_pages(&plan.pages, &admin, &closing).await?;
     serve_dns(plan.dns.take(), &seams, plan.socket_mark).await?;
 
+    tokio::select! {
+        () = capture::confirmed(&plan, &admin) => {}
+        () = signals.any() => return Ok(()),
+        () = quit(&mut commanded) => return Ok(()),
+    }
     let mut ended = start_workers(&plan, &seams, &bound, &drain)?;
     telemetry.named("listener_manager.workers_started").store(1, Ordering::Relaxed);
     tracing::info!(node = plan.node.id, threads = plan.concurrency, "started");
@@ -61,19 +67,25 @@ async fn serve_plan(mut plan: Plan) -> Result<(), Failure> {
 
     let unbound = first_unbound(&bound, plan.must_bind);
     let mut unbound = std::pin::pin!(unbound);
+    let mut announced = None;
     loop {
         tokio::select! {
             () = signals.any() => break,
             reason = &mut unbound => return Err(Failure::Start(reason)),
             Some(command) = commanded.recv() => match command {
                 Command::Quit => return Ok(()),
-                Command::Drain { inbound_only } => drain_only(&drainer, &plan, inbound_only),
+                Command::Drain { inbound_only, graceful } => {
+                    let started = drain::later(drainer.clone(), plan.drain.limit, inbound_only, graceful);
+                    announced = Some(AbortOnDropHandle::new(tokio::spawn(started)));
+                    plan.drain = drain::announced(plan.drain);
+                }
             },
             worker = ended.recv() => {
                 return Err(Failure::Start(format!("worker {} ended by itself", worker.unwrap_or_default())));
             }
         }
     }
+    drop(announced);
     admin.drain();
     telemetry.named("server.state").store(DRAINING, Ordering::Relaxed);
     tracing::info!("asked to end; draining");
@@ -115,11 +127,6 @@ async fn quit(commanded: &mut mpsc::UnboundedReceiver<Command>) {
     std::future::pending::<()>().await;
 }
 
-#[allow(clippy::disallowed_methods, reason = "this is the shell that knows the time")]
-fn drain_only(drainer: &Drainer, plan: &Plan, inbound_only: bool) {
-    drainer.start(Instant::now() + plan.drain.limit, inbound_only);
-}
-
 fn shared(plan: &mut Plan, seams: Seams, bound: Bound, commands: mpsc::UnboundedSender<Command>) -> Shared {
     Shared {
         seams,
@@ -130,9 +137,10 @@ fn shared(plan: &mut Plan, seams: Seams, bound: Bound, commands: mpsc::Unbounded
         started: plan.started,
         needs: plan.needs,
         probers: std::mem::take(&mut plan.probers),
-        scrape: plan.scrape.take(),
+        scrape: std::mem::take(&mut plan.scrape),
         address: plan.address,
         bootstrap: std::mem::take(&mut plan.bootstrap),
+        capture: watch::Sender::new(plan.capture.map(|_| "capture of the pod's traffic".to_owned())),
         draining: AtomicBool::new(false),
         commands,
     }
@@ -177,12 +185,28 @@ async fn serve_dns(plan: Option<DnsPlan>, seams: &Seams, socket_mark: Option<u32
         .map_err(|error| Failure::Start(format!("cannot listen on {} for DNS: {error}", plan.address)))?;
     let names = seams.names.subscribe();
     let dns = Dns { names, namespace: plan.namespace, resolv: plan.resolv, socket_mark };
+    let other = other_loopback(plan.address);
+    // Queries to a name server of the other family are redirected to the loopback address of that family.
+    match dns::bind(other).await {
+        Ok((udp, tcp)) => answer_dns(udp, tcp, dns.clone()),
+        Err(error) => tracing::debug!(%error, "DNS is not answered on {other}"),
+    }
+    answer_dns(udp, tcp, dns);
+    Ok(())
+}
+
+fn answer_dns(udp: UdpSocket, tcp: TcpListener, dns: Dns) {
     tokio::spawn(async move {
         if let Err(error) = dns::serve(udp, tcp, dns).await {
             tracing::error!(%error, "DNS is answered no more");
         }
     });
-    Ok(())
+}
+
+fn other_loopback(address: SocketAddr) -> SocketAddr {
+    let other: IpAddr =
+        if address.is_ipv4() { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
+    SocketAddr::new(other, address.port())
 }
 
 fn start_workers(

@@ -1,13 +1,15 @@
-//! Waits for the proxy beside, for a container that must not start before it.
+//! Asks the proxy beside: waits until it is ready, for a container that must not start before it, and tells it of the
+//! pod's end, for a hook.
 
 use super::Failure;
 use crate::config::args::WaitArgs;
 use bytes::Bytes;
-use http::{Request, Uri, header};
+use http::{Method, Request, Uri, header};
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
 
 /// Returns when the page answers with success.
 pub(super) fn until_ready(args: &WaitArgs) -> Result<(), Failure> {
@@ -15,14 +17,13 @@ pub(super) fn until_ready(args: &WaitArgs) -> Result<(), Failure> {
         .url
         .parse()
         .map_err(|error| Failure::Settings(vec![format!("--url `{}` is no URL: {error}", args.url)]))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::Start(format!("no runtime: {error}")))?;
+    let runtime = runtime()?;
     let period = Duration::from_millis(args.period_millis.max(1));
     let ready = async {
         let mut last = String::from("it was not asked");
         let attempts = async {
             loop {
-                match tokio::time::timeout(ATTEMPT, ask(&url)).await {
+                match tokio::time::timeout(ATTEMPT, ask(Method::GET, &url)).await {
                     Ok(Ok(())) => return,
                     Ok(Err(reason)) => last = reason,
                     Err(_) => "it does not answer".clone_into(&mut last),
@@ -42,14 +43,34 @@ pub(super) fn until_ready(args: &WaitArgs) -> Result<(), Failure> {
     runtime.block_on(ready)
 }
 
-async fn ask(url: &Uri) -> Result<(), String> {
+/// Has the proxy drain its inbound connections.
+pub(super) fn drain(port: u16) -> Result<(), Failure> {
+    let url: Uri =
+        format!("http://127.0.0.1:{port}/drain?inboundonly").parse().expect("a port fits into a URL");
+    let asked = runtime()?.block_on(async { tokio::time::timeout(ATTEMPT, ask(Method::POST, &url)).await });
+    let reason = match asked {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(reason)) => reason,
+        Err(_) => "it does not answer".to_owned(),
+    };
+    Err(Failure::Start(format!("the proxy does not drain: {url}: {reason}")))
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::Start(format!("no runtime: {error}")))
+}
+
+async fn ask(method: Method, url: &Uri) -> Result<(), String> {
     let host = url.host().ok_or("the URL has no host")?;
     let told = |error: &dyn std::error::Error| error.to_string();
     let stream =
         TcpStream::connect((host, url.port_u16().unwrap_or(80))).await.map_err(|error| told(&error))?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| told(&error))?;
-    let request = Request::get(url.path_and_query().map_or("/", |path| path.as_str()))
+    let request = Request::builder()
+        .method(method)
+        .uri(url.path_and_query().map_or("/", |path| path.as_str()))
         .header(header::HOST, host)
         .body(Empty::<Bytes>::new())
         .map_err(|error| told(&error))?;

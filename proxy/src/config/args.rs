@@ -73,6 +73,14 @@ pub struct RunArgs {
     pub check: bool,
 }
 
+/// Flags of `drain`.
+#[derive(Debug, Clone, Args)]
+pub struct DrainArgs {
+    /// The status port of the proxy beside
+    #[arg(long, default_value_t = 15020, value_name = "PORT")]
+    pub port: u16,
+}
+
 /// Flags of `wait`.
 #[derive(Debug, Clone, Args)]
 pub struct WaitArgs {

@@ -61,11 +61,13 @@ pub struct Config {
     /// The application's probes, by path under which the kubelet calls them here.
     pub probers: BTreeMap<String, Prober>,
     /// Where the application's own metrics are.
-    pub scrape: Option<Scrape>,
+    pub scrape: Vec<Scrape>,
     /// Answer names of the mesh on the DNS port.
     pub dns: bool,
     /// Mark of the proxy's own sockets, where capture tells them by it.
     pub socket_mark: Option<u32>,
+    /// Make sure at the start that the pod's traffic is captured.
+    pub checks_capture: bool,
     /// Which lines are logged.
     pub log_level: String,
     /// Settings that were given and do nothing here.
@@ -119,6 +121,8 @@ pub struct Ports {
     pub admin: u16,
     /// Health, merged metrics, the application's probes.
     pub status: u16,
+    /// The application's probes, where an annotation moves them off the status port; 0: nowhere else.
+    pub probes: u16,
     /// Readiness alone.
     pub health: u16,
     /// The proxy's metrics alone.
@@ -203,7 +207,7 @@ impl Config {
             scrape: mistakes.take(
                 "ISTIO_PROMETHEUS_ANNOTATIONS",
                 probers::read_scrape(raw.text("ISTIO_PROMETHEUS_ANNOTATIONS")).map(Some),
-                None,
+                vec![],
             ),
             dns: mistakes.take("ISTIO_META_DNS_CAPTURE", boolean(raw.text("ISTIO_META_DNS_CAPTURE")), false),
             socket_mark: mistakes.take(
@@ -211,6 +215,7 @@ impl Config {
                 mark(raw.text("OSTRIA_SOCKET_MARK")).map(Some),
                 None,
             ),
+            checks_capture: checks_capture(args.role, &raw, &mut mistakes),
             log_level: args.level().to_owned(),
             ignored: proxy.ignored.clone(),
             discovery,
@@ -278,6 +283,13 @@ impl Pod {
             domain: self.domain.clone(),
         }
     }
+}
+
+/// Injection says how traffic reaches a sidecar; a gateway is called directly whatever it says.
+fn checks_capture(role: Role, raw: &Raw, mistakes: &mut Mistakes) -> bool {
+    let name = "OSTRIA_CAPTURE_CHECK";
+    let asked = mistakes.take(name, boolean(raw.text(name)), true);
+    asked && role == Role::Sidecar && raw.text("ISTIO_META_INTERCEPTION_MODE") == Some("REDIRECT")
 }
 
 fn discovery(
@@ -349,9 +361,12 @@ fn ports(proxy: &ProxyConfig, raw: &Raw, mistakes: &mut Mistakes) -> Ports {
         });
         mistakes.take(name, parsed.transpose(), default)
     };
+    let status = proxy.status_port.unwrap_or(15020);
+    let probes = port("OSTRIA_PROBE_PORT", 0);
     Ports {
         admin: proxy.admin_port.unwrap_or(15000),
-        status: proxy.status_port.unwrap_or(15020),
+        status,
+        probes: if probes == status { 0 } else { probes },
         health: port("ISTIO_META_ENVOY_STATUS_PORT", 15021),
         prometheus: port("ISTIO_META_ENVOY_PROMETHEUS_PORT", 15090),
         dns: 15053,

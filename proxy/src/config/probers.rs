@@ -39,7 +39,7 @@ pub struct HttpProbe {
     pub headers: Vec<(String, String)>,
 }
 
-/// Where the application's own metrics are.
+/// A page of the application's own metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scrape {
     /// Port.
@@ -147,18 +147,39 @@ struct RawScrape {
     path: String,
     #[serde(default)]
     port: String,
+    #[serde(default)]
+    targets: Vec<RawTarget>,
 }
 
-/// Reads ISTIO_PROMETHEUS_ANNOTATIONS; `None` where the pod does not want to be scraped.
-pub(super) fn read_scrape(text: Option<&str>) -> Result<Option<Scrape>, String> {
-    let Some(text) = text else { return Ok(None) };
+#[derive(Deserialize)]
+struct RawTarget {
+    #[serde(default)]
+    path: String,
+    #[serde(default)]
+    port: String,
+}
+
+/// Reads ISTIO_PROMETHEUS_ANNOTATIONS; nothing where the pod does not want to be scraped. Several `targets` stand for
+/// themselves, and repeat the first one beside them.
+pub(super) fn read_scrape(text: Option<&str>) -> Result<Vec<Scrape>, String> {
+    let Some(text) = text else { return Ok(vec![]) };
     let raw: RawScrape =
         serde_json::from_str(text).map_err(|error| format!("is not an object in JSON: {error}"))?;
     if raw.scrape != "true" {
-        return Ok(None);
+        return Ok(vec![]);
     }
-    let port = if raw.port.is_empty() { "80" } else { &raw.port };
-    let port = port.parse().map_err(|_| format!("port: `{port}` is not a port"))?;
-    let path = if raw.path.is_empty() { "/metrics".to_owned() } else { absolute(raw.path) };
-    Ok(Some(Scrape { port, path }))
+    if raw.targets.is_empty() {
+        return Ok(vec![target(&raw.port, raw.path).map_err(|reason| format!("port: {reason}"))?]);
+    }
+    let targets = raw.targets.into_iter().enumerate().map(|(index, raw)| {
+        target(&raw.port, raw.path).map_err(|reason| format!("targets[{index}].port: {reason}"))
+    });
+    targets.collect()
+}
+
+fn target(port: &str, path: String) -> Result<Scrape, String> {
+    let port = if port.is_empty() { "80" } else { port };
+    let port = port.parse().map_err(|_| format!("`{port}` is not a port"))?;
+    let path = if path.is_empty() { "/metrics".to_owned() } else { absolute(path) };
+    Ok(Scrape { port, path })
 }

@@ -83,11 +83,12 @@ fn annotations_are_told_as_far_as_a_control_plane_takes_them() {
 fn what_is_not_set_has_istios_defaults() {
     let config = parse(&[]);
     assert_eq!((config.discovery.address.as_str(), config.discovery.tls), (DISCOVERY, true));
-    let ports = Ports { admin: 15000, status: 15020, health: 15021, prometheus: 15090, dns: 15053 };
+    let ports =
+        Ports { admin: 15000, status: 15020, probes: 0, health: 15021, prometheus: 15090, dns: 15053 };
     assert_eq!(config.ports, ports);
     assert_eq!(config.drain.termination, Duration::from_secs(5));
     assert_eq!(config.drain.limit, Duration::from_secs(45));
-    assert_eq!((config.concurrency, config.socket_mark, config.scrape), (2, None, None));
+    assert_eq!((config.concurrency, config.socket_mark, config.scrape), (2, None, vec![]));
     assert_eq!(config.certificate_life, None);
     assert_eq!(parse(&[("SECRET_TTL", "1h")]).certificate_life, Some(Duration::from_hours(1)));
     let router = Config::parse(&args(Role::Router), &raw(&[])).unwrap();
@@ -183,7 +184,45 @@ fn probes_and_the_metrics_page_are_read_as_injection_writes_them() {
         (path.to_owned(), Prober { action, timeout: Duration::from_secs(seconds) })
     });
     assert_eq!(config.probers, expected.into());
-    assert_eq!(config.scrape, Some(Scrape { port: 9080, path: "/metrics".into() }));
+    assert_eq!(config.scrape, [Scrape { port: 9080, path: "/metrics".into() }]);
+}
+
+#[test]
+fn several_metrics_pages_stand_for_themselves() {
+    let several = r#"{"scrape":"true","path":"/a","port":"1","targets":[{"port":"1","path":"/a"},{"port":"2","path":"b"}]}"#;
+    let page = |port, path: &str| Scrape { port, path: path.into() };
+    for (text, expected) in [
+        (several, vec![page(1, "/a"), page(2, "/b")]),
+        (r#"{"scrape":"false","port":"1","targets":[{"port":"1"}]}"#, vec![]),
+    ] {
+        assert_eq!(parse(&[("ISTIO_PROMETHEUS_ANNOTATIONS", text)]).scrape, expected, "{text}");
+    }
+}
+
+#[test]
+fn capture_is_checked_where_injection_says_that_it_redirects() {
+    let mode = "ISTIO_META_INTERCEPTION_MODE";
+    let table: [(&[(&str, &str)], bool); 5] = [
+        (&[(mode, "REDIRECT")], true),
+        (&[(mode, "NONE")], false),
+        (&[], false),
+        (&[(mode, "REDIRECT"), ("OSTRIA_CAPTURE_CHECK", "false")], false),
+        (
+            &[(mode, "REDIRECT"), ("PROXY_CONFIG", r#"{"proxyMetadata":{"OSTRIA_CAPTURE_CHECK":"false"}}"#)],
+            false,
+        ),
+    ];
+    for (settings, expected) in table {
+        assert_eq!(parse(settings).checks_capture, expected, "{settings:?}");
+    }
+}
+
+#[test]
+fn the_port_of_probes_is_one_more_unless_it_is_the_status_port() {
+    for (port, expected) in [("123", 123), ("15020", 0)] {
+        let ports = parse(&[("OSTRIA_PROBE_PORT", port)]).ports;
+        assert_eq!((ports.status, ports.probes), (15020, expected));
+    }
 }
 
 #[test]

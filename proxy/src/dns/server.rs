@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Semaphore, watch};
 
 /// What the server needs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Dns {
     /// Names of the mesh.
     pub names: watch::Receiver<Arc<NameTable>>,

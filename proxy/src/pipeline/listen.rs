@@ -8,8 +8,10 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::listener::Listener;
 use crate::telemetry::stats::ListenerStats;
 use api::model::listener::Direction;
+use api::name;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,14 +79,30 @@ impl Listeners {
     }
 }
 
+/// The address of version 6 that belongs to a listener for captured connections: the kernel redirects both families to
+/// one port.
+fn counterpart(name: &str, address: SocketAddr) -> Option<SocketAddr> {
+    let captures = [name::VIRTUAL_INBOUND, name::VIRTUAL_OUTBOUND].contains(&name);
+    (captures && address.ip() == Ipv4Addr::UNSPECIFIED)
+        .then(|| SocketAddr::from((Ipv6Addr::UNSPECIFIED, address.port())))
+}
+
+async fn take(listening: &Listening, other: Option<&Listening>, pressed: impl Fn() + Copy) -> Accepted {
+    let Some(other) = other else { return accept::next(listening, pressed).await };
+    tokio::select! {
+        accepted = accept::next(listening, pressed) => accepted,
+        accepted = accept::next(other, pressed) => accepted,
+    }
+}
+
 async fn run(thread: Rc<Thread>, name: Arc<str>, address: SocketAddr, (index, bound): (usize, Bound)) {
-    let listening = open(&name, address, index, &bound).await;
+    let (listening, other) = open(&name, address, index, &bound).await;
     let stats = thread.telemetry.listener(&name);
     loop {
         let pressed = || {
             thread.live.make_room(ROOM);
         };
-        let accepted = accept::next(&listening, pressed).await;
+        let accepted = take(&listening, other.as_ref(), pressed).await;
         let Some(current) = thread.listener(&name) else { return };
         if thread.live.count_hint() >= MOST_CONNECTIONS && thread.live.count() >= MOST_CONNECTIONS {
             stats.downstream_cx_overflow.add(1);
@@ -122,15 +140,20 @@ impl Drop for Active {
 }
 
 /// Binds; while that fails, says why and tries again.
-async fn open(name: &str, address: SocketAddr, index: usize, bound: &Bound) -> Listening {
+async fn open(
+    name: &str,
+    address: SocketAddr,
+    index: usize,
+    bound: &Bound,
+) -> (Listening, Option<Listening>) {
     let mut told = false;
     loop {
         // The first worker decides, in particular which port stands for 0.
         let at = if index == 0 { address } else { bound.wait_for_bound(name, address).await };
-        match accept::bind(at) {
-            Ok(listening) => {
+        match bind(name, at) {
+            Ok((listening, other)) => {
                 bound.set(name, Ok(listening.address()));
-                return listening;
+                return (listening, other);
             }
             Err(error) if !told => {
                 told = true;
@@ -140,6 +163,17 @@ async fn open(name: &str, address: SocketAddr, index: usize, bound: &Bound) -> L
             Err(_) => {}
         }
         tokio::time::sleep(BIND_AGAIN).await;
+    }
+}
+
+fn bind(name: &str, address: SocketAddr) -> io::Result<(Listening, Option<Listening>)> {
+    let listening = accept::bind(address)?;
+    let other = counterpart(name, listening.address()).map(accept::bind).transpose();
+    match other {
+        Ok(other) => Ok((listening, other)),
+        // A machine without IPv6 redirects nothing there.
+        Err(error) if accept::is_without_family(&error) => Ok((listening, None)),
+        Err(error) => Err(error),
     }
 }
 

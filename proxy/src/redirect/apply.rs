@@ -9,7 +9,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use crate::redirect::error::RedirectError;
+use crate::redirect::{error::RedirectError, rules::Ipv6};
 
 /// Feeds `script` to `nft` as one transaction: all of it holds afterwards, or none.
 pub fn apply(script: &str) -> Result<(), RedirectError> {
@@ -67,16 +67,19 @@ fn parse_nameservers(text: &str) -> Vec<IpAddr> {
     servers
 }
 
-/// Whether any interface has an IPv6 address that is neither loopback nor link-local.
+/// What happens to IPv6 in this network namespace: it is captured wherever the loopback interface has it, for there the
+/// proxy takes what is redirected.
 ///
 /// Asks for the thread: `/proc/net` would be the namespace that the process started in.
-pub fn has_global_ipv6() -> bool {
-    fs::read_to_string("/proc/thread-self/net/if_inet6").is_ok_and(|text| lists_global_ipv6(&text))
+pub fn ipv6() -> Ipv6 {
+    let addresses = fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap_or_default();
+    if has_loopback(&addresses) { Ipv6::Captured } else { Ipv6::Dropped }
 }
 
-/// Lines hold address, interface index, prefix length, scope, flags and name; scope 00 is global.
-fn lists_global_ipv6(text: &str) -> bool {
-    text.lines().any(|line| line.split_whitespace().nth(3) == Some("00"))
+/// Lines hold address, interface index, prefix length, scope, flags and name.
+fn has_loopback(text: &str) -> bool {
+    let loopback = format!("{:032x}", Ipv6Addr::LOCALHOST.to_bits());
+    text.lines().any(|line| line.split_whitespace().next() == Some(&loopback))
 }
 
 #[cfg(test)]
@@ -99,13 +102,12 @@ mod tests {
     }
 
     #[test]
-    fn only_a_global_address_turns_ipv6_on() {
-        let local = "00000000000000000000000000000001 01 80 10 80       lo\n\
-                     fe800000000000000000000000000001 02 40 20 80     eth0\n";
+    fn ipv6_is_there_where_the_loopback_interface_has_it() {
+        let local = "00000000000000000000000000000001 01 80 10 80       lo\n";
+        let link = "fe800000000000000000000000000001 02 40 20 80     eth0\n";
         let global = "fd000000000000000000000000000002 02 40 00 80     eth0\n";
-        assert!(!lists_global_ipv6(local));
-        assert!(lists_global_ipv6(&format!("{local}{global}")));
-        assert!(!lists_global_ipv6(""));
+        assert!(has_loopback(local) && has_loopback(&format!("{link}{global}{local}")));
+        assert!(!has_loopback("") && !has_loopback(&format!("{link}{global}")));
     }
 
     #[test]

@@ -99,7 +99,7 @@ pub struct InitArgs {
     /// Leave the rules as they are (with --run-validation: check only)
     #[arg(long, env = "SKIP_RULE_APPLY", value_parser = BoolishValueParser::new())]
     pub skip_rule_apply: bool,
-    /// Capture IPv6 too, even if no interface has a global IPv6 address yet
+    /// Capture IPv6 even where the loopback interface does not have it (else it is dropped there)
     #[arg(long, env = "DUAL_STACK", value_parser = BoolishValueParser::new())]
     pub dual_stack: bool,
     /// Accepted for compatibility: rules are always replaced as a whole

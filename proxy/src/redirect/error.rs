@@ -50,7 +50,15 @@ pub enum RedirectError {
     /// `nft` could not be run.
     #[error("cannot run nft")]
     NftNotRun(#[source] io::Error),
-    /// The rules are in place, yet a test connection was not captured.
-    #[error("the rules are in place but do not capture: {0}")]
-    NotEffective(String),
+    /// The address from which the proxy delivers over IPv6 cannot be changed.
+    #[error("the address ::6 of the loopback interface cannot be changed")]
+    Address(#[source] io::Error),
+    /// A test connection was not captured.
+    #[error("the rules for {family} do not capture: {reason}")]
+    NotEffective {
+        /// IPv4 or IPv6.
+        family: &'static str,
+        /// What became of the test connection.
+        reason: String,
+    },
 }

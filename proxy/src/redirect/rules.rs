@@ -13,8 +13,20 @@ use crate::redirect::settings::{Dns, Selection, Settings};
 pub struct Surroundings {
     /// Name servers of the pod.
     pub nameservers: Vec<IpAddr>,
-    /// Whether IPv6 is captured; if not, it passes untouched.
-    pub ipv6: bool,
+    /// What happens to IPv6.
+    pub ipv6: Ipv6,
+}
+
+/// What happens to IPv6. It never passes untouched: a pod has a link-local address on its network even where the
+/// cluster gives out IPv4 addresses only, and an authorization that IPv6 evades is none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Ipv6 {
+    /// It is captured like IPv4.
+    #[default]
+    Captured,
+    /// The pod has no IPv6 on its loopback interface, so the proxy cannot serve it: it is dropped on the way in and
+    /// out.
+    Dropped,
 }
 
 /// Removes the table; a table that is not there is no error.
@@ -47,6 +59,9 @@ impl Writer<'_> {
             chains.push(self.dns());
             chains.push(self.dns_zones_out());
             chains.push(self.dns_zones_in());
+        }
+        if !self.captures_ipv6() {
+            chains.extend(self.ipv6_drops());
         }
         chains.push(Chain::to_port("istio_in_redirect", self.settings.inbound_port));
         chains.push(Chain::to_port("istio_redirect", self.settings.outbound_port));
@@ -82,10 +97,38 @@ impl Writer<'_> {
         chain
     }
 
+    /// Where IPv6 is dropped, what is left of it is on the loopback interface.
     fn leave_ipv6(&self, chain: &mut Chain) {
-        if !self.surroundings.ipv6 {
+        if !self.captures_ipv6() {
             chain.rule("meta nfproto ipv6 return");
         }
+    }
+
+    fn captures_ipv6(&self) -> bool {
+        self.surroundings.ipv6 == Ipv6::Captured
+    }
+
+    /// Drops IPv6 in the directions in which IPv4 is captured. Prerouting rather than input, so that what the pod
+    /// forwards (to a virtual machine) is dropped too.
+    fn ipv6_drops(&self) -> Vec<Chain> {
+        let inbound = !matches!(&self.settings.inbound, Selection::Only(ports) if ports.is_empty());
+        let no_ranges = matches!(&self.settings.outbound, Selection::Only(nets) if nets.is_empty());
+        let outbound = !no_ranges || !self.settings.outbound_ports.is_empty();
+        let ways = [
+            (inbound, "ipv6_in", "filter hook prerouting priority -300", "iifname"),
+            (outbound, "ipv6_out", "filter hook output priority -300", "oifname"),
+        ];
+        let captured = ways.into_iter().filter(|(captured, ..)| *captured);
+        captured.map(|(_, name, hook, interface)| self.ipv6_drop(name, hook, interface)).collect()
+    }
+
+    fn ipv6_drop(&self, name: &'static str, hook: &'static str, interface: &str) -> Chain {
+        let mut chain = Chain::hook(name, hook);
+        if let Some(names) = names(&self.settings.excluded_interfaces) {
+            chain.rule(format!("{interface} {names} return"));
+        }
+        chain.rule(format!("meta nfproto ipv6 {interface} != \"lo\" drop"));
+        chain
     }
 
     fn inbound(&self) -> Chain {
@@ -117,7 +160,7 @@ impl Writer<'_> {
         }
         // The proxy delivers to its application from these addresses.
         chain.rule("oifname \"lo\" ip saddr 127.0.0.6 return");
-        chain.rule_if(self.surroundings.ipv6, "oifname \"lo\" ip6 saddr ::6 return");
+        chain.rule_if(self.captures_ipv6(), "oifname \"lo\" ip6 saddr ::6 return");
         for own in self.own_packets() {
             chain.rule(format!("{own} goto istio_own"));
         }
@@ -148,7 +191,7 @@ impl Writer<'_> {
 
     fn destinations(&self, chain: &mut Chain) {
         chain.rule("ip daddr 127.0.0.1 return");
-        chain.rule_if(self.surroundings.ipv6, "ip6 daddr ::1 return");
+        chain.rule_if(self.captures_ipv6(), "ip6 daddr ::1 return");
         for to in self.addresses("daddr", self.settings.outbound_except.iter().copied()) {
             chain.rule(format!("{to} return"));
         }
@@ -168,8 +211,10 @@ impl Writer<'_> {
         let ports =
             if self.settings.dns == Dns::Off { tunnel.to_string() } else { format!("{{ 53, {tunnel} }}") };
         let mut elsewhere = vec!["ip daddr != 127.0.0.1"];
-        if self.surroundings.ipv6 {
-            elsewhere.push("ip6 daddr != ::1");
+        if self.captures_ipv6() {
+            // What the application sends to a link-local address of its own pod is never captured, so what the proxy
+            // sends there is a delivery. `::6` could not be its source: it is on another interface.
+            elsewhere.push("ip6 daddr != { ::1, fe80::/10 }");
         }
         for to in elsewhere {
             chain.rule(format!("oifname \"lo\" {to} tcp dport != {ports} goto istio_in_redirect"));
@@ -248,7 +293,7 @@ impl Writer<'_> {
                 IpNet::V6(net) => v6.push(net),
             }
         }
-        if !self.surroundings.ipv6 {
+        if !self.captures_ipv6() {
             v6.clear();
         }
         let v4 = elements(&Ipv4Net::aggregate(&v4)).map(|set| format!("ip {end} {set}"));

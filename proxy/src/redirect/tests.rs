@@ -9,7 +9,14 @@ use std::{
 
 use clap::Parser;
 
-use crate::redirect::{args::InitArgs, rules::Surroundings, rules::script, settings::Settings};
+use crate::redirect::{
+    args::InitArgs,
+    rules::{
+        Ipv6::{self, Captured, Dropped},
+        Surroundings, script,
+    },
+    settings::Settings,
+};
 
 #[derive(Parser)]
 struct Init {
@@ -23,36 +30,37 @@ fn settings(flags: &str) -> Result<Settings, String> {
     Settings::parse(&init.args).map_err(|error| error.to_string())
 }
 
-fn surroundings(ipv6: bool) -> Surroundings {
+fn surroundings(ipv6: Ipv6) -> Surroundings {
     let nameservers = ["10.96.0.10", "8.8.8.8", "fd00::a"].map(|ip| ip.parse().unwrap()).to_vec();
     Surroundings { nameservers, ipv6 }
 }
 
-fn rules(flags: &str, ipv6: bool) -> String {
+fn rules(flags: &str, ipv6: Ipv6) -> String {
     script(&settings(flags).expect(flags), &surroundings(ipv6))
 }
 
 /// Flag sets by name; each has a golden file and passes `nft -c`.
-const FLAG_SETS: [(&str, &str, bool); 8] = [
-    ("no_flags", "", false),
+const FLAG_SETS: [(&str, &str, Ipv6); 9] = [
+    ("no_flags", "", Captured),
     (
         "injected",
         "-p 15001 -z 15006 -u 1337 -m REDIRECT -i * -x \"\" -b * -d 15090,15021,15020 --redirect-dns",
-        false,
+        Captured,
     ),
-    ("dual_stack", "--dual-stack --redirect-dns -i 10.0.0.0/8,fd00::/8 -x 10.1.0.0/16,fd01::/16", true),
-    ("all_dns", "--capture-all-dns --drop-invalid", true),
-    ("inbound_list", "-b 8080,9090,8080 -d 15020", false),
+    ("without_ipv6", "-d 15090,15021,15020 --redirect-dns -c eth1 -x 10.1.0.0/16,fd01::/16", Dropped),
+    ("dual_stack", "--dual-stack --redirect-dns -i 10.0.0.0/8,fd00::/8 -x 10.1.0.0/16,fd01::/16", Captured),
+    ("all_dns", "--capture-all-dns --drop-invalid", Captured),
+    ("inbound_list", "-b 8080,9090,8080 -d 15020", Captured),
     (
         "outbound_lists",
         "-i 10.0.0.0/8,10.1.0.0/16,192.168.7.9 -x 10.2.0.0/16 -q 3306,27017 -o 6379,11211 -c eth1,dummy+ -k net1",
-        false,
+        Captured,
     ),
-    ("nothing_captured", "-b \"\" -i \"\"", false),
+    ("nothing_captured", "-b \"\" -i \"\"", Dropped),
     (
         "owner_groups",
         "--outbound-owner-groups 202,daemon -u 1337,2000 -t 4660 -i 127.0.0.1/8,10.0.0.0/8",
-        false,
+        Captured,
     ),
 ];
 
@@ -89,7 +97,7 @@ fn nft_check(script: &str) -> (bool, String) {
 
 #[test]
 fn the_proxys_own_packets_return_before_any_redirection() {
-    let script = rules("--redirect-dns", true);
+    let script = rules("--redirect-dns", Captured);
     let chain =
         script.split("chain istio_output {").nth(1).and_then(|rest| rest.split("\n\t}").next()).unwrap();
     let redirected = chain.find("goto istio_redirect").expect("the chain redirects");
@@ -146,7 +154,7 @@ proptest::proptest! {
         for flag in ["-b", "-d", "-i", "-x", "-q", "-o", "-k", "-c", "-u", "-g", "--outbound-owner-groups"] {
             let Ok(init) = Init::try_parse_from(["init", &format!("{flag}={text}")]) else { continue };
             if let Ok(settings) = Settings::parse(&init.args) {
-                let script = script(&settings, &surroundings(true));
+                let script = script(&settings, &surroundings(Captured));
                 let count = |part: &str| script.matches(part).count();
                 proptest::prop_assert_eq!(count("{"), count("}"));
                 proptest::prop_assert_eq!(count(";"), 2 * count("policy accept"));

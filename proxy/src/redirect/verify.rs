@@ -1,57 +1,120 @@
-//! `init --run-validation`: one real connection that the rules must redirect. It exists for pods whose rules come
-//! from somewhere else (a network plugin): better that the pod stops here than that it runs outside the mesh.
+//! One real connection per family of IP that the rules must redirect. `init --run-validation` makes it for pods whose
+//! rules come from somewhere else (a network plugin), and the proxy makes it on each start: better that a pod is not
+//! ready than that it runs outside the mesh.
+//!
+//! It needs no privilege. Listing rules does, and a mark that `init` leaves behind would say what was, not what is.
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
+use api::name::INBOUND_SOURCE_V6;
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::redirect::{error::RedirectError, settings::Settings};
+use crate::redirect::{apply, error::RedirectError, rules::Ipv6};
 
-/// Connects like the proxy to a loopback address that only the rules lead to the inbound port, and checks that the
-/// connection arrives there with its original destination.
-pub fn capture_works(settings: &Settings, probe_port: u16, timeout: Duration) -> Result<(), RedirectError> {
-    let inbound = SocketAddr::from((Ipv4Addr::UNSPECIFIED, settings.inbound_port));
-    let listener = TcpListener::bind(inbound)
-        .map_err(|error| not_effective(&format!("cannot listen on {inbound} for the test"), &error))?;
-    let target = SocketAddr::from((PROBE_ADDRESS, probe_port));
-    let client = connect(settings.own.mark, target, timeout).map_err(|error| {
-        not_effective(&format!("a test connection to {target} did not reach port {}", inbound.port()), &error)
+/// How the test connections are made.
+#[derive(Debug, Clone, Copy)]
+pub struct Probe {
+    /// Where captured inbound connections arrive. Nobody may listen there yet.
+    pub inbound_port: u16,
+    /// The port that is called; nobody need listen there.
+    pub port: u16,
+    /// The mark of the proxy's sockets, where the rules tell them by it and not by their user.
+    pub mark: Option<u32>,
+    /// Limit for each step.
+    pub timeout: Duration,
+}
+
+/// What a family of IP needs for the test: where to listen, from where to call, and whom.
+struct Family {
+    name: &'static str,
+    domain: Domain,
+    any: IpAddr,
+    source: IpAddr,
+    target: IpAddr,
+}
+
+/// Connects like the proxy to an address of this pod from which only the rules lead to the inbound port, and checks
+/// that the connection arrives there with its original destination. Where the pod has no IPv6, IPv4 alone is tested.
+pub fn capture_works(probe: &Probe) -> Result<(), RedirectError> {
+    let ipv6 = (apply::ipv6() == Ipv6::Captured).then_some(IPV6);
+    for family in [IPV4].into_iter().chain(ipv6) {
+        test(&family, probe).map_err(|reason| RedirectError::NotEffective { family: family.name, reason })?;
+    }
+    Ok(())
+}
+
+fn test(family: &Family, probe: &Probe) -> Result<(), String> {
+    let inbound = SocketAddr::from((family.any, probe.inbound_port));
+    let listener = listen(family, inbound, probe.timeout)
+        .map_err(|error| format!("cannot listen on {inbound} for the test: {error}"))?;
+    let target = SocketAddr::from((family.target, probe.port));
+    let client = connect(family, probe, target).map_err(|error| {
+        format!("a test connection to {target} did not reach port {}: {error}", inbound.port())
     })?;
     let reached = accepted(&listener, &client)
-        .map_err(|error| not_effective("the test connection did not arrive", &error))?;
+        .map_err(|error| format!("the test connection to {target} did not arrive: {error}"))?;
     if reached == Some(target) {
         return Ok(());
     }
-    Err(RedirectError::NotEffective(format!(
-        "the test connection to {target} arrived with original destination {reached:?}"
-    )))
+    let reached = reached.map_or_else(|| "none".to_owned(), |address| address.to_string());
+    Err(format!("the test connection to {target} arrived with the original destination {reached}"))
 }
 
-fn connect(mark: u32, target: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    socket.set_mark(mark)?;
-    socket.connect_timeout(&target.into(), timeout)?;
-    Ok(socket.into())
-}
-
-/// The original destination of `client`'s connection, if it is the one that arrived. A completed connect already
-/// waits in the queue, so this does not block.
-fn accepted(listener: &TcpListener, client: &TcpStream) -> io::Result<Option<SocketAddr>> {
-    listener.set_nonblocking(true)?;
-    let (server, peer) = listener.accept()?;
-    if peer != client.local_addr()? {
-        return Ok(None);
+fn listen(family: &Family, address: SocketAddr, limit: Duration) -> io::Result<Socket> {
+    let socket = Socket::new(family.domain, Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
     }
-    Ok(SockRef::from(&server).original_dst_v4()?.as_socket())
+    socket.set_read_timeout(Some(limit))?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
 }
 
-fn not_effective(what: &str, error: &io::Error) -> RedirectError {
-    RedirectError::NotEffective(format!("{what}: {error}"))
+fn connect(family: &Family, probe: &Probe, target: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(family.domain, Type::STREAM, None)?;
+    if let Some(mark) = probe.mark {
+        socket.set_mark(mark)?;
+    }
+    socket.bind(&SocketAddr::from((family.source, 0)).into())?;
+    socket.connect_timeout(&target.into(), probe.timeout)?;
+    Ok(socket)
 }
 
-/// The address from which the proxy calls its application; nothing listens on it.
-const PROBE_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 6));
+/// The original destination of `client`'s connection. Connections of others, which may be captured meanwhile, are let
+/// go: nobody serves them yet.
+fn accepted(listener: &Socket, client: &Socket) -> io::Result<Option<SocketAddr>> {
+    let own = client.local_addr()?.as_socket();
+    loop {
+        let (server, peer) = listener.accept()?;
+        if peer.as_socket() == own {
+            let server = SockRef::from(&server);
+            let original = if peer.is_ipv4() { server.original_dst_v4() } else { server.original_dst_v6() };
+            return Ok(original?.as_socket());
+        }
+    }
+}
+
+/// The address from which the proxy calls its application is called; nothing listens on it.
+const IPV4: Family = Family {
+    name: "IPv4",
+    domain: Domain::IPV4,
+    any: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    source: IpAddr::V4(Ipv4Addr::LOCALHOST),
+    target: api::name::INBOUND_SOURCE,
+};
+
+const IPV6: Family = Family {
+    name: "IPv6",
+    domain: Domain::IPV6,
+    any: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    source: IpAddr::V6(Ipv6Addr::LOCALHOST),
+    target: IpAddr::V6(INBOUND_SOURCE_V6),
+};
+
+const BACKLOG: i32 = 128;

@@ -2,6 +2,7 @@
 
 use crate::io::{Prefixed, Stream, Tls};
 use api::model::cluster::Keepalive;
+use api::name::{INBOUND_SOURCE, INBOUND_SOURCE_V6};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
@@ -78,9 +79,44 @@ fn prepared(dial: &Dial) -> io::Result<TcpSocket> {
         }
         SockRef::from(&socket).set_tcp_keepalive(&settings)?;
     }
-    if let Some(own) = dial.bind.filter(|own| own.is_ipv4() == dial.address.is_ipv4()) {
+    if let Some(own) = source(dial.bind, dial.address) {
         socket.set_reuseaddr(true)?;
         socket.bind(SocketAddr::new(own, 0))?;
     }
     Ok(socket)
+}
+
+/// The address to connect from. That of deliveries to the application has a counterpart in IPv6, without which capture
+/// would bring the connection back; another one that is of the other family does not fit.
+fn source(bind: Option<IpAddr>, to: SocketAddr) -> Option<IpAddr> {
+    match bind {
+        Some(INBOUND_SOURCE) => match to.ip() {
+            IpAddr::V4(_) => bind,
+            // The rules leave these alone by their destination: a source has to be on the same interface.
+            IpAddr::V6(to) if to.is_unicast_link_local() => None,
+            IpAddr::V6(_) => Some(INBOUND_SOURCE_V6.into()),
+        },
+        _ => bind.filter(|own| own.is_ipv4() == to.is_ipv4()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_application_is_called_from_the_address_that_capture_leaves_alone() {
+        for (bind, to, expected) in [
+            ("127.0.0.6", "10.0.0.1:80", Some("127.0.0.6")),
+            ("127.0.0.6", "[fd00::1]:80", Some("::6")),
+            ("127.0.0.6", "[fe80::1]:80", None),
+            ("10.0.0.9", "10.0.0.1:80", Some("10.0.0.9")),
+            ("10.0.0.9", "[fe80::1]:80", None),
+            ("fd00::9", "[fd00::1]:80", Some("fd00::9")),
+        ] {
+            let found = source(Some(bind.parse().unwrap()), to.parse().unwrap());
+            assert_eq!(found, expected.map(|text| text.parse().unwrap()), "{bind} to {to}");
+        }
+        assert_eq!(source(None, "10.0.0.1:80".parse().unwrap()), None);
+    }
 }
