@@ -30,7 +30,7 @@ pub fn run(data: &[u8]) {
         static SHOP_CATALOG: Catalog = judged(&Catalog::new(Mesh::default()), SHOP);
     }
     let catalog = SHOP_CATALOG.with(|shop| judged(shop, text));
-    drop(reference::warnings(&catalog));
+    drop((catalog.conflicts(), reference::references(&catalog)));
     if SHOP_CATALOG.with(|shop| shop.items().ne(catalog.items())) {
         generated(&catalog);
     }
