@@ -136,7 +136,7 @@ impl Wishes {
             merge_metrics: read.one("prometheus.istio.io/merge-metrics", boolean)?,
             scrape_targets: read.one(SCRAPE_TARGETS, scrape_targets)?.unwrap_or_default(),
             before_proxy: read
-                .one("sidecar.istio.io/init-containers-before-proxy", names)?
+                .one("sidecar.istio.io/init-containers-before-proxy", |text| Ok(names(text)))?
                 .unwrap_or_default(),
             image: read.one("sidecar.istio.io/proxyImage", image)?,
             log_level: read.one("sidecar.istio.io/logLevel", log_level)?,
@@ -226,13 +226,13 @@ fn boolean(text: &str) -> Result<bool, String> {
     }
 }
 
-fn names(text: &str) -> Result<Vec<String>, String> {
-    Ok(text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(ToOwned::to_owned).collect())
+fn names(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(ToOwned::to_owned).collect()
 }
 
 /// `port:path` separated by commas; a port alone stands for its page `/metrics`.
 fn scrape_targets(text: &str) -> Result<Vec<ScrapeTarget>, String> {
-    names(text)?.iter().map(|item| scrape_target(item)).collect()
+    names(text).iter().map(|item| scrape_target(item)).collect()
 }
 
 fn scrape_target(item: &str) -> Result<ScrapeTarget, String> {

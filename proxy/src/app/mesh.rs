@@ -63,7 +63,7 @@ fn from_config(config: Config, log: log::Handle, started: Instant) -> Plan {
         scrape: config.scrape,
         address: config.pod.address,
         socket_mark: config.socket_mark,
-        capture: config.checks_capture.then(|| Probe {
+        capture: config.checks_capture.then_some(Probe {
             inbound_port: CAPTURE_PORT,
             port: PROBE_PORT,
             mark: config.socket_mark,

@@ -6,7 +6,7 @@ use std::{
     io::{self, Read as _, Write as _},
     net::Ipv6Addr,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use api::name::INBOUND_SOURCE_V6;
@@ -17,14 +17,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 pub fn add() -> io::Result<()> {
     ask_kernel(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE)?;
     // The kernel makes the address's route a little later, by a worker of its own.
-    let end = Instant::now() + ROUTE_LIMIT;
-    while !is_local(&fs::read_to_string("/proc/thread-self/net/ipv6_route")?) {
-        if Instant::now() > end {
-            return Err(io::ErrorKind::TimedOut.into());
+    for _ in 0..ROUTE_LOOKS {
+        if is_local(&fs::read_to_string("/proc/thread-self/net/ipv6_route")?) {
+            return Ok(());
         }
         thread::sleep(ROUTE_POLL);
     }
-    Ok(())
+    Err(io::ErrorKind::TimedOut.into())
 }
 
 /// Whether this machine takes packets to the address. Lines hold the destination, its prefix length, six other fields,
@@ -100,7 +99,8 @@ const IFA_F_NODAD: u8 = 2;
 const LOOPBACK_INDEX: u32 = 1;
 const HEADER: usize = 16;
 const RTF_LOCAL: u32 = 0x8000_0000;
-const ROUTE_LIMIT: Duration = Duration::from_secs(2);
+/// Looks before the route counts as missing: two seconds.
+const ROUTE_LOOKS: usize = 1000;
 const ROUTE_POLL: Duration = Duration::from_millis(2);
 
 #[cfg(test)]
