@@ -113,9 +113,9 @@ impl Merged {
         let service = Arc::make_mut(&mut self.service);
         let only = |endpoints: &[StaticEndpoint], of: &Service| {
             let numbers: Vec<u16> = of.ports.iter().map(|p| p.number).collect();
-            let limited = |e: &StaticEndpoint| match e.serves.is_empty() {
-                true => StaticEndpoint { serves: numbers.clone(), ..e.clone() },
-                false => e.clone(),
+            let limited = |e: &StaticEndpoint| {
+                let serves = if e.serves.is_empty() { numbers.clone() } else { e.serves.clone() };
+                StaticEndpoint { serves, ..e.clone() }
             };
             endpoints.iter().map(limited).collect::<Vec<_>>()
         };

@@ -38,6 +38,9 @@ fn call(got: &Got, to: &str, shown: Shown<'_>) -> String {
     format!("{} {answer}", listener.name)
 }
 
+/// How well criteria are met; `None`: not at all.
+type Step<'a> = dyn Fn(&ChainMatch) -> Option<usize> + 'a;
+
 /// By Envoy's order: address, server name, transport, protocol; what is narrowed is never widened again.
 fn chain<'a>(listener: &'a Listener, to: SocketAddr, shown: Shown<'_>) -> &'a FilterChain {
     let longest = |nets: &[IpNet]| match nets {
@@ -51,8 +54,7 @@ fn chain<'a>(listener: &'a Listener, to: SocketAddr, shown: Shown<'_>) -> &'a Fi
     };
     let transport = |wanted: Option<Transport>| match (wanted, shown) {
         (None, _) => Some(0),
-        (Some(Transport::Tls), Tls(_)) => Some(1),
-        (Some(Transport::Raw), Http(_) | Nothing) => Some(1),
+        (Some(Transport::Tls), Tls(_)) | (Some(Transport::Raw), Http(_) | Nothing) => Some(1),
         _ => None,
     };
     let protocol = |wanted: &[String]| match (wanted, shown) {
@@ -60,7 +62,7 @@ fn chain<'a>(listener: &'a Listener, to: SocketAddr, shown: Shown<'_>) -> &'a Fi
         (_, Http(_)) if listener.inspect.http => Some(1),
         _ => None,
     };
-    let steps: [&dyn Fn(&ChainMatch) -> Option<usize>; 4] = [
+    let steps: [&Step<'_>; 4] = [
         &|c| longest(&c.destination).map(usize::from),
         &|c| name(&c.server_names),
         &|c| transport(c.transport),

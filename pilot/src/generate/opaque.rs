@@ -38,9 +38,10 @@ pub(super) fn tls_chains(
                 criteria: ChainMatch {
                     transport: Some(Transport::Tls),
                     // `*` is no condition.
-                    server_names: match matched.sni_hosts.iter().any(|name| name == "*") {
-                        true => vec![],
-                        false => matched.sni_hosts.clone(),
+                    server_names: if matched.sni_hosts.iter().any(|name| name == "*") {
+                        vec![]
+                    } else {
+                        matched.sni_hosts.clone()
                     },
                     destination: truncated(if own.is_empty() { &condition.ranges } else { own }),
                     ..ChainMatch::default()

@@ -142,9 +142,10 @@ impl<'a> Plan<'a> {
         if port.protocol == Protocol::Sniffed {
             chains.add(sniffed_chain(view, service, port.number, condition));
         }
-        chains.extend(match port.protocol.is_tls() {
-            true => opaque::tls_chains(view, service, port.number, condition),
-            false => opaque::tcp_chains(view, service, port.number, condition),
+        chains.extend(if port.protocol.is_tls() {
+            opaque::tls_chains(view, service, port.number, condition)
+        } else {
+            opaque::tcp_chains(view, service, port.number, condition)
         });
     }
 }
@@ -194,13 +195,15 @@ impl Chains {
 }
 
 fn cells(criteria: &ChainMatch) -> impl Iterator<Item = Cell> {
-    let nets: Vec<_> = match criteria.destination.is_empty() {
-        true => vec![None],
-        false => criteria.destination.iter().map(|net| Some(net.trunc())).collect(),
+    let nets: Vec<_> = if criteria.destination.is_empty() {
+        vec![None]
+    } else {
+        criteria.destination.iter().map(|net| Some(net.trunc())).collect()
     };
-    let names: Vec<_> = match criteria.server_names.is_empty() {
-        true => vec![None],
-        false => criteria.server_names.iter().cloned().map(Some).collect(),
+    let names: Vec<_> = if criteria.server_names.is_empty() {
+        vec![None]
+    } else {
+        criteria.server_names.iter().cloned().map(Some).collect()
     };
     let (transport, protocols) = (criteria.transport, criteria.application_protocols.clone());
     nets.into_iter().flat_map(move |net| {

@@ -106,9 +106,12 @@ fn aliases(view: &View, port: u16, services: &[&Service]) -> Vec<VirtualHost> {
 /// the VirtualService has the host of a service there too.
 fn written_hosts(view: &View, port: u16, services: &[&Service]) -> Vec<VirtualHost> {
     let known: HashSet<&str> = services.iter().map(|s| s.host.as_str()).collect();
-    let covers = |pattern: &str| match pattern.starts_with('*') {
-        true => services.iter().any(|s| host::covers(pattern, &s.host)),
-        false => known.contains(pattern),
+    let covers = |pattern: &str| {
+        if pattern.starts_with('*') {
+            services.iter().any(|s| host::covers(pattern, &s.host))
+        } else {
+            known.contains(pattern)
+        }
     };
     let here =
         |vs: &VirtualService| port == DEFAULT_HTTP_PORT || vs.hosts.iter().any(|pattern| covers(pattern));

@@ -96,6 +96,16 @@ kind: ServiceEntry
 metadata: {name: web, namespace: shop}
 spec: {hosts: [v1.outside.example], ports: [{number: 443, name: tls, protocol: TLS}, {number: 8@, name: http, protocol: HTTP}], resolution: DNS}
 ---
+apiVersion: v1
+kind: Service
+metadata: {name: alias, namespace: other}
+spec: {type: ExternalName, externalName: a.shop.svc.cluster.local, ports: [{port: 8@, name: http}]}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: web-tcp, namespace: shop}
+spec: {hosts: [v1.outside.example], ports: [{number: 330@, name: tcp, protocol: TCP}], resolution: DNS}
+---
 apiVersion: networking.istio.io/v1
 kind: Sidecar
 metadata: {name: narrow, namespace: other}
@@ -186,7 +196,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
     fn what_is_kept_from_the_last_snapshot_never_shows(
-        steps in prop::collection::vec((0..17_usize, 0..3_u8), 1..40)
+        steps in prop::collection::vec((0..19_usize, 0..3_u8), 1..40)
     ) {
         check(steps)?;
     }
@@ -195,7 +205,7 @@ proptest! {
 #[test]
 fn every_object_can_change_come_and_go() {
     let count = documents(1).len();
-    assert_eq!(count, 17);
+    assert_eq!(count, 19);
     let all = |version: u8| (0..count).map(move |object| (object, version));
     check(all(0).chain(all(1)).chain(all(2)).chain(all(0)).collect()).unwrap();
 }

@@ -4,6 +4,7 @@ use super::finding::Findings;
 use super::{origin, service, value};
 use crate::catalog::service::{Registry, Resolution, Service, ServicePort, StaticEndpoint, TargetPort};
 use crate::catalog::visibility::Labels;
+use crate::flow::Protocol;
 use api::resource::object::Object;
 use api::resource::selector::Port;
 use api::resource::service_entry as written;
@@ -36,10 +37,25 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::ServiceEn
         subject_alt_names: spec.subject_alt_names.clone(),
         export_to: value::export_to(f, "spec.exportTo", &spec.export_to, object.namespace()),
     };
+    warn_of_untold(f, &template);
     hosts(f, spec)
         .into_iter()
         .map(|host| Arc::new(Service { name: host.clone(), host, ..template.clone() }))
         .collect()
+}
+
+/// Connections of plain TCP show nothing but their address: without one no rule of the entry can hold.
+fn warn_of_untold(f: &mut Findings, service: &Service) {
+    let addressed = !service.addresses.is_empty()
+        || (service.resolution != Resolution::Passthrough && !service.unallocated);
+    let tcp = service.ports.iter().position(|p| p.protocol == Protocol::Tcp);
+    if let Some(i) = tcp.filter(|_| !addressed) {
+        f.warn(
+            format!("spec.ports[{i}]"),
+            "takes no connection: nothing tells TCP to this host from other TCP on the port",
+            "give spec.addresses",
+        );
+    }
 }
 
 fn hosts(f: &mut Findings, spec: &written::ServiceEntry) -> Vec<String> {
