@@ -20,21 +20,24 @@ pub struct Unanswered(Message);
 
 impl Unanswered {
     /// Another server's answer, with what it could not know: where the name is an alias of one of the mesh's, the
-    /// addresses of that.
+    /// addresses of that; where the name is the mesh's own, that it is there.
     pub fn completed(&self, zone: &Zone, answer: Vec<u8>, over_tcp: bool) -> Vec<u8> {
         let completed = || {
             let mut answer = Message::from_vec(&answer).ok()?;
-            let records = zone.behind(&self.0, &answer)?;
+            let absent = answer.metadata.response_code == ResponseCode::NXDomain && answer.answers.is_empty();
+            if !(absent && zone.knows(&self.0)) {
+                answer.add_answers(zone.behind(&self.0, &answer)?);
+            }
             answer.metadata.response_code = ResponseCode::NoError;
-            answer.add_answers(records);
             encoded(&answer, &self.0, over_tcp)
         };
         completed().unwrap_or(answer)
     }
 
     /// The answer when no other server gives one.
-    pub fn failure(&self, over_tcp: bool) -> Option<Vec<u8>> {
-        encoded(&response(&self.0, ResponseCode::ServFail), &self.0, over_tcp)
+    pub fn failure(&self, zone: &Zone, over_tcp: bool) -> Option<Vec<u8>> {
+        let code = if zone.knows(&self.0) { ResponseCode::NoError } else { ResponseCode::ServFail };
+        encoded(&response(&self.0, code), &self.0, over_tcp)
     }
 }
 
@@ -57,4 +60,60 @@ fn encoded(answer: &Message, query: &Message, over_tcp: bool) -> Option<Vec<u8>>
         return Some(bytes);
     }
     answer.truncate().to_vec().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::model::workload::{NameInfo, NameTable};
+    use hickory_proto::op::{Edns, Query};
+    use hickory_proto::rr::{Name, RecordType};
+
+    fn zone() -> Zone {
+        let info = NameInfo { addresses: vec![[240, 240, 0, 1].into()], ..NameInfo::default() };
+        Zone::new(&NameTable { hosts: [("db.example.com".to_owned(), info)].into() }, "shop", &[])
+    }
+
+    fn packet(name: &str, kind: RecordType, edns: bool) -> Vec<u8> {
+        let mut query = Message::query();
+        query.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
+        if edns {
+            query.set_edns(Edns::new());
+        }
+        query.to_vec().unwrap()
+    }
+
+    #[test]
+    fn a_name_of_the_mesh_has_no_error_for_types_that_only_others_could_know() {
+        for (name, code) in
+            [("db.example.com.", ResponseCode::NoError), ("other.example.com.", ResponseCode::NXDomain)]
+        {
+            let asked = packet(name, RecordType::MX, false);
+            let Reply::Forward(unanswered) = reply(&zone(), &asked, false) else {
+                panic!("{name} is forwarded")
+            };
+            let absent =
+                response(&Message::from_vec(&asked).unwrap(), ResponseCode::NXDomain).to_vec().unwrap();
+            let told = Message::from_vec(&unanswered.completed(&zone(), absent, false)).unwrap();
+            assert_eq!(told.metadata.response_code, code, "{name}");
+        }
+        let Reply::Forward(unanswered) =
+            reply(&zone(), &packet("db.example.com.", RecordType::MX, false), false)
+        else {
+            panic!("MX is forwarded")
+        };
+        let alone = Message::from_vec(&unanswered.failure(&zone(), false).unwrap()).unwrap();
+        assert_eq!(alone.metadata.response_code, ResponseCode::NoError);
+    }
+
+    #[test]
+    fn edns_is_answered_with_edns() {
+        for edns in [false, true] {
+            let Reply::Answer(bytes) = reply(&zone(), &packet("db.example.com.", RecordType::A, edns), false)
+            else {
+                panic!("it is the mesh's name")
+            };
+            assert_eq!(Message::from_vec(&bytes).unwrap().edns.is_some(), edns);
+        }
+    }
 }

@@ -153,7 +153,7 @@ impl Server {
             Ok(answer) => Some(unanswered.completed(&zone, answer, over_tcp)),
             Err(error) => {
                 tracing::debug!(%error, "no name server answers");
-                unanswered.failure(over_tcp)
+                unanswered.failure(&zone, over_tcp)
             }
         }
     }

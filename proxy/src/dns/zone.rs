@@ -1,7 +1,7 @@
 //! Pure. The names of the mesh as a zone, and the answers it gives.
 
 use api::model::workload::NameTable;
-use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use std::collections::HashMap;
@@ -82,6 +82,14 @@ impl Zone {
         Some(records(target, addresses, wants_v4, query.metadata.id))
     }
 
+    /// Whether the mesh has the name that a query asks for, whatever the type of record.
+    pub fn knows(&self, query: &Message) -> bool {
+        query.queries.first().is_some_and(|question| {
+            let text = question.name().to_utf8().trim_end_matches('.').to_ascii_lowercase();
+            question.query_class() == DNSClass::IN && self.exact_or_wildcard(&text).is_some()
+        })
+    }
+
     /// The host that a name means, and its addresses.
     fn find<'a>(&self, name: &'a str) -> Option<(&'a str, &Arc<[IpAddr]>)> {
         let shorter =
@@ -112,6 +120,11 @@ pub(super) fn response(query: &Message, code: ResponseCode) -> Message {
     response.metadata.recursion_available = true;
     response.metadata.response_code = code;
     response.add_queries(query.queries.iter().cloned());
+    if query.edns.is_some() {
+        let mut edns = Edns::new();
+        edns.set_max_payload(MAX_PAYLOAD);
+        response.set_edns(edns);
+    }
     response
 }
 
@@ -135,6 +148,8 @@ fn record(address: &IpAddr) -> RData {
 
 const KUBERNETES: &str = "Kubernetes";
 const TTL: u32 = 30;
+/// What passes every network in one piece.
+const MAX_PAYLOAD: u16 = 1232;
 
 #[cfg(test)]
 mod tests {
