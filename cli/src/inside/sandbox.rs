@@ -21,12 +21,17 @@ pub fn run(spec: &Path) -> Result<(), Error> {
         | CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC
-        | CloneFlags::CLONE_NEWPID;
+        | CloneFlags::CLONE_NEWPID
+        | CloneFlags::CLONE_NEWCGROUP;
     unshare(flags).map_err(kernel("making a pod's namespaces"))?;
     let nothing: Option<&str> = None;
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)
         .map_err(kernel("keeping a pod's mounts to itself"))?;
     sethostname(&sandbox.hostname).map_err(kernel("naming the pod's host"))?;
+    for (name, value) in &sandbox.sysctls {
+        let place = Path::new("/proc/sys").join(name.replace('.', "/"));
+        std::fs::write(&place, value).map_err(file(format!("setting {name} to {value}")))?;
+    }
     let mut first = Command::new(SELF)
         .arg0("ostria")
         .arg("pod-init")

@@ -15,6 +15,7 @@ pub mod inject;
 pub mod volume;
 
 pub mod environment;
+pub mod security;
 
 pub mod field;
 pub mod name;
@@ -22,4 +23,5 @@ pub mod name;
 pub mod address;
 pub mod backoff;
 pub mod mount;
+pub mod mountinfo;
 pub mod token;

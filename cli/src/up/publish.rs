@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::beneath::replace_own;
 use crate::kubelet::address::NODE;
 use crate::manifest::kind;
-use crate::state::lock::replace;
 use crate::up::context::Context;
 use crate::up::world::World;
 
@@ -34,7 +34,7 @@ pub fn write(context: &Context, written: &mut BTreeMap<PathBuf, Vec<u8>>) -> std
             if let Some(parent) = file.parent() {
                 std::fs::create_dir_all(parent)?;
             }
-            replace(&file, content)?;
+            replace_own(&file, content)?;
         }
     }
     for path in written.keys().filter(|path| !wanted.contains_key(*path)) {
