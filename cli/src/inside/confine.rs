@@ -8,7 +8,6 @@ use rustix::thread::{
 };
 
 use crate::inside::{Error, filter, kernel};
-use crate::kubelet::security;
 use crate::wire::Launch;
 
 /// Becomes the container's user with no more than its capabilities. There is no way back.
@@ -37,7 +36,7 @@ pub fn become_user(launch: &Launch) -> Result<(), Error> {
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     set_capabilities(None, sets).map_err(errno("giving up capabilities"))?;
     clear_ambient_capability_set().map_err(errno("giving up capabilities"))?;
-    filter::apply(security::has(launch.capabilities, "SYS_PTRACE"))
+    filter::apply()
 }
 
 fn errno(step: &'static str) -> impl FnOnce(Errno) -> Error {

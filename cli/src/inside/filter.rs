@@ -11,20 +11,17 @@ use seccompiler::{
 use crate::inside::{Error, file};
 
 /// Filters this process and its children from here on, and forbids them to gain privileges by starting a program.
-pub fn apply(traces: bool) -> Result<(), Error> {
+pub fn apply() -> Result<(), Error> {
     let wrong = |error: &dyn std::fmt::Display| std::io::Error::other(error.to_string());
     let step = || file("filtering system calls");
-    let denied = denied(traces).map_err(|error| wrong(&error)).map_err(step())?;
+    let denied = denied().map_err(|error| wrong(&error)).map_err(step())?;
     apply_filter(&denied).map_err(|error| wrong(&error)).map_err(step())?;
     apply_filter(&absent()).map_err(|error| wrong(&error)).map_err(step())
 }
 
 /// Calls that are there and not allowed: EPERM.
-fn denied(traces: bool) -> Result<BpfProgram, seccompiler::BackendError> {
+fn denied() -> Result<BpfProgram, seccompiler::BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = DENIED.iter().map(|call| (*call, vec![])).collect();
-    if !traces {
-        rules.extend(TRACING.iter().map(|call| (*call, vec![])));
-    }
     let spaces: Result<Vec<SeccompRule>, _> =
         NAMESPACES.iter().map(|flag| rule([(0, Compare::MaskedEq(*flag), *flag)])).collect();
     rules.insert(libc::SYS_clone, spaces?);
@@ -75,7 +72,7 @@ fn absent() -> [sock_filter; 5] {
 /// `mseal`, Linux 6.10; the numbers are the same on all architectures that are built.
 const NEWEST: u32 = 462;
 
-/// Mounts, namespaces, keys, modules, clocks, devices and what else changes or shows the machine.
+/// Mounts, namespaces, keys, modules, clocks, other processes' memory and what else changes or shows the machine.
 const DENIED: &[i64] = &[
     libc::SYS_acct,
     libc::SYS_add_key,
@@ -93,6 +90,7 @@ const DENIED: &[i64] = &[
     libc::SYS_io_uring_enter,
     libc::SYS_io_uring_register,
     libc::SYS_io_uring_setup,
+    libc::SYS_kcmp,
     libc::SYS_kexec_file_load,
     libc::SYS_kexec_load,
     libc::SYS_keyctl,
@@ -106,7 +104,12 @@ const DENIED: &[i64] = &[
     libc::SYS_open_by_handle_at,
     libc::SYS_open_tree,
     libc::SYS_perf_event_open,
+    libc::SYS_pidfd_getfd,
     libc::SYS_pivot_root,
+    libc::SYS_process_madvise,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_ptrace,
     libc::SYS_quotactl,
     libc::SYS_quotactl_fd,
     libc::SYS_reboot,
@@ -134,16 +137,6 @@ const DENIED: &[i64] = &[
     libc::SYS_uselib,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_ustat,
-];
-
-/// Looking into other processes, for which SYS_PTRACE asks.
-const TRACING: &[i64] = &[
-    libc::SYS_kcmp,
-    libc::SYS_pidfd_getfd,
-    libc::SYS_process_madvise,
-    libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev,
-    libc::SYS_ptrace,
 ];
 
 /// The flags of clone that make namespaces.

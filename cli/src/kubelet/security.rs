@@ -66,11 +66,6 @@ fn bit(name: &str) -> Option<u64> {
 /// The capability that changes a network namespace.
 pub const NET_ADMIN: u64 = 1 << 12;
 
-/// Whether these capabilities have one of this name.
-pub fn has(capabilities: u64, name: &str) -> bool {
-    bit(name).is_some_and(|bit| capabilities & bit != 0)
-}
-
 /// Tells of a field that is refused: path, reason and next step.
 pub type Tell<'a> = &'a mut dyn FnMut(String, String, &'static str);
 
@@ -168,11 +163,11 @@ pub fn check_container(spec: &PodSpec, container: &Container, path: &str, tell: 
     }
     profiles(seccomp_profile.as_ref(), app_armor_profile.as_ref(), &path, tell);
     if let Some(capabilities) = capabilities {
-        check_capabilities(spec, capabilities, &format!("{path}.capabilities"), tell);
+        check_capabilities(capabilities, &format!("{path}.capabilities"), tell);
     }
 }
 
-fn check_capabilities(spec: &PodSpec, given: &Capabilities, path: &str, tell: Tell<'_>) {
+fn check_capabilities(given: &Capabilities, path: &str, tell: Tell<'_>) {
     for (index, name) in given.drop.iter().flatten().enumerate() {
         if name != ALL && bit(name).is_none() {
             let place = format!("{path}.drop[{index}]");
@@ -187,10 +182,6 @@ fn check_capabilities(spec: &PodSpec, given: &Capabilities, path: &str, tell: Te
         } else if !DEFAULT.contains(&plain) && !MORE.contains(&plain) {
             let reason = format!("{name} is not possible with `ostria up`: it reaches beyond the pod");
             tell(place, reason, "leave the capability out");
-        } else if plain == "SYS_PTRACE" && spec.share_process_namespace == Some(true) {
-            let reason =
-                "SYS_PTRACE is not possible beside shareProcessNamespace: it reaches the pod's first process";
-            tell(place, reason.into(), "leave one of the two out");
         }
     }
 }
@@ -255,8 +246,9 @@ const DEFAULT: [&str; 13] = [
     "AUDIT_WRITE",
 ];
 
-/// What can be added besides: it ends at the pod's own namespaces or at the container's own processes.
-const MORE: [&str; 6] = ["NET_ADMIN", "NET_BROADCAST", "IPC_LOCK", "IPC_OWNER", "LEASE", "SYS_PTRACE"];
+/// What can be added besides: it ends at the pod's own namespaces or at the container's own processes. SYS_PTRACE does
+/// not: a command that `ostria exec` or a probe starts is a process of the host until it has confined itself.
+const MORE: [&str; 5] = ["NET_ADMIN", "NET_BROADCAST", "IPC_LOCK", "IPC_OWNER", "LEASE"];
 
 /// All capabilities in the order of their numbers.
 const NAMES: [&str; 41] = [
@@ -340,6 +332,10 @@ mod tests {
         found
     }
 
+    fn has(capabilities: u64, name: &str) -> bool {
+        bit(name).is_some_and(|bit| capabilities & bit != 0)
+    }
+
     #[test]
     fn a_container_has_the_default_set_and_what_is_added_less_what_is_dropped() {
         let of = |context: Value| {
@@ -408,6 +404,7 @@ mod tests {
             ),
             (json!({"capabilities": {"add": ["SYS_ADMIN"]}}), "capabilities.add[0]"),
             (json!({"capabilities": {"add": ["ALL"]}}), "capabilities.add[0]"),
+            (json!({"capabilities": {"add": ["CAP_SYS_PTRACE"]}}), "capabilities.add[0]"),
             (json!({"capabilities": {"add": ["CHOWN", "CAP_MKNOD"]}}), "capabilities.add[1]"),
             (json!({"capabilities": {"drop": ["NONSENSE"]}}), "capabilities.drop[0]"),
             (json!({"runAsNonRoot": true}), "runAsNonRoot"),
@@ -418,12 +415,8 @@ mod tests {
         }
         let fine = json!({"privileged": false, "procMount": "Default", "allowPrivilegeEscalation": false,
             "seccompProfile": {"type": "RuntimeDefault"}, "runAsNonRoot": true, "runAsUser": 7,
-            "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN", "CAP_SYS_PTRACE"]}});
-        assert_eq!(of_container(fine.clone()), none);
-        assert_eq!(
-            refused(json!({"shareProcessNamespace": true}), fine),
-            ["spec.containers[0].securityContext.capabilities.add[1]"]
-        );
+            "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN", "CAP_NET_RAW"]}});
+        assert_eq!(refused(json!({"shareProcessNamespace": true}), fine), none);
         let port = json!({"securityContext": {"sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]}});
         assert_eq!(of_pod(port), none);
     }

@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_file_is_read_by_the_user_of_its_containers_alone_unless_others_are_named() {
-        let holder = |pod: serde_json::Value, users: &[u32]| {
+        let of = |pod: serde_json::Value, users: &[u32]| {
             let containers: Vec<_> = users
                 .iter()
                 .map(|user| {
@@ -276,14 +276,14 @@ mod tests {
             let spec =
                 serde_json::from_value(json!({"containers": containers, "securityContext": pod})).unwrap();
             let volume = serde_json::from_value(json!({"name": "v", "emptyDir": {}})).unwrap();
-            super::holder(&spec, &volume)
+            holder(&spec, &volume)
         };
-        let alone = holder(json!({}), &[1337, 1337]);
+        let alone = of(json!({}), &[1337, 1337]);
         assert_eq!((alone.user, alone.group, alone.folder(0o755)), (1337, None, 0o755));
         assert_eq!((alone.mode(None), alone.mode(Some(0o444))), (0o600, 0o444));
-        let several = holder(json!({}), &[0, 1337]);
+        let several = of(json!({}), &[0, 1337]);
         assert_eq!((several.mode(None), several.mode(Some(0o400))), (0o644, 0o400));
-        let grouped = holder(json!({"fsGroup": 7}), &[0, 1337]);
+        let grouped = of(json!({"fsGroup": 7}), &[0, 1337]);
         assert_eq!((grouped.group, grouped.folder(0o755)), (Some(7), 0o2755));
         assert_eq!((grouped.mode(None), grouped.mode(Some(0o400))), (0o640, 0o440));
     }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::beneath::replace_own;
 use crate::kubelet::address::NODE;
 use crate::manifest::kind;
+use crate::manifest::object::bounded;
 use crate::up::context::Context;
 use crate::up::world::World;
 
@@ -60,7 +61,7 @@ fn files(world: &World) -> BTreeMap<PathBuf, Vec<u8>> {
         );
     let pods =
         world.pods.iter().filter(|(_, entry)| entry.address.is_some()).map(|((namespace, name), entry)| {
-            let path = PathBuf::from("pods").join(format!("{namespace}_{name}.json"));
+            let path = PathBuf::from("pods").join(format!("{}.json", bounded(format!("{namespace}_{name}"))));
             (path, bytes(&with_status(entry)))
         });
     objects.chain(pods).collect()

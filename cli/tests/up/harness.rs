@@ -6,17 +6,17 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 /// A mesh with its folders; it is down when this is dropped.
-pub struct Mesh {
+pub(crate) struct Mesh {
     folder: tempfile::TempDir,
     as_nobody: bool,
 }
 
 impl Mesh {
-    pub fn new(yaml: &str) -> Self {
+    pub(crate) fn new(yaml: &str) -> Self {
         Self::owned_by(yaml, false)
     }
 
-    pub fn owned_by(yaml: &str, as_nobody: bool) -> Self {
+    pub(crate) fn owned_by(yaml: &str, as_nobody: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for name in ["bin", "home", "yaml"] {
             std::fs::create_dir(folder.path().join(name)).unwrap();
@@ -32,11 +32,11 @@ impl Mesh {
         Self { folder, as_nobody }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let own = self.path("bin/ostria");
         let mut command = if self.as_nobody {
             let mut command = Command::new("setpriv");
@@ -53,46 +53,46 @@ impl Mesh {
         command
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
     }
 
     /// Standard output of a command that must succeed.
-    pub fn ok(&self, arguments: &[&str]) -> String {
+    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 
     /// Standard error of a command that must fail.
-    pub fn fails(&self, arguments: &[&str]) -> String {
+    pub(crate) fn fails(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert!(!output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
         String::from_utf8(output.stderr).unwrap()
     }
 
-    pub fn up(&self) -> String {
+    pub(crate) fn up(&self) -> String {
         let gateway = format!("127.0.0.1:{}", free_port());
         self.ok(&["up", "-d", self.path("yaml").to_str().unwrap(), "--gateway", &gateway])
     }
 
-    pub fn exec(&self, pod: &str, script: &str) -> String {
+    pub(crate) fn exec(&self, pod: &str, script: &str) -> String {
         self.ok(&["exec", pod, "--", "sh", "-c", script])
     }
 
-    pub fn apply(&self, yaml: &str) -> Output {
+    pub(crate) fn apply(&self, yaml: &str) -> Output {
         let file = self.path("yaml/all.yaml");
         std::fs::write(&file, yaml).unwrap();
         self.run(&["apply", "-f", file.to_str().unwrap()])
     }
 
-    pub fn supervisor(&self) -> i32 {
+    pub(crate) fn supervisor(&self) -> i32 {
         let lock = std::fs::read(self.path("home/state/lock.json")).unwrap();
         let lock: serde_json::Value = serde_json::from_slice(&lock).unwrap();
         i32::try_from(lock["supervisor"]["pid"].as_i64().unwrap()).unwrap()
     }
 
-    pub fn children(&self) -> Vec<u64> {
+    pub(crate) fn children(&self) -> Vec<u64> {
         let lock = std::fs::read(self.path("home/state/lock.json")).unwrap();
         let lock: serde_json::Value = serde_json::from_slice(&lock).unwrap();
         lock["children"].as_array().unwrap().iter().map(|child| child["pid"].as_u64().unwrap()).collect()
@@ -105,12 +105,12 @@ impl Drop for Mesh {
     }
 }
 
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Waits until something holds; fails after ten seconds.
-pub fn until(what: &str, holds: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, holds: impl Fn() -> bool) {
     for _ in 0..500 {
         if holds() {
             return;
@@ -120,15 +120,15 @@ pub fn until(what: &str, holds: impl Fn() -> bool) {
     panic!("{what} does not come to hold");
 }
 
-pub fn runs(pid: u64) -> bool {
+pub(crate) fn runs(pid: u64) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-pub fn pod(name: &str, container: &str) -> String {
+pub(crate) fn pod(name: &str, container: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, labels: {{app: {name}}}}}\nspec:\n  \
          terminationGracePeriodSeconds: 1\n  containers:\n  - name: app\n{}\n",
@@ -136,7 +136,7 @@ pub fn pod(name: &str, container: &str) -> String {
     )
 }
 
-pub fn deployment(replicas: u32, version: &str) -> String {
+pub(crate) fn deployment(replicas: u32, version: &str) -> String {
     format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  replicas: {replicas}\n  \
          selector: {{matchLabels: {{app: web}}}}\n  template:\n    metadata: {{labels: {{app: web, version: {version}}}}}\n    \
@@ -145,4 +145,4 @@ pub fn deployment(replicas: u32, version: &str) -> String {
     )
 }
 
-pub const SLEEP: &str = "command: [sleep, \"1000\"]";
+pub(crate) const SLEEP: &str = "command: [sleep, \"1000\"]";
