@@ -20,5 +20,7 @@ pub mod manifest;
 pub mod wire;
 pub mod state;
 
+pub mod beneath;
+
 pub mod arguments;
 pub mod failure;

@@ -284,9 +284,17 @@ impl Mesh {
 
     /// The folder of citadel's root, which only the node's own mounts show.
     pub fn root_folder(&self) -> PathBuf {
+        self.private(self.supervisor()).join("keys/citadel")
+    }
+
+    /// The folder that pilot reads, which only the node's own mounts show.
+    pub fn config(&self) -> PathBuf {
+        self.private(self.supervisor()).join("config")
+    }
+
+    fn private(&self, supervisor: u32) -> PathBuf {
         let state = self.state.strip_prefix("/").expect("temporary folders have absolute paths");
-        let node = Path::new("/proc").join(self.supervisor().to_string()).join("root");
-        node.join(state).join("private/keys/citadel")
+        Path::new("/proc").join(supervisor.to_string()).join("root").join(state).join("private")
     }
 
     /// The process that runs the mesh, which lives in the node's namespaces.
@@ -402,8 +410,9 @@ impl Mesh {
         if fs::create_dir_all(&kept).is_ok() {
             let status = self.ostria(&["status", "-o", "wide"]);
             let _ = fs::write(kept.join("status.txt"), status.to_string());
-            let line = [self.state.join("logs"), self.state.join("up.log"), self.state.join("config")]
-                .map(|path| path.display().to_string());
+            let config = self.find_supervisor().map(|supervisor| self.private(supervisor).join("config"));
+            let kinds = [self.state.join("logs"), self.state.join("up.log")].into_iter().chain(config);
+            let line: Vec<_> = kinds.map(|path| path.display().to_string()).collect();
             let mut arguments = vec!["-r"];
             arguments.extend(line.iter().map(String::as_str));
             let kept = kept.display().to_string();

@@ -5,13 +5,18 @@ use std::path::Path;
 use std::process::Command;
 
 use nix::sched::{CloneFlags, unshare};
-use nix::unistd::{Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, setgroups, setresgid, setresuid, setsid};
+use nix::sys::prctl;
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
-use crate::inside::{Error, file, kernel, root};
+use crate::inside::{Error, confine, file, kernel, root};
 use crate::wire::Launch;
 
 /// Becomes the container that the file describes. Returns only an error.
 pub fn run(spec: &Path) -> Result<(), Error> {
+    // Until it is the program, other processes of the container must not look into it: it has the host's files open.
+    prctl::set_dumpable(false).map_err(kernel("closing the process to others"))?;
+    umask(Mode::from_bits_truncate(0o022));
     let text = std::fs::read(spec).map_err(file("reading the container's description"))?;
     let launch: Launch = serde_json::from_slice(&text).map_err(Error::Order)?;
     std::fs::remove_file(spec).map_err(file("removing the container's description"))?;
@@ -23,7 +28,7 @@ pub fn run(spec: &Path) -> Result<(), Error> {
     root::build(&launch)?;
     std::env::set_current_dir(&launch.directory)
         .map_err(file(format!("entering workingDir {}", launch.directory.display())))?;
-    become_user(&launch)?;
+    confine::become_user(&launch)?;
     let (program, arguments) =
         launch.command.split_first().expect("the supervisor checks that there is a command");
     let path = launch.environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_str());
@@ -44,18 +49,6 @@ fn take(terminal: &Path) -> Result<(), Error> {
     dup2_stdin(&opened).map_err(kernel("using the terminal"))?;
     dup2_stdout(&opened).map_err(kernel("using the terminal"))?;
     dup2_stderr(&opened).map_err(kernel("using the terminal"))
-}
-
-fn become_user(launch: &Launch) -> Result<(), Error> {
-    if launch.user.is_none() && launch.group.is_none() {
-        return Ok(());
-    }
-    let user = Uid::from_raw(launch.user.unwrap_or(0));
-    let group = Gid::from_raw(launch.group.unwrap_or(0));
-    let groups: Vec<Gid> = launch.groups.iter().copied().map(Gid::from_raw).collect();
-    setgroups(&groups).map_err(kernel("changing groups"))?;
-    setresgid(group, group, group).map_err(kernel(format!("becoming group {group}")))?;
-    setresuid(user, user, user).map_err(kernel(format!("becoming user {user}")))
 }
 
 fn find(program: &str, path: &str) -> Option<std::path::PathBuf> {

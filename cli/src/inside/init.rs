@@ -2,7 +2,7 @@
 //! supervisor is gone, its input ends, it ends, and the kernel ends everything in the pod with it.
 
 use std::collections::HashMap;
-use std::fs::OpenOptions;
+use std::fs::File;
 use std::io::{BufRead, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -13,16 +13,21 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use crate::beneath;
 use crate::inside::{Error, file, guard, kernel};
 use crate::wire::{Order, Report, SELF};
 
 /// Follows orders until there are no more.
 pub fn run() -> Result<(), Error> {
     guard::tie(None)?;
+    // It sees the node's files, so that no process of a pod may look into it.
+    prctl::set_dumpable(false).map_err(kernel("closing the process to others"))?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     let nothing: Option<&str> = None;
     mount(Some("proc"), "/proc", Some("proc"), flags, nothing).map_err(kernel("mounting /proc for a pod"))?;
@@ -42,12 +47,15 @@ fn follow(order: Order, children: &Children) {
         Order::Network { address, gateway } => {
             ("network".to_string(), network(&address.to_string(), &gateway.to_string()))
         }
-        Order::Start { id, launch, log } => {
-            let result = start(&launch, &log).and_then(|command| children.spawn(&id, command));
+        Order::Start { id, launch, log, shared } => {
+            let view = if shared { View::Pod } else { View::Own };
+            let result = start(&launch, &log).and_then(|command| children.spawn(&id, command, view));
             (id, result)
         }
-        Order::Attach { id, launch, socket } => {
-            let result = attach(&launch, &socket).and_then(|command| children.spawn(&id, command));
+        Order::Attach { id, launch, socket, beside } => {
+            let result = children.view(&beside).and_then(|view| {
+                attach(&launch, &socket).and_then(|command| children.spawn(&id, command, view))
+            });
             (id, result)
         }
         Order::Signal { id, signal } => {
@@ -85,7 +93,7 @@ fn network(address: &str, gateway: &str) -> Result<(), Error> {
 }
 
 fn start(launch: &Path, log: &Path) -> Result<Command, Error> {
-    let output = OpenOptions::new().create(true).append(true).open(log).map_err(file("opening the log"))?;
+    let output = beneath::append(log).map_err(file("opening the log"))?;
     let errors = output.try_clone().map_err(file("opening the log"))?;
     let mut command = container(launch);
     command.stdin(Stdio::null()).stdout(output).stderr(errors);
@@ -106,31 +114,96 @@ fn container(launch: &Path) -> Command {
     command
 }
 
+/// Which processes a new one sees.
+#[derive(Debug)]
+enum View {
+    /// Those of the pod.
+    Pod,
+    /// Those that it starts itself.
+    Own,
+    /// Those of a container.
+    Of(File),
+}
+
+/// A process that this one started.
+#[derive(Debug)]
+struct Child {
+    id: String,
+    /// Whether it is the first process of its own view. The kernel then drops signals that it does not handle.
+    is_first: bool,
+    /// The signal that ended it, where it was killed in its place.
+    ended_by: Option<Signal>,
+}
+
 /// What runs in the pod.
 #[derive(Default)]
 struct Children {
-    running: Mutex<HashMap<i32, String>>,
+    running: Mutex<HashMap<i32, Child>>,
     changed: Condvar,
 }
 
 impl Children {
-    fn spawn(&self, id: &str, mut command: Command) -> Result<(), Error> {
+    fn spawn(&self, id: &str, mut command: Command, view: View) -> Result<(), Error> {
         // The lock is held over the start so that the reaper knows the child before it can end.
-        let mut running = self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let child = command.spawn().map_err(file("starting `ostria container`"))?;
-        running.insert(child.id().cast_signed(), id.to_string());
+        let mut running = self.running();
+        let is_first = matches!(view, View::Own);
+        // A thread's children get the namespace that the thread asked for; this thread's stay in the pod's.
+        let starter = std::thread::spawn(move || {
+            match view {
+                View::Pod => {}
+                View::Own => {
+                    unshare(CloneFlags::CLONE_NEWPID).map_err(kernel("making a view of processes"))?;
+                }
+                View::Of(space) => {
+                    setns(space, CloneFlags::CLONE_NEWPID)
+                        .map_err(kernel("joining a container's processes"))?;
+                }
+            }
+            command.spawn().map_err(file("starting `ostria container`"))
+        });
+        let child = starter.join().unwrap_or_else(|_| {
+            Err(file("starting `ostria container`")(std::io::Error::other("the starting thread failed")))
+        })?;
+        running.insert(child.id().cast_signed(), Child { id: id.into(), is_first, ended_by: None });
         self.changed.notify_all();
         Ok(())
     }
 
-    fn signal(&self, id: &str, signal: i32) {
-        let running = self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let Ok(signal) = Signal::try_from(signal) else { return };
-        for (pid, _) in running.iter().filter(|(_, known)| *known == id) {
-            // A process of its own session takes the signal alone, as in a container; SIGKILL takes all.
-            let target = if signal == Signal::SIGKILL { -*pid } else { *pid };
-            let _ = kill(Pid::from_raw(target), signal);
+    /// The view of a running container.
+    fn view(&self, container: &str) -> Result<View, Error> {
+        let running = self.running();
+        let is_run = |id: &str| {
+            let number = id.strip_prefix(container).and_then(|rest| rest.strip_prefix('-'));
+            number.is_some_and(|number| number.parse::<u32>().is_ok())
+        };
+        let found = running.iter().find(|(_, child)| is_run(&child.id));
+        let step = || file(format!("looking for container {container}"));
+        match found {
+            None => Err(step()(std::io::Error::other("it does not run"))),
+            Some((_, child)) if !child.is_first => Ok(View::Pod),
+            Some((pid, _)) => File::open(format!("/proc/{pid}/ns/pid")).map(View::Of).map_err(step()),
         }
+    }
+
+    fn signal(&self, id: &str, signal: i32) {
+        let mut running = self.running();
+        let Ok(signal) = Signal::try_from(signal) else { return };
+        for (pid, child) in running.iter_mut().filter(|(_, child)| child.id == id) {
+            // A process of its own session takes the signal alone, as in a container; SIGKILL takes all.
+            if signal == Signal::SIGKILL {
+                let _ = kill(Pid::from_raw(-*pid), signal);
+            } else if child.is_first && ends(*pid, signal) {
+                // The kernel would drop the signal; elsewhere it ends a program that says nothing of it.
+                child.ended_by = Some(signal);
+                let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+            } else {
+                let _ = kill(Pid::from_raw(*pid), signal);
+            }
+        }
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<i32, Child>> {
+        self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn reap(&self) {
@@ -140,18 +213,29 @@ impl Children {
                 Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, 128 + signal as i32),
                 Ok(_) | Err(Errno::EINTR) => continue,
                 Err(_) => {
-                    let running = self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    let running = self.running();
                     let pause = std::time::Duration::from_millis(100);
                     drop(self.changed.wait_timeout_while(running, pause, |running| running.is_empty()));
                     continue;
                 }
             };
-            let mut running = self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if let Some(id) = running.remove(&pid.as_raw()) {
-                report(&Report::Exited { id, code });
+            if let Some(child) = self.running().remove(&pid.as_raw()) {
+                let code = child.ended_by.map_or(code, |signal| 128 + signal as i32);
+                report(&Report::Exited { id: child.id, code });
             }
         }
     }
+}
+
+/// Whether a process neither handles nor ignores a signal, so that it would end.
+fn ends(pid: i32, signal: Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let has = |field: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let mask = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        mask.is_none_or(|mask| mask & (1 << (signal as u64 - 1)) != 0)
+    };
+    !has("SigCgt:") && !has("SigIgn:")
 }
 
 fn report(report: &Report) {

@@ -10,7 +10,13 @@ pub mod container;
 pub mod fetch;
 pub mod guard;
 
+pub mod confine;
+pub mod filter;
+
 pub mod root;
+
+pub mod seal;
+pub mod special;
 
 /// Why a process inside a pod cannot do its job.
 #[derive(Debug, thiserror::Error)]

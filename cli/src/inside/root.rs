@@ -1,15 +1,19 @@
-//! Builds a container's root: carries out the plan of `kubelet::mount` and makes it this process's root.
+//! Builds a container's root: carries out the plan of `kubelet::mount` and makes it this process's root. Paths that a
+//! pod may have made are found beneath their folder, without links, and bound by their descriptor: between a look at
+//! a path and its use the pod could swap it.
 
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{chroot, pivot_root};
 
-use crate::inside::{Error, file, kernel};
+use crate::beneath::{self, Access};
+use crate::inside::{Error, file, kernel, seal, special};
 use crate::kubelet::mount::{Host, Kind, Step, plan};
-use crate::wire::Launch;
+use crate::wire::{Launch, Mount};
 
 /// Builds the root and enters it.
 pub fn build(launch: &Launch) -> Result<(), Error> {
@@ -27,84 +31,151 @@ pub fn build(launch: &Launch) -> Result<(), Error> {
             Kind::File
         })
     };
-    let steps = plan(&Host { list: &list, kind: &kind }, &launch.mounts);
-    let root = &launch.root;
-    mount(Some("ostria"), root, Some("tmpfs"), MsFlags::empty(), Some("mode=0755"))
+    let plan = plan(&Host { list: &list, kind: &kind }, &launch.mounts);
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(Some("ostria"), &launch.root, Some("tmpfs"), flags, Some("mode=0755"))
         .map_err(kernel("mounting the container's root"))?;
-    for step in &steps {
-        perform(root, step)?;
+    let root = beneath::folder(&launch.root).map_err(file("opening the container's root"))?;
+    for step in &plan.steps {
+        show(&root, step)?;
     }
-    for step in &steps {
-        if let Step::Bind { target, writable: false, .. } = step {
-            protect(&inside(root, target));
-        }
+    let mut mounts = special::make(&root, &launch.root, launch)?;
+    for mount in &plan.mounts {
+        place(&root, mount, &launch.hidden)?;
     }
-    enter(root)
+    mounts.extend(plan.mounts);
+    mounts.extend(seal::hide(&root, launch)?);
+    seal::protect(launch, &mounts)?;
+    enter(&launch.root)
 }
 
-fn perform(root: &Path, step: &Step) -> Result<(), Error> {
+/// Shows a part of the host's files.
+fn show(root: &OwnedFd, step: &Step) -> Result<(), Error> {
     match step {
+        Step::Open(path) => {
+            let mode = std::fs::symlink_metadata(path).map_or(0o755, |found| found.permissions().mode());
+            beneath::make_folder(root, inner(path), Access::own(mode & 0o7777))
+                .map(drop)
+                .map_err(file(format!("making folder {}", path.display())))
+        }
         Step::Folder(path) => {
-            let path = inside(root, path);
-            std::fs::create_dir_all(&path).map_err(file(format!("making folder {}", path.display())))
+            let made = beneath::make_folder(root, inner(path), Access::own(0o755));
+            own(path, &made.map_err(file(format!("making folder {}", path.display())))?)
         }
         Step::File(path) => {
-            let path = inside(root, path);
-            let parent = path.parent().unwrap_or(root);
-            std::fs::create_dir_all(parent).map_err(file(format!("making folder {}", parent.display())))?;
-            if path.symlink_metadata().is_ok() {
-                return Ok(());
-            }
-            std::fs::write(&path, "").map_err(file(format!("making file {}", path.display())))
+            let made = beneath::make_file(root, inner(path), Access::own(0o644));
+            own(path, &made.map_err(file(format!("making file {}", path.display())))?)
         }
         Step::Link { path, target } => {
-            let path = inside(root, path);
-            std::os::unix::fs::symlink(target, &path).map_err(file(format!("making link {}", path.display())))
-        }
-        Step::Bind { source, target, .. } => {
-            let nothing: Option<&str> = None;
-            let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
-            match mount(Some(source), &inside(root, target), nothing, flags, nothing) {
-                // Files of the host that this user may not see are not shown either.
-                Err(Errno::EACCES | Errno::ENOENT) if source == target => Ok(()),
-                result => {
-                    result.map_err(kernel(format!("mounting {} at {}", source.display(), target.display())))
-                }
-            }
+            let parent = path.parent().unwrap_or(Path::new("/"));
+            let made = beneath::make_folder(root, inner(parent), Access::own(0o755)).and_then(|parent| {
+                let name = path.file_name().unwrap_or_default();
+                Ok(rustix::fs::symlinkat(target, &parent, name)?)
+            });
+            made.map_err(file(format!("making link {}", path.display())))
         }
     }
 }
 
-/// Makes a bind read-only. What is mounted below it keeps its own mode, and so does what the kernel locks.
-fn protect(path: &Path) {
-    let Ok(status) = statvfs(path) else { return };
-    let keep = [
-        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
-        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
-        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
-        (FsFlags::ST_NOATIME, MsFlags::MS_NOATIME),
-        (FsFlags::ST_NODIRATIME, MsFlags::MS_NODIRATIME),
-        (FsFlags::ST_RELATIME, MsFlags::MS_RELATIME),
-    ];
-    let kept = keep
-        .iter()
-        .filter(|(from, _)| status.flags().contains(*from))
-        .fold(MsFlags::empty(), |all, (_, to)| all | *to);
+/// Binds a path of the host.
+fn own(path: &Path, target: &OwnedFd) -> Result<(), Error> {
+    match bind(path, target) {
+        // Files of the host that this user may not see are not shown either.
+        Err(Errno::EACCES | Errno::ENOENT) => Ok(()),
+        result => result.map_err(kernel(format!("mounting {}", path.display()))),
+    }
+}
+
+/// Lays a mount over what is there.
+fn place(root: &OwnedFd, mount: &Mount, hidden: &Path) -> Result<(), Error> {
+    let shown = || format!("mounting a volume at {}", mount.target.display());
+    let source = source(mount, hidden).map_err(file(shown()))?;
+    let made = beneath::is_folder(&source).and_then(|is_folder| {
+        if is_folder {
+            beneath::make_folder(root, inner(&mount.target), Access::own(0o755))
+        } else {
+            beneath::make_file(root, inner(&mount.target), Access::own(0o644))
+        }
+    });
+    bind(&beneath::path_of(&source), &made.map_err(file(shown()))?).map_err(kernel(shown()))
+}
+
+/// Opens what a mount shows.
+fn source(mount: &Mount, hidden: &Path) -> std::io::Result<OwnedFd> {
+    if let Some(kind) = &mount.host {
+        make(&mount.source, kind)?;
+    }
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+    let base = rustix::fs::openat(rustix::fs::CWD, &mount.source, flags, rustix::fs::Mode::empty())?;
+    if let Some(kind) = &mount.host {
+        // By its descriptor, because links may lead there.
+        if std::fs::read_link(beneath::path_of(&base))?.starts_with(hidden) {
+            return Err(std::io::Error::other("hostPath leads into the state folder of the mesh"));
+        }
+        fits(&base, kind)?;
+    }
+    let Some(below) = &mount.sub_path else { return Ok(base) };
+    let wrong = |error: std::io::Error| {
+        std::io::Error::new(error.kind(), format!("subPath {}: {error}", below.display()))
+    };
+    match beneath::find(&base, below) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && mount.makes => {
+            let like = rustix::fs::fstat(&base)?;
+            let access = Access { mode: like.st_mode & 0o7777, user: None, group: Some(like.st_gid) };
+            beneath::make_folder(&base, below, access).map_err(wrong)
+        }
+        found => found.map_err(wrong),
+    }
+}
+
+/// Makes a missing `hostPath` where its type says so.
+fn make(path: &Path, kind: &str) -> std::io::Result<()> {
+    match kind {
+        "" | "DirectoryOrCreate" if !path.exists() => {
+            std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path)
+        }
+        "FileOrCreate" if !path.exists() => std::fs::File::create_new(path).map(drop),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a `hostPath` is what its type says. Devices are not handed out: a mount's mode does not keep from writing.
+fn fits(base: &OwnedFd, kind: &str) -> std::io::Result<()> {
+    let found = std::fs::metadata(beneath::path_of(base))?.file_type();
+    let fits = match kind {
+        "Directory" | "DirectoryOrCreate" => found.is_dir(),
+        "File" | "FileOrCreate" => found.is_file(),
+        "Socket" => found.is_socket(),
+        _ => !found.is_block_device() && !found.is_char_device(),
+    };
+    if fits { Ok(()) } else { Err(std::io::Error::other(format!("hostPath is no {kind}"))) }
+}
+
+/// Binds a path with all that is mounted below it on what is open.
+pub fn bind(source: &Path, target: &OwnedFd) -> Result<(), Errno> {
     let nothing: Option<&str> = None;
-    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | kept;
-    let _ = mount(nothing, path, nothing, flags, nothing);
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+    mount(Some(source), &beneath::path_of(target), nothing, flags, nothing)
 }
 
 fn enter(root: &Path) -> Result<(), Error> {
-    std::env::set_current_dir(root).map_err(file("entering the container's root"))?;
+    let step = || file("entering the container's root");
+    std::env::set_current_dir(root).map_err(step())?;
     match pivot_root(".", ".") {
         Ok(()) => umount2(".", MntFlags::MNT_DETACH).map_err(kernel("leaving the host's root"))?,
-        // An initial ram disk cannot be left by pivot_root.
-        Err(_) => chroot(".").map_err(kernel("changing the root"))?,
+        // An initial ram disk cannot be left by pivot_root. The container's root takes its place, so that chroot
+        // inside leads nowhere else.
+        Err(_) => {
+            let nothing: Option<&str> = None;
+            mount(Some("."), "/", nothing, MsFlags::MS_MOVE, nothing)
+                .map_err(kernel("moving the container's root"))?;
+            chroot(".").map_err(kernel("changing the root"))?;
+        }
     }
-    std::env::set_current_dir("/").map_err(file("entering the container's root"))
+    std::env::set_current_dir("/").map_err(step())
 }
 
-fn inside(root: &Path, path: &Path) -> PathBuf {
-    root.join(path.strip_prefix("/").unwrap_or(path))
+/// An absolute path as one beneath the root.
+pub fn inner(path: &Path) -> &Path {
+    path.strip_prefix("/").unwrap_or(path)
 }

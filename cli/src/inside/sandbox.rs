@@ -21,7 +21,8 @@ pub fn run(spec: &Path) -> Result<(), Error> {
         | CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC
-        | CloneFlags::CLONE_NEWPID;
+        | CloneFlags::CLONE_NEWPID
+        | CloneFlags::CLONE_NEWCGROUP;
     unshare(flags).map_err(kernel("making a pod's namespaces"))?;
     let nothing: Option<&str> = None;
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)
@@ -29,8 +30,8 @@ pub fn run(spec: &Path) -> Result<(), Error> {
     sethostname(&sandbox.hostname).map_err(kernel("naming the pod's host"))?;
     without_automatic_addresses()?;
     for (name, value) in &sandbox.sysctls {
-        let path = Path::new("/proc/sys").join(name);
-        std::fs::write(&path, value).map_err(file(format!("setting {} to {value}", path.display())))?;
+        let place = Path::new("/proc/sys").join(name.replace('.', "/"));
+        std::fs::write(&place, value).map_err(file(format!("setting {name} to {value}")))?;
     }
     let mut first = Command::new(SELF)
         .arg0("ostria")

@@ -14,7 +14,6 @@ pub mod nat;
 pub mod probe;
 pub mod resolve;
 pub mod status;
-pub mod sysctl;
 
 pub mod service;
 
@@ -22,6 +21,7 @@ pub mod inject;
 pub mod volume;
 
 pub mod environment;
+pub mod security;
 
 pub mod field;
 pub mod name;
@@ -29,4 +29,5 @@ pub mod name;
 pub mod address;
 pub mod backoff;
 pub mod mount;
+pub mod mountinfo;
 pub mod token;

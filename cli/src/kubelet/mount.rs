@@ -1,5 +1,5 @@
 //! Pure. What a container's root looks like: the host's files read-only, with the pod's volumes and a few
-//! writable folders laid over them. It plans binds on an empty root rather than an overlay, because an overlay
+//! writable folders laid over them; where the host's processes, settings and devices are, others are made. It plans binds on an empty root rather than an overlay, because an overlay
 //! hides what is mounted below `/` and user namespaces may not have it.
 
 use std::collections::BTreeSet;
@@ -29,9 +29,11 @@ pub struct Host<'a> {
 /// One step of building the root; paths are absolute, as the container sees them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Make a folder.
+    /// Make a folder like the host's: its entries follow one by one.
+    Open(PathBuf),
+    /// Show a folder of the host.
     Folder(PathBuf),
-    /// Make an empty file to bind on.
+    /// Show a file of the host.
     File(PathBuf),
     /// Make a symbolic link.
     Link {
@@ -40,21 +42,23 @@ pub enum Step {
         /// Where it points.
         target: PathBuf,
     },
-    /// Bind a path of the host.
-    Bind {
-        /// The host's path.
-        source: PathBuf,
-        /// The container's.
-        target: PathBuf,
-        /// Whether it may be written.
-        writable: bool,
-    },
 }
 
-/// The steps that show the host's files with the mounts over them.
-pub fn plan(host: &Host<'_>, mounts: &[Mount]) -> Vec<Step> {
+/// How a container's root is built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The host's files.
+    pub steps: Vec<Step>,
+    /// What is laid over them, outer ones first; of two at one place the first is left.
+    pub mounts: Vec<Mount>,
+}
+
+/// The steps that show the host's files, and the mounts with the host's links in their targets followed.
+pub fn plan(host: &Host<'_>, mounts: &[Mount]) -> Plan {
     let mut mounts: Vec<Mount> =
         mounts.iter().map(|mount| Mount { target: resolve(host, &mount.target), ..mount.clone() }).collect();
+    let mut taken = BTreeSet::new();
+    mounts.retain(|mount| taken.insert(mount.target.clone()));
     mounts.sort_by_key(|mount| mount.target.components().count());
     let outer: BTreeSet<&Path> = mounts
         .iter()
@@ -65,47 +69,52 @@ pub fn plan(host: &Host<'_>, mounts: &[Mount]) -> Vec<Step> {
         .collect();
     let mut steps = Vec::new();
     walk(host, Path::new("/"), &outer, &mut steps);
-    for mount in &mounts {
-        let point = match (host.kind)(&mount.source) {
-            Some(Kind::Folder) | None => Step::Folder(mount.target.clone()),
-            _ => Step::File(mount.target.clone()),
-        };
-        steps.push(point);
-        steps.push(Step::Bind {
-            source: mount.source.clone(),
-            target: mount.target.clone(),
-            writable: !mount.read_only,
-        });
-    }
-    steps
+    Plan { steps, mounts }
+}
+
+/// Whether a place in the container may be written: what the innermost mount around it says.
+pub fn is_writable(mounts: &[Mount], place: &Path) -> bool {
+    let around = mounts.iter().filter(|mount| place.starts_with(&mount.target));
+    let innermost = around.max_by_key(|mount| mount.target.components().count());
+    innermost.map_or_else(|| OPEN.iter().any(|open| place.starts_with(open)), |mount| !mount.read_only)
+}
+
+/// Whether devices may be opened at a place: those few that each container is given, and the terminals. A device of the
+/// host is the host, whatever its mount's mode.
+pub fn has_devices(place: &Path) -> bool {
+    let own = place.strip_prefix("/dev").ok().and_then(Path::to_str);
+    place.starts_with("/proc") || own.is_some_and(|name| name == "pts" || DEVICES.contains(&name))
 }
 
 /// Binds a folder's entries, and goes into those in which a mount needs a place that the host lacks.
 fn walk(host: &Host<'_>, folder: &Path, targets: &BTreeSet<&Path>, steps: &mut Vec<Step>) {
     for name in (host.list)(folder) {
         let path = folder.join(name);
-        if targets.contains(path.as_path()) {
+        if targets.contains(path.as_path()) || MADE.iter().any(|made| path == Path::new(made)) {
             continue;
         }
         let lacking = targets.iter().any(|target| target.starts_with(&path) && (host.kind)(target).is_none());
         match (host.kind)(&path) {
             Some(Kind::Folder) if lacking => {
-                steps.push(Step::Folder(path.clone()));
+                steps.push(Step::Open(path.clone()));
                 walk(host, &path, targets, steps);
             }
-            Some(Kind::Folder) => {
-                steps.push(Step::Folder(path.clone()));
-                steps.push(Step::Bind { source: path.clone(), target: path, writable: false });
-            }
+            Some(Kind::Folder) => steps.push(Step::Folder(path)),
             Some(Kind::Link(target)) => steps.push(Step::Link { path, target }),
-            Some(Kind::File) => {
-                steps.push(Step::File(path.clone()));
-                steps.push(Step::Bind { source: path.clone(), target: path, writable: false });
-            }
+            Some(Kind::File) => steps.push(Step::File(path)),
             None => {}
         }
     }
 }
+
+/// Folders that are made for each container: the host's would show the host's processes, settings and devices.
+const MADE: [&str; 3] = ["/proc", "/sys", "/dev"];
+
+/// The devices of a container: they hold nothing of the host.
+pub const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
+/// Kernel file systems that belong to the container alone; what must not be written in them is bound read-only.
+const OPEN: [&str; 3] = ["/proc", "/dev/pts", "/dev/mqueue"];
 
 /// The path with the symbolic links of its existing part followed.
 fn resolve(host: &Host<'_>, path: &Path) -> PathBuf {
@@ -155,37 +164,28 @@ mod tests {
                 .collect()
         };
         let kind = |path: &Path| tree.get(path).cloned();
-        let mounts: Vec<_> = mounts
-            .iter()
-            .map(|(source, target)| Mount { source: source.into(), target: target.into(), read_only: false })
-            .collect();
-        plan(&Host { list: &list, kind: &kind }, &mounts)
-            .into_iter()
-            .map(|step| match step {
-                Step::Folder(path) => format!("folder {}", path.display()),
-                Step::File(path) => format!("file {}", path.display()),
-                Step::Link { path, target } => format!("link {} {}", path.display(), target.display()),
-                Step::Bind { source, target, writable } => {
-                    format!("bind {} {} {writable}", source.display(), target.display())
-                }
-            })
-            .collect()
+        let mounts: Vec<_> = mounts.iter().map(|(source, target)| mount(source, target, false)).collect();
+        let plan = plan(&Host { list: &list, kind: &kind }, &mounts);
+        let steps = plan.steps.into_iter().map(|step| match step {
+            Step::Open(path) => format!("open {}", path.display()),
+            Step::Folder(path) => format!("folder {}", path.display()),
+            Step::File(path) => format!("file {}", path.display()),
+            Step::Link { path, target } => format!("link {} {}", path.display(), target.display()),
+        });
+        let mounts = plan.mounts.into_iter();
+        let mounts =
+            mounts.map(|mount| format!("mount {} {}", mount.source.display(), mount.target.display()));
+        steps.chain(mounts).collect()
+    }
+
+    fn mount(source: &str, target: &str, read_only: bool) -> Mount {
+        Mount { target: target.into(), read_only, ..Mount::of(source) }
     }
 
     #[test]
     fn a_mount_on_an_existing_path_is_bound_over_the_host() {
         let host = [("/etc", Kind::Folder), ("/etc/hosts", Kind::File), ("/s", Kind::File)];
-        assert_eq!(
-            steps(&host, &[("/s", "/etc/hosts")]),
-            [
-                "folder /etc",
-                "bind /etc /etc false",
-                "file /s",
-                "bind /s /s false",
-                "file /etc/hosts",
-                "bind /s /etc/hosts true"
-            ]
-        );
+        assert_eq!(steps(&host, &[("/s", "/etc/hosts")]), ["folder /etc", "file /s", "mount /s /etc/hosts"]);
     }
 
     #[test]
@@ -193,15 +193,7 @@ mod tests {
         let host = [("/etc", Kind::Folder), ("/etc/hosts", Kind::File), ("/etc/ssl", Kind::Folder)];
         assert_eq!(
             steps(&host, &[("/v", "/etc/istio/proxy")]),
-            [
-                "folder /etc",
-                "file /etc/hosts",
-                "bind /etc/hosts /etc/hosts false",
-                "folder /etc/ssl",
-                "bind /etc/ssl /etc/ssl false",
-                "folder /etc/istio/proxy",
-                "bind /v /etc/istio/proxy true"
-            ]
+            ["open /etc", "file /etc/hosts", "folder /etc/ssl", "mount /v /etc/istio/proxy"]
         );
     }
 
@@ -210,14 +202,53 @@ mod tests {
         let host = [("/run", Kind::Folder), ("/var", Kind::Folder), ("/var/run", Kind::Link("/run".into()))];
         assert_eq!(
             steps(&host, &[("/v", "/var/run/secrets/token"), ("/scratch", "/run")]),
-            [
-                "folder /var",
-                "bind /var /var false",
-                "folder /run",
-                "bind /scratch /run true",
-                "folder /run/secrets/token",
-                "bind /v /run/secrets/token true"
-            ]
+            ["folder /var", "mount /scratch /run", "mount /v /run/secrets/token"]
         );
+        assert_eq!(
+            steps(&host, &[("/v", "/var/run"), ("/scratch", "/run")]),
+            ["folder /var", "mount /v /run"]
+        );
+    }
+
+    #[test]
+    fn the_hosts_processes_settings_and_devices_are_not_shown() {
+        let host = ["/proc", "/sys", "/dev", "/usr"].map(|path| (path, Kind::Folder));
+        assert_eq!(steps(&host, &[("/shm", "/dev/shm")]), ["folder /usr", "mount /shm /dev/shm"]);
+    }
+
+    #[test]
+    fn the_innermost_mount_says_whether_a_place_may_be_written() {
+        let mounts =
+            [mount("/a", "/data", false), mount("/b", "/data/fixed", true), mount("/s", "/proc/sys", true)];
+        let cases = [
+            ("/", false),
+            ("/usr/lib", false),
+            ("/data", true),
+            ("/data/x", true),
+            ("/data/fixed/x", false),
+            ("/database", false),
+            ("/proc", true),
+            ("/proc/sys/net", false),
+            ("/dev", false),
+            ("/dev/pts", true),
+            ("/sys", false),
+        ];
+        for (place, expected) in cases {
+            assert_eq!(is_writable(&mounts, Path::new(place)), expected, "{place}");
+        }
+    }
+    #[test]
+    fn devices_are_opened_where_the_container_has_its_own() {
+        for (place, expected) in [
+            ("/dev/null", true),
+            ("/dev/pts", true),
+            ("/proc/keys", true),
+            ("/dev", false),
+            ("/dev/sda", false),
+            ("/", false),
+            ("/host/dev", false),
+        ] {
+            assert_eq!(has_devices(Path::new(place)), expected, "{place}");
+        }
     }
 }

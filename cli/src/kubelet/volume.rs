@@ -1,14 +1,15 @@
 //! Pure. What is in a pod's volumes: files with their content and mode, or a place that the pod shares.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{
-    DownwardAPIVolumeFile, KeyToPath, Pod, ProjectedVolumeSource, ServiceAccountTokenProjection, Volume,
+    DownwardAPIVolumeFile, KeyToPath, Pod, PodSpec, ProjectedVolumeSource, ServiceAccountTokenProjection,
+    Volume,
 };
 
 use crate::kubelet::environment::Sources;
 use crate::kubelet::field::{self, Place};
+use crate::kubelet::security;
 
 /// One file of a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +18,53 @@ pub struct File {
     pub path: String,
     /// Its bytes.
     pub content: Vec<u8>,
-    /// Its permissions.
-    pub mode: u32,
+    /// Its permissions, where they are given.
+    pub mode: Option<u32>,
+}
+
+/// Whose a volume's files are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    /// The user of the containers that mount it.
+    pub user: u32,
+    /// The pod's `fsGroup`.
+    pub group: Option<u32>,
+    /// Whether all of these containers run as this user.
+    is_alone: bool,
+}
+
+impl Holder {
+    /// The permissions of a file. Without given ones only its user reads it; as in Kubernetes a group of the pod reads
+    /// it too, and everybody in the pod where containers of several users mount the volume.
+    pub fn mode(self, given: Option<u32>) -> u32 {
+        match (given, self.group) {
+            (Some(given), Some(_)) => given | 0o440,
+            (Some(given), None) => given,
+            (None, Some(_)) => 0o640,
+            (None, None) if self.is_alone => 0o600,
+            (None, None) => 0o644,
+        }
+    }
+
+    /// The permissions of a folder: what is made in it belongs to the pod's group.
+    pub fn folder(self, mode: u32) -> u32 {
+        if self.group.is_some() { mode | 0o2000 } else { mode }
+    }
+}
+
+/// Whose a volume is.
+pub fn holder(spec: &PodSpec, volume: &Volume) -> Holder {
+    let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    let mounting = containers
+        .filter(|container| container.volume_mounts.iter().flatten().any(|mount| mount.name == volume.name));
+    let users: BTreeSet<u32> =
+        mounting.map(|container| security::settings(spec, container).user.unwrap_or(0)).collect();
+    let group = spec.security_context.as_ref().and_then(|context| context.fs_group);
+    Holder {
+        user: users.first().copied().unwrap_or(0),
+        group: group.and_then(|group| u32::try_from(group).ok()),
+        is_alone: users.len() < 2,
+    }
 }
 
 /// What a volume is.
@@ -27,7 +73,7 @@ pub enum Content {
     /// An empty folder that lives as long as the pod.
     Empty,
     /// A folder or file of the host.
-    Host(PathBuf),
+    Host,
     /// Files made from objects.
     Files(Vec<File>),
 }
@@ -57,8 +103,8 @@ pub fn content(
         project(pod, place, sources, projected, issue)?
     } else if volume.empty_dir.is_some() {
         return Ok(Content::Empty);
-    } else if let Some(host) = &volume.host_path {
-        return Ok(Content::Host(host.path.clone().into()));
+    } else if volume.host_path.is_some() {
+        return Ok(Content::Host);
     } else {
         return Err("is of a kind that `ostria up` does not have; use emptyDir, hostPath, configMap, secret, downwardAPI or projected".into());
     };
@@ -145,7 +191,7 @@ fn described(
 }
 
 fn file(path: &str, content: Vec<u8>, mode: Option<i32>) -> File {
-    File { path: path.into(), content, mode: mode.map_or(0o644, i32::cast_unsigned) & 0o777 }
+    File { path: path.into(), content, mode: mode.map(|mode| mode.cast_unsigned() & 0o777) }
 }
 
 fn bytes(map: BTreeMap<String, String>) -> BTreeMap<String, Vec<u8>> {
@@ -186,7 +232,7 @@ mod tests {
         )
     }
 
-    fn files(volume: serde_json::Value) -> Vec<(String, String, u32)> {
+    fn files(volume: serde_json::Value) -> Vec<(String, String, Option<u32>)> {
         match of(volume).unwrap() {
             Content::Files(files) => files
                 .into_iter()
@@ -199,11 +245,11 @@ mod tests {
     #[test]
     fn all_entries_or_the_chosen_ones_become_files() {
         let all = files(json!({"name": "v", "configMap": {"name": "m"}}));
-        assert_eq!(all, [("a".into(), "1".into(), 0o644), ("b".into(), "2".into(), 0o644)]);
+        assert_eq!(all, [("a".into(), "1".into(), None), ("b".into(), "2".into(), None)]);
         let one = files(
             json!({"name": "v", "configMap": {"name": "m", "defaultMode": 256, "items": [{"key": "a", "path": "x/y"}]}}),
         );
-        assert_eq!(one, [("x/y".into(), "1".into(), 0o400)]);
+        assert_eq!(one, [("x/y".into(), "1".into(), Some(0o400))]);
     }
 
     #[test]
@@ -214,6 +260,32 @@ mod tests {
         ]}}));
         assert_eq!(found[0].1, "token for istio-ca");
         assert_eq!(found[1].1, "app=\"x\"");
+    }
+
+    #[test]
+    fn a_file_is_read_by_the_user_of_its_containers_alone_unless_others_are_named() {
+        let of = |pod: serde_json::Value, users: &[u32]| {
+            let containers: Vec<_> = users
+                .iter()
+                .map(|user| {
+                    json!({"name": "c", "securityContext": {"runAsUser": user},
+                        "volumeMounts": [{"name": "v", "mountPath": "/v"}]})
+                })
+                .chain([json!({"name": "other", "securityContext": {"runAsUser": 9}})])
+                .collect();
+            let spec =
+                serde_json::from_value(json!({"containers": containers, "securityContext": pod})).unwrap();
+            let volume = serde_json::from_value(json!({"name": "v", "emptyDir": {}})).unwrap();
+            holder(&spec, &volume)
+        };
+        let alone = of(json!({}), &[1337, 1337]);
+        assert_eq!((alone.user, alone.group, alone.folder(0o755)), (1337, None, 0o755));
+        assert_eq!((alone.mode(None), alone.mode(Some(0o444))), (0o600, 0o444));
+        let several = of(json!({}), &[0, 1337]);
+        assert_eq!((several.mode(None), several.mode(Some(0o400))), (0o644, 0o400));
+        let grouped = of(json!({"fsGroup": 7}), &[0, 1337]);
+        assert_eq!((grouped.group, grouped.folder(0o755)), (Some(7), 0o2755));
+        assert_eq!((grouped.mode(None), grouped.mode(Some(0o400))), (0o640, 0o440));
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl Key {
 
     /// A file name that no other object has.
     pub fn file_name(&self) -> String {
-        format!("{}_{}_{}", self.namespace, self.kind, self.name)
+        bounded(format!("{}_{}_{}", self.namespace, self.kind, self.name))
     }
 }
 
@@ -69,6 +69,19 @@ impl Display for Key {
         }
     }
 }
+
+/// A name that a file system takes, which is shorter than names of objects can be: the end of a long one is hashed.
+pub fn bounded(name: String) -> String {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let Some((beginning, _)) = name.split_at_checked(LONGEST).filter(|(_, rest)| !rest.is_empty()) else {
+        return name;
+    };
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    format!("{beginning}_{:016x}", hasher.finish())
+}
+
+const LONGEST: usize = 200;
 
 /// The API group of an object.
 pub fn group(object: &Value) -> &str {
@@ -106,6 +119,19 @@ pub fn desired(object: &Value) -> Value {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn long_names_are_file_names_of_their_own() {
+        let key = |name: String| Key {
+            group: String::new(),
+            kind: "ConfigMap".into(),
+            namespace: "n".repeat(63),
+            name,
+        };
+        let (one, other) = (key("a".repeat(253)), key(format!("{}b", "a".repeat(252))));
+        assert!(one.file_name().len() < 230 && one.file_name() != other.file_name());
+        assert_eq!(key("a".into()).file_name(), format!("{}_ConfigMap_a", "n".repeat(63)));
+    }
 
     #[test]
     fn a_key_has_the_default_namespace_unless_the_kind_has_none() {

@@ -1,14 +1,15 @@
-//! Who owns a state folder: process ids with start times, so that a recycled id is never taken for ours.
+//! Who owns a state folder: process ids with start times and programs, so that a recycled id is never taken for ours.
 
 use std::io;
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::state::State;
+use crate::state::folder::{self, Folder};
 
 /// A process that is verified before it is touched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,18 +28,25 @@ impl Process {
             .map(|(state, started)| (state, Self { pid, started }))
             .and_then(|(state, process)| if matches!(state, 'Z' | 'X') { None } else { Some(process) })
     }
+}
 
-    /// Whether exactly this process is there.
-    pub fn is_alive(self) -> bool {
-        Self::find(self.pid) == Some(self)
+/// The file of a program, which tells a process of ours from a stranger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    device: u64,
+    inode: u64,
+}
+
+impl Program {
+    /// The program at a path.
+    pub fn at(path: impl AsRef<std::path::Path>) -> Option<Self> {
+        let found = std::fs::metadata(path).ok()?;
+        Some(Self { device: found.dev(), inode: found.ino() })
     }
 
-    /// Sends a signal, if exactly this process is there.
-    pub fn signal(self, signal: Signal) {
-        if self.is_alive() {
-            // It may end between the check and the signal; that is as good as a delivered signal.
-            let _ = kill(Pid::from_raw(self.pid.cast_signed()), signal);
-        }
+    /// The program that a process runs.
+    pub fn of(pid: u32) -> Option<Self> {
+        Self::at(format!("/proc/{pid}/exe"))
     }
 }
 
@@ -49,29 +57,58 @@ pub struct Lock {
     pub supervisor: Process,
     /// Processes that it started and that hold namespaces.
     pub children: Vec<Process>,
+    /// The programs that these processes run.
+    pub programs: Vec<Program>,
     /// Where the gateway listens.
     pub gateway: String,
-    /// A table of the host's packet filter to remove.
-    pub host_table: Option<String>,
+    /// Whether the pods' network is joined to the host's.
+    pub egress: bool,
 }
 
 impl Lock {
-    /// Reads the lock of a folder, if there is one.
-    pub fn read(state: &State) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(state.lock()).ok()?).ok()
+    /// Reads the lock of a folder, if there is one. A folder or a lock that somebody else can write is refused.
+    pub fn read(state: &State) -> Result<Option<Self>, folder::Error> {
+        let Some(folder) = Folder::open(state.root())? else { return Ok(None) };
+        let text = folder.read(FILE)?;
+        Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
     }
 
     /// Writes it in one step.
-    pub fn write(&self, state: &State) -> io::Result<()> {
+    pub fn write(&self, folder: &Folder) -> io::Result<()> {
         let text = serde_json::to_vec(self).expect("a lock is plain data");
-        replace(&state.lock(), &text)
+        folder.write(FILE, &text)
+    }
+
+    /// Whether the supervisor runs.
+    pub fn is_held(&self) -> bool {
+        self.is_ours(self.supervisor)
+    }
+
+    /// Sends a signal to the supervisor, or to a child, if exactly this process is there.
+    pub fn signal(&self, process: Process, signal: Signal) {
+        if let Some(held) = self.hold(process) {
+            // It may have ended since; that is as good as a delivered signal.
+            let _ = pidfd_send_signal(&held, signal);
+        }
+    }
+
+    /// A handle to exactly this process: the id can be given to another process later, the handle cannot.
+    fn hold(&self, process: Process) -> Option<OwnedFd> {
+        let pid = Pid::from_raw(process.pid.cast_signed())?;
+        let held = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        self.is_ours(process).then_some(held)
+    }
+
+    fn is_ours(&self, process: Process) -> bool {
+        Process::find(process.pid) == Some(process)
+            && Program::of(process.pid).is_some_and(|program| self.programs.contains(&program))
     }
 }
 
 /// The running mesh's lock, or why there is none.
 pub fn running(state: &State) -> Result<Lock, Failure> {
-    match Lock::read(state) {
-        Some(lock) if lock.supervisor.is_alive() => Ok(lock),
+    match Lock::read(state)? {
+        Some(lock) if lock.is_held() => Ok(lock),
         _ => Err(Failure::blocked(
             format!("no mesh runs with the state folder {}", state.root().display()),
             "start one with `ostria up FOLDER`, or name its folder with --state",
@@ -81,10 +118,10 @@ pub fn running(state: &State) -> Result<Lock, Failure> {
 
 /// Removes what a killed supervisor left; refuses while it runs. Says whether there was anything.
 pub fn sweep(state: &State) -> Result<bool, Failure> {
-    let Some(lock) = Lock::read(state) else {
+    let Some(lock) = Lock::read(state)? else {
         return Ok(false);
     };
-    if lock.supervisor.is_alive() {
+    if lock.is_held() {
         return Err(Failure::blocked(
             format!(
                 "a mesh already runs with the state folder {} (process {})",
@@ -95,11 +132,11 @@ pub fn sweep(state: &State) -> Result<bool, Failure> {
         ));
     }
     for child in &lock.children {
-        child.signal(Signal::SIGKILL);
+        lock.signal(*child, Signal::KILL);
     }
-    if let Some(table) = &lock.host_table {
+    if lock.egress {
         // Absent after a reboot, which is what is wanted.
-        let _ = std::process::Command::new("nft").args(["delete", "table", "ip", table]).output();
+        let _ = std::process::Command::new("nft").args(["delete", "table", "ip", EGRESS_TABLE]).output();
     }
     remove(state).map_err(|error| {
         Failure::blocked(
@@ -115,7 +152,9 @@ pub fn sweep(state: &State) -> Result<bool, Failure> {
 pub fn remove(state: &State) -> io::Result<()> {
     for entry in OURS {
         let path = state.root().join(entry);
-        let result = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        // A link is removed, never what it points to.
+        let is_folder = path.symlink_metadata().is_ok_and(|found| found.is_dir());
+        let result = if is_folder { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
         match result {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -127,15 +166,6 @@ pub fn remove(state: &State) -> io::Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Writes a file so that a reader sees the old or the new content, never a part.
-pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".part");
-    let part = path.with_file_name(format!(".{}", name.to_string_lossy()));
-    std::fs::write(&part, content)?;
-    std::fs::rename(&part, path)
 }
 
 fn parse(stat: &str) -> Option<(char, u64)> {
@@ -155,8 +185,13 @@ const OURS: &[&str] = &[
     "up.log",
     "ostria.sock",
     ".lock.json.part",
-    "lock.json",
+    ".lock.json.part~",
+    FILE,
 ];
+
+const FILE: &str = "lock.json";
+/// The table of the host's packet filter for `--egress`.
+pub const EGRESS_TABLE: &str = "ostria-egress";
 
 #[cfg(test)]
 mod tests {
@@ -168,25 +203,79 @@ mod tests {
         assert_eq!(parse(stat), Some(('S', 4242)));
     }
 
+    fn lock_of(supervisor: Process) -> Lock {
+        let programs = Program::of(std::process::id()).into_iter().collect();
+        Lock { supervisor, children: vec![], programs, gateway: String::new(), egress: false }
+    }
+
     #[test]
-    fn this_process_is_alive_and_a_recycled_id_is_not() {
-        let mut process = Process::find(std::process::id()).unwrap();
-        assert!(process.is_alive());
-        process.started += 1;
-        assert!(!process.is_alive());
+    fn this_process_is_alive_and_a_recycled_id_or_another_program_is_not() {
+        let process = Process::find(std::process::id()).unwrap();
+        assert!(lock_of(process).is_held());
+        assert!(!lock_of(Process { started: process.started + 1, ..process }).is_held());
+        let mut stranger = lock_of(process);
+        stranger.programs = Program::at("/").into_iter().collect();
+        assert!(!stranger.is_held());
+    }
+
+    #[test]
+    fn a_process_whose_id_was_given_to_another_is_not_ended() {
+        let mut sleeper = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        let process = Process::find(sleeper.id()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::new(Some(folder.path().join("state")));
+        let own = Process::find(std::process::id()).unwrap();
+        let dead = Process { started: own.started + 1, ..own };
+        // First another start, then another program.
+        for child in [Process { started: process.started + 1, ..process }, process] {
+            let lock = Lock { children: vec![child], ..lock_of(dead) };
+            lock.write(&Folder::make(state.root()).unwrap()).unwrap();
+            assert_eq!(sweep(&state), Ok(true));
+            assert_eq!(sleeper.try_wait().unwrap(), None, "a stranger was killed");
+        }
+        let lock = Lock { programs: Program::of(sleeper.id()).into_iter().collect(), ..lock_of(dead) };
+        Lock { children: vec![process], ..lock }.write(&Folder::make(state.root()).unwrap()).unwrap();
+        assert_eq!(sweep(&state), Ok(true));
+        assert!(!sleeper.wait().unwrap().success());
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_is_neither_believed_nor_removed() {
+        let place = tempfile::tempdir().unwrap();
+        let state = State::new(Some(place.path().join("state")));
+        let own = Process::find(std::process::id()).unwrap();
+        lock_of(Process { started: own.started + 1, ..own })
+            .write(&Folder::make(state.root()).unwrap())
+            .unwrap();
+        std::fs::set_permissions(state.root(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        let words = sweep(&state).unwrap_err().to_string();
+        assert!(words.contains("can be written by other users") && words.contains("chmod go-w"), "{words}");
+        assert!(running(&state).unwrap_err().to_string().contains("can be written"));
+        assert!(state.root().join("lock.json").exists());
+    }
+
+    #[test]
+    fn links_in_the_folder_are_removed_and_not_followed() {
+        let place = tempfile::tempdir().unwrap();
+        let state = State::new(Some(place.path().join("state")));
+        Folder::make(state.root()).unwrap();
+        std::fs::create_dir(place.path().join("kept")).unwrap();
+        std::fs::write(place.path().join("kept/file"), "").unwrap();
+        std::os::unix::fs::symlink(place.path().join("kept"), state.root().join("logs")).unwrap();
+        remove(&state).unwrap();
+        assert!(place.path().join("kept/file").exists() && !state.root().exists());
     }
 
     #[test]
     fn remains_of_a_dead_supervisor_are_swept_and_a_live_one_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let state = State::new(Some(folder.path().join("state")));
-        std::fs::create_dir_all(state.config()).unwrap();
+        let place = tempfile::tempdir().unwrap();
+        let state = State::new(Some(place.path().join("state")));
+        let folder = Folder::make(state.root()).unwrap();
+        folder.add("logs").unwrap();
         let me = Process::find(std::process::id()).unwrap();
-        let mut lock = Lock { supervisor: me, children: vec![], gateway: String::new(), host_table: None };
-        lock.write(&state).unwrap();
+        lock_of(me).write(&folder).unwrap();
         assert!(sweep(&state).unwrap_err().to_string().contains("already runs"));
-        lock.supervisor.started += 1;
-        lock.write(&state).unwrap();
+        lock_of(Process { started: me.started + 1, ..me }).write(&folder).unwrap();
         assert_eq!(sweep(&state), Ok(true));
         assert!(!state.root().exists());
         assert_eq!(sweep(&state), Ok(false));

@@ -3,6 +3,8 @@
 
 pub mod lock;
 
+pub mod folder;
+
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
@@ -30,19 +32,14 @@ impl State {
         self.root.join("ostria.sock")
     }
 
-    /// Who owns the folder.
-    pub fn lock(&self) -> PathBuf {
-        self.root.join("lock.json")
-    }
-
     /// Output of a detached supervisor.
     pub fn log(&self) -> PathBuf {
         self.root.join("up.log")
     }
 
-    /// What pilot reads.
+    /// What pilot reads: users' objects, Secrets among them.
     pub fn config(&self) -> PathBuf {
-        self.root.join("config")
+        self.private().join("config")
     }
 
     /// Output of containers and of the control plane.
@@ -55,7 +52,8 @@ impl State {
         self.logs().join(format!("{namespace}_{pod}"))
     }
 
-    /// A tmpfs that only the supervisor's mount namespace sees: volumes, secrets, tokens, keys.
+    /// A tmpfs that only the supervisor's mount namespace sees: volumes, secrets, tokens, keys. It is gone with the
+    /// last process of the mesh, however the mesh ends.
     pub fn private(&self) -> PathBuf {
         self.root.join("private")
     }

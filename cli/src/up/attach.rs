@@ -48,10 +48,11 @@ pub async fn start(
 ) -> Result<Attached, String> {
     let address = whose.address.to_string();
     let launch = launch::describe(context, whose.pod, whose.container, &address, Some((command, terminal)))?;
-    let id = format!("exec-{}", context.number());
+    // No container's name holds a colon.
+    let id = format!("exec:{}", context.number());
     let socket = launch.with_file_name(format!("{id}.sock"));
     let listener = UnixListener::bind(&socket).map_err(|error| format!("{}: {error}", socket.display()))?;
-    let mut exit = whose.sandbox.attach(&id, launch.clone(), socket.clone());
+    let mut exit = whose.sandbox.attach(&id, launch, socket.clone(), &whose.container.name);
     let connections =
         async { Ok([listener.accept().await?.0, listener.accept().await?.0, listener.accept().await?.0]) };
     let connected: Result<[UnixStream; 3], std::io::Error> = tokio::select! {

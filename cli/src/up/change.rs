@@ -99,8 +99,7 @@ pub fn find(context: &Context, program: &str) -> bool {
                 .strip_prefix(crate::up::files::PROGRAMS)
                 .is_some_and(|rest| context.programs.join(rest.trim_start_matches('/')).is_file());
     }
-    let folders = std::iter::once(context.programs.clone()).chain(std::env::split_paths(&context.path));
-    folders.map(|folder| folder.join(program)).any(|path| path.is_file())
+    context.program(program).is_some()
 }
 
 /// An object as pilot checks it. A workload stands for a pod of its template: what selects it is not odd only

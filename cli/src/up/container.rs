@@ -128,7 +128,8 @@ impl Unit {
     fn launch(&self, number: u32) -> Result<Exit, String> {
         let description =
             launch::describe(&self.context, &self.pod, &self.container, &self.address.to_string(), None)?;
-        Ok(self.sandbox.launch(&self.id(number), description, self.log(number)?))
+        let shared = self.pod.spec.as_ref().and_then(|spec| spec.share_process_namespace) == Some(true);
+        Ok(self.sandbox.launch(&self.id(number), description, self.log(number)?, shared))
     }
 
     /// The container's log file: the run before keeps its own, older ones go.

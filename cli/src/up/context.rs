@@ -47,6 +47,18 @@ impl Context {
         self.counter.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// The file of a program: beside `ostria`, else on PATH.
+    pub fn program(&self, name: &str) -> Option<PathBuf> {
+        let folders = std::iter::once(self.programs.clone()).chain(std::env::split_paths(&self.path));
+        folders.map(|folder| folder.join(name)).find(|path| path.is_file())
+    }
+
+    /// The state folder without links in its path, as the kernel tells of it.
+    pub fn hidden(&self) -> PathBuf {
+        let root = self.state.root();
+        root.canonicalize().unwrap_or_else(|_| root.into())
+    }
+
     /// What the downward API says of a pod's place.
     pub fn place(&self, address: &str) -> Place {
         let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();

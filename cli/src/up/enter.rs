@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -21,8 +22,6 @@ pub struct Node {
     pub users: bool,
     /// The host's listeners for the gateway's ports 80 and 443.
     pub listeners: Vec<(u16, TcpListener)>,
-    /// A table of the host's packet filter that must be removed at the end.
-    pub host_table: Option<String>,
     /// Runs commands on the host's side of the network.
     host: Option<Child>,
 }
@@ -87,10 +86,9 @@ pub fn enter(state: &State, listeners: Vec<(u16, TcpListener)>, egress: bool) ->
             "leave --egress out, or run the command with sudo",
         ));
     }
-    let mut node = Node { users: true, listeners, host_table: None, host: None };
+    let mut node = Node { users: true, listeners, host: None };
     if egress {
         node.host = Some(helper(EGRESS)?);
-        node.host_table = Some("ostria-egress".into());
     }
     if root {
         unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).map_err(|error| refused(error, true))?;
@@ -163,9 +161,10 @@ fn private(folder: &Path) -> std::io::Result<()> {
     let nothing: Option<&str> = None;
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)?;
     mount(Some("ostria"), folder, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some("mode=0711"))?;
-    for name in ["pods", "root"] {
+    for name in ["pods", "root", "empty"] {
         std::fs::create_dir(folder.join(name))?;
     }
+    std::fs::DirBuilder::new().mode(0o700).create(folder.join("config"))?;
     Ok(())
 }
 

@@ -1,22 +1,25 @@
 //! A pod's files: volumes made from objects, scratch folders, and the three files of the network. They lie on
 //! the tmpfs that only the supervisor and its pods see.
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use k8s_openapi::api::core::v1::{Container, Pod, ServiceAccountTokenProjection, Volume};
+use k8s_openapi::api::core::v1::{Container, Pod, ServiceAccountTokenProjection, Volume, VolumeMount};
 use serde_json::Value;
 
+use crate::beneath::{self, Access};
 use crate::kubelet::address::NODE;
-use crate::kubelet::environment::Sources;
+use crate::kubelet::check::format;
+use crate::kubelet::environment::{self, Sources};
 use crate::kubelet::name;
+use crate::kubelet::security::Settings;
 use crate::kubelet::token::Subject;
-use crate::kubelet::volume::{self, Content};
-use crate::state::lock::replace;
+use crate::kubelet::volume::{self, Content, Holder};
 use crate::up::context::Context;
 use crate::up::world::World;
 use crate::wire::Mount;
@@ -48,7 +51,8 @@ pub fn volumes(
             })
         };
         let content = content.map_err(|reason| format!("volume {} {reason}", volume.name))?;
-        write(&folder.join("volumes").join(&volume.name), &content)
+        let holder = volume::holder(spec, volume);
+        write(&folder.join("volumes").join(&volume.name), &content, holder, context.users)
             .map_err(|error| format!("volume {} cannot be written: {error}", volume.name))?;
     }
     Ok(())
@@ -81,57 +85,79 @@ pub fn mounts(
     pod: &Pod,
     container: &Container,
     folder: &Path,
+    lookup: &dyn Fn(&str) -> Option<String>,
+    settings: &Settings,
 ) -> Result<Vec<Mount>, String> {
     let volumes: &[Volume] = pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
     let mut mounts = Vec::new();
     for mount in container.volume_mounts.iter().flatten() {
         let volume = volumes.iter().find(|volume| volume.name == mount.name);
         let volume = volume.ok_or_else(|| format!("no volume is named {}", mount.name))?;
-        let base = match &volume.host_path {
-            Some(host) => PathBuf::from(&host.path),
-            None => folder.join("volumes").join(&volume.name),
-        };
-        let source = mount.sub_path.as_ref().map_or(base.clone(), |path| base.join(path));
-        if !source.exists() {
-            make(&source, 0o777).map_err(|error| format!("{}: {error}", source.display()))?;
-        }
-        let read_only = mount.read_only == Some(true) || volume::is_live(volume);
-        mounts.push(Mount { source, target: mount.mount_path.clone().into(), read_only });
+        let is_live = volume::is_live(volume);
+        let host = volume.host_path.as_ref();
+        mounts.push(Mount {
+            source: host
+                .map_or_else(|| folder.join("volumes").join(&volume.name), |host| host.path.clone().into()),
+            sub_path: sub_path(mount, lookup)?,
+            target: mount.mount_path.clone().into(),
+            read_only: mount.read_only == Some(true) || is_live,
+            makes: !is_live,
+            host: host.map(|host| host.type_.clone().unwrap_or_default()),
+        });
     }
     let scratch = folder.join("scratch").join(&container.name);
     for (name, target) in SCRATCH {
         let source = scratch.join(name);
         make(&source, 0o1777).map_err(|error| error.to_string())?;
-        mounts.push(Mount { source, target: target.into(), read_only: false });
+        // Shared memory is the kernel's, not a part of the root file system.
+        let read_only = settings.read_only_root && name != "shm";
+        mounts.push(Mount { target: target.into(), read_only, ..Mount::of(source) });
     }
     for name in ["resolv.conf", "hosts", "hostname"] {
         let target = Path::new("/etc").join(name);
-        mounts.push(Mount { source: folder.join(name), target, read_only: true });
+        mounts.push(Mount { target, read_only: true, ..Mount::of(folder.join(name)) });
     }
-    mounts.push(Mount { source: context.programs.clone(), target: PROGRAMS.into(), read_only: true });
-    let state = context.state.root();
-    if !SCRATCH.iter().any(|(_, target)| state.starts_with(target)) {
-        let empty = context.state.private().join("empty");
-        make(&empty, 0o755).map_err(|error| error.to_string())?;
-        mounts.push(Mount { source: empty, target: state.into(), read_only: true });
-    }
-    // A volume goes before what would lie there otherwise.
-    let mut taken = std::collections::BTreeSet::new();
-    mounts.retain(|mount| taken.insert(mount.target.clone()));
+    mounts.push(Mount { target: PROGRAMS.into(), read_only: true, ..Mount::of(&context.programs) });
+    // A volume goes before what would lie there otherwise: of two at one place the first is kept.
     Ok(mounts)
+}
+
+/// What of a volume a mount shows.
+fn sub_path(mount: &VolumeMount, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Option<PathBuf>, String> {
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let path = match (given(&mount.sub_path), given(&mount.sub_path_expr)) {
+        (Some(path), _) => path,
+        (None, None) => return Ok(None),
+        (None, Some(text)) => {
+            let missing = Cell::new(false);
+            let path = environment::expand(&text, &|name| {
+                let value = lookup(name);
+                missing.set(missing.get() || value.is_none());
+                value
+            });
+            if missing.get() {
+                return Err(format!("subPathExpr {text} names a variable that the container does not have"));
+            }
+            path
+        }
+    };
+    match format::descending(&path) {
+        None => Ok(Some(path.into())),
+        Some(reason) => Err(format!("subPath {path} {reason}")),
+    }
 }
 
 /// Writes `resolv.conf`, `hosts` and `hostname`.
 pub fn network(pod: &Pod, folder: &Path, address: &str) -> std::io::Result<()> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
     let hostname = hostname(pod);
-    std::fs::create_dir_all(folder)?;
-    std::fs::set_permissions(folder, PermissionsExt::from_mode(0o711))?;
+    make(folder, 0o711)?;
+    let folder = beneath::folder(folder)?;
+    let put = |name: &str, text: &str| {
+        beneath::replace(&folder, name.as_ref(), text.as_bytes(), Access::own(0o644))
+    };
     let search = format!("{namespace}.svc.cluster.local svc.cluster.local cluster.local");
-    std::fs::write(
-        folder.join("resolv.conf"),
-        format!("nameserver {NODE}\nsearch {search}\noptions ndots:5\n"),
-    )?;
+    put("resolv.conf", &format!("nameserver {NODE}\nsearch {search}\noptions ndots:5\n"))?;
     let subdomain = pod.spec.as_ref().and_then(|spec| spec.subdomain.as_deref());
     let full = subdomain
         .map(|subdomain| format!("{hostname}.{subdomain}.{namespace}.svc.cluster.local "))
@@ -140,8 +166,8 @@ pub fn network(pod: &Pod, folder: &Path, address: &str) -> std::io::Result<()> {
     for alias in pod.spec.iter().flat_map(|spec| spec.host_aliases.iter().flatten()) {
         let _ = writeln!(hosts, "{} {}", alias.ip, alias.hostnames.as_deref().unwrap_or_default().join(" "));
     }
-    std::fs::write(folder.join("hosts"), hosts)?;
-    std::fs::write(folder.join("hostname"), format!("{hostname}\n"))
+    put("hosts", &hosts)?;
+    put("hostname", &format!("{hostname}\n"))
 }
 
 /// The pod's host name.
@@ -168,26 +194,51 @@ pub const PROGRAMS: &str = "/opt/ostria/bin";
 const SCRATCH: [(&str, &str); 4] =
     [("tmp", "/tmp"), ("var-tmp", "/var/tmp"), ("run", "/run"), ("shm", "/dev/shm")];
 
-fn write(folder: &Path, content: &Content) -> std::io::Result<()> {
+fn write(folder: &Path, content: &Content, holder: Holder, users: bool) -> std::io::Result<()> {
+    let access =
+        |mode| Access { mode, user: users.then_some(holder.user), group: holder.group.filter(|_| users) };
+    let place = || {
+        make(folder.parent().unwrap_or(folder), 0o711)?;
+        make(folder, 0o755)?;
+        beneath::folder(folder)
+    };
     match content {
-        Content::Host(_) => Ok(()),
-        Content::Empty => make(folder, 0o777),
+        Content::Host => Ok(()),
+        Content::Empty => {
+            let access = Access { user: None, ..access(holder.folder(0o777)) };
+            access.give(place()?)
+        }
         Content::Files(files) => {
-            make(folder, 0o755)?;
+            let root = place()?;
+            let around = access(holder.folder(0o755));
+            around.give(&root)?;
+            let wanted: BTreeSet<PathBuf> = files.iter().map(|file| folder.join(&file.path)).collect();
+            prune(folder, &wanted)?;
             for file in files {
-                let path = folder.join(&file.path);
-                if std::fs::read(&path).is_ok_and(|old| old == file.content) {
+                let path = Path::new(&file.path);
+                if beneath::read(&root, path).is_ok_and(|old| old == file.content) {
                     continue;
                 }
-                if let Some(parent) = path.parent() {
-                    std::fs::create_dir_all(parent)?;
-                }
-                replace(&path, &file.content)?;
-                std::fs::set_permissions(&path, PermissionsExt::from_mode(file.mode))?;
+                let name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?;
+                let parent = beneath::make_folder(&root, path.parent().unwrap_or(Path::new("")), around)?;
+                beneath::replace(parent, name, &file.content, access(holder.mode(file.mode)))?;
             }
             Ok(())
         }
     }
+}
+
+/// Removes the files that a volume has no more. Only `ostria` writes there, so that its paths lead where they seem to.
+fn prune(folder: &Path, wanted: &BTreeSet<PathBuf>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.symlink_metadata()?.is_dir() {
+            prune(&path, wanted)?;
+        } else if !wanted.contains(&path) {
+            std::fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 fn make(folder: &Path, mode: u32) -> std::io::Result<()> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 use crate::kubelet::environment::{self, value_of};
+use crate::kubelet::security::{self, Settings};
 use crate::up::context::Context;
 use crate::up::files;
 use crate::wire::Launch;
@@ -33,21 +34,28 @@ pub fn describe(
     if command.is_empty() {
         return Err(format!("container {} has no command", container.name));
     }
-    let (user, group, groups) = if context.users { user(pod, container) } else { (None, None, Vec::new()) };
+    let settings = settings(context, pod, container);
+    let lookup = |name: &str| value_of(&environment, name);
+    let mounts = files::mounts(context, pod, container, &folder, &lookup, &settings)?;
+    let private = context.state.private();
     let launch = Launch {
         command,
-        environment,
+        environment: environment.clone(),
         directory: container
             .working_dir
             .clone()
             .filter(|path| !path.is_empty())
             .unwrap_or_else(|| "/".into())
             .into(),
-        user,
-        group,
-        groups,
-        mounts: files::mounts(context, pod, container, &folder)?,
-        root: context.state.private().join("root"),
+        user: context.users.then(|| settings.user.unwrap_or(0)),
+        group: context.users.then(|| settings.group.unwrap_or(0)),
+        groups: if context.users { settings.groups } else { Vec::new() },
+        capabilities: settings.capabilities,
+        read_only_root: settings.read_only_root,
+        mounts,
+        root: private.join("root"),
+        empty: private.join("empty"),
+        hidden: context.hidden(),
         terminal,
     };
     let path = folder.join(format!("launch-{}.json", context.number()));
@@ -74,7 +82,7 @@ fn variables(
         ("HOME".to_string(), "/tmp".to_string()),
         ("HOSTNAME".to_string(), files::hostname(pod)),
     ];
-    if !context.users && user(pod, container).0 == Some(1337) {
+    if marks(context, pod, container) {
         // Without other users the proxy's own traffic is told from the app's by this mark.
         variables.push(("OSTRIA_SOCKET_MARK".into(), "1337".into()));
     }
@@ -83,18 +91,24 @@ fn variables(
     Ok(variables)
 }
 
-fn user(pod: &Pod, container: &Container) -> (Option<u32>, Option<u32>, Vec<u32>) {
-    let of_pod = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
-    let own = container.security_context.as_ref();
-    let number = |value: Option<i64>| value.and_then(|value| u32::try_from(value).ok());
-    let user = number(own.and_then(|own| own.run_as_user).or_else(|| of_pod.and_then(|pod| pod.run_as_user)));
-    let group =
-        number(own.and_then(|own| own.run_as_group).or_else(|| of_pod.and_then(|pod| pod.run_as_group)));
-    let extra = of_pod
-        .into_iter()
-        .flat_map(|pod| pod.fs_group.into_iter().chain(pod.supplemental_groups.iter().flatten().copied()));
-    (user, group, extra.filter_map(|group| u32::try_from(group).ok()).collect())
+/// Whether a container is the proxy of a machine without other users: its traffic is told from the app's by a mark,
+/// which only NET_ADMIN may set.
+fn marks(context: &Context, pod: &Pod, container: &Container) -> bool {
+    !context.users
+        && pod.spec.as_ref().is_some_and(|spec| security::settings(spec, container).user == Some(PROXY))
 }
+
+fn settings(context: &Context, pod: &Pod, container: &Container) -> Settings {
+    let spec = pod.spec.clone().unwrap_or_default();
+    let mut settings = security::settings(&spec, container);
+    if marks(context, pod, container) {
+        settings.capabilities |= security::NET_ADMIN;
+    }
+    settings
+}
+
+/// The user that the capture rules let pass.
+const PROXY: u32 = 1337;
 
 fn save(path: &Path, launch: &Launch) -> std::io::Result<()> {
     let text = serde_json::to_vec(launch)?;

@@ -16,10 +16,10 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
+use crate::beneath::{self, replace_own};
 use crate::failure::{Failure, Problem};
 use crate::kubelet::address::NODE;
 use crate::kubelet::token::{self, ISSUER, Subject};
-use crate::state::lock::replace;
 use crate::up::context::Context;
 use crate::up::inject::{HOST, Injector};
 use crate::up::progress::Progress;
@@ -206,12 +206,11 @@ impl Plane {
 
 /// The command of a process, its log appended to its file.
 fn command(name: &str, arguments: &[String], context: &Context) -> Result<Command, Failure> {
-    let beside = context.programs.join(name);
-    let program = if beside.is_file() { beside } else { PathBuf::from(name) };
+    let program = context.program(name).unwrap_or_else(|| PathBuf::from(name));
     let folder = context.state.logs();
     let file = folder.join(format!("{name}.log"));
     let log = std::fs::create_dir_all(&folder)
-        .and_then(|()| std::fs::OpenOptions::new().create(true).append(true).open(&file))
+        .and_then(|()| beneath::append(&file))
         .map_err(|error| blocked(&format!("{}: {error}", file.display())))?;
     let errors = log.try_clone().map_err(|error| blocked(&error.to_string()))?;
     let mut command = Command::new(SELF);
@@ -326,7 +325,7 @@ async fn certify(context: &Context, keys: &Path) -> Result<(), String> {
     };
     let issued = enroll(&authority, None).await.map_err(|error| error.to_string())?;
     secret(&keys.join("injector-key.pem"), &issued.key)?;
-    replace(&keys.join("injector-cert.pem"), issued.chain.as_bytes()).map_err(|error| error.to_string())
+    replace_own(&keys.join("injector-cert.pem"), issued.chain.as_bytes()).map_err(|error| error.to_string())
 }
 
 /// Keeps tokens and the injector's certificate fresh.
@@ -390,10 +389,7 @@ fn write_token(context: &Context, account: &str, file: &Path) -> Result<(), Stri
 }
 
 fn secret(file: &Path, text: &str) -> Result<(), String> {
-    use std::os::unix::fs::PermissionsExt;
-    replace(file, text.as_bytes())
-        .and_then(|()| std::fs::set_permissions(file, PermissionsExt::from_mode(0o600)))
-        .map_err(|error| format!("{}: {error}", file.display()))
+    replace_own(file, text.as_bytes()).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 fn path(path: &Path) -> String {

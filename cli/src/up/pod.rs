@@ -11,10 +11,10 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::kubelet::address;
+use crate::beneath;
 use crate::kubelet::inject::is_asked;
 use crate::kubelet::status::{self, Role};
-use crate::kubelet::sysctl;
+use crate::kubelet::{address, check, security};
 use crate::up::clock::now;
 use crate::up::container::Unit;
 use crate::up::context::Context;
@@ -58,6 +58,7 @@ pub async fn run(context: Arc<Context>, key: PodKey, stop: CancellationToken) {
 async fn start(context: &Context, key: &PodKey) -> Result<(Pod, Sandbox, Ipv4Addr), String> {
     let mut object = inject(context, key).await?;
     let pod: Pod = serde_json::from_value(object.clone()).map_err(|error| error.to_string())?;
+    check::injected(&pod)?;
     let uid = pod.metadata.uid.clone().unwrap_or_default();
     let given = context.shared.change(|world| {
         let taken = world.pod_addresses();
@@ -74,9 +75,9 @@ async fn start(context: &Context, key: &PodKey) -> Result<(Pod, Sandbox, Ipv4Add
         .map_err(|error| format!("{}: {error}", folder.display()))?;
     files::volumes(context, &pod, &folder, &address.to_string(), true)?;
     let spec = folder.join("sandbox.json");
-    let sysctls = sysctl::settings(&pod)?;
+    let sysctls = pod.spec.as_ref().map(security::sysctls).unwrap_or_default();
     let description = serde_json::to_vec(&wire::Sandbox { hostname: files::hostname(&pod), sysctls });
-    std::fs::write(&spec, description.expect("a description is plain data"))
+    beneath::replace_own(&spec, &description.expect("a description is plain data"))
         .map_err(|error| error.to_string())?;
     let sandbox = Sandbox::start(&spec).await?;
     let interface = node::interface(context.number());

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::beneath::replace_own;
 use crate::kubelet::address::NODE;
 use crate::manifest::kind;
-use crate::state::lock::replace;
+use crate::manifest::object::bounded;
 use crate::up::context::Context;
 use crate::up::world::World;
 
@@ -34,7 +35,7 @@ pub fn write(context: &Context, written: &mut BTreeMap<PathBuf, Vec<u8>>) -> std
             if let Some(parent) = file.parent() {
                 std::fs::create_dir_all(parent)?;
             }
-            replace(&file, content)?;
+            replace_own(&file, content)?;
         }
     }
     for path in written.keys().filter(|path| !wanted.contains_key(*path)) {
@@ -60,7 +61,7 @@ fn files(world: &World) -> BTreeMap<PathBuf, Vec<u8>> {
         );
     let pods =
         world.pods.iter().filter(|(_, entry)| entry.address.is_some()).map(|((namespace, name), entry)| {
-            let path = PathBuf::from("pods").join(format!("{namespace}_{name}.json"));
+            let path = PathBuf::from("pods").join(format!("{}.json", bounded(format!("{namespace}_{name}"))));
             (path, bytes(&with_status(entry)))
         });
     objects.chain(pods).collect()

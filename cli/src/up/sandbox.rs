@@ -65,17 +65,17 @@ impl Sandbox {
         exit.await.map_err(|_| "the pod's first process ended".to_string())?.map(drop)
     }
 
-    /// Starts a container with its output in a file.
-    pub fn launch(&self, id: &str, launch: PathBuf, log: PathBuf) -> Exit {
+    /// Starts a container with its output in a file; `shared` lets it see the pod's other processes.
+    pub fn launch(&self, id: &str, launch: PathBuf, log: PathBuf, shared: bool) -> Exit {
         let exit = self.expect(id);
-        let _ = self.orders.send(Order::Start { id: id.into(), launch, log });
+        let _ = self.orders.send(Order::Start { id: id.into(), launch, log, shared });
         exit
     }
 
-    /// Starts a command whose input and output connect to a socket.
-    pub fn attach(&self, id: &str, launch: PathBuf, socket: PathBuf) -> Exit {
+    /// Starts a command beside a container; its input and output connect to a socket.
+    pub fn attach(&self, id: &str, launch: PathBuf, socket: PathBuf, beside: &str) -> Exit {
         let exit = self.expect(id);
-        let _ = self.orders.send(Order::Attach { id: id.into(), launch, socket });
+        let _ = self.orders.send(Order::Attach { id: id.into(), launch, socket, beside: beside.into() });
         exit
     }
 

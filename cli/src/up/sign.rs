@@ -38,7 +38,7 @@ impl Signer {
     pub fn publish(&self, path: &Path) -> io::Result<()> {
         let set = token::key_set(KEY_ID, self.key.public_key().as_ref());
         let set = set.ok_or_else(|| io::Error::other("the key has an odd form"))?;
-        crate::state::lock::replace(path, set.to_string().as_bytes())
+        crate::beneath::replace_own(path, set.to_string().as_bytes())
     }
 
     /// A token for a service account.

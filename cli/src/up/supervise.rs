@@ -1,7 +1,6 @@
 //! `ostria up` from the first check to the last file removed.
 
 use std::io::Write;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -15,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::arguments::Up;
+use crate::beneath;
 use crate::failure::Failure;
 use crate::kubelet::check::check;
 use crate::kubelet::inject::is_asked;
@@ -24,7 +24,8 @@ use crate::manifest::kind::{self, Kind};
 use crate::manifest::object::Key;
 use crate::manifest::read;
 use crate::state::State;
-use crate::state::lock::{self, Lock, Process};
+use crate::state::folder::Folder;
+use crate::state::lock::{self, Lock, Process, Program};
 use crate::up::clock::moment;
 use crate::up::context::Context;
 use crate::up::enter::{self, Node};
@@ -51,7 +52,7 @@ pub fn run(state: State, up: &Up) -> Result<(), Failure> {
     // The gateway's connections take two files each. Containers start with as many, as in a cluster.
     open_files::raise();
     let listeners = enter::listen(up.gateway, up.gateway_https)?;
-    claim(&context.state, up)?;
+    claim(&context, up)?;
     let state = context.state.clone();
     let result = enter::enter(&context.state, listeners, up.egress).and_then(|node| {
         context.users = node.users;
@@ -124,22 +125,34 @@ fn needs_mesh(objects: &[Given]) -> bool {
 }
 
 /// Makes the folder and writes down who owns it.
-fn claim(state: &State, up: &Up) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| {
+fn claim(context: &Context, up: &Up) -> Result<(), Failure> {
+    let state = &context.state;
+    let folder = Folder::make(state.root())?;
+    for name in ["logs", "private"] {
+        folder.add(name)?;
+    }
+    let written = lock(context, up, []).and_then(|lock| lock.write(&folder));
+    written.map_err(|error| {
         let next = "choose another with --state DIR";
         Failure::blocked(format!("the state folder {} cannot be used: {error}", state.root().display()), next)
-    };
-    let folder = |path: PathBuf| std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    folder(state.root().into()).map_err(failed)?;
-    for path in [state.config(), state.logs(), state.private()] {
-        folder(path).map_err(failed)?;
+    })
+}
+
+/// What the lock says while these processes run.
+fn lock(context: &Context, up: &Up, children: impl IntoIterator<Item = u32>) -> std::io::Result<Lock> {
+    let supervisor =
+        Process::find(std::process::id()).ok_or_else(|| std::io::Error::other("/proc is not there"))?;
+    let children: Vec<Process> = children.into_iter().filter_map(Process::find).collect();
+    // A child may not have become its program yet.
+    let started = plane::PROGRAMS.into_iter().filter_map(|name| Program::at(context.program(name)?));
+    let running = children.iter().chain([&supervisor]).filter_map(|process| Program::of(process.pid));
+    let mut programs: Vec<Program> = Vec::new();
+    for program in running.chain(started) {
+        if !programs.contains(&program) {
+            programs.push(program);
+        }
     }
-    let supervisor = Process::find(std::process::id())
-        .ok_or_else(|| failed(std::io::Error::other("/proc is not there")))?;
-    let host_table = up.egress.then(|| "ostria-egress".to_string());
-    Lock { supervisor, children: vec![], gateway: up.gateway.to_string(), host_table }
-        .write(state)
-        .map_err(failed)
+    Ok(Lock { supervisor, children, programs, gateway: up.gateway.to_string(), egress: up.egress })
 }
 
 async fn live(
@@ -345,15 +358,12 @@ impl Mesh {
     fn record(&self, up: &Up) -> std::io::Result<()> {
         let world = self.context.shared.read();
         let pods = world.pods.values().filter_map(|entry| entry.sandbox.as_ref()).map(|sandbox| sandbox.pid);
-        let children = pods.chain(self.plane.pids()).filter_map(Process::find).collect();
-        let supervisor =
-            Process::find(std::process::id()).ok_or_else(|| std::io::Error::other("/proc is not there"))?;
-        let host_table = up.egress.then(|| "ostria-egress".to_string());
-        let lock = Lock { supervisor, children, gateway: up.gateway.to_string(), host_table };
-        if Lock::read(&self.context.state).as_ref() == Some(&lock) {
+        let lock = lock(&self.context, up, pods.chain(self.plane.pids()))?;
+        let state = &self.context.state;
+        if Lock::read(state).ok().flatten().as_ref() == Some(&lock) {
             return Ok(());
         }
-        lock.write(&self.context.state)
+        lock.write(&Folder::make(state.root()).map_err(std::io::Error::other)?)
     }
 
     async fn end(self) {
@@ -396,7 +406,7 @@ fn resolvers() -> Forward {
 
 /// Lets the starting command go: from here on words go to the log.
 fn detach(state: &State) {
-    let log = std::fs::OpenOptions::new().create(true).append(true).open(state.log());
+    let log = beneath::append(&state.log());
     let nothing = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
     if let (Ok(log), Ok(nothing)) = (log, nothing) {
         // The command that started this process waits for the end of its output.

@@ -2,28 +2,28 @@
 
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use rustix::process::Signal;
 
 use crate::failure::Failure;
 use crate::state::State;
-use crate::state::lock::{self, Lock, Process};
+use crate::state::lock::{self, Lock};
 
 /// Ends the running mesh, or removes what a killed one left.
 pub fn run(state: &State) -> Result<(), Failure> {
-    let Some(lock) = Lock::read(state) else {
+    let Some(lock) = Lock::read(state)? else {
         println!("no mesh runs");
         return Ok(());
     };
-    if !lock.supervisor.is_alive() {
+    if !lock.is_held() {
         lock::sweep(state)?;
         println!("removed what a killed mesh had left");
         return Ok(());
     }
-    lock.supervisor.signal(Signal::SIGTERM);
-    if !gone(lock.supervisor, ORDERLY) {
+    lock.signal(lock.supervisor, Signal::TERM);
+    if !gone(&lock, ORDERLY) {
         eprintln!("the mesh does not end by itself; it is killed");
-        lock.supervisor.signal(Signal::SIGKILL);
-        if !gone(lock.supervisor, KILL) {
+        lock.signal(lock.supervisor, Signal::KILL);
+        if !gone(&lock, KILL) {
             return Err(Failure::blocked(
                 format!("process {} cannot be killed", lock.supervisor.pid),
                 "try again as root",
@@ -35,15 +35,15 @@ pub fn run(state: &State) -> Result<(), Failure> {
     Ok(())
 }
 
-fn gone(process: Process, patience: Duration) -> bool {
+fn gone(lock: &Lock, patience: Duration) -> bool {
     let pause = Duration::from_millis(20);
     for _ in 0..patience.as_millis() / pause.as_millis() {
-        if !process.is_alive() {
+        if !lock.is_held() {
             return true;
         }
         std::thread::sleep(pause);
     }
-    !process.is_alive()
+    !lock.is_held()
 }
 
 const ORDERLY: Duration = Duration::from_secs(10);

@@ -14,19 +14,32 @@ use crate::failure::Problem;
 pub const SELF: &str = "/proc/self/exe";
 
 /// A folder or file that a container sees at another place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     /// Where it is.
     pub source: PathBuf,
+    /// What of it is shown: a relative path that a pod may have made, found without following links.
+    pub sub_path: Option<PathBuf>,
     /// Where the container sees it.
     pub target: PathBuf,
     /// Whether the container may not write there.
     pub read_only: bool,
+    /// Whether a missing sub-path is made.
+    pub makes: bool,
+    /// The type of a `hostPath`; nothing for what `ostria` made itself.
+    pub host: Option<String>,
+}
+
+impl Mount {
+    /// A mount of this source, the rest to be filled in.
+    pub fn of(source: impl Into<PathBuf>) -> Self {
+        Self { source: source.into(), ..Self::default() }
+    }
 }
 
 /// All that a process in a container needs; written to a file that only the supervisor's user can read,
 /// because the environment may hold secrets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launch {
     /// The program and its arguments.
     pub command: Vec<String>,
@@ -40,10 +53,18 @@ pub struct Launch {
     pub group: Option<u32>,
     /// Supplementary groups.
     pub groups: Vec<u32>,
+    /// Capabilities to keep, one bit each, with the kernel's numbers.
+    pub capabilities: u64,
+    /// Whether the root file system cannot be written.
+    pub read_only_root: bool,
     /// What is laid over the host's files.
     pub mounts: Vec<Mount>,
     /// An existing empty folder to build the root in.
     pub root: PathBuf,
+    /// An existing empty folder, which is shown in the place of what must not be seen.
+    pub empty: PathBuf,
+    /// The state folder, which must not be seen.
+    pub hidden: PathBuf,
     /// The terminal to take as controlling terminal.
     pub terminal: Option<PathBuf>,
 }
@@ -53,7 +74,7 @@ pub struct Launch {
 pub struct Sandbox {
     /// The host name inside.
     pub hostname: String,
-    /// Kernel settings of the pod's own namespaces: the file below `/proc/sys`, and what it holds.
+    /// Settings of the kernel for the pod's network and IPC, with dots in their names.
     pub sysctls: Vec<(String, String)>,
 }
 
@@ -76,14 +97,18 @@ pub enum Order {
         launch: PathBuf,
         /// File to append the output to.
         log: PathBuf,
+        /// Whether it sees the processes of the pod's other containers.
+        shared: bool,
     },
     /// Start a command with its input and output on connections to a socket, in the order input, output,
     /// errors.
     Attach {
         /// Name for later orders and reports.
         id: String,
-        /// File with a [`Launch`]; a command of the supervisor's own, in the pod's network only, without.
+        /// File with a [`Launch`].
         launch: PathBuf,
+        /// The container whose processes it sees; the name of a run is the container's name, `-` and a number.
+        beside: String,
         /// The socket to connect to.
         socket: PathBuf,
     },

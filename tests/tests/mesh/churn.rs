@@ -21,7 +21,7 @@ fn a_hundred_changes_a_second_fail_no_request_and_the_last_one_holds() {
     let folders = vec!["samples/echo".into()];
     let mut mesh = Mesh::begin(&Options { folders, alone: true, ..Options::default() }, PROBE);
     mesh.until_up();
-    let file = mesh.state().join("config/mesh/churn.json");
+    let file = mesh.config().join("mesh/churn.json");
     // What is used for the first time stays for ever; only what grows after that leaks.
     calls(&mesh, 2, |until| {
         churn(&file, until);

@@ -1,11 +1,16 @@
 //! Pure. Whether Kubernetes objects can be run here, before anything is started: each problem with its field
 //! path and the next step.
 
-use k8s_openapi::api::core::v1::{Container, PodSpec, Probe};
+pub mod metadata;
+pub mod volume;
+
+pub mod format;
+
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Probe};
 use serde_json::Value;
 
 use crate::failure::Problem;
-use crate::kubelet::{address, rules, shape, support};
+use crate::kubelet::{address, rules, security, shape, support};
 use crate::manifest::kind;
 use crate::manifest::object::{Key, group, text};
 use crate::wire::Given;
@@ -25,8 +30,9 @@ pub fn check(given: &Given, programs: Programs<'_>) -> Vec<Problem> {
         );
         return found.problems;
     };
+    metadata::check(&given.object, &key, &mut |path, reason, next| found.add(&path, reason, next));
     if kind.is_mesh() {
-        return Vec::new();
+        return found.problems;
     }
     let misshapen = shape::problems(&key.kind, &given.object);
     if !misshapen.is_empty() {
@@ -111,20 +117,44 @@ fn pod(object: &Value, path: &str, programs: Programs<'_>, found: &mut Found<'_>
     if spec.containers.is_empty() {
         found.add(&format!("{path}.containers"), "is empty", "give the pod a container");
     }
-    if spec.host_network == Some(true) {
-        found.add(&format!("{path}.hostNetwork"), "is not possible with `ostria up`", "remove the field");
-    }
-    let lists = [
-        ("initContainers", spec.init_containers.as_deref().unwrap_or_default()),
-        ("containers", &spec.containers),
-    ];
-    for (list, containers) in lists {
+    bounds(&spec, path, &mut |path, reason, next| found.add(&path, reason, next));
+    for (list, containers) in lists(&spec) {
         for (index, one) in containers.iter().enumerate() {
             let path = format!("{path}.{list}[{index}]");
             container(one, &path, programs, found);
             mounts(one, &spec, &path, found);
         }
     }
+}
+
+/// What a pod asks for that would reach out of it: names and paths, and settings of security contexts.
+fn bounds(spec: &PodSpec, path: &str, tell: metadata::Tell<'_>) {
+    volume::check(spec, path, tell);
+    security::check_pod(spec, path, tell);
+    for (list, containers) in lists(spec) {
+        for (index, container) in containers.iter().enumerate() {
+            security::check_container(spec, container, &format!("{path}.{list}[{index}]"), tell);
+        }
+    }
+}
+
+/// Why a pod must not be run: checked again once it is injected, because annotations add to it what no file shows.
+pub fn injected(pod: &Pod) -> Result<(), String> {
+    let mut found = Vec::new();
+    let mut tell = |path: String, reason: String, _: &'static str| found.push(format!("{path} {reason}"));
+    let metadata = serde_json::to_value(&pod.metadata).unwrap_or_default();
+    metadata::head(&metadata, "metadata", &mut tell);
+    if let Some(spec) = &pod.spec {
+        bounds(spec, "spec", &mut tell);
+    }
+    if found.is_empty() { Ok(()) } else { Err(found.join("; ")) }
+}
+
+fn lists(spec: &PodSpec) -> [(&'static str, &[Container]); 2] {
+    [
+        ("initContainers", spec.init_containers.as_deref().unwrap_or_default()),
+        ("containers", &spec.containers),
+    ]
 }
 
 fn container(container: &Container, path: &str, programs: Programs<'_>, found: &mut Found<'_>) {

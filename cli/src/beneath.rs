@@ -1,0 +1,257 @@
+//! Opens and makes files beneath a folder without following links. Pods, and on a shared machine other users, can
+//! swap a part of a path for a link at any moment, so a path is resolved once, by the kernel (openat2), and what
+//! follows uses the descriptor.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, fchmod, fchown, fstat, mkdirat, openat, openat2,
+    renameat, unlinkat,
+};
+use rustix::io::Errno;
+
+/// Who owns a file and what its mode is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// Its permissions.
+    pub mode: u32,
+    /// Its owner; the caller's where there is none.
+    pub user: Option<u32>,
+    /// Its group; the caller's where there is none.
+    pub group: Option<u32>,
+}
+
+impl Access {
+    /// The caller's own with this mode.
+    pub fn own(mode: u32) -> Self {
+        Self { mode, user: None, group: None }
+    }
+
+    /// Gives an open file its owner and mode.
+    pub fn give(self, file: impl AsFd) -> io::Result<()> {
+        if self.user.is_some() || self.group.is_some() {
+            fchown(&file, self.user.map(Uid::from_raw), self.group.map(Gid::from_raw))?;
+        }
+        // Last, because a change of the owner clears bits of the mode.
+        Ok(fchmod(&file, Mode::from_raw_mode(self.mode))?)
+    }
+}
+
+/// Opens a folder; a link in its place is refused, links in the path to it are followed.
+pub fn folder(path: &Path) -> io::Result<OwnedFd> {
+    Ok(openat(rustix::fs::CWD, path, FOLDER, Mode::empty())?)
+}
+
+/// Finds what lies at a relative path beneath a folder.
+pub fn find(root: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
+    open(root, path, OFlags::PATH | OFlags::CLOEXEC)
+}
+
+/// Reads a file beneath a folder.
+pub fn read(root: impl AsFd, path: &Path) -> io::Result<Vec<u8>> {
+    // A pipe in the file's place must not hold the caller.
+    let file = open(root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC)?;
+    if !is_file(&file)? {
+        return Err(io::Error::other("is no regular file"));
+    }
+    let mut content = Vec::new();
+    io::Read::read_to_end(&mut File::from(file), &mut content)?;
+    Ok(content)
+}
+
+/// Finds a folder at a relative path beneath another, and makes the missing parts of the path.
+pub fn make_folder(root: impl AsFd, path: &Path, access: Access) -> io::Result<OwnedFd> {
+    let mut here = open(root, Path::new("."), FOLDER)?;
+    for part in parts(path)? {
+        here = match open(&here, part.as_ref(), FOLDER) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                match mkdirat(&here, &part, Mode::RWXU) {
+                    Ok(()) => {
+                        let made = open(&here, part.as_ref(), FOLDER)?;
+                        access.give(&made)?;
+                        made
+                    }
+                    Err(Errno::EXIST) => open(&here, part.as_ref(), FOLDER)?,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            opened => opened?,
+        };
+    }
+    Ok(here)
+}
+
+/// Finds a file at a relative path beneath a folder, and makes an empty one with the missing folders.
+pub fn make_file(root: impl AsFd, path: &Path, access: Access) -> io::Result<OwnedFd> {
+    let (parent, name) = split(path)?;
+    let parent = make_folder(root, &parent, Access { mode: access.mode | 0o111, ..access })?;
+    match find(&parent, Path::new(&name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            access.give(openat(&parent, &name, flags, Mode::RUSR | Mode::WUSR)?)?;
+            find(&parent, Path::new(&name))
+        }
+        found => found,
+    }
+}
+
+/// Writes a file beneath a folder in one step: a reader sees the old or the new content, and nobody sees the content
+/// before it has its owner and mode.
+pub fn replace(root: impl AsFd, name: &OsStr, content: &[u8], access: Access) -> io::Result<()> {
+    let mut part = OsStr::new(".").to_os_string();
+    part.push(name);
+    part.push(".part~");
+    // Names of nearly 255 bytes leave no room for more.
+    let part = if part.len() > 255 { ".part~".into() } else { part };
+    // Remains of an interrupted write.
+    match unlinkat(&root, &part, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(openat(&root, &part, flags, Mode::RUSR | Mode::WUSR)?);
+    let written = file.write_all(content).and_then(|()| access.give(&file));
+    let placed = written.and_then(|()| Ok(renameat(&root, &part, &root, name)?));
+    if placed.is_err() {
+        let _ = unlinkat(&root, &part, AtFlags::empty());
+    }
+    placed
+}
+
+/// Writes a file that only this user reads, at a path whose folder is the caller's own.
+pub fn replace_own(path: &Path, content: &[u8]) -> io::Result<()> {
+    let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    replace(folder(path.parent().unwrap_or(Path::new("/")))?, name, content, Access::own(0o600))
+}
+
+/// Opens a log to append to, which only this user reads. A link in its place is refused.
+pub fn append(path: &Path) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(File::from(openat(rustix::fs::CWD, path, flags, Mode::RUSR | Mode::WUSR)?))
+}
+
+/// Whether an open file is a folder.
+pub fn is_folder(file: impl AsFd) -> io::Result<bool> {
+    Ok(FileType::from_raw_mode(fstat(file)?.st_mode) == FileType::Directory)
+}
+
+fn is_file(file: impl AsFd) -> io::Result<bool> {
+    Ok(FileType::from_raw_mode(fstat(file)?.st_mode) == FileType::RegularFile)
+}
+
+/// The path by which the kernel takes an open file where it wants a path.
+pub fn path_of(file: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+/// The parent and the last part of a relative path.
+fn split(path: &Path) -> io::Result<(PathBuf, std::ffi::OsString)> {
+    let mut parts = parts(path)?;
+    let name = parts.pop().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    Ok((parts.into_iter().collect(), name))
+}
+
+fn parts(path: &Path) -> io::Result<Vec<std::ffi::OsString>> {
+    let mut parts = Vec::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(part) => parts.push(part.to_os_string()),
+            Component::CurDir => {}
+            _ => return Err(io::Error::other("the path leaves its folder")),
+        }
+    }
+    Ok(parts)
+}
+
+fn open(root: impl AsFd, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    // A rename while the kernel looks makes it ask for another try.
+    for _ in 0..TRIES {
+        match openat2(&root, path, flags, Mode::empty(), resolve) {
+            Err(Errno::AGAIN) => {}
+            Err(Errno::LOOP) => return Err(io::Error::other("a part of the path is a link")),
+            Err(Errno::XDEV) => return Err(io::Error::other("the path leaves its folder")),
+            opened => return Ok(opened?),
+        }
+    }
+    Err(Errno::AGAIN.into())
+}
+
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const TRIES: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn what_leaves_the_folder_or_passes_a_link_is_refused() {
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("secret"), "s").unwrap();
+        let inside = tempfile::tempdir().unwrap();
+        let root = folder(inside.path()).unwrap();
+        std::fs::create_dir(inside.path().join("real")).unwrap();
+        symlink(outside.path(), inside.path().join("link")).unwrap();
+        symlink("real", inside.path().join("near")).unwrap();
+        symlink("/proc/self/root", inside.path().join("magic")).unwrap();
+        let own = Access::own(0o755);
+        for path in [
+            "..",
+            "../x",
+            "real/../..",
+            "/etc",
+            "link",
+            "link/secret",
+            "link/made",
+            "near",
+            "near/x",
+            "magic/etc",
+        ] {
+            let path = Path::new(path);
+            assert!(find(&root, path).is_err(), "{path:?} is found");
+            assert!(read(&root, path).is_err(), "{path:?} is read");
+            assert!(make_folder(&root, path, own).is_err(), "{path:?} is made");
+            assert!(make_file(&root, path, own).is_err(), "{path:?} is made");
+        }
+        assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1);
+        assert!(find(&root, Path::new("real")).is_ok());
+        assert!(folder(&inside.path().join("link")).is_err());
+    }
+
+    #[test]
+    fn missing_parts_are_made_with_the_wanted_mode() {
+        let inside = tempfile::tempdir().unwrap();
+        let root = folder(inside.path()).unwrap();
+        make_folder(&root, Path::new("a/b"), Access::own(0o2770)).unwrap();
+        assert_eq!((mode(&inside.path().join("a")), mode(&inside.path().join("a/b"))), (0o2770, 0o2770));
+        make_file(&root, Path::new("a/c/file"), Access::own(0o640)).unwrap();
+        assert_eq!(mode(&inside.path().join("a/c/file")), 0o640);
+        assert!(is_folder(find(&root, Path::new("a")).unwrap()).unwrap());
+    }
+
+    #[test]
+    fn a_replaced_file_is_never_written_through_a_link() {
+        let outside = tempfile::NamedTempFile::new().unwrap();
+        let inside = tempfile::tempdir().unwrap();
+        let root = folder(inside.path()).unwrap();
+        symlink(outside.path(), inside.path().join("key")).unwrap();
+        symlink(outside.path(), inside.path().join(".key.part~")).unwrap();
+        replace(&root, OsStr::new("key"), b"new", Access::own(0o400)).unwrap();
+        assert_eq!(std::fs::read(outside.path()).unwrap(), b"");
+        assert_eq!(read(&root, Path::new("key")).unwrap(), b"new");
+        assert_eq!(mode(&inside.path().join("key")), 0o400);
+        let long = "k".repeat(253);
+        replace(&root, OsStr::new(&long), b"", Access::own(0o600)).unwrap();
+        assert_eq!(std::fs::read_dir(inside.path()).unwrap().count(), 2);
+    }
+}

@@ -1,0 +1,134 @@
+//! The kernel's file systems of a container: its own `/proc`, `/sys` and `/dev`, with what tells of the host or changes
+//! it hidden or read-only, as container runtimes do it.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+
+use crate::beneath::{self, Access};
+use crate::inside::root::{bind, inner};
+use crate::inside::{Error, file, kernel};
+use crate::kubelet::mount::DEVICES;
+use crate::wire::{Launch, Mount};
+
+/// Makes them beneath the new root. Returns what of them must be made read-only.
+pub fn make(root: &OwnedFd, path: &Path, launch: &Launch) -> Result<Vec<Mount>, Error> {
+    for name in ["proc", "sys", "dev"] {
+        let made = beneath::make_folder(root, Path::new(name), Access::own(0o755));
+        made.map_err(file(format!("making folder /{name}")))?;
+    }
+    let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    attach("proc", &path.join("proc"), quiet, None).map_err(kernel("mounting /proc"))?;
+    system(root, path, quiet)?;
+    devices(root, path)?;
+    let mut kept = Vec::new();
+    for place in READ_ONLY {
+        if let Ok(found) = beneath::find(root, inner(Path::new(place))) {
+            bind(&beneath::path_of(&found), &found).map_err(kernel(format!("binding {place}")))?;
+            kept.push(Mount { target: place.into(), read_only: true, ..Mount::of(place) });
+        }
+    }
+    for place in hidden() {
+        let Ok(found) = beneath::find(root, inner(&place)) else { continue };
+        let is_folder = beneath::is_folder(&found).map_err(file(format!("hiding {}", place.display())))?;
+        let cover = if is_folder { launch.empty.clone() } else { path.join("dev/null") };
+        bind(&cover, &found).map_err(kernel(format!("hiding {}", place.display())))?;
+        kept.push(Mount { target: place, read_only: true, ..Mount::of(cover) });
+    }
+    Ok(kept)
+}
+
+/// The kernel's objects as the pod's network namespace shows them, and the pod's own part of the control groups.
+fn system(root: &OwnedFd, path: &Path, quiet: MsFlags) -> Result<(), Error> {
+    let flags = quiet | MsFlags::MS_RDONLY;
+    let place = path.join("sys");
+    if attach("sysfs", &place, flags, None).is_err() {
+        // Refused in a user namespace where the host covers parts of its own.
+        let found = beneath::find(root, Path::new("sys")).map_err(file("mounting /sys"))?;
+        return bind(Path::new("/sys"), &found).map_err(kernel("mounting /sys"));
+    }
+    let groups = Path::new("/sys/fs/cgroup");
+    if statfs(groups).is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC) {
+        // Without it programs take the whole machine for theirs; nothing else depends on it.
+        let _ = attach("cgroup2", &path.join(inner(groups)), flags, None);
+    }
+    Ok(())
+}
+
+/// A few devices that hold nothing of the host, and terminals of the container's own.
+fn devices(root: &OwnedFd, path: &Path) -> Result<(), Error> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+    attach("tmpfs", &path.join("dev"), flags, Some("mode=0755,size=64k")).map_err(kernel("mounting /dev"))?;
+    for name in DEVICES {
+        let place = Path::new("dev").join(name);
+        let made = beneath::make_file(root, &place, Access::own(0o666));
+        let made = made.map_err(file(format!("making /dev/{name}")))?;
+        bind(&Path::new("/dev").join(name), &made).map_err(kernel(format!("mounting /dev/{name}")))?;
+    }
+    for (name, mode) in [("pts", 0o755), ("shm", 0o1777), ("mqueue", 0o1777)] {
+        let made = beneath::make_folder(root, &Path::new("dev").join(name), Access::own(mode));
+        made.map_err(file(format!("making /dev/{name}")))?;
+    }
+    attach("devpts", &path.join("dev/pts"), flags, Some("newinstance,ptmxmode=0666,mode=0620"))
+        .map_err(kernel("mounting /dev/pts"))?;
+    // Few programs use message queues, and some kernels do not have them.
+    let _ = attach("mqueue", &path.join("dev/mqueue"), flags | MsFlags::MS_NODEV, None);
+    for (name, target) in LINKS {
+        std::os::unix::fs::symlink(target, path.join("dev").join(name))
+            .map_err(file(format!("making link /dev/{name}")))?;
+    }
+    Ok(())
+}
+
+fn attach(kind: &str, place: &Path, flags: MsFlags, options: Option<&str>) -> Result<(), Errno> {
+    mount(Some(kind), place, Some(kind), flags, options)
+}
+
+/// What tells of the whole machine.
+fn hidden() -> impl Iterator<Item = PathBuf> {
+    let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let heat = (0..count).map(|cpu| format!("/sys/devices/system/cpu/cpu{cpu}/thermal_throttle").into());
+    HIDDEN.iter().map(PathBuf::from).chain(heat)
+}
+
+const LINKS: [(&str, &str); 5] = [
+    ("ptmx", "pts/ptmx"),
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+];
+
+const READ_ONLY: [&str; 8] = [
+    "/proc/bus",
+    "/proc/driver",
+    "/proc/dynamic_debug",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/mtrr",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
+
+const HIDDEN: [&str; 17] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kallsyms",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/kpagecgroup",
+    "/proc/kpagecount",
+    "/proc/kpageflags",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+    "/sys/kernel/debug",
+];

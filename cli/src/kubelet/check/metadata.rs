@@ -1,0 +1,191 @@
+//! Pure. Names, labels and annotations of objects of every kind, and the keys of ConfigMaps and Secrets.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use crate::kubelet::check::format::{self, Verdict};
+use crate::manifest::object::{Key, text};
+
+/// Tells of a field that is refused: path, reason and next step.
+pub type Tell<'a> = &'a mut dyn FnMut(String, String, &'static str);
+
+/// What an object of any kind must have.
+pub fn check(object: &Value, key: &Key, tell: Tell<'_>) {
+    let core = key.group.is_empty();
+    let form = match key.kind.as_str() {
+        "Namespace" if core => format::label,
+        "Service" if core => format::service,
+        _ => format::subdomain,
+    };
+    put("metadata.name", &key.name, form, tell);
+    if !key.namespace.is_empty() {
+        put("metadata.namespace", &key.namespace, format::label, tell);
+    }
+    head(&object["metadata"], "metadata", tell);
+    match key.kind.as_str() {
+        "Service" if core => {
+            labels(&object["spec"]["selector"], "spec.selector", tell);
+            ports(&object["spec"]["ports"], tell);
+        }
+        "Deployment" | "StatefulSet" | "ReplicaSet" | "Job" => {
+            head(&object["spec"]["template"]["metadata"], "spec.template.metadata", tell);
+            let selector = &object["spec"]["selector"]["matchLabels"];
+            labels(selector, "spec.selector.matchLabels", tell);
+            let service = text(object, "/spec/serviceName");
+            if !service.is_empty() {
+                put("spec.serviceName", service, format::subdomain, tell);
+            }
+        }
+        "ConfigMap" if core => config(object, &["data", "binaryData"], "binaryData", tell),
+        "Secret" if core => config(object, &["data", "stringData"], "data", tell),
+        _ => {}
+    }
+}
+
+/// Labels and annotations.
+pub fn head(metadata: &Value, path: &str, tell: Tell<'_>) {
+    labels(&metadata["labels"], &format!("{path}.labels"), tell);
+    let mut size = 0;
+    for (name, value) in entries(&metadata["annotations"]) {
+        size += name.len() + value.as_str().map_or(0, str::len);
+        put(&format!("{path}.annotations"), name, |name| format::qualified(&name.to_lowercase()), tell);
+    }
+    if size > ANNOTATIONS {
+        tell(format!("{path}.annotations"), "hold more than 256 KiB".into(), "shorten them");
+    }
+}
+
+fn labels(labels: &Value, path: &str, tell: Tell<'_>) {
+    for (name, value) in entries(labels) {
+        put(path, name, format::qualified, tell);
+        put(&format!("{path}.{name}"), value.as_str().unwrap_or_default(), format::value, tell);
+    }
+}
+
+fn ports(ports: &Value, tell: Tell<'_>) {
+    let ports = ports.as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut names = std::collections::BTreeSet::new();
+    for (index, port) in ports.iter().enumerate() {
+        let path = format!("spec.ports[{index}].name");
+        match port["name"].as_str() {
+            None | Some("") if ports.len() > 1 => {
+                tell(path, "is required where there are several ports".into(), "name the port");
+            }
+            None | Some("") => {}
+            Some(name) => {
+                put(&path, name, format::label, tell);
+                if !names.insert(name) {
+                    tell(path, format!("{name} names two ports"), "give each port a name of its own");
+                }
+            }
+        }
+    }
+}
+
+/// Keys become file names; content that is not base64 would be left out without a word.
+fn config(object: &Value, fields: &[&str; 2], encoded: &str, tell: Tell<'_>) {
+    let mut size = 0;
+    for field in fields {
+        for (key, value) in entries(&object[*field]) {
+            let content = value.as_str().unwrap_or_default();
+            put(field, key, format::config_key, tell);
+            let plain: String = content.split_whitespace().collect();
+            if *field == encoded && STANDARD.decode(plain).is_err() {
+                tell(format!("{field}.{key}"), "is not base64".into(), "encode the value");
+            }
+            size += content.len();
+        }
+    }
+    for (key, _) in entries(&object["binaryData"]) {
+        if object["data"].get(key).is_some() {
+            tell(format!("binaryData.{key}"), "is in data too".into(), "keep one of the two");
+        }
+    }
+    if size > CONTENT {
+        tell(fields[0].into(), "holds more than 1 MiB".into(), "split the object");
+    }
+}
+
+fn entries(map: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    map.as_object().into_iter().flatten()
+}
+
+/// Tells where a text does not have its form. Values may be long or secret, so that only the beginning is shown.
+pub fn put(path: &str, text: &str, form: impl FnOnce(&str) -> Verdict, tell: Tell<'_>) {
+    if let Some(reason) = form(text) {
+        let shown: String = text.chars().take(80).collect();
+        tell(path.into(), format!("{shown:?} {reason}"), "correct the text");
+    }
+}
+
+const ANNOTATIONS: usize = 256 * 1024;
+/// As in Kubernetes; base64 is counted as written, a third more.
+const CONTENT: usize = 1_398_104;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn refused(object: &Value) -> Vec<String> {
+        let mut found = Vec::new();
+        check(object, &Key::of(object), &mut |path, _, _| found.push(path));
+        found
+    }
+
+    fn of(kind: &str, more: &Value) -> Value {
+        let (version, kind) = kind.rsplit_once(' ').unwrap();
+        let mut object = json!({"apiVersion": version, "kind": kind, "metadata": {"name": "a"}});
+        for (field, value) in more.as_object().unwrap() {
+            object[field] = value.clone();
+        }
+        object
+    }
+
+    #[test]
+    fn names_of_all_kinds_are_checked() {
+        for kind in ["v1 Pod", "v1 ConfigMap", "apps/v1 Deployment", "networking.istio.io/v1 VirtualService"]
+        {
+            for name in ["../../etc", "a/b", "..", "A", "a\nb"] {
+                assert_eq!(
+                    refused(&of(kind, &json!({"metadata": {"name": name}}))),
+                    ["metadata.name"],
+                    "{kind}"
+                );
+            }
+            let metadata = json!({"metadata": {"name": "a", "namespace": "../x"}});
+            assert_eq!(refused(&of(kind, &metadata)), ["metadata.namespace"]);
+        }
+        assert_eq!(refused(&of("v1 Service", &json!({"metadata": {"name": "1a"}}))), ["metadata.name"]);
+        assert_eq!(refused(&of("v1 Namespace", &json!({"metadata": {"name": "a.b"}}))), ["metadata.name"]);
+    }
+
+    #[test]
+    fn labels_and_annotations_are_checked_in_templates_too() {
+        let metadata =
+            json!({"metadata": {"name": "a", "labels": {"a/": "x", "b": "x y"}, "annotations": {"c d": ""}}});
+        let expected = ["metadata.labels", "metadata.labels.b", "metadata.annotations"];
+        assert_eq!(refused(&of("networking.istio.io/v1 Gateway", &metadata)), expected);
+        let template = json!({"spec": {"template": {"metadata": {"labels": {"a": "\n"}}}, "selector": {"matchLabels": {"a": "\n"}}}});
+        let expected = ["spec.template.metadata.labels.a", "spec.selector.matchLabels.a"];
+        assert_eq!(refused(&of("apps/v1 Deployment", &template)), expected);
+    }
+
+    #[test]
+    fn keys_of_configuration_are_file_names() {
+        let map = json!({"data": {"../../x": "", "ok": ""}, "binaryData": {"ok": "AA==", "b": "*"}});
+        assert_eq!(refused(&of("v1 ConfigMap", &map)), ["data", "binaryData.b", "binaryData.ok"]);
+        let secret = json!({"data": {"/abs": "AA=="}, "stringData": {"..": "x"}});
+        assert_eq!(refused(&of("v1 Secret", &secret)), ["data", "stringData"]);
+        let large = json!({"data": {"a": "x".repeat(1_400_000)}});
+        assert_eq!(refused(&of("v1 ConfigMap", &large)), ["data"]);
+    }
+
+    #[test]
+    fn ports_of_a_service_have_names_of_their_own() {
+        let ports = json!({"spec": {"ports": [{"name": "a"}, {"name": "a"}, {}, {"name": "A_b"}]}});
+        let expected = ["spec.ports[1].name", "spec.ports[2].name", "spec.ports[3].name"];
+        assert_eq!(refused(&of("v1 Service", &ports)), expected);
+    }
+}

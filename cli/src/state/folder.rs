@@ -1,0 +1,246 @@
+//! The state folder as an open folder that was checked: it belongs to the caller, nobody else may write it, and no
+//! link leads to it. What a folder of somebody else says, such as which processes to end, is never believed.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::geteuid;
+use rustix::fs::{FileType, fstat};
+
+use crate::beneath::{self, Access};
+use crate::failure::Failure;
+
+/// Why a state folder is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Somebody else owns it, or a part of the path to it.
+    #[error("{} belongs to user {owner}, not to you", path.display())]
+    Foreign {
+        /// What.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+    },
+    /// Others may write it.
+    #[error("{} can be written by other users (mode {mode:o})", path.display())]
+    Writable {
+        /// What.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// It is something else than it should be, such as a link.
+    #[error("{} is no {expected}", path.display())]
+    Odd {
+        /// What.
+        path: PathBuf,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// It cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Failed {
+        /// What.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let next = match &error {
+            Error::Writable { path, .. } => format!("run chmod go-w {}", path.display()),
+            _ => "choose another folder with --state DIR".into(),
+        };
+        Self::blocked(format!("the state folder cannot be used: {error}"), next)
+    }
+}
+
+/// An open state folder.
+#[derive(Debug)]
+pub struct Folder {
+    file: OwnedFd,
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Opens a folder; nothing where there is none.
+    pub fn open(path: &Path) -> Result<Option<Self>, Error> {
+        let failed = |source| Error::Failed { path: path.into(), source };
+        match path.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+            Ok(found) if !found.is_dir() => {
+                return Err(Error::Odd { path: path.into(), expected: "folder" });
+            }
+            Ok(_) => {}
+        }
+        way(path)?;
+        let file = beneath::folder(path).map_err(failed)?;
+        own(&file, path, FileType::Directory)?;
+        Ok(Some(Self { file, path: path.into() }))
+    }
+
+    /// Opens a folder that is made where it is missing.
+    pub fn make(path: &Path) -> Result<Self, Error> {
+        let failed = |source| Error::Failed { path: path.into(), source };
+        if path.symlink_metadata().is_err() {
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        }
+        Self::open(path)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))
+    }
+
+    /// Makes a folder in it.
+    pub fn add(&self, name: &str) -> Result<(), Error> {
+        let path = self.path.join(name);
+        let made = beneath::make_folder(&self.file, Path::new(name), Access::own(0o700))
+            .map_err(|source| Error::Failed { path: path.clone(), source })?;
+        own(&made, &path, FileType::Directory)
+    }
+
+    /// Reads a file in it; nothing where there is none.
+    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        let path = self.path.join(name);
+        let failed = |source| Error::Failed { path: path.clone(), source };
+        match beneath::find(&self.file, Path::new(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+            Ok(found) => own(&found, &path, FileType::RegularFile)?,
+        }
+        // Nobody else may write the folder, so it is still the same file.
+        beneath::read(&self.file, Path::new(name)).map(Some).map_err(failed)
+    }
+
+    /// Writes a file in it in one step.
+    pub fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        beneath::replace(&self.file, name.as_ref(), content, Access::own(0o600))
+    }
+}
+
+/// Whether an open file is the caller's alone.
+fn own(file: &OwnedFd, path: &Path, kind: FileType) -> Result<(), Error> {
+    let found = fstat(file).map_err(|error| Error::Failed { path: path.into(), source: error.into() })?;
+    if FileType::from_raw_mode(found.st_mode) != kind {
+        let expected = if kind == FileType::Directory { "folder" } else { "regular file" };
+        return Err(Error::Odd { path: path.into(), expected });
+    }
+    if found.st_uid != geteuid().as_raw() {
+        return Err(Error::Foreign { path: path.into(), owner: found.st_uid });
+    }
+    if found.st_mode & 0o022 != 0 {
+        return Err(Error::Writable { path: path.into(), mode: found.st_mode & 0o7777 });
+    }
+    Ok(())
+}
+
+/// Refuses a path whose folders or links belong to somebody who is neither the caller nor root: their owner could swap
+/// what lies below at any moment.
+fn way(path: &Path) -> Result<(), Error> {
+    let trusted =
+        |owner: u32| owner == 0 || owner == geteuid().as_raw() || owner == UNMAPPED && is_in_user_namespace();
+    for part in path.ancestors().skip(1) {
+        // The folder may be opened, so what cannot be looked at here does not lead to it.
+        let Ok(found) = part.symlink_metadata() else { continue };
+        if !trusted(found.uid()) {
+            return Err(Error::Foreign { path: part.into(), owner: found.uid() });
+        }
+        if found.is_symlink()
+            && let Ok(target) = part.canonicalize()
+        {
+            // As if the folder lay in it, so that the target itself is looked at.
+            way(&target.join("_"))?;
+        }
+    }
+    Ok(())
+}
+
+/// In a user namespace the owners that it does not map, root among them, show as this one.
+const UNMAPPED: u32 = 65_534;
+
+fn is_in_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().ne(["0", "0", "4294967295"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    fn chmod(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_link_and_a_file_in_the_folders_place_are_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("state");
+        assert!(Folder::open(&path).unwrap().is_none());
+        std::fs::create_dir(place.path().join("real")).unwrap();
+        symlink("real", &path).unwrap();
+        assert!(matches!(Folder::open(&path), Err(Error::Odd { .. })));
+        assert!(matches!(Folder::make(&path), Err(Error::Odd { .. })));
+        std::fs::remove_file(&path).unwrap();
+        symlink("nowhere", &path).unwrap();
+        assert!(Folder::make(&path).is_err(), "a dangling link");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "").unwrap();
+        assert!(matches!(Folder::make(&path), Err(Error::Odd { .. })));
+    }
+
+    #[test]
+    fn what_others_may_write_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("state");
+        let folder = Folder::make(&path).unwrap();
+        folder.write("lock.json", b"{}").unwrap();
+        assert_eq!(folder.read("lock.json").unwrap().unwrap(), b"{}");
+        for mode in [0o666, 0o620, 0o602] {
+            chmod(&path.join("lock.json"), mode);
+            assert!(matches!(folder.read("lock.json"), Err(Error::Writable { .. })), "{mode:o}");
+        }
+        for mode in [0o777, 0o770, 0o1777] {
+            chmod(&path, mode);
+            assert!(matches!(Folder::open(&path), Err(Error::Writable { .. })), "{mode:o}");
+        }
+        chmod(&path, 0o755);
+        assert!(Folder::open(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_linked_file_and_a_pipe_are_not_read() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::make(&place.path().join("state")).unwrap();
+        std::fs::write(place.path().join("other"), "{}").unwrap();
+        symlink(place.path().join("other"), place.path().join("state/lock.json")).unwrap();
+        assert!(folder.read("lock.json").is_err());
+        nix::unistd::mkfifo(&place.path().join("state/pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(matches!(folder.read("pipe"), Err(Error::Odd { .. })));
+        assert!(folder.read("nothing").unwrap().is_none());
+    }
+
+    #[test]
+    fn what_belongs_to_somebody_else_is_refused() {
+        if !geteuid().is_root() {
+            return;
+        }
+        let place = tempfile::tempdir().unwrap();
+        let foreign = place.path().join("foreign");
+        std::fs::create_dir(&foreign).unwrap();
+        let inner = foreign.join("state");
+        Folder::make(&inner).unwrap();
+        chown(&foreign, Some(1234), None).unwrap();
+        assert!(matches!(Folder::open(&foreign), Err(Error::Foreign { owner: 1234, .. })));
+        assert!(matches!(Folder::open(&inner), Err(Error::Foreign { owner: 1234, .. })), "the way to it");
+        symlink(&foreign, place.path().join("link")).unwrap();
+        assert!(matches!(Folder::open(&place.path().join("link/state")), Err(Error::Foreign { .. })));
+        let own = place.path().join("own");
+        let folder = Folder::make(&own).unwrap();
+        folder.write("lock.json", b"{}").unwrap();
+        chown(own.join("lock.json"), Some(1234), None).unwrap();
+        assert!(matches!(folder.read("lock.json"), Err(Error::Foreign { owner: 1234, .. })));
+    }
+}
