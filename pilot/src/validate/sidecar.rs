@@ -3,21 +3,28 @@
 use super::finding::Findings;
 use super::{origin, value};
 use crate::catalog::policy::{EgressHost, EgressNamespace, Mesh, OutboundPolicy, Sidecar};
-use api::resource::name::is_label;
 use api::resource::object::Object;
 use api::resource::sidecar as written;
 
 pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Sidecar, mesh: &Mesh) -> Sidecar {
     f.unserved("spec.ingress", &spec.ingress);
     f.unserved("spec.inboundConnectionPool", &spec.inbound_connection_pool);
+    value::selector(f, "spec.workloadSelector.labels", spec.workload_selector.as_ref().map(|s| &s.labels));
     let labels = spec.workload_selector.as_ref().map(|s| s.labels.clone());
     let selector = labels.filter(|labels| !labels.is_empty());
     if selector.is_some() && object.namespace() == mesh.root_namespace {
-        f.error(
+        f.warn(
             "spec.workloadSelector",
-            format!("a Sidecar in the root namespace {} holds for the whole mesh", mesh.root_namespace),
-            "remove the selector, or move the Sidecar to the namespace of the workloads",
+            format!("only workloads of the root namespace {} are chosen", mesh.root_namespace),
+            "remove the selector for the whole mesh, or move the Sidecar to the namespace of the workloads",
         );
+    }
+    let others = [&spec.ingress, &spec.inbound_connection_pool];
+    if spec.egress.is_empty()
+        && spec.outbound_traffic_policy.is_none()
+        && others.iter().all(|field| field.is_none())
+    {
+        f.error("spec", "says nothing", "add egress or outboundTrafficPolicy");
     }
     let mut egress = vec![];
     for (i, listener) in spec.egress.iter().enumerate() {
@@ -28,8 +35,16 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Sidecar, 
         if listener.hosts.is_empty() {
             f.missing(format!("{path}.hosts"));
         }
+        if listener.port.is_none() && i + 1 < spec.egress.len() {
+            f.error(
+                &path,
+                "has no port and is not the last: it takes all ports",
+                "write all hosts in one entry, at the end",
+            );
+        }
         let hosts = listener.hosts.iter().enumerate();
         egress.extend(hosts.filter_map(|(h, text)| egress_host(f, &format!("{path}.hosts[{h}]"), text)));
+        repeated(f, &path, &listener.hosts, object.namespace());
     }
     let policy = spec.outbound_traffic_policy.as_ref();
     let outbound = policy.and_then(|p| outbound(f, "spec.outboundTrafficPolicy", p));
@@ -67,7 +82,7 @@ fn egress_host(f: &mut Findings, path: &str, text: &str) -> Option<EgressHost> {
         "*" => EgressNamespace::Any,
         "." => EgressNamespace::Own,
         "~" => EgressNamespace::Nobody,
-        name if is_label(name) => EgressNamespace::Named(name.to_owned()),
+        name if value::namespace(f, path, name) => EgressNamespace::Named(name.to_owned()),
         excluded if excluded.starts_with('~') => {
             f.not_supported(path, "exclusion of a namespace is");
             return None;
@@ -77,5 +92,23 @@ fn egress_host(f: &mut Findings, path: &str, text: &str) -> Option<EgressHost> {
             return None;
         }
     };
-    value::host(f, path, host, true).then(|| EgressHost { namespace, host: host.to_ascii_lowercase() })
+    value::full_host(f, path, host, false).then(|| EgressHost { namespace, host: host.to_ascii_lowercase() })
+}
+
+/// Warns of hosts that earlier ones include.
+fn repeated(f: &mut Findings, path: &str, hosts: &[String], own: &str) {
+    let mut seen: Vec<(&str, &str)> = vec![];
+    for (h, text) in hosts.iter().enumerate() {
+        let Some((namespace, host)) = text.split_once('/').filter(|(ns, _)| !ns.starts_with('~')) else {
+            continue;
+        };
+        let namespace = if namespace == "." { own } else { namespace };
+        let includes =
+            |(ns, known): &&(&str, &str)| (*ns == "*" || *ns == namespace) && (*known == "*" || *known == host);
+        if let Some((ns, known)) = seen.iter().find(includes) {
+            let reason = format!("`{text}` is included in `{ns}/{known}`");
+            f.warn(format!("{path}.hosts[{h}]"), reason, "remove it");
+        }
+        seen.push((namespace, host));
+    }
 }

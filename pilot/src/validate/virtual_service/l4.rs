@@ -8,6 +8,7 @@ use crate::catalog::virtual_service::{TcpDestination, TcpMatch, TcpRoute, TlsMat
 use crate::validate::finding::Findings;
 use crate::validate::value;
 use api::resource::virtual_service as written;
+use std::net::IpAddr;
 
 pub(super) fn tls(
     f: &mut Findings,
@@ -46,7 +47,13 @@ fn tls_match(
     let mut sni_hosts = vec![];
     for (i, sni) in written.sni_hosts.iter().enumerate() {
         let path = format!("{path}.sniHosts[{i}]");
-        if !value::host(f, &path, sni, true) {
+        if sni.parse::<IpAddr>().is_ok() {
+            let reason = format!("`{sni}` is an address, which clients do not send as a server name");
+            f.warn(path, reason, "name a host");
+            sni_hosts.push(sni.clone());
+            continue;
+        }
+        if !is_mesh_name(sni) && !value::domain(f, &path, sni, true) {
             continue;
         }
         let sni = sni.to_ascii_lowercase();
@@ -70,6 +77,14 @@ fn tls_match(
         ),
         source: source(f, path, &conditions, context),
     }
+}
+
+/// The name by which a sidecar calls a service through a gateway that passes TLS on: `outbound_.80_._.a.example.com`.
+pub(super) fn is_mesh_name(sni: &str) -> bool {
+    let parts = sni.strip_prefix("outbound_.").map(|rest| rest.splitn(3, "_.").collect::<Vec<_>>());
+    let Some([port, subset, host]) = parts.as_deref() else { return false };
+    let subset_is_valid = subset.is_empty() || value::is_label(subset);
+    port.parse::<u16>().is_ok() && subset_is_valid && value::is_domain(host)
 }
 
 pub(super) fn tcp(f: &mut Findings, spec: &written::VirtualService, context: Context) -> Vec<TcpRoute> {
