@@ -204,7 +204,7 @@ fn connection_pool(
         let path = format!("{path}.tcp");
         f.unserved(format!("{path}.maxConnectionDuration"), &tcp.max_connection_duration);
         f.unserved(format!("{path}.idleTimeout"), &tcp.idle_timeout);
-        parsed.limits.max_connections = limit(tcp.max_connections);
+        parsed.limits.max_connections = limit(f, &format!("{path}.maxConnections"), tcp.max_connections);
         parsed.connect_timeout =
             value::period(f, &format!("{path}.connectTimeout"), tcp.connect_timeout.as_deref());
         parsed.keepalive = tcp.tcp_keepalive.as_ref().map(|k| Keepalive {
@@ -231,11 +231,12 @@ fn http_pool(f: &mut Findings, path: &str, http: &written::HttpPool, parsed: &mu
         );
     }
     parsed.limits = Limits {
-        max_pending: limit(http.http1_max_pending_requests),
-        max_requests: limit(http.http2_max_requests),
-        max_retries: limit(http.max_retries),
+        max_pending: limit(f, &format!("{path}.http1MaxPendingRequests"), http.http1_max_pending_requests),
+        max_requests: limit(f, &format!("{path}.http2MaxRequests"), http.http2_max_requests),
+        max_retries: limit(f, &format!("{path}.maxRetries"), http.max_retries),
         ..parsed.limits
     };
+    limit(f, &format!("{path}.maxRequestsPerConnection"), http.max_requests_per_connection);
     parsed.max_requests_per_connection = http.max_requests_per_connection;
     parsed.idle_timeout = value::period(f, &format!("{path}.idleTimeout"), http.idle_timeout.as_deref());
     parsed.upgrade_to_http2 = upgrade;
@@ -243,7 +244,10 @@ fn http_pool(f: &mut Findings, path: &str, http: &written::HttpPool, parsed: &mu
 }
 
 /// An explicit 0 is the same as no limit.
-fn limit(written: u32) -> u32 {
+fn limit(f: &mut Findings, path: &str, written: u32) -> u32 {
+    if i32::try_from(written).is_err() {
+        f.error(path, format!("{written} is too great"), "write at most 2147483647, or 0 for no limit");
+    }
     if written == 0 { u32::MAX } else { written }
 }
 

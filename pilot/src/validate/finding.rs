@@ -63,7 +63,7 @@ impl<'a> Findings<'a> {
 }
 
 /// What protobuf does not tell apart from an absent field.
-fn is_default(value: &Value) -> bool {
+pub(super) fn is_default(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::Number(number) => number.as_f64() == Some(0.0),

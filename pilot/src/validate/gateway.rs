@@ -136,6 +136,11 @@ fn tls(
         plaintext(f, path, tls, protocol);
         return None;
     }
+    let files = !tls.server_certificate.is_empty() && !tls.private_key.is_empty();
+    if files && !tls.credential_name.is_empty() && mode != Mode::IstioMutual {
+        // Two whole certificates: nobody could say which one clients see.
+        f.error(format!("{path}.credentialName"), "excludes files", "keep the Secret or the files");
+    }
     if tls.https_redirect {
         let next = "move it to the plain HTTP server";
         f.warn(format!("{path}.httpsRedirect"), "is not used: clients speak TLS already", next);
@@ -239,11 +244,7 @@ fn certificate(f: &mut Findings, path: &str, tls: &written::ServerTls) -> Server
             f.error(format!("{path}.credentialName"), "is missing", "name a Secret with tls.crt and tls.key");
             ServerCertificate::Mesh
         }
-        (name, files) => {
-            if files == (true, true) {
-                // Two whole certificates: nobody could say which one clients see.
-                f.error(format!("{path}.credentialName"), "excludes files", "keep the Secret or the files");
-            }
+        (name, _) => {
             if name.contains("://") {
                 f.not_supported(format!("{path}.credentialName"), "a reference to anything but a Secret is");
             }

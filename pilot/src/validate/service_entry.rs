@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::ServiceEntry) -> Vec<Arc<Service>> {
     value::selector(f, "spec.workloadSelector.labels", spec.workload_selector.as_ref().map(|s| &s.labels));
+    at_most(f, "spec.addresses", spec.addresses.len(), 256);
     let ports = ports(f, &spec.ports);
     let resolution = resolution(f, spec);
     opaque_ports(f, spec, &ports);
@@ -50,7 +51,7 @@ fn hosts(f: &mut Findings, spec: &written::ServiceEntry) -> Vec<String> {
             f.error(path, "`*` would take every host", "name hosts, or write *.domain");
             continue;
         }
-        if resolved(spec) && spec.endpoints.is_empty() && host.starts_with('*') {
+        if resolved(spec) && spec.endpoints.is_empty() && !host.is_empty() && !value::is_domain(host) {
             f.error(path, format!("`{host}` cannot be resolved"), "give endpoints, or use resolution NONE");
             continue;
         }

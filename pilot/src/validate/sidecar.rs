@@ -1,6 +1,6 @@
 //! Pure. Checks Sidecars.
 
-use super::finding::Findings;
+use super::finding::{Findings, is_default};
 use super::{origin, value};
 use crate::catalog::policy::{EgressHost, EgressNamespace, Mesh, OutboundPolicy, Sidecar};
 use api::resource::object::Object;
@@ -22,7 +22,7 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Sidecar, 
     let others = [&spec.ingress, &spec.inbound_connection_pool];
     if spec.egress.is_empty()
         && spec.outbound_traffic_policy.is_none()
-        && others.iter().all(|field| field.is_none())
+        && others.iter().all(|field| field.as_ref().is_none_or(is_default))
     {
         f.error("spec", "says nothing", "add egress or outboundTrafficPolicy");
     }
@@ -95,20 +95,29 @@ fn egress_host(f: &mut Findings, path: &str, text: &str) -> Option<EgressHost> {
     value::full_host(f, path, host, false).then(|| EgressHost { namespace, host: host.to_ascii_lowercase() })
 }
 
-/// Warns of hosts that earlier ones include.
+/// Warns of hosts that others of the same list include.
 fn repeated(f: &mut Findings, path: &str, hosts: &[String], own: &str) {
-    let mut seen: Vec<(&str, &str)> = vec![];
-    for (h, text) in hosts.iter().enumerate() {
-        let Some((namespace, host)) = text.split_once('/').filter(|(ns, _)| !ns.starts_with('~')) else {
-            continue;
-        };
-        let namespace = if namespace == "." { own } else { namespace };
-        let includes =
-            |(ns, known): &&(&str, &str)| (*ns == "*" || *ns == namespace) && (*known == "*" || *known == host);
-        if let Some((ns, known)) = seen.iter().find(includes) {
-            let reason = format!("`{text}` is included in `{ns}/{known}`");
+    let parsed = |text: &String| {
+        let (namespace, host) = text.split_once('/').filter(|(namespace, _)| !namespace.starts_with('~'))?;
+        Some((if namespace == "." { own } else { namespace }.to_owned(), host.to_owned()))
+    };
+    let all: Vec<_> = hosts.iter().map(parsed).collect();
+    let includes = |wide: &(String, String), narrow: &(String, String)| {
+        (wide.0 == "*" || wide.0 == narrow.0) && (wide.1 == "*" || wide.1 == narrow.1)
+    };
+    for (h, host) in all.iter().enumerate() {
+        let Some(host) = host else { continue };
+        let other = all.iter().take(MAX_COMPARED).enumerate().position(|(o, other)| {
+            let Some(other) = other.as_ref().filter(|_| o != h) else { return false };
+            // Of two that are the same, the first stays.
+            includes(other, host) && (o < h || !includes(host, other))
+        });
+        if let Some(other) = other {
+            let reason = format!("`{}` is included in `{}`", hosts[h], hosts[other]);
             f.warn(format!("{path}.hosts[{h}]"), reason, "remove it");
         }
-        seen.push((namespace, host));
     }
 }
+
+/// Hosts that each is compared with: the work grows with their number.
+const MAX_COMPARED: usize = 200;

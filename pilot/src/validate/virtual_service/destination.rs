@@ -40,10 +40,10 @@ pub(super) fn weights(f: &mut Findings, path: &str, written: &[i64]) -> Vec<u32>
     let mut refused = false;
     let mut shares = vec![];
     for (i, weight) in written.iter().enumerate() {
-        shares.push(u32::try_from(*weight).unwrap_or_else(|_| {
+        shares.push(i32::try_from(*weight).ok().and_then(|w| u32::try_from(w).ok()).unwrap_or_else(|| {
             refused = true;
             let reason = format!("{weight} is no weight");
-            f.error(format!("{path}[{i}].weight"), reason, "write 0 or a greater number");
+            f.error(format!("{path}[{i}].weight"), reason, "write a number from 0 to 2147483647");
             0
         }));
     }

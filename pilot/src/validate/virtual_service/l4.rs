@@ -13,7 +13,6 @@ use std::net::IpAddr;
 pub(super) fn tls(
     f: &mut Findings,
     spec: &written::VirtualService,
-    hosts: &[String],
     context: Context,
 ) -> Vec<TlsRoute> {
     let routes = spec.tls.iter().enumerate();
@@ -26,7 +25,7 @@ pub(super) fn tls(
             let matches = route.matches.iter().enumerate();
             TlsRoute {
                 matches: matches
-                    .map(|(m, written)| tls_match(f, &format!("{path}.match[{m}]"), written, hosts, context))
+                    .map(|(m, written)| tls_match(f, &format!("{path}.match[{m}]"), written, &spec.hosts, context))
                     .collect(),
                 destinations: destinations(f, &format!("{path}.route"), &route.route, context),
             }
@@ -56,16 +55,17 @@ fn tls_match(
         if !is_mesh_name(sni) && !value::domain(f, &path, sni, true) {
             continue;
         }
-        let sni = sni.to_ascii_lowercase();
-        if !hosts.iter().any(|h| host::covers(h, &sni)) {
+        // As both are written: no short name is completed in SNI.
+        if !hosts.iter().any(|h| host::covers(h, sni)) {
             f.error(path, format!("`{sni}` is not covered by spec.hosts"), "add it there");
         }
-        sni_hosts.push(sni);
+        sni_hosts.push(sni.to_ascii_lowercase());
     }
     let conditions = Conditions {
         port: written.port,
         labels: &written.source_labels,
         namespace: &written.source_namespace,
+        namespace_is_checked: false,
         gateways: &written.gateways,
     };
     TlsMatch {
@@ -109,6 +109,7 @@ fn tcp_match(f: &mut Findings, path: &str, written: &written::L4Match, context: 
         port: written.port,
         labels: &written.source_labels,
         namespace: &written.source_namespace,
+        namespace_is_checked: false,
         gateways: &written.gateways,
     };
     TcpMatch {

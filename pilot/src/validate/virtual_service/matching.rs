@@ -54,6 +54,7 @@ pub(super) fn http(
                 port: written.port,
                 labels: &written.source_labels,
                 namespace: &written.source_namespace,
+                namespace_is_checked: true,
                 gateways: &written.gateways,
             },
             context,
@@ -66,6 +67,8 @@ pub(super) struct Conditions<'a> {
     pub(super) port: Option<u32>,
     pub(super) labels: &'a Labels,
     pub(super) namespace: &'a str,
+    /// Whether an impossible namespace is refused: Istio does so in HTTP only.
+    pub(super) namespace_is_checked: bool,
     pub(super) gateways: &'a [String],
 }
 
@@ -73,7 +76,11 @@ pub(super) fn source(f: &mut Findings, path: &str, written: &Conditions, context
     let at = format!("{path}.sourceNamespace");
     if !written.namespace.is_empty() && !value::namespace(f, &at, written.namespace) {
         let reason = format!("`{}` is no namespace", written.namespace);
-        f.error(at, reason, "correct it");
+        if written.namespace_is_checked {
+            f.error(at, reason, "correct it");
+        } else {
+            f.warn(at, format!("{reason}, so nothing matches"), "correct it");
+        }
     }
     value::labels(f, &format!("{path}.sourceLabels"), written.labels);
     SourceMatch {

@@ -48,7 +48,7 @@ pub(super) fn check(
     unreachable::warn(f, spec);
     VirtualService {
         origin: origin(object),
-        tls: l4::tls(f, spec, &hosts, context),
+        tls: l4::tls(f, spec, context),
         tcp: l4::tcp(f, spec, context),
         hosts,
         gateways: if gateways.is_empty() { vec![GatewayRef::Mesh] } else { gateways },
@@ -118,7 +118,7 @@ fn gateways(f: &mut Findings, path: &str, names: &[String], own: &str) -> Vec<Ga
         let parsed = match text.split_once('/') {
             None if text == "mesh" => Some(GatewayRef::Mesh),
             None if text.contains('.') => old_gateway(f, &path, text),
-            None => value::is_label(text).then(|| named(own, text)),
+            None => value::is_domain(text).then(|| named(own, text)),
             Some((namespace, name)) if value::is_label(namespace) && value::is_label(name) => {
                 Some(named(namespace, name))
             }
