@@ -12,8 +12,8 @@ pub struct PeerAuthentication {
     pub selector: Option<LabelSelector>,
     /// For all ports.
     pub mtls: Option<MutualTls>,
-    /// For single ports of the workload.
-    pub port_level_mtls: BTreeMap<String, MutualTls>,
+    /// For single ports of the workload; absent is not the same as empty.
+    pub port_level_mtls: Option<BTreeMap<String, MutualTls>>,
 }
 
 /// Which callers are taken.

@@ -150,7 +150,7 @@ pub struct HttpRedirect {
     /// The status, 301 when absent.
     pub redirect_code: Option<u32>,
     /// Replaces the matched prefix.
-    pub prefix_rewrite: Unserved,
+    pub prefix_rewrite: Option<String>,
 }
 
 /// How a redirect's port is found.

@@ -17,7 +17,7 @@ pub fn run(data: &[u8]) {
             Reply::Drop => {}
             Reply::Answer(answer) => answers(data, &answer, over_tcp),
             Reply::Forward(unanswered) => {
-                if let Some(failure) = unanswered.failure(over_tcp) {
+                if let Some(failure) = ZONE.with(|zone| unanswered.failure(zone, over_tcp)) {
                     answers(data, &failure, over_tcp);
                 }
             }

@@ -322,7 +322,7 @@ fn sidecars_are_chosen_by_label_then_namespace_then_mesh() {
     let text = [
         sidecar("istio-system/mesh", "{egress: [{hosts: ['./*', 'istio-system/*']}]}"),
         sidecar("wide", "{egress: [{hosts: ['./*.local']}]}"),
-        sidecar("own", "{workloadSelector: {labels: {app: a}}}"),
+        sidecar("own", "{workloadSelector: {labels: {app: a}}, outboundTrafficPolicy: {}}"),
     ]
     .concat();
     let catalog = catalog(&text);

@@ -11,9 +11,9 @@ use crate::catalog::policy::Mesh;
 use api::model::cluster::{Balancer, Keepalive, Limits, Outlier};
 use api::model::route::HashKey;
 use api::resource::destination_rule as written;
-use api::resource::name::is_label;
 use api::resource::object::Object;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 use written::{SimpleBalancer, TlsMode};
 
@@ -24,19 +24,20 @@ pub(super) fn check(
     mesh: &Mesh,
 ) -> DestinationRule {
     f.unserved("spec.workloadSelector", &spec.workload_selector);
-    value::host(f, "spec.host", &spec.host, true);
+    value::domain(f, "spec.host", &spec.host, true);
     let mut subsets: Vec<Subset> = vec![];
     for (i, subset) in spec.subsets.iter().enumerate() {
         let path = format!("spec.subsets[{i}]");
         if subset.name.is_empty() {
             f.missing(format!("{path}.name"));
-        } else if !is_label(&subset.name) {
-            let reason = format!("`{}` is no valid name: it takes a-z, 0-9 and '-'", subset.name);
+        } else if !value::is_label(&subset.name) {
+            let reason = format!("`{}` is no valid name: it takes letters, digits and '-'", subset.name);
             f.error(format!("{path}.name"), reason, "rename the subset");
         } else if let Some(first) = subsets.iter().position(|s| s.name == subset.name) {
             let reason = format!("`{}` is also the name of spec.subsets[{first}]", subset.name);
             f.error(format!("{path}.name"), reason, "rename one");
         }
+        value::labels(f, &format!("{path}.labels"), &subset.labels);
         let policy = policy(f, &format!("{path}.trafficPolicy"), subset.traffic_policy.as_ref());
         subsets.push(Subset { name: subset.name.clone(), labels: subset.labels.clone(), policy });
     }
@@ -45,7 +46,7 @@ pub(super) fn check(
         host: host::complete(&spec.host, object.namespace(), &mesh.domain),
         policy: policy(f, "spec.trafficPolicy", spec.traffic_policy.as_ref()),
         subsets,
-        export_to: value::export_to(f, "spec.exportTo", &spec.export_to, object.namespace()),
+        export_to: value::rule_export_to(f, "spec.exportTo", &spec.export_to, object.namespace()),
     }
 }
 
@@ -64,15 +65,27 @@ fn policy(f: &mut Findings, path: &str, policy: Option<&written::TrafficPolicy>)
             f.missing(format!("{path}.port"));
             continue;
         };
-        let number = value::port(f, &format!("{path}.port.number"), selector.number.into());
+        let Some(number) = u16::try_from(selector.number).ok().filter(|number| *number != 0) else {
+            let reason = format!("{} is no port number, so the settings hold for no port", selector.number);
+            f.warn(format!("{path}.port.number"), reason, "write a number from 1 to 65535");
+            continue;
+        };
+        if (written::PortPolicy { port: None, ..port.clone() }) == written::PortPolicy::default() {
+            f.error(&path, "says nothing", "remove it, or add a setting");
+        }
         let blocks = PolicyBlocks {
             load_balancer: load_balancer(f, &path, port.load_balancer.as_ref()),
             connection_pool: connection_pool(f, &path, port.connection_pool.as_ref()),
             outlier: outlier(f, &path, port.outlier_detection.as_ref()),
             tls: tls(f, &path, port.tls.as_ref()),
         };
-        if ports.insert(number, blocks).is_some() {
-            f.error(format!("{path}.port.number"), format!("{number} has settings already"), "remove one");
+        // The first counts, as in Istio.
+        match ports.entry(number) {
+            Entry::Vacant(free) => _ = free.insert(blocks),
+            Entry::Occupied(_) => {
+                let reason = format!("{number} has settings already: these are not used");
+                f.warn(format!("{path}.port.number"), reason, "remove one");
+            }
         }
     }
     let blocks = PolicyBlocks {
@@ -128,21 +141,37 @@ fn consistent_hash(f: &mut Findings, path: &str, hash: &written::ConsistentHash)
     if let Some(name) = hash.http_query_parameter_name.as_ref().filter(|name| !name.is_empty()) {
         keys.push(HashKey::Query(name.clone()));
     }
-    if keys.len() != 1 {
-        let next = "give one of httpHeaderName, httpCookie, useSourceIp and httpQueryParameterName";
-        f.error(path, format!("has {} keys", keys.len()), next);
+    let next = "give one of httpHeaderName, httpCookie, useSourceIp and httpQueryParameterName";
+    match keys.len() {
+        0 => f.warn(path, "has no key: endpoints are chosen at random", next),
+        1 => {}
+        several => f.error(path, format!("has {several} keys"), next),
     }
-    let balancer = match (&hash.ring_hash, &hash.maglev) {
+    let balancer = ring_or_table(f, path, hash)?;
+    Some(LoadBalancer { balancer, hash: keys.into_iter().next() })
+}
+
+/// The algorithm that spreads hashes over endpoints.
+fn ring_or_table(f: &mut Findings, path: &str, hash: &written::ConsistentHash) -> Option<Balancer> {
+    if hash.minimum_ring_size.is_some_and(|size| size != 0) {
+        if hash.ring_hash.is_some() || hash.maglev.is_some() {
+            let reason = "excludes ringHash and maglev";
+            f.error(format!("{path}.minimumRingSize"), reason, "keep one of them");
+        } else {
+            f.warn(format!("{path}.minimumRingSize"), "is deprecated", "write ringHash.minimumRingSize");
+        }
+    }
+    Some(match (&hash.ring_hash, &hash.maglev) {
         (Some(_), Some(_)) => {
             f.error(format!("{path}.maglev"), "excludes ringHash", "keep one of the two");
             return None;
         }
         (_, Some(table)) => {
-            let size = table.table_size.unwrap_or(65537);
-            if size > MAX_MAGLEV || !is_prime(size) {
+            let size = table.table_size.unwrap_or_default();
+            if size >= MAX_MAGLEV || !is_prime(size) {
                 f.error(
                     format!("{path}.maglev.tableSize"),
-                    format!("{size} is no prime up to {MAX_MAGLEV}"),
+                    format!("{size} is no prime below {MAX_MAGLEV}"),
                     "write 65537",
                 );
             }
@@ -161,8 +190,7 @@ fn consistent_hash(f: &mut Findings, path: &str, hash: &written::ConsistentHash)
             }
             Balancer::RingHash { min_size: size.max(1) }
         }
-    };
-    Some(LoadBalancer { balancer, hash: keys.into_iter().next() })
+    })
 }
 
 fn is_prime(n: u64) -> bool {
@@ -183,7 +211,7 @@ fn connection_pool(
         let path = format!("{path}.tcp");
         f.unserved(format!("{path}.maxConnectionDuration"), &tcp.max_connection_duration);
         f.unserved(format!("{path}.idleTimeout"), &tcp.idle_timeout);
-        parsed.limits.max_connections = limit(tcp.max_connections);
+        parsed.limits.max_connections = limit(f, &format!("{path}.maxConnections"), tcp.max_connections);
         parsed.connect_timeout =
             value::period(f, &format!("{path}.connectTimeout"), tcp.connect_timeout.as_deref());
         parsed.keepalive = tcp.tcp_keepalive.as_ref().map(|k| Keepalive {
@@ -210,11 +238,12 @@ fn http_pool(f: &mut Findings, path: &str, http: &written::HttpPool, parsed: &mu
         );
     }
     parsed.limits = Limits {
-        max_pending: limit(http.http1_max_pending_requests),
-        max_requests: limit(http.http2_max_requests),
-        max_retries: limit(http.max_retries),
+        max_pending: limit(f, &format!("{path}.http1MaxPendingRequests"), http.http1_max_pending_requests),
+        max_requests: limit(f, &format!("{path}.http2MaxRequests"), http.http2_max_requests),
+        max_retries: limit(f, &format!("{path}.maxRetries"), http.max_retries),
         ..parsed.limits
     };
+    limit(f, &format!("{path}.maxRequestsPerConnection"), http.max_requests_per_connection);
     parsed.max_requests_per_connection = http.max_requests_per_connection;
     parsed.idle_timeout = value::period(f, &format!("{path}.idleTimeout"), http.idle_timeout.as_deref());
     parsed.upgrade_to_http2 = upgrade;
@@ -222,7 +251,10 @@ fn http_pool(f: &mut Findings, path: &str, http: &written::HttpPool, parsed: &mu
 }
 
 /// An explicit 0 is the same as no limit.
-fn limit(written: u32) -> u32 {
+fn limit(f: &mut Findings, path: &str, written: u32) -> u32 {
+    if i32::try_from(written).is_err() {
+        f.error(path, format!("{written} is too great"), "write at most 2147483647, or 0 for no limit");
+    }
     if written == 0 { u32::MAX } else { written }
 }
 
@@ -264,49 +296,69 @@ fn tls(f: &mut Findings, path: &str, tls: Option<&written::ClientTls>) -> Option
     f.unserved(format!("{path}.caCrl"), &tls.ca_crl);
     let sni = Some(tls.sni.clone()).filter(|sni| !sni.is_empty());
     if let Some(sni) = &sni {
-        value::host(f, &format!("{path}.sni"), sni, false);
+        value::server_name(f, &format!("{path}.sni"), sni);
     }
     let names = tls.subject_alt_names.clone();
     let mode = tls.mode.unwrap_or(TlsMode::Disable);
-    if mode != TlsMode::Mutual {
-        refuse_certificates(f, &path, tls, mode);
+    unused(f, &path, tls, mode);
+    if matches!(mode, TlsMode::Simple | TlsMode::Mutual) {
+        exclusive(f, &path, tls, mode);
     }
     match mode {
         TlsMode::Disable => Some(ClientTls::Disable),
         TlsMode::IstioMutual => Some(ClientTls::Istio { subject_alt_names: names, sni }),
         TlsMode::Simple | TlsMode::Mutual => Some(ClientTls::Own {
             certificate: (mode == TlsMode::Mutual).then(|| certificate(f, &path, tls)),
-            roots: roots(f, &path, tls),
+            roots: roots(tls),
             subject_alt_names: names,
             sni,
         }),
     }
 }
 
-fn refuse_certificates(f: &mut Findings, path: &str, tls: &written::ClientTls, mode: TlsMode) {
-    let mut fields = vec![("clientCertificate", &tls.client_certificate), ("privateKey", &tls.private_key)];
-    if mode != TlsMode::Simple {
-        fields.extend([("caCertificates", &tls.ca_certificates), ("credentialName", &tls.credential_name)]);
-        if tls.insecure_skip_verify == Some(true) {
-            f.error(format!("{path}.insecureSkipVerify"), "needs mode SIMPLE or MUTUAL", "remove it");
+/// Fields that a mode does not use. Istio takes them, and what they say is no weaker without them.
+fn unused(f: &mut Findings, path: &str, tls: &written::ClientTls, mode: TlsMode) {
+    let given = |text: &String| !text.is_empty();
+    let own = matches!(mode, TlsMode::Simple | TlsMode::Mutual);
+    // Beside a Secret they are refused.
+    let files = mode != TlsMode::Mutual && !(own && given(&tls.credential_name));
+    let fields = [
+        ("clientCertificate", files && given(&tls.client_certificate)),
+        ("privateKey", files && given(&tls.private_key)),
+        ("caCertificates", !own && given(&tls.ca_certificates)),
+        ("credentialName", !own && given(&tls.credential_name)),
+        ("insecureSkipVerify", !own && tls.insecure_skip_verify == Some(true)),
+    ];
+    for (name, _) in fields.into_iter().filter(|(_, unused)| *unused) {
+        f.warn(format!("{path}.{name}"), "is not used with this mode", "remove it, or change the mode");
+    }
+}
+
+/// Fields that contradict each other: nobody could say which server is trusted, or what the server sees.
+fn exclusive(f: &mut Findings, path: &str, tls: &written::ClientTls, mode: TlsMode) {
+    let secret = !tls.credential_name.is_empty();
+    if tls.credential_name.contains("://") {
+        f.not_supported(format!("{path}.credentialName"), "a reference to anything but a Secret is");
+    }
+    if tls.insecure_skip_verify == Some(true) {
+        let fields = [
+            ("caCertificates", !tls.ca_certificates.is_empty()),
+            ("credentialName", secret && mode == TlsMode::Simple),
+            ("subjectAltNames", !tls.subject_alt_names.is_empty()),
+        ];
+        for (name, _) in fields.into_iter().filter(|(_, given)| *given) {
+            let reason = format!("excludes {name}");
+            f.error(format!("{path}.insecureSkipVerify"), reason, "keep one of the two");
         }
     }
-    for (name, value) in fields {
-        if !value.is_empty() {
-            f.error(
-                format!("{path}.{name}"),
-                "is not used with this mode",
-                "remove it, or write mode MUTUAL",
-            );
-        }
+    let files = [&tls.client_certificate, &tls.private_key, &tls.ca_certificates];
+    if secret && files.iter().any(|file| !file.is_empty()) {
+        f.error(format!("{path}.credentialName"), "excludes files", "keep the Secret or the files");
     }
 }
 
 fn certificate(f: &mut Findings, path: &str, tls: &written::ClientTls) -> CertificatePlace {
     if !tls.credential_name.is_empty() {
-        if !tls.client_certificate.is_empty() || !tls.private_key.is_empty() {
-            f.error(format!("{path}.credentialName"), "excludes files", "keep the Secret or the files");
-        }
         return CertificatePlace::Secret(tls.credential_name.clone());
     }
     for (name, value) in [("clientCertificate", &tls.client_certificate), ("privateKey", &tls.private_key)] {
@@ -317,21 +369,13 @@ fn certificate(f: &mut Findings, path: &str, tls: &written::ClientTls) -> Certif
     CertificatePlace::Files { chain: tls.client_certificate.clone(), key: tls.private_key.clone() }
 }
 
-fn roots(f: &mut Findings, path: &str, tls: &written::ClientTls) -> RootsPlace {
-    let file = !tls.ca_certificates.is_empty();
-    match (tls.insecure_skip_verify == Some(true), file) {
-        (true, true) => {
-            f.error(format!("{path}.insecureSkipVerify"), "excludes caCertificates", "keep one of the two");
-            RootsPlace::Unverified
-        }
-        (true, false) if !tls.subject_alt_names.is_empty() => {
-            f.error(format!("{path}.insecureSkipVerify"), "excludes subjectAltNames", "keep one of the two");
-            RootsPlace::Unverified
-        }
-        (true, false) => RootsPlace::Unverified,
-        (false, true) => RootsPlace::File(tls.ca_certificates.clone()),
-        (false, false) if !tls.credential_name.is_empty() => RootsPlace::Secret(tls.credential_name.clone()),
-        (false, false) => RootsPlace::System,
+fn roots(tls: &written::ClientTls) -> RootsPlace {
+    match (tls.insecure_skip_verify == Some(true), tls.ca_certificates.as_str(), tls.credential_name.as_str())
+    {
+        (true, ..) => RootsPlace::Unverified,
+        (false, "", "") => RootsPlace::System,
+        (false, "", secret) => RootsPlace::Secret(secret.to_owned()),
+        (false, file, _) => RootsPlace::File(file.to_owned()),
     }
 }
 

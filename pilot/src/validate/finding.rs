@@ -4,6 +4,7 @@
 use api::resource::Unserved;
 use api::resource::document::{Place, Refusal};
 use api::resource::object::Object;
+use serde_json::Value;
 use std::fmt::Display;
 
 /// Findings about one object.
@@ -37,9 +38,9 @@ impl<'a> Findings<'a> {
         self.error(path, "is missing", "give it a value");
     }
 
-    /// A field, or a value of it, that exists and that this version does not serve.
+    /// A field that exists and that this version does not serve. A value that means the same as none is taken.
     pub(super) fn unserved(&mut self, path: impl Display, field: &Unserved) {
-        if field.is_some() {
+        if field.as_ref().is_some_and(|value| !is_default(value)) {
             self.not_supported(path, "is");
         }
     }
@@ -58,5 +59,16 @@ impl<'a> Findings<'a> {
             reason: reason.to_string(),
             next: next.to_owned(),
         }
+    }
+}
+
+/// What protobuf does not tell apart from an absent field.
+pub(super) fn is_default(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Bool(true) | Value::Object(_) => false,
     }
 }

@@ -7,58 +7,58 @@ use crate::catalog::gateway::{
 };
 use api::model::tls::TlsVersion;
 use api::resource::gateway as written;
-use api::resource::name::is_label;
 use api::resource::object::Object;
 use written::ServerTlsMode as Mode;
 
 pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Gateway) -> Gateway {
+    // Set by what turns Gateways of the Gateway API into these: their names have dots, and `~` is the namespace of a
+    // server without routes.
+    let converted = object.annotations.get(SEMANTICS).is_some_and(|semantics| semantics == "gateway");
+    if !converted && object.name().contains('.') {
+        let reason = format!("`{}` has a dot, so no VirtualService could name it", object.name());
+        f.error("metadata.name", reason, "rename the object");
+    }
     if spec.servers.is_empty() {
         f.missing("spec.servers");
     }
     let mut servers: Vec<Server> = vec![];
     for (i, written) in spec.servers.iter().enumerate() {
         let path = format!("spec.servers[{i}]");
-        let Some(server) = server(f, &path, written, object.namespace()) else { continue };
-        for (j, other) in servers.iter().enumerate() {
-            if !server.port_name.is_empty() && other.port_name == server.port_name {
-                f.error(
-                    format!("{path}.port.name"),
-                    format!("`{}` is the name of the port of spec.servers[{j}]", server.port_name),
-                    "rename one",
-                );
-            }
-            if other.port == server.port && !agree(other, &server) {
-                f.error(
-                    format!("{path}.port.protocol"),
-                    format!("port {} already has another protocol in spec.servers[{j}]", server.port),
-                    "use another port",
-                );
-            }
+        let names = Names { own: object.namespace(), converted };
+        let Some(server) = server(f, &path, written, names) else { continue };
+        let same = |other: &Server| !server.port_name.is_empty() && other.port_name == server.port_name;
+        if let Some(j) = servers.iter().position(same) {
+            f.error(
+                format!("{path}.port.name"),
+                format!("`{}` is the name of the port of spec.servers[{j}]", server.port_name),
+                "rename one",
+            );
         }
         servers.push(server);
     }
     Gateway { origin: origin(object), selector: spec.selector.clone(), servers }
 }
 
-/// Servers on one port are told apart by host or by SNI, which must then be of one kind.
-fn agree(one: &Server, other: &Server) -> bool {
-    let by_sni = |p| matches!(p, ServerProtocol::Https | ServerProtocol::Tls);
-    one.protocol == other.protocol || (by_sni(one.protocol) && by_sni(other.protocol))
+/// What namespaces of hosts mean.
+#[derive(Debug, Clone, Copy)]
+struct Names<'a> {
+    own: &'a str,
+    converted: bool,
 }
 
-fn server(f: &mut Findings, path: &str, server: &written::Server, own: &str) -> Option<Server> {
+fn server(f: &mut Findings, path: &str, server: &written::Server, names: Names) -> Option<Server> {
     f.unserved(format!("{path}.bind"), &server.bind);
     f.unserved(format!("{path}.defaultEndpoint"), &server.default_endpoint);
     if server.hosts.is_empty() {
         f.missing(format!("{path}.hosts"));
     }
     let hosts = server.hosts.iter().enumerate();
-    let hosts = hosts.filter_map(|(i, text)| host(f, &format!("{path}.hosts[{i}]"), text, own)).collect();
+    let hosts = hosts.filter_map(|(i, text)| host(f, &format!("{path}.hosts[{i}]"), text, names)).collect();
     let Some(port) = &server.port else {
         f.missing(format!("{path}.port"));
         return None;
     };
-    if port.target_port.is_some() {
+    if port.target_port.is_some_and(|target| target != 0) {
         f.not_supported(format!("{path}.port.targetPort"), "is");
     }
     if port.name.is_empty() {
@@ -66,7 +66,8 @@ fn server(f: &mut Findings, path: &str, server: &written::Server, own: &str) -> 
     }
     let number = value::port(f, &format!("{path}.port.number"), port.number.into());
     let protocol = protocol(f, &format!("{path}.port.protocol"), &port.protocol)?;
-    let redirect_to_https = server.tls.as_ref().is_some_and(|t| t.https_redirect);
+    let redirect_to_https =
+        protocol == ServerProtocol::Http && server.tls.as_ref().is_some_and(|t| t.https_redirect);
     let tls = tls(f, &format!("{path}.tls"), server.tls.as_ref(), protocol);
     Some(Server {
         name: server.name.clone(),
@@ -81,7 +82,7 @@ fn server(f: &mut Findings, path: &str, server: &written::Server, own: &str) -> 
 
 fn protocol(f: &mut Findings, path: &str, text: &str) -> Option<ServerProtocol> {
     match text.to_ascii_uppercase().as_str() {
-        "HTTP" | "HTTP2" | "GRPC" | "GRPC-WEB" => Some(ServerProtocol::Http),
+        "HTTP" | "HTTP2" | "GRPC" | "GRPC-WEB" | "HTTP_PROXY" => Some(ServerProtocol::Http),
         "HTTPS" => Some(ServerProtocol::Https),
         "TLS" => Some(ServerProtocol::Tls),
         "TCP" => Some(ServerProtocol::Tcp),
@@ -89,7 +90,7 @@ fn protocol(f: &mut Findings, path: &str, text: &str) -> Option<ServerProtocol> 
             f.missing(path);
             None
         }
-        "MONGO" | "REDIS" | "MYSQL" => {
+        "MONGO" | "REDIS" | "MYSQL" | "UDP" => {
             f.error(path, format!("{text} is not supported by this version"), "write TCP");
             None
         }
@@ -100,18 +101,20 @@ fn protocol(f: &mut Findings, path: &str, text: &str) -> Option<ServerProtocol> 
     }
 }
 
-fn host(f: &mut Findings, path: &str, text: &str, own: &str) -> Option<ServerHost> {
+fn host(f: &mut Findings, path: &str, text: &str, names: Names) -> Option<ServerHost> {
     let (namespace, host) = match text.split_once('/') {
         None => (None, text),
         Some(("*", host)) => (None, host),
-        Some((".", host)) => (Some(own.to_owned()), host),
-        Some((namespace, host)) if is_label(namespace) => (Some(namespace.to_owned()), host),
+        Some((".", host)) => (Some(names.own.to_owned()), host),
+        // No namespace is called so: the server has no routes.
+        Some(("~", host)) if names.converted => (Some("~".to_owned()), host),
+        Some((namespace, host)) if value::namespace(f, path, namespace) => (Some(namespace.to_owned()), host),
         Some((namespace, _)) => {
             f.error(path, format!("`{namespace}` is no namespace"), "write namespace/host, ./host or host");
             return None;
         }
     };
-    value::host(f, path, host, true).then(|| ServerHost { namespace, host: host.to_ascii_lowercase() })
+    value::full_host(f, path, host, true).then(|| ServerHost { namespace, host: host.to_ascii_lowercase() })
 }
 
 fn tls(
@@ -128,23 +131,27 @@ fn tls(
         return None;
     };
     refuse_unserved(f, path, tls);
+    let mode = tls.mode.unwrap_or(Mode::Passthrough);
     if !encrypted {
-        if protocol == ServerProtocol::Tcp || !tls.https_redirect {
-            f.error(path, "is of no use: the server speaks plaintext", "remove it, or write HTTPS or TLS");
-        }
+        plaintext(f, path, tls, protocol);
         return None;
     }
-    if tls.https_redirect {
-        f.error(format!("{path}.httpsRedirect"), "belongs on the plain HTTP server", "move it there");
+    let files = !tls.server_certificate.is_empty() && !tls.private_key.is_empty();
+    if files && !tls.credential_name.is_empty() && mode != Mode::IstioMutual {
+        // Two whole certificates: nobody could say which one clients see.
+        f.error(format!("{path}.credentialName"), "excludes files", "keep the Secret or the files");
     }
-    let mode = tls.mode.unwrap_or(Mode::Passthrough);
+    if tls.https_redirect {
+        let next = "move it to the plain HTTP server";
+        f.warn(format!("{path}.httpsRedirect"), "is not used: clients speak TLS already", next);
+    }
     let certificate = match mode {
         Mode::Passthrough => {
-            refuse_certificates(f, path, tls, "PASSTHROUGH");
+            unused_certificates(f, path, tls, "mode PASSTHROUGH decrypts nothing");
             return Some(ServerTls::Passthrough);
         }
         Mode::IstioMutual => {
-            refuse_certificates(f, path, tls, "ISTIO_MUTUAL");
+            refuse_certificates(f, path, tls);
             ServerCertificate::Mesh
         }
         Mode::Simple | Mode::Mutual => certificate(f, path, tls),
@@ -165,6 +172,21 @@ fn tls(
     })
 }
 
+/// TLS of a server that speaks none: only the redirect of plain HTTP is meant so. Whoever writes a mode or files
+/// expects encryption.
+fn plaintext(f: &mut Findings, path: &str, tls: &written::ServerTls, protocol: ServerProtocol) {
+    let files = [&tls.server_certificate, &tls.private_key, &tls.ca_certificates];
+    let passes = matches!(tls.mode, None | Some(Mode::Passthrough | Mode::AutoPassthrough));
+    if protocol == ServerProtocol::Tcp || !passes || files.iter().any(|file| !file.is_empty()) {
+        f.error(path, "is of no use: the server speaks plaintext", "remove it, or write HTTPS or TLS");
+        return;
+    }
+    unused_certificates(f, path, tls, "the server speaks plaintext");
+    if !tls.https_redirect {
+        f.warn(path, "is of no use: the server speaks plaintext", "remove it, or write HTTPS or TLS");
+    }
+}
+
 fn refuse_unserved(f: &mut Findings, path: &str, tls: &written::ServerTls) {
     f.unserved(format!("{path}.credentialNames"), &tls.credential_names);
     f.unserved(format!("{path}.caCertCredentialName"), &tls.ca_cert_credential_name);
@@ -177,21 +199,26 @@ fn refuse_unserved(f: &mut Findings, path: &str, tls: &written::ServerTls) {
     f.unserved(format!("{path}.insecureSkipVerify"), &tls.insecure_skip_verify);
 }
 
-fn refuse_certificates(f: &mut Findings, path: &str, tls: &written::ServerTls, mode: &str) {
+fn certificates(tls: &written::ServerTls) -> impl Iterator<Item = &'static str> {
     let fields = [
         ("credentialName", &tls.credential_name),
         ("serverCertificate", &tls.server_certificate),
         ("privateKey", &tls.private_key),
         ("caCertificates", &tls.ca_certificates),
     ];
-    for (name, value) in fields {
-        if !value.is_empty() {
-            f.error(
-                format!("{path}.{name}"),
-                format!("is not used with mode {mode}"),
-                "remove it or change the mode",
-            );
-        }
+    fields.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, _)| name)
+}
+
+fn refuse_certificates(f: &mut Findings, path: &str, tls: &written::ServerTls) {
+    for name in certificates(tls) {
+        let reason = "is not used with mode ISTIO_MUTUAL";
+        f.error(format!("{path}.{name}"), reason, "remove it or change the mode");
+    }
+}
+
+fn unused_certificates(f: &mut Findings, path: &str, tls: &written::ServerTls, why: &str) {
+    for name in certificates(tls) {
+        f.warn(format!("{path}.{name}"), format!("is not used: {why}"), "remove it or change the mode");
     }
 }
 
@@ -209,13 +236,22 @@ fn certificate(f: &mut Findings, path: &str, tls: &written::ServerTls) -> Server
             f.missing(format!("{path}.serverCertificate"));
             ServerCertificate::Mesh
         }
+        // Certificates in a form that is refused already.
+        ("", (false, false)) if tls.credential_names.is_some() || tls.tls_certificates.is_some() => {
+            ServerCertificate::Mesh
+        }
         ("", (false, false)) => {
             f.error(format!("{path}.credentialName"), "is missing", "name a Secret with tls.crt and tls.key");
             ServerCertificate::Mesh
         }
-        (name, (false, false)) => ServerCertificate::Secret(name.to_owned()),
         (name, _) => {
-            f.error(format!("{path}.credentialName"), "excludes files", "keep the Secret or the files");
+            if name.contains("://") {
+                f.not_supported(format!("{path}.credentialName"), "a reference to anything but a Secret is");
+            }
+            for unused in certificates(tls).filter(|field| *field != "credentialName") {
+                let reason = "is not used: the Secret of credentialName is";
+                f.warn(format!("{path}.{unused}"), reason, "remove it, or remove credentialName");
+            }
             ServerCertificate::Secret(name.to_owned())
         }
     }
@@ -225,8 +261,11 @@ fn client(f: &mut Findings, path: &str, tls: &written::ServerTls, mode: Mode) ->
     let names = tls.subject_alt_names.clone();
     match mode {
         Mode::Mutual => {
-            let roots_file = Some(tls.ca_certificates.clone()).filter(|file| !file.is_empty());
-            if roots_file.is_none() && tls.credential_name.is_empty() {
+            let file = Some(tls.ca_certificates.clone()).filter(|file| !file.is_empty());
+            // Roots come from where the certificate comes from.
+            let roots_file = file.filter(|_| tls.credential_name.is_empty());
+            let elsewhere = tls.credential_names.is_some() || !tls.credential_name.is_empty();
+            if roots_file.is_none() && !elsewhere {
                 f.error(
                     format!("{path}.caCertificates"),
                     "is missing: callers cannot be verified",
@@ -243,11 +282,12 @@ fn client(f: &mut Findings, path: &str, tls: &written::ServerTls, mode: Mode) ->
         }
         _ => {
             if !names.is_empty() {
-                f.error(
-                    format!("{path}.subjectAltNames"),
-                    "needs mode MUTUAL",
-                    "change the mode or remove it",
-                );
+                let reason = "is not used with mode SIMPLE: callers show no certificate";
+                f.warn(format!("{path}.subjectAltNames"), reason, "write mode MUTUAL, or remove it");
+            }
+            if !tls.ca_certificates.is_empty() && tls.credential_name.is_empty() {
+                let reason = "is not used with mode SIMPLE: callers show no certificate";
+                f.warn(format!("{path}.caCertificates"), reason, "write mode MUTUAL, or remove it");
             }
             ClientVerification::None
         }
@@ -265,3 +305,5 @@ fn version(f: &mut Findings, path: &str, version: Option<written::TlsVersion>) -
         }
     }
 }
+
+const SEMANTICS: &str = "internal.istio.io/gateway-semantics";

@@ -9,6 +9,7 @@ use crate::catalog::policy::Mesh;
 use crate::catalog::visibility::ExportTo;
 use api::identity::TrustDomain;
 use api::model::access_log::{AccessLog, LogFormat, LogSink};
+use api::process::duration;
 use api::resource::document::Place;
 use api::resource::mesh_config::{AccessLogEncoding, MeshConfig};
 use api::resource::name::is_label;
@@ -16,6 +17,7 @@ use api::resource::object::Object;
 use api::resource::parse;
 use k8s_openapi::api::core::v1::ConfigMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(super) fn config_map(
     f: &mut Findings,
@@ -81,9 +83,11 @@ pub(super) fn mesh(f: &mut Findings, path: &str, config: &MeshConfig, base: &Mes
         );
     }
     let connect = value::period(f, &at("connectTimeout"), config.connect_timeout.as_deref());
+    if connect.is_some_and(|timeout| timeout > MAX_CONNECT_TIMEOUT) {
+        f.error(at("connectTimeout"), "is longer than an hour", "write at most 1h");
+    }
     mesh.connect_timeout = connect.unwrap_or(mesh.connect_timeout);
-    let detection = config.protocol_detection_timeout.as_deref();
-    let detection = value::period(f, &at("protocolDetectionTimeout"), detection);
+    let detection = detection(f, &at("protocolDetectionTimeout"), config, base.detection_timeout);
     mesh.detection_timeout = detection.unwrap_or(mesh.detection_timeout);
     mesh.auto_mtls = config.enable_auto_mtls.unwrap_or(mesh.auto_mtls);
     if let Some(retries) = &config.default_http_retry_policy {
@@ -91,6 +95,17 @@ pub(super) fn mesh(f: &mut Findings, path: &str, config: &MeshConfig, base: &Mes
     }
     exports(f, path, config, &mut mesh);
     mesh
+}
+
+/// 0 waits for ever in Istio, so that a connection whose server speaks first hangs.
+fn detection(f: &mut Findings, path: &str, config: &MeshConfig, default: Duration) -> Option<Duration> {
+    let text = config.protocol_detection_timeout.as_deref();
+    if text.is_some_and(|text| duration::parse(text) == Ok(Duration::ZERO)) {
+        let reason = format!("0 would wait for ever: {} is used", duration::display(default));
+        f.warn(path, reason, "write at least 1ms, or remove it");
+        return None;
+    }
+    value::period(f, path, text)
 }
 
 fn exports(f: &mut Findings, path: &str, config: &MeshConfig, mesh: &mut Mesh) {
@@ -179,3 +194,5 @@ const DEFAULT_JSON: [(&str, &str); 24] = [
     ("requested_server_name", "%REQUESTED_SERVER_NAME%"),
     ("route_name", "%ROUTE_NAME%"),
 ];
+
+const MAX_CONNECT_TIMEOUT: Duration = Duration::from_hours(1);

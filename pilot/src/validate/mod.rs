@@ -17,6 +17,8 @@ mod virtual_service;
 mod workload;
 
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
 mod tests;
 
 mod finding;

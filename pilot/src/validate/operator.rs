@@ -16,20 +16,20 @@ pub(super) fn mistake(text: &str, within: Within) -> Option<String> {
     let mut rest = text;
     while let Some(at) = rest.find('%') {
         rest = &rest[at + 1..];
-        let Some(end) = end(rest, within) else { return Some("has an operator without its second %".into()) };
+        let Some(end) = end(rest) else { return Some("has an operator without its second %".into()) };
         let operator = &rest[..end];
         rest = &rest[end + 1..];
         if !operator.is_empty() && !is_read(operator, within) {
-            return Some(format!("has an operator that is not served: %{operator}%"));
+            return Some(format!("has an operator that is not supported by this version: %{operator}%"));
         }
     }
     None
 }
 
-/// In logs a `(` is closed before the operator ends: the format of a time holds percent signs.
-fn end(rest: &str, within: Within) -> Option<usize> {
+/// A `(` is closed before the operator ends: the format of a time holds percent signs.
+fn end(rest: &str) -> Option<usize> {
     match (rest.find('('), rest.find('%')) {
-        (Some(open), Some(percent)) if open < percent && within == Within::Log => {
+        (Some(open), Some(percent)) if open < percent => {
             let close = open + rest[open..].find(')')?;
             Some(close + rest[close..].find('%')?)
         }
@@ -40,21 +40,61 @@ fn end(rest: &str, within: Within) -> Option<usize> {
 fn is_read(operator: &str, within: Within) -> bool {
     let Some((name, argument)) = split(operator) else { return false };
     match (name, argument, within) {
-        ("REQ", Some(headers), Within::Header) => fields(headers, &PSEUDO[..3]),
-        ("RESP", Some(headers), Within::Header) => fields(headers, &[]),
-        ("REQ" | "REQ_WITHOUT_QUERY" | "RESP", Some(headers), Within::Log) => fields(headers, &PSEUDO),
+        ("REQ", Some(headers), _) => fields(headers, &[":method", ":path", ":authority", ":scheme"], within),
+        ("RESP", Some(headers), Within::Header) => fields(headers, &[], within),
+        ("REQ_WITHOUT_QUERY" | "RESP", Some(headers), Within::Log) => fields(headers, &PSEUDO, within),
         ("TRAILER", Some(header), Within::Log) => token(header),
-        ("START_TIME", argument, Within::Log) => matches!(argument, None | Some("%s")),
-        ("GRPC_STATUS" | "GRPC_STATUS_NUMBER", _, Within::Log)
+        ("START_TIME", format, _) => format.is_none_or(is_time_format),
+        ("QUERY_PARAM", Some(name), _) => within == Within::Log || !name.is_empty(),
+        ("HOSTNAME", None, _)
+        | ("ENVIRONMENT", Some(_), _)
+        | ("GRPC_STATUS", None | Some("" | "CAMEL_STRING" | "SNAKE_STRING" | "NUMBER"), Within::Log)
+        | ("GRPC_STATUS_NUMBER", None, Within::Log)
         | (
-            "METADATA" | "DYNAMIC_METADATA" | "FILTER_STATE" | "CLUSTER_METADATA" | "ENVIRONMENT",
+            "METADATA" | "DYNAMIC_METADATA" | "FILTER_STATE" | "CLUSTER_METADATA" | "UPSTREAM_METADATA",
             Some(_),
             Within::Log,
         ) => true,
-        (name, None, Within::Log) => BOTH.contains(&name) || LOG.contains(&name),
-        (name, None, Within::Header) => BOTH.contains(&name) || HEADER.contains(&name),
+        ("PATH", argument, Within::Log) => is_path(argument.unwrap_or_default()),
+        (name, None, Within::Log) => BOTH.contains(&name) || LOG.contains(&name) || is_address(name, true),
+        (name, None, Within::Header) => {
+            BOTH.contains(&name) || name == "LOCAL_REPLY_BODY" || is_address(name, false)
+        }
         _ => false,
     }
+}
+
+/// Whose address, and how much of it.
+fn is_address(name: &str, log: bool) -> bool {
+    let sides = ["DOWNSTREAM_REMOTE_", "DOWNSTREAM_DIRECT_REMOTE_", "DOWNSTREAM_LOCAL_", "UPSTREAM_REMOTE_"];
+    let local = if log { name.strip_prefix("UPSTREAM_LOCAL_") } else { None };
+    let part = local.or_else(|| sides.iter().find_map(|side| name.strip_prefix(side)));
+    matches!(part, Some("ADDRESS" | "ADDRESS_WITHOUT_PORT" | "PORT"))
+}
+
+/// The format of a time as `strftime` has it, with `%3f` for parts of a second.
+fn is_time_format(format: &str) -> bool {
+    let mut rest = format;
+    while let Some(at) = rest.find('%') {
+        let letters = &rest[at + 1..];
+        let digits = letters.len() - letters.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let Some(letter) = letters[digits..].chars().next() else { return false };
+        let known = match letters[..digits].parse::<u32>() {
+            Ok(width) => letter == 'f' && (1..=9).contains(&width),
+            Err(_) => digits == 0 && TIME_LETTERS.contains(letter),
+        };
+        if !known {
+            return false;
+        }
+        rest = &letters[digits + letter.len_utf8()..];
+    }
+    true
+}
+
+/// `WQ` or `NQ`: with or without the query; then which path.
+fn is_path(argument: &str) -> bool {
+    let (query, which) = argument.split_once(':').unwrap_or((argument, ""));
+    matches!(query, "" | "WQ" | "NQ") && matches!(which, "" | "PATH" | "ORIG" | "ORIG_OR_PATH")
 }
 
 /// Name, argument, and after a colon a length, which says nothing here.
@@ -67,8 +107,12 @@ fn split(operator: &str) -> Option<(&str, Option<&str>)> {
 }
 
 /// A header, or two with a question mark between.
-fn fields(text: &str, pseudo: &[&str]) -> bool {
-    let read = |name: &str| token(name) || pseudo.contains(&name.to_ascii_lowercase().as_str());
+fn fields(text: &str, pseudo: &[&str], within: Within) -> bool {
+    let status = within == Within::Log;
+    let read = |name: &str| {
+        let lower = name.to_ascii_lowercase();
+        token(name) || pseudo.contains(&lower.as_str()) || (status && PSEUDO.contains(&lower.as_str()))
+    };
     text.split('?').count() <= 2 && text.split('?').all(read)
 }
 
@@ -77,55 +121,39 @@ fn token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
-const PSEUDO: [&str; 4] = [":method", ":path", ":authority", ":status"];
-const BOTH: [&str; 13] = [
+const PSEUDO: [&str; 5] = [":method", ":path", ":authority", ":status", ":scheme"];
+const TIME_LETTERS: &str = "YymbhBdejaAHIpMSsfzZ%FTRD";
+const BOTH: [&str; 14] = [
     "PROTOCOL",
     "ROUTE_NAME",
     "UPSTREAM_CLUSTER",
     "UPSTREAM_CLUSTER_RAW",
     "REQUESTED_SERVER_NAME",
     "DOWNSTREAM_PEER_URI_SAN",
+    "DOWNSTREAM_PEER_DNS_SAN",
+    "DOWNSTREAM_PEER_SUBJECT",
+    "DOWNSTREAM_TLS_VERSION",
+    "DOWNSTREAM_TLS_CIPHER",
     "RESPONSE_CODE",
     "RESPONSE_FLAGS",
     "UPSTREAM_HOST",
-    "DOWNSTREAM_REMOTE_ADDRESS",
-    "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
-    "DOWNSTREAM_LOCAL_ADDRESS",
-    "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT",
+    "STREAM_ID",
 ];
-const HEADER: [&str; 8] = [
-    "DOWNSTREAM_LOCAL_PORT",
-    "DOWNSTREAM_REMOTE_PORT",
-    "DOWNSTREAM_DIRECT_REMOTE_ADDRESS",
-    "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT",
-    "DOWNSTREAM_DIRECT_REMOTE_PORT",
-    "UPSTREAM_REMOTE_ADDRESS",
-    "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
-    "UPSTREAM_REMOTE_PORT",
-];
-const LOG: [&str; 22] = [
+const LOG: [&str; 14] = [
     "RESPONSE_CODE_DETAILS",
+    "RESPONSE_FLAGS_LONG",
     "CONNECTION_TERMINATION_DETAILS",
     "UPSTREAM_TRANSPORT_FAILURE_REASON",
+    "UPSTREAM_PROTOCOL",
+    "UPSTREAM_REQUEST_ATTEMPT_COUNT",
     "BYTES_RECEIVED",
     "BYTES_SENT",
     "DURATION",
-    "UPSTREAM_REMOTE_ADDRESS",
-    "UPSTREAM_LOCAL_ADDRESS",
-    "DOWNSTREAM_LOCAL_PORT",
-    "DOWNSTREAM_DIRECT_REMOTE_ADDRESS",
-    "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT",
-    "UPSTREAM_REQUEST_ATTEMPT_COUNT",
-    "HOSTNAME",
-    "REQUEST_DURATION",
     "RESPONSE_DURATION",
     "RESPONSE_TX_DURATION",
+    "QUERY_PARAMS",
+    "ACCESS_LOG_TYPE",
     "TRACE_ID",
-    "CONNECTION_ID",
-    "DOWNSTREAM_TLS_VERSION",
-    "DOWNSTREAM_TLS_CIPHER",
-    "DOWNSTREAM_PEER_SUBJECT",
-    "START_TIME",
 ];
 
 #[cfg(test)]
@@ -137,16 +165,31 @@ mod tests {
         for (text, within, good) in [
             ("plain, 100%%", Within::Header, true),
             ("%PROTOCOL% %REQ(x?:path):10%", Within::Header, true),
+            ("%HOSTNAME% %ENVIRONMENT(HOME)% %ENVIRONMENT(HOME):3%", Within::Header, true),
+            ("%QUERY_PARAM(q):5% %STREAM_ID% %LOCAL_REPLY_BODY%", Within::Header, true),
+            ("%START_TIME% %START_TIME(%s.%3f)%", Within::Header, true),
+            ("%DOWNSTREAM_TLS_VERSION% %DOWNSTREAM_PEER_DNS_SAN%", Within::Header, true),
+            ("%UPSTREAM_REMOTE_PORT% %DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%", Within::Header, true),
             ("%START_TIME(%s)% %RESP(a)% %TRAILER(grpc-status)%", Within::Log, true),
+            ("%START_TIME(%Y-%m-%dT%H:%M:%S%z %s)%", Within::Log, true),
+            ("%PATH(NQ:ORIG)% %QUERY_PARAMS% %UPSTREAM_LOCAL_PORT%", Within::Log, true),
             ("50%", Within::Header, false),
             ("%PROT%", Within::Header, false),
             ("%REQ(:status)%", Within::Header, false),
             ("%RESP(:path)%", Within::Header, false),
-            ("%START_TIME%", Within::Header, false),
+            ("%BYTES_SENT%", Within::Header, false),
+            ("%UPSTREAM_LOCAL_ADDRESS%", Within::Header, false),
+            ("%DOWNSTREAM_LOCAL_NAME%", Within::Header, false),
+            ("%HOSTNAME(x)%", Within::Header, false),
+            ("%ENVIRONMENT%", Within::Header, false),
+            ("%START_TIME(%Q)%", Within::Header, false),
+            ("%START_TIME(%12f)%", Within::Header, false),
+            ("%START_TIME(%", Within::Header, false),
             ("%REQ(x)%tunnel%", Within::Log, false),
             ("%REQ(a b)%", Within::Log, false),
             ("%REQ(a):b%", Within::Log, false),
-            ("%START_TIME(%Y)%", Within::Log, false),
+            ("%PATH(X)%", Within::Log, false),
+            ("%CONNECTION_ID%", Within::Log, false),
         ] {
             assert_eq!(mistake(text, within).is_none(), good, "{text} {within:?}");
         }

@@ -6,6 +6,7 @@ use crate::catalog::policy::{Mesh, PeerAuthentication};
 use crate::flow::MtlsMode;
 use api::resource::object::Object;
 use api::resource::peer_authentication as written;
+use std::collections::BTreeMap;
 
 pub(super) fn check(
     f: &mut Findings,
@@ -13,6 +14,7 @@ pub(super) fn check(
     spec: &written::PeerAuthentication,
     mesh: &Mesh,
 ) -> PeerAuthentication {
+    value::selector(f, "spec.selector.matchLabels", spec.selector.as_ref().map(|s| &s.match_labels));
     let labels = spec.selector.as_ref().map(|s| s.match_labels.clone());
     let selector = labels.filter(|labels| !labels.is_empty());
     if selector.is_some() && object.namespace() == mesh.root_namespace {
@@ -22,11 +24,15 @@ pub(super) fn check(
             "remove the selector, or move the policy to the namespace of the workloads",
         );
     }
-    if selector.is_none() && !spec.port_level_mtls.is_empty() {
+    let written = spec.port_level_mtls.as_ref();
+    if written.is_some_and(BTreeMap::is_empty) {
+        f.error("spec.portLevelMtls", "names no port", "name ports, or remove it");
+    }
+    if selector.is_none() && written.is_some() {
         f.error("spec.portLevelMtls", "needs a selector: ports are those of workloads", "add spec.selector");
     }
-    let mut ports = std::collections::BTreeMap::new();
-    for (number, setting) in &spec.port_level_mtls {
+    let mut ports = BTreeMap::new();
+    for (number, setting) in written.into_iter().flatten() {
         let path = format!("spec.portLevelMtls.{number}");
         match number.parse() {
             Ok(parsed) => {

@@ -12,8 +12,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::ServiceEntry) -> Vec<Arc<Service>> {
+    value::selector(f, "spec.workloadSelector.labels", spec.workload_selector.as_ref().map(|s| &s.labels));
+    at_most(f, "spec.addresses", spec.addresses.len(), 256);
     let ports = ports(f, &spec.ports);
     let resolution = resolution(f, spec);
+    opaque_ports(f, spec, &ports);
     let template = Service {
         host: String::new(),
         name: String::new(),
@@ -62,8 +65,7 @@ fn hosts(f: &mut Findings, spec: &written::ServiceEntry) -> Vec<String> {
     if spec.hosts.is_empty() {
         f.missing("spec.hosts");
     }
-    let resolved =
-        matches!(spec.resolution, Some(written::Resolution::Dns | written::Resolution::DnsRoundRobin));
+    at_most(f, "spec.hosts", spec.hosts.len(), 256);
     let mut hosts: Vec<String> = vec![];
     for (i, host) in spec.hosts.iter().enumerate() {
         let path = format!("spec.hosts[{i}]");
@@ -71,32 +73,84 @@ fn hosts(f: &mut Findings, spec: &written::ServiceEntry) -> Vec<String> {
             f.error(path, "`*` would take every host", "name hosts, or write *.domain");
             continue;
         }
-        if resolved && spec.endpoints.is_empty() && host.starts_with('*') {
+        if resolved(spec) && spec.endpoints.is_empty() && !host.is_empty() && !value::is_domain(host) {
             f.error(path, format!("`{host}` cannot be resolved"), "give endpoints, or use resolution NONE");
             continue;
         }
-        if !value::host(f, &path, host, true) {
+        if !value::domain(f, &path, host, true) {
             continue;
+        }
+        if host.starts_with('*') && !host.starts_with("*.") {
+            f.warn(
+                &path,
+                format!("`{host}` has a wildcard within a label"),
+                "write `*.domain`, or name hosts",
+            );
         }
         let host = host.to_ascii_lowercase();
         if hosts.contains(&host) {
-            f.error(path, format!("`{host}` is named twice"), "keep one of the two");
+            f.warn(path, format!("`{host}` is named twice"), "keep one of the two");
+            continue;
         }
         hosts.push(host);
     }
     hosts
 }
 
-fn ports(f: &mut Findings, written: &[Port]) -> Vec<ServicePort> {
-    if written.is_empty() {
-        f.missing("spec.ports");
+/// Whether addresses come from DNS.
+fn resolved(spec: &written::ServiceEntry) -> bool {
+    matches!(spec.resolution, Some(written::Resolution::Dns | written::Resolution::DnsRoundRobin))
+}
+
+/// The limits that Istio's CustomResourceDefinition has.
+fn at_most(f: &mut Findings, path: &str, number: usize, limit: usize) {
+    if number > limit {
+        f.error(
+            path,
+            format!("has {number} entries; at most {limit} are taken"),
+            "write several ServiceEntries",
+        );
     }
+}
+
+/// Ports on which nothing in a connection tells hosts apart, and addresses that DNS cannot stand for.
+fn opaque_ports(f: &mut Findings, spec: &written::ServiceEntry, ports: &[ServicePort]) {
+    let known = |p: &ServicePort| p.protocol.is_http() || p.protocol.is_tls();
+    let none = matches!(spec.resolution, None | Some(written::Resolution::None));
+    let several = spec.hosts.len() > 1;
+    if let Some(i) = ports.iter().position(|port| !known(port))
+        && several
+        && !none
+    {
+        let reason = format!("nothing in a connection to port {} tells the hosts apart", ports[i].number);
+        f.error(format!("spec.ports[{i}].protocol"), reason, "write a ServiceEntry for each host");
+    }
+    if let Some(i) = ports.iter().position(|port| !port.protocol.is_http())
+        && several
+        && resolved(spec)
+        && !spec.addresses.is_empty()
+    {
+        let reason = format!("the hosts share addresses, also for port {}", ports[i].number);
+        f.warn("spec.addresses", reason, "write a ServiceEntry for each host");
+    }
+    let dynamic = resolved(spec) || spec.resolution == Some(written::Resolution::DynamicDns);
+    for (i, address) in spec.addresses.iter().enumerate().filter(|(_, text)| dynamic && text.contains('/')) {
+        let reason = format!("`{address}` is a network, which cannot stand for names that DNS resolves");
+        f.error(format!("spec.addresses[{i}]"), reason, "write single addresses, or use STATIC or NONE");
+    }
+}
+
+fn ports(f: &mut Findings, written: &[Port]) -> Vec<ServicePort> {
+    at_most(f, "spec.ports", written.len(), 256);
     let mut ports: Vec<ServicePort> = vec![];
     for (i, port) in written.iter().enumerate() {
         let path = format!("spec.ports[{i}]");
         let number = value::port(f, &format!("{path}.number"), port.number.into());
         if port.name.is_empty() {
             f.missing(format!("{path}.name"));
+        } else if !value::is_label(&port.name) {
+            let reason = format!("`{}` is no name of a port", port.name);
+            f.error(format!("{path}.name"), reason, "write letters, digits and `-`");
         }
         for other in &ports {
             if other.name == port.name {
@@ -131,7 +185,7 @@ fn ports(f: &mut Findings, written: &[Port]) -> Vec<ServicePort> {
 
 fn resolution(f: &mut Findings, spec: &written::ServiceEntry) -> Resolution {
     let chosen = spec.resolution.unwrap_or(written::Resolution::None);
-    let selects = spec.workload_selector.as_ref().is_some_and(|s| !s.labels.is_empty());
+    let selects = spec.workload_selector.is_some();
     if selects && !spec.endpoints.is_empty() {
         f.error("spec.workloadSelector", "excludes spec.endpoints", "keep one of the two");
     }
@@ -144,28 +198,35 @@ fn resolution(f: &mut Findings, spec: &written::ServiceEntry) -> Resolution {
                     "set spec.resolution to STATIC",
                 );
             }
+            if selects {
+                f.warn(
+                    "spec.workloadSelector",
+                    "is not used with resolution NONE: clients reach the address that they call",
+                    "set spec.resolution to STATIC",
+                );
+            }
             Resolution::Passthrough
         }
         written::Resolution::Static => {
             if spec.endpoints.is_empty() && !selects {
-                f.error(
-                    "spec.endpoints",
-                    "are needed with resolution STATIC",
-                    "add endpoints or a workloadSelector",
-                );
+                let next = "add endpoints or a workloadSelector";
+                f.warn("spec.endpoints", "are missing: every request is answered with 503", next);
             }
             Resolution::Endpoints
         }
-        written::Resolution::Dns | written::Resolution::DnsRoundRobin if selects => {
-            f.error(
-                "spec.workloadSelector",
-                "is not used with resolution DNS",
-                "set spec.resolution to STATIC",
-            );
-            Resolution::Dns
-        }
+        // The chosen workloads have addresses, so that there is nothing to resolve.
+        written::Resolution::Dns | written::Resolution::DnsRoundRobin if selects => Resolution::Endpoints,
         written::Resolution::Dns => Resolution::Dns,
-        written::Resolution::DnsRoundRobin => Resolution::DnsRoundRobin,
+        written::Resolution::DnsRoundRobin => {
+            if spec.endpoints.len() > 1 {
+                f.error(
+                    "spec.endpoints",
+                    "has several entries, and DNS_ROUND_ROBIN resolves one name",
+                    "keep one endpoint, or use resolution DNS",
+                );
+            }
+            Resolution::DnsRoundRobin
+        }
         written::Resolution::DynamicDns => {
             f.not_supported("spec.resolution", "DYNAMIC_DNS is");
             Resolution::Passthrough
@@ -179,12 +240,20 @@ fn endpoints(
     resolution: Resolution,
     ports: &[ServicePort],
 ) -> Vec<StaticEndpoint> {
+    at_most(f, "spec.endpoints", spec.endpoints.len(), 4096);
     let all = spec.endpoints.iter().enumerate();
     all.map(|(i, endpoint)| {
         let path = format!("spec.endpoints[{i}]");
         f.unserved(format!("{path}.network"), &endpoint.network);
         f.unserved(format!("{path}.locality"), &endpoint.locality);
-        address(f, &format!("{path}.address"), &endpoint.address, resolution);
+        value::labels(f, &format!("{path}.labels"), &endpoint.labels);
+        // Without an address the network is, which is refused already.
+        if endpoint.network.is_none() || !endpoint.address.is_empty() {
+            address(f, &format!("{path}.address"), &endpoint.address, resolution);
+        }
+        if endpoint.address.starts_with("unix://") {
+            socket_ports(f, &path, endpoint, ports);
+        }
         for (name, number) in &endpoint.ports {
             let path = format!("{path}.ports.{name}");
             value::port(f, &path, (*number).into());
@@ -205,14 +274,35 @@ fn endpoints(
     .collect()
 }
 
+/// A socket is one place: it has no ports, and serves one.
+fn socket_ports(f: &mut Findings, path: &str, endpoint: &written::WorkloadEntry, ports: &[ServicePort]) {
+    if !endpoint.ports.is_empty() {
+        f.error(format!("{path}.ports"), "are not used with a Unix socket", "remove them");
+    }
+    if ports.len() != 1 {
+        let reason = format!("a Unix socket serves one port, and spec.ports has {}", ports.len());
+        f.error(format!("{path}.address"), reason, "write a ServiceEntry for each port");
+    }
+}
+
 fn address(f: &mut Findings, path: &str, address: &str, resolution: Resolution) {
     let is_ip = address.parse::<IpAddr>().is_ok();
-    match resolution {
+    match (resolution, address.strip_prefix("unix://")) {
         _ if address.is_empty() => f.missing(path),
-        Resolution::Endpoints if !is_ip && !address.starts_with("unix:///") => {
+        (Resolution::Endpoints, Some(socket)) if socket.starts_with('@') => {
+            f.not_supported(path, "an abstract socket is");
+        }
+        (Resolution::Endpoints, Some(socket)) if !socket.starts_with('/') || socket.ends_with('/') => {
+            f.error(
+                path,
+                format!("`{address}` is no absolute path of a file"),
+                "write it as unix:///run/a.sock",
+            );
+        }
+        (Resolution::Endpoints, None) if !is_ip => {
             f.error(path, format!("`{address}` is no IP address"), "write an address, or use resolution DNS");
         }
-        Resolution::Dns | Resolution::DnsRoundRobin if !is_ip => {
+        (Resolution::Dns | Resolution::DnsRoundRobin, _) => {
             value::host(f, path, address, false);
         }
         _ => {}

@@ -1,23 +1,30 @@
 //! Pure. Checks Sidecars.
 
-use super::finding::Findings;
+use super::finding::{Findings, is_default};
 use super::{origin, value};
 use crate::catalog::policy::{EgressHost, EgressNamespace, Mesh, OutboundPolicy, Sidecar};
-use api::resource::name::is_label;
 use api::resource::object::Object;
 use api::resource::sidecar as written;
 
 pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Sidecar, mesh: &Mesh) -> Sidecar {
     f.unserved("spec.ingress", &spec.ingress);
     f.unserved("spec.inboundConnectionPool", &spec.inbound_connection_pool);
+    value::selector(f, "spec.workloadSelector.labels", spec.workload_selector.as_ref().map(|s| &s.labels));
     let labels = spec.workload_selector.as_ref().map(|s| s.labels.clone());
     let selector = labels.filter(|labels| !labels.is_empty());
     if selector.is_some() && object.namespace() == mesh.root_namespace {
-        f.error(
+        f.warn(
             "spec.workloadSelector",
-            format!("a Sidecar in the root namespace {} holds for the whole mesh", mesh.root_namespace),
-            "remove the selector, or move the Sidecar to the namespace of the workloads",
+            format!("only workloads of the root namespace {} are chosen", mesh.root_namespace),
+            "remove the selector for the whole mesh, or move the Sidecar to the namespace of the workloads",
         );
+    }
+    let others = [&spec.ingress, &spec.inbound_connection_pool];
+    if spec.egress.is_empty()
+        && spec.outbound_traffic_policy.is_none()
+        && others.iter().all(|field| field.as_ref().is_none_or(is_default))
+    {
+        f.error("spec", "says nothing", "add egress or outboundTrafficPolicy");
     }
     let (mut egress, mut excluded) = (vec![], vec![]);
     for (i, listener) in spec.egress.iter().enumerate() {
@@ -28,6 +35,13 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Sidecar, 
         if listener.hosts.is_empty() {
             f.missing(format!("{path}.hosts"));
         }
+        if listener.port.is_none() && i + 1 < spec.egress.len() {
+            f.error(
+                &path,
+                "has no port and is not the last: it takes all ports",
+                "write all hosts in one entry, at the end",
+            );
+        }
         let hosts = listener.hosts.iter().enumerate();
         for (h, text) in hosts {
             let path = format!("{path}.hosts[{h}]");
@@ -36,6 +50,7 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Sidecar, 
                 None => egress.extend(egress_host(f, &path, text)),
             }
         }
+        repeated(f, &path, &listener.hosts, object.namespace());
     }
     if egress.is_empty() && !excluded.is_empty() {
         f.warn("spec.egress", "only excludes: nothing is imported", "add `*/*` for everything else");
@@ -76,11 +91,38 @@ fn egress_host(f: &mut Findings, path: &str, text: &str) -> Option<EgressHost> {
         "*" => EgressNamespace::Any,
         "." => EgressNamespace::Own,
         "~" => EgressNamespace::Nobody,
-        name if is_label(name) => EgressNamespace::Named(name.to_owned()),
+        name if value::namespace(f, path, name) => EgressNamespace::Named(name.to_owned()),
         name => {
             f.error(path, format!("`{name}` is no namespace"), "write `*`, `.`, `~` or a namespace");
             return None;
         }
     };
-    value::host(f, path, host, true).then(|| EgressHost { namespace, host: host.to_ascii_lowercase() })
+    value::full_host(f, path, host, false).then(|| EgressHost { namespace, host: host.to_ascii_lowercase() })
 }
+
+/// Warns of hosts that others of the same list include.
+fn repeated(f: &mut Findings, path: &str, hosts: &[String], own: &str) {
+    let parsed = |text: &String| {
+        let (namespace, host) = text.split_once('/').filter(|(namespace, _)| !namespace.starts_with('~'))?;
+        Some((if namespace == "." { own } else { namespace }.to_owned(), host.to_owned()))
+    };
+    let all: Vec<_> = hosts.iter().map(parsed).collect();
+    let includes = |wide: &(String, String), narrow: &(String, String)| {
+        (wide.0 == "*" || wide.0 == narrow.0) && (wide.1 == "*" || wide.1 == narrow.1)
+    };
+    for (h, host) in all.iter().enumerate() {
+        let Some(host) = host else { continue };
+        let other = all.iter().take(MAX_COMPARED).enumerate().position(|(o, other)| {
+            let Some(other) = other.as_ref().filter(|_| o != h) else { return false };
+            // Of two that are the same, the first stays.
+            includes(other, host) && (o < h || !includes(host, other))
+        });
+        if let Some(other) = other {
+            let reason = format!("`{}` is included in `{}`", hosts[h], hosts[other]);
+            f.warn(format!("{path}.hosts[{h}]"), reason, "remove it");
+        }
+    }
+}
+
+/// Hosts that each is compared with: the work grows with their number.
+const MAX_COMPARED: usize = 200;

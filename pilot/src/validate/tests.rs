@@ -13,14 +13,14 @@ use proptest::prelude::*;
 use std::time::Duration;
 
 /// Checks the one object of a text.
-fn checked(text: &str) -> Checked {
+pub(super) fn checked(text: &str) -> Checked {
     let parsed = parse::parse("a.yaml", text);
     assert!(parsed.refusals.is_empty(), "{text}: {:?}", parsed.refusals);
     let document = &parsed.documents[0];
     object(&document.place, &document.object, &Mesh::default())
 }
 
-fn mesh_kind(group: &str, kind: &str, spec: &str) -> String {
+pub(super) fn mesh_kind(group: &str, kind: &str, spec: &str) -> String {
     format!(
         "apiVersion: {group}.istio.io/v1\nkind: {kind}\nmetadata: {{name: a, namespace: shop}}\nspec: {spec}\n"
     )
@@ -76,8 +76,9 @@ fn virtual_services_are_refused_with_path_and_reason() {
         ("[a.example.com, b.example.com]", ""),
         ("['*.example.com']", ""),
         ("['*']", "spec.hosts[0]: `*` would take all requests of the mesh"),
-        ("[a, A]", "spec.hosts[1]: `A` overlaps spec.hosts[0]"),
-        ("[a, a.shop.svc.cluster.local]", "spec.hosts[1]: `a.shop.svc.cluster.local` overlaps spec.hosts[0]"),
+        ("[a, a]", "spec.hosts[1]: `a` overlaps spec.hosts[0]"),
+        ("[a, A]", ""),
+        ("[a, a.shop.svc.cluster.local]", ""),
         ("['*.b.c', a.b.c]", "spec.hosts[1]: `a.b.c` overlaps spec.hosts[0]"),
         ("['a b']", "spec.hosts[0]: `a b` is no valid host"),
         ("['a.*.b']", "spec.hosts[0]: `a.*.b` is no valid host"),
@@ -127,8 +128,8 @@ fn weights_that_make_no_sense_are_refused() {
         (two(0, 100), ""),
         (two(0, 0), "route: all weights are 0: no request could go anywhere"),
         (two(-1, 101), "route[0].weight: -1 is no weight"),
-        (two(4_294_967_295, 1), "route: the weights sum up to 4294967296"),
-        (two(4_294_967_296, 1), "route[0].weight: 4294967296 is no weight"),
+        (two(2_147_483_647, 2_147_483_647), ""),
+        (two(2_147_483_648, 1), "route[0].weight: 2147483648 is no weight"),
         ("route: [{destination: {host: b}, weight: 0}]".into(), ""),
     ];
     for (route, expected) in table {
@@ -145,23 +146,39 @@ fn http_routes_are_refused_with_path_and_reason() {
             "match[0].uri.regex: `[` is no regular expression: unclosed character class",
         ),
         ("match: [{uri: {exact: /, prefix: /}}]", "match[0].uri: has several comparisons"),
-        ("match: [{uri: {prefix: ''}}]", "match[0].uri.prefix: is empty"),
-        ("match: [{port: 0}]", "match[0].port: 0 is no port number"),
+        ("match: [{uri: {prefix: ''}}]", ""),
+        ("match: [{authority: {prefix: ''}}]", "match[0].authority.prefix: is empty"),
+        ("match: [{uri: {regex: ''}}]", "match[0].uri.regex: is empty"),
+        ("match: [{headers: {a: {regex: ''}}}]", "match[0].headers.a.regex: is empty"),
+        (
+            "match: [{headers: {a: {regex: '*'}}}]",
+            "match[0].headers.a.regex: `*` is no regular expression: repetition operator missing expression",
+        ),
+        ("match: [{withoutHeaders: {a: {regex: '*'}}}]", ""),
+        ("match: [{port: 0}]", ""),
         ("match: [{port: 65536}]", "match[0].port: 65536 is no port number"),
         ("match: [{headers: {'a b': {exact: c}}}]", "match[0].headers.a b: `a b` is no header name"),
-        ("match: [{headers: {':path': {exact: c}}}]", "match[0].headers.:path: `:path` is no header"),
+        ("match: [{headers: {':path': {exact: c}}}]", ""),
+        (
+            "match: [{headers: {':status': {exact: c}}}]",
+            "match[0].headers.:status: `:status` is no header name",
+        ),
+        ("match: [{sourceLabels: {a: '*'}}]", "match[0].sourceLabels.a: `*` is no value of a label"),
         (
             "match: [{headers: {'@request.auth.claims.sub': {exact: c}}}]",
             "match[0].headers.@request.auth.claims.sub: matching of JWT claims is not supported by this version",
         ),
         ("match: [{statPrefix: x}]", "match[0].statPrefix: is not supported by this version"),
-        ("match: [{sourceNamespace: A}]", "match[0].sourceNamespace: `A` is no namespace"),
+        ("match: [{sourceNamespace: A}]", ""),
+        ("match: [{sourceNamespace: a.b}]", "match[0].sourceNamespace: `a.b` is no namespace"),
         ("corsPolicy: {}", "corsPolicy: is not supported by this version"),
         (
             "timeout: '5'",
             "timeout: `5` is not a duration: its units are ns, us, ms, s, m and h; write it as 24h, 1h30m or 100ms",
         ),
         ("timeout: 0.5ms", "timeout: `0.5ms` is too short"),
+        ("timeout: 1.5ms", "timeout: `1.5ms` is finer than a millisecond"),
+        ("timeout: 1000us", ""),
         ("retries: {attempts: -1}", "retries.attempts: -1 is no number of attempts"),
         ("retries: {attempts: 0, retryOn: 5xx}", "retries.retryOn: is of no use with 0 attempts"),
         (
@@ -169,13 +186,24 @@ fn http_routes_are_refused_with_path_and_reason() {
             "retries.retryOn: `envoy-ratelimited` is not supported by this version",
         ),
         ("retries: {attempts: 1, retryOn: '5xx,oops'}", "retries.retryOn: `oops` is no retry condition"),
-        ("retries: {attempts: 1, retryOn: '999'}", "retries.retryOn: 999 is no status code"),
+        ("retries: {attempts: 1, retryOn: '999'}", "retries.retryOn: 999 is no registered status code"),
+        ("retries: {attempts: 1, retryOn: '5xx, 503'}", "retries.retryOn: ` 503` is no retry condition"),
+        ("retries: {attempts: 0, backoff: 1s}", ""),
         (
             "retries: {attempts: 1, retryRemoteLocalities: true}",
             "retries.retryRemoteLocalities: is not supported by this version",
         ),
         ("fault: {}", "fault: injects nothing"),
-        ("fault: {delay: {percentage: {value: 1}}}", "fault.delay.fixedDelay: is missing"),
+        ("fault: {delay: {percentage: {value: 1}}}", ""),
+        ("fault: {abort: {percentage: {value: 1}}}", ""),
+        (
+            "fault: {abort: {httpStatus: 500, percentage: {value: 0.00001}}}",
+            "fault.abort.percentage.value: 0.00001 is less than can be told from 0",
+        ),
+        (
+            "fault: {abort: {grpcStatus: '14', percentage: {value: 1}}}",
+            "fault.abort.grpcStatus: `14` is no gRPC status",
+        ),
         (
             "fault: {abort: {httpStatus: 100, percentage: {value: 1}}}",
             "fault.abort.httpStatus: 100 is no status",
@@ -192,9 +220,23 @@ fn http_routes_are_refused_with_path_and_reason() {
             "fault: {abort: {grpcStatus: NOPE, percentage: {value: 1}}}",
             "fault.abort.grpcStatus: `NOPE` is no gRPC status",
         ),
-        ("mirrorPercentage: {value: 1}", "mirrorPercentage: is of no use without mirror"),
-        ("mirror: {host: '*'}", "mirror.host: `*` may not be a wildcard"),
+        ("mirrorPercentage: {value: 1}", ""),
+        ("mirrorPercentage: {value: 101}", "mirrorPercentage.value: 101 is no percentage"),
+        ("mirror: {host: '*'}", "mirror.host: `*` is no destination"),
+        ("mirror: {host: '*.a.com'}", ""),
+        ("mirror: {host: 1.2.3.4}", "mirror.host: `1.2.3.4` is no valid host"),
+        ("mirror: {host: c}, mirrors: [{destination: {host: d}}]", "mirrors: excludes mirror"),
         ("rewrite: {}", "rewrite: changes nothing"),
+        ("rewrite: {uri: ''}", "rewrite: changes nothing"),
+        ("rewrite: {uriRegexRewrite: {match: a}}", "rewrite.uriRegexRewrite.rewrite: is missing"),
+        (
+            "rewrite: {authority: a}, headers: {request: {set: {Host: b}}}",
+            "rewrite.authority: sets the authority, which headers.request sets too",
+        ),
+        (
+            "headers: {request: {set: {host: a}, add: {':authority': b}}}",
+            "headers.request.add.:authority: sets the authority for the second time",
+        ),
         (
             "rewrite: {uriRegexRewrite: {match: '(', rewrite: x}}",
             "rewrite.uriRegexRewrite.match: `(` is no regular expression: unclosed group",
@@ -203,7 +245,14 @@ fn http_routes_are_refused_with_path_and_reason() {
             "headers: {request: {set: {':path': x}}}",
             "headers.request.set.:path: `:path` cannot be changed here",
         ),
-        ("headers: {request: {add: {host: x}}}", "headers.request.add.host: `host` cannot be changed here"),
+        ("headers: {request: {add: {host: x}}}", ""),
+        ("headers: {request: {remove: [host]}}", "headers.request.remove[0]: `host` cannot be changed here"),
+        ("headers: {response: {set: {host: x}}}", "headers.response.set.host: `host` cannot be changed here"),
+        ("headers: {response: {set: {a: '%HOSTNAME% %START_TIME(%s)%'}}}", ""),
+        (
+            "headers: {response: {set: {a: '%NOPE%'}}}",
+            "headers.response.set.a: the value has an operator that is not supported by this version: %NOPE%",
+        ),
         ("redirect: {uri: /}", "redirect: excludes route"),
     ];
     for (text, expected) in with_route {
@@ -215,21 +264,34 @@ fn http_routes_are_refused_with_path_and_reason() {
         ("route: [{destination: {host: ''}}]", "route[0].destination.host: is missing"),
         (
             "route: [{destination: {host: b, subset: V_1}}]",
-            "route[0].destination.subset: `V_1` is no valid name: it takes a-z, 0-9 and '-'",
+            "route[0].destination.subset: `V_1` is no valid name: it takes letters, digits and '-'",
         ),
         (
             "route: [{destination: {host: b, port: {number: 70000}}}]",
             "route[0].destination.port.number: 70000 is no port number",
         ),
         ("redirect: {}", "redirect: changes nothing"),
-        ("redirect: {uri: /, redirectCode: 304}", "redirect.redirectCode: 304 is no redirect"),
-        ("redirect: {uri: /}, timeout: 1s", "timeout: is not used with redirect"),
+        (
+            "redirect: {uri: /, redirectCode: 304}",
+            "redirect.redirectCode: 304 is no redirect that proxies give",
+        ),
+        ("redirect: {uri: /}, timeout: 1s", ""),
+        ("redirect: {uri: /}, rewrite: {uri: /}", "rewrite: is not used with redirect"),
+        ("redirect: {uri: /}, fault: {abort: {httpStatus: 500}}", "fault: is not used with redirect"),
+        ("redirect: {prefixRewrite: /}, match: [{uri: {prefix: /a}}]", ""),
+        (
+            "redirect: {prefixRewrite: /}, match: [{uri: {exact: /a}}]",
+            "redirect.prefixRewrite: needs a prefix, and match[0].uri is none",
+        ),
+        ("redirect: {prefixRewrite: /, uri: /b}", "redirect.prefixRewrite: excludes uri"),
         ("directResponse: {status: 99}", "directResponse.status: 99 is no status"),
         (
             "directResponse: {status: 200, body: {bytes: '%'}}",
             "directResponse.body.bytes: is no text in base64",
         ),
-        ("delegate: {name: ''}", "delegate.name: `` is no valid name"),
+        ("delegate: {name: ''}", ""),
+        ("delegate: {name: d}, directResponse: {status: 200}", ""),
+        ("delegate: {name: d}, redirect: {uri: /}", "delegate: excludes redirect"),
     ];
     for (text, expected) in without {
         assert_eq!(route_error(text), expected, "{text}");
@@ -247,7 +309,7 @@ fn hosts_are_completed_with_the_objects_namespace() {
 #[test]
 fn conditions_have_the_words_of_the_model() {
     let vs = virtual_service(
-        "{hosts: [a], http: [{match: [{headers: {A: {}, b: {regex: '*'}, c: {prefix: x}}, withoutHeaders: {d: \
+        "{hosts: [a], http: [{match: [{headers: {A: {}, b: {}, c: {prefix: x}}, withoutHeaders: {d: \
          {exact: z}, e: {}}, method: {exact: GET}, queryParams: {q: {}}, port: 80, gateways: [mesh, n/g]}], route: \
          [{destination: {host: b}}]}]}",
     );
@@ -290,7 +352,7 @@ fn a_lone_destination_gets_everything_and_zero_weights_are_dropped() {
 fn retries_faults_mirrors_and_rewrites_are_parsed() {
     let vs = virtual_service(
         "{hosts: [a], http: [{route: [{destination: {host: b}, headers: {request: {set: {Host: inner}}}}], timeout: \
-         1m, retries: {attempts: 3, perTryTimeout: 2s, retryOn: '5xx, 503'}, fault: {delay: {fixedDelay: 7s, percent: \
+         1m, retries: {attempts: 3, perTryTimeout: 2s, retryOn: '5xx,503'}, fault: {delay: {fixedDelay: 7s, percent: \
          50}, abort: {httpStatus: 500}}, mirror: {host: m}, mirrors: [], headers: {request: {set: {':authority': \
          outer}, add: {x: z}, remove: [Z]}}}]}",
     );
@@ -324,8 +386,8 @@ fn odd_routes_are_accepted_with_a_warning() {
         [
             "a.yaml:1: VirtualService shop/a: spec.http[0].fault.abort: injects nothing without percentage; add \
              percentage.value: 100",
-            "a.yaml:1: VirtualService shop/a: spec.http[1]: is never reached: spec.http[0] takes every request; put \
-             it before that route",
+            "a.yaml:1: VirtualService shop/a: spec.http[1]: is never reached: spec.http[0] takes everything; put it \
+             before that route",
         ]
     );
 }
@@ -345,6 +407,12 @@ fn tls_and_tcp_routes_are_refused_with_path_and_reason() {
                 "spec.tls[0].match[0].sniHosts[0]: `c.b` is not covered by spec.hosts",
             ),
             ("{hosts: ['*.b'], tls: [{match: [{sniHosts: [C.b]}], route: [{destination: {host: b}}]}]}", ""),
+            ("{hosts: [a], tls: [{match: [{sniHosts: [a]}], route: [{destination: {host: b}}]}]}", ""),
+            (
+                "{hosts: [a], tls: [{match: [{sniHosts: [a.shop.svc.cluster.local]}], route: [{destination: {host: \
+                 b}}]}]}",
+                "spec.tls[0].match[0].sniHosts[0]: `a.shop.svc.cluster.local` is not covered by spec.hosts",
+            ),
             ("{hosts: [a.b], tcp: [{route: []}]}", "spec.tcp[0].route: is missing"),
             (
                 "{hosts: [a.b], tcp: [{match: [{destinationSubnets: [10.0.0.0/33]}], route: [{destination: {host: \
@@ -372,8 +440,8 @@ fn destination_rules_are_refused_with_path_and_reason() {
                 "spec.subsets[1].name: `v1` is also the name of spec.subsets[0]",
             ),
             (
-                "{host: a, subsets: [{name: V1}]}",
-                "spec.subsets[0].name: `V1` is no valid name: it takes a-z, 0-9 and '-'",
+                "{host: a, subsets: [{name: v_1}]}",
+                "spec.subsets[0].name: `v_1` is no valid name: it takes letters, digits and '-'",
             ),
             ("{host: a, subsets: [{labels: {a: b}}]}", "spec.subsets[0].name: is missing"),
             ("{host: a, trafficPolicy: {}}", "spec.trafficPolicy: says nothing"),
@@ -386,9 +454,37 @@ fn destination_rules_are_refused_with_path_and_reason() {
                 "{host: a, trafficPolicy: {loadBalancer: {simple: RANDOM, consistentHash: {useSourceIp: true}}}}",
                 "spec.trafficPolicy.loadBalancer.consistentHash: excludes simple",
             ),
+            ("{host: a, subsets: [{name: V1}]}", ""),
+            ("{host: a, exportTo: ['~']}", "spec.exportTo[0]: `~` would hide the object from everybody"),
+            ("{host: a, exportTo: [b, b]}", "spec.exportTo[1]: namespace `b` is named twice"),
+            ("{host: a, exportTo: [., shop]}", "spec.exportTo[1]: namespace `shop` is named twice"),
+            ("{host: a, trafficPolicy: {loadBalancer: {consistentHash: {}}}}", ""),
             (
-                "{host: a, trafficPolicy: {loadBalancer: {consistentHash: {}}}}",
-                "spec.trafficPolicy.loadBalancer.consistentHash: has 0 keys",
+                "{host: a, trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true, minimumRingSize: 9, \
+                 maglev: {tableSize: 7}}}}}",
+                "spec.trafficPolicy.loadBalancer.consistentHash.minimumRingSize: excludes ringHash and maglev",
+            ),
+            (
+                "{host: a, trafficPolicy: {connectionPool: {http: {maxRetries: 2147483648}}}}",
+                "spec.trafficPolicy.connectionPool.http.maxRetries: 2147483648 is too great",
+            ),
+            (
+                "{host: a, trafficPolicy: {tls: {mode: SIMPLE, credentialName: c, insecureSkipVerify: true}}}",
+                "spec.trafficPolicy.tls.insecureSkipVerify: excludes credentialName",
+            ),
+            (
+                "{host: a, trafficPolicy: {tls: {mode: MUTUAL, credentialName: c, insecureSkipVerify: true}}}",
+                "",
+            ),
+            (
+                "{host: a, trafficPolicy: {tls: {mode: SIMPLE, credentialName: c, caCertificates: x}}}",
+                "spec.trafficPolicy.tls.credentialName: excludes files",
+            ),
+            ("{host: a, trafficPolicy: {tls: {mode: SIMPLE, clientCertificate: x, privateKey: x}}}", ""),
+            (
+                "{host: a, trafficPolicy: {tls: {mode: SIMPLE, credentialName: 'configmap://c'}}}",
+                "spec.trafficPolicy.tls.credentialName: a reference to anything but a Secret is not supported by \
+                 this version",
             ),
             (
                 "{host: a, trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true, httpHeaderName: x}}}}",
@@ -396,11 +492,11 @@ fn destination_rules_are_refused_with_path_and_reason() {
             ),
             (
                 "{host: a, trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 10}}}}}",
-                "spec.trafficPolicy.loadBalancer.consistentHash.maglev.tableSize: 10 is no prime up to 5000011",
+                "spec.trafficPolicy.loadBalancer.consistentHash.maglev.tableSize: 10 is no prime below 5000011",
             ),
             (
                 "{host: a, trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 18446744073709551615}}}}}",
-                "spec.trafficPolicy.loadBalancer.consistentHash.maglev.tableSize: 18446744073709551615 is no prime up to 5000011",
+                "spec.trafficPolicy.loadBalancer.consistentHash.maglev.tableSize: 18446744073709551615 is no prime below 5000011",
             ),
             (
                 "{host: a, trafficPolicy: {connectionPool: {}}}",
@@ -422,10 +518,7 @@ fn destination_rules_are_refused_with_path_and_reason() {
                 "{host: a, trafficPolicy: {tls: {mode: MUTUAL}}}",
                 "spec.trafficPolicy.tls.clientCertificate: is missing",
             ),
-            (
-                "{host: a, trafficPolicy: {tls: {mode: ISTIO_MUTUAL, caCertificates: x}}}",
-                "spec.trafficPolicy.tls.caCertificates: is not used with this mode",
-            ),
+            ("{host: a, trafficPolicy: {tls: {mode: ISTIO_MUTUAL, caCertificates: x}}}", ""),
             (
                 "{host: a, trafficPolicy: {tls: {mode: SIMPLE, insecureSkipVerify: true, caCertificates: x}}}",
                 "spec.trafficPolicy.tls.insecureSkipVerify: excludes caCertificates",
@@ -435,8 +528,8 @@ fn destination_rules_are_refused_with_path_and_reason() {
                 "spec.trafficPolicy.portLevelSettings[0].port: is missing",
             ),
             (
-                "{host: a, trafficPolicy: {portLevelSettings: [{port: {number: 1}}, {port: {number: 1}}]}}",
-                "spec.trafficPolicy.portLevelSettings[1].port.number: 1 has settings already",
+                "{host: a, trafficPolicy: {portLevelSettings: [{port: {number: 1}}]}}",
+                "spec.trafficPolicy.portLevelSettings[0]: says nothing",
             ),
         ],
     );
@@ -503,9 +596,31 @@ fn gateways_are_refused_with_path_and_reason() {
             "spec.servers[0].tls.caCertificates: is missing: callers cannot be verified",
         ),
         ("port: {number: 443, name: s, protocol: TLS}, tls: {mode: PASSTHROUGH}", ""),
+        ("port: {number: 443, name: s, protocol: TLS}, tls: {mode: PASSTHROUGH, credentialName: c}", ""),
         (
-            "port: {number: 443, name: s, protocol: TLS}, tls: {mode: PASSTHROUGH, credentialName: c}",
-            "spec.servers[0].tls.credentialName: is not used with mode PASSTHROUGH",
+            "port: {number: 443, name: s, protocol: TLS}, tls: {credentialName: c, serverCertificate: a, privateKey: b}",
+            "spec.servers[0].tls.credentialName: excludes files",
+        ),
+        (
+            "port: {number: 443, name: s, protocol: HTTPS}, tls: {mode: SIMPLE, credentialName: c, privateKey: b}",
+            "",
+        ),
+        (
+            "port: {number: 443, name: s, protocol: HTTPS}, tls: {mode: ISTIO_MUTUAL, credentialName: c}",
+            "spec.servers[0].tls.credentialName: is not used with mode ISTIO_MUTUAL",
+        ),
+        (
+            "port: {number: 443, name: s, protocol: HTTPS}, tls: {mode: SIMPLE, credentialName: c, httpsRedirect: true}",
+            "",
+        ),
+        ("port: {number: 80, name: http, protocol: HTTP}, tls: {}", ""),
+        (
+            "port: {number: 80, name: http, protocol: HTTP}, tls: {httpsRedirect: true, mode: SIMPLE}",
+            "spec.servers[0].tls: is of no use: the server speaks plaintext",
+        ),
+        (
+            "port: {number: 80, name: tcp, protocol: TCP}, tls: {}",
+            "spec.servers[0].tls: is of no use: the server speaks plaintext",
         ),
         (
             "port: {number: 443, name: s, protocol: TLS}, tls: {mode: AUTO_PASSTHROUGH}",
@@ -528,19 +643,31 @@ fn gateways_are_refused_with_path_and_reason() {
                 "spec.servers[0].hosts: is missing",
             ),
             (
-                "{servers: [{hosts: [X/a], port: {number: 80, name: a, protocol: HTTP}}]}",
-                "spec.servers[0].hosts[0]: `X` is no namespace",
+                "{servers: [{hosts: [a.b/a.com], port: {number: 80, name: a, protocol: HTTP}}]}",
+                "spec.servers[0].hosts[0]: `a.b` is no namespace",
             ),
             (
-                "{servers: [{hosts: [a], port: {number: 80, name: a, protocol: HTTP}}, {hosts: [b], port: {number: 81, name: a, protocol: HTTP}}]}",
+                "{servers: [{hosts: [~/a.com], port: {number: 80, name: a, protocol: HTTP}}]}",
+                "spec.servers[0].hosts[0]: `~` is no namespace",
+            ),
+            (
+                "{servers: [{hosts: [a], port: {number: 80, name: a, protocol: HTTP}}]}",
+                "spec.servers[0].hosts[0]: `a` is a short name",
+            ),
+            (
+                "{servers: [{hosts: ['*a.com'], port: {number: 80, name: a, protocol: HTTP}}]}",
+                "spec.servers[0].hosts[0]: `*a.com` has a wildcard within a label",
+            ),
+            (
+                "{servers: [{hosts: [a.a], port: {number: 80, name: a, protocol: HTTP}}, {hosts: [b.b], port: {number: 81, name: a, protocol: HTTP}}]}",
                 "spec.servers[1].port.name: `a` is the name of the port of spec.servers[0]",
             ),
             (
-                "{servers: [{hosts: [a], port: {number: 80, name: a, protocol: HTTP}}, {hosts: [b], port: {number: 80, name: b, protocol: TCP}}]}",
-                "spec.servers[1].port.protocol: port 80 already has another protocol in spec.servers[0]",
+                "{servers: [{hosts: [a.a], port: {number: 80, name: a, protocol: HTTP}}, {hosts: [b.b], port: {number: 80, name: b, protocol: TCP}}]}",
+                "",
             ),
             (
-                "{servers: [{hosts: [a], port: {number: 80, name: a, protocol: HTTP}}, {hosts: [b], port: {number: 80, name: b, protocol: HTTP}}]}",
+                "{servers: [{hosts: [a.a], port: {number: 80, name: a, protocol: HTTP}}, {hosts: [b.b], port: {number: 80, name: b, protocol: HTTP}}]}",
                 "",
             ),
         ],
@@ -557,7 +684,40 @@ fn service_entries_are_refused_with_path_and_reason() {
         ("hosts: ['*']", "spec.hosts[0]: `*` would take every host"),
         ("hosts: ['*.a.com'], resolution: DNS", "spec.hosts[0]: `*.a.com` cannot be resolved"),
         ("hosts: ['*.a.com']", ""),
-        ("hosts: [a.com], resolution: STATIC", "spec.endpoints: are needed with resolution STATIC"),
+        ("hosts: [a.com], resolution: STATIC", ""),
+        ("hosts: ['12'], resolution: DNS", "spec.hosts[0]: `12` cannot be resolved"),
+        ("hosts: [a_b.com]", "spec.hosts[0]: `a_b.com` is no valid host"),
+        ("hosts: [1.2.3.4]", "spec.hosts[0]: `1.2.3.4` is no valid host"),
+        ("hosts: [a.com], resolution: DNS, workloadSelector: {labels: {a: b}}", ""),
+        (
+            "hosts: [a.com], resolution: STATIC, workloadSelector: {labels: {'': b}}",
+            "spec.workloadSelector.labels: has a label without a name",
+        ),
+        (
+            "hosts: [a.com], resolution: STATIC, workloadSelector: {labels: {a: '*'}}",
+            "spec.workloadSelector.labels: `a=*` has a wildcard",
+        ),
+        (
+            "hosts: [a.com], resolution: DNS_ROUND_ROBIN, endpoints: [{address: b.com}, {address: c.com}]",
+            "spec.endpoints: has several entries, and DNS_ROUND_ROBIN resolves one name",
+        ),
+        ("hosts: [a.com], resolution: STATIC, endpoints: [{address: 'unix:///a'}]", ""),
+        (
+            "hosts: [a.com], resolution: STATIC, endpoints: [{address: 'unix:///a', ports: {tls: 1}}]",
+            "spec.endpoints[0].ports: are not used with a Unix socket",
+        ),
+        (
+            "hosts: [a.com], resolution: STATIC, endpoints: [{address: 'unix:///a/'}]",
+            "spec.endpoints[0].address: `unix:///a/` is no absolute path of a file",
+        ),
+        (
+            "hosts: [a.com], resolution: DNS, endpoints: [{address: 'unix:///a'}]",
+            "spec.endpoints[0].address: `unix:///a` is no valid host",
+        ),
+        (
+            "hosts: [a.com], resolution: DNS, addresses: [10.0.0.0/24]",
+            "spec.addresses[0]: `10.0.0.0/24` is a network, which cannot stand for names that DNS resolves",
+        ),
         ("hosts: [a.com], resolution: STATIC, endpoints: [{address: 1.2.3.4}]", ""),
         ("hosts: [a.com], resolution: STATIC, workloadSelector: {labels: {a: b}}", ""),
         (
@@ -591,7 +751,16 @@ fn service_entries_are_refused_with_path_and_reason() {
     errors_are(
         "ServiceEntry",
         &[
-            ("{hosts: [a.com]}", "spec.ports: is missing"),
+            ("{hosts: [a.com]}", ""),
+            (
+                "{hosts: [a.com, b.com], resolution: DNS, ports: [{number: 80, name: a}]}",
+                "spec.ports[0].protocol: nothing in a connection to port 80 tells the hosts apart",
+            ),
+            (
+                "{hosts: [a.com], resolution: STATIC, endpoints: [{address: 'unix:///a'}], ports: [{number: 80, name: \
+                 a}, {number: 81, name: b}]}",
+                "spec.endpoints[0].address: a Unix socket serves one port, and spec.ports has 2",
+            ),
             ("{hosts: [a.com], ports: [{number: 80}]}", "spec.ports[0].name: is missing"),
             (
                 "{hosts: [a.com], ports: [{number: 80, name: a, protocol: X}]}",
@@ -617,7 +786,21 @@ fn sidecars_and_peer_authentications_are_refused_with_path_and_reason() {
                 "{egress: [{port: {number: 1}, hosts: ['*/*']}]}",
                 "spec.egress[0].port: is not supported by this version",
             ),
-            ("{ingress: []}", "spec.ingress: is not supported by this version"),
+            ("{ingress: [{}]}", "spec.ingress: is not supported by this version"),
+            ("{ingress: []}", "spec: says nothing"),
+            ("{}", "spec: says nothing"),
+            ("{workloadSelector: {labels: {a: b}}}", "spec: says nothing"),
+            ("{outboundTrafficPolicy: {}}", ""),
+            (
+                "{egress: [{hosts: ['./*']}, {hosts: ['./*']}]}",
+                "spec.egress[0]: has no port and is not the last: it takes all ports",
+            ),
+            ("{egress: [{hosts: [./a]}]}", "spec.egress[0].hosts[0]: `a` is a short name"),
+            (
+                "{egress: [{hosts: ['./*a.com']}]}",
+                "spec.egress[0].hosts[0]: `*a.com` has a wildcard within a label",
+            ),
+            ("{egress: [{hosts: ['./1.2.3.4']}]}", "spec.egress[0].hosts[0]: `1.2.3.4` is no valid host"),
             ("{egress: [{hosts: ['~x/*']}]}", ""),
             ("{egress: [{hosts: ['~~x/*']}]}", "spec.egress[0].hosts[0]: `~x` is no namespace"),
         ],
@@ -632,6 +815,8 @@ fn sidecars_and_peer_authentications_are_refused_with_path_and_reason() {
                 "spec.portLevelMtls: needs a selector: ports are those of workloads",
             ),
             ("{selector: {matchLabels: {a: b}}, portLevelMtls: {80: {mode: DISABLE}}}", ""),
+            ("{selector: {matchLabels: {a: b}}, portLevelMtls: {}}", "spec.portLevelMtls: names no port"),
+            ("{selector: {matchLabels: {'': b}}}", "spec.selector.matchLabels: has a label without a name"),
             (
                 "{selector: {matchLabels: {a: b}}, portLevelMtls: {http: {mode: DISABLE}}}",
                 "spec.portLevelMtls.http: `http` is no port number",

@@ -4,17 +4,21 @@ use super::finding::Findings;
 use crate::catalog::visibility::ExportTo;
 use api::model::matcher::Fraction;
 use api::process::duration;
-use api::resource::name::is_label;
 use ipnet::IpNet;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// A duration of at least a millisecond; absent or refused: `None`.
+/// A duration of whole milliseconds, one at least; absent or refused: `None`.
 pub(super) fn period(f: &mut Findings, path: &str, text: Option<&str>) -> Option<Duration> {
     let period = any_period(f, path, text)?;
+    let shown = text.unwrap_or_default();
     if period < Duration::from_millis(1) {
-        f.error(path, format!("`{}` is too short", text.unwrap_or_default()), "write at least 1ms");
+        f.error(path, format!("`{shown}` is too short"), "write at least 1ms");
+        return None;
+    }
+    if !period.subsec_nanos().is_multiple_of(1_000_000) {
+        f.error(path, format!("`{shown}` is finer than a millisecond"), "write whole milliseconds");
         return None;
     }
     Some(period)
@@ -44,22 +48,22 @@ pub(super) fn share(f: &mut Findings, path: &str, percent: f64) -> Fraction {
     Fraction::from_percent(if percent.is_finite() { percent } else { 0.0 })
 }
 
-/// A host name or address, a wildcard in its first label where `wildcard` allows it.
+/// A domain name or an address; where `wildcard` allows it, its first label may begin with `*`.
 pub(super) fn host(f: &mut Findings, path: &str, text: &str, wildcard: bool) -> bool {
+    text.parse::<IpAddr>().is_ok() || domain(f, path, text, wildcard)
+}
+
+/// A domain name; where `wildcard` allows it, its first label may begin with `*`.
+pub(super) fn domain(f: &mut Findings, path: &str, text: &str, wildcard: bool) -> bool {
     if text.is_empty() {
         f.missing(path);
         return false;
     }
-    let name = match text.strip_prefix('*') {
-        Some(_) if !wildcard => {
-            f.error(path, format!("`{text}` may not be a wildcard"), "name one host");
-            return false;
-        }
-        Some("") => return true,
-        Some(rest) => rest.trim_start_matches(['.', '-']),
-        None => text,
-    };
-    let valid = text.parse::<IpAddr>().is_ok() || is_domain(name);
+    if text.starts_with('*') && !wildcard {
+        f.error(path, format!("`{text}` may not be a wildcard"), "name one host");
+        return false;
+    }
+    let valid = if wildcard { is_pattern(text) } else { is_domain(text) };
     if !valid {
         let next = if wildcard { "write a domain name, `*.domain` or `*`" } else { "write a domain name" };
         f.error(path, format!("`{text}` is no valid host"), next);
@@ -67,17 +71,126 @@ pub(super) fn host(f: &mut Findings, path: &str, text: &str, wildcard: bool) -> 
     valid
 }
 
-/// A domain name of any case; underscores are taken, as resolvers do.
-fn is_domain(text: &str) -> bool {
-    let text = text.strip_suffix('.').unwrap_or(text);
+/// The host of a Gateway's server or of a Sidecar: `*`, `*.domain`, or a name of several labels, since no namespace
+/// completes a short one.
+pub(super) fn full_host(f: &mut Findings, path: &str, text: &str, address: bool) -> bool {
+    if text == "*" {
+        return true;
+    }
+    let valid = if address { host(f, path, text, true) } else { domain(f, path, text, true) };
+    if !valid {
+        return false;
+    }
+    if !text.contains('.') {
+        f.error(
+            path,
+            format!("`{text}` is a short name"),
+            "write the whole name, as a.shop.svc.cluster.local",
+        );
+        return false;
+    }
+    if text.starts_with('*') && !text.starts_with("*.") {
+        f.error(path, format!("`{text}` has a wildcard within a label"), "write `*.domain`, or name hosts");
+        return false;
+    }
+    true
+}
+
+/// A name as clients send it in SNI: labels may begin with, or hold, an underscore, as `outbound_.80_._.a.b`.
+pub(super) fn server_name(f: &mut Findings, path: &str, text: &str) {
     let label = |l: &str| {
         !l.is_empty()
             && l.len() <= 63
-            && !l.starts_with('-')
-            && !l.ends_with('-')
             && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
-    text.len() <= 253 && text.split('.').all(label)
+    if text.len() > 255 || !text.split('.').all(label) {
+        f.error(path, format!("`{text}` is no server name"), "write a domain name");
+    }
+}
+
+/// Whether this is a domain name, perhaps with a dot at its end. The last label is not a number, or it would be taken
+/// for an address.
+pub(super) fn is_domain(text: &str) -> bool {
+    let labels = text.strip_suffix('.').unwrap_or(text);
+    let number = |l: &str| l.bytes().all(|b| b.is_ascii_digit());
+    text.len() <= 255
+        && labels.split('.').all(is_label)
+        && !text.rsplit('.').next().is_some_and(|last| !last.is_empty() && number(last))
+}
+
+/// Whether this is a domain name, or one whose first label is or begins with `*`.
+fn is_pattern(text: &str) -> bool {
+    let (first, rest) = text.split_once('.').map_or((text, None), |(first, rest)| (first, Some(rest)));
+    let plain = first.strip_prefix("*-").or_else(|| first.strip_prefix('*')).unwrap_or(first);
+    text.len() <= 255
+        && first.len() <= 63
+        && (first == "*" || is_label(plain))
+        && rest.is_none_or(|rest| rest.is_empty() || is_domain(rest))
+}
+
+/// An RFC 1123 label of any case: where Kubernetes does not check a name, Istio takes capitals.
+pub(super) fn is_label(text: &str) -> bool {
+    api::resource::name::is_label(&text.to_ascii_lowercase())
+}
+
+/// The name of a namespace. One with capitals is no error in Istio, and none is ever called so.
+pub(super) fn namespace(f: &mut Findings, path: &str, text: &str) -> bool {
+    if !is_label(text) {
+        return false;
+    }
+    if text.bytes().any(|b| b.is_ascii_uppercase()) {
+        f.warn(
+            path,
+            format!("no namespace is called `{text}`: their names are in small letters"),
+            "correct it",
+        );
+    }
+    true
+}
+
+/// Labels that are compared with those of workloads, as Kubernetes takes them.
+pub(super) fn labels(f: &mut Findings, path: &str, labels: &BTreeMap<String, String>) {
+    for (key, value) in labels {
+        let (prefix, name) = key.rsplit_once('/').map_or((None, key.as_str()), |(p, n)| (Some(p), n));
+        let named = !name.is_empty() && name.len() <= 63 && is_label_text(name);
+        if !named || prefix.is_some_and(|p| p.len() > 253 || !p.split('.').all(is_label)) {
+            f.error(path, format!("`{key}` is no name of a label"), "correct it");
+        }
+        if !is_label_text(value) {
+            f.error(format!("{path}.{key}"), format!("`{value}` is no value of a label"), "correct it");
+        }
+    }
+}
+
+/// Letters, digits, and between them `-`, `_` and `.`.
+fn is_label_text(text: &str) -> bool {
+    let ends = [text.bytes().next(), text.bytes().next_back()];
+    text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        && ends.into_iter().flatten().all(|b| b.is_ascii_alphanumeric())
+}
+
+/// Labels that choose workloads; `path` is that of the labels. Absent ones choose all workloads, which a warning says
+/// where a selector was written.
+pub(super) fn selector(f: &mut Findings, path: &str, labels: Option<&BTreeMap<String, String>>) {
+    let Some(labels) = labels else { return };
+    if labels.is_empty() {
+        f.warn(
+            path,
+            "names no label: every workload of the namespace is chosen",
+            "name labels, or remove it",
+        );
+    }
+    for (key, value) in labels {
+        if key.is_empty() {
+            f.error(path, "has a label without a name", "name it");
+        }
+        if key.contains('*') || value.contains('*') {
+            f.error(path, format!("`{key}={value}` has a wildcard"), "write whole names and values");
+        }
+        if value.len() > 63 {
+            f.error(format!("{path}.{key}"), "is longer than 63 bytes, as no label is", "correct it");
+        }
+    }
 }
 
 /// An address or a network.
@@ -94,26 +207,46 @@ pub(super) fn subnets(f: &mut Findings, path: &str, texts: &[String]) -> Vec<IpN
     texts.iter().enumerate().filter_map(|(i, t)| subnet(f, &format!("{path}[{i}]"), t)).collect()
 }
 
-/// `exportTo`.
+/// `exportTo` of a service: `~` hides it from everybody.
 pub(super) fn export_to(f: &mut Findings, path: &str, names: &[String], own: &str) -> ExportTo {
+    match names {
+        [one] if one == "~" => ExportTo::Nobody,
+        _ => rule_export_to(f, path, names, own),
+    }
+}
+
+/// `exportTo` of a VirtualService or DestinationRule, which somebody has to see.
+pub(super) fn rule_export_to(f: &mut Findings, path: &str, names: &[String], own: &str) -> ExportTo {
     match names {
         [] => return ExportTo::Unset,
         [one] if one == "*" => return ExportTo::All,
-        [one] if one == "~" => return ExportTo::Nobody,
+        [one] if one == "~" => {
+            f.error(
+                format!("{path}[0]"),
+                "`~` would hide the object from everybody",
+                "write `.`, or delete it",
+            );
+            return ExportTo::Nobody;
+        }
         _ => {}
     }
     let mut namespaces = BTreeSet::new();
     for (i, name) in names.iter().enumerate() {
         let path = format!("{path}[{i}]");
-        match name.as_str() {
-            "*" | "~" => f.error(path, format!("`{name}` excludes all other entries"), "keep one of them"),
-            "." => {
-                namespaces.insert(own.to_owned());
+        let name = match name.as_str() {
+            "*" | "~" => {
+                f.error(path, format!("`{name}` excludes all other entries"), "keep one of them");
+                continue;
             }
-            name if is_label(name) => {
-                namespaces.insert(name.to_owned());
+            "." => own,
+            name if namespace(f, &path, name) => name,
+            name => {
+                f.error(path, format!("`{name}` is no namespace"), "write `.`, `*`, `~` or a namespace");
+                continue;
             }
-            name => f.error(path, format!("`{name}` is no namespace"), "write `.`, `*`, `~` or a namespace"),
+        };
+        if !namespaces.insert(name.to_owned()) {
+            f.error(path, format!("namespace `{name}` is named twice"), "keep one of the two");
         }
     }
     ExportTo::Namespaces(namespaces)
@@ -121,6 +254,10 @@ pub(super) fn export_to(f: &mut Findings, path: &str, names: &[String], own: &st
 
 /// A regular expression in RE2's syntax.
 pub(super) fn regex(f: &mut Findings, path: &str, pattern: &str) -> bool {
+    if pattern.is_empty() {
+        f.error(path, "is empty", "write an expression, or leave the condition out");
+        return false;
+    }
     if pattern.len() > MAX_REGEX {
         f.error(path, format!("the expression is longer than {MAX_REGEX} bytes"), "shorten it");
         return false;

@@ -5,7 +5,6 @@ use crate::catalog::host;
 use crate::catalog::virtual_service::Destination;
 use crate::validate::finding::Findings;
 use crate::validate::value;
-use api::resource::name::is_label;
 use api::resource::virtual_service as written;
 
 pub(super) fn destination(
@@ -19,11 +18,17 @@ pub(super) fn destination(
         return None;
     };
     let port = written.port.map(|p| value::port(f, &format!("{path}.port.number"), p.number.into()));
-    if !written.subset.is_empty() && !is_label(&written.subset) {
-        let reason = format!("`{}` is no valid name: it takes a-z, 0-9 and '-'", written.subset);
+    if !written.subset.is_empty() && !value::is_label(&written.subset) {
+        let reason = format!("`{}` is no valid name: it takes letters, digits and '-'", written.subset);
         f.error(format!("{path}.subset"), reason, "correct it");
     }
-    value::host(f, &format!("{path}.host"), &written.host, false).then(|| Destination {
+    let at = format!("{path}.host");
+    if written.host == "*" {
+        f.error(at, "`*` is no destination", "name a host");
+        return None;
+    }
+    // `*.domain` is the service of a ServiceEntry with that host.
+    value::domain(f, &at, &written.host, true).then(|| Destination {
         host: host::complete(&written.host, context.own, context.domain),
         subset: written.subset.clone(),
         port,
@@ -35,10 +40,10 @@ pub(super) fn weights(f: &mut Findings, path: &str, written: &[i64]) -> Vec<u32>
     let mut refused = false;
     let mut shares = vec![];
     for (i, weight) in written.iter().enumerate() {
-        shares.push(u32::try_from(*weight).unwrap_or_else(|_| {
+        shares.push(i32::try_from(*weight).ok().and_then(|w| u32::try_from(w).ok()).unwrap_or_else(|| {
             refused = true;
             let reason = format!("{weight} is no weight");
-            f.error(format!("{path}[{i}].weight"), reason, "write 0 or a greater number");
+            f.error(format!("{path}[{i}].weight"), reason, "write a number from 0 to 2147483647");
             0
         }));
     }

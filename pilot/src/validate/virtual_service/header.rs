@@ -32,14 +32,22 @@ fn mutations(
     mut authority: Option<&mut Option<String>>,
 ) -> HeaderMutations {
     let mut mutations = HeaderMutations::default();
-    for (name, value) in &written.set {
-        match (&mut authority, is_host(name)) {
-            (Some(authority), true) => **authority = Some(value.clone()),
-            _ => write(f, &format!("{path}.set.{name}"), (name, value), HeaderAction::Set, &mut mutations),
+    for (operation, headers, action) in
+        [("set", &written.set, HeaderAction::Set), ("add", &written.add, HeaderAction::Append)]
+    {
+        for (name, value) in headers {
+            let path = format!("{path}.{operation}.{name}");
+            match &mut authority {
+                Some(authority) if is_host(name) => {
+                    checked_value(f, &path, value);
+                    if authority.is_some() {
+                        f.error(path, "sets the authority for the second time", "set it once");
+                    }
+                    **authority = Some(value.clone());
+                }
+                _ => write(f, &path, (name, value), action, &mut mutations),
+            }
         }
-    }
-    for (name, value) in &written.add {
-        write(f, &format!("{path}.add.{name}"), (name, value), HeaderAction::Append, &mut mutations);
     }
     for (i, name) in written.remove.iter().enumerate() {
         if let Some(name) = checked(f, &format!("{path}.remove[{i}]"), name) {
@@ -56,14 +64,18 @@ fn write(
     action: HeaderAction,
     mutations: &mut HeaderMutations,
 ) {
+    checked_value(f, path, value);
+    if let Some(name) = checked(f, path, name) {
+        mutations.write.push(HeaderWrite { name, value: value.to_owned(), action });
+    }
+}
+
+fn checked_value(f: &mut Findings, path: &str, value: &str) {
     if value.bytes().any(|b| b.is_ascii_control() && b != b'\t') {
         f.error(path, "the value has a line break or another control character", "write it on one line");
     }
     if let Some(mistake) = operator::mistake(value, Within::Header) {
         f.error(path, format!("the value {mistake}"), "correct it, or write %% for a percent sign");
-    }
-    if let Some(name) = checked(f, path, name) {
-        mutations.write.push(HeaderWrite { name, value: value.to_owned(), action });
     }
 }
 
@@ -76,7 +88,7 @@ fn checked(f: &mut Findings, path: &str, name: &str) -> Option<String> {
 }
 
 fn is_host(name: &str) -> bool {
-    name.eq_ignore_ascii_case("host") || name == ":authority"
+    name.eq_ignore_ascii_case("host") || name.eq_ignore_ascii_case(":authority")
 }
 
 /// RFC 9110's token.

@@ -7,7 +7,7 @@ use crate::validate::finding::Findings;
 use crate::validate::value;
 use api::model::matcher::Fraction;
 use api::model::route::{AbortStatus, Fault, FaultAbort, FaultDelay, Redirect};
-use api::resource::name::is_label;
+use api::resource::name::is_subdomain;
 use api::resource::virtual_service as written;
 use base64::Engine;
 
@@ -26,6 +26,10 @@ pub(super) fn route(
     let rewrite = written.rewrite.as_ref();
     rewrite_rules(f, &format!("{path}.rewrite"), rewrite);
     let authority = rewrite.and_then(|r| r.authority.clone()).filter(|a| !a.is_empty());
+    if authority.is_some() && headers.authority.is_some() {
+        let reason = "sets the authority, which headers.request sets too";
+        f.error(format!("{path}.rewrite.authority"), reason, "keep one of the two");
+    }
     Some(HttpRoute {
         name: written.name.clone(),
         matches,
@@ -56,6 +60,14 @@ fn action(
     ];
     let given: Vec<&str> = given.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect();
     match given[..] {
+        ["directResponse", "delegate"] => {
+            let reason = "is not used beside delegate";
+            f.warn(
+                format!("{path}.directResponse"),
+                reason,
+                "write it in the VirtualService of the delegate",
+            );
+        }
         [] => {
             f.error(path, "says nothing about where requests go", "add route, redirect or directResponse");
             return None;
@@ -71,17 +83,18 @@ fn action(
     }
     if let Some(redirect) = &written.redirect {
         only_forwarded(f, path, written, "redirect");
-        return Some(redirect_action(f, &format!("{path}.redirect"), redirect));
+        return Some(redirect_action(f, &format!("{path}.redirect"), redirect, &written.matches));
     }
-    if let Some(direct) = &written.direct_response {
+    if let Some(direct) = written.direct_response.as_ref().filter(|_| written.delegate.is_none()) {
         only_forwarded(f, path, written, "directResponse");
         return direct_action(f, &format!("{path}.directResponse"), direct);
     }
     let delegate = written.delegate.as_ref()?;
-    if !is_label(&delegate.name) {
-        f.error(
+    if !is_subdomain(&delegate.name) {
+        // No object is called so; Istio leaves the route out, as we do.
+        f.warn(
             format!("{path}.delegate.name"),
-            format!("`{}` is no valid name", delegate.name),
+            format!("`{}` is no valid name, so the route leads nowhere", delegate.name),
             "correct it",
         );
     }
@@ -89,16 +102,21 @@ fn action(
     Some(HttpAction::Delegate { namespace: namespace.to_owned(), name: delegate.name.clone() })
 }
 
-/// Fields that do nothing for a request that no service sees.
+/// Fields that do nothing for a request that no service sees. Those that would change the response if they did
+/// something are refused.
 fn only_forwarded(f: &mut Findings, path: &str, written: &written::HttpRoute, action: &str) {
     let fields = [
-        ("rewrite", written.rewrite.is_some()),
         ("timeout", written.timeout.is_some()),
         ("retries", written.retries.is_some()),
         ("mirror", written.mirror.is_some()),
         ("mirrors", !written.mirrors.is_empty()),
     ];
     for (field, given) in fields {
+        if given {
+            f.warn(format!("{path}.{field}"), format!("is not used with {action}"), "remove it");
+        }
+    }
+    for (field, given) in [("rewrite", written.rewrite.is_some()), ("fault", written.fault.is_some())] {
         if given {
             f.error(format!("{path}.{field}"), format!("is not used with {action}"), "remove it");
         }
@@ -130,17 +148,22 @@ fn forward(
     (!destinations.is_empty()).then_some(HttpAction::Forward(destinations))
 }
 
-fn redirect_action(f: &mut Findings, path: &str, written: &written::HttpRedirect) -> HttpAction {
-    f.unserved(format!("{path}.prefixRewrite"), &written.prefix_rewrite);
-    let status = written.redirect_code.unwrap_or(301);
+fn redirect_action(
+    f: &mut Findings,
+    path: &str,
+    written: &written::HttpRedirect,
+    matches: &[written::HttpMatch],
+) -> HttpAction {
+    let status = written.redirect_code.filter(|code| *code != 0).unwrap_or(301);
     if ![301, 302, 303, 307, 308].contains(&status) {
         f.error(
             format!("{path}.redirectCode"),
-            format!("{status} is no redirect"),
+            format!("{status} is no redirect that proxies give"),
             "write 301, 302, 303, 307 or 308",
         );
     }
-    let scheme = written.scheme.clone().filter(|s| !s.is_empty());
+    let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let scheme = filled(&written.scheme);
     if scheme.as_ref().is_some_and(|s| s != "http" && s != "https") {
         f.error(format!("{path}.scheme"), "is no scheme", "write http or https");
     }
@@ -152,22 +175,41 @@ fn redirect_action(f: &mut Findings, path: &str, written: &written::HttpRedirect
             Some(if scheme.as_deref() == Some("https") { 443 } else { 80 })
         }
         Some(written::DerivePort::FromRequestPort) => None,
-        None => written.port.map(|port| value::port(f, &format!("{path}.port"), port.into())),
+        None => written
+            .port
+            .filter(|port| *port != 0)
+            .map(|port| value::port(f, &format!("{path}.port"), port.into())),
     };
     let redirect = Redirect {
         status: status as u16,
         scheme,
-        host: written.authority.clone().filter(|a| !a.is_empty()),
+        host: filled(&written.authority),
         port,
-        path: written.uri.clone().filter(|uri| !uri.is_empty()),
+        path: filled(&written.uri),
+        prefix: filled(&written.prefix_rewrite),
         ..Redirect::default()
     };
+    if redirect.prefix.is_some() {
+        prefix_redirect(f, &format!("{path}.prefixRewrite"), &redirect, matches);
+    }
     if redirect == (Redirect { status: redirect.status, ..Redirect::default() })
         && written.derive_port.is_none()
+        && written.port.is_none()
     {
         f.error(path, "changes nothing", "add uri, authority, port or scheme");
     }
     HttpAction::Redirect(redirect)
+}
+
+/// What is replaced must be a prefix.
+fn prefix_redirect(f: &mut Findings, path: &str, redirect: &Redirect, matches: &[written::HttpMatch]) {
+    if redirect.path.is_some() {
+        f.error(path, "excludes uri", "keep one of the two");
+    }
+    let other = |m: &written::HttpMatch| m.uri.as_ref().is_some_and(|uri| uri.prefix.is_none());
+    if let Some(i) = matches.iter().position(other) {
+        f.error(path, format!("needs a prefix, and match[{i}].uri is none"), "write uri.prefix there");
+    }
 }
 
 fn direct_action(f: &mut Findings, path: &str, written: &written::DirectResponse) -> Option<HttpAction> {
@@ -187,7 +229,11 @@ fn direct_action(f: &mut Findings, path: &str, written: &written::DirectResponse
                 };
                 text
             }
-            _ => {
+            (None, None) => {
+                f.warn(format!("{path}.body"), "is empty", "add string, or remove it");
+                String::new()
+            }
+            (Some(_), Some(_)) => {
                 f.error(format!("{path}.body"), "needs one of string and bytes", "keep one of the two");
                 return None;
             }
@@ -195,22 +241,30 @@ fn direct_action(f: &mut Findings, path: &str, written: &written::DirectResponse
     };
     if body.len() > MAX_BODY {
         f.error(format!("{path}.body"), "is longer than 1 MiB", "shorten it");
+    } else if body.len() > LARGE_BODY {
+        let reason = "is longer than 100 KiB, which every proxy that has the route must hold";
+        f.warn(format!("{path}.body"), reason, "shorten it, or let a service respond");
     }
     Some(HttpAction::Direct { status: written.status as u16, body })
 }
 
 fn rewrite_rules(f: &mut Findings, path: &str, written: Option<&written::Rewrite>) {
     let Some(written) = written else { return };
+    let filled = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
     if let Some(regex) = &written.uri_regex_rewrite {
-        if written.uri.is_some() {
+        if filled(&written.uri) {
             f.error(format!("{path}.uriRegexRewrite"), "excludes uri", "keep one of the two");
+        }
+        if regex.rewrite.is_empty() {
+            f.missing(format!("{path}.uriRegexRewrite.rewrite"));
         }
         if regex.pattern.is_empty() {
             f.missing(format!("{path}.uriRegexRewrite.match"));
+        } else {
+            value::regex(f, &format!("{path}.uriRegexRewrite.match"), &regex.pattern);
         }
-        value::regex(f, &format!("{path}.uriRegexRewrite.match"), &regex.pattern);
     }
-    if written.uri.is_none() && written.authority.is_none() && written.uri_regex_rewrite.is_none() {
+    if !filled(&written.uri) && !filled(&written.authority) && written.uri_regex_rewrite.is_none() {
         f.error(path, "changes nothing", "add uri, authority or uriRegexRewrite");
     }
 }
@@ -227,7 +281,7 @@ fn fault(f: &mut Findings, path: &str, written: &written::Fault) -> Option<Fault
 fn delay(f: &mut Findings, path: &str, written: &written::Delay) -> Option<FaultDelay> {
     f.unserved(format!("{path}.exponentialDelay"), &written.exponential_delay);
     if written.fixed_delay.is_none() {
-        f.missing(format!("{path}.fixedDelay"));
+        f.warn(format!("{path}.fixedDelay"), "is missing: nothing is delayed", "give it a value");
     }
     let fraction = fault_share(f, path, written.percentage, written.percent);
     let duration = value::period(f, &format!("{path}.fixedDelay"), written.fixed_delay.as_deref())?;
@@ -258,7 +312,7 @@ fn abort(f: &mut Findings, path: &str, written: &written::Abort) -> Option<Fault
             code.map(AbortStatus::Grpc)
         }
         (None, None) => {
-            f.missing(format!("{path}.httpStatus"));
+            f.warn(format!("{path}.httpStatus"), "is missing: nothing is aborted", "give it a value");
             None
         }
     };
@@ -274,7 +328,14 @@ fn fault_share(
     percent: Option<i64>,
 ) -> Option<Fraction> {
     let share = match (percentage, percent) {
-        (Some(percentage), _) => value::share(f, &format!("{path}.percentage.value"), percentage.value),
+        (Some(percentage), _) => {
+            let path = format!("{path}.percentage.value");
+            if percentage.value > 0.0 && percentage.value < LEAST_SHARE {
+                let reason = format!("{} is less than can be told from 0", percentage.value);
+                f.error(&path, reason, "write 0, or at least 0.0001");
+            }
+            value::share(f, &path, percentage.value)
+        }
         (None, Some(percent)) => value::share(f, &format!("{path}.percent"), percent as f64),
         (None, None) => {
             f.warn(path, "injects nothing without percentage", "add percentage.value: 100");
@@ -285,15 +346,15 @@ fn fault_share(
 }
 
 fn grpc_status(text: &str) -> Option<u32> {
-    let by_name = GRPC_STATUSES.iter().position(|name| *name == text).map(|at| at as u32);
-    by_name.or_else(|| text.parse().ok().filter(|code| (*code as usize) < GRPC_STATUSES.len()))
+    GRPC_STATUSES.iter().position(|name| *name == text).map(|at| at as u32)
 }
 
 fn mirrors(f: &mut Findings, path: &str, written: &written::HttpRoute, context: Context) -> Vec<Mirror> {
-    let old =
-        written.mirror.is_some() || written.mirror_percentage.is_some() || written.mirror_percent.is_some();
-    if old && !written.mirrors.is_empty() {
-        f.error(format!("{path}.mirrors"), "excludes mirror and its percentage", "keep one of the two");
+    if written.mirror.is_some() && !written.mirrors.is_empty() {
+        f.error(format!("{path}.mirrors"), "excludes mirror", "keep one of the two");
+    }
+    if written.mirror_percent.is_some() {
+        f.warn(format!("{path}.mirrorPercent"), "is deprecated", "write mirrorPercentage.value");
     }
     let mut all = vec![];
     if let Some(mirror) = &written.mirror {
@@ -304,8 +365,14 @@ fn mirrors(f: &mut Findings, path: &str, written: &written::HttpRoute, context: 
         };
         let destination = destination(f, &format!("{path}.mirror"), Some(mirror), context);
         all.extend(destination.map(|destination| Mirror { destination, fraction: share }));
-    } else if old {
-        f.error(format!("{path}.mirrorPercentage"), "is of no use without mirror", "add mirror");
+    } else if let Some(percentage) = written.mirror_percentage {
+        let at = format!("{path}.mirrorPercentage");
+        value::share(f, &format!("{at}.value"), percentage.value);
+        f.warn(at, "is of no use without mirror", "add mirror, or write mirrors[].percentage");
+    } else if let Some(percent) = written.mirror_percent {
+        let at = format!("{path}.mirrorPercent");
+        value::share(f, &at, f64::from(percent));
+        f.warn(at, "is of no use without mirror", "add mirror");
     }
     for (i, mirror) in written.mirrors.iter().enumerate() {
         let path = format!("{path}.mirrors[{i}]");
@@ -320,6 +387,9 @@ fn mirrors(f: &mut Findings, path: &str, written: &written::HttpRoute, context: 
 
 const ALL: Fraction = Fraction { numerator: 1_000_000, denominator: 1_000_000 };
 const MAX_BODY: usize = 1 << 20;
+/// In percent: one request of a million.
+const LEAST_SHARE: f64 = 0.0001;
+const LARGE_BODY: usize = 100 << 10;
 
 /// By their numbers.
 const GRPC_STATUSES: [&str; 17] = [

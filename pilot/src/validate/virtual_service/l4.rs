@@ -8,13 +8,9 @@ use crate::catalog::virtual_service::{TcpDestination, TcpMatch, TcpRoute, TlsMat
 use crate::validate::finding::Findings;
 use crate::validate::value;
 use api::resource::virtual_service as written;
+use std::net::IpAddr;
 
-pub(super) fn tls(
-    f: &mut Findings,
-    spec: &written::VirtualService,
-    hosts: &[String],
-    context: Context,
-) -> Vec<TlsRoute> {
+pub(super) fn tls(f: &mut Findings, spec: &written::VirtualService, context: Context) -> Vec<TlsRoute> {
     let routes = spec.tls.iter().enumerate();
     routes
         .map(|(i, route)| {
@@ -25,7 +21,9 @@ pub(super) fn tls(
             let matches = route.matches.iter().enumerate();
             TlsRoute {
                 matches: matches
-                    .map(|(m, written)| tls_match(f, &format!("{path}.match[{m}]"), written, hosts, context))
+                    .map(|(m, written)| {
+                        tls_match(f, &format!("{path}.match[{m}]"), written, &spec.hosts, context)
+                    })
                     .collect(),
                 destinations: destinations(f, &format!("{path}.route"), &route.route, context),
             }
@@ -46,19 +44,26 @@ fn tls_match(
     let mut sni_hosts = vec![];
     for (i, sni) in written.sni_hosts.iter().enumerate() {
         let path = format!("{path}.sniHosts[{i}]");
-        if !value::host(f, &path, sni, true) {
+        if sni.parse::<IpAddr>().is_ok() {
+            let reason = format!("`{sni}` is an address, which clients do not send as a server name");
+            f.warn(path, reason, "name a host");
+            sni_hosts.push(sni.clone());
             continue;
         }
-        let sni = sni.to_ascii_lowercase();
-        if !hosts.iter().any(|h| host::covers(h, &sni)) {
+        if !is_mesh_name(sni) && !value::domain(f, &path, sni, true) {
+            continue;
+        }
+        // As both are written: no short name is completed in SNI.
+        if !hosts.iter().any(|h| host::covers(h, sni)) {
             f.error(path, format!("`{sni}` is not covered by spec.hosts"), "add it there");
         }
-        sni_hosts.push(sni);
+        sni_hosts.push(sni.to_ascii_lowercase());
     }
     let conditions = Conditions {
         port: written.port,
         labels: &written.source_labels,
         namespace: &written.source_namespace,
+        namespace_is_checked: false,
         gateways: &written.gateways,
     };
     TlsMatch {
@@ -70,6 +75,14 @@ fn tls_match(
         ),
         source: source(f, path, &conditions, context),
     }
+}
+
+/// The name by which a sidecar calls a service through a gateway that passes TLS on: `outbound_.80_._.a.example.com`.
+pub(super) fn is_mesh_name(sni: &str) -> bool {
+    let parts = sni.strip_prefix("outbound_.").map(|rest| rest.splitn(3, "_.").collect::<Vec<_>>());
+    let Some([port, subset, host]) = parts.as_deref() else { return false };
+    let subset_is_valid = subset.is_empty() || value::is_label(subset);
+    port.parse::<u16>().is_ok() && subset_is_valid && value::is_domain(host)
 }
 
 pub(super) fn tcp(f: &mut Findings, spec: &written::VirtualService, context: Context) -> Vec<TcpRoute> {
@@ -94,6 +107,7 @@ fn tcp_match(f: &mut Findings, path: &str, written: &written::L4Match, context: 
         port: written.port,
         labels: &written.source_labels,
         namespace: &written.source_namespace,
+        namespace_is_checked: false,
         gateways: &written.gateways,
     };
     TcpMatch {

@@ -7,7 +7,6 @@ use crate::validate::finding::Findings;
 use crate::validate::value;
 use api::model::matcher::{HeaderMatch, HeaderTest, Pattern, QueryMatch, StringMatch};
 use api::model::route::PathMatch;
-use api::resource::name::is_label;
 use api::resource::virtual_service as written;
 
 pub(super) fn http(
@@ -24,7 +23,7 @@ pub(super) fn http(
         [("scheme", &written.scheme), ("method", &written.method), ("authority", &written.authority)];
     for (name, condition) in pseudo {
         let at = format!("{path}.{name}");
-        let condition = condition.as_ref().and_then(|c| pattern(f, &at, c));
+        let condition = condition.as_ref().and_then(|c| filled(f, &at, c));
         headers.extend(condition.map(|p| text_header(format!(":{name}"), p)));
     }
     for (name, condition) in &written.headers {
@@ -32,6 +31,9 @@ pub(super) fn http(
     }
     for (name, condition) in &written.without_headers {
         let at = format!("{path}.withoutHeaders.{name}");
+        // An expression in Istio's own words: the header is there.
+        let any = written::StringMatch { regex: None, ..condition.clone() };
+        let condition = if condition.regex.as_deref() == Some("*") { &any } else { condition };
         headers.extend(named_header(f, &at, name, condition).map(without));
     }
     let query = written
@@ -52,6 +54,7 @@ pub(super) fn http(
                 port: written.port,
                 labels: &written.source_labels,
                 namespace: &written.source_namespace,
+                namespace_is_checked: true,
                 gateways: &written.gateways,
             },
             context,
@@ -64,16 +67,28 @@ pub(super) struct Conditions<'a> {
     pub(super) port: Option<u32>,
     pub(super) labels: &'a Labels,
     pub(super) namespace: &'a str,
+    /// Whether an impossible namespace is refused: Istio does so in HTTP only.
+    pub(super) namespace_is_checked: bool,
     pub(super) gateways: &'a [String],
 }
 
 pub(super) fn source(f: &mut Findings, path: &str, written: &Conditions, context: Context) -> SourceMatch {
-    if !written.namespace.is_empty() && !is_label(written.namespace) {
+    let at = format!("{path}.sourceNamespace");
+    if !written.namespace.is_empty() && !value::namespace(f, &at, written.namespace) {
         let reason = format!("`{}` is no namespace", written.namespace);
-        f.error(format!("{path}.sourceNamespace"), reason, "correct it");
+        if written.namespace_is_checked {
+            f.error(at, reason, "correct it");
+        } else {
+            f.warn(at, format!("{reason}, so nothing matches"), "correct it");
+        }
     }
+    value::labels(f, &format!("{path}.sourceLabels"), written.labels);
     SourceMatch {
-        port: written.port.map(|port| value::port(f, &format!("{path}.port"), port.into())),
+        // 0 is any port, as if it were not written.
+        port: written
+            .port
+            .filter(|port| *port != 0)
+            .map(|port| value::port(f, &format!("{path}.port"), port.into())),
         labels: written.labels.clone(),
         namespace: Some(written.namespace.to_owned()).filter(|namespace| !namespace.is_empty()),
         gateways: gateways(f, &format!("{path}.gateways"), written.gateways, context.own),
@@ -92,28 +107,26 @@ fn pattern(f: &mut Findings, path: &str, written: &written::StringMatch) -> Opti
     if given.next().is_some() {
         f.error(path, "has several comparisons", "keep one of exact, prefix and regex");
     }
-    match &first {
-        Some(Pattern::Prefix(prefix)) if prefix.is_empty() => {
-            f.error(format!("{path}.prefix"), "is empty", "write a prefix, or leave the condition out");
-        }
-        Some(Pattern::Regex(regex)) if regex != "*" => {
-            value::regex(f, &format!("{path}.regex"), regex);
-        }
-        _ => {}
+    if let Some(Pattern::Regex(regex)) = &first {
+        value::regex(f, &format!("{path}.regex"), regex);
     }
     first
+}
+
+/// As `pattern`, where an empty prefix is refused: only a path has one.
+fn filled(f: &mut Findings, path: &str, written: &written::StringMatch) -> Option<Pattern> {
+    let pattern = pattern(f, path, written);
+    if matches!(&pattern, Some(Pattern::Prefix(prefix)) if prefix.is_empty()) {
+        f.error(format!("{path}.prefix"), "is empty", "write a prefix, or leave the condition out");
+    }
+    pattern
 }
 
 fn uri_path(f: &mut Findings, path: &str, written: &written::StringMatch) -> Option<PathMatch> {
     match pattern(f, path, written)? {
         Pattern::Exact(text) => Some(PathMatch::Exact(text)),
         Pattern::Prefix(text) => Some(PathMatch::Prefix(text)),
-        Pattern::Regex(text) => {
-            if text == "*" {
-                value::regex(f, &format!("{path}.regex"), &text);
-            }
-            Some(PathMatch::Regex(text))
-        }
+        Pattern::Regex(text) => Some(PathMatch::Regex(text)),
         Pattern::Suffix(_) | Pattern::Contains(_) => None,
     }
 }
@@ -128,18 +141,12 @@ fn named_header(
         f.not_supported(path, "matching of JWT claims is");
         return None;
     }
-    if name.starts_with(':') {
-        let next = "write uri, scheme, method or authority instead";
-        f.error(path, format!("`{name}` is no header"), next);
-        return None;
-    }
-    if !header::is_name(f, path, name) {
+    if !PSEUDO.contains(&name) && !header::is_name(f, path, name) {
         return None;
     }
     let name = name.to_ascii_lowercase();
-    Some(match pattern(f, path, written) {
+    Some(match filled(f, path, written) {
         None => present(name),
-        Some(Pattern::Regex(regex)) if regex == "*" => present(name),
         Some(pattern) => text_header(name, pattern),
     })
 }
@@ -164,9 +171,9 @@ fn query(f: &mut Findings, path: &str, name: &str, written: &written::StringMatc
         f.error(path, "a parameter has a name", "name it");
         return None;
     }
-    let value = match pattern(f, path, written) {
-        Some(Pattern::Regex(regex)) if regex == "*" => None,
-        other => other.map(|pattern| StringMatch { pattern, ignore_case: false }),
-    };
+    let value = filled(f, path, written).map(|pattern| StringMatch { pattern, ignore_case: false });
     Some(QueryMatch { name: name.to_owned(), value, absent: false })
 }
+
+/// What HTTP/2 has instead of a request line.
+const PSEUDO: [&str; 4] = [":method", ":scheme", ":authority", ":path"];

@@ -5,6 +5,8 @@ mod l4;
 
 pub(super) mod retry;
 
+mod unreachable;
+
 mod destination;
 mod header;
 mod matching;
@@ -14,7 +16,6 @@ use super::{origin, value};
 use crate::catalog::host;
 use crate::catalog::policy::Mesh;
 use crate::catalog::virtual_service::{GatewayRef, HttpAction, VirtualService};
-use api::resource::name::{is_label, is_subdomain};
 use api::resource::object::Object;
 use api::resource::virtual_service as written;
 
@@ -44,15 +45,15 @@ pub(super) fn check(
     if delegate && http.iter().any(|r| matches!(r.action, HttpAction::Delegate { .. })) {
         f.error("spec.http", "a delegate cannot delegate again", "route there, or give the object hosts");
     }
-    unreachable(f, spec);
+    unreachable::warn(f, spec);
     VirtualService {
         origin: origin(object),
-        tls: l4::tls(f, spec, &hosts, context),
+        tls: l4::tls(f, spec, context),
         tcp: l4::tcp(f, spec, context),
         hosts,
         gateways: if gateways.is_empty() { vec![GatewayRef::Mesh] } else { gateways },
         http,
-        export_to: value::export_to(f, "spec.exportTo", &spec.export_to, own),
+        export_to: value::rule_export_to(f, "spec.exportTo", &spec.export_to, own),
         otherwise: None,
     }
 }
@@ -84,10 +85,13 @@ fn hosts(
     context: Context,
 ) -> Vec<String> {
     let for_mesh = gateways.is_empty() || gateways.contains(&GatewayRef::Mesh);
+    // Names that only a gateway that passes TLS on is called by.
+    let for_gateways = !for_mesh && !spec.tls.is_empty();
     let mut hosts: Vec<String> = vec![];
     for (i, text) in spec.hosts.iter().enumerate() {
         let path = format!("spec.hosts[{i}]");
-        if !value::host(f, &path, text, true) {
+        let is_name = for_gateways && l4::is_mesh_name(text);
+        if !is_name && !value::host(f, &path, text, true) {
             continue;
         }
         if text == "*" && for_mesh {
@@ -95,45 +99,54 @@ fn hosts(
             continue;
         }
         let host = host::complete(text, context.own, context.domain);
-        if let Some(first) = hosts.iter().position(|h| host::overlap(h, &host)) {
+        let before = spec.hosts[..i].iter();
+        if let Some(first) = before.clone().position(|h| host::overlap(h, text)) {
             f.error(path, format!("`{text}` overlaps spec.hosts[{first}]"), "keep one of the two");
-            continue;
+        } else if hosts.iter().any(|h| host::overlap(h, &host)) {
+            f.warn(path, format!("`{text}` overlaps another host, spelled otherwise"), "keep one of the two");
         }
-        hosts.push(host);
+        if !hosts.contains(&host) {
+            hosts.push(host);
+        }
     }
     hosts
 }
 
-/// `gateways`, of the object or of a match: `mesh`, `name` or `namespace/name`.
+/// `gateways`, of the object or of a match: `mesh`, `name` or `namespace/name`, and of old `name.namespace`.
 fn gateways(f: &mut Findings, path: &str, names: &[String], own: &str) -> Vec<GatewayRef> {
     let mut gateways = vec![];
     for (i, text) in names.iter().enumerate() {
+        let path = format!("{path}[{i}]");
         let parsed = match text.split_once('/') {
             None if text == "mesh" => Some(GatewayRef::Mesh),
-            None if is_subdomain(text) => {
-                Some(GatewayRef::Named { namespace: own.to_owned(), name: text.clone() })
+            None if text.contains('.') => old_gateway(f, &path, text),
+            None => value::is_domain(text).then(|| named(own, text)),
+            Some((namespace, name)) if value::is_label(namespace) && value::is_label(name) => {
+                Some(named(namespace, name))
             }
-            Some((namespace, name)) if is_label(namespace) && is_subdomain(name) => {
-                Some(GatewayRef::Named { namespace: namespace.to_owned(), name: name.to_owned() })
-            }
-            _ => None,
+            Some(_) => None,
         };
         if let Some(gateway) = parsed {
             gateways.push(gateway);
         } else {
             let reason = format!("`{text}` is no gateway");
-            f.error(format!("{path}[{i}]"), reason, "write `mesh`, name or namespace/name");
+            f.error(path, reason, "write `mesh`, name or namespace/name");
         }
     }
     gateways
 }
 
-/// Warns of routes after one that takes every request.
-fn unreachable(f: &mut Findings, spec: &written::VirtualService) {
-    let catches_all = |route: &written::HttpRoute| route.matches.is_empty();
-    let Some(last) = spec.http.iter().position(catches_all) else { return };
-    for i in last + 1..spec.http.len() {
-        let reason = format!("is never reached: spec.http[{last}] takes every request");
-        f.warn(format!("spec.http[{i}]"), reason, "put it before that route");
+fn named(namespace: &str, name: &str) -> GatewayRef {
+    GatewayRef::Named { namespace: namespace.to_owned(), name: name.to_owned() }
+}
+
+/// `name.namespace`, perhaps with a domain after it.
+fn old_gateway(f: &mut Findings, path: &str, text: &str) -> Option<GatewayRef> {
+    let mut parts = text.split('.');
+    let (name, namespace) = (parts.next()?, parts.next()?);
+    if !value::is_domain(text) {
+        return None;
     }
+    f.warn(path, format!("`{text}` is an old form"), &format!("write {namespace}/{name}"));
+    Some(named(namespace, name))
 }

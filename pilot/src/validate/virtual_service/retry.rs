@@ -18,19 +18,24 @@ pub(in crate::validate) fn retries(
         let reason = format!("{} is no number of attempts", written.attempts);
         f.error(format!("{path}.attempts"), reason, "write a number from 0 to 1000");
     }
-    let further = [
-        ("perTryTimeout", written.per_try_timeout.is_some()),
-        ("retryOn", written.retry_on.is_some()),
-        ("backoff", written.backoff.is_some()),
-    ];
-    for (field, given) in further {
-        if given && attempts == Some(0) {
-            f.error(format!("{path}.{field}"), "is of no use with 0 attempts", "give attempts a number");
+    let retry_on = written.retry_on.as_deref().filter(|text| !text.is_empty());
+    if attempts == Some(0) {
+        let next = "give attempts a number";
+        let fields = [
+            ("perTryTimeout", written.per_try_timeout.is_some()),
+            ("retryOn", retry_on.is_some()),
+            ("retryRemoteLocalities", written.retry_remote_localities.is_some()),
+        ];
+        for (field, _) in fields.into_iter().filter(|(_, given)| *given) {
+            f.error(format!("{path}.{field}"), "is of no use with 0 attempts", next);
+        }
+        if written.backoff.is_some() {
+            f.warn(format!("{path}.backoff"), "is of no use with 0 attempts", next);
         }
     }
     let per_try = value::period(f, &format!("{path}.perTryTimeout"), written.per_try_timeout.as_deref());
     let backoff = value::period(f, &format!("{path}.backoff"), written.backoff.as_deref());
-    let (on, status_codes) = conditions(f, &format!("{path}.retryOn"), written.retry_on.as_deref());
+    let (on, status_codes) = conditions(f, &format!("{path}.retryOn"), retry_on);
     Some(Retries {
         attempts: attempts.unwrap_or_default(),
         per_try_timeout: per_try,
@@ -43,16 +48,16 @@ pub(in crate::validate) fn retries(
 
 /// Conditions by Envoy's names; numbers are status codes, which count as a condition of their own.
 fn conditions(f: &mut Findings, path: &str, text: Option<&str>) -> (Option<Vec<RetryOn>>, Vec<u16>) {
-    let Some(text) = text.filter(|text| !text.trim().is_empty()) else { return (None, vec![]) };
+    let Some(text) = text else { return (None, vec![]) };
     let mut on = vec![];
     let mut codes = vec![];
-    for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+    for word in text.split(',') {
         match (RetryOn::from_name(word), word.parse::<u16>()) {
             (Some(condition), _) if !on.contains(&condition) => on.push(condition),
             (Some(_), _) => {}
-            (None, Ok(code)) if (100..600).contains(&code) => codes.push(code),
+            (None, Ok(code)) if is_registered(code) => codes.push(code),
             (None, Ok(code)) => {
-                f.error(path, format!("{code} is no status code"), "write a number from 100 to 599");
+                f.error(path, format!("{code} is no registered status code"), "write one such as 503");
             }
             (None, Err(_)) if KNOWN.contains(&word) => f.not_supported(path, &format!("`{word}` is")),
             (None, Err(_)) => {
@@ -66,6 +71,11 @@ fn conditions(f: &mut Findings, path: &str, text: Option<&str>) -> (Option<Vec<R
         on.push(RetryOn::RetriableStatusCodes);
     }
     (Some(on), codes)
+}
+
+/// Whether a status code is registered: others are refused, as Istio refuses them.
+fn is_registered(code: u16) -> bool {
+    http::StatusCode::from_u16(code).is_ok_and(|status| status.canonical_reason().is_some())
 }
 
 const MAX_ATTEMPTS: u32 = 1000;
