@@ -4,7 +4,7 @@
 //! As root the application has a user id of its own; without root the test runs itself in a user namespace, where
 //! all processes share one id and the proxy is told by its packet mark alone. Namespaces belong to threads, so
 //! nothing stays behind when a test ends.
-#![allow(clippy::unwrap_used, reason = "helpers of a test fail the test")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of a test fail the test")]
 
 use std::{
     ffi::OsString,
@@ -466,6 +466,7 @@ struct Peer {
     id: String,
 }
 
+#[derive(Clone, Copy)]
 enum Order {
     Join,
     JoinSecond,
