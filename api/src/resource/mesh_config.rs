@@ -22,6 +22,8 @@ pub struct MeshConfig {
     pub access_log_format: Option<String>,
     /// Text or JSON.
     pub access_log_encoding: Option<AccessLogEncoding>,
+    /// How paths are spelled before anything looks at them.
+    pub path_normalization: Option<PathNormalization>,
     /// For making connections.
     pub connect_timeout: Option<String>,
     /// How long to wait for a client's first bytes.
@@ -42,6 +44,31 @@ pub struct MeshConfig {
     pub trust_domain_aliases: Unserved,
     /// Merged metrics, which the injector reads.
     pub enable_prometheus_merge: Option<bool>,
+}
+
+/// How paths are spelled before anything looks at them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PathNormalization {
+    /// Which spellings become one.
+    pub normalization: Normalization,
+}
+
+/// Which spellings of a path become one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Normalization {
+    /// `BASE`.
+    #[default]
+    Default,
+    /// None: paths stay as they come.
+    None,
+    /// Dot segments, backslashes and needless escapes (RFC 3986).
+    Base,
+    /// Adjacent slashes too.
+    MergeSlashes,
+    /// Escaped slashes too, before they are merged.
+    DecodeAndMergeSlashes,
 }
 
 /// How a line of the access log is written.

@@ -79,9 +79,9 @@ fn takes(criteria: &model::RouteMatch, head: &Head<'_>) -> bool {
 fn spelled(text: &str) {
     let path = format!("/{text}");
     for (dots, slashes) in [(true, true), (true, false), (false, true)] {
-        let Some(once) = normalize::normalized(&path, dots, slashes) else { continue };
+        let Ok(Some(once)) = normalize::normalized(&path, dots, slashes) else { continue };
         assert!(once.starts_with('/'), "{path:?} became {once:?}");
-        assert_eq!(normalize::normalized(&once, dots, slashes), None, "{path:?} became {once:?}");
+        assert_eq!(normalize::normalized(&once, dots, slashes), Ok(None), "{path:?} became {once:?}");
         let end = once.find(['?', '#']).unwrap_or(once.len());
         let (path, query) = once.split_at(end);
         assert!(text.ends_with(query), "a query stays as it is");

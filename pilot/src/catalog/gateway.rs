@@ -10,6 +10,8 @@ pub struct Gateway {
     pub origin: Origin,
     /// Labels of the proxies it is for; empty: every gateway.
     pub selector: Labels,
+    /// Hosts of the Services whose ports it is for; absent: of all that choose the proxy, and other ports too.
+    pub services: Option<Vec<String>>,
     /// What they listen to.
     pub servers: Vec<Server>,
 }

@@ -6,6 +6,8 @@
 
 mod conflict;
 
+pub mod gateway_port;
+
 mod allocation;
 mod delegate;
 mod endpoint;

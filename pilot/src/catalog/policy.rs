@@ -108,6 +108,20 @@ pub enum OutboundPolicy {
     RegistryOnly,
 }
 
+/// Which spellings of a path become one before routes and policies look at it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum PathNormalization {
+    /// None.
+    None,
+    /// Dot segments, backslashes and needless escapes.
+    #[default]
+    Base,
+    /// Adjacent slashes too.
+    MergeSlashes,
+    /// Escaped slashes too.
+    DecodeAndMergeSlashes,
+}
+
 /// Settings of the whole mesh.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mesh {
@@ -119,6 +133,8 @@ pub struct Mesh {
     pub root_namespace: String,
     /// What happens to unknown destinations.
     pub outbound: OutboundPolicy,
+    /// How paths are spelled before anything looks at them.
+    pub paths: PathNormalization,
     /// Access logs of all proxies.
     pub access_log: Vec<AccessLog>,
     /// For making connections.
@@ -146,6 +162,7 @@ impl Default for Mesh {
             domain: "cluster.local".into(),
             root_namespace: "istio-system".into(),
             outbound: OutboundPolicy::AllowAny,
+            paths: PathNormalization::Base,
             access_log: vec![],
             connect_timeout: Duration::from_secs(10),
             // Istio waits for ever, which hangs server-first protocols on undeclared ports: go on as TCP instead.

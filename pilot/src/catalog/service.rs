@@ -48,6 +48,8 @@ pub struct Service {
     pub subject_alt_names: Vec<String>,
     /// Who sees it.
     pub export_to: ExportTo,
+    /// Gateways that it chooses listen to the targets of its ports.
+    pub translates_ports: bool,
 }
 
 impl Service {

@@ -4,77 +4,41 @@
 use super::http_route::{self, Place};
 use super::opaque::{choice, tcp};
 use super::{View, cluster};
-use crate::catalog::gateway::{
-    ClientVerification, Gateway, Server, ServerCertificate, ServerHost, ServerProtocol, ServerTls,
-};
+use crate::catalog::gateway::{ClientVerification, Server, ServerCertificate, ServerProtocol, ServerTls};
+use crate::catalog::gateway_port::{GatewayPort, GatewayPorts, OpaqueRoute, PortServer};
 use crate::catalog::host;
-use crate::catalog::virtual_service::{GatewayRef, VirtualService};
 use api::model::listener::{
     ChainMatch, Direction, FilterChain, ForwardClientCertificate, ForwardMode, HttpConnection, HttpFilter,
     Inspect, Listener, Protocol as ChainProtocol, RouteSource, Transport,
 };
-use api::model::matcher::StringMatch;
-use api::model::route::{Fault, Route, RouteConfiguration, VirtualHost};
+use api::model::matcher::{HeaderMutations, StringMatch};
+use api::model::route::{Fault, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost};
 use api::model::tls::{CertificateSource, DownstreamTls, RootSource, SanMatch, TlsParameters, Validation};
 use api::name::{WORKLOAD_CERTIFICATE, WORKLOAD_ROOTS};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-
-/// A server of a Gateway object, with the port its listener binds.
-struct Bound<'a> {
-    gateway: &'a Gateway,
-    server: &'a Server,
-}
 
 /// All listeners of a gateway, and the route tables they name.
 pub(super) fn listeners_and_routes(view: &View) -> (Vec<Listener>, Vec<RouteConfiguration>) {
-    let gateways = view.catalog.gateways_for(&view.scope.labels);
-    let mut ports: BTreeMap<u16, Vec<Bound>> = BTreeMap::new();
-    for gateway in &gateways {
-        for server in &gateway.servers {
-            let port = target_port(view, server.port);
-            let on_port = ports.entry(port).or_default();
-            // Plain HTTP servers of a port merge, and so do those with TLS; the first decides which it is.
-            if on_port.first().is_none_or(|first| first.server.listens_as(server)) {
-                on_port.push(Bound { gateway, server });
-            }
-        }
-    }
+    let scope = view.scope;
+    let own = view.catalog.workload_of(scope).map(AsRef::as_ref);
+    let GatewayPorts { ports, .. } = view.catalog.gateway_ports(&scope.namespace, own, &scope.labels);
     let mut listeners = vec![];
     let mut routes = vec![];
-    for (port, servers) in &ports {
-        let (listener, tables) = port_listener(view, *port, servers);
-        listeners.push(listener);
+    for (number, port) in &ports {
+        let (chains, tables) = chains(view, *number, port, &routes);
+        // A port to which nothing leads is closed.
+        if !chains.is_empty() {
+            listeners.push(listener(*number, chains));
+        }
         routes.extend(tables);
     }
     (listeners, routes)
 }
 
-/// A server's port is one of the gateway's Service; the gateway itself listens to that port's target.
-fn target_port(view: &View, number: u16) -> u16 {
-    let Some(own) = view.catalog.workload_of(view.scope) else { return number };
-    let services = view.catalog.services_of(own);
-    let ports = services.iter().filter_map(|s| s.port(number)?.on(own));
-    ports.into_iter().next().unwrap_or(number)
-}
-
-fn port_listener(view: &View, port: u16, servers: &[Bound]) -> (Listener, Vec<RouteConfiguration>) {
-    let plain_http = servers.iter().all(|b| b.server.protocol == ServerProtocol::Http);
-    let (chains, tables) = if plain_http {
-        let name = format!("http.{port}");
-        let table = RouteConfiguration {
-            name: name.clone(),
-            virtual_hosts: virtual_hosts(view, servers),
-            ignore_port_in_host: true,
-            ..RouteConfiguration::default()
-        };
-        (vec![http_chain(view, name, port, None, vec![])], vec![table])
-    } else {
-        secured(view, port, servers)
-    };
+fn listener(port: u16, chains: Vec<FilterChain>) -> Listener {
     let tls = chains.iter().any(|c| c.criteria.transport == Some(Transport::Tls));
-    let listener = Listener {
+    Listener {
         name: format!("0.0.0.0_{port}"),
         address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
         bind_to_port: true,
@@ -83,142 +47,151 @@ fn port_listener(view: &View, port: u16, servers: &[Bound]) -> (Listener, Vec<Ro
         inspect: Inspect { tls, timeout: None, ..Inspect::default() },
         chains,
         default_chain: None,
-    };
-    (listener, tables)
+    }
 }
 
-/// Chains of servers with TLS (terminated or passed through) and of TCP servers.
-fn secured(view: &View, port: u16, servers: &[Bound]) -> (Vec<FilterChain>, Vec<RouteConfiguration>) {
-    let mut chains: Vec<FilterChain> = vec![];
+/// The chains of a port, and the tables that they name, of which some may be there already.
+fn chains(
+    view: &View,
+    number: u16,
+    port: &GatewayPort,
+    known: &[RouteConfiguration],
+) -> (Vec<FilterChain>, Vec<RouteConfiguration>) {
+    let Some(first) = port.servers.first() else { return (vec![], vec![]) };
+    if first.server().protocol == ServerProtocol::Http {
+        let name = format!("http.{number}");
+        let servers: Vec<&PortServer> = port.servers.iter().collect();
+        let hosts = virtual_hosts(view, &servers, |_, _| true);
+        let table = table(name.clone(), first.server().port, hosts);
+        return (vec![http_chain(view, name, number, None, vec![])], vec![table]);
+    }
+    let mut chains = vec![];
     let mut tables = vec![];
-    let mut names = BTreeSet::new();
-    for bound in servers {
-        // Of two servers with one SNI host the later is skipped.
-        let mut hosts: Vec<String> = bound.server.hosts.iter().map(|h| h.host.clone()).collect();
-        hosts.retain(|h| names.insert(h.clone()) || bound.server.tls.is_none());
-        if hosts.is_empty() {
-            continue;
-        }
-        let sni = if hosts.iter().any(|h| h == "*") { vec![] } else { hosts };
-        match (&bound.server.protocol, &bound.server.tls) {
-            (ServerProtocol::Https, Some(ServerTls::Terminate { .. })) => {
-                let origin = &bound.gateway.origin;
-                let server = bound.server;
-                let name = format!(
-                    "https.{}.{}.{}.{}",
-                    server.port, server.port_name, origin.name, origin.namespace
-                );
-                tables.push(RouteConfiguration {
-                    name: name.clone(),
-                    virtual_hosts: virtual_hosts(view, std::slice::from_ref(bound)),
-                    ignore_port_in_host: true,
-                    ..RouteConfiguration::default()
-                });
-                chains.push(http_chain(view, name, port, downstream_tls(server), sni));
-            }
-            _ => chains.extend(opaque_chains(view, bound, &sni)),
+    for server in &port.servers {
+        let tls = downstream_tls(server.server());
+        if let (ServerProtocol::Https, Some(tls)) = (server.server().protocol, tls) {
+            let name = table_name(server, number, known);
+            let hosts = virtual_hosts(view, &[server], |server, name| port.serves(server, name));
+            let hosts = with_misdirected(port, server, hosts);
+            tables.push(table(name.clone(), server.server().port, hosts));
+            let any = server.hosts.contains("*");
+            let sni = if any { vec![] } else { server.hosts.iter().cloned().collect() };
+            chains.push(http_chain(view, name, number, Some(tls), sni));
+        } else {
+            chains.extend(server.opaque.iter().map(|route| opaque(view, server.server(), route)));
         }
     }
     (chains, tables)
 }
 
-/// Chains of TLS that is passed through or terminated to opaque bytes, and of plain TCP.
-fn opaque_chains(view: &View, bound: &Bound, sni: &[String]) -> Vec<FilterChain> {
-    let server = bound.server;
-    let passes = matches!(server.tls, Some(ServerTls::Passthrough));
-    let own = reference(bound.gateway);
-    let mut chains = vec![];
-    for service in bound_services(view, &own) {
-        if passes {
-            for route in &service.tls {
-                let here = |m: &&crate::catalog::virtual_service::TlsMatch| {
-                    m.source.port.is_none_or(|p| p == server.port)
-                        && m.sni_hosts.iter().any(|h| server_covers(server, &service, h))
-                };
-                for matched in route.matches.iter().filter(here) {
-                    chains.push(FilterChain {
-                        criteria: ChainMatch {
-                            transport: Some(Transport::Tls),
-                            server_names: matched.sni_hosts.iter().filter(|h| *h != "*").cloned().collect(),
-                            ..ChainMatch::default()
-                        },
-                        ..opaque(view, server, choice(view, &route.destinations, server.port))
-                    });
-                }
-            }
-        } else if let Some(route) = service.tcp.iter().find(|r| {
-            r.matches.is_empty() || r.matches.iter().any(|m| m.source.port.is_none_or(|p| p == server.port))
-        }) {
-            let mut chain = opaque(view, server, choice(view, &route.destinations, server.port));
-            chain.tls = downstream_tls(server);
-            if chain.tls.is_some() {
-                chain.criteria = ChainMatch {
-                    transport: Some(Transport::Tls),
-                    server_names: sni.to_vec(),
-                    ..ChainMatch::default()
-                };
-            }
-            chains.push(chain);
-        }
-    }
-    chains
+/// Istio's name of the table of an HTTPS server, and another one where its server is on a second port.
+fn table_name(server: &PortServer, number: u16, known: &[RouteConfiguration]) -> String {
+    let origin = &server.gateway.origin;
+    let Server { port, port_name, .. } = server.server();
+    let name = format!("https.{port}.{port_name}.{}.{}", origin.name, origin.namespace);
+    if known.iter().any(|table| table.name == name) { format!("{name}.{number}") } else { name }
 }
 
-fn opaque(view: &View, server: &Server, clusters: api::model::route::ClusterChoice) -> FilterChain {
+/// A table; one without hosts says that it has no routes.
+fn table(name: String, port: u16, mut hosts: Vec<VirtualHost>) -> RouteConfiguration {
+    if hosts.is_empty() {
+        hosts.push(VirtualHost { domains: vec!["*".into()], ..virtual_host("blackhole", port) });
+    }
+    RouteConfiguration {
+        name,
+        virtual_hosts: hosts,
+        ignore_port_in_host: true,
+        ..RouteConfiguration::default()
+    }
+}
+
+/// Opaque bytes: TLS that is passed through or ended here, or a plain connection.
+fn opaque(view: &View, server: &Server, route: &OpaqueRoute) -> FilterChain {
+    let criteria = match server.tls {
+        Some(_) => ChainMatch {
+            transport: Some(Transport::Tls),
+            server_names: route.names.clone(),
+            ..ChainMatch::default()
+        },
+        None => ChainMatch::default(),
+    };
     FilterChain {
         name: format!("0.0.0.0_{}", server.port),
-        criteria: ChainMatch::default(),
-        tls: None,
+        criteria,
+        tls: downstream_tls(server),
         authorization: vec![],
-        protocol: tcp(view, clusters),
+        protocol: tcp(view, choice(view, &route.destinations, server.port)),
     }
-}
-
-fn reference(gateway: &Gateway) -> GatewayRef {
-    GatewayRef::Named { namespace: gateway.origin.namespace.clone(), name: gateway.origin.name.clone() }
-}
-
-fn bound_services(view: &View, gateway: &GatewayRef) -> Vec<Arc<VirtualService>> {
-    view.catalog.virtual_services(&view.scope.namespace, gateway)
-}
-
-fn server_covers(server: &Server, service: &VirtualService, wanted: &str) -> bool {
-    server.hosts.iter().any(|h| from_namespace(h, service) && host::covers(&h.host, wanted))
-}
-
-fn from_namespace(server_host: &ServerHost, service: &VirtualService) -> bool {
-    server_host.namespace.as_ref().is_none_or(|n| *n == service.origin.namespace)
 }
 
 /// The virtual hosts of HTTP servers: routes of all VirtualServices of a host, catch-alls last.
-fn virtual_hosts(view: &View, servers: &[Bound]) -> Vec<VirtualHost> {
+fn virtual_hosts(
+    view: &View,
+    servers: &[&PortServer],
+    serves: impl Fn(&PortServer, &str) -> bool,
+) -> Vec<VirtualHost> {
     let mut hosts: BTreeMap<String, VirtualHost> = BTreeMap::new();
-    for Bound { gateway, server } in servers {
-        let gateways = [reference(gateway)];
-        let place = Place { port: server.port, gateways: &gateways };
-        if server.redirect_to_https {
-            for h in &server.hosts {
-                hosts.entry(h.host.clone()).or_insert_with(|| VirtualHost {
-                    require_tls: true,
-                    ..virtual_host(&h.host, server.port)
-                });
-            }
-            continue;
-        }
-        for service in bound_services(view, &gateways[0]) {
+    for server in servers {
+        let port = server.server().port;
+        let gateways = [server.reference()];
+        let place = Place { port, gateways: &gateways };
+        for service in view.catalog.virtual_services(&view.scope.namespace, &gateways[0]) {
             let routes = http_route::routes(view, &service, &place);
-            for name in common_hosts(server, &service) {
-                let made = hosts.entry(name.clone()).or_insert_with(|| virtual_host(&name, server.port));
-                made.routes.extend(routes.iter().cloned());
+            let common = server.common_hosts(&service);
+            for name in common.iter().filter(|name| !routes.is_empty() && serves(server, name)) {
+                let host = hosts.entry(name.clone()).or_insert_with(|| virtual_host(name, port));
+                host.routes.extend(routes.iter().cloned());
+                host.require_tls |= server.server().redirect_to_https;
             }
+        }
+        for name in server.hosts.iter().filter(|_| server.server().redirect_to_https) {
+            hosts.entry(name.clone()).or_insert_with(|| virtual_host(name, port)).require_tls = true;
         }
     }
-    hosts.into_values().map(sorted).filter(|h| h.require_tls || !h.routes.is_empty()).collect()
+    hosts.into_values().map(sorted).collect()
+}
+
+/// The hosts of a server, and those for which another server of its port answers: a request for one of them on a
+/// connection to this server is sent back (RFC 9110, 15.5.20), so that it comes by a connection of its own, as the other
+/// server's TLS wants it. A client may have come here because one certificate covers both, or to get round the other's.
+fn with_misdirected(port: &GatewayPort, server: &PortServer, hosts: Vec<VirtualHost>) -> Vec<VirtualHost> {
+    let number = server.server().port;
+    let mut hosts = hosts;
+    let mut others: Vec<&str> = port.others(server).collect();
+    if others.is_empty() {
+        return hosts;
+    }
+    let own: BTreeSet<String> = hosts.iter().flat_map(|h| h.domains.clone()).collect();
+    // Without routes, where a wider host of another server would cover it.
+    hosts.extend(server.hosts.iter().filter(|h| !own.contains(*h)).map(|h| virtual_host(h, number)));
+    if others.len() > MOST_OTHERS {
+        let near = |other: &&str| server.hosts.iter().any(|own| host::overlap(own, other));
+        others.retain(near);
+        if !server.hosts.contains("*") && !others.contains(&"*") {
+            others.push("*");
+        }
+    }
+    let route = Route {
+        name: "misdirected".into(),
+        criteria: RouteMatch::any(),
+        action: RouteAction::Direct { status: 421, body: String::new() },
+        request_headers: HeaderMutations::default(),
+        response_headers: HeaderMutations::default(),
+        fault: None,
+        authorization: None,
+        origin: None,
+    };
+    hosts.push(VirtualHost {
+        domains: others.into_iter().map(ToOwned::to_owned).collect(),
+        routes: vec![route],
+        ..virtual_host("misdirected", number)
+    });
+    hosts
 }
 
 /// Catch-alls go last, so that an older object's does not hide a younger's routes.
 fn sorted(mut host: VirtualHost) -> VirtualHost {
-    let catches_all = |r: &Route| r.criteria == api::model::route::RouteMatch::any();
+    let catches_all = |r: &Route| r.criteria == RouteMatch::any();
     host.routes.sort_by_key(|r| catches_all(r));
     host
 }
@@ -230,21 +203,6 @@ fn virtual_host(name: &str, port: u16) -> VirtualHost {
         attempt_count: true,
         ..VirtualHost::default()
     }
-}
-
-/// Hosts that a server and a VirtualService have in common: the narrower of each overlapping pair.
-fn common_hosts(server: &Server, service: &VirtualService) -> BTreeSet<String> {
-    let mut common = BTreeSet::new();
-    for server_host in server.hosts.iter().filter(|h| from_namespace(h, service)) {
-        for wanted in &service.hosts {
-            if host::covers(&server_host.host, wanted) {
-                common.insert(wanted.clone());
-            } else if host::covers(wanted, &server_host.host) {
-                common.insert(server_host.host.clone());
-            }
-        }
-    }
-    common
 }
 
 fn http_chain(
@@ -274,11 +232,7 @@ fn http_chain(
                 dns: true,
                 ..ForwardClientCertificate::default()
             },
-            normalize_path: true,
-            upgrades: vec!["websocket".into()],
-            stream_idle_timeout: None,
-            access_log: view.mesh().access_log.clone(),
-            ..HttpConnection::new(format!("outbound_0.0.0.0_{port}"), RouteSource::Rds(routes))
+            ..view.http_connection(format!("outbound_0.0.0.0_{port}"), RouteSource::Rds(routes))
         })),
     }
 }
@@ -333,3 +287,7 @@ fn downstream_tls(server: &Server) -> Option<DownstreamTls> {
         },
     })
 }
+
+/// Hosts of other servers that a table names one by one: each table of a port would name all of them. Of more, those are
+/// named that are near the server's own, and every host that is not its own is taken for another's.
+const MOST_OTHERS: usize = 256;

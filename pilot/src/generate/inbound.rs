@@ -5,9 +5,10 @@
 //! declared, foreign TLS passed through; a STRICT port takes mTLS only. What no port matches goes through a
 //! catch-all chain with the same rules, so that STRICT holds for undeclared ports too.
 
-use super::mesh_tls;
 use super::view::stands_for;
+use super::{http_connection, mesh_tls};
 use crate::catalog::Catalog;
+use crate::catalog::policy::PathNormalization;
 use crate::flow::{MtlsMode, Protocol, Scope};
 use api::model::access_log::AccessLog;
 use api::model::cluster::{Cluster, ClusterService, Discovery};
@@ -50,6 +51,8 @@ pub(super) struct InboundSettings {
     pub(super) trust_domain: String,
     /// How long to wait for the first bytes of a plaintext client; server-first protocols pass after it.
     pub(super) detection_timeout: Duration,
+    /// How paths are spelled before anything looks at them.
+    pub(super) paths: PathNormalization,
     /// Logs.
     pub(super) access_log: Vec<AccessLog>,
     /// Filters of Istio's own that the proxy knows.
@@ -66,6 +69,7 @@ pub(super) fn of_workload(catalog: &Catalog, scope: &Scope) -> (Vec<InboundPort>
         default_mtls: mode(None),
         trust_domain: mesh.trust_domain.clone(),
         detection_timeout: mesh.detection_timeout.max(LEAST_DETECTION),
+        paths: mesh.paths,
         access_log: mesh.access_log.clone(),
         istio_extensions: scope.istio_extensions,
     };
@@ -283,11 +287,12 @@ fn http(target: &Target, settings: &InboundSettings) -> ChainProtocol {
             dns: true,
             ..ForwardClientCertificate::default()
         },
-        normalize_path: true,
-        upgrades: vec!["websocket".into()],
-        stream_idle_timeout: None,
-        access_log: settings.access_log.clone(),
-        ..HttpConnection::new(format!("inbound_0.0.0.0_{label}"), RouteSource::Inline(routes))
+        ..http_connection::common(
+            settings.paths,
+            &settings.access_log,
+            format!("inbound_0.0.0.0_{label}"),
+            RouteSource::Inline(routes),
+        )
     }))
 }
 
@@ -349,6 +354,7 @@ mod tests {
             default_mtls: MtlsMode::Permissive,
             trust_domain: "cluster.local".into(),
             detection_timeout: Duration::from_secs(1),
+            paths: PathNormalization::Base,
             access_log: vec![],
             istio_extensions: true,
         }

@@ -19,6 +19,7 @@ mod spelling;
 mod mesh_tls;
 mod view;
 
+mod http_connection;
 mod import;
 
 #[cfg(test)]

@@ -288,6 +288,7 @@ fn sniffed_chain(view: &View, service: &Service, port: u16, condition: &Conditio
 }
 
 fn http_chain(view: &View, routes: RouteSource, address: &str, port: u16) -> FilterChain {
+    let shared = view.http_connection(format!("outbound_{address}_{port}"), routes);
     FilterChain {
         name: format!("{address}_{port}-http"),
         criteria: ChainMatch {
@@ -299,13 +300,9 @@ fn http_chain(view: &View, routes: RouteSource, address: &str, port: u16) -> Fil
         authorization: vec![],
         protocol: ChainProtocol::Http(Box::new(HttpConnection {
             filters: filters(view.scope.istio_extensions),
-            normalize_path: true,
-            upgrades: vec!["websocket".into()],
             // `reviews.shop.svc.cluster.local.` is the same service.
-            extra: HttpExtra { strip_host_dot: true, ..HttpExtra::default() },
-            stream_idle_timeout: None,
-            access_log: view.mesh().access_log.clone(),
-            ..HttpConnection::new(format!("outbound_{address}_{port}"), routes)
+            extra: HttpExtra { strip_host_dot: true, ..shared.extra },
+            ..shared
         })),
     }
 }

@@ -1,6 +1,7 @@
 //! Pure. The catalog as one proxy sees it: visible services with the rules that hold for its namespace, looked up
 //! once for all generators.
 
+use super::http_connection;
 use super::import::Imports;
 use crate::catalog::destination_rule::DestinationRule;
 use crate::catalog::policy::{Mesh, OutboundPolicy};
@@ -11,6 +12,7 @@ use crate::catalog::{Catalog, host};
 use crate::flow::Scope;
 use api::model::cluster::ClusterService;
 use api::model::endpoint::{Endpoint, EndpointWorkload, LoadAssignment, LocalityEndpoints};
+use api::model::listener::{HttpConnection, RouteSource};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -118,6 +120,11 @@ impl<'a> View<'a> {
 
     pub(super) fn endpoints(&self, service: &Service, port: &ServicePort) -> Vec<ServiceEndpoint> {
         self.catalog.endpoints(service, port)
+    }
+
+    /// An HTTP connection with the mesh's settings.
+    pub(super) fn http_connection(&self, stat_prefix: String, routes: RouteSource) -> HttpConnection {
+        http_connection::common(self.mesh().paths, &self.mesh().access_log, stat_prefix, routes)
     }
 
     /// The endpoints of a port, or of a subset of it, as xDS carries them.

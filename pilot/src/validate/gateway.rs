@@ -36,7 +36,9 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Gateway) 
         }
         servers.push(server);
     }
-    Gateway { origin: origin(object), selector: spec.selector.clone(), servers }
+    let services = object.annotations.get(SERVICES);
+    let services = services.map(|hosts| hosts.split(',').map(|h| h.trim().to_ascii_lowercase()).collect());
+    Gateway { origin: origin(object), selector: spec.selector.clone(), services, servers }
 }
 
 /// What namespaces of hosts mean.
@@ -307,3 +309,5 @@ fn version(f: &mut Findings, path: &str, version: Option<written::TlsVersion>) -
 }
 
 const SEMANTICS: &str = "internal.istio.io/gateway-semantics";
+/// Istio's annotation by which the gateways of a Gateway are found by their Services.
+const SERVICES: &str = "internal.istio.io/gateway-service";

@@ -5,13 +5,13 @@ use super::operator::{self, Within};
 use super::virtual_service::retry;
 use super::{sidecar, value};
 use crate::catalog::Item;
-use crate::catalog::policy::Mesh;
+use crate::catalog::policy::{Mesh, PathNormalization};
 use crate::catalog::visibility::ExportTo;
 use api::identity::TrustDomain;
 use api::model::access_log::{AccessLog, LogFormat, LogSink};
 use api::process::duration;
 use api::resource::document::Place;
-use api::resource::mesh_config::{AccessLogEncoding, MeshConfig};
+use api::resource::mesh_config::{AccessLogEncoding, MeshConfig, Normalization};
 use api::resource::name::is_label;
 use api::resource::object::Object;
 use api::resource::parse;
@@ -82,6 +82,14 @@ pub(super) fn mesh(f: &mut Findings, path: &str, config: &MeshConfig, base: &Mes
             "set accessLogFile to /dev/stdout",
         );
     }
+    if let Some(wanted) = &config.path_normalization {
+        mesh.paths = match wanted.normalization {
+            Normalization::Default | Normalization::Base => PathNormalization::Base,
+            Normalization::None => PathNormalization::None,
+            Normalization::MergeSlashes => PathNormalization::MergeSlashes,
+            Normalization::DecodeAndMergeSlashes => PathNormalization::DecodeAndMergeSlashes,
+        };
+    }
     let connect = value::period(f, &at("connectTimeout"), config.connect_timeout.as_deref());
     if connect.is_some_and(|timeout| timeout > MAX_CONNECT_TIMEOUT) {
         f.error(at("connectTimeout"), "is longer than an hour", "write at most 1h");
@@ -135,7 +143,11 @@ fn access_log(f: &mut Findings, path: &str, config: &MeshConfig, file: &str) -> 
     let json = config.access_log_encoding == Some(AccessLogEncoding::Json);
     let format = match (text, json) {
         (None, false) => LogFormat::DefaultText,
-        (Some(text), false) => LogFormat::Text(text.to_owned()),
+        // Without a line end one request's line would run into the next.
+        (Some(text), false) => {
+            let end = if text.ends_with('\n') { "" } else { "\n" };
+            LogFormat::Text(format!("{text}{end}"))
+        }
         (None, true) => LogFormat::Json(
             DEFAULT_JSON.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
         ),

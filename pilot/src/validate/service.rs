@@ -45,6 +45,7 @@ pub(super) fn service(f: &mut Findings, object: &Object, body: &core::Service, m
         publish_not_ready: spec.publish_not_ready_addresses == Some(true),
         subject_alt_names: vec![],
         export_to: export,
+        translates_ports: value::translates_ports(object),
     }
 }
 

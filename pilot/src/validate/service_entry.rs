@@ -39,6 +39,7 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::ServiceEn
         publish_not_ready: false,
         subject_alt_names: spec.subject_alt_names.clone(),
         export_to: value::export_to(f, "spec.exportTo", &spec.export_to, object.namespace()),
+        translates_ports: value::translates_ports(object),
     };
     warn_of_untold(f, &template);
     hosts(f, spec)

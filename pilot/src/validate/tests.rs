@@ -901,6 +901,61 @@ fn the_meshs_settings_come_from_the_config_map_of_the_root_namespace() {
     assert_eq!(errors[0].path, "data.mesh.meshNetworks");
 }
 
+/// The settings that a MeshConfig makes, or where it is wrong.
+fn settings(mesh: &str) -> Result<Arc<Mesh>, String> {
+    let head = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n  mesh: |-\n";
+    let checked = checked(&format!("{head}    {}\n", mesh.replace('\n', "\n    ")));
+    match checked.item {
+        Some(Item::Mesh(mesh)) => Ok(mesh),
+        _ => Err(checked.errors[0].path.clone()),
+    }
+}
+
+#[test]
+fn paths_are_normalised_as_the_mesh_says_and_as_istio_does_where_it_says_nothing() {
+    use crate::catalog::policy::PathNormalization::{Base, DecodeAndMergeSlashes, MergeSlashes, None};
+    for (written, expected) in [
+        ("trustDomain: a", Base),
+        ("pathNormalization: {}", Base),
+        ("pathNormalization: {normalization: DEFAULT}", Base),
+        ("pathNormalization: {normalization: BASE}", Base),
+        ("pathNormalization: {normalization: NONE}", None),
+        ("pathNormalization: {normalization: MERGE_SLASHES}", MergeSlashes),
+        ("pathNormalization: {normalization: DECODE_AND_MERGE_SLASHES}", DecodeAndMergeSlashes),
+    ] {
+        assert_eq!(settings(written).unwrap().paths, expected, "{written}");
+    }
+    for (written, path) in [
+        ("pathNormalization: {normalization: base}", "data.mesh.pathNormalization.normalization"),
+        ("pathNormalization: {normalisation: BASE}", "data.mesh.pathNormalization.normalisation"),
+    ] {
+        assert_eq!(settings(written).unwrap_err(), path);
+    }
+}
+
+#[test]
+fn each_line_of_a_text_log_has_an_end() {
+    use api::model::access_log::LogFormat;
+    let format = |text: &str, encoding: &str| {
+        let log =
+            format!("accessLogFile: /dev/stdout\naccessLogFormat: {text}\naccessLogEncoding: {encoding}");
+        settings(&log).unwrap().access_log[0].format.clone()
+    };
+    let text = |text: &str| LogFormat::Text(text.into());
+    for (written, expected) in [
+        ("'%PROTOCOL%'", text("%PROTOCOL%\n")),
+        ("\"%PROTOCOL%\\n\"", text("%PROTOCOL%\n")),
+        ("\"%PROTOCOL%\\r\\n\"", text("%PROTOCOL%\r\n")),
+        ("\"a\\nb\"", text("a\nb\n")),
+        ("' '", text(" \n")),
+        ("''", LogFormat::DefaultText),
+    ] {
+        assert_eq!(format(written, "TEXT"), expected, "{written}");
+    }
+    let json = LogFormat::Json(vec![("p".into(), "%PROTOCOL%".into())]);
+    assert_eq!(format("'{\"p\": \"%PROTOCOL%\"}'", "JSON"), json);
+}
+
 const REAL: [&str; 4] = [
     include_str!("../../../samples/bookinfo/networking/virtual-service-ratings-test-delay.yaml"),
     include_str!("../../../samples/bookinfo/networking/destination-rule-all-mtls.yaml"),

@@ -4,6 +4,7 @@ use super::finding::Findings;
 use crate::catalog::visibility::ExportTo;
 use api::model::matcher::Fraction;
 use api::process::duration;
+use api::resource::object::Object;
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -279,3 +280,8 @@ pub(super) fn regex(f: &mut Findings, path: &str, pattern: &str) -> bool {
 
 /// Istio's limit.
 const MAX_REGEX: usize = 1024;
+/// Whether gateways listen to the targets of a service's ports: Istio's label says where they do not.
+pub(super) fn translates_ports(object: &Object) -> bool {
+    let label = object.labels.get("experimental.istio.io/disable-gateway-port-translation");
+    label.is_none_or(|value| value != "true")
+}

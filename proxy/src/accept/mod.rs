@@ -6,7 +6,7 @@ mod original;
 pub mod handover;
 
 use nix::errno::Errno;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -130,11 +130,6 @@ pub async fn next(listening: &Listening, pressed: impl Fn()) -> Accepted {
             }
         }
     }
-}
-
-/// Closes a connection with a reset, so that the other end learns at once that nothing was served.
-pub fn reset(socket: &TcpStream) {
-    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
 }
 
 fn unmapped(address: SocketAddr) -> SocketAddr {

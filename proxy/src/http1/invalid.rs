@@ -57,6 +57,9 @@ pub enum Invalid {
     /// The connection ended amid the head.
     #[error("the connection ended amid the head")]
     Cut,
+    /// A switch of the protocol that nobody asked for, or before the request was through.
+    #[error("the answer switches to a protocol that was not asked for, or before the request is through")]
+    Switch,
     /// The head did not come in time.
     #[error("the request's headers took too long")]
     Slow,
@@ -88,9 +91,13 @@ impl Invalid {
             Self::Coding => "http1.invalid_transfer_encoding",
             Self::CodingNotAllowed => "http1.transfer_encoding_not_allowed",
             Self::Version => "low_version",
-            Self::Line | Self::LineEnd | Self::Name | Self::Chunk | Self::Extensions | Self::Cut => {
-                "http1.codec_error"
-            }
+            Self::Line
+            | Self::LineEnd
+            | Self::Name
+            | Self::Chunk
+            | Self::Extensions
+            | Self::Cut
+            | Self::Switch => "http1.codec_error",
             Self::Slow => "request_header_timeout",
         }
     }

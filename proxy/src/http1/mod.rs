@@ -21,6 +21,8 @@ pub mod encode;
 
 pub mod chunked;
 pub mod date;
+pub mod switch;
+
 pub mod framing;
 
 pub mod head;

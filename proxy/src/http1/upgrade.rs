@@ -1,6 +1,6 @@
 //! A connection that leaves HTTP behind: its bytes, with those that were read too far.
 
-use crate::io::hand_out;
+use crate::io::{Stream, hand_out};
 use bytes::Bytes;
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -9,9 +9,21 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes both ways.
-pub trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin {
+    /// Lets the connection end with a reset instead of in order.
+    fn reset(&self);
+}
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for S {}
+impl Duplex for Stream {
+    fn reset(&self) {
+        Self::reset(self);
+    }
+}
+
+#[cfg(test)]
+impl Duplex for tokio::io::DuplexStream {
+    fn reset(&self) {}
+}
 
 /// The stream of an upgraded connection.
 pub struct Upgraded {
@@ -24,6 +36,11 @@ impl Upgraded {
     /// A stream of which some bytes were read already.
     pub fn new(stream: impl Duplex + 'static, unread: Bytes) -> Self {
         Self { stream: Box::new(stream), unread }
+    }
+
+    /// Lets the connection end with a reset instead of in order.
+    pub fn reset(&self) {
+        self.stream.reset();
     }
 }
 

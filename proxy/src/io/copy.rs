@@ -46,6 +46,11 @@ pub enum End {
     Up,
 }
 
+/// Whether a connection was aborted: an end without a word of TLS is none, because many programs close so.
+pub fn is_abort(error: &io::Error) -> bool {
+    error.kind() != io::ErrorKind::UnexpectedEof
+}
+
 /// Copies both ways until both directions have ended or one has failed.
 pub async fn both_ways<A, B>(down: &mut A, up: &mut B, progress: &Progress) -> Result<(), (End, io::Error)>
 where

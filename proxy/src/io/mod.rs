@@ -21,6 +21,6 @@ pub use clock::now;
 pub use guard::{Guarded, Warden};
 pub use prefixed::{Prefixed, hand_out};
 pub use space::STEP;
-pub use stream::Stream;
+pub use stream::{Stream, reset};
 pub use tls::Tls;
 pub use turn::Turn;

@@ -2,9 +2,11 @@
 
 use super::prefixed::Prefixed;
 use super::tls::Tls;
+use socket2::SockRef;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -24,6 +26,11 @@ impl Stream {
             Self::Plain(stream) => stream.socket(),
             Self::Tls(stream) => stream.socket().socket(),
         }
+    }
+
+    /// Lets it end with a reset instead of in order.
+    pub fn reset(&self) {
+        reset(self.socket());
     }
 
     /// The socket, where nothing stands between it and the bytes.
@@ -49,6 +56,12 @@ impl Stream {
             Self::Tls(stream) => stream.state().peer_certificates().unwrap_or_default(),
         }
     }
+}
+
+/// Lets a connection end with a reset, so that the other end learns at once that it was not served to its end.
+pub fn reset(socket: &TcpStream) {
+    // A socket that refuses this is closed already.
+    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
 }
 
 macro_rules! either {

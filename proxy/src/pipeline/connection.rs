@@ -51,13 +51,13 @@ pub(super) async fn serve(
     };
     // What is in force may have changed while the client was waited for.
     let Some(listener) = thread.listener(&listener.name) else {
-        return accept::reset(stream.socket());
+        return crate::io::reset(stream.socket());
     };
     let taking = handed_over(&thread, listener, captured);
     let Some(chain) = chain::choose(&taking, destination, peer, &seen).cloned() else {
         stats.no_filter_chain_match.add(1);
         tracing::debug!(listener = %taking.name, %peer, %destination, "no filter chain takes the connection");
-        return accept::reset(stream.socket());
+        return crate::io::reset(stream.socket());
     };
     let caller = Caller { peer, destination, original, server_name: seen.server_name.map(Into::into) };
     let Some((stream, connection)) =
@@ -71,7 +71,7 @@ pub(super) async fn serve(
         chain.authorization.iter().map(|rules| decide(rules, &subject)).find(|d| *d != Decision::Allowed)
     {
         tracing::debug!(listener = %taking.name, %peer, policy, "authorization refuses the connection");
-        return accept::reset(stream.socket());
+        return crate::io::reset(stream.socket());
     }
     match &chain.protocol {
         Protocol::Http(_) => http::serve(stream, connection).await,

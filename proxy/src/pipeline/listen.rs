@@ -107,7 +107,7 @@ async fn run(thread: Rc<Thread>, name: Arc<str>, address: SocketAddr, (index, bo
         if thread.live.count_hint() >= MOST_CONNECTIONS && thread.live.count() >= MOST_CONNECTIONS {
             stats.downstream_cx_overflow.add(1);
             if !thread.live.make_room(ROOM) {
-                accept::reset(&accepted.socket);
+                crate::io::reset(&accepted.socket);
                 continue;
             }
             // Those that are told to end do so in their turn.

@@ -9,7 +9,7 @@ use super::world::now;
 use crate::flow::flags::Flags;
 use crate::flow::record::{Detail, Key, Record, Reporter, Traffic};
 use crate::io::Stream;
-use crate::io::copy::{End, Progress, streams};
+use crate::io::copy::{End, Progress, is_abort, streams};
 use crate::route;
 use crate::send::SendError;
 use crate::send::connect::{ConnectError, connect};
@@ -29,7 +29,7 @@ pub(super) async fn serve(mut down: Stream, connection: Rc<Downstream>, tcp: &Tc
     let (mut up, _busy) = match result {
         Ok(connected) => connected,
         Err(refusal) => {
-            crate::accept::reset(down.socket());
+            down.reset();
             counted.detail.borrow_mut().transport_failure = refusal.transport_failure;
             return counted.finish(&connection, tcp, refusal.flags);
         }
@@ -37,28 +37,39 @@ pub(super) async fn serve(mut down: Stream, connection: Rc<Downstream>, tcp: &Tc
     counted.open(&connection);
     let flushed = (counted.clone(), connection.clone());
     connection.live.on_flush(Box::new(move || flushed.0.flush(&flushed.1)));
-    let flags = join(&connection, &mut down, &mut up, &counted.progress).await;
-    if flags.contains(Flags::UC) {
-        crate::accept::reset(down.socket());
-    }
+    let flags = match join(&connection, &mut down, &mut up, &counted.progress).await {
+        Ok(()) => Flags::NONE,
+        Err((End::Up, _)) => {
+            down.reset();
+            Flags::UC
+        }
+        // A client that goes away in the midst has ended its connection, as Envoy sees it.
+        Err((End::Down, error)) => {
+            if is_abort(&error) {
+                up.reset();
+            }
+            Flags::NONE
+        }
+    };
     connection.live.forget_flush();
     counted.finish(&connection, tcp, flags);
 }
 
 /// Copies both ways until the end, an error, a long silence, or the end of the proxy.
-async fn join(connection: &Downstream, down: &mut Stream, up: &mut Stream, progress: &Progress) -> Flags {
+async fn join(
+    connection: &Downstream,
+    down: &mut Stream,
+    up: &mut Stream,
+    progress: &Progress,
+) -> Result<(), (End, std::io::Error)> {
     let live = &connection.live;
     let mut copying = pin!(streams(down, up, progress));
     std::future::poll_fn(|context| {
         live.touch(connection.thread.coarse());
         if live.state(context) == State::Cut {
-            return Poll::Ready(Flags::NONE);
+            return Poll::Ready(Ok(()));
         }
-        copying.as_mut().poll(context).map(|result| match result {
-            // A client that goes away in the midst has ended its connection, as Envoy sees it.
-            Ok(()) | Err((End::Down, _)) => Flags::NONE,
-            Err((End::Up, _)) => Flags::UC,
-        })
+        copying.as_mut().poll(context)
     })
     .await
 }

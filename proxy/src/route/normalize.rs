@@ -1,98 +1,123 @@
 //! Pure. One spelling for each path, so that no other spelling of it slips past a route or a policy.
 
 use http::Uri;
-use http::uri::{InvalidUri, PathAndQuery};
+use http::uri::PathAndQuery;
 
-/// A URI with its path in one spelling, everything else as it was; `None`: it needs no change. Refused is a path whose
-/// one spelling is no path at all.
-pub fn uri(uri: &Uri, normalize: bool, merge: bool) -> Result<Option<Uri>, InvalidUri> {
+/// A path of which no spelling can be passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the path has no spelling that can be passed on")]
+pub struct NoPath;
+
+/// A URI with its path in one spelling, everything else as it was; `None`: it needs no change.
+pub fn uri(uri: &Uri, normalize: bool, merge: bool) -> Result<Option<Uri>, NoPath> {
     let path = uri.path_and_query().map(PathAndQuery::as_str).unwrap_or_default();
-    let Some(path) = normalized(path, normalize, merge) else { return Ok(None) };
+    let Some(path) = normalized(path, normalize, merge)? else { return Ok(None) };
     let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(path.parse()?);
+    parts.path_and_query = Some(path.parse().map_err(|_| NoPath)?);
     Ok(Some(Uri::from_parts(parts).expect("another path makes no URI incomplete")))
 }
 
-/// The path with `.` and `..` resolved and adjacent slashes merged, as far as the listener asks for it; `None`: it
-/// needs no change. What comes out needs no further change: whoever normalises again sees the same path.
-pub fn normalized(path_and_query: &str, normalize: bool, merge: bool) -> Option<String> {
+/// The path with `.` and `..` resolved, escapes unified and adjacent slashes merged, as far as the listener asks for
+/// it; `None`: it needs no change. What comes out needs no further change: whoever normalises again sees the same path.
+pub fn normalized(path_and_query: &str, normalize: bool, merge: bool) -> Result<Option<String>, NoPath> {
     if !normalize && !merge {
-        return None;
+        return Ok(None);
     }
     let end = path_and_query.find(['?', '#']).unwrap_or(path_and_query.len());
     let (path, query) = path_and_query.split_at(end);
-    let plain = !path.contains("/.") && !path.contains("//") && !path.contains(['%', '\\']);
+    let plain = !path.contains("/.") && !path.contains("//") && !path.bytes().any(is_notable);
     if plain || !path.starts_with('/') {
-        return None;
+        return Ok(None);
     }
-    let mut path = if normalize { without_dots(&unreserved(path)) } else { path.to_owned() };
+    let mut path = if normalize { without_dots(&respelled(path)?) } else { path.to_owned() };
     // After the dots, as Envoy does: `/a//../b` leaves the empty segment, not `a`.
     if merge {
         path = merged(&path);
     }
     let joined = [&path, query].concat();
-    (joined != path_and_query).then_some(joined)
+    Ok((joined != path_and_query).then_some(joined))
 }
 
-/// Decodes percent-encoded characters that need no encoding (RFC 3986, 6.2.2.2), so that one path has one spelling.
-fn unreserved(path: &str) -> String {
-    let mut out = String::with_capacity(path.len());
-    let mut rest = path;
-    while let Some(at) = rest.find('%') {
-        out.push_str(&rest[..at]);
-        let escape = rest.get(at + 1..at + 3).filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()));
-        match escape.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(code) if needs_no_escape(code) && !in_broken_escape(&out) => {
-                out.push(code as char);
-                rest = &rest[at + 3..];
-            }
-            Some(_) => {
-                // Their case stays: an application may compare it, and Envoy leaves it too.
-                out.push_str(&rest[at..at + 3]);
-                rest = &rest[at + 3..];
-            }
+/// What may have another spelling, whatever stands around it.
+fn is_notable(byte: u8) -> bool {
+    byte == b'%' || byte == b'\\' || wants_escape(byte)
+}
+
+/// Decodes percent-encoded characters that need no encoding (RFC 3986, 6.2.2.2) and encodes those that do. A NUL, of
+/// which C makes the end of a path, is refused.
+fn respelled(path: &str) -> Result<String, NoPath> {
+    let bytes = path.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    // Percent signs that begin no escape.
+    let mut stray = vec![];
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let code = if byte == b'%' { escaped(&bytes[at + 1..]) } else { None };
+        match code {
+            Some(0) => return Err(NoPath),
+            Some(code) if needs_no_escape(code) => out.push(code),
+            // Their case stays: an application may compare it, and Envoy leaves it too.
+            Some(_) => out.extend(&bytes[at..at + 3]),
+            None if wants_escape(byte) => out.extend(format!("%{byte:02X}").bytes()),
             None => {
-                out.push('%');
-                rest = &rest[at + 1..];
+                if byte == b'%' {
+                    stray.push(out.len());
+                }
+                out.push(byte);
             }
         }
+        at += if code.is_some() { 3 } else { 1 };
     }
-    out.push_str(rest);
-    out
+    // Decoded digits behind it would make an escape that nobody wrote.
+    for at in stray.into_iter().rev() {
+        if escaped(&out[at + 1..]).is_some() {
+            out.splice(at..=at, *b"%25");
+        }
+    }
+    String::from_utf8(out).map_err(|_| NoPath)
+}
+
+/// The character that two hexadecimal digits stand for.
+fn escaped(digits: &[u8]) -> Option<u8> {
+    let digits = digits.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
+    u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 fn needs_no_escape(code: u8) -> bool {
     code.is_ascii_alphanumeric() || b"-._~".contains(&code)
 }
 
-/// A stray `%` at the end, to which a decoded digit would add up to an escape that nobody wrote.
-fn in_broken_escape(out: &str) -> bool {
-    match out.as_bytes() {
-        [.., b'%'] => true,
-        [.., b'%', digit] => digit.is_ascii_hexdigit(),
-        _ => false,
-    }
+/// What a URI does not allow, and some clients send all the same.
+fn wants_escape(byte: u8) -> bool {
+    b"\"<>^`{|}".contains(&byte)
 }
 
+/// Resolves dot segments; backslashes count as slashes. Parameters of a dot segment go with it, since some
+/// applications cut them off before they look at the dots (`/public/..;/admin`).
 fn without_dots(path: &str) -> String {
-    let path = path.replace('\\', "/");
     let mut kept: Vec<&str> = vec![];
-    let segments: Vec<&str> = path.split('/').skip(1).collect();
-    for (i, segment) in segments.iter().enumerate() {
-        let last = i + 1 == segments.len();
-        match *segment {
-            "." | ".." => {
-                if *segment == ".." {
-                    kept.pop();
-                }
-                if last {
-                    kept.push("");
-                }
-            }
-            other => kept.push(other),
+    let mut rest = &path[1..];
+    loop {
+        let mut end = rest.find(['/', '\\']).unwrap_or(rest.len());
+        let name = rest[..end].split(';').next().unwrap_or_default();
+        let dots = matches!(name, "." | "..");
+        if dots && name.len() < end {
+            end = rest.find('/').unwrap_or(rest.len());
         }
+        let last = end == rest.len();
+        if name == ".." {
+            kept.pop();
+        }
+        if !dots {
+            kept.push(&rest[..end]);
+        } else if last {
+            kept.push("");
+        }
+        if last {
+            return format!("/{}", kept.join("/"));
+        }
+        rest = &rest[end + 1..];
     }
-    format!("/{}", kept.join("/"))
 }
 
 fn merged(path: &str) -> String {
@@ -122,10 +147,20 @@ mod tests {
             ("//a", true, false, None),
             ("/a%", true, false, None),
             ("/a%+f", true, false, None),
+            ("/a|b^{c}\"", true, false, Some("/a%7Cb%5E%7Bc%7D%22")),
+            ("/a|b", false, true, None),
+            ("/a/..;/b", true, false, Some("/b")),
+            ("/a/..;x=1/..;y/b", true, false, Some("/b")),
+            ("/a/.;/b/..;", true, false, Some("/a/")),
+            ("/a/%2e%2E;/b", true, false, Some("/b")),
+            ("/a/..;\\x/b", true, false, Some("/b")),
+            ("/a\\..;/b", true, false, Some("/b")),
+            ("/a/...;/;../b;", true, false, None),
+            ("/a/..%3b/b", true, false, None),
             ("/plain?a/../b", true, true, None),
             ("/a/../b", false, false, None),
         ] {
-            assert_eq!(normalized(path, normalize, merge).as_deref(), expected, "{path}");
+            assert_eq!(normalized(path, normalize, merge).unwrap().as_deref(), expected, "{path}");
         }
     }
 
@@ -141,21 +176,35 @@ mod tests {
 
     #[test]
     fn backslashes_do_not_leave_slashes_that_should_be_merged() {
-        assert_eq!(normalized("/\\a\\\\b", true, true).as_deref(), Some("/a/b"));
-        assert_eq!(normalized("/a//../b", true, true).as_deref(), Some("/a/b"));
+        assert_eq!(normalized("/\\a\\\\b", true, true).unwrap().as_deref(), Some("/a/b"));
+        assert_eq!(normalized("/a//../b", true, true).unwrap().as_deref(), Some("/a/b"));
     }
 
     #[test]
     fn no_escape_appears_that_the_client_did_not_write() {
         for (path, expected) in [
-            ("/%%361dmin", None),
-            ("/%%36%31dmin", Some("/%%361dmin")),
-            ("/%6%31dmin", None),
-            ("/%25%36%31dmin", Some("/%2561dmin")),
+            ("/%%361dmin", "/%2561dmin"),
+            ("/%%36%31dmin", "/%2561dmin"),
+            ("/%6%31dmin", "/%2561dmin"),
+            ("/%25%36%31dmin", "/%2561dmin"),
+            ("/%2%66admin", "/%252fadmin"),
+            ("/%%%41%42", "/%%25AB"),
+            ("/%%36", "/%6"),
+            ("/%%2e%2e/", "/%../"),
+            ("/%%zz", "/%%zz"),
         ] {
-            assert_eq!(normalized(path, true, true).as_deref(), expected, "{path}");
-            let once = expected.unwrap_or(path);
-            assert_eq!(normalized(once, true, true), None, "{path} twice");
+            let once = normalized(path, true, true).unwrap();
+            assert_eq!(once.as_deref().unwrap_or(path), expected, "{path}");
+            assert_eq!(normalized(expected, true, true), Ok(None), "{path} twice");
         }
+    }
+
+    #[test]
+    fn a_nul_is_in_no_path() {
+        for path in ["/a%00", "/a/..%00/b", "/%2e%00"] {
+            assert_eq!(normalized(path, true, false), Err(NoPath), "{path}");
+            assert_eq!(normalized(path, false, true), Ok(None), "{path}");
+        }
+        assert_eq!(normalized("/a?%00", true, true), Ok(None));
     }
 }

@@ -1,59 +1,22 @@
-//! Pure. Servers of Gateways on one port of one proxy: the first decides between plain HTTP, TLS and TCP, and servers of
-//! another kind are left out.
+//! Pure. What gateways leave out: servers of another kind on a port, hosts and SNI that another object has first or names
+//! more closely, and routes to a port that leads somewhere already.
 
 use super::{Losses, winner};
 use crate::catalog::Catalog;
-use crate::catalog::gateway::{Gateway, Server, ServerProtocol};
-use crate::catalog::visibility::selects;
-use api::resource::kind::Kind;
-use std::collections::BTreeMap;
-
-const KIND: Kind = Kind::Gateway;
+use crate::catalog::gateway_port::Lost;
+use api::resource::document::Key;
 
 pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
-    let mut by_port: BTreeMap<u16, Vec<(&Gateway, usize, &Server)>> = BTreeMap::new();
-    for gateway in catalog.index.gateways.iter() {
-        for (i, server) in gateway.servers.iter().enumerate() {
-            by_port.entry(server.port).or_default().push((gateway, i, server));
-        }
-    }
-    for servers in by_port.values().filter(|servers| servers.len() > 1) {
-        for (at, (gateway, i, server)) in servers.iter().enumerate() {
-            let here = |other: &Gateway| std::ptr::eq(*gateway, other) || meet(catalog, gateway, other);
-            let Some((other, _, first)) = servers[..at].iter().find(|(other, ..)| here(other)) else {
-                continue;
-            };
-            if server.listens_as(first) {
-                continue;
-            }
-            let who = if std::ptr::eq(*gateway, *other) {
-                "another server of this object".to_owned()
-            } else {
-                winner(KIND, &other.origin, &gateway.origin)
-            };
-            let reason = format!(
-                "{who} has port {} for {}; this server, for {}, has no effect",
-                server.port,
-                word(first.protocol),
-                word(server.protocol)
-            );
-            losses.add(KIND, &gateway.origin, format!("spec.servers[{i}].port"), reason, "use another port");
-        }
-    }
-}
-
-/// Both Gateways are for one proxy, now or as soon as one runs.
-fn meet(catalog: &Catalog, one: &Gateway, other: &Gateway) -> bool {
-    let (one, other) = (&one.selector, &other.selector);
-    selects(one, other)
-        || selects(other, one)
-        || catalog.workloads().any(|pod| selects(one, &pod.labels) && selects(other, &pod.labels))
-}
-
-fn word(protocol: ServerProtocol) -> &'static str {
-    match protocol {
-        ServerProtocol::Http => "HTTP",
-        ServerProtocol::Https | ServerProtocol::Tls => "TLS",
-        ServerProtocol::Tcp => "TCP",
+    for Lost { loser: (kind, loser), path, winner: (by, other), closer, effect } in catalog.lost_at_gateways()
+    {
+        let who = if kind == by && loser == other {
+            "another part of this object".to_owned()
+        } else if closer {
+            format!("{}, which names it more closely,", Key::new(by, &other.namespace, &other.name))
+        } else {
+            winner(by, &other, &loser)
+        };
+        let next = "remove one of the two, or let them take different hosts or ports";
+        losses.add(kind, &loser, path, format!("{who} {effect}"), next);
     }
 }

@@ -10,10 +10,11 @@ use super::head::{self, Limits};
 use super::invalid::Invalid;
 use super::outbox::Outbox;
 use super::reader::{Reader, Reading};
+use super::switch;
 use super::upgrade::{Duplex, Upgraded};
 use crate::io::Turn;
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, header, request};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header, request};
 use http_body::{Frame, SizeHint};
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -172,6 +173,10 @@ impl<S: Duplex> Inner<S> {
             _ => None,
         };
         match self.poll_answer(asked, context) {
+            // Whatever it takes the rest of the request for, it is not what we say after it.
+            Poll::Ready(Ok(head)) if switches(&head) && !(framer.is_done() && self.out.is_empty()) => {
+                Poll::Ready(Err(Failure::Invalid(Invalid::Switch)))
+            }
             // A server that has read enough may answer and close; only without an answer the end counts.
             Poll::Pending if sent.is_some() => Poll::Ready(Err(Failure::Closed { sent: self.wrote })),
             answer => answer,
@@ -261,13 +266,10 @@ impl<S: Duplex> Inner<S> {
         asked: &request::Parts,
     ) -> Result<Option<http::response::Parts>, Invalid> {
         let length = framing::response(&asked.method, head.version, head.status, &head.headers)?;
-        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        if switches(&head) {
             self.persists = false;
-            return if asked.headers.contains_key(header::UPGRADE) {
-                Ok(Some(head))
-            } else {
-                Err(Invalid::Line)
-            };
+            let agreed = head.version == Version::HTTP_11 && switch::agreed(&asked.headers, &head.headers);
+            return if agreed { Ok(Some(head)) } else { Err(Invalid::Switch) };
         }
         if head.status.is_informational() {
             return Ok(None);
@@ -276,6 +278,10 @@ impl<S: Duplex> Inner<S> {
         self.reading = Reading::new(length, self.reader.limits);
         Ok(Some(head))
     }
+}
+
+fn switches(head: &http::response::Parts) -> bool {
+    head.status == StatusCode::SWITCHING_PROTOCOLS
 }
 
 /// How a request's body is framed; `None`: it has none, and need not say so.

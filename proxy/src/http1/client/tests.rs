@@ -167,7 +167,7 @@ fn what_is_no_answer_is_told_from_what_ended() {
                 "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
                 Failure::Invalid(Invalid::LengthAndCoding),
             ),
-            ("HTTP/1.1 101 Switching\r\n\r\n", Failure::Invalid(Invalid::Line)),
+            ("HTTP/1.1 101 Switching\r\n\r\n", Failure::Invalid(Invalid::Switch)),
             ("HTTP/1.1 200 OK\nx: y\n\n", Failure::Invalid(Invalid::LineEnd)),
         ] {
             let (client, mut server) = pair(1 << 16);
@@ -237,12 +237,56 @@ fn a_connection_that_is_let_go_stops_sending() {
     });
 }
 
+fn upgrading(protocol: &str) -> request::Builder {
+    Request::get("/").header("connection", "upgrade").header("upgrade", protocol)
+}
+
+#[test]
+fn an_answer_that_switches_to_something_else_is_none() {
+    let switching = |head: &str| format!("HTTP/1.1 101 Switching\r\nconnection: upgrade\r\n{head}\r\n");
+    let answers = [
+        switching(""),
+        switching("upgrade: y\r\n"),
+        switching("upgrade: x, y\r\n"),
+        switching("upgrade: x\r\nupgrade: y\r\n"),
+        switching("upgrade: x\r\n").replace("connection: upgrade\r\n", ""),
+        switching("upgrade: x\r\n").replace("HTTP/1.1", "HTTP/1.0"),
+    ];
+    run(async move {
+        for answer in answers {
+            let (client, mut server) = pair(1 << 16);
+            let request = upgrading("x").body(Full::<Bytes>::default()).unwrap();
+            let (_, response) = asked(&client, &mut server, request, "\r\n\r\n", &answer).await;
+            assert_eq!(response.err().map(|(f, _)| f), Some(Failure::Invalid(Invalid::Switch)), "{answer:?}");
+            assert!(!client.is_ready());
+        }
+        let (client, mut server) = pair(1 << 16);
+        let answer = switching("upgrade: x\r\n");
+        let (_, response) = asked(&client, &mut server, get("/"), "\r\n\r\n", &answer).await;
+        assert_eq!(response.err().map(|(f, _)| f), Some(Failure::Invalid(Invalid::Switch)), "nobody asked");
+    });
+}
+
+#[test]
+fn an_answer_that_switches_before_the_request_is_through_is_none() {
+    run(async {
+        let (client, mut server) = pair(16);
+        let (_sender, request) = dictated();
+        let (mut parts, body) = request.into_parts();
+        parts.headers.extend(upgrading("x").body(()).unwrap().headers().clone());
+        let request = Request::from_parts(parts, body);
+        let answer = "HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n";
+        let (_, response) = asked(&client, &mut server, request, "\r\n\r\n", answer).await;
+        assert_eq!(response.err().map(|(f, _)| f), Some(Failure::Invalid(Invalid::Switch)));
+    });
+}
+
 #[test]
 fn an_upgrade_gives_the_stream_with_what_was_read() {
     run(async {
         let (client, mut server) = pair(1 << 16);
-        let request = Request::get("/").header("upgrade", "x").body(Full::<Bytes>::default()).unwrap();
-        let answer = "HTTP/1.1 101 Switching\r\nupgrade: x\r\n\r\nhello";
+        let answer = "HTTP/1.1 101 Switching\r\nupgrade: X\r\nconnection: upgrade\r\n\r\nhello";
+        let request = upgrading("x").body(Full::<Bytes>::default()).unwrap();
         let (_, response) = asked(&client, &mut server, request, "\r\n\r\n", answer).await;
         let mut stream = response.unwrap().into_body().upgrade().unwrap().await.unwrap();
         let mut early = [0; 5];

@@ -6,6 +6,7 @@ use super::forward::{ATTEMPTS, is_source, replace_host, verdict};
 use super::headers::{EXPECTED_TIMEOUT, REQUEST_ID, strip_hop_by_hop};
 use super::survey::Survey;
 use super::timer::{Arrival, Expired, Limits, Timer};
+use crate::http1::Invalid;
 use crate::pipeline::refusal::Refusal;
 use crate::pipeline::upstream::{Busy, Connected, Host, Permit, Upstream};
 use crate::pipeline::world::now;
@@ -14,7 +15,7 @@ use crate::send::body::{Replay, RequestBody};
 use crate::send::{Flavor, Incoming, Lease, SendError, Sent};
 use api::model::route::RetryPolicy;
 use http::uri::{Authority, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 use smallvec::SmallVec;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -73,6 +74,8 @@ pub(super) struct Plan {
     pub(super) limit: Option<Duration>,
     /// The route's limit for a stream without activity.
     pub(super) idle: Option<Duration>,
+    /// The answer may switch the protocol.
+    pub(super) upgrade: bool,
     /// The endpoint's name is the host; whether the former one is kept.
     pub(super) endpoint_host: Option<bool>,
 }
@@ -224,6 +227,9 @@ impl<'a> Attempt<'a> {
             let request = self.request(message, &lease, again);
             self.began = Some(now());
             let (error, handed_back) = match lease.send(request).await {
+                Ok(sent) if switches(&sent) && !(self.plan.upgrade && !multiplexed) => {
+                    return Err(failed(&SendError::Malformed(Invalid::Switch)));
+                }
                 Ok(mut sent) => {
                     if let Some(asked) = sent.asked.take() {
                         message.keep(asked);
@@ -389,6 +395,10 @@ fn restore(message: &mut Message, request: Request<RequestBody>) {
     if let Message::Once { body: slot, .. } = message {
         *slot = body.into_incoming();
     }
+}
+
+fn switches(sent: &Sent) -> bool {
+    sent.response.status() == StatusCode::SWITCHING_PROTOCOLS
 }
 
 fn failed(error: &SendError) -> Failure {

@@ -62,10 +62,9 @@ pub(super) async fn forward(
         .permit(upstream.cluster().model.request_limit(), |g| &g.requests)
         .ok_or_else(|| overflow(&upstream))?;
 
-    let repeat = repeat(way, forward, parts).filter(|_| !upgrade);
+    let repeat = repeat(way, forward, parts);
     let (own, grpc) = (forward.timeout, forward.max_grpc_timeout);
     let limit = deadline::limit(own, grpc, &parts.headers, exchange.grpc, way.internal);
-    let limit = limit.filter(|_| !upgrade);
     let (hash, cookie) = hash_key(&outgoing, parts, exchange);
     let client_upgrade = upgrade.then(|| upgrade::switched(&body)).flatten();
     rewrite_head(exchange, &outgoing, &chosen, parts)?;
@@ -79,6 +78,7 @@ pub(super) async fn forward(
         hash,
         limit,
         idle: forward.idle_timeout,
+        upgrade,
         endpoint_host: matches!(forward.host_rewrite, Some(HostRewrite::Endpoint))
             .then_some(forward.append_forwarded_host),
     };

@@ -22,6 +22,7 @@ pub(super) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status"
 pub(super) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const INTERNAL: HeaderName = HeaderName::from_static("x-envoy-internal");
 const EXTERNAL_ADDRESS: HeaderName = HeaderName::from_static("x-envoy-external-address");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
@@ -57,6 +58,7 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap, seen: Survey, upgrade: b
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     } else if seen.has(Known::Upgrade) {
         headers.remove(header::UPGRADE);
+        headers.remove(HTTP2_SETTINGS);
     }
     if seen.has(Known::Te) {
         strip_te(headers);
@@ -332,6 +334,7 @@ mod tests {
             ("keep-alive", "5"),
             ("transfer-encoding", "chunked"),
             ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABk"),
             ("te", "gzip, trailers"),
             ("x-kept", "1"),
         ]);

@@ -4,13 +4,14 @@ use super::body::ResponseBody;
 use super::exchange::Exchange;
 use crate::flow::flags::Flags;
 use crate::http1::Upgraded;
-use crate::io::copy::{End, Progress, both_ways};
+use crate::http1::switch::Switch;
+use crate::io::copy::{End, Progress, both_ways, is_abort};
 use crate::pipeline::live::State;
 use crate::pipeline::refusal::Refusal;
 use crate::pipeline::upstream::{Busy, Permit};
 use crate::send::{Incoming, Returned};
 use http::request::Parts;
-use http::{Response, Version, header};
+use http::{Response, Version};
 use std::rc::Rc;
 use std::task::Poll;
 use tokio::sync::oneshot;
@@ -18,25 +19,20 @@ use tokio::sync::oneshot;
 /// One side's stream, once it has left HTTP.
 pub(super) type Upgrading = oneshot::Receiver<Upgraded>;
 
-/// Whether the client asks for an upgrade that the listener allows; one that is not allowed is refused, but for `h2c`,
-/// which a server may ignore.
+/// Whether the client asks for an upgrade that the listener allows: to one protocol of its list, by one header. Any
+/// other is refused, but for `h2c` alone, which a server may ignore. HTTP/1.0 knows no upgrades (RFC 9110, 7.8).
 pub(super) fn wanted(parts: &Parts, allowed: &[String]) -> Result<bool, Refusal> {
     if parts.version != Version::HTTP_11 {
         return Ok(false);
     }
-    let Some(asked) = parts.headers.get(header::UPGRADE).and_then(|v| v.to_str().ok()) else {
-        return Ok(false);
-    };
-    let listed = parts.headers.get_all(header::CONNECTION).iter().filter_map(|v| v.to_str().ok());
-    let mut listed = listed.flat_map(|v| v.split(','));
-    if !listed.any(|token| token.trim().eq_ignore_ascii_case("upgrade")) {
-        return Ok(false);
+    match Switch::of(&parts.headers) {
+        Switch::None => Ok(false),
+        Switch::To(asked) if allowed.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(asked)) => {
+            Ok(true)
+        }
+        Switch::To(asked) if asked.eq_ignore_ascii_case(b"h2c") => Ok(false),
+        Switch::To(_) | Switch::Unclear => Err(Refusal::new(403, "", Flags::NONE, "upgrade_failed")),
     }
-    if allowed.iter().any(|known| known.eq_ignore_ascii_case(asked)) {
-        return Ok(true);
-    }
-    let ignored = asked.split(',').any(|token| token.trim().eq_ignore_ascii_case("h2c"));
-    if ignored { Ok(false) } else { Err(Refusal::new(403, "", Flags::NONE, "upgrade_failed")) }
 }
 
 /// The stream of the message that asks for, or agrees to, another protocol.
@@ -65,23 +61,68 @@ pub(super) fn join(
         let progress = Progress::default();
         let live = exchange.connection.live.clone();
         let thread = exchange.connection.thread.clone();
-        let copying = both_ways(&mut down, &mut up, &progress);
-        let mut copying = std::pin::pin!(copying);
-        let flags = std::future::poll_fn(|context| {
+        let mut copying = Box::pin(both_ways(&mut down, &mut up, &progress));
+        let (flags, reset) = std::future::poll_fn(|context| {
             live.touch(thread.coarse());
             if live.state(context) == State::Cut {
-                return Poll::Ready(Flags::NONE);
+                return Poll::Ready((Flags::NONE, None));
             }
             copying.as_mut().poll(context).map(|result| match result {
-                Ok(()) => Flags::NONE,
-                Err((End::Down, _)) => Flags::DC,
-                Err((End::Up, _)) => Flags::UC,
+                Ok(()) => (Flags::NONE, None),
+                Err((End::Down, error)) => (Flags::DC, is_abort(&error).then_some(End::Up)),
+                Err((End::Up, error)) => (Flags::UC, is_abort(&error).then_some(End::Down)),
             })
         })
         .await;
+        drop(copying);
+        match reset {
+            Some(End::Up) => up.reset(),
+            Some(End::Down) => down.reset(),
+            None => {}
+        }
         exchange.flag(flags);
         exchange.moved(progress.down(), progress.up());
         exchange.finish();
     });
     Response::from_parts(parts, ResponseBody::none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    #[test]
+    fn one_header_asks_for_one_protocol_of_the_list() {
+        let table: [(Version, &[&str], Result<bool, u16>); 14] = [
+            (Version::HTTP_11, &["websocket"], Ok(true)),
+            (Version::HTTP_11, &["WebSocket"], Ok(true)),
+            (Version::HTTP_11, &["other"], Err(403)),
+            (Version::HTTP_11, &["websocket/13"], Err(403)),
+            (Version::HTTP_11, &["websocket", "other"], Err(403)),
+            (Version::HTTP_11, &["other", "websocket"], Err(403)),
+            (Version::HTTP_11, &["websocket", "websocket"], Err(403)),
+            (Version::HTTP_11, &["websocket, h2c"], Err(403)),
+            (Version::HTTP_11, &["h2c", "websocket"], Err(403)),
+            (Version::HTTP_11, &["web\u{e9}"], Err(403)),
+            (Version::HTTP_11, &[""], Err(403)),
+            (Version::HTTP_11, &["H2C"], Ok(false)),
+            (Version::HTTP_11, &[], Ok(false)),
+            (Version::HTTP_10, &["websocket"], Ok(false)),
+        ];
+        for (version, upgrades, expected) in table {
+            let request = Request::get("/").version(version).header("connection", "upgrade");
+            let request = upgrades.iter().fold(request, |request, name| request.header("upgrade", *name));
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            let found = wanted(&parts, &["websocket".into()]).map_err(|refusal| refusal.status);
+            assert_eq!(found, expected, "{version:?} {upgrades:?}");
+        }
+    }
+
+    #[test]
+    fn an_upgrade_that_connection_does_not_name_concerns_nobody() {
+        let request = Request::get("/").header("upgrade", "other").header("connection", "keep-alive");
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        assert_eq!(wanted(&parts, &[]).ok(), Some(false));
+    }
 }

@@ -1,5 +1,7 @@
 //! From YAML to the resources of one proxy.
 
+mod gateway;
+
 use super::{own, shared};
 use crate::catalog::Catalog;
 use crate::flow::{Fact, Scope};
@@ -169,11 +171,9 @@ impl Got {
         for table in self.tables() {
             let mut domains = BTreeSet::new();
             for host in &table.virtual_hosts {
-                assert!(
-                    !host.domains.is_empty() && (!host.routes.is_empty() || host.require_tls),
-                    "{}",
-                    host.name
-                );
+                // At a gateway a host without routes keeps a wider one from answering for it.
+                let answers = !host.routes.is_empty() || host.require_tls || table.name.starts_with("http");
+                assert!(!host.domains.is_empty() && answers, "{}", host.name);
                 for domain in &host.domains {
                     assert!(domains.insert(domain), "{domain} twice in {}", table.name);
                 }
