@@ -214,23 +214,16 @@ impl GatewayPort {
         let mut routes = vec![];
         for (r, route) in service.tls.iter().enumerate() {
             for (m, matched) in route.matches.iter().enumerate().filter(|(_, m)| server.applies(&m.source)) {
+                let wanted = matched.sni_hosts.iter().enumerate();
+                let wanted = wanted.flat_map(|(at, sni)| {
+                    let path = format!("spec.tls[{r}].match[{m}].sniHosts[{at}]");
+                    server.narrowed(service, sni).into_iter().map(move |name| (name, path.clone()))
+                });
                 let mut names = vec![];
-                for (at, sni) in matched.sni_hosts.iter().enumerate() {
-                    for name in server.narrowed(service, sni) {
-                        let closer = self.closer(server, &name).map(PortServer::object);
-                        let is_closer = closer.is_some();
-                        let Some(winner) = closer.or_else(|| taken.get(&name).cloned()) else {
-                            taken.insert(name.clone(), object(service));
-                            names.push(name);
-                            continue;
-                        };
-                        lost.push(Lost {
-                            loser: object(service),
-                            path: format!("spec.tls[{r}].match[{m}].sniHosts[{at}]"),
-                            winner,
-                            closer: is_closer,
-                            effect: format!("takes connections for `{name}`; here it has no effect"),
-                        });
+                for (name, path) in wanted {
+                    match self.claim(server, service, &name, taken) {
+                        None => names.push(name),
+                        Some(loss) => lost.push(Lost { path, ..loss }),
                     }
                 }
                 if !names.is_empty() {
@@ -241,6 +234,29 @@ impl GatewayPort {
             }
         }
         routes
+    }
+
+    /// Gives connections for a name to a VirtualService of a server, unless they are another's: then what it loses.
+    fn claim(
+        &self,
+        server: &PortServer,
+        service: &VirtualService,
+        name: &str,
+        taken: &mut Taken,
+    ) -> Option<Lost> {
+        let closer = self.closer(server, name).map(PortServer::object);
+        let is_closer = closer.is_some();
+        let Some(winner) = closer.or_else(|| taken.get(name).cloned()) else {
+            taken.insert(name.to_owned(), object(service));
+            return None;
+        };
+        Some(Lost {
+            loser: object(service),
+            path: String::new(),
+            winner,
+            closer: is_closer,
+            effect: format!("takes connections for `{name}`; here it has no effect"),
+        })
     }
 }
 

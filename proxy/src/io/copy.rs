@@ -392,4 +392,24 @@ pub(crate) mod tests {
             () = writing => panic!("nobody told the client"),
         }
     }
+
+    #[tokio::test]
+    async fn an_abort_is_told_from_an_end() {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, InvalidData, UnexpectedEof};
+        let abort = |kind: io::ErrorKind| is_abort(&kind.into());
+        let found = [ConnectionReset, BrokenPipe, InvalidData, UnexpectedEof].map(abort);
+        assert_eq!(found, [true, true, true, false]);
+        // A client that resets while nothing moves is noticed, and its reset is passed on.
+        let ((client, down), (up, mut server)) = (sockets().await, sockets().await);
+        let (mut down, mut up) = (plain(down), plain(up));
+        client.set_zero_linger().unwrap();
+        drop(client);
+        let progress = Progress::default();
+        let (end, error) = streams(&mut down, &mut up, &progress).await.unwrap_err();
+        assert!(end == End::Down && is_abort(&error), "{error}");
+        up.reset();
+        drop(up);
+        let seen = server.read(&mut [0]).await.unwrap_err();
+        assert_eq!(seen.kind(), ConnectionReset);
+    }
 }

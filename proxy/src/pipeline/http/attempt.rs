@@ -227,7 +227,7 @@ impl<'a> Attempt<'a> {
             let request = self.request(message, &lease, again);
             self.began = Some(now());
             let (error, handed_back) = match lease.send(request).await {
-                Ok(sent) if switches(&sent) && !(self.plan.upgrade && !multiplexed) => {
+                Ok(sent) if switches(&sent) && (multiplexed || !self.plan.upgrade) => {
                     return Err(failed(&SendError::Malformed(Invalid::Switch)));
                 }
                 Ok(mut sent) => {
