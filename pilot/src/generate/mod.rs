@@ -25,6 +25,8 @@ mod import;
 #[cfg(test)]
 mod calls;
 #[cfg(test)]
+mod gates;
+#[cfg(test)]
 mod tests;
 
 use crate::catalog::service::{Resolution, Service};

@@ -1,7 +1,7 @@
 //! From Gateways and VirtualServices to what a gateway answers: which chain a connection takes, and which virtual host a
 //! request on it.
 
-use super::{Got, clusters_of, gate, snapshot};
+use super::tests::{Got, SHOP, clusters_of, gate, snapshot};
 use crate::flow::Scope;
 use api::model::listener::{FilterChain, Protocol, RouteSource};
 use api::model::route::{RouteAction, VirtualHost};
@@ -310,7 +310,7 @@ fn a_gateway_that_names_its_services_has_their_ports_alone() {
     let pod = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: gate-1, namespace: gates, labels: {istio: ingressgateway}}\n\
                spec: {containers: [{name: c, command: [x]}]}\nstatus: {podIP: 10.244.0.9, phase: Running}\n";
     let listening = |gateway: String, services: &[String]| {
-        let text = format!("{}{pod}{gateway}---{}", services.concat(), super::SHOP);
+        let text = format!("{}{pod}{gateway}---{}", services.concat(), SHOP);
         Got::of(&[&text], &gate()).listeners().map(|l| l.address.port()).collect::<Vec<_>>()
     };
     let both = gateway("g", &[&http(80, "a.test"), &http(82, "b.test")]);

@@ -1,7 +1,5 @@
 //! From YAML to the resources of one proxy.
 
-mod gateway;
-
 use super::{own, shared};
 use crate::catalog::Catalog;
 use crate::flow::{Fact, Scope};
@@ -61,7 +59,7 @@ spec:
   subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]
 ";
 
-fn snapshot(texts: &[&str]) -> Snapshot {
+pub(super) fn snapshot(texts: &[&str]) -> Snapshot {
     let mut catalog = Catalog::default();
     for text in texts {
         let parsed = parse::parse("test.yaml", text);
@@ -149,7 +147,7 @@ impl Got {
         found.expect("a sidecar gets names")
     }
 
-    fn host(&self, table: &str, name: &str) -> &VirtualHost {
+    pub(super) fn host(&self, table: &str, name: &str) -> &VirtualHost {
         let table = self.tables().find(|t| t.name == table).unwrap_or_else(|| panic!("no table {table}"));
         table.virtual_hosts.iter().find(|h| h.name == name).unwrap_or_else(|| panic!("no host {name}"))
     }
@@ -198,7 +196,7 @@ impl Got {
     }
 }
 
-fn clusters_of(host: &VirtualHost) -> Vec<(String, u32)> {
+pub(super) fn clusters_of(host: &VirtualHost) -> Vec<(String, u32)> {
     let forwards = host.routes.iter().filter_map(|r| match &r.action {
         RouteAction::Forward(forward) => Some(&forward.clusters),
         _ => None,
@@ -395,7 +393,7 @@ type: kubernetes.io/tls
 stringData: {tls.crt: '-----BEGIN CERTIFICATE-----', tls.key: '-----BEGIN PRIVATE KEY-----'}
 ";
 
-fn gate() -> Scope {
+pub(super) fn gate() -> Scope {
     Scope { gateway: true, ..scope("gate-1", "gates", &[("istio", "ingressgateway")]) }
 }
 
