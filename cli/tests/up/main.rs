@@ -7,6 +7,7 @@
 mod bounds;
 mod foreign;
 mod harness;
+mod jobs;
 
 use std::net::TcpListener;
 use std::process::Stdio;

@@ -1,0 +1,59 @@
+//! Jobs from their YAML to their end, with what `ostria get` says of them.
+
+use serde_json::Value;
+
+use crate::harness::{Mesh, SLEEP, pod, until};
+
+const JOBS: &str = "\
+apiVersion: batch/v1
+kind: Job
+metadata: {name: broken}
+spec:
+  backoffLimit: 1
+  template:
+    spec:
+      restartPolicy: OnFailure
+      initContainers:
+      - {name: first, command: [sh, -c, 'exit 3']}
+      containers:
+      - {name: app, command: [sh, -c, 'echo never']}
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: shared}
+spec:
+  completionMode: Indexed
+  completions: 2
+  parallelism: 2
+  template:
+    spec:
+      restartPolicy: Never
+      containers:
+      - {name: app, command: [sh, -c, 'echo index $JOB_COMPLETION_INDEX']}
+";
+
+#[test]
+fn a_job_ends_with_what_its_pods_came_to() {
+    let mesh = Mesh::new(&pod("web", SLEEP));
+    mesh.up();
+    let applied = mesh.apply(JOBS);
+    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+    let job = |name: &str| -> Value {
+        serde_json::from_str(&mesh.ok(&["get", "jobs", name, "-o", "json"])).unwrap()
+    };
+    let condition = |job: &Value, kind: &str| {
+        let conditions = job["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.into_iter().find(|one| one["type"] == kind && one["status"] == "True")
+    };
+    until("the indexed Job completes", || condition(&job("shared"), "Complete").is_some());
+    let shared = job("shared");
+    assert_eq!(shared["status"]["succeeded"], 2, "{shared}");
+    assert_eq!(shared["status"]["completedIndexes"], "0,1", "{shared}");
+    until("the Job whose init container fails is failed", || condition(&job("broken"), "Failed").is_some());
+    let broken = job("broken");
+    assert_eq!(condition(&broken, "Failed").unwrap()["reason"], "BackoffLimitExceeded", "{broken}");
+    assert!(condition(&broken, "Complete").is_none(), "{broken}");
+    let table = mesh.ok(&["get", "jobs"]);
+    let row = |name: &str| table.lines().find(|line| line.starts_with(name)).unwrap().to_string();
+    assert!(row("shared").contains("2/2") && row("broken").contains("0/1"), "{table}");
+}
