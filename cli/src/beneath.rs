@@ -229,6 +229,37 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_that_is_swapped_for_a_link_again_and_again_leads_nowhere_else() {
+        use rustix::fs::{RenameFlags, renameat_with};
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::create_dir(outside.path().join("below")).unwrap();
+        let inside = tempfile::tempdir().unwrap();
+        let root = folder(inside.path()).unwrap();
+        std::fs::create_dir_all(inside.path().join("real/below")).unwrap();
+        symlink(outside.path(), inside.path().join("link")).unwrap();
+        let own = fstat(find(&root, Path::new("real/below")).unwrap()).unwrap().st_ino;
+        let (done, swapped) = (AtomicBool::new(false), folder(inside.path()).unwrap());
+        let mut strangers = 0;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    renameat_with(&swapped, "real", &swapped, "link", RenameFlags::EXCHANGE).unwrap();
+                }
+            });
+            for _ in 0..2_000 {
+                if let Ok(found) = find(&root, Path::new("real/below")) {
+                    strangers += u32::from(fstat(found).unwrap().st_ino != own);
+                }
+                // It is made, or a link is met.
+                let _ = make_folder(&root, Path::new("real/made"), Access::own(0o700));
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        assert_eq!((strangers, std::fs::read_dir(outside.path()).unwrap().count()), (0, 1));
+    }
+
+    #[test]
     fn missing_parts_are_made_with_the_wanted_mode() {
         let inside = tempfile::tempdir().unwrap();
         let root = folder(inside.path()).unwrap();

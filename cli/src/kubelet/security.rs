@@ -76,7 +76,6 @@ pub fn check_pod(spec: &PodSpec, path: &str, tell: Tell<'_>) {
         ("hostPID", spec.host_pid == Some(true)),
         ("hostIPC", spec.host_ipc == Some(true)),
         ("hostUsers", spec.host_users == Some(false)),
-        ("ephemeralContainers", spec.ephemeral_containers.as_ref().is_some_and(|list| !list.is_empty())),
         ("runtimeClassName", spec.runtime_class_name.is_some()),
     ];
     for (field, _) in host.into_iter().filter(|(_, is_set)| *is_set) {
@@ -127,9 +126,6 @@ pub fn check_pod(spec: &PodSpec, path: &str, tell: Tell<'_>) {
 
 /// The settings of a container that cannot be had.
 pub fn check_container(spec: &PodSpec, container: &Container, path: &str, tell: Tell<'_>) {
-    if container.volume_devices.as_ref().is_some_and(|list| !list.is_empty()) {
-        tell(format!("{path}.volumeDevices"), NOT_HERE.into(), REMOVE);
-    }
     let path = format!("{path}.securityContext");
     non_root(spec, container, &path, tell);
     let Some(context) = &container.security_context else { return };

@@ -162,7 +162,6 @@ const POD: &[Rule] = &[
     unless(warned("schedulerName", ONE_NODE), &["default-scheduler"]),
     warned("topologySpreadConstraints", ONE_NODE),
     warned("priorityClassName", ONE_NODE),
-    warned("runtimeClassName", NO_EFFECT),
     warned("enableServiceLinks", NO_EFFECT),
     warned("automountServiceAccountToken", "has no effect: there is no API server to present a token to"),
     warned("resources", "is not enforced"),
