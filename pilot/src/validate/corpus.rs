@@ -409,6 +409,14 @@ fn gateways_are_judged_as_istio_judges_them() {
             server(
                 "'*'",
                 "HTTPS",
+                ", tls: {mode: SIMPLE, credentialName: c, minProtocolVersion: TLSV1_3, maxProtocolVersion: TLSV1_2}",
+            ),
+            "spec.servers[0].tls.minProtocolVersion",
+        ),
+        (
+            server(
+                "'*'",
+                "HTTPS",
                 ", tls: {mode: SIMPLE, credentialName: c, privateKey: /k, serverCertificate: /c}",
             ),
             "spec.servers[0].tls.credentialName",

@@ -166,12 +166,12 @@ fn tls(
             return None;
         }
     };
-    Some(ServerTls::Terminate {
-        certificate,
-        client: client(f, path, tls, mode),
-        min: version(f, &format!("{path}.minProtocolVersion"), tls.min_protocol_version),
-        max: version(f, &format!("{path}.maxProtocolVersion"), tls.max_protocol_version),
-    })
+    let min = version(f, &format!("{path}.minProtocolVersion"), tls.min_protocol_version);
+    let max = version(f, &format!("{path}.maxProtocolVersion"), tls.max_protocol_version);
+    if (min, max) == (Some(TlsVersion::V1_3), Some(TlsVersion::V1_2)) {
+        f.error(format!("{path}.minProtocolVersion"), "is above maxProtocolVersion", "exchange the two");
+    }
+    Some(ServerTls::Terminate { certificate, client: client(f, path, tls, mode), min, max })
 }
 
 /// TLS of a server that speaks none: only the redirect of plain HTTP is meant so. Whoever writes a mode or files
