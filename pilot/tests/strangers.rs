@@ -55,7 +55,7 @@ impl Pilot {
 
     /// Waits until no more than this is held.
     async fn returns_to(&self, mebibytes: u64) {
-        for _ in 0..100 {
+        for _ in 0..300 {
             if self.memory() <= mebibytes {
                 return;
             }
@@ -131,7 +131,8 @@ async fn clients_with_megabytes_of_labels_are_turned_away_and_leave_nothing() {
     for _ in 0..10 {
         assert_eq!(turned_away(&pilot, grows.clone()).await, Code::ResourceExhausted);
     }
-    pilot.returns_to(before + 48).await;
+    // Held, these fifty would be 500 MiB and more; the allocator may keep some of the pages of the last ones.
+    pilot.returns_to(before + 128).await;
 }
 
 async fn turned_away(pilot: &Pilot, request: DeltaDiscoveryRequest) -> Code {
