@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::kubelet::workload::is_indexed;
+use crate::kubelet::workload::job::is_indexed;
 use crate::manifest::object::text;
 
 /// What is wrong with a workload: field path and reason.

@@ -37,10 +37,8 @@ pub async fn translate(context: Arc<Context>) {
     let mut current = String::new();
     while changes.changed().await.is_ok() {
         let count = *changes.borrow_and_update();
-        let rules = {
-            let world = context.shared.read();
-            nat::rules(&world.services(), &world.backends())
-        };
+        let directory = context.shared.directory();
+        let rules = nat::rules(&directory.services, &directory.backends);
         if rules != current {
             if let Err(error) = node::translate(&rules).await {
                 tracing::error!(error, "services cannot be translated");

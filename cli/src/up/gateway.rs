@@ -3,7 +3,6 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use api::process::serve::crowd::Limits;
 use api::process::serve::door::{Door, Seat};
@@ -11,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::kubelet::service;
 use crate::up::context::Context;
-use crate::up::world::World;
+use crate::up::world::Directory;
 
 /// Accepts until the runtime ends.
 pub fn serve(context: &Arc<Context>, port: u16, listener: std::net::TcpListener) -> std::io::Result<()> {
@@ -31,11 +30,10 @@ pub fn serve(context: &Arc<Context>, port: u16, listener: std::net::TcpListener)
 
 /// The addresses behind the gateway's port: Istio's usual service first, else any that wants to be reached
 /// from outside.
-pub fn endpoints(world: &World, port: u16) -> Vec<(Ipv4Addr, u16)> {
-    let backends = world.backends();
-    let mut services: Vec<_> = world
-        .services()
-        .into_iter()
+pub fn endpoints(directory: &Directory, port: u16) -> Vec<(Ipv4Addr, u16)> {
+    let mut services: Vec<_> = directory
+        .services
+        .iter()
         .filter(|service| {
             service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer")
         })
@@ -52,7 +50,7 @@ pub fn endpoints(world: &World, port: u16) -> Vec<(Ipv4Addr, u16)> {
         ports.filter(|known| known.port == i32::from(port)).map(move |known| (service, known))
     });
     ports
-        .map(|(service, port)| service::endpoints(service, port, &backends))
+        .map(|(service, port)| service::endpoints(service, port, &directory.backends))
         .find(|found| !found.is_empty())
         .unwrap_or_default()
 }
@@ -60,7 +58,7 @@ pub fn endpoints(world: &World, port: u16) -> Vec<(Ipv4Addr, u16)> {
 async fn pass(context: &Context, port: u16, mut outside: TcpStream, turn: &AtomicUsize, seat: &Seat) {
     // Until one side has spoken the connection makes room for others.
     let use_of_it = seat.begin();
-    let endpoints = endpoints(&context.shared.read(), port);
+    let endpoints = endpoints(&context.shared.directory(), port);
     let first = turn.fetch_add(1, Ordering::Relaxed);
     for step in 0..endpoints.len() {
         let endpoint = endpoints[(first + step) % endpoints.len()];
@@ -82,15 +80,4 @@ async fn pass(context: &Context, port: u16, mut outside: TcpStream, turn: &Atomi
 
 /// Connections of users on this machine. How long a silent one may last is for the gateway to say; here it only makes
 /// room when there are too many.
-const LIMITS: Limits = Limits {
-    strangers: 10_000,
-    strangers_per_source: 10_000,
-    known: 0,
-    known_per_source: 0,
-    first_byte: Duration::from_secs(5),
-    handshake: Duration::from_secs(10),
-    first_request: Duration::from_secs(10),
-    idle: Duration::from_secs(10),
-    response: None,
-    exchange: None,
-};
+const LIMITS: Limits = Limits { response: None, exchange: None, ..Limits::anonymous(10_000, 10_000) };

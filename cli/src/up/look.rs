@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::failure::Problem;
 use crate::kubelet::workload;
+use crate::kubelet::workload::member::Held;
 use crate::manifest::kind;
 use crate::manifest::object::Key;
 use crate::up::clock::moment;
@@ -30,7 +31,8 @@ pub fn list(context: &Context, query: &Query) -> Result<Vec<Value>, String> {
     }
     let objects = world.objects.iter().filter(|(key, _)| key.group == kind.group && key.kind == kind.kind);
     let objects = objects.filter(|(key, _)| here(key) && named(&key.name));
-    Ok(objects.map(|(key, object)| with_status_of_pods(&world, key, object)).collect())
+    let held = world.held();
+    Ok(objects.map(|(key, object)| with_status_of_pods(&world, &held, key, object)).collect())
 }
 
 /// Whether pilot may find something odd about objects of this kind: it reads them, and nobody else gives them a status.
@@ -111,9 +113,9 @@ fn app(entry: &Entry) -> Option<String> {
 }
 
 /// Workloads say in their `status` how far they are.
-fn with_status_of_pods(world: &World, key: &Key, object: &Value) -> Value {
+fn with_status_of_pods(world: &World, held: &[Held], key: &Key, object: &Value) -> Value {
     let mut object = object.clone();
-    if let Some(status) = workload::status(key, &object, &world.jobs, &world.held(), moment()) {
+    if let Some(status) = workload::status(key, &object, &world.jobs, held, moment()) {
         object["status"] = status;
     }
     object

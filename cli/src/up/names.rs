@@ -147,14 +147,13 @@ async fn answer(
 
 /// A name and what is known of it, then the same for the name that it stands for, and so on.
 fn chain(context: &Context, name: &str) -> Vec<(String, Found)> {
-    let world = context.shared.read();
-    let (services, backends) = (world.services(), world.backends());
+    let directory = context.shared.directory();
     let mut chain: Vec<(String, Found)> = Vec::new();
     let mut next = Some(name.to_string());
     while let Some(name) = next.take()
         && chain.len() < LONGEST_CHAIN
     {
-        let found = resolve(&name, &services, &backends);
+        let found = resolve(&name, &directory.services, &directory.backends);
         if let Found::Known(Records { alias: Some(target), .. }) = &found
             && !chain.iter().any(|(earlier, _)| earlier == target)
         {
@@ -179,15 +178,4 @@ const LONGEST_CHAIN: usize = 8;
 const MAX_QUESTIONS: usize = 1024;
 const PAUSE: Duration = Duration::from_millis(10);
 /// Questions over TCP: no pod takes the places of the others, and none stays without asking.
-const LIMITS: Limits = Limits {
-    strangers: 1024,
-    strangers_per_source: 32,
-    known: 0,
-    known_per_source: 0,
-    first_byte: Duration::from_secs(5),
-    handshake: Duration::from_secs(10),
-    first_request: Duration::from_secs(10),
-    idle: Duration::from_secs(10),
-    response: Some(Duration::from_secs(20)),
-    exchange: Some(Duration::from_secs(20)),
-};
+const LIMITS: Limits = Limits::anonymous(1024, 32);

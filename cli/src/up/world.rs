@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::Service;
 use serde_json::Value;
@@ -115,16 +115,27 @@ impl World {
     }
 }
 
+/// What callers of services can reach.
+#[derive(Debug)]
+pub struct Directory {
+    /// All services.
+    pub services: Vec<Service>,
+    /// Pods and written endpoints as services see them.
+    pub backends: Vec<Backend>,
+}
+
 /// The world with its lock and its counter.
 #[derive(Debug)]
 pub struct Shared {
     world: Mutex<World>,
+    /// With the count of changes that it knows.
+    directory: Mutex<Option<(u64, Arc<Directory>)>>,
     counter: watch::Sender<u64>,
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        Self { world: Mutex::default(), counter: watch::Sender::new(0) }
+        Self { world: Mutex::default(), directory: Mutex::default(), counter: watch::Sender::new(0) }
     }
 }
 
@@ -132,6 +143,22 @@ impl Shared {
     /// Looks at the world.
     pub fn read(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Services and what stands behind them, read from their objects once for each change of the world.
+    pub fn directory(&self) -> Arc<Directory> {
+        // Before the look: a change that comes between the two is looked at again, never missed.
+        let count = self.count();
+        let mut held = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, directory)) = held.as_ref()
+            && *known == count
+        {
+            return Arc::clone(directory);
+        }
+        let world = self.read();
+        let directory = Arc::new(Directory { services: world.services(), backends: world.backends() });
+        *held = Some((count, Arc::clone(&directory)));
+        directory
     }
 
     /// Changes the world and tells everyone.

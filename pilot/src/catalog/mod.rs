@@ -17,7 +17,7 @@ mod registry;
 mod rule;
 mod target;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub mod destination_rule;
 pub mod gateway;

@@ -11,7 +11,7 @@ use api::model::endpoint::{EndpointAddress, Health};
 use api::resource::parse;
 
 /// The catalog of some objects, all of which must be accepted.
-fn catalog(text: &str) -> Catalog {
+pub(crate) fn catalog(text: &str) -> Catalog {
     applied(&Catalog::new(Mesh::default()), text).0
 }
 

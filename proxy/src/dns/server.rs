@@ -163,18 +163,7 @@ const MAX_UDP: usize = 4096;
 const MAX_QUERIES: usize = 1024;
 const PAUSE: Duration = Duration::from_millis(100);
 /// All questions of a pod may come from one address.
-const LIMITS: Limits = Limits {
-    strangers: 128,
-    strangers_per_source: 128,
-    known: 0,
-    known_per_source: 0,
-    first_byte: Duration::from_secs(5),
-    handshake: Duration::from_secs(10),
-    first_request: Duration::from_secs(10),
-    idle: Duration::from_secs(10),
-    response: Some(Duration::from_secs(20)),
-    exchange: Some(Duration::from_secs(20)),
-};
+const LIMITS: Limits = Limits::anonymous(128, 128);
 
 #[cfg(test)]
 mod tests {

@@ -68,13 +68,25 @@ fn respelled(path: &str) -> Result<String, NoPath> {
         }
         at += if code.is_some() { 3 } else { 1 };
     }
-    // Decoded digits behind it would make an escape that nobody wrote.
-    for at in stray.into_iter().rev() {
-        if escaped(&out[at + 1..]).is_some() {
-            out.splice(at..=at, *b"%25");
-        }
+    String::from_utf8(without_made_escapes(out, &stray)).map_err(|_| NoPath)
+}
+
+/// Encodes the stray percent signs behind which decoded digits would make an escape that nobody wrote. One pass: a path
+/// may consist of nothing else.
+fn without_made_escapes(path: Vec<u8>, stray: &[usize]) -> Vec<u8> {
+    let mut made = stray.iter().copied().filter(|at| escaped(&path[at + 1..]).is_some()).peekable();
+    if made.peek().is_none() {
+        return path;
     }
-    String::from_utf8(out).map_err(|_| NoPath)
+    let mut out = Vec::with_capacity(path.len() * 2);
+    let mut done = 0;
+    for at in made {
+        out.extend_from_slice(&path[done..at]);
+        out.extend_from_slice(b"%25");
+        done = at + 1;
+    }
+    out.extend_from_slice(&path[done..]);
+    out
 }
 
 /// The character that two hexadecimal digits stand for.

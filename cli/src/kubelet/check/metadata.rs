@@ -28,7 +28,7 @@ pub fn check(object: &Value, key: &Key, tell: Tell<'_>) {
             labels(&object["spec"]["selector"], "spec.selector", tell);
             ports(&object["spec"]["ports"], tell);
         }
-        "Deployment" | "StatefulSet" | "ReplicaSet" | "Job" => {
+        "Deployment" | "StatefulSet" | "Job" => {
             head(&object["spec"]["template"]["metadata"], "spec.template.metadata", tell);
             let selector = &object["spec"]["selector"]["matchLabels"];
             labels(selector, "spec.selector.matchLabels", tell);

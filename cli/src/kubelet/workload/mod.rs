@@ -64,11 +64,6 @@ pub fn plan(
     plan
 }
 
-/// Whether a Job's pods are numbered.
-pub fn is_indexed(job: &Value) -> bool {
-    job::is_indexed(job)
-}
-
 /// The `status` of a workload; none for other kinds.
 pub fn status(
     key: &Key,

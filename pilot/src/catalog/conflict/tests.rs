@@ -1,22 +1,10 @@
 //! Objects that lose to others, kind by kind: who is told what, and that nobody is once the winner is gone.
 
-use crate::catalog::{Catalog, Change};
-use crate::flow::Fact;
+use crate::catalog::Change;
+use crate::catalog::tests::catalog;
 use crate::validate;
 use api::resource::document::Key;
 use api::resource::parse;
-
-fn catalog(text: &str) -> Catalog {
-    let parsed = parse::parse("a.yaml", text);
-    assert_eq!(parsed.refusals, []);
-    let facts = parsed.documents.into_iter().map(Fact::Upsert).collect();
-    let empty = Catalog::default();
-    let (changes, verdicts) = validate::judge(facts, empty.mesh());
-    for verdict in verdicts {
-        assert_eq!(verdict.errors, []);
-    }
-    empty.apply(changes).0
-}
 
 /// An object as `group kind namespace/name@year spec`.
 fn object(kind: &str, place: &str, spec: &str) -> String {

@@ -1,26 +1,12 @@
 //! What a Sidecar imports, by Istio's own table of sidecar routes and its neighbours.
 
-use crate::catalog::Catalog;
+use crate::catalog::tests::catalog;
 use crate::catalog::virtual_service::GatewayRef;
-use crate::flow::{Fact, Scope};
+use crate::flow::Scope;
 use crate::generate::http_route::{self, Place};
 use crate::generate::view::View;
-use crate::validate;
 use api::model::route::{ClusterChoice, RouteAction};
-use api::resource::parse;
 use std::collections::BTreeMap;
-
-fn catalog(text: &str) -> Catalog {
-    let parsed = parse::parse("a.yaml", text);
-    assert_eq!(parsed.refusals, []);
-    let facts = parsed.documents.into_iter().map(Fact::Upsert).collect();
-    let empty = Catalog::default();
-    let (changes, verdicts) = validate::judge(facts, empty.mesh());
-    for verdict in verdicts {
-        assert_eq!(verdict.errors, []);
-    }
-    empty.apply(changes).0
-}
 
 fn scope(namespace: &str) -> Scope {
     Scope {

@@ -65,6 +65,22 @@ impl Limits {
         Self { response, exchange, ..Self::default() }
     }
 
+    /// For listeners whose callers have no identities: so many in all and from one source, each soon done.
+    pub const fn anonymous(strangers: usize, strangers_per_source: usize) -> Self {
+        Self {
+            strangers,
+            strangers_per_source,
+            known: 0,
+            known_per_source: 0,
+            first_byte: Duration::from_secs(5),
+            handshake: Duration::from_secs(10),
+            first_request: Duration::from_secs(10),
+            idle: Duration::from_secs(10),
+            response: Some(Duration::from_secs(20)),
+            exchange: Some(Duration::from_secs(20)),
+        }
+    }
+
     /// For callers on the same machine that are the process's own user: their requests may take any time.
     pub fn local() -> Self {
         Self { response: None, exchange: None, strangers_per_source: 10_000, ..Self::default() }
