@@ -12,6 +12,9 @@ use tonic::codegen::{Body as HttpBody, Bytes, StdError};
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
+use crate::bounded::budget::{Budget, Inner};
+use crate::bounded::{Bounded, BoundedCodec};
+
 /// A request for a certificate. Who asks is told by the connection or the token, never by this message.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct IstioCertificateRequest {
@@ -24,6 +27,18 @@ pub struct IstioCertificateRequest {
     /// Further wishes, as `CertSigner` or `ImpersonatedIdentity`.
     #[prost(message, optional, tag = "4")]
     pub metadata: Option<prost_types::Struct>,
+}
+
+impl Bounded for IstioCertificateRequest {
+    const BUDGET: Budget = Budget {
+        bytes: usize::MAX,
+        fields: 16,
+        inner: &[Inner {
+            tag: 4,
+            name: "the request's metadata",
+            budget: Budget { bytes: 16 << 10, fields: 256, inner: &[] },
+        }],
+    };
 }
 
 /// The certificate and what leads from it to the root.
@@ -121,7 +136,7 @@ where
         let method = CreateCertificate(self.service.clone());
         let limit = self.max_message;
         Box::pin(async move {
-            let mut grpc = tonic::server::Grpc::new(ProstCodec::default()).max_decoding_message_size(limit);
+            let mut grpc = tonic::server::Grpc::new(BoundedCodec::default()).max_decoding_message_size(limit);
             Ok(grpc.unary(method, request).await)
         })
     }

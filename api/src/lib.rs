@@ -14,6 +14,8 @@ pub mod model;
 
 pub mod certificate;
 
+pub mod bounded;
+
 pub mod identity;
 
 pub mod name;

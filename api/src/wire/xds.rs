@@ -5,6 +5,8 @@
 //! `DeltaAggregatedResources`.
 
 use super::value::{from_struct, to_struct};
+use crate::bounded::Bounded;
+use crate::bounded::budget::{Budget, Inner};
 use crate::model::endpoint::Locality;
 use envoy_types::pb::envoy::config::core::v3::node::UserAgentVersionType;
 use envoy_types::pb::envoy::config::core::v3::{ControlPlane, Extension, Locality as WireLocality};
@@ -72,20 +74,47 @@ impl From<&NodeInfo> for Node {
     }
 }
 
-/// How large a node is as it is sent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct NodeSize {
-    /// Bytes of the metadata alone.
-    pub metadata: usize,
-    /// Bytes of everything.
-    pub all: usize,
+impl Bounded for DiscoveryRequest {
+    const BUDGET: Budget = Budget {
+        bytes: usize::MAX,
+        fields: MAX_ELEMENTS,
+        inner: &[
+            Inner { tag: 2, name: "the node", budget: NODE },
+            Inner { tag: 6, name: "the reason of a refusal", budget: ERROR },
+            Inner { tag: 7, name: "resource locators", budget: LOCATORS },
+        ],
+    };
 }
 
-/// Measures a node.
-pub fn size_of(node: &Node) -> NodeSize {
-    let metadata = node.metadata.as_ref().map_or(0, prost::Message::encoded_len);
-    NodeSize { metadata, all: prost::Message::encoded_len(node) }
+impl Bounded for DeltaDiscoveryRequest {
+    const BUDGET: Budget = Budget {
+        bytes: usize::MAX,
+        fields: MAX_ELEMENTS,
+        inner: &[
+            Inner { tag: 1, name: "the node", budget: NODE },
+            Inner { tag: 7, name: "the reason of a refusal", budget: ERROR },
+            Inner { tag: 8, name: "resource locators", budget: LOCATORS },
+            Inner { tag: 9, name: "resource locators", budget: LOCATORS },
+        ],
+    };
 }
+
+/// A stock Envoy lists some hundred extensions. The metadata are labels, annotations and settings.
+const NODE: Budget = Budget {
+    bytes: 256 << 10,
+    fields: 4096,
+    inner: &[Inner {
+        tag: 3,
+        name: "the node's metadata",
+        budget: Budget { bytes: 64 << 10, fields: 1024, inner: &[] },
+    }],
+};
+/// A text and its details.
+const ERROR: Budget = Budget { bytes: usize::MAX, fields: 64, inner: &[] };
+/// Nobody sends any: names are not `xdstp:` here.
+const LOCATORS: Budget = Budget { bytes: 4 << 10, fields: 64, inner: &[] };
+/// Elements of one request: 100,000 names that are subscribed to and the versions of as many resources.
+const MAX_ELEMENTS: usize = 250_000;
 
 /// The error of a NACK: gRPC code 3 (invalid argument) with the reason.
 pub fn nack(message: impl Into<String>) -> Status {
@@ -137,6 +166,8 @@ pub(super) fn wire_locality(place: &Locality) -> Option<WireLocality> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bounded::budget::check;
+    use prost::Message;
     use serde_json::json;
 
     #[test]
@@ -179,5 +210,49 @@ mod tests {
         let mut node = Node::from(&NodeInfo { extensions: vec!["istio.alpn".into()], ..NodeInfo::default() });
         node.extensions[0].disabled = true;
         assert!(NodeInfo::from(&node).extensions.is_empty());
+    }
+
+    #[test]
+    fn requests_are_as_large_as_they_need_to_be_in_each_of_their_parts() {
+        let node = |labels: usize, extensions: usize| {
+            let labels: Map<_, _> =
+                (0..labels).map(|number| (format!("label-{number:05}"), "x".repeat(50).into())).collect();
+            Node::from(&NodeInfo {
+                id: "sidecar~10.0.0.1~a.shop~shop.svc".into(),
+                metadata: json!({"NAMESPACE": "shop", "LABELS": labels}).as_object().unwrap().clone(),
+                extensions: (0..extensions).map(|n| format!("envoy.filters.http.number-{n:05}")).collect(),
+                ..NodeInfo::default()
+            })
+        };
+        let names = |count: usize| (0..count).map(|name| format!("outbound|80||{name}")).collect::<Vec<_>>();
+        let detail = |count: usize| Some(Status { details: vec![Any::default(); count], ..nack("no") });
+        let both = |node: Option<Node>, resource_names: Vec<String>, error_detail: Option<Status>| {
+            let delta = DeltaDiscoveryRequest {
+                node: node.clone(),
+                resource_names_subscribe: resource_names.clone(),
+                error_detail: error_detail.clone(),
+                ..DeltaDiscoveryRequest::default()
+            };
+            let whole =
+                DiscoveryRequest { node, resource_names, error_detail, ..DiscoveryRequest::default() };
+            let checked = [
+                check(&delta.encode_to_vec(), &DeltaDiscoveryRequest::BUDGET),
+                check(&whole.encode_to_vec(), &DiscoveryRequest::BUDGET),
+            ];
+            checked.map(|verdict| verdict.err().map_or_else(String::new, |excess| excess.to_string()))
+        };
+        let cases = [
+            (Some(node(0, 0)), vec![], None, ""),
+            (Some(node(500, 1_000)), names(100_000), detail(10), ""),
+            (Some(node(2_000, 0)), vec![], None, "the node's metadata has more than 65536 bytes"),
+            (Some(node(0, 4_000)), names(1), None, ""),
+            (Some(node(0, 5_000)), vec![], None, "the node has more than 4096 fields and elements"),
+            (None, names(250_001), None, "the message has more than 250000 fields and elements"),
+            (None, vec![], detail(65), "the reason of a refusal has more than 64 fields and elements"),
+        ];
+        for (node, names, detail, expected) in cases {
+            let refusals = both(node, names, detail);
+            assert_eq!(refusals, [expected, expected]);
+        }
     }
 }

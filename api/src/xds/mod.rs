@@ -22,8 +22,9 @@
 //!
 //! # Asking
 //! `client::Client` keeps what is subscribed to and what has arrived (delta only); `connect::Stream` carries its
-//! messages.
+//! messages. `accept` is the service as callers without identity may use it.
 
+pub mod accept;
 pub mod connect;
 
 pub mod client;

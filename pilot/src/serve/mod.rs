@@ -12,9 +12,10 @@ use crate::offer::Offers;
 use crate::snapshot::Snapshot;
 use api::process::serve::{Parting, Peer};
 use api::wire::xds::{
-    AggregatedDiscoveryService, AggregatedDiscoveryServiceServer, DeltaDiscoveryRequest,
-    DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, size_of,
+    AggregatedDiscoveryService, DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest,
+    DiscoveryResponse,
 };
+use api::xds::accept::DiscoveryServer;
 use api::xds::server::{Mode, Request, Response};
 use connections::Connections;
 use futures_util::{Stream, StreamExt};
@@ -49,8 +50,7 @@ pub struct Discovery {
 impl Discovery {
     /// The service as a router for `api::process::serve`.
     pub fn router(self) -> axum::Router {
-        let service = AggregatedDiscoveryServiceServer::new(self).max_decoding_message_size(MAX_REQUEST);
-        tonic::service::Routes::new(service).into_axum_router()
+        tonic::service::Routes::new(DiscoveryServer::new(self, MAX_REQUEST)).into_axum_router()
     }
 
     fn start<Q, R>(
@@ -70,8 +70,7 @@ impl Discovery {
             self.metrics.denied.inc();
             return Err(Status::unauthenticated("this port needs a client certificate of the mesh"));
         }
-        let requests: Inbound =
-            request.into_inner().map(move |r| r.map(read).and_then(within_limits)).boxed();
+        let requests: Inbound = request.into_inner().map(move |request| request.map(read)).boxed();
         let (send, receive) = mpsc::channel(QUEUE);
         let session = Session::new(mode, peer, self.clone(), send).until(parting);
         tokio::spawn(session.run(requests));
@@ -79,22 +78,6 @@ impl Discovery {
             .filter_map(move |answer: Result<Response, Status>| async move { answer.map(write).transpose() });
         Ok(tonic::Response::new(Box::pin(answers)))
     }
-}
-
-/// A request, if what the proxy says about itself is no larger than it needs to be. Decided before anything waits, so
-/// that no more than the requests being read take their full size.
-fn within_limits(request: Request) -> Result<Request, Status> {
-    let node = request.node().map(size_of).unwrap_or_default();
-    if node.metadata > MAX_METADATA {
-        let reason =
-            format!("the node's metadata has {} bytes; at most {MAX_METADATA} are taken", node.metadata);
-        return Err(Status::resource_exhausted(reason));
-    }
-    if node.all > MAX_NODE {
-        let reason = format!("the node has {} bytes; at most {MAX_NODE} are taken", node.all);
-        return Err(Status::resource_exhausted(reason));
-    }
-    Ok(request)
 }
 
 type Answers<R> = Pin<Box<dyn Stream<Item = Result<R, Status>> + Send>>;
@@ -124,10 +107,6 @@ const QUEUE: usize = 16;
 /// Size of one request: subscriptions to tens of thousands of names fit, and those of a proxy that comes back with as
 /// many resources.
 const MAX_REQUEST: usize = 4 << 20;
-/// Size of a node's metadata: its labels, annotations and settings.
-const MAX_METADATA: usize = 64 << 10;
-/// Size of a node: a stock Envoy lists some hundred extensions.
-const MAX_NODE: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests;

@@ -338,33 +338,6 @@ async fn a_pod_has_so_many_streams_and_no_more() {
     }
 }
 
-#[test]
-fn a_node_is_as_large_as_it_needs_to_be() {
-    let request = |labels: usize, extensions: usize| {
-        let labels: serde_json::Map<_, _> =
-            (0..labels).map(|number| (format!("label-{number:05}"), "x".repeat(50).into())).collect();
-        let metadata = serde_json::json!({"NAMESPACE": "shop", "LABELS": labels});
-        let info = NodeInfo {
-            id: "sidecar~10.0.0.1~a.shop~shop.svc".into(),
-            metadata: metadata.as_object().unwrap().clone(),
-            extensions: (0..extensions)
-                .map(|number| format!("envoy.filters.http.number-{number:05}"))
-                .collect(),
-            ..NodeInfo::default()
-        };
-        Request::Delta(DeltaDiscoveryRequest {
-            node: Some(Node::from(&info)),
-            ..DeltaDiscoveryRequest::default()
-        })
-    };
-    assert!(within_limits(request(0, 0)).is_ok() && within_limits(request(500, 1000)).is_ok());
-    for (labels, extensions) in [(2_000, 0), (60_000, 0), (0, 20_000)] {
-        let status = within_limits(request(labels, extensions)).unwrap_err();
-        assert_eq!(status.code(), tonic::Code::ResourceExhausted, "{labels} {extensions}");
-    }
-    assert!(within_limits(Request::Delta(DeltaDiscoveryRequest::default())).is_ok());
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_stream_ends_with_the_certificate_that_opened_it() {
     let (_publish, snapshots) = watch::channel(snapshot(1, ""));

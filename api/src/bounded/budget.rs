@@ -1,0 +1,175 @@
+//! Pure. How large a protobuf message may be by parts, judged from its bytes: a message of a few MiB can take a
+//! hundred times as much once it is decoded (an empty value of a `Struct` has two bytes as it is sent and 72 in
+//! memory), and is allocated before any code of ours sees it.
+
+use prost::DecodeError;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+
+/// What one message may have, all its occurrences in its parent taken together.
+#[derive(Debug)]
+pub struct Budget {
+    /// Bytes.
+    pub bytes: usize,
+    /// Fields of the message itself, each element of a repeated one counted.
+    pub fields: usize,
+    /// Fields that are messages with budgets of their own.
+    pub inner: &'static [Inner],
+}
+
+/// A field with a budget of its own.
+#[derive(Debug)]
+pub struct Inner {
+    /// The field's number.
+    pub tag: u32,
+    /// Its name, for the refusal.
+    pub name: &'static str,
+    /// What it may have.
+    pub budget: Budget,
+}
+
+/// Why a message is not decoded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Excess {
+    /// It is too long.
+    #[error("{name} has more than {limit} bytes")]
+    Bytes {
+        /// The message or field.
+        name: &'static str,
+        /// What its budget is.
+        limit: usize,
+    },
+    /// It has too many fields.
+    #[error("{name} has more than {limit} fields and elements")]
+    Fields {
+        /// The message or field.
+        name: &'static str,
+        /// What its budget is.
+        limit: usize,
+    },
+    /// It is no protobuf.
+    #[error("{0}")]
+    Malformed(#[from] DecodeError),
+}
+
+/// Whether a message keeps to its budget.
+pub fn check(message: &[u8], budget: &Budget) -> Result<(), Excess> {
+    walk(message, budget, "the message", &mut Spent::default())
+}
+
+#[derive(Debug, Default, Clone)]
+struct Spent {
+    bytes: usize,
+    fields: usize,
+}
+
+fn walk(mut bytes: &[u8], budget: &Budget, name: &'static str, spent: &mut Spent) -> Result<(), Excess> {
+    spent.bytes += bytes.len();
+    if spent.bytes > budget.bytes {
+        return Err(Excess::Bytes { name, limit: budget.bytes });
+    }
+    let mut within = vec![Spent::default(); budget.inner.len()];
+    while !bytes.is_empty() {
+        spent.fields += 1;
+        if spent.fields > budget.fields {
+            return Err(Excess::Fields { name, limit: budget.fields });
+        }
+        let (tag, kind) = decode_key(&mut bytes)?;
+        let inner = budget.inner.iter().zip(&mut within).find(|(inner, _)| inner.tag == tag);
+        match inner {
+            Some((inner, spent)) if kind == WireType::LengthDelimited => {
+                let length = usize::try_from(decode_varint(&mut bytes)?).unwrap_or(usize::MAX);
+                let Some((field, rest)) = bytes.split_at_checked(length) else {
+                    return Err(Excess::Bytes { name: inner.name, limit: bytes.len() });
+                };
+                bytes = rest;
+                walk(field, &inner.budget, inner.name, spent)?;
+            }
+            _ => skip_field(kind, tag, &mut bytes, DecodeContext::default())?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use prost::Message;
+    use prost_types::{ListValue, Struct, Value};
+
+    const BUDGET: Budget = Budget {
+        bytes: 1000,
+        fields: 20,
+        inner: &[Inner { tag: 4, name: "metadata", budget: Budget { bytes: 100, fields: 3, inner: &[] } }],
+    };
+
+    /// A field of bytes: its number, its length.
+    fn field(tag: u8, length: u8) -> Vec<u8> {
+        let mut bytes = vec![tag << 3 | 2, length];
+        bytes.extend(std::iter::repeat_n(0, usize::from(length)));
+        bytes
+    }
+
+    #[test]
+    fn bytes_and_fields_are_counted_by_parts() {
+        let empty = [0x0a, 0].repeat(3);
+        let metadata = |inside: &[u8]| [&[0x22, u8::try_from(inside.len()).unwrap()], inside].concat();
+        let cases: &[(&str, Vec<u8>, Option<&str>)] = &[
+            ("nothing", vec![], None),
+            ("as many fields as may be", [0x08, 1].repeat(20), None),
+            ("one more", [0x08, 1].repeat(21), Some("the message has more than 20 fields and elements")),
+            (
+                "too long",
+                [field(1, 120), vec![]].concat().repeat(9),
+                Some("the message has more than 1000 bytes"),
+            ),
+            ("as many inside as may be", metadata(&empty), None),
+            (
+                "one more inside",
+                metadata(&[0x0a, 0].repeat(4)),
+                Some("metadata has more than 3 fields and elements"),
+            ),
+            ("too long inside", metadata(&field(1, 99)), Some("metadata has more than 100 bytes")),
+            (
+                "in two parts that are one message",
+                metadata(&empty).repeat(2),
+                Some("metadata has more than 3 fields and elements"),
+            ),
+            ("another field of the same kind", field(3, 101), None),
+            ("a number where a message is expected", vec![0x20, 1], None),
+            ("longer than there is", vec![0x22, 9, 0], Some("metadata has more than 1 bytes")),
+        ];
+        for (name, bytes, expected) in cases {
+            let verdict = check(bytes, &BUDGET).err().map(|excess| excess.to_string());
+            assert_eq!(verdict.as_deref(), *expected, "{name}");
+        }
+        for malformed in [&[0x0a, 5][..], &[0xff], &[0], &[0x0f], &[0x0b]] {
+            assert!(matches!(check(malformed, &BUDGET), Err(Excess::Malformed(_))), "{malformed:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_prost_decodes_is_measured_and_bytes_of_any_kind_do_no_harm(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            const WIDE: Budget = Budget { bytes: usize::MAX, fields: usize::MAX, inner: &[
+                Inner { tag: 1, name: "fields", budget: Budget { bytes: usize::MAX, fields: usize::MAX, inner: &[] } },
+            ] };
+            let _ = check(&bytes, &BUDGET);
+            if Struct::decode(&bytes[..]).is_ok() {
+                prop_assert!(check(&bytes, &WIDE).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn a_struct_of_nothing_is_told_before_it_grows() {
+        let nothing = Value {
+            kind: Some(prost_types::value::Kind::ListValue(ListValue {
+                values: vec![Value { kind: None }; 40],
+            })),
+        };
+        let metadata = Struct { fields: [("x".to_owned(), nothing)].into() }.encode_to_vec();
+        let limit = Budget { bytes: 64, fields: 20, inner: &[] };
+        assert_eq!(check(&metadata, &limit), Err(Excess::Bytes { name: "the message", limit: 64 }));
+    }
+}
