@@ -2,18 +2,14 @@
 //! because the authority serves it and every other process calls it; written by hand in the manner of generated code,
 //! so that nobody needs a protobuf compiler for three messages.
 
-use std::convert::Infallible;
-use std::future::{Future, ready};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use tonic::body::Body;
 use tonic::codegen::{Body as HttpBody, Bytes, StdError};
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
 use crate::bounded::budget::{Budget, Inner};
-use crate::bounded::{Bounded, BoundedCodec};
+use crate::bounded::{Bounded, BoundedCodec, Boxed, Methods, Server, unimplemented};
 
 /// A request for a certificate. Who asks is told by the connection or the token, never by this message.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -90,54 +86,36 @@ where
     }
 }
 
-/// Serves the API; add it to `tonic::service::Routes`.
-pub struct CertificateServer<S> {
-    service: Arc<S>,
-    max_message: usize,
+/// A server of what `service` does, which refuses messages longer than `limit` bytes; add it to
+/// `tonic::service::Routes`.
+pub fn server<S: CertificateService>(service: S, limit: usize) -> Server<Certificates<S>> {
+    Server::new(Certificates(Arc::new(service)), limit)
 }
 
-impl<S> CertificateServer<S> {
-    /// A server that refuses messages longer than `max_message` bytes.
-    pub fn new(service: S, max_message: usize) -> Self {
-        Self { service: Arc::new(service), max_message }
-    }
-}
+/// The methods of the service.
+#[derive(Debug)]
+pub struct Certificates<S>(Arc<S>);
 
-impl<S> Clone for CertificateServer<S> {
+impl<S> Clone for Certificates<S> {
     fn clone(&self) -> Self {
-        Self { service: self.service.clone(), max_message: self.max_message }
+        Self(self.0.clone())
     }
 }
 
-impl<S> tonic::server::NamedService for CertificateServer<S> {
+impl<S: CertificateService> Methods for Certificates<S> {
     const NAME: &'static str = "istio.v1.auth.IstioCertificateService";
-}
 
-impl<S, B> tower_service::Service<http::Request<B>> for CertificateServer<S>
-where
-    S: CertificateService,
-    B: HttpBody + Send + 'static,
-    B::Error: Into<StdError> + Send + 'static,
-{
-    type Response = http::Response<Body>;
-    type Error = Infallible;
-    type Future = Boxed<Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        if request.uri().path() != METHOD {
-            return Box::pin(ready(Ok(
-                Status::unimplemented("this service has CreateCertificate only").into_http()
-            )));
+    fn answer<B>(self, method: &str, request: http::Request<B>, limit: usize) -> Boxed<http::Response<Body>>
+    where
+        B: HttpBody + Send + 'static,
+        B::Error: Into<StdError> + Send + 'static,
+    {
+        if method != "CreateCertificate" {
+            return unimplemented("this service has CreateCertificate only");
         }
-        let method = CreateCertificate(self.service.clone());
-        let limit = self.max_message;
         Box::pin(async move {
             let mut grpc = tonic::server::Grpc::new(BoundedCodec::default()).max_decoding_message_size(limit);
-            Ok(grpc.unary(method, request).await)
+            grpc.unary(CreateCertificate(self.0), request).await
         })
     }
 }
@@ -153,8 +131,6 @@ impl<S: CertificateService> tonic::server::UnaryService<IstioCertificateRequest>
         Box::pin(async move { service.create_certificate(request).await })
     }
 }
-
-type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 const METHOD: &str = "/istio.v1.auth.IstioCertificateService/CreateCertificate";
 
@@ -186,7 +162,7 @@ mod tests {
     }
 
     async fn ask(csr: String) -> Result<IstioCertificateResponse, Status> {
-        let routes = tonic::service::Routes::new(CertificateServer::new(Echo, 1000));
+        let routes = tonic::service::Routes::new(server(Echo, 1000));
         let mut client = CertificateClient::new(routes.into_axum_router());
         let request = IstioCertificateRequest { csr, ..Default::default() };
         client.create_certificate(Request::new(request)).await.map(Response::into_inner)

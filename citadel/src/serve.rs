@@ -4,9 +4,7 @@
 use crate::audit;
 use crate::authenticate::Credentials;
 use crate::pipeline::{Authority, Refusal};
-use api::certificate::{
-    CertificateServer, CertificateService, IstioCertificateRequest, IstioCertificateResponse,
-};
+use api::certificate::{self, CertificateService, IstioCertificateRequest, IstioCertificateResponse};
 use api::process::serve::Peer;
 use axum::Router;
 use std::sync::Arc;
@@ -15,7 +13,7 @@ use tonic::{Request, Response, Status};
 
 /// The routes of the certificate API.
 pub fn router(authority: Arc<Authority>) -> Router {
-    Routes::new(CertificateServer::new(Service { authority }, MAX_MESSAGE)).into_axum_router()
+    Routes::new(certificate::server(Service { authority }, MAX_MESSAGE)).into_axum_router()
 }
 
 struct Service {

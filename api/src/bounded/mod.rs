@@ -1,13 +1,20 @@
-//! Messages of callers that nobody knows yet: a gRPC codec that holds them to a budget before it decodes them.
+//! Messages of callers that nobody knows yet: a gRPC codec that holds them to a budget before it decodes them, and the
+//! shell of a service whose methods use it.
 
 pub mod budget;
 
 use budget::{Budget, Excess, check};
 use bytes::Buf;
 use prost::Message;
+use std::convert::Infallible;
+use std::future::Future;
 use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use tonic::Status;
+use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder};
+use tonic::codegen::{Body as HttpBody, StdError};
 use tonic_prost::ProstEncoder;
 
 /// A message that is measured before it is decoded.
@@ -62,4 +69,63 @@ fn refusal(excess: &Excess) -> Status {
         Excess::Malformed(_) => Status::internal(excess.to_string()),
         Excess::Bytes { .. } | Excess::Fields { .. } => Status::resource_exhausted(excess.to_string()),
     }
+}
+
+/// The methods of a service.
+pub trait Methods: Clone + Send + Sync + 'static {
+    /// The service's full name, as paths have it.
+    const NAME: &'static str;
+
+    /// Answers a call; `method`: what follows the name in its path. Longer messages than `limit` bytes are refused.
+    fn answer<B>(self, method: &str, request: http::Request<B>, limit: usize) -> Boxed<http::Response<Body>>
+    where
+        B: HttpBody + Send + 'static,
+        B::Error: Into<StdError> + Send + 'static;
+}
+
+/// Serves methods.
+#[derive(Debug, Clone)]
+pub struct Server<M> {
+    methods: M,
+    limit: usize,
+}
+
+impl<M> Server<M> {
+    pub(crate) fn new(methods: M, limit: usize) -> Self {
+        Self { methods, limit }
+    }
+}
+
+impl<M: Methods> tonic::server::NamedService for Server<M> {
+    const NAME: &'static str = M::NAME;
+}
+
+impl<M, B> tower_service::Service<http::Request<B>> for Server<M>
+where
+    M: Methods,
+    B: HttpBody + Send + 'static,
+    B::Error: Into<StdError> + Send + 'static,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Boxed<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let path = request.uri().path().to_owned();
+        let method = path.rsplit('/').next().unwrap_or_default();
+        let answer = self.methods.clone().answer(method, request, self.limit);
+        Box::pin(async move { Ok(answer.await) })
+    }
+}
+
+/// A future on the heap.
+pub type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The answer to a method that a service does not have.
+pub fn unimplemented(reason: &str) -> Boxed<http::Response<Body>> {
+    Box::pin(std::future::ready(Status::unimplemented(reason).into_http()))
 }

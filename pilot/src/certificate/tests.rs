@@ -1,9 +1,7 @@
 //! A change of the mesh's roots, at every moment that it can come.
 
 use super::*;
-use api::certificate::{
-    CertificateServer, CertificateService, IstioCertificateRequest, IstioCertificateResponse,
-};
+use api::certificate::{self, CertificateService, IstioCertificateRequest, IstioCertificateResponse};
 use api::process::serve;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose, SanType};
 use std::sync::Mutex;
@@ -105,7 +103,7 @@ impl Mesh {
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let service = CertificateServer::new(Service(told.clone()), 100_000);
+        let service = certificate::server(Service(told.clone()), 100_000);
         let router = tonic::service::Routes::new(service).into_axum_router();
         let (tls, current) = watch::channel(root.server());
         tokio::spawn(serve::https(listener, router, current, CancellationToken::new()));

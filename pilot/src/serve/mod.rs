@@ -15,7 +15,7 @@ use api::wire::xds::{
     AggregatedDiscoveryService, DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest,
     DiscoveryResponse,
 };
-use api::xds::accept::DiscoveryServer;
+use api::xds::accept;
 use api::xds::server::{Mode, Request, Response};
 use connections::Connections;
 use futures_util::{Stream, StreamExt};
@@ -50,7 +50,7 @@ pub struct Discovery {
 impl Discovery {
     /// The service as a router for `api::process::serve`.
     pub fn router(self) -> axum::Router {
-        tonic::service::Routes::new(DiscoveryServer::new(self, MAX_REQUEST)).into_axum_router()
+        tonic::service::Routes::new(accept::server(self, MAX_REQUEST)).into_axum_router()
     }
 
     fn start<Q, R>(

@@ -11,9 +11,7 @@ use crate::credentials::Store;
 use crate::flow::node::Node;
 use crate::telemetry::Telemetry;
 use crate::telemetry::peers::Peers;
-use api::certificate::{
-    CertificateServer, CertificateService, IstioCertificateRequest, IstioCertificateResponse,
-};
+use api::certificate::{CertificateService, IstioCertificateRequest, IstioCertificateResponse};
 use api::model::cluster::{Cluster, Discovery as Found};
 use api::model::endpoint::LoadAssignment;
 use api::model::listener::{
@@ -450,7 +448,7 @@ async fn a_certificate_is_issued_renewed_at_half_its_life_and_renewed_by_itself_
         let ca = Ca { issuer, root: root.clone(), calls: calls.clone(), changed };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let router = tonic::service::Routes::new(CertificateServer::new(ca, 100_000)).into_axum_router();
+        let router = tonic::service::Routes::new(api::certificate::server(ca, 100_000)).into_axum_router();
         tokio::spawn(serve::https(listener, router, tls, CancellationToken::new()));
 
         let store = Store::new();
