@@ -2,6 +2,7 @@
 //! chosen, unless so few are healthy that all have to carry the load. Chance and load are arguments.
 
 pub mod consistent;
+pub mod ejection;
 pub mod list;
 pub mod priority;
 
@@ -17,10 +18,6 @@ use list::List;
 pub struct Situation<'a> {
     /// Requests under way at an endpoint, by position.
     pub active: &'a dyn Fn(usize) -> u32,
-    /// Whether an endpoint is ejected.
-    pub ejected: &'a dyn Fn(usize) -> bool,
-    /// Whether any is.
-    pub any_ejected: bool,
     /// Key of consistent hashes.
     pub hash: Option<u64>,
     /// Chance.
@@ -31,7 +28,6 @@ pub struct Situation<'a> {
 #[derive(Debug)]
 pub struct Picker {
     policy: Policy,
-    panic_threshold: u32,
     /// Share of traffic of each priority in percent, and its endpoints.
     priorities: Vec<(u32, Priority)>,
 }
@@ -71,7 +67,7 @@ impl Picker {
             })
             .collect();
         let loads = priority::loads(&counts);
-        let mut picker = Self { policy, panic_threshold, priorities: vec![] };
+        let mut picker = Self { policy, priorities: vec![] };
         for ((level, load), (sound, total)) in levels.iter().zip(loads).zip(counts) {
             // Endpoints that drain are last in a panic too: they are about to go.
             let panic = priority::panics(sound, total, panic_threshold);
@@ -115,16 +111,7 @@ impl Picker {
     }
 
     /// The position of the endpoint that takes the next request; `None`: there is none.
-    pub fn pick(&self, endpoints: &Endpoints, situation: &Situation<'_>) -> Option<usize> {
-        if situation.any_ejected {
-            let usable = |i: usize| !(situation.ejected)(i);
-            let narrowed = Self::new(endpoints, self.policy, self.panic_threshold, &usable, situation.random);
-            return narrowed.choose(situation);
-        }
-        self.choose(situation)
-    }
-
-    fn choose(&self, situation: &Situation<'_>) -> Option<usize> {
+    pub fn pick(&self, situation: &Situation<'_>) -> Option<usize> {
         let priority = match &self.priorities[..] {
             [] => return None,
             [(_, only)] => only,

@@ -1,4 +1,4 @@
-//! Shares, priorities and ejection by the pickers.
+//! Shares and priorities by the pickers.
 
 use super::*;
 use api::model::endpoint::{Endpoint, EndpointAddress, LoadAssignment, Locality, LocalityEndpoints};
@@ -16,7 +16,7 @@ fn endpoint(n: u8, health: Health, weight: u32) -> Endpoint {
     }
 }
 
-fn endpoints(groups: Vec<(u32, Option<u32>, Vec<Endpoint>)>) -> Endpoints {
+pub(super) fn endpoints(groups: Vec<(u32, Option<u32>, Vec<Endpoint>)>) -> Endpoints {
     let localities = groups
         .into_iter()
         .map(|(priority, weight, endpoints)| LocalityEndpoints {
@@ -29,11 +29,11 @@ fn endpoints(groups: Vec<(u32, Option<u32>, Vec<Endpoint>)>) -> Endpoints {
     Endpoints::build(Arc::new(LoadAssignment { cluster: "c".into(), localities }), None)
 }
 
-fn healthy(weights: &[u32]) -> Vec<Endpoint> {
+pub(super) fn healthy(weights: &[u32]) -> Vec<Endpoint> {
     weights.iter().enumerate().map(|(i, w)| endpoint(i as u8, Health::Healthy, *w)).collect()
 }
 
-fn chance() -> impl Fn() -> u32 {
+pub(super) fn chance() -> impl Fn() -> u32 {
     let state = Cell::new(0x9e37_79b9_7f4a_7c15u64);
     move || {
         state.set(state.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
@@ -41,13 +41,13 @@ fn chance() -> impl Fn() -> u32 {
     }
 }
 
-fn counts(all: &Endpoints, policy: Policy, ejected: &dyn Fn(usize) -> bool, any_ejected: bool) -> Vec<usize> {
+fn counts(all: &Endpoints, policy: Policy) -> Vec<usize> {
     let random = chance();
     let picker = Picker::new(all, policy, 50, &|_| true, &random);
     let mut counts = vec![0; all.list.len()];
     for _ in 0..6000 {
-        let situation = Situation { active: &|_| 0, ejected, any_ejected, hash: None, random: &random };
-        if let Some(i) = picker.pick(all, &situation) {
+        let situation = Situation { active: &|_| 0, hash: None, random: &random };
+        if let Some(i) = picker.pick(&situation) {
             counts[i] += 1;
         }
     }
@@ -83,11 +83,11 @@ fn near(counts: &[usize], expected: &[usize]) {
 fn weights_are_followed() {
     let all = endpoints(vec![(0, None, healthy(&[1, 2, 3]))]);
     for policy in [Policy::RoundRobin, Policy::Random] {
-        near(&counts(&all, policy, &|_| false, false), &[1000, 2000, 3000]);
+        near(&counts(&all, policy), &[1000, 2000, 3000]);
     }
     let even = endpoints(vec![(0, None, healthy(&[1, 1, 1]))]);
     for policy in POLICIES {
-        near(&counts(&even, policy, &|_| false, false), &[2000, 2000, 2000]);
+        near(&counts(&even, policy), &[2000, 2000, 2000]);
     }
 }
 
@@ -97,18 +97,8 @@ fn unhealthy_and_draining_endpoints_are_not_chosen() {
     (list[1].health, list[2].health) = (Health::Unhealthy, Health::Draining);
     let all = endpoints(vec![(0, None, list)]);
     for policy in POLICIES {
-        near(&counts(&all, policy, &|_| false, false), &[2000, 0, 0, 2000, 2000]);
-        assert_eq!(counts(&all, policy, &|_| false, false)[1..3], [0, 0]);
-    }
-}
-
-#[test]
-fn ejected_endpoints_are_not_chosen() {
-    let all = endpoints(vec![(0, None, healthy(&[1, 1, 1]))]);
-    for policy in POLICIES {
-        let counts = counts(&all, policy, &|i| i == 1, true);
-        assert_eq!(counts[1], 0, "{policy:?}");
-        near(&counts, &[3000, 0, 3000]);
+        near(&counts(&all, policy), &[2000, 0, 0, 2000, 2000]);
+        assert_eq!(counts(&all, policy)[1..3], [0, 0]);
     }
 }
 
@@ -116,7 +106,7 @@ fn ejected_endpoints_are_not_chosen() {
 fn when_most_are_unhealthy_all_are_used() {
     let mut list = healthy(&[1, 1, 1]);
     (list[1].health, list[2].health) = (Health::Unhealthy, Health::Unhealthy);
-    near(&counts(&endpoints(vec![(0, None, list)]), Policy::RoundRobin, &|_| false, false), &[2000; 3]);
+    near(&counts(&endpoints(vec![(0, None, list)]), Policy::RoundRobin), &[2000; 3]);
 }
 
 #[test]
@@ -124,7 +114,7 @@ fn a_lower_priority_takes_over() {
     let bad = vec![endpoint(1, Health::Unhealthy, 1)];
     let good = vec![endpoint(2, Health::Healthy, 1)];
     let all = endpoints(vec![(0, None, bad), (1, None, good)]);
-    assert_eq!(counts(&all, Policy::RoundRobin, &|_| false, false), [0, 6000]);
+    assert_eq!(counts(&all, Policy::RoundRobin), [0, 6000]);
 }
 
 #[test]
@@ -133,19 +123,19 @@ fn places_share_by_weight() {
         (0, Some(1), vec![endpoint(1, Health::Healthy, 1)]),
         (0, Some(3), vec![endpoint(2, Health::Healthy, 1)]),
     ]);
-    near(&counts(&all, Policy::RoundRobin, &|_| false, false), &[1500, 4500]);
+    near(&counts(&all, Policy::RoundRobin), &[1500, 4500]);
 }
 
 #[test]
 fn a_configuration_that_asks_for_billions_of_choices_costs_a_few() {
     let all = endpoints(vec![(0, None, healthy(&[1, 1, 2]))]);
-    near(&counts(&all, Policy::LeastRequest { choices: u32::MAX }, &|_| false, false), &[0, 0, 6000]);
+    near(&counts(&all, Policy::LeastRequest { choices: u32::MAX }), &[0, 0, 6000]);
 }
 
 #[test]
 fn no_endpoint_is_no_choice() {
     for all in [endpoints(vec![]), endpoints(vec![(0, None, vec![])])] {
-        assert_eq!(counts(&all, Policy::RoundRobin, &|_| false, false).iter().sum::<usize>(), 0);
+        assert_eq!(counts(&all, Policy::RoundRobin).iter().sum::<usize>(), 0);
     }
 }
 
@@ -156,9 +146,8 @@ fn the_less_busy_of_two_is_chosen() {
     let policy = Policy::LeastRequest { choices: 8 };
     let picker = Picker::new(&all, policy, 0, &|_| true, &random);
     let active = |i: usize| if i == 0 { 10 } else { 1 };
-    let situation =
-        Situation { active: &active, ejected: &|_| false, any_ejected: false, hash: None, random: &random };
-    let second = (0..1000).filter(|_| picker.pick(&all, &situation) == Some(1)).count();
+    let situation = Situation { active: &active, hash: None, random: &random };
+    let second = (0..1000).filter(|_| picker.pick(&situation) == Some(1)).count();
     assert!(second > 950, "{second}");
 }
 
@@ -172,14 +161,8 @@ fn a_key_stays_with_its_endpoint_when_others_go() {
             (0..2000u64)
                 .map(|key| {
                     let hash = Some(consistent::hash(&key.to_le_bytes()));
-                    let situation = Situation {
-                        active: &|_| 0,
-                        ejected: &|_| false,
-                        any_ejected: false,
-                        hash,
-                        random: &random,
-                    };
-                    all.list[picker.pick(&all, &situation).unwrap()].address
+                    let situation = Situation { active: &|_| 0, hash, random: &random };
+                    all.list[picker.pick(&situation).unwrap()].address
                 })
                 .collect::<Vec<_>>()
         };

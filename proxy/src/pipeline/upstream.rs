@@ -2,7 +2,8 @@
 //! A change of configuration keeps what did not change: load, connections and health go on.
 
 use super::world::{Thread, now, uptime};
-use crate::balance::{Picker, Situation, another};
+use crate::balance::ejection::Ejecting;
+use crate::balance::{Situation, another};
 use crate::send::{Flavor, Pool, Settings, connect::Dial};
 use crate::snapshot::cluster::{Cluster, Endpoints, Gauge, Gauges, Target};
 use crate::snapshot::health::Verdict;
@@ -24,7 +25,7 @@ pub(super) struct Upstream {
     pub(super) service: u32,
     endpoints: Option<Arc<Endpoints>>,
     hosts: Vec<Rc<Host>>,
-    picker: Option<Picker>,
+    picker: Option<RefCell<Ejecting>>,
     /// Endpoints of connections' own destinations.
     original: RefCell<HashMap<SocketAddr, Rc<Host>>>,
 }
@@ -105,7 +106,9 @@ impl Upstream {
         let hosts: Vec<Rc<Host>> = endpoints.iter().flat_map(|e| e.list.iter().map(host)).collect();
         let random = || thread.random();
         let picker = endpoints.as_ref().map(|endpoints| {
-            Picker::new(endpoints, cluster.model.balancer, cluster.model.panic_threshold, &|_| true, &random)
+            let model = &cluster.model;
+            let ejecting = Ejecting::new(endpoints, model.balancer, model.panic_threshold, &random);
+            RefCell::new(ejecting.detecting(model.outlier.is_some()))
         });
         Rc::new(Self {
             stats: thread.telemetry.cluster(&cluster.name),
@@ -158,24 +161,20 @@ impl Upstream {
         }
         let (endpoints, picker) = (self.endpoints.as_ref()?, self.picker.as_ref()?);
         let time = uptime(thread.coarse());
-        let ejected = |i: usize| endpoints.list[i].health.ejected(time);
-        let situation = Situation {
-            active: &|i| self.hosts[i].active.get(),
-            ejected: &ejected,
-            any_ejected: self.cluster.model.outlier.is_some() && (0..self.hosts.len()).any(ejected),
-            hash,
-            random: &|| thread.random(),
-        };
+        let random = || thread.random();
+        let situation = Situation { active: &|i| self.hosts[i].active.get(), hash, random: &random };
+        let mut picker = picker.borrow_mut();
+        let picker = picker.at(endpoints, time, &random);
         let known = |i: usize| tried.contains(&self.hosts[i].address);
-        let mut picked = picker.pick(endpoints, &situation)?;
+        let mut picked = picker.pick(&situation)?;
         for _ in 0..looks {
             if !known(picked) {
                 break;
             }
-            picked = picker.pick(endpoints, &situation)?;
+            picked = picker.pick(&situation)?;
         }
         if looks > 0 && known(picked) {
-            let excluded = |i: usize| known(i) || ejected(i);
+            let excluded = |i: usize| known(i) || endpoints.list[i].health.ejected(time);
             picked = another(endpoints, picked, &excluded, thread.random()).unwrap_or(picked);
         }
         Some(self.hosts[picked].clone())
@@ -258,6 +257,7 @@ impl Upstream {
         let allowed = (endpoints.list.len() * rules.max_percent as usize / 100).max(1);
         if ejected < allowed && !target.health.ejected(time) {
             target.health.eject(time, rules);
+            endpoints.ejections.add();
             self.stats.outlier_ejections.add(1);
         }
     }

@@ -2,7 +2,7 @@
 //! of an endpoint) is carried over by `Arc`.
 
 use super::InvalidConfig;
-use super::health::EndpointHealth;
+use super::health::{Ejections, EndpointHealth};
 use crate::credentials::{Store, client_config};
 use api::model::cluster::{self as model, ClusterTls, Discovery};
 use api::model::endpoint::{Endpoint, EndpointAddress, LoadAssignment};
@@ -93,6 +93,8 @@ pub struct Endpoints {
     pub list: Box<[Arc<Target>]>,
     /// Their groups.
     pub localities: Box<[Group]>,
+    /// Shared with the former versions, whose requests may still eject endpoints of this one.
+    pub ejections: Arc<Ejections>,
 }
 
 /// Endpoints that share a place and a priority.
@@ -187,7 +189,8 @@ impl Endpoints {
                 members: first..list.len(),
             });
         }
-        Self { list: list.into(), localities: localities.into(), model }
+        let ejections = last.map(|last| last.ejections.clone()).unwrap_or_default();
+        Self { list: list.into(), localities: localities.into(), model, ejections }
     }
 }
 

@@ -25,6 +25,23 @@ struct State {
     last_ejection: Duration,
 }
 
+/// How often endpoints of a cluster were ejected. Who has seen the count knows whether there are further ones without a
+/// look at each endpoint.
+#[derive(Debug, Default)]
+pub struct Ejections(AtomicU64);
+
+impl Ejections {
+    /// The count.
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Counts one that has just been made.
+    pub fn add(&self) {
+        self.0.fetch_add(1, Ordering::Release);
+    }
+}
+
 /// What an answer says of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -50,8 +67,13 @@ impl Verdict {
 impl EndpointHealth {
     /// Whether it is ejected at `now` (time since the process began).
     pub fn ejected(&self, now: Duration) -> bool {
+        self.ejected_until(now).is_some()
+    }
+
+    /// When the ejection ends that it is in at `now`; `None`: it is in none.
+    pub fn ejected_until(&self, now: Duration) -> Option<Duration> {
         let until = self.ejected_until.load(Ordering::Relaxed);
-        until != 0 && millis(now) < until
+        (until != 0 && millis(now) < until).then(|| Duration::from_millis(until))
     }
 
     /// Takes note of an answer. `Some`: the endpoint has failed often enough to be ejected; `eject` does so if the
