@@ -359,6 +359,62 @@ fn the_test_of_capture_names_the_family_whose_rules_are_missing() {
 }
 
 #[test]
+fn capture_is_found_to_work_whatever_is_excluded_from_it() {
+    in_pod("capture_is_found_to_work_whatever_is_excluded_from_it", || {
+        let probe = Probe { inbound_port: 15006, port: 15002, mark: Some(OWN_MARK), timeout: CONNECTING };
+        let list =
+            |ports: std::ops::Range<u16>| ports.map(|port| port.to_string()).collect::<Vec<_>>().join(",");
+        let ports = [
+            "-o 15002".to_owned(),
+            format!("-o {}", list(15000..15100)),
+            format!("-o {}", list(1..40_000)),
+            format!("-o {}", list(2000..65_535)),
+            "-e 15002".to_owned(),
+        ];
+        let others = [
+            "-x 0.0.0.0/0,::/0",
+            "-x 127.0.0.0/8,::1/128",
+            "-i 10.0.0.0/8",
+            "-b 8080",
+            "-b 15002 -d 15002",
+            "-c eth0,pod+",
+            "-k pod0",
+            "--outbound-owner-groups 1000",
+            "--outbound-owner-groups-exclude 0,1000",
+            "--redirect-dns --resolv-conf /dev/null -o 53,15002",
+        ];
+        for flags in ports.iter().map(String::as_str).chain(others) {
+            init(flags);
+            if let Err(error) = verify::capture_works(&probe) {
+                panic!("{}: {error}", &flags[..flags.len().min(60)]);
+            }
+        }
+        // Still it is the rules that are tested, and an application on the port is left alone.
+        serve_tcp(15002);
+        init("-o 15002");
+        verify::capture_works(&probe).unwrap();
+        run("nft", &["delete", "table", "inet", "ostria"]);
+        assert!(verify::capture_works(&probe).is_err());
+    });
+}
+
+#[test]
+fn a_sidecar_whose_pod_excludes_the_loopback_interface_is_not_kept_waiting_for_a_test() {
+    in_pod("a_sidecar_whose_pod_excludes_the_loopback_interface_is_not_kept_waiting_for_a_test", || {
+        let podinfo = tempfile::tempdir().unwrap();
+        let annotation = "traffic.sidecar.istio.io/excludeInterfaces=\"lo\"\n";
+        std::fs::write(podinfo.path().join("annotations"), annotation).unwrap();
+        init("-u 0,1337 -c lo --run-validation");
+        let podinfo = podinfo.path().to_str().unwrap();
+        let mut proxy = Sidecar::with(&["--podinfo", podinfo], &[]);
+        proxy.until_ready_says("waiting for: the workload's certificate, clusters");
+        drop(proxy);
+        let mut proxy = Sidecar::start(&[]);
+        proxy.until_ready_says("IPv4");
+    });
+}
+
+#[test]
 fn a_sidecar_is_not_ready_before_both_families_are_captured_and_says_which_is_not() {
     in_pod("a_sidecar_is_not_ready_before_both_families_are_captured_and_says_which_is_not", || {
         let mut proxy = Sidecar::start(&[]);
@@ -385,8 +441,12 @@ struct Sidecar(Child);
 
 impl Sidecar {
     fn start(environment: &[(&str, &str)]) -> Self {
+        Self::with(&[], environment)
+    }
+
+    fn with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ostria-proxy"));
-        command.args(["proxy", "sidecar"]).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(["proxy", "sidecar"]).args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
         let standard = [
             ("POD_NAME", "a"),
             ("POD_NAMESPACE", "b"),
@@ -396,7 +456,9 @@ impl Sidecar {
             ("CA_ADDR", "127.0.0.1:9"),
         ];
         command.envs(standard).envs(environment.iter().copied());
-        Self(command.spawn().unwrap())
+        let child = command.spawn().unwrap();
+        tests::guardian::end_when_killed(child.id());
+        Self(child)
     }
 
     /// The page of readiness, once it holds `part`.
@@ -507,6 +569,12 @@ impl Peer {
                 join("peer0", &[format!("{PEER}/24"), format!("{PEER_V6}/64"), format!("{PEER_LINK}/64")]);
                 // The pod may get addresses of this network later.
                 run("ip", &["route", "add", "fd97::/64", "dev", "peer0"]);
+                // The link takes a moment to carry anything.
+                let carries = (0..20).any(|_| match connect((POD, 1).into(), None, 0) {
+                    Ok(_) => true,
+                    Err(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+                });
+                assert!(carries, "the pod is out of reach before anything is captured");
                 for port in [53, 8080, 8443] {
                     serve(port, move |_| format!("peer {port}"));
                 }

@@ -481,7 +481,9 @@ mod tests {
         let start = now();
         let registry = Registry::default();
         let busy: Vec<_> = (0..10).map(|_| add(&registry, true, start)).collect();
-        busy.iter().for_each(|entry| entry.begin(start));
+        for entry in &busy {
+            entry.begin(start);
+        }
         assert!(!registry.make_room(2, start));
         // One that turns idle meanwhile is found with the next look, and nothing looks before.
         busy[0].end(start);

@@ -92,6 +92,6 @@ mod tests {
     #[test]
     fn over_tcp_the_length_comes_first() {
         assert_eq!(framed(b"abc").unwrap(), b"\0\x03abc");
-        assert!(framed(&[0; 65_536]).is_err());
+        assert!(framed(&vec![0; 65_536]).is_err());
     }
 }

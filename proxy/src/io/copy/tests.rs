@@ -166,7 +166,7 @@ impl Leave {
     }
 
     async fn tls(self, mut peer: TlsStream<TcpStream>) -> TlsStream<TcpStream> {
-        let socket = &mut peer.get_mut().0;
+        let (socket, _) = peer.get_mut();
         match self {
             Self::Orderly => peer.shutdown().await.unwrap(),
             Self::WithoutAWord => socket.shutdown().await.unwrap(),
@@ -175,7 +175,7 @@ impl Leave {
                 socket.shutdown().await.unwrap();
             }
             Self::WithGarbage => {
-                socket.write_all(&[[23, 3, 3, 0, 30].as_slice(), &[7; 30]].concat()).await.unwrap()
+                socket.write_all(&[[23, 3, 3, 0, 30].as_slice(), &[7; 30]].concat()).await.unwrap();
             }
             Self::WithAnAlert => drop(peer.read(&mut [0]).await.unwrap_err()),
             Self::WithAReset => socket.set_zero_linger().unwrap(),
