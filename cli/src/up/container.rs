@@ -53,7 +53,8 @@ pub struct Stop {
 /// How a run of a container ended.
 enum End {
     Exited(i32),
-    Ill,
+    /// With the grace period of the probe that found it so, if it has one.
+    Ill(Option<Duration>),
     Stopped,
 }
 
@@ -119,13 +120,13 @@ impl Unit {
                 Ok(code) => End::Exited(code),
                 Err(reason) => End::Exited(self.failed(&reason)),
             },
-            () = self.health() => End::Ill,
+            grace = self.health() => End::Ill(grace),
             () = stop.told.cancelled() => End::Stopped,
         };
         let code = match end {
             End::Exited(code) => code,
-            End::Ill => self.end(&id, exit, None).await,
-            End::Stopped => self.end(&id, exit, Some(&stop.turn)).await,
+            End::Ill(grace) => self.end(&id, exit, self.grace(grace), None).await,
+            End::Stopped => self.end(&id, exit, self.grace(None), Some(&stop.turn)).await,
         };
         self.show(|state| {
             state.phase = Phase::Ended { code, at: now() };
@@ -160,9 +161,9 @@ impl Unit {
         &self,
         id: &str,
         exit: impl Future<Output = Result<i32, String>>,
+        grace: Duration,
         turn: Option<&CancellationToken>,
     ) -> i32 {
-        let grace = self.grace();
         let begun = Instant::now();
         self.show(|state| state.ready = false);
         let hook = self.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref());
@@ -185,10 +186,11 @@ impl Unit {
         exit.await.unwrap_or(KILLED)
     }
 
-    fn grace(&self) -> Duration {
-        let spec = self.pod.spec.as_ref();
-        let seconds = spec.and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
-        let grace = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    /// How long the container may take to end; a probe's own period goes before the pod's.
+    fn grace(&self, own: Option<Duration>) -> Duration {
+        let pods =
+            || self.pod.spec.as_ref().and_then(|spec| probe::grace(spec.termination_grace_period_seconds));
+        let grace = own.or_else(pods).unwrap_or(USUAL_GRACE);
         if self.context.ending.is_cancelled() { grace.min(LAST_GRACE) } else { grace }
     }
 
@@ -205,11 +207,12 @@ impl Unit {
         }
     }
 
-    /// Follows the probes; returns when the container must be started again.
-    async fn health(&self) {
+    /// Follows the probes; returns when the container must be started again, with the grace period of the probe that
+    /// says so.
+    async fn health(&self) -> Option<Duration> {
         if let Some(plan) = self.plan(self.container.startup_probe.as_ref()) {
             if self.until(&plan).await == Verdict::Ill {
-                return;
+                return plan.grace;
             }
             self.show(|state| {
                 state.started = true;
@@ -218,7 +221,10 @@ impl Unit {
         }
         let liveness = async {
             match self.plan(self.container.liveness_probe.as_ref()) {
-                Some(plan) => self.follow(&plan, |_| {}).await,
+                Some(plan) => {
+                    self.follow(&plan, |_| {}).await;
+                    plan.grace
+                }
                 None => std::future::pending().await,
             }
         };
@@ -231,8 +237,8 @@ impl Unit {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            () = liveness => {}
-            () = readiness => {}
+            grace = liveness => grace,
+            () = readiness => None,
         }
     }
 
@@ -337,5 +343,7 @@ const FIRST_MOMENTS: Duration = Duration::from_secs(2);
 const KILLED: i32 = 137;
 /// Exit code for a container that could not be started.
 const STARTING: i32 = 128;
+/// The grace period of pods that name none.
+const USUAL_GRACE: Duration = Duration::from_secs(30);
 /// How long containers may take to end when the whole mesh ends.
 const LAST_GRACE: Duration = Duration::from_secs(3);

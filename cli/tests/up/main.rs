@@ -125,6 +125,18 @@ fn probes_decide_readiness_and_restart() {
     until("readiness", || mesh.ok(&["get", "pods"]).contains("1/1     Running"));
     mesh.exec("web", "rm /tmp/ready; touch /tmp/ill");
     until("the restart", || mesh.ok(&["get", "pods"]).contains("Running   1"));
+
+    // The grace period of the probe, not the pod's.
+    let deaf = "command: [sh, -c, 'trap : TERM; while :; do sleep 1; done']\nlivenessProbe: {exec: {command: [test, '!', -e, \
+                /tmp/ill]}, periodSeconds: 1, failureThreshold: 1, terminationGracePeriodSeconds: 1}";
+    let deaf = pod("deaf", deaf)
+        .replace("terminationGracePeriodSeconds: 1\n", "terminationGracePeriodSeconds: 600\n");
+    assert!(deaf.contains("600"));
+    assert!(mesh.apply(&deaf).status.success());
+    let runs = |line: &str| line.starts_with("deaf") && line.contains("1/1     Running");
+    until("the start", || mesh.ok(&["get", "pods"]).lines().any(runs));
+    mesh.exec("deaf", "touch /tmp/ill");
+    until("the restart of the deaf one", || mesh.ok(&["get", "pods"]).matches("Running   1").count() == 2);
 }
 
 #[test]
