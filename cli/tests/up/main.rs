@@ -133,10 +133,13 @@ fn probes_decide_readiness_and_restart() {
         .replace("terminationGracePeriodSeconds: 1\n", "terminationGracePeriodSeconds: 600\n");
     assert!(deaf.contains("600"));
     assert!(mesh.apply(&deaf).status.success());
-    let runs = |line: &str| line.starts_with("deaf") && line.contains("1/1     Running");
-    until("the start", || mesh.ok(&["get", "pods"]).lines().any(runs));
+    let shows = |what: &str| {
+        let table = mesh.ok(&["get", "pods"]);
+        table.lines().any(|line| line.starts_with("deaf") && line.contains(what))
+    };
+    until("the start", || shows("1/1     Running   0"));
     mesh.exec("deaf", "touch /tmp/ill");
-    until("the restart of the deaf one", || mesh.ok(&["get", "pods"]).matches("Running   1").count() == 2);
+    until("the restart of the deaf one", || shows("Running   1"));
 }
 
 #[test]
