@@ -71,6 +71,7 @@ fn it_ends_well_when_asked_to() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    tests::guardian::end_when_killed(child.id());
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let line = lines.find(|line| line.as_ref().unwrap().contains("listening")).unwrap().unwrap();
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -113,7 +114,9 @@ impl Disks {
             &format!("{folder}/root"),
         ]);
         command.args(["--publish-root", &format!("{folder}/published/root-cert.pem")]);
-        command.stderr(Stdio::piped()).spawn().unwrap()
+        let child = command.stderr(Stdio::piped()).spawn().unwrap();
+        tests::guardian::end_when_killed(child.id());
+        child
     }
 
     /// What it says when it does not start, and what is then in the root folder.

@@ -75,7 +75,9 @@ impl Drop for Running {
 
 fn start(file: &PathBuf) -> Running {
     let child = Command::new(BINARY).arg("run").arg("--bootstrap").arg(file).stderr(Stdio::null()).spawn();
-    Running(child.unwrap())
+    let child = child.unwrap();
+    tests::guardian::end_when_killed(child.id());
+    Running(child)
 }
 
 fn output(arguments: &[&str]) -> Output {

@@ -24,4 +24,6 @@ pub mod request;
 
 pub mod program;
 
+pub mod guardian;
+
 pub mod wait;

@@ -13,6 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::browser::{Browser, Page};
+use crate::guardian;
 use crate::load::{Load, Name};
 use crate::metrics::Metrics;
 use crate::program::{self, Outcome, PATIENCE, Running};
@@ -89,6 +90,7 @@ impl Mesh {
         let gateway = free_address();
         let https = options.https.then(free_address);
         let holdings = Holdings::before(&state);
+        down_when_killed(&program, &state, folder.path());
         let mut line = vec!["up".to_owned(), "--gateway".into(), gateway.to_string()];
         if let Some(address) = https {
             line.extend(["--gateway-https".into(), address.to_string()]);
@@ -454,6 +456,16 @@ impl Turn {
             Self::Shared(MACHINE.read().unwrap_or_else(PoisonError::into_inner))
         }
     }
+}
+
+/// A mesh in the background outlives who started it.
+fn down_when_killed(program: &[String], state: &Path, folder: &Path) {
+    let [program, state, folder] = [
+        program.iter().map(guardian::quoted).collect::<Vec<_>>().join(" "),
+        guardian::quoted(state),
+        guardian::quoted(folder),
+    ];
+    guardian::when_killed(&format!("test -e {state} && {program} --state {state} down; rm -rf {folder}"));
 }
 
 /// How to run `ostria` as nobody: the programs linked into a folder that nobody may read.

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::wait;
+use crate::{guardian, wait};
 
 /// The folder of the binaries under test: `OSTRIA_TEST_BIN`, else where cargo built this test.
 pub fn folder() -> PathBuf {
@@ -100,6 +100,7 @@ impl Running {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{} cannot be started: {error}", program.display()));
+        guardian::end_when_killed(child.id());
         let out = child.stdout.take().map(collect);
         let err = child.stderr.take().map(collect);
         Self { line: format!("{name} {}", shown.join(" ")), child, begin, out, err }

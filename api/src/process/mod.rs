@@ -1,6 +1,7 @@
 //! The shell that every server process wears: logging, readiness, metrics, the admin pages, TLS, and serving with a
 //! graceful end. Exists so that five binaries start, report and stop alike, and so that operators learn it once.
 
+pub mod dns;
 pub mod enroll;
 
 pub mod admin;

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, Write};
+use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -21,6 +22,7 @@ use nix::unistd::Pid;
 
 use crate::beneath;
 use crate::inside::{Error, file, guard, kernel};
+use crate::kubelet::address::hardware;
 use crate::wire::{Order, Report, SELF};
 
 /// Follows orders until there are no more.
@@ -44,9 +46,7 @@ pub fn run() -> Result<(), Error> {
 
 fn follow(order: Order, children: &Children) {
     let (id, result) = match order {
-        Order::Network { address, gateway } => {
-            ("network".to_string(), network(&address.to_string(), &gateway.to_string()))
-        }
+        Order::Network { address, gateway } => ("network".to_string(), network(address, gateway)),
         Order::Start { id, launch, log, shared } => {
             let view = if shared { View::Pod } else { View::Own };
             let result = start(&launch, &log).and_then(|command| children.spawn(&id, command, view));
@@ -68,12 +68,14 @@ fn follow(order: Order, children: &Children) {
     }
 }
 
-fn network(address: &str, gateway: &str) -> Result<(), Error> {
+fn network(address: Ipv4Addr, gateway: Ipv4Addr) -> Result<(), Error> {
     // An address without neighbours sends all traffic through the node, where services are translated; on a
     // shared link answers would go straight back and never be translated again.
     let batch = format!(
         "link set lo up\naddr add {address}/32 dev eth0\nlink set eth0 up\n\
-         route add {gateway} dev eth0 scope link\nroute add default via {gateway}\n"
+         neigh replace {gateway} lladdr {} nud permanent dev eth0\n\
+         route add {gateway} dev eth0 scope link\nroute add default via {gateway}\n",
+        hardware(gateway)
     );
     let mut ip = Command::new("ip")
         .args(["-batch", "-"])

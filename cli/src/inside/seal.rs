@@ -57,6 +57,17 @@ pub fn protect(launch: &Launch, volumes: &[Mount]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Makes what is mounted at a place read-only, for good: nobody in a pod may mount.
+pub fn make_read_only(place: &Path) -> Result<(), Error> {
+    let place = &std::fs::canonicalize(place).map_err(file(format!("looking for {}", place.display())))?;
+    let mounts = mounts()?;
+    let Some(mounted) = mounts.iter().rfind(|mounted| mounted.point == *place) else {
+        return Err(kernel(format!("looking for the mount {}", place.display()))(Errno::ENOENT));
+    };
+    restrict(mounted, MsFlags::MS_RDONLY | MsFlags::MS_NODEV | MsFlags::MS_NOSUID)
+        .map_err(kernel(format!("restricting {}", place.display())))
+}
+
 /// Adds options to one mount. Those that it has are given again: the kernel refuses to lift them in a user namespace.
 fn restrict(mounted: &Mounted, wanted: MsFlags) -> Result<(), Errno> {
     let kept = OPTIONS.iter().filter(|(name, _)| mounted.has(name));

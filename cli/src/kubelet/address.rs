@@ -6,8 +6,10 @@ use std::net::Ipv4Addr;
 
 /// The node's own address: resolver, control plane and gateway of all pods.
 pub const NODE: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
-/// First address and size of the pods' range.
-const PODS: (Ipv4Addr, u32) = (Ipv4Addr::new(10, 244, 0, 0), 1 << 16);
+/// First address and prefix length of the pods' range.
+pub const PODS: (Ipv4Addr, u32) = (Ipv4Addr::new(10, 244, 0, 0), 16);
+/// The same, with its size.
+const POD_RANGE: (Ipv4Addr, u32) = (PODS.0, 1 << (32 - PODS.1));
 /// First address and size of the services' range.
 const SERVICES: (Ipv4Addr, u32) = (Ipv4Addr::new(10, 96, 0, 0), 1 << 20);
 /// The first addresses of a range are the node's.
@@ -16,7 +18,7 @@ const RESERVED: u32 = 2;
 /// A pod's address: the lowest above the one given last, so that an address rests before it is used again.
 pub fn pod(last: Option<Ipv4Addr>, taken: &BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
     let start = last.map_or(RESERVED, |last| u32::from(last) - u32::from(PODS.0) + 1);
-    pick(PODS, start, taken)
+    pick(POD_RANGE, start, taken)
 }
 
 /// A service's address, found from its name.
@@ -39,7 +41,7 @@ pub fn is_service(address: Ipv4Addr) -> bool {
 
 /// Whether an address is of the pods' range.
 pub fn is_pod(address: Ipv4Addr) -> bool {
-    u32::from(address).wrapping_sub(u32::from(PODS.0)) < PODS.1
+    u32::from(address).wrapping_sub(u32::from(POD_RANGE.0)) < POD_RANGE.1
 }
 
 /// A stable hash of text.

@@ -28,6 +28,7 @@ pub mod name;
 
 pub mod address;
 pub mod backoff;
+pub mod ending;
 pub mod mount;
 pub mod mountinfo;
 pub mod token;

@@ -50,6 +50,13 @@ pub struct Plan {
     pub success: u32,
     /// How many bad answers in a row make it ill.
     pub failure: u32,
+    /// How long a container that it finds ill may take to end, where that is not the pod's grace period.
+    pub grace: Option<Duration>,
+}
+
+/// A grace period, which is never negative.
+pub fn grace(seconds: Option<i64>) -> Option<Duration> {
+    seconds.map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }
 
 /// The plan of a probe, or why there can be none.
@@ -67,6 +74,7 @@ pub fn plan(pod: &Pod, probe: &Probe) -> Result<Plan, String> {
         timeout: seconds(probe.timeout_seconds, 1).max(Duration::from_secs(1)),
         success: count(probe.success_threshold, 1),
         failure: count(probe.failure_threshold, 3),
+        grace: grace(probe.termination_grace_period_seconds),
     })
 }
 

@@ -3,7 +3,8 @@
 
 use std::net::Ipv4Addr;
 
-use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use api::process::dns::message::response;
+use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, CNAME, PTR, SOA, SRV};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
@@ -119,31 +120,6 @@ pub fn failure(asked: &Message) -> Message {
     response(asked, ResponseCode::ServFail)
 }
 
-/// The bytes of an answer; over UDP cut to what the asker takes, which then asks again over TCP.
-pub fn encoded(reply: &Message, asked_payload: u16, over_tcp: bool) -> Option<Vec<u8>> {
-    let bytes = reply.to_vec().ok()?;
-    if over_tcp || bytes.len() <= usize::from(asked_payload.clamp(SMALLEST, LARGEST)) {
-        return Some(bytes);
-    }
-    reply.truncate().to_vec().ok()
-}
-
-/// A response without records, with EDNS where the asker speaks it.
-fn response(asked: &Message, code: ResponseCode) -> Message {
-    let mut reply = Message::new(asked.metadata.id, MessageType::Response, asked.metadata.op_code);
-    reply.metadata.recursion_desired = asked.metadata.recursion_desired;
-    reply.metadata.recursion_available = true;
-    reply.metadata.response_code = code;
-    reply.add_queries(asked.queries.iter().cloned());
-    if asked.edns.is_some() {
-        let mut edns = Edns::new();
-        edns.set_max_payload(LARGEST);
-        edns.set_rcode_high(code.high());
-        reply.set_edns(edns);
-    }
-    reply
-}
-
 /// Says for how long the absence of a name may be believed.
 fn authority() -> Record {
     let server = absolute("ns.dns.cluster.local").unwrap_or_default();
@@ -162,15 +138,13 @@ fn address(address: Ipv4Addr) -> RData {
 
 /// Seconds that an answer may be kept.
 const LIFETIME: u32 = 5;
-/// What every asker takes over UDP (RFC 1035).
-const SMALLEST: u16 = 512;
-/// What passes every network in one piece.
-const LARGEST: u16 = 1232;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::kubelet::resolve::Server;
+    use api::process::dns::message::encoded;
+    use hickory_proto::op::Edns;
 
     fn asked(kind: RecordType) -> Message {
         let mut message = Message::query();
@@ -234,7 +208,7 @@ mod tests {
         edns.set_max_payload(4096);
         message.set_edns(edns.clone());
         let reply = answer(&message, &one(Found::Known(web())));
-        assert_eq!(reply.edns.map(|edns| edns.max_payload()), Some(LARGEST));
+        assert!(reply.edns.is_some());
         edns.set_version(1);
         message.set_edns(edns);
         let Asked::Refused(refused) = read(&message.to_vec().unwrap()) else { panic!("a later version") };
@@ -242,18 +216,6 @@ mod tests {
         // BADSIG has the same number.
         let code = Message::from_vec(&bytes).unwrap().metadata.response_code;
         assert_eq!(u16::from(code), u16::from(ResponseCode::BADVERS));
-    }
-
-    #[test]
-    fn answers_are_cut_to_what_the_asker_takes() {
-        let addresses = (1..=60).map(|last| Ipv4Addr::new(10, 244, 0, last)).collect();
-        let reply =
-            answer(&asked(RecordType::A), &one(Found::Known(Records { addresses, ..Records::default() })));
-        for (payload, over_tcp, whole) in [(512, false, false), (4096, false, true), (0, true, true)] {
-            let bytes = encoded(&reply, payload, over_tcp).unwrap();
-            let read = Message::from_vec(&bytes).unwrap();
-            assert_eq!((read.metadata.truncation, read.answers.len() == 60), (!whole, whole), "{payload}");
-        }
     }
 
     #[test]

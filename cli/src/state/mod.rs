@@ -58,6 +58,11 @@ impl State {
         self.root.join("private")
     }
 
+    /// `ostria` itself, where no process of a pod can write to it.
+    pub fn own_program(&self) -> PathBuf {
+        self.private().join("ostria")
+    }
+
     /// What belongs to one pod.
     pub fn pod(&self, uid: &str) -> PathBuf {
         self.private().join("pods").join(uid)

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::kubelet::backoff;
+use crate::kubelet::ending;
 use crate::kubelet::probe::{self, Plan, Question, Tally, Verdict};
 use crate::kubelet::status::{self, Phase, Role};
 use crate::up::ask;
@@ -40,16 +41,26 @@ pub struct Unit {
     pub address: Ipv4Addr,
 }
 
+/// How a container learns that its pod ends; see `kubelet::ending`.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    /// The pod begins to end: the hook runs, and nothing is started again.
+    pub told: CancellationToken,
+    /// The container's turn has come to be ended.
+    pub turn: CancellationToken,
+}
+
 /// How a run of a container ended.
 enum End {
     Exited(i32),
-    Ill,
+    /// With the grace period of the probe that found it so, if it has one.
+    Ill(Option<Duration>),
     Stopped,
 }
 
 impl Unit {
-    /// Runs the container until it need not run again or `stop` is cancelled; its last exit code.
-    pub async fn keep(self, stop: CancellationToken) -> i32 {
+    /// Runs the container until it need not run again or is stopped; its last exit code.
+    pub async fn keep(self, stop: Stop) -> i32 {
         let mut failures = 0;
         let mut runs = 0;
         loop {
@@ -70,7 +81,7 @@ impl Unit {
             }
             tokio::select! {
                 () = sleep(wait) => {}
-                () = stop.cancelled() => return code,
+                () = stop.told.cancelled() => return code,
             }
             self.show(|state| state.restarts += 1);
         }
@@ -87,7 +98,7 @@ impl Unit {
     }
 
     /// One run; the exit code and whether it was asked to stop.
-    async fn run(&self, number: u32, stop: &CancellationToken) -> (i32, bool) {
+    async fn run(&self, number: u32, stop: &Stop) -> (i32, bool) {
         let exit = match self.launch(number) {
             Ok(exit) => exit,
             Err(reason) => return (self.failed(&reason), false),
@@ -109,12 +120,13 @@ impl Unit {
                 Ok(code) => End::Exited(code),
                 Err(reason) => End::Exited(self.failed(&reason)),
             },
-            () = self.health() => End::Ill,
-            () = stop.cancelled() => End::Stopped,
+            grace = self.health() => End::Ill(grace),
+            () = stop.told.cancelled() => End::Stopped,
         };
         let code = match end {
             End::Exited(code) => code,
-            End::Ill | End::Stopped => self.end(&id, exit).await,
+            End::Ill(grace) => self.end(&id, exit, self.grace(grace), None).await,
+            End::Stopped => self.end(&id, exit, self.grace(None), Some(&stop.turn)).await,
         };
         self.show(|state| {
             state.phase = Phase::Ended { code, at: now() };
@@ -144,26 +156,42 @@ impl Unit {
         Ok(file(number))
     }
 
-    /// Ends the process: hook, SIGTERM, and SIGKILL when its time is over.
-    async fn end(&self, id: &str, exit: impl Future<Output = Result<i32, String>>) -> i32 {
-        let grace =
-            self.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
-        let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
-        let grace = if self.context.ending.is_cancelled() { grace.min(LAST_GRACE) } else { grace };
+    /// Ends the process: hook, its turn where it has to wait for one, SIGTERM, and SIGKILL when its time is over.
+    async fn end(
+        &self,
+        id: &str,
+        exit: impl Future<Output = Result<i32, String>>,
+        grace: Duration,
+        turn: Option<&CancellationToken>,
+    ) -> i32 {
         let begun = Instant::now();
         self.show(|state| state.ready = false);
-        if let Some(hook) =
-            self.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref())
-        {
+        let hook = self.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref());
+        if let Some(hook) = hook.filter(|_| !grace.is_zero()) {
             self.hook(hook, grace).await;
         }
-        self.sandbox.signal(id, Signal::SIGTERM);
         tokio::pin!(exit);
-        if let Ok(code) = timeout(grace.saturating_sub(begun.elapsed()), &mut exit).await {
+        if let Some(turn) = turn {
+            let waiting = timeout(grace.saturating_sub(begun.elapsed()), turn.cancelled());
+            tokio::select! {
+                code = &mut exit => return code.unwrap_or(KILLED),
+                _ = waiting => {}
+            }
+        }
+        self.sandbox.signal(id, Signal::SIGTERM);
+        if let Ok(code) = timeout(ending::left(grace, begun.elapsed()), &mut exit).await {
             return code.unwrap_or(KILLED);
         }
         self.sandbox.signal(id, Signal::SIGKILL);
         exit.await.unwrap_or(KILLED)
+    }
+
+    /// How long the container may take to end; a probe's own period goes before the pod's.
+    fn grace(&self, own: Option<Duration>) -> Duration {
+        let pods =
+            || self.pod.spec.as_ref().and_then(|spec| probe::grace(spec.termination_grace_period_seconds));
+        let grace = own.or_else(pods).unwrap_or(USUAL_GRACE);
+        if self.context.ending.is_cancelled() { grace.min(LAST_GRACE) } else { grace }
     }
 
     async fn hook(&self, hook: &LifecycleHandler, limit: Duration) {
@@ -179,11 +207,12 @@ impl Unit {
         }
     }
 
-    /// Follows the probes; returns when the container must be started again.
-    async fn health(&self) {
+    /// Follows the probes; returns when the container must be started again, with the grace period of the probe that
+    /// says so.
+    async fn health(&self) -> Option<Duration> {
         if let Some(plan) = self.plan(self.container.startup_probe.as_ref()) {
             if self.until(&plan).await == Verdict::Ill {
-                return;
+                return plan.grace;
             }
             self.show(|state| {
                 state.started = true;
@@ -192,7 +221,10 @@ impl Unit {
         }
         let liveness = async {
             match self.plan(self.container.liveness_probe.as_ref()) {
-                Some(plan) => self.follow(&plan, |_| {}).await,
+                Some(plan) => {
+                    self.follow(&plan, |_| {}).await;
+                    plan.grace
+                }
                 None => std::future::pending().await,
             }
         };
@@ -205,8 +237,8 @@ impl Unit {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            () = liveness => {}
-            () = readiness => {}
+            grace = liveness => grace,
+            () = readiness => None,
         }
     }
 
@@ -311,5 +343,7 @@ const FIRST_MOMENTS: Duration = Duration::from_secs(2);
 const KILLED: i32 = 137;
 /// Exit code for a container that could not be started.
 const STARTING: i32 = 128;
+/// The grace period of pods that name none.
+const USUAL_GRACE: Duration = Duration::from_secs(30);
 /// How long containers may take to end when the whole mesh ends.
 const LAST_GRACE: Duration = Duration::from_secs(3);

@@ -3,8 +3,8 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use nix::errno::Errno;
@@ -13,7 +13,9 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
 use crate::failure::Failure;
+use crate::inside::seal;
 use crate::state::State;
+use crate::wire::SELF;
 
 /// What this machine allows.
 #[derive(Debug)]
@@ -98,6 +100,7 @@ pub fn enter(state: &State, listeners: Vec<(u16, TcpListener)>, egress: bool) ->
     private(state.private().as_path()).map_err(|error| {
         Failure::blocked(format!("a private folder for the pods cannot be mounted: {error}"), NEXT_ROOT)
     })?;
+    show_own_program(&state.own_program())?;
     if let Some(host) = node.host.as_mut() {
         answer(host, "the pods' network cannot be joined to the host's")?;
     }
@@ -166,6 +169,37 @@ fn private(folder: &Path) -> std::io::Result<()> {
     }
     std::fs::DirBuilder::new().mode(0o700).create(folder.join("config"))?;
     Ok(())
+}
+
+/// Shows this program at a place that nobody can write to. What starts in a pod before the pod's own program is started
+/// from there: a process can open the file of its program, and of a program that it starts as `/proc/self/exe`, by the
+/// mount from which it was started.
+fn show_own_program(place: &Path) -> Result<(), Failure> {
+    let shown = own_program()
+        .and_then(|own| {
+            std::fs::File::create(place)?;
+            let nothing: Option<&str> = None;
+            Ok(mount(Some(&own), place, nothing, MsFlags::MS_BIND, nothing)?)
+        })
+        .map_err(|error| error.to_string())
+        .and_then(|()| seal::make_read_only(place).map_err(|error| error.to_string()));
+    shown.map_err(|error| {
+        Failure::blocked(
+            format!("`ostria` cannot be shown to pods read-only: {error}"),
+            "run the command again",
+        )
+    })
+}
+
+/// The path of this program in this mount namespace: `/proc/self/exe` is of the one in which it was started, and cannot
+/// be mounted from there.
+fn own_program() -> std::io::Result<PathBuf> {
+    let path = std::fs::read_link(SELF)?;
+    let (own, found) = (std::fs::metadata(SELF)?, std::fs::metadata(&path)?);
+    if (own.dev(), own.ino()) == (found.dev(), found.ino()) {
+        return Ok(path);
+    }
+    Err(std::io::Error::other(format!("{} has been replaced", path.display())))
 }
 
 fn refused(error: Errno, root: bool) -> Failure {

@@ -1,15 +1,17 @@
-//! The node's network, through the programs `ip` and `nft`: a bridge with the node's address, a link to each
-//! pod, and the rules that translate services.
+//! The node's network, through the programs `ip` and `nft`: the node's address, a link to each pod, and the rules that
+//! translate services. Pods share no link: the node routes between them. So no pod can speak for another one, whatever it
+//! puts on its link: nothing asks there for another's hardware address, and packets that come from a link with an
+//! address that is not this pod's are dropped (`rp_filter`).
 
+use std::net::Ipv4Addr;
 use std::process::Stdio;
 
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::kubelet::address::{NODE, hardware};
+use crate::kubelet::address::{NODE, PODS, hardware};
 
-/// Makes the bridge and lets packets pass. A bridge without a hardware address of its own takes the lowest of its
-/// links, and with each pod that comes or goes the others might send to one that is not there any more.
+/// Gives the node its address and lets packets pass. Addresses of pods that are not there lead nowhere.
 pub async fn build(egress: bool) -> Result<(), String> {
     for (setting, value) in SETTINGS {
         let path = format!("/proc/sys/net/{setting}");
@@ -19,11 +21,9 @@ pub async fn build(egress: bool) -> Result<(), String> {
             result => result.map_err(|error| format!("{path} cannot be written: {error}"))?,
         }
     }
-    let mut batch = format!(
-        "link set lo up\nlink add ostria0 address {} type bridge\naddr add {NODE}/16 dev ostria0\n\
-         link set ostria0 up\n",
-        hardware(NODE)
-    );
+    let (first, bits) = PODS;
+    let mut batch =
+        format!("link set lo up\naddr add {NODE}/32 dev lo\nroute add unreachable {first}/{bits}\n");
     if egress {
         batch.push_str("addr add 169.254.244.2/30 dev ostria-out\nlink set ostria-out up\n");
         batch.push_str("route add default via 169.254.244.1\n");
@@ -41,10 +41,13 @@ pub fn interface(number: u64) -> String {
     format!("pod{number:x}")
 }
 
-/// Links a pod's namespace to the bridge.
-pub async fn connect(interface: &str, pid: u32) -> Result<(), String> {
+/// Links a pod's namespace to the node, whose hardware address is the same on each link.
+pub async fn connect(interface: &str, pid: u32, pod: Ipv4Addr) -> Result<(), String> {
+    let (node, own) = (hardware(NODE), hardware(pod));
     let batch = format!(
-        "link add {interface} type veth peer name eth0 netns {pid}\nlink set {interface} master ostria0 up\n"
+        "link add {interface} address {node} type veth peer name eth0 address {own} netns {pid}\n\
+         link set {interface} up\nneigh replace {pod} lladdr {own} nud permanent dev {interface}\n\
+         route add {pod}/32 dev {interface} src {NODE}\n"
     );
     feed("ip", &["-batch", "-"], &batch).await
 }
@@ -74,9 +77,11 @@ async fn feed(program: &str, arguments: &[&str], input: &str) -> Result<(), Stri
     Err(format!("program {program} failed: {}", String::from_utf8_lossy(&output.stderr).trim()))
 }
 
-/// Redirects would teach pods to go around the node, where services are translated. Neither the bridge nor the pods'
-/// links take an address of IPv6 by themselves: the mesh's network is one of IPv4.
-const SETTINGS: [(&str, &str); 5] = [
+/// What comes from a link must have an address that leads there. Redirects would teach pods to go around the node, where
+/// services are translated. The pods' links take no address of IPv6 by themselves: the mesh's network is one of IPv4.
+const SETTINGS: [(&str, &str); 7] = [
+    ("ipv4/conf/all/rp_filter", "1"),
+    ("ipv4/conf/default/rp_filter", "1"),
     ("ipv4/ip_forward", "1"),
     ("ipv4/conf/all/send_redirects", "0"),
     ("ipv4/conf/default/send_redirects", "0"),

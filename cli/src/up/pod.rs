@@ -16,7 +16,7 @@ use crate::kubelet::inject::is_asked;
 use crate::kubelet::status::{self, Role};
 use crate::kubelet::{address, check, security};
 use crate::up::clock::now;
-use crate::up::container::Unit;
+use crate::up::container::{Stop, Unit};
 use crate::up::context::Context;
 use crate::up::files;
 use crate::up::node;
@@ -79,10 +79,10 @@ async fn start(context: &Context, key: &PodKey) -> Result<(Pod, Sandbox, Ipv4Add
     let description = serde_json::to_vec(&wire::Sandbox { hostname: files::hostname(&pod), sysctls });
     beneath::replace_own(&spec, &description.expect("a description is plain data"))
         .map_err(|error| error.to_string())?;
-    let sandbox = Sandbox::start(&spec).await?;
+    let sandbox = Sandbox::start(&context.state.own_program(), &spec).await?;
     let interface = node::interface(context.number());
     let connected = async {
-        node::connect(&interface, sandbox.pid).await?;
+        node::connect(&interface, sandbox.pid, address).await?;
         sandbox.network(address, address::NODE).await
     };
     if let Err(reason) = connected.await {
@@ -139,6 +139,9 @@ fn role(init: &Container) -> Role {
     if init.restart_policy.as_deref() == Some("Always") { Role::Sidecar } else { Role::Init }
 }
 
+/// A sidecar that runs, and what tells it that its turn to end has come.
+type Sidecar = (CancellationToken, tokio::task::JoinHandle<i32>);
+
 /// A pod with its namespaces.
 struct Life {
     context: Arc<Context>,
@@ -161,19 +164,17 @@ impl Life {
     }
 
     async fn serve(&self, stop: &CancellationToken) {
+        let told = stop.child_token();
         let mut sidecars = Vec::new();
-        let begun = tokio::select! {
-            begun = self.begin(&mut sidecars) => begun,
-            () = stop.cancelled() => Err(0),
-        };
-        match begun {
-            Ok(()) => self.apps(stop).await,
+        match self.begin(&told, &mut sidecars).await {
+            Ok(()) => self.apps(&told).await,
             Err(code) if !stop.is_cancelled() => self.finish(code == 0, None),
             Err(_) => {}
         }
+        told.cancel();
         // The last one started is the first to end: each may need those before it.
-        for (stop, task) in sidecars.into_iter().rev() {
-            stop.cancel();
+        for (turn, task) in sidecars.into_iter().rev() {
+            turn.cancel();
             let _: Result<i32, _> = task.await;
         }
     }
@@ -189,23 +190,25 @@ impl Life {
         std::future::pending().await
     }
 
-    /// Init containers and sidecars, each after the one before it.
-    async fn begin(
-        &self,
-        sidecars: &mut Vec<(CancellationToken, tokio::task::JoinHandle<i32>)>,
-    ) -> Result<(), i32> {
+    /// Init containers and sidecars, each after the one before it, until the pod is told to end.
+    async fn begin(&self, told: &CancellationToken, sidecars: &mut Vec<Sidecar>) -> Result<(), i32> {
         let inits = self.pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
         for container in inits {
             let unit = self.unit(container, role(container));
+            let stop = Stop { told: told.clone(), turn: CancellationToken::new() };
             if unit.role == Role::Sidecar {
-                let stop = CancellationToken::new();
-                sidecars.push((stop.clone(), tokio::spawn(unit.keep(stop))));
-                self.until_started(&container.name).await;
+                sidecars.push((stop.turn.clone(), tokio::spawn(unit.keep(stop))));
+                told.run_until_cancelled(self.until_started(&container.name)).await;
             } else {
-                let code = tokio::spawn(unit.keep(CancellationToken::new())).await.unwrap_or(1);
+                // Nothing that runs by now needs it.
+                stop.turn.cancel();
+                let code = tokio::spawn(unit.keep(stop)).await.unwrap_or(1);
                 if code != 0 {
                     return Err(code);
                 }
+            }
+            if told.is_cancelled() {
+                return Err(0);
             }
         }
         Ok(())
@@ -222,12 +225,12 @@ impl Life {
         while !started() && changes.changed().await.is_ok() {}
     }
 
-    async fn apps(&self, stop: &CancellationToken) {
+    async fn apps(&self, told: &CancellationToken) {
         self.context.shared.pod(&self.key, &now(), |pod| pod.initialized = true);
         let mut tasks = JoinSet::new();
-        let end = CancellationToken::new();
+        let stop = Stop { told: told.clone(), turn: CancellationToken::new() };
         for container in self.pod.spec.iter().flat_map(|spec| &spec.containers) {
-            tasks.spawn(self.unit(container, Role::App).keep(end.clone()));
+            tasks.spawn(self.unit(container, Role::App).keep(stop.clone()));
         }
         let mut worst = 0;
         loop {
@@ -236,9 +239,9 @@ impl Life {
                     Some(code) => worst = worst.max(code.unwrap_or(1)),
                     None => break self.finish(worst == 0, None),
                 },
-                () = stop.cancelled(), if !end.is_cancelled() => {
+                () = told.cancelled(), if !stop.turn.is_cancelled() => {
                     self.leave().await;
-                    end.cancel();
+                    stop.turn.cancel();
                 }
             }
         }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::wire::{Order, Report, SELF};
+use crate::wire::{Order, Report};
 
 /// How a process in a pod ended: its exit code, or why it never ran.
 pub type Exit = oneshot::Receiver<Result<i32, String>>;
@@ -30,9 +30,9 @@ pub struct Sandbox {
 type Waiting = HashMap<String, oneshot::Sender<Result<i32, String>>>;
 
 impl Sandbox {
-    /// Makes the namespaces.
-    pub async fn start(spec: &Path) -> Result<Self, String> {
-        let mut child = Command::new(SELF)
+    /// Makes the namespaces; `own` is this program where no pod can write to it.
+    pub async fn start(own: &Path, spec: &Path) -> Result<Self, String> {
+        let mut child = Command::new(own)
             .arg0("ostria")
             .arg("sandbox")
             .arg("--spec")

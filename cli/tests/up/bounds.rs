@@ -1,7 +1,9 @@
 //! What pods try in order to leave their container, and what their security contexts promise: each attempt is made by a
 //! real process in a real pod.
 
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 
 use crate::harness::{Mesh, SLEEP, is_root, pod, until};
 
@@ -361,4 +363,75 @@ fn nothing_secret_is_left_on_the_disk_by_a_killed_mesh() {
     assert_eq!(finds(), "");
     let left: Vec<_> = std::fs::read_dir(state.join("private")).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_pod_that_takes_anothers_addresses_gets_nothing_that_is_the_others() {
+    if !is_root() {
+        return;
+    }
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {selector: {app: web}, ports: [{port: 80}]}\n---\n";
+    let liar = "command: [sleep, '1000']\nsecurityContext: {capabilities: {add: [NET_ADMIN]}}";
+    let mesh = Mesh::new(&format!("{service}{}---\n{}", pod("victim", SLEEP), pod("liar", liar)));
+    mesh.up();
+    let ask = "timeout 3 getent hosts web.default.svc.cluster.local > /dev/null && echo yes || echo no";
+    assert_eq!(answers(&mesh, "liar", &[ask]), ["yes"]);
+    let show = "ip -oneline -4 addr show eth0 | awk '{print $4}'; cat /sys/class/net/eth0/address";
+    let victim = mesh.exec("victim", show);
+    let (address, hardware) = victim.trim().split_once('\n').unwrap();
+    let take = format!(
+        "set -e; ip link set eth0 down; ip link set eth0 address {hardware}; ip addr flush dev eth0; ip link set eth0 up
+         ip addr add {address} dev eth0; ip route add 10.244.0.1 dev eth0; ip route add default via 10.244.0.1
+         ip neigh replace 10.244.0.1 lladdr 0a:58:0a:f4:00:01 nud permanent dev eth0"
+    );
+    mesh.exec("liar", &take);
+    assert_eq!(answers(&mesh, "liar", &[ask]), ["no"], "it gets answers as {victim}");
+    // Whatever the liar says of itself, what is for the victim comes to the victim.
+    assert_eq!(answers(&mesh, "victim", &[ask; 3]), ["yes"; 3]);
+    let counters = std::fs::read_to_string(format!("/proc/{}/net/netstat", mesh.supervisor())).unwrap();
+    let mut lines = counters.lines().filter(|line| line.starts_with("TcpExt:")).map(str::split_whitespace);
+    let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+    let (_, dropped) = names.zip(values).find(|(name, _)| *name == "IPReversePathFilter").unwrap();
+    assert_ne!(dropped, "0", "the node has dropped nothing");
+}
+
+/// A process can open the file of any program of its container, change its mode, and write to it once nobody runs it. If
+/// that were the launcher's by the host's mount, a pod could change `ostria` on the host (CVE-2019-5736).
+#[test]
+fn a_pod_that_makes_the_launcher_start_itself_cannot_write_to_it() {
+    if !is_root() {
+        return;
+    }
+    let mesh = Mesh::new(&pod("web", SLEEP));
+    mesh.up();
+    let program = mesh.path("bin/ostria");
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode();
+    let before = mode(&program);
+    let mut launcher = mesh.command(&["exec", "-i", "web", "--", "/proc/self/exe", "apply", "-f", "-"]);
+    let mut launcher = launcher.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let attack = "for p in /proc/[0-9]*; do
+         case \"$(readlink $p/exe)\" in */ostria) exec 3< $p/exe; echo $p > /tmp/found;; esac
+         done
+         test -e /tmp/found && echo found";
+    let wait = "while test -e $(cat /tmp/found); do sleep 0.05; done
+         sh -c 'chmod 4755 /proc/self/fd/3' 2>&1 && echo changed";
+    let mut attacker = mesh.command(&["exec", "-i", "web", "--", "sh"]);
+    let mut attacker = attacker.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(attacker.stdout.take().unwrap()).lines();
+    let mut input = attacker.stdin.take().unwrap();
+    let found = (0..100).any(|_| {
+        writeln!(input, "{attack} || echo not yet").unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        lines.next().unwrap().unwrap() == "found"
+    });
+    assert!(found, "the launcher does not run in the pod, or cannot be opened: nothing was tried");
+    drop(launcher.stdin.take());
+    launcher.wait().unwrap();
+    writeln!(input, "{wait}").unwrap();
+    // Not its content: that it runs elsewhere would keep it from being written to, for as long as it does.
+    let told = lines.next().unwrap().unwrap();
+    assert!(told.contains("Read-only file system"), "{told}");
+    drop(input);
+    attacker.wait().unwrap();
+    assert_eq!(mode(&program), before, "the program on the host has changed");
 }

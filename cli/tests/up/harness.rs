@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use tests::guardian::{quoted, when_killed};
+
 /// A mesh with its folders; it is down when this is dropped.
 pub(crate) struct Mesh {
     folder: tempfile::TempDir,
@@ -29,7 +31,18 @@ impl Mesh {
             let open = Command::new("chmod").arg("-R").arg("a+rwX").arg(folder.path()).status().unwrap();
             assert!(open.success());
         }
-        Self { folder, as_nobody }
+        let mesh = Self { folder, as_nobody };
+        mesh.down_when_killed();
+        mesh
+    }
+
+    /// A mesh in the background outlives who started it.
+    fn down_when_killed(&self) {
+        let down = self.command(&["down"]);
+        let words: Vec<_> = std::iter::once(down.get_program()).chain(down.get_args()).map(quoted).collect();
+        let state = quoted(self.path("home/state"));
+        let (line, folder) = (words.join(" "), quoted(self.folder.path()));
+        when_killed(&format!("test -e {state} && {line}; rm -rf {folder}"));
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

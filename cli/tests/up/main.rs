@@ -9,8 +9,10 @@ mod foreign;
 mod harness;
 mod jobs;
 
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use harness::{Mesh, SLEEP, deployment, free_port, is_root, pod, runs, until};
 
@@ -123,6 +125,21 @@ fn probes_decide_readiness_and_restart() {
     until("readiness", || mesh.ok(&["get", "pods"]).contains("1/1     Running"));
     mesh.exec("web", "rm /tmp/ready; touch /tmp/ill");
     until("the restart", || mesh.ok(&["get", "pods"]).contains("Running   1"));
+
+    // The grace period of the probe, not the pod's.
+    let deaf = "command: [sh, -c, 'trap : TERM; while :; do sleep 1; done']\nlivenessProbe: {exec: {command: [test, '!', -e, \
+                /tmp/ill]}, periodSeconds: 1, failureThreshold: 1, terminationGracePeriodSeconds: 1}";
+    let deaf = pod("deaf", deaf)
+        .replace("terminationGracePeriodSeconds: 1\n", "terminationGracePeriodSeconds: 600\n");
+    assert!(deaf.contains("600"));
+    assert!(mesh.apply(&deaf).status.success());
+    let shows = |what: &str| {
+        let table = mesh.ok(&["get", "pods"]);
+        table.lines().any(|line| line.starts_with("deaf") && line.contains(what))
+    };
+    until("the start", || shows("1/1     Running   0"));
+    mesh.exec("deaf", "touch /tmp/ill");
+    until("the restart of the deaf one", || shows("Running   1"));
 }
 
 #[test]
@@ -163,6 +180,60 @@ spec:
     assert_eq!(mesh.ok(&["logs", "job/once"]), "done\n");
     let address = mesh.exec("db-0", "getent hosts db-1.db");
     assert!(address.contains("db-1.db.default.svc.cluster.local"), "{address}");
+}
+
+/// A container that notes its hook and its end.
+fn noted(name: &str, sidecar: bool, hook: &str) -> String {
+    let restart = if sidecar { ", restartPolicy: Always" } else { "" };
+    format!(
+        "  - {{name: {name}{restart}, volumeMounts: [{{name: out, mountPath: /out}}],
+    command: [sh, -c, 'trap \"echo {name} ends >> /out/log; exit\" TERM; touch /out/{name}; while :; do sleep 0.05; done'],
+    lifecycle: {{preStop: {{exec: {{command: [sh, -c, 'echo {name} is told >> /out/log; {hook}']}}}}}}}}
+"
+    )
+}
+
+#[test]
+fn all_hooks_run_when_a_pod_begins_to_end_and_sidecars_end_after_the_app_in_reverse_order() {
+    let mesh = Mesh::new("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n");
+    let out = mesh.path("out");
+    std::fs::create_dir(&out).unwrap();
+    mesh.up();
+    // The app waits in its hook until the sidecars were told.
+    let all_told = "until test $(grep -c told /out/log) = 3; do sleep 0.05; done";
+    let yaml = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: web}}\nspec:\n  terminationGracePeriodSeconds: 60\n  \
+         volumes: [{{name: out, hostPath: {{path: {}}}}}]\n  initContainers:\n{}{}  containers:\n{}",
+        out.display(),
+        noted("first", true, ":"),
+        noted("second", true, ":"),
+        noted("app", false, all_told)
+    );
+    let log = || {
+        let text = std::fs::read_to_string(out.join("log")).unwrap_or_default();
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let told = lines.len().min(3);
+        lines[..told].sort();
+        lines
+    };
+    assert!(mesh.apply(&yaml).status.success());
+    until("the app runs", || out.join("app").exists());
+    mesh.ok(&["delete", "pod", "web"]);
+    until("the pod's end", || mesh.ok(&["get", "pods"]).is_empty());
+    let in_order =
+        ["app is told", "first is told", "second is told", "app ends", "second ends", "first ends"];
+    assert_eq!(log(), in_order);
+
+    // A pod whose app ends by itself tells its sidecars then.
+    for name in ["log", "app"] {
+        std::fs::remove_file(out.join(name)).unwrap();
+    }
+    let (head, _) = yaml.split_once("  containers:").unwrap();
+    let done = "  containers:\n  - {name: app, command: [sh, -c, 'exit 0']}\n  restartPolicy: Never\n";
+    assert!(mesh.apply(&format!("{head}{done}")).status.success());
+    until("the sidecars' end", || log().len() == 4);
+    assert_eq!(log(), ["first is told", "second ends", "second is told", "first ends"]);
+    until("success", || mesh.ok(&["get", "pods"]).contains("Completed"));
 }
 
 #[test]
@@ -207,6 +278,31 @@ fn a_killed_mesh_ends_its_pods_and_its_remains_are_removed() {
             assert!(!mesh.path("home/state").exists());
         }
     }
+}
+
+#[test]
+fn a_mesh_whose_test_is_killed_is_taken_down() {
+    const CHILD: &str = "OSTRIA_TEST_IS_KILLED";
+    if std::env::var_os(CHILD).is_some() {
+        let mesh = Mesh::new(&pod("web", SLEEP));
+        mesh.up();
+        println!("started {} {}", mesh.supervisor(), mesh.path("home").display());
+        std::thread::sleep(std::time::Duration::from_secs(1000));
+    }
+    let mut test = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_mesh_whose_test_is_killed_is_taken_down", "--nocapture"])
+        .env(CHILD, "yes")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(test.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let line = lines.find_map(|line| line.split_once("started ").map(|(_, rest)| rest.to_owned())).unwrap();
+    let (supervisor, home) = line.split_once(' ').unwrap();
+    let supervisor = supervisor.parse().unwrap();
+    assert!(runs(supervisor));
+    test.kill().unwrap();
+    test.wait().unwrap();
+    until("the end of the supervisor", || !runs(supervisor) && !Path::new(home).exists());
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::control::xds::{Server, Wishes};
 use crate::credentials::Store;
 use crate::dns::ResolvConf;
 use crate::flow::node::Node;
+use crate::redirect::settings::excludes_loopback;
 use crate::redirect::verify::Probe;
 use crate::snapshot::Snapshot;
 use api::model::Kind;
@@ -36,6 +37,7 @@ pub(super) fn plan(args: &MeshArgs) -> Result<Plan, Failure> {
 fn from_config(config: Config, log: log::Handle, started: Instant) -> Plan {
     let certificate = certificate(&config);
     let pages = pages(&config);
+    let capture = capture(&config);
     let dns = config.dns.then(|| DnsPlan {
         address: SocketAddr::new(loopback(config.pod.address), config.ports.dns),
         namespace: config.pod.namespace.clone(),
@@ -63,12 +65,7 @@ fn from_config(config: Config, log: log::Handle, started: Instant) -> Plan {
         scrape: config.scrape,
         address: config.pod.address,
         socket_mark: config.socket_mark,
-        capture: config.checks_capture.then_some(Probe {
-            inbound_port: CAPTURE_PORT,
-            port: PROBE_PORT,
-            mark: config.socket_mark,
-            timeout: PROBE_LIMIT,
-        }),
+        capture,
         bootstrap: Bootstrap {
             node: config.node.clone(),
             ads: Some(ads),
@@ -82,6 +79,19 @@ fn from_config(config: Config, log: log::Handle, started: Instant) -> Plan {
         )),
         node: config.node,
     }
+}
+
+/// How capture is tested, where it can be.
+fn capture(config: &Config) -> Option<Probe> {
+    if !config.checks_capture {
+        return None;
+    }
+    if excludes_loopback(&config.excluded_interfaces) {
+        tracing::info!("capture is not tested: the loopback interface is excluded from it");
+        return None;
+    }
+    let mark = config.socket_mark;
+    Some(Probe { inbound_port: CAPTURE_PORT, port: PROBE_PORT, mark, timeout: PROBE_LIMIT })
 }
 
 fn certificate(config: &Config) -> Certificate {
@@ -147,7 +157,7 @@ fn own(pod: &Pod) -> Node {
 
 /// Port of the listener for captured inbound connections, the default of `init`.
 const CAPTURE_PORT: u16 = 15006;
-/// The port that Istio's own validation calls; nobody listens on it.
+/// The port that Istio's own validation calls.
 const PROBE_PORT: u16 = 15002;
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
 const RESOLV_CONF: &str = "/etc/resolv.conf";

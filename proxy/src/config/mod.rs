@@ -68,6 +68,8 @@ pub struct Config {
     pub socket_mark: Option<u32>,
     /// Make sure at the start that the pod's traffic is captured.
     pub checks_capture: bool,
+    /// The interfaces that the pod's annotation excludes from capture, as it has them.
+    pub excluded_interfaces: String,
     /// Which lines are logged.
     pub log_level: String,
     /// Settings that were given and do nothing here.
@@ -186,12 +188,14 @@ impl Config {
         let raw = Raw { environment, ..raw.clone() };
 
         let pod = pod(args, &raw, &mut mistakes);
+        let annotations =
+            mistakes.take("annotations of the pod", podinfo(&raw.annotations).map(Some), BTreeMap::new());
         let ports = ports(&proxy, &raw, &mut mistakes);
         let domain = trust_domain(&pod, &mut mistakes);
         let discovery = discovery(&proxy, &raw, domain.as_ref(), &mut mistakes);
         let drain = drain(&proxy, &raw, &mut mistakes);
         let config = Self {
-            node: node::info(&pod, &raw, &proxy, ports, &mut mistakes),
+            node: node::info(&pod, &raw, &annotations, &proxy, ports, &mut mistakes),
             authority: address(raw.text("CA_ADDR"), "CA_ADDR", &discovery.address, &mut mistakes),
             authority_server: authority_server(&raw, domain.as_ref(), &discovery, &mut mistakes),
             certificate_life: mistakes.take("SECRET_TTL", life(raw.text("SECRET_TTL")).map(Some), None),
@@ -216,6 +220,7 @@ impl Config {
                 None,
             ),
             checks_capture: checks_capture(args.role, &raw, &mut mistakes),
+            excluded_interfaces: annotations.get(EXCLUDED_INTERFACES).cloned().unwrap_or_default(),
             log_level: args.level().to_owned(),
             ignored: proxy.ignored.clone(),
             discovery,
@@ -284,6 +289,8 @@ impl Pod {
         }
     }
 }
+
+const EXCLUDED_INTERFACES: &str = "traffic.sidecar.istio.io/excludeInterfaces";
 
 /// Injection says how traffic reaches a sidecar; a gateway is called directly whatever it says.
 fn checks_capture(role: Role, raw: &Raw, mistakes: &mut Mistakes) -> bool {

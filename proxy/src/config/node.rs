@@ -9,16 +9,15 @@ use std::collections::BTreeMap;
 pub(super) fn info(
     pod: &Pod,
     raw: &Raw,
+    annotations: &BTreeMap<String, String>,
     proxy: &ProxyConfig,
     ports: Ports,
     mistakes: &mut Mistakes,
 ) -> NodeInfo {
-    let annotations =
-        mistakes.take("annotations of the pod", podinfo(&raw.annotations).map(Some), BTreeMap::new());
     NodeInfo {
         id: pod.node_id().to_string(),
         cluster: service_cluster(pod, proxy),
-        metadata: metadata(pod, raw, &annotations, proxy, ports, mistakes),
+        metadata: metadata(pod, raw, annotations, proxy, ports, mistakes),
         extensions: EXTENSIONS.map(str::to_owned).into(),
         user_agent: concat!("ostria-proxy/", env!("CARGO_PKG_VERSION")).to_owned(),
         ..NodeInfo::default()

@@ -1,6 +1,7 @@
 //! Asks the system's name servers, with packets as they came.
 
 use super::resolv_conf::ResolvConf;
+use api::process::dns::message::framed;
 use socket2::SockRef;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -76,12 +77,6 @@ impl Upstream {
     fn mark(&self, socket: &SockRef<'_>) -> io::Result<()> {
         self.mark.map_or(Ok(()), |mark| socket.set_mark(mark))
     }
-}
-
-/// A message with its length before it, as TCP carries it.
-pub(super) fn framed(message: &[u8]) -> io::Result<Vec<u8>> {
-    let length = u16::try_from(message.len()).map_err(|_| io::ErrorKind::InvalidData)?;
-    Ok([&length.to_be_bytes(), message].concat())
 }
 
 const LIMIT: Duration = Duration::from_secs(2);

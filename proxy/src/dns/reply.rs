@@ -1,6 +1,7 @@
 //! Pure. From a packet to what is done about it. Packets come from strangers: whatever is no query is dropped.
 
-use super::zone::{Zone, response};
+use super::zone::Zone;
+use api::process::dns::message::{encoded, response};
 use hickory_proto::op::{Message, MessageType, ResponseCode};
 
 /// What is done about a packet.
@@ -29,7 +30,7 @@ impl Unanswered {
                 answer.add_answers(zone.behind(&self.0, &answer)?);
             }
             answer.metadata.response_code = ResponseCode::NoError;
-            encoded(&answer, &self.0, over_tcp)
+            encoded(&answer, self.0.max_payload(), over_tcp)
         };
         completed().unwrap_or(answer)
     }
@@ -37,7 +38,7 @@ impl Unanswered {
     /// The answer when no other server gives one.
     pub fn failure(&self, zone: &Zone, over_tcp: bool) -> Option<Vec<u8>> {
         let code = if zone.knows(&self.0) { ResponseCode::NoError } else { ResponseCode::ServFail };
-        encoded(&response(&self.0, code), &self.0, over_tcp)
+        encoded(&response(&self.0, code), self.0.max_payload(), over_tcp)
     }
 }
 
@@ -48,18 +49,9 @@ pub fn reply(zone: &Zone, packet: &[u8], over_tcp: bool) -> Reply {
         return Reply::Drop;
     }
     match zone.answer(&query) {
-        Some(answer) => encoded(&answer, &query, over_tcp).map_or(Reply::Drop, Reply::Answer),
+        Some(answer) => encoded(&answer, query.max_payload(), over_tcp).map_or(Reply::Drop, Reply::Answer),
         None => Reply::Forward(Box::new(Unanswered(query))),
     }
-}
-
-/// The bytes of an answer; over UDP cut to what the client takes, which then asks again over TCP.
-fn encoded(answer: &Message, query: &Message, over_tcp: bool) -> Option<Vec<u8>> {
-    let bytes = answer.to_vec().ok()?;
-    if over_tcp || bytes.len() <= usize::from(query.max_payload()) {
-        return Some(bytes);
-    }
-    answer.truncate().to_vec().ok()
 }
 
 #[cfg(test)]

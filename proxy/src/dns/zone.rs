@@ -1,7 +1,8 @@
 //! Pure. The names of the mesh as a zone, and the answers it gives.
 
 use api::model::workload::NameTable;
-use hickory_proto::op::{Edns, Message, MessageType, OpCode, ResponseCode};
+use api::process::dns::message::response;
+use hickory_proto::op::{Message, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use std::collections::HashMap;
@@ -112,22 +113,6 @@ impl Zone {
     }
 }
 
-/// A response without records to a query.
-pub(super) fn response(query: &Message, code: ResponseCode) -> Message {
-    let mut response = Message::response(query.metadata.id, query.metadata.op_code);
-    response.metadata.message_type = MessageType::Response;
-    response.metadata.recursion_desired = query.metadata.recursion_desired;
-    response.metadata.recursion_available = true;
-    response.metadata.response_code = code;
-    response.add_queries(query.queries.iter().cloned());
-    if query.edns.is_some() {
-        let mut edns = Edns::new();
-        edns.set_max_payload(MAX_PAYLOAD);
-        response.set_edns(edns);
-    }
-    response
-}
-
 /// The addresses of one family. Clients take the first: each query starts at another one.
 fn records(owner: &Name, addresses: &[IpAddr], v4: bool, turn: u16) -> Vec<Record> {
     let mut all: Vec<RData> =
@@ -148,8 +133,6 @@ fn record(address: &IpAddr) -> RData {
 
 const KUBERNETES: &str = "Kubernetes";
 const TTL: u32 = 30;
-/// What passes every network in one piece.
-const MAX_PAYLOAD: u16 = 1232;
 
 #[cfg(test)]
 mod tests {

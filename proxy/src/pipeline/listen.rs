@@ -2,7 +2,7 @@
 
 use super::bound::Bound;
 use super::connection;
-use super::world::Thread;
+use super::world::{Thread, now};
 use crate::accept::{self, Accepted, Listening};
 use crate::snapshot::Snapshot;
 use crate::snapshot::listener::Listener;
@@ -100,13 +100,13 @@ async fn run(thread: Rc<Thread>, name: Arc<str>, address: SocketAddr, (index, bo
     let stats = thread.telemetry.listener(&name);
     loop {
         let pressed = || {
-            thread.live.make_room(ROOM);
+            thread.live.make_room(ROOM, now());
         };
         let accepted = take(&listening, other.as_ref(), pressed).await;
         let Some(current) = thread.listener(&name) else { return };
-        if thread.live.count_hint() >= MOST_CONNECTIONS && thread.live.count() >= MOST_CONNECTIONS {
+        if thread.live.staying() >= MOST_CONNECTIONS {
             stats.downstream_cx_overflow.add(1);
-            if !thread.live.make_room(ROOM) {
+            if !thread.live.make_room(ROOM, now()) {
                 crate::io::reset(&accepted.socket);
                 continue;
             }

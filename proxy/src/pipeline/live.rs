@@ -15,8 +15,64 @@ use std::time::{Duration, Instant};
 #[derive(Default)]
 pub(super) struct Registry {
     entries: RefCell<Vec<Weak<Entry>>>,
+    places: Rc<Places>,
+    /// When idle connections are looked for again.
+    look: Cell<Look>,
     /// The proxy ends: so does what is added from now on.
     ending: Cell<Option<Ending>>,
+}
+
+/// How many connections there are, counted as they come and go: taking one must not cost a look at all.
+#[derive(Default)]
+struct Places {
+    open: Cell<usize>,
+    /// Of them, those that are told to end so that others find a place.
+    leaving: Cell<usize>,
+}
+
+/// The place of a connection, given back when it is dropped.
+struct Place {
+    all: Rc<Places>,
+    leaves: Cell<bool>,
+}
+
+impl Place {
+    fn take(all: &Rc<Places>) -> Self {
+        all.open.set(all.open.get() + 1);
+        Self { all: all.clone(), leaves: Cell::new(false) }
+    }
+
+    fn leave(&self) {
+        if !self.leaves.replace(true) {
+            self.all.leaving.set(self.all.leaving.get() + 1);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.all.open.set(self.all.open.get() - 1);
+        if self.leaves.get() {
+            self.all.leaving.set(self.all.leaving.get() - 1);
+        }
+    }
+}
+
+/// When idle connections are looked for. A look visits all connections. One that finds as many as it wants has paid for
+/// itself; after one that finds fewer, the next waits, or each connection that is refused would cost a look.
+#[derive(Debug, Clone, Copy, Default)]
+struct Look {
+    not_before: Option<Instant>,
+}
+
+impl Look {
+    fn is_worth_it(self, now: Instant) -> bool {
+        self.not_before.is_none_or(|at| now >= at)
+    }
+
+    fn after(found: usize, wanted: usize, now: Instant) -> Self {
+        Self { not_before: (found < wanted).then(|| now + LOOK_AGAIN) }
+    }
 }
 
 /// How the proxy ends.
@@ -39,6 +95,7 @@ pub(super) struct Entry {
     pub(super) chain: Option<Arc<Chain>>,
     pub(super) inbound: bool,
     limits: Limits,
+    place: Place,
     began: Instant,
     last: Cell<Instant>,
     busy: Cell<u32>,
@@ -103,6 +160,7 @@ impl Registry {
             chain,
             inbound,
             limits,
+            place: Place::take(&self.places),
             began: now,
             last: Cell::new(now),
             busy: Cell::new(0),
@@ -132,12 +190,12 @@ impl Registry {
 
     /// Open connections.
     pub(super) fn count(&self) -> usize {
-        self.entries.borrow().iter().filter(|e| e.strong_count() > 0).count()
+        self.places.open.get()
     }
 
-    /// At least as many as are open; cheaper to know.
-    pub(super) fn count_hint(&self) -> usize {
-        self.entries.borrow().len()
+    /// Open connections without those that are told to end so that others find a place.
+    pub(super) fn staying(&self) -> usize {
+        self.places.open.get() - self.places.leaving.get()
     }
 
     /// Drains the connections for which `which` holds; what is left of them at `cut_at` is cut.
@@ -157,19 +215,25 @@ impl Registry {
         self.drain(cut_at, |entry| ending.concerns(entry));
     }
 
-    /// Ends up to `places` connections that have nothing to do, those that never had a request first and then those that
-    /// have been quiet for longest, so that others find a place. Whether there are any.
-    pub(super) fn make_room(&self, places: usize) -> bool {
+    /// Ends up to `wanted` connections that have nothing to do, those that never had a request first and then those that
+    /// have been quiet for longest, so that others find a place. Whether there are any; none are found for a while after
+    /// fewer than `wanted` were.
+    pub(super) fn make_room(&self, wanted: usize, now: Instant) -> bool {
+        if !self.look.get().is_worth_it(now) {
+            return false;
+        }
         let mut idle = self.all();
         idle.retain(|entry| entry.busy.get() == 0 && entry.state.get() == State::Open);
-        if idle.len() > places {
-            idle.select_nth_unstable_by_key(places, |entry| {
+        self.look.set(Look::after(idle.len(), wanted, now));
+        if idle.len() > wanted {
+            idle.select_nth_unstable_by_key(wanted, |entry| {
                 let last = entry.last.get();
                 (last != entry.began, last)
             });
-            idle.truncate(places);
+            idle.truncate(wanted);
         }
         for entry in &idle {
+            entry.place.leave();
             entry.become_at_least(State::Closing);
         }
         !idle.is_empty()
@@ -352,6 +416,8 @@ impl Entry {
 /// An idle HTTP/1 connection of a draining listener stays this long: a request that is on its way to it is served and
 /// told that it is the last, instead of meeting a closed connection.
 const LAST_CALL: Duration = Duration::from_secs(1);
+/// Between two looks for idle connections where there are few: they may cost a few hundredths of the time.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Time for the last words of an idle connection.
 const GOODBYE: Duration = Duration::from_secs(2);
 /// Requests of an HTTP/2 connection before it is judged by how many of them it has reset at once, as in Envoy.
@@ -402,12 +468,54 @@ mod tests {
         let order = [&silent, &silent_late, &idle_long, &idle];
         for (number, next) in order.iter().enumerate() {
             assert!(order[number..].iter().all(|entry| open(entry)), "{number}");
-            assert!(registry.make_room(1));
+            assert!(registry.make_room(1, after(5)));
             assert!(!open(next), "{number}");
         }
-        assert!(!registry.make_room(1) && open(&busy));
+        assert!(!registry.make_room(1, after(5)) && open(&busy));
         assert_eq!(silent.before(State::Closing, std::future::pending::<()>()).await, None);
         assert_eq!(busy.before(State::Closing, std::future::ready(1)).await, Some(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_table_without_idle_connections_is_looked_through_once_in_a_while() {
+        let start = now();
+        let registry = Registry::default();
+        let busy: Vec<_> = (0..10).map(|_| add(&registry, true, start)).collect();
+        for entry in &busy {
+            entry.begin(start);
+        }
+        assert!(!registry.make_room(2, start));
+        // One that turns idle meanwhile is found with the next look, and nothing looks before.
+        busy[0].end(start);
+        let again = start + LOOK_AGAIN;
+        let before = again.checked_sub(Duration::from_millis(1)).unwrap();
+        assert!(!registry.make_room(2, before) && busy[0].state.get() == State::Open);
+        assert!(registry.make_room(2, again) && busy[0].state.get() == State::Closing);
+        assert!(!registry.make_room(2, again), "there was one where two were wanted");
+        // Its place counts as free although it takes its time to end, so that no other has to go for the same.
+        assert_eq!((registry.count(), registry.staying()), (10, 9));
+        drop(busy);
+        assert_eq!((registry.count(), registry.staying()), (0, 0));
+    }
+
+    #[test]
+    fn looks_cost_a_part_of_the_time_however_many_connections_come() {
+        let start = now();
+        // Connections that come in a second, idle ones that each look finds, and the looks that this may cost.
+        for (arrivals, found, most) in [(1_000_000, 0, 10), (1_000_000, 999, 10), (100_000, 1_000, 110)] {
+            let (mut look, mut looks, mut places) = (Look::default(), 0, 0);
+            for number in 0..arrivals {
+                let now = start + Duration::from_secs(1) * number / arrivals;
+                if places > 0 {
+                    places -= 1;
+                } else if look.is_worth_it(now) {
+                    looks += 1;
+                    places = found;
+                    look = Look::after(found, 1_000, now);
+                }
+            }
+            assert!((1..=most).contains(&looks), "{arrivals} {found}: {looks}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use super::world::now;
 use crate::flow::flags::Flags;
 use crate::flow::record::{Detail, Key, Record, Reporter, Traffic};
 use crate::io::Stream;
-use crate::io::copy::{End, Progress, is_abort, streams};
+use crate::io::copy::{End, Progress, streams};
 use crate::route;
 use crate::send::SendError;
 use crate::send::connect::{ConnectError, connect};
@@ -44,10 +44,8 @@ pub(super) async fn serve(mut down: Stream, connection: Rc<Downstream>, tcp: &Tc
             Flags::UC
         }
         // A client that goes away in the midst has ended its connection, as Envoy sees it.
-        Err((End::Down, error)) => {
-            if is_abort(&error) {
-                up.reset();
-            }
+        Err((End::Down, _)) => {
+            up.reset();
             Flags::NONE
         }
     };

@@ -42,6 +42,12 @@ pub fn run(args: &InitArgs) -> Result<(), RedirectError> {
         }
     }
     if args.run_validation && !args.dry_run {
+        if settings::excludes_loopback(&args.istio_exclude_interfaces) {
+            eprintln!(
+                "ostria-proxy: the rules are not tested: the loopback interface is excluded from capture"
+            );
+            return Ok(());
+        }
         let probe = Probe {
             inbound_port: settings.inbound_port,
             port: args.probe_port,

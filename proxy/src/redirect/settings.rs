@@ -132,6 +132,16 @@ impl Settings {
     }
 }
 
+/// Whether a list of excluded interfaces, as an annotation or flag has it, has the loopback interface: then no rule
+/// applies to what a pod sends to itself, and nothing inside of it can tell whether others do.
+pub fn excludes_loopback(interfaces: &str) -> bool {
+    let mut names = interfaces.split(',').map(str::trim);
+    names.any(|name| match name.strip_suffix(['+', '*']) {
+        Some(beginning) => LOOPBACK.starts_with(beginning),
+        None => name == LOOPBACK,
+    })
+}
+
 fn dns(args: &InitArgs) -> Dns {
     match (args.redirect_dns, args.capture_all_dns) {
         (_, true) => Dns::All,
@@ -238,5 +248,26 @@ fn group(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+const LOOPBACK: &str = "lo";
 /// The kernel's IFNAMSIZ without the closing zero.
 const MAX_INTERFACE_NAME: usize = 15;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_interface_is_found_among_excluded_ones() {
+        for (names, expected) in [
+            ("", false),
+            ("eth0", false),
+            ("lo0,log+", false),
+            ("eth0, lo", true),
+            ("l+", true),
+            ("+", true),
+            ("lo*", true),
+        ] {
+            assert_eq!(excludes_loopback(names), expected, "{names}");
+        }
+    }
+}

@@ -67,6 +67,7 @@ impl Process {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
+        tests::guardian::end_when_killed(child.id());
         let mut process = Self { child, admin, folder };
         process.wait_ready();
         process

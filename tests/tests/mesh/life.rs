@@ -1,12 +1,11 @@
 //! Beginning, change and end: no request is lost, and nothing is left.
 
-use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tests::mesh::{self, Mesh, Options};
 use tests::report::Report;
-use tests::{program, wait, wire};
+use tests::{program, wait};
 
 use crate::PROBE;
 
@@ -89,23 +88,6 @@ fn what_a_killed_supervisor_left_is_removed_by_the_next_up_and_by_down() {
     mesh.until_gone(Duration::from_secs(2));
     let told = mesh.ostria(&["down"]).text();
     assert!(told.contains("no mesh runs"), "{told}");
-}
-
-#[test]
-fn a_link_that_joins_the_node_costs_no_pod_its_way_to_the_node() {
-    let mesh = Mesh::up(&["samples/echo"], PROBE);
-    let ask = || {
-        let arguments = ["http://echo-server:8080/", "-n", "5", "--new-connection", "--timeout", "2s"];
-        mesh.echo("echo", "deployment/client-plain", &arguments).all_good();
-    };
-    // Pods know the node's hardware address from here on, and ask it for names.
-    ask();
-    // A bridge takes the lowest address of its links, unless it has one of its own.
-    let low = ["link", "add", "low", "address", "00:00:00:00:00:02", "type", "veth"];
-    for step in [&low[..], &["link", "set", "low", "master", "ostria0", "up"]] {
-        wire::enter(mesh.supervisor(), Path::new("ip"), step).finish(Duration::from_secs(10)).text();
-    }
-    ask();
 }
 
 #[test]

@@ -171,6 +171,16 @@ impl Tls {
         result.map_ok(|()| count)
     }
 
+    /// What it means that the peer ended the connection below TLS: between two records it may be its way of closing;
+    /// amid a record some of what it sent is lost for certain.
+    fn cut_off(&mut self) -> io::Error {
+        if self.incoming.bytes().is_empty() {
+            let kind = io::ErrorKind::UnexpectedEof;
+            return io::Error::new(kind, "the peer closed the connection without a TLS close_notify");
+        }
+        io::Error::new(io::ErrorKind::ConnectionAborted, "the peer closed the connection amid a TLS record")
+    }
+
     /// Sends what is sealed until all of it is gone.
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.outgoing.unsent().is_empty() {
@@ -272,10 +282,7 @@ impl AsyncRead for Tls {
                 return Poll::Ready(Ok(()));
             }
             if ready!(this.poll_fill(context))? == 0 {
-                return Poll::Ready(Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    "the peer closed the connection without a TLS close_notify",
-                )));
+                return Poll::Ready(Err(this.cut_off()));
             }
         }
     }

@@ -33,6 +33,7 @@ use http_body::Body;
 use std::borrow::Cow;
 use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// A request and its way.
 #[derive(Clone, Copy)]
@@ -72,17 +73,7 @@ pub(super) async fn forward(
     let kept = repeat.as_ref().is_some_and(|r| r.policy.attempts > 0) || !forward.mirrors.is_empty();
     let mut message = message(exchange, parts, body, kept);
     mirror::send(exchange, &outgoing, &message);
-    let plan = Plan {
-        scheme: way.scheme,
-        count_header: way.levels.host.attempt_count,
-        hash,
-        limit,
-        idle: forward.idle_timeout,
-        upgrade,
-        endpoint_host: matches!(forward.host_rewrite, Some(HostRewrite::Endpoint))
-            .then_some(forward.append_forwarded_host),
-    };
-    let mut attempt = Attempt::new(exchange, upstream, plan);
+    let mut attempt = Attempt::new(exchange, upstream, plan(&outgoing, hash, limit));
     let mut whole = limit.map(|limit| Timer::new(limit, &exchange.meter, thread));
     let answered = attempts(&mut attempt, &mut message, repeat.as_ref(), &mut whole).await;
     let (sent, busy) = match answered {
@@ -108,6 +99,21 @@ pub(super) async fn forward(
     let body =
         UpstreamBody { incoming, returned: Some(sent.returned), timer: whole, _busy: busy, _permit: permit };
     Ok(response.map(|()| ResponseBody::upstream(body, exchange.clone())))
+}
+
+/// What all attempts of a request have in common.
+fn plan(outgoing: &Outgoing<'_>, hash: Option<u64>, limit: Option<Duration>) -> Plan {
+    let Outgoing { way, forward, upgrade, .. } = *outgoing;
+    let is_endpoint = matches!(forward.host_rewrite, Some(HostRewrite::Endpoint));
+    Plan {
+        scheme: way.scheme,
+        count_header: way.levels.host.attempt_count,
+        hash,
+        limit,
+        idle: forward.idle_timeout,
+        upgrade,
+        endpoint_host: is_endpoint.then_some(forward.append_forwarded_host),
+    }
 }
 
 /// Cleans the head that an endpoint answered with; whether it switches protocols.
@@ -382,7 +388,7 @@ fn hash_key(
 }
 
 /// The cookie that keeps a client where it is.
-fn set_cookie(name: &str, value: &str, path: &str, ttl: std::time::Duration) -> Option<HeaderValue> {
+fn set_cookie(name: &str, value: &str, path: &str, ttl: Duration) -> Option<HeaderValue> {
     let age = if ttl.is_zero() { String::new() } else { format!("; Max-Age={}", ttl.as_secs()) };
     let path = if path.is_empty() { String::new() } else { format!("; Path={path}") };
     format!("{name}=\"{value}\"{age}{path}; HttpOnly").parse().ok()

@@ -176,17 +176,25 @@ async fn stages(
     let way = Way { levels, context: &context, scheme, internal };
     match act(connection, exchange, parts, body, (&way, ready)).await {
         Ok(response) => Ok(response),
-        Err(refusal) => {
-            let refused_by_limit = refusal.flags.contains(Flags::UO);
-            let mut response = reply::refuse(refusal, exchange);
-            if refused_by_limit && host.attempt_count_in_response {
-                response.headers_mut().insert(headers::ATTEMPT_COUNT, HeaderValue::from_static("1"));
-            }
-            let context = Context { flags: exchange.flags(), ..context };
-            way.levels.respond_for_us(None, response.headers_mut(), &context);
-            Ok(response)
-        }
+        Err(refusal) => Ok(refused(exchange, refusal, &way.levels, &context)),
     }
+}
+
+/// The response to a request that is refused after its route was found.
+fn refused(
+    exchange: &Rc<Exchange>,
+    refusal: Refusal,
+    levels: &Levels<'_>,
+    context: &Context<'_>,
+) -> Response<ResponseBody> {
+    let refused_by_limit = refusal.flags.contains(Flags::UO);
+    let mut response = reply::refuse(refusal, exchange);
+    if refused_by_limit && levels.host.attempt_count_in_response {
+        response.headers_mut().insert(headers::ATTEMPT_COUNT, HeaderValue::from_static("1"));
+    }
+    let context = Context { flags: exchange.flags(), ..*context };
+    levels.respond_for_us(None, response.headers_mut(), &context);
+    response
 }
 
 /// Asks the filters, and does what the route says.

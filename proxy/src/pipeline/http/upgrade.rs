@@ -5,7 +5,7 @@ use super::exchange::Exchange;
 use crate::flow::flags::Flags;
 use crate::http1::Upgraded;
 use crate::http1::switch::Switch;
-use crate::io::copy::{End, Progress, both_ways, is_abort};
+use crate::io::copy::{End, Progress, both_ways};
 use crate::pipeline::live::State;
 use crate::pipeline::refusal::Refusal;
 use crate::pipeline::upstream::{Busy, Permit};
@@ -69,8 +69,8 @@ pub(super) fn join(
             }
             copying.as_mut().poll(context).map(|result| match result {
                 Ok(()) => (Flags::NONE, None),
-                Err((End::Down, error)) => (Flags::DC, is_abort(&error).then_some(End::Up)),
-                Err((End::Up, error)) => (Flags::UC, is_abort(&error).then_some(End::Down)),
+                Err((End::Down, _)) => (Flags::DC, Some(End::Up)),
+                Err((End::Up, _)) => (Flags::UC, Some(End::Down)),
             })
         })
         .await;

@@ -2,10 +2,10 @@
 //! on in the other direction. Buffers are borrowed from a pool of the thread only while bytes are on their way; bulk
 //! between plain sockets is moved by the kernel.
 
-use super::pipe::Pipe;
-use super::space;
-use super::stream::Stream;
-use super::turn::Turn;
+use crate::io::pipe::Pipe;
+use crate::io::space;
+use crate::io::stream::Stream;
+use crate::io::turn::Turn;
 use std::cell::Cell;
 use std::io;
 use std::ops::Range;
@@ -46,12 +46,15 @@ pub enum End {
     Up,
 }
 
-/// Whether a connection was aborted: an end without a word of TLS is none, because many programs close so.
-pub fn is_abort(error: &io::Error) -> bool {
+/// Whether a connection was aborted. One that ends in order below TLS, but without TLS' own word for it and between two
+/// records, is none: many programs close so, and Envoy takes it for an end too.
+fn is_abort(error: &io::Error) -> bool {
     error.kind() != io::ErrorKind::UnexpectedEof
 }
 
-/// Copies both ways until both directions have ended or one has failed.
+/// Copies both ways until both directions have ended, or one connection was aborted: by a reset, by an alert, amid a
+/// record, or because it cannot be written to. Then the other one is to be reset, so that what it has received is not
+/// taken for all there was.
 pub async fn both_ways<A, B>(down: &mut A, up: &mut B, progress: &Progress) -> Result<(), (End, io::Error)>
 where
     A: AsyncRead + AsyncWrite + Unpin,
@@ -192,6 +195,7 @@ impl Direction {
         let waits = last.is_pending();
         match last {
             Poll::Ready(Ok(more)) => self.ended = !more,
+            Poll::Ready(Err(error)) if !is_abort(&error) => self.ended = true,
             Poll::Ready(Err(error)) if read > 0 => self.failed = Some(error),
             Poll::Ready(Err(error)) => {
                 space::give_back(space);
@@ -269,147 +273,4 @@ const SPLICE_COST: usize = 2;
 const BULK: usize = 32 * 1024;
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-
-    #[tokio::test]
-    async fn a_half_closed_connection_goes_on_the_other_way() {
-        let (mut client, mut down) = duplex(64);
-        let (mut up, mut server) = duplex(64);
-        let progress = Progress::default();
-        let copying = both_ways(&mut down, &mut up, &progress);
-        let talking = async {
-            client.write_all(b"question").await.unwrap();
-            client.shutdown().await.unwrap();
-            let mut text = String::new();
-            server.read_to_string(&mut text).await.unwrap();
-            assert_eq!(text, "question");
-            server.write_all(b"long answer").await.unwrap();
-            server.shutdown().await.unwrap();
-            text.clear();
-            client.read_to_string(&mut text).await.unwrap();
-            assert_eq!(text, "long answer");
-        };
-        let (result, ()) = tokio::join!(copying, talking);
-        result.unwrap();
-        assert_eq!((progress.up(), progress.down()), (8, 11));
-    }
-
-    #[tokio::test]
-    async fn many_bytes_arrive_in_order_through_a_narrow_pipe() {
-        let (mut client, mut down) = duplex(7);
-        let (mut up, mut server) = duplex(5);
-        let progress = Progress::default();
-        let copying = both_ways(&mut down, &mut up, &progress);
-        let sent: Vec<u8> = (0..100_000u32).map(|i| (i % 251) as u8).collect();
-        let expected = sent.clone();
-        let writing = async move {
-            client.write_all(&sent).await.unwrap();
-            client.shutdown().await.unwrap();
-            client
-        };
-        let reading = async move {
-            let mut all = vec![];
-            server.read_to_end(&mut all).await.unwrap();
-            assert_eq!(all, expected);
-        };
-        let (result, _client, ()) = tokio::join!(copying, writing, reading);
-        result.unwrap();
-    }
-
-    #[tokio::test]
-    async fn an_end_that_breaks_is_named() {
-        let (mut client, mut down) = duplex(64);
-        let (mut up, server) = duplex(64);
-        drop(server);
-        client.write_all(b"x").await.unwrap();
-        let progress = Progress::default();
-        let (end, _) = both_ways(&mut down, &mut up, &progress).await.unwrap_err();
-        assert_eq!(end, End::Up);
-    }
-
-    pub(crate) async fn sockets() -> (TcpStream, TcpStream) {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let connect = TcpStream::connect(listener.local_addr().unwrap());
-        let (client, server) = tokio::join!(connect, listener.accept());
-        (client.unwrap(), server.unwrap().0)
-    }
-
-    pub(crate) fn plain(socket: TcpStream) -> Stream {
-        Stream::Plain(crate::io::Prefixed::new(socket))
-    }
-
-    #[tokio::test]
-    async fn bulk_between_sockets_arrives_whole_and_in_order_among_small_parts() {
-        let ((mut client, down), (up, mut server)) = (sockets().await, sockets().await);
-        let (mut down, mut up) = (plain(down), plain(up));
-        let progress = Progress::default();
-        let copying = streams(&mut down, &mut up, &progress);
-        let sent: Vec<u8> = (0..8_000_000u32).map(|i| (i % 251) as u8).collect();
-        let expected = sent.clone();
-        let writing = async move {
-            client.write_all(&sent[..10]).await.unwrap();
-            client.write_all(&sent[10..7_000_000]).await.unwrap();
-            let mut answer = [0; 6];
-            client.read_exact(&mut answer).await.unwrap();
-            assert_eq!(&answer, b"go on!");
-            client.write_all(&sent[7_000_000..]).await.unwrap();
-            client.shutdown().await.unwrap();
-            client
-        };
-        let reading = async move {
-            let mut all = vec![0; 7_000_000];
-            server.read_exact(&mut all).await.unwrap();
-            server.write_all(b"go on!").await.unwrap();
-            server.read_to_end(&mut all).await.unwrap();
-            assert!(all == expected, "the bytes differ");
-            server.shutdown().await.unwrap();
-        };
-        let (result, _client, ()) = tokio::join!(copying, writing, reading);
-        result.unwrap();
-        assert_eq!((progress.up(), progress.down()), (8_000_000, 6));
-    }
-
-    #[tokio::test]
-    async fn a_socket_that_is_reset_amid_bulk_is_named() {
-        let ((mut client, down), (up, mut server)) = (sockets().await, sockets().await);
-        let (mut down, mut up) = (plain(down), plain(up));
-        let progress = Progress::default();
-        let copying = streams(&mut down, &mut up, &progress);
-        let writing = async move {
-            let megabyte = vec![1; 1 << 20];
-            while client.write_all(&megabyte).await.is_ok() {}
-        };
-        let reading = async move {
-            let mut some = vec![0; 3_000_000];
-            server.read_exact(&mut some).await.unwrap();
-            server.set_zero_linger().unwrap();
-        };
-        let all = async { tokio::join!(copying, reading) };
-        tokio::select! {
-            (result, ()) = all => assert_eq!(result.unwrap_err().0, End::Up),
-            () = writing => panic!("nobody told the client"),
-        }
-    }
-
-    #[tokio::test]
-    async fn an_abort_is_told_from_an_end() {
-        use io::ErrorKind::{BrokenPipe, ConnectionReset, InvalidData, UnexpectedEof};
-        let abort = |kind: io::ErrorKind| is_abort(&kind.into());
-        let found = [ConnectionReset, BrokenPipe, InvalidData, UnexpectedEof].map(abort);
-        assert_eq!(found, [true, true, true, false]);
-        // A client that resets while nothing moves is noticed, and its reset is passed on.
-        let ((client, down), (up, mut server)) = (sockets().await, sockets().await);
-        let (mut down, mut up) = (plain(down), plain(up));
-        client.set_zero_linger().unwrap();
-        drop(client);
-        let progress = Progress::default();
-        let (end, error) = streams(&mut down, &mut up, &progress).await.unwrap_err();
-        assert!(end == End::Down && is_abort(&error), "{error}");
-        up.reset();
-        drop(up);
-        let seen = server.read(&mut [0]).await.unwrap_err();
-        assert_eq!(seen.kind(), ConnectionReset);
-    }
-}
+pub(crate) mod tests;

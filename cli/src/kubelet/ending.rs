@@ -1,0 +1,28 @@
+//! Pure. How a pod ends, as the kubelet of Kubernetes 1.34 ends it: all containers are told at the same moment, and each
+//! runs its `preStop` hook at once. A sidecar then waits for its turn: until the containers of the application and the
+//! sidecars that were started after it have ended. Hook and wait count against the grace period.
+
+use std::time::Duration;
+
+/// How long a container may still take after SIGTERM when so much of its grace period is over: enough to end in order
+/// even where hooks or other containers have used all of it.
+pub fn left(grace: Duration, spent: Duration) -> Duration {
+    grace.saturating_sub(spent).max(SHORTEST)
+}
+
+const SHORTEST: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_the_grace_period_is_never_less_than_two_seconds() {
+        let seconds = Duration::from_secs;
+        for (grace, spent, expected) in
+            [(30, 0, 30), (30, 12, 18), (30, 29, 2), (30, 40, 2), (1, 0, 2), (0, 0, 2)]
+        {
+            assert_eq!(left(seconds(grace), seconds(spent)), seconds(expected), "{grace} {spent}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Ends what a test process has started when that process is killed and cannot do so itself. A shell in a process group
+//! of its own waits for the end of a pipe that the test process alone holds open, and then runs what it was given. After
+//! a test process that ends by itself it finds nothing left to do.
+
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// Has a line of shell run after the end of this process, after those that were given before it.
+pub fn when_killed(line: &str) {
+    let mut guardian = guardian().lock().unwrap_or_else(PoisonError::into_inner);
+    let pipe = guardian.stdin.as_mut().expect("its input is a pipe");
+    writeln!(pipe, "{line}").expect("the guardian reads until this process ends");
+}
+
+/// Has a process of this test ended after the end of this process, if it still runs by then.
+pub fn end_when_killed(process: u32) {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // Its number may be another's by then, but not with the same start.
+    if let Some(start) = stat.split(' ').nth(STARTED) {
+        let found = format!("$(cut -d' ' -f{} /proc/{process}/stat)", STARTED + 1);
+        when_killed(&format!("test \"{found}\" = {start} && kill -KILL {process}"));
+    }
+}
+
+/// A word of shell.
+pub fn quoted(word: impl AsRef<Path>) -> String {
+    format!("'{}'", word.as_ref().display().to_string().replace('\'', r"'\''"))
+}
+
+fn guardian() -> &'static Mutex<Child> {
+    static GUARDIAN: OnceLock<Mutex<Child>> = OnceLock::new();
+    GUARDIAN.get_or_init(|| {
+        let guardian = Command::new("sh")
+            .args(["-c", "lines=$(cat); eval \"$lines\""])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn();
+        Mutex::new(guardian.expect("a shell is there"))
+    })
+}
+
+/// Which field of `stat` tells when a process started; programs under test have no spaces in their names.
+const STARTED: usize = 21;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wait;
+    use std::io::{BufRead, BufReader};
+    use std::time::Duration;
+
+    const CHILD: &str = "OSTRIA_TEST_IS_KILLED";
+
+    #[test]
+    fn what_a_killed_test_process_has_started_ends_with_it() {
+        if std::env::var_os(CHILD).is_some() {
+            let mut running = Command::new("sleep").arg("1000").spawn().unwrap();
+            end_when_killed(running.id());
+            println!("started {}", running.id());
+            running.wait().unwrap();
+        }
+        let name = "guardian::tests::what_a_killed_test_process_has_started_ends_with_it";
+        let mut test = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(CHILD, "yes")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(test.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let started =
+            lines.find_map(|line| line.split_once("started ").map(|(_, id)| id.to_owned())).unwrap();
+        let stat = format!("/proc/{started}/stat");
+        assert!(std::fs::read_to_string(&stat).unwrap().contains("(sleep)"));
+        test.kill().unwrap();
+        test.wait().unwrap();
+        wait::until("the process is gone", Duration::from_secs(10), || {
+            match std::fs::read_to_string(&stat) {
+                Ok(text) if !text.contains(") Z ") => Err(text),
+                _ => Ok(()),
+            }
+        });
+    }
+
+    #[test]
+    fn any_path_is_one_word() {
+        let word = quoted("/tmp/it's a \"$HOME\" `x`");
+        let output = Command::new("sh").args(["-c", &format!("printf %s {word}")]).output().unwrap();
+        assert_eq!(output.stdout, b"/tmp/it's a \"$HOME\" `x`");
+    }
+}
