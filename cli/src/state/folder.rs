@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use nix::unistd::geteuid;
+use nix::unistd::{getegid, geteuid};
 use rustix::fs::{FileType, fstat};
 
 use crate::beneath::{self, Access};
@@ -88,6 +88,8 @@ impl Folder {
     pub fn make(path: &Path) -> Result<Self, Error> {
         let failed = |source| Error::Failed { path: path.into(), source };
         if path.symlink_metadata().is_err() {
+            // Before anything is made at the end of somebody else's link.
+            way(path)?;
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         }
         Self::open(path)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))
@@ -136,8 +138,8 @@ fn own(file: &OwnedFd, path: &Path, kind: FileType) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses a path whose folders or links belong to somebody who is neither the caller nor root: their owner could swap
-/// what lies below at any moment.
+/// Refuses a path whose folders or links belong to somebody who is neither the caller nor root, and folders in which
+/// others can rename what is not theirs: they could swap what lies below at any moment.
 fn way(path: &Path) -> Result<(), Error> {
     let trusted =
         |owner: u32| owner == 0 || owner == geteuid().as_raw() || owner == UNMAPPED && is_in_user_namespace();
@@ -147,6 +149,9 @@ fn way(path: &Path) -> Result<(), Error> {
         if !trusted(found.uid()) {
             return Err(Error::Foreign { path: part.into(), owner: found.uid() });
         }
+        if found.is_dir() && lets_others_swap(found.mode(), found.gid()) {
+            return Err(Error::Writable { path: part.into(), mode: found.mode() & 0o7777 });
+        }
         if found.is_symlink()
             && let Ok(target) = part.canonicalize()
         {
@@ -155,6 +160,14 @@ fn way(path: &Path) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Whether users beside the owner can rename what lies in a folder. In one with the sticky bit, as `/tmp`, nobody can. A
+/// group of the caller's own, or root's, is no stranger.
+fn lets_others_swap(mode: u32, group: u32) -> bool {
+    let own_group = group == 0 || group == getegid().as_raw() || group == UNMAPPED && is_in_user_namespace();
+    let writers = if own_group { 0o002 } else { 0o022 };
+    mode & 0o1000 == 0 && mode & writers != 0
 }
 
 /// In a user namespace the owners that it does not map, root among them, show as this one.
@@ -211,6 +224,24 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_in_which_others_can_swap_the_state_folder_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let around = place.path().join("around");
+        let path = around.join("deep/state");
+        Folder::make(&path).unwrap();
+        for (mode, good) in [(0o777, false), (0o702, false), (0o1777, true), (0o770, true), (0o755, true)] {
+            chmod(&around, mode);
+            let found = Folder::open(&path);
+            assert_eq!(found.is_ok(), good, "{mode:o}: {found:?}");
+        }
+        if geteuid().is_root() {
+            chmod(&around, 0o770);
+            chown(&around, None, Some(1234)).unwrap();
+            assert!(matches!(Folder::open(&path), Err(Error::Writable { .. })), "a group of others");
+        }
+    }
+
+    #[test]
     fn a_linked_file_and_a_pipe_are_not_read() {
         let place = tempfile::tempdir().unwrap();
         let folder = Folder::make(&place.path().join("state")).unwrap();
@@ -237,6 +268,8 @@ mod tests {
         assert!(matches!(Folder::open(&inner), Err(Error::Foreign { owner: 1234, .. })), "the way to it");
         symlink(&foreign, place.path().join("link")).unwrap();
         assert!(matches!(Folder::open(&place.path().join("link/state")), Err(Error::Foreign { .. })));
+        assert!(matches!(Folder::make(&place.path().join("link/other")), Err(Error::Foreign { .. })));
+        assert!(!foreign.join("other").exists(), "made at the end of a link");
         let own = place.path().join("own");
         let folder = Folder::make(&own).unwrap();
         folder.write("lock.json", b"{}").unwrap();

@@ -25,7 +25,7 @@ pub async fn ask(context: &Context, whose: Whose<'_>, plan: &Plan) -> Result<(),
 async fn question(context: &Context, whose: Whose<'_>, question: &Question) -> Result<(), String> {
     match question {
         Question::Tcp { port } => connect(&whose.address.to_string(), *port).await.map(drop),
-        Question::Exec { command } => match attach::run(context, whose, command).await? {
+        Question::Exec { command } => match attach::run(context, whose, command, OUTPUT).await? {
             (0, _) => Ok(()),
             (code, _) => Err(format!("exit code {code}")),
         },
@@ -86,6 +86,8 @@ async fn words(mut body: hyper::body::Incoming) -> String {
     if line.is_empty() { line } else { format!(": {line}") }
 }
 
+/// What is read of a command's output; a kubelet reads as much.
+pub const OUTPUT: usize = 10 << 10;
 /// Longer than any of our reasons.
 const WORDS: usize = 500;
 /// How long a hook may take that has no limit of its own.

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::up::context::Context;
@@ -68,20 +68,33 @@ pub async fn start(
     Ok(Attached { input, output, errors, exit, id })
 }
 
-/// Runs a command to its end; its exit code and output.
-pub async fn run(context: &Context, whose: Whose<'_>, command: &[String]) -> Result<(i32, Vec<u8>), String> {
-    let Attached { input, mut output, mut errors, exit, id } = start(context, whose, command, None).await?;
+/// Runs a command to its end; its exit code and the beginning of its output, of its errors where it fails. What comes
+/// beyond `most` bytes is dropped: a program in a pod may print for ever.
+pub async fn run(
+    context: &Context,
+    whose: Whose<'_>,
+    command: &[String],
+    most: usize,
+) -> Result<(i32, Vec<u8>), String> {
+    let Attached { input, output, errors, exit, id } = start(context, whose, command, None).await?;
     drop(input);
     let end = Killer { sandbox: whose.sandbox, id };
-    let (mut text, mut complaints) = (Vec::new(), Vec::new());
-    let read = tokio::join!(output.read_to_end(&mut text), errors.read_to_end(&mut complaints));
-    read.0.and(read.1).map_err(|error| error.to_string())?;
+    let read = tokio::join!(first(output, most), first(errors, most));
+    let (mut text, complaints) = (read.0.map_err(|e| e.to_string())?, read.1.map_err(|e| e.to_string())?);
     let code = exit.await.map_err(|_| "the pod ended".to_string())??;
     end.disarm();
     if code != 0 {
         text.extend(complaints);
     }
     Ok((code, text))
+}
+
+/// Reads to the end, and keeps the first bytes.
+async fn first(mut from: impl AsyncRead + Unpin, most: usize) -> std::io::Result<Vec<u8>> {
+    let mut kept = Vec::new();
+    (&mut from).take(most as u64).read_to_end(&mut kept).await?;
+    tokio::io::copy(&mut from, &mut tokio::io::sink()).await?;
+    Ok(kept)
 }
 
 /// Kills a command that nobody waits for any more, as after a probe's timeout.
@@ -100,5 +113,22 @@ impl Killer<'_> {
 impl Drop for Killer<'_> {
     fn drop(&mut self) {
         self.sandbox.signal(&self.id, nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_beginning_of_what_is_printed_is_kept_and_the_rest_read_too() {
+        let (mut program, output) = tokio::io::duplex(64);
+        let printing = tokio::spawn(async move {
+            for _ in 0..1000 {
+                tokio::io::AsyncWriteExt::write_all(&mut program, b"0123456789").await.unwrap();
+            }
+        });
+        assert_eq!(first(output, 15).await.unwrap(), b"012345678901234");
+        printing.await.unwrap();
     }
 }

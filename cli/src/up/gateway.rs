@@ -70,7 +70,7 @@ async fn pass(context: &Context, port: u16, mut outside: TcpStream, turn: &Atomi
                 _ = outside.readable() => {}
                 _ = inside.readable() => {}
             }
-            use_of_it.answered();
+            use_of_it.answered(0);
             // Either side may end the connection as it likes.
             let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
             return;

@@ -171,15 +171,31 @@ fn read(path: &std::path::Path, position: u64) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Where the last lines of a file begin.
+/// Where the last lines of a file begin. It is read from its end, for it may be long.
 fn beginning(path: &std::path::Path, lines: usize) -> u64 {
-    let bytes = std::fs::read(path).unwrap_or_default();
+    let Ok(mut file) = std::fs::File::open(path) else { return 0 };
+    let end = file.metadata().map_or(0, |found| found.len());
     if lines == 0 {
-        return bytes.len() as u64;
+        return end;
     }
-    let end = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-    let breaks = end.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
-    breaks.map(|(index, _)| index as u64 + 1).nth(lines - 1).unwrap_or(0)
+    let (mut block, mut start, mut breaks) = (vec![0; BLOCK], end, 0);
+    while start > 0 {
+        let length = start.min(BLOCK as u64);
+        start -= length;
+        let part = &mut block[..usize::try_from(length).unwrap_or(BLOCK)];
+        if file.seek(SeekFrom::Start(start)).and_then(|_| file.read_exact(part)).is_err() {
+            return 0;
+        }
+        for index in part.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(i, _)| i as u64)
+        {
+            // The break at the very end belongs to the last line.
+            breaks += usize::from(start + index + 1 < end);
+            if breaks == lines {
+                return start + index + 1;
+            }
+        }
+    }
+    0
 }
 
 async fn exec(Extracted(known): Extracted<Known>, request: axum::extract::Request) -> Response {
@@ -224,7 +240,7 @@ async fn proxy(Extracted(known): Extracted<Known>, Json(mut target): Json<Target
         .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));
     let program = format!("{PROGRAMS}/{}", own.unwrap_or_else(|| "ostria".into()));
     let command = [program, "fetch".into(), "/config_dump?include_eds".into()];
-    match attach::run(&known.context, whose, &command).await {
+    match attach::run(&known.context, whose, &command, MOST_DUMP).await {
         Ok((0, dump)) => ([("content-type", "application/json")], dump).into_response(),
         Ok((_, words)) => {
             (StatusCode::BAD_GATEWAY, String::from_utf8_lossy(&words).into_owned()).into_response()
@@ -251,4 +267,33 @@ fn unit(
 
 fn missing(reason: String) -> Response {
     (StatusCode::NOT_FOUND, reason).into_response()
+}
+
+/// The dump of a large mesh has megabytes; whoever has taken the proxy's port in the pod could send for ever.
+const MOST_DUMP: usize = 256 << 20;
+const BLOCK: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_of_a_log_are_found_from_its_end() {
+        let long = format!("{}\n", "x".repeat(BLOCK));
+        for (text, lines, expected) in [
+            ("", 3, 0),
+            ("a\nb\nc\n", 0, 6),
+            ("a\nb\nc\n", 1, 4),
+            ("a\nb\nc", 1, 4),
+            ("a\nb\nc\n", 2, 2),
+            ("a\nb\nc\n", 9, 0),
+            ("\n\n", 1, 1),
+            (&format!("a\n{long}b\n"), 2, 2),
+            (&format!("a\n{long}b\n"), 1, BLOCK as u64 + 3),
+        ] {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), text).unwrap();
+            assert_eq!(beginning(file.path(), lines), expected, "{lines} of {} bytes", text.len());
+        }
+    }
 }

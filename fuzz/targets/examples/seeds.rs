@@ -1,8 +1,10 @@
 //! Writes the hand-made part of the corpus: what the product itself sends and reads, so that fuzzing starts from inputs
 //! that go deep. `cargo run -p fuzz-targets --example seeds` from the repository's root; safe to repeat.
 
+use api::certificate::IstioCertificateRequest;
 use api::model::{Kind, Resource};
 use api::resource::parse;
+use api::wire::xds::{DeltaDiscoveryRequest, DiscoveryRequest, Node, NodeInfo};
 use api::wire::{self, Target};
 use hickory_proto::op::{Message, Query};
 use hickory_proto::rr::{Name, RecordType};
@@ -27,6 +29,9 @@ fn main() {
     certificates();
     reviews();
     tokens();
+    manifests();
+    connections();
+    requests();
 }
 
 fn write(target: &str, name: &str, bytes: impl AsRef<[u8]>) {
@@ -187,6 +192,76 @@ fn names() {
         write("dns", &format!("{name}{kind}"), query.to_vec().expect("a packet"));
     }
 }
+
+/// Samples, and objects with every kind of path.
+fn manifests() {
+    for folder in ["samples/bookinfo", "samples/echo"] {
+        for (name, text) in yaml(folder) {
+            write("manifest", &name, text);
+        }
+    }
+    for (name, text) in MANIFESTS {
+        write("manifest", name, text);
+    }
+}
+
+/// First requests and one with names.
+fn requests() {
+    let node = Node::from(&NodeInfo {
+        id: "sidecar~10.0.0.1~a.shop~shop.svc.cluster.local".into(),
+        metadata: [("NAMESPACE".to_owned(), "shop".into())].into_iter().collect(),
+        extensions: vec!["envoy.filters.http.router".into()],
+        user_agent: "envoy/1.36.0".into(),
+        ..NodeInfo::default()
+    });
+    let delta = DeltaDiscoveryRequest {
+        node: Some(node.clone()),
+        type_url: Kind::Endpoints.type_url().into(),
+        resource_names_subscribe: vec!["outbound|80||a.shop".into(), "*".into()],
+        initial_resource_versions: [("b".to_owned(), "1".to_owned())].into(),
+        error_detail: Some(wire::xds::nack("no")),
+        ..DeltaDiscoveryRequest::default()
+    };
+    let whole = DiscoveryRequest {
+        node: Some(node),
+        type_url: Kind::Listener.type_url().into(),
+        resource_names: vec!["virtualInbound".into()],
+        ..DiscoveryRequest::default()
+    };
+    let certificate =
+        IstioCertificateRequest { csr: "-----BEGIN".into(), ..IstioCertificateRequest::default() };
+    write("request", "delta", [&[0][..], &delta.encode_to_vec()].concat());
+    write("request", "state-of-the-world", [&[1][..], &whole.encode_to_vec()].concat());
+    write("request", "certificate", [&[2][..], &certificate.encode_to_vec()].concat());
+}
+
+/// The beginning of a connection, a request in two frames, and an answer.
+fn connections() {
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let request = b"\0\0\x01\x01\x01\0\0\0\x01\x82\0\0\x02\x09\x04\0\0\0\x01\x86\x84";
+    write("http2", "request", [&[0][..], preface, request].concat());
+    write("http2", "answer", b"\x01\0\0\x01\x01\x04\0\0\0\x01\x88\0\0\x02\0\x01\0\0\0\x01ok");
+}
+
+const MANIFESTS: [(&str, &str); 3] = [
+    (
+        "volumes",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: shop}\nspec:\n  volumes:\n  - {name: v, emptyDir: {}}\n  \
+         - {name: c, configMap: {name: m, items: [{key: key, path: a/b, mode: 256}]}}\n  - {name: h, hostPath: {path: /srv}}\n  \
+         - name: p\n    projected: {sources: [{serviceAccountToken: {path: token}}, {secret: {name: s}}, {downwardAPI: {items: [{path: l, fieldRef: {fieldPath: metadata.labels}}]}}]}\n  \
+         containers:\n  - name: main\n    command: [sleep]\n    env: [{name: A, value: b}]\n    volumeMounts:\n    \
+         - {name: v, mountPath: /v, subPath: a/b}\n    - {name: c, mountPath: /var/run/c, subPathExpr: $(A)}\n    - {name: p, mountPath: /etc/p}\n",
+    ),
+    (
+        "keys",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m, namespace: shop}\ndata: {key: a, b.c: d}\n",
+    ),
+    (
+        "job",
+        "apiVersion: batch/v1\nkind: Job\nmetadata: {name: j, namespace: shop}\nspec:\n  template:\n    spec:\n      restartPolicy: Never\n      \
+         securityContext: {runAsUser: 1000, fsGroup: 1000}\n      containers: [{name: main, command: [sleep], securityContext: {capabilities: {drop: [ALL]}}}]\n",
+    ),
+];
 
 fn certificates() {
     let key = KeyPair::generate().expect("a key");

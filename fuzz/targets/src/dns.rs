@@ -1,7 +1,9 @@
-//! DNS packets from applications: dropped, forwarded or answered, and every answer is one that its asker can read and
-//! take for its own.
+//! DNS packets from applications, for the proxy and for the node of `ostria up`: dropped, forwarded or answered, and every
+//! answer is one that its asker can read and take for its own.
 
 use api::model::workload::{NameInfo, NameTable};
+use cli::kubelet::reply::{Asked, answer, encoded, onward, question, read};
+use cli::kubelet::resolve::{Found, Records, Server, resolve};
 use hickory_proto::op::{Message, MessageType};
 use proxy::dns::reply::{Reply, reply};
 use proxy::dns::zone::Zone;
@@ -9,6 +11,7 @@ use std::net::IpAddr;
 
 /// See the module.
 pub fn run(data: &[u8]) {
+    node(data);
     thread_local! {
         static ZONE: Zone = zone();
     }
@@ -22,6 +25,50 @@ pub fn run(data: &[u8]) {
                 }
             }
         }
+    }
+}
+
+/// The name server of the node, which knows everything of each name, or nothing.
+fn node(data: &[u8]) {
+    let asked = match read(data) {
+        Asked::Nothing => return,
+        Asked::Refused(refusal) => {
+            let refusal = encoded(&refusal, 0, false).expect("a refusal can be sent");
+            return assert!(Message::from_vec(&refusal).is_ok(), "a refusal can be read");
+        }
+        Asked::Question(asked) => asked,
+    };
+    let (_, name) = question(&asked).expect("a question has a name");
+    let payload = asked.max_payload();
+    let known = || Found::Known(records());
+    for chain in [
+        vec![(name.clone(), known())],
+        vec![(name.clone(), Found::Nothing)],
+        vec![(name.clone(), Found::Outside)],
+        vec![(name.clone(), known()), (name.repeat(2), known()), ("outside.example".into(), Found::Outside)],
+        vec![(name.clone(), resolve(&name, &[], &[]))],
+    ] {
+        let reply = answer(&asked, &chain);
+        for over_tcp in [false, true] {
+            let Some(bytes) = encoded(&reply, payload, over_tcp) else { continue };
+            let message = Message::from_vec(&bytes).expect("an answer can be read");
+            assert_eq!(message.metadata.id, asked.metadata.id);
+            assert_eq!(message.queries, asked.queries, "an answer repeats the question");
+            let limit = usize::from(payload.clamp(512, 1232));
+            assert!(over_tcp || bytes.len() <= limit || message.metadata.truncation, "{} bytes", bytes.len());
+        }
+        drop(onward(&asked, &name));
+    }
+}
+
+fn records() -> Records {
+    let server =
+        |n: u8| Server { port: 80, host: format!("h{n}.shop"), addresses: vec![[10, 0, 0, n].into()] };
+    Records {
+        addresses: (0..200).map(|n| [10, 0, 1, n].into()).collect(),
+        alias: None,
+        servers: (0..100).map(server).collect(),
+        names: vec!["a.shop.svc.cluster.local".into()],
     }
 }
 

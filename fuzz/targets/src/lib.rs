@@ -10,6 +10,9 @@ pub mod csr;
 pub mod discovery;
 pub mod dns;
 pub mod http1;
+pub mod http2;
+pub mod manifest;
+pub mod request;
 pub mod resource;
 pub mod review;
 pub mod route;
@@ -32,6 +35,9 @@ pub const TARGETS: &[Target] = &[
     ("discovery", discovery::run),
     ("dns", dns::run),
     ("http1", http1::run),
+    ("http2", http2::run),
+    ("manifest", manifest::run),
+    ("request", request::run),
     ("resource", resource::run),
     ("review", review::run),
     ("route", route::run),

@@ -103,7 +103,7 @@ impl AggregatedDiscoveryService for Discovery {
 }
 
 /// Responses that may wait for a slow proxy before its session does.
-const QUEUE: usize = 16;
+const QUEUE: usize = 4;
 /// Size of one request: subscriptions to tens of thousands of names fit, and those of a proxy that comes back with as
 /// many resources.
 const MAX_REQUEST: usize = 4 << 20;

@@ -34,6 +34,10 @@ pub(super) struct Session {
     reported: BTreeMap<Kind, String>,
     /// When the stream ends, because the certificate that opened it does.
     until: Option<Parting>,
+    /// What the client's subscriptions weighed when they were last looked at.
+    weighed: usize,
+    /// At most so much came since.
+    added: usize,
 }
 
 /// What is known after the first request.
@@ -43,7 +47,7 @@ struct Known {
     guard: Guard,
     node: String,
     /// Counted until the stream ends.
-    _ticket: Ticket,
+    ticket: Ticket,
 }
 
 impl Session {
@@ -54,7 +58,7 @@ impl Session {
         send: mpsc::Sender<Result<Response, Status>>,
     ) -> Self {
         let protocol = server::Session::new(mode);
-        Self { discovery, peer, protocol, send, reported: BTreeMap::new(), until: None }
+        Self { discovery, peer, protocol, send, reported: BTreeMap::new(), until: None, weighed: 0, added: 0 }
     }
 
     /// The same, ended when its connection takes its leave.
@@ -84,6 +88,10 @@ impl Session {
     /// The first request, which has to come soon: until then nobody knows whose stream it is.
     async fn first(&mut self, requests: &mut Inbound) -> Option<Request> {
         let turn = self.discovery.quota.turn(self.peer.as_ref().map(|peer| peer.address.ip())).await;
+        if turn.is_none() {
+            self.turn_away(Status::resource_exhausted("too many streams of this address begin")).await;
+            return None;
+        }
         let first = tokio::time::timeout(FIRST_LIMIT, requests.next()).await;
         drop(turn);
         let status = match first {
@@ -168,9 +176,24 @@ impl Session {
     }
 
     /// Takes a request, unless it asks for more than a stream may hold.
-    fn take(&mut self, request: Request, known: &Known) -> Result<Vec<Response>, Status> {
+    fn take(&mut self, request: Request, known: &mut Known) -> Result<Vec<Response>, Status> {
         self.protocol.check(&request).map_err(|excess| Status::resource_exhausted(excess.to_string()))?;
-        Ok(self.protocol.request(request, &known.offer))
+        let weight = request.weight();
+        let responses = self.protocol.request(request, &known.offer);
+        if weight > 0 && !self.holds(weight, &mut known.ticket) {
+            return Err(Status::resource_exhausted("its streams subscribe to too many names together"));
+        }
+        Ok(responses)
+    }
+
+    /// Counts what the names of a request may add. Weighing exactly takes a look at all names, so it is done now and then.
+    fn holds(&mut self, added: usize, ticket: &mut Ticket) -> bool {
+        self.added += added;
+        if self.added <= WEIGH_AGAIN && ticket.hold(self.weighed + self.added) {
+            return true;
+        }
+        (self.weighed, self.added) = (self.protocol.weight(), 0);
+        ticket.hold(self.weighed)
     }
 
     /// What the proxy is offered under the newest configuration, in which its Pod may have changed or gone.
@@ -213,7 +236,7 @@ impl Session {
             generation: 0,
             held: false,
         });
-        Ok(Known { claim, offer, guard, node: info.id, _ticket: ticket })
+        Ok(Known { claim, offer, guard, node: info.id, ticket })
     }
 
     /// Waits a while for the Pod that the proxy says it is: a proxy may be faster than the news of its Pod, and without
@@ -311,6 +334,8 @@ const HOLD_LIMIT: Duration = Duration::from_secs(5);
 const FIRST_LIMIT: Duration = Duration::from_secs(10);
 /// How long a proxy waits for the news of its Pod.
 const POD_LIMIT: Duration = Duration::from_secs(3);
+/// Bytes of names after which they are weighed again.
+const WEIGH_AGAIN: usize = 4 << 20;
 /// Characters of a proxy's version that are shown.
 const MAX_USER_AGENT: usize = 256;
 /// Characters of a proxy's refusal that are logged.

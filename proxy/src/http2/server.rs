@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::time::{Sleep, sleep};
 
 /// What a client may do.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +24,9 @@ pub struct Settings {
     pub max_streams: u32,
     /// Bytes of a request's headers, as HTTP/2 counts them.
     pub max_headers: u32,
+    /// Time for the headers of a request, or any frame but those of bodies, to be whole, and for the preface. What comes
+    /// in pieces is looked at once a minute.
+    pub head_timeout: Option<Duration>,
 }
 
 /// A client's connection.
@@ -31,10 +35,12 @@ pub struct Connection {
     warden: Rc<Warden>,
     /// To be told that no more requests are taken.
     closing: bool,
+    head_timeout: Option<Duration>,
 }
 
 enum State {
-    Greeting(Box<Handshake<Guarded, Bytes>>),
+    /// With the time for it.
+    Greeting(Box<Handshake<Guarded, Bytes>>, Option<Pin<Box<Sleep>>>),
     Serving(Box<h2::server::Connection<Guarded, Bytes>>, Option<KeepAlive>),
 }
 
@@ -53,7 +59,13 @@ impl Connection {
             .max_pending_accept_reset_streams(RESET_BEFORE_SEEN)
             .max_local_error_reset_streams(Some(BROKEN_STREAMS))
             .handshake(stream);
-        Self { inner: State::Greeting(Box::new(greeting)), warden, closing: false }
+        let timer = settings.head_timeout.map(|limit| Box::pin(sleep(limit)));
+        Self {
+            inner: State::Greeting(Box::new(greeting), timer),
+            warden,
+            closing: false,
+            head_timeout: settings.head_timeout,
+        }
     }
 
     /// Who watches its bytes.
@@ -74,7 +86,10 @@ impl Connection {
         loop {
             let (connection, keep_alive) = match &mut self.inner {
                 State::Serving(connection, keep_alive) => (connection, keep_alive),
-                State::Greeting(greeting) => {
+                State::Greeting(greeting, timer) => {
+                    if timer.as_mut().is_some_and(|timer| timer.as_mut().poll(context).is_ready()) {
+                        return Poll::Ready(None);
+                    }
                     let Ok(mut connection) = ready!(Pin::new(&mut **greeting).poll(context)) else {
                         return Poll::Ready(None);
                     };
@@ -83,7 +98,9 @@ impl Connection {
                     }
                     let times = (PING, PING_ANSWER);
                     let ping = connection.ping_pong();
-                    let keep_alive = ping.map(|ping| KeepAlive::new(ping, self.warden.clone(), times));
+                    let keep_alive = ping.map(|ping| {
+                        KeepAlive::new(ping, self.warden.clone(), times).with_whole(self.head_timeout)
+                    });
                     self.inner = State::Serving(Box::new(connection), keep_alive);
                     continue;
                 }

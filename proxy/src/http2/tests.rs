@@ -16,7 +16,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
@@ -337,6 +337,43 @@ async fn a_server_that_has_died_without_a_word_is_found_out_while_a_request_wait
     LocalSet::new().run_until(waiting).await;
 }
 
+const SETTINGS: Settings =
+    Settings { max_streams: 10, max_headers: 16 * 1024, head_timeout: Some(Duration::from_secs(60)) };
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_does_not_come_to_its_end_ends_the_connection_however_steadily_bytes_come() {
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let whole = |frame: &[u8]| [preface, frame].concat();
+    let table: [(Vec<u8>, &[u8]); 5] = [
+        (preface[..10].to_vec(), b""),
+        (whole(b"\0\x10\0\x01\x05\0\0\0\x01"), b"\x82"),
+        (whole(b"\0\0\x01\x01\x01\0\0\0\x01\x82"), b""),
+        (whole(b"\0\0\x01\x01\x01\0\0\0\x01\x82\0\x10\0\x09\0\0\0\0\x01"), b"\x84"),
+        (whole(b"\0\x10"), b""),
+    ];
+    LocalSet::new()
+        .run_until(async {
+            for (first, drip) in table {
+                let (near, mut far) = sockets().await;
+                let started = tokio::time::Instant::now();
+                let client = spawn_local(async move {
+                    far.write_all(&first).await.unwrap();
+                    while far.write_all(drip).await.is_ok() {
+                        tokio::time::sleep(Duration::from_secs(7)).await;
+                    }
+                });
+                let mut connection = Connection::new(near, SETTINGS);
+                let ended = poll_fn(|context| connection.poll_next(context));
+                let ended = tokio::time::timeout(Duration::from_secs(200), ended).await;
+                assert!(ended.expect("it ends").is_none());
+                let took = started.elapsed().as_secs();
+                assert!((60..=125).contains(&took), "{took} s");
+                client.abort();
+            }
+        })
+        .await;
+}
+
 /// Our server, its requests answered by `answer`, and a client.
 async fn server<F: Future<Output = Response<Full<Bytes>>> + 'static>(
     answer: impl Fn(Request<super::Body>) -> F + 'static,
@@ -344,7 +381,7 @@ async fn server<F: Future<Output = Response<Full<Bytes>>> + 'static>(
     let (near, far) = sockets().await;
     let (close, mut closing) = oneshot::channel::<()>();
     let serving = spawn_local(async move {
-        let mut connection = Connection::new(near, Settings { max_streams: 10, max_headers: 16 * 1024 });
+        let mut connection = Connection::new(near, SETTINGS);
         poll_fn(|context| {
             if Pin::new(&mut closing).poll(context).is_ready() {
                 (_, closing) = oneshot::channel();

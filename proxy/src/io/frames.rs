@@ -2,11 +2,15 @@
 
 /// The head of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FrameHead {
-    pub(super) length: u32,
-    pub(super) kind: u8,
-    pub(super) flags: u8,
-    pub(super) stream: u32,
+pub struct FrameHead {
+    /// Bytes of the payload.
+    pub length: u32,
+    /// Its type.
+    pub kind: u8,
+    /// Its flags.
+    pub flags: u8,
+    /// Its stream; 0: the connection's.
+    pub stream: u32,
 }
 
 pub(super) const DATA: u8 = 0;
@@ -21,23 +25,35 @@ pub(super) const CONTINUATION: u8 = 9;
 
 /// The flag of the last frame of a stream.
 pub(super) const END_STREAM: u8 = 1;
+/// The flag of the last frame of a block of headers.
+const END_HEADERS: u8 = 4;
 
 /// Where in the stream of bytes we are.
 #[derive(Debug, Default)]
-pub(super) struct FrameReader {
+pub struct FrameReader {
     head: [u8; HEAD],
     seen: usize,
     skip: usize,
+    /// What is passed over belongs to a body, which has time limits of its own.
+    of_body: bool,
+    /// A block of headers goes on in the next frame.
+    goes_on: bool,
 }
 
 impl FrameReader {
     /// For the bytes of a client, which begin with the preface.
-    pub(super) fn of_client() -> Self {
+    pub fn of_client() -> Self {
         Self { skip: PREFACE, ..Self::default() }
     }
 
+    /// Whether more has to come before anything else can: the rest of a frame that is not of a body, or of a block of
+    /// headers. Until then all streams of the connection stand still.
+    pub fn is_unfinished(&self) -> bool {
+        self.seen > 0 || self.goes_on || (self.skip > 0 && !self.of_body)
+    }
+
     /// Reads on, and tells of each head that is complete.
-    pub(super) fn read(&mut self, mut bytes: &[u8], mut see: impl FnMut(FrameHead)) {
+    pub fn read(&mut self, mut bytes: &[u8], mut see: impl FnMut(FrameHead)) {
         loop {
             let step = self.skip.min(bytes.len());
             self.skip -= step;
@@ -52,6 +68,9 @@ impl FrameReader {
             if self.seen == HEAD {
                 let head = FrameHead::of(self.head);
                 (self.seen, self.skip) = (0, head.length as usize);
+                self.of_body = head.kind == DATA;
+                let of_headers = matches!(head.kind, HEADERS | CONTINUATION);
+                self.goes_on = of_headers && head.flags & END_HEADERS == 0;
                 see(head);
             }
         }
@@ -87,6 +106,34 @@ mod tests {
                 .for_each(|part| reader.read(part, |head| found.push((head.kind, head.length))));
             assert_eq!(found, [(4, 0), (1, 30), (0, 1)], "pieces of {size}");
         }
+    }
+
+    #[test]
+    fn what_others_have_to_wait_for_is_unfinished() {
+        let frame = |kind: u8, length: u8, flags: u8| {
+            [&[0, 0, length, kind, flags, 0, 0, 0, 1][..], &vec![9; length.into()]].concat()
+        };
+        let headers = |flags| frame(HEADERS, 3, flags);
+        let table = [
+            (vec![], false),
+            (headers(END_HEADERS), false),
+            (headers(END_HEADERS)[..11].to_vec(), true),
+            (headers(END_HEADERS)[..4].to_vec(), true),
+            (headers(0), true),
+            ([headers(0), frame(CONTINUATION, 1, 0)].concat(), true),
+            ([headers(0), frame(CONTINUATION, 1, END_HEADERS)].concat(), false),
+            (frame(SETTINGS, 6, 0)[..12].to_vec(), true),
+            (frame(DATA, 6, 0)[..12].to_vec(), false),
+            ([frame(DATA, 6, 0), vec![0]].concat(), true),
+        ];
+        for (bytes, expected) in table {
+            let mut reader = FrameReader::default();
+            reader.read(&bytes, |_| {});
+            assert_eq!(reader.is_unfinished(), expected, "{bytes:?}");
+        }
+        let mut reader = FrameReader::of_client();
+        reader.read(b"PRI * HTTP/2.0", |_| {});
+        assert!(reader.is_unfinished());
     }
 
     #[test]

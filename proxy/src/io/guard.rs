@@ -12,7 +12,7 @@ use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -32,6 +32,7 @@ pub struct Guarded {
 pub struct Warden {
     dismissed: Cell<bool>,
     heard: Cell<bool>,
+    unfinished: Cell<Option<Instant>>,
     flood: Cell<Option<&'static str>>,
 }
 
@@ -44,6 +45,11 @@ impl Warden {
     /// Whether bytes have come since it was last asked.
     pub fn heard(&self) -> bool {
         self.heard.take()
+    }
+
+    /// Since when a frame, or a block of headers, has waited for its rest.
+    pub fn unfinished(&self) -> Option<Instant> {
+        self.unfinished.get()
     }
 
     /// Frames of which kind were too many.
@@ -104,6 +110,9 @@ impl AsyncRead for Guarded {
             }
             flood = flood.or(purse.received(head, now));
         });
+        // The clock is looked at only where a frame comes in pieces.
+        let since = this.received.is_unfinished().then(|| this.warden.unfinished.get().unwrap_or_else(now));
+        this.warden.unfinished.set(since);
         if flood.is_some() {
             this.warden.flood.set(flood);
             out.set_filled(before);

@@ -9,7 +9,7 @@ mod pipe;
 mod purse;
 mod stream;
 
-mod frames;
+pub mod frames;
 mod tls;
 mod turn;
 

@@ -300,15 +300,38 @@ impl Exchange {
         Self { place: place.clone(), number }
     }
 
-    /// The response begins.
-    pub fn answered(&self) {
-        self.place.shared.lock().crowd.answered(self.place.id, self.number, now());
+    /// The response begins, with so many bytes that are there already.
+    pub fn answered(&self, bytes: usize) {
+        let mut inside = self.place.shared.lock();
+        if let Some(other) = inside.crowd.answered(self.place.id, self.number, bytes, now()) {
+            inside.close(other, Why::Bodies);
+        }
+    }
+
+    /// What counts the bytes of the request's body.
+    pub(super) fn upload(&self) -> Upload {
+        Upload { place: self.place.clone(), number: self.number }
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.place.shared.lock().crowd.ended(self.place.id, self.number, now());
+    }
+}
+
+/// Counts what the body of a request holds while the request is not answered.
+pub(super) struct Upload {
+    place: Arc<Spot>,
+    number: u64,
+}
+
+impl Upload {
+    pub(super) fn took(&self, bytes: usize) {
+        let mut inside = self.place.shared.lock();
+        if let Some(other) = inside.crowd.took(self.place.id, self.number, bytes) {
+            inside.close(other, Why::Bodies);
+        }
     }
 }
 

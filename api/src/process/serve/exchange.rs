@@ -1,10 +1,50 @@
-//! The body of a response, which tells when it is over: until then its request is under way.
+//! The bodies of requests and responses: what a request's holds is counted until it is answered, and a request is under
+//! way until the body of its response is over.
 
-use super::door::Exchange;
+use super::door::{Exchange, Upload};
 use axum::body::{Body, Bytes};
-use hyper::body::{Body as _, Frame, SizeHint};
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+
+/// A request's body.
+pub(super) struct Weighed {
+    body: Incoming,
+    upload: Upload,
+}
+
+impl Weighed {
+    pub(super) fn new(body: Incoming, upload: Upload) -> Self {
+        Self { body, upload }
+    }
+}
+
+impl hyper::body::Body for Weighed {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        let frame = Pin::new(&mut this.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            this.upload.took(data.len());
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
 
 /// A response's body. Its request is over when it has been sent, or is dropped.
 pub(super) struct Counted {

@@ -16,9 +16,9 @@ use crate::process::tls::Serving;
 use axum::Router;
 use crowd::{Limits, Why};
 use door::{Counter, Door, Listener, Seat};
-use exchange::Counted;
+use exchange::{Counted, Weighed};
 use http::Request;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -82,7 +82,7 @@ pub async fn http_within<L: Listener>(limits: Limits, listener: L, router: Route
     while let Some((stream, address, seat)) = drain.run_until_cancelled(door.accept(&listener)).await {
         let (router, drain) = (router.clone(), drain.clone());
         let peer = Arc::new(Peer { address, certificates: Arc::default(), identity: None });
-        let caller = Caller::new(peer, seat.counter(), None);
+        let caller = Caller::new(peer, (seat.counter(), limits.head), None);
         let stream = seat.watch(stream, false);
         connections.spawn(seat, async move { serve(stream, router, caller, drain).await });
     }
@@ -132,7 +132,7 @@ pub async fn https_within<L: Listener>(
                 Ok(stream) => {
                     let peer = Arc::new(tls_peer(address, stream.get_ref().1));
                     counter.greeted(&peer);
-                    let caller = Caller::new(peer, counter, Some(tls));
+                    let caller = Caller::new(peer, (counter, limits.head), Some(tls));
                     // Roots that changed during the handshake are not those that it was checked with.
                     match caller.doubt() {
                         Some(why) => caller.counter.close(why),
@@ -160,6 +160,8 @@ fn tls_peer(address: SocketAddr, connection: &rustls::ServerConnection) -> Peer 
 struct Caller {
     peer: Arc<Peer>,
     counter: Counter,
+    /// Bytes of the head of an HTTP/1 request.
+    head: usize,
     trust: Option<Mutex<Trust>>,
     not_after: Option<SystemTime>,
     parting: Option<Parting>,
@@ -173,7 +175,11 @@ struct Trust {
 }
 
 impl Caller {
-    fn new(peer: Arc<Peer>, counter: Counter, tls: Option<watch::Receiver<Arc<Serving>>>) -> Self {
+    fn new(
+        peer: Arc<Peer>,
+        (counter, head): (Counter, usize),
+        tls: Option<watch::Receiver<Arc<Serving>>>,
+    ) -> Self {
         let trust = tls.map(|tls| Mutex::new(Trust { tls, by: None }));
         let not_after = peer.not_after();
         // Keyed at random in each process.
@@ -182,7 +188,7 @@ impl Caller {
             let left = end.duration_since(wall()).unwrap_or_default();
             Parting(Instant::now() + lasts(left, random))
         });
-        Self { peer, counter, trust, not_after, parting }
+        Self { peer, counter, head, trust, not_after, parting }
     }
 
     /// Why the peer is not believed any more.
@@ -207,13 +213,14 @@ async fn serve<S>(stream: S, router: Router, caller: Caller, drain: Cancellation
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (address, parting) = (caller.peer.address, caller.parting);
-    let service = service_fn(move |mut request: Request<Incoming>| {
+    let (address, parting, head) = (caller.peer.address, caller.parting, caller.head);
+    let service = service_fn(move |request: Request<Incoming>| {
         let doubt = caller.doubt();
         if let Some(why) = doubt {
             caller.counter.close(why);
         }
         let exchange = caller.counter.begin();
+        let mut request = request.map(|body| Weighed::new(body, exchange.upload()));
         request.extensions_mut().insert(Peer::clone(&caller.peer));
         caller.parting.and_then(|parting| request.extensions_mut().insert(parting));
         let mut router = router.clone();
@@ -222,15 +229,19 @@ where
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
             }
             let Ok(response) = router.call(request).await;
-            exchange.answered();
+            let bytes = response.body().size_hint().exact().unwrap_or_default();
+            exchange.answered(usize::try_from(bytes).unwrap_or(usize::MAX));
             Ok(response.map(|body| Counted::new(body, exchange)))
         }
     });
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT).max_buf_size(head);
     builder
         .http2()
         .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
@@ -292,6 +303,11 @@ fn wall() -> SystemTime {
 
 /// How long open requests may run after draining has begun.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+/// Requests of an HTTP/2 connection at a time.
+const STREAMS: u32 = 32;
+/// What an HTTP/2 client may send before it is read: requests here are small, and connections are many.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 256 << 10;
 const HEADER_LIMIT: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);

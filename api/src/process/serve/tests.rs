@@ -242,10 +242,10 @@ async fn a_request_is_refused_when_the_roots_have_changed_although_nobody_has_lo
     let (listener, address) = listener().await;
     let _client = TcpStream::connect(address).await.unwrap();
     let (_, _, seat) = Door::new(Limits::default()).accept(&listener).await;
-    let doubt = |tls| Caller::new(peer.clone(), seat.counter(), Some(tls)).doubt();
+    let doubt = |tls| Caller::new(peer.clone(), (seat.counter(), 8 << 10), Some(tls)).doubt();
     assert_eq!(doubt(tls), Some(Why::Untrusted));
     let (change, tls) = watch::channel(old.server("citadel"));
-    let caller = Caller::new(peer.clone(), seat.counter(), Some(tls));
+    let caller = Caller::new(peer.clone(), (seat.counter(), 8 << 10), Some(tls));
     assert_eq!(caller.doubt(), None);
     change.send_replace(new.server("citadel"));
     assert_eq!(caller.doubt(), Some(Why::Untrusted));
@@ -283,6 +283,9 @@ const FEW: Limits = Limits {
     idle: Duration::from_millis(900),
     response: Some(Duration::from_millis(900)),
     exchange: Some(Duration::from_millis(900)),
+    head: 8 << 10,
+    bodies: 1 << 20,
+    request: 0,
 };
 
 /// What strangers send first and then no more, or a byte now and then.
@@ -367,6 +370,44 @@ async fn a_body_that_never_ends_and_a_response_that_nobody_reads_end_in_time() {
         let over = tokio::time::timeout(Duration::from_secs(5), is_closed(&stream)).await;
         assert!(over.is_ok(), "{request}");
     }
+    drain.cancel();
+    server.await.unwrap();
+}
+
+#[tokio::test]
+async fn bodies_and_heads_that_take_too_much_are_cut_and_a_small_request_is_answered_meanwhile() {
+    let (listener, address) = listener().await;
+    let drain = CancellationToken::new();
+    let router = Router::new().route("/", axum::routing::post(async |body: Bytes| body));
+    let limits = Limits { response: None, exchange: None, ..FEW };
+    let server = tokio::spawn(http_within(limits, listener, router, drain.clone()));
+    let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+    let (mut small, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut large = vec![];
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 600000\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // The server may close it meanwhile.
+        let _ = stream.write_all(&vec![b'x'; 599_999]).await;
+        large.push(stream);
+    }
+    let body = http_body_util::Full::new(Bytes::from("abc"));
+    let request = Request::post("/").header("host", "a").body(body).unwrap();
+    let answer = small.send_request(request).await.unwrap().into_body().collect().await.unwrap();
+    assert_eq!(answer.to_bytes(), "abc");
+    let closed = async {
+        for stream in &large[..2] {
+            is_closed(stream).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), closed).await.expect("of three one is left");
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!("GET / HTTP/1.1\r\nhost: a\r\na: {}", "x".repeat(16 << 10));
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let over = tokio::time::timeout(Duration::from_secs(5), is_closed(&stream)).await;
+    over.expect("a head is not waited for that is too long already");
     drain.cancel();
     server.await.unwrap();
 }

@@ -53,6 +53,12 @@ fn longest(request: &Request) -> usize {
     }
 }
 
+/// Bytes that a name takes, about: its text, and its places in two tables.
+pub(super) fn weight(name: &str) -> usize {
+    name.len() + PLACES
+}
+
+const PLACES: usize = 128;
 /// Names of a session, of all types together: those of the clusters of 50,000 ports, and of their endpoints.
 pub(super) const MAX_NAMES: usize = 100_000;
 /// Bytes of a name: that of a cluster has a host of 253 and a subset of 63.

@@ -46,6 +46,17 @@ impl Request {
             Self::Sotw(request) => request.node.as_ref(),
         }
     }
+
+    /// Bytes that a session may hold for the names in it.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Delta(request) => {
+                let names = request.resource_names_subscribe.iter();
+                names.chain(request.initial_resource_versions.keys()).map(|name| limit::weight(name)).sum()
+            }
+            Self::Sotw(request) => request.resource_names.iter().map(|name| limit::weight(name)).sum(),
+        }
+    }
 }
 
 /// A response of either method; always of the session's own.
@@ -141,6 +152,11 @@ impl Session {
         let own = Kind::from_type_url(kind).and_then(|kind| self.watches.get(&kind));
         let all: usize = self.watches.values().map(held).sum();
         limit::check(request, own.map(|watch| &watch.names), all)
+    }
+
+    /// Bytes that are held because the client has named resources, about.
+    pub fn weight(&self) -> usize {
+        self.watches.values().map(Watch::weight).sum()
     }
 
     /// Takes a request in; gives back what is to be sent, in order. Requests of unknown types are left unanswered, as

@@ -298,3 +298,33 @@ fn a_type_that_nobody_here_knows_is_left_unanswered() {
     check(&session.request(Request::Delta(request), &offer(&[])), &[]);
     assert!(session.status().is_empty());
 }
+
+#[test]
+fn a_session_weighs_what_its_client_has_named_and_no_more() {
+    let nothing = offer(&[]);
+    let mut session = Session::new(Mode::Delta);
+    let long = "x".repeat(1000);
+    let ask = subscribe(Kind::Endpoints, &["a", &long]);
+    let asked = ask.weight();
+    let told = session.request(ask, &nothing);
+    assert_eq!(session.weight(), asked);
+    assert!((1001..2000).contains(&asked), "{asked}");
+    session.request(ack(&told[0]), &nothing);
+    assert_eq!(session.weight(), asked, "an answer adds nothing");
+    let mut leave = subscribe(Kind::Endpoints, &[]);
+    if let Request::Delta(request) = &mut leave {
+        request.resource_names_unsubscribe = vec![long.clone(), "a".to_owned()];
+    }
+    session.request(leave, &nothing);
+    assert_eq!(session.weight(), 0);
+    // What a client comes with is told to be gone, and held until the client has heard it.
+    let mut come = subscribe(Kind::Route, &[]);
+    if let Request::Delta(request) = &mut come {
+        request.initial_resource_versions = [(long, String::new())].into();
+    }
+    let weight = come.weight();
+    let told = session.request(come, &nothing);
+    assert_eq!(session.weight(), weight);
+    session.request(ack(&told[0]), &nothing);
+    assert_eq!(session.weight(), 0);
+}

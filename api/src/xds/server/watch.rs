@@ -1,7 +1,7 @@
 //! Pure. One type of resource in a session: what is asked for, what the client has, what is on its way.
 
 use super::ask::{Ask, Change};
-use super::{Nack, Status};
+use super::{Nack, Status, limit};
 use crate::model::Kind;
 use crate::xds::offer::{Offer, Offered};
 use std::cell::Cell;
@@ -291,6 +291,13 @@ impl Watch {
                 self.known.remove(name);
             }
         }
+    }
+
+    /// Bytes that the client's names take: those it subscribes to, and others that it has or is being told about.
+    pub(super) fn weight(&self) -> usize {
+        let leaving = self.sending.iter().flat_map(|sending| &sending.diff.removed);
+        let others = self.known.keys().chain(leaving).filter(|name| !self.names.contains(*name));
+        self.names.iter().chain(others).map(|name| limit::weight(name)).sum()
     }
 
     pub(super) fn status(&self) -> Status {

@@ -128,7 +128,9 @@ impl Claim {
             gateway: self.kind == NodeKind::Router,
             pod: self.pod.clone(),
             namespace: self.namespace.clone(),
-            proven: pod.is_some(),
+            // A Pod whose containers run no proxy that shows may be a gateway by its own word, but not for its keys.
+            proven: pod
+                .is_some_and(|pod| self.kind == NodeKind::Sidecar || pod.proxy == Some(NodeKind::Router)),
             addresses: pod.map(|pod| pod.addresses.clone()).unwrap_or_default(),
             labels: pod.map(|pod| pod.labels.clone()).unwrap_or_default(),
             service_account: self.account.clone().unwrap_or_default(),

@@ -8,6 +8,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri, Version, request, response};
 use httparse::Header;
 use memchr::memmem;
+use std::fmt::Write;
 use std::mem::MaybeUninit;
 
 /// What a head may cost.
@@ -229,14 +230,16 @@ fn method(name: &str) -> Result<Method, Invalid> {
 }
 
 fn target(bytes: &Bytes, target: &str, method: &Method) -> Result<Uri, Invalid> {
-    // A fragment never leaves a client; who passes it on and who cuts it off would see different paths.
-    if target.contains('#') {
+    // A fragment never leaves a client; who passes it on and who cuts it off would see different paths. Characters beyond
+    // ASCII have another spelling, and Envoy refuses them too.
+    if target.contains('#') || !target.is_ascii() {
         return Err(Invalid::Target);
     }
     if target.len() > LONGEST_TARGET {
         return Err(Invalid::TargetSize);
     }
-    let uri = Uri::from_maybe_shared(bytes.slice_ref(target.as_bytes())).map_err(|_| Invalid::Target)?;
+    let uri = Uri::from_maybe_shared(bytes.slice_ref(target.as_bytes()));
+    let uri = uri.or_else(|_| with_escapes(target)).map_err(|_| Invalid::Target)?;
     let authority_only = uri.scheme().is_none() && uri.authority().is_some();
     let http = uri.scheme().is_none_or(|s| matches!(s.as_str(), "http" | "https"));
     let user = uri.authority().is_some_and(|a| a.as_str().contains('@'));
@@ -245,6 +248,20 @@ fn target(bytes: &Bytes, target: &str, method: &Method) -> Result<Uri, Invalid> 
         return Err(Invalid::Target);
     }
     Ok(uri)
+}
+
+/// A target with characters that a URI does not allow, and that some clients send all the same (`?query=up{job="a"}`).
+fn with_escapes(target: &str) -> Result<Uri, http::uri::InvalidUri> {
+    let mut escaped = String::with_capacity(target.len() + 16);
+    for c in target.chars() {
+        match c {
+            '"' | '<' | '>' | '`' if target.starts_with('/') => {
+                let _ = write!(escaped, "%{:02X}", u32::from(c));
+            }
+            c => escaped.push(c),
+        }
+    }
+    escaped.parse()
 }
 
 fn headers(bytes: &Bytes, parsed: &[Header<'_>], most: usize) -> Result<HeaderMap, Invalid> {

@@ -151,7 +151,10 @@ fn first_lines_and_hosts_have_one_form() {
         ("G@T / HTTP/1.1\r\nHost: a\r\n\r\n", Line),
         ("GET /a\0b HTTP/1.1\r\nHost: a\r\n\r\n", Line),
         ("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", Target),
+        ("GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n", Target),
+        ("GET /?\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n", Target),
         ("GET a HTTP/1.1\r\nHost: a\r\n\r\n", Target),
+        ("GET http://\"a/ HTTP/1.1\r\nHost: a\r\n\r\n", Target),
         ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", Target),
         ("GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", Target),
         ("GET http://b@a/ HTTP/1.1\r\nHost: a\r\n\r\n", Target),
@@ -170,6 +173,19 @@ fn first_lines_and_hosts_have_one_form() {
         ("SSH-2.0-OpenSSH_9.2p1\r\n", Line),
     ] {
         assert_eq!(read(head.as_bytes()), Err(expected), "{head:?}");
+    }
+}
+
+#[test]
+fn characters_that_a_uri_does_not_allow_are_escaped() {
+    for (target, expected) in [
+        ("/q?query=up{job=\"a\"}", "/q?query=up{job=%22a%22}"),
+        ("/<a>`?<", "/%3Ca%3E%60?%3C"),
+        ("/\"|^{}", "/\"|^{}"),
+    ] {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let read = request(&Bytes::from(head), LIMITS).unwrap();
+        assert_eq!(read.uri.path_and_query().unwrap().as_str(), expected);
     }
 }
 

@@ -21,8 +21,12 @@ use std::task::{Poll, ready};
 /// Serves a connection to its end.
 pub(super) async fn serve(stream: Stream, connection: Rc<Downstream>) {
     let model = &connection.http().model;
-    let settings =
-        Settings { max_streams: model.max_concurrent_streams, max_headers: model.max_headers_kib * 1024 };
+    let settings = Settings {
+        max_streams: model.max_concurrent_streams,
+        max_headers: model.max_headers_kib * 1024,
+        // As for HTTP/1: a stream without activity ends, and a head that does not come is one.
+        head_timeout: model.headers_timeout.or(model.stream_idle_timeout),
+    };
     let mut serving = Connection::new(stream, settings);
     let warden = serving.warden().clone();
     let live = &connection.live;

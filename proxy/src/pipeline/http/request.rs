@@ -273,6 +273,10 @@ fn names(parts: &Parts) -> impl Iterator<Item = &[u8]> {
     authority.into_iter().chain(parts.headers.get(header::HOST).map(HeaderValue::as_bytes))
 }
 
+fn is_ascii(uri: &Uri) -> bool {
+    uri.path_and_query().is_none_or(|target| target.as_str().is_ascii())
+}
+
 /// What no route may ever see.
 fn check(parts: &mut Parts, seen: Survey, connection: &Downstream) -> Result<(), Refusal> {
     let settings = &connection.http().model;
@@ -289,6 +293,9 @@ fn check(parts: &mut Parts, seen: Survey, connection: &Downstream) -> Result<(),
     // Those of HTTP/1 were checked where they were read.
     if parts.version == Version::HTTP_2 && !names(parts).all(is_host) {
         return Err(Refusal::new(400, "", Flags::DPE, "http.invalid_authority"));
+    }
+    if parts.version == Version::HTTP_2 && !is_ascii(&parts.uri) {
+        return Err(Refusal::new(400, "", Flags::DPE, "http.invalid_path"));
     }
     let extra = &settings.extra;
     if parts.uri.authority().is_none() && !parts.headers.contains_key(header::HOST) {

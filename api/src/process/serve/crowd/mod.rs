@@ -5,7 +5,7 @@
 //! no number of strangers keeps a known peer out. When the places are taken, the connection that has shown least for
 //! the longest time is closed: silent ones first, then those that never completed a handshake, then those that never
 //! sent a request, then idle ones, then those whose request is not answered yet. A connection that is being served is
-//! never closed to make room.
+//! never closed to make room. What requests hold before they are answered is bounded in the same way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
@@ -36,6 +36,14 @@ pub struct Limits {
     pub response: Option<Duration>,
     /// From a request's headers to the end of the response's body. `None` where streams last.
     pub exchange: Option<Duration>,
+    /// Bytes of an HTTP/1 request's head.
+    pub head: usize,
+    /// Bytes of bodies that are held, of requests until they are answered and of responses until they are sent: for all
+    /// strangers together, and for all known peers. Beyond it, the connection is closed for which most is held, of the
+    /// source for which most is held.
+    pub bodies: usize,
+    /// What a stranger's request counts among them beside its body.
+    pub request: usize,
 }
 
 impl Default for Limits {
@@ -53,6 +61,9 @@ impl Default for Limits {
             idle: Duration::from_secs(300),
             response: Some(Duration::from_secs(60)),
             exchange: None,
+            head: HEAD,
+            bodies: BODIES,
+            request: REQUEST,
         }
     }
 }
@@ -78,12 +89,23 @@ impl Limits {
             idle: Duration::from_secs(10),
             response: Some(Duration::from_secs(20)),
             exchange: Some(Duration::from_secs(20)),
+            head: HEAD,
+            bodies: BODIES,
+            request: REQUEST,
         }
     }
 
-    /// For callers on the same machine that are the process's own user: their requests may take any time.
+    /// For callers on the same machine that are the process's own user: their requests may take any time and space.
     pub fn local() -> Self {
-        Self { response: None, exchange: None, strangers_per_source: 10_000, ..Self::default() }
+        Self {
+            response: None,
+            exchange: None,
+            strangers_per_source: 10_000,
+            head: 512 << 10,
+            bodies: usize::MAX,
+            request: 0,
+            ..Self::default()
+        }
     }
 
     /// The shortest time that a connection may have.
@@ -119,6 +141,8 @@ pub struct Crowd {
 struct Pool {
     all: Queue,
     sources: BTreeMap<IpAddr, Queue>,
+    /// Bytes of bodies that are held for them.
+    held: usize,
 }
 
 /// Connections in the order in which they make room.
@@ -136,9 +160,19 @@ struct Entry {
     since: Instant,
     /// When the certificate of the peer ends.
     expires: Option<SystemTime>,
-    /// When each request that is under way began, and whether its response has begun.
-    exchanges: BTreeMap<u64, (Instant, bool)>,
+    /// The requests that are under way.
+    exchanges: BTreeMap<u64, Asked>,
     next_exchange: u64,
+}
+
+/// A request that is under way.
+#[derive(Debug)]
+struct Asked {
+    began: Instant,
+    /// Its response has begun.
+    answered: bool,
+    /// Bytes of its body that have come before that, then those of the response.
+    held: usize,
 }
 
 /// What a connection has shown so far, least first.
@@ -185,6 +219,9 @@ pub enum Why {
     /// Another needed the place.
     #[error("it made room for another")]
     Room,
+    /// Bodies took too much, and it had most of them.
+    #[error("its requests and responses take too much")]
+    Bodies,
 }
 
 /// What becomes of a connection that wants a place.
@@ -281,24 +318,54 @@ impl Crowd {
         let Some(entry) = self.entries.get_mut(&id) else { return 0 };
         let number = entry.next_exchange;
         entry.next_exchange += 1;
-        entry.exchanges.insert(number, (now, false));
+        let pool = if entry.known { &mut self.known } else { &mut self.strangers };
+        let held = if entry.known { 0 } else { self.limits.request };
+        pool.held += held;
+        entry.exchanges.insert(number, Asked { began: now, answered: false, held });
         self.settle(id, now);
         number
     }
 
-    /// The response to a request has begun.
-    pub fn answered(&mut self, id: Id, exchange: u64, now: Instant) {
-        let Some(entry) = self.entries.get_mut(&id) else { return };
-        if let Some((_, answered)) = entry.exchanges.get_mut(&exchange) {
-            *answered = true;
+    /// Bytes of a request's body have come, which are held until it is answered. Gives back the connection that has to
+    /// be closed for their sake.
+    pub fn took(&mut self, id: Id, exchange: u64, bytes: usize) -> Option<Id> {
+        let entry = self.entries.get_mut(&id)?;
+        let asked = entry.exchanges.get_mut(&exchange).filter(|asked| !asked.answered)?;
+        asked.held = asked.held.saturating_add(bytes);
+        let known = entry.known;
+        self.hold(known, 0, bytes)
+    }
+
+    /// Counts bytes of a pool; the connection that has to be closed for their sake.
+    fn hold(&mut self, known: bool, before: usize, bytes: usize) -> Option<Id> {
+        let pool = if known { &mut self.known } else { &mut self.strangers };
+        pool.held = pool.held.saturating_sub(before).saturating_add(bytes);
+        if bytes == 0 || pool.held <= self.limits.bodies {
+            return None;
         }
+        let victim = self.holding_most(known)?;
+        self.remove(victim);
+        Some(victim)
+    }
+
+    /// The response to a request has begun; so much of its body is known and held until it is sent. Gives back the
+    /// connection that has to be closed for its sake.
+    pub fn answered(&mut self, id: Id, exchange: u64, bytes: usize, now: Instant) -> Option<Id> {
+        let entry = self.entries.get_mut(&id)?;
+        let asked = entry.exchanges.get_mut(&exchange)?;
+        asked.answered = true;
+        let after = if entry.known { bytes } else { bytes.saturating_add(self.limits.request) };
+        let (known, before) = (entry.known, std::mem::replace(&mut asked.held, after));
         self.settle(id, now);
+        self.hold(known, before, after)
     }
 
     /// A request and its response are over.
     pub fn ended(&mut self, id: Id, exchange: u64, now: Instant) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        entry.exchanges.remove(&exchange);
+        let pool = if entry.known { &mut self.known } else { &mut self.strangers };
+        let held = entry.exchanges.remove(&exchange).map_or(0, |asked| asked.held);
+        pool.held = pool.held.saturating_sub(held);
         self.settle(id, now);
     }
 
@@ -306,8 +373,22 @@ impl Crowd {
     pub fn remove(&mut self, id: Id) {
         if let Some(entry) = self.entries.remove(&id) {
             let pool = if entry.known { &mut self.known } else { &mut self.strangers };
+            pool.held = pool.held.saturating_sub(entry.held());
             pool.remove(entry.source, (entry.phase, entry.since, id));
         }
+    }
+
+    /// The connection that holds most bytes, of the source that holds most: whoever sends a little is not closed for the
+    /// sake of others, however many connections they have.
+    fn holding_most(&self, known: bool) -> Option<Id> {
+        let holders = || self.entries.iter().filter(|(_, entry)| entry.known == known);
+        let mut sources: BTreeMap<IpAddr, usize> = BTreeMap::new();
+        for (_, entry) in holders() {
+            *sources.entry(entry.source).or_default() += entry.held();
+        }
+        let (source, _) = sources.into_iter().max_by_key(|(_, held)| *held)?;
+        let own = holders().filter(|(_, entry)| entry.source == source);
+        own.max_by_key(|(_, entry)| entry.held()).map(|(id, _)| *id)
     }
 
     /// The connection that makes room when the process has none left for another.
@@ -346,7 +427,7 @@ impl Crowd {
         let Some(entry) = self.entries.get(&id) else { return };
         let phase = if entry.exchanges.is_empty() {
             Phase::Idle
-        } else if entry.exchanges.values().any(|(_, answered)| *answered) {
+        } else if entry.exchanges.values().any(|asked| asked.answered) {
             Phase::Served
         } else {
             Phase::Asking
@@ -364,6 +445,11 @@ impl Crowd {
 }
 
 impl Entry {
+    /// Bytes that its requests hold.
+    fn held(&self) -> usize {
+        self.exchanges.values().map(|asked| asked.held).sum()
+    }
+
     /// When the connection is closed if nothing changes, and why.
     fn limit(&self, limits: &Limits) -> (Option<Instant>, Why) {
         match self.phase {
@@ -372,9 +458,9 @@ impl Entry {
             Phase::Waiting if !self.known => (Some(self.since + limits.first_request), Why::NoRequest),
             Phase::Waiting | Phase::Idle => (Some(self.since + limits.idle), Why::Idle),
             Phase::Asking | Phase::Served => {
-                let ends = self.exchanges.values().filter_map(|(began, answered)| {
-                    let response = limits.response.filter(|_| !answered);
-                    [response, limits.exchange].into_iter().flatten().min().map(|limit| *began + limit)
+                let ends = self.exchanges.values().filter_map(|asked| {
+                    let response = limits.response.filter(|_| !asked.answered);
+                    [response, limits.exchange].into_iter().flatten().min().map(|limit| asked.began + limit)
                 });
                 (ends.min(), Why::Slow)
             }
@@ -434,6 +520,11 @@ fn left(end: SystemTime, wall: SystemTime) -> Duration {
 }
 
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// Requests here have few headers; a token takes most of what they have.
+const HEAD: usize = 32 << 10;
+const BODIES: usize = 64 << 20;
+/// The state of a stream and of its handler.
+const REQUEST: usize = 4 << 10;
 
 #[cfg(test)]
 mod tests;

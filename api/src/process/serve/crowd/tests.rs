@@ -14,6 +14,9 @@ const LIMITS: Limits = Limits {
     idle: Duration::from_secs(60),
     response: Some(Duration::from_secs(20)),
     exchange: Some(Duration::from_secs(40)),
+    head: 1_000,
+    bodies: 1_000,
+    request: 0,
 };
 
 /// A crowd with a clock.
@@ -63,7 +66,7 @@ impl Scene {
 
     fn answer(&mut self, id: Id) -> u64 {
         let number = self.ask(id);
-        self.crowd.answered(id, number, self.now());
+        assert_eq!(self.crowd.answered(id, number, 0, self.now()), None);
         number
     }
 
@@ -98,6 +101,53 @@ fn whoever_has_shown_least_for_longest_makes_room() {
     assert_eq!(scene.come(2), Place::None, "all are being served");
     scene.crowd.remove(served);
     assert_eq!(scene.come(2), Place::Free(9));
+}
+
+#[test]
+fn requests_that_hold_too_much_cost_who_holds_most_of_the_source_that_holds_most() {
+    let mut scene = Scene::new(Limits { strangers: 9, strangers_per_source: 9, ..LIMITS });
+    let ids = [1, 1, 1, 2, 2].map(|source| scene.free(source));
+    let asked = ids.map(|id| scene.ask(id));
+    let took = |scene: &mut Scene, number: usize, bytes| scene.crowd.took(ids[number], asked[number], bytes);
+    for (number, bytes) in [(0, 300), (1, 310), (2, 10), (3, 380)] {
+        assert_eq!(took(&mut scene, number, bytes), None, "they hold 1,000 together");
+    }
+    // The largest of all is of another source, which holds less in sum.
+    assert_eq!(took(&mut scene, 4, 1), Some(ids[1]));
+    assert_eq!(took(&mut scene, 1, 5_000), None, "it is gone");
+    assert_eq!(took(&mut scene, 4, 309), None, "what it held is free");
+    assert_eq!(scene.crowd.answered(ids[3], asked[3], 0, scene.now()), None);
+    assert_eq!(took(&mut scene, 3, 5_000), None, "what comes after the answer began is not held");
+    assert_eq!(took(&mut scene, 4, 380), None);
+    scene.crowd.ended(ids[4], asked[4], scene.now());
+    assert_eq!(took(&mut scene, 0, 690), None);
+    assert_eq!(took(&mut scene, 0, 1), Some(ids[0]), "who asks for too much alone");
+    // A response counts while it is sent, and in place of its request.
+    let (late, number) = (scene.free(2), scene.ask(ids[3]));
+    let asking = scene.ask(late);
+    assert_eq!(scene.crowd.took(late, asking, 900), None);
+    assert_eq!(scene.crowd.answered(late, asking, 490, scene.now()), None);
+    assert_eq!(scene.crowd.answered(ids[3], number, 490, scene.now()), None);
+    assert_eq!(took(&mut scene, 2, 11), Some(late), "it has most, with the other of its source");
+    // Known peers have room of their own.
+    let (known, _) = scene.known(3);
+    let number = scene.ask(known);
+    assert_eq!(scene.crowd.took(known, number, 1_000), None);
+    assert_eq!(scene.crowd.took(known, number, 1), Some(known));
+}
+
+#[test]
+fn many_small_requests_count_too() {
+    let mut scene = Scene::new(Limits { request: 300, ..LIMITS });
+    let (many, one) = (scene.free(1), scene.free(2));
+    let asked = [many, many, many].map(|id| scene.ask(id));
+    assert_eq!(scene.crowd.answered(many, asked[0], 100, scene.now()), None);
+    let number = scene.ask(one);
+    assert_eq!(scene.crowd.answered(one, number, 1, scene.now()), Some(many));
+    assert_eq!(scene.crowd.answered(one, number, 700, scene.now()), None);
+    let (known, _) = scene.known(3);
+    let number = scene.ask(known);
+    assert_eq!(scene.crowd.answered(known, number, 1_000, scene.now()), None, "of known peers bodies alone");
 }
 
 #[test]
@@ -303,7 +353,7 @@ proptest! {
                 }
                 Step::Greet(..) => {}
                 Step::Ask(n) => drop(scene.crowd.began(pick(n), now)),
-                Step::Answer(n) => scene.crowd.answered(pick(n), 0, now),
+                Step::Answer(n) => drop(scene.crowd.answered(pick(n), 0, 0, now)),
                 Step::End(n) => scene.crowd.ended(pick(n), 0, now),
                 Step::Leave(n) => scene.crowd.remove(pick(n)),
                 Step::Wait(seconds) => drop(scene.closed_at(scene.second + u64::from(seconds))),

@@ -1,0 +1,4 @@
+//! Feeds the target `http2`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz_targets::http2::run(data));

@@ -1,0 +1,4 @@
+//! Feeds the target `manifest`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz_targets::manifest::run(data));

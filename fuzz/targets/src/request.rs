@@ -1,0 +1,58 @@
+//! Requests of callers that nobody knows yet, as bytes: those that are let through are no larger by parts than their budgets
+//! say, small ones are never kept out, and a session takes them whatever they ask for.
+
+use crate::words;
+use api::bounded::Bounded;
+use api::bounded::budget::check;
+use api::certificate::IstioCertificateRequest;
+use api::wire::xds::{DeltaDiscoveryRequest, DiscoveryRequest, Node, NodeInfo};
+use api::xds::offer::Resources;
+use api::xds::server::{Mode, Request, Session};
+use prost::Message;
+
+/// See the module. The first byte chooses: a request of either method of discovery, or for a certificate.
+pub fn run(data: &[u8]) {
+    let Some((choice, bytes)) = words::choice(data, 3) else { return };
+    match choice {
+        0 => discovery(
+            Mode::Delta,
+            decoded(bytes).map(|request: DeltaDiscoveryRequest| Request::Delta(request)),
+        ),
+        1 => discovery(Mode::Sotw, decoded(bytes).map(|request: DiscoveryRequest| Request::Sotw(request))),
+        _ => drop(decoded::<IstioCertificateRequest>(bytes)),
+    }
+}
+
+/// A message that is let through and can be read.
+fn decoded<M: Bounded>(bytes: &[u8]) -> Option<M> {
+    let verdict = check(bytes, &M::BUDGET);
+    let read = M::decode(bytes).ok();
+    assert!(verdict.is_ok() || read.is_none() || bytes.len() > SMALL, "{verdict:?} of {} bytes", bytes.len());
+    read.filter(|_| verdict.is_ok())
+}
+
+fn discovery(mode: Mode, request: Option<Request>) {
+    let Some(request) = request else { return };
+    if let Some(node) = request.node() {
+        assert!(node.encoded_len() <= NODE + SLACK, "a node of {} bytes", node.encoded_len());
+        let metadata = node.metadata.as_ref().map_or(0, Message::encoded_len);
+        assert!(metadata <= METADATA + SLACK, "metadata of {metadata} bytes");
+        let info = NodeInfo::from(node);
+        assert_eq!(NodeInfo::from(&Node::from(&info)).id, info.id);
+    }
+    let mut session = Session::new(mode);
+    if session.check(&request).is_err() {
+        return;
+    }
+    let most = request.weight();
+    let nothing = Resources::new("1");
+    drop(session.request(request, &nothing));
+    assert!(session.weight() <= most, "{} bytes are held for {most}", session.weight());
+}
+
+/// No budget is below that.
+const SMALL: usize = 32;
+const NODE: usize = 256 << 10;
+const METADATA: usize = 64 << 10;
+/// A message may be longer as it is written than as it was read, by the lengths of its parts.
+const SLACK: usize = 64 << 10;
