@@ -144,6 +144,26 @@ fn written_endpoints_count_only_without_a_selector() {
 }
 
 #[test]
+fn a_written_endpoint_serves_the_ports_of_the_service_that_it_names() {
+    let text = [
+        service("db", "{ports: [{name: sql, port: 5432, targetPort: 1}, {name: adm, port: 81, targetPort: 2}]}"),
+        "---\napiVersion: v1\nkind: Endpoints\nmetadata: {name: db}\nsubsets: [{addresses: [{ip: 192.0.2.1}], ports: \
+         [{name: sql, port: 5433}]}, {addresses: [{ip: 192.0.2.2}], ports: [{name: adm, port: 8081}, {name: sql, port: \
+         5434}]}, {addresses: [{ip: 192.0.2.3}], ports: [{port: 5435}]}]\n"
+            .to_owned(),
+    ]
+    .concat();
+    let catalog = catalog(&text);
+    let service = only(&catalog, "db.default.svc.cluster.local");
+    let behind = |port: usize| {
+        let endpoints = catalog.endpoints(&service, &service.ports[port]);
+        endpoints.iter().map(|e| format!("{:?}", e.address)).collect::<Vec<_>>()
+    };
+    assert_eq!(behind(0), ["Socket(192.0.2.1:5433)", "Socket(192.0.2.2:5434)"]);
+    assert_eq!(behind(1), ["Socket(192.0.2.2:8081)"]);
+}
+
+#[test]
 fn service_entries_are_services() {
     let text = object(
         "networking.istio.io/v1",
@@ -545,4 +565,108 @@ fn a_check_tells_selectors_that_choose_nothing_and_what_services_ask_in_vain() {
     let slice = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: s}\naddressType: FQDN\nendpoints: \
                  [{addresses: [a.test]}]\n";
     assert_eq!(ask(slice).len(), 2);
+}
+
+#[test]
+fn a_check_tells_ports_and_names_by_which_objects_miss_each_other() {
+    let pods = pod("web", "10.244.0.7", "app: web", "");
+    let http = service("web", "{selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]}");
+    let db = service("db", "{ports: [{name: sql, port: 5432}]}");
+    let base = catalog(&[pods, http, db].concat());
+    let ask = |text: &str| {
+        let given = parse::parse("a.yaml", text)
+            .documents
+            .into_iter()
+            .map(|d| api::resource::check::Given { file: d.place.to_string(), object: d.raw });
+        let report = validate::reference::check(&base, &given.collect::<Vec<_>>());
+        assert_eq!(report.errors, []);
+        report.warnings.iter().map(|w| format!("{}: {}", w.path, w.reason)).collect::<Vec<_>>()
+    };
+    let policy = |port: u16| {
+        peers(
+            "p",
+            &format!(
+                "{{selector: {{matchLabels: {{app: web}}}}, portLevelMtls: {{{port}: {{mode: STRICT}}}}}}"
+            ),
+        )
+    };
+    let sidecar = |hosts: &str| {
+        object("networking.istio.io/v1", "Sidecar", "s", &format!("{{egress: [{{hosts: {hosts}}}]}}"))
+    };
+    let outlier = |rules: &str| {
+        let spec = format!("{{host: web, trafficPolicy: {{outlierDetection: {rules}}}}}");
+        rule("web", &spec)
+    };
+    let endpoints = |name: &str, port: &str| {
+        format!(
+            "apiVersion: v1\nkind: Endpoints\nmetadata: {{name: {name}}}\nsubsets: [{{addresses: [{{ip: 192.0.2.1}}], \
+             ports: [{port}]}}]\n"
+        )
+    };
+    let slice = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: s, labels: \
+                 {kubernetes.io/service-name: db}}\naddressType: IPv4\nendpoints: [{addresses: [192.0.2.1]}]\nports: \
+                 [{name: mysql, port: 1}]\n";
+    let [strict, disabled] =
+        ["STRICT", "DISABLE"].map(|mode| peers("p", &format!("{{mtls: {{mode: {mode}}}}}")));
+    let table = [
+        (policy(8080), ""),
+        (policy(9090), ""),
+        (
+            policy(80),
+            "spec.portLevelMtls[80]: is the port of service default/web, which leads to port 8080 of these pods: it does \
+             not hold there",
+        ),
+        (endpoints("db", "{name: sql, port: 1}"), ""),
+        (
+            endpoints("db", "{port: 1}"),
+            "subsets[].ports: Service default/db has no port without a name: nothing leads there",
+        ),
+        (
+            endpoints("web", "{name: http, port: 1}"),
+            "subsets: Service default/web has a selector: its endpoints are the pods that it chooses",
+        ),
+        (
+            endpoints("other", "{port: 1}"),
+            "metadata: there is no Service default/other: these are endpoints of no Service",
+        ),
+        (slice.to_owned(), "ports: Service default/db has no port `mysql`: nothing leads there"),
+        (
+            outlier("{}"),
+            "spec.trafficPolicy.outlierDetection: ejects nothing: 10 % of 1 endpoint(s) is less than one",
+        ),
+        (outlier("{maxEjectionPercent: 100}"), ""),
+        (rule("web", "{host: web, trafficPolicy: {tls: {mode: DISABLE}}}"), ""),
+        (
+            [strict.clone(), rule("web", "{host: web, trafficPolicy: {tls: {mode: DISABLE}}}")].concat(),
+            "spec.trafficPolicy.tls: is not the mesh's own, and these pods take no other (mode STRICT): calls to port 80 of \
+             web.default.svc.cluster.local fail",
+        ),
+        ([strict, rule("web", "{host: web, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}")].concat(), ""),
+        (
+            [disabled, rule("web", "{host: web, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}")].concat(),
+            "spec.trafficPolicy.tls: is the mesh's own, which these pods do not take (no sidecar, or mode DISABLE): calls to \
+             port 80 of web.default.svc.cluster.local fail",
+        ),
+        (
+            route("r", "{hosts: [web.default], http: [{route: [{destination: {host: web}}]}]}"),
+            "spec.hosts[0]: `web.default` is no service: it holds for requests to port 80 that spell their host so, and no \
+             others",
+        ),
+        (route("r", "{hosts: [web, web.example.test], http: [{route: [{destination: {host: web}}]}]}"), ""),
+        (
+            sidecar("[./web.default.svc.cluster.local, '*/*', ./*]"),
+            "spec.egress[0].hosts[0]: `./web.default.svc.cluster.local` is included in `*/*`; spec.egress[0].hosts[2]: `./*` is included in `*/*`",
+        ),
+        (
+            sidecar("[./web.default]"),
+            "spec.egress: nothing is imported by host `web.default`: no service there has it",
+        ),
+        (
+            sidecar("[other/web.default.svc.cluster.local]"),
+            "spec.egress: nothing is imported by host `web.default.svc.cluster.local`: no service there has it",
+        ),
+    ];
+    for (text, expected) in table {
+        assert_eq!(ask(&text).join("; "), expected, "{text}");
+    }
 }

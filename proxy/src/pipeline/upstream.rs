@@ -5,7 +5,7 @@ use super::world::{Thread, now, uptime};
 use crate::balance::{Picker, Situation, another};
 use crate::send::{Flavor, Pool, Settings, connect::Dial};
 use crate::snapshot::cluster::{Cluster, Endpoints, Gauge, Gauges, Target};
-use crate::snapshot::health::Verdict;
+use crate::snapshot::health::{Verdict, may_eject};
 use crate::telemetry::stats::ClusterStats;
 use api::model::cluster::{Discovery, UpstreamHttp};
 use foldhash::HashMap;
@@ -254,9 +254,7 @@ impl Upstream {
         let time = uptime(now());
         let Some(endpoints) = &self.endpoints else { return };
         let ejected = endpoints.list.iter().filter(|t| t.health.ejected(time)).count();
-        // At least one may go, however few there are.
-        let allowed = (endpoints.list.len() * rules.max_percent as usize / 100).max(1);
-        if ejected < allowed && !target.health.ejected(time) {
+        if may_eject(ejected, endpoints.list.len(), rules) && !target.health.ejected(time) {
             target.health.eject(time, rules);
             self.stats.outlier_ejections.add(1);
         }
