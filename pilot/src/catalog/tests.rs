@@ -572,7 +572,8 @@ fn a_check_tells_ports_and_names_by_which_objects_miss_each_other() {
     let pods = pod("web", "10.244.0.7", "app: web", "");
     let http = service("web", "{selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]}");
     let db = service("db", "{ports: [{name: sql, port: 5432}]}");
-    let base = catalog(&[pods, http, db].concat());
+    let tcp = service("tcp", "{selector: {app: web}, ports: [{name: tcp-web, port: 5433}]}");
+    let base = catalog(&[pods, http, db, tcp].concat());
     let ask = |text: &str| {
         let given = parse::parse("a.yaml", text)
             .documents
@@ -635,6 +636,16 @@ fn a_check_tells_ports_and_names_by_which_objects_miss_each_other() {
             "spec.trafficPolicy.outlierDetection: ejects nothing: 10 % of 1 endpoint(s) is less than one",
         ),
         (outlier("{maxEjectionPercent: 100}"), ""),
+        (
+            route("r", "{hosts: [tcp], http: [{route: [{destination: {host: web}}]}]}"),
+            "spec.http: has no effect for tcp.default.svc.cluster.local: none of its ports is HTTP",
+        ),
+        (
+            route("r", "{hosts: [web], tcp: [{route: [{destination: {host: web}}]}]}"),
+            "spec.tcp: has no effect for web.default.svc.cluster.local: none of its ports is plain TCP",
+        ),
+        (route("r", "{hosts: [tcp], tcp: [{route: [{destination: {host: web}}]}]}"), ""),
+        (route("r", "{hosts: [db], http: [{route: [{destination: {host: db}}]}]}"), ""),
         (rule("web", "{host: web, trafficPolicy: {tls: {mode: DISABLE}}}"), ""),
         (
             [strict.clone(), rule("web", "{host: web, trafficPolicy: {tls: {mode: DISABLE}}}")].concat(),

@@ -126,6 +126,33 @@ impl Finder<'_> {
         }
     }
 
+    /// Routes for a protocol that no port of the host speaks, by the ports' names: they never see a connection.
+    pub(super) fn unspoken(&mut self, vs: &VirtualService) {
+        if !vs.gateways.contains(&GatewayRef::Mesh) {
+            return;
+        }
+        for host in &vs.hosts {
+            let Some(service) = self.catalog.service(&self.key.namespace, host).cloned() else { continue };
+            let service = service
+                .behind(|host| self.catalog.service(&self.key.namespace, host).map(AsRef::as_ref))
+                .unwrap_or(&service)
+                .clone();
+            let speaks = |spoken: fn(Protocol) -> bool| {
+                service.ports.iter().any(|p| p.protocol == Protocol::Sniffed || spoken(p.protocol))
+            };
+            let fields = [
+                ("http", !vs.http.is_empty() && !speaks(Protocol::is_http), "HTTP", "http"),
+                ("tls", !vs.tls.is_empty() && !speaks(Protocol::is_tls), "TLS", "https or tls"),
+                ("tcp", !vs.tcp.is_empty() && !speaks(|p| p == Protocol::Tcp), "plain TCP", "tcp"),
+            ];
+            for (field, _, protocol, prefix) in fields.into_iter().filter(|(_, unspoken, ..)| *unspoken) {
+                let reason = format!("has no effect for {host}: none of its ports is {protocol}");
+                let next = format!("set appProtocol of a port, or begin its name with {prefix}");
+                self.warn(&format!("spec.{field}"), reason, &next);
+            }
+        }
+    }
+
     /// As many endpoints as there are may be too few for the share that may be ejected: then none ever is.
     pub(super) fn ejection(&mut self, rule: &DestinationRule) {
         let Some(service) = self.catalog.service(&self.key.namespace, &rule.host).cloned() else { return };

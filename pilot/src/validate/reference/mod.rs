@@ -156,6 +156,7 @@ impl Finder<'_> {
 
     fn virtual_service(&mut self, vs: &Arc<VirtualService>) {
         self.short_hosts(vs);
+        self.unspoken(vs);
         for (i, gateway) in vs.gateways.iter().enumerate() {
             self.gateway(&format!("spec.gateways[{i}]"), gateway);
         }
