@@ -71,6 +71,8 @@ pub struct Scope {
     pub addresses: Vec<IpAddr>,
     /// Labels of the Pod; empty where it is not proven.
     pub labels: BTreeMap<String, String>,
+    /// Its Pod asks for HTTP/1.0.
+    pub http_10: bool,
     /// Service account of the pod, as its certificate says; empty on the plaintext port.
     pub service_account: String,
     /// The proxy knows Istio's own filters (its node lists them).

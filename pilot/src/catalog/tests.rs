@@ -164,6 +164,20 @@ fn a_written_endpoint_serves_the_ports_of_the_service_that_it_names() {
 }
 
 #[test]
+fn a_pod_asks_for_http_10_in_the_environment_of_its_proxy() {
+    let asks = |container: &str, value: &str| {
+        let text = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec: {{containers: [{{name: c, image: i}}], \
+             initContainers: [{{name: {container}, image: i, restartPolicy: Always, env: [{{name: ISTIO_META_HTTP10, value: \
+             '{value}'}}]}}]}}\n"
+        );
+        catalog(&text).workload("default", "p").unwrap().http_10
+    };
+    assert!(asks("istio-proxy", "1"));
+    assert!(!asks("istio-proxy", "0") && !asks("other", "1"));
+}
+
+#[test]
 fn service_entries_are_services() {
     let text = object(
         "networking.istio.io/v1",
@@ -636,6 +650,21 @@ fn a_check_tells_ports_and_names_by_which_objects_miss_each_other() {
             "spec.trafficPolicy.outlierDetection: ejects nothing: 10 % of 1 endpoint(s) is less than one",
         ),
         (outlier("{maxEjectionPercent: 100}"), ""),
+        (
+            rule(
+                "web",
+                "{host: web, trafficPolicy: {portLevelSettings: [{port: {number: 8080}, tls: {mode: DISABLE}}]}}",
+            ),
+            "spec.trafficPolicy.portLevelSettings: web.default.svc.cluster.local has no port 8080: these settings have no \
+             effect",
+        ),
+        (
+            route(
+                "r",
+                "{hosts: [web], http: [{match: [{port: 80}, {port: 8080}], route: [{destination: {host: web}}]}]}",
+            ),
+            "spec.http[0].match[1].port: none of the hosts has port 8080: nothing matches",
+        ),
         (
             route("r", "{hosts: [tcp], http: [{route: [{destination: {host: web}}]}]}"),
             "spec.http: has no effect for tcp.default.svc.cluster.local: none of its ports is HTTP",

@@ -325,7 +325,10 @@ fn http_chain(view: &View, routes: RouteSource, address: &str, port: u16) -> Fil
         name: format!("{address}_{port}-http"),
         criteria: ChainMatch {
             transport: Some(Transport::Raw),
-            application_protocols: mesh_tls::PLAIN_HTTP.iter().map(|a| (*a).to_owned()).collect(),
+            application_protocols: mesh_tls::plain_http(view.scope.http_10)
+                .iter()
+                .map(|a| (*a).to_owned())
+                .collect(),
             ..ChainMatch::default()
         },
         tls: None,

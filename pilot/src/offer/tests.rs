@@ -135,6 +135,7 @@ fn scope(gateway: bool, pod: &str, namespace: &str, label: (&str, &str)) -> Arc<
         proven: true,
         addresses: vec![],
         labels: BTreeMap::from([(label.0.to_owned(), label.1.to_owned())]),
+        http_10: false,
         service_account: String::new(),
         istio_extensions: false,
     })

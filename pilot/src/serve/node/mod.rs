@@ -131,6 +131,7 @@ impl Claim {
             proven: pod.is_some(),
             addresses: pod.map(|pod| pod.addresses.clone()).unwrap_or_default(),
             labels: pod.map(|pod| pod.labels.clone()).unwrap_or_default(),
+            http_10: pod.is_some_and(|pod| pod.http_10),
             service_account: self.account.clone().unwrap_or_default(),
             istio_extensions: self.istio_extensions,
         };

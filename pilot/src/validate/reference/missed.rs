@@ -6,7 +6,7 @@ use crate::catalog::Item;
 use crate::catalog::destination_rule::{ClientTls, DestinationRule};
 use crate::catalog::policy::{EgressNamespace, PeerAuthentication, Sidecar};
 use crate::catalog::service::{Service, StaticEndpoint};
-use crate::catalog::virtual_service::{GatewayRef, VirtualService};
+use crate::catalog::virtual_service::{GatewayRef, SourceMatch, VirtualService};
 use crate::catalog::visibility::selects;
 use crate::flow::{MtlsMode, Protocol};
 use api::resource::document::Key;
@@ -93,6 +93,55 @@ impl Finder<'_> {
         }
     }
 
+    /// Ports of a rule that the service does not have: they are the Service's, not its pods'.
+    pub(super) fn rule_ports(&mut self, rule: &DestinationRule) {
+        let Some(service) = self.catalog.service(&self.key.namespace, &rule.host).cloned() else { return };
+        let subsets = rule.subsets.iter().enumerate();
+        let subsets = subsets.map(|(i, s)| (format!("spec.subsets[{i}].trafficPolicy"), &s.policy));
+        for (path, policy) in std::iter::once(("spec.trafficPolicy".to_owned(), &rule.policy)).chain(subsets)
+        {
+            for port in policy.ports.keys().filter(|port| service.port(**port).is_none()) {
+                let reason = format!("{} has no port {port}: these settings have no effect", rule.host);
+                let next = format!("its ports are {}", numbers(&service));
+                self.warn(&format!("{path}.portLevelSettings"), reason, &next);
+            }
+        }
+    }
+
+    /// Ports that routes for sidecars match and that none of the hosts has: nothing ever meets these.
+    pub(super) fn match_ports(&mut self, vs: &VirtualService) {
+        let known = |host: &String| self.catalog.service(&self.key.namespace, host).cloned();
+        let services: Option<Vec<_>> = vs.hosts.iter().map(known).collect();
+        let Some(services) = services.filter(|all| !all.is_empty() && vs.gateways == [GatewayRef::Mesh])
+        else {
+            return;
+        };
+        let absent = |source: &SourceMatch| {
+            let port = source.port.filter(|_| source.gateways.is_empty())?;
+            services.iter().all(|s| s.alias_of.is_none() && s.port(port).is_none()).then_some(port)
+        };
+        let mut found: Vec<(String, u16)> = vec![];
+        for (i, route) in vs.http.iter().enumerate() {
+            let ports = route.matches.iter().map(|m| absent(&m.source)).enumerate();
+            found.extend(
+                ports.filter_map(|(m, port)| Some((format!("spec.http[{i}].match[{m}].port"), port?))),
+            );
+        }
+        for (i, route) in vs.tcp.iter().enumerate() {
+            let ports = route.matches.iter().map(|m| absent(&m.source)).enumerate();
+            found.extend(
+                ports.filter_map(|(m, port)| Some((format!("spec.tcp[{i}].match[{m}].port"), port?))),
+            );
+        }
+        for (path, port) in found {
+            let next = format!(
+                "the ports are {}",
+                services.iter().map(|s| numbers(s)).collect::<Vec<_>>().join(", ")
+            );
+            self.warn(&path, format!("none of the hosts has port {port}: nothing matches"), &next);
+        }
+    }
+
     /// TLS of a rule that none of the service's pods takes, by their PeerAuthentications: every call fails.
     pub(super) fn refused_tls(&mut self, rule: &DestinationRule) {
         let Some(service) = self.catalog.service(&self.key.namespace, &rule.host).cloned() else { return };
@@ -175,4 +224,9 @@ impl Finder<'_> {
             }
         }
     }
+}
+
+/// The ports of a service, as a list.
+fn numbers(service: &Service) -> String {
+    service.ports.iter().map(|port| port.number.to_string()).collect::<Vec<_>>().join(", ")
 }

@@ -157,6 +157,7 @@ impl Finder<'_> {
     fn virtual_service(&mut self, vs: &Arc<VirtualService>) {
         self.short_hosts(vs);
         self.unspoken(vs);
+        self.match_ports(vs);
         for (i, gateway) in vs.gateways.iter().enumerate() {
             self.gateway(&format!("spec.gateways[{i}]"), gateway);
         }
@@ -282,6 +283,7 @@ impl Finder<'_> {
     fn destination_rule(&mut self, rule: &DestinationRule) {
         self.ejection(rule);
         self.refused_tls(rule);
+        self.rule_ports(rule);
         // Most rules are for one service: looking through all is for patterns, and for what is not there.
         if self.catalog.has_host(&rule.host) {
             return;
