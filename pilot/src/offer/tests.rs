@@ -154,8 +154,10 @@ type Written = Vec<(Kind, String, Vec<u8>)>;
 
 fn check(steps: Vec<(usize, u8)>) -> Result<(), TestCaseError> {
     let versions = [documents(1), documents(2)];
+    let first = scope(false, "a-1", "shop", ("app", "a1"));
     let scopes = [
-        scope(false, "a-1", "shop", ("app", "a1")),
+        first.clone(),
+        Arc::new(Scope { http_10: true, ..Scope::clone(&first) }),
         scope(false, "x", "other", ("app", "a2")),
         scope(true, "gate-1", "gates", ("istio", "ingressgateway")),
     ];
