@@ -11,9 +11,13 @@ use std::collections::HashMap;
 impl GatewayPorts {
     /// What VirtualServices lose to others of the same host.
     pub(super) fn hidden_routes(&self, catalog: &Catalog, namespace: &str) -> Vec<Lost> {
-        let ends_http = |server: &&PortServer| match (server.server().protocol, &server.server().tls) {
-            (ServerProtocol::Http, _) | (ServerProtocol::Https, Some(ServerTls::Terminate { .. })) => true,
-            _ => false,
+        let ends_http = |server: &&PortServer| {
+            let ended = matches!(server.server().tls, Some(ServerTls::Terminate { .. }));
+            match server.server().protocol {
+                ServerProtocol::Http => true,
+                ServerProtocol::Https => ended,
+                ServerProtocol::Tls | ServerProtocol::Tcp => false,
+            }
         };
         let servers = self.ports.values().flat_map(|port| port.servers.iter().filter(ends_http));
         servers.flat_map(|server| hidden(server, catalog, namespace)).collect()

@@ -114,6 +114,7 @@ impl Merged {
         same.resolution == other.resolution
             && same.mesh_external == other.mesh_external
             && same.selector == other.selector
+            && same.selects_all == other.selects_all
             && same.export_to == other.export_to
     }
 

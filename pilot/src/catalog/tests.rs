@@ -178,6 +178,30 @@ fn a_pod_asks_for_http_10_in_the_environment_of_its_proxy() {
 }
 
 #[test]
+fn a_workload_selector_without_labels_chooses_every_pod_of_its_namespace() {
+    let entry = |selector: &str| {
+        let spec = format!(
+            "{{hosts: [all.test], resolution: STATIC, ports: [{{number: 80, name: http, protocol: HTTP}}]{selector}}}"
+        );
+        object("networking.istio.io/v1", "ServiceEntry", "all", &spec)
+    };
+    let pods = [
+        pod("a", "10.0.0.1", "app: a", ""),
+        pod("b", "10.0.0.2", "app: b", ""),
+        pod("o/c", "10.0.0.3", "app: a", ""),
+    ];
+    for (selector, expected) in
+        [(", workloadSelector: {}", 2), (", workloadSelector: {labels: {app: a}}", 1), ("", 0)]
+    {
+        let catalog = catalog(&[pods.concat(), entry(selector)].concat());
+        let service = only(&catalog, "all.test");
+        assert_eq!(catalog.endpoints(&service, &service.ports[0]).len(), expected, "{selector}");
+        let led = catalog.workloads().filter(|pod| !catalog.services_of(pod).is_empty()).count();
+        assert_eq!(led, expected, "{selector}");
+    }
+}
+
+#[test]
 fn service_entries_are_services() {
     let text = object(
         "networking.istio.io/v1",
