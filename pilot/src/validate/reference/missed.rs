@@ -108,6 +108,25 @@ impl Finder<'_> {
         }
     }
 
+    /// Settings of a rule that do not hold for a port because the port has some of its own: these replace all others.
+    pub(super) fn replaced(&mut self, rule: &DestinationRule) {
+        let whole = &rule.policy.blocks;
+        for (port, own) in &rule.policy.ports {
+            let lost = [
+                ("loadBalancer", whole.load_balancer.is_some() && own.load_balancer.is_none()),
+                ("connectionPool", whole.connection_pool.is_some() && own.connection_pool.is_none()),
+                ("outlierDetection", whole.outlier.is_some() && own.outlier.is_none()),
+                ("tls", whole.tls.is_some() && own.tls.is_none()),
+            ];
+            for (field, _) in lost.into_iter().filter(|(_, lost)| *lost) {
+                let reason = format!(
+                    "does not hold for port {port}, whose portLevelSettings replace all of trafficPolicy"
+                );
+                self.warn(&format!("spec.trafficPolicy.{field}"), reason, "write it for the port too");
+            }
+        }
+    }
+
     /// Ports that routes for sidecars match and that none of the hosts has: nothing ever meets these.
     pub(super) fn match_ports(&mut self, vs: &VirtualService) {
         let known = |host: &String| self.catalog.service(&self.key.namespace, host).cloned();

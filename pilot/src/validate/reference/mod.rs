@@ -284,6 +284,7 @@ impl Finder<'_> {
         self.ejection(rule);
         self.refused_tls(rule);
         self.rule_ports(rule);
+        self.replaced(rule);
         // Most rules are for one service: looking through all is for patterns, and for what is not there.
         if self.catalog.has_host(&rule.host) {
             return;
@@ -341,3 +342,6 @@ fn place(text: &str) -> Place {
         None => Place::new(text, 0),
     }
 }
+
+#[cfg(test)]
+mod tests;
