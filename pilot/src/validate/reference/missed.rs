@@ -4,7 +4,7 @@
 use super::Finder;
 use crate::catalog::Item;
 use crate::catalog::destination_rule::{ClientTls, DestinationRule};
-use crate::catalog::policy::{EgressNamespace, PeerAuthentication, Sidecar};
+use crate::catalog::policy::{EgressHost, EgressNamespace, PeerAuthentication, Sidecar};
 use crate::catalog::service::{Service, StaticEndpoint};
 use crate::catalog::virtual_service::{GatewayRef, SourceMatch, VirtualService};
 use crate::catalog::visibility::selects;
@@ -12,6 +12,7 @@ use crate::flow::{MtlsMode, Protocol};
 use api::resource::document::Key;
 use api::resource::kind::Kind;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 impl Finder<'_> {
     /// Ports of a policy are those of pods: a Service's own number is a common mistake, and the port stays open.
@@ -59,14 +60,18 @@ impl Finder<'_> {
     /// Hosts that a Sidecar names and by which it imports nothing.
     pub(super) fn imports(&mut self, sidecar: &Sidecar) {
         let own = &sidecar.origin.namespace;
-        for egress in sidecar.egress.iter().filter(|e| e.namespace != EgressNamespace::Nobody) {
+        let named = |e: &&EgressHost| e.namespace != EgressNamespace::Nobody && !e.host.starts_with('*');
+        for egress in sidecar.egress.iter().filter(named) {
             let only = Sidecar { egress: vec![egress.clone()], excluded: vec![], ..sidecar.clone() };
-            let routed = self.catalog.shared_virtual_services();
-            let routed = routed
-                .iter()
-                .any(|vs| vs.hosts.iter().any(|host| only.imports_route(own, &vs.origin.namespace, host)));
-            let wide = egress.host.starts_with('*');
-            if wide || routed || self.catalog.services().any(|s| only.imports(own, &s.namespace, &s.host)) {
+            let mut here = self.catalog.services_of_host(&egress.host).iter();
+            if here.any(|s| only.imports(own, &s.namespace, &s.host)) {
+                continue;
+            }
+            let routes = self.catalog.shared_virtual_services();
+            let routed = |vs: &Arc<VirtualService>| {
+                vs.hosts.iter().any(|host| only.imports_route(own, &vs.origin.namespace, host))
+            };
+            if routes.iter().any(routed) {
                 continue;
             }
             let reason = format!("nothing is imported by host `{}`: no service there has it", egress.host);
