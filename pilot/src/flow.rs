@@ -72,6 +72,8 @@ pub struct Scope {
     pub addresses: Vec<IpAddr>,
     /// Labels of the Pod; empty where none is in force that agrees with the proxy.
     pub labels: BTreeMap<String, String>,
+    /// Its Pod asks for HTTP/1.0.
+    pub http_10: bool,
     /// Service account of the pod, as its certificate says; empty on the plaintext port.
     pub service_account: String,
     /// The proxy knows Istio's own filters (its node lists them).

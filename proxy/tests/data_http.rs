@@ -6,6 +6,7 @@ mod data;
 
 use api::model::Resource;
 use api::model::authorization::{Action, Authorization, Permission, Policy, Principal};
+use api::model::cluster::{Cluster, UpstreamHttp};
 use api::model::listener::{HttpFilter, Protocol};
 use api::model::matcher::{BackOff, Fraction, HeaderAction, HeaderMutations, HeaderWrite, StringMatch};
 use api::model::route::{
@@ -432,17 +433,26 @@ fn websockets_are_joined_with_half_closes() {
             client.send("pong").await;
         })
         .await;
-        let mut http = http(routes(vec![route(forward("c"))]));
-        http.upgrades = vec!["websocket".into()];
-        let proxy = Proxy::start(simple(http, cluster("c", &[address])));
-        let mut client = proxy.connect().await;
-        client.send("GET /ws HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\r\n").await;
-        let head = client.head().await.to_ascii_lowercase();
-        assert!(head.starts_with("http/1.1 101") && head.contains("upgrade: websocket"), "{head}");
-        client.send("ping").await;
-        assert_eq!(client.rest().await, "hellopong");
-        drop(client);
-        proxy.metric(&["istio_requests_total", "response_code=\"101\""]).await;
+        // Also where requests go by HTTP/2, as under h2UpgradePolicy.
+        for version in [UpstreamHttp::Http1, UpstreamHttp::Http2, UpstreamHttp::Negotiated] {
+            let mut http = http(routes(vec![route(forward("c"))]));
+            http.upgrades = vec!["websocket".into()];
+            let cluster = Cluster { http: version, ..cluster("c", &[address]) };
+            let proxy = Proxy::start(simple(http, cluster));
+            let mut client = proxy.connect().await;
+            client
+                .send("GET /ws HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\r\n")
+                .await;
+            let head = client.head().await.to_ascii_lowercase();
+            assert!(
+                head.starts_with("http/1.1 101") && head.contains("upgrade: websocket"),
+                "{version:?} {head}"
+            );
+            client.send("ping").await;
+            assert_eq!(client.rest().await, "hellopong");
+            drop(client);
+            proxy.metric(&["istio_requests_total", "response_code=\"101\""]).await;
+        }
     });
 }
 

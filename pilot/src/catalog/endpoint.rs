@@ -50,7 +50,11 @@ impl Catalog {
     pub fn pods_of<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a Arc<Workload>> {
         let lists = service.selector.iter().map(|(n, v)| self.index.labelled(&service.namespace, n, v));
         let fewest = lists.min_by_key(|pods| pods.len()).unwrap_or_default();
-        fewest.iter().filter(|w| w.namespace == service.namespace && selects(&service.selector, &w.labels))
+        let chosen = fewest
+            .iter()
+            .filter(|w| w.namespace == service.namespace && selects(&service.selector, &w.labels));
+        let all = service.selects_all.then(|| self.workloads_in(&service.namespace));
+        chosen.chain(all.into_iter().flatten())
     }
 
     /// Addresses that are written down for a service; none where its selector chooses pods.

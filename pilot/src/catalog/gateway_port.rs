@@ -104,7 +104,9 @@ impl Catalog {
             if !seen.insert(same) {
                 continue;
             }
-            for found in self.gateway_ports(namespace, pod, labels).lost {
+            let gates = self.gateway_ports(namespace, pod, labels);
+            let hidden = gates.hidden_routes(self, namespace);
+            for found in gates.lost.into_iter().chain(hidden) {
                 if !all.contains(&found) {
                     all.push(found);
                 }
@@ -322,7 +324,7 @@ impl PortServer {
     }
 
     /// Whether a condition holds at this server; what a workload is does not matter at a gateway.
-    fn applies(&self, source: &SourceMatch) -> bool {
+    pub(super) fn applies(&self, source: &SourceMatch) -> bool {
         source.port.is_none_or(|port| port == self.server().port)
             && (source.gateways.is_empty() || source.gateways.contains(&self.reference()))
     }
@@ -349,6 +351,6 @@ fn passes(server: &Server) -> bool {
     server.tls == Some(ServerTls::Passthrough)
 }
 
-fn object(service: &VirtualService) -> (Kind, Origin) {
+pub(super) fn object(service: &VirtualService) -> (Kind, Origin) {
     (Kind::VirtualService, service.origin.clone())
 }

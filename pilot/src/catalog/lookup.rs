@@ -26,6 +26,11 @@ impl Catalog {
         self.index.services.contains_key(host)
     }
 
+    /// The services of this very host, in all namespaces.
+    pub fn services_of_host(&self, host: &str) -> &[Arc<Service>] {
+        self.index.services.get(host).map_or(&[], Vec::as_slice)
+    }
+
     /// The service that a client in `namespace` means by a fully qualified host: the one of its own namespace, then a
     /// Kubernetes Service, then the oldest ServiceEntry, of those it sees.
     pub fn service(&self, namespace: &str, host: &str) -> Option<&Arc<Service>> {

@@ -6,6 +6,7 @@
 
 mod conflict;
 
+mod gateway_http;
 pub mod gateway_port;
 
 mod allocation;

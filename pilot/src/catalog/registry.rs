@@ -5,6 +5,7 @@ use super::Item;
 use super::allocation::{self, Claim};
 use super::index::{ByHost, Id, Items};
 use super::service::{Registry, Resolution, Service, StaticEndpoint};
+use crate::flow::Protocol;
 use api::resource::kind::Kind;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -35,12 +36,21 @@ fn kubernetes(items: &Items) -> impl Iterator<Item = Arc<Service>> {
             Some(mut endpoints) if service.resolution == Resolution::Endpoints => {
                 // Kubernetes itself writes the Endpoints object of a Service with a selector.
                 endpoints.retain(|(kind, _)| *kind == Kind::EndpointSlice || service.selector.is_empty());
-                let endpoints = endpoints.into_iter().map(|(_, endpoint)| endpoint).collect();
+                let endpoints =
+                    endpoints.into_iter().filter_map(|(_, endpoint)| serving(service, endpoint)).collect();
                 Arc::new(Service { endpoints, ..Service::clone(service) })
             }
             _ => service.clone(),
         })
     })
+}
+
+/// Limits an endpoint to the ports of the service that it names, as Kubernetes does; `None`: it names none of them.
+fn serving(service: &Service, endpoint: StaticEndpoint) -> Option<StaticEndpoint> {
+    let captured = service.ports.iter().filter(|p| p.protocol != Protocol::Udp);
+    let serves: Vec<u16> =
+        captured.filter(|p| endpoint.ports.contains_key(&p.name)).map(|p| p.number).collect();
+    (!serves.is_empty()).then_some(StaticEndpoint { serves, ..endpoint })
 }
 
 fn written_endpoints(items: &Items) -> HashMap<Id, Vec<(Kind, StaticEndpoint)>> {
@@ -104,6 +114,7 @@ impl Merged {
         same.resolution == other.resolution
             && same.mesh_external == other.mesh_external
             && same.selector == other.selector
+            && same.selects_all == other.selects_all
             && same.export_to == other.export_to
     }
 

@@ -40,6 +40,8 @@ pub struct Service {
     pub mesh_external: bool,
     /// Labels of its pods; empty: no pods are chosen.
     pub selector: Labels,
+    /// Every pod of its namespace is its own: a ServiceEntry with a workload selector that names no label.
+    pub selects_all: bool,
     /// Endpoints are used before they are ready.
     pub publish_not_ready: bool,
     /// Endpoints that the object itself, or `Endpoints` and `EndpointSlice` objects, give.

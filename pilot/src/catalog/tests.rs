@@ -144,6 +144,64 @@ fn written_endpoints_count_only_without_a_selector() {
 }
 
 #[test]
+fn a_written_endpoint_serves_the_ports_of_the_service_that_it_names() {
+    let text = [
+        service("db", "{ports: [{name: sql, port: 5432, targetPort: 1}, {name: adm, port: 81, targetPort: 2}]}"),
+        "---\napiVersion: v1\nkind: Endpoints\nmetadata: {name: db}\nsubsets: [{addresses: [{ip: 192.0.2.1}], ports: \
+         [{name: sql, port: 5433}]}, {addresses: [{ip: 192.0.2.2}], ports: [{name: adm, port: 8081}, {name: sql, port: \
+         5434}]}, {addresses: [{ip: 192.0.2.3}], ports: [{port: 5435}]}]\n"
+            .to_owned(),
+    ]
+    .concat();
+    let catalog = catalog(&text);
+    let service = only(&catalog, "db.default.svc.cluster.local");
+    let behind = |port: usize| {
+        let endpoints = catalog.endpoints(&service, &service.ports[port]);
+        endpoints.iter().map(|e| format!("{:?}", e.address)).collect::<Vec<_>>()
+    };
+    assert_eq!(behind(0), ["Socket(192.0.2.1:5433)", "Socket(192.0.2.2:5434)"]);
+    assert_eq!(behind(1), ["Socket(192.0.2.2:8081)"]);
+}
+
+#[test]
+fn a_pod_asks_for_http_10_in_the_environment_of_its_proxy() {
+    let asks = |container: &str, value: &str| {
+        let text = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec: {{containers: [{{name: c, image: i}}], \
+             initContainers: [{{name: {container}, image: i, restartPolicy: Always, env: [{{name: ISTIO_META_HTTP10, value: \
+             '{value}'}}]}}]}}\n"
+        );
+        catalog(&text).workload("default", "p").unwrap().http_10
+    };
+    assert!(asks("istio-proxy", "1"));
+    assert!(!asks("istio-proxy", "0") && !asks("other", "1"));
+}
+
+#[test]
+fn a_workload_selector_without_labels_chooses_every_pod_of_its_namespace() {
+    let entry = |selector: &str| {
+        let spec = format!(
+            "{{hosts: [all.test], resolution: STATIC, ports: [{{number: 80, name: http, protocol: HTTP}}]{selector}}}"
+        );
+        object("networking.istio.io/v1", "ServiceEntry", "all", &spec)
+    };
+    let pods = [
+        pod("a", "10.0.0.1", "app: a", ""),
+        pod("b", "10.0.0.2", "app: b", ""),
+        pod("o/c", "10.0.0.3", "app: a", ""),
+    ];
+    for (selector, expected) in
+        [(", workloadSelector: {}", 2), (", workloadSelector: {labels: {app: a}}", 1), ("", 0)]
+    {
+        let catalog = catalog(&[pods.concat(), entry(selector)].concat());
+        let service = only(&catalog, "all.test");
+        assert_eq!(catalog.endpoints(&service, &service.ports[0]).len(), expected, "{selector}");
+        let led = catalog.workloads().filter(|pod| !catalog.services_of(pod).is_empty()).count();
+        assert_eq!(led, expected, "{selector}");
+    }
+}
+
+#[test]
 fn service_entries_are_services() {
     let text = object(
         "networking.istio.io/v1",

@@ -29,6 +29,8 @@ pub struct Workload {
     pub host_network: bool,
     /// The proxy that one of its containers runs, where its command line tells.
     pub proxy: Option<NodeKind>,
+    /// Its proxy takes HTTP/1.0 (`ISTIO_META_HTTP10: "1"` in its environment).
+    pub http_10: bool,
     /// Name of its Deployment, StatefulSet or Job, else its own.
     pub workload_name: String,
     /// Ports its containers declare.

@@ -164,6 +164,26 @@ fn a_headless_service_takes_every_protocol_at_its_pods() {
 }
 
 #[test]
+fn a_headless_service_is_called_at_its_pods_own_ports() {
+    let ports = "[{name: http, port: 80, targetPort: 8080}, {name: auto, port: 81, targetPort: 8081}, {name: tcp, port: \
+                 82, targetPort: 8082}, {name: both, port: 83, targetPort: 82}]";
+    let headless =
+        service("peers-2", &format!("{{clusterIP: None, selector: {{app: reviews}}, ports: {ports}}}"));
+    for (number, shown, port) in [
+        (8080, Http("reviews-0.peers-2.shop:8080"), 80),
+        (8080, Nothing, 80),
+        (8081, Http("any"), 81),
+        (8081, Nothing, 81),
+        (8082, Nothing, 82),
+        (82, Nothing, 82),
+        (81, Nothing, 81),
+    ] {
+        let expected = format!("10.244.0.1_{number} outbound|{port}||peers-2.shop.svc.cluster.local");
+        check(&[SHOP, &headless], &[(&format!("10.244.0.1:{number}"), shown, &expected)]);
+    }
+}
+
+#[test]
 fn endpoints_that_are_written_down_stand_in_where_a_selector_finds_no_pod() {
     let headless = service("far", &format!("{{clusterIP: None, selector: {{app: far}}, ports: {PORTS}}}"));
     let slice = "

@@ -217,6 +217,38 @@ fn of_two_virtual_services_with_one_sni_the_first_wins_and_the_second_is_told() 
 }
 
 #[test]
+fn of_two_http_routes_with_the_same_conditions_the_second_is_told() {
+    let path = |path: &str, host: &str| {
+        format!(
+            "http: [{{match: [{{uri: {{prefix: {path}}}}}], route: [{{destination: {{host: {host}, port: {{number: 9080}}}}}}]}}]"
+        )
+    };
+    let told = |path: &str, host: &str| {
+        format!(
+            "VirtualService shop/second: {path}: VirtualService shop/first, which comes first by name, routes the same \
+             requests to `{host}`; this route has no effect there"
+        )
+    };
+    let table: [(&str, &str, String, &str, String, Vec<String>); 7] = [
+        ("a.test", "'*'", to("a"), "a.test", to("b"), vec![told("spec.http[0]", "a.test")]),
+        ("a.test", "'*'", to("a"), "b.test", to("b"), vec![]),
+        ("a.test", "'*'", to("a"), "a.test", path("/x", "b"), vec![]),
+        ("a.test", "'*'", path("/x", "a"), "a.test", path("/x", "b"), vec![told("spec.http[0]", "a.test")]),
+        ("a.test", "'*'", path("/x", "a"), "a.test", path("/y", "b"), vec![]),
+        ("a.test", "'*'", to("a"), "a.test", path("/", "b"), vec![told("spec.http[0]", "a.test")]),
+        ("'*'", "'*', '*.a.test'", to("a"), "'*.a.test'", to("b"), vec![told("spec.http[0]", "*.a.test")]),
+    ];
+    for (one, hosts, first, other, second, expected) in table {
+        let (_, lost) = got(&[
+            gateway("g", &[&http(80, hosts)]),
+            service("first", one, "g", &first),
+            service("second", other, "g", &second),
+        ]);
+        assert_eq!(lost, expected, "{one} {first} {other} {second}");
+    }
+}
+
+#[test]
 fn an_sni_belongs_to_the_closest_server() {
     let (got, lost) = got(&[
         gateway("pass", &[&passthrough("p", "'*.a.test'")]),

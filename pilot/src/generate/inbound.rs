@@ -53,6 +53,8 @@ pub(super) struct InboundSettings {
     pub(super) detection_timeout: Duration,
     /// How paths are spelled before anything looks at them.
     pub(super) paths: PathNormalization,
+    /// HTTP/1.0 is taken.
+    pub(super) http_10: bool,
     /// Logs.
     pub(super) access_log: Vec<AccessLog>,
     /// Filters of Istio's own that the proxy knows.
@@ -70,6 +72,7 @@ pub(super) fn of_workload(catalog: &Catalog, scope: &Scope) -> (Vec<InboundPort>
         trust_domain: mesh.trust_domain.clone(),
         detection_timeout: mesh.detection_timeout.max(LEAST_DETECTION),
         paths: mesh.paths,
+        http_10: scope.http_10,
         access_log: mesh.access_log.clone(),
         istio_extensions: scope.istio_extensions,
     };
@@ -163,9 +166,10 @@ const RAW: Option<Transport> = Some(Transport::Raw);
 const TLS: Option<Transport> = Some(Transport::Tls);
 
 /// The chains of a port, as first bytes tell them apart.
-fn variants(protocol: Protocol, mode: MtlsMode) -> Vec<Variant> {
+fn variants(protocol: Protocol, mode: MtlsMode, http_10: bool) -> Vec<Variant> {
     let all = mesh_tls::MESH_ALPN;
-    let (http, tcp, plain_http) = (mesh_tls::MESH_HTTP_ALPN, mesh_tls::MESH_TCP_ALPN, mesh_tls::PLAIN_HTTP);
+    let (http, tcp) = (mesh_tls::MESH_HTTP_ALPN, mesh_tls::MESH_TCP_ALPN);
+    let plain_http = mesh_tls::plain_http(http_10);
     match (mode, protocol) {
         (MtlsMode::Permissive, Protocol::Sniffed) => vec![
             variant(true, TLS, http, true),
@@ -203,7 +207,7 @@ fn port_chains(port: &InboundPort, settings: &InboundSettings) -> Vec<FilterChai
         None => name::INBOUND_PASSTHROUGH_CLUSTER.to_owned(),
     };
     let target = Target { port: Some(port.port), protocol: port.protocol, cluster };
-    variants(port.protocol, port.mtls)
+    variants(port.protocol, port.mtls, settings.http_10)
         .iter()
         .map(|v| chain(format!("0.0.0.0_{}", port.port), &target, v, settings))
         .collect()
@@ -212,7 +216,7 @@ fn port_chains(port: &InboundPort, settings: &InboundSettings) -> Vec<FilterChai
 fn catch_all(settings: &InboundSettings) -> Vec<FilterChain> {
     let cluster = name::INBOUND_PASSTHROUGH_CLUSTER.to_owned();
     let target = Target { port: None, protocol: Protocol::Sniffed, cluster };
-    variants(Protocol::Sniffed, settings.default_mtls)
+    variants(Protocol::Sniffed, settings.default_mtls, settings.http_10)
         .iter()
         .map(|v| {
             let name = if v.http { CATCH_ALL_HTTP } else { name::VIRTUAL_INBOUND };
@@ -279,6 +283,7 @@ fn http(target: &Target, settings: &InboundSettings) -> ChainProtocol {
     };
     ChainProtocol::Http(Box::new(HttpConnection {
         filters: filters(settings.istio_extensions),
+        accept_http_10: settings.http_10,
         server_name: Some("istio-envoy".into()),
         client_certificate: ForwardClientCertificate {
             mode: ForwardMode::AppendForward,
@@ -355,6 +360,7 @@ mod tests {
             trust_domain: "cluster.local".into(),
             detection_timeout: Duration::from_secs(1),
             paths: PathNormalization::Base,
+            http_10: false,
             access_log: vec![],
             istio_extensions: true,
         }

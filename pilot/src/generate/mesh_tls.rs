@@ -20,7 +20,14 @@ pub(super) const CALLER_HTTP2_ALPN: &[&str] = &["istio-h2", "istio", "h2"];
 /// What a caller offers for opaque bytes.
 pub(super) const CALLER_TCP_ALPN: &[&str] = &["istio"];
 /// What the HTTP inspector calls plaintext HTTP.
-pub(super) const PLAIN_HTTP: &[&str] = &["http/1.1", "h2c"];
+const PLAIN_HTTP: &[&str] = &["http/1.1", "h2c"];
+/// The same for a proxy that takes HTTP/1.0; for others that would only be a refusal, and as opaque bytes it may pass.
+const PLAIN_HTTP_10: &[&str] = &["http/1.0", "http/1.1", "h2c"];
+
+/// What the HTTP inspector calls the plaintext HTTP that a proxy takes.
+pub(super) fn plain_http(http_10: bool) -> &'static [&'static str] {
+    if http_10 { PLAIN_HTTP_10 } else { PLAIN_HTTP }
+}
 
 /// The server side of mTLS: the workload's certificate, and callers of this trust domain.
 pub(super) fn server(trust_domain: &str, http: bool) -> DownstreamTls {

@@ -96,6 +96,9 @@ type Cell = (Option<IpNet>, Option<String>, Option<Transport>, Vec<String>);
 impl<'a> Plan<'a> {
     fn add(&mut self, view: &View, service: &'a Service, port: &ServicePort) {
         let number = port.number;
+        if service.headless {
+            self.add_targets(view, service, port);
+        }
         if port.protocol.is_http() {
             self.http.insert(number);
             return;
@@ -129,6 +132,23 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// The pods of a headless service where its port leads to another number: nothing translates it, so that clients
+    /// call the pods' own.
+    fn add_targets(&mut self, view: &View, service: &'a Service, port: &ServicePort) {
+        let mut told_by_host = false;
+        for pod in view.catalog.pods_of(service).filter(|pod| !pod.finished) {
+            let other = port.on(pod).filter(|number| service.port(*number).is_none());
+            for (address, number) in pod.addresses.iter().zip(std::iter::repeat(other)) {
+                let Some(number) = number else { continue };
+                told_by_host |= port.protocol.is_http();
+                self.put_at(view, service, port, (*address, number), &Condition::default());
+            }
+        }
+        if told_by_host {
+            self.sniffed.push((service, port.number));
+        }
+    }
+
     /// The chains of a service at an address.
     fn put(
         &mut self,
@@ -138,8 +158,20 @@ impl<'a> Plan<'a> {
         address: IpAddr,
         condition: &Condition,
     ) {
-        let chains = self.listeners.entry((address, port.number)).or_default();
-        if port.protocol == Protocol::Sniffed {
+        self.put_at(view, service, port, (address, port.number), condition);
+    }
+
+    /// The chains of a service's port at an address and a number.
+    fn put_at(
+        &mut self,
+        view: &View,
+        service: &Service,
+        port: &ServicePort,
+        place: (IpAddr, u16),
+        condition: &Condition,
+    ) {
+        let chains = self.listeners.entry(place).or_default();
+        if port.protocol == Protocol::Sniffed || port.protocol.is_http() {
             chains.add(sniffed_chain(view, service, port.number, condition));
         }
         chains.extend(if port.protocol.is_tls() {
@@ -293,7 +325,10 @@ fn http_chain(view: &View, routes: RouteSource, address: &str, port: u16) -> Fil
         name: format!("{address}_{port}-http"),
         criteria: ChainMatch {
             transport: Some(Transport::Raw),
-            application_protocols: mesh_tls::PLAIN_HTTP.iter().map(|a| (*a).to_owned()).collect(),
+            application_protocols: mesh_tls::plain_http(view.scope.http_10)
+                .iter()
+                .map(|a| (*a).to_owned())
+                .collect(),
             ..ChainMatch::default()
         },
         tls: None,

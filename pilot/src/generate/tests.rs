@@ -82,6 +82,7 @@ pub(super) fn scope(pod: &str, namespace: &str, labels: &[(&str, &str)]) -> Scop
         proven: true,
         addresses: vec!["10.244.0.1".parse().unwrap()],
         labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>(),
+        http_10: false,
         service_account: "reviews".into(),
         istio_extensions: true,
     }
@@ -299,6 +300,22 @@ fn a_proxy_without_istios_filters_is_told_the_alpn_of_each_port() {
     };
     assert_eq!(alpn("outbound|9080||reviews.shop.svc.cluster.local"), "istio-http/1.1 istio http/1.1");
     assert_eq!(alpn("outbound|6379||store.shop.svc.cluster.local"), "istio");
+}
+
+#[test]
+fn a_pod_that_asks_for_http_10_gets_it_in_and_out() {
+    for wanted in [false, true] {
+        let got = Got::of(&[SHOP], &Scope { http_10: wanted, ..scope("reviews-v1-a", "shop", &[]) });
+        for listener in ["0.0.0.0_9080", "virtualInbound"] {
+            for chain in got.listener(listener).chains.iter() {
+                let Protocol::Http(http) = &chain.protocol else { continue };
+                assert_eq!(http.accept_http_10, wanted, "{listener} {}", chain.name);
+                let plain = chain.criteria.application_protocols.iter().any(|alpn| alpn == "http/1.1");
+                let known = chain.criteria.application_protocols.iter().any(|alpn| alpn == "http/1.0");
+                assert_eq!(known, plain && wanted, "{listener} {}", chain.name);
+            }
+        }
+    }
 }
 
 #[test]

@@ -124,7 +124,10 @@ impl<'a> View<'a> {
 
     /// An HTTP connection with the mesh's settings.
     pub(super) fn http_connection(&self, stat_prefix: String, routes: RouteSource) -> HttpConnection {
-        http_connection::common(self.mesh().paths, &self.mesh().access_log, stat_prefix, routes)
+        HttpConnection {
+            accept_http_10: self.scope.http_10,
+            ..http_connection::common(self.mesh().paths, &self.mesh().access_log, stat_prefix, routes)
+        }
     }
 
     /// The endpoints of a port, or of a subset of it, as xDS carries them.

@@ -69,6 +69,7 @@ struct ShareKey {
     namespace: String,
     istio_extensions: bool,
     ipv6: bool,
+    http_10: bool,
     /// Only where labels decide: at gateways, and where routes look at the caller's labels.
     labels: BTreeMap<String, String>,
 }
@@ -222,6 +223,7 @@ fn share_key(snapshot: &Snapshot, scope: &Scope) -> ShareKey {
         namespace: scope.namespace.clone(),
         istio_extensions: scope.istio_extensions,
         ipv6: scope.ipv6(),
+        http_10: scope.http_10,
         labels: if by_label { scope.labels.clone() } else { BTreeMap::new() },
     }
 }

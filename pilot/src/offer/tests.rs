@@ -135,6 +135,7 @@ fn scope(gateway: bool, pod: &str, namespace: &str, label: (&str, &str)) -> Arc<
         proven: true,
         addresses: vec![],
         labels: BTreeMap::from([(label.0.to_owned(), label.1.to_owned())]),
+        http_10: false,
         service_account: String::new(),
         istio_extensions: false,
     })
@@ -153,8 +154,10 @@ type Written = Vec<(Kind, String, Vec<u8>)>;
 
 fn check(steps: Vec<(usize, u8)>) -> Result<(), TestCaseError> {
     let versions = [documents(1), documents(2)];
+    let first = scope(false, "a-1", "shop", ("app", "a1"));
     let scopes = [
-        scope(false, "a-1", "shop", ("app", "a1")),
+        first.clone(),
+        Arc::new(Scope { http_10: true, ..Scope::clone(&first) }),
         scope(false, "x", "other", ("app", "a2")),
         scope(true, "gate-1", "gates", ("istio", "ingressgateway")),
     ];

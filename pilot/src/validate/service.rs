@@ -42,6 +42,7 @@ pub(super) fn service(f: &mut Findings, object: &Object, body: &core::Service, m
         resolution: if external.is_some() { Resolution::Dns } else { Resolution::Endpoints },
         mesh_external: external.is_some(),
         selector: if external.is_some() { Labels::new() } else { spec.selector.clone().unwrap_or_default() },
+        selects_all: false,
         publish_not_ready: spec.publish_not_ready_addresses == Some(true),
         subject_alt_names: vec![],
         export_to: export,

@@ -36,6 +36,7 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::ServiceEn
         resolution,
         mesh_external: spec.location != Some(written::Location::MeshInternal),
         selector: spec.workload_selector.as_ref().map(|s| s.labels.clone()).unwrap_or_default(),
+        selects_all: spec.workload_selector.as_ref().is_some_and(|s| s.labels.is_empty()),
         publish_not_ready: false,
         subject_alt_names: spec.subject_alt_names.clone(),
         export_to: value::export_to(f, "spec.exportTo", &spec.export_to, object.namespace()),

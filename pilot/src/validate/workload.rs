@@ -26,6 +26,7 @@ pub(super) fn workload(f: &mut Findings, object: &Object, pod: &Pod) -> Workload
         mtls: object.labels.get("security.istio.io/tlsMode").is_some_and(|mode| mode == "istio"),
         host_network: spec.host_network == Some(true),
         proxy: proxy(&spec),
+        http_10: takes_http_10(&spec),
         canonical_name: canonical_name.unwrap_or_else(|| workload_name.clone()),
         canonical_revision: revision.unwrap_or_else(|| "latest".into()),
         workload_name,
@@ -59,6 +60,13 @@ fn proxy(spec: &PodSpec) -> Option<NodeKind> {
     // The proxy's own container has the first word.
     all.sort_by_key(|container| container.name != "istio-proxy");
     all.into_iter().find_map(role)
+}
+
+/// Whether the proxy's environment asks for HTTP/1.0, as Istio's `proxyMetadata` does.
+fn takes_http_10(spec: &PodSpec) -> bool {
+    let all = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    let environment = all.filter(|c| c.name == "istio-proxy").flat_map(|c| c.env.iter().flatten());
+    environment.into_iter().any(|e| e.name == "ISTIO_META_HTTP10" && e.value.as_deref() == Some("1"))
 }
 
 fn role(container: &Container) -> Option<NodeKind> {

@@ -6,7 +6,7 @@ use crate::balance::ejection::Ejecting;
 use crate::balance::{Situation, another};
 use crate::send::{Flavor, Pool, Settings, connect::Dial};
 use crate::snapshot::cluster::{Cluster, Endpoints, Gauge, Gauges, Target};
-use crate::snapshot::health::Verdict;
+use crate::snapshot::health::{Verdict, may_eject};
 use crate::telemetry::stats::ClusterStats;
 use api::model::cluster::{Discovery, UpstreamHttp};
 use foldhash::HashMap;
@@ -253,9 +253,7 @@ impl Upstream {
         let time = uptime(now());
         let Some(endpoints) = &self.endpoints else { return };
         let ejected = endpoints.list.iter().filter(|t| t.health.ejected(time)).count();
-        // At least one may go, however few there are.
-        let allowed = (endpoints.list.len() * rules.max_percent as usize / 100).max(1);
-        if ejected < allowed && !target.health.ejected(time) {
+        if may_eject(ejected, endpoints.list.len(), rules) && !target.health.ejected(time) {
             target.health.eject(time, rules);
             endpoints.ejections.add();
             self.stats.outlier_ejections.add(1);

@@ -64,6 +64,12 @@ impl Verdict {
     }
 }
 
+/// Whether one more of `all` endpoints may be ejected, beside those that are. As in Envoy the share counts with that one
+/// in it: with 10 %, fewer than ten endpoints keep all of them.
+pub fn may_eject(ejected: usize, all: usize, rules: &Outlier) -> bool {
+    (ejected + 1) * 100 <= all * rules.max_percent as usize
+}
+
 impl EndpointHealth {
     /// Whether it is ejected at `now` (time since the process began).
     pub fn ejected(&self, now: Duration) -> bool {
@@ -151,6 +157,28 @@ mod tests {
             let health = EndpointHealth::default();
             let last = verdicts.iter().fold(false, |_, verdict| health.note(*verdict, &rules()));
             assert_eq!(last, expected, "{verdicts:?}");
+        }
+    }
+
+    #[test]
+    fn the_share_of_ejected_endpoints_counts_with_the_next_one() {
+        for (ejected, all, max_percent, expected) in [
+            (0, 1, 10, false),
+            (0, 9, 10, false),
+            (0, 10, 10, true),
+            (1, 10, 10, false),
+            (1, 19, 10, false),
+            (1, 20, 10, true),
+            (0, 1, 99, false),
+            (0, 1, 100, true),
+            (0, 2, 50, true),
+            (1, 2, 50, false),
+            (1, 2, 100, true),
+            (0, 10, 0, false),
+            (0, 0, 100, false),
+        ] {
+            let rules = Outlier { max_percent, ..rules() };
+            assert_eq!(may_eject(ejected, all, &rules), expected, "{ejected} of {all}, {max_percent} %");
         }
     }
 

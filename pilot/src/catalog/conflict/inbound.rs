@@ -11,8 +11,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
-    let mut services: Vec<&Arc<Service>> =
-        catalog.services().filter(|s| !s.selector.is_empty() || !s.endpoints.is_empty()).collect();
+    let mut services: Vec<&Arc<Service>> = catalog
+        .services()
+        .filter(|s| !s.selector.is_empty() || s.selects_all || !s.endpoints.is_empty())
+        .collect();
     services.sort_by(|a, b| (&a.origin, &a.host).cmp(&(&b.origin, &b.host)));
     let mut taken: HashMap<(IpAddr, u16), (&Service, Protocol)> = HashMap::new();
     for service in services {
@@ -22,7 +24,7 @@ pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
             for (pod, number) in catalog.targets(service, port) {
                 let Some(address) = pod.addresses.first() else { continue };
                 let (first, protocol) = *taken.entry((*address, number)).or_insert((service, port.protocol));
-                if protocol != port.protocol && !told {
+                if !taken_alike(protocol, port.protocol) && !told {
                     told = true;
                     let path = format!("spec.ports[{i}]");
                     tell(service, &path, number, (first, protocol), losses);
@@ -30,6 +32,13 @@ pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
             }
         }
     }
+}
+
+/// Whether a sidecar does the same with connections to a port of either protocol: it sees the version of HTTP itself, and
+/// passes everything else on as bytes.
+fn taken_alike(one: Protocol, other: Protocol) -> bool {
+    let sniffed = |protocol| protocol == Protocol::Sniffed;
+    one.is_http() == other.is_http() && sniffed(one) == sniffed(other)
 }
 
 fn tell(service: &Service, path: &str, number: u16, first: (&Service, Protocol), losses: &mut Losses) {

@@ -222,6 +222,9 @@ fn of_two_services_that_name_one_port_of_a_pod_the_later_of_another_protocol_is_
     };
     let web = || pod("shop/web", "10.1.0.1", "app: a");
     assert_eq!(told(&[service("shop/a@1", "http"), service("shop/b@2", "http-x"), web()]), [""; 0]);
+    assert_eq!(told(&[service("shop/a@1", "http"), service("shop/b@2", "grpc"), web()]), [""; 0]);
+    assert_eq!(told(&[service("shop/a@1", "tcp"), service("shop/b@2", "https"), web()]), [""; 0]);
+    assert_eq!(told(&[service("shop/a@1", "tcp"), service("shop/b@2", "odd"), web()]).len(), 1);
     assert_eq!(told(&[service("shop/a@1", "http"), service("back/b@2", "tcp"), web()]), [""; 0]);
     assert_eq!(told(&[service("shop/a@1", "http"), service("shop/b@2", "tcp")]), [""; 0], "no pod yet");
     assert_eq!(

@@ -16,6 +16,7 @@ fn scope(namespace: &str) -> Scope {
         proven: true,
         addresses: vec![],
         labels: BTreeMap::new(),
+        http_10: false,
         service_account: String::new(),
         istio_extensions: true,
     }

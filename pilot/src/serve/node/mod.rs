@@ -133,6 +133,7 @@ impl Claim {
                 .is_some_and(|pod| self.kind == NodeKind::Sidecar || pod.proxy == Some(NodeKind::Router)),
             addresses: pod.map(|pod| pod.addresses.clone()).unwrap_or_default(),
             labels: pod.map(|pod| pod.labels.clone()).unwrap_or_default(),
+            http_10: pod.is_some_and(|pod| pod.http_10),
             service_account: self.account.clone().unwrap_or_default(),
             istio_extensions: self.istio_extensions,
         };

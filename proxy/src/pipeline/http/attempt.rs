@@ -273,7 +273,11 @@ impl<'a> Attempt<'a> {
         };
         let authority = headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
         let http2 = self.exchange.client_http2();
-        let flavor = self.upstream.flavor(host, http2, connection.http().alpn, authority);
+        let mut flavor = self.upstream.flavor(host, http2, connection.http().alpn, authority);
+        if self.plan.upgrade {
+            // Another protocol is asked for in HTTP/1.1; HTTP/2 would drop the question on its way.
+            flavor.http2 = Some(false);
+        }
         if !fresh && let Some(lease) = host.pool.ready(&flavor) {
             return Ok(lease);
         }

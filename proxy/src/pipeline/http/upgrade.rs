@@ -20,7 +20,8 @@ use tokio::sync::oneshot;
 pub(super) type Upgrading = oneshot::Receiver<Upgraded>;
 
 /// Whether the client asks for an upgrade that the listener allows: to one protocol of its list, by one header. Any
-/// other is refused, but for `h2c` alone, which a server may ignore. HTTP/1.0 knows no upgrades (RFC 9110, 7.8).
+/// other is refused, but for what clients offer in passing and a server may ignore. HTTP/1.0 knows no upgrades (RFC 9110,
+/// 7.8).
 pub(super) fn wanted(parts: &Parts, allowed: &[String]) -> Result<bool, Refusal> {
     if parts.version != Version::HTTP_11 {
         return Ok(false);
@@ -30,9 +31,16 @@ pub(super) fn wanted(parts: &Parts, allowed: &[String]) -> Result<bool, Refusal>
         Switch::To(asked) if allowed.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(asked)) => {
             Ok(true)
         }
-        Switch::To(asked) if asked.eq_ignore_ascii_case(b"h2c") => Ok(false),
+        Switch::To(asked) if offered_in_passing(asked) => Ok(false),
         Switch::To(_) | Switch::Unclear => Err(Refusal::new(403, "", Flags::NONE, "upgrade_failed")),
     }
+}
+
+/// HTTP/2 (Java's own client) and TLS (RFC 2817; Apache's client since 5.4): these clients go on in HTTP/1.1 when nothing
+/// comes of it, and would break on every request otherwise.
+fn offered_in_passing(protocol: &[u8]) -> bool {
+    protocol.eq_ignore_ascii_case(b"h2c")
+        || protocol.get(..4).is_some_and(|name| name.eq_ignore_ascii_case(b"tls/"))
 }
 
 /// The stream of the message that asks for, or agrees to, another protocol.
@@ -94,7 +102,7 @@ mod tests {
 
     #[test]
     fn one_header_asks_for_one_protocol_of_the_list() {
-        let table: [(Version, &[&str], Result<bool, u16>); 14] = [
+        let table: [(Version, &[&str], Result<bool, u16>); 19] = [
             (Version::HTTP_11, &["websocket"], Ok(true)),
             (Version::HTTP_11, &["WebSocket"], Ok(true)),
             (Version::HTTP_11, &["other"], Err(403)),
@@ -107,6 +115,11 @@ mod tests {
             (Version::HTTP_11, &["web\u{e9}"], Err(403)),
             (Version::HTTP_11, &[""], Err(403)),
             (Version::HTTP_11, &["H2C"], Ok(false)),
+            (Version::HTTP_11, &["TLS/1.2"], Ok(false)),
+            (Version::HTTP_11, &["tls/1.0"], Ok(false)),
+            (Version::HTTP_11, &["TLS"], Err(403)),
+            (Version::HTTP_11, &["TLS/1.2, websocket"], Err(403)),
+            (Version::HTTP_11, &["TLS/1.2", "websocket"], Err(403)),
             (Version::HTTP_11, &[], Ok(false)),
             (Version::HTTP_10, &["websocket"], Ok(false)),
         ];

@@ -4,13 +4,15 @@
 //! to apply they are errors, unless the objects applied with it make it right. What breaks elsewhere by it is a
 //! warning: the user may well mean to repair it next.
 
-use super::judge;
+mod missed;
+
 use crate::catalog::destination_rule::DestinationRule;
 use crate::catalog::service::Registry;
 use crate::catalog::virtual_service::{Destination, GatewayRef, HttpAction, VirtualService};
 use crate::catalog::visibility::{Labels, selects};
 use crate::catalog::{Catalog, Item, host};
 use crate::flow::Fact;
+use crate::validate::judge;
 use api::resource::check::{Given, Report};
 use api::resource::document::{Document, Key, Place, Refusal};
 use api::resource::kind::Kind;
@@ -120,8 +122,15 @@ fn broken(catalog: &Catalog, key: &Key, item: &Item, place: &Place) -> Found {
         Item::Gateway(gateway) if catalog.workloads().all(|w| !selects(&gateway.selector, &w.labels)) => {
             finder.warn("spec.selector", "chooses no pod".into(), "correct it, or start a gateway");
         }
-        Item::PeerAuthentication(policy) => finder.chosen("spec.selector", policy.selector.as_ref()),
-        Item::Sidecar(sidecar) => finder.chosen("spec.workloadSelector", sidecar.selector.as_ref()),
+        Item::PeerAuthentication(policy) => {
+            finder.chosen("spec.selector", policy.selector.as_ref());
+            finder.policy_ports(policy);
+        }
+        Item::Sidecar(sidecar) => {
+            finder.chosen("spec.workloadSelector", sidecar.selector.as_ref());
+            finder.imports(sidecar);
+        }
+        Item::Endpoints { service, endpoints } if !service.is_empty() => finder.endpoints(service, endpoints),
         _ => {}
     }
     finder.found
@@ -146,6 +155,9 @@ impl Finder<'_> {
     }
 
     fn virtual_service(&mut self, vs: &Arc<VirtualService>) {
+        self.short_hosts(vs);
+        self.unspoken(vs);
+        self.match_ports(vs);
         for (i, gateway) in vs.gateways.iter().enumerate() {
             self.gateway(&format!("spec.gateways[{i}]"), gateway);
         }
@@ -269,6 +281,10 @@ impl Finder<'_> {
     }
 
     fn destination_rule(&mut self, rule: &DestinationRule) {
+        self.ejection(rule);
+        self.refused_tls(rule);
+        self.rule_ports(rule);
+        self.replaced(rule);
         // Most rules are for one service: looking through all is for patterns, and for what is not there.
         if self.catalog.has_host(&rule.host) {
             return;
@@ -287,11 +303,14 @@ impl Finder<'_> {
     /// A service whose short form (`name.namespace`) was written: short names with a dot are not completed.
     fn meant(&self, written: &str) -> Option<String> {
         let short = written.split('.').next().unwrap_or_default();
-        let begins = |h: &&str| h.strip_prefix(written).is_some_and(|rest| rest.starts_with('.'));
-        let hosts: Vec<&str> = self.catalog.services().map(|s| s.host.as_str()).collect();
-        let same_name = |h: &&&str| h.split('.').next() == Some(short);
-        let found = hosts.iter().find(|h| begins(h)).or_else(|| hosts.iter().find(same_name));
-        found.map(|h| (*h).to_owned())
+        let same_name = || self.catalog.services().find(|s| s.host.split('.').next() == Some(short));
+        self.spelled_out(written).or_else(|| same_name().map(|s| s.host.clone()))
+    }
+
+    /// The service that a short form begins.
+    fn spelled_out(&self, written: &str) -> Option<String> {
+        let begins = |host: &str| host.strip_prefix(written).is_some_and(|rest| rest.starts_with('.'));
+        self.catalog.services().find(|s| begins(&s.host)).map(|s| s.host.clone())
     }
 
     fn error(&mut self, path: &str, reason: String, next: &str) {
@@ -323,3 +342,6 @@ fn place(text: &str) -> Place {
         None => Place::new(text, 0),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+//! Objects that miss what they are meant for: who is told what, and that nobody is where they meet.
+
+use super::check;
+use crate::catalog::tests::catalog;
+use api::resource::check::Given;
+use api::resource::parse;
+
+const BASE: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: web-1, labels: {app: web, security.istio.io/tlsMode: istio}}
+spec: {containers: [{name: c, image: i}]}
+status: {podIP: 10.244.0.7, conditions: [{type: Ready, status: 'True'}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: tcp}
+spec: {selector: {app: web}, ports: [{name: tcp-web, port: 5433}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: db}
+spec: {ports: [{name: sql, port: 5432}]}
+";
+
+fn object(kind: &str, spec: &str) -> String {
+    let group = if kind == "PeerAuthentication" { "security" } else { "networking" };
+    format!("---\napiVersion: {group}.istio.io/v1\nkind: {kind}\nmetadata: {{name: own}}\nspec: {spec}\n")
+}
+
+/// Checks what is told of each object, as `path: reason`.
+fn told(kind: &str, table: &[(&str, &str)]) {
+    for (spec, expected) in table {
+        assert_eq!(warnings(&object(kind, spec)), *expected, "{spec}");
+    }
+}
+
+fn warnings(text: &str) -> String {
+    let given = parse::parse("a.yaml", text)
+        .documents
+        .into_iter()
+        .map(|d| Given { file: d.place.to_string(), object: d.raw });
+    let report = check(&catalog(BASE), &given.collect::<Vec<_>>());
+    assert_eq!(report.errors, []);
+    let warnings = report.warnings.iter().map(|w| format!("{}: {}", w.path, w.reason));
+    warnings.collect::<Vec<_>>().join("; ")
+}
+
+#[test]
+fn ports_of_a_policy_are_those_of_pods() {
+    told(
+        "PeerAuthentication",
+        &[
+            ("{selector: {matchLabels: {app: web}}, portLevelMtls: {8080: {mode: STRICT}}}", ""),
+            ("{selector: {matchLabels: {app: web}}, portLevelMtls: {9090: {mode: STRICT}}}", ""),
+            (
+                "{selector: {matchLabels: {app: web}}, portLevelMtls: {80: {mode: STRICT}}}",
+                "spec.portLevelMtls[80]: is the port of service default/web, which leads to port 8080 of these pods: it \
+                 does not hold there",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn endpoints_meet_a_service_and_its_ports_by_name() {
+    let endpoints = |name: &str, port: &str| {
+        format!(
+            "apiVersion: v1\nkind: Endpoints\nmetadata: {{name: {name}}}\nsubsets: [{{addresses: [{{ip: 192.0.2.1}}], \
+             ports: [{port}]}}]\n"
+        )
+    };
+    let slice = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: s, labels: \
+                 {kubernetes.io/service-name: db}}\naddressType: IPv4\nendpoints: [{addresses: [192.0.2.1]}]\nports: \
+                 [{name: mysql, port: 1}]\n";
+    let table = [
+        (endpoints("db", "{name: sql, port: 1}"), ""),
+        (
+            endpoints("db", "{port: 1}"),
+            "subsets[].ports: Service default/db has no port without a name: nothing leads there",
+        ),
+        (
+            endpoints("web", "{name: http, port: 1}"),
+            "subsets: Service default/web has a selector: its endpoints are the pods that it chooses",
+        ),
+        (
+            endpoints("other", "{port: 1}"),
+            "metadata: there is no Service default/other: these are endpoints of no Service",
+        ),
+        (slice.to_owned(), "ports: Service default/db has no port `mysql`: nothing leads there"),
+    ];
+    for (text, expected) in table {
+        assert_eq!(warnings(&text), expected, "{text}");
+    }
+}
+
+#[test]
+fn settings_of_a_rule_that_cannot_hold_are_told() {
+    told(
+        "DestinationRule",
+        &[
+            (
+                "{host: web, trafficPolicy: {outlierDetection: {}}}",
+                "spec.trafficPolicy.outlierDetection: ejects nothing: 10 % of 1 endpoint(s) is less than one",
+            ),
+            ("{host: web, trafficPolicy: {outlierDetection: {maxEjectionPercent: 100}}}", ""),
+            (
+                "{host: web, trafficPolicy: {tls: {mode: DISABLE}, portLevelSettings: [{port: {number: 80}, \
+                 loadBalancer: {simple: RANDOM}}]}}",
+                "spec.trafficPolicy.tls: does not hold for port 80, whose portLevelSettings replace all of trafficPolicy",
+            ),
+            (
+                "{host: web, trafficPolicy: {portLevelSettings: [{port: {number: 8080}, tls: {mode: DISABLE}}]}}",
+                "spec.trafficPolicy.portLevelSettings: web.default.svc.cluster.local has no port 8080: these settings \
+                 have no effect",
+            ),
+            ("{host: web, trafficPolicy: {tls: {mode: DISABLE}}}", ""),
+        ],
+    );
+}
+
+#[test]
+fn tls_that_no_pod_takes_is_told() {
+    let pair = |mode: &str, tls: &str| {
+        let rule =
+            object("DestinationRule", &format!("{{host: web, trafficPolicy: {{tls: {{mode: {tls}}}}}}}"));
+        warnings(&(object("PeerAuthentication", &format!("{{mtls: {{mode: {mode}}}}}")) + &rule))
+    };
+    assert_eq!(
+        pair("STRICT", "ISTIO_MUTUAL") + &pair("DISABLE", "DISABLE") + &pair("PERMISSIVE", "DISABLE"),
+        ""
+    );
+    assert_eq!(
+        pair("STRICT", "DISABLE"),
+        "spec.trafficPolicy.tls: is not the mesh's own, and these pods take no other (mode STRICT): calls to port 80 of \
+         web.default.svc.cluster.local fail"
+    );
+    assert_eq!(
+        pair("DISABLE", "ISTIO_MUTUAL"),
+        "spec.trafficPolicy.tls: is the mesh's own, which these pods do not take (no sidecar, or mode DISABLE): calls to \
+         port 80 of web.default.svc.cluster.local fail"
+    );
+}
+
+#[test]
+fn routes_that_no_connection_meets_are_told() {
+    told(
+        "VirtualService",
+        &[
+            (
+                "{hosts: [web], http: [{match: [{port: 80}, {port: 8080}], route: [{destination: {host: web}}]}]}",
+                "spec.http[0].match[1].port: none of the hosts has port 8080: nothing matches",
+            ),
+            (
+                "{hosts: [tcp], http: [{route: [{destination: {host: web}}]}]}",
+                "spec.http: has no effect for tcp.default.svc.cluster.local: none of its ports is HTTP",
+            ),
+            (
+                "{hosts: [web], tcp: [{route: [{destination: {host: web}}]}]}",
+                "spec.tcp: has no effect for web.default.svc.cluster.local: none of its ports is plain TCP",
+            ),
+            ("{hosts: [tcp], tcp: [{route: [{destination: {host: web}}]}]}", ""),
+            ("{hosts: [db], http: [{route: [{destination: {host: db}}]}]}", ""),
+            (
+                "{hosts: [web.default], http: [{route: [{destination: {host: web}}]}]}",
+                "spec.hosts[0]: `web.default` is no service: it holds for requests to port 80 that spell their host so, \
+                 and no others",
+            ),
+            ("{hosts: [web, web.example.test], http: [{route: [{destination: {host: web}}]}]}", ""),
+        ],
+    );
+}
+
+#[test]
+fn hosts_of_a_sidecar_that_import_nothing_are_told() {
+    let nothing =
+        |host: &str| format!("spec.egress: nothing is imported by host `{host}`: no service there has it");
+    told(
+        "Sidecar",
+        &[
+            ("{egress: [{hosts: [./web.default.svc.cluster.local, istio-system/*]}]}", ""),
+            ("{egress: [{hosts: [./web.default]}]}", &nothing("web.default")),
+            (
+                "{egress: [{hosts: [other/web.default.svc.cluster.local]}]}",
+                &nothing("web.default.svc.cluster.local"),
+            ),
+        ],
+    );
+}
