@@ -95,20 +95,22 @@ impl Index {
 
     /// Services whose selector may choose a pod with these labels: look-ups compare again.
     pub(super) fn candidates(&self, namespace: &str, labels: &Labels) -> impl Iterator<Item = &Arc<Service>> {
-        let lists =
-            labels.iter().filter_map(move |(n, v)| self.services_by_label.get(&label(namespace, n, v)));
-        lists.flatten()
+        let keys = labels.iter().map(move |(n, v)| label(namespace, n, v)).chain([any_label(namespace)]);
+        keys.filter_map(|key| self.services_by_label.get(&key)).flatten()
     }
 
     fn index_services(&mut self, items: &Items) {
         self.services = Arc::new(registry::services(items, &self.services));
         let mut by_label: HashMap<u64, Vec<Arc<Service>>> = HashMap::new();
         for service in self.services.values().flatten() {
+            let Some(selector) = &service.selector else { continue };
             // One label of the selector is enough to find it by.
-            if let Some((name, value)) = service.selector.iter().next() {
-                let key = label(&service.namespace, name, value);
-                by_label.entry(key).or_default().push(service.clone());
-            }
+            let first = selector.iter().next();
+            let key = first.map_or_else(
+                || any_label(&service.namespace),
+                |(name, value)| label(&service.namespace, name, value),
+            );
+            by_label.entry(key).or_default().push(service.clone());
         }
         self.services_by_label = Arc::new(by_label);
         let mut by_address: HashMap<IpAddr, Vec<Arc<Service>>> = HashMap::new();
@@ -185,6 +187,11 @@ fn label(namespace: &str, name: &str, value: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     (namespace, name, value).hash(&mut hasher);
     hasher.finish()
+}
+
+/// The place of selectors without labels, which choose every pod of their namespace: no label has an empty name.
+fn any_label(namespace: &str) -> u64 {
+    label(namespace, "", "")
 }
 
 /// The objects of one kind.

@@ -34,7 +34,7 @@ fn kubernetes(items: &Items) -> impl Iterator<Item = Arc<Service>> {
         Some(match endpoints {
             Some(mut endpoints) if service.resolution == Resolution::Endpoints => {
                 // Kubernetes itself writes the Endpoints object of a Service with a selector.
-                endpoints.retain(|(kind, _)| *kind == Kind::EndpointSlice || service.selector.is_empty());
+                endpoints.retain(|(kind, _)| *kind == Kind::EndpointSlice || service.selector.is_none());
                 let endpoints = endpoints.into_iter().map(|(_, endpoint)| endpoint).collect();
                 Arc::new(Service { endpoints, ..Service::clone(service) })
             }

@@ -126,7 +126,7 @@ fn written_hosts(view: &View, port: u16, services: &[&Service]) -> Vec<VirtualHo
 }
 
 fn place(port: u16) -> Place<'static> {
-    Place { port, gateways: &[GatewayRef::Mesh] }
+    Place { port, encrypted: false, gateways: &[GatewayRef::Mesh] }
 }
 
 fn virtual_host(name: &str, port: u16, domains: Vec<String>, routes: Vec<Route>) -> VirtualHost {
