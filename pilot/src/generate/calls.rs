@@ -324,6 +324,17 @@ fn a_route_leads_to_the_service_of_a_wildcard_and_an_empty_prefix_takes_everythi
 }
 
 #[test]
+fn a_virtual_service_for_an_address_takes_requests_that_name_it() {
+    let to = "http: [{route: [{destination: {host: reviews}}]}]";
+    for (host, asked) in [("2001:DB8::1", "[2001:db8::1]:80"), ("192.0.2.9", "192.0.2.9")] {
+        let expected = "0.0.0.0_80 outbound|9080||reviews.shop.svc.cluster.local";
+        // Some service has to have the port.
+        let http = entry("other", "{hosts: [other.test], ports: [{number: 80, name: http, protocol: HTTP}]}");
+        check(&[SHOP, &http, &route(host, to)], &[("192.0.2.1:80", Http(asked), expected)]);
+    }
+}
+
+#[test]
 fn a_redirect_to_another_host_names_a_port_that_is_not_the_schemes_own() {
     let table = [
         ("authority: b.test, derivePort: FROM_REQUEST_PORT", Some(9080)),

@@ -208,6 +208,13 @@ fn a_server_with_tls_takes_requests_whatever_its_settings_for_plaintext_or_other
 }
 
 #[test]
+fn a_gateway_takes_requests_that_name_an_ipv6_address() {
+    let (got, _) =
+        got(&[gateway("one", &[&http(80, "'*'")]), service("a", "'2001:db8::1'", "one", &to("a"))]);
+    assert_eq!(ask(&got, 80, "", "[2001:db8::1]"), A);
+}
+
+#[test]
 fn a_host_of_nobodys_is_not_found_however_many_others_there_are() {
     let many: Vec<String> =
         (0..300).map(|i| https(&format!("h{i}"), &format!("s{i}.test"), SIMPLE)).collect();

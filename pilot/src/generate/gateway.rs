@@ -3,7 +3,7 @@
 
 use super::http_route::{self, Place};
 use super::opaque::{choice, server_names, tcp};
-use super::{View, cluster};
+use super::{View, cluster, spelling};
 use crate::catalog::gateway::{ClientVerification, Server, ServerCertificate, ServerProtocol, ServerTls};
 use crate::catalog::gateway_port::{GatewayPort, GatewayPorts, OpaqueRoute, PortServer};
 use crate::catalog::host;
@@ -203,7 +203,7 @@ fn sorted(mut host: VirtualHost) -> VirtualHost {
 fn virtual_host(name: &str, port: u16) -> VirtualHost {
     VirtualHost {
         name: format!("{name}:{port}"),
-        domains: vec![name.to_owned()],
+        domains: vec![spelling::domain(name)],
         attempt_count: true,
         ..VirtualHost::default()
     }

@@ -119,7 +119,7 @@ fn written_hosts(view: &View, port: u16, services: &[&Service]) -> Vec<VirtualHo
     unknown
         .map(|(host, vs)| {
             let routes = http_route::routes(view, vs, &place(port));
-            virtual_host(host, port, vec![host.clone()], routes)
+            virtual_host(host, port, vec![spelling::domain(host)], routes)
         })
         .filter(|host| !host.routes.is_empty())
         .collect()
