@@ -414,6 +414,26 @@ fn the_names_of_an_entry_are_expected_of_its_servers_unless_the_rule_has_its_own
 }
 
 #[test]
+fn an_unspecified_address_takes_no_port() {
+    let ports = "ports: [{number: 80, name: http, protocol: HTTP}, {number: 81, name: any}, {number: 82, name: tcp, protocol: \
+                 TCP}]";
+    let text = [
+        entry("zero", &format!("{{hosts: [zero.test], addresses: [0.0.0.0], resolution: STATIC, {ports}}}")),
+        entry("other", &format!("{{hosts: [other.test], {ports}}}")),
+    ]
+    .concat();
+    check(
+        &[&text],
+        &[
+            ("192.0.2.1:80", Http("zero.test"), "0.0.0.0_80 outbound|80||zero.test"),
+            ("192.0.2.1:81", Http("zero.test"), "0.0.0.0_81 outbound|81||zero.test"),
+            ("192.0.2.1:81", Nothing, "0.0.0.0_81 PassthroughCluster"),
+            ("192.0.2.1:82", Nothing, "virtualOutbound PassthroughCluster"),
+        ],
+    );
+}
+
+#[test]
 fn an_entry_with_an_address_takes_nothing_elsewhere() {
     let ports = "[{name: http, number: 80, protocol: HTTP}, {name: auto, number: 81}, {name: tcp, number: 82, \
                  protocol: TCP}, {name: tls, number: 83, protocol: TLS}]";

@@ -1,5 +1,6 @@
 //! What Istio takes and refuses, kind by kind, in tables of our own: each class of its webhook's and its
 //! CustomResourceDefinitions' checks with neighbours on both sides. Where we say more than it, a warning is named.
+#![expect(clippy::too_many_lines, reason = "tables are long")]
 
 use super::tests::{checked, mesh_kind};
 
@@ -80,6 +81,11 @@ fn service_entries_are_taken_as_istio_takes_them() {
             ),
             ("{hosts: [a.com], ports: [{number: 81, name: p, protocol: TCP}]}", &["spec.ports[0]: takes no"]),
             ("{hosts: [a.com], addresses: [10.1.0.1], ports: [{number: 81, name: p}]}", &[]),
+            (
+                "{hosts: [a.com], addresses: [0.0.0.0, 10.1.0.1]}",
+                &["spec.addresses: has an unspecified address"],
+            ),
+            ("{hosts: [a.com], addresses: ['::/0']}", &[]),
             ("{hosts: [a.com], resolution: DNS, ports: [{number: 81, name: p}]}", &[]),
             (
                 "{hosts: ['*.a.com'], resolution: STATIC, ports: [{number: 81, name: p, protocol: TCP}], \
@@ -159,7 +165,6 @@ fn service_entries_are_refused_as_istio_refuses_them() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one table")]
 fn virtual_services_are_taken_as_istio_takes_them() {
     let route =
         |rest: &str| format!("{{hosts: [web], http: [{{route: [{{destination: {{host: web}}}}], {rest}}}]}}");

@@ -8,6 +8,7 @@ use crate::flow::Protocol;
 use api::resource::object::Object;
 use api::resource::selector::Port;
 use api::resource::service_entry as written;
+use ipnet::IpNet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -17,18 +18,20 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::ServiceEn
     let ports = ports(f, &spec.ports);
     let resolution = resolution(f, spec);
     opaque_ports(f, spec, &ports);
+    let (addresses, unspecified) = addresses(f, &spec.addresses);
     let template = Service {
         host: String::new(),
         name: String::new(),
         namespace: object.namespace().to_owned(),
         origin: origin(object),
         registry: Registry::External,
-        addresses: value::subnets(f, "spec.addresses", &spec.addresses),
+        addresses,
         allocated: vec![],
         unallocated: object
             .labels
             .get("networking.istio.io/enable-autoallocate-ip")
-            .is_some_and(|wanted| wanted.eq_ignore_ascii_case("false")),
+            .is_some_and(|wanted| wanted.eq_ignore_ascii_case("false"))
+            || unspecified,
         alias_of: None,
         endpoints: endpoints(f, spec, resolution, &ports),
         ports,
@@ -46,6 +49,19 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::ServiceEn
         .into_iter()
         .map(|host| Arc::new(Service { name: host.clone(), host, ..template.clone() }))
         .collect()
+}
+
+/// Virtual addresses, and whether one was left out that stands for none: as in Istio the entry is given no other.
+fn addresses(f: &mut Findings, texts: &[String]) -> (Vec<IpNet>, bool) {
+    let mut found = value::subnets(f, "spec.addresses", texts);
+    let whole = found.len();
+    found.retain(|net| !(net.addr().is_unspecified() && net.prefix_len() == net.max_prefix_len()));
+    let unspecified = found.len() < whole;
+    if unspecified {
+        let reason = "has an unspecified address, which no client calls: it is as if it were not there";
+        f.warn("spec.addresses", reason, "remove it, or write a range such as 0.0.0.0/0");
+    }
+    (found, unspecified)
 }
 
 /// Connections of plain TCP show nothing but their address: without one no rule of the entry can hold.
