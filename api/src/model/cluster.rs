@@ -78,7 +78,10 @@ pub enum Discovery {
     /// Resolved; the first address is the endpoint.
     LogicalDns(LoadAssignment),
     /// The address the client wanted to reach.
-    OriginalDestination,
+    OriginalDestination {
+        /// The port there; `None`: the one that the client wanted.
+        port: Option<u16>,
+    },
 }
 
 /// How an endpoint is chosen.

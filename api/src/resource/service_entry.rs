@@ -19,8 +19,8 @@ pub struct ServiceEntry {
     pub location: Option<Location>,
     /// How its endpoints are found.
     pub resolution: Option<Resolution>,
-    /// Its endpoints.
-    pub endpoints: Vec<WorkloadEntry>,
+    /// Its endpoints; an empty list is not the same as none.
+    pub endpoints: Option<Vec<WorkloadEntry>>,
     /// Its endpoints by label.
     pub workload_selector: Option<WorkloadSelector>,
     /// Namespaces that see it.

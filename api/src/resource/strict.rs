@@ -1,7 +1,8 @@
 //! Pure. Reads a typed value out of parsed YAML and says of everything it does not take where it stands: a value of
 //! the wrong type, and, as `kubectl --validate=strict` does, a field that the kind does not have.
 
-use serde::de::DeserializeOwned;
+use serde::de::value::{MapDeserializer, SeqDeserializer};
+use serde::de::{DeserializeOwned, Deserializer, Error, IntoDeserializer, Unexpected, Visitor};
 use serde_ignored::Path;
 use serde_json::Value;
 use std::fmt::Write;
@@ -21,7 +22,7 @@ pub struct Fault {
 pub fn read<T: DeserializeOwned>(value: &Value) -> Result<T, Vec<Fault>> {
     let mut unknown = vec![];
     let mut track = serde_path_to_error::Track::new();
-    let tracked = serde_path_to_error::Deserializer::new(value, &mut track);
+    let tracked = serde_path_to_error::Deserializer::new(Held(value), &mut track);
     let result = serde_ignored::deserialize(tracked, |path| unknown.push(shown(&path)));
     let mut faults: Vec<Fault> = unknown.into_iter().map(unknown_field).collect();
     match result {
@@ -66,4 +67,72 @@ fn shown(path: &Path<'_>) -> String {
 fn shortened(message: &str) -> String {
     let text: String = message.chars().take(300).collect();
     if text.len() == message.len() { text } else { format!("{text}…") }
+}
+
+/// A value of which lists are never taken for objects: the fields of an object have names, not places.
+#[derive(Clone, Copy)]
+struct Held<'a>(&'a Value);
+
+impl<'a> IntoDeserializer<'a, serde_json::Error> for Held<'a> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+impl<'de> Deserializer<'de> for Held<'de> {
+    type Error = serde_json::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        match self.0 {
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(flag) => visitor.visit_bool(*flag),
+            Value::Number(number) => number.deserialize_any(visitor),
+            Value::String(text) => visitor.visit_borrowed_str(text),
+            Value::Array(items) => visitor.visit_seq(SeqDeserializer::new(items.iter().map(Held))),
+            Value::Object(fields) => {
+                let fields = fields.iter().map(|(name, value)| (name.as_str(), Held(value)));
+                visitor.visit_map(MapDeserializer::new(fields))
+            }
+        }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        match self.0 {
+            Value::Array(_) => Err(Error::invalid_type(Unexpected::Seq, &"an object")),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        self.0.deserialize_enum(name, variants, visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map identifier ignored_any
+    }
 }

@@ -11,10 +11,12 @@ use envoy_types::pb::envoy::extensions::load_balancing_policies::{
     random::v3::Random, ring_hash::v3::RingHash, round_robin::v3::RoundRobin,
 };
 use envoy_types::pb::envoy::r#type::v3::Percent;
-use envoy_types::pb::google::protobuf::UInt64Value;
+use envoy_types::pb::google::protobuf::{UInt32Value, UInt64Value};
 use prost::Name;
 use std::mem::take;
-use wire::cluster::{LbConfig, LbPolicy, LeastRequestLbConfig, MaglevLbConfig, RingHashLbConfig};
+use wire::cluster::{
+    LbConfig, LbPolicy, LeastRequestLbConfig, MaglevLbConfig, OriginalDstLbConfig, RingHashLbConfig,
+};
 
 pub(super) fn balancer(wire: &mut wire::Cluster, discovery: &Discovery) -> Result<Balancer, Refusal> {
     let policy: LbPolicy = enumeration(take(&mut wire.lb_policy), "lb_policy")?;
@@ -25,9 +27,6 @@ pub(super) fn balancer(wire: &mut wire::Cluster, discovery: &Discovery) -> Resul
     let size = |n: Option<UInt64Value>, default| n.map_or(default, |n| n.value);
     let found = match (policy, wire.lb_config.take()) {
         (LbPolicy::ClusterProvided, None) => Balancer::Provided,
-        (_, Some(LbConfig::OriginalDstLbConfig(_))) => {
-            return Err(Refusal::unsupported("original_dst_lb_config"));
-        }
         (LbPolicy::RoundRobin, Some(LbConfig::RoundRobinLbConfig(config))) => {
             nothing_left(&config).at("round_robin_lb_config")?;
             Balancer::RoundRobin
@@ -61,9 +60,9 @@ pub(super) fn balancer(wire: &mut wire::Cluster, discovery: &Discovery) -> Resul
 
 fn suits(found: Balancer, discovery: &Discovery) -> Result<Balancer, Refusal> {
     match (found, discovery) {
-        (Balancer::Provided, Discovery::OriginalDestination) => Ok(found),
+        (Balancer::Provided, Discovery::OriginalDestination { .. }) => Ok(found),
         (Balancer::Provided, _) => refuse("CLUSTER_PROVIDED needs type ORIGINAL_DST").at("lb_policy"),
-        (_, Discovery::OriginalDestination) => {
+        (_, Discovery::OriginalDestination { .. }) => {
             refuse("type ORIGINAL_DST needs CLUSTER_PROVIDED").at("lb_policy")
         }
         _ => Ok(found),
@@ -116,11 +115,34 @@ fn extension_policy(config: &Any) -> Result<Option<Balancer>, Refusal> {
     }))
 }
 
-pub(super) fn wire_balancer(balancer: Balancer) -> (LbPolicy, Option<LbConfig>) {
-    match balancer {
+/// Where calls to the address that the client wanted go: the port may be another one.
+pub(super) fn original_destination(wire: &mut wire::Cluster) -> Result<Discovery, Refusal> {
+    let mut port = None;
+    if let Some(LbConfig::OriginalDstLbConfig(mut config)) =
+        wire.lb_config.take_if(|config| matches!(config, LbConfig::OriginalDstLbConfig(_)))
+    {
+        port = config.upstream_port_override.take().map(|port| port.value);
+        nothing_left(&config).at("original_dst_lb_config")?;
+    }
+    let port = port.map(|port| match u16::try_from(port) {
+        Ok(port) if port != 0 => Ok(port),
+        _ => refuse(format!("{port} is no port")).at("upstream_port_override").at("original_dst_lb_config"),
+    });
+    Ok(Discovery::OriginalDestination { port: port.transpose()? })
+}
+
+pub(super) fn wire_balancer(model: &Cluster) -> (LbPolicy, Option<LbConfig>) {
+    match model.balancer {
         Balancer::RoundRobin => (LbPolicy::RoundRobin, None),
         Balancer::Random => (LbPolicy::Random, None),
-        Balancer::Provided => (LbPolicy::ClusterProvided, None),
+        Balancer::Provided => {
+            let Discovery::OriginalDestination { port: Some(port) } = model.discovery else {
+                return (LbPolicy::ClusterProvided, None);
+            };
+            let upstream_port_override = Some(UInt32Value { value: port.into() });
+            let config = OriginalDstLbConfig { upstream_port_override, ..OriginalDstLbConfig::default() };
+            (LbPolicy::ClusterProvided, Some(LbConfig::OriginalDstLbConfig(config)))
+        }
         Balancer::LeastRequest { choices } => {
             let choice_count = wire_number_unless(choices, CHOICES);
             let config = LeastRequestLbConfig { choice_count, ..LeastRequestLbConfig::default() };

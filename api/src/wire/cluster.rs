@@ -60,7 +60,7 @@ pub(super) fn decode(mut wire: wire::Cluster) -> Result<Cluster, Refusal> {
 
 pub(super) fn encode(model: &Cluster) -> wire::Cluster {
     let (discovery_type, eds, assignment) = wire_discovery(model);
-    let (lb_policy, lb_config) = balancing::wire_balancer(model.balancer);
+    let (lb_policy, lb_config) = balancing::wire_balancer(model);
     let (socket, matches) = wire_tls(&model.tls);
     let (auto_sni, auto_san) = match &model.tls {
         ClusterTls::Never => (false, false),
@@ -123,7 +123,7 @@ fn discovery(wire: &mut wire::Cluster, name: &str) -> Result<Discovery, Refusal>
         DiscoveryType::Static => assignment().map(Discovery::Static),
         DiscoveryType::StrictDns => assignment().map(Discovery::StrictDns),
         DiscoveryType::LogicalDns => assignment().map(Discovery::LogicalDns),
-        DiscoveryType::OriginalDst => Ok(Discovery::OriginalDestination),
+        DiscoveryType::OriginalDst => balancing::original_destination(wire),
         DiscoveryType::Eds => {
             let config = required(wire.eds_cluster_config.take(), "eds_cluster_config")?;
             source::check(config.eds_config.as_ref()).at("eds_config").at("eds_cluster_config")?;
@@ -148,7 +148,7 @@ fn wire_discovery(model: &Cluster) -> WireDiscovery {
         Discovery::LogicalDns(assignment) => {
             (DiscoveryType::LogicalDns, None, Some(endpoint::encode(assignment)))
         }
-        Discovery::OriginalDestination => (DiscoveryType::OriginalDst, None, None),
+        Discovery::OriginalDestination { .. } => (DiscoveryType::OriginalDst, None, None),
         Discovery::Eds(service) => {
             let service_name = if *service == model.name { String::new() } else { service.clone() };
             let config = EdsClusterConfig { eds_config: Some(source::ads()), service_name };

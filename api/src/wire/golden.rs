@@ -448,7 +448,7 @@ fn application_cluster() -> Cluster {
     Cluster {
         balancer: Balancer::Provided,
         bind: Some("127.0.0.6".parse().unwrap()),
-        ..Cluster::new("inbound|9080||", Discovery::OriginalDestination)
+        ..Cluster::new("inbound|9080||", Discovery::OriginalDestination { port: None })
     }
 }
 

@@ -62,9 +62,24 @@ pub(super) fn encode(model: &RouteConfiguration) -> wire::RouteConfiguration {
         ignore_port_in_host_matching: model.ignore_port_in_host,
         // A route may stand before its cluster; Envoy answers 503 until then.
         validate_clusters: Some(envoy_types::pb::google::protobuf::BoolValue { value: false }),
+        max_direct_response_body_size_bytes: largest_body(model)
+            .map(|value| envoy_types::pb::google::protobuf::UInt32Value { value }),
         ..wire::RouteConfiguration::default()
     }
 }
+
+/// Bytes of the largest direct response, where Envoy would refuse the table for it unless told.
+fn largest_body(model: &RouteConfiguration) -> Option<u32> {
+    let routes = model.virtual_hosts.iter().flat_map(|host| &host.routes);
+    let bodies = routes.filter_map(|route| match &route.action {
+        RouteAction::Direct { body, .. } => u32::try_from(body.len()).ok(),
+        _ => None,
+    });
+    bodies.max().filter(|size| *size > ENVOYS_LARGEST_BODY)
+}
+
+/// What Envoy takes without being told.
+const ENVOYS_LARGEST_BODY: u32 = 4096;
 
 fn virtual_host(mut wire: wire::VirtualHost) -> Result<VirtualHost, Refusal> {
     let require_tls = match enumeration(take(&mut wire.require_tls), "require_tls")? {

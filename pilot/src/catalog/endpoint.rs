@@ -48,13 +48,12 @@ impl Catalog {
 
     /// The pods that a service's selector chooses, sorted by name.
     pub fn pods_of<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a Arc<Workload>> {
-        let lists = service.selector.iter().map(|(n, v)| self.index.labelled(&service.namespace, n, v));
+        let labels = service.selector.iter().flatten();
+        let lists = labels.map(|(n, v)| self.index.labelled(&service.namespace, n, v));
         let fewest = lists.min_by_key(|pods| pods.len()).unwrap_or_default();
-        let chosen = fewest
-            .iter()
-            .filter(|w| w.namespace == service.namespace && selects(&service.selector, &w.labels));
-        let all = service.selects_all.then(|| self.workloads_in(&service.namespace));
-        chosen.chain(all.into_iter().flatten())
+        let named = fewest.iter().filter(|w| w.namespace == service.namespace && service.chooses(&w.labels));
+        let any = service.selector.as_ref().is_some_and(Labels::is_empty);
+        named.chain(any.then(|| self.workloads_in(&service.namespace)).into_iter().flatten())
     }
 
     /// Addresses that are written down for a service; none where its selector chooses pods.
@@ -163,8 +162,12 @@ pub(super) fn static_port(port: &ServicePort) -> u16 {
     }
 }
 
+/// Whether an endpoint that is written down takes mTLS, as far as is written: its label says so, or it has an account.
 pub(super) fn static_takes_mtls(endpoint: &StaticEndpoint) -> bool {
-    endpoint.labels.get("security.istio.io/tlsMode").is_some_and(|mode| mode == "istio")
+    match endpoint.labels.get("security.istio.io/tlsMode") {
+        Some(mode) => mode == "istio",
+        None => !endpoint.service_account.is_empty(),
+    }
 }
 
 pub(super) fn static_endpoint(endpoint: &StaticEndpoint, port: &ServicePort) -> Option<ServiceEndpoint> {

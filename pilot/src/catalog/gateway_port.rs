@@ -151,6 +151,11 @@ impl GatewayPort {
         self.owners.keys().map(String::as_str).filter(|name| !server.hosts.contains(*name))
     }
 
+    /// Names that the tables of the port would have, if each named the hosts of all servers with TLS.
+    pub fn names(&self) -> usize {
+        self.servers.len() * self.owners.len()
+    }
+
     fn add(&mut self, gateway: &Arc<Gateway>, index: usize, lost: &mut Vec<Lost>) {
         let server = &gateway.servers[index];
         let told = |path: &str, effect: String, winner: &PortServer| Lost {

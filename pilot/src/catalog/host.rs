@@ -28,11 +28,11 @@ pub fn closest<'a>(host: &str, patterns: impl Iterator<Item = &'a str>) -> Optio
     patterns.filter(|p| covers(p, host)).max_by_key(|p| specificity(p))
 }
 
-/// Completes a host as written in an object: lower case, and a short name (without a dot) lives in the object's
-/// own namespace.
+/// Completes a host as written in an object: lower case, and a short name (without a dot, and no address) lives in the
+/// object's own namespace.
 pub fn complete(host: &str, namespace: &str, domain: &str) -> String {
     let host = host.to_ascii_lowercase();
-    if host.contains('.') || host.starts_with('*') || host.is_empty() {
+    if host.contains(['.', ':']) || host.starts_with('*') || host.is_empty() {
         host
     } else {
         service_host(&host, namespace, domain)
@@ -82,5 +82,6 @@ mod tests {
         assert_eq!(complete("reviews.default.svc.cluster.local"), "reviews.default.svc.cluster.local");
         assert_eq!(complete("*.Example.com"), "*.example.com");
         assert_eq!(complete("*"), "*");
+        assert_eq!(complete("2001:DB8::1"), "2001:db8::1");
     }
 }

@@ -29,8 +29,6 @@ pub(super) struct Index {
     pub(super) workloads_by_ip: Arc<HashMap<IpAddr, Arc<Workload>>>,
     workloads_by_label: Arc<HashMap<u64, Vec<Arc<Workload>>>>,
     services_by_label: Arc<HashMap<u64, Vec<Arc<Service>>>>,
-    /// Those that choose every pod of their namespace.
-    services_for_all: Arc<Vec<Arc<Service>>>,
     /// By the addresses that are written down as endpoints.
     pub(super) services_by_address: Arc<HashMap<IpAddr, Vec<Arc<Service>>>>,
     pub(super) namespaces: Arc<BTreeMap<String, Labels>>,
@@ -61,7 +59,6 @@ impl Index {
             workloads_by_ip: Arc::default(),
             workloads_by_label: Arc::default(),
             services_by_label: Arc::default(),
-            services_for_all: Arc::default(),
             services_by_address: Arc::default(),
             namespaces: Arc::default(),
             virtual_services: Arc::default(),
@@ -97,28 +94,23 @@ impl Index {
     }
 
     /// Services whose selector may choose a pod with these labels: look-ups compare again.
-    pub(super) fn candidates<'a>(
-        &'a self,
-        namespace: &'a str,
-        labels: &'a Labels,
-    ) -> impl Iterator<Item = &'a Arc<Service>> {
-        let lists =
-            labels.iter().filter_map(move |(n, v)| self.services_by_label.get(&label(namespace, n, v)));
-        let all = self.services_for_all.iter();
-        lists.flatten().chain(all.filter(move |service| service.namespace == namespace))
+    pub(super) fn candidates(&self, namespace: &str, labels: &Labels) -> impl Iterator<Item = &Arc<Service>> {
+        let keys = labels.iter().map(move |(n, v)| label(namespace, n, v)).chain([any_label(namespace)]);
+        keys.filter_map(|key| self.services_by_label.get(&key)).flatten()
     }
 
     fn index_services(&mut self, items: &Items) {
         self.services = Arc::new(registry::services(items, &self.services));
         let mut by_label: HashMap<u64, Vec<Arc<Service>>> = HashMap::new();
-        let for_all = self.services.values().flatten().filter(|service| service.selects_all);
-        self.services_for_all = Arc::new(for_all.cloned().collect());
         for service in self.services.values().flatten() {
+            let Some(selector) = &service.selector else { continue };
             // One label of the selector is enough to find it by.
-            if let Some((name, value)) = service.selector.iter().next() {
-                let key = label(&service.namespace, name, value);
-                by_label.entry(key).or_default().push(service.clone());
-            }
+            let first = selector.iter().next();
+            let key = first.map_or_else(
+                || any_label(&service.namespace),
+                |(name, value)| label(&service.namespace, name, value),
+            );
+            by_label.entry(key).or_default().push(service.clone());
         }
         self.services_by_label = Arc::new(by_label);
         let mut by_address: HashMap<IpAddr, Vec<Arc<Service>>> = HashMap::new();
@@ -195,6 +187,11 @@ fn label(namespace: &str, name: &str, value: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     (namespace, name, value).hash(&mut hasher);
     hasher.finish()
+}
+
+/// The place of selectors without labels, which choose every pod of their namespace: no label has an empty name.
+fn any_label(namespace: &str) -> u64 {
+    label(namespace, "", "")
 }
 
 /// The objects of one kind.

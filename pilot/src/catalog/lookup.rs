@@ -73,8 +73,7 @@ impl Catalog {
 
     /// The services that choose a pod, oldest first.
     pub fn services_of(&self, workload: &Workload) -> Vec<Arc<Service>> {
-        let chooses =
-            |s: &&Arc<Service>| s.namespace == workload.namespace && selects(&s.selector, &workload.labels);
+        let chooses = |s: &&Arc<Service>| s.namespace == workload.namespace && s.chooses(&workload.labels);
         let candidates = self.index.candidates(&workload.namespace, &workload.labels);
         let mut services: Vec<_> = candidates.filter(chooses).cloned().collect();
         services.sort_by(|a, b| (&a.origin, &a.host).cmp(&(&b.origin, &b.host)));

@@ -35,7 +35,7 @@ fn kubernetes(items: &Items) -> impl Iterator<Item = Arc<Service>> {
         Some(match endpoints {
             Some(mut endpoints) if service.resolution == Resolution::Endpoints => {
                 // Kubernetes itself writes the Endpoints object of a Service with a selector.
-                endpoints.retain(|(kind, _)| *kind == Kind::EndpointSlice || service.selector.is_empty());
+                endpoints.retain(|(kind, _)| *kind == Kind::EndpointSlice || service.selector.is_none());
                 let endpoints =
                     endpoints.into_iter().filter_map(|(_, endpoint)| serving(service, endpoint)).collect();
                 Arc::new(Service { endpoints, ..Service::clone(service) })
@@ -114,7 +114,6 @@ impl Merged {
         same.resolution == other.resolution
             && same.mesh_external == other.mesh_external
             && same.selector == other.selector
-            && same.selects_all == other.selects_all
             && same.export_to == other.export_to
     }
 

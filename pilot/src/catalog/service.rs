@@ -1,6 +1,6 @@
 //! Pure. Services as clients call them, from Kubernetes Services and ServiceEntries, and the endpoints behind them.
 
-use super::visibility::{ExportTo, Labels, Origin};
+use super::visibility::{ExportTo, Labels, Origin, selects};
 use super::workload::Workload;
 use crate::flow::Protocol;
 use api::model::endpoint::{EndpointAddress, Health};
@@ -38,10 +38,8 @@ pub struct Service {
     pub resolution: Resolution,
     /// A ServiceEntry outside the mesh: no automatic mTLS.
     pub mesh_external: bool,
-    /// Labels of its pods; empty: no pods are chosen.
-    pub selector: Labels,
-    /// Every pod of its namespace is its own: a ServiceEntry with a workload selector that names no label.
-    pub selects_all: bool,
+    /// Labels of its pods; without any, all pods of its namespace are chosen. `None`: no pods are.
+    pub selector: Option<Labels>,
     /// Endpoints are used before they are ready.
     pub publish_not_ready: bool,
     /// Endpoints that the object itself, or `Endpoints` and `EndpointSlice` objects, give.
@@ -58,6 +56,11 @@ impl Service {
     /// The port of that number.
     pub fn port(&self, number: u16) -> Option<&ServicePort> {
         self.ports.iter().find(|p| p.number == number)
+    }
+
+    /// Whether its selector chooses a pod of its namespace with these labels.
+    pub fn chooses(&self, labels: &Labels) -> bool {
+        self.selector.as_ref().is_some_and(|selector| selects(selector, labels))
     }
 
     /// Whether the host is a wildcard.

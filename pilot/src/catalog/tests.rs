@@ -108,6 +108,82 @@ fn the_endpoints_of_a_service_are_its_ready_pods() {
 }
 
 #[test]
+fn a_selector_without_labels_chooses_as_its_kind_does() {
+    let entry = |name: &str, selector: &str| {
+        let spec = format!(
+            "{{hosts: [{name}.test], resolution: STATIC, location: MESH_INTERNAL, workloadSelector: {selector}, ports: \
+             [{{number: 80, name: http, protocol: HTTP, targetPort: 8080}}]}}"
+        );
+        object("networking.istio.io/v1", "ServiceEntry", name, &spec)
+    };
+    let text = [
+        entry("any", "{}"),
+        entry("none", "{labels: {}}"),
+        entry("some", "{labels: {app: a}}"),
+        service("kube", "{clusterIP: 10.96.0.9, selector: {}, ports: [{name: http, port: 80}]}"),
+        pod("a", "10.0.0.1", "app: a", ""),
+        pod("b", "10.0.0.2", "app: b", ""),
+        pod("shop/c", "10.0.0.3", "app: a", ""),
+    ]
+    .concat();
+    let catalog = catalog(&text);
+    let pods = |host: &str| {
+        let service = only(&catalog, host);
+        assert_eq!(catalog.targets(&service, &service.ports[0]).count(), catalog.pods_of(&service).count());
+        catalog.pods_of(&service).map(|pod| pod.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(pods("any.test"), ["a", "b"]);
+    assert_eq!(pods("none.test"), ["a", "b"]);
+    assert_eq!(pods("some.test"), ["a"]);
+    assert_eq!(pods("kube.default.svc.cluster.local"), [""; 0]);
+    let of = |pod: &str, namespace: &str| {
+        let pod = catalog.workload(namespace, pod).unwrap();
+        let mut hosts: Vec<String> = catalog.services_of(pod).iter().map(|s| s.host.clone()).collect();
+        hosts.sort();
+        hosts
+    };
+    assert_eq!(of("b", "default"), ["any.test", "none.test"]);
+    assert_eq!(of("a", "default"), ["any.test", "none.test", "some.test"]);
+    assert_eq!(of("c", "shop"), [""; 0]);
+    let (_, changes) = applied(&catalog, &pod("d", "10.0.0.4", "app: d", ""));
+    assert!(changes.endpoints_of.contains("any.test"), "{changes:?}");
+}
+
+#[test]
+fn a_sidecar_whose_selector_has_no_labels_is_for_its_namespace_before_one_without_a_selector() {
+    let sidecar = |place: &str, selector: &str| {
+        let spec = format!("{{{selector}egress: [{{hosts: ['./*']}}]}}");
+        object("networking.istio.io/v1", "Sidecar", place, &spec)
+    };
+    let text = [
+        sidecar("istio-system/root@1", "workloadSelector: {}, "),
+        sidecar("shop/plain@1", ""),
+        sidecar("shop/any@2", "workloadSelector: {labels: {}}, "),
+        sidecar("back/plain@1", ""),
+    ]
+    .concat();
+    let catalog = catalog(&text);
+    let labels = Labels::from([("app".to_owned(), "a".to_owned())]);
+    let of = |namespace: &str| catalog.sidecar(namespace, &labels).map(|s| s.origin.name.clone());
+    assert_eq!(of("shop").as_deref(), Some("any"));
+    assert_eq!(of("back").as_deref(), Some("plain"));
+    assert_eq!(of("istio-system").as_deref(), Some("root"));
+    assert_eq!(of("other"), None, "it is not the mesh's");
+}
+
+#[test]
+fn an_endpoint_with_an_account_takes_mtls_unless_its_label_says_otherwise() {
+    let entry = "{hosts: [vm.test], resolution: STATIC, location: MESH_INTERNAL, ports: [{number: 80, name: http, \
+                 protocol: HTTP}], endpoints: [{address: 192.0.2.1, serviceAccount: vm}, {address: 192.0.2.2}, {address: \
+                 192.0.2.3, serviceAccount: vm, labels: {security.istio.io/tlsMode: disabled}}, {address: 192.0.2.4, labels: \
+                 {security.istio.io/tlsMode: istio}}]}";
+    let catalog = catalog(&object("networking.istio.io/v1", "ServiceEntry", "vm", entry));
+    let service = only(&catalog, "vm.test");
+    let mtls: Vec<bool> = catalog.endpoints(&service, &service.ports[0]).iter().map(|e| e.mtls).collect();
+    assert_eq!(mtls, [true, false, false, true]);
+}
+
+#[test]
 fn a_change_of_a_pod_names_the_services_it_touches() {
     let before = catalog(&[reviews(), pod("a", "10.0.0.1", "app: reviews", "")].concat());
     let (after, changes) = applied(&before, &pod("a", "10.0.0.1", "app: ratings", ""));

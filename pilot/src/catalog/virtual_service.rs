@@ -118,7 +118,12 @@ pub enum HttpAction {
     /// It goes to one of these; never empty, zero weights already left out.
     Forward(Vec<HttpDestination>),
     /// Answered with a redirect.
-    Redirect(Redirect),
+    Redirect {
+        /// Where clients are sent.
+        to: Redirect,
+        /// To the port that they called.
+        request_port: bool,
+    },
     /// Answered from the configuration.
     Direct {
         /// Status code.

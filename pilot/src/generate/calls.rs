@@ -2,8 +2,11 @@
 //! simulations ask, and every spelling of every service.
 
 use super::tests::{Got, SHOP, scope};
+use api::model::cluster::{ClusterTls, Discovery};
 use api::model::listener::{ChainMatch, FilterChain, Listener, Protocol, RouteSource, Transport};
-use api::model::route::{ClusterChoice, RouteAction, RouteConfiguration};
+use api::model::matcher::StringMatch;
+use api::model::route::{ClusterChoice, PathMatch, RouteAction, RouteConfiguration};
+use api::model::tls::RootSource;
 use ipnet::IpNet;
 use proptest::prelude::*;
 use std::net::{IpAddr, SocketAddr};
@@ -250,6 +253,204 @@ fn an_entry_without_an_address_takes_what_shows_its_name_and_no_more() {
             assert_eq!(call(&got, &format!("1.3.3.7:{port}"), shown), expected, "{shown:?} on {port}");
         }
     }
+}
+
+#[test]
+fn entries_that_lead_nowhere_or_to_pods_are_called_as_istio_has_them() {
+    let ports = "ports: [{number: 80, name: http, protocol: HTTP}, {number: 443, name: tls, protocol: TLS}]";
+    let text = [
+        entry("bare", "{hosts: [bare.test]}"),
+        entry("empty", &format!("{{hosts: [empty.test], resolution: STATIC, {ports}}}")),
+        entry(
+            "pods",
+            &format!("{{hosts: [pods.test], resolution: DNS, {ports}, workloadSelector: {{labels: {{app: reviews}}}}}}"),
+        ),
+        entry("any", &format!("{{hosts: [any.test], resolution: STATIC, {ports}, workloadSelector: {{}}}}")),
+    ]
+    .concat();
+    check(
+        &[SHOP, &text],
+        &[
+            ("192.0.2.1:80", Http("bare.test"), "0.0.0.0_80 PassthroughCluster"),
+            ("192.0.2.1:80", Http("empty.test"), "0.0.0.0_80 outbound|80||empty.test"),
+            ("192.0.2.1:443", Tls("empty.test"), "0.0.0.0_443 outbound|443||empty.test"),
+            ("192.0.2.1:80", Http("pods.test"), "0.0.0.0_80 outbound|80||pods.test"),
+        ],
+    );
+    let got = Got::of(&[SHOP, &text], &scope("x", "shop", &[]));
+    assert_eq!(got.endpoints("outbound|80||empty.test"), [""; 0]);
+    for host in ["pods.test", "any.test"] {
+        assert_eq!(got.endpoints(&format!("outbound|80||{host}")).len(), 2, "{host}");
+    }
+}
+
+#[test]
+fn a_target_port_holds_where_clients_reach_the_address_that_they_call() {
+    let spec = "{hosts: [none.test], addresses: [192.0.2.7], ports: [{number: 80, name: http, protocol: HTTP, targetPort: \
+                8080}, {number: 81, name: tcp, protocol: TCP, targetPort: 81}]}";
+    let got = Got::of(&[&entry("none", spec)], &scope("x", "shop", &[]));
+    let discovery = |port: u16| &got.cluster(&format!("outbound|{port}||none.test")).discovery;
+    assert_eq!(*discovery(80), Discovery::OriginalDestination { port: Some(8080) });
+    assert_eq!(*discovery(81), Discovery::OriginalDestination { port: None });
+}
+
+#[test]
+fn a_wildcard_within_a_label_is_a_host_and_no_server_name() {
+    let ports = "ports: [{number: 80, name: http, protocol: HTTP}, {number: 443, name: tls, protocol: TLS}]";
+    let to = "route: [{destination: {host: reviews}}]";
+    let text = [
+        entry("part", &format!("{{hosts: ['*example.test'], {ports}}}")),
+        entry("wild", &format!("{{hosts: ['*.wild.test'], {ports}}}")),
+        route(
+            "*.wild.test",
+            &format!("tls: [{{match: [{{sniHosts: ['*-a.wild.test', b.wild.test]}}], {to}}}]"),
+        ),
+    ]
+    .concat();
+    check(
+        &[SHOP, &text],
+        &[
+            ("192.0.2.1:80", Http("x-example.test"), "0.0.0.0_80 outbound|80||*example.test"),
+            ("192.0.2.1:443", Tls("x-example.test"), "0.0.0.0_443 PassthroughCluster"),
+            ("192.0.2.1:443", Nothing, "0.0.0.0_443 PassthroughCluster"),
+            (
+                "192.0.2.1:443",
+                Tls("b.wild.test"),
+                "0.0.0.0_443 outbound|9080||reviews.shop.svc.cluster.local",
+            ),
+            ("192.0.2.1:443", Tls("x-a.wild.test"), "0.0.0.0_443 PassthroughCluster"),
+        ],
+    );
+}
+
+#[test]
+fn a_route_leads_to_the_service_of_a_wildcard_and_an_empty_prefix_takes_everything() {
+    let text = [
+        entry("wild", "{hosts: ['*.wild.test'], ports: [{number: 80, name: http, protocol: HTTP}]}"),
+        route(
+            "reviews",
+            "http: [{match: [{uri: {prefix: ''}}], mirrorPercentage: {value: 50}, route: [{destination: {host: \
+             '*.wild.test'}}]}]",
+        ),
+    ]
+    .concat();
+    let got = Got::of(&[SHOP, &text], &scope("x", "shop", &[]));
+    let host = got.host("9080", "reviews.shop.svc.cluster.local:9080");
+    let [only] = &host.routes[..] else { panic!("{:?}", host.routes) };
+    assert_eq!(only.criteria.path, PathMatch::Prefix(String::new()));
+    let RouteAction::Forward(forward) = &only.action else { panic!("{:?}", only.action) };
+    assert_eq!(forward.clusters.names(), ["outbound|80||*.wild.test"]);
+    assert_eq!(forward.mirrors, []);
+}
+
+#[test]
+fn a_virtual_service_for_an_address_takes_requests_that_name_it() {
+    let to = "http: [{route: [{destination: {host: reviews}}]}]";
+    for (host, asked) in [("2001:DB8::1", "[2001:db8::1]:80"), ("192.0.2.9", "192.0.2.9")] {
+        let expected = "0.0.0.0_80 outbound|9080||reviews.shop.svc.cluster.local";
+        // Some service has to have the port.
+        let http = entry("other", "{hosts: [other.test], ports: [{number: 80, name: http, protocol: HTTP}]}");
+        check(&[SHOP, &http, &route(host, to)], &[("192.0.2.1:80", Http(asked), expected)]);
+    }
+}
+
+#[test]
+fn a_redirect_to_another_host_names_a_port_that_is_not_the_schemes_own() {
+    let table = [
+        ("authority: b.test, derivePort: FROM_REQUEST_PORT", Some(9080)),
+        ("authority: b.test, derivePort: FROM_PROTOCOL_DEFAULT", None),
+        ("authority: b.test, scheme: https, derivePort: FROM_PROTOCOL_DEFAULT", None),
+        ("authority: b.test, port: 80", None),
+        ("authority: b.test, port: 443", Some(443)),
+        ("authority: b.test, scheme: https, port: 443", None),
+        ("authority: b.test, port: 8443", Some(8443)),
+        // The host is what the client wrote, with its port, unless another is asked for.
+        ("uri: /, derivePort: FROM_REQUEST_PORT", None),
+        ("uri: /, derivePort: FROM_PROTOCOL_DEFAULT", None),
+        ("scheme: https, derivePort: FROM_PROTOCOL_DEFAULT", Some(443)),
+        ("port: 80", Some(80)),
+    ];
+    for (written, expected) in table {
+        let text = route("reviews", &format!("http: [{{redirect: {{{written}}}}}]"));
+        let got = Got::of(&[SHOP, &text], &scope("x", "shop", &[]));
+        let host = got.host("9080", "reviews.shop.svc.cluster.local:9080");
+        let RouteAction::Redirect(redirect) = &host.routes[0].action else { panic!("{:?}", host.routes) };
+        assert_eq!(redirect.port, expected, "{written}");
+    }
+}
+
+#[test]
+fn a_logical_name_is_one_or_none() {
+    let robin = |name: &str, endpoint: &str| {
+        let spec = format!(
+            "{{hosts: [robin.test], resolution: DNS_ROUND_ROBIN, ports: [{{number: 80, name: http, protocol: HTTP}}], \
+             endpoints: [{{address: {endpoint}}}]}}"
+        );
+        entry(name, &spec)
+    };
+    let rule = "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: robin, namespace: shop}\n\
+                spec: {host: robin.test, subsets: [{name: v1, labels: {version: v1}}]}\n";
+    let text = [&robin("a", "a.test"), &robin("b", "b.test"), rule].concat();
+    let got = Got::of(&[&text], &scope("x", "shop", &[]));
+    let Discovery::LogicalDns(whole) = &got.cluster("outbound|80||robin.test").discovery else { panic!() };
+    assert_eq!(whole.endpoints().count(), 1);
+    let Discovery::StrictDns(subset) = &got.cluster("outbound|80|v1|robin.test").discovery else { panic!() };
+    assert_eq!(subset.endpoints().count(), 0);
+}
+
+#[test]
+fn a_client_certificate_is_shown_where_the_mode_is_mutual_alone() {
+    let tls = |mode: &str| {
+        let rule = format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: store, namespace: shop}}\n\
+             spec: {{host: store, trafficPolicy: {{tls: {{mode: {mode}, clientCertificate: /c, privateKey: /k, \
+             caCertificates: /r}}}}}}\n"
+        );
+        let got = Got::of(&[SHOP, &rule], &scope("x", "shop", &[]));
+        let cluster = got.cluster("outbound|6379||store.shop.svc.cluster.local");
+        let ClusterTls::Always(tls) = &cluster.tls else { panic!("{:?}", cluster.tls) };
+        (tls.common.certificates.len(), tls.common.validation.as_ref().unwrap().roots.clone())
+    };
+    assert_eq!(tls("SIMPLE"), (0, RootSource::File("/r".into())));
+    assert_eq!(tls("MUTUAL"), (1, RootSource::File("/r".into())));
+}
+
+#[test]
+fn the_names_of_an_entry_are_expected_of_its_servers_unless_the_rule_has_its_own() {
+    let spec = "{hosts: [api.test], resolution: DNS, subjectAltNames: [cert.test], ports: [{number: 443, name: tls, protocol: \
+                TLS}]}";
+    let names = |more: &str| {
+        let rule = format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: api, namespace: shop}}\n\
+             spec: {{host: api.test, trafficPolicy: {{tls: {{mode: SIMPLE{more}}}}}}}\n"
+        );
+        let got = Got::of(&[&entry("api", spec), &rule], &scope("x", "shop", &[]));
+        let ClusterTls::Always(tls) = &got.cluster("outbound|443||api.test").tls else { panic!() };
+        let names = tls.common.validation.iter().flat_map(|v| &v.subject_alt_names);
+        (names.map(|n| n.value.clone()).collect::<Vec<_>>(), tls.auto_san)
+    };
+    assert_eq!(names(""), (vec![StringMatch::exact("cert.test")], false));
+    assert_eq!(names(", subjectAltNames: [other.test]"), (vec![StringMatch::exact("other.test")], false));
+}
+
+#[test]
+fn an_unspecified_address_takes_no_port() {
+    let ports = "ports: [{number: 80, name: http, protocol: HTTP}, {number: 81, name: any}, {number: 82, name: tcp, protocol: \
+                 TCP}]";
+    let text = [
+        entry("zero", &format!("{{hosts: [zero.test], addresses: [0.0.0.0], resolution: STATIC, {ports}}}")),
+        entry("other", &format!("{{hosts: [other.test], {ports}}}")),
+    ]
+    .concat();
+    check(
+        &[&text],
+        &[
+            ("192.0.2.1:80", Http("zero.test"), "0.0.0.0_80 outbound|80||zero.test"),
+            ("192.0.2.1:81", Http("zero.test"), "0.0.0.0_81 outbound|81||zero.test"),
+            ("192.0.2.1:81", Nothing, "0.0.0.0_81 PassthroughCluster"),
+            ("192.0.2.1:82", Nothing, "virtualOutbound PassthroughCluster"),
+        ],
+    );
 }
 
 #[test]

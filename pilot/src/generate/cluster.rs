@@ -3,7 +3,7 @@
 use super::view::stands_for;
 use super::{View, mesh_tls};
 use crate::catalog::destination_rule::{CertificatePlace, ClientTls, PolicyBlocks, RootsPlace};
-use crate::catalog::service::{Resolution, Service, ServicePort};
+use crate::catalog::service::{Resolution, Service, ServicePort, TargetPort};
 use crate::flow::Protocol;
 use api::model::cluster::{Balancer, Cluster, ClusterTls, Discovery, Limits, UpstreamHttp};
 use api::model::endpoint::LoadAssignment;
@@ -48,7 +48,7 @@ fn cluster(
     let pool = blocks.connection_pool.clone().unwrap_or_default();
     let discovery = discovery(view, service, port, subset, blocks, &name);
     let balancer = match discovery {
-        Discovery::OriginalDestination => Balancer::Provided,
+        Discovery::OriginalDestination { .. } => Balancer::Provided,
         // Where endpoints are known there is no address of the client's to pass on.
         _ if provided(blocks) => Balancer::RoundRobin,
         _ => blocks.load_balancer.as_ref().map_or(Balancer::LeastRequest { choices: 2 }, |l| l.balancer),
@@ -91,12 +91,26 @@ fn discovery(
     let given = || view.assignment(service, port, subset, name.to_string());
     match service.resolution {
         Resolution::Passthrough if view.scope.gateway => Discovery::Static(given()),
-        Resolution::Passthrough => Discovery::OriginalDestination,
-        _ if original => Discovery::OriginalDestination,
+        Resolution::Passthrough => {
+            let other = match &port.target {
+                TargetPort::Number(number) if *number != port.number => Some(*number),
+                _ => None,
+            };
+            Discovery::OriginalDestination { port: other }
+        }
+        _ if original => Discovery::OriginalDestination { port: None },
         Resolution::Endpoints => Discovery::Eds(name.to_string()),
         Resolution::Dns => Discovery::StrictDns(given()),
-        Resolution::DnsRoundRobin => Discovery::LogicalDns(given()),
+        Resolution::DnsRoundRobin => one_name(given()),
     }
+}
+
+/// One name that is resolved: the oldest entry's where several entries give one. Envoy refuses a logical DNS cluster
+/// without a name, as that of a subset whose labels no endpoint has.
+fn one_name(mut given: LoadAssignment) -> Discovery {
+    let Some(first) = given.localities.first_mut() else { return Discovery::StrictDns(given) };
+    first.endpoints.truncate(1);
+    Discovery::LogicalDns(given)
 }
 
 fn provided(blocks: &PolicyBlocks) -> bool {
@@ -122,9 +136,13 @@ fn tls(
             let sni = sni.clone().unwrap_or_else(|| name.sni());
             ClusterTls::Always(Box::new(mesh_tls::client(sni, &names, alpn(view, port.protocol))))
         }
-        Some(ClientTls::Own { certificate, roots, subject_alt_names, sni }) => ClusterTls::Always(Box::new(
-            own_tls(certificate.as_ref(), roots, subject_alt_names, sni.as_deref(), port.protocol),
-        )),
+        Some(ClientTls::Own { certificate, roots, subject_alt_names, sni }) => {
+            // Those of the ServiceEntry hold where the rule has none.
+            let names =
+                if subject_alt_names.is_empty() { &service.subject_alt_names } else { subject_alt_names };
+            let context = own_tls(certificate.as_ref(), roots, names, sni.as_deref(), port.protocol);
+            ClusterTls::Always(Box::new(context))
+        }
         None if service.mesh_external || !view.mesh().auto_mtls => ClusterTls::Never,
         None => automatic(view, service, port, discovery, name),
     }
@@ -142,7 +160,7 @@ fn automatic(
         let identities = view.catalog.identities(service);
         Box::new(mesh_tls::client(name.sni(), &identities, alpn(view, port.protocol)))
     };
-    if !matches!(discovery, Discovery::OriginalDestination) {
+    if !matches!(discovery, Discovery::OriginalDestination { .. }) {
         return ClusterTls::WhenOffered(context());
     }
     if view.catalog.takes_mtls(service, port) { ClusterTls::Always(context()) } else { ClusterTls::Never }
@@ -218,7 +236,7 @@ fn passthrough(view: &View) -> Cluster {
         balancer: Balancer::Provided,
         http: UpstreamHttp::SameAsClient,
         limits: Limits::UNLIMITED,
-        ..Cluster::new(name::PASSTHROUGH_CLUSTER, Discovery::OriginalDestination)
+        ..Cluster::new(name::PASSTHROUGH_CLUSTER, Discovery::OriginalDestination { port: None })
     }
 }
 

@@ -183,7 +183,39 @@ fn a_host_of_a_server_that_does_not_end_tls_is_anothers_too() {
 }
 
 #[test]
-fn more_hosts_of_others_than_a_table_holds_are_all_others() {
+fn a_server_with_tls_takes_requests_whatever_its_settings_for_plaintext_or_other_modes_say() {
+    let (got, lost) = got(&[
+        gateway(
+            "one",
+            &[
+                &https(
+                    "h1",
+                    "a.test",
+                    "mode: SIMPLE, credentialName: c, privateKey: /k, httpsRedirect: true",
+                ),
+                &passthrough("p", "'*.p.test'")
+                    .replace("mode: P", "credentialName: c, httpsRedirect: true, mode: P"),
+            ],
+        ),
+        service("a", "a.test", "one", &to("a")),
+        service("p", "'*.p.test'", "one", &by_sni("'*-x.p.test', y.p.test", "b")),
+    ]);
+    assert_eq!(ask(&got, 443, "a.test", "a.test"), A);
+    assert_eq!(ask(&got, 443, "y.p.test", ""), B);
+    // A wildcard within a label is no server name: Envoy would refuse the listener.
+    assert_eq!(ask(&got, 443, "z-x.p.test", ""), "closed");
+    assert_eq!(lost, [""; 0]);
+}
+
+#[test]
+fn a_gateway_takes_requests_that_name_an_ipv6_address() {
+    let (got, _) =
+        got(&[gateway("one", &[&http(80, "'*'")]), service("a", "'2001:db8::1'", "one", &to("a"))]);
+    assert_eq!(ask(&got, 80, "", "[2001:db8::1]"), A);
+}
+
+#[test]
+fn a_host_of_nobodys_is_not_found_however_many_others_there_are() {
     let many: Vec<String> =
         (0..300).map(|i| https(&format!("h{i}"), &format!("s{i}.test"), SIMPLE)).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
@@ -194,9 +226,37 @@ fn more_hosts_of_others_than_a_table_holds_are_all_others() {
         gateway("own", &[&own, &near]),
         service("a", "'*.a.test'", "own", &to("a")),
     ]);
-    for (host, expected) in [("q.a.test", A), ("x.a.test", "421"), ("s7.test", "421"), ("nobody.test", "421")]
+    for (host, expected) in
+        [("q.a.test", A), ("x.a.test", "421"), ("s7.test", "421"), ("nobody.test", "no host")]
     {
         assert_eq!(ask(&got, 443, "q.a.test", host), expected, "{host}");
+    }
+}
+
+#[test]
+fn where_tables_cannot_name_all_hosts_of_others_they_name_their_parents() {
+    let many: Vec<String> =
+        (0..600).map(|i| https(&format!("h{i}"), &format!("s{i}.b.test, s{i}.test"), SIMPLE)).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let own = https("own", "'*.a.test'", SIMPLE);
+    let near = https("near", "x.a.test", SIMPLE);
+    let (got, _) = got(&[
+        gateway("many", &many),
+        gateway("own", &[&own, &near]),
+        service("a", "'*.a.test'", "own", &to("a")),
+        service("b", "s8.b.test", "many", &to("b")),
+    ]);
+    for (sni, host, expected) in [
+        ("q.a.test", "q.a.test", A),
+        ("q.a.test", "x.a.test", "421"),
+        ("q.a.test", "s7.b.test", "421"),
+        // No certificate covers these and the server's own.
+        ("q.a.test", "s7.test", "no host"),
+        ("q.a.test", "nobody.test", "no host"),
+        ("s8.b.test", "s8.b.test", B),
+        ("s8.b.test", "s7.b.test", "421"),
+    ] {
+        assert_eq!(ask(&got, 443, sni, host), expected, "{sni} {host}");
     }
     let table = got.tables().find(|t| t.name == "https.443.own.own.shop").unwrap();
     assert!(table.virtual_hosts.iter().map(|h| h.domains.len()).sum::<usize>() < 10);

@@ -2,8 +2,8 @@
 //! that are bound to them.
 
 use super::http_route::{self, Place};
-use super::opaque::{choice, tcp};
-use super::{View, cluster};
+use super::opaque::{choice, server_names, tcp};
+use super::{View, cluster, spelling};
 use crate::catalog::gateway::{ClientVerification, Server, ServerCertificate, ServerProtocol, ServerTls};
 use crate::catalog::gateway_port::{GatewayPort, GatewayPorts, OpaqueRoute, PortServer};
 use crate::catalog::host;
@@ -78,7 +78,7 @@ fn chains(
             let sni = if any { vec![] } else { server.hosts.iter().cloned().collect() };
             chains.push(http_chain(view, name, number, Some(tls), sni));
         } else {
-            chains.extend(server.opaque.iter().map(|route| opaque(view, server.server(), route)));
+            chains.extend(server.opaque.iter().filter_map(|route| opaque(view, server.server(), route)));
         }
     }
     (chains, tables)
@@ -106,22 +106,22 @@ fn table(name: String, port: u16, mut hosts: Vec<VirtualHost>) -> RouteConfigura
 }
 
 /// Opaque bytes: TLS that is passed through or ended here, or a plain connection.
-fn opaque(view: &View, server: &Server, route: &OpaqueRoute) -> FilterChain {
+fn opaque(view: &View, server: &Server, route: &OpaqueRoute) -> Option<FilterChain> {
     let criteria = match server.tls {
         Some(_) => ChainMatch {
             transport: Some(Transport::Tls),
-            server_names: route.names.clone(),
+            server_names: if route.names.is_empty() { vec![] } else { server_names(&route.names)? },
             ..ChainMatch::default()
         },
         None => ChainMatch::default(),
     };
-    FilterChain {
+    Some(FilterChain {
         name: format!("0.0.0.0_{}", server.port),
         criteria,
         tls: downstream_tls(server),
         authorization: vec![],
         protocol: tcp(view, choice(view, &route.destinations, server.port)),
-    }
+    })
 }
 
 /// The virtual hosts of HTTP servers: routes of all VirtualServices of a host, catch-alls last.
@@ -134,7 +134,8 @@ fn virtual_hosts(
     for server in servers {
         let port = server.server().port;
         let gateways = [server.reference()];
-        let place = Place { port, gateways: &gateways };
+        let encrypted = server.server().tls.is_some();
+        let place = Place { port, encrypted, gateways: &gateways };
         for service in view.catalog.virtual_services(&view.scope.namespace, &gateways[0]) {
             let routes = http_route::routes(view, &service, &place);
             let common = server.common_hosts(&service);
@@ -157,19 +158,20 @@ fn virtual_hosts(
 fn with_misdirected(port: &GatewayPort, server: &PortServer, hosts: Vec<VirtualHost>) -> Vec<VirtualHost> {
     let number = server.server().port;
     let mut hosts = hosts;
-    let mut others: Vec<&str> = port.others(server).collect();
+    let others: Vec<&str> = port.others(server).collect();
     if others.is_empty() {
         return hosts;
     }
     let own: BTreeSet<String> = hosts.iter().flat_map(|h| h.domains.clone()).collect();
     // Without routes, where a wider host of another server would cover it.
     hosts.extend(server.hosts.iter().filter(|h| !own.contains(*h)).map(|h| virtual_host(h, number)));
-    if others.len() > MOST_OTHERS {
+    let mut domains: Vec<String> = others.iter().map(|other| (*other).to_owned()).collect();
+    if port.names() > MOST_NAMES {
         let near = |other: &&str| server.hosts.iter().any(|own| host::overlap(own, other));
-        others.retain(near);
-        if !server.hosts.contains("*") && !others.contains(&"*") {
-            others.push("*");
-        }
+        let (near, far): (Vec<&str>, Vec<&str>) = others.into_iter().partition(near);
+        let parents: BTreeSet<String> = far.into_iter().filter_map(parent).collect();
+        let parents = parents.into_iter().filter(|p| !own.contains(p) && !near.contains(&p.as_str()));
+        domains = near.iter().map(|other| (*other).to_owned()).chain(parents.take(MOST_PARENTS)).collect();
     }
     let route = Route {
         name: "misdirected".into(),
@@ -181,12 +183,14 @@ fn with_misdirected(port: &GatewayPort, server: &PortServer, hosts: Vec<VirtualH
         authorization: None,
         origin: None,
     };
-    hosts.push(VirtualHost {
-        domains: others.into_iter().map(ToOwned::to_owned).collect(),
-        routes: vec![route],
-        ..virtual_host("misdirected", number)
-    });
+    hosts.push(VirtualHost { domains, routes: vec![route], ..virtual_host("misdirected", number) });
     hosts
+}
+
+/// The pattern of a host's siblings, which one certificate may cover; `None`: no certificate covers these.
+fn parent(host: &str) -> Option<String> {
+    let (_, parent) = host.split_once('.').filter(|(_, parent)| parent.contains('.'))?;
+    Some(format!("*.{parent}"))
 }
 
 /// Catch-alls go last, so that an older object's does not hide a younger's routes.
@@ -199,7 +203,7 @@ fn sorted(mut host: VirtualHost) -> VirtualHost {
 fn virtual_host(name: &str, port: u16) -> VirtualHost {
     VirtualHost {
         name: format!("{name}:{port}"),
-        domains: vec![name.to_owned()],
+        domains: vec![spelling::domain(name)],
         attempt_count: true,
         ..VirtualHost::default()
     }
@@ -288,6 +292,9 @@ fn downstream_tls(server: &Server) -> Option<DownstreamTls> {
     })
 }
 
-/// Hosts of other servers that a table names one by one: each table of a port would name all of them. Of more, those are
-/// named that are near the server's own, and every host that is not its own is taken for another's.
-const MOST_OTHERS: usize = 256;
+/// Names of other servers' hosts in all tables of a port: each table has those of all others. Of more, a table names
+/// those near its own hosts one by one, and others by their parent domain: a client comes with them to a connection that
+/// was made to this server only where one certificate covers both.
+const MOST_NAMES: usize = 1 << 18;
+/// Parent domains that a table then has.
+const MOST_PARENTS: usize = 256;

@@ -12,7 +12,7 @@ use crate::catalog::virtual_service::{
 use crate::catalog::visibility;
 use api::model::matcher::{BackOff, HeaderMutations};
 use api::model::route::{
-    ClusterChoice, Forward, HashKey, HostRewrite, Mirror, PathMatch, RetryOn, RetryPolicy, Route,
+    ClusterChoice, Forward, HashKey, HostRewrite, Mirror, PathMatch, Redirect, RetryOn, RetryPolicy, Route,
     RouteAction, RouteMatch, WeightedCluster,
 };
 use api::name::ClusterName;
@@ -22,6 +22,8 @@ use std::time::Duration;
 pub(super) struct Place<'a> {
     /// Port of the listener (of the service, or of the gateway's server).
     pub(super) port: u16,
+    /// Its clients speak TLS to it.
+    pub(super) encrypted: bool,
     /// The Gateway objects that a gateway serves on this port; a sidecar stands for `mesh`.
     pub(super) gateways: &'a [GatewayRef],
 }
@@ -139,13 +141,27 @@ fn action(view: &View, route: &HttpRoute, place: &Place) -> Option<RouteAction> 
         HttpAction::Forward(destinations) => {
             Some(RouteAction::Forward(Box::new(forward(view, route, destinations, place))))
         }
-        HttpAction::Redirect(redirect) => Some(RouteAction::Redirect(redirect.clone())),
+        HttpAction::Redirect { to, request_port } => {
+            Some(RouteAction::Redirect(redirect(to, *request_port, place)))
+        }
         HttpAction::Direct { status, body } => {
             Some(RouteAction::Direct { status: *status, body: body.clone() })
         }
         // The catalog resolves delegates; one that is left leads nowhere.
         HttpAction::Delegate { .. } => None,
     }
+}
+
+/// A redirect to another host names a port unless it is the scheme's own; one to the same host keeps what the client
+/// wrote, unless a port is asked for.
+fn redirect(to: &Redirect, request_port: bool, place: &Place) -> Redirect {
+    if to.host.is_none() {
+        return to.clone();
+    }
+    let port = if request_port { Some(place.port) } else { to.port };
+    let encrypted = to.scheme.as_ref().map_or(place.encrypted, |scheme| scheme == "https");
+    let usual = if encrypted { 443 } else { 80 };
+    Redirect { port: port.filter(|port| *port != usual), ..to.clone() }
 }
 
 fn forward(view: &View, route: &HttpRoute, destinations: &[HttpDestination], place: &Place) -> Forward {

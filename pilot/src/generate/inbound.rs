@@ -141,7 +141,7 @@ fn application_cluster(name: String, connect_timeout: Duration) -> Cluster {
         http: api::model::cluster::UpstreamHttp::SameAsClient,
         limits: api::model::cluster::Limits::UNLIMITED,
         bind: Some(name::INBOUND_SOURCE),
-        ..Cluster::new(name, Discovery::OriginalDestination)
+        ..Cluster::new(name, Discovery::OriginalDestination { port: None })
     }
 }
 

@@ -34,15 +34,11 @@ pub(super) fn tls_chains(
     for route in routes {
         for matched in route.matches.iter().filter(|m| applies(view, &m.source, port)) {
             let own = &matched.destination_subnets;
+            let Some(server_names) = server_names(&matched.sni_hosts) else { continue };
             chains.push(FilterChain {
                 criteria: ChainMatch {
                     transport: Some(Transport::Tls),
-                    // `*` is no condition.
-                    server_names: if matched.sni_hosts.iter().any(|name| name == "*") {
-                        vec![]
-                    } else {
-                        matched.sni_hosts.clone()
-                    },
+                    server_names,
                     destination: truncated(if own.is_empty() { &condition.ranges } else { own }),
                     ..ChainMatch::default()
                 },
@@ -54,12 +50,24 @@ pub(super) fn tls_chains(
         let mut whole = itself(view, service, port);
         whole.criteria.destination.clone_from(&condition.ranges);
         if condition.by_name {
+            let Some(names) = server_names(&spelling::names(view, service)) else { return chains };
             whole.criteria.transport = Some(Transport::Tls);
-            whole.criteria.server_names = spelling::names(view, service);
+            whole.criteria.server_names = names;
         }
         chains.push(whole);
     }
     chains
+}
+
+/// The condition on a connection's server name that hosts make: none where one of them is `*`; `None` where nothing
+/// meets it. A wildcard stands for whole labels: Envoy refuses the listener of any other.
+pub(super) fn server_names(hosts: &[String]) -> Option<Vec<String>> {
+    if hosts.iter().any(|host| host == "*") {
+        return Some(vec![]);
+    }
+    let whole = |host: &&String| !host.starts_with('*') || host.starts_with("*.");
+    let names: Vec<String> = hosts.iter().filter(whole).cloned().collect();
+    (!names.is_empty()).then_some(names)
 }
 
 /// Chains for other connections: the routes of the service's VirtualService for this port, and the service for what
@@ -161,7 +169,7 @@ pub(super) fn choice(view: &View, destinations: &[TcpDestination], port: u16) ->
 
 /// Conditions of TCP and TLS routes all hold together, gateways included.
 fn applies(view: &View, source: &SourceMatch, port: u16) -> bool {
-    let place = Place { port, gateways: &[GatewayRef::Mesh] };
+    let place = Place { port, encrypted: false, gateways: &[GatewayRef::Mesh] };
     source.port.is_none_or(|p| p == place.port)
         && (source.gateways.is_empty() || source.gateways.iter().any(|g| place.gateways.contains(g)))
         && selects(&source.labels, &view.scope.labels)

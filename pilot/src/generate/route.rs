@@ -119,14 +119,14 @@ fn written_hosts(view: &View, port: u16, services: &[&Service]) -> Vec<VirtualHo
     unknown
         .map(|(host, vs)| {
             let routes = http_route::routes(view, vs, &place(port));
-            virtual_host(host, port, vec![host.clone()], routes)
+            virtual_host(host, port, vec![spelling::domain(host)], routes)
         })
         .filter(|host| !host.routes.is_empty())
         .collect()
 }
 
 fn place(port: u16) -> Place<'static> {
-    Place { port, gateways: &[GatewayRef::Mesh] }
+    Place { port, encrypted: false, gateways: &[GatewayRef::Mesh] }
 }
 
 fn virtual_host(name: &str, port: u16, domains: Vec<String>, routes: Vec<Route>) -> VirtualHost {

@@ -13,11 +13,16 @@ pub(super) fn domains(view: &View, service: &Service) -> Vec<String> {
         let below: Vec<String> = domains.iter().map(|name| format!("*.{name}")).collect();
         domains.extend(below);
     }
-    domains.extend(addresses(view, service).into_iter().map(|address| match address {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("[{ip}]"),
-    }));
+    domains.extend(addresses(view, service).into_iter().map(|address| domain(&address.to_string())));
     domains
+}
+
+/// A host as requests name it: an IPv6 address stands in brackets.
+pub(super) fn domain(host: &str) -> String {
+    match host.parse() {
+        Ok(IpAddr::V6(ip)) => format!("[{ip}]"),
+        _ => host.to_owned(),
+    }
 }
 
 /// The names of a service and of the ExternalName Services that stand for it.

@@ -101,7 +101,7 @@ impl Got {
         got
     }
 
-    fn cluster(&self, name: &str) -> &Cluster {
+    pub(super) fn cluster(&self, name: &str) -> &Cluster {
         let found = self.0.iter().find_map(|r| match r {
             Resource::Cluster(c) if c.name == name => Some(c.as_ref()),
             _ => None,
@@ -357,7 +357,7 @@ fn tcp_has_a_listener_at_its_address_and_headless_pods_have_one_each() {
         assert_eq!(got.listener(pod).chains.len(), 0);
     }
     let headless = got.cluster("outbound|7000||peers.shop.svc.cluster.local");
-    assert_eq!(headless.discovery, Discovery::OriginalDestination);
+    assert_eq!(headless.discovery, Discovery::OriginalDestination { port: None });
     assert!(matches!(headless.tls, ClusterTls::Always(_)), "all its pods have a sidecar");
 }
 

@@ -1,5 +1,6 @@
 //! What Istio takes and refuses, kind by kind, in tables of our own: each class of its webhook's and its
 //! CustomResourceDefinitions' checks with neighbours on both sides. Where we say more than it, a warning is named.
+#![expect(clippy::too_many_lines, reason = "tables are long")]
 
 use super::tests::{checked, mesh_kind};
 
@@ -45,17 +46,19 @@ fn service_entries_are_taken_as_istio_takes_them() {
         "resolution: DNS_ROUND_ROBIN, workloadSelector: {labels: {app: web}}",
         "resolution: NONE, workloadSelector: {labels: {app: web}}",
         "resolution: STATIC, workloadSelector: {}",
+        "resolution: DNS, endpoints: null, workloadSelector: {labels: {app: web}}",
         "resolution: DNS_ROUND_ROBIN, endpoints: [{address: one.example.com}]",
         "resolution: STATIC, endpoints: [{address: 'unix:///run/web.sock'}]",
         "exportTo: ['~']",
     ]
     .map(with_ports);
-    let said: [&[&str]; 8] = [
+    let said: [&[&str]; 9] = [
         &["spec.endpoints: are missing"],
         &[],
         &[],
         &["spec.workloadSelector: is not used with resolution NONE"],
-        &["spec.workloadSelector.labels: names no label"],
+        &["spec.workloadSelector.labels: names no label: every workload of the namespace is chosen"],
+        &[],
         &[],
         &[],
         &[],
@@ -72,6 +75,23 @@ fn service_entries_are_taken_as_istio_takes_them() {
                 &["spec.hosts[1]: `api.example.com` is named twice"],
             ),
             ("{hosts: [api.example.com], addresses: [10.1.0.0/16]}", &[]),
+            (
+                "{hosts: [a.com], ports: [{number: 80, name: http, protocol: HTTP}, {number: 81, name: p}]}",
+                &["spec.ports[1]: takes HTTP and TLS"],
+            ),
+            ("{hosts: [a.com], ports: [{number: 81, name: p, protocol: TCP}]}", &["spec.ports[0]: takes no"]),
+            ("{hosts: [a.com], addresses: [10.1.0.1], ports: [{number: 81, name: p}]}", &[]),
+            (
+                "{hosts: [a.com], addresses: [0.0.0.0, 10.1.0.1]}",
+                &["spec.addresses: has an unspecified address"],
+            ),
+            ("{hosts: [a.com], addresses: ['::/0']}", &[]),
+            ("{hosts: [a.com], resolution: DNS, ports: [{number: 81, name: p}]}", &[]),
+            (
+                "{hosts: ['*.a.com'], resolution: STATIC, ports: [{number: 81, name: p, protocol: TCP}], \
+              endpoints: [{address: 10.1.0.1}]}",
+                &["spec.ports[0]: takes no"],
+            ),
             (
                 "{hosts: [a.com, b.com], addresses: [10.1.0.1], resolution: DNS, ports: [{number: 443, name: tls, \
                  protocol: TLS}]}",
@@ -113,6 +133,16 @@ fn service_entries_are_refused_as_istio_refuses_them() {
             "spec.workloadSelector.labels",
         ),
         ("hosts: [a.com], exportTo: [., shop]", "spec.exportTo[1]"),
+        ("hosts: [a.com], endpoints: []", "spec.endpoints"),
+        ("hosts: [a.com], resolution: NONE, endpoints: []", "spec.endpoints"),
+        ("hosts: [a.com], resolution: STATIC, endpoints: [], workloadSelector: {}", "spec.workloadSelector"),
+        ("hosts: [a.com], resolution: DNS, endpoints: [], workloadSelector: {}", "spec.workloadSelector"),
+        ("hosts: [a.com], resolution: STATIC, endpoints: [{network: ''}]", "spec.endpoints[0].address"),
+        (
+            "hosts: [a.com], resolution: STATIC, endpoints: [{address: 'fe80::1%eth0'}]",
+            "spec.endpoints[0].address",
+        ),
+        ("hosts: [a.com], addresses: ['fe80::1%eth0']", "spec.addresses[0]"),
     ];
     for (rest, path) in table {
         refused("ServiceEntry", &[(&format!("{{{rest}, {PORT}}}"), path)]);
@@ -135,7 +165,6 @@ fn service_entries_are_refused_as_istio_refuses_them() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one table")]
 fn virtual_services_are_taken_as_istio_takes_them() {
     let route =
         |rest: &str| format!("{{hosts: [web], http: [{{route: [{{destination: {{host: web}}}}], {rest}}}]}}");
@@ -180,6 +209,11 @@ fn virtual_services_are_taken_as_istio_takes_them() {
                 "{hosts: [web], tls: [{match: [{sniHosts: [10.1.0.1]}], route: [{destination: {host: web}}]}]}",
                 &["spec.tls[0].match[0].sniHosts[0]: `10.1.0.1` is an address"],
             ),
+            (
+                "{hosts: ['*.a.com'], tls: [{match: [{sniHosts: ['*-x.a.com']}], route: [{destination: {host: web}}]}]}",
+                &["spec.tls[0].match[0].sniHosts[0]: `*-x.a.com` has a wildcard within a label"],
+            ),
+            ("{hosts: [web], http: [{redirect: {derivePort: FROM_PROTOCOL_DEFAULT}}]}", &[]),
             (
                 "{hosts: ['*'], gateways: [edge], tls: [{match: [{sniHosts: [outbound_.80_.v1_.web.shop.global]}], \
                  route: [{destination: {host: web}}]}]}",
@@ -311,7 +345,7 @@ fn conditions_that_earlier_ones_hide_are_told() {
 #[test]
 fn destination_rules_are_judged_as_istio_judges_them() {
     let policy = |text: &str| format!("{{host: web, trafficPolicy: {{{text}}}}}");
-    let table: [(String, &[&str]); 8] = [
+    let table: [(String, &[&str]); 13] = [
         (
             policy("tls: {mode: SIMPLE, clientCertificate: /c, privateKey: /k}"),
             &["spec.trafficPolicy.tls.clientCertificate", "spec.trafficPolicy.tls.privateKey"],
@@ -335,6 +369,17 @@ fn destination_rules_are_judged_as_istio_judges_them() {
             &["spec.trafficPolicy.portLevelSettings[1].port.number: 80 has settings already"],
         ),
         (policy("outlierDetection: {splitExternalLocalOriginErrors: false}"), &[]),
+        (
+            policy("loadBalancer: {consistentHash: {httpCookie: {name: c, ttl: -1s}}}"),
+            &["spec.trafficPolicy.loadBalancer.consistentHash.httpCookie.ttl: is negative: no cookie is set"],
+        ),
+        (policy("loadBalancer: {consistentHash: {httpCookie: {name: c, ttl: -0s}}}"), &[]),
+        (
+            policy("loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 1}}}"),
+            &["spec.trafficPolicy.loadBalancer.consistentHash.maglev.tableSize: has one place"],
+        ),
+        (policy("loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 2}}}"), &[]),
+        (policy("tls: {mode: SIMPLE, credentialName: 'kubernetes://c'}"), &[]),
     ];
     for (spec, said) in &table {
         taken("DestinationRule", &[(spec, said)]);
@@ -355,6 +400,12 @@ fn destination_rules_are_judged_as_istio_judges_them() {
             "loadBalancer.consistentHash.maglev.tableSize",
         ),
         ("portLevelSettings: [{port: {number: 80}}]", "portLevelSettings[0]"),
+        (
+            "loadBalancer: {consistentHash: {httpCookie: {name: c, ttl: '-1'}}}",
+            "loadBalancer.consistentHash.httpCookie.ttl",
+        ),
+        ("tls: {mode: SIMPLE, credentialName: 'configmap://c'}", "tls.credentialName"),
+        ("tls: {mode: MUTUAL, credentialName: 'kubernetes://'}", "tls.credentialName"),
     ];
     for (text, path) in table {
         refused("DestinationRule", &[(&policy(text), &format!("spec.trafficPolicy.{path}"))]);
@@ -369,7 +420,7 @@ fn gateways_are_judged_as_istio_judges_them() {
             "{{servers: [{{hosts: [{hosts}], port: {{number: 443, name: p, protocol: {protocol}}}{tls}}}]}}"
         )
     };
-    let table: [(String, &[&str]); 8] = [
+    let table: [(String, &[&str]); 9] = [
         (
             server("'*'", "HTTPS", ", tls: {mode: SIMPLE, credentialName: c, httpsRedirect: true}"),
             &["spec.servers[0].tls.httpsRedirect"],
@@ -390,6 +441,7 @@ fn gateways_are_judged_as_istio_judges_them() {
         (server("'*'", "HTTP", ", tls: {}"), &["spec.servers[0].tls: is of no use"]),
         (server("10.1.0.1", "HTTP", ""), &[]),
         (server("shop/*.example.com", "HTTP", ""), &[]),
+        (server("'*'", "HTTPS", ", tls: {mode: SIMPLE, credentialName: 'kubernetes://c'}"), &[]),
     ];
     for (spec, said) in &table {
         taken("Gateway", &[(spec, said)]);
@@ -400,6 +452,14 @@ fn gateways_are_judged_as_istio_judges_them() {
         (server("'shop/*-a.example.com'", "HTTP", ""), "spec.servers[0].hosts[0]"),
         (server("'~/web.example.com'", "HTTP", ""), "spec.servers[0].hosts[0]"),
         (server("'2001:db8::1'", "HTTP", ""), "spec.servers[0].hosts[0]"),
+        (
+            server("'*'", "HTTPS", ", tls: {mode: SIMPLE, credentialName: c, credentialNames: []}"),
+            "spec.servers[0].tls.credentialNames",
+        ),
+        (
+            server("'*'", "HTTPS", ", tls: {mode: SIMPLE, credentialName: 'file://c'}"),
+            "spec.servers[0].tls.credentialName",
+        ),
         (
             server("'*'", "HTTP", ", tls: {httpsRedirect: true, mode: SIMPLE, credentialName: c}"),
             "spec.servers[0].tls",
@@ -455,6 +515,7 @@ fn sidecars_and_peer_authentications_are_judged_as_istio_judges_them() {
             ("{egress: [{hosts: ['./*', '*/*']}]}", &["spec.egress[0].hosts[0]: `./*` is included in `*/*`"]),
             ("{egress: [{hosts: [a/b.c, a/b.c]}]}", &["spec.egress[0].hosts[1]: `a/b.c` is included"]),
             ("{egress: [{hosts: ['~/*', ./a.b, c/a.b]}]}", &[]),
+            ("{egress: [{hosts: ['./*'], captureMode: DEFAULT}]}", &[]),
         ],
     );
     refused(
@@ -471,6 +532,8 @@ fn sidecars_and_peer_authentications_are_judged_as_istio_judges_them() {
             ("{egress: [{hosts: [./web]}]}", "spec.egress[0].hosts[0]"),
             ("{egress: [{hosts: ['./*web.example.com']}]}", "spec.egress[0].hosts[0]"),
             ("{egress: [{hosts: [./a_b.com]}]}", "spec.egress[0].hosts[0]"),
+            ("{egress: [{hosts: ['~~/*', ./*]}]}", "spec.egress[0].hosts[0]"),
+            ("{egress: [{hosts: ['./*'], captureMode: NONE}]}", "spec.egress[0].captureMode"),
         ],
     );
     taken(
@@ -487,6 +550,8 @@ fn sidecars_and_peer_authentications_are_judged_as_istio_judges_them() {
             ("{selector: {matchLabels: {'': web}}}", "spec.selector.matchLabels"),
             ("{selector: {matchLabels: {app: '*'}}}", "spec.selector.matchLabels"),
             ("{portLevelMtls: {80: {mode: STRICT}}}", "spec.portLevelMtls"),
+            ("{selector: {matchLabels: {app: web}}, portLevelMtls: {'+80': {}}}", "spec.portLevelMtls.+80"),
+            ("{selector: {}, portLevelMtls: {80: {mode: STRICT}}}", "spec.portLevelMtls"),
         ],
     );
 }

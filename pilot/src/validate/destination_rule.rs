@@ -132,7 +132,7 @@ fn consistent_hash(f: &mut Findings, path: &str, hash: &written::ConsistentHash)
         if cookie.name.is_empty() {
             f.missing(format!("{path}.httpCookie.name"));
         }
-        let ttl = value::any_period(f, &format!("{path}.httpCookie.ttl"), cookie.ttl.as_deref());
+        let ttl = cookie_ttl(f, &format!("{path}.httpCookie.ttl"), cookie.ttl.as_deref());
         keys.push(HashKey::Cookie { name: cookie.name.clone(), path: cookie.path.clone(), ttl });
     }
     if hash.use_source_ip == Some(true) {
@@ -149,6 +149,18 @@ fn consistent_hash(f: &mut Findings, path: &str, hash: &written::ConsistentHash)
     }
     let balancer = ring_or_table(f, path, hash)?;
     Some(LoadBalancer { balancer, hash: keys.into_iter().next() })
+}
+
+/// How long a client keeps the cookie; `None`: it is not given one.
+fn cookie_ttl(f: &mut Findings, path: &str, text: Option<&str>) -> Option<Duration> {
+    let Some(positive) = text?.strip_prefix('-') else { return value::any_period(f, path, text) };
+    let ttl = value::any_period(f, path, Some(positive))?;
+    if !ttl.is_zero() {
+        // The client would drop it at once.
+        f.warn(path, "is negative: no cookie is set", "write 0s for the life of the client's session");
+        return None;
+    }
+    Some(ttl)
 }
 
 /// The algorithm that spreads hashes over endpoints.
@@ -168,7 +180,10 @@ fn ring_or_table(f: &mut Findings, path: &str, hash: &written::ConsistentHash) -
         }
         (_, Some(table)) => {
             let size = table.table_size.unwrap_or_default();
-            if size >= MAX_MAGLEV || !is_prime(size) {
+            if size == 1 {
+                let reason = "has one place: every request goes to the same endpoint";
+                f.warn(format!("{path}.maglev.tableSize"), reason, "write 65537");
+            } else if size >= MAX_MAGLEV || !is_prime(size) {
                 f.error(
                     format!("{path}.maglev.tableSize"),
                     format!("{size} is no prime below {MAX_MAGLEV}"),
@@ -337,9 +352,7 @@ fn unused(f: &mut Findings, path: &str, tls: &written::ClientTls, mode: TlsMode)
 /// Fields that contradict each other: nobody could say which server is trusted, or what the server sees.
 fn exclusive(f: &mut Findings, path: &str, tls: &written::ClientTls, mode: TlsMode) {
     let secret = !tls.credential_name.is_empty();
-    if tls.credential_name.contains("://") {
-        f.not_supported(format!("{path}.credentialName"), "a reference to anything but a Secret is");
-    }
+    value::secret(f, &format!("{path}.credentialName"), &tls.credential_name);
     if tls.insecure_skip_verify == Some(true) {
         let fields = [
             ("caCertificates", !tls.ca_certificates.is_empty()),
@@ -359,7 +372,7 @@ fn exclusive(f: &mut Findings, path: &str, tls: &written::ClientTls, mode: TlsMo
 
 fn certificate(f: &mut Findings, path: &str, tls: &written::ClientTls) -> CertificatePlace {
     if !tls.credential_name.is_empty() {
-        return CertificatePlace::Secret(tls.credential_name.clone());
+        return CertificatePlace::Secret(value::secret_name(&tls.credential_name).to_owned());
     }
     for (name, value) in [("clientCertificate", &tls.client_certificate), ("privateKey", &tls.private_key)] {
         if value.is_empty() {
@@ -374,7 +387,7 @@ fn roots(tls: &written::ClientTls) -> RootsPlace {
     {
         (true, ..) => RootsPlace::Unverified,
         (false, "", "") => RootsPlace::System,
-        (false, "", secret) => RootsPlace::Secret(secret.to_owned()),
+        (false, "", secret) => RootsPlace::Secret(value::secret_name(secret).to_owned()),
         (false, file, _) => RootsPlace::File(file.to_owned()),
     }
 }

@@ -190,6 +190,9 @@ fn plaintext(f: &mut Findings, path: &str, tls: &written::ServerTls, protocol: S
 }
 
 fn refuse_unserved(f: &mut Findings, path: &str, tls: &written::ServerTls) {
+    if tls.credential_names.as_ref().is_some_and(|names| names.as_array().is_some_and(Vec::is_empty)) {
+        f.error(format!("{path}.credentialNames"), "is empty", "remove it");
+    }
     f.unserved(format!("{path}.credentialNames"), &tls.credential_names);
     f.unserved(format!("{path}.caCertCredentialName"), &tls.ca_cert_credential_name);
     f.unserved(format!("{path}.tlsCertificates"), &tls.tls_certificates);
@@ -247,9 +250,7 @@ fn certificate(f: &mut Findings, path: &str, tls: &written::ServerTls) -> Server
             ServerCertificate::Mesh
         }
         (name, _) => {
-            if name.contains("://") {
-                f.not_supported(format!("{path}.credentialName"), "a reference to anything but a Secret is");
-            }
+            let name = value::secret(f, &format!("{path}.credentialName"), name);
             for unused in certificates(tls).filter(|field| *field != "credentialName") {
                 let reason = "is not used: the Secret of credentialName is";
                 f.warn(format!("{path}.{unused}"), reason, "remove it, or remove credentialName");

@@ -34,11 +34,12 @@ pub(super) fn check(
     let mut ports = BTreeMap::new();
     for (number, setting) in written.into_iter().flatten() {
         let path = format!("spec.portLevelMtls.{number}");
-        match number.parse() {
-            Ok(parsed) => {
+        // `+80` is a number, and no key of Istio's.
+        match number.parse().ok().filter(|_| number.bytes().all(|b| b.is_ascii_digit())) {
+            Some(parsed) => {
                 ports.insert(value::port(f, &path, parsed), mode(Some(*setting)));
             }
-            Err(_) => {
+            None => {
                 f.error(path, format!("`{number}` is no port number"), "write a number from 1 to 65535");
             }
         }

@@ -41,8 +41,8 @@ pub(super) fn service(f: &mut Findings, object: &Object, body: &core::Service, m
         headless,
         resolution: if external.is_some() { Resolution::Dns } else { Resolution::Endpoints },
         mesh_external: external.is_some(),
-        selector: if external.is_some() { Labels::new() } else { spec.selector.clone().unwrap_or_default() },
-        selects_all: false,
+        // Kubernetes' empty selector chooses nothing.
+        selector: spec.selector.filter(|labels| external.is_none() && !labels.is_empty()),
         publish_not_ready: spec.publish_not_ready_addresses == Some(true),
         subject_alt_names: vec![],
         export_to: export,

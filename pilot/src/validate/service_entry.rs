@@ -1,6 +1,6 @@
 //! Pure. Checks ServiceEntries: each of their hosts becomes a service.
 
-use super::finding::Findings;
+use super::finding::{Findings, is_default};
 use super::{origin, service, value};
 use crate::catalog::service::{Registry, Resolution, Service, ServicePort, StaticEndpoint, TargetPort};
 use crate::catalog::visibility::Labels;
@@ -8,6 +8,7 @@ use crate::flow::Protocol;
 use api::resource::object::Object;
 use api::resource::selector::Port;
 use api::resource::service_entry as written;
+use ipnet::IpNet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -17,50 +18,74 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::ServiceEn
     let ports = ports(f, &spec.ports);
     let resolution = resolution(f, spec);
     opaque_ports(f, spec, &ports);
+    let (addresses, unspecified) = addresses(f, &spec.addresses);
     let template = Service {
         host: String::new(),
         name: String::new(),
         namespace: object.namespace().to_owned(),
         origin: origin(object),
         registry: Registry::External,
-        addresses: value::subnets(f, "spec.addresses", &spec.addresses),
+        addresses,
         allocated: vec![],
         unallocated: object
             .labels
             .get("networking.istio.io/enable-autoallocate-ip")
-            .is_some_and(|wanted| wanted.eq_ignore_ascii_case("false")),
+            .is_some_and(|wanted| wanted.eq_ignore_ascii_case("false"))
+            || unspecified,
         alias_of: None,
         endpoints: endpoints(f, spec, resolution, &ports),
         ports,
         headless: false,
         resolution,
         mesh_external: spec.location != Some(written::Location::MeshInternal),
-        selector: spec.workload_selector.as_ref().map(|s| s.labels.clone()).unwrap_or_default(),
-        selects_all: spec.workload_selector.as_ref().is_some_and(|s| s.labels.is_empty()),
+        selector: spec.workload_selector.as_ref().map(|s| s.labels.clone()),
         publish_not_ready: false,
         subject_alt_names: spec.subject_alt_names.clone(),
         export_to: value::export_to(f, "spec.exportTo", &spec.export_to, object.namespace()),
         translates_ports: value::translates_ports(object),
     };
-    warn_of_untold(f, &template);
+    warn_of_untold(f, spec, &template);
     hosts(f, spec)
         .into_iter()
         .map(|host| Arc::new(Service { name: host.clone(), host, ..template.clone() }))
         .collect()
 }
 
-/// Connections of plain TCP show nothing but their address: without one no rule of the entry can hold.
-fn warn_of_untold(f: &mut Findings, service: &Service) {
-    let addressed = !service.addresses.is_empty()
-        || (service.resolution != Resolution::Passthrough && !service.unallocated);
-    let tcp = service.ports.iter().position(|p| p.protocol == Protocol::Tcp);
-    if let Some(i) = tcp.filter(|_| !addressed) {
-        f.warn(
-            format!("spec.ports[{i}]"),
-            "takes no connection: nothing tells TCP to this host from other TCP on the port",
-            "give spec.addresses",
-        );
+/// Virtual addresses, and whether one was left out that stands for none: as in Istio the entry is given no other.
+fn addresses(f: &mut Findings, texts: &[String]) -> (Vec<IpNet>, bool) {
+    let mut found = value::subnets(f, "spec.addresses", texts);
+    let whole = found.len();
+    found.retain(|net| !(net.addr().is_unspecified() && net.prefix_len() == net.max_prefix_len()));
+    let unspecified = found.len() < whole;
+    if unspecified {
+        let reason = "has an unspecified address, which no client calls: it is as if it were not there";
+        f.warn("spec.addresses", reason, "remove it, or write a range such as 0.0.0.0/0");
     }
+    (found, unspecified)
+}
+
+/// Connections of plain TCP show nothing but their address: without one no rule of the entry can hold.
+fn warn_of_untold(f: &mut Findings, spec: &written::ServiceEntry, service: &Service) {
+    let allocated = service.resolution != Resolution::Passthrough && !service.unallocated;
+    let next = "give spec.addresses, or name the protocol in spec.ports[].protocol";
+    let of = |protocol| service.ports.iter().position(|p| p.protocol == protocol);
+    if !service.addresses.is_empty() {
+        return;
+    }
+    // Addresses are given to names, not to patterns.
+    let every_host = allocated && spec.hosts.iter().all(|host| !host.starts_with('*'));
+    if let Some(i) = of(Protocol::Tcp).filter(|_| !every_host) {
+        let reason = "takes no connection: nothing tells TCP to this host from other TCP on the port";
+        f.warn(format!("spec.ports[{i}]"), reason, "give spec.addresses");
+    } else if let Some(i) = of(Protocol::Sniffed).filter(|_| !allocated) {
+        let reason = "takes HTTP and TLS, which show the host, and no other TCP";
+        f.warn(format!("spec.ports[{i}]"), reason, next);
+    }
+}
+
+/// The endpoints that are written down.
+fn given(spec: &written::ServiceEntry) -> &[written::WorkloadEntry] {
+    spec.endpoints.as_deref().unwrap_or_default()
 }
 
 fn hosts(f: &mut Findings, spec: &written::ServiceEntry) -> Vec<String> {
@@ -75,7 +100,7 @@ fn hosts(f: &mut Findings, spec: &written::ServiceEntry) -> Vec<String> {
             f.error(path, "`*` would take every host", "name hosts, or write *.domain");
             continue;
         }
-        if resolved(spec) && spec.endpoints.is_empty() && !host.is_empty() && !value::is_domain(host) {
+        if resolved(spec) && given(spec).is_empty() && !host.is_empty() && !value::is_domain(host) {
             f.error(path, format!("`{host}` cannot be resolved"), "give endpoints, or use resolution NONE");
             continue;
         }
@@ -85,7 +110,9 @@ fn hosts(f: &mut Findings, spec: &written::ServiceEntry) -> Vec<String> {
         if host.starts_with('*') && !host.starts_with("*.") {
             f.warn(
                 &path,
-                format!("`{host}` has a wildcard within a label"),
+                format!(
+                    "`{host}` has a wildcard within a label, which TLS server names are not compared with"
+                ),
                 "write `*.domain`, or name hosts",
             );
         }
@@ -188,12 +215,12 @@ fn ports(f: &mut Findings, written: &[Port]) -> Vec<ServicePort> {
 fn resolution(f: &mut Findings, spec: &written::ServiceEntry) -> Resolution {
     let chosen = spec.resolution.unwrap_or(written::Resolution::None);
     let selects = spec.workload_selector.is_some();
-    if selects && !spec.endpoints.is_empty() {
+    if selects && spec.endpoints.is_some() {
         f.error("spec.workloadSelector", "excludes spec.endpoints", "keep one of the two");
     }
     match chosen {
         written::Resolution::None => {
-            if !spec.endpoints.is_empty() {
+            if spec.endpoints.is_some() {
                 f.error(
                     "spec.endpoints",
                     "are not used with resolution NONE",
@@ -210,7 +237,7 @@ fn resolution(f: &mut Findings, spec: &written::ServiceEntry) -> Resolution {
             Resolution::Passthrough
         }
         written::Resolution::Static => {
-            if spec.endpoints.is_empty() && !selects {
+            if given(spec).is_empty() && !selects {
                 let next = "add endpoints or a workloadSelector";
                 f.warn("spec.endpoints", "are missing: every request is answered with 503", next);
             }
@@ -220,7 +247,7 @@ fn resolution(f: &mut Findings, spec: &written::ServiceEntry) -> Resolution {
         written::Resolution::Dns | written::Resolution::DnsRoundRobin if selects => Resolution::Endpoints,
         written::Resolution::Dns => Resolution::Dns,
         written::Resolution::DnsRoundRobin => {
-            if spec.endpoints.len() > 1 {
+            if given(spec).len() > 1 {
                 f.error(
                     "spec.endpoints",
                     "has several entries, and DNS_ROUND_ROBIN resolves one name",
@@ -242,15 +269,15 @@ fn endpoints(
     resolution: Resolution,
     ports: &[ServicePort],
 ) -> Vec<StaticEndpoint> {
-    at_most(f, "spec.endpoints", spec.endpoints.len(), 4096);
-    let all = spec.endpoints.iter().enumerate();
+    at_most(f, "spec.endpoints", given(spec).len(), 4096);
+    let all = given(spec).iter().enumerate();
     all.map(|(i, endpoint)| {
         let path = format!("spec.endpoints[{i}]");
         f.unserved(format!("{path}.network"), &endpoint.network);
         f.unserved(format!("{path}.locality"), &endpoint.locality);
         value::labels(f, &format!("{path}.labels"), &endpoint.labels);
         // Without an address the network is, which is refused already.
-        if endpoint.network.is_none() || !endpoint.address.is_empty() {
+        if endpoint.network.as_ref().is_none_or(is_default) || !endpoint.address.is_empty() {
             address(f, &format!("{path}.address"), &endpoint.address, resolution);
         }
         if endpoint.address.starts_with("unix://") {

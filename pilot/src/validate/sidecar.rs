@@ -10,8 +10,9 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Sidecar, 
     f.unserved("spec.ingress", &spec.ingress);
     f.unserved("spec.inboundConnectionPool", &spec.inbound_connection_pool);
     value::selector(f, "spec.workloadSelector.labels", spec.workload_selector.as_ref().map(|s| &s.labels));
-    let labels = spec.workload_selector.as_ref().map(|s| s.labels.clone());
-    let selector = labels.filter(|labels| !labels.is_empty());
+    // One without labels chooses the workloads of its namespace, in the root namespace too, and goes before a Sidecar
+    // without a selector.
+    let selector = spec.workload_selector.as_ref().map(|s| s.labels.clone());
     if selector.is_some() && object.namespace() == mesh.root_namespace {
         f.warn(
             "spec.workloadSelector",
@@ -31,7 +32,9 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Sidecar, 
         let path = format!("spec.egress[{i}]");
         f.unserved(format!("{path}.port"), &listener.port);
         f.unserved(format!("{path}.bind"), &listener.bind);
-        f.unserved(format!("{path}.captureMode"), &listener.capture_mode);
+        if listener.capture_mode.as_ref().is_some_and(|mode| mode != "DEFAULT") {
+            f.unserved(format!("{path}.captureMode"), &listener.capture_mode);
+        }
         if listener.hosts.is_empty() {
             f.missing(format!("{path}.hosts"));
         }
@@ -46,6 +49,9 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Sidecar, 
         for (h, text) in hosts {
             let path = format!("{path}.hosts[{h}]");
             match text.strip_prefix('~').filter(|rest| !rest.starts_with('/')) {
+                Some(rest) if rest.starts_with("~/") => {
+                    f.error(path, format!("`{text}` excludes no namespace"), "write ~namespace/host");
+                }
                 Some(text) => excluded.extend(egress_host(f, &path, text)),
                 None => egress.extend(egress_host(f, &path, text)),
             }

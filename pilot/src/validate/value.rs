@@ -278,6 +278,22 @@ pub(super) fn regex(f: &mut Findings, path: &str, pattern: &str) -> bool {
     }
 }
 
+/// The Secret that a `credentialName` refers to.
+pub(super) fn secret<'a>(f: &mut Findings, path: &str, reference: &'a str) -> &'a str {
+    let name = secret_name(reference);
+    if name.contains("://") {
+        f.not_supported(path, "a reference to anything but a Secret is");
+    } else if name.is_empty() && !reference.is_empty() {
+        f.error(path, format!("`{reference}` names no Secret"), "name one");
+    }
+    name
+}
+
+/// The name in a reference to a Secret, which may say that it is one.
+pub(super) fn secret_name(reference: &str) -> &str {
+    reference.strip_prefix("kubernetes://").unwrap_or(reference)
+}
+
 /// Istio's limit.
 const MAX_REGEX: usize = 1024;
 /// Whether gateways listen to the targets of a service's ports: Istio's label says where they do not.

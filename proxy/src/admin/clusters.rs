@@ -32,7 +32,7 @@ pub(super) fn statuses(snapshot: &Snapshot, stats: &BTreeMap<String, u64>) -> Ve
                 Discovery::Static(fixed) | Discovery::StrictDns(fixed) | Discovery::LogicalDns(fixed) => {
                     Some(fixed.clone())
                 }
-                Discovery::OriginalDestination => None,
+                Discovery::OriginalDestination { .. } => None,
             };
             let prefix = format!("cluster.{}.", cluster.name);
             let counters = stats.range(prefix.clone()..).take_while(|(name, _)| name.starts_with(&prefix));

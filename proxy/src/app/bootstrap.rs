@@ -130,7 +130,7 @@ fn first_address(cluster: &Cluster) -> Result<String, String> {
         Discovery::Static(endpoints) | Discovery::StrictDns(endpoints) | Discovery::LogicalDns(endpoints) => {
             endpoints
         }
-        Discovery::Eds(_) | Discovery::OriginalDestination => {
+        Discovery::Eds(_) | Discovery::OriginalDestination { .. } => {
             return Err(format!(
                 "cluster `{}`: a control plane's cluster needs endpoints of its own",
                 cluster.name

@@ -156,8 +156,9 @@ impl Upstream {
         original: Option<SocketAddr>,
         (tried, looks): (&[SocketAddr], u32),
     ) -> Option<Rc<Host>> {
-        if matches!(self.cluster.model.discovery, Discovery::OriginalDestination) {
-            return original.map(|address| self.original_host(address));
+        if let Discovery::OriginalDestination { port } = self.cluster.model.discovery {
+            let at = |to: SocketAddr| SocketAddr::new(to.ip(), port.unwrap_or(to.port()));
+            return original.map(|address| self.original_host(at(address)));
         }
         let (endpoints, picker) = (self.endpoints.as_ref()?, self.picker.as_ref()?);
         let time = uptime(thread.coarse());

@@ -165,7 +165,7 @@ impl Cluster {
             }
             Discovery::Eds(_) => discovered?.clone(),
             // Resolved by the workers.
-            Discovery::StrictDns(_) | Discovery::LogicalDns(_) | Discovery::OriginalDestination => {
+            Discovery::StrictDns(_) | Discovery::LogicalDns(_) | Discovery::OriginalDestination { .. } => {
                 return None;
             }
         };

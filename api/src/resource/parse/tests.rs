@@ -166,6 +166,25 @@ fn what_kubectl_and_the_injector_write_is_read() {
 }
 
 #[test]
+fn a_list_is_no_object() {
+    for (spec, path) in [
+        ("[]", "spec"),
+        ("{mtls: []}", "spec.mtls"),
+        ("{mtls: [STRICT]}", "spec.mtls"),
+        ("{selector: [{app: web}]}", "spec.selector"),
+    ] {
+        let text = format!(
+            "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{name: a}}\nspec: {spec}\n"
+        );
+        let told = refusals(&text);
+        assert!(
+            matches!(&told[..], [one] if one.contains(&format!(" {path}: invalid type: sequence"))),
+            "{told:?}"
+        );
+    }
+}
+
+#[test]
 fn an_object_in_two_places_is_refused_with_both() {
     let both = [parse("a.yaml", NAMESPACE), parse("b.yaml", NAMESPACE)];
     let found = duplicates(both.iter().flat_map(|p| &p.documents));

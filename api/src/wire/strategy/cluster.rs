@@ -86,7 +86,7 @@ fn discovery() -> BoxedStrategy<(Discovery, Balancer)> {
     ];
     prop_oneof![
         4 => (kind, balancer),
-        1 => Just((Discovery::OriginalDestination, Balancer::Provided)),
+        1 => of(1u16..).prop_map(|port| (Discovery::OriginalDestination { port }, Balancer::Provided)),
     ]
     .boxed()
 }

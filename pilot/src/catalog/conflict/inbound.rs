@@ -11,10 +11,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
-    let mut services: Vec<&Arc<Service>> = catalog
-        .services()
-        .filter(|s| !s.selector.is_empty() || s.selects_all || !s.endpoints.is_empty())
-        .collect();
+    let mut services: Vec<&Arc<Service>> =
+        catalog.services().filter(|s| s.selector.is_some() || !s.endpoints.is_empty()).collect();
     services.sort_by(|a, b| (&a.origin, &a.host).cmp(&(&b.origin, &b.host)));
     let mut taken: HashMap<(IpAddr, u16), (&Service, Protocol)> = HashMap::new();
     for service in services {

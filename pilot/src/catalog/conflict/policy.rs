@@ -5,6 +5,7 @@ use super::{Losses, winner};
 use crate::catalog::Catalog;
 use crate::catalog::visibility::{Labels, Origin, selects};
 use crate::catalog::workload::Workload;
+use api::resource::document::Key;
 use api::resource::kind::Kind;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,7 +41,7 @@ fn compare<'a>(
     for (namespace, policies) in &by_namespace {
         for (at, later) in policies.iter().enumerate() {
             let reason = match later.selector {
-                None => whole_namespace(kind, &policies[..at], later),
+                None => whole_namespace(kind, policies, at),
                 Some(selector) => chosen(kind, &policies[..at], later, selector)
                     .or_else(|| shared(catalog, kind, namespace, &policies[..at], later, selector)),
             };
@@ -51,9 +52,18 @@ fn compare<'a>(
     }
 }
 
-fn whole_namespace(kind: Kind, older: &[Policy], later: &Policy) -> Option<String> {
-    let first = older.iter().find(|p| p.selector.is_none())?;
-    let first = winner(kind, first.origin, later.origin);
+/// Another policy holds for all workloads of the namespace: an older one, or one of any age whose selector has no labels.
+fn whole_namespace(kind: Kind, all: &[Policy], at: usize) -> Option<String> {
+    let later = &all[at];
+    let any = all.iter().find(|p| p.selector.is_some_and(Labels::is_empty));
+    let older = || all[..at].iter().find(|p| p.selector.is_none());
+    let first = match any {
+        Some(any) => {
+            let key = Key::new(kind, &any.origin.namespace, &any.origin.name);
+            format!("{key}, which has a selector,")
+        }
+        None => winner(kind, older()?.origin, later.origin),
+    };
     Some(format!("{first} holds for the same workloads; this object has no effect"))
 }
 

@@ -378,3 +378,25 @@ fn of_two_services_at_one_address_and_port_the_one_that_is_not_reached_is_told()
         assert_eq!(told(&objects), expected, "{objects:?}");
     }
 }
+
+#[test]
+fn a_sidecar_behind_one_whose_selector_has_no_labels_is_told() {
+    let sidecar = |place: &str, selector: &str| {
+        object("Sidecar", place, &format!("{{{selector}egress: [{{hosts: ['./*']}}]}}"))
+    };
+    let objects = [
+        sidecar("shop/a@1", ""),
+        sidecar("shop/b@2", "workloadSelector: {}, "),
+        sidecar("shop/c@3", "workloadSelector: {labels: {app: x}}, "),
+        sidecar("back/d@1", ""),
+    ];
+    assert_eq!(
+        told(&objects),
+        [
+            "shop/a spec.workloadSelector: Sidecar shop/b, which has a selector, holds for the same workloads; this object \
+             has no effect",
+            "shop/c spec.workloadSelector: Sidecar shop/b, which is older, chooses all of these workloads; this object has \
+             no effect",
+        ]
+    );
+}

@@ -32,7 +32,7 @@ fn seen(objects: &[String], namespace: &str, port: u16) -> Seen {
     let catalog = catalog(&objects.concat());
     let scope = scope(namespace);
     let view = View::new(&catalog, &scope);
-    let place = Place { port, gateways: &[GatewayRef::Mesh] };
+    let place = Place { port, encrypted: false, gateways: &[GatewayRef::Mesh] };
     let first = |routes: Vec<api::model::route::Route>| match &routes.first()?.action {
         RouteAction::Forward(forward) => match &forward.clusters {
             ClusterChoice::Single(name) => name.rsplit('|').next().map(str::to_owned),

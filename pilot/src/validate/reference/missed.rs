@@ -41,7 +41,7 @@ impl Finder<'_> {
         };
         let service = service.clone();
         let slice = self.key.kind == Kind::EndpointSlice;
-        if !slice && !service.selector.is_empty() {
+        if !slice && service.selector.is_some() {
             let reason = format!("{key} has a selector: its endpoints are the pods that it chooses");
             return self.warn("subsets", reason, "remove the selector, or this object");
         }

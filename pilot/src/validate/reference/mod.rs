@@ -181,7 +181,7 @@ impl Finder<'_> {
                 HttpAction::Delegate { namespace, name } => {
                     self.delegate(&format!("{path}.delegate"), namespace, name);
                 }
-                HttpAction::Redirect(_) | HttpAction::Direct { .. } => {}
+                HttpAction::Redirect { .. } | HttpAction::Direct { .. } => {}
             }
             for mirror in &route.mirrors {
                 self.destination(&format!("{path}.mirror"), &mirror.destination);
@@ -268,7 +268,7 @@ impl Finder<'_> {
                 let next = format!("its subsets are: {}", names.join(", "));
                 self.error(&format!("{path}.subset"), reason, &next);
             }
-            Some(subset) if service.registry == Registry::Kubernetes && !service.selector.is_empty() => {
+            Some(subset) if service.registry == Registry::Kubernetes && service.selector.is_some() => {
                 let wanted = &subset.labels;
                 if !self.catalog.pods_of(service).any(|p| selects(wanted, &p.labels)) {
                     let reason =

@@ -171,8 +171,9 @@ fn redirect_action(
         f.error(format!("{path}.derivePort"), "excludes port", "keep one of the two");
     }
     let port = match written.derive_port {
+        // Without a scheme the protocol stays, and with it its port.
         Some(written::DerivePort::FromProtocolDefault) => {
-            Some(if scheme.as_deref() == Some("https") { 443 } else { 80 })
+            scheme.as_ref().map(|scheme| if scheme == "https" { 443 } else { 80 })
         }
         Some(written::DerivePort::FromRequestPort) => None,
         None => written
@@ -198,7 +199,8 @@ fn redirect_action(
     {
         f.error(path, "changes nothing", "add uri, authority, port or scheme");
     }
-    HttpAction::Redirect(redirect)
+    let request_port = written.derive_port == Some(written::DerivePort::FromRequestPort);
+    HttpAction::Redirect { to: redirect, request_port }
 }
 
 /// What is replaced must be a prefix.

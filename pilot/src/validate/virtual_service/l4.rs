@@ -53,6 +53,13 @@ fn tls_match(
         if !is_mesh_name(sni) && !value::domain(f, &path, sni, true) {
             continue;
         }
+        if sni.starts_with('*') && sni.len() > 1 && !sni.starts_with("*.") {
+            f.warn(
+                &path,
+                format!("`{sni}` has a wildcard within a label: no server name is compared with it"),
+                "write `*.domain`, or name hosts",
+            );
+        }
         // As both are written: no short name is completed in SNI.
         if !hosts.iter().any(|h| host::covers(h, sni)) {
             f.error(path, format!("`{sni}` is not covered by spec.hosts"), "add it there");
