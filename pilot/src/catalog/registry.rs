@@ -35,12 +35,24 @@ fn kubernetes(items: &Items) -> impl Iterator<Item = Arc<Service>> {
             Some(mut endpoints) if service.resolution == Resolution::Endpoints => {
                 // Kubernetes itself writes the Endpoints object of a Service with a selector.
                 endpoints.retain(|(kind, _)| *kind == Kind::EndpointSlice || service.selector.is_empty());
-                let endpoints = endpoints.into_iter().map(|(_, endpoint)| endpoint).collect();
+                let endpoints = endpoints.into_iter().filter_map(|(_, endpoint)| listed(endpoint, service));
+                let endpoints = endpoints.collect();
                 Arc::new(Service { endpoints, ..Service::clone(service) })
             }
             _ => service.clone(),
         })
     })
+}
+
+/// An endpoint with the ports of a Service that its list names, as in Kubernetes; `None` where these are none. A list
+/// without ports leaves it with all of them.
+fn listed(endpoint: StaticEndpoint, service: &Service) -> Option<StaticEndpoint> {
+    if endpoint.ports.is_empty() {
+        return Some(endpoint);
+    }
+    let here = service.ports.iter().filter(|p| endpoint.ports.contains_key(&p.name));
+    let serves: Vec<u16> = here.map(|p| p.number).collect();
+    (!serves.is_empty()).then_some(StaticEndpoint { serves, ..endpoint })
 }
 
 fn written_endpoints(items: &Items) -> HashMap<Id, Vec<(Kind, StaticEndpoint)>> {
