@@ -71,7 +71,8 @@ impl Catalog {
         }
         let pods = self.pods_of(service).filter(|p| !p.finished);
         let pods = pods.filter_map(|p| Some(self.pod_takes_mtls(p, port.on(p)?)));
-        let mut all = pods.chain(self.written(service).map(|e| self.written_takes_mtls(e, port))).peekable();
+        let written = self.written(service).filter(|e| e.serving(port).is_some());
+        let mut all = pods.chain(written.map(|e| self.written_takes_mtls(e, port))).peekable();
         all.peek().is_some() && all.all(|mtls| mtls)
     }
 
@@ -171,10 +172,7 @@ pub(super) fn static_takes_mtls(endpoint: &StaticEndpoint) -> bool {
 }
 
 pub(super) fn static_endpoint(endpoint: &StaticEndpoint, port: &ServicePort) -> Option<ServiceEndpoint> {
-    if !endpoint.serves.is_empty() && !endpoint.serves.contains(&port.number) {
-        return None;
-    }
-    let number = endpoint.ports.get(&port.name).copied().unwrap_or_else(|| static_port(port));
+    let number = endpoint.serving(port)?;
     let address = match (endpoint.host.strip_prefix("unix://"), endpoint.host.parse::<IpAddr>()) {
         (Some(path), _) => EndpointAddress::Pipe(path.to_owned()),
         (None, Ok(ip)) => EndpointAddress::Socket(SocketAddr::new(ip, number)),

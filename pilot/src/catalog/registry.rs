@@ -45,8 +45,12 @@ fn kubernetes(items: &Items) -> impl Iterator<Item = Arc<Service>> {
     })
 }
 
-/// Limits an endpoint to the ports of the service that it names, as Kubernetes does; `None`: it names none of them.
+/// Limits an endpoint to the ports of the service that its list names, as Kubernetes does; `None`: it names none of them.
+/// A list without ports leaves it with all of them.
 fn serving(service: &Service, endpoint: StaticEndpoint) -> Option<StaticEndpoint> {
+    if endpoint.ports.is_empty() {
+        return Some(endpoint);
+    }
     let captured = service.ports.iter().filter(|p| p.protocol != Protocol::Udp);
     let serves: Vec<u16> =
         captured.filter(|p| endpoint.ports.contains_key(&p.name)).map(|p| p.number).collect();

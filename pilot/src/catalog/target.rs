@@ -106,7 +106,7 @@ impl StaticEndpoint {
     }
 
     /// The same, where the endpoint serves that port.
-    fn serving(&self, port: &ServicePort) -> Option<u16> {
+    pub(super) fn serving(&self, port: &ServicePort) -> Option<u16> {
         (self.serves.is_empty() || self.serves.contains(&port.number)).then(|| self.port(port))
     }
 }

@@ -278,6 +278,45 @@ fn a_workload_selector_without_labels_chooses_every_pod_of_its_namespace() {
 }
 
 #[test]
+fn an_endpoint_serves_the_ports_that_its_list_names() {
+    let slice = |name: &str, address: &str, ports: &str| {
+        format!(
+            "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: {name}, labels: \
+             {{kubernetes.io/service-name: db}}}}\naddressType: IPv4\nendpoints: [{{addresses: [{address}]}}]\n\
+             ports: [{ports}]\n"
+        )
+    };
+    let text = [
+        service(
+            "db",
+            "{clusterIP: 10.96.0.9, ports: [{name: sql, port: 5432}, {name: metrics, port: 9100}]}",
+        ),
+        slice("a", "10.244.0.1", "{name: sql, port: 15432}"),
+        slice("b", "10.244.0.2", "{name: metrics, port: 9101}"),
+        slice("c", "10.244.0.3", "{name: other, port: 1}"),
+        slice("d", "10.244.0.4", ""),
+        pod("a", "10.244.0.1", "app: a", ""),
+        pod("c", "10.244.0.3", "app: c", ""),
+        pod("d", "10.244.0.4", "app: d", ""),
+    ];
+    let catalog = catalog(&text.concat());
+    let db = only(&catalog, "db.default.svc.cluster.local");
+    let found = |port: usize| -> Vec<String> {
+        let endpoints = catalog.endpoints(&db, &db.ports[port]);
+        endpoints.iter().map(|e| format!("{:?}", e.address)).collect()
+    };
+    assert_eq!(found(0), ["Socket(10.244.0.1:15432)", "Socket(10.244.0.4:5432)"]);
+    assert_eq!(found(1), ["Socket(10.244.0.2:9101)", "Socket(10.244.0.4:9100)"]);
+    // Nothing but a pod with a proxy serves the first port; the other one has an address that no pod has.
+    assert_eq!([0, 1].map(|port| catalog.takes_mtls(&db, &db.ports[port])), [true, false]);
+    let inbound = |pod: &str| -> Vec<u16> {
+        let pod = catalog.workload("default", pod).unwrap();
+        catalog.targets_of(pod).iter().map(|t| t.number).collect()
+    };
+    assert_eq!((inbound("a"), inbound("c"), inbound("d")), (vec![15432], vec![], vec![5432, 9100]));
+}
+
+#[test]
 fn service_entries_are_services() {
     let text = object(
         "networking.istio.io/v1",

@@ -671,6 +671,22 @@ fn no_spelling_of_a_service_takes_the_name_of_another() {
     );
 }
 
+#[test]
+fn a_server_name_is_all_that_a_chain_asks_of_tls() {
+    let entry =
+        entry("se", "{hosts: [a.test], resolution: DNS, ports: [{name: tls, number: 83, protocol: TLS}]}");
+    let to = "route: [{destination: {host: a.test, port: {number: 83}}}]";
+    let vs = route("a.test", &format!("tls: [{{match: [{{sniHosts: [a.test]}}], {to}}}]"));
+    for more in ["", &vs] {
+        let got = Got::of(&[&entry, more], &scope("x", "shop", &[]));
+        let listener = got.listener("0.0.0.0_83");
+        assert!(listener.inspect.tls, "nothing else reads a server name");
+        let expected = ChainMatch { server_names: vec!["a.test".into()], ..ChainMatch::default() };
+        let found: Vec<&ChainMatch> = listener.chains.iter().map(|chain| &chain.criteria).collect();
+        assert_eq!(found, [&expected], "{more}");
+    }
+}
+
 /// A service of some kind, with the addresses that its names resolve to.
 fn any_service() -> impl Strategy<Value = (String, Vec<String>)> {
     let name = "s[a-z]{1,3}";

@@ -425,3 +425,20 @@ fn a_gateway_that_names_its_services_has_their_ports_alone() {
     let two = [entry("one", label, 80, 8080), entry("two", "", 80, 8081)];
     assert_eq!(listening(both, &two), [82, 8081]);
 }
+
+#[test]
+fn chains_and_routes_have_istios_names() {
+    let first = to("a").replace("http: [{", "http: [{name: first, match: [{uri: {prefix: /a}}], ");
+    let routes = first.replace("}]}]", "}]}, {route: [{destination: {host: b, port: {number: 9080}}}]}]");
+    let (got, _) = got(&[
+        gateway("one", &[&http(80, "a.test"), &https("h1", "a.test", SIMPLE)]),
+        service("a", "a.test", "one", &routes),
+    ]);
+    for (port, table) in [(80, "http.80"), (443, "https.443.h1.one.shop")] {
+        assert_eq!(chain(&got, port, "a.test").map(|c| c.name.as_str()), Some(""));
+        let host = got.host(table, &format!("a.test:{port}"));
+        let names: Vec<&str> = host.routes.iter().map(|r| r.name.as_str()).collect();
+        // A route that nobody named has no name; `default` is that of a service without a VirtualService.
+        assert_eq!(names, ["first", ""], "{table}");
+    }
+}

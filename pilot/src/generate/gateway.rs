@@ -116,7 +116,7 @@ fn opaque(view: &View, server: &Server, route: &OpaqueRoute) -> Option<FilterCha
         None => ChainMatch::default(),
     };
     Some(FilterChain {
-        name: format!("0.0.0.0_{}", server.port),
+        name: String::new(),
         criteria,
         tls: downstream_tls(server),
         authorization: vec![],
@@ -221,7 +221,7 @@ fn http_chain(
         None => ChainMatch::default(),
     };
     FilterChain {
-        name: if tls.is_some() { routes.clone() } else { format!("0.0.0.0_{port}") },
+        name: String::new(),
         criteria,
         tls,
         authorization: vec![],

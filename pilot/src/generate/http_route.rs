@@ -128,9 +128,9 @@ fn takes_everything(criteria: &RouteMatch) -> bool {
     any_path && criteria.headers.is_empty() && criteria.query.is_empty()
 }
 
+/// A route that nobody named has no name, as in Istio: `default` is the one of a service without a VirtualService.
 fn route_name(route: &str, matched: &str) -> String {
     match (route, matched) {
-        ("", "") => "default".into(),
         (name, "") | ("", name) => name.into(),
         (route, matched) => format!("{route}.{matched}"),
     }

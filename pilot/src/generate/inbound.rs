@@ -34,6 +34,8 @@ pub(super) const CAPTURE_PORT: u16 = 15006;
 pub(super) struct InboundPort {
     /// The workload's port.
     pub(super) port: u16,
+    /// The Service's number of it; absent where only a policy names it.
+    pub(super) service_port: Option<u16>,
     /// What it speaks.
     pub(super) protocol: Protocol,
     /// Whom it takes.
@@ -83,6 +85,7 @@ pub(super) fn of_workload(catalog: &Catalog, scope: &Scope) -> (Vec<InboundPort>
         if protocol != Protocol::Udp {
             ports.entry(target.number).or_insert_with(|| InboundPort {
                 port: target.number,
+                service_port: Some(target.port().number),
                 protocol,
                 mtls: mode(Some(target.number)),
                 service: Some(stands_for(&target.service)),
@@ -92,7 +95,8 @@ pub(super) fn of_workload(catalog: &Catalog, scope: &Scope) -> (Vec<InboundPort>
     // A policy holds for a port that no Service names, and that no container declares, too.
     for (port, mtls) in catalog.policy_ports(&scope.namespace, labels) {
         if mtls != settings.default_mtls && port != CAPTURE_PORT {
-            let unnamed = InboundPort { port, protocol: Protocol::Sniffed, mtls, service: None };
+            let unnamed =
+                InboundPort { port, service_port: None, protocol: Protocol::Sniffed, mtls, service: None };
             ports.entry(port).or_insert(unnamed);
         }
     }
@@ -200,33 +204,41 @@ fn variants(protocol: Protocol, mode: MtlsMode, http_10: bool) -> Vec<Variant> {
     }
 }
 
-/// Chains of one port have one name, as in Istio.
+/// Chains of one port have one name, as in Istio; those of a port that no Service names are called as for any such port.
 fn port_chains(port: &InboundPort, settings: &InboundSettings) -> Vec<FilterChain> {
-    let cluster = match port.service {
-        Some(_) => ClusterName::Inbound { port: port.port }.to_string(),
-        None => name::INBOUND_PASSTHROUGH_CLUSTER.to_owned(),
+    let named = port.service.is_some();
+    let cluster = if named {
+        ClusterName::Inbound { port: port.port }.to_string()
+    } else {
+        name::INBOUND_PASSTHROUGH_CLUSTER.to_owned()
     };
-    let target = Target { port: Some(port.port), protocol: port.protocol, cluster };
-    variants(port.protocol, port.mtls, settings.http_10)
+    let InboundPort { service_port, protocol, .. } = *port;
+    let target = Target { port: Some(port.port), service_port, protocol, cluster };
+    variants(protocol, port.mtls, settings.http_10)
         .iter()
-        .map(|v| chain(format!("0.0.0.0_{}", port.port), &target, v, settings))
+        .map(|v| {
+            let name = if named { format!("0.0.0.0_{}", port.port) } else { catch_all_name(v).to_owned() };
+            chain(name, &target, v, settings)
+        })
         .collect()
 }
 
 fn catch_all(settings: &InboundSettings) -> Vec<FilterChain> {
     let cluster = name::INBOUND_PASSTHROUGH_CLUSTER.to_owned();
-    let target = Target { port: None, protocol: Protocol::Sniffed, cluster };
+    let target = Target { port: None, service_port: None, protocol: Protocol::Sniffed, cluster };
     variants(Protocol::Sniffed, settings.default_mtls, settings.http_10)
         .iter()
-        .map(|v| {
-            let name = if v.http { CATCH_ALL_HTTP } else { name::VIRTUAL_INBOUND };
-            chain(name.to_owned(), &target, v, settings)
-        })
+        .map(|v| chain(catch_all_name(v).to_owned(), &target, v, settings))
         .collect()
+}
+
+fn catch_all_name(variant: &Variant) -> &'static str {
+    if variant.http { CATCH_ALL_HTTP } else { name::VIRTUAL_INBOUND }
 }
 
 struct Target {
     port: Option<u16>,
+    service_port: Option<u16>,
     protocol: Protocol,
     cluster: String,
 }
@@ -258,6 +270,8 @@ fn tcp(cluster: &str, settings: &InboundSettings) -> ChainProtocol {
 
 fn http(target: &Target, settings: &InboundSettings) -> ChainProtocol {
     let label = target.port.map_or_else(|| "*".to_owned(), |p| p.to_string());
+    // Istio's name: by the Service's number of the port, 0 for none.
+    let number = target.service_port.unwrap_or_default();
     let route = Route {
         name: "default".into(),
         criteria: RouteMatch::any(),
@@ -274,7 +288,7 @@ fn http(target: &Target, settings: &InboundSettings) -> ChainProtocol {
     let routes = RouteConfiguration {
         name: target.cluster.clone(),
         virtual_hosts: vec![VirtualHost {
-            name: format!("inbound|http|{label}"),
+            name: format!("inbound|http|{number}"),
             domains: vec!["*".into()],
             routes: vec![route],
             ..VirtualHost::default()
@@ -371,7 +385,11 @@ mod tests {
     }
 
     fn of_service(port: u16, protocol: Protocol, mtls: MtlsMode) -> InboundPort {
-        InboundPort { port, protocol, mtls, service: Some(service()) }
+        InboundPort { port, service_port: Some(port), protocol, mtls, service: Some(service()) }
+    }
+
+    fn only_policy(port: u16, mtls: MtlsMode) -> InboundPort {
+        InboundPort { port, service_port: None, protocol: Protocol::Sniffed, mtls, service: None }
     }
 
     /// Chains of port 9080 as `mtls|plain http|tcp`.
@@ -395,6 +413,32 @@ mod tests {
             chains(Protocol::Sniffed, MtlsMode::Permissive),
             ["mtls:http", "plain:http", "mtls:tcp", "plain:tcp", "plain:tcp"]
         );
+    }
+
+    /// Chains and virtual hosts of a port, as `chain host`.
+    fn names(listener: &Listener, port: Option<u16>) -> Vec<String> {
+        let chains = listener.chains.iter().filter(|c| c.criteria.destination_port == port);
+        let http = chains.filter_map(|c| match &c.protocol {
+            ChainProtocol::Http(http) => Some((c.name.as_str(), &http.routes)),
+            ChainProtocol::Tcp(_) => None,
+        });
+        http.map(|(chain, routes)| {
+            let RouteSource::Inline(routes) = routes else { panic!("no inline routes") };
+            format!("{chain} {}", routes.virtual_hosts[0].name)
+        })
+        .collect()
+    }
+
+    #[test]
+    fn names_are_istios() {
+        let mtls = MtlsMode::Strict;
+        let web = InboundPort { service_port: Some(80), ..of_service(8080, Protocol::Http, mtls) };
+        let strict = InboundSettings { default_mtls: mtls, ..settings() };
+        let listener = listener(&[web, only_policy(9000, mtls)], &strict);
+        let nobodys = ["virtualInbound-catchall-http inbound|http|0"];
+        assert_eq!(names(&listener, Some(8080)), ["0.0.0.0_8080 inbound|http|80"]);
+        assert_eq!(names(&listener, Some(9000)), nobodys);
+        assert_eq!(names(&listener, None), nobodys);
     }
 
     #[test]
@@ -503,7 +547,7 @@ mod tests {
     fn a_policy_for_a_port_without_a_service_holds_both_ways() {
         let modes = [MtlsMode::Disable, MtlsMode::Permissive, MtlsMode::Strict];
         for (default_mtls, mtls) in modes.into_iter().flat_map(|a| modes.map(|b| (a, b))) {
-            let port = InboundPort { port: 9000, protocol: Protocol::Sniffed, mtls, service: None };
+            let port = only_policy(9000, mtls);
             let listener = listener(&[port], &InboundSettings { default_mtls, ..settings() });
             for (number, mode) in [(9000, mtls), (9001, default_mtls)] {
                 let plain = call(&listener, number, Transport::Raw, &[]);
@@ -542,9 +586,8 @@ mod tests {
     #[test]
     fn every_port_of_a_service_has_a_cluster_that_leaves_from_the_loop_breaking_address() {
         let mtls = MtlsMode::Permissive;
-        let only_policy = InboundPort { port: 9000, protocol: Protocol::Sniffed, mtls, service: None };
-        let clusters =
-            clusters(&[of_service(9080, Protocol::Http, mtls), only_policy], Duration::from_secs(10));
+        let ports = [of_service(9080, Protocol::Http, mtls), only_policy(9000, mtls)];
+        let clusters = clusters(&ports, Duration::from_secs(10));
         let names: Vec<&str> = clusters.iter().map(|c| c.name.as_str()).collect();
         assert_eq!(names, ["inbound|9080||", name::INBOUND_PASSTHROUGH_CLUSTER]);
         assert!(clusters.iter().all(|c| c.bind == Some(name::INBOUND_SOURCE)));

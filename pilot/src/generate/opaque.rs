@@ -34,27 +34,23 @@ pub(super) fn tls_chains(
     for route in routes {
         for matched in route.matches.iter().filter(|m| applies(view, &m.source, port)) {
             let own = &matched.destination_subnets;
-            let Some(server_names) = server_names(&matched.sni_hosts) else { continue };
+            let Some(names) = server_names(&matched.sni_hosts) else { continue };
+            let destination = truncated(if own.is_empty() { &condition.ranges } else { own });
             chains.push(FilterChain {
-                criteria: ChainMatch {
-                    transport: Some(Transport::Tls),
-                    server_names,
-                    destination: truncated(if own.is_empty() { &condition.ranges } else { own }),
-                    ..ChainMatch::default()
-                },
-                ..chain(view, service, port, &route.destinations)
+                criteria: ChainMatch { destination, ..by_server_name(names) },
+                ..chain(view, port, &route.destinations)
             });
         }
     }
     if chains.is_empty() {
-        let mut whole = itself(view, service, port);
-        whole.criteria.destination.clone_from(&condition.ranges);
-        if condition.by_name {
+        let names = if condition.by_name {
             let Some(names) = server_names(&spelling::names(view, service)) else { return chains };
-            whole.criteria.transport = Some(Transport::Tls);
-            whole.criteria.server_names = names;
-        }
-        chains.push(whole);
+            by_server_name(names)
+        } else {
+            ChainMatch::default()
+        };
+        let criteria = ChainMatch { destination: condition.ranges.clone(), ..names };
+        chains.push(FilterChain { criteria, ..itself(view, service, port) });
     }
     chains
 }
@@ -70,6 +66,13 @@ pub(super) fn server_names(hosts: &[String]) -> Option<Vec<String>> {
     (!names.is_empty()).then_some(names)
 }
 
+/// TLS to one of these servers, or to any. A server name is only ever read from TLS, so that beside one the transport says
+/// nothing more.
+fn by_server_name(server_names: Vec<String>) -> ChainMatch {
+    let transport = server_names.is_empty().then_some(Transport::Tls);
+    ChainMatch { transport, server_names, ..ChainMatch::default() }
+}
+
 /// Chains for other connections: the routes of the service's VirtualService for this port, and the service for what
 /// they leave.
 pub(super) fn tcp_chains(
@@ -79,7 +82,7 @@ pub(super) fn tcp_chains(
     condition: &Condition,
 ) -> Vec<FilterChain> {
     let vs = view.virtual_service(&service.host);
-    let (mut chains, complete) = vs.map(|vs| tcp_routes(view, vs, service, port)).unwrap_or_default();
+    let (mut chains, complete) = vs.map(|vs| tcp_routes(view, vs, port)).unwrap_or_default();
     if !complete {
         chains.push(itself(view, service, port));
     }
@@ -92,10 +95,10 @@ pub(super) fn tcp_chains(
 }
 
 /// The TCP routes of a VirtualService, and whether nothing is left behind them.
-fn tcp_routes(view: &View, vs: &VirtualService, service: &Service, port: u16) -> (Vec<FilterChain>, bool) {
+fn tcp_routes(view: &View, vs: &VirtualService, port: u16) -> (Vec<FilterChain>, bool) {
     let mut chains = vec![];
     for route in &vs.tcp {
-        let to = chain(view, service, port, &route.destinations);
+        let to = chain(view, port, &route.destinations);
         let here: Vec<_> = route.matches.iter().filter(|m| applies(view, &m.source, port)).collect();
         if route.matches.is_empty() || here.iter().any(|m| m.destination_subnets.is_empty()) {
             chains.push(to);
@@ -123,12 +126,12 @@ fn truncated(nets: &[IpNet]) -> Vec<IpNet> {
 
 fn itself(view: &View, service: &Service, port: u16) -> FilterChain {
     let destination = Destination { host: service.host.clone(), subset: String::new(), port: Some(port) };
-    chain(view, service, port, &[TcpDestination { destination, weight: 1 }])
+    chain(view, port, &[TcpDestination { destination, weight: 1 }])
 }
 
-fn chain(view: &View, service: &Service, port: u16, destinations: &[TcpDestination]) -> FilterChain {
+fn chain(view: &View, port: u16, destinations: &[TcpDestination]) -> FilterChain {
     FilterChain {
-        name: format!("{}_{port}", service.host),
+        name: String::new(),
         criteria: ChainMatch::default(),
         tls: None,
         authorization: vec![],

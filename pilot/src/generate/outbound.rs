@@ -322,7 +322,7 @@ fn sniffed_chain(view: &View, service: &Service, port: u16, condition: &Conditio
 fn http_chain(view: &View, routes: RouteSource, address: &str, port: u16) -> FilterChain {
     let shared = view.http_connection(format!("outbound_{address}_{port}"), routes);
     FilterChain {
-        name: format!("{address}_{port}-http"),
+        name: String::new(),
         criteria: ChainMatch {
             transport: Some(Transport::Raw),
             application_protocols: mesh_tls::plain_http(view.scope.http_10)
