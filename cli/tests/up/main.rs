@@ -133,13 +133,15 @@ fn probes_decide_readiness_and_restart() {
         .replace("terminationGracePeriodSeconds: 1\n", "terminationGracePeriodSeconds: 600\n");
     assert!(deaf.contains("600"));
     assert!(mesh.apply(&deaf).status.success());
-    let shows = |what: &str| {
+    let shows = |expected: [&str; 2]| {
         let table = mesh.ok(&["get", "pods"]);
-        table.lines().any(|line| line.starts_with("deaf") && line.contains(what))
+        // Ready, status, restarts.
+        let of = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        table.lines().map(of).any(|line| line[0] == "deaf" && [&line[1], &line[3]] == expected)
     };
-    until("the start", || shows("1/1     Running   0"));
+    until("the start", || shows(["1/1", "0"]));
     mesh.exec("deaf", "touch /tmp/ill");
-    until("the restart of the deaf one", || shows("Running   1"));
+    until("the restart of the deaf one", || shows(["0/1", "1"]));
 }
 
 #[test]
