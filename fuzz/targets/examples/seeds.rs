@@ -288,8 +288,7 @@ fn certificates() {
     write("csr", "pem", format!("\u{1}{pem}"));
     write("csr", "der", [&[2][..], request.der()].concat());
     write("csr", "wishes", "\u{3}admin\nspiffe://cluster.local/ns/istio-system/sa/istiod\ndns.example.com");
-    let message =
-        api::certificate::IstioCertificateRequest { csr: pem, validity_duration: 3600, metadata: None };
+    let message = IstioCertificateRequest { csr: pem, validity_duration: 3600, metadata: None };
     write("csr", "message", [&[0][..], &message.encode_to_vec()].concat());
 }
 
