@@ -42,6 +42,7 @@ impl Ejecting {
     }
 
     /// The same, with or without ejections.
+    #[must_use]
     pub fn detecting(self, detects: bool) -> Self {
         Self { detects, ..self }
     }
