@@ -283,28 +283,29 @@ fn of_two_http_routes_with_the_same_conditions_the_second_is_told() {
             "http: [{{match: [{{uri: {{prefix: {path}}}}}], route: [{{destination: {{host: {host}, port: {{number: 9080}}}}}}]}}]"
         )
     };
-    let told = |path: &str, host: &str| {
-        format!(
-            "VirtualService shop/second: {path}: VirtualService shop/first, which comes first by name, routes the same \
-             requests to `{host}`; this route has no effect there"
-        )
-    };
-    let table: [(&str, &str, String, &str, String, Vec<String>); 7] = [
-        ("a.test", "'*'", to("a"), "a.test", to("b"), vec![told("spec.http[0]", "a.test")]),
-        ("a.test", "'*'", to("a"), "b.test", to("b"), vec![]),
-        ("a.test", "'*'", to("a"), "a.test", path("/x", "b"), vec![]),
-        ("a.test", "'*'", path("/x", "a"), "a.test", path("/x", "b"), vec![told("spec.http[0]", "a.test")]),
-        ("a.test", "'*'", path("/x", "a"), "a.test", path("/y", "b"), vec![]),
-        ("a.test", "'*'", to("a"), "a.test", path("/", "b"), vec![told("spec.http[0]", "a.test")]),
-        ("'*'", "'*', '*.a.test'", to("a"), "'*.a.test'", to("b"), vec![told("spec.http[0]", "*.a.test")]),
+    // Hosts of the first, of the gateway and of the second; routes; where the second has lost.
+    let table = [
+        (["a.test", "'*'", "a.test"], to("a"), to("b"), Some("a.test")),
+        (["a.test", "'*'", "b.test"], to("a"), to("b"), None),
+        (["a.test", "'*'", "a.test"], to("a"), path("/x", "b"), None),
+        (["a.test", "'*'", "a.test"], path("/x", "a"), path("/x", "b"), Some("a.test")),
+        (["a.test", "'*'", "a.test"], path("/x", "a"), path("/y", "b"), None),
+        (["a.test", "'*'", "a.test"], to("a"), path("/", "b"), Some("a.test")),
+        (["'*'", "'*', '*.a.test'", "'*.a.test'"], to("a"), to("b"), Some("*.a.test")),
     ];
-    for (one, hosts, first, other, second, expected) in table {
+    for ([one, hosts, other], first, second, lost_at) in table {
         let (_, lost) = got(&[
             gateway("g", &[&http(80, hosts)]),
             service("first", one, "g", &first),
             service("second", other, "g", &second),
         ]);
-        assert_eq!(lost, expected, "{one} {first} {other} {second}");
+        let told = lost_at.map(|host| {
+            format!(
+                "VirtualService shop/second: spec.http[0]: VirtualService shop/first, which comes first by name, routes \
+                 the same requests to `{host}`; this route has no effect there"
+            )
+        });
+        assert_eq!(lost, told.into_iter().collect::<Vec<_>>(), "{one} {first} {other} {second}");
     }
 }
 

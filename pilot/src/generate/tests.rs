@@ -307,7 +307,7 @@ fn a_pod_that_asks_for_http_10_gets_it_in_and_out() {
     for wanted in [false, true] {
         let got = Got::of(&[SHOP], &Scope { http_10: wanted, ..scope("reviews-v1-a", "shop", &[]) });
         for listener in ["0.0.0.0_9080", "virtualInbound"] {
-            for chain in got.listener(listener).chains.iter() {
+            for chain in &got.listener(listener).chains {
                 let Protocol::Http(http) = &chain.protocol else { continue };
                 assert_eq!(http.accept_http_10, wanted, "{listener} {}", chain.name);
                 let plain = chain.criteria.application_protocols.iter().any(|alpn| alpn == "http/1.1");

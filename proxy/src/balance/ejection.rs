@@ -38,7 +38,13 @@ impl Ejecting {
         random: &dyn Fn() -> u32,
     ) -> Self {
         let whole = Picker::new(endpoints, policy, panic_threshold, &|_| true, random);
-        Self { policy, panic_threshold, whole, narrowed: None, seen: 0 }
+        Self { policy, panic_threshold, detects: true, whole, narrowed: None, seen: 0 }
+    }
+
+    /// The same, with or without ejections.
+    #[must_use]
+    pub fn detecting(self, detects: bool) -> Self {
+        Self { detects, ..self }
     }
 
     /// The arrangement of the endpoints that are not ejected at `now` (time since the process began). `endpoints` are
