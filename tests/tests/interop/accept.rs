@@ -20,8 +20,15 @@ fn nothing_that_pilot_sends_to_a_sidecar_is_refused() {
         let envoy = plane.envoy(id, &metadata, protocol);
         plane.until_accepted("front-v1.shop");
         let clusters = plane.fetch(&format!("{ENVOY}/clusters"));
-        for name in ["|6379||cache.shop", "|443||api.external.test", "|8080|v2|front.shop", "|5432||db.shop"]
-        {
+        let names = [
+            "|6379||cache.shop",
+            "|443||api.external.test",
+            "|8080|v2|front.shop",
+            "|5432||db.shop",
+            "|8080||robins.external.test",
+            "|443||*part.external.test",
+        ];
+        for name in names {
             assert!(clusters.contains(name), "Envoy has no cluster {name}: {clusters}");
         }
         envoy.end();
