@@ -21,6 +21,7 @@ use crate::render::{
 
 /// The proxy's container; `own` is the user's container of that name.
 pub fn proxy(context: &Context, inputs: &Inputs, own: Option<Container>) -> Container {
+    let security = security(context, own.as_ref());
     let template = Container {
         name: PROXY_NAME.to_owned(),
         image: Some(context.image()),
@@ -33,7 +34,7 @@ pub fn proxy(context: &Context, inputs: &Inputs, own: Option<Container>) -> Cont
         startup_probe: startup(context),
         readiness_probe: readiness(context),
         resources: Some(resources(context)),
-        security_context: Some(security(context)),
+        security_context: Some(security),
         volume_mounts: Some(volume::mounts(context)),
         restart_policy: context.is_native().then(|| "Always".to_owned()),
         ..Container::default()
@@ -47,7 +48,9 @@ pub fn overlaid(mut template: Container, own: Option<Container>) -> Container {
     let Some(mut own) = own else { return template };
     own.image = own.image.filter(|image| !matches!(image.as_str(), "" | "auto"));
     let named = |name: &str| own.env.iter().flatten().any(|variable| variable.name == name);
-    template.env.get_or_insert_default().retain(|variable| !named(&variable.name));
+    if let Some(variables) = &mut template.env {
+        variables.retain(|variable| !named(&variable.name));
+    }
     alone(&mut template.startup_probe, own.startup_probe.as_ref(), has_handler);
     alone(&mut template.readiness_probe, own.readiness_probe.as_ref(), has_handler);
     if let (Some(hooks), Some(own)) = (&mut template.lifecycle, &own.lifecycle) {
@@ -115,22 +118,24 @@ fn exec(command: &[&str]) -> LifecycleHandler {
 }
 
 fn startup(context: &Context) -> Option<Probe> {
-    ready_page(context).map(|page| Probe {
+    let setting = context.template.startup_probe;
+    ready_page(context).filter(|_| setting.enabled).map(|page| Probe {
         initial_delay_seconds: Some(0),
         period_seconds: Some(1),
         timeout_seconds: Some(3),
-        failure_threshold: Some(600),
+        failure_threshold: Some(setting.failure_threshold),
         ..page
     })
 }
 
 fn readiness(context: &Context) -> Option<Probe> {
-    let wish = context.wishes.readiness;
+    let (wish, mesh) = (context.wishes.readiness, context.template);
+    let delay = wish.initial_delay.unwrap_or(mesh.readiness_initial_delay_seconds);
     ready_page(context).map(|page| Probe {
-        initial_delay_seconds: wish.initial_delay,
-        period_seconds: Some(wish.period.unwrap_or(15)),
+        initial_delay_seconds: (delay != 0).then_some(delay),
+        period_seconds: Some(wish.period.unwrap_or(mesh.readiness_period_seconds)),
         timeout_seconds: Some(3),
-        failure_threshold: Some(wish.failure_threshold.unwrap_or(4)),
+        failure_threshold: Some(wish.failure_threshold.unwrap_or(mesh.readiness_failure_threshold)),
         ..page
     })
 }
@@ -141,16 +146,23 @@ fn ready_page(context: &Context) -> Option<Probe> {
         port: IntOrString::Int(15021),
         ..HTTPGetAction::default()
     };
-    (context.probe_port() != 0).then(|| Probe { http_get: Some(http_get), ..Probe::default() })
+    // A gateway's readiness does not depend on probes of an application.
+    let probed = context.is_gateway() || context.probe_port() != 0;
+    probed.then(|| Probe { http_get: Some(http_get), ..Probe::default() })
 }
 
-/// A pod that names its own amounts gets those alone: the mesh's limit could be below the pod's request.
+/// A pod that names its own amounts gets those alone: the mesh's limit could be below the pod's request. A gateway has
+/// what its Deployment gives it, for the mesh's amounts are those of one application's traffic.
 pub fn resources(context: &Context) -> ResourceRequirements {
     let wish = &context.wishes.resources;
     let requests = amounts(wish.cpu.as_ref(), wish.memory.as_ref());
     let limits = amounts(wish.cpu_limit.as_ref(), wish.memory_limit.as_ref());
     if requests.is_none() && limits.is_none() {
-        return context.template.resources.clone();
+        return if context.is_gateway() {
+            ResourceRequirements::default()
+        } else {
+            context.template.resources.clone()
+        };
     }
     ResourceRequirements { requests, limits, ..ResourceRequirements::default() }
 }
@@ -162,7 +174,16 @@ fn amounts(cpu: Option<&Quantity>, memory: Option<&Quantity>) -> Option<BTreeMap
     (!amounts.is_empty()).then_some(amounts)
 }
 
-fn security(context: &Context) -> SecurityContext {
+/// A gateway that says anything of its own security has only its user and group from here, as in Istio, so that root or
+/// privileges that it asks for do not contradict the rest.
+fn security(context: &Context, own: Option<&Container>) -> SecurityContext {
+    if context.is_gateway() && own.is_some_and(|own| own.security_context.is_some()) {
+        return SecurityContext {
+            run_as_group: Some(PROXY_ID),
+            run_as_user: Some(PROXY_ID),
+            ..SecurityContext::default()
+        };
+    }
     let add = context.wishes.bind_low_ports.then(|| vec!["NET_BIND_SERVICE".to_owned()]);
     SecurityContext {
         allow_privilege_escalation: Some(false),
