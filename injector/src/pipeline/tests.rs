@@ -255,6 +255,27 @@ fn a_container_of_the_sidecars_name_is_laid_over_the_sidecar_whatever_its_image(
 }
 
 #[test]
+fn a_probe_of_the_users_own_keeps_the_times_of_the_template() {
+    let readiness = |own: Value| {
+        let spec = json!({"containers": [{"name": "app"}, {"name": "istio-proxy", "readinessProbe": own}]});
+        container(&with_defaults(&pod(&json!({}), &spec)), "istio-proxy")["readinessProbe"].clone()
+    };
+    let times = |mut probe: Value, failures: u8| {
+        let fields = json!({"periodSeconds": 15, "timeoutSeconds": 3, "failureThreshold": failures});
+        probe.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        probe
+    };
+    let exec = json!({"exec": {"command": ["true"]}});
+    assert_eq!(readiness(exec.clone()), times(exec, 4));
+    let tcp = json!({"tcpSocket": {"port": 80}});
+    assert_eq!(readiness(tcp.clone()), times(tcp, 4));
+    let page = |port: u16, path: &str| json!({"httpGet": {"port": port, "path": path}});
+    assert_eq!(readiness(page(80, "/r")), times(page(80, "/r"), 4));
+    assert_eq!(readiness(json!({"httpGet": {"port": 80}})), times(page(80, "/healthz/ready"), 4));
+    assert_eq!(readiness(json!({"failureThreshold": 9})), times(page(15021, "/healthz/ready"), 9));
+}
+
+#[test]
 fn capture_tells_the_proxy_by_the_user_and_group_that_it_runs_as() {
     for (security, user, group) in [
         (json!({}), json!("1337"), json!(null)),
@@ -437,6 +458,9 @@ fn the_interception_mode_is_the_annotations_or_that_of_proxy_config() {
         assert_eq!(variable(&pod, "ISTIO_META_INTERCEPTION_MODE"), expected, "{annotations}");
         assert_eq!(container(&pod, "istio-init").is_null(), expected == "NONE", "{annotations}");
     }
+    let own = json!({"initContainers": [{"name": "istio-init", "image": "own"}]});
+    let own = with_defaults(&pod(&json!({mode: "NONE"}), &own));
+    assert_eq!(container(&own, "istio-init"), &json!({"name": "istio-init", "image": "own"}));
     let reason = denied(&pod(&json!({config: "interceptionMode: TPROXY"}), &json!({})));
     assert!(reason.contains(config) && reason.contains("TPROXY is not available"), "{reason}");
 }
@@ -551,6 +575,12 @@ fn a_metrics_page_at_a_port_of_the_proxys_own_is_refused() {
             assert_eq!(kept["metadata"]["annotations"]["prometheus.io/port"], port);
         }
     }
+    let own = json!({"prometheus.io/port": "15020", "prometheus.io/path": "/own"});
+    let kept = with_defaults(&pod(&own, &json!({})));
+    assert_eq!(kept["metadata"]["annotations"]["prometheus.io/path"], "/own");
+    assert_eq!(variable(&kept, "ISTIO_PROMETHEUS_ANNOTATIONS"), Value::Null);
+    let empty = with_defaults(&pod(&json!({"prometheus.io/port": ""}), &json!({})));
+    assert_eq!(variable(&empty, "ISTIO_PROMETHEUS_ANNOTATIONS"), Value::Null);
     for (scrape, merged) in
         [("true", true), ("1", true), ("yes", true), ("false", false), ("0", false), ("F", false)]
     {

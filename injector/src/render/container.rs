@@ -42,8 +42,8 @@ pub fn proxy(context: &Context, inputs: &Inputs, own: Option<Container>) -> Cont
     overlaid(template, own)
 }
 
-/// `own` laid over `template`. Where the two would join into something that is neither (a probe with two ways of
-/// probing, a variable with two values), the user's stands alone.
+/// `own` laid over `template`, field by field. Where the two would join into something that is neither (a probe with two
+/// ways of probing, a hook with two actions, a variable with two values), the user's stands alone.
 pub fn overlaid(mut template: Container, own: Option<Container>) -> Container {
     let Some(mut own) = own else { return template };
     own.image = own.image.filter(|image| !matches!(image.as_str(), "" | "auto"));
@@ -51,24 +51,22 @@ pub fn overlaid(mut template: Container, own: Option<Container>) -> Container {
     if let Some(variables) = &mut template.env {
         variables.retain(|variable| !named(&variable.name));
     }
-    alone(&mut template.startup_probe, own.startup_probe.as_ref(), has_handler);
-    alone(&mut template.readiness_probe, own.readiness_probe.as_ref(), has_handler);
+    make_room(template.startup_probe.as_mut(), own.startup_probe.as_ref());
+    make_room(template.readiness_probe.as_mut(), own.readiness_probe.as_ref());
     if let (Some(hooks), Some(own)) = (&mut template.lifecycle, &own.lifecycle) {
-        alone(&mut hooks.pre_stop, own.pre_stop.as_ref(), |_| true);
-        alone(&mut hooks.post_start, own.post_start.as_ref(), |_| true);
+        hooks.pre_stop = hooks.pre_stop.take().filter(|_| own.pre_stop.is_none());
+        hooks.post_start = hooks.post_start.take().filter(|_| own.post_start.is_none());
     }
     template.merge_from(own);
     template
 }
 
-fn alone<T>(template: &mut Option<T>, own: Option<&T>, replaces: fn(&T) -> bool) {
-    if own.is_some_and(replaces) {
-        *template = None;
+/// Takes the way of probing from the template where the user's probe has another; its times and limits stay.
+fn make_room(template: Option<&mut Probe>, own: Option<&Probe>) {
+    let (Some(template), Some(own)) = (template, own) else { return };
+    if own.exec.is_some() || own.grpc.is_some() || own.tcp_socket.is_some() {
+        template.http_get = None;
     }
-}
-
-fn has_handler(probe: &Probe) -> bool {
-    probe.exec.is_some() || probe.grpc.is_some() || probe.http_get.is_some() || probe.tcp_socket.is_some()
 }
 
 /// When images are pulled, where the mesh says so.
@@ -103,7 +101,8 @@ fn lifecycle(context: &Context) -> Option<Lifecycle> {
         }
         exec(&command)
     };
-    let post_start = context.holds_application().then(|| exec(&["ostria-proxy", "wait"]));
+    let waits = context.holds_application() && !context.is_gateway();
+    let post_start = waits.then(|| exec(&["ostria-proxy", "wait"]));
     let pre_stop = (context.is_native() && context.status_port() != 0).then(drain);
     (post_start.is_some() || pre_stop.is_some()).then(|| Lifecycle {
         post_start,

@@ -98,11 +98,16 @@ pub fn take_over_scraping(metadata: &mut ObjectMeta, context: &Context) -> Optio
         return None;
     }
     let target = context.status_port().to_string();
-    let any = scrape.is_some() || path.is_some() || port.is_some();
+    if port.as_ref() == Some(&target) {
+        // An injector, or the user, has pointed it there already.
+        return None;
+    }
+    let any = [&scrape, &path, &port].into_iter().flatten().any(|value| !value.is_empty());
     let text = |value: Option<String>| value.unwrap_or_default();
     let original = match context.wishes.scrape_targets.as_slice() {
-        [] => (any && port.as_ref() != Some(&target))
-            .then(|| json!({"scrape": text(scrape), "path": text(path), "port": text(port)}).to_string()),
+        [] => {
+            any.then(|| json!({"scrape": text(scrape), "path": text(path), "port": text(port)}).to_string())
+        }
         targets @ [first, ..] => {
             let mut all = json!({"scrape": "true", "path": first.path, "port": first.port});
             if targets.len() > 1 {

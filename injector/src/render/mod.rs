@@ -113,8 +113,10 @@ fn place(spec: &mut PodSpec, context: &Context, environment: &environment::Input
         spec.containers.insert(at, proxy);
         return;
     }
-    let own_init = take_named(spec, INIT_NAME);
-    let init = context.captures().then(|| container::overlaid(init::init(context), own_init));
+    let init = context.captures().then(|| {
+        let own = take_named(spec, INIT_NAME);
+        container::overlaid(init::init(context), own)
+    });
     let first = spec.init_containers.get_or_insert_default();
     if context.is_native() {
         first.insert(0, proxy);

@@ -385,11 +385,18 @@ const SWITCHES: [(&str, &str); 3] = [
     (LOW_PORTS, "it is taken for \"false\""),
 ];
 
-const WITHOUT_EFFECT: [(&str, &str); 4] = [
+const STATS: &str = "the proxy has Istio's standard metrics, with their tags and buckets";
+
+const WITHOUT_EFFECT: [(&str, &str); 9] = [
     ("sidecar.istio.io/proxyImageType", "the proxy has one image: use sidecar.istio.io/proxyImage"),
     ("sidecar.istio.io/bootstrapOverride", "the proxy has no bootstrap of Envoy to override"),
     ("sidecar.istio.io/componentLogLevel", "use sidecar.istio.io/logLevel"),
     ("sidecar.istio.io/agentLogLevel", "proxy and agent are one process: use sidecar.istio.io/logLevel"),
+    ("sidecar.istio.io/statsInclusionPrefixes", STATS),
+    ("sidecar.istio.io/statsInclusionSuffixes", STATS),
+    ("sidecar.istio.io/statsInclusionRegexps", STATS),
+    ("sidecar.istio.io/statsHistogramBuckets", STATS),
+    ("sidecar.istio.io/extraStatTags", STATS),
 ];
 
 #[cfg(test)]

@@ -59,6 +59,9 @@ fn typed(kind: Kind, value: Value) -> Result<Value, String> {
         Kind::OneOf(words) => return one_of(words, value),
         Kind::Text if value.is_string() => return Ok(value),
         Kind::Boolean if value.is_boolean() => return Ok(value),
+        Kind::Boolean if value.as_str().and_then(truth).is_some() => {
+            return Ok(value.as_str().and_then(truth).into());
+        }
         Kind::List if value.is_array() => return Ok(value),
         Kind::Duration if value.as_str().is_some_and(|text| duration::parse(text).is_ok()) => {
             return Ok(value);
@@ -71,6 +74,15 @@ fn typed(kind: Kind, value: Value) -> Result<Value, String> {
         Kind::Address => "HOST:PORT",
     };
     Err(format!("must be {expected}, not {value}"))
+}
+
+/// The words that YAML 1.1, in which Istio reads the annotation, takes for true and false.
+fn truth(word: &str) -> Option<bool> {
+    match word {
+        "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
+        "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some(false),
+        _ => None,
+    }
 }
 
 fn number(value: &Value, least: u64, most: u64) -> Result<Value, String> {
@@ -209,6 +221,10 @@ mod tests {
             ),
             (json!({"drainDuration": "1.5s"}), json!({"drainDuration": "1.5s"})),
             (json!({"connectionSettings": {}}), json!({"connectionSettings": {}})),
+            (
+                json!({"holdApplicationUntilProxyStarts": "yes", "statsCompression": "off"}),
+                json!({"holdApplicationUntilProxyStarts": true, "statsCompression": false}),
+            ),
             (json!({"statusPort": 1, "status_port": 2}), json!({"statusPort": 1})),
         ] {
             let object = |value: &Value| value.as_object().unwrap().clone();
