@@ -490,7 +490,7 @@ fn a_canonical_name_is_cut_to_a_valid_label() {
 }
 
 #[test]
-fn a_gateways_own_security_and_resources_are_not_mixed_with_those_of_sidecars() {
+fn a_gateway_has_no_resources_but_its_own_and_is_always_probed() {
     let gateway = |own: Value| {
         let mut container = json!({"name": "istio-proxy", "image": "auto"});
         container.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
@@ -502,14 +502,6 @@ fn a_gateways_own_security_and_resources_are_not_mixed_with_those_of_sidecars() 
     let plain = gateway(json!({}));
     let proxy = container(&plain, "istio-proxy");
     assert_eq!(proxy["resources"], json!({}));
-    assert_eq!(proxy["securityContext"]["capabilities"], json!({"drop": ["ALL"]}));
-    for (own, expected) in [
-        (json!({"runAsUser": 0}), json!({"runAsUser": 0, "runAsGroup": 1337})),
-        (json!({"privileged": true}), json!({"privileged": true, "runAsUser": 1337, "runAsGroup": 1337})),
-    ] {
-        let pod = gateway(json!({"securityContext": own}));
-        assert_eq!(container(&pod, "istio-proxy")["securityContext"], expected);
-    }
     let own = json!({"requests": {"cpu": "4"}});
     assert_eq!(container(&gateway(json!({"resources": own})), "istio-proxy")["resources"], own);
     let off = with_defaults(&pod(
@@ -517,6 +509,41 @@ fn a_gateways_own_security_and_resources_are_not_mixed_with_those_of_sidecars() 
         &json!({"containers": [{"name": "istio-proxy"}]}),
     ));
     assert_eq!(container(&off, "istio-proxy")["readinessProbe"]["httpGet"]["port"], 15021);
+}
+
+#[test]
+fn the_proxys_security_leaves_out_what_would_contradict_the_users_own() {
+    for templates in ["sidecar", "gateway"] {
+        let security = |own: Value| {
+            let own = json!({"name": "istio-proxy", "image": "auto", "securityContext": own});
+            let spec = json!({"containers": [{"name": "app"}, own]});
+            let pod = with_defaults(&pod(&json!({"inject.istio.io/templates": templates}), &spec));
+            container(&pod, "istio-proxy")["securityContext"].clone()
+        };
+        let hardened = json!({
+            "allowPrivilegeEscalation": false, "privileged": false, "readOnlyRootFilesystem": true,
+            "capabilities": {"drop": ["ALL"]}, "runAsUser": 1337, "runAsGroup": 1337, "runAsNonRoot": true,
+        });
+        assert_eq!(security(json!({})), hardened);
+        for (own, dropped) in [
+            (json!({"readOnlyRootFilesystem": false}), None),
+            (json!({"runAsUser": 0}), Some("runAsNonRoot")),
+            (json!({"privileged": true}), Some("allowPrivilegeEscalation")),
+            (json!({"capabilities": {"add": ["CAP_SYS_ADMIN"]}}), Some("allowPrivilegeEscalation")),
+            (json!({"capabilities": {"add": ["NET_BIND_SERVICE"]}}), None),
+        ] {
+            let mut expected = hardened.clone();
+            let fields = expected.as_object_mut().unwrap();
+            let merged = own["capabilities"].as_object().cloned();
+            fields.extend(own.as_object().unwrap().clone());
+            if let Some(mut capabilities) = merged {
+                capabilities.insert("drop".to_owned(), json!(["ALL"]));
+                fields.insert("capabilities".to_owned(), Value::Object(capabilities));
+            }
+            fields.retain(|name, _| Some(name.as_str()) != dropped);
+            assert_eq!(security(own.clone()), expected, "{own}");
+        }
+    }
 }
 
 #[test]

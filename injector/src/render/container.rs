@@ -173,24 +173,24 @@ fn amounts(cpu: Option<&Quantity>, memory: Option<&Quantity>) -> Option<BTreeMap
     (!amounts.is_empty()).then_some(amounts)
 }
 
-/// A gateway that says anything of its own security has only its user and group from here, as in Istio, so that root or
-/// privileges that it asks for do not contradict the rest.
+/// What of it would contradict the user's own (`own`) is left out: Kubernetes refuses privileges that may not be had, and
+/// does not start root that must not be root.
 fn security(context: &Context, own: Option<&Container>) -> SecurityContext {
-    if context.is_gateway() && own.is_some_and(|own| own.security_context.is_some()) {
-        return SecurityContext {
-            run_as_group: Some(PROXY_ID),
-            run_as_user: Some(PROXY_ID),
-            ..SecurityContext::default()
-        };
-    }
+    let own = own.and_then(|own| own.security_context.as_ref());
+    let is_root = own.is_some_and(|own| own.run_as_user == Some(0));
+    let adds = |own: &SecurityContext, name: &str| {
+        let added = own.capabilities.iter().flat_map(|capabilities| capabilities.add.iter().flatten());
+        added.into_iter().any(|added| added.trim_start_matches("CAP_") == name)
+    };
+    let is_privileged = own.is_some_and(|own| own.privileged == Some(true) || adds(own, "SYS_ADMIN"));
     let add = context.wishes.bind_low_ports.then(|| vec!["NET_BIND_SERVICE".to_owned()]);
     SecurityContext {
-        allow_privilege_escalation: Some(false),
+        allow_privilege_escalation: (!is_privileged).then_some(false),
         capabilities: Some(Capabilities { add, drop: Some(vec!["ALL".to_owned()]) }),
         privileged: Some(false),
         read_only_root_filesystem: Some(true),
         run_as_group: Some(PROXY_ID),
-        run_as_non_root: Some(true),
+        run_as_non_root: (!is_root).then_some(true),
         run_as_user: Some(PROXY_ID),
         ..SecurityContext::default()
     }
