@@ -106,7 +106,7 @@ fn merge(base: &mut Map<String, Value>, top: Map<String, Value>) {
     for (name, value) in top {
         match (base.get_mut(&name), value) {
             (Some(Value::Object(base)), Value::Object(top)) if JOINED.contains(&name.as_str()) => {
-                base.extend(top)
+                base.extend(top);
             }
             (_, value) => {
                 base.insert(name, value);
