@@ -18,6 +18,7 @@ use crate::{
     config::{Args, Settings},
     credential::{Credential, Files},
     metrics::Counters,
+    render::proxy_config,
     serve as webhook,
 };
 
@@ -56,7 +57,12 @@ fn settings(args: &Args) -> anyhow::Result<Settings> {
         None => None,
     };
     let file = args.config.as_deref().zip(text.as_deref());
-    Settings::parse(args, file).context("the mesh's defaults (--config)")
+    let mut settings = Settings::parse(args, file).context("the mesh's defaults (--config)")?;
+    let defaults = &mut settings.template.default_config;
+    *defaults = proxy_config::checked(std::mem::take(defaults))
+        .map_err(|reason| anyhow::anyhow!("defaultConfig.{reason}"))
+        .context("the mesh's defaults (--config)")?;
+    Ok(settings)
 }
 
 async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
@@ -190,6 +196,13 @@ mod tests {
         };
         let message = run(&[]);
         assert!(message.contains("/nonexistent/tls.crt") && message.contains("--tls-cert"), "{message}");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "defaultConfig: {interceptionMode: TPROXY}").unwrap();
+        let message = run(&["--config", file.path().to_str().unwrap()]);
+        assert!(
+            message.contains("--config") && message.contains("defaultConfig.interceptionMode"),
+            "{message}"
+        );
         let message = run(&["--config", "/nonexistent/mesh.yaml"]);
         assert!(message.contains("/nonexistent/mesh.yaml") && message.contains("--config"), "{message}");
     }

@@ -124,6 +124,16 @@ pub struct Template {
     pub resources: ResourceRequirements,
     /// Level of the sidecar's log.
     pub log_level: String,
+    /// Where the sidecar answers for the application's probes, 0 for nowhere; its status port if not given.
+    pub status_port: Option<u16>,
+    /// Seconds before the sidecar's readiness is probed first.
+    pub readiness_initial_delay_seconds: i32,
+    /// Seconds between probes of the sidecar's readiness.
+    pub readiness_period_seconds: i32,
+    /// Failures after which the sidecar is not ready.
+    pub readiness_failure_threshold: i32,
+    /// How the sidecar's start is probed.
+    pub startup_probe: StartupProbe,
     /// Whether the sidecar is an init container that stays.
     pub native_sidecar: bool,
     /// Whether the sidecar answers DNS.
@@ -138,6 +148,25 @@ pub struct Template {
     pub traffic: Traffic,
     /// Mesh-wide `ProxyConfig`.
     pub default_config: Map<String, Value>,
+    /// Variables that the path of a review gives to the sidecar.
+    #[serde(skip)]
+    pub variables: BTreeMap<String, String>,
+}
+
+/// How the sidecar's start is probed, once a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct StartupProbe {
+    /// Whether it is.
+    pub enabled: bool,
+    /// Failures after which the sidecar is started anew.
+    pub failure_threshold: i32,
+}
+
+impl Default for StartupProbe {
+    fn default() -> Self {
+        Self { enabled: true, failure_threshold: 600 }
+    }
 }
 
 /// Which traffic is captured where a pod's annotations do not say.
@@ -194,12 +223,18 @@ impl Default for Template {
                 ..ResourceRequirements::default()
             },
             log_level: "info".to_owned(),
+            status_port: None,
+            readiness_initial_delay_seconds: 0,
+            readiness_period_seconds: 15,
+            readiness_failure_threshold: 4,
+            startup_probe: StartupProbe::default(),
             native_sidecar: true,
             dns_capture: true,
             rewrite_probes: true,
             merge_metrics: true,
             traffic: Traffic::default(),
             default_config: Map::from_iter([("discoveryAddress".to_owned(), discovery)]),
+            variables: BTreeMap::new(),
         }
     }
 }

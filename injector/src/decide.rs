@@ -42,15 +42,25 @@ pub fn skip(pod: &Pod, namespace: &str, selection: &Selection) -> Option<Skip> {
     }
 }
 
-/// What the pod itself says; the label is heard before the annotation, and any word that is not a yes is a no.
+/// What the pod itself says, in the only two words that have a meaning.
 fn own_wish(pod: &Pod) -> Option<bool> {
-    let in_map = |map: &Option<BTreeMap<String, String>>| map.as_ref()?.get(INJECT).cloned();
-    let word = in_map(&pod.metadata.labels).or_else(|| in_map(&pod.metadata.annotations))?;
-    match word.to_ascii_lowercase().as_str() {
-        "" => None,
-        "true" | "yes" | "y" | "on" => Some(true),
-        _ => Some(false),
+    match own_word(pod)? {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
     }
+}
+
+/// The label is heard before the annotation.
+fn own_word(pod: &Pod) -> Option<&str> {
+    let maps = [&pod.metadata.labels, &pod.metadata.annotations];
+    maps.into_iter().flatten().find_map(|map| map.get(INJECT)).map(String::as_str)
+}
+
+/// What to tell the user of a pod whose own word has no meaning, and which is therefore treated like one without.
+pub fn unclear_wish(pod: &Pod) -> Option<String> {
+    let word = own_word(pod).filter(|word| !matches!(*word, "" | "true" | "false"))?;
+    Some(format!("{INJECT} is {word:?}, which is neither \"true\" nor \"false\" and has no effect"))
 }
 
 /// Whether an injector has been here before: the pod says so, and the sidecar is there. A container that only has the
@@ -132,10 +142,13 @@ mod tests {
         let table = [
             (pod(json!({}), json!({})), None, Some(Skip::PolicyDisabled)),
             (pod(wish("true"), json!({})), None, None),
-            (pod(wish("yes"), json!({})), None, None),
+            (pod(wish("yes"), json!({})), None, Some(Skip::PolicyDisabled)),
+            (pod(wish("True"), json!({})), None, Some(Skip::PolicyDisabled)),
+            (pod(wish("random"), wish("false")), None, Some(Skip::PolicyDisabled)),
+            (pod(json!({}), wish("no")), None, Some(Skip::PolicyDisabled)),
+            (pod(json!({"mesh": "yes"}), wish("no")), None, None),
             (pod(json!({}), wish("true")), None, None),
             (pod(json!({}), wish("false")), out, out),
-            (pod(wish("enabled?"), json!({})), out, out),
             (pod(wish("true"), wish("false")), None, None),
             (pod(wish("false"), wish("true")), out, out),
             (pod(wish(""), json!({})), None, Some(Skip::PolicyDisabled)),

@@ -74,18 +74,26 @@ pub fn resource(
 
 /// A Kubernetes quantity as a number.
 pub fn quantity(text: &str) -> Option<f64> {
-    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-')).unwrap_or(text.len());
+    let end = text.find(|c: char| !(c.is_ascii_digit() || "+-.".contains(c))).unwrap_or(text.len());
     let number: f64 = text[..end].parse().ok()?;
     let factor = match &text[end..] {
         "" => 1.0,
+        "n" => 1e-9,
+        "u" => 1e-6,
         "m" => 1e-3,
         "k" => 1e3,
         "M" => 1e6,
         "G" => 1e9,
+        "T" => 1e12,
+        "P" => 1e15,
+        "E" => 1e18,
         "Ki" => 1024.0,
         "Mi" => 1_048_576.0,
         "Gi" => 1_073_741_824.0,
-        _ => return None,
+        "Ti" => 1_099_511_627_776.0,
+        "Pi" => 1_125_899_906_842_624.0,
+        "Ei" => 1_152_921_504_606_846_976.0,
+        exponent => 10_f64.powi(exponent.strip_prefix(['e', 'E'])?.parse::<i8>().ok()?.into()),
     };
     Some(number * factor)
 }
@@ -137,6 +145,19 @@ mod tests {
         assert_eq!(value("limits.cpu", "1m"), "1500");
         assert_eq!(value("limits.memory", "1Mi"), "1024");
         assert_eq!(value("requests.cpu", "1"), "4");
+    }
+
+    #[test]
+    fn quantities_have_kubernetes_units_and_exponents() {
+        for (text, expected) in
+            [("1.5", Some(1.5)), ("+2", Some(2.0)), ("5E", Some(5e18)), ("1e3", Some(1e3))]
+        {
+            assert_eq!(quantity(text), expected, "{text}");
+        }
+        for (text, expected) in [("25E-1", Some(2.5)), ("1Ti", Some(1_099_511_627_776.0)), ("1GB", None)] {
+            assert_eq!(quantity(text), expected, "{text}");
+        }
+        assert_eq!((quantity("m"), quantity("1ee3"), quantity("")), (None, None, None));
     }
 
     fn resource_of(container: &Container, place: &Place, selector: &ResourceFieldSelector) -> String {

@@ -13,9 +13,9 @@ pub fn is_asked(pod: &Value, namespace_labels: Option<&Value>) -> bool {
     let own = text(pod, "/metadata/labels/sidecar.istio.io~1inject");
     match label("istio-injection") {
         Some("enabled") => own != "false",
-        Some("disabled") => false,
-        _ if label("istio.io/rev").is_some() => own != "false",
-        _ => own == "true",
+        Some(_) => false,
+        None if label("istio.io/rev").is_some() => own != "false",
+        None => own == "true" || (own != "false" && pod.pointer("/metadata/labels/istio.io~1rev").is_some()),
     }
 }
 
@@ -30,7 +30,11 @@ mod tests {
             (json!({"istio-injection": "enabled"}), json!({}), true),
             (json!({"istio-injection": "enabled"}), json!({"sidecar.istio.io/inject": "false"}), false),
             (json!({"istio-injection": "disabled"}), json!({"sidecar.istio.io/inject": "true"}), false),
+            (json!({"istio-injection": "on"}), json!({"sidecar.istio.io/inject": "true"}), false),
+            (json!({"istio-injection": "disabled"}), json!({"istio.io/rev": "default"}), false),
             (json!({"istio.io/rev": "default"}), json!({}), true),
+            (json!({}), json!({"istio.io/rev": "default"}), true),
+            (json!({}), json!({"istio.io/rev": "default", "sidecar.istio.io/inject": "false"}), false),
             (json!({}), json!({"sidecar.istio.io/inject": "true"}), true),
             (json!({}), json!({}), false),
         ];

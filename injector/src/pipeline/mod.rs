@@ -43,38 +43,44 @@ pub fn answer(body: &[u8], settings: &Settings) -> Result<Answered, Malformed> {
         return Err(Malformed::OtherVersion(review.api_version, review.kind));
     }
     let request = review.request.ok_or(Malformed::NoRequest)?;
-    let outcome = decide_and_render(&request, settings);
-    let response = response(&request, &outcome);
+    let (outcome, unclear) = match parsed(&request) {
+        Ok(pod) => (decide_and_render(&request, &pod, settings), decide::unclear_wish(&pod)),
+        Err(outcome) => (outcome, None),
+    };
+    let mut response = response(&request, &outcome);
+    response.warnings.extend(unclear);
     let answer = ReviewAnswer { api_version: flow::API_VERSION, kind: flow::KIND, response };
     Ok(Answered { answer, pod: describe(&request), outcome })
 }
 
-fn decide_and_render(request: &Request, settings: &Settings) -> Outcome {
+/// The pod that the review is about, or what comes of a review of anything else.
+fn parsed(request: &Request) -> Result<Pod, Outcome> {
     let part = request.sub_resource.as_deref().unwrap_or_default();
     let of_a_pod = request.kind.kind == "Pod" && request.kind.group.is_empty() && part.is_empty();
     if !of_a_pod || !matches!(request.operation.as_str(), "CREATE" | "") {
-        return Outcome::Skipped(Skip::NotAPod);
+        return Err(Outcome::Skipped(Skip::NotAPod));
     }
-    let pod: Pod = match serde_json::from_value(request.object.clone()) {
-        Ok(pod) => pod,
-        Err(error) => return Outcome::Denied(format!("the pod cannot be read: {error}")),
-    };
+    serde_json::from_value(request.object.clone())
+        .map_err(|error| Outcome::Denied(format!("the pod cannot be read: {error}")))
+}
+
+fn decide_and_render(request: &Request, pod: &Pod, settings: &Settings) -> Outcome {
     let namespace = namespace(request);
-    if let Some(skip) = decide::skip(&pod, namespace, &settings.selection) {
+    if let Some(skip) = decide::skip(pod, namespace, &settings.selection) {
         return Outcome::Skipped(skip);
     }
-    let rendered = if decide::is_injected(&pod) {
-        render::again(&pod, namespace, &settings.template)
+    let rendered = if decide::is_injected(pod) {
+        render::again(pod, namespace, &settings.template)
     } else {
-        render::render(&pod, namespace, &settings.template)
+        render::render(pod, namespace, &settings.template)
     };
     let rendered = match rendered {
-        Ok(rendered) if rendered.pod == pod => return Outcome::Skipped(Skip::AlreadyInjected),
+        Ok(rendered) if rendered.pod == *pod => return Outcome::Skipped(Skip::AlreadyInjected),
         Ok(rendered) => rendered,
         Err(error) => return Outcome::Denied(error.to_string()),
     };
     let json = |pod: &Pod| serde_json::to_value(pod).expect("a parsed pod is plain JSON");
-    let patch = patch::between(&request.object, &json(&pod), &json(&rendered.pod));
+    let patch = patch::between(&request.object, &json(pod), &json(&rendered.pod));
     Outcome::Injected { patch, warnings: rendered.warnings }
 }
 

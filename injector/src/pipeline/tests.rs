@@ -255,6 +255,27 @@ fn a_container_of_the_sidecars_name_is_laid_over_the_sidecar_whatever_its_image(
 }
 
 #[test]
+fn a_probe_of_the_users_own_keeps_the_times_of_the_template() {
+    let readiness = |own: Value| {
+        let spec = json!({"containers": [{"name": "app"}, {"name": "istio-proxy", "readinessProbe": own}]});
+        container(&with_defaults(&pod(&json!({}), &spec)), "istio-proxy")["readinessProbe"].clone()
+    };
+    let times = |mut probe: Value, failures: u8| {
+        let fields = json!({"periodSeconds": 15, "timeoutSeconds": 3, "failureThreshold": failures});
+        probe.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        probe
+    };
+    let exec = json!({"exec": {"command": ["true"]}});
+    assert_eq!(readiness(exec.clone()), times(exec, 4));
+    let tcp = json!({"tcpSocket": {"port": 80}});
+    assert_eq!(readiness(tcp.clone()), times(tcp, 4));
+    let page = |port: u16, path: &str| json!({"httpGet": {"port": port, "path": path}});
+    assert_eq!(readiness(page(80, "/r")), times(page(80, "/r"), 4));
+    assert_eq!(readiness(json!({"httpGet": {"port": 80}})), times(page(80, "/healthz/ready"), 4));
+    assert_eq!(readiness(json!({"failureThreshold": 9})), times(page(15021, "/healthz/ready"), 9));
+}
+
+#[test]
 fn capture_tells_the_proxy_by_the_user_and_group_that_it_runs_as() {
     for (security, user, group) in [
         (json!({}), json!("1337"), json!(null)),
@@ -389,6 +410,244 @@ fn several_metrics_pages_are_left_to_the_sidecar() {
         let reason = denied(&pod(&annotations, &json!({})));
         assert!(reason.contains(name) && reason.contains("of the proxy"), "{reason}");
     }
+}
+
+#[test]
+fn a_word_about_injection_that_is_neither_yes_nor_no_is_told_to_the_user() {
+    let mut pod = pod(&json!({}), &json!({}));
+    pod["metadata"]["labels"] = json!({"sidecar.istio.io/inject": "yes"});
+    let mut disabled = Settings::default();
+    disabled.selection.policy = Policy::Disabled;
+    for settings in [Settings::default(), disabled] {
+        let answered = answered(&review(&pod), &settings);
+        let injected = matches!(answered.outcome, Outcome::Injected { .. });
+        assert_eq!(injected, settings.selection.policy == Policy::Enabled);
+        let warnings = answered.answer.response.warnings;
+        assert!(matches!(&warnings[..], [one] if one.contains("\"yes\"")), "{warnings:?}");
+    }
+}
+
+#[test]
+fn the_network_is_a_label_of_the_pod_and_the_pods_own_stays() {
+    let mut settings = Settings::default();
+    settings.template.network = "west".to_owned();
+    for (own, expected) in [(json!({}), "west"), (json!({"topology.istio.io/network": "east"}), "east")] {
+        for templates in ["sidecar", "gateway"] {
+            let mut pod = pod(&json!({"inject.istio.io/templates": templates}), &json!({}));
+            pod["metadata"]["labels"] = own.clone();
+            let (_, pod) = injected(&pod, &settings);
+            assert_eq!(pod["metadata"]["labels"]["topology.istio.io/network"], expected);
+            assert_eq!(variable(&pod, "ISTIO_META_NETWORK"), expected);
+        }
+    }
+    let alone = with_defaults(&pod(&json!({}), &json!({})));
+    assert_eq!(alone["metadata"]["labels"]["topology.istio.io/network"], Value::Null);
+}
+
+#[test]
+fn the_interception_mode_is_the_annotations_or_that_of_proxy_config() {
+    let mode = "sidecar.istio.io/interceptionMode";
+    let config = "proxy.istio.io/config";
+    for (annotations, expected) in [
+        (json!({}), "REDIRECT"),
+        (json!({config: "interceptionMode: NONE"}), "NONE"),
+        (json!({config: "interceptionMode: NONE", mode: "REDIRECT"}), "REDIRECT"),
+        (json!({mode: "NONE"}), "NONE"),
+    ] {
+        let pod = with_defaults(&pod(&annotations, &json!({})));
+        assert_eq!(variable(&pod, "ISTIO_META_INTERCEPTION_MODE"), expected, "{annotations}");
+        assert_eq!(container(&pod, "istio-init").is_null(), expected == "NONE", "{annotations}");
+    }
+    let own = json!({"initContainers": [{"name": "istio-init", "image": "own"}]});
+    let own = with_defaults(&pod(&json!({mode: "NONE"}), &own));
+    assert_eq!(container(&own, "istio-init"), &json!({"name": "istio-init", "image": "own"}));
+    let reason = denied(&pod(&json!({config: "interceptionMode: TPROXY"}), &json!({})));
+    assert!(reason.contains(config) && reason.contains("TPROXY is not available"), "{reason}");
+}
+
+#[test]
+fn a_label_names_the_workload_for_metrics_and_not_its_owner() {
+    let mut pod = pod(&json!({}), &json!({}));
+    pod["metadata"]["labels"] = json!({"service.istio.io/workload-name": "cart"});
+    let pod = with_defaults(&pod);
+    assert_eq!(variable(&pod, "ISTIO_META_WORKLOAD_NAME"), "cart");
+    assert_eq!(variable(&pod, "ISTIO_META_OWNER"), "kubernetes://apis/v1/namespaces/shop/pods/a");
+    assert_eq!(pod["metadata"]["labels"]["service.istio.io/canonical-name"], "a");
+}
+
+#[test]
+fn a_canonical_name_is_cut_to_a_valid_label() {
+    for (name, expected) in [
+        ("a".repeat(70), "a".repeat(63)),
+        (format!("{}.-_x", "a".repeat(60)), "a".repeat(60)),
+        (format!("{}.com", "a".repeat(62)), "a".repeat(62)),
+    ] {
+        let mut pod = pod(&json!({}), &json!({}));
+        pod["metadata"]["name"] = json!(name);
+        let pod = with_defaults(&pod);
+        assert_eq!(pod["metadata"]["labels"]["service.istio.io/canonical-name"], expected);
+    }
+}
+
+#[test]
+fn a_gateway_has_no_resources_but_its_own_and_is_always_probed() {
+    let gateway = |own: Value| {
+        let mut container = json!({"name": "istio-proxy", "image": "auto"});
+        container.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+        with_defaults(&pod(
+            &json!({"inject.istio.io/templates": "gateway"}),
+            &json!({"containers": [container]}),
+        ))
+    };
+    let plain = gateway(json!({}));
+    let proxy = container(&plain, "istio-proxy");
+    assert_eq!(proxy["resources"], json!({}));
+    let own = json!({"requests": {"cpu": "4"}});
+    assert_eq!(container(&gateway(json!({"resources": own})), "istio-proxy")["resources"], own);
+    let off = with_defaults(&pod(
+        &json!({"inject.istio.io/templates": "gateway", "status.sidecar.istio.io/port": "0"}),
+        &json!({"containers": [{"name": "istio-proxy"}]}),
+    ));
+    assert_eq!(container(&off, "istio-proxy")["readinessProbe"]["httpGet"]["port"], 15021);
+}
+
+#[test]
+fn the_proxys_security_leaves_out_what_would_contradict_the_users_own() {
+    for templates in ["sidecar", "gateway"] {
+        let security = |own: Value| {
+            let own = json!({"name": "istio-proxy", "image": "auto", "securityContext": own});
+            let spec = json!({"containers": [{"name": "app"}, own]});
+            let pod = with_defaults(&pod(&json!({"inject.istio.io/templates": templates}), &spec));
+            container(&pod, "istio-proxy")["securityContext"].clone()
+        };
+        let hardened = json!({
+            "allowPrivilegeEscalation": false, "privileged": false, "readOnlyRootFilesystem": true,
+            "capabilities": {"drop": ["ALL"]}, "runAsUser": 1337, "runAsGroup": 1337, "runAsNonRoot": true,
+        });
+        assert_eq!(security(json!({})), hardened);
+        for (own, dropped) in [
+            (json!({"readOnlyRootFilesystem": false}), None),
+            (json!({"runAsUser": 0}), Some("runAsNonRoot")),
+            (json!({"privileged": true}), Some("allowPrivilegeEscalation")),
+            (json!({"capabilities": {"add": ["CAP_SYS_ADMIN"]}}), Some("allowPrivilegeEscalation")),
+            (json!({"capabilities": {"add": ["NET_BIND_SERVICE"]}}), None),
+        ] {
+            let mut expected = hardened.clone();
+            let fields = expected.as_object_mut().unwrap();
+            let merged = own["capabilities"].as_object().cloned();
+            fields.extend(own.as_object().unwrap().clone());
+            if let Some(mut capabilities) = merged {
+                capabilities.insert("drop".to_owned(), json!(["ALL"]));
+                fields.insert("capabilities".to_owned(), Value::Object(capabilities));
+            }
+            fields.retain(|name, _| Some(name.as_str()) != dropped);
+            assert_eq!(security(own.clone()), expected, "{own}");
+        }
+    }
+}
+
+#[test]
+fn helpers_of_a_gateway_stand_before_it_and_the_first_is_the_default_container() {
+    let containers = json!([{"name": "istio-proxy", "image": "auto"}, {"name": "one"}, {"name": "two"}]);
+    for (hold, order) in [("false", ["one", "two", "istio-proxy"]), ("true", ["istio-proxy", "one", "two"])] {
+        let pod = with_defaults(&pod(
+            &json!({
+                "inject.istio.io/templates": "gateway",
+                "proxy.istio.io/config": format!("holdApplicationUntilProxyStarts: {hold}"),
+            }),
+            &json!({"containers": containers}),
+        ));
+        assert_eq!(names(&pod, "containers"), order);
+        assert_eq!(pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"], "one");
+    }
+}
+
+#[test]
+fn the_pods_own_image_is_that_of_the_init_container_too() {
+    let mut settings = Settings::default();
+    settings.template.init_image = "mesh/init:1".to_owned();
+    let images = |annotations: Value| {
+        let (_, pod) = injected(&pod(&annotations, &json!({})), &settings);
+        ["istio-proxy", "istio-init"].map(|name| container(&pod, name)["image"].clone())
+    };
+    assert_eq!(images(json!({})), ["ostria/proxy:latest", "mesh/init:1"]);
+    assert_eq!(images(json!({"sidecar.istio.io/proxyImage": "own/proxy:2"})), ["own/proxy:2", "own/proxy:2"]);
+}
+
+#[test]
+fn a_sidecar_that_binds_low_ports_is_not_root_for_it() {
+    let pod = with_defaults(&pod(&json!({"sidecar.istio.io/capNetBindService": "true"}), &json!({})));
+    let sysctls = &pod["spec"]["securityContext"]["sysctls"];
+    assert_eq!(sysctls, &json!([{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]));
+    let security = &container(&pod, "istio-proxy")["securityContext"];
+    assert_eq!((&security["runAsUser"], &security["runAsNonRoot"]), (&json!(1337), &json!(true)));
+}
+
+#[test]
+fn a_metrics_page_at_a_port_of_the_proxys_own_is_refused() {
+    let with = |port: &str, more: Value| {
+        let mut annotations = json!({"prometheus.io/port": port});
+        annotations.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        pod(&annotations, &json!({}))
+    };
+    for (port, part) in
+        [("15090", "of the proxy"), ("15021", "of the proxy"), ("http", "not a port"), ("0", "not a port")]
+    {
+        let reason = denied(&with(port, json!({})));
+        assert!(reason.contains("prometheus.io/port") && reason.contains(part), "{reason}");
+        for more in
+            [json!({"prometheus.io/scrape": "false"}), json!({"prometheus.istio.io/merge-metrics": "false"})]
+        {
+            let kept = with_defaults(&with(port, more));
+            assert_eq!(kept["metadata"]["annotations"]["prometheus.io/port"], port);
+        }
+    }
+    let own = json!({"prometheus.io/port": "15020", "prometheus.io/path": "/own"});
+    let kept = with_defaults(&pod(&own, &json!({})));
+    assert_eq!(kept["metadata"]["annotations"]["prometheus.io/path"], "/own");
+    assert_eq!(variable(&kept, "ISTIO_PROMETHEUS_ANNOTATIONS"), Value::Null);
+    let empty = with_defaults(&pod(&json!({"prometheus.io/port": ""}), &json!({})));
+    assert_eq!(variable(&empty, "ISTIO_PROMETHEUS_ANNOTATIONS"), Value::Null);
+    for (scrape, merged) in
+        [("true", true), ("1", true), ("yes", true), ("false", false), ("0", false), ("F", false)]
+    {
+        let pod = with_defaults(&with("8080", json!({"prometheus.io/scrape": scrape})));
+        assert_eq!(pod["metadata"]["annotations"]["prometheus.io/port"] == "15020", merged, "{scrape}");
+    }
+}
+
+#[test]
+fn a_pod_that_asks_another_dns_is_warned_of() {
+    for (policy, warned) in [("None", true), ("Default", true), ("ClusterFirst", false)] {
+        let pod = pod(&json!({}), &json!({"dnsPolicy": policy}));
+        let warnings = answered(&review(&pod), &Settings::default()).answer.response.warnings;
+        assert_eq!(warnings.iter().any(|warning| warning.contains("spec.dnsPolicy")), warned, "{policy}");
+    }
+}
+
+#[test]
+fn probes_of_the_sidecar_follow_the_mesh_and_then_the_pod() {
+    let mut settings = Settings::default();
+    let template = &mut settings.template;
+    template.status_port = Some(123);
+    template.readiness_initial_delay_seconds = 100;
+    template.readiness_period_seconds = 200;
+    template.readiness_failure_threshold = 300;
+    template.startup_probe.enabled = false;
+    let (_, mesh) = injected(&pod(&json!({}), &json!({})), &settings);
+    let readiness = &container(&mesh, "istio-proxy")["readinessProbe"];
+    assert_eq!(
+        [&readiness["initialDelaySeconds"], &readiness["periodSeconds"], &readiness["failureThreshold"]],
+        [100, 200, 300]
+    );
+    assert!(container(&mesh, "istio-proxy")["startupProbe"].is_null());
+    assert_eq!(flag(&mesh, "-d"), "15090,15021,123,15020");
+    let own = json!({"status.sidecar.istio.io/port": "0"});
+    let (_, off) = injected(&pod(&own, &json!({})), &settings);
+    assert!(container(&off, "istio-proxy")["readinessProbe"].is_null());
+    let own = json!({"readiness.status.sidecar.istio.io/initialDelaySeconds": "0"});
+    let (_, own) = injected(&pod(&own, &json!({})), &settings);
+    assert_eq!(container(&own, "istio-proxy")["readinessProbe"]["initialDelaySeconds"], Value::Null);
 }
 
 #[test]

@@ -21,6 +21,7 @@ use crate::render::{
 
 /// The proxy's container; `own` is the user's container of that name.
 pub fn proxy(context: &Context, inputs: &Inputs, own: Option<Container>) -> Container {
+    let security = security(context, own.as_ref());
     let template = Container {
         name: PROXY_NAME.to_owned(),
         image: Some(context.image()),
@@ -33,7 +34,7 @@ pub fn proxy(context: &Context, inputs: &Inputs, own: Option<Container>) -> Cont
         startup_probe: startup(context),
         readiness_probe: readiness(context),
         resources: Some(resources(context)),
-        security_context: Some(security(context)),
+        security_context: Some(security),
         volume_mounts: Some(volume::mounts(context)),
         restart_policy: context.is_native().then(|| "Always".to_owned()),
         ..Container::default()
@@ -41,31 +42,31 @@ pub fn proxy(context: &Context, inputs: &Inputs, own: Option<Container>) -> Cont
     overlaid(template, own)
 }
 
-/// `own` laid over `template`. Where the two would join into something that is neither (a probe with two ways of
-/// probing, a variable with two values), the user's stands alone.
+/// `own` laid over `template`, field by field. Where the two would join into something that is neither (a probe with two
+/// ways of probing, a hook with two actions, a variable with two values), the user's stands alone.
 pub fn overlaid(mut template: Container, own: Option<Container>) -> Container {
     let Some(mut own) = own else { return template };
     own.image = own.image.filter(|image| !matches!(image.as_str(), "" | "auto"));
     let named = |name: &str| own.env.iter().flatten().any(|variable| variable.name == name);
-    template.env.get_or_insert_default().retain(|variable| !named(&variable.name));
-    alone(&mut template.startup_probe, own.startup_probe.as_ref(), has_handler);
-    alone(&mut template.readiness_probe, own.readiness_probe.as_ref(), has_handler);
+    if let Some(variables) = &mut template.env {
+        variables.retain(|variable| !named(&variable.name));
+    }
+    make_room(template.startup_probe.as_mut(), own.startup_probe.as_ref());
+    make_room(template.readiness_probe.as_mut(), own.readiness_probe.as_ref());
     if let (Some(hooks), Some(own)) = (&mut template.lifecycle, &own.lifecycle) {
-        alone(&mut hooks.pre_stop, own.pre_stop.as_ref(), |_| true);
-        alone(&mut hooks.post_start, own.post_start.as_ref(), |_| true);
+        hooks.pre_stop = hooks.pre_stop.take().filter(|_| own.pre_stop.is_none());
+        hooks.post_start = hooks.post_start.take().filter(|_| own.post_start.is_none());
     }
     template.merge_from(own);
     template
 }
 
-fn alone<T>(template: &mut Option<T>, own: Option<&T>, replaces: fn(&T) -> bool) {
-    if own.is_some_and(replaces) {
-        *template = None;
+/// Takes the way of probing from the template where the user's probe has another; its times and limits stay.
+fn make_room(template: Option<&mut Probe>, own: Option<&Probe>) {
+    let (Some(template), Some(own)) = (template, own) else { return };
+    if own.exec.is_some() || own.grpc.is_some() || own.tcp_socket.is_some() {
+        template.http_get = None;
     }
-}
-
-fn has_handler(probe: &Probe) -> bool {
-    probe.exec.is_some() || probe.grpc.is_some() || probe.http_get.is_some() || probe.tcp_socket.is_some()
 }
 
 /// When images are pulled, where the mesh says so.
@@ -100,7 +101,8 @@ fn lifecycle(context: &Context) -> Option<Lifecycle> {
         }
         exec(&command)
     };
-    let post_start = context.holds_application().then(|| exec(&["ostria-proxy", "wait"]));
+    let waits = context.holds_application() && !context.is_gateway();
+    let post_start = waits.then(|| exec(&["ostria-proxy", "wait"]));
     let pre_stop = (context.is_native() && context.status_port() != 0).then(drain);
     (post_start.is_some() || pre_stop.is_some()).then(|| Lifecycle {
         post_start,
@@ -115,22 +117,24 @@ fn exec(command: &[&str]) -> LifecycleHandler {
 }
 
 fn startup(context: &Context) -> Option<Probe> {
-    ready_page(context).map(|page| Probe {
+    let setting = context.template.startup_probe;
+    ready_page(context).filter(|_| setting.enabled).map(|page| Probe {
         initial_delay_seconds: Some(0),
         period_seconds: Some(1),
         timeout_seconds: Some(3),
-        failure_threshold: Some(600),
+        failure_threshold: Some(setting.failure_threshold),
         ..page
     })
 }
 
 fn readiness(context: &Context) -> Option<Probe> {
-    let wish = context.wishes.readiness;
+    let (wish, mesh) = (context.wishes.readiness, context.template);
+    let delay = wish.initial_delay.unwrap_or(mesh.readiness_initial_delay_seconds);
     ready_page(context).map(|page| Probe {
-        initial_delay_seconds: wish.initial_delay,
-        period_seconds: Some(wish.period.unwrap_or(15)),
+        initial_delay_seconds: (delay != 0).then_some(delay),
+        period_seconds: Some(wish.period.unwrap_or(mesh.readiness_period_seconds)),
         timeout_seconds: Some(3),
-        failure_threshold: Some(wish.failure_threshold.unwrap_or(4)),
+        failure_threshold: Some(wish.failure_threshold.unwrap_or(mesh.readiness_failure_threshold)),
         ..page
     })
 }
@@ -141,16 +145,23 @@ fn ready_page(context: &Context) -> Option<Probe> {
         port: IntOrString::Int(15021),
         ..HTTPGetAction::default()
     };
-    (context.probe_port() != 0).then(|| Probe { http_get: Some(http_get), ..Probe::default() })
+    // A gateway's readiness does not depend on probes of an application.
+    let probed = context.is_gateway() || context.probe_port() != 0;
+    probed.then(|| Probe { http_get: Some(http_get), ..Probe::default() })
 }
 
-/// A pod that names its own amounts gets those alone: the mesh's limit could be below the pod's request.
+/// A pod that names its own amounts gets those alone: the mesh's limit could be below the pod's request. A gateway has
+/// what its Deployment gives it, for the mesh's amounts are those of one application's traffic.
 pub fn resources(context: &Context) -> ResourceRequirements {
     let wish = &context.wishes.resources;
     let requests = amounts(wish.cpu.as_ref(), wish.memory.as_ref());
     let limits = amounts(wish.cpu_limit.as_ref(), wish.memory_limit.as_ref());
     if requests.is_none() && limits.is_none() {
-        return context.template.resources.clone();
+        return if context.is_gateway() {
+            ResourceRequirements::default()
+        } else {
+            context.template.resources.clone()
+        };
     }
     ResourceRequirements { requests, limits, ..ResourceRequirements::default() }
 }
@@ -162,15 +173,24 @@ fn amounts(cpu: Option<&Quantity>, memory: Option<&Quantity>) -> Option<BTreeMap
     (!amounts.is_empty()).then_some(amounts)
 }
 
-fn security(context: &Context) -> SecurityContext {
+/// What of it would contradict the user's own (`own`) is left out: Kubernetes refuses privileges that may not be had, and
+/// does not start root that must not be root.
+fn security(context: &Context, own: Option<&Container>) -> SecurityContext {
+    let own = own.and_then(|own| own.security_context.as_ref());
+    let is_root = own.is_some_and(|own| own.run_as_user == Some(0));
+    let adds = |own: &SecurityContext, name: &str| {
+        let added = own.capabilities.iter().flat_map(|capabilities| capabilities.add.iter().flatten());
+        added.into_iter().any(|added| added.trim_start_matches("CAP_") == name)
+    };
+    let is_privileged = own.is_some_and(|own| own.privileged == Some(true) || adds(own, "SYS_ADMIN"));
     let add = context.wishes.bind_low_ports.then(|| vec!["NET_BIND_SERVICE".to_owned()]);
     SecurityContext {
-        allow_privilege_escalation: Some(false),
+        allow_privilege_escalation: (!is_privileged).then_some(false),
         capabilities: Some(Capabilities { add, drop: Some(vec!["ALL".to_owned()]) }),
         privileged: Some(false),
         read_only_root_filesystem: Some(true),
         run_as_group: Some(PROXY_ID),
-        run_as_non_root: Some(true),
+        run_as_non_root: (!is_root).then_some(true),
         run_as_user: Some(PROXY_ID),
         ..SecurityContext::default()
     }

@@ -7,14 +7,17 @@ use crate::{
     config::Template,
     render::{
         error::RenderError,
-        proxy_config::ProxyConfig,
-        wish::{Interception, Role, SCRAPE_TARGETS, Wishes},
+        proxy_config::{Interception, ProxyConfig},
+        wish::{Role, SCRAPE_TARGETS, Wishes},
         workload::Workload,
     },
 };
 
 /// Name of the sidecar's container.
 pub const PROXY_NAME: &str = "istio-proxy";
+
+/// The label that names the network of a pod.
+pub const NETWORK_LABEL: &str = "topology.istio.io/network";
 
 /// Name of the container that sets up capture.
 pub const INIT_NAME: &str = "istio-init";
@@ -122,7 +125,7 @@ impl<'a> Context<'a> {
 
     /// Whether the application waits for the sidecar; a native sidecar makes it wait anyway.
     pub fn holds_application(&self) -> bool {
-        !self.is_native() && !self.is_gateway() && self.proxy_config.holds_application()
+        !self.is_native() && self.proxy_config.holds_application()
     }
 
     /// Whether the pod's traffic is redirected to the sidecar.
@@ -132,7 +135,7 @@ impl<'a> Context<'a> {
 
     /// How traffic reaches the sidecar.
     pub fn interception(&self) -> Interception {
-        self.wishes.interception.unwrap_or(Interception::Redirect)
+        self.wishes.interception.unwrap_or(self.proxy_config.interception())
     }
 
     /// Whether the sidecar answers the application's DNS queries.
@@ -151,10 +154,10 @@ impl<'a> Context<'a> {
         self.proxy_config.status_port()
     }
 
-    /// Where the sidecar answers for the application's probes; 0 for nowhere. An annotation moves it without moving
-    /// the metrics, which Prometheus finds by the mesh's rule.
+    /// Where the sidecar answers for the application's probes; 0 for nowhere. An annotation, or the mesh's default of
+    /// it, moves it without moving the metrics, which Prometheus finds by the mesh's rule.
     pub fn probe_port(&self) -> u16 {
-        self.wishes.status_port.unwrap_or(self.status_port())
+        self.wishes.status_port.or(self.template.status_port).unwrap_or(self.status_port())
     }
 
     /// The image of the sidecar.
@@ -162,9 +165,10 @@ impl<'a> Context<'a> {
         self.wishes.image.as_ref().unwrap_or(&self.template.image).clone()
     }
 
-    /// The image of the init container.
+    /// The image of the init container. One that the pod asks for is the image of both.
     pub fn init_image(&self) -> String {
-        if self.template.init_image.is_empty() { self.image() } else { self.template.init_image.clone() }
+        let own = self.wishes.image.is_some() || self.template.init_image.is_empty();
+        if own { self.image() } else { self.template.init_image.clone() }
     }
 
     /// The level of the sidecar's log.
@@ -176,6 +180,18 @@ impl<'a> Context<'a> {
     pub fn application(&self) -> impl Iterator<Item = &Container> {
         let containers = self.pod.spec.iter().flat_map(|spec| &spec.containers);
         containers.filter(|container| container.name != PROXY_NAME)
+    }
+
+    /// The workload as metrics and the proxy's metadata name it.
+    pub fn workload_name(&self) -> &str {
+        let named = if self.is_gateway() { None } else { self.label("service.istio.io/workload-name") };
+        named.unwrap_or(&self.workload.name)
+    }
+
+    /// The network of the pod; `None` where the mesh has but one.
+    pub fn network(&self) -> Option<&str> {
+        let mesh = &self.template.network;
+        self.label(NETWORK_LABEL).or((!mesh.is_empty()).then_some(mesh.as_str()))
     }
 
     /// A label of the pod.

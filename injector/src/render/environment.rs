@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, Reso
 
 use crate::render::{
     context::{Context, PROXY_NAME},
-    wish::Interception,
+    proxy_config::Interception,
 };
 
 /// What other parts of rendering leave for the sidecar to know.
@@ -26,7 +26,8 @@ pub const POD_PORTS: &str = "ISTIO_META_POD_PORTS";
 /// The variable with the names of the application's containers.
 pub const APP_CONTAINERS: &str = "ISTIO_META_APP_CONTAINERS";
 
-/// The sidecar's variables. Those of `proxyMetadata` come last and replace others of the same name.
+/// The sidecar's variables. Those of `proxyMetadata`, and then those of the review's path, come last and replace others
+/// of the same name.
 pub fn variables(context: &Context, inputs: &Inputs) -> Vec<EnvVar> {
     let mut variables = vec![
         text("PILOT_CERT_PROVIDER", "istiod"),
@@ -44,10 +45,10 @@ pub fn variables(context: &Context, inputs: &Inputs) -> Vec<EnvVar> {
         field("ISTIO_META_NODE_NAME", "spec.nodeName"),
         text("ISTIO_META_INTERCEPTION_MODE", interception(context)),
     ];
-    if let Some(network) = network(context) {
+    if let Some(network) = context.network() {
         variables.push(text("ISTIO_META_NETWORK", network));
     }
-    variables.push(text("ISTIO_META_WORKLOAD_NAME", &context.workload.name));
+    variables.push(text("ISTIO_META_WORKLOAD_NAME", context.workload_name()));
     variables.push(text("ISTIO_META_OWNER", &context.workload.owner));
     variables.push(text("ISTIO_META_MESH_ID", mesh_id(context)));
     variables.push(text("TRUST_DOMAIN", &context.template.trust_domain));
@@ -59,7 +60,8 @@ pub fn variables(context: &Context, inputs: &Inputs) -> Vec<EnvVar> {
     }
     let optional = [(APP_PROBERS, &inputs.probers), (SCRAPE, &inputs.scrape)];
     variables.extend(optional.iter().filter_map(|(name, value)| Some(text(name, value.as_ref()?))));
-    for variable in metadata(context) {
+    let of_path = context.template.variables.iter().map(|(name, value)| text(name, value));
+    for variable in metadata(context).into_iter().chain(of_path) {
         variables.retain(|other| other.name != variable.name);
         variables.push(variable);
     }
@@ -108,11 +110,6 @@ fn interception(context: &Context) -> &'static str {
         Interception::Redirect => "REDIRECT",
         Interception::None => "NONE",
     }
-}
-
-fn network<'a>(context: &'a Context) -> Option<&'a str> {
-    let mesh = &context.template.network;
-    context.label("topology.istio.io/network").or((!mesh.is_empty()).then_some(mesh.as_str()))
 }
 
 fn mesh_id<'a>(context: &'a Context) -> &'a str {

@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 use k8s_openapi::{api::core::v1::Volume, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde_json::json;
 
-use crate::render::context::{Context, INIT_NAME, PROXY_NAME};
+use crate::render::{
+    context::{Context, INIT_NAME, NETWORK_LABEL, PROXY_NAME},
+    error::RenderError,
+    wish::{PROXY_PORTS, boolean},
+};
 
 /// What was added, for whoever wants to take it out again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,12 +59,12 @@ pub fn mark(metadata: &mut ObjectMeta, context: &Context, status: &Status) {
     }
     set_if_missing(labels, "service.istio.io/canonical-name", &canonical_name(context));
     set_if_missing(labels, "service.istio.io/canonical-revision", canonical_revision(context));
+    if let Some(network) = context.network() {
+        set_if_missing(labels, NETWORK_LABEL, network);
+    }
     let annotations = metadata.annotations.get_or_insert_default();
     annotations.insert("istio.io/rev".to_owned(), status.revision.clone());
-    let mut application = context.application();
-    // Nobody looks first for one of several helpers of a gateway.
-    let first = application.next().filter(|_| !context.is_gateway() || application.next().is_none());
-    if let Some(first) = first {
+    if let Some(first) = context.application().next() {
         set_if_missing(annotations, "kubectl.kubernetes.io/default-container", &first.name);
         set_if_missing(annotations, "kubectl.kubernetes.io/default-logs-container", &first.name);
     }
@@ -75,7 +79,7 @@ fn canonical_name(context: &Context) -> String {
     let named = context.label("app.kubernetes.io/name").or(context.label("app"));
     let name = named.unwrap_or(&context.workload.name);
     // The limit of a label's value; names of objects may be longer.
-    name.chars().take(63).collect::<String>().trim_end_matches('-').to_owned()
+    name.chars().take(63).collect::<String>().trim_matches(['-', '_', '.']).to_owned()
 }
 
 fn canonical_revision<'a>(context: &'a Context) -> &'a str {
@@ -85,21 +89,25 @@ fn canonical_revision<'a>(context: &'a Context) -> &'a str {
 /// Points Prometheus at the sidecar, whose page includes the application's. What the application had asked for is
 /// returned for the sidecar to scrape, as JSON; pods that opted out of scraping stay as they are.
 pub fn take_over_scraping(metadata: &mut ObjectMeta, context: &Context) -> Option<String> {
-    let merges = context.wishes.merge_metrics.unwrap_or(context.template.merge_metrics);
-    if !merges || context.status_port() == 0 {
+    if !merges_metrics(context) {
         return None;
     }
     let annotations = metadata.annotations.get_or_insert_default();
     let [scrape, path, port] = ["scrape", "path", "port"].map(|end| asked(annotations, end));
-    if scrape.as_deref().is_some_and(|scrape| scrape != "true") {
+    if opts_out(scrape.as_deref()) {
         return None;
     }
     let target = context.status_port().to_string();
-    let any = scrape.is_some() || path.is_some() || port.is_some();
+    if port.as_ref() == Some(&target) {
+        // An injector, or the user, has pointed it there already.
+        return None;
+    }
+    let any = [&scrape, &path, &port].into_iter().flatten().any(|value| !value.is_empty());
     let text = |value: Option<String>| value.unwrap_or_default();
     let original = match context.wishes.scrape_targets.as_slice() {
-        [] => (any && port.as_ref() != Some(&target))
-            .then(|| json!({"scrape": text(scrape), "path": text(path), "port": text(port)}).to_string()),
+        [] => {
+            any.then(|| json!({"scrape": text(scrape), "path": text(path), "port": text(port)}).to_string())
+        }
         targets @ [first, ..] => {
             let mut all = json!({"scrape": "true", "path": first.path, "port": first.port});
             if targets.len() > 1 {
@@ -113,6 +121,40 @@ pub fn take_over_scraping(metadata: &mut ObjectMeta, context: &Context) -> Optio
         annotations.insert(format!("prometheus.io/{end}"), value.to_owned());
     }
     original
+}
+
+fn merges_metrics(context: &Context) -> bool {
+    context.status_port() != 0 && context.wishes.merge_metrics.unwrap_or(context.template.merge_metrics)
+}
+
+/// A word that is neither yes nor no is no opinion.
+fn opts_out(scrape: Option<&str>) -> bool {
+    scrape.is_some_and(|word| boolean(word) == Ok(false))
+}
+
+/// Refuses a metrics page that is none of the application's: one of the proxy's own would be read again and again.
+pub fn check_scraping(context: &Context) -> Result<(), RenderError> {
+    let empty = BTreeMap::new();
+    let annotations = context.pod.metadata.annotations.as_ref().unwrap_or(&empty);
+    let [scrape, port] = ["scrape", "port"].map(|end| asked(annotations, end));
+    let port = port.filter(|port| !port.is_empty() && *port != context.status_port().to_string());
+    let Some(port) = port.filter(|_| merges_metrics(context) && context.wishes.scrape_targets.is_empty())
+    else {
+        return Ok(());
+    };
+    let reason = match port.parse::<u16>() {
+        _ if opts_out(scrape.as_deref()) => return Ok(()),
+        Ok(0) | Err(_) => "is not a port: use a number from 1 to 65535",
+        Ok(number) if PROXY_PORTS.contains(&number) => {
+            "is a port of the proxy: use a port of the application"
+        }
+        Ok(_) => return Ok(()),
+    };
+    Err(RenderError::Annotation {
+        name: "prometheus.io/port".to_owned(),
+        value: port,
+        reason: reason.to_owned(),
+    })
 }
 
 fn asked(annotations: &BTreeMap<String, String>, end: &str) -> Option<String> {

@@ -16,8 +16,9 @@ pub mod environment;
 
 pub mod context;
 
-pub mod proxy_config;
 pub mod wish;
+
+pub mod proxy_config;
 pub mod workload;
 
 pub mod error;
@@ -44,6 +45,7 @@ pub struct Rendered {
 /// Adds the sidecar, or fills in the gateway, that `pod` asks for.
 pub fn render(pod: &Pod, namespace: &str, template: &Template) -> Result<Rendered, RenderError> {
     let context = Context::new(pod, namespace, template)?;
+    metadata::check_scraping(&context)?;
     let mut pod = pod.clone();
     let scrape = metadata::take_over_scraping(&mut pod.metadata, &context);
     let mut spec = pod.spec.take().ok_or(RenderError::NoSpec)?;
@@ -55,7 +57,7 @@ pub fn render(pod: &Pod, namespace: &str, template: &Template) -> Result<Rendere
     let status = metadata::Status::new(&context, &volumes);
     add_volumes(&mut spec, volumes);
     add_pull_secrets(&mut spec, template);
-    if context.is_gateway() {
+    if context.is_gateway() || context.wishes.bind_low_ports {
         open_low_ports(&mut spec);
     }
     metadata::mark(&mut pod.metadata, &context, &status);
@@ -70,7 +72,8 @@ pub fn again(pod: &Pod, namespace: &str, template: &Template) -> Result<Rendered
     Ok(Rendered { pod: late::adjusted(pod, &context), warnings: warnings(&context) })
 }
 
-/// Those of the annotations, and one for each container whose traffic passes for the proxy's.
+/// Those of the annotations, one for a pod whose DNS is not the cluster's, and one for each container whose traffic
+/// passes for the proxy's.
 fn warnings(context: &Context) -> Vec<String> {
     let Owner { user, group } = context.owner;
     let of_pod = context.pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
@@ -87,23 +90,33 @@ fn warnings(context: &Context) -> Vec<String> {
         )
     });
     let captured = context.captures();
-    context.wishes.warnings.iter().cloned().chain(passing.filter(|_| captured)).collect()
+    let annotations = context.wishes.warnings.iter().cloned().chain(context.proxy_config.warnings());
+    annotations.chain(foreign_dns(context)).chain(passing.filter(|_| captured)).collect()
+}
+
+/// The names of the control plane are names of the cluster's DNS.
+fn foreign_dns(context: &Context) -> Option<String> {
+    let policy = context.pod.spec.as_ref()?.dns_policy.as_deref()?;
+    (!matches!(policy, "" | "ClusterFirst" | "ClusterFirstWithHostNet")).then(|| {
+        format!("spec.dnsPolicy is {policy}: the proxy finds the control plane by the DNS of the cluster (ClusterFirst)")
+    })
 }
 
 /// Puts the containers where they must start. A native sidecar starts first, so that the application's init
 /// containers are in the mesh too; a classic one starts beside the application, and capture only begins after those
 /// init containers, which would have no proxy to talk to.
 fn place(spec: &mut PodSpec, context: &Context, environment: &environment::Inputs) {
-    let own_index = spec.containers.iter().position(|container| container.name == PROXY_NAME);
     let own = take_named(spec, PROXY_NAME);
     let proxy = container::proxy(context, environment, own);
     if context.is_gateway() {
-        let at = own_index.unwrap_or(spec.containers.len()).min(spec.containers.len());
+        let at = if context.holds_application() { 0 } else { spec.containers.len() };
         spec.containers.insert(at, proxy);
         return;
     }
-    let own_init = take_named(spec, INIT_NAME);
-    let init = context.captures().then(|| container::overlaid(init::init(context), own_init));
+    let init = context.captures().then(|| {
+        let own = take_named(spec, INIT_NAME);
+        container::overlaid(init::init(context), own)
+    });
     let first = spec.init_containers.get_or_insert_default();
     if context.is_native() {
         first.insert(0, proxy);
@@ -137,7 +150,8 @@ fn add_volumes(spec: &mut PodSpec, volumes: Vec<Volume>) {
     }
 }
 
-/// Lets the gateway's user bind every port, 80 and 443 among them. Clusters count this sysctl among the safe ones.
+/// Lets the proxy's user bind every port, 80 and 443 among them. Clusters count this sysctl among the safe ones; a
+/// capability would need a proxy that runs as root.
 fn open_low_ports(spec: &mut PodSpec) {
     let sysctls = spec.security_context.get_or_insert_default().sysctls.get_or_insert_default();
     if !sysctls.iter().any(|sysctl| sysctl.name == LOW_PORTS) {

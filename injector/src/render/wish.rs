@@ -11,7 +11,7 @@ use k8s_openapi::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::render::error::RenderError;
+use crate::render::{error::RenderError, proxy_config::Interception};
 
 /// What a pod's annotations ask for; `None` leaves it to the mesh.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -71,15 +71,6 @@ pub struct ScrapeTarget {
     pub path: String,
 }
 
-/// How traffic reaches the sidecar.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Interception {
-    /// The pod's packet rules redirect it.
-    Redirect,
-    /// The application sends it there.
-    None,
-}
-
 /// How the sidecar's readiness is probed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Readiness {
@@ -131,8 +122,9 @@ impl Wishes {
         let read = Reader { annotations };
         Ok(Self {
             role: read.one("inject.istio.io/templates", role)?.unwrap_or_default(),
-            native: read.one("sidecar.istio.io/nativeSidecar", boolean)?,
-            rewrite_probes: read.one("sidecar.istio.io/rewriteAppHTTPProbers", boolean)?,
+            // Any word but "false" asks for one.
+            native: read.text(NATIVE).map(|word| word != "false"),
+            rewrite_probes: read.text(REWRITE).and_then(|word| boolean(word).ok()),
             merge_metrics: read.one("prometheus.istio.io/merge-metrics", boolean)?,
             scrape_targets: read.one(SCRAPE_TARGETS, scrape_targets)?.unwrap_or_default(),
             before_proxy: read
@@ -150,7 +142,7 @@ impl Wishes {
                 cpu_limit: read.one("sidecar.istio.io/proxyCPULimit", quantity)?,
                 memory_limit: read.one("sidecar.istio.io/proxyMemoryLimit", quantity)?,
             },
-            bind_low_ports: read.one("sidecar.istio.io/capNetBindService", boolean)?.unwrap_or(false),
+            bind_low_ports: read.text(LOW_PORTS) == Some("true"),
             volumes: read.one("sidecar.istio.io/userVolume", named_objects)?.unwrap_or_default(),
             mounts: read.one("sidecar.istio.io/userVolumeMount", named_objects)?.unwrap_or_default(),
             warnings: read.without_effect(),
@@ -162,7 +154,11 @@ struct Reader<'a> {
     annotations: &'a BTreeMap<String, String>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn text(&self, name: &str) -> Option<&'a str> {
+        self.annotations.get(name).map(String::as_str)
+    }
+
     fn one<T>(&self, name: &str, parse: fn(&str) -> Result<T, String>) -> Result<Option<T>, RenderError> {
         let Some(text) = self.annotations.get(name) else { return Ok(None) };
         parse(text.trim()).map(Some).map_err(|reason| RenderError::Annotation {
@@ -199,7 +195,14 @@ impl Reader<'_> {
 
     fn without_effect(&self) -> Vec<String> {
         let there = WITHOUT_EFFECT.iter().filter(|(name, _)| self.annotations.contains_key(*name));
-        there.map(|(name, instead)| format!("annotation {name} has no effect: {instead}")).collect()
+        let there = there.map(|(name, instead)| format!("annotation {name} has no effect: {instead}"));
+        let switches = SWITCHES.iter().filter_map(|(name, taken)| {
+            let word = self.text(name).filter(|word| !matches!(*word, "true" | "false"))?;
+            let clear = *name == REWRITE && boolean(word).is_ok();
+            (!clear)
+                .then(|| format!("annotation {name} is {word:?}, neither \"true\" nor \"false\": {taken}"))
+        });
+        there.chain(switches).collect()
     }
 }
 
@@ -208,7 +211,12 @@ fn role(text: &str) -> Result<Role, String> {
     let template = |name: &str| match name.trim() {
         "sidecar" => Ok(Role::Sidecar),
         "gateway" => Ok(Role::Gateway),
-        other => Err(format!("{other:?} is not a template: use sidecar or gateway")),
+        "grpc-agent" | "grpc-simple" => {
+            Err(format!("{name} is not available, for there is no proxyless gRPC: use sidecar or gateway"))
+        }
+        other => Err(format!(
+            "{other:?} is not a template, and there are none of the mesh's own: use sidecar or gateway"
+        )),
     };
     let roles = text.split(',').map(template).collect::<Result<Vec<_>, _>>()?;
     match roles.as_slice() {
@@ -218,7 +226,7 @@ fn role(text: &str) -> Result<Role, String> {
 }
 
 /// The words that Go's `strconv.ParseBool` takes.
-fn boolean(text: &str) -> Result<bool, String> {
+pub fn boolean(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
@@ -243,7 +251,7 @@ fn scrape_target(item: &str) -> Result<ScrapeTarget, String> {
     if PROXY_PORTS.contains(&number) {
         return Err(format!("{item:?} names a port of the proxy itself: use ports of the application"));
     }
-    let path = path.trim();
+    let path = Some(path.trim()).filter(|path| !path.is_empty()).unwrap_or("/metrics");
     let plain = |c: char| c.is_ascii_graphic() && c != '#';
     if !path.starts_with('/') || !path.chars().all(plain) {
         return Err(format!("{item:?} has no path: use PORT:PATH as 8080:/metrics, separated by commas"));
@@ -291,10 +299,12 @@ fn number<T: FromStr + PartialOrd + Default>(text: &str) -> Result<T, String> {
 }
 
 fn quantity(text: &str) -> Result<Quantity, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (amount, unit) = text.split_at(digits);
-    let units = ["", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
-    if amount.parse::<f64>().is_err() || !units.contains(&unit) {
+    let unsigned = text.strip_prefix('+').unwrap_or(text);
+    let digits = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
+    let (amount, unit) = unsigned.split_at(digits);
+    let units = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+    let exponent = unit.strip_prefix(['e', 'E']).and_then(|exponent| exponent.parse::<i8>().ok());
+    if amount.parse::<f64>().is_err() || (exponent.is_none() && !units.contains(&unit)) {
         return Err("is not a quantity: use numbers as 100m, 0.5, 128Mi or 1Gi".to_owned());
     }
     Ok(Quantity(text.to_owned()))
@@ -308,10 +318,13 @@ fn list(text: &str, expected: &str, holds: impl Fn(&str) -> bool) -> Result<Stri
     }
 }
 
+/// Nothing is ever sent to port 0, so it may stand in a list without effect.
 fn ports(text: &str) -> Result<String, String> {
-    list(text, "a port: use numbers from 1 to 65535, separated by commas", |item| {
-        item.parse::<u16>().is_ok_and(|port| port != 0)
-    })
+    let all = list(text, "a port: use numbers from 1 to 65535, separated by commas", |item| {
+        item.parse::<u16>().is_ok()
+    })?;
+    let ports: Vec<&str> = all.split(',').filter(|port| port.parse() != Ok(0_u16)).collect();
+    Ok(ports.join(","))
 }
 
 fn all_or_ports(text: &str) -> Result<String, String> {
@@ -359,13 +372,31 @@ fn with_name(name: &str, mut value: Value) -> Value {
 pub const SCRAPE_TARGETS: &str = "prometheus.istio.io/scrape-targets";
 
 /// Ports at which the proxy itself listens in a pod.
-const PROXY_PORTS: [u16; 10] = [15000, 15001, 15002, 15004, 15006, 15008, 15020, 15021, 15053, 15090];
+pub const PROXY_PORTS: [u16; 10] = [15000, 15001, 15002, 15004, 15006, 15008, 15020, 15021, 15053, 15090];
 
-const WITHOUT_EFFECT: [(&str, &str); 4] = [
+const NATIVE: &str = "sidecar.istio.io/nativeSidecar";
+const REWRITE: &str = "sidecar.istio.io/rewriteAppHTTPProbers";
+const LOW_PORTS: &str = "sidecar.istio.io/capNetBindService";
+
+/// Switches that Istio does not check, and what it takes another word for.
+const SWITCHES: [(&str, &str); 3] = [
+    (NATIVE, "it is taken for \"true\""),
+    (REWRITE, "it has no effect"),
+    (LOW_PORTS, "it is taken for \"false\""),
+];
+
+const STATS: &str = "the proxy has Istio's standard metrics, with their tags and buckets";
+
+const WITHOUT_EFFECT: [(&str, &str); 9] = [
     ("sidecar.istio.io/proxyImageType", "the proxy has one image: use sidecar.istio.io/proxyImage"),
     ("sidecar.istio.io/bootstrapOverride", "the proxy has no bootstrap of Envoy to override"),
     ("sidecar.istio.io/componentLogLevel", "use sidecar.istio.io/logLevel"),
     ("sidecar.istio.io/agentLogLevel", "proxy and agent are one process: use sidecar.istio.io/logLevel"),
+    ("sidecar.istio.io/statsInclusionPrefixes", STATS),
+    ("sidecar.istio.io/statsInclusionSuffixes", STATS),
+    ("sidecar.istio.io/statsInclusionRegexps", STATS),
+    ("sidecar.istio.io/statsHistogramBuckets", STATS),
+    ("sidecar.istio.io/extraStatTags", STATS),
 ];
 
 #[cfg(test)]
@@ -387,7 +418,7 @@ mod tests {
             ("traffic.sidecar.istio.io/includeOutboundIPRanges", "10.0.0.1", "or *"),
             ("traffic.sidecar.istio.io/excludeOutboundIPRanges", "*", "is not an address range"),
             ("traffic.sidecar.istio.io/includeInboundPorts", "80,http", "\"http\" is not a port"),
-            ("traffic.sidecar.istio.io/excludeInboundPorts", "0", "\"0\" is not a port"),
+            ("traffic.sidecar.istio.io/excludeInboundPorts", "-1", "\"-1\" is not a port"),
             ("traffic.sidecar.istio.io/excludeInboundPorts", "*", "is not a port"),
             ("traffic.sidecar.istio.io/includeOutboundPorts", "70000", "is not a port"),
             ("traffic.sidecar.istio.io/excludeOutboundPorts", "1-2", "is not a port"),
@@ -396,8 +427,7 @@ mod tests {
             ("istio.io/reroute-virtual-interfaces", "a b", "is not an interface"),
             ("sidecar.istio.io/interceptionMode", "TPROXY", "use REDIRECT"),
             ("sidecar.istio.io/interceptionMode", "redirect", "REDIRECT or NONE"),
-            ("sidecar.istio.io/nativeSidecar", "yes", "\"true\" or \"false\""),
-            ("sidecar.istio.io/rewriteAppHTTPProbers", "", "\"true\" or \"false\""),
+            ("prometheus.istio.io/merge-metrics", "yes", "\"true\" or \"false\""),
             ("sidecar.istio.io/proxyImage", "bad image", "is not an image"),
             ("sidecar.istio.io/proxyCPU", "lots", "is not a quantity"),
             ("sidecar.istio.io/proxyMemoryLimit", "1GB", "is not a quantity"),
@@ -408,7 +438,8 @@ mod tests {
             ("status.sidecar.istio.io/port", "-1", "whole number"),
             ("readiness.status.sidecar.istio.io/periodSeconds", "often", "whole number"),
             ("readiness.status.sidecar.istio.io/initialDelaySeconds", "-5", "whole number"),
-            ("inject.istio.io/templates", "grpc-agent", "sidecar or gateway"),
+            ("inject.istio.io/templates", "grpc-agent", "no proxyless gRPC: use sidecar or gateway"),
+            ("inject.istio.io/templates", "grpc-simple", "no proxyless gRPC"),
             ("inject.istio.io/templates", "", "sidecar or gateway"),
             ("inject.istio.io/templates", "sidecar,spire", "\"spire\" is not a template"),
             ("inject.istio.io/templates", "sidecar,gateway", "one of the two"),
@@ -427,6 +458,8 @@ mod tests {
     fn lists_are_taken_with_blanks_and_come_out_without() {
         let wishes = parse("traffic.sidecar.istio.io/excludeInboundPorts", " 80, 81 ,").unwrap();
         assert_eq!(wishes.traffic.exclude_inbound_ports.as_deref(), Some("80,81"));
+        let wishes = parse("traffic.sidecar.istio.io/includeOutboundPorts", "0,80,00").unwrap();
+        assert_eq!(wishes.traffic.include_outbound_ports.as_deref(), Some("80"));
         let wishes = parse("traffic.sidecar.istio.io/includeInboundPorts", "").unwrap();
         assert_eq!(wishes.traffic.include_inbound_ports.as_deref(), Some(""));
         let wishes = parse("traffic.sidecar.istio.io/kubevirtInterfaces", "net1").unwrap();
@@ -446,12 +479,27 @@ mod tests {
 
     #[test]
     fn metrics_pages_are_read_in_the_order_in_which_they_are_written() {
-        let targets = parse(SCRAPE_TARGETS, "8080:/metrics, 9100:/custom?a=b,9200,").unwrap().scrape_targets;
+        let targets = parse(SCRAPE_TARGETS, "8080:/metrics, 9100:/custom?a=b,9200:,").unwrap().scrape_targets;
         let target = |port: &str, path: &str| ScrapeTarget { port: port.into(), path: path.into() };
         assert_eq!(
             targets,
             [target("8080", "/metrics"), target("9100", "/custom?a=b"), target("9200", "/metrics")]
         );
+    }
+
+    #[test]
+    fn amounts_are_written_as_kubernetes_reads_them() {
+        for text in
+            ["100m", "0.5", ".5", "2", "+2", "128Mi", "1e3", "1E3", "5E", "1e-2", "500u", "100n", "1Ei"]
+        {
+            assert_eq!(
+                parse("sidecar.istio.io/proxyCPU", text).unwrap().resources.cpu,
+                Some(Quantity(text.into()))
+            );
+        }
+        for text in ["", "-1", "1ee3", "1e", "m", "1 Gi", "0x10", "1mm", "1.2.3"] {
+            assert!(parse("sidecar.istio.io/proxyCPU", text).is_err(), "{text}");
+        }
     }
 
     #[test]
@@ -461,6 +509,22 @@ mod tests {
             assert_eq!(volumes.len(), 1);
             assert_eq!(volumes[0].name, "a");
             assert!(volumes[0].empty_dir.is_some());
+        }
+    }
+
+    #[test]
+    fn a_switch_with_another_word_is_what_istio_takes_it_for_and_a_warning() {
+        for (name, word, native, rewrite, low, warned) in [
+            (NATIVE, "false", Some(false), None, false, false),
+            (NATIVE, "yes", Some(true), None, false, true),
+            (REWRITE, "F", None, Some(false), false, false),
+            (REWRITE, "no", None, None, false, true),
+            (LOW_PORTS, "true", None, None, true, false),
+            (LOW_PORTS, "yes", None, None, false, true),
+        ] {
+            let wishes = parse(name, word).unwrap();
+            assert_eq!((wishes.native, wishes.rewrite_probes, wishes.bind_low_ports), (native, rewrite, low));
+            assert_eq!(!wishes.warnings.is_empty(), warned, "{name}={word}: {:?}", wishes.warnings);
         }
     }
 

@@ -6,7 +6,7 @@ use api::resource::weight::is_heavy;
 use axum::{
     Json, Router,
     body::{Body, to_bytes},
-    extract::State,
+    extract::{Path, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::post,
@@ -19,13 +19,18 @@ use crate::{
     pipeline::{self, Answered},
 };
 
+mod path;
+
 /// The routes of the webhook.
 pub fn router(settings: Arc<Settings>, counters: Counters) -> Router {
-    Router::new().route("/inject", post(inject)).with_state((settings, counters))
+    let routes = ["/inject", "/inject/", "/inject/{*rest}"];
+    let router = routes.into_iter().fold(Router::new(), |router, route| router.route(route, post(inject)));
+    router.with_state((settings, counters))
 }
 
 async fn inject(
     State((settings, counters)): State<(Arc<Settings>, Counters)>,
+    rest: Option<Path<String>>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -45,7 +50,8 @@ async fn inject(
     }
     #[expect(clippy::disallowed_methods, reason = "the time is only measured, never decided by")]
     let start = Instant::now();
-    let answered = pipeline::answer(&body, &settings);
+    let rest = rest.map(|Path(rest)| rest).unwrap_or_default();
+    let answered = pipeline::answer(&body, &path::applied(&settings, &rest));
     counters.took(start.elapsed());
     match answered {
         Ok(answered) => {

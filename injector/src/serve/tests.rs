@@ -19,7 +19,11 @@ impl Webhook {
     }
 
     async fn ask(&mut self, method: &str, kind: &str, body: Body) -> (u16, String) {
-        let request = Request::builder().method(method).uri("/inject").header("content-type", kind);
+        self.ask_at("/inject", method, kind, body).await
+    }
+
+    async fn ask_at(&mut self, path: &str, method: &str, kind: &str, body: Body) -> (u16, String) {
+        let request = Request::builder().method(method).uri(path).header("content-type", kind);
         let response = self.router.call(request.body(body).unwrap()).await.unwrap();
         let status = response.status().as_u16();
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
@@ -41,6 +45,31 @@ fn review(pod: &Value) -> Body {
 }
 
 const JSON: &str = "application/json; charset=utf-8";
+
+#[tokio::test]
+async fn the_path_says_which_cluster_asks() {
+    let mut webhook = Webhook::new();
+    let pod = json!({"metadata": {"name": "a"}, "spec": {"containers": [{"name": "a"}]}});
+    for (path, cluster) in [
+        ("/inject", "Kubernetes"),
+        ("/inject/", "Kubernetes"),
+        ("/inject/cluster/east/net/n1", "east"),
+        ("/inject/%3AENV%3Acluster%3Dea%2Fst", "ea/st"),
+    ] {
+        let (status, answer) = webhook.ask_at(path, "POST", JSON, review(&pod)).await;
+        assert_eq!(status, 200, "{path}");
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        let patch = answer["response"]["patch"].as_str().expect("a patch");
+        let patch = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, patch).unwrap();
+        let patch = String::from_utf8(patch).unwrap();
+        assert!(
+            patch.contains(&format!(r#"{{"name":"ISTIO_META_CLUSTER_ID","value":"{cluster}"}}"#)),
+            "{patch}"
+        );
+        assert_eq!(patch.contains(r#""topology.istio.io/network":"n1""#), path.ends_with("n1"), "{patch}");
+    }
+    assert_eq!(webhook.ask_at("/injected", "POST", JSON, review(&pod)).await.0, 404);
+}
 
 #[tokio::test]
 async fn each_way_of_being_no_review_has_its_status() {

@@ -884,6 +884,7 @@ fn a_workload_is_named_after_what_made_it() {
     assert_eq!(pod(&owner("Job", "backup-28333220"), ""), "backup");
     assert_eq!(pod(&owner("Job", "migrate-2"), ""), "migrate-2");
     assert_eq!(pod("", ""), "p-1");
+    assert_eq!(pod(&owner("StatefulSet", "db"), "service.istio.io/workload-name: store"), "store");
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub(super) fn workload(f: &mut Findings, object: &Object, pod: &Pod) -> Workload
         http_10: takes_http_10(&spec),
         canonical_name: canonical_name.unwrap_or_else(|| workload_name.clone()),
         canonical_revision: revision.unwrap_or_else(|| "latest".into()),
-        workload_name,
+        workload_name: label(&["service.istio.io/workload-name"]).unwrap_or(workload_name),
         ports: ports(&spec),
     }
 }

@@ -159,13 +159,13 @@ struct RawTarget {
     port: String,
 }
 
-/// Reads ISTIO_PROMETHEUS_ANNOTATIONS; nothing where the pod does not want to be scraped. Several `targets` stand for
-/// themselves, and repeat the first one beside them.
+/// Reads ISTIO_PROMETHEUS_ANNOTATIONS; nothing where the pod says that it does not want to be scraped. Several `targets`
+/// stand for themselves, and repeat the first one beside them.
 pub(super) fn read_scrape(text: Option<&str>) -> Result<Vec<Scrape>, String> {
     let Some(text) = text else { return Ok(vec![]) };
     let raw: RawScrape =
         serde_json::from_str(text).map_err(|error| format!("is not an object in JSON: {error}"))?;
-    if raw.scrape != "true" {
+    if raw.scrape == "false" {
         return Ok(vec![]);
     }
     if raw.targets.is_empty() {

@@ -194,6 +194,8 @@ fn several_metrics_pages_stand_for_themselves() {
     for (text, expected) in [
         (several, vec![page(1, "/a"), page(2, "/b")]),
         (r#"{"scrape":"false","port":"1","targets":[{"port":"1"}]}"#, vec![]),
+        (r#"{"scrape":"","path":"/a","port":"1"}"#, vec![page(1, "/a")]),
+        (r#"{"scrape":"1","port":"1"}"#, vec![page(1, "/metrics")]),
     ] {
         assert_eq!(parse(&[("ISTIO_PROMETHEUS_ANNOTATIONS", text)]).scrape, expected, "{text}");
     }

@@ -1,0 +1,213 @@
+//! Pure. The mesh's `ProxyConfig` with a pod's annotation `proxy.istio.io/config` on top. The sidecar reads the result
+//! itself; the injector needs a few fields of it to write the pod. A value that the sidecar would not start with is
+//! refused; a name that no `ProxyConfig` has is a warning, for a misspelt setting does nothing.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use crate::render::error::RenderError;
+
+mod field;
+
+/// How traffic reaches the sidecar.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Interception {
+    /// The pod's packet rules redirect it.
+    #[default]
+    Redirect,
+    /// The application sends it there.
+    None,
+}
+
+/// The mesh's `defaults` as every pod's configuration starts from them, or the first field that makes no sense.
+pub fn checked(defaults: Map<String, Value>) -> Result<Map<String, Value>, String> {
+    let checked = field::checked(defaults)?;
+    match checked.unknown.first() {
+        Some(name) => Err(format!("{name}: is not a field of ProxyConfig")),
+        None => Ok(checked.document),
+    }
+}
+
+/// The merged configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProxyConfig {
+    document: Map<String, Value>,
+    warnings: Vec<String>,
+}
+
+impl ProxyConfig {
+    /// The mesh's `defaults` with the pod's own settings on top.
+    pub fn merged(
+        defaults: &Map<String, Value>,
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<Self, RenderError> {
+        let (mut document, mut warnings) = (defaults.clone(), Vec::new());
+        if let Some(text) = annotations.get(ANNOTATION) {
+            let refuse = |reason: String| RenderError::Annotation {
+                name: ANNOTATION.to_owned(),
+                value: text.clone(),
+                reason,
+            };
+            let own = parse(text).map_err(refuse)?;
+            merge(&mut document, own.document);
+            let without_effect = |name| {
+                format!("annotation {ANNOTATION}: {name} is not a field of ProxyConfig and has no effect")
+            };
+            warnings.extend(own.unknown.into_iter().map(without_effect));
+        }
+        Ok(Self { document, warnings })
+    }
+
+    /// What of the pod's own settings has no effect.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        self.warnings.iter().cloned()
+    }
+
+    /// The whole as JSON, for the sidecar.
+    pub fn to_json(&self) -> String {
+        Value::Object(self.document.clone()).to_string()
+    }
+
+    /// Where the sidecar answers health checks; 0 for nowhere.
+    pub fn status_port(&self) -> u16 {
+        let port = self.document.get("statusPort").and_then(Value::as_u64);
+        port.and_then(|port| port.try_into().ok()).unwrap_or(DEFAULT_STATUS_PORT)
+    }
+
+    /// Whether the application waits for the sidecar.
+    pub fn holds_application(&self) -> bool {
+        self.document.get("holdApplicationUntilProxyStarts") == Some(&Value::Bool(true))
+    }
+
+    /// How traffic reaches the sidecar.
+    pub fn interception(&self) -> Interception {
+        match self.document.get("interceptionMode").and_then(Value::as_str) {
+            Some("NONE") => Interception::None,
+            _ => Interception::Redirect,
+        }
+    }
+
+    /// Variables for the sidecar's environment.
+    pub fn metadata(&self) -> BTreeMap<String, String> {
+        let entries = self.document.get("proxyMetadata").and_then(Value::as_object);
+        entries.into_iter().flatten().map(|(name, value)| (name.clone(), field::word(value))).collect()
+    }
+}
+
+fn parse(text: &str) -> Result<field::Checked, String> {
+    let document: Option<Map<String, Value>> = serde_saphyr::from_str(text)
+        .map_err(|error| format!("is not a ProxyConfig in YAML: {}", error.without_snippet()))?;
+    field::checked(document.unwrap_or_default())
+}
+
+/// A field of the pod's replaces the mesh's as a whole, as in Istio, but for the two that are joined by name.
+fn merge(base: &mut Map<String, Value>, top: Map<String, Value>) {
+    for (name, value) in top {
+        match (base.get_mut(&name), value) {
+            (Some(Value::Object(base)), Value::Object(top)) if JOINED.contains(&name.as_str()) => {
+                base.extend(top);
+            }
+            (_, value) => {
+                base.insert(name, value);
+            }
+        }
+    }
+}
+
+const ANNOTATION: &str = "proxy.istio.io/config";
+const JOINED: [&str; 2] = ["proxyMetadata", "proxyHeaders"];
+/// The status port where nothing else is said.
+pub const DEFAULT_STATUS_PORT: u16 = 15020;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn merged(annotation: &str) -> Result<ProxyConfig, String> {
+        let defaults = json!({"discoveryAddress": "a:1", "proxyMetadata": {"A": "1", "B": "2"}});
+        let annotations = [(ANNOTATION.to_owned(), annotation.to_owned())].into();
+        ProxyConfig::merged(defaults.as_object().unwrap(), &annotations).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_pods_settings_lie_on_the_meshs() {
+        let config = merged(
+            "proxyMetadata:\n  B: 3\n  C: true\nstatusPort: 15099\nholdApplicationUntilProxyStarts: true\n\
+             image: {imageType: debug}\n",
+        )
+        .unwrap();
+        let expected = [("A", "1"), ("B", "3"), ("C", "true")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+        assert_eq!(config.metadata(), expected.into());
+        assert!(config.to_json().contains(r#""C":"true""#), "protobuf's JSON takes words only");
+        assert_eq!(config.status_port(), 15099);
+        assert!(config.holds_application());
+        assert!(config.to_json().contains(r#""discoveryAddress":"a:1""#));
+    }
+
+    #[test]
+    fn an_empty_annotation_changes_nothing() {
+        let config = merged("").unwrap();
+        assert_eq!((config.status_port(), config.holds_application()), (15020, false));
+        assert_eq!(config, merged("{}").unwrap());
+    }
+
+    #[test]
+    fn a_message_replaces_the_meshs_and_names_that_no_field_has_are_told() {
+        let defaults = json!({
+            "tracing": {"zipkin": {"address": "a:1"}, "sampling": 5},
+            "proxyHeaders": {"server": {"disabled": true}},
+            "runtimeValues": {"a": "1"},
+        });
+        let annotations =
+            "{tracing: {sampling: 9}, proxyHeaders: {requestId: {}}, runtimeValues: {b: 2}, concurency: 2}";
+        let annotations = [(ANNOTATION.to_owned(), annotations.to_owned())].into();
+        let config = ProxyConfig::merged(defaults.as_object().unwrap(), &annotations).unwrap();
+        let expected = json!({
+            "tracing": {"sampling": 9},
+            "proxyHeaders": {"server": {"disabled": true}, "requestId": {}},
+            "runtimeValues": {"b": "2"},
+        });
+        assert_eq!(serde_json::from_str::<Value>(&config.to_json()).unwrap(), expected);
+        let warnings: Vec<String> = config.warnings().collect();
+        assert!(matches!(&warnings[..], [one] if one.contains("concurency is not a field")), "{warnings:?}");
+        assert!(
+            checked(json!({"concurency": 2}).as_object().unwrap().clone()).is_err(),
+            "the mesh's own is refused"
+        );
+    }
+
+    #[test]
+    fn the_pods_interception_mode_replaces_the_meshs() {
+        let of = |annotation: &str| merged(annotation).unwrap().interception();
+        assert_eq!(of(""), Interception::Redirect);
+        assert_eq!(of("interceptionMode: NONE"), Interception::None);
+        assert_eq!(of("interception_mode: REDIRECT"), Interception::Redirect);
+    }
+
+    #[test]
+    fn a_wrong_annotation_names_the_field() {
+        for (text, part) in [
+            ("statusPort: 0", "statusPort: must be a port"),
+            ("statusPort: high", "statusPort: must be a port"),
+            ("concurrency: -1", "concurrency: must be"),
+            ("discoveryAddress: pilot", "discoveryAddress: must be HOST:PORT"),
+            ("holdApplicationUntilProxyStarts: maybe", "must be true or false"),
+            ("proxyMetadata: {A: {}}", "proxyMetadata: must be"),
+            ("image: debug", "image: must be"),
+            ("interceptionMode: TPROXY", "interceptionMode: TPROXY is not available"),
+            ("interceptionMode: redirect", "interceptionMode: must be REDIRECT or NONE"),
+            ("controlPlaneAuthPolicy: SIMPLE", "must be NONE or MUTUAL_TLS"),
+            ("drainDuration: soon", "drainDuration: must be a duration"),
+            ("terminationDrainDuration: 5", "terminationDrainDuration: must be a duration"),
+            ("proxyAdminPort: 70000", "proxyAdminPort: must be a port"),
+            ("serviceCluster: 7", "serviceCluster: must be text"),
+            ("- a\n- b", "is not a ProxyConfig in YAML"),
+            ("a: [", "is not a ProxyConfig in YAML"),
+        ] {
+            let message = merged(text).expect_err(text);
+            assert!(message.contains(ANNOTATION) && message.contains(part), "{text}: {message}");
+        }
+    }
+}
