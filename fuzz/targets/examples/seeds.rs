@@ -92,6 +92,7 @@ fn discovered() {
             service_account: pod.to_owned(),
             istio_extensions: true,
             proven: true,
+            http_10: false,
         };
         let mut resources = generate::shared(&snapshot, &scope);
         resources.extend(generate::own(&snapshot, &scope));

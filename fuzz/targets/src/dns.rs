@@ -2,7 +2,8 @@
 //! answer is one that its asker can read and take for its own.
 
 use api::model::workload::{NameInfo, NameTable};
-use cli::kubelet::reply::{Asked, answer, encoded, onward, question, read};
+use api::process::dns::message::encoded;
+use cli::kubelet::reply::{Asked, answer, onward, question, read};
 use cli::kubelet::resolve::{Found, Records, Server, resolve};
 use hickory_proto::op::{Message, MessageType};
 use proxy::dns::reply::{Reply, reply};

@@ -102,6 +102,7 @@ fn scope(gateway: bool, pod: &str, namespace: &str, labels: &[(&str, &str)]) -> 
         service_account: "reviews".to_owned(),
         istio_extensions: true,
         proven: true,
+        http_10: false,
     }
 }
 
