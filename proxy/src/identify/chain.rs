@@ -15,11 +15,25 @@ pub fn choose<'a>(
     source: SocketAddr,
     seen: &Seen,
 ) -> Option<&'a Arc<Chain>> {
-    let criteria: Vec<&ChainMatch> = listener.chains.iter().map(|c| &c.model.criteria).collect();
-    match best(&criteria, destination, source, seen) {
+    match best(&criteria(listener), destination, source, seen) {
         Some(index) => listener.chains.get(index),
         None => listener.default_chain.as_ref(),
     }
+}
+
+/// The criteria of a listener's chains, in order.
+pub fn criteria(listener: &Listener) -> Vec<&ChainMatch> {
+    listener.chains.iter().map(|c| &c.model.criteria).collect()
+}
+
+/// Whether the destination alone decides, so that nothing has to be waited for: where the server speaks first, as with
+/// MySQL or SMTP, the client shows nothing before.
+pub fn is_settled(criteria: &[&ChainMatch], destination: SocketAddr) -> bool {
+    let left = at_destination(criteria, destination);
+    let says_nothing = |c: &ChainMatch| {
+        c.server_names.is_empty() && c.transport.is_none() && c.application_protocols.is_empty()
+    };
+    !left.is_empty() && left.iter().all(|i| says_nothing(criteria[*i]))
 }
 
 /// The position of the most specific criteria that a connection meets.
@@ -29,12 +43,7 @@ pub fn best(
     source: SocketAddr,
     seen: &Seen,
 ) -> Option<usize> {
-    let mut left: Vec<usize> = (0..criteria.len()).collect();
-    narrow(&mut left, criteria, |c| match c.destination_port {
-        None => Some(0),
-        Some(port) => (port == destination.port()).then_some(1),
-    });
-    narrow(&mut left, criteria, |c| widest(&c.destination, destination.ip()));
+    let mut left = at_destination(criteria, destination);
     narrow(&mut left, criteria, |c| server_name(&c.server_names, seen.server_name.as_deref()));
     narrow(&mut left, criteria, |c| match c.transport {
         None => Some(0),
@@ -43,6 +52,17 @@ pub fn best(
     narrow(&mut left, criteria, |c| protocol(&c.application_protocols, &seen.protocols));
     narrow(&mut left, criteria, |c| widest(&c.source, source.ip()));
     left.first().copied()
+}
+
+/// The positions of the criteria that fit a destination best.
+fn at_destination(criteria: &[&ChainMatch], destination: SocketAddr) -> Vec<usize> {
+    let mut left: Vec<usize> = (0..criteria.len()).collect();
+    narrow(&mut left, criteria, |c| match c.destination_port {
+        None => Some(0),
+        Some(port) => (port == destination.port()).then_some(1),
+    });
+    narrow(&mut left, criteria, |c| widest(&c.destination, destination.ip()));
+    left
 }
 
 /// Keeps those that match best, by a rank that is `None` for "does not match".
@@ -184,6 +204,32 @@ mod tests {
     fn the_clients_order_of_protocols_counts() {
         let with = |p: &str| ChainMatch { application_protocols: vec![p.into()], ..any() };
         check(&[with("b"), with("a")], &tls("x", &["a", "b"]), Some(1));
+    }
+
+    #[test]
+    fn what_a_connection_shows_is_waited_for_only_where_it_decides() {
+        let port = |number: u16| ChainMatch { destination_port: Some(number), ..any() };
+        let mutual = ChainMatch {
+            transport: Some(Transport::Tls),
+            application_protocols: vec!["istio".into()],
+            ..any()
+        };
+        let named = ChainMatch { server_names: vec!["a.test".into()], ..port(443) };
+        let http = ChainMatch { application_protocols: vec!["http/1.1".into()], ..any() };
+        let near = ChainMatch { source: nets(&["10.1.0.0/16"]), ..port(80) };
+        for (criteria, expected) in [
+            (vec![port(80), mutual.clone()], true),
+            (vec![near, port(80), mutual.clone()], true),
+            (vec![port(80), ChainMatch { destination_port: Some(80), ..mutual.clone() }], false),
+            (vec![port(81), mutual.clone(), any()], false),
+            (vec![named, any()], true),
+            (vec![any(), http], false),
+            (vec![port(81)], false),
+            (vec![], false),
+        ] {
+            let criteria: Vec<&ChainMatch> = criteria.iter().collect();
+            assert_eq!(is_settled(&criteria, "10.0.0.1:80".parse().unwrap()), expected, "{criteria:?}");
+        }
     }
 
     #[test]

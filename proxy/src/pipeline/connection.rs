@@ -38,7 +38,7 @@ pub(super) async fn serve(
     let taking = handed_over(&thread, listener.clone(), captured);
     let destination = original.unwrap_or(local);
     let mut stream = Prefixed::new(socket);
-    let seen = match identify::inspect(&mut stream, taking.model.inspect).await.transpose() {
+    let seen = match look(&taking, &mut stream, destination).await.transpose() {
         Some(seen) => seen,
         None => late(&thread, &taking, &mut stream, (destination, peer)).await,
     };
@@ -77,6 +77,21 @@ pub(super) async fn serve(
         Protocol::Http(_) => http::serve(stream, connection).await,
         Protocol::Tcp(tcp) => tcp::serve(stream, connection, tcp).await,
     }
+}
+
+/// What the first bytes of a connection show; `None`: too little in time. Inbound they are not waited for where they
+/// decide nothing, as on ports without mutual TLS; outbound they also name servers in logs and policies.
+async fn look(
+    listener: &Listener,
+    stream: &mut Prefixed,
+    destination: SocketAddr,
+) -> Result<Option<Seen>, InspectError> {
+    if listener.model.direction == Direction::Inbound
+        && chain::is_settled(&chain::criteria(listener), destination)
+    {
+        return Ok(Some(Seen::default()));
+    }
+    identify::inspect(stream, listener.model.inspect).await
 }
 
 /// The listener that takes a connection, which another may have captured on its way to a destination.
