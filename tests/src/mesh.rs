@@ -481,11 +481,13 @@ fn unprivileged(folder: &Path) -> Vec<String> {
             .or_else(|_| fs::copy(&from, &to).map(drop))
             .expect("programs can be copied");
     }
-    open(folder, 0o777).and_then(|()| open(&programs, 0o755)).expect("the folder is the test's own");
+    open(folder, 0o755).and_then(|()| open(&programs, 0o755)).expect("the folder is the test's own");
     let own = programs.join("ostria").display().to_string();
     if !nix::unistd::geteuid().is_root() {
         return vec![own];
     }
+    // The state folder's parent belongs to its user, or it would be refused.
+    nix::unistd::chown(folder, Some(65534.into()), Some(65534.into())).expect("root gives folders away");
     ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", &own]
         .map(str::to_owned)
         .to_vec()
