@@ -14,7 +14,8 @@ fn main() {
     }
     // Checkouts that share a target folder share this script's output: a path into one of them would outlive it.
     let copy = env::var("OUT_DIR").expect("cargo names the script's folder") + "/hot.ld";
-    std::fs::copy("hot.ld", &copy).expect("the script runs in the package's folder, and may write to its own");
+    std::fs::copy("hot.ld", &copy)
+        .expect("the script runs in the package's folder, and may write to its own");
     println!("cargo::rustc-link-arg-bins=-Wl,-T,{copy}");
     let native = env::var("HOST") == env::var("TARGET");
     if native && glibc().is_some_and(|version| version >= PACKED_RELOCATIONS) {

@@ -23,10 +23,6 @@ mod http_connection;
 mod import;
 
 #[cfg(test)]
-mod calls;
-#[cfg(test)]
-mod gates;
-#[cfg(test)]
 mod tests;
 
 use crate::catalog::service::{Resolution, Service};

@@ -1,7 +1,7 @@
 //! From Gateways and VirtualServices to what a gateway answers: which chain a connection takes, and which virtual host a
 //! request on it.
 
-use super::tests::{Got, SHOP, clusters_of, gate, snapshot};
+use super::{Got, SHOP, clusters_of, gate, snapshot};
 use crate::flow::Scope;
 use api::model::listener::{FilterChain, Protocol, RouteSource};
 use api::model::route::{RouteAction, VirtualHost};

@@ -1,5 +1,8 @@
 //! From YAML to the resources of one proxy.
 
+mod calls;
+mod gates;
+
 use super::{own, shared};
 use crate::catalog::Catalog;
 use crate::flow::{Fact, Scope};

@@ -1,7 +1,7 @@
 //! Calls of an application, followed through the listeners and route tables that a sidecar gets: what Istio's own
 //! simulations ask, and every spelling of every service.
 
-use super::tests::{Got, SHOP, scope};
+use super::{Got, SHOP, scope};
 use api::model::cluster::{ClusterTls, Discovery};
 use api::model::listener::{ChainMatch, FilterChain, Listener, Protocol, RouteSource, Transport};
 use api::model::matcher::StringMatch;
