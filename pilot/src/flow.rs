@@ -64,9 +64,8 @@ pub struct Scope {
     pub pod: String,
     /// Namespace of the pod.
     pub namespace: String,
-    /// The Pod of that name is in force, the proxy's certificate and address are those of the Pod, and where the proxy says
-    /// that it is a gateway, the Pod shows that it runs one. Without it the proxy gets no inbound configuration and no
-    /// secret.
+    /// The Pod of that name is in force, and the proxy's certificate and address are those of the Pod. Without it the
+    /// proxy gets no inbound configuration and no secret.
     pub proven: bool,
     /// Addresses of the Pod.
     pub addresses: Vec<IpAddr>,

@@ -46,6 +46,9 @@ pub enum Excess {
         /// What its budget is.
         limit: usize,
     },
+    /// It ends within a field.
+    #[error("the message ends within {0}")]
+    Truncated(&'static str),
     /// It is no protobuf.
     #[error("{0}")]
     Malformed(#[from] DecodeError),
@@ -56,10 +59,13 @@ pub fn check(message: &[u8], budget: &Budget) -> Result<(), Excess> {
     walk(message, budget, "the message", &mut Spent::default())
 }
 
-#[derive(Debug, Default, Clone)]
+/// What all occurrences of a message have taken, and those of its budgeted fields, in the order of `Budget::inner`:
+/// protobuf makes one message of all of them.
+#[derive(Debug, Default)]
 struct Spent {
     bytes: usize,
     fields: usize,
+    inner: Vec<Spent>,
 }
 
 fn walk(mut bytes: &[u8], budget: &Budget, name: &'static str, spent: &mut Spent) -> Result<(), Excess> {
@@ -67,19 +73,19 @@ fn walk(mut bytes: &[u8], budget: &Budget, name: &'static str, spent: &mut Spent
     if spent.bytes > budget.bytes {
         return Err(Excess::Bytes { name, limit: budget.bytes });
     }
-    let mut within = vec![Spent::default(); budget.inner.len()];
+    spent.inner.resize_with(budget.inner.len(), Spent::default);
     while !bytes.is_empty() {
         spent.fields += 1;
         if spent.fields > budget.fields {
             return Err(Excess::Fields { name, limit: budget.fields });
         }
         let (tag, kind) = decode_key(&mut bytes)?;
-        let inner = budget.inner.iter().zip(&mut within).find(|(inner, _)| inner.tag == tag);
+        let inner = budget.inner.iter().zip(&mut spent.inner).find(|(inner, _)| inner.tag == tag);
         match inner {
             Some((inner, spent)) if kind == WireType::LengthDelimited => {
                 let length = usize::try_from(decode_varint(&mut bytes)?).unwrap_or(usize::MAX);
                 let Some((field, rest)) = bytes.split_at_checked(length) else {
-                    return Err(Excess::Bytes { name: inner.name, limit: bytes.len() });
+                    return Err(Excess::Truncated(inner.name));
                 };
                 bytes = rest;
                 walk(field, &inner.budget, inner.name, spent)?;
@@ -137,7 +143,7 @@ mod tests {
             ),
             ("another field of the same kind", field(3, 101), None),
             ("a number where a message is expected", vec![0x20, 1], None),
-            ("longer than there is", vec![0x22, 9, 0], Some("metadata has more than 1 bytes")),
+            ("longer than there is", vec![0x22, 9, 0], Some("the message ends within metadata")),
         ];
         for (name, bytes, expected) in cases {
             let verdict = check(bytes, &BUDGET).err().map(|excess| excess.to_string());
@@ -146,6 +152,17 @@ mod tests {
         for malformed in [&[0x0a, 5][..], &[0xff], &[0], &[0x0f], &[0x0b]] {
             assert!(matches!(check(malformed, &BUDGET), Err(Excess::Malformed(_))), "{malformed:?}");
         }
+    }
+
+    #[test]
+    fn parts_of_one_message_are_counted_together_at_any_depth() {
+        const DEEP: Budget =
+            Budget { bytes: 1000, fields: 20, inner: &[Inner { tag: 1, name: "the node", budget: BUDGET }] };
+        let metadata = [&[0x22, 6][..], &[0x0a, 0].repeat(3)].concat();
+        let node = |inside: &[u8]| [&[0x0a, u8::try_from(inside.len()).unwrap()], inside].concat();
+        assert_eq!(check(&node(&metadata), &DEEP), Ok(()));
+        let twice = node(&metadata).repeat(2);
+        assert_eq!(check(&twice, &DEEP), Err(Excess::Fields { name: "metadata", limit: 3 }));
     }
 
     proptest! {

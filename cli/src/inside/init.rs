@@ -69,8 +69,8 @@ fn follow(order: Order, children: &Children) {
 }
 
 fn network(address: Ipv4Addr, gateway: Ipv4Addr) -> Result<(), Error> {
-    // An address without neighbours sends all traffic through the node, where services are translated; on a
-    // shared link answers would go straight back and never be translated again.
+    // The node is the pod's only neighbour: it routes, and translates services. An address of its own keeps the kernel
+    // from looking for others on the link.
     let batch = format!(
         "link set lo up\naddr add {address}/32 dev eth0\nlink set eth0 up\n\
          neigh replace {gateway} lladdr {} nud permanent dev eth0\n\

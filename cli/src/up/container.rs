@@ -67,7 +67,8 @@ impl Unit {
             let begun = Instant::now();
             let (code, stopped) = self.run(runs, &stop).await;
             runs += 1;
-            if stopped || !self.again(code) {
+            // Its pod may have begun to end while a failed probe ended it.
+            if stopped || stop.told.is_cancelled() || !self.again(code) {
                 return code;
             }
             failures = backoff::after(failures, begun.elapsed());
@@ -80,8 +81,9 @@ impl Unit {
                 });
             }
             tokio::select! {
-                () = sleep(wait) => {}
+                biased;
                 () = stop.told.cancelled() => return code,
+                () = sleep(wait) => {}
             }
             self.show(|state| state.restarts += 1);
         }

@@ -195,11 +195,12 @@ fn show_own_program(place: &Path) -> Result<(), Failure> {
 /// be mounted from there.
 fn own_program() -> std::io::Result<PathBuf> {
     let path = std::fs::read_link(SELF)?;
-    let (own, found) = (std::fs::metadata(SELF)?, std::fs::metadata(&path)?);
-    if (own.dev(), own.ino()) == (found.dev(), found.ino()) {
+    let own = std::fs::metadata(SELF)?;
+    let same = |found: std::fs::Metadata| (own.dev(), own.ino()) == (found.dev(), found.ino());
+    if std::fs::metadata(&path).is_ok_and(same) {
         return Ok(path);
     }
-    Err(std::io::Error::other(format!("{} has been replaced", path.display())))
+    Err(std::io::Error::other(format!("{} has been replaced or removed", path.display())))
 }
 
 fn refused(error: Errno, root: bool) -> Failure {

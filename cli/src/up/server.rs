@@ -240,7 +240,11 @@ async fn proxy(Extracted(known): Extracted<Known>, Json(mut target): Json<Target
         .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));
     let program = format!("{PROGRAMS}/{}", own.unwrap_or_else(|| "ostria".into()));
     let command = [program, "fetch".into(), "/config_dump?include_eds".into()];
-    match attach::run(&known.context, whose, &command, MOST_DUMP).await {
+    match attach::run(&known.context, whose, &command, MOST_DUMP + 1).await {
+        Ok((0, dump)) if dump.len() > MOST_DUMP => {
+            (StatusCode::BAD_GATEWAY, format!("the dump has more than {} MiB", MOST_DUMP >> 20))
+                .into_response()
+        }
         Ok((0, dump)) => ([("content-type", "application/json")], dump).into_response(),
         Ok((_, words)) => {
             (StatusCode::BAD_GATEWAY, String::from_utf8_lossy(&words).into_owned()).into_response()

@@ -4,6 +4,7 @@
 use api::model::Resource;
 use api::model::listener::Transport;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use proxy::balance::ejection::Ejecting;
 use proxy::balance::{Picker, Situation};
 use proxy::credentials::Store;
 use proxy::flow::head::Head;
@@ -21,6 +22,7 @@ use proxy::snapshot::template::Context;
 use proxy::snapshot::{Rejected, Snapshot, Update};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Applies resources to an empty configuration, and uses what comes of it. Gives back what was refused.
 pub fn apply(resources: Vec<Resource>) -> Vec<Rejected> {
@@ -187,6 +189,17 @@ fn pick(cluster: &Arc<Cluster>) {
             Situation { active: &|i| i as u32, hash: Some(u64::from(random)), random: &|| random };
         if let Some(place) = picker.pick(&situation) {
             assert!(place < endpoints.list.len(), "an endpoint is picked that is there");
+        }
+        let mut ejecting = Ejecting::new(endpoints, policy, 50, &|| random);
+        for second in [0, 1, 400] {
+            let now = Duration::from_secs(second);
+            if let (1, Some(rules), Some(first)) = (second, &cluster.model.outlier, endpoints.list.first()) {
+                first.health.eject(now, rules);
+                endpoints.ejections.add();
+            }
+            if let Some(place) = ejecting.at(endpoints, now, &|| random).pick(&situation) {
+                assert!(place < endpoints.list.len(), "an endpoint is picked that is there");
+            }
         }
     }
 }

@@ -371,7 +371,7 @@ fn a_port_for_probes_does_not_move_the_metrics() {
     for (port, probes, variable_is, excluded) in [
         ("123", json!(123), json!("123"), "15090,15021,123,15020"),
         ("15020", json!(15020), Value::Null, "15090,15021,15020"),
-        ("0", json!(80), Value::Null, "15090,15021"),
+        ("0", json!(80), Value::Null, "15090,15021,15020"),
     ] {
         let pod = with_defaults(&pod(&json!({"status.sidecar.istio.io/port": port}), &probed));
         let annotations = &pod["metadata"]["annotations"];

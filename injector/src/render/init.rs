@@ -62,8 +62,10 @@ fn unless_root(id: i64) -> String {
 /// Health and metrics of the sidecar itself never pass the sidecar.
 fn excluded_inbound(context: &Context, asked: &str) -> String {
     let mut ports = vec!["15090".to_owned(), "15021".to_owned()];
-    let own = if context.probe_port() == 0 { [0; 2] } else { [context.probe_port(), context.status_port()] };
-    let own = own.into_iter().filter(|port| *port != 0).map(|port| port.to_string());
+    let own = [context.probe_port(), context.status_port()]
+        .into_iter()
+        .filter(|port| *port != 0)
+        .map(|port| port.to_string());
     for port in own.chain(asked.split(',').map(ToOwned::to_owned)) {
         if !port.is_empty() && !ports.contains(&port) {
             ports.push(port);

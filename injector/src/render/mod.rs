@@ -69,6 +69,7 @@ pub fn render(pod: &Pod, namespace: &str, template: &Template) -> Result<Rendere
 /// Looks again at a pod that has its sidecar.
 pub fn again(pod: &Pod, namespace: &str, template: &Template) -> Result<Rendered, RenderError> {
     let context = Context::new(pod, namespace, template)?;
+    metadata::check_scraping(&context)?;
     Ok(Rendered { pod: late::adjusted(pod, &context), warnings: warnings(&context) })
 }
 

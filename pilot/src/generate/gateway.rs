@@ -169,7 +169,8 @@ fn with_misdirected(port: &GatewayPort, server: &PortServer, hosts: Vec<VirtualH
     if port.names() > MOST_NAMES {
         let near = |other: &&str| server.hosts.iter().any(|own| host::overlap(own, other));
         let (near, far): (Vec<&str>, Vec<&str>) = others.into_iter().partition(near);
-        let parents: BTreeSet<String> = far.into_iter().filter_map(parent).collect();
+        let wide = |host: &str| parent(host).unwrap_or_else(|| host.to_owned());
+        let parents: BTreeSet<String> = far.into_iter().map(wide).collect();
         let parents = parents.into_iter().filter(|p| !own.contains(p) && !near.contains(&p.as_str()));
         domains = near.iter().map(|other| (*other).to_owned()).chain(parents.take(MOST_PARENTS)).collect();
     }
@@ -187,7 +188,7 @@ fn with_misdirected(port: &GatewayPort, server: &PortServer, hosts: Vec<VirtualH
     hosts
 }
 
-/// The pattern of a host's siblings, which one certificate may cover; `None`: no certificate covers these.
+/// The pattern of a host's siblings, which one name of a certificate may cover; `None`: none covers these.
 fn parent(host: &str) -> Option<String> {
     let (_, parent) = host.split_once('.').filter(|(_, parent)| parent.contains('.'))?;
     Some(format!("*.{parent}"))
@@ -296,5 +297,5 @@ fn downstream_tls(server: &Server) -> Option<DownstreamTls> {
 /// those near its own hosts one by one, and others by their parent domain: a client comes with them to a connection that
 /// was made to this server only where one certificate covers both.
 const MOST_NAMES: usize = 1 << 18;
-/// Parent domains that a table then has.
+/// Parent domains, and hosts without one, that a table then has; a request for any other of them is a 404.
 const MOST_PARENTS: usize = 256;

@@ -1,13 +1,16 @@
 //! Pure. Which Secrets the configuration of a gateway refers to, and their contents. A Secret is served only to a
 //! proxy whose own listeners or clusters refer to it, and only as what they use it for.
 
+use crate::catalog::workload::Workload;
 use crate::flow::Scope;
 use crate::snapshot::Snapshot;
 use api::model::Resource;
 use api::model::cluster::ClusterTls;
 use api::model::secret::{Secret, SecretContent};
 use api::model::tls::{CertificateSource, RootSource, TlsParameters};
+use api::name::NodeKind;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// What a listener or a cluster uses a Secret for, with the name it asks for (without scheme and own namespace).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,7 +31,10 @@ pub fn uses<'a>(scope: &Scope, resources: impl IntoIterator<Item = &'a Resource>
 ///
 /// Names: `kubernetes://<name>` for a certificate, with `-cacert` for its roots.
 pub fn find(snapshot: &Snapshot, scope: &Scope, uses: &BTreeSet<SecretUse>, name: &str) -> Option<Resource> {
-    if !scope.gateway || !scope.proven || scope.service_account.is_empty() {
+    // A Pod whose containers run no proxy that shows may be a gateway by its own word, but not for its keys.
+    let runs_router = |pod: &Arc<Workload>| pod.proxy == Some(NodeKind::Router);
+    let is_gateway = scope.gateway && snapshot.catalog.workload_of(scope).is_some_and(runs_router);
+    if !is_gateway || scope.service_account.is_empty() {
         return None;
     }
     let wanted = short(scope, name)?;

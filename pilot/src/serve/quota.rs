@@ -56,7 +56,7 @@ impl Quota {
                 semaphore
             })
         };
-        // Who reads or waits holds it.
+        // Each reader and each waiter holds one reference.
         if Arc::strong_count(&semaphore) > GREETING + WAITING {
             return None;
         }
@@ -114,7 +114,7 @@ fn lock<K: Eq + Hash, V>(table: &Mutex<HashMap<K, V>>) -> MutexGuard<'_, HashMap
 /// subscribe to fit three times.
 const OF_POD: Held = Held { streams: 16, bytes: 64 << 20 };
 /// Streams of proxies without a Pod that share an identity.
-const OF_IDENTITY: Held = Held { streams: 100, bytes: 128 << 20 };
+const OF_IDENTITY: Held = Held { streams: 100, bytes: 512 << 20 };
 /// First requests of one address that are read at the same time.
 const GREETING: usize = 16;
 /// Streams of one address that wait for that; further ones are refused, and come back a little later.

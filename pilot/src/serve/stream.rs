@@ -189,7 +189,7 @@ impl Session {
     /// Counts what the names of a request may add. Weighing exactly takes a look at all names, so it is done now and then.
     fn holds(&mut self, added: usize, ticket: &mut Ticket) -> bool {
         self.added += added;
-        if self.added <= WEIGH_AGAIN && ticket.hold(self.weighed + self.added) {
+        if self.added <= self.weighed.max(SLACK) && ticket.hold(self.weighed + self.added) {
             return true;
         }
         (self.weighed, self.added) = (self.protocol.weight(), 0);
@@ -334,8 +334,8 @@ const HOLD_LIMIT: Duration = Duration::from_secs(5);
 const FIRST_LIMIT: Duration = Duration::from_secs(10);
 /// How long a proxy waits for the news of its Pod.
 const POD_LIMIT: Duration = Duration::from_secs(3);
-/// Bytes of names after which they are weighed again.
-const WEIGH_AGAIN: usize = 4 << 20;
+/// Bytes of names that are added before a stream is weighed, however little it holds.
+const SLACK: usize = 64 << 10;
 /// Characters of a proxy's version that are shown.
 const MAX_USER_AGENT: usize = 256;
 /// Characters of a proxy's refusal that are logged.

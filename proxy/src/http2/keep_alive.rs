@@ -1,6 +1,5 @@
-//! Finds out that a connection has died without a word: after a time in which nothing came, a PING asks for an answer,
-//! and where none comes in time, there is nobody left to give it. Finds out, too, that a frame does not come to its end:
-//! a byte now and then is a sign of life, and nothing else on the connection moves until it is whole.
+//! Detects dead peers by PING after a time of silence, and frames that stay incomplete for too long: a byte now and then
+//! is a sign of life, while nothing else on the connection moves.
 
 use crate::io::Warden;
 use h2::{Ping, PingPong};

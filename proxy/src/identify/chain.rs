@@ -2,7 +2,7 @@
 //! wins for good and there is no way back.
 
 use super::sniff::Seen;
-use crate::snapshot::listener::{Chain, Listener};
+use crate::snapshot::listener::{Chain, Listener, Protocol};
 use api::model::listener::{ChainMatch, Transport};
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
@@ -22,18 +22,26 @@ pub fn choose<'a>(
 }
 
 /// The criteria of a listener's chains, in order.
-pub fn criteria(listener: &Listener) -> Vec<&ChainMatch> {
+fn criteria(listener: &Listener) -> Vec<&ChainMatch> {
     listener.chains.iter().map(|c| &c.model.criteria).collect()
 }
 
-/// Whether the destination alone decides, so that nothing has to be waited for: where the server speaks first, as with
-/// MySQL or SMTP, the client shows nothing before.
-pub fn is_settled(criteria: &[&ChainMatch], destination: SocketAddr) -> bool {
+/// Whether nothing that a connection shows decides what becomes of it, so that it need not be waited for: where the server
+/// speaks first, as with MySQL or SMTP, the client shows nothing before. Clients of HTTP do, and rules may ask for the
+/// server's name.
+pub fn is_settled(listener: &Listener, destination: SocketAddr) -> bool {
+    let plain = |chain: &Chain| matches!(chain.protocol, Protocol::Tcp(_)) && chain.authorization.is_empty();
+    settled(&criteria(listener), destination)
+        .is_some_and(|left| left.iter().all(|i| plain(&listener.chains[*i])))
+}
+
+/// The positions of the criteria among which the source alone decides; `None`: what a connection shows decides too.
+fn settled(criteria: &[&ChainMatch], destination: SocketAddr) -> Option<Vec<usize>> {
     let left = at_destination(criteria, destination);
     let says_nothing = |c: &ChainMatch| {
         c.server_names.is_empty() && c.transport.is_none() && c.application_protocols.is_empty()
     };
-    !left.is_empty() && left.iter().all(|i| says_nothing(criteria[*i]))
+    (!left.is_empty() && left.iter().all(|i| says_nothing(criteria[*i]))).then_some(left)
 }
 
 /// The position of the most specific criteria that a connection meets.
@@ -228,7 +236,8 @@ mod tests {
             (vec![], false),
         ] {
             let criteria: Vec<&ChainMatch> = criteria.iter().collect();
-            assert_eq!(is_settled(&criteria, "10.0.0.1:80".parse().unwrap()), expected, "{criteria:?}");
+            let found = settled(&criteria, "10.0.0.1:80".parse().unwrap());
+            assert_eq!(found.is_some(), expected, "{criteria:?}");
         }
     }
 

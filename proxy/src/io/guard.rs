@@ -2,7 +2,7 @@
 //! found to abuse its streams, is told ENHANCE_YOUR_CALM and read no more. Exists because the library answers such
 //! frames for ever.
 
-use super::frames::{FrameReader, HEADERS};
+use super::frames::{CONTINUATION, FrameReader, HEADERS};
 use super::purse::Purse;
 use super::{Stream, now};
 use socket2::SockRef;
@@ -104,14 +104,17 @@ impl AsyncRead for Guarded {
         std::task::ready!(Pin::new(&mut this.stream).poll_read(context, out))?;
         this.warden.heard.set(true);
         let (purse, last_stream, mut flood) = (&mut this.purse, &mut this.last_stream, None);
+        let mut began = false;
         this.received.read(&out.filled()[before..], |head| {
+            began |= head.kind != CONTINUATION;
             if head.kind == HEADERS {
                 *last_stream = head.stream.max(*last_stream);
             }
             flood = flood.or(purse.received(head, now));
         });
         // The clock is looked at only where a frame comes in pieces.
-        let since = this.received.is_unfinished().then(|| this.warden.unfinished.get().unwrap_or_else(now));
+        let kept = this.warden.unfinished.get().filter(|_| !began);
+        let since = this.received.is_unfinished().then(|| kept.unwrap_or_else(now));
         this.warden.unfinished.set(since);
         if flood.is_some() {
             this.warden.flood.set(flood);

@@ -80,15 +80,13 @@ pub(super) async fn serve(
 }
 
 /// What the first bytes of a connection show; `None`: too little in time. Inbound they are not waited for where they
-/// decide nothing, as on ports without mutual TLS; outbound they also name servers in logs and policies.
+/// decide nothing, as on TCP ports without mutual TLS; outbound they also name servers in logs.
 async fn look(
     listener: &Listener,
     stream: &mut Prefixed,
     destination: SocketAddr,
 ) -> Result<Option<Seen>, InspectError> {
-    if listener.model.direction == Direction::Inbound
-        && chain::is_settled(&chain::criteria(listener), destination)
-    {
+    if listener.model.direction == Direction::Inbound && chain::is_settled(listener, destination) {
         return Ok(Some(Seen::default()));
     }
     identify::inspect(stream, listener.model.inspect).await

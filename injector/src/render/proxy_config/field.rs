@@ -155,7 +155,7 @@ const FIELDS: [(&str, Kind); 41] = [
     ("availabilityZone", Kind::Text),
     ("binaryPath", Kind::Text),
     ("caCertificatesPem", Kind::List),
-    ("concurrency", Kind::Number(1024)),
+    ("concurrency", Kind::Number(i32::MAX as u64)),
     ("configPath", Kind::Text),
     ("connectionSettings", Kind::Message),
     ("controlPlaneAuthPolicy", Kind::OneOf(&["NONE", "MUTUAL_TLS"])),

@@ -41,7 +41,7 @@ fn compare<'a>(
     for (namespace, policies) in &by_namespace {
         for (at, later) in policies.iter().enumerate() {
             let reason = match later.selector {
-                None => whole_namespace(kind, policies, at),
+                None => whole_namespace(kind, policies, at, &catalog.mesh().root_namespace),
                 Some(selector) => chosen(kind, &policies[..at], later, selector)
                     .or_else(|| shared(catalog, kind, namespace, &policies[..at], later, selector)),
             };
@@ -53,9 +53,11 @@ fn compare<'a>(
 }
 
 /// Another policy holds for all workloads of the namespace: an older one, or one of any age whose selector has no labels.
-fn whole_namespace(kind: Kind, all: &[Policy], at: usize) -> Option<String> {
+/// In the `root` namespace such a selector is of that namespace alone, and a policy without one is for all.
+fn whole_namespace(kind: Kind, all: &[Policy], at: usize, root: &str) -> Option<String> {
     let later = &all[at];
-    let any = all.iter().find(|p| p.selector.is_some_and(Labels::is_empty));
+    let of_its_own = later.origin.namespace == root;
+    let any = all.iter().filter(|_| !of_its_own).find(|p| p.selector.is_some_and(Labels::is_empty));
     let older = || all[..at].iter().find(|p| p.selector.is_none());
     let first = match any {
         Some(any) => {

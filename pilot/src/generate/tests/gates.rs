@@ -250,7 +250,8 @@ fn where_tables_cannot_name_all_hosts_of_others_they_name_their_parents() {
         ("q.a.test", "q.a.test", A),
         ("q.a.test", "x.a.test", "421"),
         ("q.a.test", "s7.b.test", "421"),
-        // No certificate covers these and the server's own.
+        // Neither has a parent domain; of such hosts a few are named, in the order of their names.
+        ("q.a.test", "s100.test", "421"),
         ("q.a.test", "s7.test", "no host"),
         ("q.a.test", "nobody.test", "no host"),
         ("s8.b.test", "s8.b.test", B),
@@ -259,7 +260,7 @@ fn where_tables_cannot_name_all_hosts_of_others_they_name_their_parents() {
         assert_eq!(ask(&got, 443, sni, host), expected, "{sni} {host}");
     }
     let table = got.tables().find(|t| t.name == "https.443.own.own.shop").unwrap();
-    assert!(table.virtual_hosts.iter().map(|h| h.domains.len()).sum::<usize>() < 10);
+    assert!(table.virtual_hosts.iter().map(|h| h.domains.len()).sum::<usize>() < 300);
 }
 
 #[test]

@@ -403,7 +403,7 @@ spec: {clusterIP: 10.96.0.9, selector: {istio: ingressgateway}, ports: [{port: 8
 apiVersion: v1
 kind: Pod
 metadata: {name: gate-1, namespace: gates, labels: {istio: ingressgateway}}
-spec: {containers: [{name: c, command: [x]}]}
+spec: {containers: [{name: istio-proxy, args: [proxy, router]}]}
 status: {podIP: 10.244.0.9, phase: Running, conditions: [{type: Ready, status: 'True'}]}
 ---
 apiVersion: v1
@@ -446,6 +446,13 @@ fn a_gateways_secret_goes_to_a_proven_gateway_of_its_namespace_alone() {
     let snapshot = snapshot(&[SHOP, GATEWAY]);
     let find = |scope: &Scope, name: &str| secret(&snapshot, scope, name).is_some();
     assert!(find(&gate(), "kubernetes://shop-cert") && find(&gate(), "kubernetes://gates/shop-cert"));
+    let bare = GATEWAY.replace("args: [proxy, router]", "args: [x]");
+    let bare = self::snapshot(&[SHOP, &bare]);
+    assert_eq!(
+        secret(&bare, &gate(), "kubernetes://shop-cert"),
+        None,
+        "nothing shows that it runs a gateway"
+    );
     let others = [
         Scope { service_account: String::new(), ..gate() },
         Scope { namespace: "shop".into(), ..gate() },

@@ -128,9 +128,7 @@ impl Claim {
             gateway: self.kind == NodeKind::Router,
             pod: self.pod.clone(),
             namespace: self.namespace.clone(),
-            // A Pod whose containers run no proxy that shows may be a gateway by its own word, but not for its keys.
-            proven: pod
-                .is_some_and(|pod| self.kind == NodeKind::Sidecar || pod.proxy == Some(NodeKind::Router)),
+            proven: pod.is_some(),
             addresses: pod.map(|pod| pod.addresses.clone()).unwrap_or_default(),
             labels: pod.map(|pod| pod.labels.clone()).unwrap_or_default(),
             http_10: pod.is_some_and(|pod| pod.http_10),

@@ -93,8 +93,8 @@ fn role_and_labels_come_from_the_pod() {
         (outcome("router", "gate", Some("gate"), Some("fd00::3")), "router istio=ingressgateway proven"),
         (outcome("router", "reviews", reviews, Some("10.0.0.1")), "that one runs a sidecar"),
         (outcome("sidecar", "gate", Some("gate"), Some("10.0.0.3")), "that one runs a router"),
-        // Nothing tells what such a pod runs: its labels decide which Gateways select it, and it gets no keys.
-        (outcome("router", "bare", reviews, Some("10.0.0.4")), "router app=bare unknown"),
+        // Nothing tells what such a pod runs: its labels decide which Gateways select it.
+        (outcome("router", "bare", reviews, Some("10.0.0.4")), "router app=bare proven"),
     ];
     for (found, expected) in cases {
         assert_eq!(found, expected);

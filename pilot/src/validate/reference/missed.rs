@@ -5,7 +5,7 @@ use super::Finder;
 use crate::catalog::Item;
 use crate::catalog::destination_rule::{ClientTls, DestinationRule};
 use crate::catalog::policy::{EgressHost, EgressNamespace, PeerAuthentication, Sidecar};
-use crate::catalog::service::{Service, StaticEndpoint};
+use crate::catalog::service::{Resolution, Service, StaticEndpoint};
 use crate::catalog::virtual_service::{GatewayRef, SourceMatch, VirtualService};
 use crate::catalog::visibility::selects;
 use crate::flow::{MtlsMode, Protocol};
@@ -229,6 +229,10 @@ impl Finder<'_> {
     /// As many endpoints as there are may be too few for the share that may be ejected: then none ever is.
     pub(super) fn ejection(&mut self, rule: &DestinationRule) {
         let Some(service) = self.catalog.service(&self.key.namespace, &rule.host).cloned() else { return };
+        // How many addresses a name has is known to the proxy alone.
+        if service.resolution == Resolution::Dns {
+            return;
+        }
         let whole = ("spec.trafficPolicy".to_owned(), &rule.policy, None);
         let subsets = rule.subsets.iter().enumerate();
         let subsets =

@@ -253,12 +253,20 @@ fn target(bytes: &Bytes, target: &str, method: &Method) -> Result<Uri, Invalid> 
 /// A target with characters that a URI does not allow, and that some clients send all the same (`?query=up{job="a"}`).
 fn with_escapes(target: &str) -> Result<Uri, http::uri::InvalidUri> {
     let mut escaped = String::with_capacity(target.len() + 16);
+    let mut in_query = false;
     for c in target.chars() {
-        match c {
-            '"' | '<' | '>' | '`' if target.starts_with('/') => {
-                let _ = write!(escaped, "%{:02X}", u32::from(c));
-            }
-            c => escaped.push(c),
+        in_query |= c == '?';
+        // What the type takes stays: a path must have one spelling, whatever follows it.
+        let refused = match c {
+            '<' | '>' => true,
+            '"' => in_query,
+            '`' => !in_query,
+            _ => false,
+        };
+        if refused && target.starts_with('/') {
+            let _ = write!(escaped, "%{:02X}", u32::from(c));
+        } else {
+            escaped.push(c);
         }
     }
     escaped.parse()

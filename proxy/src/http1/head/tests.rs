@@ -180,6 +180,11 @@ fn first_lines_and_hosts_have_one_form() {
 fn characters_that_a_uri_does_not_allow_are_escaped() {
     for (target, expected) in [
         ("/q?query=up{job=\"a\"}", "/q?query=up{job=%22a%22}"),
+        // What stands behind the question mark does not change how the path is spelt.
+        ("/a\"b", "/a\"b"),
+        ("/a\"b?\"", "/a\"b?%22"),
+        ("/a`b?`", "/a%60b?`"),
+        ("/a<b?>", "/a%3Cb?%3E"),
         ("/<a>`?<", "/%3Ca%3E%60?%3C"),
         ("/\"|^{}", "/\"|^{}"),
     ] {

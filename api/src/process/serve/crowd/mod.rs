@@ -333,14 +333,17 @@ impl Crowd {
         let asked = entry.exchanges.get_mut(&exchange).filter(|asked| !asked.answered)?;
         asked.held = asked.held.saturating_add(bytes);
         let known = entry.known;
-        self.hold(known, 0, bytes)
+        self.hold(known, 0, bytes, false)
     }
 
-    /// Counts bytes of a pool; the connection that has to be closed for their sake.
-    fn hold(&mut self, known: bool, before: usize, bytes: usize) -> Option<Id> {
+    /// Counts bytes of a pool; the connection that has to be closed for their sake. A response that alone exceeds the
+    /// limit passes while everything else fits: it is made already, and one page too large would never be seen.
+    fn hold(&mut self, known: bool, before: usize, bytes: usize, is_response: bool) -> Option<Id> {
         let pool = if known { &mut self.known } else { &mut self.strangers };
-        pool.held = pool.held.saturating_sub(before).saturating_add(bytes);
-        if bytes == 0 || pool.held <= self.limits.bodies {
+        let others = pool.held.saturating_sub(before);
+        pool.held = others.saturating_add(bytes);
+        let fits = pool.held <= self.limits.bodies || (is_response && others <= self.limits.bodies);
+        if bytes == 0 || fits {
             return None;
         }
         let victim = self.holding_most(known)?;
@@ -357,7 +360,7 @@ impl Crowd {
         let after = if entry.known { bytes } else { bytes.saturating_add(self.limits.request) };
         let (known, before) = (entry.known, std::mem::replace(&mut asked.held, after));
         self.settle(id, now);
-        self.hold(known, before, after)
+        self.hold(known, before, after, true)
     }
 
     /// A request and its response are over.

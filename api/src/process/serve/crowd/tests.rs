@@ -140,7 +140,7 @@ fn requests_that_hold_too_much_cost_who_holds_most_of_the_source_that_holds_most
 fn many_small_requests_count_too() {
     let mut scene = Scene::new(Limits { request: 300, ..LIMITS });
     let (many, one) = (scene.free(1), scene.free(2));
-    let asked = [many, many, many].map(|id| scene.ask(id));
+    let asked = [many, many, many, many].map(|id| scene.ask(id));
     assert_eq!(scene.crowd.answered(many, asked[0], 100, scene.now()), None);
     let number = scene.ask(one);
     assert_eq!(scene.crowd.answered(one, number, 1, scene.now()), Some(many));
@@ -148,6 +148,19 @@ fn many_small_requests_count_too() {
     let (known, _) = scene.known(3);
     let number = scene.ask(known);
     assert_eq!(scene.crowd.answered(known, number, 1_000, scene.now()), None, "of known peers bodies alone");
+}
+
+#[test]
+fn a_response_that_alone_holds_more_than_all_may_passes_while_the_others_fit() {
+    let mut scene = Scene::new(LIMITS);
+    let (first, second, third) = (scene.free(1), scene.free(2), scene.free(2));
+    let mut answer = |id, bytes| {
+        let number = scene.ask(id);
+        scene.crowd.answered(id, number, bytes, scene.now())
+    };
+    assert_eq!(answer(first, 600), None);
+    assert_eq!(answer(second, 5_000), None, "it is made already");
+    assert_eq!(answer(third, 1), Some(second), "no more beside it");
 }
 
 #[test]
