@@ -32,8 +32,9 @@ impl Bounded for IstioCertificateRequest {
         inner: &[Inner {
             tag: 4,
             name: "the request's metadata",
-            budget: Budget { bytes: 16 << 10, fields: 256, inner: &[] },
+            budget: Budget { bytes: 16 << 10, fields: 256, inner: &[], maps: &[] },
         }],
+        maps: &[],
     };
 }
 

@@ -14,6 +14,9 @@ pub struct Budget {
     pub fields: usize,
     /// Fields that are messages with budgets of their own.
     pub inner: &'static [Inner],
+    /// Numbers of the fields that are maps. Prost reads an entry of one whatever wire type its key has, so that another one
+    /// would make us and it see different messages.
+    pub maps: &'static [u32],
 }
 
 /// A field with a budget of its own.
@@ -49,6 +52,9 @@ pub enum Excess {
     /// It ends within a field.
     #[error("the message ends within {0}")]
     Truncated(&'static str),
+    /// An entry of a map has another wire type than messages have.
+    #[error("field {0} of {1} is a map, and has no wire type of one")]
+    Map(u32, &'static str),
     /// It is no protobuf.
     #[error("{0}")]
     Malformed(#[from] DecodeError),
@@ -80,6 +86,9 @@ fn walk(mut bytes: &[u8], budget: &Budget, name: &'static str, spent: &mut Spent
             return Err(Excess::Fields { name, limit: budget.fields });
         }
         let (tag, kind) = decode_key(&mut bytes)?;
+        if budget.maps.contains(&tag) && kind != WireType::LengthDelimited {
+            return Err(Excess::Map(tag, name));
+        }
         let inner = budget.inner.iter().zip(&mut spent.inner).find(|(inner, _)| inner.tag == tag);
         match inner {
             Some((inner, spent)) if kind == WireType::LengthDelimited => {
@@ -106,7 +115,12 @@ mod tests {
     const BUDGET: Budget = Budget {
         bytes: 1000,
         fields: 20,
-        inner: &[Inner { tag: 4, name: "metadata", budget: Budget { bytes: 100, fields: 3, inner: &[] } }],
+        inner: &[Inner {
+            tag: 4,
+            name: "metadata",
+            budget: Budget { bytes: 100, fields: 3, inner: &[], maps: &[] },
+        }],
+        maps: &[5],
     };
 
     /// A field of bytes: its number, its length.
@@ -143,6 +157,12 @@ mod tests {
             ),
             ("another field of the same kind", field(3, 101), None),
             ("a number where a message is expected", vec![0x20, 1], None),
+            ("a map as a message", field(5, 4), None),
+            (
+                "a map as a fixed number",
+                vec![0x2d, 0, 0, 0, 0],
+                Some("field 5 of the message is a map, and has no wire type of one"),
+            ),
             ("longer than there is", vec![0x22, 9, 0], Some("the message ends within metadata")),
         ];
         for (name, bytes, expected) in cases {
@@ -156,8 +176,12 @@ mod tests {
 
     #[test]
     fn parts_of_one_message_are_counted_together_at_any_depth() {
-        const DEEP: Budget =
-            Budget { bytes: 1000, fields: 20, inner: &[Inner { tag: 1, name: "the node", budget: BUDGET }] };
+        const DEEP: Budget = Budget {
+            bytes: 1000,
+            fields: 20,
+            inner: &[Inner { tag: 1, name: "the node", budget: BUDGET }],
+            maps: &[],
+        };
         let metadata = [&[0x22, 6][..], &[0x0a, 0].repeat(3)].concat();
         let node = |inside: &[u8]| [&[0x0a, u8::try_from(inside.len()).unwrap()], inside].concat();
         assert_eq!(check(&node(&metadata), &DEEP), Ok(()));
@@ -168,12 +192,17 @@ mod tests {
     proptest! {
         #[test]
         fn what_prost_decodes_is_measured_and_bytes_of_any_kind_do_no_harm(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            const WIDE: Budget = Budget { bytes: usize::MAX, fields: usize::MAX, inner: &[
-                Inner { tag: 1, name: "fields", budget: Budget { bytes: usize::MAX, fields: usize::MAX, inner: &[] } },
-            ] };
+            const ANY: usize = usize::MAX;
+            const INSIDE: Budget = Budget { bytes: ANY, fields: ANY, inner: &[], maps: &[] };
+            const WIDE: Budget = Budget {
+                bytes: ANY,
+                fields: ANY,
+                inner: &[Inner { tag: 1, name: "fields", budget: INSIDE }],
+                maps: &[1],
+            };
             let _ = check(&bytes, &BUDGET);
             if Struct::decode(&bytes[..]).is_ok() {
-                prop_assert!(check(&bytes, &WIDE).is_ok());
+                prop_assert!(matches!(check(&bytes, &WIDE), Ok(()) | Err(Excess::Map(..))));
             }
         }
     }
@@ -186,7 +215,7 @@ mod tests {
             })),
         };
         let metadata = Struct { fields: [("x".to_owned(), nothing)].into() }.encode_to_vec();
-        let limit = Budget { bytes: 64, fields: 20, inner: &[] };
+        let limit = Budget { bytes: 64, fields: 20, inner: &[], maps: &[] };
         assert_eq!(check(&metadata, &limit), Err(Excess::Bytes { name: "the message", limit: 64 }));
     }
 }

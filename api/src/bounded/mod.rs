@@ -66,7 +66,7 @@ impl<D: Bounded> Decoder for BoundedDecoder<D> {
 /// Malformed bytes are `INTERNAL`, as gRPC's list of status codes says.
 fn refusal(excess: &Excess) -> Status {
     match excess {
-        Excess::Malformed(_) | Excess::Truncated(_) => Status::internal(excess.to_string()),
+        Excess::Malformed(_) | Excess::Truncated(_) | Excess::Map(..) => Status::internal(excess.to_string()),
         Excess::Bytes { .. } | Excess::Fields { .. } => Status::resource_exhausted(excess.to_string()),
     }
 }

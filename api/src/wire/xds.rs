@@ -83,6 +83,7 @@ impl Bounded for DiscoveryRequest {
             Inner { tag: 6, name: "the reason of a refusal", budget: ERROR },
             Inner { tag: 7, name: "resource locators", budget: LOCATORS },
         ],
+        maps: &[],
     };
 }
 
@@ -96,6 +97,8 @@ impl Bounded for DeltaDiscoveryRequest {
             Inner { tag: 8, name: "resource locators", budget: LOCATORS },
             Inner { tag: 9, name: "resource locators", budget: LOCATORS },
         ],
+        // initial_resource_versions
+        maps: &[5],
     };
 }
 
@@ -106,13 +109,15 @@ const NODE: Budget = Budget {
     inner: &[Inner {
         tag: 3,
         name: "the node's metadata",
-        budget: Budget { bytes: 64 << 10, fields: 1024, inner: &[] },
+        budget: Budget { bytes: 64 << 10, fields: 1024, inner: &[], maps: &[] },
     }],
+    // dynamic_parameters
+    maps: &[12],
 };
 /// A text and its details.
-const ERROR: Budget = Budget { bytes: usize::MAX, fields: 64, inner: &[] };
+const ERROR: Budget = Budget { bytes: usize::MAX, fields: 64, inner: &[], maps: &[] };
 /// Nobody sends any: names are not `xdstp:` here.
-const LOCATORS: Budget = Budget { bytes: 4 << 10, fields: 64, inner: &[] };
+const LOCATORS: Budget = Budget { bytes: 4 << 10, fields: 64, inner: &[], maps: &[] };
 /// Elements of one request: 100,000 names that are subscribed to and the versions of as many resources.
 const MAX_ELEMENTS: usize = 250_000;
 

@@ -3,7 +3,7 @@
 
 use crate::words;
 use api::bounded::Bounded;
-use api::bounded::budget::check;
+use api::bounded::budget::{Excess, check};
 use api::certificate::IstioCertificateRequest;
 use api::wire::xds::{DeltaDiscoveryRequest, DiscoveryRequest, Node, NodeInfo};
 use api::xds::offer::Resources;
@@ -27,7 +27,13 @@ pub fn run(data: &[u8]) {
 fn decoded<M: Bounded>(bytes: &[u8]) -> Option<M> {
     let verdict = check(bytes, &M::BUDGET);
     let read = M::decode(bytes).ok();
-    assert!(verdict.is_ok() || read.is_none() || bytes.len() > SMALL, "{verdict:?} of {} bytes", bytes.len());
+    // Prost alone takes a map's entry of any wire type.
+    let kept_out = verdict.as_ref().err().filter(|excess| !matches!(excess, Excess::Map(..)));
+    assert!(
+        kept_out.is_none() || read.is_none() || bytes.len() > SMALL,
+        "{kept_out:?} of {} bytes",
+        bytes.len()
+    );
     read.filter(|_| verdict.is_ok())
 }
 
