@@ -29,7 +29,7 @@ pub enum LogFormat {
     DefaultText,
     /// Text with operators.
     Text(String),
-    /// A JSON object: key and value with operators, in order.
+    /// A JSON object: key and value with operators, in the order of the keys, which is that of the wire.
     Json(Vec<(String, String)>),
 }
 

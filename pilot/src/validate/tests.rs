@@ -955,6 +955,8 @@ fn each_line_of_a_text_log_has_an_end() {
     }
     let json = LogFormat::Json(vec![("p".into(), "%PROTOCOL%".into())]);
     assert_eq!(format("'{\"p\": \"%PROTOCOL%\"}'", "JSON"), json);
+    let LogFormat::Json(default) = format("''", "JSON") else { panic!("it is JSON") };
+    assert!(default.len() == 24 && default.is_sorted(), "a proxy gets a map, whose keys are in order");
 }
 
 const REAL: [&str; 4] = [
