@@ -21,6 +21,7 @@ pub mod document;
 
 pub mod kind;
 pub mod name;
+pub mod quantity;
 
 pub mod destination_rule;
 pub mod gateway;

@@ -1,5 +1,6 @@
 //! Pure. The downward API: what a pod may learn about itself.
 
+use api::resource::quantity;
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceFieldSelector};
 
 /// What a pod's fields are besides its object.
@@ -59,7 +60,7 @@ pub fn resource(
         if kind == "requests" { resources.and_then(|resources| resources.requests.as_ref()) } else { limits };
     let given = list.and_then(|list| list.get(name)).map(|quantity| quantity.0.as_str());
     let amount = match (given, name) {
-        (Some(text), _) => quantity(text).ok_or_else(|| format!("{text} is no quantity"))?,
+        (Some(text), _) => quantity::parse(text).ok_or_else(|| format!("{text} is no quantity"))?,
         (None, "cpu") => place.processors as f64,
         (None, "memory") => place.memory as f64,
         (None, _) => 0.0,
@@ -67,35 +68,9 @@ pub fn resource(
     let divisor = selector
         .divisor
         .as_ref()
-        .map_or(Some(1.0), |divisor| quantity(&divisor.0))
+        .map_or(Some(1.0), |divisor| quantity::parse(&divisor.0))
         .filter(|divisor| *divisor > 0.0);
     Ok(format!("{:.0}", (amount / divisor.unwrap_or(1.0)).ceil()))
-}
-
-/// A Kubernetes quantity as a number.
-pub fn quantity(text: &str) -> Option<f64> {
-    let end = text.find(|c: char| !(c.is_ascii_digit() || "+-.".contains(c))).unwrap_or(text.len());
-    let number: f64 = text[..end].parse().ok()?;
-    let factor = match &text[end..] {
-        "" => 1.0,
-        "n" => 1e-9,
-        "u" => 1e-6,
-        "m" => 1e-3,
-        "k" => 1e3,
-        "M" => 1e6,
-        "G" => 1e9,
-        "T" => 1e12,
-        "P" => 1e15,
-        "E" => 1e18,
-        "Ki" => 1024.0,
-        "Mi" => 1_048_576.0,
-        "Gi" => 1_073_741_824.0,
-        "Ti" => 1_099_511_627_776.0,
-        "Pi" => 1_125_899_906_842_624.0,
-        "Ei" => 1_152_921_504_606_846_976.0,
-        exponent => 10_f64.powi(exponent.strip_prefix(['e', 'E'])?.parse::<i8>().ok()?.into()),
-    };
-    Some(number * factor)
 }
 
 fn listed(map: &std::collections::BTreeMap<String, String>) -> String {
@@ -145,19 +120,6 @@ mod tests {
         assert_eq!(value("limits.cpu", "1m"), "1500");
         assert_eq!(value("limits.memory", "1Mi"), "1024");
         assert_eq!(value("requests.cpu", "1"), "4");
-    }
-
-    #[test]
-    fn quantities_have_kubernetes_units_and_exponents() {
-        for (text, expected) in
-            [("1.5", Some(1.5)), ("+2", Some(2.0)), ("5E", Some(5e18)), ("1e3", Some(1e3))]
-        {
-            assert_eq!(quantity(text), expected, "{text}");
-        }
-        for (text, expected) in [("25E-1", Some(2.5)), ("1Ti", Some(1_099_511_627_776.0)), ("1GB", None)] {
-            assert_eq!(quantity(text), expected, "{text}");
-        }
-        assert_eq!((quantity("m"), quantity("1ee3"), quantity("")), (None, None, None));
     }
 
     fn resource_of(container: &Container, place: &Place, selector: &ResourceFieldSelector) -> String {

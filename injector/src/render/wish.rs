@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, str::FromStr};
 
+use api::resource::quantity;
 use ipnet::IpNet;
 use k8s_openapi::{
     api::core::v1::{Volume, VolumeMount},
@@ -298,13 +299,9 @@ fn number<T: FromStr + PartialOrd + Default>(text: &str) -> Result<T, String> {
     }
 }
 
+/// Requests and limits are never negative.
 fn quantity(text: &str) -> Result<Quantity, String> {
-    let unsigned = text.strip_prefix('+').unwrap_or(text);
-    let digits = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
-    let (amount, unit) = unsigned.split_at(digits);
-    let units = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
-    let exponent = unit.strip_prefix(['e', 'E']).and_then(|exponent| exponent.parse::<i8>().ok());
-    if amount.parse::<f64>().is_err() || (exponent.is_none() && !units.contains(&unit)) {
+    if text.starts_with('-') || quantity::parse(text).is_none() {
         return Err("is not a quantity: use numbers as 100m, 0.5, 128Mi or 1Gi".to_owned());
     }
     Ok(Quantity(text.to_owned()))

@@ -137,9 +137,8 @@ impl<'a> Plan<'a> {
     fn add_targets(&mut self, view: &View, service: &'a Service, port: &ServicePort) {
         let mut told_by_host = false;
         for pod in view.catalog.pods_of(service).filter(|pod| !pod.finished) {
-            let other = port.on(pod).filter(|number| service.port(*number).is_none());
-            for (address, number) in pod.addresses.iter().zip(std::iter::repeat(other)) {
-                let Some(number) = number else { continue };
+            let Some(number) = port.on(pod).filter(|n| service.port(*n).is_none()) else { continue };
+            for address in &pod.addresses {
                 told_by_host |= port.protocol.is_http();
                 self.put_at(view, service, port, (*address, number), &Condition::default());
             }
