@@ -123,7 +123,7 @@ impl Pipeline {
             self.metrics.triggers.with_label_values(&[&kind.to_string()]).inc();
         }
         self.metrics.services.set(self.catalog.services().count() as i64);
-        let virtual_services = self.catalog.items().filter(|(_, i)| matches!(i, Item::VirtualService(_)));
+        let virtual_services = self.catalog.items().filter(|(_, i)| matches!(i, Item::Routes(_)));
         self.metrics.virtual_services.set(virtual_services.count() as i64);
         tracing::debug!(generation = self.generation, kinds = ?changes.kinds, "the configuration changed");
         let snapshot = Snapshot::new(Arc::new(self.catalog.clone()), self.generation, seen);

@@ -33,10 +33,10 @@ impl Snapshot {
 fn looks_at_labels(catalog: &Catalog) -> bool {
     use crate::catalog::Item;
     catalog.items().any(|(_, item)| match item {
-        Item::VirtualService(vs) => {
-            vs.http.iter().flat_map(|r| &r.matches).any(|m| !m.source.labels.is_empty())
-                || vs.tls.iter().flat_map(|r| &r.matches).any(|m| !m.source.labels.is_empty())
-                || vs.tcp.iter().flat_map(|r| &r.matches).any(|m| !m.source.labels.is_empty())
+        Item::Routes(set) => {
+            set.http.iter().flat_map(|r| &r.matches).any(|m| !m.source.labels.is_empty())
+                || set.tls.iter().flat_map(|r| &r.matches).any(|m| !m.source.labels.is_empty())
+                || set.tcp.iter().flat_map(|r| &r.matches).any(|m| !m.source.labels.is_empty())
         }
         Item::Sidecar(sidecar) => sidecar.selector.is_some(),
         _ => false,

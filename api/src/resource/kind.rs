@@ -35,7 +35,7 @@ pub enum Kind {
     /// `networking.istio.io`
     DestinationRule,
     /// `networking.istio.io`
-    Gateway,
+    IstioGateway,
     /// `networking.istio.io`
     ServiceEntry,
     /// `networking.istio.io`
@@ -61,7 +61,7 @@ impl Kind {
         Self::Job,
         Self::VirtualService,
         Self::DestinationRule,
-        Self::Gateway,
+        Self::IstioGateway,
         Self::ServiceEntry,
         Self::Sidecar,
         Self::PeerAuthentication,
@@ -84,7 +84,7 @@ impl Kind {
             Self::Job => "Job",
             Self::VirtualService => "VirtualService",
             Self::DestinationRule => "DestinationRule",
-            Self::Gateway => "Gateway",
+            Self::IstioGateway => "Gateway",
             Self::ServiceEntry => "ServiceEntry",
             Self::Sidecar => "Sidecar",
             Self::PeerAuthentication => "PeerAuthentication",
@@ -99,7 +99,7 @@ impl Kind {
             Self::Job => "batch",
             Self::VirtualService
             | Self::DestinationRule
-            | Self::Gateway
+            | Self::IstioGateway
             | Self::ServiceEntry
             | Self::Sidecar => NETWORKING,
             Self::PeerAuthentication => SECURITY,
@@ -220,7 +220,7 @@ mod tests {
             ("apps/v1", "Deployment", Known::Served(Kind::Deployment)),
             ("v1", "Deployment", Known::WrongGroup(Kind::Deployment)),
             ("apps/v1beta1", "Deployment", Known::WrongVersion(Kind::Deployment)),
-            ("networking.istio.io/v1alpha3", "Gateway", Known::Served(Kind::Gateway)),
+            ("networking.istio.io/v1alpha3", "Gateway", Known::Served(Kind::IstioGateway)),
             ("networking.istio.io/v1beta1", "VirtualService", Known::Served(Kind::VirtualService)),
             ("networking.istio.io/v2", "VirtualService", Known::WrongVersion(Kind::VirtualService)),
             ("security.istio.io/v1", "PeerAuthentication", Known::Served(Kind::PeerAuthentication)),

@@ -84,8 +84,8 @@ pub enum Body {
     VirtualService(Box<VirtualService>),
     /// A DestinationRule's spec.
     DestinationRule(Box<DestinationRule>),
-    /// A Gateway's spec.
-    Gateway(Box<Gateway>),
+    /// The spec of a Gateway of Istio.
+    IstioGateway(Box<Gateway>),
     /// A ServiceEntry's spec.
     ServiceEntry(Box<ServiceEntry>),
     /// A Sidecar's spec.

@@ -1,14 +1,14 @@
 //! Pure. Joins a VirtualService's routes with those of the VirtualServices they delegate to.
 
-use super::virtual_service::{HttpAction, HttpMatch, HttpRoute, SourceMatch, VirtualService};
+use super::route::{HttpAction, HttpMatch, HttpRoute, RouteSet, SourceMatch};
 use super::visibility::ExportTo;
 use api::model::route::PathMatch;
 use std::sync::Arc;
 
 /// The VirtualServices that have hosts, with every delegate replaced by the routes it leads to. A delegate that is
 /// missing, or not exported to the root's namespace, leads nowhere: its route is dropped.
-pub(super) fn resolve(all: &[Arc<VirtualService>]) -> Vec<Arc<VirtualService>> {
-    let roots = all.iter().filter(|vs| !vs.hosts.is_empty());
+pub(super) fn resolve(all: &[Arc<RouteSet>]) -> Vec<Arc<RouteSet>> {
+    let roots = all.iter().filter(|set| !set.hosts.is_empty());
     roots
         .map(|root| if root.http.iter().any(delegates) { Arc::new(joined(root, all)) } else { root.clone() })
         .collect()
@@ -18,23 +18,24 @@ fn delegates(route: &HttpRoute) -> bool {
     matches!(route.action, HttpAction::Delegate { .. })
 }
 
-fn joined(root: &VirtualService, all: &[Arc<VirtualService>]) -> VirtualService {
+fn joined(root: &RouteSet, all: &[Arc<RouteSet>]) -> RouteSet {
     let mut http = vec![];
     for route in &root.http {
         let HttpAction::Delegate { namespace, name } = &route.action else {
             http.push(route.clone());
             continue;
         };
-        let found = all
-            .iter()
-            .find(|vs| vs.hosts.is_empty() && vs.origin.namespace == *namespace && vs.origin.name == *name);
-        let seen = found
-            .filter(|vs| vs.export_to.reaches(&vs.origin.namespace, &root.origin.namespace, &ExportTo::All));
+        let found = all.iter().find(|set| {
+            set.hosts.is_empty() && set.origin.namespace == *namespace && set.origin.name == *name
+        });
+        let seen = found.filter(|set| {
+            set.export_to.reaches(&set.origin.namespace, &root.origin.namespace, &ExportTo::All)
+        });
         // Delegates do not nest.
-        let routes = seen.iter().flat_map(|vs| &vs.http).filter(|r| !delegates(r));
+        let routes = seen.iter().flat_map(|set| &set.http).filter(|r| !delegates(r));
         http.extend(routes.filter_map(|r| join(route, r)));
     }
-    VirtualService { http, ..root.clone() }
+    RouteSet { http, ..root.clone() }
 }
 
 /// One route of a delegate under a root's conditions; `None` when one of its matches fits within none of the root's.

@@ -3,8 +3,8 @@
 
 use super::Catalog;
 use super::gateway::{ServerProtocol, ServerTls};
-use super::gateway_port::{GatewayPorts, Lost, PortServer, object};
-use super::virtual_service::{HttpMatch, HttpRoute, SourceMatch, VirtualService};
+use super::gateway_port::{GatewayPorts, Lost, PortServer};
+use super::route::{HttpMatch, HttpRoute, RouteSet, SourceMatch};
 use api::model::route::PathMatch;
 use std::collections::HashMap;
 
@@ -25,23 +25,23 @@ impl GatewayPorts {
 }
 
 fn hidden(server: &PortServer, catalog: &Catalog, namespace: &str) -> Vec<Lost> {
-    let services = catalog.virtual_services(namespace, &server.reference());
-    let mut taken: HashMap<(String, String), &VirtualService> = HashMap::new();
+    let sets = catalog.route_sets(namespace, &server.reference());
+    let mut taken: HashMap<(String, String), &RouteSet> = HashMap::new();
     let mut lost = vec![];
-    for service in &services {
-        for host in server.common_hosts(service) {
-            for (i, route) in service.http.iter().enumerate() {
+    for set in &sets {
+        for host in server.common_hosts(set) {
+            for (i, route) in set.http.iter().enumerate() {
                 let wanted = conditions(server, route);
                 let first = |condition: &String| {
                     let first = taken.get(&(host.clone(), condition.clone())).copied()?;
-                    (first.origin != service.origin).then_some(first)
+                    (first.origin != set.origin).then_some(first)
                 };
-                let firsts: Option<Vec<&VirtualService>> = wanted.iter().map(first).collect();
+                let firsts: Option<Vec<&RouteSet>> = wanted.iter().map(first).collect();
                 if let Some(first) = firsts.iter().flatten().next() {
                     lost.push(Lost {
-                        loser: object(service),
+                        loser: set.origin.clone(),
                         path: format!("spec.http[{i}]"),
-                        winner: object(first),
+                        winner: first.origin.clone(),
                         closer: false,
                         effect: format!(
                             "routes the same requests to `{host}`; this route has no effect there"
@@ -49,7 +49,7 @@ fn hidden(server: &PortServer, catalog: &Catalog, namespace: &str) -> Vec<Lost> 
                     });
                 }
                 for condition in wanted {
-                    taken.entry((host.clone(), condition)).or_insert(service);
+                    taken.entry((host.clone(), condition)).or_insert(set);
                 }
             }
         }

@@ -3,12 +3,11 @@
 //! is told, and by whom it lost.
 
 use super::gateway::{Gateway, Server, ServerHost, ServerProtocol, ServerTls};
+use super::route::{GatewayRef, RouteSet, SourceMatch, TcpDestination};
 use super::service::Service;
-use super::virtual_service::{GatewayRef, SourceMatch, TcpDestination, VirtualService};
 use super::visibility::{Labels, Origin, selects};
 use super::workload::Workload;
 use super::{Catalog, host};
-use api::resource::kind::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -56,11 +55,11 @@ pub struct OpaqueRoute {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lost {
     /// The object.
-    pub loser: (Kind, Origin),
+    pub loser: Origin,
     /// The part.
     pub path: String,
     /// The other object.
-    pub winner: (Kind, Origin),
+    pub winner: Origin,
     /// The other one names a host more closely; else it comes first.
     pub closer: bool,
     /// What the other one does.
@@ -159,9 +158,9 @@ impl GatewayPort {
     fn add(&mut self, gateway: &Arc<Gateway>, index: usize, lost: &mut Vec<Lost>) {
         let server = &gateway.servers[index];
         let told = |path: &str, effect: String, winner: &PortServer| Lost {
-            loser: (Kind::Gateway, gateway.origin.clone()),
+            loser: gateway.origin.clone(),
             path: format!("spec.servers[{index}].{path}"),
-            winner: winner.object(),
+            winner: winner.origin(),
             closer: false,
             effect,
         };
@@ -193,18 +192,18 @@ impl GatewayPort {
     fn route(&mut self, catalog: &Catalog, namespace: &str, lost: &mut Vec<Lost>) {
         let ends_tls = |s: &&PortServer| matches!(s.server().tls, Some(ServerTls::Terminate { .. }));
         let ended = self.servers.iter().filter(ends_tls);
-        let mut taken: Taken = ended.flat_map(|s| s.hosts.iter().map(|h| (h.clone(), s.object()))).collect();
+        let mut taken: Taken = ended.flat_map(|s| s.hosts.iter().map(|h| (h.clone(), s.origin()))).collect();
         for at in 0..self.servers.len() {
             let server = &self.servers[at];
-            let services = || catalog.virtual_services(namespace, &server.reference());
+            let sets = || catalog.route_sets(namespace, &server.reference());
             let opaque = match (server.server().protocol, &server.server().tls) {
                 (ServerProtocol::Http, _) | (ServerProtocol::Https, Some(ServerTls::Terminate { .. })) => {
                     continue;
                 }
                 (_, Some(ServerTls::Passthrough)) => {
-                    services().iter().flat_map(|vs| self.passed(server, vs, &mut taken, lost)).collect()
+                    sets().iter().flat_map(|set| self.passed(server, set, &mut taken, lost)).collect()
                 }
-                _ => server.first_route(&services(), lost),
+                _ => server.first_route(&sets(), lost),
             };
             self.servers[at].opaque = opaque;
         }
@@ -214,21 +213,21 @@ impl GatewayPort {
     fn passed(
         &self,
         server: &PortServer,
-        service: &VirtualService,
+        set: &RouteSet,
         taken: &mut Taken,
         lost: &mut Vec<Lost>,
     ) -> Vec<OpaqueRoute> {
         let mut routes = vec![];
-        for (r, route) in service.tls.iter().enumerate() {
+        for (r, route) in set.tls.iter().enumerate() {
             for (m, matched) in route.matches.iter().enumerate().filter(|(_, m)| server.applies(&m.source)) {
                 let wanted = matched.sni_hosts.iter().enumerate();
                 let wanted = wanted.flat_map(|(at, sni)| {
                     let path = format!("spec.tls[{r}].match[{m}].sniHosts[{at}]");
-                    server.narrowed(service, sni).into_iter().map(move |name| (name, path.clone()))
+                    server.narrowed(set, sni).into_iter().map(move |name| (name, path.clone()))
                 });
                 let mut names = vec![];
                 for (name, path) in wanted {
-                    match self.claim(server, service, &name, taken) {
+                    match self.claim(server, set, &name, taken) {
                         None => names.push(name),
                         Some(loss) => lost.push(Lost { path, ..loss }),
                     }
@@ -244,21 +243,15 @@ impl GatewayPort {
     }
 
     /// Gives connections for a name to a VirtualService of a server, unless they are another's: then what it loses.
-    fn claim(
-        &self,
-        server: &PortServer,
-        service: &VirtualService,
-        name: &str,
-        taken: &mut Taken,
-    ) -> Option<Lost> {
-        let closer = self.closer(server, name).map(PortServer::object);
+    fn claim(&self, server: &PortServer, set: &RouteSet, name: &str, taken: &mut Taken) -> Option<Lost> {
+        let closer = self.closer(server, name).map(PortServer::origin);
         let is_closer = closer.is_some();
         let Some(winner) = closer.or_else(|| taken.get(name).cloned()) else {
-            taken.insert(name.to_owned(), object(service));
+            taken.insert(name.to_owned(), set.origin.clone());
             return None;
         };
         Some(Lost {
-            loser: object(service),
+            loser: set.origin.clone(),
             path: String::new(),
             winner,
             closer: is_closer,
@@ -268,7 +261,7 @@ impl GatewayPort {
 }
 
 /// Who is known by an SNI.
-type Taken = BTreeMap<String, (Kind, Origin)>;
+type Taken = BTreeMap<String, Origin>;
 
 impl PortServer {
     /// As it is written.
@@ -283,13 +276,13 @@ impl PortServer {
     }
 
     /// Hosts that it and a VirtualService have in common: the narrower of each overlapping pair.
-    pub fn common_hosts(&self, service: &VirtualService) -> BTreeSet<String> {
-        service.hosts.iter().flat_map(|wanted| self.narrowed(service, wanted)).collect()
+    pub fn common_hosts(&self, set: &RouteSet) -> BTreeSet<String> {
+        set.hosts.iter().flat_map(|wanted| self.narrowed(set, wanted)).collect()
     }
 
     /// What it serves of a host of a VirtualService.
-    fn narrowed(&self, service: &VirtualService, wanted: &str) -> BTreeSet<String> {
-        let from_here = |h: &&ServerHost| h.namespace.as_ref().is_none_or(|n| *n == service.origin.namespace);
+    fn narrowed(&self, set: &RouteSet, wanted: &str) -> BTreeSet<String> {
+        let from_here = |h: &&ServerHost| h.namespace.as_ref().is_none_or(|n| *n == set.origin.namespace);
         let own = self.server().hosts.iter().filter(from_here).filter(|h| self.hosts.contains(&h.host));
         own.filter_map(|own| {
             if host::covers(&own.host, wanted) {
@@ -302,21 +295,21 @@ impl PortServer {
     }
 
     /// The first route of opaque bytes; a server has no more than one.
-    fn first_route(&self, services: &[Arc<VirtualService>], lost: &mut Vec<Lost>) -> Vec<OpaqueRoute> {
-        let bound = services.iter().filter(|service| !self.common_hosts(service).is_empty());
-        let mut routed = bound.filter_map(|service| {
+    fn first_route(&self, sets: &[Arc<RouteSet>], lost: &mut Vec<Lost>) -> Vec<OpaqueRoute> {
+        let bound = sets.iter().filter(|set| !self.common_hosts(set).is_empty());
+        let mut routed = bound.filter_map(|set| {
             let here = |source: &SourceMatch| self.applies(source);
-            let applies = |r: &super::virtual_service::TcpRoute| {
+            let applies = |r: &super::route::TcpRoute| {
                 r.matches.is_empty() || r.matches.iter().any(|m| here(&m.source))
             };
-            let at = service.tcp.iter().position(applies)?;
-            Some((service, at))
+            let at = set.tcp.iter().position(applies)?;
+            Some((set, at))
         });
         let Some((first, at)) = routed.next() else { return vec![] };
-        lost.extend(routed.map(|(service, at)| Lost {
-            loser: object(service),
+        lost.extend(routed.map(|(set, at)| Lost {
+            loser: set.origin.clone(),
             path: format!("spec.tcp[{at}]"),
-            winner: object(first),
+            winner: first.origin.clone(),
             closer: false,
             effect: format!("takes the connections to port {}; this route has no effect", self.server().port),
         }));
@@ -334,8 +327,8 @@ impl PortServer {
             && (source.gateways.is_empty() || source.gateways.contains(&self.reference()))
     }
 
-    fn object(&self) -> (Kind, Origin) {
-        (Kind::Gateway, self.gateway.origin.clone())
+    fn origin(&self) -> Origin {
+        self.gateway.origin.clone()
     }
 }
 
@@ -354,8 +347,4 @@ fn word(protocol: ServerProtocol) -> &'static str {
 
 fn passes(server: &Server) -> bool {
     server.tls == Some(ServerTls::Passthrough)
-}
-
-pub(super) fn object(service: &VirtualService) -> (Kind, Origin) {
-    (Kind::VirtualService, service.origin.clone())
 }

@@ -3,9 +3,9 @@
 use super::destination_rule::DestinationRule;
 use super::gateway::Gateway;
 use super::policy::{Mesh, PeerAuthentication, Sidecar, TlsSecret};
+use super::route::RouteSet;
 use super::rule::Rules;
 use super::service::Service;
-use super::virtual_service::VirtualService;
 use super::visibility::{Labels, Origin};
 use super::workload::Workload;
 use super::{Item, delegate, registry};
@@ -32,7 +32,7 @@ pub(super) struct Index {
     /// By the addresses that are written down as endpoints.
     pub(super) services_by_address: Arc<HashMap<IpAddr, Vec<Arc<Service>>>>,
     pub(super) namespaces: Arc<BTreeMap<String, Labels>>,
-    pub(super) virtual_services: Arc<Vec<Arc<VirtualService>>>,
+    pub(super) route_sets: Arc<Vec<Arc<RouteSet>>>,
     pub(super) destination_rules: Arc<BTreeMap<String, Rules>>,
     pub(super) gateways: Arc<Vec<Arc<Gateway>>>,
     pub(super) sidecars: Arc<Vec<Arc<Sidecar>>>,
@@ -61,7 +61,7 @@ impl Index {
             services_by_label: Arc::default(),
             services_by_address: Arc::default(),
             namespaces: Arc::default(),
-            virtual_services: Arc::default(),
+            route_sets: Arc::default(),
             destination_rules: Arc::default(),
             gateways: Arc::default(),
             sidecars: Arc::default(),
@@ -128,13 +128,13 @@ impl Index {
         match kind {
             Kind::VirtualService => {
                 let all: Vec<_> = of(items, kind, |item| match item {
-                    Item::VirtualService(vs) => Some(vs),
+                    Item::Routes(set) => Some(set),
                     _ => None,
                 });
-                self.virtual_services = Arc::new(delegate::resolve(&oldest_first(all, |vs| &vs.origin)));
+                self.route_sets = Arc::new(delegate::resolve(&oldest_first(all, |set| &set.origin)));
             }
             Kind::DestinationRule => self.destination_rules = Arc::new(destination_rules(items)),
-            Kind::Gateway => {
+            Kind::IstioGateway => {
                 let all = of(items, kind, |item| match item {
                     Item::Gateway(gateway) => Some(gateway),
                     _ => None,

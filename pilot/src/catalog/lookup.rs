@@ -3,13 +3,12 @@
 use super::destination_rule::DestinationRule;
 use super::gateway::Gateway;
 use super::policy::{Sidecar, TlsSecret};
+use super::route::{GatewayRef, RouteSet};
 use super::service::{Registry, Service};
-use super::virtual_service::{GatewayRef, VirtualService};
 use super::visibility::{ExportTo, Labels, selects};
 use super::workload::Workload;
 use super::{Catalog, host};
 use crate::flow::Scope;
-use api::resource::kind::Kind;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -115,28 +114,29 @@ impl Catalog {
         self.index.namespaces.get(namespace)
     }
 
-    /// The VirtualServices of a gateway, or of sidecars, that a proxy in `namespace` sees: private ones first, then
+    /// The sets of routes of a gateway, or of sidecars, that a proxy in `namespace` sees: private ones first, then
     /// those exported to it by name, then public ones; the oldest first in each. Delegates are resolved.
-    pub fn virtual_services(&self, namespace: &str, gateway: &GatewayRef) -> Vec<Arc<VirtualService>> {
+    pub fn route_sets(&self, namespace: &str, gateway: &GatewayRef) -> Vec<Arc<RouteSet>> {
         let default = &self.mesh().default_virtual_service_export;
-        let all = self.index.virtual_services.iter().filter(|vs| vs.gateways.contains(gateway));
-        let mut ranked: Vec<_> = all.filter_map(|vs| rank(vs, namespace, default).map(|r| (r, vs))).collect();
+        let all = self.index.route_sets.iter().filter(|set| set.gateways.contains(gateway));
+        let mut ranked: Vec<_> =
+            all.filter_map(|set| rank(set, namespace, default).map(|r| (r, set))).collect();
         ranked.sort_by(|(a, one), (b, other)| (a, &one.origin).cmp(&(b, &other.origin)));
-        ranked.into_iter().map(|(_, vs)| vs.clone()).collect()
+        ranked.into_iter().map(|(_, set)| set.clone()).collect()
     }
 
-    /// The VirtualService that routes a sidecar's requests to a service: of those it sees the one with the closest
+    /// The set that routes a sidecar's requests to a service: of those it sees the one with the closest
     /// host; of equal hosts the first.
-    pub fn virtual_service(&self, namespace: &str, service_host: &str) -> Option<Arc<VirtualService>> {
-        let candidates = self.virtual_services(namespace, &GatewayRef::Mesh);
-        let mut owners: BTreeMap<&str, &Arc<VirtualService>> = BTreeMap::new();
-        for vs in &candidates {
-            for pattern in &vs.hosts {
-                owners.entry(pattern).or_insert(vs);
+    pub fn route_set(&self, namespace: &str, service_host: &str) -> Option<Arc<RouteSet>> {
+        let candidates = self.route_sets(namespace, &GatewayRef::Mesh);
+        let mut owners: BTreeMap<&str, &Arc<RouteSet>> = BTreeMap::new();
+        for set in &candidates {
+            for pattern in &set.hosts {
+                owners.entry(pattern).or_insert(set);
             }
         }
         let closest = host::closest(service_host, owners.keys().copied())?;
-        owners.get(closest).map(|vs| Arc::clone(vs))
+        owners.get(closest).map(|set| Arc::clone(set))
     }
 
     /// The DestinationRule for calls of a client in `namespace` to a service: from the client's namespace, else the
@@ -192,21 +192,13 @@ fn order(namespace: &str, one: &Service, other: &Service) -> Ordering {
     (rank(one), &one.origin).cmp(&(rank(other), &other.origin))
 }
 
-/// The kind of object that a service was made from.
-pub(super) fn kind_of(service: &Service) -> Kind {
-    match service.registry {
-        Registry::Kubernetes => Kind::Service,
-        Registry::External => Kind::ServiceEntry,
-    }
-}
-
-/// Which of the VirtualServices that a proxy in `namespace` sees come first: private ones, then those exported to it by
+/// Which of the sets of routes that a proxy in `namespace` sees come first: private ones, then those exported to it by
 /// name, then public ones; `None` where it does not see it.
-pub(super) fn rank(vs: &VirtualService, namespace: &str, default: &ExportTo) -> Option<u8> {
+pub(super) fn rank(set: &RouteSet, namespace: &str, default: &ExportTo) -> Option<u8> {
     match () {
-        () if vs.origin.namespace == namespace && vs.export_to.is_private(namespace) => Some(0),
-        () if vs.export_to.is_public(default) => Some(2),
-        () if vs.export_to.reaches(&vs.origin.namespace, namespace, default) => Some(1),
+        () if set.origin.namespace == namespace && set.export_to.is_private(namespace) => Some(0),
+        () if set.export_to.is_public(default) => Some(2),
+        () if set.export_to.reaches(&set.origin.namespace, namespace, default) => Some(1),
         () => None,
     }
 }

@@ -24,7 +24,7 @@ pub mod destination_rule;
 pub mod gateway;
 pub mod policy;
 pub mod service;
-pub mod virtual_service;
+pub mod route;
 
 pub mod host;
 pub mod visibility;
@@ -36,10 +36,10 @@ use destination_rule::DestinationRule;
 use gateway::Gateway;
 use index::Index;
 use policy::{Mesh, PeerAuthentication, Sidecar, TlsSecret};
+use route::RouteSet;
 use service::{Service, StaticEndpoint};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use virtual_service::VirtualService;
 use visibility::{Labels, Origin};
 use workload::Workload;
 
@@ -70,8 +70,8 @@ pub enum Item {
     Workload(Arc<Workload>),
     /// A Secret with a certificate.
     Secret(Arc<TlsSecret>),
-    /// A VirtualService.
-    VirtualService(Arc<VirtualService>),
+    /// Routes, of a VirtualService.
+    Routes(Arc<RouteSet>),
     /// A DestinationRule.
     DestinationRule(Arc<DestinationRule>),
     /// A Gateway.
@@ -174,9 +174,9 @@ impl Catalog {
         self.index.mesh.clone()
     }
 
-    /// All VirtualServices; equal pointers mean that none changed.
-    pub fn shared_virtual_services(&self) -> Arc<Vec<Arc<VirtualService>>> {
-        self.index.virtual_services.clone()
+    /// All sets of routes; equal pointers mean that none changed.
+    pub fn shared_route_sets(&self) -> Arc<Vec<Arc<RouteSet>>> {
+        self.index.route_sets.clone()
     }
 
     /// All Gateways; equal pointers mean that none changed.
@@ -201,7 +201,7 @@ impl Item {
         match self {
             Self::Service(service) => Some(&service.origin),
             Self::ServiceEntry(services) => services.first().map(|s| &s.origin),
-            Self::VirtualService(vs) => Some(&vs.origin),
+            Self::Routes(set) => Some(&set.origin),
             Self::DestinationRule(rule) => Some(&rule.origin),
             Self::Gateway(gateway) => Some(&gateway.origin),
             Self::Sidecar(sidecar) => Some(&sidecar.origin),

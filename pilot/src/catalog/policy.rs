@@ -1,6 +1,6 @@
 //! Pure. PeerAuthentication and Sidecar objects, checked, and the settings of the mesh.
 
-use super::virtual_service::Retries;
+use super::route::Retries;
 use super::visibility::{ExportTo, Labels, Origin};
 use crate::flow::MtlsMode;
 use api::model::access_log::AccessLog;

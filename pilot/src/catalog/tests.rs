@@ -1,8 +1,8 @@
 //! Scenarios in YAML, judged and applied as pilot does, then asked.
 #![expect(clippy::too_many_lines, reason = "tables are long")]
 
+use super::route::GatewayRef;
 use super::service::Service;
-use super::virtual_service::GatewayRef;
 use super::*;
 use crate::flow::{Fact, MtlsMode};
 use crate::validate;
@@ -413,14 +413,14 @@ fn the_closest_host_and_the_first_object_route_a_service() {
     ]
     .concat();
     let catalog = catalog(&text);
-    let found = |client: &str| catalog.virtual_service(client, REVIEWS).unwrap().origin.name.clone();
+    let found = |client: &str| catalog.route_set(client, REVIEWS).unwrap().origin.name.clone();
     assert_eq!(found("default"), "first");
     assert_eq!(found("shop"), "private");
     assert_eq!(found("pay"), "named");
-    let other = catalog.virtual_service("default", "ratings.default.svc.cluster.local").unwrap();
+    let other = catalog.route_set("default", "ratings.default.svc.cluster.local").unwrap();
     assert_eq!(other.origin.name, "wide");
     let gateway = GatewayRef::Named { namespace: "default".into(), name: "g".into() };
-    assert_eq!(catalog.virtual_services("default", &gateway).len(), 1);
+    assert_eq!(catalog.route_sets("default", &gateway).len(), 1);
 }
 
 #[test]
@@ -442,7 +442,7 @@ fn delegates_are_joined_with_their_root() {
     .concat();
     let catalog = catalog(&text);
     let gateway = GatewayRef::Named { namespace: "default".into(), name: "g".into() };
-    let all = catalog.virtual_services("default", &gateway);
+    let all = catalog.route_sets("default", &gateway);
     assert_eq!(all.len(), 1, "a delegate routes nothing by itself");
     let shown: Vec<String> = all[0]
         .http

@@ -1,5 +1,7 @@
 //! Pure. Who an object is: its name and age; and which namespaces see it (`exportTo`).
 
+use api::resource::document::Key;
+use api::resource::kind::Kind;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
@@ -12,8 +14,10 @@ pub fn selects(wanted: &Labels, have: &Labels) -> bool {
 }
 
 /// Name and age of a user's object. Sorts by age, then name, then namespace, which is how Istio settles conflicts.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Origin {
+    /// Its kind.
+    pub kind: Kind,
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -23,6 +27,11 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// The key of the object.
+    pub fn key(&self) -> Key {
+        Key::new(self.kind, &self.namespace, &self.name)
+    }
+
     /// The object's name as Istio writes it into metadata, as
     /// `/apis/networking.istio.io/v1/namespaces/default/virtual-service/reviews`.
     pub fn path(&self, kind: &str) -> String {

@@ -136,9 +136,9 @@ fn virtual_hosts(
         let gateways = [server.reference()];
         let encrypted = server.server().tls.is_some();
         let place = Place { port, encrypted, gateways: &gateways };
-        for service in view.catalog.virtual_services(&view.scope.namespace, &gateways[0]) {
-            let routes = http_route::routes(view, &service, &place);
-            let common = server.common_hosts(&service);
+        for set in view.catalog.route_sets(&view.scope.namespace, &gateways[0]) {
+            let routes = http_route::routes(view, &set, &place);
+            let common = server.common_hosts(&set);
             for name in common.iter().filter(|name| !routes.is_empty() && serves(server, name)) {
                 let host = hosts.entry(name.clone()).or_insert_with(|| virtual_host(name, port));
                 host.routes.extend(routes.iter().cloned());

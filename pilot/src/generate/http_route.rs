@@ -5,9 +5,9 @@
 
 use super::View;
 use crate::catalog::policy::Mesh;
-use crate::catalog::virtual_service::{
-    Destination, GatewayRef, HttpAction, HttpDestination, HttpMatch, HttpRoute, Retries, SourceMatch,
-    VirtualService,
+use crate::catalog::route::{
+    Destination, GatewayRef, HttpAction, HttpDestination, HttpMatch, HttpRoute, Retries, RouteSet,
+    SourceMatch,
 };
 use crate::catalog::visibility;
 use api::model::matcher::{BackOff, HeaderMutations};
@@ -29,10 +29,10 @@ pub(super) struct Place<'a> {
 }
 
 /// The routes of a VirtualService in this place.
-pub(super) fn routes(view: &View, service: &VirtualService, place: &Place) -> Vec<Route> {
-    let origin = service.origin.path("virtual-service");
+pub(super) fn routes(view: &View, set: &RouteSet, place: &Place) -> Vec<Route> {
+    let origin = set.origin.path("virtual-service");
     let mut routes = vec![];
-    for route in &service.http {
+    for route in &set.http {
         let Some(action) = action(view, route, place) else { continue };
         let made = |criteria: RouteMatch, name: &str| Route {
             name: route_name(&route.name, name),
@@ -48,14 +48,14 @@ pub(super) fn routes(view: &View, service: &VirtualService, place: &Place) -> Ve
             routes.push(made(RouteMatch::any(), ""));
             break;
         }
-        let here = route.matches.iter().filter(|m| applies(view, &m.source, service, place));
+        let here = route.matches.iter().filter(|m| applies(view, &m.source, set, place));
         routes.extend(here.map(|m| made(criteria(m), &m.name)));
         // Nothing behind a route that takes everything can be reached.
         if routes.last().is_some_and(|r| takes_everything(&r.criteria)) {
             break;
         }
     }
-    match &service.otherwise {
+    match &set.otherwise {
         Some(other) if routes.is_empty() => self::routes(view, other, place),
         _ => routes,
     }
@@ -95,7 +95,7 @@ fn destination_port(view: &View, destination: &Destination, listener_port: u16) 
     })
 }
 
-fn applies(view: &View, source: &SourceMatch, service: &VirtualService, place: &Place) -> bool {
+fn applies(view: &View, source: &SourceMatch, set: &RouteSet, place: &Place) -> bool {
     if source.port.is_some_and(|p| p != place.port) {
         return false;
     }
@@ -103,7 +103,7 @@ fn applies(view: &View, source: &SourceMatch, service: &VirtualService, place: &
     if !source.gateways.is_empty() {
         return source.gateways.iter().any(|g| place.gateways.contains(g));
     }
-    service.gateways.iter().any(|g| place.gateways.contains(g))
+    set.gateways.iter().any(|g| place.gateways.contains(g))
         && visibility::selects(&source.labels, &view.scope.labels)
         && source.namespace.as_ref().is_none_or(|n| *n == view.scope.namespace)
 }

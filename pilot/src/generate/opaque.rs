@@ -4,8 +4,8 @@
 use super::View;
 use super::http_route::{self, Place};
 use super::spelling;
+use crate::catalog::route::{Destination, GatewayRef, RouteSet, SourceMatch, TcpDestination};
 use crate::catalog::service::Service;
-use crate::catalog::virtual_service::{Destination, GatewayRef, SourceMatch, TcpDestination, VirtualService};
 use crate::catalog::visibility::selects;
 use api::model::listener::{ChainMatch, FilterChain, Protocol as ChainProtocol, TcpProxy, Transport};
 use api::model::matcher::HeaderMutations;
@@ -29,7 +29,7 @@ pub(super) fn tls_chains(
     port: u16,
     condition: &Condition,
 ) -> Vec<FilterChain> {
-    let routes = view.virtual_service(&service.host).map(|vs| vs.tls.as_slice()).unwrap_or_default();
+    let routes = view.route_set(&service.host).map(|set| set.tls.as_slice()).unwrap_or_default();
     let mut chains = vec![];
     for route in routes {
         for matched in route.matches.iter().filter(|m| applies(view, &m.source, port)) {
@@ -81,8 +81,8 @@ pub(super) fn tcp_chains(
     port: u16,
     condition: &Condition,
 ) -> Vec<FilterChain> {
-    let vs = view.virtual_service(&service.host);
-    let (mut chains, complete) = vs.map(|vs| tcp_routes(view, vs, port)).unwrap_or_default();
+    let set = view.route_set(&service.host);
+    let (mut chains, complete) = set.map(|set| tcp_routes(view, set, port)).unwrap_or_default();
     if !complete {
         chains.push(itself(view, service, port));
     }
@@ -95,9 +95,9 @@ pub(super) fn tcp_chains(
 }
 
 /// The TCP routes of a VirtualService, and whether nothing is left behind them.
-fn tcp_routes(view: &View, vs: &VirtualService, port: u16) -> (Vec<FilterChain>, bool) {
+fn tcp_routes(view: &View, set: &RouteSet, port: u16) -> (Vec<FilterChain>, bool) {
     let mut chains = vec![];
-    for route in &vs.tcp {
+    for route in &set.tcp {
         let to = chain(view, port, &route.destinations);
         let here: Vec<_> = route.matches.iter().filter(|m| applies(view, &m.source, port)).collect();
         if route.matches.is_empty() || here.iter().any(|m| m.destination_subnets.is_empty()) {

@@ -8,8 +8,8 @@ use super::{View, cluster, gateway, of_service, outbound, workload};
 use crate::catalog::destination_rule::DestinationRule;
 use crate::catalog::gateway::Gateway;
 use crate::catalog::policy::{Mesh, PeerAuthentication, Sidecar};
+use crate::catalog::route::RouteSet;
 use crate::catalog::service::Service;
-use crate::catalog::virtual_service::VirtualService;
 use crate::catalog::workload::Workload;
 use crate::flow::Scope;
 use crate::snapshot::Snapshot;
@@ -39,7 +39,7 @@ pub struct RestCause {
     mesh: Arc<Mesh>,
     sidecars: Arc<Vec<Arc<Sidecar>>>,
     gateways: Arc<Vec<Arc<Gateway>>>,
-    virtual_services: Arc<Vec<Arc<VirtualService>>>,
+    route_sets: Arc<Vec<Arc<RouteSet>>>,
     services: Vec<Arc<Service>>,
     rules: Vec<Option<Arc<DestinationRule>>>,
     /// Of headless services, and a gateway's own.
@@ -85,7 +85,7 @@ impl<'a> Parts<'a> {
             mesh: catalog.shared_mesh(),
             sidecars: catalog.shared_sidecars(),
             gateways: catalog.shared_gateways(),
-            virtual_services: catalog.shared_virtual_services(),
+            route_sets: catalog.shared_route_sets(),
             rules: services.iter().map(|s| self.view.shared_rule(&s.host)).collect(),
             pods: headless.chain(own).cloned().collect(),
             services,
@@ -125,7 +125,7 @@ impl PartialEq for RestCause {
         Arc::ptr_eq(&self.mesh, &other.mesh)
             && Arc::ptr_eq(&self.sidecars, &other.sidecars)
             && Arc::ptr_eq(&self.gateways, &other.gateways)
-            && Arc::ptr_eq(&self.virtual_services, &other.virtual_services)
+            && Arc::ptr_eq(&self.route_sets, &other.route_sets)
             && same(&self.services, &other.services)
             && rules()
             && same(&self.pods, &other.pods)

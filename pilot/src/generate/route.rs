@@ -4,8 +4,8 @@
 use super::http_route::{self, Place};
 use super::{View, spelling};
 use crate::catalog::host;
+use crate::catalog::route::{GatewayRef, RouteSet};
 use crate::catalog::service::Service;
-use crate::catalog::virtual_service::{GatewayRef, VirtualService};
 use crate::flow::Protocol;
 use api::model::route::{Forward, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost};
 use api::name;
@@ -80,7 +80,7 @@ impl Hosts<'_> {
 }
 
 fn service_host(view: &View, service: &Service, port: u16, domains: Vec<String>) -> VirtualHost {
-    let routed = view.virtual_service(&service.host).map(|vs| http_route::routes(view, vs, &place(port)));
+    let routed = view.route_set(&service.host).map(|set| http_route::routes(view, set, &place(port)));
     // A VirtualService without a route for this port leaves the service to its default.
     let routes = match routed {
         Some(routes) if !routes.is_empty() => routes,
@@ -95,8 +95,8 @@ fn aliases(view: &View, port: u16, services: &[&Service]) -> Vec<VirtualHost> {
     let aliases = services.iter().flat_map(|service| view.aliases(service));
     let declared = aliases.filter(|alias| alias.port(port).is_some());
     let routed = declared.filter_map(|alias| {
-        let vs = view.virtual_service(&alias.host)?;
-        let routes = http_route::routes(view, vs, &place(port));
+        let set = view.route_set(&alias.host)?;
+        let routes = http_route::routes(view, set, &place(port));
         Some(virtual_host(&alias.host, port, spelling::own_names(view, alias), routes))
     });
     routed.filter(|host| !host.routes.is_empty()).collect()
@@ -113,12 +113,11 @@ fn written_hosts(view: &View, port: u16, services: &[&Service]) -> Vec<VirtualHo
             known.contains(pattern)
         }
     };
-    let here =
-        |vs: &VirtualService| port == DEFAULT_HTTP_PORT || vs.hosts.iter().any(|pattern| covers(pattern));
-    let unknown = view.owners().iter().filter(|(host, vs)| *host != "*" && !covers(host) && here(vs));
+    let here = |set: &RouteSet| port == DEFAULT_HTTP_PORT || set.hosts.iter().any(|pattern| covers(pattern));
+    let unknown = view.owners().iter().filter(|(host, set)| *host != "*" && !covers(host) && here(set));
     unknown
-        .map(|(host, vs)| {
-            let routes = http_route::routes(view, vs, &place(port));
+        .map(|(host, set)| {
+            let routes = http_route::routes(view, set, &place(port));
             virtual_host(host, port, vec![spelling::domain(host)], routes)
         })
         .filter(|host| !host.routes.is_empty())

@@ -5,8 +5,8 @@ use super::http_connection;
 use super::import::Imports;
 use crate::catalog::destination_rule::DestinationRule;
 use crate::catalog::policy::{Mesh, OutboundPolicy};
+use crate::catalog::route::RouteSet;
 use crate::catalog::service::{Service, ServiceEndpoint, ServicePort};
-use crate::catalog::virtual_service::VirtualService;
 use crate::catalog::visibility::selects;
 use crate::catalog::{Catalog, host};
 use crate::flow::Scope;
@@ -30,7 +30,7 @@ pub(super) struct View<'a> {
     /// The other way round.
     aliases: BTreeMap<String, Vec<Arc<Service>>>,
     /// Hosts (patterns too) of the VirtualServices for sidecars, each with the one that owns it.
-    owners: BTreeMap<String, Arc<VirtualService>>,
+    owners: BTreeMap<String, Arc<RouteSet>>,
     /// Those of them that stand for several hosts.
     patterns: Vec<String>,
     outbound: OutboundPolicy,
@@ -103,13 +103,13 @@ impl<'a> View<'a> {
     }
 
     /// The VirtualService that routes calls of sidecars to this host.
-    pub(super) fn virtual_service(&self, host: &str) -> Option<&VirtualService> {
+    pub(super) fn route_set(&self, host: &str) -> Option<&RouteSet> {
         let closest = || self.owners.get(host::closest(host, self.patterns.iter().map(String::as_str))?);
         self.owners.get(host).or_else(closest).map(Arc::as_ref)
     }
 
     /// VirtualServices for sidecars by the hosts they own.
-    pub(super) fn owners(&self) -> &BTreeMap<String, Arc<VirtualService>> {
+    pub(super) fn owners(&self) -> &BTreeMap<String, Arc<RouteSet>> {
         &self.owners
     }
 

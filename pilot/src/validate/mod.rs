@@ -114,13 +114,11 @@ fn item(f: &mut Findings, place: &Place, object: &Object, mesh: &Mesh) -> Item {
         Body::Pod(body) => Item::Workload(Arc::new(workload::workload(f, object, body))),
         Body::Secret(body) => secret::secret(f, object, body),
         Body::ConfigMap(body) => mesh_config::config_map(f, place, object, body, mesh),
-        Body::VirtualService(spec) => {
-            Item::VirtualService(Arc::new(virtual_service::check(f, object, spec, mesh)))
-        }
+        Body::VirtualService(spec) => Item::Routes(Arc::new(virtual_service::check(f, object, spec, mesh))),
         Body::DestinationRule(spec) => {
             Item::DestinationRule(Arc::new(destination_rule::check(f, object, spec, mesh)))
         }
-        Body::Gateway(spec) => Item::Gateway(Arc::new(gateway::check(f, object, spec))),
+        Body::IstioGateway(spec) => Item::Gateway(Arc::new(gateway::check(f, object, spec))),
         Body::ServiceEntry(spec) => Item::ServiceEntry(service_entry::check(f, object, spec)),
         Body::Sidecar(spec) => Item::Sidecar(Arc::new(sidecar::check(f, object, spec, mesh))),
         Body::PeerAuthentication(spec) => {
@@ -136,6 +134,7 @@ fn item(f: &mut Findings, place: &Place, object: &Object, mesh: &Mesh) -> Item {
 
 fn origin(object: &Object) -> Origin {
     Origin {
+        kind: object.kind(),
         namespace: object.namespace().to_owned(),
         name: object.name().to_owned(),
         created: object.created.clone(),

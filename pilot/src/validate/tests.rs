@@ -4,7 +4,7 @@
 use super::*;
 use crate::catalog::destination_rule::ClientTls;
 use crate::catalog::policy::OutboundPolicy;
-use crate::catalog::virtual_service::{HttpAction, VirtualService};
+use crate::catalog::route::{HttpAction, RouteSet};
 use crate::flow::Protocol;
 use api::model::matcher::HeaderTest;
 use api::model::route::RetryOn;
@@ -41,10 +41,10 @@ fn errors_are(kind: &str, table: &[(&str, &str)]) {
     }
 }
 
-fn virtual_service(spec: &str) -> Arc<VirtualService> {
+fn virtual_service(spec: &str) -> Arc<RouteSet> {
     let checked = checked(&mesh_kind("networking", "VirtualService", spec));
     match checked.item {
-        Some(Item::VirtualService(vs)) => vs,
+        Some(Item::Routes(vs)) => vs,
         _ => panic!("{spec}: {:?}", checked.errors),
     }
 }

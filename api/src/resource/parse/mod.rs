@@ -173,7 +173,7 @@ fn body(kind: Kind, value: &Value) -> Result<Body, Vec<Fault>> {
         Kind::Job => Body::Job(strict::read(value)?),
         Kind::VirtualService => Body::VirtualService(mesh(value)?),
         Kind::DestinationRule => Body::DestinationRule(mesh(value)?),
-        Kind::Gateway => Body::Gateway(mesh(value)?),
+        Kind::IstioGateway => Body::IstioGateway(mesh(value)?),
         Kind::ServiceEntry => Body::ServiceEntry(mesh(value)?),
         Kind::Sidecar => Body::Sidecar(mesh(value)?),
         Kind::PeerAuthentication => Body::PeerAuthentication(mesh(value)?),

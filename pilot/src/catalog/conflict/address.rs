@@ -3,10 +3,8 @@
 
 use super::{Losses, viewers};
 use crate::catalog::Catalog;
-use crate::catalog::lookup::kind_of;
 use crate::catalog::service::{Service, ServicePort};
 use crate::flow::Protocol;
-use api::resource::document::Key;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 
@@ -29,7 +27,7 @@ pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
                 takes(taken.protocol, port.protocol, *other < at) && meet(catalog, first, service)
             };
             let Some((_, (first, _, taken))) = claims.iter().enumerate().find(wins) else { continue };
-            let who = Key::new(kind_of(first), &first.origin.namespace, &first.origin.name);
+            let who = first.origin.key();
             let place = if address.prefix_len() == address.max_prefix_len() {
                 address.addr().to_string()
             } else {
@@ -40,7 +38,7 @@ pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
                 taken.protocol, service.host
             );
             let next = "give the two different addresses or ports";
-            losses.add(kind_of(service), &service.origin, format!("spec.ports[{i}]"), reason, next);
+            losses.add(&service.origin, format!("spec.ports[{i}]"), reason, next);
         }
     }
 }

@@ -2,61 +2,59 @@
 //! does, or a route of theirs asks for what the root's own match excludes.
 
 use super::Losses;
-use crate::catalog::virtual_service::{HttpAction, VirtualService};
+use crate::catalog::route::{HttpAction, RouteSet};
 use crate::catalog::visibility::ExportTo;
 use crate::catalog::{Catalog, Item, delegate};
 use api::resource::document::Key;
 use api::resource::kind::Kind;
 use std::collections::BTreeSet;
 
-const KIND: Kind = Kind::VirtualService;
-
 pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
     let all = || {
         catalog.items().filter_map(|(_, item)| match item {
-            Item::VirtualService(vs) => Some(vs),
+            Item::Routes(set) => Some(set),
             _ => None,
         })
     };
     let mut used: BTreeSet<Key> = BTreeSet::new();
-    for root in all().filter(|vs| !vs.hosts.is_empty()) {
+    for root in all().filter(|set| !set.hosts.is_empty()) {
         for (i, route) in root.http.iter().enumerate() {
             let HttpAction::Delegate { namespace, name } = &route.action else { continue };
-            let key = Key::new(KIND, namespace, name);
-            if let Some(Item::VirtualService(vs)) = catalog.item(&key)
-                && vs.hosts.is_empty()
+            let key = Key::new(Kind::VirtualService, namespace, name);
+            if let Some(Item::Routes(set)) = catalog.item(&key)
+                && set.hosts.is_empty()
             {
-                follow(root, i, vs, losses);
+                follow(root, i, set, losses);
             }
             used.insert(key);
         }
     }
-    for vs in all().filter(|vs| vs.hosts.is_empty()) {
-        if !used.contains(&Key::new(KIND, &vs.origin.namespace, &vs.origin.name)) {
+    for set in all().filter(|set| set.hosts.is_empty()) {
+        if !used.contains(&set.origin.key()) {
             let reason = "no VirtualService delegates to this one; it has no effect".to_owned();
-            losses.add(KIND, &vs.origin, "spec.hosts", reason, "name hosts, or delegate to it");
+            losses.add(&set.origin, "spec.hosts", reason, "name hosts, or delegate to it");
         }
     }
 }
 
-fn follow(root: &VirtualService, i: usize, to: &VirtualService, losses: &mut Losses) {
+fn follow(root: &RouteSet, i: usize, to: &RouteSet, losses: &mut Losses) {
     let own = &root.origin.namespace;
     if !to.export_to.reaches(&to.origin.namespace, own, &ExportTo::All) {
-        let to = Key::new(KIND, &to.origin.namespace, &to.origin.name);
+        let to = to.origin.key();
         let reason = format!("{to} is not exported to namespace {own}; this route has no effect");
         let path = format!("spec.http[{i}].delegate");
-        losses.add(KIND, &root.origin, path, reason, "export it to this namespace");
+        losses.add(&root.origin, path, reason, "export it to this namespace");
         return;
     }
     for (d, route) in to.http.iter().enumerate() {
         if delegate::join(&root.http[i], route).is_none() {
-            let by = Key::new(KIND, own, &root.origin.name);
+            let by = root.origin.key();
             let reason = format!(
                 "a match fits within none of spec.http[{i}].match of {by}, which delegates here; there this route has no \
                  effect"
             );
             let next = "let it match less than the root does";
-            losses.add(KIND, &to.origin, format!("spec.http[{d}].match"), reason, next);
+            losses.add(&to.origin, format!("spec.http[{d}].match"), reason, next);
         }
     }
 }

@@ -4,19 +4,17 @@
 use super::{Losses, winner};
 use crate::catalog::Catalog;
 use crate::catalog::gateway_port::Lost;
-use api::resource::document::Key;
 
 pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
-    for Lost { loser: (kind, loser), path, winner: (by, other), closer, effect } in catalog.lost_at_gateways()
-    {
-        let who = if kind == by && loser == other {
+    for Lost { loser, path, winner: other, closer, effect } in catalog.lost_at_gateways() {
+        let who = if loser == other {
             "another part of this object".to_owned()
         } else if closer {
-            format!("{}, which names it more closely,", Key::new(by, &other.namespace, &other.name))
+            format!("{}, which names it more closely,", other.key())
         } else {
-            winner(by, &other, &loser)
+            winner(&other, &loser)
         };
         let next = "remove one of the two, or let them take different hosts or ports";
-        losses.add(kind, &loser, path, format!("{who} {effect}"), next);
+        losses.add(&loser, path, format!("{who} {effect}"), next);
     }
 }

@@ -3,7 +3,6 @@
 
 use super::{Losses, winner};
 use crate::catalog::Catalog;
-use crate::catalog::lookup::kind_of;
 use crate::catalog::service::Service;
 use crate::flow::Protocol;
 use std::collections::HashMap;
@@ -44,9 +43,9 @@ fn tell(service: &Service, path: &str, number: u16, first: (&Service, Protocol),
     let who = if first.host == service.host {
         "another port of this service".to_owned()
     } else {
-        winner(kind_of(first), &first.origin, &service.origin)
+        winner(&first.origin, &service.origin)
     };
     let reason =
         format!("{who} has port {number} of the same pods as {protocol:?}, which their sidecars take it for");
-    losses.add(kind_of(service), &service.origin, path, reason, "name the same protocol in both");
+    losses.add(&service.origin, path, reason, "name the same protocol in both");
 }

@@ -16,8 +16,7 @@ mod service;
 
 use super::Catalog;
 use super::visibility::{ExportTo, Origin};
-use api::resource::document::{Key, Place, Refusal};
-use api::resource::kind::Kind;
+use api::resource::document::{Place, Refusal};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -46,8 +45,8 @@ struct Losses(Vec<Refusal>);
 
 impl Losses {
     /// The part at `path` of an object loses to another: `reason` names the winner.
-    fn add(&mut self, kind: Kind, loser: &Origin, path: impl Display, reason: String, next: &str) {
-        let key = Key::new(kind, &loser.namespace, &loser.name);
+    fn add(&mut self, loser: &Origin, path: impl Display, reason: String, next: &str) {
+        let key = loser.key();
         self.0.push(Refusal {
             place: Place::default(),
             object: key.to_string(),
@@ -60,14 +59,14 @@ impl Losses {
 }
 
 /// The winner with the reason why it wins, as the subject of a sentence: `Sidecar shop/a, which is older,`.
-fn winner(kind: Kind, winner: &Origin, loser: &Origin) -> String {
+fn winner(winner: &Origin, loser: &Origin) -> String {
     let why = match winner.created.cmp(&loser.created) {
         Ordering::Less => "is older",
         Ordering::Equal => "comes first by name",
         // Only where visibility goes before age.
         Ordering::Greater => "is exported to fewer namespaces",
     };
-    format!("{}, which {why},", Key::new(kind, &winner.namespace, &winner.name))
+    format!("{}, which {why},", winner.key())
 }
 
 /// Namespaces that stand for all others where visibility decides: those that objects live in or are exported to by

@@ -5,8 +5,6 @@ use super::{Losses, winner};
 use crate::catalog::Catalog;
 use crate::catalog::visibility::{Labels, Origin, selects};
 use crate::catalog::workload::Workload;
-use api::resource::document::Key;
-use api::resource::kind::Kind;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,16 +18,15 @@ pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
     let index = &catalog.index;
     let peers = index.peer_authentications.iter();
     let peers = peers.map(|p| Policy { origin: &p.origin, selector: p.selector.as_ref() });
-    compare(catalog, Kind::PeerAuthentication, "spec.selector", peers, losses);
+    compare(catalog, "spec.selector", peers, losses);
     let sidecars = index.sidecars.iter();
     let sidecars = sidecars.map(|s| Policy { origin: &s.origin, selector: s.selector.as_ref() });
-    compare(catalog, Kind::Sidecar, "spec.workloadSelector", sidecars, losses);
+    compare(catalog, "spec.workloadSelector", sidecars, losses);
 }
 
 /// Compares the policies of each namespace, oldest first.
 fn compare<'a>(
     catalog: &Catalog,
-    kind: Kind,
     path: &str,
     policies: impl Iterator<Item = Policy<'a>>,
     losses: &mut Losses,
@@ -41,12 +38,12 @@ fn compare<'a>(
     for (namespace, policies) in &by_namespace {
         for (at, later) in policies.iter().enumerate() {
             let reason = match later.selector {
-                None => whole_namespace(kind, policies, at, &catalog.mesh().root_namespace),
-                Some(selector) => chosen(kind, &policies[..at], later, selector)
-                    .or_else(|| shared(catalog, kind, namespace, &policies[..at], later, selector)),
+                None => whole_namespace(policies, at, &catalog.mesh().root_namespace),
+                Some(selector) => chosen(&policies[..at], later, selector)
+                    .or_else(|| shared(catalog, namespace, &policies[..at], later, selector)),
             };
             if let Some(reason) = reason {
-                losses.add(kind, later.origin, path, reason, "merge the two, or delete one");
+                losses.add(later.origin, path, reason, "merge the two, or delete one");
             }
         }
     }
@@ -54,32 +51,30 @@ fn compare<'a>(
 
 /// Another policy holds for all workloads of the namespace: an older one, or one of any age whose selector has no labels.
 /// In the `root` namespace such a selector is of that namespace alone, and a policy without one is for all.
-fn whole_namespace(kind: Kind, all: &[Policy], at: usize, root: &str) -> Option<String> {
+fn whole_namespace(all: &[Policy], at: usize, root: &str) -> Option<String> {
     let later = &all[at];
     let of_its_own = later.origin.namespace == root;
     let any = all.iter().filter(|_| !of_its_own).find(|p| p.selector.is_some_and(Labels::is_empty));
     let older = || all[..at].iter().find(|p| p.selector.is_none());
     let first = match any {
         Some(any) => {
-            let key = Key::new(kind, &any.origin.namespace, &any.origin.name);
-            format!("{key}, which has a selector,")
+            format!("{}, which has a selector,", any.origin.key())
         }
-        None => winner(kind, older()?.origin, later.origin),
+        None => winner(older()?.origin, later.origin),
     };
     Some(format!("{first} holds for the same workloads; this object has no effect"))
 }
 
 /// An older policy chooses every workload that this one could choose.
-fn chosen(kind: Kind, older: &[Policy], later: &Policy, selector: &Labels) -> Option<String> {
+fn chosen(older: &[Policy], later: &Policy, selector: &Labels) -> Option<String> {
     let first = older.iter().find(|p| p.selector.is_some_and(|labels| selects(labels, selector)))?;
-    let first = winner(kind, first.origin, later.origin);
+    let first = winner(first.origin, later.origin);
     Some(format!("{first} chooses all of these workloads; this object has no effect"))
 }
 
 /// An older policy chooses some of the pods that this one chooses.
 fn shared(
     catalog: &Catalog,
-    kind: Kind,
     namespace: &str,
     older: &[Policy],
     later: &Policy,
@@ -92,6 +87,6 @@ fn shared(
         pods.iter().find(|pod| selects(labels, &pod.labels))
     };
     let (first, pod) = older.iter().find_map(|policy| Some((policy, both(policy)?)))?;
-    let first = winner(kind, first.origin, later.origin);
+    let first = winner(first.origin, later.origin);
     Some(format!("{first} chooses pod {} too; this object does not hold for that pod", pod.name))
 }

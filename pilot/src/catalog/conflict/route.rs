@@ -2,34 +2,31 @@
 //! first route that takes everything, TLS by the first route for a server name.
 
 use super::{Losses, in_namespaces, viewers, winner};
-use crate::catalog::virtual_service::{GatewayRef, SourceMatch, TcpRoute, TlsMatch, VirtualService};
+use crate::catalog::route::{GatewayRef, RouteSet, SourceMatch, TcpRoute, TlsMatch};
 use crate::catalog::{Catalog, lookup};
-use api::resource::kind::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-const KIND: Kind = Kind::VirtualService;
 const NEXT: &str = "merge the two objects, or delete one";
 
 pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
-    let mut by_host: BTreeMap<&str, Vec<&Arc<VirtualService>>> = BTreeMap::new();
-    let of_sidecars =
-        catalog.index.virtual_services.iter().filter(|vs| vs.gateways.contains(&GatewayRef::Mesh));
-    for vs in of_sidecars {
-        for host in &vs.hosts {
-            by_host.entry(host).or_default().push(vs);
+    let mut by_host: BTreeMap<&str, Vec<&Arc<RouteSet>>> = BTreeMap::new();
+    let of_sidecars = catalog.index.route_sets.iter().filter(|set| set.gateways.contains(&GatewayRef::Mesh));
+    for set in of_sidecars {
+        for host in &set.hosts {
+            by_host.entry(host).or_default().push(set);
         }
     }
     let default = &catalog.mesh().default_virtual_service_export;
     for (host, all) in by_host.iter().filter(|(_, all)| all.len() > 1) {
-        let namespaces = viewers(all.iter().map(|vs| (&vs.origin, &vs.export_to)));
-        let order = |viewer: &&'_ str| -> Vec<&VirtualService> {
+        let namespaces = viewers(all.iter().map(|set| (&set.origin, &set.export_to)));
+        let order = |viewer: &&'_ str| -> Vec<&RouteSet> {
             let mut seen: Vec<_> =
-                all.iter().filter_map(|vs| Some((lookup::rank(vs, viewer, default)?, vs))).collect();
-            seen.sort_by_key(|(rank, vs)| (*rank, &vs.origin));
-            seen.into_iter().map(|(_, vs)| vs.as_ref()).collect()
+                all.iter().filter_map(|set| Some((lookup::rank(set, viewer, default)?, set))).collect();
+            seen.sort_by_key(|(rank, set)| (*rank, &set.origin));
+            seen.into_iter().map(|(_, set)| set.as_ref()).collect()
         };
-        let orders: Vec<(&str, Vec<&VirtualService>)> =
+        let orders: Vec<(&str, Vec<&RouteSet>)> =
             namespaces.iter().map(|viewer| (*viewer, order(viewer))).collect();
         for later in all {
             compare(host, later, &orders, losses);
@@ -38,18 +35,18 @@ pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
 }
 
 /// What of a VirtualService's routes to a host is taken by those that come first, and for whom.
-fn compare(host: &str, later: &VirtualService, orders: &[(&str, Vec<&VirtualService>)], losses: &mut Losses) {
-    let place = |vs: &&VirtualService| std::ptr::eq(*vs, later);
+fn compare(host: &str, later: &RouteSet, orders: &[(&str, Vec<&RouteSet>)], losses: &mut Losses) {
+    let place = |set: &&RouteSet| std::ptr::eq(*set, later);
     let seen: BTreeSet<&str> =
         orders.iter().filter(|(_, order)| order.iter().any(place)).map(|(viewer, _)| *viewer).collect();
     let mut lost: BTreeMap<(String, String), BTreeSet<&str>> = BTreeMap::new();
     for (viewer, order) in orders {
-        let first = order.iter().take_while(|vs| !place(vs));
+        let first = order.iter().take_while(|set| !place(set));
         if !seen.contains(viewer) {
             continue;
         }
         for first in first {
-            let who = winner(KIND, &first.origin, &later.origin);
+            let who = winner(&first.origin, &later.origin);
             for (path, what) in taken(first, later) {
                 let reason = format!("{who} routes {what} of {host}");
                 lost.entry((path, reason)).or_default().insert(viewer);
@@ -58,12 +55,12 @@ fn compare(host: &str, later: &VirtualService, orders: &[(&str, Vec<&VirtualServ
     }
     for ((path, reason), viewers) in lost {
         let place = in_namespaces(&viewers, &seen);
-        losses.add(KIND, &later.origin, path, format!("{reason}; this has no effect{place}"), NEXT);
+        losses.add(&later.origin, path, format!("{reason}; this has no effect{place}"), NEXT);
     }
 }
 
 /// Fields of `later` that have no effect where `first` comes before it, with what `first` takes.
-fn taken(first: &VirtualService, later: &VirtualService) -> Vec<(String, String)> {
+fn taken(first: &RouteSet, later: &RouteSet) -> Vec<(String, String)> {
     let mut taken = vec![];
     if let Some(what) = http(first, later) {
         taken.push(("spec.http".to_owned(), what));
@@ -87,9 +84,9 @@ fn taken(first: &VirtualService, later: &VirtualService) -> Vec<(String, String)
 }
 
 /// The ports on which both have HTTP routes.
-fn http(first: &VirtualService, later: &VirtualService) -> Option<String> {
-    let of = |vs: &VirtualService| {
-        let routes = vs
+fn http(first: &RouteSet, later: &RouteSet) -> Option<String> {
+    let of = |set: &RouteSet| {
+        let routes = set
             .http
             .iter()
             .map(|route| ports(route.matches.iter().map(|m| &m.source), route.matches.is_empty()));

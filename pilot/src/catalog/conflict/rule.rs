@@ -4,10 +4,7 @@
 use super::{Losses, in_namespaces, viewers, winner};
 use crate::catalog::destination_rule::{DestinationRule, TrafficPolicy};
 use crate::catalog::{Catalog, Item};
-use api::resource::kind::Kind;
 use std::collections::{BTreeMap, BTreeSet};
-
-const KIND: Kind = Kind::DestinationRule;
 
 pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
     let mut by_host: BTreeMap<(&str, &str), Vec<&DestinationRule>> = BTreeMap::new();
@@ -31,16 +28,16 @@ fn merged(older: &[&DestinationRule], later: &DestinationRule, losses: &mut Loss
     let own = later.policy != TrafficPolicy::default();
     let policy = same().find(|rule| own && rule.policy != TrafficPolicy::default());
     if let Some(first) = policy {
-        let first = winner(KIND, &first.origin, &later.origin);
+        let first = winner(&first.origin, &later.origin);
         let reason = format!("{first} has a policy for {}; this one has no effect", later.host);
-        losses.add(KIND, &later.origin, "spec.trafficPolicy", reason, "merge the two objects");
+        losses.add(&later.origin, "spec.trafficPolicy", reason, "merge the two objects");
     }
     for (i, subset) in later.subsets.iter().enumerate() {
         if let Some(first) = same().find(|rule| rule.subset(&subset.name).is_some()) {
-            let first = winner(KIND, &first.origin, &later.origin);
+            let first = winner(&first.origin, &later.origin);
             let reason =
                 format!("{first} has subset {} of {} too; this one has no effect", subset.name, later.host);
-            losses.add(KIND, &later.origin, format!("spec.subsets[{i}]"), reason, "rename or remove one");
+            losses.add(&later.origin, format!("spec.subsets[{i}]"), reason, "rename or remove one");
         }
     }
 }
@@ -57,9 +54,9 @@ fn hidden(catalog: &Catalog, older: &[&DestinationRule], later: &DestinationRule
         let lost: BTreeSet<&str> = seen.iter().copied().filter(|viewer| sees(first, viewer)).collect();
         if !lost.is_empty() {
             let place = in_namespaces(&lost, &seen);
-            let first = winner(KIND, &first.origin, &later.origin);
+            let first = winner(&first.origin, &later.origin);
             let reason = format!("{first} holds for {}; this object has no effect{place}", later.host);
-            losses.add(KIND, &later.origin, "spec.host", reason, "merge the two, or change exportTo");
+            losses.add(&later.origin, "spec.host", reason, "merge the two, or change exportTo");
             return;
         }
     }

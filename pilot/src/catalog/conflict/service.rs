@@ -3,9 +3,7 @@
 
 use super::{Losses, in_namespaces, viewers};
 use crate::catalog::Catalog;
-use crate::catalog::lookup::kind_of;
 use crate::catalog::service::{Registry, Service};
-use api::resource::document::Key;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -31,7 +29,7 @@ fn compare(host: &str, later: &Arc<Service>, seen_by: &[(&str, Vec<&Arc<Service>
     for (taker, viewers) in lost {
         let place = in_namespaces(&viewers, &seen);
         let reason = format!("{taker} has host {host}; this service has no effect{place}");
-        losses.add(kind_of(later), &later.origin, "spec.hosts", reason, "merge the two, or change exportTo");
+        losses.add(&later.origin, "spec.hosts", reason, "merge the two, or change exportTo");
     }
 }
 
@@ -43,5 +41,5 @@ fn taker(first: &Service, later: &Service) -> String {
         () if first.origin.created < later.origin.created => "is older",
         () => "comes first by namespace or name",
     };
-    format!("{}, which {why},", Key::new(kind_of(first), &first.origin.namespace, &first.origin.name))
+    format!("{}, which {why},", first.origin.key())
 }

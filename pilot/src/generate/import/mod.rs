@@ -5,8 +5,8 @@
 //! that its routes work. Other than in Istio, its other hosts are left alone.
 
 use crate::catalog::policy::Sidecar;
+use crate::catalog::route::{GatewayRef, RouteSet};
 use crate::catalog::service::Service;
-use crate::catalog::virtual_service::{GatewayRef, VirtualService};
 use crate::catalog::{Catalog, host};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub(super) struct Imports {
     /// One service for each host, sorted by host.
     pub(super) services: Vec<Arc<Service>>,
     /// Hosts (patterns too) of VirtualServices for sidecars, each with what routes it.
-    pub(super) owners: BTreeMap<String, Arc<VirtualService>>,
+    pub(super) owners: BTreeMap<String, Arc<RouteSet>>,
 }
 
 impl Imports {
@@ -28,20 +28,20 @@ impl Imports {
             .into_iter()
             .map(|service| (service.host.clone(), service))
             .collect();
-        let routes = |vs: &VirtualService, host: &str| {
-            sidecar.is_none_or(|c| c.imports_route(namespace, &vs.origin.namespace, host))
+        let routes = |set: &RouteSet, host: &str| {
+            sidecar.is_none_or(|c| c.imports_route(namespace, &set.origin.namespace, host))
         };
-        let all = catalog.virtual_services(namespace, &GatewayRef::Mesh);
-        let imported: Vec<(Arc<VirtualService>, Vec<String>)> = all
+        let all = catalog.route_sets(namespace, &GatewayRef::Mesh);
+        let imported: Vec<(Arc<RouteSet>, Vec<String>)> = all
             .into_iter()
-            .map(|vs| {
-                let hosts = vs.hosts.iter().filter(|host| routes(&vs, host)).cloned().collect();
-                (vs, hosts)
+            .map(|set| {
+                let hosts = set.hosts.iter().filter(|host| routes(&set, host)).cloned().collect();
+                (set, hosts)
             })
             .filter(|(_, hosts): &(_, Vec<String>)| !hosts.is_empty())
             .collect();
         if sidecar.is_some() {
-            for destination in imported.iter().flat_map(|(vs, _)| vs.destinations_for(namespace)) {
+            for destination in imported.iter().flat_map(|(set, _)| set.destinations_for(namespace)) {
                 if !services.contains_key(&destination.host)
                     && let Some(service) = catalog.service(namespace, &destination.host)
                 {
@@ -64,7 +64,7 @@ impl Imports {
 }
 
 /// What routes each host: the first VirtualService that has it, with what the others add.
-fn owners(imported: &[(Arc<VirtualService>, Vec<String>)]) -> BTreeMap<String, Arc<VirtualService>> {
+fn owners(imported: &[(Arc<RouteSet>, Vec<String>)]) -> BTreeMap<String, Arc<RouteSet>> {
     let mut by_host: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (at, (_, hosts)) in imported.iter().enumerate() {
         for host in hosts {
@@ -84,25 +84,22 @@ fn owners(imported: &[(Arc<VirtualService>, Vec<String>)]) -> BTreeMap<String, A
 
 /// The VirtualServices of one host as one: HTTP is routed by the first of `own` that has routes for a port, other bytes
 /// by the first route that matches of all that cover the host.
-fn joined(
-    imported: &[(Arc<VirtualService>, Vec<String>)],
-    own: &[usize],
-    covering: &[usize],
-) -> Arc<VirtualService> {
-    let vs = |at: &usize| &imported[*at].0;
-    let others = covering.iter().filter(|at| **at != own[0]).map(vs);
+fn joined(imported: &[(Arc<RouteSet>, Vec<String>)], own: &[usize], covering: &[usize]) -> Arc<RouteSet> {
+    let set = |at: &usize| &imported[*at].0;
+    let others = covering.iter().filter(|at| **at != own[0]).map(set);
     let opaque = others.clone().any(|other| !other.tls.is_empty() || !other.tcp.is_empty());
-    let otherwise = own[1..].iter().rev().fold(None, |rest, at| {
-        Some(Arc::new(VirtualService { otherwise: rest, ..VirtualService::clone(vs(at)) }))
-    });
+    let otherwise = own[1..]
+        .iter()
+        .rev()
+        .fold(None, |rest, at| Some(Arc::new(RouteSet { otherwise: rest, ..RouteSet::clone(set(at)) })));
     if !opaque && otherwise.is_none() {
-        return vs(&own[0]).clone();
+        return set(&own[0]).clone();
     }
-    Arc::new(VirtualService {
-        tls: covering.iter().flat_map(|at| vs(at).tls.iter().cloned()).collect(),
-        tcp: covering.iter().flat_map(|at| vs(at).tcp.iter().cloned()).collect(),
+    Arc::new(RouteSet {
+        tls: covering.iter().flat_map(|at| set(at).tls.iter().cloned()).collect(),
+        tcp: covering.iter().flat_map(|at| set(at).tcp.iter().cloned()).collect(),
         otherwise,
-        ..VirtualService::clone(vs(&own[0]))
+        ..RouteSet::clone(set(&own[0]))
     })
 }
 

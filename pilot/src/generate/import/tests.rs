@@ -1,7 +1,7 @@
 //! What a Sidecar imports, by Istio's own table of sidecar routes and its neighbours.
 
+use crate::catalog::route::GatewayRef;
 use crate::catalog::tests::catalog;
-use crate::catalog::virtual_service::GatewayRef;
 use crate::flow::Scope;
 use crate::generate::http_route::{self, Place};
 use crate::generate::view::View;
@@ -42,7 +42,7 @@ fn seen(objects: &[String], namespace: &str, port: u16) -> Seen {
     };
     let hosts = view.services().iter().map(|s| s.host.clone()).chain(view.owners().keys().cloned());
     let routes = hosts.filter_map(|host| {
-        let to = first(http_route::routes(&view, view.virtual_service(&host)?, &place))?;
+        let to = first(http_route::routes(&view, view.route_set(&host)?, &place))?;
         Some((host, to))
     });
     Seen { routes: routes.collect(), services: view.services().iter().map(|s| s.host.clone()).collect() }
@@ -273,7 +273,7 @@ fn the_tcp_and_tls_routes_of_all_virtual_services_of_a_host_count_the_older_firs
     let catalog = catalog(&objects.concat());
     let scope = scope("default");
     let view = View::new(&catalog, &scope);
-    let vs = view.virtual_service("a.test").unwrap();
+    let vs = view.route_set("a.test").unwrap();
     let tcp: Vec<&str> = vs.tcp.iter().map(|r| r.destinations[0].destination.host.as_str()).collect();
     assert_eq!(tcp, ["second.test", "third.test"]);
     assert_eq!(vs.tls.len(), 1);

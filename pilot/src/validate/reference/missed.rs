@@ -5,8 +5,8 @@ use super::Finder;
 use crate::catalog::Item;
 use crate::catalog::destination_rule::{ClientTls, DestinationRule};
 use crate::catalog::policy::{EgressHost, EgressNamespace, PeerAuthentication, Sidecar};
+use crate::catalog::route::{GatewayRef, RouteSet, SourceMatch};
 use crate::catalog::service::{Resolution, Service, StaticEndpoint};
-use crate::catalog::virtual_service::{GatewayRef, SourceMatch, VirtualService};
 use crate::catalog::visibility::selects;
 use crate::flow::{MtlsMode, Protocol};
 use api::resource::document::Key;
@@ -67,9 +67,9 @@ impl Finder<'_> {
             if here.any(|s| only.imports(own, &s.namespace, &s.host)) {
                 continue;
             }
-            let routes = self.catalog.shared_virtual_services();
-            let routed = |vs: &Arc<VirtualService>| {
-                vs.hosts.iter().any(|host| only.imports_route(own, &vs.origin.namespace, host))
+            let routes = self.catalog.shared_route_sets();
+            let routed = |set: &Arc<RouteSet>| {
+                set.hosts.iter().any(|host| only.imports_route(own, &set.origin.namespace, host))
             };
             if routes.iter().any(routed) {
                 continue;
@@ -85,10 +85,10 @@ impl Finder<'_> {
 
     /// Hosts of a VirtualService for sidecars are not completed where they have a dot: a short form of a service is a
     /// host of its own, which is served on port 80 alone.
-    pub(super) fn short_hosts(&mut self, vs: &VirtualService) {
-        let mesh = vs.gateways.contains(&GatewayRef::Mesh);
+    pub(super) fn short_hosts(&mut self, set: &RouteSet) {
+        let mesh = set.gateways.contains(&GatewayRef::Mesh);
         let unknown = |host: &String| mesh && !host.starts_with('*') && !self.catalog.has_host(host);
-        let hosts: Vec<_> = vs.hosts.iter().enumerate().filter(|(_, host)| unknown(host)).collect();
+        let hosts: Vec<_> = set.hosts.iter().enumerate().filter(|(_, host)| unknown(host)).collect();
         for (i, host) in hosts {
             let Some(meant) = self.spelled_out(host) else { continue };
             let reason = format!(
@@ -133,10 +133,10 @@ impl Finder<'_> {
     }
 
     /// Ports that routes for sidecars match and that none of the hosts has: nothing ever meets these.
-    pub(super) fn match_ports(&mut self, vs: &VirtualService) {
+    pub(super) fn match_ports(&mut self, set: &RouteSet) {
         let known = |host: &String| self.catalog.service(&self.key.namespace, host).cloned();
-        let services: Option<Vec<_>> = vs.hosts.iter().map(known).collect();
-        let Some(services) = services.filter(|all| !all.is_empty() && vs.gateways == [GatewayRef::Mesh])
+        let services: Option<Vec<_>> = set.hosts.iter().map(known).collect();
+        let Some(services) = services.filter(|all| !all.is_empty() && set.gateways == [GatewayRef::Mesh])
         else {
             return;
         };
@@ -145,13 +145,13 @@ impl Finder<'_> {
             services.iter().all(|s| s.alias_of.is_none() && s.port(port).is_none()).then_some(port)
         };
         let mut found: Vec<(String, u16)> = vec![];
-        for (i, route) in vs.http.iter().enumerate() {
+        for (i, route) in set.http.iter().enumerate() {
             let ports = route.matches.iter().map(|m| absent(&m.source)).enumerate();
             found.extend(
                 ports.filter_map(|(m, port)| Some((format!("spec.http[{i}].match[{m}].port"), port?))),
             );
         }
-        for (i, route) in vs.tcp.iter().enumerate() {
+        for (i, route) in set.tcp.iter().enumerate() {
             let ports = route.matches.iter().map(|m| absent(&m.source)).enumerate();
             found.extend(
                 ports.filter_map(|(m, port)| Some((format!("spec.tcp[{i}].match[{m}].port"), port?))),
@@ -200,11 +200,11 @@ impl Finder<'_> {
     }
 
     /// Routes for a protocol that no port of the host speaks, by the ports' names: they never see a connection.
-    pub(super) fn unspoken(&mut self, vs: &VirtualService) {
-        if !vs.gateways.contains(&GatewayRef::Mesh) {
+    pub(super) fn unspoken(&mut self, set: &RouteSet) {
+        if !set.gateways.contains(&GatewayRef::Mesh) {
             return;
         }
-        for host in &vs.hosts {
+        for host in &set.hosts {
             let Some(service) = self.catalog.service(&self.key.namespace, host).cloned() else { continue };
             let service = service
                 .behind(|host| self.catalog.service(&self.key.namespace, host).map(AsRef::as_ref))
@@ -214,9 +214,9 @@ impl Finder<'_> {
                 service.ports.iter().any(|p| p.protocol == Protocol::Sniffed || spoken(p.protocol))
             };
             let fields = [
-                ("http", !vs.http.is_empty() && !speaks(Protocol::is_http), "HTTP", "http"),
-                ("tls", !vs.tls.is_empty() && !speaks(Protocol::is_tls), "TLS", "https or tls"),
-                ("tcp", !vs.tcp.is_empty() && !speaks(|p| p == Protocol::Tcp), "plain TCP", "tcp"),
+                ("http", !set.http.is_empty() && !speaks(Protocol::is_http), "HTTP", "http"),
+                ("tls", !set.tls.is_empty() && !speaks(Protocol::is_tls), "TLS", "https or tls"),
+                ("tcp", !set.tcp.is_empty() && !speaks(|p| p == Protocol::Tcp), "plain TCP", "tcp"),
             ];
             for (field, _, protocol, prefix) in fields.into_iter().filter(|(_, unspoken, ..)| *unspoken) {
                 let reason = format!("has no effect for {host}: none of its ports is {protocol}");

@@ -7,8 +7,8 @@
 mod missed;
 
 use crate::catalog::destination_rule::DestinationRule;
+use crate::catalog::route::{Destination, GatewayRef, HttpAction, RouteSet};
 use crate::catalog::service::Registry;
-use crate::catalog::virtual_service::{Destination, GatewayRef, HttpAction, VirtualService};
 use crate::catalog::visibility::{Labels, selects};
 use crate::catalog::{Catalog, Item, host};
 use crate::flow::Fact;
@@ -117,7 +117,7 @@ type Found = Vec<(Severity, Refusal)>;
 fn broken(catalog: &Catalog, key: &Key, item: &Item, place: &Place) -> Found {
     let mut finder = Finder { catalog, key, place, found: vec![] };
     match item {
-        Item::VirtualService(vs) => finder.virtual_service(vs),
+        Item::Routes(set) => finder.route_set(set),
         Item::DestinationRule(rule) => finder.destination_rule(rule),
         Item::Gateway(gateway) if catalog.workloads().all(|w| !selects(&gateway.selector, &w.labels)) => {
             finder.warn("spec.selector", "chooses no pod".into(), "correct it, or start a gateway");
@@ -154,14 +154,14 @@ impl Finder<'_> {
         }
     }
 
-    fn virtual_service(&mut self, vs: &Arc<VirtualService>) {
-        self.short_hosts(vs);
-        self.unspoken(vs);
-        self.match_ports(vs);
-        for (i, gateway) in vs.gateways.iter().enumerate() {
+    fn route_set(&mut self, set: &Arc<RouteSet>) {
+        self.short_hosts(set);
+        self.unspoken(set);
+        self.match_ports(set);
+        for (i, gateway) in set.gateways.iter().enumerate() {
             self.gateway(&format!("spec.gateways[{i}]"), gateway);
         }
-        for (i, route) in vs.http.iter().enumerate() {
+        for (i, route) in set.http.iter().enumerate() {
             let path = format!("spec.http[{i}]");
             for (m, gateway) in route
                 .matches
@@ -187,12 +187,12 @@ impl Finder<'_> {
                 self.destination(&format!("{path}.mirror"), &mirror.destination);
             }
         }
-        let tls = vs
+        let tls = set
             .tls
             .iter()
             .enumerate()
             .map(|(i, r)| (format!("spec.tls[{i}].route.destination"), &r.destinations));
-        let tcp = vs
+        let tcp = set
             .tcp
             .iter()
             .enumerate()
@@ -215,7 +215,7 @@ impl Finder<'_> {
     fn delegate(&mut self, path: &str, namespace: &str, name: &str) {
         let key = Key::new(Kind::VirtualService, namespace, name);
         match self.catalog.item(&key) {
-            Some(Item::VirtualService(vs)) if vs.hosts.is_empty() => {}
+            Some(Item::Routes(set)) if set.hosts.is_empty() => {}
             Some(_) => {
                 self.error(path, format!("VirtualService {namespace}/{name} has hosts"), "remove its hosts");
             }

@@ -2,7 +2,7 @@
 
 use super::Context;
 use crate::catalog::host;
-use crate::catalog::virtual_service::Destination;
+use crate::catalog::route::Destination;
 use crate::validate::finding::Findings;
 use crate::validate::value;
 use api::resource::virtual_service as written;

@@ -2,7 +2,7 @@
 
 use super::destination::{destination, weights};
 use super::{Context, header, matching, retry};
-use crate::catalog::virtual_service::{HttpAction, HttpDestination, HttpRoute, Mirror};
+use crate::catalog::route::{HttpAction, HttpDestination, HttpRoute, Mirror};
 use crate::validate::finding::Findings;
 use crate::validate::value;
 use api::model::matcher::Fraction;

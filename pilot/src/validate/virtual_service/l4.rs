@@ -4,7 +4,7 @@ use super::Context;
 use super::destination::{destination, weights};
 use super::matching::{Conditions, source};
 use crate::catalog::host;
-use crate::catalog::virtual_service::{TcpDestination, TcpMatch, TcpRoute, TlsMatch, TlsRoute};
+use crate::catalog::route::{TcpDestination, TcpMatch, TcpRoute, TlsMatch, TlsRoute};
 use crate::validate::finding::Findings;
 use crate::validate::value;
 use api::resource::virtual_service as written;

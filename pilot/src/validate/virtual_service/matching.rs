@@ -1,7 +1,7 @@
 //! Pure. Conditions of routes.
 
 use super::{Context, gateways, header};
-use crate::catalog::virtual_service::{HttpMatch, SourceMatch};
+use crate::catalog::route::{HttpMatch, SourceMatch};
 use crate::catalog::visibility::Labels;
 use crate::validate::finding::Findings;
 use crate::validate::value;

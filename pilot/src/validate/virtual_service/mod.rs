@@ -15,7 +15,7 @@ use super::finding::Findings;
 use super::{origin, value};
 use crate::catalog::host;
 use crate::catalog::policy::Mesh;
-use crate::catalog::virtual_service::{GatewayRef, HttpAction, VirtualService};
+use crate::catalog::route::{GatewayRef, HttpAction, RouteSet};
 use api::resource::object::Object;
 use api::resource::virtual_service as written;
 
@@ -24,7 +24,7 @@ pub(super) fn check(
     object: &Object,
     spec: &written::VirtualService,
     mesh: &Mesh,
-) -> VirtualService {
+) -> RouteSet {
     let own = object.namespace();
     let context = Context { own, domain: &mesh.domain };
     let gateways = gateways(f, "spec.gateways", &spec.gateways, own);
@@ -46,7 +46,7 @@ pub(super) fn check(
         f.error("spec.http", "a delegate cannot delegate again", "route there, or give the object hosts");
     }
     unreachable::warn(f, spec);
-    VirtualService {
+    RouteSet {
         origin: origin(object),
         tls: l4::tls(f, spec, context),
         tcp: l4::tcp(f, spec, context),

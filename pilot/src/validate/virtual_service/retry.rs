@@ -1,6 +1,6 @@
 //! Pure. Retry policies, of routes and of the mesh.
 
-use crate::catalog::virtual_service::Retries;
+use crate::catalog::route::Retries;
 use crate::validate::finding::Findings;
 use crate::validate::value;
 use api::model::route::RetryOn;

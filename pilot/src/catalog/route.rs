@@ -1,4 +1,5 @@
-//! Pure. Routes of a VirtualService: checked, hosts completed, conditions in the terms of the configuration model.
+//! Pure. Routes of one object, a VirtualService: checked, hosts completed, conditions in the terms of the configuration
+//! model. Nothing here is particular to the kind, so that an HTTPRoute or an Ingress can become the same.
 
 use super::visibility::{ExportTo, Labels, Origin};
 use api::model::matcher::{Fraction, HeaderMatch, HeaderMutations, QueryMatch};
@@ -7,9 +8,9 @@ use ipnet::IpNet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A VirtualService.
+/// The routes that one object of a user gives to some hosts.
 #[derive(Debug, Clone, PartialEq)]
-pub struct VirtualService {
+pub struct RouteSet {
     /// The object.
     pub origin: Origin,
     /// Hosts: fully qualified, lower case, `*` or `*.suffix`. Empty: others delegate to it.
@@ -25,10 +26,10 @@ pub struct VirtualService {
     /// Who sees it.
     pub export_to: ExportTo,
     /// Routes HTTP on ports for which this one has no routes; a view of the catalog joins those of one host so.
-    pub otherwise: Option<Arc<VirtualService>>,
+    pub otherwise: Option<Arc<RouteSet>>,
 }
 
-impl VirtualService {
+impl RouteSet {
     /// Every destination its routes name, mirrors included.
     pub fn destinations(&self) -> impl Iterator<Item = &Destination> {
         let http = self.http.iter().flat_map(HttpRoute::destinations);
@@ -131,7 +132,7 @@ pub enum HttpAction {
         /// Body.
         body: String,
     },
-    /// Another VirtualService goes on. `Catalog` resolves these: its routes never hold one.
+    /// Another set of routes goes on. `Catalog` resolves these: its sets never hold one.
     Delegate {
         /// Namespace of the other.
         namespace: String,
@@ -166,7 +167,7 @@ pub struct SourceMatch {
     pub labels: Labels,
     /// Namespace of the caller's workload.
     pub namespace: Option<String>,
-    /// Only on these gateways; empty: as the VirtualService says.
+    /// Only on these gateways; empty: as the set says.
     pub gateways: Vec<GatewayRef>,
 }
 
