@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Container, EnvVarSource, Pod};
 
-use crate::kubelet::field::{self, Place};
+use crate::kubelet::field::{self, FieldError, Place};
 
 /// The entries of a config map.
 pub type Texts = BTreeMap<String, String>;
@@ -20,13 +20,39 @@ pub struct Sources<'a> {
     pub secret: &'a dyn Fn(&str) -> Option<Secrets>,
 }
 
+/// Why a container's configuration cannot be put together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EnvironmentError {
+    /// An object that is needed does not exist.
+    #[error("{kind} {name} is not there")]
+    Missing {
+        /// ConfigMap or Secret.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// An object does not have an entry that is needed.
+    #[error("key {key} of {kind} {name} is not there")]
+    MissingKey {
+        /// The entry.
+        key: String,
+        /// ConfigMap or Secret.
+        kind: &'static str,
+        /// The object's name.
+        name: String,
+    },
+    /// The downward API has no such value.
+    #[error(transparent)]
+    Field(#[from] FieldError),
+}
+
 /// The environment in order, later entries of a name replacing earlier ones; what is missing where it fails.
 pub fn environment(
     pod: &Pod,
     container: &Container,
     place: &Place,
     sources: &Sources<'_>,
-) -> Result<Vec<(String, String)>, String> {
+) -> Result<Vec<(String, String)>, EnvironmentError> {
     let mut variables = Variables::default();
     for from in container.env_from.iter().flatten() {
         let prefix = from.prefix.as_deref().unwrap_or_default();
@@ -104,12 +130,12 @@ fn sourced(
     place: &Place,
     sources: &Sources<'_>,
     from: &EnvVarSource,
-) -> Result<Option<String>, String> {
+) -> Result<Option<String>, EnvironmentError> {
     if let Some(selector) = &from.field_ref {
-        return field::field(pod, place, &selector.field_path).map(Some);
+        return Ok(Some(field::field(pod, place, &selector.field_path)?));
     }
     if let Some(selector) = &from.resource_field_ref {
-        return field::resource(container, place, selector).map(Some);
+        return Ok(Some(field::resource(container, place, selector)?));
     }
     if let Some(selector) = &from.config_map_key_ref {
         let value = (sources.config_map)(&selector.name).and_then(|mut map| map.remove(&selector.key));
@@ -123,28 +149,31 @@ fn sourced(
     Ok(None)
 }
 
-fn present<T: Default>(
+/// An object that is needed unless it is optional.
+pub fn present<T: Default>(
     found: Option<T>,
     optional: Option<bool>,
-    kind: &str,
+    kind: &'static str,
     name: &str,
-) -> Result<T, String> {
+) -> Result<T, EnvironmentError> {
     match found {
         Some(found) => Ok(found),
         None if optional == Some(true) => Ok(T::default()),
-        None => Err(format!("{kind} {name} is not there")),
+        None => Err(EnvironmentError::Missing { kind, name: name.into() }),
     }
 }
 
 fn keyed(
     value: Option<String>,
     optional: Option<bool>,
-    kind: &str,
+    kind: &'static str,
     name: &str,
     key: &str,
-) -> Result<Option<String>, String> {
+) -> Result<Option<String>, EnvironmentError> {
     match value {
-        None if optional != Some(true) => Err(format!("key {key} of {kind} {name} is not there")),
+        None if optional != Some(true) => {
+            Err(EnvironmentError::MissingKey { key: key.into(), kind, name: name.into() })
+        }
         value => Ok(value),
     }
 }
@@ -171,7 +200,7 @@ mod tests {
         }
     }
 
-    fn of(container: serde_json::Value) -> Result<Vec<(String, String)>, String> {
+    fn of(container: serde_json::Value) -> Result<Vec<(String, String)>, EnvironmentError> {
         let pod: Pod =
             serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"containers": []}})).unwrap();
         let container: Container = serde_json::from_value(container).unwrap();
@@ -206,9 +235,9 @@ mod tests {
             json!({"name": "c", "env": [
                 {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "m", "key": "none", "optional": optional}}}]})
         };
-        assert_eq!(of(reference(false)), Err("key none of ConfigMap m is not there".into()));
+        assert_eq!(of(reference(false)).unwrap_err().to_string(), "key none of ConfigMap m is not there");
         assert_eq!(of(reference(true)), Ok(vec![]));
         let map = of(json!({"name": "c", "envFrom": [{"secretRef": {"name": "x"}}]}));
-        assert_eq!(map, Err("Secret x is not there".into()));
+        assert_eq!(map.unwrap_err().to_string(), "Secret x is not there");
     }
 }

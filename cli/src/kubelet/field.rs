@@ -16,8 +16,22 @@ pub struct Place {
     pub memory: u64,
 }
 
+/// Why a `fieldRef` or a `resourceFieldRef` has no value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FieldError {
+    /// The path names nothing that a pod tells of itself.
+    #[error("{0} is no field of a pod")]
+    UnknownField(String),
+    /// The resource is neither a limit nor a request.
+    #[error("resource must be limits.NAME or requests.NAME")]
+    UnknownResource,
+    /// The amount is not a quantity of Kubernetes.
+    #[error("{0} is no quantity")]
+    NotAQuantity(String),
+}
+
 /// The value of a `fieldRef`; why not, where there is none.
-pub fn field(pod: &Pod, place: &Place, path: &str) -> Result<String, String> {
+pub fn field(pod: &Pod, place: &Place, path: &str) -> Result<String, FieldError> {
     let metadata = &pod.metadata;
     let spec = pod.spec.as_ref();
     let value = match path {
@@ -39,7 +53,7 @@ pub fn field(pod: &Pod, place: &Place, path: &str) -> Result<String, String> {
                 Some(("metadata.annotations", key)) => Some(
                     metadata.annotations.as_ref().and_then(|map| map.get(key).cloned()).unwrap_or_default(),
                 ),
-                _ => return Err(format!("{path} is no field of a pod")),
+                _ => return Err(FieldError::UnknownField(path.into())),
             }
         }
     };
@@ -51,16 +65,15 @@ pub fn resource(
     container: &Container,
     place: &Place,
     selector: &ResourceFieldSelector,
-) -> Result<String, String> {
-    let (kind, name) =
-        selector.resource.split_once('.').ok_or("resource must be limits.NAME or requests.NAME")?;
+) -> Result<String, FieldError> {
+    let (kind, name) = selector.resource.split_once('.').ok_or(FieldError::UnknownResource)?;
     let resources = container.resources.as_ref();
     let limits = resources.and_then(|resources| resources.limits.as_ref());
     let list =
         if kind == "requests" { resources.and_then(|resources| resources.requests.as_ref()) } else { limits };
     let given = list.and_then(|list| list.get(name)).map(|quantity| quantity.0.as_str());
     let amount = match (given, name) {
-        (Some(text), _) => quantity::parse(text).ok_or_else(|| format!("{text} is no quantity"))?,
+        (Some(text), _) => quantity::parse(text).ok_or_else(|| FieldError::NotAQuantity(text.into()))?,
         (None, "cpu") => place.processors as f64,
         (None, "memory") => place.memory as f64,
         (None, _) => 0.0,

@@ -59,8 +59,22 @@ pub fn grace(seconds: Option<i64>) -> Option<Duration> {
     seconds.map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }
 
+/// Why a probe asks nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProbeError {
+    /// The number is not a port.
+    #[error("{0} is no port")]
+    NotAPort(i32),
+    /// No container declares a port of this name.
+    #[error("no container has a port named {0}")]
+    UnknownPort(String),
+    /// The probe has no action.
+    #[error("has no httpGet, tcpSocket, grpc or exec")]
+    NoAction,
+}
+
 /// The plan of a probe, or why there can be none.
-pub fn plan(pod: &Pod, probe: &Probe) -> Result<Plan, String> {
+pub fn plan(pod: &Pod, probe: &Probe) -> Result<Plan, ProbeError> {
     let seconds = |value: Option<i32>, default: u64| {
         Duration::from_secs(value.and_then(|value| u64::try_from(value).ok()).unwrap_or(default))
     };
@@ -120,7 +134,7 @@ impl Tally {
     }
 }
 
-fn question(pod: &Pod, probe: &Probe) -> Result<Question, String> {
+fn question(pod: &Pod, probe: &Probe) -> Result<Question, ProbeError> {
     if let Some(http) = &probe.http_get {
         let path = http.path.clone().filter(|path| !path.is_empty()).unwrap_or_else(|| "/".into());
         return Ok(Question::Http {
@@ -141,20 +155,22 @@ fn question(pod: &Pod, probe: &Probe) -> Result<Question, String> {
     }
     if let Some(grpc) = &probe.grpc {
         // A connection is what can be told without the health protocol; the sidecar asks the rest.
-        return Ok(Question::Tcp { port: u16::try_from(grpc.port).map_err(|_| "grpc.port is no port")? });
+        return Ok(Question::Tcp {
+            port: u16::try_from(grpc.port).map_err(|_| ProbeError::NotAPort(grpc.port))?,
+        });
     }
     match probe.exec.as_ref().and_then(|exec| exec.command.clone()).filter(|command| !command.is_empty()) {
         Some(command) => Ok(Question::Exec { command }),
-        None => Err("has no httpGet, tcpSocket, grpc or exec".into()),
+        None => Err(ProbeError::NoAction),
     }
 }
 
-fn number(pod: &Pod, port: &IntOrString) -> Result<u16, String> {
+fn number(pod: &Pod, port: &IntOrString) -> Result<u16, ProbeError> {
     match port {
-        IntOrString::Int(number) => u16::try_from(*number).map_err(|_| format!("{number} is no port")),
+        IntOrString::Int(number) => u16::try_from(*number).map_err(|_| ProbeError::NotAPort(*number)),
         IntOrString::String(name) => match name.parse() {
             Ok(number) => Ok(number),
-            Err(_) => named_port(pod, name).ok_or_else(|| format!("no container has a port named {name}")),
+            Err(_) => named_port(pod, name).ok_or_else(|| ProbeError::UnknownPort(name.clone())),
         },
     }
 }
@@ -168,7 +184,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn of(probe: serde_json::Value) -> Result<Plan, String> {
+    fn of(probe: serde_json::Value) -> Result<Plan, ProbeError> {
         let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [
             {"name": "c", "ports": [{"name": "http", "containerPort": 9080}]}]}});
         plan(&serde_json::from_value(pod).unwrap(), &serde_json::from_value(probe).unwrap())

@@ -19,6 +19,11 @@ pub struct Subject {
     pub pod: Option<(String, String)>,
 }
 
+/// The key does not sign.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a token cannot be signed")]
+pub struct UnsignedToken;
+
 /// The claims of a token.
 pub fn claims(subject: &Subject, audience: &str, now: u64, lifetime: u64) -> Value {
     let mut kubernetes = json!({

@@ -7,9 +7,10 @@ use k8s_openapi::api::core::v1::{
     Volume,
 };
 
-use crate::kubelet::environment::Sources;
-use crate::kubelet::field::{self, Place};
+use crate::kubelet::environment::{EnvironmentError, Sources, present};
+use crate::kubelet::field::{self, FieldError, Place};
 use crate::kubelet::security;
+use crate::kubelet::token::UnsignedToken;
 
 /// One file of a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,8 +79,30 @@ pub enum Content {
     Files(Vec<File>),
 }
 
+/// Why a volume has no content.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VolumeError {
+    /// `ostria up` has no volumes of this kind.
+    #[error(
+        "is of a kind that `ostria up` does not have; use emptyDir, hostPath, configMap, secret, downwardAPI or projected"
+    )]
+    Unsupported,
+    /// A `resourceFieldRef` is about a container that the pod does not have.
+    #[error("containerName names no container")]
+    UnknownContainer,
+    /// An object or an entry does not exist.
+    #[error(transparent)]
+    Configuration(#[from] EnvironmentError),
+    /// The downward API has no such value.
+    #[error(transparent)]
+    Field(#[from] FieldError),
+    /// A service account token cannot be made.
+    #[error(transparent)]
+    Token(#[from] UnsignedToken),
+}
+
 /// Makes a service account token.
-pub type Issue<'a> = &'a dyn Fn(&ServiceAccountTokenProjection) -> Result<String, String>;
+pub type Issue<'a> = &'a dyn Fn(&ServiceAccountTokenProjection) -> Result<String, UnsignedToken>;
 
 /// The content of a volume, or what is missing.
 pub fn content(
@@ -88,15 +111,15 @@ pub fn content(
     place: &Place,
     sources: &Sources<'_>,
     issue: Issue<'_>,
-) -> Result<Content, String> {
+) -> Result<Content, VolumeError> {
     let files = if let Some(map) = &volume.config_map {
         let found = (sources.config_map)(&map.name).map(bytes);
-        let found = need(found, map.optional, "ConfigMap", &map.name)?;
-        entries(&found, map.items.as_deref(), map.default_mode, &map.name)?
+        let found = present(found, map.optional, "ConfigMap", &map.name)?;
+        entries(&found, map.items.as_deref(), map.default_mode, ("ConfigMap", &map.name))?
     } else if let Some(secret) = &volume.secret {
         let name = secret.secret_name.as_deref().unwrap_or_default();
-        let found = need((sources.secret)(name), secret.optional, "Secret", name)?;
-        entries(&found, secret.items.as_deref(), secret.default_mode, name)?
+        let found = present((sources.secret)(name), secret.optional, "Secret", name)?;
+        entries(&found, secret.items.as_deref(), secret.default_mode, ("Secret", name))?
     } else if let Some(downward) = &volume.downward_api {
         described(pod, place, downward.items.as_deref().unwrap_or_default(), downward.default_mode)?
     } else if let Some(projected) = &volume.projected {
@@ -106,7 +129,7 @@ pub fn content(
     } else if volume.host_path.is_some() {
         return Ok(Content::Host);
     } else {
-        return Err("is of a kind that `ostria up` does not have; use emptyDir, hostPath, configMap, secret, downwardAPI or projected".into());
+        return Err(VolumeError::Unsupported);
     };
     Ok(Content::Files(files))
 }
@@ -125,7 +148,7 @@ fn project(
     sources: &Sources<'_>,
     projected: &ProjectedVolumeSource,
     issue: Issue<'_>,
-) -> Result<Vec<File>, String> {
+) -> Result<Vec<File>, VolumeError> {
     let mode = projected.default_mode;
     let mut files = Vec::new();
     for source in projected.sources.iter().flatten() {
@@ -134,12 +157,12 @@ fn project(
         }
         if let Some(map) = &source.config_map {
             let found =
-                need((sources.config_map)(&map.name).map(bytes), map.optional, "ConfigMap", &map.name)?;
-            files.extend(entries(&found, map.items.as_deref(), mode, &map.name)?);
+                present((sources.config_map)(&map.name).map(bytes), map.optional, "ConfigMap", &map.name)?;
+            files.extend(entries(&found, map.items.as_deref(), mode, ("ConfigMap", &map.name))?);
         }
         if let Some(secret) = &source.secret {
-            let found = need((sources.secret)(&secret.name), secret.optional, "Secret", &secret.name)?;
-            files.extend(entries(&found, secret.items.as_deref(), mode, &secret.name)?);
+            let found = present((sources.secret)(&secret.name), secret.optional, "Secret", &secret.name)?;
+            files.extend(entries(&found, secret.items.as_deref(), mode, ("Secret", &secret.name))?);
         }
         if let Some(downward) = &source.downward_api {
             files.extend(described(pod, place, downward.items.as_deref().unwrap_or_default(), mode)?);
@@ -152,8 +175,8 @@ fn entries(
     found: &BTreeMap<String, Vec<u8>>,
     items: Option<&[KeyToPath]>,
     mode: Option<i32>,
-    name: &str,
-) -> Result<Vec<File>, String> {
+    (kind, name): (&'static str, &str),
+) -> Result<Vec<File>, VolumeError> {
     let Some(items) = items else {
         return Ok(found.iter().map(|(key, content)| file(key, content.clone(), mode)).collect());
     };
@@ -161,7 +184,10 @@ fn entries(
         .iter()
         .map(|item| match found.get(&item.key) {
             Some(content) => Ok(file(&item.path, content.clone(), item.mode.or(mode))),
-            None => Err(format!("key {} of {name} is not there", item.key)),
+            None => {
+                let missing = EnvironmentError::MissingKey { key: item.key.clone(), kind, name: name.into() };
+                Err(missing.into())
+            }
         })
         .collect()
 }
@@ -171,7 +197,7 @@ fn described(
     place: &Place,
     items: &[DownwardAPIVolumeFile],
     mode: Option<i32>,
-) -> Result<Vec<File>, String> {
+) -> Result<Vec<File>, VolumeError> {
     let containers = || pod.spec.iter().flat_map(|spec| &spec.containers);
     items
         .iter()
@@ -181,7 +207,7 @@ fn described(
             } else if let Some(selector) = &item.resource_field_ref {
                 let name = selector.container_name.as_deref().unwrap_or_default();
                 let container = containers().find(|container| container.name == name);
-                field::resource(container.ok_or("containerName names no container")?, place, selector)?
+                field::resource(container.ok_or(VolumeError::UnknownContainer)?, place, selector)?
             } else {
                 String::new()
             };
@@ -198,20 +224,12 @@ fn bytes(map: BTreeMap<String, String>) -> BTreeMap<String, Vec<u8>> {
     map.into_iter().map(|(key, value)| (key, value.into_bytes())).collect()
 }
 
-fn need<T: Default>(found: Option<T>, optional: Option<bool>, kind: &str, name: &str) -> Result<T, String> {
-    match found {
-        Some(found) => Ok(found),
-        None if optional == Some(true) => Ok(T::default()),
-        None => Err(format!("{kind} {name} is not there")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
-    fn of(volume: serde_json::Value) -> Result<Content, String> {
+    fn of(volume: serde_json::Value) -> Result<Content, VolumeError> {
         let pod: Pod = serde_json::from_value(
             json!({"metadata": {"name": "p", "labels": {"app": "x"}}, "spec": {"containers": []}}),
         )
@@ -291,13 +309,14 @@ mod tests {
     #[test]
     fn what_is_missing_or_unknown_is_named() {
         assert_eq!(
-            of(json!({"name": "v", "secret": {"secretName": "s"}})),
-            Err("Secret s is not there".into())
+            of(json!({"name": "v", "secret": {"secretName": "s"}})).unwrap_err().to_string(),
+            "Secret s is not there"
         );
         assert_eq!(of(json!({"name": "v", "emptyDir": {}})), Ok(Content::Empty));
         assert!(
             of(json!({"name": "v", "nfs": {"path": "/", "server": "x"}}))
                 .unwrap_err()
+                .to_string()
                 .contains("does not have")
         );
     }

@@ -11,23 +11,54 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 
 use crate::kubelet::probe::{Plan, Question};
-use crate::up::attach::{self, Whose};
+use crate::up::attach::{self, AttachError, Whose};
 use crate::up::context::Context;
 
+/// Why a container is not well.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// It takes too long.
+    #[error("no answer within {} s", .0.as_secs())]
+    Timeout(Duration),
+    /// It takes no connection.
+    #[error("{0}")]
+    Connect(#[from] std::io::Error),
+    /// The command fails.
+    #[error("exit code {0}")]
+    ExitCode(i32),
+    /// The command cannot be run.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// The question cannot be put as a request.
+    #[error("{0}")]
+    Request(#[from] http::Error),
+    /// The connection breaks.
+    #[error("{0}")]
+    Http(#[from] hyper::Error),
+    /// The response is an error.
+    #[error("status {status}{words}")]
+    Status {
+        /// Its status.
+        status: u16,
+        /// How its body begins.
+        words: String,
+    },
+}
+
 /// Whether the answer is good; why not.
-pub async fn ask(context: &Context, whose: Whose<'_>, plan: &Plan) -> Result<(), String> {
+pub async fn ask(context: &Context, whose: Whose<'_>, plan: &Plan) -> Result<(), AskError> {
     match tokio::time::timeout(plan.timeout, question(context, whose, &plan.question)).await {
         Ok(answer) => answer,
-        Err(_) => Err(format!("no answer within {} s", plan.timeout.as_secs())),
+        Err(_) => Err(AskError::Timeout(plan.timeout)),
     }
 }
 
-async fn question(context: &Context, whose: Whose<'_>, question: &Question) -> Result<(), String> {
+async fn question(context: &Context, whose: Whose<'_>, question: &Question) -> Result<(), AskError> {
     match question {
         Question::Tcp { port } => connect(&whose.address.to_string(), *port).await.map(drop),
         Question::Exec { command } => match attach::run(context, whose, command, OUTPUT).await? {
             (0, _) => Ok(()),
-            (code, _) => Err(format!("exit code {code}")),
+            (code, _) => Err(AskError::ExitCode(code)),
         },
         Question::Http { host, port, path, headers, tls } => {
             let address = whose.address.to_string();
@@ -37,34 +68,31 @@ async fn question(context: &Context, whose: Whose<'_>, question: &Question) -> R
                 request = request.header(name, value);
             }
             request = request.header("user-agent", "kube-probe/ostria").header("connection", "close");
-            let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
+            let request = request.body(Empty::<Bytes>::new())?;
             let (status, words) = if *tls {
-                let name = ServerName::try_from(address).map_err(|error| error.to_string())?;
+                let name = ServerName::try_from(address).expect("an address is a name of a server");
                 let connector = tokio_rustls::TlsConnector::from(Arc::new(crate::up::tls::unverified()));
-                get(connector.connect(name, stream).await.map_err(|error| error.to_string())?, request)
-                    .await?
+                get(connector.connect(name, stream).await?, request).await?
             } else {
                 get(stream, request).await?
             };
-            if (200..400).contains(&status) { Ok(()) } else { Err(format!("status {status}{words}")) }
+            if (200..400).contains(&status) { Ok(()) } else { Err(AskError::Status { status, words }) }
         }
     }
 }
 
-async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
-    TcpStream::connect((host, port)).await.map_err(|error| error.to_string())
+async fn connect(host: &str, port: u16) -> Result<TcpStream, AskError> {
+    Ok(TcpStream::connect((host, port)).await?)
 }
 
 /// The status, and the first words of a bad answer.
-async fn get<S>(stream: S, request: http::Request<Empty<Bytes>>) -> Result<(u16, String), String>
+async fn get<S>(stream: S, request: http::Request<Empty<Bytes>>) -> Result<(u16, String), AskError>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| error.to_string())?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let answer = tokio::spawn(connection);
-    let response = sender.send_request(request).await.map_err(|error| error.to_string());
+    let response = sender.send_request(request).await.map_err(AskError::from);
     let told = match response {
         Ok(response) if response.status().as_u16() >= 400 => {
             let (head, body) = response.into_parts();

@@ -8,8 +8,36 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::up::context::Context;
-use crate::up::launch;
-use crate::up::sandbox::{Exit, Sandbox};
+use crate::up::launch::{self, LaunchError};
+use crate::up::sandbox::{Exit, Sandbox, SandboxError};
+
+/// Why a command cannot be run in a container.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// Its process cannot be described.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// Its socket cannot be opened.
+    #[error("{path}: {source}")]
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// It connects to nothing.
+    #[error("the command ended at once with exit code {0}")]
+    EndedAtOnce(i32),
+    /// The pod refuses it.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The pod has ended.
+    #[error("the pod ended")]
+    PodEnded,
+    /// Its input or output breaks.
+    #[error("the command's output breaks: {0}")]
+    Io(#[from] std::io::Error),
+}
 
 /// In which container of which pod something is asked or run.
 #[derive(Debug, Clone, Copy)]
@@ -45,26 +73,27 @@ pub async fn start(
     whose: Whose<'_>,
     command: &[String],
     terminal: Option<PathBuf>,
-) -> Result<Attached, String> {
+) -> Result<Attached, AttachError> {
     let address = whose.address.to_string();
     let launch = launch::describe(context, whose.pod, whose.container, &address, Some((command, terminal)))?;
     // No container's name holds a colon.
     let id = format!("exec:{}", context.number());
     let socket = launch.with_file_name(format!("{id}.sock"));
-    let listener = UnixListener::bind(&socket).map_err(|error| format!("{}: {error}", socket.display()))?;
+    let listener =
+        UnixListener::bind(&socket).map_err(|source| AttachError::Socket { path: socket.clone(), source })?;
     let mut exit = whose.sandbox.attach(&id, launch, socket.clone(), &whose.container.name);
     let connections =
         async { Ok([listener.accept().await?.0, listener.accept().await?.0, listener.accept().await?.0]) };
     let connected: Result<[UnixStream; 3], std::io::Error> = tokio::select! {
         connected = connections => connected,
         ended = &mut exit => return Err(match ended {
-            Ok(Ok(code)) => format!("the command ended at once with exit code {code}"),
-            Ok(Err(reason)) => reason,
-            Err(_) => "the pod ended".into(),
+            Ok(Ok(code)) => AttachError::EndedAtOnce(code),
+            Ok(Err(error)) => error.into(),
+            Err(_) => AttachError::PodEnded,
         }),
     };
     let _ = std::fs::remove_file(&socket);
-    let [input, output, errors] = connected.map_err(|error| error.to_string())?;
+    let [input, output, errors] = connected?;
     Ok(Attached { input, output, errors, exit, id })
 }
 
@@ -75,13 +104,13 @@ pub async fn run(
     whose: Whose<'_>,
     command: &[String],
     most: usize,
-) -> Result<(i32, Vec<u8>), String> {
+) -> Result<(i32, Vec<u8>), AttachError> {
     let Attached { input, output, errors, exit, id } = start(context, whose, command, None).await?;
     drop(input);
     let end = Killer { sandbox: whose.sandbox, id };
     let read = tokio::join!(first(output, most), first(errors, most));
-    let (mut text, complaints) = (read.0.map_err(|e| e.to_string())?, read.1.map_err(|e| e.to_string())?);
-    let code = exit.await.map_err(|_| "the pod ended".to_string())??;
+    let (mut text, complaints) = (read.0?, read.1?);
+    let code = exit.await.map_err(|_| AttachError::PodEnded)??;
     end.disarm();
     if code != 0 {
         text.extend(complaints);

@@ -14,12 +14,12 @@ use crate::kubelet::backoff;
 use crate::kubelet::ending;
 use crate::kubelet::probe::{self, Plan, Question, Tally, Verdict};
 use crate::kubelet::status::{self, Phase, Role};
-use crate::up::ask;
+use crate::up::ask::{self, AskError};
 use crate::up::attach::Whose;
 use crate::up::clock::now;
 use crate::up::context::Context;
-use crate::up::launch;
-use crate::up::sandbox::{Exit, Sandbox};
+use crate::up::launch::{self, LaunchError};
+use crate::up::sandbox::{Exit, Sandbox, SandboxError};
 use crate::up::world::PodKey;
 
 /// A container and where it runs.
@@ -48,6 +48,17 @@ pub struct Stop {
     pub told: CancellationToken,
     /// The container's turn has come to be ended.
     pub turn: CancellationToken,
+}
+
+/// Why a container cannot be run.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    /// Its process cannot be described.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// The folder of its log cannot be made.
+    #[error("{path}: {source}")]
+    Log { path: PathBuf, source: std::io::Error },
 }
 
 /// How a run of a container ended.
@@ -139,7 +150,7 @@ impl Unit {
         (code, matches!(end, End::Stopped))
     }
 
-    fn launch(&self, number: u32) -> Result<Exit, String> {
+    fn launch(&self, number: u32) -> Result<Exit, StartError> {
         let description =
             launch::describe(&self.context, &self.pod, &self.container, &self.address.to_string(), None)?;
         let shared = self.pod.spec.as_ref().and_then(|spec| spec.share_process_namespace) == Some(true);
@@ -147,10 +158,11 @@ impl Unit {
     }
 
     /// The container's log file: the run before keeps its own, older ones go.
-    fn log(&self, number: u32) -> Result<PathBuf, String> {
+    fn log(&self, number: u32) -> Result<PathBuf, StartError> {
         let folder = self.context.state.pod_logs(&self.key.0, &self.key.1);
         let file = |number: u32| folder.join(format!("{}-{number}.log", self.container.name));
-        std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        std::fs::create_dir_all(&folder)
+            .map_err(|source| StartError::Log { path: folder.clone(), source })?;
         if number >= 2 {
             // It may have been removed by hand.
             let _ = std::fs::remove_file(file(number - 2));
@@ -162,7 +174,7 @@ impl Unit {
     async fn end(
         &self,
         id: &str,
-        exit: impl Future<Output = Result<i32, String>>,
+        exit: impl Future<Output = Result<i32, SandboxError>>,
         grace: Duration,
         turn: Option<&CancellationToken>,
     ) -> i32 {
@@ -295,7 +307,13 @@ impl Unit {
     }
 
     /// Notes why a probe fails; not in the first moments, in which every probe does.
-    fn complain(&self, probe: &str, answer: &Result<(), String>, since: Instant, told: &mut Option<String>) {
+    fn complain(
+        &self,
+        probe: &str,
+        answer: &Result<(), AskError>,
+        since: Instant,
+        told: &mut Option<String>,
+    ) {
         let complaint = match answer {
             Ok(()) => None,
             Err(reason) if since.elapsed() > FIRST_MOMENTS => {
@@ -317,7 +335,7 @@ impl Unit {
         Whose { pod: &self.pod, container: &self.container, sandbox: &self.sandbox, address: self.address }
     }
 
-    fn failed(&self, reason: &str) -> i32 {
+    fn failed(&self, reason: &dyn std::error::Error) -> i32 {
         let message = reason.to_string();
         self.show(|state| state.phase = Phase::Waiting { reason: "CreateContainerError".into(), message });
         STARTING
@@ -336,7 +354,7 @@ impl Unit {
     }
 }
 
-async fn outcome(exit: Exit) -> Result<i32, String> {
+async fn outcome(exit: Exit) -> Result<i32, SandboxError> {
     exit.await.unwrap_or(Ok(KILLED))
 }
 

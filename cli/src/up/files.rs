@@ -19,10 +19,56 @@ use crate::kubelet::environment::{self, Sources};
 use crate::kubelet::name;
 use crate::kubelet::security::Settings;
 use crate::kubelet::token::Subject;
-use crate::kubelet::volume::{self, Content, Holder};
+use crate::kubelet::volume::{self, Content, Holder, VolumeError};
 use crate::up::context::Context;
 use crate::up::world::World;
 use crate::wire::Mount;
+
+/// Why a pod's files cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum FilesError {
+    /// The pod has no spec.
+    #[error("has no spec")]
+    NoSpec,
+    /// A volume has no content.
+    #[error("volume {volume} {source}")]
+    Content {
+        /// Its name.
+        volume: String,
+        /// Why.
+        source: VolumeError,
+    },
+    /// A volume's files cannot be written.
+    #[error("volume {volume} cannot be written: {source}")]
+    Write {
+        /// Its name.
+        volume: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A container mounts a volume that the pod does not have.
+    #[error("no volume is named {0}")]
+    UnknownVolume(String),
+    /// A mount's `subPathExpr` cannot be filled in.
+    #[error("subPathExpr {0} names a variable that the container does not have")]
+    UnknownVariable(String),
+    /// A mount's `subPath` leads elsewhere.
+    #[error("subPath {path} {reason}")]
+    SubPath {
+        /// The path.
+        path: String,
+        /// Why it is refused.
+        reason: &'static str,
+    },
+    /// A scratch folder cannot be made.
+    #[error("{path}: {source}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
 
 /// Writes the volumes of a pod; a second time to bring changed content into them.
 pub fn volumes(
@@ -31,9 +77,9 @@ pub fn volumes(
     folder: &Path,
     address: &str,
     fresh: bool,
-) -> Result<(), String> {
+) -> Result<(), FilesError> {
     let place = context.place(address);
-    let spec = pod.spec.as_ref().ok_or("has no spec")?;
+    let spec = pod.spec.as_ref().ok_or(FilesError::NoSpec)?;
     let subject = subject(pod);
     let issue = |token: &ServiceAccountTokenProjection| {
         let lifetime = token.expiration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
@@ -50,10 +96,11 @@ pub fn volumes(
                 volume::content(pod, volume, &place, sources, &issue)
             })
         };
-        let content = content.map_err(|reason| format!("volume {} {reason}", volume.name))?;
+        let content =
+            content.map_err(|source| FilesError::Content { volume: volume.name.clone(), source })?;
         let holder = volume::holder(spec, volume);
         write(&folder.join("volumes").join(&volume.name), &content, holder, context.users)
-            .map_err(|error| format!("volume {} cannot be written: {error}", volume.name))?;
+            .map_err(|source| FilesError::Write { volume: volume.name.clone(), source })?;
     }
     Ok(())
 }
@@ -87,12 +134,12 @@ pub fn mounts(
     folder: &Path,
     lookup: &dyn Fn(&str) -> Option<String>,
     settings: &Settings,
-) -> Result<Vec<Mount>, String> {
+) -> Result<Vec<Mount>, FilesError> {
     let volumes: &[Volume] = pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
     let mut mounts = Vec::new();
     for mount in container.volume_mounts.iter().flatten() {
         let volume = volumes.iter().find(|volume| volume.name == mount.name);
-        let volume = volume.ok_or_else(|| format!("no volume is named {}", mount.name))?;
+        let volume = volume.ok_or_else(|| FilesError::UnknownVolume(mount.name.clone()))?;
         let is_live = volume::is_live(volume);
         let host = volume.host_path.as_ref();
         mounts.push(Mount {
@@ -108,7 +155,7 @@ pub fn mounts(
     let scratch = folder.join("scratch").join(&container.name);
     for (name, target) in SCRATCH {
         let source = scratch.join(name);
-        make(&source, 0o1777).map_err(|error| error.to_string())?;
+        make(&source, 0o1777).map_err(|error| FilesError::Folder { path: source.clone(), source: error })?;
         // Shared memory is the kernel's, not a part of the root file system.
         let read_only = settings.read_only_root && name != "shm";
         mounts.push(Mount { target: target.into(), read_only, ..Mount::of(source) });
@@ -123,7 +170,10 @@ pub fn mounts(
 }
 
 /// What of a volume a mount shows.
-fn sub_path(mount: &VolumeMount, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Option<PathBuf>, String> {
+fn sub_path(
+    mount: &VolumeMount,
+    lookup: &dyn Fn(&str) -> Option<String>,
+) -> Result<Option<PathBuf>, FilesError> {
     let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let path = match (given(&mount.sub_path), given(&mount.sub_path_expr)) {
         (Some(path), _) => path,
@@ -136,14 +186,14 @@ fn sub_path(mount: &VolumeMount, lookup: &dyn Fn(&str) -> Option<String>) -> Res
                 value
             });
             if missing.get() {
-                return Err(format!("subPathExpr {text} names a variable that the container does not have"));
+                return Err(FilesError::UnknownVariable(text));
             }
             path
         }
     };
     match format::descending(&path) {
         None => Ok(Some(path.into())),
-        Some(reason) => Err(format!("subPath {path} {reason}")),
+        Some(reason) => Err(FilesError::SubPath { path, reason }),
     }
 }
 

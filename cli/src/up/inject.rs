@@ -4,6 +4,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use api::process::tls::TlsError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -16,6 +17,54 @@ use tokio_rustls::TlsConnector;
 
 use crate::kubelet::address::NODE;
 use crate::up::tls;
+
+/// Why the injector gives no pod, as a sentence about it.
+#[derive(Debug, thiserror::Error)]
+pub enum InjectError {
+    /// It takes too long.
+    #[error("does not answer within 10 s")]
+    Timeout,
+    /// It takes no connection.
+    #[error("is not reached: {0}")]
+    Unreached(std::io::Error),
+    /// Its certificate is not one of the mesh, or not its own.
+    #[error("is not who it should be: {0}")]
+    Unproven(std::io::Error),
+    /// The connection breaks.
+    #[error("does not answer: {0}")]
+    Http(#[from] hyper::Error),
+    /// It cannot answer.
+    #[error("answers {status}: {words}")]
+    Status {
+        /// The response's status.
+        status: http::StatusCode,
+        /// The response's body.
+        words: String,
+    },
+    /// It does not want the pod to run.
+    #[error("refuses the pod: {0}")]
+    Refused(String),
+    /// Its answer cannot be used.
+    #[error("{0}")]
+    Answer(#[from] AnswerError),
+}
+
+/// Why the injector's answer cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// It is not an AdmissionReview.
+    #[error("answers no review: {0}")]
+    Review(serde_json::Error),
+    /// The patch is not base64.
+    #[error("sends a patch that is not base64: {0}")]
+    Encoding(#[from] base64::DecodeError),
+    /// The patch is not a JSON patch.
+    #[error("sends a patch that is not understood: {0}")]
+    Malformed(serde_json::Error),
+    /// The patch is not one of this pod.
+    #[error("sends a patch that does not fit: {0}")]
+    Unfit(#[from] json_patch::PatchError),
+}
 
 /// The injector, and how its certificate is checked.
 pub struct Injector {
@@ -30,52 +79,45 @@ impl std::fmt::Debug for Injector {
 
 impl Injector {
     /// An injector whose certificate comes from these roots, in PEM.
-    pub fn new(roots: &[u8]) -> Result<Self, String> {
+    pub fn new(roots: &[u8]) -> Result<Self, TlsError> {
         Ok(Self { connector: RwLock::new(connector(roots)?) })
     }
 
     /// Its certificate comes from these roots from now on.
-    pub fn trust(&self, roots: &[u8]) -> Result<(), String> {
+    pub fn trust(&self, roots: &[u8]) -> Result<(), TlsError> {
         *self.connector.write().unwrap_or_else(PoisonError::into_inner) = connector(roots)?;
         Ok(())
     }
 
     /// The pod with what the injector adds.
-    pub async fn inject(&self, pod: &Value) -> Result<Value, String> {
+    pub async fn inject(&self, pod: &Value) -> Result<Value, InjectError> {
         let answer = tokio::time::timeout(Duration::from_secs(10), self.post(&review(pod))).await;
-        patched(pod, &answer.map_err(|_| "does not answer within 10 s".to_string())??)
+        patched(pod, &answer.map_err(|_| InjectError::Timeout)??)
     }
 
-    async fn post(&self, review: &Value) -> Result<Value, String> {
-        let stream =
-            TcpStream::connect((NODE, PORT)).await.map_err(|error| format!("is not reached: {error}"))?;
+    async fn post(&self, review: &Value) -> Result<Value, InjectError> {
+        let stream = TcpStream::connect((NODE, PORT)).await.map_err(InjectError::Unreached)?;
         let name = ServerName::try_from(HOST).expect("the name is well-formed");
         let connector = self.connector.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let stream = connector
-            .connect(name, stream)
-            .await
-            .map_err(|error| format!("is not who it should be: {error}"))?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| error.to_string())?;
+        let stream = connector.connect(name, stream).await.map_err(InjectError::Unproven)?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         let request = http::Request::post("/inject")
             .header("host", HOST)
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(review.to_string())))
-            .map_err(|error| error.to_string())?;
-        let response =
-            sender.send_request(request).await.map_err(|error| format!("does not answer: {error}"))?;
+            .expect("the request is well-formed");
+        let response = sender.send_request(request).await?;
         let status = response.status();
-        let body = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
+        let body = response.into_body().collect().await?.to_bytes();
         if !status.is_success() {
-            return Err(format!("answers {status}: {}", String::from_utf8_lossy(&body).trim()));
+            return Err(InjectError::Status { status, words: String::from_utf8_lossy(&body).trim().into() });
         }
-        serde_json::from_slice(&body).map_err(|error| format!("answers no review: {error}"))
+        Ok(serde_json::from_slice(&body).map_err(AnswerError::Review)?)
     }
 }
 
-fn connector(roots: &[u8]) -> Result<TlsConnector, String> {
+fn connector(roots: &[u8]) -> Result<TlsConnector, TlsError> {
     Ok(TlsConnector::from(Arc::new(tls::trusting(roots)?)))
 }
 
@@ -97,23 +139,20 @@ fn review(pod: &Value) -> Value {
     })
 }
 
-fn patched(pod: &Value, review: &Value) -> Result<Value, String> {
+fn patched(pod: &Value, review: &Value) -> Result<Value, InjectError> {
     let response = &review["response"];
     if response["allowed"] != Value::Bool(true) {
         let message =
             response.pointer("/status/message").and_then(Value::as_str).unwrap_or("no reason is given");
-        return Err(format!("refuses the pod: {message}"));
+        return Err(InjectError::Refused(message.into()));
     }
     let Some(patch) = response["patch"].as_str() else {
         return Ok(pod.clone());
     };
-    let bytes =
-        STANDARD.decode(patch).map_err(|error| format!("sends a patch that is not base64: {error}"))?;
-    let patch: json_patch::Patch = serde_json::from_slice(&bytes)
-        .map_err(|error| format!("sends a patch that is not understood: {error}"))?;
+    let bytes = STANDARD.decode(patch).map_err(AnswerError::from)?;
+    let patch: json_patch::Patch = serde_json::from_slice(&bytes).map_err(AnswerError::Malformed)?;
     let mut patched = pod.clone();
-    json_patch::patch(&mut patched, &patch)
-        .map_err(|error| format!("sends a patch that does not fit: {error}"))?;
+    json_patch::patch(&mut patched, &patch).map_err(AnswerError::from)?;
     Ok(patched)
 }
 
@@ -134,6 +173,6 @@ mod tests {
         assert_eq!(patched(&pod, &allowed).unwrap()["metadata"]["labels"]["x"], "y");
         assert_eq!(patched(&pod, &json!({"response": {"allowed": true}})).unwrap(), pod);
         let refused = json!({"response": {"allowed": false, "status": {"message": "no"}}});
-        assert_eq!(patched(&pod, &refused), Err("refuses the pod: no".into()));
+        assert_eq!(patched(&pod, &refused).unwrap_err().to_string(), "refuses the pod: no");
     }
 }

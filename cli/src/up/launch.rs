@@ -6,11 +6,33 @@ use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 
-use crate::kubelet::environment::{self, value_of};
+use crate::kubelet::environment::{self, EnvironmentError, value_of};
 use crate::kubelet::security::{self, Settings};
 use crate::up::context::Context;
-use crate::up::files;
+use crate::up::files::{self, FilesError};
 use crate::wire::Launch;
+
+/// Why a container's process cannot be described.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// The container names no program.
+    #[error("container {0} has no command")]
+    NoCommand(String),
+    /// The environment cannot be put together.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    /// A mount cannot be made.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// The description cannot be written.
+    #[error("{path}: {source}")]
+    Save {
+        /// Its file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
 
 /// Describes a container's process, or another command in it, and returns the file with the description.
 pub fn describe(
@@ -19,7 +41,7 @@ pub fn describe(
     container: &Container,
     address: &str,
     instead: Option<(&[String], Option<PathBuf>)>,
-) -> Result<PathBuf, String> {
+) -> Result<PathBuf, LaunchError> {
     let uid = pod.metadata.uid.as_deref().unwrap_or_default();
     let folder = context.state.pod(uid);
     let environment = variables(context, pod, container, address)?;
@@ -32,7 +54,7 @@ pub fn describe(
         }
     };
     if command.is_empty() {
-        return Err(format!("container {} has no command", container.name));
+        return Err(LaunchError::NoCommand(container.name.clone()));
     }
     let settings = settings(context, pod, container);
     let lookup = |name: &str| value_of(&environment, name);
@@ -59,8 +81,10 @@ pub fn describe(
         terminal,
     };
     let path = folder.join(format!("launch-{}.json", context.number()));
-    save(&path, &launch).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(path)
+    match save(&path, &launch) {
+        Ok(()) => Ok(path),
+        Err(source) => Err(LaunchError::Save { path, source }),
+    }
 }
 
 fn variables(
@@ -68,7 +92,7 @@ fn variables(
     pod: &Pod,
     container: &Container,
     address: &str,
-) -> Result<Vec<(String, String)>, String> {
+) -> Result<Vec<(String, String)>, EnvironmentError> {
     let place = context.place(address);
     let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
     let own = {

@@ -14,10 +14,51 @@ use crate::up::publish::with_status;
 use crate::up::world::{Entry, PodKey, World};
 use crate::wire::{PodLine, Query, Target};
 
+/// Why there is nothing to look at.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LookError {
+    /// The word names no kind.
+    #[error("the server doesn't have a resource type \"{0}\"")]
+    UnknownKind(String),
+    /// No pod has this name, or belongs to an object of this name.
+    #[error("pods \"{pod}\" not found in namespace {namespace}")]
+    NoPod {
+        /// As it was asked for.
+        pod: String,
+        /// Where.
+        namespace: String,
+    },
+    /// The pod has no container of this name.
+    #[error("container {container} is not valid for pod {pod}; it has {has}")]
+    NoContainer {
+        /// As it was asked for.
+        container: String,
+        /// The pod.
+        pod: String,
+        /// The containers that it has.
+        has: String,
+    },
+    /// The pod has no namespaces yet.
+    #[error("the pod has not started")]
+    NotStarted,
+    /// The pod ended while it was looked at.
+    #[error("the pod is gone")]
+    Gone,
+    /// The container's log has no such part.
+    #[error("container {container} of pod {pod} has not {what}")]
+    NoLog {
+        /// The container.
+        container: String,
+        /// The pod.
+        pod: String,
+        /// What it has not done.
+        what: &'static str,
+    },
+}
+
 /// The objects that a query means.
-pub fn list(context: &Context, query: &Query) -> Result<Vec<Value>, String> {
-    let kind = kind::named(&query.kind)
-        .ok_or_else(|| format!("the server doesn't have a resource type \"{}\"", query.kind))?;
+pub fn list(context: &Context, query: &Query) -> Result<Vec<Value>, LookError> {
+    let kind = kind::named(&query.kind).ok_or_else(|| LookError::UnknownKind(query.kind.clone()))?;
     let world = context.shared.read();
     let here = |key: &Key| {
         query.namespace.as_ref().is_none_or(|namespace| !kind.namespaced || *namespace == key.namespace)
@@ -67,7 +108,7 @@ pub fn lines(context: &Context) -> Vec<PodLine> {
 }
 
 /// The pod and container that a target names.
-pub fn find(context: &Context, target: &Target) -> Result<(PodKey, String), String> {
+pub fn find(context: &Context, target: &Target) -> Result<(PodKey, String), LookError> {
     let world = context.shared.read();
     let key = pod(&world, target)?;
     let entry = &world.pods[&key];
@@ -75,15 +116,16 @@ pub fn find(context: &Context, target: &Target) -> Result<(PodKey, String), Stri
     match &target.container {
         Some(name) if names.contains(&name.as_str()) => Ok((key, name.clone())),
         Some(name) => {
-            Err(format!("container {name} is not valid for pod {}; it has {}", key.1, names.join(", ")))
+            let has = names.join(", ");
+            Err(LookError::NoContainer { container: name.clone(), pod: key.1, has })
         }
-        None => Ok((key, app(entry).ok_or("the pod has not started")?)),
+        None => Ok((key, app(entry).ok_or(LookError::NotStarted)?)),
     }
 }
 
-fn pod(world: &World, target: &Target) -> Result<PodKey, String> {
+fn pod(world: &World, target: &Target) -> Result<PodKey, LookError> {
     let namespace = &target.namespace;
-    let missing = || format!("pods \"{}\" not found in namespace {namespace}", target.pod);
+    let missing = || LookError::NoPod { pod: target.pod.clone(), namespace: namespace.clone() };
     let Some((kind, name)) = target.pod.split_once('/') else {
         let key = (namespace.clone(), target.pod.clone());
         return if world.pods.contains_key(&key) { Ok(key) } else { Err(missing()) };

@@ -11,14 +11,43 @@ use tokio::process::Command;
 
 use crate::kubelet::address::{NODE, PODS, hardware};
 
+/// Why the node's network cannot be changed.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// A setting of the kernel refuses its value.
+    #[error("{path} cannot be written: {source}")]
+    Setting {
+        /// The setting's file.
+        path: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A program cannot be started or waited for.
+    #[error("program {program} cannot be started: {source}")]
+    Start {
+        /// Its name.
+        program: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A program refuses what it is asked for.
+    #[error("program {program} failed: {words}")]
+    Failed {
+        /// Its name.
+        program: &'static str,
+        /// What it says.
+        words: String,
+    },
+}
+
 /// Gives the node its address and lets packets pass. Addresses of pods that are not there lead nowhere.
-pub async fn build(egress: bool) -> Result<(), String> {
+pub async fn build(egress: bool) -> Result<(), NodeError> {
     for (setting, value) in SETTINGS {
         let path = format!("/proc/sys/net/{setting}");
         match std::fs::write(&path, value) {
             // A machine without IPv6 gives out no address of it.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && setting.starts_with("ipv6/") => {}
-            result => result.map_err(|error| format!("{path} cannot be written: {error}"))?,
+            result => result.map_err(|source| NodeError::Setting { path, source })?,
         }
     }
     let (first, bits) = PODS;
@@ -42,7 +71,7 @@ pub fn interface(number: u64) -> String {
 }
 
 /// Links a pod's namespace to the node, whose hardware address is the same on each link.
-pub async fn connect(interface: &str, pid: u32, pod: Ipv4Addr) -> Result<(), String> {
+pub async fn connect(interface: &str, pid: u32, pod: Ipv4Addr) -> Result<(), NodeError> {
     let (node, own) = (hardware(NODE), hardware(pod));
     let batch = format!(
         "link add {interface} address {node} type veth peer name eth0 address {own} netns {pid}\n\
@@ -53,11 +82,11 @@ pub async fn connect(interface: &str, pid: u32, pod: Ipv4Addr) -> Result<(), Str
 }
 
 /// Replaces packet rules in one transaction.
-pub async fn translate(rules: &str) -> Result<(), String> {
+pub async fn translate(rules: &str) -> Result<(), NodeError> {
     feed("nft", &["-f", "-"], rules).await
 }
 
-async fn feed(program: &str, arguments: &[&str], input: &str) -> Result<(), String> {
+async fn feed(program: &'static str, arguments: &[&str], input: &str) -> Result<(), NodeError> {
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
@@ -65,16 +94,16 @@ async fn feed(program: &str, arguments: &[&str], input: &str) -> Result<(), Stri
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| format!("program {program} cannot be started: {error}"))?;
-    let mut pipe = child.stdin.take().ok_or("no input")?;
+        .map_err(|source| NodeError::Start { program, source })?;
+    let mut pipe = child.stdin.take().expect("input is piped");
     // A program that does not read to the end says why in its errors.
     let _ = pipe.write_all(input.as_bytes()).await;
     drop(pipe);
-    let output = child.wait_with_output().await.map_err(|error| error.to_string())?;
+    let output = child.wait_with_output().await.map_err(|source| NodeError::Start { program, source })?;
     if output.status.success() {
         return Ok(());
     }
-    Err(format!("program {program} failed: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    Err(NodeError::Failed { program, words: String::from_utf8_lossy(&output.stderr).trim().into() })
 }
 
 /// What comes from a link must have an address that leads there. Redirects would teach pods to go around the node, where

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::process::enroll::{Authority, enroll};
+use api::process::enroll::{Authority, EnrollError, enroll};
 use api::process::tls::expected::Expected;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -19,13 +19,60 @@ use tokio::time::sleep;
 use crate::beneath::{self, replace_own};
 use crate::failure::{Failure, Problem};
 use crate::kubelet::address::NODE;
-use crate::kubelet::token::{self, ISSUER, Subject};
+use crate::kubelet::token::{self, ISSUER, Subject, UnsignedToken};
 use crate::up::context::Context;
 use crate::up::inject::{HOST, Injector};
 use crate::up::progress::Progress;
 use crate::up::roots;
 use crate::wire::Given;
 use crate::wire::SELF;
+
+/// Why a server of the control plane gives no answer, as a sentence about it.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// It takes no connection.
+    #[error("is not reached: {0}")]
+    Connect(#[from] std::io::Error),
+    /// It takes too long.
+    #[error("does not answer")]
+    Timeout,
+    /// The connection breaks.
+    #[error("does not answer: {0}")]
+    Http(#[from] hyper::Error),
+    /// It answers with an error.
+    #[error("answers {status}: {words}")]
+    Status {
+        /// The response's status.
+        status: http::StatusCode,
+        /// The response's body.
+        words: String,
+    },
+    /// Its answer is not what was asked for.
+    #[error("answers with something else: {0}")]
+    Answer(#[from] serde_json::Error),
+}
+
+/// Why a server of the control plane has no token or certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialError {
+    /// No token can be made.
+    #[error(transparent)]
+    Token(#[from] UnsignedToken),
+    /// The trust domain has no identities.
+    #[error("{TRUST_DOMAIN}: {0}")]
+    TrustDomain(#[from] api::identity::IdentityError),
+    /// Citadel gives no certificate.
+    #[error(transparent)]
+    Enroll(#[from] EnrollError),
+    /// A file cannot be written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
 
 /// The processes of the control plane.
 #[derive(Debug, Default)]
@@ -64,7 +111,7 @@ impl Plane {
         progress.step("pilot is ready");
         plane.ready("ostria-injector", INJECTOR_HTTP, context).await?;
         progress.step("injector is ready");
-        let injector = Injector::new(&roots).map_err(|reason| blocked(&reason))?;
+        let injector = Injector::new(&roots).map_err(|error| blocked(&error.to_string()))?;
         let _ = context.injector.set(Arc::new(injector));
         tokio::spawn(follow(Arc::clone(context), keys.clone()));
         tokio::spawn(renew(Arc::clone(context), keys));
@@ -139,7 +186,7 @@ impl Plane {
 
     fn pilot(&mut self, context: &Context, keys: &Path, level: &str) -> Result<(), Failure> {
         let file = keys.join("pilot-token");
-        write_token(context, "istiod", &file).map_err(|reason| blocked(&reason))?;
+        write_token(context, "istiod", &file).map_err(|error| blocked(&error.to_string()))?;
         let arguments = [
             ("--config-dir", path(&context.state.config())),
             ("--address", NODE.to_string()),
@@ -227,11 +274,10 @@ fn command(name: &str, arguments: &[String], context: &Context) -> Result<Comman
 }
 
 /// Pilot's verdict on objects: what is wrong, and what is odd.
-pub async fn validate(objects: &[Given]) -> Result<(Vec<Problem>, Vec<Problem>), String> {
-    let body = serde_json::to_vec(&json!({"objects": objects})).map_err(|error| error.to_string())?;
+pub async fn validate(objects: &[Given]) -> Result<(Vec<Problem>, Vec<Problem>), RequestError> {
+    let body = serde_json::to_vec(&json!({"objects": objects}))?;
     let answer = request(PILOT_HTTP, http::Method::POST, "/debug/validate", Some(body)).await?;
-    let answer: api::resource::check::Answer =
-        serde_json::from_slice(&answer).map_err(|error| error.to_string())?;
+    let answer: api::resource::check::Answer = serde_json::from_slice(&answer)?;
     Ok((problems(answer.errors), problems(answer.warnings)))
 }
 
@@ -281,12 +327,10 @@ async fn request(
     method: http::Method,
     path: &str,
     body: Option<Vec<u8>>,
-) -> Result<Bytes, String> {
+) -> Result<Bytes, RequestError> {
     let exchange = async {
-        let stream = TcpStream::connect((NODE, port)).await.map_err(|error| error.to_string())?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| error.to_string())?;
+        let stream = TcpStream::connect((NODE, port)).await?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         let request = http::Request::builder()
             .method(method)
@@ -294,27 +338,25 @@ async fn request(
             .header("host", format!("{NODE}:{port}"))
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(body.unwrap_or_default())))
-            .map_err(|error| error.to_string())?;
-        let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+            .expect("the request is well-formed");
+        let response = sender.send_request(request).await?;
         let status = response.status();
-        let body = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
+        let body = response.into_body().collect().await?.to_bytes();
         if status.is_success() {
             Ok(body)
         } else {
-            Err(format!("answers {status}: {}", String::from_utf8_lossy(&body)))
+            Err(RequestError::Status { status, words: String::from_utf8_lossy(&body).into_owned() })
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), exchange)
-        .await
-        .map_err(|_| "does not answer".to_string())?
+    tokio::time::timeout(Duration::from_secs(10), exchange).await.map_err(|_| RequestError::Timeout)?
 }
 
 /// The certificate that the injector shows, from citadel.
-async fn certify(context: &Context, keys: &Path) -> Result<(), String> {
+async fn certify(context: &Context, keys: &Path) -> Result<(), CredentialError> {
     let token = keys.join("injector-token");
     write_token(context, "ostria-injector", &token)?;
-    let domain = TRUST_DOMAIN.parse().map_err(|error| format!("{TRUST_DOMAIN}: {error}"))?;
-    let server = Expected::citadel(&domain).map_err(|error| error.to_string())?;
+    let domain = TRUST_DOMAIN.parse()?;
+    let server = Expected::citadel(&domain)?;
     let authority = Authority {
         address: format!("{NODE}:{CITADEL}"),
         roots: keys.join("root-cert.pem"),
@@ -323,9 +365,9 @@ async fn certify(context: &Context, keys: &Path) -> Result<(), String> {
         cluster_id: "Kubernetes".into(),
         validity: None,
     };
-    let issued = enroll(&authority, None).await.map_err(|error| error.to_string())?;
+    let issued = enroll(&authority, None).await?;
     secret(&keys.join("injector-key.pem"), &issued.key)?;
-    replace_own(&keys.join("injector-cert.pem"), issued.chain.as_bytes()).map_err(|error| error.to_string())
+    secret(&keys.join("injector-cert.pem"), &issued.chain)
 }
 
 /// Keeps tokens and the injector's certificate fresh.
@@ -339,8 +381,8 @@ async fn renew(context: Arc<Context>, keys: PathBuf) {
         if rounds.is_multiple_of(ROUNDS_TO_CERTIFICATE) {
             done = done.and(certify(&context, &keys).await);
         }
-        if let Err(reason) = done {
-            tracing::error!(reason, "the control plane's credentials cannot be renewed");
+        if let Err(error) = done {
+            tracing::error!(reason = error.to_string(), "the control plane's credentials cannot be renewed");
         }
     }
 }
@@ -357,14 +399,17 @@ async fn follow(context: Arc<Context>, keys: PathBuf) {
         }
         known = found;
         let trusted = context.injector.get().map_or(Ok(()), |injector| injector.trust(&known));
-        if let Err(reason) = trusted {
-            tracing::error!(reason, "the root certificates have changed and cannot be used");
+        if let Err(error) = trusted {
+            tracing::error!(
+                reason = error.to_string(),
+                "the root certificates have changed and cannot be used"
+            );
             continue;
         }
         roots::replace(&context, String::from_utf8_lossy(&known).into_owned());
         tracing::info!("the root certificates have changed; pods are given them");
-        if let Err(reason) = certify(&context, &keys).await {
-            tracing::error!(reason, "the injector keeps its certificate of the old root");
+        if let Err(error) = certify(&context, &keys).await {
+            tracing::error!(reason = error.to_string(), "the injector keeps its certificate of the old root");
         }
     }
 }
@@ -379,17 +424,17 @@ async fn published(root: &Path) -> Result<Vec<u8>, Failure> {
     Err(blocked("citadel publishes no root certificate"))
 }
 
-fn token_for(context: &Context, account: &str) -> Result<String, String> {
+fn token_for(context: &Context, account: &str) -> Result<String, UnsignedToken> {
     let subject = Subject { namespace: "istio-system".into(), account: account.into(), pod: None };
     context.signer.token(&subject, AUDIENCE, LIFETIME)
 }
 
-fn write_token(context: &Context, account: &str, file: &Path) -> Result<(), String> {
+fn write_token(context: &Context, account: &str, file: &Path) -> Result<(), CredentialError> {
     secret(file, &token_for(context, account)?)
 }
 
-fn secret(file: &Path, text: &str) -> Result<(), String> {
-    replace_own(file, text.as_bytes()).map_err(|error| format!("{}: {error}", file.display()))
+fn secret(file: &Path, text: &str) -> Result<(), CredentialError> {
+    replace_own(file, text.as_bytes()).map_err(|source| CredentialError::File { path: file.into(), source })
 }
 
 fn path(path: &Path) -> String {

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,11 +19,52 @@ use crate::kubelet::{address, check, security};
 use crate::up::clock::now;
 use crate::up::container::{Stop, Unit};
 use crate::up::context::Context;
-use crate::up::files;
-use crate::up::node;
-use crate::up::sandbox::Sandbox;
+use crate::up::files::{self, FilesError};
+use crate::up::inject::InjectError;
+use crate::up::node::{self, NodeError};
+use crate::up::sandbox::{Sandbox, SandboxError};
 use crate::up::world::PodKey;
 use crate::wire;
+
+/// Why a pod cannot be started.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    /// It was deleted meanwhile.
+    #[error("is gone")]
+    Gone,
+    /// The injector gives no pod.
+    #[error("the injector {0}")]
+    Inject(#[from] InjectError),
+    /// There is no control plane yet.
+    #[error("the injector does not run")]
+    NoInjector,
+    /// The injector's pod is not a pod, or must not run.
+    #[error("{0}")]
+    Refused(Box<dyn std::error::Error + Send + Sync>),
+    /// All addresses of pods are in use.
+    #[error("no address is left")]
+    NoAddress,
+    /// Its folder cannot be filled.
+    #[error("{path}: {source}")]
+    Folder { path: PathBuf, source: std::io::Error },
+    /// Its volumes cannot be made.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// Its namespaces or its network cannot be made.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+}
+
+/// Why a pod has no network.
+#[derive(Debug, thiserror::Error)]
+enum NetworkError {
+    /// From inside.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// From the node.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+}
 
 /// Runs a pod from its creation until nothing of it is left.
 pub async fn run(context: Arc<Context>, key: PodKey, stop: CancellationToken) {
@@ -32,6 +74,7 @@ pub async fn run(context: Arc<Context>, key: PodKey, stop: CancellationToken) {
         {
             Ok(started) => break Some(started),
             Err(trouble) => {
+                let trouble = trouble.to_string();
                 tracing::warn!(pod = key.1, trouble, "cannot be started");
                 context.shared.pod(&key, &now(), |pod| pod.trouble = Some(trouble));
             }
@@ -55,10 +98,10 @@ pub async fn run(context: Arc<Context>, key: PodKey, stop: CancellationToken) {
 }
 
 /// Everything up to the pod's first container.
-async fn start(context: &Context, key: &PodKey) -> Result<(Pod, Sandbox, Ipv4Addr), String> {
+async fn start(context: &Context, key: &PodKey) -> Result<(Pod, Sandbox, Ipv4Addr), StartError> {
     let mut object = inject(context, key).await?;
-    let pod: Pod = serde_json::from_value(object.clone()).map_err(|error| error.to_string())?;
-    check::injected(&pod)?;
+    let pod: Pod = serde_json::from_value(object.clone()).map_err(|e| StartError::Refused(e.into()))?;
+    check::injected(&pod).map_err(|e| StartError::Refused(e.into()))?;
     let uid = pod.metadata.uid.clone().unwrap_or_default();
     let given = context.shared.change(|world| {
         let taken = world.pod_addresses();
@@ -69,25 +112,26 @@ async fn start(context: &Context, key: &PodKey) -> Result<(Pod, Sandbox, Ipv4Add
         world.last_address = world.last_address.max(Some(address));
         Some(address)
     });
-    let address = given.ok_or("no address is left")?;
+    let address = given.ok_or(StartError::NoAddress)?;
     let folder = context.state.pod(&uid);
     files::network(&pod, &folder, &address.to_string())
-        .map_err(|error| format!("{}: {error}", folder.display()))?;
+        .map_err(|source| StartError::Folder { path: folder.clone(), source })?;
     files::volumes(context, &pod, &folder, &address.to_string(), true)?;
     let spec = folder.join("sandbox.json");
     let sysctls = pod.spec.as_ref().map(security::sysctls).unwrap_or_default();
     let description = serde_json::to_vec(&wire::Sandbox { hostname: files::hostname(&pod), sysctls });
     beneath::replace_own(&spec, &description.expect("a description is plain data"))
-        .map_err(|error| error.to_string())?;
-    let sandbox = Sandbox::start(&context.state.own_program(), &spec).await?;
+        .map_err(|source| StartError::Folder { path: spec.clone(), source })?;
+    let started = Sandbox::start(&context.state.own_program(), &spec).await;
+    let sandbox = started.map_err(NetworkError::from)?;
     let interface = node::interface(context.number());
     let connected = async {
         node::connect(&interface, sandbox.pid, address).await?;
-        sandbox.network(address, address::NODE).await
+        Ok(sandbox.network(address, address::NODE).await?)
     };
-    if let Err(reason) = connected.await {
+    if let Err(error) = connected.await {
         sandbox.close().await;
-        return Err(reason);
+        return Err(StartError::Network(error));
     }
     object["spec"]["nodeName"] = json!("ostria");
     context.shared.change(|world| {
@@ -103,10 +147,10 @@ async fn start(context: &Context, key: &PodKey) -> Result<(Pod, Sandbox, Ipv4Add
 }
 
 /// The pod as the injector wants it.
-async fn inject(context: &Context, key: &PodKey) -> Result<Value, String> {
+async fn inject(context: &Context, key: &PodKey) -> Result<Value, StartError> {
     let (object, asked) = {
         let world = context.shared.read();
-        let entry = world.pods.get(key).ok_or("is gone")?;
+        let entry = world.pods.get(key).ok_or(StartError::Gone)?;
         let namespace = world.core("Namespace", "", &key.0);
         let labels = namespace.and_then(|namespace| namespace.pointer("/metadata/labels"));
         (entry.object.clone(), is_asked(&entry.object, labels) && entry.status.containers.is_empty())
@@ -115,8 +159,8 @@ async fn inject(context: &Context, key: &PodKey) -> Result<Value, String> {
         return Ok(object);
     }
     match context.injector.get() {
-        Some(injector) => injector.inject(&object).await.map_err(|reason| format!("the injector {reason}")),
-        None => Err("the injector does not run".into()),
+        Some(injector) => Ok(injector.inject(&object).await?),
+        None => Err(StartError::NoInjector),
     }
 }
 

@@ -54,8 +54,12 @@ fn write(context: &Context) {
     };
     for (pod, address) in pods {
         let folder = context.state.pod(pod.metadata.uid.as_deref().unwrap_or_default());
-        if let Err(reason) = files::volumes(context, &pod, &folder, &address, false) {
-            tracing::warn!(pod = pod.metadata.name, reason, "volumes keep their old content");
+        if let Err(error) = files::volumes(context, &pod, &folder, &address, false) {
+            tracing::warn!(
+                pod = pod.metadata.name,
+                reason = error.to_string(),
+                "volumes keep their old content"
+            );
         }
     }
 }

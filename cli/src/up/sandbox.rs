@@ -14,7 +14,24 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::wire::{Order, Report};
 
 /// How a process in a pod ended: its exit code, or why it never ran.
-pub type Exit = oneshot::Receiver<Result<i32, String>>;
+pub type Exit = oneshot::Receiver<Result<i32, SandboxError>>;
+
+/// Why a pod's namespaces cannot be made, or an order in them not be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The first process cannot be started.
+    #[error("the pod's first process cannot be started: {0}")]
+    Start(#[from] std::io::Error),
+    /// The first process made no namespaces; its last words.
+    #[error("{0}")]
+    NotMade(String),
+    /// The first process refuses an order.
+    #[error("{0}")]
+    Refused(String),
+    /// The first process has ended.
+    #[error("the pod's first process ended")]
+    Ended,
+}
 
 /// A pod's namespaces. They end when `close` is called, and with the supervisor.
 #[derive(Debug, Clone)]
@@ -27,11 +44,11 @@ pub struct Sandbox {
     close: mpsc::Sender<()>,
 }
 
-type Waiting = HashMap<String, oneshot::Sender<Result<i32, String>>>;
+type Waiting = HashMap<String, oneshot::Sender<Result<i32, SandboxError>>>;
 
 impl Sandbox {
     /// Makes the namespaces; `own` is this program where no pod can write to it.
-    pub async fn start(own: &Path, spec: &Path) -> Result<Self, String> {
+    pub async fn start(own: &Path, spec: &Path) -> Result<Self, SandboxError> {
         let mut child = Command::new(own)
             .arg0("ostria")
             .arg("sandbox")
@@ -42,12 +59,11 @@ impl Sandbox {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| error.to_string())?;
-        let mut reports = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
+            .spawn()?;
+        let mut reports = BufReader::new(child.stdout.take().expect("output is piped")).lines();
         let first = reports.next_line().await.ok().flatten();
         let Some(Report::Ready { pid }) = first.and_then(|line| serde_json::from_str(&line).ok()) else {
-            return Err(last_words(child).await);
+            return Err(SandboxError::NotMade(last_words(child).await));
         };
         let waiting = Arc::new(Mutex::new(Waiting::new()));
         let (orders, order_queue) = mpsc::unbounded_channel();
@@ -59,10 +75,10 @@ impl Sandbox {
     }
 
     /// Gives the pod its address.
-    pub async fn network(&self, address: Ipv4Addr, gateway: Ipv4Addr) -> Result<(), String> {
+    pub async fn network(&self, address: Ipv4Addr, gateway: Ipv4Addr) -> Result<(), SandboxError> {
         let exit = self.expect("network");
         let _ = self.orders.send(Order::Network { address, gateway });
-        exit.await.map_err(|_| "the pod's first process ended".to_string())?.map(drop)
+        exit.await.map_err(|_| SandboxError::Ended)?.map(drop)
     }
 
     /// Starts a container with its output in a file; `shared` lets it see the pod's other processes.
@@ -108,7 +124,7 @@ async fn listen(mut reports: tokio::io::Lines<BufReader<ChildStdout>>, waiting: 
         match serde_json::from_str(&line) {
             Ok(Report::Connected) => answer("network", Ok(0)),
             Ok(Report::Exited { id, code }) => answer(&id, Ok(code)),
-            Ok(Report::Failed { id, reason }) => answer(&id, Err(reason)),
+            Ok(Report::Failed { id, reason }) => answer(&id, Err(SandboxError::Refused(reason))),
             Ok(Report::Ready { .. }) | Err(_) => {}
         }
     }

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::up::attach::Whose;
 use crate::up::context::Context;
 use crate::up::files::PROGRAMS;
+use crate::up::look::LookError;
 use crate::up::sandbox::Sandbox;
 use crate::up::world::PodKey;
 use crate::up::{attach, change, look, plane, stream};
@@ -101,11 +102,11 @@ async fn logs(Extracted(known): Extracted<Known>, Json(query): Json<LogQuery>) -
     if query.previous {
         runs.pop();
         if runs.is_empty() {
-            return missing(format!("container {container} of pod {} has not run before", key.1));
+            return missing(LookError::NoLog { container, pod: key.1, what: "run before" });
         }
     }
     let Some(file) = runs.last().cloned() else {
-        return missing(format!("container {container} of pod {} has not started", key.1));
+        return missing(LookError::NoLog { container, pod: key.1, what: "started" });
     };
     let (sender, mut receiver) = mpsc::channel(8);
     tokio::spawn(tail(known.context, key, container, file, query, sender));
@@ -222,7 +223,7 @@ async fn exec(Extracted(known): Extracted<Known>, request: axum::extract::Reques
             let upgrade = [("connection", "upgrade"), ("upgrade", "ostria-exec")];
             (StatusCode::SWITCHING_PROTOCOLS, upgrade).into_response()
         }
-        Err(reason) => (StatusCode::INTERNAL_SERVER_ERROR, reason).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
 
@@ -249,7 +250,7 @@ async fn proxy(Extracted(known): Extracted<Known>, Json(mut target): Json<Target
         Ok((_, words)) => {
             (StatusCode::BAD_GATEWAY, String::from_utf8_lossy(&words).into_owned()).into_response()
         }
-        Err(reason) => (StatusCode::BAD_GATEWAY, reason).into_response(),
+        Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
     }
 }
 
@@ -257,20 +258,20 @@ fn unit(
     context: &Context,
     key: &PodKey,
     name: &str,
-) -> Result<(Pod, Container, Sandbox, std::net::Ipv4Addr), String> {
+) -> Result<(Pod, Container, Sandbox, std::net::Ipv4Addr), LookError> {
     let world = context.shared.read();
-    let entry = world.pods.get(key).ok_or("the pod is gone")?;
-    let pod: Pod = serde_json::from_value(entry.object.clone()).map_err(|error| error.to_string())?;
-    let spec = pod.spec.as_ref().ok_or("the pod has no spec")?;
+    let entry = world.pods.get(key).ok_or(LookError::Gone)?;
+    let pod: Pod = serde_json::from_value(entry.object.clone()).map_err(|_| LookError::NotStarted)?;
+    let spec = pod.spec.as_ref().ok_or(LookError::NotStarted)?;
     let all = spec.containers.iter().chain(spec.init_containers.iter().flatten());
     let container = all.into_iter().find(|container| container.name == name).cloned();
-    let sandbox = entry.sandbox.clone().ok_or("the pod has not started")?;
-    let address = entry.address.ok_or("the pod has no address")?;
-    Ok((pod, container.ok_or("the container is gone")?, sandbox, address))
+    let sandbox = entry.sandbox.clone().ok_or(LookError::NotStarted)?;
+    let address = entry.address.ok_or(LookError::NotStarted)?;
+    Ok((pod, container.ok_or(LookError::Gone)?, sandbox, address))
 }
 
-fn missing(reason: String) -> Response {
-    (StatusCode::NOT_FOUND, reason).into_response()
+fn missing(error: LookError) -> Response {
+    (StatusCode::NOT_FOUND, error.to_string()).into_response()
 }
 
 /// The dump of a large mesh has megabytes; whoever has taken the proxy's port in the pod could send for ever.

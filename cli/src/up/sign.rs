@@ -7,7 +7,7 @@ use std::path::Path;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 
-use crate::kubelet::token::{self, Subject};
+use crate::kubelet::token::{self, Subject, UnsignedToken};
 use crate::up::clock::seconds;
 
 /// Signs tokens.
@@ -42,11 +42,11 @@ impl Signer {
     }
 
     /// A token for a service account.
-    pub fn token(&self, subject: &Subject, audience: &str, lifetime: u64) -> Result<String, String> {
+    pub fn token(&self, subject: &Subject, audience: &str, lifetime: u64) -> Result<String, UnsignedToken> {
         let claims = token::claims(subject, audience, seconds(), lifetime);
         let input = token::signing_input(KEY_ID, &claims);
         let signature = self.key.sign(&self.random, input.as_bytes());
-        let signature = signature.map_err(|_| "a token cannot be signed".to_string())?;
+        let signature = signature.map_err(|_| UnsignedToken)?;
         Ok(token::assemble(&input, signature.as_ref()))
     }
 }

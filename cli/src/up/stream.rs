@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf};
 use tokio::sync::mpsc;
 
-use crate::up::attach::{self, Attached, Whose};
+use crate::up::attach::{self, AttachError, Attached, Whose};
 use crate::up::context::Context;
 use crate::up::sandbox::Sandbox;
 use crate::wire::{ExecQuery, frame};
@@ -21,12 +21,22 @@ pub struct Running {
     terminal: Option<(OwnedFd, OwnedFd)>,
 }
 
+/// Why a command cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    /// The system gives no terminal.
+    #[error("no terminal: {0}")]
+    Terminal(#[from] nix::Error),
+    /// The command does not run.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+}
+
 /// Starts the command.
-pub async fn begin(context: &Context, whose: Whose<'_>, query: &ExecQuery) -> Result<Running, String> {
+pub async fn begin(context: &Context, whose: Whose<'_>, query: &ExecQuery) -> Result<Running, StreamError> {
     let (terminal, path) = if query.tty {
-        let pair = nix::pty::openpty(None, None).map_err(|error| format!("no terminal: {error}"))?;
-        let path: PathBuf =
-            nix::unistd::ttyname(&pair.slave).map_err(|error| format!("no terminal: {error}"))?;
+        let pair = nix::pty::openpty(None, None)?;
+        let path: PathBuf = nix::unistd::ttyname(&pair.slave)?;
         (Some((pair.master, pair.slave)), Some(path))
     } else {
         (None, None)

@@ -204,17 +204,18 @@ impl Mesh {
         let context = &self.context;
         let failed = |what: &str| {
             let what = what.to_string();
-            move |error: String| Failure::blocked(format!("{what}: {error}"), NEXT)
+            move |error: &dyn std::error::Error| Failure::blocked(format!("{what}: {error}"), NEXT)
         };
-        node::build(up.egress).await.map_err(failed("the node's network cannot be made"))?;
+        let built = node::build(up.egress).await;
+        built.map_err(|error| failed("the node's network cannot be made")(&error))?;
         let forward = up.egress.then(resolvers);
         let named = names::serve(Arc::clone(context), forward).await;
-        named.map_err(|error| failed("the name server cannot be started")(error.to_string()))?;
+        named.map_err(|error| failed("the name server cannot be started")(&error))?;
         self.progress.step("the node's network is ready");
         namespaces(context, &objects);
         let mut written = std::collections::BTreeMap::new();
         let published = publish::write(context, &mut written);
-        published.map_err(|error| failed("configuration cannot be written")(error.to_string()))?;
+        published.map_err(|error| failed("configuration cannot be written")(&error))?;
         if plane::PROGRAMS.iter().all(|program| change::find(context, program)) {
             self.plane = Plane::start(context, &up.log_level, self.progress).await?;
         } else {
@@ -232,13 +233,13 @@ impl Mesh {
         tokio::spawn(refresh::run(Arc::clone(context)));
         for (port, listener) in node.listeners.drain(..) {
             let served = gateway::serve(context, port, listener);
-            served.map_err(|error| failed("the gateway cannot be served")(error.to_string()))?;
+            served.map_err(|error| failed("the gateway cannot be served")(&error))?;
         }
         let served = server::serve(context, up.gateway.to_string(), self.down.clone());
-        served.map_err(|error| failed("the socket cannot be opened")(error.to_string()))?;
+        served.map_err(|error| failed("the socket cannot be opened")(&error))?;
         self.until_ready().await;
         self.until_in_step().await;
-        self.record(up).map_err(|error| failed("the lock cannot be written")(error.to_string()))?;
+        self.record(up).map_err(|error| failed("the lock cannot be written")(&error))?;
         let routes = context
             .shared
             .read()

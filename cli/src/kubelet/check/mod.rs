@@ -138,8 +138,13 @@ fn bounds(spec: &PodSpec, path: &str, tell: metadata::Tell<'_>) {
     }
 }
 
+/// What an injected pod asks for that it must not have, all of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("; "))]
+pub struct OutOfBounds(pub Vec<String>);
+
 /// Why a pod must not be run: checked again once it is injected, because annotations add to it what no file shows.
-pub fn injected(pod: &Pod) -> Result<(), String> {
+pub fn injected(pod: &Pod) -> Result<(), OutOfBounds> {
     let mut found = Vec::new();
     let mut tell = |path: String, reason: String, _: &'static str| found.push(format!("{path} {reason}"));
     let metadata = serde_json::to_value(&pod.metadata).unwrap_or_default();
@@ -147,7 +152,7 @@ pub fn injected(pod: &Pod) -> Result<(), String> {
     if let Some(spec) = &pod.spec {
         bounds(spec, "spec", &mut tell);
     }
-    if found.is_empty() { Ok(()) } else { Err(found.join("; ")) }
+    if found.is_empty() { Ok(()) } else { Err(OutOfBounds(found)) }
 }
 
 fn lists(spec: &PodSpec) -> [(&'static str, &[Container]); 2] {
