@@ -58,8 +58,8 @@ fmt: ## Format the code
 bench: build ## Compare direct, Envoy and ostria-proxy side by side
 	deploy/bench/compare
 
-descriptors: ## Make the trimmed Envoy descriptors anew (after an update of envoy-types)
-	$(CARGO) run -p api --example descriptors
+descriptors: ## Make the Rust types and descriptors of Envoy anew (after an update of envoy-types)
+	$(CARGO) run --locked --manifest-path api/envoy-types/generate/Cargo.toml
 
 tools: ## Install the system programs that a mesh on one machine needs, or say what to install
 	@deploy/tools/require

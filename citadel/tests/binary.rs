@@ -76,7 +76,7 @@ fn it_ends_well_when_asked_to() {
     let line = lines.find(|line| line.as_ref().unwrap().contains("listening")).unwrap().unwrap();
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert!(line["grpc"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
-    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    tests::program::terminate(child.id());
     assert_eq!(child.wait().unwrap().code(), Some(0));
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
     assert!(!rest.iter().any(|line| line.contains("PRIVATE KEY")));

@@ -107,8 +107,7 @@ fn a_file_is_served_until_the_process_is_asked_to_end() {
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello"), "{answer}");
     assert!(get(admin, "/listeners").unwrap().contains(&format!("inbound::127.0.0.1:{listen}")));
 
-    let pid = running.0.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    tests::program::terminate(running.0.id());
     let began = Instant::now();
     assert!(running.0.wait().unwrap().success());
     assert!(began.elapsed() < Duration::from_secs(10), "nothing was under way");

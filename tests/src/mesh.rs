@@ -29,6 +29,8 @@ pub struct Mesh {
     gateway: SocketAddr,
     https: Option<SocketAddr>,
     program: Vec<String>,
+    /// Where files of the repository are copied for a user who may not read them.
+    copies: Option<PathBuf>,
     probe: PathBuf,
     up: Option<Running>,
     began: Instant,
@@ -101,13 +103,14 @@ impl Mesh {
         if !options.foreground {
             line.push("--detach".into());
         }
-        let root = program::repository("");
-        line.extend(options.folders.iter().map(|folder| root.join(folder).display().to_string()));
+        let copies = options.unprivileged.then(|| folder.path().join("repository"));
+        line.extend(options.folders.iter().map(|name| shown(name, copies.as_deref())));
         let mut mesh = Self {
             state,
             gateway,
             https,
             program,
+            copies,
             probe: probe.into(),
             up: None,
             began: Instant::now(),
@@ -162,7 +165,7 @@ impl Mesh {
 
     /// Applies a file of the repository; ends the test if it is refused.
     pub fn apply(&self, file: &str) -> String {
-        let file = program::repository(file).display().to_string();
+        let file = shown(Path::new(file), self.copies.as_deref());
         self.ostria(&["apply", "-f", &file]).text()
     }
 
@@ -491,6 +494,29 @@ fn unprivileged(folder: &Path) -> Vec<String> {
     ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", &own]
         .map(str::to_owned)
         .to_vec()
+}
+
+/// The path by which the mesh's user reads a file or folder of the repository.
+fn shown(name: &Path, copies: Option<&Path>) -> String {
+    copies.map_or_else(|| program::repository("").join(name).display().to_string(), |to| readable(name, to))
+}
+
+/// Copies a file or folder of the repository where every user can read it; the path of the copy. The repository may lie
+/// below a folder that other users cannot enter, such as root's home.
+fn readable(name: &Path, copies: &Path) -> String {
+    if name.is_absolute() {
+        return name.display().to_string();
+    }
+    let (from, to) = (program::repository("").join(name), copies.join(name));
+    if from.is_dir() {
+        for entry in fs::read_dir(&from).expect("the repository can be read") {
+            readable(&name.join(entry.expect("the repository can be read").file_name()), copies);
+        }
+    } else {
+        fs::create_dir_all(to.parent().unwrap_or(copies)).expect("the test's folder can be written");
+        fs::copy(&from, &to).unwrap_or_else(|error| panic!("{} is not copied: {error}", from.display()));
+    }
+    to.display().to_string()
 }
 
 /// Sends a signal to a process of the mesh.

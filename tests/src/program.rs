@@ -39,6 +39,12 @@ pub fn repository(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace holds this crate").join(file)
 }
 
+/// Sends SIGTERM to a process. One that has ended by itself is not an error: its exit status tells.
+pub fn terminate(process: u32) {
+    let id = i32::try_from(process).expect("process ids are small");
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGTERM);
+}
+
 /// What came of a program.
 #[derive(Debug, Clone)]
 pub struct Outcome {
@@ -129,9 +135,7 @@ impl Running {
 
     /// Ends it, as whoever started it may; what came of it.
     pub fn end(self) -> Outcome {
-        let id = i32::try_from(self.child.id()).expect("process ids are small");
-        // It may have ended by itself, which its outcome tells.
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGTERM);
+        terminate(self.child.id());
         self.finish(Duration::from_secs(15))
     }
 

@@ -1,8 +1,9 @@
-//! Makes `api/src/wire/envoy.binpb`: the descriptors by which Envoy's JSON is read and written.
+//! Makes what the project has of Envoy's protobuf: `api/src/wire/envoy.binpb`, the descriptors by which Envoy's JSON is
+//! read and written, and `api/envoy-types/src/generated`, the Rust types.
 //!
-//! The crate `envoy-types` publishes the descriptors of all of Envoy (3 MB). This keeps the messages that a
-//! mesh's configuration reaches, drops comments, options and services, and adds Istio's few messages, which no
-//! crate publishes. Run it with `make descriptors` after an update of `envoy-types`.
+//! The crate `envoy-types` of crates.io publishes the descriptors of all of Envoy (3 MB). This keeps the messages that a
+//! mesh's configuration reaches, drops comments, options and services, and adds Istio's few messages, which no crate
+//! publishes. Run it with `make descriptors` after an update of `envoy-types`, or after adding a root.
 
 use anyhow::{Context, Result, bail};
 use prost::Message;
@@ -12,10 +13,10 @@ use prost_types::{
     MessageOptions,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What is kept, with everything that these refer to.
+/// What is kept in both, with everything that these refer to.
 const ROOTS: &[&str] = &[
     "envoy.config.bootstrap.v3.Bootstrap",
     "envoy.config.listener.v3.Listener",
@@ -68,23 +69,70 @@ const ROOTS: &[&str] = &[
     "stats.PluginConfig",
 ];
 
+/// What only Rust types are made of: the discovery protocol has no JSON form here.
+const RUST: &[&str] = &[
+    "envoy.service.discovery.v3.DiscoveryRequest",
+    "envoy.service.discovery.v3.DiscoveryResponse",
+    "envoy.service.discovery.v3.DeltaDiscoveryRequest",
+    "envoy.service.discovery.v3.DeltaDiscoveryResponse",
+];
+
+/// The one service: Rust gets a client and a server for it.
+const SERVICE: (&str, &str) = ("envoy.service.discovery.v3", "AggregatedDiscoveryService");
+
+/// Packages of messages that no Rust type is made of: configuration dumps and Istio's messages are only written as JSON.
+const JSON: &[&str] = &["envoy.admin.", "xds.type.v3.", "udpa.", "istio.", "stats."];
+
 fn main() -> Result<()> {
     let source = source()?;
     let bytes = std::fs::read(&source).with_context(|| format!("reading {}", source.display()))?;
-    let mut whole = FileDescriptorSet::decode(bytes.as_slice()).context("reading the descriptors")?;
+    let whole = FileDescriptorSet::decode(bytes.as_slice()).context("reading the descriptors")?;
+    let api = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    write_types(&whole, &api.join("envoy-types/src/generated"))?;
+    write_descriptors(whole, &api.join("src/wire/envoy.binpb"))
+}
+
+fn write_descriptors(mut whole: FileDescriptorSet, target: &Path) -> Result<()> {
     whole.file.extend(istio());
-    let trimmed = trim(&whole)?;
-    let target = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/wire/envoy.binpb");
+    let trimmed = trim(&whole, ROOTS.iter().copied())?;
     let bytes = trimmed.encode_to_vec();
-    std::fs::write(&target, &bytes).with_context(|| format!("writing {}", target.display()))?;
+    std::fs::write(target, &bytes).with_context(|| format!("writing {}", target.display()))?;
     println!("{}: {} files, {} bytes", target.display(), trimmed.file.len(), bytes.len());
+    Ok(())
+}
+
+fn write_types(whole: &FileDescriptorSet, target: &Path) -> Result<()> {
+    let roots = ROOTS.iter().chain(RUST).filter(|root| !JSON.iter().any(|package| root.starts_with(package)));
+    let mut trimmed = trim(whole, roots.copied())?;
+    let (package, service) = SERVICE;
+    let mut services =
+        whole.file.iter().filter(|file| file.package() == package).flat_map(|file| &file.service);
+    let service =
+        services.find(|s| s.name() == service).context("the service is not among the descriptors")?;
+    let file = trimmed.file.iter_mut().rev().find(|file| file.package() == package);
+    file.context("the messages of the service are roots")?.service.push(service.clone());
+    if target.exists() {
+        std::fs::remove_dir_all(target).with_context(|| format!("emptying {}", target.display()))?;
+    }
+    std::fs::create_dir_all(target).with_context(|| format!("making {}", target.display()))?;
+    let mut config = prost_build::Config::new();
+    config.enable_type_names().type_name_domain(["."], "type.googleapis.com").compile_well_known_types();
+    config.out_dir(target).include_file("mod.rs");
+    tonic_prost_build::configure()
+        .out_dir(target)
+        .compile_fds_with_config(trimmed, config)
+        .context("generating Rust")?;
+    println!("{}: {} files", target.display(), std::fs::read_dir(target)?.count());
     Ok(())
 }
 
 /// Where cargo keeps the descriptors of `envoy-types`.
 fn source() -> Result<PathBuf> {
     let cargo = env!("CARGO");
-    let output = Command::new(cargo).args(["metadata", "--format-version", "1"]).output();
+    let output = Command::new(cargo)
+        .args(["metadata", "--format-version", "1", "--all-features", "--manifest-path"])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
+        .output();
     let output = output.context("running cargo metadata")?;
     if !output.status.success() {
         bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
@@ -101,7 +149,7 @@ fn source() -> Result<PathBuf> {
 }
 
 /// Keeps the roots and what they refer to.
-fn trim(whole: &FileDescriptorSet) -> Result<FileDescriptorSet> {
+fn trim<'a>(whole: &FileDescriptorSet, roots: impl Iterator<Item = &'a str>) -> Result<FileDescriptorSet> {
     let mut home: BTreeMap<String, (usize, String)> = BTreeMap::new();
     for (index, file) in whole.file.iter().enumerate() {
         for message in &file.message_type {
@@ -113,7 +161,7 @@ fn trim(whole: &FileDescriptorSet) -> Result<FileDescriptorSet> {
         }
     }
     let mut kept: BTreeSet<String> = BTreeSet::new();
-    let mut open: Vec<String> = ROOTS.iter().map(ToString::to_string).collect();
+    let mut open: Vec<String> = roots.map(ToOwned::to_owned).collect();
     while let Some(name) = open.pop() {
         let Some((index, top)) = home.get(&name) else { bail!("{name} is not among the descriptors") };
         if !kept.insert(top.clone()) {
