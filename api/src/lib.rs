@@ -1,7 +1,7 @@
 //! What Ostria's processes agree on: names, identities, the configuration model, its wire form, the kinds
 //! that users write, and the shell that every server binary shares.
 //!
-//! Imports go down this list only; a blank line ends a layer (`tests/tests/tidy.rs` reads this file).
+//! Imports go down this list only; a blank line ends a layer (`tests/tests/tidy` reads this file).
 
 pub mod process;
 
@@ -13,6 +13,8 @@ pub mod resource;
 pub mod model;
 
 pub mod certificate;
+pub mod admission;
+pub mod jws;
 
 pub mod bounded;
 

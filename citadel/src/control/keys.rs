@@ -5,7 +5,7 @@ use crate::audit::chain;
 use crate::config::KeySource;
 use crate::control::fetch::{self, FetchError};
 use crate::jwks::Writer;
-use crate::jwks::set::KeySet;
+use api::jws::key_set::{KeySet, KeySetError};
 use api::process::ready::Gate;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -92,7 +92,7 @@ enum KeysError {
     #[error("{url} cannot be fetched; see --token-jwks")]
     Url { url: String, source: FetchError },
     #[error("{0}; see --token-jwks")]
-    Content(String),
+    Content(KeySetError),
 }
 
 const FILE_INTERVAL: Duration = Duration::from_secs(10);

@@ -4,14 +4,13 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use api::admission::{AdmissionReview, Kind, Request};
 use api::process::tls::TlsError;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -55,6 +54,9 @@ pub enum AnswerError {
     /// It is not an AdmissionReview.
     #[error("answers no review: {0}")]
     Review(serde_json::Error),
+    /// It says neither yes nor no.
+    #[error("sends a review without a response")]
+    Empty,
     /// The patch is not base64.
     #[error("sends a patch that is not base64: {0}")]
     Encoding(#[from] base64::DecodeError),
@@ -95,7 +97,7 @@ impl Injector {
         patched(pod, &answer.map_err(|_| InjectError::Timeout)??)
     }
 
-    async fn post(&self, review: &Value) -> Result<Value, InjectError> {
+    async fn post(&self, review: &AdmissionReview) -> Result<AdmissionReview, InjectError> {
         let stream = TcpStream::connect((NODE, PORT)).await.map_err(InjectError::Unreached)?;
         let name = ServerName::try_from(HOST).expect("the name is well-formed");
         let connector = self.connector.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -105,7 +107,7 @@ impl Injector {
         let request = http::Request::post("/inject")
             .header("host", HOST)
             .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(review.to_string())))
+            .body(Full::new(Bytes::from(serde_json::to_vec(review).expect("a review is plain JSON"))))
             .expect("the request is well-formed");
         let response = sender.send_request(request).await?;
         let status = response.status();
@@ -121,36 +123,30 @@ fn connector(roots: &[u8]) -> Result<TlsConnector, TlsError> {
     Ok(TlsConnector::from(Arc::new(tls::trusting(roots)?)))
 }
 
-fn review(pod: &Value) -> Value {
-    json!({
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": pod["metadata"]["uid"],
-            "kind": {"group": "", "version": "v1", "kind": "Pod"},
-            "resource": {"group": "", "version": "v1", "resource": "pods"},
-            "name": pod["metadata"]["name"],
-            "namespace": pod["metadata"]["namespace"],
-            "operation": "CREATE",
-            "userInfo": {"username": "system:serviceaccount:kube-system:replicaset-controller"},
-            "object": pod,
-            "dryRun": false,
-        }
+fn review(pod: &Value) -> AdmissionReview {
+    let text = |field: &str| pod["metadata"][field].as_str().map(str::to_owned);
+    AdmissionReview::asking(Request {
+        uid: text("uid").unwrap_or_default(),
+        kind: Kind { group: String::new(), version: "v1".to_owned(), kind: "Pod".to_owned() },
+        sub_resource: None,
+        name: text("name"),
+        namespace: text("namespace"),
+        operation: "CREATE".to_owned(),
+        object: pod.clone(),
     })
 }
 
-fn patched(pod: &Value, review: &Value) -> Result<Value, InjectError> {
-    let response = &review["response"];
-    if response["allowed"] != Value::Bool(true) {
-        let message =
-            response.pointer("/status/message").and_then(Value::as_str).unwrap_or("no reason is given");
+fn patched(pod: &Value, review: &AdmissionReview) -> Result<Value, InjectError> {
+    let response = review.response.as_ref().ok_or(AnswerError::Empty)?;
+    if !response.allowed {
+        let message = response.status.as_ref().map_or("", |status| status.message.as_str());
+        let message = if message.is_empty() { "no reason is given" } else { message };
         return Err(InjectError::Refused(message.into()));
     }
-    let Some(patch) = response["patch"].as_str() else {
+    let Some(patch) = response.decoded_patch().map_err(AnswerError::from)? else {
         return Ok(pod.clone());
     };
-    let bytes = STANDARD.decode(patch).map_err(AnswerError::from)?;
-    let patch: json_patch::Patch = serde_json::from_slice(&bytes).map_err(AnswerError::Malformed)?;
+    let patch: json_patch::Patch = serde_json::from_slice(&patch).map_err(AnswerError::Malformed)?;
     let mut patched = pod.clone();
     json_patch::patch(&mut patched, &patch).map_err(AnswerError::from)?;
     Ok(patched)
@@ -164,15 +160,21 @@ pub const PORT: u16 = 15017;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use api::admission::Response;
+    use serde_json::json;
 
     #[test]
     fn a_patch_is_applied_and_a_refusal_has_its_reason() {
         let pod = json!({"metadata": {"name": "a"}});
-        let patch = STANDARD.encode(r#"[{"op":"add","path":"/metadata/labels","value":{"x":"y"}}]"#);
-        let allowed = json!({"response": {"allowed": true, "patch": patch, "patchType": "JSONPatch"}});
-        assert_eq!(patched(&pod, &allowed).unwrap()["metadata"]["labels"]["x"], "y");
-        assert_eq!(patched(&pod, &json!({"response": {"allowed": true}})).unwrap(), pod);
-        let refused = json!({"response": {"allowed": false, "status": {"message": "no"}}});
-        assert_eq!(patched(&pod, &refused).unwrap_err().to_string(), "refuses the pod: no");
+        let patch = br#"[{"op":"add","path":"/metadata/labels","value":{"x":"y"}}]"#;
+        let of = |response| patched(&pod, &AdmissionReview::answering(response));
+        let refused = |response| of(response).unwrap_err().to_string();
+        assert_eq!(of(Response::allowed("").patched(patch)).unwrap()["metadata"]["labels"]["x"], "y");
+        assert_eq!(of(Response::allowed("")).unwrap(), pod);
+        assert_eq!(refused(Response::denied("", "no".into())), "refuses the pod: no");
+        let silent = Response { status: None, ..Response::denied("", String::new()) };
+        assert_eq!(refused(silent), "refuses the pod: no reason is given");
+        let empty = patched(&pod, &review(&pod)).unwrap_err().to_string();
+        assert_eq!(empty, "sends a review without a response");
     }
 }

@@ -1,13 +1,13 @@
 //! Pure. The life of a review: parsed, decided, rendered, compared, answered. Nothing here fails without an answer:
 //! what is no review at all is the sender's mistake; anything inside a review is answered inside a review.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use api::admission::{self, AdmissionReview, Request, Response};
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::{
     config::Settings,
     decide,
-    flow::{self, Outcome, Request, Response, Review, ReviewAnswer, Skip, Status},
+    flow::{Outcome, Skip},
     patch, render,
 };
 
@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Answered {
     /// What goes back.
-    pub answer: ReviewAnswer,
+    pub response: Response,
     /// Which pod it was about, as `namespace/name`.
     pub pod: String,
     /// What came of it.
@@ -38,8 +38,8 @@ pub enum Malformed {
 
 /// Answers one review.
 pub fn answer(body: &[u8], settings: &Settings) -> Result<Answered, Malformed> {
-    let review: Review = serde_json::from_slice(body)?;
-    if review.api_version != flow::API_VERSION || review.kind != flow::KIND {
+    let review: AdmissionReview = serde_json::from_slice(body)?;
+    if review.api_version != admission::API_VERSION || review.kind != admission::KIND {
         return Err(Malformed::OtherVersion(review.api_version, review.kind));
     }
     let request = review.request.ok_or(Malformed::NoRequest)?;
@@ -49,8 +49,7 @@ pub fn answer(body: &[u8], settings: &Settings) -> Result<Answered, Malformed> {
     };
     let mut response = response(&request, &outcome);
     response.warnings.extend(unclear);
-    let answer = ReviewAnswer { api_version: flow::API_VERSION, kind: flow::KIND, response };
-    Ok(Answered { answer, pod: describe(&request), outcome })
+    Ok(Answered { response, pod: describe(&request), outcome })
 }
 
 /// The pod that the review is about, or what comes of a review of anything else.
@@ -85,29 +84,18 @@ fn decide_and_render(request: &Request, pod: &Pod, settings: &Settings) -> Outco
 }
 
 fn response(request: &Request, outcome: &Outcome) -> Response {
-    let mut response = Response {
-        uid: request.uid.clone(),
-        allowed: true,
-        patch: None,
-        patch_type: None,
-        status: None,
-        warnings: Vec::new(),
-    };
     match outcome {
-        Outcome::Skipped(_) => {}
+        Outcome::Skipped(_) => Response::allowed(&request.uid),
         Outcome::Injected { patch, warnings } => {
             let patch = serde_json::to_vec(patch).expect("a patch is plain JSON");
-            response.patch = Some(STANDARD.encode(patch));
-            response.patch_type = Some("JSONPatch");
-            response.warnings.clone_from(warnings);
+            let response = Response::allowed(&request.uid).patched(&patch);
+            Response { warnings: warnings.clone(), ..response }
         }
         Outcome::Denied(reason) => {
             let message = format!("cannot add the sidecar to pod {}: {reason}", describe(request));
-            response.allowed = false;
-            response.status = Some(Status { message, reason: "Invalid", code: 422 });
+            Response::denied(&request.uid, message)
         }
     }
-    response
 }
 
 fn namespace(request: &Request) -> &str {

@@ -3,6 +3,7 @@
 
 use std::{fs, path::Path};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -43,7 +44,8 @@ fn answered(review: &Value, settings: &Settings) -> Answered {
 
 /// The answer's JSON as the API server reads it: the patch, if any, and the pod after it.
 fn injected(pod: &Value, settings: &Settings) -> (Value, Value) {
-    let answer = serde_json::to_value(answered(&review(pod), settings).answer).unwrap();
+    let answer = AdmissionReview::answering(answered(&review(pod), settings).response);
+    let answer = serde_json::to_value(answer).unwrap();
     assert_eq!(answer["response"]["uid"], "705ab4f5");
     assert_eq!(answer["response"]["allowed"], true, "{answer}");
     let Some(patch) = answer["response"]["patch"].as_str() else { return (Value::Null, pod.clone()) };
@@ -124,7 +126,7 @@ fn pods_that_opt_out_and_requests_about_other_things_get_no_patch() {
     for (review, expected) in table {
         let answered = answered(&review, &Settings::default());
         assert_eq!(answered.outcome, Outcome::Skipped(expected), "{review}");
-        assert!(answered.answer.response.allowed && answered.answer.response.patch.is_none());
+        assert!(answered.response.allowed && answered.response.patch.is_none());
     }
     let mut disabled = Settings::default();
     disabled.selection.policy = Policy::Disabled;
@@ -138,9 +140,9 @@ fn a_pod_that_cannot_be_injected_is_refused_with_its_name_and_the_annotation() {
         "metadata": {"generateName": "cart-", "annotations": {annotation: "80,http"}},
         "spec": {"containers": [{"name": "a"}]}
     });
-    let answer = answered(&review(&pod), &Settings::default()).answer;
-    let status = answer.response.status.expect("a refusal has a status");
-    assert!(!answer.response.allowed && answer.response.patch.is_none());
+    let answer = answered(&review(&pod), &Settings::default()).response;
+    let status = answer.status.expect("a refusal has a status");
+    assert!(!answer.allowed && answer.patch.is_none());
     assert_eq!(status.code, 422);
     for part in ["shop/cart-*", annotation, "\"http\" is not a port"] {
         assert!(status.message.contains(part), "{part}: {}", status.message);
@@ -162,7 +164,7 @@ fn a_pod_that_cannot_be_injected_is_refused_with_its_name_and_the_annotation() {
 #[test]
 fn an_annotation_without_effect_is_a_warning_for_the_user() {
     let (_, pod) = golden_pods().into_iter().find(|(name, _)| name == "annotations").unwrap();
-    let warnings = answered(&review(&pod), &Settings::default()).answer.response.warnings;
+    let warnings = answered(&review(&pod), &Settings::default()).response.warnings;
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].contains("componentLogLevel"), "{warnings:?}");
 }
@@ -301,9 +303,8 @@ fn capture_tells_the_proxy_by_the_user_and_group_that_it_runs_as() {
 
 #[test]
 fn an_application_that_runs_as_the_proxys_user_is_warned_of() {
-    let warnings = |spec: Value| {
-        answered(&review(&pod(&json!({}), &spec)), &Settings::default()).answer.response.warnings
-    };
+    let warnings =
+        |spec: Value| answered(&review(&pod(&json!({}), &spec)), &Settings::default()).response.warnings;
     let as_user = |user: i64| json!({"runAsUser": user});
     for spec in [
         json!({"containers": [{"name": "app", "securityContext": as_user(1337)}]}),
@@ -422,7 +423,7 @@ fn a_word_about_injection_that_is_neither_yes_nor_no_is_told_to_the_user() {
         let answered = answered(&review(&pod), &settings);
         let injected = matches!(answered.outcome, Outcome::Injected { .. });
         assert_eq!(injected, settings.selection.policy == Policy::Enabled);
-        let warnings = answered.answer.response.warnings;
+        let warnings = answered.response.warnings;
         assert!(matches!(&warnings[..], [one] if one.contains("\"yes\"")), "{warnings:?}");
     }
 }
@@ -620,7 +621,7 @@ fn a_metrics_page_at_a_port_of_the_proxys_own_is_refused() {
 fn a_pod_that_asks_another_dns_is_warned_of() {
     for (policy, warned) in [("None", true), ("Default", true), ("ClusterFirst", false)] {
         let pod = pod(&json!({}), &json!({"dnsPolicy": policy}));
-        let warnings = answered(&review(&pod), &Settings::default()).answer.response.warnings;
+        let warnings = answered(&review(&pod), &Settings::default()).response.warnings;
         assert_eq!(warnings.iter().any(|warning| warning.contains("spec.dnsPolicy")), warned, "{policy}");
     }
 }
@@ -845,7 +846,7 @@ proptest! {
             *place = value;
         }
         if let Ok(answered) = answer(review.to_string().as_bytes(), &Settings::default()) {
-            serde_json::to_string(&answered.answer).unwrap();
+            serde_json::to_string(&answered.response).unwrap();
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use api::admission::AdmissionReview;
 use api::resource::weight::is_heavy;
 use axum::{
     Json, Router,
@@ -56,7 +57,7 @@ async fn inject(
     match answered {
         Ok(answered) => {
             record(&answered, &counters);
-            Json(answered.answer).into_response()
+            Json(AdmissionReview::answering(answered.response)).into_response()
         }
         Err(malformed) => refuse(&counters, StatusCode::BAD_REQUEST, &malformed.to_string()),
     }

@@ -2,12 +2,11 @@
 //! its time, whose subject names a service account. The order of checks puts the signature before anything the token
 //! says about itself.
 
-use crate::jwks::set::{KeyError, KeySet};
 use api::identity::{IdentityError, SpiffeId, TrustDomain};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use api::jws::algorithm::Algorithm;
+use api::jws::key_set::{KeyError, KeySet};
+use api::jws::{Compact, CompactError};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
 /// What a token must say.
@@ -31,21 +30,19 @@ pub fn verify(
     if token.len() > MAX_TOKEN {
         return Err(TokenError::Malformed("it is longer than 16 KiB"));
     }
-    let parts: Vec<&str> = token.split('.').collect();
-    let [header, claims, signature] = parts[..] else {
-        return Err(TokenError::Malformed("it is not three parts with dots between"));
-    };
-    let signed = &token.as_bytes()[..header.len() + 1 + claims.len()];
-    let header: Header = decode(header)?;
-    if header.crit.is_some() {
-        return Err(TokenError::Malformed("its header demands extensions (crit)"));
-    }
-    if !header.typ.as_deref().is_none_or(|typ| ["jwt", "jose"].contains(&typ.to_ascii_lowercase().as_str())) {
+    let token = Compact::parse(token)?;
+    if !token
+        .header
+        .typ
+        .as_deref()
+        .is_none_or(|typ| ["jwt", "jose"].contains(&typ.to_ascii_lowercase().as_str()))
+    {
         return Err(TokenError::Malformed("its type is neither JWT nor JOSE"));
     }
-    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| TokenError::Malformed(NOT_BASE64))?;
-    keys.verify(header.kid.as_deref(), &header.alg, signed, &signature)?;
-    check(&decode(claims)?, policy, now)
+    token.verify(keys, ALGORITHMS)?;
+    let claims = serde_json::from_slice(&token.payload)
+        .map_err(|_| TokenError::Malformed("its claims part lacks a needed field or is not JSON"))?;
+    check(&claims, policy, now)
 }
 
 fn check(claims: &Claims, policy: &TokenPolicy, now: OffsetDateTime) -> Result<SpiffeId, TokenError> {
@@ -70,18 +67,15 @@ fn check(claims: &Claims, policy: &TokenPolicy, now: OffsetDateTime) -> Result<S
         .map_err(|error| TokenError::Subject(Some(error)))
 }
 
-fn decode<T: DeserializeOwned>(part: &str) -> Result<T, TokenError> {
-    let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed(NOT_BASE64))?;
-    serde_json::from_slice(&json)
-        .map_err(|_| TokenError::Malformed("a part lacks a needed field or is no JSON"))
-}
-
 /// Why a token is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// It is not a token of the form that is needed.
     #[error("it cannot be read: {0}")]
     Malformed(&'static str),
+    /// It is not a compact signature.
+    #[error("it cannot be read: {0}")]
+    Compact(#[from] CompactError),
     /// Its signature does not hold.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -102,14 +96,6 @@ pub enum TokenError {
     /// Its subject is no service account.
     #[error("its subject is not system:serviceaccount:NAMESPACE:NAME")]
     Subject(#[source] Option<IdentityError>),
-}
-
-#[derive(Deserialize)]
-struct Header {
-    alg: String,
-    kid: Option<String>,
-    typ: Option<String>,
-    crit: Option<serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -139,7 +125,17 @@ impl Audience {
 }
 
 const SUBJECT: &str = "system:serviceaccount:";
-const NOT_BASE64: &str = "a part is not base64url";
+/// What Kubernetes and the other issuers of service-account tokens sign with.
+const ALGORITHMS: &[Algorithm] = &[
+    Algorithm::Rs256,
+    Algorithm::Rs384,
+    Algorithm::Rs512,
+    Algorithm::Ps256,
+    Algorithm::Ps384,
+    Algorithm::Ps512,
+    Algorithm::Es256,
+    Algorithm::Es384,
+];
 const MAX_TOKEN: usize = 16 * 1024;
 /// How far the issuer's clock may be ahead of ours.
 const SKEW_SECONDS: f64 = 60.0;

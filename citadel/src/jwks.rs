@@ -1,9 +1,7 @@
 //! The keys of the token issuer, shared between the task that reads them and the requests that need them. Exists so
 //! that an issuer can rotate its keys while the authority runs: a request with an unknown key asks for a fresh read.
 
-pub mod set;
-
-use crate::jwks::set::KeySet;
+use api::jws::key_set::KeySet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
