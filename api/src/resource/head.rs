@@ -2,9 +2,10 @@
 //! rest is read, because all messages about the rest name the object by them.
 
 use super::document::Key;
+use super::instead::instead;
 use super::kind::{Kind, Known, known};
 use super::name::{is_label, is_subdomain};
-use super::strict::Fault;
+use super::strict::{Fault, closest};
 use serde_json::Value;
 
 /// The parts every object has, as far as they are there.
@@ -92,9 +93,17 @@ impl<'a> Head<'a> {
                 &format!("write {}", api_version(kind, kind.versions()[0])),
             ),
             Known::Unserved => {
-                refused("kind", format!("{both} is not supported by this version"), "remove the object")
+                let group = self.api_version.rsplit_once('/').map_or("", |(group, _)| group);
+                let reason = format!("{both} is not supported by this version");
+                refused("kind", reason, instead(group, self.kind))
             }
-            Known::Unknown => refused("kind", format!("{both} is not known"), "correct apiVersion and kind"),
+            Known::Unknown => {
+                let next = match closest(self.kind, Kind::ALL.iter().map(|kind| kind.name())) {
+                    Some(name) => format!("did you mean {name}?"),
+                    None => "correct apiVersion and kind".to_owned(),
+                };
+                refused("kind", format!("{both} is not known"), &next)
+            }
         }
     }
 

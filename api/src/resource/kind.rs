@@ -164,6 +164,12 @@ pub fn known(api_version: &str, kind: &str) -> Known {
     }
 }
 
+/// The kinds that are known and refused: group and name.
+#[cfg(test)]
+pub(in crate::resource) fn unserved() -> impl Iterator<Item = (&'static str, &'static str)> {
+    UNSERVED.iter().flat_map(|(group, kinds)| kinds.iter().map(move |kind| (*group, *kind)))
+}
+
 const NETWORKING: &str = "networking.istio.io";
 const SECURITY: &str = "security.istio.io";
 

@@ -10,7 +10,11 @@ pub mod parse;
 mod head;
 mod yaml;
 
+pub mod locate;
+
 pub mod strict;
+
+mod instead;
 
 pub mod object;
 

@@ -5,6 +5,8 @@ use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, Error, IntoDeserializer, Unexpected, Visitor};
 use serde_ignored::Path;
 use serde_json::Value;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt::Write;
 
 /// A field that was not taken.
@@ -22,9 +24,10 @@ pub struct Fault {
 pub fn read<T: DeserializeOwned>(value: &Value) -> Result<T, Vec<Fault>> {
     let mut unknown = vec![];
     let mut track = serde_path_to_error::Track::new();
-    let tracked = serde_path_to_error::Deserializer::new(Held(value), &mut track);
-    let result = serde_ignored::deserialize(tracked, |path| unknown.push(shown(&path)));
-    let mut faults: Vec<Fault> = unknown.into_iter().map(unknown_field).collect();
+    let tracked = serde_path_to_error::Deserializer::new(Held { value, names: None }, &mut track);
+    let result = serde_ignored::deserialize(tracked, |path| unknown.push(Unknown::new(value, &path)));
+    let names = if unknown.is_empty() { Names::default() } else { names::<T>(value) };
+    let mut faults: Vec<Fault> = unknown.into_iter().map(|unknown| unknown.fault(&names)).collect();
     match result {
         Ok(typed) if faults.is_empty() => Ok(typed),
         Ok(_) => Err(faults),
@@ -40,9 +43,59 @@ pub fn read<T: DeserializeOwned>(value: &Value) -> Result<T, Vec<Fault>> {
     }
 }
 
-fn unknown_field(path: String) -> Fault {
-    let field = path.rsplit('.').next().unwrap_or(&path).to_owned();
-    Fault { path, reason: format!("unknown field `{field}`"), next: "correct its name or remove it".into() }
+/// A field that its object does not have.
+struct Unknown<'v> {
+    path: String,
+    name: String,
+    object: Option<&'v Value>,
+}
+
+impl<'v> Unknown<'v> {
+    fn new(root: &'v Value, path: &Path<'_>) -> Self {
+        let (object, name) = match path {
+            Path::Map { parent, key } => (found(root, parent), key.clone()),
+            other => (None, shown(other)),
+        };
+        Self { path: shown(path), name, object }
+    }
+
+    fn fault(self, names: &Names) -> Fault {
+        let of_object = self.object.and_then(|object| names.get(&std::ptr::from_ref(object)));
+        let next = match of_object.and_then(|known| closest(&self.name, known.iter().copied())) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => "correct its name or remove it".into(),
+        };
+        Fault { path: self.path, reason: format!("unknown field `{}`", self.name), next }
+    }
+}
+
+/// The name that somebody probably meant who wrote `name`.
+pub(in crate::resource) fn closest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let lower = name.to_lowercase();
+    let likeness = |known: &str| strsim::jaro_winkler(&lower, &known.to_lowercase());
+    let alike = known.map(|known| (likeness(known), known)).filter(|(likeness, _)| *likeness > LIKELY);
+    alike.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, known)| known)
+}
+
+/// The names of the fields of objects within a value, by the objects' addresses.
+type Names = HashMap<*const Value, &'static [&'static str]>;
+
+/// Asks the type which fields each object has: reads the value once more, and keeps nothing else of it.
+fn names<T: DeserializeOwned>(value: &Value) -> Names {
+    let names = RefCell::default();
+    let _ = T::deserialize(Held { value, names: Some(&names) });
+    names.into_inner()
+}
+
+fn found<'v>(root: &'v Value, path: &Path<'_>) -> Option<&'v Value> {
+    match path {
+        Path::Root => Some(root),
+        Path::Seq { parent, index } => found(root, parent)?.get(index),
+        Path::Map { parent, key } => found(root, parent)?.get(key),
+        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => {
+            found(root, parent)
+        }
+    }
 }
 
 fn shown(path: &Path<'_>) -> String {
@@ -71,7 +124,17 @@ fn shortened(message: &str) -> String {
 
 /// A value of which lists are never taken for objects: the fields of an object have names, not places.
 #[derive(Clone, Copy)]
-struct Held<'a>(&'a Value);
+struct Held<'a> {
+    value: &'a Value,
+    /// Where the names of its objects' fields are noted, if anybody asks.
+    names: Option<&'a RefCell<Names>>,
+}
+
+impl<'a> Held<'a> {
+    fn with(self, value: &'a Value) -> Self {
+        Self { value, ..self }
+    }
+}
 
 impl<'a> IntoDeserializer<'a, serde_json::Error> for Held<'a> {
     type Deserializer = Self;
@@ -85,14 +148,16 @@ impl<'de> Deserializer<'de> for Held<'de> {
     type Error = serde_json::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        match self.0 {
+        match self.value {
             Value::Null => visitor.visit_unit(),
             Value::Bool(flag) => visitor.visit_bool(*flag),
             Value::Number(number) => number.deserialize_any(visitor),
             Value::String(text) => visitor.visit_borrowed_str(text),
-            Value::Array(items) => visitor.visit_seq(SeqDeserializer::new(items.iter().map(Held))),
+            Value::Array(items) => {
+                visitor.visit_seq(SeqDeserializer::new(items.iter().map(move |item| self.with(item))))
+            }
             Value::Object(fields) => {
-                let fields = fields.iter().map(|(name, value)| (name.as_str(), Held(value)));
+                let fields = fields.iter().map(move |(name, value)| (name.as_str(), self.with(value)));
                 visitor.visit_map(MapDeserializer::new(fields))
             }
         }
@@ -101,17 +166,20 @@ impl<'de> Deserializer<'de> for Held<'de> {
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Self::Error> {
-        match self.0 {
+        if let Some(names) = self.names {
+            names.borrow_mut().insert(std::ptr::from_ref(self.value), fields);
+        }
+        match self.value {
             Value::Array(_) => Err(Error::invalid_type(Unexpected::Seq, &"an object")),
             _ => self.deserialize_any(visitor),
         }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+        if self.value.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -120,7 +188,7 @@ impl<'de> Deserializer<'de> for Held<'de> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Self::Error> {
-        self.0.deserialize_enum(name, variants, visitor)
+        self.value.deserialize_enum(name, variants, visitor)
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -136,3 +204,6 @@ impl<'de> Deserializer<'de> for Held<'de> {
         tuple_struct map identifier ignored_any
     }
 }
+
+/// How alike two names are, from 0 to 1, if one is a misspelling of the other.
+const LIKELY: f64 = 0.85;

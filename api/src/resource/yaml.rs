@@ -2,32 +2,71 @@
 
 use serde_json::Value;
 
-/// Why a document is no YAML.
+/// Why a document is not YAML.
 pub(in crate::resource) struct Malformed {
+    /// The line in the text, from 1; 0 when unknown.
     pub(in crate::resource) line: u32,
     pub(in crate::resource) reason: String,
+    /// What to do about it.
+    pub(in crate::resource) next: &'static str,
 }
 
-impl Malformed {
-    /// The line in the file of a line in a chunk that begins on `first`.
-    pub(in crate::resource) fn start(&self, chunk: &str, first: u32) -> u32 {
-        let skipped = chunk.lines().take_while(|l| is_bare(l)).count() as u32;
-        (first + self.line).saturating_sub(1 + skipped)
-    }
+/// The line in the file of a line in a chunk whose content begins on the line `first` of the file.
+pub(in crate::resource) fn file_line(chunk: &str, first: u32, line: u32) -> u32 {
+    let skipped = chunk.lines().take_while(|l| is_bare(l)).count() as u32;
+    (first + line).saturating_sub(1 + skipped)
+}
+
+/// Whether a text looks like a template of Helm's, before it was rendered.
+pub(in crate::resource) fn is_template(text: &str) -> bool {
+    let content = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    content.into_iter().any(|line| {
+        let mut rest = line;
+        while let Some(at) = rest.find("{{") {
+            rest = &rest[at + 2..];
+            let action = rest.trim_start_matches('-').trim_start();
+            // Other templates, as those of dashboards and alerts, are data of a ConfigMap and begin with `$` or a word.
+            if ACTIONS.iter().any(|known| action.starts_with(known)) {
+                return true;
+            }
+        }
+        false
+    })
 }
 
 pub(in crate::resource) fn values(text: &str) -> Result<Vec<Value>, Malformed> {
     // YAML is a superset of JSON but for tabs as indentation.
     if text.trim_start().starts_with('{') && text.contains('\t') {
         let read = serde_json::from_str(text);
-        return read
-            .map(|value| vec![value])
-            .map_err(|e| Malformed { line: e.line() as u32, reason: e.to_string() });
+        return read.map(|value| vec![value]).map_err(|e| Malformed {
+            line: e.line() as u32,
+            reason: e.to_string(),
+            next: CORRECT,
+        });
     }
-    serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| Malformed {
-        line: error.location().map_or(0, |l| l.line() as u32),
-        reason: error.to_string().lines().next().unwrap_or_default().to_owned(),
-    })
+    serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| malformed(text, &error))
+}
+
+/// The parser's error in words that do not ask for its options.
+fn malformed(text: &str, error: &serde_saphyr::Error) -> Malformed {
+    let line = error.location().map_or(0, |l| l.line() as u32);
+    let written = text.lines().nth((line as usize).saturating_sub(1)).unwrap_or_default();
+    let is_tab = written.trim_start_matches(' ').starts_with('\t');
+    let (reason, next) = match error.without_snippet() {
+        _ if is_template(text) => ("it is a template of Helm's that was not rendered".to_owned(), RENDER),
+        serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
+            (format!("`{key}` is written twice in one object"), "keep one of the two")
+        }
+        _ if is_tab => ("the line is indented with a tab".to_owned(), "indent with spaces"),
+        other => (without_position(&other.to_string()), CORRECT),
+    };
+    Malformed { line, reason, next }
+}
+
+/// A message of the parser without the position, which stands in front of it.
+fn without_position(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default();
+    line.rsplit_once(" at line ").map_or(line, |(reason, _)| reason).to_owned()
 }
 
 fn options() -> serde_saphyr::Options {
@@ -78,6 +117,13 @@ fn is_bare(line: &str) -> bool {
     content.is_empty() || content.starts_with('#')
 }
 
+/// What to do with a template.
+pub(in crate::resource) const RENDER: &str =
+    "render it first: `helm template RELEASE CHART | ostria apply -f -`";
+const CORRECT: &str = "correct the document; its objects stay as they were";
+/// How an action of Helm's templates begins.
+const ACTIONS: [&str; 12] =
+    [".", "include ", "template ", "if ", "else", "end", "range ", "with ", "toYaml ", "define ", "$.", "/*"];
 const MAX_DEPTH: usize = 100;
 const MAX_ALIASES: usize = 1000;
 const MAX_NODES: usize = 400_000;

@@ -1,6 +1,7 @@
 //! Pure. What is wrong or odd about one object, collected while it is checked, so that a user reads all of it at
 //! once.
 
+use super::instead::instead;
 use api::resource::Unserved;
 use api::resource::document::{Place, Refusal};
 use api::resource::object::Object;
@@ -47,7 +48,9 @@ impl<'a> Findings<'a> {
 
     /// As `unserved`, of something the caller names.
     pub(super) fn not_supported(&mut self, path: impl Display, what: &str) {
-        self.error(path, format!("{what} not supported by this version"), "remove it");
+        let path = path.to_string();
+        let next = instead(&path);
+        self.error(path, format!("{what} not supported by this version"), next);
     }
 
     fn refusal(&self, path: &dyn Display, reason: &dyn Display, next: &str) -> Refusal {

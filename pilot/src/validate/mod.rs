@@ -22,6 +22,7 @@ mod corpus;
 mod tests;
 
 mod finding;
+mod instead;
 mod operator;
 mod unheeded;
 mod value;

@@ -319,7 +319,8 @@ fn address(f: &mut Findings, path: &str, address: &str, resolution: Resolution) 
     match (resolution, address.strip_prefix("unix://")) {
         _ if address.is_empty() => f.missing(path),
         (Resolution::Endpoints, Some(socket)) if socket.starts_with('@') => {
-            f.not_supported(path, "an abstract socket is");
+            let reason = "an abstract socket is not supported by this version";
+            f.error(path, reason, "write the path of a socket");
         }
         (Resolution::Endpoints, Some(socket)) if !socket.starts_with('/') || socket.ends_with('/') => {
             f.error(

@@ -282,7 +282,8 @@ pub(super) fn regex(f: &mut Findings, path: &str, pattern: &str) -> bool {
 pub(super) fn secret<'a>(f: &mut Findings, path: &str, reference: &'a str) -> &'a str {
     let name = secret_name(reference);
     if name.contains("://") {
-        f.not_supported(path, "a reference to anything but a Secret is");
+        let reason = "a reference to anything but a Secret is not supported by this version";
+        f.error(path, reason, "write the name of a Secret in the gateway's namespace");
     } else if name.is_empty() && !reference.is_empty() {
         f.error(path, format!("`{reference}` names no Secret"), "name one");
     }

@@ -55,8 +55,7 @@ pub(super) async fn serve(
     };
     let taking = handed_over(&thread, listener, captured);
     let Some(chain) = chain::choose(&taking, destination, peer, &seen).cloned() else {
-        stats.no_filter_chain_match.add(1);
-        tracing::debug!(listener = %taking.name, %peer, %destination, "no filter chain takes the connection");
+        unmatched(&taking, (destination, peer), &seen, &stats);
         return crate::io::reset(stream.socket());
     };
     let caller = Caller { peer, destination, original, server_name: seen.server_name.map(Into::into) };
@@ -77,6 +76,37 @@ pub(super) async fn serve(
         Protocol::Http(_) => http::serve(stream, connection).await,
         Protocol::Tcp(tcp) => tcp::serve(stream, connection, tcp).await,
     }
+}
+
+/// Counts a connection that no filter chain matches. A client that speaks plaintext where only TLS is accepted, as under
+/// STRICT, is logged: its owner sees nothing but a reset.
+fn unmatched(
+    listener: &Listener,
+    (destination, peer): (SocketAddr, SocketAddr),
+    seen: &Seen,
+    stats: &ListenerStats,
+) {
+    stats.no_filter_chain_match.add(1);
+    let would_match = || chain::choose(listener, destination, peer, &inside_tls()).is_some();
+    let is_plaintext = listener.model.direction == Direction::Inbound
+        && seen.transport != Some(Transport::Tls)
+        && would_match();
+    if !is_plaintext {
+        tracing::debug!(listener = %listener.name, %peer, %destination, "no filter chain matches the connection");
+        return;
+    }
+    stats.downstream_cx_plaintext_refused.add(1);
+    if stats.tells_of_refused(uptime(now())) {
+        tracing::warn!(
+            listener = %listener.name, %peer, %destination,
+            "a client is refused because it speaks plaintext; the port accepts mutual TLS alone, as under PeerAuthentication STRICT"
+        );
+    }
+}
+
+/// A connection of which nothing is known but that it is TLS.
+fn inside_tls() -> Seen {
+    Seen { transport: Some(Transport::Tls), ..Seen::default() }
 }
 
 /// What the first bytes of a connection show; `None`: too little in time. Inbound they are not waited for where they
@@ -110,9 +140,8 @@ async fn late(
     (destination, peer): (SocketAddr, SocketAddr),
 ) -> Result<Seen, InspectError> {
     let silent = Seen::default();
-    let inside_tls = Seen { transport: Some(Transport::Tls), ..Seen::default() };
     let choose = |seen| chain::choose(listener, destination, peer, seen);
-    let patience = match choose(&silent).or_else(|| choose(&inside_tls)).map(|chain| &chain.protocol) {
+    let patience = match choose(&silent).or_else(|| choose(&inside_tls())).map(|chain| &chain.protocol) {
         Some(Protocol::Http(http)) => http::patience(&http.model),
         Some(Protocol::Tcp(_)) | None => return Ok(silent),
     };

@@ -65,6 +65,8 @@ pub struct ListenerStats {
     pub downstream_cx_total: Count,
     /// Connections closed because no filter chain matches.
     pub no_filter_chain_match: Count,
+    /// Connections of them that were plaintext where TLS would have been accepted. Envoy has no such counter.
+    pub downstream_cx_plaintext_refused: Count,
     /// Connections whose TLS handshake failed.
     pub ssl_connection_error: Count,
     /// Clients that showed no certificate where one is required.
@@ -108,6 +110,7 @@ impl ListenerStats {
         see("downstream_cx_active", self.downstream_cx_active.value());
         see("downstream_cx_total", self.downstream_cx_total.value());
         see("no_filter_chain_match", self.no_filter_chain_match.value());
+        see("downstream_cx_plaintext_refused", self.downstream_cx_plaintext_refused.value());
         see("ssl.connection_error", self.ssl_connection_error.value());
         see("ssl.fail_verify_no_cert", self.ssl_fail_verify_no_cert.value());
         see("ssl.fail_verify_error", self.ssl_fail_verify_error.value());

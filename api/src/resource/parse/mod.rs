@@ -6,10 +6,11 @@
 use super::document::{Document, Key, Place, Refusal};
 use super::head::Head;
 use super::kind::Kind;
+use super::locate::line;
 use super::mesh_config::MeshConfig;
 use super::object::{Body, Object};
 use super::strict::{self, Fault};
-use super::yaml::{chunks, values};
+use super::yaml::{RENDER, chunks, file_line, is_template, values};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -36,16 +37,21 @@ pub fn parse(file: &str, text: &str) -> Parsed {
     }
     for (line, chunk) in chunks(text) {
         match values(chunk) {
-            Ok(values) => values
-                .into_iter()
-                .flat_map(|value| items(value, 0))
-                .for_each(|value| take(&mut parsed, Place::new(file, line), value)),
+            Ok(values) => {
+                let before = parsed.refusals.len();
+                for (path, value) in values.into_iter().flat_map(|value| items(value, String::new(), 0)) {
+                    let refused = parsed.refusals.len();
+                    take(&mut parsed, Place::new(file, line), value);
+                    locate(&mut parsed.refusals[refused..], chunk, &path);
+                }
+                advise(&mut parsed.refusals[before..]);
+            }
             Err(malformed) => {
-                let line = if malformed.line == 0 { line } else { malformed.start(chunk, line) };
+                let line = if malformed.line == 0 { line } else { file_line(chunk, line, malformed.line) };
                 parsed.refusals.push(refusal(
                     Place::new(file, line),
                     format!("malformed YAML: {}", malformed.reason),
-                    "correct the document; its objects stay as they were",
+                    malformed.next,
                 ));
             }
         }
@@ -129,6 +135,27 @@ pub fn mesh_config(place: &Place, text: &str) -> Result<MeshConfig, Vec<Refusal>
     })
 }
 
+/// Gives refusals the line of their field. `path` leads to their object in the document.
+fn locate(refusals: &mut [Refusal], chunk: &str, path: &str) {
+    // Each look parses the text once more, and a hostile text has many faults.
+    for refusal in refusals.iter_mut().take(MAX_LOCATED) {
+        let field = match (path, refusal.path.as_str()) {
+            (path, "") => path.to_owned(),
+            ("", field) => field.to_owned(),
+            (path, field) => format!("{path}.{field}"),
+        };
+        if let Some(found) = line(chunk, &field) {
+            refusal.place.line = file_line(chunk, refusal.place.line, found);
+        }
+    }
+}
+
+/// What to do about a template that reads as YAML, as one does whose actions all stand in quotes.
+fn advise(refusals: &mut [Refusal]) {
+    let of_template = refusals.iter_mut().filter(|refusal| is_template(&refusal.reason));
+    of_template.for_each(|refusal| refusal.next = RENDER.to_owned());
+}
+
 fn take(parsed: &mut Parsed, place: Place, raw: Value) {
     match object(&place, &raw) {
         Ok(object) => {
@@ -194,8 +221,8 @@ fn texts(value: &Value) -> std::collections::BTreeMap<String, String> {
     pairs.filter_map(|(k, v)| v.as_str().map(|v| (k.clone(), v.to_owned()))).collect()
 }
 
-/// The items of a list, also of a list of lists; anything else is itself.
-fn items(value: Value, depth: usize) -> Vec<Value> {
+/// The items of a list, also of a list of lists, each with its path in the document; anything else is itself.
+fn items(value: Value, path: String, depth: usize) -> Vec<(String, Value)> {
     let is_list = value["kind"].as_str().is_some_and(|kind| kind.ends_with("List"))
         && value["items"].is_array()
         && depth < MAX_LISTS;
@@ -203,9 +230,11 @@ fn items(value: Value, depth: usize) -> Vec<Value> {
         Value::Null => vec![],
         Value::Object(mut fields) if is_list => {
             let Some(Value::Array(found)) = fields.remove("items") else { return vec![] };
-            found.into_iter().flat_map(|item| items(item, depth + 1)).collect()
+            let dot = if path.is_empty() { "" } else { "." };
+            let item = |(i, item)| items(item, format!("{path}{dot}items[{i}]"), depth + 1);
+            found.into_iter().enumerate().flat_map(item).collect()
         }
-        other => vec![other],
+        other => vec![(path, other)],
     }
 }
 
@@ -216,6 +245,8 @@ fn refusal(place: Place, reason: String, next: &str) -> Refusal {
 /// Bytes of a file that are read.
 pub const MAX_FILE: usize = 4 << 20;
 const MAX_LISTS: usize = 4;
+/// Refusals of an object whose lines are looked for.
+const MAX_LOCATED: usize = 20;
 
 #[cfg(test)]
 mod tests;

@@ -68,7 +68,7 @@ fn a_refusal_names_file_line_object_field_reason_and_next_step() {
         ("apiVersion: v1", "a.yaml:1: kind: is missing; say what kind of object this is"),
         (
             "apiVersion: v1\nkind: Widget\nmetadata: {name: w}",
-            "a.yaml:1: Widget w: kind: kind Widget of v1 is not known; correct apiVersion and kind",
+            "a.yaml:2: Widget w: kind: kind Widget of v1 is not known; correct apiVersion and kind",
         ),
         (
             "apiVersion: v1\nkind: Deployment\nmetadata: {name: w}",
@@ -81,47 +81,52 @@ fn a_refusal_names_file_line_object_field_reason_and_next_step() {
         ),
         (
             "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, namespace: ns}",
-            "a.yaml:1: AuthorizationPolicy ns/p: kind: kind AuthorizationPolicy of security.istio.io/v1 is not \
-             supported by this version; remove the object",
+            "a.yaml:2: AuthorizationPolicy ns/p: kind: kind AuthorizationPolicy of security.istio.io/v1 is not \
+             supported by this version; do not rely on it: ",
+        ),
+        (
+            "apiVersion: networking.istio.io/v1\nkind: VirtualServices\nmetadata: {name: p}",
+            "a.yaml:2: VirtualServices p: kind: kind VirtualServices of networking.istio.io/v1 is not known; did you mean \
+             VirtualService?",
         ),
         (
             "\n\napiVersion: v1\nkind: Service\nmetadata: {}",
-            "a.yaml:3: Service: metadata.name: is missing; give the object a name",
+            "a.yaml:5: Service: metadata.name: is missing; give the object a name",
         ),
         (
             "apiVersion: v1\nkind: Service\nmetadata: {name: n}",
-            "a.yaml:1: Service: metadata.name: is no text; put it in quotes",
+            "a.yaml:3: Service: metadata.name: is no text; put it in quotes",
         ),
         (
             "apiVersion: v1\nkind: Service\nmetadata: {name: A_b}",
-            "a.yaml:1: Service default/A_b: metadata.name: `A_b` is no valid name: it takes a-z, 0-9, '-' and '.'; \
+            "a.yaml:3: Service default/A_b: metadata.name: `A_b` is no valid name: it takes a-z, 0-9, '-' and '.'; \
              rename the object",
         ),
         (
             "apiVersion: v1\nkind: Service\nmetadata: {name: a, namespace: a.b}",
-            "a.yaml:1: Service a.b/a: metadata.namespace: `a.b` is no valid namespace: it takes a-z, 0-9 and '-'; \
+            "a.yaml:3: Service a.b/a: metadata.namespace: `a.b` is no valid namespace: it takes a-z, 0-9 and '-'; \
              correct the namespace",
         ),
         (
             "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 80, protocl: TCP}]}",
-            "a.yaml:1: Service default/a: spec.ports[0].protocl: unknown field `protocl`; correct its name or \
-             remove it",
+            "a.yaml:4: Service default/a: spec.ports[0].protocl: unknown field `protocl`; did you mean \
+             `protocol`?",
         ),
         (
             "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: http}]}",
-            "a.yaml:1: Service default/a: spec.ports[0].port: invalid type: string \"http\", expected i32; correct \
+            "a.yaml:4: Service default/a: spec.ports[0].port: invalid type: string \"http\", expected i32; correct \
              the value",
         ),
         (
             "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\n\
              spec: {http: [{match: [{headrs: {}}]}]}",
-            "a.yaml:1: VirtualService default/a: spec.http[0].match[0].headrs: unknown field `headrs`; correct its \
-             name or remove it",
+            "a.yaml:4: VirtualService default/a: spec.http[0].match[0].headrs: unknown field `headrs`; did you \
+             mean `headers`?",
         ),
         (
             "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a}\n\
              spec: {trafficPolicy: {tls: {mode: ISTIO}}}",
-            "a.yaml:1: DestinationRule default/a: spec.trafficPolicy.tls.mode: unknown variant `ISTIO`, expected \
+            "a.yaml:4: DestinationRule default/a: spec.trafficPolicy.tls.mode: unknown variant `ISTIO`, expected \
              one of `DISABLE`, `SIMPLE`, `MUTUAL`, `ISTIO_MUTUAL`; correct the value",
         ),
         (
@@ -137,11 +142,101 @@ fn a_refusal_names_file_line_object_field_reason_and_next_step() {
 }
 
 #[test]
+fn malformed_yaml_is_told_in_words_of_its_writer() {
+    let object = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n";
+    let table = [
+        (
+            "  name: a\n  name: b\n",
+            "a.yaml:5: malformed YAML: `name` is written twice in one object; keep one of the two",
+        ),
+        ("\tname: a\n", "a.yaml:4: malformed YAML: the line is indented with a tab; indent with spaces"),
+        (
+            "  name: {{ .Release.Name }}\n",
+            "a.yaml:4: malformed YAML: it is a template of Helm's that was not rendered; render it first: `helm template",
+        ),
+        (
+            "  name: a\n{{- if .Values.on }}\ndata: {}\n{{- end }}\n",
+            "a.yaml:5: malformed YAML: it is a template of Helm's that was not rendered; render it first: `helm template",
+        ),
+        (
+            "  name: \"{{ .Values.name }}\"\n",
+            "a.yaml:4: ConfigMap default/{{ .Values.name }}: metadata.name: `{{ .Values.name }}` is no valid name: it takes a-z, 0-9, \
+             '-' and '.'; render it first: `helm template",
+        ),
+        (
+            "  name: a\ndata: {x: *b}\n",
+            "a.yaml:5: malformed YAML: alias references unknown anchor; correct the document",
+        ),
+    ];
+    for (text, expected) in table {
+        let found = refusals(&format!("{object}{text}"));
+        assert_eq!(found.len(), 1, "{text}: {found:?}");
+        assert!(found[0].starts_with(expected), "{text}\n expected {expected}\n found    {}", found[0]);
+        assert!(!found[0].contains("at line"), "{}", found[0]);
+    }
+}
+
+#[test]
+fn templates_that_are_data_are_no_templates_of_charts() {
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  rules: 'the load is {{ $value }} of {{ .Labels.x }}'\n";
+    assert_eq!(names(text), ["a.yaml:1 ConfigMap default/a"]);
+    let odd = format!("{text}  rules: again\n");
+    assert!(
+        refusals(&format!("# {{{{ .Values.x }}}}\n{}", odd.replace(" of {{ .Labels.x }}", "")))[0]
+            .contains("twice")
+    );
+}
+
+#[test]
+fn a_refused_field_has_its_own_line() {
+    let object = "# first\n---\napiVersion: v1\nkind: Service\nmetadata:\n  name: a\nspec:\n  ports:\n  - port: 80\n  - prt: 80\n    name: x\n  nme: x\n";
+    let lines = |text: &str| {
+        parse("a", text).refusals.iter().map(|r| (r.path.clone(), r.place.line)).collect::<Vec<_>>()
+    };
+    let expected = [("spec.ports[1].prt".to_owned(), 10), ("spec.nme".to_owned(), 12)];
+    assert_eq!(lines(object), expected);
+    let before = format!("{NAMESPACE}{object}");
+    assert_eq!(lines(&before), expected.clone().map(|(path, line)| (path, line + 4)));
+    let list = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Service\n  metadata: {name: a}\n  spec:\n    prts: []\n- apiVersion: v1\n  kind: Sevice\n";
+    assert_eq!(lines(list), [("spec.prts".to_owned(), 8), ("kind".to_owned(), 10)]);
+}
+
+#[test]
+fn many_faults_of_a_large_object_are_told_in_time() {
+    let mut text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n".to_owned();
+    (0..10_000).for_each(|i| writeln!(text, "f{i}: 1").unwrap());
+    let start = std::time::Instant::now();
+    assert_eq!(refusals(&text).len(), 10_000);
+    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_misspelled_field_is_told_the_name_that_was_meant() {
+    let route = |fields: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: a}}\nspec:\n  hosts: [a]\n  http:\n  - {fields}\n    route: [{{destination: {{host: a}}}}]\n"
+        )
+    };
+    for (field, expected) in [
+        ("retry: {attempts: 3}", Some("retries")),
+        ("retires: {attempts: 3}", Some("retries")),
+        ("TimeOut: 3s", Some("timeout")),
+        ("corspolicy: {}", Some("corsPolicy")),
+        ("zzz: 3", None),
+    ] {
+        let found = &parse("a", &route(field)).refusals[0];
+        let next = expected
+            .map_or("correct its name or remove it".to_owned(), |name| format!("did you mean `{name}`?"));
+        assert_eq!((found.next.as_str(), found.place.line), (next.as_str(), 7), "{field}");
+    }
+}
+
+#[test]
 fn a_refused_document_hides_no_other() {
     let text = format!("kind: [\n---\n{NAMESPACE}---\napiVersion: v1\nkind: Nothing\n");
     let parsed = parse("a.yaml", &text);
     assert_eq!(parsed.documents.len(), 1);
-    assert_eq!(parsed.refusals.iter().map(|r| r.place.line).collect::<Vec<_>>(), [1, 8]);
+    assert_eq!(parsed.refusals.iter().map(|r| r.place.line).collect::<Vec<_>>(), [1, 9]);
 }
 
 #[test]

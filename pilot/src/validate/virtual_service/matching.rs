@@ -138,7 +138,8 @@ fn named_header(
     written: &written::StringMatch,
 ) -> Option<HeaderMatch> {
     if name.starts_with("@request.auth.") {
-        f.not_supported(path, "matching of JWT claims is");
+        let reason = "matching of JWT claims is not supported by this version: nothing verifies tokens";
+        f.error(path, reason, "let the application verify the token and decide");
         return None;
     }
     if !PSEUDO.contains(&name) && !header::is_name(f, path, name) {
