@@ -193,7 +193,7 @@ fn a_refused_field_has_its_own_line() {
     let lines = |text: &str| {
         parse("a", text).refusals.iter().map(|r| (r.path.clone(), r.place.line)).collect::<Vec<_>>()
     };
-    let expected = [("spec.ports[1].prt".to_owned(), 10), ("spec.nme".to_owned(), 12)];
+    let expected = [("spec.nme".to_owned(), 12), ("spec.ports[1].prt".to_owned(), 10)];
     assert_eq!(lines(object), expected);
     let before = format!("{NAMESPACE}{object}");
     assert_eq!(lines(&before), expected.clone().map(|(path, line)| (path, line + 4)));
