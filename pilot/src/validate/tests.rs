@@ -166,7 +166,8 @@ fn http_routes_are_refused_with_path_and_reason() {
         ("match: [{sourceLabels: {a: '*'}}]", "match[0].sourceLabels.a: `*` is no value of a label"),
         (
             "match: [{headers: {'@request.auth.claims.sub': {exact: c}}}]",
-            "match[0].headers.@request.auth.claims.sub: matching of JWT claims is not supported by this version",
+            "match[0].headers.@request.auth.claims.sub: matching of JWT claims is not supported by this version: nothing verifies \
+             tokens",
         ),
         ("match: [{statPrefix: x}]", "match[0].statPrefix: is not supported by this version"),
         ("match: [{sourceNamespace: A}]", ""),

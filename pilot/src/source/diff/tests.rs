@@ -56,7 +56,7 @@ fn an_object_that_becomes_wrong_keeps_its_last_good_version_and_others_go_on() {
     let mut files = Files::default();
     told(&mut files, vec![content("x", &[object("a", "1"), object("b", "1")].concat())]);
     let wrong = [object("a", "2").replace("labels", "lables"), object("b", "2")].concat();
-    assert_eq!(told(&mut files, vec![content("x", &wrong)]), ["+b@x 2", "!x:2 metadata.lables"]);
+    assert_eq!(told(&mut files, vec![content("x", &wrong)]), ["+b@x 2", "!x:4 metadata.lables"]);
     let right = [object("a", "1"), object("b", "2")].concat();
     assert_eq!(told(&mut files, vec![content("x", &right)]), ["+a@x 1"], "its verdict is taken back");
     told(&mut files, vec![content("x", &wrong)]);
@@ -67,7 +67,7 @@ fn an_object_that_becomes_wrong_keeps_its_last_good_version_and_others_go_on() {
 fn an_object_that_was_never_right_is_forgotten_with_its_file() {
     let mut files = Files::default();
     let wrong = object("a", "1").replace("labels", "lables");
-    assert_eq!(told(&mut files, vec![content("x", &wrong)]), ["!x:2 metadata.lables"]);
+    assert_eq!(told(&mut files, vec![content("x", &wrong)]), ["!x:4 metadata.lables"]);
     assert_eq!(told(&mut files, vec![gone("x")]), ["-a"]);
 }
 
