@@ -140,8 +140,9 @@ async fn late(
     (destination, peer): (SocketAddr, SocketAddr),
 ) -> Result<Seen, InspectError> {
     let silent = Seen::default();
+    let inside_tls = inside_tls();
     let choose = |seen| chain::choose(listener, destination, peer, seen);
-    let patience = match choose(&silent).or_else(|| choose(&inside_tls())).map(|chain| &chain.protocol) {
+    let patience = match choose(&silent).or_else(|| choose(&inside_tls)).map(|chain| &chain.protocol) {
         Some(Protocol::Http(http)) => http::patience(&http.model),
         Some(Protocol::Tcp(_)) | None => return Ok(silent),
     };
