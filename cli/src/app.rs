@@ -6,7 +6,7 @@ use clap::Parser;
 
 use crate::arguments::{Arguments, Verb};
 use crate::failure::Failure;
-use crate::inside::{self, container, fetch, guard, init, sandbox};
+use crate::inside::{self, container, fetch, guard, host_listen, init, sandbox};
 use crate::state::State;
 use crate::verb::{apply, completion, delete, down, exec, get, logs, proxy_config, status, up, version};
 
@@ -52,6 +52,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Verb::Sandbox(hidden) => hide(sandbox::run(&hidden.spec)),
         Verb::PodInit => hide(init::run()),
         Verb::Container(hidden) => hide(container::run(&hidden.spec)),
+        Verb::HostListen => hide(host_listen::run()),
         Verb::Guard(guard) => hide(guard::run(guard.parent, &guard.command)),
     }
 }

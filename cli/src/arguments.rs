@@ -92,6 +92,9 @@ pub enum Verb {
         /// The path to ask for
         path: String,
     },
+    /// Open listeners in the host's network
+    #[command(hide = true)]
+    HostListen,
     /// Become a program that ends with its parent
     #[command(hide = true)]
     Guard(Guard),

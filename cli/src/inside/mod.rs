@@ -8,6 +8,8 @@ pub mod sandbox;
 
 pub mod container;
 pub mod fetch;
+pub mod host_listen;
+
 pub mod guard;
 
 pub mod confine;

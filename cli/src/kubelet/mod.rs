@@ -11,6 +11,8 @@ pub mod reply;
 pub mod workload;
 
 pub mod nat;
+
+pub mod host_port;
 pub mod probe;
 pub mod resolve;
 pub mod status;
@@ -31,4 +33,5 @@ pub mod backoff;
 pub mod ending;
 pub mod mount;
 pub mod mountinfo;
+pub mod template;
 pub mod token;

@@ -132,14 +132,13 @@ const OWN: &[(&str, &[Rule])] = &[
             unless(refused("spec.ipFamilyPolicy", IMPOSSIBLE), &["SingleStack", "PreferDualStack"]),
             unless(refused("spec.ipFamilies.*", "must be IPv4: pods have no other addresses"), &["IPv4"]),
             unless(refused("spec.ports.*.protocol", IMPOSSIBLE), &["TCP", "UDP"]),
-            warned("spec.ports.*.nodePort", NO_EFFECT),
             warned("spec.externalIPs", NO_EFFECT),
             warned("spec.loadBalancerIP", NO_EFFECT),
             warned("spec.loadBalancerClass", NO_EFFECT),
             warned("spec.healthCheckNodePort", NO_EFFECT),
             unless(
                 warned("spec.type", "is served as ClusterIP: no port of the host is opened"),
-                &["ClusterIP", "LoadBalancer", "ExternalName"],
+                &["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"],
             ),
         ],
     ),
@@ -175,8 +174,6 @@ const CONTAINER: &[Rule] = &[
     refused("restartPolicyRules", IMPOSSIBLE),
     refused("volumeDevices", IMPOSSIBLE),
     refused("env.*.valueFrom.fileKeyRef", IMPOSSIBLE),
-    warned("ports.*.hostPort", NO_EFFECT),
-    warned("ports.*.hostIP", NO_EFFECT),
     warned("resources.claims", NO_EFFECT),
     warned("resources.limits", "is not enforced"),
     warned("stdin", NO_EFFECT),
@@ -192,7 +189,7 @@ mod tests {
     fn fields_without_effect_are_warned_of_and_others_refused() {
         let object = json!({"spec": {"paused": true, "template": {"spec": {
             "nodeSelector": {"a": "b"}, "tolerations": [{}], "dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler",
-            "readinessGates": [], "containers": [{"name": "a"}, {"name": "b", "tty": true, "ports": [{"hostPort": 80}]}]}}}});
+            "readinessGates": [], "containers": [{"name": "a"}, {"name": "b", "tty": true, "stdin": true}]}}}});
         let found = lacks("Deployment", &object, Some("spec.template.spec"));
         let paths = |list: &[(String, String)]| list.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>();
         assert_eq!(paths(&found.refused), ["spec.paused"]);
@@ -200,7 +197,7 @@ mod tests {
             paths(&found.warned),
             [
                 "spec.template.spec.nodeSelector",
-                "spec.template.spec.containers[1].ports[0].hostPort",
+                "spec.template.spec.containers[1].stdin",
                 "spec.template.spec.containers[1].tty"
             ]
         );
@@ -217,6 +214,6 @@ mod tests {
             found.refused.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(),
             ["spec.ipFamilies[1]", "spec.ports[0].protocol"]
         );
-        assert_eq!(found.warned.len(), 1);
+        assert_eq!(found.warned, []);
     }
 }

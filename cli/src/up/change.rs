@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use rand::Rng;
 use serde_json::{Value, json};
@@ -9,21 +10,23 @@ use serde_json::{Value, json};
 use crate::failure::Problem;
 use crate::kubelet::address;
 use crate::kubelet::check::{self, check};
-use crate::kubelet::{name, rules};
+use crate::kubelet::{host_port, name, rules};
 use crate::manifest::kind;
 use crate::manifest::object::{Key, desired, text};
 use crate::up::clock::now;
 use crate::up::context::Context;
 use crate::up::world::World;
-use crate::up::{plane, roots};
+use crate::up::{host_ports, plane, roots};
 use crate::wire::{Answer, Apply, Given, Outcome, Removal};
 
 /// Creates or changes objects, all or none.
-pub async fn apply(context: &Context, request: &Apply) -> Answer {
+pub async fn apply(context: &Arc<Context>, request: &Apply) -> Answer {
     let mut answer = Answer::default();
     let programs = |program: &str| find(context, program);
     answer.problems = request.objects.iter().flat_map(|given| check(given, &programs)).collect();
     answer.problems.extend(missing_namespaces(context, &request.objects));
+    let mut objects = request.objects.clone();
+    answer.problems.extend(node_ports(&context.shared.read(), &mut objects));
     let mesh: Vec<Given> = request.objects.iter().filter_map(for_pilot).collect();
     if answer.problems.is_empty() && !mesh.is_empty() && context.injector.get().is_some() {
         match plane::validate(&mesh).await {
@@ -40,17 +43,57 @@ pub async fn apply(context: &Context, request: &Apply) -> Answer {
         return answer;
     }
     answer.warnings.extend(request.objects.iter().flat_map(check::warnings));
-    let objects = &request.objects;
-    answer.outcomes = if request.dry_run {
-        objects.iter().map(|given| outcome(&context.shared.read(), &given.object)).collect()
-    } else {
-        context.shared.change(|world| {
-            let outcomes = objects.iter().map(|given| place(world, &given.object)).collect();
-            roots::share(context, world);
-            outcomes
-        })
+    if request.dry_run {
+        answer.outcomes =
+            objects.iter().map(|given| outcome(&context.shared.read(), &given.object)).collect();
+        return answer;
+    }
+    let opened = match host_ports::open(context, &objects) {
+        Ok(opened) => opened,
+        Err(problems) => return Answer { problems, ..Answer::default() },
     };
+    answer.outcomes = context.shared.change(|world| {
+        let outcomes = objects.iter().map(|given| place(world, &given.object)).collect();
+        roots::share(context, world);
+        outcomes
+    });
+    if let Err(error) = host_ports::serve(context, opened) {
+        tracing::error!(%error, "ports of this machine cannot be served");
+    }
     answer
+}
+
+/// Gives Services the node's ports that they ask for, and tells which objects ask for one that another object has.
+fn node_ports(world: &World, objects: &mut [Given]) -> Vec<Problem> {
+    let known = || world.objects.iter().map(|(key, object)| (key.clone(), object));
+    let claimed = known().flat_map(|(key, object)| host_port::claims(&key, object));
+    let given = objects.iter().flat_map(|given| host_port::claims(&Key::of(&given.object), &given.object));
+    let mut taken: BTreeSet<u16> = claimed.chain(given).map(|claim| claim.address.port()).collect();
+    for given in objects.iter_mut() {
+        let key = Key::of(&given.object);
+        if key.kind == "Service" && key.group.is_empty() {
+            let numbers = host_port::allocate(&key, &mut given.object, world.objects.get(&key), &mut taken);
+            if !numbers.is_empty() {
+                given.object["metadata"]["annotations"][ALLOCATED_PORTS] =
+                    json!(numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
+            }
+        }
+    }
+    let given = objects.iter().map(|given| (Key::of(&given.object), &given.object));
+    let found = host_port::conflicts(given, known());
+    let file = |key: &Key| {
+        objects.iter().find(|given| Key::of(&given.object) == *key).map(|given| given.file.clone())
+    };
+    found
+        .into_iter()
+        .map(|(key, path, reason)| Problem {
+            file: file(&key).unwrap_or_default(),
+            object: key.to_string(),
+            path,
+            reason,
+            next: "choose another port".into(),
+        })
+        .collect()
 }
 
 /// Deletes objects, all or none.
@@ -176,22 +219,42 @@ fn outcome(world: &World, object: &Value) -> Outcome {
     Outcome { object: key.printed(), verdict: verdict.into() }
 }
 
-/// What a user wrote, without the address that a service was given.
+/// What a user wrote, without the address and the ports that a service was given.
 fn written(object: &Value) -> Value {
     let mut written = desired(object);
-    if let Some(annotations) = written.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut)
-        && annotations.remove(ALLOCATED).is_some()
+    let given = text(&written, &format!("/metadata/annotations/{}", ALLOCATED_PORTS.replace('/', "~1")));
+    let given: BTreeSet<u64> = given.split(',').filter_map(|number| number.parse().ok()).collect();
+    if !given.is_empty() {
+        for port in written.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten() {
+            let is_given = port["nodePort"].as_u64().is_some_and(|number| given.contains(&number));
+            if is_given && let Some(fields) = port.as_object_mut() {
+                fields.remove("nodePort");
+            }
+        }
+        without_annotation(&mut written, ALLOCATED_PORTS);
+    }
+    if without_annotation(&mut written, ALLOCATED)
+        && let Some(spec) = written["spec"].as_object_mut()
     {
-        let empty = annotations.is_empty();
-        if empty && let Some(metadata) = written["metadata"].as_object_mut() {
-            metadata.remove("annotations");
-        }
-        if let Some(spec) = written["spec"].as_object_mut() {
-            spec.remove("clusterIP");
-            spec.remove("clusterIPs");
-        }
+        spec.remove("clusterIP");
+        spec.remove("clusterIPs");
     }
     written
+}
+
+/// Takes an annotation out of an object, and the annotations when none is left; whether it was there.
+fn without_annotation(object: &mut Value, name: &str) -> bool {
+    let annotations = object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut);
+    let Some(annotations) = annotations else { return false };
+    let was_there = annotations.remove(name).is_some();
+    let is_empty = annotations.is_empty();
+    if was_there
+        && is_empty
+        && let Some(metadata) = object["metadata"].as_object_mut()
+    {
+        metadata.remove("annotations");
+    }
+    was_there
 }
 
 fn place(world: &mut World, object: &Value) -> Outcome {
@@ -249,3 +312,5 @@ pub fn remove(world: &mut World, key: &Key) {
 
 /// Marks a service whose address was not written by the user.
 const ALLOCATED: &str = "ostria.dev/allocated-address";
+/// Lists the node's ports of a service that were not written by the user.
+const ALLOCATED_PORTS: &str = "ostria.dev/allocated-node-ports";

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::kubelet::address;
 use crate::kubelet::field::Place;
 use crate::state::State;
+use crate::up::host::HostPorts;
 use crate::up::inject::Injector;
 use crate::up::sign::Signer;
 use crate::up::world::Shared;
@@ -33,6 +34,8 @@ pub struct Context {
     pub users: bool,
     /// The folder of `ostria` and its sibling programs.
     pub programs: PathBuf,
+    /// Ports of the machine that objects ask for.
+    pub host_ports: HostPorts,
     /// PATH of the supervisor.
     pub path: String,
     /// Numbers for names that must not repeat.

@@ -1,4 +1,4 @@
-//! Brings the host's listeners to the ingress gateway's pods.
+//! Brings the host's listeners to pods: those of the ingress gateway, and those of ports that objects ask for.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -7,22 +7,35 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use api::process::serve::crowd::Limits;
 use api::process::serve::door::{Door, Seat};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 
 use crate::kubelet::service;
 use crate::up::context::Context;
 use crate::up::world::Directory;
 
-/// Accepts until the runtime ends.
-pub fn serve(context: &Arc<Context>, port: u16, listener: std::net::TcpListener) -> std::io::Result<()> {
+/// Accepts until it is told to end; connections that are open go on. `behind` says which pods are behind the listener.
+pub fn serve(
+    context: &Arc<Context>,
+    listener: std::net::TcpListener,
+    behind: impl Fn(&Directory) -> Vec<(Ipv4Addr, u16)> + Send + Sync + 'static,
+    end: CancellationToken,
+) -> std::io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let context = Arc::clone(context);
     tokio::spawn(async move {
         let turn = Arc::new(AtomicUsize::new(0));
+        let behind = Arc::new(behind);
         let door = Door::new(LIMITS);
         loop {
-            let (stream, _, seat) = door.accept(&listener).await;
-            let (context, turn) = (Arc::clone(&context), Arc::clone(&turn));
-            tokio::spawn(async move { seat.run(pass(&context, port, stream, &turn, &seat)).await });
+            let (stream, _, seat) = tokio::select! {
+                accepted = door.accept(&listener) => accepted,
+                () = end.cancelled() => return,
+            };
+            let (context, turn, behind) = (Arc::clone(&context), Arc::clone(&turn), Arc::clone(&behind));
+            tokio::spawn(async move {
+                let endpoints = behind(&context.shared.directory());
+                seat.run(pass(&endpoints, stream, &turn, &seat)).await;
+            });
         }
     });
     Ok(())
@@ -55,10 +68,9 @@ pub fn endpoints(directory: &Directory, port: u16) -> Vec<(Ipv4Addr, u16)> {
         .unwrap_or_default()
 }
 
-async fn pass(context: &Context, port: u16, mut outside: TcpStream, turn: &AtomicUsize, seat: &Seat) {
+async fn pass(endpoints: &[(Ipv4Addr, u16)], mut outside: TcpStream, turn: &AtomicUsize, seat: &Seat) {
     // Until one side has spoken the connection makes room for others.
     let use_of_it = seat.begin();
-    let endpoints = endpoints(&context.shared.directory(), port);
     let first = turn.fetch_add(1, Ordering::Relaxed);
     for step in 0..endpoints.len() {
         let endpoint = endpoints[(first + step) % endpoints.len()];

@@ -13,6 +13,8 @@ pub mod look;
 pub mod plane;
 pub mod roots;
 
+pub mod host_ports;
+
 pub mod controller;
 pub mod gateway;
 pub mod names;
@@ -42,5 +44,6 @@ pub mod tls;
 
 pub mod clock;
 pub mod enter;
+pub mod host;
 pub mod node;
 pub mod progress;

@@ -29,12 +29,13 @@ use crate::state::lock::{self, Lock, Process, Program};
 use crate::up::clock::moment;
 use crate::up::context::Context;
 use crate::up::enter::{self, Node};
+use crate::up::host::HostPorts;
 use crate::up::names::{self, Forward};
 use crate::up::plane::{self, Plane};
 use crate::up::progress::Progress;
 use crate::up::sign::Signer;
-use crate::up::world::Shared;
-use crate::up::{change, controller, gateway, look, node, publish, refresh, server};
+use crate::up::world::{Directory, Shared};
+use crate::up::{change, controller, gateway, host_ports, look, node, publish, refresh, server};
 use crate::view;
 use crate::wire::{Apply, Given};
 
@@ -52,6 +53,9 @@ pub fn run(state: State, up: &Up) -> Result<(), Failure> {
     // The gateway's connections take two files each. Containers start with as many, as in a cluster.
     open_files::raise();
     let listeners = enter::listen(up.gateway, up.gateway_https)?;
+    context.host_ports = HostPorts::start().map_err(|error| {
+        Failure::blocked(format!("ports of this machine cannot be opened: {error}"), "run the command again")
+    })?;
     claim(&context, up)?;
     let state = context.state.clone();
     let result = enter::enter(&context.state, listeners, up.egress).and_then(|node| {
@@ -88,6 +92,7 @@ fn context(state: State) -> Result<Context, Failure> {
         injector: OnceCell::new(),
         roots: RwLock::default(),
         users: true,
+        host_ports: HostPorts::default(),
         programs: own.parent().map(PathBuf::from).unwrap_or_default(),
         path: std::env::var_os("PATH").unwrap_or_default().to_string_lossy().into_owned(),
         counter: 0.into(),
@@ -231,8 +236,10 @@ impl Mesh {
         tokio::spawn(controller::translate(Arc::clone(context)));
         tokio::spawn(controller::run(Arc::clone(context), self.tasks.clone()));
         tokio::spawn(refresh::run(Arc::clone(context)));
+        tokio::spawn(host_ports::run(Arc::clone(context)));
         for (port, listener) in node.listeners.drain(..) {
-            let served = gateway::serve(context, port, listener);
+            let behind = move |directory: &Directory| gateway::endpoints(directory, port);
+            let served = gateway::serve(context, listener, behind, CancellationToken::new());
             served.map_err(|error| failed("the gateway cannot be served")(&error))?;
         }
         let served = server::serve(context, up.gateway.to_string(), self.down.clone());

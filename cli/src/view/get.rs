@@ -169,8 +169,12 @@ fn word(pod: &Value) -> String {
 
 fn ports(service: &Value) -> String {
     let ports = service.pointer("/spec/ports").and_then(Value::as_array).into_iter().flatten();
-    let ports: Vec<String> =
-        ports.map(|port| format!("{}/{}", port["port"], or(text(port, "/protocol"), "TCP"))).collect();
+    let ports: Vec<String> = ports
+        .map(|port| {
+            let node = port["nodePort"].as_u64().map_or(String::new(), |port| format!(":{port}"));
+            format!("{}{node}/{}", port["port"], or(text(port, "/protocol"), "TCP"))
+        })
+        .collect();
     or(&ports.join(","), "<none>")
 }
 

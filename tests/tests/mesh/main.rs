@@ -10,6 +10,7 @@ mod churn;
 mod connections;
 mod faults;
 mod gateway;
+mod host_ports;
 mod life;
 mod mtls;
 mod policies;

@@ -10,7 +10,8 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Probe};
 use serde_json::Value;
 
 use crate::failure::Problem;
-use crate::kubelet::{address, rules, security, shape, support};
+use crate::kubelet::template::{pod_place, pod_spec};
+use crate::kubelet::{address, host_port, rules, security, shape, support};
 use crate::manifest::kind;
 use crate::manifest::object::{Key, group, text};
 use crate::wire::Given;
@@ -62,20 +63,6 @@ pub fn warnings(given: &Given) -> Vec<Problem> {
         found.all(support::lacks(&key.kind, &given.object, pod_place(&key.kind)).warned, "");
     }
     found.problems
-}
-
-/// Where a kind's pod spec lies; none for kinds without.
-fn pod_place(kind: &str) -> Option<&'static str> {
-    match kind {
-        "Pod" => Some("spec"),
-        "Deployment" | "StatefulSet" | "Job" => Some("spec.template.spec"),
-        _ => None,
-    }
-}
-
-/// The template's pod spec of a workload, or a pod's own.
-pub fn pod_spec<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
-    object.pointer(&format!("/{}", path.replace('.', "/")))
 }
 
 struct Found<'a> {
@@ -238,6 +225,17 @@ fn service(object: &Value, found: &mut Found<'_>) {
     {
         if !port.get("port").and_then(Value::as_u64).is_some_and(|port| (1..=65535).contains(&port)) {
             found.add(&format!("spec.ports[{index}].port"), "must be 1 to 65535", "correct the port");
+        }
+        let node_port = port.get("nodePort").and_then(Value::as_u64).filter(|port| *port != 0);
+        if node_port.is_some_and(|port| !host_port::is_node_port(port)) {
+            found.add(
+                &format!("spec.ports[{index}].nodePort"),
+                "must be 30000 to 32767",
+                "leave the field out",
+            );
+        } else if node_port.is_some() && !matches!(text(object, "/spec/type"), "NodePort" | "LoadBalancer") {
+            let reason = "may only be given when type is NodePort or LoadBalancer";
+            found.add(&format!("spec.ports[{index}].nodePort"), reason, "write type: NodePort");
         }
     }
     debug_assert!(group(object).is_empty(), "services are of the core group");
