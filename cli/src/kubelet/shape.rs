@@ -1,11 +1,12 @@
 //! Pure. Whether an object has the shape of its kind in Kubernetes' API, as strictly as `kubectl apply` asks: no field
 //! that the kind does not have, each value of its type.
 
+use api::resource::strict;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Namespace, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// What is wrong: field path and reason. Fields that are unknown come first, then the first value of a wrong type.
@@ -26,35 +27,9 @@ pub fn problems(kind: &str, object: &Value) -> Vec<(String, String)> {
     }
 }
 
-fn read<'a, T: Deserialize<'a>>(object: &'a Value) -> Vec<(String, String)> {
-    let mut unknown = Vec::new();
-    let mut note = |path: serde_ignored::Path<'_>| {
-        unknown.push((indexed(&path.to_string()), "is no field of this kind".to_string()));
-    };
-    let read: Result<T, _> =
-        serde_path_to_error::deserialize(serde_ignored::Deserializer::new(object, &mut note));
-    if let Err(error) = read {
-        unknown.push((indexed(&error.path().to_string()), error.inner().to_string()));
-    }
-    unknown
-}
-
-/// A path with list positions in brackets, and without the marks of optional fields.
-fn indexed(path: &str) -> String {
-    let mut result = String::new();
-    for part in path.split('.').filter(|part| *part != "?" && !part.is_empty()) {
-        if part.bytes().all(|byte| byte.is_ascii_digit()) {
-            result.push('[');
-            result.push_str(part);
-            result.push(']');
-        } else {
-            if !result.is_empty() {
-                result.push('.');
-            }
-            result.push_str(part);
-        }
-    }
-    result
+fn read<T: DeserializeOwned>(object: &Value) -> Vec<(String, String)> {
+    let faults = strict::read::<T>(object).err().unwrap_or_default();
+    faults.into_iter().map(|fault| (fault.path, fault.reason)).collect()
 }
 
 #[cfg(test)]

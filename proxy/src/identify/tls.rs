@@ -54,11 +54,8 @@ pub(super) async fn accept(stream: Prefixed, hello: Seen, tls: &ServerTls) -> io
     let offered = Some(&hello.protocols).filter(|protocols| !protocols.is_empty());
     let config = tls.for_client(offered.map(|protocols| protocols.iter().map(Vec::as_slice)));
     let stream = Box::new(Tls::accept(config, stream).await?);
-    let state = stream.state();
-    let certificate = state.peer_certificates().and_then(<[_]>::first);
-    let client = certificate.map(|leaf| Arc::new(client(leaf)));
-    let suite = state.negotiated_cipher_suite().map(|suite| cipher(suite.suite()));
-    let cipher = state.protocol_version().map(version).zip(suite);
+    let client = stream.peer_certificates().first().map(|leaf| Arc::new(client(leaf)));
+    let cipher = stream.cipher().map(|(of, suite)| (version(of), cipher(suite)));
     Ok(TlsAccepted { stream, server_name: hello.server_name.and_then(dns_name), client, cipher })
 }
 
@@ -135,8 +132,8 @@ mod tests {
             let accepted = accepted.unwrap();
             let expected = (!sni.starts_with('1')).then_some("reviews.example");
             assert_eq!(accepted.server_name.as_deref(), expected);
-            assert_eq!(near.unwrap().state().alpn_protocol(), agreed.map(str::as_bytes));
-            assert_eq!(accepted.stream.state().alpn_protocol(), agreed.map(str::as_bytes));
+            assert_eq!(near.unwrap().alpn(), agreed.map(str::as_bytes));
+            assert_eq!(accepted.stream.alpn(), agreed.map(str::as_bytes));
             assert_eq!(accepted.cipher.unwrap().0, "TLSv1.3");
             let identity = accepted.client.and_then(|client| client.identity.clone());
             assert_eq!(identity.as_deref(), Some("spiffe://cluster.local/ns/default/sa/productpage"));

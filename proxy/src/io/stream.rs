@@ -45,7 +45,7 @@ impl Stream {
     pub fn alpn(&self) -> Option<&[u8]> {
         match self {
             Self::Plain(_) => None,
-            Self::Tls(stream) => stream.state().alpn_protocol(),
+            Self::Tls(stream) => stream.alpn(),
         }
     }
 
@@ -53,7 +53,7 @@ impl Stream {
     pub fn peer_certificates(&self) -> &[rustls_pki_types::CertificateDer<'static>] {
         match self {
             Self::Plain(_) => &[],
-            Self::Tls(stream) => stream.state().peer_certificates().unwrap_or_default(),
+            Self::Tls(stream) => stream.peer_certificates(),
         }
     }
 }
