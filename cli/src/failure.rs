@@ -3,43 +3,7 @@
 
 use std::fmt::Display;
 
-use serde::{Deserialize, Serialize};
-
-/// One thing that is wrong, with the place where it is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-pub struct Problem {
-    /// The file as the user named it, with the line where known.
-    pub file: String,
-    /// The object, as `Kind namespace/name`.
-    pub object: String,
-    /// The field path inside the object.
-    pub path: String,
-    /// Why it is refused.
-    pub reason: String,
-    /// What to do about it.
-    pub next: String,
-}
-
-impl Problem {
-    /// The finding in one line, without the object that it is about.
-    pub fn finding(&self) -> String {
-        let at = if self.path.is_empty() { String::new() } else { format!("{}: ", self.path) };
-        let next = if self.next.is_empty() { String::new() } else { format!("; {}", self.next) };
-        format!("{at}{}{next}", self.reason)
-    }
-}
-
-impl Display for Problem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for place in [&self.file, &self.object, &self.path] {
-            if !place.is_empty() {
-                write!(f, "{place}: ")?;
-            }
-        }
-        f.write_str(&self.reason)?;
-        if self.next.is_empty() { Ok(()) } else { write!(f, "\n  next: {}", self.next) }
-    }
-}
+use api::resource::document::Problem;
 
 /// Why a command ends without having done its job.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -109,7 +109,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// A refusal as pilot tells it to tools.
+/// A refusal as pilot tells it to tools, and as these show it to their users.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Problem {
@@ -123,6 +123,27 @@ pub struct Problem {
     pub reason: String,
     /// What to do about it.
     pub next: String,
+}
+
+impl Problem {
+    /// The finding in one line, without the object that it is about.
+    pub fn finding(&self) -> String {
+        let at = if self.path.is_empty() { String::new() } else { format!("{}: ", self.path) };
+        let next = if self.next.is_empty() { String::new() } else { format!("; {}", self.next) };
+        format!("{at}{}{next}", self.reason)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for place in [&self.file, &self.object, &self.path] {
+            if !place.is_empty() {
+                write!(f, "{place}: ")?;
+            }
+        }
+        f.write_str(&self.reason)?;
+        if self.next.is_empty() { Ok(()) } else { write!(f, "\n  next: {}", self.next) }
+    }
 }
 
 impl From<&Refusal> for Problem {

@@ -2,7 +2,6 @@
 //! rest is read, because all messages about the rest name the object by them.
 
 use super::document::Key;
-use super::instead::instead;
 use super::kind::{Kind, Known, known};
 use super::name::{is_label, is_subdomain};
 use super::strict::{Fault, closest};
@@ -80,7 +79,8 @@ impl<'a> Head<'a> {
         match known(self.api_version, self.kind) {
             Known::Served(kind) => Ok(kind),
             Known::WrongVersion(kind) => {
-                let versions: Vec<String> = kind.versions().iter().map(|v| api_version(kind, v)).collect();
+                let versions: Vec<String> =
+                    kind.versions().iter().map(|v| kind.descriptor().api_version(v)).collect();
                 refused(
                     "apiVersion",
                     format!("{both} does not exist"),
@@ -90,15 +90,13 @@ impl<'a> Head<'a> {
             Known::WrongGroup(kind) => refused(
                 "apiVersion",
                 format!("{both} is not known"),
-                &format!("write {}", api_version(kind, kind.versions()[0])),
+                &format!("write {}", kind.descriptor().api_version(kind.descriptor().storage())),
             ),
-            Known::Unserved => {
-                let group = self.api_version.rsplit_once('/').map_or("", |(group, _)| group);
-                let reason = format!("{both} is not supported by this version");
-                refused("kind", reason, instead(group, self.kind))
+            Known::Unserved(kind) => {
+                refused("kind", format!("{both} is not supported by this version"), kind.instead)
             }
             Known::Unknown => {
-                let next = match closest(self.kind, Kind::ALL.iter().map(|kind| kind.name())) {
+                let next = match closest(self.kind, Kind::all().map(Kind::name)) {
                     Some(name) => format!("did you mean {name}?"),
                     None => "correct apiVersion and kind".to_owned(),
                 };
@@ -130,8 +128,4 @@ impl<'a> Head<'a> {
         }
         None
     }
-}
-
-fn api_version(kind: Kind, version: &str) -> String {
-    if kind.group().is_empty() { version.to_owned() } else { format!("{}/{version}", kind.group()) }
 }

@@ -1,8 +1,8 @@
 //! Pure. MeshConfig: settings of the whole mesh, as they stand in the ConfigMap `istio` under `mesh`.
 
-use super::Unserved;
-use super::sidecar::OutboundTrafficPolicy;
-use super::virtual_service::Retries;
+use super::kind::sidecar::OutboundTrafficPolicy;
+use super::kind::virtual_service::Retries;
+use super::unserved::Unserved;
 use serde::Deserialize;
 
 /// The fields that are acted on. Those that no process of this version reads are unknown to this type, so that

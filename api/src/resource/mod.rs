@@ -12,10 +12,6 @@ mod yaml;
 
 pub mod locate;
 
-pub mod strict;
-
-mod instead;
-
 pub mod object;
 
 pub mod check;
@@ -23,19 +19,19 @@ pub mod weight;
 
 pub mod document;
 
+pub mod mesh_config;
+
 pub mod kind;
+
+mod envelope;
+
+pub mod strict;
+
+pub mod descriptor;
+
+pub mod column;
+
 pub mod name;
 pub mod quantity;
-
-pub mod destination_rule;
-pub mod gateway;
-pub mod mesh_config;
-pub mod peer_authentication;
-pub mod service_entry;
-pub mod sidecar;
-pub mod virtual_service;
-
 pub mod selector;
-
-/// A field that exists in the kind and that this version does not serve: whatever it holds, it is refused.
-pub type Unserved = Option<serde_json::Value>;
+pub mod unserved;

@@ -1,14 +1,7 @@
 //! Pure. An object of any kind that is read.
 
-use super::destination_rule::DestinationRule;
 use super::document::Key;
-use super::gateway::Gateway;
-use super::kind::Kind;
-use super::peer_authentication::PeerAuthentication;
-use super::service_entry::ServiceEntry;
-use super::sidecar::Sidecar;
-use super::virtual_service::VirtualService;
-use k8s_openapi::api::{apps, batch, core, discovery};
+use super::kind::{Body, Kind};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -51,45 +44,4 @@ impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Object({})", self.key)
     }
-}
-
-/// What an object says. Never printed whole: it may be a secret's.
-#[derive(Clone, PartialEq)]
-pub enum Body {
-    /// A Namespace.
-    Namespace(Box<core::v1::Namespace>),
-    /// A ServiceAccount.
-    ServiceAccount(Box<core::v1::ServiceAccount>),
-    /// A Service.
-    Service(Box<core::v1::Service>),
-    /// Endpoints.
-    Endpoints(Box<core::v1::Endpoints>),
-    /// An EndpointSlice.
-    EndpointSlice(Box<discovery::v1::EndpointSlice>),
-    /// A Pod.
-    Pod(Box<core::v1::Pod>),
-    /// A ConfigMap.
-    ConfigMap(Box<core::v1::ConfigMap>),
-    /// A Secret.
-    Secret(Box<core::v1::Secret>),
-    /// A Deployment.
-    Deployment(Box<apps::v1::Deployment>),
-    /// A StatefulSet.
-    StatefulSet(Box<apps::v1::StatefulSet>),
-    /// A ReplicaSet.
-    ReplicaSet(Box<apps::v1::ReplicaSet>),
-    /// A Job.
-    Job(Box<batch::v1::Job>),
-    /// A VirtualService's spec.
-    VirtualService(Box<VirtualService>),
-    /// A DestinationRule's spec.
-    DestinationRule(Box<DestinationRule>),
-    /// The spec of a Gateway of Istio.
-    IstioGateway(Box<Gateway>),
-    /// A ServiceEntry's spec.
-    ServiceEntry(Box<ServiceEntry>),
-    /// A Sidecar's spec.
-    Sidecar(Box<Sidecar>),
-    /// A PeerAuthentication's spec.
-    PeerAuthentication(Box<PeerAuthentication>),
 }

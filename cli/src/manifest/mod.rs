@@ -3,5 +3,3 @@
 pub mod read;
 
 pub mod object;
-
-pub mod kind;

@@ -5,7 +5,8 @@ use std::fmt::Display;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::manifest::kind::{self, Kind};
+use api::resource::descriptor::Descriptor;
+use api::resource::kind;
 
 /// What makes an object the same object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -22,7 +23,7 @@ pub struct Key {
 
 impl Key {
     /// The key of a kind's object.
-    pub fn new(kind: &Kind, namespace: &str, name: &str) -> Self {
+    pub fn new(kind: &Descriptor, namespace: &str, name: &str) -> Self {
         Self {
             group: kind.group.into(),
             kind: kind.kind.into(),
@@ -56,16 +57,19 @@ impl Key {
 
     /// A file name that no other object has.
     pub fn file_name(&self) -> String {
-        bounded(format!("{}_{}_{}", self.namespace, self.kind, self.name))
+        let kind =
+            if self.group.is_empty() { self.kind.clone() } else { format!("{}.{}", self.kind, self.group) };
+        bounded(format!("{}_{kind}_{}", self.namespace, self.name))
     }
 }
 
 impl Display for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kind = kind::of(&self.group, &self.kind).map_or_else(|| self.kind.clone(), kind::shown);
         if self.namespace.is_empty() {
-            write!(f, "{} {}", self.kind, self.name)
+            write!(f, "{kind} {}", self.name)
         } else {
-            write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+            write!(f, "{kind} {}/{}", self.namespace, self.name)
         }
     }
 }

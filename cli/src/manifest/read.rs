@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use api::resource::document::{Document, Refusal};
+use api::resource::document::{Document, Problem};
 use serde_json::Value;
 
-use crate::failure::Problem;
 use crate::manifest::object::Key;
 use crate::wire::Given;
 
@@ -36,14 +35,7 @@ pub fn parse(file: &str, content: &str) -> Result<Vec<Given>, Vec<Problem>> {
         let given = |document: Document| Given { file: document.place.to_string(), object: document.raw };
         return Ok(parsed.documents.into_iter().map(given).collect());
     }
-    let problem = |refusal: Refusal| Problem {
-        file: refusal.place.to_string(),
-        object: refusal.object,
-        path: refusal.path,
-        reason: refusal.reason,
-        next: refusal.next,
-    };
-    Err(parsed.refusals.into_iter().map(problem).collect())
+    Err(parsed.refusals.iter().map(Problem::from).collect())
 }
 
 fn contents(paths: &[PathBuf], recursive: bool, problems: &mut Vec<Problem>) -> Vec<(String, String)> {

@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use api::resource::descriptor::Descriptor;
+use api::resource::document::Problem;
+use api::resource::kind;
 use rand::Rng;
 use serde_json::{Value, json};
 
-use crate::failure::Problem;
 use crate::kubelet::address;
 use crate::kubelet::check::{self, check};
 use crate::kubelet::{host_port, name, rules};
-use crate::manifest::kind;
 use crate::manifest::object::{Key, desired, text};
 use crate::up::clock::now;
 use crate::up::context::Context;
@@ -149,7 +150,7 @@ pub fn find(context: &Context, program: &str) -> bool {
 /// because the pod does not run yet.
 fn for_pilot(given: &Given) -> Option<Given> {
     let key = Key::of(&given.object);
-    let mesh = kind::of(&key.group, &key.kind).is_some_and(kind::Kind::is_mesh);
+    let mesh = kind::of(&key.group, &key.kind).is_some_and(Descriptor::is_mesh);
     match key.kind.as_str() {
         "Deployment" | "StatefulSet" | "Job" if !mesh => {
             let template = &given.object["spec"]["template"];

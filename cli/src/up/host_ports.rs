@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
 use std::sync::Arc;
 
+use api::resource::document::Problem;
 use tokio_util::sync::CancellationToken;
 
-use crate::failure::Problem;
 use crate::kubelet::host_port;
 use crate::manifest::object::Key;
 use crate::up::context::Context;

@@ -1,11 +1,11 @@
 //! What the verbs may see of the running mesh: objects, pods, logs, and which container a name means.
 
+use api::resource::document::Problem;
+use api::resource::kind;
 use serde_json::{Value, json};
 
-use crate::failure::Problem;
 use crate::kubelet::workload;
 use crate::kubelet::workload::member::Held;
-use crate::manifest::kind;
 use crate::manifest::object::Key;
 use crate::up::clock::moment;
 use crate::up::context::Context;
@@ -85,7 +85,7 @@ pub fn is_checked(query: &Query) -> bool {
 pub fn judge(objects: &mut [Value], warnings: &[Problem]) {
     for object in objects {
         let key = Key::of(object);
-        let own = format!("{} {}/{}", key.kind, key.namespace, key.name);
+        let own = key.to_string();
         let found: Vec<String> = warnings.iter().filter(|w| w.object == own).map(Problem::finding).collect();
         if found.is_empty() {
             continue;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use api::process::enroll::{Authority, EnrollError, enroll};
 use api::process::tls::expected::Expected;
+use api::resource::document::Problem;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
@@ -17,7 +18,7 @@ use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
 use crate::beneath::{self, replace_own};
-use crate::failure::{Failure, Problem};
+use crate::failure::Failure;
 use crate::kubelet::address::NODE;
 use crate::kubelet::token::{self, ISSUER, Subject, UnsignedToken};
 use crate::up::context::Context;
@@ -278,7 +279,7 @@ pub async fn validate(objects: &[Given]) -> Result<(Vec<Problem>, Vec<Problem>),
     let body = serde_json::to_vec(&json!({"objects": objects}))?;
     let answer = request(PILOT_HTTP, http::Method::POST, "/debug/validate", Some(body)).await?;
     let answer: api::resource::check::Answer = serde_json::from_slice(&answer)?;
-    Ok((problems(answer.errors), problems(answer.warnings)))
+    Ok((answer.errors, answer.warnings))
 }
 
 /// Whether pilot's proxies have the current configuration, as pilot tells it.
@@ -291,12 +292,12 @@ pub async fn sync() -> Value {
 pub async fn warnings() -> Vec<Problem> {
     #[derive(serde::Deserialize)]
     struct Objects {
-        warnings: Vec<api::resource::document::Problem>,
+        warnings: Vec<Problem>,
     }
     let answer = request(PILOT_HTTP, http::Method::GET, "/debug/configz", None).await.ok();
     let objects = answer.and_then(|answer| serde_json::from_slice::<Objects>(&answer).ok());
     // Pilot's own files are no place where a user looks.
-    let found = objects.map(|objects| problems(objects.warnings)).unwrap_or_default();
+    let found = objects.map(|objects| objects.warnings).unwrap_or_default();
     found.into_iter().map(|problem| Problem { file: String::new(), ..problem }).collect()
 }
 
@@ -309,17 +310,6 @@ pub async fn knows(pods: &[(String, String)]) -> bool {
     };
     pods.iter().all(is_known)
         && sync().await.as_array().is_some_and(|proxies| proxies.iter().all(|p| p["in_step"] == true))
-}
-
-fn problems(list: Vec<api::resource::document::Problem>) -> Vec<Problem> {
-    let problem = |found: api::resource::document::Problem| Problem {
-        file: found.file,
-        object: found.object,
-        path: found.path,
-        reason: found.reason,
-        next: found.next,
-    };
-    list.into_iter().map(problem).collect()
 }
 
 async fn request(

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use api::resource::kind;
 use serde_json::{Value, json};
 
 use crate::beneath::replace_own;
 use crate::kubelet::address::NODE;
-use crate::manifest::kind;
 use crate::manifest::object::bounded;
 use crate::up::context::Context;
 use crate::up::world::World;

@@ -6,6 +6,8 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use api::process::open_files;
+use api::resource::descriptor::Descriptor;
+use api::resource::kind;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,7 +22,6 @@ use crate::kubelet::check::check;
 use crate::kubelet::inject::is_asked;
 use crate::kubelet::workload;
 use crate::kubelet::workload::job::End;
-use crate::manifest::kind::{self, Kind};
 use crate::manifest::object::Key;
 use crate::manifest::read;
 use crate::state::State;
@@ -122,7 +123,7 @@ fn needs_mesh(objects: &[Given]) -> bool {
     objects.iter().any(|given| {
         let key = Key::of(&given.object);
         let labels = given.object.pointer("/metadata/labels");
-        kind::of(&key.group, &key.kind).is_some_and(Kind::is_mesh)
+        kind::of(&key.group, &key.kind).is_some_and(Descriptor::is_mesh)
             || key.kind == "Namespace" && is_asked(&json!({}), labels)
             || is_asked(&given.object, None)
             || is_asked(&given.object["spec"]["template"], None)

@@ -1,11 +1,12 @@
 //! `ostria delete`, by file or by kind and name.
 
+use api::resource::kind;
 use serde_json::json;
 
 use crate::arguments::Delete;
 use crate::client;
 use crate::failure::Failure;
-use crate::manifest::{kind, read};
+use crate::manifest::read;
 use crate::state::State;
 use crate::verb::print;
 use crate::wire::{Given, Removal};
@@ -35,7 +36,7 @@ fn named(kind: &str, names: &[String], namespace: Option<&str>) -> Result<Vec<Gi
     if names.is_empty() {
         return Err(Failure::blocked("no name is given", format!("name the {kind} to delete")));
     }
-    let version = if known.group.is_empty() { "v1".to_string() } else { format!("{}/v1", known.group) };
+    let version = known.api_version(known.storage());
     let given = |name: String| Given {
         file: "command line".into(),
         object: json!({"apiVersion": version, "kind": known.kind,

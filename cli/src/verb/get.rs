@@ -1,11 +1,11 @@
 //! `ostria get`.
 
+use api::resource::kind;
 use serde_json::Value;
 
 use crate::arguments::{Get, Output};
 use crate::client;
 use crate::failure::Failure;
-use crate::manifest::kind;
 use crate::manifest::object::has_labels;
 use crate::state::State;
 use crate::verb::print;

@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn what_has_no_effect_is_told_below_the_pods() {
-        let warning = crate::failure::Problem {
+        let warning = api::resource::document::Problem {
             object: "Sidecar shop/b".into(),
             path: "spec.workloadSelector".into(),
             reason: "this object has no effect".into(),

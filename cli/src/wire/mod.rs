@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::failure::Problem;
+use api::resource::document::Problem;
 
 /// This program, also after its file was replaced while the mesh runs.
 pub const SELF: &str = "/proc/self/exe";

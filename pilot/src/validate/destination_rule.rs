@@ -10,7 +10,7 @@ use crate::catalog::host;
 use crate::catalog::policy::Mesh;
 use api::model::cluster::{Balancer, Keepalive, Limits, Outlier};
 use api::model::route::HashKey;
-use api::resource::destination_rule as written;
+use api::resource::kind::destination_rule as written;
 use api::resource::object::Object;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

@@ -2,10 +2,9 @@
 //! once.
 
 use super::instead::instead;
-use api::resource::Unserved;
 use api::resource::document::{Place, Refusal};
 use api::resource::object::Object;
-use serde_json::Value;
+use api::resource::unserved::Unserved;
 use std::fmt::Display;
 
 /// Findings about one object.
@@ -41,7 +40,7 @@ impl<'a> Findings<'a> {
 
     /// A field that exists and that this version does not serve. A value that means the same as none is taken.
     pub(super) fn unserved(&mut self, path: impl Display, field: &Unserved) {
-        if field.as_ref().is_some_and(|value| !is_default(value)) {
+        if field.is_set() {
             self.not_supported(path, "is");
         }
     }
@@ -62,16 +61,5 @@ impl<'a> Findings<'a> {
             reason: reason.to_string(),
             next: next.to_owned(),
         }
-    }
-}
-
-/// What protobuf does not tell apart from an absent field.
-pub(super) fn is_default(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Bool(true) | Value::Object(_) => false,
     }
 }

@@ -6,7 +6,7 @@ use crate::catalog::gateway::{
     ClientVerification, Gateway, Server, ServerCertificate, ServerHost, ServerProtocol, ServerTls,
 };
 use api::model::tls::TlsVersion;
-use api::resource::gateway as written;
+use api::resource::kind::gateway as written;
 use api::resource::object::Object;
 use written::ServerTlsMode as Mode;
 
@@ -190,7 +190,7 @@ fn plaintext(f: &mut Findings, path: &str, tls: &written::ServerTls, protocol: S
 }
 
 fn refuse_unserved(f: &mut Findings, path: &str, tls: &written::ServerTls) {
-    if tls.credential_names.as_ref().is_some_and(|names| names.as_array().is_some_and(Vec::is_empty)) {
+    if tls.credential_names.written().is_some_and(|names| names.as_array().is_some_and(Vec::is_empty)) {
         f.error(format!("{path}.credentialNames"), "is empty", "remove it");
     }
     f.unserved(format!("{path}.credentialNames"), &tls.credential_names);
@@ -242,7 +242,9 @@ fn certificate(f: &mut Findings, path: &str, tls: &written::ServerTls) -> Server
             ServerCertificate::Mesh
         }
         // Certificates in a form that is refused already.
-        ("", (false, false)) if tls.credential_names.is_some() || tls.tls_certificates.is_some() => {
+        ("", (false, false))
+            if tls.credential_names.written().is_some() || tls.tls_certificates.written().is_some() =>
+        {
             ServerCertificate::Mesh
         }
         ("", (false, false)) => {
@@ -267,7 +269,7 @@ fn client(f: &mut Findings, path: &str, tls: &written::ServerTls, mode: Mode) ->
             let file = Some(tls.ca_certificates.clone()).filter(|file| !file.is_empty());
             // Roots come from where the certificate comes from.
             let roots_file = file.filter(|_| tls.credential_name.is_empty());
-            let elsewhere = tls.credential_names.is_some() || !tls.credential_name.is_empty();
+            let elsewhere = tls.credential_names.written().is_some() || !tls.credential_name.is_empty();
             if roots_file.is_none() && !elsewhere {
                 f.error(
                     format!("{path}.caCertificates"),

@@ -32,8 +32,8 @@ use crate::catalog::visibility::Origin;
 use crate::catalog::{Change, Item};
 use crate::flow::{Fact, Verdict};
 use api::resource::document::{Place, Refusal};
-use api::resource::kind::Kind;
-use api::resource::object::{Body, Object};
+use api::resource::kind::{Body, Kind};
+use api::resource::object::Object;
 use finding::Findings;
 use std::sync::Arc;
 

@@ -4,8 +4,8 @@ use super::finding::Findings;
 use super::{origin, value};
 use crate::catalog::policy::{Mesh, PeerAuthentication};
 use crate::flow::MtlsMode;
+use api::resource::kind::peer_authentication as written;
 use api::resource::object::Object;
-use api::resource::peer_authentication as written;
 use std::collections::BTreeMap;
 
 pub(super) fn check(

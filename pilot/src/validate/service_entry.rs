@@ -1,13 +1,13 @@
 //! Pure. Checks ServiceEntries: each of their hosts becomes a service.
 
-use super::finding::{Findings, is_default};
+use super::finding::Findings;
 use super::{origin, service, value};
 use crate::catalog::service::{Registry, Resolution, Service, ServicePort, StaticEndpoint, TargetPort};
 use crate::catalog::visibility::Labels;
 use crate::flow::Protocol;
+use api::resource::kind::service_entry as written;
 use api::resource::object::Object;
 use api::resource::selector::Port;
-use api::resource::service_entry as written;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -277,7 +277,7 @@ fn endpoints(
         f.unserved(format!("{path}.locality"), &endpoint.locality);
         value::labels(f, &format!("{path}.labels"), &endpoint.labels);
         // Without an address the network is, which is refused already.
-        if endpoint.network.as_ref().is_none_or(is_default) || !endpoint.address.is_empty() {
+        if !endpoint.network.is_set() || !endpoint.address.is_empty() {
             address(f, &format!("{path}.address"), &endpoint.address, resolution);
         }
         if endpoint.address.starts_with("unix://") {

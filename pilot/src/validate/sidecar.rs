@@ -1,10 +1,10 @@
 //! Pure. Checks Sidecars.
 
-use super::finding::{Findings, is_default};
+use super::finding::Findings;
 use super::{origin, value};
 use crate::catalog::policy::{EgressHost, EgressNamespace, Mesh, OutboundPolicy, Sidecar};
+use api::resource::kind::sidecar as written;
 use api::resource::object::Object;
-use api::resource::sidecar as written;
 
 pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Sidecar, mesh: &Mesh) -> Sidecar {
     f.unserved("spec.ingress", &spec.ingress);
@@ -23,7 +23,7 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Sidecar, 
     let others = [&spec.ingress, &spec.inbound_connection_pool];
     if spec.egress.is_empty()
         && spec.outbound_traffic_policy.is_none()
-        && others.iter().all(|field| field.as_ref().is_none_or(is_default))
+        && others.iter().all(|field| !field.is_set())
     {
         f.error("spec", "says nothing", "add egress or outboundTrafficPolicy");
     }
@@ -32,13 +32,13 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Sidecar, 
         let path = format!("spec.egress[{i}]");
         f.unserved(format!("{path}.port"), &listener.port);
         f.unserved(format!("{path}.bind"), &listener.bind);
-        if listener.capture_mode.as_ref().is_some_and(|mode| mode != "DEFAULT") {
+        if listener.capture_mode.written().is_some_and(|mode| mode != "DEFAULT") {
             f.unserved(format!("{path}.captureMode"), &listener.capture_mode);
         }
         if listener.hosts.is_empty() {
             f.missing(format!("{path}.hosts"));
         }
-        if listener.port.is_none() && i + 1 < spec.egress.len() {
+        if listener.port.written().is_none() && i + 1 < spec.egress.len() {
             f.error(
                 &path,
                 "has no port and is not the last: it takes all ports",

@@ -5,15 +5,11 @@
 
 use super::document::{Document, Key, Place, Refusal};
 use super::head::Head;
-use super::kind::Kind;
 use super::locate::line;
 use super::mesh_config::MeshConfig;
-use super::object::{Body, Object};
+use super::object::Object;
 use super::strict::{self, Fault};
 use super::yaml::{RENDER, chunks, file_line, is_template, values};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -74,7 +70,7 @@ pub fn object(place: &Place, value: &Value) -> Result<Arc<Object>, Vec<Refusal>>
     if let Some(fault) = head.malformed_name(kind) {
         return Err(vec![refuse(fault)]);
     }
-    let body = body(kind, value).map_err(|faults| faults.into_iter().map(refuse).collect::<Vec<_>>())?;
+    let body = kind.read(value).map_err(|faults| faults.into_iter().map(refuse).collect::<Vec<_>>())?;
     let metadata = &value["metadata"];
     Ok(Arc::new(Object {
         api_version: head.api_version.to_owned(),
@@ -164,56 +160,6 @@ fn take(parsed: &mut Parsed, place: Place, raw: Value) {
         }
         Err(refusals) => parsed.refusals.extend(refusals),
     }
-}
-
-/// The envelope of a mesh kind.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[allow(dead_code, reason = "fields are named so that they are not taken for unknown ones")]
-struct Mesh<S> {
-    api_version: String,
-    kind: String,
-    metadata: ObjectMeta,
-    #[serde(default)]
-    spec: S,
-    #[serde(default)]
-    status: Option<Value>,
-}
-
-fn mesh<S: DeserializeOwned + Default>(value: &Value) -> Result<Box<S>, Vec<Fault>> {
-    strict::read::<Mesh<S>>(value).map(|mesh| Box::new(mesh.spec))
-}
-
-fn body(kind: Kind, value: &Value) -> Result<Body, Vec<Fault>> {
-    Ok(match kind {
-        Kind::Namespace => Body::Namespace(strict::read(value)?),
-        Kind::ServiceAccount => Body::ServiceAccount(strict::read(value)?),
-        Kind::Service => Body::Service(strict::read(value)?),
-        Kind::Endpoints => Body::Endpoints(strict::read(value)?),
-        Kind::EndpointSlice => Body::EndpointSlice(strict::read(value)?),
-        Kind::Pod => Body::Pod(strict::read(value)?),
-        Kind::ConfigMap => Body::ConfigMap(strict::read(value)?),
-        Kind::Secret => Body::Secret(strict::read(value).map_err(without_values)?),
-        Kind::Deployment => Body::Deployment(strict::read(value)?),
-        Kind::StatefulSet => Body::StatefulSet(strict::read(value)?),
-        Kind::ReplicaSet => Body::ReplicaSet(strict::read(value)?),
-        Kind::Job => Body::Job(strict::read(value)?),
-        Kind::VirtualService => Body::VirtualService(mesh(value)?),
-        Kind::DestinationRule => Body::DestinationRule(mesh(value)?),
-        Kind::IstioGateway => Body::IstioGateway(mesh(value)?),
-        Kind::ServiceEntry => Body::ServiceEntry(mesh(value)?),
-        Kind::Sidecar => Body::Sidecar(mesh(value)?),
-        Kind::PeerAuthentication => Body::PeerAuthentication(mesh(value)?),
-    })
-}
-
-/// A parser's message may quote the value, and a secret's must not reach a log.
-fn without_values(faults: Vec<Fault>) -> Vec<Fault> {
-    let quiet = |fault: Fault| {
-        let unknown = fault.reason.starts_with("unknown field");
-        if unknown { fault } else { Fault { reason: "has the wrong type or is not base64".into(), ..fault } }
-    };
-    faults.into_iter().map(quiet).collect()
 }
 
 fn texts(value: &Value) -> std::collections::BTreeMap<String, String> {

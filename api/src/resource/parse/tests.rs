@@ -2,6 +2,7 @@
 #![expect(clippy::too_many_lines, reason = "tables are long")]
 
 use super::*;
+use crate::resource::kind::Body;
 use proptest::prelude::*;
 use std::fmt::Write;
 

@@ -6,13 +6,13 @@ pub mod volume;
 
 pub mod format;
 
+use api::resource::document::Problem;
+use api::resource::kind::{self, Kind, Known};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Probe};
 use serde_json::Value;
 
-use crate::failure::Problem;
 use crate::kubelet::template::{pod_place, pod_spec};
 use crate::kubelet::{address, host_port, rules, security, shape, support};
-use crate::manifest::kind;
 use crate::manifest::object::{Key, group, text};
 use crate::wire::Given;
 
@@ -23,13 +23,17 @@ pub type Programs<'a> = &'a dyn Fn(&str) -> bool;
 pub fn check(given: &Given, programs: Programs<'_>) -> Vec<Problem> {
     let key = Key::of(&given.object);
     let mut found = Found { given, key: &key, problems: Vec::new() };
-    let Some(kind) = kind::of(&key.group, &key.kind) else {
-        found.add(
-            "kind",
-            format!("{} {} is unknown", text(&given.object, "/apiVersion"), key.kind),
-            NEXT_KIND,
-        );
-        return found.problems;
+    let api_version = text(&given.object, "/apiVersion");
+    let kind = match kind::known(api_version, &key.kind) {
+        Known::Served(Kind::ReplicaSet) => {
+            found.add("kind", "a ReplicaSet of its own is not run", "write a Deployment");
+            return found.problems;
+        }
+        Known::Served(kind) => kind,
+        _ => {
+            found.add("kind", format!("{api_version} {} is unknown", key.kind), NEXT_KIND);
+            return found.problems;
+        }
     };
     metadata::check(&given.object, &key, &mut |path, reason, next| found.add(&path, reason, next));
     if kind.is_mesh() {
@@ -289,6 +293,10 @@ mod tests {
             problems(&json!({"apiVersion": "v2", "kind": "Pot", "metadata": {"name": "x"}}))[0]
                 .contains("v2 Pot")
         );
+        for (api_version, kind) in [("apps/v1", "ReplicaSet"), ("networking.k8s.io/v1", "NetworkPolicy")] {
+            let object = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}});
+            assert!(problems(&object)[0].starts_with("kind: "), "{kind}");
+        }
         let mut object = deployment(&json!({"name": "c", "command": ["sh"]}));
         object["spec"]["selector"]["matchLabels"]["app"] = json!("other");
         assert!(problems(&object)[0].starts_with("spec.selector"));

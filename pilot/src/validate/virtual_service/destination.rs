@@ -5,7 +5,7 @@ use crate::catalog::host;
 use crate::catalog::route::Destination;
 use crate::validate::finding::Findings;
 use crate::validate::value;
-use api::resource::virtual_service as written;
+use api::resource::kind::virtual_service as written;
 
 pub(super) fn destination(
     f: &mut Findings,

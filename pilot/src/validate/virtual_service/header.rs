@@ -3,7 +3,7 @@
 use crate::validate::finding::Findings;
 use crate::validate::operator::{self, Within};
 use api::model::matcher::{HeaderAction, HeaderMutations, HeaderWrite};
-use api::resource::virtual_service as written;
+use api::resource::kind::virtual_service as written;
 
 /// Changes to requests and responses, and the authority that a `Host` header among them sets.
 #[derive(Debug, Default)]

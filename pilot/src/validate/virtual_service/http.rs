@@ -7,8 +7,8 @@ use crate::validate::finding::Findings;
 use crate::validate::value;
 use api::model::matcher::Fraction;
 use api::model::route::{AbortStatus, Fault, FaultAbort, FaultDelay, Redirect};
+use api::resource::kind::virtual_service as written;
 use api::resource::name::is_subdomain;
-use api::resource::virtual_service as written;
 use base64::Engine;
 
 pub(super) fn route(

@@ -7,7 +7,7 @@ use crate::catalog::host;
 use crate::catalog::route::{TcpDestination, TcpMatch, TcpRoute, TlsMatch, TlsRoute};
 use crate::validate::finding::Findings;
 use crate::validate::value;
-use api::resource::virtual_service as written;
+use api::resource::kind::virtual_service as written;
 use std::net::IpAddr;
 
 pub(super) fn tls(f: &mut Findings, spec: &written::VirtualService, context: Context) -> Vec<TlsRoute> {

@@ -7,7 +7,7 @@ use crate::validate::finding::Findings;
 use crate::validate::value;
 use api::model::matcher::{HeaderMatch, HeaderTest, Pattern, QueryMatch, StringMatch};
 use api::model::route::PathMatch;
-use api::resource::virtual_service as written;
+use api::resource::kind::virtual_service as written;
 
 pub(super) fn http(
     f: &mut Findings,

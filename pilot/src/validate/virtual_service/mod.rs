@@ -16,8 +16,8 @@ use super::{origin, value};
 use crate::catalog::host;
 use crate::catalog::policy::Mesh;
 use crate::catalog::route::{GatewayRef, HttpAction, RouteSet};
+use api::resource::kind::virtual_service as written;
 use api::resource::object::Object;
-use api::resource::virtual_service as written;
 
 pub(super) fn check(
     f: &mut Findings,

@@ -4,7 +4,7 @@ use crate::catalog::route::Retries;
 use crate::validate::finding::Findings;
 use crate::validate::value;
 use api::model::route::RetryOn;
-use api::resource::virtual_service as written;
+use api::resource::kind::virtual_service as written;
 
 pub(in crate::validate) fn retries(
     f: &mut Findings,
@@ -24,7 +24,7 @@ pub(in crate::validate) fn retries(
         let fields = [
             ("perTryTimeout", written.per_try_timeout.is_some()),
             ("retryOn", retry_on.is_some()),
-            ("retryRemoteLocalities", written.retry_remote_localities.is_some()),
+            ("retryRemoteLocalities", written.retry_remote_localities.written().is_some()),
         ];
         for (field, _) in fields.into_iter().filter(|(_, given)| *given) {
             f.error(format!("{path}.{field}"), "is of no use with 0 attempts", next);

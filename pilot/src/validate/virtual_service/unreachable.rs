@@ -3,7 +3,7 @@
 
 use crate::catalog::host;
 use crate::validate::finding::Findings;
-use api::resource::virtual_service as written;
+use api::resource::kind::virtual_service as written;
 use std::collections::BTreeMap;
 
 pub(super) fn warn(f: &mut Findings, spec: &written::VirtualService) {

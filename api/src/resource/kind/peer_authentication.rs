@@ -1,8 +1,22 @@
 //! Pure. `PeerAuthentication`: which callers a workload takes.
 
-use super::selector::LabelSelector;
+use crate::resource::column::{AGE, Column};
+use crate::resource::descriptor::{Descriptor, SECURITY, SECURITY_CATEGORIES, SECURITY_VERSIONS};
+use crate::resource::selector::LabelSelector;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+
+/// The kind.
+pub const KIND: Descriptor = Descriptor {
+    group: SECURITY,
+    kind: "PeerAuthentication",
+    plural: "peerauthentications",
+    short: &["pa"],
+    categories: SECURITY_CATEGORIES,
+    namespaced: true,
+    versions: SECURITY_VERSIONS,
+    columns: &[Column::path("MODE", ".spec.mtls.mode", "Which callers are taken."), AGE],
+};
 
 /// The `spec` of a PeerAuthentication.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

@@ -1,9 +1,28 @@
 //! Pure. `ServiceEntry`: services that Kubernetes does not know.
 
-use super::Unserved;
-use super::selector::{Port, WorkloadSelector};
+use crate::resource::column::{AGE, Column};
+use crate::resource::descriptor::{Descriptor, NETWORKING, NETWORKING_CATEGORIES, NETWORKING_VERSIONS};
+use crate::resource::selector::{Port, WorkloadSelector};
+use crate::resource::unserved::Unserved;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+
+/// The kind.
+pub const KIND: Descriptor = Descriptor {
+    group: NETWORKING,
+    kind: "ServiceEntry",
+    plural: "serviceentries",
+    short: &["se"],
+    categories: NETWORKING_CATEGORIES,
+    namespaced: true,
+    versions: NETWORKING_VERSIONS,
+    columns: &[
+        Column::path("HOSTS", ".spec.hosts", "The names of the service."),
+        Column::path("LOCATION", ".spec.location", "Inside or outside the mesh."),
+        Column::path("RESOLUTION", ".spec.resolution", "How its endpoints are found."),
+        AGE,
+    ],
+};
 
 /// The `spec` of a ServiceEntry.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

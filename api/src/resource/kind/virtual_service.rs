@@ -1,9 +1,27 @@
 //! Pure. `VirtualService`: how requests to hosts are routed.
 
-use super::Unserved;
-use super::selector::PortSelector;
+use crate::resource::column::{AGE, Column};
+use crate::resource::descriptor::{Descriptor, NETWORKING, NETWORKING_CATEGORIES, NETWORKING_VERSIONS};
+use crate::resource::selector::PortSelector;
+use crate::resource::unserved::Unserved;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+
+/// The kind.
+pub const KIND: Descriptor = Descriptor {
+    group: NETWORKING,
+    kind: "VirtualService",
+    plural: "virtualservices",
+    short: &["vs"],
+    categories: NETWORKING_CATEGORIES,
+    namespaced: true,
+    versions: NETWORKING_VERSIONS,
+    columns: &[
+        Column::path("GATEWAYS", ".spec.gateways", "Where the routes apply; sidecars when empty."),
+        Column::path("HOSTS", ".spec.hosts", "Whose requests are routed."),
+        AGE,
+    ],
+};
 
 /// The `spec` of a VirtualService.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

@@ -1,9 +1,23 @@
 //! Pure. `DestinationRule`: how a service is called once a route has chosen it, and its subsets.
 
-use super::Unserved;
-use super::selector::PortSelector;
+use crate::resource::column::{AGE, Column};
+use crate::resource::descriptor::{Descriptor, NETWORKING, NETWORKING_CATEGORIES, NETWORKING_VERSIONS};
+use crate::resource::selector::PortSelector;
+use crate::resource::unserved::Unserved;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+
+/// The kind.
+pub const KIND: Descriptor = Descriptor {
+    group: NETWORKING,
+    kind: "DestinationRule",
+    plural: "destinationrules",
+    short: &["dr"],
+    categories: NETWORKING_CATEGORIES,
+    namespaced: true,
+    versions: NETWORKING_VERSIONS,
+    columns: &[Column::path("HOST", ".spec.host", "The service."), AGE],
+};
 
 /// The `spec` of a DestinationRule.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

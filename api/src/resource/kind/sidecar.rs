@@ -1,8 +1,22 @@
 //! Pure. `Sidecar`: what the proxies of a namespace or workload see of the mesh.
 
-use super::Unserved;
-use super::selector::WorkloadSelector;
+use crate::resource::column::AGE;
+use crate::resource::descriptor::{Descriptor, NETWORKING, NETWORKING_CATEGORIES, NETWORKING_VERSIONS};
+use crate::resource::selector::WorkloadSelector;
+use crate::resource::unserved::Unserved;
 use serde::Deserialize;
+
+/// The kind.
+pub const KIND: Descriptor = Descriptor {
+    group: NETWORKING,
+    kind: "Sidecar",
+    plural: "sidecars",
+    short: &[],
+    categories: NETWORKING_CATEGORIES,
+    namespaced: true,
+    versions: NETWORKING_VERSIONS,
+    columns: &[AGE],
+};
 
 /// The `spec` of a Sidecar.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

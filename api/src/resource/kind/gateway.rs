@@ -1,9 +1,23 @@
 //! Pure. Istio's `Gateway`: what a gateway proxy listens to.
 
-use super::Unserved;
-use super::selector::Port;
+use crate::resource::column::AGE;
+use crate::resource::descriptor::{Descriptor, NETWORKING, NETWORKING_CATEGORIES, NETWORKING_VERSIONS};
+use crate::resource::selector::Port;
+use crate::resource::unserved::Unserved;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+
+/// The kind.
+pub const KIND: Descriptor = Descriptor {
+    group: NETWORKING,
+    kind: "Gateway",
+    plural: "gateways",
+    short: &["gw"],
+    categories: NETWORKING_CATEGORIES,
+    namespaced: true,
+    versions: NETWORKING_VERSIONS,
+    columns: &[AGE],
+};
 
 /// The `spec` of a Gateway.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

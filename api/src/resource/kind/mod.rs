@@ -1,0 +1,260 @@
+//! Pure. The kinds there are: one table of those that are read, and one of those that are known and refused.
+//!
+//! A kind is its group and its name: Istio and the Gateway API both have a Gateway. Each kind has a file below this
+//! folder that describes it; here it gets a variant, a body and a row.
+
+pub mod destination_rule;
+pub mod gateway;
+pub mod kubernetes;
+pub mod peer_authentication;
+pub mod refused;
+pub mod service_entry;
+pub mod sidecar;
+pub mod virtual_service;
+
+use super::descriptor::Descriptor;
+use super::envelope::spec;
+use super::strict::{self, Fault};
+use k8s_openapi::api::{apps, batch, core, discovery};
+use kubernetes::{job, pod, service, workload};
+use refused::{REFUSED, Refused};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fmt;
+
+/// A kind that is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Kind {
+    /// `v1`
+    Namespace,
+    /// `v1`
+    ServiceAccount,
+    /// `v1`
+    Service,
+    /// `v1`
+    Endpoints,
+    /// `discovery.k8s.io/v1`
+    EndpointSlice,
+    /// `v1`
+    Pod,
+    /// `v1`
+    ConfigMap,
+    /// `v1`
+    Secret,
+    /// `apps/v1`
+    Deployment,
+    /// `apps/v1`
+    StatefulSet,
+    /// `apps/v1`
+    ReplicaSet,
+    /// `batch/v1`
+    Job,
+    /// `networking.istio.io`
+    VirtualService,
+    /// `networking.istio.io`
+    DestinationRule,
+    /// `networking.istio.io`
+    IstioGateway,
+    /// `networking.istio.io`
+    ServiceEntry,
+    /// `networking.istio.io`
+    Sidecar,
+    /// `security.istio.io`
+    PeerAuthentication,
+}
+
+/// What an object says. Never printed whole: it may be a secret's.
+#[derive(Clone, PartialEq)]
+pub enum Body {
+    /// A Namespace.
+    Namespace(Box<core::v1::Namespace>),
+    /// A ServiceAccount.
+    ServiceAccount(Box<core::v1::ServiceAccount>),
+    /// A Service.
+    Service(Box<core::v1::Service>),
+    /// Endpoints.
+    Endpoints(Box<core::v1::Endpoints>),
+    /// An EndpointSlice.
+    EndpointSlice(Box<discovery::v1::EndpointSlice>),
+    /// A Pod.
+    Pod(Box<core::v1::Pod>),
+    /// A ConfigMap.
+    ConfigMap(Box<core::v1::ConfigMap>),
+    /// A Secret.
+    Secret(Box<core::v1::Secret>),
+    /// A Deployment.
+    Deployment(Box<apps::v1::Deployment>),
+    /// A StatefulSet.
+    StatefulSet(Box<apps::v1::StatefulSet>),
+    /// A ReplicaSet.
+    ReplicaSet(Box<apps::v1::ReplicaSet>),
+    /// A Job.
+    Job(Box<batch::v1::Job>),
+    /// A VirtualService's spec.
+    VirtualService(Box<virtual_service::VirtualService>),
+    /// A DestinationRule's spec.
+    DestinationRule(Box<destination_rule::DestinationRule>),
+    /// The spec of a Gateway of Istio.
+    IstioGateway(Box<gateway::Gateway>),
+    /// A ServiceEntry's spec.
+    ServiceEntry(Box<service_entry::ServiceEntry>),
+    /// A Sidecar's spec.
+    Sidecar(Box<sidecar::Sidecar>),
+    /// A PeerAuthentication's spec.
+    PeerAuthentication(Box<peer_authentication::PeerAuthentication>),
+}
+
+/// A row of the table: a kind, its description, and how its objects are read.
+type Row = (Kind, &'static Descriptor, fn(&Value) -> Result<Body, Vec<Fault>>);
+
+/// Every kind that is read, in the order of `Kind`.
+const TABLE: &[Row] = &[
+    (Kind::Namespace, &kubernetes::NAMESPACE, |v| strict::read(v).map(Body::Namespace)),
+    (Kind::ServiceAccount, &kubernetes::SERVICE_ACCOUNT, |v| strict::read(v).map(Body::ServiceAccount)),
+    (Kind::Service, &service::SERVICE, |v| strict::read(v).map(Body::Service)),
+    (Kind::Endpoints, &service::ENDPOINTS, |v| strict::read(v).map(Body::Endpoints)),
+    (Kind::EndpointSlice, &service::ENDPOINT_SLICE, |v| strict::read(v).map(Body::EndpointSlice)),
+    (Kind::Pod, &pod::POD, |v| strict::read(v).map(Body::Pod)),
+    (Kind::ConfigMap, &kubernetes::CONFIG_MAP, |v| strict::read(v).map(Body::ConfigMap)),
+    (Kind::Secret, &kubernetes::SECRET, |v| strict::read(v).map(Body::Secret).map_err(without_values)),
+    (Kind::Deployment, &workload::DEPLOYMENT, |v| strict::read(v).map(Body::Deployment)),
+    (Kind::StatefulSet, &workload::STATEFUL_SET, |v| strict::read(v).map(Body::StatefulSet)),
+    (Kind::ReplicaSet, &workload::REPLICA_SET, |v| strict::read(v).map(Body::ReplicaSet)),
+    (Kind::Job, &job::JOB, |v| strict::read(v).map(Body::Job)),
+    (Kind::VirtualService, &virtual_service::KIND, |v| spec(v).map(Body::VirtualService)),
+    (Kind::DestinationRule, &destination_rule::KIND, |v| spec(v).map(Body::DestinationRule)),
+    (Kind::IstioGateway, &gateway::KIND, |v| spec(v).map(Body::IstioGateway)),
+    (Kind::ServiceEntry, &service_entry::KIND, |v| spec(v).map(Body::ServiceEntry)),
+    (Kind::Sidecar, &sidecar::KIND, |v| spec(v).map(Body::Sidecar)),
+    (Kind::PeerAuthentication, &peer_authentication::KIND, |v| spec(v).map(Body::PeerAuthentication)),
+];
+
+/// A kind finds its row by its number.
+const _: () = {
+    let mut at = 0;
+    while at < TABLE.len() {
+        assert!(TABLE[at].0 as usize == at, "a row of the table is not in the order of `Kind`");
+        at += 1;
+    }
+};
+
+impl Kind {
+    /// Every kind that is read.
+    pub fn all() -> impl Iterator<Item = Self> {
+        TABLE.iter().map(|(kind, ..)| *kind)
+    }
+
+    /// How it is described.
+    pub fn descriptor(self) -> &'static Descriptor {
+        TABLE[self as usize].1
+    }
+
+    /// Reads an object of it, or says of every field that is not taken why.
+    pub fn read(self, value: &Value) -> Result<Body, Vec<Fault>> {
+        TABLE[self as usize].2(value)
+    }
+
+    /// Its name in YAML.
+    pub fn name(self) -> &'static str {
+        self.descriptor().kind
+    }
+
+    /// Its API group; empty for the core group.
+    pub fn group(self) -> &'static str {
+        self.descriptor().group
+    }
+
+    /// The versions that are read, the preferred one first.
+    pub fn versions(self) -> &'static [&'static str] {
+        self.descriptor().versions
+    }
+
+    /// Whether its objects live in a namespace.
+    pub fn namespaced(self) -> bool {
+        self.descriptor().namespaced
+    }
+
+    /// Whether it is the mesh's, not Kubernetes' own.
+    pub fn is_mesh(self) -> bool {
+        self.descriptor().is_mesh()
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&shown(self.descriptor()))
+    }
+}
+
+/// Every kind that is known: those that are read, then those that are refused. Of kinds with one name the first is meant
+/// where no group is given.
+pub fn descriptors() -> impl Iterator<Item = &'static Descriptor> {
+    TABLE.iter().map(|(_, descriptor, _)| *descriptor).chain(REFUSED.iter().map(|kind| &kind.descriptor))
+}
+
+/// The kind of an object by the group of its `apiVersion` and its `kind`.
+pub fn of(group: &str, kind: &str) -> Option<&'static Descriptor> {
+    descriptors().find(|known| known.group == group && known.kind == kind)
+}
+
+/// A kind as messages name it: by its name, and with its group where another kind has that name first.
+pub fn shown(kind: &Descriptor) -> String {
+    let first = descriptors().find(|other| other.kind == kind.kind);
+    let is_first = first.is_none_or(|first| first.group == kind.group);
+    if is_first { kind.kind.to_owned() } else { format!("{}.{}", kind.kind, kind.group) }
+}
+
+/// The kind that a user's word means: see `Descriptor::is_named`. A whole group goes before the beginning of one.
+pub fn named(word: &str) -> Option<&'static Descriptor> {
+    let whole = |kind: &&Descriptor| {
+        word.split_once('.').is_none_or(|(_, group)| group.eq_ignore_ascii_case(kind.group))
+    };
+    let all = || descriptors().filter(|kind| kind.is_named(word));
+    all().find(whole).or_else(|| all().next())
+}
+
+/// The kinds of a category, such as `all` or `istio-io`; none where it is no category.
+pub fn in_category(word: &str) -> impl Iterator<Item = &'static Descriptor> {
+    descriptors().filter(move |kind| kind.categories.contains(&word))
+}
+
+/// What an `apiVersion` and a `kind` stand for.
+#[derive(Debug, Clone, Copy)]
+pub enum Known {
+    /// A kind that is read.
+    Served(Kind),
+    /// A kind that is read, in a version that does not exist.
+    WrongVersion(Kind),
+    /// The name of a served kind under another group.
+    WrongGroup(Kind),
+    /// A kind that exists elsewhere and that this version does not serve.
+    Unserved(&'static Refused),
+    /// Nothing that we know.
+    Unknown,
+}
+
+/// Looks a kind up.
+pub fn known(api_version: &str, kind: &str) -> Known {
+    let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+    if let Some(served) = Kind::all().find(|k| k.name() == kind && k.group() == group) {
+        let exists = served.versions().contains(&version);
+        return if exists { Known::Served(served) } else { Known::WrongVersion(served) };
+    }
+    let of_group = |known: &&Refused| known.descriptor.group == group && known.descriptor.kind == kind;
+    if let Some(refused) = REFUSED.iter().find(of_group) {
+        return Known::Unserved(refused);
+    }
+    Kind::all().find(|k| k.name() == kind).map_or(Known::Unknown, Known::WrongGroup)
+}
+
+/// A parser's message may quote the value, and a secret's must not reach a log.
+fn without_values(faults: Vec<Fault>) -> Vec<Fault> {
+    let quiet = |fault: Fault| {
+        let unknown = fault.reason.starts_with("unknown field");
+        if unknown { fault } else { Fault { reason: "has the wrong type or is not base64".into(), ..fault } }
+    };
+    faults.into_iter().map(quiet).collect()
+}
+
+#[cfg(test)]
+mod tests;

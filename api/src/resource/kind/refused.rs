@@ -1,0 +1,190 @@
+//! Pure. Kinds that users have and that this version does not serve: they are refused, so that nobody believes that a
+//! policy holds which does not. Each says what to do instead; advice must not
+//! weaken what the author meant to protect: nobody is told to drop a policy that denies.
+
+use crate::resource::column::{AGE, Column};
+use crate::resource::descriptor::{Descriptor, GATEWAY, NETWORKING, SECURITY};
+
+/// A kind that is refused.
+#[derive(Debug)]
+pub struct Refused {
+    /// How it is named.
+    pub descriptor: Descriptor,
+    /// What its author does instead.
+    pub instead: &'static str,
+}
+
+/// Every kind that is known and refused.
+pub const REFUSED: &[Refused] = &[
+    known(NETWORKING, "WorkloadEntry", "workloadentries", &["we"], ENDPOINTS),
+    known(NETWORKING, "WorkloadGroup", "workloadgroups", &["wg"], ENDPOINTS),
+    known(
+        NETWORKING,
+        "EnvoyFilter",
+        "envoyfilters",
+        &[],
+        "use the fields of VirtualService, DestinationRule and the mesh's configuration",
+    ),
+    known(NETWORKING, "ProxyConfig", "proxyconfigs", &[], "annotate the pods with `proxy.istio.io/config`"),
+    Refused {
+        descriptor: Descriptor {
+            columns: &[Column::path("ACTION", ".spec.action", "What happens to requests that match."), AGE],
+            ..known(SECURITY, "AuthorizationPolicy", "authorizationpolicies", &["ap"], DENIES).descriptor
+        },
+        instead: DENIES,
+    },
+    known(SECURITY, "RequestAuthentication", "requestauthentications", &["ra"], VERIFIES),
+    known(
+        "telemetry.istio.io",
+        "Telemetry",
+        "telemetries",
+        &["telemetry"],
+        "set `accessLogFile` and `accessLogFormat` of the mesh's configuration; metrics need no setting",
+    ),
+    known("extensions.istio.io", "WasmPlugin", "wasmplugins", &[], FILTER),
+    known("extensions.istio.io", "ExtensionFilter", "extensionfilters", &[], FILTER),
+    known("extensions.istio.io", "TrafficExtension", "trafficextensions", &[], FILTER),
+    known("authentication.istio.io", "Policy", "policies", &[], PEER),
+    cluster("authentication.istio.io", "MeshPolicy", "meshpolicies", &[], PEER),
+    known("rbac.istio.io", "ServiceRole", "serviceroles", &[], DENIES),
+    known("rbac.istio.io", "ServiceRoleBinding", "servicerolebindings", &[], DENIES),
+    known("rbac.istio.io", "RbacConfig", "rbacconfigs", &[], DENIES),
+    cluster("rbac.istio.io", "ClusterRbacConfig", "clusterrbacconfigs", &[], DENIES),
+    known("config.istio.io", "rule", "rules", &[], DENIES),
+    known("config.istio.io", "handler", "handlers", &[], DENIES),
+    known("config.istio.io", "instance", "instances", &[], DENIES),
+    known("config.istio.io", "attributemanifest", "attributemanifests", &[], DENIES),
+    known("config.istio.io", "QuotaSpec", "quotaspecs", &[], DENIES),
+    known("config.istio.io", "QuotaSpecBinding", "quotaspecbindings", &[], DENIES),
+    cluster(GATEWAY, "GatewayClass", "gatewayclasses", &["gc"], ISTIOS),
+    known(GATEWAY, "Gateway", "gateways", &["gtw"], ISTIOS),
+    known(GATEWAY, "ListenerSet", "listenersets", &["lset"], ISTIOS),
+    known(GATEWAY, "HTTPRoute", "httproutes", &[], ROUTE),
+    known(GATEWAY, "GRPCRoute", "grpcroutes", &[], ROUTE),
+    known(GATEWAY, "TLSRoute", "tlsroutes", &[], ROUTE),
+    known(GATEWAY, "TCPRoute", "tcproutes", &[], ROUTE),
+    known(GATEWAY, "UDPRoute", "udproutes", &[], "leave it out: UDP passes the mesh untouched"),
+    known(
+        GATEWAY,
+        "ReferenceGrant",
+        "referencegrants",
+        &["refgrant"],
+        "put Secrets into the namespace of the gateway's pods",
+    ),
+    known(
+        GATEWAY,
+        "BackendTLSPolicy",
+        "backendtlspolicies",
+        &["btlspolicy"],
+        "write a DestinationRule with `tls.mode: SIMPLE`",
+    ),
+    known("networking.k8s.io", "Ingress", "ingresses", &["ing"], INGRESS),
+    cluster("networking.k8s.io", "IngressClass", "ingressclasses", &[], INGRESS),
+    known("networking.k8s.io", "NetworkPolicy", "networkpolicies", &["netpol"], PACKETS),
+    known("apps", "DaemonSet", "daemonsets", &["ds"], "write a Deployment: there is one node"),
+    known(
+        "apps",
+        "ControllerRevision",
+        "controllerrevisions",
+        &[],
+        "leave it out: controllers keep their own",
+    ),
+    known("batch", "CronJob", "cronjobs", &["cj"], "write a Job, and start it by the machine's scheduler"),
+    cluster("", "PersistentVolume", "persistentvolumes", &["pv"], VOLUME),
+    known("", "PersistentVolumeClaim", "persistentvolumeclaims", &["pvc"], VOLUME),
+    cluster("", "Node", "nodes", &["no"], ELSEWHERE),
+    known("", "Event", "events", &["ev"], ELSEWHERE),
+    known("", "LimitRange", "limitranges", &["limits"], RESOURCES),
+    known("", "ResourceQuota", "resourcequotas", &["quota"], RESOURCES),
+    known("", "ReplicationController", "replicationcontrollers", &["rc"], "write a Deployment"),
+    known("", "PodTemplate", "podtemplates", &[], "write a Deployment"),
+    known(
+        "policy",
+        "PodDisruptionBudget",
+        "poddisruptionbudgets",
+        &["pdb"],
+        "leave it out: nothing evicts pods",
+    ),
+    known(
+        "autoscaling",
+        "HorizontalPodAutoscaler",
+        "horizontalpodautoscalers",
+        &["hpa"],
+        "set `replicas` of the Deployment",
+    ),
+    known("rbac.authorization.k8s.io", "Role", "roles", &[], API_SERVER),
+    known("rbac.authorization.k8s.io", "RoleBinding", "rolebindings", &[], API_SERVER),
+    cluster("rbac.authorization.k8s.io", "ClusterRole", "clusterroles", &[], API_SERVER),
+    cluster("rbac.authorization.k8s.io", "ClusterRoleBinding", "clusterrolebindings", &[], API_SERVER),
+    cluster(
+        "apiextensions.k8s.io",
+        "CustomResourceDefinition",
+        "customresourcedefinitions",
+        &["crd", "crds"],
+        "leave it out: the mesh's kinds are built in",
+    ),
+    cluster(WEBHOOKS, "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", &[], CHECKED),
+    cluster(WEBHOOKS, "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", &[], CHECKED),
+    cluster(WEBHOOKS, "ValidatingAdmissionPolicy", "validatingadmissionpolicies", &[], CHECKED),
+];
+
+const WEBHOOKS: &str = "admissionregistration.k8s.io";
+
+const API_SERVER: &str = "leave it out: it is about a Kubernetes API server, which is not there";
+const CHECKED: &str = "leave it out: pods are injected and objects are checked without it";
+const DENIES: &str = "do not rely on it: nothing enforces it, so have the application refuse such calls, and keep the object \
+                      for a version that does";
+const ELSEWHERE: &str = "leave it out: it tells of another cluster";
+const ENDPOINTS: &str = "list the machines under `endpoints` of a ServiceEntry";
+const FILTER: &str = "do it in the application: proxies run no code of others";
+const INGRESS: &str = "write a Gateway and a VirtualService";
+const ISTIOS: &str =
+    "write a Gateway of networking.istio.io/v1 and a Deployment with `inject.istio.io/templates: gateway`";
+const PACKETS: &str = "do not rely on it: nothing filters packets between pods; PeerAuthentication STRICT refuses callers \
+                       without an identity of the mesh";
+const PEER: &str = "write a PeerAuthentication";
+const RESOURCES: &str = "write `resources` in each container";
+const ROUTE: &str = "write a VirtualService";
+const VERIFIES: &str = "do not rely on it: nothing verifies tokens, so have the application verify them, and keep the object \
+                        for a version that does";
+const VOLUME: &str = "use a volume of type emptyDir or hostPath";
+
+const fn known(
+    group: &'static str,
+    kind: &'static str,
+    plural: &'static str,
+    short: &'static [&'static str],
+    instead: &'static str,
+) -> Refused {
+    let categories: &[&str] = &[];
+    let versions: &[&str] = &[];
+    let columns: &[Column] = &[AGE];
+    let descriptor =
+        Descriptor { group, kind, plural, short, categories, namespaced: true, versions, columns };
+    Refused { descriptor, instead }
+}
+
+const fn cluster(
+    group: &'static str,
+    kind: &'static str,
+    plural: &'static str,
+    short: &'static [&'static str],
+    instead: &'static str,
+) -> Refused {
+    let Refused { descriptor, instead } = known(group, kind, plural, short, instead);
+    Refused { descriptor: Descriptor { namespaced: false, ..descriptor }, instead }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_denies_is_not_called_superfluous() {
+        for name in ["AuthorizationPolicy", "RequestAuthentication", "NetworkPolicy", "ServiceRole", "rule"] {
+            let kind = REFUSED.iter().find(|kind| kind.descriptor.kind == name).unwrap();
+            assert!(kind.instead.starts_with("do not rely on it"), "{name}: {}", kind.instead);
+            assert!(!kind.instead.contains("remove") && !kind.instead.contains("leave it out"), "{name}");
+        }
+    }
+}
