@@ -28,7 +28,7 @@ pub fn path(name: &str) -> PathBuf {
     let path = folder().join(name);
     assert!(
         path.is_file(),
-        "{} is not built: run `cargo build --workspace --bins` first, or `make test`, which does",
+        "{} is not built: run `cargo build --workspace --bins --tests` first, or `make test`, which does",
         path.display()
     );
     path
