@@ -18,6 +18,8 @@ pub mod validate;
 
 pub mod generate;
 
+pub mod verdict;
+
 pub mod snapshot;
 
 pub mod catalog;
