@@ -6,6 +6,7 @@ pub mod supervise;
 
 pub mod server;
 
+pub mod settle;
 pub mod stream;
 
 pub mod change;

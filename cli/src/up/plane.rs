@@ -9,6 +9,7 @@ use std::time::Duration;
 use api::process::enroll::{Authority, EnrollError, enroll};
 use api::process::tls::expected::Expected;
 use api::resource::document::Problem;
+use api::resource::verdict::{Verdicts, Wait};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
@@ -282,6 +283,15 @@ pub async fn validate(objects: &[Given]) -> Result<(Vec<Problem>, Vec<Problem>),
     Ok((answer.errors, answer.warnings))
 }
 
+/// What pilot and its proxies think of objects, once all is settled or the time of the question is over.
+pub async fn settle(question: &Wait) -> Result<Verdicts, String> {
+    // Below the limit of each request.
+    let question = Wait { milliseconds: question.milliseconds.min(SETTLE_LIMIT), ..question.clone() };
+    let body = serde_json::to_vec(&question).map_err(|error| error.to_string())?;
+    let answer = request(PILOT_HTTP, http::Method::POST, "/debug/verdicts", Some(body)).await?;
+    serde_json::from_slice(&answer).map_err(|error| error.to_string())
+}
+
 /// Whether pilot's proxies have the current configuration, as pilot tells it.
 pub async fn sync() -> Value {
     let answer = request(PILOT_HTTP, http::Method::GET, "/debug/syncz", None).await.ok();
@@ -446,5 +456,7 @@ const PILOT_HTTP: u16 = 15014;
 const INJECTOR_HTTP: u16 = 15214;
 const LIFETIME: u64 = 3600;
 const ROUNDS_TO_CERTIFICATE: u32 = 15;
+/// Milliseconds that one question to pilot is held open.
+const SETTLE_LIMIT: u64 = 5_000;
 /// Tries before a process counts as not ready: about 15 seconds.
 const PATIENCE: u32 = 750;

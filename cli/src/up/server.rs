@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use api::process::serve;
 use api::process::serve::crowd::Limits;
+use api::resource::verdict::Wait;
 use axum::body::{Body, Bytes};
 use axum::extract::State as Extracted;
 use axum::http::StatusCode;
@@ -19,14 +20,15 @@ use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::arguments::DryRun;
 use crate::up::attach::Whose;
 use crate::up::context::Context;
 use crate::up::files::PROGRAMS;
 use crate::up::look::LookError;
 use crate::up::sandbox::Sandbox;
 use crate::up::world::PodKey;
-use crate::up::{attach, change, look, plane, stream};
-use crate::wire::{Answer, Apply, ExecQuery, LogQuery, Query, Removal, Status, Target};
+use crate::up::{attach, change, look, plane, settle, stream};
+use crate::wire::{Answer, Apply, ExecQuery, LogQuery, Query, Removal, Settling, Status, Target};
 
 /// What the handlers know.
 #[derive(Clone)]
@@ -46,6 +48,7 @@ pub fn serve(context: &Arc<Context>, gateway: String, down: CancellationToken) -
         .route("/get", post(list))
         .route("/apply", post(apply))
         .route("/delete", post(delete))
+        .route("/settle", post(settled))
         .route("/logs", post(logs))
         .route("/exec", post(exec))
         .route("/proxy", post(proxy))
@@ -80,11 +83,23 @@ async fn list(Extracted(known): Extracted<Known>, Json(query): Json<Query>) -> R
 }
 
 async fn apply(Extracted(known): Extracted<Known>, Json(request): Json<Apply>) -> Json<Answer> {
-    Json(change::apply(&known.context, &request).await)
+    let mut answer = change::apply(&known.context, &request).await;
+    if answer.problems.is_empty() && request.dry_run == DryRun::None {
+        settle::written(&known.context, &mut answer).await;
+    }
+    Json(answer)
+}
+
+async fn settled(Extracted(known): Extracted<Known>, Json(question): Json<Wait>) -> Json<Settling> {
+    Json(settle::settle(&known.context, &question).await)
 }
 
 async fn delete(Extracted(known): Extracted<Known>, Json(request): Json<Removal>) -> Json<Answer> {
-    Json(change::delete(&known.context, &request))
+    let mut answer = change::delete(&known.context, &request);
+    if answer.problems.is_empty() {
+        settle::written(&known.context, &mut answer).await;
+    }
+    Json(answer)
 }
 
 async fn end(Extracted(known): Extracted<Known>) -> StatusCode {

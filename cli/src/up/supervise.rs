@@ -15,7 +15,7 @@ use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::arguments::Up;
+use crate::arguments::{DryRun, Up};
 use crate::beneath;
 use crate::failure::Failure;
 use crate::kubelet::check::check;
@@ -89,6 +89,7 @@ fn context(state: State) -> Result<Context, Failure> {
         state,
         shared: Shared::default(),
         translated: watch::Sender::new(0),
+        published: watch::Sender::default(),
         signer,
         injector: OnceCell::new(),
         roots: RwLock::default(),
@@ -227,11 +228,14 @@ impl Mesh {
         } else {
             self.progress.step("the control plane is not installed: pods run without a mesh");
         }
-        let answer = change::apply(context, &Apply { objects, dry_run: false }).await;
+        let answer = change::apply(context, &Apply { objects, dry_run: DryRun::None }).await;
         if !answer.problems.is_empty() {
             return Err(Failure::Refused(answer.problems));
         }
-        answer.warnings.iter().for_each(|warning| self.progress.step(&format!("warning: {warning}")));
+        answer
+            .warnings
+            .iter()
+            .for_each(|warning| self.progress.step(&format!("Warning: {}", warning.line())));
         self.progress.step(&format!("{} objects are accepted", answer.outcomes.len()));
         tokio::spawn(publish::run(Arc::clone(context)));
         tokio::spawn(controller::translate(Arc::clone(context)));

@@ -13,3 +13,4 @@ pub mod up;
 pub mod version;
 
 pub mod print;
+pub mod settle;

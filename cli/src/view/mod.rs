@@ -2,6 +2,7 @@
 
 pub mod get;
 pub mod proxy;
+pub mod settle;
 pub mod status;
 pub mod summary;
 

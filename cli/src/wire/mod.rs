@@ -5,10 +5,12 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use api::resource::document::Problem;
+use api::resource::verdict::{Verdicts, Wanted};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use api::resource::document::Problem;
+use crate::arguments::DryRun;
 
 /// This program, also after its file was replaced while the mesh runs.
 pub const SELF: &str = "/proc/self/exe";
@@ -163,7 +165,7 @@ pub struct Apply {
     /// The objects.
     pub objects: Vec<Given>,
     /// Whether only to check.
-    pub dry_run: bool,
+    pub dry_run: DryRun,
 }
 
 /// What became of one object.
@@ -184,6 +186,23 @@ pub struct Answer {
     pub warnings: Vec<Problem>,
     /// Why nothing was changed.
     pub problems: Vec<Problem>,
+    /// Objects in the version that is there, in the order of the request, for who waits until they are in force.
+    pub wanted: Vec<Wanted>,
+    /// Why the change cannot be written where pilot reads it.
+    pub trouble: Option<String>,
+}
+
+/// How far a change is on its way to every proxy.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Settling {
+    /// Whether nothing is waited for.
+    pub settled: bool,
+    /// What pilot and its proxies think of the objects.
+    pub verdicts: Verdicts,
+    /// Proxies of pods that are ready, and that are not connected to pilot.
+    pub missing: Vec<String>,
+    /// What is in the way of all objects.
+    pub trouble: Option<String>,
 }
 
 /// What to delete.
