@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use crate::arguments::DryRun;
 use crate::kubelet::address;
 use crate::kubelet::check::{self, check};
+use crate::kubelet::template::{pod_place, pod_spec};
+use crate::kubelet::workload::account;
 use crate::kubelet::{host_port, name, rules};
 use crate::manifest::object::{Key, desired, text};
 use crate::up::clock::now;
@@ -28,6 +30,9 @@ pub async fn apply(context: &Arc<Context>, request: &Apply) -> Answer {
     let programs = |program: &str| find(context, program);
     answer.problems = request.objects.iter().flat_map(|given| check(given, &programs)).collect();
     answer.problems.extend(missing_namespaces(context, &request.objects));
+    let accounts = missing_accounts(context, &request.objects);
+    let (pods, workloads): (Vec<_>, Vec<_>) = accounts.into_iter().partition(|(kind, _)| kind == "Pod");
+    answer.problems.extend(pods.into_iter().map(|(_, problem)| problem));
     let mut objects = request.objects.clone();
     answer.problems.extend(node_ports(&context.shared.read(), &mut objects));
     let mesh: Vec<Given> = request.objects.iter().filter_map(for_pilot).collect();
@@ -47,6 +52,7 @@ pub async fn apply(context: &Arc<Context>, request: &Apply) -> Answer {
         return answer;
     }
     answer.warnings.extend(request.objects.iter().flat_map(check::warnings));
+    answer.warnings.extend(workloads.into_iter().map(|(_, problem)| problem));
     if request.dry_run != DryRun::None {
         answer.outcomes =
             objects.iter().map(|given| outcome(&context.shared.read(), &given.object)).collect();
@@ -235,6 +241,33 @@ fn missing_namespaces(context: &Context, objects: &[Given]) -> Vec<Problem> {
             next: "add a Namespace object, or correct the name".into(),
         })
         .collect()
+}
+
+/// Pods, and workloads that would make them, whose service account is neither there nor given; with their kind.
+fn missing_accounts(context: &Context, objects: &[Given]) -> Vec<(String, Problem)> {
+    let world = context.shared.read();
+    let given: BTreeSet<Key> = objects.iter().map(|given| Key::of(&given.object)).collect();
+    let is_there = |key: &Key| given.contains(key) || world.objects.contains_key(key);
+    let check = |given: &Given| {
+        let key = Key::of(&given.object);
+        let path = pod_place(&key.kind)?;
+        let spec = pod_spec(&given.object, path)?;
+        let account = account::missing(spec, &key.namespace, is_there)?;
+        let reason = if key.kind == "Pod" {
+            account::reason(&key.name, &key.namespace, account)
+        } else {
+            format!("there is no ServiceAccount {}/{account}: no pod is made until there is", key.namespace)
+        };
+        let problem = Problem {
+            file: given.file.clone(),
+            object: key.to_string(),
+            path: format!("{path}.serviceAccountName"),
+            reason,
+            next: "apply the ServiceAccount first, or with this object".into(),
+        };
+        Some((key.kind, problem))
+    };
+    objects.iter().filter_map(check).collect()
 }
 
 fn outcome(world: &World, object: &Value) -> Outcome {

@@ -157,7 +157,7 @@ fn app(entry: &Entry) -> Option<String> {
 /// Workloads say in their `status` how far they are.
 fn with_status_of_pods(world: &World, held: &[Held], key: &Key, object: &Value) -> Value {
     let mut object = object.clone();
-    if let Some(status) = workload::status(key, &object, &world.jobs, held, moment()) {
+    if let Some(status) = workload::status((key, &object), &world.objects, &world.jobs, held, moment()) {
         object["status"] = status;
     }
     object

@@ -297,7 +297,7 @@ impl Mesh {
                 })
                 .collect()
             };
-            for failure in self.failed_jobs() {
+            for failure in self.failed_jobs().into_iter().chain(self.forbidden()) {
                 if told.insert(failure.clone()) {
                     self.progress.step(&failure);
                 }
@@ -335,6 +335,17 @@ impl Mesh {
         let ended = world.jobs.iter().filter_map(|(key, record)| Some((key, record.end?.0)));
         let failed = ended.filter(|(_, end)| *end != End::Complete);
         failed.map(|(key, end)| format!("{key} failed: {}: {}", end.reason(), end.message())).collect()
+    }
+
+    /// Why workloads get no pods.
+    fn forbidden(&self) -> Vec<String> {
+        let world = self.context.shared.read();
+        let all = world.objects.iter();
+        all.filter_map(|(key, object)| {
+            let reason = workload::account::forbidden(&world.objects, key, object)?;
+            Some(format!("{key} gets no pods: {reason}"))
+        })
+        .collect()
     }
 
     /// Tells why pods are not ready.
