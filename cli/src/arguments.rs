@@ -52,6 +52,11 @@ pub enum Verb {
     /// List objects
     #[command(after_help = "Example:\n  ostria get pods -A\n  ostria get virtualservice reviews -o yaml")]
     Get(Get),
+    /// Show everything about objects: fields, verdicts, what routes to them, events
+    #[command(
+        after_help = "Example:\n  ostria describe service reviews\n  ostria describe virtualservice/bookinfo -n default"
+    )]
+    Describe(Describe),
     /// Print the output of a container
     #[command(after_help = "Example:\n  ostria logs deployment/reviews-v2 -c istio-proxy -f")]
     Logs(Logs),
@@ -222,6 +227,21 @@ pub struct Get {
     /// table, wide, json, yaml or name
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
+}
+
+/// `ostria describe`
+#[derive(Debug, Args)]
+pub struct Describe {
+    /// The kind, as in `pod`, `svc` or `virtualservice`, or KIND/NAME
+    pub kind: String,
+    /// The names; all objects of the kind without
+    pub names: Vec<String>,
+    /// Namespace to look in
+    #[arg(short, long)]
+    pub namespace: Option<String>,
+    /// Look in all namespaces
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
 }
 
 /// `ostria logs`

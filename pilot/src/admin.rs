@@ -6,10 +6,12 @@
 use crate::serve::connections::{Connection, Connections};
 use crate::snapshot::Snapshot;
 use crate::verdict::{Channel, LONGEST_WAIT};
-use crate::{generate, validate};
+use crate::{generate, relation, validate};
 use api::model::Kind;
+use api::resource;
 use api::resource::check::{Answer, MAX_QUESTION, Question};
-use api::resource::document::Problem;
+use api::resource::document::{Key, Problem};
+use api::resource::relation::Related;
 use api::resource::verdict::{ObjectVerdict, Verdicts, Wait};
 use api::wire::json::{self, Bootstrap, Entry};
 use api::xds::server::Status;
@@ -51,6 +53,7 @@ pub fn router(debug: Debug) -> Router {
         .route("/debug/config_dump", get(config_dump))
         .route("/debug/validate", post(check))
         .route("/debug/verdicts", get(verdicts).post(settle))
+        .route("/debug/relations", get(relations))
         .with_state(debug)
 }
 
@@ -63,6 +66,7 @@ async fn index() -> &'static str {
      /debug/config_dump?proxy=POD.NAMESPACE  what a proxy is sent\n\
      /debug/verdicts?kind=K&namespace=N&name=O  the verdict on each object, and what proxies acknowledge\n\
      /debug/verdicts?since=REVISION&wait=SECONDS  waits for a change, and shows what changed\n\
+     /debug/relations?kind=K&namespace=N&name=O  what routes to an object, and what holds for it\n\
      POST /debug/verdicts    waits until objects are in force at all proxies\n\
      POST /debug/validate    whether objects would be accepted\n"
 }
@@ -189,6 +193,28 @@ async fn verdicts(State(debug): State<Debug>, Query(chosen): Query<Chosen>) -> J
     let proxies = debug.verdicts.proxies.list();
     let told = Verdicts { revision, snapshot, settled: false, objects, proxies };
     Json(Verdicts { settled: told.settles(&[]), ..told })
+}
+
+#[derive(Debug, Deserialize)]
+struct Named {
+    /// Empty for the core group; absent: that of the first kind of this name.
+    group: Option<String>,
+    kind: String,
+    #[serde(default)]
+    namespace: String,
+    name: String,
+}
+
+async fn relations(State(debug): State<Debug>, Query(named): Query<Named>) -> Json<Vec<Related>> {
+    let catalog = debug.snapshots.borrow().catalog.clone();
+    let is_meant = |kind: &resource::kind::Kind| {
+        kind.name().eq_ignore_ascii_case(&named.kind)
+            && named.group.as_ref().is_none_or(|g| *g == kind.group())
+    };
+    let Some(kind) = resource::kind::Kind::ALL.into_iter().find(is_meant) else { return Json(vec![]) };
+    let key = Key::new(kind, &named.namespace, &named.name);
+    let work = tokio::task::spawn_blocking(move || relation::of(&catalog, &key));
+    Json(work.await.unwrap_or_default())
 }
 
 async fn settle(State(debug): State<Debug>, Json(question): Json<Wait>) -> Json<Verdicts> {

@@ -17,6 +17,7 @@ pub mod source;
 pub mod validate;
 
 pub mod generate;
+pub mod relation;
 
 pub mod verdict;
 

@@ -193,7 +193,10 @@ fn for_pilot(given: &Given) -> Option<Given> {
             Some(Given { file: given.file.clone(), object })
         }
         // The mesh's settings, or what was meant to be them.
-        "ConfigMap" if !mesh => given.object["data"].get("mesh").map(|_| given.clone()),
+        "ConfigMap" if !mesh => {
+            let settings = ["mesh", "meshNetworks"].iter().any(|key| given.object["data"].get(key).is_some());
+            settings.then(|| given.clone())
+        }
         "ServiceAccount" if !mesh => None,
         _ => Some(given.clone()),
     }

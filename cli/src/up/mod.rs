@@ -6,6 +6,7 @@ pub mod supervise;
 
 pub mod server;
 
+pub mod describe;
 pub mod settle;
 pub mod stream;
 

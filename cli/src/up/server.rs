@@ -27,7 +27,7 @@ use crate::up::files::PROGRAMS;
 use crate::up::look::LookError;
 use crate::up::sandbox::Sandbox;
 use crate::up::world::PodKey;
-use crate::up::{attach, change, look, plane, settle, stream};
+use crate::up::{attach, change, describe, look, plane, settle, stream};
 use crate::wire::{Answer, Apply, ExecQuery, LogQuery, Query, Removal, Settling, Status, Target};
 
 /// What the handlers know.
@@ -46,6 +46,7 @@ pub fn serve(context: &Arc<Context>, gateway: String, down: CancellationToken) -
     let router = Router::new()
         .route("/status", get(status))
         .route("/get", post(list))
+        .route("/describe", post(described))
         .route("/apply", post(apply))
         .route("/delete", post(delete))
         .route("/settle", post(settled))
@@ -74,11 +75,20 @@ async fn list(Extracted(known): Extracted<Known>, Json(query): Json<Query>) -> R
     match look::list(&known.context, &query) {
         Ok(mut objects) => {
             if look::is_checked(&query) {
-                look::judge(&mut objects, &plane::warnings().await);
+                // Without pilot the objects themselves are worth showing.
+                let verdicts = plane::verdicts(look::kind_name(&query), query.namespace.as_deref()).await;
+                look::judge(&mut objects, &verdicts.unwrap_or_default());
             }
             Json(objects).into_response()
         }
         Err(reason) => missing(reason),
+    }
+}
+
+async fn described(Extracted(known): Extracted<Known>, Json(query): Json<Query>) -> Response {
+    match describe::describe(&known.context, &query).await {
+        Ok(descriptions) => Json(descriptions).into_response(),
+        Err(error) => missing(error),
     }
 }
 

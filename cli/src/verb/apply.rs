@@ -1,8 +1,10 @@
 //! `ostria apply -f`.
 
+use api::resource::document::Problem;
+
 use crate::arguments::{Apply, DryRun};
 use crate::client;
-use crate::failure::{Failure, Problem};
+use crate::failure::Failure;
 use crate::kubelet::check::check;
 use crate::manifest::object::Key;
 use crate::manifest::read;

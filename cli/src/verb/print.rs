@@ -2,10 +2,11 @@
 
 use std::io::Write;
 
+use api::resource::document::Problem;
 use serde::Serialize;
 
 use crate::arguments::Output;
-use crate::failure::{Failure, Problem};
+use crate::failure::Failure;
 use crate::wire::Answer;
 
 /// The value as JSON or YAML; nothing for other forms.

@@ -1,9 +1,9 @@
 //! Pure. How far what was applied or deleted is: a line of progress while a command waits, and what is wrong when the
 //! wait is over.
 
+use api::resource::document::Problem;
 use api::resource::verdict::{ObjectVerdict, ProxyAnswer, Standing, Wanted};
 
-use crate::failure::Problem;
 use crate::wire::Settling;
 
 /// An object whose verdict a command waits for, with the file that the user gave.
@@ -159,7 +159,6 @@ const SHOWN: usize = 10;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use api::resource::document;
     use api::resource::verdict::{ProxyRefusal, Verdicts, Version};
 
     fn awaited(gone: bool) -> Vec<Awaited> {
@@ -177,7 +176,7 @@ mod tests {
 
     fn verdict(generation: i64, errors: usize) -> ObjectVerdict {
         let wrong =
-            document::Problem { path: "spec.http".into(), reason: "is wrong".into(), ..Default::default() };
+            Problem { path: "spec.http".into(), reason: "is wrong".into(), ..Default::default() };
         ObjectVerdict {
             group: "networking.istio.io".into(),
             kind: "VirtualService".into(),

@@ -6,7 +6,8 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use api::resource::document::Problem;
-use api::resource::verdict::{Verdicts, Wanted};
+use api::resource::relation::Related;
+use api::resource::verdict::{ObjectVerdict, ProxyAnswer, Verdicts, Wanted};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -190,6 +191,23 @@ pub struct Answer {
     pub wanted: Vec<Wanted>,
     /// Why the change cannot be written where pilot reads it.
     pub trouble: Option<String>,
+}
+
+/// All that is known of an object.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Description {
+    /// The object, with its status.
+    pub object: Value,
+    /// What pilot thinks of it; none where it has nothing to say.
+    pub verdict: Option<ObjectVerdict>,
+    /// What the proxies have answered.
+    pub proxies: Vec<ProxyAnswer>,
+    /// What has to do with it.
+    pub relations: Vec<Related>,
+    /// The endpoints of a Service, for each of its ports.
+    pub endpoints: Vec<Vec<String>>,
+    /// What happened to it.
+    pub events: Vec<Value>,
 }
 
 /// How far a change is on its way to every proxy.
