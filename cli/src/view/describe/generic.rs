@@ -76,26 +76,18 @@ pub(super) fn config_map(sheet: &mut Sheet, object: &Value) {
 }
 
 fn show(sheet: &mut Sheet, indent: usize, name: &str, value: &Value) {
-    let label = if indent == 0 || name.contains(['/', '.', '-']) { titled(name) } else { spaced(name) };
+    let label = titled(name);
     match value {
-        Value::Object(map) if map.is_empty() => sheet.line(indent, &format!("{label}:")),
-        Value::Array(items) if items.is_empty() => sheet.line(indent, &format!("{label}:")),
         Value::Object(map) => {
             sheet.line(indent, &format!("{label}:"));
-            for (name, value) in map {
-                show(sheet, indent + 2, name, value);
-            }
+            fields(sheet, indent + 2, map);
         }
         Value::Array(items) => {
             sheet.line(indent, &format!("{label}:"));
             for item in items {
-                match item {
-                    Value::Object(map) => {
-                        for (name, value) in map {
-                            show(sheet, indent + 2, name, value);
-                        }
-                    }
-                    scalar_item => sheet.line(indent + 2, &scalar(scalar_item)),
+                match item.as_object() {
+                    Some(map) => fields(sheet, indent + 2, map),
+                    None => sheet.line(indent + 2, &scalar(item)),
                 }
             }
         }
@@ -103,6 +95,13 @@ fn show(sheet: &mut Sheet, indent: usize, name: &str, value: &Value) {
     }
 }
 
+fn fields(sheet: &mut Sheet, indent: usize, map: &serde_json::Map<String, Value>) {
+    for (name, value) in map {
+        show(sheet, indent, name, value);
+    }
+}
+
+/// A field's name as a label; a key that a user chose stays as it is.
 fn titled(name: &str) -> String {
     if name.contains(['/', '.', '-']) { name.to_string() } else { spaced(name) }
 }
