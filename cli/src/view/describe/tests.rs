@@ -39,8 +39,8 @@ fn a_kind_of_the_mesh_is_shown_field_by_field() {
             "    reviews",
             "        Host:    reviews",
             "        Subset:  v1",
-            "      Weight:  80",
-            "Events:  <none>",
+            "      Weight:    80",
+            "Events:          <none>",
         ],
     );
 }
@@ -82,7 +82,7 @@ fn a_pod_shows_its_containers_and_conditions() {
             "Controlled By:    ReplicaSet/web",
             "    Ports:  80/TCP (http)",
             "    Restart Count:  1",
-            "      Exit Code:  3",
+            "      Exit Code:    3",
             "      KEY:  <set to the key 'k' of secret 's'>",
             "      /v from v (ro)",
             "  Ready  True",
