@@ -211,7 +211,7 @@ async fn relations(State(debug): State<Debug>, Query(named): Query<Named>) -> Js
         kind.name().eq_ignore_ascii_case(&named.kind)
             && named.group.as_ref().is_none_or(|g| *g == kind.group())
     };
-    let Some(kind) = resource::kind::Kind::ALL.into_iter().find(is_meant) else { return Json(vec![]) };
+    let Some(kind) = resource::kind::Kind::all().find(is_meant) else { return Json(vec![]) };
     let key = Key::new(kind, &named.namespace, &named.name);
     let work = tokio::task::spawn_blocking(move || relation::of(&catalog, &key));
     Json(work.await.unwrap_or_default())

@@ -175,8 +175,7 @@ mod tests {
     }
 
     fn verdict(generation: i64, errors: usize) -> ObjectVerdict {
-        let wrong =
-            Problem { path: "spec.http".into(), reason: "is wrong".into(), ..Default::default() };
+        let wrong = Problem { path: "spec.http".into(), reason: "is wrong".into(), ..Default::default() };
         ObjectVerdict {
             group: "networking.istio.io".into(),
             kind: "VirtualService".into(),
