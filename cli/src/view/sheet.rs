@@ -16,9 +16,7 @@ impl Sheet {
     /// A label with its value; more lines of the value stand below each other.
     pub fn field(&mut self, indent: usize, label: &str, value: &str) {
         let mut label = format!("{}{label}:", " ".repeat(indent));
-        let mut lines = value.lines();
-        loop {
-            let Some(line) = lines.next() else { break };
+        for line in value.lines() {
             self.lines.push(vec![std::mem::take(&mut label), line.to_string()]);
         }
         if !label.is_empty() {

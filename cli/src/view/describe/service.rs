@@ -31,11 +31,9 @@ pub(super) fn service(sheet: &mut Sheet, description: &Description) {
         }
         let endpoints = description.endpoints.get(at).map(Vec::as_slice).unwrap_or_default();
         let more = endpoints.len().saturating_sub(SHOWN);
-        let mut shown = endpoints[..endpoints.len() - more].join(",");
-        if more > 0 {
-            shown += &format!(" + {more} more...");
-        }
-        sheet.field(0, "Endpoints", &shown);
+        let shown = endpoints[..endpoints.len() - more].join(",");
+        let rest = if more > 0 { format!(" + {more} more...") } else { String::new() };
+        sheet.field(0, "Endpoints", &(shown + &rest));
     }
     let affinity = text(object, "/spec/sessionAffinity");
     sheet.field(0, "Session Affinity", if affinity.is_empty() { "None" } else { affinity });
