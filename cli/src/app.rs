@@ -8,7 +8,9 @@ use crate::arguments::{Arguments, Verb};
 use crate::failure::Failure;
 use crate::inside::{self, container, fetch, guard, host_listen, init, sandbox};
 use crate::state::State;
-use crate::verb::{apply, completion, delete, down, exec, get, logs, proxy_config, status, up, version};
+use crate::verb::{
+    apply, completion, delete, describe, down, exec, get, logs, proxy_config, status, up, version,
+};
 
 /// Does what the command line says.
 pub fn run() -> ExitCode {
@@ -37,6 +39,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Verb::Apply(files) => apply::run(&state, &files),
         Verb::Delete(arguments) => delete::run(&state, &arguments),
         Verb::Get(arguments) => get::run(&state, &arguments),
+        Verb::Describe(arguments) => describe::run(&state, &arguments),
         Verb::Logs(arguments) => logs::run(&state, &arguments),
         Verb::Exec(arguments) => exec::run(&state, &arguments),
         Verb::Version { output } => {

@@ -3,8 +3,11 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use api::process::duration;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
 
 /// A service mesh on one machine.
 #[derive(Debug, Parser)]
@@ -40,7 +43,7 @@ pub enum Verb {
     #[command(
         after_help = "Example:\n  ostria apply -f samples/bookinfo/networking/virtual-service-reviews-80-20.yaml"
     )]
-    Apply(Files),
+    Apply(Apply),
     /// Delete objects, by file or by kind and name
     #[command(
         after_help = "Example:\n  ostria delete -f samples/bookinfo/networking\n  ostria delete virtualservice reviews"
@@ -49,6 +52,11 @@ pub enum Verb {
     /// List objects
     #[command(after_help = "Example:\n  ostria get pods -A\n  ostria get virtualservice reviews -o yaml")]
     Get(Get),
+    /// Show everything about objects: fields, verdicts, what routes to them, events
+    #[command(
+        after_help = "Example:\n  ostria describe service reviews\n  ostria describe virtualservice/bookinfo -n default"
+    )]
+    Describe(Describe),
     /// Print the output of a container
     #[command(after_help = "Example:\n  ostria logs deployment/reviews-v2 -c istio-proxy -f")]
     Logs(Logs),
@@ -138,9 +146,37 @@ pub struct Files {
     /// Namespace of objects that name none
     #[arg(short, long)]
     pub namespace: Option<String>,
-    /// Check everything, change nothing
-    #[arg(long)]
-    pub dry_run: bool,
+}
+
+/// `ostria apply`
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// What to apply
+    #[command(flatten)]
+    pub files: Files,
+    /// Change nothing: `server` has the running mesh check everything, `client` looks at the files alone
+    #[arg(long, value_enum, value_name = "none|server|client", num_args = 0..=1, require_equals = true)]
+    #[arg(default_value = "none", default_missing_value = "server", hide_possible_values = true)]
+    pub dry_run: DryRun,
+    /// Return when every proxy has acknowledged; with --wait=false as soon as the objects are stored
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, action = ArgAction::Set)]
+    #[arg(default_value_t = true, default_missing_value = "true")]
+    pub wait: bool,
+    /// How long to wait for that, as in 30s or 2m
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration::parse)]
+    pub timeout: Duration,
+}
+
+/// Whether a change is only tried.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+pub enum DryRun {
+    /// It is made.
+    #[default]
+    None,
+    /// The mesh checks it as if it were made.
+    Server,
+    /// Only the objects themselves are checked.
+    Client,
 }
 
 /// `ostria delete`
@@ -158,6 +194,13 @@ pub struct Delete {
     /// No error when an object is not there
     #[arg(long)]
     pub ignore_not_found: bool,
+    /// Return when no proxy has the objects any more; with --wait=false as soon as they are removed
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, action = ArgAction::Set)]
+    #[arg(default_value_t = true, default_missing_value = "true")]
+    pub wait: bool,
+    /// How long to wait for that, as in 30s or 2m
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration::parse)]
+    pub timeout: Duration,
     /// The kind, as in `pod` or `virtualservice`, or KIND/NAME
     #[arg(required_unless_present = "filename")]
     pub kind: Option<String>,
@@ -184,6 +227,21 @@ pub struct Get {
     /// table, wide, json, yaml or name
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
+}
+
+/// `ostria describe`
+#[derive(Debug, Args)]
+pub struct Describe {
+    /// The kind, as in `pod`, `svc` or `virtualservice`, or KIND/NAME
+    pub kind: String,
+    /// The names; all objects of the kind without
+    pub names: Vec<String>,
+    /// Namespace to look in
+    #[arg(short, long)]
+    pub namespace: Option<String>,
+    /// Look in all namespaces
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
 }
 
 /// `ostria logs`

@@ -19,6 +19,12 @@ pub enum Failure {
     /// Objects or files that are refused; nothing was changed.
     #[error("{}\nnothing was changed", lines(.0))]
     Refused(Vec<Problem>),
+    /// Objects were changed, and are not in force everywhere.
+    #[error("{}\nthe objects are stored, and not in force everywhere", lines(.0))]
+    NotInForce(Vec<Problem>),
+    /// The files hold no object.
+    #[error("error: no objects passed to {0}")]
+    Nothing(&'static str),
     /// The supervisor says that there is no such thing.
     #[error("Error from ostria (NotFound): {0}")]
     Missing(String),

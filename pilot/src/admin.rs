@@ -3,14 +3,16 @@
 //!
 //! They tell what the whole mesh is made of, and are served to callers on the same machine alone.
 
-use crate::pipeline::Refusals;
-use crate::review::Warnings;
 use crate::serve::connections::{Connection, Connections};
 use crate::snapshot::Snapshot;
-use crate::{generate, validate};
+use crate::verdict::{Channel, LONGEST_WAIT};
+use crate::{generate, relation, validate};
 use api::model::Kind;
+use api::resource;
 use api::resource::check::{Answer, MAX_QUESTION, Question};
-use api::resource::document::Problem;
+use api::resource::document::{Key, Problem};
+use api::resource::relation::Related;
+use api::resource::verdict::{ObjectVerdict, Verdicts, Wait};
 use api::wire::json::{self, Bootstrap, Entry};
 use api::xds::server::Status;
 use axum::extract::{Query, Request, State};
@@ -33,19 +35,10 @@ pub struct Debug {
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// Who is connected.
     pub connections: Connections,
-    /// What is refused, and what is odd.
-    pub found: Found,
+    /// What pilot and the proxies think of objects.
+    pub verdicts: Channel,
     /// One question at a time.
     pub turn: Arc<Semaphore>,
-}
-
-/// What pilot has found about objects.
-#[derive(Debug, Clone)]
-pub struct Found {
-    /// Objects that are refused.
-    pub refusals: Refusals,
-    /// Objects that are in force and may not do what their author wants.
-    pub warnings: Warnings,
 }
 
 /// The pages.
@@ -59,6 +52,8 @@ pub fn router(debug: Debug) -> Router {
         .route("/debug/configz", get(configz))
         .route("/debug/config_dump", get(config_dump))
         .route("/debug/validate", post(check))
+        .route("/debug/verdicts", get(verdicts).post(settle))
+        .route("/debug/relations", get(relations))
         .with_state(debug)
 }
 
@@ -69,6 +64,10 @@ async fn index() -> &'static str {
      /debug/instancesz       workloads\n\
      /debug/configz          objects in force, and those refused or odd with the reason\n\
      /debug/config_dump?proxy=POD.NAMESPACE  what a proxy is sent\n\
+     /debug/verdicts?kind=K&namespace=N&name=O  the verdict on each object, and what proxies acknowledge\n\
+     /debug/verdicts?since=REVISION&wait=SECONDS  waits for a change, and shows what changed\n\
+     /debug/relations?kind=K&namespace=N&name=O  what routes to an object, and what holds for it\n\
+     POST /debug/verdicts    waits until objects are in force at all proxies\n\
      POST /debug/validate    whether objects would be accepted\n"
 }
 
@@ -155,9 +154,71 @@ async fn instancesz(State(debug): State<Debug>) -> Json<Vec<Value>> {
 async fn configz(State(debug): State<Debug>) -> Json<Value> {
     let catalog = debug.snapshots.borrow().catalog.clone();
     let objects: Vec<String> = catalog.items().map(|(key, _)| key.to_string()).collect();
-    let refused: Vec<Problem> = debug.found.refusals.list().iter().map(Problem::from).collect();
-    let warnings: Vec<Problem> = debug.found.warnings.list().iter().map(Problem::from).collect();
+    let refused: Vec<Problem> = debug.verdicts.refusals().iter().map(Problem::from).collect();
+    let warnings: Vec<Problem> = debug.verdicts.warnings().iter().map(Problem::from).collect();
     Json(json!({"objects": objects, "refused": refused, "warnings": warnings}))
+}
+
+/// Which verdicts are shown.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Chosen {
+    kind: Option<String>,
+    namespace: Option<String>,
+    name: Option<String>,
+    /// Only those that changed after this revision.
+    since: u64,
+    /// Seconds to wait for one that did.
+    wait: u64,
+}
+
+impl Chosen {
+    fn takes(&self, verdict: &ObjectVerdict) -> bool {
+        let is =
+            |wanted: &Option<String>, own: &str| wanted.as_ref().is_none_or(|w| w.eq_ignore_ascii_case(own));
+        is(&self.kind, &verdict.kind)
+            && is(&self.namespace, &verdict.namespace)
+            && is(&self.name, &verdict.name)
+    }
+}
+
+async fn verdicts(State(debug): State<Debug>, Query(chosen): Query<Chosen>) -> Json<Verdicts> {
+    let mut revisions = debug.verdicts.watch();
+    let changed = revisions.wait_for(|revision| *revision > chosen.since);
+    let limit = Duration::from_secs(chosen.wait).min(LONGEST_WAIT);
+    // Whether it changed or the time is over, what there is by then is shown.
+    let _ = tokio::time::timeout(limit, changed).await;
+    let (revision, objects) = debug.verdicts.since(chosen.since, |verdict| chosen.takes(verdict));
+    let snapshot = debug.snapshots.borrow().generation;
+    let proxies = debug.verdicts.proxies.list();
+    let told = Verdicts { revision, snapshot, settled: false, objects, proxies };
+    Json(Verdicts { settled: told.settles(&[]), ..told })
+}
+
+#[derive(Debug, Deserialize)]
+struct Named {
+    /// Empty for the core group; absent: that of the first kind of this name.
+    group: Option<String>,
+    kind: String,
+    #[serde(default)]
+    namespace: String,
+    name: String,
+}
+
+async fn relations(State(debug): State<Debug>, Query(named): Query<Named>) -> Json<Vec<Related>> {
+    let catalog = debug.snapshots.borrow().catalog.clone();
+    let is_meant = |kind: &resource::kind::Kind| {
+        kind.name().eq_ignore_ascii_case(&named.kind)
+            && named.group.as_ref().is_none_or(|g| *g == kind.group())
+    };
+    let Some(kind) = resource::kind::Kind::all().find(is_meant) else { return Json(vec![]) };
+    let key = Key::new(kind, &named.namespace, &named.name);
+    let work = tokio::task::spawn_blocking(move || relation::of(&catalog, &key));
+    Json(work.await.unwrap_or_default())
+}
+
+async fn settle(State(debug): State<Debug>, Json(question): Json<Wait>) -> Json<Verdicts> {
+    Json(debug.verdicts.wait(debug.snapshots.clone(), &question).await)
 }
 
 #[derive(Deserialize)]

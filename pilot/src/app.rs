@@ -1,18 +1,19 @@
 //! Builds pilot and runs it: logging, the catalog's pipeline, the ports, and an orderly end.
 
-use crate::admin::{self, Debug, Found};
+use crate::admin::{self, Debug};
 use crate::catalog::Catalog;
 use crate::catalog::policy::Mesh;
 use crate::certificate;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::offer::Offers;
-use crate::pipeline::{Pipeline, Refusals};
-use crate::review::{self, Warnings};
+use crate::pipeline::Pipeline;
+use crate::review;
 use crate::serve::Discovery;
 use crate::serve::connections::Connections;
 use crate::serve::quota::Quota;
 use crate::snapshot::Snapshot;
+use crate::verdict::Channel;
 use crate::{source, validate};
 use anyhow::{Context, Result, anyhow};
 use api::process::admin::{AdminState, Build};
@@ -47,11 +48,11 @@ async fn serve(config: Config, log: log::Handle) -> Result<()> {
     let drain = CancellationToken::new();
     let tasks = TaskTracker::new();
 
-    let (snapshots, found) = configure(&config, mesh, &metrics, readiness.wait_for("configuration"))?;
+    let (snapshots, verdicts) = configure(&config, mesh, &metrics, readiness.wait_for("configuration"))?;
     let discovery = Discovery {
         snapshots: snapshots.clone(),
         offers: Arc::new(Offers::new(metrics.clone())),
-        connections: Connections::default(),
+        connections: Connections::new(verdicts.proxies.clone()),
         quota: Quota::default(),
         metrics,
         identities: false,
@@ -59,7 +60,7 @@ async fn serve(config: Config, log: log::Handle) -> Result<()> {
     };
 
     let connections = discovery.connections.clone();
-    let debug = Debug { snapshots, connections, found, turn: Arc::new(Semaphore::new(1)) };
+    let debug = Debug { snapshots, connections, verdicts, turn: Arc::new(Semaphore::new(1)) };
     let build = Build { component: "pilot", version: env!("CARGO_PKG_VERSION") };
     let state = AdminState { readiness: readiness.clone(), registry, log, build };
     let pages = admin::router(debug);
@@ -92,31 +93,30 @@ async fn serve(config: Config, log: log::Handle) -> Result<()> {
     Ok(())
 }
 
-/// Starts reading the folder; the snapshots that come of it, and what is refused.
+/// Starts reading the folder; the snapshots that come of it, and the verdicts on its objects.
 #[expect(clippy::disallowed_methods, reason = "the shell notes when it began")]
 fn configure(
     config: &Config,
     mesh: Mesh,
     metrics: &Metrics,
     gate: Gate,
-) -> Result<(watch::Receiver<Arc<Snapshot>>, Found)> {
+) -> Result<(watch::Receiver<Arc<Snapshot>>, Channel)> {
     let catalog = Catalog::new(mesh);
     let empty = Snapshot::new(Arc::new(catalog.clone()), 0, Instant::now());
     let (publish, snapshots) = watch::channel(Arc::new(empty));
-    let found = Found { refusals: Refusals::default(), warnings: Warnings::default() };
+    let verdicts = Channel::default();
     let (send, facts) = mpsc::channel(QUEUE);
     source::folder::watch(&config.config_dir, send)
         .with_context(|| format!("the folder {} cannot be watched", config.config_dir.display()))?;
-    let Found { refusals, warnings } = found.clone();
-    tokio::spawn(Pipeline::new(catalog, publish, refusals, warnings.clone(), metrics.clone()).run(facts));
-    tokio::spawn(review::run(snapshots.clone(), warnings));
+    tokio::spawn(Pipeline::new(catalog, publish, verdicts.clone(), metrics.clone()).run(facts));
+    tokio::spawn(review::run(snapshots.clone(), verdicts.clone()));
     let mut first = snapshots.clone();
     tokio::spawn(async move {
         if first.changed().await.is_ok() {
             gate.done();
         }
     });
-    Ok((snapshots, found))
+    Ok((snapshots, verdicts))
 }
 
 fn mesh(config: &Config) -> Result<Mesh> {

@@ -1,6 +1,7 @@
 //! Pure. Values that pass between the stages of pilot.
 
 use api::resource::document::{Document, Key, Place, Refusal};
+use api::resource::verdict::Version;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -106,15 +107,24 @@ pub struct Verdict {
     pub key: Option<Key>,
     /// Where it stands.
     pub place: Place,
+    /// The version that was looked at; empty where nothing could be read.
+    pub version: Version,
     /// Why it is refused; empty: it is in force.
     pub errors: Vec<Refusal>,
     /// What is odd about it.
     pub warnings: Vec<Refusal>,
+    /// The object is gone.
+    pub gone: bool,
 }
 
 impl Verdict {
+    /// Nothing was found about what stands at a place.
+    pub fn clean(key: Option<Key>, place: Place) -> Self {
+        Self { key, place, version: Version::default(), errors: vec![], warnings: vec![], gone: false }
+    }
+
     /// The object is in force as it stands there.
     pub fn accepted(&self) -> bool {
-        self.errors.is_empty()
+        self.errors.is_empty() && !self.gone
     }
 }

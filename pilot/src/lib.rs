@@ -17,6 +17,9 @@ pub mod source;
 pub mod validate;
 
 pub mod generate;
+pub mod relation;
+
+pub mod verdict;
 
 pub mod snapshot;
 

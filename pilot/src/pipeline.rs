@@ -6,61 +6,21 @@
 //! once.
 
 use crate::catalog::{Catalog, Changes, Item};
-use crate::flow::{Fact, Verdict};
+use crate::flow::Fact;
 use crate::metrics::Metrics;
-use crate::review::Warnings;
 use crate::snapshot::Snapshot;
 use crate::validate;
-use api::resource::document::{Key, Refusal};
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::verdict::Channel;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
-
-/// Objects that are refused at this moment, with the reasons.
-#[derive(Debug, Clone, Default)]
-pub struct Refusals(Arc<Mutex<BTreeMap<Subject, Vec<Refusal>>>>);
-
-/// What a refusal is about: an object, or a file in which no object was found.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Subject {
-    Object(Key),
-    File(Arc<str>),
-}
-
-impl Refusals {
-    /// All reasons.
-    pub fn list(&self) -> Vec<Refusal> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().flatten().cloned().collect()
-    }
-
-    fn note(&self, verdicts: &[Verdict], deleted: &[Key]) -> usize {
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for key in deleted {
-            table.remove(&Subject::Object(key.clone()));
-        }
-        for verdict in verdicts {
-            let file = Subject::File(verdict.place.file.clone());
-            let subject = verdict.key.clone().map_or(file.clone(), Subject::Object);
-            if verdict.accepted() {
-                table.remove(&subject);
-                // The file can be read again.
-                table.remove(&file);
-            } else {
-                table.insert(subject, verdict.errors.clone());
-            }
-        }
-        table.len()
-    }
-}
 
 /// Turns facts into snapshots.
 pub struct Pipeline {
     catalog: Catalog,
     generation: u64,
     publish: watch::Sender<Arc<Snapshot>>,
-    refusals: Refusals,
-    warnings: Warnings,
+    verdicts: Channel,
     metrics: Metrics,
 }
 
@@ -69,11 +29,10 @@ impl Pipeline {
     pub fn new(
         catalog: Catalog,
         publish: watch::Sender<Arc<Snapshot>>,
-        refusals: Refusals,
-        warnings: Warnings,
+        verdicts: Channel,
         metrics: Metrics,
     ) -> Self {
-        Self { catalog, generation: 0, publish, refusals, warnings, metrics }
+        Self { catalog, generation: 0, publish, verdicts, metrics }
     }
 
     /// Publishes a snapshot for each group of changes, until the source ends.
@@ -84,22 +43,11 @@ impl Pipeline {
             let seen = Instant::now();
             let all = collect(first, &mut facts, earliest).await;
             earliest = tokio::time::Instant::now() + DISTANCE;
-            let changes = self.take(all);
-            // The first group is published even when it is empty: it says that the folder has been read.
-            if self.generation == 0 || !changes.is_empty() {
-                self.publish(&changes, seen);
-            }
+            self.take(all, seen);
         }
     }
 
-    fn take(&mut self, facts: Vec<Fact>) -> Changes {
-        let deleted: Vec<Key> = facts
-            .iter()
-            .filter_map(|f| match f {
-                Fact::Delete(key) => Some(key.clone()),
-                _ => None,
-            })
-            .collect();
+    fn take(&mut self, facts: Vec<Fact>, seen: Instant) {
         let (changes, verdicts) = validate::judge(facts, self.catalog.mesh());
         for verdict in &verdicts {
             for refusal in &verdict.errors {
@@ -109,16 +57,20 @@ impl Pipeline {
                 tracing::info!(%warning, "an object is odd");
             }
         }
-        self.warnings.note(&verdicts, &deleted);
-        let refused = self.refusals.note(&verdicts, &deleted);
-        self.metrics.rejected_configs.set(refused as i64);
         let (catalog, changes) = self.catalog.apply(changes);
         self.catalog = catalog;
-        changes
+        // The first group is published even when it is empty: it says that the folder has been read.
+        let publishes = self.generation == 0 || !changes.is_empty();
+        self.generation += u64::from(publishes);
+        if publishes {
+            self.publish(&changes, seen);
+        }
+        // After the snapshot: who sees that an object is gone may take the newest snapshot for one without it.
+        self.verdicts.note(verdicts, self.generation);
+        self.metrics.rejected_configs.set(self.verdicts.refused() as i64);
     }
 
     fn publish(&mut self, changes: &Changes, seen: Instant) {
-        self.generation += 1;
         for kind in &changes.kinds {
             self.metrics.triggers.with_label_values(&[&kind.to_string()]).inc();
         }
@@ -157,6 +109,8 @@ const DISTANCE: Duration = Duration::from_millis(25);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use api::resource::document::Key;
+    use api::resource::kind::Kind;
     use api::resource::parse;
 
     fn facts(text: &str) -> Vec<Fact> {
@@ -165,17 +119,16 @@ mod tests {
         parsed.documents.into_iter().map(Fact::Upsert).chain(refused).collect()
     }
 
-    fn start() -> (mpsc::Sender<Vec<Fact>>, watch::Receiver<Arc<Snapshot>>, Refusals) {
+    fn start() -> (mpsc::Sender<Vec<Fact>>, watch::Receiver<Arc<Snapshot>>, Channel) {
         let (send, receive) = mpsc::channel(8);
         #[expect(clippy::disallowed_methods, reason = "a test's own clock")]
         let empty = Snapshot::new(Arc::default(), 0, Instant::now());
         let (publish, snapshots) = watch::channel(Arc::new(empty));
-        let refusals = Refusals::default();
+        let verdicts = Channel::default();
         let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
-        let pipeline =
-            Pipeline::new(Catalog::default(), publish, refusals.clone(), Warnings::default(), metrics);
+        let pipeline = Pipeline::new(Catalog::default(), publish, verdicts.clone(), metrics);
         tokio::spawn(pipeline.run(receive));
-        (send, snapshots, refusals)
+        (send, snapshots, verdicts)
     }
 
     const SERVICE: &str = "
@@ -217,18 +170,46 @@ spec: {clusterIP: 10.0.0.1, ports: [{port: 80, name: http}]}
 
     #[tokio::test(start_paused = true)]
     async fn a_refused_object_keeps_its_last_good_version_and_is_listed() {
-        let (send, mut snapshots, refusals) = start();
+        let (send, mut snapshots, verdicts) = start();
         send.send(facts(SERVICE)).await.unwrap();
         snapshots.changed().await.unwrap();
         let good = snapshots.borrow_and_update().generation;
         send.send(facts(&SERVICE.replace("port: 80", "port: 99999999"))).await.unwrap();
-        while refusals.list().is_empty() {
+        while verdicts.refusals().is_empty() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         assert_eq!(snapshots.borrow().generation, good);
         assert_eq!(snapshots.borrow().catalog.services().count(), 1);
         send.send(facts(SERVICE)).await.unwrap();
-        while !refusals.list().is_empty() {
+        while !verdicts.refusals().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_verdict_names_the_snapshot_that_has_the_object() {
+        let (send, mut snapshots, verdicts) = start();
+        let of = |name: &str| {
+            let (_, all) = verdicts.since(0, |verdict| verdict.name == name);
+            all.first().map(|verdict| (verdict.accepted, verdict.snapshot))
+        };
+        let until = async |expected| {
+            while of("a") != Some(expected) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        send.send(facts(SERVICE)).await.unwrap();
+        snapshots.changed().await.unwrap();
+        until((true, 1)).await;
+        let changed = SERVICE.replace("port: 80", "port: 81");
+        send.send(facts(&changed)).await.unwrap();
+        snapshots.changed().await.unwrap();
+        let second = snapshots.borrow_and_update().generation;
+        until((true, second)).await;
+        send.send(facts(&changed.replace("port: 81", "port: 99999999"))).await.unwrap();
+        until((false, second)).await;
+        send.send(vec![Fact::Delete(Key::new(Kind::Service, "default", "a"))]).await.unwrap();
+        while of("a").is_some() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }

@@ -11,13 +11,6 @@ pub fn until<T>(what: &str, patience: Duration, mut attempt: impl FnMut() -> Res
     }
 }
 
-/// As `until`; how long it took.
-pub fn how_long(what: &str, patience: Duration, attempt: impl FnMut() -> Result<(), String>) -> Duration {
-    let begin = Instant::now();
-    until(what, patience, attempt);
-    begin.elapsed()
-}
-
 /// Tries until it succeeds or `patience` is over; then the last reason.
 pub fn within<T>(patience: Duration, attempt: &mut impl FnMut() -> Result<T, String>) -> Result<T, String> {
     let begin = Instant::now();

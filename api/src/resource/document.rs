@@ -126,6 +126,12 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// All of it in one line, as a warning is printed.
+    pub fn line(&self) -> String {
+        let places = [&self.file, &self.object].into_iter().filter(|place| !place.is_empty());
+        places.fold(String::new(), |line, place| line + place + ": ") + &self.finding()
+    }
+
     /// The finding in one line, without the object that it is about.
     pub fn finding(&self) -> String {
         let at = if self.path.is_empty() { String::new() } else { format!("{}: ", self.path) };

@@ -15,6 +15,8 @@ pub mod locate;
 pub mod object;
 
 pub mod check;
+pub mod relation;
+pub mod verdict;
 pub mod weight;
 
 pub mod document;

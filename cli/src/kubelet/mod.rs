@@ -20,6 +20,7 @@ pub mod status;
 pub mod service;
 
 pub mod inject;
+pub mod verdict;
 pub mod volume;
 
 pub mod environment;

@@ -7,17 +7,21 @@ use std::sync::Arc;
 use api::resource::descriptor::Descriptor;
 use api::resource::document::Problem;
 use api::resource::kind;
+use api::resource::verdict::Wanted;
 use rand::Rng;
 use serde_json::{Value, json};
 
+use crate::arguments::DryRun;
 use crate::kubelet::address;
 use crate::kubelet::check::{self, check};
+use crate::kubelet::template::{pod_place, pod_spec};
+use crate::kubelet::workload::account;
 use crate::kubelet::{host_port, name, rules};
 use crate::manifest::object::{Key, desired, text};
 use crate::up::clock::now;
 use crate::up::context::Context;
 use crate::up::world::World;
-use crate::up::{host_ports, plane, roots};
+use crate::up::{host_ports, plane, publish, roots};
 use crate::wire::{Answer, Apply, Given, Outcome, Removal};
 
 /// Creates or changes objects, all or none.
@@ -26,10 +30,14 @@ pub async fn apply(context: &Arc<Context>, request: &Apply) -> Answer {
     let programs = |program: &str| find(context, program);
     answer.problems = request.objects.iter().flat_map(|given| check(given, &programs)).collect();
     answer.problems.extend(missing_namespaces(context, &request.objects));
+    let accounts = missing_accounts(context, &request.objects);
+    let (pods, workloads): (Vec<_>, Vec<_>) = accounts.into_iter().partition(|(kind, _)| kind == "Pod");
+    answer.problems.extend(pods.into_iter().map(|(_, problem)| problem));
     let mut objects = request.objects.clone();
     answer.problems.extend(node_ports(&context.shared.read(), &mut objects));
     let mesh: Vec<Given> = request.objects.iter().filter_map(for_pilot).collect();
-    if answer.problems.is_empty() && !mesh.is_empty() && context.injector.get().is_some() {
+    let asks = request.dry_run != DryRun::Client && context.injector.get().is_some();
+    if answer.problems.is_empty() && !mesh.is_empty() && asks {
         match plane::validate(&mesh).await {
             Ok((problems, warnings)) => (answer.problems, answer.warnings) = (problems, warnings),
             Err(reason) => answer.problems.push(Problem {
@@ -44,24 +52,46 @@ pub async fn apply(context: &Arc<Context>, request: &Apply) -> Answer {
         return answer;
     }
     answer.warnings.extend(request.objects.iter().flat_map(check::warnings));
-    if request.dry_run {
+    answer.warnings.extend(workloads.into_iter().map(|(_, problem)| problem));
+    if request.dry_run != DryRun::None {
         answer.outcomes =
             objects.iter().map(|given| outcome(&context.shared.read(), &given.object)).collect();
+        return answer;
+    }
+    let written: Vec<&Value> = objects.iter().map(|given| &given.object).collect();
+    if let Err(reason) = publish::has_room(context, &written) {
+        answer.problems.push(Problem { reason, next: "free some space".into(), ..Problem::default() });
         return answer;
     }
     let opened = match host_ports::open(context, &objects) {
         Ok(opened) => opened,
         Err(problems) => return Answer { problems, ..Answer::default() },
     };
-    answer.outcomes = context.shared.change(|world| {
+    (answer.outcomes, answer.wanted) = context.shared.change(|world| {
         let outcomes = objects.iter().map(|given| place(world, &given.object)).collect();
         roots::share(context, world);
-        outcomes
+        let keys = objects.iter().map(|given| Key::of(&given.object));
+        (outcomes, keys.map(|key| wanted(world, key)).collect())
     });
     if let Err(error) = host_ports::serve(context, opened) {
         tracing::error!(%error, "ports of this machine cannot be served");
     }
     answer
+}
+
+/// The version of an object that is there, as pilot knows it.
+fn wanted(world: &World, key: Key) -> Wanted {
+    let object = world.objects.get(&key).unwrap_or(&Value::Null);
+    Wanted {
+        uid: text(object, "/metadata/uid").into(),
+        generation: object.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default(),
+        ..named(key, object.is_null())
+    }
+}
+
+fn named(key: Key, gone: bool) -> Wanted {
+    let Key { group, kind, namespace, name } = key;
+    Wanted { group, kind, namespace, name, gone, ..Wanted::default() }
 }
 
 /// Gives Services the node's ports that they ask for, and tells which objects ask for one that another object has.
@@ -128,6 +158,7 @@ pub fn delete(context: &Context, request: &Removal) -> Answer {
             if exists(world, &key) {
                 remove(world, &key);
                 answer.outcomes.push(Outcome { object: key.printed(), verdict: "deleted".into() });
+                answer.wanted.push(named(key, true));
             }
         }
     });
@@ -161,7 +192,12 @@ fn for_pilot(given: &Given) -> Option<Given> {
                 json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]});
             Some(Given { file: given.file.clone(), object })
         }
-        "ConfigMap" | "ServiceAccount" if !mesh => None,
+        // The mesh's settings, or what was meant to be them.
+        "ConfigMap" if !mesh => {
+            let settings = ["mesh", "meshNetworks"].iter().any(|key| given.object["data"].get(key).is_some());
+            settings.then(|| given.clone())
+        }
+        "ServiceAccount" if !mesh => None,
         _ => Some(given.clone()),
     }
 }
@@ -208,6 +244,33 @@ fn missing_namespaces(context: &Context, objects: &[Given]) -> Vec<Problem> {
             next: "add a Namespace object, or correct the name".into(),
         })
         .collect()
+}
+
+/// Pods, and workloads that would make them, whose service account is neither there nor given; with their kind.
+fn missing_accounts(context: &Context, objects: &[Given]) -> Vec<(String, Problem)> {
+    let world = context.shared.read();
+    let given: BTreeSet<Key> = objects.iter().map(|given| Key::of(&given.object)).collect();
+    let is_there = |key: &Key| given.contains(key) || world.objects.contains_key(key);
+    let check = |given: &Given| {
+        let key = Key::of(&given.object);
+        let path = pod_place(&key.kind)?;
+        let spec = pod_spec(&given.object, path)?;
+        let account = account::missing(spec, &key.namespace, is_there)?;
+        let reason = if key.kind == "Pod" {
+            account::reason(&key.name, &key.namespace, account)
+        } else {
+            format!("there is no ServiceAccount {}/{account}: no pod is made until there is", key.namespace)
+        };
+        let problem = Problem {
+            file: given.file.clone(),
+            object: key.to_string(),
+            path: format!("{path}.serviceAccountName"),
+            reason,
+            next: "apply the ServiceAccount first, or with this object".into(),
+        };
+        Some((key.kind, problem))
+    };
+    objects.iter().filter_map(check).collect()
 }
 
 fn outcome(world: &World, object: &Value) -> Outcome {

@@ -24,6 +24,8 @@ pub struct Context {
     pub shared: Shared,
     /// The count of changes that the node's packet rules know.
     pub translated: watch::Sender<u64>,
+    /// Which changes pilot's folder has.
+    pub published: watch::Sender<Published>,
     /// Signs service account tokens.
     pub signer: Signer,
     /// Asks the injector; none without a control plane.
@@ -42,6 +44,15 @@ pub struct Context {
     pub counter: AtomicU64,
     /// Whether the whole mesh is on its way down.
     pub ending: CancellationToken,
+}
+
+/// What is written in pilot's folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Published {
+    /// The count of changes that the folder has.
+    pub count: u64,
+    /// Why later ones cannot be written.
+    pub trouble: Option<String>,
 }
 
 impl Context {

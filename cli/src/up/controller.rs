@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::kubelet::workload::Plan;
+use crate::kubelet::workload::account;
 use crate::kubelet::workload::member::{Change, Owner};
 use crate::kubelet::{name, nat, status, workload};
 use crate::up::change;
@@ -110,9 +111,7 @@ fn admit(world: &mut World, mut pod: Value, owner: Owner, revision: String) -> (
     let namespace =
         Some(text("/metadata/namespace")).filter(|name| !name.is_empty()).unwrap_or_else(|| "default".into());
     let key = (namespace.clone(), text("/metadata/name"));
-    // The field's former name still counts, as in Kubernetes.
-    let accounts = ["/spec/serviceAccountName", "/spec/serviceAccount"].map(text);
-    let account = accounts.into_iter().find(|name| !name.is_empty());
+    let account = account::named(&pod["spec"]).map(str::to_string);
     pod["metadata"]["namespace"] = json!(namespace);
     pod["metadata"]["uid"] = json!(name::uid(rand::rng().random()));
     pod["spec"]["serviceAccountName"] = json!(account.unwrap_or_else(|| "default".into()));

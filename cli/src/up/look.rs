@@ -1,11 +1,11 @@
 //! What the verbs may see of the running mesh: objects, pods, logs, and which container a name means.
 
-use api::resource::document::Problem;
 use api::resource::kind;
-use serde_json::{Value, json};
+use api::resource::verdict::Verdicts;
+use serde_json::Value;
 
-use crate::kubelet::workload;
 use crate::kubelet::workload::member::Held;
+use crate::kubelet::{verdict, workload};
 use crate::manifest::object::Key;
 use crate::up::clock::moment;
 use crate::up::context::Context;
@@ -81,23 +81,22 @@ pub fn is_checked(query: &Query) -> bool {
     kind::named(&query.kind).is_some_and(|kind| kind.is_mesh() || kind.kind == "Service")
 }
 
-/// Writes what pilot finds odd about objects into their status: a condition, and a message for each finding.
-pub fn judge(objects: &mut [Value], warnings: &[Problem]) {
+/// The kind that a query means, as it is written in objects.
+pub fn kind_name(query: &Query) -> &'static str {
+    kind::named(&query.kind).map_or("", |kind| kind.kind)
+}
+
+/// Writes what pilot and the proxies think of objects into their status.
+pub fn judge(objects: &mut [Value], verdicts: &Verdicts) {
     for object in objects {
         let key = Key::of(object);
-        let own = key.to_string();
-        let found: Vec<String> = warnings.iter().filter(|w| w.object == own).map(Problem::finding).collect();
-        if found.is_empty() {
-            continue;
-        }
-        let condition = json!({
-            "type": "Reconciled", "status": "False", "reason": "NoEffect", "message": found.join("\n"),
+        let found = verdicts.objects.iter().find(|verdict| {
+            (&verdict.group, &verdict.kind) == (&key.group, &key.kind)
+                && (&verdict.namespace, &verdict.name) == (&key.namespace, &key.name)
         });
-        let conditions = object["status"]["conditions"].take();
-        let conditions = conditions.as_array().cloned().unwrap_or_default();
-        object["status"]["conditions"] = conditions.into_iter().chain([condition]).collect();
-        object["status"]["validationMessages"] =
-            found.iter().map(|message| json!({"level": "WARNING", "message": message})).collect();
+        if let Some(found) = found {
+            verdict::judge(object, found, &verdicts.proxies);
+        }
     }
 }
 
@@ -157,34 +156,8 @@ fn app(entry: &Entry) -> Option<String> {
 /// Workloads say in their `status` how far they are.
 fn with_status_of_pods(world: &World, held: &[Held], key: &Key, object: &Value) -> Value {
     let mut object = object.clone();
-    if let Some(status) = workload::status(key, &object, &world.jobs, held, moment()) {
+    if let Some(status) = workload::status((key, &object), &world.objects, &world.jobs, held, moment()) {
         object["status"] = status;
     }
     object
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_pilot_finds_odd_stands_in_the_objects_status() {
-        let object = |name: &str| {
-            json!({"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication",
-                "metadata": {"name": name, "namespace": "shop"}})
-        };
-        let warning = Problem {
-            object: "PeerAuthentication shop/b".into(),
-            path: "spec.selector".into(),
-            reason: "this object has no effect".into(),
-            next: "delete one".into(),
-            ..Problem::default()
-        };
-        let mut objects = [object("a"), object("b")];
-        judge(&mut objects, &[warning]);
-        assert_eq!(objects[0], object("a"));
-        let message = "spec.selector: this object has no effect; delete one";
-        assert_eq!(objects[1]["status"]["conditions"][0]["message"], message);
-        assert_eq!(objects[1]["status"]["validationMessages"][0]["level"], "WARNING");
-    }
 }

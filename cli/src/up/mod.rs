@@ -6,6 +6,8 @@ pub mod supervise;
 
 pub mod server;
 
+pub mod describe;
+pub mod settle;
 pub mod stream;
 
 pub mod change;

@@ -9,6 +9,8 @@ use std::time::Duration;
 use api::process::enroll::{Authority, EnrollError, enroll};
 use api::process::tls::expected::Expected;
 use api::resource::document::Problem;
+use api::resource::relation::Related;
+use api::resource::verdict::{Verdicts, Wait};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
@@ -21,6 +23,7 @@ use crate::beneath::{self, replace_own};
 use crate::failure::Failure;
 use crate::kubelet::address::NODE;
 use crate::kubelet::token::{self, ISSUER, Subject, UnsignedToken};
+use crate::manifest::object::Key;
 use crate::up::context::Context;
 use crate::up::inject::{HOST, Injector};
 use crate::up::progress::Progress;
@@ -282,6 +285,29 @@ pub async fn validate(objects: &[Given]) -> Result<(Vec<Problem>, Vec<Problem>),
     Ok((answer.errors, answer.warnings))
 }
 
+/// What pilot and its proxies think of objects, once all is settled or the time of the question is over.
+pub async fn settle(question: &Wait) -> Result<Verdicts, RequestError> {
+    // Below the limit of each request.
+    let question = Wait { milliseconds: question.milliseconds.min(SETTLE_LIMIT), ..question.clone() };
+    let body = serde_json::to_vec(&question)?;
+    let answer = request(PILOT_HTTP, http::Method::POST, "/debug/verdicts", Some(body)).await?;
+    Ok(serde_json::from_slice(&answer)?)
+}
+
+/// What pilot and its proxies think of the objects of a kind in a namespace; all of them where none is named.
+pub async fn verdicts(kind: &str, namespace: Option<&str>) -> Result<Verdicts, RequestError> {
+    let place = namespace.map(|namespace| format!("&namespace={namespace}")).unwrap_or_default();
+    let path = format!("/debug/verdicts?kind={kind}{place}");
+    Ok(serde_json::from_slice(&request(PILOT_HTTP, http::Method::GET, &path, None).await?)?)
+}
+
+/// What has to do with an object, as pilot knows it.
+pub async fn relations(key: &Key) -> Result<Vec<Related>, RequestError> {
+    let Key { group, kind, namespace, name } = key;
+    let path = format!("/debug/relations?group={group}&kind={kind}&namespace={namespace}&name={name}");
+    Ok(serde_json::from_slice(&request(PILOT_HTTP, http::Method::GET, &path, None).await?)?)
+}
+
 /// Whether pilot's proxies have the current configuration, as pilot tells it.
 pub async fn sync() -> Value {
     let answer = request(PILOT_HTTP, http::Method::GET, "/debug/syncz", None).await.ok();
@@ -446,5 +472,7 @@ const PILOT_HTTP: u16 = 15014;
 const INJECTOR_HTTP: u16 = 15214;
 const LIFETIME: u64 = 3600;
 const ROUNDS_TO_CERTIFICATE: u32 = 15;
+/// Milliseconds that one question to pilot is held open.
+const SETTLE_LIMIT: u64 = 5_000;
 /// Tries before a process counts as not ready: about 15 seconds.
 const PATIENCE: u32 = 750;

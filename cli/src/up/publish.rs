@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::resource::kind;
 use serde_json::{Value, json};
@@ -18,11 +19,44 @@ use crate::up::world::World;
 pub async fn run(context: Arc<Context>) {
     let mut changes = context.shared.watch();
     let mut written = BTreeMap::new();
-    while changes.changed().await.is_ok() {
-        if let Err(error) = write(&context, &mut written) {
-            tracing::error!(%error, "configuration cannot be written for pilot");
+    let mut trouble: Option<String> = None;
+    loop {
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            // Nothing may change once the disk has room again.
+            () = tokio::time::sleep(AGAIN), if trouble.is_some() => {}
         }
+        let count = *changes.borrow_and_update();
+        let result = write(&context, &mut written).map_err(|error| unwritten(&context, &error));
+        if let Err(reason) = &result
+            && trouble.as_ref() != Some(reason)
+        {
+            tracing::error!(reason, "pilot keeps the configuration of before");
+        }
+        trouble = result.err();
+        context.published.send_modify(|state| {
+            if trouble.is_none() {
+                state.count = count;
+            }
+            state.trouble.clone_from(&trouble);
+        });
     }
+}
+
+/// Whether there is room for more objects beside those that are written: why not. Asked before anything changes, because
+/// a change that cannot be written would be one that nobody acts on.
+pub fn has_room(context: &Context, objects: &[&Value]) -> Result<(), String> {
+    let content: Vec<u8> = objects.iter().flat_map(|object| bytes(object)).collect();
+    let folder = context.state.config();
+    let file = folder.join(TRIAL);
+    let tried = std::fs::create_dir_all(&folder).and_then(|()| replace_own(&file, &content));
+    // What is left of a trial is written over by the next one.
+    let _ = std::fs::remove_file(&file);
+    tried.map_err(|error| unwritten(context, &error))
+}
+
+fn unwritten(context: &Context, error: &std::io::Error) -> String {
+    format!("objects cannot be written to {}: {error}", context.state.config().display())
 }
 
 /// Brings the folder up to date with the world.
@@ -77,6 +111,11 @@ pub fn with_status(entry: &crate::up::world::Entry) -> Value {
     }
     pod
 }
+
+/// A file that pilot does not read.
+const TRIAL: &str = "trial";
+/// How soon a failed write is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 fn bytes(object: &Value) -> Vec<u8> {
     serde_json::to_vec_pretty(object).expect("an object is plain data")

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use api::process::serve;
 use api::process::serve::crowd::Limits;
+use api::resource::verdict::Wait;
 use axum::body::{Body, Bytes};
 use axum::extract::State as Extracted;
 use axum::http::StatusCode;
@@ -19,14 +20,15 @@ use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::arguments::DryRun;
 use crate::up::attach::Whose;
 use crate::up::context::Context;
 use crate::up::files::PROGRAMS;
 use crate::up::look::LookError;
 use crate::up::sandbox::Sandbox;
 use crate::up::world::PodKey;
-use crate::up::{attach, change, look, plane, stream};
-use crate::wire::{Answer, Apply, ExecQuery, LogQuery, Query, Removal, Status, Target};
+use crate::up::{attach, change, describe, look, plane, settle, stream};
+use crate::wire::{Answer, Apply, ExecQuery, LogQuery, Query, Removal, Settling, Status, Target};
 
 /// What the handlers know.
 #[derive(Clone)]
@@ -44,8 +46,10 @@ pub fn serve(context: &Arc<Context>, gateway: String, down: CancellationToken) -
     let router = Router::new()
         .route("/status", get(status))
         .route("/get", post(list))
+        .route("/describe", post(described))
         .route("/apply", post(apply))
         .route("/delete", post(delete))
+        .route("/settle", post(settled))
         .route("/logs", post(logs))
         .route("/exec", post(exec))
         .route("/proxy", post(proxy))
@@ -71,7 +75,9 @@ async fn list(Extracted(known): Extracted<Known>, Json(query): Json<Query>) -> R
     match look::list(&known.context, &query) {
         Ok(mut objects) => {
             if look::is_checked(&query) {
-                look::judge(&mut objects, &plane::warnings().await);
+                // Without pilot the objects themselves are worth showing.
+                let verdicts = plane::verdicts(look::kind_name(&query), query.namespace.as_deref()).await;
+                look::judge(&mut objects, &verdicts.unwrap_or_default());
             }
             Json(objects).into_response()
         }
@@ -79,12 +85,31 @@ async fn list(Extracted(known): Extracted<Known>, Json(query): Json<Query>) -> R
     }
 }
 
+async fn described(Extracted(known): Extracted<Known>, Json(query): Json<Query>) -> Response {
+    match describe::describe(&known.context, &query).await {
+        Ok(descriptions) => Json(descriptions).into_response(),
+        Err(error) => missing(error),
+    }
+}
+
 async fn apply(Extracted(known): Extracted<Known>, Json(request): Json<Apply>) -> Json<Answer> {
-    Json(change::apply(&known.context, &request).await)
+    let mut answer = change::apply(&known.context, &request).await;
+    if answer.problems.is_empty() && request.dry_run == DryRun::None {
+        settle::written(&known.context, &mut answer).await;
+    }
+    Json(answer)
+}
+
+async fn settled(Extracted(known): Extracted<Known>, Json(question): Json<Wait>) -> Json<Settling> {
+    Json(settle::settle(&known.context, &question).await)
 }
 
 async fn delete(Extracted(known): Extracted<Known>, Json(request): Json<Removal>) -> Json<Answer> {
-    Json(change::delete(&known.context, &request))
+    let mut answer = change::delete(&known.context, &request);
+    if answer.problems.is_empty() {
+        settle::written(&known.context, &mut answer).await;
+    }
+    Json(answer)
 }
 
 async fn end(Extracted(known): Extracted<Known>) -> StatusCode {

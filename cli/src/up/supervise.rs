@@ -15,7 +15,7 @@ use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::arguments::Up;
+use crate::arguments::{DryRun, Up};
 use crate::beneath;
 use crate::failure::Failure;
 use crate::kubelet::check::check;
@@ -89,6 +89,7 @@ fn context(state: State) -> Result<Context, Failure> {
         state,
         shared: Shared::default(),
         translated: watch::Sender::new(0),
+        published: watch::Sender::default(),
         signer,
         injector: OnceCell::new(),
         roots: RwLock::default(),
@@ -227,11 +228,14 @@ impl Mesh {
         } else {
             self.progress.step("the control plane is not installed: pods run without a mesh");
         }
-        let answer = change::apply(context, &Apply { objects, dry_run: false }).await;
+        let answer = change::apply(context, &Apply { objects, dry_run: DryRun::None }).await;
         if !answer.problems.is_empty() {
             return Err(Failure::Refused(answer.problems));
         }
-        answer.warnings.iter().for_each(|warning| self.progress.step(&format!("warning: {warning}")));
+        answer
+            .warnings
+            .iter()
+            .for_each(|warning| self.progress.step(&format!("Warning: {}", warning.line())));
         self.progress.step(&format!("{} objects are accepted", answer.outcomes.len()));
         tokio::spawn(publish::run(Arc::clone(context)));
         tokio::spawn(controller::translate(Arc::clone(context)));
@@ -293,7 +297,7 @@ impl Mesh {
                 })
                 .collect()
             };
-            for failure in self.failed_jobs() {
+            for failure in self.failed_jobs().into_iter().chain(self.forbidden()) {
                 if told.insert(failure.clone()) {
                     self.progress.step(&failure);
                 }
@@ -331,6 +335,17 @@ impl Mesh {
         let ended = world.jobs.iter().filter_map(|(key, record)| Some((key, record.end?.0)));
         let failed = ended.filter(|(_, end)| *end != End::Complete);
         failed.map(|(key, end)| format!("{key} failed: {}: {}", end.reason(), end.message())).collect()
+    }
+
+    /// Why workloads get no pods.
+    fn forbidden(&self) -> Vec<String> {
+        let world = self.context.shared.read();
+        let all = world.objects.iter();
+        all.filter_map(|(key, object)| {
+            let reason = workload::account::forbidden(&world.objects, key, object)?;
+            Some(format!("{key} gets no pods: {reason}"))
+        })
+        .collect()
     }
 
     /// Tells why pods are not ready.

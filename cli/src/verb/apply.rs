@@ -1,18 +1,55 @@
 //! `ostria apply -f`.
 
-use crate::arguments::Files;
+use api::resource::document::Problem;
+
+use crate::arguments::{Apply, DryRun};
 use crate::client;
 use crate::failure::Failure;
+use crate::kubelet::check::check;
+use crate::manifest::object::Key;
 use crate::manifest::read;
 use crate::state::State;
-use crate::verb::print;
-use crate::wire::Apply;
+use crate::state::lock;
+use crate::verb::{print, settle};
+use crate::view::settle::Awaited;
+use crate::wire::{self, Answer, Given, Outcome};
 
-/// Reads the files, has them checked, and changes all objects or none.
-pub fn run(state: &State, files: &Files) -> Result<(), Failure> {
+/// Reads the files, has them checked, changes all objects or none, and waits until every proxy has them.
+pub fn run(state: &State, apply: &Apply) -> Result<(), Failure> {
+    let files = &apply.files;
     let objects =
         read::read(&files.filename, files.recursive, files.namespace.as_deref()).map_err(Failure::Refused)?;
-    let request = Apply { objects, dry_run: files.dry_run };
-    let answer = client::block_on(client::call(state, "/apply", &request))?;
-    print::answer(answer, if files.dry_run { " (dry run)" } else { "" })
+    if objects.is_empty() {
+        return Err(Failure::Nothing("apply"));
+    }
+    let suffix = match apply.dry_run {
+        DryRun::None => "",
+        DryRun::Server => " (server dry run)",
+        DryRun::Client => " (dry run)",
+    };
+    if apply.dry_run == DryRun::Client && lock::running(state).is_err() {
+        return print::answer(&alone(&objects), suffix);
+    }
+    client::block_on(async {
+        let request = wire::Apply { objects: objects.clone(), dry_run: apply.dry_run };
+        let answer: Answer = client::call(state, "/apply", &request).await?;
+        print::answer(&answer, suffix)?;
+        if apply.dry_run != DryRun::None || !apply.wait {
+            return Ok(());
+        }
+        let awaited = answer.wanted.into_iter().zip(&objects);
+        let awaited: Vec<Awaited> = awaited
+            .filter(|(wanted, _)| wanted.kind != "Pod" || !wanted.group.is_empty())
+            .map(|(wanted, given)| Awaited { wanted, file: given.file.clone() })
+            .collect();
+        settle::wait(state, &awaited, apply.timeout).await
+    })
+}
+
+/// What can be told of objects where no mesh runs. Whether their programs are there depends on where they are run.
+fn alone(objects: &[Given]) -> Answer {
+    let problems: Vec<Problem> = objects.iter().flat_map(|given| check(given, &|_| true)).collect();
+    let outcome =
+        |given: &Given| Outcome { object: Key::of(&given.object).printed(), verdict: "created".into() };
+    Answer { outcomes: objects.iter().map(outcome).collect(), problems, ..Answer::default() }
 }

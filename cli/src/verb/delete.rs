@@ -8,8 +8,9 @@ use crate::client;
 use crate::failure::Failure;
 use crate::manifest::read;
 use crate::state::State;
-use crate::verb::print;
-use crate::wire::{Given, Removal};
+use crate::verb::{print, settle};
+use crate::view::settle::Awaited;
+use crate::wire::{Answer, Given, Removal};
 
 /// Deletes all named objects or none.
 pub fn run(state: &State, delete: &Delete) -> Result<(), Failure> {
@@ -19,7 +20,18 @@ pub fn run(state: &State, delete: &Delete) -> Result<(), Failure> {
             .map_err(Failure::Refused)?,
     };
     let request = Removal { objects, ignore_missing: delete.ignore_not_found };
-    print::answer(client::block_on(client::call(state, "/delete", &request))?, "")
+    client::block_on(async {
+        let answer: Answer = client::call(state, "/delete", &request).await?;
+        print::answer(&answer, "")?;
+        if !delete.wait {
+            return Ok(());
+        }
+        // A pod is gone when it has ended, which pilot needs no word for.
+        let awaited =
+            answer.wanted.into_iter().filter(|wanted| wanted.kind != "Pod" || !wanted.group.is_empty());
+        let awaited: Vec<Awaited> = awaited.map(|wanted| Awaited { wanted, file: String::new() }).collect();
+        if awaited.is_empty() { Ok(()) } else { settle::wait(state, &awaited, delete.timeout).await }
+    })
 }
 
 fn named(kind: &str, names: &[String], namespace: Option<&str>) -> Result<Vec<Given>, Failure> {

@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod completion;
 pub mod delete;
+pub mod describe;
 pub mod down;
 pub mod exec;
 pub mod get;
@@ -13,3 +14,4 @@ pub mod up;
 pub mod version;
 
 pub mod print;
+pub mod settle;

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use api::resource::document::Problem;
 use serde::Serialize;
 
 use crate::arguments::Output;
@@ -23,15 +24,22 @@ pub fn out(text: &str) {
 }
 
 /// Tells what became of each object, or fails with what is wrong.
-pub fn answer(answer: Answer, suffix: &str) -> Result<(), Failure> {
+pub fn answer(answer: &Answer, suffix: &str) -> Result<(), Failure> {
     for warning in &answer.warnings {
-        eprintln!("warning: {warning}");
+        eprintln!("Warning: {}", warning.line());
     }
     if !answer.problems.is_empty() {
-        return Err(Failure::Refused(answer.problems));
+        return Err(Failure::Refused(answer.problems.clone()));
     }
     for outcome in &answer.outcomes {
         out(&format!("{} {}{suffix}\n", outcome.object, outcome.verdict));
     }
-    Ok(())
+    match &answer.trouble {
+        None => Ok(()),
+        Some(trouble) => Err(Failure::NotInForce(vec![Problem {
+            reason: format!("the change is not in force: {trouble}"),
+            next: "free some space; it is tried again each second".into(),
+            ..Problem::default()
+        }])),
+    }
 }

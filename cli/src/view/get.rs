@@ -1,5 +1,6 @@
 //! Pure. `ostria get`: kubectl's columns for each kind, and its other forms of output.
 
+use api::resource::column::Column;
 use api::resource::descriptor::Descriptor;
 use serde_json::{Value, json};
 
@@ -19,7 +20,8 @@ pub struct Style {
 
 /// A table of objects of one kind.
 pub fn table(kind: &Descriptor, objects: &[Value], style: Style) -> String {
-    let columns = || kind.columns.iter().filter(|column| style.wide || !column.wide);
+    let judged: &[Column] = if kind.is_mesh() { &VERDICT } else { &[] };
+    let columns = || kind.columns.iter().chain(judged).filter(|column| style.wide || !column.wide);
     let mut head: Vec<&str> = if style.namespaces && kind.namespaced { vec!["NAMESPACE"] } else { vec![] };
     head.push("NAME");
     head.extend(columns().map(|column| column.name));
@@ -47,6 +49,20 @@ pub fn document(objects: &[Value], single: bool) -> Value {
 /// Kind and name of each object, a line each.
 pub fn names(objects: &[Value]) -> String {
     objects.iter().fold(String::new(), |text, object| text + &Key::of(object).printed() + "\n")
+}
+
+/// What pilot and the proxies think of an object.
+const VERDICT: [Column; 2] = [
+    Column::computed("VERDICT", |object, _| reconciled(object, "/reason")).wide(),
+    Column::computed("MESSAGE", |object, _| reconciled(object, "/message")).wide(),
+];
+
+/// The first line of what the condition says that tells whether the object is in force.
+fn reconciled(object: &Value, field: &str) -> String {
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+    let found = conditions.into_iter().flatten().find(|one| one["type"] == "Reconciled");
+    let told = found.map_or("", |found| text(found, field));
+    told.lines().next().unwrap_or("<unknown>").to_string()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub fn render(status: &Status, wide: bool) -> String {
     }
     let rows: Vec<Vec<String>> = status.pods.iter().map(|pod| row(pod, &status.proxies, wide)).collect();
     let warnings = status.warnings.iter().fold(String::new(), |text, warning| {
-        text + "warning: " + &warning.object + ": " + &warning.finding() + "\n"
+        text + "Warning: " + &warning.object + ": " + &warning.finding() + "\n"
     });
     if rows.is_empty() {
         return format!("No pods run. The gateway listens at {}.\n{warnings}", status.gateway);
@@ -100,7 +100,7 @@ mod tests {
             ..Default::default()
         };
         let text = render(&Status { warnings: vec![warning], ..Status::default() }, false);
-        let last = "warning: Sidecar shop/b: spec.workloadSelector: this object has no effect\n";
+        let last = "Warning: Sidecar shop/b: spec.workloadSelector: this object has no effect\n";
         assert!(text.ends_with(last), "{text}");
     }
 

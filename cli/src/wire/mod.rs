@@ -5,10 +5,13 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use api::resource::document::Problem;
+use api::resource::relation::Related;
+use api::resource::verdict::{ObjectVerdict, ProxyAnswer, Verdicts, Wanted};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use api::resource::document::Problem;
+use crate::arguments::DryRun;
 
 /// This program, also after its file was replaced while the mesh runs.
 pub const SELF: &str = "/proc/self/exe";
@@ -163,7 +166,7 @@ pub struct Apply {
     /// The objects.
     pub objects: Vec<Given>,
     /// Whether only to check.
-    pub dry_run: bool,
+    pub dry_run: DryRun,
 }
 
 /// What became of one object.
@@ -184,6 +187,40 @@ pub struct Answer {
     pub warnings: Vec<Problem>,
     /// Why nothing was changed.
     pub problems: Vec<Problem>,
+    /// Objects in the version that is there, in the order of the request, for who waits until they are in force.
+    pub wanted: Vec<Wanted>,
+    /// Why the change cannot be written where pilot reads it.
+    pub trouble: Option<String>,
+}
+
+/// All that is known of an object.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Description {
+    /// The object, with its status.
+    pub object: Value,
+    /// What pilot thinks of it; none where it has nothing to say.
+    pub verdict: Option<ObjectVerdict>,
+    /// What the proxies have answered.
+    pub proxies: Vec<ProxyAnswer>,
+    /// What has to do with it.
+    pub relations: Vec<Related>,
+    /// The endpoints of a Service, for each of its ports.
+    pub endpoints: Vec<Vec<String>>,
+    /// What happened to it.
+    pub events: Vec<Value>,
+}
+
+/// How far a change is on its way to every proxy.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Settling {
+    /// Whether nothing is waited for.
+    pub settled: bool,
+    /// What pilot and its proxies think of the objects.
+    pub verdicts: Verdicts,
+    /// Proxies of pods that are ready, and that are not connected to pilot.
+    pub missing: Vec<String>,
+    /// What is in the way of all objects.
+    pub trouble: Option<String>,
 }
 
 /// What to delete.

@@ -1,5 +1,6 @@
-//! Pure. HTTP routes at gateways that no request reaches: VirtualServices of one host are joined there, and of two routes
-//! with the same conditions the first takes every request. Who has the other one is told.
+//! Pure. HTTP routes at gateways that no request reaches: VirtualServices of one host are joined there, and the first of
+//! two routes takes every request where it has the same conditions, or a shorter prefix of the path alone. Who has the
+//! other one is told.
 
 use super::Catalog;
 use super::gateway::{ServerProtocol, ServerTls};
@@ -27,13 +28,18 @@ impl GatewayPorts {
 fn hidden(server: &PortServer, catalog: &Catalog, namespace: &str) -> Vec<Lost> {
     let sets = catalog.route_sets(namespace, &server.reference());
     let mut taken: HashMap<(String, String), &RouteSet> = HashMap::new();
+    // By prefixes of paths that decide alone.
+    let mut prefixes: HashMap<(String, String), &RouteSet> = HashMap::new();
     let mut lost = vec![];
     for set in &sets {
         for host in server.common_hosts(set) {
             for (i, route) in set.http.iter().enumerate() {
                 let wanted = conditions(server, route);
-                let first = |condition: &String| {
-                    let first = taken.get(&(host.clone(), condition.clone())).copied()?;
+                let first = |condition: &Condition| {
+                    let same = || taken.get(&(host.clone(), condition.text.clone())).copied();
+                    let wider =
+                        || condition.wider().find_map(|p| prefixes.get(&(host.clone(), p.to_owned())));
+                    let first = same().or_else(|| wider().copied())?;
                     (first.origin != set.origin).then_some(first)
                 };
                 let firsts: Option<Vec<&RouteSet>> = wanted.iter().map(first).collect();
@@ -49,7 +55,10 @@ fn hidden(server: &PortServer, catalog: &Catalog, namespace: &str) -> Vec<Lost> 
                     });
                 }
                 for condition in wanted {
-                    taken.entry((host.clone(), condition)).or_insert(set);
+                    if let Some(prefix) = condition.prefix {
+                        prefixes.entry((host.clone(), prefix)).or_insert(set);
+                    }
+                    taken.entry((host.clone(), condition.text)).or_insert(set);
                 }
             }
         }
@@ -57,17 +66,44 @@ fn hidden(server: &PortServer, catalog: &Catalog, namespace: &str) -> Vec<Lost> 
     lost
 }
 
-/// The conditions of a route at a server, each so that equal ones are equal texts; what decides where the route is, and
-/// not which requests it takes, is no part of them.
-fn conditions(server: &PortServer, route: &HttpRoute) -> Vec<String> {
-    let every = PathMatch::Prefix("/".to_owned());
-    let text = |of: &HttpMatch| {
+/// Which requests a route takes.
+struct Condition {
+    /// Equal for equal conditions; what decides where the route is, and not which requests it takes, is no part of it.
+    text: String,
+    /// The beginning of the path, where nothing else is asked for.
+    prefix: Option<String>,
+    /// The path or its beginning, where a wider prefix would take it too.
+    path: Option<String>,
+}
+
+impl Condition {
+    fn of(of: &HttpMatch) -> Self {
+        let every = PathMatch::Prefix("/".to_owned());
         let path = of.path.clone().filter(|path| *path != every);
-        let name = String::new();
-        format!("{:?}", HttpMatch { name, path, source: SourceMatch::default(), ..of.clone() })
-    };
-    if route.matches.is_empty() {
-        return vec![text(&HttpMatch::default())];
+        let stripped = HttpMatch { name: String::new(), path, source: SourceMatch::default(), ..of.clone() };
+        let alone = HttpMatch { path: stripped.path.clone(), ..HttpMatch::default() } == stripped;
+        let prefix = match &stripped.path {
+            Some(PathMatch::Prefix(prefix)) if alone => Some(prefix.clone()),
+            _ => None,
+        };
+        let path = match &stripped.path {
+            Some(PathMatch::Prefix(path) | PathMatch::Exact(path)) if !of.ignore_case => Some(path.clone()),
+            _ => None,
+        };
+        Self { text: format!("{stripped:?}"), prefix, path }
     }
-    route.matches.iter().filter(|m| server.applies(&m.source)).map(text).collect()
+
+    /// Prefixes that take all that this takes.
+    fn wider(&self) -> impl Iterator<Item = &str> {
+        let path = self.path.as_deref().unwrap_or_default();
+        path.char_indices().map(|(at, c)| &path[..at + c.len_utf8()])
+    }
+}
+
+/// The conditions of a route at a server.
+fn conditions(server: &PortServer, route: &HttpRoute) -> Vec<Condition> {
+    if route.matches.is_empty() {
+        return vec![Condition::of(&HttpMatch::default())];
+    }
+    route.matches.iter().filter(|m| server.applies(&m.source)).map(Condition::of).collect()
 }

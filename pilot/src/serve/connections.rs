@@ -1,6 +1,7 @@
 //! Who is connected and how far each proxy is: what `/debug/syncz` and `/debug/connections` show.
 
 use crate::flow::Scope;
+use crate::verdict::progress::{Proxies, ProxyPlace};
 use api::model::Kind;
 use api::xds::server::Status;
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::time::SystemTime;
 pub struct Connections {
     table: Arc<Mutex<BTreeMap<u64, Connection>>>,
     next: Arc<AtomicU64>,
+    proxies: Proxies,
 }
 
 /// One open stream.
@@ -48,11 +50,17 @@ impl Connection {
 }
 
 impl Connections {
+    /// No streams yet. What proxies acknowledge is noted among `proxies`.
+    pub fn new(proxies: Proxies) -> Self {
+        Self { proxies, ..Self::default() }
+    }
+
     /// Adds a stream; it leaves the table when the guard is dropped.
     pub fn add(&self, connection: Connection) -> Guard {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let place = self.proxies.add(format!("{}.{}", connection.scope.pod, connection.scope.namespace));
         self.lock().insert(id, connection);
-        Guard { connections: self.clone(), id }
+        Guard { connections: self.clone(), id, place }
     }
 
     /// A copy of the table.
@@ -71,6 +79,7 @@ impl Connections {
 pub struct Guard {
     connections: Connections,
     id: u64,
+    place: ProxyPlace,
 }
 
 impl Guard {
@@ -83,6 +92,7 @@ impl Guard {
 
     /// Notes how far the proxy is with a generation, and whether something of it is held back.
     pub fn update(&self, status: BTreeMap<Kind, Status>, generation: u64, held: bool) {
+        self.place.note(&status, generation, held);
         if let Some(connection) = self.connections.lock().get_mut(&self.id) {
             connection.status = status;
             connection.generation = generation;

@@ -28,8 +28,13 @@ pub(super) fn config_map(
 ) -> Item {
     // Not what an earlier version of this very object made: a setting that it does not name is at its default.
     let base = mesh_in_force.base.as_deref().unwrap_or(mesh_in_force);
-    let Some(text) = body.data.as_ref().and_then(|data| data.get("mesh")) else { return Item::Other };
     let (root, named) = (&base.root_namespace, object.name() == "istio");
+    let networks = body.data.as_ref().and_then(|data| data.get("meshNetworks"));
+    let empty = ["", "{}", "networks: {}", "networks:"];
+    if networks.is_some_and(|text| !empty.contains(&text.trim())) && named && object.namespace() == root {
+        f.not_supported("data.meshNetworks", "networks of the mesh are");
+    }
+    let Some(text) = body.data.as_ref().and_then(|data| data.get("mesh")) else { return Item::Other };
     if !named || object.namespace() != root {
         if named || object.namespace() == root {
             let reason =

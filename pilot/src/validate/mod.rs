@@ -34,6 +34,7 @@ use crate::flow::{Fact, Verdict};
 use api::resource::document::{Place, Refusal};
 use api::resource::kind::{Body, Kind};
 use api::resource::object::Object;
+use api::resource::verdict::Version;
 use finding::Findings;
 use std::sync::Arc;
 
@@ -69,16 +70,18 @@ pub fn judge(facts: Vec<Fact>, mesh: &Mesh) -> (Vec<Change>, Vec<Verdict>) {
                 let key = document.object.key.clone();
                 changes.extend(checked.item.map(|item| Change::Upsert(key.clone(), item)));
                 verdicts.push(Verdict {
-                    key: Some(key),
-                    place: document.place,
+                    version: Version::of(&document.raw),
                     errors: checked.errors,
                     warnings: checked.warnings,
+                    ..Verdict::clean(Some(key), document.place)
                 });
             }
-            Fact::Delete(key) => changes.push(Change::Delete(key)),
-            Fact::Readable(place) => {
-                verdicts.push(Verdict { key: None, place, errors: vec![], warnings: vec![] });
+            Fact::Delete(key) => {
+                let gone = Verdict { gone: true, ..Verdict::clean(Some(key.clone()), Place::default()) };
+                verdicts.push(gone);
+                changes.push(Change::Delete(key));
             }
+            Fact::Readable(place) => verdicts.push(Verdict::clean(None, place)),
             Fact::Refused(refusal) => refuse(&mut verdicts, refusal),
         }
     }
@@ -91,12 +94,8 @@ fn refuse(verdicts: &mut Vec<Verdict>, refusal: Refusal) {
         |v: &&mut Verdict| v.key == refusal.key && v.place.file == refusal.place.file && !v.errors.is_empty();
     match verdicts.last_mut().filter(same) {
         Some(verdict) => verdict.errors.push(refusal),
-        None => verdicts.push(Verdict {
-            key: refusal.key.clone(),
-            place: refusal.place.clone(),
-            errors: vec![refusal],
-            warnings: vec![],
-        }),
+        None => verdicts
+            .push(Verdict { errors: vec![refusal.clone()], ..Verdict::clean(refusal.key, refusal.place) }),
     }
 }
 

@@ -901,6 +901,29 @@ fn the_meshs_settings_come_from_the_config_map_of_the_root_namespace() {
     assert!(matches!(checked(&text("shop", settings)).item, Some(Item::Other)));
     let errors = checked(&text("istio-system", "meshNetworks: {}")).errors;
     assert_eq!(errors[0].path, "data.mesh.meshNetworks");
+    let networks =
+        |written: &str| checked(&(text("istio-system", settings) + "  meshNetworks: '" + written + "'\n"));
+    assert_eq!(networks("networks: {}").errors, []);
+    assert_eq!(networks("networks: {a: {}}").errors[0].path, "data.meshNetworks");
+}
+
+#[test]
+fn weights_that_do_not_sum_up_to_a_hundred_are_told_as_the_shares_that_they_are() {
+    let told = |one: u32, other: u32| {
+        let object = format!(
+            "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: a}}\nspec: {{hosts: [a], http: [{{route: \
+             [{{destination: {{host: b}}, weight: {one}}}, {{destination: {{host: c}}, weight: {other}}}]}}]}}\n"
+        );
+        let checked = checked(&object);
+        assert_eq!(checked.errors, []);
+        checked.warnings.iter().map(|w| format!("{}: {}", w.path, w.reason)).collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(told(80, 20), "");
+    assert_eq!(told(0, 100), "");
+    let reason = "spec.http[0].route: the weights sum up to 120, not 100: they are shares of 50 %, 50 %";
+    assert_eq!(told(60, 60), reason);
+    let reason = "spec.http[0].route: the weights sum up to 3, not 100: they are shares of 33.3 %, 66.7 %";
+    assert_eq!(told(1, 2), reason);
 }
 
 /// The settings that a MeshConfig makes, or where it is wrong.

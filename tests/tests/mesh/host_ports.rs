@@ -29,9 +29,11 @@ fn a_node_port_is_served_on_this_machine_and_in_the_mesh_until_its_service_goes(
     let refused = mesh.apply_text(&service("second")).refusal();
     assert!(refused.contains(&format!("{port} is the port of Service echo/outside")), "{refused}");
     mesh.delete_text(&service("outside"));
-    wait::until("the port is closed", Duration::from_secs(5), || match TcpStream::connect(("127.0.0.1", port)) {
-        Ok(_) => Err("it takes connections".to_owned()),
-        Err(_) => Ok(()),
+    wait::until("the port is closed", Duration::from_secs(5), || {
+        match TcpStream::connect(("127.0.0.1", port)) {
+            Ok(_) => Err("it takes connections".to_owned()),
+            Err(_) => Ok(()),
+        }
     });
     let taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
     let refused = mesh.apply_text(&service("third")).refusal();

@@ -133,6 +133,21 @@ fn a_bad_change_to_a_running_mesh_changes_nothing() {
         parts.extend(["applied.yaml", "VirtualService default/broken"]);
         told(&mesh.apply_text(&format!("{good}{text}")), &parts);
     }
+    let settings = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n  mesh: |\n    \
+                    enableTracing: true\n    trustDomainAliases: [old.example]\n";
+    told(
+        &mesh.apply_text(settings),
+        &["applied.yaml", "ConfigMap istio-system/istio", "data.mesh.trustDomainAliases", "not supported"],
+    );
+    assert_eq!(mesh.ostria(&["get", "configmap", "istio", "-n", "istio-system"]).code, 1, "it was stored");
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: lone}\nspec:\n  serviceAccountName: nobody\n  containers:\n  - \
+               {name: main, command: [sleep, \"9\"]}\n";
+    told(
+        &mesh.apply_text(pod),
+        &["Pod default/lone", "spec.serviceAccountName", "serviceaccount \"nobody\" not found"],
+    );
+    let empty = mesh.apply_text("# nothing\n");
+    assert_eq!((empty.code, empty.err.trim()), (1, "error: no objects passed to apply"));
     let after = mesh.ostria(&["get", "virtualservices", "-A", "-o", "json"]).text();
     assert_eq!(before, after, "a refused change left something");
     told(&mesh.ostria(&["delete", "virtualservice", "nonesuch"]), &["nonesuch"]);

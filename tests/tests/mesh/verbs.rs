@@ -29,6 +29,7 @@ fn verbs_show_and_change_a_mesh_as_kubectl_would() {
     assert!(log.contains("productpage v1 as productpage-v1-"), "{log}");
     proxies(&mesh);
     changes(&mesh);
+    descriptions(&mesh);
     strangers(&mesh);
     let outcome = mesh.ostria(&["exec", "deployment/productpage-v1", "--", "sh", "-c", "exit 7"]);
     assert_eq!(outcome.code, 7, "{outcome}");
@@ -96,6 +97,47 @@ fn changes(mesh: &Mesh) {
     let outcome = mesh.ostria(&["get", "configmap", "note"]);
     assert_eq!(outcome.code, 1, "{outcome}");
     assert!(outcome.err.contains("NotFound"), "{outcome}");
+}
+
+/// describe tells what is in force, where, and what routes to it; a Gateway's missing Secret is told by every verb.
+fn descriptions(mesh: &Mesh) {
+    let say = |line: &[&str]| mesh.ostria(line).text();
+    let service = say(&["describe", "service", "reviews"]);
+    for part in [
+        "Selector:",
+        "Endpoints:",
+        "Verdict:",
+        "Accepted",
+        "7 of 7 proxies",
+        "Pod             default/reviews-v1-",
+    ] {
+        assert!(service.contains(part), "describe does not tell {part}:\n{service}");
+    }
+    let pod = mesh.pods("default", "app", "reviews").remove(0);
+    let shown = say(&["describe", "pod", &pod.name]);
+    for part in ["Service Account:", "istio-proxy:", "Restart Count:", "Service", "chooses the pod"] {
+        assert!(shown.contains(part), "describe does not tell {part}:\n{shown}");
+    }
+    let gateway = "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: secure}\nspec:\n  selector: {istio: \
+                   ingressgateway}\n  servers:\n  - {port: {number: 443, name: https, protocol: HTTPS}, hosts: [a.example], \
+                   tls: {mode: SIMPLE, credentialName: nonesuch}}\n";
+    let missing = "there is no Secret istio-system/nonesuch";
+    let outcome = mesh.apply_text(gateway);
+    assert!(
+        outcome.code == 0 && outcome.err.contains("Warning: ") && outcome.err.contains(missing),
+        "{outcome}"
+    );
+    let name = "gateway.networking.istio.io/secure";
+    for (dry_run, suffix) in [("--dry-run=server", " (server dry run)"), ("--dry-run=client", " (dry run)")] {
+        let file = mesh.write("again.yaml", gateway);
+        assert_eq!(say(&["apply", dry_run, "-f", &file]), format!("{name} unchanged{suffix}\n"));
+    }
+    wait::until("get and describe tell of the missing Secret", Duration::from_secs(5), || {
+        let told =
+            say(&["describe", "gateway", "secure"]) + &say(&["get", "gateway", "secure", "-o", "wide"]);
+        if told.matches(missing).count() == 2 { Ok(()) } else { Err(told) }
+    });
+    assert_eq!(say(&["delete", "gateway", "secure"]), format!("{name} deleted\n"));
 }
 
 #[test]

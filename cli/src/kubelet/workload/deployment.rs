@@ -89,8 +89,8 @@ fn share(value: &Value, whole: usize, up: bool) -> Option<usize> {
     Some(if up { parts.div_ceil(100) } else { parts / 100 })
 }
 
-/// The object's `status`.
-pub fn status(workload: &Workload<'_>) -> Value {
+/// The object's `status`. `failure` is why its pods cannot be made.
+pub fn status(workload: &Workload<'_>, failure: Option<&str>) -> Value {
     let wanted = workload.replicas();
     let revision = workload.revision();
     let own: Vec<&Held> = workload.own.iter().copied().filter(|pod| !pod.leaving).collect();
@@ -122,6 +122,9 @@ pub fn status(workload: &Workload<'_>) -> Value {
             since,
         )
     };
+    let failure = failure.map(|message| condition("ReplicaFailure", true, "FailedCreate", message, since));
+    let conditions = [Some(available_condition), Some(progress(workload, &revision, done, since)), failure];
+    let conditions: Vec<Value> = conditions.into_iter().flatten().collect();
     without_zeros(json!({
         "observedGeneration": workload.count("/metadata/generation"),
         "replicas": own.len(),
@@ -129,7 +132,7 @@ pub fn status(workload: &Workload<'_>) -> Value {
         "readyReplicas": ready,
         "availableReplicas": available,
         "unavailableReplicas": own.len().max(wanted) - available.min(own.len().max(wanted)),
-        "conditions": [available_condition, progress(workload, &revision, done, since)],
+        "conditions": conditions,
     }))
 }
 

@@ -6,6 +6,7 @@ pub mod deployment;
 pub mod job;
 pub mod stateful;
 
+pub mod account;
 pub mod member;
 
 #[cfg(test)]
@@ -43,6 +44,7 @@ pub fn plan(
     let mut plan = Plan::default();
     for (key, object) in objects {
         let workload = Workload { key, object, own: own(key, object, held), now };
+        let before = plan.changes.len();
         match key.kind.as_str() {
             "Pod" => single(&workload, &mut plan.changes),
             "Deployment" => plan.changes.extend(deployment::changes(&workload, random)),
@@ -56,6 +58,10 @@ pub fn plan(
             _ => continue,
         }
         plan.again = earlier(plan.again, workload.next_available());
+        if account::forbidden(objects, key, object).is_some() {
+            let made = plan.changes.split_off(before);
+            plan.changes.extend(made.into_iter().filter(|change| !matches!(change, Change::Create { .. })));
+        }
     }
     let owners: BTreeSet<(&str, Owner)> =
         objects.iter().map(|(key, object)| (key.namespace.as_str(), Owner::of(object))).collect();
@@ -64,17 +70,20 @@ pub fn plan(
     plan
 }
 
-/// The `status` of a workload; none for other kinds.
+/// The `status` of a workload; none for other kinds. `objects` has all that its pods need.
 pub fn status(
-    key: &Key,
-    object: &Value,
+    (key, object): (&Key, &Value),
+    objects: &BTreeMap<Key, Value>,
     jobs: &Records,
     held: &[Held],
     now: OffsetDateTime,
 ) -> Option<Value> {
     let workload = Workload { key, object, own: own(key, object, held), now };
     match key.kind.as_str() {
-        "Deployment" => Some(deployment::status(&workload)),
+        "Deployment" => {
+            let failure = account::forbidden(objects, key, object);
+            Some(deployment::status(&workload, failure.as_deref()))
+        }
         "StatefulSet" => Some(stateful::status(&workload)),
         "Job" => Some(job::status(&workload, jobs.get(key).unwrap_or(&Record::default()))),
         _ => None,

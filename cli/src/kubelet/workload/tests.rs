@@ -202,7 +202,7 @@ fn a_stateful_set_starts_at_its_first_ordinal_and_changes_down_to_its_partition(
     let kept: Vec<_> = pods.iter().filter(|pod| pod.revision == old).map(|pod| pod.name.as_str()).collect();
     assert_eq!(kept, ["web-5"]);
     let (key, object) = objects.first_key_value().unwrap();
-    let status = status(key, object, &Records::default(), &pods, NOON).unwrap();
+    let status = status((key, object), &objects, &Records::default(), &pods, NOON).unwrap();
     assert_eq!((&status["updatedReplicas"], &status["currentReplicas"]), (&json!(2), &json!(1)));
 }
 
@@ -216,7 +216,8 @@ fn a_deployment_says_whether_it_is_available_and_progresses() {
     let mut pod = held("web-x", Owner::of(object), &name::template_hash(&object["spec"]["template"]));
     let conditions = |pod: &Held, seconds| {
         let now = NOON + Duration::from_secs(seconds);
-        let status = status(key, object, &Records::default(), std::slice::from_ref(pod), now).unwrap();
+        let status =
+            status((key, object), &objects, &Records::default(), std::slice::from_ref(pod), now).unwrap();
         let word = |at: usize| {
             format!(
                 "{}:{}",
@@ -306,7 +307,7 @@ impl Run {
 
     fn status(&self) -> Value {
         let (key, object) = self.objects.first_key_value().unwrap();
-        status(key, object, &self.jobs, &self.pods, self.now).unwrap()
+        status((key, object), &self.objects, &self.jobs, &self.pods, self.now).unwrap()
     }
 
     fn end(&self) -> Option<End> {
@@ -465,4 +466,39 @@ fn a_pod_that_is_deleted_counts_as_failed_and_is_replaced() {
     assert_eq!(run.after(0), (0, 0));
     assert_eq!(run.after(10), (1, 0));
     assert_eq!(run.status()["failed"], 1);
+}
+
+#[test]
+fn no_pod_is_made_whose_service_account_is_missing_and_those_that_run_stay() {
+    let spec = |account: &str| {
+        let mut template = template(account);
+        template["spec"]["serviceAccountName"] = json!(account);
+        json!({"replicas": 2, "serviceName": "web", "template": template})
+    };
+    for kind in ["Deployment", "StatefulSet", "Job"] {
+        let mut objects = workload(kind, &spec("web"));
+        assert_eq!(changes(&objects, &[], &mut || 7), [], "{kind}");
+        let other = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "web", "namespace": "shop"}});
+        objects.insert(Key::of(&other), other);
+        assert_eq!(changes(&objects, &[], &mut || 7), [], "{kind}: an account of another namespace");
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "web"}});
+        objects.insert(Key::of(&account), account);
+        assert!(!changes(&objects, &[], &mut || 7).is_empty(), "{kind}: it is there");
+    }
+    let objects = workload("Deployment", &spec("web"));
+    let (key, object) = objects.first_key_value().unwrap();
+    let status = status((key, object), &objects, &Records::default(), &[], NOON).unwrap();
+    let failure = status["conditions"].as_array().unwrap().iter().find(|one| one["type"] == "ReplicaFailure");
+    let failure = failure.expect("it says why it has no pods");
+    assert_eq!((&failure["status"], &failure["reason"]), (&json!("True"), &json!("FailedCreate")));
+    assert!(failure["message"].as_str().unwrap().ends_with("serviceaccount \"web\" not found"), "{failure}");
+    assert!(
+        !changes(&workload("Deployment", &spec("default")), &[], &mut || 7).is_empty(),
+        "every namespace has it"
+    );
+
+    let mut pods = Vec::new();
+    settle(&workload("Deployment", &json!({"replicas": 2, "template": template("a")})), &mut pods);
+    let changed = workload("Deployment", &spec("web"));
+    assert_eq!(changes(&changed, &pods, &mut || 7), [], "the pods of the old template stay");
 }

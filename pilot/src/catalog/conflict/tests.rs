@@ -212,6 +212,36 @@ fn of_two_gateway_servers_on_one_port_the_later_of_another_protocol_is_told() {
 }
 
 #[test]
+fn of_two_virtual_services_for_one_gateway_host_the_routes_that_nothing_reaches_are_told() {
+    let gate = || {
+        let spec = "{selector: {istio: in}, servers: [{port: {number: 80, name: p, protocol: HTTP}, hosts: [\"*\"]}]}";
+        object("Gateway", "shop/gate@1", spec)
+    };
+    let of = |place: &str, matches: &str| {
+        let to = "route: [{destination: {host: x}}]";
+        route(place, &format!("{{hosts: [a.test], gateways: [gate], http: [{{{matches}{to}}}]}}"))
+    };
+    let on = |path: &str| format!("match: [{{uri: {{{path}}}}}], ");
+    let lost = "shop/b spec.http[0]: VirtualService shop/a, which is older, routes the same requests to `a.test`; this route \
+                has no effect there";
+    let table: [(&str, &str, &[&str]); 9] = [
+        ("", "", &[lost]),
+        (&on("prefix: /a"), &on("prefix: /a"), &[lost]),
+        (&on("prefix: /a"), &on("prefix: /a/b"), &[lost]),
+        (&on("prefix: /a"), &on("exact: /a/b"), &[lost]),
+        (&on("prefix: /a"), "match: [{uri: {prefix: /a/b}, headers: {x: {exact: v}}}], ", &[lost]),
+        (&on("prefix: /a/b"), &on("prefix: /a"), &[]),
+        ("", &on("prefix: /a"), &[]),
+        ("match: [{uri: {prefix: /a}, headers: {x: {exact: v}}}], ", &on("prefix: /a/b"), &[]),
+        (&on("prefix: /a"), &on("regex: /a/b"), &[]),
+    ];
+    for (first, second, expected) in table {
+        let objects = [gate(), of("shop/a@1", first), of("shop/b@2", second)];
+        assert_eq!(told(&objects), expected, "{first} then {second}");
+    }
+}
+
+#[test]
 fn of_two_services_that_name_one_port_of_a_pod_the_later_of_another_protocol_is_told() {
     let service = |place: &str, name: &str| {
         let address = if place.contains("/a") { 1 } else { 2 };

@@ -4,6 +4,7 @@
 //! to apply they are errors, unless the objects applied with it make it right. What breaks elsewhere by it is a
 //! warning: the user may well mean to repair it next.
 
+mod credential;
 mod missed;
 
 use crate::catalog::destination_rule::DestinationRule;
@@ -122,6 +123,7 @@ fn broken(catalog: &Catalog, key: &Key, item: &Item, place: &Place) -> Found {
         Item::Gateway(gateway) if catalog.workloads().all(|w| !selects(&gateway.selector, &w.labels)) => {
             finder.warn("spec.selector", "chooses no pod".into(), "correct it, or start a gateway");
         }
+        Item::Gateway(gateway) => finder.gateway_secrets(gateway),
         Item::PeerAuthentication(policy) => {
             finder.chosen("spec.selector", policy.selector.as_ref());
             finder.policy_ports(policy);
@@ -285,6 +287,7 @@ impl Finder<'_> {
         self.refused_tls(rule);
         self.rule_ports(rule);
         self.replaced(rule);
+        self.rule_secrets(rule);
         // Most rules are for one service: looking through all is for patterns, and for what is not there.
         if self.catalog.has_host(&rule.host) {
             return;

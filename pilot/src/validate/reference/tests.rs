@@ -192,3 +192,69 @@ fn hosts_of_a_sidecar_that_import_nothing_are_told() {
         ],
     );
 }
+
+const GATE: &str = "---
+apiVersion: v1
+kind: Pod
+metadata: {name: gate, namespace: edge, labels: {istio: gate}}
+spec: {containers: [{name: istio-proxy, image: i, args: [proxy, router]}]}
+status: {podIP: 10.244.0.8, conditions: [{type: Ready, status: 'True'}]}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: whole, namespace: edge}
+stringData: {tls.crt: '-----BEGIN CERTIFICATE-----', tls.key: '-----BEGIN PRIVATE KEY-----'}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: half, namespace: edge}
+stringData: {tls.crt: '-----BEGIN CERTIFICATE-----'}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: other, namespace: edge}
+stringData: {password: x}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: astray, namespace: shop}
+stringData: {tls.crt: '-----BEGIN CERTIFICATE-----', tls.key: '-----BEGIN PRIVATE KEY-----'}
+";
+
+#[test]
+fn a_secret_that_a_gateway_needs_and_that_is_not_there_is_named_with_its_namespace() {
+    let gateway = |mode: &str, secret: &str| {
+        let spec = format!(
+            "{{selector: {{istio: gate}}, servers: [{{port: {{number: 443, name: https, protocol: HTTPS}}, hosts: \
+             [a.example], tls: {{mode: {mode}, credentialName: {secret}}}}}]}}"
+        );
+        warnings(&(GATE.to_owned() + &object("Gateway", &spec)))
+    };
+    let reset = "TLS connections to port 443 are reset";
+    let at = "spec.servers[0].tls.credentialName: ";
+    assert_eq!(gateway("SIMPLE", "whole"), "");
+    assert_eq!(gateway("SIMPLE", "none"), format!("{at}there is no Secret edge/none: {reset}"));
+    assert_eq!(gateway("SIMPLE", "astray"), format!("{at}there is no Secret edge/astray: {reset}"));
+    for secret in ["half", "other"] {
+        let told = format!("{at}Secret edge/{secret} has no tls.crt and tls.key: {reset}");
+        assert_eq!(gateway("SIMPLE", secret), told);
+    }
+    assert_eq!(gateway("MUTUAL", "whole"), format!("{at}Secret edge/whole has no ca.crt: {reset}"));
+}
+
+#[test]
+fn a_secret_of_a_rule_is_looked_for_beside_the_gateways() {
+    let rule = |secret: &str| {
+        let spec =
+            format!("{{host: web, trafficPolicy: {{tls: {{mode: SIMPLE, credentialName: {secret}}}}}}}");
+        let roots = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: roots, namespace: edge}\nstringData: {ca.crt: \
+                     '-----BEGIN CERTIFICATE-----'}\n";
+        warnings(&[GATE, roots, &object("DestinationRule", &spec)].concat())
+    };
+    assert_eq!(rule("roots"), "");
+    assert_eq!(
+        rule("none"),
+        "spec.trafficPolicy.tls.credentialName: there is no Secret edge/none: calls of gateways to \
+         web.default.svc.cluster.local fail"
+    );
+}

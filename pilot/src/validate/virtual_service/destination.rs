@@ -57,5 +57,13 @@ pub(super) fn weights(f: &mut Findings, path: &str, written: &[i64]) -> Vec<u32>
     if sum == 0 && !refused && !shares.is_empty() {
         f.error(path, "all weights are 0: no request could go anywhere", "give at least one a weight");
     }
+    if sum > 0 && sum != 100 && !refused {
+        let percent =
+            |weight: &u32| format!("{:.1} %", f64::from(*weight) * 100.0 / sum as f64).replace(".0 ", " ");
+        let shares: Vec<String> = shares.iter().map(percent).collect();
+        let reason =
+            format!("the weights sum up to {sum}, not 100: they are shares of {}", shares.join(", "));
+        f.warn(path, reason, "nothing to do if that is meant");
+    }
     shares
 }

@@ -1,0 +1,45 @@
+//! Pure. Service accounts of pods: as in Kubernetes, no pod is made whose account is not there.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::manifest::object::{Key, text};
+
+/// The account that a pod spec names, if it is missing. Every namespace has the account `default`.
+pub fn missing<'a>(spec: &'a Value, namespace: &str, is_there: impl Fn(&Key) -> bool) -> Option<&'a str> {
+    let name = named(spec).filter(|name| *name != "default")?;
+    let key = Key {
+        group: String::new(),
+        kind: "ServiceAccount".into(),
+        namespace: namespace.into(),
+        name: name.into(),
+    };
+    (!is_there(&key)).then_some(name)
+}
+
+/// The account that a pod spec names. The field's former name still counts, as in Kubernetes.
+pub fn named(spec: &Value) -> Option<&str> {
+    let names = ["/serviceAccountName", "/serviceAccount"].map(|pointer| text(spec, pointer));
+    names.into_iter().find(|name| !name.is_empty())
+}
+
+/// Why a workload gets no pods, in the words of Kubernetes' API server.
+pub fn forbidden(objects: &BTreeMap<Key, Value>, key: &Key, object: &Value) -> Option<String> {
+    let spec = match (key.group.as_str(), key.kind.as_str()) {
+        ("", "Pod") => &object["spec"],
+        ("apps" | "batch", "Deployment" | "StatefulSet" | "Job") => &object["spec"]["template"]["spec"],
+        _ => return None,
+    };
+    let name = missing(spec, &key.namespace, |key| objects.contains_key(key))?;
+    let front = if key.kind == "Pod" { key.name.clone() } else { format!("{}-", key.name) };
+    Some(reason(&front, &key.namespace, name))
+}
+
+/// The words of Kubernetes' API server.
+pub fn reason(pod: &str, namespace: &str, account: &str) -> String {
+    format!(
+        "pods \"{pod}\" is forbidden: error looking up service account {namespace}/{account}: serviceaccount \
+         \"{account}\" not found"
+    )
+}

@@ -1,0 +1,65 @@
+//! Gathers what is known of objects: themselves, what pilot and the proxies think of them, what routes to them, and what
+//! happened to them.
+
+use k8s_openapi::api::core::v1::Service;
+use serde_json::Value;
+
+use crate::kubelet::service;
+use crate::manifest::object::{Key, text};
+use crate::up::context::Context;
+use crate::up::look::{self, LookError};
+use crate::up::plane;
+use crate::wire::{Description, Query};
+
+/// The objects that a query means, each with all that is known of it.
+pub async fn describe(context: &Context, query: &Query) -> Result<Vec<Description>, LookError> {
+    let objects = look::list(context, query)?;
+    let mut all = Vec::new();
+    for object in objects {
+        all.push(one(context, object).await);
+    }
+    Ok(all)
+}
+
+async fn one(context: &Context, object: Value) -> Description {
+    let key = Key::of(&object);
+    let mut description = Description { events: events(context, &key), ..Description::default() };
+    if context.injector.get().is_some() {
+        // Without pilot the object itself is worth showing.
+        let (verdicts, relations) =
+            tokio::join!(plane::verdicts(&key.kind, Some(&key.namespace)), plane::relations(&key));
+        let verdicts = verdicts.unwrap_or_default();
+        description.verdict =
+            verdicts.objects.into_iter().find(|v| (&v.group, &v.name) == (&key.group, &key.name));
+        description.proxies = verdicts.proxies;
+        description.relations = relations.unwrap_or_default();
+    }
+    if key.kind == "Service" && key.group.is_empty() {
+        description.endpoints = endpoints(context, &object);
+    }
+    Description { object, ..description }
+}
+
+/// The endpoints of each port of a Service.
+fn endpoints(context: &Context, object: &Value) -> Vec<Vec<String>> {
+    let directory = context.shared.directory();
+    let Ok(service) = serde_json::from_value::<Service>(object.clone()) else { return vec![] };
+    let ports = service.spec.as_ref().and_then(|spec| spec.ports.clone()).unwrap_or_default();
+    let of = |port| {
+        let found = service::endpoints(&service, port, &directory.backends);
+        found.into_iter().map(|(address, number)| format!("{address}:{number}")).collect()
+    };
+    ports.iter().map(of).collect()
+}
+
+/// What happened to an object, the latest last.
+fn events(context: &Context, key: &Key) -> Vec<Value> {
+    let query = Query { kind: "events".into(), namespace: Some(key.namespace.clone()), ..Query::default() };
+    let mut events = look::list(context, &query).unwrap_or_default();
+    events.retain(|event| {
+        let about = |field: &str| text(&event["involvedObject"], field);
+        about("/kind") == key.kind && about("/name") == key.name
+    });
+    events.sort_by(|a, b| text(a, "/lastTimestamp").cmp(text(b, "/lastTimestamp")));
+    events
+}

@@ -1,0 +1,64 @@
+//! Whether what was applied is in force: written for pilot, taken by it, known to the node's packet rules, and
+//! acknowledged by every proxy. `apply` waits for it, because a request that follows must meet the change.
+
+use std::time::Duration;
+
+use api::resource::verdict::{Verdicts, Wait};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use crate::up::context::Context;
+use crate::up::plane;
+use crate::wire::{Answer, Settling};
+
+/// Waits until a change is written where pilot reads it. Why it cannot be, stands among the problems.
+pub async fn written(context: &Context, answer: &mut Answer) {
+    let count = context.shared.count();
+    let mut published = context.published.subscribe();
+    let done = published.wait_for(|state| state.count >= count || state.trouble.is_some());
+    let trouble = match timeout(WRITING, done).await {
+        Ok(Ok(state)) => state.trouble.clone(),
+        Ok(Err(_)) => None,
+        Err(_) => Some(format!("it took more than {} s", WRITING.as_secs())),
+    };
+    answer.trouble = trouble;
+}
+
+/// Waits until everything is in force, for as long as the question says.
+pub async fn settle(context: &Context, question: &Wait) -> Settling {
+    let deadline = Instant::now() + Duration::from_millis(question.milliseconds);
+    let count = context.shared.count();
+    let mut translated = context.translated.subscribe();
+    let rules = timeout_at(deadline, translated.wait_for(|known| *known >= count)).await.is_ok();
+    if context.injector.get().is_none() {
+        return Settling { settled: rules, ..Settling::default() };
+    }
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let milliseconds = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        let asked = plane::settle(&Wait { milliseconds, ..question.clone() }).await;
+        let missing = asked.as_ref().map(|verdicts| missing(context, verdicts)).unwrap_or_default();
+        let (verdicts, trouble) = match asked {
+            Ok(verdicts) => (verdicts, context.published.borrow().trouble.clone()),
+            Err(reason) => (Verdicts::default(), Some(format!("pilot {reason}"))),
+        };
+        let settled = rules && verdicts.settled && missing.is_empty() && trouble.is_none();
+        if settled || Instant::now() >= deadline {
+            return Settling { settled, verdicts, missing, trouble };
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Pods that are ready and have a proxy that is not connected: it has the configuration of before.
+fn missing(context: &Context, verdicts: &Verdicts) -> Vec<String> {
+    let world = context.shared.read();
+    let ready = world.pods.iter().filter(|(_, entry)| entry.status.is_ready() && !entry.status.leaving);
+    let with_proxy = ready.filter(|(_, entry)| entry.status.containers.iter().any(|c| c.name == PROXY));
+    let names = with_proxy.map(|((namespace, name), _)| format!("{name}.{namespace}"));
+    names.filter(|name| !verdicts.proxies.iter().any(|proxy| proxy.proxy == *name)).collect()
+}
+
+const PROXY: &str = "istio-proxy";
+/// How long a change may take to be written.
+const WRITING: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);

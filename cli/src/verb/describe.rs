@@ -1,0 +1,45 @@
+//! `ostria describe`.
+
+use api::resource::kind;
+
+use crate::arguments::Describe;
+use crate::client;
+use crate::failure::Failure;
+use crate::state::State;
+use crate::verb::print;
+use crate::view::describe;
+use crate::wire::{Description, Query};
+
+/// Shows objects with what pilot, the proxies and their events say of them.
+#[expect(clippy::disallowed_methods, reason = "ages are told against the clock")]
+pub fn run(state: &State, arguments: &Describe) -> Result<(), Failure> {
+    let (word, names) = match arguments.kind.split_once('/') {
+        Some((kind, name)) => (kind.to_string(), vec![name.to_string()]),
+        None => (arguments.kind.clone(), arguments.names.clone()),
+    };
+    let kind = kind::named(&word)
+        .ok_or_else(|| Failure::Missing(format!("the server doesn't have a resource type \"{word}\"")))?;
+    let namespace =
+        (!arguments.all_namespaces).then(|| arguments.namespace.clone().unwrap_or_else(|| "default".into()));
+    let names: Vec<Option<String>> =
+        if names.is_empty() { vec![None] } else { names.into_iter().map(Some).collect() };
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let mut texts = Vec::new();
+    for name in names {
+        let query = Query { kind: word.clone(), name: name.clone(), namespace: namespace.clone() };
+        let found: Vec<Description> = client::block_on(client::call(state, "/describe", &query))?;
+        if let Some(name) = name.filter(|_| found.is_empty()) {
+            return Err(Failure::Missing(format!("{} \"{name}\" not found", kind.plural)));
+        }
+        texts.extend(found.iter().map(|one| describe::render(one, now.cast_signed())));
+    }
+    if texts.is_empty() {
+        match namespace.filter(|_| kind.namespaced) {
+            Some(namespace) => eprintln!("No resources found in {namespace} namespace."),
+            None => eprintln!("No resources found"),
+        }
+    }
+    print::out(&texts.join("\n\n"));
+    Ok(())
+}

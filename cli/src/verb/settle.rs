@@ -1,0 +1,39 @@
+//! Waiting after a change until every proxy has acknowledged it, with progress for who watches.
+
+use std::time::{Duration, Instant};
+
+use api::resource::verdict::Wait;
+
+use crate::client;
+use crate::failure::Failure;
+use crate::state::State;
+use crate::view::settle::{self, Awaited};
+use crate::wire::Settling;
+
+/// Returns when everything is in force; fails with what refuses it, or with who has not answered in time.
+#[expect(clippy::disallowed_methods, reason = "a command waits by the clock")]
+pub async fn wait(state: &State, awaited: &[Awaited], limit: Duration) -> Result<(), Failure> {
+    let deadline = Instant::now() + limit;
+    let objects: Vec<_> = awaited.iter().map(|one| one.wanted.clone()).collect();
+    let mut told = String::new();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // The first question is short: most changes are everywhere within it, and nothing is told of them.
+        let slice = left.min(if told.is_empty() { FIRST } else { SLICE });
+        let milliseconds = u64::try_from(slice.as_millis()).unwrap_or(u64::MAX);
+        let question = Wait { objects: objects.clone(), milliseconds };
+        let settling: Settling = client::call(state, "/settle", &question).await?;
+        if settling.settled || left <= slice {
+            let problems = settle::problems(awaited, &settling);
+            return if problems.is_empty() { Ok(()) } else { Err(Failure::NotInForce(problems)) };
+        }
+        let line = settle::progress(awaited, &settling);
+        if line != told {
+            eprintln!("{line}");
+            told = line;
+        }
+    }
+}
+
+const FIRST: Duration = Duration::from_millis(500);
+const SLICE: Duration = Duration::from_secs(2);

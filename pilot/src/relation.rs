@@ -1,0 +1,364 @@
+//! Pure. Which objects have to do with an object: what routes to a service, which policies hold for a pod, which pods a
+//! policy chooses. It answers "why do my requests go there?" from the same look-ups that generate configuration.
+
+use crate::catalog::destination_rule::DestinationRule;
+use crate::catalog::gateway::{Gateway, ServerCertificate, ServerTls};
+use crate::catalog::route::{GatewayRef, HttpAction, RouteSet};
+use crate::catalog::service::Service;
+use crate::catalog::visibility::{Labels, Origin, selects};
+use crate::catalog::workload::Workload;
+use crate::catalog::{Catalog, Item, host};
+use crate::flow::MtlsMode;
+use api::resource::document::Key;
+use api::resource::kind::Kind;
+use api::resource::relation::Related;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The objects that have to do with one, by kind and name.
+pub fn of(catalog: &Catalog, key: &Key) -> Vec<Related> {
+    let mut finder = Finder { catalog, found: BTreeMap::new() };
+    match catalog.item(key) {
+        Some(Item::Service(service)) => finder.service(service),
+        Some(Item::ServiceEntry(services)) => services.iter().for_each(|service| finder.service(service)),
+        Some(Item::Workload(pod)) => finder.pod(pod),
+        Some(Item::Routes(set)) => finder.routes(set),
+        Some(Item::DestinationRule(rule)) => finder.rule(rule),
+        Some(Item::Gateway(gateway)) => finder.gateway(gateway),
+        Some(Item::PeerAuthentication(policy)) => finder.chosen(&policy.origin, policy.selector.as_ref()),
+        Some(Item::Sidecar(sidecar)) => finder.chosen(&sidecar.origin, sidecar.selector.as_ref()),
+        Some(Item::Secret(_)) => finder.secret(key),
+        Some(Item::Endpoints { service, .. }) => {
+            let key = Key::new(Kind::Service, &key.namespace, service);
+            finder.add(key, "they are its endpoints".into());
+        }
+        Some(Item::Namespace(_) | Item::Mesh(_) | Item::Other) | None => {}
+    }
+    let related = |(key, how): (Key, BTreeSet<String>)| Related {
+        kind: key.kind.name().to_owned(),
+        namespace: key.namespace,
+        name: key.name,
+        how: how.into_iter().collect::<Vec<_>>().join("; "),
+    };
+    finder.found.into_iter().map(related).collect()
+}
+
+struct Finder<'a> {
+    catalog: &'a Catalog,
+    found: BTreeMap<Key, BTreeSet<String>>,
+}
+
+impl<'a> Finder<'a> {
+    fn add(&mut self, key: Key, how: String) {
+        self.found.entry(key).or_default().insert(how);
+    }
+
+    /// What routes calls of a service, what holds for them, and its pods.
+    fn service(&mut self, service: &Service) {
+        self.calls(service);
+        for pod in self.catalog.members(service) {
+            self.add(pod_key(pod), format!("takes calls of {}", service.host));
+            self.policies(pod);
+        }
+    }
+
+    fn calls(&mut self, service: &Service) {
+        let (host, namespace) = (&service.host, &service.namespace);
+        if let Some(set) = self.catalog.route_set(namespace, host) {
+            self.add(set.origin.key(), format!("routes calls of sidecars to {host}"));
+        }
+        for set in self.sets().filter(|set| set.destinations().any(|to| to.host == *host)) {
+            self.add(set.origin.key(), format!("sends requests to {host}"));
+            for gateway in &set.gateways {
+                if let GatewayRef::Named { namespace, name } = gateway {
+                    let key = Key::new(Kind::IstioGateway, namespace, name);
+                    self.add(key, format!("its VirtualService {} leads to {host}", set.origin.name));
+                }
+            }
+        }
+        if let Some(rule) = self.catalog.destination_rule(namespace, service) {
+            self.add(rule.origin.key(), format!("holds for calls to {host}"));
+        }
+    }
+
+    fn pod(&mut self, pod: &Workload) {
+        for service in self.catalog.services_of(pod) {
+            self.add(service.origin.key(), "chooses the pod".into());
+            self.calls(&service);
+        }
+        self.policies(pod);
+        let gateways = self.catalog.gateways_for(&pod.labels);
+        for gateway in gateways.iter().filter(|gateway| !gateway.selector.is_empty()) {
+            self.add(gateway.origin.key(), "chooses the pod".into());
+            self.bound(gateway);
+        }
+    }
+
+    /// The policies that hold for a pod.
+    fn policies(&mut self, pod: &Workload) {
+        let root = &self.catalog.mesh().root_namespace;
+        for policy in self.catalog.shared_policies().iter() {
+            let own = policy.origin.namespace == pod.namespace;
+            let holds = match &policy.selector {
+                Some(selector) => own && selects(selector, &pod.labels),
+                None => own || policy.origin.namespace == *root,
+            };
+            if holds {
+                let mode = self.catalog.default_mtls_mode(&pod.namespace, &pod.labels);
+                let how = format!("chooses pod {}, whose mode is {}", pod.name, word(mode));
+                self.add(policy.origin.key(), how);
+            }
+        }
+        if let Some(sidecar) = self.catalog.sidecar(&pod.namespace, &pod.labels) {
+            self.add(sidecar.origin.key(), format!("says what pod {} sees", pod.name));
+        }
+    }
+
+    /// The services that a VirtualService leads to, its gateways and its delegates.
+    fn routes(&mut self, set: &Arc<RouteSet>) {
+        for to in set.destinations() {
+            let subset =
+                if to.subset.is_empty() { String::new() } else { format!(" (subset {})", to.subset) };
+            if let Some(service) = self.catalog.service(&set.origin.namespace, &to.host) {
+                let rule = self.catalog.destination_rule(&set.origin.namespace, service);
+                self.add(service.origin.key(), format!("requests go there{subset}"));
+                if let Some(rule) = rule.filter(|_| !to.subset.is_empty()) {
+                    self.add(rule.origin.key(), format!("has subset {}", to.subset));
+                }
+            }
+        }
+        for gateway in &set.gateways {
+            if let GatewayRef::Named { namespace, name } = gateway {
+                self.add(Key::new(Kind::IstioGateway, namespace, name), "it is bound to it".into());
+            }
+        }
+        for route in &set.http {
+            if let HttpAction::Delegate { namespace, name } = &route.action {
+                self.add(Key::new(Kind::VirtualService, namespace, name), "goes on with its routes".into());
+            }
+        }
+        let own = set.origin.key();
+        let delegates = |other: &&Arc<RouteSet>| {
+            other.http.iter().any(|route| {
+                matches!(&route.action, HttpAction::Delegate { namespace, name }
+                if (namespace, name) == (&own.namespace, &own.name))
+            })
+        };
+        let roots: Vec<Key> = self.sets().filter(delegates).map(|root| root.origin.key()).collect();
+        for root in roots {
+            self.add(root, "delegates to it".into());
+        }
+    }
+
+    fn rule(&mut self, rule: &DestinationRule) {
+        let covered = |s: &&Arc<Service>| s.host == rule.host || host::covers(&rule.host, &s.host);
+        let services: Vec<Arc<Service>> = self.catalog.services().filter(covered).cloned().collect();
+        for service in services {
+            self.add(service.origin.key(), format!("it holds for calls to {}", service.host));
+            let uses = |set: &&Arc<RouteSet>| {
+                set.destinations().any(|to| to.host == service.host && rule.subset(&to.subset).is_some())
+            };
+            for set in self.sets().filter(uses) {
+                self.add(set.origin.key(), "leads to its subsets".into());
+            }
+        }
+    }
+
+    fn gateway(&mut self, gateway: &Gateway) {
+        self.bound(gateway);
+        for pod in self.catalog.workloads().filter(|pod| selects(&gateway.selector, &pod.labels)) {
+            self.add(pod_key(pod), "listens to its ports".into());
+            for server in &gateway.servers {
+                if let Some(ServerTls::Terminate { certificate: ServerCertificate::Secret(name), .. }) =
+                    &server.tls
+                {
+                    let key = Key::new(Kind::Secret, &pod.namespace, name);
+                    let there = self.catalog.secret(&pod.namespace, name).is_some();
+                    let how = format!("certificate of port {}", server.port);
+                    self.add(key, if there { how } else { format!("{how}, missing") });
+                }
+            }
+        }
+    }
+
+    /// The VirtualServices that are bound to a Gateway.
+    fn bound(&mut self, gateway: &Gateway) {
+        let Origin { namespace, name, .. } = &gateway.origin;
+        let own = GatewayRef::Named { namespace: namespace.clone(), name: name.clone() };
+        for set in self.sets().filter(|set| set.gateways.contains(&own)) {
+            self.add(
+                set.origin.key(),
+                format!("routes requests of gateway {name} for {}", set.hosts.join(", ")),
+            );
+        }
+    }
+
+    /// The pods that a policy chooses.
+    fn chosen(&mut self, origin: &Origin, selector: Option<&Labels>) {
+        let whole = origin.namespace == self.catalog.mesh().root_namespace && selector.is_none();
+        let chosen = |pod: &&Arc<Workload>| {
+            (whole || pod.namespace == origin.namespace)
+                && selector.is_none_or(|labels| selects(labels, &pod.labels))
+        };
+        for pod in self.catalog.workloads().filter(chosen) {
+            self.add(pod_key(pod), "it chooses the pod".into());
+        }
+    }
+
+    /// The Gateways that name a Secret, and the gateways' pods beside it.
+    fn secret(&mut self, key: &Key) {
+        for gateway in self.catalog.shared_gateways().iter() {
+            let names = gateway.servers.iter().any(|server| matches!(&server.tls,
+                Some(ServerTls::Terminate { certificate: ServerCertificate::Secret(name), .. }) if *name == key.name));
+            let mut pods = self.catalog.workloads_in(&key.namespace);
+            if names && pods.any(|pod| selects(&gateway.selector, &pod.labels)) {
+                self.add(gateway.origin.key(), "shows its certificate".into());
+            }
+        }
+    }
+
+    fn sets(&self) -> impl Iterator<Item = &'a Arc<RouteSet>> + use<'a> {
+        self.catalog.items().filter_map(|(_, item)| match item {
+            Item::Routes(set) => Some(set),
+            _ => None,
+        })
+    }
+}
+
+fn pod_key(pod: &Workload) -> Key {
+    Key::new(Kind::Pod, &pod.namespace, &pod.name)
+}
+
+/// As Istio writes it.
+fn word(mode: MtlsMode) -> &'static str {
+    match mode {
+        MtlsMode::Disable => "DISABLE",
+        MtlsMode::Permissive => "PERMISSIVE",
+        MtlsMode::Strict => "STRICT",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::tests::catalog;
+
+    const SHOP: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: web-1, namespace: shop, labels: {app: web, version: v1}}
+spec: {containers: [{name: c, image: i}]}
+status: {podIP: 10.244.0.7, conditions: [{type: Ready, status: 'True'}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: gate, namespace: shop, labels: {istio: gate}}
+spec: {containers: [{name: c, image: i}]}
+status: {podIP: 10.244.0.8, conditions: [{type: Ready, status: 'True'}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}, ports: [{name: http, port: 80}]}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: front, namespace: shop}
+spec: {selector: {istio: gate}, servers: [{port: {number: 443, name: p, protocol: HTTPS}, hosts: ['*'], tls: {mode: SIMPLE, credentialName: cert}}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web, namespace: shop}
+spec: {hosts: [web], http: [{route: [{destination: {host: web, subset: v1}}]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: outside, namespace: shop}
+spec: {hosts: [a.example], gateways: [front], http: [{route: [{destination: {host: web}}]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: web, namespace: shop}
+spec: {host: web, subsets: [{name: v1, labels: {version: v1}}]}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: strict, namespace: shop}
+spec: {selector: {matchLabels: {app: web}}, mtls: {mode: STRICT}}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: other, namespace: back}
+spec: {mtls: {mode: DISABLE}}
+";
+
+    fn told(kind: Kind, name: &str) -> Vec<String> {
+        let related = of(&catalog(SHOP), &Key::new(kind, "shop", name));
+        related.iter().map(|r| format!("{} {}: {}", r.kind, r.name, r.how)).collect()
+    }
+
+    #[test]
+    fn a_service_shows_what_routes_to_it_what_holds_for_its_calls_and_its_pods() {
+        let host = "web.shop.svc.cluster.local";
+        let expected = [
+            format!("Pod web-1: takes calls of {host}"),
+            format!("VirtualService outside: sends requests to {host}"),
+            format!("VirtualService web: routes calls of sidecars to {host}; sends requests to {host}"),
+            format!("DestinationRule web: holds for calls to {host}"),
+            format!("Gateway front: its VirtualService outside leads to {host}"),
+            "PeerAuthentication strict: chooses pod web-1, whose mode is STRICT".to_owned(),
+        ];
+        assert_eq!(told(Kind::Service, "web"), expected);
+    }
+
+    #[test]
+    fn a_pod_shows_its_services_with_their_routes_and_its_policies() {
+        let all = told(Kind::Pod, "web-1");
+        for part in [
+            "Service web: chooses the pod",
+            "VirtualService web: ",
+            "DestinationRule web: ",
+            "strict: chooses",
+        ] {
+            assert!(all.iter().any(|line| line.contains(part)), "{part}: {all:?}");
+        }
+        assert!(!all.iter().any(|line| line.contains("other")), "{all:?}");
+        let gate = told(Kind::Pod, "gate");
+        assert_eq!(
+            gate,
+            [
+                "VirtualService outside: routes requests of gateway front for a.example",
+                "Gateway front: chooses the pod"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_routes_shows_where_to() {
+        assert_eq!(
+            told(Kind::VirtualService, "web"),
+            ["Service web: requests go there (subset v1)", "DestinationRule web: has subset v1"]
+        );
+        assert_eq!(
+            told(Kind::IstioGateway, "front"),
+            [
+                "Pod gate: listens to its ports",
+                "Secret cert: certificate of port 443, missing",
+                "VirtualService outside: routes requests of gateway front for a.example"
+            ]
+        );
+        assert_eq!(
+            told(Kind::DestinationRule, "web"),
+            [
+                "Service web: it holds for calls to web.shop.svc.cluster.local",
+                "VirtualService web: leads to its subsets"
+            ]
+        );
+        assert_eq!(told(Kind::PeerAuthentication, "strict"), ["Pod web-1: it chooses the pod"]);
+    }
+
+    #[test]
+    fn what_is_not_there_is_related_to_nothing() {
+        assert_eq!(told(Kind::Service, "nonesuch"), [""; 0]);
+    }
+}

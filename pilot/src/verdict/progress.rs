@@ -1,0 +1,212 @@
+//! How far each connected proxy is with the configuration. Each writes numbers of its own; a lock is taken only when a
+//! proxy comes, goes, or refuses something.
+
+use api::model::Kind;
+use api::resource::verdict::{ProxyAnswer, ProxyRefusal};
+use api::xds::server::Status;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// The connected proxies.
+#[derive(Debug, Clone, Default)]
+pub struct Proxies {
+    table: Arc<Mutex<BTreeMap<u64, Arc<Progress>>>>,
+    next: Arc<AtomicU64>,
+    /// Rung whenever a proxy comes, goes, or answers.
+    bell: Arc<Notify>,
+}
+
+/// How far one proxy is.
+#[derive(Debug)]
+struct Progress {
+    proxy: String,
+    acknowledged: AtomicU64,
+    answered: AtomicU64,
+    refusals: Mutex<Vec<Refused>>,
+}
+
+/// A refusal, with the nonce that tells it from the next one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Refused {
+    kind: Kind,
+    nonce: String,
+    told: ProxyRefusal,
+}
+
+impl Proxies {
+    /// Adds a proxy, `pod.namespace`; it is counted until its place is dropped.
+    pub fn add(&self, proxy: String) -> ProxyPlace {
+        let progress = Arc::new(Progress {
+            proxy,
+            acknowledged: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            refusals: Mutex::default(),
+        });
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.lock().insert(id, progress.clone());
+        self.bell.notify_waiters();
+        ProxyPlace { proxies: self.clone(), id, progress }
+    }
+
+    /// What each proxy has answered so far, by name.
+    pub fn list(&self) -> Vec<ProxyAnswer> {
+        let all: Vec<Arc<Progress>> = self.lock().values().cloned().collect();
+        let mut all: Vec<ProxyAnswer> = all.iter().map(|progress| progress.read()).collect();
+        all.sort_by(|a, b| a.proxy.cmp(&b.proxy));
+        all
+    }
+
+    /// Ends when the bell rings, from the moment of this call on.
+    pub fn rung(&self) -> impl Future<Output = ()> + use<> {
+        let mut notified = Box::pin(self.bell.clone().notified_owned());
+        notified.as_mut().enable();
+        notified
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Progress>>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A proxy's place among the others.
+#[derive(Debug)]
+pub struct ProxyPlace {
+    proxies: Proxies,
+    id: u64,
+    progress: Arc<Progress>,
+}
+
+impl ProxyPlace {
+    /// Notes what the proxy has answered, at the newest generation that was looked at for it. `held`: something of that
+    /// generation is not sent yet.
+    pub fn note(&self, status: &BTreeMap<Kind, Status>, generation: u64, held: bool) {
+        self.progress.note(status, generation, held);
+        self.proxies.bell.notify_waiters();
+    }
+}
+
+impl Drop for ProxyPlace {
+    fn drop(&mut self) {
+        self.proxies.lock().remove(&self.id);
+        self.proxies.bell.notify_waiters();
+    }
+}
+
+impl Progress {
+    fn note(&self, status: &BTreeMap<Kind, Status>, generation: u64, held: bool) {
+        let refused = |s: &Status| s.nack.as_ref().is_some_and(|nack| nack.nonce == s.nonce_sent);
+        if status.values().any(|s| s.nack.is_some()) || !self.refusals().is_empty() {
+            self.note_refusals(status, generation);
+        }
+        if held || !status.values().all(|s| s.nonce_sent == s.nonce_acked || refused(s)) {
+            return;
+        }
+        if status.values().all(|s| s.nack.is_none()) {
+            self.acknowledged.store(generation, Ordering::Release);
+        }
+        self.answered.store(generation, Ordering::Release);
+    }
+
+    fn note_refusals(&self, status: &BTreeMap<Kind, Status>, generation: u64) {
+        let mut held = self.refusals();
+        let next = status.iter().filter_map(|(kind, s)| Some((*kind, s.nack.as_ref()?)));
+        let next = next.map(|(kind, nack)| {
+            let known = held.iter().find(|known| known.kind == kind && known.nonce == nack.nonce);
+            known.cloned().unwrap_or_else(|| Refused {
+                kind,
+                nonce: nack.nonce.clone(),
+                told: ProxyRefusal {
+                    type_url: kind.type_url().to_owned(),
+                    names: nack.names.clone(),
+                    detail: nack.detail.clone(),
+                    since: generation,
+                },
+            })
+        });
+        *held = next.collect();
+    }
+
+    fn read(&self) -> ProxyAnswer {
+        // The refusals first: a proxy that settles meanwhile is told as refusing, never as agreeing to what it refuses.
+        let refusals = self.refusals().iter().map(|refused| refused.told.clone()).collect();
+        ProxyAnswer {
+            proxy: self.proxy.clone(),
+            acknowledged: self.acknowledged.load(Ordering::Acquire),
+            answered: self.answered.load(Ordering::Acquire),
+            refusals,
+        }
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, Vec<Refused>> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::resource::verdict::Standing;
+    use api::xds::server::Nack;
+
+    fn status(sent: &str, acked: &str, nack: Option<&str>) -> BTreeMap<Kind, Status> {
+        let nack = nack.map(|nonce| Nack {
+            nonce: nonce.into(),
+            names: vec!["route".into()],
+            detail: "a bad route".into(),
+        });
+        let status = Status { nonce_sent: sent.into(), nonce_acked: acked.into(), nack, ..Status::default() };
+        BTreeMap::from([(Kind::Route, status)])
+    }
+
+    #[test]
+    fn a_proxy_has_acknowledged_what_it_looked_at_once_nothing_is_under_way_or_held() {
+        let proxies = Proxies::default();
+        let place = proxies.add("web.shop".into());
+        let acknowledged = || proxies.list()[0].acknowledged;
+        place.note(&status("2", "1", None), 5, false);
+        assert_eq!(acknowledged(), 0, "a response is under way");
+        place.note(&status("2", "2", None), 5, true);
+        assert_eq!(acknowledged(), 0, "something is held back");
+        place.note(&status("2", "2", None), 5, false);
+        assert_eq!(acknowledged(), 5);
+        place.note(&status("2", "2", None), 6, false);
+        assert_eq!(acknowledged(), 6, "the next generation changes nothing for it");
+        drop(place);
+        assert_eq!(proxies.list(), []);
+    }
+
+    #[test]
+    fn a_refusal_is_dated_once_and_ends_with_the_next_acknowledgement() {
+        let proxies = Proxies::default();
+        let place = proxies.add("web.shop".into());
+        place.note(&status("1", "1", None), 4, false);
+        place.note(&status("2", "1", Some("2")), 5, false);
+        place.note(&status("2", "1", Some("2")), 6, false);
+        let told = proxies.list().remove(0);
+        assert_eq!((told.acknowledged, told.answered, told.refusals[0].since), (4, 6, 5));
+        assert!(matches!(told.standing(5), Standing::Refused(refusal) if refusal.detail == "a bad route"));
+        assert_eq!(told.standing(6), Standing::Acknowledged, "what came after the refused");
+        place.note(&status("3", "1", Some("2")), 7, false);
+        assert_eq!(proxies.list()[0].standing(7), Standing::Pending, "the next response is under way");
+        place.note(&status("3", "3", None), 7, false);
+        assert_eq!(proxies.list()[0].standing(7), Standing::Acknowledged);
+        assert_eq!(proxies.list()[0].refusals, []);
+    }
+
+    #[tokio::test]
+    async fn the_bell_rings_for_those_who_listen_from_before() {
+        let proxies = Proxies::default();
+        let rung = proxies.rung();
+        let place = proxies.add("web.shop".into());
+        rung.await;
+        let rung = proxies.rung();
+        place.note(&status("1", "1", None), 1, false);
+        rung.await;
+        let rung = proxies.rung();
+        drop(place);
+        rung.await;
+    }
+}

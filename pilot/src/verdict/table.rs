@@ -1,0 +1,264 @@
+//! Pure. The verdict on each object: the version that was judged last, whether it is in force, and what was found.
+
+use crate::flow::Verdict;
+use api::resource::document::{Key, Place, Problem, Refusal};
+use api::resource::kind::Kind;
+use api::resource::verdict::{ObjectVerdict, Version};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+/// All verdicts.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    revision: u64,
+    entries: BTreeMap<Subject, Entry>,
+    /// What shows only when objects are seen beside each other.
+    together: Vec<Refusal>,
+}
+
+/// What a verdict is about: an object, or a file in which no object was found.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Object(Key),
+    File(Arc<str>),
+}
+
+impl Subject {
+    /// A verdict with its names alone.
+    fn named(&self) -> ObjectVerdict {
+        match self {
+            Self::Object(key) => ObjectVerdict {
+                group: key.kind.group().to_owned(),
+                kind: key.kind.name().to_owned(),
+                namespace: key.namespace.clone(),
+                name: key.name.clone(),
+                ..ObjectVerdict::default()
+            },
+            Self::File(_) => ObjectVerdict::default(),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    version: Version,
+    place: Place,
+    snapshot: u64,
+    revision: u64,
+    /// Absent for most objects.
+    findings: Option<Box<Findings>>,
+}
+
+#[derive(Debug, Default)]
+struct Findings {
+    errors: Vec<Refusal>,
+    warnings: Vec<Refusal>,
+}
+
+impl Table {
+    /// Counts up with each change.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Takes verdicts over, in their order.
+    pub(super) fn note(&mut self, verdicts: Vec<Verdict>, snapshot: u64) {
+        if !verdicts.is_empty() {
+            self.revision += 1;
+        }
+        for verdict in verdicts {
+            let file = Subject::File(verdict.place.file.clone());
+            let accepted = verdict.accepted();
+            if accepted {
+                // The file can be read again.
+                self.entries.remove(&file);
+            }
+            match verdict.key {
+                Some(key) if verdict.gone || (accepted && passes_by(key.kind, &verdict.warnings)) => {
+                    self.entries.remove(&Subject::Object(key));
+                }
+                None if accepted => {}
+                key => {
+                    let subject = key.map_or(file, Subject::Object);
+                    let entry = self.entries.entry(subject).or_default();
+                    entry.judge(verdict.errors, verdict.warnings);
+                    (entry.version, entry.place) = (verdict.version, verdict.place);
+                    entry.revision = self.revision;
+                    if accepted {
+                        entry.snapshot = snapshot;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes over what was found about objects beside each other; gives back what is new and what is settled.
+    pub(super) fn compare(&mut self, together: Vec<Refusal>) -> (Vec<Refusal>, Vec<Refusal>) {
+        let before: HashSet<&Refusal> = self.together.iter().collect();
+        let after: HashSet<&Refusal> = together.iter().collect();
+        let appeared: Vec<Refusal> = together.iter().filter(|w| !before.contains(w)).cloned().collect();
+        let settled: Vec<Refusal> = self.together.iter().filter(|w| !after.contains(w)).cloned().collect();
+        let changed: BTreeSet<&Key> =
+            appeared.iter().chain(&settled).filter_map(|w| w.key.as_ref()).collect();
+        if !changed.is_empty() {
+            self.revision += 1;
+        }
+        for key in changed {
+            if let Some(entry) = self.entries.get_mut(&Subject::Object(key.clone())) {
+                entry.revision = self.revision;
+            }
+        }
+        self.together = together;
+        (appeared, settled)
+    }
+
+    /// The errors of each refused object or file.
+    pub(super) fn refusals(&self) -> impl Iterator<Item = &Vec<Refusal>> {
+        let found = self.entries.values().filter_map(|entry| entry.findings.as_ref());
+        found.map(|found| &found.errors).filter(|errors| !errors.is_empty())
+    }
+
+    /// All warnings, by object.
+    pub(super) fn warnings(&self) -> Vec<Refusal> {
+        let alone =
+            self.entries.values().filter_map(|entry| entry.findings.as_ref()).flat_map(|f| &f.warnings);
+        let mut all: Vec<Refusal> = alone.chain(&self.together).cloned().collect();
+        all.sort_by(|a, b| (&a.key, &a.path).cmp(&(&b.key, &b.path)));
+        all
+    }
+
+    /// The verdicts that changed after a revision, of those that are wanted; and the revision that this is.
+    pub(super) fn since(
+        &self,
+        revision: u64,
+        wanted: impl Fn(&ObjectVerdict) -> bool,
+    ) -> (u64, Vec<ObjectVerdict>) {
+        let mut together: BTreeMap<&Key, Vec<Problem>> = BTreeMap::new();
+        for warning in &self.together {
+            if let Some(key) = &warning.key {
+                together.entry(key).or_default().push(Problem::from(warning));
+            }
+        }
+        let changed = self.entries.iter().filter(|(_, entry)| entry.revision > revision || revision == 0);
+        let named = changed.map(|(subject, entry)| (subject, entry, subject.named()));
+        let wanted = named.filter(|(_, _, verdict)| wanted(verdict));
+        let full = wanted.map(|(subject, entry, verdict)| {
+            let beside = match subject {
+                Subject::Object(key) => together.get(key).cloned().unwrap_or_default(),
+                Subject::File(_) => vec![],
+            };
+            entry.complete(verdict, beside)
+        });
+        (self.revision, full.collect())
+    }
+}
+
+impl Entry {
+    /// The last good version of a refused object is still in force, with what is odd about it.
+    fn judge(&mut self, errors: Vec<Refusal>, warnings: Vec<Refusal>) {
+        let warnings = if errors.is_empty() {
+            warnings
+        } else {
+            self.findings.take().map(|found| found.warnings).unwrap_or_default()
+        };
+        let found = !errors.is_empty() || !warnings.is_empty();
+        self.findings = found.then(|| Box::new(Findings { errors, warnings }));
+    }
+
+    fn complete(&self, named: ObjectVerdict, beside: Vec<Problem>) -> ObjectVerdict {
+        let found = self.findings.as_deref();
+        let errors = found.map(|f| f.errors.iter().map(Problem::from).collect()).unwrap_or_default();
+        let alone: Vec<Problem> =
+            found.map(|f| f.warnings.iter().map(Problem::from).collect()).unwrap_or_default();
+        ObjectVerdict {
+            version: self.version.clone(),
+            place: self.place.to_string(),
+            accepted: found.is_none_or(|f| f.errors.is_empty()),
+            snapshot: self.snapshot,
+            revision: self.revision,
+            errors,
+            warnings: alone.into_iter().chain(beside).collect(),
+            ..named
+        }
+    }
+}
+
+/// Pods come and go by the thousand, and nobody asks for their verdict unless something is wrong with them.
+fn passes_by(kind: Kind, warnings: &[Refusal]) -> bool {
+    kind == Kind::Pod && warnings.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(kind: Kind, generation: i64, errors: usize, warnings: usize) -> Verdict {
+        let many = |word: &str, count| vec![Refusal { reason: word.into(), ..Refusal::default() }; count];
+        Verdict {
+            key: Some(Key::new(kind, "shop", "a")),
+            place: Place::new("a.yaml", 3),
+            version: Version { generation, ..Version::default() },
+            errors: many("wrong", errors),
+            warnings: many("odd", warnings),
+            gone: false,
+        }
+    }
+
+    fn all(table: &Table) -> Vec<ObjectVerdict> {
+        table.since(0, |_| true).1
+    }
+
+    #[test]
+    fn a_refused_version_leaves_the_last_good_one_and_its_warnings_in_force() {
+        let mut table = Table::default();
+        table.note(vec![verdict(Kind::Service, 1, 0, 1)], 4);
+        table.note(vec![verdict(Kind::Service, 2, 1, 0)], 5);
+        let found = all(&table).remove(0);
+        assert_eq!((found.accepted, found.version.generation, found.snapshot), (false, 2, 4));
+        assert_eq!((found.errors.len(), found.warnings.len(), found.place.as_str()), (1, 1, "a.yaml:3"));
+        table.note(vec![verdict(Kind::Service, 3, 0, 0)], 6);
+        let found = all(&table).remove(0);
+        assert_eq!((found.accepted, found.snapshot, found.warnings.len()), (true, 6, 0));
+        assert_eq!(table.refusals().count(), 0);
+    }
+
+    #[test]
+    fn readers_are_told_what_changed_after_what_they_know() {
+        let mut table = Table::default();
+        table.note(vec![verdict(Kind::Service, 1, 0, 0)], 1);
+        let known = table.revision();
+        table.note(vec![verdict(Kind::VirtualService, 1, 0, 0)], 2);
+        let (revision, changed) = table.since(known, |_| true);
+        assert_eq!((revision, changed.len(), changed[0].kind.as_str()), (known + 1, 1, "VirtualService"));
+        let lost = Refusal { key: Some(Key::new(Kind::Service, "shop", "a")), ..Refusal::default() };
+        let known = table.revision();
+        assert_eq!(table.compare(vec![lost.clone()]), (vec![lost.clone()], vec![]));
+        assert_eq!(table.since(known, |_| true).1[0].warnings.len(), 1, "it changed for its warning");
+        let known = table.revision();
+        assert_eq!(table.compare(vec![lost.clone()]), (vec![], vec![]));
+        assert_eq!(table.revision(), known, "nothing changed");
+        assert_eq!(table.compare(vec![]), (vec![], vec![lost]));
+    }
+
+    #[test]
+    fn what_is_gone_is_forgotten_in_the_order_of_the_facts() {
+        let gone = || Verdict { gone: true, ..verdict(Kind::Service, 0, 0, 0) };
+        let mut table = Table::default();
+        table.note(vec![verdict(Kind::Service, 1, 1, 0), gone()], 1);
+        assert_eq!(all(&table), []);
+        table.note(vec![gone(), verdict(Kind::Service, 1, 0, 0)], 2);
+        assert_eq!(all(&table).len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_can_be_read_again_and_a_pod_in_order_are_not_kept() {
+        let mut table = Table::default();
+        let unread = Verdict { key: None, ..verdict(Kind::Service, 0, 1, 0) };
+        table.note(vec![unread, verdict(Kind::Pod, 0, 1, 0)], 1);
+        assert_eq!(all(&table).len(), 2);
+        table.note(vec![verdict(Kind::Pod, 0, 0, 0)], 1);
+        assert_eq!(all(&table), []);
+        table.note(vec![verdict(Kind::Pod, 0, 0, 1)], 1);
+        assert_eq!(all(&table).len(), 1);
+    }
+}

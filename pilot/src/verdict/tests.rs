@@ -1,0 +1,99 @@
+//! Readers that wait: for a revision, for objects, and for what proxies answer.
+
+use super::*;
+use crate::catalog::Catalog;
+use crate::flow::Verdict;
+use api::model::Kind as Resources;
+use api::resource::document::{Key, Place};
+use api::resource::kind::Kind;
+use api::resource::verdict::{Version, Wanted};
+use api::xds::server::Status;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+#[expect(clippy::disallowed_methods, reason = "a test's own clock")]
+fn snapshot(generation: u64) -> Arc<Snapshot> {
+    Arc::new(Snapshot::new(Arc::new(Catalog::default()), generation, Instant::now()))
+}
+
+fn verdict(generation: i64) -> Verdict {
+    Verdict {
+        version: Version { generation, ..Version::default() },
+        ..Verdict::clean(Some(Key::new(Kind::Service, "shop", "a")), Place::default())
+    }
+}
+
+fn question(generation: i64, gone: bool, milliseconds: u64) -> Wait {
+    let wanted = Wanted {
+        kind: "Service".into(),
+        namespace: "shop".into(),
+        name: "a".into(),
+        generation,
+        gone,
+        ..Wanted::default()
+    };
+    Wait { objects: vec![wanted], milliseconds }
+}
+
+fn acknowledged() -> BTreeMap<Resources, Status> {
+    BTreeMap::from([(Resources::Cluster, Status::default())])
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_is_answered_once_the_object_is_in_force_at_every_proxy() {
+    let channel = Channel::default();
+    let (publish, snapshots) = watch::channel(snapshot(1));
+    let place = channel.proxies.add("web.shop".into());
+    place.note(&acknowledged(), 1, false);
+    let waiting = {
+        let channel = channel.clone();
+        tokio::spawn(async move { channel.wait(snapshots, &question(2, false, 30_000)).await })
+    };
+    let step = async || tokio::time::sleep(Duration::from_millis(50)).await;
+    channel.note(vec![verdict(1)], 1);
+    step().await;
+    assert!(!waiting.is_finished(), "an older version");
+    channel.note(vec![verdict(2)], 2);
+    publish.send_replace(snapshot(2));
+    step().await;
+    assert!(!waiting.is_finished(), "the proxy has not answered");
+    place.note(&acknowledged(), 2, false);
+    let told = waiting.await.unwrap();
+    assert_eq!((told.settled, told.objects.len(), told.proxies[0].acknowledged), (true, 1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_ends_with_its_time_and_tells_what_is_missing() {
+    let channel = Channel::default();
+    let (_publish, snapshots) = watch::channel(snapshot(1));
+    let _place = channel.proxies.add("web.shop".into());
+    channel.note(vec![verdict(1)], 1);
+    let begin = tokio::time::Instant::now();
+    let told = channel.wait(snapshots, &question(1, false, 500)).await;
+    assert!(!told.settled && begin.elapsed() >= Duration::from_millis(500));
+    assert_eq!((told.proxies[0].proxy.as_str(), told.proxies[0].answered), ("web.shop", 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_is_settled_when_the_proxies_are_without_it() {
+    let channel = Channel::default();
+    let (_publish, snapshots) = watch::channel(snapshot(3));
+    channel.note(vec![verdict(1)], 1);
+    assert!(!channel.wait(snapshots.clone(), &question(0, true, 10)).await.settled);
+    channel.note(vec![Verdict { gone: true, ..verdict(0) }], 3);
+    let place = channel.proxies.add("web.shop".into());
+    assert!(!channel.wait(snapshots.clone(), &question(0, true, 10)).await.settled);
+    place.note(&acknowledged(), 3, false);
+    assert!(channel.wait(snapshots, &question(0, true, 10)).await.settled);
+}
+
+#[tokio::test]
+async fn a_revision_is_told_for_each_change_and_for_nothing_else() {
+    let channel = Channel::default();
+    let mut revisions = channel.watch();
+    channel.note(vec![verdict(1)], 1);
+    revisions.changed().await.unwrap();
+    channel.note(vec![], 1);
+    assert_eq!(channel.compare(vec![]), (vec![], vec![]));
+    assert!(!revisions.has_changed().unwrap());
+}
