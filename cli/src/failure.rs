@@ -19,6 +19,9 @@ pub enum Failure {
     /// Objects or files that are refused; nothing was changed.
     #[error("{}\nnothing was changed", lines(.0))]
     Refused(Vec<Problem>),
+    /// Objects that are not there; everything else was done.
+    #[error("{}", lines(.0))]
+    Absent(Vec<Problem>),
     /// The supervisor says that there is no such thing.
     #[error("Error from ostria (NotFound): {0}")]
     Missing(String),

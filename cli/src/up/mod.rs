@@ -8,6 +8,8 @@ pub mod server;
 
 pub mod stream;
 
+pub mod watch;
+
 pub mod change;
 pub mod look;
 pub mod plane;
@@ -17,6 +19,7 @@ pub mod host_ports;
 
 pub mod controller;
 pub mod gateway;
+pub mod marks;
 pub mod names;
 pub mod publish;
 pub mod refresh;

@@ -65,7 +65,7 @@ fn proxy<'a>(pod: &PodLine, proxies: &'a Value) -> Option<&'a Value> {
 }
 
 /// The states of a proxy for clusters, listeners, routes and endpoints.
-fn states(proxy: &Value) -> [String; 4] {
+pub fn states(proxy: &Value) -> [String; 4] {
     [["cluster", "cds"], ["listener", "lds"], ["route", "rds"], ["endpoint", "eds"]]
         .map(|[long, short]| state(proxy, long, short))
 }
