@@ -26,7 +26,7 @@ use crate::up::files::PROGRAMS;
 use crate::up::look::LookError;
 use crate::up::sandbox::Sandbox;
 use crate::up::world::PodKey;
-use crate::up::{attach, change, look, plane, stream, watch};
+use crate::up::{attach, change, gateway, look, plane, stream, watch};
 use crate::wire::{
     Answer, Apply, EventQuery, ExecQuery, LogQuery, ProxyQuery, Query, Removal, Status, Target,
 };
@@ -65,9 +65,10 @@ pub fn serve(context: &Arc<Context>, gateway: String, down: CancellationToken) -
 
 async fn status(Extracted(known): Extracted<Known>) -> Json<Status> {
     let (proxies, warnings) = tokio::join!(plane::sync(), plane::warnings());
+    let served = gateway::is_served(&known.context.shared.directory());
     Json(Status {
         pid: std::process::id(),
-        gateway: known.gateway.clone(),
+        gateway: if served { known.gateway.clone() } else { String::new() },
         pods: look::lines(&known.context),
         proxies,
         warnings,

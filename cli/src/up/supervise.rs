@@ -297,7 +297,7 @@ impl Mesh {
             .read()
             .of_kind("VirtualService")
             .any(|(_, object)| object.to_string().contains("\"/productpage\""));
-        let served = !gateway::endpoints(&context.shared.directory(), HTTP).is_empty();
+        let served = gateway::is_served(&context.shared.directory());
         let rule = |folder: &PathBuf| folder.join("networking/virtual-service-reviews-80-20.yaml");
         Hints {
             program: std::env::args().next().unwrap_or_else(|| "ostria".into()),
@@ -528,7 +528,5 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// How long a pod whose containers were started again must have been ready.
 const STABLE: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_millis(500);
-/// The gateway's port for HTTP, as its Service has it.
-const HTTP: u16 = 80;
 /// The sign to the command that waits for a detached mesh that not all pods are ready.
 pub const UNREADY: u8 = 4;

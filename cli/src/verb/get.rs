@@ -94,7 +94,8 @@ impl Verb for Get {
         }
         let (lists, absent) = client::block_on(self.lists(state, &wishes))?;
         let single = wishes.len() == 1 && wishes[0].names.len() == 1;
-        self.print(&lists, single && absent.is_empty())?;
+        let named = wishes.iter().any(|wish| !wish.names.is_empty());
+        self.print(&lists, single && absent.is_empty(), named)?;
         if absent.is_empty() || self.ignore_not_found {
             return Ok(());
         }
@@ -176,13 +177,13 @@ impl Get {
         }
     }
 
-    fn print(&self, lists: &Lists, single: bool) -> Result<(), Failure> {
+    fn print(&self, lists: &Lists, single: bool, named: bool) -> Result<(), Failure> {
         if matches!(self.output, Form::Table | Form::Wide) {
-            self.tables(lists);
+            self.tables(lists, named);
             return Ok(());
         }
         let objects: Vec<Value> = lists.iter().flat_map(|(_, objects)| objects.clone()).collect();
-        let text = if objects.is_empty() && single {
+        let text = if objects.is_empty() && named {
             String::new()
         } else {
             formed(&self.output, &objects, single, !self.no_headers)?
@@ -191,12 +192,12 @@ impl Get {
         Ok(())
     }
 
-    fn tables(&self, lists: &Lists) {
+    fn tables(&self, lists: &Lists, named: bool) {
         let kinds = lists.len() > 1;
         let filled: Vec<_> = lists.iter().filter(|(_, objects)| !objects.is_empty()).collect();
-        if filled.is_empty() && !self.ignore_not_found {
-            let named = lists.iter().all(|(kind, _)| kind.namespaced);
-            match self.namespace().filter(|_| named) {
+        if filled.is_empty() && !named {
+            let namespaced = lists.iter().all(|(kind, _)| kind.namespaced);
+            match self.namespace().filter(|_| namespaced) {
                 Some(namespace) => eprintln!("No resources found in {namespace} namespace."),
                 None => eprintln!("No resources found"),
             }

@@ -29,7 +29,7 @@ enum What {
         #[command(flatten)]
         target: Target,
         /// With --watch=false tell how far it is, and return
-        #[arg(short, long, num_args = 0..=1, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+        #[arg(short, long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
         watch: bool,
         /// How long to wait, as in 30s; for ever without
         #[arg(long, value_parser = duration::parse)]

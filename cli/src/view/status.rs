@@ -16,10 +16,14 @@ pub fn render(status: &Status, wide: bool) -> String {
         text + "warning: " + &warning.object + ": " + &warning.finding() + "\n"
     });
     if rows.is_empty() {
-        return format!("No pods run. The gateway listens at {}.\n{warnings}", status.gateway);
+        return format!("No pods run.\n{warnings}");
     }
     let pods = table::render(&head, &rows);
-    format!("{pods}\ngateway http://{}   process {}\n{warnings}", status.gateway, status.pid)
+    let gateway = match &status.gateway {
+        none if none.is_empty() => String::new(),
+        gateway => format!("gateway http://{gateway}   "),
+    };
+    format!("{pods}\n{gateway}process {}\n{warnings}", status.pid)
 }
 
 fn row(pod: &PodLine, proxies: &Value, wide: bool) -> Vec<String> {

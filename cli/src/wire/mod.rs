@@ -211,7 +211,7 @@ pub struct Query {
 pub struct Status {
     /// Process id of the supervisor.
     pub pid: u32,
-    /// Where the gateway listens on the host.
+    /// Where the gateway listens on the host; empty where no pod serves it.
     pub gateway: String,
     /// One line for each pod.
     pub pods: Vec<PodLine>,
