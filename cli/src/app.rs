@@ -1,62 +1,53 @@
 //! From the command line to an exit code.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{ArgMatches, FromArgMatches};
 
-use crate::arguments::{Arguments, Verb};
+use crate::arguments::Inner;
 use crate::failure::Failure;
-use crate::inside::{self, container, fetch, guard, host_listen, init, sandbox};
+use crate::inside::{self, connect, container, fetch, guard, host_listen, init, sandbox};
 use crate::state::State;
-use crate::verb::{
-    apply, completion, delete, describe, down, exec, get, logs, proxy_config, status, up, version,
-};
+use crate::verb::{self, print};
 
 /// Does what the command line says.
 pub fn run() -> ExitCode {
-    let arguments = Arguments::parse();
-    match dispatch(arguments) {
+    let matches = verb::command().get_matches();
+    match dispatch(&matches) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure @ Failure::Exit(code)) => {
             if std::io::IsTerminal::is_terminal(&std::io::stderr()) && code != 1 {
-                eprintln!("{failure}");
+                print::failure(&failure);
             }
             ExitCode::from(code)
         }
         Err(failure) => {
-            eprintln!("{failure}");
+            print::failure(&failure);
             ExitCode::from(failure.code())
         }
     }
 }
 
-fn dispatch(arguments: Arguments) -> Result<(), Failure> {
-    let state = State::new(arguments.state);
-    match arguments.verb {
-        Verb::Up(arguments) => up::run(state, &arguments),
-        Verb::Down => down::run(&state),
-        Verb::Status { output } => status::run(&state, output),
-        Verb::Apply(files) => apply::run(&state, &files),
-        Verb::Delete(arguments) => delete::run(&state, &arguments),
-        Verb::Get(arguments) => get::run(&state, &arguments),
-        Verb::Describe(arguments) => describe::run(&state, &arguments),
-        Verb::Logs(arguments) => logs::run(&state, &arguments),
-        Verb::Exec(arguments) => exec::run(&state, &arguments),
-        Verb::Version { output } => {
-            version::run(output);
+fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
+    let state = State::new(matches.get_one::<PathBuf>("state").cloned());
+    if let Some((name, own)) = matches.subcommand()
+        && let Some(entry) = verb::TABLE.iter().find(|entry| entry.name() == name)
+    {
+        return entry.run(&state, own);
+    }
+    match Inner::from_arg_matches(matches).unwrap_or_else(|error| error.exit()) {
+        Inner::Completion { shell } => {
+            clap_complete::generate(shell, &mut verb::command(), "ostria", &mut std::io::stdout());
             Ok(())
         }
-        Verb::Completion { shell } => {
-            completion::run(shell);
-            Ok(())
-        }
-        Verb::ProxyConfig(arguments) => proxy_config::run(&state, &arguments),
-        Verb::Fetch { path } => hide(fetch::run(&path)),
-        Verb::Sandbox(hidden) => hide(sandbox::run(&hidden.spec)),
-        Verb::PodInit => hide(init::run()),
-        Verb::Container(hidden) => hide(container::run(&hidden.spec)),
-        Verb::HostListen => hide(host_listen::run()),
-        Verb::Guard(guard) => hide(guard::run(guard.parent, &guard.command)),
+        Inner::Fetch { path, post } => hide(fetch::run(&path, post)),
+        Inner::Connect { port } => hide(connect::run(port)),
+        Inner::Sandbox(hidden) => hide(sandbox::run(&hidden.spec)),
+        Inner::PodInit => hide(init::run()),
+        Inner::Container(hidden) => hide(container::run(&hidden.spec)),
+        Inner::HostListen => hide(host_listen::run()),
+        Inner::Guard(guard) => hide(guard::run(guard.parent, &guard.command)),
     }
 }
 

@@ -5,81 +5,24 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use api::process::duration;
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use api::process::{duration, log};
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 /// A service mesh on one machine.
 #[derive(Debug, Parser)]
-#[command(name = "ostria", version, about, arg_required_else_help = true)]
-pub struct Arguments {
+#[command(name = "ostria", version, about, arg_required_else_help = true, subcommand_required = true)]
+struct Arguments {
     /// Folder that holds the running mesh's state
     #[arg(long, global = true, value_name = "DIR", env = "OSTRIA_STATE")]
-    pub state: Option<PathBuf>,
-    /// What to do
-    #[command(subcommand)]
-    pub verb: Verb,
+    state: Option<PathBuf>,
 }
 
-/// The verbs of `ostria`.
+/// What `ostria` does besides its verbs: completion, which is about all of them, and what it is inside a pod.
 #[derive(Debug, Subcommand)]
-pub enum Verb {
-    /// Start a mesh from folders of Kubernetes YAML
-    #[command(
-        after_help = "Example:\n  ostria up samples/bookinfo\n  ostria up -d samples/bookinfo --gateway 127.0.0.1:9080"
-    )]
-    Up(Up),
-    /// Take the running mesh down
-    #[command(after_help = "Example:\n  ostria down")]
-    Down,
-    /// Show pods, identities and whether proxies have the current configuration
-    #[command(after_help = "Example:\n  ostria status\n  ostria status -o json")]
-    Status {
-        /// table, wide, json or yaml
-        #[arg(short, long, value_enum, default_value_t = Output::Table)]
-        output: Output,
-    },
-    /// Create or change objects from files
-    #[command(
-        after_help = "Example:\n  ostria apply -f samples/bookinfo/networking/virtual-service-reviews-80-20.yaml"
-    )]
-    Apply(Apply),
-    /// Delete objects, by file or by kind and name
-    #[command(
-        after_help = "Example:\n  ostria delete -f samples/bookinfo/networking\n  ostria delete virtualservice reviews"
-    )]
-    Delete(Delete),
-    /// List objects
-    #[command(after_help = "Example:\n  ostria get pods -A\n  ostria get virtualservice reviews -o yaml")]
-    Get(Get),
-    /// Show everything about objects: fields, verdicts, what routes to them, events
-    #[command(
-        after_help = "Example:\n  ostria describe service reviews\n  ostria describe virtualservice/bookinfo -n default"
-    )]
-    Describe(Describe),
-    /// Print the output of a container
-    #[command(after_help = "Example:\n  ostria logs deployment/reviews-v2 -c istio-proxy -f")]
-    Logs(Logs),
-    /// Run a command in a container
-    #[command(
-        after_help = "Example:\n  ostria exec deployment/productpage-v1 -- curl -s http://reviews:9080/health"
-    )]
-    Exec(Exec),
-    /// Show what a proxy was told
-    #[command(name = "proxy-config", visible_alias = "pc")]
-    #[command(
-        after_help = "Example:\n  ostria proxy-config routes deployment/productpage-v1\n  ostria proxy-config all deployment/productpage-v1 -o json"
-    )]
-    ProxyConfig(ProxyConfig),
-    /// Print the version
-    #[command(after_help = "Example:\n  ostria version -o json")]
-    Version {
-        /// json or yaml; plain text without
-        #[arg(short, long, value_enum, default_value_t = Output::Table)]
-        output: Output,
-    },
+pub enum Inner {
     /// Print a completion script
-    #[command(after_help = "Example:\n  source <(ostria completion bash)")]
+    #[command(after_help = "Examples:\n  source <(ostria completion bash)")]
     Completion {
         /// The shell to complete for
         #[arg(value_enum)]
@@ -99,6 +42,15 @@ pub enum Verb {
     Fetch {
         /// The path to ask for
         path: String,
+        /// Ask with POST, to change something
+        #[arg(long)]
+        post: bool,
+    },
+    /// Pass bytes to a port of this pod
+    #[command(hide = true)]
+    Connect {
+        /// The port
+        port: u16,
     },
     /// Open listeners in the host's network
     #[command(hide = true)]
@@ -108,15 +60,23 @@ pub enum Verb {
     Guard(Guard),
 }
 
+/// The command line without the verbs, which have a table of their own.
+pub fn base() -> clap::Command {
+    Inner::augment_subcommands(Arguments::command())
+}
+
 /// `ostria up`
 #[derive(Debug, Clone, Args)]
 pub struct Up {
     /// Folders or files of Kubernetes YAML
     #[arg(required = true, value_name = "FOLDER")]
     pub folders: Vec<PathBuf>,
-    /// Return as soon as everything is ready
+    /// Return as soon as everything is ready, or with exit code 1 when it is not in time
     #[arg(short, long)]
     pub detach: bool,
+    /// How long pods may take to be ready, as in 30s or 2m
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration::parse)]
+    pub wait: Duration,
     /// Where the ingress gateway is reached on this host
     #[arg(long, value_name = "ADDRESS:PORT", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 9080)))]
     pub gateway: SocketAddr,
@@ -127,7 +87,7 @@ pub struct Up {
     #[arg(long)]
     pub egress: bool,
     /// Log level of the control plane
-    #[arg(long, default_value = "info")]
+    #[arg(long, default_value = "info", value_parser = log::level)]
     pub log_level: String,
     /// Be the detached process itself
     #[arg(long, hide = true)]
@@ -208,27 +168,6 @@ pub struct Delete {
     pub names: Vec<String>,
 }
 
-/// `ostria get`
-#[derive(Debug, Args)]
-pub struct Get {
-    /// The kind, as in `pods`, `svc` or `virtualservices`, or KIND/NAME
-    pub kind: String,
-    /// One object's name
-    pub name: Option<String>,
-    /// Namespace to look in
-    #[arg(short, long)]
-    pub namespace: Option<String>,
-    /// Look in all namespaces
-    #[arg(short = 'A', long)]
-    pub all_namespaces: bool,
-    /// Only objects with these labels, as in app=reviews,version=v2
-    #[arg(short = 'l', long)]
-    pub selector: Option<String>,
-    /// table, wide, json, yaml or name
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    pub output: Output,
-}
-
 /// `ostria describe`
 #[derive(Debug, Args)]
 pub struct Describe {
@@ -242,89 +181,6 @@ pub struct Describe {
     /// Look in all namespaces
     #[arg(short = 'A', long)]
     pub all_namespaces: bool,
-}
-
-/// `ostria logs`
-#[derive(Debug, Args)]
-pub struct Logs {
-    /// The pod, or deployment/NAME
-    pub pod: String,
-    /// The container; the app's without
-    #[arg(short, long)]
-    pub container: Option<String>,
-    /// Keep printing what comes
-    #[arg(short, long)]
-    pub follow: bool,
-    /// The run before the last restart
-    #[arg(short, long)]
-    pub previous: bool,
-    /// Only the last lines
-    #[arg(long)]
-    pub tail: Option<usize>,
-    /// Namespace of the pod
-    #[arg(short, long)]
-    pub namespace: Option<String>,
-}
-
-/// `ostria exec`
-#[derive(Debug, Args)]
-pub struct Exec {
-    /// The pod, or deployment/NAME
-    pub pod: String,
-    /// The container; the app's without
-    #[arg(short, long)]
-    pub container: Option<String>,
-    /// Pass standard input on
-    #[arg(short = 'i', long)]
-    pub stdin: bool,
-    /// Give the command a terminal
-    #[arg(short = 't', long)]
-    pub tty: bool,
-    /// Namespace of the pod
-    #[arg(short, long)]
-    pub namespace: Option<String>,
-    /// The command and its arguments
-    #[arg(last = true, required = true)]
-    pub command: Vec<String>,
-}
-
-/// `ostria proxy-config`
-#[derive(Debug, Args)]
-pub struct ProxyConfig {
-    /// Which part
-    #[arg(value_enum)]
-    pub part: Part,
-    /// The pod, or deployment/NAME
-    pub pod: String,
-    /// Namespace of the pod
-    #[arg(short, long)]
-    pub namespace: Option<String>,
-    /// table, or json and yaml as the proxy gives it
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    pub output: Output,
-}
-
-/// The parts of a proxy's configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Part {
-    /// Where it listens
-    #[value(alias = "listener", alias = "l")]
-    Listeners,
-    /// Hosts and matches
-    #[value(alias = "route", alias = "r")]
-    Routes,
-    /// Where it can send
-    #[value(alias = "cluster", alias = "c")]
-    Clusters,
-    /// Addresses and their health
-    #[value(alias = "endpoint", alias = "ep")]
-    Endpoints,
-    /// Certificates, never keys
-    #[value(alias = "secret", alias = "s")]
-    Secrets,
-    /// All of these
-    #[value(alias = "a")]
-    All,
 }
 
 /// How a result is printed.
@@ -359,23 +215,4 @@ pub struct Guard {
     /// The program and its arguments
     #[arg(last = true, required = true)]
     pub command: Vec<String>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn a_command_for_exec_stands_after_two_dashes() {
-        let parsed =
-            Arguments::try_parse_from(["ostria", "exec", "web", "-c", "app", "--", "ls", "-l"]).unwrap();
-        let Verb::Exec(exec) = parsed.verb else { panic!("not exec") };
-        assert_eq!(exec.command, ["ls", "-l"]);
-    }
 }

@@ -25,6 +25,9 @@ pub enum Failure {
     /// The files hold no object.
     #[error("error: no objects passed to {0}")]
     Nothing(&'static str),
+    /// Objects that are not there; everything else was done.
+    #[error("{}", lines(.0))]
+    Absent(Vec<Problem>),
     /// The supervisor says that there is no such thing.
     #[error("Error from ostria (NotFound): {0}")]
     Missing(String),

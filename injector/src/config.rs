@@ -56,7 +56,7 @@ pub struct Args {
     #[arg(long, env = "OSTRIA_MESH_ID")]
     pub mesh_id: Option<String>,
     /// Level of the log: error, warn, info, debug or trace
-    #[arg(long, env = "OSTRIA_LOG_LEVEL", default_value = "info")]
+    #[arg(long, env = "OSTRIA_LOG_LEVEL", default_value = "info", value_parser = api::process::log::level)]
     pub log_level: String,
     /// Write the log as JSON, one object in each line
     #[arg(long, env = "OSTRIA_LOG_AS_JSON")]

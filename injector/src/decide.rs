@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use api::resource::selector::requirement::{Expression, Selector};
 use k8s_openapi::{
     api::core::v1::Pod,
     apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement},
@@ -75,25 +76,20 @@ pub fn is_injected(pod: &Pod) -> bool {
 
 /// An empty selector matches nothing here, so that a stray list item cannot select every pod.
 fn matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
-    let equal = selector.match_labels.iter().flatten();
-    let rules = selector.match_expressions.iter().flatten();
-    if equal.clone().count() + rules.clone().count() == 0 {
+    let equal = Selector::of_labels(&selector.match_labels.clone().unwrap_or_default());
+    let rules = selector.match_expressions.as_deref().unwrap_or_default();
+    let expressions: Vec<Expression<'_>> = rules.iter().map(expression).collect();
+    // A selector that is none selects nothing either.
+    let Ok(rules) = Selector::of_object([], &expressions) else {
         return false;
-    }
-    equal.into_iter().all(|(name, value)| labels.get(name) == Some(value))
-        && rules.into_iter().all(|rule| holds(rule, labels))
+    };
+    let value = |name: &str| labels.get(name).map(String::as_str);
+    !(equal.is_empty() && rules.is_empty()) && equal.matches(value) && rules.matches(value)
 }
 
-fn holds(rule: &LabelSelectorRequirement, labels: &BTreeMap<String, String>) -> bool {
-    let value = labels.get(&rule.key);
-    let listed = value.is_some_and(|value| rule.values.iter().flatten().any(|one| one == value));
-    match rule.operator.as_str() {
-        "In" => listed,
-        "NotIn" => !listed,
-        "Exists" => value.is_some(),
-        "DoesNotExist" => value.is_none(),
-        _ => false,
-    }
+fn expression(rule: &LabelSelectorRequirement) -> Expression<'_> {
+    let LabelSelectorRequirement { key, operator, values } = rule;
+    Expression { key, operator, values: values.as_deref().unwrap_or_default() }
 }
 
 const INJECT: &str = "sidecar.istio.io/inject";

@@ -56,7 +56,7 @@ pub struct Config {
     #[arg(long)]
     pub mesh_config: Option<PathBuf>,
     /// Log level: error, warn, info, debug, trace, or a filter such as pilot::serve=debug
-    #[arg(long, default_value = "info", env = "OSTRIA_LOG_LEVEL")]
+    #[arg(long, default_value = "info", env = "OSTRIA_LOG_LEVEL", value_parser = api::process::log::level)]
     pub log_level: String,
     /// Log lines as JSON
     #[arg(long)]

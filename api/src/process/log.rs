@@ -67,6 +67,12 @@ impl Handle {
     }
 }
 
+/// A level as every binary takes it on its command line: refused with the levels that there are. Usable as a clap value
+/// parser.
+pub fn level(text: &str) -> Result<String, String> {
+    directives(text).map(|_| text.to_owned())
+}
+
 fn directives(level: &str) -> Result<Targets, String> {
     // A single unknown word would be taken for a target's name and silence everything else.
     let level = level.replace(' ', "");
@@ -76,7 +82,9 @@ fn directives(level: &str) -> Result<Targets, String> {
             "`{level}` is not a log level: write error, warn, info, debug, trace, off or target=level"
         ));
     }
-    level.parse().map_err(|error: ParseError| format!("`{level}` is not a log level: {error}"))
+    level.parse().map_err(|error: ParseError| {
+        format!("`{level}` is not a log level: {error}; write error, warn, info, debug, trace, off or target=level")
+    })
 }
 
 #[cfg(test)]
@@ -86,7 +94,7 @@ mod tests {
     #[test]
     fn a_level_is_a_word_or_a_list_of_directives() {
         for level in ["info", "DEBUG", "off", "info,citadel=debug", "warn, h2=error"] {
-            assert!(directives(level).is_ok(), "{level}");
+            assert!(directives(level).is_ok() && super::level(level).is_ok(), "{level}");
         }
         for level in ["", "loud", "info,", "citadel=loud"] {
             let error = directives(level).expect_err(level);

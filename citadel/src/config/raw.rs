@@ -67,7 +67,7 @@ pub(crate) struct Raw {
     #[arg(long, env = "OSTRIA_SERVICE_ACCOUNT", default_value = "citadel")]
     pub(crate) service_account: String,
     /// Log level: error, warn, info, debug, trace, or a list such as info,citadel=debug.
-    #[arg(long, env = "OSTRIA_LOG_LEVEL", default_value = "info")]
+    #[arg(long, env = "OSTRIA_LOG_LEVEL", default_value = "info", value_parser = api::process::log::level)]
     pub(crate) log_level: String,
     /// Log as JSON, one object a line.
     #[arg(long, env = "OSTRIA_LOG_AS_JSON")]

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,6 +13,7 @@ use tokio::net::UnixStream;
 use crate::failure::Failure;
 use crate::state::State;
 use crate::state::lock;
+use crate::wire::{ExecQuery, Query, Watched};
 
 /// Runs a verb that talks to the supervisor.
 pub fn block_on<T>(verb: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
@@ -33,6 +35,13 @@ pub async fn call<T: DeserializeOwned>(
     let response = send(state, path, body).await?;
     let bytes = response.into_body().collect().await.map_err(|error| broken(&error.to_string()))?.to_bytes();
     serde_json::from_slice(&bytes).map_err(|error| broken(&error.to_string()))
+}
+
+/// Asks and reads the answer as text.
+pub async fn text(state: &State, path: &str, body: &impl Serialize) -> Result<String, Failure> {
+    let response = send(state, path, body).await?;
+    let bytes = response.into_body().collect().await.map_err(|error| broken(&error.to_string()))?.to_bytes();
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Asks; an answer other than success is a failure.
@@ -73,6 +82,49 @@ pub async fn exchange(state: &State, request: Request<Full<Bytes>>) -> Result<Re
         StatusCode::NOT_FOUND => Failure::Missing(reason),
         _ => broken(&reason),
     })
+}
+
+/// Starts a command in a container; the byte stream of its frames.
+pub async fn exec(state: &State, query: &ExecQuery) -> Result<Upgraded, Failure> {
+    let header = serde_json::to_string(query).expect("requests are plain data");
+    let request = Request::post("/exec")
+        .header("host", "ostria")
+        .header("connection", "upgrade")
+        .header("upgrade", "ostria-exec")
+        .header("x-exec", header)
+        .body(Full::new(Bytes::new()))
+        .map_err(|error| Failure::blocked(error, "leave odd characters out of the command"))?;
+    let response = exchange(state, request).await?;
+    let upgraded = hyper::upgrade::on(response).await;
+    upgraded.map_err(|error| Failure::blocked(error, "look at `ostria status`"))
+}
+
+/// Objects as they come, change and go.
+pub struct Watch {
+    body: Incoming,
+    unread: Vec<u8>,
+}
+
+impl Watch {
+    /// Begins to watch.
+    pub async fn open(state: &State, query: &Query) -> Result<Self, Failure> {
+        let body = send(state, "/watch", query).await?.into_body();
+        Ok(Self { body, unread: Vec::new() })
+    }
+
+    /// The next change; nothing when the mesh has ended.
+    pub async fn next(&mut self) -> Result<Option<Watched>, Failure> {
+        loop {
+            if let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.unread.drain(..=end).collect();
+                return serde_json::from_slice(&line).map(Some).map_err(|error| broken(&error.to_string()));
+            }
+            let Some(Ok(frame)) = self.body.frame().await else { return Ok(None) };
+            if let Ok(bytes) = frame.into_data() {
+                self.unread.extend_from_slice(&bytes);
+            }
+        }
+    }
 }
 
 fn broken(reason: &str) -> Failure {

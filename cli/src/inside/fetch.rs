@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use crate::inside::{Error, file};
 
-/// Prints the body of the answer to a GET of this path.
-pub fn run(path: &str) -> Result<(), Error> {
+/// Prints the body of the response to a GET, or a POST, of this path.
+pub fn run(path: &str, post: bool) -> Result<(), Error> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ADMIN));
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))
         .map_err(file("connecting to the proxy's admin port"))?;
     // The older version of the protocol has no chunks: the body ends with the connection.
-    let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    let method = if post { "POST" } else { "GET" };
+    let request = format!("{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
     stream.write_all(request.as_bytes()).map_err(file("asking the proxy"))?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).map_err(file("reading the proxy's answer"))?;

@@ -6,6 +6,7 @@
 pub mod init;
 pub mod sandbox;
 
+pub mod connect;
 pub mod container;
 pub mod fetch;
 pub mod host_listen;

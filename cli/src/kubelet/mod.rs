@@ -10,11 +10,13 @@ pub mod support;
 pub mod reply;
 pub mod workload;
 
+pub mod event;
 pub mod nat;
 
 pub mod host_port;
 pub mod probe;
 pub mod resolve;
+
 pub mod status;
 
 pub mod service;
@@ -31,6 +33,8 @@ pub mod name;
 
 pub mod address;
 pub mod backoff;
+pub mod history;
+pub mod logmark;
 pub mod ending;
 pub mod mount;
 pub mod mountinfo;

@@ -1,6 +1,7 @@
 //! Pure. What Kubernetes' API server asks of workloads beyond their types: counts, policies, selectors, and what may
 //! not change once the object is there.
 
+use api::resource::selector::requirement::{Expression, Selector};
 use serde_json::Value;
 
 use crate::kubelet::workload::job::is_indexed;
@@ -122,29 +123,23 @@ pub fn immutable(kind: &str, old: &Value, new: &Value) -> Vec<(String, String)> 
 /// Whether a label selector selects labels, and whether it is written as one may be.
 pub fn selects(selector: &Value, labels: &Value) -> Result<bool, (String, String)> {
     let label = |key: &str| labels.get(key).and_then(Value::as_str);
-    let mut matches = selector["matchLabels"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .all(|(key, value)| label(key) == value.as_str());
-    for (index, rule) in selector["matchExpressions"].as_array().into_iter().flatten().enumerate() {
-        let values: Vec<&str> =
-            rule["values"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        let value = label(text(rule, "/key"));
-        let at = |field: &str| format!("matchExpressions[{index}].{field}");
-        matches &= match (text(rule, "/operator"), values.is_empty()) {
-            ("In", false) => value.is_some_and(|value| values.contains(&value)),
-            ("NotIn", false) => value.is_none_or(|value| !values.contains(&value)),
-            ("Exists", true) => value.is_some(),
-            ("DoesNotExist", true) => value.is_none(),
-            ("In" | "NotIn", true) => return Err((at("values"), "is required for In and NotIn".into())),
-            ("Exists" | "DoesNotExist", false) => {
-                return Err((at("values"), "may not be given for Exists and DoesNotExist".into()));
-            }
-            _ => return Err((at("operator"), "must be In, NotIn, Exists or DoesNotExist".into())),
-        };
-    }
-    Ok(matches)
+    // Keys and values of `matchLabels` are checked with all other labels.
+    let equal = serde_json::from_value(selector["matchLabels"].clone()).unwrap_or_default();
+    let rules: Vec<&Value> = selector["matchExpressions"].as_array().into_iter().flatten().collect();
+    let values: Vec<Vec<String>> =
+        rules.iter().map(|rule| serde_json::from_value(rule["values"].clone()).unwrap_or_default()).collect();
+    let expressions: Vec<Expression<'_>> = rules
+        .iter()
+        .zip(&values)
+        .map(|(rule, values)| Expression {
+            key: text(rule, "/key"),
+            operator: text(rule, "/operator"),
+            values,
+        })
+        .collect();
+    let expressions =
+        Selector::of_object([], &expressions).map_err(|error| (error.path().to_string(), error.reason()))?;
+    Ok(Selector::of_labels(&equal).matches(label) && expressions.matches(label))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use api::resource::selector::requirement::Selector;
 use k8s_openapi::api::core::v1::{Endpoints, Pod, Service, ServicePort};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -103,16 +104,15 @@ pub fn is_headless(service: &Service) -> bool {
 pub fn selected<'a>(service: &'a Service, backends: &'a [Backend]) -> impl Iterator<Item = &'a Backend> {
     let spec = service.spec.as_ref();
     let selector = spec.and_then(|spec| spec.selector.as_ref()).filter(|selector| !selector.is_empty());
+    let selector = selector.map(Selector::of_labels);
     let all = spec.and_then(|spec| spec.publish_not_ready_addresses) == Some(true);
     backends.iter().filter(move |backend| {
         let metadata = &backend.pod.metadata;
-        let labels = metadata.labels.as_ref();
-        let same = match (selector, &backend.written) {
+        let label =
+            |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
+        let same = match (&selector, &backend.written) {
             (Some(selector), None) => {
-                metadata.namespace == service.metadata.namespace
-                    && selector
-                        .iter()
-                        .all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
+                metadata.namespace == service.metadata.namespace && selector.matches(label)
             }
             (None, Some(written)) => {
                 service.metadata.namespace.as_ref() == Some(&written.namespace)

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use api::resource::selector::requirement::Selector;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -30,6 +31,11 @@ impl Key {
             namespace: if kind.namespaced { namespace.into() } else { String::new() },
             name: name.into(),
         }
+    }
+
+    /// The key of a pod by its namespace and name.
+    pub fn pod((namespace, name): &(String, String)) -> Self {
+        Self { group: String::new(), kind: "Pod".into(), namespace: namespace.clone(), name: name.clone() }
     }
 
     /// The key of an object, its namespace `default` where it names none.
@@ -97,12 +103,10 @@ pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Whether an object has all of these labels.
-pub fn has_labels<'a>(object: &Value, labels: impl IntoIterator<Item = (&'a String, &'a String)>) -> bool {
+/// Whether a selector holds for an object's labels.
+pub fn is_selected(object: &Value, selector: &Selector) -> bool {
     let have = object.pointer("/metadata/labels");
-    labels.into_iter().all(|(name, value)| {
-        have.and_then(|have| have.get(name)).and_then(Value::as_str) == Some(value.as_str())
-    })
+    selector.matches(|name| have.and_then(|have| have.get(name)).and_then(Value::as_str))
 }
 
 /// The desired state alone: what a user wrote, without what `ostria` added.

@@ -11,8 +11,29 @@ use serde_json::Value;
 use crate::manifest::object::Key;
 use crate::wire::Given;
 
-/// Reads files, folders (their files in the order of their names) and `-` for standard input.
+/// Reads files, folders (their files in the order of their names) and `-` for standard input. No object may be defined
+/// twice.
 pub fn read(paths: &[PathBuf], recursive: bool, namespace: Option<&str>) -> Result<Vec<Given>, Vec<Problem>> {
+    let mut objects: Vec<Given> = Vec::new();
+    for given in read_copies(paths, recursive, namespace)? {
+        // A link to a file, or a copy of it, defines nothing else.
+        let file = |given: &Given| given.file.rsplit_once(':').map(|(file, _)| file.to_string());
+        let is_copy = |known: &Given| known.object == given.object && file(known) != file(&given);
+        if !objects.iter().any(is_copy) {
+            objects.push(given);
+        }
+    }
+    let mut problems = Vec::new();
+    duplicates(&objects, &mut problems);
+    if problems.is_empty() { Ok(objects) } else { Err(problems) }
+}
+
+/// Reads as `read` does, and takes several definitions of one object.
+pub fn read_copies(
+    paths: &[PathBuf],
+    recursive: bool,
+    namespace: Option<&str>,
+) -> Result<Vec<Given>, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut objects = Vec::new();
     for (name, content) in contents(paths, recursive, &mut problems) {
@@ -24,7 +45,6 @@ pub fn read(paths: &[PathBuf], recursive: bool, namespace: Option<&str>) -> Resu
     for given in &mut objects {
         place(given, namespace, &mut problems);
     }
-    duplicates(&objects, &mut problems);
     if problems.is_empty() { Ok(objects) } else { Err(problems) }
 }
 
@@ -70,7 +90,8 @@ fn collect(
     found: &mut Vec<(String, String)>,
 ) -> std::io::Result<()> {
     if path.is_dir() {
-        if !named && !recursive {
+        // A link to a folder may lead back to where it lies; kubectl follows none either.
+        if !named && (!recursive || path.is_symlink()) {
             return Ok(());
         }
         let mut entries: Vec<_> = std::fs::read_dir(path)?.collect::<Result<_, _>>()?;
@@ -163,10 +184,23 @@ mod tests {
     fn a_duplicate_names_the_first_definition() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.yaml"), TWO).unwrap();
-        std::fs::write(folder.path().join("b.yaml"), TWO).unwrap();
+        std::fs::write(folder.path().join("b.yaml"), TWO.replace("name: b", "name: b\n  labels: {x: y}"))
+            .unwrap();
         let problems = read(&[folder.path().into()], false, None).unwrap_err();
-        assert_eq!(problems.len(), 2);
-        assert!(problems[0].reason.ends_with("a.yaml:2"), "{}", problems[0]);
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].reason.ends_with("a.yaml:8"), "{}", problems[0]);
+    }
+
+    #[test]
+    fn links_and_copies_define_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.yaml"), TWO).unwrap();
+        std::fs::write(folder.path().join("b.yaml"), TWO).unwrap();
+        std::os::unix::fs::symlink("a.yaml", folder.path().join("c.yaml")).unwrap();
+        std::os::unix::fs::symlink(".", folder.path().join("loop")).unwrap();
+        let paths = [folder.path().to_path_buf()];
+        assert_eq!(read(&paths, true, None).unwrap().len(), 2);
+        assert_eq!(read_copies(&paths, true, None).unwrap().len(), 6);
     }
 
     #[test]

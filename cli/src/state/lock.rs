@@ -109,11 +109,24 @@ impl Lock {
 pub fn running(state: &State) -> Result<Lock, Failure> {
     match Lock::read(state)? {
         Some(lock) if lock.is_held() => Ok(lock),
-        _ => Err(Failure::blocked(
-            format!("no mesh runs with the state folder {}", state.root().display()),
-            "start one with `ostria up FOLDER`, or name its folder with --state",
-        )),
+        _ => Err(foreign(state).unwrap_or_else(|| {
+            Failure::blocked(
+                format!("no mesh runs with the state folder {}", state.root().display()),
+                "start one with `ostria up FOLDER`, or name its folder with --state",
+            )
+        })),
     }
+}
+
+/// What a user is told who has no mesh while another user has one.
+pub fn foreign(state: &State) -> Option<Failure> {
+    let other = state.others().into_iter().next()?;
+    let owner = other.symlink_metadata().map_or(0, |found| found.uid());
+    let next = if owner == 0 { "run the command with sudo" } else { "run the command as that user" };
+    Some(Failure::blocked(
+        format!("permission denied: the mesh in {} belongs to user {owner}", other.display()),
+        format!("{next}, or start a mesh of your own with `ostria up FOLDER`"),
+    ))
 }
 
 /// Removes what a killed supervisor left; refuses while it runs. Says whether there was anything.

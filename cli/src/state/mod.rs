@@ -1,6 +1,8 @@
 //! The folder of a running mesh: where everything lies, who owns it, and how remains of a killed one are
 //! found. It exists so that two meshes never share a folder and nothing is left behind.
 
+pub mod last;
+
 pub mod lock;
 
 pub mod folder;
@@ -20,6 +22,23 @@ impl State {
     pub fn new(given: Option<PathBuf>) -> Self {
         let root = given.unwrap_or_else(default);
         Self { root: std::path::absolute(&root).unwrap_or(root) }
+    }
+
+    /// The flags by which another command finds this folder; none where it looks there by itself.
+    pub fn flags(&self) -> String {
+        if self.root == default() { String::new() } else { format!(" --state {}", self.root.display()) }
+    }
+
+    /// Folders where a mesh of another user would be, which this one may not enter.
+    pub fn others(&self) -> Vec<PathBuf> {
+        if self.root != default() {
+            // The user knows which mesh is meant.
+            return Vec::new();
+        }
+        let users = std::fs::read_dir("/run/user").into_iter().flatten().flatten();
+        let users = users.map(|user| user.path().join("ostria"));
+        let all = std::iter::once(PathBuf::from("/run/ostria")).chain(users);
+        all.filter(|folder| *folder != self.root && folder.symlink_metadata().is_ok()).collect()
     }
 
     /// The folder itself.
@@ -45,6 +64,12 @@ impl State {
     /// Output of containers and of the control plane.
     pub fn logs(&self) -> PathBuf {
         self.root.join("logs")
+    }
+
+    /// What is left of the logs once the mesh is down; beside the folder, which goes with the mesh.
+    pub fn last_logs(&self) -> PathBuf {
+        let name = self.root.file_name().unwrap_or_default().to_string_lossy();
+        self.root.with_file_name(format!("{name}-last-logs"))
     }
 
     /// Output of one container's containers.

@@ -16,7 +16,7 @@ use crate::kubelet::address;
 use crate::kubelet::check::{self, check};
 use crate::kubelet::template::{pod_place, pod_spec};
 use crate::kubelet::workload::account;
-use crate::kubelet::{host_port, name, rules};
+use crate::kubelet::{history, host_port, name, rules};
 use crate::manifest::object::{Key, desired, text};
 use crate::up::clock::now;
 use crate::up::context::Context;
@@ -339,6 +339,9 @@ fn place(world: &mut World, object: &Value) -> Outcome {
     let uid = old.as_ref().map_or("", |old| text(old, "/metadata/uid"));
     object["metadata"]["uid"] =
         json!(if uid.is_empty() { name::uid(rand::rng().random()) } else { uid.into() });
+    if history::has_one(&key.kind) && key.group == "apps" {
+        history::note(world.revisions.entry(key.clone()).or_default(), &object);
+    }
     world.objects.insert(key, object);
     outcome
 }
@@ -362,8 +365,10 @@ fn allocate(world: &World, key: &Key, object: &mut Value, old: Option<&Value>) {
 /// Takes an object out of the world, with what lives in it.
 pub fn remove(world: &mut World, key: &Key) {
     world.objects.remove(key);
+    world.revisions.remove(key);
     if key.kind == "Namespace" {
         world.objects.retain(|other, _| other.namespace != key.name);
+        world.revisions.retain(|other, _| other.namespace != key.name);
     }
     // A workload makes another pod in the place of a deleted one.
     if key.kind == "Pod"

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::kubelet::address;
 use crate::kubelet::field::Place;
+use crate::kubelet::logmark::LogMarks;
 use crate::state::State;
 use crate::up::host::HostPorts;
 use crate::up::inject::Injector;
@@ -40,6 +41,8 @@ pub struct Context {
     pub host_ports: HostPorts,
     /// PATH of the supervisor.
     pub path: String,
+    /// How long the containers' logs were when.
+    pub log_marks: LogMarks,
     /// Numbers for names that must not repeat.
     pub counter: AtomicU64,
     /// Whether the whole mesh is on its way down.

@@ -8,10 +8,12 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::kubelet::event::{self, Happening};
 use crate::kubelet::workload::Plan;
 use crate::kubelet::workload::account;
 use crate::kubelet::workload::member::{Change, Owner};
 use crate::kubelet::{name, nat, status, workload};
+use crate::manifest::object::Key;
 use crate::up::change;
 use crate::up::clock::{moment, now};
 use crate::up::context::Context;
@@ -96,10 +98,18 @@ fn apply(world: &mut World, plan: Plan, ending: bool) -> Vec<(PodKey, Cancellati
     world.jobs = plan.jobs;
     for change in plan.changes {
         match change {
-            Change::Remove { namespace, name } => leave(world, &(namespace, name)),
+            Change::Remove { namespace, name } => {
+                let key = (namespace, name);
+                tell(world, &key, "SuccessfulDelete", "Deleted");
+                leave(world, &key);
+            }
             // The mesh may have begun to end since this was wanted.
             Change::Create { .. } if ending => {}
-            Change::Create { pod, owner, revision } => fresh.push(admit(world, pod, owner, revision)),
+            Change::Create { pod, owner, revision } => {
+                let (key, stop) = admit(world, pod, owner, revision);
+                tell(world, &key, "SuccessfulCreate", "Created");
+                fresh.push((key, stop));
+            }
             Change::Delete(key) => change::remove(world, &key),
         }
     }
@@ -124,11 +134,27 @@ fn admit(world: &mut World, mut pod: Value, owner: Owner, revision: String) -> (
     (key, stop)
 }
 
+/// Notes at a pod's owner what became of the pod.
+fn tell(world: &mut World, key: &PodKey, reason: &'static str, what: &str) {
+    let Some(owner) = world.pods.get(key).map(|entry| entry.owner.clone()) else { return };
+    let about = world
+        .objects
+        .keys()
+        .find(|known| known.kind == owner.kind && known.name == owner.name && known.namespace == key.0);
+    if let Some(about) = about.filter(|about| about.kind != "Pod").cloned() {
+        world.events.note(&about, Happening::normal(reason, format!("{what} pod: {}", key.1)), &now());
+    }
+}
+
 fn leave(world: &mut World, key: &PodKey) {
     if let Some(entry) = world.pods.get_mut(key) {
         if !entry.status.leaving {
+            let before = entry.status.clone();
             entry.status.leaving = true;
             entry.status.changed = now();
+            for happening in event::of_pod(&before, &entry.status) {
+                world.events.note(&Key::pod(key), happening, &now());
+            }
         }
         entry.stop.cancel();
     }

@@ -68,6 +68,14 @@ pub fn endpoints(directory: &Directory, port: u16) -> Vec<(Ipv4Addr, u16)> {
         .unwrap_or_default()
 }
 
+/// Whether a gateway serves HTTP.
+pub fn is_served(directory: &Directory) -> bool {
+    !endpoints(directory, HTTP).is_empty()
+}
+
+/// The gateway's port for HTTP, as its Service has it.
+const HTTP: u16 = 80;
+
 async fn pass(endpoints: &[(Ipv4Addr, u16)], mut outside: TcpStream, turn: &AtomicUsize, seat: &Seat) {
     // Until one side has spoken the connection makes room for others.
     let use_of_it = seat.begin();

@@ -12,7 +12,7 @@ use crate::up::context::Context;
 use crate::up::plane::TRUST_DOMAIN;
 use crate::up::publish::with_status;
 use crate::up::world::{Entry, PodKey, World};
-use crate::wire::{PodLine, Query, Target};
+use crate::wire::{EventQuery, PodLine, Query, Revision, Target};
 
 /// Why there is nothing to look at.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -98,6 +98,25 @@ pub fn judge(objects: &mut [Value], verdicts: &Verdicts) {
             verdict::judge(object, found, &verdicts.proxies);
         }
     }
+}
+
+/// The events that a query means.
+pub fn events(context: &Context, query: &EventQuery) -> Vec<Value> {
+    context.shared.read().events.objects(|about| {
+        query.namespace.as_ref().is_none_or(|namespace| *namespace == about.namespace)
+            && query.about.as_ref().is_none_or(|(kind, name)| *kind == about.kind && *name == about.name)
+    })
+}
+
+/// The templates that a workload has and had.
+pub fn history(context: &Context, query: &Query) -> Result<Vec<Revision>, LookError> {
+    let kind = kind::named(&query.kind).ok_or_else(|| LookError::UnknownKind(query.kind.clone()))?;
+    let key = Key::new(
+        kind,
+        query.namespace.as_deref().unwrap_or("default"),
+        query.name.as_deref().unwrap_or_default(),
+    );
+    Ok(context.shared.read().revisions.get(&key).cloned().unwrap_or_default())
 }
 
 /// A line for each pod.

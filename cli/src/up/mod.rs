@@ -10,6 +10,8 @@ pub mod describe;
 pub mod settle;
 pub mod stream;
 
+pub mod watch;
+
 pub mod change;
 pub mod look;
 pub mod plane;
@@ -19,6 +21,7 @@ pub mod host_ports;
 
 pub mod controller;
 pub mod gateway;
+pub mod marks;
 pub mod names;
 pub mod publish;
 pub mod refresh;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::resource::selector::requirement::Selector;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -16,6 +17,7 @@ use crate::beneath;
 use crate::kubelet::inject::is_asked;
 use crate::kubelet::status::{self, Role};
 use crate::kubelet::{address, check, security};
+use crate::manifest::object::is_selected;
 use crate::up::clock::now;
 use crate::up::container::{Stop, Unit};
 use crate::up::context::Context;
@@ -138,10 +140,12 @@ async fn start(context: &Context, key: &PodKey) -> Result<(Pod, Sandbox, Ipv4Add
         if let Some(entry) = world.pods.get_mut(key) {
             entry.object = object;
             entry.sandbox = Some(sandbox.clone());
-            entry.status.address = address.to_string();
-            entry.status.trouble = None;
-            entry.status.containers = states(&pod);
         }
+    });
+    context.shared.pod(key, &now(), |status| {
+        status.address = address.to_string();
+        status.trouble = None;
+        status.containers = states(&pod);
     });
     Ok((pod, sandbox, address))
 }
@@ -297,13 +301,12 @@ impl Life {
             let world = self.context.shared.read();
             let backends = world.backends();
             world.services().iter().any(|service| {
-                let selector =
-                    service.spec.as_ref().and_then(|spec| spec.selector.clone()).unwrap_or_default();
+                let labels = service.spec.as_ref().and_then(|spec| spec.selector.clone()).unwrap_or_default();
+                let selector = Selector::of_labels(&labels);
                 let entry = world.pods.get(&self.key);
                 !selector.is_empty()
                     && !backends.is_empty()
-                    && entry
-                        .is_some_and(|entry| crate::manifest::object::has_labels(&entry.object, &selector))
+                    && entry.is_some_and(|entry| is_selected(&entry.object, &selector))
             })
         };
         if serves && !self.context.ending.is_cancelled() {

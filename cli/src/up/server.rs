@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use k8s_openapi::api::core::v1::{Container, Pod};
+use serde_json::Value;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -27,8 +28,10 @@ use crate::up::files::PROGRAMS;
 use crate::up::look::LookError;
 use crate::up::sandbox::Sandbox;
 use crate::up::world::PodKey;
-use crate::up::{attach, change, describe, look, plane, settle, stream};
-use crate::wire::{Answer, Apply, ExecQuery, LogQuery, Query, Removal, Settling, Status, Target};
+use crate::up::{attach, change, describe, gateway, look, plane, settle, stream, watch};
+use crate::wire::{
+    Answer, Apply, EventQuery, ExecQuery, LogQuery, ProxyQuery, Query, Removal, Settling, Status, Target,
+};
 
 /// What the handlers know.
 #[derive(Clone)]
@@ -47,6 +50,10 @@ pub fn serve(context: &Arc<Context>, gateway: String, down: CancellationToken) -
         .route("/status", get(status))
         .route("/get", post(list))
         .route("/describe", post(described))
+        .route("/watch", post(watched))
+        .route("/find", post(find))
+        .route("/events", post(events))
+        .route("/history", post(history))
         .route("/apply", post(apply))
         .route("/delete", post(delete))
         .route("/settle", post(settled))
@@ -62,9 +69,10 @@ pub fn serve(context: &Arc<Context>, gateway: String, down: CancellationToken) -
 
 async fn status(Extracted(known): Extracted<Known>) -> Json<Status> {
     let (proxies, warnings) = tokio::join!(plane::sync(), plane::warnings());
+    let served = gateway::is_served(&known.context.shared.directory());
     Json(Status {
         pid: std::process::id(),
-        gateway: known.gateway.clone(),
+        gateway: if served { known.gateway.clone() } else { String::new() },
         pods: look::lines(&known.context),
         proxies,
         warnings,
@@ -90,6 +98,42 @@ async fn described(Extracted(known): Extracted<Known>, Json(query): Json<Query>)
         Ok(descriptions) => Json(descriptions).into_response(),
         Err(error) => missing(error),
     }
+}
+
+async fn watched(Extracted(known): Extracted<Known>, Json(query): Json<Query>) -> Response {
+    if let Err(error) = look::list(&known.context, &query) {
+        return missing(error);
+    }
+    streamed(|sender| watch::run(known.context, query, sender))
+}
+
+async fn find(Extracted(known): Extracted<Known>, Json(target): Json<Target>) -> Response {
+    match look::find(&known.context, &target) {
+        Ok(((namespace, pod), container)) => {
+            Json(Target { namespace, pod, container: Some(container) }).into_response()
+        }
+        Err(error) => missing(error),
+    }
+}
+
+async fn events(Extracted(known): Extracted<Known>, Json(query): Json<EventQuery>) -> Json<Vec<Value>> {
+    Json(look::events(&known.context, &query))
+}
+
+async fn history(Extracted(known): Extracted<Known>, Json(query): Json<Query>) -> Response {
+    match look::history(&known.context, &query) {
+        Ok(revisions) => Json(revisions).into_response(),
+        Err(error) => missing(error),
+    }
+}
+
+/// A response whose body is what a task sends.
+fn streamed<F: Future<Output = ()> + Send + 'static>(
+    task: impl FnOnce(mpsc::Sender<std::io::Result<Bytes>>) -> F,
+) -> Response {
+    let (sender, mut receiver) = mpsc::channel(8);
+    tokio::spawn(task(sender));
+    Body::from_stream(futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx))).into_response()
 }
 
 async fn apply(Extracted(known): Extracted<Known>, Json(request): Json<Apply>) -> Json<Answer> {
@@ -133,10 +177,7 @@ async fn logs(Extracted(known): Extracted<Known>, Json(query): Json<LogQuery>) -
     let Some(file) = runs.last().cloned() else {
         return missing(LookError::NoLog { container, pod: key.1, what: "started" });
     };
-    let (sender, mut receiver) = mpsc::channel(8);
-    tokio::spawn(tail(known.context, key, container, file, query, sender));
-    let stream = futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx));
-    Body::from_stream(stream).into_response()
+    streamed(|sender| tail(known.context, key, container, file, query, sender))
 }
 
 /// The log files of a container, the last run last.
@@ -160,7 +201,8 @@ async fn tail(
     query: LogQuery,
     sender: mpsc::Sender<std::io::Result<Bytes>>,
 ) {
-    let mut position = query.tail.map_or(0, |lines| beginning(&path, lines));
+    let recent = query.since.map_or(0, |moment| context.log_marks.since(&path, moment));
+    let mut position = query.tail.map_or(0, |lines| beginning(&path, lines)).max(recent);
     loop {
         match read(&path, position) {
             Ok(bytes) if !bytes.is_empty() => {
@@ -253,8 +295,8 @@ async fn exec(Extracted(known): Extracted<Known>, request: axum::extract::Reques
 }
 
 /// What a pod's proxy was told, asked inside the pod.
-async fn proxy(Extracted(known): Extracted<Known>, Json(mut target): Json<Target>) -> Response {
-    target.container = Some("istio-proxy".into());
+async fn proxy(Extracted(known): Extracted<Known>, Json(query): Json<ProxyQuery>) -> Response {
+    let target = Target { container: Some("istio-proxy".into()), ..query.target };
     let found = look::find(&known.context, &target).and_then(|(key, name)| unit(&known.context, &key, &name));
     let (pod, container, sandbox, address) = match found {
         Ok(unit) => unit,
@@ -265,7 +307,8 @@ async fn proxy(Extracted(known): Extracted<Known>, Json(mut target): Json<Target
         .ok()
         .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));
     let program = format!("{PROGRAMS}/{}", own.unwrap_or_else(|| "ostria".into()));
-    let command = [program, "fetch".into(), "/config_dump?include_eds".into()];
+    let mut command = vec![program, "fetch".into(), query.page];
+    command.extend(query.post.then(|| "--post".into()));
     match attach::run(&known.context, whose, &command, MOST_DUMP + 1).await {
         Ok((0, dump)) if dump.len() > MOST_DUMP => {
             (StatusCode::BAD_GATEWAY, format!("the dump has more than {} MiB", MOST_DUMP >> 20))

@@ -1,5 +1,6 @@
 //! `ostria up` from the first check to the last file removed.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
@@ -20,12 +21,14 @@ use crate::beneath;
 use crate::failure::Failure;
 use crate::kubelet::check::check;
 use crate::kubelet::inject::is_asked;
+use crate::kubelet::logmark::LogMarks;
 use crate::kubelet::workload;
 use crate::kubelet::workload::job::End;
 use crate::manifest::object::Key;
 use crate::manifest::read;
 use crate::state::State;
 use crate::state::folder::Folder;
+use crate::state::last;
 use crate::state::lock::{self, Lock, Process, Program};
 use crate::up::clock::moment;
 use crate::up::context::Context;
@@ -36,8 +39,9 @@ use crate::up::plane::{self, Plane};
 use crate::up::progress::Progress;
 use crate::up::sign::Signer;
 use crate::up::world::{Directory, Shared};
-use crate::up::{change, controller, gateway, host_ports, look, node, publish, refresh, server};
+use crate::up::{change, controller, gateway, host_ports, look, marks, node, publish, refresh, server};
 use crate::view;
+use crate::view::summary::Hints;
 use crate::wire::{Apply, Given};
 
 /// Runs a mesh until it is told to end.
@@ -69,6 +73,9 @@ pub fn run(state: State, up: &Up) -> Result<(), Failure> {
         result
     });
     enter::give_up_private(&state);
+    if let Err(error) = last::keep(&state) {
+        progress.step(&format!("the last logs cannot be kept: {error}"));
+    }
     let removed = lock::remove(&state);
     result?;
     removed.map_err(|error| {
@@ -97,6 +104,7 @@ fn context(state: State) -> Result<Context, Failure> {
         host_ports: HostPorts::default(),
         programs: own.parent().map(PathBuf::from).unwrap_or_default(),
         path: std::env::var_os("PATH").unwrap_or_default().to_string_lossy().into_owned(),
+        log_marks: LogMarks::default(),
         counter: 0.into(),
         ending: CancellationToken::new(),
     })
@@ -242,6 +250,7 @@ impl Mesh {
         tokio::spawn(controller::run(Arc::clone(context), self.tasks.clone()));
         tokio::spawn(refresh::run(Arc::clone(context)));
         tokio::spawn(host_ports::run(Arc::clone(context)));
+        tokio::spawn(marks::run(Arc::clone(context)));
         for (port, listener) in node.listeners.drain(..) {
             let behind = move |directory: &Directory| gateway::endpoints(directory, port);
             let served = gateway::serve(context, listener, behind, CancellationToken::new());
@@ -249,15 +258,12 @@ impl Mesh {
         }
         let served = server::serve(context, up.gateway.to_string(), self.down.clone());
         served.map_err(|error| failed("the socket cannot be opened")(&error))?;
-        self.until_ready().await;
-        self.until_in_step().await;
+        let ready = self.settled(up.wait).await;
         self.record(up).map_err(|error| failed("the lock cannot be written")(&error))?;
-        let routes = context
-            .shared
-            .read()
-            .of_kind("VirtualService")
-            .any(|(_, object)| object.to_string().contains("\"/productpage\""));
-        let words = view::summary::render(&look::lines(context), &up.gateway.to_string(), routes);
+        let mut words = view::summary::render(&look::lines(context), &self.hints(up));
+        if up.background && !ready {
+            words.push(char::from(UNREADY));
+        }
         // The mesh goes on when nobody listens any more.
         let _ = std::io::stdout().write_all(words.as_bytes());
         let _ = std::io::stdout().flush();
@@ -268,22 +274,88 @@ impl Mesh {
     async fn keep(&mut self, up: &Up, progress: Progress) {
         let context = Arc::clone(&self.context);
         let mut changes = context.shared.watch();
+        let mut trouble = None;
         loop {
             tokio::select! {
                 () = self.plane.keep(&context, progress) => {}
-                _ = changes.changed() => if let Err(error) = self.record(up) {
-                    tracing::warn!(%error, "the lock cannot be written");
-                },
+                _ = changes.changed() => {
+                    let found = self.record(up).err().map(|error| error.to_string());
+                    // Each change of a pod tries it again: the same trouble is told once.
+                    if found != trouble {
+                        match &found {
+                            Some(error) => tracing::error!(error, "the state folder cannot be written"),
+                            None => tracing::info!("the state folder can be written again"),
+                        }
+                    }
+                    trouble = found;
+                }
             }
         }
     }
 
+    /// What to look at next.
+    fn hints(&self, up: &Up) -> Hints {
+        let context = &self.context;
+        let routes = context
+            .shared
+            .read()
+            .of_kind("VirtualService")
+            .any(|(_, object)| object.to_string().contains("\"/productpage\""));
+        let served = gateway::is_served(&context.shared.directory());
+        let rule = |folder: &PathBuf| folder.join("networking/virtual-service-reviews-80-20.yaml");
+        Hints {
+            program: std::env::args().next().unwrap_or_else(|| "ostria".into()),
+            flags: context.state.flags(),
+            gateway: served.then(|| up.gateway.to_string()),
+            page: routes,
+            rule: up
+                .folders
+                .iter()
+                .map(rule)
+                .find(|file| file.is_file())
+                .map(|file| file.display().to_string()),
+        }
+    }
+
+    /// Waits until all pods are ready and everyone knows them; whether that is so within the limit. A pod may have ended
+    /// again while proxies were waited for.
+    async fn settled(&self, limit: Duration) -> bool {
+        let mut told = BTreeSet::new();
+        let waited = async {
+            loop {
+                self.until_ready(&mut told).await;
+                self.until_in_step().await;
+                if self.are_ready() {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(limit, waited).await.is_ok() {
+            return true;
+        }
+        self.unready();
+        self.progress.step(&format!(
+            "not all pods are ready within {}; look at them with `ostria get pods -A`, `ostria events -A` and `ostria logs`",
+            api::process::duration::display(limit)
+        ));
+        false
+    }
+
+    /// Whether no pod has to be waited for. One whose containers were started again must have been ready for a while:
+    /// a container that ends as soon as it runs is ready in between.
+    fn are_ready(&self) -> bool {
+        let world = self.context.shared.read();
+        world.pods.values().filter(|entry| !entry.status.leaving).all(|entry| {
+            let status = &entry.status;
+            let restarted = status.containers.iter().any(|container| container.restarts > 0);
+            status.finished.is_some()
+                || status.is_ready() && (!restarted || moment() >= status.since() + STABLE)
+        })
+    }
+
     /// Tells each pod that turns ready, and what is in the way of the others.
-    async fn until_ready(&self) {
+    async fn until_ready(&self, told: &mut BTreeSet<String>) {
         let mut changes = self.context.shared.watch();
-        let mut told = std::collections::BTreeSet::new();
-        let limit = tokio::time::sleep(PATIENCE);
-        tokio::pin!(limit);
         loop {
             let lines: Vec<_> = {
                 let world = self.context.shared.read();
@@ -316,16 +388,12 @@ impl Mesh {
                 let plan = workload::plan(&world.objects, &world.jobs, &world.held(), moment(), &mut || 0);
                 plan.changes.is_empty()
             };
-            if settled && lines.iter().all(|(_, ready, _)| *ready) {
+            if settled && self.are_ready() {
                 return;
             }
             tokio::select! {
                 _ = changes.changed() => {}
-                () = &mut limit => {
-                    self.unready();
-                    self.progress.step("not all pods are ready; look at them with `ostria get pods -A` and `ostria logs`");
-                    return;
-                }
+                () = tokio::time::sleep(TICK) => {}
             }
         }
     }
@@ -472,5 +540,8 @@ const NEXT: &str = "correct what is named and run the command again";
 /// How long `up` waits for proxies after all pods are ready.
 const TELLING: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// How long `up` waits for pods before it says that not all are ready.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long a pod whose containers were started again must have been ready.
+const STABLE: Duration = Duration::from_secs(5);
+const TICK: Duration = Duration::from_millis(500);
+/// The sign to the command that waits for a detached mesh that not all pods are ready.
+pub const UNREADY: u8 = 4;

@@ -10,12 +10,14 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::kubelet::event::{self, Events};
 use crate::kubelet::service::{self, Backend};
 use crate::kubelet::status;
 use crate::kubelet::workload::job::{self, Records};
 use crate::kubelet::workload::member::{Held, Owner};
 use crate::manifest::object::Key;
 use crate::up::sandbox::Sandbox;
+use crate::wire::Revision;
 
 /// Namespace and name of a pod.
 pub type PodKey = (String, String);
@@ -48,6 +50,10 @@ pub struct World {
     pub pods: BTreeMap<PodKey, Entry>,
     /// What became of the Jobs' pods.
     pub jobs: Records,
+    /// What happened to objects.
+    pub events: Events,
+    /// Templates that workloads have and had.
+    pub revisions: BTreeMap<Key, Vec<Revision>>,
     /// The address given last.
     pub last_address: Option<Ipv4Addr>,
 }
@@ -168,14 +174,17 @@ impl Shared {
         result
     }
 
-    /// Changes a pod's state, if it is still there.
+    /// Changes a pod's state, if it is still there, and notes what happened to it.
     pub fn pod(&self, key: &PodKey, now: &str, change: impl FnOnce(&mut status::Pod)) {
         self.change(|world| {
             if let Some(entry) = world.pods.get_mut(key) {
-                let before = entry.status.is_ready();
+                let before = entry.status.clone();
                 change(&mut entry.status);
-                if before != entry.status.is_ready() {
+                if before.is_ready() != entry.status.is_ready() {
                     entry.status.changed = now.into();
+                }
+                for happening in event::of_pod(&before, &entry.status) {
+                    world.events.note(&Key::pod(key), happening, now);
                 }
             }
         });

@@ -10,12 +10,24 @@ use crate::manifest::object::Key;
 use crate::manifest::read;
 use crate::state::State;
 use crate::state::lock;
+use crate::verb::entry::Verb;
 use crate::verb::{print, settle};
 use crate::view::settle::Awaited;
 use crate::wire::{self, Answer, Given, Outcome};
 
+impl Verb for Apply {
+    const NAME: &'static str = "apply";
+    const ABOUT: &'static str = "Create or change objects from files";
+    const EXAMPLES: &'static [&'static str] =
+        &["apply -f samples/bookinfo/networking/virtual-service-reviews-80-20.yaml"];
+
+    fn run(self, state: &State) -> Result<(), Failure> {
+        run(state, &self)
+    }
+}
+
 /// Reads the files, has them checked, changes all objects or none, and waits until every proxy has them.
-pub fn run(state: &State, apply: &Apply) -> Result<(), Failure> {
+fn run(state: &State, apply: &Apply) -> Result<(), Failure> {
     let files = &apply.files;
     let objects =
         read::read(&files.filename, files.recursive, files.namespace.as_deref()).map_err(Failure::Refused)?;

@@ -1,58 +1,110 @@
 //! `ostria delete`, by file or by kind and name.
 
-use api::resource::kind;
-use serde_json::json;
+use std::collections::BTreeSet;
 
 use crate::arguments::Delete;
 use crate::client;
 use crate::failure::Failure;
+use crate::manifest::object::Key;
 use crate::manifest::read;
 use crate::state::State;
-use crate::verb::{print, settle};
+use crate::verb::entry::Verb;
+use crate::verb::{ask, print, settle};
 use crate::view::settle::Awaited;
 use crate::wire::{Answer, Given, Removal};
+use api::resource::document::Problem;
 
-/// Deletes all named objects or none.
-pub fn run(state: &State, delete: &Delete) -> Result<(), Failure> {
-    let objects = match &delete.kind {
-        Some(kind) => named(kind, &delete.names, delete.namespace.as_deref())?,
-        None => read::read(&delete.filename, delete.recursive, delete.namespace.as_deref())
-            .map_err(Failure::Refused)?,
-    };
-    let request = Removal { objects, ignore_missing: delete.ignore_not_found };
-    client::block_on(async {
-        let answer: Answer = client::call(state, "/delete", &request).await?;
-        print::answer(&answer, "")?;
-        if !delete.wait {
-            return Ok(());
-        }
-        // A pod is gone when it has ended, which pilot needs no word for.
-        let awaited =
-            answer.wanted.into_iter().filter(|wanted| wanted.kind != "Pod" || !wanted.group.is_empty());
-        let awaited: Vec<Awaited> = awaited.map(|wanted| Awaited { wanted, file: String::new() }).collect();
-        if awaited.is_empty() { Ok(()) } else { settle::wait(state, &awaited, delete.timeout).await }
-    })
+impl Verb for Delete {
+    const NAME: &'static str = "delete";
+    const ABOUT: &'static str = "Delete objects, by file or by kind and name";
+    const EXAMPLES: &'static [&'static str] =
+        &["delete -f samples/bookinfo/networking --ignore-not-found", "delete virtualservice reviews"];
+
+    fn run(self, state: &State) -> Result<(), Failure> {
+        let objects = match &self.kind {
+            Some(kind) => named(kind, &self.names, self.namespace.as_deref())?,
+            None => {
+                let given = read::read_copies(&self.filename, self.recursive, self.namespace.as_deref());
+                once(given.map_err(Failure::Refused)?)
+            }
+        };
+        // As with kubectl an object that is not there does not keep the others from going.
+        let request = Removal { objects: objects.clone(), ignore_missing: true };
+        let gone = client::block_on(async {
+            let answer: Answer = client::call(state, "/delete", &request).await?;
+            print::answer(&answer, "")?;
+            let gone: BTreeSet<String> =
+                answer.outcomes.iter().map(|outcome| outcome.object.clone()).collect();
+            // A pod is gone when it has ended, which pilot needs no word for.
+            let awaited =
+                answer.wanted.into_iter().filter(|wanted| wanted.kind != "Pod" || !wanted.group.is_empty());
+            let awaited: Vec<Awaited> =
+                awaited.map(|wanted| Awaited { wanted, file: String::new() }).collect();
+            if self.wait && !awaited.is_empty() {
+                settle::wait(state, &awaited, self.timeout).await?;
+            }
+            Ok::<_, Failure>(gone)
+        })?;
+        let absent = objects.iter().filter(|given| !gone.contains(&Key::of(&given.object).printed()));
+        let absent: Vec<Problem> = absent.map(missing).collect();
+        if absent.is_empty() || self.ignore_not_found { Ok(()) } else { Err(Failure::Absent(absent)) }
+    }
+}
+
+/// Each object once: what a folder defines several times is deleted like anything else.
+fn once(objects: Vec<Given>) -> Vec<Given> {
+    let mut seen = BTreeSet::new();
+    objects.into_iter().filter(|given| seen.insert(Key::of(&given.object))).collect()
+}
+
+fn missing(given: &Given) -> Problem {
+    Problem {
+        file: given.file.clone(),
+        object: Key::of(&given.object).to_string(),
+        reason: "is not there".into(),
+        next: "see what is there with `ostria get`, or give --ignore-not-found".into(),
+        ..Problem::default()
+    }
 }
 
 fn named(kind: &str, names: &[String], namespace: Option<&str>) -> Result<Vec<Given>, Failure> {
-    let (kind, names) = match kind.split_once('/') {
-        Some((kind, name)) => (kind, vec![name.to_string()]),
-        None => (kind, names.to_vec()),
-    };
-    let known = kind::named(kind).ok_or_else(|| {
-        Failure::blocked(
-            format!("there is no kind {kind}"),
-            "name a kind such as pod, service or virtualservice",
-        )
-    })?;
-    if names.is_empty() {
-        return Err(Failure::blocked("no name is given", format!("name the {kind} to delete")));
+    let words: Vec<String> = std::iter::once(kind.to_string()).chain(names.iter().cloned()).collect();
+    let mut given = Vec::new();
+    for wish in ask::wishes(&words)? {
+        if wish.names.is_empty() {
+            let next = format!("name the {kind} to delete");
+            return Err(Failure::blocked("no name is given", next));
+        }
+        given.extend(wish.names.iter().map(|name| Given {
+            file: "command line".into(),
+            object: ask::stub(wish.kind, namespace.unwrap_or("default"), name),
+        }));
     }
-    let version = known.api_version(known.storage());
-    let given = |name: String| Given {
-        file: "command line".into(),
-        object: json!({"apiVersion": version, "kind": known.kind,
-            "metadata": {"name": name, "namespace": namespace.unwrap_or("default")}}),
-    };
-    Ok(names.into_iter().map(given).collect())
+    Ok(given)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_that_several_files_define_is_deleted_once() {
+        let given = |file: &str| Given {
+            file: file.into(),
+            object: serde_json::json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}}),
+        };
+        assert_eq!(once(vec![given("a.yaml"), given("b.yaml")]), [given("a.yaml")]);
+    }
+
+    #[test]
+    fn kinds_and_names_are_read_like_those_of_get() {
+        let named = |kind: &str, names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_string()).collect();
+            named(kind, &names, None)
+                .map(|given| given.iter().map(|given| Key::of(&given.object).to_string()).collect::<Vec<_>>())
+        };
+        assert_eq!(named("pod,svc", &["a"]).unwrap(), ["Pod default/a", "Service default/a"]);
+        assert_eq!(named("pod/a", &["svc/b"]).unwrap(), ["Pod default/a", "Service default/b"]);
+        assert!(named("pod", &[]).is_err());
+    }
 }

@@ -6,13 +6,25 @@ use crate::arguments::Describe;
 use crate::client;
 use crate::failure::Failure;
 use crate::state::State;
+use crate::verb::entry::Verb;
 use crate::verb::print;
 use crate::view::describe;
 use crate::wire::{Description, Query};
 
+impl Verb for Describe {
+    const NAME: &'static str = "describe";
+    const ABOUT: &'static str =
+        "Show everything about objects: fields, verdicts, what routes to them, events";
+    const EXAMPLES: &'static [&'static str] =
+        &["describe service reviews", "describe virtualservice/bookinfo -n default"];
+
+    fn run(self, state: &State) -> Result<(), Failure> {
+        run(state, &self)
+    }
+}
+
 /// Shows objects with what pilot, the proxies and their events say of them.
-#[expect(clippy::disallowed_methods, reason = "ages are told against the clock")]
-pub fn run(state: &State, arguments: &Describe) -> Result<(), Failure> {
+fn run(state: &State, arguments: &Describe) -> Result<(), Failure> {
     let (word, names) = match arguments.kind.split_once('/') {
         Some((kind, name)) => (kind.to_string(), vec![name.to_string()]),
         None => (arguments.kind.clone(), arguments.names.clone()),
@@ -23,8 +35,7 @@ pub fn run(state: &State, arguments: &Describe) -> Result<(), Failure> {
         (!arguments.all_namespaces).then(|| arguments.namespace.clone().unwrap_or_else(|| "default".into()));
     let names: Vec<Option<String>> =
         if names.is_empty() { vec![None] } else { names.into_iter().map(Some).collect() };
-    let now =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let now = print::now();
     let mut texts = Vec::new();
     for name in names {
         let query = Query { kind: word.clone(), name: name.clone(), namespace: namespace.clone() };
@@ -32,7 +43,7 @@ pub fn run(state: &State, arguments: &Describe) -> Result<(), Failure> {
         if let Some(name) = name.filter(|_| found.is_empty()) {
             return Err(Failure::Missing(format!("{} \"{name}\" not found", kind.plural)));
         }
-        texts.extend(found.iter().map(|one| describe::render(one, now.cast_signed())));
+        texts.extend(found.iter().map(|one| describe::render(one, now)));
     }
     if texts.is_empty() {
         match namespace.filter(|_| kind.namespaced) {

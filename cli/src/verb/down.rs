@@ -2,19 +2,40 @@
 
 use std::time::Duration;
 
+use clap::Args;
 use rustix::process::Signal;
 
 use crate::failure::Failure;
 use crate::state::State;
+use crate::state::last;
 use crate::state::lock::{self, Lock};
+use crate::verb::entry::Verb;
+
+/// `ostria down`
+#[derive(Debug, Args)]
+pub struct Down {}
+
+impl Verb for Down {
+    const NAME: &'static str = "down";
+    const ABOUT: &'static str = "Take the running mesh down";
+    const EXAMPLES: &'static [&'static str] = &["down"];
+
+    fn run(self, state: &State) -> Result<(), Failure> {
+        run(state)
+    }
+}
 
 /// Ends the running mesh, or removes what a killed one left.
-pub fn run(state: &State) -> Result<(), Failure> {
+fn run(state: &State) -> Result<(), Failure> {
     let Some(lock) = Lock::read(state)? else {
+        if let Some(failure) = lock::foreign(state) {
+            return Err(failure);
+        }
         println!("no mesh runs");
         return Ok(());
     };
     if !lock.is_held() {
+        keep(state);
         lock::sweep(state)?;
         println!("removed what a killed mesh had left");
         return Ok(());
@@ -29,10 +50,18 @@ pub fn run(state: &State) -> Result<(), Failure> {
                 "try again as root",
             ));
         }
+        keep(state);
         lock::sweep(state)?;
     }
     println!("the mesh is down");
     Ok(())
+}
+
+/// Keeps the last logs of a mesh that could not do it itself.
+fn keep(state: &State) {
+    if let Err(error) = last::keep(state) {
+        eprintln!("the last logs cannot be kept: {error}");
+    }
 }
 
 fn gone(lock: &Lock, patience: Duration) -> bool {

@@ -2,38 +2,60 @@
 
 use std::io::{IsTerminal, Read, Write};
 
-use bytes::Bytes;
-use http::Request;
-use http_body_util::Full;
+use clap::Args;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
-use crate::arguments::Exec;
 use crate::client;
 use crate::failure::Failure;
 use crate::state::State;
+use crate::verb::ask;
+use crate::verb::entry::Verb;
 use crate::wire::{ExecQuery, Target, frame};
 
+/// `ostria exec`
+#[derive(Debug, Args)]
+pub struct Exec {
+    /// The pod, or deployment/NAME
+    pod: String,
+    /// The container; the app's without
+    #[arg(short, long)]
+    container: Option<String>,
+    /// Pass standard input on
+    #[arg(short = 'i', long)]
+    stdin: bool,
+    /// Give the command a terminal
+    #[arg(short = 't', long)]
+    tty: bool,
+    /// Namespace of the pod
+    #[arg(short, long)]
+    namespace: Option<String>,
+    /// The command and its arguments
+    #[arg(last = true, required = true)]
+    command: Vec<String>,
+}
+
+impl Verb for Exec {
+    const NAME: &'static str = "exec";
+    const ABOUT: &'static str = "Run a command in a container";
+    const EXAMPLES: &'static [&'static str] =
+        &["exec deployment/productpage-v1 -- curl -s http://reviews:9080/health", "exec -it web -- sh"];
+
+    fn run(self, state: &State) -> Result<(), Failure> {
+        run(state, &self)
+    }
+}
+
 /// Runs a command in a container; its exit code becomes ours.
-pub fn run(state: &State, exec: &Exec) -> Result<(), Failure> {
-    let namespace = exec.namespace.clone().unwrap_or_else(|| "default".into());
+fn run(state: &State, exec: &Exec) -> Result<(), Failure> {
+    let namespace = ask::namespace(exec.namespace.as_ref());
     let target = Target { namespace, pod: exec.pod.clone(), container: exec.container.clone() };
     let tty = exec.tty && std::io::stdin().is_terminal();
     let query = ExecQuery { target, command: exec.command.clone(), stdin: exec.stdin, tty };
     let code = client::block_on(async {
-        let header = serde_json::to_string(&query).expect("requests are plain data");
-        let request = Request::post("/exec")
-            .header("host", "ostria")
-            .header("connection", "upgrade")
-            .header("upgrade", "ostria-exec")
-            .header("x-exec", header)
-            .body(Full::new(Bytes::new()))
-            .map_err(|error| Failure::blocked(error, "leave odd characters out of the command"))?;
-        let response = client::exchange(state, request).await?;
-        let upgraded = hyper::upgrade::on(response).await;
-        let upgraded = upgraded.map_err(|error| Failure::blocked(error, "look at `ostria status`"))?;
+        let upgraded = client::exec(state, &query).await?;
         let _raw = tty.then(Raw::enter).flatten();
         let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
         let input = tokio::spawn(feed(writer, exec.stdin));

@@ -1,60 +1,302 @@
 //! `ostria get`.
 
-use api::resource::kind;
+use std::io::Write;
+
+use api::resource::descriptor::Descriptor;
+use api::resource::selector::field::FieldSelector;
+use api::resource::selector::requirement::Selector;
+use clap::Args;
 use serde_json::Value;
 
-use crate::arguments::{Get, Output};
 use crate::client;
 use crate::failure::Failure;
-use crate::manifest::object::has_labels;
+use crate::manifest::object::{Key, is_selected, text};
 use crate::state::State;
-use crate::verb::print;
+use crate::verb::entry::Verb;
+use crate::verb::{ask, print};
+use crate::view::form::{self, Form};
 use crate::view::get::{self, Style};
-use crate::wire::Query;
+use crate::view::jsonpath::eval;
+use crate::view::jsonpath::parse;
+use crate::view::jsonpath::path::Path;
+use crate::view::table::Widths;
+use crate::wire::Watched;
 
-/// Lists objects.
-#[expect(clippy::disallowed_methods, reason = "ages are told against the clock")]
-pub fn run(state: &State, get: &Get) -> Result<(), Failure> {
-    let (word, name) = match get.kind.split_once('/') {
-        Some((kind, name)) => (kind.to_string(), Some(name.to_string())),
-        None => (get.kind.clone(), get.name.clone()),
-    };
-    let kind = kind::named(&word)
-        .ok_or_else(|| Failure::Missing(format!("the server doesn't have a resource type \"{word}\"")))?;
-    let namespace = (!get.all_namespaces).then(|| get.namespace.clone().unwrap_or_else(|| "default".into()));
-    let query = Query { kind: word, name: name.clone(), namespace: namespace.clone() };
-    let mut objects: Vec<Value> = client::block_on(client::call(state, "/get", &query))?;
-    if let Some(selector) = &get.selector {
-        let pairs: Vec<(String, String)> = selector
-            .split(',')
-            .filter_map(|pair| pair.split_once('='))
-            .map(|(key, value)| (key.trim().into(), value.trim_start_matches('=').trim().into()))
-            .collect();
-        objects.retain(|object| has_labels(object, pairs.iter().map(|(key, value)| (key, value))));
-    }
-    if let Some(name) = &name
-        && objects.is_empty()
-    {
-        return Err(Failure::Missing(format!("{} \"{name}\" not found", kind.plural)));
-    }
-    if let Some(text) = print::document(&get::document(&objects, name.is_some()), get.output) {
-        print::out(&text);
-    } else if get.output == Output::Name {
-        print::out(&get::names(&objects));
-    } else if objects.is_empty() {
-        match namespace.filter(|_| kind.namespaced) {
-            Some(namespace) => eprintln!("No resources found in {namespace} namespace."),
-            None => eprintln!("No resources found"),
+/// `ostria get`
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub struct Get {
+    /// Kinds, as in `pods` or `vs,dr`, and names; or KIND/NAME
+    #[arg(required = true, value_name = "KIND[,KIND] [NAME...] | KIND/NAME...")]
+    words: Vec<String>,
+    /// Namespace to look in
+    #[arg(short, long)]
+    namespace: Option<String>,
+    /// Look in all namespaces
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
+    /// Only objects with these labels, as in app=reviews, 'version in (v1,v2)', '!canary'
+    #[arg(short = 'l', long)]
+    selector: Option<Selector>,
+    /// Only objects with these fields: metadata.name, metadata.namespace, status.phase, spec.nodeName and others
+    #[arg(long)]
+    field_selector: Option<FieldSelector>,
+    /// wide, json, yaml, name, jsonpath=TEMPLATE or custom-columns=HEAD:PATH,...
+    #[arg(short, long, default_value = "")]
+    output: Form,
+    /// Go on with what changes
+    #[arg(short, long)]
+    watch: bool,
+    /// Only what changes
+    #[arg(long)]
+    watch_only: bool,
+    /// Show all labels in the last column
+    #[arg(long)]
+    show_labels: bool,
+    /// Labels that get a column of their own
+    #[arg(short = 'L', long, value_delimiter = ',')]
+    label_columns: Vec<String>,
+    /// Put the kind in front of each name
+    #[arg(long)]
+    show_kind: bool,
+    /// The field to sort by, as in .metadata.creationTimestamp
+    #[arg(long, value_name = "PATH")]
+    sort_by: Option<SortPath>,
+    /// No line with the columns' names
+    #[arg(long)]
+    no_headers: bool,
+    /// No error when an object is not there
+    #[arg(long)]
+    ignore_not_found: bool,
+}
+
+impl Verb for Get {
+    const NAME: &'static str = "get";
+    const ABOUT: &'static str = "List objects";
+    const EXAMPLES: &'static [&'static str] = &[
+        "get pods -A -l 'app in (reviews,ratings)'",
+        "get pods,svc --show-labels",
+        "get virtualservice/reviews -o yaml",
+        "get pods -w",
+        "get pods -o jsonpath={.items[*].status.podIP}",
+    ];
+
+    fn run(self, state: &State) -> Result<(), Failure> {
+        let wishes = ask::wishes(&self.words)?;
+        if self.watch || self.watch_only {
+            let [wish] = &wishes[..] else {
+                return Err(Failure::blocked(
+                    "you may only specify a single resource type",
+                    "watch one type at a time",
+                ));
+            };
+            return client::block_on(self.follow(state, wish));
         }
-    } else {
-        let now =
-            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
-        let style = Style {
-            namespaces: get.all_namespaces,
-            wide: get.output == Output::Wide,
-            now: now.cast_signed(),
-        };
-        print::out(&get::table(kind, &objects, style));
+        let (lists, absent) = client::block_on(self.lists(state, &wishes))?;
+        let single = wishes.len() == 1 && wishes[0].names.len() == 1;
+        let named = wishes.iter().any(|wish| !wish.names.is_empty());
+        self.print(&lists, single && absent.is_empty(), named)?;
+        if absent.is_empty() || self.ignore_not_found {
+            return Ok(());
+        }
+        let lines: Vec<String> = absent.iter().map(ToString::to_string).collect();
+        Err(match &absent[..] {
+            [Failure::Missing(reason)] => Failure::Missing(reason.clone()),
+            _ => {
+                lines[..lines.len() - 1].iter().for_each(|line| eprintln!("{line}"));
+                absent.into_iter().next_back().unwrap_or(Failure::Exit(1))
+            }
+        })
     }
-    Ok(())
+}
+
+/// The field to sort by.
+#[derive(Debug, Clone)]
+struct SortPath(Path);
+
+impl std::str::FromStr for SortPath {
+    type Err = parse::JsonPathError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse::relaxed(text).map(Self)
+    }
+}
+
+type Lists = Vec<(&'static Descriptor, Vec<Value>)>;
+
+impl Get {
+    fn namespace(&self) -> Option<String> {
+        (!self.all_namespaces).then(|| ask::namespace(self.namespace.as_ref()))
+    }
+
+    /// The objects of each kind, and what is not there of what was named.
+    async fn lists(&self, state: &State, wishes: &[ask::Wish]) -> Result<(Lists, Vec<Failure>), Failure> {
+        let namespace = self.namespace();
+        let (mut lists, mut absent) = (Lists::new(), Vec::new());
+        for wish in wishes {
+            let query = ask::query(wish.kind, None, namespace.as_deref());
+            let mut objects: Vec<Value> = client::call(state, "/get", &query).await?;
+            if !wish.names.is_empty() {
+                let named =
+                    |name: &String| objects.iter().find(|object| text(object, "/metadata/name") == name);
+                absent.extend(
+                    wish.names
+                        .iter()
+                        .filter(|name| named(name).is_none())
+                        .map(|name| ask::missing(wish.kind, name)),
+                );
+                objects.retain(|object| wish.names.iter().any(|name| name == text(object, "/metadata/name")));
+            }
+            objects.retain(|object| self.is_wanted(object));
+            if let Some(SortPath(path)) = &self.sort_by {
+                form::sort(&mut objects, path)
+                    .map_err(|error| Failure::blocked(error, "correct --sort-by"))?;
+            }
+            lists.push((wish.kind, objects));
+        }
+        Ok((lists, absent))
+    }
+
+    fn is_wanted(&self, object: &Value) -> bool {
+        let field = |path: &str| {
+            let pointer = format!("/{}", path.replace('.', "/"));
+            object.pointer(&pointer).map(eval::print).unwrap_or_default()
+        };
+        self.selector.as_ref().is_none_or(|selector| is_selected(object, selector))
+            && self.field_selector.as_ref().is_none_or(|selector| selector.matches(field))
+    }
+
+    fn style(&self, kinds: bool) -> Style<'_> {
+        Style {
+            namespaces: self.all_namespaces,
+            wide: self.output == Form::Wide,
+            kinds: kinds || self.show_kind,
+            labels: self.show_labels,
+            label_columns: &self.label_columns,
+            now: print::now(),
+        }
+    }
+
+    fn print(&self, lists: &Lists, single: bool, named: bool) -> Result<(), Failure> {
+        if matches!(self.output, Form::Table | Form::Wide) {
+            self.tables(lists, named);
+            return Ok(());
+        }
+        let objects: Vec<Value> = lists.iter().flat_map(|(_, objects)| objects.clone()).collect();
+        let text = if objects.is_empty() && named {
+            String::new()
+        } else {
+            formed(&self.output, &objects, single, !self.no_headers)?
+        };
+        print::out(&text);
+        Ok(())
+    }
+
+    fn tables(&self, lists: &Lists, named: bool) {
+        let kinds = lists.len() > 1;
+        let filled: Vec<_> = lists.iter().filter(|(_, objects)| !objects.is_empty()).collect();
+        if filled.is_empty() && !named {
+            let namespaced = lists.iter().all(|(kind, _)| kind.namespaced);
+            match self.namespace().filter(|_| namespaced) {
+                Some(namespace) => eprintln!("No resources found in {namespace} namespace."),
+                None => eprintln!("No resources found"),
+            }
+        }
+        let style = self.style(kinds);
+        let table = |(kind, objects): &&(&'static Descriptor, Vec<Value>)| {
+            self.lines(kind, objects, style, &mut Widths::default(), !self.no_headers)
+        };
+        print::table(&filled.iter().map(table).collect::<Vec<_>>().join("\n"));
+    }
+
+    fn lines(
+        &self,
+        kind: &Descriptor,
+        objects: &[Value],
+        style: Style<'_>,
+        widths: &mut Widths,
+        heads: bool,
+    ) -> String {
+        let head = get::heads(kind, style);
+        let head: Vec<&str> = head.iter().map(String::as_str).collect();
+        widths.lines(heads.then_some(&head), &get::rows(kind, objects, style))
+    }
+
+    async fn follow(&self, state: &State, wish: &ask::Wish) -> Result<(), Failure> {
+        let namespace = self.namespace();
+        let query = ask::query(wish.kind, None, namespace.as_deref());
+        let mut watch = client::Watch::open(state, &query).await?;
+        let (mut first, mut begun) = (Vec::new(), false);
+        let mut widths = Widths::default();
+        while let Some(watched) = watch.next().await? {
+            let (gone, object) = match watched {
+                Watched::Added(object) | Watched::Modified(object) => (false, object),
+                Watched::Deleted(object) => (true, object),
+                Watched::Bookmark => {
+                    begun = true;
+                    if !self.watch_only {
+                        self.show(wish.kind, &first, &mut widths, !self.no_headers)?;
+                    }
+                    continue;
+                }
+            };
+            let named = wish.names.is_empty() || wish.names.contains(&Key::of(&object).name);
+            if !named || !self.is_wanted(&object) {
+                continue;
+            }
+            if begun {
+                // Without a table before it, the first line is under its heads.
+                let heads = first.is_empty() && !self.no_headers;
+                first.push(Value::Null);
+                self.show(wish.kind, &[mark(object, gone)], &mut widths, heads)?;
+            } else {
+                first.push(object);
+            }
+        }
+        Ok(())
+    }
+
+    fn show(
+        &self,
+        kind: &Descriptor,
+        objects: &[Value],
+        widths: &mut Widths,
+        heads: bool,
+    ) -> Result<(), Failure> {
+        if objects.is_empty() {
+            return Ok(());
+        }
+        if matches!(self.output, Form::Table | Form::Wide) {
+            print::table(&self.lines(kind, objects, self.style(false), widths, heads));
+        } else {
+            for object in objects {
+                print::out(&formed(&self.output, std::slice::from_ref(object), true, heads)?);
+            }
+        }
+        // Whoever reads wants each line when it is there.
+        let _ = std::io::stdout().flush();
+        Ok(())
+    }
+}
+
+/// An object that is gone is shown once more, on its way out.
+fn mark(mut object: Value, gone: bool) -> Value {
+    if gone && text(&object, "/metadata/deletionTimestamp").is_empty() {
+        object["metadata"]["deletionTimestamp"] = object["metadata"]["creationTimestamp"].clone();
+    }
+    object
+}
+
+fn formed(form: &Form, objects: &[Value], single: bool, heads: bool) -> Result<String, Failure> {
+    let document = || get::document(objects, single);
+    Ok(match form {
+        Form::Json => print::json(&document()),
+        Form::Yaml => print::yaml(&document()),
+        Form::Name => get::names(objects),
+        Form::JsonPath(template) => eval::render(template, &document()).map_err(|error| {
+            Failure::blocked(format!("error executing jsonpath: {error}"), "correct the template")
+        })?,
+        Form::Columns(columns) => form::own_columns(columns, objects, heads),
+        Form::Table | Form::Wide => String::new(),
+    })
 }

@@ -1,27 +1,266 @@
-//! `ostria logs`.
+//! `ostria logs`: the output of one container or of many.
 
+use std::io::Write;
+use std::time::Duration;
+
+use api::process::duration;
+use api::resource::selector::requirement::Selector;
+use clap::Args;
 use http_body_util::BodyExt;
+use serde_json::Value;
+use tokio::task::JoinSet;
 
-use crate::arguments::Logs;
 use crate::client;
 use crate::failure::Failure;
+use crate::manifest::object::{is_selected, text};
 use crate::state::State;
+use crate::state::last::Last;
+use crate::verb::entry::Verb;
+use crate::verb::{ask, print};
 use crate::wire::{LogQuery, Target};
+use api::resource::kind;
 
-/// Prints a container's output.
-pub fn run(state: &State, logs: &Logs) -> Result<(), Failure> {
-    let namespace = logs.namespace.clone().unwrap_or_else(|| "default".into());
-    let target = Target { namespace, pod: logs.pod.clone(), container: logs.container.clone() };
-    let query = LogQuery { target, follow: logs.follow, previous: logs.previous, tail: logs.tail };
-    client::block_on(async {
-        let mut body = client::send(state, "/logs", &query).await?.into_body();
+/// `ostria logs`
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub struct Logs {
+    /// The pod, or deployment/NAME
+    #[arg(required_unless_present = "selector", conflicts_with = "selector")]
+    pod: Option<String>,
+    /// The container; the app's without
+    #[arg(short, long)]
+    container: Option<String>,
+    /// All pods with these labels
+    #[arg(short = 'l', long)]
+    selector: Option<Selector>,
+    /// All containers of the pod
+    #[arg(long, conflicts_with = "container")]
+    all_containers: bool,
+    /// Put pod and container in front of each line
+    #[arg(long)]
+    prefix: bool,
+    /// Keep printing what comes
+    #[arg(short, long)]
+    follow: bool,
+    /// The run before the last restart, or before `ostria down`
+    #[arg(short, long)]
+    previous: bool,
+    /// Only the last lines; -1 for all; 10 with --selector, else all
+    #[arg(long, allow_hyphen_values = true)]
+    tail: Option<i64>,
+    /// Only what is no older than this, as in 30s or 5m
+    #[arg(long, value_parser = duration::parse)]
+    since: Option<Duration>,
+    /// How many logs may be followed at once
+    #[arg(long, default_value_t = 5)]
+    max_log_requests: usize,
+    /// Namespace of the pod
+    #[arg(short, long)]
+    namespace: Option<String>,
+}
+
+impl Verb for Logs {
+    const NAME: &'static str = "logs";
+    const ABOUT: &'static str = "Print the output of containers";
+    const EXAMPLES: &'static [&'static str] = &[
+        "logs deployment/reviews-v2 -c istio-proxy -f",
+        "logs -l app=reviews --all-containers --prefix --since 5m",
+        "logs web --previous",
+    ];
+
+    fn run(self, state: &State) -> Result<(), Failure> {
+        if self.previous
+            && let Some(last) = Last::without_mesh(state)?
+        {
+            return self.last(&last);
+        }
+        client::block_on(async {
+            let sources = self.sources(state).await?;
+            if !self.follow {
+                for source in &sources {
+                    self.print(state, source).await?;
+                }
+                return Ok(());
+            }
+            if sources.len() > self.max_log_requests {
+                let reason = format!(
+                    "you are attempting to follow {} log streams, but maximum allowed concurrency is {}",
+                    sources.len(),
+                    self.max_log_requests
+                );
+                return Err(Failure::blocked(reason, "use --max-log-requests to increase the limit"));
+            }
+            self.follow_all(state, sources).await
+        })
+    }
+}
+
+/// A container whose output is wanted.
+#[derive(Debug, Clone)]
+struct Source {
+    pod: String,
+    container: Option<String>,
+    prefix: String,
+}
+
+impl Logs {
+    async fn sources(&self, state: &State) -> Result<Vec<Source>, Failure> {
+        let namespace = ask::namespace(self.namespace.as_ref());
+        if self.selector.is_none() && !self.all_containers && !self.prefix {
+            let pod = self.pod.clone().unwrap_or_default();
+            return Ok(vec![Source { pod, container: self.container.clone(), prefix: String::new() }]);
+        }
+        let kind = kind::named("pods").ok_or_else(|| Failure::Missing("pods".into()))?;
+        let pods: Vec<Value> = client::call(state, "/get", &ask::query(kind, None, Some(&namespace))).await?;
+        let pods: Vec<Value> = match (&self.selector, &self.pod) {
+            (Some(selector), _) => pods.into_iter().filter(|pod| is_selected(pod, selector)).collect(),
+            (None, Some(name)) => {
+                let target = Target { namespace: namespace.clone(), pod: name.clone(), container: None };
+                let found: Target = client::call(state, "/find", &target).await?;
+                pods.into_iter().filter(|pod| text(pod, "/metadata/name") == found.pod).collect()
+            }
+            (None, None) => Vec::new(),
+        };
+        if pods.is_empty() {
+            eprintln!("No resources found in {namespace} namespace.");
+        }
+        Ok(pods.iter().flat_map(|pod| self.of_pod(pod)).collect())
+    }
+
+    fn of_pod(&self, pod: &Value) -> Vec<Source> {
+        let name = text(pod, "/metadata/name");
+        let source = |container: Option<String>| Source {
+            pod: name.into(),
+            prefix: match &container {
+                Some(container) if self.prefix => format!("[pod/{name}/{container}] "),
+                None if self.prefix => format!("[pod/{name}] "),
+                _ => String::new(),
+            },
+            container,
+        };
+        if self.all_containers {
+            let list = |field: &str| pod["spec"][field].as_array().cloned().unwrap_or_default();
+            let all = list("initContainers").into_iter().chain(list("containers"));
+            return all.filter_map(|one| Some(source(Some(one["name"].as_str()?.to_string())))).collect();
+        }
+        vec![source(self.container.clone().or_else(|| self.prefix.then(|| app(pod)).flatten()))]
+    }
+
+    fn query(&self, source: &Source) -> LogQuery {
+        let namespace = ask::namespace(self.namespace.as_ref());
+        LogQuery {
+            target: Target { namespace, pod: source.pod.clone(), container: source.container.clone() },
+            follow: self.follow,
+            previous: self.previous,
+            tail: self.lines(),
+            since: self.since.map(|since| print::now().cast_unsigned().saturating_sub(since.as_secs())),
+        }
+    }
+
+    /// How many of the last lines are wanted.
+    fn lines(&self) -> Option<usize> {
+        match self.tail {
+            None => self.selector.as_ref().map(|_| OF_SELECTED),
+            Some(lines) => usize::try_from(lines).ok(),
+        }
+    }
+
+    async fn print(&self, state: &State, source: &Source) -> Result<(), Failure> {
+        let mut body = client::send(state, "/logs", &self.query(source)).await?.into_body();
+        let mut lines = Lines { prefix: source.prefix.clone(), held: Vec::new() };
         while let Some(Ok(piece)) = body.frame().await {
             if let Ok(bytes) = piece.into_data()
-                && std::io::Write::write_all(&mut std::io::stdout(), &bytes).is_err()
+                && lines.write(&bytes, &mut std::io::stdout()).is_err()
             {
-                break;
+                return Ok(());
             }
         }
+        // A reader that goes away early is no error.
+        let _ = lines.end(&mut std::io::stdout());
         Ok(())
-    })
+    }
+
+    async fn follow_all(self, state: &State, sources: Vec<Source>) -> Result<(), Failure> {
+        let this = std::sync::Arc::new(self);
+        let mut tasks = JoinSet::new();
+        for source in sources {
+            let (this, state) = (std::sync::Arc::clone(&this), state.clone());
+            tasks.spawn(async move { this.print(&state, &source).await });
+        }
+        while let Some(ended) = tasks.join_next().await {
+            ended.unwrap_or(Ok(()))?;
+        }
+        Ok(())
+    }
+
+    /// What the mesh that was taken down last had kept.
+    fn last(&self, last: &Last) -> Result<(), Failure> {
+        let Some(pod) = &self.pod else {
+            return Err(Failure::blocked(
+                "no mesh runs that knows labels",
+                "name a pod: `ostria logs POD --previous`",
+            ));
+        };
+        let namespace = ask::namespace(self.namespace.as_ref());
+        let text = last.log(&namespace, pod, self.container.as_deref())?;
+        let skipped = self.lines().map_or(0, |lines| text.lines().count().saturating_sub(lines));
+        let wanted: String = text.split_inclusive('\n').skip(skipped).collect();
+        print::out(&wanted);
+        Ok(())
+    }
+}
+
+/// The container that is meant when none is named.
+fn app(pod: &Value) -> Option<String> {
+    let names = pod.pointer("/spec/containers").and_then(Value::as_array);
+    let names: Vec<&str> = names.into_iter().flatten().filter_map(|one| one["name"].as_str()).collect();
+    names.iter().find(|name| **name != "istio-proxy").or(names.first()).map(|name| (*name).to_string())
+}
+
+/// Lines with something in front of each; whole ones, so that those of several logs do not mix.
+struct Lines {
+    prefix: String,
+    held: Vec<u8>,
+}
+
+impl Lines {
+    fn write(&mut self, bytes: &[u8], to: &mut impl Write) -> std::io::Result<()> {
+        if self.prefix.is_empty() {
+            return to.write_all(bytes).and_then(|()| to.flush());
+        }
+        self.held.extend_from_slice(bytes);
+        let Some(end) = self.held.iter().rposition(|byte| *byte == b'\n') else { return Ok(()) };
+        let mut whole = Vec::new();
+        for line in self.held[..=end].split_inclusive(|byte| *byte == b'\n') {
+            whole.extend_from_slice(self.prefix.as_bytes());
+            whole.extend_from_slice(line);
+        }
+        self.held.drain(..=end);
+        to.write_all(&whole).and_then(|()| to.flush())
+    }
+
+    /// Writes a last line without an end.
+    fn end(&mut self, to: &mut impl Write) -> std::io::Result<()> {
+        if self.held.is_empty() { Ok(()) } else { self.write(b"\n", to) }
+    }
+}
+
+/// Lines of each pod that a selector finds, as with kubectl.
+const OF_SELECTED: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_line_has_its_prefix_however_the_bytes_come() {
+        let mut lines = Lines { prefix: "[pod/a/c] ".into(), held: Vec::new() };
+        let mut text = Vec::new();
+        for piece in ["one\ntw", "o\n", "three"] {
+            lines.write(piece.as_bytes(), &mut text).unwrap();
+        }
+        lines.end(&mut text).unwrap();
+        let expected = "[pod/a/c] one\n[pod/a/c] two\n[pod/a/c] three\n";
+        assert_eq!(String::from_utf8(text).unwrap(), expected);
+    }
 }

@@ -1,17 +1,97 @@
-//! The verbs, a file for each.
+//! The verbs, a file and a line in the table for each.
 
 pub mod apply;
-pub mod completion;
 pub mod delete;
 pub mod describe;
 pub mod down;
+pub mod events;
 pub mod exec;
 pub mod get;
 pub mod logs;
+pub mod port_forward;
 pub mod proxy_config;
+pub mod proxy_status;
+pub mod rollout;
+pub mod scale;
 pub mod status;
 pub mod up;
 pub mod version;
 
+pub mod ask;
+
 pub mod print;
 pub mod settle;
+
+pub mod entry;
+
+use crate::arguments;
+use crate::verb::entry::Entry;
+
+/// All verbs, in the order of the help.
+pub const TABLE: &[Entry] = &[
+    Entry::of::<arguments::Up>(),
+    Entry::of::<down::Down>(),
+    Entry::of::<status::Status>(),
+    Entry::of::<arguments::Apply>(),
+    Entry::of::<arguments::Delete>(),
+    Entry::of::<get::Get>(),
+    Entry::of::<arguments::Describe>(),
+    Entry::of::<events::Events>(),
+    Entry::of::<logs::Logs>(),
+    Entry::of::<exec::Exec>(),
+    Entry::of::<port_forward::PortForward>(),
+    Entry::of::<rollout::Rollout>(),
+    Entry::of::<scale::Scale>(),
+    Entry::of::<proxy_status::ProxyStatus>(),
+    Entry::of::<proxy_config::ProxyConfig>(),
+    Entry::of::<version::Version>(),
+];
+
+/// The whole command line.
+pub fn command() -> clap::Command {
+    TABLE.iter().fold(arguments::base(), |command, entry| command.subcommand(entry.command()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_example_of_a_verb_is_a_command_line_of_it() {
+        for entry in TABLE {
+            let help = entry.command().render_help().to_string();
+            let examples: Vec<&str> =
+                help.lines().skip_while(|line| *line != "Examples:").skip(1).map(str::trim).collect();
+            assert!(!examples.is_empty(), "{} has no example", entry.name());
+            for example in examples {
+                let words = example.split(' ').map(|word| word.trim_matches('\''));
+                let parsed = command().try_get_matches_from(words);
+                let parsed = parsed.unwrap_or_else(|error| panic!("{example}: {error}"));
+                assert_eq!(parsed.subcommand_name(), Some(entry.name()), "{example}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_state_folder_may_stand_before_or_behind_the_verb() {
+        for line in [["ostria", "--state", "x", "down"], ["ostria", "down", "--state", "x"]] {
+            let matches = command().try_get_matches_from(line).unwrap();
+            let state = matches.get_one::<std::path::PathBuf>("state").unwrap();
+            assert_eq!(state, std::path::Path::new("x"));
+        }
+    }
+
+    #[test]
+    fn a_command_for_exec_stands_after_two_dashes() {
+        let line = ["ostria", "exec", "web", "-c", "app", "--", "ls", "-l"];
+        let matches = command().try_get_matches_from(line).unwrap();
+        let (_, exec) = matches.subcommand().unwrap();
+        let words: Vec<&String> = exec.get_many("command").unwrap().collect();
+        assert_eq!(words, ["ls", "-l"]);
+    }
+}

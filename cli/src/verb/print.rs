@@ -1,26 +1,62 @@
-//! Writing results: JSON and YAML of any value, and answers to changes as kubectl words them.
+//! Writing results: JSON and YAML of any value, tables, failures, and answers to changes as kubectl words them.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use api::resource::document::Problem;
 use serde::Serialize;
 
 use crate::arguments::Output;
 use crate::failure::Failure;
+use crate::view::colour;
 use crate::wire::Answer;
 
 /// The value as JSON or YAML; nothing for other forms.
 pub fn document(value: &impl Serialize, output: Output) -> Option<String> {
     match output {
-        Output::Json => serde_json::to_string_pretty(value).ok().map(|text| format!("{text}\n")),
-        Output::Yaml => serde_saphyr::to_string(value).ok(),
+        Output::Json => Some(json(value)),
+        Output::Yaml => Some(yaml(value)),
         Output::Table | Output::Wide | Output::Name => None,
     }
+}
+
+/// The value as JSON.
+pub fn json(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).expect("results are plain data") + "\n"
+}
+
+/// The value as YAML.
+pub fn yaml(value: &impl Serialize) -> String {
+    serde_saphyr::to_string(value).expect("results are plain data")
 }
 
 /// Writes text; a reader that goes away early is no error.
 pub fn out(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Writes a table, in colour on a terminal.
+pub fn table(text: &str) {
+    let coloured = has_colours(std::io::stdout().is_terminal()).then(|| colour::table(text));
+    out(coloured.as_deref().unwrap_or(text));
+}
+
+/// Writes why a command failed to standard error, in colour on a terminal.
+pub fn failure(failure: &Failure) {
+    let text = failure.to_string();
+    let coloured = has_colours(std::io::stderr().is_terminal()).then(|| colour::message(&text));
+    eprintln!("{}", coloured.as_deref().unwrap_or(&text));
+}
+
+/// Seconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "ages are told against the clock")]
+pub fn now() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |now| now.as_secs()).cast_signed()
+}
+
+fn has_colours(terminal: bool) -> bool {
+    let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+    colour::is_wanted(terminal, variable("NO_COLOR").as_deref(), variable("TERM").as_deref())
 }
 
 /// Tells what became of each object, or fails with what is wrong.

@@ -1,17 +1,35 @@
 //! `ostria status`.
 
+use clap::Args;
+
 use crate::arguments::Output;
 use crate::client;
 use crate::failure::Failure;
 use crate::state::State;
+use crate::verb::entry::Verb;
 use crate::verb::print;
 use crate::view;
-use crate::wire::Status;
+use crate::wire;
 
-/// Shows pods, identities and what proxies have.
-pub fn run(state: &State, output: Output) -> Result<(), Failure> {
-    let status: Status = client::block_on(client::call(state, "/status", &()))?;
-    let text = print::document(&status, output);
-    print::out(&text.unwrap_or_else(|| view::status::render(&status, output == Output::Wide)));
-    Ok(())
+/// `ostria status`
+#[derive(Debug, Args)]
+pub struct Status {
+    /// table, wide, json or yaml
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+impl Verb for Status {
+    const NAME: &'static str = "status";
+    const ABOUT: &'static str = "Show pods, identities and whether proxies have the current configuration";
+    const EXAMPLES: &'static [&'static str] = &["status", "status -o json"];
+
+    fn run(self, state: &State) -> Result<(), Failure> {
+        let status: wire::Status = client::block_on(client::call(state, "/status", &()))?;
+        match print::document(&status, self.output) {
+            Some(text) => print::out(&text),
+            None => print::table(&view::status::render(&status, self.output == Output::Wide)),
+        }
+        Ok(())
+    }
 }

@@ -1,14 +1,28 @@
 //! `ostria up`, in the foreground or detached.
 
+use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use crate::arguments::Up;
 use crate::failure::Failure;
 use crate::state::State;
 use crate::up::supervise;
+use crate::verb::entry::Verb;
+
+impl Verb for Up {
+    const NAME: &'static str = "up";
+    const ABOUT: &'static str = "Start a mesh from folders of Kubernetes YAML";
+    const EXAMPLES: &'static [&'static str] =
+        &["up samples/bookinfo", "up -d samples/bookinfo --gateway 127.0.0.1:9080"];
+
+    fn run(self, state: &State) -> Result<(), Failure> {
+        run(state.clone(), &self)
+    }
+}
 
 /// Starts a mesh; detached, returns when it is ready.
-pub fn run(state: State, up: &Up) -> Result<(), Failure> {
+fn run(state: State, up: &Up) -> Result<(), Failure> {
     if !up.detach || up.background {
         return supervise::run(state, up);
     }
@@ -16,7 +30,9 @@ pub fn run(state: State, up: &Up) -> Result<(), Failure> {
         Failure::blocked(format!("`ostria` cannot start itself: {error}"), "start it by its path")
     };
     let own = std::env::current_exe().map_err(failed)?;
+    let typed = std::env::args_os().next().unwrap_or_else(|| "ostria".into());
     let mut child = Command::new(own)
+        .arg0(typed)
         .args(std::env::args_os().skip(1))
         .arg("--background")
         .env("OSTRIA_STATE", state.root())
@@ -26,8 +42,32 @@ pub fn run(state: State, up: &Up) -> Result<(), Failure> {
         .map_err(failed)?;
     let mut words = child.stdout.take().expect("output is piped");
     // The child closes its output when it is ready, or ends.
-    std::io::copy(&mut words, &mut std::io::stdout()).map_err(failed)?;
-    if lives(&mut child) { Ok(()) } else { Err(Failure::Exit(ended(&mut child))) }
+    let mut told = Told::default();
+    std::io::copy(&mut words, &mut told).map_err(failed)?;
+    match (lives(&mut child), told.unready) {
+        (true, false) => Ok(()),
+        (true, true) => Err(Failure::Exit(1)),
+        (false, _) => Err(Failure::Exit(ended(&mut child))),
+    }
+}
+
+/// Prints what the mesh says while it starts, and notes the sign that not all is ready.
+#[derive(Default)]
+struct Told {
+    unready: bool,
+}
+
+impl Write for Told {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.unready |= bytes.contains(&supervise::UNREADY);
+        let words: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != supervise::UNREADY).collect();
+        std::io::stdout().write_all(&words)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stdout().flush()
+    }
 }
 
 /// A child that closed its output because it ended can be collected at once or soon.

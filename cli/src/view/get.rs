@@ -1,41 +1,61 @@
 //! Pure. `ostria get`: kubectl's columns for each kind, and its other forms of output.
 
-use api::resource::column::Column;
+use api::resource::column::{self, Column};
 use api::resource::descriptor::Descriptor;
 use serde_json::{Value, json};
 
 use crate::manifest::object::{Key, text};
-use crate::view::table;
 
 /// How a list is shown.
-#[derive(Debug, Clone, Copy)]
-pub struct Style {
+#[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that the user gives or leaves out")]
+pub struct Style<'a> {
     /// Whether a column names the namespace.
     pub namespaces: bool,
     /// Whether there are more columns.
     pub wide: bool,
+    /// Whether names have their kind in front.
+    pub kinds: bool,
+    /// Whether the last column shows all labels.
+    pub labels: bool,
+    /// Labels with a column of their own.
+    pub label_columns: &'a [String],
     /// Seconds since 1970, to tell ages.
     pub now: i64,
 }
 
-/// A table of objects of one kind.
-pub fn table(kind: &Descriptor, objects: &[Value], style: Style) -> String {
+/// The heads of a table of one kind.
+pub fn heads(kind: &Descriptor, style: Style<'_>) -> Vec<String> {
+    let mut heads: Vec<String> =
+        if style.namespaces && kind.namespaced { vec!["NAMESPACE".into()] } else { vec![] };
+    heads.push("NAME".into());
+    heads.extend(columns(kind, style).map(|column| column.name.to_string()));
+    let name = |label: &String| label.rsplit('/').next().unwrap_or_default().to_uppercase();
+    heads.extend(style.label_columns.iter().map(name));
+    heads.extend(style.labels.then(|| "LABELS".into()));
+    heads
+}
+
+/// A line for each object.
+pub fn rows(kind: &Descriptor, objects: &[Value], style: Style<'_>) -> Vec<Vec<String>> {
+    let row = |object: &Value| {
+        let namespace =
+            (style.namespaces && kind.namespaced).then(|| text(object, "/metadata/namespace").to_string());
+        let name =
+            if style.kinds { Key::of(object).printed() } else { text(object, "/metadata/name").to_string() };
+        let cells = columns(kind, style).map(|column| column.cell(object, style.now));
+        let labels = &object["metadata"]["labels"];
+        let own =
+            style.label_columns.iter().map(|label| labels[label].as_str().unwrap_or_default().to_string());
+        let all = style.labels.then(|| column::pairs(object, ".metadata.labels"));
+        namespace.into_iter().chain([name]).chain(cells).chain(own).chain(all).collect()
+    };
+    objects.iter().map(row).collect()
+}
+
+fn columns(kind: &Descriptor, style: Style<'_>) -> impl Iterator<Item = &'static Column> {
     let judged: &[Column] = if kind.is_mesh() { &VERDICT } else { &[] };
-    let columns = || kind.columns.iter().chain(judged).filter(|column| style.wide || !column.wide);
-    let mut head: Vec<&str> = if style.namespaces && kind.namespaced { vec!["NAMESPACE"] } else { vec![] };
-    head.push("NAME");
-    head.extend(columns().map(|column| column.name));
-    let rows: Vec<Vec<String>> = objects
-        .iter()
-        .map(|object| {
-            let namespace = (style.namespaces && kind.namespaced)
-                .then(|| text(object, "/metadata/namespace").to_string());
-            let name = text(object, "/metadata/name").to_string();
-            let cells = columns().map(|column| column.cell(object, style.now));
-            namespace.into_iter().chain([name]).chain(cells).collect()
-        })
-        .collect();
-    table::render(&head, &rows)
+    kind.columns.iter().chain(judged).filter(move |column| style.wide || !column.wide)
 }
 
 /// One object as it is, or several as a list, as kubectl gives them.
@@ -70,8 +90,29 @@ mod tests {
     use super::*;
     use api::resource::kind::named;
 
-    fn style(namespaces: bool) -> Style {
-        Style { namespaces, wide: false, now: 1_767_225_690 }
+    fn style(namespaces: bool) -> Style<'static> {
+        Style { namespaces, now: 1_767_225_690, ..Style::default() }
+    }
+
+    fn table(kind: &Descriptor, objects: &[Value], style: Style<'_>) -> String {
+        let heads = heads(kind, style);
+        let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
+        crate::view::table::render(&heads, &rows(kind, objects, style))
+    }
+
+    #[test]
+    fn labels_and_kinds_are_shown_where_they_are_asked_for() {
+        let object = json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "web", "labels": {"app": "web", "istio.io/rev": "a"}}});
+        let columns = ["istio.io/rev".to_string()];
+        let style = Style { kinds: true, labels: true, label_columns: &columns, ..style(false) };
+        let text = table(named("cm").unwrap(), &[object], style);
+        let row: Vec<&str> = text.lines().nth(1).unwrap_or_default().split_whitespace().collect();
+        assert!(text.lines().next().unwrap_or_default().ends_with("REV   LABELS"), "{text}");
+        assert_eq!(
+            (row[0], row[row.len() - 2], row[row.len() - 1]),
+            ("configmap/web", "a", "app=web,istio.io/rev=a")
+        );
     }
 
     #[test]

@@ -1,11 +1,19 @@
 //! Pure. How things look: tables as kubectl and istioctl print them, and what `up` says at its end.
 
 pub mod describe;
+pub mod events;
+pub mod form;
+pub mod forward;
 pub mod get;
 pub mod proxy;
+pub mod rollout;
 pub mod settle;
 pub mod status;
 pub mod summary;
+pub mod sync;
 
 pub mod sheet;
+pub mod jsonpath;
+
+pub mod colour;
 pub mod table;

@@ -16,10 +16,14 @@ pub fn render(status: &Status, wide: bool) -> String {
         text + "Warning: " + &warning.object + ": " + &warning.finding() + "\n"
     });
     if rows.is_empty() {
-        return format!("No pods run. The gateway listens at {}.\n{warnings}", status.gateway);
+        return format!("No pods run.\n{warnings}");
     }
     let pods = table::render(&head, &rows);
-    format!("{pods}\ngateway http://{}   process {}\n{warnings}", status.gateway, status.pid)
+    let gateway = match &status.gateway {
+        none if none.is_empty() => String::new(),
+        gateway => format!("gateway http://{gateway}   "),
+    };
+    format!("{pods}\n{gateway}process {}\n{warnings}", status.pid)
 }
 
 fn row(pod: &PodLine, proxies: &Value, wide: bool) -> Vec<String> {
@@ -65,7 +69,7 @@ fn proxy<'a>(pod: &PodLine, proxies: &'a Value) -> Option<&'a Value> {
 }
 
 /// The states of a proxy for clusters, listeners, routes and endpoints.
-fn states(proxy: &Value) -> [String; 4] {
+pub fn states(proxy: &Value) -> [String; 4] {
     [["cluster", "cds"], ["listener", "lds"], ["route", "rds"], ["endpoint", "eds"]]
         .map(|[long, short]| state(proxy, long, short))
 }

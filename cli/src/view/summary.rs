@@ -3,36 +3,49 @@
 use crate::view::table;
 use crate::wire::PodLine;
 
-/// The closing words of `up`. `page` is whether the bookinfo page is routed.
-pub fn render(pods: &[PodLine], gateway: &str, page: bool) -> String {
+/// What the closing words of `up` point to.
+#[derive(Debug, Clone, Default)]
+pub struct Hints {
+    /// The command as the user typed it.
+    pub program: String,
+    /// Flags by which further commands find this mesh.
+    pub flags: String,
+    /// Where the gateway is reached, if one serves HTTP.
+    pub gateway: Option<String>,
+    /// Whether the bookinfo page is routed.
+    pub page: bool,
+    /// The file of a rule to try, as the user can name it.
+    pub rule: Option<String>,
+}
+
+/// The closing words of `up`: the pods, the page, and what to try next.
+pub fn render(pods: &[PodLine], hints: &Hints) -> String {
     let rows: Vec<Vec<String>> = pods
         .iter()
         .map(|pod| vec![pod.name.clone(), pod.identity.clone(), pod.address.clone(), pod.ready.clone()])
         .collect();
     let table = table::render(&["NAME", "IDENTITY", "ADDRESS", "READY"], &rows);
-    let address = if page { format!("http://{gateway}/productpage") } else { format!("http://{gateway}/") };
-    let first = if page {
-        "ostria apply -f samples/bookinfo/networking/virtual-service-reviews-80-20.yaml"
-    } else {
-        "ostria get pods -A"
-    };
+    let path = if hints.page { "productpage" } else { "" };
+    let open = hints.gateway.as_ref().map(|gateway| format!("Open  http://{gateway}/{path}\n\n"));
+    let first = hints.rule.as_ref().filter(|_| hints.page).map(|rule| format!("apply -f {rule}"));
     let pod = pods.iter().find(|pod| pod.identity != "-").or(pods.first());
     let second = match pod {
         Some(pod) if pod.identity != "-" => {
-            format!("ostria proxy-config clusters {} -n {}", pod.name, pod.namespace)
+            format!("proxy-config clusters {} -n {}", pod.name, pod.namespace)
         }
-        Some(pod) => format!("ostria logs {} -n {} -f", pod.name, pod.namespace),
-        None => "ostria apply -f FOLDER".into(),
+        Some(pod) => format!("logs {} -n {} -f", pod.name, pod.namespace),
+        None => "apply -f FOLDER".into(),
     };
-    format!("\n{table}\nOpen  {address}\n\nTry   {first}\n      {second}\n      ostria status\n\n")
+    let lines = [first.unwrap_or_else(|| "get pods -A".into()), second, "status".into()];
+    let lines = lines.map(|line| format!("{} {line}{}", hints.program, hints.flags)).join("\n      ");
+    format!("\n{table}\n{}Try   {lines}\n\n", open.unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_page_and_three_things_to_try_are_named() {
+    fn words(hints: &Hints) -> String {
         let pod = PodLine {
             namespace: "default".into(),
             name: "productpage-v1-x".into(),
@@ -41,8 +54,29 @@ mod tests {
             ready: "2/2".into(),
             ..PodLine::default()
         };
-        let text = render(&[pod], "127.0.0.1:9080", true);
+        render(&[pod], hints)
+    }
+
+    #[test]
+    fn the_page_and_three_things_to_try_are_named_as_the_user_can_type_them() {
+        let text = words(&Hints {
+            program: "bin/ostria".into(),
+            flags: " --state /tmp/x".into(),
+            gateway: Some("127.0.0.1:9080".into()),
+            page: true,
+            rule: Some("../samples/rule.yaml".into()),
+        });
         assert!(text.contains("Open  http://127.0.0.1:9080/productpage\n"), "{text}");
-        assert_eq!(text.matches("ostria ").count(), 3, "{text}");
+        assert!(text.contains("bin/ostria apply -f ../samples/rule.yaml --state /tmp/x\n"), "{text}");
+        assert_eq!(text.matches("bin/ostria ").count(), 3, "{text}");
+    }
+
+    #[test]
+    fn no_page_is_announced_without_a_gateway() {
+        let text = words(&Hints { program: "ostria".into(), page: true, ..Hints::default() });
+        assert!(
+            !text.contains("Open") && !text.contains("apply") && text.contains("ostria get pods -A"),
+            "{text}"
+        );
     }
 }

@@ -2,22 +2,35 @@
 
 /// A table's text, each line ended.
 pub fn render(head: &[&str], rows: &[Vec<String>]) -> String {
-    let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+    Widths::default().lines(Some(head), rows)
+}
+
+/// The widths of a table's columns, which grow while rows come.
+#[derive(Debug, Clone, Default)]
+pub struct Widths(Vec<usize>);
+
+impl Widths {
+    /// The text of further rows, under a head where there is one.
+    pub fn lines(&mut self, head: Option<&[&str]>, rows: &[Vec<String>]) -> String {
+        let head: Option<Vec<String>> =
+            head.map(|head| head.iter().map(|cell| (*cell).to_string()).collect());
+        let lines: Vec<&Vec<String>> = head.iter().chain(rows).collect();
+        for line in &lines {
+            self.0.resize(self.0.len().max(line.len()), 0);
+            for (width, cell) in self.0.iter_mut().zip(*line) {
+                *width = (*width).max(cell.chars().count());
+            }
         }
+        let text = |cells: &Vec<String>| {
+            let cells: Vec<String> = cells
+                .iter()
+                .zip(&self.0)
+                .map(|(cell, width)| format!("{cell:width$}", width = *width))
+                .collect();
+            format!("{}\n", cells.join("   ").trim_end())
+        };
+        lines.into_iter().map(text).collect()
     }
-    let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let cells: Vec<String> =
-            cells.zip(&widths).map(|(cell, width)| format!("{cell:width$}", width = *width)).collect();
-        format!("{}\n", cells.join("   ").trim_end())
-    };
-    let mut text = line(&mut head.iter().copied());
-    for row in rows {
-        text.push_str(&line(&mut row.iter().map(String::as_str)));
-    }
-    text
 }
 
 #[cfg(test)]
@@ -28,5 +41,12 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = [vec!["reviews".into(), "1/1".into()], vec!["x".into(), "0/1".into()]];
         assert_eq!(render(&["NAME", "READY"], &rows), "NAME      READY\nreviews   1/1\nx         0/1\n");
+    }
+
+    #[test]
+    fn rows_that_come_later_stand_under_the_first() {
+        let mut widths = Widths::default();
+        widths.lines(Some(&["NAME", "READY"]), &[vec!["reviews".into(), "1/1".into()]]);
+        assert_eq!(widths.lines(None, &[vec!["x".into(), "0/1".into()]]), "x         0/1\n");
     }
 }

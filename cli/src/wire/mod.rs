@@ -248,7 +248,7 @@ pub struct Query {
 pub struct Status {
     /// Process id of the supervisor.
     pub pid: u32,
-    /// Where the gateway listens on the host.
+    /// Where the gateway listens on the host; empty where no pod serves it.
     pub gateway: String,
     /// One line for each pod.
     pub pods: Vec<PodLine>,
@@ -289,6 +289,53 @@ pub struct Target {
     pub container: Option<String>,
 }
 
+/// Which events to list.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct EventQuery {
+    /// About objects in this namespace; all without.
+    pub namespace: Option<String>,
+    /// About objects of this kind and name.
+    pub about: Option<(String, String)>,
+}
+
+/// A template that a workload had.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Revision {
+    /// Its number; the highest is in force.
+    pub number: u64,
+    /// The pods' template.
+    pub template: Value,
+    /// The annotation `kubernetes.io/change-cause` of that time.
+    pub cause: String,
+}
+
+/// What became of an object that is watched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "object", rename_all = "UPPERCASE")]
+pub enum Watched {
+    /// It is there: at the beginning, and when it comes.
+    Added(Value),
+    /// It is another one.
+    Modified(Value),
+    /// It is gone.
+    Deleted(Value),
+    /// Everything that was there at the beginning was told.
+    Bookmark,
+}
+
+/// A question to a pod's proxy.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ProxyQuery {
+    /// Whose proxy.
+    #[serde(flatten)]
+    pub target: Target,
+    /// The page of its admin interface, with its parameters.
+    pub page: String,
+    /// Whether it changes something.
+    #[serde(default)]
+    pub post: bool,
+}
+
 /// A request for output of a container.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct LogQuery {
@@ -303,6 +350,9 @@ pub struct LogQuery {
     pub previous: bool,
     /// Only the last lines.
     pub tail: Option<usize>,
+    /// Only what was written since then, in seconds since 1970.
+    #[serde(default)]
+    pub since: Option<u64>,
 }
 
 /// A request to run a command in a container.

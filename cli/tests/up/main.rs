@@ -8,6 +8,7 @@ mod bounds;
 mod foreign;
 mod harness;
 mod jobs;
+mod verbs;
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;

@@ -25,10 +25,10 @@ pub struct MeshArgs {
     #[arg(long, value_name = "COUNT")]
     pub concurrency: Option<usize>,
     /// Which lines are logged: error, warn, info, debug, trace or off, or target=level lists
-    #[arg(long, value_name = "LEVEL")]
+    #[arg(long, value_name = "LEVEL", value_parser = level)]
     pub log_level: Option<String>,
     /// Log level in Envoy's words, for templates that set it
-    #[arg(long = "proxyLogLevel", value_name = "LEVEL")]
+    #[arg(long = "proxyLogLevel", value_name = "LEVEL", value_parser = level)]
     pub proxy_log_level: Option<String>,
     /// Taken for templates that set it; levels by component are not told apart
     #[arg(long = "proxyComponentLogLevel", value_name = "LEVELS", hide = true)]
@@ -47,12 +47,16 @@ pub struct MeshArgs {
 impl MeshArgs {
     /// The log level, in words of ours.
     pub fn level(&self) -> &str {
-        match self.log_level.as_deref().or(self.proxy_log_level.as_deref()) {
-            Some("warning") => "warn",
-            Some("critical") => "error",
-            Some(level) => level,
-            None => "info",
-        }
+        self.log_level.as_deref().or(self.proxy_log_level.as_deref()).unwrap_or("info")
+    }
+}
+
+/// A log level in our words; those of Envoy that differ are taken too.
+pub(super) fn level(text: &str) -> Result<String, String> {
+    match text {
+        "warning" => Ok("warn".to_owned()),
+        "critical" => Ok("error".to_owned()),
+        other => api::process::log::level(other),
     }
 }
 
@@ -66,7 +70,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "COUNT")]
     pub concurrency: Option<usize>,
     /// Which lines are logged
-    #[arg(long, default_value = "info", value_name = "LEVEL")]
+    #[arg(long, default_value = "info", value_name = "LEVEL", value_parser = level)]
     pub log_level: String,
     /// Read the file, say what is wrong with it, and end
     #[arg(long)]

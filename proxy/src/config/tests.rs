@@ -1,6 +1,7 @@
 //! Settings from flags, environment and mounted files, with every error at once.
 
 use super::*;
+use args::level;
 use serde_json::json;
 
 fn args(role: Role) -> MeshArgs {
@@ -243,10 +244,11 @@ fn levels_in_envoys_words_are_understood() {
         [(None, Some("warning"), "warn"), (Some("debug"), Some("warning"), "debug"), (None, None, "info")]
     {
         let args = MeshArgs {
-            log_level: ours.map(str::to_owned),
-            proxy_log_level: envoys.map(str::to_owned),
+            log_level: ours.map(|text| level(text).unwrap()),
+            proxy_log_level: envoys.map(|text| level(text).unwrap()),
             ..args(Role::Sidecar)
         };
         assert_eq!(args.level(), expected);
     }
+    assert!(level("loud").unwrap_err().contains("write error, warn, info, debug, trace"));
 }

@@ -1,4 +1,11 @@
-//! Pure. The parts that several kinds share: choosing workloads by label, ports by number.
+//! Pure. The parts that several kinds share: choosing objects by label or field, ports by number.
+
+pub mod parse;
+
+pub mod field;
+pub mod requirement;
+
+pub mod label;
 
 use serde::Deserialize;
 use std::collections::BTreeMap;

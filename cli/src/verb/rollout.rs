@@ -1,0 +1,213 @@
+//! `ostria rollout`: how far a rollout is, another one of the same pods, and back to what was before.
+
+use std::time::Duration;
+
+use api::process::duration;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::client;
+use crate::failure::Failure;
+use crate::manifest::object::Key;
+use crate::state::State;
+use crate::verb::entry::Verb;
+use crate::verb::{ask, print};
+use crate::view::rollout::{self, Progress};
+use crate::wire::{Revision, Watched};
+
+/// `ostria rollout`
+#[derive(Debug, Args)]
+pub struct Rollout {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Wait until a rollout is done
+    Status {
+        #[command(flatten)]
+        target: Target,
+        /// With --watch=false tell how far it is, and return
+        #[arg(short, long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+        watch: bool,
+        /// How long to wait, as in 30s; for ever without
+        #[arg(long, value_parser = duration::parse)]
+        timeout: Option<Duration>,
+    },
+    /// Replace all pods, one after the other
+    Restart {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Go back to the pods of a revision
+    Undo {
+        #[command(flatten)]
+        target: Target,
+        /// The revision; the one before without
+        #[arg(long, default_value_t = 0)]
+        to_revision: u64,
+    },
+    /// List revisions, or show one
+    History {
+        #[command(flatten)]
+        target: Target,
+        /// The revision to show
+        #[arg(long)]
+        revision: Option<u64>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Target {
+    /// deployment/NAME or statefulset/NAME
+    #[arg(required = true, value_name = "KIND/NAME")]
+    words: Vec<String>,
+    /// Namespace of the object
+    #[arg(short, long)]
+    namespace: Option<String>,
+}
+
+impl Verb for Rollout {
+    const NAME: &'static str = "rollout";
+    const ABOUT: &'static str = "Follow, repeat or undo the rollout of a Deployment or StatefulSet";
+    const EXAMPLES: &'static [&'static str] = &[
+        "rollout status deployment/reviews-v1 --timeout 60s",
+        "rollout restart deployment/reviews-v1",
+        "rollout history deployment/reviews-v1",
+        "rollout undo deployment/reviews-v1 --to-revision 1",
+    ];
+
+    fn run(self, state: &State) -> Result<(), Failure> {
+        client::block_on(async {
+            match &self.what {
+                What::Status { target, watch, timeout } => {
+                    let followed = status(state, target, *watch);
+                    match timeout {
+                        None => followed.await,
+                        Some(limit) => tokio::time::timeout(*limit, followed).await.unwrap_or_else(|_| {
+                            Err(Failure::blocked(
+                                "timed out waiting for the rollout",
+                                "look at `ostria get pods` and `ostria events`",
+                            ))
+                        }),
+                    }
+                }
+                What::Restart { target } => restart(state, target).await,
+                What::Undo { target, to_revision } => undo(state, target, *to_revision).await,
+                What::History { target, revision } => history(state, target, *revision).await,
+            }
+        })
+    }
+}
+
+async fn status(state: &State, target: &Target, follow: bool) -> Result<(), Failure> {
+    let (kind, name) = ask::one(&target.words, "rollout status", KINDS)?;
+    let namespace = ask::namespace(target.namespace.as_ref());
+    let mut watch = client::Watch::open(state, &ask::query(kind, Some(&name), Some(&namespace))).await?;
+    let mut told = String::new();
+    let mut seen = false;
+    while let Some(watched) = watch.next().await? {
+        let object = match watched {
+            Watched::Added(object) | Watched::Modified(object) => object,
+            Watched::Bookmark if seen => continue,
+            Watched::Bookmark | Watched::Deleted(_) => return Err(ask::missing(kind, &name)),
+        };
+        seen = true;
+        match rollout::progress(&object) {
+            Progress::Done(words) => {
+                print::out(&format!("{words}\n"));
+                return Ok(());
+            }
+            Progress::Failed(words) => return Err(Failure::blocked(words, "look at `ostria events`")),
+            Progress::Waiting(words) if words != told => {
+                print::out(&format!("{words}\n"));
+                told = words;
+            }
+            Progress::Waiting(_) => {}
+        }
+        if !follow {
+            return Ok(());
+        }
+    }
+    Err(Failure::blocked("the mesh ended", "start it again with `ostria up`"))
+}
+
+async fn found(state: &State, target: &Target, verb: &str) -> Result<Value, Failure> {
+    let (kind, name) = ask::one(&target.words, verb, KINDS)?;
+    ask::object(state, kind, &ask::namespace(target.namespace.as_ref()), &name).await
+}
+
+async fn restart(state: &State, target: &Target) -> Result<(), Failure> {
+    let object = found(state, target, "rollout restart").await?;
+    let now = time::OffsetDateTime::from_unix_timestamp(print::now())
+        .ok()
+        .and_then(|now| now.format(&time::format_description::well_known::Rfc3339).ok())
+        .unwrap_or_default();
+    ask::edit(state, &object, |object| {
+        object["spec"]["template"]["metadata"]["annotations"][RESTARTED] = json!(now);
+    })
+    .await?;
+    print::out(&format!("{} restarted\n", Key::of(&object).printed()));
+    Ok(())
+}
+
+async fn revisions(state: &State, object: &Value) -> Result<Vec<Revision>, Failure> {
+    let key = Key::of(object);
+    let kind =
+        api::resource::kind::of(&key.group, &key.kind).ok_or_else(|| Failure::Missing(key.to_string()))?;
+    client::call(state, "/history", &ask::query(kind, Some(&key.name), Some(&key.namespace))).await
+}
+
+async fn undo(state: &State, target: &Target, wanted: u64) -> Result<(), Failure> {
+    let object = found(state, target, "rollout undo").await?;
+    let printed = Key::of(&object).printed();
+    let revisions = revisions(state, &object).await?;
+    let chosen = match wanted {
+        0 => revisions.iter().rev().nth(1),
+        number => revisions.iter().find(|revision| revision.number == number),
+    };
+    let next = "see what there is with `ostria rollout history`";
+    let chosen = chosen.ok_or_else(|| match wanted {
+        0 => Failure::blocked(format!("no rollout history found for {printed}"), next),
+        number => Failure::blocked(format!("unable to find specified revision {number} in history"), next),
+    })?;
+    if object["spec"]["template"] == chosen.template {
+        let number = chosen.number;
+        print::out(&format!(
+            "{printed} skipped rollback (current template already matches revision {number})\n"
+        ));
+        return Ok(());
+    }
+    ask::edit(state, &object, |object| {
+        object["spec"]["template"] = chosen.template.clone();
+        if !chosen.cause.is_empty() {
+            object["metadata"]["annotations"][CAUSE] = json!(chosen.cause);
+        }
+    })
+    .await?;
+    print::out(&format!("{printed} rolled back\n"));
+    Ok(())
+}
+
+async fn history(state: &State, target: &Target, number: Option<u64>) -> Result<(), Failure> {
+    let object = found(state, target, "rollout history").await?;
+    let printed = Key::of(&object).printed();
+    let revisions = revisions(state, &object).await?;
+    let Some(number) = number else {
+        print::out(&rollout::history(&printed, &revisions));
+        return Ok(());
+    };
+    let chosen = revisions.iter().find(|revision| revision.number == number).ok_or_else(|| {
+        Failure::blocked(
+            format!("unable to find the specified revision {number}"),
+            "see what there is with `ostria rollout history`",
+        )
+    })?;
+    print::out(&format!("{printed} with revision #{number}\n{}", print::yaml(&chosen.template)));
+    Ok(())
+}
+
+const KINDS: &[&str] = &["Deployment", "StatefulSet"];
+const RESTARTED: &str = "kubectl.kubernetes.io/restartedAt";
+const CAUSE: &str = "kubernetes.io/change-cause";

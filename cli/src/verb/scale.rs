@@ -1,0 +1,59 @@
+//! `ostria scale`.
+
+use clap::Args;
+use serde_json::json;
+
+use crate::client;
+use crate::failure::Failure;
+use crate::manifest::object::Key;
+use crate::state::State;
+use crate::verb::entry::Verb;
+use crate::verb::{ask, print};
+
+/// `ostria scale`
+#[derive(Debug, Args)]
+pub struct Scale {
+    /// deployment/NAME or statefulset/NAME, several of them
+    #[arg(required = true, value_name = "KIND/NAME")]
+    words: Vec<String>,
+    /// How many pods it shall have
+    #[arg(long)]
+    replicas: u32,
+    /// Only if it has as many by now
+    #[arg(long)]
+    current_replicas: Option<u64>,
+    /// Namespace of the object
+    #[arg(short, long)]
+    namespace: Option<String>,
+}
+
+impl Verb for Scale {
+    const NAME: &'static str = "scale";
+    const ABOUT: &'static str = "Set how many pods a Deployment or StatefulSet has";
+    const EXAMPLES: &'static [&'static str] = &["scale deployment/reviews-v1 --replicas=3"];
+
+    fn run(self, state: &State) -> Result<(), Failure> {
+        let namespace = ask::namespace(self.namespace.as_ref());
+        client::block_on(async {
+            for wish in ask::wishes(&self.words)? {
+                if !matches!(wish.kind.kind, "Deployment" | "StatefulSet") || wish.names.is_empty() {
+                    let reason = format!("{} cannot be scaled", wish.kind.plural);
+                    return Err(Failure::blocked(reason, "name deployment/NAME or statefulset/NAME"));
+                }
+                for name in &wish.names {
+                    let object = ask::object(state, wish.kind, &namespace, name).await?;
+                    let has =
+                        object.pointer("/spec/replicas").and_then(serde_json::Value::as_u64).unwrap_or(1);
+                    if let Some(expected) = self.current_replicas.filter(|expected| *expected != has) {
+                        let reason = format!("Expected replicas to be {expected}, was {has}");
+                        return Err(Failure::blocked(reason, "give the number that it has, or none"));
+                    }
+                    ask::edit(state, &object, |object| object["spec"]["replicas"] = json!(self.replicas))
+                        .await?;
+                    print::out(&format!("{} scaled\n", Key::of(&object).printed()));
+                }
+            }
+            Ok(())
+        })
+    }
+}
