@@ -8,7 +8,9 @@ use crate::arguments::{Arguments, Verb};
 use crate::failure::Failure;
 use crate::inside::{self, container, fetch, guard, host_listen, init, sandbox};
 use crate::state::State;
-use crate::verb::{apply, completion, delete, down, exec, get, logs, proxy_config, status, up, version};
+use crate::verb::{
+    apply, completion, crds, delete, down, exec, get, logs, proxy_config, status, up, version,
+};
 
 /// Does what the command line says.
 pub fn run() -> ExitCode {
@@ -43,6 +45,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
             version::run(output);
             Ok(())
         }
+        Verb::Crds => crds::run(),
         Verb::Completion { shell } => {
             completion::run(shell);
             Ok(())

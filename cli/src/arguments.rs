@@ -70,6 +70,9 @@ pub enum Verb {
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
         output: Output,
     },
+    /// Print the CustomResourceDefinitions of the mesh's kinds as YAML
+    #[command(hide = true, after_help = "Example:\n  ostria crds | kubectl apply -f -")]
+    Crds,
     /// Print a completion script
     #[command(after_help = "Example:\n  source <(ostria completion bash)")]
     Completion {

@@ -14,6 +14,9 @@ pub mod locate;
 
 pub mod object;
 
+pub mod crd;
+pub mod support;
+
 pub mod check;
 pub mod weight;
 
@@ -34,4 +37,7 @@ pub mod column;
 pub mod name;
 pub mod quantity;
 pub mod selector;
+
 pub mod unserved;
+
+pub mod schema;
