@@ -17,7 +17,7 @@ $(CARGO) build --profile $(1) --locked --workspace $(2:%=--bin %)
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test interop h2spec lint fmt bench bench-tls fuzz fuzz-deep soak scale layout descriptors deny tools clean
+.PHONY: help build demo test interop h2spec lint fmt bench bench-tls fuzz fuzz-deep soak scale layout descriptors docs deny tools clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ lint: ## rustfmt and clippy, warnings denied
 
 deny: ## Licences, sources and advisories of every dependency (deny.toml)
 	@deploy/tools/deny
+
+docs: ## Write the tables of docs/compatibility.md from the kinds
+	OSTRIA_WRITE_DOCS=1 $(CARGO) test --quiet -p api --lib resource::support
 
 fmt: ## Format the code
 	$(CARGO) fmt --all

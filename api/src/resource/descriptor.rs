@@ -3,6 +3,7 @@
 //! Each kind describes itself in its own file below `kind`; the parser, `ostria` and the CRDs read nothing else.
 
 use super::column::Column;
+use serde_json::Value;
 
 /// One kind of object.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Descriptor {
     pub versions: &'static [&'static str],
     /// The table of `get`, without the name.
     pub columns: &'static [Column],
+    /// The schema of its `spec`, with marks; none for Kubernetes' own kinds and for those that are refused.
+    pub schema: Option<fn() -> Value>,
 }
 
 impl Descriptor {

@@ -3,11 +3,12 @@
 use super::kind::sidecar::OutboundTrafficPolicy;
 use super::kind::virtual_service::Retries;
 use super::unserved::Unserved;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// The fields that are acted on. Those that no process of this version reads are unknown to this type, so that
 /// the strict reader refuses them.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MeshConfig {
     /// Trust domain of the mesh's identities.
@@ -47,7 +48,7 @@ pub struct MeshConfig {
 }
 
 /// How paths are spelled before anything looks at them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PathNormalization {
     /// Which spellings become one.
@@ -55,7 +56,7 @@ pub struct PathNormalization {
 }
 
 /// Which spellings of a path become one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Normalization {
     /// `BASE`.
@@ -72,7 +73,7 @@ pub enum Normalization {
 }
 
 /// How a line of the access log is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum AccessLogEncoding {
     /// Text.

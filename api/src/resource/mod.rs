@@ -14,6 +14,9 @@ pub mod locate;
 
 pub mod object;
 
+pub mod crd;
+pub mod support;
+
 pub mod check;
 pub mod relation;
 pub mod verdict;
@@ -36,4 +39,7 @@ pub mod column;
 pub mod name;
 pub mod quantity;
 pub mod selector;
+
 pub mod unserved;
+
+pub mod schema;

@@ -1,13 +1,30 @@
 //! Pure. A field that a kind has and that is refused.
 
+use super::schema::{PRESERVE, REFUSED};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// A field that exists in the kind and that this version does not serve: whatever it holds, it is refused, but for a
 /// value that means the same as none.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(transparent)]
 pub struct Unserved(Option<Value>);
+
+impl JsonSchema for Unserved {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Unserved".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({PRESERVE: true, REFUSED: true})
+    }
+}
 
 impl Unserved {
     /// What the user wrote, also where it means the same as none.

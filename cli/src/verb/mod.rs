@@ -1,6 +1,7 @@
 //! The verbs, a file and a line in the table for each.
 
 pub mod apply;
+pub mod crds;
 pub mod delete;
 pub mod describe;
 pub mod down;
@@ -44,6 +45,7 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<scale::Scale>(),
     Entry::of::<proxy_status::ProxyStatus>(),
     Entry::of::<proxy_config::ProxyConfig>(),
+    Entry::of::<crds::Crds>(),
     Entry::of::<version::Version>(),
 ];
 

@@ -60,9 +60,7 @@ fn server(f: &mut Findings, path: &str, server: &written::Server, names: Names) 
         f.missing(format!("{path}.port"));
         return None;
     };
-    if port.target_port.is_some_and(|target| target != 0) {
-        f.not_supported(format!("{path}.port.targetPort"), "is");
-    }
+    f.unserved(format!("{path}.port.targetPort"), &port.target_port);
     if port.name.is_empty() {
         f.missing(format!("{path}.port.name"));
     }

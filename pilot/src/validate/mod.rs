@@ -19,6 +19,8 @@ mod workload;
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
+mod fields;
+#[cfg(test)]
 mod tests;
 
 mod finding;

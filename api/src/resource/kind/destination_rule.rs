@@ -2,8 +2,10 @@
 
 use crate::resource::column::{AGE, Column};
 use crate::resource::descriptor::{Descriptor, NETWORKING, NETWORKING_CATEGORIES, NETWORKING_VERSIONS};
+use crate::resource::schema;
 use crate::resource::selector::PortSelector;
 use crate::resource::unserved::Unserved;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -17,10 +19,11 @@ pub const KIND: Descriptor = Descriptor {
     namespaced: true,
     versions: NETWORKING_VERSIONS,
     columns: &[Column::path("HOST", ".spec.host", "The service."), AGE],
+    schema: Some(schema::of::<DestinationRule>),
 };
 
 /// The `spec` of a DestinationRule.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DestinationRule {
     /// The service.
@@ -36,7 +39,7 @@ pub struct DestinationRule {
 }
 
 /// A part of a service.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Subset {
     /// Its name.
@@ -48,7 +51,7 @@ pub struct Subset {
 }
 
 /// How a service is called.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TrafficPolicy {
     /// How an endpoint is chosen.
@@ -70,7 +73,7 @@ pub struct TrafficPolicy {
 }
 
 /// The policy of one port: what is absent here returns to the default, not to the rule's.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PortPolicy {
     /// Which port.
@@ -86,7 +89,7 @@ pub struct PortPolicy {
 }
 
 /// How an endpoint is chosen.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LoadBalancer {
     /// By one of the simple ways.
@@ -104,7 +107,7 @@ pub struct LoadBalancer {
 }
 
 /// The simple ways.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum SimpleBalancer {
     /// The default: least request.
@@ -122,7 +125,7 @@ pub enum SimpleBalancer {
 }
 
 /// The key of a consistent hash and the table it is looked up in.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConsistentHash {
     /// A header.
@@ -142,7 +145,7 @@ pub struct ConsistentHash {
 }
 
 /// A cookie as key.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpCookie {
     /// Its name.
@@ -156,7 +159,7 @@ pub struct HttpCookie {
 }
 
 /// A ring.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RingHash {
     /// Least number of points.
@@ -164,7 +167,7 @@ pub struct RingHash {
 }
 
 /// A Maglev table.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Maglev {
     /// Number of entries, a prime.
@@ -172,7 +175,7 @@ pub struct Maglev {
 }
 
 /// Limits.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConnectionPool {
     /// Of connections.
@@ -182,7 +185,7 @@ pub struct ConnectionPool {
 }
 
 /// Limits of connections.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TcpPool {
     /// Open at once; 0: unlimited.
@@ -198,7 +201,7 @@ pub struct TcpPool {
 }
 
 /// Probes on idle connections.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TcpKeepalive {
     /// Unanswered ones before the connection is dead.
@@ -210,7 +213,7 @@ pub struct TcpKeepalive {
 }
 
 /// Limits of requests; 0 means unlimited.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpPool {
     /// That wait for a connection.
@@ -238,7 +241,7 @@ pub struct HttpPool {
 }
 
 /// Whether HTTP/1.1 is sent on as HTTP/2.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum H2Upgrade {
     /// As the mesh says.
@@ -250,7 +253,7 @@ pub enum H2Upgrade {
 }
 
 /// Ejection of failing endpoints.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct OutlierDetection {
     /// Never did what it says.
@@ -275,7 +278,7 @@ pub struct OutlierDetection {
 }
 
 /// TLS towards a service.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClientTls {
     /// Which kind.
@@ -299,7 +302,7 @@ pub struct ClientTls {
 }
 
 /// Kinds of TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum TlsMode {
     /// None.

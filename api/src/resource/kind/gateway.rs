@@ -2,8 +2,9 @@
 
 use crate::resource::column::AGE;
 use crate::resource::descriptor::{Descriptor, NETWORKING, NETWORKING_CATEGORIES, NETWORKING_VERSIONS};
-use crate::resource::selector::Port;
+use crate::resource::schema;
 use crate::resource::unserved::Unserved;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -17,10 +18,11 @@ pub const KIND: Descriptor = Descriptor {
     namespaced: true,
     versions: NETWORKING_VERSIONS,
     columns: &[AGE],
+    schema: Some(schema::of::<Gateway>),
 };
 
 /// The `spec` of a Gateway.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Gateway {
     /// Labels of the proxies it is for; empty: every gateway.
@@ -30,11 +32,11 @@ pub struct Gateway {
 }
 
 /// One port of a gateway.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Server {
     /// The port of the gateway's Service.
-    pub port: Option<Port>,
+    pub port: Option<ServerPort>,
     /// Address to bind.
     pub bind: Unserved,
     /// Hosts, with `namespace/` where only routes of one namespace may use them.
@@ -47,8 +49,22 @@ pub struct Server {
     pub default_endpoint: Unserved,
 }
 
+/// The port of a server.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServerPort {
+    /// The number.
+    pub number: u32,
+    /// What it speaks.
+    pub protocol: String,
+    /// Its name.
+    pub name: String,
+    /// Another port of the workload.
+    pub target_port: Unserved,
+}
+
 /// TLS of a server.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServerTls {
     /// Answer plain HTTP with a redirect.
@@ -90,8 +106,9 @@ pub struct ServerTls {
 }
 
 /// Kinds of TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[schemars(extend("x-refused-values" = ["AUTO_PASSTHROUGH", "OPTIONAL_MUTUAL"]))]
 pub enum ServerTlsMode {
     /// Routed by SNI, not decrypted.
     Passthrough,
@@ -108,8 +125,9 @@ pub enum ServerTlsMode {
 }
 
 /// TLS versions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[allow(non_camel_case_types, reason = "the names are Istio's")]
+#[schemars(extend("x-refused-values" = ["TLSV1_0", "TLSV1_1"]))]
 pub enum TlsVersion {
     /// The default.
     TLS_AUTO,

@@ -2,7 +2,9 @@
 
 use crate::resource::column::{AGE, Column};
 use crate::resource::descriptor::{Descriptor, SECURITY, SECURITY_CATEGORIES, SECURITY_VERSIONS};
+use crate::resource::schema;
 use crate::resource::selector::LabelSelector;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -16,10 +18,11 @@ pub const KIND: Descriptor = Descriptor {
     namespaced: true,
     versions: SECURITY_VERSIONS,
     columns: &[Column::path("MODE", ".spec.mtls.mode", "Which callers are taken."), AGE],
+    schema: Some(schema::of::<PeerAuthentication>),
 };
 
 /// The `spec` of a PeerAuthentication.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PeerAuthentication {
     /// Whose; the whole namespace when absent, the whole mesh in the root namespace.
@@ -31,7 +34,7 @@ pub struct PeerAuthentication {
 }
 
 /// Which callers are taken.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MutualTls {
     /// The mode; inherited when absent.
@@ -39,7 +42,7 @@ pub struct MutualTls {
 }
 
 /// The modes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum MutualTlsMode {
     /// As the next wider scope says.

@@ -1,6 +1,6 @@
 //! Pure. Kinds that users have and that this version does not serve: they are refused, so that nobody believes that a
-//! policy holds which does not. Each says what to do instead; advice must not
-//! weaken what the author meant to protect: nobody is told to drop a policy that denies.
+//! policy holds which does not. Each says what to do instead; advice must not weaken what the author meant to protect:
+//! nobody is told to drop a policy that denies.
 
 use crate::resource::column::{AGE, Column};
 use crate::resource::descriptor::{Descriptor, GATEWAY, NETWORKING, SECURITY};
@@ -159,8 +159,17 @@ const fn known(
     let categories: &[&str] = &[];
     let versions: &[&str] = &[];
     let columns: &[Column] = &[AGE];
-    let descriptor =
-        Descriptor { group, kind, plural, short, categories, namespaced: true, versions, columns };
+    let descriptor = Descriptor {
+        group,
+        kind,
+        plural,
+        short,
+        categories,
+        namespaced: true,
+        versions,
+        columns,
+        schema: None,
+    };
     Refused { descriptor, instead }
 }
 

@@ -2,8 +2,10 @@
 
 use crate::resource::column::{AGE, Column};
 use crate::resource::descriptor::{Descriptor, NETWORKING, NETWORKING_CATEGORIES, NETWORKING_VERSIONS};
+use crate::resource::schema;
 use crate::resource::selector::{Port, WorkloadSelector};
 use crate::resource::unserved::Unserved;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -22,10 +24,11 @@ pub const KIND: Descriptor = Descriptor {
         Column::path("RESOLUTION", ".spec.resolution", "How its endpoints are found."),
         AGE,
     ],
+    schema: Some(schema::of::<ServiceEntry>),
 };
 
 /// The `spec` of a ServiceEntry.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceEntry {
     /// Its names.
@@ -49,7 +52,7 @@ pub struct ServiceEntry {
 }
 
 /// Inside or outside the mesh.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Location {
     /// Outside: no mTLS.
@@ -59,8 +62,9 @@ pub enum Location {
 }
 
 /// How endpoints are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[schemars(extend("x-refused-values" = ["DYNAMIC_DNS"]))]
 pub enum Resolution {
     /// The address the client wanted.
     None,
@@ -75,7 +79,7 @@ pub enum Resolution {
 }
 
 /// One endpoint.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct WorkloadEntry {
     /// IP address, name, or `unix://` path.

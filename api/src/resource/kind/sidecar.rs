@@ -2,8 +2,10 @@
 
 use crate::resource::column::AGE;
 use crate::resource::descriptor::{Descriptor, NETWORKING, NETWORKING_CATEGORIES, NETWORKING_VERSIONS};
+use crate::resource::schema;
 use crate::resource::selector::WorkloadSelector;
 use crate::resource::unserved::Unserved;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// The kind.
@@ -16,10 +18,11 @@ pub const KIND: Descriptor = Descriptor {
     namespaced: true,
     versions: NETWORKING_VERSIONS,
     columns: &[AGE],
+    schema: Some(schema::of::<Sidecar>),
 };
 
 /// The `spec` of a Sidecar.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Sidecar {
     /// Whose; all of the namespace when absent.
@@ -35,7 +38,7 @@ pub struct Sidecar {
 }
 
 /// Hosts that are seen.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EgressListener {
     /// Only on this port.
@@ -49,7 +52,7 @@ pub struct EgressListener {
 }
 
 /// What happens to unknown destinations.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct OutboundTrafficPolicy {
     /// Reached or not.
@@ -59,8 +62,9 @@ pub struct OutboundTrafficPolicy {
 }
 
 /// Whether unknown destinations are reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[schemars(extend("x-refused-values" = ["ALLOW_ANY_DYNAMIC_DNS"]))]
 pub enum OutboundMode {
     /// No.
     RegistryOnly,

@@ -2,8 +2,10 @@
 
 use crate::resource::column::{AGE, Column};
 use crate::resource::descriptor::{Descriptor, NETWORKING, NETWORKING_CATEGORIES, NETWORKING_VERSIONS};
+use crate::resource::schema;
 use crate::resource::selector::PortSelector;
 use crate::resource::unserved::Unserved;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -21,10 +23,11 @@ pub const KIND: Descriptor = Descriptor {
         Column::path("HOSTS", ".spec.hosts", "Whose requests are routed."),
         AGE,
     ],
+    schema: Some(schema::of::<VirtualService>),
 };
 
 /// The `spec` of a VirtualService.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct VirtualService {
     /// Whose requests it routes.
@@ -42,7 +45,7 @@ pub struct VirtualService {
 }
 
 /// One HTTP route.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpRoute {
     /// Name for logs.
@@ -72,6 +75,7 @@ pub struct HttpRoute {
     pub mirrors: Vec<MirrorPolicy>,
     /// Share of requests to copy, an old spelling.
     #[serde(alias = "mirror_percent")]
+    #[schemars(extend("x-aliases" = ["mirror_percent"]))]
     pub mirror_percent: Option<u32>,
     /// Share of requests to copy.
     pub mirror_percentage: Option<Percent>,
@@ -82,7 +86,7 @@ pub struct HttpRoute {
 }
 
 /// All conditions must hold.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpMatch {
     /// Name for logs.
@@ -112,11 +116,11 @@ pub struct HttpMatch {
     /// Namespace of the caller's workload.
     pub source_namespace: String,
     /// Name of the route's statistics.
-    pub stat_prefix: String,
+    pub stat_prefix: Unserved,
 }
 
 /// How a string is compared; at most one is set.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct StringMatch {
     /// The whole text.
@@ -128,7 +132,7 @@ pub struct StringMatch {
 }
 
 /// A service, or a part of it.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Destination {
     /// Host.
@@ -140,7 +144,7 @@ pub struct Destination {
 }
 
 /// A destination with its share.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpDestination {
     /// Where to.
@@ -152,7 +156,7 @@ pub struct HttpDestination {
 }
 
 /// A redirect.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpRedirect {
     /// The whole path.
@@ -172,7 +176,7 @@ pub struct HttpRedirect {
 }
 
 /// How a redirect's port is found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum DerivePort {
     /// The scheme's own.
@@ -182,7 +186,7 @@ pub enum DerivePort {
 }
 
 /// An answer from the configuration.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DirectResponse {
     /// Status.
@@ -192,7 +196,7 @@ pub struct DirectResponse {
 }
 
 /// A body.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Body {
     /// As text.
@@ -202,7 +206,7 @@ pub struct Body {
 }
 
 /// Another VirtualService.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Delegate {
     /// Its name.
@@ -212,7 +216,7 @@ pub struct Delegate {
 }
 
 /// Changes to path and authority.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Rewrite {
     /// Replaces the matched path or prefix.
@@ -224,7 +228,7 @@ pub struct Rewrite {
 }
 
 /// A replacement by regular expression.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RegexRewrite {
     /// RE2.
@@ -235,7 +239,7 @@ pub struct RegexRewrite {
 }
 
 /// When to try again.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Retries {
     /// Repetitions; 0 or less: none.
@@ -253,7 +257,7 @@ pub struct Retries {
 }
 
 /// Injected faults.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Fault {
     /// Wait before the request goes on.
@@ -263,7 +267,7 @@ pub struct Fault {
 }
 
 /// A wait.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Delay {
     /// How long.
@@ -277,7 +281,7 @@ pub struct Delay {
 }
 
 /// An answer.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Abort {
     /// HTTP status.
@@ -293,7 +297,7 @@ pub struct Abort {
 }
 
 /// A share, 0 to 100.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Percent {
     /// The share.
@@ -301,7 +305,7 @@ pub struct Percent {
 }
 
 /// A place for copies.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MirrorPolicy {
     /// Where to.
@@ -311,7 +315,7 @@ pub struct MirrorPolicy {
 }
 
 /// Changes to headers.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Headers {
     /// Of requests.
@@ -321,7 +325,7 @@ pub struct Headers {
 }
 
 /// Changes to a set of headers.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HeaderOperations {
     /// Replace or add.
@@ -333,7 +337,7 @@ pub struct HeaderOperations {
 }
 
 /// A route of TLS connections.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TlsRoute {
     /// Any must match.
@@ -344,7 +348,7 @@ pub struct TlsRoute {
 }
 
 /// All conditions must hold.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TlsMatch {
     /// Any must match the SNI.
@@ -362,7 +366,7 @@ pub struct TlsMatch {
 }
 
 /// A route of TCP connections.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TcpRoute {
     /// Any must match; empty: every connection.
@@ -373,7 +377,7 @@ pub struct TcpRoute {
 }
 
 /// All conditions must hold.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct L4Match {
     /// Addresses the connection was made to.
@@ -391,7 +395,7 @@ pub struct L4Match {
 }
 
 /// A destination with its share.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RouteDestination {
     /// Where to.

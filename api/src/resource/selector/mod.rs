@@ -7,11 +7,12 @@ pub mod requirement;
 
 pub mod label;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// Chooses workloads by labels (`selector.matchLabels`).
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LabelSelector {
     /// All must be there.
@@ -19,7 +20,7 @@ pub struct LabelSelector {
 }
 
 /// Chooses workloads by labels (`workloadSelector.labels`).
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct WorkloadSelector {
     /// All must be there.
@@ -27,7 +28,7 @@ pub struct WorkloadSelector {
 }
 
 /// A port by its number.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PortSelector {
     /// The number.
@@ -35,7 +36,7 @@ pub struct PortSelector {
 }
 
 /// A declared port.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Port {
     /// The number.

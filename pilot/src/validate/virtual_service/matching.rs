@@ -15,9 +15,7 @@ pub(super) fn http(
     written: &written::HttpMatch,
     context: Context,
 ) -> HttpMatch {
-    if !written.stat_prefix.is_empty() {
-        f.not_supported(format!("{path}.statPrefix"), "is");
-    }
+    f.unserved(format!("{path}.statPrefix"), &written.stat_prefix);
     let mut headers = vec![];
     let pseudo =
         [("scheme", &written.scheme), ("method", &written.method), ("authority", &written.authority)];

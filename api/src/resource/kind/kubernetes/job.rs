@@ -25,6 +25,7 @@ pub const JOB: Descriptor = Descriptor {
         Column::computed("IMAGES", |job, _| images(job, PODS)).wide(),
         Column::computed("SELECTOR", |job, _| pairs(job, ".spec.selector.matchLabels")).wide(),
     ],
+    schema: None,
 };
 
 /// The word of kubectl for how far a Job is.

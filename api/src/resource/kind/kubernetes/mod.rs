@@ -20,6 +20,7 @@ const CORE: Descriptor = Descriptor {
     namespaced: true,
     versions: &["v1"],
     columns: &[AGE],
+    schema: None,
 };
 
 /// `v1` Namespace.

@@ -21,6 +21,7 @@ pub const POD: Descriptor = Descriptor {
         Column::computed("IP", |pod, _| or(text(pod, ".status.podIP"), "<none>")).wide(),
         Column::computed("NODE", |pod, _| or(text(pod, ".spec.nodeName"), "<none>")).wide(),
     ],
+    schema: None,
 };
 
 /// The statuses of all containers, each with whether it is one that serves: an app or a native sidecar.

@@ -21,6 +21,7 @@ pub const SERVICE: Descriptor = Descriptor {
         AGE,
         Column::computed("SELECTOR", |service, _| pairs(service, ".spec.selector")).wide(),
     ],
+    schema: None,
 };
 
 /// `v1` Endpoints.
@@ -33,6 +34,7 @@ pub const ENDPOINTS: Descriptor = Descriptor {
     namespaced: true,
     versions: &["v1"],
     columns: &[Column::computed("ENDPOINTS", |object, _| few(addresses(object))), AGE],
+    schema: None,
 };
 
 /// `discovery.k8s.io/v1` EndpointSlice.
@@ -50,6 +52,7 @@ pub const ENDPOINT_SLICE: Descriptor = Descriptor {
         Column::computed("ENDPOINTS", |slice, _| few(slice_addresses(slice))),
         AGE,
     ],
+    schema: None,
 };
 
 fn external(service: &Value) -> String {

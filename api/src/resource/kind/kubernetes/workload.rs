@@ -29,6 +29,7 @@ pub const DEPLOYMENT: Descriptor = Descriptor {
         IMAGES,
         SELECTOR,
     ],
+    schema: None,
 };
 
 /// `apps/v1` StatefulSet.
@@ -41,6 +42,7 @@ pub const STATEFUL_SET: Descriptor = Descriptor {
     namespaced: true,
     versions: &["v1"],
     columns: &[Column::computed("READY", |object, _| ready(object)), AGE, CONTAINERS, IMAGES],
+    schema: None,
 };
 
 /// `apps/v1` ReplicaSet.
@@ -61,6 +63,7 @@ pub const REPLICA_SET: Descriptor = Descriptor {
         IMAGES,
         SELECTOR,
     ],
+    schema: None,
 };
 
 fn ready(object: &Value) -> String {

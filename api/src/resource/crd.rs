@@ -1,0 +1,115 @@
+//! Pure. CustomResourceDefinitions of the mesh's kinds, for a cluster's API server.
+
+use super::column::{Cell, Column};
+use super::descriptor::Descriptor;
+use super::kind::descriptors;
+use super::schema::{PRESERVE, without_marks};
+use serde_json::{Map, Value, json};
+
+/// The definitions of every kind of the mesh that is read, by name.
+pub fn all() -> Vec<Value> {
+    let mut all: Vec<Value> = descriptors().filter_map(definition).collect();
+    all.sort_by(|a, b| a["metadata"]["name"].as_str().cmp(&b["metadata"]["name"].as_str()));
+    all
+}
+
+/// The definition of a kind; none for Kubernetes' own, and for kinds that are refused.
+fn definition(kind: &Descriptor) -> Option<Value> {
+    let spec = without_marks(&(kind.schema?)());
+    let schema = json!({
+        "type": "object",
+        "properties": {"spec": spec, "status": {"type": "object", PRESERVE: true}},
+    });
+    let columns: Vec<Value> = kind.columns.iter().filter_map(column).collect();
+    let versions: Vec<Value> = kind
+        .versions
+        .iter()
+        .map(|version| {
+            json!({
+                "name": version,
+                "served": true,
+                "storage": *version == kind.storage(),
+                "additionalPrinterColumns": columns,
+                "schema": {"openAPIV3Schema": schema},
+                "subresources": {"status": {}},
+            })
+        })
+        .collect();
+    Some(json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{}.{}", kind.plural, kind.group)},
+        "spec": {
+            "group": kind.group,
+            "names": names(kind),
+            "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
+            "versions": versions,
+        },
+    }))
+}
+
+fn names(kind: &Descriptor) -> Value {
+    let mut names = Map::new();
+    names.insert("kind".into(), kind.kind.into());
+    names.insert("listKind".into(), format!("{}List", kind.kind).into());
+    names.insert("plural".into(), kind.plural.into());
+    names.insert("singular".into(), kind.singular().into());
+    for (name, list) in [("shortNames", kind.short), ("categories", kind.categories)] {
+        if !list.is_empty() {
+            names.insert(name.into(), list.into());
+        }
+    }
+    names.into()
+}
+
+/// A computed column can stand in no CRD.
+fn column(column: &Column) -> Option<Value> {
+    let (path, kind) = match column.cell {
+        Cell::Path(path) => (path, "string"),
+        Cell::Since(path) => (path, "date"),
+        Cell::Computed(_) => return None,
+    };
+    // kubectl writes heads in capitals itself.
+    let mut name = column.name.to_lowercase();
+    name[..1].make_ascii_uppercase();
+    let mut shown = json!({"name": name, "type": kind, "jsonPath": path, "description": column.description});
+    if column.wide {
+        shown["priority"] = 1.into();
+    }
+    Some(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_the_mesh_that_is_read_is_defined() {
+        let names: Vec<String> =
+            all().iter().map(|crd| crd["metadata"]["name"].as_str().unwrap().to_owned()).collect();
+        let mut read: Vec<String> = crate::resource::kind::Kind::all()
+            .filter(|kind| kind.is_mesh())
+            .map(|kind| format!("{}.{}", kind.descriptor().plural, kind.group()))
+            .collect();
+        read.sort();
+        assert_eq!(names, read);
+    }
+
+    #[test]
+    fn one_version_is_stored_and_columns_are_paths() {
+        for crd in all() {
+            let versions = crd["spec"]["versions"].as_array().unwrap();
+            assert_eq!(versions.iter().filter(|version| version["storage"] == true).count(), 1, "{crd}");
+            let columns = versions[0]["additionalPrinterColumns"].as_array().unwrap();
+            assert!(columns.iter().all(|c| c["jsonPath"].as_str().is_some_and(|path| path.starts_with('.'))));
+            assert_eq!(columns.last().unwrap()["name"], "Age");
+        }
+    }
+
+    #[test]
+    fn a_definition_is_what_a_cluster_takes() {
+        let all = all();
+        let one = all.iter().find(|crd| crd["spec"]["names"]["kind"] == "PeerAuthentication").unwrap();
+        insta::assert_snapshot!(serde_json::to_string_pretty(one).unwrap());
+    }
+}
