@@ -23,7 +23,6 @@ mod tests;
 
 mod finding;
 mod instead;
-mod operator;
 mod unheeded;
 mod value;
 
