@@ -438,6 +438,7 @@ fn cut(value: Option<&[u8]>, longest: usize) -> &[u8] {
 }
 
 /// What stands for an operator; `longest` bytes of it are shown.
+#[expect(clippy::too_many_lines, reason = "one line for each operator")]
 fn value(from: &Operator, longest: usize) -> Result<Value, InvalidConfig> {
     Ok(match from {
         Operator::Request(first, second) => request((first, second.as_ref()), true, longest)?,

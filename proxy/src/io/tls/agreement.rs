@@ -4,7 +4,7 @@ use crate::flow::tls::Session;
 use rustls::{CipherSuite, CommonState, NamedGroup, ProtocolVersion};
 
 /// A session whose handshake is made.
-pub fn session(state: &CommonState) -> Option<Session> {
+pub(super) fn session(state: &CommonState) -> Option<Session> {
     let cipher = cipher(state.negotiated_cipher_suite()?.suite());
     let group = state.negotiated_key_exchange_group().map(|group| named(group.name()));
     Some(Session { version: version(state.protocol_version()?), cipher, group })

@@ -91,9 +91,6 @@ impl Needs {
             | Operator::Time(Moment::UpstreamFrom | Moment::UpstreamUntil, _)
             | Operator::Certificate(Holder::Upstream, _) => (true, false),
             Operator::Duration(from, to, _) => (is_marked(*from) || is_marked(*to), false),
-            Operator::Certificate(Holder::Peer, Fact::Uris | Fact::Dns | Fact::Subject) => (false, false),
-            Operator::Certificate(Holder::Peer | Holder::Local, _)
-            | Operator::Time(Moment::PeerFrom | Moment::PeerUntil, _) => (true, true),
             Operator::Request(..)
             | Operator::RequestWithoutQuery(..)
             | Operator::Response(..)
@@ -126,7 +123,10 @@ impl Needs {
             | Operator::MachineName
             | Operator::Environment(_)
             | Operator::FirstOf(_)
+            | Operator::Certificate(Holder::Peer, Fact::Uris | Fact::Dns | Fact::Subject)
             | Operator::Nothing => (false, false),
+            Operator::Certificate(Holder::Peer | Holder::Local, _)
+            | Operator::Time(Moment::PeerFrom | Moment::PeerUntil, _) => (true, true),
         };
         self.extra |= extra;
         self.certificates |= certificates;

@@ -91,6 +91,7 @@ pub(super) enum Source {
 
 impl Operator {
     /// Makes an operator ready; `None`: it names a header that cannot be.
+    #[expect(clippy::too_many_lines, reason = "one line for each operator")]
     pub(super) fn compile(from: &Meant, longest: Option<usize>, captures: &mut Captures) -> Option<Self> {
         Some(match from {
             Meant::Request(first, second) => {

@@ -132,6 +132,7 @@ impl<'a> Value<'a> {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one line for each operator")]
 pub(super) fn value<'a>(operator: &'a Operator, record: &'a Record, detail: &'a Detail) -> Value<'a> {
     let extra = detail.extra.as_deref();
     match operator {

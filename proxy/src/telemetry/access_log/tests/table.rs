@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use rcgen::{CertificateParams, DnType, KeyPair, SanType};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 #[test]
 fn each_operator_is_written_as_it_is_of_a_request_and_a_connection() {
@@ -104,26 +104,75 @@ proptest! {
 /// A record that tells everything, of a request or a connection.
 fn full(log: &Log, traffic: Traffic) -> Record {
     let mut record = record(log);
-    let start = Instant::now() + Duration::from_secs(1);
-    let mut extra = Extra::new(start, 41, "127.0.0.1:15006".parse().unwrap(), chain());
+    record.key.traffic = traffic;
+    record.key.grpc_status = 3;
+    let detail = record.detail.as_mut().unwrap();
+    let trailers = HeaderMap::from_iter([(HeaderName::from_static("x"), HeaderValue::from_static("t"))]);
+    log.capture_response(&trailers, detail);
+    log.capture_trailers(&trailers, detail);
+    **detail = Detail {
+        target: Some("/a?b=c%20d".parse().unwrap()),
+        peer: Some(Arc::new(Peer {
+            uris: ["spiffe://a".into()].into(),
+            dns: ["a.test".into()].into(),
+            subject: "CN=a".into(),
+            ..Peer::default()
+        })),
+        extra: Some(Box::new(extra(traffic))),
+        responded: Some(Duration::from_millis(5)),
+        upstream_protocol: Some("HTTP/2"),
+        code_details: Some("a b".into()),
+        termination_details: Some("ended".into()),
+        transport_failure: Some("failed".into()),
+        upstream_local: "10.0.0.9:1".parse().ok(),
+        downstream_local: "10.0.0.8:2".parse().ok(),
+        downstream_remote: "10.0.0.7:3".parse().ok(),
+        downstream_direct: "10.0.0.6:4".parse().ok(),
+        server_name: Some("sni.test".into()),
+        route: Some("route".into()),
+        tls: Some(session("TLS_AES_256_GCM_SHA384")),
+        attempts: 2,
+        ..(**detail).clone()
+    };
+    if traffic == Traffic::Tcp {
+        without_http(&mut record);
+    }
+    record
+}
+
+/// What a connection has not.
+fn without_http(record: &mut Record) {
+    record.key.code = 0;
+    record.key.grpc_status = NO_GRPC_STATUS;
+    let detail = record.detail.as_mut().unwrap();
+    (detail.method, detail.target, detail.protocol, detail.upstream_protocol) = (None, None, None, None);
+    (detail.authority, detail.responded, detail.upstream_time) = (None, None, None);
+    (detail.code_details, detail.route) = (None, None);
+    detail.request_headers.iter_mut().for_each(|header| *header = None);
+    detail.response_headers.iter_mut().for_each(|header| *header = None);
+    detail.response_trailers.iter_mut().for_each(|header| *header = None);
+}
+
+fn extra(traffic: Traffic) -> Extra {
+    let begun = crate::io::now();
+    let start = begun + Duration::from_millis(9);
     let after = |micros: u64| start + Duration::from_micros(micros);
-    let begun = start - Duration::from_millis(9);
-    let secured = Secured {
+    let mut extra = Extra::new(start, 41, "127.0.0.1:15006".parse().unwrap(), chain());
+    let mut opened = Opened::new(42, begun, begun + Duration::from_millis(1));
+    opened.secured = Some(Secured {
         at: begun + Duration::from_millis(3),
         session: Some(session("TLS_AES_128_GCM_SHA256")),
         server_name: Some("upstream.test".into()),
         shown: [endpoint().into()].into(),
-    };
-    let mut opened = Opened::new(42, begun, begun + Duration::from_millis(1));
-    opened.secured = Some(secured);
+    });
     for (address, name) in [("10.0.0.1:80", None), ("10.0.0.2:80", Some("two.test:80"))] {
         let name = name.map(Into::into);
         extra.attempted.push(Attempted { address: address.parse().unwrap(), name, connection: None });
     }
     extra.attempted[0].connection = Some(40);
     extra.leased(&Rc::new(opened), Duration::from_millis(2));
-    extra.certificates =
-        Some(Rc::new(Certificates { peer: Some(certificate("client")), local: Some(certificate("own")) }));
+    let (peer, local) = (Some(certificate("client")), Some(certificate("own")));
+    extra.certificates = Some(Rc::new(Certificates { peer, local }));
     if traffic != Traffic::Tcp {
         extra.mark(Point::RequestEnds, after(1_500));
         extra.mark(Point::SendBegins, after(1_000));
@@ -131,49 +180,11 @@ fn full(log: &Log, traffic: Traffic) -> Record {
         extra.mark(Point::AnswerBodyBegins, after(5_200));
         extra.mark(Point::AnswerEnds, after(6_000));
         extra.mark(Point::ResponseBegins, after(5_100));
+        (extra.request_head, extra.response_head, extra.trailers) = (11, 12, 13);
     }
     extra.handshake = Some(Duration::from_millis(8));
     extra.unique = 5;
-    (extra.request_head, extra.response_head, extra.trailers) = (11, 12, 13);
-    record.key.traffic = traffic;
-    record.key.grpc_status = 3;
-    let detail = record.detail.as_mut().unwrap();
-    detail.target = Some("/a?b=c%20d".parse().unwrap());
-    let trailers = HeaderMap::from_iter([(HeaderName::from_static("x"), HeaderValue::from_static("t"))]);
-    log.capture_response(&trailers, detail);
-    log.capture_trailers(&trailers, detail);
-    let peer = Peer {
-        uris: ["spiffe://a".into()].into(),
-        dns: ["a.test".into()].into(),
-        subject: "CN=a".into(),
-        ..Peer::default()
-    };
-    detail.peer = Some(Arc::new(peer));
-    detail.extra = Some(Box::new(extra));
-    detail.responded = Some(Duration::from_millis(5));
-    detail.upstream_protocol = Some("HTTP/2");
-    detail.code_details = Some("a b".into());
-    detail.termination_details = Some("ended".into());
-    detail.transport_failure = Some("failed".into());
-    detail.upstream_local = "10.0.0.9:1".parse().ok();
-    detail.downstream_local = "10.0.0.8:2".parse().ok();
-    detail.downstream_remote = "10.0.0.7:3".parse().ok();
-    detail.downstream_direct = "10.0.0.6:4".parse().ok();
-    detail.server_name = Some("sni.test".into());
-    detail.route = Some("route".into());
-    detail.tls = Some(session("TLS_AES_256_GCM_SHA384"));
-    detail.attempts = 2;
-    if traffic == Traffic::Tcp {
-        (detail.method, detail.target, detail.protocol, detail.upstream_protocol) = (None, None, None, None);
-        (detail.authority, detail.responded, detail.upstream_time) = (None, None, None);
-        (detail.code_details, detail.route) = (None, None);
-        detail.request_headers.iter_mut().for_each(|header| *header = None);
-        detail.response_headers.iter_mut().for_each(|header| *header = None);
-        detail.response_trailers.iter_mut().for_each(|header| *header = None);
-        record.key.code = 0;
-        record.key.grpc_status = NO_GRPC_STATUS;
-    }
-    record
+    extra
 }
 
 fn session(cipher: &'static str) -> Session {
