@@ -12,6 +12,8 @@ pub mod wire;
 pub mod resource;
 pub mod model;
 
+pub mod format;
+
 pub mod certificate;
 pub mod admission;
 pub mod jws;

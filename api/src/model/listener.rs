@@ -302,6 +302,8 @@ pub enum Comparison {
 pub struct ReplyFormat {
     /// Text with operators, or a JSON object of them.
     pub format: LogFormat,
+    /// What is not there leaves nothing instead of a dash, and no key in JSON.
+    pub omit_empty: bool,
     /// `content-type`; empty: as the format says.
     pub content_type: String,
 }

@@ -5,7 +5,8 @@ use super::refusal::{At, Refusal, nothing_left, refuse, required};
 use super::stable::{FILE_LOG, STREAM_LOG};
 use super::value::{from_struct, to_struct};
 use super::xds::Any;
-use crate::model::access_log::{AccessLog, DEFAULT_TEXT, LogFormat, LogSink};
+use crate::format::defaults;
+use crate::model::access_log::{AccessLog, JsonFormat, LogFormat, LogSink};
 use envoy_types::pb::envoy::config::accesslog::v3 as wire;
 use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
 use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format;
@@ -19,7 +20,6 @@ use envoy_types::pb::envoy::extensions::access_loggers::stream::v3::{
 };
 use envoy_types::pb::google::protobuf::Struct;
 use prost::Name;
-use serde_json::Value;
 
 pub(super) fn decode(mut log: wire::AccessLog) -> Result<AccessLog, Refusal> {
     let name = std::mem::take(&mut log.name);
@@ -41,10 +41,10 @@ pub(super) fn decode(mut log: wire::AccessLog) -> Result<AccessLog, Refusal> {
 
 pub(super) fn encode(log: &AccessLog) -> wire::AccessLog {
     let (name, config) = match &log.sink {
-        LogSink::Stdout => ("envoy.access_loggers.file", wire_file("/dev/stdout", &log.format)),
-        LogSink::File(path) => ("envoy.access_loggers.file", wire_file(path, &log.format)),
+        LogSink::Stdout => ("envoy.access_loggers.file", wire_file("/dev/stdout", log)),
+        LogSink::File(path) => ("envoy.access_loggers.file", wire_file(path, log)),
         LogSink::Stderr => {
-            let format = StderrFormat::LogFormat(wire_format(&log.format));
+            let format = StderrFormat::LogFormat(wire_format(&log.format, log.omit_empty));
             let config = StderrAccessLog { access_log_format: Some(format) };
             ("envoy.access_loggers.stderr", pack_in_order(&config, &STREAM_LOG))
         }
@@ -56,19 +56,19 @@ pub(super) fn encode(log: &AccessLog) -> wire::AccessLog {
     }
 }
 
-fn wire_file(path: &str, format: &LogFormat) -> Any {
-    let format = FileFormat::LogFormat(wire_format(format));
+fn wire_file(path: &str, log: &AccessLog) -> Any {
+    let format = FileFormat::LogFormat(wire_format(&log.format, log.omit_empty));
     pack_in_order(&FileAccessLog { path: path.to_owned(), access_log_format: Some(format) }, &FILE_LOG)
 }
 
 #[allow(deprecated)]
 fn file(config: &Any) -> Result<AccessLog, Refusal> {
     let config: FileAccessLog = unpack(config)?;
-    let format = match config.access_log_format {
-        None => Ok(LogFormat::Text(ENVOY_DEFAULT.into())),
-        Some(FileFormat::Format(line)) => Ok(text(line)),
+    let (format, omit_empty) = match config.access_log_format {
+        None => Ok(envoys()),
+        Some(FileFormat::Format(line)) => Ok((text(line), false)),
         Some(FileFormat::JsonFormat(object) | FileFormat::TypedJsonFormat(object)) => {
-            json(&object).at("json_format")
+            Ok((json(&object), false))
         }
         Some(FileFormat::LogFormat(format)) => decode_format(format).at("log_format"),
     }?;
@@ -78,30 +78,38 @@ fn file(config: &Any) -> Result<AccessLog, Refusal> {
         "/dev/stderr" => LogSink::Stderr,
         path => LogSink::File(path.to_owned()),
     };
-    Ok(AccessLog { sink, format })
+    Ok(AccessLog { sink, format, omit_empty })
 }
 
 fn stdout(config: &Any) -> Result<AccessLog, Refusal> {
     let config: StdoutAccessLog = unpack(config)?;
     let format = config.access_log_format.map(|StdoutFormat::LogFormat(format)| format);
-    Ok(AccessLog { sink: LogSink::Stdout, format: stream_format(format)? })
+    stream(LogSink::Stdout, format)
 }
 
 fn stderr(config: &Any) -> Result<AccessLog, Refusal> {
     let config: StderrAccessLog = unpack(config)?;
     let format = config.access_log_format.map(|StderrFormat::LogFormat(format)| format);
-    Ok(AccessLog { sink: LogSink::Stderr, format: stream_format(format)? })
+    stream(LogSink::Stderr, format)
 }
 
-fn stream_format(format: Option<SubstitutionFormatString>) -> Result<LogFormat, Refusal> {
-    format.map_or(Ok(LogFormat::Text(ENVOY_DEFAULT.into())), |f| decode_format(f).at("log_format"))
+fn stream(sink: LogSink, format: Option<SubstitutionFormatString>) -> Result<AccessLog, Refusal> {
+    let (format, omit_empty) = format.map_or(Ok(envoys()), |f| decode_format(f).at("log_format"))?;
+    Ok(AccessLog { sink, format, omit_empty })
 }
 
+/// What a log without a format has.
+fn envoys() -> (LogFormat, bool) {
+    (LogFormat::Text(defaults::ENVOY.into()), false)
+}
+
+/// A format, and whether it leaves out what is not there.
 #[allow(deprecated)]
-pub(super) fn decode_format(mut wire: SubstitutionFormatString) -> Result<LogFormat, Refusal> {
+pub(super) fn decode_format(mut wire: SubstitutionFormatString) -> Result<(LogFormat, bool), Refusal> {
+    let omit_empty = std::mem::take(&mut wire.omit_empty_values);
     let format = match wire.format.take() {
         Some(Format::TextFormat(line)) => Ok(text(line)),
-        Some(Format::JsonFormat(object)) => json(&object).at("json_format"),
+        Some(Format::JsonFormat(object)) => Ok(json(&object)),
         Some(Format::TextFormatSource(source)) => match source.specifier {
             Some(Specifier::InlineString(line)) => Ok(text(line)),
             _ => refuse("only inline_string is supported").at("text_format_source"),
@@ -109,19 +117,20 @@ pub(super) fn decode_format(mut wire: SubstitutionFormatString) -> Result<LogFor
         None => refuse("has no format"),
     }?;
     nothing_left(&wire)?;
-    Ok(format)
+    Ok((format, omit_empty))
 }
 
-pub(super) fn wire_format(format: &LogFormat) -> SubstitutionFormatString {
+pub(super) fn wire_format(format: &LogFormat, omit_empty: bool) -> SubstitutionFormatString {
     let format = match format {
-        LogFormat::DefaultText => text_source(DEFAULT_TEXT),
+        LogFormat::DefaultText => text_source(defaults::TEXT),
         LogFormat::Text(line) => text_source(line),
-        LogFormat::Json(fields) => {
-            let object = fields.iter().map(|(k, v)| (k.clone(), Value::String(v.clone()))).collect();
-            Format::JsonFormat(to_struct(&object))
-        }
+        LogFormat::Json(fields) => Format::JsonFormat(to_struct(&JsonFormat::object(fields))),
     };
-    SubstitutionFormatString { format: Some(format), ..SubstitutionFormatString::default() }
+    SubstitutionFormatString {
+        format: Some(format),
+        omit_empty_values: omit_empty,
+        ..SubstitutionFormatString::default()
+    }
 }
 
 fn text_source(line: &str) -> Format {
@@ -130,26 +139,9 @@ fn text_source(line: &str) -> Format {
 }
 
 fn text(line: String) -> LogFormat {
-    if line == DEFAULT_TEXT { LogFormat::DefaultText } else { LogFormat::Text(line) }
+    if line == defaults::TEXT { LogFormat::DefaultText } else { LogFormat::Text(line) }
 }
 
-/// A `Struct` has no order, so keys are sorted, as Envoy writes them.
-fn json(object: &Struct) -> Result<LogFormat, Refusal> {
-    let mut fields = vec![];
-    for (key, value) in from_struct(object) {
-        match value {
-            Value::String(text) => fields.push((key, text)),
-            _ => return refuse("only strings are supported as values").at(&key),
-        }
-    }
-    fields.sort_unstable();
-    Ok(LogFormat::Json(fields))
+fn json(object: &Struct) -> LogFormat {
+    LogFormat::Json(JsonFormat::fields(&from_struct(object)))
 }
-
-/// The line that Envoy writes when no format is given.
-const ENVOY_DEFAULT: &str = concat!(
-    "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" ",
-    "%RESPONSE_CODE% %RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% ",
-    "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% \"%REQ(X-FORWARDED-FOR)%\" \"%REQ(USER-AGENT)%\" ",
-    "\"%REQ(X-REQUEST-ID)%\" \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\"\n",
-);

@@ -148,13 +148,14 @@ fn wire_mapper(model: &ReplyMapper) -> wire::ResponseMapper {
 
 fn format(mut wire: core::SubstitutionFormatString) -> Result<ReplyFormat, Refusal> {
     let content_type = take(&mut wire.content_type);
-    Ok(ReplyFormat { format: access_log::decode_format(wire)?, content_type })
+    let (format, omit_empty) = access_log::decode_format(wire)?;
+    Ok(ReplyFormat { format, omit_empty, content_type })
 }
 
 fn wire_format(model: &ReplyFormat) -> core::SubstitutionFormatString {
     core::SubstitutionFormatString {
         content_type: model.content_type.clone(),
-        ..access_log::wire_format(&model.format)
+        ..access_log::wire_format(&model.format, model.omit_empty)
     }
 }
 

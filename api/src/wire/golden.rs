@@ -3,7 +3,7 @@
 use super::json::Schema;
 use super::{Target, decode, encode};
 use crate::model::Resource;
-use crate::model::access_log::{AccessLog, LogFormat, LogSink};
+use crate::model::access_log::{AccessLog, JsonFormat, LogFormat, LogSink};
 use crate::model::authorization::{Action, Authorization, Permission, Policy, Principal};
 use crate::model::cluster::*;
 use crate::model::endpoint::*;
@@ -169,7 +169,8 @@ fn inbound_http() -> HttpConnection {
         dns: true,
         ..ForwardClientCertificate::default()
     };
-    http.access_log = vec![AccessLog { sink: LogSink::Stdout, format: LogFormat::DefaultText }];
+    http.access_log =
+        vec![AccessLog { sink: LogSink::Stdout, format: LogFormat::DefaultText, omit_empty: false }];
     http.tracing = Some(Fraction::from_percent(1.0));
     http.filters = vec![
         HttpFilter::PeerMetadata,
@@ -249,8 +250,9 @@ fn outbound() -> Listener {
     let mut http = HttpConnection::new("outbound_0.0.0.0_9080", RouteSource::Rds("9080".into()));
     http.stream_idle_timeout = None;
     http.filters = vec![HttpFilter::PeerMetadata, HttpFilter::Alpn, HttpFilter::Stats, HttpFilter::Router];
-    let fields = vec![("method".into(), "%REQ(:METHOD)%".into()), ("path".into(), "%REQ(:PATH)%".into())];
-    http.access_log = vec![AccessLog { sink: LogSink::Stderr, format: LogFormat::Json(fields) }];
+    let field = |key: &str, text: &str| (key.to_owned(), JsonFormat::Text(text.to_owned()));
+    let format = LogFormat::Json(vec![field("method", "%REQ(:METHOD)%"), field("path", "%REQ(:PATH)%")]);
+    http.access_log = vec![AccessLog { sink: LogSink::Stderr, format, omit_empty: false }];
     let protocols = vec!["http/1.1".to_owned(), "h2c".to_owned()];
     Listener {
         name: "0.0.0.0_9080".into(),

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from .process import CPUS, wait_for_port
-from .scenario import ONE
+from .scenario import EJECTED, ENDS, ONE
 from .template import render
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
@@ -30,7 +30,10 @@ class Peers:
 
     def can(self, proxy, scenario, topology):
         """Whether the proxy speaks what the scenario needs."""
-        lacks = proxy.split(":")[0] in NO_HTTP2_UPSTREAM and "h2" in scenario.flags
+        name = proxy.split(":")[0]
+        if "ends" in scenario.flags and proxy != DIRECT:    # those of the others know but one endpoint
+            return name not in {DIRECT, "nginx", "haproxy", *self.settings.attached}
+        lacks = name in NO_HTTP2_UPSTREAM and "h2" in scenario.flags
         return not (lacks and (topology != ONE or scenario.upstream == "grpc"))
 
     def start(self, proxy, scenario, topology, routes=0):
@@ -71,8 +74,8 @@ class Peers:
         folder = self.processes.folder / f"{proxy.replace(':', '-')}-{role}-{listen}"
         folder.mkdir()
         flags = set(flags) | {role}
-        if variant == "log":
-            flags.add("log")
+        if variant in ("log", "ejected"):
+            flags.add(variant)
         if variant != "bare":
             flags.add("filters")
         values = dict(listen=listen, upstream=upstream, certs=self.certificates, dir=folder,
@@ -81,7 +84,9 @@ class Peers:
         values |= {"nginx": nginx_values, "haproxy": haproxy_values}.get(name, lambda *_: {})(flags, self.certificates)
         template = {"nginx": "nginx.conf", "haproxy": "haproxy.cfg"}.get(name, "envoy.yaml")
         file = folder / template
-        file.write_text(render((TEMPLATES / template).read_text(), flags, {"routes": routes}, values))
+        broken = EJECTED if "ejected" in flags else 0
+        repeats = {"routes": routes, "sound": ENDS - broken, "broken": broken}
+        file.write_text(render((TEMPLATES / template).read_text(), flags, repeats, values))
         return self.line(name, variant, file, dict(listen=listen, upstream=upstream, role=role))
 
     def line(self, name, variant, file, fill):

@@ -20,6 +20,7 @@ class Scenario:
     path: str = "/"
     unit: str = "request"
     units_per_answer: int = 1
+    variants: tuple = ()            # template flags, each with a proxy of its own (NAME:FLAG) beside the plain one
 
     @property
     def tcp(self):
@@ -34,6 +35,8 @@ SCENARIOS = {s.name: s for s in [
     Scenario("h1", "wrk", "HTTP/1.1 keep-alive, 1 KiB, 32 connections, saturated", connections=32),
     Scenario("h1log", "wrk", "the same with a JSON access log of 19 fields", topologies=(MESH,),
              flags=frozenset({"log"}), connections=32),
+    Scenario("ends", "wrk", "HTTP/1.1 to 100 endpoints with outlier detection; :ejected has three of them ejected",
+             topologies=(ONE,), flags=frozenset({"ends"}), connections=32, variants=("ejected",)),
     Scenario("h2", "h2load", "HTTP/2, 1 KiB, 4 connections x 16 streams, saturated", flags=frozenset({"h2"}),
              connections=4, upstream="h2"),
     Scenario("lat1k", "echo", "HTTP/1.1, 1 KiB, 1,000 requests a second evenly spread over 16 connections", rate=1000),
@@ -50,6 +53,7 @@ SCENARIOS = {s.name: s for s in [
     Scenario("tcp", "iperf3", "one TCP stream through the TCP proxy", flags=frozenset({"tcp"}), connections=1,
              upstream="tcp", unit="MiB"),
 ]}
+ENDS, EJECTED = 100, 3
 MEMORY = "rss"
 MEMORY_ABOUT = "resident memory: idle, with 1,000 connections, with 1,000 routes and clusters"
 NAMES = [*SCENARIOS, MEMORY]

@@ -10,7 +10,7 @@ from . import report
 from .drive import drive
 from .peer import DIRECT, Peers, TEMPLATES
 from .process import CPUS, Processes, cpu_times, family, machine_busy, resident_mib, wait_for_port
-from .scenario import MEMORY, SCENARIOS
+from .scenario import ENDS, MEMORY, SCENARIOS
 from .template import make_certificates, render
 
 
@@ -41,7 +41,9 @@ class Session:
     def start_upstreams(self, kinds):
         conf = self.folder / "upstream.conf"
         values = dict(dir=self.folder, h1=self.upstreams["h1"], h2=self.upstreams["h2"], body="x" * 1024)
-        conf.write_text(render((TEMPLATES / "upstream.conf").read_text(), set(), {}, values))
+        ends = any("ends" in SCENARIOS[name].flags for name in self.settings.scenario if name != MEMORY)
+        text = (TEMPLATES / "upstream.conf").read_text()
+        conf.write_text(render(text, set(), {"ends": ENDS if ends else 0}, values))
         (self.folder / "big").write_bytes(os.urandom(1 << 20) * 10)
         at = {kind: str(port) for kind, port in self.upstreams.items()}
         commands = {
@@ -82,7 +84,8 @@ class Session:
     def warm(self, scenario, topology):
         """Starts the proxies and lets each serve for a second; one that cannot is named and left out."""
         live = []
-        for proxy in self.settings.proxies:
+        plain = self.settings.proxies
+        for proxy in [*plain, *(f"{name}:{flag}" for flag in scenario.variants for name in plain if name.isalnum())]:
             if not self.peers.can(proxy, scenario, topology):
                 continue
             at = None

@@ -1,4 +1,5 @@
-"""What the proxy has to reach, as shares of Envoy's figure in the same run, and whether it did."""
+"""What the proxy has to reach, as shares of Envoy's figure in the same run (or of its own without a variant), and whether
+it did."""
 from dataclasses import dataclass
 
 from .scenario import MESH, ONE
@@ -11,12 +12,14 @@ class Target:
     topology: str
     measure: str                    # cpu, added_p50, or a memory figure
     must: float
+    variant: str = ""               # against the same proxy without it
 
 
 TARGETS = [
     Target("HTTP/1.1, one hop: CPU", "h1", ONE, "cpu", 0.40),
     Target("HTTP/1.1, mesh: CPU", "h1", MESH, "cpu", 0.35),
     Target("HTTP/1.1, mesh, JSON log: CPU", "h1log", MESH, "cpu", 0.40),
+    Target("3 of 100 endpoints ejected: CPU", "ends", ONE, "cpu", 1.05, variant="ejected"),
     Target("HTTP/2, mesh: CPU", "h2", MESH, "cpu", 0.45),
     Target("1,000/s, mesh: CPU", "lat1k", MESH, "cpu", 0.60),
     Target("1,000/s, mesh: added p50", "lat1k", MESH, "added_p50", 0.60),
@@ -50,9 +53,12 @@ def figure(target, rows, held, ours, baseline):
     if target.scenario == "rss":
         mine, theirs = (held.get(p, {}).get(target.measure) for p in (ours, baseline))
         return mine / theirs if mine and theirs else None
-    mine, theirs = (rows.get((target.scenario, target.topology, p)) for p in (ours, baseline))
+    pair = (f"{ours}:{target.variant}", ours) if target.variant else (ours, baseline)
+    mine, theirs = (rows.get((target.scenario, target.topology, p)) for p in pair)
     if not mine or not theirs:
         return None
+    if target.variant:
+        return mine["cpu_us"] / theirs["cpu_us"] if theirs.get("cpu_us") else None
     if target.measure == "cpu":
         return mine["ratio_cpu"]["median"] if mine.get("ratio_cpu") else None
     added, base = (r.get("added_ms", {}).get("p50") for r in (mine, theirs))

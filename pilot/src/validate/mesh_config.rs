@@ -1,14 +1,14 @@
 //! Pure. Checks MeshConfig, from the ConfigMap `istio` of the root namespace or from a file.
 
 use super::finding::Findings;
-use super::operator::{self, Within};
 use super::virtual_service::retry;
 use super::{sidecar, value};
 use crate::catalog::Item;
 use crate::catalog::policy::{Mesh, PathNormalization};
 use crate::catalog::visibility::ExportTo;
+use api::format::{self, Place as Within};
 use api::identity::TrustDomain;
-use api::model::access_log::{AccessLog, LogFormat, LogSink};
+use api::model::access_log::{AccessLog, JsonFormat, LogFormat, LogSink};
 use api::process::duration;
 use api::resource::document::Place;
 use api::resource::mesh_config::{AccessLogEncoding, MeshConfig, Normalization};
@@ -153,28 +153,21 @@ fn access_log(f: &mut Findings, path: &str, config: &MeshConfig, file: &str) -> 
             let end = if text.ends_with('\n') { "" } else { "\n" };
             LogFormat::Text(format!("{text}{end}"))
         }
-        (None, true) => LogFormat::Json(
-            DEFAULT_JSON.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
-        ),
+        (None, true) => LogFormat::default_json(),
         (Some(text), true) => {
-            let parsed: Result<std::collections::BTreeMap<String, String>, _> = serde_json::from_str(text);
-            let Ok(fields) = parsed else {
+            let Ok(serde_json::Value::Object(object)) = serde_json::from_str(text) else {
                 let next = "write it as {\"key\": \"%OPERATOR%\"}";
-                f.error(joined(path, "accessLogFormat"), "is no JSON object of texts", next);
+                f.error(joined(path, "accessLogFormat"), "is no JSON object", next);
                 return vec![];
             };
-            LogFormat::Json(fields.into_iter().collect())
+            LogFormat::Json(JsonFormat::fields(&object))
         }
     };
-    let texts: Vec<&str> = match &format {
-        LogFormat::DefaultText => vec![],
-        LogFormat::Text(text) => vec![text],
-        LogFormat::Json(fields) => fields.iter().map(|(_, text)| text.as_str()).collect(),
-    };
-    if let Some(mistake) = texts.into_iter().find_map(|text| operator::mistake(text, Within::Log)) {
+    let mistake = format.texts().into_iter().find_map(|text| format::parse(text, Within::Log).err());
+    if let Some(mistake) = mistake {
         f.error(joined(path, "accessLogFormat"), mistake, "correct it, or write %% for a percent sign");
     }
-    vec![AccessLog { sink, format }]
+    vec![AccessLog { sink, format, omit_empty: false }]
 }
 
 fn joined(path: &str, field: &str) -> String {
@@ -183,33 +176,5 @@ fn joined(path: &str, field: &str) -> String {
         (path, field) => format!("{path}.{field}"),
     }
 }
-
-/// The keys of Istio's JSON access log, in the order in which they arrive at a proxy: they are a map on the way.
-const DEFAULT_JSON: [(&str, &str); 24] = [
-    ("authority", "%REQ(:AUTHORITY)%"),
-    ("bytes_received", "%BYTES_RECEIVED%"),
-    ("bytes_sent", "%BYTES_SENT%"),
-    ("connection_termination_details", "%CONNECTION_TERMINATION_DETAILS%"),
-    ("downstream_local_address", "%DOWNSTREAM_LOCAL_ADDRESS%"),
-    ("downstream_remote_address", "%DOWNSTREAM_REMOTE_ADDRESS%"),
-    ("duration", "%DURATION%"),
-    ("method", "%REQ(:METHOD)%"),
-    ("path", "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%"),
-    ("protocol", "%PROTOCOL%"),
-    ("request_id", "%REQ(X-REQUEST-ID)%"),
-    ("requested_server_name", "%REQUESTED_SERVER_NAME%"),
-    ("response_code", "%RESPONSE_CODE%"),
-    ("response_code_details", "%RESPONSE_CODE_DETAILS%"),
-    ("response_flags", "%RESPONSE_FLAGS%"),
-    ("route_name", "%ROUTE_NAME%"),
-    ("start_time", "%START_TIME%"),
-    ("upstream_cluster", "%UPSTREAM_CLUSTER_RAW%"),
-    ("upstream_host", "%UPSTREAM_HOST%"),
-    ("upstream_local_address", "%UPSTREAM_LOCAL_ADDRESS%"),
-    ("upstream_service_time", "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%"),
-    ("upstream_transport_failure_reason", "%UPSTREAM_TRANSPORT_FAILURE_REASON%"),
-    ("user_agent", "%REQ(USER-AGENT)%"),
-    ("x_forwarded_for", "%REQ(X-FORWARDED-FOR)%"),
-];
 
 const MAX_CONNECT_TIMEOUT: Duration = Duration::from_hours(1);

@@ -25,7 +25,6 @@ mod tests;
 
 mod finding;
 mod instead;
-mod operator;
 mod unheeded;
 mod value;
 

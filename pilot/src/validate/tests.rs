@@ -927,9 +927,13 @@ fn weights_that_do_not_sum_up_to_a_hundred_are_told_as_the_shares_that_they_are(
 }
 
 /// The settings that a MeshConfig makes, or where it is wrong.
-fn settings(mesh: &str) -> Result<Arc<Mesh>, String> {
+fn config_map(mesh: &str) -> Checked {
     let head = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n  mesh: |-\n";
-    let checked = checked(&format!("{head}    {}\n", mesh.replace('\n', "\n    ")));
+    checked(&format!("{head}    {}\n", mesh.replace('\n', "\n    ")))
+}
+
+fn settings(mesh: &str) -> Result<Arc<Mesh>, String> {
+    let checked = config_map(mesh);
     match checked.item {
         Some(Item::Mesh(mesh)) => Ok(mesh),
         _ => Err(checked.errors[0].path.clone()),
@@ -960,7 +964,7 @@ fn paths_are_normalised_as_the_mesh_says_and_as_istio_does_where_it_says_nothing
 
 #[test]
 fn each_line_of_a_text_log_has_an_end() {
-    use api::model::access_log::LogFormat;
+    use api::model::access_log::{JsonFormat, LogFormat};
     let format = |text: &str, encoding: &str| {
         let log =
             format!("accessLogFile: /dev/stdout\naccessLogFormat: {text}\naccessLogEncoding: {encoding}");
@@ -977,10 +981,33 @@ fn each_line_of_a_text_log_has_an_end() {
     ] {
         assert_eq!(format(written, "TEXT"), expected, "{written}");
     }
-    let json = LogFormat::Json(vec![("p".into(), "%PROTOCOL%".into())]);
-    assert_eq!(format("'{\"p\": \"%PROTOCOL%\"}'", "JSON"), json);
+    let json = |value: &serde_json::Value| LogFormat::Json(JsonFormat::fields(value.as_object().unwrap()));
+    assert_eq!(format("'{\"p\": \"%PROTOCOL%\"}'", "JSON"), json(&serde_json::json!({"p": "%PROTOCOL%"})));
+    let nested = serde_json::json!({"b": {"d": [1, "%PROTOCOL%"], "c": null}, "a": true});
+    assert_eq!(
+        format(&format!("'{nested}'"), "JSON"),
+        json(&nested),
+        "objects, lists, numbers and truth values"
+    );
     let LogFormat::Json(default) = format("''", "JSON") else { panic!("it is JSON") };
-    assert!(default.len() == 24 && default.is_sorted(), "a proxy gets a map, whose keys are in order");
+    assert_eq!(default.len(), 24);
+    assert!(default.is_sorted_by_key(|(key, _)| key), "a proxy gets a map, whose keys are in order");
+}
+
+#[test]
+fn operators_of_logs_are_those_that_proxies_take() {
+    let refused = |encoding: &str, text: &str| {
+        let log =
+            format!("accessLogFile: /dev/stdout\naccessLogFormat: '{text}'\naccessLogEncoding: {encoding}");
+        config_map(&log).errors.iter().map(|error| error.reason.clone()).collect::<String>()
+    };
+    for row in api::format::rows().filter(|row| !row.example().contains('\'')) {
+        let text = refused("TEXT", &row.example());
+        assert_eq!(text.is_empty(), row.refusal().is_none(), "{}: {text}", row.name);
+        assert!(row.refusal().is_none_or(|reason| text.contains(reason)), "{}: {text}", row.name);
+    }
+    let nested = refused("JSON", "{\"a\": {\"b\": [\"%NOPE%\"]}}");
+    assert!(nested.contains("not supported by this version: %NOPE%"), "{nested}");
 }
 
 const REAL: [&str; 4] = [

@@ -3,19 +3,11 @@
 
 use std::sync::OnceLock;
 
-/// The text that `HOSTNAME` or `ENVIRONMENT(NAME)` stands for, perhaps cut to a length; `None`: it is neither.
-pub fn constant(operator: &str) -> Option<String> {
-    if operator == "HOSTNAME" {
-        return Some(host_name().to_owned());
-    }
-    let (name, rest) = operator.strip_prefix("ENVIRONMENT(")?.rsplit_once(')')?;
-    let longest = match rest {
-        "" => None,
-        rest => Some(rest.strip_prefix(':')?.parse().ok()?),
-    };
-    // Envoy writes a dash for what is not set, in headers and JSON too.
+/// A variable of the environment, perhaps cut to a length. Envoy writes a dash for what is not set, in headers and JSON
+/// too.
+pub fn environment(name: &str, longest: Option<usize>) -> String {
     let value = variable(name).unwrap_or_else(|| "-".to_owned());
-    Some(value.chars().take(longest.unwrap_or(usize::MAX)).collect())
+    value.chars().take(longest.unwrap_or(usize::MAX)).collect()
 }
 
 #[expect(clippy::disallowed_methods, reason = "settings are read once, and this is one of them")]
@@ -23,7 +15,8 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-fn host_name() -> &'static str {
+/// The name of the machine.
+pub fn host_name() -> &'static str {
     static NAME: OnceLock<String> = OnceLock::new();
     NAME.get_or_init(|| {
         nix::unistd::gethostname().map_or_else(|_| "-".into(), |name| name.to_string_lossy().into())
@@ -36,12 +29,9 @@ mod tests {
 
     #[test]
     fn the_machine_and_the_environment_are_text() {
-        assert!(constant("HOSTNAME").is_some_and(|name| !name.is_empty()));
-        assert_eq!(constant("ENVIRONMENT(THERE_IS_NO_SUCH_THING)").as_deref(), Some("-"));
-        let path = constant("ENVIRONMENT(PATH)").unwrap();
-        assert_eq!(constant("ENVIRONMENT(PATH):3").unwrap(), path.chars().take(3).collect::<String>());
-        for other in ["HOSTNAMES", "ENVIRONMENT", "ENVIRONMENT(A)b", "ENVIRONMENT(A):x"] {
-            assert_eq!(constant(other), None, "{other}");
-        }
+        assert!(!host_name().is_empty());
+        assert_eq!(environment("THERE_IS_NO_SUCH_THING", None), "-");
+        let path = environment("PATH", None);
+        assert_eq!(environment("PATH", Some(3)), path.chars().take(3).collect::<String>());
     }
 }

@@ -13,6 +13,7 @@ use rustls::server::{ClientHello, NoClientAuth, NoServerSessionStorage, Resolves
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, SupportedProtocolVersion};
+use rustls_pki_types::CertificateDer;
 use std::sync::Arc;
 
 /// The configuration of a server with these settings. Secrets may arrive later than this call; handshakes that come
@@ -151,6 +152,11 @@ impl Own {
         let loaded = self.choose(server_name).and_then(|certificate| certificate.loaded(&self.store));
         let names = loaded.iter().flat_map(|loaded| &loaded.info.subject_alt_names);
         names.filter(|(kind, _)| *kind == "uri").map(|(_, uri)| uri.clone()).collect()
+    }
+
+    /// That certificate.
+    pub fn leaf(&self, server_name: Option<&str>) -> Option<CertificateDer<'static>> {
+        self.choose(server_name)?.key(&self.store)?.cert.first().cloned()
     }
 
     fn choose(&self, server_name: Option<&str>) -> Option<&Certificate> {

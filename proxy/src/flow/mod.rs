@@ -3,7 +3,12 @@
 
 pub mod record;
 
+pub mod extra;
+
+pub mod certificate;
 pub mod flags;
 pub mod head;
 pub mod node;
 pub mod peer;
+pub mod tls;
+pub mod unique;

@@ -1,8 +1,10 @@
 //! Pure. What a finished request or TCP connection leaves. Metrics and access log derive from this value alone,
 //! so they can never disagree.
 
+use super::extra::Extra;
 use super::flags::Flags;
 use super::peer::Peer;
+use super::tls::Session;
 use http::{HeaderValue, Method, Uri};
 use smallvec::SmallVec;
 use std::borrow::Cow;
@@ -139,8 +141,8 @@ pub struct Detail {
     pub route: Option<Arc<str>>,
     /// The client, if it showed a certificate.
     pub peer: Option<Arc<Peer>>,
-    /// Version and cipher suite of the client's TLS, in OpenSSL's words.
-    pub tls: Option<(&'static str, &'static str)>,
+    /// How the client's connection is encrypted.
+    pub tls: Option<Session>,
     /// Attempts made.
     pub attempts: u32,
     /// Request headers that the formats name, in the order of `telemetry::access_log` captures.
@@ -149,4 +151,6 @@ pub struct Detail {
     pub response_headers: SmallVec<[Option<HeaderValue>; 2]>,
     /// Response trailers that the formats name.
     pub response_trailers: SmallVec<[Option<HeaderValue>; 1]>,
+    /// What few logs name, if one of these does.
+    pub extra: Option<Box<Extra>>,
 }

@@ -1,6 +1,7 @@
 //! Pure. What a verified client certificate says: for policies and logs, and as our element of
 //! `x-forwarded-client-cert` for the application.
 
+use crate::flow::certificate::{distinguished, pem};
 use crate::flow::peer::Peer;
 use api::identity::peer_identity;
 use api::model::listener::ForwardClientCertificate;
@@ -8,9 +9,7 @@ use rustls_pki_types::CertificateDer;
 use std::fmt::Write;
 use std::sync::Arc;
 use x509_parser::extensions::GeneralName;
-use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{FromDer, X509Certificate};
-use x509_parser::x509::X509Name;
 
 /// The client that showed a certificate.
 pub(super) fn client(leaf: &CertificateDer<'_>) -> Peer {
@@ -74,53 +73,4 @@ pub fn forwarded_certificate(
         }
     }
     Some(out)
-}
-
-/// A distinguished name as RFC 2253 writes it: the most specific part first, as Envoy has it.
-fn distinguished(name: &X509Name<'_>) -> String {
-    let parts = name.iter_attributes().map(|part| {
-        let kind = part.attr_type();
-        let kind = oid2abbrev(kind, oid_registry()).map_or_else(|_| kind.to_string(), str::to_owned);
-        format!("{kind}={}", escaped(part.as_str().unwrap_or_default()))
-    });
-    let mut parts: Vec<String> = parts.collect();
-    parts.reverse();
-    parts.join(",")
-}
-
-fn escaped(value: &str) -> String {
-    let mut out = String::with_capacity(value.len());
-    for (i, c) in value.char_indices() {
-        let at_an_end = (i == 0 && matches!(c, ' ' | '#')) || (c == ' ' && i + 1 == value.len());
-        if at_an_end || matches!(c, ',' | '+' | '"' | '\\' | '<' | '>' | ';') {
-            out.push('\\');
-        }
-        if c.is_ascii_control() {
-            let _ = write!(out, "\\{:02X}", u32::from(c));
-            continue;
-        }
-        out.push(c);
-    }
-    out
-}
-
-/// PEM text, percent-encoded.
-fn pem(chain: &[CertificateDer<'_>]) -> String {
-    use base64::Engine;
-    let mut out = String::new();
-    for certificate in chain {
-        let text = base64::engine::general_purpose::STANDARD.encode(certificate);
-        let lines: Vec<String> =
-            text.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned()).collect();
-        let pem = format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"));
-        for byte in pem.bytes() {
-            match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' => out.push(byte as char),
-                other => {
-                    let _ = write!(out, "%{other:02X}");
-                }
-            }
-        }
-    }
-    out
 }

@@ -4,9 +4,10 @@ use super::forwarded::client;
 use super::sniff::Seen;
 use crate::credentials::CredentialError;
 use crate::flow::peer::Peer;
+use crate::flow::tls::Session;
 use crate::io::{Prefixed, Tls};
 use crate::snapshot::listener::ServerTls;
-use rustls::{CertificateError, CipherSuite, ProtocolVersion};
+use rustls::CertificateError;
 use rustls_pki_types::ServerName;
 use std::io;
 use std::sync::Arc;
@@ -19,8 +20,8 @@ pub struct TlsAccepted {
     pub server_name: Option<Arc<str>>,
     /// The client, if it showed a certificate, which was verified.
     pub client: Option<Arc<Peer>>,
-    /// Version and cipher suite, in OpenSSL's words.
-    pub cipher: Option<(&'static str, &'static str)>,
+    /// How it is encrypted.
+    pub session: Option<Session>,
 }
 
 /// Why a client was refused in the handshake.
@@ -55,8 +56,8 @@ pub(super) async fn accept(stream: Prefixed, hello: Seen, tls: &ServerTls) -> io
     let config = tls.for_client(offered.map(|protocols| protocols.iter().map(Vec::as_slice)));
     let stream = Box::new(Tls::accept(config, stream).await?);
     let client = stream.peer_certificates().first().map(|leaf| Arc::new(client(leaf)));
-    let cipher = stream.cipher().map(|(of, suite)| (version(of), cipher(suite)));
-    Ok(TlsAccepted { stream, server_name: hello.server_name.and_then(dns_name), client, cipher })
+    let session = stream.agreed();
+    Ok(TlsAccepted { stream, server_name: hello.server_name.and_then(dns_name), client, session })
 }
 
 /// An address is no SNI, whatever a client sends (RFC 6066, 3).
@@ -64,26 +65,6 @@ fn dns_name(name: String) -> Option<Arc<str>> {
     match ServerName::try_from(name.as_str()) {
         Ok(ServerName::DnsName(_)) => Some(name.into()),
         _ => None,
-    }
-}
-
-fn version(version: ProtocolVersion) -> &'static str {
-    if version == ProtocolVersion::TLSv1_3 { "TLSv1.3" } else { "TLSv1.2" }
-}
-
-/// The suites that are ever offered.
-fn cipher(suite: CipherSuite) -> &'static str {
-    match suite {
-        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
-        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
-        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
-        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => "ECDHE-ECDSA-AES128-GCM-SHA256",
-        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => "ECDHE-ECDSA-AES256-GCM-SHA384",
-        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-ECDSA-CHACHA20-POLY1305",
-        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => "ECDHE-RSA-AES128-GCM-SHA256",
-        CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => "ECDHE-RSA-AES256-GCM-SHA384",
-        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-RSA-CHACHA20-POLY1305",
-        other => other.as_str().unwrap_or_default(),
     }
 }
 
@@ -134,7 +115,7 @@ mod tests {
             assert_eq!(accepted.server_name.as_deref(), expected);
             assert_eq!(near.unwrap().alpn(), agreed.map(str::as_bytes));
             assert_eq!(accepted.stream.alpn(), agreed.map(str::as_bytes));
-            assert_eq!(accepted.cipher.unwrap().0, "TLSv1.3");
+            assert_eq!(accepted.session.unwrap().version, "TLSv1.3");
             let identity = accepted.client.and_then(|client| client.identity.clone());
             assert_eq!(identity.as_deref(), Some("spiffe://cluster.local/ns/default/sa/productpage"));
         }

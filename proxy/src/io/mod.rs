@@ -14,11 +14,13 @@ mod tls;
 mod turn;
 
 mod clock;
+mod number;
 mod prefixed;
 mod space;
 
 pub use clock::now;
 pub use guard::{Guarded, Warden};
+pub use number::number;
 pub use prefixed::{Prefixed, hand_out};
 pub use space::STEP;
 pub use stream::{Stream, reset};

@@ -5,12 +5,15 @@ use super::live::{Limits, State};
 use super::world::{Thread, now, uptime};
 use super::{http, tcp};
 use crate::accept::{self, Accepted, handover};
+use crate::flow::certificate::Certificate;
+use crate::flow::extra::Certificates;
 use crate::flow::record::Reporter;
 use crate::identify::sniff::Seen;
 use crate::identify::{self, InspectError, Refused, chain};
 use crate::io::{Prefixed, Stream};
 use crate::policy::authorize::{Decision, decide};
 use crate::snapshot::listener::{Chain, Listener, Protocol};
+use crate::telemetry::access_log::Log;
 use crate::telemetry::stats::ListenerStats;
 use ::http::HeaderValue;
 use api::model::listener::{Direction, ForwardClientCertificate, Transport};
@@ -18,7 +21,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Serves a connection that a listener has taken.
 pub(super) async fn serve(
@@ -28,6 +31,7 @@ pub(super) async fn serve(
     stats: Arc<ListenerStats>,
 ) {
     let Accepted { socket, peer, local } = accepted;
+    let began = now();
     let redirected = listener.model.use_original_destination || listener.model.inspect.original_destination;
     let original = redirected.then(|| accept::destination(&socket)).flatten();
     if handover::is_loop(listener.model.address, local, original) {
@@ -58,7 +62,8 @@ pub(super) async fn serve(
         unmatched(&taking, (destination, peer), &seen, &stats);
         return crate::io::reset(stream.socket());
     };
-    let caller = Caller { peer, destination, original, server_name: seen.server_name.map(Into::into) };
+    let server_name = seen.server_name.map(Into::into);
+    let caller = Caller { peer, own: local, destination, original, server_name, began };
     let Some((stream, connection)) =
         identified(&thread, &taking, chain.clone(), stream, caller, &stats).await
     else {
@@ -155,6 +160,9 @@ async fn late(
 
 struct Caller {
     peer: SocketAddr,
+    /// Our address.
+    own: SocketAddr,
+    began: Instant,
     destination: SocketAddr,
     original: Option<SocketAddr>,
     server_name: Option<Arc<str>>,
@@ -179,12 +187,16 @@ async fn identified(
         local: caller.destination,
         original: caller.original,
         tls: chain.tls.is_some(),
-        cipher: None,
+        session: None,
         server_name: caller.server_name,
         client: None,
         principal: 0,
         peer_number: if inbound { thread.telemetry.peer(caller.peer.ip()) } else { 0 },
         certificate: None,
+        number: crate::io::number(),
+        own: caller.own,
+        handshake: None,
+        certificates: None,
         chain: chain.clone(),
     };
     let Some(tls) = &chain.tls else { return Some((Stream::Plain(stream), connection)) };
@@ -212,7 +224,15 @@ async fn identified(
     if listener.model.inspect.tls {
         connection.server_name = accepted.server_name.or(connection.server_name);
     }
-    (connection.client, connection.cipher) = (accepted.client, accepted.cipher);
+    (connection.client, connection.session) = (accepted.client, accepted.session);
+    connection.handshake = Some(now().saturating_duration_since(caller.began));
+    if chain.logs().iter().any(Log::needs_certificates) {
+        let local = tls.own.leaf(connection.server_name.as_deref());
+        connection.certificates = Some(Rc::new(Certificates {
+            peer: Certificate::of(stream.peer_certificates()),
+            local: local.and_then(|leaf| Certificate::of(&[leaf])),
+        }));
+    }
     Some((stream, connection))
 }
 

@@ -2,14 +2,19 @@
 
 use super::live::Entry;
 use super::world::Thread;
+use crate::flow::extra::{Certificates, Extra};
 use crate::flow::peer::Peer;
-use crate::flow::record::Reporter;
+use crate::flow::record::{Reporter, Traffic};
+use crate::flow::tls::Session;
+use crate::flow::unique;
 use crate::snapshot::listener::{Chain, Http, Protocol};
+use crate::telemetry::access_log::Log;
 use crate::telemetry::stats::ListenerStats;
 use http::HeaderValue;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// A client's connection.
 pub(super) struct Downstream {
@@ -23,8 +28,8 @@ pub(super) struct Downstream {
     /// The original destination, if the connection was redirected.
     pub(super) original: Option<SocketAddr>,
     pub(super) tls: bool,
-    /// Version and cipher suite of TLS, in OpenSSL's words.
-    pub(super) cipher: Option<(&'static str, &'static str)>,
+    /// How it is encrypted.
+    pub(super) session: Option<Session>,
     pub(super) server_name: Option<Arc<str>>,
     /// Who the client is, if it showed a certificate, which was verified.
     pub(super) client: Option<Arc<Peer>>,
@@ -34,12 +39,32 @@ pub(super) struct Downstream {
     pub(super) peer_number: u32,
     /// Our element of `x-forwarded-client-cert`.
     pub(super) certificate: Option<HeaderValue>,
+    /// Its number in logs.
+    pub(super) number: u64,
+    /// Our address.
+    pub(super) own: SocketAddr,
+    /// How long the TLS handshake took, from the connection's beginning.
+    pub(super) handshake: Option<Duration>,
+    /// Certificates of both ends, where a log names what only they tell.
+    pub(super) certificates: Option<Rc<Certificates>>,
 }
 
 impl Downstream {
     /// The client showed a certificate that was verified.
     pub(super) fn mutual(&self) -> bool {
         self.client.is_some()
+    }
+
+    /// What few logs name, if one of these does.
+    pub(super) fn extra(&self, logs: &[Log], traffic: Traffic, start: Instant) -> Option<Box<Extra>> {
+        if !logs.iter().any(|log| log.needs_extra(traffic)) {
+            return None;
+        }
+        let mut extra = Extra::new(start, self.number, self.own, self.chain.model.clone());
+        extra.unique = unique::number(|| self.thread.random());
+        extra.handshake = self.handshake;
+        extra.certificates.clone_from(&self.certificates);
+        Some(Box::new(extra))
     }
 
     /// Counters of the listener that took it.

@@ -6,13 +6,14 @@ use super::live::State;
 use super::refusal::Refusal;
 use super::upstream::{Busy, Connected, Host, Upstream};
 use super::world::now;
+use crate::flow::extra::{Attempted, Extra};
 use crate::flow::flags::Flags;
 use crate::flow::record::{Detail, Key, Record, Reporter, Traffic};
 use crate::io::Stream;
 use crate::io::copy::{End, Progress, streams};
 use crate::route;
 use crate::send::SendError;
-use crate::send::connect::{ConnectError, connect};
+use crate::send::connect::{ConnectError, Dial, connect};
 use crate::snapshot::health::Verdict;
 use crate::snapshot::listener::Tcp;
 use std::cell::Cell;
@@ -93,6 +94,11 @@ async fn upstream(
         let Some(host) = upstream.choose(thread, None, connection.original, (&tried, 3)) else { break };
         tried.push(host.address);
         counted.detail.borrow_mut().upstream_host = Some(host.address);
+        counted.detail.borrow_mut().attempts = attempt;
+        counted.extra(|extra| {
+            let name = host.name().map(Into::into);
+            extra.attempted.push(Attempted { address: host.address, name, connection: None });
+        });
         match dial(connection, &upstream, &host, counted).await {
             Ok(connected) => {
                 upstream.note(&host, Verdict::Good);
@@ -126,7 +132,11 @@ async fn dial(
         upstream.stats.upstream_cx_connect_fail.add(1);
         Refusal::of(&SendError::Connect(error))
     };
-    let stream = connect(&upstream.dial(host, None, thread.mark)).await.map_err(failed)?;
+    let keeps_certificates = counted.detail.borrow().extra.is_some();
+    let dial = Dial { keeps_certificates, ..upstream.dial(host, None, thread.mark) };
+    let asked = now();
+    let (stream, opened) = connect(&dial).await.map_err(failed)?;
+    counted.extra(|extra| extra.leased(&Rc::new(opened), now() - asked));
     let leaf = stream.peer_certificates().first();
     let peer = leaf.and_then(|leaf| api::identity::peer_identity(leaf).ok());
     if connection.reporter == Reporter::Source {
@@ -168,7 +178,8 @@ impl Counted {
             server_name: connection.server_name.clone(),
             downstream_direct: Some(connection.peer),
             peer: connection.client.clone(),
-            tls: connection.cipher,
+            tls: connection.session,
+            extra: connection.extra(connection.chain.logs(), Traffic::Tcp, began),
             ..Detail::default()
         };
         Self {
@@ -185,6 +196,12 @@ impl Counted {
         let mut key = self.key.get();
         change(&mut key);
         self.key.set(key);
+    }
+
+    fn extra(&self, add: impl FnOnce(&mut Extra)) {
+        if let Some(extra) = self.detail.borrow_mut().extra.as_deref_mut() {
+            add(extra);
+        }
     }
 
     fn open(&self, connection: &Downstream) {

@@ -210,6 +210,7 @@ impl Upstream {
             (config.clone(), crate::credentials::server_name(&tls.model, asked, host.address.ip()))
         });
         Dial {
+            keeps_certificates: false,
             address: host.address,
             tls,
             bind: model.bind,

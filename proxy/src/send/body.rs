@@ -2,6 +2,7 @@
 
 use super::incoming::{Incoming, IncomingError};
 use crate::http1::Invalid;
+use crate::io::now;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
@@ -9,6 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
 
 /// What went by of a request's body.
 #[derive(Default)]
@@ -16,6 +18,9 @@ pub struct Meter {
     bytes: Cell<u64>,
     messages: RefCell<Option<Messages>>,
     ended: Cell<bool>,
+    /// When, if somebody asks for it.
+    ended_at: Cell<Option<Instant>>,
+    notes_end: Cell<bool>,
     failed: Cell<bool>,
     invalid: Cell<Option<Invalid>>,
     waiter: Cell<Option<Waker>>,
@@ -46,6 +51,16 @@ impl Meter {
         self.ended.get()
     }
 
+    /// Takes note of when the body ends.
+    pub fn note_end(&self) {
+        self.notes_end.set(true);
+    }
+
+    /// When the whole body had been read, if that was to be noted.
+    pub fn ended_at(&self) -> Option<Instant> {
+        self.ended_at.get()
+    }
+
     /// The client's side of the body failed.
     pub fn failed(&self) -> bool {
         self.failed.get()
@@ -72,9 +87,13 @@ impl Meter {
 
     /// Says that there is nothing more to come.
     pub fn end(&self) {
-        if !self.ended.replace(true)
-            && let Some(waker) = self.waiter.take()
-        {
+        if self.ended.replace(true) {
+            return;
+        }
+        if self.notes_end.get() {
+            self.ended_at.set(Some(now()));
+        }
+        if let Some(waker) = self.waiter.take() {
             waker.wake();
         }
     }

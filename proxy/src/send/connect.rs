@@ -1,6 +1,7 @@
 //! Dials an endpoint: socket options, TCP, TLS, all within one limit of time.
 
-use crate::io::{Prefixed, Stream, Tls};
+use crate::flow::extra::{Opened, Secured};
+use crate::io::{Prefixed, Stream, Tls, now, number};
 use api::model::cluster::Keepalive;
 use api::name::{INBOUND_SOURCE, INBOUND_SOURCE_V6};
 use rustls::ClientConfig;
@@ -27,6 +28,8 @@ pub struct Dial {
     pub keepalive: Option<Keepalive>,
     /// Limit for all of it.
     pub timeout: Duration,
+    /// What the other end shows is kept, for logs.
+    pub keeps_certificates: bool,
 }
 
 /// Why there is no connection.
@@ -46,18 +49,28 @@ pub enum ConnectError {
     Shared(String),
 }
 
-/// Makes the connection.
-pub async fn connect(dial: &Dial) -> Result<Stream, ConnectError> {
+/// Makes the connection, and tells how it went.
+pub async fn connect(dial: &Dial) -> Result<(Stream, Opened), ConnectError> {
     tokio::time::timeout(dial.timeout, establish(dial)).await.unwrap_or(Err(ConnectError::Timeout))
 }
 
-async fn establish(dial: &Dial) -> Result<Stream, ConnectError> {
+async fn establish(dial: &Dial) -> Result<(Stream, Opened), ConnectError> {
+    let began = now();
     let socket = prepared(dial).map_err(ConnectError::Socket)?;
     let socket = socket.connect(dial.address).await.map_err(ConnectError::Socket)?;
+    let mut opened = Opened::new(number(), began, now());
     let stream = Prefixed::new(socket);
-    let Some((config, name)) = &dial.tls else { return Ok(Stream::Plain(stream)) };
+    let Some((config, name)) = &dial.tls else { return Ok((Stream::Plain(stream), opened)) };
     let stream = Tls::connect(config.clone(), name.clone(), stream).await.map_err(ConnectError::Tls)?;
-    Ok(Stream::Tls(Box::new(stream)))
+    let shown = stream.peer_certificates();
+    let secured = Secured {
+        at: now(),
+        session: stream.agreed(),
+        server_name: if let ServerName::DnsName(name) = name { Some(name.as_ref().into()) } else { None },
+        shown: shown.iter().filter(|_| dial.keeps_certificates).map(|one| one.as_ref().into()).collect(),
+    };
+    opened.secured = Some(secured);
+    Ok((Stream::Tls(Box::new(stream)), opened))
 }
 
 fn prepared(dial: &Dial) -> io::Result<TcpSocket> {

@@ -4,6 +4,7 @@ use super::SendError;
 use super::body::RequestBody;
 use super::incoming::Incoming;
 use super::pool::{Flavor, Pool};
+use crate::flow::extra::Opened;
 use crate::http1::client::Client;
 use crate::http2::client::Slot;
 use crate::{http2, io};
@@ -26,6 +27,7 @@ pub(super) struct About {
     pub(super) flavor: Flavor,
     pub(super) local: Option<SocketAddr>,
     pub(super) tag: u32,
+    pub(super) opened: Rc<Opened>,
 }
 
 /// An HTTP/1 connection.
@@ -92,6 +94,14 @@ impl Lease {
         match self {
             Self::Http1(connection, _) => connection.about.local,
             Self::Http2(connection) => connection.about.local,
+        }
+    }
+
+    /// How the connection was made.
+    pub fn opened(&self) -> &Rc<Opened> {
+        match self {
+            Self::Http1(connection, _) => &connection.about.opened,
+            Self::Http2(connection) => &connection.about.opened,
         }
     }
 

@@ -104,11 +104,11 @@ impl Pool {
         dial: &Dial,
         opened: impl FnOnce(&Stream) -> (G, u32),
     ) -> Result<Lease, SendError> {
-        let stream = connect(dial).await?;
+        let (stream, connected) = connect(dial).await?;
         let http2 = flavor.http2.unwrap_or_else(|| stream.alpn() == Some(b"h2"));
         let local = stream.socket().local_addr().ok();
         let (guard, tag) = opened(&stream);
-        let about = About { flavor: flavor.clone(), local, tag };
+        let about = About { flavor: flavor.clone(), local, tag, opened: connected.into() };
         if http2 {
             let client = http2::client::connect(stream, guard).await.map_err(SendError::Protocol)?;
             let connection = Rc::new(Http2 { client, about });

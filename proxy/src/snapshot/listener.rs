@@ -38,6 +38,16 @@ pub struct Chain {
     pub protocol: Protocol,
 }
 
+impl Chain {
+    /// What is logged of its connections.
+    pub fn logs(&self) -> &[Log] {
+        match &self.protocol {
+            Protocol::Http(http) => &http.logs,
+            Protocol::Tcp(tcp) => &tcp.logs,
+        }
+    }
+}
+
 /// TLS as a server.
 #[derive(Debug)]
 pub struct ServerTls {

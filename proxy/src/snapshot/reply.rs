@@ -6,7 +6,8 @@ use super::mutation::Mutations;
 use super::template::{Context, Template};
 use crate::flow::flags::Flags;
 use crate::flow::head::Head;
-use api::model::access_log::{DEFAULT_TEXT, LogFormat};
+use api::format::defaults;
+use api::model::access_log::{JsonFormat, LogFormat};
 use api::model::listener::{self as model, Comparison};
 use http::HeaderValue;
 use serde_json::{Map, Value};
@@ -39,13 +40,24 @@ enum Filter {
 #[derive(Debug)]
 struct Format {
     body: Shape,
+    /// What is not there leaves nothing.
+    omit_empty: bool,
     content_type: HeaderValue,
 }
 
 #[derive(Debug)]
 enum Shape {
     Text(Template),
-    Json(Box<[(Box<str>, Template)]>),
+    Json(Node),
+}
+
+/// A value of a JSON body.
+#[derive(Debug)]
+enum Node {
+    Text(Template),
+    Constant(Value),
+    Object(Box<[(Box<str>, Node)]>),
+    List(Box<[Node]>),
 }
 
 /// A changed answer.
@@ -78,7 +90,7 @@ impl Reply {
         let given = mapper.and_then(|m| m.body.as_deref()).map(str::as_bytes);
         let body = given.unwrap_or(context.body);
         let format = mapper.and_then(|m| m.format.as_ref()).or(self.format.as_ref());
-        let made = format.map(|f| f.body.make(&Context { code: status, body, ..*context }));
+        let made = format.map(|f| f.make(&Context { code: status, body, ..*context }));
         Changed {
             status,
             body: made.or_else(|| given.map(<[u8]>::to_vec)),
@@ -109,16 +121,12 @@ impl Filter {
     }
 }
 
-impl Shape {
+impl Format {
     fn make(&self, context: &Context<'_>) -> Vec<u8> {
-        match self {
-            Self::Text(template) => template.make_with_dashes(context),
-            Self::Json(fields) => {
-                let mut object = Map::new();
-                for (key, template) in fields {
-                    object.insert(key.to_string(), json(&template.make(context), template));
-                }
-                let mut text = Value::Object(object).to_string().into_bytes();
+        match &self.body {
+            Shape::Text(template) => template.shown(context, self.omit_empty),
+            Shape::Json(node) => {
+                let mut text = node.value(context, self.omit_empty).to_string().into_bytes();
                 text.push(b'\n');
                 text
             }
@@ -126,15 +134,41 @@ impl Shape {
     }
 }
 
-/// Numbers stay numbers where an operator stands alone, as in Envoy's logs.
-fn json(made: &[u8], template: &Template) -> Value {
-    let text = String::from_utf8_lossy(made);
-    if template.is_number()
-        && let Ok(number) = text.parse::<u64>()
-    {
-        return number.into();
+impl Node {
+    fn value(&self, context: &Context<'_>, omit_empty: bool) -> Value {
+        let kept = |value: &Value| !(omit_empty && value.is_null());
+        match self {
+            Self::Text(template) => alone(template, context).unwrap_or_else(|| {
+                String::from_utf8_lossy(&template.shown(context, omit_empty)).into_owned().into()
+            }),
+            Self::Constant(value) => value.clone(),
+            Self::Object(fields) => {
+                let value =
+                    |(key, node): &(Box<str>, Self)| (key.to_string(), node.value(context, omit_empty));
+                Value::Object(
+                    fields.iter().map(value).filter(|(_, value)| kept(value)).collect::<Map<_, _>>(),
+                )
+            }
+            Self::List(nodes) => {
+                nodes.iter().map(|node| node.value(context, omit_empty)).filter(kept).collect()
+            }
+        }
     }
-    if made.is_empty() { Value::Null } else { text.into_owned().into() }
+}
+
+/// The value of an operator that stands alone: numbers stay numbers, and what is not there is null, as in logs.
+fn alone(template: &Template, context: &Context<'_>) -> Option<Value> {
+    if !template.may_be_missing() {
+        return None;
+    }
+    let made = template.make(context);
+    let text = String::from_utf8_lossy(&made);
+    let number = template.is_number().then(|| text.parse::<u64>().ok()).flatten();
+    Some(match number {
+        Some(number) => number.into(),
+        None if made.is_empty() => Value::Null,
+        None => text.into_owned().into(),
+    })
 }
 
 fn mapper(from: &model::ReplyMapper) -> Result<Mapper, InvalidConfig> {
@@ -166,20 +200,30 @@ fn filter(from: &model::ReplyFilter) -> Result<Filter, InvalidConfig> {
     })
 }
 
+fn node(from: &JsonFormat) -> Result<Node, InvalidConfig> {
+    Ok(match from {
+        JsonFormat::Text(text) => Node::Text(Template::reply(text)?),
+        JsonFormat::Constant(text) => Node::Constant(text.parse().unwrap_or_default()),
+        JsonFormat::Object(fields) => object(fields)?,
+        JsonFormat::List(list) => Node::List(list.iter().map(node).collect::<Result<_, _>>()?),
+    })
+}
+
+fn object(fields: &[(String, JsonFormat)]) -> Result<Node, InvalidConfig> {
+    let field = |(key, value): &(String, JsonFormat)| Ok((key.as_str().into(), node(value)?));
+    Ok(Node::Object(fields.iter().map(field).collect::<Result<_, InvalidConfig>>()?))
+}
+
 fn format(from: &model::ReplyFormat) -> Result<Format, InvalidConfig> {
     let (body, usual) = match &from.format {
-        LogFormat::DefaultText => (Shape::Text(Template::compile(DEFAULT_TEXT)?), "text/plain"),
-        LogFormat::Text(text) => (Shape::Text(Template::compile(text)?), "text/plain"),
-        LogFormat::Json(fields) => {
-            let field = |(key, text): &(String, String)| Ok((key.as_str().into(), Template::compile(text)?));
-            let fields = fields.iter().map(field).collect::<Result<_, InvalidConfig>>()?;
-            (Shape::Json(fields), "application/json")
-        }
+        LogFormat::DefaultText => (Shape::Text(Template::reply(defaults::TEXT)?), "text/plain"),
+        LogFormat::Text(text) => (Shape::Text(Template::reply(text)?), "text/plain"),
+        LogFormat::Json(fields) => (Shape::Json(object(fields)?), "application/json"),
     };
     let content_type = if from.content_type.is_empty() { usual } else { &from.content_type };
     let content_type = HeaderValue::from_str(content_type)
         .map_err(|_| InvalidConfig(format!("content_type: `{content_type}` is not a header value")))?;
-    Ok(Format { body, content_type })
+    Ok(Format { body, omit_empty: from.omit_empty, content_type })
 }
 
 #[cfg(test)]
@@ -216,18 +260,28 @@ mod tests {
             body: Some("gone".into()),
             ..mapper(ReplyFilter::Status(Comparison::Equal, 404))
         };
+        let text = |text: &str| JsonFormat::Text(text.to_owned());
         let object = vec![
-            ("code".to_owned(), "%RESPONSE_CODE%".to_owned()),
-            ("text".to_owned(), "%LOCAL_REPLY_BODY%".to_owned()),
+            ("code".to_owned(), text("%RESPONSE_CODE%")),
+            ("list".to_owned(), JsonFormat::List(vec![text("a%REQ(x)%"), text("%REQ(x)%")])),
+            ("none".to_owned(), text("%REQ(x)%")),
+            ("text".to_owned(), text("%LOCAL_REPLY_BODY%")),
         ];
-        let json = ReplyFormat { format: LogFormat::Json(object), content_type: String::new() };
+        let format = LogFormat::Json(object);
+        let json = ReplyFormat { format, omit_empty: false, content_type: String::new() };
         let failed = ReplyMapper { format: Some(json), ..mapper(ReplyFilter::Flags(vec!["UF".into()])) };
         let text = LogFormat::Text("%REQ(:PATH)%: %LOCAL_REPLY_BODY%".into());
-        let format = Some(ReplyFormat { format: text, content_type: "text/html".into() });
+        let format = Some(ReplyFormat { format: text, omit_empty: false, content_type: "text/html".into() });
         let reply = LocalReply { mappers: vec![gone, failed], format };
         for (code, flags, status, body, kind) in [
             (404, Flags::NR, 410, "/p: gone", "text/html"),
-            (503, Flags::UF | Flags::URX, 503, "{\"code\":503,\"text\":\"why\"}\n", "application/json"),
+            (
+                503,
+                Flags::UF | Flags::URX,
+                503,
+                "{\"code\":503,\"list\":[\"a-\",null],\"none\":null,\"text\":\"why\"}\n",
+                "application/json",
+            ),
             (503, Flags::UH, 503, "/p: why", "text/html"),
         ] {
             let found = changed(&reply, code, flags);

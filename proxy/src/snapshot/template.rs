@@ -5,8 +5,14 @@ use super::matcher::header_name;
 use crate::config::surroundings;
 use crate::flow::flags::Flags;
 use crate::flow::peer::Peer;
-use crate::telemetry::access_log::moment::Shape;
-use crate::telemetry::access_log::{Part, address_part, operator_end};
+use crate::flow::tls::Session;
+use crate::telemetry::access_log::{moment, text as shown};
+use api::format::operator::Session as About;
+use api::format::operator::{
+    End, Fact, Field, Holder, Host, Moment, Operator, Part, ServerName, Side, Which,
+};
+use api::format::time::Shape;
+use api::format::{self, Place};
 use http::{HeaderMap, HeaderName};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -33,8 +39,14 @@ pub struct Context<'a> {
     pub remote: Option<SocketAddr>,
     /// The connection's peer.
     pub direct: Option<SocketAddr>,
-    /// Our address.
+    /// What the client wanted to reach.
     pub local: Option<SocketAddr>,
+    /// Our address towards the client.
+    pub direct_local: Option<SocketAddr>,
+    /// The number of the client's connection.
+    pub connection: u64,
+    /// Name of the filter chain.
+    pub chain: &'a str,
     /// `HTTP/1.1` or `HTTP/2`.
     pub protocol: &'a str,
     /// Name of the route.
@@ -49,8 +61,8 @@ pub struct Context<'a> {
     pub server_name: &'a str,
     /// The client, if it showed a certificate.
     pub peer: Option<&'a Peer>,
-    /// Version and cipher suite of the client's TLS, in OpenSSL's words.
-    pub tls: Option<(&'static str, &'static str)>,
+    /// How the client's connection is encrypted.
+    pub tls: Option<Session>,
     /// Status of the response; 0: there is none yet.
     pub code: u16,
     /// What went wrong.
@@ -71,6 +83,9 @@ impl<'a> Context<'a> {
             remote: None,
             direct: None,
             local: None,
+            direct_local: None,
+            connection: 0,
+            chain: "",
             protocol: "",
             route: "",
             cluster: "",
@@ -89,75 +104,91 @@ impl<'a> Context<'a> {
 #[derive(Debug)]
 enum Piece {
     Literal(Box<str>),
-    /// A header of the request or, where it is not there, another one; with the most bytes to show.
-    Request(Field, Option<Field>, Option<usize>),
-    Response(HeaderName, Option<HeaderName>, Option<usize>),
-    Address(Which, Part),
-    /// A parameter of the query, with the most bytes to show.
-    Query(Box<str>, usize),
-    Start(Shape),
-    Text(Known),
+    Value(Value),
 }
 
 #[derive(Debug)]
-enum Field {
+enum Value {
+    /// What does not change while the proxy runs.
+    Constant(Box<str>),
+    /// A header of the request or, where it is not there, another one; with the most bytes to show.
+    Request(Source, Option<Source>, usize),
+    Response(HeaderName, usize),
+    /// A status, which a response has for a header.
+    Status(usize),
+    Address(End, Part),
+    /// A parameter of the query, with the most bytes to show.
+    Query(Box<str>, usize),
+    QueryWhole {
+        decoded: bool,
+        longest: usize,
+    },
+    Start(Option<Shape>),
+    Text(Word),
+    Connection,
+    Tls(About),
+    Code,
+    Flags,
+    /// The first that has a value, with the most bytes to show.
+    FirstOf(Box<[Value]>, usize),
+}
+
+#[derive(Debug)]
+enum Source {
     Method,
     Path,
+    /// Without the query.
+    BarePath,
     Authority,
     Header(HeaderName),
+    /// Without what follows a question mark.
+    Bare(HeaderName),
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Which {
-    Remote,
-    Direct,
-    Local,
-    Upstream,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Known {
+enum Word {
     Protocol,
     Route,
     Cluster,
-    ServerName,
+    Chain,
     PeerUris,
     PeerDns,
     PeerSubject,
-    TlsVersion,
-    TlsCipher,
-    Code,
-    Flags,
     Body,
 }
 
 impl Template {
-    /// Parses a text.
+    /// Parses the value of a header.
     pub fn compile(text: &str) -> Result<Self, InvalidConfig> {
+        Self::of(text, Place::Header)
+    }
+
+    /// Parses the body of an answer.
+    pub fn reply(text: &str) -> Result<Self, InvalidConfig> {
+        Self::of(text, Place::Reply)
+    }
+
+    fn of(text: &str, place: Place) -> Result<Self, InvalidConfig> {
+        let parsed =
+            format::parse(text, place).map_err(|error| InvalidConfig(format!("`{text}` {error}")))?;
         let mut pieces = vec![];
         let mut literal = String::new();
-        let mut rest = text;
-        while let Some(at) = rest.find('%') {
-            literal.push_str(&rest[..at]);
-            rest = &rest[at + 1..];
-            let end = operator_end(rest)
-                .ok_or_else(|| InvalidConfig(format!("`{text}` has an operator without end")))?;
-            let operator = &rest[..end];
-            rest = &rest[end + 1..];
-            if operator.is_empty() {
-                literal.push('%');
-                continue;
+        for piece in parsed {
+            match piece {
+                format::Piece::Literal(more) => literal.push_str(&more),
+                format::Piece::Operator(operator, longest) => {
+                    match value(&operator, longest.unwrap_or(usize::MAX))? {
+                        Value::Constant(more) => literal.push_str(&more),
+                        value => {
+                            if !literal.is_empty() {
+                                pieces.push(Piece::Literal(std::mem::take(&mut literal).into()));
+                            }
+                            pieces.push(Piece::Value(value));
+                        }
+                    }
+                }
             }
-            if let Some(constant) = surroundings::constant(operator) {
-                literal.push_str(&constant);
-                continue;
-            }
-            if !literal.is_empty() {
-                pieces.push(Piece::Literal(std::mem::take(&mut literal).into()));
-            }
-            pieces.push(piece(operator)?);
         }
-        literal.push_str(rest);
         if !literal.is_empty() {
             pieces.push(Piece::Literal(literal.into()));
         }
@@ -175,17 +206,22 @@ impl Template {
 
     /// Whether it is one operator that stands for a number.
     pub fn is_number(&self) -> bool {
-        matches!(&*self.0, [Piece::Text(Known::Code) | Piece::Address(_, Part::Port)])
+        matches!(&*self.0, [Piece::Value(Value::Code | Value::Connection | Value::Address(_, Part::Port))])
+    }
+
+    /// Whether it is one operator whose value may be missing.
+    pub fn may_be_missing(&self) -> bool {
+        matches!(&*self.0, [Piece::Value(value)] if !matches!(value, Value::Text(Word::Body)))
     }
 
     /// Whether it refers to headers of the request.
     pub fn needs_request(&self) -> bool {
-        self.0.iter().any(|piece| matches!(piece, Piece::Request(..)))
+        self.0.iter().any(|piece| matches!(piece, Piece::Value(value) if value.needs_request()))
     }
 
     /// Whether it refers to headers of the response.
     pub fn needs_response(&self) -> bool {
-        self.0.iter().any(|piece| matches!(piece, Piece::Response(..)))
+        self.0.iter().any(|piece| matches!(piece, Piece::Value(value) if value.needs_response()))
     }
 
     /// The text with what stands for its operators; what is not there leaves nothing.
@@ -197,13 +233,13 @@ impl Template {
         out
     }
 
-    /// The same with a dash for what is not there, as bodies have it.
-    pub fn make_with_dashes(&self, context: &Context<'_>) -> Vec<u8> {
+    /// The same with a dash for what is not there, as bodies have it unless they omit what is empty.
+    pub fn shown(&self, context: &Context<'_>, omit_empty: bool) -> Vec<u8> {
         let mut out = Vec::new();
         for piece in &self.0 {
             let before = out.len();
             piece.write(&mut out, context);
-            if out.len() == before && !matches!(piece, Piece::Text(Known::Body)) {
+            if !omit_empty && out.len() == before && !matches!(piece, Piece::Value(Value::Text(Word::Body))) {
                 out.push(b'-');
             }
         }
@@ -215,35 +251,133 @@ impl Piece {
     fn write(&self, out: &mut Vec<u8>, context: &Context<'_>) {
         match self {
             Self::Literal(text) => out.extend_from_slice(text.as_bytes()),
+            Self::Value(value) => value.write(out, context),
+        }
+    }
+}
+
+impl Value {
+    fn needs_request(&self) -> bool {
+        match self {
+            Self::Request(..) => true,
+            Self::FirstOf(list, _) => list.iter().any(Self::needs_request),
+            Self::Response(..)
+            | Self::Constant(_)
+            | Self::Status(_)
+            | Self::Address(..)
+            | Self::Query(..)
+            | Self::QueryWhole { .. }
+            | Self::Start(_)
+            | Self::Text(_)
+            | Self::Connection
+            | Self::Tls(_)
+            | Self::Code
+            | Self::Flags => false,
+        }
+    }
+
+    fn needs_response(&self) -> bool {
+        match self {
+            Self::Response(..) => true,
+            Self::FirstOf(list, _) => list.iter().any(Self::needs_response),
+            Self::Request(..)
+            | Self::Constant(_)
+            | Self::Status(_)
+            | Self::Address(..)
+            | Self::Query(..)
+            | Self::QueryWhole { .. }
+            | Self::Start(_)
+            | Self::Text(_)
+            | Self::Connection
+            | Self::Tls(_)
+            | Self::Code
+            | Self::Flags => false,
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>, context: &Context<'_>) {
+        match self {
+            Self::Constant(text) => out.extend_from_slice(text.as_bytes()),
             Self::Request(first, second, longest) => {
                 let value = first.value(context).or_else(|| second.as_ref()?.value(context));
                 out.extend_from_slice(cut(value, *longest));
             }
-            Self::Response(first, second, longest) => {
-                let of = |name: &HeaderName| header(context.response?, name);
-                let value = of(first).or_else(|| of(second.as_ref()?));
+            Self::Response(name, longest) => {
+                let value = context.response.and_then(|response| header(response, name));
                 out.extend_from_slice(cut(value, *longest));
             }
-            Self::Address(which, part) => {
-                let address = match which {
-                    Which::Remote => context.remote,
-                    Which::Direct => context.direct,
-                    Which::Local => context.local,
-                    Which::Upstream => context.upstream,
-                };
-                out.extend(address.map(|address| shown(*part, address)).unwrap_or_default().bytes());
+            Self::Status(longest) if context.code > 0 => {
+                out.extend(context.code.to_string().bytes().take(*longest));
+            }
+            Self::Status(_) => {}
+            Self::Address(end, part) => {
+                if let Some(address) = address(*end, context) {
+                    part_of(out, *part, address);
+                }
             }
             Self::Query(name, longest) => {
                 let value = query_value(context.target, name).unwrap_or_default();
-                out.extend_from_slice(&value.as_bytes()[..value.len().min(*longest)]);
+                out.extend_from_slice(cut(Some(value.as_bytes()), *longest));
             }
-            Self::Start(shape) => {
-                if let Some(start) = context.start {
-                    shape.write(out, start);
+            Self::QueryWhole { decoded, longest } => {
+                let query = context.target.split_once('?').map_or("", |(_, query)| query);
+                if *decoded {
+                    out.extend(shown::decoded(query).take(*longest));
+                } else {
+                    out.extend_from_slice(cut(Some(query.as_bytes()), *longest));
                 }
             }
-            Self::Text(known) => known.write(out, context),
+            Self::Start(shape) => match (context.start, shape) {
+                (None, _) => {}
+                (Some(start), None) => shown::iso_time(out, start),
+                (Some(start), Some(shape)) => moment::write(shape, out, start),
+            },
+            Self::Text(word) => word.write(out, context),
+            Self::Connection => out.extend(context.connection.to_string().bytes()),
+            Self::Tls(what) => out.extend_from_slice(session(*what, context).unwrap_or_default().as_bytes()),
+            Self::Code => out.extend(context.code.to_string().bytes()),
+            // Envoy leaves out the dash that stands for no flag at all in logs only.
+            Self::Flags => out.extend(context.flags.to_string().bytes()),
+            Self::FirstOf(list, longest) => {
+                let before = out.len();
+                for value in list {
+                    value.write(out, context);
+                    if out.len() > before {
+                        break;
+                    }
+                }
+                out.truncate(before.saturating_add(*longest));
+            }
         }
+    }
+}
+
+fn address(end: End, context: &Context<'_>) -> Option<SocketAddr> {
+    match end {
+        End::Remote => context.remote,
+        End::Direct => context.direct,
+        End::Local => context.local,
+        End::DirectLocal => context.direct_local,
+        End::Upstream | End::UpstreamRemote => context.upstream,
+        End::UpstreamLocal => None,
+    }
+}
+
+fn part_of(out: &mut Vec<u8>, part: Part, address: SocketAddr) {
+    match part {
+        Part::Whole => shown::address(out, address),
+        Part::Ip => shown::ip(out, address.ip()),
+        Part::Network(bits) => shown::network(out, address.ip(), bits),
+        Part::Port => shown::number(out, address.port().into()),
+    }
+}
+
+fn session<'a>(what: About, context: &Context<'a>) -> Option<&'a str> {
+    match what {
+        About::Version => context.tls.map(|session| session.version),
+        About::Cipher => context.tls.map(|session| session.cipher),
+        About::Group => context.tls.and_then(|session| session.group),
+        About::ServerName => Some(context.server_name),
     }
 }
 
@@ -253,41 +387,34 @@ fn query_value<'a>(target: &'a str, name: &str) -> Option<&'a str> {
     pairs.find(|(known, _)| *known == name).map(|(_, value)| value)
 }
 
-impl Field {
+impl Source {
     fn value<'a>(&self, context: &Context<'a>) -> Option<&'a [u8]> {
         let text = |text: &'a str| Some(text.as_bytes()).filter(|text| !text.is_empty());
         match self {
             Self::Method => text(context.method),
             Self::Path => text(context.target),
+            Self::BarePath => text(context.target).map(bare),
             Self::Authority => text(context.authority),
             Self::Header(name) => header(context.request, name),
+            Self::Bare(name) => header(context.request, name).map(bare),
         }
     }
 }
 
-fn shown(part: Part, address: SocketAddr) -> String {
-    match part {
-        Part::Whole => address.to_string(),
-        Part::Ip => address.ip().to_string(),
-        Part::Port => address.port().to_string(),
-    }
+fn bare(path: &[u8]) -> &[u8] {
+    path.split(|byte| *byte == b'?').next().unwrap_or_default()
 }
 
-impl Known {
+impl Word {
     fn write(self, out: &mut Vec<u8>, context: &Context<'_>) {
         let text = match self {
             Self::Protocol => context.protocol,
             Self::Route => context.route,
             Self::Cluster => context.cluster,
-            Self::ServerName => context.server_name,
+            Self::Chain => context.chain,
             Self::PeerUris => return joined(out, context.peer.iter().flat_map(|peer| &peer.uris)),
             Self::PeerDns => return joined(out, context.peer.iter().flat_map(|peer| &peer.dns)),
             Self::PeerSubject => context.peer.map_or("", |peer| &peer.subject),
-            Self::TlsVersion => context.tls.map_or("", |(version, _)| version),
-            Self::TlsCipher => context.tls.map_or("", |(_, cipher)| cipher),
-            Self::Code => return out.extend(context.code.to_string().bytes()),
-            // Envoy leaves out the dash that stands for no flag at all in logs only.
-            Self::Flags => return out.extend(context.flags.to_string().bytes()),
             Self::Body => return out.extend_from_slice(context.body),
         };
         out.extend_from_slice(text.as_bytes());
@@ -305,88 +432,126 @@ fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     headers.get(name).map(http::HeaderValue::as_bytes)
 }
 
-fn cut(value: Option<&[u8]>, longest: Option<usize>) -> &[u8] {
+fn cut(value: Option<&[u8]>, longest: usize) -> &[u8] {
     let value = value.unwrap_or_default();
-    &value[..longest.unwrap_or(usize::MAX).min(value.len())]
+    &value[..longest.min(value.len())]
 }
 
-fn piece(operator: &str) -> Result<Piece, InvalidConfig> {
-    let unknown = || InvalidConfig(format!("operator %{operator}% is not supported here"));
-    let (name, argument, longest) = split(operator).ok_or_else(unknown)?;
-    let (first, second) = match argument.split_once('?') {
-        Some((first, second)) => (first, Some(second)),
-        None => (argument, None),
-    };
-    match name {
-        "REQ" => Ok(Piece::Request(field(first)?, second.map(field).transpose()?, longest)),
-        "STREAM_ID" if argument.is_empty() => Ok(Piece::Request(field("x-request-id")?, None, None)),
-        "QUERY_PARAM" => Ok(Piece::Query(argument.into(), longest.unwrap_or(usize::MAX))),
-        "START_TIME" => {
-            let format = if argument.is_empty() { "%FT%T.%3fZ" } else { argument };
-            Shape::parse(format).map(Piece::Start).ok_or_else(unknown)
+/// What stands for an operator; `longest` bytes of it are shown.
+#[expect(clippy::too_many_lines, reason = "one line for each operator")]
+fn value(from: &Operator, longest: usize) -> Result<Value, InvalidConfig> {
+    Ok(match from {
+        Operator::Request(first, second) => request((first, second.as_ref()), true, longest)?,
+        Operator::RequestWithoutQuery(first, second) => request((first, second.as_ref()), false, longest)?,
+        Operator::Response(first, None) => response(first, longest)?,
+        Operator::Response(first, Some(second)) => {
+            Value::FirstOf([response(first, longest)?, response(second, longest)?].into(), longest)
         }
-        "RESP" => Ok(Piece::Response(lower(first)?, second.map(lower).transpose()?, longest)),
-        _ if argument.is_empty() => simple(name).ok_or_else(unknown),
-        _ => Err(unknown()),
-    }
-}
-
-/// Name, argument in parentheses (empty without), and the length after a colon.
-fn split(operator: &str) -> Option<(&str, &str, Option<usize>)> {
-    let Some((name, rest)) = operator.split_once('(') else { return Some((operator, "", None)) };
-    let (argument, rest) = rest.rsplit_once(')')?;
-    let longest = match rest.strip_prefix(':') {
-        Some(number) => Some(number.parse().ok()?),
-        None if rest.is_empty() => None,
-        None => return None,
-    };
-    Some((name, argument, longest))
-}
-
-fn lower(name: &str) -> Result<HeaderName, InvalidConfig> {
-    header_name(&name.to_ascii_lowercase())
-}
-
-fn field(name: &str) -> Result<Field, InvalidConfig> {
-    Ok(match name.to_ascii_lowercase().as_str() {
-        ":method" => Field::Method,
-        ":path" => Field::Path,
-        // A request always carries it when it is sent on.
-        ":scheme" => Field::Header(HeaderName::from_static("x-forwarded-proto")),
-        ":authority" | "host" => Field::Authority,
-        other => Field::Header(header_name(other)?),
+        Operator::Path { query, which } => {
+            let original = Field::Header("x-envoy-original-path".into());
+            match which {
+                Which::Original => request((&original, None), *query, longest)?,
+                Which::Current => request((&Field::Path, None), *query, longest)?,
+                Which::OriginalOrCurrent => request((&original, Some(&Field::Path)), *query, longest)?,
+            }
+        }
+        Operator::QueryParameter(name) => Value::Query(name.as_str().into(), longest),
+        Operator::Query { decoded } => Value::QueryWhole { decoded: *decoded, longest },
+        Operator::StreamId => request((&Field::Header("x-request-id".into()), None), true, longest)?,
+        Operator::ServerName(name) => server_name(*name, longest)?,
+        Operator::FirstOf(list) => {
+            let each = list.iter().map(|(operator, longest)| value(operator, longest.unwrap_or(usize::MAX)));
+            Value::FirstOf(each.collect::<Result<_, _>>()?, longest)
+        }
+        Operator::MachineName => Value::Constant(surroundings::host_name().into()),
+        Operator::Environment(name) => Value::Constant(surroundings::environment(name, Some(longest)).into()),
+        Operator::Time(Moment::Start, shape) => Value::Start(shape.clone()),
+        Operator::Address(end, part) => Value::Address(*end, *part),
+        Operator::Protocol => Value::Text(Word::Protocol),
+        Operator::Route => Value::Text(Word::Route),
+        Operator::Cluster => Value::Text(Word::Cluster),
+        Operator::FilterChain => Value::Text(Word::Chain),
+        Operator::Certificate(Holder::Peer, Fact::Uris) => Value::Text(Word::PeerUris),
+        Operator::Certificate(Holder::Peer, Fact::Dns) => Value::Text(Word::PeerDns),
+        Operator::Certificate(Holder::Peer, Fact::Subject) => Value::Text(Word::PeerSubject),
+        Operator::Body => Value::Text(Word::Body),
+        Operator::ConnectionId => Value::Connection,
+        Operator::Tls(Side::Downstream, what) => Value::Tls(*what),
+        Operator::Code => Value::Code,
+        Operator::Flags => Value::Flags,
+        // The table of operators lets none of these stand here.
+        Operator::Trailer(..)
+        | Operator::UniqueId
+        | Operator::Time(..)
+        | Operator::Duration(..)
+        | Operator::Whole
+        | Operator::PoolReady
+        | Operator::Handshake
+        | Operator::UpstreamProtocol
+        | Operator::CodeDetails { .. }
+        | Operator::FlagsLong
+        | Operator::TerminationDetails
+        | Operator::TransportFailure
+        | Operator::Bytes(_)
+        | Operator::Zero
+        | Operator::Attempts
+        | Operator::Attempted(_)
+        | Operator::HostName { .. }
+        | Operator::UpstreamConnectionId
+        | Operator::Certificate(..)
+        | Operator::Tls(Side::Upstream, _)
+        | Operator::GrpcStatus(_)
+        | Operator::LogType
+        | Operator::Nothing => return Err(InvalidConfig("an operator is for access logs alone".into())),
     })
 }
 
-fn simple(name: &str) -> Option<Piece> {
-    let known = match name {
-        "PROTOCOL" => Known::Protocol,
-        "ROUTE_NAME" => Known::Route,
-        "UPSTREAM_CLUSTER" | "UPSTREAM_CLUSTER_RAW" => Known::Cluster,
-        "REQUESTED_SERVER_NAME" => Known::ServerName,
-        "DOWNSTREAM_PEER_URI_SAN" => Known::PeerUris,
-        "DOWNSTREAM_PEER_DNS_SAN" => Known::PeerDns,
-        "DOWNSTREAM_PEER_SUBJECT" => Known::PeerSubject,
-        "DOWNSTREAM_TLS_VERSION" => Known::TlsVersion,
-        "DOWNSTREAM_TLS_CIPHER" => Known::TlsCipher,
-        "RESPONSE_CODE" => Known::Code,
-        "RESPONSE_FLAGS" => Known::Flags,
-        "LOCAL_REPLY_BODY" => Known::Body,
-        "UPSTREAM_HOST" => return Some(Piece::Address(Which::Upstream, Part::Whole)),
-        _ => return address(name),
-    };
-    Some(Piece::Text(known))
+fn request(
+    (first, second): (&Field, Option<&Field>),
+    query: bool,
+    longest: usize,
+) -> Result<Value, InvalidConfig> {
+    let second = second.map(|field| source(field, query)).transpose()?;
+    Ok(Value::Request(source(first, query)?, second, longest))
 }
 
-fn address(name: &str) -> Option<Piece> {
-    let sides = [
-        ("DOWNSTREAM_REMOTE_", Which::Remote),
-        ("DOWNSTREAM_DIRECT_REMOTE_", Which::Direct),
-        ("DOWNSTREAM_LOCAL_", Which::Local),
-        ("UPSTREAM_REMOTE_", Which::Upstream),
-    ];
-    let (which, part) = address_part(name, &sides)?;
-    Some(Piece::Address(which, part))
+fn source(field: &Field, query: bool) -> Result<Source, InvalidConfig> {
+    Ok(match field {
+        Field::Method => Source::Method,
+        Field::Path if query => Source::Path,
+        Field::Path => Source::BarePath,
+        Field::Authority => Source::Authority,
+        // A request always carries it when it is sent on.
+        Field::Scheme => Source::Header(HeaderName::from_static("x-forwarded-proto")),
+        Field::Status => return Err(InvalidConfig("a request has no status".into())),
+        Field::Header(name) if query => Source::Header(header_name(name)?),
+        Field::Header(name) => Source::Bare(header_name(name)?),
+    })
+}
+
+fn response(field: &Field, longest: usize) -> Result<Value, InvalidConfig> {
+    match field {
+        Field::Status => Ok(Value::Status(longest)),
+        Field::Header(name) => Ok(Value::Response(header_name(name)?, longest)),
+        Field::Method | Field::Path | Field::Authority | Field::Scheme => {
+            Err(InvalidConfig("a response has no such header".into()))
+        }
+    }
+}
+
+fn server_name(name: ServerName, longest: usize) -> Result<Value, InvalidConfig> {
+    let (tls, host) = match name {
+        ServerName::Tls => return Ok(Value::Tls(About::ServerName)),
+        ServerName::TlsOr(host) => (Some(Value::Tls(About::ServerName)), host),
+        ServerName::Host(host) => (None, host),
+    };
+    let original = Field::Header("x-envoy-original-host".into());
+    let host = match host {
+        Host::Original => request((&original, None), true, longest)?,
+        Host::Current => request((&Field::Authority, None), true, longest)?,
+        Host::OriginalOrCurrent => request((&original, Some(&Field::Authority)), true, longest)?,
+    };
+    Ok(Value::FirstOf(tls.into_iter().chain([host]).collect(), longest))
 }
 
 #[cfg(test)]
@@ -422,6 +587,69 @@ mod tests {
         ] {
             let made = Template::compile(text).unwrap().make(&context);
             assert_eq!(String::from_utf8(made).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_the_connection_can_be_told() {
+        let request = HeaderMap::new();
+        let session = Session { version: "TLSv1.3", cipher: "c", group: Some("X25519") };
+        let context = Context {
+            target: "/p?a=b%20c",
+            authority: "host",
+            direct_local: "127.0.0.1:15006".parse().ok(),
+            upstream: "10.1.2.3:80".parse().ok(),
+            connection: 7,
+            chain: "chain",
+            tls: Some(session),
+            code: 200,
+            ..Context::of(&request)
+        };
+        for (text, expected) in [
+            ("%CONNECTION_ID% %FILTER_CHAIN_NAME% %DOWNSTREAM_TLS_GROUP%", "7 chain X25519"),
+            (
+                "%DOWNSTREAM_DIRECT_LOCAL_ADDRESS% %UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT(8)%",
+                "127.0.0.1:15006 10.0.0.0/8",
+            ),
+            ("%PATH(NQ)% %PATH(WQ:PATH):3% %QUERY_PARAMS% %QUERY_PARAMS(DECODED)%", "/p /p? a=b%20c a=b c"),
+            ("%REQUESTED_SERVER_NAME(SNI_FIRST)%|%REQUESTED_SERVER_NAME%|", "host||"),
+            ("%RESP(x?:status):2%", "20"),
+            (
+                "%COALESCE({\"operators\": [\"REQUESTED_SERVER_NAME\", {\"command\": \"REQ\", \"param\": \":authority\"}]}):2%",
+                "ho",
+            ),
+        ] {
+            let made = Template::compile(text).unwrap().make(&context);
+            assert_eq!(String::from_utf8(made).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_the_grammar_takes_can_be_made() {
+        let request = HeaderMap::new();
+        for row in format::rows() {
+            let arguments = [
+                "",
+                "()",
+                "(x)",
+                "(x?:status)",
+                "(:path?x)",
+                "(NQ)",
+                "(DECODED)",
+                "(SNI_FIRST)",
+                "(16)",
+                "(%s)",
+            ];
+            let written = arguments.map(|argument| format!("%{}{argument}%", row.name));
+            for text in written.into_iter().chain([row.example()]) {
+                for place in [Place::Header, Place::Reply] {
+                    let made = Template::of(&text, place);
+                    assert_eq!(made.is_ok(), format::parse(&text, place).is_ok(), "{text}");
+                    if let Ok(template) = made {
+                        template.shown(&Context::of(&request), false);
+                    }
+                }
+            }
         }
     }
 

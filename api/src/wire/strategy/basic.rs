@@ -1,6 +1,6 @@
 //! What resources of all kinds are made of: names, addresses, times, conditions, changes to headers, logs.
 
-use crate::model::access_log::{AccessLog, LogFormat, LogSink};
+use crate::model::access_log::{AccessLog, JsonFormat, LogFormat, LogSink};
 use crate::model::matcher::*;
 use ipnet::IpNet;
 use proptest::collection::{btree_map, vec};
@@ -89,14 +89,31 @@ pub(super) fn access_log() -> BoxedStrategy<AccessLog> {
         name().prop_map(|n| LogSink::File(format!("/var/log/{n}"))),
     ];
     let format = prop_oneof![1 => Just(LogFormat::DefaultText), 2 => log_format()];
-    (sink, format).prop_map(|(sink, format)| AccessLog { sink, format }).boxed()
+    (sink, format, any::<bool>())
+        .prop_map(|(sink, format, omit_empty)| AccessLog { sink, format, omit_empty })
+        .boxed()
 }
 
 /// A format that is written out.
 pub(super) fn log_format() -> BoxedStrategy<LogFormat> {
     prop_oneof![
         text().prop_map(LogFormat::Text),
-        btree_map(name(), text(), 0..4).prop_map(|m| LogFormat::Json(m.into_iter().collect())),
+        btree_map(name(), json_format(), 0..4).prop_map(|m| LogFormat::Json(m.into_iter().collect())),
     ]
+    .boxed()
+}
+
+fn json_format() -> BoxedStrategy<JsonFormat> {
+    let constant = prop_oneof![Just("null"), Just("true"), Just("-1"), Just("0.5")];
+    let leaf = prop_oneof![
+        3 => text().prop_map(JsonFormat::Text),
+        1 => constant.prop_map(|text| JsonFormat::Constant(text.into())),
+    ];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            btree_map(name(), inner.clone(), 0..3).prop_map(|m| JsonFormat::Object(m.into_iter().collect())),
+            vec(inner, 0..3).prop_map(JsonFormat::List),
+        ]
+    })
     .boxed()
 }

@@ -195,8 +195,11 @@ fn local_reply() -> BoxedStrategy<LocalReply> {
         ]
     });
     let format = || {
-        (log_format(), of(name()))
-            .prop_map(|(format, kind)| ReplyFormat { format, content_type: kind.unwrap_or_default() })
+        (log_format(), any::<bool>(), of(name())).prop_map(|(format, omit_empty, kind)| ReplyFormat {
+            format,
+            omit_empty,
+            content_type: kind.unwrap_or_default(),
+        })
     };
     let headers = mutations().prop_map(|m| HeaderMutations { remove: vec![], ..m });
     let mapper = (filter, of(any::<u16>()), of(text()), of(format()), headers).prop_map(

@@ -1,7 +1,7 @@
 //! Pure. Changes to headers.
 
 use crate::validate::finding::Findings;
-use crate::validate::operator::{self, Within};
+use api::format::{self, Place};
 use api::model::matcher::{HeaderAction, HeaderMutations, HeaderWrite};
 use api::resource::kind::virtual_service as written;
 
@@ -74,7 +74,7 @@ fn checked_value(f: &mut Findings, path: &str, value: &str) {
     if value.bytes().any(|b| b.is_ascii_control() && b != b'\t') {
         f.error(path, "the value has a line break or another control character", "write it on one line");
     }
-    if let Some(mistake) = operator::mistake(value, Within::Header) {
+    if let Err(mistake) = format::parse(value, Place::Header) {
         f.error(path, format!("the value {mistake}"), "correct it, or write %% for a percent sign");
     }
 }

@@ -8,6 +8,7 @@
 
 mod session;
 
+mod agreement;
 mod buffer;
 
 use crate::io::prefixed::{Prefixed, hand_out};
@@ -16,7 +17,7 @@ use buffer::{Incoming, Outgoing, Plain};
 use bytes::BytesMut;
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
-use rustls::{CipherSuite, ClientConfig, CommonState, ProtocolVersion, ServerConfig};
+use rustls::{ClientConfig, CommonState, ServerConfig};
 use rustls_pki_types::{CertificateDer, ServerName};
 use session::{RECORD, Session, Step, Want};
 use std::fmt;
@@ -97,10 +98,9 @@ impl Tls {
         self.state().peer_certificates().unwrap_or_default()
     }
 
-    /// The version of TLS and the cipher suite.
-    pub fn cipher(&self) -> Option<(ProtocolVersion, CipherSuite)> {
-        let suite = self.state().negotiated_cipher_suite();
-        self.state().protocol_version().zip(suite.map(|suite| suite.suite()))
+    /// How the connection is encrypted.
+    pub fn agreed(&self) -> Option<crate::flow::tls::Session> {
+        agreement::session(self.state())
     }
 
     fn state(&self) -> &CommonState {

@@ -147,8 +147,10 @@ async fn what_was_agreed_on_can_be_asked_for() {
             let (ours, theirs) = connected(role, meeting(version, true)).await;
             let other = theirs.get_ref().1;
             assert_eq!(ours.alpn(), Some(&b"istio-h2"[..]));
-            let suite = other.negotiated_cipher_suite().map(|suite| suite.suite());
-            assert_eq!(ours.cipher(), other.protocol_version().zip(suite));
+            let agreed = ours.agreed().expect("the handshake is made");
+            assert_eq!(Some(agreed), agreement::session(other));
+            let expected = if version == TlsVersion::V1_3 { "TLSv1.3" } else { "TLSv1.2" };
+            assert_eq!(agreed.version, expected);
             assert_eq!(ours.peer_certificates().len(), 1);
         }
     }

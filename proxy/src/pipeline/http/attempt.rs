@@ -6,13 +6,16 @@ use super::forward::{ATTEMPTS, is_source, replace_host, verdict};
 use super::headers::{EXPECTED_TIMEOUT, REQUEST_ID, strip_hop_by_hop};
 use super::survey::Survey;
 use super::timer::{Arrival, Expired, Limits, Timer};
+use crate::flow::extra::Attempted;
 use crate::http1::Invalid;
 use crate::pipeline::refusal::Refusal;
 use crate::pipeline::upstream::{Busy, Connected, Host, Permit, Upstream};
 use crate::pipeline::world::now;
 use crate::policy::retry::Outcome;
 use crate::send::body::{Replay, RequestBody};
+use crate::send::connect::Dial;
 use crate::send::{Flavor, Incoming, Lease, SendError, Sent};
+use api::format::operator::Point;
 use api::model::route::RetryPolicy;
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
@@ -141,6 +144,10 @@ impl<'a> Attempt<'a> {
         let host = host.ok_or_else(|| Failure { outcome: None, refusal: Refusal::no_endpoint() })?;
         self.tried.push(host.address);
         self.exchange.detail(|detail| detail.upstream_host = Some(host.address));
+        self.exchange.extra(|extra| {
+            let name = host.name().map(Into::into);
+            extra.attempted.push(Attempted { address: host.address, name, connection: None });
+        });
         let busy = host.begin(&self.upstream, true);
         self.host = Some(host.clone());
         let repeatable = policy.is_some_and(|policy| policy.attempts > 0);
@@ -218,7 +225,11 @@ impl<'a> Attempt<'a> {
         let mut left = MOST_CONNECTIONS;
         loop {
             left -= 1;
+            let asked = self.exchange.has_extra().then(now);
             let lease = self.lease(host, message, fresh).await?;
+            if let Some(asked) = asked {
+                self.exchange.extra(|extra| extra.leased(lease.opened(), now() - asked));
+            }
             let reused = lease.reused();
             self.identify(host, &lease);
             let multiplexed = lease.version() == Version::HTTP_2;
@@ -226,6 +237,7 @@ impl<'a> Attempt<'a> {
             let again = wanted && !self.hands_back(message, multiplexed);
             let request = self.request(message, &lease, again);
             self.began = Some(now());
+            self.exchange.mark(Point::SendBegins);
             let (error, handed_back) = match lease.send(request).await {
                 Ok(sent) if switches(&sent) && (multiplexed || !self.plan.upgrade) => {
                     return Err(failed(&SendError::Malformed(Invalid::Switch)));
@@ -307,6 +319,7 @@ impl<'a> Attempt<'a> {
     async fn dial(&self, host: &Rc<Host>, flavor: &Flavor, permit: Permit) -> Result<Lease, Failure> {
         let thread = &self.exchange.connection.thread;
         let dial = self.upstream.dial(host, Some(flavor), thread.mark);
+        let dial = Dial { keeps_certificates: self.exchange.has_extra(), ..dial };
         let opened = |stream: &crate::io::Stream| {
             let leaf = stream.peer_certificates().first();
             let peer = leaf.and_then(|leaf| api::identity::peer_identity(leaf).ok());

@@ -5,7 +5,9 @@ use super::timer::Timer;
 use crate::flow::flags::Flags;
 use crate::pipeline::refusal::broken_off;
 use crate::pipeline::upstream::{Busy, Permit};
+use crate::pipeline::world::now;
 use crate::send::{Incoming, Returned};
+use api::format::operator::Point;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use std::borrow::Cow;
@@ -64,6 +66,9 @@ impl ResponseBody {
         if let Source::Upstream(upstream) = &mut self.source
             && let Some(returned) = upstream.returned.take()
         {
+            if let Some(exchange) = &self.exchange {
+                exchange.mark(Point::AnswerEnds);
+            }
             returned.complete();
         }
         self.source = Source::Empty;
@@ -140,7 +145,10 @@ impl ResponseBody {
                 let ends = upstream.incoming.is_end_stream() || frame.is_trailers();
                 if let Some(exchange) = &this.exchange {
                     match (frame.data_ref(), frame.trailers_ref()) {
-                        (Some(data), _) => exchange.sent(data),
+                        (Some(data), _) => {
+                            exchange.extra(|extra| extra.mark_first(Point::AnswerBodyBegins, now()));
+                            exchange.sent(data);
+                        }
                         (None, Some(trailers)) => exchange.trailers(trailers),
                         (None, None) => {}
                     }

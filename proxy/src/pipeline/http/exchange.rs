@@ -2,12 +2,14 @@
 //! leaves.
 
 use super::timer::Arrival;
+use crate::flow::extra::Extra;
 use crate::flow::flags::Flags;
 use crate::flow::head::Head;
 use crate::flow::record::{Detail, Key, NO_GRPC_STATUS, Record, Reporter, Traffic};
 use crate::pipeline::downstream::Downstream;
 use crate::pipeline::world::now;
 use crate::send::body::{Messages, Meter};
+use api::format::operator::Point;
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri, Version, header};
 use std::cell::{Cell, Ref, RefCell};
@@ -50,6 +52,8 @@ pub(super) struct Exchange {
     kept: RefCell<Option<Box<Kept>>>,
     /// The answer has no body, whatever its headers say.
     pub(super) bodiless: bool,
+    /// A log names what few do.
+    has_extra: bool,
     finished: Cell<bool>,
 }
 
@@ -66,6 +70,8 @@ impl Exchange {
             key.peer = connection.peer_number;
             key.principal = connection.principal;
         }
+        let logs = &connection.http().logs;
+        let extra = connection.extra(logs, traffic, start);
         let exchange = Self {
             connection: connection.clone(),
             start,
@@ -78,15 +84,19 @@ impl Exchange {
             detail: RefCell::default(),
             kept: RefCell::default(),
             bodiless: parts.method == Method::HEAD,
+            has_extra: extra.is_some(),
             finished: Cell::new(false),
         };
-        if !connection.http().logs.is_empty() {
-            *exchange.detail.borrow_mut() = Some(exchange.first_detail(parts));
+        if extra.is_some() {
+            exchange.meter.note_end();
+        }
+        if !logs.is_empty() {
+            *exchange.detail.borrow_mut() = Some(Box::new(Detail { extra, ..exchange.first_detail(parts) }));
         }
         Rc::new(exchange)
     }
 
-    fn first_detail(&self, parts: &Parts) -> Box<Detail> {
+    fn first_detail(&self, parts: &Parts) -> Detail {
         let connection = &self.connection;
         let mut detail = Detail {
             start: Some(connection.thread.wall(self.start)),
@@ -98,12 +108,12 @@ impl Exchange {
             server_name: connection.server_name.clone(),
             downstream_direct: Some(connection.peer),
             peer: connection.client.clone(),
-            tls: connection.cipher,
+            tls: connection.session,
             ..Detail::default()
         };
         let authority = parts.uri.authority().and_then(|a| a.as_str().parse().ok());
         detail.authority = authority.or_else(|| parts.headers.get(header::HOST).cloned());
-        Box::new(detail)
+        detail
     }
 
     /// How long the request may take to arrive.
@@ -125,6 +135,9 @@ impl Exchange {
             detail.request_headers.clear();
             for log in &self.connection.http().logs {
                 log.capture_request(headers, detail);
+            }
+            if let Some(extra) = &mut detail.extra {
+                extra.request_head = request_size(detail.method.as_ref(), target, headers);
             }
         });
     }
@@ -169,6 +182,27 @@ impl Exchange {
         }
     }
 
+    /// Adds to what few logs show, if one of these does.
+    pub(super) fn extra(&self, add: impl FnOnce(&mut Extra)) {
+        if self.has_extra {
+            self.detail(|detail| {
+                if let Some(extra) = detail.extra.as_deref_mut() {
+                    add(extra);
+                }
+            });
+        }
+    }
+
+    /// Whether a log names what few do.
+    pub(super) fn has_extra(&self) -> bool {
+        self.has_extra
+    }
+
+    /// Something happens.
+    pub(super) fn mark(&self, point: Point) {
+        self.extra(|extra| extra.mark(point, now()));
+    }
+
     /// Changes the labels of the metrics.
     pub(super) fn key(&self, change: impl FnOnce(&mut Key)) {
         let mut key = self.key.get();
@@ -188,6 +222,10 @@ impl Exchange {
         self.detail(|detail| {
             for log in &self.connection.http().logs {
                 log.capture_response(headers, detail);
+            }
+            if let Some(extra) = &mut detail.extra {
+                extra.mark(Point::ResponseBegins, now());
+                extra.response_head = STATUS + size(headers);
             }
         });
     }
@@ -213,6 +251,9 @@ impl Exchange {
         self.detail(|detail| {
             for log in &self.connection.http().logs {
                 log.capture_trailers(trailers, detail);
+            }
+            if let Some(extra) = &mut detail.extra {
+                extra.trailers = size(trailers);
             }
         });
     }
@@ -240,6 +281,13 @@ impl Exchange {
         if key.traffic == Traffic::Http {
             key.grpc_status = NO_GRPC_STATUS;
         }
+        self.extra(|extra| {
+            if let Some(ended) = self.meter.ended_at() {
+                extra.mark(Point::RequestEnds, ended);
+                // What comes goes on at once; what is repeated has come before.
+                extra.mark_sent(ended);
+            }
+        });
         let record = Record {
             key,
             duration: end.saturating_duration_since(self.start),
@@ -284,6 +332,20 @@ impl Drop for Exchange {
     }
 }
 
+/// Bytes of a request's head, with the parts that HTTP/2 has for headers.
+fn request_size(method: Option<&Method>, target: &Uri, headers: &HeaderMap) -> u64 {
+    let method = method.map_or(0, |method| method.as_str().len());
+    let path = target.path_and_query().map_or(1, |path| path.as_str().len());
+    let host = headers.get(header::HOST).map_or(0, |_| ":authority".len() - "host".len());
+    let scheme = ":scheme".len() + "http".len();
+    (":method".len() + method + ":path".len() + path + host + scheme) as u64 + size(headers)
+}
+
+/// Bytes of names and values.
+fn size(headers: &HeaderMap) -> u64 {
+    headers.iter().map(|(name, value)| (name.as_str().len() + value.len()) as u64).sum()
+}
+
 /// A version as logs name it.
 pub(super) fn protocol(version: Version) -> &'static str {
     match version {
@@ -293,5 +355,7 @@ pub(super) fn protocol(version: Version) -> &'static str {
     }
 }
 
+/// Bytes of a status as HTTP/2 has it.
+const STATUS: u64 = ":status200".len() as u64;
 /// A reset in this time after its request began is one of a client that never wanted an answer.
 const PREMATURE: Duration = Duration::from_secs(1);

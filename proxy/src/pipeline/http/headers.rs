@@ -2,6 +2,7 @@
 //! nothing a client says about itself is believed unless the listener says so.
 
 use super::survey::{Known, Survey};
+use crate::flow::unique;
 use api::model::listener::{ForwardMode, HttpConnection};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use std::net::{IpAddr, SocketAddr};
@@ -245,24 +246,11 @@ pub(super) fn request_id(
     if keep && seen.has(Known::RequestId) && headers.contains_key(&REQUEST_ID) {
         return;
     }
-    headers.insert(REQUEST_ID, new_request_id(random));
+    let id = HeaderValue::from_bytes(&unique::text(unique::number(random)));
+    headers.insert(REQUEST_ID, id.expect("hexadecimal digits and dashes are allowed in headers"));
 }
 
 /// A UUID of version 4; its version digit says that nobody asked for a trace.
-fn new_request_id(random: impl Fn() -> u32) -> HeaderValue {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let mut bits = (0..4).fold(0, |bits, _| bits << 32 | u128::from(random()));
-    bits = bits & !(0xf << 76) | 4 << 76;
-    bits = bits & !(0b11 << 62) | 0b10 << 62;
-    let mut text = [b'-'; 36];
-    for (place, byte) in bits.to_be_bytes().into_iter().enumerate() {
-        let dashes = [4, 6, 8, 10].into_iter().filter(|dash| place >= *dash).count();
-        text[2 * place + dashes] = HEX[usize::from(byte >> 4)];
-        text[2 * place + dashes + 1] = HEX[usize::from(byte & 15)];
-    }
-    HeaderValue::from_bytes(&text).expect("hexadecimal digits and dashes are allowed in headers")
-}
-
 /// A number of milliseconds; most are small, and those are not made anew.
 pub(super) fn milliseconds(number: u128) -> HeaderValue {
     const SMALL: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];

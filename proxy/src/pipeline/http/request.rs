@@ -26,6 +26,7 @@ use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Request, Response, Uri, Version};
+use http_body::Body;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -34,6 +35,9 @@ use std::sync::Arc;
 pub(super) async fn answer(connection: Rc<Downstream>, request: Request<Incoming>) -> Response<ResponseBody> {
     let (mut parts, body) = request.into_parts();
     let exchange = Exchange::begin(&connection, &parts);
+    if exchange.has_extra() && body.is_end_stream() {
+        exchange.meter.end();
+    }
     let version = parts.version;
     let mut id = None;
     let result = match prepare(&connection, &exchange, &mut parts) {
@@ -169,7 +173,10 @@ async fn stages(
         start: Some(connection.thread.wall(exchange.start)),
         server_name: connection.server_name.as_deref().unwrap_or_default(),
         peer: connection.client.as_deref(),
-        tls: connection.cipher,
+        tls: connection.session,
+        direct_local: Some(connection.own),
+        connection: connection.number,
+        chain: &connection.chain.model.name,
         ..Context::of(kept.as_ref().unwrap_or(&empty))
     };
     let internal = ready.client.internal && ready.seen.has(Known::Internal);

@@ -3,18 +3,22 @@
 
 mod line;
 
+mod json;
+mod value;
+
 mod operator;
+
+mod captures;
 
 pub mod moment;
 
-mod text;
+pub mod text;
 
-pub use operator::{Part, address_part};
-
-use crate::config::surroundings;
-use crate::flow::record::{Detail, Record};
+use crate::flow::record::{Detail, Record, Traffic};
+use api::format::{self, Place, defaults};
 use api::model::access_log::{AccessLog, LogFormat, LogSink};
-use http::{HeaderMap, HeaderName};
+use captures::Captures;
+use http::HeaderMap;
 use operator::Operator;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -24,39 +28,15 @@ use std::io::Write;
 pub struct Log {
     sink: LogSink,
     format: Format,
-    request: Captured,
-    response: Captured,
-    trailers: Captured,
-}
-
-/// Headers that a log keeps. All logs of a chain keep theirs in one row, one log after the other.
-#[derive(Debug, Default)]
-struct Captured {
-    first: usize,
-    names: Vec<HeaderName>,
-}
-
-impl Captured {
-    fn after(before: &Self) -> Self {
-        Self { first: before.first + before.names.len(), names: vec![] }
-    }
-
-    /// The place in the row at which a header will be.
-    fn place(&mut self, name: HeaderName) -> usize {
-        let known = self.names.iter().position(|known| *known == name);
-        self.first
-            + known.unwrap_or_else(|| {
-                self.names.push(name);
-                self.names.len() - 1
-            })
-    }
+    /// What is not there leaves nothing.
+    omit_empty: bool,
+    captures: Captures,
 }
 
 #[derive(Debug)]
 enum Format {
     Text(Vec<Piece>),
-    /// Each key stands with the punctuation around it.
-    Json(Vec<(Box<[u8]>, Vec<Piece>)>),
+    Json(json::Fields),
 }
 
 #[derive(Debug)]
@@ -67,13 +47,10 @@ enum Piece {
 
 /// A format that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FormatError {
-    /// A `%` that nothing closes.
-    #[error("access log format: an operator in `{0}` has no end")]
-    Unclosed(String),
-    /// An operator nobody knows.
-    #[error("access log format: operator %{0}% is not supported")]
-    Unknown(String),
+#[error("access log format: `{text}` {error}")]
+pub struct FormatError {
+    text: String,
+    error: format::FormatError,
 }
 
 impl Log {
@@ -87,85 +64,56 @@ impl Log {
     }
 
     fn compile(from: &AccessLog, before: Option<&Self>) -> Result<Self, FormatError> {
-        let after = |of: fn(&Self) -> &Captured| before.map(of).map(Captured::after).unwrap_or_default();
-        let mut log = Self {
-            sink: from.sink.clone(),
-            format: Format::Text(vec![]),
-            request: after(|log| &log.request),
-            response: after(|log| &log.response),
-            trailers: after(|log| &log.trailers),
+        let mut captures = Captures::after(before.map(|log| &log.captures));
+        let format = match &from.format {
+            LogFormat::DefaultText => Format::Text(pieces(defaults::TEXT, &mut captures)?),
+            LogFormat::Text(text) => Format::Text(pieces(text, &mut captures)?),
+            LogFormat::Json(fields) => Format::Json(json::fields(fields, &mut captures)?),
         };
-        log.format = match &from.format {
-            LogFormat::DefaultText => Format::Text(log.pieces(DEFAULT)?),
-            LogFormat::Text(text) => Format::Text(log.pieces(text)?),
-            LogFormat::Json(fields) => Format::Json(
-                fields
-                    .iter()
-                    .enumerate()
-                    .map(|(place, (key, text))| Ok((json_key(place, key), log.pieces(text)?)))
-                    .collect::<Result<_, FormatError>>()?,
-            ),
-        };
-        Ok(log)
+        Ok(Self { sink: from.sink.clone(), format, omit_empty: from.omit_empty, captures })
+    }
+
+    /// Whether it names something of `flow::extra`.
+    pub fn needs_extra(&self, traffic: Traffic) -> bool {
+        let needs = self.captures.needs;
+        needs.extra || (needs.stream_id && traffic == Traffic::Tcp)
+    }
+
+    /// Whether it names what only the certificates of the client's connection tell.
+    pub fn needs_certificates(&self) -> bool {
+        self.captures.needs.certificates
     }
 
     /// Keeps the request headers that the format names.
     pub fn capture_request(&self, headers: &HeaderMap, detail: &mut Detail) {
-        detail.request_headers.extend(self.request.names.iter().map(|name| headers.get(name).cloned()));
+        self.captures.request.keep(headers, &mut detail.request_headers);
     }
 
     /// Keeps the response headers that the format names.
     pub fn capture_response(&self, headers: &HeaderMap, detail: &mut Detail) {
-        detail.response_headers.extend(self.response.names.iter().map(|name| headers.get(name).cloned()));
+        self.captures.response.keep(headers, &mut detail.response_headers);
     }
 
     /// Keeps the trailers that the format names.
     pub fn capture_trailers(&self, headers: &HeaderMap, detail: &mut Detail) {
-        detail.response_trailers.extend(self.trailers.names.iter().map(|name| headers.get(name).cloned()));
-    }
-
-    fn pieces(&mut self, text: &str) -> Result<Vec<Piece>, FormatError> {
-        let mut pieces = vec![];
-        let mut rest = text;
-        while let Some(at) = rest.find('%') {
-            if at > 0 {
-                pieces.push(Piece::Literal(rest[..at].to_owned()));
-            }
-            rest = &rest[at + 1..];
-            let end = operator_end(rest).ok_or_else(|| FormatError::Unclosed(text.to_owned()))?;
-            let operator = &rest[..end];
-            rest = &rest[end + 1..];
-            pieces.push(match operator {
-                "" => Piece::Literal("%".into()),
-                other => match surroundings::constant(other) {
-                    Some(text) => Piece::Literal(text),
-                    None => Piece::Operator(Operator::parse(other, self)?),
-                },
-            });
-        }
-        if !rest.is_empty() {
-            pieces.push(Piece::Literal(rest.to_owned()));
-        }
-        Ok(pieces)
+        self.captures.trailers.keep(headers, &mut detail.response_trailers);
     }
 }
 
-fn json_key(place: usize, key: &str) -> Box<[u8]> {
-    let mut out = vec![if place == 0 { b'{' } else { b',' }];
-    text::json(&mut out, key.as_bytes());
-    out.push(b':');
-    out.into()
-}
-
-/// Where an operator ends. A start time's own format holds percent signs, so a `(` is closed before.
-pub fn operator_end(rest: &str) -> Option<usize> {
-    match (rest.find('('), rest.find('%')) {
-        (Some(open), Some(percent)) if open < percent => {
-            let close = open + rest[open..].find(')')?;
-            Some(close + rest[close..].find('%')?)
-        }
-        (_, percent) => percent,
+fn pieces(text: &str, captures: &mut Captures) -> Result<Vec<Piece>, FormatError> {
+    let refused = |error| FormatError { text: text.to_owned(), error };
+    let mut pieces = vec![];
+    for piece in format::parse(text, Place::Log).map_err(refused)? {
+        pieces.push(match piece {
+            format::Piece::Literal(literal) => Piece::Literal(literal),
+            format::Piece::Operator(meant, longest) => match Operator::compile(&meant, longest, captures) {
+                Some(Operator::Constant(text)) => Piece::Literal(text.into()),
+                Some(operator) => Piece::Operator(operator),
+                None => return Err(refused(format::FormatError::Unknown(text.to_owned()))),
+            },
+        });
     }
+    Ok(pieces)
 }
 
 /// Buffers of one thread, one for each file.
@@ -237,15 +185,6 @@ fn append(file: &mut Option<std::fs::File>, path: &str, lines: &[u8]) -> std::io
 
 /// Bytes of lines that are written at once.
 const FLUSH_AT: usize = 64 * 1024;
-
-/// Istio's default line.
-const DEFAULT: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" \
-%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS% \
-\"%UPSTREAM_TRANSPORT_FAILURE_REASON%\" %BYTES_RECEIVED% %BYTES_SENT% %DURATION% \
-%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% \"%REQ(X-FORWARDED-FOR)%\" \"%REQ(USER-AGENT)%\" \
-\"%REQ(X-REQUEST-ID)%\" \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\" %UPSTREAM_CLUSTER_RAW% \
-%UPSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS% %REQUESTED_SERVER_NAME% \
-%ROUTE_NAME%\n";
 
 #[cfg(test)]
 mod tests;

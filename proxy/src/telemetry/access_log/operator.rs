@@ -1,50 +1,78 @@
-//! Pure. Operators of log formats, parsed once.
+//! Pure. Operators of log formats, made ready: each header has its place among those that are captured.
 
-use super::moment::Shape;
-use super::{Captured, FormatError, Log};
+use super::captures::{Captured, Captures};
+use crate::config::surroundings;
+use api::format::operator::{
+    Attempted, Counted, End, Fact, Field, GrpcStatus, Holder, Host, Moment, Operator as Meant, Part, Point,
+    Precision, ServerName, Session, Side, Which,
+};
+use api::format::time::Shape;
+use http::HeaderName;
 
 /// What an operator stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Operator {
-    StartTime(TimeFormat),
-    /// A header by its place among those captured, with the most bytes to show.
+    /// What does not change while the proxy runs.
+    Constant(Box<str>),
+    /// A header, or another one where it is missing, with the most bytes to show.
     Request(Source, Option<Source>, Option<usize>),
     Response(Source, Option<Source>, Option<usize>),
-    Trailer(usize),
+    Trailer(Source, Option<Source>, Option<usize>),
     /// A parameter of the query, with the most bytes to show.
     Query(Box<str>, Option<usize>),
-    QueryWhole,
+    QueryWhole {
+        decoded: bool,
+        longest: Option<usize>,
+    },
+    /// The id of an HTTP request, or else what is unique.
+    StreamId(Source),
+    UniqueId,
+    Time(Moment, Option<Shape>),
+    Duration(Point, Point, Precision),
+    Whole,
+    PoolReady,
+    Handshake,
     Protocol,
-    ResponseCode,
-    ResponseFlags,
+    UpstreamProtocol,
+    Code,
+    CodeDetails {
+        spaces: bool,
+    },
+    Flags,
     FlagsLong,
-    CodeDetails,
     TerminationDetails,
     TransportFailure,
-    BytesReceived,
-    BytesSent,
-    Duration,
-    ResponseDuration,
-    ResponseTransfer,
-    UpstreamCluster,
-    UpstreamProtocol,
-    Address(End, Part),
-    ServerName,
-    RouteName,
-    PeerUri,
-    PeerDns,
-    PeerSubject,
-    TlsVersion,
-    TlsCipher,
+    Bytes(Counted),
+    Zero,
     Attempts,
-    /// As a name or as a number.
+    Attempted(Attempted),
+    Cluster,
+    Address(End, Part),
+    HostName {
+        port: bool,
+    },
+    ServerName,
+    /// The name that the client asked for in TLS, or the host before it was rewritten.
+    Host {
+        tls_first: bool,
+        first: Source,
+        second: Option<Source>,
+    },
+    Route,
+    FilterChain,
+    ConnectionId,
+    UpstreamConnectionId,
+    Certificate(Holder, Fact),
+    Tls(Side, Session),
     GrpcStatus(GrpcStatus),
-    AccessLogType,
-    /// What this proxy has no value for.
-    Absent,
+    LogType,
+    /// The first that has a value, with the most bytes to show.
+    FirstOf(Box<[Operator]>, Option<usize>),
+    /// What never has a value.
+    Nothing,
 }
 
-/// Where the value of `%REQ()%` and `%RESP()%` comes from.
+/// Where the value of a header comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Source {
     Method,
@@ -61,205 +89,180 @@ pub(super) enum Source {
     },
 }
 
-/// How a time is shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum TimeFormat {
-    /// `2026-01-31T12:00:00.123Z`
-    Iso,
-    Shape(Shape),
-}
-
-/// Whose address is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    /// As chosen.
-    Upstream,
-    /// As reached.
-    UpstreamRemote,
-    UpstreamLocal,
-    Local,
-    Remote,
-    Direct,
-}
-
-/// How much of an address is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// Address and port.
-    Whole,
-    /// The address.
-    Ip,
-    /// The port.
-    Port,
-}
-
-/// How a gRPC status is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum GrpcStatus {
-    Camel,
-    Snake,
-    Number,
-}
-
 impl Operator {
-    pub(super) fn parse(text: &str, log: &mut Log) -> Result<Self, FormatError> {
-        let unknown = || FormatError::Unknown(text.to_owned());
-        let (name, argument, longest) = split(text).ok_or_else(unknown)?;
-        Ok(match (name, argument) {
-            ("REQ", Some(argument)) => {
-                let (first, second) = alternatives(argument, &mut log.request, true).ok_or_else(unknown)?;
+    /// Makes an operator ready; `None`: it names a header that cannot be.
+    #[expect(clippy::too_many_lines, reason = "one line for each operator")]
+    pub(super) fn compile(from: &Meant, longest: Option<usize>, captures: &mut Captures) -> Option<Self> {
+        Some(match from {
+            Meant::Request(first, second) => {
+                let (first, second) = pair(first, second.as_ref(), true, &mut captures.request)?;
                 Self::Request(first, second, longest)
             }
-            ("REQ_WITHOUT_QUERY", Some(argument)) => {
-                let (first, second) = alternatives(argument, &mut log.request, false).ok_or_else(unknown)?;
+            Meant::RequestWithoutQuery(first, second) => {
+                let (first, second) = pair(first, second.as_ref(), false, &mut captures.request)?;
                 Self::Request(first, second, longest)
             }
-            ("RESP", Some(argument)) => {
-                let (first, second) = alternatives(argument, &mut log.response, true).ok_or_else(unknown)?;
+            Meant::Response(first, second) => {
+                let (first, second) = pair(first, second.as_ref(), true, &mut captures.response)?;
                 Self::Response(first, second, longest)
             }
-            ("TRAILER", Some(argument)) => {
-                Self::Trailer(capture(argument, &mut log.trailers).ok_or_else(unknown)?)
+            Meant::Trailer(first, second) => {
+                let (first, second) = pair(first, second.as_ref(), true, &mut captures.trailers)?;
+                Self::Trailer(first, second, longest)
             }
-            ("PATH", argument) => path(argument.unwrap_or_default(), log, longest).ok_or_else(unknown)?,
-            ("QUERY_PARAM", Some(name)) => Self::Query(name.into(), longest),
-            ("STREAM_ID", None) => {
-                let (first, _) = alternatives("x-request-id", &mut log.request, true).ok_or_else(unknown)?;
-                Self::Request(first, None, None)
+            Meant::Path { query, which } => {
+                let original = Field::Header("x-envoy-original-path".into());
+                let (first, second) = match which {
+                    Which::Original => (original, None),
+                    Which::Current => (Field::Path, None),
+                    Which::OriginalOrCurrent => (original, Some(Field::Path)),
+                };
+                let (first, second) = pair(&first, second.as_ref(), *query, &mut captures.request)?;
+                Self::Request(first, second, longest)
             }
-            ("START_TIME", None | Some("")) => Self::StartTime(TimeFormat::Iso),
-            ("START_TIME", Some(format)) => {
-                Self::StartTime(TimeFormat::Shape(Shape::parse(format).ok_or_else(unknown)?))
+            Meant::QueryParameter(name) => Self::Query(name.as_str().into(), longest),
+            Meant::Query { decoded } => Self::QueryWhole { decoded: *decoded, longest },
+            Meant::StreamId => {
+                captures.needs.stream_id = true;
+                let id = Field::Header("x-request-id".into());
+                Self::StreamId(source(&id, true, &mut captures.request)?)
             }
-            ("GRPC_STATUS", None | Some("" | "CAMEL_STRING")) => Self::GrpcStatus(GrpcStatus::Camel),
-            ("GRPC_STATUS", Some("SNAKE_STRING")) => Self::GrpcStatus(GrpcStatus::Snake),
-            ("GRPC_STATUS", Some("NUMBER")) | ("GRPC_STATUS_NUMBER", None) => {
-                Self::GrpcStatus(GrpcStatus::Number)
+            Meant::ServerName(name) => server_name(*name, captures)?,
+            Meant::FirstOf(list) => {
+                let each = list.iter().map(|(operator, longest)| Self::compile(operator, *longest, captures));
+                Self::FirstOf(each.collect::<Option<_>>()?, longest)
             }
-            (
-                "METADATA" | "DYNAMIC_METADATA" | "FILTER_STATE" | "CLUSTER_METADATA" | "UPSTREAM_METADATA",
-                Some(_),
-            ) => Self::Absent,
-            (name, None) => simple(name).ok_or_else(unknown)?,
-            _ => return Err(unknown()),
+            Meant::MachineName => Self::Constant(surroundings::host_name().into()),
+            Meant::Environment(name) => Self::Constant(surroundings::environment(name, longest).into()),
+            Meant::UniqueId
+            | Meant::Time(..)
+            | Meant::Duration(..)
+            | Meant::Whole
+            | Meant::PoolReady
+            | Meant::Handshake
+            | Meant::Protocol
+            | Meant::UpstreamProtocol
+            | Meant::Code
+            | Meant::CodeDetails { .. }
+            | Meant::Flags
+            | Meant::FlagsLong
+            | Meant::TerminationDetails
+            | Meant::TransportFailure
+            | Meant::Bytes(_)
+            | Meant::Zero
+            | Meant::Attempts
+            | Meant::Attempted(_)
+            | Meant::Cluster
+            | Meant::Address(..)
+            | Meant::HostName { .. }
+            | Meant::Route
+            | Meant::FilterChain
+            | Meant::ConnectionId
+            | Meant::UpstreamConnectionId
+            | Meant::Certificate(..)
+            | Meant::Tls(..)
+            | Meant::GrpcStatus(_)
+            | Meant::LogType
+            | Meant::Body
+            | Meant::Nothing => {
+                captures.needs.note(from);
+                Self::plain(from)
+            }
         })
+    }
+
+    /// What needs neither a header nor the machine.
+    fn plain(from: &Meant) -> Self {
+        match from {
+            Meant::UniqueId => Self::UniqueId,
+            Meant::Time(moment, shape) => Self::Time(*moment, shape.clone()),
+            Meant::Duration(from, to, precision) => Self::Duration(*from, *to, *precision),
+            Meant::Whole => Self::Whole,
+            Meant::PoolReady => Self::PoolReady,
+            Meant::Handshake => Self::Handshake,
+            Meant::Protocol => Self::Protocol,
+            Meant::UpstreamProtocol => Self::UpstreamProtocol,
+            Meant::Code => Self::Code,
+            Meant::CodeDetails { spaces } => Self::CodeDetails { spaces: *spaces },
+            Meant::Flags => Self::Flags,
+            Meant::FlagsLong => Self::FlagsLong,
+            Meant::TerminationDetails => Self::TerminationDetails,
+            Meant::TransportFailure => Self::TransportFailure,
+            Meant::Bytes(counted) => Self::Bytes(*counted),
+            Meant::Zero => Self::Zero,
+            Meant::Attempts => Self::Attempts,
+            Meant::Attempted(what) => Self::Attempted(*what),
+            Meant::Cluster => Self::Cluster,
+            Meant::Address(end, part) => Self::Address(*end, *part),
+            Meant::HostName { port } => Self::HostName { port: *port },
+            Meant::Route => Self::Route,
+            Meant::FilterChain => Self::FilterChain,
+            Meant::ConnectionId => Self::ConnectionId,
+            Meant::UpstreamConnectionId => Self::UpstreamConnectionId,
+            Meant::Certificate(holder, fact) => Self::Certificate(*holder, *fact),
+            Meant::Tls(side, what) => Self::Tls(*side, *what),
+            Meant::GrpcStatus(shown) => Self::GrpcStatus(*shown),
+            Meant::LogType => Self::LogType,
+            // The text of an answer is not kept for logs, and other responses have none.
+            Meant::Body => Self::Constant("".into()),
+            Meant::Nothing
+            | Meant::Request(..)
+            | Meant::RequestWithoutQuery(..)
+            | Meant::Response(..)
+            | Meant::Trailer(..)
+            | Meant::Path { .. }
+            | Meant::QueryParameter(_)
+            | Meant::Query { .. }
+            | Meant::StreamId
+            | Meant::ServerName(_)
+            | Meant::FirstOf(_)
+            | Meant::MachineName
+            | Meant::Environment(_) => Self::Nothing,
+        }
     }
 }
 
-fn simple(name: &str) -> Option<Operator> {
-    Some(match name {
-        "PROTOCOL" => Operator::Protocol,
-        "RESPONSE_CODE" => Operator::ResponseCode,
-        "RESPONSE_FLAGS" => Operator::ResponseFlags,
-        "RESPONSE_CODE_DETAILS" => Operator::CodeDetails,
-        "CONNECTION_TERMINATION_DETAILS" => Operator::TerminationDetails,
-        "UPSTREAM_TRANSPORT_FAILURE_REASON" => Operator::TransportFailure,
-        "BYTES_RECEIVED" => Operator::BytesReceived,
-        "BYTES_SENT" => Operator::BytesSent,
-        "RESPONSE_FLAGS_LONG" => Operator::FlagsLong,
-        "DURATION" => Operator::Duration,
-        "RESPONSE_DURATION" => Operator::ResponseDuration,
-        "RESPONSE_TX_DURATION" => Operator::ResponseTransfer,
-        "QUERY_PARAMS" => Operator::QueryWhole,
-        "UPSTREAM_HOST" => Operator::Address(End::Upstream, Part::Whole),
-        "UPSTREAM_PROTOCOL" => Operator::UpstreamProtocol,
-        "UPSTREAM_CLUSTER" | "UPSTREAM_CLUSTER_RAW" => Operator::UpstreamCluster,
-        "REQUESTED_SERVER_NAME" => Operator::ServerName,
-        "ROUTE_NAME" => Operator::RouteName,
-        "DOWNSTREAM_PEER_URI_SAN" => Operator::PeerUri,
-        "DOWNSTREAM_PEER_DNS_SAN" => Operator::PeerDns,
-        "DOWNSTREAM_PEER_SUBJECT" => Operator::PeerSubject,
-        "DOWNSTREAM_TLS_VERSION" => Operator::TlsVersion,
-        "DOWNSTREAM_TLS_CIPHER" => Operator::TlsCipher,
-        "UPSTREAM_REQUEST_ATTEMPT_COUNT" => Operator::Attempts,
-        "ACCESS_LOG_TYPE" => Operator::AccessLogType,
-        "TRACE_ID" => Operator::Absent,
-        other => return address(other),
-    })
-}
-
-fn address(name: &str) -> Option<Operator> {
-    let ends = [
-        ("UPSTREAM_REMOTE_", End::UpstreamRemote),
-        ("UPSTREAM_LOCAL_", End::UpstreamLocal),
-        ("DOWNSTREAM_LOCAL_", End::Local),
-        ("DOWNSTREAM_REMOTE_", End::Remote),
-        ("DOWNSTREAM_DIRECT_REMOTE_", End::Direct),
-    ];
-    let (end, part) = address_part(name, &ends)?;
-    Some(Operator::Address(end, part))
-}
-
-/// Whose address an operator names, by how it starts, and how much of it, by how it ends.
-pub fn address_part<E: Copy>(name: &str, ends: &[(&str, E)]) -> Option<(E, Part)> {
-    let (rest, end) = ends.iter().find_map(|(start, end)| Some((name.strip_prefix(start)?, *end)))?;
-    let part = match rest {
-        "ADDRESS" => Part::Whole,
-        "ADDRESS_WITHOUT_PORT" => Part::Ip,
-        "PORT" => Part::Port,
-        _ => return None,
-    };
-    Some((end, part))
-}
-
-/// `%PATH(WQ or NQ:PATH, ORIG or ORIG_OR_PATH)%`
-fn path(argument: &str, log: &mut Log, longest: Option<usize>) -> Option<Operator> {
-    let (query, which) = argument.split_once(':').unwrap_or((argument, ""));
-    let query = match query {
-        "" | "WQ" => true,
-        "NQ" => false,
-        _ => return None,
-    };
-    let names = match which {
-        "" | "ORIG_OR_PATH" => "x-envoy-original-path?:path",
-        "PATH" => ":path",
-        "ORIG" => "x-envoy-original-path",
-        _ => return None,
-    };
-    let (first, second) = alternatives(names, &mut log.request, query)?;
-    Some(Operator::Request(first, second, longest))
-}
-
-/// Name, argument in parentheses, and the length after a colon.
-fn split(text: &str) -> Option<(&str, Option<&str>, Option<usize>)> {
-    let Some((name, rest)) = text.split_once('(') else {
-        return Some((text, None, None));
-    };
-    let (argument, rest) = rest.rsplit_once(')')?;
-    let longest = match rest.strip_prefix(':') {
-        Some(number) => Some(number.parse().ok()?),
-        None if rest.is_empty() => None,
-        None => return None,
-    };
-    Some((name, Some(argument), longest))
-}
-
-fn alternatives(argument: &str, captured: &mut Captured, query: bool) -> Option<(Source, Option<Source>)> {
-    let (first, second) = match argument.split_once('?') {
-        Some((first, second)) => (first, Some(second)),
-        None => (argument, None),
-    };
-    let first = source(first, captured, query)?;
+fn pair(
+    first: &Field,
+    second: Option<&Field>,
+    query: bool,
+    captured: &mut Captured,
+) -> Option<(Source, Option<Source>)> {
+    let first = source(first, query, captured)?;
     let second = match second {
-        Some(second) => Some(source(second, captured, query)?),
+        Some(second) => Some(source(second, query, captured)?),
         None => None,
     };
     Some((first, second))
 }
 
-fn source(name: &str, captured: &mut Captured, query: bool) -> Option<Source> {
-    Some(match name.to_ascii_lowercase().as_str() {
-        ":method" => Source::Method,
-        ":path" => Source::Path { query },
-        ":authority" | "host" => Source::Authority,
-        ":status" => Source::Status,
-        // A request always carries it when it is sent on.
-        ":scheme" => Source::Captured { place: capture("x-forwarded-proto", captured)?, query },
-        "x-envoy-upstream-service-time" => Source::UpstreamTime,
-        other => Source::Captured { place: capture(other, captured)?, query },
-    })
+fn server_name(name: ServerName, captures: &mut Captures) -> Option<Operator> {
+    let (tls_first, host) = match name {
+        ServerName::Tls => return Some(Operator::ServerName),
+        ServerName::TlsOr(host) => (true, host),
+        ServerName::Host(host) => (false, host),
+    };
+    let original = Field::Header("x-envoy-original-host".into());
+    let (first, second) = match host {
+        Host::Original => (original, None),
+        Host::Current => (Field::Authority, None),
+        Host::OriginalOrCurrent => (original, Some(Field::Authority)),
+    };
+    let (first, second) = pair(&first, second.as_ref(), true, &mut captures.request)?;
+    Some(Operator::Host { tls_first, first, second })
 }
 
-fn capture(name: &str, captured: &mut Captured) -> Option<usize> {
-    Some(captured.place(name.to_ascii_lowercase().parse().ok()?))
+fn source(field: &Field, query: bool, captured: &mut Captured) -> Option<Source> {
+    let name = match field {
+        Field::Method => return Some(Source::Method),
+        Field::Path => return Some(Source::Path { query }),
+        Field::Authority => return Some(Source::Authority),
+        Field::Status => return Some(Source::Status),
+        // A request always carries it when it is sent on.
+        Field::Scheme => "x-forwarded-proto",
+        Field::Header(name) if name == "x-envoy-upstream-service-time" => return Some(Source::UpstreamTime),
+        Field::Header(name) => name,
+    };
+    let name: HeaderName = name.parse().ok()?;
+    Some(Source::Captured { place: captured.place(name), query })
 }

@@ -2,12 +2,13 @@
 //! and the standard formatting machinery would cost more than the rest of the request.
 
 use crate::http1::date::{DAY, civil};
+use ipnet::IpNet;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A number in decimal.
-pub(super) fn number(out: &mut Vec<u8>, mut number: u64) {
+pub fn number(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0; MOST_DIGITS];
     let mut first = MOST_DIGITS;
     loop {
@@ -22,7 +23,7 @@ pub(super) fn number(out: &mut Vec<u8>, mut number: u64) {
 }
 
 /// An address with its port.
-pub(super) fn address(out: &mut Vec<u8>, address: SocketAddr) {
+pub fn address(out: &mut Vec<u8>, address: SocketAddr) {
     match address {
         SocketAddr::V4(v4) => {
             ipv4(out, *v4.ip());
@@ -34,7 +35,7 @@ pub(super) fn address(out: &mut Vec<u8>, address: SocketAddr) {
 }
 
 /// An address without a port.
-pub(super) fn ip(out: &mut Vec<u8>, ip: IpAddr) {
+pub fn ip(out: &mut Vec<u8>, ip: IpAddr) {
     match ip {
         IpAddr::V4(v4) => ipv4(out, v4),
         IpAddr::V6(v6) => shown(out, &v6),
@@ -50,6 +51,35 @@ fn ipv4(out: &mut Vec<u8>, ip: Ipv4Addr) {
     }
 }
 
+/// Bytes without percent signs; one that does not stand for a byte stays.
+pub fn decoded(text: &str) -> impl Iterator<Item = u8> {
+    let mut rest = text.as_bytes();
+    std::iter::from_fn(move || {
+        let (byte, skipped) = match rest {
+            [b'%', high, low, ..] => match (digit(*high), digit(*low)) {
+                (Some(high), Some(low)) => (high << 4 | low, 3),
+                _ => (b'%', 1),
+            },
+            [byte, ..] => (*byte, 1),
+            [] => return None,
+        };
+        rest = &rest[skipped..];
+        Some(byte)
+    })
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).map(|digit| digit as u8)
+}
+
+/// The network of an address, of at most as many bits as it has.
+pub fn network(out: &mut Vec<u8>, address: IpAddr, bits: u8) {
+    let bits = bits.min(if address.is_ipv4() { 32 } else { 128 });
+    if let Ok(network) = IpNet::new(address, bits) {
+        shown(out, &network.trunc());
+    }
+}
+
 /// What is rare enough for the standard way.
 pub(super) fn shown(out: &mut Vec<u8>, value: &dyn std::fmt::Display) {
     // Writing to memory does not fail.
@@ -62,7 +92,7 @@ pub(super) fn since_epoch(at: SystemTime) -> Duration {
 }
 
 /// `2026-01-31T12:00:00.123Z`
-pub(super) fn iso_time(out: &mut Vec<u8>, at: SystemTime) {
+pub fn iso_time(out: &mut Vec<u8>, at: SystemTime) {
     let since = since_epoch(at);
     let (days, second) = (since.as_secs() / DAY, since.as_secs() % DAY);
     let (year, month, day) = civil(days);
@@ -156,6 +186,30 @@ mod tests {
             (b"\xff", "\"\u{fffd}\""),
         ] {
             assert_eq!(made(|out| json(out, text)), expected, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn percent_signs_are_resolved_where_they_stand_for_a_byte() {
+        for (text, expected) in
+            [("a%20b%2F%c3%bc", "a b/ü"), ("100%", "100%"), ("%4", "%4"), ("%zz%41", "%zzA"), ("", "")]
+        {
+            assert_eq!(String::from_utf8(decoded(text).collect()).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_network_has_no_more_bits_than_its_address() {
+        for (address, bits, expected) in [
+            ("10.1.10.23", 16, "10.1.0.0/16"),
+            ("10.1.10.23", 64, "10.1.10.23/32"),
+            ("2001:db8:1234:5678:9abc:def0:1234:5678", 64, "2001:db8:1234:5678::/64"),
+        ] {
+            assert_eq!(
+                made(|out| network(out, address.parse().unwrap(), bits)),
+                expected,
+                "{address}/{bits}"
+            );
         }
     }
 

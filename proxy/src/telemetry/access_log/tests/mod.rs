@@ -1,10 +1,17 @@
 //! Lines of the access log for requests and connections.
 
+mod table;
+
 use super::*;
 use crate::flow::flags::Flags;
-use crate::flow::record::{Key, Reporter, Traffic};
+use crate::flow::record::{Key, Reporter};
+use api::model::access_log::JsonFormat;
 use http::HeaderValue;
 use std::time::{Duration, UNIX_EPOCH};
+
+fn log(format: LogFormat, omit_empty: bool) -> Log {
+    Log::compile(&AccessLog { sink: LogSink::Stdout, format, omit_empty }, None).unwrap()
+}
 
 fn record(log: &Log) -> Record {
     let mut headers = HeaderMap::new();
@@ -37,10 +44,22 @@ fn record(log: &Log) -> Record {
 }
 
 fn line(format: LogFormat) -> String {
-    let log = Log::compile(&AccessLog { sink: LogSink::Stdout, format }, None).unwrap();
+    let log = log(format, false);
+    written(&log, &record(&log))
+}
+
+fn written(log: &Log, record: &Record) -> String {
     let mut out = vec![];
-    line::write(&mut out, &log, &record(&log));
+    line::write(&mut out, log, record);
     String::from_utf8(out).unwrap()
+}
+
+fn text(text: &str) -> LogFormat {
+    LogFormat::Text(text.to_owned())
+}
+
+fn json(value: &serde_json::Value) -> LogFormat {
+    LogFormat::Json(JsonFormat::fields(value.as_object().unwrap()))
 }
 
 #[test]
@@ -54,45 +73,63 @@ fn the_default_line_is_istios() {
 
 #[test]
 fn json_keeps_numbers_and_nulls() {
-    let fields = [
-        ("code", "%RESPONSE_CODE%"),
-        ("agent", "%REQ(USER-AGENT)%"),
-        ("none", "%ROUTE_NAME%"),
-        ("mixed", "<%PROTOCOL%> 100%%"),
-        ("path", "%REQ_WITHOUT_QUERY(:PATH)%"),
-        ("cut", "%REQ(X-REQUEST-ID):2%"),
-    ];
-    let format = LogFormat::Json(fields.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec());
-    let text = line(format);
+    let text = line(json(&serde_json::json!({
+        "agent": "%REQ(USER-AGENT)%",
+        "code": "%RESPONSE_CODE%",
+        "cut": "%REQ(X-REQUEST-ID):2%",
+        "inner": {"b": "%BYTES_SENT%", "a": ["%PROTOCOL%", "%ROUTE_NAME%", 1.5, null, true, {}, []]},
+        "mixed": "<%PROTOCOL%> 100%% %ROUTE_NAME%",
+        "none": "%ROUTE_NAME%",
+        "path": "%REQ_WITHOUT_QUERY(:PATH)%",
+    })));
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(
         value,
         serde_json::json!({
-            "code": 200, "agent": "curl\"x", "none": null, "mixed": "<HTTP/1.1> 100%", "path": "/a", "cut": "id"
+            "code": 200, "agent": "curl\"x", "none": null, "mixed": "<HTTP/1.1> 100% -", "path": "/a", "cut": "id",
+            "inner": {"a": ["HTTP/1.1", null, 1.5, null, true, {}, []], "b": 2}
         })
     );
-    assert!(text.starts_with("{\"code\":200,"), "fields keep their order: {text}");
+    assert!(text.starts_with("{\"agent\":"), "fields have an order: {text}");
+    assert!(text.ends_with("}\n"), "a line ends: {text}");
 }
 
 #[test]
-fn unknown_operators_are_named() {
+fn what_is_empty_is_left_out_where_a_log_wants_that() {
     for (format, expected) in [
-        ("%NOPE%", FormatError::Unknown("NOPE".into())),
-        ("%REQ(a", FormatError::Unclosed("%REQ(a".into())),
-        ("%REQ(a b)%", FormatError::Unknown("REQ(a b)".into())),
+        (text("[%ROUTE_NAME%] [%PROTOCOL%]\n"), "[] [HTTP/1.1]\n"),
+        (
+            json(&serde_json::json!({
+                "a": "%ROUTE_NAME%", "b": {"c": "%ROUTE_NAME%"}, "d": ["%ROUTE_NAME%", "%BYTES_SENT%", "x%ROUTE_NAME%"],
+                "e": "%ROUTE_NAME%"
+            })),
+            "{\"b\":{},\"d\":[2,\"x\"]}\n",
+        ),
+        (json(&serde_json::json!({"a": "%ROUTE_NAME%"})), "{}\n"),
+        (json(&serde_json::json!({})), "{}\n"),
     ] {
-        let log = AccessLog { sink: LogSink::Stdout, format: LogFormat::Text(format.into()) };
-        assert_eq!(Log::compile(&log, None).unwrap_err(), expected, "{format}");
+        let log = log(format, true);
+        assert_eq!(written(&log, &record(&log)), expected);
+    }
+}
+
+#[test]
+fn mistakes_are_named() {
+    for (format, expected) in [
+        (
+            "%NOPE%",
+            "access log format: `%NOPE%` has an operator that is not supported by this version: %NOPE%",
+        ),
+        ("%REQ(a", "access log format: `%REQ(a` has an operator without its second %"),
+    ] {
+        let log = AccessLog { sink: LogSink::Stdout, format: text(format), omit_empty: false };
+        assert_eq!(Log::compile(&log, None).unwrap_err().to_string(), expected, "{format}");
     }
 }
 
 #[test]
 fn a_header_cannot_forge_a_line() {
-    let log = Log::compile(
-        &AccessLog { sink: LogSink::Stdout, format: LogFormat::Text("%REQ(X)%\n".into()) },
-        None,
-    )
-    .unwrap();
+    let log = log(text("%REQ(X)%\n"), false);
     let mut record = record(&log);
     let detail = record.detail.as_mut().unwrap();
     detail.request_headers[0] = HeaderValue::from_bytes(b"a\tb").ok();
@@ -105,8 +142,8 @@ fn a_header_cannot_forge_a_line() {
 fn lines_reach_their_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log").to_str().unwrap().to_owned();
-    let from =
-        AccessLog { sink: LogSink::File(path.clone()), format: LogFormat::Text("%RESPONSE_CODE%\n".into()) };
+    let sink = LogSink::File(path.clone());
+    let from = AccessLog { sink, format: text("%RESPONSE_CODE%\n"), omit_empty: false };
     let log = Log::compile(&from, None).unwrap();
     let mut buffers = LogBuffers::default();
     buffers.write(&log, &record(&log));
@@ -118,9 +155,10 @@ fn lines_reach_their_file() {
 
 #[test]
 fn logs_side_by_side_keep_their_own_headers() {
-    let text = |text: &str| AccessLog { sink: LogSink::Stdout, format: LogFormat::Text(text.into()) };
-    let logs = Log::compile_all(&[text("%REQ(a)% %REQ(b)%\n"), text("%REQ(c)% %REQ(a)%\n")]).unwrap();
-    let headers = ["a", "b", "c"].map(|name| (HeaderName::from_static(name), HeaderValue::from_static(name)));
+    let of = |line| AccessLog { sink: LogSink::Stdout, format: text(line), omit_empty: false };
+    let logs = Log::compile_all(&[of("%REQ(a)% %REQ(b)%\n"), of("%REQ(c)% %REQ(a)%\n")]).unwrap();
+    let headers =
+        ["a", "b", "c"].map(|name| (http::HeaderName::from_static(name), HeaderValue::from_static(name)));
     let headers = HeaderMap::from_iter(headers);
     let mut detail = Detail::default();
     for log in &logs {

@@ -1,0 +1,154 @@
+//! Pure. What the logs of a chain keep of a request: headers by name, and what is gathered only where a log names it.
+
+use api::format::operator::{Counted, End, Fact, Holder, Moment, Operator, Point, Side};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use smallvec::{Array, SmallVec};
+
+/// What one log keeps. All logs of a chain keep their headers in one row, one log after the other.
+#[derive(Debug, Default)]
+pub(super) struct Captures {
+    pub(super) request: Captured,
+    pub(super) response: Captured,
+    pub(super) trailers: Captured,
+    pub(super) needs: Needs,
+}
+
+/// Headers that a log keeps.
+#[derive(Debug, Default)]
+pub(super) struct Captured {
+    first: usize,
+    names: Vec<HeaderName>,
+}
+
+/// What a log needs beside headers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Needs {
+    /// Something of `flow::extra`.
+    pub(super) extra: bool,
+    /// An id, which a TCP connection does not bring along.
+    pub(super) stream_id: bool,
+    /// Certificates of the client's connection.
+    pub(super) certificates: bool,
+}
+
+impl Captured {
+    fn after(before: &Self) -> Self {
+        Self { first: before.first + before.names.len(), names: vec![] }
+    }
+
+    /// The place in the row at which a header will be.
+    pub(super) fn place(&mut self, name: HeaderName) -> usize {
+        let known = self.names.iter().position(|known| *known == name);
+        self.first
+            + known.unwrap_or_else(|| {
+                self.names.push(name);
+                self.names.len() - 1
+            })
+    }
+}
+
+impl Captures {
+    /// Those of a log that follows another one.
+    pub(super) fn after(before: Option<&Self>) -> Self {
+        let Some(before) = before else { return Self::default() };
+        Self {
+            request: Captured::after(&before.request),
+            response: Captured::after(&before.response),
+            trailers: Captured::after(&before.trailers),
+            needs: Needs::default(),
+        }
+    }
+}
+
+impl Captured {
+    /// Adds the values of a head to the row.
+    pub(super) fn keep<A: Array<Item = Option<HeaderValue>>>(
+        &self,
+        headers: &HeaderMap,
+        row: &mut SmallVec<A>,
+    ) {
+        row.extend(self.names.iter().map(|name| headers.get(name).cloned()));
+    }
+}
+
+impl Needs {
+    /// Takes note of an operator that is no header.
+    pub(super) fn note(&mut self, operator: &Operator) {
+        let (extra, certificates) = match operator {
+            Operator::UniqueId
+            | Operator::PoolReady
+            | Operator::Handshake
+            | Operator::Attempted(_)
+            | Operator::HostName { .. }
+            | Operator::FilterChain
+            | Operator::ConnectionId
+            | Operator::UpstreamConnectionId
+            | Operator::Bytes(
+                Counted::RequestHeaders | Counted::ResponseHeaders | Counted::ResponseTrailers,
+            )
+            | Operator::Address(End::DirectLocal, _)
+            | Operator::Tls(Side::Upstream, _)
+            | Operator::Time(Moment::UpstreamFrom | Moment::UpstreamUntil, _)
+            | Operator::Certificate(Holder::Upstream, _) => (true, false),
+            Operator::Duration(from, to, _) => (is_marked(*from) || is_marked(*to), false),
+            Operator::Request(..)
+            | Operator::RequestWithoutQuery(..)
+            | Operator::Response(..)
+            | Operator::Trailer(..)
+            | Operator::Path { .. }
+            | Operator::QueryParameter(_)
+            | Operator::Query { .. }
+            | Operator::StreamId
+            | Operator::Time(Moment::Start | Moment::Emit, _)
+            | Operator::Whole
+            | Operator::Protocol
+            | Operator::UpstreamProtocol
+            | Operator::Code
+            | Operator::CodeDetails { .. }
+            | Operator::Flags
+            | Operator::FlagsLong
+            | Operator::TerminationDetails
+            | Operator::TransportFailure
+            | Operator::Bytes(Counted::Received | Counted::Sent)
+            | Operator::Zero
+            | Operator::Attempts
+            | Operator::Cluster
+            | Operator::Address(..)
+            | Operator::ServerName(_)
+            | Operator::Route
+            | Operator::Tls(Side::Downstream, _)
+            | Operator::GrpcStatus(_)
+            | Operator::LogType
+            | Operator::Body
+            | Operator::MachineName
+            | Operator::Environment(_)
+            | Operator::FirstOf(_)
+            | Operator::Certificate(Holder::Peer, Fact::Uris | Fact::Dns | Fact::Subject)
+            | Operator::Nothing => (false, false),
+            Operator::Certificate(Holder::Peer | Holder::Local, _)
+            | Operator::Time(Moment::PeerFrom | Moment::PeerUntil, _) => (true, true),
+        };
+        self.extra |= extra;
+        self.certificates |= certificates;
+    }
+}
+
+/// Whether a point is known only where it is marked: every record tells the others.
+fn is_marked(point: Point) -> bool {
+    match point {
+        Point::RequestBegins
+        | Point::AnswerBegins
+        | Point::ResponseEnds
+        | Point::ConnectionBegins
+        | Point::ConnectionEnds => false,
+        Point::RequestEnds
+        | Point::ConnectBegins
+        | Point::ConnectEnds
+        | Point::Secured
+        | Point::SendBegins
+        | Point::SendEnds
+        | Point::AnswerBodyBegins
+        | Point::AnswerEnds
+        | Point::ResponseBegins => true,
+    }
+}

@@ -1,0 +1,40 @@
+//! Pure. JSON lines, made ready.
+
+use super::captures::Captures;
+use super::{FormatError, Piece, pieces, text};
+use api::model::access_log::JsonFormat;
+
+/// A value.
+#[derive(Debug)]
+pub(super) enum Node {
+    /// As it stands in the line.
+    Constant(Box<[u8]>),
+    Text(Vec<Piece>),
+    Object(Fields),
+    List(Vec<Node>),
+}
+
+/// Keys as they stand in the line, with a comma before and a colon behind.
+pub(super) type Fields = Vec<(Box<[u8]>, Node)>;
+
+pub(super) fn fields(from: &[(String, JsonFormat)], captures: &mut Captures) -> Result<Fields, FormatError> {
+    let mut fields = Vec::with_capacity(from.len());
+    for (key, value) in from {
+        let mut shown = vec![b','];
+        text::json(&mut shown, key.as_bytes());
+        shown.push(b':');
+        fields.push((shown.into(), node(value, captures)?));
+    }
+    Ok(fields)
+}
+
+fn node(from: &JsonFormat, captures: &mut Captures) -> Result<Node, FormatError> {
+    Ok(match from {
+        JsonFormat::Text(text) => Node::Text(pieces(text, captures)?),
+        JsonFormat::Constant(text) => Node::Constant(text.as_bytes().into()),
+        JsonFormat::Object(inner) => Node::Object(fields(inner, captures)?),
+        JsonFormat::List(list) => {
+            Node::List(list.iter().map(|value| node(value, captures)).collect::<Result<_, _>>()?)
+        }
+    })
+}
