@@ -17,7 +17,7 @@ $(CARGO) build --profile $(1) --locked --workspace $(2:%=--bin %)
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test interop h2spec lint fmt bench bench-tls fuzz fuzz-deep soak scale layout descriptors docs deny tools clean
+.PHONY: help build demo test interop h2spec lint fmt bench bench-tls bench-control fuzz fuzz-deep soak scale layout descriptors docs deny tools clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,11 @@ bench: ## Compare direct, Envoy and ostria-proxy side by side
 
 layout: ## Write proxy/hot.ld anew, the order of the proxy's code, from what bookinfo runs (as root; needs valgrind)
 	deploy/tools/layout
+
+bench-control: ## Measure what connected sidecars cost the control plane (CONTROL: options, as --counts 200)
+	$(CARGO) build --release --locked -p pilot -p api --bin ostria-pilot --example sidecars
+	deploy/bench/control --pilot "$(CARGO_TARGET_DIR)/release/ostria-pilot" \
+		--sidecars "$(CARGO_TARGET_DIR)/release/examples/sidecars" --json bench-results/control.json $(CONTROL)
 
 descriptors: ## Make the Rust types and descriptors of Envoy anew (after an update of envoy-types)
 	$(CARGO) run --locked --manifest-path api/envoy-types/generate/Cargo.toml

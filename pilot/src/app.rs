@@ -18,12 +18,14 @@ use crate::{source, validate};
 use anyhow::{Context, Result, anyhow};
 use api::process::admin::{AdminState, Build};
 use api::process::ready::{Gate, Readiness};
+use api::process::serve::crowd::Limits;
 use api::process::{log, metrics, open_files, serve, shutdown};
 use api::resource::document::Place;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -51,7 +53,7 @@ async fn serve(config: Config, log: log::Handle) -> Result<()> {
     let (snapshots, verdicts) = configure(&config, mesh, &metrics, readiness.wait_for("configuration"))?;
     let discovery = Discovery {
         snapshots: snapshots.clone(),
-        offers: Arc::new(Offers::new(metrics.clone())),
+        offers: Offers::new(snapshots.clone(), metrics.clone()),
         connections: Connections::new(verdicts.proxies.clone()),
         quota: Quota::default(),
         metrics,
@@ -69,7 +71,9 @@ async fn serve(config: Config, log: log::Handle) -> Result<()> {
 
     if config.grpc_port != 0 {
         let plaintext = bind(&config, config.grpc_port).await?;
-        tasks.spawn(serve::http(plaintext, discovery.clone().router(), drain.clone()));
+        // Nobody has an identity here, and many may be behind one address; still none takes all places.
+        let limits = Limits { strangers_per_source: Limits::default().known_per_source, ..Limits::default() };
+        tasks.spawn(serve::http_within(limits, plaintext, discovery.clone().router(), drain.clone()));
     }
     if let Some(address) = config.ca_address.clone() {
         let secure = bind(&config, config.secure_grpc_port).await?;
@@ -110,6 +114,7 @@ fn configure(
         .with_context(|| format!("the folder {} cannot be watched", config.config_dir.display()))?;
     tokio::spawn(Pipeline::new(catalog, publish, verdicts.clone(), metrics.clone()).run(facts));
     tokio::spawn(review::run(snapshots.clone(), verdicts.clone()));
+    tokio::spawn(return_memory());
     let mut first = snapshots.clone();
     tokio::spawn(async move {
         if first.changed().await.is_ok() {
@@ -142,5 +147,19 @@ async fn bind(config: &Config, port: u16) -> Result<TcpListener> {
     Ok(listener)
 }
 
+/// The allocator keeps free pages for a second in case they are wanted again, and looks at them no sooner than when a
+/// large block is freed: after a burst of proxies or of changes there may never be one.
+async fn return_memory() {
+    let mut interval = tokio::time::interval(SWEEP);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE)));
+    }
+}
+
+/// Never written to, so it costs no memory itself.
+const LARGE: usize = 1 << 20;
+const SWEEP: Duration = Duration::from_secs(1);
 /// Groups of facts that may wait for the pipeline.
 const QUEUE: usize = 64;

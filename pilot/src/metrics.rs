@@ -5,7 +5,7 @@ use prometheus::{
 };
 
 /// Counters and gauges of the control plane.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Metrics {
     /// Connected proxies.
     pub xds: IntGauge,

@@ -1,6 +1,8 @@
 //! One immutable view of the configuration, as all proxies are served from it.
 
-use crate::catalog::Catalog;
+use crate::catalog::visibility::Labels;
+use crate::catalog::{Catalog, Item};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,15 +15,20 @@ pub struct Snapshot {
     pub generation: u64,
     /// When the change was seen.
     pub made: Instant,
-    /// Some route depends on the labels of its caller, so that proxies of one namespace may differ.
-    pub routes_look_at_labels: bool,
+    /// Labels by which objects select proxies, so that those of one namespace may differ: values by name.
+    selected: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Snapshot {
     /// The view of a catalog that was in force from `made` on.
     pub fn new(catalog: Arc<Catalog>, generation: u64, made: Instant) -> Self {
-        let routes_look_at_labels = looks_at_labels(&catalog);
-        Self { catalog, generation, made, routes_look_at_labels }
+        let selected = selected(&catalog);
+        Self { catalog, generation, made, selected }
+    }
+
+    /// Whether some object selects proxies by this label.
+    pub fn selects_by(&self, name: &str, value: &str) -> bool {
+        self.selected.get(name).is_some_and(|values| values.contains(value))
     }
 
     /// The version that status pages show.
@@ -30,15 +37,24 @@ impl Snapshot {
     }
 }
 
-fn looks_at_labels(catalog: &Catalog) -> bool {
-    use crate::catalog::Item;
-    catalog.items().any(|(_, item)| match item {
-        Item::Routes(set) => {
-            set.http.iter().flat_map(|r| &r.matches).any(|m| !m.source.labels.is_empty())
-                || set.tls.iter().flat_map(|r| &r.matches).any(|m| !m.source.labels.is_empty())
-                || set.tcp.iter().flat_map(|r| &r.matches).any(|m| !m.source.labels.is_empty())
+fn selected(catalog: &Catalog) -> BTreeMap<String, BTreeSet<String>> {
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut note = |labels: &Labels| {
+        for (name, value) in labels {
+            found.entry(name.clone()).or_default().insert(value.clone());
         }
-        Item::Sidecar(sidecar) => sidecar.selector.is_some(),
-        _ => false,
-    })
+    };
+    for (_, item) in catalog.items() {
+        match item {
+            Item::Routes(set) => {
+                set.http.iter().flat_map(|r| &r.matches).for_each(|m| note(&m.source.labels));
+                set.tls.iter().flat_map(|r| &r.matches).for_each(|m| note(&m.source.labels));
+                set.tcp.iter().flat_map(|r| &r.matches).for_each(|m| note(&m.source.labels));
+            }
+            Item::Sidecar(sidecar) => sidecar.selector.iter().for_each(&mut note),
+            Item::Gateway(gateway) => note(&gateway.selector),
+            _ => {}
+        }
+    }
+    found
 }

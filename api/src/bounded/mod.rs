@@ -63,6 +63,12 @@ impl<D: Bounded> Decoder for BoundedDecoder<D> {
     }
 }
 
+/// Decodes a message that keeps to its budget.
+pub fn read<D: Bounded>(message: &[u8]) -> Result<D, Status> {
+    check(message, &D::BUDGET).map_err(|excess| refusal(&excess))?;
+    D::decode(message).map_err(|error| refusal(&Excess::Malformed(error)))
+}
+
 /// Malformed bytes are `INTERNAL`, as gRPC's list of status codes says.
 fn refusal(excess: &Excess) -> Status {
     match excess {

@@ -1,21 +1,43 @@
-//! The service of the discovery protocol for callers that nobody knows yet: as the generated one, and a request is
-//! measured before it is decoded.
+//! The service of the discovery protocol for callers that nobody knows yet. A request is measured before it is decoded,
+//! and its bytes are given back; a response is written in parts while its client takes them, from bytes that all clients
+//! share. A stream on which nothing happens holds no buffer.
 
-use crate::bounded::{Bounded, BoundedCodec, Boxed, Methods, Server, unimplemented};
-use crate::wire::xds::{
-    AggregatedDiscoveryService, DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest,
-    DiscoveryResponse,
-};
-use prost::Message;
+use super::server::{Mode, Parts, Request, Response};
+use crate::bounded::{Bounded, Boxed, Methods, Server, read, unimplemented};
+use crate::wire::xds::{DeltaDiscoveryRequest, DiscoveryRequest};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use futures_util::Stream;
+use futures_util::stream::BoxStream;
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use hyper::body::Frame;
+use std::marker::PhantomData;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::sync::mpsc;
+use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{Body as HttpBody, StdError};
-use tonic::server::{Grpc, StreamingService};
-use tonic::{Request, Response, Status, Streaming};
+
+/// Serves streams.
+pub trait Discover: Send + Sync + 'static {
+    /// Begins to serve a stream; `caller`: the extensions of its HTTP request.
+    fn serve(&self, mode: Mode, caller: &http::Extensions, requests: Requests) -> Result<Answers, Status>;
+}
+
+/// Requests of a stream, whichever method it uses.
+pub type Requests = BoxStream<'static, Result<Request, Status>>;
+
+/// What is sent on a stream; an error ends it.
+pub type Answers = mpsc::Receiver<Answer>;
+
+/// A response, or why there are no more. In a box: a queue makes room for many of them at once.
+pub type Answer = Box<Result<Response, Status>>;
 
 /// A server of what `service` does, which refuses messages longer than `limit` bytes; add it to
 /// `tonic::service::Routes`.
-pub fn server<S: AggregatedDiscoveryService>(service: S, limit: usize) -> Server<Discovery<S>> {
+pub fn server<S: Discover>(service: S, limit: usize) -> Server<Discovery<S>> {
     Server::new(Discovery(Arc::new(service)), limit)
 }
 
@@ -29,7 +51,7 @@ impl<S> Clone for Discovery<S> {
     }
 }
 
-impl<S: AggregatedDiscoveryService> Methods for Discovery<S> {
+impl<S: Discover> Methods for Discovery<S> {
     const NAME: &'static str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
 
     fn answer<B>(self, method: &str, request: http::Request<B>, limit: usize) -> Boxed<http::Response<Body>>
@@ -37,52 +59,166 @@ impl<S: AggregatedDiscoveryService> Methods for Discovery<S> {
         B: HttpBody + Send + 'static,
         B::Error: Into<StdError> + Send + 'static,
     {
-        match method {
-            "DeltaAggregatedResources" => Box::pin(serve(Delta(self.0), limit, request)),
-            "StreamAggregatedResources" => Box::pin(serve(StateOfTheWorld(self.0), limit, request)),
+        let (head, body) = request.into_parts();
+        let (mode, requests): (Mode, Requests) = match method {
+            "DeltaAggregatedResources" => {
+                let read = |request: DeltaDiscoveryRequest| Request::Delta(request);
+                (Mode::Delta, Box::pin(Incoming::new(body, limit, read)))
+            }
+            "StreamAggregatedResources" => {
+                let read = |request: DiscoveryRequest| Request::Sotw(request);
+                (Mode::Sotw, Box::pin(Incoming::new(body, limit, read)))
+            }
             _ => {
-                unimplemented("this service has DeltaAggregatedResources and StreamAggregatedResources only")
+                return unimplemented(
+                    "this service has DeltaAggregatedResources and StreamAggregatedResources only",
+                );
+            }
+        };
+        let response = match self.0.serve(mode, &head.extensions, requests) {
+            Ok(answers) => {
+                let mut response =
+                    http::Response::new(Body::new(Outgoing { answers: Some(answers), parts: None }));
+                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+                response
+            }
+            Err(status) => status.into_http(),
+        };
+        Box::pin(std::future::ready(response))
+    }
+}
+
+/// The messages of a request's body.
+struct Incoming<B, D, F> {
+    body: Pin<Box<B>>,
+    /// What has come of a message.
+    buffer: BytesMut,
+    limit: usize,
+    read: F,
+    ended: bool,
+    message: PhantomData<fn() -> D>,
+}
+
+impl<B, D: Bounded, F: Fn(D) -> Request> Incoming<B, D, F> {
+    fn new(body: B, limit: usize, read: F) -> Self {
+        let (body, buffer) = (Box::pin(body), BytesMut::new());
+        Self { body, buffer, limit, read, ended: false, message: PhantomData }
+    }
+
+    /// The next message, if all of it has come.
+    fn message(&mut self) -> Result<Option<Request>, Status> {
+        let Some((prefix, rest)) = self.buffer.split_first_chunk::<PREFIX>() else { return Ok(None) };
+        let [compressed, length @ ..] = *prefix;
+        if compressed != 0 {
+            return Err(Status::unimplemented("compressed messages are not taken"));
+        }
+        let length = u32::from_be_bytes(length) as usize;
+        if length > self.limit {
+            let limit = self.limit;
+            let reason = format!("a message of {length} bytes; at most {limit} are taken");
+            return Err(Status::out_of_range(reason));
+        }
+        let Some(message) = rest.get(..length) else { return Ok(None) };
+        let request = (self.read)(read::<D>(message)?);
+        self.buffer.advance(PREFIX + length);
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+        Ok(Some(request))
+    }
+}
+
+impl<B, D, F> Stream for Incoming<B, D, F>
+where
+    B: HttpBody,
+    B::Error: Into<StdError>,
+    D: Bounded,
+    F: Fn(D) -> Request + Unpin,
+{
+    type Item = Result<Request, Status>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        while !this.ended {
+            match this.message() {
+                Ok(Some(request)) => return Poll::Ready(Some(Ok(request))),
+                Ok(None) => {}
+                Err(status) => {
+                    this.ended = true;
+                    return Poll::Ready(Some(Err(status)));
+                }
+            }
+            match ready!(this.body.as_mut().poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        this.buffer.put(data);
+                    }
+                }
+                Some(Err(error)) => {
+                    this.ended = true;
+                    return Poll::Ready(Some(Err(Status::from_error(error.into()))));
+                }
+                None => {
+                    this.ended = true;
+                    if !this.buffer.is_empty() {
+                        return Poll::Ready(Some(Err(Status::internal("the stream ends within a message"))));
+                    }
+                }
             }
         }
+        Poll::Ready(None)
     }
 }
 
-async fn serve<M, Q, R, B>(method: M, limit: usize, request: http::Request<B>) -> http::Response<Body>
-where
-    M: StreamingService<Q, Response = R> + Send,
-    M::ResponseStream: Send + 'static,
-    M::Future: Send,
-    Q: Bounded,
-    R: Message + Send + 'static,
-    B: HttpBody + Send + 'static,
-    B::Error: Into<StdError> + Send + 'static,
-{
-    let mut grpc = Grpc::new(BoundedCodec::<R, Q>::default()).max_decoding_message_size(limit);
-    grpc.streaming(method, request).await
+/// The body of a response.
+struct Outgoing {
+    /// `None`: the stream is over.
+    answers: Option<Answers>,
+    /// What is left of the response that is being sent.
+    parts: Option<Parts>,
 }
 
-struct Delta<S>(Arc<S>);
+impl HttpBody for Outgoing {
+    type Data = Bytes;
+    type Error = Status;
 
-impl<S: AggregatedDiscoveryService> StreamingService<DeltaDiscoveryRequest> for Delta<S> {
-    type Response = DeltaDiscoveryResponse;
-    type ResponseStream = S::DeltaAggregatedResourcesStream;
-    type Future = Boxed<Result<Response<Self::ResponseStream>, Status>>;
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if let Some(part) = self.parts.as_mut().and_then(Iterator::next) {
+            return Poll::Ready(Some(Ok(Frame::data(part))));
+        }
+        self.parts = None;
+        let Some(answers) = &mut self.answers else { return Poll::Ready(None) };
+        let status = match ready!(answers.poll_recv(cx)).map(|answer| *answer) {
+            Some(Ok(response)) => {
+                let prefix = prefix(response.encoded_len());
+                self.parts = Some(response.into_parts());
+                return Poll::Ready(Some(prefix.map(Frame::data)));
+            }
+            Some(Err(status)) => status,
+            None => Status::ok(""),
+        };
+        self.answers = None;
+        let mut trailers = http::HeaderMap::new();
+        status.add_header(&mut trailers)?;
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+    }
 
-    fn call(&mut self, request: Request<Streaming<DeltaDiscoveryRequest>>) -> Self::Future {
-        let service = self.0.clone();
-        Box::pin(async move { service.delta_aggregated_resources(request).await })
+    fn is_end_stream(&self) -> bool {
+        self.answers.is_none() && self.parts.is_none()
     }
 }
 
-struct StateOfTheWorld<S>(Arc<S>);
-
-impl<S: AggregatedDiscoveryService> StreamingService<DiscoveryRequest> for StateOfTheWorld<S> {
-    type Response = DiscoveryResponse;
-    type ResponseStream = S::StreamAggregatedResourcesStream;
-    type Future = Boxed<Result<Response<Self::ResponseStream>, Status>>;
-
-    fn call(&mut self, request: Request<Streaming<DiscoveryRequest>>) -> Self::Future {
-        let service = self.0.clone();
-        Box::pin(async move { service.stream_aggregated_resources(request).await })
-    }
+/// What stands before a message of a length: it is not compressed.
+fn prefix(length: usize) -> Result<Bytes, Status> {
+    let length = u32::try_from(length).map_err(|_| Status::out_of_range("a response of more than 4 GiB"))?;
+    let mut prefix = BytesMut::with_capacity(PREFIX);
+    prefix.put_u8(0);
+    prefix.put_u32(length);
+    Ok(prefix.freeze())
 }
+
+/// Bytes before each message: a flag and its length.
+const PREFIX: usize = 5;

@@ -31,6 +31,7 @@ pub mod client;
 pub mod server;
 
 pub mod offer;
+pub mod table;
 
 #[cfg(test)]
 mod tests;

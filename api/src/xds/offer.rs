@@ -1,44 +1,47 @@
-//! Pure. What a server has for one client.
+//! Pure. What a server has for one client: tables that many clients share, and a small one of its own.
 
+use super::table::{EMPTY, Offered, Table};
 use crate::model::Kind;
-use crate::wire::xds::Any;
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 /// What a server has for one client at one moment.
 pub trait Offer {
-    /// Every resource of a kind, as a wildcard subscription gets them. Kinds that are found on demand only, such as
-    /// workloads, show none.
-    fn each(&self, kind: Kind, visit: &mut dyn FnMut(&Arc<str>, &Offered));
+    /// The listed resources of a kind that many clients get. The same table, by its pointer, has the same resources.
+    fn shared(&self, kind: Kind) -> &Arc<Table>;
 
-    /// One resource by the name it is asked for with.
-    fn find(&self, kind: Kind, name: &str) -> Option<Offered>;
+    /// The listed resources of a kind that few clients get besides; they hide shared ones of the same name.
+    fn own(&self, kind: Kind) -> &Arc<Table>;
 
-    /// A number that changes whenever a resource of a kind does, where everything of the kind is listed: while it stays,
-    /// a client that has everything still has everything. `None` promises nothing.
-    fn stamp(&self, kind: Kind) -> Option<u64>;
+    /// A resource that is not listed, by the name it is asked for with. Wildcards do not get it.
+    fn on_demand(&self, kind: Kind, name: &str) -> Option<Offered>;
+
+    /// Whether all resources of a kind are listed: none is found on demand, so that nothing has changed for a client while
+    /// the tables are the same.
+    fn lists_all(&self, kind: Kind) -> bool;
 
     /// The version of the whole, for people: it is shown in status pages and decides nothing.
     fn version(&self) -> &str;
-}
 
-/// A resource, encoded once and shared by all clients that get it.
-#[derive(Debug, Clone)]
-pub struct Offered {
-    /// Hash of the content.
-    pub version: u64,
-    /// The encoded resource.
-    pub body: Arc<Any>,
-}
+    /// One resource by the name it is asked for with.
+    fn find(&self, kind: Kind, name: &str) -> Option<Offered> {
+        self.listed(kind, name).cloned().or_else(|| self.on_demand(kind, name))
+    }
 
-impl Offered {
-    /// A resource with the version of its content.
-    pub fn new(body: Any) -> Self {
-        let mut hasher = DefaultHasher::new();
-        body.type_url.hash(&mut hasher);
-        body.value.hash(&mut hasher);
-        Self { version: hasher.finish(), body: Arc::new(body) }
+    /// One of the listed resources.
+    fn listed(&self, kind: Kind, name: &str) -> Option<&Offered> {
+        self.own(kind).get(name).or_else(|| self.shared(kind).get(name))
+    }
+
+    /// Every listed resource of a kind, as a wildcard subscription gets them.
+    fn each<'a>(&'a self, kind: Kind, visit: &mut dyn FnMut(&'a Arc<str>, &'a Offered)) {
+        let own = self.own(kind);
+        for (name, offered) in self.shared(kind).iter().filter(|(name, _)| own.get(name).is_none()) {
+            visit(name, offered);
+        }
+        for (name, offered) in own.iter() {
+            visit(name, offered);
+        }
     }
 }
 
@@ -46,30 +49,7 @@ impl Offered {
 #[derive(Debug, Clone, Default)]
 pub struct Resources {
     version: String,
-    kinds: BTreeMap<Kind, Table>,
-}
-
-/// Resources of a kind.
-#[derive(Debug, Clone, Default)]
-struct Table {
-    resources: BTreeMap<Arc<str>, Offered>,
-    /// Combines names and versions without regard to their order.
-    stamp: u64,
-}
-
-impl Table {
-    fn mark(&mut self, name: &str, version: u64) {
-        let mut hasher = DefaultHasher::new();
-        (name, version).hash(&mut hasher);
-        // Marked twice is not marked: so a resource is taken out again.
-        self.stamp ^= hasher.finish();
-    }
-
-    fn remove(&mut self, name: &str) {
-        if let Some(gone) = self.resources.remove(name) {
-            self.mark(name, gone.version);
-        }
-    }
+    kinds: BTreeMap<Kind, Arc<Table>>,
 }
 
 impl Resources {
@@ -78,42 +58,36 @@ impl Resources {
         Self { version: version.into(), kinds: BTreeMap::new() }
     }
 
-    /// All of these.
-    pub fn of(version: impl Into<String>, all: impl Iterator<Item = (Kind, Arc<str>, Offered)>) -> Self {
-        let mut table = Self::new(version);
-        all.for_each(|(kind, name, offered)| table.insert(kind, name, offered));
-        table
-    }
-
     /// Adds or replaces a resource.
     pub fn insert(&mut self, kind: Kind, name: impl Into<Arc<str>>, offered: Offered) {
-        let (table, name) = (self.kinds.entry(kind).or_default(), name.into());
-        table.remove(&name);
-        table.mark(&name, offered.version);
-        table.resources.insert(name, offered);
+        let before = self.shared(kind).clone();
+        let all = before.iter().cloned().chain([(name.into(), offered)]);
+        self.kinds.insert(kind, Table::after(&before, all.collect()));
     }
 
     /// Takes a resource out.
     pub fn remove(&mut self, kind: Kind, name: &str) {
-        if let Some(table) = self.kinds.get_mut(&kind) {
-            table.remove(name);
-        }
+        let before = self.shared(kind).clone();
+        let others = before.iter().filter(|(other, _)| **other != *name).cloned();
+        self.kinds.insert(kind, Table::after(&before, others.collect()));
     }
 }
 
 impl Offer for Resources {
-    fn each(&self, kind: Kind, visit: &mut dyn FnMut(&Arc<str>, &Offered)) {
-        for (name, offered) in self.kinds.get(&kind).into_iter().flat_map(|table| &table.resources) {
-            visit(name, offered);
-        }
+    fn shared(&self, kind: Kind) -> &Arc<Table> {
+        self.kinds.get(&kind).unwrap_or(&EMPTY)
     }
 
-    fn find(&self, kind: Kind, name: &str) -> Option<Offered> {
-        self.kinds.get(&kind)?.resources.get(name).cloned()
+    fn own(&self, _: Kind) -> &Arc<Table> {
+        &EMPTY
     }
 
-    fn stamp(&self, kind: Kind) -> Option<u64> {
-        Some(self.kinds.get(&kind).map_or(0, |table| table.stamp))
+    fn on_demand(&self, _: Kind, _: &str) -> Option<Offered> {
+        None
+    }
+
+    fn lists_all(&self, _: Kind) -> bool {
+        true
     }
 
     fn version(&self) -> &str {

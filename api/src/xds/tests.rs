@@ -2,8 +2,9 @@
 //! happens, the client ends with what the server has, and never routes to what it does not have.
 
 use super::client::Client;
-use super::offer::{Offered, Resources};
+use super::offer::{Offer, Resources};
 use super::server::{Mode, Request, Response, Session};
+use super::table::Offered;
 use crate::model::Kind;
 use crate::wire::xds::{Any, DeltaDiscoveryRequest, DeltaDiscoveryResponse, NodeInfo};
 use proptest::prelude::*;
@@ -126,7 +127,7 @@ impl World {
 fn configuration(routes: &[u8], version: u8) -> Resources {
     let mut offer = Resources::new(version.to_string());
     let body = |kind: Kind, content: &str| {
-        Offered::new(Any { type_url: kind.type_url().to_owned(), value: content.as_bytes().to_vec() })
+        Offered::new(&Any { type_url: kind.type_url().to_owned(), value: content.as_bytes().to_vec() })
     };
     for (index, cluster) in routes.iter().enumerate() {
         let cluster = format!("cluster-{cluster}");
@@ -159,8 +160,8 @@ proptest! {
         world.settle();
         for kind in [Kind::Cluster, Kind::Endpoints, Kind::Listener, Kind::Route] {
             let mut expected = BTreeMap::new();
-            super::offer::Offer::each(&world.offer, kind, &mut |name, offered| {
-                expected.insert(name.to_string(), offered.body.value.clone());
+            world.offer.each(kind, &mut |name, offered| {
+                expected.insert(name.to_string(), offered.body().value);
             });
             let held = world.held.get(&kind).cloned().unwrap_or_default();
             prop_assert_eq!(held, expected, "{:?}", kind);

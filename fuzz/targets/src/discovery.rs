@@ -4,8 +4,9 @@ use crate::words::Choices;
 use api::model::Kind;
 use api::wire::xds::{Any, DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, NodeInfo, nack};
 use api::xds::client::Client;
-use api::xds::offer::{Offer, Offered, Resources};
+use api::xds::offer::{Offer, Resources};
 use api::xds::server::{Mode, Request, Response, Session};
+use api::xds::table::Offered;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// See the module.
@@ -80,7 +81,7 @@ fn honest(steps: &[Step]) {
     for kind in KINDS {
         let mut expected = BTreeMap::new();
         world.offer.each(kind, &mut |name, offered| {
-            expected.insert(name.to_string(), offered.body.value.clone());
+            expected.insert(name.to_string(), offered.body().value);
         });
         assert_eq!(world.held.get(&kind).cloned().unwrap_or_default(), expected, "{kind:?}");
     }
@@ -202,7 +203,7 @@ fn dishonest(steps: &[Step], mode: Mode) {
         assert!(responses.len() <= 2 * Kind::ALL.len(), "{} responses to one step", responses.len());
         for response in &responses {
             assert!(Kind::from_type_url(response.type_url()).is_some());
-            assert_eq!(matches!(response, Response::Delta(_)), mode == Mode::Delta);
+            assert_eq!(response.mode, mode);
         }
         let _ = (session.held(), session.status(), session.subscriptions(Kind::Route));
     }
@@ -252,7 +253,7 @@ impl Odd {
 fn configuration(routes: &[u8], version: u8) -> Resources {
     let mut offer = Resources::new(version.to_string());
     let body = |kind: Kind, content: &str| {
-        Offered::new(Any { type_url: kind.type_url().to_owned(), value: content.as_bytes().to_vec() })
+        Offered::new(&Any { type_url: kind.type_url().to_owned(), value: content.as_bytes().to_vec() })
     };
     for (index, cluster) in routes.iter().enumerate() {
         let cluster = format!("cluster-{}", cluster % 4);

@@ -62,7 +62,7 @@ fn generated(catalog: &Catalog) {
             xds::survives_the_wire(resource);
         }
         distinct(&resources);
-        let uses = generate::secret::uses(&scope, &resources);
+        let uses = generate::secret::uses(&scope.namespace, &resources);
         let rejected = exercise::apply(resources);
         assert!(rejected.is_empty(), "pilot accepted what the proxy refuses: {rejected:?}");
         if let Some(Resource::Secret(secret)) =

@@ -2,9 +2,10 @@
 //! each SNI given to one of them alone: the one that names it most closely, and of equals the first. Who comes too late
 //! is told, and by whom it lost.
 
+use super::gates::Gates;
 use super::gateway::{Gateway, Server, ServerHost, ServerProtocol, ServerTls};
 use super::route::{GatewayRef, RouteSet, SourceMatch, TcpDestination};
-use super::service::Service;
+use super::target::Target;
 use super::visibility::{Labels, Origin, selects};
 use super::workload::Workload;
 use super::{Catalog, host};
@@ -42,6 +43,21 @@ pub struct PortServer {
     pub opaque: Vec<OpaqueRoute>,
 }
 
+/// A port of a gateway's pod that a Service leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct GateTarget {
+    /// The Service.
+    pub host: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Gateways that it chooses listen to the targets of its ports.
+    pub translates: bool,
+    /// The Service's port.
+    pub port: u16,
+    /// The pod's.
+    pub number: u16,
+}
+
 /// Connections of opaque bytes and where they go.
 #[derive(Debug)]
 pub struct OpaqueRoute {
@@ -67,43 +83,38 @@ pub struct Lost {
 }
 
 impl Catalog {
-    /// The ports of the gateways with these labels in a namespace; `pod` is one of them, whose Services say what is
-    /// listened to.
-    pub fn gateway_ports(&self, namespace: &str, pod: Option<&Workload>, labels: &Labels) -> GatewayPorts {
-        let GatewayPorts { mut ports, mut lost } = GatewayPorts::default();
-        for gateway in self.gateways_for(labels) {
-            for (index, server) in gateway.servers.iter().enumerate() {
-                for number in self.target_ports(&gateway, pod, server.port) {
-                    ports.entry(number).or_default().add(&gateway, index, &mut lost);
-                }
-            }
-        }
-        for port in ports.values_mut() {
-            port.route(self, namespace, &mut lost);
-        }
-        GatewayPorts { ports, lost }
+    /// What the Services of a gateway's pod lead to.
+    pub fn gate_targets(&self, pod: &Workload) -> Vec<GateTarget> {
+        let target = |target: &Target| GateTarget {
+            host: target.service.host.clone(),
+            namespace: target.service.namespace.clone(),
+            translates: target.service.translates_ports,
+            port: target.port().number,
+            number: target.number,
+        };
+        self.targets_of(pod).iter().map(target).collect()
     }
 
     /// What gateways leave out because another object was first, or names it more closely.
     pub fn lost_at_gateways(&self) -> Vec<Lost> {
-        let gateways = self.shared_gateways();
+        let (gateways, gates) = (self.shared_gateways(), self.gates());
         let chosen = |pod: &&Arc<Workload>| {
             gateways.iter().any(|g| !g.selector.is_empty() && selects(&g.selector, &pod.labels))
         };
         let pods = self.workloads().filter(chosen);
-        let pods = pods.map(|pod| (pod.namespace.as_str(), Some(pod.as_ref()), &pod.labels));
+        let pods = pods.map(|pod| (pod.namespace.as_str(), self.gate_targets(pod), &pod.labels));
         // Gateways that nothing runs for yet.
         let root = self.mesh().root_namespace.as_str();
-        let others = gateways.iter().map(|gateway| (root, None, &gateway.selector));
+        let others = gateways.iter().map(|gateway| (root, vec![], &gateway.selector));
         let mut seen = BTreeSet::new();
         let mut all = vec![];
-        for (namespace, pod, labels) in pods.chain(others) {
+        for (namespace, targets, labels) in pods.chain(others) {
             // All pods with the same Gateways are alike but for what their namespace sees.
             let same: Vec<Origin> = self.gateways_for(labels).iter().map(|g| g.origin.clone()).collect();
             if !seen.insert(same) {
                 continue;
             }
-            let gates = self.gateway_ports(namespace, pod, labels);
+            let gates = gates.ports(namespace, &targets, labels);
             let hidden = gates.hidden_routes(self, namespace);
             for found in gates.lost.into_iter().chain(hidden) {
                 if !all.contains(&found) {
@@ -113,19 +124,36 @@ impl Catalog {
         }
         all
     }
+}
 
-    /// A server's port is one of the gateway's Services; the gateway itself listens to the targets of that port. A
-    /// Gateway that names Services has no other ports than theirs.
-    fn target_ports(&self, gateway: &Gateway, pod: Option<&Workload>, number: u16) -> BTreeSet<u16> {
-        let named = |service: &Arc<Service>| match &gateway.services {
-            Some(hosts) => hosts.contains(&service.host) && service.namespace == gateway.origin.namespace,
-            None => service.translates_ports,
-        };
-        let targets = pod.map(|pod| self.targets_of(pod)).unwrap_or_default();
-        let here = targets.iter().filter(|t| t.port().number == number && named(&t.service));
-        let targets: BTreeSet<u16> = here.map(|target| target.number).collect();
-        if targets.is_empty() && gateway.services.is_none() { BTreeSet::from([number]) } else { targets }
+impl Gates {
+    /// The ports of the gateways with these labels in a namespace, whose Services lead to these targets.
+    pub fn ports(&self, namespace: &str, targets: &[GateTarget], labels: &Labels) -> GatewayPorts {
+        let GatewayPorts { mut ports, mut lost } = GatewayPorts::default();
+        for gateway in self.chosen_by(labels) {
+            for (index, server) in gateway.servers.iter().enumerate() {
+                for number in target_ports(gateway, targets, server.port) {
+                    ports.entry(number).or_default().add(gateway, index, &mut lost);
+                }
+            }
+        }
+        for port in ports.values_mut() {
+            port.route(self, namespace, &mut lost);
+        }
+        GatewayPorts { ports, lost }
     }
+}
+
+/// A server's port is one of the gateway's Services; the gateway itself listens to the targets of that port. A Gateway
+/// that names Services has no other ports than theirs.
+fn target_ports(gateway: &Gateway, targets: &[GateTarget], number: u16) -> BTreeSet<u16> {
+    let named = |target: &GateTarget| match &gateway.services {
+        Some(hosts) => hosts.contains(&target.host) && target.namespace == gateway.origin.namespace,
+        None => target.translates,
+    };
+    let here = targets.iter().filter(|target| target.port == number && named(target));
+    let targets: BTreeSet<u16> = here.map(|target| target.number).collect();
+    if targets.is_empty() && gateway.services.is_none() { BTreeSet::from([number]) } else { targets }
 }
 
 impl GatewayPort {
@@ -189,13 +217,13 @@ impl GatewayPort {
     }
 
     /// Finds out where connections of opaque bytes go.
-    fn route(&mut self, catalog: &Catalog, namespace: &str, lost: &mut Vec<Lost>) {
+    fn route(&mut self, gates: &Gates, namespace: &str, lost: &mut Vec<Lost>) {
         let ends_tls = |s: &&PortServer| matches!(s.server().tls, Some(ServerTls::Terminate { .. }));
         let ended = self.servers.iter().filter(ends_tls);
         let mut taken: Taken = ended.flat_map(|s| s.hosts.iter().map(|h| (h.clone(), s.origin()))).collect();
         for at in 0..self.servers.len() {
             let server = &self.servers[at];
-            let sets = || catalog.route_sets(namespace, &server.reference());
+            let sets = || gates.route_sets(namespace, &server.reference());
             let opaque = match (server.server().protocol, &server.server().tls) {
                 (ServerProtocol::Http, _) | (ServerProtocol::Https, Some(ServerTls::Terminate { .. })) => {
                     continue;

@@ -88,6 +88,37 @@ impl Index {
         next
     }
 
+    /// Whether all tables are those of another index, but for Secrets and the labels of namespaces.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let Self {
+            base: _,
+            mesh,
+            services,
+            // Made with the services.
+            services_by_label: _,
+            services_by_address: _,
+            workloads,
+            // Made with the workloads.
+            workloads_by_ip: _,
+            workloads_by_label: _,
+            namespaces: _,
+            route_sets,
+            destination_rules,
+            gateways,
+            sidecars,
+            peer_authentications,
+            secrets: _,
+        } = self;
+        Arc::ptr_eq(mesh, &other.mesh)
+            && Arc::ptr_eq(services, &other.services)
+            && Arc::ptr_eq(workloads, &other.workloads)
+            && Arc::ptr_eq(route_sets, &other.route_sets)
+            && Arc::ptr_eq(destination_rules, &other.destination_rules)
+            && Arc::ptr_eq(gateways, &other.gateways)
+            && Arc::ptr_eq(sidecars, &other.sidecars)
+            && Arc::ptr_eq(peer_authentications, &other.peer_authentications)
+    }
+
     /// Pods that have a label, and perhaps others: look-ups compare again.
     pub(super) fn labelled(&self, namespace: &str, name: &str, value: &str) -> &[Arc<Workload>] {
         self.workloads_by_label.get(&label(namespace, name, value)).map_or(&[], Vec::as_slice)
@@ -116,7 +147,7 @@ impl Index {
         let mut by_address: HashMap<IpAddr, Vec<Arc<Service>>> = HashMap::new();
         for service in self.services.values().flatten() {
             let addresses: BTreeSet<IpAddr> =
-                service.endpoints.iter().filter_map(|e| e.host.parse().ok()).collect();
+                service.endpoints.list().iter().filter_map(|e| e.host.parse().ok()).collect();
             for address in addresses {
                 by_address.entry(address).or_default().push(service.clone());
             }

@@ -2,7 +2,7 @@
 
 use super::destination_rule::DestinationRule;
 use super::gateway::Gateway;
-use super::policy::{Sidecar, TlsSecret};
+use super::policy::{Mesh, Sidecar, TlsSecret};
 use super::route::{GatewayRef, RouteSet};
 use super::service::{Registry, Service};
 use super::visibility::{ExportTo, Labels, selects};
@@ -117,12 +117,7 @@ impl Catalog {
     /// The sets of routes of a gateway, or of sidecars, that a proxy in `namespace` sees: private ones first, then
     /// those exported to it by name, then public ones; the oldest first in each. Delegates are resolved.
     pub fn route_sets(&self, namespace: &str, gateway: &GatewayRef) -> Vec<Arc<RouteSet>> {
-        let default = &self.mesh().default_virtual_service_export;
-        let all = self.index.route_sets.iter().filter(|set| set.gateways.contains(gateway));
-        let mut ranked: Vec<_> =
-            all.filter_map(|set| rank(set, namespace, default).map(|r| (r, set))).collect();
-        ranked.sort_by(|(a, one), (b, other)| (a, &one.origin).cmp(&(b, &other.origin)));
-        ranked.into_iter().map(|(_, set)| set.clone()).collect()
+        ranked(&self.index.route_sets, self.mesh(), namespace, gateway)
     }
 
     /// The set that routes a sidecar's requests to a service: of those it sees the one with the closest
@@ -201,6 +196,20 @@ pub(super) fn rank(set: &RouteSet, namespace: &str, default: &ExportTo) -> Optio
         () if set.export_to.reaches(&set.origin.namespace, namespace, default) => Some(1),
         () => None,
     }
+}
+
+/// See `Catalog::route_sets`.
+pub(super) fn ranked(
+    all: &[Arc<RouteSet>],
+    mesh: &Mesh,
+    namespace: &str,
+    gateway: &GatewayRef,
+) -> Vec<Arc<RouteSet>> {
+    let default = &mesh.default_virtual_service_export;
+    let all = all.iter().filter(|set| set.gateways.contains(gateway));
+    let mut ranked: Vec<_> = all.filter_map(|set| rank(set, namespace, default).map(|r| (r, set))).collect();
+    ranked.sort_by(|(a, one), (b, other)| (a, &one.origin).cmp(&(b, &other.origin)));
+    ranked.into_iter().map(|(_, set)| set.clone()).collect()
 }
 
 /// The first of the greatest items: ties go to the older rule.

@@ -9,6 +9,9 @@ mod conflict;
 mod gateway_http;
 pub mod gateway_port;
 
+pub mod backing;
+pub mod gates;
+
 mod allocation;
 mod delegate;
 mod endpoint;
@@ -27,6 +30,7 @@ pub mod service;
 pub mod route;
 
 pub mod host;
+pub mod same;
 pub mod visibility;
 pub mod workload;
 
@@ -152,6 +156,12 @@ impl Catalog {
             .map(|service| service.host.clone())
             .collect();
         (next, Changes { kinds, endpoints_of })
+    }
+
+    /// Whether this is what another catalog is, but for Secrets and the labels of namespaces: no listed resource depends
+    /// on them.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.index.is_same(&other.index)
     }
 
     /// Every accepted object.

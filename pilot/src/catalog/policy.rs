@@ -1,7 +1,7 @@
 //! Pure. PeerAuthentication and Sidecar objects, checked, and the settings of the mesh.
 
 use super::route::Retries;
-use super::visibility::{ExportTo, Labels, Origin};
+use super::visibility::{ExportTo, Labels, Origin, selects};
 use crate::flow::MtlsMode;
 use api::model::access_log::AccessLog;
 use std::collections::BTreeMap;
@@ -19,6 +19,39 @@ pub struct PeerAuthentication {
     pub mode: Option<MtlsMode>,
     /// For ports of the workload; absent: as `mode`.
     pub ports: BTreeMap<u16, Option<MtlsMode>>,
+}
+
+/// The oldest policy that chooses workloads of a namespace with these labels.
+pub(super) fn own_policy<'a>(
+    mesh: &Mesh,
+    policies: &'a [Arc<PeerAuthentication>],
+    (namespace, labels): (&str, &Labels),
+) -> Option<&'a Arc<PeerAuthentication>> {
+    // A selector in the root namespace is ignored, as in Istio: such a policy must not look mesh-wide.
+    let near = |p: &&Arc<PeerAuthentication>| {
+        p.origin.namespace == namespace && p.selector.as_ref().is_some_and(|s| selects(s, labels))
+    };
+    policies.iter().filter(|_| namespace != mesh.root_namespace).find(near)
+}
+
+/// Which callers a workload of a namespace with these labels takes, on a port or on those that no policy names: by the
+/// oldest policy for the workload, else for its namespace, else for the mesh; permissive when none says.
+pub(super) fn peer_mode(
+    mesh: &Mesh,
+    policies: &[Arc<PeerAuthentication>],
+    workload: (&str, &Labels),
+    port: Option<u16>,
+) -> MtlsMode {
+    let own = own_policy(mesh, policies, workload);
+    let wide = |ns: &str| {
+        policies.iter().find(|p| p.origin.namespace == ns && p.selector.is_none()).and_then(|p| p.mode)
+    };
+    let by_port = own.and_then(|p| p.ports.get(&port?).copied().flatten());
+    by_port
+        .or_else(|| own.and_then(|p| p.mode))
+        .or_else(|| wide(workload.0))
+        .or_else(|| wide(&mesh.root_namespace))
+        .unwrap_or_default()
 }
 
 /// A Sidecar.

@@ -38,7 +38,8 @@ fn kubernetes(items: &Items) -> impl Iterator<Item = Arc<Service>> {
                 endpoints.retain(|(kind, _)| *kind == Kind::EndpointSlice || service.selector.is_none());
                 let endpoints =
                     endpoints.into_iter().filter_map(|(_, endpoint)| serving(service, endpoint)).collect();
-                Arc::new(Service { endpoints, ..Service::clone(service) })
+                let endpoints: Vec<StaticEndpoint> = endpoints;
+                Arc::new(Service { endpoints: endpoints.into(), ..Service::clone(service) })
             }
             _ => service.clone(),
         })
@@ -133,8 +134,9 @@ impl Merged {
             };
             endpoints.iter().map(limited).collect::<Vec<_>>()
         };
-        service.endpoints = only(&service.endpoints, &first);
-        service.endpoints.extend(only(&other.endpoints, other));
+        let own = only(service.endpoints.list(), &first).into_iter();
+        let all: Vec<StaticEndpoint> = own.chain(only(other.endpoints.list(), other)).collect();
+        service.endpoints = all.into();
         let added = other.ports.iter().filter(|p| first.port(p.number).is_none());
         service.ports.extend(added.cloned());
         let added = other.addresses.iter().filter(|a| !first.addresses.contains(a));
@@ -148,7 +150,7 @@ impl Merged {
 /// Whether a service is given an address: its name is one, it names none, and its connections could not be told from
 /// others, or its name not be resolved, without.
 fn wants_address(service: &Service) -> bool {
-    let resolves = service.resolution != Resolution::Endpoints && service.endpoints.is_empty();
+    let resolves = service.resolution != Resolution::Endpoints && service.endpoints.list().is_empty();
     let told_apart = service.ports.iter().all(|p| p.protocol.is_http());
     service.registry == Registry::External
         && service.addresses.is_empty()

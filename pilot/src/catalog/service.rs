@@ -43,7 +43,7 @@ pub struct Service {
     /// Endpoints are used before they are ready.
     pub publish_not_ready: bool,
     /// Endpoints that the object itself, or `Endpoints` and `EndpointSlice` objects, give.
-    pub endpoints: Vec<StaticEndpoint>,
+    pub endpoints: WrittenEndpoints,
     /// Names that the endpoints' certificates must have, besides the accounts of its pods.
     pub subject_alt_names: Vec<String>,
     /// Who sees it.
@@ -53,6 +53,16 @@ pub struct Service {
 }
 
 impl Service {
+    /// Whether nothing but written endpoints differs from another service.
+    pub fn has_outline_of(&self, other: &Self) -> bool {
+        let endpoints = WrittenEndpoints::default();
+        if self.endpoints.0.is_empty() && other.endpoints.0.is_empty() {
+            return self == other;
+        }
+        // Compared as a whole, so that no field is forgotten: it is seldom asked, of services that have changed.
+        Self { endpoints: endpoints.clone(), ..self.clone() } == Self { endpoints, ..other.clone() }
+    }
+
     /// The port of that number.
     pub fn port(&self, number: u16) -> Option<&ServicePort> {
         self.ports.iter().find(|p| p.number == number)
@@ -94,6 +104,22 @@ impl Service {
 
 /// Aliases that are followed one after the other; more are a circle.
 const MOST_ALIASES: usize = 8;
+
+/// Endpoints that are written down. Whoever makes configuration gets them from `Backing` alone, with what they depend on.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct WrittenEndpoints(Vec<StaticEndpoint>);
+
+impl WrittenEndpoints {
+    pub(super) fn list(&self) -> &[StaticEndpoint] {
+        &self.0
+    }
+}
+
+impl From<Vec<StaticEndpoint>> for WrittenEndpoints {
+    fn from(endpoints: Vec<StaticEndpoint>) -> Self {
+        Self(endpoints)
+    }
+}
 
 /// Where a service is declared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

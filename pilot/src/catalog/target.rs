@@ -2,8 +2,8 @@
 //! pod's address that is written down in a ServiceEntry or an EndpointSlice.
 
 use super::Catalog;
-use super::endpoint::{static_endpoint, static_port, static_takes_mtls};
-use super::service::{Service, ServiceEndpoint, ServicePort, StaticEndpoint};
+use super::endpoint::static_port;
+use super::service::{Service, ServicePort, StaticEndpoint};
 use super::workload::Workload;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -39,12 +39,6 @@ impl Catalog {
         chosen.chain(written.filter(|(pod, _)| pod.namespace == service.namespace))
     }
 
-    /// All pods behind a service: those that its selector chooses, then those whose address is written down for it.
-    pub fn members<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a Arc<Workload>> {
-        let written = self.written(service).filter_map(|e| self.pod_at(e));
-        self.pods_of(service).chain(written)
-    }
-
     /// The ports of a workload that services of its namespace lead to, the oldest service first. A service of another
     /// namespace has no say in what the workload's sidecar takes.
     pub fn targets_of(&self, workload: &Workload) -> Vec<Target> {
@@ -64,25 +58,6 @@ impl Catalog {
         targets
     }
 
-    /// An endpoint that is written down, with what is known of the pod that it is.
-    pub(super) fn written_endpoint(
-        &self,
-        endpoint: &StaticEndpoint,
-        port: &ServicePort,
-    ) -> Option<ServiceEndpoint> {
-        let written = static_endpoint(endpoint, port)?;
-        let Some(pod) = self.pod_at(endpoint) else { return Some(written) };
-        let labels = if written.labels.is_empty() { pod.labels.clone() } else { written.labels };
-        let mtls = self.written_takes_mtls(endpoint, port);
-        Some(ServiceEndpoint { mtls, labels, workload: Some(pod.clone()), ..written })
-    }
-
-    /// Whether an endpoint that is written down takes mTLS: it says so, or the pod that it is does.
-    pub(super) fn written_takes_mtls(&self, endpoint: &StaticEndpoint, port: &ServicePort) -> bool {
-        let pod = self.pod_at(endpoint);
-        static_takes_mtls(endpoint) || pod.is_some_and(|pod| self.pod_takes_mtls(pod, endpoint.port(port)))
-    }
-
     fn written_at(&self, service: &Arc<Service>, address: IpAddr) -> Vec<Target> {
         let here = self.written(service).filter(|e| e.host.parse() == Ok(address));
         let ports = |e: &StaticEndpoint| {
@@ -94,7 +69,7 @@ impl Catalog {
     }
 
     /// The pod that has the address of an endpoint.
-    fn pod_at(&self, endpoint: &StaticEndpoint) -> Option<&Arc<Workload>> {
+    pub(super) fn pod_at(&self, endpoint: &StaticEndpoint) -> Option<&Arc<Workload>> {
         self.workload_by_ip(endpoint.host.parse().ok()?)
     }
 }

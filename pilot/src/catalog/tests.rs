@@ -100,7 +100,7 @@ fn the_endpoints_of_a_service_are_its_ready_pods() {
         .collect();
     assert_eq!(found, ["10.0.0.1:8080 Healthy true", "10.0.0.2:8080 Draining true"]);
     assert_eq!(catalog.endpoints(&service, &service.ports[0])[1].health, Health::Draining);
-    let ids = catalog.identities(&service);
+    let ids = catalog.backing(&service).identities();
     assert!(ids.contains(&"spiffe://cluster.local/ns/default/sa/a".to_owned()), "{ids:?}");
     assert!(!ids.iter().any(|id| id.contains("/sa/c") || id.contains("/ns/shop")), "{ids:?}");
     assert_eq!(catalog.workload_by_ip("10.0.0.3".parse().unwrap()).unwrap().name, "c");
@@ -308,7 +308,7 @@ fn an_endpoint_serves_the_ports_that_its_list_names() {
     assert_eq!(found(0), ["Socket(10.244.0.1:15432)", "Socket(10.244.0.4:5432)"]);
     assert_eq!(found(1), ["Socket(10.244.0.2:9101)", "Socket(10.244.0.4:9100)"]);
     // Nothing but a pod with a proxy serves the first port; the other one has an address that no pod has.
-    assert_eq!([0, 1].map(|port| catalog.takes_mtls(&db, &db.ports[port])), [true, false]);
+    assert_eq!([0, 1].map(|port| catalog.backing(&db).takes_mtls(&db.ports[port])), [true, false]);
     let inbound = |pod: &str| -> Vec<u16> {
         let pod = catalog.workload("default", pod).unwrap();
         catalog.targets_of(pod).iter().map(|t| t.number).collect()
@@ -651,7 +651,7 @@ fn a_pods_address_that_is_written_down_is_the_pod() {
     let endpoints = catalog.endpoints(&service, &service.ports[0]);
     assert!(endpoints[0].mtls && endpoints[0].labels["app"] == "web");
     assert_eq!(endpoints[0].workload.as_ref().unwrap().name, "web");
-    assert_eq!(catalog.identities(&service), ["spiffe://cluster.local/ns/default/sa/web"]);
+    assert_eq!(catalog.backing(&service).identities(), ["spiffe://cluster.local/ns/default/sa/web"]);
 }
 
 #[test]

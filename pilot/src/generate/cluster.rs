@@ -1,9 +1,11 @@
 //! Pure. The clusters that a proxy calls: one for each port of each service it sees, and one for each subset.
 
+use super::mesh_tls;
+use super::upstream::Upstream;
 use super::view::stands_for;
-use super::{View, mesh_tls};
 use crate::catalog::destination_rule::{CertificatePlace, ClientTls, PolicyBlocks, RootsPlace};
-use crate::catalog::service::{Resolution, Service, ServicePort, TargetPort};
+use crate::catalog::policy::Mesh;
+use crate::catalog::service::{Resolution, ServicePort, TargetPort};
 use crate::flow::Protocol;
 use api::model::cluster::{Balancer, Cluster, ClusterTls, Discovery, Limits, UpstreamHttp};
 use api::model::endpoint::LoadAssignment;
@@ -13,40 +15,35 @@ use api::name::{self, ClusterName};
 use std::time::Duration;
 
 /// The clusters of one service.
-pub(super) fn clusters(view: &View, service: &Service) -> Vec<Cluster> {
-    let ports = service.ports.iter().filter(|p| p.protocol != Protocol::Udp);
-    ports.flat_map(|port| of_port(view, service, port)).collect()
+pub(super) fn clusters(from: &Upstream) -> Vec<Cluster> {
+    let ports = from.service().ports.iter().filter(|p| p.protocol != Protocol::Udp);
+    ports.flat_map(|port| of_port(from, port)).collect()
 }
 
 /// The clusters that stand for no service.
-pub(super) fn fixed(view: &View) -> [Cluster; 2] {
-    [black_hole(view), passthrough(view)]
+pub(super) fn fixed(mesh: &Mesh) -> [Cluster; 2] {
+    [black_hole(mesh), passthrough(mesh)]
 }
 
 /// The clusters of one port: the whole service, then its subsets.
-fn of_port(view: &View, service: &Service, port: &ServicePort) -> Vec<Cluster> {
-    let rule = view.destination_rule(&service.host);
+fn of_port(from: &Upstream, port: &ServicePort) -> Vec<Cluster> {
+    let rule = from.rule();
     let subsets = rule.iter().flat_map(|r| r.subsets.iter().map(|s| s.name.as_str()));
     std::iter::once("")
         .chain(subsets)
         .map(|subset| {
             let blocks = rule.map(|r| r.effective(port.number, subset)).unwrap_or_default();
             let origin = rule.map(|r| r.origin.path("destination-rule"));
-            Cluster { origin, ..cluster(view, service, port, subset, &blocks) }
+            Cluster { origin, ..cluster(from, port, subset, &blocks) }
         })
         .collect()
 }
 
-fn cluster(
-    view: &View,
-    service: &Service,
-    port: &ServicePort,
-    subset: &str,
-    blocks: &PolicyBlocks,
-) -> Cluster {
+fn cluster(from: &Upstream, port: &ServicePort, subset: &str, blocks: &PolicyBlocks) -> Cluster {
+    let service = from.service();
     let name = ClusterName::outbound(&service.host, port.number, subset);
     let pool = blocks.connection_pool.clone().unwrap_or_default();
-    let discovery = discovery(view, service, port, subset, blocks, &name);
+    let discovery = discovery(from, port, subset, blocks, &name);
     let balancer = match discovery {
         Discovery::OriginalDestination { .. } => Balancer::Provided,
         // Where endpoints are known there is no address of the client's to pass on.
@@ -54,10 +51,10 @@ fn cluster(
         _ => blocks.load_balancer.as_ref().map_or(Balancer::LeastRequest { choices: 2 }, |l| l.balancer),
     };
     Cluster {
-        connect_timeout: pool.connect_timeout.unwrap_or(view.mesh().connect_timeout),
+        connect_timeout: pool.connect_timeout.unwrap_or(from.mesh().connect_timeout),
         balancer,
         http: upstream_http(port.protocol, pool.upgrade_to_http2, pool.use_client_protocol),
-        tls: tls(view, service, port, &discovery, blocks, &name),
+        tls: tls(from, port, &discovery, blocks, &name),
         limits: pool.limits,
         outlier: blocks.outlier.map(|o| o.outlier),
         panic_threshold: blocks.outlier.map_or(DEFAULT_PANIC, |o| o.min_health_percent),
@@ -79,18 +76,18 @@ fn upstream_http(protocol: Protocol, upgrade: bool, as_client: bool) -> Upstream
 }
 
 fn discovery(
-    view: &View,
-    service: &Service,
+    from: &Upstream,
     port: &ServicePort,
     subset: &str,
     blocks: &PolicyBlocks,
     name: &ClusterName,
 ) -> Discovery {
+    let service = from.service();
     // At a gateway the client's destination is the gateway itself: it always needs endpoints.
-    let original = !view.scope.gateway && (service.headless || provided(blocks));
-    let given = || view.assignment(service, port, subset, name.to_string());
+    let original = !from.gateway && (service.headless || provided(blocks));
+    let given = || from.assignment(port, subset, name.to_string());
     match service.resolution {
-        Resolution::Passthrough if view.scope.gateway => Discovery::Static(given()),
+        Resolution::Passthrough if from.gateway => Discovery::Static(given()),
         Resolution::Passthrough => {
             let other = match &port.target {
                 TargetPort::Number(number) if *number != port.number => Some(*number),
@@ -118,23 +115,23 @@ fn provided(blocks: &PolicyBlocks) -> bool {
 }
 
 fn tls(
-    view: &View,
-    service: &Service,
+    from: &Upstream,
     port: &ServicePort,
     discovery: &Discovery,
     blocks: &PolicyBlocks,
     name: &ClusterName,
 ) -> ClusterTls {
+    let service = from.service();
     match &blocks.tls {
         Some(ClientTls::Disable) => ClusterTls::Never,
         Some(ClientTls::Istio { subject_alt_names, sni }) => {
             let names = if subject_alt_names.is_empty() {
-                view.catalog.identities(service)
+                from.backing.identities()
             } else {
                 subject_alt_names.clone()
             };
             let sni = sni.clone().unwrap_or_else(|| name.sni());
-            ClusterTls::Always(Box::new(mesh_tls::client(sni, &names, alpn(view, port.protocol))))
+            ClusterTls::Always(Box::new(mesh_tls::client(sni, &names, alpn(from, port.protocol))))
         }
         Some(ClientTls::Own { certificate, roots, subject_alt_names, sni }) => {
             // Those of the ServiceEntry hold where the rule has none.
@@ -143,33 +140,27 @@ fn tls(
             let context = own_tls(certificate.as_ref(), roots, names, sni.as_deref(), port.protocol);
             ClusterTls::Always(Box::new(context))
         }
-        None if service.mesh_external || !view.mesh().auto_mtls => ClusterTls::Never,
-        None => automatic(view, service, port, discovery, name),
+        None if service.mesh_external || !from.mesh().auto_mtls => ClusterTls::Never,
+        None => automatic(from, port, discovery, name),
     }
 }
 
 /// mTLS to endpoints that have a sidecar; where endpoints are not told apart, only if all have one.
-fn automatic(
-    view: &View,
-    service: &Service,
-    port: &ServicePort,
-    discovery: &Discovery,
-    name: &ClusterName,
-) -> ClusterTls {
+fn automatic(from: &Upstream, port: &ServicePort, discovery: &Discovery, name: &ClusterName) -> ClusterTls {
     let context = || {
-        let identities = view.catalog.identities(service);
-        Box::new(mesh_tls::client(name.sni(), &identities, alpn(view, port.protocol)))
+        let identities = from.backing.identities();
+        Box::new(mesh_tls::client(name.sni(), &identities, alpn(from, port.protocol)))
     };
     if !matches!(discovery, Discovery::OriginalDestination { .. }) {
         return ClusterTls::WhenOffered(context());
     }
-    if view.catalog.takes_mtls(service, port) { ClusterTls::Always(context()) } else { ClusterTls::Never }
+    if from.backing.takes_mtls(port) { ClusterTls::Always(context()) } else { ClusterTls::Never }
 }
 
 /// A proxy with Istio's ALPN filter replaces the plain "istio" per request; others need the right value here.
-fn alpn(view: &View, protocol: Protocol) -> &'static [&'static str] {
+fn alpn(from: &Upstream, protocol: Protocol) -> &'static [&'static str] {
     match protocol {
-        _ if view.scope.istio_extensions => mesh_tls::CALLER_TCP_ALPN,
+        _ if from.istio_extensions => mesh_tls::CALLER_TCP_ALPN,
         p if p.is_http2() => mesh_tls::CALLER_HTTP2_ALPN,
         p if p.is_http() => mesh_tls::CALLER_HTTP1_ALPN,
         _ => mesh_tls::CALLER_TCP_ALPN,
@@ -221,18 +212,18 @@ pub(super) fn secret_name(secret: &str) -> String {
 }
 
 /// Resets what is sent to it: unknown destinations under `REGISTRY_ONLY`.
-fn black_hole(view: &View) -> Cluster {
+fn black_hole(mesh: &Mesh) -> Cluster {
     let none = LoadAssignment { cluster: name::BLACK_HOLE_CLUSTER.into(), localities: vec![] };
     Cluster {
-        connect_timeout: view.mesh().connect_timeout,
+        connect_timeout: mesh.connect_timeout,
         ..Cluster::new(name::BLACK_HOLE_CLUSTER, Discovery::Static(none))
     }
 }
 
 /// Sends to the address that the client wanted.
-fn passthrough(view: &View) -> Cluster {
+fn passthrough(mesh: &Mesh) -> Cluster {
     Cluster {
-        connect_timeout: view.mesh().connect_timeout,
+        connect_timeout: mesh.connect_timeout,
         balancer: Balancer::Provided,
         http: UpstreamHttp::SameAsClient,
         limits: Limits::UNLIMITED,

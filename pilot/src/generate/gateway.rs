@@ -20,9 +20,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 /// All listeners of a gateway, and the route tables they name.
 pub(super) fn listeners_and_routes(view: &View) -> (Vec<Listener>, Vec<RouteConfiguration>) {
-    let scope = view.scope;
-    let own = view.catalog.workload_of(scope).map(AsRef::as_ref);
-    let GatewayPorts { ports, .. } = view.catalog.gateway_ports(&scope.namespace, own, &scope.labels);
+    let scope = &view.scope;
+    let ports = view.gates().map(|gates| gates.ports(&scope.namespace, &scope.targets, &scope.labels));
+    let GatewayPorts { ports, .. } = ports.unwrap_or_default();
     let mut listeners = vec![];
     let mut routes = vec![];
     for (number, port) in &ports {
@@ -136,7 +136,8 @@ fn virtual_hosts(
         let gateways = [server.reference()];
         let encrypted = server.server().tls.is_some();
         let place = Place { port, encrypted, gateways: &gateways };
-        for set in view.catalog.route_sets(&view.scope.namespace, &gateways[0]) {
+        let sets = view.gates().map(|gates| gates.route_sets(&view.scope.namespace, &gateways[0]));
+        for set in sets.unwrap_or_default() {
             let routes = http_route::routes(view, &set, &place);
             let common = server.common_hosts(&set);
             for name in common.iter().filter(|name| !routes.is_empty() && serves(server, name)) {

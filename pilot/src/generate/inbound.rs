@@ -10,6 +10,7 @@ use super::{http_connection, mesh_tls};
 use crate::catalog::Catalog;
 use crate::catalog::policy::PathNormalization;
 use crate::flow::{MtlsMode, Protocol, Scope};
+use api::model::Resource;
 use api::model::access_log::AccessLog;
 use api::model::cluster::{Cluster, ClusterService, Discovery};
 use api::model::listener::{
@@ -45,8 +46,10 @@ pub(super) struct InboundPort {
 }
 
 /// What all ports share.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct InboundSettings {
+    /// For connections to the application.
+    pub(super) connect_timeout: Duration,
     /// For ports that no Service names.
     pub(super) default_mtls: MtlsMode,
     /// Trust domain whose identities callers must have.
@@ -63,6 +66,28 @@ pub(super) struct InboundSettings {
     pub(super) istio_extensions: bool,
 }
 
+/// All that the inbound side of a sidecar is made from. Equal ones make equal resources.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inbound {
+    /// `None` at a gateway, which has no application.
+    sidecar: Option<(Vec<InboundPort>, InboundSettings)>,
+}
+
+impl Inbound {
+    /// The inbound side of a proxy.
+    pub fn of(catalog: &Catalog, scope: &Scope) -> Self {
+        Self { sidecar: (!scope.gateway).then(|| of_workload(catalog, scope)) }
+    }
+
+    /// Its listener and clusters.
+    pub fn resources(&self) -> Vec<Resource> {
+        let Some((ports, settings)) = &self.sidecar else { return vec![] };
+        let clusters = clusters(ports, settings.connect_timeout).into_iter();
+        let clusters = clusters.map(|cluster| Resource::Cluster(Box::new(cluster)));
+        clusters.chain([Resource::Listener(listener(ports, settings))]).collect()
+    }
+}
+
 /// The ports of a workload that Services name, with whom each takes.
 pub(super) fn of_workload(catalog: &Catalog, scope: &Scope) -> (Vec<InboundPort>, InboundSettings) {
     let mesh = catalog.mesh();
@@ -70,6 +95,7 @@ pub(super) fn of_workload(catalog: &Catalog, scope: &Scope) -> (Vec<InboundPort>
     let labels = workload.map_or(&scope.labels, |w| &w.labels);
     let mode = |port: Option<u16>| catalog.peer_mode(&scope.namespace, labels, port);
     let settings = InboundSettings {
+        connect_timeout: mesh.connect_timeout,
         default_mtls: mode(None),
         trust_domain: mesh.trust_domain.clone(),
         detection_timeout: mesh.detection_timeout.max(LEAST_DETECTION),
@@ -370,6 +396,7 @@ mod tests {
 
     fn settings() -> InboundSettings {
         InboundSettings {
+            connect_timeout: Duration::from_secs(10),
             default_mtls: MtlsMode::Permissive,
             trust_domain: "cluster.local".into(),
             detection_timeout: Duration::from_secs(1),

@@ -27,7 +27,7 @@ pub(super) const CAPTURE_PORT: u16 = 15001;
 /// All outbound listeners, and the route tables they name.
 pub(super) fn listeners_and_routes(view: &View) -> (Vec<Listener>, Vec<RouteConfiguration>) {
     // Where two services claim the same, the older one has it.
-    let mut services: Vec<&Service> = view.services().iter().map(AsRef::as_ref).collect();
+    let mut services: Vec<&Service> = view.services().map(AsRef::as_ref).collect();
     services.retain(|service| !view.is_alias(service));
     services.sort_by(|a, b| (&a.origin, &a.host).cmp(&(&b.origin, &b.host)));
     let mut plan = Plan { shared: shared_tls(view, &services), ..Plan::default() };
@@ -136,7 +136,7 @@ impl<'a> Plan<'a> {
     /// call the pods' own.
     fn add_targets(&mut self, view: &View, service: &'a Service, port: &ServicePort) {
         let mut told_by_host = false;
-        for pod in view.catalog.pods_of(service).filter(|pod| !pod.finished) {
+        for pod in view.pods(service).filter(|pod| !pod.finished) {
             let Some(number) = port.on(pod).filter(|n| service.port(*n).is_none()) else { continue };
             for address in &pod.addresses {
                 told_by_host |= port.protocol.is_http();

@@ -21,10 +21,10 @@ pub enum SecretUse {
     Roots(String),
 }
 
-/// The Secrets that resources of a proxy refer to.
-pub fn uses<'a>(scope: &Scope, resources: impl IntoIterator<Item = &'a Resource>) -> BTreeSet<SecretUse> {
+/// The Secrets that resources of proxies in a namespace refer to.
+pub fn uses<'a>(namespace: &str, resources: impl IntoIterator<Item = &'a Resource>) -> BTreeSet<SecretUse> {
     let parameters = resources.into_iter().flat_map(tls);
-    parameters.flat_map(|tls| of_parameters(scope, tls)).collect()
+    parameters.flat_map(|tls| of_parameters(namespace, tls)).collect()
 }
 
 /// A Secret of the proxy's own namespace, for a gateway that has proved which Pod it is, as one of its `uses`.
@@ -37,7 +37,7 @@ pub fn find(snapshot: &Snapshot, scope: &Scope, uses: &BTreeSet<SecretUse>, name
     if !is_gateway || scope.service_account.is_empty() {
         return None;
     }
-    let wanted = short(scope, name)?;
+    let wanted = short(&scope.namespace, name)?;
     let find = |secret: &str| snapshot.catalog.secret(&scope.namespace, secret);
     let content = if uses.contains(&SecretUse::Certificate(wanted.to_owned())) {
         let (chain, key) = find(wanted).and_then(|s| s.chain.clone().zip(s.key.clone()))?;
@@ -66,21 +66,21 @@ fn tls(resource: &Resource) -> Vec<&TlsParameters> {
     }
 }
 
-fn of_parameters(scope: &Scope, tls: &TlsParameters) -> Vec<SecretUse> {
+fn of_parameters(namespace: &str, tls: &TlsParameters) -> Vec<SecretUse> {
     let certificates = tls.certificates.iter().filter_map(|source| match source {
-        CertificateSource::Sds(name) => Some(SecretUse::Certificate(short(scope, name)?.to_owned())),
+        CertificateSource::Sds(name) => Some(SecretUse::Certificate(short(namespace, name)?.to_owned())),
         _ => None,
     });
     let roots = tls.validation.iter().filter_map(|validation| match &validation.roots {
-        RootSource::Sds(name) => Some(SecretUse::Roots(short(scope, name)?.to_owned())),
+        RootSource::Sds(name) => Some(SecretUse::Roots(short(namespace, name)?.to_owned())),
         _ => None,
     });
     certificates.chain(roots).collect()
 }
 
 /// The name of a Secret of Kubernetes; `None` for the certificates and roots that the proxy has by itself.
-fn short<'a>(scope: &Scope, name: &'a str) -> Option<&'a str> {
+fn short<'a>(namespace: &str, name: &'a str) -> Option<&'a str> {
     let path = name.strip_prefix("kubernetes://")?;
-    let own = path.strip_prefix(scope.namespace.as_str()).and_then(|rest| rest.strip_prefix('/'));
+    let own = path.strip_prefix(namespace).and_then(|rest| rest.strip_prefix('/'));
     Some(own.unwrap_or(path))
 }

@@ -27,7 +27,7 @@ pub(super) fn domain(host: &str) -> String {
 
 /// The names of a service and of the ExternalName Services that stand for it.
 pub(super) fn names(view: &View, service: &Service) -> Vec<String> {
-    let all = std::iter::once(service).chain(view.aliases(service).iter().map(AsRef::as_ref));
+    let all = std::iter::once(service).chain(view.aliases(service).map(AsRef::as_ref));
     all.flat_map(|service| own_names(view, service)).collect()
 }
 
@@ -50,15 +50,15 @@ pub(super) fn addresses(view: &View, service: &Service) -> Vec<IpAddr> {
     if service.headless {
         return pod_addresses(view, service);
     }
-    let allocated = service.allocated.iter().copied().filter(|a| a.is_ipv4() || view.scope.ipv6());
+    let allocated = service.allocated.iter().copied().filter(|a| a.is_ipv4() || view.scope.ipv6);
     service.single_addresses().chain(allocated).collect()
 }
 
 /// The addresses of a headless service's pods, ready or not: peers of a StatefulSet call each other while they start.
 fn pod_addresses(view: &View, service: &Service) -> Vec<IpAddr> {
-    let pods = view.catalog.pods_of(service).filter(|p| !p.finished);
+    let pods = view.pods(service).filter(|p| !p.finished);
     let pods = pods.flat_map(|p| p.addresses.iter().copied());
-    let written = view.catalog.written(service).filter_map(|e| e.host.parse().ok());
+    let written = view.written(service).filter_map(|e| e.host.parse().ok());
     let mut addresses: Vec<IpAddr> = pods.chain(written).collect();
     addresses.sort_unstable();
     addresses.dedup();

@@ -1,67 +1,92 @@
-//! Pure. The catalog as one proxy sees it: visible services with the rules that hold for its namespace, looked up
-//! once for all generators.
+//! Pure. What the proxies of one audience see: visible services with the rules that hold for their namespace, looked up
+//! once for all generators. It is all that listeners, routes and names are made from: what is not in here cannot show in
+//! them.
 
+use super::audience::Audience;
 use super::http_connection;
 use super::import::Imports;
+use crate::catalog::backing::Backing;
 use crate::catalog::destination_rule::DestinationRule;
+use crate::catalog::gates::Gates;
 use crate::catalog::policy::{Mesh, OutboundPolicy};
 use crate::catalog::route::RouteSet;
-use crate::catalog::service::{Service, ServiceEndpoint, ServicePort};
-use crate::catalog::visibility::selects;
+use crate::catalog::same::Same;
+use crate::catalog::service::{Service, StaticEndpoint};
+use crate::catalog::workload::Workload;
 use crate::catalog::{Catalog, host};
-use crate::flow::Scope;
 use api::model::cluster::ClusterService;
-use api::model::endpoint::{Endpoint, EndpointWorkload, LoadAssignment, LocalityEndpoints};
 use api::model::listener::{HttpConnection, RouteSource};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What one proxy sees.
-pub(super) struct View<'a> {
-    /// Everything in force.
-    pub(super) catalog: &'a Catalog,
-    /// The proxy.
-    pub(super) scope: &'a Scope,
-    services: Vec<Arc<Service>>,
-    by_host: HashMap<String, usize>,
-    rules: HashMap<String, Arc<DestinationRule>>,
+/// What proxies see. Equal ones make equal resources.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct View {
+    /// The proxies.
+    pub(super) scope: Arc<Audience>,
+    mesh: Same<Mesh>,
+    /// Sorted by host.
+    services: Vec<Outline>,
+    /// The rules of these, in their order.
+    rules: Vec<Option<Same<DestinationRule>>>,
+    /// What is behind those of them that have no address but their pods'.
+    headless: BTreeMap<String, Backing>,
     /// ExternalName Services that stand for another service of the view, with its host.
     targets: BTreeMap<String, String>,
     /// The other way round.
-    aliases: BTreeMap<String, Vec<Arc<Service>>>,
+    aliases: BTreeMap<String, Vec<Outline>>,
     /// Hosts (patterns too) of the VirtualServices for sidecars, each with the one that owns it.
-    owners: BTreeMap<String, Arc<RouteSet>>,
+    owners: BTreeMap<String, Same<RouteSet>>,
     /// Those of them that stand for several hosts.
     patterns: Vec<String>,
     outbound: OutboundPolicy,
+    gates: Option<Gates>,
 }
 
-impl<'a> View<'a> {
-    pub(super) fn new(catalog: &'a Catalog, scope: &'a Scope) -> Self {
+/// A service without its written endpoints, which nobody reads here.
+#[derive(Debug, Clone)]
+struct Outline(Arc<Service>);
+
+impl PartialEq for Outline {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.has_outline_of(&other.0)
+    }
+}
+
+impl View {
+    pub(super) fn new(catalog: &Catalog, scope: &Arc<Audience>) -> Self {
         let sidecar = catalog.sidecar(&scope.namespace, &scope.labels).filter(|_| !scope.gateway);
         let Imports { services, owners } = Imports::new(catalog, &scope.namespace, sidecar.map(Arc::as_ref));
-        let by_host = services.iter().enumerate().map(|(at, s)| (s.host.clone(), at)).collect();
-        let rules = services
-            .iter()
-            .filter_map(|s| Some((s.host.clone(), catalog.destination_rule(&scope.namespace, s)?)))
-            .collect();
+        let rules =
+            services.iter().map(|s| catalog.destination_rule(&scope.namespace, s).map(Same)).collect();
+        let headless = services.iter().filter(|s| s.headless);
+        let headless = headless.map(|s| (s.host.clone(), catalog.backing(s))).collect();
         let patterns = owners.keys().filter(|h: &&String| h.starts_with('*')).cloned().collect();
-        let outbound = sidecar.and_then(|s| s.outbound).unwrap_or(catalog.mesh().outbound);
-        let (targets, aliases) = Default::default();
-        let mut view =
-            Self { catalog, scope, services, by_host, rules, targets, aliases, owners, patterns, outbound };
+        let mut view = Self {
+            scope: scope.clone(),
+            mesh: Same(catalog.shared_mesh()),
+            services: services.into_iter().map(Outline).collect(),
+            rules,
+            headless,
+            targets: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            owners: owners.into_iter().map(|(host, set)| (host, Same(set))).collect(),
+            patterns,
+            outbound: sidecar.and_then(|s| s.outbound).unwrap_or(catalog.mesh().outbound),
+            gates: scope.gateway.then(|| catalog.gates()),
+        };
         view.follow_aliases();
         view
     }
 
     fn follow_aliases(&mut self) {
-        let named = self.services.iter().filter(|s| s.alias_of.is_some());
+        let named = self.services.iter().filter(|s| s.0.alias_of.is_some());
         let found = named.filter_map(|alias| {
-            let target = alias.behind(|host| self.service(host))?;
+            let target = alias.0.behind(|host| self.service(host))?;
             Some((alias.clone(), target.host.clone()))
         });
         for (alias, target) in found.collect::<Vec<_>>() {
-            self.targets.insert(alias.host.clone(), target.clone());
+            self.targets.insert(alias.0.host.clone(), target.clone());
             self.aliases.entry(target).or_default().push(alias);
         }
     }
@@ -77,49 +102,65 @@ impl<'a> View<'a> {
     }
 
     /// The ExternalName Services that stand for a service.
-    pub(super) fn aliases(&self, service: &Service) -> &[Arc<Service>] {
-        self.aliases.get(&service.host).map_or(&[], Vec::as_slice)
+    pub(super) fn aliases(&self, service: &Service) -> impl Iterator<Item = &Arc<Service>> {
+        self.aliases.get(&service.host).into_iter().flatten().map(|alias| &alias.0)
     }
 
     pub(super) fn mesh(&self) -> &Mesh {
-        self.catalog.mesh()
+        &self.mesh
     }
 
-    pub(super) fn services(&self) -> &[Arc<Service>] {
-        &self.services
+    pub(super) fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.services.iter().map(|service| &service.0)
+    }
+
+    /// The services that have clusters, with the rules for calls to them.
+    pub(super) fn called(&self) -> impl Iterator<Item = (&Arc<Service>, Option<&Arc<DestinationRule>>)> {
+        let rules = self.rules.iter().map(|rule| rule.as_ref().map(|rule| &rule.0));
+        self.services().zip(rules).filter(|(service, _)| !self.is_alias(service))
     }
 
     pub(super) fn service(&self, host: &str) -> Option<&Service> {
-        self.by_host.get(host).map(|at| self.services[*at].as_ref())
+        self.place(host).map(|at| self.services[at].0.as_ref())
+    }
+
+    fn place(&self, host: &str) -> Option<usize> {
+        self.services.binary_search_by(|service| service.0.host.as_str().cmp(host)).ok()
     }
 
     pub(super) fn destination_rule(&self, host: &str) -> Option<&DestinationRule> {
-        self.rules.get(host).map(Arc::as_ref)
+        self.rules[self.place(host)?].as_deref()
     }
 
-    /// The same, to be kept.
-    pub(super) fn shared_rule(&self, host: &str) -> Option<Arc<DestinationRule>> {
-        self.rules.get(host).cloned()
+    /// The pods of a headless service.
+    pub(super) fn pods(&self, service: &Service) -> impl Iterator<Item = &Arc<Workload>> {
+        self.headless.get(&service.host).into_iter().flat_map(Backing::pods)
+    }
+
+    /// The addresses that are written down for a headless service.
+    pub(super) fn written(&self, service: &Service) -> impl Iterator<Item = &StaticEndpoint> {
+        self.headless.get(&service.host).into_iter().flat_map(Backing::written).map(|(endpoint, _)| endpoint)
+    }
+
+    /// What gateways serve; sidecars have nothing to do with it.
+    pub(super) fn gates(&self) -> Option<&Gates> {
+        self.gates.as_ref()
     }
 
     /// The VirtualService that routes calls of sidecars to this host.
     pub(super) fn route_set(&self, host: &str) -> Option<&RouteSet> {
         let closest = || self.owners.get(host::closest(host, self.patterns.iter().map(String::as_str))?);
-        self.owners.get(host).or_else(closest).map(Arc::as_ref)
+        self.owners.get(host).or_else(closest).map(|set| &**set)
     }
 
     /// VirtualServices for sidecars by the hosts they own.
-    pub(super) fn owners(&self) -> &BTreeMap<String, Arc<RouteSet>> {
+    pub(super) fn owners(&self) -> &BTreeMap<String, Same<RouteSet>> {
         &self.owners
     }
 
     /// Unknown destinations are refused.
     pub(super) fn registry_only(&self) -> bool {
         self.outbound == OutboundPolicy::RegistryOnly
-    }
-
-    pub(super) fn endpoints(&self, service: &Service, port: &ServicePort) -> Vec<ServiceEndpoint> {
-        self.catalog.endpoints(service, port)
     }
 
     /// An HTTP connection with the mesh's settings.
@@ -129,26 +170,6 @@ impl<'a> View<'a> {
             ..http_connection::common(self.mesh().paths, &self.mesh().access_log, stat_prefix, routes)
         }
     }
-
-    /// The endpoints of a port, or of a subset of it, as xDS carries them.
-    pub(super) fn assignment(
-        &self,
-        service: &Service,
-        port: &ServicePort,
-        subset: &str,
-        cluster: String,
-    ) -> LoadAssignment {
-        let labels = self.destination_rule(&service.host).and_then(|r| r.subset(subset)).map(|s| &s.labels);
-        let chosen = |e: &ServiceEndpoint| labels.is_none_or(|l| selects(l, &e.labels));
-        let endpoints: Vec<Endpoint> =
-            self.endpoints(service, port).into_iter().filter(chosen).map(endpoint).collect();
-        let localities = if endpoints.is_empty() {
-            vec![]
-        } else {
-            vec![LocalityEndpoints { endpoints, ..LocalityEndpoints::default() }]
-        };
-        LoadAssignment { cluster, localities }
-    }
 }
 
 /// What a cluster says of the Service that it stands for.
@@ -157,23 +178,5 @@ pub(super) fn stands_for(service: &Service) -> ClusterService {
         host: service.host.clone(),
         name: service.name.clone(),
         namespace: service.namespace.clone(),
-    }
-}
-
-fn endpoint(from: ServiceEndpoint) -> Endpoint {
-    let workload = from.workload.map(|w| EndpointWorkload {
-        name: w.workload_name.clone(),
-        namespace: w.namespace.clone(),
-        canonical_name: w.canonical_name.clone(),
-        canonical_revision: w.canonical_revision.clone(),
-        cluster_id: super::CLUSTER_ID.into(),
-    });
-    Endpoint {
-        address: from.address,
-        health: from.health,
-        hostname: String::new(),
-        weight: from.weight,
-        mtls: from.mtls,
-        workload,
     }
 }

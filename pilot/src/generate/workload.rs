@@ -36,13 +36,13 @@ fn workload(pod: &Pod, trust_domain: &str) -> Workload {
 /// Every host that a proxy sees, with its virtual addresses, or its pods' where it has none.
 pub(super) fn names(view: &View) -> NameTable {
     let hosts: BTreeMap<String, NameInfo> =
-        view.services().iter().map(|s| (s.host.clone(), name_info(view, s))).collect();
+        view.services().map(|s| (s.host.clone(), name_info(view, s))).collect();
     NameTable { hosts: hosts.into_iter().filter(|(_, info)| !info.addresses.is_empty()).collect() }
 }
 
 fn name_info(view: &View, service: &Service) -> NameInfo {
     let addresses: Vec<IpAddr> = if service.headless {
-        let ready = view.catalog.pods_of(service).filter(|p| p.ready || service.publish_not_ready);
+        let ready = view.pods(service).filter(|p| p.ready || service.publish_not_ready);
         ready.flat_map(|p| p.addresses.iter().copied()).collect()
     } else {
         spelling::addresses(view, service)

@@ -1,5 +1,8 @@
 //! What is kept from one snapshot to the next must never show: offers are as if made from nothing.
 
+use super::body::Bodies;
+use super::made::Made;
+use super::own::Owns;
 use super::*;
 use crate::catalog::{Catalog, Change};
 use crate::flow::Fact;
@@ -7,6 +10,7 @@ use crate::validate;
 use api::resource::document::Key;
 use api::resource::parse;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// Objects that depend on each other in every way that generated resources look at; `@` tells versions apart.
@@ -54,12 +58,19 @@ kind: Service
 metadata: {name: gate, namespace: gates}
 spec: {clusterIP: 10.0.2.1, selector: {istio: ingressgateway}, ports: [{port: 80, targetPort: in, name: http2}]}
 ---
+apiVersion: v1
+kind: Service
+metadata: {name: hidden, namespace: gates, annotations: {networking.istio.io/exportTo: '~'}}
+spec: {clusterIP: 10.0.2.2, selector: {istio: ingressgateway}, ports: [{port: 8080, targetPort: 909@, name: http}]}
+---
 apiVersion: networking.istio.io/v1
 kind: Gateway
 metadata: {name: front, namespace: shop}
 spec:
   selector: {istio: ingressgateway}
-  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [v@.example]}]
+  servers:
+  - {port: {number: 80, name: http, protocol: HTTP}, hosts: [v@.example]}
+  - {port: {number: 8080, name: http-more, protocol: HTTP}, hosts: [more.example]}
 ---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
@@ -141,30 +152,81 @@ fn scope(gateway: bool, pod: &str, namespace: &str, label: (&str, &str)) -> Arc<
     })
 }
 
-fn shown(offer: &ProxyOffer) -> Vec<(Kind, String, Vec<u8>)> {
-    let mut all = vec![];
-    for kind in [Kind::Cluster, Kind::Endpoints, Kind::Listener, Kind::Route, Kind::Names] {
-        offer.each(kind, &mut |name, offered| all.push((kind, name.to_string(), offered.body.value.clone())));
-    }
+fn snapshot(catalog: &Catalog, generation: u64) -> Arc<Snapshot> {
+    #[expect(clippy::disallowed_methods, reason = "a test's own clock")]
+    Arc::new(Snapshot::new(Arc::new(catalog.clone()), generation, Instant::now()))
+}
+
+const KINDS: [Kind; 5] = [Kind::Cluster, Kind::Endpoints, Kind::Listener, Kind::Route, Kind::Names];
+
+/// Resources as they are sent.
+type Written = BTreeMap<String, Arc<[u8]>>;
+
+fn shown(offer: &ProxyOffer, kind: Kind) -> Written {
+    let mut all = Written::new();
+    offer.each(kind, &mut |name, offered| {
+        all.insert(name.to_string(), offered.entry.clone());
+    });
     all
 }
 
-/// Resources as they are sent.
-type Written = Vec<(Kind, String, Vec<u8>)>;
+/// What one proxy is offered, with what is kept for it.
+struct Kept {
+    made: Made,
+    audience: Arc<Audience>,
+    owns: Owns,
+    offer: Option<ProxyOffer>,
+}
 
+impl Kept {
+    fn new(audience: Audience) -> Self {
+        Self { made: Made::default(), audience: Arc::new(audience), owns: Owns::default(), offer: None }
+    }
+
+    /// What it is offered under the next snapshot. A proxy that changes its audience keeps what is its own.
+    fn next(&mut self, snapshot: &Arc<Snapshot>, scope: &Arc<Scope>, bodies: &Bodies) {
+        let audience = Audience::of(snapshot, scope);
+        if audience != *self.audience {
+            *self = Self { offer: self.offer.take(), ..Self::new(audience) };
+        }
+        let shared = Arc::new(self.made.next(snapshot, &self.audience, bodies));
+        let last = self.offer.as_ref().map(|offer| &offer.own);
+        let own = self.owns.of(snapshot, scope, last, bodies);
+        self.offer = Some(ProxyOffer { shared, own, scope: scope.clone() });
+    }
+
+    fn offer(&self) -> &ProxyOffer {
+        self.offer.as_ref().expect("it has been made")
+    }
+}
+
+/// What a proxy is offered when nothing is kept, nor shared with any other.
+fn afresh(snapshot: &Arc<Snapshot>, scope: &Arc<Scope>) -> ProxyOffer {
+    let bodies = Bodies::default();
+    let shared =
+        Arc::new(Made::default().next(snapshot, &Arc::new(Audience::exact(snapshot, scope)), &bodies));
+    let own = Owns::default().of(snapshot, scope, None, &bodies);
+    ProxyOffer { shared, own, scope: scope.clone() }
+}
+
+/// Changes objects one by one, and compares what is kept with what is made afresh.
 fn check(steps: Vec<(usize, u8)>) -> Result<(), TestCaseError> {
     let versions = [documents(1), documents(2)];
     let first = scope(false, "a-1", "shop", ("app", "a1"));
+    let gate = scope(true, "gate-1", "gates", ("istio", "ingressgateway"));
     let scopes = [
         first.clone(),
         Arc::new(Scope { http_10: true, ..Scope::clone(&first) }),
+        Arc::new(Scope { istio_extensions: true, ..Scope::clone(&first) }),
         scope(false, "x", "other", ("app", "a2")),
-        scope(true, "gate-1", "gates", ("istio", "ingressgateway")),
+        // Of a pod that is not known.
+        Arc::new(Scope { proven: false, pod: "nobody".into(), ..Scope::clone(&first) }),
+        Arc::new(Scope { istio_extensions: true, ..Scope::clone(&gate) }),
+        gate,
     ];
-    let (mut cache, mut catalog) = (Cache::default(), Catalog::default());
-    let mut stamps: BTreeMap<(usize, Kind), (u64, Written)> = BTreeMap::new();
-    // As sessions do, each holds its last offer until it has the next one.
-    let mut last: BTreeMap<usize, ProxyOffer> = BTreeMap::new();
+    let (mut catalog, bodies) = (Catalog::default(), Bodies::default());
+    let empty = snapshot(&catalog, 0);
+    let mut kept: Vec<Kept> = scopes.iter().map(|scope| Kept::new(Audience::of(&empty, scope))).collect();
     for (generation, (object, version)) in (1..).zip(steps) {
         let change = match versions.get(usize::from(version)) {
             Some(documents) => {
@@ -176,30 +238,35 @@ fn check(steps: Vec<(usize, u8)>) -> Result<(), TestCaseError> {
             None => vec![Change::Delete(Key::clone(&versions[0][object].object.key))],
         };
         catalog = catalog.apply(change).0;
-        #[expect(clippy::disallowed_methods, reason = "a test's own clock")]
-        let snapshot = Arc::new(Snapshot::new(Arc::new(catalog.clone()), generation, Instant::now()));
-        for (number, scope) in scopes.iter().enumerate() {
-            let kept = cache.offer(&snapshot, scope);
-            let afresh = shown(&Cache::default().offer(&snapshot, scope));
-            prop_assert_eq!(shown(&kept), afresh.clone(), "{:?}", scope);
-            for kind in [Kind::Cluster, Kind::Endpoints, Kind::Listener, Kind::Route, Kind::Names] {
-                let own: Vec<_> = afresh.iter().filter(|(k, ..)| *k == kind).cloned().collect();
-                let stamp = kept.stamp(kind).expect("it is listed");
-                if let Some((before, held)) = stamps.insert((number, kind), (stamp, own.clone())) {
-                    prop_assert_eq!(before == stamp, held == own, "a stamp changes when its kind does");
+        let snapshot = snapshot(&catalog, generation);
+        for (scope, kept) in scopes.iter().zip(&mut kept) {
+            let before =
+                kept.offer.as_ref().map(|offer| (tables(offer), KINDS.map(|kind| shown(offer, kind))));
+            kept.next(&snapshot, scope, &bodies);
+            let afresh = afresh(&snapshot, scope);
+            for (at, kind) in KINDS.into_iter().enumerate() {
+                let (now, expected) = (shown(kept.offer(), kind), shown(&afresh, kind));
+                prop_assert_eq!(&now, &expected, "{:?} of {:?}", kind, scope);
+                if let Some((tables_before, before)) = &before {
+                    let same = tables_before[at] == tables(kept.offer())[at];
+                    prop_assert!(!same || before[at] == now, "the same tables have something else");
                 }
             }
-            last.insert(number, kept);
         }
     }
     Ok(())
 }
 
+/// Which tables an offer has.
+fn tables(offer: &ProxyOffer) -> [(*const Table, *const Table); 5] {
+    KINDS.map(|kind| (Arc::as_ptr(offer.shared(kind)), Arc::as_ptr(offer.own(kind))))
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
     #[test]
     fn what_is_kept_from_the_last_snapshot_never_shows(
-        steps in prop::collection::vec((0..19_usize, 0..3_u8), 1..40)
+        steps in prop::collection::vec((0..20_usize, 0..3_u8), 1..30)
     ) {
         check(steps)?;
     }
@@ -208,50 +275,110 @@ proptest! {
 #[test]
 fn every_object_can_change_come_and_go() {
     let count = documents(1).len();
-    assert_eq!(count, 19);
+    assert_eq!(count, 20);
     let all = |version: u8| (0..count).map(move |object| (object, version));
     check(all(0).chain(all(1)).chain(all(2)).chain(all(0)).collect()).unwrap();
 }
 
-#[tokio::test]
-async fn a_proxy_gets_the_newest_snapshot_also_when_it_had_to_wait() {
-    #[expect(clippy::disallowed_methods, reason = "a test's own clock")]
-    let snapshot = |generation| Arc::new(Snapshot::new(Arc::default(), generation, Instant::now()));
-    let (publish, mut snapshots) = watch::channel(snapshot(1));
-    let offers = Offers::new(Metrics::new(&prometheus::Registry::new()).unwrap());
-    let turn = offers.cache.clone().lock_owned().await;
-    let scope = scope(false, "a-1", "shop", ("app", "a"));
-    let waiting = offers.offer(&mut snapshots, |_| Ok::<_, ()>(scope.clone()));
-    tokio::pin!(waiting);
-    assert!(futures_util::poll!(&mut waiting).is_pending());
-    publish.send_replace(snapshot(2));
-    drop(turn);
-    assert_eq!(waiting.await.unwrap().generation(), 2);
+fn objects(version: u8) -> Catalog {
+    let catalog = Catalog::default();
+    let facts = documents(version).into_iter().map(Fact::Upsert).collect();
+    catalog.apply(validate::judge(facts, catalog.mesh()).0).0
 }
 
 #[test]
-fn what_is_kept_for_a_proxy_is_forgotten_when_it_leaves() {
-    let mut catalog = Catalog::default();
-    let facts = documents(1).into_iter().map(Fact::Upsert).collect();
-    catalog = catalog.apply(validate::judge(facts, catalog.mesh()).0).0;
-    #[expect(clippy::disallowed_methods, reason = "a test's own clock")]
-    let snapshot =
-        |generation| Arc::new(Snapshot::new(Arc::new(catalog.clone()), generation, Instant::now()));
-    let mut cache = Cache::default();
-    let stays = cache.offer(&snapshot(1), &scope(false, "a-1", "shop", ("app", "a1")));
-    let bodies = cache.bodies.len();
-    let leaves: Vec<_> = (0..5)
-        .map(|number| scope(true, "x", "gates", ("istio", &format!("gateway-{number}"))))
-        .map(|scope| cache.offer(&snapshot(1), &scope))
-        .collect();
-    assert_eq!((cache.shared.len(), cache.made.len()), (6, 6));
-    cache.tidy();
-    assert_eq!((cache.shared.len(), cache.made.len()), (6, 6), "they are still there");
-    drop(leaves);
-    cache.tidy();
-    assert_eq!((cache.shared.len(), cache.made.len(), cache.bodies.len()), (1, 1, bodies));
-    // What the one that stays has is not made again.
-    let next = cache.offer(&snapshot(2), &scope(false, "a-1", "shop", ("app", "a1")));
-    let body = |offer: &ProxyOffer| offer.find(Kind::Cluster, "PassthroughCluster").unwrap().body;
-    assert!(Arc::ptr_eq(&body(&stays), &body(&next)));
+fn a_change_for_others_leaves_the_tables_as_they_are() {
+    let bodies = Bodies::default();
+    let (before, scope) = (objects(1), scope(false, "a-1", "shop", ("app", "a1")));
+    let first = snapshot(&before, 1);
+    let mut kept = Kept::new(Audience::of(&first, &scope));
+    kept.next(&first, &scope, &bodies);
+    for object in documents(2) {
+        let name = object.object.key.to_string();
+        let unseen = ["Namespace", "Gateway"].iter().any(|part| name.contains(part));
+        let had = tables(kept.offer());
+        let changes = validate::judge(vec![Fact::Upsert(object)], before.mesh()).0;
+        kept.next(&snapshot(&before.apply(changes).0, 2), &scope, &bodies);
+        let same = tables(kept.offer()) == had;
+        assert!(same || !unseen, "{name}");
+        kept.next(&first, &scope, &bodies);
+    }
+}
+
+#[test]
+fn a_gateway_listens_to_what_a_service_of_its_own_that_nobody_sees_leads_to() {
+    let (gate, bodies) = (scope(true, "gate-1", "gates", ("istio", "ingressgateway")), Bodies::default());
+    let listeners = |kept: &Kept| shown(kept.offer(), Kind::Listener).into_keys().collect::<Vec<_>>();
+    let first = snapshot(&objects(1), 1);
+    let mut kept = Kept::new(Audience::of(&first, &gate));
+    kept.next(&first, &gate, &bodies);
+    assert_eq!(listeners(&kept), ["0.0.0.0_801", "0.0.0.0_9091"]);
+    let hidden = documents(2).into_iter().find(|d| d.object.key.name == "hidden").unwrap();
+    let changes = validate::judge(vec![Fact::Upsert(hidden)], first.catalog.mesh()).0;
+    let next = snapshot(&first.catalog.apply(changes).0, 2);
+    kept.next(&next, &gate, &bodies);
+    assert_eq!(listeners(&kept), ["0.0.0.0_801", "0.0.0.0_9092"]);
+    // One with the same labels and other ports is not taken for it.
+    let other = Arc::new(Scope { pod: "gate-2".into(), ..Scope::clone(&gate) });
+    assert_ne!(Audience::of(&next, &gate), Audience::of(&next, &other));
+}
+
+fn offers(snapshot: Arc<Snapshot>) -> (watch::Sender<Arc<Snapshot>>, Offers) {
+    let (publish, snapshots) = watch::channel(snapshot);
+    let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+    (publish, Offers::new(snapshots, metrics))
+}
+
+#[tokio::test]
+async fn a_member_is_offered_each_snapshot_and_changes_its_group_with_its_labels() {
+    let catalog = objects(1);
+    let (publish, offers) = offers(snapshot(&catalog, 1));
+    let scopes = std::sync::Mutex::new(scope(false, "x", "other", ("app", "a1")));
+    let choose = |_: &Snapshot| Ok::<_, ()>(scopes.lock().unwrap().clone());
+    let mut member = offers.join(choose).await.unwrap();
+    let stays =
+        offers.join(|_: &Snapshot| Ok::<_, ()>(scope(false, "y", "other", ("app", "a1")))).await.unwrap();
+    assert!(Arc::ptr_eq(&member.group, &stays.group));
+    assert_eq!(member.offer().generation(), 1);
+    let other = scope(false, "x", "other", ("app", "a2"));
+    *scopes.lock().unwrap() = other.clone();
+    publish.send_replace(snapshot(&catalog, 2));
+    assert!(member.changed().await);
+    member.renew(choose).await.unwrap();
+    assert_eq!(member.offer().generation(), 2);
+    assert!(!Arc::ptr_eq(&member.group, &stays.group) || member.group.audience.labels.is_empty());
+    let afresh = afresh(&snapshot(&catalog, 2), &other);
+    for kind in KINDS {
+        assert_eq!(shown(member.offer(), kind), shown(&afresh, kind), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_for_proxies_is_forgotten_when_the_last_of_their_group_leaves() {
+    let (_publish, offers) = offers(snapshot(&objects(1), 1));
+    let join = |scope: Arc<Scope>| offers.join(move |_: &Snapshot| Ok::<_, ()>(scope.clone()));
+    let stays = join(scope(false, "a-1", "shop", ("app", "a1"))).await.unwrap();
+    let bodies = offers.0.bodies.len();
+    let mut leave = vec![];
+    for number in 0..5 {
+        leave.push(
+            join(scope(true, "x", &format!("gates-{number}"), ("istio", "ingressgateway"))).await.unwrap(),
+        );
+    }
+    // Pods of one template share what is their own.
+    let twins = [
+        join(scope(false, "t-1", "shop", ("app", "a1"))).await.unwrap(),
+        join(scope(false, "t-2", "shop", ("app", "a1"))).await.unwrap(),
+    ];
+    assert!(Arc::ptr_eq(&twins[0].offer.own, &twins[1].offer.own));
+    assert_eq!((stays.group.owns.len(), offers.0.table.read().unwrap().len()), (2, 6));
+    drop((leave, twins));
+    let limit = std::time::Duration::from_secs(30);
+    let forgotten = async {
+        while offers.0.table.read().unwrap().len() > 1 || offers.0.bodies.len() > bodies {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(limit, forgotten).await.expect("they are forgotten");
+    assert_eq!(stays.group.owns.len(), 1);
 }

@@ -6,13 +6,14 @@ use api::model::Kind;
 use api::xds::server::Status;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
 /// The open streams.
 #[derive(Debug, Clone, Default)]
 pub struct Connections {
-    table: Arc<Mutex<BTreeMap<u64, Connection>>>,
+    /// Written when a stream comes or goes; what changes meanwhile is behind a lock of the stream's own.
+    table: Arc<RwLock<BTreeMap<u64, Arc<Mutex<Connection>>>>>,
     next: Arc<AtomicU64>,
     proxies: Proxies,
 }
@@ -59,19 +60,21 @@ impl Connections {
     pub fn add(&self, connection: Connection) -> Guard {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let place = self.proxies.add(format!("{}.{}", connection.scope.pod, connection.scope.namespace));
-        self.lock().insert(id, connection);
-        Guard { connections: self.clone(), id, place }
+        let connection = Arc::new(Mutex::new(connection));
+        self.table.write().unwrap_or_else(PoisonError::into_inner).insert(id, connection.clone());
+        Guard { connections: self.clone(), id, connection, place }
     }
 
     /// A copy of the table.
     pub fn list(&self) -> Vec<Connection> {
-        self.lock().values().cloned().collect()
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table.values().map(|connection| lock(connection).clone()).collect()
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Connection>> {
-        // A poisoned lock only means that another reader panicked; the table itself is whole.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
+    // A poisoned lock only means that another reader panicked; the connection itself is whole.
+    connection.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A stream's place in the table.
@@ -79,30 +82,28 @@ impl Connections {
 pub struct Guard {
     connections: Connections,
     id: u64,
+    connection: Arc<Mutex<Connection>>,
     place: ProxyPlace,
 }
 
 impl Guard {
     /// Notes that the proxy's configuration depends on something else from now on.
     pub fn rescope(&self, scope: Arc<Scope>) {
-        if let Some(connection) = self.connections.lock().get_mut(&self.id) {
-            connection.scope = scope;
-        }
+        lock(&self.connection).scope = scope;
     }
 
     /// Notes how far the proxy is with a generation, and whether something of it is held back.
     pub fn update(&self, status: BTreeMap<Kind, Status>, generation: u64, held: bool) {
         self.place.note(&status, generation, held);
-        if let Some(connection) = self.connections.lock().get_mut(&self.id) {
-            connection.status = status;
-            connection.generation = generation;
-            connection.held = held;
-        }
+        let mut connection = lock(&self.connection);
+        connection.status = status;
+        connection.generation = generation;
+        connection.held = held;
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.connections.lock().remove(&self.id);
+        self.connections.table.write().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }
 }

@@ -11,22 +11,15 @@ use crate::metrics::Metrics;
 use crate::offer::Offers;
 use crate::snapshot::Snapshot;
 use api::process::serve::{Parting, Peer};
-use api::wire::xds::{
-    AggregatedDiscoveryService, DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest,
-    DiscoveryResponse,
-};
-use api::xds::accept;
-use api::xds::server::{Mode, Request, Response};
+use api::xds::accept::{self, Answers, Discover, Requests};
+use api::xds::server::Mode;
 use connections::Connections;
-use futures_util::{Stream, StreamExt};
 use quota::Quota;
-use std::pin::Pin;
 use std::sync::Arc;
-use stream::{Inbound, Session};
+use stream::Session;
 use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
 /// What all streams share.
 #[derive(Clone)]
@@ -34,7 +27,7 @@ pub struct Discovery {
     /// The newest configuration.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// Encoded resources, shared between proxies.
-    pub offers: Arc<Offers>,
+    pub offers: Offers,
     /// Who is connected.
     pub connections: Connections,
     /// How many streams each caller has.
@@ -52,53 +45,20 @@ impl Discovery {
     pub fn router(self) -> axum::Router {
         tonic::service::Routes::new(accept::server(self, MAX_REQUEST)).into_axum_router()
     }
+}
 
-    fn start<Q, R>(
-        &self,
-        mode: Mode,
-        request: tonic::Request<Streaming<Q>>,
-        read: fn(Q) -> Request,
-        write: fn(Response) -> Option<R>,
-    ) -> Result<tonic::Response<Answers<R>>, Status>
-    where
-        Q: Send + 'static,
-        R: Send + 'static,
-    {
-        let peer = request.extensions().get::<Peer>().cloned();
-        let parting = request.extensions().get::<Parting>().copied();
+impl Discover for Discovery {
+    fn serve(&self, mode: Mode, caller: &http::Extensions, requests: Requests) -> Result<Answers, Status> {
+        let peer = caller.get::<Peer>().cloned();
+        let parting = caller.get::<Parting>().copied();
         if self.identities && peer.as_ref().and_then(|p| p.identity.as_ref()).is_none() {
             self.metrics.denied.inc();
             return Err(Status::unauthenticated("this port needs a client certificate of the mesh"));
         }
-        let requests: Inbound = request.into_inner().map(move |request| request.map(read)).boxed();
-        let (send, receive) = mpsc::channel(QUEUE);
+        let (send, answers) = mpsc::channel(QUEUE);
         let session = Session::new(mode, peer, self.clone(), send).until(parting);
         tokio::spawn(session.run(requests));
-        let answers = ReceiverStream::new(receive)
-            .filter_map(move |answer: Result<Response, Status>| async move { answer.map(write).transpose() });
-        Ok(tonic::Response::new(Box::pin(answers)))
-    }
-}
-
-type Answers<R> = Pin<Box<dyn Stream<Item = Result<R, Status>> + Send>>;
-
-#[tonic::async_trait]
-impl AggregatedDiscoveryService for Discovery {
-    type StreamAggregatedResourcesStream = Answers<DiscoveryResponse>;
-    type DeltaAggregatedResourcesStream = Answers<DeltaDiscoveryResponse>;
-
-    async fn stream_aggregated_resources(
-        &self,
-        request: tonic::Request<Streaming<DiscoveryRequest>>,
-    ) -> Result<tonic::Response<Self::StreamAggregatedResourcesStream>, Status> {
-        self.start(Mode::Sotw, request, Request::Sotw, Response::into_sotw)
-    }
-
-    async fn delta_aggregated_resources(
-        &self,
-        request: tonic::Request<Streaming<DeltaDiscoveryRequest>>,
-    ) -> Result<tonic::Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        self.start(Mode::Delta, request, Request::Delta, Response::into_delta)
+        Ok(answers)
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Holder {
     Pod(String, String),
     /// Proxies of which no Pod is known, by the identity of their certificate.
     Identity(String),
+    /// Those on pilot's own machine that show no certificate: they could claim to be any Pod anyway.
+    Machine,
 }
 
 impl Quota {
@@ -69,6 +71,7 @@ impl Holder {
         match self {
             Self::Pod(..) => OF_POD,
             Self::Identity(_) => OF_IDENTITY,
+            Self::Machine => OF_MACHINE,
         }
     }
 }
@@ -115,6 +118,8 @@ fn lock<K: Eq + Hash, V>(table: &Mutex<HashMap<K, V>>) -> MutexGuard<'_, HashMap
 const OF_POD: Held = Held { streams: 16, bytes: 64 << 20 };
 /// Streams of proxies without a Pod that share an identity.
 const OF_IDENTITY: Held = Held { streams: 100, bytes: 512 << 20 };
+/// Streams of the machine's own processes, on the plaintext port that is served only where asked for.
+const OF_MACHINE: Held = Held { streams: 10_000, bytes: 512 << 20 };
 /// First requests of one address that are read at the same time.
 const GREETING: usize = 16;
 /// Streams of one address that wait for that; further ones are refused, and come back a little later.

@@ -6,30 +6,27 @@ use super::node::{self, Caller, Claim, NodeError};
 use super::quota::{Holder, Ticket};
 use crate::flow::Scope;
 use crate::metrics::type_label;
-use crate::offer::ProxyOffer;
+use crate::offer::Member;
 use crate::snapshot::Snapshot;
 use api::identity::SpiffeId;
 use api::model::Kind;
 use api::process::serve::{Parting, Peer};
 use api::wire::xds::NodeInfo;
+use api::xds::accept::{Answer, Requests};
 use api::xds::server::{self, Mode, Request, Response};
 use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tonic::Status;
-
-/// Requests of a stream, whichever method it uses.
-pub(super) type Inbound = BoxStream<'static, Result<Request, Status>>;
 
 /// One proxy's stream.
 pub(super) struct Session {
     discovery: Discovery,
     peer: Option<Peer>,
     protocol: server::Session,
-    send: mpsc::Sender<Result<Response, Status>>,
+    send: mpsc::Sender<Answer>,
     /// Newest refusal that was reported, by type, so that each is logged once.
     reported: BTreeMap<Kind, String>,
     /// When the stream ends, because the certificate that opened it does.
@@ -43,7 +40,7 @@ pub(super) struct Session {
 /// What is known after the first request.
 struct Known {
     claim: Claim,
-    offer: ProxyOffer,
+    member: Member,
     guard: Guard,
     node: String,
     /// Counted until the stream ends.
@@ -55,7 +52,7 @@ impl Session {
         mode: Mode,
         peer: Option<Peer>,
         discovery: Discovery,
-        send: mpsc::Sender<Result<Response, Status>>,
+        send: mpsc::Sender<Answer>,
     ) -> Self {
         let protocol = server::Session::new(mode);
         Self { discovery, peer, protocol, send, reported: BTreeMap::new(), until: None, weighed: 0, added: 0 }
@@ -67,7 +64,7 @@ impl Session {
     }
 
     /// Serves until either side ends the stream.
-    pub(super) async fn run(mut self, mut requests: Inbound) {
+    pub(super) async fn run(mut self, mut requests: Requests) {
         let Some(first) = self.first(&mut requests).await else { return };
         if !self.is_configured().await {
             return;
@@ -81,12 +78,10 @@ impl Session {
         self.converse(first, &mut requests, &mut known).await;
         self.discovery.metrics.xds.dec();
         tracing::info!(node = known.node, "proxy disconnected");
-        drop((known, self.protocol, requests));
-        self.discovery.offers.tidy().await;
     }
 
     /// The first request, which has to come soon: until then nobody knows whose stream it is.
-    async fn first(&mut self, requests: &mut Inbound) -> Option<Request> {
+    async fn first(&mut self, requests: &mut Requests) -> Option<Request> {
         let turn = self.discovery.quota.turn(self.peer.as_ref().map(|peer| peer.address.ip())).await;
         if turn.is_none() {
             self.turn_away(Status::resource_exhausted("too many streams of this address begin")).await;
@@ -107,7 +102,7 @@ impl Session {
     async fn turn_away(&mut self, status: Status) {
         self.discovery.metrics.denied.inc();
         tracing::warn!(error = status.message(), peer = self.peer_name(), "a proxy is turned away");
-        let _ = self.send.send(Err(status)).await;
+        let _ = self.send.send(Box::new(Err(status))).await;
     }
 
     /// Waits until the folder has been read: what nobody knows yet would look as if it were gone, and a proxy that comes
@@ -120,7 +115,7 @@ impl Session {
         }
     }
 
-    async fn converse(&mut self, first: Request, requests: &mut Inbound, known: &mut Known) {
+    async fn converse(&mut self, first: Request, requests: &mut Requests, known: &mut Known) {
         let responses = match self.take(first, known) {
             Ok(responses) => responses,
             Err(status) => return self.turn_away(status).await,
@@ -129,7 +124,6 @@ impl Session {
             return;
         }
         let drain = self.discovery.drain.clone();
-        let mut snapshots = self.discovery.snapshots.clone();
         let until = self.until;
         let mut parted = std::pin::pin!(async {
             match until {
@@ -146,26 +140,27 @@ impl Session {
                         Err(status) => return self.turn_away(status).await,
                     },
                     // Too large, or the connection broke: then nobody hears it.
-                    Some(Err(status)) => return drop(self.send.send(Err(status)).await),
+                    Some(Err(status)) => return drop(self.send.send(Box::new(Err(status))).await),
                     None => return,
                 },
-                changed = snapshots.changed() => {
-                    if changed.is_err() {
+                more = known.member.changed() => {
+                    if !more {
                         return;
                     }
-                    if let Err(error) = self.renew(&mut snapshots, known).await {
+                    if let Err(error) = renew(known).await {
                         return self.turn_away(refusal(&error)).await;
                     }
-                    self.protocol.push(&known.offer)
+                    self.protocol.push(known.member.offer())
                 }
-                () = tokio::time::sleep(HOLD_LIMIT), if held => self.protocol.release(&known.offer),
+                () = tokio::time::sleep(HOLD_LIMIT), if held => self.protocol.release(known.member.offer()),
                 () = drain.cancelled() => {
-                    let _ = self.send.send(Err(Status::unavailable("pilot is going away"))).await;
+                    let leave = Status::unavailable("pilot is going away");
+                    let _ = self.send.send(Box::new(Err(leave))).await;
                     return;
                 }
                 () = &mut parted => {
                     let reason = "the certificate of this stream ends; connect again with the next one";
-                    let _ = self.send.send(Err(Status::unavailable(reason))).await;
+                    let _ = self.send.send(Box::new(Err(Status::unavailable(reason)))).await;
                     return;
                 }
             };
@@ -179,7 +174,7 @@ impl Session {
     fn take(&mut self, request: Request, known: &mut Known) -> Result<Vec<Response>, Status> {
         self.protocol.check(&request).map_err(|excess| Status::resource_exhausted(excess.to_string()))?;
         let weight = request.weight();
-        let responses = self.protocol.request(request, &known.offer);
+        let responses = self.protocol.request(request, known.member.offer());
         if weight > 0 && !self.holds(weight, &mut known.ticket) {
             return Err(Status::resource_exhausted("its streams subscribe to too many names together"));
         }
@@ -196,22 +191,6 @@ impl Session {
         ticket.hold(self.weighed)
     }
 
-    /// What the proxy is offered under the newest configuration, in which its Pod may have changed or gone.
-    async fn renew(
-        &mut self,
-        snapshots: &mut watch::Receiver<Arc<Snapshot>>,
-        known: &mut Known,
-    ) -> Result<(), NodeError> {
-        let before = known.offer.scope().clone();
-        let choose = |snapshot: &Snapshot| known.claim.scope(&snapshot.catalog, Some(&before));
-        known.offer = self.discovery.offers.offer(snapshots, choose).await?;
-        if !Arc::ptr_eq(known.offer.scope(), &before) {
-            tracing::info!(node = known.node, "the proxy's pod has changed");
-            known.guard.rescope(known.offer.scope().clone());
-        }
-        Ok(())
-    }
-
     #[expect(clippy::disallowed_methods, reason = "the shell notes when a stream began")]
     async fn greet(&mut self, first: &Request) -> Result<Known, Status> {
         let node =
@@ -220,15 +199,15 @@ impl Session {
         let claim = node::claim(&info, self.caller()).map_err(|error| refusal(&error))?;
         self.settle(&claim).await;
         let choose = |snapshot: &Snapshot| claim.scope(&snapshot.catalog, None);
-        let offer = self.discovery.offers.offer(&mut self.discovery.snapshots.clone(), choose).await;
-        let offer = offer.map_err(|error| refusal(&error))?;
+        let member = self.discovery.offers.join(choose).await.map_err(|error| refusal(&error))?;
+        let scope = member.offer().scope().clone();
         let identity = self.caller().identity.map(SpiffeId::to_string).unwrap_or_default();
-        let ticket = self.discovery.quota.take(holder(offer.scope(), &identity));
+        let ticket = self.discovery.quota.take(holder(&scope, self.caller(), &identity));
         let ticket = ticket.ok_or_else(|| Status::resource_exhausted("it has too many streams"))?;
         let guard = self.discovery.connections.add(Connection {
             node: info.id.clone(),
             user_agent: info.user_agent.chars().take(MAX_USER_AGENT).collect(),
-            scope: offer.scope().clone(),
+            scope,
             identity,
             address: self.peer_name(),
             since: SystemTime::now(),
@@ -236,7 +215,7 @@ impl Session {
             generation: 0,
             held: false,
         });
-        Ok(Known { claim, offer, guard, node: info.id, ticket })
+        Ok(Known { claim, member, guard, node: info.id, ticket })
     }
 
     /// Waits a while for the Pod that the proxy says it is: a proxy may be faster than the news of its Pod, and without
@@ -268,17 +247,17 @@ impl Session {
             if let Some(kind) = Kind::from_type_url(response.type_url()) {
                 let label = type_label(kind);
                 metrics.pushes.with_label_values(&[label]).inc();
-                metrics.config_size.with_label_values(&[label]).observe(size(&response) as f64);
+                metrics.config_size.with_label_values(&[label]).observe(response.size() as f64);
             }
-            if self.send.send(Ok(response)).await.is_err() {
+            if self.send.send(Box::new(Ok(response))).await.is_err() {
                 return false;
             }
-            let made = self.discovery.snapshots.borrow().made;
+            let made = known.member.offer().made();
             metrics.convergence.observe(Instant::now().saturating_duration_since(made).as_secs_f64());
         }
         let status = self.protocol.status();
         self.report_refusals(&status, &known.node);
-        known.guard.update(status, known.offer.generation(), self.protocol.held());
+        known.guard.update(status, known.member.offer().generation(), self.protocol.held());
         true
     }
 
@@ -303,13 +282,17 @@ impl Session {
     }
 }
 
-fn size(response: &Response) -> usize {
-    match response {
-        Response::Delta(r) => {
-            r.resources.iter().filter_map(|r| r.resource.as_ref()).map(|b| b.value.len()).sum()
-        }
-        Response::Sotw(r) => r.resources.iter().map(|b| b.value.len()).sum(),
+/// Takes over what the proxy is offered under the newest configuration, in which its Pod may have changed or gone.
+async fn renew(known: &mut Known) -> Result<(), NodeError> {
+    let before = known.member.offer().scope().clone();
+    let Known { claim, member, .. } = known;
+    member.renew(|snapshot: &Snapshot| claim.scope(&snapshot.catalog, Some(&before))).await?;
+    let scope = known.member.offer().scope();
+    if !Arc::ptr_eq(scope, &before) {
+        tracing::info!(node = known.node, "the proxy's pod has changed");
+        known.guard.rescope(scope.clone());
     }
+    Ok(())
 }
 
 fn refusal(error: &NodeError) -> Status {
@@ -320,9 +303,11 @@ fn refusal(error: &NodeError) -> Status {
 }
 
 /// With whose other streams one is counted.
-fn holder(scope: &Scope, identity: &str) -> Holder {
+fn holder(scope: &Scope, caller: Caller, identity: &str) -> Holder {
     if scope.proven {
         Holder::Pod(scope.namespace.clone(), scope.pod.clone())
+    } else if caller.identity.is_none() && caller.address.is_none() {
+        Holder::Machine
     } else {
         Holder::Identity(identity.to_owned())
     }

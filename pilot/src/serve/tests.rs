@@ -7,8 +7,11 @@ use crate::flow::Fact;
 use crate::validate;
 use api::model::Kind;
 use api::resource::parse;
-use api::wire::xds::{Node, NodeInfo};
+use api::wire::xds::{DeltaDiscoveryRequest, Node, NodeInfo};
+use api::xds::server::Request;
+use futures_util::StreamExt;
 use std::time::{Duration, Instant};
+use tokio_stream::wrappers::ReceiverStream;
 
 fn snapshot(generation: u64, yaml: &str) -> Arc<Snapshot> {
     #[expect(clippy::disallowed_methods, reason = "a test's own clock")]
@@ -22,8 +25,8 @@ fn snapshot(generation: u64, yaml: &str) -> Arc<Snapshot> {
 fn discovery(snapshots: watch::Receiver<Arc<Snapshot>>) -> Discovery {
     let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
     Discovery {
-        snapshots,
-        offers: Arc::new(Offers::new(metrics.clone())),
+        snapshots: snapshots.clone(),
+        offers: Offers::new(snapshots, metrics.clone()),
         connections: Connections::default(),
         quota: Quota::default(),
         metrics,
@@ -64,7 +67,7 @@ async fn a_proxy_that_comes_before_the_folder_is_read_is_not_told_that_everythin
 /// A proxy that does what it is told to, one request at a time.
 struct Client {
     requests: mpsc::Sender<Result<Request, Status>>,
-    responses: mpsc::Receiver<Result<Response, Status>>,
+    responses: Answers,
     connections: Connections,
 }
 
@@ -189,7 +192,7 @@ impl Client {
 
     /// The next answer in short, acknowledged: `+name` and `-name`; or why the stream ends.
     async fn next(&mut self) -> Vec<String> {
-        match self.responses.recv().await.expect("there is an answer or a reason") {
+        match *self.responses.recv().await.expect("there is an answer or a reason") {
             Ok(answer) => {
                 let answer = answer.into_delta().unwrap();
                 let added = answer.resources.iter().map(|r| format!("+{}", r.name));

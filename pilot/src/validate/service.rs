@@ -32,7 +32,10 @@ pub(super) fn service(f: &mut Findings, object: &Object, body: &core::Service, m
         namespace: object.namespace().to_owned(),
         origin: origin(object),
         registry: Registry::Kubernetes,
-        endpoints: endpoints.map(|name| plain_endpoint(name.clone(), BTreeMap::new(), true)).collect(),
+        endpoints: endpoints
+            .map(|name| plain_endpoint(name.clone(), BTreeMap::new(), true))
+            .collect::<Vec<_>>()
+            .into(),
         addresses: if headless || external.is_some() { vec![] } else { addresses(f, &spec) },
         allocated: vec![],
         unallocated: true,

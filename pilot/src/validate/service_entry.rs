@@ -33,7 +33,7 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::ServiceEn
             .is_some_and(|wanted| wanted.eq_ignore_ascii_case("false"))
             || unspecified,
         alias_of: None,
-        endpoints: endpoints(f, spec, resolution, &ports),
+        endpoints: endpoints(f, spec, resolution, &ports).into(),
         ports,
         headless: false,
         resolution,

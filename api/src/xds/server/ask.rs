@@ -2,8 +2,6 @@
 
 use super::Request;
 use crate::model::Kind;
-use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// What a request means.
 #[derive(Debug)]
@@ -15,16 +13,16 @@ pub(super) struct Ask {
     pub(super) error: Option<String>,
     pub(super) change: Change,
     /// What a returning client has; versions this server never gives are `None`.
-    pub(super) initial: BTreeMap<Arc<str>, Option<u64>>,
+    pub(super) initial: Vec<(String, Option<u64>)>,
 }
 
 /// How subscriptions change.
 #[derive(Debug)]
 pub(super) enum Change {
     /// By names that come and go.
-    Delta { subscribe: Vec<Arc<str>>, unsubscribe: Vec<Arc<str>> },
+    Delta { subscribe: Vec<String>, unsubscribe: Vec<String> },
     /// To exactly these names; a request that answers an older response is out of date.
-    Whole(Vec<Arc<str>>),
+    Whole(Vec<String>),
 }
 
 impl Ask {
@@ -38,18 +36,18 @@ impl Ask {
                     nonce: request.response_nonce,
                     error: request.error_detail.map(|status| shortened(status.message)),
                     change: Change::Delta {
-                        subscribe: shared(request.resource_names_subscribe),
-                        unsubscribe: shared(request.resource_names_unsubscribe),
+                        subscribe: request.resource_names_subscribe,
+                        unsubscribe: request.resource_names_unsubscribe,
                     },
-                    initial: versions.map(|(name, text)| (Arc::from(name), parse_version(&text))).collect(),
+                    initial: versions.map(|(name, text)| (name, parse_version(&text))).collect(),
                 })
             }
             Request::Sotw(request) => Some(Self {
                 kind: Kind::from_type_url(&request.type_url)?,
                 nonce: request.response_nonce,
                 error: request.error_detail.map(|status| shortened(status.message)),
-                change: Change::Whole(shared(request.resource_names)),
-                initial: BTreeMap::new(),
+                change: Change::Whole(request.resource_names),
+                initial: vec![],
             }),
         }
     }
@@ -71,10 +69,6 @@ fn shortened(mut text: String) -> String {
         text.shrink_to_fit();
     }
     text
-}
-
-fn shared(names: Vec<String>) -> Vec<Arc<str>> {
-    names.into_iter().map(Arc::from).collect()
 }
 
 /// Bytes of a refusal that are kept.

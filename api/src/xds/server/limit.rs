@@ -2,8 +2,8 @@
 //! of which there is no resource.
 
 use super::Request;
+use super::holding::Holding;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 /// A request that asks for too much.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,13 +16,13 @@ pub enum Excess {
     Length(usize),
 }
 
-/// `own`: names of the request's type that are subscribed to; `all`: how many there are of all types.
-pub(super) fn check(request: &Request, own: Option<&BTreeSet<Arc<str>>>, all: usize) -> Result<(), Excess> {
+/// `own`: what is held of the request's type; `all`: how many names are subscribed to of all types.
+pub(super) fn check(request: &Request, own: Option<&Holding>, all: usize) -> Result<(), Excess> {
     let longest = longest(request);
     if longest > MAX_NAME {
         return Err(Excess::Length(longest));
     }
-    let held = |name: &str| own.is_some_and(|own| own.contains(name));
+    let held = |name: &str| own.is_some_and(|own| own.is_named(name));
     let (kept, names) = match request {
         Request::Delta(request) => {
             if request.initial_resource_versions.len() > MAX_NAMES {
@@ -31,7 +31,7 @@ pub(super) fn check(request: &Request, own: Option<&BTreeSet<Arc<str>>>, all: us
             (all, &request.resource_names_subscribe)
         }
         // These names replace those of before.
-        Request::Sotw(request) => (all - own.map_or(0, BTreeSet::len), &request.resource_names),
+        Request::Sotw(request) => (all - own.map_or(0, Holding::count), &request.resource_names),
     };
     if kept + names.len() <= MAX_NAMES {
         return Ok(());
@@ -95,14 +95,12 @@ mod tests {
 
     #[test]
     fn names_that_are_held_already_do_not_count_again() {
-        let own: BTreeSet<Arc<str>> = numbers(MAX_NAMES).map(Arc::from).collect();
-        assert_eq!(check(&delta(numbers(5)), Some(&own), own.len()), Ok(()));
-        assert_eq!(check(&delta(["x".to_owned()].into_iter()), Some(&own), own.len()), Err(Excess::Names));
-        assert_eq!(
-            check(&sotw(numbers(MAX_NAMES)), Some(&own), own.len()),
-            Ok(()),
-            "they replace the others"
-        );
+        let mut own = Holding::new();
+        numbers(MAX_NAMES).for_each(|name| own.set_named(&name, true));
+        let all = own.count();
+        assert_eq!(check(&delta(numbers(5)), Some(&own), all), Ok(()));
+        assert_eq!(check(&delta(["x".to_owned()].into_iter()), Some(&own), all), Err(Excess::Names));
+        assert_eq!(check(&sotw(numbers(MAX_NAMES)), Some(&own), all), Ok(()), "they replace the others");
     }
 
     #[test]

@@ -4,21 +4,21 @@
 //! response is written (`answer`).
 
 mod answer;
+mod watch;
 mod ask;
 mod limit;
-mod watch;
+mod holding;
 
+pub use answer::{Parts, Response};
 pub use limit::Excess;
 
 use super::offer::Offer;
 use crate::model::Kind;
-use crate::wire::xds::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, Node,
-};
+use crate::wire::xds::{DeltaDiscoveryRequest, DiscoveryRequest, Node};
 use ask::Ask;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use watch::{Sending, Watch};
+use watch::Watch;
 
 /// Which method of the service the client called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,41 +59,6 @@ impl Request {
     }
 }
 
-/// A response of either method; always of the session's own.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Response {
-    /// Of `DeltaAggregatedResources`.
-    Delta(DeltaDiscoveryResponse),
-    /// Of `StreamAggregatedResources`.
-    Sotw(DiscoveryResponse),
-}
-
-impl Response {
-    /// The type of its resources.
-    pub fn type_url(&self) -> &str {
-        match self {
-            Self::Delta(response) => &response.type_url,
-            Self::Sotw(response) => &response.type_url,
-        }
-    }
-
-    /// The response, where the session's mode is delta.
-    pub fn into_delta(self) -> Option<DeltaDiscoveryResponse> {
-        match self {
-            Self::Delta(response) => Some(response),
-            Self::Sotw(_) => None,
-        }
-    }
-
-    /// The response, where the session's mode is state of the world.
-    pub fn into_sotw(self) -> Option<DiscoveryResponse> {
-        match self {
-            Self::Sotw(response) => Some(response),
-            Self::Delta(_) => None,
-        }
-    }
-}
-
 /// How far a client is with one type, for status pages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
@@ -130,7 +95,7 @@ pub struct Nack {
 #[derive(Debug)]
 pub struct Session {
     mode: Mode,
-    watches: BTreeMap<Kind, Watch>,
+    watches: BTreeMap<Kind, Box<Watch>>,
     nonce: u64,
     /// Clusters that were sent and whose endpoints the client has not acknowledged yet.
     warming: BTreeSet<Arc<str>>,
@@ -148,15 +113,14 @@ impl Session {
             Request::Delta(request) => &request.type_url,
             Request::Sotw(request) => &request.type_url,
         };
-        let held = |watch: &Watch| watch.names.len();
         let own = Kind::from_type_url(kind).and_then(|kind| self.watches.get(&kind));
-        let all: usize = self.watches.values().map(held).sum();
-        limit::check(request, own.map(|watch| &watch.names), all)
+        let all: usize = self.watches.values().map(|watch| watch.holding.count()).sum();
+        limit::check(request, own.map(|watch| &watch.holding), all)
     }
 
     /// Bytes that are held because the client has named resources, about.
     pub fn weight(&self) -> usize {
-        self.watches.values().map(Watch::weight).sum()
+        self.watches.values().map(|watch| watch.weight()).sum()
     }
 
     /// Takes a request in; gives back what is to be sent, in order. Requests of unknown types are left unanswered, as
@@ -195,25 +159,35 @@ impl Session {
     /// Kinds and names the client asks for; a wildcard is `*`.
     pub fn subscriptions(&self, kind: Kind) -> Vec<Arc<str>> {
         let Some(watch) = self.watches.get(&kind) else { return vec![] };
-        let wildcard = watch.wildcard.then(|| Arc::from("*"));
-        wildcard.into_iter().chain(watch.names.iter().cloned()).collect()
+        let wildcard = watch.holding.wildcard().then(|| Arc::from("*"));
+        wildcard.into_iter().chain(watch.holding.names().cloned()).collect()
     }
 
     fn take(&mut self, ask: Ask) {
         let kind = ask.kind;
-        let watch = self.watches.entry(kind).or_insert_with(|| Watch::new(kind));
+        let watch = self.watches.entry(kind).or_insert_with(|| Box::new(Watch::new(kind)));
         let Some(answered) = watch.take(ask) else { return };
         // A cluster that is refused never asks for its endpoints; endpoints that are answered are waited for no more.
-        let answered_names = answered.upserts.iter().map(|(name, _)| name);
         if kind == Kind::Endpoints || (kind == Kind::Cluster && answered.refused) {
-            answered_names.for_each(|name| {
+            for name in &answered.upserts {
                 self.warming.remove(name);
-            });
+            }
         }
     }
 
     /// All that may be sent now.
     fn plan(&mut self, offer: &dyn Offer) -> Vec<Response> {
+        self.follow(offer);
+        let responses = self.planned(offer);
+        self.follow(offer);
+        responses
+    }
+
+    fn follow(&mut self, offer: &dyn Offer) {
+        self.watches.values_mut().for_each(|watch| watch.follow(offer));
+    }
+
+    fn planned(&mut self, offer: &dyn Offer) -> Vec<Response> {
         let mut responses = vec![];
         self.waiting_over(offer);
         for kind in [Kind::Cluster, Kind::Endpoints] {
@@ -298,15 +272,18 @@ impl Session {
             Mode::Delta => answer::delta(kind, &diff, &nonce, offer),
             Mode::Sotw => answer::sotw(watch, kind, &diff, &nonce, offer),
         };
-        watch.sent(Sending { nonce, version: offer.version().to_owned(), diff: diff.versions() });
-        if kind == Kind::Cluster {
-            self.resend_endpoints(diff.upserts.iter().map(|(name, _)| name), offer);
-        }
+        let clusters: Vec<Arc<str>> = if kind == Kind::Cluster {
+            diff.upserts.iter().map(|(name, _)| name.clone()).collect()
+        } else {
+            vec![]
+        };
+        watch.sent(nonce, offer.version(), diff);
+        self.resend_endpoints(&clusters, offer);
         Some(response)
     }
 
     /// A cluster that arrives again starts without endpoints, also where they did not change.
-    fn resend_endpoints<'a>(&mut self, clusters: impl Iterator<Item = &'a Arc<str>>, offer: &dyn Offer) {
+    fn resend_endpoints(&mut self, clusters: &[Arc<str>], offer: &dyn Offer) {
         let Some(endpoints) = self.watches.get_mut(&Kind::Endpoints) else { return };
         for name in clusters {
             endpoints.resend(name);

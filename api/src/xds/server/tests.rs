@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::wire::xds::{Any, nack};
-use crate::xds::offer::{Offered, Resources};
+use crate::xds::offer::Resources;
+use crate::xds::table::Offered;
 use std::collections::HashMap;
 
 fn body(kind: Kind, content: &str) -> Offered {
-    Offered::new(Any { type_url: kind.type_url().to_owned(), value: content.as_bytes().to_vec() })
+    Offered::new(&Any { type_url: kind.type_url().to_owned(), value: content.as_bytes().to_vec() })
 }
 
 fn offer(resources: &[(Kind, &str, &str)]) -> Resources {
@@ -26,47 +27,48 @@ fn subscribe(kind: Kind, names: &[&str]) -> Request {
 }
 
 fn ack(response: &Response) -> Request {
-    match response {
-        Response::Delta(response) => Request::Delta(DeltaDiscoveryRequest {
-            type_url: response.type_url.clone(),
+    match response.mode {
+        Mode::Delta => Request::Delta(DeltaDiscoveryRequest {
+            type_url: response.type_url().to_owned(),
             response_nonce: response.nonce.clone(),
             ..DeltaDiscoveryRequest::default()
         }),
-        Response::Sotw(response) => sotw_ask(response, &[]),
+        Mode::Sotw => sotw_ask(response, &[]),
     }
 }
 
-fn sotw_ask(response: &DiscoveryResponse, names: &[&str]) -> Request {
+fn sotw_ask(response: &Response, names: &[&str]) -> Request {
     Request::Sotw(DiscoveryRequest {
-        type_url: response.type_url.clone(),
+        type_url: response.type_url().to_owned(),
         response_nonce: response.nonce.clone(),
-        version_info: response.version_info.clone(),
+        version_info: response.version.clone(),
         resource_names: names.iter().map(ToString::to_string).collect(),
         ..DiscoveryRequest::default()
     })
 }
 
 fn sotw(kind: Kind, names: &[&str]) -> Request {
-    sotw_ask(
-        &DiscoveryResponse { type_url: kind.type_url().to_owned(), ..DiscoveryResponse::default() },
-        names,
-    )
+    Request::Sotw(DiscoveryRequest {
+        type_url: kind.type_url().to_owned(),
+        resource_names: names.iter().map(ToString::to_string).collect(),
+        ..DiscoveryRequest::default()
+    })
 }
 
 /// A response in short: kind, `+name` and `-name`.
 fn show(responses: &[Response]) -> Vec<String> {
     let short = |response: &Response| {
-        let kind = Kind::from_type_url(response.type_url()).unwrap();
-        let words: Vec<String> = match response {
-            Response::Delta(delta) => {
-                let added = delta.resources.iter().map(|r| format!("+{}", r.name));
-                added.chain(delta.removed_resources.iter().map(|name| format!("-{name}"))).collect()
+        let words: Vec<String> = match response.mode {
+            Mode::Delta => {
+                let added = response.resources.iter().map(|(name, _)| format!("+{name}"));
+                added.chain(response.removed.iter().map(|name| format!("-{name}"))).collect()
             }
-            Response::Sotw(sotw) => {
-                sotw.resources.iter().map(|any| String::from_utf8_lossy(&any.value).into_owned()).collect()
+            Mode::Sotw => {
+                let bodies = response.resources.iter().map(|(_, offered)| offered.body().value);
+                bodies.map(|body| String::from_utf8_lossy(&body).into_owned()).collect()
             }
         };
-        format!("{kind:?} {}", words.join(" ")).trim().to_owned()
+        format!("{:?} {}", response.kind, words.join(" ")).trim().to_owned()
     };
     responses.iter().map(short).collect()
 }
@@ -125,8 +127,7 @@ fn an_answer_to_an_older_response_is_no_ack_but_its_subscriptions_count() {
 
     let mut session = Session::new(Mode::Sotw);
     let first = session.request(sotw(ENDPOINTS, &["a"]), &offer);
-    let Response::Sotw(mut old) = first[0].clone() else { unreachable!() };
-    old.nonce = "99".into();
+    let old = Response { nonce: "99".into(), ..first[0].clone() };
     check(&session.request(sotw_ask(&old, &["b"]), &offer), &[]);
     assert_eq!(session.subscriptions(ENDPOINTS), [Arc::from("a")]);
 }
@@ -178,9 +179,9 @@ fn acknowledge(
     names: &[&str],
     offer: &Resources,
 ) -> Vec<Response> {
-    let request = match response {
-        Response::Delta(_) => ack(response),
-        Response::Sotw(response) => sotw_ask(response, names),
+    let request = match response.mode {
+        Mode::Delta => ack(response),
+        Mode::Sotw => sotw_ask(response, names),
     };
     session.request(request, offer)
 }
@@ -222,9 +223,8 @@ fn state_of_the_world_keeps_the_old_cluster_in_the_list_until_the_routes_are_in_
     let clusters = session.push(&next);
     check(&clusters, &["Cluster cluster-a cluster-b"]);
     check(&acknowledge(&mut session, &clusters[0], &[], &next), &[]);
-    let Response::Sotw(last) = &clusters[0] else { unreachable!() };
-    let mut again = DiscoveryResponse { type_url: ENDPOINTS.type_url().to_owned(), ..last.clone() };
-    again.nonce = session.status()[&ENDPOINTS].nonce_sent.clone();
+    let nonce = session.status()[&ENDPOINTS].nonce_sent.clone();
+    let again = Response { kind: ENDPOINTS, nonce, ..clusters[0].clone() };
     let endpoints = session.request(sotw_ask(&again, &["a", "b"]), &next);
     check(&endpoints, &["Endpoints endpoints-b"]);
     let routes = acknowledge(&mut session, &endpoints[0], &["a", "b"], &next);
@@ -327,4 +327,53 @@ fn a_session_weighs_what_its_client_has_named_and_no_more() {
     assert_eq!(session.weight(), weight);
     session.request(ack(&told[0]), &nothing);
     assert_eq!(session.weight(), 0);
+}
+
+#[test]
+fn what_most_clients_have_in_common_is_held_once() {
+    let names: Vec<String> = (0..100).map(|number| format!("cluster-{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut all = offer(&[]);
+    for name in &names {
+        all.insert(CLUSTER, *name, body(CLUSTER, name));
+        all.insert(ENDPOINTS, *name, body(ENDPOINTS, name));
+    }
+    for mode in [Mode::Delta, Mode::Sotw] {
+        let mut session = Session::new(mode);
+        for (kind, names) in [(CLUSTER, &[][..]), (ENDPOINTS, &names)] {
+            let request = if mode == Mode::Delta { subscribe(kind, names) } else { sotw(kind, names) };
+            let responses = session.request(request, &all);
+            acknowledge(&mut session, &responses[0], names, &all);
+        }
+        assert_eq!((session.weight(), session.status()[&ENDPOINTS].subscribed), (0, 100), "{mode:?}");
+        // A name more, and one that is not there.
+        let more = ["cluster-7", "other"];
+        let mut request =
+            if mode == Mode::Delta { subscribe(ENDPOINTS, &more[1..]) } else { sotw(ENDPOINTS, &more) };
+        if let Request::Sotw(request) = &mut request {
+            request.response_nonce = session.status()[&ENDPOINTS].nonce_sent.clone();
+        }
+        session.request(request, &all);
+        let left = if mode == Mode::Delta { 101 } else { 2 };
+        assert_eq!(session.status()[&ENDPOINTS].subscribed, left, "{mode:?}");
+        let mut next = all.clone();
+        next.insert(ENDPOINTS, "cluster-7", body(ENDPOINTS, "changed"));
+        next.insert(ENDPOINTS, "cluster-8", body(ENDPOINTS, "changed"));
+        next.remove(ENDPOINTS, "cluster-9");
+        let told = match mode {
+            Mode::Delta => "Endpoints +cluster-7 +cluster-8",
+            Mode::Sotw => "Endpoints changed",
+        };
+        let nonce = session.status()[&ENDPOINTS].nonce_sent.clone();
+        let last = Response {
+            nonce,
+            mode,
+            kind: ENDPOINTS,
+            version: String::new(),
+            resources: vec![],
+            removed: vec![],
+        };
+        let told_now = acknowledge(&mut session, &last, &more, &next);
+        assert!(show(&told_now)[0].starts_with(told), "{mode:?}: {:?}", show(&told_now));
+    }
 }

@@ -1,23 +1,21 @@
 //! Pure. One type of resource in a session: what is asked for, what the client has, what is on its way.
 
 use super::ask::{Ask, Change};
+use super::holding::{Holding, Known};
 use super::{Nack, Status, limit};
 use crate::model::Kind;
-use crate::xds::offer::{Offer, Offered};
-use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::xds::offer::Offer;
+use crate::xds::table::{Offered, Table};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The state of one type.
 #[derive(Debug)]
 pub(super) struct Watch {
     kind: Kind,
-    pub(super) wildcard: bool,
-    pub(super) names: BTreeSet<Arc<str>>,
-    /// What the client was sent or came with, refused or not; `Absent`: it was told that there is none.
-    pub(super) known: BTreeMap<Arc<str>, Known>,
-    /// Clusters as they were sent, where the form of the protocol repeats all of them in each response.
-    pub(super) bodies: BTreeMap<Arc<str>, Offered>,
+    /// What is asked for, and what the client has.
+    pub(super) holding: Holding,
     /// The response that is not answered yet.
     pub(super) sending: Option<Sending>,
     /// A response is due also if there is nothing to tell: clients wait for the first.
@@ -26,8 +24,8 @@ pub(super) struct Watch {
     pub(super) resumed: bool,
     /// There is something to send, and it waits for another type.
     pub(super) waiting: bool,
-    /// The stamp of an offer of which the client lacked nothing, as far as nothing has changed on its side since.
-    in_step: Cell<Option<u64>>,
+    /// The tables of an offer of which the client lacked nothing, as far as nothing has changed on its side since.
+    in_step: RefCell<Option<(Arc<Table>, Arc<Table>)>>,
     /// Names have been given, so that none means none.
     explicit: bool,
     asked: bool,
@@ -37,36 +35,19 @@ pub(super) struct Watch {
     nack: Option<Nack>,
 }
 
-/// What the client knows of a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Known {
-    /// This version.
-    Version(u64),
-    /// A version that this server never gave.
-    Foreign,
-    /// That there is no such resource.
-    Absent,
-}
-
 /// A response on its way.
 #[derive(Debug)]
 pub(super) struct Sending {
     pub(super) nonce: String,
     pub(super) version: String,
-    pub(super) diff: Versions,
-}
-
-/// What a response changes at the client.
-#[derive(Debug, Default)]
-pub(super) struct Versions {
-    pub(super) upserts: Vec<(Arc<str>, u64)>,
+    pub(super) upserts: Vec<Arc<str>>,
     pub(super) removed: Vec<Arc<str>>,
 }
 
 /// A response that has been answered.
 #[derive(Debug)]
 pub(super) struct Answered {
-    pub(super) upserts: Vec<(Arc<str>, u64)>,
+    pub(super) upserts: Vec<Arc<str>>,
     pub(super) refused: bool,
 }
 
@@ -81,26 +62,18 @@ impl Diff {
     pub(super) fn is_empty(&self) -> bool {
         self.upserts.is_empty() && self.removed.is_empty()
     }
-
-    pub(super) fn versions(&self) -> Versions {
-        let upserts = self.upserts.iter().map(|(name, offered)| (name.clone(), offered.version));
-        Versions { upserts: upserts.collect(), removed: self.removed.clone() }
-    }
 }
 
 impl Watch {
     pub(super) fn new(kind: Kind) -> Self {
         Self {
             kind,
-            wildcard: false,
-            names: BTreeSet::new(),
-            known: BTreeMap::new(),
-            bodies: BTreeMap::new(),
+            holding: Holding::new(),
             sending: None,
             must_answer: false,
             resumed: false,
             waiting: false,
-            in_step: Cell::new(None),
+            in_step: RefCell::new(None),
             explicit: false,
             asked: false,
             nonce: String::new(),
@@ -127,7 +100,7 @@ impl Watch {
             self.resume(ask.initial);
         }
         match ask.change {
-            Change::Delta { subscribe, unsubscribe } => self.change(first, subscribe, unsubscribe),
+            Change::Delta { subscribe, unsubscribe } => self.change(first, &subscribe, &unsubscribe),
             Change::Whole(names) => self.replace(first, names),
         }
         answered
@@ -137,7 +110,7 @@ impl Watch {
         let sending = self.sending.take_if(|sending| sending.nonce == ask.nonce)?;
         let refused = ask.error.is_some();
         if let Some(detail) = &ask.error {
-            let all = sending.diff.upserts.iter().map(|(name, _)| name).chain(&sending.diff.removed);
+            let all = sending.upserts.iter().chain(&sending.removed);
             let mut names: Vec<String> =
                 all.clone().filter(|name| detail.contains(&***name)).map(ToString::to_string).collect();
             if names.is_empty() {
@@ -148,72 +121,81 @@ impl Watch {
             self.nack = None;
             self.acked = (sending.nonce, sending.version);
         }
-        Some(Answered { upserts: sending.diff.upserts, refused })
+        Some(Answered { upserts: sending.upserts, refused })
     }
 
     /// The client needs this resource again, whatever it has.
     pub(super) fn resend(&mut self, name: &str) {
-        self.known.remove(name);
-        self.in_step.set(None);
+        self.holding.set_known(name, None);
+        self.in_step.take();
     }
 
-    fn resume(&mut self, initial: BTreeMap<Arc<str>, Option<u64>>) {
-        self.in_step.set(None);
+    fn resume(&mut self, initial: Vec<(String, Option<u64>)>) {
+        self.in_step.take();
         self.resumed = !initial.is_empty();
-        let known = |version: Option<u64>| version.map_or(Known::Foreign, Known::Version);
-        self.known = initial.into_iter().map(|(name, version)| (name, known(version))).collect();
+        for (name, version) in initial {
+            self.holding.set_known(&name, Some(version.map_or(Known::Foreign, Known::Version)));
+        }
     }
 
-    fn change(&mut self, first: bool, subscribe: Vec<Arc<str>>, unsubscribe: Vec<Arc<str>>) {
+    fn change(&mut self, first: bool, subscribe: &[String], unsubscribe: &[String]) {
         if first || !subscribe.is_empty() || !unsubscribe.is_empty() {
-            self.in_step.set(None);
+            self.in_step.take();
         }
         if first && subscribe.is_empty() && self.means_all() {
             self.ask_all();
         }
         for name in subscribe {
-            if &*name == WILDCARD {
+            if name == WILDCARD {
                 self.ask_all();
                 continue;
             }
             // Asking again for a name is how a client says that it needs the resource again.
             if !first {
-                self.known.remove(&name);
+                self.holding.set_known(name, None);
             }
-            self.names.insert(name);
+            self.holding.set_named(name, true);
         }
         for name in unsubscribe {
-            if &*name == WILDCARD {
-                self.wildcard = false;
-                self.known.retain(|name, _| self.names.contains(name));
+            if name == WILDCARD {
+                self.holding.set_wildcard(false);
+                self.holding.keep_named();
             } else {
-                self.names.remove(&name);
-                self.known.remove(&name);
+                self.holding.set_named(name, false);
+                self.holding.set_known(name, None);
             }
         }
     }
 
-    fn replace(&mut self, first: bool, names: Vec<Arc<str>>) {
-        self.in_step.set(None);
+    fn replace(&mut self, first: bool, names: Vec<String>) {
         self.explicit |= !names.is_empty();
-        let names: BTreeSet<Arc<str>> = names.into_iter().collect();
+        let names: BTreeSet<String> = names.into_iter().collect();
         let wildcard = names.contains(WILDCARD) || (!self.explicit && self.means_all());
-        if wildcard && !self.wildcard {
-            self.ask_all();
+        let by_name = || names.iter().filter(|name| *name != WILDCARD);
+        let added: Vec<&String> = by_name().filter(|name| !self.holding.is_named(name)).collect();
+        let same = added.is_empty() && by_name().count() == self.holding.count();
+        if same && !first && wildcard == self.holding.wildcard() {
+            return;
         }
-        self.wildcard = wildcard;
-        if self.is_whole() && (first || names.iter().any(|name| !self.names.contains(name))) {
+        self.in_step.take();
+        if self.is_whole() && (first || !added.is_empty()) {
             self.must_answer = true;
         }
-        self.names = names.into_iter().filter(|name| &**name != WILDCARD).collect();
+        let gone: Vec<Arc<str>> =
+            self.holding.names().filter(|name| !names.contains(&***name)).cloned().collect();
+        added.iter().for_each(|name| self.holding.set_named(name, true));
+        gone.iter().for_each(|name| self.holding.set_named(name, false));
+        if wildcard && !self.holding.wildcard() {
+            self.ask_all();
+        }
+        self.holding.set_wildcard(wildcard);
         if !wildcard {
-            self.known.retain(|name, _| self.names.contains(name));
-            self.bodies.retain(|name, _| self.names.contains(name));
+            self.holding.keep_named();
         }
     }
 
     fn ask_all(&mut self) {
-        self.wildcard = true;
+        self.holding.set_wildcard(true);
         self.must_answer = !self.resumed;
     }
 
@@ -222,89 +204,83 @@ impl Watch {
         matches!(self.kind, Kind::Cluster | Kind::Listener | Kind::Names)
     }
 
+    /// Keeps what the client has beside the table that is offered, if they have most in common.
+    pub(super) fn follow(&mut self, offer: &dyn Offer) {
+        self.holding.follow(offer.shared(self.kind));
+    }
+
     /// What the client lacks of what is offered.
     pub(super) fn diff(&self, offer: &dyn Offer) -> Diff {
-        let stamp = offer.stamp(self.kind);
-        if stamp.is_some() && self.in_step.get() == stamp {
+        let (shared, own) = (offer.shared(self.kind), offer.own(self.kind));
+        let same = |(a, b): &(Arc<Table>, Arc<Table>)| Arc::ptr_eq(a, shared) && Arc::ptr_eq(b, own);
+        if self.in_step.borrow().as_ref().is_some_and(same) {
             return Diff::default();
         }
         let diff = self.compared(offer);
-        self.in_step.set(stamp.filter(|_| diff.is_empty()));
+        let in_step = diff.is_empty() && offer.lists_all(self.kind);
+        self.in_step.replace(in_step.then(|| (shared.clone(), own.clone())));
         diff
     }
 
     fn compared(&self, offer: &dyn Offer) -> Diff {
-        let mut diff = Diff::default();
-        let mut seen = BTreeSet::new();
-        if self.wildcard {
-            offer.each(self.kind, &mut |name, offered| {
-                self.compare(name, Some(offered), &mut diff);
-                if self.names.contains(name) {
-                    seen.insert(name.clone());
-                }
-            });
-        }
-        for name in self.names.iter().filter(|name| !seen.contains(*name)) {
-            self.compare(name, offer.find(self.kind, name).as_ref(), &mut diff);
-        }
-        for (name, known) in &self.known {
-            let asked = self.names.contains(name);
-            if !asked && *known != Known::Absent && !(self.wildcard && offer.find(self.kind, name).is_some())
-            {
-                diff.removed.push(name.clone());
+        let (mut diff, holding) = (Diff::default(), &self.holding);
+        let mut names = holding.doubtful(offer.shared(self.kind));
+        names.extend(offer.own(self.kind).iter().map(|(name, _)| name));
+        for name in names {
+            let named = holding.is_named(name);
+            let offered = match offer.listed(self.kind, name).filter(|_| named || holding.wildcard()) {
+                Some(offered) => Some(offered.clone()),
+                None if named => offer.on_demand(self.kind, name),
+                None => None,
+            };
+            let known = holding.known(name);
+            match (offered, known) {
+                (Some(offered), Some(known)) if known.is_version(offered.version) => {}
+                (Some(offered), _) => diff.upserts.push((name.clone(), offered)),
+                (None, Some(known)) if !known.is_absent() => diff.removed.push(name.clone()),
+                (None, None) if named => diff.removed.push(name.clone()),
+                (None, _) => {}
             }
         }
         diff
     }
 
-    fn compare(&self, name: &Arc<str>, offered: Option<&Offered>, diff: &mut Diff) {
-        let known = self.known.get(name);
-        match offered {
-            Some(offered) if known != Some(&Known::Version(offered.version)) => {
-                diff.upserts.push((name.clone(), offered.clone()));
-            }
-            None if known != Some(&Known::Absent) => diff.removed.push(name.clone()),
-            _ => {}
-        }
-    }
-
     /// Notes a response that is being sent.
-    pub(super) fn sent(&mut self, sending: Sending) {
-        for (name, version) in &sending.diff.upserts {
-            self.known.insert(name.clone(), Known::Version(*version));
+    pub(super) fn sent(&mut self, nonce: String, version: &str, diff: Diff) {
+        let mut upserts = Vec::with_capacity(diff.upserts.len());
+        for (name, offered) in diff.upserts {
+            self.holding.set_known(&name, Some(Known::Given(offered)));
+            upserts.push(name);
         }
-        self.forget(&sending.diff.removed);
+        self.forget(&diff.removed);
         self.must_answer = false;
-        self.nonce.clone_from(&sending.nonce);
-        self.version.clone_from(&sending.version);
-        self.sending = Some(sending);
+        self.nonce.clone_from(&nonce);
+        version.clone_into(&mut self.version);
+        self.sending = Some(Sending { nonce, version: version.to_owned(), upserts, removed: diff.removed });
     }
 
     /// Notes what the client has no more.
     pub(super) fn forget(&mut self, removed: &[Arc<str>]) {
-        self.in_step.set(None);
+        self.in_step.take();
         for name in removed {
-            self.bodies.remove(name);
-            if self.names.contains(name) {
-                self.known.insert(name.clone(), Known::Absent);
-            } else {
-                self.known.remove(name);
-            }
+            let known = self.holding.is_named(name).then_some(Known::Absent);
+            self.holding.set_known(name, known);
         }
     }
 
-    /// Bytes that the client's names take: those it subscribes to, and others that it has or is being told about.
+    /// Bytes that the client's names take: those that are kept for it alone, and others that it is being told about.
     pub(super) fn weight(&self) -> usize {
-        let leaving = self.sending.iter().flat_map(|sending| &sending.diff.removed);
-        let others = self.known.keys().chain(leaving).filter(|name| !self.names.contains(*name));
-        self.names.iter().chain(others).map(|name| limit::weight(name)).sum()
+        let kept: BTreeSet<&Arc<str>> = self.holding.kept().collect();
+        let leaving = self.sending.iter().flat_map(|sending| &sending.removed);
+        let others = leaving.filter(|name| !kept.contains(*name));
+        kept.iter().copied().chain(others).map(|name| limit::weight(name)).sum()
     }
 
     pub(super) fn status(&self) -> Status {
         Status {
-            subscribed: self.names.len(),
-            wildcard: self.wildcard,
-            resources: self.known.values().filter(|known| **known != Known::Absent).count(),
+            subscribed: self.holding.count(),
+            wildcard: self.holding.wildcard(),
+            resources: self.holding.resources(),
             nonce_sent: self.nonce.clone(),
             nonce_acked: self.acked.0.clone(),
             version_sent: self.version.clone(),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
     let mut services: Vec<&Arc<Service>> =
-        catalog.services().filter(|s| s.selector.is_some() || !s.endpoints.is_empty()).collect();
+        catalog.services().filter(|s| s.selector.is_some() || !s.endpoints.list().is_empty()).collect();
     services.sort_by(|a, b| (&a.origin, &a.host).cmp(&(&b.origin, &b.host)));
     let mut taken: HashMap<(IpAddr, u16), (&Service, Protocol)> = HashMap::new();
     for service in services {

@@ -2,24 +2,23 @@
 
 use crate::catalog::route::GatewayRef;
 use crate::catalog::tests::catalog;
-use crate::flow::Scope;
+use crate::generate::audience::Audience;
 use crate::generate::http_route::{self, Place};
 use crate::generate::view::View;
 use api::model::route::{ClusterChoice, RouteAction};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-fn scope(namespace: &str) -> Scope {
-    Scope {
+fn scope(namespace: &str) -> Arc<Audience> {
+    Arc::new(Audience {
         gateway: false,
-        pod: "p".into(),
         namespace: namespace.into(),
-        proven: true,
-        addresses: vec![],
-        labels: BTreeMap::new(),
-        http_10: false,
-        service_account: String::new(),
         istio_extensions: true,
-    }
+        ipv6: false,
+        http_10: false,
+        labels: BTreeMap::new(),
+        targets: vec![],
+    })
 }
 
 /// The services that a proxy sees, and where a host's requests go on a port, as `host -> cluster host`.
@@ -40,12 +39,12 @@ fn seen(objects: &[String], namespace: &str, port: u16) -> Seen {
         },
         _ => None,
     };
-    let hosts = view.services().iter().map(|s| s.host.clone()).chain(view.owners().keys().cloned());
+    let hosts = view.services().map(|s| s.host.clone()).chain(view.owners().keys().cloned());
     let routes = hosts.filter_map(|host| {
         let to = first(http_route::routes(&view, view.route_set(&host)?, &place))?;
         Some((host, to))
     });
-    Seen { routes: routes.collect(), services: view.services().iter().map(|s| s.host.clone()).collect() }
+    Seen { routes: routes.collect(), services: view.services().map(|s| s.host.clone()).collect() }
 }
 
 fn service(place: &str) -> String {
@@ -234,7 +233,7 @@ fn of_two_services_with_one_host_the_imported_one_is_seen() {
     let catalog = catalog(&objects.concat());
     let scope = scope("shop");
     let view = View::new(&catalog, &scope);
-    assert_eq!(view.services().iter().map(|s| s.namespace.as_str()).collect::<Vec<_>>(), ["b"]);
+    assert_eq!(view.services().map(|s| s.namespace.as_str()).collect::<Vec<_>>(), ["b"]);
 }
 
 #[test]

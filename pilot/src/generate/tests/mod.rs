@@ -431,7 +431,7 @@ fn a_gateway_listens_to_the_target_ports_of_its_service() {
 
 /// Whether a proxy is given a secret that it asks for, and whether with a key.
 fn secret(snapshot: &Snapshot, scope: &Scope, name: &str) -> Option<&'static str> {
-    let uses = super::secret::uses(scope, &shared(snapshot, scope));
+    let uses = super::secret::uses(&scope.namespace, &shared(snapshot, scope));
     match super::secret::find(snapshot, scope, &uses, name)? {
         Resource::Secret(secret) => match secret.content {
             SecretContent::Certificate { .. } => Some("key"),

@@ -29,8 +29,9 @@ use api::wire::xds::{
     DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, NodeInfo,
 };
 use api::wire::{self, Target};
-use api::xds::offer::{Offered, Resources};
+use api::xds::offer::Resources;
 use api::xds::server::{Mode, Request as Asked, Response as Answer, Session};
+use api::xds::table::Offered;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -134,7 +135,7 @@ fn offer(resources: &[Resource]) -> Resources {
     let mut offer = Resources::new("push");
     for resource in resources {
         let any = wire::encode(resource, &Target { istio_extensions: true });
-        offer.insert(resource.kind(), resource.name(), Offered::new(any));
+        offer.insert(resource.kind(), resource.name(), Offered::new(&any));
     }
     offer
 }
@@ -247,7 +248,7 @@ async fn a_bad_resource_is_refused_by_name_and_its_last_good_version_stays() {
         proxy.until("two clusters", |snapshot| snapshot.clusters().len() == 2).await;
         let garbage = Any { type_url: Kind::Cluster.type_url().to_owned(), value: vec![0xff; 9] };
         let mut next = offer(&[endpoints("a"), endpoints("b"), cluster("b"), cluster("c"), endpoints("c")]);
-        next.insert(Kind::Cluster, "a", Offered::new(garbage));
+        next.insert(Kind::Cluster, "a", Offered::new(&garbage));
         plane.offer.send_replace(next);
         proxy.until("the third cluster", |snapshot| snapshot.clusters().len() == 3).await;
         proxy
@@ -293,7 +294,7 @@ async fn an_unknown_caller_is_asked_for_by_address() {
         };
         let mut resources = offer(&[]);
         let any = wire::encode(&Resource::Workload(workload), &Target { istio_extensions: true });
-        resources.insert(Kind::Workload, "/10.0.0.7", Offered::new(any));
+        resources.insert(Kind::Workload, "/10.0.0.7", Offered::new(&any));
         let plane = Plane::offering(resources);
         let (address, _closing) = plane.serve("127.0.0.1:0").await;
         let mut proxy = start(address);

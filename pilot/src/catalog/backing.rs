@@ -1,0 +1,174 @@
+//! Pure. What stands behind one service: its pods, the addresses that are written down for it, and the rules that say whom
+//! they take. It is all that the service's endpoints are made from: what is not in here cannot show in them.
+
+use super::Catalog;
+use super::endpoint::{static_endpoint, static_port, static_takes_mtls};
+use super::policy::{Mesh, PeerAuthentication, peer_mode};
+use super::same::Same;
+use super::service::{Registry, Resolution, Service, ServiceEndpoint, ServicePort, StaticEndpoint};
+use super::visibility::Labels;
+use super::workload::Workload;
+use crate::flow::MtlsMode;
+use api::model::endpoint::{EndpointAddress, Health};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// A service and what stands behind it. Equal ones have equal endpoints.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Backing {
+    service: Same<Service>,
+    mesh: Same<Mesh>,
+    policies: Same<Vec<Arc<PeerAuthentication>>>,
+    /// The pods that its selector chooses, sorted by name.
+    pods: Vec<Same<Workload>>,
+    /// The pods that have the addresses of its written endpoints, in their order.
+    written: Vec<Option<Same<Workload>>>,
+}
+
+impl Catalog {
+    /// What stands behind a service.
+    pub fn backing(&self, service: &Arc<Service>) -> Backing {
+        Backing {
+            service: service.into(),
+            mesh: Same(self.shared_mesh()),
+            policies: Same(self.shared_policies()),
+            pods: self.pods_of(service).map(Into::into).collect(),
+            written: service.endpoints.list().iter().map(|e| self.pod_at(e).map(Into::into)).collect(),
+        }
+    }
+
+    /// Whether a service that is the same in both has the same behind it here and in another catalog: all tables that
+    /// `backing` reads are.
+    pub fn backs_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.index.workloads, &other.index.workloads)
+            && Arc::ptr_eq(&self.index.mesh, &other.index.mesh)
+            && Arc::ptr_eq(&self.index.peer_authentications, &other.index.peer_authentications)
+    }
+
+    /// The endpoints of a port of a service.
+    pub fn endpoints(&self, service: &Arc<Service>, port: &ServicePort) -> Vec<ServiceEndpoint> {
+        self.backing(service).endpoints(port)
+    }
+}
+
+impl Backing {
+    /// The service.
+    pub fn service(&self) -> &Arc<Service> {
+        &self.service.0
+    }
+
+    /// The settings of its mesh.
+    pub fn mesh(&self) -> &Mesh {
+        &self.mesh
+    }
+
+    /// The pods that its selector chooses, sorted by name.
+    pub fn pods(&self) -> impl Iterator<Item = &Arc<Workload>> {
+        self.pods.iter().map(|pod| &pod.0)
+    }
+
+    /// Addresses that are written down for it, each with the pod that has it; none where its selector chooses pods.
+    pub fn written(&self) -> impl Iterator<Item = (&StaticEndpoint, Option<&Arc<Workload>>)> {
+        let all = self
+            .service
+            .endpoints
+            .list()
+            .iter()
+            .zip(self.written.iter().map(|pod| pod.as_ref().map(|p| &p.0)));
+        let chosen = self.service.registry == Registry::Kubernetes && !self.pods.is_empty();
+        all.filter(move |_| !chosen)
+    }
+
+    /// The addresses behind a port, sorted by pod; for a service that DNS resolves, the names to ask for. Empty for
+    /// pass-through services.
+    pub fn endpoints(&self, port: &ServicePort) -> Vec<ServiceEndpoint> {
+        if self.service.resolution == Resolution::Passthrough {
+            return vec![];
+        }
+        let mut endpoints: Vec<ServiceEndpoint> =
+            self.pods().filter_map(|pod| self.pod_endpoint(port, pod)).collect();
+        endpoints.extend(self.written().filter_map(|(e, pod)| self.written_endpoint(e, pod, port)));
+        if endpoints.is_empty() && self.service.resolution != Resolution::Endpoints {
+            endpoints.push(ServiceEndpoint {
+                address: EndpointAddress::Dns(self.service.host.clone(), static_port(port)),
+                health: Health::Healthy,
+                weight: 1,
+                mtls: false,
+                labels: Labels::new(),
+                workload: None,
+            });
+        }
+        endpoints
+    }
+
+    /// Whether every address behind a port takes mTLS, ready or not; `false` where there is none.
+    pub fn takes_mtls(&self, port: &ServicePort) -> bool {
+        if self.service.resolution == Resolution::Passthrough {
+            return false;
+        }
+        let pods = self.pods().filter(|p| !p.finished);
+        let pods = pods.filter_map(|p| Some(self.pod_takes_mtls(p, port.on(p)?)));
+        let written = self.written().filter(|(e, _)| e.serving(port).is_some());
+        let written = written.map(|(e, pod)| self.written_takes_mtls(e, pod, port));
+        let mut all = pods.chain(written).peekable();
+        all.peek().is_some() && all.all(|mtls| mtls)
+    }
+
+    /// The SPIFFE ids that its endpoints may have, sorted; callers accept no other.
+    pub fn identities(&self) -> Vec<String> {
+        let id = |namespace: &str, account: &str| {
+            format!("spiffe://{}/ns/{namespace}/sa/{account}", self.mesh.trust_domain)
+        };
+        let members = self.pods().chain(self.written().filter_map(|(_, pod)| pod));
+        let mut ids: BTreeSet<String> = members.map(|w| id(&w.namespace, &w.service_account)).collect();
+        let accounts = self.service.endpoints.list().iter().filter(|e| !e.service_account.is_empty());
+        ids.extend(accounts.map(|e| id(&self.service.namespace, &e.service_account)));
+        ids.extend(self.service.subject_alt_names.iter().cloned());
+        ids.into_iter().collect()
+    }
+
+    fn pod_endpoint(&self, port: &ServicePort, pod: &Arc<Workload>) -> Option<ServiceEndpoint> {
+        let address = *pod.addresses.first()?;
+        let number = port.on(pod)?;
+        let usable = !pod.finished && (pod.ready || pod.terminating || self.service.publish_not_ready);
+        usable.then(|| ServiceEndpoint {
+            address: EndpointAddress::Socket(SocketAddr::new(address, number)),
+            health: if pod.terminating { Health::Draining } else { Health::Healthy },
+            weight: 1,
+            mtls: self.pod_takes_mtls(pod, number),
+            labels: pod.labels.clone(),
+            workload: Some(pod.clone()),
+        })
+    }
+
+    /// An endpoint that is written down, with what is known of the pod that it is.
+    fn written_endpoint(
+        &self,
+        endpoint: &StaticEndpoint,
+        pod: Option<&Arc<Workload>>,
+        port: &ServicePort,
+    ) -> Option<ServiceEndpoint> {
+        let written = static_endpoint(endpoint, port)?;
+        let Some(known) = pod else { return Some(written) };
+        let labels = if written.labels.is_empty() { known.labels.clone() } else { written.labels };
+        let mtls = self.written_takes_mtls(endpoint, pod, port);
+        Some(ServiceEndpoint { mtls, labels, workload: Some(known.clone()), ..written })
+    }
+
+    /// Whether an endpoint that is written down takes mTLS: it says so, or the pod that it is does.
+    fn written_takes_mtls(
+        &self,
+        endpoint: &StaticEndpoint,
+        pod: Option<&Arc<Workload>>,
+        port: &ServicePort,
+    ) -> bool {
+        let by_pod = |pod: &Arc<Workload>| self.pod_takes_mtls(pod, endpoint.port(port));
+        static_takes_mtls(endpoint) || pod.is_some_and(by_pod)
+    }
+
+    fn pod_takes_mtls(&self, pod: &Workload, port: u16) -> bool {
+        let mode = peer_mode(&self.mesh, &self.policies, (&pod.namespace, &pod.labels), Some(port));
+        pod.mtls && mode != MtlsMode::Disable
+    }
+}

@@ -1,0 +1,42 @@
+//! Pure. Gateway objects and what routes the traffic that they take: beside the services, all that listeners and routes of
+//! gateways are made from.
+
+use super::Catalog;
+use super::gateway::Gateway;
+use super::lookup::ranked;
+use super::policy::Mesh;
+use super::route::{GatewayRef, RouteSet};
+use super::same::Same;
+use super::visibility::{Labels, selects};
+use std::sync::Arc;
+
+/// The gateways of a mesh. Equal ones have equal ports and routes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gates {
+    mesh: Same<Mesh>,
+    gateways: Same<Vec<Arc<Gateway>>>,
+    route_sets: Same<Vec<Arc<RouteSet>>>,
+}
+
+impl Catalog {
+    /// The gateways.
+    pub fn gates(&self) -> Gates {
+        Gates {
+            mesh: Same(self.shared_mesh()),
+            gateways: Same(self.shared_gateways()),
+            route_sets: Same(self.shared_route_sets()),
+        }
+    }
+}
+
+impl Gates {
+    /// The Gateways for a proxy with these labels, in any namespace, oldest first.
+    pub fn chosen_by(&self, labels: &Labels) -> impl Iterator<Item = &Arc<Gateway>> {
+        self.gateways.iter().filter(|gateway| selects(&gateway.selector, labels))
+    }
+
+    /// As `Catalog::route_sets`.
+    pub fn route_sets(&self, namespace: &str, gateway: &GatewayRef) -> Vec<Arc<RouteSet>> {
+        ranked(&self.route_sets, &self.mesh, namespace, gateway)
+    }
+}

@@ -1,0 +1,108 @@
+//! Pure. All that the clusters and endpoints of one service are made from, for the proxies of one audience. What is not in
+//! here cannot show in them.
+
+use super::CLUSTER_ID;
+use super::audience::Audience;
+use crate::catalog::backing::Backing;
+use crate::catalog::destination_rule::DestinationRule;
+use crate::catalog::policy::Mesh;
+use crate::catalog::same::Same;
+use crate::catalog::service::{Resolution, Service, ServiceEndpoint, ServicePort};
+use crate::catalog::visibility::selects;
+use crate::flow::Protocol;
+use api::model::endpoint::{Endpoint, EndpointWorkload, LoadAssignment, LocalityEndpoints};
+use api::name::ClusterName;
+use std::sync::Arc;
+
+/// A service that proxies call. Equal ones make equal resources.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Upstream {
+    /// The proxies are gateways.
+    pub(super) gateway: bool,
+    /// They know Istio's own filters.
+    pub(super) istio_extensions: bool,
+    /// The service, and what is behind it.
+    pub(super) backing: Backing,
+    rule: Option<Same<DestinationRule>>,
+}
+
+impl Upstream {
+    pub(super) fn new(audience: &Audience, backing: Backing, rule: Option<&Arc<DestinationRule>>) -> Self {
+        let Audience { gateway, istio_extensions, .. } = *audience;
+        Self { gateway, istio_extensions, backing, rule: rule.map(Into::into) }
+    }
+
+    /// Whether it is about this very service with this rule.
+    pub fn is_of(&self, service: &Arc<Service>, rule: Option<&Arc<DestinationRule>>) -> bool {
+        let same_rule = match (&self.rule, rule) {
+            (Some(own), Some(other)) => Arc::ptr_eq(&own.0, other),
+            (None, None) => true,
+            _ => false,
+        };
+        same_rule && Arc::ptr_eq(self.backing.service(), service)
+    }
+
+    /// The service.
+    pub(super) fn service(&self) -> &Service {
+        self.backing.service()
+    }
+
+    /// The settings of the mesh.
+    pub(super) fn mesh(&self) -> &Mesh {
+        self.backing.mesh()
+    }
+
+    /// The rule for calls to it.
+    pub(super) fn rule(&self) -> Option<&DestinationRule> {
+        self.rule.as_deref()
+    }
+
+    /// The endpoints of all clusters that might have some.
+    pub(super) fn assignments(&self) -> Vec<LoadAssignment> {
+        let service = self.service();
+        if service.resolution != Resolution::Endpoints {
+            return vec![];
+        }
+        let mut assignments = vec![];
+        for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
+            let subsets = self.rule().into_iter().flat_map(|r| &r.subsets);
+            for subset in std::iter::once("").chain(subsets.map(|s| s.name.as_str())) {
+                let cluster = ClusterName::outbound(&service.host, port.number, subset).to_string();
+                assignments.push(self.assignment(port, subset, cluster));
+            }
+        }
+        assignments
+    }
+
+    /// The endpoints of a port, or of a subset of it, as xDS carries them.
+    pub(super) fn assignment(&self, port: &ServicePort, subset: &str, cluster: String) -> LoadAssignment {
+        let labels = self.rule().and_then(|r| r.subset(subset)).map(|s| &s.labels);
+        let chosen = |e: &ServiceEndpoint| labels.is_none_or(|l| selects(l, &e.labels));
+        let endpoints: Vec<Endpoint> =
+            self.backing.endpoints(port).into_iter().filter(chosen).map(endpoint).collect();
+        let localities = if endpoints.is_empty() {
+            vec![]
+        } else {
+            vec![LocalityEndpoints { endpoints, ..LocalityEndpoints::default() }]
+        };
+        LoadAssignment { cluster, localities }
+    }
+}
+
+fn endpoint(from: ServiceEndpoint) -> Endpoint {
+    let workload = from.workload.map(|w| EndpointWorkload {
+        name: w.workload_name.clone(),
+        namespace: w.namespace.clone(),
+        canonical_name: w.canonical_name.clone(),
+        canonical_revision: w.canonical_revision.clone(),
+        cluster_id: CLUSTER_ID.into(),
+    });
+    Endpoint {
+        address: from.address,
+        health: from.health,
+        hostname: String::new(),
+        weight: from.weight,
+        mtls: from.mtls,
+        workload,
+    }
+}

@@ -1,0 +1,65 @@
+//! Pure. The resources of one workload alone: made when what they are made from differs, and shared by proxies for which
+//! it is the same, as those of one Deployment.
+
+use super::body::Bodies;
+use super::made::{Encoded, encode};
+use crate::flow::Scope;
+use crate::generate::inbound::Inbound;
+use crate::snapshot::Snapshot;
+use api::model::Kind;
+use api::xds::table::{EMPTY, Table};
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+
+/// What one workload has of its own.
+#[derive(Debug)]
+pub(super) struct Own {
+    cause: Inbound,
+    tables: BTreeMap<Kind, Arc<Table>>,
+}
+
+impl Own {
+    pub(super) fn table(&self, kind: Kind) -> &Arc<Table> {
+        self.tables.get(&kind).unwrap_or(&EMPTY)
+    }
+}
+
+/// What the workloads of a group have of their own.
+#[derive(Debug, Default)]
+pub(super) struct Owns(RwLock<Vec<Weak<Own>>>);
+
+impl Owns {
+    /// The resources of a proxy's workload alone; `last` are those that the proxy has.
+    pub(super) fn of(
+        &self,
+        snapshot: &Snapshot,
+        scope: &Scope,
+        last: Option<&Arc<Own>>,
+        bodies: &Bodies,
+    ) -> Arc<Own> {
+        let cause = Inbound::of(&snapshot.catalog, scope);
+        if let Some(last) = last.filter(|last| last.cause == cause) {
+            return last.clone();
+        }
+        let find = |all: &[Weak<Own>]| all.iter().filter_map(Weak::upgrade).find(|own| own.cause == cause);
+        if let Some(own) = find(&self.0.read().unwrap_or_else(PoisonError::into_inner)) {
+            return own;
+        }
+        let Encoded { resources, .. } = encode(&cause.resources(), scope.istio_extensions, None, bodies);
+        let mut kinds: BTreeMap<Kind, Vec<_>> = BTreeMap::new();
+        for (kind, name, offered) in resources {
+            kinds.entry(kind).or_default().push((name, offered));
+        }
+        let tables = kinds.into_iter().map(|(kind, entries)| (kind, Table::after(&EMPTY, entries)));
+        let own = Arc::new(Own { tables: tables.collect(), cause });
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|own| own.strong_count() > 0);
+        all.push(Arc::downgrade(&own));
+        own
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.read().unwrap().iter().filter(|own| own.strong_count() > 0).count()
+    }
+}
