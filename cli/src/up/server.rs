@@ -89,14 +89,14 @@ async fn list(Extracted(known): Extracted<Known>, Json(query): Json<Query>) -> R
             }
             Json(objects).into_response()
         }
-        Err(reason) => missing(reason),
+        Err(reason) => missing(&reason),
     }
 }
 
 async fn described(Extracted(known): Extracted<Known>, Json(query): Json<Query>) -> Response {
     match describe::describe(&known.context, &query).await {
         Ok(descriptions) => Json(descriptions).into_response(),
-        Err(error) => missing(error),
+        Err(error) => missing(&error),
     }
 }
 
@@ -164,18 +164,18 @@ async fn end(Extracted(known): Extracted<Known>) -> StatusCode {
 async fn logs(Extracted(known): Extracted<Known>, Json(query): Json<LogQuery>) -> Response {
     let (key, container) = match look::find(&known.context, &query.target) {
         Ok(found) => found,
-        Err(reason) => return missing(reason),
+        Err(reason) => return missing(&reason),
     };
     let folder = known.context.state.pod_logs(&key.0, &key.1);
     let mut runs = runs(&folder, &container);
     if query.previous {
         runs.pop();
         if runs.is_empty() {
-            return missing(LookError::NoLog { container, pod: key.1, what: "run before" });
+            return missing(&LookError::NoLog { container, pod: key.1, what: "run before" });
         }
     }
     let Some(file) = runs.last().cloned() else {
-        return missing(LookError::NoLog { container, pod: key.1, what: "started" });
+        return missing(&LookError::NoLog { container, pod: key.1, what: "started" });
     };
     streamed(|sender| tail(known.context, key, container, file, query, sender))
 }
@@ -273,11 +273,11 @@ async fn exec(Extracted(known): Extracted<Known>, request: axum::extract::Reques
     };
     let (key, container) = match look::find(&known.context, &query.target) {
         Ok(found) => found,
-        Err(reason) => return missing(reason),
+        Err(reason) => return missing(&reason),
     };
     let (pod, container, sandbox, address) = match unit(&known.context, &key, &container) {
         Ok(unit) => unit,
-        Err(reason) => return missing(reason),
+        Err(reason) => return missing(&reason),
     };
     let whose = Whose { pod: &pod, container: &container, sandbox: &sandbox, address };
     match stream::begin(&known.context, whose, &query).await {
@@ -300,7 +300,7 @@ async fn proxy(Extracted(known): Extracted<Known>, Json(query): Json<ProxyQuery>
     let found = look::find(&known.context, &target).and_then(|(key, name)| unit(&known.context, &key, &name));
     let (pod, container, sandbox, address) = match found {
         Ok(unit) => unit,
-        Err(reason) => return missing(reason),
+        Err(reason) => return missing(&reason),
     };
     let whose = Whose { pod: &pod, container: &container, sandbox: &sandbox, address };
     let own = std::env::current_exe()
@@ -338,7 +338,7 @@ fn unit(
     Ok((pod, container.ok_or(LookError::Gone)?, sandbox, address))
 }
 
-fn missing(error: LookError) -> Response {
+fn missing(error: &LookError) -> Response {
     (StatusCode::NOT_FOUND, error.to_string()).into_response()
 }
 
