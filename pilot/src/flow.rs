@@ -12,8 +12,10 @@ pub enum Protocol {
     Http,
     /// HTTP/2 with prior knowledge.
     Http2,
-    /// gRPC, also gRPC-Web.
+    /// gRPC.
     Grpc,
+    /// gRPC, which clients may speak as gRPC-Web.
+    GrpcWeb,
     /// TLS, routed by SNI.
     Https,
     /// TLS, routed by SNI.
@@ -29,12 +31,12 @@ pub enum Protocol {
 impl Protocol {
     /// HTTP of any version.
     pub fn is_http(self) -> bool {
-        matches!(self, Self::Http | Self::Http2 | Self::Grpc)
+        matches!(self, Self::Http | Self::Http2 | Self::Grpc | Self::GrpcWeb)
     }
 
     /// HTTP/2 is spoken.
     pub fn is_http2(self) -> bool {
-        matches!(self, Self::Http2 | Self::Grpc)
+        matches!(self, Self::Http2 | Self::Grpc | Self::GrpcWeb)
     }
 
     /// TLS that is passed through.

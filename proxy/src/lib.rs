@@ -23,6 +23,8 @@ pub mod send;
 
 pub mod snapshot;
 
+pub mod filter;
+
 pub mod credentials;
 pub mod telemetry;
 
@@ -30,6 +32,8 @@ pub mod http1;
 pub mod http2;
 
 pub mod io;
+
+pub mod matcher;
 
 pub mod flow;
 pub mod config;

@@ -7,11 +7,13 @@ mod data;
 use api::model::Resource;
 use api::model::authorization::{Action, Authorization, Permission, Policy, Principal};
 use api::model::cluster::{Cluster, UpstreamHttp};
-use api::model::listener::{HttpFilter, Protocol};
+use api::model::filter::cors::CorsPolicy;
+use api::model::filter::fault::{AbortStatus, Fault, FaultAbort, FaultDelay};
+use api::model::filter::{Filter, HttpFilter};
+use api::model::listener::Protocol;
 use api::model::matcher::{BackOff, Fraction, HeaderAction, HeaderMutations, HeaderWrite, StringMatch};
 use api::model::route::{
-    AbortStatus, ClusterChoice, Fault, FaultAbort, FaultDelay, PathMatch, Redirect, RetryOn, RetryPolicy,
-    RouteAction, RouteMatch, WeightedCluster,
+    ClusterChoice, Mirror, PathMatch, Redirect, RetryOn, RetryPolicy, RouteAction, RouteMatch, WeightedCluster,
 };
 use data::*;
 use std::cell::Cell;
@@ -345,11 +347,12 @@ fn faults_delay_and_abort() {
         let mut delayed = route(forward("c"));
         delayed.criteria = RouteMatch::path(PathMatch::Exact("/delay".into()));
         let delay = FaultDelay { duration: Duration::from_millis(80), fraction: always };
-        delayed.fault = Some(Fault { delay: Some(delay), abort: None, ..Fault::default() });
+        delayed.filters = vec![Fault { delay: Some(delay), abort: None, ..Fault::default() }.into()];
         let mut aborted = route(forward("c"));
         let abort = FaultAbort { status: AbortStatus::Http(418), fraction: always };
-        aborted.fault = Some(Fault { delay: None, abort: Some(abort), ..Fault::default() });
-        let http = http(routes(vec![delayed, aborted]));
+        aborted.filters = vec![Fault { delay: None, abort: Some(abort), ..Fault::default() }.into()];
+        let mut http = http(routes(vec![delayed, aborted]));
+        http.filters = [Filter::Fault(Fault::default()), Filter::Router].map(HttpFilter::from).into();
         let proxy = Proxy::start(simple(http, cluster("c", &[echo().await])));
         let mut client = proxy.connect().await;
         let began = Instant::now();
@@ -363,6 +366,85 @@ fn faults_delay_and_abort() {
 }
 
 #[test]
+fn copies_of_requests_count_and_are_limited_like_any_request() {
+    run(async {
+        let fraction = Fraction { numerator: 100, denominator: 100 };
+        let mut way = forward("c");
+        let copies = ["copy", "full", "closed"];
+        way.mirrors = copies.map(|to| Mirror { cluster: to.into(), fraction }).into();
+        let closed = { std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap() };
+        let mut full = cluster("full", &[echo().await]);
+        full.limits.max_requests = 0;
+        let mut resources = simple(http(routes(vec![route(way)])), cluster("c", &[echo().await]));
+        for cluster in [cluster("copy", &[echo().await]), full, cluster("closed", &[closed])] {
+            resources.push(Resource::Cluster(Box::new(cluster)));
+        }
+        let proxy = Proxy::start(resources);
+        let mut client = proxy.connect().await;
+        client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi").await;
+        assert_eq!(client.response().await.status, 200);
+        for (name, cluster) in [
+            ("upstream_rq_2xx", "copy"),
+            ("upstream_rq_pending_overflow", "full"),
+            ("upstream_cx_connect_fail", "closed"),
+        ] {
+            proxy.metric(&[name, &format!("cluster_name=\"{cluster}\"}} 1")]).await;
+        }
+    });
+}
+
+#[test]
+fn a_filter_that_is_off_acts_where_a_route_turns_it_on() {
+    run(async {
+        let abort = |status| {
+            let fraction = Fraction { numerator: 100, denominator: 100 };
+            let abort = Some(FaultAbort { status: AbortStatus::Http(status), fraction });
+            Fault { abort, ..Fault::default() }
+        };
+        let mut turned_on = route(forward("c"));
+        turned_on.criteria = RouteMatch::path(PathMatch::Exact("/on".into()));
+        turned_on.filters = vec![abort(418).into()];
+        let mut http = http(routes(vec![turned_on, route(forward("c"))]));
+        let fault = HttpFilter { disabled: true, ..Filter::Fault(abort(500)).into() };
+        http.filters = vec![fault, Filter::Router.into()];
+        let proxy = Proxy::start(simple(http, cluster("c", &[echo().await])));
+        let mut client = proxy.connect().await;
+        assert_eq!(client.get("/").await.status, 200);
+        assert_eq!(client.get("/on").await.status, 418);
+    });
+}
+
+#[test]
+fn pages_of_origins_that_may_ask_are_told_so_and_counted() {
+    run(async {
+        let mut with_policy = route(forward("c"));
+        let policy = CorsPolicy {
+            allow_origins: vec![StringMatch::exact("http://a.test")],
+            allow_methods: "GET".into(),
+            ..CorsPolicy::default()
+        };
+        with_policy.filters = vec![policy.into()];
+        let mut http = http(routes(vec![with_policy]));
+        http.filters = [Filter::Cors, Filter::Router].map(HttpFilter::from).into();
+        let proxy = Proxy::start(simple(http, cluster("c", &[echo().await])));
+        let mut client = proxy.connect().await;
+        for (method, origin, allowed, methods) in [
+            ("GET", "http://a.test", Some("http://a.test"), None),
+            ("GET", "http://b.test", None, None),
+            ("OPTIONS", "http://a.test", Some("http://a.test"), Some("GET")),
+        ] {
+            let head = format!("{method} / HTTP/1.1\r\nhost: a\r\norigin: {origin}\r\n");
+            client.send(&format!("{head}access-control-request-method: PUT\r\n\r\n")).await;
+            let response = client.response().await;
+            let found = ["access-control-allow-origin", "access-control-allow-methods"];
+            assert_eq!(found.map(|name| response.header(name)), [allowed, methods], "{method} {origin}");
+        }
+        proxy.metric(&["envoy_http_cors_origin_valid", "\"test\"} 2"]).await;
+        proxy.metric(&["envoy_http_cors_origin_invalid", "\"test\"} 1"]).await;
+    });
+}
+
+#[test]
 fn authorization_denies_by_path() {
     run(async {
         let policy = Policy {
@@ -372,7 +454,7 @@ fn authorization_denies_by_path() {
         };
         let rules = Authorization { action: Action::Deny, policies: vec![policy], shadow: false };
         let mut http = http(routes(vec![route(forward("c"))]));
-        http.filters = vec![HttpFilter::Authorization(rules), HttpFilter::Router];
+        http.filters = [Filter::Rbac(vec![rules]), Filter::Router].map(HttpFilter::from).into();
         let proxy = Proxy::start(simple(http, cluster("c", &[echo().await])));
         let mut client = proxy.connect().await;
         assert_eq!(client.get("/").await.status, 200);

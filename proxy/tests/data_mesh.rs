@@ -7,8 +7,9 @@ mod data;
 use api::model::Resource;
 use api::model::cluster::{Cluster, ClusterService, ClusterTls, Discovery, Limits, UpstreamHttp};
 use api::model::endpoint::{EndpointWorkload, LoadAssignment, LocalityEndpoints};
+use api::model::filter::{Filter, HttpFilter};
 use api::model::listener::{
-    Direction, ForwardClientCertificate, ForwardMode, HttpFilter, Inspect, Listener, Protocol, Transport,
+    Direction, ForwardClientCertificate, ForwardMode, Inspect, Listener, Protocol, Transport,
 };
 use api::model::matcher::{Pattern, StringMatch};
 use api::model::secret::SecretContent;
@@ -111,7 +112,7 @@ fn grpc_cluster(address: SocketAddr) -> Cluster {
 fn grpc_streams_keep_their_trailers_and_share_one_connection() {
     run(async {
         let mut settings = http(routes(vec![route(forward("c"))]));
-        settings.filters = vec![HttpFilter::GrpcStats, HttpFilter::Router];
+        settings.filters = [Filter::GrpcStats, Filter::Router].map(HttpFilter::from).into();
         let proxy = Proxy::start(simple(settings, grpc_cluster(grpc_server().await)));
         let client = http2_client(proxy.address("in").await).await;
         let calls = (0..40).map(|n| {
@@ -293,7 +294,7 @@ fn outbound(address: SocketAddr, http_version: UpstreamHttp, san: &str) -> Vec<R
         ..UpstreamTls::default()
     }));
     let mut http = http(routes(vec![route(forward("outbound"))]));
-    http.filters = vec![HttpFilter::Alpn, HttpFilter::Router];
+    http.filters = [Filter::Alpn, Filter::Router].map(HttpFilter::from).into();
     let mut listener = listener(Protocol::Http(Box::new(http)));
     listener.direction = Direction::Outbound;
     vec![Resource::Cluster(Box::new(cluster)), Resource::Endpoints(assignment), Resource::Listener(listener)]

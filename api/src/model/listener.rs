@@ -4,8 +4,9 @@
 
 use super::access_log::{AccessLog, LogFormat};
 use super::authorization::Authorization;
+use super::filter::{Filter, HttpFilter};
 use super::matcher::{Fraction, HeaderMatch, HeaderMutations};
-use super::route::{ClusterChoice, Fault, RouteConfiguration};
+use super::route::{ClusterChoice, RouteConfiguration};
 use super::tls::DownstreamTls;
 use ipnet::IpNet;
 use std::net::SocketAddr;
@@ -315,7 +316,7 @@ impl HttpConnection {
             stat_prefix: stat_prefix.into(),
             codec: Codec::Auto,
             routes,
-            filters: vec![HttpFilter::Router],
+            filters: vec![Filter::Router.into()],
             server_name: Some("envoy".into()),
             use_remote_address: false,
             trusted_hops: 0,
@@ -359,29 +360,6 @@ pub enum RouteSource {
     Inline(RouteConfiguration),
     /// Route discovery under this name.
     Rds(String),
-}
-
-/// Steps before the router.
-#[derive(Debug, Clone, PartialEq)]
-pub enum HttpFilter {
-    /// Role-based access control.
-    Authorization(Authorization),
-    /// Faults; routes may override the one given here.
-    Fault(Fault),
-    /// Cross-origin rules of the route (none given: no effect).
-    Cors,
-    /// gRPC-Web to gRPC.
-    GrpcWeb,
-    /// gRPC message counts.
-    GrpcStats,
-    /// Istio: choose upstream ALPN by the request's protocol.
-    Alpn,
-    /// Istio: standard metrics.
-    Stats,
-    /// Istio: exchange of peer metadata.
-    PeerMetadata,
-    /// The end of the list: routes and sends.
-    Router,
 }
 
 /// What to do with `x-forwarded-client-cert`.

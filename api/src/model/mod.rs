@@ -7,9 +7,12 @@
 
 pub mod listener;
 
-pub mod authorization;
 pub mod cluster;
 pub mod route;
+
+pub mod filter;
+
+pub mod authorization;
 
 pub mod access_log;
 pub mod endpoint;

@@ -2,7 +2,7 @@
 //!
 //! Envoy: `config.route.v3.RouteConfiguration`.
 
-use super::authorization::Authorization;
+use super::filter::FilterOverride;
 use super::matcher::{BackOff, Fraction, HeaderMatch, HeaderMutations, Pattern, QueryMatch};
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ pub struct RouteConfiguration {
     pub internal_only_headers: Vec<String>,
     /// Where several levels change one header, the most specific one has the last word, not the widest.
     pub most_specific_wins: bool,
+    /// Settings of filters, in order of their names, where virtual hosts and routes have none.
+    pub filters: Vec<FilterOverride>,
 }
 
 /// Routes of a set of hosts.
@@ -46,6 +48,8 @@ pub struct VirtualHost {
     pub response_headers: HeaderMutations,
     /// For routes without one of their own.
     pub retry: Option<RetryPolicy>,
+    /// Settings of filters, in order of their names, where routes have none.
+    pub filters: Vec<FilterOverride>,
 }
 
 /// One route.
@@ -61,11 +65,8 @@ pub struct Route {
     pub request_headers: HeaderMutations,
     /// Changes to the response.
     pub response_headers: HeaderMutations,
-    /// Injected faults (`typed_per_filter_config` of `envoy.filters.http.fault`).
-    pub fault: Option<Fault>,
-    /// Rules in place of the filter's (`typed_per_filter_config` of `envoy.filters.http.rbac`); an empty list turns
-    /// the filter off.
-    pub authorization: Option<Vec<Authorization>>,
+    /// Settings of filters, in order of their names.
+    pub filters: Vec<FilterOverride>,
     /// Istio's metadata: the object this route was made from, for `proxy-config routes`
     /// (`/apis/networking.istio.io/v1/namespaces/<ns>/virtual-service/<name>`).
     pub origin: Option<String>,
@@ -360,50 +361,6 @@ impl RetryOn {
     pub fn from_name(name: &str) -> Option<Self> {
         Self::NAMES.iter().find(|(_, n)| *n == name).map(|(c, _)| *c)
     }
-}
-
-/// Injected faults.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Fault {
-    /// Wait before the request goes on.
-    pub delay: Option<FaultDelay>,
-    /// Answer instead of the upstream.
-    pub abort: Option<FaultAbort>,
-    /// Share of requests that may ask for a wait by `x-envoy-fault-delay-request`.
-    pub delay_by_header: Option<Fraction>,
-    /// Share of requests that may ask for an answer by `x-envoy-fault-abort-request`.
-    pub abort_by_header: Option<Fraction>,
-    /// Only requests that all of these match.
-    pub headers: Vec<HeaderMatch>,
-    /// Only requests to this cluster; empty: to all.
-    pub upstream_cluster: String,
-}
-
-/// A wait for a share of requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FaultDelay {
-    /// How long.
-    pub duration: Duration,
-    /// Which share.
-    pub fraction: Fraction,
-}
-
-/// An answer for a share of requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FaultAbort {
-    /// HTTP status, or gRPC status.
-    pub status: AbortStatus,
-    /// Which share.
-    pub fraction: Fraction,
-}
-
-/// How a request is aborted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AbortStatus {
-    /// HTTP status code.
-    Http(u16),
-    /// gRPC status code (trailers-only response).
-    Grpc(u32),
 }
 
 /// The pattern of a `PathMatch` as a string matcher pattern, for tables and dumps.

@@ -4,53 +4,21 @@ use super::any::pack_in_order;
 use super::matcher::{header, path, string, wire_header, wire_path, wire_string};
 use super::refusal::{At, Refusal, each, nothing_left, optional, refuse};
 use super::scalar::{cidr, enumeration, port, wire_cidr};
-use super::stable::{RBAC_FILTER, RBAC_ROUTE};
+use super::stable::RBAC_FILTER;
 use super::xds::Any;
 use crate::model::authorization::{Action, Authorization, Permission, Policy, Principal};
 use envoy_types::pb::envoy::config::rbac::v3 as wire;
 use envoy_types::pb::envoy::config::rbac::v3::permission::Rule;
 use envoy_types::pb::envoy::config::rbac::v3::principal::{Authenticated, Identifier};
-use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::{Rbac as HttpRbac, RbacPerRoute};
 use envoy_types::pb::envoy::extensions::filters::network::rbac::v3::Rbac as NetworkRbac;
 use envoy_types::pb::envoy::r#type::v3::Int32Range;
 use std::mem::take;
-
-/// The rules of an HTTP filter: enforced ones, shadow ones, both or none.
-pub(super) fn http(mut filter: HttpRbac) -> Result<Vec<Authorization>, Refusal> {
-    let rules = both(filter.rules.take(), filter.shadow_rules.take())?;
-    nothing_left(&filter)?;
-    Ok(rules)
-}
-
-/// The rules of one route; none: the filter is off there.
-pub(super) fn per_route(mut wire: RbacPerRoute) -> Result<Vec<Authorization>, Refusal> {
-    let rules = wire.rbac.take().map_or(Ok(vec![]), http).at("rbac")?;
-    nothing_left(&wire)?;
-    Ok(rules)
-}
-
-/// Two sets of one route, enforced and shadow rules, share a filter.
-pub(super) fn wire_per_route(model: &[Authorization]) -> Any {
-    let of = |shadow: bool| model.iter().find(|a| a.shadow == shadow).map(encode);
-    let rbac = HttpRbac { rules: of(false), shadow_rules: of(true), ..HttpRbac::default() };
-    pack_in_order(&RbacPerRoute { rbac: (!model.is_empty()).then_some(rbac) }, &RBAC_ROUTE)
-}
 
 /// The rules of a network filter.
 pub(super) fn network(mut filter: NetworkRbac) -> Result<Vec<Authorization>, Refusal> {
     let rules = both(filter.rules.take(), filter.shadow_rules.take())?;
     nothing_left(&filter)?;
     Ok(rules)
-}
-
-pub(super) fn wire_http(model: &Authorization) -> Any {
-    let rules = Some(encode(model));
-    let filter = if model.shadow {
-        HttpRbac { shadow_rules: rules, ..HttpRbac::default() }
-    } else {
-        HttpRbac { rules, ..HttpRbac::default() }
-    };
-    pack_in_order(&filter, &RBAC_FILTER)
 }
 
 pub(super) fn wire_network(model: &Authorization) -> Any {
@@ -64,7 +32,11 @@ pub(super) fn wire_network(model: &Authorization) -> Any {
     pack_in_order(&filter, &RBAC_FILTER)
 }
 
-fn both(rules: Option<wire::Rbac>, shadow: Option<wire::Rbac>) -> Result<Vec<Authorization>, Refusal> {
+/// Enforced rules, shadow rules, both or none.
+pub(super) fn both(
+    rules: Option<wire::Rbac>,
+    shadow: Option<wire::Rbac>,
+) -> Result<Vec<Authorization>, Refusal> {
     let rules = optional(rules, "rules", |r| decode(r, false))?;
     let shadow = optional(shadow, "shadow_rules", |r| decode(r, true))?;
     Ok(rules.into_iter().chain(shadow).collect())
@@ -85,7 +57,7 @@ fn decode(mut rbac: wire::Rbac, shadow: bool) -> Result<Authorization, Refusal> 
     Ok(Authorization { action, policies, shadow })
 }
 
-fn encode(model: &Authorization) -> wire::Rbac {
+pub(super) fn encode(model: &Authorization) -> wire::Rbac {
     let action = match model.action {
         Action::Allow => wire::rbac::Action::Allow,
         Action::Deny => wire::rbac::Action::Deny,

@@ -7,6 +7,8 @@ use crate::model::access_log::{AccessLog, JsonFormat, LogFormat, LogSink};
 use crate::model::authorization::{Action, Authorization, Permission, Policy, Principal};
 use crate::model::cluster::*;
 use crate::model::endpoint::*;
+use crate::model::filter::fault::{AbortStatus, Fault, FaultAbort, FaultDelay};
+use crate::model::filter::{Filter, FilterOverride, HttpFilter};
 use crate::model::listener::*;
 use crate::model::matcher::*;
 use crate::model::route::*;
@@ -149,8 +151,7 @@ fn inbound_http() -> HttpConnection {
                 action: RouteAction::Forward(Box::new(Forward::to("inbound|9080||"))),
                 request_headers: HeaderMutations::default(),
                 response_headers: HeaderMutations::default(),
-                fault: None,
-                authorization: None,
+                filters: vec![],
                 origin: None,
             }],
             ..VirtualHost::default()
@@ -172,15 +173,17 @@ fn inbound_http() -> HttpConnection {
     http.access_log =
         vec![AccessLog { sink: LogSink::Stdout, format: LogFormat::DefaultText, omit_empty: false }];
     http.tracing = Some(Fraction::from_percent(1.0));
-    http.filters = vec![
-        HttpFilter::PeerMetadata,
-        HttpFilter::Authorization(http_rules()),
-        HttpFilter::GrpcStats,
-        HttpFilter::Fault(Fault::default()),
-        HttpFilter::Cors,
-        HttpFilter::Stats,
-        HttpFilter::Router,
-    ];
+    http.filters = [
+        Filter::PeerMetadata,
+        Filter::Rbac(vec![http_rules()]),
+        Filter::GrpcStats,
+        Filter::Fault(Fault::default()),
+        Filter::Cors,
+        Filter::Stats,
+        Filter::Router,
+    ]
+    .map(HttpFilter::from)
+    .into();
     http
 }
 
@@ -249,7 +252,8 @@ fn tcp(cluster: &str) -> TcpProxy {
 fn outbound() -> Listener {
     let mut http = HttpConnection::new("outbound_0.0.0.0_9080", RouteSource::Rds("9080".into()));
     http.stream_idle_timeout = None;
-    http.filters = vec![HttpFilter::PeerMetadata, HttpFilter::Alpn, HttpFilter::Stats, HttpFilter::Router];
+    http.filters =
+        [Filter::PeerMetadata, Filter::Alpn, Filter::Stats, Filter::Router].map(HttpFilter::from).into();
     let field = |key: &str, text: &str| (key.to_owned(), JsonFormat::Text(text.to_owned()));
     let format = LogFormat::Json(vec![field("method", "%REQ(:METHOD)%"), field("path", "%REQ(:PATH)%")]);
     http.access_log = vec![AccessLog { sink: LogSink::Stderr, format, omit_empty: false }];
@@ -342,8 +346,7 @@ fn route(criteria: RouteMatch, action: RouteAction, fault: Option<Fault>) -> Rou
             write: vec![write("x-more", HeaderAction::Append), write("x-only", HeaderAction::Set)],
         },
         response_headers: HeaderMutations::default(),
-        fault,
-        authorization: None,
+        filters: fault.map(FilterOverride::from).into_iter().collect(),
         origin: Some("/apis/networking.istio.io/v1/namespaces/default/virtual-service/reviews".into()),
     }
 }

@@ -1,6 +1,7 @@
 //! Pure. The fields of Envoy's messages that are read and have no effect, each with its reason.
 //!
-//! This list is the whole of what decoding drops. Everything else that is not understood is refused.
+//! This list, and those of HTTP filters beside their codecs, are the whole of what decoding drops. Everything else that
+//! is not understood is refused.
 
 /// A field without effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +12,9 @@ pub(super) struct Ignored {
     pub(super) name: &'static str,
 }
 
+/// A message by its full name, and its ignored fields.
+pub(super) type OfMessage = (&'static str, &'static [Ignored]);
+
 /// The ignored fields of a message.
 pub(super) fn fields(package: &str, message: &str) -> &'static [Ignored] {
     let of = |full: &str| {
@@ -19,21 +23,21 @@ pub(super) fn fields(package: &str, message: &str) -> &'static [Ignored] {
     IGNORED.iter().find(|(full, _)| of(full)).map_or(&[], |(_, fields)| fields)
 }
 
-const fn field(tag: u32, name: &'static str, reason: &'static str) -> Ignored {
+pub(super) const fn field(tag: u32, name: &'static str, reason: &'static str) -> Ignored {
     // The reason is for readers; a constant that nobody reads would be dead code.
     assert!(!reason.is_empty());
     Ignored { tag, name }
 }
 
-const METRIC_NAME: &str = "names Envoy's own statistics";
+pub(super) const METRIC_NAME: &str = "names Envoy's own statistics";
 const METADATA: &str = "metadata that is not Istio's steers filters that are refused anyway";
 const SOCKET_TUNING: &str = "tunes Envoy's sockets, threads or buffers";
-const TRACE_DETAIL: &str = "words spans, not traffic";
-const RUNTIME_KEY: &str = "there is no runtime layer, so the default value holds";
+pub(super) const TRACE_DETAIL: &str = "words spans, not traffic";
+pub(super) const RUNTIME_KEY: &str = "there is no runtime layer, so the default value holds";
 const DNS_PACE: &str = "paces Envoy's resolver; ours follows the records' TTL";
 
 /// By message.
-pub(super) const IGNORED: &[(&str, &[Ignored])] = &[
+pub(super) const IGNORED: &[OfMessage] = &[
     (
         "envoy.config.listener.v3.Listener",
         &[
@@ -135,43 +139,6 @@ pub(super) const IGNORED: &[(&str, &[Ignored])] = &[
             field(15, "access_log_flush_interval", "a connection is logged once, at its end"),
             field(16, "flush_access_log_on_connected", "a connection is logged once, at its end"),
             field(17, "access_log_options", "a connection is logged once, at its end"),
-        ],
-    ),
-    (
-        "envoy.extensions.filters.http.router.v3.Router",
-        &[
-            field(1, "dynamic_stats", METRIC_NAME),
-            field(2, "start_child_span", TRACE_DETAIL),
-            field(7, "suppress_grpc_request_failure_code_stats", METRIC_NAME),
-        ],
-    ),
-    (
-        "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
-        &[
-            field(1, "emit_filter_state", "message counts are always reported"),
-            field(2, "individual_method_stats_allowlist", METRIC_NAME),
-            field(3, "stats_for_all_methods", METRIC_NAME),
-            field(4, "enable_upstream_stats", METRIC_NAME),
-            field(5, "replace_dots_in_grpc_service_name", METRIC_NAME),
-        ],
-    ),
-    (
-        "envoy.extensions.filters.http.fault.v3.HTTPFault",
-        &[
-            field(8, "delay_percent_runtime", RUNTIME_KEY),
-            field(9, "abort_percent_runtime", RUNTIME_KEY),
-            field(10, "delay_duration_runtime", RUNTIME_KEY),
-            field(11, "abort_http_status_runtime", RUNTIME_KEY),
-            field(14, "abort_grpc_status_runtime", RUNTIME_KEY),
-            field(15, "disable_downstream_cluster_stats", METRIC_NAME),
-        ],
-    ),
-    (
-        "envoy.extensions.filters.http.rbac.v3.RBAC",
-        &[
-            field(3, "shadow_rules_stat_prefix", METRIC_NAME),
-            field(6, "rules_stat_prefix", METRIC_NAME),
-            field(7, "track_per_rule_stats", METRIC_NAME),
         ],
     ),
     (

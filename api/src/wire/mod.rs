@@ -22,7 +22,6 @@ mod value;
 mod listener;
 
 mod connection;
-mod filter;
 mod tcp;
 
 mod cluster;
@@ -34,7 +33,7 @@ mod upstream;
 mod route;
 
 mod extra;
-mod fault;
+mod filter;
 mod forward;
 mod retry;
 

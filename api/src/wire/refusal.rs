@@ -3,6 +3,7 @@
 //! A decoder takes out of a message what it understands. `nothing_left` then refuses the message if anything
 //! else is in it, except for the fields of `ignored`, so that no setting is ever silently dropped.
 
+use super::ignored::{Ignored, OfMessage};
 use super::{descriptors, ignored};
 use prost::{Message, Name};
 use std::fmt::Display;
@@ -85,8 +86,17 @@ pub(super) fn optional<A, B>(
 
 /// Refuses a message of which something is left that is not on the list of ignored fields.
 pub(super) fn nothing_left<M: Message + Name>(rest: &M) -> Result<(), Refusal> {
+    left(rest, ignored::fields(M::PACKAGE, M::NAME))
+}
+
+/// Refuses a message of which something is left that does not stand in a list of its own.
+pub(super) fn nothing_left_but<M: Message + Name>(rest: &M, known: &OfMessage) -> Result<(), Refusal> {
+    debug_assert_eq!(M::full_name(), known.0, "a message has its own list");
+    left(rest, known.1)
+}
+
+fn left<M: Message + Name>(rest: &M, known: &[Ignored]) -> Result<(), Refusal> {
     let bytes = rest.encode_to_vec();
-    let known = ignored::fields(M::PACKAGE, M::NAME);
     let Some(tag) = tags(&bytes).find(|tag| known.iter().all(|f| f.tag != *tag)) else { return Ok(()) };
     let name = descriptors::field_name(&M::full_name(), tag);
     Err(Refusal::unsupported(&name.unwrap_or_else(|| format!("field {tag}"))))

@@ -1,24 +1,17 @@
 //! Pure. Route tables: virtual hosts, matches, and the actions that are not forwarding.
 
-use super::any::{config_type, pack, typed};
 use super::endpoint::ISTIO;
 use super::refusal::{At, Refusal, each, nothing_left, optional, refuse, required};
 use super::scalar::{enumeration, runtime_fraction, short, truth, wire_runtime_fraction, wire_truth};
 use super::value::{from_struct, to_struct};
-use super::xds::Any;
-use super::{authorization, fault, forward, matcher, retry};
-use crate::model::authorization::Authorization;
+use super::{filter, forward, matcher, retry};
 use crate::model::route::{
-    Fault, PathMatch, Redirect, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
+    PathMatch, Redirect, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
 };
 use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
 use envoy_types::pb::envoy::config::core::v3::{DataSource, Metadata};
 use envoy_types::pb::envoy::config::route::v3 as wire;
-use envoy_types::pb::envoy::extensions::filters::http::fault::v3::HttpFault;
-use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::RbacPerRoute;
-use prost::Name;
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use std::mem::take;
 use wire::redirect_action::{PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier};
 use wire::route_match::{GrpcRouteMatchOptions, PathSpecifier};
@@ -41,6 +34,7 @@ pub(super) fn decode(mut wire: wire::RouteConfiguration) -> Result<RouteConfigur
         )?,
         internal_only_headers: take(&mut wire.internal_only_headers),
         most_specific_wins: take(&mut wire.most_specific_header_mutations_wins),
+        filters: filter::settings(take(&mut wire.typed_per_filter_config))?,
     };
     nothing_left(&wire)?;
     Ok(found)
@@ -57,6 +51,7 @@ pub(super) fn encode(model: &RouteConfiguration) -> wire::RouteConfiguration {
         response_headers_to_remove,
         internal_only_headers: model.internal_only_headers.clone(),
         most_specific_header_mutations_wins: model.most_specific_wins,
+        typed_per_filter_config: filter::wire_settings(&model.filters),
         name: model.name.clone(),
         virtual_hosts: model.virtual_hosts.iter().map(wire_virtual_host).collect(),
         ignore_port_in_host_matching: model.ignore_port_in_host,
@@ -103,6 +98,7 @@ fn virtual_host(mut wire: wire::VirtualHost) -> Result<VirtualHost, Refusal> {
         request_headers,
         response_headers,
         retry: optional(wire.retry_policy.take(), "retry_policy", retry::decode)?,
+        filters: filter::settings(take(&mut wire.typed_per_filter_config))?,
     };
     nothing_left(&wire)?;
     Ok(found)
@@ -125,6 +121,7 @@ fn wire_virtual_host(model: &VirtualHost) -> wire::VirtualHost {
         response_headers_to_add,
         response_headers_to_remove,
         retry_policy: model.retry.as_ref().map(retry::encode),
+        typed_per_filter_config: filter::wire_settings(&model.filters),
         ..wire::VirtualHost::default()
     }
 }
@@ -136,15 +133,13 @@ fn route(mut wire: wire::Route) -> Result<Route, Refusal> {
     let request_headers = matcher::mutations(add, remove, "request_headers_to_add")?;
     let (add, remove) = (take(&mut wire.response_headers_to_add), take(&mut wire.response_headers_to_remove));
     let response_headers = matcher::mutations(add, remove, "response_headers_to_add")?;
-    let (fault, authorization) = filter_settings(take(&mut wire.typed_per_filter_config))?;
     let found = Route {
         name: take(&mut wire.name),
         criteria,
         action,
         request_headers,
         response_headers,
-        fault,
-        authorization,
+        filters: filter::settings(take(&mut wire.typed_per_filter_config))?,
         origin: wire.metadata.take().as_ref().and_then(origin),
     };
     nothing_left(&wire)?;
@@ -162,8 +157,6 @@ fn wire_route(model: &Route) -> wire::Route {
             wire::route::Action::DirectResponse(wire_direct(*status, body))
         }
     };
-    let fault = model.fault.as_ref().map(|f| (FAULT.to_owned(), pack(&fault::encode(f))));
-    let rules = model.authorization.as_ref().map(|r| (RBAC.to_owned(), authorization::wire_per_route(r)));
     wire::Route {
         name: model.name.clone(),
         r#match: Some(wire_criteria(&model.criteria)),
@@ -172,7 +165,7 @@ fn wire_route(model: &Route) -> wire::Route {
         request_headers_to_remove,
         response_headers_to_add,
         response_headers_to_remove,
-        typed_per_filter_config: fault.into_iter().chain(rules).collect(),
+        typed_per_filter_config: filter::wire_settings(&model.filters),
         metadata: model.origin.as_deref().map(wire_origin),
         ..wire::Route::default()
     }
@@ -317,27 +310,6 @@ fn wire_direct(status: u16, body: &str) -> wire::DirectResponseAction {
     }
 }
 
-/// Of the settings that routes may give to filters, faults and rules are known.
-fn filter_settings(
-    settings: HashMap<String, Any>,
-) -> Result<(Option<Fault>, Option<Vec<Authorization>>), Refusal> {
-    let mut found = (None, None);
-    for (name, config) in settings {
-        let kind = config_type(&config).at_item("typed_per_filter_config", &name)?;
-        if kind == HttpFault::full_name() {
-            let settings = typed(&config).and_then(fault::decode);
-            found.0 = Some(settings.at_item("typed_per_filter_config", &name)?);
-        } else if kind == RbacPerRoute::full_name() {
-            let settings = typed(&config).and_then(authorization::per_route);
-            found.1 = Some(settings.at_item("typed_per_filter_config", &name)?);
-        } else {
-            return refuse(format!("settings of type {kind} are not supported"))
-                .at_item("typed_per_filter_config", &name);
-        }
-    }
-    Ok(found)
-}
-
 fn origin(metadata: &Metadata) -> Option<String> {
     let object = from_struct(metadata.filter_metadata.get(ISTIO)?);
     object.get("config").and_then(Value::as_str).map(str::to_owned)
@@ -350,8 +322,3 @@ fn wire_origin(origin: &str) -> Metadata {
     }
     metadata
 }
-
-/// Name under which a route gives settings to the fault filter.
-const FAULT: &str = "envoy.filters.http.fault";
-/// Name under which a route gives rules to the authorization filter.
-const RBAC: &str = "envoy.filters.http.rbac";

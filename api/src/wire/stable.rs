@@ -87,8 +87,8 @@ static RBAC: Shape = Shape { maps: &[2], inner: &[] };
 /// `RBACPerRoute`
 pub(super) static RBAC_ROUTE: Shape = Shape { maps: &[], inner: &[(2, &RBAC_FILTER)] };
 /// `envoy.config.route.v3.RouteConfiguration`
-pub(super) static ROUTES: Shape = Shape { maps: &[], inner: &[(2, &VIRTUAL_HOST)] };
-static VIRTUAL_HOST: Shape = Shape { maps: &[], inner: &[(3, &ROUTE)] };
+pub(super) static ROUTES: Shape = Shape { maps: &[16], inner: &[(2, &VIRTUAL_HOST)] };
+static VIRTUAL_HOST: Shape = Shape { maps: &[15], inner: &[(3, &ROUTE)] };
 static ROUTE: Shape = Shape { maps: &[13], inner: &[] };
 /// `HttpConnectionManager`
 pub(super) static CONNECTION: Shape = Shape { maps: &[], inner: &[(4, &ROUTES), (38, &LOCAL_REPLY)] };

@@ -1,7 +1,7 @@
 //! The codec as a whole: decoding inverts encoding, refusals name their field, bytes of any kind are survived.
 
 use super::*;
-use crate::model::listener::{FilterChain, HttpFilter, Protocol};
+use crate::model::listener::{FilterChain, Protocol};
 use proptest::prelude::*;
 use prost::Message;
 
@@ -53,9 +53,7 @@ proptest! {
 fn without_istio_filters(resource: Resource) -> Resource {
     let strip = |chain: &mut FilterChain| {
         if let Protocol::Http(http) = &mut chain.protocol {
-            let istio =
-                |f: &HttpFilter| matches!(f, HttpFilter::Alpn | HttpFilter::Stats | HttpFilter::PeerMetadata);
-            http.filters.retain(|f| !istio(f));
+            http.filters.retain(|filter| !filter.kind.is_istios());
         }
     };
     match resource {

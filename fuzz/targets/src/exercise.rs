@@ -2,21 +2,26 @@
 //! every cluster for an endpoint. What a decoder accepts must not fail later, when traffic meets it.
 
 use api::model::Resource;
+use api::model::filter::fault::Fault;
+use api::model::filter::{Filter, HttpFilter};
 use api::model::listener::Transport;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proxy::balance::ejection::Ejecting;
 use proxy::balance::{Picker, Situation};
 use proxy::credentials::Store;
+use proxy::filter::merge::Filters;
+use proxy::filter::rbac::decide;
+use proxy::filter::ready::Ready;
+use proxy::filter::step::{Answered, Asked, Event, Kept};
 use proxy::flow::head::Head;
 use proxy::flow::peer::Peer;
+use proxy::flow::subject::Subject;
 use proxy::identify::chain;
 use proxy::identify::sniff::Seen;
-use proxy::policy::authorize::{self, Subject};
-use proxy::policy::{fault, retry};
+use proxy::policy::retry;
 use proxy::route;
-use proxy::snapshot::authorization::Authorization;
 use proxy::snapshot::cluster::Cluster;
-use proxy::snapshot::listener::{Filter, Listener, Protocol, Routes};
+use proxy::snapshot::listener::{Listener, Protocol, Routes};
 use proxy::snapshot::table::{Action, RouteTable};
 use proxy::snapshot::template::Context;
 use proxy::snapshot::{Rejected, Snapshot, Update};
@@ -85,12 +90,13 @@ pub fn request(table: &RouteTable) {
         scheme: "https",
         headers: &headers,
     };
+    let kinds = [Filter::Fault(Fault::default()), Filter::Rbac(vec![]), Filter::Cors, Filter::GrpcWeb];
+    let filters = Filters::compile(&kinds.map(HttpFilter::from)).expect("they have no settings");
+    let filters = Arc::new(filters);
     for route in table.hosts.iter().flat_map(|host| &host.routes) {
         mutated(&route.request_headers);
         mutated(&route.response_headers);
-        if let Some(faults) = &route.fault {
-            let _ = fault::decide(&faults.model, &headers, 0, u32::MAX);
-        }
+        meet(&route.filters.of(&filters), &head);
         match &route.action {
             Action::Forward(forward) => {
                 if let Some(target) = route::rewrite::target(forward, head.target) {
@@ -145,35 +151,59 @@ fn connect(listener: &Listener) {
     let head =
         Head { method: &Method::GET, authority: "a", target: "/a?b", scheme: "http", headers: &headers };
     for chain in listener.chains() {
-        chain.authorization.iter().for_each(|rules| decide(rules, None));
+        for rules in &chain.authorization {
+            let _ = decide::decide(rules, &caller(&known_client()));
+        }
         if let Protocol::Http(http) = &chain.protocol {
-            for filter in &http.filters {
-                match filter {
-                    Filter::Authorization(rules) => decide(rules, Some(&head)),
-                    Filter::Fault(faults) => {
-                        let _ = fault::decide(&faults.model, &headers, 1, 1);
-                    }
-                }
-            }
+            meet(http.filters.ready(), &head);
             if let Routes::Inline(table) = &http.routes {
                 request(table);
+                for route in table.hosts.iter().flat_map(|host| &host.routes) {
+                    meet(&route.filters.of(&http.filters), &head);
+                }
             }
         }
     }
 }
 
-fn decide(rules: &Authorization, head: Option<&Head<'_>>) {
-    let client = Peer { uris: ["spiffe://cluster.local/ns/a/sa/b".into()].into(), ..Peer::default() };
-    let subject = Subject {
+fn known_client() -> Peer {
+    Peer { uris: ["spiffe://cluster.local/ns/a/sa/b".into()].into(), ..Peer::default() }
+}
+
+fn caller(client: &Peer) -> Subject<'_> {
+    Subject {
         destination: HERE,
         source: PEER,
         client: PEER.ip(),
         server_name: Some("a"),
         tls: true,
-        peer: Some(&client),
-        head,
+        peer: Some(client),
+        head: None,
+    }
+}
+
+/// Asks filters about a request and its response.
+fn meet(filters: &[Ready], head: &Head<'_>) {
+    let client = known_client();
+    let asked = Asked {
+        method: head.method,
+        authority: head.authority,
+        target: head.target,
+        scheme: head.scheme,
+        subject: caller(&client),
+        cluster: "c",
+        forwarded: true,
+        grpc: false,
+        random: &|| 1,
+        count: &|_| (),
     };
-    let _ = authorize::decide(rules, &subject);
+    for filter in filters {
+        let (mut headers, mut kept) = (head.headers.clone(), Kept::default());
+        drop(filter.request(&Event::Head, &asked, &mut headers, &mut kept));
+        let status = http::StatusCode::OK;
+        let mut answered = Answered { status: &status, headers: &mut headers, ends: false, count: &|_| () };
+        let _ = filter.response(&Event::Head, &mut answered, &mut kept);
+    }
 }
 
 fn pick(cluster: &Arc<Cluster>) {

@@ -291,8 +291,7 @@ impl Route {
             action: self.action(),
             request_headers: HeaderMutations::default(),
             response_headers: HeaderMutations::default(),
-            fault: None,
-            authorization: None,
+            filters: vec![],
             origin: None,
         }
     }

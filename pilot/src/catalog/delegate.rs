@@ -54,7 +54,12 @@ pub(super) fn join(root: &HttpRoute, delegate: &HttpRoute) -> Option<HttpRoute> 
     }
     route.timeout = route.timeout.or(root.timeout);
     route.retries = route.retries.or_else(|| root.retries.clone());
-    route.fault = route.fault.or_else(|| root.fault.clone());
+    for setting in &root.filters {
+        if !route.filters.iter().any(|own| own.name == setting.name) {
+            route.filters.push(setting.clone());
+        }
+    }
+    route.filters.sort_by(|a, b| a.name.cmp(&b.name));
     if route.mirrors.is_empty() {
         route.mirrors.clone_from(&root.mirrors);
     }

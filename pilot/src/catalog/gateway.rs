@@ -27,6 +27,8 @@ pub struct Server {
     pub port_name: String,
     /// What clients speak.
     pub protocol: ServerProtocol,
+    /// Clients may speak gRPC-Web.
+    pub grpc_web: bool,
     /// Hosts it serves.
     pub hosts: Vec<ServerHost>,
     /// Plain HTTP is answered with a redirect to https.

@@ -2,8 +2,9 @@
 //! model. Nothing here is particular to the kind, so that an HTTPRoute or an Ingress can become the same.
 
 use super::visibility::{ExportTo, Labels, Origin};
+use api::model::filter::FilterOverride;
 use api::model::matcher::{Fraction, HeaderMatch, HeaderMutations, QueryMatch};
-use api::model::route::{Fault, PathMatch, Redirect, RetryOn};
+use api::model::route::{PathMatch, Redirect, RetryOn};
 use ipnet::IpNet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,8 +93,8 @@ pub struct HttpRoute {
     pub timeout: Option<Duration>,
     /// When to try again; absent: the mesh's default.
     pub retries: Option<Retries>,
-    /// Injected faults; parts whose share is zero are left out.
-    pub fault: Option<Fault>,
+    /// Settings of filters, in order of their names.
+    pub filters: Vec<FilterOverride>,
     /// Copies.
     pub mirrors: Vec<Mirror>,
     /// Changes to requests.

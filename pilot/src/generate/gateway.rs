@@ -1,6 +1,7 @@
 //! Pure. Listeners and route tables of a gateway, from the Gateway objects that select it and the VirtualServices
 //! that are bound to them.
 
+use super::filters::{self, Side};
 use super::http_route::{self, Place};
 use super::opaque::{choice, server_names, tcp};
 use super::{View, cluster, spelling};
@@ -8,11 +9,11 @@ use crate::catalog::gateway::{ClientVerification, Server, ServerCertificate, Ser
 use crate::catalog::gateway_port::{GatewayPort, GatewayPorts, OpaqueRoute, PortServer};
 use crate::catalog::host;
 use api::model::listener::{
-    ChainMatch, Direction, FilterChain, ForwardClientCertificate, ForwardMode, HttpConnection, HttpFilter,
-    Inspect, Listener, Protocol as ChainProtocol, RouteSource, Transport,
+    ChainMatch, Direction, FilterChain, ForwardClientCertificate, ForwardMode, HttpConnection, Inspect,
+    Listener, Protocol as ChainProtocol, RouteSource, Transport,
 };
 use api::model::matcher::{HeaderMutations, StringMatch};
-use api::model::route::{Fault, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost};
+use api::model::route::{Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost};
 use api::model::tls::{CertificateSource, DownstreamTls, RootSource, SanMatch, TlsParameters, Validation};
 use api::name::{WORKLOAD_CERTIFICATE, WORKLOAD_ROOTS};
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,7 +64,12 @@ fn chains(
         let servers: Vec<&PortServer> = port.servers.iter().collect();
         let hosts = virtual_hosts(view, &servers, |_, _| true);
         let table = table(name.clone(), first.server().port, hosts);
-        return (vec![http_chain(view, name, number, None, vec![])], vec![table]);
+        let mut chain = http_chain(view, name, number, None, vec![]);
+        if let ChainProtocol::Http(http) = &mut chain.protocol {
+            let grpc_web = servers.iter().any(|server| server.server().grpc_web);
+            http.filters = filters::of(Side::Gateway, view.scope.istio_extensions, grpc_web);
+        }
+        return (vec![chain], vec![table]);
     }
     let mut chains = vec![];
     let mut tables = vec![];
@@ -181,8 +187,7 @@ fn with_misdirected(port: &GatewayPort, server: &PortServer, hosts: Vec<VirtualH
         action: RouteAction::Direct { status: 421, body: String::new() },
         request_headers: HeaderMutations::default(),
         response_headers: HeaderMutations::default(),
-        fault: None,
-        authorization: None,
+        filters: vec![],
         origin: None,
     };
     hosts.push(VirtualHost { domains, routes: vec![route], ..virtual_host("misdirected", number) });
@@ -228,7 +233,7 @@ fn http_chain(
         tls,
         authorization: vec![],
         protocol: ChainProtocol::Http(Box::new(HttpConnection {
-            filters: filters(view.scope.istio_extensions),
+            filters: filters::of(Side::Gateway, view.scope.istio_extensions, false),
             server_name: Some("istio-envoy".into()),
             use_remote_address: true,
             client_certificate: ForwardClientCertificate {
@@ -241,17 +246,6 @@ fn http_chain(
             ..view.http_connection(format!("outbound_0.0.0.0_{port}"), RouteSource::Rds(routes))
         })),
     }
-}
-
-fn filters(istio_extensions: bool) -> Vec<HttpFilter> {
-    let own = |filter| if istio_extensions { vec![filter] } else { vec![] };
-    [
-        own(HttpFilter::Alpn),
-        vec![HttpFilter::Fault(Fault::default()), HttpFilter::Cors],
-        own(HttpFilter::Stats),
-        vec![HttpFilter::Router],
-    ]
-    .concat()
 }
 
 fn downstream_tls(server: &Server) -> Option<DownstreamTls> {

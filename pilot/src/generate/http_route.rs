@@ -40,8 +40,7 @@ pub(super) fn routes(view: &View, set: &RouteSet, place: &Place) -> Vec<Route> {
             action: action.clone(),
             request_headers: request_headers(route),
             response_headers: response_headers(route),
-            fault: route.fault.clone(),
-            authorization: None,
+            filters: route.filters.clone(),
             origin: Some(origin.clone()),
         };
         if route.matches.is_empty() {
@@ -74,8 +73,7 @@ pub(super) fn default_route(view: &View, host: &str, port: u16) -> Route {
         })),
         request_headers: HeaderMutations::default(),
         response_headers: HeaderMutations::default(),
-        fault: None,
-        authorization: None,
+        filters: vec![],
         origin: None,
     }
 }

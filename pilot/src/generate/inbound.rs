@@ -5,6 +5,7 @@
 //! declared, foreign TLS passed through; a STRICT port takes mTLS only. What no port matches goes through a
 //! catch-all chain with the same rules, so that STRICT holds for undeclared ports too.
 
+use super::filters::{self, Side};
 use super::view::stands_for;
 use super::{http_connection, mesh_tls};
 use crate::catalog::Catalog;
@@ -14,8 +15,8 @@ use api::model::Resource;
 use api::model::access_log::AccessLog;
 use api::model::cluster::{Cluster, ClusterService, Discovery};
 use api::model::listener::{
-    ChainMatch, Direction, FilterChain, ForwardClientCertificate, ForwardMode, HttpConnection, HttpFilter,
-    Inspect, Listener, Protocol as ChainProtocol, RouteSource, TcpProxy, Transport,
+    ChainMatch, Direction, FilterChain, ForwardClientCertificate, ForwardMode, HttpConnection, Inspect,
+    Listener, Protocol as ChainProtocol, RouteSource, TcpProxy, Transport,
 };
 use api::model::matcher::BackOff;
 use api::model::route::{
@@ -302,13 +303,12 @@ fn http(target: &Target, settings: &InboundSettings) -> ChainProtocol {
         name: "default".into(),
         criteria: RouteMatch::any(),
         action: RouteAction::Forward(Box::new(Forward {
-            retry: (target.protocol != Protocol::Grpc).then(application_retry),
+            retry: (!matches!(target.protocol, Protocol::Grpc | Protocol::GrpcWeb)).then(application_retry),
             ..Forward::to(&target.cluster)
         })),
         request_headers: api::model::matcher::HeaderMutations::default(),
         response_headers: api::model::matcher::HeaderMutations::default(),
-        fault: None,
-        authorization: None,
+        filters: vec![],
         origin: None,
     };
     let routes = RouteConfiguration {
@@ -322,7 +322,7 @@ fn http(target: &Target, settings: &InboundSettings) -> ChainProtocol {
         ..RouteConfiguration::default()
     };
     ChainProtocol::Http(Box::new(HttpConnection {
-        filters: filters(settings.istio_extensions),
+        filters: filters::of(Side::Inbound, settings.istio_extensions, target.protocol == Protocol::GrpcWeb),
         accept_http_10: settings.http_10,
         server_name: Some("istio-envoy".into()),
         client_certificate: ForwardClientCertificate {
@@ -339,17 +339,6 @@ fn http(target: &Target, settings: &InboundSettings) -> ChainProtocol {
             RouteSource::Inline(routes),
         )
     }))
-}
-
-fn filters(istio_extensions: bool) -> Vec<HttpFilter> {
-    let own = [HttpFilter::PeerMetadata, HttpFilter::Stats];
-    let mut filters: Vec<HttpFilter> = if istio_extensions { own.into() } else { vec![] };
-    filters.extend([
-        HttpFilter::Fault(api::model::route::Fault::default()),
-        HttpFilter::Cors,
-        HttpFilter::Router,
-    ]);
-    filters
 }
 
 /// Repeats only what the application cannot have seen.
@@ -470,7 +459,14 @@ mod tests {
 
     #[test]
     fn a_strict_port_has_no_chain_without_mtls() {
-        for protocol in [Protocol::Http, Protocol::Grpc, Protocol::Tcp, Protocol::Tls, Protocol::Sniffed] {
+        for protocol in [
+            Protocol::Http,
+            Protocol::Grpc,
+            Protocol::GrpcWeb,
+            Protocol::Tcp,
+            Protocol::Tls,
+            Protocol::Sniffed,
+        ] {
             let found = chains(protocol, MtlsMode::Strict);
             assert!(
                 !found.is_empty() && found.iter().all(|c| c.starts_with("mtls:")),

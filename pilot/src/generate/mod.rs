@@ -21,6 +21,7 @@ mod spelling;
 mod mesh_tls;
 mod view;
 
+mod filters;
 mod http_connection;
 mod import;
 

@@ -6,15 +6,16 @@
 //! by the range of addresses that it goes to. What shows nothing of a service belongs to none of them, and is treated
 //! as an unknown destination: no service ever takes a whole port.
 
+use super::filters::{self, Side};
 use super::opaque::{self, Condition};
 use super::{View, mesh_tls, route, spelling};
 use crate::catalog::service::{Service, ServicePort};
 use crate::flow::Protocol;
 use api::model::listener::{
-    ChainMatch, Direction, FilterChain, HttpConnection, HttpExtra, HttpFilter, Inspect, Listener,
+    ChainMatch, Direction, FilterChain, HttpConnection, HttpExtra, Inspect, Listener,
     Protocol as ChainProtocol, RouteSource, Transport,
 };
-use api::model::route::{ClusterChoice, Fault, RouteConfiguration};
+use api::model::route::{ClusterChoice, RouteConfiguration};
 use api::name;
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -47,7 +48,12 @@ pub(super) fn listeners_and_routes(view: &View) -> (Vec<Listener>, Vec<RouteConf
         .into_iter()
         .map(|((address, port), chains)| {
             let http = address == ANY && plan.http.contains(&port);
-            if http { http_listener(view, port, chains) } else { other_listener(view, address, port, chains) }
+            let grpc_web = plan.grpc_web.contains(&port);
+            if http {
+                http_listener(view, port, chains, grpc_web)
+            } else {
+                other_listener(view, address, port, chains)
+            }
         })
         .collect();
     listeners.push(capture(view));
@@ -72,6 +78,8 @@ fn shared_tls(view: &View, services: &[&Service]) -> HashSet<(IpAddr, u16)> {
 struct Plan<'a> {
     /// Ports on which requests are told apart by host, at any address.
     http: BTreeSet<u16>,
+    /// Those of them on which some service speaks gRPC-Web.
+    grpc_web: BTreeSet<u16>,
     /// Chains by address (unspecified for any) and port.
     listeners: BTreeMap<(IpAddr, u16), Chains>,
     /// Services with a route table of their own, and the port it is for.
@@ -101,6 +109,9 @@ impl<'a> Plan<'a> {
         }
         if port.protocol.is_http() {
             self.http.insert(number);
+            if port.protocol == Protocol::GrpcWeb {
+                self.grpc_web.insert(number);
+            }
             return;
         }
         let sniffed = port.protocol == Protocol::Sniffed;
@@ -244,8 +255,8 @@ fn cells(criteria: &ChainMatch) -> impl Iterator<Item = Cell> {
 }
 
 /// HTTP on a port at any address, and what else is told apart on it. Anything else goes where it wanted.
-fn http_listener(view: &View, port: u16, chains: Chains) -> Listener {
-    let by_host = http_chain(view, RouteSource::Rds(port.to_string()), "0.0.0.0", port);
+fn http_listener(view: &View, port: u16, chains: Chains, grpc_web: bool) -> Listener {
+    let by_host = http_chain(view, RouteSource::Rds(port.to_string()), "0.0.0.0", port, grpc_web);
     Listener {
         inspect: Inspect {
             original_destination: false,
@@ -313,12 +324,12 @@ fn capture(view: &View) -> Listener {
 /// requests for any host are its own.
 fn sniffed_chain(view: &View, service: &Service, port: u16, condition: &Condition) -> FilterChain {
     let routes = RouteSource::Rds(route::sniffed_name(service, port));
-    let mut chain = http_chain(view, routes, &service.host, port);
+    let mut chain = http_chain(view, routes, &service.host, port, false);
     chain.criteria.destination.clone_from(&condition.ranges);
     chain
 }
 
-fn http_chain(view: &View, routes: RouteSource, address: &str, port: u16) -> FilterChain {
+fn http_chain(view: &View, routes: RouteSource, address: &str, port: u16, grpc_web: bool) -> FilterChain {
     let shared = view.http_connection(format!("outbound_{address}_{port}"), routes);
     FilterChain {
         name: String::new(),
@@ -333,25 +344,12 @@ fn http_chain(view: &View, routes: RouteSource, address: &str, port: u16) -> Fil
         tls: None,
         authorization: vec![],
         protocol: ChainProtocol::Http(Box::new(HttpConnection {
-            filters: filters(view.scope.istio_extensions),
+            filters: filters::of(Side::Outbound, view.scope.istio_extensions, grpc_web),
             // `reviews.shop.svc.cluster.local.` is the same service.
             extra: HttpExtra { strip_host_dot: true, ..shared.extra },
             ..shared
         })),
     }
-}
-
-/// The filters of outbound HTTP, in Istio's order.
-pub(super) fn filters(istio_extensions: bool) -> Vec<HttpFilter> {
-    let own = |filter| if istio_extensions { vec![filter] } else { vec![] };
-    [
-        own(HttpFilter::PeerMetadata),
-        own(HttpFilter::Alpn),
-        vec![HttpFilter::Fault(Fault::default()), HttpFilter::Cors],
-        own(HttpFilter::Stats),
-        vec![HttpFilter::Router],
-    ]
-    .concat()
 }
 
 /// Listeners of a port at any address. One at an address of its own is found first.

@@ -151,8 +151,7 @@ fn rest(view: &View) -> VirtualHost {
         action,
         request_headers: api::model::matcher::HeaderMutations::default(),
         response_headers: api::model::matcher::HeaderMutations::default(),
-        fault: None,
-        authorization: None,
+        filters: vec![],
         origin: None,
     };
     VirtualHost {

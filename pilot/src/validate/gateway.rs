@@ -74,6 +74,7 @@ fn server(f: &mut Findings, path: &str, server: &written::Server, names: Names) 
         port: number,
         port_name: port.name.clone(),
         protocol,
+        grpc_web: port.protocol.eq_ignore_ascii_case("grpc-web"),
         hosts,
         redirect_to_https,
         tls,

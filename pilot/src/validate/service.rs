@@ -118,7 +118,7 @@ pub(super) fn protocol(transport: &str, application: Option<&str>, name: &str, n
 fn by_prefix(name: &str) -> Option<Protocol> {
     let name = name.to_ascii_lowercase();
     if name == "grpc-web" || name.starts_with("grpc-web-") {
-        return Some(Protocol::Grpc);
+        return Some(Protocol::GrpcWeb);
     }
     by_name(name.split('-').next().unwrap_or_default())
 }
@@ -128,7 +128,8 @@ pub(super) fn by_name(name: &str) -> Option<Protocol> {
     Some(match name.to_ascii_lowercase().as_str() {
         "http" | "http_proxy" | "kubernetes.io/ws" => Protocol::Http,
         "http2" | "kubernetes.io/h2c" => Protocol::Http2,
-        "grpc" | "grpc-web" => Protocol::Grpc,
+        "grpc" => Protocol::Grpc,
+        "grpc-web" => Protocol::GrpcWeb,
         "https" | "kubernetes.io/wss" => Protocol::Https,
         "tls" => Protocol::Tls,
         "tcp" | "mongo" | "redis" | "mysql" => Protocol::Tcp,

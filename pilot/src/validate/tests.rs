@@ -6,7 +6,9 @@ use crate::catalog::destination_rule::ClientTls;
 use crate::catalog::policy::OutboundPolicy;
 use crate::catalog::route::{HttpAction, RouteSet};
 use crate::flow::Protocol;
-use api::model::matcher::HeaderTest;
+use api::model::filter::Setting;
+use api::model::filter::cors::CorsPolicy;
+use api::model::matcher::{Fraction, HeaderTest, Pattern, StringMatch};
 use api::model::route::RetryOn;
 use api::resource::parse;
 use proptest::prelude::*;
@@ -172,7 +174,21 @@ fn http_routes_are_refused_with_path_and_reason() {
         ("match: [{statPrefix: x}]", "match[0].statPrefix: is not supported by this version"),
         ("match: [{sourceNamespace: A}]", ""),
         ("match: [{sourceNamespace: a.b}]", "match[0].sourceNamespace: `a.b` is no namespace"),
-        ("corsPolicy: {}", "corsPolicy: is not supported by this version"),
+        ("corsPolicy: {}", ""),
+        ("corsPolicy: {allowOrigins: [{}]}", "corsPolicy.allowOrigins[0]: names no origin"),
+        ("corsPolicy: {allowOrigins: [{exact: ''}]}", "corsPolicy.allowOrigins[0]: names no origin"),
+        ("corsPolicy: {allowOrigins: [{prefix: ''}]}", "corsPolicy.allowOrigins[0].prefix: is empty"),
+        (
+            "corsPolicy: {allowOrigins: [{regex: '['}]}",
+            "corsPolicy.allowOrigins[0].regex: `[` is no regular expression: unclosed character class",
+        ),
+        ("corsPolicy: {allowOrigin: ['*'], allowMethods: ['*'], allowHeaders: ['*']}", ""),
+        ("corsPolicy: {allowMethods: [GET, get]}", "corsPolicy.allowMethods[1]: `get` is no method"),
+        ("corsPolicy: {allowHeaders: ['a b']}", "corsPolicy.allowHeaders[0]: `a b` is no header name"),
+        ("corsPolicy: {exposeHeaders: ['']}", "corsPolicy.exposeHeaders[0]: `` is no header name"),
+        ("corsPolicy: {maxAge: 1.5s}", "corsPolicy.maxAge: `1.5s` is finer than a second"),
+        ("corsPolicy: {maxAge: 24h, unmatchedPreflights: IGNORE}", ""),
+        ("corsPolicy: {unmatchedPreflights: MAYBE}", "corsPolicy.unmatchedPreflights: `MAYBE` is not known"),
         (
             "timeout: '5'",
             "timeout: `5` is not a duration: its units are ns, us, ms, s, m and h; write it as 24h, 1h30m or 100ms",
@@ -362,7 +378,7 @@ fn retries_faults_mirrors_and_rewrites_are_parsed() {
     assert_eq!(retries.on, Some(vec![RetryOn::ServerError, RetryOn::RetriableStatusCodes]));
     assert_eq!((retries.status_codes.as_slice(), retries.attempts), ([503].as_slice(), 3));
     assert_eq!(route.timeout, Some(Duration::from_mins(1)));
-    let fault = route.fault.as_ref().unwrap();
+    let Setting::Fault(fault) = &route.filters[0].setting else { panic!() };
     assert_eq!(fault.delay.unwrap().fraction.numerator, 500_000);
     assert_eq!(fault.abort, None, "a fault without percentage injects nothing");
     assert_eq!(route.mirrors[0].fraction.numerator, 1_000_000);
@@ -370,6 +386,41 @@ fn retries_faults_mirrors_and_rewrites_are_parsed() {
     assert_eq!(route.request_headers.remove, ["z"]);
     let HttpAction::Forward(to) = &route.action else { panic!() };
     assert_eq!(to[0].rewrite_authority.as_deref(), Some("inner"));
+}
+
+#[test]
+fn a_cors_policy_becomes_settings_of_the_filter() {
+    let of = |policy: &str| {
+        let spec = format!(
+            "{{hosts: [a], http: [{{route: [{{destination: {{host: b}}}}], corsPolicy: {policy}}}]}}"
+        );
+        match virtual_service(&spec).http[0].filters[0].setting.clone() {
+            Setting::Cors(policy) => policy,
+            other => panic!("{other:?}"),
+        }
+    };
+    let all = Some(Fraction { numerator: 100, denominator: 100 });
+    let silent =
+        CorsPolicy { forward_not_matching_preflights: Some(true), enabled: all, ..CorsPolicy::default() };
+    assert_eq!(of("{}"), silent);
+    let told = "{allowOrigins: [{exact: 'http://a'}, {regex: '.*b'}], allowMethods: [GET, PUT], allowHeaders: [a, b], \
+                exposeHeaders: [c], maxAge: 24h, allowCredentials: false, unmatchedPreflights: IGNORE}";
+    let pattern = |pattern| StringMatch { pattern, ignore_case: false };
+    let expected = CorsPolicy {
+        allow_origins: vec![
+            pattern(Pattern::Exact("http://a".into())),
+            pattern(Pattern::Regex(".*b".into())),
+        ],
+        allow_methods: "GET,PUT".into(),
+        allow_headers: "a,b".into(),
+        expose_headers: "c".into(),
+        max_age: "86400".into(),
+        allow_credentials: Some(false),
+        forward_not_matching_preflights: Some(false),
+        ..silent
+    };
+    assert_eq!(of(told), expected);
+    assert_eq!(of("{allowOrigin: ['*']}").allow_origins, [StringMatch::exact("*")]);
 }
 
 #[test]
@@ -840,7 +891,7 @@ fn ports_speak_what_istio_says() {
         ("TCP", None, "http-web", 80, Protocol::Http),
         ("TCP", None, "HTTP2-x", 80, Protocol::Http2),
         ("TCP", None, "grpc", 80, Protocol::Grpc),
-        ("TCP", None, "grpc-web", 80, Protocol::Grpc),
+        ("TCP", None, "grpc-web", 80, Protocol::GrpcWeb),
         ("TCP", None, "https", 443, Protocol::Https),
         ("TCP", None, "tls-x", 443, Protocol::Tls),
         ("TCP", None, "tcp", 80, Protocol::Tcp),

@@ -46,6 +46,7 @@ pub fn is_loop(listener: SocketAddr, bound: SocketAddr, original: Option<SocketA
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshot::listener::SharedFilters;
     use api::model::listener as model;
 
     fn listener(name: &str, address: &str, bind_to_port: bool) -> Arc<Listener> {
@@ -59,7 +60,8 @@ mod tests {
             chains: vec![],
             default_chain: None,
         };
-        Arc::new(Listener::compile(Arc::new(model), None, &crate::credentials::Store::new()).unwrap())
+        let store = crate::credentials::Store::new();
+        Arc::new(Listener::compile(Arc::new(model), None, &store, &mut SharedFilters::default()).unwrap())
     }
 
     #[test]

@@ -2,11 +2,14 @@
 //! stages meet through data only and never through each other.
 
 pub mod record;
+pub mod refusal;
+pub mod subject;
 
 pub mod extra;
 
 pub mod certificate;
 pub mod flags;
+pub mod grpc;
 pub mod head;
 pub mod node;
 pub mod peer;

@@ -2,9 +2,11 @@
 
 use super::live::Entry;
 use super::world::Thread;
+use crate::filter::step::Stat;
 use crate::flow::extra::{Certificates, Extra};
 use crate::flow::peer::Peer;
 use crate::flow::record::{Reporter, Traffic};
+use crate::flow::subject::Subject;
 use crate::flow::tls::Session;
 use crate::flow::unique;
 use crate::snapshot::listener::{Chain, Http, Protocol};
@@ -72,6 +74,16 @@ impl Downstream {
         self.thread.telemetry.listener(&self.live.listener)
     }
 
+    /// Counts what a filter counts.
+    pub(super) fn count(&self, stat: Stat<'_>) {
+        match stat {
+            Stat::Connection(name) => {
+                self.thread.telemetry.count(("http", &self.http().model.stat_prefix), name);
+            }
+            Stat::Cluster(cluster, name) => self.thread.telemetry.count(("cluster", cluster), name),
+        }
+    }
+
     /// Settings of an HTTP connection.
     pub(super) fn http(&self) -> &Http {
         match &self.chain.protocol {
@@ -85,8 +97,8 @@ impl Downstream {
         &'a self,
         client: IpAddr,
         head: Option<&'a crate::flow::head::Head<'a>>,
-    ) -> crate::policy::authorize::Subject<'a> {
-        crate::policy::authorize::Subject {
+    ) -> Subject<'a> {
+        Subject {
             destination: self.local,
             source: self.peer,
             client,

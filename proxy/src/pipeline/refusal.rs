@@ -2,35 +2,12 @@
 //! details, in Envoy's words, because people and tools search for them.
 
 use crate::flow::flags::Flags;
+use crate::flow::refusal::Refusal;
 use crate::http1::Invalid;
 use crate::send::connect::ConnectError;
 use crate::send::{Cut, SendError};
-use std::borrow::Cow;
-
-/// What a client is told instead of an upstream's response.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) status: u16,
-    pub(super) body: Cow<'static, str>,
-    pub(super) flags: Flags,
-    pub(super) details: Cow<'static, str>,
-    pub(super) transport_failure: Option<String>,
-    /// Where the client is to go instead.
-    pub(super) location: Option<String>,
-}
 
 impl Refusal {
-    pub(super) fn new(status: u16, body: &'static str, flags: Flags, details: &'static str) -> Self {
-        Self {
-            status,
-            body: body.into(),
-            flags,
-            details: details.into(),
-            transport_failure: None,
-            location: None,
-        }
-    }
-
     /// An answer that the configuration gives.
     pub(super) fn direct(status: u16) -> Self {
         Self::new(status, "", Flags::NONE, "direct_response")
@@ -87,6 +64,13 @@ impl Refusal {
         Self::new(invalid.status(), body, flags, invalid.details())
     }
 
+    /// The upstream ended its response in the midst.
+    pub(super) fn broken_off(cut: Cut) -> Self {
+        let (_, _, reason) = told(cut);
+        let details = format!("upstream_reset_after_response_started{{{}}}", reason.replace(' ', "_"));
+        Self { details: details.into(), ..Self::cut(cut) }
+    }
+
     /// The client stopped sending its request.
     pub(super) fn stalled() -> Self {
         Self::new(408, "stream timeout", Flags::SI, "stream_idle_timeout")
@@ -95,16 +79,6 @@ impl Refusal {
     /// The client took too long to send its request.
     pub(super) fn slow() -> Self {
         Self::new(408, "request timeout", Flags::NONE, "request_overall_timeout")
-    }
-
-    pub(super) fn denied(policy: Option<&str>) -> Self {
-        let policy = policy.unwrap_or("none");
-        let details = format!("rbac_access_denied_matched_policy[{policy}]");
-        Self { details: details.into(), ..Self::new(403, "RBAC: access denied", Flags::NONE, "") }
-    }
-
-    pub(super) fn fault(status: u16) -> Self {
-        Self::new(status, "fault filter abort", Flags::FI, "fault_filter_abort")
     }
 
     /// What an error of sending means.
@@ -140,32 +114,12 @@ impl Refusal {
             details = format!("{details}|{transport}");
         }
         Self {
-            status,
             body: body.into(),
-            flags,
             details: format!("upstream_reset_before_response_started{{{details}}}").into(),
             transport_failure: transport,
-            location: None,
+            ..Self::new(status, "", flags, "")
         }
     }
-
-    /// The gRPC status that stands for the HTTP status.
-    pub(super) fn grpc_status(status: u16) -> u8 {
-        match status {
-            400 => 13,
-            401 => 16,
-            403 => 7,
-            404 => 12,
-            429 | 502..=504 => 14,
-            _ => 2,
-        }
-    }
-}
-
-/// Flags and details of a response that its upstream ended in the midst.
-pub(super) fn broken_off(cut: Cut) -> (Flags, String) {
-    let (_, flags, reason) = told(cut);
-    (flags, format!("upstream_reset_after_response_started{{{}}}", reason.replace(' ', "_")))
 }
 
 /// How an upstream's early end is told: the status, if there is no response yet, flags and reason.
@@ -199,11 +153,5 @@ mod tests {
             let start = "upstream connect error or disconnect/reset before headers. reset reason: ";
             assert_eq!(refusal.body, format!("{start}{reason}"));
         }
-    }
-
-    #[test]
-    fn a_denial_names_its_policy() {
-        assert_eq!(Refusal::denied(None).details, "rbac_access_denied_matched_policy[none]");
-        assert_eq!(Refusal::denied(Some("ns[a]")).details, "rbac_access_denied_matched_policy[ns[a]]");
     }
 }

@@ -3,12 +3,12 @@
 
 use super::downstream::Downstream;
 use super::live::State;
-use super::refusal::Refusal;
 use super::upstream::{Busy, Connected, Host, Upstream};
 use super::world::now;
 use crate::flow::extra::{Attempted, Extra};
 use crate::flow::flags::Flags;
 use crate::flow::record::{Detail, Key, Record, Reporter, Traffic};
+use crate::flow::refusal::Refusal;
 use crate::io::Stream;
 use crate::io::copy::{End, Progress, streams};
 use crate::route;

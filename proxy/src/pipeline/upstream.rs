@@ -4,6 +4,7 @@
 use super::world::{Thread, now, uptime};
 use crate::balance::ejection::Ejecting;
 use crate::balance::{Situation, another};
+use crate::policy::retry::Outcome;
 use crate::send::{Flavor, Pool, Settings, connect::Dial};
 use crate::snapshot::cluster::{Cluster, Endpoints, Gauge, Gauges, Target};
 use crate::snapshot::health::{Verdict, may_eject};
@@ -259,6 +260,21 @@ impl Upstream {
             target.health.eject(time, rules);
             endpoints.ejections.add();
             self.stats.outlier_ejections.add(1);
+        }
+    }
+
+    /// Takes note of how a request to an endpoint ended.
+    pub(super) fn answered(&self, host: Option<&Host>, outcome: Outcome) {
+        if let Outcome::Response(code, _) = outcome {
+            self.stats.response(code);
+        }
+        let verdict = match outcome {
+            Outcome::Response(code, _) => Verdict::of_code(code),
+            Outcome::Refused => Verdict::Good,
+            Outcome::ConnectFailed | Outcome::Reset { .. } | Outcome::TimedOut => Verdict::GatewayError,
+        };
+        if let Some(host) = host {
+            self.note(host, verdict);
         }
     }
 

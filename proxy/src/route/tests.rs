@@ -17,8 +17,7 @@ fn route(name: &str, criteria: RouteMatch) -> model::Route {
         action: RouteAction::Forward(Box::new(Forward::to(name))),
         request_headers: HeaderMutations::default(),
         response_headers: HeaderMutations::default(),
-        fault: None,
-        authorization: None,
+        filters: vec![],
         origin: None,
     }
 }

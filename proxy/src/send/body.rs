@@ -1,6 +1,7 @@
 //! Request bodies on their way upstream: counted, and where a repetition may follow, kept up to a bound.
 
 use super::incoming::{Incoming, IncomingError};
+use crate::flow::refusal::Refusal;
 use crate::http1::Invalid;
 use crate::io::now;
 use bytes::Bytes;
@@ -23,6 +24,7 @@ pub struct Meter {
     notes_end: Cell<bool>,
     failed: Cell<bool>,
     invalid: Cell<Option<Invalid>>,
+    refusal: RefCell<Option<Box<Refusal>>>,
     waiter: Cell<Option<Waker>>,
     /// Set with each piece that goes by, for whoever looks after the connection.
     moved: Rc<Cell<bool>>,
@@ -74,6 +76,14 @@ impl Meter {
     fn fail(&self, error: &IncomingError) {
         self.failed.set(true);
         self.invalid.set(error.invalid());
+        if let IncomingError::Refused(refusal) = error {
+            *self.refusal.borrow_mut() = Some(refusal.clone());
+        }
+    }
+
+    /// Why a filter refuses the client's body, if that is why it failed.
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.refusal.borrow().as_deref().cloned()
     }
 
     /// Ready when the whole body has been read.

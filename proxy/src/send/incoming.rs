@@ -1,11 +1,14 @@
 //! A message's body as it comes in, whichever version of HTTP carries it.
 
 use super::Cut;
+use crate::filter::ready::Change;
+use crate::flow::refusal::Refusal;
 use crate::{http1, http2};
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// A body that is read from a connection.
 #[derive(Debug)]
@@ -14,6 +17,8 @@ pub enum Incoming {
     Http1(http1::Body),
     /// From a stream of an HTTP/2 connection.
     Http2(http2::Body),
+    /// Changed by a filter on its way.
+    Changed(Box<Changed>),
 }
 
 /// Why a body ends before its time.
@@ -25,6 +30,9 @@ pub enum IncomingError {
     /// On a stream of an HTTP/2 connection.
     #[error(transparent)]
     Http2(#[from] h2::Error),
+    /// A filter finds it wrong.
+    #[error("a filter refuses the body: {}", .0.details)]
+    Refused(Box<Refusal>),
 }
 
 impl IncomingError {
@@ -32,7 +40,7 @@ impl IncomingError {
     pub fn invalid(&self) -> Option<http1::Invalid> {
         match self {
             Self::Http1(http1::BodyError::Invalid(invalid)) => Some(*invalid),
-            _ => None,
+            Self::Http1(_) | Self::Http2(_) | Self::Refused(_) => None,
         }
     }
 
@@ -40,7 +48,7 @@ impl IncomingError {
     pub fn cut(&self) -> Cut {
         match self {
             // Its framing says that there is more to come, so its end is a mistake too.
-            Self::Http1(_) => Cut::Protocol,
+            Self::Http1(_) | Self::Refused(_) => Cut::Protocol,
             Self::Http2(error) => Cut::of(error),
         }
     }
@@ -69,6 +77,7 @@ impl Body for Incoming {
         match self.get_mut() {
             Self::Http1(body) => Pin::new(body).poll_frame(context).map_err(IncomingError::from),
             Self::Http2(body) => Pin::new(body).poll_frame(context).map_err(IncomingError::from),
+            Self::Changed(changed) => changed.poll_frame(context),
         }
     }
 
@@ -76,6 +85,7 @@ impl Body for Incoming {
         match self {
             Self::Http1(body) => body.is_end_stream(),
             Self::Http2(body) => body.is_end_stream(),
+            Self::Changed(changed) => changed.ended,
         }
     }
 
@@ -83,6 +93,67 @@ impl Body for Incoming {
         match self {
             Self::Http1(body) => body.size_hint(),
             Self::Http2(body) => body.size_hint(),
+            // Nobody knows before it has gone by.
+            Self::Changed(_) => SizeHint::default(),
         }
+    }
+}
+
+/// Is told of trailers.
+pub(super) type Seen = Box<dyn FnOnce(&HeaderMap)>;
+
+/// A body that a filter changes on its way.
+pub struct Changed {
+    from: Incoming,
+    by: Change,
+    /// Is told of the trailers as they came.
+    seen: Option<Seen>,
+    ended: bool,
+}
+
+impl Incoming {
+    /// The body as a filter changes it; `seen` is told of its trailers as they came.
+    #[must_use]
+    pub fn changed(self, by: Change, seen: Option<Seen>) -> Self {
+        Self::Changed(Box::new(Changed { from: self, by, seen, ended: false }))
+    }
+}
+
+impl Changed {
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, IncomingError>>> {
+        while !self.ended {
+            let trailers = match ready!(Pin::new(&mut self.from).poll_frame(context)).transpose()? {
+                None => None,
+                Some(frame) => match frame.into_data() {
+                    Ok(data) => match self.by.data(data) {
+                        Ok(data) if data.is_empty() => continue,
+                        Ok(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                        Err(refusal) => return self.refuse(refusal),
+                    },
+                    Err(frame) => frame.into_trailers().ok(),
+                },
+            };
+            self.ended = true;
+            if let (Some(seen), Some(trailers)) = (self.seen.take(), &trailers) {
+                seen(trailers);
+            }
+            return match self.by.end(trailers) {
+                Ok((data, _)) if !data.is_empty() => Poll::Ready(Some(Ok(Frame::data(data)))),
+                Ok((_, trailers)) => Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers)))),
+                Err(refusal) => self.refuse(refusal),
+            };
+        }
+        Poll::Ready(None)
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> Poll<Option<Result<Frame<Bytes>, IncomingError>>> {
+        self.ended = true;
+        Poll::Ready(Some(Err(IncomingError::Refused(Box::new(refusal)))))
+    }
+}
+
+impl std::fmt::Debug for Changed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Changed").field("from", &self.from).field("by", &self.by).finish_non_exhaustive()
     }
 }

@@ -3,9 +3,12 @@
 use super::listener::Listener;
 use super::slot::{Slot, Written};
 use super::table::RouteTable;
-use super::{InvalidConfig, Rejected, Routes, Snapshot, Update};
+use super::{Rejected, Routes, Snapshot, Update};
 use crate::credentials::Store;
+use crate::filter::merge::Filters;
+use crate::matcher::InvalidConfig;
 use api::model::{Kind, Resource};
+use foldhash::{HashMap, HashMapExt};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -27,6 +30,7 @@ pub(super) fn apply(last: &Snapshot, update: Update, store: &Arc<Store>) -> (Sna
         }
     }
     next.reassign(&reassigned);
+    next.merge_filters();
     (next, rejected)
 }
 
@@ -62,7 +66,7 @@ impl Snapshot {
                 if last.is_some_and(|last| *last.model == model) {
                     return Ok(());
                 }
-                let listener = Listener::compile(Arc::new(model), last, store)?;
+                let listener = Listener::compile(Arc::new(model), last, store, &mut self.filters)?;
                 self.listeners.insert(listener.model.name.clone(), Arc::new(listener));
             }
             Resource::Route(ref model) => {
@@ -111,6 +115,36 @@ impl Snapshot {
         )?;
         self.clusters.insert(slot.name().clone(), Arc::new(slot));
         Ok(())
+    }
+
+    /// Merges the settings that routes have for filters with the filters of the listeners that use them.
+    fn merge_filters(&mut self) {
+        if !self.routes.values().any(|routes| routes.table.has_settings()) {
+            return;
+        }
+        let mut users: HashMap<&str, Vec<Arc<Filters>>> = HashMap::new();
+        for (name, filters) in
+            self.listeners.values().flat_map(|l| l.chains()).filter_map(|c| c.named_routes())
+        {
+            let known = users.entry(name).or_default();
+            if !known.iter().any(|other| Arc::ptr_eq(other, filters)) {
+                known.push(filters.clone());
+            }
+        }
+        for (name, routes) in &mut self.routes {
+            let listeners = users.get(&**name).map_or(&[][..], Vec::as_slice);
+            if routes.table.is_merged_with(listeners) {
+                continue;
+            }
+            if let Some(table) = Arc::get_mut(&mut routes.table) {
+                table.merge(listeners);
+            } else if let Some(Ok(mut table)) = routes.written.routes().map(|from| RouteTable::compile(&from))
+            {
+                // Another snapshot has the table as it is.
+                table.merge(listeners);
+                routes.table = Arc::new(table);
+            }
+        }
     }
 
     /// Gives clusters the endpoints that changed under them.

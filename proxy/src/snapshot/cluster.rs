@@ -1,9 +1,9 @@
 //! Pure. Clusters and their endpoints made ready. What outlives a version of the configuration (limits in use, health
 //! of an endpoint) is carried over by `Arc`.
 
-use super::InvalidConfig;
 use super::health::{Ejections, EndpointHealth};
 use crate::credentials::{Store, client_config};
+use crate::matcher::InvalidConfig;
 use api::model::cluster::{self as model, ClusterTls, Discovery};
 use api::model::endpoint::{Endpoint, EndpointAddress, LoadAssignment};
 use api::model::tls::UpstreamTls;

@@ -1,16 +1,18 @@
 //! Pure. Listeners made ready. Filter chains that did not change keep their `Arc`, so that connections which use
 //! them can be told from those that must be drained.
 
-use super::InvalidConfig;
-use super::authorization::Authorization;
 use super::reply::Reply;
-use super::table::{Clusters, Fault, RouteTable, clusters};
+use super::table::{Clusters, RouteTable, clusters};
 use crate::credentials::{Own, Server, Store, server_config};
+use crate::filter::merge::Filters;
+use crate::filter::rbac::condition::Authorization;
+use crate::matcher::InvalidConfig;
 use crate::telemetry::access_log::Log;
+use api::model::filter::{Filter, HttpFilter};
 use api::model::listener as model;
 use http::HeaderValue;
 use rustls::ServerConfig;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// A listener.
 #[derive(Debug)]
@@ -91,8 +93,8 @@ pub struct Http {
     pub model: Box<model::HttpConnection>,
     /// Where requests go.
     pub routes: Routes,
-    /// Steps before the router that act on requests, in order.
-    pub filters: Box<[Filter]>,
+    /// What happens to requests before they are routed on.
+    pub filters: Arc<Filters>,
     /// Choose the upstream's ALPN by the request's protocol.
     pub alpn: bool,
     /// Count gRPC messages.
@@ -116,15 +118,6 @@ pub enum Routes {
     Named(Box<str>),
 }
 
-/// A step before the router.
-#[derive(Debug)]
-pub enum Filter {
-    /// Role-based access control.
-    Authorization(Authorization),
-    /// Faults, where a route has none of its own.
-    Fault(Fault),
-}
-
 /// Opaque bytes to a cluster.
 #[derive(Debug)]
 pub struct Tcp {
@@ -142,14 +135,16 @@ impl Listener {
         model: Arc<model::Listener>,
         last: Option<&Self>,
         store: &Arc<Store>,
+        shared: &mut SharedFilters,
     ) -> Result<Self, InvalidConfig> {
-        let known: Vec<&Arc<Chain>> = last.map_or(vec![], |l| l.chains().collect());
-        let chain = |from: &model::FilterChain, path: String| match known.iter().find(|c| *c.model == *from) {
-            Some(same) => Ok((*same).clone()),
-            None => Chain::compile(from, store)
-                .map(Arc::new)
-                .map_err(|e| InvalidConfig(format!("{path} ({}): {e}", from.name))),
-        };
+        let last: Vec<&Arc<Chain>> = last.map_or(vec![], |l| l.chains().collect());
+        let mut chain =
+            |from: &model::FilterChain, path: String| match last.iter().find(|c| *c.model == *from) {
+                Some(same) => Ok((*same).clone()),
+                None => Chain::compile(from, store, shared)
+                    .map(Arc::new)
+                    .map_err(|e| InvalidConfig(format!("{path} ({}): {e}", from.name))),
+            };
         let chains = model
             .chains
             .iter()
@@ -168,7 +163,11 @@ impl Listener {
 }
 
 impl Chain {
-    fn compile(from: &model::FilterChain, store: &Arc<Store>) -> Result<Self, InvalidConfig> {
+    fn compile(
+        from: &model::FilterChain,
+        store: &Arc<Store>,
+        shared: &mut SharedFilters,
+    ) -> Result<Self, InvalidConfig> {
         let tls = from
             .tls
             .as_ref()
@@ -179,7 +178,7 @@ impl Chain {
             tls: tls.map(ServerTls::new),
             authorization: from.authorization.iter().map(Authorization::compile).collect::<Result<_, _>>()?,
             protocol: match &from.protocol {
-                model::Protocol::Http(http) => Protocol::Http(Http::compile(http)?),
+                model::Protocol::Http(http) => Protocol::Http(Http::compile(http, shared)?),
                 model::Protocol::Tcp(tcp) => Protocol::Tcp(Tcp {
                     clusters: clusters(&tcp.clusters)?,
                     logs: logs(&tcp.access_log)?,
@@ -192,25 +191,41 @@ impl Chain {
 
     /// The route configuration it needs by name.
     pub fn wanted_routes(&self) -> Option<&str> {
+        self.named_routes().map(|(name, _)| name)
+    }
+
+    /// The same, with the filters that its requests meet.
+    pub fn named_routes(&self) -> Option<(&str, &Arc<Filters>)> {
         match &self.protocol {
-            Protocol::Http(Http { routes: Routes::Named(name), .. }) => Some(name),
-            _ => None,
+            Protocol::Http(Http { routes: Routes::Named(name), filters, .. }) => Some((name, filters)),
+            Protocol::Http(Http { routes: Routes::Inline(_), .. }) | Protocol::Tcp(_) => None,
         }
     }
 }
 
+/// The filters of all listeners, so that equal ones are there once.
+#[derive(Debug, Default, Clone)]
+pub struct SharedFilters(Vec<Weak<Filters>>);
+
+impl SharedFilters {
+    fn filters(&mut self, from: &[HttpFilter]) -> Result<Arc<Filters>, InvalidConfig> {
+        self.0.retain(|filters| filters.strong_count() > 0);
+        let known = self.0.iter().filter_map(Weak::upgrade).find(|filters| filters.are(from));
+        known.map_or_else(
+            || {
+                let filters = Arc::new(Filters::compile(from)?);
+                self.0.push(Arc::downgrade(&filters));
+                Ok(filters)
+            },
+            Ok,
+        )
+    }
+}
+
 impl Http {
-    fn compile(from: &model::HttpConnection) -> Result<Self, InvalidConfig> {
-        let mut filters = vec![];
-        for filter in &from.filters {
-            match filter {
-                model::HttpFilter::Authorization(rules) => {
-                    filters.push(Filter::Authorization(Authorization::compile(rules)?));
-                }
-                model::HttpFilter::Fault(fault) => filters.push(Filter::Fault(Fault::compile(fault)?)),
-                _ => {}
-            }
-        }
+    fn compile(from: &model::HttpConnection, shared: &mut SharedFilters) -> Result<Self, InvalidConfig> {
+        let filters = shared.filters(&from.filters)?;
+        let has = |wanted: &Filter| from.filters.iter().any(|filter| filter.kind == *wanted);
         let server = from
             .server_name
             .as_deref()
@@ -219,12 +234,16 @@ impl Http {
             .map_err(|_| InvalidConfig("server_name is not a header value".into()))?;
         Ok(Self {
             routes: match &from.routes {
-                model::RouteSource::Inline(table) => Routes::Inline(Arc::new(RouteTable::compile(table)?)),
+                model::RouteSource::Inline(table) => {
+                    let mut table = RouteTable::compile(table)?;
+                    table.merge(std::slice::from_ref(&filters));
+                    Routes::Inline(Arc::new(table))
+                }
                 model::RouteSource::Rds(name) => Routes::Named(name.as_str().into()),
             },
-            filters: filters.into(),
-            alpn: from.filters.contains(&model::HttpFilter::Alpn),
-            count_messages: from.filters.contains(&model::HttpFilter::GrpcStats),
+            filters,
+            alpn: has(&Filter::Alpn),
+            count_messages: has(&Filter::GrpcStats),
             server,
             via: (!from.extra.via.is_empty())
                 .then(|| HeaderValue::from_str(&from.extra.via))

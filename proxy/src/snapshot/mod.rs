@@ -12,14 +12,10 @@ pub mod cluster;
 pub mod reply;
 pub mod table;
 
-pub mod authorization;
-
 pub mod health;
 pub mod mutation;
 
 pub mod template;
-
-pub mod matcher;
 
 use api::model::Kind;
 use api::model::endpoint::LoadAssignment;
@@ -30,7 +26,6 @@ use foldhash::HashMap;
 use listener::Listener;
 use slot::{Slot, Written};
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
 use std::sync::Arc;
 use table::RouteTable;
 
@@ -41,6 +36,7 @@ pub struct Snapshot {
     routes: HashMap<Box<str>, Routes>,
     clusters: HashMap<Arc<str>, Arc<Slot>>,
     endpoints: HashMap<Arc<str>, Written>,
+    filters: listener::SharedFilters,
 }
 
 /// A route table, and what it was made from.
@@ -68,24 +64,6 @@ pub struct Rejected {
     pub name: String,
     /// Why, with the field's path where there is one.
     pub reason: String,
-}
-
-/// Why a resource cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidConfig(pub String);
-
-impl InvalidConfig {
-    /// An error with the whole chain of its causes.
-    fn chain(error: impl Error) -> Self {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            text = format!("{text}: {inner}");
-            cause = inner.source();
-        }
-        Self(text)
-    }
 }
 
 impl Snapshot {

@@ -1,9 +1,8 @@
 //! Pure. Changes to headers, made ready: names and values parsed, and the operators that values may carry. What an
 //! operator needs is passed in, so a change is a function of plain values.
 
-use super::InvalidConfig;
-use super::matcher::header_name;
 use super::template::{Context, Template};
+use crate::matcher::{InvalidConfig, header_name};
 use api::model::matcher::{HeaderAction, HeaderMutations};
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue};

@@ -1,11 +1,10 @@
 //! Pure. The proxy's own answers as a listener wants them: another status or body, another format, more headers.
 
-use super::InvalidConfig;
-use super::matcher::HeaderCondition;
 use super::mutation::Mutations;
 use super::template::{Context, Template};
 use crate::flow::flags::Flags;
 use crate::flow::head::Head;
+use crate::matcher::{HeaderCondition, InvalidConfig};
 use api::format::defaults;
 use api::model::access_log::{JsonFormat, LogFormat};
 use api::model::listener::{self as model, Comparison};

@@ -2,8 +2,9 @@
 //! to be used. A workload is told of every service of the mesh and calls few.
 
 use super::cluster::Cluster;
-use super::{InvalidConfig, collect_secrets};
+use super::collect_secrets;
 use crate::credentials::Store;
+use crate::matcher::InvalidConfig;
 use api::model::cluster::{self as model, ClusterTls, Discovery};
 use api::model::endpoint::LoadAssignment;
 use api::model::route::RouteConfiguration;

@@ -1,10 +1,11 @@
 //! Pure. Route tables made ready: hosts in a hash map, names and expressions parsed. A request borrows its route
 //! from here and copies nothing.
 
-use super::InvalidConfig;
-use super::authorization::Authorization;
-use super::matcher::{HeaderCondition, QueryCondition, Text, anywhere, header_name};
 use super::mutation::Mutations;
+use crate::filter::merge::{Filters, Overrides, RouteFilters};
+use crate::matcher::InvalidConfig;
+use crate::matcher::{HeaderCondition, QueryCondition, Text, anywhere, header_name};
+use api::model::filter::FilterOverride;
 use api::model::matcher::{Fraction, HeaderMatch};
 use api::model::route::{
     self as model, ClusterChoice, HashKey, Mirror, PathMatch, RetryPolicy, RouteConfiguration,
@@ -39,6 +40,10 @@ pub struct RouteTable {
     pub prefixes: Box<[(Box<str>, usize)]>,
     /// `*`
     pub any: Option<usize>,
+    /// The filters of the listeners that use the table, in no order; only where it matters.
+    merged: Box<[Arc<Filters>]>,
+    /// Some of its routes have settings for filters.
+    has_settings: bool,
 }
 
 /// Routes of a set of hosts.
@@ -81,10 +86,8 @@ pub struct Route {
     pub request_headers: Mutations,
     /// Changes to the response.
     pub response_headers: Mutations,
-    /// Injected faults.
-    pub fault: Option<Fault>,
-    /// Rules in place of the listener's.
-    pub authorization: Option<Box<[Authorization]>>,
+    /// What happens to requests before they are routed on.
+    pub filters: RouteFilters,
 }
 
 /// A condition on a path.
@@ -123,22 +126,6 @@ pub struct Redirect {
     pub prefix: RewritePrefix,
     /// Replaces by regular expression.
     pub regex: Option<(Regex, Box<[u8]>)>,
-}
-
-/// Faults for some requests.
-#[derive(Debug)]
-pub struct Fault {
-    /// What happens.
-    pub model: model::Fault,
-    /// Conditions on headers.
-    pub headers: Box<[HeaderCondition]>,
-}
-
-impl Fault {
-    /// Makes faults ready.
-    pub fn compile(from: &model::Fault) -> Result<Self, InvalidConfig> {
-        Ok(Self { model: from.clone(), headers: conditions(&from.headers)? })
-    }
 }
 
 /// The prefix (or whole path) that a rewrite replaces.
@@ -257,13 +244,16 @@ impl RouteTable {
             suffixes: Box::default(),
             prefixes: Box::default(),
             any: None,
+            merged: Box::default(),
+            has_settings: false,
         };
+        let settings = Arc::new(Overrides::compile(&[&model.filters])?);
         let (mut suffixes, mut prefixes, mut hosts) = (vec![], vec![], vec![]);
         for (index, host) in model.virtual_hosts.iter().enumerate() {
             for domain in &host.domains {
                 table.index_domain(domain, index, &mut suffixes, &mut prefixes)?;
             }
-            let compiled = virtual_host(host)
+            let compiled = virtual_host(host, (&model.filters, &settings))
                 .map_err(|e| InvalidConfig(format!("virtual_hosts[{index}] ({}): {e}", host.name)))?;
             hosts.push(compiled);
         }
@@ -272,7 +262,29 @@ impl RouteTable {
         longest_first(&mut suffixes);
         longest_first(&mut prefixes);
         (table.hosts, table.suffixes, table.prefixes) = (hosts.into(), suffixes.into(), prefixes.into());
+        table.has_settings =
+            table.hosts.iter().flat_map(|host| &host.routes).any(|route| !route.filters.is_plain());
         Ok(table)
+    }
+
+    /// Merges what its routes say to filters with the filters of the listeners that use it.
+    pub fn merge(&mut self, listeners: &[Arc<Filters>]) {
+        if self.has_settings {
+            let routes = self.hosts.iter_mut().flat_map(|host| &mut host.routes);
+            routes.for_each(|route| route.filters.merge(listeners));
+            self.merged = listeners.into();
+        }
+    }
+
+    /// Whether some of its routes have settings for filters.
+    pub fn has_settings(&self) -> bool {
+        self.has_settings
+    }
+
+    /// Whether it has been merged with the filters of these listeners, if there is anything to merge.
+    pub fn is_merged_with(&self, listeners: &[Arc<Filters>]) -> bool {
+        let known = |of: &Arc<Filters>| self.merged.iter().any(|merged| Arc::ptr_eq(merged, of));
+        !self.has_settings || (self.merged.len() == listeners.len() && listeners.iter().all(known))
     }
 
     fn index_domain(
@@ -304,13 +316,29 @@ impl RouteTable {
     }
 }
 
-fn virtual_host(from: &model::VirtualHost) -> Result<VirtualHost, InvalidConfig> {
+/// Settings of filters, as they were given and made ready.
+type Settings<'a> = (&'a [FilterOverride], &'a Arc<Overrides>);
+
+fn virtual_host(
+    from: &model::VirtualHost,
+    (of_table, ready): Settings<'_>,
+) -> Result<VirtualHost, InvalidConfig> {
+    let own = match &from.filters[..] {
+        [] => ready.clone(),
+        given => Arc::new(Overrides::compile(&[given, of_table])?),
+    };
+    let settings = |route: &model::Route| match &route.filters[..] {
+        [] => Ok(own.clone()),
+        given => Overrides::compile(&[given, &from.filters, of_table]).map(Arc::new),
+    };
     let routes = from
         .routes
         .iter()
         .enumerate()
         .map(|(i, r)| {
-            route(r, from.retry.as_ref()).map_err(|e| InvalidConfig(format!("routes[{i}] ({}): {e}", r.name)))
+            settings(r)
+                .and_then(|s| route(r, from.retry.as_ref(), s))
+                .map_err(|e| InvalidConfig(format!("routes[{i}] ({}): {e}", r.name)))
         })
         .collect::<Result<_, _>>()?;
     Ok(VirtualHost {
@@ -324,7 +352,11 @@ fn virtual_host(from: &model::VirtualHost) -> Result<VirtualHost, InvalidConfig>
     })
 }
 
-fn route(from: &model::Route, fallback: Option<&RetryPolicy>) -> Result<Route, InvalidConfig> {
+fn route(
+    from: &model::Route,
+    fallback: Option<&RetryPolicy>,
+    settings: Arc<Overrides>,
+) -> Result<Route, InvalidConfig> {
     let criteria = &from.criteria;
     let action = match &from.action {
         model::RouteAction::Forward(f) => Action::Forward(Box::new(forward(f, &criteria.path, fallback)?)),
@@ -349,12 +381,7 @@ fn route(from: &model::Route, fallback: Option<&RetryPolicy>) -> Result<Route, I
         action,
         request_headers: Mutations::compile(&from.request_headers)?,
         response_headers: Mutations::compile(&from.response_headers)?,
-        fault: from.fault.as_ref().map(Fault::compile).transpose()?,
-        authorization: from
-            .authorization
-            .as_ref()
-            .map(|rules| rules.iter().map(Authorization::compile).collect::<Result<_, _>>())
-            .transpose()?,
+        filters: RouteFilters::new(settings),
     })
 }
 

@@ -1,11 +1,10 @@
 //! Pure. Text with operators such as `%REQ(x)%`, parsed once: header values and the bodies of the proxy's own answers.
 
-use super::InvalidConfig;
-use super::matcher::header_name;
 use crate::config::surroundings;
 use crate::flow::flags::Flags;
 use crate::flow::peer::Peer;
 use crate::flow::tls::Session;
+use crate::matcher::{InvalidConfig, header_name};
 use crate::telemetry::access_log::{moment, text as shown};
 use api::format::operator::Session as About;
 use api::format::operator::{

@@ -5,11 +5,14 @@ use crate::credentials::Store;
 use api::model::Resource;
 use api::model::cluster::{ClusterTls, Discovery};
 use api::model::endpoint::{Endpoint, EndpointAddress, Health, LocalityEndpoints};
+use api::model::filter::fault::{AbortStatus, Fault, FaultAbort};
+use api::model::filter::{Filter, HttpFilter};
 use api::model::listener::{
     ChainMatch, Direction, FilterChain, HttpConnection, Inspect, Protocol, RouteSource,
 };
-use api::model::matcher::HeaderMutations;
+use api::model::matcher::{Fraction, HeaderMutations};
 use api::model::route::{PathMatch, Route, RouteAction, RouteMatch, VirtualHost};
+use std::borrow::Cow;
 
 fn apply(last: &Snapshot, upsert: Vec<Resource>) -> (Snapshot, Vec<Rejected>) {
     last.apply(Update { upsert, remove: vec![] }, &Store::new())
@@ -28,8 +31,7 @@ fn routes(name: &str, path: PathMatch) -> Resource {
         action: RouteAction::Direct { status: 200, body: String::new() },
         request_headers: HeaderMutations::default(),
         response_headers: HeaderMutations::default(),
-        fault: None,
-        authorization: None,
+        filters: vec![],
         origin: None,
     };
     Resource::Route(RouteConfiguration {
@@ -184,4 +186,41 @@ fn removed_resources_are_gone() {
     let remove = vec![(Kind::Cluster, "c".to_owned()), (Kind::Listener, "l".to_owned())];
     let (next, _) = first.apply(Update { upsert: vec![], remove }, &Store::new());
     assert!(next.clusters().is_empty() && next.listeners().is_empty());
+}
+
+#[test]
+fn settings_of_routes_are_merged_with_the_filters_of_every_listener_that_uses_them() {
+    let always = Fraction { numerator: 1, denominator: 1 };
+    let abort = Some(FaultAbort { status: AbortStatus::Http(500), fraction: always });
+    let Resource::Route(mut table) = routes("80", PathMatch::Prefix("/".into())) else { unreachable!() };
+    table.virtual_hosts[0].filters = vec![Fault { abort, ..Fault::default() }.into()];
+    let with = |filters: &[Filter]| {
+        let Resource::Listener(mut listener) = listener("l", &[("a", "80"), ("b", "80")]) else {
+            unreachable!()
+        };
+        for (chain, add) in listener.chains.iter_mut().zip([&[][..], filters]) {
+            let Protocol::Http(http) = &mut chain.protocol else { unreachable!() };
+            let all = [add, &[Filter::Fault(Fault::default()), Filter::Router]].concat();
+            http.filters = all.into_iter().map(HttpFilter::from).collect();
+        }
+        Resource::Listener(listener)
+    };
+    let is_merged = |snapshot: &Snapshot| {
+        let table = snapshot.table("80").unwrap();
+        let listeners = &snapshot.compiled_listeners()["l"];
+        listeners.chains().all(|chain| {
+            let (_, filters) = chain.named_routes().unwrap();
+            let met = table.hosts[0].routes[0].filters.of(filters);
+            matches!(met, Cow::Borrowed(_)) && !met.is_empty() && filters.ready().is_empty()
+        })
+    };
+    let first = good(&Snapshot::empty(), vec![Resource::Route(table)]);
+    let next = good(&first, vec![with(&[])]);
+    let used: Vec<_> = next.compiled_listeners()["l"].chains().filter_map(|c| c.named_routes()).collect();
+    assert!(Arc::ptr_eq(used[0].1, used[1].1), "equal filters are there once");
+    assert!(is_merged(&next));
+    let last = good(&next, vec![with(&[Filter::Cors])]);
+    assert!(is_merged(&last) && is_merged(&next));
+    let unchanged = good(&last, vec![eds("c")]);
+    assert!(Arc::ptr_eq(unchanged.table("80").unwrap(), last.table("80").unwrap()));
 }

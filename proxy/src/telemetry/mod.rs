@@ -20,7 +20,8 @@ use api::model::endpoint::EndpointWorkload;
 use foldhash::HashMap;
 use labels::Labels;
 use peers::Peers;
-use series::{HttpSeries, Series, TcpSeries};
+use series::{Count, HttpSeries, Series, TcpSeries};
+use smallvec::SmallVec;
 use stats::{ClusterStats, ListenerStats};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -43,7 +44,11 @@ struct Shard {
     series: Mutex<Vec<(Key, Arc<Series>)>>,
     clusters: Mutex<Vec<(Arc<str>, Arc<ClusterStats>)>>,
     listeners: Mutex<Vec<(Arc<str>, Arc<ListenerStats>)>>,
+    filters: Mutex<Vec<(Counted, Arc<Count>)>>,
 }
+
+/// A counter of a filter: what it belongs to (`http` or `cluster`), the name of that, and its own.
+type Counted = (&'static str, Box<str>, Box<str>);
 
 impl Telemetry {
     /// Nothing counted yet.
@@ -70,6 +75,7 @@ impl Telemetry {
             principals: RefCell::default(),
             clusters: RefCell::default(),
             listeners: RefCell::default(),
+            filters: RefCell::default(),
             logs: RefCell::default(),
         }
     }
@@ -104,6 +110,9 @@ impl Telemetry {
                 listener
                     .each(|stat, value| *out.entry(format!("listener.{name}.{stat}")).or_default() += value);
             }
+            for ((of, owner, name), count) in held(&shard.filters).iter() {
+                *out.entry(format!("{of}.{owner}.{name}")).or_default() += count.value();
+            }
         }
         out
     }
@@ -128,6 +137,7 @@ pub struct Sink {
     principals: RefCell<HashMap<Box<str>, u32>>,
     clusters: RefCell<HashMap<Arc<str>, Arc<ClusterStats>>>,
     listeners: RefCell<HashMap<Arc<str>, Arc<ListenerStats>>>,
+    filters: RefCell<HashMap<Box<str>, Arc<Count>>>,
     logs: RefCell<LogBuffers>,
 }
 
@@ -221,6 +231,25 @@ impl Sink {
             .clone()
     }
 
+    /// Counts something that a filter counts, under a name that may come from a request; of such names there is an end.
+    pub fn count(&self, (of, owner): (&'static str, &str), name: &str) {
+        let mut key: SmallVec<[u8; 96]> = SmallVec::new();
+        for part in [of, ".", owner, ".", name] {
+            key.extend_from_slice(part.as_bytes());
+        }
+        let Ok(key) = std::str::from_utf8(&key) else { return };
+        let mut counts = self.filters.borrow_mut();
+        if let Some(count) = counts.get(key) {
+            return count.add(1);
+        }
+        if counts.len() < MOST_COUNTED {
+            let count = Arc::new(Count::default());
+            count.add(1);
+            held(&self.shard.filters).push(((of, owner.into(), name.into()), count.clone()));
+            counts.insert(key.into(), count);
+        }
+    }
+
     /// Forgets clusters that the configuration no longer has, so that their counters do not pile up.
     pub fn retain_clusters(&self, keep: impl Fn(&str) -> bool) {
         self.clusters.borrow_mut().retain(|name, _| keep(name));
@@ -248,6 +277,9 @@ impl Sink {
         self.series.borrow_mut().insert(key, series);
     }
 }
+
+/// Counters of filters on one thread; what is beyond them is not counted.
+const MOST_COUNTED: usize = 4096;
 
 /// A panic elsewhere must not stop counting: the data behind these locks is valid at any moment.
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -154,6 +154,10 @@ fn envoy(out: &mut String, telemetry: &Telemetry) {
             let label = labelled("listener_address", name);
             listener.each(|s, v| *values.entry((prometheus("listener", s), label.clone())).or_default() += v);
         }
+        for ((of, owner, name), count) in held(&shard.filters).iter() {
+            let label = if *of == "http" { "http_conn_manager_prefix" } else { "cluster_name" };
+            *values.entry((prometheus(of, name), labelled(label, owner))).or_default() += count.value();
+        }
     }
     let mut last = String::new();
     for ((name, label), value) in values {
@@ -167,7 +171,8 @@ fn envoy(out: &mut String, telemetry: &Telemetry) {
 }
 
 fn prometheus(of: &str, stat: &str) -> String {
-    format!("envoy_{of}_{}", stat.replace('.', "_"))
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    format!("envoy_{of}_{}", stat.chars().map(plain).collect::<String>())
 }
 
 fn labelled(name: &str, value: &str) -> String {

@@ -284,8 +284,7 @@ pub fn route(forward: Forward) -> Route {
         action: RouteAction::Forward(Box::new(forward)),
         request_headers: HeaderMutations::default(),
         response_headers: HeaderMutations::default(),
-        fault: None,
-        authorization: None,
+        filters: vec![],
         origin: None,
     }
 }

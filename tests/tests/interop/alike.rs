@@ -69,6 +69,12 @@ fn clients_are_known_by_their_certificates_alike() {
     alike("peers.yaml");
 }
 
+#[test]
+#[ignore = "fetches Envoy"]
+fn filters_act_alike() {
+    alike("filters.yaml");
+}
+
 fn alike(name: &str) {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let folder = folder.path();

@@ -22,6 +22,7 @@ const ROOTS: &[&str] = &[
     "envoy.config.listener.v3.Listener",
     "envoy.config.cluster.v3.Cluster",
     "envoy.config.route.v3.RouteConfiguration",
+    "envoy.config.route.v3.FilterConfig",
     "envoy.config.endpoint.v3.ClusterLoadAssignment",
     "envoy.extensions.transport_sockets.tls.v3.Secret",
     "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",

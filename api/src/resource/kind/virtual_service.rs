@@ -80,9 +80,31 @@ pub struct HttpRoute {
     /// Share of requests to copy.
     pub mirror_percentage: Option<Percent>,
     /// Cross-origin rules.
-    pub cors_policy: Unserved,
+    pub cors_policy: Option<CorsPolicy>,
     /// Changes to headers.
     pub headers: Option<Headers>,
+}
+
+/// Which pages of other origins may read answers.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CorsPolicy {
+    /// Origins, an old spelling.
+    pub allow_origin: Vec<String>,
+    /// Origins.
+    pub allow_origins: Vec<StringMatch>,
+    /// Methods, or `*`.
+    pub allow_methods: Vec<String>,
+    /// Request headers, or `*`.
+    pub allow_headers: Vec<String>,
+    /// Response headers that pages may read.
+    pub expose_headers: Vec<String>,
+    /// How long an answer to a preflight holds.
+    pub max_age: Option<String>,
+    /// Answers to requests with cookies may be read.
+    pub allow_credentials: Option<bool>,
+    /// Where preflights from other origins go: `FORWARD` or `IGNORE`.
+    pub unmatched_preflights: String,
 }
 
 /// All conditions must hold.

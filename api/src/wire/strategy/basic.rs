@@ -8,40 +8,40 @@ use proptest::prelude::*;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-pub(super) fn name() -> BoxedStrategy<String> {
+pub(in crate::wire) fn name() -> BoxedStrategy<String> {
     "[a-z][a-z0-9.|_-]{0,10}".boxed()
 }
 
-pub(super) fn text() -> BoxedStrategy<String> {
+pub(in crate::wire) fn text() -> BoxedStrategy<String> {
     "\\PC{0,8}".boxed()
 }
 
 /// Never zero, which would mean "no limit".
-pub(super) fn duration() -> BoxedStrategy<Duration> {
+pub(in crate::wire) fn duration() -> BoxedStrategy<Duration> {
     (1u64..100_000_000).prop_map(Duration::from_millis).boxed()
 }
 
-pub(super) fn ip() -> BoxedStrategy<IpAddr> {
+pub(in crate::wire) fn ip() -> BoxedStrategy<IpAddr> {
     prop_oneof![any::<[u8; 4]>().prop_map(IpAddr::from), any::<[u8; 16]>().prop_map(IpAddr::from)].boxed()
 }
 
-pub(super) fn socket() -> BoxedStrategy<SocketAddr> {
+pub(in crate::wire) fn socket() -> BoxedStrategy<SocketAddr> {
     (ip(), any::<u16>()).prop_map(|(ip, port)| SocketAddr::new(ip, port)).boxed()
 }
 
-pub(super) fn net() -> BoxedStrategy<IpNet> {
+pub(in crate::wire) fn net() -> BoxedStrategy<IpNet> {
     (ip(), 0u8..=128)
         .prop_map(|(ip, n)| IpNet::new(ip, if ip.is_ipv4() { n % 33 } else { n }).unwrap())
         .boxed()
 }
 
-pub(super) fn fraction() -> BoxedStrategy<Fraction> {
+pub(in crate::wire) fn fraction() -> BoxedStrategy<Fraction> {
     prop_oneof![Just(100u32), Just(10_000), Just(1_000_000)]
         .prop_flat_map(|d| (0..=d).prop_map(move |n| Fraction { numerator: n, denominator: d }))
         .boxed()
 }
 
-pub(super) fn string_match() -> BoxedStrategy<StringMatch> {
+pub(in crate::wire) fn string_match() -> BoxedStrategy<StringMatch> {
     let pattern = prop_oneof![
         text().prop_map(Pattern::Exact),
         text().prop_map(Pattern::Prefix),
@@ -52,7 +52,7 @@ pub(super) fn string_match() -> BoxedStrategy<StringMatch> {
     (pattern, any::<bool>()).prop_map(|(pattern, ignore_case)| StringMatch { pattern, ignore_case }).boxed()
 }
 
-pub(super) fn header_match() -> BoxedStrategy<HeaderMatch> {
+pub(in crate::wire) fn header_match() -> BoxedStrategy<HeaderMatch> {
     let test = prop_oneof![
         any::<bool>().prop_map(HeaderTest::Present),
         string_match().prop_map(HeaderTest::Text),
@@ -68,7 +68,7 @@ pub(super) fn header_match() -> BoxedStrategy<HeaderMatch> {
         .boxed()
 }
 
-pub(super) fn mutations() -> BoxedStrategy<HeaderMutations> {
+pub(in crate::wire) fn mutations() -> BoxedStrategy<HeaderMutations> {
     let action = prop_oneof![
         Just(HeaderAction::Append),
         Just(HeaderAction::Set),
@@ -82,7 +82,7 @@ pub(super) fn mutations() -> BoxedStrategy<HeaderMutations> {
         .boxed()
 }
 
-pub(super) fn access_log() -> BoxedStrategy<AccessLog> {
+pub(in crate::wire) fn access_log() -> BoxedStrategy<AccessLog> {
     let sink = prop_oneof![
         Just(LogSink::Stdout),
         Just(LogSink::Stderr),
@@ -95,7 +95,7 @@ pub(super) fn access_log() -> BoxedStrategy<AccessLog> {
 }
 
 /// A format that is written out.
-pub(super) fn log_format() -> BoxedStrategy<LogFormat> {
+pub(in crate::wire) fn log_format() -> BoxedStrategy<LogFormat> {
     prop_oneof![
         text().prop_map(LogFormat::Text),
         btree_map(name(), json_format(), 0..4).prop_map(|m| LogFormat::Json(m.into_iter().collect())),

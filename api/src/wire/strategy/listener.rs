@@ -1,12 +1,13 @@
 //! Listeners, their filter chains and what serves a connection.
 
 use super::basic::{access_log, duration, header_match, log_format, mutations, name, net, socket, text};
-use super::route::{fault, route_configuration};
+use super::route::route_configuration;
 use super::security::{authorization, tls_parameters};
 use crate::model::listener::*;
 use crate::model::matcher::*;
 use crate::model::route::*;
 use crate::model::tls::*;
+use crate::wire::filter;
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
@@ -107,7 +108,7 @@ fn connection() -> BoxedStrategy<HttpConnection> {
     let codec = prop_oneof![Just(Codec::Auto), Just(Codec::Http1), Just(Codec::Http2)];
     let tracing = of((0u32..=1_000_000).prop_map(|numerator| Fraction { numerator, denominator: 1_000_000 }));
     (
-        (name(), routes, codec, vec(http_filter(), 0..4), of(name()), client_certificate()),
+        (name(), routes, codec, vec(filter::arbitrary(), 0..4), of(name()), client_certificate()),
         (any::<[bool; 6]>(), vec(name(), 0..2), vec(access_log(), 0..2), tracing, http_extra()),
         (vec(of(duration()), 5), any::<[u32; 4]>()),
     )
@@ -206,21 +207,6 @@ fn local_reply() -> BoxedStrategy<LocalReply> {
         |(filter, status, body, format, headers)| ReplyMapper { filter, status, body, format, headers },
     );
     (vec(mapper, 0..2), of(format())).prop_map(|(mappers, format)| LocalReply { mappers, format }).boxed()
-}
-
-fn http_filter() -> BoxedStrategy<HttpFilter> {
-    prop_oneof![
-        authorization().prop_map(HttpFilter::Authorization),
-        fault().prop_map(HttpFilter::Fault),
-        Just(HttpFilter::Cors),
-        Just(HttpFilter::GrpcWeb),
-        Just(HttpFilter::GrpcStats),
-        Just(HttpFilter::Alpn),
-        Just(HttpFilter::Stats),
-        Just(HttpFilter::PeerMetadata),
-        Just(HttpFilter::Router),
-    ]
-    .boxed()
 }
 
 fn client_certificate() -> BoxedStrategy<ForwardClientCertificate> {

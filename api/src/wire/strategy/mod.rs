@@ -3,11 +3,11 @@
 //! Only values that mean something are made: lower-case header names, limits that are not zero, one kind of
 //! certificate source in a TLS context, policies and log fields in order of their names.
 
-mod basic;
+pub(super) mod basic;
 mod cluster;
 mod listener;
 mod route;
-mod security;
+pub(super) mod security;
 
 use crate::model::Resource;
 use cluster::{assignment, cluster, names, workload};

@@ -1,44 +1,16 @@
-//! Route tables, with faults and repetitions.
+//! Route tables, with repetitions and settings of filters.
 
 use super::basic::{duration, fraction, header_match, mutations, name, string_match, text};
-use super::security::authorization;
-use crate::model::authorization::Authorization;
 use crate::model::matcher::*;
 use crate::model::route::*;
+use crate::wire::filter::arbitrary_settings;
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use std::time::Duration;
 
-pub(super) fn fault() -> BoxedStrategy<Fault> {
-    let status =
-        prop_oneof![any::<u16>().prop_map(AbortStatus::Http), any::<u32>().prop_map(AbortStatus::Grpc),];
-    let delay = (duration(), fraction()).prop_map(|(duration, fraction)| FaultDelay { duration, fraction });
-    let abort = (status, fraction()).prop_map(|(status, fraction)| FaultAbort { status, fraction });
-    let delay = prop_oneof![
-        Just((None, None)),
-        delay.prop_map(|d| (Some(d), None)),
-        fraction().prop_map(|f| (None, Some(f)))
-    ];
-    let abort = prop_oneof![
-        Just((None, None)),
-        abort.prop_map(|a| (Some(a), None)),
-        fraction().prop_map(|f| (None, Some(f)))
-    ];
-    (delay, abort, vec(header_match(), 0..2), of(name()))
-        .prop_map(|((delay, delay_by_header), (abort, abort_by_header), headers, cluster)| Fault {
-            delay,
-            abort,
-            delay_by_header,
-            abort_by_header,
-            headers,
-            upstream_cluster: cluster.unwrap_or_default(),
-        })
-        .boxed()
-}
-
 pub(super) fn route_configuration() -> BoxedStrategy<RouteConfiguration> {
-    let changes = (mutations(), mutations(), vec(name(), 0..2));
+    let changes = (mutations(), mutations(), vec(name(), 0..2), arbitrary_settings());
     (name(), vec(virtual_host(), 0..3), any::<[bool; 2]>(), changes)
         .prop_map(|(name, virtual_hosts, flags, changes)| RouteConfiguration {
             name,
@@ -48,13 +20,15 @@ pub(super) fn route_configuration() -> BoxedStrategy<RouteConfiguration> {
             response_headers: changes.1,
             internal_only_headers: changes.2,
             most_specific_wins: flags[1],
+            filters: changes.3,
         })
         .boxed()
 }
 
 fn virtual_host() -> BoxedStrategy<VirtualHost> {
     let flags = any::<(bool, bool, bool)>();
-    (name(), vec(name(), 0..3), vec(route(), 0..3), flags, mutations(), mutations(), of(retry()))
+    let settings = (of(retry()), arbitrary_settings());
+    (name(), vec(name(), 0..3), vec(route(), 0..3), flags, mutations(), mutations(), settings)
         .prop_map(
             |(
                 name,
@@ -63,7 +37,7 @@ fn virtual_host() -> BoxedStrategy<VirtualHost> {
                 (require_tls, attempt_count, attempt_count_in_response),
                 request_headers,
                 response_headers,
-                retry,
+                (retry, filters),
             )| {
                 VirtualHost {
                     name,
@@ -75,6 +49,7 @@ fn virtual_host() -> BoxedStrategy<VirtualHost> {
                     request_headers,
                     response_headers,
                     retry,
+                    filters,
                 }
             },
         )
@@ -87,19 +62,14 @@ fn route() -> BoxedStrategy<Route> {
         1 => redirect().prop_map(RouteAction::Redirect),
         1 => (any::<u16>(), text()).prop_map(|(status, body)| RouteAction::Direct { status, body }),
     ];
-    // One set of enforced rules, one of shadow rules, or none at all.
-    let rules = |shadow| authorization().prop_map(move |a| Authorization { shadow, ..a });
-    let rules = of((of(rules(false)), of(rules(true))))
-        .prop_map(|r| r.map(|(a, b)| a.into_iter().chain(b).collect()));
-    (name(), criteria(), action, mutations(), mutations(), (of(fault()), rules), of(name()))
-        .prop_map(|(name, criteria, action, request_headers, response_headers, settings, origin)| Route {
+    (name(), criteria(), action, mutations(), mutations(), arbitrary_settings(), of(name()))
+        .prop_map(|(name, criteria, action, request_headers, response_headers, filters, origin)| Route {
             name,
             criteria,
             action,
             request_headers,
             response_headers,
-            fault: settings.0,
-            authorization: settings.1,
+            filters,
             origin,
         })
         .boxed()

@@ -47,7 +47,7 @@ fn principal() -> BoxedStrategy<Principal> {
     .boxed()
 }
 
-pub(super) fn authorization() -> BoxedStrategy<Authorization> {
+pub(in crate::wire) fn authorization() -> BoxedStrategy<Authorization> {
     let action = prop_oneof![Just(Action::Allow), Just(Action::Deny), Just(Action::Log)];
     let rules = (vec(permission(), 0..3), vec(principal(), 0..3));
     (action, btree_map(name(), rules, 0..4), any::<bool>())
@@ -61,7 +61,7 @@ pub(super) fn authorization() -> BoxedStrategy<Authorization> {
         .boxed()
 }
 
-pub(super) fn tls_parameters() -> BoxedStrategy<TlsParameters> {
+pub(in crate::wire) fn tls_parameters() -> BoxedStrategy<TlsParameters> {
     let version = || of(prop_oneof![Just(TlsVersion::V1_2), Just(TlsVersion::V1_3)]);
     let given = prop_oneof![
         (name(), name()).prop_map(|(certificate, key)| CertificateSource::Files { certificate, key }),
@@ -95,7 +95,7 @@ fn validation() -> BoxedStrategy<Validation> {
     (roots, names).prop_map(|(roots, subject_alt_names)| Validation { roots, subject_alt_names }).boxed()
 }
 
-pub(super) fn secret() -> BoxedStrategy<Secret> {
+pub(in crate::wire) fn secret() -> BoxedStrategy<Secret> {
     let content = prop_oneof![
         (text(), text()).prop_map(|(chain, key)| SecretContent::Certificate { chain, key }),
         text().prop_map(|bundle| SecretContent::Roots { bundle }),

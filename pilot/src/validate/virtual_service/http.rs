@@ -1,12 +1,14 @@
 //! Pure. HTTP routes: what happens to a request that matches.
 
 use super::destination::{destination, weights};
-use super::{Context, header, matching, retry};
+use super::{Context, cors, header, matching, retry};
 use crate::catalog::route::{HttpAction, HttpDestination, HttpRoute, Mirror};
 use crate::validate::finding::Findings;
 use crate::validate::value;
+use api::model::filter::FilterOverride;
+use api::model::filter::fault::{AbortStatus, Fault, FaultAbort, FaultDelay};
 use api::model::matcher::Fraction;
-use api::model::route::{AbortStatus, Fault, FaultAbort, FaultDelay, Redirect};
+use api::model::route::Redirect;
 use api::resource::kind::virtual_service as written;
 use api::resource::name::is_subdomain;
 use base64::Engine;
@@ -17,7 +19,6 @@ pub(super) fn route(
     written: &written::HttpRoute,
     context: Context,
 ) -> Option<HttpRoute> {
-    f.unserved(format!("{path}.corsPolicy"), &written.cors_policy);
     let headers = header::changes(f, &format!("{path}.headers"), written.headers.as_ref());
     let matches = written.matches.iter().enumerate();
     let matches =
@@ -39,11 +40,18 @@ pub(super) fn route(
         rewrite_regex: rewrite.and_then(|r| r.uri_regex_rewrite.clone()).map(|r| (r.pattern, r.rewrite)),
         timeout: value::period(f, &format!("{path}.timeout"), written.timeout.as_deref()),
         retries: retry::retries(f, &format!("{path}.retries"), written.retries.as_ref()),
-        fault: written.fault.as_ref().and_then(|w| fault(f, &format!("{path}.fault"), w)),
+        filters: filters(f, path, written),
         mirrors: mirrors(f, path, written, context),
         request_headers: headers.request,
         response_headers: headers.response,
     })
+}
+
+/// What the route says to filters, in order of their names.
+fn filters(f: &mut Findings, path: &str, written: &written::HttpRoute) -> Vec<FilterOverride> {
+    let cors = written.cors_policy.as_ref().map(|w| cors::policy(f, &format!("{path}.corsPolicy"), w));
+    let fault = written.fault.as_ref().and_then(|w| fault(f, &format!("{path}.fault"), w));
+    cors.map(FilterOverride::from).into_iter().chain(fault.map(FilterOverride::from)).collect()
 }
 
 fn action(
@@ -110,6 +118,7 @@ fn only_forwarded(f: &mut Findings, path: &str, written: &written::HttpRoute, ac
         ("retries", written.retries.is_some()),
         ("mirror", written.mirror.is_some()),
         ("mirrors", !written.mirrors.is_empty()),
+        ("corsPolicy", written.cors_policy.is_some()),
     ];
     for (field, given) in fields {
         if given {

@@ -112,7 +112,7 @@ fn pattern(f: &mut Findings, path: &str, written: &written::StringMatch) -> Opti
 }
 
 /// As `pattern`, where an empty prefix is refused: only a path has one.
-fn filled(f: &mut Findings, path: &str, written: &written::StringMatch) -> Option<Pattern> {
+pub(super) fn filled(f: &mut Findings, path: &str, written: &written::StringMatch) -> Option<Pattern> {
     let pattern = pattern(f, path, written);
     if matches!(&pattern, Some(Pattern::Prefix(prefix)) if prefix.is_empty()) {
         f.error(format!("{path}.prefix"), "is empty", "write a prefix, or leave the condition out");

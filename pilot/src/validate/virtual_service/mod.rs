@@ -3,6 +3,8 @@
 mod http;
 mod l4;
 
+mod cors;
+
 pub(super) mod retry;
 
 mod unreachable;

@@ -2,7 +2,7 @@
 //! escaped slashes in its path.
 
 use crate::flow::flags::Flags;
-use crate::pipeline::refusal::Refusal;
+use crate::flow::refusal::Refusal;
 use crate::route::without_port;
 use api::model::listener::{EscapedSlashes, HostPort, HttpExtra, Underscores};
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};

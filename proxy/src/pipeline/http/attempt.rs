@@ -1,71 +1,29 @@
 //! One attempt: an endpoint is chosen, a connection found or made, the request sent, and its answer awaited within
 //! limits.
 
+use super::connect::{Failure, connect};
 use super::exchange::Exchange;
-use super::forward::{ATTEMPTS, is_source, replace_host, verdict};
-use super::headers::{EXPECTED_TIMEOUT, REQUEST_ID, strip_hop_by_hop};
+use super::headers::{ATTEMPT_COUNT, EXPECTED_TIMEOUT, REQUEST_ID, absolute, replace_host, strip_hop_by_hop};
+use super::message::Message;
 use super::survey::Survey;
 use super::timer::{Arrival, Expired, Limits, Timer};
 use crate::flow::extra::Attempted;
+use crate::flow::record::Reporter;
+use crate::flow::refusal::Refusal;
 use crate::http1::Invalid;
-use crate::pipeline::refusal::Refusal;
-use crate::pipeline::upstream::{Busy, Connected, Host, Permit, Upstream};
+use crate::pipeline::upstream::{Busy, Host, Upstream};
 use crate::pipeline::world::now;
 use crate::policy::retry::Outcome;
-use crate::send::body::{Replay, RequestBody};
-use crate::send::connect::Dial;
-use crate::send::{Flavor, Incoming, Lease, SendError, Sent};
+use crate::send::body::RequestBody;
+use crate::send::{Lease, SendError, Sent};
 use api::format::operator::Point;
 use api::model::route::RetryPolicy;
-use http::uri::{Authority, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
+use http::{HeaderValue, Request, StatusCode, Version, header};
 use smallvec::SmallVec;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-
-/// A request, as often as it can be sent.
-pub(super) enum Message {
-    /// Without a body.
-    Bare { method: Method, uri: Uri, headers: HeaderMap },
-    /// With a body that is kept while it is short.
-    Kept { method: Method, uri: Uri, headers: HeaderMap, replay: Rc<Replay> },
-    /// With a body that goes by once.
-    Once { method: Method, uri: Uri, headers: HeaderMap, body: Option<Incoming> },
-}
-
-impl Message {
-    /// Whether all of it can be sent once more.
-    pub(super) fn can_repeat(&self) -> bool {
-        match self {
-            Self::Bare { .. } => true,
-            Self::Kept { replay, .. } => replay.is_whole(),
-            Self::Once { body, .. } => body.is_some(),
-        }
-    }
-
-    /// Whether sending it twice does what sending it once does, as far as its method says.
-    fn is_safe(&self) -> bool {
-        matches!(self, Self::Bare { method, .. } if method.is_safe())
-    }
-
-    /// Keeps headers that came back, for another time.
-    fn keep(&mut self, asked: HeaderMap) {
-        let (Self::Bare { headers, .. } | Self::Kept { headers, .. } | Self::Once { headers, .. }) = self;
-        if headers.is_empty() {
-            *headers = asked;
-        }
-    }
-
-    fn head(&mut self, again: bool) -> (Method, Uri, HeaderMap) {
-        let (Self::Bare { method, uri, headers }
-        | Self::Kept { method, uri, headers, .. }
-        | Self::Once { method, uri, headers, .. }) = self;
-        let headers = if again { headers.clone() } else { std::mem::take(headers) };
-        (method.clone(), uri.clone(), headers)
-    }
-}
 
 /// What is the same for all attempts of one request.
 pub(super) struct Plan {
@@ -97,13 +55,6 @@ pub(super) struct Attempt<'a> {
     /// The limit of an attempt.
     each: Option<Duration>,
     arrival: Option<Arrival>,
-}
-
-/// An attempt without a response.
-pub(super) struct Failure {
-    /// How it ended, if a policy may repeat it.
-    pub(super) outcome: Option<Outcome>,
-    pub(super) refusal: Refusal,
 }
 
 impl<'a> Attempt<'a> {
@@ -167,10 +118,11 @@ impl<'a> Attempt<'a> {
         self.arrival = arrival;
         match result {
             Ok(Ok(sent)) => Ok((sent, busy)),
-            Ok(Err(failure)) => Err(match self.exchange.meter.invalid() {
-                Some(invalid) => Failure { outcome: None, refusal: Refusal::invalid(invalid) },
-                None => failure,
-            }),
+            Ok(Err(failure)) => {
+                let meter = &self.exchange.meter;
+                let clients = meter.invalid().map(Refusal::invalid).or_else(|| meter.refusal());
+                Err(clients.map_or(failure, |refusal| Failure { outcome: None, refusal }))
+            }
             Err(Expired::Stalled) => Err(Failure { outcome: None, refusal: Refusal::stalled() }),
             Err(Expired::Arrival) => Err(Failure { outcome: None, refusal: Refusal::slow() }),
             Err(expired) => {
@@ -205,12 +157,7 @@ impl<'a> Attempt<'a> {
 
     /// Takes note of how the endpoint answered.
     pub(super) fn note(&self, outcome: Outcome) {
-        if let Outcome::Response(code, _) = outcome {
-            self.upstream.stats.response(code);
-        }
-        if let Some(host) = &self.host {
-            self.upstream.note(host, verdict(outcome));
-        }
+        self.upstream.answered(self.host.as_deref(), outcome);
     }
 
     /// Sends the request until it has surely been sent at most once where that matters: a pooled connection may turn
@@ -240,7 +187,7 @@ impl<'a> Attempt<'a> {
             self.exchange.mark(Point::SendBegins);
             let (error, handed_back) = match lease.send(request).await {
                 Ok(sent) if switches(&sent) && (multiplexed || !self.plan.upgrade) => {
-                    return Err(failed(&SendError::Malformed(Invalid::Switch)));
+                    return Err(Failure::of(&SendError::Malformed(Invalid::Switch)));
                 }
                 Ok(mut sent) => {
                     if let Some(asked) = sent.asked.take() {
@@ -261,7 +208,7 @@ impl<'a> Attempt<'a> {
             let worn_out =
                 reused && matches!(error, SendError::Closed { sent: true, .. }) && message.is_safe();
             if left == 0 || !(intact && (unseen || worn_out)) {
-                return Err(failed(&error));
+                return Err(Failure::of(&error));
             }
             fresh = true;
         }
@@ -293,48 +240,14 @@ impl<'a> Attempt<'a> {
         if !fresh && let Some(lease) = host.pool.ready(&flavor) {
             return Ok(lease);
         }
-        let limits = self.upstream.cluster().model.limits;
-        let mut pending: Option<Permit> = None;
-        let permit = loop {
-            if let Some(permit) = self.upstream.permit(limits.max_connections, |g| &g.connections) {
-                break permit;
-            }
-            if pending.is_none() {
-                pending = self.upstream.permit(limits.max_pending, |g| &g.pending);
-            }
-            if pending.is_none() {
-                self.upstream.stats.upstream_rq_pending_overflow.add(1);
-                return Err(Failure { outcome: None, refusal: Refusal::overflow() });
-            }
-            // Whoever frees a connection may be on another thread: look again soon.
-            tokio::time::sleep(LOOK_AGAIN).await;
-            if let Some(lease) = host.pool.ready(&flavor) {
-                return Ok(lease);
-            }
-        };
         // Boxed, because it is rare: what it needs would make room in the future of each request.
-        Box::pin(self.dial(host, &flavor, permit)).await
-    }
-
-    async fn dial(&self, host: &Rc<Host>, flavor: &Flavor, permit: Permit) -> Result<Lease, Failure> {
-        let thread = &self.exchange.connection.thread;
-        let dial = self.upstream.dial(host, Some(flavor), thread.mark);
-        let dial = Dial { keeps_certificates: self.exchange.has_extra(), ..dial };
-        let opened = |stream: &crate::io::Stream| {
-            let leaf = stream.peer_certificates().first();
-            let peer = leaf.and_then(|leaf| api::identity::peer_identity(leaf).ok());
-            let principal = peer.map_or(0, |id| thread.telemetry.principal(id.principal()));
-            (Connected::new(&self.upstream, permit), principal)
-        };
-        host.pool.dial(flavor, &dial, opened).await.map_err(|error| {
-            self.upstream.stats.upstream_cx_connect_fail.add(1);
-            failed(&error)
-        })
+        let keeps_certificates = self.exchange.has_extra();
+        Box::pin(connect(&connection.thread, &self.upstream, host, &flavor, keeps_certificates)).await
     }
 
     /// Labels of the endpoint, for the caller's metrics.
     fn identify(&self, host: &Host, lease: &Lease) {
-        if is_source(self.exchange) {
+        if self.exchange.connection.reporter == Reporter::Source {
             self.exchange.key(|key| {
                 key.workload = host.workload;
                 key.principal = lease.tag();
@@ -347,7 +260,7 @@ impl<'a> Attempt<'a> {
     fn request(&self, message: &mut Message, lease: &Lease, again: bool) -> Request<RequestBody> {
         let (method, uri, mut headers) = message.head(again);
         if self.plan.count_header {
-            headers.insert(ATTEMPTS, HeaderValue::from(self.count));
+            headers.insert(ATTEMPT_COUNT, HeaderValue::from(self.count));
         }
         if let Some(expected) = self.expected() {
             headers.insert(EXPECTED_TIMEOUT, HeaderValue::from(expected));
@@ -386,19 +299,6 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// HTTP/2 has the host in the target.
-pub(super) fn absolute(uri: Uri, headers: &mut HeaderMap, scheme: &str) -> Uri {
-    let host = headers.remove(header::HOST);
-    let authority = host.and_then(|h| Authority::from_maybe_shared(h).ok());
-    let mut parts = uri.into_parts();
-    parts.scheme = Some(if scheme == "https" { Scheme::HTTPS } else { Scheme::HTTP });
-    parts.authority = authority.or_else(|| Some(Authority::from_static("unknown")));
-    if parts.path_and_query.is_none() {
-        parts.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
-    }
-    Uri::from_parts(parts).unwrap_or_default()
-}
-
 /// Puts a request that was not sent back where it came from.
 fn restore(message: &mut Message, request: Request<RequestBody>) {
     let (parts, body) = request.into_parts();
@@ -418,19 +318,5 @@ fn switches(sent: &Sent) -> bool {
     sent.response.status() == StatusCode::SWITCHING_PROTOCOLS
 }
 
-fn failed(error: &SendError) -> Failure {
-    let outcome = match error {
-        SendError::Connect(_) => Some(Outcome::ConnectFailed),
-        SendError::Closed { sent, .. } => Some(Outcome::Reset { sent: *sent }),
-        SendError::Reset | SendError::Protocol(_) | SendError::Malformed(_) => {
-            Some(Outcome::Reset { sent: true })
-        }
-        SendError::Refused => Some(Outcome::Refused),
-        SendError::Body => None,
-    };
-    Failure { outcome, refusal: Refusal::of(error) }
-}
-
 /// Pooled connections that may turn out to be closed, before the request fails.
 const MOST_CONNECTIONS: usize = 3;
-const LOOK_AGAIN: Duration = Duration::from_millis(5);

@@ -2,14 +2,17 @@
 
 use super::exchange::Exchange;
 use super::timer::Timer;
+use crate::filter::ready::Change;
 use crate::flow::flags::Flags;
-use crate::pipeline::refusal::broken_off;
+use crate::flow::refusal::Refusal;
 use crate::pipeline::upstream::{Busy, Permit};
 use crate::pipeline::world::now;
 use crate::send::{Incoming, Returned};
 use api::format::operator::Point;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 use std::borrow::Cow;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -39,10 +42,10 @@ pub(super) struct Upstream {
     pub(super) _permit: Permit,
 }
 
-/// A response that breaks off.
+/// A response that breaks off, and what a client is told of it that has nothing of the response yet.
 #[derive(Debug, thiserror::Error)]
 #[error("the response broke off")]
-pub(super) struct BrokenOff;
+pub(super) struct BrokenOff(pub(super) Box<Refusal>);
 
 impl ResponseBody {
     /// A response of our own.
@@ -60,6 +63,36 @@ impl ResponseBody {
     /// Without a body and without an end of the exchange: an upgrade goes on elsewhere.
     pub(super) fn none() -> Self {
         Self { source: Source::Empty, exchange: None }
+    }
+
+    /// Lets a filter change what an upstream sends; `seen` is told of the trailers as they came.
+    pub(super) fn change(&mut self, by: Change, seen: impl FnOnce(&HeaderMap) + 'static) {
+        self.source = match std::mem::replace(&mut self.source, Source::Empty) {
+            Source::Upstream(mut upstream) => {
+                upstream.incoming = upstream.incoming.changed(by, Some(Box::new(seen)));
+                Source::Upstream(upstream)
+            }
+            other => other,
+        };
+    }
+
+    /// Takes the body away: reads it to its end and gives back its beginning.
+    pub(super) async fn hold(&mut self, most: usize) -> Result<Bytes, BrokenOff> {
+        // It ends for its filter, not for the client.
+        let exchange = self.exchange.take();
+        let mut held = BytesMut::new();
+        let result = loop {
+            match self.frame().await {
+                None => break Ok(held.freeze()),
+                Some(Err(error)) => break Err(error),
+                Some(Ok(frame)) => {
+                    let data = frame.data_ref().map_or(&[][..], |data| &data[..]);
+                    held.extend_from_slice(&data[..data.len().min(most - held.len())]);
+                }
+            }
+        };
+        *self = Self { source: Source::Empty, exchange };
+        result
     }
 
     fn complete(&mut self) {
@@ -163,14 +196,14 @@ impl ResponseBody {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => {
-                let (flags, details) = broken_off(error.cut());
-                this.fail(flags, details);
-                Poll::Ready(Some(Err(BrokenOff)))
+                let refusal = Box::new(Refusal::broken_off(error.cut()));
+                this.fail(refusal.flags, refusal.details.clone());
+                Poll::Ready(Some(Err(BrokenOff(refusal))))
             }
             Poll::Pending => {
                 if upstream.timer.as_mut().is_some_and(|timer| timer.poll(context).is_ready()) {
                     this.fail(Flags::UT, "response_timeout");
-                    return Poll::Ready(Some(Err(BrokenOff)));
+                    return Poll::Ready(Some(Err(BrokenOff(Box::new(Refusal::timeout())))));
                 }
                 Poll::Pending
             }

@@ -4,6 +4,7 @@
 use super::timer::Arrival;
 use crate::flow::extra::Extra;
 use crate::flow::flags::Flags;
+use crate::flow::grpc;
 use crate::flow::head::Head;
 use crate::flow::record::{Detail, Key, NO_GRPC_STATUS, Record, Reporter, Traffic};
 use crate::pipeline::downstream::Downstream;
@@ -43,6 +44,7 @@ pub(super) struct Exchange {
     pub(super) connection: Rc<Downstream>,
     pub(super) start: Instant,
     pub(super) meter: Rc<Meter>,
+    /// The client speaks gRPC.
     pub(super) grpc: bool,
     http2: bool,
     key: Cell<Key>,
@@ -121,6 +123,16 @@ impl Exchange {
         let settings = &self.connection.http().model;
         let until = settings.request_timeout.map(|limit| (self.start + limit).into());
         Arrival::new(&self.meter, settings.stream_idle_timeout, until)
+    }
+
+    /// A filter makes gRPC of what the client sends.
+    pub(super) fn call_grpc(&self) {
+        self.key(|key| key.traffic = Traffic::Grpc);
+    }
+
+    /// Whether gRPC is sent on; the client itself need not speak it.
+    pub(super) fn calls_grpc(&self) -> bool {
+        self.key.get().traffic == Traffic::Grpc
     }
 
     /// Whether the client speaks HTTP/2.
@@ -259,8 +271,8 @@ impl Exchange {
     }
 
     fn grpc_status(&self, headers: &HeaderMap) {
-        if self.grpc
-            && let Some(status) = headers.get(super::headers::GRPC_STATUS)
+        if self.calls_grpc()
+            && let Some(status) = headers.get(grpc::STATUS)
         {
             let status = status.to_str().ok().and_then(|s| s.parse().ok()).unwrap_or(2);
             self.key(|key| key.grpc_status = status);

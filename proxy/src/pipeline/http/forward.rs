@@ -1,34 +1,34 @@
 //! A request that is sent on: its cluster is chosen, its head rewritten, and attempts are made until one counts.
 
-use super::attempt::{Attempt, Failure, Message, Plan};
+use super::attempt::{Attempt, Plan};
 use super::body::{ResponseBody, Upstream as UpstreamBody};
+use super::connect::Failure;
 use super::exchange::{Exchange, protocol};
 use super::headers::{
-    ATTEMPT_COUNT, FORWARDED_HOST, GRPC_STATUS, ORIGINAL_HOST, ORIGINAL_PATH, SERVICE_TIME, joined,
-    milliseconds, strip_hop_by_hop,
+    ATTEMPT_COUNT, ORIGINAL_PATH, SERVICE_TIME, milliseconds, replace_host, strip_hop_by_hop,
 };
 use super::levels::{Levels, Way};
+use super::message::Message;
 use super::survey::{Known, Survey};
 use super::timer::Timer;
 use super::{mirror, reply, upgrade};
 use crate::flow::flags::Flags;
+use crate::flow::grpc;
 use crate::flow::head::Head;
-use crate::flow::record::Reporter;
-use crate::pipeline::refusal::Refusal;
+use crate::flow::refusal::Refusal;
+use crate::matcher::HeaderCondition;
 use crate::pipeline::upstream::{Permit, Upstream};
 use crate::pipeline::world::now;
 use crate::policy::{deadline, retry};
 use crate::route::{self, Chosen, rewrite};
 use crate::send::Incoming;
 use crate::send::body::Replay;
-use crate::snapshot::health::Verdict;
-use crate::snapshot::matcher::HeaderCondition;
 use crate::snapshot::table::{Forward, HostRewrite, Weighted};
 use crate::snapshot::template::Context;
 use api::model::route::{HashKey, RetryOn, RetryPolicy};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Response, header};
 use http_body::Body;
 use std::borrow::Cow;
 use std::pin::pin;
@@ -64,15 +64,15 @@ pub(super) async fn forward(
         .ok_or_else(|| overflow(&upstream))?;
 
     let repeat = repeat(way, forward, parts);
-    let (own, grpc) = (forward.timeout, forward.max_grpc_timeout);
-    let limit = deadline::limit(own, grpc, &parts.headers, exchange.grpc, way.internal);
+    let (own, longest) = (forward.timeout, forward.max_grpc_timeout);
+    let limit = deadline::limit(own, longest, &parts.headers, exchange.calls_grpc(), way.internal);
     let (hash, cookie) = hash_key(&outgoing, parts, exchange);
     let client_upgrade = upgrade.then(|| upgrade::switched(&body)).flatten();
     rewrite_head(exchange, &outgoing, &chosen, parts)?;
 
     let kept = repeat.as_ref().is_some_and(|r| r.policy.attempts > 0) || !forward.mirrors.is_empty();
     let mut message = message(exchange, parts, body, kept);
-    mirror::send(exchange, &outgoing, &message);
+    mirror::send(exchange, &forward.mirrors, &message, limit);
     let mut attempt = Attempt::new(exchange, upstream, plan(&outgoing, hash, limit));
     let mut whole = limit.map(|limit| Timer::new(limit, &exchange.meter, thread));
     let answered = attempts(&mut attempt, &mut message, repeat.as_ref(), &mut whole).await;
@@ -180,7 +180,7 @@ async fn attempts(
     whole: &mut Option<Timer>,
 ) -> Result<Answered, Refusal> {
     let policy = repeat.map(|repeat| &*repeat.policy);
-    let told = |refusal: Refusal, repeated| if repeated > 0 { refusal.retried() } else { refusal };
+    let refused = |refusal: Refusal, repeated| if repeated > 0 { refusal.retried() } else { refusal };
     let exchange = attempt.exchange;
     let mut repeated = 0;
     let mut retry_permit: Option<Permit> = None;
@@ -189,12 +189,12 @@ async fn attempts(
         let outcome = match &result {
             Ok((sent, _)) => {
                 let looked_at = policy.is_some_and(retry::looks_at_grpc);
-                let grpc = looked_at.then(|| sent.response.headers().get(GRPC_STATUS)).flatten();
-                let grpc = grpc.and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
-                retry::Outcome::Response(sent.response.status().as_u16(), grpc)
+                let told = looked_at.then(|| sent.response.headers().get(grpc::STATUS)).flatten();
+                let told = told.and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+                retry::Outcome::Response(sent.response.status().as_u16(), told)
             }
             Err(Failure { outcome: Some(outcome), .. }) => *outcome,
-            Err(_) => return result.map_err(|failure| told(failure.refusal, repeated)),
+            Err(_) => return result.map_err(|failure| refused(failure.refusal, repeated)),
         };
         attempt.note(outcome);
         let answer = result.as_ref().ok().map(|(sent, _)| sent.response.headers());
@@ -202,11 +202,11 @@ async fn attempts(
             retry::repeats(&repeat.policy, outcome) || answer.is_some_and(|headers| repeat.asks(headers))
         });
         let Some(policy) = wanted.map(|r| &*r.policy).filter(|_| message.can_repeat()) else {
-            return result.map_err(|failure| told(failure.refusal, repeated));
+            return result.map_err(|failure| refused(failure.refusal, repeated));
         };
         if repeated >= policy.attempts {
             exchange.flag(Flags::URX);
-            return result.map_err(|failure| told(failure.refusal, repeated));
+            return result.map_err(|failure| refused(failure.refusal, repeated));
         }
         drop(retry_permit.take());
         retry_permit =
@@ -214,7 +214,7 @@ async fn attempts(
         if retry_permit.is_none() {
             attempt.upstream.stats.upstream_rq_retry_overflow.add(1);
             exchange.flag(Flags::UO);
-            return result.map_err(|failure| told(failure.refusal, repeated));
+            return result.map_err(|failure| refused(failure.refusal, repeated));
         }
         repeated += 1;
         attempt.upstream.stats.upstream_rq_retry.add(1);
@@ -338,20 +338,6 @@ fn rewritten_host(rewrite: &HostRewrite, headers: &HeaderMap, target: &str) -> O
     }
 }
 
-/// Writes another authority, and keeps the one it replaces.
-pub(super) fn replace_host(headers: &mut HeaderMap, host: HeaderValue, append: bool) {
-    let Some(original) = headers.insert(header::HOST, host) else { return };
-    if append {
-        let last = headers.get_all(FORWARDED_HOST).iter().next_back();
-        if last.is_none_or(|last| last.as_bytes().rsplit(|b| *b == b',').next() != Some(original.as_bytes()))
-        {
-            let joined = joined(headers.get(FORWARDED_HOST), original.as_bytes());
-            headers.insert(FORWARDED_HOST, joined.unwrap_or_else(|| original.clone()));
-        }
-    }
-    headers.insert(ORIGINAL_HOST, original);
-}
-
 /// The key by which consistent-hash balancers choose.
 fn hash_key(
     outgoing: &Outgoing<'_>,
@@ -399,22 +385,6 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut pairs = all.flat_map(|v| v.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(known, _)| *known == name).map(|(_, value)| value.trim_matches('"'))
 }
-
-/// How an answer speaks of the endpoint's health.
-pub(super) fn verdict(outcome: retry::Outcome) -> Verdict {
-    match outcome {
-        retry::Outcome::Response(code, _) => Verdict::of_code(code),
-        retry::Outcome::Refused => Verdict::Good,
-        _ => Verdict::GatewayError,
-    }
-}
-
-/// Whose labels the endpoint gives.
-pub(super) fn is_source(exchange: &Exchange) -> bool {
-    exchange.connection.reporter == Reporter::Source
-}
-
-pub(super) const ATTEMPTS: HeaderName = ATTEMPT_COUNT;
 
 const RETRY_HEADERS: [&str; 9] = [
     "x-envoy-upstream-alt-stat-name",

@@ -4,7 +4,9 @@
 use super::survey::{Known, Survey};
 use crate::flow::unique;
 use api::model::listener::{ForwardMode, HttpConnection};
+use http::Uri;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::{Authority, PathAndQuery, Scheme};
 use std::net::{IpAddr, SocketAddr};
 
 /// `x-forwarded-for`
@@ -19,8 +21,6 @@ pub(super) const EXPECTED_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy
 pub(super) const ORIGINAL_HOST: HeaderName = HeaderName::from_static("x-envoy-original-host");
 pub(super) const ORIGINAL_PATH: HeaderName = HeaderName::from_static("x-envoy-original-path");
 pub(super) const OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
-pub(super) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-pub(super) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const INTERNAL: HeaderName = HeaderName::from_static("x-envoy-internal");
 const EXTERNAL_ADDRESS: HeaderName = HeaderName::from_static("x-envoy-external-address");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -97,6 +97,33 @@ fn strip_connection(headers: &mut HeaderMap) {
         }
     }
     headers.remove(header::CONNECTION);
+}
+
+/// Writes another authority, and keeps the one it replaces.
+pub(super) fn replace_host(headers: &mut HeaderMap, host: HeaderValue, append: bool) {
+    let Some(original) = headers.insert(header::HOST, host) else { return };
+    if append {
+        let last = headers.get_all(FORWARDED_HOST).iter().next_back();
+        if last.is_none_or(|last| last.as_bytes().rsplit(|b| *b == b',').next() != Some(original.as_bytes()))
+        {
+            let joined = joined(headers.get(FORWARDED_HOST), original.as_bytes());
+            headers.insert(FORWARDED_HOST, joined.unwrap_or_else(|| original.clone()));
+        }
+    }
+    headers.insert(ORIGINAL_HOST, original);
+}
+
+/// HTTP/2 has the host in the target.
+pub(super) fn absolute(uri: Uri, headers: &mut HeaderMap, scheme: &str) -> Uri {
+    let host = headers.remove(header::HOST);
+    let authority = host.and_then(|h| Authority::from_maybe_shared(h).ok());
+    let mut parts = uri.into_parts();
+    parts.scheme = Some(if scheme == "https" { Scheme::HTTPS } else { Scheme::HTTP });
+    parts.authority = authority.or_else(|| Some(Authority::from_static("unknown")));
+    if parts.path_and_query.is_none() {
+        parts.path_and_query = Some(PathAndQuery::from_static("/"));
+    }
+    Uri::from_parts(parts).unwrap_or_default()
 }
 
 /// A client as far as what it says can be trusted.

@@ -1,33 +1,41 @@
 //! Copies of requests to other clusters, whose answers are dropped. A copy goes out when the request's body has been
 //! read, and only if it was short enough to be kept.
 
-use super::attempt::Message;
+use super::ask::ask;
 use super::exchange::Exchange;
-use super::forward::Outgoing;
-use crate::pipeline::upstream::{Connected, Upstream};
+use super::message::Message;
+use crate::filter::step::Question;
 use crate::pipeline::world::Thread;
-use crate::send::body::{Meter, Replay, RequestBody};
-use http::{HeaderMap, Method, Request, Uri, header};
-use http_body_util::BodyExt;
+use crate::send::body::{Meter, Replay};
+use api::model::route::Mirror;
+use http::{HeaderMap, header};
 use std::rc::Rc;
+use std::time::Duration;
 
-/// Sends the copies that a route asks for.
-pub(super) fn send(exchange: &Rc<Exchange>, outgoing: &Outgoing<'_>, message: &Message) {
-    for mirror in &outgoing.forward.mirrors {
+/// Sends the copies that a route asks for; each may take as long as the request.
+pub(super) fn send(exchange: &Rc<Exchange>, mirrors: &[Mirror], message: &Message, limit: Option<Duration>) {
+    for mirror in mirrors {
         let thread = &exchange.connection.thread;
         if !mirror.fraction.selects(thread.random()) {
             continue;
         }
-        let Some(upstream) = thread.upstream(&mirror.cluster) else { continue };
         let (method, uri, headers, replay) = match message {
             Message::Bare { method, uri, headers } => (method, uri, headers, None),
             Message::Kept { method, uri, headers, replay } => (method, uri, headers, Some(replay.clone())),
             Message::Once { .. } => continue,
         };
-        let mut copy = Copy { method: method.clone(), uri: uri.clone(), headers: headers.clone(), replay };
-        shadow(&mut copy.headers);
-        let meter = exchange.meter.clone();
-        tokio::task::spawn_local(deliver(thread.clone(), upstream, copy, meter));
+        let mut question = Question {
+            cluster: mirror.cluster.as_str().into(),
+            method: method.clone(),
+            uri: uri.clone(),
+            headers: headers.clone(),
+            body: vec![],
+            http2: exchange.client_http2(),
+            most: 0,
+            within: limit.unwrap_or(LONGEST),
+        };
+        shadow(&mut question.headers);
+        tokio::task::spawn_local(deliver(thread.clone(), question, replay, exchange.meter.clone()));
     }
 }
 
@@ -40,53 +48,19 @@ fn shadow(headers: &mut HeaderMap) {
     }
 }
 
-struct Copy {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
+async fn deliver(
+    thread: Rc<Thread>,
+    mut question: Question,
     replay: Option<Rc<Replay>>,
+    original: Rc<Meter>,
+) -> Option<()> {
+    if let Some(replay) = replay {
+        let ended = std::future::poll_fn(|context| original.poll_ended(context));
+        tokio::time::timeout(LONGEST, ended).await.ok()?;
+        question.body = replay.parts()?;
+    }
+    ask(&thread, &question).await.ok().map(|_| ())
 }
 
-async fn deliver(thread: Rc<Thread>, upstream: Rc<Upstream>, copy: Copy, original: Rc<Meter>) -> Option<()> {
-    let meter = Meter::new(false, Rc::default());
-    let body = match &copy.replay {
-        None => RequestBody::empty(&meter),
-        Some(replay) => {
-            let ended = std::future::poll_fn(|context| original.poll_ended(context));
-            tokio::time::timeout(LONGEST, ended).await.ok()?;
-            RequestBody::whole(replay.parts()?, &meter)
-        }
-    };
-    let host = upstream.choose(&thread, None, None, (&[], 0))?;
-    let _busy = host.begin(&upstream, true);
-    let authority = copy.headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
-    let flavor = upstream.flavor(&host, false, false, authority);
-    let lease = match host.pool.ready(&flavor) {
-        Some(lease) => lease,
-        None => {
-            let permit =
-                upstream.permit(upstream.cluster().model.limits.max_connections, |g| &g.connections)?;
-            let dial = upstream.dial(&host, Some(&flavor), thread.mark);
-            host.pool.dial(&flavor, &dial, |_| (Connected::new(&upstream, permit), 0)).await.ok()?
-        }
-    };
-    let mut request = Request::new(body);
-    *request.method_mut() = copy.method;
-    *request.headers_mut() = copy.headers;
-    *request.version_mut() = lease.version();
-    *request.uri_mut() = if lease.version() == http::Version::HTTP_2 {
-        super::attempt::absolute(copy.uri, request.headers_mut(), "http")
-    } else {
-        copy.uri
-    };
-    let answering = async {
-        let mut sent = lease.send(request).await.ok()?;
-        while sent.response.body_mut().frame().await.is_some_and(|frame| frame.is_ok()) {}
-        sent.returned.complete();
-        Some(())
-    };
-    tokio::time::timeout(LONGEST, answering).await.ok()?
-}
-
-/// A copy may take this long.
-const LONGEST: std::time::Duration = std::time::Duration::from_secs(15);
+/// A copy may take this long where its request has no limit, and so may the body that it waits for.
+const LONGEST: Duration = Duration::from_secs(15);

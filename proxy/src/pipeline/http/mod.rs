@@ -12,9 +12,16 @@ mod attempt;
 mod mirror;
 mod upgrade;
 
+mod ask;
+
+mod connect;
+mod message;
+
 mod reply;
 
 mod body;
+
+mod filters;
 
 mod exchange;
 

@@ -3,15 +3,16 @@
 
 use super::body::ResponseBody;
 use super::exchange::Exchange;
-use super::headers::{GRPC_MESSAGE, GRPC_STATUS, OVERLOADED};
+use super::headers::OVERLOADED;
+use crate::filter::step::Answer;
 use crate::flow::flags::Flags;
-use crate::pipeline::refusal::Refusal;
+use crate::flow::grpc;
+use crate::flow::refusal::Refusal;
 use crate::snapshot::template::Context;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use std::borrow::Cow;
-use std::fmt::Write;
 use std::rc::Rc;
 
 /// The response that tells a refusal.
@@ -26,7 +27,10 @@ pub(super) fn refuse(refusal: Refusal, exchange: &Rc<Exchange>) -> Response<Resp
         Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
         Cow::Owned(text) => Bytes::from(text),
     };
-    let mut response = own(refusal.status, body, exchange);
+    let mut response = match refusal.grpc_status.filter(|_| exchange.grpc) {
+        Some(status) => grpc_error(status, &String::from_utf8_lossy(&body), exchange),
+        None => own(refusal.status, body, exchange),
+    };
     let headers = response.headers_mut();
     if overflow {
         headers.insert(OVERLOADED, HeaderValue::from_static("true"));
@@ -34,6 +38,15 @@ pub(super) fn refuse(refusal: Refusal, exchange: &Rc<Exchange>) -> Response<Resp
     if let Some(location) = refusal.location.and_then(|location| HeaderValue::from_str(&location).ok()) {
         headers.insert(header::LOCATION, location);
     }
+    response
+}
+
+/// The answer of a filter, which is as it is.
+pub(super) fn answer(answer: Answer, exchange: &Rc<Exchange>) -> Response<ResponseBody> {
+    exchange.detail(|detail| detail.code_details = Some(answer.details.into()));
+    let mut response = Response::new(ResponseBody::whole(Bytes::new(), exchange.clone()));
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers;
     response
 }
 
@@ -83,7 +96,7 @@ pub(super) fn own(status: u16, body: Bytes, exchange: &Rc<Exchange>) -> Response
 fn plain(status: u16, body: Bytes, exchange: &Rc<Exchange>) -> Response<ResponseBody> {
     if exchange.grpc {
         let message = String::from_utf8_lossy(&body);
-        return grpc(Refusal::grpc_status(status).into(), &message, exchange);
+        return grpc_error(grpc::status_of(status).into(), &message, exchange);
     }
     text(status, body, exchange)
 }
@@ -103,27 +116,15 @@ fn text(status: u16, body: Bytes, exchange: &Rc<Exchange>) -> Response<ResponseB
 }
 
 /// A gRPC error: headers only.
-pub(super) fn grpc(status: u32, message: &str, exchange: &Rc<Exchange>) -> Response<ResponseBody> {
+fn grpc_error(status: u32, message: &str, exchange: &Rc<Exchange>) -> Response<ResponseBody> {
     let mut response = text(200, Bytes::new(), exchange);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert(GRPC_STATUS, status.into());
-    if let Some(message) = HeaderValue::from_str(&percent_encoded(message)).ok().filter(|m| !m.is_empty()) {
-        headers.insert(GRPC_MESSAGE, message);
+    headers.insert(grpc::STATUS, status.into());
+    if let Some(message) =
+        HeaderValue::from_str(&grpc::percent_encoded(message.as_bytes())).ok().filter(|m| !m.is_empty())
+    {
+        headers.insert(grpc::MESSAGE, message);
     }
     response
-}
-
-/// gRPC's own encoding of messages in headers.
-fn percent_encoded(message: &str) -> String {
-    let mut out = String::with_capacity(message.len());
-    for byte in message.bytes() {
-        match byte {
-            b' '..=b'~' if byte != b'%' => out.push(byte as char),
-            other => {
-                let _ = write!(out, "%{other:02X}");
-            }
-        }
-    }
-    out
 }

@@ -3,31 +3,29 @@
 
 use super::body::ResponseBody;
 use super::exchange::{Exchange, protocol};
+use super::filters::{Chain, Ended};
 use super::forward::{self, Outgoing};
 use super::headers::{self, Client, REQUEST_ID, Trusted};
 use super::levels::{Levels, Way};
 use super::survey::{Known, Survey};
 use super::{arrival, reply, upgrade};
+use crate::filter::step::{Asked, Stat};
 use crate::flow::flags::Flags;
 use crate::flow::head::Head;
+use crate::flow::refusal::Refusal;
 use crate::http1::head::is_host;
 use crate::pipeline::downstream::Downstream;
-use crate::pipeline::refusal::Refusal;
-use crate::policy::{authorize, fault};
 use crate::route::{self, Routed, normalize};
 use crate::send::Incoming;
-use crate::snapshot::authorization::Authorization;
-use crate::snapshot::listener::Filter;
-use crate::snapshot::table::{Action, Clusters, Fault, Route, RouteTable};
+use crate::snapshot::table::{Action, Clusters, Route, RouteTable};
 use crate::snapshot::template::Context;
 use api::model::listener::EscapedSlashes;
-use api::model::route::AbortStatus;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Request, Response, Uri, Version};
+use http::{HeaderMap, Method, Request, Response, Uri, Version};
 use http_body::Body;
-use std::net::IpAddr;
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -145,15 +143,30 @@ async fn stages(
     let target = target.as_str();
     let method = parts.method.clone();
     let head = Head { method: &method, authority: named, target, scheme, headers: &parts.headers };
-    // Filters may refuse what has no route, so the route is looked up first and missed last.
-    let Ok(Routed { host, route }) = route::find(&table, &head, connection.thread.random()) else {
-        filters(connection, &head, None, ready.client.address.ip())?;
-        return unrouted(&table, &head);
+    let random = || connection.thread.random();
+    let count = |stat: Stat<'_>| connection.count(stat);
+    let client = ready.client.address;
+    let asked = || Asked {
+        method: &method,
+        authority: named,
+        target,
+        scheme,
+        subject: connection.subject(client.ip(), None),
+        cluster: "",
+        forwarded: false,
+        grpc: exchange.grpc,
+        random: &random,
+        count: &count,
     };
-    if host.require_tls && scheme != "https" {
-        filters(connection, &head, Some(route), ready.client.address.ip())?;
-        return Err(Refusal::redirect(301, route::redirect::to_https(&head)));
-    }
+    // Filters may refuse what has no route, so the route is looked up first and missed last. Of such a request the
+    // listener's own settings hold, also where TLS is required first.
+    let found = route::find(&table, &head, random()).ok();
+    let Some(Routed { host, route }) = found.filter(|f| !f.host.require_tls || scheme == "https") else {
+        let missed = unrouted(&table, &head);
+        // Boxed, because it is rare.
+        return Ok(Box::pin(refused_by_listener(exchange, missed, asked, &mut parts.headers)).await);
+    };
+    let mut filters = Chain::new(route.filters.of(&connection.http().filters));
     exchange.detail(|detail| {
         detail.route = Some(route.name.clone());
         detail.cluster = only_cluster(connection, route);
@@ -161,15 +174,44 @@ async fn stages(
     let levels = Levels { table: &table, host, route };
     let kept = levels.response_needs_request().then(|| parts.headers.clone());
     let empty = HeaderMap::new();
+    let seen = (&method, named, target);
+    let headers = kept.as_ref().unwrap_or(&empty);
     let context = Context {
+        route: &route.name,
+        remote: Some(client),
+        protocol: protocol(parts.version),
+        ..context(connection, exchange, seen, headers)
+    };
+    let internal = ready.client.internal && ready.seen.has(Known::Internal);
+    let way = Way { levels, context: &context, scheme, internal };
+    let asked = || {
+        let forwarded = matches!(route.action, Action::Forward(_));
+        Asked { cluster: cluster(route).map_or("", |name| name), forwarded, ..asked() }
+    };
+    let mut response = match act(exchange, parts, body, (&way, ready), (&mut filters, asked)).await {
+        Ok(response) | Err(Ended::Answered(response)) => response,
+        Err(Ended::Refused(refusal)) => refused(exchange, refusal, &way.levels, &context),
+    };
+    if filters.awaits_response() {
+        // Boxed, because it is rare.
+        Box::pin(filters.response(exchange, &mut response)).await;
+    }
+    Ok(response)
+}
+
+/// What headers that are written may tell of a request.
+fn context<'a>(
+    connection: &'a Downstream,
+    exchange: &Exchange,
+    (method, authority, target): (&'a Method, &'a str, &'a str),
+    headers: &'a HeaderMap,
+) -> Context<'a> {
+    Context {
         method: method.as_str(),
-        authority: named,
+        authority,
         target,
-        remote: Some(ready.client.address),
         direct: Some(connection.peer),
         local: Some(connection.local),
-        protocol: protocol(parts.version),
-        route: &route.name,
         start: Some(connection.thread.wall(exchange.start)),
         server_name: connection.server_name.as_deref().unwrap_or_default(),
         peer: connection.client.as_deref(),
@@ -177,14 +219,25 @@ async fn stages(
         direct_local: Some(connection.own),
         connection: connection.number,
         chain: &connection.chain.model.name,
-        ..Context::of(kept.as_ref().unwrap_or(&empty))
-    };
-    let internal = ready.client.internal && ready.seen.has(Known::Internal);
-    let way = Way { levels, context: &context, scheme, internal };
-    match act(connection, exchange, parts, body, (&way, ready)).await {
-        Ok(response) => Ok(response),
-        Err(refusal) => Ok(refused(exchange, refusal, &way.levels, &context)),
+        ..Context::of(headers)
     }
+}
+
+/// The response to a request without a route: the listener's filters may have another one than that there is none.
+async fn refused_by_listener<'r>(
+    exchange: &Rc<Exchange>,
+    missed: Refusal,
+    asked: impl FnOnce() -> Asked<'r>,
+    headers: &mut HeaderMap,
+) -> Response<ResponseBody> {
+    let mut filters = Chain::new(Cow::Borrowed(exchange.connection.http().filters.ready()));
+    let ended = filters.request(exchange, asked, headers).await.err();
+    let mut response = match ended.unwrap_or(Ended::Refused(missed)) {
+        Ended::Refused(refusal) => reply::refuse(refusal, exchange),
+        Ended::Answered(response) => response,
+    };
+    filters.response(exchange, &mut response).await;
+    response
 }
 
 /// The response to a request that is refused after its route was found.
@@ -205,30 +258,20 @@ fn refused(
 }
 
 /// Asks the filters, and does what the route says.
-async fn act(
-    connection: &Rc<Downstream>,
+async fn act<'r>(
     exchange: &Rc<Exchange>,
     parts: &mut Parts,
     body: Incoming,
     (way, ready): (&Way<'_>, Ready),
-) -> Result<Response<ResponseBody>, Refusal> {
+    (filters, asked): (&mut Chain<'_>, impl FnOnce() -> Asked<'r>),
+) -> Result<Response<ResponseBody>, Ended> {
     let upgrade = ready.upgrade?;
     let Levels { route, .. } = way.levels;
-    let (context, method) = (way.context, parts.method.clone());
-    let head = Head {
-        method: &method,
-        authority: context.authority,
-        target: context.target,
-        scheme: way.scheme,
-        headers: &parts.headers,
-    };
-    let injected = filters(connection, &head, Some(route), ready.client.address.ip())?;
-    if let Some(delay) = injected.delay {
-        exchange.flag(Flags::DI);
-        tokio::time::sleep(delay).await;
-    }
-    if let Some(abort) = injected.abort {
-        return aborted(abort, exchange);
+    let context = way.context;
+    filters.request(exchange, asked, &mut parts.headers).await?;
+    let body = filters.body(body);
+    if filters.awaits_response() {
+        exchange.capture_request(&parts.headers, &parts.uri);
     }
     match &route.action {
         Action::Direct(status, text) => {
@@ -238,12 +281,19 @@ async fn act(
             Ok(response)
         }
         Action::Redirect(redirect) => {
+            let head = Head {
+                method: &parts.method,
+                authority: context.authority,
+                target: context.target,
+                scheme: way.scheme,
+                headers: &parts.headers,
+            };
             let location = route::redirect::location(redirect, &head);
-            Err(Refusal::redirect(redirect.model.status, location))
+            Err(Refusal::redirect(redirect.model.status, location).into())
         }
         Action::Forward(forward) => {
             let outgoing = Outgoing { way, forward, seen: ready.seen, upgrade };
-            forward::forward(exchange, outgoing, parts, body).await
+            Ok(forward::forward(exchange, outgoing, parts, body).await?)
         }
     }
 }
@@ -261,17 +311,26 @@ fn scheme(connection: &Downstream, parts: &Parts, seen: Survey) -> &'static str 
 
 /// The cluster of a route that has but one, if it is there, for logs of requests that never come to it.
 fn only_cluster(connection: &Downstream, route: &Route) -> Option<Arc<str>> {
-    let Action::Forward(forward) = &route.action else { return None };
-    let Clusters::Single(name) = &forward.clusters else { return None };
+    let name = cluster(route)?;
     connection.thread.upstream(name).map(|_| name.clone())
 }
 
-/// A host that takes TLS only may have no routes at all in plaintext.
-fn unrouted(table: &RouteTable, head: &Head<'_>) -> Result<Response<ResponseBody>, Refusal> {
-    if head.scheme != "https" && route::host(table, head.authority).is_some_and(|host| host.require_tls) {
-        return Err(Refusal::redirect(301, route::redirect::to_https(head)));
+fn cluster(route: &Route) -> Option<&Arc<str>> {
+    match &route.action {
+        Action::Forward(forward) => match &forward.clusters {
+            Clusters::Single(name) => Some(name),
+            Clusters::Weighted(..) | Clusters::Header(_) => None,
+        },
+        Action::Redirect(_) | Action::Direct(..) => None,
     }
-    Err(Refusal::no_route())
+}
+
+/// A host that takes TLS only may have no routes at all in plaintext.
+fn unrouted(table: &RouteTable, head: &Head<'_>) -> Refusal {
+    if head.scheme != "https" && route::host(table, head.authority).is_some_and(|host| host.require_tls) {
+        return Refusal::redirect(301, route::redirect::to_https(head));
+    }
+    Refusal::no_route()
 }
 
 /// What a request says its host is.
@@ -381,77 +440,4 @@ fn clean(parts: &mut Parts, seen: Survey, connection: &Downstream, upgrade: bool
 
 fn authority(parts: &Parts) -> HeaderValue {
     parts.headers.get(header::HOST).cloned().unwrap_or_else(|| HeaderValue::from_static(""))
-}
-
-fn filters(
-    connection: &Downstream,
-    head: &Head<'_>,
-    route: Option<&Route>,
-    client: IpAddr,
-) -> Result<fault::Injected, Refusal> {
-    let mut injected = fault::Injected::default();
-    let mut inject = |fault: &Fault| {
-        let cluster = match route.map(|route| &route.action) {
-            Some(Action::Forward(forward)) => match &forward.clusters {
-                Clusters::Single(name) => &**name,
-                _ => "",
-            },
-            _ => "",
-        };
-        let wanted = &fault.model.upstream_cluster;
-        let here = wanted.is_empty() || wanted == cluster;
-        if !here || !fault.headers.iter().all(|condition| condition.matches(head)) {
-            return;
-        }
-        let random = (connection.thread.random(), connection.thread.random());
-        let found = fault::decide(&fault.model, head.headers, random.0, random.1);
-        injected.delay = injected.delay.or(found.delay);
-        injected.abort = injected.abort.or(found.abort);
-    };
-    let of_route = route.and_then(|route| route.fault.as_ref());
-    if let Some(fault) = of_route {
-        inject(fault);
-    }
-    let mut own_rules = route.and_then(|route| route.authorization.as_deref());
-    let ruled = own_rules.is_some();
-    for filter in &connection.http().filters {
-        match filter {
-            Filter::Authorization(_) if ruled => {
-                for rules in own_rules.take().unwrap_or_default() {
-                    permit(connection, rules, head, client)?;
-                }
-            }
-            Filter::Authorization(rules) => permit(connection, rules, head, client)?,
-            Filter::Fault(fault) if of_route.is_none() => inject(fault),
-            Filter::Fault(_) => {}
-        }
-    }
-    Ok(injected)
-}
-
-fn permit(
-    connection: &Downstream,
-    rules: &Authorization,
-    head: &Head<'_>,
-    client: IpAddr,
-) -> Result<(), Refusal> {
-    let subject = connection.subject(client, Some(head));
-    match authorize::decide(rules, &subject) {
-        authorize::Decision::Denied(policy) => Err(Refusal::denied(policy)),
-        authorize::Decision::Allowed => Ok(()),
-    }
-}
-
-fn aborted(abort: AbortStatus, exchange: &Rc<Exchange>) -> Result<Response<ResponseBody>, Refusal> {
-    match abort {
-        AbortStatus::Http(status) => Err(Refusal::fault(status)),
-        // Others than gRPC clients would not understand its status.
-        AbortStatus::Grpc(_) if !exchange.grpc => Err(Refusal::fault(200)),
-        AbortStatus::Grpc(status) => {
-            let refusal = Refusal::fault(200);
-            exchange.flag(refusal.flags);
-            exchange.detail(|d| d.code_details = Some(refusal.details));
-            Ok(reply::grpc(status, &refusal.body, exchange))
-        }
-    }
 }

@@ -2,13 +2,13 @@
 
 use super::body::ResponseBody;
 use super::request;
+use crate::flow::refusal::Refusal;
 use crate::http1::head::Limits;
 use crate::http1::server::{self, Service, Settings};
 use crate::http1::{Body, Invalid};
 use crate::io::Stream;
 use crate::pipeline::downstream::Downstream;
 use crate::pipeline::live::State;
-use crate::pipeline::refusal::Refusal;
 use crate::send::Incoming;
 use http::request::Parts;
 use http::{Request, Response};

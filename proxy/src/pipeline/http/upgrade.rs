@@ -3,11 +3,11 @@
 use super::body::ResponseBody;
 use super::exchange::Exchange;
 use crate::flow::flags::Flags;
+use crate::flow::refusal::Refusal;
 use crate::http1::Upgraded;
 use crate::http1::switch::Switch;
 use crate::io::copy::{End, Progress, both_ways};
 use crate::pipeline::live::State;
-use crate::pipeline::refusal::Refusal;
 use crate::pipeline::upstream::{Busy, Permit};
 use crate::send::{Incoming, Returned};
 use http::request::Parts;
@@ -47,7 +47,7 @@ fn offered_in_passing(protocol: &[u8]) -> bool {
 pub(super) fn switched(body: &Incoming) -> Option<Upgrading> {
     match body {
         Incoming::Http1(body) => body.upgrade(),
-        Incoming::Http2(_) => None,
+        Incoming::Http2(_) | Incoming::Changed(_) => None,
     }
 }
 

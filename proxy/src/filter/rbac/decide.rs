@@ -1,29 +1,8 @@
 //! Pure. Role-based access control: may this caller do this.
 
-use crate::flow::head::Head;
-use crate::flow::peer::Peer;
-use crate::snapshot::authorization::{Authorization, Condition, Policy};
+use super::condition::{Authorization, Condition, Policy};
+use crate::flow::subject::Subject;
 use api::model::authorization::Action;
-use std::net::{IpAddr, SocketAddr};
-
-/// Who asks, and for what.
-#[derive(Debug, Clone, Copy)]
-pub struct Subject<'a> {
-    /// Our address, or the original destination.
-    pub destination: SocketAddr,
-    /// The connection's peer.
-    pub source: SocketAddr,
-    /// The client, after trusted hops.
-    pub client: IpAddr,
-    /// SNI.
-    pub server_name: Option<&'a str>,
-    /// The client speaks TLS.
-    pub tls: bool,
-    /// Who it is, if it showed a certificate.
-    pub peer: Option<&'a Peer>,
-    /// The request; `None` when a connection is checked.
-    pub head: Option<&'a Head<'a>>,
-}
 
 /// The answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +58,8 @@ fn holds(condition: &Condition, subject: &Subject<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::head::Head;
+    use crate::flow::peer::Peer;
     use api::model::authorization as model;
     use api::model::matcher::{HeaderMatch, HeaderTest, StringMatch};
     use http::{HeaderMap, Method};

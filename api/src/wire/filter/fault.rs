@@ -1,10 +1,15 @@
 //! Pure. Injected faults, as the filter and routes hold them.
 
-use super::matcher;
-use super::refusal::{At, Refusal, each, nothing_left, refuse, required};
-use super::scalar::{duration, fraction, short, wire_duration, wire_fraction};
+use super::codec::Codec;
+use crate::model::filter::fault::{AbortStatus, Fault, FaultAbort, FaultDelay};
+use crate::model::filter::{Filter, Setting};
 use crate::model::matcher::Fraction;
-use crate::model::route::{AbortStatus, Fault, FaultAbort, FaultDelay};
+use crate::wire::any::{pack, unpack};
+use crate::wire::ignored::{METRIC_NAME, OfMessage, RUNTIME_KEY, field};
+use crate::wire::matcher;
+use crate::wire::refusal::{At, Refusal, each, nothing_left, nothing_left_but, refuse, required};
+use crate::wire::scalar::{duration, fraction, short, wire_duration, wire_fraction};
+use crate::wire::xds::Any;
 use envoy_types::pb::envoy::extensions::filters::common::fault::v3::{
     FaultDelay as WireDelay,
     fault_delay::{FaultDelaySecifier, HeaderDelay},
@@ -14,8 +19,30 @@ use envoy_types::pb::envoy::extensions::filters::http::fault::v3::{
     fault_abort::{ErrorType, HeaderAbort},
 };
 use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
+#[cfg(test)]
+use proptest::prelude::*;
 
-pub(super) fn decode(mut wire: HttpFault) -> Result<Fault, Refusal> {
+const MESSAGE: &str = "envoy.extensions.filters.http.fault.v3.HTTPFault";
+
+pub(super) const FILTER: Codec<Filter> =
+    Codec { message: MESSAGE, read: |any| unpack(any).and_then(decode).map(Filter::Fault) };
+
+pub(super) const SETTING: Codec<Setting> =
+    Codec { message: MESSAGE, read: |any| unpack(any).and_then(decode).map(Setting::Fault) };
+
+pub(super) const IGNORED: OfMessage = (
+    MESSAGE,
+    &[
+        field(8, "delay_percent_runtime", RUNTIME_KEY),
+        field(9, "abort_percent_runtime", RUNTIME_KEY),
+        field(10, "delay_duration_runtime", RUNTIME_KEY),
+        field(11, "abort_http_status_runtime", RUNTIME_KEY),
+        field(14, "abort_grpc_status_runtime", RUNTIME_KEY),
+        field(15, "disable_downstream_cluster_stats", METRIC_NAME),
+    ],
+);
+
+fn decode(mut wire: HttpFault) -> Result<Fault, Refusal> {
     let mut found = Fault {
         headers: each(std::mem::take(&mut wire.headers), "headers", matcher::header)?,
         upstream_cluster: std::mem::take(&mut wire.upstream_cluster),
@@ -31,12 +58,12 @@ pub(super) fn decode(mut wire: HttpFault) -> Result<Fault, Refusal> {
         Some(ByHeader::Yes(share)) => found.abort_by_header = Some(share),
         None => {}
     }
-    nothing_left(&wire)?;
+    nothing_left_but(&wire, &IGNORED)?;
     Ok(found)
 }
 
-pub(super) fn encode(model: &Fault) -> HttpFault {
-    HttpFault {
+pub(super) fn encode(model: &Fault) -> Any {
+    pack(&HttpFault {
         delay: model.delay.map(wire_delay).or(model.delay_by_header.map(|share| WireDelay {
             percentage: Some(wire_fraction(share)),
             fault_delay_secifier: Some(FaultDelaySecifier::HeaderDelay(HeaderDelay {})),
@@ -49,7 +76,38 @@ pub(super) fn encode(model: &Fault) -> HttpFault {
         headers: model.headers.iter().map(matcher::wire_header).collect(),
         upstream_cluster: model.upstream_cluster.clone(),
         ..HttpFault::default()
-    }
+    })
+}
+
+#[cfg(test)]
+pub(super) fn arbitrary() -> BoxedStrategy<Fault> {
+    use crate::wire::strategy::basic::{duration, fraction, header_match, name};
+    use proptest::collection::vec;
+    use proptest::option::of;
+    let status =
+        prop_oneof![any::<u16>().prop_map(AbortStatus::Http), any::<u32>().prop_map(AbortStatus::Grpc),];
+    let delay = (duration(), fraction()).prop_map(|(duration, fraction)| FaultDelay { duration, fraction });
+    let abort = (status, fraction()).prop_map(|(status, fraction)| FaultAbort { status, fraction });
+    let delay = prop_oneof![
+        Just((None, None)),
+        delay.prop_map(|d| (Some(d), None)),
+        fraction().prop_map(|f| (None, Some(f)))
+    ];
+    let abort = prop_oneof![
+        Just((None, None)),
+        abort.prop_map(|a| (Some(a), None)),
+        fraction().prop_map(|f| (None, Some(f)))
+    ];
+    (delay, abort, vec(header_match(), 0..2), of(name()))
+        .prop_map(|((delay, delay_by_header), (abort, abort_by_header), headers, cluster)| Fault {
+            delay,
+            abort,
+            delay_by_header,
+            abort_by_header,
+            headers,
+            upstream_cluster: cluster.unwrap_or_default(),
+        })
+        .boxed()
 }
 
 /// What a configuration fixes, or leaves to a header of the request.

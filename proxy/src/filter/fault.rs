@@ -1,21 +1,81 @@
 //! Pure. Faults that a configuration asks for: which requests wait, which are answered with an error.
 
+use super::step::{Asked, Event, Kept, Step};
+use crate::flow::flags::Flags;
+use crate::flow::refusal::Refusal;
+use crate::matcher::{HeaderCondition, InvalidConfig};
+use api::model::filter::fault::{self as model, AbortStatus};
 use api::model::matcher::Fraction;
-use api::model::route::{AbortStatus, Fault};
 use http::HeaderMap;
 use std::time::Duration;
 
+/// Faults for some requests.
+#[derive(Debug)]
+pub struct Fault {
+    /// What happens.
+    pub model: model::Fault,
+    /// Conditions on headers.
+    headers: Box<[HeaderCondition]>,
+}
+
+impl Fault {
+    /// Makes faults ready.
+    pub fn compile(from: &model::Fault) -> Result<Self, InvalidConfig> {
+        let headers = from.headers.iter().map(HeaderCondition::compile).collect::<Result<_, _>>()?;
+        Ok(Self { model: from.clone(), headers })
+    }
+
+    /// Whether anything can happen.
+    pub fn acts(&self) -> bool {
+        let model::Fault { delay, abort, delay_by_header, abort_by_header, .. } = &self.model;
+        delay.is_some() || abort.is_some() || delay_by_header.is_some() || abort_by_header.is_some()
+    }
+
+    /// Lets a request wait, answers it, or both.
+    pub fn request(&self, event: &Event, asked: &Asked<'_>, headers: &HeaderMap, kept: &mut Kept) -> Step {
+        if *event == Event::Waited {
+            return kept.take().map_or(Step::Next, Step::Refuse);
+        }
+        let wanted = &self.model.upstream_cluster;
+        let here = wanted.is_empty() || wanted == asked.cluster;
+        if !here || !self.headers.iter().all(|condition| condition.matches(&asked.head(headers))) {
+            return Step::Next;
+        }
+        let injected = decide(&self.model, headers, (asked.random)(), (asked.random)());
+        let refusal = injected.abort.map(|status| Box::new(refusal(status, asked.grpc)));
+        match (injected.delay, refusal) {
+            (Some(time), refusal) => {
+                if let Some(refusal) = refusal {
+                    kept.put(refusal);
+                }
+                Step::Wait { time, flags: Flags::DI }
+            }
+            (None, Some(refusal)) => Step::Refuse(refusal),
+            (None, None) => Step::Next,
+        }
+    }
+}
+
+/// Others than gRPC clients would not understand a gRPC status.
+fn refusal(abort: AbortStatus, grpc: bool) -> Refusal {
+    let (status, grpc_status) = match abort {
+        AbortStatus::Http(status) => (status, None),
+        AbortStatus::Grpc(status) => (200, Some(status).filter(|_| grpc)),
+    };
+    Refusal { grpc_status, ..Refusal::new(status, "fault filter abort", Flags::FI, "fault_filter_abort") }
+}
+
 /// What happens to one request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Injected {
+struct Injected {
     /// Wait this long first.
-    pub delay: Option<Duration>,
+    delay: Option<Duration>,
     /// Then answer with this.
-    pub abort: Option<AbortStatus>,
+    abort: Option<AbortStatus>,
 }
 
 /// Decides by two random numbers.
-pub fn decide(fault: &Fault, headers: &HeaderMap, random_delay: u32, random_abort: u32) -> Injected {
+fn decide(fault: &model::Fault, headers: &HeaderMap, random_delay: u32, random_abort: u32) -> Injected {
     let fixed_delay = fault.delay.filter(|d| d.fraction.selects(random_delay)).map(|d| d.duration);
     let fixed_abort = fault.abort.filter(|a| a.fraction.selects(random_abort)).map(|a| a.status);
     let asked = |share: Option<Fraction>, percentage: &str, random: u32| {
@@ -51,7 +111,7 @@ fn number(headers: &HeaderMap, name: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use api::model::route::{FaultAbort, FaultDelay};
+    use model::{Fault, FaultAbort, FaultDelay};
 
     #[test]
     fn shares_are_kept() {

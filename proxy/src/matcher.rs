@@ -1,10 +1,28 @@
 //! Pure. Matchers made ready: names parsed, regular expressions compiled once, so that a request only compares.
 
-use super::InvalidConfig;
 use crate::flow::head::Head;
 use api::model::matcher::{HeaderMatch, HeaderTest, Pattern, QueryMatch, StringMatch};
 use http::HeaderName;
 use regex::bytes::{Regex, RegexBuilder};
+use std::error::Error;
+
+/// Why a resource cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidConfig(pub String);
+
+impl InvalidConfig {
+    /// An error with the whole chain of its causes.
+    pub fn chain(error: impl Error) -> Self {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            text = format!("{text}: {inner}");
+            cause = inner.source();
+        }
+        Self(text)
+    }
+}
 
 /// A comparison of text.
 #[derive(Debug)]

@@ -1,7 +1,6 @@
 //! Pure. Role-based access control made ready to be asked.
 
-use super::InvalidConfig;
-use super::matcher::{HeaderCondition, Text};
+use crate::matcher::{HeaderCondition, InvalidConfig, Text};
 use api::model::authorization::{self as model, Action};
 use ipnet::IpNet;
 

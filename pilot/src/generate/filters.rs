@@ -1,0 +1,62 @@
+//! Pure. The HTTP filters of each kind of listener, in Istio's order.
+
+use api::model::filter::fault::Fault;
+use api::model::filter::{Filter, HttpFilter};
+
+/// A kind of listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    /// To the local application.
+    Inbound,
+    /// From the local application.
+    Outbound,
+    /// At a gateway.
+    Gateway,
+}
+
+/// The filters of a listener, of which some service's or server's port speaks gRPC-Web or none does. Those that only
+/// Istio's Envoy has are there for proxies that have them.
+pub(super) fn of(side: Side, istio_extensions: bool, grpc_web: bool) -> Vec<HttpFilter> {
+    let own = istio_extensions;
+    let list = [
+        (own && side != Side::Gateway, Filter::PeerMetadata),
+        (grpc_web, Filter::GrpcWeb),
+        (own && side != Side::Inbound, Filter::Alpn),
+        // Routes give these two their settings.
+        (true, Filter::Fault(Fault::default())),
+        (true, Filter::Cors),
+        (own, Filter::Stats),
+        (true, Filter::Router),
+    ];
+    list.into_iter().filter(|(is_there, _)| *is_there).map(|(_, filter)| filter.into()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_listener_has_its_filters() {
+        let names = |side, own| -> Vec<String> {
+            let short = |filter: HttpFilter| filter.name.rsplit('.').next().unwrap_or_default().to_owned();
+            of(side, own, false).into_iter().map(short).collect()
+        };
+        for (side, own, expected) in [
+            (Side::Inbound, true, &["metadata_exchange", "fault", "cors", "stats", "router"][..]),
+            (Side::Inbound, false, &["fault", "cors", "router"]),
+            (Side::Outbound, true, &["metadata_exchange", "alpn", "fault", "cors", "stats", "router"]),
+            (Side::Outbound, false, &["fault", "cors", "router"]),
+            (Side::Gateway, true, &["alpn", "fault", "cors", "stats", "router"]),
+            (Side::Gateway, false, &["fault", "cors", "router"]),
+        ] {
+            assert_eq!(names(side, own), expected, "{side:?} {own}");
+        }
+    }
+
+    #[test]
+    fn grpc_web_comes_before_what_looks_at_grpc() {
+        let list = of(Side::Gateway, true, true);
+        assert_eq!(list[0].kind, Filter::GrpcWeb);
+        assert_eq!(list[1..], of(Side::Gateway, true, false));
+    }
+}

@@ -1,0 +1,242 @@
+//! Pure. Which pages of other origins may read answers: browsers ask before they send some requests (preflights), and look
+//! at the answer to all others.
+
+use super::step::{Answer, Asked, Kept, ResponseStep, Stat, Step};
+use crate::matcher::{InvalidConfig, Text};
+use api::model::filter::cors::CorsPolicy;
+use api::model::matcher::Fraction;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+
+/// What pages of other origins may do.
+#[derive(Debug)]
+pub struct Cors {
+    origins: Box<[Text]>,
+    any_origin: bool,
+    methods: Option<Listed>,
+    headers: Option<Listed>,
+    expose: Option<HeaderValue>,
+    max_age: Option<HeaderValue>,
+    credentials: bool,
+    private_network: bool,
+    forward_not_matching: bool,
+    enabled: Option<Fraction>,
+    shadow: Option<Fraction>,
+}
+
+/// What may be asked for.
+#[derive(Debug)]
+enum Listed {
+    /// Whatever is.
+    Any,
+    Only(HeaderValue),
+}
+
+/// An origin that may read the answer.
+struct Allowed(HeaderValue);
+
+impl Cors {
+    /// Makes a policy ready.
+    pub fn compile(from: &CorsPolicy) -> Result<Self, InvalidConfig> {
+        let value = |text: &str, field: &str| {
+            let value = (!text.is_empty()).then(|| HeaderValue::from_str(text)).transpose();
+            value.map_err(|_| InvalidConfig(format!("{field}: `{text}` is not a header value")))
+        };
+        let listed = |text: &str, field: &str| -> Result<Option<Listed>, InvalidConfig> {
+            let value = value(text, field)?;
+            Ok(value.map(|value| if value == "*" { Listed::Any } else { Listed::Only(value) }))
+        };
+        let origins = from.allow_origins.iter().map(Text::compile).collect::<Result<Box<[_]>, _>>()?;
+        Ok(Self {
+            any_origin: origins.iter().any(|origin| origin.matches(b"*")),
+            origins,
+            methods: listed(&from.allow_methods, "allow_methods")?,
+            headers: listed(&from.allow_headers, "allow_headers")?,
+            expose: value(&from.expose_headers, "expose_headers")?,
+            max_age: value(&from.max_age, "max_age")?,
+            credentials: from.allow_credentials.unwrap_or(false),
+            private_network: from.allow_private_network_access.unwrap_or(false),
+            forward_not_matching: from.forward_not_matching_preflights.unwrap_or(true),
+            enabled: from.enabled,
+            shadow: from.shadow,
+        })
+    }
+
+    /// Answers a preflight; of all other requests it is noted whether their origin may read the answer.
+    pub fn request(&self, asked: &Asked<'_>, headers: &HeaderMap, kept: &mut Kept) -> Step {
+        let Some(origin) = headers.get(ORIGIN).filter(|_| asked.forwarded).filter(|o| !o.is_empty()) else {
+            return Step::Next;
+        };
+        let enabled = self.enabled.is_none_or(|share| share.selects((asked.random)()));
+        if !enabled && !self.shadow.is_some_and(|share| share.selects((asked.random)())) {
+            return Step::Next;
+        }
+        let allowed = self.any_origin || self.origins.iter().any(|known| known.matches(origin.as_bytes()));
+        (asked.count)(Stat::Connection(if allowed { "cors.origin_valid" } else { "cors.origin_invalid" }));
+        if !enabled {
+            return Step::Next;
+        }
+        if allowed {
+            kept.put(Allowed(origin.clone()));
+        }
+        let method = headers.get(ACCESS_CONTROL_REQUEST_METHOD).filter(|method| !method.is_empty());
+        match method.filter(|_| *asked.method == Method::OPTIONS) {
+            Some(method) if allowed || !self.forward_not_matching => {
+                Step::Answer(Box::new(self.preflight(allowed.then_some(origin), method, headers)))
+            }
+            Some(_) | None => Step::Next,
+        }
+    }
+
+    fn preflight(&self, origin: Option<&HeaderValue>, method: &HeaderValue, asked: &HeaderMap) -> Answer {
+        let mut headers = HeaderMap::new();
+        let mut set = |name: HeaderName, value: Option<&HeaderValue>| {
+            headers.extend(value.map(|value| (name, value.clone())));
+        };
+        let all = asked.get(ACCESS_CONTROL_REQUEST_HEADERS);
+        let empty = HeaderValue::from_static("");
+        set(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        set(ACCESS_CONTROL_ALLOW_CREDENTIALS, self.credentials.then_some(&TRUE));
+        set(ACCESS_CONTROL_ALLOW_METHODS, self.methods.as_ref().map(|listed| listed.of(method)));
+        set(
+            ACCESS_CONTROL_ALLOW_HEADERS,
+            self.headers.as_ref().map(|listed| listed.of(all.unwrap_or(&empty))),
+        );
+        set(ACCESS_CONTROL_MAX_AGE, self.max_age.as_ref());
+        let private = self.private_network && asked.get(REQUEST_PRIVATE_NETWORK).is_some_and(|v| v == "true");
+        set(ALLOW_PRIVATE_NETWORK, private.then_some(&TRUE));
+        Answer { status: StatusCode::OK, headers, details: "cors_response" }
+    }
+
+    /// Tells the browser whether the page may read the answer.
+    pub fn response(&self, headers: &mut HeaderMap, kept: &mut Kept) -> ResponseStep {
+        let Some(Allowed(origin)) = kept.take() else { return ResponseStep::Next };
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        if self.credentials {
+            headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
+        }
+        if let Some(expose) = &self.expose {
+            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, expose.clone());
+        }
+        ResponseStep::Next
+    }
+}
+
+impl Listed {
+    fn of<'a>(&'a self, asked: &'a HeaderValue) -> &'a HeaderValue {
+        match self {
+            Self::Any => asked,
+            Self::Only(listed) => listed,
+        }
+    }
+}
+
+const TRUE: HeaderValue = HeaderValue::from_static("true");
+const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
+const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::subject::Subject;
+    use api::model::matcher::StringMatch;
+    use std::cell::RefCell;
+
+    /// What a preflight from an origin is answered, or the headers that the response to it gets; and what is counted.
+    fn told(policy: &CorsPolicy, method: &Method, origin: &'static str, forwarded: bool) -> (String, Vec<String>) {
+        let cors = Cors::compile(policy).unwrap();
+        let counted = RefCell::new(vec![]);
+        let count = |stat: Stat<'_>| match stat {
+            Stat::Connection(name) | Stat::Cluster(_, name) => counted.borrow_mut().push(name.to_owned()),
+        };
+        let address = "192.0.2.1:80".parse().unwrap();
+        let (server_name, peer, head) = (None, None, None);
+        let client = std::net::SocketAddr::ip(&address);
+        let subject =
+            Subject { destination: address, source: address, client, server_name, tls: false, peer, head };
+        let random = || 50;
+        let (authority, target, scheme, cluster, grpc) = ("a", "/", "http", "c", false);
+        let asked = Asked {
+            method,
+            authority,
+            target,
+            scheme,
+            subject,
+            cluster,
+            forwarded,
+            grpc,
+            random: &random,
+            count: &count,
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(ORIGIN, HeaderValue::from_static(origin));
+        headers.insert(ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static("PUT"));
+        let mut kept = Kept::default();
+        let answer = match cors.request(&asked, &headers, &mut kept) {
+            Step::Answer(answer) => answer.headers,
+            _ => {
+                let mut headers = HeaderMap::new();
+                cors.response(&mut headers, &mut kept);
+                headers
+            }
+        };
+        let shown = |(name, value): (&HeaderName, &HeaderValue)| {
+            let name = name.as_str().trim_start_matches("access-control-");
+            format!("{name}={}", value.to_str().unwrap())
+        };
+        let all: Vec<String> = answer.iter().map(shown).collect();
+        (all.join(" "), counted.into_inner())
+    }
+
+    #[test]
+    fn origins_methods_and_shares_decide() {
+        let half = |numerator| Some(Fraction { numerator, denominator: 100 });
+        let a = CorsPolicy {
+            allow_origins: vec![StringMatch::exact("http://a")],
+            allow_methods: "*".into(),
+            expose_headers: "x".into(),
+            allow_credentials: Some(true),
+            ..CorsPolicy::default()
+        };
+        let ignore = CorsPolicy { forward_not_matching_preflights: Some(false), ..a.clone() };
+        let off = CorsPolicy { enabled: half(50), ..a.clone() };
+        let shadow = CorsPolicy { enabled: half(50), shadow: half(51), ..a.clone() };
+        let (get, options) = (Method::GET, Method::OPTIONS);
+        let read = "allow-origin=http://a allow-credentials=true expose-headers=x";
+        let asked = "allow-origin=http://a allow-credentials=true allow-methods=PUT";
+        let (valid, invalid) = ("cors.origin_valid", "cors.origin_invalid");
+        for (policy, method, origin, forwarded, expected, counted) in [
+            (&a, &get, "http://a", true, read, &[valid][..]),
+            (&a, &options, "http://a", true, asked, &[valid]),
+            (&a, &get, "http://b", true, "", &[invalid]),
+            (&a, &options, "http://b", true, "", &[invalid]),
+            (&ignore, &options, "http://b", true, "allow-credentials=true allow-methods=PUT", &[invalid]),
+            (&a, &get, "", true, "", &[]),
+            (&a, &options, "http://a", false, "", &[]),
+            (&off, &options, "http://a", true, "", &[]),
+            (&shadow, &options, "http://a", true, "", &[valid]),
+            (&shadow, &get, "http://b", true, "", &[invalid]),
+        ] {
+            let found = told(policy, method, origin, forwarded);
+            assert_eq!(found, (expected.to_owned(), counted.iter().map(ToString::to_string).collect()));
+        }
+    }
+
+    #[test]
+    fn a_level_that_is_silent_leaves_it_to_the_wider_one() {
+        let wider = CorsPolicy {
+            allow_origins: vec![StringMatch::exact("http://wide")],
+            allow_methods: "GET".into(),
+            allow_credentials: Some(true),
+            enabled: Some(Fraction { numerator: 0, denominator: 100 }),
+            ..CorsPolicy::default()
+        };
+        let own = CorsPolicy { allow_methods: "PUT".into(), ..CorsPolicy::default() };
+        let expected = CorsPolicy { allow_methods: "PUT".into(), enabled: None, ..wider.clone() };
+        assert_eq!(own.over(&wider), expected);
+    }
+}

@@ -1,0 +1,300 @@
+//! Pure. gRPC for clients that cannot speak it, such as pages in browsers: their requests are made gRPC, and of the answers
+//! the trailers become a last frame of the body. Either way the body may be base64.
+//!
+//! What is on the wire: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md>, as Envoy writes it.
+
+use super::step::{Answered, Asked, Event, Kept, ResponseStep, Stat, Step};
+use crate::flow::flags::Flags;
+use crate::flow::grpc;
+use crate::flow::head::is_grpc_type;
+use crate::flow::refusal::Refusal;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, TE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+/// A request that was made gRPC.
+struct Call {
+    text_request: bool,
+    text_response: bool,
+    /// Service, method and cluster, for counters.
+    name: Option<(Box<str>, Box<str>)>,
+    cluster: Box<str>,
+}
+
+/// Makes a request gRPC.
+pub fn request(asked: &Asked<'_>, headers: &mut HeaderMap, kept: &mut Kept) -> Step {
+    let text = headers.get(CONTENT_TYPE).and_then(is_text);
+    let Some(text_request) = text else { return Step::Next };
+    // It told the length of what the client sends, not of what is sent on.
+    headers.remove(CONTENT_LENGTH);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity,deflate,gzip"));
+    let path = asked.target.split(['?', '#']).next().unwrap_or_default();
+    let name = path.strip_prefix('/').and_then(|path| path.split_once('/'));
+    let name = name.filter(|(service, method)| !service.is_empty() && !method.contains('/'));
+    kept.put(Call {
+        text_request,
+        text_response: headers.get(ACCEPT).and_then(is_text) == Some(true),
+        name: name.map(|(service, method)| (service.into(), method.into())),
+        cluster: asked.cluster.into(),
+    });
+    Step::Next
+}
+
+/// Makes the head of an answer gRPC-Web, and an answer that is not gRPC an error: its body is the error's message.
+pub fn response(event: &Event, answered: &mut Answered<'_>, kept: &Kept) -> ResponseStep {
+    let Some(call) = kept.get::<Call>() else { return ResponseStep::Next };
+    if let Event::Held(body) = event {
+        let message = HeaderValue::from_str(&grpc::percent_encoded(body)).ok();
+        answered.headers.extend(message.map(|message| (grpc::MESSAGE, message)));
+        let status = grpc::status_of(answered.status.as_u16());
+        answered.headers.insert(grpc::STATUS, HeaderValue::from(u16::from(status)));
+        answered.headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
+        return ResponseStep::Next;
+    }
+    call.count(answered.headers, answered.count);
+    let is_grpc = is_answer(answered);
+    answered.headers.remove(CONTENT_LENGTH);
+    let kind =
+        if call.text_response { "application/grpc-web-text+proto" } else { "application/grpc-web+proto" };
+    answered.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    if is_grpc || answered.ends { ResponseStep::Next } else { ResponseStep::Hold(LONGEST_MESSAGE) }
+}
+
+/// What is to be done to the request's body.
+pub fn request_body(kept: &Kept) -> Option<FromText> {
+    kept.get::<Call>().filter(|call| call.text_request).map(|_| FromText::default())
+}
+
+/// What is to be done to the response's body.
+pub fn response_body(kept: &Kept) -> Option<ToWeb> {
+    kept.get::<Call>().map(|call| ToWeb { text: call.text_response.then(Base64Frames::default) })
+}
+
+/// Counts the status of a call, in its trailers.
+pub fn trailers(trailers: &HeaderMap, count: &dyn Fn(Stat<'_>), kept: &Kept) {
+    if let Some(call) = kept.get::<Call>() {
+        call.count(trailers, count);
+    }
+}
+
+impl Call {
+    fn count(&self, headers: &HeaderMap, count: &dyn Fn(Stat<'_>)) {
+        let (Some((service, method)), Some(status)) = (&self.name, headers.get(grpc::STATUS)) else { return };
+        let Ok(status) = status.to_str() else { return };
+        let outcome = if status == "0" { "success" } else { "failure" };
+        for stat in [status, outcome, "total"] {
+            count(Stat::Cluster(&self.cluster, &format!("grpc-web.{service}.{method}.{stat}")));
+        }
+    }
+}
+
+/// Whether an answer is gRPC, or gRPC-Web already.
+fn is_answer(answered: &Answered<'_>) -> bool {
+    if answered.ends {
+        return answered.headers.contains_key(grpc::STATUS);
+    }
+    let Some(kind) = answered.headers.get(CONTENT_TYPE) else { return false };
+    let plain = kind.as_bytes().split(|b| *b == b';').next().unwrap_or_default().trim_ascii_end();
+    let web = [&b"application/grpc-web"[..], b"application/grpc-web+proto"];
+    let is_web = web.iter().any(|known| known.eq_ignore_ascii_case(plain));
+    *answered.status == StatusCode::OK && (is_grpc_type(kind) || is_web)
+}
+
+/// Whether a content type is that of base64 or of bytes; `None`: of something else.
+fn is_text(kind: &HeaderValue) -> Option<bool> {
+    match kind.as_bytes() {
+        b"application/grpc-web" | b"application/grpc-web+proto" => Some(false),
+        b"application/grpc-web-text" | b"application/grpc-web-text+proto" => Some(true),
+        _ => None,
+    }
+}
+
+/// Reads base64 that comes in pieces, each of which may end in padding.
+#[derive(Debug, Default)]
+pub struct FromText {
+    /// Less than four characters.
+    rest: BytesMut,
+}
+
+impl FromText {
+    /// Reads on.
+    pub fn data(&mut self, data: &[u8]) -> Result<Bytes, Refusal> {
+        self.rest.extend_from_slice(data);
+        let whole = self.rest.len() / 4 * 4;
+        let mut text = &self.rest.split_to(whole)[..];
+        let mut out = Vec::with_capacity(whole / 4 * 3);
+        while !text.is_empty() {
+            // Padding ends what was encoded in one piece.
+            let end = text.iter().position(|b| *b == b'=').map_or(text.len(), |at| at / 4 * 4 + 4);
+            let (piece, rest) = text.split_at(end);
+            STANDARD.decode_vec(piece, &mut out).map_err(|_| not_base64("grpc_base_64_decode_failed"))?;
+            text = rest;
+        }
+        Ok(out.into())
+    }
+
+    /// Nothing more comes.
+    pub fn end(&mut self) -> Result<(), Refusal> {
+        if self.rest.is_empty() { Ok(()) } else { Err(not_base64("grpc_base_64_decode_failed_bad_size")) }
+    }
+}
+
+fn not_base64(details: &'static str) -> Refusal {
+    Refusal::new(400, "Bad gRPC-web request, invalid base64 data.", Flags::NONE, details)
+}
+
+/// Writes a gRPC answer for a client of gRPC-Web.
+#[derive(Debug)]
+pub struct ToWeb {
+    text: Option<Base64Frames>,
+}
+
+impl ToWeb {
+    /// Writes on.
+    pub fn data(&mut self, data: Bytes) -> Bytes {
+        match &mut self.text {
+            Some(text) => text.write(&data),
+            None => data,
+        }
+    }
+
+    /// The trailers, as the last frame.
+    pub fn end(&mut self, trailers: Option<&HeaderMap>) -> Bytes {
+        let mut out = BytesMut::new();
+        if let Some(text) = &mut self.text {
+            text.flush(&mut out);
+        }
+        let Some(trailers) = trailers else { return out.freeze() };
+        let mut lines = vec![];
+        for (name, value) in trailers {
+            for part in [name.as_str().as_bytes(), b":", value.as_bytes(), b"\r\n"] {
+                lines.extend_from_slice(part);
+            }
+        }
+        let mut frame = vec![TRAILERS];
+        frame.put_u32(lines.len() as u32);
+        frame.extend_from_slice(&lines);
+        match self.text {
+            Some(_) => out.extend_from_slice(STANDARD.encode(frame).as_bytes()),
+            None => out.extend_from_slice(&frame),
+        }
+        out.freeze()
+    }
+}
+
+/// Writes each frame of gRPC in base64 of its own, without holding a whole one.
+#[derive(Debug, Default)]
+struct Base64Frames {
+    /// Bytes of the frame that are not written yet: less than three, and its head while that comes.
+    pending: Vec<u8>,
+    header: [u8; 5],
+    /// Bytes of the header that have come.
+    seen: usize,
+    /// Bytes of the frame that are still to come.
+    left: usize,
+}
+
+impl Base64Frames {
+    fn write(&mut self, mut data: &[u8]) -> Bytes {
+        let mut out = BytesMut::with_capacity((data.len() + self.pending.len()) / 3 * 4 + 8);
+        while !data.is_empty() {
+            let step = if self.left > 0 { self.left } else { 5 - self.seen }.min(data.len());
+            let (part, rest) = data.split_at(step);
+            self.pending.extend_from_slice(part);
+            data = rest;
+            if self.left > 0 {
+                self.left -= step;
+            } else {
+                self.header[self.seen..self.seen + step].copy_from_slice(part);
+                self.seen += step;
+                if self.seen < 5 {
+                    continue;
+                }
+                let [_, a, b, c, d] = self.header;
+                self.left = u32::from_be_bytes([a, b, c, d]) as usize;
+                self.seen = 0;
+            }
+            if self.left == 0 {
+                self.flush(&mut out);
+            } else {
+                let whole = self.pending.len() / 3 * 3;
+                out.extend_from_slice(STANDARD.encode(&self.pending[..whole]).as_bytes());
+                self.pending.drain(..whole);
+            }
+        }
+        out.freeze()
+    }
+
+    fn flush(&mut self, out: &mut BytesMut) {
+        out.extend_from_slice(STANDARD.encode(&self.pending).as_bytes());
+        self.pending.clear();
+    }
+}
+
+/// Flag of the frame that holds trailers.
+const TRAILERS: u8 = 0b1000_0000;
+/// Of the body of an answer that is not gRPC, this much becomes the message.
+const LONGEST_MESSAGE: usize = 16_384;
+const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn frame(flag: u8, content: &[u8]) -> Vec<u8> {
+        [&[flag][..], &(content.len() as u32).to_be_bytes(), content].concat()
+    }
+
+    fn decoded(pieces: &[&[u8]]) -> Result<Vec<u8>, String> {
+        let mut reader = FromText::default();
+        let mut all = vec![];
+        for piece in pieces {
+            all.extend(reader.data(piece).map_err(|refusal| refusal.details.into_owned())?);
+        }
+        reader.end().map_err(|refusal| refusal.details.into_owned())?;
+        Ok(all)
+    }
+
+    #[test]
+    fn base64_may_be_padded_in_its_midst() {
+        for (pieces, expected) in [
+            (&[&b"aGVsbG8="[..]][..], Ok(&b"hello"[..])),
+            (&[b"aGVs", b"bG8="], Ok(b"hello")),
+            (&[b"aGVsbG8=aGVsbG8="], Ok(b"hellohello")),
+            (&[b"aG", b"VsbG8", b"=aA", b"=="], Ok(b"helloh")),
+            (&[], Ok(b"")),
+            (&[b"aGVsb"], Err("grpc_base_64_decode_failed_bad_size")),
+            (&[b"aGV!"], Err("grpc_base_64_decode_failed")),
+            (&[b"a==="], Err("grpc_base_64_decode_failed")),
+        ] {
+            let expected = expected.map(<[u8]>::to_vec).map_err(str::to_owned);
+            assert_eq!(decoded(pieces), expected, "{pieces:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn frames_are_encoded_one_by_one_however_they_are_cut(
+            contents in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..20), 0..4),
+            size in 1usize..12,
+        ) {
+            let frames: Vec<Vec<u8>> = contents.iter().map(|content| frame(0, content)).collect();
+            let mut writer = ToWeb { text: Some(Base64Frames::default()) };
+            let whole = frames.concat();
+            let mut text: Vec<u8> = whole.chunks(size).flat_map(|part| writer.data(Bytes::copy_from_slice(part))).collect();
+            let mut trailers = HeaderMap::new();
+            trailers.insert(grpc::STATUS, HeaderValue::from_static("0"));
+            text.extend(writer.end(Some(&trailers)));
+            let last = frame(0x80, b"grpc-status:0\r\n");
+            let expected: String = frames.iter().chain([&last]).map(|frame| STANDARD.encode(frame)).collect();
+            prop_assert_eq!(std::str::from_utf8(&text).unwrap(), &expected);
+            let read = decoded(&[expected.as_bytes()]).unwrap();
+            prop_assert_eq!(read, [whole, last].concat());
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Pure. Which filters a request meets: a listener's, with the settings that its route, its virtual host and its table
+//! give to filters of a name. All of it is put together when the snapshot is made, so that a request walks a slice.
+
+use super::rbac::Rules;
+use super::ready::Ready;
+use super::{cors, fault};
+use crate::matcher::InvalidConfig;
+use api::model::filter::{Filter, FilterOverride, HttpFilter, Setting};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// The filters of a listener. Listeners with equal ones share them.
+#[derive(Debug)]
+pub struct Filters {
+    /// What they were made from.
+    model: Vec<HttpFilter>,
+    listed: Box<[Listed]>,
+    /// Those that do something where no route says anything.
+    ready: Box<[Ready]>,
+}
+
+/// A filter as a listener has it.
+#[derive(Debug)]
+struct Listed {
+    name: Box<str>,
+    disabled: bool,
+    own: Own,
+}
+
+/// A filter with its listener's settings.
+#[derive(Debug)]
+enum Own {
+    Cors,
+    Fault(Arc<fault::Fault>),
+    GrpcWeb,
+    Rbac(Arc<Rules>),
+}
+
+impl Filters {
+    /// Makes filters ready.
+    pub fn compile(from: &[HttpFilter]) -> Result<Self, InvalidConfig> {
+        let mut listed = vec![];
+        for (index, filter) in from.iter().enumerate() {
+            let own = Own::compile(&filter.kind).map_err(|error| {
+                InvalidConfig(format!("http_filters[{index}] ({}): {error}", filter.name))
+            })?;
+            let name = filter.name.as_str().into();
+            listed.extend(own.map(|own| Listed { name, disabled: filter.disabled, own }));
+        }
+        let mut filters = Self { model: from.to_vec(), listed: listed.into(), ready: Box::default() };
+        filters.ready = filters.with(&Overrides::default());
+        Ok(filters)
+    }
+
+    /// Whether they were made from these.
+    pub fn are(&self, from: &[HttpFilter]) -> bool {
+        self.model == from
+    }
+
+    /// Those that do something where no route says anything.
+    pub fn ready(&self) -> &[Ready] {
+        &self.ready
+    }
+
+    fn with(&self, overrides: &Overrides) -> Box<[Ready]> {
+        self.listed.iter().filter_map(|filter| filter.with(overrides.of(&filter.name))).collect()
+    }
+}
+
+impl Listed {
+    /// The filter as it is where these settings hold; `None`: it does nothing there.
+    fn with(&self, setting: Option<&Override>) -> Option<Ready> {
+        match setting {
+            Some(Override::Off) => return None,
+            None if self.disabled => return None,
+            Some(_) | None => {}
+        }
+        match &self.own {
+            Own::Cors => match setting {
+                Some(Override::Cors(policy)) => Some(Ready::Cors(policy.clone())),
+                Some(_) | None => None,
+            },
+            Own::Fault(own) => {
+                let fault = if let Some(Override::Fault(given)) = setting { given } else { own };
+                fault.acts().then(|| Ready::Fault(fault.clone()))
+            }
+            Own::GrpcWeb => Some(Ready::GrpcWeb),
+            Own::Rbac(own) => {
+                let rules = if let Some(Override::Rbac(given)) = setting { given } else { own };
+                rules.act().then(|| Ready::Rbac(rules.clone()))
+            }
+        }
+    }
+}
+
+impl Own {
+    /// `None` for filters that act elsewhere: in the choice of ALPN, in metrics, at the end of the list.
+    fn compile(from: &Filter) -> Result<Option<Self>, InvalidConfig> {
+        Ok(match from {
+            Filter::Fault(fault) => Some(Self::Fault(fault::Fault::compile(fault)?.into())),
+            Filter::Rbac(rules) => Some(Self::Rbac(Rules::compile(rules)?.into())),
+            Filter::Cors => Some(Self::Cors),
+            Filter::GrpcWeb => Some(Self::GrpcWeb),
+            Filter::GrpcStats | Filter::Alpn | Filter::Stats | Filter::PeerMetadata | Filter::Router => None,
+        })
+    }
+}
+
+/// What a route says to filters, with what its virtual host and its table say where it is silent.
+#[derive(Debug, Default)]
+pub struct Overrides(Box<[(Box<str>, Override)]>);
+
+#[derive(Debug)]
+enum Override {
+    Off,
+    Cors(Arc<cors::Cors>),
+    Fault(Arc<fault::Fault>),
+    Rbac(Arc<Rules>),
+}
+
+impl Overrides {
+    /// Makes the settings of several levels ready, the most specific one first.
+    pub fn compile(levels: &[&[FilterOverride]]) -> Result<Self, InvalidConfig> {
+        let mut found: Vec<(&str, Cow<'_, Setting>)> = vec![];
+        for given in levels.iter().copied().flatten() {
+            match found.iter_mut().find(|(name, _)| *name == given.name) {
+                Some((_, setting)) => widen(setting, &given.setting),
+                None => found.push((&given.name, Cow::Borrowed(&given.setting))),
+            }
+        }
+        let compiled = found.into_iter().map(|(name, setting)| {
+            let setting = Override::compile(&setting)
+                .map_err(|error| InvalidConfig(format!("typed_per_filter_config[{name}]: {error}")))?;
+            Ok((name.into(), setting))
+        });
+        compiled.collect::<Result<_, _>>().map(Self)
+    }
+
+    fn of(&self, name: &str) -> Option<&Override> {
+        self.0.iter().find(|(known, _)| **known == *name).map(|(_, setting)| setting)
+    }
+}
+
+/// Completes settings by those of a wider level, where the filter takes them from several.
+fn widen(setting: &mut Cow<'_, Setting>, wider: &Setting) {
+    if let (Setting::Cors(own), Setting::Cors(wider)) = (&**setting, wider) {
+        *setting = Cow::Owned(Setting::Cors(own.over(wider)));
+    }
+}
+
+impl Override {
+    fn compile(from: &Setting) -> Result<Self, InvalidConfig> {
+        Ok(match from {
+            Setting::Off => Self::Off,
+            Setting::Cors(policy) => Self::Cors(cors::Cors::compile(policy)?.into()),
+            Setting::Fault(fault) => Self::Fault(fault::Fault::compile(fault)?.into()),
+            Setting::Rbac(rules) => Self::Rbac(Rules::compile(rules)?.into()),
+        })
+    }
+}
+
+/// A listener's filters, and what they are where settings hold.
+type Merged = (Arc<Filters>, Box<[Ready]>);
+
+/// The filters of a route, for each of the listeners that use its table.
+#[derive(Debug, Default)]
+pub struct RouteFilters {
+    overrides: Arc<Overrides>,
+    merged: Box<[Merged]>,
+}
+
+impl RouteFilters {
+    /// Filters with these settings, before it is known which listeners use them.
+    pub fn new(overrides: Arc<Overrides>) -> Self {
+        Self { overrides, merged: Box::default() }
+    }
+
+    /// Whether every listener's filters stay as they are.
+    pub fn is_plain(&self) -> bool {
+        self.overrides.0.is_empty()
+    }
+
+    /// Merges the settings with the filters of these listeners.
+    pub fn merge(&mut self, listeners: &[Arc<Filters>]) {
+        if !self.is_plain() {
+            self.merged = listeners.iter().map(|of| (of.clone(), of.with(&self.overrides))).collect();
+        }
+    }
+
+    /// Those that a request of a listener meets. They are put together for it only where the listener has changed since
+    /// the client's connection was made.
+    pub fn of<'a>(&'a self, listener: &'a Arc<Filters>) -> Cow<'a, [Ready]> {
+        if self.is_plain() {
+            return Cow::Borrowed(listener.ready());
+        }
+        match self.merged.iter().find(|(of, _)| Arc::ptr_eq(of, listener)) {
+            Some((_, merged)) => Cow::Borrowed(merged),
+            None => Cow::Owned(listener.with(&self.overrides).into_vec()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::model::authorization::{Action, Authorization};
+    use api::model::filter::fault::{AbortStatus, Fault, FaultAbort};
+    use api::model::matcher::Fraction;
+
+    fn abort(status: u16) -> Fault {
+        let fraction = Fraction { numerator: 1, denominator: 1 };
+        Fault { abort: Some(FaultAbort { status: AbortStatus::Http(status), fraction }), ..Fault::default() }
+    }
+
+    fn listed(name: &str, disabled: bool, kind: Filter) -> HttpFilter {
+        HttpFilter { name: name.into(), disabled, kind }
+    }
+
+    fn given(name: &str, setting: Setting) -> FilterOverride {
+        FilterOverride { name: name.into(), setting }
+    }
+
+    /// The status of each abort that a request meets.
+    fn met(filters: &[HttpFilter], levels: &[&[FilterOverride]]) -> Vec<u16> {
+        let filters = Arc::new(Filters::compile(filters).unwrap());
+        let mut route = RouteFilters::new(Overrides::compile(levels).unwrap().into());
+        let statuses = |ready: &[Ready]| -> Vec<u16> {
+            let status = |ready: &Ready| match ready {
+                Ready::Fault(fault) => match fault.model.abort.unwrap().status {
+                    AbortStatus::Http(status) => status,
+                    AbortStatus::Grpc(_) => 0,
+                },
+                Ready::Rbac(_) => 403,
+                Ready::Cors(_) | Ready::GrpcWeb => 200,
+            };
+            ready.iter().map(status).collect()
+        };
+        let unmerged = statuses(&route.of(&filters));
+        route.merge(std::slice::from_ref(&filters));
+        let merged = route.of(&filters);
+        assert!(matches!(merged, Cow::Borrowed(_)));
+        assert_eq!(statuses(&merged), unmerged);
+        unmerged
+    }
+
+    #[test]
+    fn the_most_specific_level_counts() {
+        let filters =
+            [listed("a", false, Filter::Fault(abort(500))), listed("b", false, Filter::Fault(abort(501)))];
+        let route = [given("a", Setting::Fault(abort(510)))];
+        let host = [given("a", Setting::Fault(abort(520))), given("b", Setting::Fault(abort(521)))];
+        let table = [given("b", Setting::Fault(abort(531)))];
+        for (levels, expected) in [
+            ([&[][..], &[], &[]], [500, 501]),
+            ([&route[..], &[], &[]], [510, 501]),
+            ([&route[..], &host[..], &[]], [510, 521]),
+            ([&[], &host[..], &table[..]], [520, 521]),
+            ([&[], &[], &table[..]], [500, 531]),
+        ] {
+            assert_eq!(met(&filters, &levels), expected, "{levels:?}");
+        }
+    }
+
+    #[test]
+    fn filters_are_turned_on_and_off_by_name() {
+        let filters =
+            [listed("a", false, Filter::Fault(abort(500))), listed("b", true, Filter::Fault(abort(501)))];
+        let rules = Authorization { action: Action::Deny, policies: vec![], shadow: false };
+        for (setting, expected) in [
+            (given("a", Setting::Off), vec![]),
+            (given("c", Setting::Off), vec![500]),
+            (given("b", Setting::Fault(abort(511))), vec![500, 511]),
+            // Settings of another kind turn a filter on, but cannot change it.
+            (given("b", Setting::Rbac(vec![rules])), vec![500, 501]),
+            (given("b", Setting::Off), vec![500]),
+        ] {
+            assert_eq!(met(&filters, &[std::slice::from_ref(&setting)]), expected, "{setting:?}");
+        }
+    }
+
+    #[test]
+    fn filters_that_do_nothing_are_not_met() {
+        let shadow = Authorization { action: Action::Deny, policies: vec![], shadow: true };
+        let kinds = [
+            Filter::Fault(Fault::default()),
+            Filter::Rbac(vec![]),
+            Filter::Rbac(vec![shadow]),
+            Filter::Router,
+        ];
+        assert!(met(&kinds.map(HttpFilter::from), &[]).is_empty());
+    }
+}

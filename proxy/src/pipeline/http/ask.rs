@@ -1,0 +1,119 @@
+//! A request of the proxy's own to a cluster, for a filter or as the copy of a client's: with the credentials, the limits
+//! and the counters of the cluster, and within a time.
+
+use super::connect::{Failure, connect};
+use super::headers::{absolute, strip_hop_by_hop};
+use super::survey::Survey;
+use crate::filter::step::{Question, Reply};
+use crate::flow::refusal::Refusal;
+use crate::pipeline::upstream::{Host, Upstream};
+use crate::pipeline::world::Thread;
+use crate::policy::retry::Outcome;
+use crate::send::body::{Meter, RequestBody};
+use crate::send::{IncomingError, SendError, Sent};
+use bytes::BytesMut;
+use http::{Request, StatusCode, Version, header};
+use http_body_util::BodyExt;
+use std::rc::Rc;
+
+/// Asks a cluster.
+pub(super) async fn ask(thread: &Rc<Thread>, question: &Question) -> Result<Reply, Refusal> {
+    let upstream = thread.upstream(&question.cluster).ok_or_else(|| Refusal::no_cluster(503))?;
+    let _permit =
+        upstream.permit(upstream.cluster().model.request_limit(), |g| &g.requests).ok_or_else(|| {
+            upstream.stats.upstream_rq_pending_overflow.add(1);
+            Refusal::overflow()
+        })?;
+    let host = upstream.choose(thread, None, None, (&[], 0)).ok_or_else(Refusal::no_endpoint)?;
+    let _busy = host.begin(&upstream, true);
+    let asking = async {
+        let sent = deliver(thread, &upstream, &host, question).await?;
+        read(sent, question.most).await
+    };
+    let result = match tokio::time::timeout(question.within, asking).await {
+        Ok(result) => result,
+        Err(_) => {
+            upstream.stats.upstream_rq_timeout.add(1);
+            Err(Failure { outcome: Some(Outcome::TimedOut), refusal: Refusal::timeout() })
+        }
+    };
+    let outcome = match &result {
+        Ok(answer) => Some(Outcome::Response(answer.status.as_u16(), None)),
+        Err(failure) => failure.outcome,
+    };
+    if let Some(outcome) = outcome {
+        upstream.answered(Some(&host), outcome);
+    }
+    result.map_err(|failure| failure.refusal)
+}
+
+/// Sends a question, on another connection where the one from the pool turns out to be closed.
+async fn deliver(
+    thread: &Rc<Thread>,
+    upstream: &Rc<Upstream>,
+    host: &Rc<Host>,
+    question: &Question,
+) -> Result<Sent, Failure> {
+    let authority = question.headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
+    let flavor = upstream.flavor(host, question.http2, false, authority);
+    let mut ready = host.pool.ready(&flavor);
+    loop {
+        let lease = match ready.take() {
+            Some(lease) => lease,
+            None => connect(thread, upstream, host, &flavor, false).await?,
+        };
+        let (reused, request) = (lease.reused(), request(question, lease.version()));
+        let error = match lease.send(request).await {
+            Ok(sent) if sent.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                return Err(Failure::of(&SendError::Malformed(crate::http1::Invalid::Switch)));
+            }
+            Ok(sent) => return Ok(sent),
+            Err((error, _)) => error,
+        };
+        // A second connection is made for it, so that this ends.
+        if !(reused && error.unsent()) {
+            return Err(Failure::of(&error));
+        }
+    }
+}
+
+fn request(question: &Question, version: Version) -> Request<RequestBody> {
+    let meter = Meter::new(false, Rc::default());
+    let body = if question.body.is_empty() {
+        RequestBody::empty(&meter)
+    } else {
+        RequestBody::whole(question.body.clone(), &meter)
+    };
+    let mut request = Request::new(body);
+    *request.method_mut() = question.method.clone();
+    *request.version_mut() = version;
+    let mut headers = question.headers.clone();
+    *request.uri_mut() = if version == Version::HTTP_2 {
+        let uri = absolute(question.uri.clone(), &mut headers, "http");
+        let seen = Survey::of(&headers);
+        strip_hop_by_hop(&mut headers, seen, false);
+        uri
+    } else {
+        question.uri.clone()
+    };
+    *request.headers_mut() = headers;
+    request
+}
+
+/// Reads an answer to its end, so that its connection serves others.
+async fn read(sent: Sent, most: usize) -> Result<Reply, Failure> {
+    let (head, mut incoming) = sent.response.into_parts();
+    let mut body = BytesMut::new();
+    while let Some(frame) = incoming.frame().await {
+        let cut = |error: IncomingError| Failure {
+            outcome: Some(Outcome::Reset { sent: true }),
+            refusal: Refusal::broken_off(error.cut()),
+        };
+        if let Ok(data) = frame.map_err(cut)?.into_data() {
+            let room = most.saturating_sub(body.len()).min(data.len());
+            body.extend_from_slice(&data[..room]);
+        }
+    }
+    sent.returned.complete();
+    Ok(Reply { status: head.status, headers: head.headers, body: body.freeze() })
+}

@@ -1,0 +1,146 @@
+//! The filters of one request: they are asked one after the other, and what they ask for is done here and nowhere else.
+
+use super::ask::ask;
+use super::body::{BrokenOff, ResponseBody};
+use super::exchange::Exchange;
+use super::reply;
+use crate::filter::ready::{Change, Ready};
+use crate::filter::step::{Answered, Asked, Event, Kept, ResponseStep, Stat, Step};
+use crate::flow::head::is_grpc_type;
+use crate::flow::refusal::Refusal;
+use crate::send::Incoming;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Response};
+use http_body::Body;
+use std::borrow::Cow;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+
+/// The filters of one request, and what they keep of it.
+pub(super) struct Chain<'a> {
+    filters: Cow<'a, [Ready]>,
+    /// By the filter's place.
+    kept: Vec<(usize, Kept)>,
+    /// Of the request's body, in order.
+    changes: Vec<Change>,
+}
+
+/// Why a request goes no further than its filters.
+pub(super) enum Ended {
+    Refused(Refusal),
+    Answered(Response<ResponseBody>),
+}
+
+impl From<Refusal> for Ended {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl<'a> Chain<'a> {
+    pub(super) fn new(filters: Cow<'a, [Ready]>) -> Self {
+        Self { filters, kept: vec![], changes: vec![] }
+    }
+
+    /// Asks the filters about a request, in order. Where there are none, nothing is made ready for them.
+    pub(super) async fn request<'r>(
+        &mut self,
+        exchange: &Rc<Exchange>,
+        asked: impl FnOnce() -> Asked<'r>,
+        headers: &mut HeaderMap,
+    ) -> Result<(), Ended> {
+        if self.filters.is_empty() {
+            return Ok(());
+        }
+        let asked = &asked();
+        for (place, filter) in self.filters.iter().enumerate() {
+            let (mut event, mut kept) = (Event::Head, Kept::default());
+            loop {
+                let wish = match filter.request(&event, asked, headers, &mut kept) {
+                    Step::Next => break,
+                    Step::Refuse(refusal) => return Err(Ended::Refused(*refusal)),
+                    Step::Answer(answer) => {
+                        self.kept.push((place, kept));
+                        return Err(Ended::Answered(reply::answer(*answer, exchange)));
+                    }
+                    wish @ (Step::Ask(_) | Step::Wait { .. }) => wish,
+                };
+                event = perform(exchange, wish).await;
+            }
+            if !kept.is_empty() {
+                self.changes.extend(filter.request_body(&kept));
+                self.kept.push((place, kept));
+                if headers.get(CONTENT_TYPE).is_some_and(is_grpc_type) {
+                    exchange.call_grpc();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The request's body, as the filters change it.
+    pub(super) fn body(&mut self, body: Incoming) -> Incoming {
+        let changes = std::mem::take(&mut self.changes);
+        if body.is_end_stream() {
+            return body;
+        }
+        changes.into_iter().fold(body, |body, change| body.changed(change, None))
+    }
+
+    /// Whether a filter has something to say about the response.
+    pub(super) fn awaits_response(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
+    /// Asks the filters about the response, in the other order: those that keep something of its request.
+    pub(super) async fn response(self, exchange: &Rc<Exchange>, response: &mut Response<ResponseBody>) {
+        let count = |stat: Stat<'_>| exchange.connection.count(stat);
+        for (place, mut kept) in self.kept.into_iter().rev() {
+            let filter = &self.filters[place];
+            let mut event = Event::Head;
+            loop {
+                let ends = response.body().is_end_stream();
+                let status = response.status();
+                let headers = response.headers_mut();
+                let mut answered = Answered { status: &status, headers, ends, count: &count };
+                match filter.response(&event, &mut answered, &mut kept) {
+                    ResponseStep::Next => break,
+                    ResponseStep::Hold(most) => match response.body_mut().hold(most).await {
+                        Ok(body) => event = Event::Held(body),
+                        Err(BrokenOff(refusal)) => {
+                            *response = reply::refuse(*refusal, exchange);
+                            return;
+                        }
+                    },
+                }
+            }
+            if let Some(change) = filter.response_body(&kept).filter(|_| !response.body().is_end_stream()) {
+                let (filter, exchange) = (filter.clone(), exchange.clone());
+                response.body_mut().change(change, move |trailers| {
+                    exchange.trailers(trailers);
+                    filter.end(trailers, &|stat| exchange.connection.count(stat), &kept);
+                });
+            }
+        }
+    }
+}
+
+/// Does what a filter waits for. Boxed, because it is rare: it would make room in the future of each request.
+fn perform(exchange: &Rc<Exchange>, wish: Step) -> Pin<Box<dyn Future<Output = Event> + '_>> {
+    Box::pin(async move {
+        match wish {
+            Step::Wait { time, flags } => {
+                exchange.flag(flags);
+                tokio::time::sleep(time).await;
+                Event::Waited
+            }
+            Step::Ask(question) => {
+                let reply = ask(&exchange.connection.thread, &question).await;
+                Event::Replied(reply.map_err(Box::new))
+            }
+            // These are over where they are asked for.
+            Step::Next | Step::Refuse(_) | Step::Answer(_) => Event::Head,
+        }
+    })
+}

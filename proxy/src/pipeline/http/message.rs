@@ -1,0 +1,48 @@
+//! A request on its way upstream: its head, and its body as often as that can be sent.
+
+use crate::send::Incoming;
+use crate::send::body::Replay;
+use http::{HeaderMap, Method, Uri};
+use std::rc::Rc;
+
+/// A request, as often as it can be sent.
+pub(super) enum Message {
+    /// Without a body.
+    Bare { method: Method, uri: Uri, headers: HeaderMap },
+    /// With a body that is kept while it is short.
+    Kept { method: Method, uri: Uri, headers: HeaderMap, replay: Rc<Replay> },
+    /// With a body that goes by once.
+    Once { method: Method, uri: Uri, headers: HeaderMap, body: Option<Incoming> },
+}
+
+impl Message {
+    /// Whether all of it can be sent once more.
+    pub(super) fn can_repeat(&self) -> bool {
+        match self {
+            Self::Bare { .. } => true,
+            Self::Kept { replay, .. } => replay.is_whole(),
+            Self::Once { body, .. } => body.is_some(),
+        }
+    }
+
+    /// Whether sending it twice does what sending it once does, as far as its method says.
+    pub(super) fn is_safe(&self) -> bool {
+        matches!(self, Self::Bare { method, .. } if method.is_safe())
+    }
+
+    /// Keeps headers that came back, for another time.
+    pub(super) fn keep(&mut self, asked: HeaderMap) {
+        let (Self::Bare { headers, .. } | Self::Kept { headers, .. } | Self::Once { headers, .. }) = self;
+        if headers.is_empty() {
+            *headers = asked;
+        }
+    }
+
+    pub(super) fn head(&mut self, again: bool) -> (Method, Uri, HeaderMap) {
+        let (Self::Bare { method, uri, headers }
+        | Self::Kept { method, uri, headers, .. }
+        | Self::Once { method, uri, headers, .. }) = self;
+        let headers = if again { headers.clone() } else { std::mem::take(headers) };
+        (method.clone(), uri.clone(), headers)
+    }
+}
