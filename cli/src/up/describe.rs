@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Service;
 use serde_json::Value;
 
 use crate::kubelet::service;
-use crate::manifest::object::{Key, text};
+use crate::manifest::object::Key;
 use crate::up::context::Context;
 use crate::up::look::{self, LookError};
 use crate::up::plane;
@@ -54,12 +54,5 @@ fn endpoints(context: &Context, object: &Value) -> Vec<Vec<String>> {
 
 /// What happened to an object, the latest last.
 fn events(context: &Context, key: &Key) -> Vec<Value> {
-    let query = Query { kind: "events".into(), namespace: Some(key.namespace.clone()), ..Query::default() };
-    let mut events = look::list(context, &query).unwrap_or_default();
-    events.retain(|event| {
-        let about = |field: &str| text(&event["involvedObject"], field);
-        about("/kind") == key.kind && about("/name") == key.name
-    });
-    events.sort_by(|a, b| text(a, "/lastTimestamp").cmp(text(b, "/lastTimestamp")));
-    events
+    context.shared.read().events.objects(|about| about == key)
 }

@@ -64,6 +64,10 @@ pub fn list(context: &Context, query: &Query) -> Result<Vec<Value>, LookError> {
         query.namespace.as_ref().is_none_or(|namespace| !kind.namespaced || *namespace == key.namespace)
     };
     let named = |name: &str| query.name.as_deref().is_none_or(|wanted| wanted == name);
+    if kind.kind == "Event" && kind.group.is_empty() {
+        let events = world.events.objects(here);
+        return Ok(events.into_iter().filter(|event| named(&Key::of(event).name)).collect());
+    }
     if kind.kind == "Pod" {
         let pods = world.pods.iter().filter(|((namespace, name), _)| {
             named(name) && query.namespace.as_ref().is_none_or(|wanted| wanted == namespace)

@@ -112,6 +112,9 @@ pub async fn edit(
     if !answer.problems.is_empty() {
         return Err(Failure::Refused(answer.problems));
     }
+    if let Some(trouble) = answer.trouble {
+        return Err(Failure::blocked(format!("the change is not in force: {trouble}"), "free some space"));
+    }
     let unchanged = || Outcome { object: key.printed(), verdict: "unchanged".into() };
     Ok(answer.outcomes.into_iter().next().unwrap_or_else(unchanged))
 }

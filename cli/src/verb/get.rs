@@ -14,6 +14,7 @@ use crate::manifest::object::{Key, is_selected, text};
 use crate::state::State;
 use crate::verb::entry::Verb;
 use crate::verb::{ask, print};
+use crate::view::events;
 use crate::view::form::{self, Form};
 use crate::view::get::{self, Style};
 use crate::view::jsonpath::eval;
@@ -217,6 +218,9 @@ impl Get {
         widths: &mut Widths,
         heads: bool,
     ) -> String {
+        if kind.kind == "Event" {
+            return events::render(widths, objects, style.namespaces, heads, style.now);
+        }
         let head = get::heads(kind, style);
         let head: Vec<&str> = head.iter().map(String::as_str).collect();
         widths.lines(heads.then_some(&head), &get::rows(kind, objects, style))

@@ -1,5 +1,7 @@
 //! Pure. How things look: tables as kubectl and istioctl print them, and what `up` says at its end.
 
+pub mod sync;
+
 pub mod describe;
 pub mod events;
 pub mod form;
@@ -10,10 +12,9 @@ pub mod rollout;
 pub mod settle;
 pub mod status;
 pub mod summary;
-pub mod sync;
 
-pub mod sheet;
 pub mod jsonpath;
+pub mod sheet;
 
 pub mod colour;
 pub mod table;

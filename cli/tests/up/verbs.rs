@@ -87,6 +87,7 @@ fn rollouts_are_followed_repeated_and_undone() {
     assert_eq!(mesh.ok(&["get", "deploy/web", "-o", "jsonpath={.status.readyReplicas}"]), "2");
     let events = mesh.ok(&["events", "--for", "deployment/web"]);
     assert!(events.contains("SuccessfulCreate"), "{events}");
+    assert!(mesh.ok(&["get", "events"]).contains("Started container app"));
 }
 
 #[test]
