@@ -39,21 +39,20 @@ impl Snapshot {
 
 fn selected(catalog: &Catalog) -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let mut note = |labels: &Labels| {
-        for (name, value) in labels {
-            found.entry(name.clone()).or_default().insert(value.clone());
-        }
-    };
     for (_, item) in catalog.items() {
-        match item {
+        let selectors: Vec<&Labels> = match item {
             Item::Routes(set) => {
-                set.http.iter().flat_map(|r| &r.matches).for_each(|m| note(&m.source.labels));
-                set.tls.iter().flat_map(|r| &r.matches).for_each(|m| note(&m.source.labels));
-                set.tcp.iter().flat_map(|r| &r.matches).for_each(|m| note(&m.source.labels));
+                let http = set.http.iter().flat_map(|r| &r.matches).map(|m| &m.source.labels);
+                let tls = set.tls.iter().flat_map(|r| &r.matches).map(|m| &m.source.labels);
+                let tcp = set.tcp.iter().flat_map(|r| &r.matches).map(|m| &m.source.labels);
+                http.chain(tls).chain(tcp).collect()
             }
-            Item::Sidecar(sidecar) => sidecar.selector.iter().for_each(&mut note),
-            Item::Gateway(gateway) => note(&gateway.selector),
-            _ => {}
+            Item::Sidecar(sidecar) => sidecar.selector.iter().collect(),
+            Item::Gateway(gateway) => vec![&gateway.selector],
+            _ => vec![],
+        };
+        for (name, value) in selectors.into_iter().flatten() {
+            found.entry(name.clone()).or_default().insert(value.clone());
         }
     }
     found

@@ -54,7 +54,7 @@ impl Table {
     }
 
     /// All resources, sorted by name.
-    pub fn iter(&self) -> std::slice::Iter<'_, (Arc<str>, Offered)> {
+    pub fn iter(&self) -> impl Iterator<Item = &(Arc<str>, Offered)> {
         self.entries.iter()
     }
 

@@ -39,6 +39,12 @@ impl Catalog {
         chosen.chain(written.filter(|(pod, _)| pod.namespace == service.namespace))
     }
 
+    /// All pods behind a service: those that its selector chooses, then those whose address is written down for it.
+    pub fn members<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a Arc<Workload>> {
+        let written = self.written(service).filter_map(|e| self.pod_at(e));
+        self.pods_of(service).chain(written)
+    }
+
     /// The ports of a workload that services of its namespace lead to, the oldest service first. A service of another
     /// namespace has no say in what the workload's sidecar takes.
     pub fn targets_of(&self, workload: &Workload) -> Vec<Target> {

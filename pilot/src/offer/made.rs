@@ -101,7 +101,9 @@ impl Made {
             };
             self.services.insert(host, part);
         }
-        before.into_values().for_each(|part| part.encoded.note_kinds(&mut changed));
+        for gone in before.into_values() {
+            gone.encoded.note_kinds(&mut changed);
+        }
         let rest = Part::next(self.rest.take(), seen, |cause| encode(&cause.resources()), &mut changed);
         self.rest = Some(rest);
         self.renew(&changed);

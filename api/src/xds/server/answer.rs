@@ -186,9 +186,9 @@ impl Parts {
             }
             return true;
         }
-        let name = removed.get(at - resources.len());
-        name.into_iter().for_each(|name| put_text(REMOVED_FIELD, name, part));
-        name.is_some()
+        let Some(name) = removed.get(at - resources.len()) else { return false };
+        put_text(REMOVED_FIELD, name, part);
+        true
     }
 }
 

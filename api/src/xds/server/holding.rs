@@ -144,7 +144,9 @@ impl Holding {
     pub(super) fn keep_named(&mut self) {
         let others: Vec<Arc<str>> =
             self.all_known().map(|(name, _)| name).filter(|name| !self.is_named(name)).cloned().collect();
-        others.iter().for_each(|name| self.set_known(name, None));
+        for name in &others {
+            self.set_known(name, None);
+        }
     }
 
     /// Keeps exceptions beside this table from now on, if the client asks for most of it, or has most of it.

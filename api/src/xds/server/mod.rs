@@ -184,7 +184,9 @@ impl Session {
     }
 
     fn follow(&mut self, offer: &dyn Offer) {
-        self.watches.values_mut().for_each(|watch| watch.follow(offer));
+        for watch in self.watches.values_mut() {
+            watch.follow(offer);
+        }
     }
 
     fn planned(&mut self, offer: &dyn Offer) -> Vec<Response> {

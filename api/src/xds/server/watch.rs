@@ -183,8 +183,12 @@ impl Watch {
         }
         let gone: Vec<Arc<str>> =
             self.holding.names().filter(|name| !names.contains(&***name)).cloned().collect();
-        added.iter().for_each(|name| self.holding.set_named(name, true));
-        gone.iter().for_each(|name| self.holding.set_named(name, false));
+        for name in added {
+            self.holding.set_named(name, true);
+        }
+        for name in &gone {
+            self.holding.set_named(name, false);
+        }
         if wildcard && !self.holding.wildcard() {
             self.ask_all();
         }
