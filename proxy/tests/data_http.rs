@@ -13,7 +13,8 @@ use api::model::filter::{Filter, HttpFilter};
 use api::model::listener::Protocol;
 use api::model::matcher::{BackOff, Fraction, HeaderAction, HeaderMutations, HeaderWrite, StringMatch};
 use api::model::route::{
-    ClusterChoice, Mirror, PathMatch, Redirect, RetryOn, RetryPolicy, RouteAction, RouteMatch, WeightedCluster,
+    ClusterChoice, Mirror, PathMatch, Redirect, RetryOn, RetryPolicy, RouteAction, RouteMatch,
+    WeightedCluster,
 };
 use data::*;
 use std::cell::Cell;

@@ -102,7 +102,7 @@ async fn described(Extracted(known): Extracted<Known>, Json(query): Json<Query>)
 
 async fn watched(Extracted(known): Extracted<Known>, Json(query): Json<Query>) -> Response {
     if let Err(error) = look::list(&known.context, &query) {
-        return missing(error);
+        return missing(&error);
     }
     streamed(|sender| watch::run(known.context, query, sender))
 }
@@ -112,7 +112,7 @@ async fn find(Extracted(known): Extracted<Known>, Json(target): Json<Target>) ->
         Ok(((namespace, pod), container)) => {
             Json(Target { namespace, pod, container: Some(container) }).into_response()
         }
-        Err(error) => missing(error),
+        Err(error) => missing(&error),
     }
 }
 
@@ -123,7 +123,7 @@ async fn events(Extracted(known): Extracted<Known>, Json(query): Json<EventQuery
 async fn history(Extracted(known): Extracted<Known>, Json(query): Json<Query>) -> Response {
     match look::history(&known.context, &query) {
         Ok(revisions) => Json(revisions).into_response(),
-        Err(error) => missing(error),
+        Err(error) => missing(&error),
     }
 }
 

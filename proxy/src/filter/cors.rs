@@ -147,7 +147,12 @@ mod tests {
     use std::cell::RefCell;
 
     /// What a preflight from an origin is answered, or the headers that the response to it gets; and what is counted.
-    fn told(policy: &CorsPolicy, method: &Method, origin: &'static str, forwarded: bool) -> (String, Vec<String>) {
+    fn told(
+        policy: &CorsPolicy,
+        method: &Method,
+        origin: &'static str,
+        forwarded: bool,
+    ) -> (String, Vec<String>) {
         let cors = Cors::compile(policy).unwrap();
         let counted = RefCell::new(vec![]);
         let count = |stat: Stat<'_>| match stat {

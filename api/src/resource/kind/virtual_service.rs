@@ -86,7 +86,7 @@ pub struct HttpRoute {
 }
 
 /// Which pages of other origins may read answers.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CorsPolicy {
     /// Origins, an old spelling.

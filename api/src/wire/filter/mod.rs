@@ -210,8 +210,7 @@ mod tests {
         };
         let one = |setting| Ok(vec![FilterOverride { name: "f".into(), setting }]);
         let no = |text: &str| Err(text.to_owned());
-        let unknown =
-            "settings of type envoy.extensions.filters.http.router.v3.Router are not supported";
+        let unknown = "settings of type envoy.extensions.filters.http.router.v3.Router are not supported";
         for (config, expected) in [
             (fault.clone(), one(Setting::Fault(Fault::default()))),
             (wrapped(Some(&fault), false, false), one(Setting::Fault(Fault::default()))),
