@@ -134,7 +134,7 @@ fn a_bad_change_to_a_running_mesh_changes_nothing() {
         told(&mesh.apply_text(&format!("{good}{text}")), &parts);
     }
     let settings = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n  mesh: |\n    \
-                    enableTracing: true\n    trustDomainAliases: [old.example]\n";
+                    trustDomainAliases: [old.example]\n";
     told(
         &mesh.apply_text(settings),
         &["applied.yaml", "ConfigMap istio-system/istio", "data.mesh.trustDomainAliases", "not supported"],
