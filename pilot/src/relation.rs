@@ -5,7 +5,7 @@ use crate::catalog::destination_rule::DestinationRule;
 use crate::catalog::gateway::{Gateway, ServerCertificate, ServerTls};
 use crate::catalog::route::{GatewayRef, HttpAction, RouteSet};
 use crate::catalog::service::Service;
-use crate::catalog::visibility::{Labels, Origin, selects};
+use crate::catalog::visibility::{Identity, Labels, Origin, selects};
 use crate::catalog::workload::Workload;
 use crate::catalog::{Catalog, Item, host};
 use crate::flow::MtlsMode;
@@ -183,7 +183,7 @@ impl<'a> Finder<'a> {
 
     /// The VirtualServices that are bound to a Gateway.
     fn bound(&mut self, gateway: &Gateway) {
-        let Origin { namespace, name, .. } = &gateway.origin;
+        let Identity { namespace, name, .. } = &*gateway.origin;
         let own = GatewayRef::Named { namespace: namespace.clone(), name: name.clone() };
         for set in self.sets().filter(|set| set.gateways.contains(&own)) {
             self.add(

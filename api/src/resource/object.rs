@@ -1,6 +1,6 @@
 //! Pure. An object of any kind that is read.
 
-use super::document::Key;
+use super::document::{Key, Place};
 use super::kind::{Body, Kind};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,6 +18,12 @@ pub struct Object {
     pub annotations: BTreeMap<String, String>,
     /// When it was made, as RFC 3339 text that sorts by time; empty when unknown.
     pub created: String,
+    /// Its `metadata.uid`; empty when unknown.
+    pub uid: Box<str>,
+    /// Its `metadata.generation`; 0 when unknown.
+    pub generation: i64,
+    /// Where it was read: the file and line, or nowhere.
+    pub place: Place,
     /// What it says.
     pub body: Body,
 }

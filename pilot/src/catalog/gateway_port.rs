@@ -6,7 +6,7 @@ use super::gates::Gates;
 use super::gateway::{Gateway, Server, ServerHost, ServerProtocol, ServerTls};
 use super::route::{GatewayRef, RouteSet, SourceMatch, TcpDestination};
 use super::target::Target;
-use super::visibility::{Labels, Origin, selects};
+use super::visibility::{Identity, Labels, Origin, selects};
 use super::workload::Workload;
 use super::{Catalog, host};
 use std::collections::{BTreeMap, BTreeSet};
@@ -299,7 +299,7 @@ impl PortServer {
 
     /// The Gateway, as VirtualServices name it.
     pub fn reference(&self) -> GatewayRef {
-        let Origin { namespace, name, .. } = &self.gateway.origin;
+        let Identity { namespace, name, .. } = &*self.gateway.origin;
         GatewayRef::Named { namespace: namespace.clone(), name: name.clone() }
     }
 

@@ -719,3 +719,17 @@ fn a_check_tells_selectors_that_choose_nothing_and_what_services_ask_in_vain() {
                  [{addresses: [a.test]}]\n";
     assert_eq!(ask(slice).len(), 2);
 }
+
+#[test]
+fn what_is_in_force_knows_its_object_and_another_line_of_it_changes_nothing() {
+    let text = route("shop/a", "{hosts: [a.test], http: [{route: [{destination: {host: b.test}}]}]}")
+        .replace("metadata: {", "metadata: {uid: 1f0c, generation: 3, ");
+    let (first, _) = applied(&Catalog::new(Mesh::default()), &text);
+    let origin = |catalog: &Catalog| catalog.items().find_map(|(_, item)| item.origin().cloned()).unwrap();
+    assert_eq!((&*origin(&first).uid, origin(&first).generation), ("1f0c", 3));
+    assert_eq!(origin(&first).place.to_string(), "a.yaml:2");
+    let moved = format!("# a comment\n{text}").replace("generation: 3", "generation: 4");
+    let (later, changes) = applied(&first, &moved);
+    assert!(changes.is_empty(), "{changes:?}");
+    assert_eq!((origin(&later).generation, origin(&later).place.line), (4, 3));
+}

@@ -1,9 +1,12 @@
 //! Pure. Who an object is: its name and age; and which namespaces see it (`exportTo`).
 
-use api::resource::document::Key;
+use api::resource::document::{Key, Place};
 use api::resource::kind::Kind;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
 /// Labels of a workload, or what they are compared with.
 pub type Labels = std::collections::BTreeMap<String, String>;
@@ -13,9 +16,14 @@ pub fn selects(wanted: &Labels, have: &Labels) -> bool {
     wanted.iter().all(|(name, value)| have.get(name) == Some(value))
 }
 
-/// Name and age of a user's object. Sorts by age, then name, then namespace, which is how Istio settles conflicts.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Origin {
+/// The object of a user that something was made from, shared by all that was. Sorts by age, then name, then namespace,
+/// which is how Istio settles conflicts. Where the object stands and how often it changed makes no other object of it.
+#[derive(Clone)]
+pub struct Origin(Arc<Identity>);
+
+/// Which object, and which of its versions.
+#[derive(Debug)]
+pub struct Identity {
     /// Its kind.
     pub kind: Kind,
     /// Its namespace.
@@ -24,9 +32,34 @@ pub struct Origin {
     pub name: String,
     /// When it was made; sorts as text, empty when unknown.
     pub created: String,
+    /// Its uid; empty when unknown.
+    pub uid: Box<str>,
+    /// How often its wishes changed; 0 when unknown.
+    pub generation: i64,
+    /// Where it was read.
+    pub place: Place,
+}
+
+impl Deref for Origin {
+    type Target = Identity;
+
+    fn deref(&self) -> &Identity {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {:?}", self.key(), self.created)
+    }
 }
 
 impl Origin {
+    /// The origin of what is made from an object.
+    pub fn new(identity: Identity) -> Self {
+        Self(Arc::new(identity))
+    }
+
     /// The key of the object.
     pub fn key(&self) -> Key {
         Key::new(self.kind, &self.namespace, &self.name)
@@ -39,6 +72,14 @@ impl Origin {
     }
 }
 
+impl PartialEq for Origin {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Origin {}
+
 impl PartialOrd for Origin {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
@@ -47,7 +88,13 @@ impl PartialOrd for Origin {
 
 impl Ord for Origin {
     fn cmp(&self, other: &Self) -> Ordering {
-        (&self.created, &self.name, &self.namespace).cmp(&(&other.created, &other.name, &other.namespace))
+        let (one, other) = (&*self.0, &*other.0);
+        (&one.created, &one.name, &one.namespace, one.kind).cmp(&(
+            &other.created,
+            &other.name,
+            &other.namespace,
+            other.kind,
+        ))
     }
 }
 

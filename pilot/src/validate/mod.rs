@@ -29,7 +29,7 @@ mod unheeded;
 mod value;
 
 use crate::catalog::policy::Mesh;
-use crate::catalog::visibility::Origin;
+use crate::catalog::visibility::{Identity, Origin};
 use crate::catalog::{Change, Item};
 use crate::flow::{Fact, Verdict};
 use api::resource::document::{Place, Refusal};
@@ -134,12 +134,15 @@ fn item(f: &mut Findings, place: &Place, object: &Object, mesh: &Mesh) -> Item {
 }
 
 fn origin(object: &Object) -> Origin {
-    Origin {
+    Origin::new(Identity {
         kind: object.kind(),
         namespace: object.namespace().to_owned(),
         name: object.name().to_owned(),
         created: object.created.clone(),
-    }
+        uid: object.uid.clone(),
+        generation: object.generation,
+        place: object.place.clone(),
+    })
 }
 
 /// Reads a MeshConfig that is not an object of the cluster, as the file of a command line.
@@ -151,6 +154,9 @@ pub fn mesh(place: &Place, text: &str, base: &Mesh) -> Result<Mesh, Vec<Refusal>
         labels: std::collections::BTreeMap::new(),
         annotations: std::collections::BTreeMap::new(),
         created: String::new(),
+        uid: Box::default(),
+        generation: 0,
+        place: place.clone(),
         body: Body::ConfigMap(Box::default()),
     };
     let mut findings = Findings::new(place, &holder);

@@ -78,6 +78,9 @@ pub fn object(place: &Place, value: &Value) -> Result<Arc<Object>, Vec<Refusal>>
         labels: texts(&metadata["labels"]),
         annotations: texts(&metadata["annotations"]),
         created: metadata["creationTimestamp"].as_str().unwrap_or_default().to_owned(),
+        uid: metadata["uid"].as_str().unwrap_or_default().into(),
+        generation: metadata["generation"].as_i64().unwrap_or_default(),
+        place: place.clone(),
         body,
     }))
 }

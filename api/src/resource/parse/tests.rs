@@ -334,6 +334,18 @@ fn a_mesh_configuration_takes_only_what_is_acted_on() {
     );
 }
 
+#[test]
+fn an_object_keeps_its_uid_generation_age_and_place() {
+    let text = "# one\napiVersion: v1\nkind: Namespace\nmetadata:\n  name: a\n  uid: 1f0c\n  generation: 7\n  \
+                creationTimestamp: '2026-01-01T00:00:00Z'\n";
+    let object = &parse("a.yaml", text).documents[0].object;
+    assert_eq!((&*object.uid, object.generation), ("1f0c", 7));
+    assert_eq!(
+        (object.created.as_str(), object.place.to_string()),
+        ("2026-01-01T00:00:00Z", "a.yaml:2".into())
+    );
+}
+
 const SAMPLE: &str =
     include_str!("../../../../samples/bookinfo/networking/virtual-service-reviews-jason-v2-v3.yaml");
 

@@ -3,6 +3,7 @@
 use api::resource::document::{Document, Key, Place};
 use api::resource::parse;
 use std::fmt;
+use std::sync::Arc;
 
 /// One object of a file.
 #[derive(PartialEq)]
@@ -32,7 +33,8 @@ impl Kept {
     /// The object, read once more. What could be read before is read again.
     pub(super) fn document(&self) -> Option<Document> {
         let parsed = parse::parse(&self.place.file, &self.text);
-        let document = parsed.documents.into_iter().next()?;
+        let mut document = parsed.documents.into_iter().next()?;
+        Arc::make_mut(&mut document.object).place = self.place.clone();
         Some(Document { place: self.place.clone(), index: self.index, ..document })
     }
 }
