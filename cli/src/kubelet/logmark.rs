@@ -9,8 +9,8 @@ use std::sync::{Mutex, PoisonError};
 pub struct Marks(Vec<(u64, u64)>);
 
 impl Marks {
-    /// Notes the file's length at a moment (seconds since 1970). Of too many marks every other goes: old ones are
-    /// coarser.
+    /// Notes the file's length at a moment (seconds since 1970). Of too many marks every other goes, and the
+    /// latest stays: old ones are coarser.
     pub fn note(&mut self, now: u64, length: u64) {
         if self.0.last().is_some_and(|(_, known)| *known == length) {
             return;
@@ -20,7 +20,7 @@ impl Marks {
             let mut index = 0;
             self.0.retain(|_| {
                 index += 1;
-                index % 2 == 0
+                index % 2 == 1
             });
         }
     }
