@@ -5,17 +5,14 @@
 //! got endpoints since (`served`). It ends with standard input.
 
 use anyhow::{Context, Result, anyhow, bail};
-use api::model::Kind;
+use api::model::cluster::Discovery;
+use api::model::listener::{Protocol, RouteSource};
+use api::model::{Kind, Resource};
+use api::wire;
 use api::wire::xds::{
     AggregatedDiscoveryServiceClient, Any, DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node, NodeInfo,
 };
 use clap::Parser;
-use envoy_types::pb::envoy::config::cluster::v3::Cluster;
-use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType};
-use envoy_types::pb::envoy::config::listener::v3::Listener;
-use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType;
-use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
-use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::RouteSpecifier;
 use prost::Message;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -184,28 +181,24 @@ fn named(response: &DeltaDiscoveryResponse, of: fn(&Any) -> Result<Vec<String>>)
 }
 
 fn cluster_endpoints(any: &Any) -> Result<Vec<String>> {
-    let cluster = Cluster::decode(&any.value[..])?;
-    let eds = ClusterDiscoveryType::Type(DiscoveryType::Eds as i32);
-    if cluster.cluster_discovery_type != Some(eds) {
-        return Ok(vec![]);
-    }
-    let service = cluster.eds_cluster_config.map(|config| config.service_name).unwrap_or_default();
-    Ok(vec![if service.is_empty() { cluster.name } else { service }])
+    let Resource::Cluster(cluster) = wire::decode(any)? else { bail!("not a cluster: {}", any.type_url) };
+    Ok(match cluster.discovery {
+        Discovery::Eds(name) => vec![name],
+        _ => vec![],
+    })
 }
 
 fn listener_routes(any: &Any) -> Result<Vec<String>> {
-    let listener = Listener::decode(&any.value[..])?;
-    let mut names = vec![];
-    let chains = listener.filter_chains.iter().chain(&listener.default_filter_chain);
-    for config in chains.flat_map(|chain| &chain.filters).filter_map(|filter| filter.config_type.as_ref()) {
-        let ConfigType::TypedConfig(any) = config else { continue };
-        if !any.type_url.ends_with("HttpConnectionManager") {
-            continue;
-        }
-        let connection = HttpConnectionManager::decode(&any.value[..])?;
-        if let Some(RouteSpecifier::Rds(rds)) = connection.route_specifier {
-            names.push(rds.route_config_name);
-        }
-    }
-    Ok(names)
+    let Resource::Listener(listener) = wire::decode(any)? else { bail!("not a listener: {}", any.type_url) };
+    let chains = listener.chains.iter().chain(&listener.default_chain);
+    let routes = chains.filter_map(|chain| match &chain.protocol {
+        Protocol::Http(connection) => Some(&connection.routes),
+        Protocol::Tcp(_) => None,
+    });
+    Ok(routes
+        .filter_map(|routes| match routes {
+            RouteSource::Rds(name) => Some(name.clone()),
+            RouteSource::Inline(_) => None,
+        })
+        .collect())
 }
