@@ -62,6 +62,10 @@ fn settings(args: &Args) -> anyhow::Result<Settings> {
     *defaults = proxy_config::checked(std::mem::take(defaults))
         .map_err(|reason| anyhow::anyhow!("defaultConfig.{reason}"))
         .context("the mesh's defaults (--config)")?;
+    let unheeded: Vec<&str> = proxy_config::unheeded(defaults).collect();
+    if !unheeded.is_empty() {
+        tracing::warn!(fields = ?unheeded, "fields of defaultConfig are not supported and have no effect");
+    }
     Ok(settings)
 }
 

@@ -32,6 +32,7 @@ pub mod http1;
 pub mod http2;
 
 pub mod io;
+pub mod lookup;
 
 pub mod matcher;
 

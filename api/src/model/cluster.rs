@@ -14,6 +14,8 @@ pub struct Cluster {
     pub name: String,
     /// Where its endpoints come from.
     pub discovery: Discovery,
+    /// How names of endpoints are looked up, where `discovery` is by name.
+    pub lookup: NameLookup,
     /// Limit for making a connection.
     pub connect_timeout: Duration,
     /// How an endpoint is chosen.
@@ -49,6 +51,7 @@ impl Cluster {
         Self {
             name: name.into(),
             discovery,
+            lookup: NameLookup::default(),
             connect_timeout: Duration::from_secs(5),
             balancer: Balancer::RoundRobin,
             http: UpstreamHttp::Http1,
@@ -82,6 +85,68 @@ pub enum Discovery {
         /// The port there; `None`: the one that the client wanted.
         port: Option<u16>,
     },
+}
+
+impl Discovery {
+    /// Whether endpoints are names that the proxy looks up.
+    pub fn is_by_name(&self) -> bool {
+        match self {
+            Self::StrictDns(_) | Self::LogicalDns(_) => true,
+            Self::Static(_) | Self::Eds(_) | Self::OriginalDestination { .. } => false,
+        }
+    }
+}
+
+/// How names of endpoints are looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NameLookup {
+    /// Time between look-ups.
+    pub refresh: Duration,
+    /// Time until a failed look-up is tried again; `None`: as `refresh`.
+    pub failure: Option<FailurePace>,
+    /// Up to this much longer after each successful look-up, at random.
+    pub jitter: Duration,
+    /// Look up again when the shortest-lived record has expired, instead of after `refresh`.
+    pub respect_ttl: bool,
+    /// Which addresses are asked for.
+    pub family: AddressFamily,
+}
+
+impl Default for NameLookup {
+    /// Envoy's.
+    fn default() -> Self {
+        Self {
+            refresh: Duration::from_secs(5),
+            failure: None,
+            jitter: Duration::ZERO,
+            respect_ttl: false,
+            family: AddressFamily::V6OrV4,
+        }
+    }
+}
+
+/// Back-off of failed look-ups: exponential, with full jitter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FailurePace {
+    /// The longest first wait.
+    pub base: Duration,
+    /// The longest of all waits.
+    pub longest: Duration,
+}
+
+/// Which addresses of a name are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AddressFamily {
+    /// IPv6, or IPv4 where there is none (Envoy's `AUTO`).
+    V6OrV4,
+    /// IPv4, or IPv6 where there is none.
+    V4OrV6,
+    /// IPv4 only.
+    V4,
+    /// IPv6 only.
+    V6,
+    /// Both.
+    All,
 }
 
 /// How an endpoint is chosen.

@@ -5,7 +5,7 @@
 use super::access_log::{AccessLog, LogFormat};
 use super::authorization::Authorization;
 use super::filter::{Filter, HttpFilter};
-use super::matcher::{Fraction, HeaderMatch, HeaderMutations};
+use super::matcher::{HeaderMatch, HeaderMutations};
 use super::route::{ClusterChoice, RouteConfiguration};
 use super::tls::DownstreamTls;
 use ipnet::IpNet;
@@ -175,8 +175,6 @@ pub struct HttpConnection {
     pub max_concurrent_streams: u32,
     /// Logs.
     pub access_log: Vec<AccessLog>,
-    /// Trace sampling, percent of requests; `None`: no tracing.
-    pub tracing: Option<Fraction>,
     /// Settings that few listeners need.
     pub extra: HttpExtra,
 }
@@ -336,7 +334,6 @@ impl HttpConnection {
             accept_http_10: false,
             max_concurrent_streams: 1024,
             access_log: vec![],
-            tracing: None,
             extra: HttpExtra::default(),
         }
     }

@@ -7,7 +7,7 @@ use super::refusal::{At, Refusal, each, nothing_left, optional, refuse, required
 use super::scalar::{enumeration, ip, number, period, wire_duration, wire_number, wire_tcp};
 use super::upstream::{self, HttpOptions};
 use super::value::{from_struct, to_struct};
-use super::{balancing, outlier, source, tls};
+use super::{balancing, dns, outlier, source, tls};
 use crate::model::cluster::{
     Cluster, ClusterService, ClusterTls, Discovery, Keepalive, Limits, UpstreamHttp,
 };
@@ -32,9 +32,10 @@ pub(super) fn decode(mut wire: wire::Cluster) -> Result<Cluster, Refusal> {
     let tls = tls_settings(&mut wire, &http)?;
     let metadata = wire.metadata.take().and_then(|mut m| m.filter_metadata.remove(ISTIO));
     let metadata = metadata.as_ref().map(from_struct).unwrap_or_default();
-    each(take(&mut wire.filters), "filters", |f| filter(&f))?;
+    each(take(&mut wire.filters), "filters", filter)?;
     let found = Cluster {
         name,
+        lookup: dns::decode(&mut wire, &discovery)?,
         discovery,
         connect_timeout: period(wire.connect_timeout.take(), "connect_timeout", CONNECT_TIMEOUT)?,
         balancer,
@@ -66,7 +67,7 @@ pub(super) fn encode(model: &Cluster) -> wire::Cluster {
         ClusterTls::Never => (false, false),
         ClusterTls::Always(tls) | ClusterTls::WhenOffered(tls) => (tls.auto_sni, tls.auto_san),
     };
-    wire::Cluster {
+    let mut wire = wire::Cluster {
         name: model.name.clone(),
         cluster_discovery_type: Some(ClusterDiscoveryType::Type(discovery_type.into())),
         eds_cluster_config: eds,
@@ -90,7 +91,9 @@ pub(super) fn encode(model: &Cluster) -> wire::Cluster {
         common_lb_config: balancing::wire_common_balancing(model),
         metadata: wire_metadata(model),
         ..wire::Cluster::default()
-    }
+    };
+    dns::encode(&model.lookup, &mut wire);
+    wire
 }
 
 /// HTTP options under the names that they had in the cluster itself.
@@ -281,12 +284,15 @@ fn wire_keepalive(model: Keepalive) -> wire::UpstreamConnectionOptions {
 }
 
 /// Istio's exchange of peer metadata over TCP is telemetry; all other filters of clusters are refused.
-fn filter(filter: &wire::Filter) -> Result<(), Refusal> {
-    let kind = filter.typed_config.as_ref().map_or(Ok(String::new()), config_type)?;
+fn filter(mut filter: wire::Filter) -> Result<(), Refusal> {
+    let name = take(&mut filter.name);
+    let kind = filter.typed_config.take().as_ref().map_or(Ok(String::new()), config_type)?;
+    nothing_left(&filter)?;
     if kind == METADATA_EXCHANGE {
-        return Ok(());
+        Ok(())
+    } else {
+        refuse(format!("filter {name} ({kind}) is not supported"))
     }
-    refuse(format!("filter {} ({kind}) is not supported", filter.name))
 }
 
 fn service(metadata: &serde_json::Map<String, Value>) -> Option<ClusterService> {

@@ -1,22 +1,22 @@
 //! Pure. HTTP on a connection: the HTTP connection manager.
 
-use super::refusal::{At, Refusal, each, nothing_left, refuse, required};
-use super::scalar::{
-    enumeration, limit, number, percent, truth, wire_limit, wire_number_unless, wire_percent, wire_truth,
-};
+use super::any::config_type;
+use super::refusal::{At, Refusal, each, nothing_left, optional, refuse, required};
+use super::scalar::{enumeration, limit, number, truth, wire_limit, wire_number_unless, wire_truth};
 use super::{Target, access_log, extra, filter, route, source};
 use crate::model::listener::{
     Codec, Direction, ForwardClientCertificate, ForwardMode, HttpConnection, HttpExtra, RouteSource,
     Underscores,
 };
-use crate::model::matcher::Fraction;
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as wire;
+use envoy_types::pb::envoy::extensions::request_id::uuid::v3::UuidRequestIdConfig;
+use prost::Name;
 use std::mem::take;
 use std::time::Duration;
 use wire::http_connection_manager::{
     CodecType, ForwardClientCertDetails, RouteSpecifier, ServerHeaderTransformation,
-    SetCurrentClientCertDetails, Tracing, UpgradeConfig,
+    SetCurrentClientCertDetails, UpgradeConfig,
 };
 
 pub(super) fn decode(mut wire: wire::HttpConnectionManager) -> Result<HttpConnection, Refusal> {
@@ -43,7 +43,7 @@ pub(super) fn decode(mut wire: wire::HttpConnectionManager) -> Result<HttpConnec
     let common_extra = limits(&mut wire, &mut found)?;
     let default_host = protocols(&mut wire, &mut found)?;
     found.access_log = each(take(&mut wire.access_log), "access_log", access_log::decode)?;
-    found.tracing = wire.tracing.take().map(tracing).transpose().at("tracing")?;
+    optional(wire.request_id_extension.take(), "request_id_extension", |ids| request_ids(&ids))?;
     found.extra =
         HttpExtra { keep_server, underscores: common_extra, default_host, ..extra::decode(&mut wire)? };
     nothing_left(&wire)?;
@@ -100,7 +100,6 @@ pub(super) fn encode(
             }
         }),
         access_log: model.access_log.iter().map(access_log::encode).collect(),
-        tracing: model.tracing.map(wire_tracing),
         ..wire::HttpConnectionManager::default()
     };
     extra::encode(&model.extra, &mut wire);
@@ -251,15 +250,10 @@ fn protocols(wire: &mut wire::HttpConnectionManager, found: &mut HttpConnection)
     Ok(default_host)
 }
 
-fn tracing(mut wire: Tracing) -> Result<Fraction, Refusal> {
-    // Envoy samples everything where no share is given.
-    let share = wire.random_sampling.take().map_or(Fraction::from_percent(100.0), percent);
-    nothing_left(&wire)?;
-    Ok(share)
-}
-
-fn wire_tracing(share: Fraction) -> Tracing {
-    Tracing { random_sampling: Some(wire_percent(share)), ..Tracing::default() }
+/// Request ids are UUIDs; there are no spans for which a trace's reason could be packed into one.
+fn request_ids(wire: &wire::RequestIdExtension) -> Result<(), Refusal> {
+    let kind = wire.typed_config.as_ref().map_or(Ok(String::new()), config_type)?;
+    if kind == UuidRequestIdConfig::full_name() { Ok(()) } else { refuse(format!("{kind} is not supported")) }
 }
 
 const SERVER: &str = "envoy";

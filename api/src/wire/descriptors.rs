@@ -2,13 +2,21 @@
 //!
 //! `envoy.binpb` holds what a mesh's configuration reaches (`make descriptors`). The types take a few megabytes
 //! and some milliseconds to build, and a sidecar needs them only at its start, for a dump or to word a refusal;
-//! so whoever needs them builds and drops them.
+//! so they are built for those who need them, and dropped when nobody holds them.
 
 use prost_reflect::DescriptorPool;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// Builds the types.
-pub(super) fn pool() -> DescriptorPool {
-    DescriptorPool::decode(DESCRIPTORS).expect("a test reads the embedded descriptors")
+/// The types, built unless somebody holds them.
+pub(super) fn pool() -> Arc<DescriptorPool> {
+    static HELD: Mutex<Weak<DescriptorPool>> = Mutex::new(Weak::new());
+    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    held.upgrade().unwrap_or_else(|| {
+        let built = DescriptorPool::decode(DESCRIPTORS).expect("a test reads the embedded descriptors");
+        let built = Arc::new(built);
+        *held = Arc::downgrade(&built);
+        built
+    })
 }
 
 /// The name of a field that is known by its number.

@@ -19,7 +19,10 @@ use std::net::SocketAddr;
 pub(super) fn decode(mut assignment: wire::ClusterLoadAssignment) -> Result<LoadAssignment, Refusal> {
     let cluster = take(&mut assignment.cluster_name);
     let localities = each(take(&mut assignment.endpoints), "endpoints", locality)?;
-    if let Some(policy) = assignment.policy.take() {
+    if let Some(mut policy) = assignment.policy.take() {
+        if number(policy.overprovisioning_factor.take(), OVERPROVISIONING) != OVERPROVISIONING {
+            return refuse("only 140 is supported").at("overprovisioning_factor").at("policy");
+        }
         nothing_left(&policy).at("policy")?;
     }
     nothing_left(&assignment)?;
@@ -178,6 +181,8 @@ fn text(metadata: &core::Metadata, filter: &str, key: &str) -> Option<String> {
 }
 
 /// Metadata that Envoy matches with a cluster's `transport_socket_matches`.
+/// Envoy's default, by which the proxy tells how much traffic a priority keeps.
+const OVERPROVISIONING: u32 = 140;
 pub(super) const TRANSPORT_SOCKET_MATCH: &str = "envoy.transport_socket_match";
 /// Key of Istio's TLS mode in it.
 pub(super) const TLS_MODE: &str = "tlsMode";

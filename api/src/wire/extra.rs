@@ -85,8 +85,6 @@ pub(super) fn wire_underscores(model: Underscores) -> i32 {
 }
 
 fn internal(mut wire: InternalAddressConfig) -> Result<Vec<ipnet::IpNet>, Refusal> {
-    // Nobody comes over a Unix socket.
-    wire.unix_sockets = false;
     let found = each(take(&mut wire.cidr_ranges), "cidr_ranges", |range| cidr(&range));
     found.and_then(|found| nothing_left(&wire).map(|()| found)).at("internal_address_config")
 }

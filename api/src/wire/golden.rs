@@ -25,6 +25,18 @@ fn check(name: &str, resource: &Resource) {
     insta::assert_snapshot!(name, text);
 }
 
+/// One of each kind that proxies are sent over ADS, with much in it.
+pub(super) fn resources() -> Vec<Resource> {
+    vec![
+        Resource::Listener(inbound()),
+        Resource::Listener(outbound()),
+        Resource::Route(reviews_routes()),
+        Resource::Cluster(Box::new(reviews_cluster())),
+        Resource::Cluster(Box::new(application_cluster())),
+        Resource::Endpoints(reviews_endpoints()),
+    ]
+}
+
 #[test]
 fn inbound_listener() {
     check("inbound_listener", &Resource::Listener(inbound()));
@@ -172,7 +184,6 @@ fn inbound_http() -> HttpConnection {
     };
     http.access_log =
         vec![AccessLog { sink: LogSink::Stdout, format: LogFormat::DefaultText, omit_empty: false }];
-    http.tracing = Some(Fraction::from_percent(1.0));
     http.filters = [
         Filter::PeerMetadata,
         Filter::Rbac(vec![http_rules()]),

@@ -30,11 +30,14 @@ pub(super) const fn field(tag: u32, name: &'static str, reason: &'static str) ->
 }
 
 pub(super) const METRIC_NAME: &str = "names Envoy's own statistics";
-const METADATA: &str = "metadata that is not Istio's steers filters that are refused anyway";
+const METADATA: &str = "nothing reads metadata but Istio's; operators that print metadata find nothing";
 const SOCKET_TUNING: &str = "tunes Envoy's sockets, threads or buffers";
-pub(super) const TRACE_DETAIL: &str = "words spans, not traffic";
-pub(super) const RUNTIME_KEY: &str = "there is no runtime layer, so the default value holds";
-const DNS_PACE: &str = "paces Envoy's resolver; ours follows the records' TTL";
+const KEPT_BODY: &str = "a body of at most 1 MiB is kept for a retry or a mirror, whatever is configured";
+pub(super) const SPANS: &str = "there are no spans; trace headers of requests are passed on as they come";
+pub(super) const RUNTIME_KEY: &str = "there is no runtime, so the value beside the key holds";
+const DNS_QUERIES: &str = "tunes queries of Envoy's resolver; ours asks each server once, for 2 s";
+const FLOODS: &str = "limits on floods are constants (docs/limits.md)";
+const RESUMPTION: &str = "sessions are resumed for an hour at most, until a certificate or root changes";
 
 /// By message.
 pub(super) const IGNORED: &[OfMessage] = &[
@@ -50,10 +53,10 @@ pub(super) const IGNORED: &[OfMessage] = &[
             field(20, "connection_balance_config", SOCKET_TUNING),
             field(21, "reuse_port", SOCKET_TUNING),
             field(29, "enable_reuse_port", SOCKET_TUNING),
-            field(22, "access_log", "logs connections that no chain takes; the log says so anyway"),
+            field(22, "access_log", "logs connections that no chain takes; the proxy's own log names them"),
             field(24, "tcp_backlog_size", SOCKET_TUNING),
             field(34, "max_connections_to_accept_per_socket_event", SOCKET_TUNING),
-            field(31, "ignore_global_conn_limit", "there is no global limit"),
+            field(31, "ignore_global_conn_limit", "a worker's limit on connections spares no listener"),
             field(35, "bypass_overload_manager", "there is no overload manager"),
         ],
     ),
@@ -61,14 +64,14 @@ pub(super) const IGNORED: &[OfMessage] = &[
         "envoy.config.listener.v3.FilterChain",
         &[
             field(5, "metadata", METADATA),
-            field(9, "transport_socket_connect_timeout", "handshakes have a limit of their own"),
+            field(9, "transport_socket_connect_timeout", "a handshake has 15 s, Istio's value"),
         ],
     ),
     (
         "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
         &[
-            field(1, "enable_ja3_fingerprinting", "fingerprints are only logged"),
-            field(3, "enable_ja4_fingerprinting", "fingerprints are only logged"),
+            field(1, "enable_ja3_fingerprinting", "only operators that are refused print fingerprints"),
+            field(3, "enable_ja4_fingerprinting", "only operators that are refused print fingerprints"),
             field(2, "initial_read_buffer_size", SOCKET_TUNING),
         ],
     ),
@@ -77,35 +80,55 @@ pub(super) const IGNORED: &[OfMessage] = &[
         &[
             field(12, "drain_timeout", "draining is paced by the process"),
             field(62, "drain_timeout_jitter", "draining is paced by the process"),
-            field(26, "delayed_close_timeout", SOCKET_TUNING),
+            field(26, "delayed_close_timeout", "an ended connection is read for 1 s more"),
             field(59, "stream_flush_timeout", "the stream idle timeout covers it"),
-            field(54, "access_log_flush_interval", "a request is logged once, at its end"),
-            field(56, "access_log_options", "a request is logged once, at its end"),
-            field(18, "proxy_100_continue", "100 Continue is always passed on"),
-            field(36, "request_id_extension", "request ids are UUIDs"),
+            field(7, "tracing", SPANS),
+            field(18, "proxy_100_continue", "the proxy itself answers 100 Continue once it reads the body"),
             field(58, "http1_safe_max_connection_duration", "connections always end between requests"),
         ],
     ),
     (
-        "envoy.extensions.filters.network.http_connection_manager.v3.Tracing",
+        "envoy.extensions.filters.network.http_connection_manager.v3.InternalAddressConfig",
+        &[field(1, "unix_sockets", "nobody comes over a Unix socket")],
+    ),
+    (
+        "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig",
+        &[field(1, "pack_trace_reason", SPANS), field(2, "use_request_id_for_trace_sampling", SPANS)],
+    ),
+    (
+        "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig",
+        &[field(1, "alpn_override", "the proxy knows the lists that Istio sends")],
+    ),
+    (
+        "envoy.config.core.v3.ConfigSource",
         &[
-            field(3, "client_sampling", "only the random share is used"),
-            field(5, "overall_sampling", "only the random share is used"),
-            field(6, "verbose", TRACE_DETAIL),
-            field(7, "max_path_tag_length", TRACE_DETAIL),
-            field(8, "custom_tags", TRACE_DETAIL),
-            field(9, "provider", "where spans go is set for the process"),
-            field(10, "spawn_upstream_span", TRACE_DETAIL),
-            field(11, "operation", TRACE_DETAIL),
-            field(12, "upstream_operation", TRACE_DETAIL),
+            field(4, "initial_fetch_timeout", "what a resource needs is waited for until it comes"),
+            field(6, "resource_api_version", "there is only version 3"),
+            field(7, "authorities", "resources have plain names"),
         ],
+    ),
+    (
+        "envoy.config.core.v3.ApiConfigSource",
+        &[
+            field(3, "refresh_delay", "paces polls by REST, which is refused"),
+            field(5, "request_timeout", "limits polls by REST, which is refused"),
+            field(7, "set_node_on_first_message_only", "the first request of a stream names the node"),
+        ],
+    ),
+    (
+        "envoy.config.core.v3.GrpcService",
+        &[field(3, "timeout", "a stream of configuration has no end that could be waited for")],
+    ),
+    ("envoy.config.core.v3.EnvoyGrpc", &[field(5, "skip_envoy_headers", "no such headers are sent")]),
+    (
+        "envoy.config.core.v3.DataSource",
+        &[field(5, "watched_directory", "files are read again when they change")],
     ),
     (
         "envoy.config.core.v3.Http1ProtocolOptions",
         &[
             field(1, "allow_absolute_url", "absolute targets are always understood"),
-            field(4, "header_key_format", "header names are case-insensitive"),
-            field(5, "enable_trailers", "trailers are always passed on"),
+            field(5, "enable_trailers", "trailers are passed on to those who take them"),
             field(9, "use_balsa_parser", SOCKET_TUNING),
         ],
     ),
@@ -113,32 +136,20 @@ pub(super) const IGNORED: &[OfMessage] = &[
         "envoy.config.core.v3.Http2ProtocolOptions",
         &[
             field(1, "hpack_table_size", SOCKET_TUNING),
-            field(2, "max_concurrent_streams", "towards a cluster the server's own limit decides"),
+            field(
+                2,
+                "max_concurrent_streams",
+                "towards a cluster it is 100, or what the server says if that is less",
+            ),
             field(3, "initial_stream_window_size", SOCKET_TUNING),
             field(4, "initial_connection_window_size", SOCKET_TUNING),
-            field(7, "max_outbound_frames", "flood limits are the HTTP library's"),
-            field(8, "max_outbound_control_frames", "flood limits are the HTTP library's"),
-            field(
-                9,
-                "max_consecutive_inbound_frames_with_empty_payload",
-                "flood limits are the HTTP library's",
-            ),
-            field(10, "max_inbound_priority_frames_per_stream", "flood limits are the HTTP library's"),
-            field(
-                11,
-                "max_inbound_window_update_frames_per_data_frame_sent",
-                "flood limits are the HTTP library's",
-            ),
+            field(7, "max_outbound_frames", FLOODS),
+            field(8, "max_outbound_control_frames", FLOODS),
+            field(9, "max_consecutive_inbound_frames_with_empty_payload", FLOODS),
+            field(10, "max_inbound_priority_frames_per_stream", FLOODS),
+            field(11, "max_inbound_window_update_frames_per_data_frame_sent", FLOODS),
             field(16, "use_oghttp2_codec", SOCKET_TUNING),
             field(18, "enable_huffman_encoding", SOCKET_TUNING),
-        ],
-    ),
-    (
-        "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
-        &[
-            field(15, "access_log_flush_interval", "a connection is logged once, at its end"),
-            field(16, "flush_access_log_on_connected", "a connection is logged once, at its end"),
-            field(17, "access_log_options", "a connection is logged once, at its end"),
         ],
     ),
     (
@@ -149,7 +160,7 @@ pub(super) const IGNORED: &[OfMessage] = &[
         "envoy.config.route.v3.RouteConfiguration",
         &[
             field(7, "validate_clusters", "a route may name a cluster that comes later"),
-            field(11, "max_direct_response_body_size_bytes", "bodies are taken as they are"),
+            field(11, "max_direct_response_body_size_bytes", "no body is refused for its size"),
             field(17, "metadata", METADATA),
         ],
     ),
@@ -157,8 +168,8 @@ pub(super) const IGNORED: &[OfMessage] = &[
         "envoy.config.route.v3.VirtualHost",
         &[
             field(5, "virtual_clusters", METRIC_NAME),
-            field(18, "per_request_buffer_limit_bytes", SOCKET_TUNING),
-            field(25, "request_body_buffer_limit", SOCKET_TUNING),
+            field(18, "per_request_buffer_limit_bytes", KEPT_BODY),
+            field(25, "request_body_buffer_limit", KEPT_BODY),
             field(24, "metadata", METADATA),
         ],
     ),
@@ -166,10 +177,10 @@ pub(super) const IGNORED: &[OfMessage] = &[
         "envoy.config.route.v3.Route",
         &[
             field(4, "metadata", METADATA),
-            field(5, "decorator", TRACE_DETAIL),
-            field(16, "per_request_buffer_limit_bytes", SOCKET_TUNING),
+            field(5, "decorator", SPANS),
+            field(16, "per_request_buffer_limit_bytes", KEPT_BODY),
             field(19, "stat_prefix", METRIC_NAME),
-            field(20, "request_body_buffer_limit", SOCKET_TUNING),
+            field(20, "request_body_buffer_limit", KEPT_BODY),
         ],
     ),
     (
@@ -180,26 +191,20 @@ pub(super) const IGNORED: &[OfMessage] = &[
         ],
     ),
     ("envoy.config.core.v3.RuntimeFractionalPercent", &[field(2, "runtime_key", RUNTIME_KEY)]),
-    ("envoy.config.route.v3.RequestMirrorPolicy", &[field(4, "trace_sampled", TRACE_DETAIL)]),
+    ("envoy.config.route.v3.RequestMirrorPolicy", &[field(4, "trace_sampled", SPANS)]),
     (
         "envoy.config.cluster.v3.Cluster",
         &[
             field(28, "alt_stat_name", METRIC_NAME),
             field(61, "stats_matcher", METRIC_NAME),
             field(5, "per_connection_buffer_limit_bytes", SOCKET_TUNING),
-            field(16, "dns_refresh_rate", DNS_PACE),
-            field(58, "dns_jitter", DNS_PACE),
-            field(44, "dns_failure_refresh_rate", DNS_PACE),
-            field(39, "respect_dns_ttl", DNS_PACE),
-            field(17, "dns_lookup_family", "every address family of this machine is tried"),
             field(54, "wait_for_warm_on_init", "warming always waits"),
             field(20, "cleanup_interval", "idle original destinations are forgotten anyway"),
             field(25, "metadata", METADATA),
-            field(31, "close_connections_on_host_health_failure", "there are no active health checks"),
             field(32, "ignore_health_on_host_removal", "there are no active health checks"),
             field(47, "track_timeout_budgets", METRIC_NAME),
             field(49, "track_cluster_stats", METRIC_NAME),
-            field(50, "preconnect_policy", SOCKET_TUNING),
+            field(50, "preconnect_policy", "connections are made when requests need them"),
         ],
     ),
     ("envoy.config.cluster.v3.Thresholds", &[field(6, "track_remaining", METRIC_NAME)]),
@@ -214,17 +219,22 @@ pub(super) const IGNORED: &[OfMessage] = &[
     (
         "envoy.config.cluster.v3.OutlierDetection",
         &[
-            field(7, "success_rate_minimum_hosts", "ejection by success rate is not enforced"),
-            field(8, "success_rate_request_volume", "ejection by success rate is not enforced"),
-            field(9, "success_rate_stdev_factor", "ejection by success rate is not enforced"),
-            field(16, "failure_percentage_threshold", "ejection by failure share is not enforced"),
-            field(19, "failure_percentage_minimum_hosts", "ejection by failure share is not enforced"),
-            field(20, "failure_percentage_request_volume", "ejection by failure share is not enforced"),
+            field(
+                16,
+                "failure_percentage_threshold",
+                "enforcement by failure share is off, or the message is refused",
+            ),
+            field(
+                19,
+                "failure_percentage_minimum_hosts",
+                "enforcement by failure share is off, or the message is refused",
+            ),
+            field(
+                20,
+                "failure_percentage_request_volume",
+                "enforcement by failure share is off, or the message is refused",
+            ),
         ],
-    ),
-    (
-        "envoy.config.endpoint.v3.Policy",
-        &[field(3, "overprovisioning_factor", "Envoy's own default is used")],
     ),
     (
         "envoy.config.endpoint.v3.LocalityLbEndpoints",
@@ -260,18 +270,9 @@ pub(super) const IGNORED: &[OfMessage] = &[
     (
         "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
         &[
-            field(6, "session_timeout", "sessions are resumed as the TLS library allows"),
-            field(
-                7,
-                "disable_stateless_session_resumption",
-                "sessions are resumed as the TLS library allows",
-            ),
-            field(
-                10,
-                "disable_stateful_session_resumption",
-                "sessions are resumed as the TLS library allows",
-            ),
-            field(8, "ocsp_staple_policy", "nothing is stapled, which the default policy allows"),
+            field(6, "session_timeout", RESUMPTION),
+            field(7, "disable_stateless_session_resumption", RESUMPTION),
+            field(10, "disable_stateful_session_resumption", RESUMPTION),
             field(9, "full_scan_certs_on_sni_mismatch", "the first certificate answers unknown names"),
             field(11, "prefer_client_ciphers", "all suites that are offered are strong"),
         ],
@@ -280,8 +281,8 @@ pub(super) const IGNORED: &[OfMessage] = &[
         "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
         &[
             field(3, "allow_renegotiation", "renegotiation is never allowed, the safer choice"),
-            field(4, "max_session_keys", "sessions are resumed as the TLS library allows"),
-            field(5, "enforce_rsa_key_usage", "key usage is always enforced"),
+            field(4, "max_session_keys", "64 sessions are kept for each server"),
+            field(5, "enforce_rsa_key_usage", "no key exchange is offered in which an RSA key encrypts"),
         ],
     ),
     (
@@ -295,19 +296,45 @@ pub(super) const IGNORED: &[OfMessage] = &[
         "envoy.config.bootstrap.v3.Bootstrap",
         &[
             field(26, "node_context_params", "resources have plain names"),
-            field(4, "cluster_manager", "tunes the order of Envoy's start"),
-            field(6, "stats_sinks", "statistics are scraped"),
             field(13, "stats_config", METRIC_NAME),
             field(7, "stats_flush_interval", "statistics are scraped"),
             field(39, "deferred_stat_options", METRIC_NAME),
             field(8, "watchdog", "Envoy's watchdog"),
             field(27, "watchdogs", "Envoy's watchdog"),
             field(17, "layered_runtime", RUNTIME_KEY),
-            field(15, "overload_manager", "the kernel and the container bound memory"),
+            field(15, "overload_manager", "connections and memory have limits of their own (docs/limits.md)"),
             field(16, "enable_dispatcher_stats", METRIC_NAME),
-            field(31, "typed_dns_resolver_config", DNS_PACE),
             field(38, "application_log_config", "the log has options of its own"),
         ],
+    ),
+    (
+        "envoy.config.bootstrap.v3.ClusterManager",
+        &[
+            field(1, "local_cluster_name", "traffic is not routed by zone"),
+            field(5, "enable_deferred_cluster_creation", SOCKET_TUNING),
+        ],
+    ),
+    (
+        "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+        &[
+            field(
+                4,
+                "filter_unroutable_families",
+                "an address that is not reached is one endpoint that fails",
+            ),
+            field(5, "udp_max_queries", DNS_QUERIES),
+            field(6, "query_timeout_seconds", DNS_QUERIES),
+            field(7, "query_tries", DNS_QUERIES),
+            field(8, "rotate_nameservers", DNS_QUERIES),
+            field(9, "edns0_max_payload_size", DNS_QUERIES),
+            field(10, "max_udp_channel_duration", DNS_QUERIES),
+            field(11, "reinit_channel_on_timeout", DNS_QUERIES),
+            field(12, "qcache_max_ttl", DNS_QUERIES),
+        ],
+    ),
+    (
+        "envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig",
+        &[field(1, "num_retries", DNS_QUERIES), field(2, "num_resolver_threads", SOCKET_TUNING)],
     ),
     (
         "envoy.config.bootstrap.v3.Admin",
@@ -315,7 +342,7 @@ pub(super) const IGNORED: &[OfMessage] = &[
             field(1, "access_log_path", "calls of the admin port are not logged"),
             field(5, "access_log", "calls of the admin port are not logged"),
             field(2, "profile_path", "Envoy's profiler"),
-            field(6, "ignore_global_conn_limit", "there is no global limit"),
+            field(6, "ignore_global_conn_limit", "the admin port has a limit of its own"),
         ],
     ),
 ];

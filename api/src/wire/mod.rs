@@ -7,18 +7,6 @@
 
 pub mod json;
 
-pub mod xds;
-
-mod any;
-mod descriptors;
-mod ignored;
-mod istio;
-mod refusal;
-mod scalar;
-mod source;
-mod stable;
-mod value;
-
 mod listener;
 
 mod connection;
@@ -27,6 +15,7 @@ mod tcp;
 mod cluster;
 
 mod balancing;
+mod dns;
 mod outlier;
 mod upstream;
 
@@ -40,10 +29,22 @@ mod retry;
 mod access_log;
 mod authorization;
 mod endpoint;
-mod matcher;
 mod secret;
 mod tls;
+mod matcher;
 mod workload;
+
+mod source;
+mod any;
+mod scalar;
+mod stable;
+mod refusal;
+mod ignored;
+mod descriptors;
+mod istio;
+pub mod xds;
+
+mod value;
 
 use crate::model::{Kind, Resource};
 use any::{pack, pack_in_order, type_name, unpack};

@@ -1,7 +1,7 @@
 //! Pure. Outlier detection: when failing endpoints are ejected.
 //!
 //! Envoy counts 5xx by default and gateway errors only where that is enforced. Ejection by success rate, which
-//! Envoy does by default too, does not exist here; it is refused where it is asked for.
+//! Envoy does by default too, does not exist here; it is refused where it is asked for, or tuned without being off.
 
 use super::refusal::{At, Refusal, nothing_left, refuse};
 use super::scalar::{number, period, wire_duration, wire_number};
@@ -26,7 +26,11 @@ pub(super) fn decode(mut wire: OutlierDetection) -> Result<Outlier, Refusal> {
         max_percent: number(wire.max_ejection_percent.take(), MAX_PERCENT),
     };
     if wire.enforcing_success_rate.is_some_and(|n| n.value == 0) {
+        // What tunes it says nothing where it is off.
         wire.enforcing_success_rate = None;
+        wire.success_rate_minimum_hosts = None;
+        wire.success_rate_request_volume = None;
+        wire.success_rate_stdev_factor = None;
     }
     if wire.enforcing_failure_percentage.is_some_and(|n| n.value == 0) {
         wire.enforcing_failure_percentage = None;

@@ -6,8 +6,8 @@
 use super::refusal::{At, Refusal, nothing_left, refuse, required};
 use crate::model::matcher::Fraction;
 use envoy_types::pb::envoy::config::core::v3 as core;
+use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
 use envoy_types::pb::envoy::r#type::v3::fractional_percent::DenominatorType;
-use envoy_types::pb::envoy::r#type::v3::{FractionalPercent, Percent};
 use envoy_types::pb::google::protobuf as pb;
 use ipnet::IpNet;
 use std::mem::take;
@@ -187,13 +187,4 @@ pub(super) fn runtime_fraction(mut wire: core::RuntimeFractionalPercent) -> Resu
 
 pub(super) fn wire_runtime_fraction(share: Fraction) -> core::RuntimeFractionalPercent {
     core::RuntimeFractionalPercent { default_value: Some(wire_fraction(share)), runtime_key: String::new() }
-}
-
-pub(super) fn percent(wire: Percent) -> Fraction {
-    Fraction::from_percent(wire.value)
-}
-
-pub(super) fn wire_percent(share: Fraction) -> Percent {
-    let whole = f64::from(share.denominator.max(1));
-    Percent { value: f64::from(share.numerator) * 100.0 / whole }
 }

@@ -3,7 +3,7 @@
 //! Everything comes over the aggregated stream but the workload's own certificate and trust anchors: those are
 //! served on the node, which Istio's agent offers as the static cluster `sds-grpc`.
 
-use super::refusal::Refusal;
+use super::refusal::{At, Refusal, each, nothing_left, required};
 use crate::name::{WORKLOAD_CERTIFICATE, WORKLOAD_ROOTS};
 use envoy_types::pb::envoy::config::core::v3::api_config_source::ApiType;
 use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
@@ -12,20 +12,32 @@ use envoy_types::pb::envoy::config::core::v3::{
     AggregatedConfigSource, ApiConfigSource, ApiVersion, ConfigSource, GrpcService,
 };
 use envoy_types::pb::google::protobuf::Duration;
+use std::mem::take;
 
 /// Refuses what is neither the aggregated stream nor a gRPC service.
 #[allow(deprecated)]
 pub(super) fn check(source: Option<&ConfigSource>) -> Result<(), Refusal> {
     match source.and_then(|s| s.config_source_specifier.as_ref()) {
-        None
-        | Some(
-            ConfigSourceSpecifier::Ads(_)
-            | ConfigSourceSpecifier::ApiConfigSource(_)
-            | ConfigSourceSpecifier::Self_(_),
-        ) => Ok(()),
+        None | Some(ConfigSourceSpecifier::Ads(_) | ConfigSourceSpecifier::Self_(_)) => Ok(()),
+        Some(ConfigSourceSpecifier::ApiConfigSource(api)) => {
+            let mut api = api.clone();
+            (api.api_type, api.transport_api_version) = (0, 0);
+            each(take(&mut api.grpc_services), "grpc_services", cluster)?;
+            nothing_left(&api)
+        }
         Some(ConfigSourceSpecifier::Path(_)) => Err(Refusal::unsupported("path")),
         Some(ConfigSourceSpecifier::PathConfigSource(_)) => Err(Refusal::unsupported("path_config_source")),
     }
+}
+
+/// The cluster that a gRPC service is reached by.
+pub(super) fn cluster(mut service: GrpcService) -> Result<String, Refusal> {
+    let target = service.target_specifier.take();
+    nothing_left(&service)?;
+    let Some(TargetSpecifier::EnvoyGrpc(mut target)) = target else { return required(None, "envoy_grpc") };
+    let name = take(&mut target.cluster_name);
+    nothing_left(&target).at("envoy_grpc")?;
+    Ok(name)
 }
 
 /// The aggregated stream.

@@ -240,8 +240,11 @@ fn validation(wire: Option<ValidationContextType>) -> Result<Option<Validation>,
 
 /// Names to accept from the configuration, trust anchors from a secret.
 fn combined(mut wire: CombinedCertificateValidationContext) -> Result<Validation, Refusal> {
-    let given = validation_context(wire.default_validation_context.take().unwrap_or_default())
-        .at("default_validation_context")?;
+    let given = wire.default_validation_context.take().unwrap_or_default();
+    if given.trust_chain_verification != TrustChainVerification::VerifyTrustChain as i32 {
+        return Err(Refusal::unsupported("trust_chain_verification")).at("default_validation_context");
+    }
+    let given = validation_context(given).at("default_validation_context")?;
     let secret =
         required(wire.validation_context_sds_secret_config.take(), "validation_context_sds_secret_config")?;
     let name = secret_name(secret).at("validation_context_sds_secret_config")?;

@@ -7,7 +7,9 @@ use crate::catalog::destination_rule::{CertificatePlace, ClientTls, PolicyBlocks
 use crate::catalog::policy::Mesh;
 use crate::catalog::service::{Resolution, ServicePort, TargetPort};
 use crate::flow::Protocol;
-use api::model::cluster::{Balancer, Cluster, ClusterTls, Discovery, Limits, UpstreamHttp};
+use api::model::cluster::{
+    AddressFamily, Balancer, Cluster, ClusterTls, Discovery, FailurePace, Limits, NameLookup, UpstreamHttp,
+};
 use api::model::endpoint::LoadAssignment;
 use api::model::matcher::StringMatch;
 use api::model::tls::{CertificateSource, RootSource, SanMatch, TlsParameters, UpstreamTls, Validation};
@@ -61,6 +63,7 @@ fn cluster(from: &Upstream, port: &ServicePort, subset: &str, blocks: &PolicyBlo
         idle_timeout: Some(pool.idle_timeout.unwrap_or(HTTP_IDLE)),
         max_requests_per_connection: pool.max_requests_per_connection,
         keepalive: pool.keepalive,
+        lookup: if discovery.is_by_name() { LOOKUP } else { NameLookup::default() },
         service: Some(stands_for(service)),
         ..Cluster::new(name.to_string(), discovery)
     }
@@ -231,6 +234,15 @@ fn passthrough(mesh: &Mesh) -> Cluster {
     }
 }
 
+/// As Istio's, but for two things: failed look-ups are tried again sooner than each minute, and IPv6 addresses are used
+/// where there are no others instead of never.
+const LOOKUP: NameLookup = NameLookup {
+    refresh: Duration::from_secs(60),
+    failure: Some(FailurePace { base: Duration::from_secs(1), longest: Duration::from_secs(10) }),
+    jitter: Duration::from_millis(100),
+    respect_ttl: true,
+    family: AddressFamily::V4OrV6,
+};
 const HTTP_IDLE: Duration = Duration::from_secs(3600);
 /// Envoy's own threshold, where no outlier block changes it.
 const DEFAULT_PANIC: u32 = 50;

@@ -80,13 +80,16 @@ pub(super) fn mesh(f: &mut Findings, path: &str, config: &MeshConfig, base: &Mes
     mesh.outbound = outbound.unwrap_or(mesh.outbound);
     if let Some(file) = &config.access_log_file {
         mesh.access_log = access_log(f, path, config, file);
-    } else if config.access_log_format.is_some() {
-        f.warn(
-            at("accessLogFormat"),
-            "is of no use without accessLogFile",
-            "set accessLogFile to /dev/stdout",
-        );
+    } else {
+        let given = [
+            ("accessLogFormat", config.access_log_format.is_some()),
+            ("accessLogEncoding", config.access_log_encoding.is_some()),
+        ];
+        for (field, _) in given.into_iter().filter(|(_, given)| *given) {
+            f.warn(at(field), "is of no use without accessLogFile", "set accessLogFile to /dev/stdout");
+        }
     }
+    of_the_injector(f, path, config);
     if let Some(wanted) = &config.path_normalization {
         mesh.paths = match wanted.normalization {
             Normalization::Default | Normalization::Base => PathNormalization::Base,
@@ -108,6 +111,18 @@ pub(super) fn mesh(f: &mut Findings, path: &str, config: &MeshConfig, base: &Mes
     }
     exports(f, path, config, &mut mesh);
     mesh
+}
+
+/// Settings of proxies, which the injector has in a file of its own and nobody reads here.
+fn of_the_injector(f: &mut Findings, path: &str, config: &MeshConfig) {
+    let given = [
+        ("defaultConfig", config.default_config.is_some()),
+        ("enablePrometheusMerge", config.enable_prometheus_merge.is_some()),
+    ];
+    for (field, _) in given.into_iter().filter(|(_, given)| *given) {
+        let next = "set it in the file of ostria-injector's --config, or in a Pod's annotations";
+        f.warn(joined(path, field), "has no effect here: the injector has its settings in a file", next);
+    }
 }
 
 /// 0 waits for ever in Istio, so that a connection whose server speaks first hangs.

@@ -1014,6 +1014,26 @@ fn paths_are_normalised_as_the_mesh_says_and_as_istio_does_where_it_says_nothing
 }
 
 #[test]
+fn settings_that_nobody_reads_are_warnings() {
+    let warnings = |mesh: &str| {
+        let head =
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n";
+        let found = checked(&format!("{head}  mesh: |-\n    {mesh}\n")).warnings;
+        found.into_iter().map(|warning| warning.path).collect::<Vec<_>>().join(" ")
+    };
+    for (written, paths) in [
+        ("defaultConfig: {concurrency: 2}", "data.mesh.defaultConfig"),
+        ("enablePrometheusMerge: false", "data.mesh.enablePrometheusMerge"),
+        ("accessLogEncoding: JSON", "data.mesh.accessLogEncoding"),
+        ("accessLogFormat: a", "data.mesh.accessLogFormat"),
+        ("{accessLogFormat: a, accessLogFile: /dev/stdout}", ""),
+        ("connectTimeout: 3s", ""),
+    ] {
+        assert_eq!(warnings(written), paths, "{written}");
+    }
+}
+
+#[test]
 fn each_line_of_a_text_log_has_an_end() {
     use api::model::access_log::{JsonFormat, LogFormat};
     let format = |text: &str, encoding: &str| {

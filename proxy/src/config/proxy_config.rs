@@ -54,15 +54,8 @@ impl ProxyConfig {
             "proxyAdminPort" => self.admin_port = Some(number(value)?),
             "serviceCluster" => self.service_cluster = Some(text(value)?),
             "proxyMetadata" => self.metadata = words(value)?,
-            // The injector and the control plane act on these.
-            "holdApplicationUntilProxyStarts"
-            | "image"
-            | "meshId"
-            | "interceptionMode"
-            | "readinessProbe"
-            | "tracing"
-            | "proxyHeaders"
-            | "gatewayTopology" => {}
+            // The injector acts on these.
+            "holdApplicationUntilProxyStarts" | "interceptionMode" => {}
             other => self.ignored.push(other.to_owned()),
         }
         Ok(())

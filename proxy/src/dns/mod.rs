@@ -2,14 +2,10 @@
 //! name servers. Exists so that names without a record anywhere (a ServiceEntry's host) resolve, and so that a query
 //! for the mesh costs no trip to the cluster's DNS.
 
-mod forward;
 mod server;
 
 pub mod reply;
 
 pub mod zone;
 
-mod resolv_conf;
-
-pub use resolv_conf::ResolvConf;
 pub use server::{Dns, bind, serve};

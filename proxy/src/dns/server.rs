@@ -1,9 +1,9 @@
 //! The proxy's DNS server: its sockets, the zone as it changes, and the trip to other servers.
 
-use super::forward::Upstream;
 use super::reply::{Reply, reply};
-use super::resolv_conf::ResolvConf;
 use super::zone::Zone;
+use crate::lookup::resolv_conf::ResolvConf;
+use crate::lookup::server::NameServers;
 use api::model::workload::NameTable;
 use api::process::dns::{self, Answer};
 use api::process::serve::crowd::Limits;
@@ -36,7 +36,7 @@ pub async fn bind(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
 /// Serves for ever.
 pub async fn serve(udp: UdpSocket, tcp: TcpListener, dns: Dns) -> io::Result<()> {
     let own = udp.local_addr()?;
-    let upstream = Upstream::new(&dns.resolv, own, dns.socket_mark);
+    let upstream = NameServers::new(&dns.resolv, Some(own), dns.socket_mark);
     let server = Arc::new(Server { zone: watch::Sender::new(Arc::new(dns.zone())), upstream });
     tokio::join!(server.follow(dns), dns::serve(udp, tcp, LIMITS, server.clone()));
     Ok(())
@@ -50,7 +50,7 @@ impl Dns {
 
 struct Server {
     zone: watch::Sender<Arc<Zone>>,
-    upstream: Upstream,
+    upstream: NameServers,
 }
 
 impl Server {
@@ -123,7 +123,7 @@ mod tests {
         let (udp, tcp) = free().await;
         let address = udp.local_addr().unwrap();
         let names = watch::Sender::new(Arc::new(names));
-        let resolv = ResolvConf { servers: vec![upstream.local_addr().unwrap()], search: vec![] };
+        let resolv = ResolvConf { servers: vec![upstream.local_addr().unwrap()], ..ResolvConf::default() };
         let dns = Dns { names: names.subscribe(), namespace: "a".into(), resolv, socket_mark: None };
         tokio::spawn(serve(udp, tcp, dns));
         (address, upstream, names)

@@ -1,81 +1,238 @@
-//! Addresses of clusters whose endpoints are names: looked up now and then, and kept while a look-up fails.
+//! Addresses of clusters whose endpoints are names. A task for each cluster looks its names up, each time when
+//! `lookup::pace` says so; what is known of a name stays while a look-up fails.
 
-use super::upstream::Upstream;
 use super::world::Thread;
+use crate::lookup::Resolver;
+use crate::lookup::pace::{Outcome, wait};
+use crate::snapshot::Snapshot;
 use crate::snapshot::cluster::Endpoints;
-use api::model::cluster::Discovery;
-use api::model::endpoint::{Endpoint, EndpointAddress, LoadAssignment};
+use api::model::cluster::{AddressFamily, Cluster, Discovery};
+use api::model::endpoint::{Endpoint, EndpointAddress, LoadAssignment, LocalityEndpoints};
+use foldhash::HashMap;
+use futures_util::future::join_all;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 
 /// Resolves for ever.
 pub(super) async fn run(thread: Rc<Thread>) {
-    let mut round = 0u32;
+    let mut tasks: HashMap<Arc<str>, Task> = HashMap::default();
+    let places = Rc::new(Semaphore::new(AT_ONCE));
+    let mut last: Option<Arc<Snapshot>> = None;
     loop {
-        let names: Vec<Arc<str>> = named(&thread);
-        for name in names {
-            let Some(upstream) = thread.upstream(&name) else { continue };
-            // Those without addresses are in a hurry, all others have time.
-            if round.is_multiple_of(ROUNDS) || upstream.is_unresolved() {
-                resolve(&thread, &upstream).await;
-            }
+        let snapshot = thread.config().snapshot.clone();
+        if !last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &snapshot)) {
+            follow(&thread, &snapshot, &places, &mut tasks);
+            last = Some(snapshot);
         }
-        round = round.wrapping_add(1);
         tokio::time::sleep(STEP).await;
     }
 }
 
-/// Clusters whose endpoints are names.
-fn named(thread: &Thread) -> Vec<Arc<str>> {
-    thread.config().snapshot.resolved_clusters().cloned().collect()
+/// Starts tasks for clusters that have come or changed, and ends those of clusters that are gone.
+fn follow(
+    thread: &Rc<Thread>,
+    snapshot: &Snapshot,
+    places: &Rc<Semaphore>,
+    tasks: &mut HashMap<Arc<str>, Task>,
+) {
+    tasks.retain(|name, task| snapshot.cluster(name).is_some_and(|now| now.model == task.cluster));
+    for name in snapshot.resolved_clusters() {
+        let Some(cluster) = snapshot.cluster(name).filter(|_| !tasks.contains_key(name)) else { continue };
+        let names = Names::new(thread.clone(), cluster.model.clone(), places.clone());
+        let task = tokio::task::spawn_local(names.follow(name.clone()));
+        tasks.insert(name.clone(), Task { cluster: cluster.model.clone(), handle: task.abort_handle() });
+    }
 }
 
-async fn resolve(thread: &Rc<Thread>, upstream: &Rc<Upstream>) {
-    let cluster = upstream.cluster().clone();
-    let (assignment, all) = match &cluster.model.discovery {
-        Discovery::StrictDns(assignment) => (assignment, true),
-        Discovery::LogicalDns(assignment) => (assignment, false),
-        _ => return,
-    };
-    let mut resolved = LoadAssignment { cluster: assignment.cluster.clone(), localities: vec![] };
-    for locality in &assignment.localities {
-        let mut endpoints = vec![];
-        for endpoint in &locality.endpoints {
-            match addresses(endpoint, all).await {
-                Ok(found) => endpoints.extend(found),
+/// The task of a cluster, which ends when this is dropped.
+struct Task {
+    cluster: Arc<Cluster>,
+    handle: AbortHandle,
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.handle.abort();
+    }
+}
+
+/// The names of a cluster.
+struct Names {
+    thread: Rc<Thread>,
+    cluster: Arc<Cluster>,
+    resolver: Resolver,
+    places: Rc<Semaphore>,
+    /// The addresses of each name, as last found.
+    known: HashMap<String, Vec<IpAddr>>,
+    failures: u32,
+}
+
+impl Names {
+    fn new(thread: Rc<Thread>, cluster: Arc<Cluster>, places: Rc<Semaphore>) -> Self {
+        let resolver = Resolver::system(thread.mark);
+        Self { thread, cluster, resolver, places, known: HashMap::default(), failures: 0 }
+    }
+
+    async fn follow(mut self, name: Arc<str>) {
+        loop {
+            let outcome = self.look_up().await;
+            // Before the first success there is nothing to say, and addresses of a former version of the cluster stay.
+            if let Some(assignment) = assignment(&self.cluster.discovery)
+                && (!self.known.is_empty() || matches!(outcome, Outcome::Resolved(_)))
+            {
+                self.publish(&name, resolved(assignment, self.takes_all(), &self.known));
+            }
+            let random = u64::from(self.thread.random()) << 32 | u64::from(self.thread.random());
+            tokio::time::sleep(wait(&self.cluster.lookup, outcome, random)).await;
+        }
+    }
+
+    /// Whether every address is an endpoint, or only the first.
+    fn takes_all(&self) -> bool {
+        matches!(self.cluster.discovery, Discovery::StrictDns(_))
+    }
+
+    /// Looks all names up. One that fails is a failure of all, for they are looked up again together.
+    async fn look_up(&mut self) -> Outcome {
+        let (mut shortest, mut failed): (Option<Duration>, bool) = (None, false);
+        let names = names(&self.cluster.discovery);
+        let found = join_all(names.iter().map(|name| self.addresses(name))).await;
+        for (name, found) in names.into_iter().zip(found) {
+            match found {
+                Ok((list, ttl)) => {
+                    shortest = shortest.into_iter().chain(ttl).min();
+                    self.known.insert(name, list);
+                }
                 Err(error) => {
-                    tracing::debug!(cluster = %cluster.name, %error, "a name was not resolved");
-                    return;
+                    tracing::debug!(cluster = %self.cluster.name, name, %error, "a name was not resolved");
+                    failed = true;
                 }
             }
         }
-        resolved.localities.push(api::model::endpoint::LocalityEndpoints { endpoints, ..locality.clone() });
+        self.failures = if failed { self.failures.saturating_add(1) } else { 0 };
+        if failed { Outcome::Failed(self.failures) } else { Outcome::Resolved(shortest) }
     }
-    let last = upstream.endpoints();
-    if last.is_some_and(|last| *last.model == resolved) {
-        return;
+
+    async fn addresses(&self, name: &str) -> io::Result<(Vec<IpAddr>, Option<Duration>)> {
+        let _place = self.places.acquire().await.map_err(io::Error::other)?;
+        let found = self.resolver.look_up(name, self.family()).await?;
+        if found.list.is_empty() && !self.takes_all() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+        }
+        Ok((found.list, found.ttl))
     }
-    let endpoints = Endpoints::build(Arc::new(resolved), last.map(AsRef::as_ref));
-    thread.replace(upstream, upstream.with_endpoints(Arc::new(endpoints), thread));
+
+    fn family(&self) -> AddressFamily {
+        self.cluster.lookup.family
+    }
+
+    fn publish(&self, name: &str, resolved: LoadAssignment) {
+        let Some(upstream) = self.thread.upstream(name) else { return };
+        let last = upstream.endpoints();
+        if last.is_some_and(|last| *last.model == resolved) {
+            return;
+        }
+        let endpoints = Endpoints::build(Arc::new(resolved), last.map(AsRef::as_ref));
+        self.thread.replace(&upstream, upstream.with_endpoints(Arc::new(endpoints), &self.thread));
+    }
 }
 
-async fn addresses(endpoint: &Endpoint, all: bool) -> std::io::Result<Vec<Endpoint>> {
-    let EndpointAddress::Dns(host, port) = &endpoint.address else { return Ok(vec![endpoint.clone()]) };
-    let mut found: Vec<_> = tokio::net::lookup_host((host.as_str(), *port)).await?.collect();
-    // An order of their own would make every look-up a change.
-    found.sort_unstable_by_key(|address| (address.is_ipv6(), *address));
-    found.dedup();
-    found.truncate(if all { usize::MAX } else { 1 });
-    let hostname = if endpoint.hostname.is_empty() { host } else { &endpoint.hostname };
-    let endpoint = |address| Endpoint {
-        address: EndpointAddress::Socket(address),
-        hostname: hostname.clone(),
-        ..endpoint.clone()
+fn assignment(discovery: &Discovery) -> Option<&LoadAssignment> {
+    match discovery {
+        Discovery::StrictDns(assignment) | Discovery::LogicalDns(assignment) => Some(assignment),
+        Discovery::Static(_) | Discovery::Eds(_) | Discovery::OriginalDestination { .. } => None,
+    }
+}
+
+/// The names of a cluster, each once.
+fn names(discovery: &Discovery) -> Vec<String> {
+    let localities = assignment(discovery).into_iter().flat_map(|found| &found.localities);
+    let name = |endpoint: &Endpoint| match &endpoint.address {
+        EndpointAddress::Dns(host, _) => Some(host.clone()),
+        EndpointAddress::Socket(_) | EndpointAddress::Pipe(_) => None,
     };
-    Ok(found.into_iter().map(endpoint).collect())
+    let mut names: Vec<String> = localities.flat_map(|l| l.endpoints.iter().filter_map(name)).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
-const STEP: Duration = Duration::from_secs(1);
-/// Steps between look-ups of a name that was resolved.
-const ROUNDS: u32 = 5;
+/// The assignment with addresses in the place of names.
+fn resolved(assignment: &LoadAssignment, all: bool, known: &HashMap<String, Vec<IpAddr>>) -> LoadAssignment {
+    let of_endpoint = |endpoint: &Endpoint| {
+        let EndpointAddress::Dns(host, port) = &endpoint.address else { return vec![endpoint.clone()] };
+        let list = known.get(host).map_or(&[][..], Vec::as_slice);
+        let hostname = if endpoint.hostname.is_empty() { host } else { &endpoint.hostname };
+        let used = list.iter().take(if all { usize::MAX } else { 1 });
+        let at = |address: &IpAddr| Endpoint {
+            address: EndpointAddress::Socket(SocketAddr::new(*address, *port)),
+            hostname: hostname.clone(),
+            ..endpoint.clone()
+        };
+        used.map(at).collect()
+    };
+    let of_locality = |locality: &LocalityEndpoints| LocalityEndpoints {
+        endpoints: locality.endpoints.iter().flat_map(of_endpoint).collect(),
+        ..locality.clone()
+    };
+    LoadAssignment {
+        cluster: assignment.cluster.clone(),
+        localities: assignment.localities.iter().map(of_locality).collect(),
+    }
+}
+
+/// How soon a changed configuration is noticed.
+const STEP: Duration = Duration::from_millis(100);
+/// Look-ups of a thread that may be under way.
+const AT_ONCE: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::model::endpoint::Health;
+
+    fn endpoint(host: &str, port: u16) -> Endpoint {
+        let address = EndpointAddress::Dns(host.into(), port);
+        let (health, weight) = (Health::Healthy, 1);
+        Endpoint { address, health, hostname: String::new(), weight, mtls: false, workload: None }
+    }
+
+    fn assignment_of(endpoints: Vec<Endpoint>) -> LoadAssignment {
+        let locality = LocalityEndpoints { endpoints, ..LocalityEndpoints::default() };
+        LoadAssignment { cluster: "c".into(), localities: vec![locality] }
+    }
+
+    #[test]
+    fn names_become_endpoints_and_a_name_that_failed_has_those_it_had() {
+        let given = assignment_of(vec![
+            endpoint("b", 80),
+            endpoint("a", 81),
+            endpoint("gone", 82),
+            endpoint("a", 83),
+        ]);
+        assert_eq!(names(&Discovery::StrictDns(given.clone())), ["a", "b", "gone"]);
+        assert_eq!(names(&Discovery::Static(given.clone())), Vec::<String>::new());
+        let known: HashMap<String, Vec<IpAddr>> = [
+            ("a".to_owned(), vec![[10, 0, 0, 1].into(), [10, 0, 0, 2].into()]),
+            ("b".to_owned(), vec![[10, 0, 0, 3].into()]),
+        ]
+        .into_iter()
+        .collect();
+        let addresses = |all| {
+            let found = resolved(&given, all, &known);
+            let shown = |e: &Endpoint| format!("{} {:?}", e.hostname, e.address);
+            found.localities[0].endpoints.iter().map(shown).collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(
+            addresses(true),
+            "b Socket(10.0.0.3:80), a Socket(10.0.0.1:81), a Socket(10.0.0.2:81), a Socket(10.0.0.1:83), \
+             a Socket(10.0.0.2:83)"
+        );
+        assert_eq!(addresses(false), "b Socket(10.0.0.3:80), a Socket(10.0.0.1:81), a Socket(10.0.0.1:83)");
+    }
+}

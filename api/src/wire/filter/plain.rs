@@ -3,7 +3,7 @@
 use super::codec::Codec;
 use crate::model::filter::Filter;
 use crate::wire::any::{pack, unpack};
-use crate::wire::ignored::{METRIC_NAME, OfMessage, TRACE_DETAIL, field};
+use crate::wire::ignored::{METRIC_NAME, OfMessage, SPANS, field};
 use crate::wire::refusal::nothing_left_but;
 use crate::wire::xds::Any;
 use envoy_types::pb::envoy::extensions::filters::http::grpc_stats::v3::FilterConfig as GrpcStats;
@@ -20,7 +20,7 @@ pub(super) const ROUTER_IGNORED: OfMessage = (
     "envoy.extensions.filters.http.router.v3.Router",
     &[
         field(1, "dynamic_stats", METRIC_NAME),
-        field(2, "start_child_span", TRACE_DETAIL),
+        field(2, "start_child_span", SPANS),
         field(7, "suppress_grpc_request_failure_code_stats", METRIC_NAME),
     ],
 );

@@ -9,7 +9,7 @@ use crate::wire::refusal::{At, Refusal, each, nothing_left, optional, refuse, re
 use crate::wire::scalar::{enumeration, socket, wire_socket};
 use crate::wire::secret::Fixed;
 use crate::wire::xds::{Node, NodeInfo};
-use crate::wire::{Target, cluster, listener, secret, source};
+use crate::wire::{Target, cluster, dns, listener, secret, source};
 use envoy_types::pb::envoy::config::bootstrap::v3 as wire;
 use envoy_types::pb::envoy::config::core::v3::api_config_source::ApiType;
 use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
@@ -110,6 +110,10 @@ fn decode(mut wire: wire::Bootstrap) -> Result<Bootstrap, Refusal> {
     if let Some(wire::bootstrap::StatsFlush::StatsFlushOnAdmin(_)) = wire.stats_flush {
         wire.stats_flush = None;
     }
+    optional(wire.cluster_manager.take(), "cluster_manager", |manager| nothing_left(&manager))?;
+    optional(wire.typed_dns_resolver_config.take(), "typed_dns_resolver_config", |wire| {
+        dns::resolver(&wire)
+    })?;
     nothing_left(&wire)?;
     Ok(found)
 }
@@ -203,11 +207,10 @@ fn control_plane(mut config: ApiConfigSource) -> Result<(String, bool), Refusal>
         ApiType::DeltaGrpc | ApiType::AggregatedDeltaGrpc => true,
         _ => return refuse("only GRPC and DELTA_GRPC are supported").at("api_type"),
     };
-    let service = take(&mut config.grpc_services).into_iter().next();
-    match required(service, "grpc_services")?.target_specifier {
-        Some(TargetSpecifier::EnvoyGrpc(target)) => Ok((target.cluster_name, delta)),
-        _ => required(None, "envoy_grpc").at_item("grpc_services", 0),
-    }
+    let clusters = each(take(&mut config.grpc_services), "grpc_services", source::cluster)?;
+    config.transport_api_version = 0;
+    nothing_left(&config)?;
+    Ok((required(clusters.into_iter().next(), "grpc_services")?, delta))
 }
 
 fn wire_ads(model: &AdsSource) -> DynamicResources {

@@ -2,8 +2,8 @@
 //!
 //! The JSON form is protobuf's own, read and written by reflection over Envoy's descriptors.
 
-mod bootstrap;
 mod dump;
+mod bootstrap;
 mod locate;
 
 use super::any::type_name;
@@ -14,13 +14,14 @@ use base64::Engine;
 use prost::Name;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 pub use bootstrap::{AdsSource, Bootstrap, BootstrapError};
 pub use dump::{Entry, config_dump};
 
 /// Envoy's message types, for reading and writing JSON; to be dropped when that is done, for it is not small.
 pub struct Schema {
-    pool: DescriptorPool,
+    pool: Arc<DescriptorPool>,
 }
 
 impl Schema {
@@ -85,5 +86,7 @@ fn opaque(any: &Any) -> Value {
     serde_json::json!({"@type": any.type_url, "value": bytes})
 }
 
+#[cfg(test)]
+mod dropped;
 #[cfg(test)]
 mod tests;

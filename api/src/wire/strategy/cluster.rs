@@ -37,19 +37,22 @@ pub(super) fn cluster() -> BoxedStrategy<Cluster> {
             max_retries: n[3],
         }),
     ];
-    let service =
-        (name(), name(), name()).prop_map(|(host, name, namespace)| ClusterService { host, name, namespace });
     (
-        (name(), discovery(), duration(), http, tls, limits),
+        (name(), discovery(), lookup(), duration(), http, tls, limits),
         (of(outlier()), of(ip()), of(duration()), any::<u32>(), of(keepalive()), 0u32..=100),
-        (of(service), of(name())),
+        (of(service()), of(name())),
     )
         .prop_map(
-            |((name, (discovery, balancer), connect_timeout, http, tls, limits), more, (service, origin))| {
+            |(
+                (name, (discovery, balancer), lookup, connect_timeout, http, tls, limits),
+                more,
+                (service, origin),
+            )| {
                 let (outlier, bind, idle_timeout, max_requests_per_connection, keepalive, panic_threshold) =
                     more;
                 Cluster {
                     name,
+                    lookup: if discovery.is_by_name() { lookup } else { NameLookup::default() },
                     discovery,
                     connect_timeout,
                     balancer,
@@ -89,6 +92,33 @@ fn discovery() -> BoxedStrategy<(Discovery, Balancer)> {
         1 => of(1u16..).prop_map(|port| (Discovery::OriginalDestination { port }, Balancer::Provided)),
     ]
     .boxed()
+}
+
+fn service() -> BoxedStrategy<ClusterService> {
+    let names = (name(), name(), name());
+    names.prop_map(|(host, name, namespace)| ClusterService { host, name, namespace }).boxed()
+}
+
+fn lookup() -> BoxedStrategy<NameLookup> {
+    let interval = || (2u64..1_000_000).prop_map(Duration::from_millis);
+    let failure =
+        (interval(), interval()).prop_map(|(base, more)| FailurePace { base, longest: base + more });
+    let family = prop_oneof![
+        Just(AddressFamily::V6OrV4),
+        Just(AddressFamily::V4OrV6),
+        Just(AddressFamily::V4),
+        Just(AddressFamily::V6),
+        Just(AddressFamily::All),
+    ];
+    (interval(), of(failure), duration(), any::<bool>(), family)
+        .prop_map(|(refresh, failure, jitter, respect_ttl, family)| NameLookup {
+            refresh,
+            failure,
+            jitter,
+            respect_ttl,
+            family,
+        })
+        .boxed()
 }
 
 fn outlier() -> BoxedStrategy<Outlier> {

@@ -106,14 +106,13 @@ fn connection() -> BoxedStrategy<HttpConnection> {
     let routes =
         prop_oneof![route_configuration().prop_map(RouteSource::Inline), name().prop_map(RouteSource::Rds),];
     let codec = prop_oneof![Just(Codec::Auto), Just(Codec::Http1), Just(Codec::Http2)];
-    let tracing = of((0u32..=1_000_000).prop_map(|numerator| Fraction { numerator, denominator: 1_000_000 }));
     (
         (name(), routes, codec, vec(filter::arbitrary(), 0..4), of(name()), client_certificate()),
-        (any::<[bool; 6]>(), vec(name(), 0..2), vec(access_log(), 0..2), tracing, http_extra()),
+        (any::<[bool; 6]>(), vec(name(), 0..2), vec(access_log(), 0..2), http_extra()),
         (vec(of(duration()), 5), any::<[u32; 4]>()),
     )
         .prop_map(|((stat_prefix, routes, codec, filters, server_name, client_certificate), more, limits)| {
-            let (flags, upgrades, access_log, tracing, extra) = more;
+            let (flags, upgrades, access_log, extra) = more;
             let (durations, numbers) = limits;
             HttpConnection {
                 stat_prefix,
@@ -139,7 +138,6 @@ fn connection() -> BoxedStrategy<HttpConnection> {
                 accept_http_10: flags[5],
                 max_concurrent_streams: numbers[3],
                 access_log,
-                tracing,
                 extra,
             }
         })

@@ -151,6 +151,25 @@ fn camel(name: &str) -> String {
     })
 }
 
+/// Whether the injector, the proxy or pilot does something by the field.
+pub(super) fn is_heeded(field: &str) -> bool {
+    HEEDED.contains(&field)
+}
+
+const HEEDED: [&str; 11] = [
+    "concurrency",
+    "controlPlaneAuthPolicy",
+    "discoveryAddress",
+    "drainDuration",
+    "holdApplicationUntilProxyStarts",
+    "interceptionMode",
+    "proxyAdminPort",
+    "proxyMetadata",
+    "serviceCluster",
+    "statusPort",
+    "terminationDrainDuration",
+];
+
 const FIELDS: [(&str, Kind); 41] = [
     ("availabilityZone", Kind::Text),
     ("binaryPath", Kind::Text),
@@ -231,6 +250,11 @@ mod tests {
             let checked = checked(object(&text)).unwrap();
             assert_eq!((checked.document, checked.unknown), (object(&expected), vec![]), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_heeded_is_a_field() {
+        assert!(HEEDED.iter().all(|heeded| FIELDS.iter().any(|(field, _)| field == heeded)));
     }
 
     #[test]

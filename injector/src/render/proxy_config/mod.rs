@@ -1,6 +1,7 @@
 //! Pure. The mesh's `ProxyConfig` with a pod's annotation `proxy.istio.io/config` on top. The sidecar reads the result
 //! itself; the injector needs a few fields of it to write the pod. A value that the sidecar would not start with is
-//! refused; a name that no `ProxyConfig` has is a warning, for a misspelt setting does nothing.
+//! refused; a name that no `ProxyConfig` has is a warning, for a misspelt setting does nothing, and so is a field by
+//! which nothing is done.
 
 use std::collections::BTreeMap;
 
@@ -29,6 +30,11 @@ pub fn checked(defaults: Map<String, Value>) -> Result<Map<String, Value>, Strin
     }
 }
 
+/// The fields of a checked document by which nothing is done.
+pub fn unheeded(document: &Map<String, Value>) -> impl Iterator<Item = &str> {
+    document.keys().map(String::as_str).filter(|name| !field::is_heeded(name))
+}
+
 /// The merged configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProxyConfig {
@@ -50,11 +56,13 @@ impl ProxyConfig {
                 reason,
             };
             let own = parse(text).map_err(refuse)?;
+            let of = |name: &str, reason| format!("annotation {ANNOTATION}: {name} {reason}");
+            let unknown =
+                own.unknown.iter().map(|name| of(name, "is not a field of ProxyConfig and has no effect"));
+            warnings.extend(unknown);
+            warnings
+                .extend(unheeded(&own.document).map(|name| of(name, "is not supported and has no effect")));
             merge(&mut document, own.document);
-            let without_effect = |name| {
-                format!("annotation {ANNOTATION}: {name} is not a field of ProxyConfig and has no effect")
-            };
-            warnings.extend(own.unknown.into_iter().map(without_effect));
         }
         Ok(Self { document, warnings })
     }
@@ -171,7 +179,16 @@ mod tests {
         });
         assert_eq!(serde_json::from_str::<Value>(&config.to_json()).unwrap(), expected);
         let warnings: Vec<String> = config.warnings().collect();
-        assert!(matches!(&warnings[..], [one] if one.contains("concurency is not a field")), "{warnings:?}");
+        for part in [
+            "concurency is not a field of ProxyConfig",
+            "tracing is not supported",
+            "proxyHeaders is not supported",
+            "runtimeValues is not supported",
+        ] {
+            assert!(warnings.iter().any(|warning| warning.contains(part)), "{part}: {warnings:?}");
+        }
+        assert_eq!(warnings.len(), 4);
+        assert_eq!(merged("{concurrency: 2, statusPort: 1}").unwrap().warnings().count(), 0);
         assert!(
             checked(json!({"concurency": 2}).as_object().unwrap().clone()).is_err(),
             "the mesh's own is refused"

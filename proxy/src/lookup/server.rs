@@ -1,6 +1,6 @@
 //! Asks the system's name servers, with packets as they came.
 
-use super::resolv_conf::ResolvConf;
+use crate::lookup::resolv_conf::ResolvConf;
 use api::process::dns::message::framed;
 use socket2::SockRef;
 use std::io;
@@ -11,20 +11,21 @@ use tokio::net::{TcpSocket, UdpSocket};
 
 /// Whom to ask, and how sockets are marked so that capture rules leave them alone.
 #[derive(Debug, Clone)]
-pub(super) struct Upstream {
+pub struct NameServers {
     servers: Vec<SocketAddr>,
     mark: Option<u32>,
 }
 
-impl Upstream {
-    pub(super) fn new(resolv: &ResolvConf, own: SocketAddr, mark: Option<u32>) -> Self {
+impl NameServers {
+    /// The servers of `resolv`, except `own`, the address on which this process serves names itself.
+    pub fn new(resolv: &ResolvConf, own: Option<SocketAddr>, mark: Option<u32>) -> Self {
         // A server that is this very proxy would ask itself for ever.
-        let servers = resolv.servers.iter().copied().filter(|server| *server != own).collect();
+        let servers = resolv.servers.iter().copied().filter(|server| Some(*server) != own).collect();
         Self { servers, mark }
     }
 
     /// The first answer of a server, in the order of `resolv.conf`.
-    pub(super) async fn ask(&self, query: &[u8], over_tcp: bool) -> io::Result<Vec<u8>> {
+    pub async fn ask(&self, query: &[u8], over_tcp: bool) -> io::Result<Vec<u8>> {
         let mut failed = io::Error::new(io::ErrorKind::NotFound, "resolv.conf names no server");
         for server in &self.servers {
             let answer = async {

@@ -1,0 +1,135 @@
+//! Looks up the addresses of a name as the system does: in the file of hosts, then at the name servers of `resolv.conf`
+//! with its search domains. Exists because the system's own function does not say how long an answer holds.
+
+pub mod pace;
+
+mod hosts;
+mod response;
+
+pub mod server;
+pub mod resolv_conf;
+
+use crate::lookup::hosts::in_hosts;
+use crate::lookup::resolv_conf::ResolvConf;
+use crate::lookup::response::{Response, question};
+use crate::lookup::server::NameServers;
+use api::model::cluster::AddressFamily;
+use hickory_proto::rr::RecordType;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where names are looked up. The files are read for each look-up, since they may change.
+#[derive(Debug, Clone)]
+pub struct Resolver {
+    /// The file of hosts.
+    pub hosts: PathBuf,
+    /// The file that names the name servers.
+    pub resolv_conf: PathBuf,
+    /// Mark of sockets, which capture rules leave alone.
+    pub mark: Option<u32>,
+}
+
+/// The addresses of a name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// In order, each once; empty where the name has none, or there is no such name.
+    pub list: Vec<IpAddr>,
+    /// How long they hold; `None` where nothing says so.
+    pub ttl: Option<Duration>,
+}
+
+impl Resolver {
+    /// One that reads the system's files.
+    pub fn system(mark: Option<u32>) -> Self {
+        Self { hosts: "/etc/hosts".into(), resolv_conf: "/etc/resolv.conf".into(), mark }
+    }
+
+    /// The addresses of `name`. An error says that nobody could be asked, or that a server failed.
+    pub async fn look_up(&self, name: &str, family: AddressFamily) -> io::Result<Addresses> {
+        let mut resolv = ResolvConf::parse(&read(&self.resolv_conf).await);
+        if resolv.servers.is_empty() {
+            // As the C library does.
+            resolv.servers.push((Ipv4Addr::LOCALHOST, 53).into());
+        }
+        self.look_up_at(name, family, &resolv).await
+    }
+
+    async fn look_up_at(&self, name: &str, family: AddressFamily, at: &ResolvConf) -> io::Result<Addresses> {
+        if let Some(list) = in_hosts(&read(&self.hosts).await, name) {
+            return Ok(Addresses { list: of_family(list, family), ttl: None });
+        }
+        let servers = NameServers::new(at, None, self.mark);
+        let mut failure = None;
+        for candidate in at.candidates(name) {
+            match of_candidate(&servers, &candidate, family).await {
+                Ok(found) if !found.list.is_empty() => return Ok(found),
+                Ok(_) => {}
+                // Another completion may still have an address.
+                Err(error) => failure = Some(error),
+            }
+        }
+        failure.map_or_else(|| Ok(Addresses::default()), Err)
+    }
+}
+
+/// A file that is not there says nothing.
+async fn read(file: &Path) -> String {
+    tokio::fs::read_to_string(file).await.unwrap_or_default()
+}
+
+/// The addresses of a full name.
+async fn of_candidate(servers: &NameServers, name: &str, family: AddressFamily) -> io::Result<Addresses> {
+    let (v4, v6) = match family {
+        AddressFamily::V4 => (Some(ask(servers, name, RecordType::A).await), None),
+        AddressFamily::V6 => (None, Some(ask(servers, name, RecordType::AAAA).await)),
+        AddressFamily::V4OrV6 | AddressFamily::V6OrV4 | AddressFamily::All => {
+            let both = tokio::join!(ask(servers, name, RecordType::A), ask(servers, name, RecordType::AAAA));
+            (Some(both.0), Some(both.1))
+        }
+    };
+    let (mut list, mut ttl, mut failure) = (vec![], None, None);
+    for asked in [v4, v6].into_iter().flatten() {
+        match asked {
+            Ok(response) => {
+                ttl = ttl.into_iter().chain(response.ttl).min();
+                list.extend(response.addresses);
+            }
+            Err(error) => failure = Some(error),
+        }
+    }
+    match failure {
+        // A server that knows one family alone is no obstacle.
+        Some(error) if list.is_empty() => Err(error),
+        _ => Ok(Addresses { list: of_family(list, family), ttl }),
+    }
+}
+
+async fn ask(servers: &NameServers, name: &str, kind: RecordType) -> io::Result<Response> {
+    let question = question(name, kind)?;
+    let answered = Response::read(&question, &servers.ask(&question, false).await?)?;
+    if answered.is_truncated {
+        return Response::read(&question, &servers.ask(&question, true).await?);
+    }
+    Ok(answered)
+}
+
+/// Those that are wanted, IPv4 first, each once. The order of an answer says nothing: servers turn it with each one.
+fn of_family(mut list: Vec<IpAddr>, family: AddressFamily) -> Vec<IpAddr> {
+    let has_v4 = list.iter().any(IpAddr::is_ipv4);
+    let has_v6 = list.iter().any(IpAddr::is_ipv6);
+    list.retain(|address| match family {
+        AddressFamily::All => true,
+        AddressFamily::V4 => address.is_ipv4(),
+        AddressFamily::V6 => address.is_ipv6(),
+        AddressFamily::V4OrV6 => address.is_ipv4() == has_v4,
+        AddressFamily::V6OrV4 => address.is_ipv6() == has_v6,
+    });
+    list.sort_unstable();
+    list.dedup();
+    list
+}
+
+#[cfg(test)]
+mod tests;
