@@ -185,7 +185,7 @@ mod tests {
     fn a_duplicate_names_the_first_definition() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.yaml"), TWO).unwrap();
-        std::fs::write(folder.path().join("b.yaml"), TWO.replace("name: b", "name: b\n  labels: {x: y}"))
+        std::fs::write(folder.path().join("b.yaml"), TWO.replace("name: b", "name: b\n  labels: {x: v1}"))
             .unwrap();
         let problems = read(&[folder.path().into()], false, None).unwrap_err();
         assert_eq!(problems.len(), 1);

@@ -325,6 +325,8 @@ impl Mesh {
             loop {
                 self.until_ready(&mut told).await;
                 self.until_in_step().await;
+                // A program that ends as soon as it runs is ready for a moment, before it was started again even once.
+                tokio::time::sleep(BLINK).await;
                 if self.are_ready() {
                     return;
                 }
@@ -542,6 +544,8 @@ const TELLING: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// How long a pod whose containers were started again must have been ready.
 const STABLE: Duration = Duration::from_secs(5);
+/// How long a program that ends at once may take to do so.
+const BLINK: Duration = Duration::from_millis(250);
 const TICK: Duration = Duration::from_millis(500);
 /// The sign to the command that waits for a detached mesh that not all pods are ready.
 pub const UNREADY: u8 = 4;

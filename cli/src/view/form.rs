@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn own_columns_join_values_and_mark_what_is_missing() {
         let Ok(Form::Columns(columns)) =
-            "NAME:.metadata.name,PORTS:spec.ports[0,1].port,X:{.x}".parse::<Form>()
+            "custom-columns=NAME:.metadata.name,PORTS:spec.ports[0,1].port,X:{.x}".parse::<Form>()
         else {
             panic!("no columns")
         };

@@ -18,7 +18,7 @@ pub fn key_problems(key: &str) -> Vec<String> {
     match prefix {
         Some("") => problems.push("prefix part must be non-empty".into()),
         Some(prefix) if prefix.len() > 253 => {
-            problems.push("prefix part must be no more than 253 bytes".into())
+            problems.push("prefix part must be no more than 253 bytes".into());
         }
         Some(prefix) if !is_subdomain(prefix) => problems.push(format!("prefix part {SUBDOMAIN}")),
         _ => {}
