@@ -1,6 +1,7 @@
 //! Pure. Values that pass between the stages of pilot.
 
-use api::resource::document::{Document, Key, Place, Refusal};
+use api::resource::document::{Key, Place, Refusal};
+use api::resource::object::Document;
 use api::resource::verdict::Version;
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -1,8 +1,8 @@
 //! Pure. Compact JSON Web Signatures (RFC 7515): splits a token into its parts and verifies its signature against a key
 //! set. Says nothing about the claims in it. Exists so that everybody who takes tokens verifies them in one way.
 
-pub mod algorithm;
 pub mod key_set;
+pub mod algorithm;
 
 use crate::jws::algorithm::Algorithm;
 use crate::jws::key_set::{KeyError, KeySet};

@@ -9,7 +9,6 @@ pub mod listener;
 
 pub mod cluster;
 pub mod route;
-
 pub mod filter;
 
 pub mod authorization;

@@ -1,7 +1,6 @@
-//! Pure. One object as it was found in a file, and why one was refused.
+//! Pure. What is said of an object in a file: where it stands, which one it is, and why it is refused.
 
 use super::kind::Kind;
-use super::object::Object;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -54,26 +53,6 @@ impl fmt::Display for Key {
         } else {
             write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
         }
-    }
-}
-
-/// One object with its place.
-#[derive(Clone, PartialEq)]
-pub struct Document {
-    /// Where it stands.
-    pub place: Place,
-    /// Its number in the file, from 0; the items of a list count.
-    pub index: usize,
-    /// The object.
-    pub object: Arc<Object>,
-    /// The object as written.
-    pub raw: serde_json::Value,
-}
-
-impl fmt::Debug for Document {
-    /// Without the content: it may be a secret's.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Document({} at {})", self.object.key, self.place)
     }
 }
 

@@ -36,9 +36,9 @@ pub mod descriptor;
 
 pub mod column;
 
-pub mod name;
 pub mod quantity;
 pub mod selector;
+pub mod name;
 
 pub mod unserved;
 

@@ -1,9 +1,10 @@
-//! Pure. An object of any kind that is read.
+//! Pure. An object of any kind that is read, and where it was found.
 
-use super::document::Key;
+use super::document::{Key, Place};
 use super::kind::{Body, Kind};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 /// One object.
 #[derive(Clone, PartialEq)]
@@ -43,5 +44,25 @@ impl fmt::Debug for Object {
     /// Without the content: it may be a secret's.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Object({})", self.key)
+    }
+}
+
+/// One object with its place.
+#[derive(Clone, PartialEq)]
+pub struct Document {
+    /// Where it stands.
+    pub place: Place,
+    /// Its number in the file, from 0; the items of a list count.
+    pub index: usize,
+    /// The object.
+    pub object: Arc<Object>,
+    /// The object as written.
+    pub raw: serde_json::Value,
+}
+
+impl fmt::Debug for Document {
+    /// Without the content: it may be a secret's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Document({} at {})", self.object.key, self.place)
     }
 }

@@ -136,7 +136,11 @@ pub(super) const IGNORED: &[OfMessage] = &[
         "envoy.config.core.v3.Http2ProtocolOptions",
         &[
             field(1, "hpack_table_size", SOCKET_TUNING),
-            field(2, "max_concurrent_streams", "towards a cluster the server's own limit decides"),
+            field(
+                2,
+                "max_concurrent_streams",
+                "towards a cluster it is 100, or what the server says if that is less",
+            ),
             field(3, "initial_stream_window_size", SOCKET_TUNING),
             field(4, "initial_connection_window_size", SOCKET_TUNING),
             field(7, "max_outbound_frames", FLOODS),

@@ -21,6 +21,8 @@ pub mod root;
 pub mod seal;
 pub mod special;
 
+pub mod bind;
+
 /// Why a process inside a pod cannot do its job.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -11,6 +11,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{chroot, pivot_root};
 
 use crate::beneath::{self, Access};
+use crate::inside::bind::{bind, inner};
 use crate::inside::{Error, file, kernel, seal, special};
 use crate::kubelet::mount::{Host, Kind, Step, plan};
 use crate::wire::{Launch, Mount};
@@ -151,13 +152,6 @@ fn fits(base: &OwnedFd, kind: &str) -> std::io::Result<()> {
     if fits { Ok(()) } else { Err(std::io::Error::other(format!("hostPath is no {kind}"))) }
 }
 
-/// Binds a path with all that is mounted below it on what is open.
-pub fn bind(source: &Path, target: &OwnedFd) -> Result<(), Errno> {
-    let nothing: Option<&str> = None;
-    let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
-    mount(Some(source), &beneath::path_of(target), nothing, flags, nothing)
-}
-
 fn enter(root: &Path) -> Result<(), Error> {
     let step = || file("entering the container's root");
     std::env::set_current_dir(root).map_err(step())?;
@@ -173,9 +167,4 @@ fn enter(root: &Path) -> Result<(), Error> {
         }
     }
     std::env::set_current_dir("/").map_err(step())
-}
-
-/// An absolute path as one beneath the root.
-pub fn inner(path: &Path) -> &Path {
-    path.strip_prefix("/").unwrap_or(path)
 }

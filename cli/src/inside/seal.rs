@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 
 use crate::beneath;
-use crate::inside::root::bind;
+use crate::inside::bind::bind;
 use crate::inside::{Error, file, kernel};
 use crate::kubelet::mount::{has_devices, is_writable};
 use crate::kubelet::mountinfo::{self, Mounted};

@@ -9,7 +9,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
 use crate::beneath::{self, Access};
-use crate::inside::root::{bind, inner};
+use crate::inside::bind::{bind, inner};
 use crate::inside::{Error, file, kernel};
 use crate::kubelet::mount::DEVICES;
 use crate::wire::{Launch, Mount};

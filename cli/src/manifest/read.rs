@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use api::resource::document::{Document, Problem};
+use api::resource::document::Problem;
+use api::resource::object::Document;
 use serde_json::Value;
 
 use crate::manifest::object::Key;

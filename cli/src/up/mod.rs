@@ -12,14 +12,15 @@ pub mod stream;
 
 pub mod watch;
 
-pub mod change;
 pub mod look;
-pub mod plane;
-pub mod roots;
-
-pub mod host_ports;
 
 pub mod controller;
+
+pub mod change;
+pub mod host_ports;
+pub mod plane;
+
+pub mod roots;
 pub mod gateway;
 pub mod marks;
 pub mod names;

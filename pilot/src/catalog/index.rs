@@ -3,6 +3,7 @@
 use super::destination_rule::DestinationRule;
 use super::gateway::Gateway;
 use super::policy::{Mesh, PeerAuthentication, Sidecar, TlsSecret};
+use super::registry::{ByHost, Id, Items};
 use super::route::RouteSet;
 use super::rule::Rules;
 use super::service::Service;
@@ -15,9 +16,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
-
-/// Namespace and name.
-pub(super) type Id = (String, String);
 
 #[derive(Debug, Clone)]
 pub(super) struct Index {
@@ -45,9 +43,6 @@ impl Default for Index {
         Self::new(Arc::default())
     }
 }
-
-pub(super) type Items = BTreeMap<Key, Item>;
-pub(super) type ByHost = BTreeMap<String, Vec<Arc<Service>>>;
 
 impl Index {
     pub(super) fn new(mesh: Arc<Mesh>) -> Self {

@@ -12,14 +12,14 @@ pub mod gateway_port;
 pub mod backing;
 pub mod gates;
 
-mod allocation;
-mod delegate;
-mod endpoint;
 mod index;
+mod delegate;
 mod lookup;
 mod registry;
+mod allocation;
 mod rule;
 mod target;
+mod endpoint;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -31,8 +31,8 @@ pub mod route;
 
 pub mod host;
 pub mod same;
-pub mod visibility;
 pub mod workload;
+pub mod visibility;
 
 use api::resource::document::Key;
 use api::resource::kind::Kind;

@@ -3,12 +3,21 @@
 
 use super::Item;
 use super::allocation::{self, Claim};
-use super::index::{ByHost, Id, Items};
 use super::service::{Registry, Resolution, Service, StaticEndpoint};
 use crate::flow::Protocol;
+use api::resource::document::Key;
 use api::resource::kind::Kind;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+
+/// Namespace and name.
+pub(super) type Id = (String, String);
+
+/// The accepted objects.
+pub(super) type Items = BTreeMap<Key, Item>;
+
+/// Services that share a host, the oldest first.
+pub(super) type ByHost = BTreeMap<String, Vec<Arc<Service>>>;
 
 /// All services. One that did not change is the same allocation as in `last`, so that it is known by its pointer.
 pub(super) fn services(items: &Items, last: &ByHost) -> ByHost {

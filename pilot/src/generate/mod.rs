@@ -3,17 +3,17 @@
 
 pub mod outline;
 pub mod secret;
-pub mod inbound;
-
-pub mod upstream;
+mod gateway;
 
 mod cluster;
-mod gateway;
+
+pub mod upstream;
 mod outbound;
 mod route;
 mod workload;
-
 mod opaque;
+
+pub mod inbound;
 
 mod http_route;
 mod spelling;

@@ -132,7 +132,7 @@ kind: Namespace
 metadata: {name: shop, labels: {l: v@}}
 ";
 
-fn documents(version: u8) -> Vec<api::resource::document::Document> {
+fn documents(version: u8) -> Vec<api::resource::object::Document> {
     let parsed = parse::parse("test.yaml", &OBJECTS.replace('@', &version.to_string()));
     assert!(parsed.refusals.is_empty(), "{:?}", parsed.refusals);
     parsed.documents

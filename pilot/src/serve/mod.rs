@@ -1,11 +1,11 @@
 //! The xDS service: aggregated discovery in its delta and state-of-the-world forms. One task per stream holds the
 //! session of one proxy; everything it decides is in `api::xds` and `node`.
 
+mod stream;
 pub mod connections;
 pub mod node;
-pub mod quota;
 
-mod stream;
+pub mod quota;
 
 use crate::metrics::Metrics;
 use crate::offer::Offers;

@@ -10,8 +10,8 @@ mod mesh_config;
 mod peer_authentication;
 pub mod reference;
 mod secret;
-mod service;
 mod service_entry;
+mod service;
 mod sidecar;
 mod virtual_service;
 mod workload;
@@ -23,10 +23,10 @@ mod fields;
 #[cfg(test)]
 mod tests;
 
-mod finding;
-mod instead;
 mod unheeded;
 mod value;
+mod finding;
+mod instead;
 
 use crate::catalog::policy::Mesh;
 use crate::catalog::visibility::Origin;

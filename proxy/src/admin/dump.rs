@@ -61,7 +61,11 @@ fn started_from(shared: &Shared, resources: &[(Resource, Option<Version>)]) -> B
         match resource {
             Resource::Listener(listener) => start.listeners.push(listener.clone()),
             Resource::Cluster(cluster) => start.clusters.push((**cluster).clone()),
-            _ => {}
+            Resource::Route(_)
+            | Resource::Endpoints(_)
+            | Resource::Secret(_)
+            | Resource::Workload(_)
+            | Resource::Names(_) => {}
         }
     }
     start

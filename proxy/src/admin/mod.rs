@@ -7,9 +7,9 @@ mod envoy;
 mod probe;
 mod scrape;
 
-mod certs;
 mod clusters;
 mod dump;
+mod certs;
 mod listeners;
 mod stats;
 

@@ -2,8 +2,8 @@
 //! and TLS is accepted. Exists so that all later stages know what they deal with. The caller's identity comes from its
 //! verified certificate alone, never from a header.
 
-mod forwarded;
 mod tls;
+mod forwarded;
 
 pub mod chain;
 pub mod sniff;

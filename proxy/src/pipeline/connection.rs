@@ -2,7 +2,8 @@
 
 use super::downstream::Downstream;
 use super::live::{Limits, State};
-use super::world::{Thread, now, uptime};
+use super::local::uptime;
+use super::world::{Thread, now};
 use super::{http, tcp};
 use crate::accept::{self, Accepted, handover};
 use crate::filter::rbac::decide::{Decision, decide};

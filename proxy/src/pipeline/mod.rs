@@ -15,8 +15,11 @@ mod tcp;
 mod downstream;
 
 mod refusal;
-mod upstream;
 mod world;
+
+mod upstream;
+
+mod local;
 
 mod live;
 

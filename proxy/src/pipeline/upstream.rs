@@ -1,9 +1,10 @@
 //! A cluster as one thread sees it: its endpoints with their load and connections, and the limits on what is open.
 //! A change of configuration keeps what did not change: load, connections and health go on.
 
-use super::world::{Thread, now, uptime};
+use super::local::{Local, uptime};
 use crate::balance::ejection::Ejecting;
 use crate::balance::{Situation, another};
+use crate::io::now;
 use crate::policy::retry::Outcome;
 use crate::send::{Flavor, Pool, Settings, connect::Dial};
 use crate::snapshot::cluster::{Cluster, Endpoints, Gauge, Gauges, Target};
@@ -64,7 +65,7 @@ pub(super) struct Permit(Option<(Arc<Gauges>, Which)>);
 type Which = fn(&Gauges) -> &Gauge;
 
 impl Upstream {
-    pub(super) fn new(cluster: Arc<Cluster>, last: Option<&Rc<Self>>, thread: &Thread) -> Rc<Self> {
+    pub(super) fn new(cluster: Arc<Cluster>, last: Option<&Rc<Self>>, thread: &Local) -> Rc<Self> {
         let endpoints = match cluster.model.discovery {
             // Resolved addresses outlive a new version of their cluster until they are resolved again.
             Discovery::StrictDns(_) | Discovery::LogicalDns(_) => {
@@ -76,7 +77,7 @@ impl Upstream {
     }
 
     /// The same cluster with other endpoints.
-    pub(super) fn with_endpoints(self: &Rc<Self>, endpoints: Arc<Endpoints>, thread: &Thread) -> Rc<Self> {
+    pub(super) fn with_endpoints(self: &Rc<Self>, endpoints: Arc<Endpoints>, thread: &Local) -> Rc<Self> {
         Self::with(self.cluster.clone(), Some(endpoints), Some(self), thread)
     }
 
@@ -84,7 +85,7 @@ impl Upstream {
         cluster: Arc<Cluster>,
         endpoints: Option<Arc<Endpoints>>,
         last: Option<&Rc<Self>>,
-        thread: &Thread,
+        thread: &Local,
     ) -> Rc<Self> {
         // Connections of another kind cannot serve the changed cluster.
         let last = last.filter(|last| last.connects_like(&cluster));
@@ -144,15 +145,10 @@ impl Upstream {
         self.endpoints.as_ref()
     }
 
-    /// Whether no address is known yet.
-    pub(super) fn is_unresolved(&self) -> bool {
-        self.endpoints.is_none()
-    }
-
     /// Chooses an endpoint other than those tried before, if `looks` looks find one; `None`: there is none.
     pub(super) fn choose(
         &self,
-        thread: &Thread,
+        thread: &Local,
         hash: Option<u64>,
         original: Option<SocketAddr>,
         (tried, looks): (&[SocketAddr], u32),
@@ -360,7 +356,7 @@ fn settings(cluster: &Cluster) -> Settings {
 }
 
 /// Clusters without a service are called by their own name in metrics, as Istio does for `PassthroughCluster`.
-fn service(cluster: &Cluster, thread: &Thread) -> u32 {
+fn service(cluster: &Cluster, thread: &Local) -> u32 {
     if let Some(service) = &cluster.model.service {
         return thread.telemetry.service(service);
     }

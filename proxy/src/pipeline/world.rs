@@ -2,6 +2,7 @@
 //! clock and its chance. Reached by `Rc`, never shared with another thread.
 
 use super::live::Registry;
+use super::local::Local;
 use super::upstream::Upstream;
 use super::wheel::Wheel;
 use crate::accept::handover::Virtual;
@@ -13,23 +14,20 @@ use crate::snapshot::table::RouteTable;
 use crate::telemetry::Sink;
 use foldhash::HashMap;
 use std::cell::{Cell, RefCell};
-use std::hash::BuildHasher;
+use std::ops::Deref;
 use std::rc::Rc;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
 /// One worker thread.
 pub(super) struct Thread {
-    pub(super) telemetry: Sink,
+    local: Local,
     pub(super) node: Arc<Node>,
     pub(super) mark: Option<u32>,
     pub(super) live: Registry,
     config: RefCell<Rc<Config>>,
     upstreams: RefCell<HashMap<Arc<str>, Rc<Upstream>>>,
-    random: Cell<u64>,
-    /// Renewed by the ticker, for what needs no exact time.
-    coarse: Cell<Instant>,
     wall: Cell<(Instant, SystemTime)>,
     wheel: RefCell<Wheel>,
     /// Where the wheel's ticks are counted from.
@@ -42,6 +40,15 @@ pub(super) struct Config {
     pub(super) virtuals: Virtual,
 }
 
+/// A thread counts, chooses and tells the time by what is its own.
+impl Deref for Thread {
+    type Target = Local;
+
+    fn deref(&self) -> &Local {
+        &self.local
+    }
+}
+
 impl Thread {
     pub(super) fn new(
         telemetry: Sink,
@@ -51,14 +58,12 @@ impl Thread {
     ) -> Rc<Self> {
         let now = now();
         Rc::new(Self {
-            telemetry,
+            local: Local::new(telemetry, now),
             node,
             mark,
             live: Registry::default(),
             config: RefCell::new(Rc::new(Config::new(snapshot))),
             upstreams: RefCell::default(),
-            random: Cell::new(std::hash::RandomState::new().hash_one(0)),
-            coarse: Cell::new(now),
             wall: Cell::new((now, wall_clock())),
             wheel: RefCell::new(Wheel::new()),
             began: now,
@@ -123,24 +128,10 @@ impl Thread {
         self.config.borrow().snapshot.compiled_listeners().get(name).cloned()
     }
 
-    /// A random number, good enough for choosing but for no secret.
-    pub(super) fn random(&self) -> u32 {
-        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-        self.random.set(state);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed >> 32) as u32
-    }
-
-    /// The time, at most one tick late.
-    pub(super) fn coarse(&self) -> Instant {
-        self.coarse.get()
-    }
-
     /// Renews the coarse clock.
     pub(super) fn tick(&self) -> Instant {
         let now = now();
-        self.coarse.set(now);
+        self.local.tick(now);
         self.wall.set((now, wall_clock()));
         let woken = self.wheel.borrow_mut().turn(self.ticks(now));
         woken.into_iter().for_each(Waker::wake);
@@ -183,13 +174,6 @@ impl Config {
 
 /// How often the coarse clock is renewed.
 pub(super) const TICK: Duration = Duration::from_millis(100);
-
-/// Time since the process began, the same on all threads.
-pub(super) fn uptime(now: Instant) -> Duration {
-    static BEGIN: OnceLock<Instant> = OnceLock::new();
-    // One second ahead, so that zero can mean "never".
-    now.saturating_duration_since(*BEGIN.get_or_init(|| now)) + Duration::from_secs(1)
-}
 
 #[expect(clippy::disallowed_methods, reason = "the pipeline is where time comes from")]
 fn wall_clock() -> SystemTime {

@@ -2,17 +2,16 @@
 
 use super::SendError;
 use super::body::RequestBody;
+use super::connect::Dial;
+use super::connection::{Connection, Flavor, Http1, Http2};
 use super::incoming::Incoming;
-use super::pool::{Flavor, Pool};
+use super::pool::Pool;
 use crate::flow::extra::Opened;
-use crate::http1::client::Client;
 use crate::http2::client::Slot;
-use crate::{http2, io};
+use crate::io::Stream;
 use http::{HeaderMap, Request, Response, Version};
-use std::any::Any;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Instant;
 
 /// A connection for one request.
 pub enum Lease {
@@ -20,36 +19,6 @@ pub enum Lease {
     Http1(Http1, Rc<Pool>),
     /// HTTP/2: shared.
     Http2(Rc<Http2>),
-}
-
-/// What is known of a connection from its beginning.
-pub(super) struct About {
-    pub(super) flavor: Flavor,
-    pub(super) local: Option<SocketAddr>,
-    pub(super) tag: u32,
-    pub(super) opened: Rc<Opened>,
-}
-
-/// An HTTP/1 connection.
-pub struct Http1 {
-    pub(super) client: Client<io::Stream>,
-    pub(super) about: About,
-    pub(super) served: u32,
-    pub(super) since: Instant,
-    /// Lives as long as the connection.
-    pub(super) _guard: Box<dyn Any>,
-}
-
-impl Http1 {
-    pub(super) fn usable(&self) -> bool {
-        self.client.is_ready()
-    }
-}
-
-/// An HTTP/2 connection.
-pub struct Http2 {
-    pub(super) client: http2::client::Client,
-    pub(super) about: About,
 }
 
 /// A response, and the connection that goes back when it is complete.
@@ -80,7 +49,32 @@ impl Returned {
     }
 }
 
+impl Pool {
+    /// A connection that is there and free.
+    pub fn ready(self: &Rc<Self>, flavor: &Flavor) -> Option<Lease> {
+        self.free(flavor).map(|connection| Lease::of(connection, self))
+    }
+
+    /// Makes a connection. `opened` is told of it, and gives a guard that lives as long as the connection and a number
+    /// that leases show as their `tag`.
+    pub async fn dial<G: 'static>(
+        self: &Rc<Self>,
+        flavor: &Flavor,
+        dial: &Dial,
+        opened: impl FnOnce(&Stream) -> (G, u32),
+    ) -> Result<Lease, SendError> {
+        self.connect(flavor, dial, opened).await.map(|connection| Lease::of(connection, self))
+    }
+}
+
 impl Lease {
+    fn of(connection: Connection, pool: &Rc<Pool>) -> Self {
+        match connection {
+            Connection::Http1(connection) => Self::Http1(connection, pool.clone()),
+            Connection::Http2(connection) => Self::Http2(connection),
+        }
+    }
+
     /// Whether requests on it are HTTP/2.
     pub fn version(&self) -> Version {
         match self {

@@ -5,14 +5,17 @@ mod lease;
 
 mod pool;
 
+mod connection;
+
 pub mod body;
 pub mod connect;
 
 mod incoming;
 
+pub use connection::Flavor;
 pub use incoming::{Incoming, IncomingError};
 pub use lease::{Lease, Returned, Sent};
-pub use pool::{Flavor, Pool};
+pub use pool::Pool;
 
 use crate::{http1, http2};
 use connect::ConnectError;

@@ -2,7 +2,7 @@
 //! back when its response is complete; an HTTP/2 connection is shared until it is full or goes away.
 
 use super::connect::{ConnectError, Dial, connect};
-use super::lease::{About, Http1, Http2, Lease};
+use super::connection::{About, Connection, Flavor, Http1, Http2};
 use super::{SendError, Settings};
 use crate::http1::client::Client;
 use crate::http1::head::Limits;
@@ -12,17 +12,6 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
-
-/// What connections have to have in common to serve the same requests.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Flavor {
-    /// HTTP/2; `None`: whatever the endpoint chooses in TLS.
-    pub http2: Option<bool>,
-    /// With the mesh's own ALPN.
-    pub mesh: bool,
-    /// The name asked for in TLS, where requests decide it.
-    pub name: Option<Box<str>>,
-}
 
 /// Connections to one endpoint.
 pub struct Pool {
@@ -48,38 +37,37 @@ impl Pool {
     }
 
     /// A connection that is there and free.
-    pub fn ready(self: &Rc<Self>, flavor: &Flavor) -> Option<Lease> {
+    pub(super) fn free(&self, flavor: &Flavor) -> Option<Connection> {
         if flavor.http2 != Some(true) {
             let mut idle = self.idle.borrow_mut();
             // The last one to come back is the least likely to have been closed meanwhile.
             while let Some(at) = idle.iter().rposition(|c| c.about.flavor == *flavor) {
                 let connection = idle.swap_remove(at);
                 if connection.usable() {
-                    return Some(Lease::Http1(connection, self.clone()));
+                    return Some(Connection::Http1(connection));
                 }
             }
         }
         if flavor.http2 != Some(false) {
             let shared = self.shared.borrow();
             let found = shared.iter().find(|c| c.about.flavor == *flavor && c.client.has_room());
-            return found.map(|c| Lease::Http2(c.clone()));
+            return found.map(|c| Connection::Http2(c.clone()));
         }
         None
     }
 
-    /// Makes a connection. `opened` is told of it, and gives a guard that lives as long as the connection and a number
-    /// that leases show as their `tag`.
-    pub async fn dial<G: 'static>(
-        self: &Rc<Self>,
+    /// Makes a connection, as `dial` in the file of leases says.
+    pub(super) async fn connect<G: 'static>(
+        &self,
         flavor: &Flavor,
         dial: &Dial,
         opened: impl FnOnce(&Stream) -> (G, u32),
-    ) -> Result<Lease, SendError> {
+    ) -> Result<Connection, SendError> {
         if flavor.http2 == Some(true) {
             let failures = self.failures.borrow().0;
             let _turn = self.dialling.acquire().await;
-            if let Some(lease) = self.ready(flavor) {
-                return Ok(lease);
+            if let Some(connection) = self.free(flavor) {
+                return Ok(connection);
             }
             if self.failures.borrow().0 != failures {
                 // Whoever had the turn before failed just now; failing in a row would only add up waits.
@@ -99,11 +87,11 @@ impl Pool {
     }
 
     async fn make<G: 'static>(
-        self: &Rc<Self>,
+        &self,
         flavor: &Flavor,
         dial: &Dial,
         opened: impl FnOnce(&Stream) -> (G, u32),
-    ) -> Result<Lease, SendError> {
+    ) -> Result<Connection, SendError> {
         let (stream, connected) = connect(dial).await?;
         let http2 = flavor.http2.unwrap_or_else(|| stream.alpn() == Some(b"h2"));
         let local = stream.socket().local_addr().ok();
@@ -115,12 +103,12 @@ impl Pool {
             let mut shared = self.shared.borrow_mut();
             shared.retain(|c| !c.client.is_closed());
             shared.push(connection.clone());
-            return Ok(Lease::Http2(connection));
+            return Ok(Connection::Http2(connection));
         }
         let since = now();
         let connection =
             Http1 { client: Client::new(stream, LIMITS), about, served: 0, since, _guard: Box::new(guard) };
-        Ok(Lease::Http1(connection, self.clone()))
+        Ok(Connection::Http1(connection))
     }
 
     /// Takes a connection back.

@@ -9,8 +9,8 @@ pub mod access_log;
 mod labels;
 
 pub mod peers;
-pub mod series;
 pub mod stats;
+pub mod series;
 
 use crate::flow::node::Node;
 use crate::flow::record::{Key, Record, Traffic};

@@ -6,10 +6,10 @@
 //! first request after that; a connection whose client does not verify any more, or whose client's certificate has
 //! ended, is closed.
 
-pub mod crowd;
+mod exchange;
 pub mod door;
 
-mod exchange;
+pub mod crowd;
 
 use crate::identity::{SpiffeId, peer_identity};
 use crate::process::tls::Serving;

@@ -3,11 +3,11 @@
 //! A document that is refused hides no other document of the file. Sizes, nesting and aliases are bounded, because
 //! a file may be hostile.
 
-use super::document::{Document, Key, Place, Refusal};
+use super::document::{Key, Place, Refusal};
 use super::head::Head;
 use super::locate::line;
 use super::mesh_config::MeshConfig;
-use super::object::Object;
+use super::object::{Document, Object};
 use super::strict::{self, Fault};
 use super::yaml::{RENDER, chunks, file_line, is_template, values};
 use serde_json::Value;

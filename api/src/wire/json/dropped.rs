@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::model::Resource;
-use crate::wire::{Target, decode, encode, golden, ignored};
+use crate::wire::{Target, decode, encode, filter, golden, ignored};
 use prost::Message;
 use prost_reflect::{FieldDescriptor, Kind, MapKey, ReflectMessage, Value};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -140,7 +140,9 @@ impl Mutation<'_> {
 
 fn is_ignored(field: &FieldDescriptor) -> bool {
     let message = field.parent_message();
-    ignored::fields(message.package_name(), message.name()).iter().any(|i| i.tag == field.number())
+    let name = format!("{}.{}", message.package_name(), message.name());
+    let all = ignored::IGNORED.iter().chain(filter::IGNORED.iter().copied());
+    all.filter(|(of, _)| *of == name).any(|(_, fields)| fields.iter().any(|i| i.tag == field.number()))
 }
 
 /// Messages that are one value.

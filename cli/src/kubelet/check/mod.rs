@@ -1,8 +1,8 @@
 //! Pure. Whether Kubernetes objects can be run here, before anything is started: each problem with its field
 //! path and the next step.
 
-pub mod metadata;
 pub mod volume;
+pub mod metadata;
 
 pub mod format;
 

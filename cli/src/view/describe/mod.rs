@@ -2,10 +2,10 @@
 //! do with it, and its events.
 
 mod generic;
-mod pod;
 mod service;
 mod standing;
 mod workload;
+mod pod;
 
 use api::resource::column::{duration, seconds};
 use serde_json::Value;

@@ -1,6 +1,7 @@
 //! Pure. An object as it is remembered: a fraction of the size of one that is read.
 
-use api::resource::document::{Document, Key, Place};
+use api::resource::document::{Key, Place};
+use api::resource::object::Document;
 use api::resource::parse;
 use std::fmt;
 

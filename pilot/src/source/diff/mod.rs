@@ -8,7 +8,8 @@
 mod kept;
 
 use crate::flow::Fact;
-use api::resource::document::{Document, Key, Place, Refusal};
+use api::resource::document::{Key, Place, Refusal};
+use api::resource::object::Document;
 use api::resource::parse::Parsed;
 use kept::Kept;
 use std::collections::{BTreeMap, BTreeSet};

@@ -47,7 +47,7 @@ fn examples() -> Vec<(&'static str, Value, Value)> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/validate/fields/examples.yaml");
     let parsed = parse::parse("examples.yaml", &std::fs::read_to_string(path).unwrap());
     assert!(parsed.refusals.is_empty(), "{:?}", parsed.refusals);
-    let of = |document: api::resource::document::Document| {
+    let of = |document: api::resource::object::Document| {
         let kind = document.object.kind().descriptor();
         let accepted = found(&document.raw);
         assert!(accepted.errors.is_empty(), "{}: {:?}", document.object.key, accepted.errors);

@@ -10,8 +10,8 @@ pub(super) mod retry;
 mod unreachable;
 
 mod destination;
-mod header;
 mod matching;
+mod header;
 
 use super::finding::Findings;
 use super::{origin, value};

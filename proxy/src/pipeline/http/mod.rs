@@ -12,16 +12,16 @@ mod attempt;
 mod mirror;
 mod upgrade;
 
+mod message;
+
+mod filters;
 mod ask;
 
 mod connect;
-mod message;
 
 mod reply;
 
 mod body;
-
-mod filters;
 
 mod exchange;
 

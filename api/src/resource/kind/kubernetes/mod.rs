@@ -2,9 +2,9 @@
 //! them stands in its own tables.
 
 pub mod job;
-pub mod pod;
 pub mod service;
 pub mod workload;
+pub mod pod;
 
 use crate::resource::column::{AGE, Column, at, items, text};
 use crate::resource::descriptor::Descriptor;

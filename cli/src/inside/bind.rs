@@ -1,0 +1,21 @@
+//! Binds a part of the host's files into a container's root.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+
+use crate::beneath;
+
+/// Binds a path with all that is mounted below it on what is open.
+pub fn bind(source: &Path, target: &OwnedFd) -> Result<(), Errno> {
+    let nothing: Option<&str> = None;
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+    mount(Some(source), &beneath::path_of(target), nothing, flags, nothing)
+}
+
+/// An absolute path as one beneath the root.
+pub fn inner(path: &Path) -> &Path {
+    path.strip_prefix("/").unwrap_or(path)
+}

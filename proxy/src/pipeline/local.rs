@@ -1,0 +1,48 @@
+//! What a worker thread counts, chooses and tells the time by; its upstreams need no more of it.
+
+use crate::telemetry::Sink;
+use std::cell::Cell;
+use std::hash::BuildHasher;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// Counters, chance and clock of one thread.
+pub(super) struct Local {
+    pub(super) telemetry: Sink,
+    random: Cell<u64>,
+    /// Renewed by the ticker, for what needs no exact time.
+    coarse: Cell<Instant>,
+}
+
+impl Local {
+    pub(super) fn new(telemetry: Sink, now: Instant) -> Self {
+        let random = Cell::new(std::hash::RandomState::new().hash_one(0));
+        Self { telemetry, random, coarse: Cell::new(now) }
+    }
+
+    /// A random number, good enough for choosing but for no secret.
+    pub(super) fn random(&self) -> u32 {
+        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.random.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed >> 32) as u32
+    }
+
+    /// The time, at most one tick late.
+    pub(super) fn coarse(&self) -> Instant {
+        self.coarse.get()
+    }
+
+    /// Renews the coarse clock.
+    pub(super) fn tick(&self, now: Instant) {
+        self.coarse.set(now);
+    }
+}
+
+/// Time since the process began, the same on all threads.
+pub(super) fn uptime(now: Instant) -> Duration {
+    static BEGIN: OnceLock<Instant> = OnceLock::new();
+    // One second ahead, so that zero can mean "never".
+    now.saturating_duration_since(*BEGIN.get_or_init(|| now)) + Duration::from_secs(1)
+}

@@ -1,0 +1,58 @@
+//! A connection to an endpoint over which requests go, and what it takes to serve a request.
+
+use crate::flow::extra::Opened;
+use crate::http1::client::Client;
+use crate::{http2, io};
+use std::any::Any;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Instant;
+
+/// A connection that is free for a request.
+pub(super) enum Connection {
+    /// HTTP/1: for one request at a time.
+    Http1(Http1),
+    /// HTTP/2: shared.
+    Http2(Rc<Http2>),
+}
+
+/// What connections have to have in common to serve the same requests.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Flavor {
+    /// HTTP/2; `None`: whatever the endpoint chooses in TLS.
+    pub http2: Option<bool>,
+    /// With the mesh's own ALPN.
+    pub mesh: bool,
+    /// The name asked for in TLS, where requests decide it.
+    pub name: Option<Box<str>>,
+}
+
+/// What is known of a connection from its beginning.
+pub(super) struct About {
+    pub(super) flavor: Flavor,
+    pub(super) local: Option<SocketAddr>,
+    pub(super) tag: u32,
+    pub(super) opened: Rc<Opened>,
+}
+
+/// An HTTP/1 connection.
+pub struct Http1 {
+    pub(super) client: Client<io::Stream>,
+    pub(super) about: About,
+    pub(super) served: u32,
+    pub(super) since: Instant,
+    /// Lives as long as the connection.
+    pub(super) _guard: Box<dyn Any>,
+}
+
+impl Http1 {
+    pub(super) fn usable(&self) -> bool {
+        self.client.is_ready()
+    }
+}
+
+/// An HTTP/2 connection.
+pub struct Http2 {
+    pub(super) client: http2::client::Client,
+    pub(super) about: About,
+}
