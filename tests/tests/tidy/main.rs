@@ -233,8 +233,6 @@ fn hold(unread: Vec<String>, allowed: &[(&str, &str)], message: &str) {
 const NOT_READ_BY_THE_PROXY: &[(&str, &str)] = &[
     ("Cluster.origin", "names the DestinationRule in dumps, which show the whole model"),
     ("Route.origin", "names the VirtualService in dumps"),
-    ("HttpConnection.stat_prefix", "names statistics in dumps; ours have Istio's names"),
-    ("TcpProxy.stat_prefix", "the same"),
 ];
 
 /// Fields of users' objects that pilot does not read, each with the reason.
