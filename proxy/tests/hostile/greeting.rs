@@ -168,7 +168,7 @@ fn a_name_that_nobody_has_is_reset_and_counted() {
     let tls = authority.client("unknown.example", &["http/1.1"]);
     inside_tls(tls, proxy.connect("inbound")).unwrap_err();
     proxy.wait_stat("listener.inbound.no_filter_chain_match", |count| count == 1);
-    proxy.said("no filter chain takes the connection");
+    proxy.said("no filter chain matches the connection");
     proxy.wait_idle();
     proxy.serves();
 }
