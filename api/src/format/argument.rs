@@ -2,11 +2,9 @@
 
 use super::Place;
 use super::operator::{Field, GrpcStatus, Host, Moment, Operator, Part, Point, Precision, ServerName, Which};
-use super::table::row;
+use super::row::{Lookup, Read};
 use super::time::Shape;
 use serde::Deserialize;
-
-pub(super) type Read = Result<Operator, String>;
 
 /// A header, or two with a question mark between.
 pub(super) fn fields(argument: &str, pseudo: &[Field], make: fn(Field, Option<Field>) -> Operator) -> Read {
@@ -158,7 +156,7 @@ pub(super) fn network(argument: &str) -> Result<Part, String> {
 }
 
 /// Operators as JSON, of which the first that has a value counts.
-pub(super) fn first_of(argument: &str, place: Place) -> Read {
+pub(super) fn first_of(argument: &str, place: Place, lookup: Lookup) -> Read {
     let list: Choices =
         serde_json::from_str(argument).map_err(|error| format!("takes {{\"operators\": [...]}}: {error}"))?;
     if list.operators.is_empty() {
@@ -169,8 +167,9 @@ pub(super) fn first_of(argument: &str, place: Place) -> Read {
             Named::Alone(command) => Choice { command, param: String::new(), max_length: None },
             Named::With(choice) => choice,
         };
-        let row = row(&command).ok_or_else(|| format!("names `{command}`, which is no operator"))?;
-        let read = row.read(&command, &param, max_length, place).map_err(|error| error.to_string())?;
+        let row = lookup(&command).ok_or_else(|| format!("names `{command}`, which is no operator"))?;
+        let read =
+            row.read(&command, &param, max_length, place, lookup).map_err(|error| error.to_string())?;
         Ok((read, max_length))
     });
     Ok(Operator::FirstOf(each.collect::<Result<_, String>>()?))

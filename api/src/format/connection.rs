@@ -2,10 +2,10 @@
 
 use super::argument as read;
 use super::operator::{End, Fact, Holder, Moment, Operator, Part, Session, Side};
-use super::table::Allowed::{Everywhere, Log};
-use super::table::Argument::{None, Optional, Required};
-use super::table::Seen::Both;
-use super::table::{Row, cut, nothing, plain, refused, with};
+use super::row::Allowed::{Everywhere, Log};
+use super::row::Argument::{None, Optional, Required};
+use super::row::Seen::Both;
+use super::row::{Row, cut, nothing, plain, refused, with};
 
 const NO_INTERNAL_LISTENERS: &str = "there are no internal listeners";
 const ENDS_NOT_KEPT: &str = "how a connection ended is not kept";
@@ -14,8 +14,8 @@ const NOT_TOLD: &str = "the TLS library does not tell it";
 const NO_FINGERPRINTS: &str = "greetings of clients have no fingerprints here";
 const OTHER_NAMES: &str = "such names are not read";
 
-const BITS: super::table::Argument = Optional("16");
-const TIME: super::table::Argument = Optional("%s");
+const BITS: super::row::Argument = Optional("16");
+const TIME: super::row::Argument = Optional("%s");
 
 pub(super) const ROWS: &[Row] = &[
     plain("UPSTREAM_HOST", Everywhere, Both, |_, _| Ok(address(End::Upstream, Part::Whole))),

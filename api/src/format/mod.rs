@@ -4,20 +4,25 @@
 //! means, so that pilot takes exactly what proxies take: a proxy refuses a whole listener, or a whole table of routes, for
 //! one operator that it does not know.
 
+mod table;
+
+mod connection;
+mod request;
+
+mod argument;
+
+mod row;
+
 pub mod operator;
 
 pub mod defaults;
 pub mod time;
 
-mod argument;
-mod connection;
-mod request;
-mod table;
-
 #[cfg(test)]
 mod tests;
 
-pub use table::{Allowed, Meaning, Row, Seen, row, rows};
+pub use row::{Allowed, Meaning, Row, Seen};
+pub use table::{row, rows};
 
 use operator::Operator;
 
@@ -118,8 +123,7 @@ fn end(rest: &str) -> Option<usize> {
 fn operator(written: &str, place: Place) -> Result<(Operator, Option<usize>), FormatError> {
     let unknown = || FormatError::Unknown(written.to_owned());
     let (name, argument, longest) = split(written).ok_or_else(unknown)?;
-    let row = row(name).ok_or_else(unknown)?;
-    let operator = row.read(written, argument, longest, place)?;
+    let operator = row(name).ok_or_else(unknown)?.read(written, argument, longest, place, row)?;
     Ok((operator, longest))
 }
 

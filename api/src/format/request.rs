@@ -2,10 +2,10 @@
 
 use super::argument as read;
 use super::operator::{Attempted, Counted, Field, Moment, Operator, Point, Precision};
-use super::table::Allowed::{Everywhere, Log};
-use super::table::Argument::{None, Optional, Required};
-use super::table::Seen::{Both, Http, Tcp};
-use super::table::{Row, cut, nothing, plain, refused, with};
+use super::row::Allowed::{Everywhere, Log};
+use super::row::Argument::{None, Optional, Required};
+use super::row::Seen::{Both, Http, Tcp};
+use super::row::{Row, cut, nothing, of_others, plain, refused, with};
 
 const REQUEST: &[Field] = &[Field::Method, Field::Path, Field::Authority, Field::Scheme];
 const RESPONSE: &[Field] = &[Field::Status];
@@ -107,7 +107,7 @@ pub(super) const ROWS: &[Row] = &[
     nothing("CUSTOM_FLAGS", None, "no filter sets flags of its own"),
     nothing("TRACE_ID", None, NO_TRACES),
     nothing("SPAN_ID", None, NO_TRACES),
-    cut(
+    of_others(
         "COALESCE",
         Required(
             "{\"operators\": [\"REQUESTED_SERVER_NAME\", {\"command\": \"REQ\", \"param\": \":authority\"}]}",

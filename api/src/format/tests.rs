@@ -1,7 +1,7 @@
 //! The grammar, and the table of operators against Envoy's documentation.
 
 use super::operator::{End, Field, Operator, Part, Point, Precision};
-use super::table::Argument;
+use super::row::Argument;
 use super::*;
 
 fn operator(text: &str) -> Result<Operator, FormatError> {
@@ -144,7 +144,7 @@ fn the_documentation_lists_what_the_table_has() {
 }
 
 fn is_value(row: &Row) -> bool {
-    matches!(row.meaning, Meaning::Value(_))
+    matches!(row.meaning, Meaning::Value(_) | Meaning::OfOthers(_))
 }
 
 #[test]
