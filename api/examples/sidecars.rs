@@ -69,13 +69,13 @@ async fn main() -> Result<()> {
     let options = Options::parse();
     let board = Arc::new(Board::default());
     for number in 0..options.count {
-        let (board, address) = (board.clone(), options.address.clone());
+        let (own, address) = (board.clone(), options.address.clone());
         let namespace = match number % options.namespaces.max(1) {
             0 => "default".to_owned(),
             other => format!("namespace-{other}"),
         };
         tokio::spawn(async move {
-            let Err(error) = sidecar(number, &namespace, &address, &board).await;
+            let Err(error) = sidecar(number, &namespace, &address, &own).await;
             eprintln!("sidecar {number}: {error:#}");
         });
         // A client that is slower than the control plane would be taken for one that says nothing.
