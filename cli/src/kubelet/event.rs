@@ -131,7 +131,7 @@ fn of_container(before: Option<&Container>, after: &Container) -> Vec<Happening>
     if before.is_none_or(|before| before.phase != after.phase) {
         match &after.phase {
             Phase::Running { .. } => {
-                found.push(Happening::normal("Started", format!("Started container {name}")))
+                found.push(Happening::normal("Started", format!("Started container {name}")));
             }
             Phase::Waiting { reason, message } if reason == "CrashLoopBackOff" => {
                 let message = format!("Back-off restarting failed container {name}: {message}");

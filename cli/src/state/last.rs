@@ -63,10 +63,12 @@ pub fn keep(state: &State) -> std::io::Result<()> {
             files.push((changed, path, format!("{name}_{container}.log")));
         }
     }
-    files.sort_by(|left, right| right.0.cmp(&left.0));
+    files.sort_by_key(|(changed, ..)| std::cmp::Reverse(*changed));
     let target = state.last_logs();
     let folder = Folder::make(&target).map_err(std::io::Error::other)?;
-    names(&target).iter().for_each(|old| drop(std::fs::remove_file(target.join(old))));
+    for old in names(&target) {
+        drop(std::fs::remove_file(target.join(old)));
+    }
     let mut room = ALL;
     for (_, path, name) in files {
         let bytes = end(&path, ONE.min(room))?;

@@ -205,25 +205,9 @@ impl Get {
         }
         let style = self.style(kinds);
         let table = |(kind, objects): &&(&'static Descriptor, Vec<Value>)| {
-            self.lines(kind, objects, style, &mut Widths::default(), !self.no_headers)
+            lines(kind, objects, style, &mut Widths::default(), !self.no_headers)
         };
         print::table(&filled.iter().map(table).collect::<Vec<_>>().join("\n"));
-    }
-
-    fn lines(
-        &self,
-        kind: &Descriptor,
-        objects: &[Value],
-        style: Style<'_>,
-        widths: &mut Widths,
-        heads: bool,
-    ) -> String {
-        if kind.kind == "Event" {
-            return events::render(widths, objects, style.namespaces, heads, style.now);
-        }
-        let head = get::heads(kind, style);
-        let head: Vec<&str> = head.iter().map(String::as_str).collect();
-        widths.lines(heads.then_some(&head), &get::rows(kind, objects, style))
     }
 
     async fn follow(&self, state: &State, wish: &ask::Wish) -> Result<(), Failure> {
@@ -271,7 +255,7 @@ impl Get {
             return Ok(());
         }
         if matches!(self.output, Form::Table | Form::Wide) {
-            print::table(&self.lines(kind, objects, self.style(false), widths, heads));
+            print::table(&lines(kind, objects, self.style(false), widths, heads));
         } else {
             for object in objects {
                 print::out(&formed(&self.output, std::slice::from_ref(object), true, heads)?);
@@ -303,4 +287,14 @@ fn formed(form: &Form, objects: &[Value], single: bool, heads: bool) -> Result<S
         Form::Columns(columns) => form::own_columns(columns, objects, heads),
         Form::Table | Form::Wide => String::new(),
     })
+}
+
+/// A part of a table: its heads, if they are wanted, and a row for each object.
+fn lines(kind: &Descriptor, objects: &[Value], style: Style<'_>, widths: &mut Widths, heads: bool) -> String {
+    if kind.kind == "Event" {
+        return events::render(widths, objects, style.namespaces, heads, style.now);
+    }
+    let head = get::heads(kind, style);
+    let head: Vec<&str> = head.iter().map(String::as_str).collect();
+    widths.lines(heads.then_some(&head), &get::rows(kind, objects, style))
 }

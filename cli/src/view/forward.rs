@@ -66,7 +66,9 @@ pub fn pod_port(pod: &Value, service: Option<&Value>, mapping: &Mapping) -> Resu
     let wanted = &mapping.remote;
     let Some(service) = service else { return numbered(pod, wanted) };
     let ports = service.pointer("/spec/ports").and_then(Value::as_array).into_iter().flatten();
-    let is_it = |port: &&Value| port["name"] == **wanted || port["port"].to_string() == *wanted;
+    let number = wanted.parse::<u64>().ok();
+    let is_it =
+        |port: &&Value| port["name"] == **wanted || number.is_some() && port["port"].as_u64() == number;
     let port = ports.into_iter().find(is_it).ok_or_else(|| PortError::NotOfService {
         service: service["metadata"]["name"].as_str().unwrap_or_default().into(),
         port: wanted.clone(),

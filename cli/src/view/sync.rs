@@ -1,5 +1,7 @@
 //! Pure. `ostria proxy-status`: whether each connected proxy has what pilot sent, by type, as `istioctl proxy-status`.
 
+use std::fmt::Write;
+
 use serde_json::Value;
 
 use crate::view::{status, table};
@@ -20,8 +22,9 @@ pub fn refusals(proxies: &[Value]) -> String {
             let kind = word(refusal, "type").rsplit('.').next().unwrap_or_default();
             let names: Vec<&str> =
                 refusal["names"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            text += &format!(
-                "\n{} refuses {kind} {}:\n  {}\n",
+            let _ = writeln!(
+                text,
+                "\n{} refuses {kind} {}:\n  {}",
                 word(proxy, "proxy"),
                 names.join(", "),
                 word(refusal, "detail").replace('\n', "\n  ")

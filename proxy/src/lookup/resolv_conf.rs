@@ -38,9 +38,10 @@ impl ResolvConf {
                         words.map(|word| word.trim_end_matches('.').to_ascii_lowercase()).collect();
                 }
                 Some("options") => {
-                    let dots = words.filter_map(|word| word.strip_prefix("ndots:")?.parse::<usize>().ok());
+                    let mut dots =
+                        words.filter_map(|word| word.strip_prefix("ndots:")?.parse::<usize>().ok());
                     // As far as resolvers go.
-                    found.dots = dots.last().unwrap_or(found.dots).min(15);
+                    found.dots = dots.next_back().unwrap_or(found.dots).min(15);
                 }
                 _ => {}
             }

@@ -152,7 +152,7 @@ fn locate(refusals: &mut [Refusal], chunk: &str, path: &str) {
 /// What to do about a template that reads as YAML, as one does whose actions all stand in quotes.
 fn advise(refusals: &mut [Refusal]) {
     let of_template = refusals.iter_mut().filter(|refusal| is_template(&refusal.reason));
-    of_template.for_each(|refusal| refusal.next = RENDER.to_owned());
+    of_template.for_each(|refusal| RENDER.clone_into(&mut refusal.next));
 }
 
 fn take(parsed: &mut Parsed, place: Place, raw: Value) {

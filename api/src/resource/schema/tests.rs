@@ -96,7 +96,11 @@ fn fields_keep_types_bounds_values_and_marks() {
     }
     #[derive(JsonSchema)]
     #[schemars(extend("x-refused-values" = ["OTHER"]))]
-    #[allow(dead_code, reason = "only its shape matters")]
+    #[allow(
+        dead_code,
+        clippy::upper_case_acronyms,
+        reason = "only its shape matters, which is as users write it"
+    )]
     enum Mode {
         /// One.
         ONE,

@@ -228,7 +228,7 @@ mod tests {
             match text.parse::<Selector>() {
                 Ok(selector) => assert_eq!(selector.to_string(), expected, "{text}"),
                 Err(error) => {
-                    assert!(text.contains("-2") && error.to_string().contains("\"-2\""), "{text}: {error}")
+                    assert!(text.contains("-2") && error.to_string().contains("\"-2\""), "{text}: {error}");
                 }
             }
         }
@@ -262,7 +262,7 @@ mod tests {
             match text.parse::<Selector>() {
                 Ok(_) => assert!(beginning.is_empty(), "{text} is read"),
                 Err(error) => {
-                    assert!(!beginning.is_empty() && error.to_string().starts_with(beginning), "{error}")
+                    assert!(!beginning.is_empty() && error.to_string().starts_with(beginning), "{error}");
                 }
             }
         }
