@@ -16,6 +16,8 @@ use api::model::secret::SecretContent;
 use api::model::tls::{
     CertificateSource, DownstreamTls, RootSource, SanKind, SanMatch, TlsParameters, UpstreamTls, Validation,
 };
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use data::*;
 use http::{HeaderMap, Request, Response};
@@ -139,6 +141,42 @@ fn grpc_streams_keep_their_trailers_and_share_one_connection() {
             .await;
         proxy.metric(&["istio_request_messages_total", "grpc_response_status=\"0\"", " 78"]).await;
         assert!(proxy.telemetry.render().contains("upstream_cx_total{cluster_name=\"c\"} 1\n"));
+    });
+}
+
+#[test]
+fn grpc_web_is_grpc_behind_the_proxy_and_its_trailers_come_in_the_body() {
+    run(async {
+        let mut settings = http(routes(vec![route(forward("c"))]));
+        settings.filters = [Filter::GrpcWeb, Filter::Router].map(HttpFilter::from).into();
+        let proxy = Proxy::start(simple(settings, grpc_cluster(grpc_server().await)));
+        let mut client = http2_client(proxy.address("in").await).await;
+        let sent = ["one", "five!"].map(|text| message(text).into_data().unwrap());
+        let last = b"\x80\0\0\0\x0fgrpc-status:0\r\n";
+        let plain = [&sent[0][..], &sent[1][..], last].concat();
+        for (kind, text) in [("application/grpc-web+proto", false), ("application/grpc-web-text+proto", true)]
+        {
+            let written = |data: &[u8]| if text { STANDARD.encode(data).into_bytes() } else { data.to_vec() };
+            // Each message is encoded for itself, and may be cut anywhere.
+            let all = sent.iter().flat_map(|data| written(data)).collect::<Vec<u8>>();
+            let pieces = all.chunks(7).map(|piece| Frame::data(Bytes::copy_from_slice(piece))).collect();
+            let request =
+                Request::post("http://svc.example/a.B/C").header("content-type", kind).header("accept", kind);
+            let response = client.send_request(request.body(body(pieces)).unwrap()).await.unwrap();
+            assert_eq!(response.headers()["content-type"], kind);
+            let collected = response.into_body().collect().await.unwrap();
+            assert_eq!(collected.trailers(), None, "{kind}");
+            let expected: Vec<u8> = if text {
+                [&sent[0][..], &sent[1][..], last].into_iter().flat_map(|frame| written(frame)).collect()
+            } else {
+                plain.clone()
+            };
+            assert_eq!(collected.to_bytes(), expected, "{kind}");
+        }
+        let called =
+            ["istio_requests_total", "request_protocol=\"grpc\"", "grpc_response_status=\"0\"", " 2"];
+        proxy.metric(&called).await;
+        proxy.metric(&["envoy_cluster_grpc_web_a_B_C_success", "cluster_name=\"c\"} 2"]).await;
     });
 }
 

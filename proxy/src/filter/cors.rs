@@ -67,7 +67,8 @@ impl Cors {
     }
 
     /// Answers a preflight; of all other requests it is noted whether their origin may read the answer.
-    pub fn request(&self, asked: &Asked<'_>, headers: &HeaderMap, kept: &mut Kept) -> Step {
+    pub fn request(&self, asked: &Asked<'_>, headers: &mut HeaderMap, kept: &mut Kept) -> Step {
+        join_origins(headers);
         let Some(origin) = headers.get(ORIGIN).filter(|_| asked.forwarded).filter(|o| !o.is_empty()) else {
             return Step::Next;
         };
@@ -126,6 +127,18 @@ impl Cors {
     }
 }
 
+/// Several origins are none that may ask: they count as one text, as in Envoy.
+fn join_origins(headers: &mut HeaderMap) {
+    let mut all = headers.get_all(ORIGIN).iter();
+    if all.next().is_none() || all.next().is_none() {
+        return;
+    }
+    let all: Vec<&[u8]> = headers.get_all(ORIGIN).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b',')) {
+        headers.insert(ORIGIN, joined);
+    }
+}
+
 impl Listed {
     fn of<'a>(&'a self, asked: &'a HeaderValue) -> &'a HeaderValue {
         match self {
@@ -181,7 +194,7 @@ mod tests {
         headers.insert(ORIGIN, HeaderValue::from_static(origin));
         headers.insert(ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static("PUT"));
         let mut kept = Kept::default();
-        let answer = match cors.request(&asked, &headers, &mut kept) {
+        let answer = match cors.request(&asked, &mut headers, &mut kept) {
             Step::Answer(answer) => answer.headers,
             _ => {
                 let mut headers = HeaderMap::new();

@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 struct Call {
     text_request: bool,
     text_response: bool,
-    /// Service, method and cluster, for counters.
+    /// Service and method, for counters.
     name: Option<(Box<str>, Box<str>)>,
     cluster: Box<str>,
 }

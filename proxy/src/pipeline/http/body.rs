@@ -91,7 +91,8 @@ impl ResponseBody {
                 }
             }
         };
-        *self = Self { source: Source::Empty, exchange };
+        // Of one that breaks off another response tells.
+        *self = Self { source: Source::Empty, exchange: exchange.filter(|_| result.is_ok()) };
         result
     }
 

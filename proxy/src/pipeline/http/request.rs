@@ -268,11 +268,12 @@ async fn act<'r>(
     let upgrade = ready.upgrade?;
     let Levels { route, .. } = way.levels;
     let context = way.context;
-    filters.request(exchange, asked, &mut parts.headers).await?;
-    let body = filters.body(body);
+    let met = filters.request(exchange, asked, &mut parts.headers).await;
     if filters.awaits_response() {
         exchange.capture_request(&parts.headers, &parts.uri);
     }
+    met?;
+    let body = filters.body(body);
     match &route.action {
         Action::Direct(status, text) => {
             exchange.detail(|d| d.code_details = Some(Refusal::direct(*status).details));
