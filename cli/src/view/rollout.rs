@@ -93,7 +93,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn said(kind: &str, status: Value) -> String {
+    fn said(kind: &str, status: &Value) -> String {
         let object = json!({"kind": kind, "metadata": {"name": "web", "generation": 2},
             "spec": {"replicas": 3}, "status": status});
         match progress(&object) {
@@ -108,13 +108,13 @@ mod tests {
         let deployment = |replicas: u64, updated: u64, available: u64| {
             said(
                 "Deployment",
-                json!({"observedGeneration": 2, "replicas": replicas, "updatedReplicas": updated,
+                &json!({"observedGeneration": 2, "replicas": replicas, "updatedReplicas": updated,
                     "availableReplicas": available}),
             )
         };
         let cases = [
             (
-                said("Deployment", json!({"observedGeneration": 1})),
+                said("Deployment", &json!({"observedGeneration": 1})),
                 "waiting: Waiting for deployment spec update",
             ),
             (
@@ -139,7 +139,7 @@ mod tests {
                 "failed: deployment \"web\" exceeded its progress deadline",
             ),
             (
-                said("StatefulSet", json!({"observedGeneration": 2, "readyReplicas": 2})),
+                said("StatefulSet", &json!({"observedGeneration": 2, "readyReplicas": 2})),
                 "waiting: Waiting for 1 pods to be ready",
             ),
             (

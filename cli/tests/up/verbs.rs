@@ -42,7 +42,7 @@ fn objects_are_chosen_and_printed_as_kubectl_does() {
         "-o",
         "custom-columns=N:.metadata.name,P:.status.phase",
     ]);
-    assert!(columns.starts_with("N"), "{columns}");
+    assert!(columns.starts_with('N'), "{columns}");
     let second: Vec<&str> = columns.lines().nth(1).unwrap().split_whitespace().collect();
     assert_eq!(second, ["a", "Running"]);
     let words = mesh.fails(&["get", "pods", "a", "none"]);

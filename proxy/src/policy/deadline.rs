@@ -16,8 +16,9 @@ pub fn limit(
     if let (true, Some(max)) = (grpc, max_grpc)
         && let Some(asked) = headers.get("grpc-timeout").and_then(|v| grpc_timeout(v.as_bytes()))
     {
-        // A client that asks for no time at all gets what the route says.
-        limit = Some(if max.is_zero() { asked } else { asked.min(max) }).filter(|limit| !limit.is_zero());
+        // As in Envoy zero means no limit, on either side: a client that asks for none gets the highest.
+        let capped = if asked.is_zero() || (!max.is_zero() && asked > max) { max } else { asked };
+        limit = Some(capped).filter(|limit| !limit.is_zero());
     }
     let asked = headers.get("x-envoy-upstream-rq-timeout-ms").filter(|_| internal);
     if let Some(asked) = asked.and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok()) {
@@ -76,6 +77,8 @@ mod tests {
             (None, Some(s(0)), Some(grpc), true, false, Some(s(3))),
             (None, Some(s(0)), Some(grpc), false, false, None),
             (Some(s(1)), Some(s(2)), Some(grpc), true, false, Some(s(2))),
+            (Some(s(1)), Some(s(2)), Some(("grpc-timeout", "0S")), true, false, Some(s(2))),
+            (Some(s(1)), Some(s(0)), Some(("grpc-timeout", "0S")), true, false, None),
             (Some(s(1)), None, Some(grpc), true, false, Some(s(1))),
             (Some(s(1)), None, Some(internal_header), false, true, Some(s(4))),
             (Some(s(1)), None, Some(internal_header), false, false, Some(s(1))),

@@ -190,7 +190,7 @@ pub(crate) fn declared(ast: &File) -> Vec<Declared> {
             }
             Item::Enum(item) => {
                 let of = |variant: &syn::Variant| {
-                    named(&variant.fields, Some(variant.ident.to_string()), |_| true)
+                    named(&variant.fields, Some(&variant.ident.to_string()), |_| true)
                 };
                 let fields = item.variants.iter().flat_map(of).collect();
                 let mentions = item.variants.iter().flat_map(|variant| types(&variant.fields)).collect();
@@ -202,10 +202,10 @@ pub(crate) fn declared(ast: &File) -> Vec<Declared> {
     declared
 }
 
-fn named(fields: &Fields, variant: Option<String>, seen: impl Fn(&syn::Field) -> bool) -> Vec<Field> {
+fn named(fields: &Fields, variant: Option<&str>, seen: impl Fn(&syn::Field) -> bool) -> Vec<Field> {
     let of_field = |field: &syn::Field| {
         let name = field.ident.as_ref()?.to_string();
-        Some(Field { variant: variant.clone(), name, mentions: mentioned([field]) })
+        Some(Field { variant: variant.map(str::to_owned), name, mentions: mentioned([field]) })
     };
     fields.iter().filter(|field| seen(field)).filter_map(of_field).collect()
 }

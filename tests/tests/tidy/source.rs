@@ -104,20 +104,20 @@ fn read_all() -> Vec<Crate> {
 
 fn read_crate(name: &'static str) -> Crate {
     let mut modules = vec![];
-    read_module(&root().join(name).join("src/lib.rs"), vec![], &mut modules);
+    read_module(&root().join(name).join("src/lib.rs"), &[], &mut modules);
     Crate::new(name, modules)
 }
 
-fn read_module(file: &Path, path: Vec<String>, into: &mut Vec<Module>) {
+fn read_module(file: &Path, path: &[String], into: &mut Vec<Module>) {
     let text = read(file);
-    let module = parsed(&text, path.clone(), shown(file));
+    let module = parsed(&text, path.to_vec(), shown(file));
     let names: Vec<String> = module.children.iter().map(|child| child.name.clone()).collect();
     into.push(module);
     let folder = file.parent().expect("a file lies in a folder");
     for name in names {
         let (flat, front) = (folder.join(format!("{name}.rs")), folder.join(&name).join("mod.rs"));
         let child = if flat.is_file() { flat } else { front };
-        read_module(&child, [&path[..], &[name]].concat(), into);
+        read_module(&child, &[path, &[name]].concat(), into);
     }
 }
 

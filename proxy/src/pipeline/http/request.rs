@@ -125,6 +125,13 @@ fn prepare(connection: &Downstream, exchange: &Exchange, parts: &mut Parts) -> R
     Ok(Ready { seen, client, upgrade })
 }
 
+/// Removes the headers that only clients inside of the mesh may send.
+fn remove_internal(table: &Table, parts: &mut Parts, is_internal: bool) {
+    for name in table.internal_only.iter().filter(|_| !is_internal) {
+        parts.headers.remove(name);
+    }
+}
+
 async fn stages(
     connection: &Rc<Downstream>,
     exchange: &Rc<Exchange>,
@@ -133,9 +140,7 @@ async fn stages(
     ready: Ready,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let table = connection.thread.table(&connection.http().routes).ok_or_else(Refusal::no_route)?;
-    for name in table.internal_only.iter().filter(|_| !ready.client.internal) {
-        parts.headers.remove(name);
-    }
+    remove_internal(&table, parts, ready.client.internal);
     let authority = authority(parts);
     let named = authority.to_str().unwrap_or_default();
     let scheme = scheme(connection, parts, ready.seen);
@@ -174,8 +179,7 @@ async fn stages(
     let levels = Levels { table: &table, host, route };
     let kept = levels.response_needs_request().then(|| parts.headers.clone());
     let empty = HeaderMap::new();
-    let seen = (&method, named, target);
-    let headers = kept.as_ref().unwrap_or(&empty);
+    let (seen, headers) = ((&method, named, target), kept.as_ref().unwrap_or(&empty));
     let context = Context {
         route: &route.name,
         remote: Some(client),
