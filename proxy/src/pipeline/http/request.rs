@@ -126,7 +126,7 @@ fn prepare(connection: &Downstream, exchange: &Exchange, parts: &mut Parts) -> R
 }
 
 /// Removes the headers that only clients inside of the mesh may send.
-fn remove_internal(table: &Table, parts: &mut Parts, is_internal: bool) {
+fn remove_internal(table: &RouteTable, parts: &mut Parts, is_internal: bool) {
     for name in table.internal_only.iter().filter(|_| !is_internal) {
         parts.headers.remove(name);
     }
