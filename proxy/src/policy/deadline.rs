@@ -1,10 +1,10 @@
-//! Pure. How long a request may take: the route's limit, what a gRPC client asks for, and what a caller inside the
-//! mesh asks for.
+//! Pure. The timeout of a request, from the route's limit, the client's `grpc-timeout`, and the header of a client
+//! inside the mesh.
 
 use http::HeaderMap;
 use std::time::Duration;
 
-/// The limit for the whole response; `None`: none.
+/// The timeout for the whole response; `None`: no timeout.
 pub fn limit(
     route: Option<Duration>,
     max_grpc: Option<Duration>,
@@ -16,7 +16,7 @@ pub fn limit(
     if let (true, Some(max)) = (grpc, max_grpc)
         && let Some(asked) = headers.get("grpc-timeout").and_then(|v| grpc_timeout(v.as_bytes()))
     {
-        // A client that asks for no time at all gets what the route says.
+        // A `grpc-timeout` of zero means no timeout.
         limit = Some(if max.is_zero() { asked } else { asked.min(max) }).filter(|limit| !limit.is_zero());
     }
     let asked = headers.get("x-envoy-upstream-rq-timeout-ms").filter(|_| internal);
