@@ -1,5 +1,5 @@
-//! Pure. Which pages of other origins may read answers: browsers ask before they send some requests (preflights), and look
-//! at the answer to all others.
+//! Pure. Cross-origin resource sharing (CORS): responds to preflight requests, and marks other responses that pages of
+//! an allowed origin may read.
 
 use super::step::{Answer, Asked, Kept, ResponseStep, Stat, Step};
 use crate::matcher::{InvalidConfig, Text};
@@ -12,7 +12,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-/// What pages of other origins may do.
+/// A compiled CORS policy.
 #[derive(Debug)]
 pub struct Cors {
     origins: Box<[Text]>,
@@ -28,19 +28,19 @@ pub struct Cors {
     shadow: Option<Fraction>,
 }
 
-/// What may be asked for.
+/// The value of `access-control-allow-methods` or `access-control-allow-headers`.
 #[derive(Debug)]
 enum Listed {
-    /// Whatever is.
+    /// Whatever the preflight requests.
     Any,
     Only(HeaderValue),
 }
 
-/// An origin that may read the answer.
+/// The request's origin, if it is allowed; kept for the response.
 struct Allowed(HeaderValue);
 
 impl Cors {
-    /// Makes a policy ready.
+    /// Compiles a policy.
     pub fn compile(from: &CorsPolicy) -> Result<Self, InvalidConfig> {
         let value = |text: &str, field: &str| {
             let value = (!text.is_empty()).then(|| HeaderValue::from_str(text)).transpose();
@@ -66,7 +66,7 @@ impl Cors {
         })
     }
 
-    /// Answers a preflight; of all other requests it is noted whether their origin may read the answer.
+    /// Responds to a preflight request. For other requests with an allowed origin, keeps the origin for the response.
     pub fn request(&self, asked: &Asked<'_>, headers: &HeaderMap, kept: &mut Kept) -> Step {
         let Some(origin) = headers.get(ORIGIN).filter(|_| asked.forwarded).filter(|o| !o.is_empty()) else {
             return Step::Next;
@@ -112,7 +112,7 @@ impl Cors {
         Answer { status: StatusCode::OK, headers, details: "cors_response" }
     }
 
-    /// Tells the browser whether the page may read the answer.
+    /// Adds the headers that allow the page to read the response.
     pub fn response(&self, headers: &mut HeaderMap, kept: &mut Kept) -> ResponseStep {
         let Some(Allowed(origin)) = kept.take() else { return ResponseStep::Next };
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
@@ -146,7 +146,8 @@ mod tests {
     use api::model::matcher::StringMatch;
     use std::cell::RefCell;
 
-    /// What a preflight from an origin is answered, or the headers that the response to it gets; and what is counted.
+    /// Runs a request through the policy. Returns the response to a preflight, or the headers added to the upstream's
+    /// response, and the counters.
     fn told(
         policy: &CorsPolicy,
         method: &Method,
