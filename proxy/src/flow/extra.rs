@@ -17,7 +17,7 @@ pub struct Extra {
     pub connection: u64,
     /// The proxy's address on the client's connection.
     pub direct_local: SocketAddr,
-    /// The filter chain that took the connection.
+    /// The filter chain of the connection.
     pub chain: Arc<FilterChain>,
     /// A UUID.
     pub unique: u128,

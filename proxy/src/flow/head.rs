@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderValue, Method, header};
 
-/// The head of a request.
+/// The head of a request, borrowed.
 #[derive(Debug, Clone, Copy)]
 pub struct Head<'a> {
     /// Method.

@@ -4,7 +4,7 @@ use api::model::workload::Workload;
 use api::name::NodeKind;
 use std::net::IpAddr;
 
-/// This proxy's own workload.
+/// The proxy's workload.
 #[derive(Debug, Clone)]
 pub struct Node {
     /// Sidecar or router.

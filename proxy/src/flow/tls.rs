@@ -1,6 +1,6 @@
 //! Pure. The parameters of a TLS session, with OpenSSL's names.
 
-/// A TLS session.
+/// The parameters of a TLS session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Session {
     /// The version, such as `TLSv1.3`.

@@ -58,7 +58,7 @@ pub enum InspectError {
     /// The client closed the connection.
     #[error("the client closed the connection before it sent anything")]
     Closed,
-    /// The socket failed.
+    /// Reading from the socket failed.
     #[error("reading the first bytes failed")]
     Read(#[from] io::Error),
 }

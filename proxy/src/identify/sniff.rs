@@ -14,7 +14,7 @@ pub struct Seen {
     pub protocols: Vec<Vec<u8>>,
 }
 
-/// Whether more bytes are needed.
+/// The result of an inspection.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Examined {
     /// The result is known.
@@ -116,7 +116,7 @@ enum Hello {
     Other,
 }
 
-/// `None`: too few bytes to tell.
+/// Assembles a ClientHello from its TLS records and parses it; `None`: more bytes are needed.
 fn client_hello(bytes: &[u8]) -> Option<Hello> {
     let mut handshake = Vec::new();
     let mut rest = bytes;

@@ -12,7 +12,7 @@ use rustls_pki_types::ServerName;
 use std::io;
 use std::sync::Arc;
 
-/// A TLS connection.
+/// An accepted TLS connection.
 pub struct TlsAccepted {
     /// The decrypted stream.
     pub stream: Box<Tls>,

@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A client's connection.
+/// A client's connection and the facts that accept and identify found.
 pub(super) struct Downstream {
     pub(super) thread: Rc<Thread>,
     pub(super) chain: Arc<Chain>,

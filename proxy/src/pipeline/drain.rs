@@ -12,16 +12,16 @@ pub enum Phase {
     Draining {
         /// Time at which open connections are cut.
         deadline: Instant,
-        /// Only inbound listeners drain.
+        /// Whether only inbound listeners drain.
         inbound_only: bool,
     },
 }
 
-/// Sets the phase.
+/// Sets the drain phase.
 #[derive(Debug, Clone)]
 pub struct Drainer(watch::Sender<Phase>);
 
-/// Watches the phase.
+/// Watches the drain phase.
 #[derive(Debug, Clone)]
 pub struct Drain(watch::Receiver<Phase>);
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// Open connections of a thread.
+/// The open connections of a thread.
 #[derive(Default)]
 pub(super) struct Registry {
     entries: RefCell<Vec<Weak<Entry>>>,

@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-/// The streams of a connection.
+/// The open streams of a connection, each with its idle time.
 #[derive(Default)]
 pub(super) struct Watches {
     all: RefCell<Vec<Weak<Watch>>>,
@@ -14,7 +14,7 @@ pub(super) struct Watches {
     current: RefCell<Option<Rc<Watch>>>,
 }
 
-/// One stream.
+/// The idle time of one stream.
 pub(super) struct Watch {
     /// Set by each step and each piece of a request's body.
     moved: Rc<Cell<bool>>,

@@ -19,7 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A cluster on one thread.
+/// A cluster as one thread uses it.
 pub(super) struct Upstream {
     cluster: Arc<Cluster>,
     pub(super) stats: Arc<ClusterStats>,
@@ -32,7 +32,7 @@ pub(super) struct Upstream {
     original: RefCell<HashMap<SocketAddr, Rc<Host>>>,
 }
 
-/// An endpoint on one thread.
+/// An endpoint as one thread uses it.
 pub(super) struct Host {
     pub(super) address: SocketAddr,
     pub(super) pool: Rc<Pool>,
@@ -61,7 +61,7 @@ pub(super) struct Busy {
 /// A unit taken from a limit, returned on drop.
 pub(super) struct Permit(Option<(Arc<Gauges>, Which)>);
 
-/// One of a cluster's limits.
+/// Selects one of a cluster's limits.
 type Which = fn(&Gauges) -> &Gauge;
 
 impl Upstream {

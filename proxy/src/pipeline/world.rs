@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
-/// One worker thread.
+/// The state of one worker thread.
 pub(super) struct Thread {
     local: Local,
     pub(super) node: Arc<Node>,
@@ -34,7 +34,7 @@ pub(super) struct Thread {
     began: Instant,
 }
 
-/// The configuration of a thread.
+/// The configuration in force on a thread, with its index of listeners without a socket.
 pub(super) struct Config {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) virtuals: Virtual,

@@ -38,10 +38,10 @@ pub enum ConnectError {
     /// The timeout passed.
     #[error("connecting took too long")]
     Timeout,
-    /// TCP failed.
+    /// The TCP connection failed.
     #[error("delayed connect error: {0}")]
     Socket(io::Error),
-    /// TLS failed.
+    /// The TLS handshake failed.
     #[error("TLS error: {0}")]
     Tls(io::Error),
     /// This request waited for another one's attempt to connect, which failed.

@@ -13,7 +13,7 @@ use http::{HeaderMap, Request, Response, Version};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-/// A connection for one request.
+/// The use of a connection for one request.
 pub enum Lease {
     /// HTTP/1: exclusive until the response is complete.
     Http1(Http1, Rc<Pool>),

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A cluster.
+/// A compiled cluster.
 #[derive(Debug)]
 pub struct Cluster {
     /// The resource that it was compiled from.
@@ -84,7 +84,7 @@ impl Gauge {
     }
 }
 
-/// The endpoints of a cluster.
+/// The compiled endpoints of a cluster.
 #[derive(Debug)]
 pub struct Endpoints {
     /// The resource that they were compiled from.
@@ -108,12 +108,12 @@ pub struct Group {
     pub members: std::ops::Range<usize>,
 }
 
-/// One endpoint.
+/// A compiled endpoint.
 #[derive(Debug)]
 pub struct Target {
     /// The address to connect to.
     pub address: SocketAddr,
-    /// Health, weight, identity.
+    /// The endpoint as received: health, weight, identity.
     pub model: Endpoint,
     /// Its health as observed in its responses.
     pub health: Arc<EndpointHealth>,

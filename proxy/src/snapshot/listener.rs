@@ -14,7 +14,7 @@ use http::HeaderValue;
 use rustls::ServerConfig;
 use std::sync::{Arc, Weak};
 
-/// A listener.
+/// A compiled listener.
 #[derive(Debug)]
 pub struct Listener {
     /// The resource that it was compiled from.
@@ -27,7 +27,7 @@ pub struct Listener {
     pub default_chain: Option<Arc<Chain>>,
 }
 
-/// A filter chain.
+/// A compiled filter chain.
 #[derive(Debug)]
 pub struct Chain {
     /// The resource that it was compiled from.

@@ -29,7 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use table::RouteTable;
 
-/// The configuration in force.
+/// The configuration in force. Immutable; `apply` returns the next one.
 #[derive(Debug, Default, Clone)]
 pub struct Snapshot {
     listeners: BTreeMap<String, Arc<Listener>>,
@@ -67,7 +67,7 @@ pub struct Rejected {
 }
 
 impl Snapshot {
-    /// No configuration.
+    /// A snapshot without any resources.
     pub fn empty() -> Self {
         Self::default()
     }

@@ -17,7 +17,7 @@ use regex::bytes::Regex;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A table of virtual hosts.
+/// A compiled route table.
 #[derive(Debug)]
 pub struct RouteTable {
     /// Virtual hosts in the order of the model.
@@ -65,7 +65,7 @@ pub struct VirtualHost {
     pub response_headers: Mutations,
 }
 
-/// One route.
+/// A compiled route.
 #[derive(Debug)]
 pub struct Route {
     /// Name in logs.
@@ -131,7 +131,7 @@ pub struct Redirect {
 /// The prefix (or whole path) that a rewrite replaces.
 #[derive(Debug, Clone)]
 pub enum RewritePrefix {
-    /// This many bytes at the start of the path.
+    /// A prefix of this many bytes.
     Bytes(usize),
     /// The whole path.
     Whole,
@@ -144,7 +144,7 @@ pub struct Forward {
     pub clusters: Clusters,
     /// Timeout for the whole response.
     pub timeout: Option<Duration>,
-    /// See the model.
+    /// Upper limit of the client's `grpc-timeout`; zero: no limit, `None`: the header is ignored.
     pub max_grpc_timeout: Option<Duration>,
     /// Idle timeout of a stream.
     pub idle_timeout: Option<Duration>,
@@ -211,7 +211,7 @@ pub enum Clusters {
     Header(HeaderName),
 }
 
-/// One of several clusters.
+/// One of several weighted clusters.
 #[derive(Debug)]
 pub struct Weighted {
     /// Cluster name.

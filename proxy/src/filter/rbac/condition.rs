@@ -47,7 +47,7 @@ pub enum Condition {
     DestinationPort(u16),
     /// A range of destination ports: from the first to the second, exclusive.
     DestinationPorts(i32, i32),
-    /// SNI.
+    /// The SNI.
     ServerName(Text),
     /// TLS and, if given, a name of the client's certificate.
     Authenticated(Option<Text>),

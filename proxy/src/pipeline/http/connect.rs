@@ -10,7 +10,7 @@ use crate::send::{Flavor, Lease, SendError};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Why there is no response.
+/// Why a request got no response.
 pub(super) struct Failure {
     /// The outcome for the retry policy; `None`: no retry is possible.
     pub(super) outcome: Option<Outcome>,

@@ -77,7 +77,7 @@ fn strip_te(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes `connection` and the headers that it names.
+/// Removes `connection` and the headers that it lists.
 fn strip_connection(headers: &mut HeaderMap) {
     let names_none = |value: &HeaderValue| {
         let value = value.as_bytes();
