@@ -53,7 +53,7 @@ impl Drop for Listening {
     }
 }
 
-/// This process' listening sockets by address, to distinguish its own threads from other processes that share a port.
+/// This process's listening sockets by address, to distinguish its own threads from other processes that share a port.
 static HELD: Mutex<BTreeMap<SocketAddr, usize>> = Mutex::new(BTreeMap::new());
 
 fn held() -> MutexGuard<'static, BTreeMap<SocketAddr, usize>> {

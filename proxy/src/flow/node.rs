@@ -13,7 +13,7 @@ pub struct Node {
     pub workload: Workload,
     /// Its trust domain, such as `cluster.local`.
     pub trust_domain: String,
-    /// The workload's IP address.
+    /// The workload's IP address, as its inbound listeners see it.
     pub address: IpAddr,
 }
 
