@@ -1,8 +1,8 @@
 //! The data plane: sidecar, ingress and egress gateway, and the capture rules that bring traffic to it.
 //!
-//! A connection goes one way through the stages accept, identify, route, policy, balance, send; configuration goes
-//! one way from `control` into the seams (`snapshot`, `credentials`, `telemetry`) that the stages read. Imports go
-//! down this list only; a blank line ends a layer.
+//! A connection passes through the stages accept, identify, route, policy, balance and send. Configuration flows one
+//! way: `control` writes the shared state (`snapshot`, `credentials`, `telemetry`) that the stages read. A module
+//! imports only modules below it in this list; a blank line ends a layer.
 
 pub mod app;
 

@@ -1,17 +1,17 @@
-//! Pure. Which listener takes a captured connection: the one of its original destination, else the one of that port on
-//! any address, else the listener that captured it.
+//! Pure. Chooses the listener for a captured connection: the listener on its original destination, else the listener on
+//! that port of any address, else the listener that accepted it.
 
 use crate::snapshot::listener::Listener;
 use foldhash::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-/// Listeners without a socket of their own, by address.
+/// Listeners without a socket (`bind_to_port: false`), by address.
 #[derive(Debug, Default)]
 pub struct Virtual(HashMap<SocketAddr, Arc<Listener>>);
 
 impl Virtual {
-    /// The index over a set of listeners.
+    /// Indexes a set of listeners.
     pub fn new<'a>(listeners: impl Iterator<Item = &'a Arc<Listener>>) -> Self {
         let unbound = listeners.filter(|l| !l.model.bind_to_port);
         Self(unbound.map(|l| (l.model.address, l.clone())).collect())
@@ -19,8 +19,8 @@ impl Virtual {
 
     /// The listener for an original destination.
     ///
-    /// A connection over IPv6 for whose port nothing listens on `::` takes the listener on `0.0.0.0`: pilot makes one of
-    /// these for a port, and what the mesh knows by name must not be passed by because of the address family.
+    /// An IPv6 connection to a port without a listener on `::` uses the listener on `0.0.0.0`. Pilot creates only one
+    /// of the two for a port, and the address family must not make a connection bypass the mesh's routes.
     pub fn find(&self, original: SocketAddr) -> Option<&Arc<Listener>> {
         let any = |address: IpAddr| self.0.get(&SocketAddr::new(address, original.port()));
         let exact = self.0.get(&original);
@@ -33,7 +33,7 @@ impl Virtual {
     }
 }
 
-/// Whether a connection came back to where it was taken: serving it would never end.
+/// Whether a connection's destination is the listener that accepted it. Serving such a connection would loop forever.
 pub fn is_loop(listener: SocketAddr, bound: SocketAddr, original: Option<SocketAddr>) -> bool {
     original.is_some_and(|original| {
         original == bound

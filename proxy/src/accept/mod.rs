@@ -1,5 +1,5 @@
-//! Sockets in: listeners that share their port among threads, connections taken from them, and where a captured
-//! connection was meant to go. It never reads from a connection.
+//! Accepts connections: listening sockets whose port all threads share, and the original destination of captured
+//! connections. Never reads from a connection.
 
 mod original;
 
@@ -16,14 +16,14 @@ use tokio::net::{TcpListener, TcpStream};
 
 pub use original::destination;
 
-/// A connection that was taken.
+/// An accepted connection.
 #[derive(Debug)]
 pub struct Accepted {
     /// Its socket.
     pub socket: TcpStream,
-    /// The other end.
+    /// The peer's address.
     pub peer: SocketAddr,
-    /// Our end.
+    /// The proxy's address.
     pub local: SocketAddr,
 }
 
@@ -35,7 +35,7 @@ pub struct Listening {
 }
 
 impl Listening {
-    /// Where it listens.
+    /// The address it is bound to.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -53,14 +53,14 @@ impl Drop for Listening {
     }
 }
 
-/// Sockets of this process by address, to tell its own threads from other processes that share a port.
+/// This process's listening sockets by address, to distinguish its own threads from other processes that share a port.
 static HELD: Mutex<BTreeMap<SocketAddr, usize>> = Mutex::new(BTreeMap::new());
 
 fn held() -> MutexGuard<'static, BTreeMap<SocketAddr, usize>> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Binds an address together with the other threads of this process; an address that another process has is refused.
+/// Binds an address together with the other threads of this process. Fails if another process listens on the address.
 pub fn bind(address: SocketAddr) -> io::Result<Listening> {
     let mut held = held();
     if !held.contains_key(&address) && is_taken(address) {
@@ -93,7 +93,7 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Whether somebody listens on an address. Sharing a port would hide it.
+/// Whether another process listens on an address. `SO_REUSEPORT` alone would hide that.
 fn is_taken(address: SocketAddr) -> bool {
     if address.port() == 0 {
         return false;
@@ -109,14 +109,14 @@ fn is_taken(address: SocketAddr) -> bool {
     matches!(probe, Err(error) if error.kind() == io::ErrorKind::AddrInUse)
 }
 
-/// Takes the next connection. Waits while the process has no more file descriptors, and calls `pressed` each time it
-/// finds that so.
+/// Accepts the next connection. While the process has no free file descriptors, waits, and calls `pressed` each time
+/// `accept` fails for that reason.
 pub async fn next(listening: &Listening, pressed: impl Fn()) -> Accepted {
     let mut pause = FIRST_PAUSE;
     loop {
         match listening.listener.accept().await {
             Ok((socket, peer)) => {
-                // A socket that refuses this is closed already; reading it will say so.
+                // If this fails, the socket is closed already, and reading from it will report that.
                 let _ = socket.set_nodelay(true);
                 let local = socket.local_addr().unwrap_or_else(|_| (Ipv4Addr::UNSPECIFIED, 0).into());
                 return Accepted { socket, peer: unmapped(peer), local: unmapped(local) };

@@ -1,10 +1,10 @@
-//! Where a redirected connection was meant to go, as the kernel remembers it.
+//! The original destination of a redirected connection, as recorded by the kernel.
 
 use socket2::SockRef;
 use std::net::{SocketAddr, SocketAddrV6};
 use tokio::net::TcpStream;
 
-/// The original destination; `None` when nothing redirected the connection.
+/// The original destination; `None`: the connection was not redirected.
 pub fn destination(socket: &TcpStream) -> Option<SocketAddr> {
     let local = socket.local_addr().ok()?;
     let reference = SockRef::from(socket);
@@ -18,8 +18,8 @@ pub fn destination(socket: &TcpStream) -> Option<SocketAddr> {
     (!same).then_some(found)
 }
 
-/// An address without what does not belong to it. A link-local one belongs to an interface, without which nobody can
-/// connect to it.
+/// The address without fields that do not apply. Only a link-local address keeps its scope id, because connecting to it
+/// requires an interface.
 fn scoped(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => {

@@ -1,25 +1,25 @@
-//! Pure. Consistent hashing: the same key finds the same endpoint while that one is there, and few keys move when
+//! Pure. Consistent hashing: a key maps to the same endpoint as long as that endpoint exists, and few keys move when
 //! endpoints come and go.
 
 use super::xxhash;
 use std::net::SocketAddr;
 
-/// Endpoints by hash.
+/// A hash table of endpoints.
 #[derive(Debug)]
 pub enum Table {
     /// Points on a ring, sorted.
     Ring(Vec<(u64, usize)>),
-    /// A slot for each remainder.
+    /// Maglev slots, indexed by the remainder of the hash.
     Slots(Vec<usize>),
 }
 
 impl Table {
-    /// A ring of at least `min_size` points, shared by weight. `(position, weight, address)` for each endpoint.
+    /// A ring of at least `min_size` points, divided by weight. Takes `(position, weight, address)` for each endpoint.
     pub fn ring(endpoints: &[(usize, u32, SocketAddr)], min_size: u64) -> Self {
         let sum: u64 = endpoints.iter().map(|(_, weight, _)| u64::from(*weight)).sum();
         let of_all = |weight: u32| f64::from(weight) / sum.max(1) as f64;
         let least = endpoints.iter().map(|(_, weight, _)| of_all(*weight)).fold(1.0, f64::min);
-        // The lightest endpoint has a whole number of points, and the others as many times more as they weigh.
+        // The lightest endpoint has a whole number of points; the others have as many times more as they weigh.
         let wanted = min_size.clamp(1, MAX_SIZE) as f64;
         let scale = if least > 0.0 { ((least * wanted).ceil() / least).min(MAX_SIZE as f64) } else { wanted };
         let (mut points, mut due) = (vec![], 0.0);
@@ -37,7 +37,7 @@ impl Table {
         Self::Ring(points)
     }
 
-    /// A table whose size is a prime, filled in turn by each endpoint's own order of slots.
+    /// A Maglev table. Endpoints fill it in turn, each in its own order of slots. The size should be prime.
     pub fn maglev(endpoints: &[(usize, u32, SocketAddr)], size: u64) -> Self {
         let size = size.clamp(1, MAX_SIZE) as usize;
         if endpoints.is_empty() {
@@ -45,7 +45,7 @@ impl Table {
         }
         let heaviest = endpoints.iter().map(|(_, weight, _)| u64::from(*weight)).max().unwrap_or(1);
         let mut orders: Vec<Order> = endpoints.iter().map(|e| Order::new(e, size)).collect();
-        // The table depends on the order in which endpoints take turns, which must not be that of the configuration.
+        // The table depends on the order of turns, which must not depend on the order of the configuration.
         orders.sort_by(|a, b| a.name.cmp(&b.name));
         let mut slots = vec![usize::MAX; size];
         let (mut filled, mut turn) = (0, 0);
@@ -66,7 +66,7 @@ impl Table {
         Self::Slots(slots)
     }
 
-    /// The endpoint of a key.
+    /// The endpoint for a key's hash.
     pub fn find(&self, hash: u64) -> Option<usize> {
         match self {
             Self::Ring(points) => {
@@ -82,7 +82,7 @@ struct Order {
     name: String,
     position: usize,
     weight: u64,
-    /// By how much its weight must have grown, turn by turn, before it takes the next slot.
+    /// The accumulated weight at which it takes its next slot.
     due: u64,
     at: usize,
     step: usize,
@@ -92,7 +92,7 @@ impl Order {
     fn new((position, weight, address): &(usize, u32, SocketAddr), size: usize) -> Self {
         let name = address.to_string();
         let at = (hash(name.as_bytes()) % size as u64) as usize;
-        // Any step visits all slots only when the size is prime; an even table would never fill with an even step.
+        // With a prime size any step visits all slots. With an even size an even step would never fill the table.
         let step = if is_prime(size) {
             (xxhash::hash(name.as_bytes(), 1) % (size as u64 - 1).max(1)) as usize + 1
         } else {
@@ -112,10 +112,10 @@ fn is_prime(number: usize) -> bool {
     number > 1 && (2..=number.isqrt()).all(|d| !number.is_multiple_of(d))
 }
 
-/// A hash that is the same in every process, and in Envoy.
+/// A hash that is the same in every process and in Envoy.
 pub fn hash(bytes: &[u8]) -> u64 {
     xxhash::hash(bytes, 0)
 }
 
-/// Envoy's bound on ring and table sizes.
+/// Envoy's limit on ring and table sizes.
 const MAX_SIZE: u64 = 8 << 20;

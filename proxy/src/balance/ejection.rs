@@ -1,22 +1,22 @@
-//! Pure. Choosing while endpoints are ejected: the arrangement of the others is made once for each set of ejected ones,
-//! because a ring or a Maglev table costs as much as thousands of requests.
+//! Pure. Balancing while endpoints are ejected. The picker for the other endpoints is built once for each set of
+//! ejected ones, because a ring or a Maglev table costs as much as thousands of requests.
 
 use super::Picker;
 use crate::snapshot::cluster::Endpoints;
 use api::model::cluster::Balancer as Policy;
 use std::time::Duration;
 
-/// The arrangement in force.
+/// The pickers of a cluster.
 #[derive(Debug)]
 pub struct Ejecting {
     policy: Policy,
     panic_threshold: u32,
-    /// Whether endpoints are ejected at all; those that a former configuration has ejected are back without.
+    /// Whether outlier detection is on. If not, endpoints ejected under an earlier configuration are used again.
     detects: bool,
-    /// Of all endpoints.
+    /// The picker for all endpoints.
     whole: Picker,
     narrowed: Option<Narrowed>,
-    /// Count of ejections at the last look.
+    /// The ejection count at the last scan.
     seen: u64,
 }
 
@@ -30,7 +30,7 @@ struct Narrowed {
 }
 
 impl Ejecting {
-    /// Arranges endpoints of which none is known to be ejected.
+    /// Builds the picker, assuming that no endpoint is ejected.
     pub fn new(
         endpoints: &Endpoints,
         policy: Policy,
@@ -41,16 +41,16 @@ impl Ejecting {
         Self { policy, panic_threshold, detects: true, whole, narrowed: None, seen: 0 }
     }
 
-    /// The same, with or without ejections.
+    /// The same with outlier detection on or off.
     #[must_use]
     pub fn detecting(self, detects: bool) -> Self {
         Self { detects, ..self }
     }
 
-    /// The arrangement of the endpoints that are not ejected at `now` (time since the process began). `endpoints` are
-    /// those it was made with.
+    /// The picker for the endpoints that are not ejected at `now` (time since the process began). `endpoints` must be
+    /// those that it was built with.
     pub fn at(&mut self, endpoints: &Endpoints, now: Duration, random: &dyn Fn() -> u32) -> &Picker {
-        // Before the look at the endpoints: an ejection that is made meanwhile is seen at the next call.
+        // Read before the scan of the endpoints, so that an ejection during the scan is noticed at the next call.
         let count = endpoints.ejections.count();
         let ended = self.narrowed.as_ref().is_some_and(|narrowed| now >= narrowed.until);
         if self.detects && (count != self.seen || ended) {
@@ -146,7 +146,7 @@ mod tests {
     fn the_arrangement_is_made_once_for_each_set_of_ejected_endpoints() {
         let all = endpoints(vec![(0, None, healthy(&[1; 5]))]);
         let asked = Cell::new(0);
-        // An arrangement takes one random number for each of its lists.
+        // A picker takes one random number for each of its lists.
         let random = || {
             asked.set(asked.get() + 1);
             7

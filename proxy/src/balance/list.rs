@@ -1,20 +1,20 @@
-//! Pure. Choosing from one list of endpoints: in turn, by chance, or the less busy of some.
+//! Pure. Chooses from a list of endpoints: round robin, random, or least request.
 
 use std::cell::{Cell, RefCell};
 
-/// Endpoints by position, with weights.
+/// Positions of endpoints, with weights.
 #[derive(Debug)]
 pub struct List {
     members: Vec<(usize, u32)>,
-    /// Running sums of weights, only where weights differ.
+    /// Running sums of weights, only if weights differ.
     sums: Option<Vec<u64>>,
     cursor: Cell<usize>,
-    /// Credit of each member in a weighted turn.
+    /// Credit of each member in weighted round robin.
     credit: RefCell<Vec<i64>>,
 }
 
 impl List {
-    /// A list whose turn begins anywhere, so that many proxies do not all begin at the same endpoint.
+    /// A list whose round robin begins at `start`, so that proxies do not all begin at the same endpoint.
     pub fn new(members: Vec<(usize, u32)>, start: u32) -> Self {
         let even = members.windows(2).all(|pair| pair[0].1 == pair[1].1);
         let sums = (!even).then(|| {
@@ -31,7 +31,7 @@ impl List {
         Self { members, sums, cursor, credit }
     }
 
-    /// In turn; weighted turns are spread out evenly.
+    /// Round robin. Weighted turns are interleaved evenly.
     pub fn next(&self) -> Option<usize> {
         if self.members.is_empty() {
             return None;
@@ -49,12 +49,12 @@ impl List {
         Some(self.members[at].0)
     }
 
-    /// By chance, by weight.
+    /// Weighted random choice.
     pub fn random(&self, random: u32) -> Option<usize> {
         self.draw(random).map(|at| self.members[at].0)
     }
 
-    /// The least busy of some random ones; a busy endpoint with twice the weight counts half as busy.
+    /// The least busy of `choices` random endpoints. An endpoint with twice the weight counts as half as busy.
     pub fn least_busy(
         &self,
         choices: u32,
@@ -65,7 +65,7 @@ impl List {
             return Some(only);
         }
         let mut best: Option<(usize, u64, u64)> = None;
-        // More draws than this see the same members again; a configuration may ask for billions.
+        // More draws only see the same members again, and a configuration may ask for billions.
         let enough = u32::try_from(self.members.len()).unwrap_or(u32::MAX).saturating_mul(4);
         for _ in 0..choices.min(enough) {
             let (member, weight) = self.members[self.draw(random())?];

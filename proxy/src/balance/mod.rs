@@ -1,5 +1,5 @@
-//! Pure. Which endpoint takes a request: by priority, then place, then the cluster's policy. Only healthy endpoints are
-//! chosen, unless so few are healthy that all have to carry the load. Chance and load are arguments.
+//! Pure. Chooses the endpoint for a request: by priority, then locality, then the cluster's policy. Chooses only
+//! healthy endpoints, unless so few are healthy that all must share the load. Random numbers and loads are arguments.
 
 pub mod consistent;
 pub mod ejection;
@@ -14,27 +14,27 @@ use api::model::endpoint::Health;
 use consistent::Table;
 use list::List;
 
-/// What a choice depends on, besides the endpoints.
+/// The inputs of a choice besides the endpoints.
 pub struct Situation<'a> {
-    /// Requests under way at an endpoint, by position.
+    /// Number of active requests at an endpoint, by position.
     pub active: &'a dyn Fn(usize) -> u32,
-    /// Key of consistent hashes.
+    /// The key's hash for consistent hashing.
     pub hash: Option<u64>,
-    /// Chance.
+    /// Source of random numbers.
     pub random: &'a dyn Fn() -> u32,
 }
 
-/// A cluster's endpoints, arranged for choosing.
+/// A cluster's endpoints, prepared for balancing.
 #[derive(Debug)]
 pub struct Picker {
     policy: Policy,
-    /// Share of traffic of each priority in percent, and its endpoints.
+    /// For each priority, its share of traffic in percent and its endpoints.
     priorities: Vec<(u32, Priority)>,
 }
 
 #[derive(Debug)]
 struct Priority {
-    /// Parallel to `places`: relative weights of the healthy ones.
+    /// Parallel to `places`: weights of the localities' healthy endpoints.
     weights: Vec<u32>,
     places: Vec<Place>,
 }
@@ -46,7 +46,7 @@ struct Place {
 }
 
 impl Picker {
-    /// Arranges endpoints; those for which `usable` is false count as unhealthy.
+    /// Prepares endpoints. Those for which `usable` is false count as unhealthy.
     pub fn new(
         endpoints: &Endpoints,
         policy: Policy,
@@ -69,7 +69,7 @@ impl Picker {
         let loads = priority::loads(&counts);
         let mut picker = Self { policy, priorities: vec![] };
         for ((level, load), (sound, total)) in levels.iter().zip(loads).zip(counts) {
-            // Endpoints that drain are last in a panic too: they are about to go.
+            // Draining endpoints are not used even in panic mode: they are about to stop.
             let panic = priority::panics(sound, total, panic_threshold);
             let chosen =
                 |i: &usize| healthy(*i) || (panic && endpoints.list[*i].model.health != Health::Draining);
@@ -110,7 +110,7 @@ impl Picker {
         Priority { weights, places: groups.iter().map(|g| place(members(g))).collect() }
     }
 
-    /// The position of the endpoint that takes the next request; `None`: there is none.
+    /// The position of the endpoint for the next request; `None`: there is none.
     pub fn pick(&self, situation: &Situation<'_>) -> Option<usize> {
         let priority = match &self.priorities[..] {
             [] => return None,
@@ -144,8 +144,8 @@ impl Picker {
     }
 }
 
-/// A healthy endpoint of the same priority as `like` that is not excluded: for a repetition, when chance keeps finding
-/// the one that has just failed. One that refuses all connections is the least busy of all.
+/// A healthy endpoint of the same priority as `like` that is not excluded. Used for a retry when the balancer keeps
+/// choosing the endpoint that just failed: one that refuses all connections is always the least busy.
 pub fn another(
     endpoints: &Endpoints,
     like: usize,
@@ -160,7 +160,7 @@ pub fn another(
     others.get(at as usize).copied()
 }
 
-/// A position by weight; `None`: all weights are zero.
+/// A random position by weight; `None`: all weights are zero.
 fn weighted(weights: impl Iterator<Item = u32> + Clone, random: u32) -> Option<usize> {
     let sum: u64 = weights.clone().map(u64::from).sum();
     let mut point = u64::from(random).checked_rem(sum)?;

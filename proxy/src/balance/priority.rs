@@ -1,7 +1,7 @@
-//! Pure. How traffic is shared among priorities and places when some endpoints are not healthy.
+//! Pure. Divides traffic among priorities and localities when some endpoints are unhealthy.
 
-/// The share of each priority in percent: one keeps all traffic while 1/1.4 of its endpoints are healthy; what it
-/// cannot carry goes to the next. `(healthy, total)` for each priority.
+/// The share of each priority in percent, from its `(healthy, total)`. A priority keeps all traffic while at least
+/// 1/1.4 of its endpoints are healthy; the part that it cannot carry goes to the next.
 pub fn loads(counts: &[(usize, usize)]) -> Vec<u32> {
     let health: Vec<u32> = counts
         .iter()
@@ -13,7 +13,7 @@ pub fn loads(counts: &[(usize, usize)]) -> Vec<u32> {
         .collect();
     let sum: u32 = health.iter().sum();
     if sum == 0 {
-        // Nothing is healthy anywhere: the first that has endpoints takes all, and may panic.
+        // No endpoint is healthy: the first priority with endpoints takes all traffic, possibly in panic mode.
         let first = counts.iter().position(|(_, total)| *total > 0).unwrap_or(0);
         return (0..counts.len()).map(|i| if i == first { 100 } else { 0 }).collect();
     }
@@ -33,22 +33,22 @@ pub fn loads(counts: &[(usize, usize)]) -> Vec<u32> {
     out
 }
 
-/// Whether so few are healthy that all are used.
+/// Whether so few endpoints are healthy that all are used (panic mode).
 pub fn panics(healthy: usize, total: usize, threshold: u32) -> bool {
     total > 0 && healthy * 100 < total * threshold as usize
 }
 
-/// The weight of a place that has lost some of its endpoints.
+/// The effective weight of a locality, reduced if too few of its endpoints are healthy.
 pub fn locality_weight(weight: u32, healthy: usize, total: usize) -> u32 {
     if total == 0 {
         return 0;
     }
     let available = (healthy * OVERPROVISION / total).min(100);
-    // Times 100 so that small weights keep their proportions.
+    // Scaled by 100 so that small weights keep their proportions.
     (u64::from(weight) * available as u64).min(u64::from(u32::MAX)) as u32
 }
 
-/// Envoy's overprovisioning factor, percent.
+/// Envoy's default overprovisioning factor, in percent.
 const OVERPROVISION: usize = 140;
 
 #[cfg(test)]

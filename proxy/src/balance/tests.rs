@@ -1,4 +1,4 @@
-//! Shares and priorities by the pickers.
+//! Tests of the pickers' shares and priorities.
 
 use super::*;
 use api::model::endpoint::{Endpoint, EndpointAddress, LoadAssignment, Locality, LocalityEndpoints};
@@ -172,7 +172,7 @@ fn a_key_stays_with_its_endpoint_when_others_go() {
         let EndpointAddress::Socket(gone) = gone.address else { unreachable!() };
         let after = place(fewer);
         let moved = before.iter().zip(&after).filter(|(b, a)| **b != gone && b != a).count();
-        // Those that stay also take over the points of the one that goes, and with them some keys of each other.
+        // The remaining endpoints take over the removed endpoint's points, and thereby some keys of each other.
         assert!(moved < 400, "{policy:?}: {moved} keys moved without need");
         for n in 0..5u8 {
             let share = before.iter().filter(|a| a.ip() == std::net::IpAddr::from([10, 0, 0, n])).count();

@@ -1,6 +1,7 @@
-//! Pure. XXH64 (github.com/Cyan4973/xxHash), by which Envoy spreads keys: both proxies send a key to the same endpoint.
+//! Pure. XXH64 (github.com/Cyan4973/xxHash), the hash that Envoy balances by, so that both proxies map a key to the
+//! same endpoint.
 
-/// The hash of some bytes.
+/// Hashes bytes.
 pub(super) fn hash(bytes: &[u8], seed: u64) -> u64 {
     let (stripes, mut rest) = bytes.as_chunks::<32>();
     let mut hash = if stripes.is_empty() { seed.wrapping_add(PRIME_5) } else { lanes(stripes, seed) };
@@ -23,7 +24,7 @@ pub(super) fn hash(bytes: &[u8], seed: u64) -> u64 {
     hash ^ (hash >> 32)
 }
 
-/// Four lanes over stripes of 32 bytes.
+/// Hashes stripes of 32 bytes in four lanes.
 fn lanes(stripes: &[[u8; 32]], seed: u64) -> u64 {
     let mut lanes = [
         seed.wrapping_add(PRIME_1).wrapping_add(PRIME_2),

@@ -1,4 +1,4 @@
-//! Pure. Faults that a configuration asks for: which requests wait, which are answered with an error.
+//! Pure. Fault injection: delays requests and aborts them with an error, as configured.
 
 use super::step::{Asked, Event, Kept, Step};
 use crate::flow::flags::Flags;
@@ -9,29 +9,29 @@ use api::model::matcher::Fraction;
 use http::HeaderMap;
 use std::time::Duration;
 
-/// Faults for some requests.
+/// A compiled fault.
 #[derive(Debug)]
 pub struct Fault {
-    /// What happens.
+    /// The delay and abort.
     pub model: model::Fault,
-    /// Conditions on headers.
+    /// Conditions on headers; the fault applies if all match.
     headers: Box<[HeaderCondition]>,
 }
 
 impl Fault {
-    /// Makes faults ready.
+    /// Compiles a fault.
     pub fn compile(from: &model::Fault) -> Result<Self, InvalidConfig> {
         let headers = from.headers.iter().map(HeaderCondition::compile).collect::<Result<_, _>>()?;
         Ok(Self { model: from.clone(), headers })
     }
 
-    /// Whether anything can happen.
+    /// Whether a delay or an abort is configured.
     pub fn acts(&self) -> bool {
         let model::Fault { delay, abort, delay_by_header, abort_by_header, .. } = &self.model;
         delay.is_some() || abort.is_some() || delay_by_header.is_some() || abort_by_header.is_some()
     }
 
-    /// Lets a request wait, answers it, or both.
+    /// Delays a request, aborts it, or both.
     pub fn request(&self, event: &Event, asked: &Asked<'_>, headers: &HeaderMap, kept: &mut Kept) -> Step {
         if *event == Event::Waited {
             return kept.take().map_or(Step::Next, Step::Refuse);
@@ -56,7 +56,7 @@ impl Fault {
     }
 }
 
-/// Others than gRPC clients would not understand a gRPC status.
+/// The response of an abort. Only gRPC clients understand a gRPC status.
 fn refusal(abort: AbortStatus, grpc: bool) -> Refusal {
     let (status, grpc_status) = match abort {
         AbortStatus::Http(status) => (status, None),
@@ -65,16 +65,16 @@ fn refusal(abort: AbortStatus, grpc: bool) -> Refusal {
     Refusal { grpc_status, ..Refusal::new(status, "fault filter abort", Flags::FI, "fault_filter_abort") }
 }
 
-/// What happens to one request.
+/// The fault for one request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Injected {
-    /// Wait this long first.
+    /// Time to wait first.
     delay: Option<Duration>,
-    /// Then answer with this.
+    /// Status to respond with afterwards.
     abort: Option<AbortStatus>,
 }
 
-/// Decides by two random numbers.
+/// Decides the fault for a request with two random numbers.
 fn decide(fault: &model::Fault, headers: &HeaderMap, random_delay: u32, random_abort: u32) -> Injected {
     let fixed_delay = fault.delay.filter(|d| d.fraction.selects(random_delay)).map(|d| d.duration);
     let fixed_abort = fault.abort.filter(|a| a.fraction.selects(random_abort)).map(|a| a.status);
@@ -99,7 +99,7 @@ fn asked_abort(headers: &HeaderMap) -> Option<AbortStatus> {
     http.or_else(|| number(headers, "x-envoy-fault-abort-grpc-request").map(AbortStatus::Grpc))
 }
 
-/// A request may ask for a smaller share than the configuration allows.
+/// Limits a share to a percentage from the request, which can only reduce it.
 fn at_most(share: Fraction, asked: Option<u32>) -> Fraction {
     Fraction { numerator: share.numerator.min(asked.unwrap_or(u32::MAX)), ..share }
 }

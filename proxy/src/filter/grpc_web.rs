@@ -1,7 +1,7 @@
-//! Pure. gRPC for clients that cannot speak it, such as pages in browsers: their requests are made gRPC, and of the answers
-//! the trailers become a last frame of the body. Either way the body may be base64.
+//! Pure. gRPC-Web, for clients such as browsers that cannot use gRPC itself. Converts their requests to gRPC, and moves
+//! the trailers of gRPC responses into a last frame of the body. Both bodies may be base64.
 //!
-//! What is on the wire: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md>, as Envoy writes it.
+//! Wire format: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md>, written as Envoy does.
 
 use super::step::{Answered, Asked, Event, Kept, ResponseStep, Stat, Step};
 use crate::flow::flags::Flags;
@@ -14,7 +14,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, TE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-/// A request that was made gRPC.
+/// A gRPC-Web request that was converted to gRPC.
 struct Call {
     text_request: bool,
     text_response: bool,
@@ -23,11 +23,11 @@ struct Call {
     cluster: Box<str>,
 }
 
-/// Makes a request gRPC.
+/// Converts the head of a gRPC-Web request to gRPC.
 pub fn request(asked: &Asked<'_>, headers: &mut HeaderMap, kept: &mut Kept) -> Step {
     let text = headers.get(CONTENT_TYPE).and_then(is_text);
     let Some(text_request) = text else { return Step::Next };
-    // It told the length of what the client sends, not of what is sent on.
+    // The length is that of the client's body, not of the converted one.
     headers.remove(CONTENT_LENGTH);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -44,7 +44,8 @@ pub fn request(asked: &Asked<'_>, headers: &mut HeaderMap, kept: &mut Kept) -> S
     Step::Next
 }
 
-/// Makes the head of an answer gRPC-Web, and an answer that is not gRPC an error: its body is the error's message.
+/// Converts the head of a response to gRPC-Web. A response that is not gRPC becomes a gRPC error whose message is the
+/// response's body.
 pub fn response(event: &Event, answered: &mut Answered<'_>, kept: &Kept) -> ResponseStep {
     let Some(call) = kept.get::<Call>() else { return ResponseStep::Next };
     if let Event::Held(body) = event {
@@ -64,17 +65,17 @@ pub fn response(event: &Event, answered: &mut Answered<'_>, kept: &Kept) -> Resp
     if is_grpc || answered.ends { ResponseStep::Next } else { ResponseStep::Hold(LONGEST_MESSAGE) }
 }
 
-/// What is to be done to the request's body.
+/// The conversion for the request's body.
 pub fn request_body(kept: &Kept) -> Option<FromText> {
     kept.get::<Call>().filter(|call| call.text_request).map(|_| FromText::default())
 }
 
-/// What is to be done to the response's body.
+/// The conversion for the response's body.
 pub fn response_body(kept: &Kept) -> Option<ToWeb> {
     kept.get::<Call>().map(|call| ToWeb { text: call.text_response.then(Base64Frames::default) })
 }
 
-/// Counts the status of a call, in its trailers.
+/// Counts the status of a call from its trailers.
 pub fn trailers(trailers: &HeaderMap, count: &dyn Fn(Stat<'_>), kept: &Kept) {
     if let Some(call) = kept.get::<Call>() {
         call.count(trailers, count);
@@ -92,7 +93,7 @@ impl Call {
     }
 }
 
-/// Whether an answer is gRPC, or gRPC-Web already.
+/// Whether a response is gRPC, or already gRPC-Web.
 fn is_answer(answered: &Answered<'_>) -> bool {
     if answered.ends {
         return answered.headers.contains_key(grpc::STATUS);
@@ -104,7 +105,7 @@ fn is_answer(answered: &Answered<'_>) -> bool {
     *answered.status == StatusCode::OK && (is_grpc_type(kind) || is_web)
 }
 
-/// Whether a content type is that of base64 or of bytes; `None`: of something else.
+/// Whether a gRPC-Web content type is base64 or binary; `None`: it is another content type.
 fn is_text(kind: &HeaderValue) -> Option<bool> {
     match kind.as_bytes() {
         b"application/grpc-web" | b"application/grpc-web+proto" => Some(false),
@@ -113,22 +114,22 @@ fn is_text(kind: &HeaderValue) -> Option<bool> {
     }
 }
 
-/// Reads base64 that comes in pieces, each of which may end in padding.
+/// Decodes base64 that arrives in pieces, each of which may end in padding.
 #[derive(Debug, Default)]
 pub struct FromText {
-    /// Less than four characters.
+    /// Less than four characters that remain from the last piece.
     rest: BytesMut,
 }
 
 impl FromText {
-    /// Reads on.
+    /// Decodes the next data.
     pub fn data(&mut self, data: &[u8]) -> Result<Bytes, Refusal> {
         self.rest.extend_from_slice(data);
         let whole = self.rest.len() / 4 * 4;
         let mut text = &self.rest.split_to(whole)[..];
         let mut out = Vec::with_capacity(whole / 4 * 3);
         while !text.is_empty() {
-            // Padding ends what was encoded in one piece.
+            // Padding ends a separately encoded piece.
             let end = text.iter().position(|b| *b == b'=').map_or(text.len(), |at| at / 4 * 4 + 4);
             let (piece, rest) = text.split_at(end);
             STANDARD.decode_vec(piece, &mut out).map_err(|_| not_base64("grpc_base_64_decode_failed"))?;
@@ -137,7 +138,7 @@ impl FromText {
         Ok(out.into())
     }
 
-    /// Nothing more comes.
+    /// Ends the body. Refuses it if characters remain.
     pub fn end(&mut self) -> Result<(), Refusal> {
         if self.rest.is_empty() { Ok(()) } else { Err(not_base64("grpc_base_64_decode_failed_bad_size")) }
     }
@@ -147,14 +148,14 @@ fn not_base64(details: &'static str) -> Refusal {
     Refusal::new(400, "Bad gRPC-web request, invalid base64 data.", Flags::NONE, details)
 }
 
-/// Writes a gRPC answer for a client of gRPC-Web.
+/// Converts a gRPC response body to gRPC-Web.
 #[derive(Debug)]
 pub struct ToWeb {
     text: Option<Base64Frames>,
 }
 
 impl ToWeb {
-    /// Writes on.
+    /// Converts the next data.
     pub fn data(&mut self, data: Bytes) -> Bytes {
         match &mut self.text {
             Some(text) => text.write(&data),
@@ -162,7 +163,7 @@ impl ToWeb {
         }
     }
 
-    /// The trailers, as the last frame.
+    /// The last frame, which holds the trailers.
     pub fn end(&mut self, trailers: Option<&HeaderMap>) -> Bytes {
         let mut out = BytesMut::new();
         if let Some(text) = &mut self.text {
@@ -186,15 +187,15 @@ impl ToWeb {
     }
 }
 
-/// Writes each frame of gRPC in base64 of its own, without holding a whole one.
+/// Encodes each gRPC frame separately in base64, without buffering a whole frame.
 #[derive(Debug, Default)]
 struct Base64Frames {
-    /// Bytes of the frame that are not written yet: less than three, and its head while that comes.
+    /// Bytes of the frame that are not encoded yet: fewer than three, and the header while it is incomplete.
     pending: Vec<u8>,
     header: [u8; 5],
-    /// Bytes of the header that have come.
+    /// Bytes of the header received so far.
     seen: usize,
-    /// Bytes of the frame that are still to come.
+    /// Bytes of the frame that have not arrived.
     left: usize,
 }
 
@@ -235,9 +236,9 @@ impl Base64Frames {
     }
 }
 
-/// Flag of the frame that holds trailers.
+/// Flag of a frame that holds trailers.
 const TRAILERS: u8 = 0b1000_0000;
-/// Of the body of an answer that is not gRPC, this much becomes the message.
+/// The most bytes of a non-gRPC response body that become the error message.
 const LONGEST_MESSAGE: usize = 16_384;
 const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 

@@ -1,5 +1,5 @@
-//! Pure. Which filters a request meets: a listener's, with the settings that its route, its virtual host and its table
-//! give to filters of a name. All of it is put together when the snapshot is made, so that a request walks a slice.
+//! Pure. The filters of a request: the listener's filters, with the settings that its route, virtual host and route
+//! table give by filter name. They are merged when the snapshot is made, so that a request only walks a slice.
 
 use super::rbac::Rules;
 use super::ready::Ready;
@@ -9,17 +9,17 @@ use api::model::filter::{Filter, FilterOverride, HttpFilter, Setting};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// The filters of a listener. Listeners with equal ones share them.
+/// The compiled filters of a listener. Listeners with equal filters share them.
 #[derive(Debug)]
 pub struct Filters {
-    /// What they were made from.
+    /// The resources that they were compiled from.
     model: Vec<HttpFilter>,
     listed: Box<[Listed]>,
-    /// Those that do something where no route says anything.
+    /// The filters that have an effect where a route has no settings.
     ready: Box<[Ready]>,
 }
 
-/// A filter as a listener has it.
+/// A filter as the listener configures it.
 #[derive(Debug)]
 struct Listed {
     name: Box<str>,
@@ -27,7 +27,7 @@ struct Listed {
     own: Own,
 }
 
-/// A filter with its listener's settings.
+/// A filter with the listener's settings.
 #[derive(Debug)]
 enum Own {
     Cors,
@@ -37,7 +37,7 @@ enum Own {
 }
 
 impl Filters {
-    /// Makes filters ready.
+    /// Compiles filters.
     pub fn compile(from: &[HttpFilter]) -> Result<Self, InvalidConfig> {
         let mut listed = vec![];
         for (index, filter) in from.iter().enumerate() {
@@ -52,12 +52,12 @@ impl Filters {
         Ok(filters)
     }
 
-    /// Whether they were made from these.
+    /// Whether they were compiled from these resources.
     pub fn are(&self, from: &[HttpFilter]) -> bool {
         self.model == from
     }
 
-    /// Those that do something where no route says anything.
+    /// The filters that have an effect where a route has no settings.
     pub fn ready(&self) -> &[Ready] {
         &self.ready
     }
@@ -68,7 +68,7 @@ impl Filters {
 }
 
 impl Listed {
-    /// The filter as it is where these settings hold; `None`: it does nothing there.
+    /// The filter under a route's setting; `None`: it has no effect there.
     fn with(&self, setting: Option<&Override>) -> Option<Ready> {
         match setting {
             Some(Override::Off) => return None,
@@ -94,7 +94,8 @@ impl Listed {
 }
 
 impl Own {
-    /// `None` for filters that act elsewhere: in the choice of ALPN, in metrics, at the end of the list.
+    /// `None` for filters that are implemented elsewhere: the ALPN and metrics filters, and the router at the end of
+    /// the list.
     fn compile(from: &Filter) -> Result<Option<Self>, InvalidConfig> {
         Ok(match from {
             Filter::Fault(fault) => Some(Self::Fault(fault::Fault::compile(fault)?.into())),
@@ -106,7 +107,7 @@ impl Own {
     }
 }
 
-/// What a route says to filters, with what its virtual host and its table say where it is silent.
+/// The filter settings of a route, completed by those of its virtual host and route table.
 #[derive(Debug, Default)]
 pub struct Overrides(Box<[(Box<str>, Override)]>);
 
@@ -119,7 +120,7 @@ enum Override {
 }
 
 impl Overrides {
-    /// Makes the settings of several levels ready, the most specific one first.
+    /// Compiles the settings of several levels, the most specific first.
     pub fn compile(levels: &[&[FilterOverride]]) -> Result<Self, InvalidConfig> {
         let mut found: Vec<(&str, Cow<'_, Setting>)> = vec![];
         for given in levels.iter().copied().flatten() {
@@ -141,7 +142,7 @@ impl Overrides {
     }
 }
 
-/// Completes settings by those of a wider level, where the filter takes them from several.
+/// Completes settings by those of a wider level, for filters that merge levels.
 fn widen(setting: &mut Cow<'_, Setting>, wider: &Setting) {
     if let (Setting::Cors(own), Setting::Cors(wider)) = (&**setting, wider) {
         *setting = Cow::Owned(Setting::Cors(own.over(wider)));
@@ -159,7 +160,7 @@ impl Override {
     }
 }
 
-/// A listener's filters, and what they are where settings hold.
+/// A listener's filters, and the same filters under a route's settings.
 type Merged = (Arc<Filters>, Box<[Ready]>);
 
 /// The filters of a route, for each of the listeners that use its table.
@@ -170,12 +171,12 @@ pub struct RouteFilters {
 }
 
 impl RouteFilters {
-    /// Filters with these settings, before it is known which listeners use them.
+    /// Filters with these settings, before the listeners are known.
     pub fn new(overrides: Arc<Overrides>) -> Self {
         Self { overrides, merged: Box::default() }
     }
 
-    /// Whether every listener's filters stay as they are.
+    /// Whether the route has no settings, so that every listener's filters stay unchanged.
     pub fn is_plain(&self) -> bool {
         self.overrides.0.is_empty()
     }
@@ -187,8 +188,8 @@ impl RouteFilters {
         }
     }
 
-    /// Those that a request of a listener meets. They are put together for it only where the listener has changed since
-    /// the client's connection was made.
+    /// The filters for a request on a listener. They are merged on the spot only if the listener has changed since the
+    /// client's connection was accepted.
     pub fn of<'a>(&'a self, listener: &'a Arc<Filters>) -> Cow<'a, [Ready]> {
         if self.is_plain() {
             return Cow::Borrowed(listener.ready());
@@ -220,7 +221,7 @@ mod tests {
         FilterOverride { name: name.into(), setting }
     }
 
-    /// The status of each abort that a request meets.
+    /// The abort statuses of the filters that run for a request.
     fn met(filters: &[HttpFilter], levels: &[&[FilterOverride]]) -> Vec<u16> {
         let filters = Arc::new(Filters::compile(filters).unwrap());
         let mut route = RouteFilters::new(Overrides::compile(levels).unwrap().into());
@@ -270,7 +271,7 @@ mod tests {
             (given("a", Setting::Off), vec![]),
             (given("c", Setting::Off), vec![500]),
             (given("b", Setting::Fault(abort(511))), vec![500, 511]),
-            // Settings of another kind turn a filter on, but cannot change it.
+            // Settings of another kind enable a filter, but cannot change it.
             (given("b", Setting::Rbac(vec![rules])), vec![500, 501]),
             (given("b", Setting::Off), vec![500]),
         ] {

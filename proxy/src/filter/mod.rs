@@ -1,6 +1,6 @@
-//! Pure. HTTP filters made ready, and what each of them decides: on a request's head, on its response, at the end of
-//! either. A filter asks for what it wants as a `Step`; only `pipeline::http` does anything. One file per filter;
-//! `ready` is the table of them, and whoever adds one is led by the compiler from one match to the next.
+//! Pure. Compiled HTTP filters and their decisions: on a request's head, on its response, and on the trailers. A filter
+//! returns a `Step`, and only `pipeline::http` carries it out. Each filter has its own file. `ready` is the table of
+//! filters; when a filter is added, its exhaustive matches show where.
 
 pub mod merge;
 

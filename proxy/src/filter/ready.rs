@@ -1,4 +1,4 @@
-//! Pure. The table of filters: what is made ready of each, and which part of it decides when.
+//! Pure. The table of filters: their compiled forms, and the function that each of them calls at each stage.
 
 use super::cors::Cors;
 use super::fault::Fault;
@@ -10,21 +10,21 @@ use bytes::Bytes;
 use http::HeaderMap;
 use std::sync::Arc;
 
-/// A filter with the settings that hold for a route. One without effect is not made ready.
+/// A filter under the settings of a route. Filters without effect are left out.
 #[derive(Debug, Clone)]
 pub enum Ready {
-    /// Cross-origin rules.
+    /// Cross-origin resource sharing.
     Cors(Arc<Cors>),
-    /// Faults.
+    /// Fault injection.
     Fault(Arc<Fault>),
-    /// gRPC-Web to gRPC.
+    /// gRPC-Web to gRPC conversion.
     GrpcWeb,
     /// Role-based access control.
     Rbac(Arc<Rules>),
 }
 
 impl Ready {
-    /// Decides on a request.
+    /// Handles a request's head.
     pub fn request(
         &self,
         event: &Event,
@@ -40,7 +40,7 @@ impl Ready {
         }
     }
 
-    /// Decides on a response to a request of which it keeps something.
+    /// Handles a response's head. Called only if the filter kept a value of the request.
     pub fn response(&self, event: &Event, answered: &mut Answered<'_>, kept: &mut Kept) -> ResponseStep {
         match self {
             Self::Cors(cors) => cors.response(answered.headers, kept),
@@ -49,7 +49,7 @@ impl Ready {
         }
     }
 
-    /// What is to be done to the body of a request of which it keeps something.
+    /// The change to a request's body. Called only if the filter kept a value of the request.
     pub fn request_body(&self, kept: &Kept) -> Option<Change> {
         match self {
             Self::GrpcWeb => grpc_web::request_body(kept).map(Change::FromText),
@@ -57,7 +57,7 @@ impl Ready {
         }
     }
 
-    /// What is to be done to the body of the response.
+    /// The change to a response's body.
     pub fn response_body(&self, kept: &Kept) -> Option<Change> {
         match self {
             Self::GrpcWeb => grpc_web::response_body(kept).map(Change::ToWeb),
@@ -65,7 +65,7 @@ impl Ready {
         }
     }
 
-    /// Looks at the trailers of a response whose body it changes.
+    /// Handles the trailers of a response whose body the filter changes.
     pub fn end(&self, trailers: &HeaderMap, count: &dyn Fn(Stat<'_>), kept: &Kept) {
         match self {
             Self::GrpcWeb => grpc_web::trailers(trailers, count, kept),
@@ -74,7 +74,7 @@ impl Ready {
     }
 }
 
-/// A change of a body that goes by.
+/// A change to a body while it is streamed.
 #[derive(Debug)]
 pub enum Change {
     /// gRPC-Web in base64 to gRPC.
@@ -84,7 +84,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// The next piece.
+    /// Changes the next piece of data.
     pub fn data(&mut self, data: Bytes) -> Result<Bytes, Refusal> {
         match self {
             Self::FromText(text) => text.data(&data),
@@ -92,7 +92,7 @@ impl Change {
         }
     }
 
-    /// The end: what is to be sent before it, or trailers.
+    /// Ends the body. Returns data to send before its end, and the trailers.
     pub fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(Bytes, Option<HeaderMap>), Refusal> {
         match self {
             Self::FromText(text) => text.end().map(|()| (Bytes::new(), trailers)),

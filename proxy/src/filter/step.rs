@@ -1,4 +1,4 @@
-//! Pure. What filters are told and what they ask for.
+//! Pure. The inputs and outputs of filters.
 
 use crate::flow::flags::Flags;
 use crate::flow::head::Head;
@@ -9,27 +9,27 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use std::any::Any;
 use std::time::Duration;
 
-/// What a filter asks for.
+/// What a filter wants the pipeline to do with a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Go on to the next filter.
+    /// Continue with the next filter.
     Next,
-    /// Tell the client so, and go no further.
+    /// Respond with this refusal.
     Refuse(Box<Refusal>),
-    /// Answer with this, and go no further.
+    /// Respond with this response.
     Answer(Box<Answer>),
-    /// Ask a cluster, and ask the filter again.
+    /// Send this request to a cluster, then call the filter again.
     Ask(Box<Question>),
-    /// Wait, and ask the filter again.
+    /// Wait, then call the filter again.
     Wait {
-        /// How long.
+        /// The time to wait.
         time: Duration,
-        /// What logs say of it.
+        /// Response flags to set.
         flags: Flags,
     },
 }
 
-/// An answer without a body, which is no refusal.
+/// A response without a body that is not an error.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer {
     /// Status code.
@@ -40,39 +40,39 @@ pub struct Answer {
     pub details: &'static str,
 }
 
-/// A request of the proxy's own to a cluster.
+/// A request that the proxy itself sends to a cluster.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Question {
-    /// Which cluster.
+    /// The cluster's name.
     pub cluster: Box<str>,
     /// Method.
     pub method: Method,
     /// Path and query.
     pub uri: Uri,
-    /// Headers, with `host`.
+    /// Headers, including `host`.
     pub headers: HeaderMap,
     /// Body.
     pub body: Vec<Bytes>,
-    /// It stands for a client's that speaks HTTP/2, where the cluster is spoken to as the client speaks.
+    /// Whether the client uses HTTP/2. Matters for clusters that use the client's protocol.
     pub http2: bool,
-    /// Bytes of the answer's body to keep; what is longer is read and dropped.
+    /// The most bytes of the response's body to keep; a longer body is read and dropped.
     pub most: usize,
-    /// How long it may take.
+    /// Timeout.
     pub within: Duration,
 }
 
-/// What a cluster answers.
+/// A cluster's response to a `Question`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     /// Status code.
     pub status: StatusCode,
     /// Headers.
     pub headers: HeaderMap,
-    /// The body, as far as it was to be kept.
+    /// The body, as far as it was kept.
     pub body: Bytes,
 }
 
-/// Something to count.
+/// A counter to increment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stat<'a> {
     /// `http.<stat_prefix>.<name>`
@@ -81,46 +81,46 @@ pub enum Stat<'a> {
     Cluster(&'a str, &'a str),
 }
 
-/// Why a filter is asked.
+/// Why a filter is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The head has come.
+    /// The request's head has arrived.
     Head,
-    /// It has waited as long as it wanted.
+    /// The requested wait is over.
     Waited,
-    /// The cluster has answered, or there is no answer.
+    /// The cluster has responded, or the request to it failed.
     Replied(Result<Reply, Box<Refusal>>),
-    /// The body, as far as it wanted it.
+    /// The response's body, up to the requested number of bytes.
     Held(Bytes),
 }
 
-/// What a filter keeps of a request until it is asked again: a value of its own type, which most never need.
+/// A value that a filter keeps between its calls for one request. Most filters need none.
 #[derive(Default)]
 pub struct Kept(Option<Box<dyn Any>>);
 
 impl Kept {
-    /// Keeps a value.
+    /// Stores a value.
     pub fn put<T: Any>(&mut self, value: T) {
         self.0 = Some(Box::new(value));
     }
 
-    /// Gives the value back, which is then no longer kept.
+    /// Removes the value and returns it.
     pub fn take<T: Any>(&mut self) -> Option<T> {
         self.0.take()?.downcast().ok().map(|value| *value)
     }
 
-    /// The value.
+    /// The stored value.
     pub fn get<T: Any>(&self) -> Option<&T> {
         self.0.as_ref()?.downcast_ref()
     }
 
-    /// Whether nothing is kept.
+    /// Whether no value is stored.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 }
 
-/// A request as filters see it, but for its headers, which they may change.
+/// A request as filters see it, without its headers, which filters may change.
 #[derive(Clone, Copy)]
 pub struct Asked<'a> {
     /// Method.
@@ -131,26 +131,26 @@ pub struct Asked<'a> {
     pub target: &'a str,
     /// `http` or `https`.
     pub scheme: &'a str,
-    /// Who asks; without the head.
+    /// The client; without the request's head.
     pub subject: Subject<'a>,
-    /// The cluster of a route that has but one.
+    /// The cluster of a route with a single cluster.
     pub cluster: &'a str,
-    /// The route sends it to a cluster.
+    /// Whether the route forwards the request.
     pub forwarded: bool,
-    /// The client speaks gRPC.
+    /// Whether the client uses gRPC.
     pub grpc: bool,
-    /// Where chance comes from.
+    /// Source of random numbers.
     pub random: &'a dyn Fn() -> u32,
-    /// Where counters are.
+    /// Increments a counter.
     pub count: &'a dyn Fn(Stat<'_>),
 }
 
-/// What a filter asks for when the head of the response has come.
+/// What a filter wants the pipeline to do with a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResponseStep {
-    /// Go on.
+    /// Continue.
     Next,
-    /// Take the body away, and ask the filter again with this many of its bytes.
+    /// Take the body, and call the filter again with up to this many of its bytes.
     Hold(usize),
 }
 
@@ -160,14 +160,14 @@ pub struct Answered<'a> {
     pub status: &'a StatusCode,
     /// Headers.
     pub headers: &'a mut HeaderMap,
-    /// There is no body.
+    /// Whether there is no body.
     pub ends: bool,
-    /// Where counters are.
+    /// Increments a counter.
     pub count: &'a dyn Fn(Stat<'_>),
 }
 
 impl<'a> Asked<'a> {
-    /// The head, for conditions.
+    /// The head, for matching conditions.
     pub fn head(&self, headers: &'a HeaderMap) -> Head<'a> {
         let Self { method, authority, target, scheme, .. } = *self;
         Head { method, authority, target, scheme, headers }

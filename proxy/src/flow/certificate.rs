@@ -1,4 +1,4 @@
-//! Pure. What a certificate chain says, as text for logs. It is made only where a log names it.
+//! Pure. The fields of a certificate chain as text for access logs. Built only where a log uses them.
 
 use api::format::operator::Fact;
 use ring::digest::{Algorithm, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
@@ -10,43 +10,43 @@ use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::X509Name;
 
-/// A certificate, and the chain that it came with. Lists are joined by commas; what is not there is empty.
+/// The fields of a certificate and its chain. Lists are joined by commas; missing fields are empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// Its URIs.
+    /// URI names.
     pub uris: Box<str>,
-    /// Its DNS names.
+    /// DNS names.
     pub dns: Box<str>,
-    /// Its addresses.
+    /// IP addresses.
     pub ips: Box<str>,
-    /// Its email addresses.
+    /// Email addresses.
     pub emails: Box<str>,
-    /// Whose it is, as RFC 2253 writes it.
+    /// Subject, formatted as in RFC 2253.
     pub subject: Box<str>,
-    /// Who issued it.
+    /// Issuer, formatted as in RFC 2253.
     pub issuer: Box<str>,
-    /// Its number, in hexadecimal.
+    /// Serial number, in hexadecimal.
     pub serial: Box<str>,
-    /// Its SHA-256 hash, in hexadecimal.
+    /// SHA-256 fingerprint, in hexadecimal.
     pub sha256: Box<str>,
-    /// Its SHA-1 hash.
+    /// SHA-1 fingerprint, in hexadecimal.
     pub sha1: Box<str>,
-    /// Those of all certificates of the chain.
+    /// SHA-256 fingerprints of all certificates of the chain.
     pub chain_sha256: Box<str>,
-    /// Those of all certificates of the chain.
+    /// SHA-1 fingerprints of all certificates of the chain.
     pub chain_sha1: Box<str>,
-    /// The numbers of all certificates of the chain.
+    /// Serial numbers of all certificates of the chain.
     pub chain_serials: Box<str>,
-    /// Its PEM text, percent-encoded.
+    /// PEM text, percent-encoded.
     pub pem: Box<str>,
-    /// From when it is valid.
+    /// Start of its validity.
     pub from: SystemTime,
-    /// Until when it is valid.
+    /// End of its validity.
     pub until: SystemTime,
 }
 
 impl Certificate {
-    /// One of the things that it says.
+    /// One of the text fields.
     pub fn fact(&self, fact: Fact) -> &str {
         match fact {
             Fact::Uris => &self.uris,
@@ -65,7 +65,7 @@ impl Certificate {
         }
     }
 
-    /// Reads a chain, leaf first; `None`: there is none, or it is none.
+    /// Reads a chain, leaf first; `None`: it is empty or its leaf cannot be parsed.
     pub fn of<C: AsRef<[u8]>>(chain: &[C]) -> Option<Self> {
         let leaf = chain.first()?;
         let (_, certificate) = X509Certificate::from_der(leaf.as_ref()).ok()?;
@@ -113,7 +113,7 @@ fn hash(algorithm: &'static Algorithm, bytes: &[u8]) -> String {
     hexadecimal(digest(algorithm, bytes).as_ref())
 }
 
-/// Without the zero that keeps a number from being negative.
+/// A serial number without the leading zeros that keep it positive in DER.
 fn serial(bytes: &[u8]) -> String {
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
     hexadecimal(&bytes[zeros.min(bytes.len().saturating_sub(1))..])
@@ -126,7 +126,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
     })
 }
 
-/// A distinguished name as RFC 2253 writes it: the most specific part first, as Envoy has it.
+/// A distinguished name, formatted as in RFC 2253: the most specific part first, as in Envoy.
 pub fn distinguished(name: &X509Name<'_>) -> String {
     let parts = name.iter_attributes().map(|part| {
         let kind = part.attr_type();

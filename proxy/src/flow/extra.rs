@@ -1,4 +1,4 @@
-//! Pure. What few logs name of a request or connection, gathered only where one does.
+//! Pure. Data of a request or connection for rarely used log operators, gathered only where a log uses them.
 
 use super::certificate::Certificate;
 use super::tls::Session;
@@ -10,32 +10,32 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What few logs name.
+/// Data for rarely used log operators.
 #[derive(Debug, Clone)]
 pub struct Extra {
     /// The number of the client's connection.
     pub connection: u64,
-    /// Our address towards the client.
+    /// The proxy's address on the client's connection.
     pub direct_local: SocketAddr,
-    /// The filter chain that took the connection.
+    /// The filter chain of the connection.
     pub chain: Arc<FilterChain>,
-    /// A number that nothing else has.
+    /// A UUID.
     pub unique: u128,
-    /// The client's certificate, and ours towards the client.
+    /// The client's certificate, and the proxy's own towards the client.
     pub certificates: Option<Rc<Certificates>>,
-    /// How long the client's TLS handshake took, from the connection's beginning.
+    /// Time from the start of the connection to the end of the client's TLS handshake.
     pub handshake: Option<Duration>,
     /// The endpoints that were tried, in order.
     pub attempted: Vec<Attempted>,
     /// The connection to the endpoint.
     pub upstream: Option<Rc<Opened>>,
-    /// Until it was there.
+    /// Time until that connection was available.
     pub pool_ready: Option<Duration>,
-    /// Bytes of names and values in the head of the request.
+    /// Bytes of header names and values of the request.
     pub request_head: u64,
-    /// In the head of the response.
+    /// Bytes of header names and values of the response.
     pub response_head: u64,
-    /// In the trailers of the response.
+    /// Bytes of names and values of the response trailers.
     pub trailers: u64,
     start: Instant,
     points: [Option<Instant>; POINTS],
@@ -46,7 +46,7 @@ pub struct Extra {
 pub struct Certificates {
     /// The client's.
     pub peer: Option<Certificate>,
-    /// Ours.
+    /// The proxy's.
     pub local: Option<Certificate>,
 }
 
@@ -55,37 +55,37 @@ pub struct Certificates {
 pub struct Attempted {
     /// Its address.
     pub address: SocketAddr,
-    /// Its name, where it has one.
+    /// Its hostname, if it has one.
     pub name: Option<Box<str>>,
-    /// The number of the connection, if there was one.
+    /// The number of the connection to it, if one was made.
     pub connection: Option<u64>,
 }
 
-/// A connection to an endpoint, as it was made.
+/// Facts about a connection to an endpoint.
 #[derive(Debug)]
 pub struct Opened {
     /// Its number.
     pub number: u64,
-    /// When it was asked for.
+    /// When dialling began.
     pub began: Instant,
-    /// When it was there.
+    /// When TCP was connected.
     pub connected: Instant,
-    /// How TLS went.
+    /// The TLS handshake, if there was one.
     pub secured: Option<Secured>,
-    /// What the endpoint's certificate says, once a log has asked.
+    /// The endpoint's certificate, parsed when a log first uses it.
     certificate: OnceCell<Option<Box<Certificate>>>,
 }
 
 /// A TLS handshake with an endpoint.
 #[derive(Debug)]
 pub struct Secured {
-    /// When it was made.
+    /// When it was complete.
     pub at: Instant,
-    /// How the connection is encrypted.
+    /// TLS version and cipher.
     pub session: Option<Session>,
-    /// The name that was asked for.
+    /// The server name that the proxy sent.
     pub server_name: Option<Box<str>>,
-    /// What the endpoint showed, leaf first.
+    /// The endpoint's certificates, leaf first.
     pub shown: Box<[Box<[u8]>]>,
 }
 
@@ -95,7 +95,7 @@ impl Opened {
         Self { number, began, connected, secured: None, certificate: OnceCell::new() }
     }
 
-    /// What the endpoint's certificate says.
+    /// The endpoint's certificate.
     pub fn certificate(&self) -> Option<&Certificate> {
         let shown =
             || self.secured.as_ref().and_then(|secured| Certificate::of(&secured.shown)).map(Box::new);
@@ -104,7 +104,7 @@ impl Opened {
 }
 
 impl Extra {
-    /// What is known when a request or connection begins.
+    /// The data known when a request or connection begins.
     pub fn new(start: Instant, connection: u64, direct_local: SocketAddr, chain: Arc<FilterChain>) -> Self {
         Self {
             connection,
@@ -124,17 +124,17 @@ impl Extra {
         }
     }
 
-    /// Something happened for the last time so far.
+    /// Records the time of an event, replacing an earlier one.
     pub fn mark(&mut self, point: Point, now: Instant) {
         self.points[point as usize] = Some(now);
     }
 
-    /// Something happened, perhaps not for the first time.
+    /// Records the time of an event, unless it is recorded already.
     pub fn mark_first(&mut self, point: Point, now: Instant) {
         self.points[point as usize].get_or_insert(now);
     }
 
-    /// A connection to the endpoint that was chosen last was there after some time.
+    /// Records that the endpoint tried last has a connection, which was available after `took`.
     pub fn leased(&mut self, opened: &Rc<Opened>, took: Duration) {
         if let Some(last) = self.attempted.last_mut() {
             last.connection = Some(opened.number);
@@ -143,19 +143,19 @@ impl Extra {
         self.pool_ready = Some(took);
     }
 
-    /// The request was sent when its last byte had come, or at once where that was before.
+    /// Records when the request was sent: when its last byte arrived or, if that was earlier, when sending began.
     pub fn mark_sent(&mut self, ended: Instant) {
         if let Some(began) = self.points[Point::SendBegins as usize] {
             self.mark(Point::SendEnds, ended.max(began));
         }
     }
 
-    /// The name of the endpoint that was tried last.
+    /// The hostname of the endpoint tried last, if it has this address.
     pub fn host_name(&self, address: SocketAddr) -> Option<&str> {
         self.attempted.last().filter(|last| last.address == address)?.name.as_deref()
     }
 
-    /// Whether there is anything to tell of all attempts.
+    /// Whether the attempts have any value for an operator.
     pub fn has_attempted(&self, what: operator::Attempted) -> bool {
         match what {
             operator::Attempted::Hosts { .. } | operator::Attempted::Names { .. } => {
@@ -165,7 +165,7 @@ impl Extra {
         }
     }
 
-    /// Nanoseconds from the beginning to a point; what belongs to the endpoint's connection may come before.
+    /// Nanoseconds from the start to an event. May be negative for events of the endpoint's connection.
     pub fn nanos(&self, point: Point) -> Option<i128> {
         let opened = self.upstream.as_deref();
         let at = match point {

@@ -1,4 +1,4 @@
-//! Pure. Envoy's response flags: short codes for what went wrong, as metrics and logs carry them.
+//! Pure. Envoy's response flags: short codes for failures, used in metrics and logs.
 
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
@@ -22,9 +22,9 @@ impl Flags {
     pub const URX: Self = Self(1 << 4);
     /// No cluster of that name.
     pub const NC: Self = Self(1 << 5);
-    /// The route's time is over.
+    /// The request timeout passed.
     pub const DT: Self = Self(1 << 6);
-    /// The client went away.
+    /// The client disconnected.
     pub const DC: Self = Self(1 << 7);
     /// The proxy reset the stream.
     pub const LR: Self = Self(1 << 8);
@@ -32,13 +32,13 @@ impl Flags {
     pub const UR: Self = Self(1 << 9);
     /// The upstream closed the connection.
     pub const UC: Self = Self(1 << 10);
-    /// The upstream took too long.
+    /// The upstream did not respond in time.
     pub const UT: Self = Self(1 << 11);
     /// A delay was injected.
     pub const DI: Self = Self(1 << 12);
     /// An abort was injected.
     pub const FI: Self = Self(1 << 13);
-    /// Refused by authorization.
+    /// Denied by external authorization.
     pub const UAEX: Self = Self(1 << 14);
     /// The stream was idle.
     pub const SI: Self = Self(1 << 15);
@@ -54,11 +54,10 @@ impl Flags {
     pub const OM: Self = Self(1 << 20);
     /// A name was not resolved.
     pub const DF: Self = Self(1 << 21);
-    /// All attempts to connect a TCP stream failed: `URX` where the last failure is told before the end of patience.
+    /// All attempts to connect a TCP stream failed. Written as `URX`, but after the last failure's own flag (`UF,URX`).
     pub const URX_LAST: Self = Self(1 << 22);
 
-    /// Every flag with its code and its long name, in the order in which they are written: what happens first comes
-    /// first, as in Envoy.
+    /// All flags with their codes and long names, in the order in which they are written, which is Envoy's.
     pub const CODES: [(Self, &'static str, &'static str); 23] = [
         (Self::DI, "DI", "DelayInjected"),
         (Self::URX, "URX", "UpstreamRetryLimitExceeded"),
@@ -85,7 +84,7 @@ impl Flags {
         (Self::DF, "DF", "DnsResolutionFailed"),
     ];
 
-    /// The flags that are written as this code.
+    /// The flags with this code.
     pub fn of_code(code: &str) -> Option<Self> {
         let same = Self::CODES.iter().filter(|(_, known, _)| *known == code);
         same.map(|(flag, ..)| *flag).reduce(Self::bitor)
@@ -96,17 +95,17 @@ impl Flags {
         Self::CODES.into_iter().filter(move |(flag, ..)| self.contains(*flag)).map(|(.., long)| long)
     }
 
-    /// Whether all of `other` are in here.
+    /// Whether all of `other` are set.
     pub fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Whether one of `other` is in here.
+    /// Whether any of `other` is set.
     pub fn overlaps(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// Whether nothing went wrong.
+    /// Whether no flag is set.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -127,7 +126,7 @@ impl BitOrAssign for Flags {
 }
 
 impl fmt::Display for Flags {
-    /// The codes, joined by commas; `-` when there are none.
+    /// The codes, joined by commas; `-` if there are none.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
             return f.write_str("-");

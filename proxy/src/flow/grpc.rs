@@ -1,14 +1,14 @@
-//! Pure. What gRPC writes into headers and trailers.
+//! Pure. gRPC's headers and trailers.
 
 use http::HeaderName;
 use std::fmt::Write;
 
-/// The outcome of a call, as a number.
+/// The numeric status of a call.
 pub const STATUS: HeaderName = HeaderName::from_static("grpc-status");
-/// What went wrong, in words.
+/// The error message of a call.
 pub const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// The gRPC status that stands for an HTTP status.
+/// The gRPC status for an HTTP status.
 pub fn status_of(status: u16) -> u8 {
     match status {
         400 => 13,
@@ -20,7 +20,7 @@ pub fn status_of(status: u16) -> u8 {
     }
 }
 
-/// gRPC's own encoding of messages in headers.
+/// Percent-encodes a message for `grpc-message`.
 pub fn percent_encoded(message: &[u8]) -> String {
     let mut out = String::with_capacity(message.len());
     for byte in message {

@@ -1,16 +1,16 @@
-//! Pure. What routing and authorization look at in a request: a borrowed view, so that matching is a function of
-//! plain values and can be tested and explained without a connection.
+//! Pure. The parts of a request that routing and authorization use: a borrowed view, so that matching is a function of
+//! plain values that can be tested and explained without a connection.
 
 use http::{HeaderMap, HeaderValue, Method, header};
 
-/// The head of a request.
+/// The head of a request, borrowed.
 #[derive(Debug, Clone, Copy)]
 pub struct Head<'a> {
     /// Method.
     pub method: &'a Method,
-    /// `host` or `:authority` as sent.
+    /// `host` or `:authority` as received.
     pub authority: &'a str,
-    /// Path and query as sent (normalised where the listener asks for it).
+    /// Path and query as received (normalised where the listener asks for it).
     pub target: &'a str,
     /// `http` or `https`.
     pub scheme: &'a str,
@@ -36,7 +36,7 @@ impl<'a> Head<'a> {
     }
 }
 
-/// Whether a content type is gRPC's.
+/// Whether a content type is gRPC.
 pub fn is_grpc_type(value: &HeaderValue) -> bool {
     value
         .as_bytes()

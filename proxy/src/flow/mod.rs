@@ -1,5 +1,5 @@
-//! Pure. The values that stages hand on and the record that every finished request leaves. They exist so that
-//! stages meet through data only and never through each other.
+//! Pure. The values that stages pass on, and the record of each finished request. Stages depend on these values, and
+//! not on each other.
 
 pub mod record;
 pub mod refusal;

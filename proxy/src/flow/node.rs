@@ -1,10 +1,10 @@
-//! Pure. What a proxy knows of itself: whose sidecar it is, for the labels of its metrics.
+//! Pure. The proxy's own workload, for the labels of its metrics.
 
 use api::model::workload::Workload;
 use api::name::NodeKind;
 use std::net::IpAddr;
 
-/// This proxy's own workload.
+/// The proxy's workload.
 #[derive(Debug, Clone)]
 pub struct Node {
     /// Sidecar or router.
@@ -13,12 +13,12 @@ pub struct Node {
     pub workload: Workload,
     /// Its trust domain, such as `cluster.local`.
     pub trust_domain: String,
-    /// Its address, as inbound listeners see it.
+    /// The workload's IP address, as its inbound listeners see it.
     pub address: IpAddr,
 }
 
 impl Node {
-    /// A proxy that belongs to no workload, as one run from a static bootstrap.
+    /// A proxy without a workload, such as one run from a static bootstrap.
     pub fn anonymous() -> Self {
         Self {
             kind: NodeKind::Router,

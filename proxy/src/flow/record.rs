@@ -1,5 +1,5 @@
-//! Pure. What a finished request or TCP connection leaves. Metrics and access log derive from this value alone,
-//! so they can never disagree.
+//! Pure. The record of a finished request or TCP connection. Metrics and access logs derive from this value alone, so
+//! they cannot disagree.
 
 use super::extra::Extra;
 use super::flags::Flags;
@@ -12,16 +12,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// Which end of a call reports.
+/// Which end of a call reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reporter {
     /// The caller's proxy.
     Source,
-    /// The called one's proxy.
+    /// The called workload's proxy.
     Destination,
 }
 
-/// What kind of traffic it was, for the label `request_protocol`.
+/// The kind of traffic, for the label `request_protocol`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Traffic {
     /// HTTP of any version.
@@ -32,15 +32,15 @@ pub enum Traffic {
     Tcp,
 }
 
-/// The labels of a metric as small numbers: what tells one series from another. Identifiers come from
-/// `telemetry::Sink`; 0 is "unknown".
+/// The labels of a metric as small numbers, which identify its series. `telemetry::Sink` assigns the numbers; 0 is
+/// "unknown".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// Who reports.
+    /// The reporting end.
     pub reporter: Reporter,
-    /// What kind of traffic.
+    /// The kind of traffic.
     pub traffic: Traffic,
-    /// The connection between the two proxies was mutual TLS.
+    /// Whether the connection between the two proxies used mutual TLS.
     pub mutual_tls: bool,
     /// The called service.
     pub service: u32,
@@ -54,15 +54,15 @@ pub struct Key {
     pub code: u16,
     /// gRPC status; `NO_GRPC_STATUS` when there is none.
     pub grpc_status: u8,
-    /// What went wrong.
+    /// Response flags.
     pub flags: Flags,
 }
 
-/// Stands for "no gRPC status" in a `Key`.
+/// The value of `Key::grpc_status` without a gRPC status.
 pub const NO_GRPC_STATUS: u8 = u8::MAX;
 
 impl Key {
-    /// A key that knows nothing but who reports what.
+    /// A key with all other labels unknown.
     pub fn unknown(reporter: Reporter, traffic: Traffic) -> Self {
         Self {
             reporter,
@@ -84,28 +84,28 @@ impl Key {
 pub struct Record {
     /// The labels of its metrics.
     pub key: Key,
-    /// From the first byte of the request to the last of the response.
+    /// Time from the first byte of the request to the last byte of the response.
     pub duration: Duration,
-    /// Bytes of the request (headers not counted).
+    /// Bytes of the request without headers.
     pub received: u64,
-    /// Bytes of the response (headers not counted).
+    /// Bytes of the response without headers.
     pub sent: u64,
     /// gRPC messages of the request.
     pub request_messages: u64,
     /// gRPC messages of the response.
     pub response_messages: u64,
-    /// Only gathered when there is a log to write.
+    /// Data for access logs, gathered only where there is one.
     pub detail: Option<Box<Detail>>,
 }
 
-/// What only logs need.
+/// Data that only access logs use.
 #[derive(Debug, Clone, Default)]
 pub struct Detail {
-    /// When it began.
+    /// When the request or connection began.
     pub start: Option<SystemTime>,
     /// Method; `None` for TCP.
     pub method: Option<Method>,
-    /// Path and query as they were sent on.
+    /// Path and query as sent upstream.
     pub target: Option<Uri>,
     /// `HTTP/1.1`, `HTTP/2`; `None` for TCP.
     pub protocol: Option<&'static str>,
@@ -119,7 +119,7 @@ pub struct Detail {
     pub transport_failure: Option<String>,
     /// The endpoint.
     pub upstream_host: Option<SocketAddr>,
-    /// Our address towards the endpoint.
+    /// The proxy's address on the upstream connection.
     pub upstream_local: Option<SocketAddr>,
     /// Cluster name.
     pub cluster: Option<Arc<str>>,
@@ -127,11 +127,11 @@ pub struct Detail {
     pub upstream_time: Option<Duration>,
     /// Time from the first byte of the request to the upstream's headers.
     pub responded: Option<Duration>,
-    /// `HTTP/1.1`, `HTTP/2`, as spoken with the upstream.
+    /// `HTTP/1.1` or `HTTP/2`, as used with the upstream.
     pub upstream_protocol: Option<&'static str>,
-    /// Original destination, or our address.
+    /// The original destination, or the proxy's address.
     pub downstream_local: Option<SocketAddr>,
-    /// The client, as far as it can be trusted.
+    /// The client's address, from trusted forwarding headers.
     pub downstream_remote: Option<SocketAddr>,
     /// The connection's peer.
     pub downstream_direct: Option<SocketAddr>,
@@ -139,18 +139,18 @@ pub struct Detail {
     pub server_name: Option<Arc<str>>,
     /// Route name.
     pub route: Option<Arc<str>>,
-    /// The client, if it showed a certificate.
+    /// The client's identity, if it sent a certificate.
     pub peer: Option<Arc<Peer>>,
-    /// How the client's connection is encrypted.
+    /// TLS version and cipher of the client's connection.
     pub tls: Option<Session>,
-    /// Attempts made.
+    /// Number of attempts.
     pub attempts: u32,
-    /// Request headers that the formats name, in the order of `telemetry::access_log` captures.
+    /// Request headers that the log formats use, in the order of the captures of `telemetry::access_log`.
     pub request_headers: SmallVec<[Option<HeaderValue>; 6]>,
-    /// Response headers that the formats name.
+    /// Response headers that the log formats use.
     pub response_headers: SmallVec<[Option<HeaderValue>; 2]>,
-    /// Response trailers that the formats name.
+    /// Response trailers that the log formats use.
     pub response_trailers: SmallVec<[Option<HeaderValue>; 1]>,
-    /// What few logs name, if one of these does.
+    /// Data for rarely used log operators, if a log uses any.
     pub extra: Option<Box<Extra>>,
 }

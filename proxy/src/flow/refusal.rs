@@ -1,15 +1,15 @@
-//! Pure. What a client is told instead of an upstream's response, and what the record shows of it, in Envoy's words,
-//! because people and tools search for them.
+//! Pure. A response made by the proxy instead of an upstream's, and what the record shows of it, with Envoy's wording,
+//! because people and tools search for it.
 
 use super::flags::Flags;
 use std::borrow::Cow;
 
-/// What a client is told instead of an upstream's response.
+/// A response made by the proxy instead of an upstream's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// Status code.
     pub status: u16,
-    /// The gRPC status for clients that speak gRPC, where it is not the one that stands for the status code.
+    /// The gRPC status for gRPC clients, if it differs from the one that the status code maps to.
     pub grpc_status: Option<u32>,
     /// Body.
     pub body: Cow<'static, str>,
@@ -19,12 +19,12 @@ pub struct Refusal {
     pub details: Cow<'static, str>,
     /// Why TLS or the connection to the upstream failed.
     pub transport_failure: Option<String>,
-    /// Where the client is to go instead.
+    /// The `location` header of a redirect.
     pub location: Option<String>,
 }
 
 impl Refusal {
-    /// A refusal of one status.
+    /// A refusal without the optional fields.
     pub fn new(status: u16, body: &'static str, flags: Flags, details: &'static str) -> Self {
         Self {
             status,

@@ -1,23 +1,23 @@
-//! Pure. Who asks, for authorization.
+//! Pure. The subject of an authorization check.
 
 use super::head::Head;
 use super::peer::Peer;
 use std::net::{IpAddr, SocketAddr};
 
-/// Who asks, and for what.
+/// The client and its request.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
-    /// Our address, or the original destination.
+    /// The original destination, or the proxy's address.
     pub destination: SocketAddr,
     /// The connection's peer.
     pub source: SocketAddr,
-    /// The client, after trusted hops.
+    /// The client's address, after trusted hops.
     pub client: IpAddr,
     /// SNI.
     pub server_name: Option<&'a str>,
-    /// The client speaks TLS.
+    /// Whether the client uses TLS.
     pub tls: bool,
-    /// Who it is, if it showed a certificate.
+    /// The client's identity, if it sent a certificate.
     pub peer: Option<&'a Peer>,
     /// The request; `None` when a connection is checked.
     pub head: Option<&'a Head<'a>>,

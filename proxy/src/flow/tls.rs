@@ -1,12 +1,12 @@
-//! Pure. How a connection is encrypted, in OpenSSL's words.
+//! Pure. The parameters of a TLS session, with OpenSSL's names.
 
-/// A TLS session.
+/// The parameters of a TLS session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Session {
-    /// `TLSv1.3`
+    /// The version, such as `TLSv1.3`.
     pub version: &'static str,
     /// The cipher suite.
     pub cipher: &'static str,
-    /// The group in which keys were agreed on.
+    /// The key exchange group.
     pub group: Option<&'static str>,
 }

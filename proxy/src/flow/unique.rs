@@ -1,13 +1,13 @@
-//! Pure. Numbers that nothing else has, as RFC 9562 writes those that are random (version 4).
+//! Pure. Random UUIDs (version 4 of RFC 9562).
 
-/// A number of random bits.
+/// A UUID from random bits.
 pub fn number(random: impl Fn() -> u32) -> u128 {
     let bits = (0..4).fold(0, |bits, _| bits << 32 | u128::from(random()));
     let bits = bits & !(0xf << 76) | 4 << 76;
     bits & !(0b11 << 62) | 0b10 << 62
 }
 
-/// It in hexadecimal digits, of which there are 8, 4, 4, 4 and 12.
+/// The UUID as text: hexadecimal digits in groups of 8, 4, 4, 4 and 12.
 pub fn text(number: u128) -> [u8; 36] {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut text = [b'-'; 36];

@@ -1,5 +1,5 @@
-//! Pure. Which filter chain a connection takes: Envoy's order of criteria, where at each step the most specific match
-//! wins for good and there is no way back.
+//! Pure. Chooses the filter chain for a connection: applies Envoy's criteria in order, keeps the most specific matches
+//! at each step, and never backtracks.
 
 use super::sniff::Seen;
 use crate::snapshot::listener::{Chain, Listener, Protocol};
@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-/// The chain for a connection; `None`: it has to be closed.
+/// The filter chain for a connection; `None`: no chain matches, and the connection has to be closed.
 pub fn choose<'a>(
     listener: &'a Listener,
     destination: SocketAddr,
@@ -21,21 +21,22 @@ pub fn choose<'a>(
     }
 }
 
-/// The criteria of a listener's chains, in order.
+/// The criteria of a listener's chains, in order of the chains.
 fn criteria(listener: &Listener) -> Vec<&ChainMatch> {
     listener.chains.iter().map(|c| &c.model.criteria).collect()
 }
 
-/// Whether nothing that a connection shows decides what becomes of it, so that it need not be waited for: where the server
-/// speaks first, as with MySQL or SMTP, the client shows nothing before. Clients of HTTP do, and rules may ask for the
-/// server's name.
+/// Whether the choice of a chain and the policies depend on nothing that the client sends, so that its first bytes need
+/// not be awaited. Where the server sends first, as with MySQL or SMTP, the client sends nothing before. HTTP clients
+/// send first, and authorization rules may match on the server name; neither counts as settled.
 pub fn is_settled(listener: &Listener, destination: SocketAddr) -> bool {
     let plain = |chain: &Chain| matches!(chain.protocol, Protocol::Tcp(_)) && chain.authorization.is_empty();
     settled(&criteria(listener), destination)
         .is_some_and(|left| left.iter().all(|i| plain(&listener.chains[*i])))
 }
 
-/// The positions of the criteria among which the source alone decides; `None`: what a connection shows decides too.
+/// Positions of the criteria that are left if only the source decides among them; `None`: the client's bytes decide
+/// too.
 fn settled(criteria: &[&ChainMatch], destination: SocketAddr) -> Option<Vec<usize>> {
     let left = at_destination(criteria, destination);
     let says_nothing = |c: &ChainMatch| {
@@ -44,7 +45,7 @@ fn settled(criteria: &[&ChainMatch], destination: SocketAddr) -> Option<Vec<usiz
     (!left.is_empty() && left.iter().all(|i| says_nothing(criteria[*i]))).then_some(left)
 }
 
-/// The position of the most specific criteria that a connection meets.
+/// Position of the most specific criteria that match a connection.
 pub fn best(
     criteria: &[&ChainMatch],
     destination: SocketAddr,
@@ -62,7 +63,7 @@ pub fn best(
     left.first().copied()
 }
 
-/// The positions of the criteria that fit a destination best.
+/// Positions of the criteria that match a destination best.
 fn at_destination(criteria: &[&ChainMatch], destination: SocketAddr) -> Vec<usize> {
     let mut left: Vec<usize> = (0..criteria.len()).collect();
     narrow(&mut left, criteria, |c| match c.destination_port {
@@ -73,13 +74,13 @@ fn at_destination(criteria: &[&ChainMatch], destination: SocketAddr) -> Vec<usiz
     left
 }
 
-/// Keeps those that match best, by a rank that is `None` for "does not match".
+/// Keeps the criteria with the highest rank; rank `None` means no match.
 fn narrow(left: &mut Vec<usize>, criteria: &[&ChainMatch], rank: impl Fn(&ChainMatch) -> Option<usize>) {
     let best = left.iter().filter_map(|i| rank(criteria[*i])).max();
     left.retain(|i| best.is_some() && rank(criteria[*i]) == best);
 }
 
-/// Longer prefixes rank higher; no condition ranks lowest.
+/// Ranks the longest matching prefix. A longer prefix ranks higher; no condition ranks lowest.
 fn widest(networks: &[IpNet], address: IpAddr) -> Option<usize> {
     if networks.is_empty() {
         return Some(0);
@@ -88,7 +89,7 @@ fn widest(networks: &[IpNet], address: IpAddr) -> Option<usize> {
     fitting.max()
 }
 
-/// An exact name ranks above any wildcard, a longer wildcard above a shorter one.
+/// Ranks an exact name above any wildcard, and a longer wildcard above a shorter one.
 fn server_name(names: &[String], asked: Option<&str>) -> Option<usize> {
     if names.is_empty() {
         return Some(0);
@@ -101,7 +102,7 @@ fn server_name(names: &[String], asked: Option<&str>) -> Option<usize> {
     names.iter().filter_map(rank).max()
 }
 
-/// The client's order counts: what it names first ranks highest.
+/// Ranks application protocols by the client's order: its first ranks highest.
 fn protocol(wanted: &[String], offered: &[Vec<u8>]) -> Option<usize> {
     if wanted.is_empty() {
         return Some(0);

@@ -1,4 +1,4 @@
-//! Pure. What a verified client certificate says: for policies and logs, and as our element of
+//! Pure. Reads a verified client certificate: the peer for policies and logs, and the element of
 //! `x-forwarded-client-cert` for the application.
 
 use crate::flow::certificate::{distinguished, pem};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// The client that showed a certificate.
+/// Reads the peer from its leaf certificate.
 pub(super) fn client(leaf: &CertificateDer<'_>) -> Peer {
     let identity: Option<Arc<str>> = peer_identity(leaf).ok().map(|id| id.as_str().into());
     let Ok((_, certificate)) = X509Certificate::from_der(leaf) else { return Peer::default() };
@@ -19,7 +19,7 @@ pub(super) fn client(leaf: &CertificateDer<'_>) -> Peer {
     let names = certificate.subject_alternative_name().ok().flatten();
     for name in names.iter().flat_map(|names| &names.value.general_names) {
         match (name, &identity) {
-            // A workload has but this one.
+            // A workload certificate has only this URI.
             (GeneralName::URI(_), Some(identity)) => uris.push(identity.clone()),
             (GeneralName::URI(uri), None) => uris.push((*uri).into()),
             (GeneralName::DNSName(name), _) => dns.push((*name).into()),
@@ -30,7 +30,8 @@ pub(super) fn client(leaf: &CertificateDer<'_>) -> Peer {
     Peer { identity, uris: uris.into(), dns: dns.into(), subject }
 }
 
-/// The element for a certificate chain, leaf first; `None`: there is no certificate. `own` are our URIs.
+/// Formats the element for a certificate chain, leaf first; `None`: the chain is empty or its leaf invalid. `own` holds
+/// the proxy's URIs.
 pub fn forwarded_certificate(
     chain: &[CertificateDer<'_>],
     own: &[String],
@@ -56,12 +57,12 @@ pub fn forwarded_certificate(
         let _ = write!(out, ";Subject=\"{}\"", distinguished(certificate.subject()));
     }
     let names = certificate.subject_alternative_name().ok().flatten();
-    // Envoy writes all URIs before all DNS names, whatever their order in the certificate.
+    // Envoy writes all URIs before all DNS names, regardless of their order in the certificate.
     let names = || names.iter().flat_map(|names| &names.value.general_names);
     let mut uris =
         names().filter_map(|name| if let GeneralName::URI(uri) = name { Some(*uri) } else { None });
     if what.uri {
-        // Envoy says that there is none by an empty one.
+        // Envoy writes an empty URI if the certificate has none.
         let _ = write!(out, ";URI={}", uris.next().unwrap_or_default());
         for uri in uris {
             let _ = write!(out, ";URI={uri}");

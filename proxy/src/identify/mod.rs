@@ -1,6 +1,6 @@
-//! Who is calling, and in which protocol: the first bytes of a connection are looked at, its filter chain is chosen,
-//! and TLS is accepted. Exists so that all later stages know what they deal with. The caller's identity comes from its
-//! verified certificate alone, never from a header.
+//! Identifies the client and its protocol: inspects the first bytes of a connection, chooses its filter chain, and
+//! accepts TLS, so that all later stages know both. The client's identity comes only from its verified certificate,
+//! never from a header.
 
 mod tls;
 mod forwarded;
@@ -17,8 +17,8 @@ use api::model::listener::Inspect;
 use sniff::{Examined, Seen};
 use std::io;
 
-/// Looks at the first bytes as far as the listener asks for it. Nothing is consumed. `None`: the client has said too
-/// little for as long as it may, and the connection goes on all the same.
+/// Inspects the first bytes as far as the listener configures it, without consuming them. `None`: the client sent too
+/// little before the timeout, and the connection continues regardless.
 pub async fn inspect(stream: &mut Prefixed, inspect: Inspect) -> Result<Option<Seen>, InspectError> {
     if !inspect.tls && !inspect.http {
         return Ok(Some(Seen::default()));
@@ -32,13 +32,13 @@ pub async fn inspect(stream: &mut Prefixed, inspect: Inspect) -> Result<Option<S
     }
 }
 
-/// Goes on looking, without a limit, until it is known whether the client speaks TLS. Plaintext is not waited for any
-/// longer: who reads it has limits of its own.
+/// Continues inspection, without a timeout, until it is known whether the client uses TLS. Does not wait for more
+/// plaintext, because its readers have their own timeouts.
 pub async fn inspect_late(stream: &mut Prefixed, inspect: Inspect) -> Result<Seen, InspectError> {
     look(stream, Inspect { http: false, ..inspect }).await
 }
 
-/// Makes the TLS handshake as a server. What is no greeting is left for it to refuse.
+/// Performs the TLS handshake as a server. The handshake itself refuses bytes that are not a ClientHello.
 pub async fn accept(mut stream: Prefixed, tls: &ServerTls) -> io::Result<TlsAccepted> {
     let greeting = Inspect { tls: true, http: false, ..Inspect::default() };
     let hello = match look(&mut stream, greeting).await {
@@ -49,16 +49,16 @@ pub async fn accept(mut stream: Prefixed, tls: &ServerTls) -> io::Result<TlsAcce
     tls::accept(stream, hello, tls).await
 }
 
-/// Why a connection ends before it is known.
+/// Why a connection ends before its protocol is known.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
-    /// The client said too little for too long.
+    /// The client sent too little in time.
     #[error("the client sent no complete greeting in time")]
     Timeout,
-    /// The client went away.
+    /// The client closed the connection.
     #[error("the client closed the connection before it sent anything")]
     Closed,
-    /// The socket failed.
+    /// Reading from the socket failed.
     #[error("reading the first bytes failed")]
     Read(#[from] io::Error),
 }
@@ -75,13 +75,13 @@ async fn look(stream: &mut Prefixed, inspect: Inspect) -> Result<Seen, InspectEr
             ended = stream.look(sniff::MOST).await? == 0;
         }
         if ended {
-            // Half a greeting at the end of a stream is opaque bytes; none at all is nothing to serve.
+            // A partial ClientHello at the end of a stream counts as opaque bytes; an empty stream needs no service.
             return if stream.seen().is_empty() { Err(InspectError::Closed) } else { Ok(Seen::default()) };
         }
     }
 }
 
-/// Whether a plain connection speaks HTTP/2, for connections whose chain takes either version.
+/// Whether a plaintext connection uses HTTP/2, for chains that accept either version.
 pub async fn is_http2(stream: &mut Prefixed) -> io::Result<bool> {
     loop {
         match sniff::http2(stream.seen()) {

@@ -1,12 +1,12 @@
-//! Pure. What the first bytes of a connection are: a TLS ClientHello (with its SNI and ALPN), HTTP/1, HTTP/2, or
-//! something else. Bytes come from strangers: every length is checked and looking ends at a bound.
+//! Pure. Detects the protocol from the first bytes of a connection: a TLS ClientHello (with its SNI and ALPN), HTTP/1,
+//! HTTP/2, or other. The bytes are untrusted: every length is checked, and inspection stops at a bound.
 
 use api::model::listener::Transport;
 
-/// What was found.
+/// What the first bytes show.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// TLS or not; `None`: nobody looked.
+    /// TLS or plaintext; `None`: not inspected.
     pub transport: Option<Transport>,
     /// SNI, lower-case.
     pub server_name: Option<String>,
@@ -14,16 +14,16 @@ pub struct Seen {
     pub protocols: Vec<Vec<u8>>,
 }
 
-/// Whether more bytes are needed.
+/// The result of an inspection.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Examined {
-    /// Enough was seen.
+    /// The result is known.
     Known(Seen),
-    /// Not yet.
+    /// More bytes are needed.
     More,
 }
 
-/// Looks at the bytes there are.
+/// Inspects the bytes received so far.
 pub fn examine(bytes: &[u8], tls: bool, http: bool) -> Examined {
     let mut seen = Seen::default();
     if tls {
@@ -46,8 +46,8 @@ pub fn examine(bytes: &[u8], tls: bool, http: bool) -> Examined {
     Examined::Known(seen)
 }
 
-/// How many more bytes have to come at least before looking again can tell more: a ClientHello says how long it is, and
-/// one that comes byte by byte is not to be read from its beginning with each.
+/// The least number of bytes that must arrive before another inspection can find more. A ClientHello declares its
+/// length, and one that arrives byte by byte must not be parsed from its beginning each time.
 pub fn missing(bytes: &[u8]) -> usize {
     let mut rest = bytes;
     let (mut head, mut handshake) = ([0; 4], 0);
@@ -68,7 +68,7 @@ pub fn missing(bytes: &[u8]) -> usize {
     if kind == 1 && handshake >= 4 { wanted.saturating_sub(handshake).clamp(1, MOST) } else { 1 }
 }
 
-/// Whether the bytes begin HTTP/2; `None`: too few to tell.
+/// Whether the bytes begin with the HTTP/2 preface; `None`: too few bytes to tell.
 pub fn http2(bytes: &[u8]) -> Option<bool> {
     let length = bytes.len().min(PREFACE.len());
     if bytes[..length] != PREFACE[..length] {
@@ -98,7 +98,7 @@ fn http_version(bytes: &[u8]) -> Guess {
         return Guess::Other;
     }
     if end.is_none() {
-        // A request line may be long: once the method and a target are there, the rest can only be a request.
+        // A request line may be long. Once it has a method and part of a target, it can only be a request.
         let plausible = method.is_some() && line.len() > MAX_LINE;
         return if plausible { Guess::Http("http/1.1") } else { Guess::TooFew };
     }
@@ -116,12 +116,12 @@ enum Hello {
     Other,
 }
 
-/// `None`: too few bytes to tell.
+/// Assembles a ClientHello from its TLS records and parses it; `None`: more bytes are needed.
 fn client_hello(bytes: &[u8]) -> Option<Hello> {
     let mut handshake = Vec::new();
     let mut rest = bytes;
     loop {
-        // A handshake record of TLS 1.0 to 1.2 (1.3 says 1.0 or 1.2 here).
+        // A handshake record of TLS 1.0 to 1.2 (TLS 1.3 uses the version 1.0 or 1.2 here).
         for (at, expected) in [(0, 22u8), (1, 3)] {
             match rest.get(at) {
                 Some(byte) if *byte != expected => return Some(Hello::Other),
@@ -151,7 +151,7 @@ fn client_hello(bytes: &[u8]) -> Option<Hello> {
     }
 }
 
-/// Reads a ClientHello's body; `None`: it is malformed.
+/// Parses a ClientHello's body; `None`: it is malformed.
 fn extensions(body: &[u8]) -> Option<Hello> {
     let mut reader = Reader(body);
     reader.take(2 + 32)?;
@@ -180,7 +180,7 @@ fn extensions(body: &[u8]) -> Option<Hello> {
     Some(Hello::Tls { server_name, protocols })
 }
 
-/// Lower-case host names; `None`: malformed.
+/// Lower-case host names; `None`: the extension is malformed.
 fn host_name(mut content: Reader<'_>) -> Option<Vec<String>> {
     let length = content.u16()?;
     let mut names = Reader(content.take(length.into())?);
@@ -227,7 +227,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Looking ends here.
+/// Limit of the bytes that are inspected.
 pub const MOST: usize = 64 * 1024;
 const MAX_RECORD: usize = 16 * 1024 + 256;
 const MAX_METHOD: usize = 32;
@@ -318,7 +318,7 @@ mod tests {
                 seen += more;
                 looks += 1;
             }
-            // With the heads of records in between nothing can be said of all of it at once.
+            // With record headers in between, `missing` cannot ask for the whole message at once.
             assert!(looks < 30 * (1 + message.len() / size), "{looks} looks at records of {size}");
         }
     }

@@ -1,4 +1,4 @@
-//! Accepts TLS and reads who the peer is from its verified certificate.
+//! Accepts TLS and reads the peer's identity from its verified certificate.
 
 use super::forwarded::client;
 use super::sniff::Seen;
@@ -12,30 +12,30 @@ use rustls_pki_types::ServerName;
 use std::io;
 use std::sync::Arc;
 
-/// A TLS connection.
+/// An accepted TLS connection.
 pub struct TlsAccepted {
-    /// Its bytes.
+    /// The decrypted stream.
     pub stream: Box<Tls>,
     /// SNI.
     pub server_name: Option<Arc<str>>,
-    /// The client, if it showed a certificate, which was verified.
+    /// The client, from its verified certificate, if it sent one.
     pub client: Option<Arc<Peer>>,
-    /// How it is encrypted.
+    /// TLS version and cipher.
     pub session: Option<Session>,
 }
 
-/// Why a client was refused in the handshake.
+/// Why the server refused a client's certificate in the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// It shows no certificate.
+    /// The client sent no certificate.
     Anonymous,
-    /// Its certificate does not hold.
+    /// The certificate is not valid or not signed by a trusted root.
     Untrusted,
-    /// Its certificate holds, and is for nobody who is expected.
+    /// The certificate is valid, but its identity is not one of the accepted names.
     Stranger,
 }
 
-/// Whether a failed handshake is one in which the client was refused for its certificate.
+/// Whether a handshake failed because of the client's certificate, and why.
 pub fn refused(error: &io::Error) -> Option<Refused> {
     match error.get_ref()?.downcast_ref::<rustls::Error>()? {
         rustls::Error::NoCertificatesPresented => Some(Refused::Anonymous),
@@ -50,7 +50,8 @@ pub fn refused(error: &io::Error) -> Option<Refused> {
     }
 }
 
-/// Makes the handshake with a client that has sent this greeting: our configuration depends on what it offers.
+/// Performs the handshake. The ClientHello is needed first because the server configuration depends on the ALPN that it
+/// offers.
 pub(super) async fn accept(stream: Prefixed, hello: Seen, tls: &ServerTls) -> io::Result<TlsAccepted> {
     let offered = Some(&hello.protocols).filter(|protocols| !protocols.is_empty());
     let config = tls.for_client(offered.map(|protocols| protocols.iter().map(Vec::as_slice)));
@@ -60,7 +61,7 @@ pub(super) async fn accept(stream: Prefixed, hello: Seen, tls: &ServerTls) -> io
     Ok(TlsAccepted { stream, server_name: hello.server_name.and_then(dns_name), client, session })
 }
 
-/// An address is no SNI, whatever a client sends (RFC 6066, 3).
+/// The SNI if it is a DNS name. IP addresses are not allowed (RFC 6066, 3), but some clients send them.
 fn dns_name(name: String) -> Option<Arc<str>> {
     match ServerName::try_from(name.as_str()) {
         Ok(ServerName::DnsName(_)) => Some(name.into()),

@@ -1,10 +1,10 @@
-//! Where listeners are bound, for readiness, admin, and tests that ask for port 0.
+//! The addresses that listeners are bound to, for readiness, the admin interface, and tests that ask for port 0.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use tokio::sync::watch;
 
-/// Addresses of bound listeners by name, or why one could not be bound. Cheap to clone.
+/// Listeners by name, each with its bound address or the reason why binding failed. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Bound(watch::Sender<BTreeMap<String, Result<SocketAddr, String>>>);
 
@@ -32,7 +32,7 @@ impl Bound {
         found.ok().and_then(|all| all.get(name).cloned()).unwrap_or_else(|| Err("the proxy has ended".into()))
     }
 
-    /// Waits until a listener is bound to an address (or, for port 0, to any port of it).
+    /// Waits until a listener is bound to `wanted` or, if its port is 0, to any port of that IP address.
     pub(super) async fn wait_for_bound(&self, name: &str, wanted: SocketAddr) -> SocketAddr {
         let fits =
             |at: &SocketAddr| at.ip() == wanted.ip() && (wanted.port() == 0 || at.port() == wanted.port());
@@ -44,7 +44,7 @@ impl Bound {
         known.ok().and_then(|all| found(&all)).unwrap_or(wanted)
     }
 
-    /// Changes whenever a listener is bound, fails, or goes.
+    /// Subscribes to changes: a listener is bound, fails to bind, or is removed.
     pub fn subscribe(&self) -> watch::Receiver<BTreeMap<String, Result<SocketAddr, String>>> {
         self.0.subscribe()
     }

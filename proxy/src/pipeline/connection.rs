@@ -1,4 +1,4 @@
-//! A connection on its way through accept and identify to the protocol of its chain.
+//! Takes a connection through accept and identify, then hands it to the protocol of its filter chain.
 
 use super::downstream::Downstream;
 use super::live::{Limits, State};
@@ -24,7 +24,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Serves a connection that a listener has taken.
+/// Serves an accepted connection to its end.
 pub(super) async fn serve(
     thread: Rc<Thread>,
     listener: Arc<Listener>,
@@ -54,7 +54,7 @@ pub(super) async fn serve(
             return;
         }
     };
-    // What is in force may have changed while the client was waited for.
+    // The configuration may have changed while we waited for the client's first bytes.
     let Some(listener) = thread.listener(&listener.name) else {
         return crate::io::reset(stream.socket());
     };
@@ -84,8 +84,8 @@ pub(super) async fn serve(
     }
 }
 
-/// Counts a connection that no filter chain matches. A client that speaks plaintext where only TLS is accepted, as under
-/// STRICT, is logged: its owner sees nothing but a reset.
+/// Counts a connection that no filter chain matches. Logs a client that sends plaintext to a port that accepts only TLS
+/// (as under STRICT), because the client itself sees nothing but a reset.
 fn unmatched(
     listener: &Listener,
     (destination, peer): (SocketAddr, SocketAddr),
@@ -110,13 +110,14 @@ fn unmatched(
     }
 }
 
-/// A connection of which nothing is known but that it is TLS.
+/// A connection known only to use TLS.
 fn inside_tls() -> Seen {
     Seen { transport: Some(Transport::Tls), ..Seen::default() }
 }
 
-/// What the first bytes of a connection show; `None`: too little in time. Inbound they are not waited for where they
-/// decide nothing, as on TCP ports without mutual TLS; outbound they also name servers in logs.
+/// Inspects the first bytes of a connection; `None`: too few arrived in time. An inbound connection is not inspected
+/// where its bytes decide nothing, as on TCP ports without mutual TLS. An outbound connection always is, because access
+/// logs show its server name.
 async fn look(
     listener: &Listener,
     stream: &mut Prefixed,
@@ -128,17 +129,18 @@ async fn look(
     identify::inspect(stream, listener.model.inspect).await
 }
 
-/// The listener that takes a connection, which another may have captured on its way to a destination.
+/// The listener that serves a connection: for a captured connection, the listener of its original destination if there
+/// is one, else `listener`, which accepted it.
 fn handed_over(thread: &Thread, listener: Arc<Listener>, captured: Option<SocketAddr>) -> Arc<Listener> {
     let found = captured.and_then(|original| thread.config().virtuals.find(original).cloned());
     found.unwrap_or(listener)
 }
 
-/// What a connection is whose client has said too little in time.
+/// Decides what to assume of a connection whose client sent too little before the inspection timeout.
 ///
-/// That time is short for the sake of protocols in which the server speaks first, so silence may choose a chain of TCP.
-/// Where HTTP is spoken, in the clear or else inside TLS, the client speaks first and is late, as happens under load.
-/// Its ClientHello taken for plaintext would fail the call, so it is waited for.
+/// That timeout is short because in some protocols the server sends first, so a silent connection may belong to a TCP
+/// chain. If the chain is HTTP, in plaintext or inside TLS, the client sends first and is merely slow, as happens under
+/// load. Treating its later ClientHello as plaintext would fail the connection, so this waits for the client's bytes.
 async fn late(
     thread: &Thread,
     listener: &Listener,
@@ -161,7 +163,7 @@ async fn late(
 
 struct Caller {
     peer: SocketAddr,
-    /// Our address.
+    /// The proxy's address.
     own: SocketAddr,
     began: Instant,
     destination: SocketAddr,
@@ -169,7 +171,7 @@ struct Caller {
     server_name: Option<Arc<str>>,
 }
 
-/// Accepts TLS where the chain asks for it, and knows who calls.
+/// Completes the TLS handshake where the chain requires TLS, and reads the client's identity from its certificate.
 async fn identified(
     thread: &Rc<Thread>,
     listener: &Listener,
@@ -221,7 +223,7 @@ async fn identified(
         let own = || tls.own.uris(accepted.server_name.as_deref());
         connection.certificate = certificate(own, &stream, http.model.client_certificate);
     }
-    // As in Envoy, a name that no inspector saw is none for policies and logs.
+    // As in Envoy, policies and logs see a server name only if the TLS inspector ran.
     if listener.model.inspect.tls {
         connection.server_name = accepted.server_name.or(connection.server_name);
     }
@@ -237,7 +239,8 @@ async fn identified(
     Some((stream, connection))
 }
 
-/// Counts a handshake that failed. A client that is refused is told of: somebody waits for it to be let in.
+/// Counts a failed handshake. Logs a warning if the client's certificate was refused, because an operator has to fix
+/// that.
 fn failed(listener: &Listener, peer: SocketAddr, error: &io::Error, stats: &ListenerStats) {
     stats.ssl_connection_error.add(1);
     let refused = identify::refused(error);
@@ -275,15 +278,15 @@ fn limits(chain: &Chain) -> Limits {
     match &chain.protocol {
         Protocol::Http(http) => Limits {
             idle: http.model.idle_timeout,
-            // A request that waits for something ends by itself, with an answer; what is left is cut a little later.
+            // The request's own timeouts end it first, with a response. This limit cuts what is left a little later.
             stream_idle: http.model.stream_idle_timeout.map(|limit| limit + (limit / 2).min(LATER)),
             duration: http.model.max_connection_duration,
         },
-        // A TCP connection counts as busy all its life, and a long silence ends it.
+        // A TCP connection counts as busy until it closes, so only the stream idle timeout ends it.
         Protocol::Tcp(tcp) => Limits { idle: None, stream_idle: tcp.model.idle_timeout, duration: None },
     }
 }
 
 const LATER: Duration = Duration::from_secs(1);
-/// Time for a TLS handshake.
+/// Timeout of a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(15);

@@ -1,4 +1,4 @@
-//! A client's connection as all later stages see it: who called, what it wanted to reach, and which chain it takes.
+//! A client's connection as later stages see it: the client, its destination, and its filter chain.
 
 use super::live::Entry;
 use super::world::Thread;
@@ -18,46 +18,46 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A client's connection.
+/// A client's connection and the facts that accept and identify found.
 pub(super) struct Downstream {
     pub(super) thread: Rc<Thread>,
     pub(super) chain: Arc<Chain>,
     pub(super) live: Rc<Entry>,
     pub(super) reporter: Reporter,
     pub(super) peer: SocketAddr,
-    /// What the client wanted to reach: the original destination, or our address.
+    /// The client's destination: the original destination, or the proxy's address.
     pub(super) local: SocketAddr,
     /// The original destination, if the connection was redirected.
     pub(super) original: Option<SocketAddr>,
     pub(super) tls: bool,
-    /// How it is encrypted.
+    /// TLS version and cipher.
     pub(super) session: Option<Session>,
     pub(super) server_name: Option<Arc<str>>,
-    /// Who the client is, if it showed a certificate, which was verified.
+    /// The client's identity, from its verified certificate, if it sent one.
     pub(super) client: Option<Arc<Peer>>,
-    /// The number of its SPIFFE id in metrics.
+    /// Number of the client's SPIFFE id in metrics.
     pub(super) principal: u32,
-    /// The number of its address in metrics.
+    /// Number of the client's address in metrics.
     pub(super) peer_number: u32,
-    /// Our element of `x-forwarded-client-cert`.
+    /// The element that the proxy adds to `x-forwarded-client-cert`.
     pub(super) certificate: Option<HeaderValue>,
-    /// Its number in logs.
+    /// Connection number in logs.
     pub(super) number: u64,
-    /// Our address.
+    /// The proxy's address.
     pub(super) own: SocketAddr,
-    /// How long the TLS handshake took, from the connection's beginning.
+    /// Time from the start of the connection to the end of the TLS handshake.
     pub(super) handshake: Option<Duration>,
-    /// Certificates of both ends, where a log names what only they tell.
+    /// Certificates of both ends, where an access log uses a field that only they provide.
     pub(super) certificates: Option<Rc<Certificates>>,
 }
 
 impl Downstream {
-    /// The client showed a certificate that was verified.
+    /// Whether the client sent a certificate that was verified.
     pub(super) fn mutual(&self) -> bool {
         self.client.is_some()
     }
 
-    /// What few logs name, if one of these does.
+    /// The data for rarely used log operators, if one of `logs` uses any.
     pub(super) fn extra(&self, logs: &[Log], traffic: Traffic, start: Instant) -> Option<Box<Extra>> {
         if !logs.iter().any(|log| log.needs_extra(traffic)) {
             return None;
@@ -69,12 +69,12 @@ impl Downstream {
         Some(Box::new(extra))
     }
 
-    /// Counters of the listener that took it.
+    /// Counters of the listener that accepted the connection.
     pub(super) fn listener_stats(&self) -> Arc<ListenerStats> {
         self.thread.telemetry.listener(&self.live.listener)
     }
 
-    /// Counts what a filter counts.
+    /// Increments a counter for a filter.
     pub(super) fn count(&self, stat: Stat<'_>) {
         match stat {
             Stat::Connection(name) => {
@@ -84,7 +84,7 @@ impl Downstream {
         }
     }
 
-    /// Settings of an HTTP connection.
+    /// Settings of an HTTP connection. Panics on a TCP chain.
     pub(super) fn http(&self) -> &Http {
         match &self.chain.protocol {
             Protocol::Http(http) => http,
@@ -92,7 +92,7 @@ impl Downstream {
         }
     }
 
-    /// Who asks, for authorization.
+    /// The subject of an authorization check.
     pub(super) fn subject<'a>(
         &'a self,
         client: IpAddr,

@@ -1,53 +1,53 @@
-//! When to stop: a phase that the shell sets and that listeners and connections watch.
+//! The drain phase of the proxy. The process sets it; listeners and connections watch it.
 
 use std::time::Instant;
 use tokio::sync::watch;
 
-/// How the proxy's life stands.
+/// Whether the proxy runs or drains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Connections are taken.
+    /// Connections are accepted.
     Running,
-    /// No connection is taken; what runs may end until the deadline, when it is cut.
+    /// No connection is accepted. Open connections may finish until the deadline.
     Draining {
-        /// When what still runs is cut.
+        /// Time at which open connections are cut.
         deadline: Instant,
-        /// Only inbound listeners drain.
+        /// Whether only inbound listeners drain.
         inbound_only: bool,
     },
 }
 
-/// Sets the phase.
+/// Sets the drain phase.
 #[derive(Debug, Clone)]
 pub struct Drainer(watch::Sender<Phase>);
 
-/// Watches the phase.
+/// Watches the drain phase.
 #[derive(Debug, Clone)]
 pub struct Drain(watch::Receiver<Phase>);
 
-/// Both ends, running.
+/// Creates both ends, in the phase `Running`.
 pub fn drain() -> (Drainer, Drain) {
     let (sender, receiver) = watch::channel(Phase::Running);
     (Drainer(sender), Drain(receiver))
 }
 
 impl Drainer {
-    /// Stops taking connections, and cuts those that are left at the deadline.
+    /// Stops accepting connections. Those still open at the deadline are cut.
     pub fn start(&self, deadline: Instant, inbound_only: bool) {
         self.0.send_replace(Phase::Draining { deadline, inbound_only });
     }
 }
 
 impl Drain {
-    /// The phase now.
+    /// The current phase.
     pub fn phase(&self) -> Phase {
         *self.0.borrow()
     }
 
-    /// Returns when the phase has changed.
+    /// Waits until the phase changes.
     pub async fn changed(&mut self) {
         if self.0.changed().await.is_err() {
-            // Nobody can set it any more: it never changes.
+            // Every `Drainer` is dropped, so the phase never changes.
             std::future::pending::<()>().await;
         }
     }

@@ -1,4 +1,5 @@
-//! Listeners with a socket: bound and unbound as configurations change, one task each that takes connections.
+//! Listening sockets: binds and closes them as the configuration changes. One task for each listener accepts
+//! connections.
 
 use super::bound::Bound;
 use super::connection;
@@ -42,7 +43,8 @@ impl Listeners {
         Self { thread, index, bound, open: BTreeMap::new() }
     }
 
-    /// Binds what is wanted and lets go of what is not; listeners at the same address stay as they are.
+    /// Binds listeners that are in the snapshot and closes those that are not. A listener whose address did not change
+    /// keeps its socket.
     pub(super) fn follow(&mut self, snapshot: &Snapshot) {
         let wanted: BTreeMap<&String, &Arc<Listener>> =
             snapshot.compiled_listeners().iter().filter(|(_, l)| l.model.bind_to_port).collect();
@@ -73,13 +75,13 @@ impl Listeners {
         }
     }
 
-    /// Takes no more connections.
+    /// Stops accepting connections.
     pub(super) fn close(&mut self, inbound_only: bool) {
         self.open.retain(|_, open| inbound_only && !open.inbound);
     }
 }
 
-/// The address of version 6 that belongs to a listener for captured connections: the kernel redirects both families to
+/// The IPv6 address that belongs to a listener for captured connections: the kernel redirects both address families to
 /// one port.
 fn counterpart(name: &str, address: SocketAddr) -> Option<SocketAddr> {
     let captures = [name::VIRTUAL_INBOUND, name::VIRTUAL_OUTBOUND].contains(&name);
@@ -110,7 +112,7 @@ async fn run(thread: Rc<Thread>, name: Arc<str>, address: SocketAddr, (index, bo
                 crate::io::reset(&accepted.socket);
                 continue;
             }
-            // Those that are told to end do so in their turn.
+            // Lets the connections that were just asked to close do so first.
             tokio::task::yield_now().await;
         }
         tokio::task::spawn_local(serve(thread.clone(), current, accepted, stats.clone()));
@@ -139,7 +141,7 @@ impl Drop for Active {
     }
 }
 
-/// Binds; while that fails, says why and tries again.
+/// Binds the listener's address. While that fails, logs the reason and retries.
 async fn open(
     name: &str,
     address: SocketAddr,
@@ -148,7 +150,7 @@ async fn open(
 ) -> (Listening, Option<Listening>) {
     let mut told = false;
     loop {
-        // The first worker decides, in particular which port stands for 0.
+        // The first worker decides, in particular which port to use for port 0.
         let at = if index == 0 { address } else { bound.wait_for_bound(name, address).await };
         match bind(name, at) {
             Ok((listening, other)) => {
@@ -171,15 +173,15 @@ fn bind(name: &str, address: SocketAddr) -> io::Result<(Listening, Option<Listen
     let other = counterpart(name, listening.address()).map(accept::bind).transpose();
     match other {
         Ok(other) => Ok((listening, other)),
-        // A machine without IPv6 redirects nothing there.
+        // On a machine without IPv6 no IPv6 traffic is redirected.
         Err(error) if accept::is_without_family(&error) => Ok((listening, None)),
         Err(error) => Err(error),
     }
 }
 
-/// Connections of one thread. When there are more, idle ones end; where all are in use, the next is closed at once, so
-/// that those there are can be served.
+/// Limit of connections of one thread. Above it, idle connections are closed; if none is idle, the next connection is
+/// closed at once, so that existing connections can be served.
 const MOST_CONNECTIONS: usize = 100_000;
-/// Idle connections that end together: finding them takes a look at all.
+/// Number of idle connections to close together, because finding them scans all connections.
 const ROOM: usize = 1_000;
 const BIND_AGAIN: Duration = Duration::from_secs(1);

@@ -1,6 +1,6 @@
-//! Open connections of a thread: told to end when their listener or chain goes or the proxy drains, closed when idle
-//! for too long, cut when time is up. One entry for each connection and one ticker for all of them, instead of timers
-//! for each.
+//! Open connections of a thread. They are drained when their listener or chain is removed or the proxy drains, closed
+//! when idle for too long, and cut at a deadline. Each connection has one entry here, and one ticker checks all of
+//! them; that is cheaper than timers for each connection.
 
 use super::silence::Watches;
 use crate::snapshot::listener::Chain;
@@ -11,26 +11,26 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// Open connections of a thread.
+/// The open connections of a thread.
 #[derive(Default)]
 pub(super) struct Registry {
     entries: RefCell<Vec<Weak<Entry>>>,
     places: Rc<Places>,
-    /// When idle connections are looked for again.
+    /// When to look for idle connections again.
     look: Cell<Look>,
-    /// The proxy ends: so does what is added from now on.
+    /// Set once the proxy drains; connections added later are drained too.
     ending: Cell<Option<Ending>>,
 }
 
-/// How many connections there are, counted as they come and go: taking one must not cost a look at all.
+/// Number of connections, counted as they open and close, because accepting a connection must not scan all of them.
 #[derive(Default)]
 struct Places {
     open: Cell<usize>,
-    /// Of them, those that are told to end so that others find a place.
+    /// Connections asked to close to make room for others.
     leaving: Cell<usize>,
 }
 
-/// The place of a connection, given back when it is dropped.
+/// A connection's share in the count, released on drop.
 struct Place {
     all: Rc<Places>,
     leaves: Cell<bool>,
@@ -48,7 +48,7 @@ impl Place {
         }
     }
 
-    /// Its connection has work after all, and counts again.
+    /// The connection has work again and is counted again.
     fn stay(&self) {
         if self.leaves.replace(false) {
             self.all.leaving.set(self.all.leaving.get() - 1);
@@ -65,8 +65,8 @@ impl Drop for Place {
     }
 }
 
-/// When idle connections are looked for. A look visits all connections. One that finds as many as it wants has paid for
-/// itself; after one that finds fewer, the next waits, or each connection that is refused would cost a look.
+/// When to look for idle connections. Each look scans all connections. A scan that finds as many as requested has paid
+/// for itself. After one that finds fewer, the next scan waits; otherwise each refused connection would cost a scan.
 #[derive(Debug, Clone, Copy, Default)]
 struct Look {
     not_before: Option<Instant>,
@@ -82,7 +82,7 @@ impl Look {
     }
 }
 
-/// How the proxy ends.
+/// How the proxy drains.
 #[derive(Debug, Clone, Copy)]
 struct Ending {
     cut_at: Instant,
@@ -98,7 +98,7 @@ impl Ending {
 /// One open connection.
 pub(super) struct Entry {
     pub(super) listener: Arc<str>,
-    /// `None`: it is not known yet.
+    /// `None`: the chain is not chosen yet.
     pub(super) chain: Option<Arc<Chain>>,
     pub(super) inbound: bool,
     limits: Limits,
@@ -107,49 +107,49 @@ pub(super) struct Entry {
     last: Cell<Instant>,
     busy: Cell<u32>,
     state: Cell<State>,
-    /// Bytes of requests, which are not seen one by one.
+    /// Set when bytes of a request body move; the entry does not see each piece.
     moved: Rc<Cell<bool>>,
-    /// Cut, or a stream of it ended, because nothing moved.
+    /// Whether the connection, or a stream of it, was ended because nothing moved.
     silent: Cell<bool>,
     pub(super) streams: Watches,
     resets: Resets,
-    /// HTTP/2 is told at once; HTTP/1 with its next response.
+    /// Whether draining can be announced at once (HTTP/2 and TCP) instead of with the next response (HTTP/1).
     told_at_once: Cell<bool>,
     cut_at: Cell<Option<Instant>>,
-    /// Since when it has had nothing to do but to end.
+    /// Since when the connection is idle and asked to close.
     parting: Cell<Option<Instant>>,
     waker: RefCell<Option<Waker>>,
     flush: RefCell<Option<Box<dyn Fn()>>>,
 }
 
-/// Requests that the client has reset as soon as they were begun.
+/// Counts requests that the client resets soon after they begin, as in a rapid reset attack.
 #[derive(Default)]
 struct Resets {
     ended: Cell<u32>,
     premature: Cell<u32>,
-    /// Nothing is counted any more.
+    /// Counting has ended.
     over: Cell<bool>,
 }
 
-/// When a connection is closed.
+/// Time limits of a connection.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Limits {
-    /// Without requests (HTTP) or bytes (TCP).
+    /// Time without requests (HTTP) or bytes (TCP).
     pub(super) idle: Option<Duration>,
-    /// With a request under way and no bytes.
+    /// Time without bytes while a request is active.
     pub(super) stream_idle: Option<Duration>,
-    /// In any case.
+    /// Total lifetime.
     pub(super) duration: Option<Duration>,
 }
 
-/// What a connection is told.
+/// What a connection has to do. Later states are more urgent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum State {
-    /// Go on.
+    /// Continue.
     Open,
-    /// Take no more requests than those under way; idle connections stay for a moment.
+    /// Accept no request after the current ones. Idle connections stay open for a moment.
     Draining,
-    /// Close as soon as nothing is under way.
+    /// Close as soon as no request is active.
     Closing,
     /// Close now.
     Cut,
@@ -182,12 +182,12 @@ impl Registry {
             waker: RefCell::default(),
             flush: RefCell::default(),
         });
-        // It was taken before the end began, and its client has spoken since.
+        // The connection was accepted before draining began, but is only added now that its client has sent bytes.
         if let Some(ending) = self.ending.get().filter(|ending| ending.concerns(&entry)) {
             entry.drain(ending.cut_at);
         }
         let mut entries = self.entries.borrow_mut();
-        // Room is made now and then, so that adding stays cheap.
+        // Remove dead entries only when the vector is full, so that adding stays cheap.
         if entries.len() == entries.capacity() {
             entries.retain(|e| e.strong_count() > 0);
         }
@@ -195,17 +195,17 @@ impl Registry {
         entry
     }
 
-    /// Open connections.
+    /// Number of open connections.
     pub(super) fn count(&self) -> usize {
         self.places.open.get()
     }
 
-    /// Open connections without those that are told to end so that others find a place.
+    /// Number of open connections without those that were asked to close to make room.
     pub(super) fn staying(&self) -> usize {
         self.places.open.get() - self.places.leaving.get()
     }
 
-    /// Drains the connections for which `which` holds; what is left of them at `cut_at` is cut.
+    /// Drains the connections that `which` selects. Those still open at `cut_at` are cut.
     pub(super) fn drain(&self, cut_at: Instant, which: impl Fn(&Entry) -> bool) {
         for entry in self.all() {
             if which(&entry) {
@@ -214,17 +214,17 @@ impl Registry {
         }
     }
 
-    /// Drains all connections, or those that came in, and those that are added later; what is left of them at `cut_at`
-    /// is cut.
+    /// Drains all connections, or only the inbound ones, including those that are added later. Those still open at
+    /// `cut_at` are cut.
     pub(super) fn end(&self, cut_at: Instant, inbound_only: bool) {
         let ending = Ending { cut_at, inbound_only };
         self.ending.set(Some(ending));
         self.drain(cut_at, |entry| ending.concerns(entry));
     }
 
-    /// Ends up to `wanted` connections that have nothing to do, those that never had a request first and then those that
-    /// have been quiet for longest, so that others find a place. Returns whether any connection was told to end. After a
-    /// scan that found fewer than `wanted`, returns false without another scan for `LOOK_AGAIN`.
+    /// Asks up to `wanted` idle connections to close, to make room for others: first those that never had a request,
+    /// then those that have been idle longest. Returns whether any connection was asked to close. After a scan that
+    /// found fewer than `wanted`, returns false without another scan for `LOOK_AGAIN`.
     pub(super) fn make_room(&self, wanted: usize, now: Instant) -> bool {
         if !self.look.get().is_worth_it(now) {
             return false;
@@ -246,12 +246,12 @@ impl Registry {
         !idle.is_empty()
     }
 
-    /// Looks after limits; called about every 100 ms.
+    /// Applies time limits. Called about every 100 ms.
     pub(super) fn tick(&self, now: Instant) {
         self.all().iter().for_each(|entry| entry.tick(now));
     }
 
-    /// Lets long connections count what they have moved so far.
+    /// Has long-lived connections record the bytes that they moved so far.
     pub(super) fn flush(&self) {
         for entry in self.all() {
             if let Some(flush) = &*entry.flush.borrow() {
@@ -268,7 +268,7 @@ impl Registry {
 }
 
 impl Entry {
-    /// What the connection has to do; it is woken when that changes.
+    /// The connection's state. Wakes the task when the state changes.
     pub(super) fn state(&self, context: &Context<'_>) -> State {
         let mut waker = self.waker.borrow_mut();
         if !waker.as_ref().is_some_and(|w| w.will_wake(context.waker())) {
@@ -277,7 +277,7 @@ impl Entry {
         self.state.get()
     }
 
-    /// The outcome of something that waits for the client's first words; `None`: the connection is told `end` before.
+    /// Runs `waiting`, a wait for the client's first bytes; `None`: the connection reached the state `end` first.
     pub(super) async fn before<T>(&self, end: State, waiting: impl Future<Output = T>) -> Option<T> {
         let mut waiting = pin!(waiting);
         std::future::poll_fn(|context| match self.state(context) {
@@ -287,7 +287,7 @@ impl Entry {
         .await
     }
 
-    /// Whether responses have to say that the connection closes.
+    /// Whether responses have to announce that the connection closes.
     pub(super) fn is_draining(&self) -> bool {
         self.state.get() >= State::Draining
     }
@@ -297,21 +297,21 @@ impl Entry {
         self.silent.get()
     }
 
-    /// Set by whatever moves bytes of a request.
+    /// The flag to set when bytes of a request move.
     pub(super) fn moved(&self) -> Rc<Cell<bool>> {
         self.streams.moved().unwrap_or_else(|| self.moved.clone())
     }
 
-    /// Lets go of a stream because nothing moved on it.
+    /// Drops a stream because nothing moved on it.
     pub(super) fn silence<T>(&self, stream: T) {
         let before = self.silent.replace(true);
         drop(stream);
         self.silent.set(before);
     }
 
-    /// A request has ended, by the client's reset soon after it began or otherwise. Whether the connection begins so
-    /// many for nothing that it has to end: more than half of them, judged when there were `JUDGED`, or when no number
-    /// of good ones could outweigh the bad until then.
+    /// Counts the end of a request; `premature` if the client reset it soon after it began. Returns whether the
+    /// connection must be closed because the client resets too many requests: at least half of them, judged once
+    /// `JUDGED` have ended, or earlier if good requests cannot outweigh the bad ones by then.
     pub(super) fn judge(&self, premature: bool) -> bool {
         let resets = &self.resets;
         if resets.over.get() {
@@ -327,49 +327,49 @@ impl Entry {
         self.become_at_least(State::Cut);
     }
 
-    /// The connection ends; what its requests still do says nothing about the client.
+    /// Stops counting resets: the connection is ending, so they say nothing about the client.
     pub(super) fn over(&self) {
         self.resets.over.set(true);
     }
 
-    /// Whether it was found to have to end.
+    /// Whether counting has stopped because the connection ends.
     pub(super) fn is_over(&self) -> bool {
         self.resets.over.get()
     }
 
-    /// The protocol can say "no more requests" without closing (HTTP/2), or knows no requests (TCP).
+    /// Declares that the protocol can announce the end of requests without closing (HTTP/2), or has no requests (TCP).
     pub(super) fn tell_at_once(&self) {
         self.told_at_once.set(true);
-        // It may have been told to drain while its client was still shaking hands.
+        // The connection may have begun to drain during its TLS handshake.
         if self.is_draining() {
             self.become_at_least(State::Closing);
         }
     }
 
-    /// Something moved.
+    /// Records activity.
     pub(super) fn touch(&self, now: Instant) {
         self.last.set(now);
     }
 
-    /// A request begins.
+    /// Records that a request begins.
     pub(super) fn begin(&self, now: Instant) {
         self.place.stay();
         self.busy.set(self.busy.get() + 1);
         self.last.set(now);
     }
 
-    /// A request ends.
+    /// Records that a request ends.
     pub(super) fn end(&self, now: Instant) {
         self.busy.set(self.busy.get().saturating_sub(1));
         self.last.set(now);
     }
 
-    /// Called about every five seconds, to count what a long connection has moved.
+    /// Sets a function, called about every five seconds, that records the bytes that a long-lived connection has moved.
     pub(super) fn on_flush(&self, flush: Box<dyn Fn()>) {
         *self.flush.borrow_mut() = Some(flush);
     }
 
-    /// Breaks the circle between an entry and what its flush holds.
+    /// Drops that function, which holds a reference cycle to this entry.
     pub(super) fn forget_flush(&self) {
         self.flush.borrow_mut().take();
     }
@@ -402,7 +402,7 @@ impl Entry {
             }
         } else if past(self.limits.idle, quiet) || (self.is_draining() && quiet >= LAST_CALL) {
             self.become_at_least(State::Closing);
-            // An HTTP/2 peer is asked whether it has heard that this is the end; one that does not answer ends too.
+            // An HTTP/2 peer is pinged to confirm that it has seen the GOAWAY. One that does not respond is cut too.
             let since = self.parting.get().unwrap_or(now);
             self.parting.set(Some(since));
             if now.saturating_duration_since(since) >= GOODBYE {
@@ -421,14 +421,15 @@ impl Entry {
     }
 }
 
-/// An idle HTTP/1 connection of a draining listener stays this long: a request that is on its way to it is served and
-/// told that it is the last, instead of meeting a closed connection.
+/// How long an idle HTTP/1 connection of a draining listener stays open. A request already on its way is served, and
+/// its response announces the close; otherwise it would meet a closed connection.
 const LAST_CALL: Duration = Duration::from_secs(1);
-/// Between two looks for idle connections where there are few: they may cost a few hundredths of the time.
+/// Pause between scans for idle connections when there are few, so that scanning takes at most a few percent of the
+/// time.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// Time for the last words of an idle connection.
+/// How long an idle connection has to close before it is cut.
 const GOODBYE: Duration = Duration::from_secs(2);
-/// Requests of an HTTP/2 connection before it is judged by how many of them it has reset at once, as in Envoy.
+/// Number of requests after which an HTTP/2 connection is judged by its share of early resets, as in Envoy.
 const JUDGED: u32 = 500;
 
 #[cfg(test)]
@@ -493,16 +494,16 @@ mod tests {
             entry.begin(start);
         }
         assert!(!registry.make_room(2, start));
-        // One that turns idle meanwhile is found with the next look, and nothing looks before.
+        // A connection that becomes idle meanwhile is found by the next scan, and no scan happens before.
         busy[0].end(start);
         let again = start + LOOK_AGAIN;
         let before = again.checked_sub(Duration::from_millis(1)).unwrap();
         assert!(!registry.make_room(2, before) && busy[0].state.get() == State::Open);
         assert!(registry.make_room(2, again) && busy[0].state.get() == State::Closing);
         assert!(!registry.make_room(2, again), "there was one where two were wanted");
-        // Its place counts as free although it takes its time to end, so that no other has to go for the same.
+        // It counts as closed although closing takes time, so that no other connection is closed for the same place.
         assert_eq!((registry.count(), registry.staying()), (10, 9));
-        // A client that goes on with requests instead has its place again.
+        // A client that sends more requests instead keeps its connection.
         busy[0].begin(again);
         assert_eq!((registry.count(), registry.staying()), (10, 10));
         drop(busy);

@@ -1,4 +1,4 @@
-//! What a worker thread counts, chooses and tells the time by; its upstreams need no more of it.
+//! A worker thread's metrics, random numbers and clock: all that upstreams need of the thread.
 
 use crate::telemetry::Sink;
 use std::cell::Cell;
@@ -6,11 +6,11 @@ use std::hash::BuildHasher;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// Counters, chance and clock of one thread.
+/// Metrics, random numbers and coarse clock of one thread.
 pub(super) struct Local {
     pub(super) telemetry: Sink,
     random: Cell<u64>,
-    /// Renewed by the ticker, for what needs no exact time.
+    /// Updated by the ticker, for uses that need no exact time.
     coarse: Cell<Instant>,
 }
 
@@ -20,7 +20,7 @@ impl Local {
         Self { telemetry, random, coarse: Cell::new(now) }
     }
 
-    /// A random number, good enough for choosing but for no secret.
+    /// A random number, good enough for balancing, but not for secrets.
     pub(super) fn random(&self) -> u32 {
         let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.random.set(state);
@@ -34,7 +34,7 @@ impl Local {
         self.coarse.get()
     }
 
-    /// Renews the coarse clock.
+    /// Updates the coarse clock.
     pub(super) fn tick(&self, now: Instant) {
         self.coarse.set(now);
     }

@@ -1,6 +1,6 @@
-//! The stages in order, and what happens around them: one worker for each thread binds the listeners of the snapshot,
-//! takes connections, and leads each through accept, identify, route, policy, balance and send. Everything of a
-//! connection stays on its worker's thread, so nothing here is locked or shared.
+//! Runs the stages in order. Each worker thread binds the snapshot's listeners, accepts connections and passes each
+//! connection through accept, identify, route, policy, balance and send. A connection stays on its worker's thread, so
+//! nothing here is locked or shared between threads.
 
 mod worker;
 
@@ -38,23 +38,23 @@ use drain::Drain;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// What one worker thread needs.
+/// The inputs of one worker thread.
 pub struct Worker {
-    /// Which of the workers it is; the first one chooses ports where the configuration says 0.
+    /// Index of this worker. Worker 0 chooses the port where the configuration asks for port 0.
     pub index: usize,
-    /// The configuration.
+    /// The configuration in force.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
-    /// This thread's counters.
+    /// This thread's metrics.
     pub telemetry: Sink,
-    /// Secrets of the proxy.
+    /// The proxy's certificates and keys.
     pub credentials: Arc<Store>,
-    /// Whose proxy it is.
+    /// The workload that this proxy belongs to.
     pub node: Arc<Node>,
-    /// When to stop.
+    /// Signals when to drain.
     pub drain: Drain,
-    /// Mark of the proxy's own sockets, which capture rules leave alone.
+    /// `SO_MARK` of the proxy's own sockets, so that the capture rules do not redirect them.
     pub socket_mark: Option<u32>,
-    /// Where listeners are bound.
+    /// The addresses that listeners are bound to.
     pub bound: Bound,
 }
 

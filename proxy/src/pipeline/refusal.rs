@@ -1,5 +1,5 @@
-//! Pure. From what went wrong in a stage to what the client is told and the record shows: status, body, flags and
-//! details, in Envoy's words, because people and tools search for them.
+//! Pure. Maps the error of a stage to the response that the client gets and the record shows: status, body, flags and
+//! details, with Envoy's wording, because people and tools search for it.
 
 use crate::flow::flags::Flags;
 use crate::flow::refusal::Refusal;
@@ -8,7 +8,7 @@ use crate::send::connect::ConnectError;
 use crate::send::{Cut, SendError};
 
 impl Refusal {
-    /// An answer that the configuration gives.
+    /// A response set in the configuration.
     pub(super) fn direct(status: u16) -> Self {
         Self::new(status, "", Flags::NONE, "direct_response")
     }
@@ -18,7 +18,7 @@ impl Refusal {
         Self { location: Some(location), ..Self::direct(status) }
     }
 
-    /// The same after more than one attempt.
+    /// The same refusal after more than one attempt.
     pub(super) fn retried(mut self) -> Self {
         if self.body.starts_with(BEFORE_HEADERS) {
             self.body = self.body.replacen("reset reason", "retried and the latest reset reason", 1).into();
@@ -54,7 +54,7 @@ impl Refusal {
         Self::new(504, "stream timeout", Flags::SI, "stream_idle_timeout")
     }
 
-    /// A message of the client that is none.
+    /// The client sent bytes that are not a valid HTTP message.
     pub(super) fn invalid(invalid: Invalid) -> Self {
         let flags = if invalid == Invalid::Slow { Flags::NONE } else { Flags::DPE };
         let reason =
@@ -64,7 +64,7 @@ impl Refusal {
         Self::new(invalid.status(), body, flags, invalid.details())
     }
 
-    /// The upstream ended its response in the midst.
+    /// The upstream ended its response before it was complete.
     pub(super) fn broken_off(cut: Cut) -> Self {
         let (_, _, reason) = told(cut);
         let details = format!("upstream_reset_after_response_started{{{}}}", reason.replace(' ', "_"));
@@ -81,7 +81,7 @@ impl Refusal {
         Self::new(408, "request timeout", Flags::NONE, "request_overall_timeout")
     }
 
-    /// What an error of sending means.
+    /// The refusal for an error of sending.
     pub(super) fn of(error: &SendError) -> Self {
         match error {
             SendError::Connect(ConnectError::Timeout) => {
@@ -89,7 +89,7 @@ impl Refusal {
             }
             SendError::Connect(cause) => {
                 let cause = cause.to_string();
-                // The system's own number of an error says nothing more than its text.
+                // The OS error number adds nothing to its text.
                 let text = cause.split(" (os error").next().unwrap_or(&cause).to_owned();
                 Self::before_headers(503, Flags::UF, "remote connection failure", Some(text))
             }
@@ -122,7 +122,7 @@ impl Refusal {
     }
 }
 
-/// How an upstream's early end is told: the status, if there is no response yet, flags and reason.
+/// How an early end by the upstream is reported: the status if no response has begun, the flags and the reason.
 fn told(cut: Cut) -> (u16, Flags, &'static str) {
     match cut {
         Cut::Protocol => (502, Flags::UPE, "protocol error"),

@@ -1,5 +1,5 @@
-//! Addresses of clusters whose endpoints are names. A task for each cluster looks its names up, each time when
-//! `lookup::pace` says so; what is known of a name stays while a look-up fails.
+//! Resolves clusters whose endpoints are DNS names. One task for each cluster looks up its names at the times that
+//! `lookup::pace` gives. While a lookup fails, the last known addresses stay in use.
 
 use super::world::Thread;
 use crate::lookup::Resolver;
@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
-/// Resolves for ever.
+/// Resolves names for as long as the thread runs.
 pub(super) async fn run(thread: Rc<Thread>) {
     let mut tasks: HashMap<Arc<str>, Task> = HashMap::default();
     let places = Rc::new(Semaphore::new(AT_ONCE));
@@ -33,7 +33,7 @@ pub(super) async fn run(thread: Rc<Thread>) {
     }
 }
 
-/// Starts tasks for clusters that have come or changed, and ends those of clusters that are gone.
+/// Starts tasks for clusters that are added or changed, and stops those of removed clusters.
 fn follow(
     thread: &Rc<Thread>,
     snapshot: &Snapshot,
@@ -49,7 +49,7 @@ fn follow(
     }
 }
 
-/// The task of a cluster, which ends when this is dropped.
+/// A cluster's task; dropping this stops it.
 struct Task {
     cluster: Arc<Cluster>,
     handle: AbortHandle,
@@ -61,13 +61,13 @@ impl Drop for Task {
     }
 }
 
-/// The names of a cluster.
+/// The names of one cluster and their addresses.
 struct Names {
     thread: Rc<Thread>,
     cluster: Arc<Cluster>,
     resolver: Resolver,
     places: Rc<Semaphore>,
-    /// The addresses of each name, as last found.
+    /// The addresses of each name, from its last successful lookup.
     known: HashMap<String, Vec<IpAddr>>,
     failures: u32,
 }
@@ -81,7 +81,8 @@ impl Names {
     async fn follow(mut self, name: Arc<str>) {
         loop {
             let outcome = self.look_up().await;
-            // Before the first success there is nothing to say, and addresses of a former version of the cluster stay.
+            // Before the first success there is nothing to publish; addresses of an earlier version of the cluster stay
+            // in use.
             if let Some(assignment) = assignment(&self.cluster.discovery)
                 && (!self.known.is_empty() || matches!(outcome, Outcome::Resolved(_)))
             {
@@ -92,12 +93,12 @@ impl Names {
         }
     }
 
-    /// Whether every address is an endpoint, or only the first.
+    /// Whether every address becomes an endpoint (STRICT_DNS), or only the first (LOGICAL_DNS).
     fn takes_all(&self) -> bool {
         matches!(self.cluster.discovery, Discovery::StrictDns(_))
     }
 
-    /// Looks all names up. One that fails is a failure of all, for they are looked up again together.
+    /// Looks up all names. If one fails, all count as failed, because they are looked up again together.
     async fn look_up(&mut self) -> Outcome {
         let (mut shortest, mut failed): (Option<Duration>, bool) = (None, false);
         let names = names(&self.cluster.discovery);
@@ -149,7 +150,7 @@ fn assignment(discovery: &Discovery) -> Option<&LoadAssignment> {
     }
 }
 
-/// The names of a cluster, each once.
+/// The names of a cluster without duplicates.
 fn names(discovery: &Discovery) -> Vec<String> {
     let localities = assignment(discovery).into_iter().flat_map(|found| &found.localities);
     let name = |endpoint: &Endpoint| match &endpoint.address {
@@ -162,7 +163,7 @@ fn names(discovery: &Discovery) -> Vec<String> {
     names
 }
 
-/// The assignment with addresses in the place of names.
+/// The assignment with names replaced by addresses.
 fn resolved(assignment: &LoadAssignment, all: bool, known: &HashMap<String, Vec<IpAddr>>) -> LoadAssignment {
     let of_endpoint = |endpoint: &Endpoint| {
         let EndpointAddress::Dns(host, port) = &endpoint.address else { return vec![endpoint.clone()] };
@@ -186,9 +187,9 @@ fn resolved(assignment: &LoadAssignment, all: bool, known: &HashMap<String, Vec<
     }
 }
 
-/// How soon a changed configuration is noticed.
+/// How soon a change of the configuration is noticed.
 const STEP: Duration = Duration::from_millis(100);
-/// Look-ups of a thread that may be under way.
+/// Limit of concurrent lookups of a thread.
 const AT_ONCE: usize = 64;
 
 #[cfg(test)]

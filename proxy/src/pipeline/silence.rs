@@ -1,20 +1,20 @@
-//! Streams of a connection that carries several at once, each with its own time of silence: one that its client lets
-//! stand still, its window shut or its body never finished, ends alone while the others go on.
+//! Idle timeouts for each stream of a connection that carries several. A stream that the client stalls, by a closed
+//! window or an unfinished body, ends alone while the others continue.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-/// The streams of a connection.
+/// The open streams of a connection, each with its idle time.
 #[derive(Default)]
 pub(super) struct Watches {
     all: RefCell<Vec<Weak<Watch>>>,
-    /// The one whose step runs.
+    /// The stream whose step is running.
     current: RefCell<Option<Rc<Watch>>>,
 }
 
-/// One stream.
+/// The idle time of one stream.
 pub(super) struct Watch {
     /// Set by each step and each piece of a request's body.
     moved: Rc<Cell<bool>>,
@@ -24,7 +24,7 @@ pub(super) struct Watch {
 }
 
 impl Watches {
-    /// One more stream.
+    /// Adds a stream.
     pub(super) fn add(&self, now: Instant) -> Rc<Watch> {
         let watch = Watch {
             moved: Rc::default(),
@@ -34,7 +34,7 @@ impl Watches {
         };
         let watch = Rc::new(watch);
         let mut all = self.all.borrow_mut();
-        // Room is made now and then, so that adding stays cheap.
+        // Remove dead entries only when the vector is full, so that adding stays cheap.
         if all.len() == all.capacity() {
             all.retain(|watch| watch.strong_count() > 0);
         }
@@ -42,7 +42,7 @@ impl Watches {
         watch
     }
 
-    /// Takes one step of a stream.
+    /// Runs one step of a stream and counts it as activity.
     pub(super) fn step<T>(&self, watch: &Rc<Watch>, step: impl FnOnce() -> T) -> T {
         watch.moved.set(true);
         *self.current.borrow_mut() = Some(watch.clone());
@@ -51,12 +51,12 @@ impl Watches {
         result
     }
 
-    /// What the pieces of a request's body set, if its stream is one of several.
+    /// The flag that body pieces of the current stream set, if its connection carries several streams.
     pub(super) fn moved(&self) -> Option<Rc<Cell<bool>>> {
         self.current.borrow().as_ref().map(|watch| watch.moved.clone())
     }
 
-    /// Ends streams that have been silent for too long. Whether any stream has moved.
+    /// Ends streams that have been idle for longer than `limit`. Returns whether any stream was active.
     pub(super) fn tick(&self, now: Instant, limit: Option<Duration>) -> bool {
         let mut any = false;
         self.all.borrow_mut().retain(|watch| {
@@ -75,7 +75,7 @@ impl Watches {
 }
 
 impl Watch {
-    /// Whether the stream has to end; it is woken when that changes.
+    /// Whether the stream has to end. Wakes the task when that changes.
     pub(super) fn is_silent(&self, context: &Context<'_>) -> bool {
         let mut waker = self.waker.borrow_mut();
         if !waker.as_ref().is_some_and(|known| known.will_wake(context.waker())) {

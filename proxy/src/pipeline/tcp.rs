@@ -1,5 +1,5 @@
-//! Opaque bytes: one connection to the cluster that the chain names, joined with the client's until both directions
-//! have ended.
+//! Proxies opaque bytes: opens one connection to the chain's cluster and copies in both directions until both have
+//! ended.
 
 use super::downstream::Downstream;
 use super::live::State;
@@ -22,7 +22,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
-/// Serves a connection to its end.
+/// Serves a connection until it ends.
 pub(super) async fn serve(mut down: Stream, connection: Rc<Downstream>, tcp: &Tcp) {
     connection.live.begin(now());
     let counted = Rc::new(Counted::new(&connection));
@@ -44,7 +44,7 @@ pub(super) async fn serve(mut down: Stream, connection: Rc<Downstream>, tcp: &Tc
             down.reset();
             Flags::UC
         }
-        // A client that goes away in the midst has ended its connection, as Envoy sees it.
+        // As in Envoy, a client that disconnects has simply ended its connection, so no flag is set.
         Err((End::Down, _)) => {
             up.reset();
             Flags::NONE
@@ -54,7 +54,7 @@ pub(super) async fn serve(mut down: Stream, connection: Rc<Downstream>, tcp: &Tc
     counted.finish(&connection, tcp, flags);
 }
 
-/// Copies both ways until the end, an error, a long silence, or the end of the proxy.
+/// Copies in both directions until the end, an error, the idle timeout, or the end of draining.
 async fn join(
     connection: &Downstream,
     down: &mut Stream,
@@ -73,7 +73,7 @@ async fn join(
     .await
 }
 
-/// Connects to the cluster.
+/// Connects to an endpoint of the cluster, with retries.
 async fn upstream(
     connection: &Rc<Downstream>,
     tcp: &Tcp,
@@ -87,7 +87,7 @@ async fn upstream(
     let mut refusal = Refusal::no_endpoint();
     let most = tcp.model.max_connect_attempts.max(1);
     for attempt in 1..=most {
-        // As it is after the last attempt, which may have taken long.
+        // Look the upstream up again: it may have changed during the last attempt, which may have taken long.
         let upstream = thread.upstream(chosen.name()).ok_or_else(missing)?;
         counted.detail.borrow_mut().cluster = Some(chosen.name().clone());
         counted.key(|key| key.service = upstream.service);
@@ -152,7 +152,7 @@ async fn dial(
     Ok((stream, busy))
 }
 
-/// What is counted of a connection, part by part while it lives.
+/// The metrics of a connection, recorded in parts while it is open.
 struct Counted {
     began: Instant,
     key: Cell<Key>,

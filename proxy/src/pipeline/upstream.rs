@@ -1,5 +1,5 @@
-//! A cluster as one thread sees it: its endpoints with their load and connections, and the limits on what is open.
-//! A change of configuration keeps what did not change: load, connections and health go on.
+//! A cluster as one thread uses it: its endpoints with their load and connections, and its circuit breaker limits. A
+//! change of the configuration keeps the load, connections and health of unchanged endpoints.
 
 use super::local::{Local, uptime};
 use crate::balance::ejection::Ejecting;
@@ -19,38 +19,38 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A cluster on one thread.
+/// A cluster as one thread uses it.
 pub(super) struct Upstream {
     cluster: Arc<Cluster>,
     pub(super) stats: Arc<ClusterStats>,
-    /// Number of its service in metrics.
+    /// Number of the cluster's service in metrics.
     pub(super) service: u32,
     endpoints: Option<Arc<Endpoints>>,
     hosts: Vec<Rc<Host>>,
     picker: Option<RefCell<Ejecting>>,
-    /// Endpoints of connections' own destinations.
+    /// Hosts of original-destination clusters, by address.
     original: RefCell<HashMap<SocketAddr, Rc<Host>>>,
 }
 
-/// An endpoint on one thread.
+/// An endpoint as one thread uses it.
 pub(super) struct Host {
     pub(super) address: SocketAddr,
     pub(super) pool: Rc<Pool>,
-    /// Number of its workload in metrics.
+    /// Number of the endpoint's workload in metrics.
     pub(super) workload: u32,
     target: Option<Arc<Target>>,
-    /// Shared with the same endpoint of former versions of the configuration, whose requests are still under way.
+    /// Shared with the same endpoint in earlier versions of the configuration, whose requests are still active.
     active: Rc<Cell<u32>>,
 }
 
 impl Host {
-    /// Its name, where it has one.
+    /// The endpoint's hostname, if it has one.
     pub(super) fn name(&self) -> Option<&str> {
         self.target.as_ref().map(|target| target.model.hostname.as_str()).filter(|name| !name.is_empty())
     }
 }
 
-/// A request or connection under way at an endpoint.
+/// An active request or connection at an endpoint.
 pub(super) struct Busy {
     host: Rc<Host>,
     stats: Arc<ClusterStats>,
@@ -58,16 +58,16 @@ pub(super) struct Busy {
     connected: Option<Connected>,
 }
 
-/// A place within a limit, free again when dropped.
+/// A unit taken from a limit, returned on drop.
 pub(super) struct Permit(Option<(Arc<Gauges>, Which)>);
 
-/// One of a cluster's limits.
+/// Selects one of a cluster's limits.
 type Which = fn(&Gauges) -> &Gauge;
 
 impl Upstream {
     pub(super) fn new(cluster: Arc<Cluster>, last: Option<&Rc<Self>>, thread: &Local) -> Rc<Self> {
         let endpoints = match cluster.model.discovery {
-            // Resolved addresses outlive a new version of their cluster until they are resolved again.
+            // Resolved addresses stay in use in a changed cluster until its names are resolved again.
             Discovery::StrictDns(_) | Discovery::LogicalDns(_) => {
                 last.and_then(|last| last.endpoints.clone())
             }
@@ -76,7 +76,7 @@ impl Upstream {
         Self::with(cluster, endpoints, last, thread)
     }
 
-    /// The same cluster with other endpoints.
+    /// The same cluster with different endpoints.
     pub(super) fn with_endpoints(self: &Rc<Self>, endpoints: Arc<Endpoints>, thread: &Local) -> Rc<Self> {
         Self::with(self.cluster.clone(), Some(endpoints), Some(self), thread)
     }
@@ -87,7 +87,7 @@ impl Upstream {
         last: Option<&Rc<Self>>,
         thread: &Local,
     ) -> Rc<Self> {
-        // Connections of another kind cannot serve the changed cluster.
+        // Connections made with different settings cannot serve the changed cluster.
         let last = last.filter(|last| last.connects_like(&cluster));
         let known = |address: SocketAddr| last.and_then(|l| l.hosts.iter().find(|h| h.address == address));
         let settings = settings(&cluster);
@@ -140,12 +140,12 @@ impl Upstream {
         &self.cluster
     }
 
-    /// The endpoints as they are known.
+    /// The endpoints as currently known.
     pub(super) fn endpoints(&self) -> Option<&Arc<Endpoints>> {
         self.endpoints.as_ref()
     }
 
-    /// Chooses an endpoint other than those tried before, if `looks` looks find one; `None`: there is none.
+    /// Chooses an endpoint that has not been tried, with up to `looks` picks; `None`: there is none.
     pub(super) fn choose(
         &self,
         thread: &Local,
@@ -192,7 +192,7 @@ impl Upstream {
         host.clone()
     }
 
-    /// What to dial for an endpoint; `flavor` is `None` for opaque bytes.
+    /// The settings for dialling an endpoint; `flavor` is `None` for opaque bytes.
     pub(super) fn dial(&self, host: &Host, flavor: Option<&Flavor>, mark: Option<u32>) -> Dial {
         let model = &self.cluster.model;
         let tls = self.tls(host).map(|tls| {
@@ -217,7 +217,7 @@ impl Upstream {
         }
     }
 
-    /// Which connections serve a request of a client that speaks this version.
+    /// The kind of connections that can serve a request of a client with this HTTP version.
     pub(super) fn flavor(&self, host: &Host, client_http2: bool, mesh: bool, authority: &str) -> Flavor {
         let tls = self.tls(host);
         let http2 = match self.cluster.model.http {
@@ -237,13 +237,13 @@ impl Upstream {
         Flavor { http2, mesh: mesh && tls.is_some(), name: by_name.map(|_| authority.into()) }
     }
 
-    /// Whether TLS is spoken to an endpoint.
+    /// The TLS settings for an endpoint; `None`: plaintext.
     pub(super) fn tls(&self, host: &Host) -> Option<&crate::snapshot::cluster::Tls> {
         let offered = host.target.as_ref().is_some_and(|t| t.model.mtls);
         self.cluster.tls.as_deref().filter(|tls| !tls.when_offered || offered)
     }
 
-    /// Takes note of how an endpoint answered, and ejects it where the rules say so.
+    /// Records the outcome of a request to an endpoint, and ejects it if the outlier rules say so.
     pub(super) fn note(&self, host: &Host, verdict: Verdict) {
         let (Some(rules), Some(target)) = (&self.cluster.model.outlier, &host.target) else { return };
         if !target.health.note(verdict, rules) {
@@ -259,7 +259,7 @@ impl Upstream {
         }
     }
 
-    /// Takes note of how a request to an endpoint ended.
+    /// Records how a request to an endpoint ended.
     pub(super) fn answered(&self, host: Option<&Host>, outcome: Outcome) {
         if let Outcome::Response(code, _) = outcome {
             self.stats.response(code);
@@ -274,7 +274,7 @@ impl Upstream {
         }
     }
 
-    /// A place within one of the limits; `None`: the limit is reached.
+    /// Takes a unit of one of the limits; `None`: the limit is reached.
     pub(super) fn permit(&self, limit: u32, of: Which) -> Option<Permit> {
         if limit == u32::MAX {
             return Some(Permit(None));
@@ -282,7 +282,7 @@ impl Upstream {
         of(&self.cluster.gauges).take(limit).then(|| Permit(Some((self.cluster.gauges.clone(), of))))
     }
 
-    /// Closes idle connections and forgets destinations that nobody uses.
+    /// Closes idle connections and removes unused original-destination hosts.
     pub(super) fn sweep(&self, now: Instant) {
         self.hosts.iter().for_each(|host| host.pool.sweep(now));
         self.original.borrow_mut().retain(|_, host| {
@@ -293,7 +293,7 @@ impl Upstream {
 }
 
 impl Host {
-    /// Counts a request (or an opaque connection) until the guard is dropped.
+    /// Counts a request (or an opaque connection) as active until the returned guard is dropped.
     pub(super) fn begin(self: &Rc<Self>, upstream: &Upstream, http: bool) -> Busy {
         self.active.set(self.active.get() + 1);
         if http {
@@ -305,7 +305,7 @@ impl Host {
 }
 
 impl Busy {
-    /// Keeps a connection of its own counted for as long.
+    /// Keeps the count of a dedicated connection for as long as this is busy.
     pub(super) fn hold(&mut self, connected: Connected) {
         self.connected = Some(connected);
     }
@@ -328,7 +328,7 @@ impl Drop for Permit {
     }
 }
 
-/// Counts an upstream connection while it lives.
+/// Counts an upstream connection as open until dropped.
 pub(super) struct Connected {
     stats: Arc<ClusterStats>,
     _permit: Permit,
@@ -355,7 +355,7 @@ fn settings(cluster: &Cluster) -> Settings {
     }
 }
 
-/// Clusters without a service are called by their own name in metrics, as Istio does for `PassthroughCluster`.
+/// The service number in metrics. A cluster without a service uses its own name, as in Istio for `PassthroughCluster`.
 fn service(cluster: &Cluster, thread: &Local) -> u32 {
     if let Some(service) = &cluster.model.service {
         return thread.telemetry.service(service);

@@ -1,39 +1,40 @@
-//! Pure. Deadlines of a thread that are far away. Nearly every request sets one and lifts it again long before it
-//! passes, so that has to cost next to nothing: here it moves a few numbers, where a timer of the runtime would take
-//! memory, a lock and a place in order. In turn the wheel is coarse, and wakes its waiters a little early: they wait
-//! exactly for what is left.
+//! Pure. Timer wheel for a thread's distant deadlines. Nearly every request sets a deadline and removes it long before
+//! it passes, so that must be cheap: here it updates a few numbers, where a timer of the runtime would need memory, a
+//! lock and a sorted position. In return the wheel is coarse and wakes waiters a little early; they then wait exactly
+//! for the time that is left.
 
 use std::task::Waker;
 
-/// Deadlines, by the tick of a coarse clock in which they wake their waiter.
+/// Deadlines, indexed by the tick of a coarse clock at which they wake their waiter.
 pub(super) struct Wheel {
     /// The first entry of each slot.
     slots: Box<[Place]>,
     entries: Vec<Entry>,
-    /// The first entry that is not in use; the next ones follow it.
+    /// The first unused entry; further unused entries are linked from it.
     free: Place,
-    /// Turned up to here.
+    /// The last tick that was processed.
     tick: u64,
 }
 
-/// A place in the list of entries.
+/// A position in the list of entries.
 type Place = u32;
 
 struct Entry {
     due: u64,
-    /// `None`: it was woken.
+    /// `None`: the waiter was woken.
     waiter: Option<Waker>,
     before: Place,
     next: Place,
 }
 
 impl Wheel {
-    /// No deadlines.
+    /// An empty wheel.
     pub(super) fn new() -> Self {
         Self { slots: vec![NONE; SLOTS].into(), entries: vec![], free: NONE, tick: 0 }
     }
 
-    /// Wakes a waiter in a tick that has not come yet, unless it is lifted before.
+    /// Sets a deadline: wakes the waiter at tick `due`, or the next tick if that has passed, unless it is removed
+    /// before.
     pub(super) fn set(&mut self, due: u64, waiter: Waker) -> Place {
         let due = due.max(self.tick + 1);
         let first = self.slots[slot(due)];
@@ -54,7 +55,7 @@ impl Wheel {
         place
     }
 
-    /// Whether a deadline has woken its waiter; if not, it is to wake this one.
+    /// Whether a deadline has woken its waiter. If not, replaces the waiter.
     pub(super) fn is_due(&mut self, place: Place, waiter: &Waker) -> bool {
         match &mut self.entries[place as usize].waiter {
             None => true,
@@ -65,8 +66,8 @@ impl Wheel {
         }
     }
 
-    /// Lifts a deadline, whether it has passed or not, and gives back its waiter: dropped, it may come back to the
-    /// wheel.
+    /// Removes a deadline, passed or not, and returns its waiter. The caller must drop the waiter outside any borrow of
+    /// the wheel, since that may call back into it.
     pub(super) fn lift(&mut self, place: Place) -> Option<Waker> {
         let waiter = self.entries[place as usize].waiter.take();
         if waiter.is_some() {
@@ -77,7 +78,7 @@ impl Wheel {
         waiter
     }
 
-    /// Moves on to a tick, and gives back the waiters to wake.
+    /// Advances to a tick and returns the waiters to wake.
     pub(super) fn turn(&mut self, to: u64) -> Vec<Waker> {
         let mut woken = vec![];
         let first = (self.tick + 1).max(to.saturating_sub(SLOTS as u64 - 1));

@@ -1,4 +1,4 @@
-//! One worker from start to end: follows the configuration, ticks, and drains.
+//! Runs one worker: follows the configuration, ticks, and drains.
 
 use super::Worker;
 use super::drain::{Drain, Phase};
@@ -55,13 +55,13 @@ pub(super) async fn run(worker: Worker) {
 
 async fn changed(snapshot: &mut watch::Receiver<Arc<Snapshot>>) {
     if snapshot.changed().await.is_err() {
-        // The configuration outlives whoever sent it.
+        // If the sender of the configuration is gone, the last configuration stays in force.
         std::future::pending::<()>().await;
     }
 }
 
-/// Drains connections whose listener or chain is no longer there; all others are left alone. One whose chain is not
-/// known yet takes what its listener has by then.
+/// Drains connections whose listener was removed, or whose chain was removed or changed; all others stay. A connection
+/// whose chain is not chosen yet stays as well, and uses the configuration that its listener has by then.
 fn retire(thread: &Thread, last: &Snapshot, next: &Snapshot) {
     let same = |name: &str| match (last.compiled_listeners().get(name), next.compiled_listeners().get(name)) {
         (Some(a), Some(b)) => Arc::ptr_eq(a, b),
@@ -76,7 +76,7 @@ fn retire(thread: &Thread, last: &Snapshot, next: &Snapshot) {
     });
 }
 
-/// Waits until no connection is left, or the deadline has passed.
+/// Waits until no connection is open, or the deadline has passed.
 async fn finish(thread: &Thread, drain: &mut Drain) {
     loop {
         let Phase::Draining { deadline, .. } = drain.phase() else { return };
@@ -97,7 +97,7 @@ async fn finish(thread: &Thread, drain: &mut Drain) {
     }
 }
 
-/// Looks after what needs no exact time.
+/// Periodic work that needs no exact time.
 async fn tick(thread: Rc<Thread>) {
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -125,17 +125,17 @@ async fn tick(thread: Rc<Thread>) {
     }
 }
 
-/// The allocator keeps free pages for a second in case they are wanted again, and looks at them no sooner than when it
-/// frees a large block; a proxy whose load has gone may never free one.
+/// Makes the allocator return memory. It keeps free pages for a second for reuse, and next checks them only when a
+/// large block is freed, which may never happen in a proxy without load.
 fn return_memory() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE)));
 }
 
-/// Never written to, so it costs no memory itself.
+/// Never written to, so allocating it costs no physical memory.
 const LARGE: usize = 1024 * 1024;
 const SWEEP: Duration = Duration::from_secs(1);
 const FLUSH: Duration = Duration::from_secs(5);
-/// What is left of a removed listener or chain is cut after this.
+/// Time after which connections of a removed listener or chain are cut.
 const RETIRED: Duration = Duration::from_secs(600);
-/// Connections that were cut need a moment to say so.
+/// Time for connections that were cut to record their end.
 const AFTER_DEADLINE: Duration = Duration::from_millis(500);

@@ -1,5 +1,5 @@
-//! What belongs to one worker thread: the configuration it acts on, the upstreams it has met, its live connections, its
-//! clock and its chance. Reached by `Rc`, never shared with another thread.
+//! The state of one worker thread: its configuration, upstreams, open connections, clock and random numbers. It is held
+//! by `Rc` and never shared with another thread.
 
 use super::live::Registry;
 use super::local::Local;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
-/// One worker thread.
+/// The state of one worker thread.
 pub(super) struct Thread {
     local: Local,
     pub(super) node: Arc<Node>,
@@ -30,17 +30,17 @@ pub(super) struct Thread {
     upstreams: RefCell<HashMap<Arc<str>, Rc<Upstream>>>,
     wall: Cell<(Instant, SystemTime)>,
     wheel: RefCell<Wheel>,
-    /// Where the wheel's ticks are counted from.
+    /// The origin of the wheel's ticks.
     began: Instant,
 }
 
-/// The configuration of a thread.
+/// The configuration in force on a thread, with its index of listeners without a socket.
 pub(super) struct Config {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) virtuals: Virtual,
 }
 
-/// A thread counts, chooses and tells the time by what is its own.
+/// A thread has its own metrics, random numbers and clock.
 impl Deref for Thread {
     type Target = Local;
 
@@ -70,12 +70,12 @@ impl Thread {
         })
     }
 
-    /// The configuration now.
+    /// The configuration in force.
     pub(super) fn config(&self) -> Rc<Config> {
         self.config.borrow().clone()
     }
 
-    /// Acts on another configuration from now on.
+    /// Switches to another configuration.
     pub(super) fn configure(&self, snapshot: Arc<Snapshot>) {
         let mut upstreams = self.upstreams.borrow_mut();
         upstreams.retain(|name, upstream| {
@@ -90,7 +90,7 @@ impl Thread {
         *self.config.borrow_mut() = Rc::new(Config::new(snapshot));
     }
 
-    /// A cluster's endpoints and connections on this thread.
+    /// A cluster's endpoints and connections on this thread; `None`: there is no such cluster.
     pub(super) fn upstream(&self, name: &str) -> Option<Rc<Upstream>> {
         if let Some(known) = self.upstreams.borrow().get(name) {
             return Some(known.clone());
@@ -101,7 +101,7 @@ impl Thread {
         Some(upstream)
     }
 
-    /// Puts a changed version of an upstream in the place of the last one, if that is still in use.
+    /// Replaces an upstream by a changed version, if `last` is still the current one.
     pub(super) fn replace(&self, last: &Rc<Upstream>, next: Rc<Upstream>) {
         if let Some(slot) = self.upstreams.borrow_mut().get_mut(&last.cluster().name)
             && Rc::ptr_eq(slot, last)
@@ -110,12 +110,12 @@ impl Thread {
         }
     }
 
-    /// All upstreams met so far.
+    /// All upstreams used so far.
     pub(super) fn upstreams(&self) -> Vec<Rc<Upstream>> {
         self.upstreams.borrow().values().cloned().collect()
     }
 
-    /// The route table that a connection's requests take now.
+    /// The route table that applies to a connection's requests at this moment.
     pub(super) fn table(&self, routes: &Routes) -> Option<Arc<RouteTable>> {
         match routes {
             Routes::Inline(table) => Some(table.clone()),
@@ -123,12 +123,12 @@ impl Thread {
         }
     }
 
-    /// A listener as it is now.
+    /// The current version of a listener.
     pub(super) fn listener(&self, name: &str) -> Option<Arc<Listener>> {
         self.config.borrow().snapshot.compiled_listeners().get(name).cloned()
     }
 
-    /// Renews the coarse clock.
+    /// Updates the coarse clock.
     pub(super) fn tick(&self) -> Instant {
         let now = now();
         self.local.tick(now);
@@ -138,20 +138,21 @@ impl Thread {
         now
     }
 
-    /// Wakes a waiter at most two ticks before a time and not after it, until it is lifted. Gives back its place.
+    /// Wakes a waiter at most two ticks before `time` and never after it, unless lifted. Returns its place in the
+    /// wheel.
     pub(super) fn wake_before(&self, time: Instant, waiter: &Waker) -> u32 {
-        // The clock ticks at any moment of a tick, so the last one that is surely early enough is the one before.
+        // The clock may tick at any point within a tick, so only the previous tick is certain to be early enough.
         self.wheel.borrow_mut().set(self.ticks(time).saturating_sub(1), waiter.clone())
     }
 
-    /// Whether a waiter's time has come; if not, this is the waiter from now on.
+    /// Whether a waiter's time has come. If not, replaces the waiter.
     pub(super) fn is_due(&self, place: u32, waiter: &Waker) -> bool {
         self.wheel.borrow_mut().is_due(place, waiter)
     }
 
-    /// Forgets a waiter.
+    /// Removes a waiter.
     pub(super) fn lift(&self, place: u32) {
-        // Bound, so that it is dropped after the wheel is free again.
+        // Bound to a name, so that the waiter is dropped after the borrow of the wheel ends.
         let _waiter = self.wheel.borrow_mut().lift(place);
     }
 
@@ -159,7 +160,7 @@ impl Thread {
         (at.saturating_duration_since(self.began).as_millis() / TICK.as_millis()) as u64
     }
 
-    /// The time of day at an instant.
+    /// The wall-clock time at an instant.
     pub(super) fn wall(&self, at: Instant) -> SystemTime {
         let (known, wall) = self.wall.get();
         wall + at.saturating_duration_since(known) - known.saturating_duration_since(at)
@@ -172,7 +173,7 @@ impl Config {
     }
 }
 
-/// How often the coarse clock is renewed.
+/// How often the coarse clock is updated.
 pub(super) const TICK: Duration = Duration::from_millis(100);
 
 #[expect(clippy::disallowed_methods, reason = "the pipeline is where time comes from")]

@@ -1,5 +1,5 @@
-//! Pure. How long a request may take and how often it is sent: deadlines and repetitions. Every decision is a function of
-//! values; chance and time are arguments.
+//! Pure. Deadlines and retries of a request. Every decision is a function of its arguments, which include random
+//! numbers and time.
 
 pub mod deadline;
 pub mod retry;

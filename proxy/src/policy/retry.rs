@@ -1,5 +1,5 @@
-//! Pure. Whether and when a request is repeated: Envoy's conditions by name, full jitter, and the two headers by which
-//! a caller inside the mesh may ask for repetitions.
+//! Pure. Whether and when a request is retried: Envoy's retry conditions by name, back-off with full jitter, and the
+//! headers by which a client inside the mesh may request retries.
 
 use api::model::matcher::BackOff;
 use api::model::route::{RetryOn, RetryPolicy};
@@ -11,25 +11,25 @@ use std::time::Duration;
 pub enum Outcome {
     /// A response with this code, and its gRPC status if it came with the headers.
     Response(u16, Option<u32>),
-    /// No connection could be made.
+    /// No connection could be established.
     ConnectFailed,
-    /// The stream was reset or the connection closed; whether anything of the request was sent.
+    /// The stream was reset or the connection closed.
     Reset {
-        /// The request had been sent, at least in part.
+        /// At least part of the request had been sent.
         sent: bool,
     },
-    /// HTTP/2 REFUSED_STREAM: the upstream has not looked at the request.
+    /// HTTP/2 REFUSED_STREAM: the upstream did not process the request.
     Refused,
-    /// The attempt's own limit passed.
+    /// The per-try timeout passed.
     TimedOut,
 }
 
-/// Whether an outcome is one that a policy repeats.
+/// Whether a policy retries an outcome.
 pub fn repeats(policy: &RetryPolicy, outcome: Outcome) -> bool {
     policy.on.iter().any(|condition| meets(*condition, policy, outcome))
 }
 
-/// Whether any condition of a policy is about gRPC's status.
+/// Whether any condition of a policy depends on the gRPC status.
 pub fn looks_at_grpc(policy: &RetryPolicy) -> bool {
     use RetryOn::{
         GrpcCancelled, GrpcDeadlineExceeded, GrpcInternal, GrpcResourceExhausted, GrpcUnavailable,
@@ -62,7 +62,7 @@ fn meets(condition: RetryOn, policy: &RetryPolicy, outcome: Outcome) -> bool {
         RetryOn::RefusedStream => outcome == Refused,
         RetryOn::Retriable4xx => code == 409,
         RetryOn::RetriableStatusCodes => code != 0 && policy.status_codes.contains(&code),
-        // Headers are compared where the response is.
+        // Headers are compared where the response is available.
         RetryOn::RetriableHeaders => false,
         RetryOn::GrpcCancelled => grpc == Some(1),
         RetryOn::GrpcDeadlineExceeded => grpc == Some(4),
@@ -72,7 +72,7 @@ fn meets(condition: RetryOn, policy: &RetryPolicy, outcome: Outcome) -> bool {
     }
 }
 
-/// The wait before repetition `number` (from 1): a random part of an exponentially growing span.
+/// The wait before retry `number` (from 1): a random part of an exponentially growing interval.
 pub fn wait(back_off: BackOff, number: u32, random: u32) -> Duration {
     let doubled = 1u32.checked_shl(number.saturating_sub(1)).unwrap_or(u32::MAX);
     let span = back_off.base.saturating_mul(doubled).min(back_off.max.max(back_off.base));
@@ -80,7 +80,7 @@ pub fn wait(back_off: BackOff, number: u32, random: u32) -> Duration {
     Duration::from_nanos(u64::try_from((u128::from(nanos) * u128::from(random)) >> 32).unwrap_or(nanos))
 }
 
-/// The policy that a caller inside the mesh asks for by headers, on top of the route's.
+/// The route's policy extended by the retries that a client inside the mesh requests by header.
 pub fn asked(headers: &HeaderMap, route: Option<&RetryPolicy>) -> Option<RetryPolicy> {
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
     let mut conditions: Vec<RetryOn> = vec![];

@@ -1,5 +1,5 @@
-//! Pure. From a request's head to what happens to it. The same functions that route requests explain them: nothing
-//! here knows of connections, and what chance decides is an argument.
+//! Pure. Maps a request's head to its route. The functions that route requests also explain routes, so nothing here
+//! knows of connections, and random numbers are arguments.
 
 pub mod normalize;
 pub mod redirect;
@@ -13,19 +13,19 @@ use std::sync::Arc;
 /// The virtual host and route that a request takes.
 #[derive(Debug, Clone, Copy)]
 pub struct Routed<'a> {
-    /// Host.
+    /// The virtual host.
     pub host: &'a VirtualHost,
-    /// Route.
+    /// The route.
     pub route: &'a Route,
 }
 
 /// Why a request has no route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoRoute {
-    /// No virtual host takes its authority.
+    /// No virtual host matches the authority.
     #[error("no virtual host for this authority")]
     Host,
-    /// The virtual host has no route for it.
+    /// The virtual host has no matching route.
     #[error("no route matches")]
     Route,
 }
@@ -37,7 +37,7 @@ pub fn find<'a>(table: &'a RouteTable, head: &Head<'_>, random: u32) -> Result<R
     Ok(Routed { host, route })
 }
 
-/// Finds the virtual host of an authority: exact, longest `*suffix`, longest `prefix*`, `*`.
+/// Finds the virtual host for an authority, in order: exact, longest `*suffix`, longest `prefix*`, `*`.
 pub fn host<'a>(table: &'a RouteTable, authority: &str) -> Option<&'a VirtualHost> {
     let authority = if table.ignore_port { without_port(authority) } else { authority };
     let authority = if authority.bytes().any(|b| b.is_ascii_uppercase()) {
@@ -70,7 +70,7 @@ pub fn without_port(authority: &str) -> &str {
     }
 }
 
-/// Whether a route takes a request.
+/// Whether a route matches a request.
 pub fn matches(route: &Route, head: &Head<'_>, random: u32) -> bool {
     path(&route.path, head)
         && (!route.grpc || head.is_grpc())
@@ -80,7 +80,7 @@ pub fn matches(route: &Route, head: &Head<'_>, random: u32) -> bool {
 }
 
 fn path(test: &PathTest, head: &Head<'_>) -> bool {
-    // A CONNECT request has no path, and no path test takes it.
+    // A CONNECT request has no path, so no path condition matches it.
     if *head.method == http::Method::CONNECT {
         return false;
     }
@@ -96,14 +96,14 @@ fn path(test: &PathTest, head: &Head<'_>) -> bool {
     }
 }
 
-/// The cluster of a request, and what comes with it.
+/// The cluster chosen for a request, with any per-cluster settings.
 #[derive(Debug, Clone)]
 pub enum Chosen<'a> {
-    /// By name alone.
+    /// A single cluster.
     Plain(&'a Arc<str>),
-    /// One of several, with its own header changes.
+    /// One of several weighted clusters, with its own header changes.
     Weighted(&'a Weighted),
-    /// Named by the request.
+    /// Named by a request header.
     Named(Arc<str>),
 }
 
@@ -118,7 +118,7 @@ impl Chosen<'_> {
     }
 }
 
-/// Chooses among clusters; `None`: the request does not name one.
+/// Chooses a cluster; `None`: the request lacks the header that names one.
 pub fn cluster<'a>(clusters: &'a Clusters, headers: &http::HeaderMap, random: u32) -> Option<Chosen<'a>> {
     match clusters {
         Clusters::Single(name) => Some(Chosen::Plain(name)),

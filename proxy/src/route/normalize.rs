@@ -1,14 +1,14 @@
-//! Pure. One spelling for each path, so that no other spelling of it slips past a route or a policy.
+//! Pure. Normalises paths, so that no other spelling of a path bypasses a route or a policy.
 
 use http::Uri;
 use http::uri::PathAndQuery;
 
-/// A path of which no spelling can be passed on.
+/// The path cannot be normalised into one that is safe to forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the path has no spelling that can be passed on")]
 pub struct NoPath;
 
-/// A URI with its path in one spelling, everything else as it was; `None`: it needs no change.
+/// A URI with its path normalised and the rest unchanged; `None`: it needs no change.
 pub fn uri(uri: &Uri, normalize: bool, merge: bool) -> Result<Option<Uri>, NoPath> {
     let path = uri.path_and_query().map(PathAndQuery::as_str).unwrap_or_default();
     let Some(path) = normalized(path, normalize, merge)? else { return Ok(None) };
@@ -17,8 +17,8 @@ pub fn uri(uri: &Uri, normalize: bool, merge: bool) -> Result<Option<Uri>, NoPat
     Ok(Some(Uri::from_parts(parts).expect("another path makes no URI incomplete")))
 }
 
-/// The path with `.` and `..` resolved, escapes unified and adjacent slashes merged, as far as the listener asks for
-/// it; `None`: it needs no change. What comes out needs no further change: whoever normalises again sees the same path.
+/// Resolves `.` and `..`, unifies escapes and merges adjacent slashes, as far as the listener asks for it; `None`: the
+/// path needs no change. The result is stable: normalising it again does not change it.
 pub fn normalized(path_and_query: &str, normalize: bool, merge: bool) -> Result<Option<String>, NoPath> {
     if !normalize && !merge {
         return Ok(None);
@@ -30,7 +30,7 @@ pub fn normalized(path_and_query: &str, normalize: bool, merge: bool) -> Result<
         return Ok(None);
     }
     let mut path = if normalize { without_dots(&respelled(path)?) } else { path.to_owned() };
-    // After the dots, as Envoy does: `/a//../b` leaves the empty segment, not `a`.
+    // After the dot segments, as in Envoy: `/a//../b` removes the empty segment, not `a`.
     if merge {
         path = merged(&path);
     }
@@ -38,13 +38,13 @@ pub fn normalized(path_and_query: &str, normalize: bool, merge: bool) -> Result<
     Ok((joined != path_and_query).then_some(joined))
 }
 
-/// What may have another spelling, whatever stands around it.
+/// Whether a byte may need respelling regardless of its neighbours.
 fn is_notable(byte: u8) -> bool {
     byte == b'%' || byte == b'\\' || wants_escape(byte)
 }
 
-/// Decodes percent-encoded characters that need no encoding (RFC 3986, 6.2.2.2) and encodes those that do. A NUL, of
-/// which C makes the end of a path, is refused.
+/// Decodes percent-encoded characters that need no encoding (RFC 3986, 6.2.2.2) and encodes those that do. Refuses NUL,
+/// which would end the path in C code.
 fn respelled(path: &str) -> Result<String, NoPath> {
     let bytes = path.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
@@ -56,7 +56,7 @@ fn respelled(path: &str) -> Result<String, NoPath> {
         match code {
             Some(0) => return Err(NoPath),
             Some(code) if needs_no_escape(code) => out.push(code),
-            // Their case stays: an application may compare it, and Envoy leaves it too.
+            // The case of the digits stays: an application may compare them, and Envoy leaves them too.
             Some(_) => out.extend(&bytes[at..at + 3]),
             None if wants_escape(byte) => out.extend(format!("%{byte:02X}").bytes()),
             None => {
@@ -71,8 +71,8 @@ fn respelled(path: &str) -> Result<String, NoPath> {
     String::from_utf8(without_made_escapes(out, &stray)).map_err(|_| NoPath)
 }
 
-/// Encodes the stray percent signs behind which decoded digits would make an escape that nobody wrote. One pass: a path
-/// may consist of nothing else.
+/// Encodes stray percent signs that decoded digits after them would turn into an escape that the client did not send.
+/// Works in one pass, because a path may consist of nothing else.
 fn without_made_escapes(path: Vec<u8>, stray: &[usize]) -> Vec<u8> {
     let mut made = stray.iter().copied().filter(|at| escaped(&path[at + 1..]).is_some()).peekable();
     if made.peek().is_none() {
@@ -89,7 +89,7 @@ fn without_made_escapes(path: Vec<u8>, stray: &[usize]) -> Vec<u8> {
     out
 }
 
-/// The character that two hexadecimal digits stand for.
+/// The character that two hexadecimal digits encode.
 fn escaped(digits: &[u8]) -> Option<u8> {
     let digits = digits.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
     u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
@@ -99,13 +99,13 @@ fn needs_no_escape(code: u8) -> bool {
     code.is_ascii_alphanumeric() || b"-._~".contains(&code)
 }
 
-/// What a URI does not allow, and some clients send all the same.
+/// Characters that a URI does not allow but some clients send.
 fn wants_escape(byte: u8) -> bool {
     b"\"<>^`{|}".contains(&byte)
 }
 
-/// Resolves dot segments; backslashes count as slashes. Parameters of a dot segment go with it, since some
-/// applications cut them off before they look at the dots (`/public/..;/admin`).
+/// Resolves dot segments; backslashes count as slashes. Path parameters of a dot segment are removed with it, because
+/// some applications strip them before they resolve dots (`/public/..;/admin`).
 fn without_dots(path: &str) -> String {
     let mut kept: Vec<&str> = vec![];
     let mut rest = &path[1..];

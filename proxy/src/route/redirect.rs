@@ -1,11 +1,11 @@
-//! Pure. Where a redirect leads.
+//! Pure. The target of a redirect.
 
 use super::rewrite::{replace, split};
 use super::without_port;
 use crate::flow::head::Head;
 use crate::snapshot::table::Redirect as CompiledRedirect;
 
-/// The `location` of a redirect.
+/// The `location` header of a redirect.
 pub fn location(compiled: &CompiledRedirect, head: &Head<'_>) -> String {
     let CompiledRedirect { model: redirect, prefix, regex } = compiled;
     let regex = regex.as_ref();
@@ -15,7 +15,7 @@ pub fn location(compiled: &CompiledRedirect, head: &Head<'_>) -> String {
     let host = redirect.host.as_deref().unwrap_or(asked);
     let port = match redirect.port {
         Some(port) => Some(port.to_string()),
-        // The port of the old scheme means nothing to the new one.
+        // A port of the request's scheme does not apply to another scheme.
         None if redirect.scheme.is_some() && scheme != head.scheme && is_default(head.scheme, asked_port) => {
             None
         }
@@ -36,7 +36,7 @@ pub fn location(compiled: &CompiledRedirect, head: &Head<'_>) -> String {
     format!("{scheme}://{host}{port}{path}{query}")
 }
 
-/// A redirect to the same place by https.
+/// The `location` of a redirect to the same URL over https.
 pub fn to_https(head: &Head<'_>) -> String {
     format!("https://{}{}", without_port(head.authority), head.target)
 }

@@ -1,8 +1,8 @@
-//! Pure. The target that goes upstream.
+//! Pure. Rewrites the path and query that are sent upstream.
 
 use crate::snapshot::table::{Forward, RewritePrefix};
 
-/// The changed path and query; `None`: it stays as it is.
+/// The rewritten path and query; `None`: unchanged.
 pub fn target(forward: &Forward, target: &str) -> Option<String> {
     let (path, query) = split(target);
     if let Some((prefix, to)) = &forward.prefix_rewrite {
@@ -13,7 +13,7 @@ pub fn target(forward: &Forward, target: &str) -> Option<String> {
     Some([&String::from_utf8_lossy(&replaced), query].concat())
 }
 
-/// A path with its prefix replaced; always one that starts with a slash.
+/// A path with its prefix replaced. The result always starts with a slash.
 pub(super) fn replace(prefix: &RewritePrefix, path: &str, to: &str) -> String {
     let rest = match prefix {
         RewritePrefix::Whole => "",
@@ -23,7 +23,7 @@ pub(super) fn replace(prefix: &RewritePrefix, path: &str, to: &str) -> String {
     if joined.starts_with('/') { joined } else { ["/", &joined].concat() }
 }
 
-/// Path and query with its question mark.
+/// Splits a target into its path and the query with its question mark.
 pub(super) fn split(target: &str) -> (&str, &str) {
     target.split_at(target.find(['?', '#']).unwrap_or(target.len()))
 }

@@ -1,4 +1,4 @@
-//! Requests to routes: hosts, paths, headers, weights, rewrites and redirects.
+//! Tests of route matching: hosts, paths, headers, weights, rewrites and redirects.
 
 use super::*;
 use crate::snapshot::table::{Action, RouteTable};
@@ -186,7 +186,7 @@ fn prefixes_are_rewritten_with_the_query_kept() {
     let prefix = |p: &str| PathMatch::Prefix(p.into());
     for (from, to, target, expected) in [
         (prefix("/a"), "/b", "/a/c?d", "/b/c?d"),
-        // What is written is what replaces: a slash too many is the configuration's own, as in Envoy.
+        // The replacement is used as written: a double slash is the configuration's choice, as in Envoy.
         (prefix("/a"), "/", "/a/c", "//c"),
         (prefix("/a"), "/", "/a", "/"),
         (prefix("/a/"), "/", "/a/c", "/c"),
@@ -222,7 +222,7 @@ fn redirects_lead_where_they_say() {
         ),
         (model::Redirect { host: Some("b".into()), ..redirect.clone() }, "a:8080", "http://b/x/y?q"),
         (model::Redirect { port: Some(8443), ..redirect.clone() }, "a", "http://a:8443/x/y?q"),
-        // What is given stays, even where it is the scheme's own, as in Envoy.
+        // A configured port stays even if it is the scheme's default, as in Envoy.
         (model::Redirect { port: Some(80), ..redirect.clone() }, "a:81", "http://a:80/x/y?q"),
         (model::Redirect { path: Some("/new".into()), ..redirect.clone() }, "a", "http://a/new?q"),
         (model::Redirect { prefix: Some("/z".into()), ..redirect.clone() }, "a", "http://a/z/y?q"),

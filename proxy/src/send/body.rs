@@ -1,4 +1,4 @@
-//! Request bodies on their way upstream: counted, and where a repetition may follow, kept up to a bound.
+//! Request bodies sent upstream: counted and, where a retry is possible, kept up to a limit.
 
 use super::incoming::{Incoming, IncomingError};
 use crate::flow::refusal::Refusal;
@@ -13,62 +13,62 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
-/// What went by of a request's body.
+/// Measures a request body while it is read from the client.
 #[derive(Default)]
 pub struct Meter {
     bytes: Cell<u64>,
     messages: RefCell<Option<Messages>>,
     ended: Cell<bool>,
-    /// When, if somebody asks for it.
+    /// The time of the end, recorded only if `notes_end` is set.
     ended_at: Cell<Option<Instant>>,
     notes_end: Cell<bool>,
     failed: Cell<bool>,
     invalid: Cell<Option<Invalid>>,
     refusal: RefCell<Option<Box<Refusal>>>,
     waiter: Cell<Option<Waker>>,
-    /// Set with each piece that goes by, for whoever looks after the connection.
+    /// Set with each piece that is read, for the connection's idle timeout.
     moved: Rc<Cell<bool>>,
 }
 
 impl Meter {
-    /// A meter that counts gRPC messages too where that is asked for, and sets `moved` with each piece.
+    /// A meter that sets `moved` with each piece and, if `count_messages`, counts gRPC messages.
     pub fn new(count_messages: bool, moved: Rc<Cell<bool>>) -> Rc<Self> {
         let meter = Self { moved, ..Self::default() };
         *meter.messages.borrow_mut() = count_messages.then(Messages::default);
         Rc::new(meter)
     }
 
-    /// Bytes so far.
+    /// Number of bytes so far.
     pub fn bytes(&self) -> u64 {
         self.bytes.get()
     }
 
-    /// gRPC messages so far.
+    /// Number of gRPC messages so far.
     pub fn messages(&self) -> u64 {
         self.messages.borrow().as_ref().map_or(0, |m| m.count)
     }
 
-    /// The whole body has been read from the client.
+    /// Whether the whole body has been read from the client.
     pub fn ended(&self) -> bool {
         self.ended.get()
     }
 
-    /// Takes note of when the body ends.
+    /// Requests that the time of the body's end is recorded.
     pub fn note_end(&self) {
         self.notes_end.set(true);
     }
 
-    /// When the whole body had been read, if that was to be noted.
+    /// When the whole body had been read, if `note_end` was called.
     pub fn ended_at(&self) -> Option<Instant> {
         self.ended_at.get()
     }
 
-    /// The client's side of the body failed.
+    /// Whether reading the body from the client failed.
     pub fn failed(&self) -> bool {
         self.failed.get()
     }
 
-    /// What is wrong with the client's body, if that is why it failed.
+    /// What is invalid in the client's body, if it failed for that reason.
     pub fn invalid(&self) -> Option<Invalid> {
         self.invalid.get()
     }
@@ -81,7 +81,7 @@ impl Meter {
         }
     }
 
-    /// Why a filter refuses the client's body, if that is why it failed.
+    /// A filter's refusal of the client's body, if it failed for that reason.
     pub fn refusal(&self) -> Option<Refusal> {
         self.refusal.borrow().as_deref().cloned()
     }
@@ -95,7 +95,7 @@ impl Meter {
         Poll::Pending
     }
 
-    /// Says that there is nothing more to come.
+    /// Declares that the body has ended.
     pub fn end(&self) {
         if self.ended.replace(true) {
             return;
@@ -108,7 +108,7 @@ impl Meter {
         }
     }
 
-    /// Counts bytes that went another way.
+    /// Counts bytes that did not pass through this body, as after an upgrade.
     pub fn add(&self, bytes: u64) {
         self.bytes.set(self.bytes.get() + bytes);
     }
@@ -133,7 +133,7 @@ pub struct Messages {
 }
 
 impl Messages {
-    /// Reads on.
+    /// Processes the next bytes.
     pub fn read(&mut self, mut data: &[u8]) {
         while !data.is_empty() {
             if self.left > 0 {
@@ -169,22 +169,22 @@ enum Source {
     Replayed { replay: Rc<Replay>, attempt: u32, position: usize },
 }
 
-/// A body that can be sent again as long as it is short enough to be kept.
+/// A client's body that can be sent again as long as it is short enough to be kept.
 pub struct Replay {
     incoming: RefCell<Incoming>,
     kept: RefCell<Vec<Bytes>>,
     size: Cell<usize>,
     trailers: RefCell<Option<HeaderMap>>,
-    /// Nothing more comes from the client.
+    /// Whether the client has sent all of it.
     ended: Cell<bool>,
-    /// Too long to be kept.
+    /// Whether it is too long to be kept.
     overflown: Cell<bool>,
-    /// The attempt that may read; older ones are cut off.
+    /// The attempt that may read; the bodies of earlier attempts fail.
     attempt: Cell<u32>,
 }
 
 impl Replay {
-    /// Keeps a client's body.
+    /// Wraps a client's body.
     pub fn new(incoming: Incoming) -> Rc<Self> {
         Rc::new(Self {
             incoming: RefCell::new(incoming),
@@ -197,17 +197,17 @@ impl Replay {
         })
     }
 
-    /// Whether another attempt can send all of it.
+    /// Whether another attempt can send the whole body.
     pub fn is_whole(&self) -> bool {
         !self.overflown.get()
     }
 
-    /// All of it, once it has gone by; `None`: it was too long.
+    /// The whole body, once it has been read; `None`: it was too long, or has not ended.
     pub fn parts(&self) -> Option<Vec<Bytes>> {
         (self.is_whole() && self.ended.get()).then(|| self.kept.borrow().clone())
     }
 
-    /// The body for one more attempt; bodies of former attempts end in an error.
+    /// The body for another attempt. The bodies of earlier attempts fail from here on.
     pub fn body(self: &Rc<Self>, meter: &Rc<Meter>) -> RequestBody {
         self.attempt.set(self.attempt.get() + 1);
         let source = Source::Replayed { replay: self.clone(), attempt: self.attempt.get(), position: 0 };
@@ -229,7 +229,7 @@ impl Replay {
             return Poll::Ready(Some(Ok(Frame::data(bytes.clone()))));
         }
         if self.ended.get() {
-            // Trailers come after all data, once for each attempt.
+            // Trailers follow all data, once for each attempt.
             let trailers = (*position != usize::MAX).then(|| self.trailers.borrow().clone()).flatten();
             *position = usize::MAX;
             return Poll::Ready(trailers.map(|t| Ok(Frame::trailers(t))));
@@ -286,20 +286,20 @@ impl Replay {
 }
 
 impl RequestBody {
-    /// No body.
+    /// An empty body.
     pub fn empty(meter: &Rc<Meter>) -> Self {
         meter.end();
         Self { source: Source::Empty, meter: meter.clone() }
     }
 
-    /// A copy of a body that has gone by.
+    /// A copy of a body that was read completely.
     pub fn whole(mut parts: Vec<Bytes>, meter: &Rc<Meter>) -> Self {
         parts.reverse();
         meter.end();
         Self { source: Source::Whole(parts), meter: meter.clone() }
     }
 
-    /// The client's body, if it goes by only once.
+    /// The client's body, if it is streamed and not kept.
     pub fn into_incoming(self) -> Option<Incoming> {
         match self.source {
             Source::Stream(incoming) => Some(incoming),
@@ -307,13 +307,14 @@ impl RequestBody {
         }
     }
 
-    /// A client's body as it comes.
+    /// A client's body, streamed.
     pub fn stream(incoming: Incoming, meter: &Rc<Meter>) -> Self {
         Self { source: Source::Stream(incoming), meter: meter.clone() }
     }
 }
 
-/// A request's body that failed. Its source tells an HTTP/2 upstream that the client gave up, not that we failed.
+/// A failed request body. Its source makes HTTP/2 report to the upstream that the client cancelled, not that the proxy
+/// failed.
 #[derive(Debug, thiserror::Error)]
 #[error("the client's body failed")]
 pub struct BodyError(#[source] h2::Error);
@@ -335,7 +336,7 @@ impl Body for RequestBody {
         let this = &mut *self;
         loop {
             let result = ready!(this.poll_once(context));
-            // Empty frames say nothing, and a peer may take many of them for an attack.
+            // Skip empty frames: they carry nothing, and a peer may take many of them for an attack.
             if !matches!(&result, Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty)) {
                 return Poll::Ready(result);
             }
@@ -399,7 +400,7 @@ impl RequestBody {
     }
 }
 
-/// Bytes of a body that are kept for a repetition: Envoy's default, the limit of a connection's buffers.
+/// Bytes of a body to keep for retries: Envoy's default, the limit of a connection's buffers.
 const MOST_KEPT: usize = 1024 * 1024;
 
 #[cfg(test)]

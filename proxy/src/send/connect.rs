@@ -1,4 +1,4 @@
-//! Dials an endpoint: socket options, TCP, TLS, all within one limit of time.
+//! Dials an endpoint: socket options, TCP, TLS, all within one timeout.
 
 use crate::flow::extra::{Opened, Secured};
 use crate::io::{Prefixed, Stream, Tls, now, number};
@@ -13,43 +13,43 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpSocket;
 
-/// What to dial and how.
+/// The endpoint to dial, and how.
 #[derive(Debug, Clone)]
 pub struct Dial {
-    /// Where.
+    /// The endpoint's address.
     pub address: SocketAddr,
-    /// TLS configuration and the name to ask for.
+    /// TLS configuration and server name.
     pub tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-    /// Our address.
+    /// Source address.
     pub bind: Option<IpAddr>,
-    /// Mark of the socket.
+    /// `SO_MARK` of the socket.
     pub mark: Option<u32>,
     /// TCP keep-alive.
     pub keepalive: Option<Keepalive>,
-    /// Limit for all of it.
+    /// Timeout for TCP and TLS together.
     pub timeout: Duration,
-    /// What the other end shows is kept, for logs.
+    /// Whether to keep the endpoint's certificates for access logs.
     pub keeps_certificates: bool,
 }
 
-/// Why there is no connection.
+/// Why connecting failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// It took too long.
+    /// The timeout passed.
     #[error("connecting took too long")]
     Timeout,
-    /// TCP failed.
+    /// The TCP connection failed.
     #[error("delayed connect error: {0}")]
     Socket(io::Error),
-    /// TLS failed.
+    /// The TLS handshake failed.
     #[error("TLS error: {0}")]
     Tls(io::Error),
-    /// Another request dialled for this one too, and failed.
+    /// This request waited for another one's attempt to connect, which failed.
     #[error("{0}")]
     Shared(String),
 }
 
-/// Makes the connection, and tells how it went.
+/// Connects, and returns the stream with facts about the connection.
 pub async fn connect(dial: &Dial) -> Result<(Stream, Opened), ConnectError> {
     tokio::time::timeout(dial.timeout, establish(dial)).await.unwrap_or(Err(ConnectError::Timeout))
 }
@@ -99,13 +99,14 @@ fn prepared(dial: &Dial) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// The address to connect from. That of deliveries to the application has a counterpart in IPv6, without which capture
-/// would bring the connection back; another one that is of the other family does not fit.
+/// The source address for a connection. `INBOUND_SOURCE`, for deliveries to the application, has an IPv6 counterpart;
+/// without it, capture would redirect the connection back to the proxy. Any other source is used only for its own
+/// address family.
 fn source(bind: Option<IpAddr>, to: SocketAddr) -> Option<IpAddr> {
     match bind {
         Some(INBOUND_SOURCE) => match to.ip() {
             IpAddr::V4(_) => bind,
-            // The rules leave these alone by their destination: a source has to be on the same interface.
+            // The capture rules exclude link-local destinations, and a source has to be on the same interface.
             IpAddr::V6(to) if to.is_unicast_link_local() => None,
             IpAddr::V6(_) => Some(INBOUND_SOURCE_V6.into()),
         },

@@ -1,4 +1,4 @@
-//! A connection to an endpoint over which requests go, and what it takes to serve a request.
+//! A connection to an endpoint, and the properties that decide which requests it can serve.
 
 use crate::flow::extra::Opened;
 use crate::http1::client::Client;
@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-/// A connection that is free for a request.
+/// A connection that can take a request.
 pub(super) enum Connection {
     /// HTTP/1: for one request at a time.
     Http1(Http1),
@@ -16,18 +16,18 @@ pub(super) enum Connection {
     Http2(Rc<Http2>),
 }
 
-/// What connections have to have in common to serve the same requests.
+/// The properties that connections must share to serve the same requests.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Flavor {
-    /// HTTP/2; `None`: whatever the endpoint chooses in TLS.
+    /// Whether to use HTTP/2; `None`: negotiated by ALPN.
     pub http2: Option<bool>,
-    /// With the mesh's own ALPN.
+    /// Whether to offer the mesh's own ALPN.
     pub mesh: bool,
-    /// The name asked for in TLS, where requests decide it.
+    /// The TLS server name, if it depends on the request.
     pub name: Option<Box<str>>,
 }
 
-/// What is known of a connection from its beginning.
+/// Facts about a connection, known from its start.
 pub(super) struct About {
     pub(super) flavor: Flavor,
     pub(super) local: Option<SocketAddr>,
@@ -41,7 +41,7 @@ pub struct Http1 {
     pub(super) about: About,
     pub(super) served: u32,
     pub(super) since: Instant,
-    /// Lives as long as the connection.
+    /// Dropped with the connection.
     pub(super) _guard: Box<dyn Any>,
 }
 

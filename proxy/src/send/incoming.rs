@@ -1,4 +1,4 @@
-//! A message's body as it comes in, whichever version of HTTP carries it.
+//! A message body read from a connection of either HTTP version.
 
 use super::Cut;
 use crate::filter::ready::Change;
@@ -17,11 +17,11 @@ pub enum Incoming {
     Http1(http1::Body),
     /// From a stream of an HTTP/2 connection.
     Http2(http2::Body),
-    /// Changed by a filter on its way.
+    /// Changed by a filter while it is read.
     Changed(Box<Changed>),
 }
 
-/// Why a body ends before its time.
+/// Why a body failed.
 #[derive(Debug, thiserror::Error)]
 pub enum IncomingError {
     /// On an HTTP/1 connection.
@@ -30,13 +30,13 @@ pub enum IncomingError {
     /// On a stream of an HTTP/2 connection.
     #[error(transparent)]
     Http2(#[from] h2::Error),
-    /// A filter finds it wrong.
+    /// A filter refused it.
     #[error("a filter refuses the body: {}", .0.details)]
     Refused(Box<Refusal>),
 }
 
 impl IncomingError {
-    /// What is wrong with the body, if it is not that its connection ended.
+    /// What is invalid in the body; `None`: it failed for another reason.
     pub fn invalid(&self) -> Option<http1::Invalid> {
         match self {
             Self::Http1(http1::BodyError::Invalid(invalid)) => Some(*invalid),
@@ -47,7 +47,7 @@ impl IncomingError {
     /// How the peer ended it.
     pub fn cut(&self) -> Cut {
         match self {
-            // Its framing says that there is more to come, so its end is a mistake too.
+            // The framing announces more data, so an early end is a protocol error too.
             Self::Http1(_) | Self::Refused(_) => Cut::Protocol,
             Self::Http2(error) => Cut::of(error),
         }
@@ -93,26 +93,26 @@ impl Body for Incoming {
         match self {
             Self::Http1(body) => body.size_hint(),
             Self::Http2(body) => body.size_hint(),
-            // Nobody knows before it has gone by.
+            // The size is unknown until the filter has changed all of it.
             Self::Changed(_) => SizeHint::default(),
         }
     }
 }
 
-/// Is told of trailers.
+/// A function that is called with the trailers.
 pub(super) type Seen = Box<dyn FnOnce(&HeaderMap)>;
 
-/// A body that a filter changes on its way.
+/// A body that a filter changes while it is read.
 pub struct Changed {
     from: Incoming,
     by: Change,
-    /// Is told of the trailers as they came.
+    /// Called with the trailers as received.
     seen: Option<Seen>,
     ended: bool,
 }
 
 impl Incoming {
-    /// The body as a filter changes it; `seen` is told of its trailers as they came.
+    /// The body as changed by a filter. `seen` is called with the trailers as received.
     #[must_use]
     pub fn changed(self, by: Change, seen: Option<Seen>) -> Self {
         Self::Changed(Box::new(Changed { from: self, by, seen, ended: false }))

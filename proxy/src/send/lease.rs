@@ -1,4 +1,4 @@
-//! One request on a connection of a pool.
+//! The use of a pooled connection for one request.
 
 use super::SendError;
 use super::body::RequestBody;
@@ -13,26 +13,26 @@ use http::{HeaderMap, Request, Response, Version};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-/// A connection for one request.
+/// The use of a connection for one request.
 pub enum Lease {
-    /// HTTP/1: ours alone until the response is complete.
+    /// HTTP/1: exclusive until the response is complete.
     Http1(Http1, Rc<Pool>),
     /// HTTP/2: shared.
     Http2(Rc<Http2>),
 }
 
-/// A response, and the connection that goes back when it is complete.
+/// A response, and its connection.
 pub struct Sent {
     /// The response.
     pub response: Response<Incoming>,
-    /// Keeps the connection busy.
+    /// Holds the connection until the response is complete.
     pub returned: Returned,
-    /// The headers of the request, where sending it did not use them up: over HTTP/1.
+    /// The request's headers, which are returned only over HTTP/1.
     pub asked: Option<HeaderMap>,
 }
 
-/// What happens to the connection after the response: kept until then, given back by `complete`, closed if dropped
-/// before (an HTTP/2 connection stays, only the stream ends).
+/// Holds the connection of a response. `complete` returns it to the pool; dropping this earlier closes it (an HTTP/2
+/// connection stays open, only the stream ends).
 pub struct Returned(Kept);
 
 enum Kept {
@@ -41,7 +41,7 @@ enum Kept {
 }
 
 impl Returned {
-    /// The response is complete: the connection may serve the next request.
+    /// Declares the response complete, so that the connection may serve the next request.
     pub fn complete(self) {
         if let Kept::Http1(Some((connection, pool))) = self.0 {
             pool.give_back(*connection);
@@ -50,13 +50,13 @@ impl Returned {
 }
 
 impl Pool {
-    /// A connection that is there and free.
+    /// An open connection that can take a request, if there is one.
     pub fn ready(self: &Rc<Self>, flavor: &Flavor) -> Option<Lease> {
         self.free(flavor).map(|connection| Lease::of(connection, self))
     }
 
-    /// Makes a connection. `opened` is told of it, and gives a guard that lives as long as the connection and a number
-    /// that leases show as their `tag`.
+    /// Opens a connection. `opened` is called with it, and returns a guard, which is dropped with the connection, and a
+    /// number, which leases return as their `tag`.
     pub async fn dial<G: 'static>(
         self: &Rc<Self>,
         flavor: &Flavor,
@@ -75,7 +75,7 @@ impl Lease {
         }
     }
 
-    /// Whether requests on it are HTTP/2.
+    /// The HTTP version of its requests.
     pub fn version(&self) -> Version {
         match self {
             Self::Http1(..) => Version::HTTP_11,
@@ -83,7 +83,7 @@ impl Lease {
         }
     }
 
-    /// Our end of the connection.
+    /// The proxy's address of the connection.
     pub fn local(&self) -> Option<SocketAddr> {
         match self {
             Self::Http1(connection, _) => connection.about.local,
@@ -91,7 +91,7 @@ impl Lease {
         }
     }
 
-    /// How the connection was made.
+    /// Facts about how the connection was established.
     pub fn opened(&self) -> &Rc<Opened> {
         match self {
             Self::Http1(connection, _) => &connection.about.opened,
@@ -99,7 +99,7 @@ impl Lease {
         }
     }
 
-    /// The number that was given when the connection was made.
+    /// The number that `opened` returned for the connection.
     pub fn tag(&self) -> u32 {
         match self {
             Self::Http1(connection, _) => connection.about.tag,
@@ -115,7 +115,7 @@ impl Lease {
         }
     }
 
-    /// Sends a request. A request that was not sent at all, or that has no body, may come back with the error.
+    /// Sends a request. On an error, a request that was not sent at all, or that has no body, may be returned too.
     pub async fn send(
         self,
         request: Request<RequestBody>,

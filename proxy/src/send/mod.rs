@@ -1,5 +1,5 @@
-//! Requests and connections out: dialling with TLS, pools of connections that belong to one thread and one endpoint,
-//! and bodies on their way. No lock and no channel between threads.
+//! Sends requests to endpoints: dialling with TLS, connection pools that belong to one thread and one endpoint, and
+//! bodies. Threads share no lock and no channel.
 
 mod lease;
 
@@ -21,53 +21,53 @@ use crate::{http1, http2};
 use connect::ConnectError;
 use std::time::Duration;
 
-/// How requests are sent to a cluster.
+/// Settings of a cluster's connections.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// Requests per connection; 0: unlimited.
+    /// Most requests of a connection; 0: unlimited.
     pub max_requests: u32,
-    /// Close connections that were idle this long.
+    /// Time after which an idle connection is closed.
     pub idle_timeout: Option<Duration>,
 }
 
 /// Why a request got no response.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// No connection could be made.
+    /// Connecting failed.
     #[error("connecting failed")]
     Connect(#[from] ConnectError),
     /// The connection ended before the response began.
     #[error("the connection ended before the response")]
     Closed {
-        /// At least a part of the request may have been seen.
+        /// Whether the endpoint may have received part of the request.
         sent: bool,
-        /// The connection had served a request before.
+        /// Whether the connection had served a request before.
         reused: bool,
     },
     /// The stream was reset before the response began.
     #[error("the stream was reset before the response")]
     Reset,
-    /// The upstream has not looked at the request.
+    /// The upstream did not process the request.
     #[error("the stream was refused")]
     Refused,
-    /// What came back is no HTTP.
+    /// An HTTP/2 protocol error.
     #[error("the upstream broke the protocol")]
     Protocol(#[source] h2::Error),
-    /// The same, on an HTTP/1 connection.
+    /// An invalid HTTP/1 response.
     #[error("the upstream broke the protocol")]
     Malformed(#[source] http1::Invalid),
-    /// The request's own body ended in an error: the client went away.
+    /// Reading the request's body from the client failed.
     #[error("the request's body failed")]
     Body,
 }
 
 impl SendError {
-    /// Whether the request reached nobody, so that sending it again repeats nothing.
+    /// Whether no upstream processed the request, so that sending it again is safe.
     pub fn unsent(&self) -> bool {
         matches!(self, Self::Connect(_) | Self::Closed { sent: false, .. } | Self::Refused)
     }
 
-    /// Sorts a failure on an HTTP/1 connection.
+    /// Converts a failure on an HTTP/1 connection.
     fn sequential(failure: http1::client::Failure, reused: bool) -> Self {
         match failure {
             http1::client::Failure::Closed { sent } => Self::Closed { sent, reused },
@@ -76,12 +76,12 @@ impl SendError {
         }
     }
 
-    /// Sorts a failure on an HTTP/2 connection.
+    /// Converts a failure on an HTTP/2 connection.
     fn multiplexed(failure: http2::client::Failure, reused: bool) -> Self {
         let error = match failure {
             http2::client::Failure::Closed => return Self::Closed { sent: false, reused },
             http2::client::Failure::Body => return Self::Body,
-            // Which we reset, and Envoy tells so.
+            // The proxy resets the stream itself; Envoy reports it as a reset too.
             http2::client::Failure::TooLarge => return Self::Reset,
             http2::client::Failure::Stream(error) => error,
         };
@@ -94,22 +94,22 @@ impl SendError {
     }
 }
 
-/// How an upstream ended an exchange before its time.
+/// How an upstream ended a request early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
-    /// By what is no HTTP, or because it found ours to be none.
+    /// By a protocol error, its own or one that it reports.
     Protocol,
-    /// Without a look at the request.
+    /// By refusing the request unprocessed.
     Refused,
-    /// By a reset of the stream.
+    /// By resetting the stream.
     Reset,
-    /// With its connection.
+    /// By closing the connection.
     Closed,
 }
 
 impl Cut {
     fn of(error: &h2::Error) -> Self {
-        // Of streams above the last one that it will look at.
+        // A remote GOAWAY covers the streams above the last one that the upstream processes.
         let left_out = error.is_go_away() && error.is_remote();
         match error.reason() {
             Some(h2::Reason::REFUSED_STREAM) => Self::Refused,

@@ -1,5 +1,5 @@
-//! Connections to one endpoint that belong to one thread. An HTTP/1 connection serves one request at a time and comes
-//! back when its response is complete; an HTTP/2 connection is shared until it is full or goes away.
+//! Connections to one endpoint that belong to one thread. An HTTP/1 connection serves one request at a time and returns
+//! when its response is complete; an HTTP/2 connection is shared until it is full or closes.
 
 use super::connect::{ConnectError, Dial, connect};
 use super::connection::{About, Connection, Flavor, Http1, Http2};
@@ -17,15 +17,15 @@ use tokio::sync::Semaphore;
 pub struct Pool {
     idle: RefCell<Vec<Http1>>,
     shared: RefCell<Vec<Rc<Http2>>>,
-    /// One HTTP/2 connection is made at a time: what waits may share it.
+    /// Allows one attempt to open an HTTP/2 connection at a time, so that waiting requests can share the connection.
     dialling: Semaphore,
-    /// How often that failed, and why the last time.
+    /// Number of failed attempts, and the last error.
     failures: RefCell<(u64, String)>,
     settings: Settings,
 }
 
 impl Pool {
-    /// No connections.
+    /// An empty pool.
     pub fn new(settings: Settings) -> Rc<Self> {
         Rc::new(Self {
             idle: RefCell::default(),
@@ -36,11 +36,11 @@ impl Pool {
         })
     }
 
-    /// A connection that is there and free.
+    /// An open connection that can take a request.
     pub(super) fn free(&self, flavor: &Flavor) -> Option<Connection> {
         if flavor.http2 != Some(true) {
             let mut idle = self.idle.borrow_mut();
-            // The last one to come back is the least likely to have been closed meanwhile.
+            // The connection that returned last is the least likely to have been closed meanwhile.
             while let Some(at) = idle.iter().rposition(|c| c.about.flavor == *flavor) {
                 let connection = idle.swap_remove(at);
                 if connection.usable() {
@@ -56,7 +56,7 @@ impl Pool {
         None
     }
 
-    /// Makes a connection, as `dial` in the file of leases says.
+    /// Opens a connection; see `Pool::dial`.
     pub(super) async fn connect<G: 'static>(
         &self,
         flavor: &Flavor,
@@ -70,7 +70,8 @@ impl Pool {
                 return Ok(connection);
             }
             if self.failures.borrow().0 != failures {
-                // Whoever had the turn before failed just now; failing in a row would only add up waits.
+                // The attempt that we waited for has just failed. Failing one after the other would only add up waiting
+                // times.
                 return Err(ConnectError::Shared(self.failures.borrow().1.clone()).into());
             }
             let result = self.make(flavor, dial, opened).await;
@@ -111,7 +112,7 @@ impl Pool {
         Ok(Connection::Http1(connection))
     }
 
-    /// Takes a connection back.
+    /// Returns a connection to the pool, or closes it if it cannot be used again.
     pub(super) fn give_back(&self, mut connection: Http1) {
         connection.served += 1;
         let worn = self.settings.max_requests > 0 && connection.served >= self.settings.max_requests;
@@ -121,18 +122,18 @@ impl Pool {
         }
     }
 
-    /// Closes what is closed at the other end or was idle for too long. Called about once a second.
+    /// Closes connections that the endpoint closed or that were idle for too long. Called about once a second.
     pub fn sweep(&self, now: Instant) {
         let limit = self.settings.idle_timeout.unwrap_or(Duration::MAX);
         self.idle.borrow_mut().retain(|c| c.usable() && now.saturating_duration_since(c.since) < limit);
         self.shared.borrow_mut().retain(|c| !c.client.is_closed() && !c.client.idle_for(now, limit));
     }
 
-    /// Whether there is no connection.
+    /// Whether the pool has no connection.
     pub fn is_empty(&self) -> bool {
         self.idle.borrow().is_empty() && self.shared.borrow().is_empty()
     }
 }
 
-/// What the head of an HTTP/1 response may cost; in bytes a little more than Envoy allows.
+/// Limits of an HTTP/1 response head. The bytes are a little more than Envoy allows.
 const LIMITS: Limits = Limits { bytes: 64 * 1024, count: 100 };

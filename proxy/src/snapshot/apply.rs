@@ -1,4 +1,4 @@
-//! Pure. From one configuration and an update to the next configuration.
+//! Pure. Applies an update to a snapshot.
 
 use super::listener::Listener;
 use super::slot::{Slot, Written};
@@ -20,7 +20,7 @@ pub(super) fn apply(last: &Snapshot, update: Update, store: &Arc<Store>) -> (Sna
     for (kind, name) in update.remove {
         next.remove(kind, &name, &mut reassigned);
     }
-    // Endpoints come first: a cluster of the same update is made with them at once.
+    // Endpoints come first, so that a cluster of the same update is compiled with them.
     let (endpoints, others): (Vec<_>, Vec<_>) =
         update.upsert.into_iter().partition(|r| matches!(r, Resource::Endpoints(_)));
     for resource in endpoints.into_iter().chain(others) {
@@ -91,7 +91,7 @@ impl Snapshot {
                     self.endpoints.insert(name.into(), written);
                 }
             }
-            // These live elsewhere: in the store, with the peers, in the DNS server.
+            // These are kept elsewhere: in the secret store, in the peers, in the DNS server.
             Resource::Secret(_) | Resource::Workload(_) | Resource::Names(_) => {}
         }
         Ok(())
@@ -117,7 +117,7 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Merges the settings that routes have for filters with the filters of the listeners that use them.
+    /// Merges the routes' filter settings with the filters of the listeners that use their tables.
     fn merge_filters(&mut self) {
         if !self.routes.values().any(|routes| routes.table.has_settings()) {
             return;
@@ -140,14 +140,14 @@ impl Snapshot {
                 table.merge(listeners);
             } else if let Some(Ok(mut table)) = routes.written.routes().map(|from| RouteTable::compile(&from))
             {
-                // Another snapshot has the table as it is.
+                // Merge a copy, because an earlier snapshot shares the table.
                 table.merge(listeners);
                 routes.table = Arc::new(table);
             }
         }
     }
 
-    /// Gives clusters the endpoints that changed under them.
+    /// Updates the clusters whose endpoints changed.
     fn reassign(&mut self, names: &BTreeSet<String>) {
         if names.is_empty() {
             return;

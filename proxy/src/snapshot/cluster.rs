@@ -1,5 +1,5 @@
-//! Pure. Clusters and their endpoints made ready. What outlives a version of the configuration (limits in use, health
-//! of an endpoint) is carried over by `Arc`.
+//! Pure. Compiles clusters and their endpoints. State that outlives a version of the configuration (usage of limits,
+//! endpoint health) is carried over by `Arc`.
 
 use super::health::{Ejections, EndpointHealth};
 use crate::credentials::{Store, client_config};
@@ -12,59 +12,59 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A cluster.
+/// A compiled cluster.
 #[derive(Debug)]
 pub struct Cluster {
-    /// What it was made from.
+    /// The resource that it was compiled from.
     pub model: Arc<model::Cluster>,
     /// Its name.
     pub name: Arc<str>,
-    /// TLS towards endpoints.
+    /// TLS settings for its endpoints; `None`: plaintext.
     pub tls: Option<Arc<Tls>>,
-    /// What is open, over all threads.
+    /// Usage of its limits, over all threads.
     pub gauges: Arc<Gauges>,
-    /// The endpoints, as far as configuration says; `None` until they are discovered.
+    /// The endpoints from the configuration or EDS; `None` until they are received.
     pub endpoints: Option<Arc<Endpoints>>,
 }
 
-/// TLS configurations towards endpoints.
+/// TLS settings for endpoints.
 #[derive(Debug)]
 pub struct Tls {
-    /// Settings.
+    /// The configured settings.
     pub model: UpstreamTls,
-    /// Only to endpoints that offer mTLS.
+    /// Whether to use TLS only for endpoints that offer mTLS.
     pub when_offered: bool,
-    /// As configured.
+    /// With the configured ALPN.
     pub plain: Arc<ClientConfig>,
-    /// For HTTP/1.1, when the ALPN filter is on the path.
+    /// For HTTP/1.1, when the listener has the ALPN filter.
     pub http1: Arc<ClientConfig>,
     /// For HTTP/2.
     pub http2: Arc<ClientConfig>,
-    /// For HTTP/2, when the ALPN filter is on the path.
+    /// For HTTP/2, when the listener has the ALPN filter.
     pub mesh_http2: Arc<ClientConfig>,
-    /// For either HTTP version, by negotiation.
+    /// For either HTTP version, by ALPN negotiation.
     pub any_http: Arc<ClientConfig>,
 }
 
-/// What of a cluster is open at once, over all threads. Only counted where a limit is set.
+/// Usage of a cluster's limits, over all threads. Only counted where a limit is set.
 #[derive(Debug, Default)]
 pub struct Gauges {
     /// Connections.
     pub connections: Gauge,
-    /// Requests that wait for a connection.
+    /// Requests waiting for a connection.
     pub pending: Gauge,
-    /// Requests.
+    /// Active requests.
     pub requests: Gauge,
-    /// Repetitions.
+    /// Retries.
     pub retries: Gauge,
 }
 
-/// A number with a limit.
+/// A counter with a limit.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicU32);
 
 impl Gauge {
-    /// Takes one, unless the limit is reached; each taken one is given back with `release`.
+    /// Takes a unit, unless the limit is reached. Each unit taken must be given back with `release`.
     pub fn take(&self, limit: u32) -> bool {
         if self.0.fetch_add(1, Ordering::Relaxed) < limit {
             return true;
@@ -73,54 +73,54 @@ impl Gauge {
         false
     }
 
-    /// Gives one back.
+    /// Gives a unit back.
     pub fn release(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// How many are taken.
+    /// The number of units taken.
     pub fn value(&self) -> u32 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// The endpoints of a cluster.
+/// The compiled endpoints of a cluster.
 #[derive(Debug)]
 pub struct Endpoints {
-    /// What they were made from.
+    /// The resource that they were compiled from.
     pub model: Arc<LoadAssignment>,
-    /// Endpoints with an address, in order.
+    /// Endpoints with an IP address, in order.
     pub list: Box<[Arc<Target>]>,
-    /// Their groups.
+    /// The endpoints' localities.
     pub localities: Box<[Group]>,
-    /// Shared with the former versions, whose requests may still eject endpoints of this one.
+    /// Shared with earlier versions, whose requests may still eject endpoints of this one.
     pub ejections: Arc<Ejections>,
 }
 
-/// Endpoints that share a place and a priority.
+/// Endpoints that share a locality and a priority.
 #[derive(Debug)]
 pub struct Group {
-    /// 0 is preferred.
+    /// Priority; 0 is preferred.
     pub priority: u32,
-    /// Relative weight among groups of one priority.
+    /// Weight relative to other groups of the same priority.
     pub weight: Option<u32>,
     /// Positions in `Endpoints::list`.
     pub members: std::ops::Range<usize>,
 }
 
-/// One endpoint.
+/// A compiled endpoint.
 #[derive(Debug)]
 pub struct Target {
-    /// Where to connect.
+    /// The address to connect to.
     pub address: SocketAddr,
-    /// Health, weight, identity.
+    /// The endpoint as received: health, weight, identity.
     pub model: Endpoint,
-    /// What its answers say of its health.
+    /// Its health as observed in its responses.
     pub health: Arc<EndpointHealth>,
 }
 
 impl Cluster {
-    /// Makes a cluster ready; what its last version has in common is shared.
+    /// Compiles a cluster. Shares the unchanged parts of its last version.
     pub fn compile(
         model: Arc<model::Cluster>,
         last: Option<&Self>,
@@ -142,7 +142,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// The same cluster with other discovered endpoints.
+    /// The same cluster with different EDS endpoints.
     #[must_use]
     pub fn with_endpoints(&self, discovered: Option<&Arc<LoadAssignment>>) -> Self {
         Self {
@@ -164,7 +164,7 @@ impl Cluster {
                 Arc::new(assignment.clone())
             }
             Discovery::Eds(_) => discovered?.clone(),
-            // Resolved by the workers.
+            // The workers resolve these.
             Discovery::StrictDns(_) | Discovery::LogicalDns(_) | Discovery::OriginalDestination { .. } => {
                 return None;
             }
@@ -177,7 +177,7 @@ impl Cluster {
 }
 
 impl Endpoints {
-    /// Makes endpoints ready; an address keeps the health it had.
+    /// Compiles endpoints. An address keeps its health.
     pub fn build(model: Arc<LoadAssignment>, last: Option<&Self>) -> Self {
         let (mut list, mut localities) = (vec![], vec![]);
         for locality in &model.localities {

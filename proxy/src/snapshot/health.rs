@@ -1,17 +1,17 @@
-//! Pure. What the answers of an endpoint say of its health, shared by all threads, as Envoy shares it: with counts of
-//! each thread its own, an endpoint would be ejected late and unevenly. Time is an argument.
+//! Pure. An endpoint's health as observed in its responses (outlier detection), shared by all threads as in Envoy. With
+//! separate counts for each thread, an endpoint would be ejected late and unevenly. Time is an argument.
 
 use api::model::cluster::Outlier;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Failures in a row, and the ejection they led to.
+/// Consecutive failures of an endpoint, and its ejection.
 #[derive(Debug, Default)]
 pub struct EndpointHealth {
-    /// Quick test for "nothing to reset".
+    /// Zero if there is nothing to reset; checked without the lock.
     failures: AtomicU32,
-    /// Milliseconds of the process' clock until which it is ejected; 0: not ejected.
+    /// The end of its ejection, in milliseconds of `uptime`; 0: not ejected.
     ejected_until: AtomicU64,
     state: Mutex<State>,
 }
@@ -20,41 +20,41 @@ pub struct EndpointHealth {
 struct State {
     server_errors: u32,
     gateway_errors: u32,
-    /// Grows with each ejection, and shrinks with each interval without one.
+    /// Increases with each ejection, and decreases with each interval without one.
     ejections: u32,
     last_ejection: Duration,
 }
 
-/// How often endpoints of a cluster were ejected. Who has seen the count knows whether there are further ones without a
-/// look at each endpoint.
+/// Number of ejections in a cluster. A change of the number shows that an endpoint was ejected, without a scan of the
+/// endpoints.
 #[derive(Debug, Default)]
 pub struct Ejections(AtomicU64);
 
 impl Ejections {
-    /// The count.
+    /// The number of ejections.
     pub fn count(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }
 
-    /// Counts one that has just been made.
+    /// Counts an ejection that was just made.
     pub fn add(&self) {
         self.0.fetch_add(1, Ordering::Release);
     }
 }
 
-/// What an answer says of an endpoint.
+/// What a response shows about an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It works.
+    /// It succeeded.
     Good,
-    /// A server error.
+    /// A 5xx response other than a gateway error.
     ServerError,
-    /// A gateway error, or no answer.
+    /// A gateway error (502 to 504), or no response.
     GatewayError,
 }
 
 impl Verdict {
-    /// What a response code says.
+    /// The verdict for a response code.
     pub fn of_code(code: u16) -> Self {
         match code {
             502..=504 => Self::GatewayError,
@@ -64,26 +64,26 @@ impl Verdict {
     }
 }
 
-/// Whether one more of `all` endpoints may be ejected, beside those that are. As in Envoy the share counts with that one
-/// in it: with 10 %, fewer than ten endpoints keep all of them.
+/// Whether one more of `all` endpoints may be ejected when `ejected` already are. As in Envoy, the percentage includes
+/// the new one: with 10 %, a cluster of fewer than ten endpoints ejects none.
 pub fn may_eject(ejected: usize, all: usize, rules: &Outlier) -> bool {
     (ejected + 1) * 100 <= all * rules.max_percent as usize
 }
 
 impl EndpointHealth {
-    /// Whether it is ejected at `now` (time since the process began).
+    /// Whether the endpoint is ejected at `now` (time since the process began).
     pub fn ejected(&self, now: Duration) -> bool {
         self.ejected_until(now).is_some()
     }
 
-    /// When the ejection ends that it is in at `now`; `None`: it is in none.
+    /// The end of the endpoint's ejection at `now`; `None`: it is not ejected.
     pub fn ejected_until(&self, now: Duration) -> Option<Duration> {
         let until = self.ejected_until.load(Ordering::Relaxed);
         (until != 0 && millis(now) < until).then(|| Duration::from_millis(until))
     }
 
-    /// Takes note of an answer. `Some`: the endpoint has failed often enough to be ejected; `eject` does so if the
-    /// share of ejected endpoints allows it.
+    /// Records a verdict. Returns whether the endpoint has failed often enough to be ejected; the caller then calls
+    /// `eject` if the limit on ejected endpoints allows it.
     pub fn note(&self, verdict: Verdict, rules: &Outlier) -> bool {
         if verdict == Verdict::Good {
             if self.failures.load(Ordering::Relaxed) != 0 {
@@ -103,7 +103,7 @@ impl EndpointHealth {
             || reached(state.gateway_errors, rules.consecutive_gateway)
     }
 
-    /// Ejects it from `now` on.
+    /// Ejects the endpoint from `now` on.
     pub fn eject(&self, now: Duration, rules: &Outlier) {
         let mut state = self.held();
         let back = state.last_ejection + rules.base_ejection * state.ejections;

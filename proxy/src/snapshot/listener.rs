@@ -1,5 +1,5 @@
-//! Pure. Listeners made ready. Filter chains that did not change keep their `Arc`, so that connections which use
-//! them can be told from those that must be drained.
+//! Pure. Compiles listeners. Filter chains that did not change keep their `Arc`, so that the pipeline can tell which
+//! connections to drain.
 
 use super::reply::Reply;
 use super::table::{Clusters, RouteTable, clusters};
@@ -14,34 +14,34 @@ use http::HeaderValue;
 use rustls::ServerConfig;
 use std::sync::{Arc, Weak};
 
-/// A listener.
+/// A compiled listener.
 #[derive(Debug)]
 pub struct Listener {
-    /// What it was made from.
+    /// The resource that it was compiled from.
     pub model: Arc<model::Listener>,
     /// Its name.
     pub name: Arc<str>,
     /// Chains in the order of the model.
     pub chains: Box<[Arc<Chain>]>,
-    /// When none matches.
+    /// The chain for connections that no other chain matches.
     pub default_chain: Option<Arc<Chain>>,
 }
 
-/// A filter chain.
+/// A compiled filter chain.
 #[derive(Debug)]
 pub struct Chain {
-    /// What it was made from.
+    /// The resource that it was compiled from.
     pub model: Arc<model::FilterChain>,
-    /// TLS is terminated here.
+    /// Settings for terminating TLS; `None`: plaintext.
     pub tls: Option<ServerTls>,
-    /// Checked when the connection is made.
+    /// Rules that are checked when a connection is accepted.
     pub authorization: Box<[Authorization]>,
-    /// What the bytes mean.
+    /// The protocol of its connections.
     pub protocol: Protocol,
 }
 
 impl Chain {
-    /// What is logged of its connections.
+    /// The access logs of its connections.
     pub fn logs(&self) -> &[Log] {
         match &self.protocol {
             Protocol::Http(http) => &http.logs,
@@ -50,15 +50,15 @@ impl Chain {
     }
 }
 
-/// TLS as a server.
+/// TLS settings of a server.
 #[derive(Debug)]
 pub struct ServerTls {
-    /// As configured.
+    /// The configured settings.
     pub config: Arc<ServerConfig>,
-    /// The same without ALPN, for clients that offer protocols of which none is ours: the TLS library would refuse
-    /// them, Envoy serves them.
+    /// The same without ALPN, for clients that offer only protocols that the server does not support. The TLS library
+    /// would refuse these clients; Envoy serves them.
     pub without_alpn: Arc<ServerConfig>,
-    /// The certificates that clients are shown.
+    /// The server's certificates.
     pub own: Arc<Own>,
 }
 
@@ -69,7 +69,7 @@ impl ServerTls {
         Self { config, without_alpn: Arc::new(without_alpn), own }
     }
 
-    /// The configuration for a client that offers these protocols.
+    /// The settings for a client that offers these ALPN protocols.
     pub fn for_client<'a>(&self, offered: Option<impl Iterator<Item = &'a [u8]>>) -> Arc<ServerConfig> {
         let known = |protocol: &[u8]| self.config.alpn_protocols.iter().any(|ours| ours == protocol);
         let overlap = offered.is_none_or(|mut offered| offered.any(known));
@@ -77,7 +77,7 @@ impl ServerTls {
     }
 }
 
-/// What the bytes of a connection mean.
+/// The protocol of a connection.
 #[derive(Debug)]
 pub enum Protocol {
     /// HTTP.
@@ -86,51 +86,51 @@ pub enum Protocol {
     Tcp(Tcp),
 }
 
-/// HTTP on a connection.
+/// Settings of HTTP connections.
 #[derive(Debug)]
 pub struct Http {
-    /// Settings that need no preparation.
+    /// Settings used as received.
     pub model: Box<model::HttpConnection>,
-    /// Where requests go.
+    /// The routes of its requests.
     pub routes: Routes,
-    /// What happens to requests before they are routed on.
+    /// The HTTP filters.
     pub filters: Arc<Filters>,
-    /// Choose the upstream's ALPN by the request's protocol.
+    /// Whether to choose the upstream's ALPN by the request's protocol.
     pub alpn: bool,
-    /// Count gRPC messages.
+    /// Whether to count gRPC messages.
     pub count_messages: bool,
-    /// `server` response header.
+    /// The `server` response header.
     pub server: Option<HeaderValue>,
-    /// Item of `via`.
+    /// The proxy's element of `via`.
     pub via: Option<HeaderValue>,
-    /// Changes to answers of our own.
+    /// Changes to the proxy's own responses.
     pub reply: Option<Reply>,
-    /// Logs.
+    /// Access logs.
     pub logs: Box<[Log]>,
 }
 
-/// Where the routes of a connection come from.
+/// The source of a connection's routes.
 #[derive(Debug)]
 pub enum Routes {
-    /// Given.
+    /// Part of the listener.
     Inline(Arc<RouteTable>),
-    /// By name, from the snapshot.
+    /// By name (RDS), from the snapshot.
     Named(Box<str>),
 }
 
-/// Opaque bytes to a cluster.
+/// Settings of opaque connections.
 #[derive(Debug)]
 pub struct Tcp {
-    /// Settings that need no preparation.
+    /// Settings used as received.
     pub model: model::TcpProxy,
-    /// Where to.
+    /// The target clusters.
     pub clusters: Clusters,
-    /// Logs.
+    /// Access logs.
     pub logs: Box<[Log]>,
 }
 
 impl Listener {
-    /// Makes a listener ready, with the chains of its last version where they are the same.
+    /// Compiles a listener. Reuses the unchanged chains of its last version.
     pub fn compile(
         model: Arc<model::Listener>,
         last: Option<&Self>,
@@ -156,7 +156,7 @@ impl Listener {
         Ok(Self { name: model.name.as_str().into(), chains, default_chain, model })
     }
 
-    /// Every chain, the default one last.
+    /// All chains, with the default chain last.
     pub fn chains(&self) -> impl Iterator<Item = &Arc<Chain>> {
         self.chains.iter().chain(&self.default_chain)
     }
@@ -189,12 +189,12 @@ impl Chain {
         })
     }
 
-    /// The route configuration it needs by name.
+    /// The name of the route configuration that it needs by RDS.
     pub fn wanted_routes(&self) -> Option<&str> {
         self.named_routes().map(|(name, _)| name)
     }
 
-    /// The same, with the filters that its requests meet.
+    /// The same, with the filters of its requests.
     pub fn named_routes(&self) -> Option<(&str, &Arc<Filters>)> {
         match &self.protocol {
             Protocol::Http(Http { routes: Routes::Named(name), filters, .. }) => Some((name, filters)),
@@ -203,7 +203,7 @@ impl Chain {
     }
 }
 
-/// The filters of all listeners, so that equal ones are there once.
+/// The filters of all listeners, to share equal ones.
 #[derive(Debug, Default, Clone)]
 pub struct SharedFilters(Vec<Weak<Filters>>);
 

@@ -1,6 +1,6 @@
-//! Pure. The configuration in force, made ready to be used (clusters when they are first called): an immutable value
-//! that workers share. `apply` makes the next one from an update; a bad resource is refused alone and its last good version stays, and what did not change
-//! is shared, so that whoever holds a part can tell by its pointer that it is still the same.
+//! Pure. The configuration in force, compiled into an immutable value that workers share (clusters only once they are
+//! used). `apply` makes the next snapshot from an update. A bad resource is rejected alone, and its last good version
+//! stays. Unchanged parts are shared, so that their holders can recognise by pointer that they are the same.
 
 mod apply;
 
@@ -29,7 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use table::RouteTable;
 
-/// The configuration in force.
+/// The configuration in force. Immutable; `apply` returns the next one.
 #[derive(Debug, Default, Clone)]
 pub struct Snapshot {
     listeners: BTreeMap<String, Arc<Listener>>,
@@ -39,50 +39,50 @@ pub struct Snapshot {
     filters: listener::SharedFilters,
 }
 
-/// A route table, and what it was made from.
+/// A route table and the resource that it was compiled from.
 #[derive(Debug, Clone)]
 struct Routes {
     written: Written,
     table: Arc<RouteTable>,
 }
 
-/// Resources that changed and resources that are gone.
+/// Resources that were added, changed or removed.
 #[derive(Debug, Default)]
 pub struct Update {
     /// Added or changed.
     pub upsert: Vec<api::model::Resource>,
-    /// Gone.
+    /// Removed, by kind and name.
     pub remove: Vec<(Kind, String)>,
 }
 
-/// A resource that was refused.
+/// A resource that was rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
     /// Its type.
     pub kind: Kind,
     /// Its name.
     pub name: String,
-    /// Why, with the field's path where there is one.
+    /// The reason, with the field's path where there is one.
     pub reason: String,
 }
 
 impl Snapshot {
-    /// No configuration.
+    /// A snapshot without any resources.
     pub fn empty() -> Self {
         Self::default()
     }
 
-    /// The next configuration, and what was refused on the way.
+    /// Applies an update: returns the next snapshot and the rejected resources.
     pub fn apply(&self, update: Update, store: &Arc<crate::credentials::Store>) -> (Self, Vec<Rejected>) {
         apply::apply(self, update, store)
     }
 
-    /// Listeners, ready to be used.
+    /// Compiled listeners, by name.
     pub fn compiled_listeners(&self) -> &BTreeMap<String, Arc<Listener>> {
         &self.listeners
     }
 
-    /// A cluster, ready to be used.
+    /// A compiled cluster. Compiles it on its first use.
     pub fn cluster(&self, name: &str) -> Option<&Arc<Cluster>> {
         self.clusters.get(name)?.cluster()
     }
@@ -92,22 +92,22 @@ impl Snapshot {
         self.clusters.contains_key(name)
     }
 
-    /// Clusters whose endpoints are names, in no order.
+    /// Names of clusters whose endpoints are DNS names, in no order.
     pub fn resolved_clusters(&self) -> impl Iterator<Item = &Arc<str>> {
         self.clusters.values().filter(|slot| slot.is_resolved()).map(|slot| slot.name())
     }
 
-    /// A route table, ready to be used.
+    /// A compiled route table.
     pub fn table(&self, name: &str) -> Option<&Arc<RouteTable>> {
         self.routes.get(name).map(|routes| &routes.table)
     }
 
-    /// Listeners as they were sent, by name.
+    /// Listeners as received, by name.
     pub fn listeners(&self) -> Vec<Arc<api::model::listener::Listener>> {
         self.listeners.values().map(|l| l.model.clone()).collect()
     }
 
-    /// Route configurations as they were sent, by name.
+    /// Route configurations as received, by name.
     pub fn routes(&self) -> Vec<Arc<RouteConfiguration>> {
         let all = self.routes.values().filter_map(|routes| routes.written.routes().map(Arc::new));
         let mut all: Vec<Arc<RouteConfiguration>> = all.collect();
@@ -115,14 +115,14 @@ impl Snapshot {
         all
     }
 
-    /// Clusters as they were sent, by name.
+    /// Clusters as received, by name.
     pub fn clusters(&self) -> Vec<Arc<api::model::cluster::Cluster>> {
         let mut all: Vec<_> = self.clusters.values().filter_map(|slot| slot.model()).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }
 
-    /// Endpoints as they were sent, by name.
+    /// Endpoints as received, by name.
     pub fn endpoints(&self) -> Vec<Arc<LoadAssignment>> {
         let all = self.endpoints.values().filter_map(|written| written.assignment().map(Arc::new));
         let mut all: Vec<_> = all.collect();
@@ -130,7 +130,7 @@ impl Snapshot {
         all
     }
 
-    /// Names of resources of a kind that other resources refer to: endpoints of clusters, routes of listeners,
+    /// Names of a kind that other resources refer to: the endpoints of clusters, the routes of listeners, and the
     /// secrets of TLS contexts other than the workload's own certificate and roots.
     pub fn wanted(&self, kind: Kind) -> BTreeSet<String> {
         match kind {
@@ -149,7 +149,7 @@ impl Snapshot {
         }
     }
 
-    /// Resources that others refer to and that are not there yet. Secrets are not among them: they live in the store.
+    /// Resources that others refer to but that have not arrived. Secrets are not included: they live in the store.
     pub fn missing(&self) -> Vec<(Kind, String)> {
         let endpoints =
             self.wanted(Kind::Endpoints).into_iter().filter(|n| !self.endpoints.contains_key(&**n));
@@ -157,7 +157,7 @@ impl Snapshot {
         endpoints.map(|n| (Kind::Endpoints, n)).chain(routes.map(|n| (Kind::Route, n))).collect()
     }
 
-    /// Whether nothing that others refer to is missing, but for what is known not to be there.
+    /// Whether every resource that others refer to has arrived, or is known not to exist.
     pub fn is_whole(&self, absent: impl Fn(Kind, &str) -> bool) -> bool {
         let mut endpoints = self.clusters.values().filter_map(|slot| slot.discovery_name());
         let mut chains = self.listeners.values().flat_map(|listener| listener.chains());

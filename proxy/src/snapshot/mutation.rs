@@ -1,5 +1,5 @@
-//! Pure. Changes to headers, made ready: names and values parsed, and the operators that values may carry. What an
-//! operator needs is passed in, so a change is a function of plain values.
+//! Pure. Compiled header changes: parsed names, values and operators. The values of operators are arguments, so
+//! applying changes is a function of plain values.
 
 use super::template::{Context, Template};
 use crate::matcher::{InvalidConfig, header_name};
@@ -7,7 +7,7 @@ use api::model::matcher::{HeaderAction, HeaderMutations};
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Changes to a set of headers.
+/// Changes to the headers of a message.
 #[derive(Debug, Default)]
 pub struct Mutations {
     remove: Box<[HeaderName]>,
@@ -28,7 +28,7 @@ enum Value {
 }
 
 impl Mutations {
-    /// Makes changes ready.
+    /// Compiles header changes.
     pub fn compile(from: &HeaderMutations) -> Result<Self, InvalidConfig> {
         let remove = from.remove.iter().map(|name| header_name(name)).collect::<Result<_, _>>()?;
         let write = from
@@ -41,7 +41,7 @@ impl Mutations {
         Ok(Self { remove, write })
     }
 
-    /// Whether nothing changes.
+    /// Whether there are no changes.
     pub fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.write.is_empty()
     }
@@ -63,7 +63,7 @@ impl Mutations {
         }
     }
 
-    /// Applies changes to a response, to whose headers operators may refer.
+    /// Applies changes to a response whose headers operators may refer to.
     pub fn apply_to_response(&self, headers: &mut HeaderMap, context: &Context<'_>) {
         if self.write.iter().any(|w| w.value.needs_response()) {
             let before = headers.clone();
@@ -73,7 +73,7 @@ impl Mutations {
         }
     }
 
-    /// Applies changes to the very headers that operators refer to.
+    /// Applies changes to a request whose headers operators may refer to.
     pub fn apply_to_request(&self, headers: &mut HeaderMap, context: &Context<'_>) {
         if self.needs_request() {
             let before = headers.clone();
@@ -123,7 +123,7 @@ impl Value {
         matches!(self, Self::Made(template) if template.needs_response())
     }
 
-    /// `None` when nothing is left to write, as when `%REQ(x)%` alone finds no header.
+    /// The header's value; `None`: nothing is written, as when a lone `%REQ(x)%` finds no header.
     fn make(&self, context: &Context<'_>) -> Option<HeaderValue> {
         match self {
             Self::Fixed(value) => Some(value.clone()),

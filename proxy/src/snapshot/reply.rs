@@ -1,4 +1,4 @@
-//! Pure. The proxy's own answers as a listener wants them: another status or body, another format, more headers.
+//! Pure. Rewrites the proxy's own responses as a listener's `local_reply_config` says: status, body, format, headers.
 
 use super::mutation::Mutations;
 use super::template::{Context, Template};
@@ -11,7 +11,7 @@ use api::model::listener::{self as model, Comparison};
 use http::HeaderValue;
 use serde_json::{Map, Value};
 
-/// Changes to answers of the proxy's own.
+/// Changes to the proxy's own responses.
 #[derive(Debug)]
 pub struct Reply {
     mappers: Box<[Mapper]>,
@@ -39,7 +39,7 @@ enum Filter {
 #[derive(Debug)]
 struct Format {
     body: Shape,
-    /// What is not there leaves nothing.
+    /// Whether operators without a value leave nothing.
     omit_empty: bool,
     content_type: HeaderValue,
 }
@@ -59,21 +59,21 @@ enum Node {
     List(Box<[Node]>),
 }
 
-/// A changed answer.
+/// The changes to one response.
 #[derive(Debug)]
 pub struct Changed<'a> {
-    /// Its status.
+    /// The status.
     pub status: u16,
-    /// Its body; `None`: as it was.
+    /// The body; `None`: unchanged.
     pub body: Option<Vec<u8>>,
-    /// Its content type; `None`: as it was.
+    /// The content type; `None`: unchanged.
     pub content_type: Option<&'a HeaderValue>,
-    /// Headers to write.
+    /// Header changes to apply.
     pub headers: Option<&'a Mutations>,
 }
 
 impl Reply {
-    /// Makes changes ready; `None`: there are none.
+    /// Compiles the changes; `None`: there are none.
     pub fn compile(from: &model::LocalReply) -> Result<Option<Self>, InvalidConfig> {
         if *from == model::LocalReply::default() {
             return Ok(None);
@@ -82,7 +82,7 @@ impl Reply {
         Ok(Some(Self { mappers, format: from.format.as_ref().map(format).transpose()? }))
     }
 
-    /// The answer as it is to be; `context` tells its status, flags and body.
+    /// The changes to a response; `context` holds its original status, flags and body.
     pub fn change<'a>(&'a self, head: &Head<'_>, context: &Context<'_>) -> Changed<'a> {
         let mapper = self.mappers.iter().find(|mapper| mapper.filter.matches(head, context));
         let status = mapper.and_then(|m| m.status).unwrap_or(context.code);
@@ -155,7 +155,8 @@ impl Node {
     }
 }
 
-/// The value of an operator that stands alone: numbers stay numbers, and what is not there is null, as in logs.
+/// The JSON value of a template that is a single operator: numbers stay numbers, and a missing value is null, as in
+/// logs.
 fn alone(template: &Template, context: &Context<'_>) -> Option<Value> {
     if !template.may_be_missing() {
         return None;

@@ -1,5 +1,5 @@
-//! Pure. A cluster as it is kept until someone calls it: in its encoded form, a tenth of the size of one that is ready
-//! to be used. A workload is told of every service of the mesh and calls few.
+//! Pure. Keeps a cluster in encoded form until it is used, which takes a tenth of the memory of a compiled one. A
+//! workload receives every service of the mesh and calls few.
 
 use super::cluster::Cluster;
 use super::collect_secrets;
@@ -21,11 +21,11 @@ pub(super) struct Written(Arc<[u8]>);
 
 impl Written {
     pub(super) fn of(resource: &Resource) -> Self {
-        // Nothing of Istio's own filters is in what is kept this way.
+        // Istio's own filters do not occur in the resources that are kept this way.
         Self(wire::encode(resource, &Target { istio_extensions: false }).value.into())
     }
 
-    /// What was written down. `None` cannot be, as whatever was encoded can be decoded.
+    /// Decodes the resource. Never `None`, because whatever was encoded can be decoded.
     fn read(&self, kind: Kind) -> Option<Resource> {
         let any = Any { type_url: kind.type_url().to_owned(), value: self.0.to_vec() };
         wire::decode(&any).ok()
@@ -46,16 +46,16 @@ impl Written {
     }
 }
 
-/// A cluster, ready or not.
+/// A cluster, compiled or not.
 #[derive(Debug)]
 pub(super) struct Slot {
     name: Arc<str>,
     written: Written,
-    /// The name that its endpoints are discovered under.
+    /// The name of its endpoints in EDS.
     discovery: Option<Arc<str>>,
-    /// The endpoints that were discovered.
+    /// The endpoints received by EDS.
     assigned: Option<Written>,
-    /// Its endpoints are names.
+    /// Whether its endpoints are DNS names.
     resolved: bool,
     secrets: Box<[Box<str>]>,
     store: Arc<Store>,
@@ -63,8 +63,8 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// Tries whether the cluster can be used. It stays ready if its last version was in use, or if files that it names
-    /// may not be the same later.
+    /// Compiles the cluster to check it. Keeps the result if the last version was in use, or if the cluster names
+    /// files, whose content may change later.
     pub(super) fn new(
         (model, written): (Box<model::Cluster>, Written),
         last: Option<&Self>,
@@ -93,13 +93,13 @@ impl Slot {
             ready: OnceLock::new(),
         };
         if keep {
-            // The lock is this function's own, and empty.
+            // The cell is local to this function and empty.
             let _ = slot.ready.set(Some(Arc::new(cluster)));
         }
         Ok(slot)
     }
 
-    /// The same with other endpoints.
+    /// The same cluster with different endpoints.
     pub(super) fn with_endpoints(&self, assigned: Option<Written>) -> Self {
         let ready = OnceLock::new();
         if let Some(cluster) = self.awake() {
@@ -118,17 +118,17 @@ impl Slot {
         }
     }
 
-    /// The cluster, ready to be used from now on.
+    /// The compiled cluster. Compiles it on first use.
     pub(super) fn cluster(&self) -> Option<&Arc<Cluster>> {
         self.ready.get_or_init(|| self.wake()).as_ref()
     }
 
-    /// The cluster, if someone has used it.
+    /// The compiled cluster, if it has been used.
     pub(super) fn awake(&self) -> Option<&Arc<Cluster>> {
         self.ready.get()?.as_ref()
     }
 
-    /// As it was sent.
+    /// The cluster as received.
     pub(super) fn model(&self) -> Option<Arc<model::Cluster>> {
         if let Some(cluster) = self.awake() {
             return Some(cluster.model.clone());
@@ -139,7 +139,7 @@ impl Slot {
         }
     }
 
-    /// Whether it was made from this.
+    /// Whether it was compiled from this resource.
     pub(super) fn is(&self, written: &Written) -> bool {
         self.written == *written
     }

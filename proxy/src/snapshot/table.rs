@@ -1,5 +1,5 @@
-//! Pure. Route tables made ready: hosts in a hash map, names and expressions parsed. A request borrows its route
-//! from here and copies nothing.
+//! Pure. Compiled route tables: hosts in a hash map, parsed names and regular expressions. A request borrows its route
+//! and copies nothing.
 
 use super::mutation::Mutations;
 use crate::filter::merge::{Filters, Overrides, RouteFilters};
@@ -17,47 +17,47 @@ use regex::bytes::Regex;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A table of virtual hosts.
+/// A compiled route table.
 #[derive(Debug)]
 pub struct RouteTable {
     /// Virtual hosts in the order of the model.
     pub hosts: Box<[VirtualHost]>,
-    /// Compare hosts without their port.
+    /// Whether to compare hosts without their port.
     pub ignore_port: bool,
     /// Changes to all requests.
     pub request_headers: Mutations,
     /// Changes to all responses.
     pub response_headers: Mutations,
-    /// Removed from requests that do not come from inside.
+    /// Headers to remove from external requests.
     pub internal_only: Box<[HeaderName]>,
-    /// The most specific level of changes has the last word.
+    /// Whether the most specific level of header changes is applied last.
     pub most_specific_wins: bool,
-    /// Host to index.
+    /// Exact host to index of virtual host.
     pub exact: HashMap<Box<str>, usize>,
-    /// `*suffix`, longest first, without the star.
+    /// `*suffix` hosts without the star, longest first.
     pub suffixes: Box<[(Box<str>, usize)]>,
-    /// `prefix*`, longest first, without the star.
+    /// `prefix*` hosts without the star, longest first.
     pub prefixes: Box<[(Box<str>, usize)]>,
-    /// `*`
+    /// The virtual host for `*`.
     pub any: Option<usize>,
-    /// The filters of the listeners that use the table, in no order; only where it matters.
+    /// The filters of the listeners that use the table, in no order; empty if no route has settings for filters.
     merged: Box<[Arc<Filters>]>,
-    /// Some of its routes have settings for filters.
+    /// Whether any route has settings for filters.
     has_settings: bool,
 }
 
-/// Routes of a set of hosts.
+/// Routes for a set of hosts.
 #[derive(Debug)]
 pub struct VirtualHost {
-    /// Name for logs.
+    /// Name in logs.
     pub name: Arc<str>,
-    /// The first that matches wins.
+    /// Routes; the first match wins.
     pub routes: Box<[Route]>,
-    /// Answer plain HTTP with a redirect to https.
+    /// Whether to redirect plaintext requests to https.
     pub require_tls: bool,
-    /// Add `x-envoy-attempt-count`.
+    /// Whether to add `x-envoy-attempt-count` to requests.
     pub attempt_count: bool,
-    /// Add it to responses.
+    /// Whether to add it to responses.
     pub attempt_count_in_response: bool,
     /// Changes to all requests.
     pub request_headers: Mutations,
@@ -65,10 +65,10 @@ pub struct VirtualHost {
     pub response_headers: Mutations,
 }
 
-/// One route.
+/// A compiled route.
 #[derive(Debug)]
 pub struct Route {
-    /// Name for logs.
+    /// Name in logs.
     pub name: Arc<str>,
     /// The condition on the path.
     pub path: PathTest,
@@ -76,117 +76,117 @@ pub struct Route {
     pub headers: Box<[HeaderCondition]>,
     /// Conditions on query parameters.
     pub query: Box<[QueryCondition]>,
-    /// Only gRPC requests.
+    /// Whether it matches only gRPC requests.
     pub grpc: bool,
-    /// Only this share of requests.
+    /// The share of requests that it matches.
     pub fraction: Option<Fraction>,
-    /// What happens.
+    /// The action for matching requests.
     pub action: Action,
     /// Changes to the request.
     pub request_headers: Mutations,
     /// Changes to the response.
     pub response_headers: Mutations,
-    /// What happens to requests before they are routed on.
+    /// The HTTP filters.
     pub filters: RouteFilters,
 }
 
-/// A condition on a path.
+/// A path condition.
 #[derive(Debug)]
 pub enum PathTest {
     /// A comparison of the whole path.
     Text(Text),
     /// Any path that starts with a slash.
     Root,
-    /// Equals, or goes on with a slash.
+    /// Equals the path, or continues it with a slash.
     Segments {
-        /// The path, without a slash at its end.
+        /// The path, without a trailing slash.
         path: Box<str>,
-        /// Compare without regard to ASCII case.
+        /// Whether to ignore ASCII case.
         ignore_case: bool,
     },
 }
 
-/// What happens to a request.
+/// The action for a request.
 #[derive(Debug)]
 pub enum Action {
-    /// Send it on.
+    /// Forward it.
     Forward(Box<Forward>),
-    /// Answer with a redirect.
+    /// Respond with a redirect.
     Redirect(Box<Redirect>),
-    /// Answer from the configuration.
+    /// Respond with this status and body.
     Direct(u16, Bytes),
 }
 
 /// A redirect.
 #[derive(Debug)]
 pub struct Redirect {
-    /// Where to.
+    /// The settings of its target.
     pub model: model::Redirect,
-    /// What its prefix replaces.
+    /// The prefix to replace.
     pub prefix: RewritePrefix,
-    /// Replaces by regular expression.
+    /// A regular expression to replace, and its substitution.
     pub regex: Option<(Regex, Box<[u8]>)>,
 }
 
 /// The prefix (or whole path) that a rewrite replaces.
 #[derive(Debug, Clone)]
 pub enum RewritePrefix {
-    /// This many bytes at the start of the path.
+    /// A prefix of this many bytes.
     Bytes(usize),
     /// The whole path.
     Whole,
 }
 
-/// How a request is sent on.
+/// How a request is forwarded.
 #[derive(Debug)]
 pub struct Forward {
-    /// Where to.
+    /// The target clusters.
     pub clusters: Clusters,
-    /// Limit for the whole response.
+    /// Timeout for the whole response.
     pub timeout: Option<Duration>,
-    /// See the model.
+    /// Upper limit of the client's `grpc-timeout`; zero: no limit, `None`: the header is ignored.
     pub max_grpc_timeout: Option<Duration>,
-    /// Limit for a stream without activity.
+    /// Idle timeout of a stream.
     pub idle_timeout: Option<Duration>,
-    /// When to try again.
+    /// Retry policy.
     pub retry: Option<Retry>,
-    /// Replaces the matched prefix or path.
+    /// A replacement for the matched prefix or path.
     pub prefix_rewrite: Option<(RewritePrefix, Box<str>)>,
-    /// Replaces by regular expression.
+    /// A regular expression to replace in the path, and its substitution.
     pub regex_rewrite: Option<(Regex, Box<[u8]>)>,
-    /// Replaces the authority.
+    /// A replacement for the authority.
     pub host_rewrite: Option<HostRewrite>,
-    /// Keep the authority that a rewrite replaces.
+    /// Whether to keep the original authority in `x-forwarded-host`.
     pub append_forwarded_host: bool,
-    /// Copies of the request.
+    /// Clusters that receive copies of the request.
     pub mirrors: Box<[Mirror]>,
-    /// How consistent-hash balancers find their key.
+    /// Sources of the key for consistent-hash balancing.
     pub hash: Box<[HashKey]>,
-    /// Status when the cluster is not there.
+    /// Status if the cluster does not exist.
     pub cluster_not_found: u16,
 }
 
-/// Where another authority comes from.
+/// The source of a rewritten authority.
 #[derive(Debug)]
 pub enum HostRewrite {
-    /// Given.
+    /// A fixed value.
     Literal(HeaderValue),
-    /// The endpoint's name.
+    /// The endpoint's hostname.
     Endpoint,
     /// A header of the request.
     Header(HeaderName),
-    /// Made of the path.
+    /// Made from the path by a regular expression.
     Path(Regex, Box<[u8]>),
 }
 
-/// When to try again.
+/// A retry policy.
 #[derive(Debug)]
 pub struct Retry {
-    /// What needs no preparation.
+    /// Settings used as received.
     pub policy: RetryPolicy,
-    /// Response headers that call for a repetition.
+    /// Response headers that cause a retry.
     pub headers: Box<[HeaderCondition]>,
-    /// Only requests that one of these matches; none: all.
+    /// A request must match one of these to be retried; empty: every request qualifies.
     pub request_headers: Box<[HeaderCondition]>,
 }
 
@@ -200,34 +200,34 @@ impl Retry {
     }
 }
 
-/// Which cluster.
+/// A choice of cluster.
 #[derive(Debug)]
 pub enum Clusters {
-    /// Always this one.
+    /// A single cluster.
     Single(Arc<str>),
-    /// By weight; the sum of all weights comes first.
+    /// By weight; the first field is the sum of all weights.
     Weighted(u32, Box<[Weighted]>),
     /// Named by a request header.
     Header(HeaderName),
 }
 
-/// One of several clusters.
+/// One of several weighted clusters.
 #[derive(Debug)]
 pub struct Weighted {
     /// Cluster name.
     pub name: Arc<str>,
-    /// Share of the sum.
+    /// Its weight.
     pub weight: u32,
     /// Changes to requests that go there.
     pub request_headers: Mutations,
     /// Changes to its responses.
     pub response_headers: Mutations,
-    /// Replaces the authority.
+    /// A replacement for the authority.
     pub host_rewrite: Option<HeaderValue>,
 }
 
 impl RouteTable {
-    /// Makes a table ready.
+    /// Compiles a route table.
     pub fn compile(model: &RouteConfiguration) -> Result<Self, InvalidConfig> {
         let mut table = Self {
             hosts: Box::default(),
@@ -267,7 +267,7 @@ impl RouteTable {
         Ok(table)
     }
 
-    /// Merges what its routes say to filters with the filters of the listeners that use it.
+    /// Merges the routes' filter settings with the filters of the listeners that use the table.
     pub fn merge(&mut self, listeners: &[Arc<Filters>]) {
         if self.has_settings {
             let routes = self.hosts.iter_mut().flat_map(|host| &mut host.routes);
@@ -276,12 +276,12 @@ impl RouteTable {
         }
     }
 
-    /// Whether some of its routes have settings for filters.
+    /// Whether any route has settings for filters.
     pub fn has_settings(&self) -> bool {
         self.has_settings
     }
 
-    /// Whether it has been merged with the filters of these listeners, if there is anything to merge.
+    /// Whether the table is already merged with the filters of these listeners, or has nothing to merge.
     pub fn is_merged_with(&self, listeners: &[Arc<Filters>]) -> bool {
         let known = |of: &Arc<Filters>| self.merged.iter().any(|merged| Arc::ptr_eq(merged, of));
         !self.has_settings || (self.merged.len() == listeners.len() && listeners.iter().all(known))
@@ -316,7 +316,7 @@ impl RouteTable {
     }
 }
 
-/// Settings of filters, as they were given and made ready.
+/// Filter settings, as received and compiled.
 type Settings<'a> = (&'a [FilterOverride], &'a Arc<Overrides>);
 
 fn virtual_host(
@@ -430,7 +430,7 @@ fn forward(
     })
 }
 
-/// Makes a choice of clusters ready.
+/// Compiles a choice of clusters.
 pub fn clusters(from: &ClusterChoice) -> Result<Clusters, InvalidConfig> {
     Ok(match from {
         ClusterChoice::Single(name) => Clusters::Single(name.as_str().into()),
@@ -476,7 +476,7 @@ fn header_value(text: &str) -> Result<HeaderValue, InvalidConfig> {
     HeaderValue::from_str(text).map_err(|_| InvalidConfig(format!("`{text}` is not a header value")))
 }
 
-/// RE2 writes groups as `\1`, the regex crate as `${1}`.
+/// Converts a substitution: RE2 writes groups as `\1`, the regex crate as `${1}`.
 fn substitution(text: &str) -> Box<[u8]> {
     let mut out = String::with_capacity(text.len() + 8);
     let mut chars = text.chars();

@@ -1,4 +1,4 @@
-//! Pure. Text with operators such as `%REQ(x)%`, parsed once: header values and the bodies of the proxy's own answers.
+//! Pure. Text with operators such as `%REQ(x)%`, parsed once: header values and bodies of the proxy's own responses.
 
 use crate::config::surroundings;
 use crate::flow::flags::Flags;
@@ -21,7 +21,7 @@ use std::time::SystemTime;
 #[derive(Debug)]
 pub struct Template(Box<[Piece]>);
 
-/// What operators may refer to.
+/// The values that operators may refer to.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
     /// The request's headers, before changes.
@@ -34,15 +34,15 @@ pub struct Context<'a> {
     pub authority: &'a str,
     /// The request's path and query.
     pub target: &'a str,
-    /// The client, as far as it can be trusted.
+    /// The client's address, from trusted forwarding headers.
     pub remote: Option<SocketAddr>,
     /// The connection's peer.
     pub direct: Option<SocketAddr>,
-    /// What the client wanted to reach.
+    /// The client's destination.
     pub local: Option<SocketAddr>,
-    /// Our address towards the client.
+    /// The proxy's address on the client's connection.
     pub direct_local: Option<SocketAddr>,
-    /// The number of the client's connection.
+    /// The client connection's number.
     pub connection: u64,
     /// Name of the filter chain.
     pub chain: &'a str,
@@ -58,20 +58,20 @@ pub struct Context<'a> {
     pub start: Option<SystemTime>,
     /// SNI.
     pub server_name: &'a str,
-    /// The client, if it showed a certificate.
+    /// The client's identity, if it sent a certificate.
     pub peer: Option<&'a Peer>,
-    /// How the client's connection is encrypted.
+    /// TLS version and cipher of the client's connection.
     pub tls: Option<Session>,
-    /// Status of the response; 0: there is none yet.
+    /// Status of the response; 0: not known yet.
     pub code: u16,
-    /// What went wrong.
+    /// Response flags.
     pub flags: Flags,
-    /// The text of an answer of our own.
+    /// The body of the proxy's own response.
     pub body: &'a [u8],
 }
 
 impl<'a> Context<'a> {
-    /// Nothing but headers is known.
+    /// A context that holds only the request's headers.
     pub fn of(request: &'a HeaderMap) -> Self {
         Self {
             request,
@@ -108,15 +108,15 @@ enum Piece {
 
 #[derive(Debug)]
 enum Value {
-    /// What does not change while the proxy runs.
+    /// A value that does not change while the proxy runs.
     Constant(Box<str>),
-    /// A header of the request or, where it is not there, another one; with the most bytes to show.
+    /// A header of the request or, if it is missing, another one; cut to a number of bytes.
     Request(Source, Option<Source>, usize),
     Response(HeaderName, usize),
-    /// A status, which a response has for a header.
+    /// The `:status` of a response.
     Status(usize),
     Address(End, Part),
-    /// A parameter of the query, with the most bytes to show.
+    /// A query parameter, cut to a number of bytes.
     Query(Box<str>, usize),
     QueryWhole {
         decoded: bool,
@@ -128,7 +128,7 @@ enum Value {
     Tls(About),
     Code,
     Flags,
-    /// The first that has a value, with the most bytes to show.
+    /// The first that has a value, cut to a number of bytes.
     FirstOf(Box<[Value]>, usize),
 }
 
@@ -136,11 +136,11 @@ enum Value {
 enum Source {
     Method,
     Path,
-    /// Without the query.
+    /// The path without the query.
     BarePath,
     Authority,
     Header(HeaderName),
-    /// Without what follows a question mark.
+    /// A header without the part from its question mark on.
     Bare(HeaderName),
 }
 
@@ -157,12 +157,12 @@ enum Word {
 }
 
 impl Template {
-    /// Parses the value of a header.
+    /// Parses a header value.
     pub fn compile(text: &str) -> Result<Self, InvalidConfig> {
         Self::of(text, Place::Header)
     }
 
-    /// Parses the body of an answer.
+    /// Parses a response body.
     pub fn reply(text: &str) -> Result<Self, InvalidConfig> {
         Self::of(text, Place::Reply)
     }
@@ -203,27 +203,27 @@ impl Template {
         }
     }
 
-    /// Whether it is one operator that stands for a number.
+    /// Whether it is a single operator with a numeric value.
     pub fn is_number(&self) -> bool {
         matches!(&*self.0, [Piece::Value(Value::Code | Value::Connection | Value::Address(_, Part::Port))])
     }
 
-    /// Whether it is one operator whose value may be missing.
+    /// Whether it is a single operator whose value may be missing.
     pub fn may_be_missing(&self) -> bool {
         matches!(&*self.0, [Piece::Value(value)] if !matches!(value, Value::Text(Word::Body)))
     }
 
-    /// Whether it refers to headers of the request.
+    /// Whether an operator refers to request headers.
     pub fn needs_request(&self) -> bool {
         self.0.iter().any(|piece| matches!(piece, Piece::Value(value) if value.needs_request()))
     }
 
-    /// Whether it refers to headers of the response.
+    /// Whether an operator refers to response headers.
     pub fn needs_response(&self) -> bool {
         self.0.iter().any(|piece| matches!(piece, Piece::Value(value) if value.needs_response()))
     }
 
-    /// The text with what stands for its operators; what is not there leaves nothing.
+    /// Substitutes the operators; those without a value leave nothing.
     pub fn make(&self, context: &Context<'_>) -> Vec<u8> {
         let mut out = Vec::new();
         for piece in &self.0 {
@@ -232,7 +232,7 @@ impl Template {
         out
     }
 
-    /// The same with a dash for what is not there, as bodies have it unless they omit what is empty.
+    /// Substitutes the operators; those without a value leave a dash, unless `omit_empty`. Used for bodies.
     pub fn shown(&self, context: &Context<'_>, omit_empty: bool) -> Vec<u8> {
         let mut out = Vec::new();
         for piece in &self.0 {
@@ -335,7 +335,7 @@ impl Value {
             Self::Connection => out.extend(context.connection.to_string().bytes()),
             Self::Tls(what) => out.extend_from_slice(session(*what, context).unwrap_or_default().as_bytes()),
             Self::Code => out.extend(context.code.to_string().bytes()),
-            // Envoy leaves out the dash that stands for no flag at all in logs only.
+            // Envoy omits the dash for an empty set of flags only in logs.
             Self::Flags => out.extend(context.flags.to_string().bytes()),
             Self::FirstOf(list, longest) => {
                 let before = out.len();
@@ -422,7 +422,7 @@ impl Word {
 
 fn joined<T: std::fmt::Display>(out: &mut Vec<u8>, items: impl Iterator<Item = T>) {
     for (place, item) in items.enumerate() {
-        // Writing to memory does not fail.
+        // Writing to memory cannot fail.
         let _ = write!(out, "{}{item}", if place > 0 { "," } else { "" });
     }
 }
@@ -436,7 +436,7 @@ fn cut(value: Option<&[u8]>, longest: usize) -> &[u8] {
     &value[..longest.min(value.len())]
 }
 
-/// What stands for an operator; `longest` bytes of it are shown.
+/// Compiles an operator. `longest` is the most bytes of its value to write.
 #[expect(clippy::too_many_lines, reason = "one line for each operator")]
 fn value(from: &Operator, longest: usize) -> Result<Value, InvalidConfig> {
     Ok(match from {
@@ -478,7 +478,7 @@ fn value(from: &Operator, longest: usize) -> Result<Value, InvalidConfig> {
         Operator::Tls(Side::Downstream, what) => Value::Tls(*what),
         Operator::Code => Value::Code,
         Operator::Flags => Value::Flags,
-        // The table of operators lets none of these stand here.
+        // The table of operators does not allow these here.
         Operator::Trailer(..)
         | Operator::UniqueId
         | Operator::Time(..)
@@ -520,7 +520,7 @@ fn source(field: &Field, query: bool) -> Result<Source, InvalidConfig> {
         Field::Path if query => Source::Path,
         Field::Path => Source::BarePath,
         Field::Authority => Source::Authority,
-        // A request always carries it when it is sent on.
+        // A forwarded request always carries this header.
         Field::Scheme => Source::Header(HeaderName::from_static("x-forwarded-proto")),
         Field::Status => return Err(InvalidConfig("a request has no status".into())),
         Field::Header(name) if query => Source::Header(header_name(name)?),

@@ -1,4 +1,4 @@
-//! What applying updates keeps, refuses and asks for.
+//! Tests of applying updates: what is kept, rejected and requested.
 
 use super::*;
 use crate::credentials::Store;

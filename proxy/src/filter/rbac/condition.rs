@@ -1,4 +1,4 @@
-//! Pure. Role-based access control made ready to be asked.
+//! Pure. Compiled role-based access control rules.
 
 use crate::matcher::{HeaderCondition, InvalidConfig, Text};
 use api::model::authorization::{self as model, Action};
@@ -7,18 +7,18 @@ use ipnet::IpNet;
 /// A set of policies with one action.
 #[derive(Debug)]
 pub struct Authorization {
-    /// What a match means.
+    /// The action of a match.
     pub action: Action,
-    /// Evaluate and count only.
+    /// Whether to only evaluate and count.
     pub shadow: bool,
-    /// Policies by name; the first that matches decides.
+    /// Policies by name. The first that matches decides.
     pub policies: Box<[Policy]>,
 }
 
-/// Both a permission and a principal must match.
+/// A policy. Both a permission and a principal must match.
 #[derive(Debug)]
 pub struct Policy {
-    /// Name for logs.
+    /// Name in logs.
     pub name: Box<str>,
     /// One of these must match.
     pub permissions: Box<[Condition]>,
@@ -26,30 +26,30 @@ pub struct Policy {
     pub principals: Box<[Condition]>,
 }
 
-/// A condition on what is asked for or on who asks.
+/// A condition on the request or its client.
 #[derive(Debug)]
 pub enum Condition {
-    /// Always.
+    /// Always matches.
     Any,
-    /// All of.
+    /// All must match.
     And(Box<[Condition]>),
-    /// One of.
+    /// At least one must match.
     Or(Box<[Condition]>),
-    /// Not.
+    /// Must not match.
     Not(Box<Condition>),
     /// A request header.
     Header(HeaderCondition),
     /// The path without its query.
     Path(Text),
-    /// Our address.
+    /// The destination address.
     DestinationIp(IpNet),
-    /// Our port.
+    /// The destination port.
     DestinationPort(u16),
-    /// Our port, from the first up to, but without, the second.
+    /// A range of destination ports: from the first to the second, exclusive.
     DestinationPorts(i32, i32),
-    /// SNI.
+    /// The SNI.
     ServerName(Text),
-    /// A verified certificate, and its name.
+    /// TLS and, if given, a name of the client's certificate.
     Authenticated(Option<Text>),
     /// The connection's peer.
     DirectRemoteIp(IpNet),
@@ -58,7 +58,7 @@ pub enum Condition {
 }
 
 impl Authorization {
-    /// Makes policies ready.
+    /// Compiles policies.
     pub fn compile(from: &model::Authorization) -> Result<Self, InvalidConfig> {
         let policies = from
             .policies

@@ -1,19 +1,19 @@
-//! Pure. Role-based access control: may this caller do this.
+//! Pure. Evaluates role-based access control: whether a client may make a request.
 
 use super::condition::{Authorization, Condition, Policy};
 use crate::flow::subject::Subject;
 use api::model::authorization::Action;
 
-/// The answer.
+/// The outcome of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision<'a> {
-    /// It may.
+    /// Access is allowed.
     Allowed,
-    /// It may not; the policy that says so, if it is one.
+    /// Access is denied, by this policy if one matched.
     Denied(Option<&'a str>),
 }
 
-/// Whether a set of policies lets a subject pass.
+/// Checks a subject against a set of policies.
 pub fn decide<'a>(rules: &'a Authorization, subject: &Subject<'_>) -> Decision<'a> {
     let found = rules.policies.iter().find(|policy| applies(policy, subject));
     match (rules.action, found) {
@@ -43,9 +43,10 @@ fn holds(condition: &Condition, subject: &Subject<'_>) -> bool {
             (*start..*end).contains(&i32::from(subject.destination.port()))
         }
         Condition::ServerName(text) => text.matches(subject.server_name.unwrap_or("").as_bytes()),
-        // Whom the listener's TLS lets in counts as authenticated; its settings say whether a certificate is needed.
+        // Every TLS client that the listener accepts counts as authenticated; the listener's settings decide whether a
+        // certificate is required.
         Condition::Authenticated(None) => subject.tls,
-        // Who shows no certificate has an empty subject.
+        // A client without a certificate has an empty name.
         Condition::Authenticated(Some(text)) => match subject.peer {
             Some(peer) => peer.names().any(|name| text.matches(name.as_bytes())),
             None => subject.tls && text.matches(b""),

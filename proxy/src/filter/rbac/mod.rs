@@ -1,4 +1,4 @@
-//! Pure. Role-based access control of requests. The network filter of the same name asks the same rules.
+//! Pure. Role-based access control of requests. The network filter of the same name uses the same rules.
 
 pub mod decide;
 
@@ -14,24 +14,24 @@ use condition::Authorization;
 use decide::{Decision, decide};
 use http::HeaderMap;
 
-/// The rules that a request has to pass. Those that only say what they would do have no effect, and are not here.
+/// The rules for a request. Rules that only log or run in shadow mode are left out.
 #[derive(Debug)]
 pub struct Rules(Box<[Authorization]>);
 
 impl Rules {
-    /// Makes rules ready.
+    /// Compiles rules.
     pub fn compile(from: &[model::Authorization]) -> Result<Self, InvalidConfig> {
         let mut rules = from.iter().map(Authorization::compile).collect::<Result<Vec<_>, _>>()?;
         rules.retain(|rules| !rules.shadow && rules.action != model::Action::Log);
         Ok(Self(rules.into()))
     }
 
-    /// Whether there are any.
+    /// Whether there are any rules.
     pub fn act(&self) -> bool {
         !self.0.is_empty()
     }
 
-    /// Lets a request pass, or not.
+    /// Lets a request pass, or refuses it.
     pub fn request(&self, asked: &Asked<'_>, headers: &HeaderMap) -> Step {
         let head = asked.head(headers);
         let subject = Subject { head: Some(&head), ..asked.subject };

@@ -1,5 +1,5 @@
-//! Pure. What a listener does to a request before anything looks at it: names with underscores, the port in its host,
-//! escaped slashes in its path.
+//! Pure. A listener's changes to a request before anything else reads it: header names with underscores, the port in
+//! the host, escaped slashes in the path.
 
 use crate::flow::flags::Flags;
 use crate::flow::refusal::Refusal;
@@ -7,7 +7,7 @@ use crate::route::without_port;
 use api::model::listener::{EscapedSlashes, HostPort, HttpExtra, Underscores};
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 
-/// Headers whose name holds an underscore, which some applications take for a dash.
+/// Handles headers with an underscore in their name, which some applications treat as a dash.
 pub(super) fn underscores(headers: &mut HeaderMap, action: Underscores) -> Result<(), Refusal> {
     if action == Underscores::Allow {
         return Ok(());
@@ -22,12 +22,12 @@ pub(super) fn underscores(headers: &mut HeaderMap, action: Underscores) -> Resul
     Ok(())
 }
 
-/// Whether hosts may lose a part.
+/// Whether the settings can change the host.
 pub(super) fn changes_host(extra: &HttpExtra) -> bool {
     extra.host_port != HostPort::Keep || extra.strip_host_dot
 }
 
-/// The host without a dot at its end and without its port, as far as the listener asks for it.
+/// Removes the trailing dot and the port from the host, as far as the listener asks for it.
 pub(super) fn host(headers: &mut HeaderMap, extra: &HttpExtra, own_port: u16) {
     if !changes_host(extra) {
         return;
@@ -56,7 +56,7 @@ pub(super) fn host(headers: &mut HeaderMap, extra: &HttpExtra, own_port: u16) {
     }
 }
 
-/// The target with its escaped slashes written out; `None`: there are none, or they stay.
+/// The target with its escaped slashes decoded; `None`: it stays unchanged.
 pub(super) fn slashes(target: &str, action: EscapedSlashes) -> Result<Option<String>, Refusal> {
     if action == EscapedSlashes::Keep {
         return Ok(None);

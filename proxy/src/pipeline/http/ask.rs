@@ -1,5 +1,5 @@
-//! A request of the proxy's own to a cluster, for a filter or as the copy of a client's: with the credentials, the limits
-//! and the counters of the cluster, and within a time.
+//! Requests that the proxy itself sends to a cluster, for a filter or as a mirrored copy. They use the cluster's
+//! credentials, limits and counters, and have a timeout.
 
 use super::connect::{Failure, connect};
 use super::headers::{absolute, strip_hop_by_hop};
@@ -16,7 +16,7 @@ use http::{Request, StatusCode, Version, header};
 use http_body_util::BodyExt;
 use std::rc::Rc;
 
-/// Asks a cluster.
+/// Sends a request to a cluster and returns its response.
 pub(super) async fn ask(thread: &Rc<Thread>, question: &Question) -> Result<Reply, Refusal> {
     let upstream = thread.upstream(&question.cluster).ok_or_else(|| Refusal::no_cluster(503))?;
     let _permit =
@@ -47,7 +47,7 @@ pub(super) async fn ask(thread: &Rc<Thread>, question: &Question) -> Result<Repl
     result.map_err(|failure| failure.refusal)
 }
 
-/// Sends a question, on another connection where the one from the pool turns out to be closed.
+/// Sends the request. If a pooled connection turns out to be closed, retries on another one.
 async fn deliver(
     thread: &Rc<Thread>,
     upstream: &Rc<Upstream>,
@@ -70,7 +70,7 @@ async fn deliver(
             Ok(sent) => return Ok(sent),
             Err((error, _)) => error,
         };
-        // A second connection is made for it, so that this ends.
+        // A retry uses another connection, so the loop ends.
         if !(reused && error.unsent()) {
             return Err(Failure::of(&error));
         }
@@ -100,7 +100,7 @@ fn request(question: &Question, version: Version) -> Request<RequestBody> {
     request
 }
 
-/// Reads an answer to its end, so that its connection serves others.
+/// Reads a response to its end, so that its connection can be reused.
 async fn read(sent: Sent, most: usize) -> Result<Reply, Failure> {
     let (head, mut incoming) = sent.response.into_parts();
     let mut body = BytesMut::new();

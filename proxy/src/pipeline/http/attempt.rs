@@ -1,5 +1,5 @@
-//! One attempt: an endpoint is chosen, a connection found or made, the request sent, and its answer awaited within
-//! limits.
+//! One attempt of a request: chooses an endpoint, gets a connection, sends the request, and waits for the response
+//! within time limits.
 
 use super::connect::{Failure, connect};
 use super::exchange::Exchange;
@@ -25,34 +25,34 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// What is the same for all attempts of one request.
+/// Settings shared by all attempts of one request.
 pub(super) struct Plan {
     pub(super) scheme: &'static str,
-    /// Tell the upstream the number of the attempt.
+    /// Whether to send the attempt's number upstream (`x-envoy-attempt-count`).
     pub(super) count_header: bool,
     pub(super) hash: Option<u64>,
-    /// For the whole response.
+    /// Timeout for the whole response.
     pub(super) limit: Option<Duration>,
-    /// The route's limit for a stream without activity.
+    /// The route's idle timeout for a stream.
     pub(super) idle: Option<Duration>,
-    /// The answer may switch the protocol.
+    /// Whether the response may switch protocols.
     pub(super) upgrade: bool,
-    /// The endpoint's name is the host; whether the former one is kept.
+    /// If set, the endpoint's hostname becomes the host; `true` keeps the previous host in `x-forwarded-host`.
     pub(super) endpoint_host: Option<bool>,
 }
 
-/// Attempts of one request.
+/// The attempts of one request.
 pub(super) struct Attempt<'a> {
     pub(super) exchange: &'a Rc<Exchange>,
     pub(super) upstream: Rc<Upstream>,
-    /// When the request of the last attempt went out.
+    /// When the request of the last attempt was sent.
     pub(super) began: Option<Instant>,
     plan: Plan,
-    /// Attempts so far.
+    /// Number of attempts so far.
     pub(super) count: u32,
     tried: SmallVec<[SocketAddr; 4]>,
     host: Option<Rc<Host>>,
-    /// The limit of an attempt.
+    /// Timeout of one attempt.
     each: Option<Duration>,
     arrival: Option<Arrival>,
 }
@@ -72,14 +72,14 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Endpoints may have come and gone since the last attempt; the next one chooses among those that are there.
+    /// Updates the upstream, so that the next attempt chooses among its current endpoints.
     pub(super) fn renew(&mut self) {
         if let Some(current) = self.exchange.connection.thread.upstream(&self.upstream.cluster().name) {
             self.upstream = current;
         }
     }
 
-    /// Makes an attempt.
+    /// Makes one attempt.
     pub(super) async fn run(
         &mut self,
         message: &mut Message,
@@ -140,28 +140,28 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Milliseconds after which nobody waits for this attempt's answer any more.
+    /// Milliseconds until the timeout of this attempt, sent in `x-envoy-expected-rq-timeout-ms`.
     fn expected(&self) -> Option<u64> {
         let left = self.plan.limit.map(|limit| {
-            // The first attempt goes out at once.
+            // The first attempt is sent at once.
             if self.count > 1 { limit.saturating_sub(now() - self.exchange.start) } else { limit }
         });
         let least = left.into_iter().chain(self.each).min()?;
         Some((least.as_millis() as u64).max(1))
     }
 
-    /// Where the last attempt went.
+    /// The endpoint of the last attempt.
     pub(super) fn endpoint(&self) -> Option<SocketAddr> {
         self.host.as_ref().map(|host| host.address)
     }
 
-    /// Takes note of how the endpoint answered.
+    /// Records the outcome for the endpoint.
     pub(super) fn note(&self, outcome: Outcome) {
         self.upstream.answered(self.host.as_deref(), outcome);
     }
 
-    /// Sends the request until it has surely been sent at most once where that matters: a pooled connection may turn
-    /// out to be closed, and what nobody has seen is sent on another one.
+    /// Sends the request. A pooled connection may turn out to be closed; a request that no upstream has processed, or
+    /// that is safe, is then sent on another connection.
     async fn deliver(
         &mut self,
         host: &Rc<Host>,
@@ -214,15 +214,15 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Whether the headers of a request are there again after it was sent, however that ends, so that none need to be
-    /// copied before: an HTTP/1 request without a body comes back with its answer or its error, unless a limit on the
-    /// attempt ends it before. A host that was written for one endpoint is not for the next.
+    /// Whether sending returns the request's headers in any case, so that they need not be copied first: an HTTP/1
+    /// request without a body is returned with its response or error, unless the timeout of one attempt ends it
+    /// earlier. A host rewritten for one endpoint cannot be reused for the next, so such headers are copied.
     fn hands_back(&self, message: &Message, multiplexed: bool) -> bool {
         let bare = matches!(message, Message::Bare { .. });
         bare && !multiplexed && self.each.is_none() && self.plan.endpoint_host.is_none()
     }
 
-    /// Finds or makes a connection.
+    /// Gets a connection from the pool or opens one.
     async fn lease(&self, host: &Rc<Host>, message: &Message, fresh: bool) -> Result<Lease, Failure> {
         let connection = &self.exchange.connection;
         let headers = match message {
@@ -234,18 +234,18 @@ impl<'a> Attempt<'a> {
         let http2 = self.exchange.client_http2();
         let mut flavor = self.upstream.flavor(host, http2, connection.http().alpn, authority);
         if self.plan.upgrade {
-            // Another protocol is asked for in HTTP/1.1; HTTP/2 would drop the question on its way.
+            // Request the upgrade over HTTP/1.1; over HTTP/2 it would be lost.
             flavor.http2 = Some(false);
         }
         if !fresh && let Some(lease) = host.pool.ready(&flavor) {
             return Ok(lease);
         }
-        // Boxed, because it is rare: what it needs would make room in the future of each request.
+        // Boxed, because it is rare and would enlarge the future of every request.
         let keeps_certificates = self.exchange.has_extra();
         Box::pin(connect(&connection.thread, &self.upstream, host, &flavor, keeps_certificates)).await
     }
 
-    /// Labels of the endpoint, for the caller's metrics.
+    /// Records the endpoint's labels, for metrics of the caller's side.
     fn identify(&self, host: &Host, lease: &Lease) {
         if self.exchange.connection.reporter == Reporter::Source {
             self.exchange.key(|key| {
@@ -288,7 +288,7 @@ impl<'a> Attempt<'a> {
             let seen = Survey::of(&headers);
             strip_hop_by_hop(&mut headers, seen, false);
             if let Some(id) = headers.get_mut(REQUEST_ID) {
-                // Its value never comes again: in the table of HPACK it would only drive out those that do.
+                // Request ids never repeat, so indexing them in HPACK's table would only evict headers that do.
                 id.set_sensitive(true);
             }
         } else {
@@ -299,7 +299,7 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// Puts a request that was not sent back where it came from.
+/// Restores the message from a request that was not sent.
 fn restore(message: &mut Message, request: Request<RequestBody>) {
     let (parts, body) = request.into_parts();
     let mut headers = parts.headers;
@@ -318,5 +318,5 @@ fn switches(sent: &Sent) -> bool {
     sent.response.status() == StatusCode::SWITCHING_PROTOCOLS
 }
 
-/// Pooled connections that may turn out to be closed, before the request fails.
+/// Number of pooled connections that may turn out to be closed before the request fails.
 const MOST_CONNECTIONS: usize = 3;

@@ -1,4 +1,4 @@
-//! Response bodies on their way to the client: counted, limited in time, and the end of the exchange when they end.
+//! Response bodies on their way to the client: counts them, enforces time limits, and ends the exchange when they end.
 
 use super::exchange::Exchange;
 use super::timer::Timer;
@@ -30,25 +30,25 @@ enum Source {
     Upstream(Box<Upstream>),
 }
 
-/// A body that an upstream sends.
+/// A body received from an upstream.
 pub(super) struct Upstream {
     pub(super) incoming: Incoming,
-    /// The connection, to be given back.
+    /// The connection, to be returned to the pool.
     pub(super) returned: Option<Returned>,
-    /// The limit for the whole response.
+    /// Timeout for the whole response.
     pub(super) timer: Option<Timer>,
-    /// The request counts as under way until the body ends.
+    /// Counts the request as active until the body ends.
     pub(super) _busy: Busy,
     pub(super) _permit: Permit,
 }
 
-/// A response that breaks off, and what a client is told of it that has nothing of the response yet.
+/// A response that ended early, with the refusal for a client that has not received any of it.
 #[derive(Debug, thiserror::Error)]
 #[error("the response broke off")]
 pub(super) struct BrokenOff(pub(super) Box<Refusal>);
 
 impl ResponseBody {
-    /// A response of our own.
+    /// A response of the proxy's own.
     pub(super) fn whole(bytes: Bytes, exchange: Rc<Exchange>) -> Self {
         let source =
             if bytes.is_empty() || exchange.bodiless { Source::Empty } else { Source::Whole(Some(bytes)) };
@@ -60,12 +60,12 @@ impl ResponseBody {
         Self { source: Source::Upstream(Box::new(upstream)), exchange: Some(exchange) }
     }
 
-    /// Without a body and without an end of the exchange: an upgrade goes on elsewhere.
+    /// An empty body that does not end the exchange, for an upgrade, which continues elsewhere.
     pub(super) fn none() -> Self {
         Self { source: Source::Empty, exchange: None }
     }
 
-    /// Lets a filter change what an upstream sends; `seen` is told of the trailers as they came.
+    /// Applies a filter's change to an upstream's body. `seen` is called with the trailers as received.
     pub(super) fn change(&mut self, by: Change, seen: impl FnOnce(&HeaderMap) + 'static) {
         self.source = match std::mem::replace(&mut self.source, Source::Empty) {
             Source::Upstream(mut upstream) => {
@@ -76,9 +76,9 @@ impl ResponseBody {
         };
     }
 
-    /// Takes the body away: reads it to its end and gives back its beginning.
+    /// Takes the body: reads it to its end and returns its first `most` bytes.
     pub(super) async fn hold(&mut self, most: usize) -> Result<Bytes, BrokenOff> {
-        // It ends for its filter, not for the client.
+        // The end of this body does not end the exchange.
         let exchange = self.exchange.take();
         let mut held = BytesMut::new();
         let result = loop {
@@ -132,7 +132,7 @@ impl Body for ResponseBody {
         let this = &mut *self;
         loop {
             let result = std::task::ready!(this.poll_once(context));
-            // Empty frames say nothing, and a peer may take many of them for an attack.
+            // Skip empty frames: they carry nothing, and a peer may take many of them for an attack.
             if !matches!(&result, Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty)) {
                 return Poll::Ready(result);
             }
@@ -215,7 +215,7 @@ impl ResponseBody {
 impl Drop for ResponseBody {
     fn drop(&mut self) {
         let Some(exchange) = &self.exchange else { return };
-        // Nobody polls a body that has nothing to say, such as the answer to HEAD.
+        // An empty body, such as in the response to HEAD, is never polled.
         if self.is_end_stream() || matches!(self.source, Source::Empty) || exchange.bodiless {
             return self.complete();
         }

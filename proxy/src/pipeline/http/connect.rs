@@ -1,5 +1,5 @@
-//! A connection to an endpoint, within the limits of its cluster. Attempts of requests, copies of them and questions of
-//! filters all get theirs here.
+//! Gets a connection to an endpoint within the limits of its cluster. Used by attempts, by mirrored copies and by
+//! requests of filters.
 
 use crate::flow::refusal::Refusal;
 use crate::pipeline::upstream::{Connected, Host, Permit, Upstream};
@@ -10,9 +10,9 @@ use crate::send::{Flavor, Lease, SendError};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Why there is no response.
+/// Why a request got no response.
 pub(super) struct Failure {
-    /// How it ended, if a policy may repeat it.
+    /// The outcome for the retry policy; `None`: no retry is possible.
     pub(super) outcome: Option<Outcome>,
     pub(super) refusal: Refusal,
 }
@@ -32,8 +32,8 @@ impl Failure {
     }
 }
 
-/// Makes a connection as soon as the cluster's limits allow it, or takes one that comes free meanwhile. Certificates of the
-/// endpoint are kept where a log names them.
+/// Opens a connection as soon as the cluster's limits allow it, or takes one that becomes free meanwhile. Keeps the
+/// endpoint's certificates if `keeps_certificates` is set.
 pub(super) async fn connect(
     thread: &Rc<Thread>,
     upstream: &Rc<Upstream>,
@@ -54,7 +54,7 @@ pub(super) async fn connect(
             upstream.stats.upstream_rq_pending_overflow.add(1);
             return Err(Failure { outcome: None, refusal: Refusal::overflow() });
         }
-        // Whoever frees a connection may be on another thread: look again soon.
+        // Another thread may free a connection without waking this one, so look again soon.
         tokio::time::sleep(LOOK_AGAIN).await;
         if let Some(lease) = host.pool.ready(flavor) {
             return Ok(lease);

@@ -1,5 +1,4 @@
-//! One request from its first byte to the last of its response: what is gathered on the way for the one record that it
-//! leaves.
+//! One request from its first byte to the last byte of its response: gathers the data for its record.
 
 use super::timer::Arrival;
 use crate::flow::extra::Extra;
@@ -17,7 +16,7 @@ use std::cell::{Cell, Ref, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// The head of a request, as answers of our own may tell of it.
+/// The head of a request, kept for the proxy's own responses that refer to it.
 pub(super) struct Kept {
     method: Method,
     target: String,
@@ -27,7 +26,7 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// As filters look at it.
+    /// The head in the form that matchers use.
     pub(super) fn head(&self) -> Head<'_> {
         Head {
             method: &self.method,
@@ -39,12 +38,12 @@ impl Kept {
     }
 }
 
-/// A request under way.
+/// An active request.
 pub(super) struct Exchange {
     pub(super) connection: Rc<Downstream>,
     pub(super) start: Instant,
     pub(super) meter: Rc<Meter>,
-    /// The client speaks gRPC.
+    /// Whether the client uses gRPC.
     pub(super) grpc: bool,
     http2: bool,
     key: Cell<Key>,
@@ -52,9 +51,9 @@ pub(super) struct Exchange {
     messages: Option<RefCell<Messages>>,
     detail: RefCell<Option<Box<Detail>>>,
     kept: RefCell<Option<Box<Kept>>>,
-    /// The answer has no body, whatever its headers say.
+    /// Whether the response has no body, whatever its headers say (HEAD).
     pub(super) bodiless: bool,
-    /// A log names what few do.
+    /// Whether a log uses rarely used operators.
     has_extra: bool,
     finished: Cell<bool>,
 }
@@ -118,29 +117,29 @@ impl Exchange {
         detail
     }
 
-    /// How long the request may take to arrive.
+    /// The time limits for reading the request.
     pub(super) fn arrival(&self) -> Option<Arrival> {
         let settings = &self.connection.http().model;
         let until = settings.request_timeout.map(|limit| (self.start + limit).into());
         Arrival::new(&self.meter, settings.stream_idle_timeout, until)
     }
 
-    /// A filter makes gRPC of what the client sends.
+    /// Records that a filter converted the request to gRPC.
     pub(super) fn call_grpc(&self) {
         self.key(|key| key.traffic = Traffic::Grpc);
     }
 
-    /// Whether gRPC is sent on; the client itself need not speak it.
+    /// Whether the request is forwarded as gRPC. The client itself may not use gRPC.
     pub(super) fn calls_grpc(&self) -> bool {
         self.key.get().traffic == Traffic::Grpc
     }
 
-    /// Whether the client speaks HTTP/2.
+    /// Whether the client uses HTTP/2.
     pub(super) fn client_http2(&self) -> bool {
         self.http2
     }
 
-    /// Keeps what logs name of a request, as far as it has been changed by now.
+    /// Captures the request's fields for logs, as changed so far.
     pub(super) fn capture_request(&self, headers: &HeaderMap, target: &Uri) {
         self.detail(|detail| {
             detail.target = Some(target.clone());
@@ -154,12 +153,12 @@ impl Exchange {
         });
     }
 
-    /// Keeps the request's head for answers of our own that tell of it, once it has been cleaned.
+    /// Keeps the request's head, after sanitizing, for the proxy's own responses.
     pub(super) fn keep(&self, parts: &Parts) {
         self.keep_with(parts, |uri| uri.path_and_query().map(ToString::to_string).unwrap_or_default());
     }
 
-    /// Keeps the head of what is no request.
+    /// Keeps the head of a malformed request.
     pub(super) fn keep_unknown(&self, parts: &Parts) {
         self.keep_with(parts, |_| String::new());
     }
@@ -182,19 +181,19 @@ impl Exchange {
         self.kept.borrow()
     }
 
-    /// What went wrong so far.
+    /// The response flags so far.
     pub(super) fn flags(&self) -> Flags {
         self.key.get().flags
     }
 
-    /// Adds to what logs show, if there is a log.
+    /// Adds data for access logs, if there is one.
     pub(super) fn detail(&self, add: impl FnOnce(&mut Detail)) {
         if let Some(detail) = self.detail.borrow_mut().as_deref_mut() {
             add(detail);
         }
     }
 
-    /// Adds to what few logs show, if one of these does.
+    /// Adds data for rarely used log operators, if a log uses any.
     pub(super) fn extra(&self, add: impl FnOnce(&mut Extra)) {
         if self.has_extra {
             self.detail(|detail| {
@@ -205,29 +204,29 @@ impl Exchange {
         }
     }
 
-    /// Whether a log names what few do.
+    /// Whether a log uses rarely used operators.
     pub(super) fn has_extra(&self) -> bool {
         self.has_extra
     }
 
-    /// Something happens.
+    /// Records the time of an event.
     pub(super) fn mark(&self, point: Point) {
         self.extra(|extra| extra.mark(point, now()));
     }
 
-    /// Changes the labels of the metrics.
+    /// Changes the metric labels.
     pub(super) fn key(&self, change: impl FnOnce(&mut Key)) {
         let mut key = self.key.get();
         change(&mut key);
         self.key.set(key);
     }
 
-    /// Says that something went wrong.
+    /// Adds response flags.
     pub(super) fn flag(&self, flags: Flags) {
         self.key(|key| key.flags |= flags);
     }
 
-    /// The head of the response as it goes to the client.
+    /// Records the head of the response as sent to the client.
     pub(super) fn responded(&self, status: u16, headers: &HeaderMap) {
         self.key(|key| key.code = status);
         self.grpc_status(headers);
@@ -242,7 +241,7 @@ impl Exchange {
         });
     }
 
-    /// Response bytes that go by.
+    /// Counts response bytes.
     pub(super) fn sent(&self, data: &[u8]) {
         self.sent.set(self.sent.get() + data.len() as u64);
         self.connection.live.touch(self.connection.thread.coarse());
@@ -251,13 +250,13 @@ impl Exchange {
         }
     }
 
-    /// Bytes that went by after an upgrade.
+    /// Counts the bytes that were copied after an upgrade.
     pub(super) fn moved(&self, sent: u64, received: u64) {
         self.sent.set(self.sent.get() + sent);
         self.meter.add(received);
     }
 
-    /// The trailers of the response.
+    /// Records the trailers of the response.
     pub(super) fn trailers(&self, trailers: &HeaderMap) {
         self.grpc_status(trailers);
         self.detail(|detail| {
@@ -279,7 +278,7 @@ impl Exchange {
         }
     }
 
-    /// Leaves the record; only the first call does.
+    /// Writes the record. Only the first call has an effect.
     pub(super) fn finish(&self) {
         if self.finished.replace(true) {
             return;
@@ -296,7 +295,7 @@ impl Exchange {
         self.extra(|extra| {
             if let Some(ended) = self.meter.ended_at() {
                 extra.mark(Point::RequestEnds, ended);
-                // What comes goes on at once; what is repeated has come before.
+                // A body is forwarded as it arrives; a retried one has arrived earlier.
                 extra.mark_sent(ended);
             }
         });
@@ -318,8 +317,8 @@ impl Exchange {
 }
 
 impl Exchange {
-    /// Ends a connection that begins requests only to reset them (CVE-2023-44487): they cost us and our upstreams more
-    /// than the client.
+    /// Closes a connection whose client opens requests only to reset them (CVE-2023-44487): they cost the proxy and its
+    /// upstreams more than the client.
     fn judge(&self, flags: Flags, end: Instant) {
         let live = &self.connection.live;
         let premature = flags.contains(Flags::DC) && end.saturating_duration_since(self.start) < PREMATURE;
@@ -334,7 +333,7 @@ impl Exchange {
 }
 
 impl Drop for Exchange {
-    /// A request whose client went away before there was a response.
+    /// Records a request whose client disconnected before there was a response.
     fn drop(&mut self) {
         if !self.finished.get() {
             self.flag(Flags::DC);
@@ -344,7 +343,7 @@ impl Drop for Exchange {
     }
 }
 
-/// Bytes of a request's head, with the parts that HTTP/2 has for headers.
+/// Bytes of a request's head, with HTTP/2's pseudo-headers.
 fn request_size(method: Option<&Method>, target: &Uri, headers: &HeaderMap) -> u64 {
     let method = method.map_or(0, |method| method.as_str().len());
     let path = target.path_and_query().map_or(1, |path| path.as_str().len());
@@ -353,12 +352,12 @@ fn request_size(method: Option<&Method>, target: &Uri, headers: &HeaderMap) -> u
     (":method".len() + method + ":path".len() + path + host + scheme) as u64 + size(headers)
 }
 
-/// Bytes of names and values.
+/// Bytes of header names and values.
 fn size(headers: &HeaderMap) -> u64 {
     headers.iter().map(|(name, value)| (name.as_str().len() + value.len()) as u64).sum()
 }
 
-/// A version as logs name it.
+/// The HTTP version's name in logs.
 pub(super) fn protocol(version: Version) -> &'static str {
     match version {
         Version::HTTP_10 => "HTTP/1.0",
@@ -367,7 +366,7 @@ pub(super) fn protocol(version: Version) -> &'static str {
     }
 }
 
-/// Bytes of a status as HTTP/2 has it.
+/// Bytes of the `:status` pseudo-header in HTTP/2.
 const STATUS: u64 = ":status200".len() as u64;
-/// A reset in this time after its request began is one of a client that never wanted an answer.
+/// A reset within this time counts as premature: the client never wanted the response.
 const PREMATURE: Duration = Duration::from_secs(1);

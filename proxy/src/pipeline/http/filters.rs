@@ -1,4 +1,4 @@
-//! The filters of one request: they are asked one after the other, and what they ask for is done here and nowhere else.
+//! Runs the filters of one request in order, and is the only place that carries out their steps.
 
 use super::ask::ask;
 use super::body::{BrokenOff, ResponseBody};
@@ -17,16 +17,16 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
-/// The filters of one request, and what they keep of it.
+/// The filters of one request, and the values that they keep.
 pub(super) struct Chain<'a> {
     filters: Cow<'a, [Ready]>,
-    /// By the filter's place.
+    /// Kept values, each with the index of its filter.
     kept: Vec<(usize, Kept)>,
-    /// Of the request's body, in order.
+    /// Changes to the request's body, in order.
     changes: Vec<Change>,
 }
 
-/// Why a request goes no further than its filters.
+/// Why a request ends in its filters.
 pub(super) enum Ended {
     Refused(Refusal),
     Answered(Response<ResponseBody>),
@@ -43,7 +43,7 @@ impl<'a> Chain<'a> {
         Self { filters, kept: vec![], changes: vec![] }
     }
 
-    /// Asks the filters about a request, in order. Where there are none, nothing is made ready for them.
+    /// Runs the filters on a request, in order. Without filters, their input is not built.
     pub(super) async fn request<'r>(
         &mut self,
         exchange: &Rc<Exchange>,
@@ -79,7 +79,7 @@ impl<'a> Chain<'a> {
         Ok(())
     }
 
-    /// The request's body, as the filters change it.
+    /// The request's body with the filters' changes.
     pub(super) fn body(&mut self, body: Incoming) -> Incoming {
         let changes = std::mem::take(&mut self.changes);
         if body.is_end_stream() {
@@ -88,12 +88,12 @@ impl<'a> Chain<'a> {
         changes.into_iter().fold(body, |body, change| body.changed(change, None))
     }
 
-    /// Whether a filter has something to say about the response.
+    /// Whether a filter wants to see the response.
     pub(super) fn awaits_response(&self) -> bool {
         !self.kept.is_empty()
     }
 
-    /// Asks the filters about the response, in the other order: those that keep something of its request.
+    /// Runs on the response, in reverse order, the filters that kept a value of the request.
     pub(super) async fn response(self, exchange: &Rc<Exchange>, response: &mut Response<ResponseBody>) {
         let count = |stat: Stat<'_>| exchange.connection.count(stat);
         for (place, mut kept) in self.kept.into_iter().rev() {
@@ -126,7 +126,8 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// Does what a filter waits for. Boxed, because it is rare: it would make room in the future of each request.
+/// Carries out a step for which a filter waits. Boxed, because it is rare and would enlarge the future of every
+/// request.
 fn perform(exchange: &Rc<Exchange>, wish: Step) -> Pin<Box<dyn Future<Output = Event> + '_>> {
     Box::pin(async move {
         match wish {
@@ -139,7 +140,7 @@ fn perform(exchange: &Rc<Exchange>, wish: Step) -> Pin<Box<dyn Future<Output = E
                 let reply = ask(&exchange.connection.thread, &question).await;
                 Event::Replied(reply.map_err(Box::new))
             }
-            // These are over where they are asked for.
+            // The caller has handled these.
             Step::Next | Step::Refuse(_) | Step::Answer(_) => Event::Head,
         }
     })

@@ -1,4 +1,5 @@
-//! A request that is sent on: its cluster is chosen, its head rewritten, and attempts are made until one counts.
+//! Forwards a request: chooses its cluster, rewrites its head, and makes attempts until one succeeds or no retry is
+//! left.
 
 use super::attempt::{Attempt, Plan};
 use super::body::{ResponseBody, Upstream as UpstreamBody};
@@ -35,17 +36,17 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// A request and its way.
+/// A request and its route.
 #[derive(Clone, Copy)]
 pub(super) struct Outgoing<'a> {
     pub(super) way: &'a Way<'a>,
     pub(super) forward: &'a Forward,
-    /// What the request's head held.
+    /// The headers that the request's head contained.
     pub(super) seen: Survey,
     pub(super) upgrade: bool,
 }
 
-/// Sends a request on and gives back the response for the client.
+/// Forwards a request and returns the response for the client.
 pub(super) async fn forward(
     exchange: &Rc<Exchange>,
     outgoing: Outgoing<'_>,
@@ -101,7 +102,7 @@ pub(super) async fn forward(
     Ok(response.map(|()| ResponseBody::upstream(body, exchange.clone())))
 }
 
-/// What all attempts of a request have in common.
+/// The settings that all attempts of a request share.
 fn plan(outgoing: &Outgoing<'_>, hash: Option<u64>, limit: Option<Duration>) -> Plan {
     let Outgoing { way, forward, upgrade, .. } = *outgoing;
     let is_endpoint = matches!(forward.host_rewrite, Some(HostRewrite::Endpoint));
@@ -116,7 +117,7 @@ fn plan(outgoing: &Outgoing<'_>, hash: Option<u64>, limit: Option<Duration>) -> 
     }
 }
 
-/// Cleans the head that an endpoint answered with; whether it switches protocols.
+/// Sanitizes the response's head. Returns whether it switches protocols.
 fn answered_head(exchange: &Exchange, attempt: &Attempt<'_>, response: &mut Response<()>) -> bool {
     let upgraded = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
     let seen = Survey::of(response.headers());
@@ -135,7 +136,7 @@ fn answered_head(exchange: &Exchange, attempt: &Attempt<'_>, response: &mut Resp
     upgraded
 }
 
-/// Writes what the configuration adds to a response.
+/// Applies the configured changes to a response's headers.
 fn finish<B>(
     outgoing: &Outgoing<'_>,
     chosen: &Chosen<'_>,
@@ -172,7 +173,7 @@ fn weighted<'a>(chosen: &Chosen<'a>) -> Option<&'a Weighted> {
 
 type Answered = (crate::send::Sent, crate::pipeline::upstream::Busy);
 
-/// Makes attempts until one counts.
+/// Makes attempts until the policy does not retry.
 async fn attempts(
     attempt: &mut Attempt<'_>,
     message: &mut Message,
@@ -231,14 +232,14 @@ fn overflow(upstream: &Upstream) -> Refusal {
     Refusal::overflow()
 }
 
-/// When one request is repeated.
+/// The retry policy of one request.
 struct Repeat<'a> {
     policy: Cow<'a, RetryPolicy>,
     headers: &'a [HeaderCondition],
 }
 
 impl Repeat<'_> {
-    /// Whether the response asks for it by its headers.
+    /// Whether the response's headers ask for a retry.
     fn asks(&self, headers: &HeaderMap) -> bool {
         let head = Head { method: &Method::GET, authority: "", target: "", scheme: "", headers };
         self.policy.on.contains(&RetryOn::RetriableHeaders) && self.headers.iter().any(|c| c.matches(&head))
@@ -278,7 +279,7 @@ fn message(exchange: &Rc<Exchange>, parts: &mut Parts, body: Incoming, keep: boo
     Message::Once { method, uri, headers: head, body: Some(body) }
 }
 
-/// Writes the head as the upstream is to see it.
+/// Rewrites the head for the upstream.
 fn rewrite_head(
     exchange: &Exchange,
     outgoing: &Outgoing<'_>,
@@ -304,7 +305,7 @@ fn rewrite_head(
         if forward.host_rewrite.is_some() {
             replace_host(&mut parts.headers, host, forward.append_forwarded_host);
         } else {
-            // Of the host that a weighted cluster replaces, Envoy tells nothing.
+            // As in Envoy, `x-forwarded-host` does not report the host that a weighted cluster replaces.
             parts.headers.insert(header::HOST, host);
         }
         changed = true;
@@ -325,7 +326,7 @@ fn rewrite_head(
     Ok(())
 }
 
-/// Another authority; `None`: it stays, or the endpoint names it.
+/// The rewritten authority; `None`: it stays, or the endpoint's hostname replaces it later.
 fn rewritten_host(rewrite: &HostRewrite, headers: &HeaderMap, target: &str) -> Option<HeaderValue> {
     match rewrite {
         HostRewrite::Literal(host) => Some(host.clone()),
@@ -338,7 +339,7 @@ fn rewritten_host(rewrite: &HostRewrite, headers: &HeaderMap, target: &str) -> O
     }
 }
 
-/// The key by which consistent-hash balancers choose.
+/// The key's hash for consistent-hash balancing.
 fn hash_key(
     outgoing: &Outgoing<'_>,
     parts: &Parts,
@@ -373,7 +374,7 @@ fn hash_key(
     (combined, made)
 }
 
-/// The cookie that keeps a client where it is.
+/// A session affinity cookie.
 fn set_cookie(name: &str, value: &str, path: &str, ttl: Duration) -> Option<HeaderValue> {
     let age = if ttl.is_zero() { String::new() } else { format!("; Max-Age={}", ttl.as_secs()) };
     let path = if path.is_empty() { String::new() } else { format!("; Path={path}") };

@@ -1,5 +1,5 @@
-//! Pure. What a proxy does to headers on both ways: hop-by-hop headers end here, forwarding headers are written, and
-//! nothing a client says about itself is believed unless the listener says so.
+//! Pure. The proxy's changes to headers in both directions: removes hop-by-hop headers, writes forwarding headers, and
+//! removes headers about the client that the listener does not trust.
 
 use super::survey::{Known, Survey};
 use crate::flow::unique;
@@ -27,18 +27,18 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
-/// What is known of a connection's client.
+/// Facts about the client of a connection.
 pub(super) struct Client<'a> {
     pub(super) peer: SocketAddr,
-    /// Our own address, by which a client on this machine is known to others.
+    /// The proxy's own address, which stands for clients on the same host.
     pub(super) own: IpAddr,
     pub(super) tls: bool,
     pub(super) mutual: bool,
-    /// Our element of `x-forwarded-client-cert`.
+    /// The proxy's element of `x-forwarded-client-cert`.
     pub(super) certificate: Option<&'a HeaderValue>,
 }
 
-/// Removes what concerns one connection only. `upgrade` keeps what an accepted upgrade needs.
+/// Removes headers that concern a single connection. `upgrade` keeps those that an accepted upgrade needs.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap, seen: Survey, upgrade: bool) {
     if !seen.has_hop_by_hop() {
         return;
@@ -66,7 +66,7 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap, seen: Survey, upgrade: b
     }
 }
 
-/// Only trailers may be announced further on.
+/// Reduces `te` to `trailers`, the only value that may be forwarded.
 fn strip_te(headers: &mut HeaderMap) {
     let Some(te) = headers.get(header::TE) else { return };
     let trailers = te.as_bytes().split(|b| *b == b',').any(|t| t.trim_ascii() == b"trailers");
@@ -77,7 +77,7 @@ fn strip_te(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes `connection` and the headers that it names.
+/// Removes `connection` and the headers that it lists.
 fn strip_connection(headers: &mut HeaderMap) {
     let names_none = |value: &HeaderValue| {
         let value = value.as_bytes();
@@ -99,7 +99,7 @@ fn strip_connection(headers: &mut HeaderMap) {
     headers.remove(header::CONNECTION);
 }
 
-/// Writes another authority, and keeps the one it replaces.
+/// Replaces the host; `append` keeps the original in `x-forwarded-host`.
 pub(super) fn replace_host(headers: &mut HeaderMap, host: HeaderValue, append: bool) {
     let Some(original) = headers.insert(header::HOST, host) else { return };
     if append {
@@ -113,7 +113,7 @@ pub(super) fn replace_host(headers: &mut HeaderMap, host: HeaderValue, append: b
     headers.insert(ORIGINAL_HOST, original);
 }
 
-/// HTTP/2 has the host in the target.
+/// Moves the host into the target, as HTTP/2 requires.
 pub(super) fn absolute(uri: Uri, headers: &mut HeaderMap, scheme: &str) -> Uri {
     let host = headers.remove(header::HOST);
     let authority = host.and_then(|h| Authority::from_maybe_shared(h).ok());
@@ -126,16 +126,16 @@ pub(super) fn absolute(uri: Uri, headers: &mut HeaderMap, scheme: &str) -> Uri {
     Uri::from_parts(parts).unwrap_or_default()
 }
 
-/// A client as far as what it says can be trusted.
+/// The client, as far as its headers can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Trusted {
-    /// Its address; without a port where a hop in between told of it.
+    /// Its address; the port is unknown if a forwarding header gave it.
     pub(super) address: SocketAddr,
-    /// It comes from inside, so that its `x-envoy-` headers are believed.
+    /// Whether it is internal, so that its `x-envoy-` headers are trusted.
     pub(super) internal: bool,
 }
 
-/// Writes forwarding headers, and gives back the client as far as it can be trusted.
+/// Writes forwarding headers, and returns the client as far as it can be trusted.
 pub(super) fn forwarded(
     headers: &mut HeaderMap,
     seen: Survey,
@@ -154,7 +154,7 @@ pub(super) fn forwarded(
         append_address(headers, if ip.is_loopback() { client.own } else { ip });
     }
     let ranges = &http.extra.internal_addresses;
-    // Who comes by way of several hops, or of one that we do not know, is not inside.
+    // A client behind several hops, or behind an unknown one, is not internal.
     let direct = hops == usize::from(!http.use_remote_address);
     let internal = direct && ranges.iter().any(|range| range.contains(&address.ip()));
     origin(headers, seen, http.use_remote_address, (!internal).then_some(address));
@@ -170,7 +170,7 @@ pub(super) fn forwarded(
     trusted
 }
 
-/// Says whether a request comes from inside; one from outside gives no instructions.
+/// Marks an internal request as such, and removes control headers from an external one.
 fn origin(headers: &mut HeaderMap, seen: Survey, edge: bool, outside: Option<SocketAddr>) {
     let Some(address) = outside else {
         headers.insert(INTERNAL, HeaderValue::from_static("true"));
@@ -187,7 +187,7 @@ fn origin(headers: &mut HeaderMap, seen: Survey, edge: bool, outside: Option<Soc
     }
 }
 
-/// Joins the crumbs in which HTTP/2 may send cookies (RFC 9113, 8.2.3).
+/// Joins the cookie fields into which HTTP/2 may split a header (RFC 9113, 8.2.3).
 pub(super) fn join_cookies(headers: &mut HeaderMap) {
     let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if crumbs.len() > 1
@@ -197,7 +197,7 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Adds a proxy to those that a message came by.
+/// Appends a proxy to the `via` header.
 pub(super) fn append_via(headers: &mut HeaderMap, own: &HeaderValue) {
     let joined = match headers.get(header::VIA) {
         Some(before) => HeaderValue::from_bytes(&[before.as_bytes(), b", ", own.as_bytes()].concat()).ok(),
@@ -209,7 +209,7 @@ pub(super) fn append_via(headers: &mut HeaderMap, own: &HeaderValue) {
 }
 
 fn trusted_client(headers: &HeaderMap, http: &HttpConnection, peer: SocketAddr) -> SocketAddr {
-    // The peer counts as the last hop where we append it ourselves.
+    // The peer counts as the last hop if the proxy appends it itself.
     let back = match (http.use_remote_address, http.trusted_hops) {
         (true, 0) => return peer,
         (true, hops) => hops as usize - 1,
@@ -229,7 +229,7 @@ fn append_address(headers: &mut HeaderMap, ip: IpAddr) {
     }
 }
 
-/// A list with one more item at its end.
+/// A comma-separated list with another item appended.
 pub(super) fn joined(before: Option<&HeaderValue>, item: &[u8]) -> Option<HeaderValue> {
     let all = match before {
         Some(before) => [before.as_bytes(), b",", item].concat(),
@@ -257,8 +257,8 @@ fn client_certificate(headers: &mut HeaderMap, mode: ForwardMode, client: &Clien
     }
 }
 
-/// Makes sure that there is a request id. An edge makes its own unless the client is inside or it is told to keep the
-/// client's.
+/// Ensures that a request has a request id: a random UUID of version 4. (Envoy reads its version digit 4 as "not
+/// traced".) An edge proxy replaces an existing id, unless the client is internal or the listener preserves ids.
 pub(super) fn request_id(
     headers: &mut HeaderMap,
     seen: Survey,
@@ -277,8 +277,7 @@ pub(super) fn request_id(
     headers.insert(REQUEST_ID, id.expect("hexadecimal digits and dashes are allowed in headers"));
 }
 
-/// A UUID of version 4; its version digit says that nobody asked for a trace.
-/// A number of milliseconds; most are small, and those are not made anew.
+/// A number of milliseconds as a header value. Most are small; those are static.
 pub(super) fn milliseconds(number: u128) -> HeaderValue {
     const SMALL: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
     match SMALL.get(usize::try_from(number).unwrap_or(usize::MAX)) {
@@ -287,7 +286,7 @@ pub(super) fn milliseconds(number: u128) -> HeaderValue {
     }
 }
 
-/// Instructions that only callers inside may give.
+/// Control headers that are accepted only from internal clients.
 const INSTRUCTIONS: [&str; 14] = [
     "x-envoy-retriable-status-codes",
     "x-envoy-retriable-header-names",
@@ -304,7 +303,7 @@ const INSTRUCTIONS: [&str; 14] = [
     "x-envoy-original-url",
     "x-envoy-hedge-on-per-try-timeout",
 ];
-/// What an edge takes from nobody outside.
+/// Headers that an edge proxy also removes from external requests.
 const EDGE_INSTRUCTIONS: [&str; 5] = [
     "x-envoy-decorator-operation",
     "x-envoy-downstream-service-cluster",

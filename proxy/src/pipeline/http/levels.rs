@@ -1,12 +1,12 @@
-//! Pure. Changes to headers come from the chosen cluster, the route, its virtual host and the table; which of them has
-//! the last word is the table's choice.
+//! Pure. Applies header changes of the chosen cluster, the route, its virtual host and the route table. The table
+//! decides which level is applied last.
 
 use crate::snapshot::mutation::Mutations;
 use crate::snapshot::table::{Route, RouteTable, VirtualHost, Weighted};
 use crate::snapshot::template::Context;
 use http::{HeaderMap, header};
 
-/// Where changes may come from.
+/// The levels that header changes come from.
 #[derive(Clone, Copy)]
 pub(super) struct Levels<'a> {
     pub(super) table: &'a RouteTable,
@@ -14,13 +14,14 @@ pub(super) struct Levels<'a> {
     pub(super) route: &'a Route,
 }
 
-/// A request's way through the table, and what is known of it.
+/// A request's route, and facts about the request.
 pub(super) struct Way<'a> {
     pub(super) levels: Levels<'a>,
-    /// For changes to the response: its headers are the request's before any change, where they are needed.
+    /// The values for operators in response headers. Holds the request's original headers, if an operator refers to
+    /// them.
     pub(super) context: &'a Context<'a>,
     pub(super) scheme: &'static str,
-    /// The request comes from inside and has `x-envoy-` headers, which are believed.
+    /// Whether the request is internal and has `x-envoy-` headers, which are trusted.
     pub(super) internal: bool,
 }
 
@@ -39,7 +40,7 @@ impl Levels<'_> {
         levels.into_iter().chain(weighted.iter().map(|w| &w.response_headers)).any(Mutations::needs_request)
     }
 
-    /// Changes a request; whether there is anything to change.
+    /// Changes a request's headers. Returns whether there were any changes to apply.
     pub(super) fn request(
         &self,
         weighted: Option<&Weighted>,
@@ -60,7 +61,7 @@ impl Levels<'_> {
         any
     }
 
-    /// Changes a response.
+    /// Changes a response's headers.
     pub(super) fn respond(
         &self,
         weighted: Option<&Weighted>,
@@ -78,8 +79,8 @@ impl Levels<'_> {
         }
     }
 
-    /// Changes a response of our own. Its kind of text is only set where nothing else is, as its status is, too late for
-    /// changes to refer to it.
+    /// Changes the headers of the proxy's own response. As with its status, changes cannot refer to its content type,
+    /// which is written afterwards; `text/plain` is written only if no change set another type.
     pub(super) fn respond_for_us(
         &self,
         weighted: Option<&Weighted>,
@@ -99,7 +100,7 @@ impl Levels<'_> {
         }
     }
 
-    /// Those that change anything, from the most specific to the widest or the other way.
+    /// The levels with any changes, ordered so that the one that must win is applied last.
     fn ordered<'a>(&self, mut levels: [Option<&'a Mutations>; 4]) -> impl Iterator<Item = &'a Mutations> {
         if self.table.most_specific_wins {
             levels.reverse();

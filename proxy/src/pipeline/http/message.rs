@@ -1,22 +1,22 @@
-//! A request on its way upstream: its head, and its body as often as that can be sent.
+//! A request to send upstream: its head, and its body as often as it can be sent.
 
 use crate::send::Incoming;
 use crate::send::body::Replay;
 use http::{HeaderMap, Method, Uri};
 use std::rc::Rc;
 
-/// A request, as often as it can be sent.
+/// A request, by how often it can be sent.
 pub(super) enum Message {
     /// Without a body.
     Bare { method: Method, uri: Uri, headers: HeaderMap },
-    /// With a body that is kept while it is short.
+    /// With a body that is kept for retries while it is short.
     Kept { method: Method, uri: Uri, headers: HeaderMap, replay: Rc<Replay> },
-    /// With a body that goes by once.
+    /// With a body that is streamed once.
     Once { method: Method, uri: Uri, headers: HeaderMap, body: Option<Incoming> },
 }
 
 impl Message {
-    /// Whether all of it can be sent once more.
+    /// Whether the whole request can be sent again.
     pub(super) fn can_repeat(&self) -> bool {
         match self {
             Self::Bare { .. } => true,
@@ -25,12 +25,12 @@ impl Message {
         }
     }
 
-    /// Whether sending it twice does what sending it once does, as far as its method says.
+    /// Whether it has a safe method and no body, so that sending it twice does no harm.
     pub(super) fn is_safe(&self) -> bool {
         matches!(self, Self::Bare { method, .. } if method.is_safe())
     }
 
-    /// Keeps headers that came back, for another time.
+    /// Restores headers that sending returned, for another attempt.
     pub(super) fn keep(&mut self, asked: HeaderMap) {
         let (Self::Bare { headers, .. } | Self::Kept { headers, .. } | Self::Once { headers, .. }) = self;
         if headers.is_empty() {

@@ -1,5 +1,5 @@
-//! Copies of requests to other clusters, whose answers are dropped. A copy goes out when the request's body has been
-//! read, and only if it was short enough to be kept.
+//! Mirrors requests to other clusters, whose responses are dropped. A copy is sent once the request's body has been
+//! read, and only if the body was short enough to be kept.
 
 use super::ask::ask;
 use super::exchange::Exchange;
@@ -12,7 +12,7 @@ use http::{HeaderMap, header};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Sends the copies that a route asks for; each may take as long as the request.
+/// Sends the copies that a route configures, each with the request's timeout.
 pub(super) fn send(exchange: &Rc<Exchange>, mirrors: &[Mirror], message: &Message, limit: Option<Duration>) {
     for mirror in mirrors {
         let thread = &exchange.connection.thread;
@@ -39,7 +39,7 @@ pub(super) fn send(exchange: &Rc<Exchange>, mirrors: &[Mirror], message: &Messag
     }
 }
 
-/// Marks the host of a copy, as Envoy does, so that nobody takes it for the request.
+/// Appends `-shadow` to the host of a copy, as Envoy does, so that it is not mistaken for the request.
 fn shadow(headers: &mut HeaderMap) {
     let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else { return };
     let name = crate::route::without_port(host);
@@ -62,5 +62,5 @@ async fn deliver(
     ask(&thread, &question).await.ok().map(|_| ())
 }
 
-/// A copy may take this long where its request has no limit, and so may the body that it waits for.
+/// Timeout of a copy whose request has none, and of the wait for the request's body.
 const LONGEST: Duration = Duration::from_secs(15);

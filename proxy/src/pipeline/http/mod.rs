@@ -1,5 +1,5 @@
-//! HTTP on a client's connection: whichever version it speaks, each request goes through the stages route, policy,
-//! balance, send on its own, while the connection is told to end when its listener goes or the proxy drains.
+//! Serves HTTP on a client's connection, in either version. Each request passes through the stages route, policy,
+//! balance and send on its own. The connection drains when its listener is removed or the proxy drains.
 
 mod multiplexed;
 mod serial;
@@ -40,7 +40,7 @@ use api::model::listener::{Codec, HttpConnection};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Serves a connection to its end.
+/// Serves a connection until it ends.
 pub(super) async fn serve(stream: Stream, connection: Rc<Downstream>) {
     let settings = &connection.http().model;
     let version = version(stream, settings.codec, patience(settings));
@@ -53,12 +53,12 @@ pub(super) async fn serve(stream: Stream, connection: Rc<Downstream>) {
     }
 }
 
-/// What a client may take to show what it speaks.
+/// How long to wait for the client's first bytes.
 pub(super) fn patience(settings: &HttpConnection) -> Duration {
     settings.idle_timeout.unwrap_or(GREETING).min(GREETING)
 }
 
-/// Finds out which version the client speaks; `None`: it went away.
+/// Detects the client's HTTP version; `None`: the client disconnected.
 async fn version(stream: Stream, codec: Codec, patience: Duration) -> Option<(Stream, bool)> {
     match (codec, stream.alpn()) {
         (Codec::Http1, _) | (Codec::Auto, Some(b"http/1.1" | b"http/1.0")) => return Some((stream, false)),
@@ -70,10 +70,10 @@ async fn version(stream: Stream, codec: Codec, patience: Duration) -> Option<(St
             let http2 = tokio::time::timeout(patience, is_http2(&mut plain)).await.ok()?.ok()?;
             Some((Stream::Plain(plain), http2))
         }
-        // Inside TLS without ALPN nothing was looked at yet, and HTTP/1.1 is what such clients speak.
+        // Without ALPN the bytes inside TLS are not inspected. Such clients use HTTP/1.1.
         Stream::Tls(tls) => Some((Stream::Tls(tls), false)),
     }
 }
 
-/// However long a connection may be idle.
+/// Applies even if the idle timeout is longer.
 const GREETING: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! HTTP/2 on a client's connection: its limits, and its end when the client floods or abuses it.
+//! Serves HTTP/2 on a client's connection: applies limits, and closes the connection if the client floods it.
 
 use super::body::ResponseBody;
 use super::headers::strip_hop_by_hop;
@@ -18,13 +18,13 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, ready};
 
-/// Serves a connection to its end.
+/// Serves a connection until it ends.
 pub(super) async fn serve(stream: Stream, connection: Rc<Downstream>) {
     let model = &connection.http().model;
     let settings = Settings {
         max_streams: model.max_concurrent_streams,
         max_headers: model.max_headers_kib * 1024,
-        // As for HTTP/1: a stream without activity ends, and a head that does not come is one.
+        // As for HTTP/1: an idle stream times out, and so does one whose head does not arrive.
         head_timeout: model.headers_timeout.or(model.stream_idle_timeout),
     };
     let mut serving = Connection::new(stream, settings);
@@ -35,7 +35,7 @@ pub(super) async fn serve(stream: Stream, connection: Rc<Downstream>) {
             State::Cut => {
                 if live.is_over() {
                     warden.dismiss();
-                    // What it cannot say in one step is not said.
+                    // Anything that cannot be sent in one step is dropped.
                     let _ = serving.poll_next(context);
                 }
                 return Poll::Ready(());
@@ -53,12 +53,12 @@ pub(super) async fn serve(stream: Stream, connection: Rc<Downstream>) {
     report(&connection, &warden);
 }
 
-/// Answers a request in a task of its own, which ends when the client lets its stream stand still.
+/// Handles a request in its own task, which ends if its stream is idle for too long.
 fn begin(connection: &Rc<Downstream>, request: Request<Body>, reply: Reply) {
     let live = connection.live.clone();
     let watch = live.streams.add(connection.thread.coarse());
     let connection = connection.clone();
-    // Boxed, because a future moves several times until it is a task, and this one is large.
+    // Boxed, because a future is moved several times before it runs as a task, and this one is large.
     let mut stream = Box::pin(async move { reply.send(pin!(answer(connection, request))).await });
     tokio::task::spawn_local(async move {
         let silent = poll_fn(|context| {
@@ -79,7 +79,7 @@ async fn answer(connection: Rc<Downstream>, request: Request<Body>) -> Response<
     response
 }
 
-/// Writes what a response carries in any version of HTTP, and removes what HTTP/2 does not know.
+/// Adds headers that responses carry in any HTTP version, and removes those that HTTP/2 does not allow.
 fn complete(connection: &Downstream, response: &mut Response<ResponseBody>) {
     let body = response.body();
     let length = if body.is_end_stream() { None } else { body.size_hint().exact() };

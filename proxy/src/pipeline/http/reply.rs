@@ -1,5 +1,5 @@
-//! Responses of our own: refusals, redirects and answers from the configuration. A gRPC client gets its kind of error,
-//! with the status in the headers alone.
+//! The proxy's own responses: refusals, redirects and direct responses. A gRPC client gets a gRPC error, with its
+//! status in the headers.
 
 use super::body::ResponseBody;
 use super::exchange::Exchange;
@@ -15,7 +15,7 @@ use http::{Response, StatusCode};
 use std::borrow::Cow;
 use std::rc::Rc;
 
-/// The response that tells a refusal.
+/// The response for a refusal.
 pub(super) fn refuse(refusal: Refusal, exchange: &Rc<Exchange>) -> Response<ResponseBody> {
     exchange.flag(refusal.flags);
     exchange.detail(|detail| {
@@ -41,7 +41,7 @@ pub(super) fn refuse(refusal: Refusal, exchange: &Rc<Exchange>) -> Response<Resp
     response
 }
 
-/// The answer of a filter, which is as it is.
+/// A filter's response, which the listener's settings do not change.
 pub(super) fn answer(answer: Answer, exchange: &Rc<Exchange>) -> Response<ResponseBody> {
     exchange.detail(|detail| detail.code_details = Some(answer.details.into()));
     let mut response = Response::new(ResponseBody::whole(Bytes::new(), exchange.clone()));
@@ -50,7 +50,7 @@ pub(super) fn answer(answer: Answer, exchange: &Rc<Exchange>) -> Response<Respon
     response
 }
 
-/// An answer of our own, as the listener wants its own answers to look.
+/// A response of the proxy's own, with the listener's changes.
 pub(super) fn own(status: u16, body: Bytes, exchange: &Rc<Exchange>) -> Response<ResponseBody> {
     let changed = exchange.connection.http().reply.as_ref().and_then(|reply| {
         let kept = exchange.kept();
@@ -92,7 +92,7 @@ pub(super) fn own(status: u16, body: Bytes, exchange: &Rc<Exchange>) -> Response
     response
 }
 
-/// A gRPC client is told in its own way.
+/// A response in plain text or, for a gRPC client, a gRPC error.
 fn plain(status: u16, body: Bytes, exchange: &Rc<Exchange>) -> Response<ResponseBody> {
     if exchange.grpc {
         let message = String::from_utf8_lossy(&body);
@@ -115,7 +115,7 @@ fn text(status: u16, body: Bytes, exchange: &Rc<Exchange>) -> Response<ResponseB
     response
 }
 
-/// A gRPC error: headers only.
+/// A gRPC error with headers only.
 fn grpc_error(status: u32, message: &str, exchange: &Rc<Exchange>) -> Response<ResponseBody> {
     let mut response = text(200, Bytes::new(), exchange);
     let headers = response.headers_mut();

@@ -1,5 +1,5 @@
-//! One request through the stages: its head is checked and cleaned, its route found, its policies asked; then it is
-//! answered or sent on.
+//! Takes one request through the stages: checks and sanitizes its head, finds its route, runs its filters, then
+//! responds or forwards it.
 
 use super::body::ResponseBody;
 use super::exchange::{Exchange, protocol};
@@ -29,7 +29,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Answers a request.
+/// Handles a request and returns its response.
 pub(super) async fn answer(connection: Rc<Downstream>, request: Request<Incoming>) -> Response<ResponseBody> {
     let (mut parts, body) = request.into_parts();
     let exchange = Exchange::begin(&connection, &parts);
@@ -59,7 +59,7 @@ pub(super) async fn answer(connection: Rc<Downstream>, request: Request<Incoming
     response
 }
 
-/// Answers what is no request; `head` is there as far as it could be understood.
+/// Responds to a malformed request. `head` holds the parts that could be parsed, if any.
 pub(super) fn refuse(
     connection: &Rc<Downstream>,
     head: Option<Parts>,
@@ -80,7 +80,7 @@ pub(super) fn refuse(
     response
 }
 
-/// Writes what every response of a listener carries.
+/// Adds the headers that every response of a listener carries.
 fn finish(connection: &Downstream, headers: &mut HeaderMap, id: Option<HeaderValue>) {
     let http = connection.http();
     if let Some(server) = &http.server
@@ -96,17 +96,17 @@ fn finish(connection: &Downstream, headers: &mut HeaderMap, id: Option<HeaderVal
     }
 }
 
-/// What is known of a request before its route.
+/// Facts about a request that are known before its route.
 struct Ready {
-    /// What its head held.
+    /// The headers that its head contained.
     seen: Survey,
-    /// Who asks, as far as it can be trusted.
+    /// The client, as far as it can be trusted.
     client: Trusted,
-    /// A change of the protocol is asked for, and allowed or not.
+    /// Whether it requests a protocol upgrade, or why that is refused.
     upgrade: Result<bool, Refusal>,
 }
 
-/// Checks and cleans a request.
+/// Checks and sanitizes a request.
 fn prepare(connection: &Downstream, exchange: &Exchange, parts: &mut Parts) -> Result<Ready, Refusal> {
     let seen = Survey::of(&parts.headers);
     exchange.keep(parts);
@@ -163,8 +163,8 @@ async fn stages(
         random: &random,
         count: &count,
     };
-    // Filters may refuse what has no route, so the route is looked up first and missed last. Of such a request the
-    // listener's own settings hold, also where TLS is required first.
+    // Filters may refuse a request that has no route, so the missing route is reported only after them. For such a
+    // request, and where TLS is required first, the listener's own filter settings apply.
     let found = route::find(&table, &head, random()).ok();
     let Some(Routed { host, route }) = found.filter(|f| !f.host.require_tls || scheme == "https") else {
         let missed = unrouted(&table, &head);
@@ -203,7 +203,7 @@ async fn stages(
     Ok(response)
 }
 
-/// What headers that are written may tell of a request.
+/// The values for header operators.
 fn context<'a>(
     connection: &'a Downstream,
     exchange: &Exchange,
@@ -227,7 +227,7 @@ fn context<'a>(
     }
 }
 
-/// The response to a request without a route: the listener's filters may have another one than that there is none.
+/// The response to a request without a route, unless a filter of the listener responds differently.
 async fn refused_by_listener<'r>(
     exchange: &Rc<Exchange>,
     missed: Refusal,
@@ -261,7 +261,7 @@ fn refused(
     response
 }
 
-/// Asks the filters, and does what the route says.
+/// Runs the filters, then the route's action.
 async fn act<'r>(
     exchange: &Rc<Exchange>,
     parts: &mut Parts,
@@ -303,7 +303,7 @@ async fn act<'r>(
     }
 }
 
-/// How the client spoke, which a proxy before us may tell.
+/// The scheme of the request, which a trusted proxy in front may report by header.
 fn scheme(connection: &Downstream, parts: &Parts, seen: Survey) -> &'static str {
     let told = seen.has(Known::ForwardedProto).then(|| parts.headers.get(headers::FORWARDED_PROTO)).flatten();
     match told.map(HeaderValue::as_bytes) {
@@ -314,7 +314,7 @@ fn scheme(connection: &Downstream, parts: &Parts, seen: Survey) -> &'static str 
     }
 }
 
-/// The cluster of a route that has but one, if it is there, for logs of requests that never come to it.
+/// The cluster of a route with a single cluster, if it exists; for logs of requests that never reach it.
 fn only_cluster(connection: &Downstream, route: &Route) -> Option<Arc<str>> {
     let name = cluster(route)?;
     connection.thread.upstream(name).map(|_| name.clone())
@@ -330,7 +330,8 @@ fn cluster(route: &Route) -> Option<&Arc<str>> {
     }
 }
 
-/// A host that takes TLS only may have no routes at all in plaintext.
+/// The refusal for a request without a route: a redirect if its virtual host requires TLS, which may leave it without
+/// routes in plaintext.
 fn unrouted(table: &RouteTable, head: &Head<'_>) -> Refusal {
     if head.scheme != "https" && route::host(table, head.authority).is_some_and(|host| host.require_tls) {
         return Refusal::redirect(301, route::redirect::to_https(head));
@@ -338,7 +339,7 @@ fn unrouted(table: &RouteTable, head: &Head<'_>) -> Refusal {
     Refusal::no_route()
 }
 
-/// What a request says its host is.
+/// The host names in a request's target and `host` header.
 fn names(parts: &Parts) -> impl Iterator<Item = &[u8]> {
     let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     authority.into_iter().chain(parts.headers.get(header::HOST).map(HeaderValue::as_bytes))
@@ -348,7 +349,7 @@ fn is_ascii(uri: &Uri) -> bool {
     uri.path_and_query().is_none_or(|target| target.as_str().is_ascii())
 }
 
-/// What no route may ever see.
+/// Refuses requests that no route may process.
 fn check(parts: &mut Parts, seen: Survey, connection: &Downstream) -> Result<(), Refusal> {
     let settings = &connection.http().model;
     if parts.version < Version::HTTP_11 && !settings.accept_http_10 {
@@ -361,7 +362,7 @@ fn check(parts: &mut Parts, seen: Survey, connection: &Downstream) -> Result<(),
     if seen.has_repeated() && parts.headers.get_all(header::HOST).iter().nth(1).is_some() {
         return Err(Refusal::new(400, "", Flags::DPE, "http1.multiple_host_headers"));
     }
-    // Those of HTTP/1 were checked where they were read.
+    // The HTTP/1 parser has already checked its own.
     if parts.version == Version::HTTP_2 && !names(parts).all(is_host) {
         return Err(Refusal::new(400, "", Flags::DPE, "http.invalid_authority"));
     }
@@ -398,23 +399,23 @@ fn check(parts: &mut Parts, seen: Survey, connection: &Downstream) -> Result<(),
     Ok(())
 }
 
-/// The same with another path and query.
+/// The same URI with another path and query.
 fn with_target(uri: &Uri, target: &str) -> Option<Uri> {
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(target.parse().ok()?);
     Uri::from_parts(parts).ok()
 }
 
-/// Cleans the headers, and gives back the client's address.
+/// Sanitizes the headers and returns the client's address.
 fn clean(parts: &mut Parts, seen: Survey, connection: &Downstream, upgrade: bool) -> Trusted {
-    // An absolute target names the host, whatever the header says (RFC 9112, 3.2.2).
+    // The host in an absolute target overrides the header (RFC 9112, 3.2.2).
     if let Some(authority) = parts.uri.authority()
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
     {
         parts.headers.insert(header::HOST, host);
     }
     headers::strip_hop_by_hop(&mut parts.headers, seen, upgrade);
-    // We answer 100-continue ourselves, when the body is read.
+    // The proxy itself sends 100-continue, when the body is read.
     if seen.has(Known::Expect)
         && parts
             .headers

@@ -1,4 +1,4 @@
-//! HTTP/1 on a client's connection: one request after the other, and an answer for what is no request.
+//! Serves HTTP/1 on a client's connection: one request after the other, and responses to malformed ones.
 
 use super::body::ResponseBody;
 use super::request;
@@ -19,12 +19,12 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::SystemTime;
 
-/// Serves a connection to its end.
+/// Serves a connection until it ends.
 pub(super) async fn serve(stream: Stream, connection: Rc<Downstream>) {
     let model = &connection.http().model;
     let limits =
         Limits { bytes: model.max_headers_kib as usize * 1024, count: model.max_headers_count as usize };
-    // A stream without activity ends, and a head that does not come is one.
+    // An idle stream times out, and so does one whose head does not arrive.
     let settings = Settings { limits, head_timeout: model.headers_timeout.or(model.stream_idle_timeout) };
     let live = connection.live.clone();
     let closing = Rc::new(Cell::new(false));

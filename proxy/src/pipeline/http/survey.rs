@@ -1,10 +1,9 @@
-//! Pure. Which of the headers that concern a proxy a head holds, found in one pass over their names: most are missing
-//! from most requests, and looking for each of them by its hash would cost more than everything else that is done to a
-//! head.
+//! Pure. Finds which of the headers that concern a proxy are in a head, in one pass over their names. Most of them are
+//! missing from most requests, and a hash lookup for each would cost more than all other work on a head.
 
 use http::header::{HeaderMap, HeaderName};
 
-/// Headers that may be there. One that is not in here is not in the head; one that is in here may have been removed
+/// The headers that may be present. A header not in this set is not in the head; one in this set may have been removed
 /// since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Survey {
@@ -12,7 +11,7 @@ pub(super) struct Survey {
     repeated: bool,
 }
 
-/// A header, or a family of them.
+/// A header, or a family of headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub(super) enum Known {
@@ -33,23 +32,23 @@ pub(super) enum Known {
 }
 
 impl Survey {
-    /// Looks at the names of all headers.
+    /// Scans the names of all headers.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let found = headers.keys().fold(0, |found, name| found | known(name).map_or(0, |known| known as u16));
         Self { found, repeated: headers.len() != headers.keys_len() }
     }
 
-    /// Whether a header may be there.
+    /// Whether a header may be present.
     pub(super) fn has(self, known: Known) -> bool {
         self.found & known as u16 != 0
     }
 
-    /// Whether any of the headers is there that concern one connection only.
+    /// Whether any hop-by-hop header may be present.
     pub(super) fn has_hop_by_hop(self) -> bool {
         self.found & HOP_BY_HOP != 0
     }
 
-    /// Whether any header is there more than once.
+    /// Whether any header occurs more than once.
     pub(super) fn has_repeated(self) -> bool {
         self.repeated
     }

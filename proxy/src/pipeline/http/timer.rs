@@ -1,5 +1,5 @@
-//! A limit of time that begins when the request has been read to its end, as Envoy counts: a client that sends slowly
-//! does not use up the upstream's time.
+//! Timeouts that start when the request has been read completely, as in Envoy, so that a slow client does not use up
+//! the upstream's time.
 
 use crate::pipeline::world::Thread;
 use crate::send::body::Meter;
@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
-/// A limit of time.
+/// A timeout.
 pub(super) struct Timer {
     limit: Duration,
     meter: Rc<Meter>,
@@ -21,7 +21,7 @@ pub(super) struct Timer {
 enum State {
     /// The request is still being read.
     Reading,
-    /// So far away that the thread's wheel does.
+    /// Distant enough to use the thread's timer wheel.
     Far {
         until: Instant,
         place: u32,
@@ -34,7 +34,7 @@ impl Timer {
         Self { limit, meter: meter.clone(), thread: thread.clone(), state: State::Reading }
     }
 
-    /// Ready when the time is over.
+    /// Ready when the timeout has passed.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if let State::Reading = self.state {
             ready!(self.meter.poll_ended(context));
@@ -75,18 +75,18 @@ impl Drop for Timer {
     }
 }
 
-/// Limits on the time that a request takes to arrive: without a byte, and as a whole.
+/// Time limits for reading a request: an idle timeout and a limit for the whole request.
 pub(super) struct Arrival {
     meter: Rc<Meter>,
     idle: Option<Duration>,
     until: Option<Instant>,
-    /// Bytes that had come when it was looked last, and since when there were no more.
+    /// Bytes read at the last check, and the time since which there were no more.
     seen: (u64, Instant),
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Arrival {
-    /// `None`: the request has arrived, or may take as long as it likes.
+    /// `None`: the request has been read already, or has no time limit.
     pub(super) fn new(meter: &Rc<Meter>, idle: Option<Duration>, until: Option<Instant>) -> Option<Self> {
         if meter.ended() || (idle.is_none() && until.is_none()) {
             return None;
@@ -110,7 +110,7 @@ impl Arrival {
             if self.idle.is_some_and(|idle| now >= self.seen.1 + idle) {
                 return Poll::Ready(Expired::Stalled);
             }
-            // Bytes that go by wake nobody here, so it is looked four times for each limit.
+            // Bytes that arrive do not wake this task, so check four times within each idle timeout.
             let look = self.idle.map(|idle| now + (idle / 4).max(SHORTEST_LOOK));
             let Some(next) = self.until.into_iter().chain(look).min() else { return Poll::Pending };
             let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next)));
@@ -122,22 +122,22 @@ impl Arrival {
     }
 }
 
-/// Which limit ended a wait.
+/// The time limit that ended a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Expired {
-    /// The limit for the whole response.
+    /// The timeout for the whole response.
     Whole,
-    /// The limit for one attempt.
+    /// The timeout of one attempt.
     Attempt,
-    /// The limit for a stream without activity.
+    /// The idle timeout of a stream.
     Idle,
-    /// The same, while the request was still to come.
+    /// The idle timeout, before the request was read completely.
     Stalled,
-    /// The limit for the whole request to come.
+    /// The limit for reading the whole request.
     Arrival,
 }
 
-/// Limits of one wait; those that are not set cost nothing.
+/// Time limits of one wait. Unset limits cost nothing.
 #[derive(Default)]
 pub(super) struct Limits<'a> {
     pub(super) whole: Option<&'a mut Timer>,
@@ -147,7 +147,8 @@ pub(super) struct Limits<'a> {
 }
 
 impl Limits<'_> {
-    /// Waits for a future within the limits. It is pinned where it is, because an `async fn` would hold it twice.
+    /// Waits for a future within the limits. Takes a pinned reference, because an `async fn` would store the future
+    /// twice.
     pub(super) fn wait<F: Future>(
         &mut self,
         mut future: Pin<&mut F>,
@@ -173,6 +174,6 @@ impl Limits<'_> {
     }
 }
 
-/// Limits from here on wait on the wheel, which wakes early by up to two ticks.
+/// Timeouts from this length on use the timer wheel, which wakes up to two ticks early.
 const FAR: Duration = Duration::from_secs(1);
 const SHORTEST_LOOK: Duration = Duration::from_millis(10);

@@ -1,4 +1,4 @@
-//! Connections that change their protocol, such as WebSocket: after 101 the bytes of both sides are joined.
+//! Protocol upgrades, such as WebSocket: after 101 the bytes of both connections are copied.
 
 use super::body::ResponseBody;
 use super::exchange::Exchange;
@@ -16,12 +16,12 @@ use std::rc::Rc;
 use std::task::Poll;
 use tokio::sync::oneshot;
 
-/// One side's stream, once it has left HTTP.
+/// One side's stream, once it has switched protocols.
 pub(super) type Upgrading = oneshot::Receiver<Upgraded>;
 
-/// Whether the client asks for an upgrade that the listener allows: to one protocol of its list, by one header. Any
-/// other is refused, but for what clients offer in passing and a server may ignore. HTTP/1.0 knows no upgrades (RFC 9110,
-/// 7.8).
+/// Whether the client requests an upgrade that the listener allows: a single protocol of the listener's list, in a
+/// single header. Other upgrades are refused, except those that clients merely offer and servers may ignore. HTTP/1.0
+/// has no upgrades (RFC 9110, 7.8).
 pub(super) fn wanted(parts: &Parts, allowed: &[String]) -> Result<bool, Refusal> {
     if parts.version != Version::HTTP_11 {
         return Ok(false);
@@ -36,14 +36,14 @@ pub(super) fn wanted(parts: &Parts, allowed: &[String]) -> Result<bool, Refusal>
     }
 }
 
-/// HTTP/2 (Java's own client) and TLS (RFC 2817; Apache's client since 5.4): these clients go on in HTTP/1.1 when nothing
-/// comes of it, and would break on every request otherwise.
+/// Upgrades to HTTP/2 (Java's own client) and TLS (RFC 2817; Apache's client since 5.4). These clients continue in
+/// HTTP/1.1 if the upgrade is ignored; if it were refused, all their requests would fail.
 fn offered_in_passing(protocol: &[u8]) -> bool {
     protocol.eq_ignore_ascii_case(b"h2c")
         || protocol.get(..4).is_some_and(|name| name.eq_ignore_ascii_case(b"tls/"))
 }
 
-/// The stream of the message that asks for, or agrees to, another protocol.
+/// The stream of a message that requests, or accepts, a protocol switch.
 pub(super) fn switched(body: &Incoming) -> Option<Upgrading> {
     match body {
         Incoming::Http1(body) => body.upgrade(),
@@ -51,7 +51,7 @@ pub(super) fn switched(body: &Incoming) -> Option<Upgrading> {
     }
 }
 
-/// Joins both sides, and gives back the response that tells the client.
+/// Joins both sides, and returns the 101 response for the client.
 pub(super) fn join(
     exchange: &Rc<Exchange>,
     client: Upgrading,
