@@ -133,7 +133,7 @@ mod tests {
             (
                 said(
                     "Deployment",
-                    json!({"observedGeneration": 2, "conditions": [
+                    &json!({"observedGeneration": 2, "conditions": [
                     {"type": "Progressing", "reason": "ProgressDeadlineExceeded"}]}),
                 ),
                 "failed: deployment \"web\" exceeded its progress deadline",
@@ -145,7 +145,7 @@ mod tests {
             (
                 said(
                     "StatefulSet",
-                    json!({"observedGeneration": 2, "readyReplicas": 3, "updatedReplicas": 3}),
+                    &json!({"observedGeneration": 2, "readyReplicas": 3, "updatedReplicas": 3}),
                 ),
                 "done: statefulset rolling update complete 3 pods",
             ),
