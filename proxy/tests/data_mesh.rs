@@ -167,7 +167,7 @@ fn grpc_web_is_grpc_behind_the_proxy_and_its_trailers_come_in_the_body() {
             let collected = response.into_body().collect().await.unwrap();
             assert_eq!(collected.trailers(), None, "{kind}");
             let expected: Vec<u8> = if text {
-                [&sent[0][..], &sent[1][..], last].into_iter().flat_map(|frame| written(frame)).collect()
+                [&sent[0][..], &sent[1][..], last].into_iter().flat_map(written).collect()
             } else {
                 plain.clone()
             };

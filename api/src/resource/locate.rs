@@ -7,7 +7,7 @@ use granit_parser::{Event, Parser, Span};
 ///
 /// A path is written as in messages: `spec.http[0].route`. A field that is not there, as one that is missing, has the
 /// line of the nearest field around it. `None` if not even the first part of the path is there.
-pub fn line(text: &str, path: &str) -> Option<u32> {
+pub(in crate::resource) fn line(text: &str, path: &str) -> Option<u32> {
     // The first part of a path has no dot before it, and every other name has one.
     let dotted = if path.starts_with('[') { path.to_owned() } else { format!(".{path}") };
     let options = granit_parser::options! { emit_comments: false };

@@ -10,7 +10,7 @@ pub mod parse;
 mod head;
 mod yaml;
 
-pub mod locate;
+mod locate;
 
 pub mod object;
 

@@ -16,11 +16,14 @@ use crate::wire::Given;
 /// twice.
 pub fn read(paths: &[PathBuf], recursive: bool, namespace: Option<&str>) -> Result<Vec<Given>, Vec<Problem>> {
     let mut objects: Vec<Given> = Vec::new();
+    let mut known: BTreeMap<Key, Vec<usize>> = BTreeMap::new();
     for given in read_copies(paths, recursive, namespace)? {
         // A link to a file, or a copy of it, defines nothing else.
         let file = |given: &Given| given.file.rsplit_once(':').map(|(file, _)| file.to_string());
-        let is_copy = |known: &Given| known.object == given.object && file(known) != file(&given);
-        if !objects.iter().any(is_copy) {
+        let same = known.entry(Key::of(&given.object)).or_default();
+        let is_copy = |at: &usize| objects[*at].object == given.object && file(&objects[*at]) != file(&given);
+        if !same.iter().any(is_copy) {
+            same.push(objects.len());
             objects.push(given);
         }
     }
@@ -57,6 +60,25 @@ pub fn parse(file: &str, content: &str) -> Result<Vec<Given>, Vec<Problem>> {
         return Ok(parsed.documents.into_iter().map(given).collect());
     }
     Err(parsed.refusals.iter().map(Problem::from).collect())
+}
+
+/// The same problems, each with the line of its field. Whoever found them has seen objects and not files; what is not
+/// found in the file any more keeps the line of its object.
+pub fn located(problems: Vec<Problem>) -> Vec<Problem> {
+    let mut texts: BTreeMap<String, String> = BTreeMap::new();
+    let locate = |mut problem: Problem| {
+        let place = problem.file.rsplit_once(':').map(|(file, line)| (file.to_string(), line.parse()));
+        if let (Some((file, Ok(document))), false) = (place, problem.path.is_empty()) {
+            let text = texts
+                .entry(file.clone())
+                .or_insert_with(|| std::fs::read_to_string(&file).unwrap_or_default());
+            if let Some(line) = api::resource::parse::field_line(text, document, &problem.path) {
+                problem.file = format!("{file}:{line}");
+            }
+        }
+        problem
+    };
+    problems.into_iter().map(locate).collect()
 }
 
 fn contents(paths: &[PathBuf], recursive: bool, problems: &mut Vec<Problem>) -> Vec<(String, String)> {
@@ -156,6 +178,21 @@ fn duplicates(objects: &[Given], problems: &mut Vec<Problem>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_problem_of_an_object_gets_the_line_of_its_field() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.yaml").display().to_string();
+        std::fs::write(&file, "kind: A\n---\n# b\nkind: B\nspec:\n  hosts:\n  - x\n").unwrap();
+        let lines = |file: String, path: &str| {
+            let problem = Problem { file, path: path.into(), ..Problem::default() };
+            located(vec![problem]).remove(0).file
+        };
+        assert_eq!(lines(format!("{file}:4"), "spec.hosts[0]"), format!("{file}:7"));
+        assert_eq!(lines(format!("{file}:4"), "status"), format!("{file}:4"));
+        assert_eq!(lines(format!("{file}:9"), "spec"), format!("{file}:9"));
+        assert_eq!(lines("standard input:1".into(), "spec"), "standard input:1");
+    }
 
     const TWO: &str = "# first\napiVersion: v1\nkind: Namespace\nmetadata:\n  name: a\n---\n---\napiVersion: v1\nkind: Service\nmetadata:\n  name: b\n";
 

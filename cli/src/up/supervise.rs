@@ -115,7 +115,7 @@ fn precheck(context: &Context, objects: &[Given]) -> Result<(), Failure> {
     let programs = |program: &str| change::find(context, program);
     let problems: Vec<_> = objects.iter().flat_map(|given| check(given, &programs)).collect();
     if !problems.is_empty() {
-        return Err(Failure::Refused(problems));
+        return Err(Failure::Refused(read::located(problems)));
     }
     let missing: Vec<&str> = plane::PROGRAMS.into_iter().filter(|program| !programs(program)).collect();
     if missing.is_empty() || !needs_mesh(objects) {
@@ -238,7 +238,7 @@ impl Mesh {
         }
         let answer = change::apply(context, &Apply { objects, dry_run: DryRun::None }).await;
         if !answer.problems.is_empty() {
-            return Err(Failure::Refused(answer.problems));
+            return Err(Failure::Refused(read::located(answer.problems)));
         }
         answer
             .warnings

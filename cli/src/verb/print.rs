@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::arguments::Output;
 use crate::failure::Failure;
+use crate::manifest::read;
 use crate::view::colour;
 use crate::wire::Answer;
 
@@ -61,11 +62,11 @@ fn has_colours(terminal: bool) -> bool {
 
 /// Tells what became of each object, or fails with what is wrong.
 pub fn answer(answer: &Answer, suffix: &str) -> Result<(), Failure> {
-    for warning in &answer.warnings {
+    for warning in read::located(answer.warnings.clone()) {
         eprintln!("Warning: {}", warning.line());
     }
     if !answer.problems.is_empty() {
-        return Err(Failure::Refused(answer.problems.clone()));
+        return Err(Failure::Refused(read::located(answer.problems.clone())));
     }
     for outcome in &answer.outcomes {
         out(&format!("{} {}{suffix}\n", outcome.object, outcome.verdict));

@@ -55,6 +55,12 @@ pub fn parse(file: &str, text: &str) -> Parsed {
     parsed
 }
 
+/// The line, from 1, of a field of the document whose content begins on the line `document` of a file.
+pub fn field_line(text: &str, document: u32, path: &str) -> Option<u32> {
+    let (first, chunk) = chunks(text).into_iter().find(|(first, _)| *first == document)?;
+    line(chunk, path).map(|found| file_line(chunk, first, found))
+}
+
 /// Reads one object that was parsed elsewhere.
 pub fn object(place: &Place, value: &Value) -> Result<Arc<Object>, Vec<Refusal>> {
     let head = Head::of(value);
