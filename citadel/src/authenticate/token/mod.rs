@@ -70,7 +70,7 @@ fn check(claims: &Claims, policy: &TokenPolicy, now: OffsetDateTime) -> Result<S
 /// Why a token is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// The token has not the required form.
+    /// The token does not have the required form.
     #[error("it cannot be read: {0}")]
     Malformed(&'static str),
     /// The token is not a compact JWS.
