@@ -30,7 +30,7 @@ pub enum CredentialError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -39,7 +39,7 @@ pub enum CredentialError {
     Content {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: TlsError,
     },

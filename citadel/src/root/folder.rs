@@ -174,7 +174,7 @@ pub enum FolderError {
     Read {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// Some of the files exist and others do not.
@@ -198,7 +198,7 @@ pub enum FolderError {
     Write {
         /// The folder.
         folder: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// The files do not form a valid authority.
@@ -214,7 +214,7 @@ pub enum FolderError {
     Publish {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }

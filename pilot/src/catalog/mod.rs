@@ -102,7 +102,7 @@ pub enum Change {
 /// The difference between a catalog and the previous one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Kinds with changed objects. `Pod` is among them only if more changes than a pod's address or health.
+    /// Kinds with added, changed or removed objects.
     pub kinds: BTreeSet<Kind>,
     /// Hosts whose endpoints may have changed.
     pub endpoints_of: BTreeSet<String>,

@@ -130,8 +130,8 @@ impl Made {
 }
 
 impl<C: PartialEq> Part<C> {
-    /// Returns the part for these inputs: the previous one if its inputs are equal, or a newly generated one, whose
-    /// kinds are then noted as changed.
+    /// Returns the part for these inputs: the previous one if its inputs are equal, else a newly generated one. Adds
+    /// the kinds of resources that changed to `changed`.
     fn next(
         before: Option<Self>,
         cause: C,

@@ -130,5 +130,5 @@ fn repeated(f: &mut Findings, path: &str, hosts: &[String], own: &str) {
     }
 }
 
-/// Limits the number of hosts that are compared: the cost grows with its square.
+/// The number of hosts that each host is compared with; bounds the cost.
 const MAX_COMPARED: usize = 200;

@@ -102,7 +102,7 @@ pub enum FetchError {
     File {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// There are no roots to verify the server with.

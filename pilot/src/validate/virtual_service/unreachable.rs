@@ -146,5 +146,5 @@ fn source_covers(one: &Source, other: &Source) -> bool {
                 && other.gateways.iter().all(|gateway| one.gateways.contains(gateway))))
 }
 
-/// Limits the number of conditions that later ones are compared with: the cost grows with its square.
+/// The number of conditions that later ones are compared with; bounds the cost.
 const MAX_COMPARED: usize = 200;
