@@ -1,4 +1,4 @@
-//! Builds the process from its settings, starts it, and ends it: the only place that knows all parts.
+//! Builds the process from its settings, starts it and shuts it down. The only module that knows all parts.
 
 use crate::authenticate::token::TokenPolicy;
 use crate::config::{Config, KeySource};
@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// A process that has everything it needs and listens, but serves nobody yet.
+/// A process with all its parts, whose ports are bound, but that does not serve requests yet.
 pub struct App {
     grpc: TcpListener,
     http: TcpListener,
@@ -40,14 +40,14 @@ pub struct App {
 impl App {
     /// Binds the ports, opens the root and issues the server's own certificate.
     pub async fn bind(config: Config, log: log::Handle) -> anyhow::Result<Self> {
-        // A port in use is found before anything is written.
+        // Binding comes first, so that a port in use is found before anything is written.
         let grpc = listen(config.grpc, "--port").await?;
         let http = listen(config.http, "--http-port").await?;
         let now = OffsetDateTime::now_utc();
         let mut taken = folder::stamp(&config.root_folder);
         let root = Arc::new(folder::open(&config.root_folder, &config.policy.trust_domain, now)?);
         if taken.iter().all(Option::is_none) {
-            // The folder was empty: what stands there is what was just created.
+            // The folder was empty; it now holds what was just created.
             taken = folder::stamp(&config.root_folder);
         }
         if let Some(file) = &config.publish_root {
@@ -80,22 +80,22 @@ impl App {
         Ok(Self { grpc, http, authority: Arc::new(authority), own, root, folder, tls, keys, admin })
     }
 
-    /// Where the certificate API listens.
+    /// The address of the certificate API.
     pub fn grpc_address(&self) -> anyhow::Result<SocketAddr> {
         Ok(self.grpc.local_addr()?)
     }
 
-    /// Where health and metrics are.
+    /// The address of the health and metrics endpoints.
     pub fn http_address(&self) -> anyhow::Result<SocketAddr> {
         Ok(self.http.local_addr()?)
     }
 
-    /// What the process still waits for.
+    /// The conditions that readiness still waits for.
     pub fn readiness(&self) -> Readiness {
         self.admin.readiness.clone()
     }
 
-    /// Serves until `drain` is cancelled and the open requests have ended.
+    /// Serves until `drain` is cancelled and the open requests have completed.
     pub async fn run(self, drain: CancellationToken) -> anyhow::Result<()> {
         tracing::info!(grpc = %self.grpc_address()?, http = %self.http_address()?, "listening");
         let root = self.authority.root.clone();
@@ -106,7 +106,7 @@ impl App {
         tasks.spawn(reload::run(self.folder, self.root));
         tasks.spawn(serving::renew(root.clone(), self.own, renewed));
         tasks.spawn(expiry::run(root, self.authority.metrics.clone()));
-        // The pages outlive the API: metrics of the last requests can still be read.
+        // The HTTP server stops after the API, so that metrics of the last requests can still be read.
         let served = CancellationToken::new();
         let pages = tokio::spawn(servers::http(self.http, admin::router(self.admin), served.clone()));
         servers::https(self.grpc, serve::router(self.authority), tls, drain).await;

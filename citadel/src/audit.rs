@@ -1,12 +1,12 @@
-//! One log line for each decision, under the target `audit`, so that who got which certificate, and who was refused
-//! and why, can be kept apart from the rest of the log. Never holds a token or a key.
+//! Writes one log line for each decision, under the target `audit`, so that the record of issued certificates and
+//! refused requests can be kept apart from the rest of the log. Never contains a token or a key.
 
 use crate::flow::{Caller, Issued};
 use std::error::Error;
 use std::net::SocketAddr;
 use time::format_description::well_known::Rfc3339;
 
-/// Records a certificate that was issued.
+/// Logs an issued certificate.
 pub fn allowed(address: SocketAddr, caller: &Caller, issued: &Issued) {
     let not_after = issued.not_after.format(&Rfc3339).unwrap_or_default();
     tracing::info!(
@@ -21,7 +21,7 @@ pub fn allowed(address: SocketAddr, caller: &Caller, issued: &Issued) {
     );
 }
 
-/// Records a refusal; the caller is unknown when its credentials proved nothing.
+/// Logs a refusal. `caller` is `None` if the client is not authenticated.
 pub fn denied(address: SocketAddr, caller: Option<&Caller>, reason: &dyn Error) {
     let identity = caller.map_or("unknown", |caller| caller.id.as_str());
     let method = caller.map(|caller| caller.method.to_string()).unwrap_or_default();
@@ -29,7 +29,7 @@ pub fn denied(address: SocketAddr, caller: Option<&Caller>, reason: &dyn Error) 
     tracing::warn!(target: "audit", decision = "denied", identity, method, reason, %address, "certificate refused");
 }
 
-/// Every level of an error in one line.
+/// Formats an error with all its sources in one line.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -1,18 +1,18 @@
-//! Pure. Decides what a proven caller may have: its own identity, the DNS names that the authority's configuration
-//! grants to it, and the lifetime that it wishes, up to the limit. Never looks at the signing request's names.
+//! Pure. Decides what an authenticated client may have: its own identity, the DNS names that the configuration grants
+//! to that identity, and the requested lifetime, up to the limit. Never reads the names in the signing request.
 
 use crate::config::Policy;
 use crate::flow::{Caller, Permit, Requested};
 use api::certificate::IstioCertificateRequest;
 use api::identity::TrustDomain;
 
-/// The caller's permit, or why it gets none.
+/// Returns the client's permit, or the reason why it gets none.
 pub fn permit(policy: &Policy, caller: &Caller, requested: &Requested) -> Result<Permit, Denied> {
     if caller.id.trust_domain() != &policy.trust_domain {
         return Err(Denied::OtherTrustDomain(caller.id.trust_domain().clone(), policy.trust_domain.clone()));
     }
-    // Whoever wishes more gets the most there is, as from most authorities: it renews earlier than it thought, which is
-    // better than a workload without a certificate.
+    // A longer requested lifetime is reduced to the maximum, as by most authorities: the client renews earlier than
+    // expected, which is better than a workload without a certificate.
     let ttl = requested.ttl.unwrap_or(policy.default_ttl).min(policy.max_ttl);
     let account = caller.id.namespace().zip(caller.id.service_account());
     let dns_names = account
@@ -22,19 +22,19 @@ pub fn permit(policy: &Policy, caller: &Caller, requested: &Requested) -> Result
     Ok(Permit { id: caller.id.clone(), dns_names, ttl })
 }
 
-/// Refuses a caller that asks to act for somebody else, as a node's proxy does for its pods.
+/// Refuses a client that asks to act for another identity, as a node's proxy does for its pods.
 pub fn acts_for_itself(message: &IstioCertificateRequest) -> Result<(), Denied> {
     let asks = message.metadata.as_ref().is_some_and(|metadata| metadata.fields.contains_key(IMPERSONATED));
     if asks { Err(Denied::Impersonation) } else { Ok(()) }
 }
 
-/// Why a proven caller is refused.
+/// Why an authenticated client is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// The identity belongs to a domain this authority does not serve.
+    /// The identity belongs to a trust domain that this authority does not serve.
     #[error("the caller is of trust domain {0}; this authority issues for {1} only")]
     OtherTrustDomain(TrustDomain, TrustDomain),
-    /// The caller asks for another's identity.
+    /// The client requests another identity than its own.
     #[error("no caller may ask for another's identity (metadata {IMPERSONATED})")]
     Impersonation,
 }

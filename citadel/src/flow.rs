@@ -1,5 +1,5 @@
-//! Pure. The values that pass from one stage to the next: who asks, for what, what is allowed, what was issued. Exists
-//! so that stages know these and not each other.
+//! Pure. The values that pass from one stage to the next: the client, its request, the permit, the issued certificate.
+//! Stages know these types and not each other.
 
 use api::identity::SpiffeId;
 use rcgen::SubjectPublicKeyInfo;
@@ -7,21 +7,21 @@ use std::fmt;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// Who asks, as its credentials prove.
+/// The client of a request, as its credentials prove.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// The proven identity.
     pub id: SpiffeId,
-    /// What proved it.
+    /// The kind of credentials that proved it.
     pub method: Method,
 }
 
-/// What proved a caller's identity.
+/// The kind of credentials that proved a client's identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// A token of the configured issuer.
     Token,
-    /// The caller's current certificate: it renews.
+    /// The client's current certificate, which it renews.
     Certificate,
 }
 
@@ -34,19 +34,19 @@ impl fmt::Display for Method {
     }
 }
 
-/// What a checked signing request comes to: a key whose owner signed it, and a wish for a lifetime.
+/// A checked signing request: a public key, whose holder signed the request, and a requested lifetime.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requested {
     /// The public key to certify.
     pub key: SubjectPublicKeyInfo,
-    /// The wished lifetime; `None` for the default.
+    /// The requested lifetime; `None`: the default.
     pub ttl: Option<Duration>,
 }
 
-/// What the caller may have.
+/// What the client may have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permit {
-    /// The identity in the certificate: the caller's own.
+    /// The identity in the certificate: the client's own.
     pub id: SpiffeId,
     /// DNS names that the authority's configuration grants to this identity.
     pub dns_names: Vec<String>,
@@ -54,13 +54,13 @@ pub struct Permit {
     pub ttl: Duration,
 }
 
-/// A certificate that was issued.
+/// An issued certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issued {
-    /// PEM texts: leaf first, root last.
+    /// The chain in PEM: the leaf first, the root last.
     pub chain: Vec<String>,
     /// The serial number, in hexadecimal.
     pub serial: String,
-    /// When it ends.
+    /// The end of its validity.
     pub not_after: OffsetDateTime,
 }

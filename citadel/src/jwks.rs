@@ -1,25 +1,25 @@
-//! The keys of the token issuer, shared between the task that reads them and the requests that need them. Exists so
-//! that an issuer can rotate its keys while the authority runs: a request with an unknown key asks for a fresh read.
+//! The token issuer's keys, shared between the task that reads them and the requests that need them. Lets an issuer
+//! rotate its keys while the authority runs: a request with an unknown key triggers a fresh read.
 
 use api::jws::key_set::KeySet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
-/// What requests hold: the current keys, and a way to ask for newer ones.
+/// The requests' end: the current keys, and a way to ask for newer ones.
 #[derive(Clone)]
 pub struct Keys {
     current: watch::Receiver<Arc<KeySet>>,
     wanted: Arc<Notify>,
 }
 
-/// What the reading task holds.
+/// The reading task's end.
 pub struct Writer {
     current: watch::Sender<Arc<KeySet>>,
     wanted: Arc<Notify>,
 }
 
-/// Both ends, with no keys yet.
+/// Creates both ends, without keys.
 pub fn channel() -> (Writer, Keys) {
     let (sender, current) = watch::channel(Arc::new(KeySet::default()));
     let wanted = Arc::new(Notify::new());
@@ -27,29 +27,29 @@ pub fn channel() -> (Writer, Keys) {
 }
 
 impl Keys {
-    /// The keys as last read.
+    /// Returns the keys as last read.
     pub fn current(&self) -> Arc<KeySet> {
         self.current.borrow().clone()
     }
 
-    /// Asks for a fresh read and waits a moment for it; the keys as they are then.
+    /// Asks for a fresh read, waits for it briefly, and returns the keys as they are then.
     pub async fn refreshed(&self) -> Arc<KeySet> {
         let mut current = self.current.clone();
         current.mark_unchanged();
         self.wanted.notify_one();
-        // Without an answer in time, or without a reader, the old keys decide.
+        // If no read completes in time, or the reader has ended, the old keys decide.
         let _ = tokio::time::timeout(REFRESH_WAIT, current.changed()).await;
         self.current()
     }
 }
 
 impl Writer {
-    /// Makes `keys` the current ones, waking those who wait even if nothing changed.
+    /// Makes `keys` the current ones. Wakes waiting requests even if nothing changed.
     pub fn replace(&self, keys: KeySet) {
         self.current.send_replace(Arc::new(keys));
     }
 
-    /// Resolves when a request wants a fresh read.
+    /// Resolves when a request asks for a fresh read.
     pub async fn wanted(&self) {
         self.wanted.notified().await;
     }

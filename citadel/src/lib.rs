@@ -1,7 +1,7 @@
-//! The mesh's certificate authority: proves to every workload's peers who the workload is.
+//! Citadel, the mesh's certificate authority: issues the certificates that prove workloads' identities to their peers.
 //!
-//! A caller shows a token or its current certificate, sends a signing request, and gets a short-lived certificate for
-//! the identity that its credentials prove; nothing it writes in the request can change that identity.
+//! A client presents a token or its current certificate, sends a signing request, and gets a short-lived certificate
+//! for the identity that its credentials prove. Nothing in the request can change that identity.
 //!
 //! Imports go down this list only; a blank line ends a layer, whose modules do not import each other.
 

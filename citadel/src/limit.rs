@@ -1,11 +1,11 @@
-//! Pure. Holds each identity to a rate of requests. Exists so that one workload in a restart loop, or one stolen token,
-//! cannot keep the authority from serving the rest.
+//! Pure. Limits the rate of requests of each identity, so that a workload in a restart loop, or a stolen token, cannot
+//! keep the authority from serving others.
 
 use api::identity::SpiffeId;
 use std::collections::HashMap;
 use std::time::Instant;
 
-/// A bucket of tokens for each identity: `rate` come back in each second, up to `burst`.
+/// A token bucket for each identity, refilled at `rate` per second up to `burst`.
 #[derive(Debug)]
 pub struct Limiter {
     rate: f64,
@@ -20,13 +20,13 @@ struct Bucket {
 }
 
 impl Limiter {
-    /// A limiter that lets `rate` requests a second through for each identity, and ten seconds' worth at once: the
-    /// pods of a large deployment share one identity and start together. A rate of 0 means no limit.
+    /// Creates a limiter for `rate` requests per second and identity, with a burst of ten seconds' worth: the pods of a
+    /// large deployment share an identity and start together. A rate of 0 means no limit.
     pub fn new(rate: u32) -> Self {
         Self { rate: f64::from(rate), burst: f64::from(rate) * BURST_SECONDS, buckets: HashMap::new() }
     }
 
-    /// Takes a token for `id`; false when there is none.
+    /// Takes a token of `id`; false if none is left.
     pub fn admit(&mut self, id: &SpiffeId, now: Instant) -> bool {
         if self.rate == 0.0 {
             return true;
@@ -45,7 +45,7 @@ impl Limiter {
         true
     }
 
-    /// A bucket that would be full again says nothing that a fresh one does not.
+    /// Removes full buckets, which behave like new ones.
     fn forget_idle(&mut self, now: Instant) {
         let (rate, burst) = (self.rate, self.burst);
         self.buckets
@@ -65,7 +65,7 @@ mod tests {
         format!("spiffe://d/{name}").parse().unwrap()
     }
 
-    /// Any instant serves: only differences count.
+    /// Any instant works: only differences count.
     #[expect(clippy::disallowed_methods, reason = "an Instant has no other constructor")]
     fn start() -> Instant {
         Instant::now()

@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// One thread is enough for thousands of certificates a second, and keeps an idle authority small.
+/// Runs on a single thread, which is enough for thousands of certificates a second and keeps an idle authority small.
 fn run(config: Config, log: log::Handle) -> anyhow::Result<()> {
     open_files::raise();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -43,7 +43,7 @@ fn run(config: Config, log: log::Handle) -> anyhow::Result<()> {
 fn refuse(error: &ConfigError) -> ExitCode {
     match error {
         ConfigError::CommandLine(error) if !error.use_stderr() => {
-            // Help or the version was asked for; a closed pipe is the reader's choice.
+            // Help or the version was requested. An error of printing to a closed pipe is ignored.
             let _ = error.print();
             ExitCode::SUCCESS
         }
@@ -54,5 +54,5 @@ fn refuse(error: &ConfigError) -> ExitCode {
     }
 }
 
-/// `EX_USAGE` of sysexits.
+/// `EX_USAGE` of sysexits(3).
 const USAGE: u8 = 64;

@@ -1,5 +1,5 @@
-//! One request from credentials to certificate, stage by stage: authenticate, limit, read, authorize, issue. A page to
-//! audit: whatever a caller can get, it gets through `create`.
+//! Processes a request from credentials to certificate, stage by stage: authenticate, limit, parse, authorize, issue. A
+//! page to audit: everything that a client can get, it gets through `create`.
 
 use crate::audit;
 use crate::authenticate::token::TokenPolicy;
@@ -19,24 +19,24 @@ use std::time::Instant;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
-/// Everything that deciding about a request needs.
+/// The state that decisions about requests need.
 pub struct Authority {
-    /// What signs; replaced when the root folder changes.
+    /// The signing root; replaced when the root folder changes.
     pub root: watch::Receiver<Arc<Root>>,
     /// The token issuer's keys.
     pub keys: Keys,
-    /// What a token must say.
+    /// The requirements that a token must meet.
     pub tokens: TokenPolicy,
-    /// What a proven caller may have.
+    /// What an authenticated client may have.
     pub policy: Policy,
-    /// How often an identity may ask.
+    /// The rate limit of each identity.
     pub limiter: Mutex<Limiter>,
-    /// The counters.
+    /// The metrics.
     pub metrics: Metrics,
 }
 
 impl Authority {
-    /// Decides about one request, and records the decision.
+    /// Decides on a request, and records the decision.
     pub async fn create(
         &self,
         credentials: Credentials<'_>,
@@ -45,7 +45,7 @@ impl Authority {
         self.metrics.requests.inc();
         let address = credentials.peer.address;
         let now = OffsetDateTime::now_utc();
-        // The root that the caller is checked against is the one that signs.
+        // The same root verifies the client and signs, even if it is replaced meanwhile.
         let root = self.root.borrow().clone();
         let proofs = (&self.keys, &self.tokens);
         let caller = authenticate::caller(credentials, &root, proofs, now).await.map_err(|error| {
@@ -102,22 +102,22 @@ impl Authority {
     }
 }
 
-/// Why a request is refused, by the stage that refused it.
+/// Why a request is refused, by the refusing stage.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Nobody is proven.
+    /// The client is not authenticated.
     #[error("the caller is not authenticated")]
     Unauthenticated(#[from] AuthenticationError),
-    /// The identity asks too often.
+    /// The identity exceeds its rate limit.
     #[error("this identity asks for certificates too often; try again later")]
     TooMany,
-    /// The request is not acceptable.
+    /// The signing request is not acceptable.
     #[error("the request is refused")]
     Request(#[from] RequestError),
-    /// The caller may not have what it asks.
+    /// The client is not authorized for its request.
     #[error("the caller is not allowed")]
     Denied(#[from] Denied),
-    /// No certificate could be made.
+    /// The certificate cannot be issued.
     #[error("no certificate can be issued")]
     Issue(#[from] IssueError),
 }

@@ -1,5 +1,5 @@
-//! The gRPC face of the authority: takes credentials from the connection and the headers, and turns a refusal into the
-//! status that a client can act on.
+//! The gRPC API of the authority: takes credentials from the connection and the headers, and maps refusals to status
+//! codes that clients can act on.
 
 use crate::audit;
 use crate::authenticate::Credentials;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
-/// The routes of the certificate API.
+/// Returns the routes of the certificate API.
 pub fn router(authority: Arc<Authority>) -> Router {
     Routes::new(certificate::server(Service { authority }, MAX_MESSAGE)).into_axum_router()
 }
@@ -50,5 +50,5 @@ fn status(refusal: &Refusal) -> Status {
     }
 }
 
-/// A signing request is a few kilobytes; whatever is much longer is none.
+/// Maximum size of a request. A signing request has only a few kilobytes.
 const MAX_MESSAGE: usize = 256 * 1024;

@@ -3,18 +3,18 @@
 use prometheus::{Gauge, IntCounter, Registry};
 use time::OffsetDateTime;
 
-/// Counters of requests by outcome, and when the signing certificates end.
+/// Counters of requests by outcome, and the expiry of the signing certificates.
 #[derive(Clone)]
 pub struct Metrics {
     /// Signing requests received.
     pub requests: IntCounter,
-    /// Callers whose credentials were refused.
+    /// Requests whose credentials were refused.
     pub authentication_failures: IntCounter,
-    /// Signing requests that could not be read or were too weak.
+    /// Signing requests that could not be parsed or had too weak a key.
     pub parsing_failures: IntCounter,
-    /// Proven callers that may not have what they asked.
+    /// Requests of authenticated clients that were not authorized.
     pub identity_failures: IntCounter,
-    /// Requests over an identity's rate.
+    /// Requests over the rate limit of an identity.
     pub rate_limited: IntCounter,
     /// Failures to sign.
     pub signing_failures: IntCounter,
@@ -27,7 +27,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Registers the metrics; a registry takes them once.
+    /// Registers the metrics; a registry accepts them only once.
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let counter = |name: &str, help: &str| {
             let counter = IntCounter::new(format!("citadel_server_{name}"), help)?;
@@ -69,7 +69,7 @@ impl Metrics {
         })
     }
 
-    /// Shows when the root and the signing certificate end.
+    /// Records when the root and the signing certificate expire.
     pub fn set_ends(&self, root: OffsetDateTime, signer: OffsetDateTime, now: OffsetDateTime) {
         self.root_end.set(root.unix_timestamp() as f64);
         self.root_left.set((root - now).as_seconds_f64());

@@ -1,5 +1,5 @@
-//! Builds the injector and runs it until it is asked to end. Everything that can be wrong with its settings is found
-//! before it listens, so that a process that is up is a process that answers.
+//! Builds the injector and runs it until shutdown. All settings are checked before it listens, so that a running
+//! process can serve reviews.
 
 use std::{fs, net::SocketAddr, sync::Arc};
 
@@ -143,7 +143,7 @@ mod tests {
     async fn exchange(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, request: &str) -> String {
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
-        // The peer may close without TLS's farewell.
+        // The peer may close the connection without a TLS close_notify.
         let _ = stream.read_to_end(&mut answer).await;
         String::from_utf8(answer).unwrap()
     }

@@ -1,5 +1,5 @@
-//! Flags and the configuration file, parsed once into what each part needs. The file is for the mesh's defaults; a
-//! flag of the same name wins, so that a launcher can point one process elsewhere without writing files.
+//! Flags and the configuration file, parsed once into the settings of each part. The file holds the mesh's defaults; a
+//! flag of the same name takes precedence, so that a launcher can configure a single process without writing files.
 
 use std::{
     collections::BTreeMap,
@@ -63,38 +63,38 @@ pub struct Args {
     pub log_as_json: bool,
 }
 
-/// Everything the injector decides and renders by.
+/// The settings for decisions and rendering.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settings {
     /// Which pods get a sidecar.
     pub selection: Selection,
-    /// What the sidecar looks like.
+    /// How the sidecar is rendered.
     pub template: Template,
 }
 
-/// Which pods get a sidecar unless they say so themselves.
+/// Which pods get a sidecar by default.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Selection {
-    /// What happens to pods that say nothing.
+    /// The policy for pods without a label or annotation of their own.
     pub policy: Policy,
-    /// Pods that never get one.
+    /// Pods that never get a sidecar.
     pub never: Vec<LabelSelector>,
-    /// Pods that always get one.
+    /// Pods that always get a sidecar.
     pub always: Vec<LabelSelector>,
 }
 
-/// What happens to pods that say nothing.
+/// The policy for pods without a label or annotation of their own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Policy {
     /// They get a sidecar.
     #[default]
     Enabled,
-    /// They stay as they are.
+    /// They are not changed.
     Disabled,
 }
 
-/// What the sidecar looks like where the pod does not ask otherwise.
+/// How the sidecar is rendered unless the pod's annotations say otherwise.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Template {
@@ -106,60 +106,60 @@ pub struct Template {
     pub mesh_id: String,
     /// Name of this cluster.
     pub cluster_id: String,
-    /// Network of this cluster; empty if there is but one.
+    /// Network of this cluster; empty if there is only one.
     pub network: String,
-    /// Domain of this cluster's services.
+    /// DNS domain of this cluster's services.
     pub cluster_domain: String,
-    /// Where sidecars get their certificates.
+    /// Address of the certificate authority for sidecars.
     pub ca_address: String,
     /// Image of the sidecar.
     pub image: String,
-    /// Image of the init container; that of the sidecar if empty.
+    /// Image of the init container; empty: that of the sidecar.
     pub init_image: String,
-    /// When images are pulled; the cluster's rule if empty.
+    /// Image pull policy; empty: the cluster's default.
     pub image_pull_policy: String,
-    /// Secrets to pull images with.
+    /// Image pull secrets.
     pub image_pull_secrets: Vec<String>,
     /// Resources of the sidecar and of the init container.
     pub resources: ResourceRequirements,
-    /// Level of the sidecar's log.
+    /// Log level of the sidecar.
     pub log_level: String,
-    /// Where the sidecar answers for the application's probes, 0 for nowhere; its status port if not given.
+    /// Port where the sidecar serves the application's probes; 0: none; absent: its status port.
     pub status_port: Option<u16>,
-    /// Seconds before the sidecar's readiness is probed first.
+    /// Initial delay of the sidecar's readiness probe, in seconds.
     pub readiness_initial_delay_seconds: i32,
-    /// Seconds between probes of the sidecar's readiness.
+    /// Period of the sidecar's readiness probe, in seconds.
     pub readiness_period_seconds: i32,
-    /// Failures after which the sidecar is not ready.
+    /// Failure threshold of the sidecar's readiness probe.
     pub readiness_failure_threshold: i32,
-    /// How the sidecar's start is probed.
+    /// The sidecar's startup probe.
     pub startup_probe: StartupProbe,
-    /// Whether the sidecar is an init container that stays.
+    /// Whether the sidecar is a native one: an init container that keeps running.
     pub native_sidecar: bool,
-    /// Whether the sidecar answers DNS.
+    /// Whether the sidecar serves the application's DNS queries.
     pub dns_capture: bool,
-    /// Whether probes of the application go through the sidecar.
+    /// Whether the application's probes are redirected to the sidecar.
     #[serde(rename = "rewriteAppHTTPProbe")]
     pub rewrite_probes: bool,
-    /// Whether the sidecar's metrics page includes the application's.
+    /// Whether the sidecar's metrics include the application's.
     #[serde(rename = "enablePrometheusMerge")]
     pub merge_metrics: bool,
     /// Which traffic is captured.
     pub traffic: Traffic,
-    /// Mesh-wide `ProxyConfig`.
+    /// The mesh-wide `ProxyConfig`.
     pub default_config: Map<String, Value>,
-    /// Variables that the path of a review gives to the sidecar.
+    /// Environment variables for the sidecar from the path of the webhook request.
     #[serde(skip)]
     pub variables: BTreeMap<String, String>,
 }
 
-/// How the sidecar's start is probed, once a second.
+/// The sidecar's startup probe, with a period of one second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct StartupProbe {
-    /// Whether it is.
+    /// Whether the sidecar has one.
     pub enabled: bool,
-    /// Failures after which the sidecar is started anew.
+    /// Failures after which the sidecar is restarted.
     pub failure_threshold: i32,
 }
 
@@ -169,23 +169,23 @@ impl Default for StartupProbe {
     }
 }
 
-/// Which traffic is captured where a pod's annotations do not say.
+/// Which traffic is captured unless the pod's annotations say otherwise.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Traffic {
-    /// Destinations captured outbound.
+    /// Destination ranges that are captured outbound.
     #[serde(rename = "includeIPRanges")]
     pub include_ip_ranges: String,
-    /// Destinations left alone.
+    /// Destination ranges that are not captured.
     #[serde(rename = "excludeIPRanges")]
     pub exclude_ip_ranges: String,
-    /// Ports captured inbound.
+    /// Ports that are captured inbound.
     pub include_inbound_ports: String,
-    /// Ports left alone inbound.
+    /// Ports that are not captured inbound.
     pub exclude_inbound_ports: String,
-    /// Ports captured outbound whatever their address.
+    /// Ports that are captured outbound, for any destination address.
     pub include_outbound_ports: String,
-    /// Ports left alone outbound.
+    /// Ports that are not captured outbound.
     pub exclude_outbound_ports: String,
 }
 
@@ -245,7 +245,7 @@ fn quantities(cpu: &str, memory: &str) -> BTreeMap<String, Quantity> {
         .into()
 }
 
-/// The file as written: the selection beside the template's fields.
+/// The file as written: the selection and the template's fields side by side.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct RawSelection {
@@ -254,21 +254,21 @@ struct RawSelection {
     always_inject_selector: Vec<LabelSelector>,
 }
 
-/// Why the injector's settings make no sense.
+/// Why the settings are invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file is not readable as settings.
+    /// The file cannot be parsed.
     #[error("{}: {reason}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// Where and what.
+        /// The location and the mistake.
         reason: String,
     },
 }
 
 impl Settings {
-    /// The file's settings (`file` is its path and text) under those of the flags.
+    /// Combines the file's settings (`file` is its path and text) with those of the flags, which take precedence.
     pub fn parse(args: &Args, file: Option<(&Path, &str)>) -> Result<Self, ConfigError> {
         let mut settings = match file {
             Some((path, text)) => {

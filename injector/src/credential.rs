@@ -1,5 +1,6 @@
-//! The serving certificate, read from files and read again when they change. The API server refuses a webhook whose
-//! certificate has expired, so a renewed one must be served without a restart; a broken one must not replace a good one.
+//! The serving certificate, loaded from files and reloaded when they change. The API server refuses a webhook whose
+//! certificate has expired, so a renewed certificate must be served without a restart; an invalid one must not replace
+//! a valid one.
 
 use std::{
     fs, io,
@@ -29,29 +30,29 @@ pub enum CredentialError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// A file does not hold what it should.
+    /// The content of a file is not valid.
     #[error("{} cannot be used", path.display())]
     Content {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: TlsError,
     },
 }
 
-/// What the files hold, for telling whether they have changed.
+/// The content of the files, compared to detect changes.
 #[derive(Clone, PartialEq, Eq)]
 struct Pem {
     certificate: Vec<u8>,
     key: Vec<u8>,
 }
 
-/// Keeps the newest usable certificate in a channel.
+/// Publishes the newest valid certificate in a channel.
 pub struct Credential {
     files: Files,
     served: Pem,
@@ -59,20 +60,20 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// Reads the certificate for the first time.
+    /// Loads the certificate for the first time.
     pub fn load(files: Files) -> Result<Self, CredentialError> {
         let served = read(&files)?;
         let newest = watch::Sender::new(parse(&files, &served)?);
         Ok(Self { files, served, newest })
     }
 
-    /// The certificate to serve, as it changes.
+    /// Subscribes to the certificate to serve.
     pub fn watch(&self) -> watch::Receiver<Arc<Serving>> {
         self.newest.subscribe()
     }
 
-    /// Looks for changes until `drain` is cancelled. A mounted Secret changes by a swap of links that file events do
-    /// not reliably show, so the content itself is compared.
+    /// Checks for changes until `drain` is cancelled. Compares the content itself: a mounted Secret changes by swapping
+    /// links, which file events do not report reliably.
     pub async fn follow(mut self, drain: CancellationToken) {
         let mut ticks = tokio::time::interval(LOOK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,6 +1,6 @@
-//! Pure. Whether a pod gets a sidecar: a plain function of the pod, its namespace and the policy, in the order that
-//! users of Istio know. Namespace labels are no part of it: the webhook's `namespaceSelector` has applied them before
-//! a review is sent.
+//! Pure. Decides whether a pod gets a sidecar, by the pod, its namespace and the policy, in Istio's order of
+//! precedence. Namespace labels are not considered here: the webhook's `namespaceSelector` applies them before a review
+//! is sent.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::{
     flow::Skip,
 };
 
-/// `None` for a pod that gets a sidecar, else why not.
+/// Returns the reason why a pod gets no sidecar, or `None` if it gets one.
 pub fn skip(pod: &Pod, namespace: &str, selection: &Selection) -> Option<Skip> {
     let spec = pod.spec.as_ref();
     if spec.is_some_and(|spec| spec.host_network == Some(true)) {
@@ -43,7 +43,7 @@ pub fn skip(pod: &Pod, namespace: &str, selection: &Selection) -> Option<Skip> {
     }
 }
 
-/// What the pod itself says, in the only two words that have a meaning.
+/// Returns the pod's own request for or against a sidecar; only `true` and `false` have a meaning.
 fn own_wish(pod: &Pod) -> Option<bool> {
     match own_word(pod)? {
         "true" => Some(true),
@@ -52,20 +52,21 @@ fn own_wish(pod: &Pod) -> Option<bool> {
     }
 }
 
-/// The label is heard before the annotation.
+/// The label takes precedence over the annotation.
 fn own_word(pod: &Pod) -> Option<&str> {
     let maps = [&pod.metadata.labels, &pod.metadata.annotations];
     maps.into_iter().flatten().find_map(|map| map.get(INJECT)).map(String::as_str)
 }
 
-/// What to tell the user of a pod whose own word has no meaning, and which is therefore treated like one without.
+/// Returns a warning for a pod whose label or annotation has no meaning, and which is therefore treated as if it had
+/// none.
 pub fn unclear_wish(pod: &Pod) -> Option<String> {
     let word = own_word(pod).filter(|word| !matches!(*word, "" | "true" | "false"))?;
     Some(format!("{INJECT} is {word:?}, which is neither \"true\" nor \"false\" and has no effect"))
 }
 
-/// Whether an injector has been here before: the pod says so, and the sidecar is there. A container that only has the
-/// sidecar's name is the user's, whose fields go into the sidecar.
+/// Whether the pod was injected before: it is marked as such, and the sidecar is present. A container that only has the
+/// sidecar's name was written by the user, and its fields are merged into the sidecar.
 pub fn is_injected(pod: &Pod) -> bool {
     let marked =
         pod.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(STATUS));
@@ -74,12 +75,13 @@ pub fn is_injected(pod: &Pod) -> bool {
     marked && containers.into_iter().any(|container| container.name == "istio-proxy")
 }
 
-/// An empty selector matches nothing here, so that a stray list item cannot select every pod.
+/// Whether a selector matches. An empty selector matches nothing here, so that a stray list item cannot select every
+/// pod.
 fn matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
     let equal = Selector::of_labels(&selector.match_labels.clone().unwrap_or_default());
     let rules = selector.match_expressions.as_deref().unwrap_or_default();
     let expressions: Vec<Expression<'_>> = rules.iter().map(expression).collect();
-    // A selector that is none selects nothing either.
+    // An invalid selector matches nothing either.
     let Ok(rules) = Selector::of_object([], &expressions) else {
         return false;
     };

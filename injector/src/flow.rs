@@ -1,42 +1,42 @@
-//! Pure. What a review leads to, between the request and the response that `api::admission` defines.
+//! Pure. The outcome of a review, between the request and the response that `api::admission` defines.
 
-/// What comes of one request.
+/// The outcome of a review.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// The pod gets a sidecar.
     Injected {
-        /// From the pod as sent to the pod with its sidecar.
+        /// The patch from the pod as sent to the pod with its sidecar.
         patch: json_patch::Patch,
-        /// What the user should know although the pod is accepted.
+        /// Warnings for the user, although the pod is accepted.
         warnings: Vec<String>,
     },
-    /// The pod stays as it is.
+    /// The pod is not changed.
     Skipped(Skip),
-    /// The pod cannot be injected as asked, and must not run without a sidecar instead.
+    /// The pod cannot be injected as requested, and must not run without a sidecar instead.
     Denied(String),
 }
 
-/// Why a pod stays as it is.
+/// Why a pod is not changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Skip {
-    /// The request is not about creating a pod.
+    /// The request does not create a pod.
     NotAPod,
-    /// The pod shares the network of its machine, where capture would take all traffic.
+    /// The pod uses the host network, where capture would affect the whole node.
     HostNetwork,
-    /// Pods of the cluster itself do not depend on the mesh.
+    /// The namespace holds the cluster's own pods, which must not depend on the mesh.
     SystemNamespace,
-    /// A sidecar is there already.
+    /// The pod has a sidecar already.
     AlreadyInjected,
-    /// The pod's label or annotation `sidecar.istio.io/inject` says no.
+    /// The pod's label or annotation `sidecar.istio.io/inject` is `false`.
     OptedOut,
     /// One of `neverInjectSelector` matches.
     NeverSelector,
-    /// The policy is `disabled` and the pod does not ask.
+    /// The policy is `disabled` and the pod does not request a sidecar.
     PolicyDisabled,
 }
 
 impl Skip {
-    /// The reason as shown in logs and metrics.
+    /// The reason in logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotAPod => "not the creation of a pod",

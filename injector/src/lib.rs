@@ -1,8 +1,8 @@
-//! The mutating admission webhook: Kubernetes (or `ostria up`) shows it each pod before the pod exists, and it answers
+//! The mutating admission webhook. Kubernetes (or `ostria up`) sends it each pod before the pod is created; it responds
 //! with the JSON patch that adds the sidecar.
 //!
-//! A review goes one way: parsed, decided, rendered, compared, answered. Everything between the bytes in and the bytes
-//! out is a plain function of the review and the settings; only `app`, `serve` and `credential` touch the machine.
+//! A review passes through fixed stages: parse, decide, render, compare, respond. Everything between request and
+//! response bytes is a plain function of the review and the settings; only `app`, `serve` and `credential` do I/O.
 //! Imports go down this list only; a blank line ends a layer.
 
 pub mod app;

@@ -1,5 +1,4 @@
-//! The `ostria-injector` program: reads its flags, runs until it is asked to end, and says in one line why it could
-//! not start.
+//! The `ostria-injector` program: parses its flags, runs until shutdown, and prints one line if it cannot start.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! What the injector counts, under the names that Istio's dashboards query.
+//! The injector's metrics, under the names that Istio's dashboards query.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, Registry};
 /// The injector's counters.
 #[derive(Clone)]
 pub struct Counters {
-    /// Reviews that came in.
+    /// Reviews received.
     pub requests: IntCounter,
     /// Pods that got a sidecar.
     pub success: IntCounter,
-    /// Reviews that could not be read, and pods that were refused.
+    /// Reviews that could not be parsed, and pods that were refused.
     pub failure: IntCounter,
-    /// Pods that stay as they are.
+    /// Pods that were not changed.
     pub skip: IntCounter,
     time: Histogram,
 }
 
 impl Counters {
-    /// Counters that show in `registry`.
+    /// Creates the counters and registers them in `registry`.
     pub fn new(registry: &Registry) -> Self {
         let counter = |name: &str, help: &str| {
             let counter = IntCounter::new(name, help).expect("the name is valid");
@@ -45,7 +45,7 @@ impl Counters {
         }
     }
 
-    /// Notes how long one review took.
+    /// Records the duration of a review.
     pub fn took(&self, time: Duration) {
         self.time.observe(time.as_secs_f64());
     }

@@ -1,8 +1,8 @@
-//! Pure. From the pod before and after to the JSON patch between them.
+//! Pure. Computes the JSON patch from the pod before to the pod after.
 //!
-//! Both pods are typed, and so know fewer fields than the object that the API server holds: a newer Kubernetes may
-//! have sent fields that these types do not have. The patch therefore speaks only of what differs between the two
-//! typed pods, and finds list elements by name, so that a field it never saw stays with its element.
+//! Both pods are typed and may lack fields of the object that the API server holds: a newer Kubernetes may send fields
+//! that these types do not have. So the patch contains only what differs between the two typed pods, and finds list
+//! elements by name, so that an unknown field stays with its element.
 
 use json_patch::{
     AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation,
@@ -10,8 +10,8 @@ use json_patch::{
 };
 use serde_json::{Map, Value};
 
-/// The patch that turns `sent` into a pod with the differences between `before` and `after`, where `before` is what
-/// the types made of `sent`.
+/// Returns the patch that applies the differences between `before` and `after` to `sent`, where `before` is `sent` in
+/// its typed form.
 pub fn between(sent: &Value, before: &Value, after: &Value) -> Patch {
     let mut patch = Vec::new();
     value(&mut patch, &PointerBuf::root(), sent, before, after);
@@ -48,14 +48,14 @@ fn object(
         let path = child(path, name);
         match (sent.get(name), before.get(name)) {
             (Some(sent), Some(before)) => value(patch, &path, sent, before, new),
-            // What the types add by themselves to an absent field is no difference.
+            // A default that the types add to an absent field is not a difference.
             (None, Some(before)) if before == new => {}
             _ => patch.push(PatchOperation::Add(AddOperation { path, value: new.clone() })),
         }
     }
 }
 
-/// Whether `after` is `before` with named elements put in between: then single insertions say it all.
+/// Whether `after` is `before` with named elements inserted, so that single insertions suffice.
 fn keeps_order(before: &[Value], after: &[Value]) -> bool {
     let names =
         |list: &[Value]| list.iter().map(|item| Some(item.get("name")?.as_str()?.to_owned())).collect();

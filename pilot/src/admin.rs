@@ -1,7 +1,7 @@
-//! Pilot's debug pages on the metrics port: who is connected and in step, what is known, what is refused, and whether
-//! objects would be accepted. Names and shapes follow istiod's, so that its tools can read them.
+//! Pilot's debug pages on the metrics port: connected proxies and their progress, known objects, refused objects, and
+//! whether proposed objects would be accepted. Names and formats follow istiod's, so that its tools can read them.
 //!
-//! They tell what the whole mesh is made of, and are served to callers on the same machine alone.
+//! The pages describe the whole mesh, so they are served only to clients on the same machine.
 
 use crate::serve::connections::{Connection, Connections};
 use crate::snapshot::Snapshot;
@@ -28,16 +28,16 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::{Semaphore, oneshot, watch};
 
-/// What the pages show.
+/// The data that the pages show.
 #[derive(Clone)]
 pub struct Debug {
     /// The newest configuration.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
-    /// Who is connected.
+    /// The open streams.
     pub connections: Connections,
-    /// What pilot and the proxies think of objects.
+    /// The verdicts of pilot and the proxies on objects.
     pub verdicts: Channel,
-    /// One question at a time.
+    /// Limits checks of proposed objects to one at a time.
     pub turn: Arc<Semaphore>,
 }
 
@@ -71,7 +71,7 @@ async fn index() -> &'static str {
      POST /debug/validate    whether objects would be accepted\n"
 }
 
-/// One row per proxy, as `istioctl proxy-status` reads them.
+/// One row per proxy, in the format that `istioctl proxy-status` reads.
 async fn syncz(State(debug): State<Debug>) -> Json<Vec<Value>> {
     let generation = debug.snapshots.borrow().generation;
     Json(debug.connections.list().iter().map(|c| sync_row(c, generation)).collect())
@@ -141,7 +141,7 @@ async fn registryz(State(debug): State<Debug>) -> Json<Vec<Value>> {
     Json(services.collect())
 }
 
-/// The workloads that are known, as tools wait for them.
+/// The known workloads. Tools wait for them here.
 async fn instancesz(State(debug): State<Debug>) -> Json<Vec<Value>> {
     let catalog = debug.snapshots.borrow().catalog.clone();
     let workloads = catalog.workloads().map(|w| {
@@ -159,16 +159,16 @@ async fn configz(State(debug): State<Debug>) -> Json<Value> {
     Json(json!({"objects": objects, "refused": refused, "warnings": warnings}))
 }
 
-/// Which verdicts are shown.
+/// The query that selects verdicts.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Chosen {
     kind: Option<String>,
     namespace: Option<String>,
     name: Option<String>,
-    /// Only those that changed after this revision.
+    /// Only verdicts that changed after this revision.
     since: u64,
-    /// Seconds to wait for one that did.
+    /// Seconds to wait for such a change.
     wait: u64,
 }
 
@@ -186,7 +186,7 @@ async fn verdicts(State(debug): State<Debug>, Query(chosen): Query<Chosen>) -> J
     let mut revisions = debug.verdicts.watch();
     let changed = revisions.wait_for(|revision| *revision > chosen.since);
     let limit = Duration::from_secs(chosen.wait).min(LONGEST_WAIT);
-    // Whether it changed or the time is over, what there is by then is shown.
+    // After a change or the timeout, the page shows the current state.
     let _ = tokio::time::timeout(limit, changed).await;
     let (revision, objects) = debug.verdicts.since(chosen.since, |verdict| chosen.takes(verdict));
     let snapshot = debug.snapshots.borrow().generation;
@@ -197,7 +197,7 @@ async fn verdicts(State(debug): State<Debug>, Query(chosen): Query<Chosen>) -> J
 
 #[derive(Debug, Deserialize)]
 struct Named {
-    /// Empty for the core group; absent: that of the first kind of this name.
+    /// API group; empty for the core group. If absent, the first kind with this name is meant.
     group: Option<String>,
     kind: String,
     #[serde(default)]
@@ -254,7 +254,8 @@ fn made_at(snapshot: &Snapshot) -> String {
     OffsetDateTime::from(at).format(&Rfc3339).unwrap_or_default()
 }
 
-/// One question after the other, each on a thread of its own, whose memory goes back to the system with it.
+/// Checks proposed objects, one request at a time, each on a thread of its own, whose memory returns to the system when
+/// it ends.
 async fn check(State(debug): State<Debug>, request: Request) -> Response {
     let turn = debug.turn.clone().acquire_owned().await.expect("the semaphore is never closed");
     let body = axum::body::to_bytes(request.into_body(), MAX_QUESTION);
@@ -286,5 +287,5 @@ async fn check(State(debug): State<Debug>, request: Request) -> Response {
     }
 }
 
-/// How long a question may take to arrive.
+/// Timeout for receiving a check request.
 const QUESTION_LIMIT: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! Builds pilot and runs it: logging, the catalog's pipeline, the ports, and an orderly end.
+//! Builds pilot and runs it: logging, the pipeline of the catalog, the ports, and an orderly shutdown.
 
 use crate::admin::{self, Debug};
 use crate::catalog::Catalog;
@@ -71,7 +71,8 @@ async fn serve(config: Config, log: log::Handle) -> Result<()> {
 
     if config.grpc_port != 0 {
         let plaintext = bind(&config, config.grpc_port).await?;
-        // Nobody has an identity here, and many may be behind one address; still none takes all places.
+        // Clients have no identity on this port, and many can share an address; still no address may take all
+        // connections.
         let limits = Limits { strangers_per_source: Limits::default().known_per_source, ..Limits::default() };
         tasks.spawn(serve::http_within(limits, plaintext, discovery.clone().router(), drain.clone()));
     }
@@ -97,7 +98,7 @@ async fn serve(config: Config, log: log::Handle) -> Result<()> {
     Ok(())
 }
 
-/// Starts reading the folder; the snapshots that come of it, and the verdicts on its objects.
+/// Starts reading the folder. Returns the resulting snapshots and the verdicts on its objects.
 #[expect(clippy::disallowed_methods, reason = "the shell notes when it began")]
 fn configure(
     config: &Config,
@@ -147,8 +148,8 @@ async fn bind(config: &Config, port: u16) -> Result<TcpListener> {
     Ok(listener)
 }
 
-/// The allocator keeps free pages for a second in case they are wanted again, and looks at them no sooner than when a
-/// large block is freed: after a burst of proxies or of changes there may never be one.
+/// Returns freed memory to the system. The allocator keeps free pages for a second for reuse, and checks them only when
+/// a large block is freed; after a burst of proxies or changes that may never happen.
 async fn return_memory() {
     let mut interval = tokio::time::interval(SWEEP);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -158,8 +159,8 @@ async fn return_memory() {
     }
 }
 
-/// Never written to, so it costs no memory itself.
+/// The block is never written to, so it uses no memory itself.
 const LARGE: usize = 1 << 20;
 const SWEEP: Duration = Duration::from_secs(1);
-/// Groups of facts that may wait for the pipeline.
+/// The number of fact groups that may wait for the pipeline.
 const QUEUE: usize = 64;

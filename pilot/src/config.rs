@@ -1,4 +1,4 @@
-//! Command line and environment of pilot, turned into checked settings once.
+//! Command line and environment of pilot, parsed once into checked settings.
 
 use api::process::tls::expected::Expected;
 use clap::Parser;

@@ -1,4 +1,4 @@
-//! Pure. Values that pass between the stages of pilot.
+//! Pure. The values that pass between pilot's stages.
 
 use api::resource::document::{Key, Place, Refusal};
 use api::resource::object::Document;
@@ -6,47 +6,47 @@ use api::resource::verdict::Version;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// What a port speaks, as its `appProtocol` or the prefix of its name says (Istio's rules).
+/// The protocol of a port, from its `appProtocol` or the prefix of its name (Istio's rules).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Protocol {
-    /// HTTP/1.1 (also WebSocket and `http_proxy`).
+    /// HTTP/1.1 (also for WebSocket and `http_proxy`).
     Http,
     /// HTTP/2 with prior knowledge.
     Http2,
     /// gRPC.
     Grpc,
-    /// gRPC, which clients may speak as gRPC-Web.
+    /// gRPC; clients may also use gRPC-Web.
     GrpcWeb,
     /// TLS, routed by SNI.
     Https,
     /// TLS, routed by SNI.
     Tls,
-    /// Opaque bytes; also mongo, redis, mysql and the well-known server-first ports.
+    /// Opaque bytes; also mongo, redis, mysql and the well-known ports of server-first protocols.
     Tcp,
-    /// Not captured.
+    /// UDP, which is not captured.
     Udp,
-    /// Not declared: found out from the first bytes.
+    /// Not declared; detected from the first bytes.
     Sniffed,
 }
 
 impl Protocol {
-    /// HTTP of any version.
+    /// Whether the protocol is HTTP of any version.
     pub fn is_http(self) -> bool {
         matches!(self, Self::Http | Self::Http2 | Self::Grpc | Self::GrpcWeb)
     }
 
-    /// HTTP/2 is spoken.
+    /// Whether the protocol is HTTP/2.
     pub fn is_http2(self) -> bool {
         matches!(self, Self::Http2 | Self::Grpc | Self::GrpcWeb)
     }
 
-    /// TLS that is passed through.
+    /// Whether the protocol is TLS, which is passed through.
     pub fn is_tls(self) -> bool {
         matches!(self, Self::Https | Self::Tls)
     }
 }
 
-/// Which callers a workload's port takes.
+/// The mTLS mode of a workload's port: which connections it accepts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum MtlsMode {
     /// Plaintext only.
@@ -58,75 +58,75 @@ pub enum MtlsMode {
     Strict,
 }
 
-/// What decides which configuration a proxy gets. All of it comes from the proxy's Pod and its certificate; what a
-/// proxy says about itself only tells which Pod it is.
+/// The inputs that decide a proxy's configuration. All come from the proxy's Pod and its certificate; what the proxy
+/// says about itself is used only to find the Pod.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Scope {
-    /// Sidecar or gateway.
+    /// Whether it is a gateway rather than a sidecar.
     pub gateway: bool,
-    /// Pod name, as the proxy claims it.
+    /// Pod name that the proxy claims.
     pub pod: String,
     /// Namespace of the pod.
     pub namespace: String,
-    /// The Pod of that name is in force, and the proxy's certificate and address are those of the Pod. Without it the
-    /// proxy gets no inbound configuration and no secret.
+    /// Whether the named Pod is in force and matches the proxy's certificate and address. If not, the proxy gets no
+    /// inbound configuration and no secrets.
     pub proven: bool,
-    /// Addresses of the Pod.
+    /// Addresses of the pod.
     pub addresses: Vec<IpAddr>,
-    /// Labels of the Pod; empty where none is in force that agrees with the proxy.
+    /// Labels of the pod; empty if no matching Pod is in force.
     pub labels: BTreeMap<String, String>,
-    /// Its Pod asks for HTTP/1.0.
+    /// Whether the pod enables HTTP/1.0.
     pub http_10: bool,
-    /// Service account of the pod, as its certificate says; empty on the plaintext port.
+    /// Service account from the proxy's certificate; empty on the plaintext port.
     pub service_account: String,
-    /// The proxy knows Istio's own filters (its node lists them).
+    /// Whether the proxy supports Istio's own filters, which its node lists.
     pub istio_extensions: bool,
 }
 
 impl Scope {
-    /// Whether the pod has an IPv6 address that others reach.
+    /// Whether the pod has a reachable IPv6 address.
     pub fn ipv6(&self) -> bool {
         self.addresses.iter().any(|address| matches!(address, IpAddr::V6(ip) if !ip.is_unicast_link_local()))
     }
 }
 
-/// What a source has learned of one object.
+/// What a source has learned about one object.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fact {
-    /// It is there, or has another content.
+    /// The object was added or changed.
     Upsert(Document),
-    /// It is gone.
+    /// The object was removed.
     Delete(Key),
-    /// A file in which something could not be read is in order again, or gone.
+    /// A file that was partly unreadable is readable again, or was removed.
     Readable(Place),
-    /// Something was found that cannot be read. If it has a key, that object's last good version stays.
+    /// Something cannot be parsed. If the refusal has a key, that object's last good version stays in force.
     Refused(Refusal),
 }
 
-/// What became of an object that a source told of.
+/// The result of validating an object from a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// The object, when its name is known.
+    /// The object; `None` if its name is unknown.
     pub key: Option<Key>,
-    /// Where it stands.
+    /// The file and line where it was read.
     pub place: Place,
-    /// The version that was looked at; empty where nothing could be read.
+    /// The version that was validated; empty if nothing could be parsed.
     pub version: Version,
-    /// Why it is refused; empty: it is in force.
+    /// The reasons why it is refused; empty if it is in force.
     pub errors: Vec<Refusal>,
-    /// What is odd about it.
+    /// The warnings about it.
     pub warnings: Vec<Refusal>,
-    /// The object is gone.
+    /// Whether the object was removed.
     pub gone: bool,
 }
 
 impl Verdict {
-    /// Nothing was found about what stands at a place.
+    /// A verdict without findings.
     pub fn clean(key: Option<Key>, place: Place) -> Self {
         Self { key, place, version: Version::default(), errors: vec![], warnings: vec![], gone: false }
     }
 
-    /// The object is in force as it stands there.
+    /// Whether this version of the object is in force.
     pub fn accepted(&self) -> bool {
         self.errors.is_empty() && !self.gone
     }

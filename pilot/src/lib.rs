@@ -1,4 +1,4 @@
-//! Configuration: reads what users write, checks it, and serves each proxy what it needs of it over xDS.
+//! Pilot, the control plane: reads users' configuration, validates it, and serves each proxy its part over xDS.
 //!
 //! Imports go down this list only; a blank line ends a layer.
 

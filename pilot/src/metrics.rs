@@ -1,4 +1,4 @@
-//! Pilot's own metrics, by the names that Istio's dashboards and Kiali ask for.
+//! Pilot's own metrics, under the names that Istio's dashboards and Kiali query.
 
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
@@ -11,28 +11,28 @@ pub struct Metrics {
     pub xds: IntGauge,
     /// Responses sent, by type.
     pub pushes: IntCounterVec,
-    /// Refusals by proxies, by type.
+    /// Rejections by proxies, by type.
     pub rejects: IntCounterVec,
-    /// Seconds from a change of configuration to its last response to a proxy.
+    /// Seconds from a configuration change to the last response to a proxy for it.
     pub convergence: Histogram,
     /// Seconds to compute the resources of a push.
     pub push_time: Histogram,
     /// Size of responses in bytes, by type.
     pub config_size: HistogramVec,
-    /// Changes that led to a push, by kind of object.
+    /// Changes that caused a push, by kind of object.
     pub triggers: IntCounterVec,
     /// Known services.
     pub services: IntGauge,
     /// Known virtual services.
     pub virtual_services: IntGauge,
-    /// Refused objects in force at this moment.
+    /// Objects that are currently refused.
     pub rejected_configs: IntGauge,
-    /// Requests of proxies that were turned away.
+    /// Requests of proxies that were denied.
     pub denied: IntCounter,
 }
 
 impl Metrics {
-    /// Registers everything.
+    /// Registers all metrics.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         let metrics = Self {
             xds: IntGauge::new("pilot_xds", "Number of endpoints connected to this pilot using XDS.")?,
@@ -89,7 +89,7 @@ impl Metrics {
     }
 }
 
-/// Istio's short name of a resource type, as its metrics label it.
+/// Returns Istio's short name of a resource type, used as a metric label.
 pub fn type_label(kind: api::model::Kind) -> &'static str {
     use api::model::Kind;
     match kind {

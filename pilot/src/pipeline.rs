@@ -1,9 +1,9 @@
-//! Facts in, snapshots out: the one writer of pilot's configuration.
+//! Turns facts into snapshots: the only writer of pilot's configuration.
 //!
-//! Changes that come together become one snapshot: a short pause collects what an `apply` of many files, or a rollout
-//! of many pods, writes at once, but never for longer than a limit, so that a steady stream of changes goes out too.
-//! Two snapshots have a distance, so that no stream of changes keeps all proxies busy; a change after a calm goes out at
-//! once.
+//! Changes that arrive together become one snapshot: a short quiet period collects what an `apply` of many files, or a
+//! rollout of many pods, writes at once. A limit on that wait ensures that a steady stream of changes is published too.
+//! A minimum interval between snapshots keeps frequent changes from occupying all proxies; a change after a pause is
+//! published at once.
 
 use crate::catalog::{Catalog, Changes, Item};
 use crate::flow::Fact;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
-/// Turns facts into snapshots.
+/// The task that turns facts into snapshots.
 pub struct Pipeline {
     catalog: Catalog,
     generation: u64,
@@ -25,7 +25,7 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Starts from an empty catalog.
+    /// Creates a pipeline with an empty catalog.
     pub fn new(
         catalog: Catalog,
         publish: watch::Sender<Arc<Snapshot>>,
@@ -59,13 +59,14 @@ impl Pipeline {
         }
         let (catalog, changes) = self.catalog.apply(changes);
         self.catalog = catalog;
-        // The first group is published even when it is empty: it says that the folder has been read.
+        // The first group is published even if it is empty, because it shows that the folder has been read.
         let publishes = self.generation == 0 || !changes.is_empty();
         self.generation += u64::from(publishes);
         if publishes {
             self.publish(&changes, seen);
         }
-        // After the snapshot: who sees that an object is gone may take the newest snapshot for one without it.
+        // Recorded after the snapshot is published: a reader of the verdict that an object was removed may then rely on
+        // the newest snapshot not containing it.
         self.verdicts.note(verdicts, self.generation);
         self.metrics.rejected_configs.set(self.verdicts.refused() as i64);
     }
@@ -83,7 +84,8 @@ impl Pipeline {
     }
 }
 
-/// What comes within a quiet period of each other, up to a limit, and what comes before `earliest`.
+/// Collects the changes that arrive within a quiet period of each other, up to a limit, and those that arrive before
+/// `earliest`.
 async fn collect(
     mut all: Vec<Fact>,
     facts: &mut mpsc::Receiver<Vec<Fact>>,
@@ -99,11 +101,11 @@ async fn collect(
     }
 }
 
-/// Changes closer than this go out together.
+/// The quiet period: changes closer than this are published together.
 const QUIET: Duration = Duration::from_millis(5);
-/// Changes wait no longer than this for others.
+/// The longest time that a change waits for others.
 const COLLECT_LIMIT: Duration = Duration::from_millis(50);
-/// Between two snapshots.
+/// The minimum interval between two snapshots.
 const DISTANCE: Duration = Duration::from_millis(25);
 
 #[cfg(test)]

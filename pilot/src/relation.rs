@@ -1,5 +1,5 @@
-//! Pure. Which objects have to do with an object: what routes to a service, which policies hold for a pod, which pods a
-//! policy chooses. It answers "why do my requests go there?" from the same look-ups that generate configuration.
+//! Pure. The objects related to an object: what routes to a service, which policies apply to a pod, which pods a policy
+//! selects. Uses the look-ups that generate configuration, so that it explains where requests go.
 
 use crate::catalog::destination_rule::DestinationRule;
 use crate::catalog::gateway::{Gateway, ServerCertificate, ServerTls};
@@ -15,7 +15,7 @@ use api::resource::relation::Related;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The objects that have to do with one, by kind and name.
+/// Returns the objects related to an object, by kind and name.
 pub fn of(catalog: &Catalog, key: &Key) -> Vec<Related> {
     let mut finder = Finder { catalog, found: BTreeMap::new() };
     match catalog.item(key) {
@@ -53,7 +53,7 @@ impl<'a> Finder<'a> {
         self.found.entry(key).or_default().insert(how);
     }
 
-    /// What routes calls of a service, what holds for them, and its pods.
+    /// Adds what routes requests to a service, the rules that apply to them, and its pods.
     fn service(&mut self, service: &Service) {
         self.calls(service);
         for pod in self.catalog.members(service) {
@@ -94,7 +94,7 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// The policies that hold for a pod.
+    /// Adds the policies that apply to a pod.
     fn policies(&mut self, pod: &Workload) {
         let root = &self.catalog.mesh().root_namespace;
         for policy in self.catalog.shared_policies().iter() {
@@ -114,7 +114,7 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// The services that a VirtualService leads to, its gateways and its delegates.
+    /// Adds the services that a VirtualService routes to, its gateways and its delegates.
     fn routes(&mut self, set: &Arc<RouteSet>) {
         for to in set.destinations() {
             let subset =
@@ -181,7 +181,7 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// The VirtualServices that are bound to a Gateway.
+    /// Adds the VirtualServices bound to a Gateway.
     fn bound(&mut self, gateway: &Gateway) {
         let Identity { namespace, name, .. } = &*gateway.origin;
         let own = GatewayRef::Named { namespace: namespace.clone(), name: name.clone() };
@@ -193,7 +193,7 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// The pods that a policy chooses.
+    /// Adds the pods that a policy selects.
     fn chosen(&mut self, origin: &Origin, selector: Option<&Labels>) {
         let whole = origin.namespace == self.catalog.mesh().root_namespace && selector.is_none();
         let chosen = |pod: &&Arc<Workload>| {
@@ -205,7 +205,7 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// The Gateways that name a Secret, and the gateways' pods beside it.
+    /// Adds the Gateways that name a Secret and select pods in its namespace.
     fn secret(&mut self, key: &Key) {
         for gateway in self.catalog.shared_gateways().iter() {
             let names = gateway.servers.iter().any(|server| matches!(&server.tls,
@@ -229,7 +229,7 @@ fn pod_key(pod: &Workload) -> Key {
     Key::new(Kind::Pod, &pod.namespace, &pod.name)
 }
 
-/// As Istio writes it.
+/// The mode's name in Istio.
 fn word(mode: MtlsMode) -> &'static str {
     match mode {
         MtlsMode::Disable => "DISABLE",

@@ -1,8 +1,8 @@
-//! What is odd about the objects in force when all are seen together: conflicts that one of them loses, and references
-//! that lead nowhere.
+//! Finds problems that arise only from objects in combination: conflicts between objects in force, and references that
+//! do not resolve.
 //!
-//! It is looked for in the background after each change, because it takes longer than a change may wait, and at most once
-//! a second. What appears and what is settled is logged once; the verdicts show what holds now.
+//! Runs in the background after each change, at most once a second, because it takes longer than a change may wait. New
+//! and resolved problems are logged once; the verdicts show the current ones.
 
 use crate::catalog::Catalog;
 use crate::snapshot::Snapshot;
@@ -14,10 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Looks at each new configuration until pilot ends.
+/// Reviews each new configuration until pilot ends.
 pub async fn run(mut snapshots: watch::Receiver<Arc<Snapshot>>, verdicts: Channel) {
     while snapshots.changed().await.is_ok() {
-        // Objects that are applied together may come in several snapshots.
+        // Objects that are applied together may arrive in several snapshots.
         tokio::time::sleep(QUIET).await;
         let catalog = snapshots.borrow_and_update().catalog.clone();
         let Ok(found) = tokio::task::spawn_blocking(move || look(&catalog)).await else { return };
@@ -28,7 +28,7 @@ pub async fn run(mut snapshots: watch::Receiver<Arc<Snapshot>>, verdicts: Channe
             if lost.contains(&warning) {
                 tracing::warn!(%warning, "an object has no effect, or not all of it");
             } else {
-                // What it names may be on its way.
+                // The referenced object may still arrive.
                 tracing::info!(%warning, "an object names what is not there");
             }
         }
@@ -39,14 +39,14 @@ pub async fn run(mut snapshots: watch::Receiver<Arc<Snapshot>>, verdicts: Channe
     }
 }
 
-/// The conflicts that objects lose, and references that lead nowhere.
+/// Returns the conflicts and the unresolved references.
 fn look(catalog: &Catalog) -> (Vec<Refusal>, Vec<Refusal>) {
     (catalog.conflicts(), reference::references(catalog))
 }
 
-/// Between a change and the look at it.
+/// The wait between a change and its review.
 const QUIET: Duration = Duration::from_millis(100);
-/// Between two looks.
+/// The minimum interval between two reviews.
 const DISTANCE: Duration = Duration::from_millis(900);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! One immutable view of the configuration, as all proxies are served from it.
+//! An immutable view of the configuration, which all proxies are served from.
 
 use crate::catalog::visibility::Labels;
 use crate::catalog::{Catalog, Item};
@@ -6,32 +6,33 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A catalog with its place in time.
+/// A catalog with its generation and time.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// What is in force.
+    /// The configuration in force.
     pub catalog: Arc<Catalog>,
-    /// Counts up with each change.
+    /// The generation; increases with each change.
     pub generation: u64,
-    /// When the change was seen.
+    /// When the change was observed.
     pub made: Instant,
-    /// Labels by which objects select proxies, so that those of one namespace may differ: values by name.
+    /// The labels by which objects select proxies, as values by name. Proxies of a namespace that differ in them may
+    /// get different configuration.
     selected: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Snapshot {
-    /// The view of a catalog that was in force from `made` on.
+    /// Creates the snapshot of a catalog that is in force since `made`.
     pub fn new(catalog: Arc<Catalog>, generation: u64, made: Instant) -> Self {
         let selected = selected(&catalog);
         Self { catalog, generation, made, selected }
     }
 
-    /// Whether some object selects proxies by this label.
+    /// Whether an object selects proxies by this label.
     pub fn selects_by(&self, name: &str, value: &str) -> bool {
         self.selected.get(name).is_some_and(|values| values.contains(value))
     }
 
-    /// The version that status pages show.
+    /// The version that debug pages show.
     pub fn version(&self) -> String {
         self.generation.to_string()
     }

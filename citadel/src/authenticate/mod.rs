@@ -1,8 +1,8 @@
-//! Who is the caller? Either its current certificate tells, on the connection itself, or a token of the configured
-//! issuer does. A certificate goes first: it is bound to a key that the caller has just used, while a token can be
-//! copied; and a machine whose token has expired can still renew.
+//! Authenticates the client of a request: by its current certificate, from the connection itself, or by a token of the
+//! configured issuer. The certificate takes precedence: it is bound to a key that the client has just used, while a
+//! token can be copied; and a machine whose token has expired can still renew.
 //!
-//! A certificate is checked with each request against the roots in force: a connection may be older than they are.
+//! A certificate is verified on each request against the roots in force, since a connection may be older than they are.
 
 pub mod token;
 
@@ -18,16 +18,16 @@ use rustls_pki_types::UnixTime;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// What a caller brings.
+/// The credentials of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Credentials<'a> {
-    /// The connection's other end.
+    /// The peer of the connection.
     pub peer: &'a Peer,
     /// The `authorization` header.
     pub authorization: Option<&'a str>,
 }
 
-/// The caller that the credentials prove.
+/// Returns the identity that the credentials prove.
 pub async fn caller(
     credentials: Credentials<'_>,
     root: &Root,
@@ -38,7 +38,7 @@ pub async fn caller(
         match by_certificate(credentials.peer, root, now) {
             Ok(id) => return Ok(Caller { id, method: Method::Certificate }),
             Err(refusal) if credentials.authorization.is_none() => return Err(refusal),
-            // A token is a proof of its own.
+            // The token is an independent proof, so it is tried too.
             Err(_) => {}
         }
     }
@@ -59,7 +59,7 @@ fn bearer(header: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// The identity of the certificate that opened the connection, if it is still good.
+/// The identity in the connection's client certificate, if the certificate is still valid.
 fn by_certificate(peer: &Peer, root: &Root, now: OffsetDateTime) -> Result<SpiffeId, AuthenticationError> {
     let seconds = u64::try_from(now.unix_timestamp()).unwrap_or_default();
     let at = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
@@ -73,22 +73,22 @@ fn by_certificate(peer: &Peer, root: &Root, now: OffsetDateTime) -> Result<Spiff
     peer_identity(leaf).map_err(|error| AuthenticationError::CertificateUntrusted(error.to_string()))
 }
 
-/// Why nobody is proven.
+/// Why authentication fails.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthenticationError {
-    /// Neither a certificate nor a token.
+    /// The client presents neither a certificate nor a token.
     #[error("the caller shows neither a client certificate nor an authorization header with a token")]
     Missing,
-    /// The header holds something else.
+    /// The header is not a bearer token.
     #[error("the authorization header is not of the form `Bearer TOKEN`")]
     NotBearer,
-    /// The connection has outlived its certificate.
+    /// The client certificate has expired since the connection was opened.
     #[error("the certificate of this connection has expired; connect again with a token")]
     CertificateExpired,
-    /// The connection has outlived the root of its certificate.
+    /// The root of the client certificate was removed since the connection was opened.
     #[error("the certificate of this connection is not trusted any more ({0}); connect again with a token")]
     CertificateUntrusted(String),
-    /// The token proves nothing.
+    /// The token is not valid.
     #[error("the token is refused")]
     Token(#[from] TokenError),
 }

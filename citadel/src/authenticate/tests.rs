@@ -1,4 +1,4 @@
-//! What a certificate proves on a connection that is older than the roots in force.
+//! Client certificates on connections that are older than the roots in force.
 
 use super::*;
 use crate::jwks;
@@ -14,7 +14,7 @@ fn root(serial: u8) -> Root {
     create::self_signed(&"cluster.local".parse().unwrap(), &[serial], NOW).unwrap().check(NOW).unwrap()
 }
 
-/// A certificate for an hour.
+/// A certificate valid for an hour.
 fn certificate(root: &Root, name: &str) -> CertificateDer<'static> {
     let mut params = CertificateParams::default();
     params.subject_alt_names = vec![SanType::URI(name.try_into().unwrap())];
@@ -30,7 +30,7 @@ async fn proven(
     now: OffsetDateTime,
 ) -> Result<Caller, AuthenticationError> {
     let certificates: std::sync::Arc<[_]> = shown.into_iter().collect();
-    // What the server made of the certificate when the connection began.
+    // The identity that the server took from the certificate when the connection was opened.
     let identity = (!certificates.is_empty()).then(|| REVIEWS.parse().unwrap());
     let peer = Peer { address: ([127, 0, 0, 1], 1).into(), certificates, identity };
     let (_writer, keys) = jwks::channel();

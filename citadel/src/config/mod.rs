@@ -1,5 +1,5 @@
-//! The authority's settings: read once from flags and environment, checked together, so that a person sees every
-//! mistake at once and nothing is bound or written before all are right.
+//! The authority's settings: parsed once from flags and environment, and checked together, so that an operator sees
+//! every mistake at once and nothing is bound or written before all are correct.
 
 mod raw;
 
@@ -16,75 +16,75 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// The settings, checked.
+/// The checked settings.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where the certificate API listens.
+    /// Address of the certificate API.
     pub grpc: SocketAddr,
-    /// Where health, metrics and the log level are.
+    /// Address of health, metrics and log level.
     pub http: SocketAddr,
-    /// The folder of the signing certificate and key.
+    /// The folder with the signing certificate and key.
     pub root_folder: PathBuf,
-    /// Where the root certificate is written for others.
+    /// The file that the root certificate is published to.
     pub publish_root: Option<PathBuf>,
-    /// What a token must say.
+    /// The settings for token verification.
     pub tokens: Tokens,
-    /// What a proven caller may have.
+    /// What authenticated clients may have.
     pub policy: Policy,
-    /// Requests a second for each identity; 0 for no limit.
+    /// Requests per second for each identity; 0: no limit.
     pub rate: u32,
     /// The authority's own identity.
     pub own_id: SpiffeId,
     /// The DNS names of the authority's own certificate.
     pub own_names: Vec<String>,
-    /// The level of the log.
+    /// The log level.
     pub log_level: String,
-    /// How log lines look.
+    /// The log format.
     pub log_format: Format,
 }
 
-/// What the configuration allows.
+/// What authenticated clients may have.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// The domain whose identities are issued.
+    /// The trust domain whose identities are issued.
     pub trust_domain: TrustDomain,
-    /// The lifetime when none is wished.
+    /// The lifetime of certificates if the request sets none.
     pub default_ttl: Duration,
-    /// The longest lifetime.
+    /// The maximum lifetime of certificates.
     pub max_ttl: Duration,
-    /// DNS names by (namespace, service account).
+    /// Granted DNS names, by namespace and service account.
     pub dns_names: BTreeMap<(String, String), Vec<String>>,
 }
 
-/// What is known about the token issuer.
+/// The settings for token verification.
 #[derive(Debug, Clone)]
 pub struct Tokens {
-    /// Its name in tokens.
+    /// The issuer in tokens.
     pub issuer: String,
-    /// The audience tokens must have.
+    /// The audience that tokens must have.
     pub audience: String,
-    /// Where its keys are.
+    /// The source of the issuer's keys.
     pub keys: KeySource,
 }
 
-/// Where the token issuer's keys are.
+/// The source of the token issuer's keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySource {
-    /// In a file.
+    /// A file.
     File(PathBuf),
-    /// At a URL.
+    /// A URL.
     Url {
-        /// `http` or `https`.
+        /// The URL, `http` or `https`.
         url: http::Uri,
-        /// The roots to verify an `https` server with; the system's if absent.
+        /// File with the roots that verify an `https` server; absent: the system's.
         roots: Option<PathBuf>,
-        /// A file with a token to show the server.
+        /// File with a bearer token for the server.
         bearer: Option<PathBuf>,
     },
 }
 
 impl Config {
-    /// Reads the settings from arguments (the first is the program's name) and the environment.
+    /// Parses the settings from arguments (the first is the program's name) and the environment.
     pub fn read<I, T>(arguments: I) -> Result<Self, ConfigError>
     where
         I: IntoIterator<Item = T>,
@@ -181,7 +181,7 @@ fn policy(raw: &Raw, trust_domain: Option<TrustDomain>, errors: &mut Errors) -> 
     Some(Policy { trust_domain: trust_domain?, default_ttl, max_ttl, dns_names })
 }
 
-/// Reads `NAMESPACE/ACCOUNT=name,name`.
+/// Parses `NAMESPACE/ACCOUNT=name,name`.
 fn read_grant(text: &str) -> Result<((String, String), Vec<String>), String> {
     let form = || format!("`{text}` is not of the form NAMESPACE/ACCOUNT=name,name");
     let (account, names) = text.trim().split_once('=').ok_or_else(form)?;
@@ -216,10 +216,10 @@ fn is_dns_name(name: &str) -> bool {
 /// Why the process cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The command line itself: an unknown flag, or a wish for help.
+    /// The command line cannot be parsed, or help was requested.
     #[error(transparent)]
     CommandLine(#[from] clap::Error),
-    /// Values that are wrong, all of them.
+    /// The values that are wrong, all of them.
     #[error("the settings are wrong:\n  {}", .0.join("\n  "))]
     Wrong(Vec<String>),
 }

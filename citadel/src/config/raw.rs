@@ -1,4 +1,4 @@
-//! The command line as written: every value is text here, so that all of them are checked before any is refused.
+//! The command line as written. Every value is text here, so that all are checked before any error is reported.
 
 use clap::Parser;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// Issues short-lived SPIFFE certificates to the mesh's workloads.
 ///
 /// Each flag can be set by the environment variable in brackets.
-// No variable is called after a Service's port: for a Service `ostria`, Kubernetes sets `OSTRIA_PORT` to a URL.
+// No variable has the name of a Service's port: for a Service `ostria`, Kubernetes sets `OSTRIA_PORT` to a URL.
 #[derive(Debug, Parser)]
 #[command(name = "ostria-citadel", version)]
 pub(crate) struct Raw {

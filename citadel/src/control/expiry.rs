@@ -1,4 +1,4 @@
-//! Tells when the root and the signing certificate end: in metrics always, in the log while little of them is left.
+//! Reports when the root and the signing certificate expire: always in metrics, and in the log when they are about to.
 
 use crate::root::Root;
 use crate::telemetry::Metrics;

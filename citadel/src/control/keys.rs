@@ -1,5 +1,5 @@
-//! Reads the token issuer's keys again and again: on a schedule, and when a request meets an unknown key. Keys that
-//! were read once stay in force when a later read fails.
+//! Reads the token issuer's keys periodically, and when a request has an unknown key. If a read fails, the keys read
+//! before stay in force.
 
 use crate::audit::chain;
 use crate::config::KeySource;
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Keeps the keys current for ever; `ready` is done after the first successful read.
+/// Keeps the keys current, forever. Signals `ready` after the first successful read.
 pub async fn run(source: KeySource, writer: Writer, ready: Gate) {
     if let KeySource::Url { url, .. } = &source
         && url.scheme_str() == Some("http")
@@ -35,7 +35,7 @@ pub async fn run(source: KeySource, writer: Writer, ready: Gate) {
             }
             Err(error) => {
                 let reason = chain(&error);
-                // A lasting failure is told once, not at every attempt.
+                // A lasting failure is logged once, not at every attempt.
                 if reason != complaint {
                     let kept = last.as_ref().map_or(0, KeySet::len);
                     tracing::warn!(reason, kept, "the token issuer's keys cannot be read; trying again");
@@ -46,7 +46,7 @@ pub async fn run(source: KeySource, writer: Writer, ready: Gate) {
         };
         tokio::select! {
             () = sleep(pause) => {}
-            // A flood of unknown keys must not become a flood of reads.
+            // Many requests with unknown keys must not cause as many reads.
             () = async { sleep(MIN_GAP).await; writer.wanted().await } => {}
         }
     }

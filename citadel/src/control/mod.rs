@@ -1,5 +1,5 @@
-//! The tasks that keep what requests read up to date: the token issuer's keys, the signing root, the server's own
-//! certificate, and the metrics that tell when the root ends.
+//! Background tasks that keep the state used by requests up to date: the token issuer's keys, the signing root, the
+//! server's own certificate, and the metrics about expiry.
 
 pub mod keys;
 pub mod fetch;

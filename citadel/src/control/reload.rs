@@ -1,5 +1,5 @@
-//! Takes up a new signing certificate, key or root when an operator changes the root folder, without a restart. A
-//! change that does not make a working authority is told and left alone: the old one goes on.
+//! Reloads the signing certificate, key and roots when an operator changes the root folder, without a restart. If the
+//! changed files do not form a valid authority, the error is logged and the old authority stays in force.
 
 use crate::audit::chain;
 use crate::root::Root;
@@ -11,17 +11,17 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
-/// Where the root comes from and where it is published.
+/// The folder that the root is loaded from, and the file it is published to.
 pub struct Folder {
     /// The root folder.
     pub root: PathBuf,
-    /// The state of the folder that is in use.
+    /// The stamp of the folder content in use.
     pub taken: Stamp,
-    /// Where the root certificate is written for others.
+    /// The file that the root certificate is published to.
     pub published: Option<PathBuf>,
 }
 
-/// Watches the folder for ever.
+/// Watches the folder, forever.
 pub async fn run(mut folder: Folder, sender: watch::Sender<Arc<Root>>) {
     let mut complaint = String::new();
     loop {
@@ -40,7 +40,8 @@ pub async fn run(mut folder: Folder, sender: watch::Sender<Arc<Root>>) {
             }
             Err(error) => {
                 let reason = chain(&error);
-                // Four files are rarely written in one instant: it is tried again, and told once.
+                // The four files are rarely written at the same instant, so loading is retried and an error logged
+                // once.
                 if reason != complaint {
                     tracing::warn!(
                         reason,
@@ -53,7 +54,8 @@ pub async fn run(mut folder: Folder, sender: watch::Sender<Arc<Root>>) {
     }
 }
 
-/// Publishes before the first certificate under a new root is issued, so that its holder can be believed.
+/// Loads and publishes the root. It is published before the first certificate under it is issued, so that peers can
+/// verify that certificate.
 fn read(folder: &Folder) -> Result<Root, FolderError> {
     let root = folder::reload(&folder.root, OffsetDateTime::now_utc())?;
     if let Some(file) = &folder.published {
@@ -73,5 +75,6 @@ fn warn_of_strangers(old: &Root, new: &Root) {
     }
 }
 
-/// Whoever is not trusted any more is shut out within a second, here and at pilot, which reads what is published.
+/// How often the folder is checked. A client whose root is removed loses access within a second, here and at pilot,
+/// which reads the published file.
 const INTERVAL: Duration = Duration::from_millis(250);

@@ -1,4 +1,4 @@
-//! The authority's own serving certificate: issued by itself, and renewed at half its life.
+//! The authority's own serving certificate: issued by the authority itself, and renewed at half its lifetime.
 
 use crate::audit::chain;
 use crate::flow::Permit;
@@ -22,7 +22,7 @@ pub struct Own {
 }
 
 impl Own {
-    /// A fresh certificate for `permit`.
+    /// Issues a certificate for `permit`.
     pub fn issue(root: &Root, permit: Permit) -> anyhow::Result<Self> {
         let now = OffsetDateTime::now_utc();
         let key = KeyPair::generate().context("no key for the server's own certificate can be made")?;
@@ -35,7 +35,8 @@ impl Own {
         Ok(Self { permit, chain, key, life })
     }
 
-    /// A TLS configuration that shows this certificate. Clients may show one of the same trust domain, of these roots.
+    /// Returns a TLS configuration with this certificate. Clients may present a certificate of the same trust domain,
+    /// under these roots.
     pub fn serving(&self, root: &Root) -> anyhow::Result<Arc<Serving>> {
         let accept = Accept::TrustDomain(self.permit.id.trust_domain().clone());
         let clients = mesh_clients(root.roots(), accept, ClientAuth::Optional)?;
@@ -43,7 +44,7 @@ impl Own {
     }
 }
 
-/// Renews for ever: at half of each life, and at once when the root is replaced.
+/// Renews the certificate forever: at half of each lifetime, and at once when the root is replaced.
 pub async fn renew(mut root: watch::Receiver<Arc<Root>>, mut own: Own, sender: watch::Sender<Arc<Serving>>) {
     let mut wait = own.life / 2;
     loop {
@@ -64,7 +65,7 @@ pub async fn renew(mut root: watch::Receiver<Arc<Root>>, mut own: Own, sender: w
                 tracing::error!(reason, "the server's own certificate was not renewed");
             }
         }
-        // Which clients are believed does not wait for a certificate of our own.
+        // Verifying clients with the new roots does not wait for a new certificate.
         match own.serving(&current) {
             Ok(serving) => drop(sender.send_replace(serving)),
             Err(error) => {
@@ -74,5 +75,5 @@ pub async fn renew(mut root: watch::Receiver<Arc<Root>>, mut own: Own, sender: w
     }
 }
 
-/// Also the shortest time between renewals: near the signer's end, half a life becomes very short.
+/// Also the minimum time between renewals: near the expiry of the signer, half a lifetime becomes very short.
 const RETRY: Duration = Duration::from_secs(30);

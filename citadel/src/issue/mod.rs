@@ -1,4 +1,4 @@
-//! Makes the certificate: its contents by the profile, its signature by the root's signer, and the chain around it.
+//! Issues certificates: the contents by the profile, the signature by the root's signer, and the chain.
 
 pub mod profile;
 
@@ -9,7 +9,7 @@ use rcgen::PublicKeyData;
 use ring::rand::{SecureRandom, SystemRandom};
 use time::OffsetDateTime;
 
-/// Issues a certificate for what `permit` allows, over `key`.
+/// Issues a certificate over `key` with what `permit` allows.
 pub fn issue(
     root: &Root,
     permit: &Permit,
@@ -25,7 +25,7 @@ pub fn issue(
     Ok(Issued { chain, serial: format!("{serial:032x}"), not_after: contents.not_after })
 }
 
-/// Unguessable, positive and of fixed length, as RFC 5280 and the browsers' rules ask.
+/// Returns a serial number: random, positive and of fixed length, as RFC 5280 and the CA/Browser Forum's rules require.
 fn serial() -> Result<[u8; 16], IssueError> {
     let mut serial = [0; 16];
     SystemRandom::new().fill(&mut serial).map_err(|_| IssueError::Random)?;
@@ -33,16 +33,16 @@ fn serial() -> Result<[u8; 16], IssueError> {
     Ok(serial)
 }
 
-/// Why no certificate could be made.
+/// Why a certificate cannot be issued.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IssueError {
     /// The contents are not allowed.
     #[error("the certificate's contents cannot be made")]
     Profile(#[from] ProfileError),
-    /// The system has no randomness to give.
+    /// The system provides no randomness.
     #[error("the system gives no random numbers")]
     Random,
-    /// The signer failed.
+    /// Signing failed.
     #[error("the signing key failed: {0}")]
     Sign(String),
 }

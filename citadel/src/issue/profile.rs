@@ -1,5 +1,6 @@
-//! Pure. What a workload's certificate holds, following the X.509-SVID profile: one URI name, an empty subject and so a
-//! critical name extension, key usage for TLS in both roles, and a lifetime no longer than that of its chain.
+//! Pure. The contents of a workload's certificate, by the X.509-SVID profile: one URI name, an empty subject and hence
+//! a critical subject alternative name extension, key usage for TLS in both roles, and a lifetime within that of its
+//! chain.
 
 use crate::flow::Permit;
 use rcgen::{
@@ -8,7 +9,7 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-/// The contents of the certificate for `permit`, whose chain ends at `chain_not_after`.
+/// Returns the contents of the certificate for `permit`, whose chain expires at `chain_not_after`.
 pub fn contents(
     permit: &Permit,
     chain_not_after: OffsetDateTime,
@@ -47,13 +48,13 @@ where
 /// Why a certificate's contents cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProfileError {
-    /// Whatever is signed would be refused.
+    /// The signer has expired, so peers would refuse any certificate.
     #[error("the signing certificate or its root expired at {0}; replace the files in the root folder")]
     SignerExpired(OffsetDateTime),
-    /// A name that no certificate can hold.
+    /// The name cannot be encoded in a certificate.
     #[error("`{0}` cannot stand in a certificate")]
     Name(String),
 }
 
-/// How far the clocks of two machines may differ before a fresh certificate looks not yet valid.
+/// How far the clocks of two machines may differ without a fresh certificate appearing not yet valid.
 const SKEW: Duration = Duration::minutes(2);

@@ -1,4 +1,4 @@
-//! Issued certificates, read back and verified as a peer would.
+//! Issued certificates, parsed and verified as by a peer.
 
 use super::*;
 use crate::root::create;

@@ -1,5 +1,5 @@
-//! Pure. Reads a signing request: its PEM, its signature, the strength of its key. Whatever names the request holds
-//! are not even read, because the certificate's identity comes from the caller's credentials alone.
+//! Pure. Parses a signing request and checks its signature and the strength of its key. The names in the request are
+//! not even parsed, because the certificate's identity comes only from the client's credentials.
 
 use crate::flow::Requested;
 use api::certificate::IstioCertificateRequest;
@@ -17,7 +17,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo as ParsedKey;
 
-/// Reads and checks a request.
+/// Parses and checks a request.
 pub fn parse(message: &IstioCertificateRequest) -> Result<Requested, RequestError> {
     let der = CertificateSigningRequestDer::from_pem_slice(message.csr.as_bytes())
         .map_err(|_| RequestError::Malformed("it holds no PEM block CERTIFICATE REQUEST"))?;
@@ -80,13 +80,13 @@ fn modulus_bits(modulus: &[u8]) -> usize {
 /// Why a signing request is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    /// It cannot be read.
+    /// The request cannot be parsed.
     #[error("the signing request cannot be read: {0}")]
     Malformed(&'static str),
-    /// Its signature does not prove that the caller holds the key.
+    /// The signature does not prove that the client holds the key.
     #[error("the signing request's signature is refused: {0}")]
     Signature(&'static str),
-    /// The key is of a kind or size that is not certified.
+    /// The kind or size of the key is not accepted.
     #[error("the signing request's key is refused: {0}")]
     Key(String),
 }

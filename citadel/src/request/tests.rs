@@ -1,4 +1,4 @@
-//! Signing requests of every kind, made by openssl and by hand, good and bad.
+//! Signing requests of every kind, valid and invalid, made by openssl and by hand.
 
 use super::*;
 use base64::Engine;

@@ -1,5 +1,5 @@
-//! Makes a self-signed root for a mesh that brings none: ECDSA P-256 and ten years,
-//! long enough that no fleet is cut off by a root that nobody remembered.
+//! Creates a self-signed root for a mesh that has none: ECDSA P-256, valid for ten years, so that no mesh fails because
+//! its root expired unnoticed.
 
 use crate::root::material::Material;
 use api::identity::TrustDomain;
@@ -9,7 +9,7 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-/// A fresh root and its key.
+/// Creates a root and its key.
 pub fn self_signed(
     trust_domain: &TrustDomain,
     serial: &[u8],
@@ -23,7 +23,7 @@ pub fn self_signed(
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, trust_domain.as_str());
     params.distinguished_name.push(DnType::CommonName, "Ostria mesh root");
-    // An authority's identity, if it has one, is the trust domain itself: an id without a path.
+    // The identity of an authority, if it has one, is the trust domain itself: a SPIFFE ID without a path.
     params.subject_alt_names = vec![SanType::URI(format!("spiffe://{trust_domain}").try_into()?)];
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];

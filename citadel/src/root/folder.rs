@@ -1,5 +1,5 @@
-//! The root folder: reads the four files of an authority, or creates them once. Everything is written to a file of its
-//! own, flushed, and renamed into place, so that neither a crash nor a full disk leaves half a key.
+//! The root folder: loads the four files of an authority, or creates them once. Each file is written under another
+//! name, flushed, and renamed into place, so that neither a crash nor a full disk leaves a partial key.
 
 use crate::root::material::{Material, MaterialError};
 use crate::root::{Root, create};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use time::OffsetDateTime;
 
-/// Opens the root folder: loads a plugged-in or kept authority, or creates a self-signed one and keeps it.
+/// Opens the root folder: loads an existing authority, or creates and stores a self-signed one.
 pub fn open(folder: &Path, trust_domain: &TrustDomain, now: OffsetDateTime) -> Result<Root, FolderError> {
     finish(folder).map_err(|source| FolderError::Write { folder: folder.to_owned(), source })?;
     let found = match load(folder)? {
@@ -22,17 +22,17 @@ pub fn open(folder: &Path, trust_domain: &TrustDomain, now: OffsetDateTime) -> R
     found.check(now).map_err(|source| FolderError::Material { folder: folder.to_owned(), source })
 }
 
-/// Loads the authority that is in the folder, which was opened before: nothing is created.
+/// Loads the authority from a folder that was opened before. Creates nothing.
 pub fn reload(folder: &Path, now: OffsetDateTime) -> Result<Root, FolderError> {
     let found = load(folder)?
         .ok_or_else(|| FolderError::Incomplete { folder: folder.to_owned(), missing: FILES.join(", ") })?;
     found.check(now).map_err(|source| FolderError::Material { folder: folder.to_owned(), source })
 }
 
-/// When each file was last written, and how long it is.
+/// The modification time and length of each file.
 pub type Stamp = Vec<Option<(SystemTime, u64)>>;
 
-/// Changes whenever a file of the folder does.
+/// Returns a value that changes whenever a file of the folder does.
 pub fn stamp(folder: &Path) -> Stamp {
     let of = |name: &&str| {
         let metadata = fs::metadata(folder.join(name)).ok()?;
@@ -41,12 +41,12 @@ pub fn stamp(folder: &Path) -> Stamp {
     FILES.iter().map(of).collect()
 }
 
-/// Writes the roots to a file for others to read.
+/// Writes the roots to a file that others read.
 pub fn publish(file: &Path, roots: &str) -> Result<(), FolderError> {
     replace(file, roots, 0o644).map_err(|source| FolderError::Publish { file: file.to_owned(), source })
 }
 
-/// The files, if they are there.
+/// Reads the files, if they exist.
 fn load(folder: &Path) -> Result<Option<Material>, FolderError> {
     let mut texts = Vec::new();
     for name in FILES {
@@ -77,7 +77,7 @@ fn make(folder: &Path, trust_domain: &TrustDomain, now: OffsetDateTime) -> Resul
     if !folder.exists() {
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     }
-    // Two processes that start at once on one folder must end with one root.
+    // Two processes that start at the same time on one folder must end with the same root.
     let lock = OpenOptions::new()
         .create(true)
         .write(true)
@@ -99,8 +99,9 @@ fn make(folder: &Path, trust_domain: &TrustDomain, now: OffsetDateTime) -> Resul
     Ok(material)
 }
 
-/// Goes on where a process was killed while it put a new root in place: what is not there yet was written whole before
-/// the first file was moved, and is moved now. In any other state nothing is touched.
+/// Completes the creation of a root that was interrupted while the files were renamed into place. All files were
+/// written completely before the first rename, so the remaining ones only need to be renamed. In any other state
+/// nothing is changed.
 fn finish(folder: &Path) -> io::Result<()> {
     let placed = FILES.iter().take_while(|name| folder.join(name).exists()).count();
     let rest = &FILES[placed..];
@@ -119,7 +120,8 @@ fn staged(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!(".{name}.new"))
 }
 
-/// Writes all files beside their places first: a full disk shows before the first of them counts.
+/// Writes all files under temporary names before renaming any, so that a full disk is found before the first takes
+/// effect.
 fn keep(folder: &Path, material: &Material) -> io::Result<()> {
     let texts = [&material.certificate, &material.key, &material.chain, &material.roots];
     let staged: Vec<PathBuf> = FILES.iter().map(|name| staged(folder, name)).collect();
@@ -130,7 +132,7 @@ fn keep(folder: &Path, material: &Material) -> io::Result<()> {
     });
     if placed.is_err() {
         for file in &staged {
-            // What cannot be removed was most likely never written.
+            // A file that cannot be removed was most likely never written.
             let _ = fs::remove_file(file);
         }
     }
@@ -142,7 +144,7 @@ fn replace(file: &Path, text: &str, mode: u32) -> io::Result<()> {
     let staged = file.with_file_name(format!(".{name}.new"));
     let result = write(&staged, text, mode).and_then(|()| fs::rename(&staged, file));
     if result.is_err() {
-        // The staged file may not exist, which is as good.
+        // The temporary file may not exist, which is fine.
         let _ = fs::remove_file(&staged);
     }
     result
@@ -150,7 +152,7 @@ fn replace(file: &Path, text: &str, mode: u32) -> io::Result<()> {
 
 fn write(file: &Path, text: &str, mode: u32) -> io::Result<()> {
     let mut opened = OpenOptions::new().create(true).write(true).truncate(true).mode(mode).open(file)?;
-    // A file left by an earlier attempt keeps its old mode otherwise.
+    // Otherwise a file left by an earlier attempt would keep its old mode.
     opened.set_permissions(fs::Permissions::from_mode(mode))?;
     opened.write_all(text.as_bytes())?;
     opened.sync_all()
@@ -167,15 +169,15 @@ fn warn_if_others_can_read(key: &Path) {
 /// Why the root folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// A file is there and cannot be read.
+    /// An existing file cannot be read.
     #[error("{} cannot be read; give this process access to it, or choose another --root-dir", .file.display())]
     Read {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// Some of the files are there and some are not.
+    /// Some of the files exist and others do not.
     #[error(
         "{} holds a part of an authority only: {missing} missing; add what is missing, or empty the folder to have a \
          new root created",
@@ -187,7 +189,7 @@ pub enum FolderError {
         /// The missing files.
         missing: String,
     },
-    /// A new root cannot be kept.
+    /// A new root cannot be stored.
     #[error(
         "a new root cannot be written to {}; make the folder writable with room for a few kilobytes, choose another \
          --root-dir, or put ca-cert.pem, ca-key.pem, cert-chain.pem and root-cert.pem there",
@@ -196,10 +198,10 @@ pub enum FolderError {
     Write {
         /// The folder.
         folder: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The files do not make a working authority.
+    /// The files do not form a valid authority.
     #[error("the authority in {} cannot be used; correct the file, or empty the folder to have a new root created", .folder.display())]
     Material {
         /// The folder.
@@ -212,7 +214,7 @@ pub enum FolderError {
     Publish {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }

@@ -1,10 +1,10 @@
-//! Pure. Reads the authority's private key in any of the forms that tools write (PKCS#8, PKCS#1, SEC1). Exists because
-//! the signer takes PKCS#8 only, and `openssl` has written the others for decades.
+//! Pure. Parses the authority's private key in any format that tools write (PKCS#8, PKCS#1, SEC1). The signer accepts
+//! PKCS#8 only, while `openssl` has written the others for decades.
 
 use rcgen::KeyPair;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-/// Reads a private key; the error never quotes it.
+/// Parses a private key. The error never contains it.
 pub fn read(pem: &[u8]) -> Result<KeyPair, String> {
     let unusable = || "its key is not ECDSA P-256 or P-384, RSA of 2048 bits or more, or Ed25519".to_owned();
     let key = api::process::tls::private_key_from_pem(pem).map_err(|error| error.to_string())?;
@@ -22,15 +22,15 @@ pub fn read(pem: &[u8]) -> Result<KeyPair, String> {
         .ok_or_else(unusable)
 }
 
-/// `PrivateKeyInfo ::= SEQUENCE { version INTEGER 0, algorithm AlgorithmIdentifier, privateKey OCTET STRING }`
-/// (RFC 5208), around a key in its own form.
+/// Encodes `PrivateKeyInfo ::= SEQUENCE { version INTEGER 0, algorithm AlgorithmIdentifier, privateKey OCTET STRING }`
+/// (RFC 5208) around a key in its own format.
 fn pkcs8(algorithm: &[u8], key: &[u8]) -> Vec<u8> {
     let version = [0x02, 0x01, 0x00];
     let content = [&version[..], algorithm, &element(0x04, key)].concat();
     element(0x30, &content)
 }
 
-/// One DER element: tag, length in the fewest bytes, content.
+/// Encodes a DER element: tag, length in the fewest bytes, content.
 fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len();
     let mut bytes = vec![tag];

@@ -1,5 +1,5 @@
-//! Pure. Turns the four PEM texts of a root folder into something that signs, or says which file is wrong and why.
-//! Exists so that a mistake in a plugged-in authority shows when the process starts, not when the first peer refuses.
+//! Pure. Turns the four PEM texts of a root folder into a signing root, or reports which file is wrong and why.
+//! Mistakes in a plugged-in authority are found when the process starts, not when the first peer refuses a certificate.
 
 use crate::root::{Root, key};
 use api::process::tls;
@@ -17,14 +17,14 @@ pub struct Material {
     pub certificate: String,
     /// `ca-key.pem`: its private key.
     pub key: String,
-    /// `cert-chain.pem`: from the signing certificate up; may be empty.
+    /// `cert-chain.pem`: the chain from the signing certificate upward; may be empty.
     pub chain: String,
     /// `root-cert.pem`: the root, or a bundle of roots.
     pub roots: String,
 }
 
 impl Material {
-    /// Checks the texts against each other and against the time.
+    /// Checks the texts against each other and against the current time.
     pub fn check(&self, now: OffsetDateTime) -> Result<Root, MaterialError> {
         let signer = one_certificate("ca-cert.pem", &self.certificate)?;
         let key = key::read(self.key.as_bytes()).map_err(|reason| wrong("ca-key.pem", reason))?;
@@ -48,7 +48,8 @@ impl Material {
         Ok(root)
     }
 
-    /// What peers need between a leaf and the root: the signer, unless it is a root itself, and what is above it.
+    /// The certificates that peers need between a leaf and the root: the signer, unless it is a root itself, and those
+    /// above it.
     fn intermediates(
         &self,
         signer: &CertificateDer<'static>,
@@ -74,7 +75,7 @@ impl Material {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}: {reason}")]
 pub struct MaterialError {
-    /// The file's name.
+    /// The name of the file.
     pub file: &'static str,
     /// What is wrong with it.
     pub reason: String,
@@ -104,7 +105,7 @@ fn parsed<'a>(file: &'static str, der: &'a CertificateDer<'_>) -> Result<X509Cer
         .map_err(|error| wrong(file, error.to_string()))
 }
 
-/// When the certificate ends; an error if it is not valid at this time.
+/// Returns when the certificate expires; an error if it is not valid at this time.
 fn validity(
     file: &'static str,
     der: &CertificateDer<'_>,
@@ -145,8 +146,8 @@ fn check_signer(
     validity(file, der, now)
 }
 
-/// Signs a trial leaf and verifies it as a peer would: that covers names, path lengths and name constraints. When the
-/// first certificate ends on the way to the root.
+/// Signs a trial leaf and verifies it as a peer would, which covers names, path lengths and name constraints. Returns
+/// when the first certificate on the path to the root expires.
 fn check_leads_to_root(
     root: &Root,
     intermediates: &[CertificateDer<'_>],
@@ -167,7 +168,7 @@ fn check_leads_to_root(
         .map_err(|error| {
             failed(format!("what ca-cert.pem signs does not lead to a root in root-cert.pem: {error:?}"))
         })?;
-    // A root that was renewed with its old key stands in the bundle twice; the longer one counts.
+    // A root that was renewed with its old key is in the bundle twice; the one that expires later counts.
     let anchor = roots
         .iter()
         .filter(|root| anchor_from_trusted_cert(root).is_ok_and(|anchor| anchor == *path.anchor()))
@@ -187,7 +188,7 @@ fn pem(der: &CertificateDer<'_>) -> String {
     format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
 
-/// Every element of an answer ends with one newline.
+/// Normalizes a PEM text to end with exactly one newline, as every element of a response does.
 fn normal(pem: &str) -> String {
     format!("{}\n", pem.trim())
 }

@@ -1,5 +1,5 @@
-//! The signing certificate and its key: loaded from the root folder, or made once and kept there. Exists apart from
-//! issuing so that no other part ever holds the key.
+//! The signing certificate and its key: loaded from the root folder, or created once and stored there. Separate from
+//! issuing, so that no other module ever holds the key.
 
 pub mod folder;
 pub mod create;
@@ -13,12 +13,12 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use std::sync::Arc;
 use time::OffsetDateTime;
 
-/// What signs, and the certificates that lead from it to the root.
+/// The signing certificate with its key, and the certificates from it to the root.
 pub struct Root {
     issuer: Issuer<'static, KeyPair>,
     chain: Vec<String>,
     roots: Arc<RootCertStore>,
-    /// Checks chains against these roots.
+    /// Verifies client chains against these roots.
     clients: Arc<dyn ClientCertVerifier>,
     chain_not_after: OffsetDateTime,
     signer_not_after: OffsetDateTime,
@@ -35,7 +35,8 @@ impl Root {
         contents.signed_by(key, &self.issuer)
     }
 
-    /// What follows the leaf in an answer: intermediates, then the root (or the bundle of roots) as the last element.
+    /// The certificates that follow the leaf in a response: intermediates, then the root (or the bundle of roots) as
+    /// the last element.
     pub fn chain(&self) -> &[String] {
         &self.chain
     }
@@ -45,29 +46,29 @@ impl Root {
         self.chain.last().map_or("", String::as_str)
     }
 
-    /// The roots to verify against.
+    /// The roots that clients are verified against.
     pub fn roots(&self) -> Arc<RootCertStore> {
         self.roots.clone()
     }
 
-    /// Fails unless a client's chain leads to one of the roots and is in its time.
+    /// Verifies that a client's chain leads to one of the roots and is within its validity.
     pub fn verify_client(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Error> {
         let [leaf, intermediates @ ..] = chain else { return Err(Error::NoCertificatesPresented) };
         self.clients.verify_client_cert(leaf, intermediates, now).map(drop)
     }
 
-    /// When the first certificate ends of those that lead from an issued one to its root: nothing that is issued is
-    /// good for longer.
+    /// When the first of the certificates between an issued one and its root expires. No issued certificate is valid
+    /// for longer.
     pub fn chain_not_after(&self) -> OffsetDateTime {
         self.chain_not_after
     }
 
-    /// When the signing certificate ends.
+    /// When the signing certificate expires.
     pub fn signer_not_after(&self) -> OffsetDateTime {
         self.signer_not_after
     }
 
-    /// When the first of the roots ends.
+    /// When the first of the roots expires.
     pub fn root_not_after(&self) -> OffsetDateTime {
         self.anchor_not_after
     }

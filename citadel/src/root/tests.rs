@@ -1,4 +1,4 @@
-//! Root folders: created, kept, plugged in, and wrong in every way an operator can get them wrong.
+//! Root folders: created, stored, plugged in, and invalid in every way that an operator can cause.
 
 use crate::root::folder::{self, FolderError};
 use crate::root::{Root, create, key};
@@ -65,7 +65,7 @@ fn a_folder_that_cannot_be_written_is_named_with_what_to_do() {
     let closed = base.path().join("closed");
     fs::create_dir(&closed).unwrap();
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o500)).unwrap();
-    // The superuser writes anywhere.
+    // The superuser can write anywhere.
     if fs::write(closed.join("probe"), "").is_err() {
         let text = chain(&open(&closed).err().unwrap());
         assert!(text.contains("closed") && text.contains("Permission denied"), "{text}");
@@ -85,7 +85,7 @@ fn the_root_is_published_whole_and_readable() {
     assert!(text.contains("none/root.pem") && text.contains("--publish-root"), "{text}");
 }
 
-/// A plugged-in authority: root, intermediate, and what an operator may do to them.
+/// A plugged-in authority: root, intermediate, and the changes that an operator may make to them.
 struct Plugged {
     certificate: String,
     key: String,
@@ -229,7 +229,7 @@ fn what_is_issued_ends_with_the_first_certificate_on_the_way_to_its_root() {
     };
     assert_eq!(open_plugged(&made(50, 20)).unwrap().chain_not_after(), day(20));
     assert_eq!(open_plugged(&made(20, 50)).unwrap().chain_not_after(), day(20));
-    // Another root of the bundle that ends earlier is not on the way.
+    // Another root of the bundle that expires earlier is not on the path.
     let mut files = made(50, 60);
     files.roots = made(5, 5).roots + &files.roots;
     let root = open_plugged(&files).unwrap();

@@ -1,5 +1,5 @@
-//! Pure. The life of a review: parsed, decided, rendered, compared, answered. Nothing here fails without an answer:
-//! what is no review at all is the sender's mistake; anything inside a review is answered inside a review.
+//! Pure. Processes a review: parse, decide, render, compare, respond. A body that is not a review is the sender's
+//! error; every error inside a review gets a response in the form of a review.
 
 use api::admission::{self, AdmissionReview, Request, Response};
 use k8s_openapi::api::core::v1::Pod;
@@ -11,32 +11,32 @@ use crate::{
     patch, render,
 };
 
-/// A review answered.
+/// A processed review.
 #[derive(Debug, Clone)]
 pub struct Answered {
-    /// What goes back.
+    /// The response to send.
     pub response: Response,
-    /// Which pod it was about, as `namespace/name`.
+    /// The pod of the review, as `namespace/name`.
     pub pod: String,
-    /// What came of it.
+    /// The outcome.
     pub outcome: Outcome,
 }
 
-/// Why a body is no review.
+/// Why a body is not a valid review.
 #[derive(Debug, thiserror::Error)]
 pub enum Malformed {
-    /// It is not JSON of the right form.
+    /// The body is not JSON of the right form.
     #[error("the body is not an AdmissionReview: {0}")]
     NotAReview(#[from] serde_json::Error),
-    /// It is a review of another version or something else.
+    /// The body is a review of another version, or another object.
     #[error("apiVersion {0:?} kind {1:?} is not answered: send admission.k8s.io/v1 AdmissionReview")]
     OtherVersion(String, String),
-    /// It holds no question.
+    /// The review contains no request.
     #[error("request: is missing: the review asks nothing")]
     NoRequest,
 }
 
-/// Answers one review.
+/// Processes a review.
 pub fn answer(body: &[u8], settings: &Settings) -> Result<Answered, Malformed> {
     let review: AdmissionReview = serde_json::from_slice(body)?;
     if review.api_version != admission::API_VERSION || review.kind != admission::KIND {
@@ -52,7 +52,7 @@ pub fn answer(body: &[u8], settings: &Settings) -> Result<Answered, Malformed> {
     Ok(Answered { response, pod: describe(&request), outcome })
 }
 
-/// The pod that the review is about, or what comes of a review of anything else.
+/// Returns the pod of the review, or the outcome if the review is about something else.
 fn parsed(request: &Request) -> Result<Pod, Outcome> {
     let part = request.sub_resource.as_deref().unwrap_or_default();
     let of_a_pod = request.kind.kind == "Pod" && request.kind.group.is_empty() && part.is_empty();
@@ -103,7 +103,7 @@ fn namespace(request: &Request) -> &str {
     request.namespace.as_deref().filter(|name| !name.is_empty()).or_else(own).unwrap_or("default")
 }
 
-/// Controllers leave the name to the API server and give only its beginning.
+/// Describes the pod. Controllers leave the name to the API server and set only its prefix.
 fn describe(request: &Request) -> String {
     let field = |path: &str| request.object.pointer(path)?.as_str().filter(|name| !name.is_empty());
     let generated = || field("/metadata/generateName").map(|name| format!("{name}*"));

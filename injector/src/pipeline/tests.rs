@@ -1,5 +1,5 @@
-//! Whole reviews: pods as people write them against golden patches and pods, what is answered to pods that stay as
-//! they are or cannot be injected, and bodies that no API server sends.
+//! Whole reviews: pods as users write them against golden patches and pods, the responses to pods that are not changed
+//! or cannot be injected, and bodies that no API server sends.
 
 use std::{fs, path::Path};
 
@@ -42,7 +42,7 @@ fn answered(review: &Value, settings: &Settings) -> Answered {
     answer(review.to_string().as_bytes(), settings).unwrap()
 }
 
-/// The answer's JSON as the API server reads it: the patch, if any, and the pod after it.
+/// The response's JSON as the API server reads it: the patch, if any, and the pod with the patch applied.
 fn injected(pod: &Value, settings: &Settings) -> (Value, Value) {
     let answer = AdmissionReview::answering(answered(&review(pod), settings).response);
     let answer = serde_json::to_value(answer).unwrap();
@@ -216,7 +216,7 @@ fn variable(pod: &Value, name: &str) -> Value {
         .map_or(Value::Null, |found| found["value"].clone())
 }
 
-/// What follows a flag of the container that sets up capture.
+/// The value of a flag of the init container that sets up capture.
 fn flag(pod: &Value, name: &str) -> Value {
     let args = container(pod, "istio-init")["args"].as_array().cloned().unwrap_or_default();
     let at = args.iter().position(|word| word == name);
@@ -755,7 +755,7 @@ fn a_pod_that_opts_out_is_left_alone_although_an_injector_was_there() {
     assert_eq!(answered(&review(&pod), &Settings::default()).outcome, Outcome::Skipped(Skip::OptedOut));
 }
 
-/// Annotations of which any subset makes sense.
+/// Annotations of which any combination is valid.
 const ANNOTATIONS: [(&str, &str); 12] = [
     ("sidecar.istio.io/nativeSidecar", "false"),
     ("sidecar.istio.io/nativeSidecar", "true"),
@@ -786,7 +786,7 @@ fn some_pod() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Something of every shape, to stand where a pod's field is.
+/// Values of every JSON type, to replace a pod's field.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

@@ -1,5 +1,4 @@
-//! Pure. The proxy's container, as sidecar or as gateway, with what the user wrote on a container of the same name
-//! laid on top.
+//! Pure. Renders the proxy's container, as sidecar or as gateway, merged with the user's container of the same name.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +18,7 @@ use crate::render::{
     volume,
 };
 
-/// The proxy's container; `own` is the user's container of that name.
+/// Renders the proxy's container; `own` is the user's container of that name.
 pub fn proxy(context: &Context, inputs: &Inputs, own: Option<Container>) -> Container {
     let security = security(context, own.as_ref());
     let template = Container {
@@ -42,8 +41,8 @@ pub fn proxy(context: &Context, inputs: &Inputs, own: Option<Container>) -> Cont
     overlaid(template, own)
 }
 
-/// `own` laid over `template`, field by field. Where the two would join into something that is neither (a probe with two
-/// ways of probing, a hook with two actions, a variable with two values), the user's stands alone.
+/// Merges `own` into `template`, field by field. Where both together would be invalid (a probe with two handlers, a
+/// hook with two actions, a variable with two values), only the user's counts.
 pub fn overlaid(mut template: Container, own: Option<Container>) -> Container {
     let Some(mut own) = own else { return template };
     own.image = own.image.filter(|image| !matches!(image.as_str(), "" | "auto"));
@@ -61,7 +60,7 @@ pub fn overlaid(mut template: Container, own: Option<Container>) -> Container {
     template
 }
 
-/// Takes the way of probing from the template where the user's probe has another; its times and limits stay.
+/// Removes the handler from the template's probe if the user's probe has another; its timing stays.
 fn make_room(template: Option<&mut Probe>, own: Option<&Probe>) {
     let (Some(template), Some(own)) = (template, own) else { return };
     if own.exec.is_some() || own.grpc.is_some() || own.tcp_socket.is_some() {
@@ -69,7 +68,7 @@ fn make_room(template: Option<&mut Probe>, own: Option<&Probe>) {
     }
 }
 
-/// When images are pulled, where the mesh says so.
+/// The image pull policy, if the mesh sets one.
 pub fn pull_policy(context: &Context) -> Option<String> {
     let policy = &context.template.image_pull_policy;
     (!policy.is_empty()).then(|| policy.clone())
@@ -90,8 +89,8 @@ fn metrics_port() -> ContainerPort {
     }
 }
 
-/// A native sidecar outlives the application, and is told of the end by its hook alone: from then on inbound
-/// connections drain. One beside the application is told by SIGTERM.
+/// The lifecycle hooks. A native sidecar outlives the application, and only its hook tells it of the pod's end: from
+/// then on inbound connections drain. A classic sidecar gets SIGTERM.
 fn lifecycle(context: &Context) -> Option<Lifecycle> {
     let drain = || {
         let mut command = vec!["ostria-proxy", "drain"];
@@ -150,8 +149,8 @@ fn ready_page(context: &Context) -> Option<Probe> {
     probed.then(|| Probe { http_get: Some(http_get), ..Probe::default() })
 }
 
-/// A pod that names its own amounts gets those alone: the mesh's limit could be below the pod's request. A gateway has
-/// what its Deployment gives it, for the mesh's amounts are those of one application's traffic.
+/// The resources of the container. A pod that sets its own gets only those: the mesh's limit could be below the pod's
+/// request. A gateway gets those of its Deployment, since the mesh's are sized for the traffic of one application.
 pub fn resources(context: &Context) -> ResourceRequirements {
     let wish = &context.wishes.resources;
     let requests = amounts(wish.cpu.as_ref(), wish.memory.as_ref());
@@ -173,8 +172,8 @@ fn amounts(cpu: Option<&Quantity>, memory: Option<&Quantity>) -> Option<BTreeMap
     (!amounts.is_empty()).then_some(amounts)
 }
 
-/// What of it would contradict the user's own (`own`) is left out: Kubernetes refuses privileges that may not be had, and
-/// does not start root that must not be root.
+/// The security context. Leaves out what would contradict the user's own (`own`): Kubernetes refuses a privilege that
+/// is forbidden, and does not start root in a container that must not run as root.
 fn security(context: &Context, own: Option<&Container>) -> SecurityContext {
     let own = own.and_then(|own| own.security_context.as_ref());
     let is_root = own.is_some_and(|own| own.run_as_user == Some(0));

@@ -1,5 +1,5 @@
-//! Pure. Everything known about one pod before its sidecar is written, and the answers that several parts of the
-//! sidecar must agree on: which port health is on, whether traffic and DNS are captured, which image runs.
+//! Pure. Everything known about a pod before its sidecar is rendered, and the decisions that several parts of the
+//! sidecar share: the health port, whether traffic and DNS are captured, the image.
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 
@@ -26,21 +26,21 @@ pub const INIT_NAME: &str = "istio-init";
 pub struct Context<'a> {
     /// The pod as sent.
     pub pod: &'a Pod,
-    /// Where the pod will live.
+    /// The namespace of the pod.
     pub namespace: &'a str,
     /// The mesh's defaults.
     pub template: &'a Template,
-    /// What the pod's annotations ask for.
+    /// The parsed annotations of the pod.
     pub wishes: Wishes,
-    /// The mesh's proxy configuration with the pod's own on top.
+    /// The mesh's proxy configuration, overridden by the pod's own.
     pub proxy_config: ProxyConfig,
-    /// What the pod is a part of.
+    /// The workload that the pod belongs to.
     pub workload: Workload,
-    /// Whom the proxy runs as.
+    /// User and group of the proxy.
     pub owner: Owner,
 }
 
-/// User and group of the proxy, by which capture tells its traffic from the application's.
+/// User and group of the proxy, by which capture distinguishes its traffic from the application's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
     /// User id.
@@ -50,8 +50,8 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// Those of the user's own sidecar container, where it names any. Root is told by neither, for the application may
-    /// be root too.
+    /// Returns those that the user's own sidecar container sets, else the defaults. Refuses user 0 with group 0, which
+    /// capture cannot distinguish from the application's root.
     fn of(own: Option<&Container>) -> Result<Self, RenderError> {
         let security = own.and_then(|own| own.security_context.as_ref());
         let owner = Self {
@@ -70,10 +70,10 @@ impl Owner {
     }
 }
 
-/// User and group of the proxy where the pod does not say otherwise.
+/// Default user and group ID of the proxy.
 pub const PROXY_ID: i64 = 1337;
 
-/// The user's container of the sidecar's name.
+/// Returns the user's container with the sidecar's name.
 fn own(pod: &Pod) -> Option<&Container> {
     let spec = pod.spec.as_ref()?;
     let mut containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
@@ -81,7 +81,7 @@ fn own(pod: &Pod) -> Option<&Container> {
 }
 
 impl<'a> Context<'a> {
-    /// Reads the pod, or names the annotation that has no meaning.
+    /// Parses the pod, or names the annotation that is invalid.
     pub fn new(pod: &'a Pod, namespace: &'a str, template: &'a Template) -> Result<Self, RenderError> {
         let annotations = pod.metadata.annotations.clone().unwrap_or_default();
         let wishes = Wishes::parse(&annotations)?;
@@ -100,7 +100,7 @@ impl<'a> Context<'a> {
         Ok(context)
     }
 
-    /// A page at a port of the sidecar's own would be the page that it is to be a part of.
+    /// Refuses scrape targets on the sidecar's own ports: a metrics page there would include itself.
     fn check_scrape_targets(&self) -> Result<(), RenderError> {
         let own = [self.status_port(), self.probe_port()].map(|port| port.to_string());
         match self.wishes.scrape_targets.iter().find(|target| own.contains(&target.port)) {
@@ -113,17 +113,17 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Whether the pod is a gateway, whose only work is to be the proxy.
+    /// Whether the pod is a gateway, which runs only the proxy.
     pub fn is_gateway(&self) -> bool {
         self.wishes.role == Role::Gateway
     }
 
-    /// Whether the sidecar is an init container that stays.
+    /// Whether the sidecar is a native one: an init container that keeps running.
     pub fn is_native(&self) -> bool {
         !self.is_gateway() && self.wishes.native.unwrap_or(self.template.native_sidecar)
     }
 
-    /// Whether the application waits for the sidecar; a native sidecar makes it wait anyway.
+    /// Whether the application waits for the sidecar. With a native sidecar it always does.
     pub fn holds_application(&self) -> bool {
         !self.is_native() && self.proxy_config.holds_application()
     }
@@ -138,24 +138,24 @@ impl<'a> Context<'a> {
         self.wishes.interception.unwrap_or(self.proxy_config.interception())
     }
 
-    /// Whether the sidecar answers the application's DNS queries.
+    /// Whether the sidecar serves the application's DNS queries.
     pub fn captures_dns(&self) -> bool {
         let asked = self.proxy_config.metadata().get("ISTIO_META_DNS_CAPTURE").map(|value| value == "true");
         self.captures() && asked.unwrap_or(self.template.dns_capture)
     }
 
-    /// Whether the application's probes go through the sidecar.
+    /// Whether the application's probes are redirected to the sidecar.
     pub fn rewrites_probes(&self) -> bool {
         self.probe_port() != 0 && self.wishes.rewrite_probes.unwrap_or(self.template.rewrite_probes)
     }
 
-    /// Where the sidecar answers health checks and metrics; 0 for nowhere.
+    /// The port of the sidecar's health checks and metrics; 0: none.
     pub fn status_port(&self) -> u16 {
         self.proxy_config.status_port()
     }
 
-    /// Where the sidecar answers for the application's probes; 0 for nowhere. An annotation, or the mesh's default of
-    /// it, moves it without moving the metrics, which Prometheus finds by the mesh's rule.
+    /// The port where the sidecar serves the application's probes; 0: none. An annotation, or the mesh's default for
+    /// it, moves this port without moving the metrics, which Prometheus finds by the mesh's setting.
     pub fn probe_port(&self) -> u16 {
         self.wishes.status_port.or(self.template.status_port).unwrap_or(self.status_port())
     }
@@ -165,13 +165,13 @@ impl<'a> Context<'a> {
         self.wishes.image.as_ref().unwrap_or(&self.template.image).clone()
     }
 
-    /// The image of the init container. One that the pod asks for is the image of both.
+    /// The image of the init container. An image that the pod sets applies to both.
     pub fn init_image(&self) -> String {
         let own = self.wishes.image.is_some() || self.template.init_image.is_empty();
         if own { self.image() } else { self.template.init_image.clone() }
     }
 
-    /// The level of the sidecar's log.
+    /// The log level of the sidecar.
     pub fn log_level(&self) -> &str {
         self.wishes.log_level.as_deref().unwrap_or(&self.template.log_level)
     }
@@ -182,19 +182,19 @@ impl<'a> Context<'a> {
         containers.filter(|container| container.name != PROXY_NAME)
     }
 
-    /// The workload as metrics and the proxy's metadata name it.
+    /// The workload's name in metrics and in the proxy's metadata.
     pub fn workload_name(&self) -> &str {
         let named = if self.is_gateway() { None } else { self.label("service.istio.io/workload-name") };
         named.unwrap_or(&self.workload.name)
     }
 
-    /// The network of the pod; `None` where the mesh has but one.
+    /// The network of the pod; `None` if the mesh has only one.
     pub fn network(&self) -> Option<&str> {
         let mesh = &self.template.network;
         self.label(NETWORK_LABEL).or((!mesh.is_empty()).then_some(mesh.as_str()))
     }
 
-    /// A label of the pod.
+    /// Returns a label of the pod.
     pub fn label(&self, name: &str) -> Option<&str> {
         let value = self.pod.metadata.labels.as_ref()?.get(name)?;
         (!value.is_empty()).then_some(value.as_str())

@@ -1,5 +1,5 @@
-//! Pure. The variables that tell the sidecar who and where it is. Names and forms are a contract with the proxy, with
-//! Istio's own agent, and with anything that reads `ISTIO_META_…` as node metadata.
+//! Pure. The environment variables that give the sidecar its identity and place. Names and formats are a contract with
+//! the proxy, with Istio's own agent, and with anything that reads `ISTIO_META_…` as node metadata.
 
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, ResourceFieldSelector};
 
@@ -8,10 +8,10 @@ use crate::render::{
     proxy_config::Interception,
 };
 
-/// What other parts of rendering leave for the sidecar to know.
+/// Values from other parts of rendering that the sidecar gets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inputs {
-    /// How the application's metrics were to be scraped, as JSON.
+    /// How Prometheus would have scraped the application's metrics, as JSON.
     pub scrape: Option<String>,
     /// The application's own probes, as JSON.
     pub probers: Option<String>,
@@ -26,8 +26,8 @@ pub const POD_PORTS: &str = "ISTIO_META_POD_PORTS";
 /// The variable with the names of the application's containers.
 pub const APP_CONTAINERS: &str = "ISTIO_META_APP_CONTAINERS";
 
-/// The sidecar's variables. Those of `proxyMetadata`, and then those of the review's path, come last and replace others
-/// of the same name.
+/// Returns the sidecar's variables. Those of `proxyMetadata`, then those of the webhook path, come last and replace
+/// others of the same name.
 pub fn variables(context: &Context, inputs: &Inputs) -> Vec<EnvVar> {
     let mut variables = vec![
         text("PILOT_CERT_PROVIDER", "istiod"),
@@ -92,7 +92,7 @@ fn from(name: &str, source: EnvVarSource) -> EnvVar {
     EnvVar { name: name.to_owned(), value: None, value_from: Some(source) }
 }
 
-/// The ports of the pod's containers, as JSON. Those of a sidecar are not the workload's; those of a gateway are.
+/// The ports of the pod's containers, as JSON. A sidecar's ports do not belong to the workload; a gateway's do.
 pub fn ports(context: &Context) -> String {
     let containers = context.pod.spec.iter().flat_map(|spec| &spec.containers);
     let containers = containers.filter(|container| context.is_gateway() || container.name != PROXY_NAME);

@@ -1,9 +1,9 @@
-//! Pure. Why a pod cannot be injected as it asks. The message reaches whoever ran kubectl, so it names the field.
+//! Pure. Why a pod cannot be injected as requested. The message reaches the user of kubectl, so it names the field.
 
-/// Why a pod cannot be injected as it asks.
+/// Why a pod cannot be injected as requested.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RenderError {
-    /// An annotation has a value without meaning.
+    /// The value of an annotation is invalid.
     #[error("metadata.annotations[{name}] = {value:?}: {reason}")]
     Annotation {
         /// The annotation.
@@ -13,7 +13,7 @@ pub enum RenderError {
         /// What is wrong and what is expected.
         reason: String,
     },
-    /// A field of the user's own sidecar container cannot be as it is.
+    /// A field of the user's own sidecar container is invalid.
     #[error("{field}: {reason}")]
     Field {
         /// The field.

@@ -1,5 +1,5 @@
-//! Pure. The container that sets up capture before anything else runs: `ostria-proxy init` with the flags that the
-//! pod's annotations and the mesh's defaults give.
+//! Pure. Renders the container that sets up capture before anything else runs: `ostria-proxy init` with flags from the
+//! pod's annotations and the mesh's defaults.
 
 use k8s_openapi::api::core::v1::{Capabilities, Container, SecurityContext};
 
@@ -54,12 +54,13 @@ fn arguments(context: &Context) -> Vec<String> {
     arguments
 }
 
-/// What root sends may be the application's, so the rules never leave it alone.
+/// Returns the ID whose traffic is not captured; for root the proxy's default ID, since traffic of root may be the
+/// application's.
 fn unless_root(id: i64) -> String {
     if id == 0 { PROXY_ID } else { id }.to_string()
 }
 
-/// Health and metrics of the sidecar itself never pass the sidecar.
+/// The excluded inbound ports. The sidecar's own health and metrics ports are always excluded.
 fn excluded_inbound(context: &Context, asked: &str) -> String {
     let mut ports = vec!["15090".to_owned(), "15021".to_owned()];
     let own = [context.probe_port(), context.status_port()]

@@ -1,6 +1,6 @@
-//! Pure. A pod that has its sidecar and is shown again, because another webhook has changed it since. What that one
-//! added gets what it would have got before: its probes go through the sidecar, its metrics are merged, and nothing
-//! starts before the sidecar that should start after it. All else stays, so that a third look changes nothing.
+//! Pure. Adjusts a pod that has its sidecar already and is reviewed again because another webhook has changed it. What
+//! the other webhook added is treated as if it had been there before: its probes go through the sidecar, its metrics
+//! are merged, and containers that must start after the sidecar do. All else stays, so a third review changes nothing.
 
 use k8s_openapi::{
     api::core::v1::{Container, EnvVar, Pod, PodSpec},
@@ -14,7 +14,7 @@ use crate::render::{
     metadata, probe,
 };
 
-/// The pod with what came late taken in.
+/// Returns the pod with later additions adjusted.
 pub fn adjusted(pod: &Pod, context: &Context) -> Pod {
     let mut pod = pod.clone();
     let scrape = scraping(&mut pod.metadata, context);
@@ -28,12 +28,12 @@ pub fn adjusted(pod: &Pod, context: &Context) -> Pod {
     pod
 }
 
-/// The application's metrics page, where annotations point elsewhere than at the sidecar by now.
+/// Merges the application's metrics if the scrape annotations were changed to point elsewhere than at the sidecar.
 fn scraping(metadata: &mut ObjectMeta, context: &Context) -> Option<String> {
     if context.wishes.scrape_targets.is_empty() {
         return metadata::take_over_scraping(metadata, context);
     }
-    // Pages that an annotation of their own names do not change with these.
+    // Metrics pages named by the scrape-targets annotation do not change with these.
     metadata::take_over_scraping(metadata, context);
     None
 }
@@ -65,7 +65,7 @@ fn inform(sidecar: &mut Container, context: &Context, probers: Option<&str>, scr
     }
 }
 
-/// Probes by path; the late ones are what the kubelet would have done by now.
+/// Merges probes by path; those of the current pod take precedence.
 fn merged(known: &str, late: &str) -> String {
     let parse = |text: &str| serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
     let mut probers = parse(known);
@@ -73,7 +73,7 @@ fn merged(known: &str, late: &str) -> String {
     Value::Object(probers).to_string()
 }
 
-/// Whether two texts are the same, or the same JSON: another injector may have written one of them.
+/// Whether two texts are equal, as text or as JSON: another injector may have written one of them.
 fn same(one: &str, other: &str) -> bool {
     let parse = |text: &str| serde_json::from_str::<Value>(text).ok();
     one == other || parse(one).is_some_and(|one| Some(one) == parse(other))
@@ -93,7 +93,7 @@ fn set(container: &mut Container, name: &str, value: String) {
     }
 }
 
-/// Init containers in the order of `place`; each keeps its place among its own kind.
+/// Orders init containers as `place` does; within each group the order is unchanged.
 pub fn order(spec: &mut PodSpec, context: &Context) {
     let Some(inits) = &mut spec.init_containers else { return };
     let native = inits.iter().any(|container| container.name == PROXY_NAME);

@@ -1,5 +1,5 @@
-//! Pure. Labels and annotations of a pod with a sidecar: what other pods, Prometheus, kubectl and the next run of the
-//! injector know it by.
+//! Pure. Sets the labels and annotations of a pod with a sidecar, by which other pods, Prometheus, kubectl and the next
+//! injection recognize it.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::render::{
     wish::{PROXY_PORTS, boolean},
 };
 
-/// What was added, for whoever wants to take it out again.
+/// What injection added, so that it can be removed again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     init_containers: Vec<&'static str>,
@@ -23,7 +23,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// What is added to the pod of `context`.
+    /// Returns what is added to the pod of `context`.
     pub fn new(context: &Context, volumes: &[Volume]) -> Self {
         let init = context.captures().then_some(INIT_NAME);
         let native = context.is_native().then_some(PROXY_NAME);
@@ -51,7 +51,7 @@ impl Status {
     }
 }
 
-/// Adds the labels and annotations of a pod with a sidecar. Labels that the pod brings stay.
+/// Adds the labels and annotations of a pod with a sidecar. Existing labels stay.
 pub fn mark(metadata: &mut ObjectMeta, context: &Context, status: &Status) {
     let labels = metadata.labels.get_or_insert_default();
     if !context.is_gateway() {
@@ -78,7 +78,7 @@ fn set_if_missing(map: &mut BTreeMap<String, String>, name: &str, value: &str) {
 fn canonical_name(context: &Context) -> String {
     let named = context.label("app.kubernetes.io/name").or(context.label("app"));
     let name = named.unwrap_or(&context.workload.name);
-    // The limit of a label's value; names of objects may be longer.
+    // The maximum length of a label value; names of objects may be longer.
     name.chars().take(63).collect::<String>().trim_matches(['-', '_', '.']).to_owned()
 }
 
@@ -86,8 +86,8 @@ fn canonical_revision<'a>(context: &'a Context) -> &'a str {
     context.label("app.kubernetes.io/version").or(context.label("version")).unwrap_or("latest")
 }
 
-/// Points Prometheus at the sidecar, whose page includes the application's. What the application had asked for is
-/// returned for the sidecar to scrape, as JSON; pods that opted out of scraping stay as they are.
+/// Points Prometheus at the sidecar, whose metrics include the application's. Returns the application's own scrape
+/// settings as JSON, for the sidecar. Pods that opted out of scraping stay unchanged.
 pub fn take_over_scraping(metadata: &mut ObjectMeta, context: &Context) -> Option<String> {
     if !merges_metrics(context) {
         return None;
@@ -99,7 +99,7 @@ pub fn take_over_scraping(metadata: &mut ObjectMeta, context: &Context) -> Optio
     }
     let target = context.status_port().to_string();
     if port.as_ref() == Some(&target) {
-        // An injector, or the user, has pointed it there already.
+        // An injector, or the user, has set it already.
         return None;
     }
     let any = [&scrape, &path, &port].into_iter().flatten().any(|value| !value.is_empty());
@@ -127,12 +127,12 @@ fn merges_metrics(context: &Context) -> bool {
     context.status_port() != 0 && context.wishes.merge_metrics.unwrap_or(context.template.merge_metrics)
 }
 
-/// A word that is neither yes nor no is no opinion.
+/// Whether scraping is disabled. A word that is neither true nor false does not count.
 fn opts_out(scrape: Option<&str>) -> bool {
     scrape.is_some_and(|word| boolean(word) == Ok(false))
 }
 
-/// Refuses a metrics page that is none of the application's: one of the proxy's own would be read again and again.
+/// Refuses a metrics page that belongs to the proxy itself, which would be scraped recursively.
 pub fn check_scraping(context: &Context) -> Result<(), RenderError> {
     let empty = BTreeMap::new();
     let annotations = context.pod.metadata.annotations.as_ref().unwrap_or(&empty);
@@ -161,7 +161,7 @@ fn asked(annotations: &BTreeMap<String, String>, end: &str) -> Option<String> {
     annotations.iter().find(|(name, _)| names_scraping(name, end)).map(|(_, value)| value.clone())
 }
 
-/// Prometheus sees `prometheus.io/port` and `prometheus_io_port` as one.
+/// Whether an annotation has this name. Prometheus treats `prometheus.io/port` and `prometheus_io_port` as the same.
 fn names_scraping(name: &str, end: &str) -> bool {
     let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     plain.strip_prefix("prometheus_io_") == Some(end)

@@ -1,5 +1,5 @@
-//! Pure. From a pod as sent to the pod with its sidecar. What the sidecar looks like follows the contract of Istio's
-//! templates (names of containers, volumes, variables and annotations), because other tools look for exactly those.
+//! Pure. Renders the pod with its sidecar. The sidecar follows the contract of Istio's templates (names of containers,
+//! volumes, variables and annotations), because other tools rely on exactly those.
 
 pub mod late;
 
@@ -38,11 +38,11 @@ use crate::{
 pub struct Rendered {
     /// The pod.
     pub pod: Pod,
-    /// What the user should know although all is well.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
 }
 
-/// Adds the sidecar, or fills in the gateway, that `pod` asks for.
+/// Adds the sidecar that `pod` requests, or completes the gateway's container.
 pub fn render(pod: &Pod, namespace: &str, template: &Template) -> Result<Rendered, RenderError> {
     let context = Context::new(pod, namespace, template)?;
     metadata::check_scraping(&context)?;
@@ -66,15 +66,15 @@ pub fn render(pod: &Pod, namespace: &str, template: &Template) -> Result<Rendere
     Ok(Rendered { pod, warnings })
 }
 
-/// Looks again at a pod that has its sidecar.
+/// Adjusts a pod that has its sidecar already.
 pub fn again(pod: &Pod, namespace: &str, template: &Template) -> Result<Rendered, RenderError> {
     let context = Context::new(pod, namespace, template)?;
     metadata::check_scraping(&context)?;
     Ok(Rendered { pod: late::adjusted(pod, &context), warnings: warnings(&context) })
 }
 
-/// Those of the annotations, one for a pod whose DNS is not the cluster's, and one for each container whose traffic
-/// passes for the proxy's.
+/// The warnings: those of the annotations, one for a pod that does not use the cluster's DNS, and one for each
+/// container whose traffic would be mistaken for the proxy's.
 fn warnings(context: &Context) -> Vec<String> {
     let Owner { user, group } = context.owner;
     let of_pod = context.pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
@@ -95,7 +95,7 @@ fn warnings(context: &Context) -> Vec<String> {
     annotations.chain(foreign_dns(context)).chain(passing.filter(|_| captured)).collect()
 }
 
-/// The names of the control plane are names of the cluster's DNS.
+/// Warns of foreign DNS: the control plane's names resolve only in the cluster's DNS.
 fn foreign_dns(context: &Context) -> Option<String> {
     let policy = context.pod.spec.as_ref()?.dns_policy.as_deref()?;
     (!matches!(policy, "" | "ClusterFirst" | "ClusterFirstWithHostNet")).then(|| {
@@ -103,9 +103,9 @@ fn foreign_dns(context: &Context) -> Option<String> {
     })
 }
 
-/// Puts the containers where they must start. A native sidecar starts first, so that the application's init
-/// containers are in the mesh too; a classic one starts beside the application, and capture only begins after those
-/// init containers, which would have no proxy to talk to.
+/// Inserts the containers in start order. A native sidecar starts first, so that the application's init containers are
+/// in the mesh too. A classic one starts beside the application, so capture begins only after those init containers,
+/// which would have no proxy.
 fn place(spec: &mut PodSpec, context: &Context, environment: &environment::Inputs) {
     let own = take_named(spec, PROXY_NAME);
     let proxy = container::proxy(context, environment, own);
@@ -141,7 +141,7 @@ fn take_named(spec: &mut PodSpec, name: &str) -> Option<Container> {
     })
 }
 
-/// A volume of the same name that the user brought stays the user's.
+/// Adds volumes. A volume of the user with the same name is kept.
 fn add_volumes(spec: &mut PodSpec, volumes: Vec<Volume>) {
     let there = spec.volumes.get_or_insert_default();
     for volume in volumes {
@@ -151,8 +151,8 @@ fn add_volumes(spec: &mut PodSpec, volumes: Vec<Volume>) {
     }
 }
 
-/// Lets the proxy's user bind every port, 80 and 443 among them. Clusters count this sysctl among the safe ones; a
-/// capability would need a proxy that runs as root.
+/// Lets the proxy's user bind ports below 1024, such as 80 and 443. Kubernetes counts this sysctl as safe; a capability
+/// would require a proxy that runs as root.
 fn open_low_ports(spec: &mut PodSpec) {
     let sysctls = spec.security_context.get_or_insert_default().sysctls.get_or_insert_default();
     if !sysctls.iter().any(|sysctl| sysctl.name == LOW_PORTS) {

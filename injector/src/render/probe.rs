@@ -1,5 +1,5 @@
-//! Pure. The kubelet has no certificate of the mesh, so under strict mTLS its probes would be refused. Probes and hooks
-//! over the network therefore go to the sidecar's status port, and the sidecar, told what they were, performs them.
+//! Pure. Redirects probes and hooks over the network to the sidecar's status port; the sidecar, which gets the
+//! originals, performs them. The kubelet has no mesh certificate, so under strict mTLS its own probes would be refused.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::render::context::{INIT_NAME, PROXY_NAME};
 
-/// What the kubelet was to do, kept for the sidecar.
+/// The kubelet's original probe, for the sidecar.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Prober {
@@ -27,8 +27,8 @@ struct Prober {
     timeout_seconds: Option<i32>,
 }
 
-/// Sends the application's probes and hooks to `status_port`; what they were is the value of
-/// `ISTIO_KUBE_APP_PROBERS`, `None` if there was none.
+/// Redirects the application's probes and hooks to `status_port`. Returns the originals, as the value of
+/// `ISTIO_KUBE_APP_PROBERS`; `None` if there are none.
 pub fn rewrite(spec: &mut PodSpec, status_port: u16) -> Option<String> {
     let mut probers = BTreeMap::new();
     for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
@@ -91,12 +91,12 @@ impl<'a> Rewriter<'a> {
         }
     }
 
-    /// Keeps the original under `path` and gives the action that the kubelet performs instead; `None` for what is not
-    /// over the network, is there already, or names a port that the container does not have.
+    /// Stores the original under `path` and returns the action that the kubelet performs instead. `None` if the
+    /// original does not use the network, is stored already, or names a port that the container does not have.
     fn redirected(&mut self, path: String, mut original: Prober) -> Option<HTTPGetAction> {
         let action = if let Some(http) = &mut original.http_get {
             http.port = IntOrString::Int(self.resolved(&http.port)?);
-            // The sidecar speaks HTTPS to the application where that was asked; the kubelet speaks HTTP to the sidecar.
+            // The sidecar uses HTTPS to the application if the original does; the kubelet uses HTTP to the sidecar.
             let scheme = http.scheme.clone().map(|_| "HTTP".to_owned());
             HTTPGetAction { scheme, ..http.clone() }
         } else if let Some(tcp) = &mut original.tcp_socket {

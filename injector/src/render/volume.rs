@@ -1,4 +1,4 @@
-//! Pure. The files that the sidecar needs: its token, the mesh's roots, what the pod is, and places to write to.
+//! Pure. The volumes that the sidecar needs: its token, the mesh's roots, the pod's metadata, and writable directories.
 
 use k8s_openapi::api::core::v1::{
     ConfigMapVolumeSource, DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource,
@@ -24,7 +24,7 @@ pub fn volumes(context: &Context) -> Vec<Volume> {
     volumes
 }
 
-/// Where the sidecar sees them.
+/// The mounts of these volumes in the sidecar.
 pub fn mounts(context: &Context) -> Vec<VolumeMount> {
     let own = [
         ("workload-socket", "/var/run/secrets/workload-spiffe-uds"),
@@ -62,7 +62,7 @@ fn pod_information() -> Volume {
     Volume { name: "istio-podinfo".to_owned(), downward_api: Some(source), ..Volume::default() }
 }
 
-/// The token with which the sidecar asks for its certificate; of no use anywhere else, thanks to its audience.
+/// The token with which the sidecar requests its certificate. Its audience makes it useless anywhere else.
 fn token() -> Volume {
     let token = ServiceAccountTokenProjection {
         audience: Some("istio-ca".to_owned()),

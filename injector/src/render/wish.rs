@@ -1,5 +1,5 @@
-//! Pure. What a pod's annotations ask for, parsed once. A value without meaning refuses the pod and names the
-//! annotation: a pod that runs differently from what was asked is worse than one that does not start.
+//! Pure. Parses a pod's annotations. A pod with an invalid value is refused with the name of the annotation: a pod that
+//! runs differently than requested is worse than one that does not start.
 
 use std::{collections::BTreeMap, str::FromStr};
 
@@ -14,65 +14,65 @@ use serde_json::{Value, json};
 
 use crate::render::{error::RenderError, proxy_config::Interception};
 
-/// What a pod's annotations ask for; `None` leaves it to the mesh.
+/// The settings in a pod's annotations; `None` leaves a setting to the mesh's default.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Wishes {
-    /// What the proxy is in this pod.
+    /// The proxy's role in this pod.
     pub role: Role,
-    /// Whether the sidecar is an init container that stays.
+    /// Whether the sidecar is a native one: an init container that keeps running.
     pub native: Option<bool>,
-    /// Whether probes go through the sidecar.
+    /// Whether the application's probes are redirected to the sidecar.
     pub rewrite_probes: Option<bool>,
-    /// Whether the sidecar's metrics page includes the application's.
+    /// Whether the sidecar's metrics include the application's.
     pub merge_metrics: Option<bool>,
-    /// The application's metrics pages, where there are several.
+    /// The application's metrics pages, if there are several.
     pub scrape_targets: Vec<ScrapeTarget>,
     /// Init containers that start before a native sidecar.
     pub before_proxy: Vec<String>,
-    /// The whole image.
+    /// The full image reference.
     pub image: Option<String>,
-    /// The level of the sidecar's log.
+    /// The log level of the sidecar.
     pub log_level: Option<String>,
-    /// Where the sidecar answers for the application's probes, beside its status port; 0 for nowhere.
+    /// Port where the sidecar serves the application's probes, in addition to its status port; 0: none.
     pub status_port: Option<u16>,
-    /// How the sidecar's readiness is probed.
+    /// The sidecar's readiness probe.
     pub readiness: Readiness,
     /// How traffic reaches the sidecar.
     pub interception: Option<Interception>,
     /// Which traffic is captured.
     pub traffic: Traffic,
-    /// The sidecar's resources, by the name of the annotation's end.
+    /// The sidecar's resources.
     pub resources: Resources,
     /// Whether the proxy may bind ports below 1024.
     pub bind_low_ports: bool,
-    /// Volumes for the sidecar.
+    /// Additional volumes of the sidecar.
     pub volumes: Vec<Volume>,
-    /// Where the sidecar sees them.
+    /// Additional volume mounts of the sidecar.
     pub mounts: Vec<VolumeMount>,
-    /// Annotations that are known and have no effect.
+    /// Warnings about annotations that are known but have no effect.
     pub warnings: Vec<String>,
 }
 
-/// What the proxy is in a pod.
+/// The proxy's role in a pod.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Role {
-    /// Beside an application.
+    /// The proxy runs beside an application.
     #[default]
     Sidecar,
-    /// The pod's whole work.
+    /// The proxy is the pod's only purpose.
     Gateway,
 }
 
-/// One metrics page of the application.
+/// A metrics page of the application.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ScrapeTarget {
-    /// Port, as text like the annotation `prometheus.io/port`.
+    /// Port, as text, as in the annotation `prometheus.io/port`.
     pub port: String,
     /// Path.
     pub path: String,
 }
 
-/// How the sidecar's readiness is probed.
+/// The settings of the sidecar's readiness probe.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Readiness {
     /// Seconds before the first probe.
@@ -83,22 +83,22 @@ pub struct Readiness {
     pub failure_threshold: Option<i32>,
 }
 
-/// Which traffic is captured; each text is a checked list.
+/// Which traffic is captured; each text is a validated list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Destinations captured outbound.
+    /// Destination ranges that are captured outbound.
     pub include_ip_ranges: Option<String>,
-    /// Destinations left alone.
+    /// Destination ranges that are not captured.
     pub exclude_ip_ranges: Option<String>,
-    /// Ports captured inbound.
+    /// Ports that are captured inbound.
     pub include_inbound_ports: Option<String>,
-    /// Ports left alone inbound.
+    /// Ports that are not captured inbound.
     pub exclude_inbound_ports: Option<String>,
-    /// Ports captured outbound whatever their address.
+    /// Ports that are captured outbound, for any destination address.
     pub include_outbound_ports: Option<String>,
-    /// Ports left alone outbound.
+    /// Ports that are not captured outbound.
     pub exclude_outbound_ports: Option<String>,
-    /// Interfaces left alone.
+    /// Interfaces that are not captured.
     pub exclude_interfaces: Option<String>,
     /// Interfaces whose inbound traffic is treated as outbound.
     pub reroute_interfaces: Option<String>,
@@ -118,12 +118,12 @@ pub struct Resources {
 }
 
 impl Wishes {
-    /// Reads a pod's annotations, or names the first that has no meaning.
+    /// Parses a pod's annotations, or names the first invalid one.
     pub fn parse(annotations: &BTreeMap<String, String>) -> Result<Self, RenderError> {
         let read = Reader { annotations };
         Ok(Self {
             role: read.one("inject.istio.io/templates", role)?.unwrap_or_default(),
-            // Any word but "false" asks for one.
+            // Any value except "false" requests one.
             native: read.text(NATIVE).map(|word| word != "false"),
             rewrite_probes: read.text(REWRITE).and_then(|word| boolean(word).ok()),
             merge_metrics: read.one("prometheus.istio.io/merge-metrics", boolean)?,
@@ -207,7 +207,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Templates separated by commas. The same one twice is that one.
+/// Parses template names separated by commas. Repeating a name has no effect.
 fn role(text: &str) -> Result<Role, String> {
     let template = |name: &str| match name.trim() {
         "sidecar" => Ok(Role::Sidecar),
@@ -226,7 +226,7 @@ fn role(text: &str) -> Result<Role, String> {
     }
 }
 
-/// The words that Go's `strconv.ParseBool` takes.
+/// Parses a boolean as Go's `strconv.ParseBool` does.
 pub fn boolean(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
@@ -239,7 +239,7 @@ fn names(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(ToOwned::to_owned).collect()
 }
 
-/// `port:path` separated by commas; a port alone stands for its page `/metrics`.
+/// Parses `port:path` separated by commas; a port alone means its page `/metrics`.
 fn scrape_targets(text: &str) -> Result<Vec<ScrapeTarget>, String> {
     names(text).iter().map(|item| scrape_target(item)).collect()
 }
@@ -268,7 +268,7 @@ fn image(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Envoy has levels that the proxy does not tell apart.
+/// Parses a log level. Envoy has levels that the proxy does not distinguish.
 fn log_level(text: &str) -> Result<String, String> {
     let level = match text {
         "trace" | "debug" | "info" | "error" | "off" => text,
@@ -299,7 +299,7 @@ fn number<T: FromStr + PartialOrd + Default>(text: &str) -> Result<T, String> {
     }
 }
 
-/// Requests and limits are never negative.
+/// Parses a resource quantity; requests and limits are never negative.
 fn quantity(text: &str) -> Result<Quantity, String> {
     if text.starts_with('-') || quantity::parse(text).is_none() {
         return Err("is not a quantity: use numbers as 100m, 0.5, 128Mi or 1Gi".to_owned());
@@ -315,7 +315,7 @@ fn list(text: &str, expected: &str, holds: impl Fn(&str) -> bool) -> Result<Stri
     }
 }
 
-/// Nothing is ever sent to port 0, so it may stand in a list without effect.
+/// Parses a list of ports. Port 0 is never used, so it may be listed without effect.
 fn ports(text: &str) -> Result<String, String> {
     let all = list(text, "a port: use numbers from 1 to 65535, separated by commas", |item| {
         item.parse::<u16>().is_ok()
@@ -344,7 +344,7 @@ fn interfaces(text: &str) -> Result<String, String> {
     })
 }
 
-/// Two ways of writing are in use: a list of objects, and an object of objects by name.
+/// Parses named objects. Two formats are in use: a list of objects, and a map of objects by name.
 fn named_objects<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, String> {
     let value: Value = serde_json::from_str(text).map_err(|error| format!("is not JSON: {error}"))?;
     let list = match value {
@@ -365,17 +365,17 @@ fn with_name(name: &str, mut value: Value) -> Value {
     value
 }
 
-/// The annotation that names several metrics pages.
+/// The annotation that lists several metrics pages.
 pub const SCRAPE_TARGETS: &str = "prometheus.istio.io/scrape-targets";
 
-/// Ports at which the proxy itself listens in a pod.
+/// Ports on which the proxy itself listens in a pod.
 pub const PROXY_PORTS: [u16; 10] = [15000, 15001, 15002, 15004, 15006, 15008, 15020, 15021, 15053, 15090];
 
 const NATIVE: &str = "sidecar.istio.io/nativeSidecar";
 const REWRITE: &str = "sidecar.istio.io/rewriteAppHTTPProbers";
 const LOW_PORTS: &str = "sidecar.istio.io/capNetBindService";
 
-/// Switches that Istio does not check, and what it takes another word for.
+/// Boolean annotations that Istio does not validate, each with the value that Istio assumes for other words.
 const SWITCHES: [(&str, &str); 3] = [
     (NATIVE, "it is taken for \"true\""),
     (REWRITE, "it has no effect"),

@@ -1,9 +1,9 @@
-//! Pure. Which workload a pod is a part of. Pods of a Deployment are owned by a `ReplicaSet` whose name ends in a
-//! hash; metrics and policies speak of the Deployment, so the hash is taken off, as other meshes do.
+//! Pure. Determines the workload that a pod belongs to. Pods of a Deployment are owned by a `ReplicaSet` whose name
+//! ends in a hash; metrics and policies name the Deployment, so the hash is removed, as in other meshes.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
-/// The workload a pod is a part of.
+/// The workload that a pod belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workload {
     /// Its name.
@@ -13,7 +13,7 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// Finds the workload in what the pod says of itself.
+    /// Determines the workload from the pod's metadata.
     pub fn of(pod: &ObjectMeta, namespace: &str) -> Self {
         let (api_version, kind, name) = controller(pod).unwrap_or_else(|| ("v1", "Pod", own_name(pod)));
         let kind = kind.to_lowercase();
@@ -22,7 +22,8 @@ impl Workload {
     }
 }
 
-/// API version, kind and name of the controller; only a generated name shows that a controller made the pod.
+/// Returns API version, kind and name of the controller. Counts only if the pod's name was generated, which shows that
+/// a controller created it.
 fn controller(pod: &ObjectMeta) -> Option<(&str, &str, &str)> {
     pod.generate_name.as_deref().filter(|name| !name.is_empty())?;
     let owners = pod.owner_references.as_ref()?;
@@ -54,7 +55,7 @@ fn controller(pod: &ObjectMeta) -> Option<(&str, &str, &str)> {
     Some((api_version, kind, name))
 }
 
-/// A job that a `CronJob` made ends in the minute it was due, in 8 to 10 digits.
+/// Returns the CronJob behind a Job. The name of such a Job ends in the scheduled minute, in 8 to 10 digits.
 fn cron_job(job: &str) -> Option<&str> {
     let (name, minute) = job.rsplit_once('-')?;
     let due = (8..=10).contains(&minute.len()) && minute.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! The webhook's HTTP side: what is accepted as a review, within which limits, and what is counted and logged of it.
+//! The webhook's HTTP server: validates requests, enforces limits, and records metrics and logs of reviews.
 
 use std::{sync::Arc, time::Instant};
 
@@ -22,7 +22,7 @@ use crate::{
 
 mod path;
 
-/// The routes of the webhook.
+/// Returns the routes of the webhook.
 pub fn router(settings: Arc<Settings>, counters: Counters) -> Router {
     let routes = ["/inject", "/inject/", "/inject/{*rest}"];
     let router = routes.into_iter().fold(Router::new(), |router, route| router.route(route, post(inject)));
@@ -73,7 +73,8 @@ fn declares_more(headers: &HeaderMap) -> bool {
     length.and_then(|length| length.parse::<usize>().ok()).is_some_and(|length| length > MAX_BODY)
 }
 
-/// A body without a declared length shows only by reading that it is too long.
+/// The status code for a body that cannot be read. A body without a declared length is found to be too long only by
+/// reading it.
 fn reading_failed(error: &axum::Error) -> StatusCode {
     if error.to_string().contains("length limit") {
         StatusCode::PAYLOAD_TOO_LARGE
@@ -106,7 +107,7 @@ fn record(answered: &Answered, counters: &Counters) {
     }
 }
 
-/// The API server's own limit for objects.
+/// Maximum size of a body: the API server's own limit for objects.
 const MAX_BODY: usize = 3 * 1024 * 1024;
 
 #[cfg(test)]

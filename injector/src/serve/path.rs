@@ -1,12 +1,12 @@
-//! Pure. What the webhook's path says of the cluster that asks, as Istio's `injectionPath` and `injectionURL` write it:
-//! `/inject/cluster/remote/net/network2`, or `/inject/:ENV:cluster=remote:ENV:net=network2`. One injector can so serve
-//! several clusters.
+//! Pure. Parses the cluster settings in the webhook's path, as Istio's `injectionPath` and `injectionURL` write them:
+//! `/inject/cluster/remote/net/network2`, or `/inject/:ENV:cluster=remote:ENV:net=network2`. They let one injector
+//! serve several clusters.
 
 use std::borrow::Cow;
 
 use crate::config::Settings;
 
-/// The settings for a review that was sent to `/inject/` and `rest`.
+/// Applies the settings in `rest`, the part of the path after `/inject/`.
 pub(super) fn applied<'a>(settings: &'a Settings, rest: &str) -> Cow<'a, Settings> {
     let pairs = pairs(rest.trim_end_matches('/'));
     if pairs.is_empty() {
@@ -39,7 +39,7 @@ fn pairs(rest: &str) -> Vec<(&str, String)> {
     pairs.filter(|(name, _)| is_name(name)).collect()
 }
 
-/// Whether the name, in capitals, is the name of a variable.
+/// Whether the name, in capitals, is a valid variable name.
 fn is_name(name: &str) -> bool {
     name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         && name.starts_with(|c: char| !c.is_ascii_digit())

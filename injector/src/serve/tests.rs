@@ -1,4 +1,4 @@
-//! What the webhook answers to requests that are not what an API server sends, and what it counts.
+//! The webhook's responses to requests that an API server does not send, and the resulting metrics.
 
 use axum::{body::Bytes, http::Request};
 use prometheus::Registry;

@@ -1,14 +1,14 @@
-//! Pure. Addresses for ServiceEntries that name none, as Istio gives them: from 240.240.0.0/16, which nobody routes, by
-//! a hash of namespace and host. The same entries get the same addresses from every pilot, and one that comes or goes
-//! changes another's only where their hashes meet.
+//! Pure. Allocates virtual addresses to ServiceEntries that declare none, as Istio does: from 240.240.0.0/16, which is
+//! not routable, by a hash of namespace and host. Every pilot allocates the same addresses to the same entries. Adding
+//! or removing an entry changes another entry's address only if their hashes collide.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// One service that wants addresses.
+/// A service that needs allocated addresses.
 #[derive(Debug)]
 pub(super) struct Claim {
     hash: u32,
-    /// ServiceEntries that declare it: Istio gives each a place, and uses the lowest.
+    /// The number of ServiceEntries that declare the service. Istio allocates a place for each and uses the lowest.
     entries: usize,
 }
 
@@ -18,7 +18,8 @@ impl Claim {
     }
 }
 
-/// The addresses of each claim, IPv4 first; none where there are no more. Earlier claims go first where two meet.
+/// Returns the addresses of each claim, IPv4 first. A claim gets none when the range is exhausted. On a collision the
+/// earlier claim wins.
 pub(super) fn allocate<'a>(claims: impl Iterator<Item = &'a Claim>) -> Vec<Vec<IpAddr>> {
     let mut taken = vec![false; PLACES as usize];
     let mut left = PLACES - UNUSABLE;
@@ -36,12 +37,12 @@ pub(super) fn allocate<'a>(claims: impl Iterator<Item = &'a Claim>) -> Vec<Vec<I
         .collect()
 }
 
-/// The first free place of a hash: by double hashing, and from the beginning where that walks in a circle.
+/// Returns the first free place for a hash: by double hashing, and by a linear scan if the probe sequence cycles.
 fn free(taken: &[bool], hash: u32) -> Option<u32> {
     let step = PRIME - hash % PRIME;
     let others = (1..PLACES).map(|i| hash.wrapping_add(i.wrapping_mul(step)) % (PLACES - 1));
     let mut places = std::iter::once(hash % PLACES).chain(others).chain(0..PLACES);
-    // A last octet of 0 is left out.
+    // An address whose last octet is 0 is skipped.
     places.find(|place| !(place + 1).is_multiple_of(OCTET) && !taken[*place as usize])
 }
 
@@ -59,13 +60,13 @@ fn fnv1a(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
-/// Places for addresses.
+/// The number of places in the range.
 const PLACES: u32 = 256 * 254;
-/// The largest prime below it that Istio uses.
+/// The largest prime below `PLACES` that Istio uses.
 const PRIME: u32 = 65_011;
-/// Addresses of one third octet.
+/// The number of usable addresses that share a third octet.
 const OCTET: u32 = 255;
-/// Places whose last octet would be 0.
+/// The number of places whose last octet would be 0.
 const UNUSABLE: u32 = PLACES / OCTET;
 
 #[cfg(test)]
@@ -81,7 +82,7 @@ mod tests {
 
     #[test]
     fn addresses_are_those_that_istio_gives() {
-        // From the hash, and from Istio's own test of two entries for one host.
+        // One address follows from the hash alone; the other is from Istio's own test of two entries for one host.
         assert_eq!(given(&[("istio.io", 1)]), ["240.240.122.168 2001:2::f0f0:7aa8"]);
         assert_eq!(given(&[("istio.io", 2)]), ["240.240.91.120 2001:2::f0f0:5b78"]);
     }

@@ -1,5 +1,5 @@
-//! Pure. What stands behind one service: its pods, the addresses that are written down for it, and the rules that say whom
-//! they take. It is all that the service's endpoints are made from: what is not in here cannot show in them.
+//! Pure. The backing of a service: its pods, its explicitly listed addresses, and the policies that decide whether they
+//! accept mTLS. A service's endpoints are computed from its backing alone, so equal backings give equal endpoints.
 
 use super::Catalog;
 use super::endpoint::{static_endpoint, static_port, static_takes_mtls};
@@ -14,20 +14,20 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// A service and what stands behind it. Equal ones have equal endpoints.
+/// A service and everything that its endpoints depend on. Equal backings have equal endpoints.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Backing {
     service: Same<Service>,
     mesh: Same<Mesh>,
     policies: Same<Vec<Arc<PeerAuthentication>>>,
-    /// The pods that its selector chooses, sorted by name.
+    /// The pods that the service's selector selects, sorted by name.
     pods: Vec<Same<Workload>>,
-    /// The pods that have the addresses of its written endpoints, in their order.
+    /// For each of the service's static endpoints, in order, the pod that has its address, if any.
     written: Vec<Option<Same<Workload>>>,
 }
 
 impl Catalog {
-    /// What stands behind a service.
+    /// Returns the backing of a service.
     pub fn backing(&self, service: &Arc<Service>) -> Backing {
         Backing {
             service: service.into(),
@@ -38,15 +38,15 @@ impl Catalog {
         }
     }
 
-    /// Whether a service that is the same in both has the same behind it here and in another catalog: all tables that
-    /// `backing` reads are.
+    /// Whether an unchanged service has the same backing in this catalog and in `other`, because every table that
+    /// `backing` reads is unchanged.
     pub fn backs_as(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.index.workloads, &other.index.workloads)
             && Arc::ptr_eq(&self.index.mesh, &other.index.mesh)
             && Arc::ptr_eq(&self.index.peer_authentications, &other.index.peer_authentications)
     }
 
-    /// The endpoints of a port of a service.
+    /// Returns the endpoints of a service port.
     pub fn endpoints(&self, service: &Arc<Service>, port: &ServicePort) -> Vec<ServiceEndpoint> {
         self.backing(service).endpoints(port)
     }
@@ -58,17 +58,17 @@ impl Backing {
         &self.service.0
     }
 
-    /// The settings of its mesh.
+    /// The mesh settings.
     pub fn mesh(&self) -> &Mesh {
         &self.mesh
     }
 
-    /// The pods that its selector chooses, sorted by name.
+    /// The pods that the service's selector selects, sorted by name.
     pub fn pods(&self) -> impl Iterator<Item = &Arc<Workload>> {
         self.pods.iter().map(|pod| &pod.0)
     }
 
-    /// Addresses that are written down for it, each with the pod that has it; none where its selector chooses pods.
+    /// The service's static endpoints, each with the pod that has its address. Empty if the selector selects pods.
     pub fn written(&self) -> impl Iterator<Item = (&StaticEndpoint, Option<&Arc<Workload>>)> {
         let all = self
             .service
@@ -80,7 +80,7 @@ impl Backing {
         all.filter(move |_| !chosen)
     }
 
-    /// The addresses behind a port, sorted by pod; for a service that DNS resolves, the names to ask for. Empty for
+    /// Returns the endpoints of a port, sorted by pod; for a service resolved by DNS, the names to resolve. Empty for
     /// pass-through services.
     pub fn endpoints(&self, port: &ServicePort) -> Vec<ServiceEndpoint> {
         if self.service.resolution == Resolution::Passthrough {
@@ -102,7 +102,7 @@ impl Backing {
         endpoints
     }
 
-    /// Whether every address behind a port takes mTLS, ready or not; `false` where there is none.
+    /// Whether every endpoint of a port accepts mTLS, ready or not. `false` if the port has no endpoints.
     pub fn takes_mtls(&self, port: &ServicePort) -> bool {
         if self.service.resolution == Resolution::Passthrough {
             return false;
@@ -115,7 +115,7 @@ impl Backing {
         all.peek().is_some() && all.all(|mtls| mtls)
     }
 
-    /// The SPIFFE ids that its endpoints may have, sorted; callers accept no other.
+    /// The SPIFFE IDs that the service's endpoints may present, sorted. Clients accept no others.
     pub fn identities(&self) -> Vec<String> {
         let id = |namespace: &str, account: &str| {
             format!("spiffe://{}/ns/{namespace}/sa/{account}", self.mesh.trust_domain)
@@ -142,7 +142,7 @@ impl Backing {
         })
     }
 
-    /// An endpoint that is written down, with what is known of the pod that it is.
+    /// Makes an endpoint of a static one, with the labels and mTLS support of the pod that has its address.
     fn written_endpoint(
         &self,
         endpoint: &StaticEndpoint,
@@ -156,7 +156,8 @@ impl Backing {
         Some(ServiceEndpoint { mtls, labels, workload: Some(known.clone()), ..written })
     }
 
-    /// Whether an endpoint that is written down takes mTLS: it says so, or the pod that it is does.
+    /// Whether a static endpoint accepts mTLS, by its own labels and account or by those of the pod that has its
+    /// address.
     fn written_takes_mtls(
         &self,
         endpoint: &StaticEndpoint,

@@ -5,8 +5,8 @@ use super::visibility::ExportTo;
 use api::model::route::PathMatch;
 use std::sync::Arc;
 
-/// The VirtualServices that have hosts, with every delegate replaced by the routes it leads to. A delegate that is
-/// missing, or not exported to the root's namespace, leads nowhere: its route is dropped.
+/// Returns the VirtualServices that have hosts, with every delegating route replaced by the delegate's routes. If the
+/// delegate is missing or not exported to the root's namespace, the route is dropped.
 pub(super) fn resolve(all: &[Arc<RouteSet>]) -> Vec<Arc<RouteSet>> {
     let roots = all.iter().filter(|set| !set.hosts.is_empty());
     roots
@@ -38,7 +38,8 @@ fn joined(root: &RouteSet, all: &[Arc<RouteSet>]) -> RouteSet {
     RouteSet { http, ..root.clone() }
 }
 
-/// One route of a delegate under a root's conditions; `None` when one of its matches fits within none of the root's.
+/// Joins a delegate's route with the root's. Returns `None` if one of the delegate's matches lies within none of the
+/// root's.
 pub(super) fn join(root: &HttpRoute, delegate: &HttpRoute) -> Option<HttpRoute> {
     let matches = join_matches(&root.matches, &delegate.matches)?;
     let mut route = delegate.clone();
@@ -78,7 +79,7 @@ fn join_matches(roots: &[HttpMatch], delegates: &[HttpMatch]) -> Option<Vec<Http
     for delegate in delegates {
         let before = joined.len();
         joined.extend(roots.iter().filter_map(|root| join_match(root, delegate)));
-        // As in Istio a route is dropped whole when one of its matches fits within none of the root's.
+        // As in Istio, the whole route is dropped when one of its matches lies within none of the root's.
         if joined.len() == before {
             return None;
         }
@@ -108,7 +109,7 @@ fn join_match(root: &HttpMatch, delegate: &HttpMatch) -> Option<HttpMatch> {
     })
 }
 
-/// The delegate's path, if every path it matches is matched by the root's.
+/// Returns the delegate's path if the root's path matches everything that it matches.
 fn within(root: &PathMatch, delegate: &PathMatch) -> Option<PathMatch> {
     let inside = match (root, delegate) {
         (PathMatch::Exact(r), PathMatch::Exact(d)) => r == d,

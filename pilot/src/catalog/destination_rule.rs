@@ -1,4 +1,4 @@
-//! Pure. DestinationRules: checked, and the policy that holds for one port of one subset, by Istio's precedence.
+//! Pure. DestinationRules in checked form, and the policy that applies to a port of a subset by Istio's precedence.
 
 use super::visibility::{ExportTo, Labels, Origin};
 use api::model::cluster::{Balancer, Keepalive, Limits, Outlier};
@@ -6,31 +6,31 @@ use api::model::route::HashKey;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A DestinationRule, or several of one host and namespace merged.
+/// A DestinationRule, or several for one host and namespace merged into one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DestinationRule {
-    /// The (oldest) object.
+    /// The object; of several, the oldest.
     pub origin: Origin,
-    /// Fully qualified host, or `*.suffix`, or `*`.
+    /// Fully qualified host, `*.suffix` or `*`.
     pub host: String,
-    /// For all ports and subsets.
+    /// The policy for all ports and subsets.
     pub policy: TrafficPolicy,
-    /// Parts of the service; names are unique.
+    /// The subsets of the service; their names are unique.
     pub subsets: Vec<Subset>,
-    /// Who sees it.
+    /// Which namespaces see the rule.
     pub export_to: ExportTo,
 }
 
 impl DestinationRule {
-    /// The subset of that name.
+    /// Returns the subset with this name.
     pub fn subset(&self, name: &str) -> Option<&Subset> {
         self.subsets.iter().find(|s| s.name == name)
     }
 
-    /// The policy of a port, for the whole service (`subset` empty) or one of its subsets.
+    /// Returns the policy of a port for the whole service (`subset` empty) or for one of its subsets.
     ///
-    /// A subset's blocks overlay the rule's one by one; the settings of a port replace all blocks at once, so that
-    /// what they leave out is at its default.
+    /// Each block that a subset sets replaces the rule's block. Settings for a port replace all blocks together, so a
+    /// block that they omit has its default.
     pub fn effective(&self, port: u16, subset: &str) -> PolicyBlocks {
         let subset = self.subset(subset).map(|s| &s.policy);
         if let Some(replaced) = subset.and_then(|s| s.ports.get(&port)) {
@@ -44,36 +44,36 @@ impl DestinationRule {
     }
 }
 
-/// A part of a service.
+/// A subset of a service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Subset {
     /// Its name.
     pub name: String,
-    /// Labels of its endpoints.
+    /// The labels of its endpoints.
     pub labels: Labels,
     /// Its own policy.
     pub policy: TrafficPolicy,
 }
 
-/// How a service is called.
+/// How clients connect to a service.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TrafficPolicy {
-    /// On all ports.
+    /// For all ports.
     pub blocks: PolicyBlocks,
-    /// On single ports, instead of `blocks`.
+    /// For individual ports, instead of `blocks`.
     pub ports: BTreeMap<u16, PolicyBlocks>,
 }
 
-/// The blocks of a policy; an absent one is at its default.
+/// The blocks of a traffic policy. An absent block has its default.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PolicyBlocks {
-    /// How an endpoint is chosen; default: least request.
+    /// Load balancing; default: least request.
     pub load_balancer: Option<LoadBalancer>,
-    /// Limits; default: none, connect timeout of the mesh.
+    /// Connection pool limits; default: none, with the mesh's connect timeout.
     pub connection_pool: Option<ConnectionPool>,
-    /// Ejection; default: never.
+    /// Outlier detection; default: none.
     pub outlier: Option<OutlierPolicy>,
-    /// TLS; default: automatic mTLS.
+    /// TLS settings; default: automatic mTLS.
     pub tls: Option<ClientTls>,
 }
 
@@ -88,31 +88,31 @@ impl PolicyBlocks {
     }
 }
 
-/// How an endpoint is chosen.
+/// How an endpoint is selected.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoadBalancer {
-    /// The balancer; `Provided` for PASSTHROUGH: the address the client wanted.
+    /// The algorithm. `Provided` for PASSTHROUGH, which uses the client's original destination address.
     pub balancer: Balancer,
-    /// Where a consistent hash finds its key; goes into the routes to this service.
+    /// The source of the key for consistent hashing. It becomes part of the routes to this service.
     pub hash: Option<HashKey>,
 }
 
 /// Limits and protocol of connections.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConnectionPool {
-    /// What is open at once; 0 was read as unlimited.
+    /// Limits on concurrent connections and requests. A written 0 has been parsed as unlimited.
     pub limits: Limits,
-    /// For making a connection; absent: the mesh's.
+    /// Connect timeout; absent: the mesh's.
     pub connect_timeout: Option<Duration>,
-    /// Probes on idle connections.
+    /// TCP keepalive.
     pub keepalive: Option<Keepalive>,
-    /// Requests per connection; 0: unlimited.
+    /// Maximum requests per connection; 0: unlimited.
     pub max_requests_per_connection: u32,
-    /// Longest silence of an HTTP connection; absent: 1 h.
+    /// Idle timeout of HTTP connections; absent: 1 h.
     pub idle_timeout: Option<Duration>,
-    /// HTTP/1.1 is sent on as HTTP/2.
+    /// Whether HTTP/1.1 requests are forwarded as HTTP/2.
     pub upgrade_to_http2: bool,
-    /// Upstream speaks what the client speaks.
+    /// Whether the upstream connection uses the client's HTTP version.
     pub use_client_protocol: bool,
 }
 
@@ -133,60 +133,60 @@ impl Default for ConnectionPool {
 /// When failing endpoints are ejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutlierPolicy {
-    /// The rules.
+    /// The conditions for ejection.
     pub outlier: Outlier,
-    /// Panic threshold of the cluster: with fewer healthy endpoints all are used.
+    /// Panic threshold: below this percentage of healthy endpoints, requests go to all endpoints.
     pub min_health_percent: u32,
 }
 
-/// TLS towards a service.
+/// TLS of connections to a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientTls {
-    /// None.
+    /// Plaintext.
     Disable,
-    /// With the mesh's certificates.
+    /// mTLS with the mesh's certificates.
     Istio {
-        /// Names the server must have; empty: the accounts of the service.
+        /// Subject alternative names that the server may present; empty: the identities of the service's accounts.
         subject_alt_names: Vec<String>,
-        /// SNI; absent: the cluster's.
+        /// SNI; absent: the cluster's default.
         sni: Option<String>,
     },
-    /// With the user's own roots and certificates.
+    /// TLS with the user's own roots and certificates.
     Own {
-        /// The caller's certificate (mode MUTUAL).
+        /// The client certificate (mode MUTUAL).
         certificate: Option<CertificatePlace>,
-        /// Roots.
+        /// The trust anchors.
         roots: RootsPlace,
-        /// Names the server must have; empty: the host called.
+        /// Subject alternative names that the server may present; empty: the requested host.
         subject_alt_names: Vec<String>,
-        /// SNI; absent: the host called.
+        /// SNI; absent: the requested host.
         sni: Option<String>,
     },
 }
 
-/// Where the caller's certificate comes from.
+/// Where the client certificate comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CertificatePlace {
-    /// Files of the proxy: chain and key.
+    /// Files in the proxy's file system: chain and key.
     Files {
         /// PEM chain.
         chain: String,
         /// PEM key.
         key: String,
     },
-    /// A Secret in the gateway's namespace (only gateways read these).
+    /// A Secret in the gateway's namespace. Only gateways read these.
     Secret(String),
 }
 
-/// Where roots come from.
+/// Where trust anchors come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RootsPlace {
-    /// The system's.
+    /// The system's trust store.
     System,
-    /// A PEM file of the proxy.
+    /// A PEM file in the proxy's file system.
     File(String),
-    /// A Secret in the gateway's namespace (only gateways read these).
+    /// A Secret in the gateway's namespace. Only gateways read these.
     Secret(String),
-    /// The server is not verified.
+    /// None: the server's certificate is not verified.
     Unverified,
 }

@@ -1,4 +1,4 @@
-//! Pure. Which pods and addresses a service has, and which callers a workload takes.
+//! Pure. Look-ups of a service's pods and static endpoints, and of the mTLS mode of a workload.
 
 use super::Catalog;
 use super::policy::{own_policy, peer_mode};
@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 impl ServicePort {
-    /// The port of a pod that this port leads to; `None` when the pod has no port of that name.
+    /// Returns the pod's port that this service port targets; `None` if the pod has no port with the target's name.
     pub fn on(&self, workload: &Workload) -> Option<u16> {
         match &self.target {
             TargetPort::Number(number) => Some(*number),
@@ -21,7 +21,7 @@ impl ServicePort {
 }
 
 impl Catalog {
-    /// The pods that a service's selector chooses, sorted by name.
+    /// The pods that a service's selector selects, sorted by name.
     pub fn pods_of<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a Arc<Workload>> {
         let labels = service.selector.iter().flatten();
         let lists = labels.map(|(n, v)| self.index.labelled(&service.namespace, n, v));
@@ -31,7 +31,7 @@ impl Catalog {
         named.chain(any.then(|| self.workloads_in(&service.namespace)).into_iter().flatten())
     }
 
-    /// Addresses that are written down for a service; none where its selector chooses pods.
+    /// The static endpoints of a service. Empty if its selector selects pods.
     pub fn written<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a StaticEndpoint> {
         let chosen = !service.endpoints.list().is_empty()
             && service.registry == Registry::Kubernetes
@@ -39,19 +39,19 @@ impl Catalog {
         service.endpoints.list().iter().filter(move |_| !chosen)
     }
 
-    /// Which callers a port of a workload takes: by the oldest PeerAuthentication for the workload, else for its
-    /// namespace, else for the mesh; permissive when none says.
+    /// Returns the mTLS mode of a workload's port: of the oldest PeerAuthentication that selects the workload, else of
+    /// its namespace's, else of the mesh's; permissive by default.
     pub fn mtls_mode(&self, workload: &Workload, port: u16) -> MtlsMode {
         self.peer_mode(&workload.namespace, &workload.labels, Some(port))
     }
 
-    /// Which callers a workload takes on ports that no policy names.
+    /// Returns the mTLS mode of a workload on ports that no policy names.
     pub fn default_mtls_mode(&self, namespace: &str, labels: &Labels) -> MtlsMode {
         self.peer_mode(namespace, labels, None)
     }
 
-    /// Ports that the policy of a workload with these labels names, with whom each takes; whether a Service names them
-    /// or not.
+    /// The ports that the PeerAuthentication of workloads with these labels names, with the mode of each, whether or
+    /// not a Service names them too.
     pub fn policy_ports(&self, namespace: &str, labels: &Labels) -> Vec<(u16, MtlsMode)> {
         let ports = own_policy(self.mesh(), &self.index.peer_authentications, (namespace, labels))
             .map(|p| p.ports.keys().copied())
@@ -60,7 +60,7 @@ impl Catalog {
         ports.map(|port| (port, self.peer_mode(namespace, labels, Some(port)))).collect()
     }
 
-    /// Which callers a workload with these labels takes, on a port or on those that no policy names.
+    /// Returns the mTLS mode of workloads with these labels, on a port or (`None`) on ports that no policy names.
     pub fn peer_mode(&self, namespace: &str, labels: &Labels, port: Option<u16>) -> MtlsMode {
         peer_mode(self.mesh(), &self.index.peer_authentications, (namespace, labels), port)
     }
@@ -73,7 +73,8 @@ pub(super) fn static_port(port: &ServicePort) -> u16 {
     }
 }
 
-/// Whether an endpoint that is written down takes mTLS, as far as is written: its label says so, or it has an account.
+/// Whether a static endpoint is declared to accept mTLS: its label says so, or, without the label, it has a service
+/// account.
 pub(super) fn static_takes_mtls(endpoint: &StaticEndpoint) -> bool {
     match endpoint.labels.get("security.istio.io/tlsMode") {
         Some(mode) => mode == "istio",

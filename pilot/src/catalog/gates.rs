@@ -1,5 +1,5 @@
-//! Pure. Gateway objects and what routes the traffic that they take: beside the services, all that listeners and routes of
-//! gateways are made from.
+//! Pure. Gateways and the route sets that apply to them. Together with the services, these are the only inputs to the
+//! listeners and routes of gateway proxies.
 
 use super::Catalog;
 use super::gateway::Gateway;
@@ -10,7 +10,7 @@ use super::same::Same;
 use super::visibility::{Labels, selects};
 use std::sync::Arc;
 
-/// The gateways of a mesh. Equal ones have equal ports and routes.
+/// The gateways of a mesh. Equal values give equal ports and routes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gates {
     mesh: Same<Mesh>,
@@ -19,7 +19,7 @@ pub struct Gates {
 }
 
 impl Catalog {
-    /// The gateways.
+    /// Returns the gateways with their routes.
     pub fn gates(&self) -> Gates {
         Gates {
             mesh: Same(self.shared_mesh()),
@@ -30,12 +30,12 @@ impl Catalog {
 }
 
 impl Gates {
-    /// The Gateways for a proxy with these labels, in any namespace, oldest first.
+    /// The Gateways whose selector matches a proxy with these labels, in any namespace, oldest first.
     pub fn chosen_by(&self, labels: &Labels) -> impl Iterator<Item = &Arc<Gateway>> {
         self.gateways.iter().filter(|gateway| selects(&gateway.selector, labels))
     }
 
-    /// As `Catalog::route_sets`.
+    /// See `Catalog::route_sets`.
     pub fn route_sets(&self, namespace: &str, gateway: &GatewayRef) -> Vec<Arc<RouteSet>> {
         ranked(&self.route_sets, &self.mesh, namespace, gateway)
     }

@@ -1,4 +1,4 @@
-//! Pure. Gateway objects: checked servers with their TLS.
+//! Pure. Gateway objects in checked form: their servers with TLS settings.
 
 use super::visibility::{Labels, Origin};
 use api::model::tls::TlsVersion;
@@ -8,37 +8,38 @@ use api::model::tls::TlsVersion;
 pub struct Gateway {
     /// The object.
     pub origin: Origin,
-    /// Labels of the proxies it is for; empty: every gateway.
+    /// Labels of the gateway proxies that it applies to; empty: all gateways.
     pub selector: Labels,
-    /// Hosts of the Services whose ports it is for; absent: of all that choose the proxy, and other ports too.
+    /// Hosts of the Services whose ports it applies to. Absent: the ports of all Services that select the proxy, and
+    /// other ports too.
     pub services: Option<Vec<String>>,
-    /// What they listen to.
+    /// The servers that the gateways listen for.
     pub servers: Vec<Server>,
 }
 
-/// One port of a gateway.
+/// A server of a gateway: a port with its hosts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Server {
     /// Name; may be empty.
     pub name: String,
-    /// Port of the gateway's Service; the listener binds its target port.
+    /// The port of the gateway's Service; the listener binds the target port.
     pub port: u16,
-    /// Name of the port, part of route names.
+    /// Name of the port; part of route names.
     pub port_name: String,
-    /// What clients speak.
+    /// The protocol that clients use.
     pub protocol: ServerProtocol,
-    /// Clients may speak gRPC-Web.
+    /// Whether clients may use gRPC-Web.
     pub grpc_web: bool,
-    /// Hosts it serves.
+    /// The hosts that it serves.
     pub hosts: Vec<ServerHost>,
-    /// Plain HTTP is answered with a redirect to https.
+    /// Whether plain HTTP requests get a redirect to HTTPS.
     pub redirect_to_https: bool,
-    /// TLS; absent for HTTP, HTTP2, GRPC and TCP.
+    /// TLS settings; absent for HTTP, HTTP2, GRPC and TCP.
     pub tls: Option<ServerTls>,
 }
 
 impl Server {
-    /// Whether both can have one port: plain HTTP servers share it, and so do those with TLS.
+    /// Whether two servers can share a port: plain HTTP servers can, and servers with TLS can.
     pub fn listens_as(&self, other: &Self) -> bool {
         let kind = |s: &Self| match s.protocol {
             ServerProtocol::Http => 0,
@@ -49,42 +50,42 @@ impl Server {
     }
 }
 
-/// What clients of a gateway speak.
+/// The protocol of a gateway's clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ServerProtocol {
     /// HTTP of any version, in plaintext.
     Http,
     /// HTTP of any version over TLS.
     Https,
-    /// TLS with opaque content.
+    /// TLS with opaque payload.
     Tls,
     /// Opaque bytes.
     Tcp,
 }
 
-/// A host of a server.
+/// A host that a server serves.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ServerHost {
-    /// Namespace that a VirtualService must be in; absent: any.
+    /// Namespace that VirtualServices for this host must be in; absent: any.
     pub namespace: Option<String>,
-    /// Host, `*` or `*.suffix`, lower case.
+    /// Host, `*` or `*.suffix`, in lower case.
     pub host: String,
 }
 
-/// TLS of a server.
+/// TLS settings of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerTls {
-    /// Routed by SNI, not decrypted.
+    /// Connections are routed by SNI and not decrypted.
     Passthrough,
-    /// Decrypted here.
+    /// The gateway terminates TLS.
     Terminate {
         /// The server's certificate.
         certificate: ServerCertificate,
-        /// Whether callers show a certificate.
+        /// Whether clients must present a certificate.
         client: ClientVerification,
-        /// Lowest version; absent: 1.2.
+        /// Minimum TLS version; absent: 1.2.
         min: Option<TlsVersion>,
-        /// Highest version; absent: 1.3.
+        /// Maximum TLS version; absent: 1.3.
         max: Option<TlsVersion>,
     },
 }
@@ -94,27 +95,27 @@ pub enum ServerTls {
 pub enum ServerCertificate {
     /// A Secret of type TLS in the namespace of the gateway's pod.
     Secret(String),
-    /// Files of the proxy.
+    /// Files in the proxy's file system.
     Files {
         /// PEM chain.
         chain: String,
         /// PEM key.
         key: String,
     },
-    /// The workload's own, of the mesh.
+    /// The workload certificate that the mesh issues.
     Mesh,
 }
 
-/// Whether callers show a certificate.
+/// Whether clients must present a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientVerification {
-    /// They are not asked.
+    /// No client certificate is requested.
     None,
-    /// Verified with the secret's `ca.crt` (or the secret `<name>-cacert`), or this file.
+    /// Verified with the roots in the server's Secret (`ca.crt`, or the Secret `<name>-cacert`), or in a file.
     Required {
-        /// Roots in a file of the proxy; absent: in the server's secret.
+        /// File of the proxy with the roots; absent: the server's Secret has them.
         roots_file: Option<String>,
-        /// Names callers must have; empty: any.
+        /// Subject alternative names that clients may present; empty: any.
         subject_alt_names: Vec<String>,
     },
     /// Verified with the mesh's roots.

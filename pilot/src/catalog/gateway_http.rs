@@ -1,6 +1,6 @@
-//! Pure. HTTP routes at gateways that no request reaches: VirtualServices of one host are joined there, and the first of
-//! two routes takes every request where it has the same conditions, or a shorter prefix of the path alone. Who has the
-//! other one is told.
+//! Pure. Finds HTTP routes that no request reaches at gateways. VirtualServices with the same host are joined there; an
+//! earlier route takes every request of a later one if it has the same conditions, or only a path prefix that covers
+//! them. The author of the later route gets a warning.
 
 use super::Catalog;
 use super::gateway::{ServerProtocol, ServerTls};
@@ -10,7 +10,7 @@ use api::model::route::PathMatch;
 use std::collections::HashMap;
 
 impl GatewayPorts {
-    /// What VirtualServices lose to others of the same host.
+    /// The routes of VirtualServices that have no effect because of another VirtualService for the same host.
     pub(super) fn hidden_routes(&self, catalog: &Catalog, namespace: &str) -> Vec<Lost> {
         let ends_http = |server: &&PortServer| {
             let ended = matches!(server.server().tls, Some(ServerTls::Terminate { .. }));
@@ -28,7 +28,7 @@ impl GatewayPorts {
 fn hidden(server: &PortServer, catalog: &Catalog, namespace: &str) -> Vec<Lost> {
     let sets = catalog.route_sets(namespace, &server.reference());
     let mut taken: HashMap<(String, String), &RouteSet> = HashMap::new();
-    // By prefixes of paths that decide alone.
+    // By path prefixes of routes without other conditions.
     let mut prefixes: HashMap<(String, String), &RouteSet> = HashMap::new();
     let mut lost = vec![];
     for set in &sets {
@@ -66,13 +66,14 @@ fn hidden(server: &PortServer, catalog: &Catalog, namespace: &str) -> Vec<Lost> 
     lost
 }
 
-/// Which requests a route takes.
+/// The requests that a route takes.
 struct Condition {
-    /// Equal for equal conditions; what decides where the route is, and not which requests it takes, is no part of it.
+    /// Equal for equal conditions. Excludes conditions that decide where the route applies rather than which requests
+    /// it takes.
     text: String,
-    /// The beginning of the path, where nothing else is asked for.
+    /// The path prefix, if it is the only condition.
     prefix: Option<String>,
-    /// The path or its beginning, where a wider prefix would take it too.
+    /// The exact path or path prefix, which a wider prefix may cover.
     path: Option<String>,
 }
 
@@ -93,14 +94,14 @@ impl Condition {
         Self { text: format!("{stripped:?}"), prefix, path }
     }
 
-    /// Prefixes that take all that this takes.
+    /// Path prefixes that cover everything this condition matches.
     fn wider(&self) -> impl Iterator<Item = &str> {
         let path = self.path.as_deref().unwrap_or_default();
         path.char_indices().map(|(at, c)| &path[..at + c.len_utf8()])
     }
 }
 
-/// The conditions of a route at a server.
+/// The conditions of a route that apply at a server.
 fn conditions(server: &PortServer, route: &HttpRoute) -> Vec<Condition> {
     if route.matches.is_empty() {
         return vec![Condition::of(&HttpMatch::default())];

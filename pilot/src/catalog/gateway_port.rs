@@ -1,6 +1,6 @@
-//! Pure. What a gateway listens to: the servers of all Gateway objects that choose it, by port, with each host and
-//! each SNI given to one of them alone: the one that names it most closely, and of equals the first. Who comes too late
-//! is told, and by whom it lost.
+//! Pure. The ports that a gateway listens on. Merges the servers of all Gateway objects that select the gateway, by
+//! port. Each host and each SNI belongs to one server: the one with the most specific matching host, and among equals
+//! the first. The losing object is reported together with the winner.
 
 use super::gates::Gates;
 use super::gateway::{Gateway, Server, ServerHost, ServerProtocol, ServerTls};
@@ -12,78 +12,78 @@ use super::{Catalog, host};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The ports of a gateway.
+/// The ports of a gateway, by number.
 #[derive(Debug, Default)]
 pub struct GatewayPorts {
-    /// By the number that is listened to.
+    /// By the port number that the listener binds.
     pub ports: BTreeMap<u16, GatewayPort>,
-    /// What has no effect.
+    /// Parts of objects that have no effect.
     pub lost: Vec<Lost>,
 }
 
 /// One port of a gateway.
 #[derive(Debug, Default)]
 pub struct GatewayPort {
-    /// Its servers, the first first; all of one kind.
+    /// The servers, in order of precedence; all can share the port.
     pub servers: Vec<PortServer>,
-    /// Servers with TLS by their hosts.
+    /// The indexes of servers with TLS, by host.
     owners: BTreeMap<String, usize>,
 }
 
 /// A server of a port.
 #[derive(Debug)]
 pub struct PortServer {
-    /// Its object.
+    /// The Gateway object that declares the server.
     pub gateway: Arc<Gateway>,
-    /// Its place there.
+    /// Its index in `spec.servers`.
     index: usize,
-    /// Its hosts without those that are another's.
+    /// Its hosts, without those that belong to another server.
     pub hosts: BTreeSet<String>,
-    /// Where its connections go, if they are not taken for HTTP.
+    /// Where its connections go if they are not processed as HTTP.
     pub opaque: Vec<OpaqueRoute>,
 }
 
-/// A port of a gateway's pod that a Service leads to.
+/// A port of a gateway's pod that a Service targets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct GateTarget {
-    /// The Service.
+    /// Host of the Service.
     pub host: String,
-    /// Its namespace.
+    /// Namespace of the Service.
     pub namespace: String,
-    /// Gateways that it chooses listen to the targets of its ports.
+    /// Whether gateways that the Service selects listen on the target ports rather than on the Service's ports.
     pub translates: bool,
     /// The Service's port.
     pub port: u16,
-    /// The pod's.
+    /// The pod's port.
     pub number: u16,
 }
 
-/// Connections of opaque bytes and where they go.
+/// A route for opaque connections.
 #[derive(Debug)]
 pub struct OpaqueRoute {
-    /// By which SNI they are known; empty: by none.
+    /// The SNI names that it matches; empty: all connections.
     pub names: Vec<String>,
-    /// Never empty.
+    /// The destinations; never empty.
     pub destinations: Vec<TcpDestination>,
 }
 
-/// A part of an object that has no effect because of another.
+/// A part of an object that has no effect because of another object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lost {
-    /// The object.
+    /// The object whose part has no effect.
     pub loser: Origin,
-    /// The part.
+    /// The field path of that part.
     pub path: String,
-    /// The other object.
+    /// The object that takes its place.
     pub winner: Origin,
-    /// The other one names a host more closely; else it comes first.
+    /// Whether the winner names the host more specifically; otherwise it comes first.
     pub closer: bool,
-    /// What the other one does.
+    /// What the winner does, for the message.
     pub effect: String,
 }
 
 impl Catalog {
-    /// What the Services of a gateway's pod lead to.
+    /// The ports of a gateway's pod that Services target.
     pub fn gate_targets(&self, pod: &Workload) -> Vec<GateTarget> {
         let target = |target: &Target| GateTarget {
             host: target.service.host.clone(),
@@ -95,7 +95,8 @@ impl Catalog {
         self.targets_of(pod).iter().map(target).collect()
     }
 
-    /// What gateways leave out because another object was first, or names it more closely.
+    /// Finds parts of objects that gateways ignore because another object comes first or names the host more
+    /// specifically.
     pub fn lost_at_gateways(&self) -> Vec<Lost> {
         let (gateways, gates) = (self.shared_gateways(), self.gates());
         let chosen = |pod: &&Arc<Workload>| {
@@ -103,13 +104,13 @@ impl Catalog {
         };
         let pods = self.workloads().filter(chosen);
         let pods = pods.map(|pod| (pod.namespace.as_str(), self.gate_targets(pod), &pod.labels));
-        // Gateways that nothing runs for yet.
+        // Gateways without a running proxy.
         let root = self.mesh().root_namespace.as_str();
         let others = gateways.iter().map(|gateway| (root, vec![], &gateway.selector));
         let mut seen = BTreeSet::new();
         let mut all = vec![];
         for (namespace, targets, labels) in pods.chain(others) {
-            // All pods with the same Gateways are alike but for what their namespace sees.
+            // Pods with the same Gateways differ only in what their namespace sees.
             let same: Vec<Origin> = self.gateways_for(labels).iter().map(|g| g.origin.clone()).collect();
             if !seen.insert(same) {
                 continue;
@@ -127,7 +128,7 @@ impl Catalog {
 }
 
 impl Gates {
-    /// The ports of the gateways with these labels in a namespace, whose Services lead to these targets.
+    /// Returns the ports of the gateways in `namespace` with these labels, whose Services have these targets.
     pub fn ports(&self, namespace: &str, targets: &[GateTarget], labels: &Labels) -> GatewayPorts {
         let GatewayPorts { mut ports, mut lost } = GatewayPorts::default();
         for gateway in self.chosen_by(labels) {
@@ -144,8 +145,8 @@ impl Gates {
     }
 }
 
-/// A server's port is one of the gateway's Services; the gateway itself listens to the targets of that port. A Gateway
-/// that names Services has no other ports than theirs.
+/// Returns the ports that a gateway listens on for a server. The server names a port of the gateway's Service, and the
+/// gateway listens on the targets of that port. A Gateway that names Services has only their ports.
 fn target_ports(gateway: &Gateway, targets: &[GateTarget], number: u16) -> BTreeSet<u16> {
     let named = |target: &GateTarget| match &gateway.services {
         Some(hosts) => hosts.contains(&target.host) && target.namespace == gateway.origin.namespace,
@@ -157,28 +158,28 @@ fn target_ports(gateway: &Gateway, targets: &[GateTarget], number: u16) -> BTree
 }
 
 impl GatewayPort {
-    /// The server that takes connections for a host, or for all hosts of a pattern: the one that names it most closely.
+    /// The most specific host of a server on this port that covers `name`, a host or a host pattern.
     fn closest(&self, name: &str) -> Option<&str> {
         host::closest(name, self.owners.keys().map(String::as_str))
     }
 
-    /// The server that names a host more closely than this one.
+    /// Returns the server that names a host more specifically than `server` does.
     fn closer(&self, server: &PortServer, name: &str) -> Option<&PortServer> {
         let close = self.closest(name).filter(|close| !server.hosts.contains(*close))?;
         self.servers.get(*self.owners.get(close)?)
     }
 
-    /// Whether a server with TLS answers for a host.
+    /// Whether this server, which has TLS, serves a host.
     pub fn serves(&self, server: &PortServer, name: &str) -> bool {
         self.closest(name).is_some_and(|closest| server.hosts.contains(closest))
     }
 
-    /// Hosts for which other servers with TLS answer.
+    /// The hosts that other servers with TLS serve.
     pub fn others(&self, server: &PortServer) -> impl Iterator<Item = &str> {
         self.owners.keys().map(String::as_str).filter(|name| !server.hosts.contains(*name))
     }
 
-    /// Names that the tables of the port would have, if each named the hosts of all servers with TLS.
+    /// The number of names in the port's tables if each table listed the hosts of all servers with TLS.
     pub fn names(&self) -> usize {
         self.servers.len() * self.owners.len()
     }
@@ -216,7 +217,7 @@ impl GatewayPort {
         }
     }
 
-    /// Finds out where connections of opaque bytes go.
+    /// Sets the routes for opaque connections.
     fn route(&mut self, gates: &Gates, namespace: &str, lost: &mut Vec<Lost>) {
         let ends_tls = |s: &&PortServer| matches!(s.server().tls, Some(ServerTls::Terminate { .. }));
         let ended = self.servers.iter().filter(ends_tls);
@@ -237,7 +238,7 @@ impl GatewayPort {
         }
     }
 
-    /// The routes by SNI that a VirtualService gives a server that does not end TLS.
+    /// Returns the SNI routes of a VirtualService at a server that passes TLS through.
     fn passed(
         &self,
         server: &PortServer,
@@ -261,7 +262,7 @@ impl GatewayPort {
                     }
                 }
                 if !names.is_empty() {
-                    // Who takes every name needs none.
+                    // A route that matches every name needs no names.
                     let names = if names.iter().any(|name| name == "*") { vec![] } else { names };
                     routes.push(OpaqueRoute { names, destinations: route.destinations.clone() });
                 }
@@ -270,7 +271,8 @@ impl GatewayPort {
         routes
     }
 
-    /// Gives connections for a name to a VirtualService of a server, unless they are another's: then what it loses.
+    /// Assigns an SNI name of a server to a VirtualService. If the name already belongs to another object, returns the
+    /// loss.
     fn claim(&self, server: &PortServer, set: &RouteSet, name: &str, taken: &mut Taken) -> Option<Lost> {
         let closer = self.closer(server, name).map(PortServer::origin);
         let is_closer = closer.is_some();
@@ -288,27 +290,27 @@ impl GatewayPort {
     }
 }
 
-/// Who is known by an SNI.
+/// The object that takes each SNI name.
 type Taken = BTreeMap<String, Origin>;
 
 impl PortServer {
-    /// As it is written.
+    /// The server as declared in the Gateway.
     pub fn server(&self) -> &Server {
         &self.gateway.servers[self.index]
     }
 
-    /// The Gateway, as VirtualServices name it.
+    /// The reference by which VirtualServices name the Gateway.
     pub fn reference(&self) -> GatewayRef {
         let Identity { namespace, name, .. } = &*self.gateway.origin;
         GatewayRef::Named { namespace: namespace.clone(), name: name.clone() }
     }
 
-    /// Hosts that it and a VirtualService have in common: the narrower of each overlapping pair.
+    /// The hosts that the server and a VirtualService have in common: the narrower of each overlapping pair.
     pub fn common_hosts(&self, set: &RouteSet) -> BTreeSet<String> {
         set.hosts.iter().flat_map(|wanted| self.narrowed(set, wanted)).collect()
     }
 
-    /// What it serves of a host of a VirtualService.
+    /// The hosts that the server serves within a host of a VirtualService.
     fn narrowed(&self, set: &RouteSet, wanted: &str) -> BTreeSet<String> {
         let from_here = |h: &&ServerHost| h.namespace.as_ref().is_none_or(|n| *n == set.origin.namespace);
         let own = self.server().hosts.iter().filter(from_here).filter(|h| self.hosts.contains(&h.host));
@@ -322,7 +324,7 @@ impl PortServer {
         .collect()
     }
 
-    /// The first route of opaque bytes; a server has no more than one.
+    /// Returns the first TCP route; a server uses at most one.
     fn first_route(&self, sets: &[Arc<RouteSet>], lost: &mut Vec<Lost>) -> Vec<OpaqueRoute> {
         let bound = sets.iter().filter(|set| !self.common_hosts(set).is_empty());
         let mut routed = bound.filter_map(|set| {
@@ -349,7 +351,7 @@ impl PortServer {
         vec![OpaqueRoute { names, destinations: first.tcp[at].destinations.clone() }]
     }
 
-    /// Whether a condition holds at this server; what a workload is does not matter at a gateway.
+    /// Whether a source condition holds at this server. A gateway ignores conditions on the client's workload.
     pub(super) fn applies(&self, source: &SourceMatch) -> bool {
         source.port.is_none_or(|port| port == self.server().port)
             && (source.gateways.is_empty() || source.gateways.contains(&self.reference()))
@@ -360,7 +362,7 @@ impl PortServer {
     }
 }
 
-/// Whether the servers of a port merge: nothing tells connections to two TCP servers apart.
+/// Whether two servers can be merged on one port. Two TCP servers cannot: nothing distinguishes their connections.
 fn mixes(first: &Server, other: &Server) -> bool {
     first.listens_as(other) && first.protocol != ServerProtocol::Tcp
 }

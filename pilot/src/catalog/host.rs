@@ -1,4 +1,4 @@
-//! Pure. Hosts and host patterns: which names a pattern covers, and which of several patterns is the closest.
+//! Pure. Matches hosts against host patterns and picks the most specific pattern.
 
 /// Whether `pattern` (`*`, `*.suffix`, `*suffix` or a plain host) covers `host`; a wildcard host is covered by a
 /// wider wildcard.
@@ -18,18 +18,18 @@ pub fn overlap(one: &str, other: &str) -> bool {
     covers(one, other) || covers(other, one)
 }
 
-/// How close a pattern is: plain hosts before wildcards, longer wildcards before shorter.
+/// How specific a pattern is: plain hosts before wildcards, longer wildcards before shorter.
 pub fn specificity(pattern: &str) -> (bool, usize) {
     (!pattern.starts_with('*'), pattern.len())
 }
 
-/// The closest of the patterns that cover a host.
+/// Returns the most specific of the patterns that cover a host.
 pub fn closest<'a>(host: &str, patterns: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     patterns.filter(|p| covers(p, host)).max_by_key(|p| specificity(p))
 }
 
-/// Completes a host as written in an object: lower case, and a short name (without a dot, and no address) lives in the
-/// object's own namespace.
+/// Completes a host as written in an object: in lower case, and with the object's own namespace and the domain appended
+/// to a short name (no dot, not an IP address).
 pub fn complete(host: &str, namespace: &str, domain: &str) -> String {
     let host = host.to_ascii_lowercase();
     if host.contains(['.', ':']) || host.starts_with('*') || host.is_empty() {
@@ -39,7 +39,7 @@ pub fn complete(host: &str, namespace: &str, domain: &str) -> String {
     }
 }
 
-/// The host of a Kubernetes Service.
+/// Returns the host of a Kubernetes Service.
 pub fn service_host(name: &str, namespace: &str, domain: &str) -> String {
     format!("{name}.{namespace}.svc.{domain}")
 }

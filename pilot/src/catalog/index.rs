@@ -1,4 +1,4 @@
-//! Pure. What a catalog's look-ups read, rebuilt from its items when objects of the kinds behind it change.
+//! Pure. The tables that a catalog's look-ups read. A table is rebuilt when objects of its kinds change.
 
 use super::destination_rule::DestinationRule;
 use super::gateway::Gateway;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 #[derive(Debug, Clone)]
 pub(super) struct Index {
-    /// Given at the start; a MeshConfig in the catalog takes its place.
+    /// The settings pilot started with; a MeshConfig in the catalog replaces them.
     base: Arc<Mesh>,
     pub(super) mesh: Arc<Mesh>,
     pub(super) services: Arc<ByHost>,
@@ -27,7 +27,7 @@ pub(super) struct Index {
     pub(super) workloads_by_ip: Arc<HashMap<IpAddr, Arc<Workload>>>,
     workloads_by_label: Arc<HashMap<u64, Vec<Arc<Workload>>>>,
     services_by_label: Arc<HashMap<u64, Vec<Arc<Service>>>>,
-    /// By the addresses that are written down as endpoints.
+    /// By the IP addresses of their static endpoints.
     pub(super) services_by_address: Arc<HashMap<IpAddr, Vec<Arc<Service>>>>,
     pub(super) namespaces: Arc<BTreeMap<String, Labels>>,
     pub(super) route_sets: Arc<Vec<Arc<RouteSet>>>,
@@ -65,7 +65,7 @@ impl Index {
         }
     }
 
-    /// The index of the next items, of which those of some kinds differ.
+    /// Returns the index of the next items; `kinds` are those whose objects changed.
     pub(super) fn next(&self, items: &Items, kinds: &BTreeSet<Kind>) -> Self {
         let mut next = self.clone();
         for kind in kinds {
@@ -83,17 +83,17 @@ impl Index {
         next
     }
 
-    /// Whether all tables are those of another index, but for Secrets and the labels of namespaces.
+    /// Whether all tables are the same as those of another index, except for Secrets and namespace labels.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let Self {
             base: _,
             mesh,
             services,
-            // Made with the services.
+            // Derived from the services.
             services_by_label: _,
             services_by_address: _,
             workloads,
-            // Made with the workloads.
+            // Derived from the workloads.
             workloads_by_ip: _,
             workloads_by_label: _,
             namespaces: _,
@@ -114,12 +114,12 @@ impl Index {
             && Arc::ptr_eq(peer_authentications, &other.peer_authentications)
     }
 
-    /// Pods that have a label, and perhaps others: look-ups compare again.
+    /// Pods with this label. May contain others with the same hash, so look-ups compare again.
     pub(super) fn labelled(&self, namespace: &str, name: &str, value: &str) -> &[Arc<Workload>] {
         self.workloads_by_label.get(&label(namespace, name, value)).map_or(&[], Vec::as_slice)
     }
 
-    /// Services whose selector may choose a pod with these labels: look-ups compare again.
+    /// Services whose selector may select a pod with these labels; look-ups compare again.
     pub(super) fn candidates(&self, namespace: &str, labels: &Labels) -> impl Iterator<Item = &Arc<Service>> {
         let keys = labels.iter().map(move |(n, v)| label(namespace, n, v)).chain([any_label(namespace)]);
         keys.filter_map(|key| self.services_by_label.get(&key)).flatten()
@@ -130,7 +130,7 @@ impl Index {
         let mut by_label: HashMap<u64, Vec<Arc<Service>>> = HashMap::new();
         for service in self.services.values().flatten() {
             let Some(selector) = &service.selector else { continue };
-            // One label of the selector is enough to find it by.
+            // The first label of the selector is enough to find the service.
             let first = selector.iter().next();
             let key = first.map_or_else(
                 || any_label(&service.namespace),
@@ -191,7 +191,7 @@ impl Index {
             _ => None,
         });
         let mut by_ip = HashMap::new();
-        // A finished pod's address may already be another's.
+        // The address of a finished pod may already belong to another pod.
         for workload in all.iter().filter(|w| !w.finished && !w.host_network) {
             by_ip.extend(workload.addresses.iter().map(|ip| (*ip, workload.clone())));
         }
@@ -208,19 +208,19 @@ impl Index {
     }
 }
 
-/// The place of a label in a table: its hash, so that a look-up copies no text.
+/// The table key of a label: its hash, so that a look-up allocates no strings.
 fn label(namespace: &str, name: &str, value: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     (namespace, name, value).hash(&mut hasher);
     hasher.finish()
 }
 
-/// The place of selectors without labels, which choose every pod of their namespace: no label has an empty name.
+/// The table key of selectors without labels, which select every pod of their namespace. No label has an empty name.
 fn any_label(namespace: &str) -> u64 {
     label(namespace, "", "")
 }
 
-/// The objects of one kind.
+/// Returns the objects of one kind.
 fn of<T: Clone>(items: &Items, kind: Kind, pick: impl Fn(&Item) -> Option<&T>) -> Vec<T> {
     let from = Key { kind, namespace: String::new(), name: String::new() };
     items

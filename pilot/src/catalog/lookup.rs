@@ -1,4 +1,4 @@
-//! Pure. What generating configuration asks of a catalog, by Istio's rules of visibility and precedence.
+//! Pure. The look-ups that generate configuration, by Istio's rules of visibility and precedence.
 
 use super::destination_rule::DestinationRule;
 use super::gateway::Gateway;
@@ -15,23 +15,23 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 impl Catalog {
-    /// All services, also those of one host in several namespaces, sorted by host.
+    /// All services, sorted by host, including those that share a host across namespaces.
     pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
         self.index.services.values().flatten()
     }
 
-    /// Whether some namespace has a service of this very host.
+    /// Whether any namespace has a service with exactly this host.
     pub fn has_host(&self, host: &str) -> bool {
         self.index.services.contains_key(host)
     }
 
-    /// The services of this very host, in all namespaces.
+    /// The services with exactly this host, in all namespaces.
     pub fn services_of_host(&self, host: &str) -> &[Arc<Service>] {
         self.index.services.get(host).map_or(&[], Vec::as_slice)
     }
 
-    /// The service that a client in `namespace` means by a fully qualified host: the one of its own namespace, then a
-    /// Kubernetes Service, then the oldest ServiceEntry, of those it sees.
+    /// Returns the service that a fully qualified host refers to for a client in `namespace`: of the visible ones, the
+    /// one in its own namespace, else a Kubernetes Service, else the oldest ServiceEntry.
     pub fn service(&self, namespace: &str, host: &str) -> Option<&Arc<Service>> {
         self.first_service(namespace, self.index.services.get(host)?, |_| true)
     }
@@ -47,7 +47,7 @@ impl Catalog {
         candidates.iter().filter(seen).min_by(|a, b| order(namespace, a, b))
     }
 
-    /// Those of the services of one host that a client in `namespace` sees, the one that it means first.
+    /// The services of one host that a client in `namespace` sees, in order of precedence.
     pub(super) fn ranked_services<'a>(
         &self,
         namespace: &str,
@@ -60,7 +60,7 @@ impl Catalog {
         seen
     }
 
-    /// The services that a client in `namespace` sees and that are accepted, one for each host, sorted by host.
+    /// The accepted services that a client in `namespace` sees, one for each host, sorted by host.
     pub fn visible_services(
         &self,
         namespace: &str,
@@ -70,7 +70,7 @@ impl Catalog {
         by_host.filter_map(|all| self.first_service(namespace, all, &accepted)).cloned().collect()
     }
 
-    /// The services that choose a pod, oldest first.
+    /// The services whose selector selects a pod, oldest first.
     pub fn services_of(&self, workload: &Workload) -> Vec<Arc<Service>> {
         let chooses = |s: &&Arc<Service>| s.namespace == workload.namespace && s.chooses(&workload.labels);
         let candidates = self.index.candidates(&workload.namespace, &workload.labels);
@@ -94,34 +94,34 @@ impl Catalog {
             .take_while(move |pod| pod.namespace == namespace)
     }
 
-    /// The pod of that name.
+    /// Returns the pod with this name.
     pub fn workload(&self, namespace: &str, name: &str) -> Option<&Arc<Workload>> {
         self.index.workloads.get(&(namespace.to_owned(), name.to_owned()))
     }
 
-    /// The pod of a proxy, where it has proved that it is its.
+    /// Returns the pod that a proxy runs in, if the proxy has proved its identity.
     pub fn workload_of(&self, scope: &Scope) -> Option<&Arc<Workload>> {
         self.workload(&scope.namespace, &scope.pod).filter(|_| scope.proven)
     }
 
-    /// The pod that has an address of its own.
+    /// Returns the pod with this address. Pods on the host network have none of their own.
     pub fn workload_by_ip(&self, address: IpAddr) -> Option<&Arc<Workload>> {
         self.index.workloads_by_ip.get(&address)
     }
 
-    /// The labels of a namespace; empty when it is not declared.
+    /// The labels of a namespace; `None` if no Namespace object declares it.
     pub fn namespace_labels(&self, namespace: &str) -> Option<&Labels> {
         self.index.namespaces.get(namespace)
     }
 
-    /// The sets of routes of a gateway, or of sidecars, that a proxy in `namespace` sees: private ones first, then
-    /// those exported to it by name, then public ones; the oldest first in each. Delegates are resolved.
+    /// The route sets for a gateway, or for sidecars, that a proxy in `namespace` sees: private ones first, then those
+    /// exported to it by name, then public ones; within each group the oldest first. Delegates are resolved.
     pub fn route_sets(&self, namespace: &str, gateway: &GatewayRef) -> Vec<Arc<RouteSet>> {
         ranked(&self.index.route_sets, self.mesh(), namespace, gateway)
     }
 
-    /// The set that routes a sidecar's requests to a service: of those it sees the one with the closest
-    /// host; of equal hosts the first.
+    /// Returns the visible route set with the most specific host for a sidecar's requests to a service; for equal
+    /// hosts, the first.
     pub fn route_set(&self, namespace: &str, service_host: &str) -> Option<Arc<RouteSet>> {
         let candidates = self.route_sets(namespace, &GatewayRef::Mesh);
         let mut owners: BTreeMap<&str, &Arc<RouteSet>> = BTreeMap::new();
@@ -134,9 +134,9 @@ impl Catalog {
         owners.get(closest).map(|set| Arc::clone(set))
     }
 
-    /// The DestinationRule for calls of a client in `namespace` to a service: from the client's namespace, else the
-    /// service's, else the root namespace; in each the one with the closest host. Rules of one host and namespace
-    /// are merged.
+    /// Returns the DestinationRule for requests from a client in `namespace` to a service: from the client's namespace,
+    /// else the service's, else the root namespace; in each, the rule with the most specific host. Rules for one host
+    /// and namespace are merged.
     pub fn destination_rule(&self, namespace: &str, service: &Service) -> Option<Arc<DestinationRule>> {
         let mesh = self.mesh();
         let default = &mesh.default_destination_rule_export;
@@ -152,17 +152,17 @@ impl Catalog {
             .or_else(|| closest(&mesh.root_namespace, false))
     }
 
-    /// The Gateway of that name.
+    /// Returns the Gateway with this name.
     pub fn gateway(&self, namespace: &str, name: &str) -> Option<&Arc<Gateway>> {
         self.index.gateways.iter().find(|g| g.origin.namespace == namespace && g.origin.name == name)
     }
 
-    /// The Gateways for a proxy with these labels, in any namespace, oldest first.
+    /// The Gateways whose selector matches a proxy with these labels, in any namespace, oldest first.
     pub fn gateways_for(&self, labels: &Labels) -> Vec<Arc<Gateway>> {
         self.index.gateways.iter().filter(|g| selects(&g.selector, labels)).cloned().collect()
     }
 
-    /// The Sidecar of a workload: by labels, else its namespace's, else the root namespace's.
+    /// Returns the Sidecar of a workload: the one that selects it, else its namespace's, else the root namespace's.
     pub fn sidecar(&self, namespace: &str, labels: &Labels) -> Option<&Arc<Sidecar>> {
         let of = |ns: &str, wide: bool| {
             let chosen = |s: &&Arc<Sidecar>| match &s.selector {
@@ -175,20 +175,20 @@ impl Catalog {
         of(namespace, false).or_else(|| of(namespace, true)).or_else(|| of(&self.mesh().root_namespace, true))
     }
 
-    /// A Secret with a certificate or roots.
+    /// Returns a Secret that contains a certificate or roots.
     pub fn secret(&self, namespace: &str, name: &str) -> Option<&Arc<TlsSecret>> {
         self.index.secrets.get(&(namespace.to_owned(), name.to_owned()))
     }
 }
 
-/// Which of two services of one host a client in `namespace` means.
+/// The precedence of two services with the same host for a client in `namespace`.
 fn order(namespace: &str, one: &Service, other: &Service) -> Ordering {
     let rank = |s: &Service| (s.namespace != namespace, s.registry != Registry::Kubernetes);
     (rank(one), &one.origin).cmp(&(rank(other), &other.origin))
 }
 
-/// Which of the sets of routes that a proxy in `namespace` sees come first: private ones, then those exported to it by
-/// name, then public ones; `None` where it does not see it.
+/// The precedence of a route set for a proxy in `namespace`: 0 if private, 1 if exported to the namespace by name, 2 if
+/// public; `None` if not visible.
 pub(super) fn rank(set: &RouteSet, namespace: &str, default: &ExportTo) -> Option<u8> {
     match () {
         () if set.origin.namespace == namespace && set.export_to.is_private(namespace) => Some(0),
@@ -212,7 +212,7 @@ pub(super) fn ranked(
     ranked.into_iter().map(|(_, set)| set.clone()).collect()
 }
 
-/// The first of the greatest items: ties go to the older rule.
+/// Selects the first of the greatest items, so that ties go to the older rule.
 trait FirstMax: Iterator + Sized {
     fn rev_max<K: Ord>(self, key: impl Fn(&Self::Item) -> K) -> Option<Self::Item> {
         self.fold(None, |best, item| match best {

@@ -1,8 +1,8 @@
-//! Pure. What is in force: every accepted object in its checked form, and the look-ups that generating
-//! configuration needs.
+//! Pure. The configuration in force: every accepted object in its checked form, and the look-ups that generate the
+//! proxies' configuration.
 //!
-//! A catalog never changes: `apply` gives the next one. Objects are shared between the two, so that holding an old
-//! catalog costs little. What is refused never reaches it, so that the last good version of an object stays.
+//! A catalog is immutable: `apply` returns the next one. The two share unchanged objects, so keeping an old catalog is
+//! cheap. A refused object never reaches the catalog, so its last accepted version stays in force.
 
 mod conflict;
 
@@ -47,7 +47,7 @@ use std::sync::Arc;
 use visibility::{Labels, Origin};
 use workload::Workload;
 
-/// What is in force.
+/// The configuration in force.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
     items: BTreeMap<Key, Item>,
@@ -63,9 +63,9 @@ pub enum Item {
     Service(Arc<Service>),
     /// A ServiceEntry: one service for each host.
     ServiceEntry(Vec<Arc<Service>>),
-    /// Addresses for a Service without selector.
+    /// Addresses for a Service without a selector.
     Endpoints {
-        /// Name of the Service, in the object's namespace.
+        /// Name of the Service, in the namespace of the object.
         service: String,
         /// The addresses.
         endpoints: Vec<StaticEndpoint>,
@@ -74,7 +74,7 @@ pub enum Item {
     Workload(Arc<Workload>),
     /// A Secret with a certificate.
     Secret(Arc<TlsSecret>),
-    /// Routes, of a VirtualService.
+    /// The routes of a VirtualService.
     Routes(Arc<RouteSet>),
     /// A DestinationRule.
     DestinationRule(Arc<DestinationRule>),
@@ -86,35 +86,35 @@ pub enum Item {
     PeerAuthentication(Arc<PeerAuthentication>),
     /// The mesh's settings.
     Mesh(Arc<Mesh>),
-    /// An object that does not matter to the mesh.
+    /// An object that does not affect the mesh.
     Other,
 }
 
-/// One step from a catalog to the next.
+/// A change to one object of a catalog.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
-    /// An object is there, or has another content.
+    /// An object is added or updated.
     Upsert(Key, Item),
-    /// An object is gone.
+    /// An object is removed.
     Delete(Key),
 }
 
-/// What differs between a catalog and the one before.
+/// The difference between a catalog and the previous one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Kinds of which an object differs; `Pod` only where more than an address or its health does.
+    /// Kinds with added, changed or removed objects.
     pub kinds: BTreeSet<Kind>,
-    /// Hosts whose endpoints may differ.
+    /// Hosts whose endpoints may have changed.
     pub endpoints_of: BTreeSet<String>,
 }
 
 impl Changes {
-    /// Nothing differs.
+    /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
         self.kinds.is_empty() && self.endpoints_of.is_empty()
     }
 
-    /// Joins what two steps changed.
+    /// Adds the changes of another step.
     pub fn merge(&mut self, other: Self) {
         self.kinds.extend(other.kinds);
         self.endpoints_of.extend(other.endpoints_of);
@@ -122,12 +122,12 @@ impl Changes {
 }
 
 impl Catalog {
-    /// An empty catalog of a mesh with these settings.
+    /// Creates an empty catalog of a mesh with these settings.
     pub fn new(mesh: Mesh) -> Self {
         Self { items: BTreeMap::new(), index: Index::new(Arc::new(mesh)) }
     }
 
-    /// The next catalog, and what differs in it.
+    /// Returns the next catalog and what changed.
     pub fn apply(&self, changes: Vec<Change>) -> (Self, Changes) {
         let mut items = self.items.clone();
         let mut kinds = BTreeSet::new();
@@ -158,18 +158,18 @@ impl Catalog {
         (next, Changes { kinds, endpoints_of })
     }
 
-    /// Whether this is what another catalog is, but for Secrets and the labels of namespaces: no listed resource depends
-    /// on them.
+    /// Whether this catalog equals another, except for Secrets and namespace labels, which no listed resource depends
+    /// on.
     pub fn is_same(&self, other: &Self) -> bool {
         self.index.is_same(&other.index)
     }
 
-    /// Every accepted object.
+    /// All accepted objects.
     pub fn items(&self) -> impl Iterator<Item = (&Key, &Item)> {
         self.items.iter()
     }
 
-    /// One accepted object.
+    /// Returns an accepted object.
     pub fn item(&self, key: &Key) -> Option<&Item> {
         self.items.get(key)
     }
@@ -179,12 +179,12 @@ impl Catalog {
         &self.index.mesh
     }
 
-    /// The same, as one catalog hands them to the next: equal pointers mean that nothing of them changed.
+    /// The mesh's settings, shared between catalogs: equal pointers mean that nothing changed.
     pub fn shared_mesh(&self) -> Arc<Mesh> {
         self.index.mesh.clone()
     }
 
-    /// All sets of routes; equal pointers mean that none changed.
+    /// All route sets; equal pointers mean that none changed.
     pub fn shared_route_sets(&self) -> Arc<Vec<Arc<RouteSet>>> {
         self.index.route_sets.clone()
     }
@@ -206,7 +206,7 @@ impl Catalog {
 }
 
 impl Item {
-    /// Name and age of the object, for kinds of which one may win over another.
+    /// The origin (name and age) of an object whose kind can conflict with others.
     pub fn origin(&self) -> Option<&Origin> {
         match self {
             Self::Service(service) => Some(&service.origin),

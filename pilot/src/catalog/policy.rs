@@ -1,4 +1,4 @@
-//! Pure. PeerAuthentication and Sidecar objects, checked, and the settings of the mesh.
+//! Pure. PeerAuthentications and Sidecars in checked form, and the settings of the mesh.
 
 use super::route::Retries;
 use super::visibility::{ExportTo, Labels, Origin, selects};
@@ -13,29 +13,30 @@ use std::time::Duration;
 pub struct PeerAuthentication {
     /// The object.
     pub origin: Origin,
-    /// Labels of its workloads; absent: the whole namespace, or the whole mesh in the root namespace.
+    /// Labels of the workloads that it selects; absent: the whole namespace, or in the root namespace the whole mesh.
     pub selector: Option<Labels>,
-    /// For all ports; absent: inherited.
+    /// The mode for all ports; absent: inherited.
     pub mode: Option<MtlsMode>,
-    /// For ports of the workload; absent: as `mode`.
+    /// Modes for individual ports of the workload; absent: `mode`.
     pub ports: BTreeMap<u16, Option<MtlsMode>>,
 }
 
-/// The oldest policy that chooses workloads of a namespace with these labels.
+/// Returns the oldest policy with a selector that selects workloads of a namespace with these labels.
 pub(super) fn own_policy<'a>(
     mesh: &Mesh,
     policies: &'a [Arc<PeerAuthentication>],
     (namespace, labels): (&str, &Labels),
 ) -> Option<&'a Arc<PeerAuthentication>> {
-    // A selector in the root namespace is ignored, as in Istio: such a policy must not look mesh-wide.
+    // As in Istio, a policy with a selector in the root namespace is ignored here: it must not apply mesh-wide.
     let near = |p: &&Arc<PeerAuthentication>| {
         p.origin.namespace == namespace && p.selector.as_ref().is_some_and(|s| selects(s, labels))
     };
     policies.iter().filter(|_| namespace != mesh.root_namespace).find(near)
 }
 
-/// Which callers a workload of a namespace with these labels takes, on a port or on those that no policy names: by the
-/// oldest policy for the workload, else for its namespace, else for the mesh; permissive when none says.
+/// Returns the mTLS mode of workloads of a namespace with these labels, on a port or (`None`) on ports that no policy
+/// names: of the oldest policy that selects the workload, else of its namespace's, else of the mesh's; permissive by
+/// default.
 pub(super) fn peer_mode(
     mesh: &Mesh,
     policies: &[Arc<PeerAuthentication>],
@@ -59,25 +60,25 @@ pub(super) fn peer_mode(
 pub struct Sidecar {
     /// The object.
     pub origin: Origin,
-    /// Labels of its workloads; absent: the whole namespace, or the whole mesh in the root namespace.
+    /// Labels of the workloads that it selects; absent: the whole namespace, or in the root namespace the whole mesh.
     pub selector: Option<Labels>,
-    /// What its proxies see; empty: everything, unless something is excluded.
+    /// The hosts that its proxies see; empty: all, unless `excluded` names some.
     pub egress: Vec<EgressHost>,
-    /// What they do not see, whatever `egress` says.
+    /// Hosts that its proxies do not see, regardless of `egress`.
     pub excluded: Vec<EgressHost>,
-    /// What happens to unknown destinations; absent: as the mesh says.
+    /// Policy for unknown destinations; absent: the mesh's.
     pub outbound: Option<OutboundPolicy>,
 }
 
 impl Sidecar {
-    /// Whether proxies in `own` see the host of a service in `namespace`.
+    /// Whether proxies in namespace `own` see the host of a service in `namespace`.
     pub fn imports(&self, own: &str, namespace: &str, host: &str) -> bool {
         let covers = |pattern: &str| super::host::covers(pattern, host);
         self.takes(own, namespace, covers) && !self.excludes(own, namespace, host)
     }
 
-    /// Whether proxies in `own` see a VirtualService of `namespace` as far as it routes a host: a pattern is seen where
-    /// it has some host in common with what is imported.
+    /// Whether proxies in namespace `own` see a VirtualService of `namespace` for a host or host pattern. A pattern is
+    /// visible if it overlaps with an imported host.
     pub fn imports_route(&self, own: &str, namespace: &str, host: &str) -> bool {
         self.takes(own, namespace, |pattern| super::host::overlap(pattern, host))
             && !self.excludes(own, namespace, host)
@@ -97,17 +98,17 @@ impl Sidecar {
     }
 }
 
-/// A host that is seen.
+/// A host that a Sidecar imports or excludes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EgressHost {
-    /// Namespaces it is taken from.
+    /// The namespaces of the services.
     pub namespace: EgressNamespace,
     /// Host, `*` or `*.suffix`.
     pub host: String,
 }
 
 impl EgressHost {
-    /// Whether proxies in `own` take hosts from `namespace` by it.
+    /// Whether this entry applies to services in `namespace`, for proxies in namespace `own`.
     fn is_from(&self, own: &str, namespace: &str) -> bool {
         match &self.namespace {
             EgressNamespace::Any => true,
@@ -118,7 +119,7 @@ impl EgressHost {
     }
 }
 
-/// Namespaces that hosts are taken from.
+/// The namespaces of an `EgressHost`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EgressNamespace {
     /// `*`
@@ -127,64 +128,64 @@ pub enum EgressNamespace {
     Own,
     /// `~`
     Nobody,
-    /// By name.
+    /// A namespace by name.
     Named(String),
 }
 
-/// What happens to connections whose destination is unknown.
+/// What happens to connections to unknown destinations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum OutboundPolicy {
-    /// They are made.
+    /// They are forwarded to the original destination.
     #[default]
     AllowAny,
-    /// They are refused.
+    /// They are rejected.
     RegistryOnly,
 }
 
-/// Which spellings of a path become one before routes and policies look at it.
+/// How paths are normalized before routing and authorization.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum PathNormalization {
     /// None.
     None,
-    /// Dot segments, backslashes and needless escapes.
+    /// Resolves dot segments, converts backslashes and decodes needless escapes.
     #[default]
     Base,
-    /// Adjacent slashes too.
+    /// Also merges adjacent slashes.
     MergeSlashes,
-    /// Escaped slashes too.
+    /// Also decodes escaped slashes.
     DecodeAndMergeSlashes,
 }
 
-/// Settings of the whole mesh.
+/// The settings of the whole mesh.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mesh {
-    /// Trust domain of the mesh's identities.
+    /// Trust domain of the workload identities.
     pub trust_domain: String,
-    /// Domain of Kubernetes Services: `svc.` goes before it.
+    /// Domain of Kubernetes Services, the part after `svc.`.
     pub domain: String,
-    /// Namespace whose policies hold for the whole mesh.
+    /// Namespace whose policies apply to the whole mesh.
     pub root_namespace: String,
-    /// What happens to unknown destinations.
+    /// Policy for unknown destinations.
     pub outbound: OutboundPolicy,
-    /// How paths are spelled before anything looks at them.
+    /// How paths are normalized before routing and authorization.
     pub paths: PathNormalization,
     /// Access logs of all proxies.
     pub access_log: Vec<AccessLog>,
-    /// For making connections.
+    /// Default connect timeout.
     pub connect_timeout: Duration,
-    /// How long to wait for a client's first bytes.
+    /// How long protocol detection waits for a client's first bytes.
     pub detection_timeout: Duration,
-    /// mTLS to endpoints that have a sidecar.
+    /// Whether clients use mTLS to endpoints that have a sidecar.
     pub auto_mtls: bool,
-    /// For routes without one of their own; absent: Istio's.
+    /// Retries of routes that set none; absent: Istio's default.
     pub default_retries: Option<Retries>,
-    /// For Services without one of their own.
+    /// Visibility of Services that set none.
     pub default_service_export: ExportTo,
-    /// For VirtualServices without one of their own.
+    /// Visibility of VirtualServices that set none.
     pub default_virtual_service_export: ExportTo,
-    /// For DestinationRules without one of their own.
+    /// Visibility of DestinationRules that set none.
     pub default_destination_rule_export: ExportTo,
-    /// The settings without the MeshConfig that made these; absent where none did.
+    /// The settings before a MeshConfig object was applied; absent if none was.
     pub base: Option<Arc<Mesh>>,
 }
 
@@ -198,7 +199,8 @@ impl Default for Mesh {
             paths: PathNormalization::Base,
             access_log: vec![],
             connect_timeout: Duration::from_secs(10),
-            // Istio waits for ever, which hangs server-first protocols on undeclared ports: go on as TCP instead.
+            // Istio waits forever, which hangs server-first protocols on undeclared ports. Ostria proceeds with TCP
+            // instead.
             detection_timeout: Duration::from_millis(200),
             auto_mtls: true,
             default_retries: None,

@@ -1,5 +1,5 @@
-//! Pure. Services by host: those of Kubernetes with the addresses that are written down for them, and ServiceEntries,
-//! where entries of one host and namespace are one service. Entries that name no address are given one.
+//! Pure. Builds the services by host: Kubernetes Services with their static endpoints, and ServiceEntries. Entries with
+//! the same host and namespace merge into one service. An entry that declares no address gets an allocated one.
 
 use super::Item;
 use super::allocation::{self, Claim};
@@ -19,7 +19,7 @@ pub(super) type Items = BTreeMap<Key, Item>;
 /// Services that share a host, the oldest first.
 pub(super) type ByHost = BTreeMap<String, Vec<Arc<Service>>>;
 
-/// All services. One that did not change is the same allocation as in `last`, so that it is known by its pointer.
+/// Returns all services. An unchanged service is the same allocation as in `last`, so that pointers can be compared.
 pub(super) fn services(items: &Items, last: &ByHost) -> ByHost {
     let mut by_host = ByHost::new();
     for service in kubernetes(items).chain(entries(items)) {
@@ -43,7 +43,7 @@ fn kubernetes(items: &Items) -> impl Iterator<Item = Arc<Service>> {
         let endpoints = given.remove(&(service.namespace.clone(), service.name.clone()));
         Some(match endpoints {
             Some(mut endpoints) if service.resolution == Resolution::Endpoints => {
-                // Kubernetes itself writes the Endpoints object of a Service with a selector.
+                // Kubernetes itself maintains the Endpoints object of a Service with a selector.
                 endpoints.retain(|(kind, _)| *kind == Kind::EndpointSlice || service.selector.is_none());
                 let endpoints =
                     endpoints.into_iter().filter_map(|(_, endpoint)| serving(service, endpoint)).collect();
@@ -55,8 +55,8 @@ fn kubernetes(items: &Items) -> impl Iterator<Item = Arc<Service>> {
     })
 }
 
-/// Limits an endpoint to the ports of the service that its list names, as Kubernetes does; `None`: it names none of them.
-/// A list without ports leaves it with all of them.
+/// Limits an endpoint to the service ports that its object lists, as Kubernetes does. Returns `None` if it lists none
+/// of them. An endpoint without listed ports serves all of them.
 fn serving(service: &Service, endpoint: StaticEndpoint) -> Option<StaticEndpoint> {
     if endpoint.ports.is_empty() {
         return Some(endpoint);
@@ -72,7 +72,7 @@ fn written_endpoints(items: &Items) -> HashMap<Id, Vec<(Kind, StaticEndpoint)>> 
     for (key, item) in items {
         if let Item::Endpoints { service, endpoints } = item {
             let all = given.entry((key.namespace.clone(), service.clone())).or_default();
-            // The same addresses often stand in Endpoints and in an EndpointSlice made from them.
+            // Kubernetes often mirrors Endpoints into an EndpointSlice with the same addresses.
             let added = endpoints.iter().filter(|e| all.iter().all(|(_, known)| known != *e));
             let added: Vec<_> = added.map(|e| (key.kind, e.clone())).collect();
             all.extend(added);
@@ -114,15 +114,15 @@ fn entries(items: &Items) -> impl Iterator<Item = Arc<Service>> {
     merged.into_values().flatten().map(|m| m.service).collect::<Vec<_>>().into_iter()
 }
 
-/// Entries of one host that are one service.
+/// ServiceEntries with the same host, merged into one service.
 struct Merged {
     service: Arc<Service>,
     entries: usize,
 }
 
 impl Merged {
-    /// Entries that differ in more than ports, addresses and endpoints stay services of their own, of which clients see
-    /// the oldest.
+    /// Whether another entry merges into this one: they differ only in ports, addresses and endpoints. Other entries
+    /// stay separate services, and clients see the oldest.
     fn takes(&self, other: &Service) -> bool {
         let same = &self.service;
         same.resolution == other.resolution
@@ -156,8 +156,8 @@ impl Merged {
     }
 }
 
-/// Whether a service is given an address: its name is one, it names none, and its connections could not be told from
-/// others, or its name not be resolved, without.
+/// Whether a service needs an allocated address: it has a plain host name and declares no address, and without one its
+/// name would not resolve or its connections could not be distinguished from those of others.
 fn wants_address(service: &Service) -> bool {
     let resolves = service.resolution != Resolution::Endpoints && service.endpoints.list().is_empty();
     let told_apart = service.ports.iter().all(|p| p.protocol.is_http());

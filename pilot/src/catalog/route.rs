@@ -1,5 +1,6 @@
-//! Pure. Routes of one object, a VirtualService: checked, hosts completed, conditions in the terms of the configuration
-//! model. Nothing here is particular to the kind, so that an HTTPRoute or an Ingress can become the same.
+//! Pure. The routes of a VirtualService in checked form: hosts are complete, and conditions use the types of the
+//! configuration model. Nothing here is specific to VirtualService, so an HTTPRoute or an Ingress can be converted to
+//! the same type.
 
 use super::visibility::{ExportTo, Labels, Origin};
 use api::model::filter::FilterOverride;
@@ -9,29 +10,30 @@ use ipnet::IpNet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The routes that one object of a user gives to some hosts.
+/// The routes that one object declares for its hosts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RouteSet {
     /// The object.
     pub origin: Origin,
-    /// Hosts: fully qualified, lower case, `*` or `*.suffix`. Empty: others delegate to it.
+    /// Hosts: fully qualified, in lower case, `*` or `*.suffix`. Empty: a delegate of other VirtualServices.
     pub hosts: Vec<String>,
-    /// Where it applies; never empty.
+    /// The gateways where it applies; never empty.
     pub gateways: Vec<GatewayRef>,
-    /// HTTP routes, first match wins.
+    /// HTTP routes; the first match wins.
     pub http: Vec<HttpRoute>,
-    /// TLS routes, first match wins.
+    /// TLS routes; the first match wins.
     pub tls: Vec<TlsRoute>,
-    /// TCP routes, first match wins.
+    /// TCP routes; the first match wins.
     pub tcp: Vec<TcpRoute>,
-    /// Who sees it.
+    /// Which namespaces see it.
     pub export_to: ExportTo,
-    /// Routes HTTP on ports for which this one has no routes; a view of the catalog joins those of one host so.
+    /// The set that routes HTTP on ports for which this one has no routes. Set only in views of the catalog, which join
+    /// the sets for one host this way.
     pub otherwise: Option<Arc<RouteSet>>,
 }
 
 impl RouteSet {
-    /// Every destination its routes name, mirrors included.
+    /// All destinations of its routes, including mirrors.
     pub fn destinations(&self) -> impl Iterator<Item = &Destination> {
         let http = self.http.iter().flat_map(HttpRoute::destinations);
         let tls = self.tls.iter().flat_map(|r| r.destinations.iter().map(|d| &d.destination));
@@ -39,7 +41,7 @@ impl RouteSet {
         http.chain(tls).chain(tcp)
     }
 
-    /// The destinations of routes that callers in a namespace may take, mirrors included.
+    /// The destinations, including mirrors, of routes that clients in a namespace may take.
     pub fn destinations_for(&self, namespace: &str) -> Vec<&Destination> {
         let meets = |source: &SourceMatch| source.namespace.as_ref().is_none_or(|n| n == namespace);
         let mut found: Vec<&Destination> = vec![];
@@ -65,7 +67,7 @@ impl RouteSet {
 pub enum GatewayRef {
     /// Sidecars (`mesh`).
     Mesh,
-    /// Gateway proxies with this Gateway object.
+    /// Gateway proxies that the named Gateway selects.
     Named {
         /// Its namespace.
         namespace: String,
@@ -79,32 +81,32 @@ pub enum GatewayRef {
 pub struct HttpRoute {
     /// Name; may be empty.
     pub name: String,
-    /// Any must match; empty: every request.
+    /// The conditions, of which any must match; empty: every request matches.
     pub matches: Vec<HttpMatch>,
-    /// What happens.
+    /// What happens to matching requests.
     pub action: HttpAction,
-    /// Replaces the matched prefix, or the whole path where none was matched by prefix.
+    /// Replaces the matched prefix, or the whole path if the match is not a prefix.
     pub rewrite_uri: Option<String>,
-    /// Replaces the authority.
+    /// Replaces the authority (`Host`).
     pub rewrite_authority: Option<String>,
-    /// Replaces by regular expression: pattern and substitution.
+    /// Rewrites the path by a regular expression: pattern and substitution.
     pub rewrite_regex: Option<(String, String)>,
-    /// Limit for the response; absent or zero: none.
+    /// Timeout of the whole request; absent or zero: none.
     pub timeout: Option<Duration>,
-    /// When to try again; absent: the mesh's default.
+    /// Retry policy; absent: the mesh's default.
     pub retries: Option<Retries>,
-    /// Settings of filters, in order of their names.
+    /// Per-route filter settings, sorted by filter name.
     pub filters: Vec<FilterOverride>,
-    /// Copies.
+    /// Destinations that get a copy of each request.
     pub mirrors: Vec<Mirror>,
-    /// Changes to requests.
+    /// Changes to request headers.
     pub request_headers: HeaderMutations,
-    /// Changes to responses.
+    /// Changes to response headers.
     pub response_headers: HeaderMutations,
 }
 
 impl HttpRoute {
-    /// Every destination it names, mirrors included.
+    /// All destinations, including mirrors.
     pub fn destinations(&self) -> impl Iterator<Item = &Destination> {
         let routed = match &self.action {
             HttpAction::Forward(destinations) => destinations.as_slice(),
@@ -117,158 +119,159 @@ impl HttpRoute {
 /// What happens to a request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum HttpAction {
-    /// It goes to one of these; never empty, zero weights already left out.
+    /// The request is forwarded to one of these. Never empty; destinations with weight zero are left out.
     Forward(Vec<HttpDestination>),
-    /// Answered with a redirect.
+    /// The response is a redirect.
     Redirect {
-        /// Where clients are sent.
+        /// The redirect's target.
         to: Redirect,
-        /// To the port that they called.
+        /// Whether the redirect keeps the port of the request.
         request_port: bool,
     },
-    /// Answered from the configuration.
+    /// The response comes from the configuration.
     Direct {
         /// Status code.
         status: u16,
-        /// Body.
+        /// Response body.
         body: String,
     },
-    /// Another set of routes goes on. `Catalog` resolves these: its sets never hold one.
+    /// The routes of another VirtualService apply. `Catalog` resolves delegates: the sets it returns contain none.
     Delegate {
-        /// Namespace of the other.
+        /// Namespace of the delegate.
         namespace: String,
-        /// Its name.
+        /// Name of the delegate.
         name: String,
     },
 }
 
-/// All conditions must hold.
+/// The conditions of an HTTP match. All must hold.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct HttpMatch {
     /// Name; may be empty.
     pub name: String,
     /// Path; absent: any.
     pub path: Option<PathMatch>,
-    /// Compare the path without regard to case.
+    /// Whether the path is compared case-insensitively.
     pub ignore_case: bool,
-    /// Headers, with `:scheme`, `:method` and `:authority`.
+    /// Headers, including `:scheme`, `:method` and `:authority`.
     pub headers: Vec<HeaderMatch>,
     /// Query parameters.
     pub query: Vec<QueryMatch>,
-    /// What pilot decides for each proxy.
+    /// The conditions that pilot evaluates for each proxy.
     pub source: SourceMatch,
 }
 
-/// Conditions that do not depend on the request: pilot decides them for each proxy and listener.
+/// Conditions that do not depend on the request. Pilot evaluates them for each proxy and listener.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourceMatch {
     /// Port of the service or gateway.
     pub port: Option<u16>,
-    /// Labels of the caller's workload.
+    /// Labels of the client's workload.
     pub labels: Labels,
-    /// Namespace of the caller's workload.
+    /// Namespace of the client's workload.
     pub namespace: Option<String>,
-    /// Only on these gateways; empty: as the set says.
+    /// The gateways where the match applies; empty: those of the set.
     pub gateways: Vec<GatewayRef>,
 }
 
-/// A destination with its share.
+/// A destination of HTTP requests with its weight.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HttpDestination {
-    /// Its place in the list as written, for messages: those without weight are not here.
+    /// Its index in the list as written, for messages. Destinations with weight zero are left out, so this can differ
+    /// from the position here.
     pub index: usize,
-    /// Where to.
+    /// The destination.
     pub destination: Destination,
-    /// Share of the sum of weights; 1 for a single destination.
+    /// Weight relative to the sum of all weights; 1 for a single destination.
     pub weight: u32,
-    /// Changes to requests that go there.
+    /// Changes to the headers of requests to this destination.
     pub request_headers: HeaderMutations,
-    /// Changes to its responses.
+    /// Changes to the headers of its responses.
     pub response_headers: HeaderMutations,
-    /// Replaces the authority (from a `Host` header set here), unless the route itself does.
+    /// Replaces the authority (set by a `Host` header for this destination), unless the route replaces it.
     pub rewrite_authority: Option<String>,
 }
 
-/// A service or a part of it.
+/// A service or one of its subsets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Destination {
     /// Fully qualified host in lower case.
     pub host: String,
-    /// Subset; empty for the whole service.
+    /// Subset; empty: the whole service.
     pub subset: String,
-    /// Port; absent: the service's single port, else the listener's.
+    /// Port; absent: the service's only port, else the listener's.
     pub port: Option<u16>,
 }
 
-/// When to try again.
+/// A retry policy.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Retries {
-    /// Repetitions; 0: none.
+    /// Maximum number of retries; 0: none.
     pub attempts: u32,
-    /// Limit for each attempt.
+    /// Timeout of each attempt.
     pub per_try_timeout: Option<Duration>,
-    /// Conditions; absent: the mesh's default ones.
+    /// Retry conditions; absent: the mesh's default.
     pub on: Option<Vec<RetryOn>>,
-    /// Status codes that count.
+    /// Status codes that are retried.
     pub status_codes: Vec<u16>,
-    /// Wait before the first repetition; absent: 25 ms.
+    /// Base delay before the first retry; absent: 25 ms.
     pub backoff: Option<Duration>,
-    /// Avoid hosts that were tried; absent: yes, but with consistent hash.
+    /// Whether retries avoid hosts that were already tried; absent: yes, except with consistent hashing.
     pub ignore_previous_hosts: Option<bool>,
 }
 
-/// Copies of requests.
+/// A destination that gets copies of requests.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mirror {
     /// Where copies go.
     pub destination: Destination,
-    /// Which share; never zero.
+    /// The fraction of requests that is copied; never zero.
     pub fraction: Fraction,
 }
 
 /// One TLS route.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TlsRoute {
-    /// Any must match; never empty.
+    /// The conditions, of which any must match; never empty.
     pub matches: Vec<TlsMatch>,
-    /// Where connections go; never empty.
+    /// The destinations; never empty.
     pub destinations: Vec<TcpDestination>,
 }
 
-/// All conditions must hold.
+/// The conditions of a TLS match. All must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsMatch {
-    /// SNI is one of these: exact, `*` or `*.suffix`, lower case.
+    /// SNI names: exact, `*` or `*.suffix`, in lower case.
     pub sni_hosts: Vec<String>,
-    /// The address called is in one of these; empty: any.
+    /// Subnets that contain the destination address; empty: any address.
     pub destination_subnets: Vec<IpNet>,
-    /// What pilot decides for each proxy.
+    /// The conditions that pilot evaluates for each proxy.
     pub source: SourceMatch,
 }
 
 /// One TCP route.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TcpRoute {
-    /// Any must match; empty: every connection.
+    /// The conditions, of which any must match; empty: every connection matches.
     pub matches: Vec<TcpMatch>,
-    /// Where connections go; never empty.
+    /// The destinations; never empty.
     pub destinations: Vec<TcpDestination>,
 }
 
-/// All conditions must hold.
+/// The conditions of a TCP match. All must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TcpMatch {
-    /// The address called is in one of these; empty: any.
+    /// Subnets that contain the destination address; empty: any address.
     pub destination_subnets: Vec<IpNet>,
-    /// What pilot decides for each proxy.
+    /// The conditions that pilot evaluates for each proxy.
     pub source: SourceMatch,
 }
 
-/// A destination with its share.
+/// A destination of connections with its weight.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TcpDestination {
-    /// Where to.
+    /// The destination.
     pub destination: Destination,
-    /// Share of the sum of weights; 1 for a single destination.
+    /// Weight relative to the sum of all weights; 1 for a single destination.
     pub weight: u32,
 }

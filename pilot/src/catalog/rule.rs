@@ -1,4 +1,4 @@
-//! Pure. The DestinationRules of one namespace: those of one host merged, and found by host.
+//! Pure. The DestinationRules of one namespace, merged by host, with a look-up by host.
 
 use super::destination_rule::{DestinationRule, TrafficPolicy};
 use super::host;
@@ -9,13 +9,13 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(super) struct Rules {
     by_host: HashMap<String, Vec<Arc<DestinationRule>>>,
-    /// Hosts that stand for several.
+    /// Hosts with a wildcard.
     patterns: Vec<String>,
 }
 
 impl Rules {
-    /// Merges rules, oldest first: the first policy wins, subsets join, a subset name that is taken is dropped. Rules
-    /// that are exported to different namespaces stay apart.
+    /// Merges rules, oldest first: the first traffic policy wins, subsets are joined, and a later subset with a name
+    /// already in use is dropped. Rules with different `exportTo` stay separate.
     pub(super) fn merge<'a>(rules: impl Iterator<Item = &'a Arc<DestinationRule>>) -> Self {
         let mut sorted: Vec<&Arc<DestinationRule>> = rules.collect();
         sorted.sort_by(|a, b| a.origin.cmp(&b.origin));
@@ -33,7 +33,7 @@ impl Rules {
         merged
     }
 
-    /// The rules whose host covers this one; those of one host oldest first.
+    /// The rules whose host covers `wanted`. Those for the same host are ordered oldest first.
     pub(super) fn covering<'a>(&'a self, wanted: &'a str) -> impl Iterator<Item = &'a Arc<DestinationRule>> {
         let exact = self.by_host.get(wanted).into_iter().flatten();
         let wider = self.patterns.iter().filter(move |p| *p != wanted && host::covers(p, wanted));

@@ -1,10 +1,10 @@
-//! Pure. An object of a catalog as something that was made from it remembers it. Objects never change in place, so that
-//! most comparisons end at their pointers; one that was made again and says the same is the same, too.
+//! Pure. A shared catalog object that values derived from it keep for comparison. Objects never change in place, so
+//! most comparisons end at the pointers; an object that was rebuilt with equal content is equal too.
 
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// An object that is compared by its pointer first.
+/// A shared object whose comparison tries the pointers first.
 #[derive(Debug)]
 pub struct Same<T>(pub Arc<T>);
 

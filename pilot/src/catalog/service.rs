@@ -1,4 +1,4 @@
-//! Pure. Services as clients call them, from Kubernetes Services and ServiceEntries, and the endpoints behind them.
+//! Pure. Services that clients call, made from Kubernetes Services and ServiceEntries, and their endpoints.
 
 use super::visibility::{ExportTo, Labels, Origin, selects};
 use super::workload::Workload;
@@ -9,66 +9,67 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// A host that clients call.
+/// A service: a host with ports and endpoints.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Service {
     /// Fully qualified host in lower case; `*.domain` for a wildcard ServiceEntry.
     pub host: String,
-    /// Short name: of the Service; the host itself for a ServiceEntry.
+    /// Short name of the Service; for a ServiceEntry the host.
     pub name: String,
     /// Namespace of the object.
     pub namespace: String,
     /// The object it was made from.
     pub origin: Origin,
-    /// Which kind of object that was.
+    /// The kind of that object.
     pub registry: Registry,
-    /// Virtual addresses, single ones as /32 or /128; empty for headless services.
+    /// Virtual addresses, single ones as /32 or /128. Empty for headless services.
     pub addresses: Vec<IpNet>,
-    /// Addresses that the catalog gave to a ServiceEntry that names none.
+    /// Addresses allocated by the catalog for a ServiceEntry that declares none.
     pub allocated: Vec<IpAddr>,
-    /// Such addresses are not wanted (label `networking.istio.io/enable-autoallocate-ip: "false"`).
+    /// Whether address allocation is disabled (label `networking.istio.io/enable-autoallocate-ip: "false"`).
     pub unallocated: bool,
-    /// Host that an ExternalName Service stands for.
+    /// The host that an ExternalName Service is an alias of.
     pub alias_of: Option<String>,
     /// Ports.
     pub ports: Vec<ServicePort>,
-    /// A Kubernetes Service with `clusterIP: None`.
+    /// Whether this is a Kubernetes Service with `clusterIP: None`.
     pub headless: bool,
     /// How endpoints are found.
     pub resolution: Resolution,
-    /// A ServiceEntry outside the mesh: no automatic mTLS.
+    /// Whether this is a ServiceEntry outside the mesh, which gets no automatic mTLS.
     pub mesh_external: bool,
-    /// Labels of its pods; without any, all pods of its namespace are chosen. `None`: no pods are.
+    /// Selector of its pods; empty labels select all pods of the namespace. `None`: no selector.
     pub selector: Option<Labels>,
-    /// Endpoints are used before they are ready.
+    /// Whether endpoints get traffic before they are ready.
     pub publish_not_ready: bool,
-    /// Endpoints that the object itself, or `Endpoints` and `EndpointSlice` objects, give.
+    /// Static endpoints, from the object itself or from `Endpoints` and `EndpointSlice` objects.
     pub endpoints: WrittenEndpoints,
-    /// Names that the endpoints' certificates must have, besides the accounts of its pods.
+    /// Subject alternative names that endpoints may present, in addition to the identities of their service accounts.
     pub subject_alt_names: Vec<String>,
-    /// Who sees it.
+    /// Which namespaces see it.
     pub export_to: ExportTo,
-    /// Gateways that it chooses listen to the targets of its ports.
+    /// Whether gateways that the Service selects listen on the target ports rather than on the Service's ports.
     pub translates_ports: bool,
 }
 
 impl Service {
-    /// Whether nothing but written endpoints differs from another service.
+    /// Whether two services differ in nothing but static endpoints.
     pub fn has_outline_of(&self, other: &Self) -> bool {
         let endpoints = WrittenEndpoints::default();
         if self.endpoints.0.is_empty() && other.endpoints.0.is_empty() {
             return self == other;
         }
-        // Compared as a whole, so that no field is forgotten: it is seldom asked, of services that have changed.
+        // Compares the whole struct, so that no field is forgotten. The cost does not matter: only changed services are
+        // compared.
         Self { endpoints: endpoints.clone(), ..self.clone() } == Self { endpoints, ..other.clone() }
     }
 
-    /// The port of that number.
+    /// Returns the port with this number.
     pub fn port(&self, number: u16) -> Option<&ServicePort> {
         self.ports.iter().find(|p| p.number == number)
     }
 
-    /// Whether its selector chooses a pod of its namespace with these labels.
+    /// Whether its selector selects a pod of its namespace with these labels.
     pub fn chooses(&self, labels: &Labels) -> bool {
         self.selector.as_ref().is_some_and(|selector| selects(selector, labels))
     }
@@ -78,18 +79,18 @@ impl Service {
         self.host.starts_with('*')
     }
 
-    /// Virtual addresses that stand for this service alone.
+    /// Virtual addresses that are single addresses.
     pub fn single_addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.addresses.iter().filter(|net| net.prefix_len() == net.max_prefix_len()).map(IpNet::addr)
     }
 
-    /// Virtual addresses that are a whole range.
+    /// Virtual addresses that are ranges.
     pub fn ranges(&self) -> impl Iterator<Item = IpNet> {
         self.addresses.iter().filter(|net| net.prefix_len() < net.max_prefix_len()).map(IpNet::trunc)
     }
 
-    /// The service that an ExternalName Service stands for, through further ones; `None`: this is no such Service, or
-    /// it leads in a circle or to a host that `find` does not know.
+    /// Resolves an ExternalName Service, through further aliases, to the service behind it. `None` if this Service is
+    /// no alias, or if the chain is a cycle or leads to a host that `find` does not know.
     pub fn behind<'a>(&'a self, find: impl Fn(&str) -> Option<&'a Self>) -> Option<&'a Self> {
         let mut found = find(self.alias_of.as_ref()?)?;
         for _ in 0..MOST_ALIASES {
@@ -102,10 +103,11 @@ impl Service {
     }
 }
 
-/// Aliases that are followed one after the other; more are a circle.
+/// The longest chain of aliases that is followed; a longer one is treated as a cycle.
 const MOST_ALIASES: usize = 8;
 
-/// Endpoints that are written down. Whoever makes configuration gets them from `Backing` alone, with what they depend on.
+/// Static endpoints of a service. Only the catalog reads the list; configuration is generated from `Backing`, which
+/// includes the pods and policies that the endpoints depend on.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct WrittenEndpoints(Vec<StaticEndpoint>);
 
@@ -121,7 +123,7 @@ impl From<Vec<StaticEndpoint>> for WrittenEndpoints {
     }
 }
 
-/// Where a service is declared.
+/// The kind of object that declares a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Registry {
     /// A Kubernetes Service.
@@ -133,30 +135,30 @@ pub enum Registry {
 /// How the endpoints of a service are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Resolution {
-    /// Known to the catalog (`endpoints`): pods, or addresses that were given.
+    /// Known to the catalog: pods or static endpoints.
     Endpoints,
-    /// Every address that DNS gives for the endpoints' names.
+    /// All addresses that the endpoints' names resolve to.
     Dns,
-    /// The first address that DNS gives.
+    /// The first address that a name resolves to.
     DnsRoundRobin,
-    /// The address the client wanted.
+    /// The client's original destination address.
     Passthrough,
 }
 
 /// A port of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServicePort {
-    /// Number that clients use.
+    /// The number that clients use.
     pub number: u16,
-    /// Name; empty when there is only one.
+    /// Name; empty if it is the only port.
     pub name: String,
-    /// What it speaks.
+    /// The protocol.
     pub protocol: Protocol,
-    /// Port of the workload.
+    /// The corresponding port of the workload.
     pub target: TargetPort,
 }
 
-/// Port of a workload.
+/// A port of a workload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TargetPort {
     /// By number.
@@ -165,38 +167,38 @@ pub enum TargetPort {
     Name(String),
 }
 
-/// An endpoint that is written down.
+/// An endpoint whose address is listed explicitly.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StaticEndpoint {
     /// IP address or DNS name.
     pub host: String,
-    /// Ports by the names of the service's; the target port where absent.
+    /// Port numbers by the names of the service's ports; the target port where absent.
     pub ports: BTreeMap<String, u16>,
-    /// Numbers of the service's ports that it serves; empty: all of them.
+    /// Numbers of the service ports that it serves; empty: all of them.
     pub serves: Vec<u16>,
     /// Its labels, for subsets.
     pub labels: Labels,
     /// Relative weight.
     pub weight: u32,
-    /// Its service account, for its identity.
+    /// Its service account, from which its identity follows.
     pub service_account: String,
-    /// Whether it takes requests.
+    /// Whether it gets requests.
     pub ready: bool,
 }
 
-/// An address behind a port of a service.
+/// An endpoint of a service port.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceEndpoint {
-    /// Where to connect.
+    /// The address to connect to.
     pub address: EndpointAddress,
-    /// Whether it takes requests; ending pods are `Draining`.
+    /// Whether it gets requests; terminating pods are `Draining`.
     pub health: Health,
     /// Relative weight.
     pub weight: u32,
-    /// It has a sidecar that takes mTLS on this port (its PeerAuthentication does not disable it).
+    /// Whether it has a sidecar that accepts mTLS on this port (its PeerAuthentication does not disable it).
     pub mtls: bool,
     /// Labels, for subsets.
     pub labels: Labels,
-    /// The pod, where the endpoint is one.
+    /// The pod, if the endpoint is one.
     pub workload: Option<Arc<Workload>>,
 }

@@ -1,5 +1,5 @@
-//! Pure. Which pods a port of a service leads to, and which services lead to a pod: by the service's selector, or by a
-//! pod's address that is written down in a ServiceEntry or an EndpointSlice.
+//! Pure. The pods that a service port targets, and the services that target a pod: by the service's selector, or
+//! because a ServiceEntry or an EndpointSlice lists the pod's address.
 
 use super::Catalog;
 use super::endpoint::static_port;
@@ -8,12 +8,12 @@ use super::workload::Workload;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// A port of a workload that a service leads to.
+/// A workload's port that a service targets.
 #[derive(Debug, Clone)]
 pub struct Target {
     /// The service.
     pub service: Arc<Service>,
-    /// Its port, by its place among the service's ports.
+    /// The index of the service's port.
     pub index: usize,
     /// The workload's port.
     pub number: u16,
@@ -27,8 +27,8 @@ impl Target {
 }
 
 impl Catalog {
-    /// The pods of its own namespace that a port of a service leads to, with their ports: those that its selector
-    /// chooses, then those whose address is written down for it.
+    /// The pods of its own namespace that a service port targets, with the targeted port: those that its selector
+    /// selects, then those whose address is one of its static endpoints.
     pub fn targets<'a>(
         &'a self,
         service: &'a Service,
@@ -39,14 +39,15 @@ impl Catalog {
         chosen.chain(written.filter(|(pod, _)| pod.namespace == service.namespace))
     }
 
-    /// All pods behind a service: those that its selector chooses, then those whose address is written down for it.
+    /// All pods behind a service: those that its selector selects, then those whose address is one of its static
+    /// endpoints.
     pub fn members<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a Arc<Workload>> {
         let written = self.written(service).filter_map(|e| self.pod_at(e));
         self.pods_of(service).chain(written)
     }
 
-    /// The ports of a workload that services of its namespace lead to, the oldest service first. A service of another
-    /// namespace has no say in what the workload's sidecar takes.
+    /// The ports of a workload that services of its namespace target, the oldest service first. Services of other
+    /// namespaces do not affect what the workload's sidecar accepts.
     pub fn targets_of(&self, workload: &Workload) -> Vec<Target> {
         let chosen = self.services_of(workload).into_iter().flat_map(|service| {
             let ports = service.ports.iter().enumerate();
@@ -74,19 +75,19 @@ impl Catalog {
         all.map(|(index, number)| Target { service: service.clone(), index, number }).collect()
     }
 
-    /// The pod that has the address of an endpoint.
+    /// Returns the pod that has the address of an endpoint.
     pub(super) fn pod_at(&self, endpoint: &StaticEndpoint) -> Option<&Arc<Workload>> {
         self.workload_by_ip(endpoint.host.parse().ok()?)
     }
 }
 
 impl StaticEndpoint {
-    /// The port of the endpoint that a port of its service leads to.
+    /// The endpoint's port that a service port targets.
     pub fn port(&self, port: &ServicePort) -> u16 {
         self.ports.get(&port.name).copied().unwrap_or_else(|| static_port(port))
     }
 
-    /// The same, where the endpoint serves that port.
+    /// The endpoint's port that a service port targets, if the endpoint serves that port.
     pub(super) fn serving(&self, port: &ServicePort) -> Option<u16> {
         (self.serves.is_empty() || self.serves.contains(&port.number)).then(|| self.port(port))
     }

@@ -1,4 +1,4 @@
-//! Scenarios in YAML, judged and applied as pilot does, then asked.
+//! Scenarios in YAML: objects are validated and applied as in pilot, then looked up.
 #![expect(clippy::too_many_lines, reason = "tables are long")]
 
 use super::route::GatewayRef;
@@ -307,7 +307,7 @@ fn an_endpoint_serves_the_ports_that_its_list_names() {
     };
     assert_eq!(found(0), ["Socket(10.244.0.1:15432)", "Socket(10.244.0.4:5432)"]);
     assert_eq!(found(1), ["Socket(10.244.0.2:9101)", "Socket(10.244.0.4:9100)"]);
-    // Nothing but a pod with a proxy serves the first port; the other one has an address that no pod has.
+    // Only a pod with a proxy serves the first port; the other port has an endpoint whose address belongs to no pod.
     assert_eq!([0, 1].map(|port| catalog.backing(&db).takes_mtls(&db.ports[port])), [true, false]);
     let inbound = |pod: &str| -> Vec<u16> {
         let pod = catalog.workload("default", pod).unwrap();
@@ -644,7 +644,7 @@ fn a_pods_address_that_is_written_down_is_the_pod() {
     let web = catalog.workload("default", "web").unwrap();
     let found: Vec<(String, u16)> =
         catalog.targets_of(web).iter().map(|t| (t.service.host.clone(), t.number)).collect();
-    // The entry of another namespace has no say in what the pod takes.
+    // The entry of another namespace does not affect what the pod accepts.
     let by_hand = "by-hand.default.svc.cluster.local";
     assert_eq!(found, [(by_hand.to_owned(), 8081), ("e.test".to_owned(), 9001)]);
     let service = only(&catalog, by_hand);

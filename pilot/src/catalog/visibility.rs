@@ -1,4 +1,4 @@
-//! Pure. Who an object is: its name and age; and which namespaces see it (`exportTo`).
+//! Pure. The origin of an object, its name and age; and which namespaces see an object (`exportTo`).
 
 use api::resource::document::{Key, Place};
 use api::resource::kind::Kind;
@@ -8,20 +8,20 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// Labels of a workload, or what they are compared with.
+/// Labels of a workload, or a selector.
 pub type Labels = std::collections::BTreeMap<String, String>;
 
-/// All of `wanted` are among `have`.
+/// Whether `have` contains all of `wanted`.
 pub fn selects(wanted: &Labels, have: &Labels) -> bool {
     wanted.iter().all(|(name, value)| have.get(name) == Some(value))
 }
 
-/// The object of a user that something was made from, shared by all that was. Sorts by age, then name, then namespace,
-/// which is how Istio settles conflicts. Where the object stands and how often it changed makes no other object of it.
+/// The user's object that a value was made from; shared by all values made from it. Sorts by age, then name, then
+/// namespace, which is how Istio resolves conflicts. Comparison ignores the place in the file and the generation.
 #[derive(Clone)]
 pub struct Origin(Arc<Identity>);
 
-/// Which object, and which of its versions.
+/// The identity of an object and its version.
 #[derive(Debug)]
 pub struct Identity {
     /// Its kind.
@@ -30,13 +30,13 @@ pub struct Identity {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// When it was made; sorts as text, empty when unknown.
+    /// Creation time; sorts as text, empty if unknown.
     pub created: String,
-    /// Its uid; empty when unknown.
+    /// The uid; empty if unknown.
     pub uid: Box<str>,
-    /// How often its wishes changed; 0 when unknown.
+    /// The generation of its spec; 0 if unknown.
     pub generation: i64,
-    /// Where it was read.
+    /// The file and line where it was read.
     pub place: Place,
 }
 
@@ -65,7 +65,7 @@ impl Origin {
         Key::new(self.kind, &self.namespace, &self.name)
     }
 
-    /// The object's name as Istio writes it into metadata, as
+    /// The object's path as Istio writes it into metadata:
     /// `/apis/networking.istio.io/v1/namespaces/default/virtual-service/reviews`.
     pub fn path(&self, kind: &str) -> String {
         format!("/apis/networking.istio.io/v1/namespaces/{}/{kind}/{}", self.namespace, self.name)
@@ -101,18 +101,19 @@ impl Ord for Origin {
 /// Which namespaces see an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExportTo {
-    /// As the mesh says; all when it says nothing.
+    /// The mesh's default, or all if the mesh sets none.
     Unset,
-    /// All.
+    /// All namespaces.
     All,
-    /// None (`~`).
+    /// No namespace (`~`).
     Nobody,
-    /// These; `.` already replaced by the object's own.
+    /// The listed namespaces; `.` is already replaced by the object's own.
     Namespaces(BTreeSet<String>),
 }
 
 impl ExportTo {
-    /// Whether a client in `client` sees an object of namespace `own`; `default` stands in where nothing was said.
+    /// Whether a client in namespace `client` sees an object of namespace `own`. `default` applies if the object sets
+    /// no `exportTo`.
     pub fn reaches(&self, own: &str, client: &str, default: &Self) -> bool {
         match self {
             Self::Unset => {
@@ -124,12 +125,12 @@ impl ExportTo {
         }
     }
 
-    /// Only the object's own namespace sees it.
+    /// Whether only the object's own namespace sees it.
     pub fn is_private(&self, own: &str) -> bool {
         matches!(self, Self::Namespaces(names) if names.len() == 1 && names.contains(own))
     }
 
-    /// Everybody sees it.
+    /// Whether every namespace sees it.
     pub fn is_public(&self, default: &Self) -> bool {
         match self {
             Self::All => true,

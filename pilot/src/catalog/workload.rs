@@ -11,29 +11,29 @@ pub struct Workload {
     pub name: String,
     /// Its namespace.
     pub namespace: String,
-    /// Its addresses; empty before it has one.
+    /// Its addresses; empty before one is assigned.
     pub addresses: Vec<IpAddr>,
     /// Its labels.
     pub labels: Labels,
-    /// Its service account, `default` when not named.
+    /// Its service account; `default` if the pod names none.
     pub service_account: String,
-    /// Its `Ready` condition.
+    /// Whether its `Ready` condition is true.
     pub ready: bool,
-    /// It is being deleted.
+    /// Whether it is being deleted.
     pub terminating: bool,
-    /// It has succeeded or failed: its address is no longer its own.
+    /// Whether it has succeeded or failed; its address may then belong to another pod.
     pub finished: bool,
-    /// It has a sidecar or is a gateway (label `security.istio.io/tlsMode: istio`).
+    /// Whether it has a sidecar or is a gateway (label `security.istio.io/tlsMode: istio`).
     pub mtls: bool,
-    /// It shares its node's network: no sidecar.
+    /// Whether it uses its node's network and so has no sidecar.
     pub host_network: bool,
-    /// The proxy that one of its containers runs, where its command line tells.
+    /// The kind of proxy that one of its containers runs, if its command line shows it.
     pub proxy: Option<NodeKind>,
-    /// Its proxy takes HTTP/1.0 (`ISTIO_META_HTTP10: "1"` in its environment).
+    /// Whether its proxy accepts HTTP/1.0 (`ISTIO_META_HTTP10: "1"` in its environment).
     pub http_10: bool,
-    /// Name of its Deployment, StatefulSet or Job, else its own.
+    /// Name of its Deployment, StatefulSet or Job, else of the pod.
     pub workload_name: String,
-    /// Ports its containers declare.
+    /// Ports that its containers declare.
     pub ports: Vec<ContainerPort>,
     /// Canonical service, by Istio's labels.
     pub canonical_name: String,
@@ -42,7 +42,7 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// The number of the container port of that name.
+    /// Returns the number of the container port with this name.
     pub fn named_port(&self, name: &str) -> Option<u16> {
         self.ports.iter().find(|p| p.name == name).map(|p| p.number)
     }

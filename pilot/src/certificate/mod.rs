@@ -1,8 +1,9 @@
-//! Pilot's own certificate: fetched at the start, renewed at half of its life and when the mesh's roots change, and
-//! used by the next connection.
+//! Pilot's own certificate: fetched at start, renewed at half of its lifetime and when the mesh's roots change, and
+//! used for the next connection.
 //!
-//! Clients are verified with the file of the mesh's roots, as the authority itself is, and not with the roots that come
-//! with a certificate: the file says whom the operator trusts, and an answer may have been made before it changed.
+//! Clients are verified with the mesh's roots file, as the authority itself is, not with the roots that are returned
+//! with a certificate: the file states which roots the operator trusts, and a response may be older than its last
+//! change.
 
 use crate::config::Config;
 use api::identity::{IdentityError, TrustDomain};
@@ -14,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Where pilot enrolls, and the trust domain of its clients.
+/// Returns the authority where pilot enrolls, and the trust domain of its clients.
 pub fn authority(config: &Config, address: String) -> Result<(Authority, TrustDomain), IdentityError> {
     let domain: TrustDomain = config.trust_domain.parse()?;
     let server = match &config.ca_san {
@@ -32,7 +33,7 @@ pub fn authority(config: &Config, address: String) -> Result<(Authority, TrustDo
     Ok((authority, domain))
 }
 
-/// Fetches a certificate, trying until there is one, and keeps it fresh. `None` when draining came first.
+/// Fetches a certificate, retrying until it succeeds, and keeps it fresh. `None` if draining started first.
 pub async fn keep(
     (authority, domain): (Authority, TrustDomain),
     drain: CancellationToken,
@@ -43,11 +44,11 @@ pub async fn keep(
     Some(receive)
 }
 
-/// What pilot shows, and by what it verifies clients.
+/// The certificate that pilot presents, and the roots by which it verifies clients.
 struct Own {
     issued: Issued,
-    /// The file of the mesh's roots as it was before the certificate was asked for: while the authority answers, the
-    /// file may change, and that must show afterwards.
+    /// The roots file as it was before the certificate was requested. The file may change while the authority responds,
+    /// and that change must be noticed afterwards.
     roots: Vec<u8>,
 }
 
@@ -60,7 +61,7 @@ impl Own {
     }
 }
 
-/// Asks again and again: without a certificate there is nothing to serve.
+/// Requests a certificate until one is issued: without it there is nothing to serve.
 async fn first(authority: &Authority, domain: &TrustDomain) -> (Own, Arc<Serving>) {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -73,7 +74,7 @@ async fn first(authority: &Authority, domain: &TrustDomain) -> (Own, Arc<Serving
     }
 }
 
-/// Renews for ever. An old certificate lives for a while, so that what fails is tried again without haste.
+/// Renews forever. The old certificate stays valid for a while, so failures are retried slowly.
 async fn renew(
     authority: &Authority,
     domain: &TrustDomain,
@@ -88,7 +89,7 @@ async fn renew(
             roots = other_roots(authority, &own.roots) => {
                 tracing::info!("the mesh's roots have changed");
                 own.roots = roots;
-                // Whom pilot believes does not wait for an authority that is away.
+                // Verifying clients with new roots does not wait for an unavailable authority.
                 match own.config(domain) {
                     Ok(config) => drop(send.send_replace(config)),
                     Err(error) => complain(error),
@@ -111,12 +112,12 @@ async fn renew(
     }
 }
 
-/// Waits until the file of the mesh's roots says something else than what is known: the certificate must be of the
-/// roots that proxies trust, and theirs are verified with these.
+/// Waits until the mesh's roots file differs from `known`: pilot's certificate must be of roots that proxies trust, and
+/// theirs are verified with these roots.
 async fn other_roots(authority: &Authority, known: &[u8]) -> Vec<u8> {
     loop {
         tokio::time::sleep(LOOK_AGAIN).await;
-        // A file that is away, or empty while it is written, says nothing.
+        // A file that is missing, or empty while it is being written, is ignored.
         let roots = std::fs::read(&authority.roots).unwrap_or_default();
         if !roots.is_empty() && roots != known {
             return roots;
@@ -151,7 +152,7 @@ fn until_renewal(end: SystemTime) -> Duration {
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// Whoever is not trusted any more is shut out within a second.
+/// How often the roots file is checked. A client whose root is removed loses access within a second.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 #[cfg(test)]

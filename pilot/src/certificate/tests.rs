@@ -1,4 +1,4 @@
-//! A change of the mesh's roots, at every moment that it can come.
+//! Rotation of the mesh's roots, at every possible moment.
 
 use super::*;
 use api::certificate::{self, CertificateService, IstioCertificateRequest, IstioCertificateResponse};
@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tonic::{Request, Response, Status};
 
-/// A root that signs.
+/// A root certificate with its key.
 struct Root(CertifiedIssuer<'static, KeyPair>);
 
 impl Root {
@@ -46,7 +46,7 @@ impl Root {
         }
     }
 
-    /// How an authority serves that is of this root and trusts only it.
+    /// The TLS settings of an authority with this root that trusts only this root.
     fn server(&self) -> Arc<Serving> {
         let (chain, key) = enroll::key_pair(&self.workload("istio-system/sa/citadel")).unwrap();
         let roots = tls::roots_from_pem(self.pem().as_bytes()).unwrap();
@@ -55,7 +55,7 @@ impl Root {
     }
 }
 
-/// An authority that does as it is told, and the files that pilot reads.
+/// A certificate authority that the test controls, and the files that pilot reads.
 struct Mesh {
     folder: TempDir,
     address: String,
@@ -65,9 +65,9 @@ struct Mesh {
 
 struct Told {
     signer: Mutex<Arc<Root>>,
-    /// The roots that come with a certificate.
+    /// The roots returned with a certificate.
     bundle: Mutex<String>,
-    /// What the file of roots says from the next answer on.
+    /// The content that the roots file gets at the next response.
     meanwhile: Mutex<Option<String>>,
     file: std::path::PathBuf,
 }
@@ -128,7 +128,7 @@ impl Mesh {
     }
 }
 
-/// What pilot and a client think of each other, when the client is of one root and trusts another.
+/// Whether pilot and a client accept each other, when the client's certificate is of one root and it trusts another.
 async fn meet(pilot: Arc<Serving>, of: &Root, trusts: &Root) -> (bool, bool) {
     let roots = tls::roots_from_pem(trusts.pem().as_bytes()).unwrap();
     let own = enroll::key_pair(&of.workload("shop/sa/web")).unwrap();
@@ -153,7 +153,7 @@ fn both(one: &Root, other: &Root) -> String {
     one.pem() + &other.pem()
 }
 
-/// Lets so much time pass that the file is looked at again; what it leads to takes its real time.
+/// Advances time so that the file is checked again; the resulting work takes real time.
 async fn look_again() {
     tokio::time::pause();
     tokio::time::advance(LOOK_AGAIN + Duration::from_millis(1)).await;
@@ -176,7 +176,7 @@ async fn clients_are_held_to_the_roots_of_the_file_whatever_the_authority_answer
     let (old, new) = (Arc::new(Root::new("old")), Root::new("new"));
     let mesh = Mesh::new(&old).await;
     let (one, two) = (old.pem(), both(&old, &new));
-    // A root that has just been added, and one that has just been removed.
+    // A root that was just added, and one that was just removed.
     for (file, answer, admitted) in [(&two, &one, true), (&one, &two, false)] {
         mesh.publish(file);
         mesh.told.bundle.lock().unwrap().clone_from(answer);
@@ -192,7 +192,7 @@ async fn a_root_that_is_gone_is_believed_no_more_and_clients_of_the_next_one_are
     let mesh = Mesh::new(&old).await;
     let mut config = keep((mesh.authority(), domain()), CancellationToken::new()).await.unwrap();
     assert_eq!(meet(config.borrow_and_update().clone(), &old, &old).await, (true, true));
-    // The authority takes no certificate of the old root from now on, not even pilot's.
+    // From here the authority accepts no certificate of the old root, not even pilot's.
     *mesh.told.signer.lock().unwrap() = new.clone();
     mesh.told.bundle.lock().unwrap().clone_from(&new.pem());
     mesh.tls.send_replace(new.server());
@@ -225,7 +225,7 @@ async fn a_root_that_is_gone_is_believed_no_more_while_the_authority_is_away() {
     look_again().await;
     config.changed().await.unwrap();
     let now = config.borrow_and_update().clone();
-    // It still shows what it has: those who trust the old root are not turned away by that.
+    // Pilot still presents its old certificate, so clients that trust the old root are still accepted.
     assert_eq!(meet(now.clone(), &new, &old).await, (true, true));
     assert!(!admits(&now, &old, &old).await);
 }

@@ -1,39 +1,40 @@
-//! Pure. What decides which resources a proxy has in common with others: proxies of one audience are offered the same. It
-//! is all that generators learn of a proxy, so that what is shared cannot depend on who of them came first.
+//! Pure. The properties of a proxy that decide which shared resources it gets. Proxies of one audience get the same.
+//! Generators learn nothing else about a proxy, so shared resources cannot depend on which proxy connected first.
 
 use crate::catalog::gateway_port::GateTarget;
 use crate::catalog::visibility::Labels;
 use crate::flow::Scope;
 use crate::snapshot::Snapshot;
 
-/// Proxies that are offered the same.
+/// A set of proxies that get the same shared resources.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Audience {
-    /// Gateways, or sidecars.
+    /// Whether they are gateways rather than sidecars.
     pub gateway: bool,
-    /// Of their pods.
+    /// The namespace of their pods.
     pub namespace: String,
-    /// They know Istio's own filters.
+    /// Whether they support Istio's own filters.
     pub istio_extensions: bool,
-    /// Their pods have IPv6 addresses that others reach.
+    /// Whether their pods have reachable IPv6 addresses.
     pub ipv6: bool,
-    /// They take HTTP/1.0.
+    /// Whether they accept HTTP/1.0.
     pub http_10: bool,
-    /// Those labels of their pods that some object selects by.
+    /// Those of their pods' labels that some object selects by.
     pub labels: Labels,
-    /// What the Services of a gateway's pod lead to.
+    /// The ports of a gateway's pod that Services target.
     pub targets: Vec<GateTarget>,
 }
 
 impl Audience {
-    /// The audience of a proxy.
+    /// Returns the audience of a proxy.
     pub fn of(snapshot: &Snapshot, scope: &Scope) -> Self {
         let mut audience = Self::exact(snapshot, scope);
         audience.labels.retain(|name, value| snapshot.selects_by(name, value));
         audience
     }
 
-    /// The same, with all labels: what nothing selects by must not show.
+    /// Returns the audience with all labels. For comparison: labels that no object selects by must not affect
+    /// resources.
     pub fn exact(snapshot: &Snapshot, scope: &Scope) -> Self {
         let catalog = &snapshot.catalog;
         let pod = catalog.workload_of(scope).filter(|_| scope.gateway);

@@ -1,4 +1,5 @@
-//! Pure. The clusters that a proxy calls: one for each port of each service it sees, and one for each subset.
+//! Pure. Generates the clusters of a proxy's upstreams: for each port of each visible service, one for the whole
+//! service and one for each subset.
 
 use super::mesh_tls;
 use super::upstream::Upstream;
@@ -22,7 +23,7 @@ pub(super) fn clusters(from: &Upstream) -> Vec<Cluster> {
     ports.flat_map(|port| of_port(from, port)).collect()
 }
 
-/// The clusters that stand for no service.
+/// The clusters that belong to no service: `BlackHoleCluster` and `PassthroughCluster`.
 pub(super) fn fixed(mesh: &Mesh) -> [Cluster; 2] {
     [black_hole(mesh), passthrough(mesh)]
 }
@@ -48,7 +49,7 @@ fn cluster(from: &Upstream, port: &ServicePort, subset: &str, blocks: &PolicyBlo
     let discovery = discovery(from, port, subset, blocks, &name);
     let balancer = match discovery {
         Discovery::OriginalDestination { .. } => Balancer::Provided,
-        // Where endpoints are known there is no address of the client's to pass on.
+        // A cluster with known endpoints cannot use the client's destination address.
         _ if provided(blocks) => Balancer::RoundRobin,
         _ => blocks.load_balancer.as_ref().map_or(Balancer::LeastRequest { choices: 2 }, |l| l.balancer),
     };
@@ -86,7 +87,7 @@ fn discovery(
     name: &ClusterName,
 ) -> Discovery {
     let service = from.service();
-    // At a gateway the client's destination is the gateway itself: it always needs endpoints.
+    // At a gateway the client's destination is the gateway itself, so clusters always need endpoints.
     let original = !from.gateway && (service.headless || provided(blocks));
     let given = || from.assignment(port, subset, name.to_string());
     match service.resolution {
@@ -105,8 +106,8 @@ fn discovery(
     }
 }
 
-/// One name that is resolved: the oldest entry's where several entries give one. Envoy refuses a logical DNS cluster
-/// without a name, as that of a subset whose labels no endpoint has.
+/// Discovery for a single DNS name; of several entries, the oldest one's. Envoy refuses a logical DNS cluster without a
+/// name, which happens for a subset whose labels match no endpoint.
 fn one_name(mut given: LoadAssignment) -> Discovery {
     let Some(first) = given.localities.first_mut() else { return Discovery::StrictDns(given) };
     first.endpoints.truncate(1);
@@ -137,7 +138,7 @@ fn tls(
             ClusterTls::Always(Box::new(mesh_tls::client(sni, &names, alpn(from, port.protocol))))
         }
         Some(ClientTls::Own { certificate, roots, subject_alt_names, sni }) => {
-            // Those of the ServiceEntry hold where the rule has none.
+            // The ServiceEntry's names apply if the rule sets none.
             let names =
                 if subject_alt_names.is_empty() { &service.subject_alt_names } else { subject_alt_names };
             let context = own_tls(certificate.as_ref(), roots, names, sni.as_deref(), port.protocol);
@@ -148,7 +149,8 @@ fn tls(
     }
 }
 
-/// mTLS to endpoints that have a sidecar; where endpoints are not told apart, only if all have one.
+/// Automatic mTLS: for each endpoint that has a sidecar. Where endpoints are not known individually, only if all have
+/// one.
 fn automatic(from: &Upstream, port: &ServicePort, discovery: &Discovery, name: &ClusterName) -> ClusterTls {
     let context = || {
         let identities = from.backing.identities();
@@ -160,7 +162,8 @@ fn automatic(from: &Upstream, port: &ServicePort, discovery: &Discovery, name: &
     if from.backing.takes_mtls(port) { ClusterTls::Always(context()) } else { ClusterTls::Never }
 }
 
-/// A proxy with Istio's ALPN filter replaces the plain "istio" per request; others need the right value here.
+/// The ALPN values that a cluster offers. A proxy with Istio's ALPN filter replaces the plain "istio" per request;
+/// others need the exact value here.
 fn alpn(from: &Upstream, protocol: Protocol) -> &'static [&'static str] {
     match protocol {
         _ if from.istio_extensions => mesh_tls::CALLER_TCP_ALPN,
@@ -209,12 +212,12 @@ fn own_tls(
     }
 }
 
-/// Name under which a Secret in the proxy's namespace is asked for.
+/// The resource name by which proxies request a Secret of their own namespace.
 pub(super) fn secret_name(secret: &str) -> String {
     format!("kubernetes://{secret}")
 }
 
-/// Resets what is sent to it: unknown destinations under `REGISTRY_ONLY`.
+/// The cluster without endpoints, for unknown destinations under `REGISTRY_ONLY`: connections are reset.
 fn black_hole(mesh: &Mesh) -> Cluster {
     let none = LoadAssignment { cluster: name::BLACK_HOLE_CLUSTER.into(), localities: vec![] };
     Cluster {
@@ -223,7 +226,7 @@ fn black_hole(mesh: &Mesh) -> Cluster {
     }
 }
 
-/// Sends to the address that the client wanted.
+/// The cluster that forwards to the client's original destination.
 fn passthrough(mesh: &Mesh) -> Cluster {
     Cluster {
         connect_timeout: mesh.connect_timeout,
@@ -234,8 +237,8 @@ fn passthrough(mesh: &Mesh) -> Cluster {
     }
 }
 
-/// As Istio's, but for two things: failed look-ups are tried again sooner than each minute, and IPv6 addresses are used
-/// where there are no others instead of never.
+/// As in Istio, except that failed look-ups are retried sooner than after a minute, and IPv6 addresses are used when
+/// there are no IPv4 addresses.
 const LOOKUP: NameLookup = NameLookup {
     refresh: Duration::from_secs(60),
     failure: Some(FailurePace { base: Duration::from_secs(1), longest: Duration::from_secs(10) }),
@@ -244,6 +247,6 @@ const LOOKUP: NameLookup = NameLookup {
     family: AddressFamily::V4OrV6,
 };
 const HTTP_IDLE: Duration = Duration::from_secs(3600);
-/// Envoy's own threshold, where no outlier block changes it.
+/// Envoy's default panic threshold, used without outlier detection.
 const DEFAULT_PANIC: u32 = 50;
 const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";

@@ -1,4 +1,4 @@
-//! Pure. The HTTP filters of each kind of listener, in Istio's order.
+//! Pure. The HTTP filters of each kind of listener, in the same order as Istio's.
 
 use api::model::filter::fault::Fault;
 use api::model::filter::{Filter, HttpFilter};
@@ -6,7 +6,7 @@ use api::model::filter::{Filter, HttpFilter};
 /// A kind of listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
-    /// To the local application.
+    /// Toward the local application.
     Inbound,
     /// From the local application.
     Outbound,
@@ -14,15 +14,15 @@ pub(super) enum Side {
     Gateway,
 }
 
-/// The filters of a listener, of which some service's or server's port speaks gRPC-Web or none does. Those that only
-/// Istio's Envoy has are there for proxies that have them.
+/// Returns the filters of a listener. `grpc_web`: whether a port of some service or server uses gRPC-Web. Filters that
+/// only Istio's Envoy build has are included if the proxy supports them.
 pub(super) fn of(side: Side, istio_extensions: bool, grpc_web: bool) -> Vec<HttpFilter> {
     let own = istio_extensions;
     let list = [
         (own && side != Side::Gateway, Filter::PeerMetadata),
         (grpc_web, Filter::GrpcWeb),
         (own && side != Side::Inbound, Filter::Alpn),
-        // Routes give these two their settings.
+        // Routes configure these two.
         (true, Filter::Fault(Fault::default())),
         (true, Filter::Cors),
         (own, Filter::Stats),

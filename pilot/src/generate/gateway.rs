@@ -1,5 +1,5 @@
-//! Pure. Listeners and route tables of a gateway, from the Gateway objects that select it and the VirtualServices
-//! that are bound to them.
+//! Pure. Generates the listeners and route tables of a gateway, from the Gateway objects that select it and the
+//! VirtualServices bound to them.
 
 use super::filters::{self, Side};
 use super::http_route::{self, Place};
@@ -19,7 +19,7 @@ use api::name::{WORKLOAD_CERTIFICATE, WORKLOAD_ROOTS};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 
-/// All listeners of a gateway, and the route tables they name.
+/// All listeners of a gateway and the route tables that they refer to.
 pub(super) fn listeners_and_routes(view: &View) -> (Vec<Listener>, Vec<RouteConfiguration>) {
     let scope = &view.scope;
     let ports = view.gates().map(|gates| gates.ports(&scope.namespace, &scope.targets, &scope.labels));
@@ -28,7 +28,7 @@ pub(super) fn listeners_and_routes(view: &View) -> (Vec<Listener>, Vec<RouteConf
     let mut routes = vec![];
     for (number, port) in &ports {
         let (chains, tables) = chains(view, *number, port, &routes);
-        // A port to which nothing leads is closed.
+        // A port without any filter chain gets no listener.
         if !chains.is_empty() {
             listeners.push(listener(*number, chains));
         }
@@ -51,7 +51,7 @@ fn listener(port: u16, chains: Vec<FilterChain>) -> Listener {
     }
 }
 
-/// The chains of a port, and the tables that they name, of which some may be there already.
+/// The filter chains of a port and the route tables that they refer to; `known` are the tables made for other ports.
 fn chains(
     view: &View,
     number: u16,
@@ -90,7 +90,7 @@ fn chains(
     (chains, tables)
 }
 
-/// Istio's name of the table of an HTTPS server, and another one where its server is on a second port.
+/// Istio's name of an HTTPS server's route table, or a distinct name if the server is on a second port.
 fn table_name(server: &PortServer, number: u16, known: &[RouteConfiguration]) -> String {
     let origin = &server.gateway.origin;
     let Server { port, port_name, .. } = server.server();
@@ -98,7 +98,7 @@ fn table_name(server: &PortServer, number: u16, known: &[RouteConfiguration]) ->
     if known.iter().any(|table| table.name == name) { format!("{name}.{number}") } else { name }
 }
 
-/// A table; one without hosts says that it has no routes.
+/// A route table. Without hosts, it gets a catch-all virtual host without routes, which responds 404.
 fn table(name: String, port: u16, mut hosts: Vec<VirtualHost>) -> RouteConfiguration {
     if hosts.is_empty() {
         hosts.push(VirtualHost { domains: vec!["*".into()], ..virtual_host("blackhole", port) });
@@ -111,7 +111,7 @@ fn table(name: String, port: u16, mut hosts: Vec<VirtualHost>) -> RouteConfigura
     }
 }
 
-/// Opaque bytes: TLS that is passed through or ended here, or a plain connection.
+/// A chain for opaque bytes: TLS passed through or terminated, or plain TCP.
 fn opaque(view: &View, server: &Server, route: &OpaqueRoute) -> Option<FilterChain> {
     let criteria = match server.tls {
         Some(_) => ChainMatch {
@@ -130,7 +130,7 @@ fn opaque(view: &View, server: &Server, route: &OpaqueRoute) -> Option<FilterCha
     })
 }
 
-/// The virtual hosts of HTTP servers: routes of all VirtualServices of a host, catch-alls last.
+/// The virtual hosts of HTTP servers, with the routes of all VirtualServices for a host; catch-all routes come last.
 fn virtual_hosts(
     view: &View,
     servers: &[&PortServer],
@@ -159,9 +159,9 @@ fn virtual_hosts(
     hosts.into_values().map(sorted).collect()
 }
 
-/// The hosts of a server, and those for which another server of its port answers: a request for one of them on a
-/// connection to this server is sent back (RFC 9110, 15.5.20), so that it comes by a connection of its own, as the other
-/// server's TLS wants it. A client may have come here because one certificate covers both, or to get round the other's.
+/// Adds a virtual host for the hosts that other servers with TLS on this port serve: requests for them get a 421 (RFC
+/// 9110, section 15.5.20), so that the client opens a new connection, which the other server's TLS settings then apply
+/// to. Clients send such requests when one certificate covers both hosts, or to bypass the other server's TLS settings.
 fn with_misdirected(port: &GatewayPort, server: &PortServer, hosts: Vec<VirtualHost>) -> Vec<VirtualHost> {
     let number = server.server().port;
     let mut hosts = hosts;
@@ -170,7 +170,7 @@ fn with_misdirected(port: &GatewayPort, server: &PortServer, hosts: Vec<VirtualH
         return hosts;
     }
     let own: BTreeSet<String> = hosts.iter().flat_map(|h| h.domains.clone()).collect();
-    // Without routes, where a wider host of another server would cover it.
+    // Hosts without routes are added too, since a wider host of another server would cover them.
     hosts.extend(server.hosts.iter().filter(|h| !own.contains(*h)).map(|h| virtual_host(h, number)));
     let mut domains: Vec<String> = others.iter().map(|other| (*other).to_owned()).collect();
     if port.names() > MOST_NAMES {
@@ -194,13 +194,14 @@ fn with_misdirected(port: &GatewayPort, server: &PortServer, hosts: Vec<VirtualH
     hosts
 }
 
-/// The pattern of a host's siblings, which one name of a certificate may cover; `None`: none covers these.
+/// The wildcard for a host's siblings, which one certificate name may cover; `None` if no certificate name could.
 fn parent(host: &str) -> Option<String> {
     let (_, parent) = host.split_once('.').filter(|(_, parent)| parent.contains('.'))?;
     Some(format!("*.{parent}"))
 }
 
-/// Catch-alls go last, so that an older object's does not hide a younger's routes.
+/// Sorts a virtual host's routes: catch-alls come last, so that those of an older object do not hide a younger object's
+/// routes.
 fn sorted(mut host: VirtualHost) -> VirtualHost {
     let catches_all = |r: &Route| r.criteria == RouteMatch::any();
     host.routes.sort_by_key(|r| catches_all(r));
@@ -288,9 +289,10 @@ fn downstream_tls(server: &Server) -> Option<DownstreamTls> {
     })
 }
 
-/// Names of other servers' hosts in all tables of a port: each table has those of all others. Of more, a table names
-/// those near its own hosts one by one, and others by their parent domain: a client comes with them to a connection that
-/// was made to this server only where one certificate covers both.
+/// Limits the number of misdirected host names in all tables of a port, since each table lists the hosts of all other
+/// servers. Above it, a table lists hosts that overlap with its own individually, and the others by their parent
+/// domain: clients send requests for them on this server's connections only if one certificate covers both.
 const MOST_NAMES: usize = 1 << 18;
-/// Parent domains, and hosts without one, that a table then has; a request for any other of them is a 404.
+/// Limits the number of such parent domains, and of hosts without one, in a table. Requests for further hosts get a
+/// 404.
 const MOST_PARENTS: usize = 256;

@@ -1,12 +1,12 @@
-//! Pure. What all HTTP connections of the mesh have in common, whichever way they go: how paths are spelled before
-//! anything decides by them, how long a head may take, which upgrades are allowed, who logs.
+//! Pure. The settings that all HTTP connection managers share, inbound, outbound and at gateways: path normalization,
+//! header timeout, upgrades and access logs.
 
 use crate::catalog::policy::PathNormalization;
 use api::model::access_log::AccessLog;
 use api::model::listener::{EscapedSlashes, HttpConnection, HttpExtra, RouteSource};
 use std::time::Duration;
 
-/// A connection with these settings of the mesh.
+/// An HTTP connection manager with these settings of the mesh.
 pub(super) fn common(
     paths: PathNormalization,
     access_log: &[AccessLog],
@@ -29,8 +29,8 @@ pub(super) fn common(
     }
 }
 
-/// From the first byte of a request's head to its last: streams have no limit in a mesh, so that this one has to be
-/// set, or a caller could hold a connection with half a head for ever.
+/// Timeout for receiving the request headers. The mesh sets no stream timeout, so without this one a client could hold
+/// a connection with incomplete headers forever.
 const HEAD: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Pure. HTTP routes of a VirtualService, or of a service without one, for one proxy.
+//! Pure. Generates the HTTP routes of a VirtualService, or of a service without one, for an audience of proxies.
 //!
-//! What pilot can decide for a proxy (its labels, namespace, gateways, the listener's port) is decided here; what
-//! depends on the request becomes a condition of the route.
+//! Conditions that pilot can evaluate for a proxy (labels, namespace, gateways, the listener's port) are evaluated
+//! here; those that depend on the request become conditions of the route.
 
 use super::View;
 use crate::catalog::policy::Mesh;
@@ -18,17 +18,17 @@ use api::model::route::{
 use api::name::ClusterName;
 use std::time::Duration;
 
-/// Where routes are used.
+/// The listener that routes are generated for.
 pub(super) struct Place<'a> {
     /// Port of the listener (of the service, or of the gateway's server).
     pub(super) port: u16,
-    /// Its clients speak TLS to it.
+    /// Whether clients connect to it with TLS.
     pub(super) encrypted: bool,
-    /// The Gateway objects that a gateway serves on this port; a sidecar stands for `mesh`.
+    /// The Gateway objects that a gateway serves on this port; for a sidecar, `mesh`.
     pub(super) gateways: &'a [GatewayRef],
 }
 
-/// The routes of a VirtualService in this place.
+/// The routes of a VirtualService at this place.
 pub(super) fn routes(view: &View, set: &RouteSet, place: &Place) -> Vec<Route> {
     let origin = set.origin.path("virtual-service");
     let mut routes = vec![];
@@ -49,7 +49,7 @@ pub(super) fn routes(view: &View, set: &RouteSet, place: &Place) -> Vec<Route> {
         }
         let here = route.matches.iter().filter(|m| applies(view, &m.source, set, place));
         routes.extend(here.map(|m| made(criteria(m), &m.name)));
-        // Nothing behind a route that takes everything can be reached.
+        // No request reaches a route behind a catch-all.
         if routes.last().is_some_and(|r| takes_everything(&r.criteria)) {
             break;
         }
@@ -60,7 +60,7 @@ pub(super) fn routes(view: &View, set: &RouteSet, place: &Place) -> Vec<Route> {
     }
 }
 
-/// The route of a service that no VirtualService routes.
+/// The route of a service without a VirtualService.
 pub(super) fn default_route(view: &View, host: &str, port: u16) -> Route {
     let destination = Destination { host: host.to_owned(), subset: String::new(), port: Some(port) };
     Route {
@@ -78,13 +78,13 @@ pub(super) fn default_route(view: &View, host: &str, port: u16) -> Route {
     }
 }
 
-/// Name of the cluster that a destination stands for; of an ExternalName Service that of the service behind it.
+/// The cluster name of a destination. For an ExternalName Service, that of the service behind it.
 pub(super) fn cluster(view: &View, destination: &Destination, listener_port: u16) -> String {
     let port = destination_port(view, destination, listener_port);
     ClusterName::outbound(view.target(&destination.host), port, &destination.subset).to_string()
 }
 
-/// A destination without a port means the service's single port, else the listener's.
+/// The port of a destination; if absent, the service's only port, else the listener's.
 fn destination_port(view: &View, destination: &Destination, listener_port: u16) -> u16 {
     let service = || view.service(view.target(&destination.host));
     destination.port.unwrap_or_else(|| match service().map(|s| s.ports.as_slice()) {
@@ -97,7 +97,7 @@ fn applies(view: &View, source: &SourceMatch, set: &RouteSet, place: &Place) -> 
     if source.port.is_some_and(|p| p != place.port) {
         return false;
     }
-    // Istio ignores a match's source conditions where it names gateways.
+    // Istio ignores the source conditions of a match that names gateways.
     if !source.gateways.is_empty() {
         return source.gateways.iter().any(|g| place.gateways.contains(g));
     }
@@ -126,7 +126,8 @@ fn takes_everything(criteria: &RouteMatch) -> bool {
     any_path && criteria.headers.is_empty() && criteria.query.is_empty()
 }
 
-/// A route that nobody named has no name, as in Istio: `default` is the one of a service without a VirtualService.
+/// The name of a route. A route without a written name has none, as in Istio; `default` is the name of the route of a
+/// service without a VirtualService.
 fn route_name(route: &str, matched: &str) -> String {
     match (route, matched) {
         (name, "") | ("", name) => name.into(),
@@ -145,13 +146,13 @@ fn action(view: &View, route: &HttpRoute, place: &Place) -> Option<RouteAction> 
         HttpAction::Direct { status, body } => {
             Some(RouteAction::Direct { status: *status, body: body.clone() })
         }
-        // The catalog resolves delegates; one that is left leads nowhere.
+        // The catalog resolves delegates. A remaining one has no target.
         HttpAction::Delegate { .. } => None,
     }
 }
 
-/// A redirect to another host names a port unless it is the scheme's own; one to the same host keeps what the client
-/// wrote, unless a port is asked for.
+/// A redirect. To another host it contains the port unless it is the scheme's default; to the same host it keeps the
+/// authority as the client wrote it, unless a port is set.
 fn redirect(to: &Redirect, request_port: bool, place: &Place) -> Redirect {
     if to.host.is_none() {
         return to.clone();
@@ -179,7 +180,8 @@ fn forward(view: &View, route: &HttpRoute, destinations: &[HttpDestination], pla
         .collect();
     let hash: Vec<HashKey> = destinations.iter().filter_map(|d| hash(view, &d.destination, port)).collect();
     let mut retry = retry(view.mesh(), route.retries.as_ref());
-    // Another host is another hash: keep to the one that the hash names, unless told otherwise.
+    // A different host would defeat consistent hashing, so retries stay on the host that the hash selects unless
+    // configured otherwise.
     let told = route.retries.as_ref().and_then(|r| r.ignore_previous_hosts);
     if let Some(policy) =
         retry.as_mut().filter(|_| told == Some(false) || (told.is_none() && !hash.is_empty()))
@@ -209,7 +211,8 @@ fn weighted(view: &View, from: &HttpDestination, port: u16) -> WeightedCluster {
     }
 }
 
-/// Changes of the route, and of its destination where there is only one (others keep theirs with their share).
+/// Header changes of the route, and of its destination if there is only one. With several, each weighted cluster
+/// carries its own.
 fn request_headers(route: &HttpRoute) -> HeaderMutations {
     joined(&route.request_headers, single(route).map(|d| &d.request_headers))
 }
@@ -240,7 +243,8 @@ fn hash(view: &View, destination: &Destination, listener_port: u16) -> Option<Ha
     rule.effective(port, &destination.subset).load_balancer?.hash
 }
 
-/// The route's own retries, else the mesh's, else Istio's: two, on failures that the upstream cannot have acted on.
+/// The retry policy: the route's own, else the mesh's, else Istio's default of two retries on failures where the
+/// upstream cannot have processed the request.
 fn retry(mesh: &Mesh, own: Option<&Retries>) -> Option<RetryPolicy> {
     let wanted = own.or(mesh.default_retries.as_ref());
     let attempts = wanted.map_or(DEFAULT_ATTEMPTS, |r| r.attempts);

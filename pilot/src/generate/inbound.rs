@@ -1,9 +1,9 @@
-//! Pure. What a sidecar does with connections to its own application: the `virtualInbound` listener with its
-//! chains per port, and the clusters that lead to the application.
+//! Pure. Generates the inbound side of a sidecar: the `virtualInbound` listener with its filter chains per port, and
+//! the clusters of the local application.
 //!
-//! Istio's rules: a PERMISSIVE port takes mTLS (told by Istio's ALPN values), plaintext, and, where HTTP is not
-//! declared, foreign TLS passed through; a STRICT port takes mTLS only. What no port matches goes through a
-//! catch-all chain with the same rules, so that STRICT holds for undeclared ports too.
+//! Istio's rules: a PERMISSIVE port accepts mTLS (recognized by Istio's ALPN values), plaintext, and, where HTTP is not
+//! declared, other TLS, which is passed through. A STRICT port accepts mTLS only. Connections to undeclared ports match
+//! a catch-all chain with the same rules, so STRICT applies to them too.
 
 use super::filters::{self, Side};
 use super::view::stands_for;
@@ -28,59 +28,60 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// Port that captured inbound connections are redirected to.
+/// The port that captured inbound connections are redirected to.
 pub(super) const CAPTURE_PORT: u16 = 15006;
 
-/// A port of the workload that a Service names, or a policy.
+/// A port of the workload that a Service or a policy names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct InboundPort {
     /// The workload's port.
     pub(super) port: u16,
-    /// The Service's number of it; absent where only a policy names it.
+    /// The corresponding port of the Service; absent if only a policy names the port.
     pub(super) service_port: Option<u16>,
-    /// What it speaks.
+    /// The protocol of the application.
     pub(super) protocol: Protocol,
-    /// Whom it takes.
+    /// The mTLS mode.
     pub(super) mtls: MtlsMode,
-    /// The Service that names it, which its requests are counted for; absent where only a policy names it.
+    /// The Service, for metrics; absent if only a policy names the port.
     pub(super) service: Option<ClusterService>,
 }
 
-/// What all ports share.
+/// The settings that all ports share.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct InboundSettings {
-    /// For connections to the application.
+    /// Connect timeout to the application.
     pub(super) connect_timeout: Duration,
-    /// For ports that no Service names.
+    /// The mTLS mode of undeclared ports.
     pub(super) default_mtls: MtlsMode,
-    /// Trust domain whose identities callers must have.
+    /// The trust domain that client identities must belong to.
     pub(super) trust_domain: String,
-    /// How long to wait for the first bytes of a plaintext client; server-first protocols pass after it.
+    /// How long protocol detection waits for the first bytes of a plaintext client. After it, server-first protocols
+    /// proceed.
     pub(super) detection_timeout: Duration,
-    /// How paths are spelled before anything looks at them.
+    /// How paths are normalized before routing and authorization.
     pub(super) paths: PathNormalization,
-    /// HTTP/1.0 is taken.
+    /// Whether HTTP/1.0 is accepted.
     pub(super) http_10: bool,
-    /// Logs.
+    /// Access logs.
     pub(super) access_log: Vec<AccessLog>,
-    /// Filters of Istio's own that the proxy knows.
+    /// Whether the proxy supports Istio's own filters.
     pub(super) istio_extensions: bool,
 }
 
-/// All that the inbound side of a sidecar is made from. Equal ones make equal resources.
+/// Everything that the inbound side of a sidecar is generated from. Equal values give equal resources.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inbound {
-    /// `None` at a gateway, which has no application.
+    /// `None` for a gateway, which has no application.
     sidecar: Option<(Vec<InboundPort>, InboundSettings)>,
 }
 
 impl Inbound {
-    /// The inbound side of a proxy.
+    /// Returns the inputs for a proxy.
     pub fn of(catalog: &Catalog, scope: &Scope) -> Self {
         Self { sidecar: (!scope.gateway).then(|| of_workload(catalog, scope)) }
     }
 
-    /// Its listener and clusters.
+    /// Generates the listener and clusters.
     pub fn resources(&self) -> Vec<Resource> {
         let Some((ports, settings)) = &self.sidecar else { return vec![] };
         let clusters = clusters(ports, settings.connect_timeout).into_iter();
@@ -89,7 +90,7 @@ impl Inbound {
     }
 }
 
-/// The ports of a workload that Services name, with whom each takes.
+/// The ports of a workload that Services or policies name, with their mTLS modes, and the shared settings.
 pub(super) fn of_workload(catalog: &Catalog, scope: &Scope) -> (Vec<InboundPort>, InboundSettings) {
     let mesh = catalog.mesh();
     let workload = catalog.workload_of(scope);
@@ -108,7 +109,7 @@ pub(super) fn of_workload(catalog: &Catalog, scope: &Scope) -> (Vec<InboundPort>
     let mut ports = BTreeMap::new();
     for target in workload.map(|w| catalog.targets_of(w)).unwrap_or_default() {
         let protocol = target.port().protocol;
-        // The oldest Service decides what a port speaks that several name.
+        // If several Services name a port, the oldest decides its protocol.
         if protocol != Protocol::Udp {
             ports.entry(target.number).or_insert_with(|| InboundPort {
                 port: target.number,
@@ -119,7 +120,7 @@ pub(super) fn of_workload(catalog: &Catalog, scope: &Scope) -> (Vec<InboundPort>
             });
         }
     }
-    // A policy holds for a port that no Service names, and that no container declares, too.
+    // A policy for a port applies even if no Service names the port and no container declares it.
     for (port, mtls) in catalog.policy_ports(&scope.namespace, labels) {
         if mtls != settings.default_mtls && port != CAPTURE_PORT {
             let unnamed =
@@ -155,7 +156,7 @@ pub(super) fn listener(ports: &[InboundPort], settings: &InboundSettings) -> Lis
     }
 }
 
-/// The clusters that lead to the application's ports, and to ports that no Service names.
+/// The clusters of the application's ports, and those for undeclared ports.
 pub(super) fn clusters(ports: &[InboundPort], connect_timeout: Duration) -> Vec<Cluster> {
     let named = ports.iter().filter(|port| port.service.is_some()).map(|port| Cluster {
         service: port.service.clone(),
@@ -176,7 +177,7 @@ fn application_cluster(name: String, connect_timeout: Duration) -> Cluster {
     }
 }
 
-/// How the first bytes of a connection select a chain.
+/// The criteria by which the first bytes of a connection select a chain.
 struct Variant {
     mtls: bool,
     transport: Option<Transport>,
@@ -196,7 +197,7 @@ const fn variant(
 const RAW: Option<Transport> = Some(Transport::Raw);
 const TLS: Option<Transport> = Some(Transport::Tls);
 
-/// The chains of a port, as first bytes tell them apart.
+/// The filter chain variants of a port, by protocol and mTLS mode.
 fn variants(protocol: Protocol, mode: MtlsMode, http_10: bool) -> Vec<Variant> {
     let all = mesh_tls::MESH_ALPN;
     let (http, tcp) = (mesh_tls::MESH_HTTP_ALPN, mesh_tls::MESH_TCP_ALPN);
@@ -221,7 +222,8 @@ fn variants(protocol: Protocol, mode: MtlsMode, http_10: bool) -> Vec<Variant> {
             vec![variant(true, TLS, http, true), variant(true, TLS, &[], false)]
         }
         (MtlsMode::Strict, p) => vec![variant(true, TLS, &[], p.is_http())],
-        // Chains that name no transport are out of reach beside one that does: opaque bytes and TLS are named too.
+        // If one chain matches on the transport, Envoy never selects a chain without a transport. So opaque bytes and
+        // TLS each get a chain with one.
         (MtlsMode::Disable, Protocol::Sniffed) => vec![
             variant(false, RAW, plain_http, true),
             variant(false, RAW, &[], false),
@@ -231,7 +233,8 @@ fn variants(protocol: Protocol, mode: MtlsMode, http_10: bool) -> Vec<Variant> {
     }
 }
 
-/// Chains of one port have one name, as in Istio; those of a port that no Service names are called as for any such port.
+/// The filter chains of a port. As in Istio they share a name; those of a port without a Service have the name of the
+/// catch-all chains.
 fn port_chains(port: &InboundPort, settings: &InboundSettings) -> Vec<FilterChain> {
     let named = port.service.is_some();
     let cluster = if named {
@@ -297,7 +300,7 @@ fn tcp(cluster: &str, settings: &InboundSettings) -> ChainProtocol {
 
 fn http(target: &Target, settings: &InboundSettings) -> ChainProtocol {
     let label = target.port.map_or_else(|| "*".to_owned(), |p| p.to_string());
-    // Istio's name: by the Service's number of the port, 0 for none.
+    // Istio's route name has the Service's port number; 0 without a Service.
     let number = target.service_port.unwrap_or_default();
     let route = Route {
         name: "default".into(),
@@ -341,7 +344,7 @@ fn http(target: &Target, settings: &InboundSettings) -> ChainProtocol {
     }))
 }
 
-/// Repeats only what the application cannot have seen.
+/// Retries only requests that the application cannot have seen.
 fn application_retry() -> RetryPolicy {
     RetryPolicy {
         on: vec![RetryOn::ResetBeforeRequest],
@@ -355,7 +358,7 @@ fn application_retry() -> RetryPolicy {
     }
 }
 
-/// Connections to the capture port itself would loop: they end here.
+/// A chain that closes connections to the capture port itself, which would loop otherwise.
 fn blackhole() -> FilterChain {
     FilterChain {
         name: "virtualInbound-blackhole".into(),
@@ -372,11 +375,12 @@ fn blackhole() -> FilterChain {
     }
 }
 
-/// Callers of the mesh speak at once, but on a busy machine "at once" may take a while: taking a late TLS hello for
-/// plaintext would break the call, while a plaintext client that waits for the server only loses this long.
+/// Minimum detection timeout. Mesh clients send their first bytes at once, but on a busy machine they can arrive late.
+/// Mistaking a late TLS ClientHello for plaintext would break the connection, while a plaintext client that waits for
+/// the server loses only this time.
 const LEAST_DETECTION: Duration = Duration::from_secs(1);
 const CATCH_ALL_HTTP: &str = "virtualInbound-catchall-http";
-/// Istio's and Envoy's default for idle TCP connections.
+/// The default idle timeout of TCP connections in Istio and Envoy.
 pub(super) const TCP_IDLE: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
@@ -475,8 +479,8 @@ mod tests {
         }
     }
 
-    /// What becomes of a connection, chosen as Envoy chooses: port, transport, then protocol, and never back.
-    /// `refused`, or `mtls|plain http|tcp cluster`.
+    /// The outcome of a connection. Chains are selected as in Envoy, by port, transport, then protocol, without
+    /// backtracking. Returns `refused`, or `mtls|plain http|tcp cluster`.
     fn call(listener: &Listener, port: u16, transport: Transport, alpn: &[&str]) -> String {
         let mut left: Vec<&FilterChain> = listener.chains.iter().collect();
         let mut narrow = |specific: &dyn Fn(&ChainMatch) -> Option<bool>| {
@@ -485,7 +489,7 @@ mod tests {
         };
         narrow(&|c| c.destination_port.map(|p| p == port));
         narrow(&|c| c.transport.map(|t| t == transport));
-        // The client's order counts.
+        // The client's order of preference counts.
         let names = |c: &ChainMatch, asked: &str| c.application_protocols.iter().any(|w| w == asked);
         let asked = alpn.iter().find(|a| left.iter().any(|c| names(&c.criteria, a))).copied();
         left.retain(|c| match asked {
@@ -503,7 +507,7 @@ mod tests {
         format!("{} {kind} {cluster}", if chain.tls.is_some() { "mtls" } else { "plain" })
     }
 
-    /// Istio's table of inbound calls: every kind of caller on every kind of port, in all three modes.
+    /// Istio's table of inbound calls: every kind of client on every kind of port, in all three modes.
     #[test]
     fn inbound_calls_end_as_in_istio() {
         const PLAIN: (Transport, &[&str]) = (Transport::Raw, &[]);
@@ -513,7 +517,7 @@ mod tests {
         const MESH_TCP: (Transport, &[&str]) = (Transport::Tls, &["istio"]);
         const MESH_HTTP: (Transport, &[&str]) = (Transport::Tls, &["istio-http/1.1", "istio", "http/1.1"]);
         let (tcp, http, auto, none) = (70, 80, 81, 82);
-        // Port, caller, and what becomes of it under DISABLE, PERMISSIVE and STRICT.
+        // Port, client, and the outcome under DISABLE, PERMISSIVE and STRICT.
         let table = [
             (tcp, PLAIN, ["plain tcp", "plain tcp", "refused"]),
             (tcp, HTTP, ["plain tcp", "plain tcp", "refused"]),

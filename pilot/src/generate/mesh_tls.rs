@@ -1,4 +1,4 @@
-//! Pure. The mesh's own TLS: Istio's ALPN values, and the contexts of both sides.
+//! Pure. The mesh's mTLS settings: Istio's ALPN values and the TLS contexts of both sides.
 
 use api::model::matcher::StringMatch;
 use api::model::tls::{
@@ -6,33 +6,34 @@ use api::model::tls::{
 };
 use api::name::{WORKLOAD_CERTIFICATE, WORKLOAD_ROOTS};
 
-/// ALPN values of mesh callers that speak HTTP.
+/// ALPN values of mesh clients that use HTTP.
 pub(super) const MESH_HTTP_ALPN: &[&str] = &["istio-http/1.0", "istio-http/1.1", "istio-h2"];
-/// ALPN values of mesh callers that speak anything else.
+/// ALPN values of mesh clients that use other protocols.
 pub(super) const MESH_TCP_ALPN: &[&str] = &["istio-peer-exchange", "istio"];
-/// ALPN values of all mesh callers.
+/// ALPN values of all mesh clients.
 pub(super) const MESH_ALPN: &[&str] =
     &["istio", "istio-peer-exchange", "istio-http/1.0", "istio-http/1.1", "istio-h2"];
-/// What a caller offers for HTTP/1.1, as Istio's ALPN filter does.
+/// ALPN values that a client offers for HTTP/1.1, as with Istio's ALPN filter.
 pub(super) const CALLER_HTTP1_ALPN: &[&str] = &["istio-http/1.1", "istio", "http/1.1"];
-/// What a caller offers for HTTP/2, as Istio's ALPN filter does.
+/// ALPN values that a client offers for HTTP/2, as with Istio's ALPN filter.
 pub(super) const CALLER_HTTP2_ALPN: &[&str] = &["istio-h2", "istio", "h2"];
-/// What a caller offers for opaque bytes.
+/// ALPN values that a client offers for opaque bytes.
 pub(super) const CALLER_TCP_ALPN: &[&str] = &["istio"];
-/// What the HTTP inspector calls plaintext HTTP.
+/// The HTTP inspector's protocol names for plaintext HTTP.
 const PLAIN_HTTP: &[&str] = &["http/1.1", "h2c"];
-/// The same for a proxy that takes HTTP/1.0; for others that would only be a refusal, and as opaque bytes it may pass.
+/// The same, for proxies that accept HTTP/1.0. Other proxies would only reject HTTP/1.0, so they let it pass as opaque
+/// bytes.
 const PLAIN_HTTP_10: &[&str] = &["http/1.0", "http/1.1", "h2c"];
 
-/// What the HTTP inspector calls the plaintext HTTP that a proxy takes.
+/// Returns the HTTP inspector's protocol names for the plaintext HTTP that a proxy accepts.
 pub(super) fn plain_http(http_10: bool) -> &'static [&'static str] {
     if http_10 { PLAIN_HTTP_10 } else { PLAIN_HTTP }
 }
 
-/// The server side of mTLS: the workload's certificate, and callers of this trust domain.
+/// The server's mTLS context: the workload's certificate, and verification of clients in this trust domain.
 pub(super) fn server(trust_domain: &str, http: bool) -> DownstreamTls {
-    // Never "istio": a server that offered it would be taken to speak Istio's own HTTP. Nothing for opaque bytes:
-    // "istio-peer-exchange" would promise a prologue that workload discovery makes needless.
+    // Never "istio": clients would take the server for one that uses Istio's own HTTP. Nothing for opaque bytes:
+    // "istio-peer-exchange" would promise a metadata prologue, which workload discovery makes unnecessary.
     let alpn: &[&str] = if http { &["h2", "http/1.1"] } else { &[] };
     DownstreamTls {
         common: TlsParameters {
@@ -46,9 +47,9 @@ pub(super) fn server(trust_domain: &str, http: bool) -> DownstreamTls {
     }
 }
 
-/// The client side of mTLS towards a service whose workloads run as one of `identities`.
+/// The client's mTLS context for a service whose workloads have one of `identities`.
 ///
-/// `alpn` is what the cluster offers; a proxy that knows Istio's ALPN filter replaces it per request.
+/// `alpn` is the list that the cluster offers; a proxy with Istio's ALPN filter replaces it per request.
 pub(super) fn client(sni: String, identities: &[String], alpn: &[&str]) -> UpstreamTls {
     let names = identities
         .iter()

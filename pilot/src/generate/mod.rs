@@ -1,5 +1,5 @@
-//! Pure. From a snapshot to the resources of one proxy. The inputs are the snapshot and the proxy's scope, nothing
-//! else, so that what is shared between proxies cannot depend on anything that the sharing does not know.
+//! Pure. Generates the resources of a proxy from a snapshot and the proxy's scope. There are no other inputs, so
+//! resources shared between proxies cannot depend on anything outside the key by which they are shared.
 
 pub mod outline;
 pub mod secret;
@@ -39,7 +39,8 @@ use outline::Outline;
 use std::sync::Arc;
 use view::View;
 
-/// Resources that all proxies of a namespace (and, at gateways, of equal labels) have in common.
+/// Generates the resources that all proxies of an audience share: those of one namespace and, at gateways, with equal
+/// labels.
 pub fn shared(snapshot: &Snapshot, scope: &Scope) -> Vec<Resource> {
     let audience = Audience::of(snapshot, scope);
     let outline = Outline::new(&snapshot.catalog, &Arc::new(audience));
@@ -48,15 +49,15 @@ pub fn shared(snapshot: &Snapshot, scope: &Scope) -> Vec<Resource> {
     of_services.chain(outline.resources()).collect()
 }
 
-/// Resources of one workload alone: its inbound side.
+/// Generates the resources of a single workload: its inbound side.
 pub fn own(snapshot: &Snapshot, scope: &Scope) -> Vec<Resource> {
     Inbound::of(&snapshot.catalog, scope).resources()
 }
 
-/// The workload at an address, asked for as `/<address>` (or `<network>/<address>`).
+/// Returns the workload at an address, requested as `/<address>` (or `<network>/<address>`).
 pub fn workload(snapshot: &Snapshot, name: &str) -> Option<Resource> {
     workload::by_name(&snapshot.catalog, name).map(Resource::Workload)
 }
 
-/// Id of the cluster that all workloads of a catalog run in.
+/// The ID of the cluster that all workloads of a catalog run in.
 pub const CLUSTER_ID: &str = "Kubernetes";

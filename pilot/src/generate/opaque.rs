@@ -1,5 +1,5 @@
-//! Pure. Filter chains for connections that are passed on as bytes: to services with TLS, by server name, and to those
-//! with TCP, by address; both by the routes of a VirtualService where it has some for the port.
+//! Pure. Generates filter chains for connections forwarded as opaque bytes: TLS by server name (SNI), TCP by address.
+//! The routes of a VirtualService apply if it has some for the port.
 
 use super::View;
 use super::http_route::{self, Place};
@@ -13,16 +13,16 @@ use api::model::route::{ClusterChoice, WeightedCluster};
 use api::name;
 use ipnet::IpNet;
 
-/// What tells a service's connections from others at a listener; nothing: all that come there are its own.
+/// The criteria that identify a service's connections at a listener; empty if all connections there belong to it.
 #[derive(Debug, Default)]
 pub(super) struct Condition {
-    /// They go to one of these.
+    /// Destination address ranges.
     pub(super) ranges: Vec<IpNet>,
-    /// They name the service as their server.
+    /// Whether the SNI must name the service.
     pub(super) by_name: bool,
 }
 
-/// Chains for TLS that is passed on: the routes of the service's VirtualService for this port, else the service.
+/// Chains for TLS passed through: the routes of the service's VirtualService for this port, else the service itself.
 pub(super) fn tls_chains(
     view: &View,
     service: &Service,
@@ -55,8 +55,8 @@ pub(super) fn tls_chains(
     chains
 }
 
-/// The condition on a connection's server name that hosts make: none where one of them is `*`; `None` where nothing
-/// meets it. A wildcard stands for whole labels: Envoy refuses the listener of any other.
+/// The SNI criteria for a list of hosts: empty (any) if one is `*`; `None` if no SNI can match. Only wildcards of whole
+/// labels count, since Envoy refuses a listener with any other.
 pub(super) fn server_names(hosts: &[String]) -> Option<Vec<String>> {
     if hosts.iter().any(|host| host == "*") {
         return Some(vec![]);
@@ -66,15 +66,15 @@ pub(super) fn server_names(hosts: &[String]) -> Option<Vec<String>> {
     (!names.is_empty()).then_some(names)
 }
 
-/// TLS to one of these servers, or to any. A server name is only ever read from TLS, so that beside one the transport says
-/// nothing more.
+/// Matches TLS with one of these server names, or any TLS. The SNI is only read from TLS, so with server names a
+/// transport criterion is redundant.
 fn by_server_name(server_names: Vec<String>) -> ChainMatch {
     let transport = server_names.is_empty().then_some(Transport::Tls);
     ChainMatch { transport, server_names, ..ChainMatch::default() }
 }
 
-/// Chains for other connections: the routes of the service's VirtualService for this port, and the service for what
-/// they leave.
+/// Chains for other connections: the routes of the service's VirtualService for this port, and the service itself for
+/// connections that no route matches.
 pub(super) fn tcp_chains(
     view: &View,
     service: &Service,
@@ -94,7 +94,7 @@ pub(super) fn tcp_chains(
     chains
 }
 
-/// The TCP routes of a VirtualService, and whether nothing is left behind them.
+/// The TCP routes of a VirtualService, and whether they match every connection.
 fn tcp_routes(view: &View, set: &RouteSet, port: u16) -> (Vec<FilterChain>, bool) {
     let mut chains = vec![];
     for route in &set.tcp {
@@ -113,7 +113,7 @@ fn tcp_routes(view: &View, set: &RouteSet, port: u16) -> (Vec<FilterChain>, bool
     (chains, false)
 }
 
-/// Without the bits that a prefix does not cover, and none twice: Envoy compares what is left.
+/// Clears the host bits and removes duplicates, since Envoy compares networks that way.
 fn truncated(nets: &[IpNet]) -> Vec<IpNet> {
     let mut found = vec![];
     for net in nets.iter().map(IpNet::trunc) {
@@ -139,7 +139,7 @@ fn chain(view: &View, port: u16, destinations: &[TcpDestination]) -> FilterChain
     }
 }
 
-/// For connections to nobody's destination: on, or refused, as the mesh says.
+/// The chain for connections to unknown destinations: forwarded or rejected, as the mesh's policy says.
 pub(super) fn unknown_chain(view: &View) -> FilterChain {
     let cluster = if view.registry_only() { name::BLACK_HOLE_CLUSTER } else { name::PASSTHROUGH_CLUSTER };
     FilterChain {
@@ -170,7 +170,7 @@ pub(super) fn choice(view: &View, destinations: &[TcpDestination], port: u16) ->
     }
 }
 
-/// Conditions of TCP and TLS routes all hold together, gateways included.
+/// Whether the conditions of a TCP or TLS match hold. All must hold together, including gateways.
 fn applies(view: &View, source: &SourceMatch, port: u16) -> bool {
     let place = Place { port, encrypted: false, gateways: &[GatewayRef::Mesh] };
     source.port.is_none_or(|p| p == place.port)
@@ -179,7 +179,7 @@ fn applies(view: &View, source: &SourceMatch, port: u16) -> bool {
         && source.namespace.as_ref().is_none_or(|n| *n == view.scope.namespace)
 }
 
-/// Opaque bytes to these clusters.
+/// A TCP proxy to these clusters.
 pub(super) fn tcp(view: &View, clusters: ClusterChoice) -> ChainProtocol {
     let stat_prefix = clusters.names().first().map_or_else(String::new, |n| (*n).to_owned());
     ChainProtocol::Tcp(TcpProxy {

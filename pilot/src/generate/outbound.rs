@@ -1,10 +1,9 @@
-//! Pure. Listeners for what a sidecar's application calls, with their route tables.
+//! Pure. Generates a sidecar's outbound listeners, for requests of its application, and their route tables.
 //!
-//! Captured connections reach `virtualOutbound`, which hands them to the listener of their original destination:
-//! an address that stands for one service, else any address with that port, else itself (unknown destinations). On
-//! "any address" services are told apart by what the connection shows: HTTP by host, TLS by server name, anything
-//! by the range of addresses that it goes to. What shows nothing of a service belongs to none of them, and is treated
-//! as an unknown destination: no service ever takes a whole port.
+//! Captured connections reach `virtualOutbound`, which passes them to the listener of their original destination: one
+//! for the address of a single service, else one for the port at any address, else itself (unknown destinations). At
+//! "any address", services are distinguished by HTTP host, by SNI, or by destination address range. A connection with
+//! none of these is treated as an unknown destination: no service ever takes a whole port.
 
 use super::filters::{self, Side};
 use super::opaque::{self, Condition};
@@ -22,12 +21,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// Port that captured outbound connections are redirected to.
+/// The port that captured outbound connections are redirected to.
 pub(super) const CAPTURE_PORT: u16 = 15001;
 
-/// All outbound listeners, and the route tables they name.
+/// All outbound listeners and the route tables that they refer to.
 pub(super) fn listeners_and_routes(view: &View) -> (Vec<Listener>, Vec<RouteConfiguration>) {
-    // Where two services claim the same, the older one has it.
+    // If two services claim the same address and port, the older one gets it.
     let mut services: Vec<&Service> = view.services().map(AsRef::as_ref).collect();
     services.retain(|service| !view.is_alias(service));
     services.sort_by(|a, b| (&a.origin, &a.host).cmp(&(&b.origin, &b.host)));
@@ -39,7 +38,7 @@ pub(super) fn listeners_and_routes(view: &View) -> (Vec<Listener>, Vec<RouteConf
     }
     let mut routes = route::of_ports(view, &plan.http, &services);
     routes.extend(plan.sniffed.iter().map(|(service, port)| route::of_service(view, service, *port)));
-    // A port with HTTP has a listener even where nothing else is told apart on it.
+    // A port with HTTP has a listener even without other chains.
     for port in &plan.http {
         plan.listeners.entry((ANY, *port)).or_default();
     }
@@ -60,7 +59,7 @@ pub(super) fn listeners_and_routes(view: &View) -> (Vec<Listener>, Vec<RouteConf
     (listeners, routes)
 }
 
-/// Addresses and ports that several services with TLS claim: these are told apart by server name there too.
+/// The addresses and ports that several services with TLS claim; SNI distinguishes the services there.
 fn shared_tls(view: &View, services: &[&Service]) -> HashSet<(IpAddr, u16)> {
     let mut claims: HashMap<(IpAddr, u16), usize> = HashMap::new();
     for service in services {
@@ -73,32 +72,32 @@ fn shared_tls(view: &View, services: &[&Service]) -> HashSet<(IpAddr, u16)> {
     claims.into_iter().filter(|(_, services)| *services > 1).map(|(claim, _)| claim).collect()
 }
 
-/// What has to be listened to.
+/// The listeners to generate.
 #[derive(Default)]
 struct Plan<'a> {
-    /// Ports on which requests are told apart by host, at any address.
+    /// Ports where HTTP requests are routed by host, at any address.
     http: BTreeSet<u16>,
-    /// Those of them on which some service speaks gRPC-Web.
+    /// Those of them where some service uses gRPC-Web.
     grpc_web: BTreeSet<u16>,
-    /// Chains by address (unspecified for any) and port.
+    /// Filter chains by address (unspecified for any) and port.
     listeners: BTreeMap<(IpAddr, u16), Chains>,
-    /// Services with a route table of their own, and the port it is for.
+    /// Services with a route table of their own, and the port that it is for.
     sniffed: Vec<(&'a Service, u16)>,
-    /// Addresses and ports where server names are needed to tell services apart.
+    /// Addresses and ports where services are distinguished by SNI.
     shared: HashSet<(IpAddr, u16)>,
 }
 
-/// Chains of one address and port.
+/// The filter chains of one address and port.
 #[derive(Default)]
 struct Chains {
     list: Vec<FilterChain>,
-    /// For what meets no condition.
+    /// For connections that no chain matches.
     default: Option<FilterChain>,
-    /// Conditions of those in the list.
+    /// Criteria already used by a chain in the list.
     taken: HashSet<Cell>,
 }
 
-/// One combination of values that a chain is chosen by. Envoy refuses a listener in which two chains have one.
+/// One combination of match criteria. Envoy refuses a listener in which two chains have the same.
 type Cell = (Option<IpNet>, Option<String>, Option<Transport>, Vec<String>);
 
 impl<'a> Plan<'a> {
@@ -126,7 +125,7 @@ impl<'a> Plan<'a> {
             let condition = Condition { by_name, ..Condition::default() };
             self.put(view, service, port, address, &condition);
             if by_name {
-                // A client that names no server means the oldest.
+                // A client without SNI reaches the oldest service.
                 self.put(view, service, port, address, &Condition::default());
             }
         }
@@ -143,8 +142,8 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The pods of a headless service where its port leads to another number: nothing translates it, so that clients
-    /// call the pods' own.
+    /// Adds the pods of a headless service whose port has a different target port. Nothing translates the port of a
+    /// headless service, so clients use the pods' own.
     fn add_targets(&mut self, view: &View, service: &'a Service, port: &ServicePort) {
         let mut told_by_host = false;
         for pod in view.pods(service).filter(|pod| !pod.finished) {
@@ -159,7 +158,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The chains of a service at an address.
+    /// Adds the chains of a service at an address.
     fn put(
         &mut self,
         view: &View,
@@ -171,7 +170,7 @@ impl<'a> Plan<'a> {
         self.put_at(view, service, port, (address, port.number), condition);
     }
 
-    /// The chains of a service's port at an address and a number.
+    /// Adds the chains of a service's port at an address and a port number.
     fn put_at(
         &mut self,
         view: &View,
@@ -199,7 +198,7 @@ impl Chains {
         }
     }
 
-    /// Adds a chain, without those of its conditions that an earlier one has.
+    /// Adds a chain, without the criteria that an earlier chain already has.
     fn add(&mut self, mut chain: FilterChain) {
         if chain.criteria == ChainMatch::default() {
             self.default.get_or_insert(chain);
@@ -254,7 +253,8 @@ fn cells(criteria: &ChainMatch) -> impl Iterator<Item = Cell> {
     })
 }
 
-/// HTTP on a port at any address, and what else is told apart on it. Anything else goes where it wanted.
+/// The listener for HTTP on a port at any address, with the other chains of that port. Other connections go to their
+/// original destination.
 fn http_listener(view: &View, port: u16, chains: Chains, grpc_web: bool) -> Listener {
     let by_host = http_chain(view, RouteSource::Rds(port.to_string()), "0.0.0.0", port, grpc_web);
     Listener {
@@ -262,7 +262,7 @@ fn http_listener(view: &View, port: u16, chains: Chains, grpc_web: bool) -> List
             original_destination: false,
             tls: true,
             http: true,
-            // A client of declared HTTP speaks first. One that is late must not fall through to another chain.
+            // Clients of declared HTTP send first. A late one must not fall through to another chain.
             timeout: Some(view.mesh().detection_timeout.max(DECLARED_DETECTION)),
             continue_on_timeout: true,
         },
@@ -301,7 +301,8 @@ fn listener(name: String, address: IpAddr, port: u16) -> Listener {
     }
 }
 
-/// The socket that captured connections arrive at; what no other listener takes is an unknown destination.
+/// The listener that captured connections arrive at. A connection that no other listener takes has an unknown
+/// destination.
 fn capture(view: &View) -> Listener {
     let loop_end = FilterChain {
         name: "virtualOutbound-blackhole".into(),
@@ -320,8 +321,8 @@ fn capture(view: &View) -> Listener {
     }
 }
 
-/// HTTP on a port of a service whose protocol is found out: the connection's address has told the service, so that
-/// requests for any host are its own.
+/// The chain for detected HTTP on a port of a service without a declared protocol. The destination address identifies
+/// the service, so requests for any host belong to it.
 fn sniffed_chain(view: &View, service: &Service, port: u16, condition: &Condition) -> FilterChain {
     let routes = RouteSource::Rds(route::sniffed_name(service, port));
     let mut chain = http_chain(view, routes, &service.host, port, false);
@@ -345,13 +346,13 @@ fn http_chain(view: &View, routes: RouteSource, address: &str, port: u16, grpc_w
         authorization: vec![],
         protocol: ChainProtocol::Http(Box::new(HttpConnection {
             filters: filters::of(Side::Outbound, view.scope.istio_extensions, grpc_web),
-            // `reviews.shop.svc.cluster.local.` is the same service.
+            // `reviews.shop.svc.cluster.local.` refers to the same service.
             extra: HttpExtra { strip_host_dot: true, ..shared.extra },
             ..shared
         })),
     }
 }
 
-/// Listeners of a port at any address. One at an address of its own is found first.
+/// The address of listeners for a port at any address. Listeners for a specific address take precedence.
 const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 const DECLARED_DETECTION: Duration = Duration::from_secs(5);

@@ -1,8 +1,8 @@
-//! Pure. What the proxies of an audience share, in parts that know what they are made from: one for each service
-//! (`Upstream`), and one for listeners, routes and names. Whoever keeps parts from one snapshot to the next makes only
-//! those anew of which that differs, so that one change among thousands of services costs little.
+//! Pure. The shared resources of an audience, in parts that carry their inputs: one for each service (`Upstream`), and
+//! one for listeners, routes and names. A caller that keeps the parts from one snapshot to the next regenerates only
+//! those whose inputs differ, so a change to one of thousands of services is cheap.
 //!
-//! A part sees nothing of the catalog but what it is compared by, so that none can be kept that should have changed.
+//! A part sees nothing of the catalog except the inputs that it is compared by, so no stale part can be kept.
 
 use super::audience::Audience;
 use super::upstream::Upstream;
@@ -15,22 +15,22 @@ use api::model::cluster::Discovery;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// All that proxies share but the resources of services. Equal ones make equal resources.
+/// The inputs of all shared resources except those of services. Equal values give equal resources.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outline(View);
 
 impl Outline {
-    /// What these proxies see of a catalog.
+    /// Computes what proxies of an audience see of a catalog.
     pub fn new(catalog: &Catalog, audience: &Arc<Audience>) -> Self {
         Self(View::new(catalog, audience))
     }
 
-    /// The services that they call and the rules for that, sorted by host.
+    /// The visible services with their DestinationRules, sorted by host.
     pub fn called(&self) -> impl Iterator<Item = (&Arc<Service>, Option<&Arc<DestinationRule>>)> {
         self.0.called()
     }
 
-    /// What the clusters and endpoints of a service are made from.
+    /// The inputs of a service's clusters and endpoints.
     pub fn upstream(
         &self,
         catalog: &Catalog,
@@ -40,7 +40,7 @@ impl Outline {
         Upstream::new(&self.0.scope, catalog.backing(service), rule)
     }
 
-    /// Listeners, routes, names, and the clusters that stand for no service.
+    /// Generates listeners, routes, names, and the clusters that belong to no service.
     pub fn resources(&self) -> Vec<Resource> {
         let view = &self.0;
         let gate = view.scope.gateway;
@@ -56,10 +56,10 @@ impl Outline {
     }
 }
 
-/// The clusters of a service, and their endpoints.
+/// Generates the clusters of a service and their endpoints.
 pub fn of_service(upstream: &Upstream) -> Vec<Resource> {
     let clusters = cluster::clusters(upstream);
-    // A proxy asks for the endpoints of no other cluster. What it is offered and does not ask for would be waited for.
+    // A proxy requests endpoints of EDS clusters only. It would never request others, and pilot would wait for it.
     let asked: HashSet<&str> = clusters
         .iter()
         .filter(|c| matches!(c.discovery, Discovery::Eds(_)))

@@ -1,5 +1,5 @@
-//! Pure. Route tables of a sidecar: one for each port on which some service is told by its host, by the port's number,
-//! and one for each service whose port is not declared, as `<host>:<port>`.
+//! Pure. Generates the route tables of a sidecar: one for each port where services are distinguished by host, named by
+//! the port number, and one for each service port without a declared protocol, named `<host>:<port>`.
 
 use super::http_route::{self, Place};
 use super::{View, spelling};
@@ -11,7 +11,8 @@ use api::model::route::{Forward, Route, RouteAction, RouteConfiguration, RouteMa
 use api::name;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-/// The tables of these ports, with a virtual host for each service that has the port, whatever it speaks there.
+/// The route tables of these ports, with a virtual host for each service that has the port, whatever its protocol
+/// there.
 pub(super) fn of_ports(view: &View, ports: &BTreeSet<u16>, services: &[&Service]) -> Vec<RouteConfiguration> {
     let mut on: BTreeMap<u16, Vec<&Service>> = ports.iter().map(|port| (*port, vec![])).collect();
     for service in services {
@@ -24,8 +25,8 @@ pub(super) fn of_ports(view: &View, ports: &BTreeSet<u16>, services: &[&Service]
     on.into_iter().map(|(port, services)| of_port(view, port, &services)).collect()
 }
 
-/// The hosts that only VirtualServices know go first, as what they name is written down; but no spelling of one
-/// service takes the full name of another.
+/// The table of one port. Hosts declared only by VirtualServices come first, because their names are explicit; but no
+/// short name of a service can take the full name of another.
 fn of_port(view: &View, port: u16, services: &[&Service]) -> RouteConfiguration {
     let full = services.iter().map(|s| s.host.as_str()).collect();
     let mut hosts = Hosts { full, ..Hosts::default() };
@@ -43,12 +44,12 @@ fn of_port(view: &View, port: u16, services: &[&Service]) -> RouteConfiguration 
     table(port.to_string(), hosts.list)
 }
 
-/// The table of one port of one service whose protocol is found out from its bytes.
+/// The table of a service port whose protocol is detected.
 pub(super) fn of_service(view: &View, service: &Service, port: u16) -> RouteConfiguration {
     table(sniffed_name(service, port), vec![service_host(view, service, port, vec!["*".into()])])
 }
 
-/// Name of the table of a service whose protocol is not declared.
+/// The name of the table of a service port without a declared protocol.
 pub(super) fn sniffed_name(service: &Service, port: u16) -> String {
     format!("{}:{port}", service.host)
 }
@@ -57,12 +58,12 @@ fn table(name: String, virtual_hosts: Vec<VirtualHost>) -> RouteConfiguration {
     RouteConfiguration { name, virtual_hosts, ignore_port_in_host: true, ..RouteConfiguration::default() }
 }
 
-/// Virtual hosts without a domain twice: Envoy refuses a table with one.
+/// The virtual hosts of a table, without duplicate domains: Envoy refuses a table that has any.
 #[derive(Default)]
 struct Hosts<'a> {
     list: Vec<VirtualHost>,
     taken: HashSet<String>,
-    /// Full names of services: no other host has them.
+    /// The full names of services, which no other virtual host may have.
     full: HashSet<&'a str>,
 }
 
@@ -81,7 +82,7 @@ impl Hosts<'_> {
 
 fn service_host(view: &View, service: &Service, port: u16, domains: Vec<String>) -> VirtualHost {
     let routed = view.route_set(&service.host).map(|set| http_route::routes(view, set, &place(port)));
-    // A VirtualService without a route for this port leaves the service to its default.
+    // If the VirtualService has no route for this port, the service keeps its default route.
     let routes = match routed {
         Some(routes) if !routes.is_empty() => routes,
         _ => vec![http_route::default_route(view, &service.host, port)],
@@ -89,8 +90,8 @@ fn service_host(view: &View, service: &Service, port: u16, domains: Vec<String>)
     virtual_host(&service.host, port, domains, routes)
 }
 
-/// ExternalName Services that declare the port and have a VirtualService of their own: its routes go before those of
-/// the service behind.
+/// ExternalName Services that declare the port and have a VirtualService. Its routes take precedence over those of the
+/// service behind.
 fn aliases(view: &View, port: u16, services: &[&Service]) -> Vec<VirtualHost> {
     let aliases = services.iter().flat_map(|service| view.aliases(service));
     let declared = aliases.filter(|alias| alias.port(port).is_some());
@@ -102,8 +103,8 @@ fn aliases(view: &View, port: u16, services: &[&Service]) -> Vec<VirtualHost> {
     routed.filter(|host| !host.routes.is_empty()).collect()
 }
 
-/// Hosts of VirtualServices that no service on this port has. Istio serves them on port 80, and on other ports where
-/// the VirtualService has the host of a service there too.
+/// Hosts of VirtualServices that no service on this port has. Istio serves them on port 80, and on other ports if the
+/// VirtualService also has the host of a service there.
 fn written_hosts(view: &View, port: u16, services: &[&Service]) -> Vec<VirtualHost> {
     let known: HashSet<&str> = services.iter().map(|s| s.host.as_str()).collect();
     let covers = |pattern: &str| {
@@ -138,7 +139,7 @@ fn virtual_host(name: &str, port: u16, domains: Vec<String>, routes: Vec<Route>)
     }
 }
 
-/// Where requests for unknown hosts go.
+/// The virtual host for unknown hosts.
 fn rest(view: &View) -> VirtualHost {
     let (name, action) = if view.registry_only() {
         ("block_all", RouteAction::Direct { status: 502, body: String::new() })

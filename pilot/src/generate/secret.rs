@@ -1,5 +1,5 @@
-//! Pure. Which Secrets the configuration of a gateway refers to, and their contents. A Secret is served only to a
-//! proxy whose own listeners or clusters refer to it, and only as what they use it for.
+//! Pure. The Secrets that a gateway's configuration refers to, and their contents. A Secret is served only to a proxy
+//! whose own listeners or clusters refer to it, and only for the use they refer to.
 
 use crate::catalog::workload::Workload;
 use crate::flow::Scope;
@@ -12,7 +12,7 @@ use api::name::NodeKind;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// What a listener or a cluster uses a Secret for, with the name it asks for (without scheme and own namespace).
+/// The use of a Secret by a listener or a cluster, with the requested name (without scheme and own namespace).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SecretUse {
     /// A certificate with its key.
@@ -27,11 +27,12 @@ pub fn uses<'a>(namespace: &str, resources: impl IntoIterator<Item = &'a Resourc
     parameters.flat_map(|tls| of_parameters(namespace, tls)).collect()
 }
 
-/// A Secret of the proxy's own namespace, for a gateway that has proved which Pod it is, as one of its `uses`.
+/// Returns a Secret of the proxy's own namespace if it is one of `uses` and the proxy is a gateway that has proved its
+/// Pod.
 ///
 /// Names: `kubernetes://<name>` for a certificate, with `-cacert` for its roots.
 pub fn find(snapshot: &Snapshot, scope: &Scope, uses: &BTreeSet<SecretUse>, name: &str) -> Option<Resource> {
-    // A Pod whose containers run no proxy that shows may be a gateway by its own word, but not for its keys.
+    // A Pod whose containers show no proxy may claim to be a gateway, but it gets no Secrets.
     let runs_router = |pod: &Arc<Workload>| pod.proxy == Some(NodeKind::Router);
     let is_gateway = scope.gateway && snapshot.catalog.workload_of(scope).is_some_and(runs_router);
     if !is_gateway || scope.service_account.is_empty() {
@@ -78,7 +79,7 @@ fn of_parameters(namespace: &str, tls: &TlsParameters) -> Vec<SecretUse> {
     certificates.chain(roots).collect()
 }
 
-/// The name of a Secret of Kubernetes; `None` for the certificates and roots that the proxy has by itself.
+/// Returns the name of a Kubernetes Secret; `None` for the certificates and roots that the proxy has itself.
 fn short<'a>(namespace: &str, name: &'a str) -> Option<&'a str> {
     let path = name.strip_prefix("kubernetes://")?;
     let own = path.strip_prefix(namespace).and_then(|rest| rest.strip_prefix('/'));

@@ -1,5 +1,6 @@
-//! Pure. How clients spell a service: every name that DNS resolves to it, and its addresses. A request or a ClientHello
-//! with any of them is the service's, with its routes, its rules and its mutual TLS.
+//! Pure. The names and addresses by which clients refer to a service: every name that DNS resolves to it, and its
+//! addresses. A request or a ClientHello with any of them belongs to the service, with its routes, its rules and its
+//! mTLS.
 
 use super::View;
 use crate::catalog::service::{Registry, Service};
@@ -9,7 +10,7 @@ use std::net::IpAddr;
 pub(super) fn domains(view: &View, service: &Service) -> Vec<String> {
     let mut domains = names(view, service);
     if service.headless {
-        // Its pods have names below each of its own.
+        // The service's pods have names below each of its own.
         let below: Vec<String> = domains.iter().map(|name| format!("*.{name}")).collect();
         domains.extend(below);
     }
@@ -17,7 +18,7 @@ pub(super) fn domains(view: &View, service: &Service) -> Vec<String> {
     domains
 }
 
-/// A host as requests name it: an IPv6 address stands in brackets.
+/// A host as it appears in requests: IPv6 addresses are in brackets.
 pub(super) fn domain(host: &str) -> String {
     match host.parse() {
         Ok(IpAddr::V6(ip)) => format!("[{ip}]"),
@@ -25,14 +26,14 @@ pub(super) fn domain(host: &str) -> String {
     }
 }
 
-/// The names of a service and of the ExternalName Services that stand for it.
+/// The names of a service and of the ExternalName Services that are aliases of it.
 pub(super) fn names(view: &View, service: &Service) -> Vec<String> {
     let all = std::iter::once(service).chain(view.aliases(service).map(AsRef::as_ref));
     all.flat_map(|service| own_names(view, service)).collect()
 }
 
-/// The names of a service alone. What a resolver completes by its search path has several spellings: of a Service of
-/// Kubernetes the host without the cluster's domain, and, in its own namespace, its bare name.
+/// The names of the service itself. A resolver's search path allows short forms of a Kubernetes Service: the host
+/// without the cluster domain and, in its own namespace, the bare name.
 pub(super) fn own_names(view: &View, service: &Service) -> Vec<String> {
     let mut names = vec![service.host.clone()];
     if service.registry == Registry::Kubernetes {
@@ -45,7 +46,7 @@ pub(super) fn own_names(view: &View, service: &Service) -> Vec<String> {
     names
 }
 
-/// Where clients connect to when they mean a service: its virtual addresses, or its pods' where it is headless.
+/// The addresses that clients of a service connect to: its virtual addresses or, if it is headless, its pods'.
 pub(super) fn addresses(view: &View, service: &Service) -> Vec<IpAddr> {
     if service.headless {
         return pod_addresses(view, service);
@@ -54,7 +55,8 @@ pub(super) fn addresses(view: &View, service: &Service) -> Vec<IpAddr> {
     service.single_addresses().chain(allocated).collect()
 }
 
-/// The addresses of a headless service's pods, ready or not: peers of a StatefulSet call each other while they start.
+/// The addresses of a headless service's pods, ready or not: peers of a StatefulSet connect to each other while they
+/// start.
 fn pod_addresses(view: &View, service: &Service) -> Vec<IpAddr> {
     let pods = view.pods(service).filter(|p| !p.finished);
     let pods = pods.flat_map(|p| p.addresses.iter().copied());

@@ -1,5 +1,5 @@
-//! Pure. All that the clusters and endpoints of one service are made from, for the proxies of one audience. What is not in
-//! here cannot show in them.
+//! Pure. The inputs of the clusters and endpoints of one service, for the proxies of one audience. Clusters and
+//! endpoints depend on nothing else.
 
 use super::CLUSTER_ID;
 use super::audience::Audience;
@@ -14,14 +14,14 @@ use api::model::endpoint::{Endpoint, EndpointWorkload, LoadAssignment, LocalityE
 use api::name::ClusterName;
 use std::sync::Arc;
 
-/// A service that proxies call. Equal ones make equal resources.
+/// An upstream service. Equal values give equal resources.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Upstream {
-    /// The proxies are gateways.
+    /// Whether the proxies are gateways.
     pub(super) gateway: bool,
-    /// They know Istio's own filters.
+    /// Whether they support Istio's own filters.
     pub(super) istio_extensions: bool,
-    /// The service, and what is behind it.
+    /// The service and everything that its endpoints depend on.
     pub(super) backing: Backing,
     rule: Option<Same<DestinationRule>>,
 }
@@ -32,7 +32,7 @@ impl Upstream {
         Self { gateway, istio_extensions, backing, rule: rule.map(Into::into) }
     }
 
-    /// Whether it is about this very service with this rule.
+    /// Whether this was made for exactly this service and rule.
     pub fn is_of(&self, service: &Arc<Service>, rule: Option<&Arc<DestinationRule>>) -> bool {
         let same_rule = match (&self.rule, rule) {
             (Some(own), Some(other)) => Arc::ptr_eq(&own.0, other),
@@ -52,12 +52,12 @@ impl Upstream {
         self.backing.mesh()
     }
 
-    /// The rule for calls to it.
+    /// The DestinationRule that applies to the service.
     pub(super) fn rule(&self) -> Option<&DestinationRule> {
         self.rule.as_deref()
     }
 
-    /// The endpoints of all clusters that might have some.
+    /// The endpoints of all clusters that can have some.
     pub(super) fn assignments(&self) -> Vec<LoadAssignment> {
         let service = self.service();
         if service.resolution != Resolution::Endpoints {
@@ -74,7 +74,7 @@ impl Upstream {
         assignments
     }
 
-    /// The endpoints of a port, or of a subset of it, as xDS carries them.
+    /// The endpoints of a port, or of a subset of it, in their xDS form.
     pub(super) fn assignment(&self, port: &ServicePort, subset: &str, cluster: String) -> LoadAssignment {
         let labels = self.rule().and_then(|r| r.subset(subset)).map(|s| &s.labels);
         let chosen = |e: &ServiceEndpoint| labels.is_none_or(|l| selects(l, &e.labels));

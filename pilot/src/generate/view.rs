@@ -1,6 +1,5 @@
-//! Pure. What the proxies of one audience see: visible services with the rules that hold for their namespace, looked up
-//! once for all generators. It is all that listeners, routes and names are made from: what is not in here cannot show in
-//! them.
+//! Pure. What the proxies of one audience see: visible services with the rules that apply to them, looked up once for
+//! all generators. Listeners, routes and names are generated from the view alone, so equal views give equal resources.
 
 use super::audience::Audience;
 use super::http_connection;
@@ -19,31 +18,31 @@ use api::model::listener::{HttpConnection, RouteSource};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What proxies see. Equal ones make equal resources.
+/// The inputs of listeners, routes and names. Equal values give equal resources.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct View {
-    /// The proxies.
+    /// The audience.
     pub(super) scope: Arc<Audience>,
     mesh: Same<Mesh>,
-    /// Sorted by host.
+    /// The visible services, sorted by host.
     services: Vec<Outline>,
-    /// The rules of these, in their order.
+    /// Their DestinationRules, in the same order.
     rules: Vec<Option<Same<DestinationRule>>>,
-    /// What is behind those of them that have no address but their pods'.
+    /// The backing of headless services, whose addresses are those of their pods.
     headless: BTreeMap<String, Backing>,
-    /// ExternalName Services that stand for another service of the view, with its host.
+    /// ExternalName Services that are aliases of another visible service, with that service's host.
     targets: BTreeMap<String, String>,
-    /// The other way round.
+    /// The aliases of each service: the inverse of `targets`.
     aliases: BTreeMap<String, Vec<Outline>>,
-    /// Hosts (patterns too) of the VirtualServices for sidecars, each with the one that owns it.
+    /// Hosts and host patterns of VirtualServices for sidecars, each with the one that routes it.
     owners: BTreeMap<String, Same<RouteSet>>,
-    /// Those of them that stand for several hosts.
+    /// Those of them that are patterns.
     patterns: Vec<String>,
     outbound: OutboundPolicy,
     gates: Option<Gates>,
 }
 
-/// A service without its written endpoints, which nobody reads here.
+/// A service compared without its static endpoints, which no generator reads from the view.
 #[derive(Debug, Clone)]
 struct Outline(Arc<Service>);
 
@@ -91,17 +90,18 @@ impl View {
         }
     }
 
-    /// Whether this is an ExternalName Service that stands for another of the view: it has nothing of its own then.
+    /// Whether this is an ExternalName Service that is an alias of another visible service. An alias has no resources
+    /// of its own.
     pub(super) fn is_alias(&self, service: &Service) -> bool {
         self.targets.contains_key(&service.host)
     }
 
-    /// The host that a destination stands for: what is behind an ExternalName Service, or itself.
+    /// The host behind a destination: the one that an ExternalName Service is an alias of, or the host itself.
     pub(super) fn target<'h>(&'h self, host: &'h str) -> &'h str {
         self.targets.get(host).map_or(host, String::as_str)
     }
 
-    /// The ExternalName Services that stand for a service.
+    /// The ExternalName Services that are aliases of a service.
     pub(super) fn aliases(&self, service: &Service) -> impl Iterator<Item = &Arc<Service>> {
         self.aliases.get(&service.host).into_iter().flatten().map(|alias| &alias.0)
     }
@@ -114,7 +114,7 @@ impl View {
         self.services.iter().map(|service| &service.0)
     }
 
-    /// The services that have clusters, with the rules for calls to them.
+    /// The services that have clusters, with their DestinationRules.
     pub(super) fn called(&self) -> impl Iterator<Item = (&Arc<Service>, Option<&Arc<DestinationRule>>)> {
         let rules = self.rules.iter().map(|rule| rule.as_ref().map(|rule| &rule.0));
         self.services().zip(rules).filter(|(service, _)| !self.is_alias(service))
@@ -137,33 +137,33 @@ impl View {
         self.headless.get(&service.host).into_iter().flat_map(Backing::pods)
     }
 
-    /// The addresses that are written down for a headless service.
+    /// The static endpoints of a headless service.
     pub(super) fn written(&self, service: &Service) -> impl Iterator<Item = &StaticEndpoint> {
         self.headless.get(&service.host).into_iter().flat_map(Backing::written).map(|(endpoint, _)| endpoint)
     }
 
-    /// What gateways serve; sidecars have nothing to do with it.
+    /// The Gateways, for gateway proxies; `None` for sidecars.
     pub(super) fn gates(&self) -> Option<&Gates> {
         self.gates.as_ref()
     }
 
-    /// The VirtualService that routes calls of sidecars to this host.
+    /// The VirtualService that routes sidecars' requests to this host.
     pub(super) fn route_set(&self, host: &str) -> Option<&RouteSet> {
         let closest = || self.owners.get(host::closest(host, self.patterns.iter().map(String::as_str))?);
         self.owners.get(host).or_else(closest).map(|set| &**set)
     }
 
-    /// VirtualServices for sidecars by the hosts they own.
+    /// VirtualServices for sidecars, by the hosts that they route.
     pub(super) fn owners(&self) -> &BTreeMap<String, Same<RouteSet>> {
         &self.owners
     }
 
-    /// Unknown destinations are refused.
+    /// Whether connections to unknown destinations are rejected.
     pub(super) fn registry_only(&self) -> bool {
         self.outbound == OutboundPolicy::RegistryOnly
     }
 
-    /// An HTTP connection with the mesh's settings.
+    /// An HTTP connection manager with the mesh's settings.
     pub(super) fn http_connection(&self, stat_prefix: String, routes: RouteSource) -> HttpConnection {
         HttpConnection {
             accept_http_10: self.scope.http_10,
@@ -172,7 +172,7 @@ impl View {
     }
 }
 
-/// What a cluster says of the Service that it stands for.
+/// The Service that a cluster belongs to, for metrics.
 pub(super) fn stands_for(service: &Service) -> ClusterService {
     ClusterService {
         host: service.host.clone(),

@@ -1,4 +1,4 @@
-//! Pure. Who lives at an address, for telemetry, and the names that a proxy's DNS answers.
+//! Pure. Workload metadata by address, for telemetry, and the name table of a proxy's DNS.
 
 use super::{CLUSTER_ID, View, spelling};
 use crate::catalog::Catalog;
@@ -8,7 +8,7 @@ use api::model::workload::{NameInfo, NameTable, Workload};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// The workload that `<network>/<address>` names; the uid is that very name, as the asker knows no other.
+/// Returns the workload that `<network>/<address>` names. Its uid is that name, since the client knows no other.
 pub(super) fn by_name(catalog: &Catalog, name: &str) -> Option<Workload> {
     let address: IpAddr = name.rsplit('/').next()?.parse().ok()?;
     let pod = catalog.workload_by_ip(address)?;
@@ -33,7 +33,7 @@ fn workload(pod: &Pod, trust_domain: &str) -> Workload {
     }
 }
 
-/// Every host that a proxy sees, with its virtual addresses, or its pods' where it has none.
+/// All hosts that a proxy sees, with their virtual addresses or, if they have none, their pods'.
 pub(super) fn names(view: &View) -> NameTable {
     let hosts: BTreeMap<String, NameInfo> =
         view.services().map(|s| (s.host.clone(), name_info(view, s))).collect();

@@ -1,12 +1,12 @@
-//! Pure. Encoded resources by their versions, so that what is equal for proxies of several groups is one allocation.
+//! Pure. Encoded resources by version, so that equal resources of proxies in different groups share one allocation.
 //!
-//! Who encodes waits for others only where both have bodies of the same shard.
+//! The table is sharded: threads that encode contend only for the same shard.
 
 use api::xds::table::Offered;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
-/// Bodies that somebody holds.
+/// Encoded bodies that are in use.
 #[derive(Debug, Default)]
 pub(super) struct Bodies {
     shards: [RwLock<Shard>; SHARDS],
@@ -15,12 +15,12 @@ pub(super) struct Bodies {
 #[derive(Debug, Default)]
 struct Shard {
     by_version: HashMap<u64, Weak<[u8]>>,
-    /// Entries that make it look for those that nobody holds any more.
+    /// The number of entries at which unused bodies are removed.
     limit: usize,
 }
 
 impl Bodies {
-    /// The same resource, with the bytes of an equal one where there is one.
+    /// Returns the resource with the shared bytes of an equal one, if there is any.
     pub(super) fn share(&self, offered: Offered) -> Offered {
         let at = offered.version as usize % SHARDS;
         let mut shard = self.shards[at].write().unwrap_or_else(PoisonError::into_inner);
@@ -36,7 +36,7 @@ impl Bodies {
         offered
     }
 
-    /// Forgets those that nobody holds any more.
+    /// Removes the bodies that are no longer in use.
     pub(super) fn tidy(&self) {
         for shard in &self.shards {
             shard.write().unwrap_or_else(PoisonError::into_inner).tidy();
@@ -58,5 +58,5 @@ impl Shard {
 }
 
 const SHARDS: usize = 16;
-/// Bodies of a shard for which no look is worth it.
+/// A shard with fewer bodies than this is not searched for unused ones.
 const FEW: usize = 64;

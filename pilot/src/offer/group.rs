@@ -1,5 +1,5 @@
-//! Proxies that have most of their configuration in common are a group: one task makes it for all of them when the
-//! configuration changes, and hands it out. It ends when the last of them has left.
+//! Groups of proxies that share most of their configuration. One task per group generates it when the configuration
+//! changes, and distributes it. The task ends when the last proxy has left.
 
 use super::body::Bodies;
 use super::made::{Made, Shared};
@@ -16,10 +16,10 @@ use tokio::sync::{Semaphore, watch};
 pub(super) struct Groups {
     metrics: Metrics,
     pub(super) snapshots: watch::Receiver<Arc<Snapshot>>,
-    /// Written when the first proxy of a group comes and after the last one has left.
+    /// Locked for writing when the first proxy of a group joins and after the last one has left.
     pub(super) table: RwLock<HashMap<Arc<Audience>, Arc<Group>>>,
     pub(super) bodies: Bodies,
-    /// Groups that are worked for at a time.
+    /// Limits how many groups generate at the same time.
     turns: Semaphore,
 }
 
@@ -27,12 +27,12 @@ pub(super) struct Groups {
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) audience: Arc<Audience>,
-    /// What they share; `None` before it was made the first time.
+    /// What they share; `None` until it is generated for the first time.
     shared: watch::Sender<Option<Arc<Shared>>>,
     pub(super) owns: Owns,
 }
 
-/// What a group shares, as it changes. The group lasts as long as somebody has one.
+/// The shared configuration of a group, as it changes. The group exists as long as a receiver does.
 pub(super) type Changes = watch::Receiver<Option<Arc<Shared>>>;
 
 impl Groups {
@@ -42,7 +42,7 @@ impl Groups {
         Self { metrics, snapshots, table, bodies, turns: Semaphore::new(cores) }
     }
 
-    /// The group of an audience, with what it shares.
+    /// Returns the group of an audience and its shared configuration; creates the group if necessary.
     pub(super) fn enter(self: &Arc<Self>, audience: Audience) -> (Arc<Group>, Changes) {
         let known = |table: &HashMap<Arc<Audience>, Arc<Group>>, audience: &Audience| {
             table.get(audience).map(|group| (group.clone(), group.shared.subscribe()))
@@ -62,14 +62,14 @@ impl Groups {
         (group, changes)
     }
 
-    /// Makes what a group shares under each snapshot, as long as it has members.
+    /// Generates the shared configuration for each snapshot, as long as the group has members.
     async fn serve(self: Arc<Self>, group: Arc<Group>) {
         let (mut made, mut snapshots) = (Made::default(), self.snapshots.clone());
         loop {
             let turn = self.turns.acquire().await.expect("the semaphore is never closed");
             let snapshot = snapshots.borrow_and_update().clone();
             let (groups, audience) = (self.clone(), group.audience.clone());
-            // Off the threads that serve streams: what has been sent must not wait there for what is made next.
+            // Runs on a blocking thread, so that generating does not delay streams that are sending.
             let work = tokio::task::spawn_blocking(move || {
                 let timer = groups.metrics.push_time.start_timer();
                 let shared = made.next(&snapshot, &audience, &groups.bodies);
@@ -89,14 +89,14 @@ impl Groups {
         self.bodies.tidy();
     }
 
-    /// Waits for the next snapshot; false when the group has no members any more, or pilot ends.
+    /// Waits for the next snapshot. Returns false when the group has no members, or pilot ends.
     async fn lasts(&self, group: &Group, snapshots: &mut watch::Receiver<Arc<Snapshot>>) -> bool {
         loop {
             tokio::select! {
                 changed = snapshots.changed() => return changed.is_ok(),
                 () = group.shared.closed() => {
                     let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-                    // Nobody enters while the table is held; one may have before.
+                    // No proxy can join while the table is locked, but one may have joined before.
                     if group.shared.receiver_count() == 0 {
                         table.remove(&group.audience);
                         return false;

@@ -1,4 +1,4 @@
-//! Pure. What all proxies of a group are offered: made in parts, of which those whose cause is the same as before are kept.
+//! Pure. The shared configuration of a group, in parts: parts whose inputs are unchanged are kept.
 
 use super::body::Bodies;
 use crate::generate::audience::Audience;
@@ -12,7 +12,7 @@ use api::xds::table::{EMPTY, Offered, Table};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What all proxies of a group are offered under a snapshot.
+/// The shared configuration of a group under a snapshot.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) snapshot: Arc<Snapshot>,
@@ -28,10 +28,10 @@ impl Shared {
     }
 }
 
-/// The parts of what a group is offered, as they were made last.
+/// The parts of a group's configuration, as last generated.
 #[derive(Debug, Default)]
 pub(super) struct Made {
-    /// The snapshot that they were made under.
+    /// The snapshot that they were generated from.
     snapshot: Option<Arc<Snapshot>>,
     services: BTreeMap<String, Part<Upstream>>,
     rest: Option<Part<Outline>>,
@@ -39,14 +39,14 @@ pub(super) struct Made {
     secrets: Arc<BTreeSet<SecretUse>>,
 }
 
-/// Encoded resources, and what they were made from.
+/// Encoded resources and the inputs that they were generated from.
 #[derive(Debug)]
 struct Part<C> {
     cause: C,
     encoded: Encoded,
 }
 
-/// Resources as they are sent, and the Secrets that they refer to.
+/// Encoded resources and the Secrets that they refer to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Encoded {
     pub(super) resources: Vec<(Kind, Arc<str>, Offered)>,
@@ -54,7 +54,7 @@ pub(super) struct Encoded {
 }
 
 impl Made {
-    /// What is offered under a snapshot: those parts anew of which the cause differs from the last time.
+    /// Returns the configuration under a snapshot. Only parts whose inputs changed are regenerated.
     pub(super) fn next(
         &mut self,
         snapshot: &Arc<Snapshot>,
@@ -109,7 +109,7 @@ impl Made {
         self.renew(&changed);
     }
 
-    /// Makes the tables of these kinds anew.
+    /// Rebuilds the tables of these kinds.
     fn renew(&mut self, kinds: &BTreeSet<Kind>) {
         for kind in kinds {
             let all = self.encoded().flat_map(|encoded| &encoded.resources);
@@ -130,7 +130,8 @@ impl Made {
 }
 
 impl<C: PartialEq> Part<C> {
-    /// The part of a cause: the one before where it has the same, or made now; notes the kinds that differ then.
+    /// Returns the part for these inputs: the previous one if its inputs are equal, else a newly generated one. Adds
+    /// the kinds of resources that changed to `changed`.
     fn next(
         before: Option<Self>,
         cause: C,
@@ -138,7 +139,7 @@ impl<C: PartialEq> Part<C> {
         changed: &mut BTreeSet<Kind>,
     ) -> Self {
         let encoded = match before {
-            // What it is compared by the next time is the newer: older objects need not be kept for it.
+            // Keeps the newer inputs for the next comparison, so that the older objects can be freed.
             Some(before) if before.cause == cause => return Self { cause, encoded: before.encoded },
             Some(before) => {
                 let encoded = make(&cause);
@@ -161,8 +162,8 @@ impl Encoded {
     }
 }
 
-/// Encodes resources, for proxies that know Istio's filters or not; `gateway`: notes Secrets, for gateways of this
-/// namespace.
+/// Encodes resources, with or without Istio's filters. With `gateway`, a namespace, collects the Secrets that resources
+/// for its gateways refer to.
 pub(super) fn encode(
     resources: &[Resource],
     istio_extensions: bool,

@@ -1,8 +1,9 @@
 //! What each proxy is offered: generated resources, encoded once and shared by all proxies that get the same.
 //!
-//! Most resources are the same for every sidecar of a namespace; only the inbound side is a workload's own. Each group of
-//! proxies with the same has a task that makes it (`group`), so that a proxy waits for no other one's. What did not change
-//! since the last snapshot is neither generated nor encoded again, and equal bodies are one allocation.
+//! Most resources are the same for every sidecar of a namespace; only the inbound side belongs to a single workload.
+//! Each group of proxies with the same resources has a task that generates them (`group`), so that no proxy waits for
+//! another group. What is unchanged since the last snapshot is neither generated nor encoded again, and equal bodies
+//! share one allocation.
 
 mod group;
 
@@ -28,11 +29,11 @@ use own::Own;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Makes offers, and remembers what they share.
+/// Makes offers, and keeps what they share.
 #[derive(Debug, Clone)]
 pub struct Offers(Arc<Groups>);
 
-/// A proxy's place in a group, and what it is offered there.
+/// A proxy's membership in a group, with its current offer.
 #[derive(Debug)]
 pub struct Member {
     groups: Arc<Groups>,
@@ -41,7 +42,7 @@ pub struct Member {
     offer: ProxyOffer,
 }
 
-/// Everything one proxy is offered at one moment.
+/// Everything that one proxy is offered at one moment.
 #[derive(Debug)]
 pub struct ProxyOffer {
     shared: Arc<Shared>,
@@ -50,12 +51,13 @@ pub struct ProxyOffer {
 }
 
 impl Offers {
-    /// Nothing remembered yet.
+    /// Creates empty groups.
     pub fn new(snapshots: watch::Receiver<Arc<Snapshot>>, metrics: Metrics) -> Self {
         Self(Arc::new(Groups::new(snapshots, metrics)))
     }
 
-    /// What a proxy is offered from now on; `choose` tells the scope that it has under a snapshot, or why it gets nothing.
+    /// Joins a proxy to its group and returns its first offer. `choose` returns the proxy's scope under a snapshot, or
+    /// the reason why it gets nothing.
     pub async fn join<E>(&self, choose: impl Fn(&Snapshot) -> Result<Arc<Scope>, E>) -> Result<Member, E> {
         let groups = self.0.clone();
         let snapshot = groups.snapshots.borrow().clone();
@@ -66,36 +68,36 @@ impl Offers {
         let own = group.owns.of(&shared.snapshot, &scope, None, &groups.bodies);
         let offer = ProxyOffer { shared, own, scope };
         let mut member = Member { groups, group, changes, offer };
-        // What it is may have changed while it waited.
+        // The proxy's audience may have changed while it waited.
         member.settle(&choose).await?;
         Ok(member)
     }
 }
 
-/// What a group shares under a snapshot that is not older than this generation.
+/// Waits for a group's shared configuration under a snapshot at least as new as `generation`.
 async fn current(changes: &mut Changes, generation: u64) -> Arc<Shared> {
     let made =
         |made: &Option<Arc<Shared>>| made.as_ref().is_some_and(|m| m.snapshot.generation >= generation);
     let found = changes.wait_for(made).await.map(|made| made.clone()).ok().flatten();
     match found {
         Some(shared) => shared,
-        // The group's task has ended with pilot, which ends all streams.
+        // The group's task ended with pilot, which also ends all streams.
         None => std::future::pending().await,
     }
 }
 
 impl Member {
-    /// What the proxy is offered.
+    /// The proxy's current offer.
     pub fn offer(&self) -> &ProxyOffer {
         &self.offer
     }
 
-    /// Waits for a configuration that the proxy has not been offered; false: there will be no other.
+    /// Waits for a configuration that the proxy has not been offered. Returns false if there will be no other.
     pub async fn changed(&mut self) -> bool {
         self.changes.changed().await.is_ok()
     }
 
-    /// Takes over the newest configuration, under which the proxy's Pod may have changed or gone.
+    /// Switches to the newest configuration, in which the proxy's Pod may have changed or been deleted.
     pub async fn renew<E>(&mut self, choose: impl Fn(&Snapshot) -> Result<Arc<Scope>, E>) -> Result<(), E> {
         let newest = self.changes.borrow_and_update().clone();
         if let Some(shared) = newest {
@@ -105,7 +107,7 @@ impl Member {
         Ok(())
     }
 
-    /// Changes the group, and what is the proxy's own, until both are those of the snapshot.
+    /// Updates the group and the proxy's own resources until both match the snapshot.
     async fn settle<E>(&mut self, choose: &impl Fn(&Snapshot) -> Result<Arc<Scope>, E>) -> Result<(), E> {
         loop {
             let snapshot = self.offer.shared.snapshot.clone();
@@ -153,17 +155,17 @@ impl Offer for ProxyOffer {
 }
 
 impl ProxyOffer {
-    /// The generation of the snapshot that it was made from.
+    /// The generation of its snapshot.
     pub fn generation(&self) -> u64 {
         self.shared.snapshot.generation
     }
 
-    /// When the change that it was made from was seen.
+    /// When the change behind its snapshot was observed.
     pub fn made(&self) -> std::time::Instant {
         self.shared.snapshot.made
     }
 
-    /// Whom it is for.
+    /// The scope of the proxy.
     pub fn scope(&self) -> &Arc<Scope> {
         &self.scope
     }

@@ -1,5 +1,5 @@
-//! Pure. The resources of one workload alone: made when what they are made from differs, and shared by proxies for which
-//! it is the same, as those of one Deployment.
+//! Pure. The resources of a single workload: regenerated when their inputs change, and shared by proxies with equal
+//! inputs, such as those of one Deployment.
 
 use super::body::Bodies;
 use super::made::{Encoded, encode};
@@ -11,7 +11,7 @@ use api::xds::table::{EMPTY, Table};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
-/// What one workload has of its own.
+/// The resources of a single workload.
 #[derive(Debug)]
 pub(super) struct Own {
     cause: Inbound,
@@ -24,12 +24,12 @@ impl Own {
     }
 }
 
-/// What the workloads of a group have of their own.
+/// The own resources of a group's workloads.
 #[derive(Debug, Default)]
 pub(super) struct Owns(RwLock<Vec<Weak<Own>>>);
 
 impl Owns {
-    /// The resources of a proxy's workload alone; `last` are those that the proxy has.
+    /// Returns the own resources of a proxy's workload; `last` are those that the proxy has.
     pub(super) fn of(
         &self,
         snapshot: &Snapshot,

@@ -1,4 +1,4 @@
-//! What is kept from one snapshot to the next must never show: offers are as if made from nothing.
+//! Offers do not depend on what is kept from earlier snapshots: they equal offers made from nothing.
 
 use super::body::Bodies;
 use super::made::Made;
@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// Objects that depend on each other in every way that generated resources look at; `@` tells versions apart.
+/// Objects that depend on each other in every way that generators look at; `@` stands for the version.
 const OBJECTS: &str = "
 apiVersion: v1
 kind: Service
@@ -170,7 +170,7 @@ fn shown(offer: &ProxyOffer, kind: Kind) -> Written {
     all
 }
 
-/// What one proxy is offered, with what is kept for it.
+/// One proxy's offer, with what is kept for it.
 struct Kept {
     made: Made,
     audience: Arc<Audience>,
@@ -183,7 +183,7 @@ impl Kept {
         Self { made: Made::default(), audience: Arc::new(audience), owns: Owns::default(), offer: None }
     }
 
-    /// What it is offered under the next snapshot. A proxy that changes its audience keeps what is its own.
+    /// Returns the proxy's offer under the next snapshot. A proxy that changes its audience keeps its own resources.
     fn next(&mut self, snapshot: &Arc<Snapshot>, scope: &Arc<Scope>, bodies: &Bodies) {
         let audience = Audience::of(snapshot, scope);
         if audience != *self.audience {
@@ -200,7 +200,7 @@ impl Kept {
     }
 }
 
-/// What a proxy is offered when nothing is kept, nor shared with any other.
+/// Returns a proxy's offer with nothing kept or shared.
 fn afresh(snapshot: &Arc<Snapshot>, scope: &Arc<Scope>) -> ProxyOffer {
     let bodies = Bodies::default();
     let shared =
@@ -209,7 +209,7 @@ fn afresh(snapshot: &Arc<Snapshot>, scope: &Arc<Scope>) -> ProxyOffer {
     ProxyOffer { shared, own, scope: scope.clone() }
 }
 
-/// Changes objects one by one, and compares what is kept with what is made afresh.
+/// Changes objects one by one, and compares the kept offer with one made from nothing.
 fn check(steps: Vec<(usize, u8)>) -> Result<(), TestCaseError> {
     let versions = [documents(1), documents(2)];
     let first = scope(false, "a-1", "shop", ("app", "a1"));
@@ -219,7 +219,7 @@ fn check(steps: Vec<(usize, u8)>) -> Result<(), TestCaseError> {
         Arc::new(Scope { http_10: true, ..Scope::clone(&first) }),
         Arc::new(Scope { istio_extensions: true, ..Scope::clone(&first) }),
         scope(false, "x", "other", ("app", "a2")),
-        // Of a pod that is not known.
+        // A proxy of an unknown pod.
         Arc::new(Scope { proven: false, pod: "nobody".into(), ..Scope::clone(&first) }),
         Arc::new(Scope { istio_extensions: true, ..Scope::clone(&gate) }),
         gate,
@@ -257,7 +257,7 @@ fn check(steps: Vec<(usize, u8)>) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Which tables an offer has.
+/// Identifies the tables of an offer.
 fn tables(offer: &ProxyOffer) -> [(*const Table, *const Table); 5] {
     KINDS.map(|kind| (Arc::as_ptr(offer.shared(kind)), Arc::as_ptr(offer.own(kind))))
 }
@@ -318,7 +318,7 @@ fn a_gateway_listens_to_what_a_service_of_its_own_that_nobody_sees_leads_to() {
     let next = snapshot(&first.catalog.apply(changes).0, 2);
     kept.next(&next, &gate, &bodies);
     assert_eq!(listeners(&kept), ["0.0.0.0_801", "0.0.0.0_9092"]);
-    // One with the same labels and other ports is not taken for it.
+    // A gateway with the same labels and other ports belongs to another audience.
     let other = Arc::new(Scope { pod: "gate-2".into(), ..Scope::clone(&gate) });
     assert_ne!(Audience::of(&next, &gate), Audience::of(&next, &other));
 }
@@ -365,7 +365,7 @@ async fn what_is_kept_for_proxies_is_forgotten_when_the_last_of_their_group_leav
             join(scope(true, "x", &format!("gates-{number}"), ("istio", "ingressgateway"))).await.unwrap(),
         );
     }
-    // Pods of one template share what is their own.
+    // Pods of one template share their own resources.
     let twins = [
         join(scope(false, "t-1", "shop", ("app", "a1"))).await.unwrap(),
         join(scope(false, "t-2", "shop", ("app", "a1"))).await.unwrap(),

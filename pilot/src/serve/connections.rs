@@ -1,4 +1,4 @@
-//! Who is connected and how far each proxy is: what `/debug/syncz` and `/debug/connections` show.
+//! The open xDS streams and the progress of each proxy, as shown by `/debug/syncz` and `/debug/connections`.
 
 use crate::flow::Scope;
 use crate::verdict::progress::{Proxies, ProxyPlace};
@@ -12,7 +12,7 @@ use std::time::SystemTime;
 /// The open streams.
 #[derive(Debug, Clone, Default)]
 pub struct Connections {
-    /// Written when a stream comes or goes; what changes meanwhile is behind a lock of the stream's own.
+    /// Locked for writing when a stream opens or closes; each stream's state has its own lock.
     table: Arc<RwLock<BTreeMap<u64, Arc<Mutex<Connection>>>>>,
     next: Arc<AtomicU64>,
     proxies: Proxies,
@@ -21,28 +21,28 @@ pub struct Connections {
 /// One open stream.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    /// Node id, as the proxy announced it.
+    /// Node ID that the proxy sent.
     pub node: String,
     /// Version of the proxy.
     pub user_agent: String,
-    /// What its configuration depends on.
+    /// The inputs that decide its configuration.
     pub scope: Arc<Scope>,
-    /// Identity of its certificate; empty on the plaintext port.
+    /// SPIFFE ID of its certificate; empty on the plaintext port.
     pub identity: String,
-    /// Where it connects from.
+    /// Address that it connects from.
     pub address: String,
-    /// Since when.
+    /// When the stream was opened.
     pub since: SystemTime,
-    /// How far it is, by type.
+    /// Its progress, by resource type.
     pub status: BTreeMap<Kind, Status>,
-    /// Generation of the newest snapshot that was looked at for it.
+    /// Generation of the newest snapshot computed for it.
     pub generation: u64,
-    /// Something of it is not sent yet: it waits for what the proxy asks or acknowledges next.
+    /// Whether part of that generation is not sent yet, because it waits for a request or an acknowledgement.
     pub held: bool,
 }
 
 impl Connection {
-    /// The proxy has acknowledged everything that this generation means for it.
+    /// Whether the proxy has acknowledged everything of this generation.
     pub fn is_in_step(&self, generation: u64) -> bool {
         self.generation >= generation
             && !self.held
@@ -51,12 +51,12 @@ impl Connection {
 }
 
 impl Connections {
-    /// No streams yet. What proxies acknowledge is noted among `proxies`.
+    /// Creates an empty table. Acknowledgements are recorded in `proxies`.
     pub fn new(proxies: Proxies) -> Self {
         Self { proxies, ..Self::default() }
     }
 
-    /// Adds a stream; it leaves the table when the guard is dropped.
+    /// Adds a stream. Dropping the guard removes it.
     pub fn add(&self, connection: Connection) -> Guard {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let place = self.proxies.add(format!("{}.{}", connection.scope.pod, connection.scope.namespace));
@@ -65,7 +65,7 @@ impl Connections {
         Guard { connections: self.clone(), id, connection, place }
     }
 
-    /// A copy of the table.
+    /// Returns a copy of the table.
     pub fn list(&self) -> Vec<Connection> {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         table.values().map(|connection| lock(connection).clone()).collect()
@@ -73,11 +73,11 @@ impl Connections {
 }
 
 fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
-    // A poisoned lock only means that another reader panicked; the connection itself is whole.
+    // A poisoned lock only means that another reader panicked; the connection itself is consistent.
     connection.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A stream's place in the table.
+/// A stream's entry in the table.
 #[derive(Debug)]
 pub struct Guard {
     connections: Connections,
@@ -87,12 +87,12 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Notes that the proxy's configuration depends on something else from now on.
+    /// Records a change of the proxy's scope.
     pub fn rescope(&self, scope: Arc<Scope>) {
         lock(&self.connection).scope = scope;
     }
 
-    /// Notes how far the proxy is with a generation, and whether something of it is held back.
+    /// Records the proxy's progress with a generation, and whether part of it is held back.
     pub fn update(&self, status: BTreeMap<Kind, Status>, generation: u64, held: bool) {
         self.place.note(&status, generation, held);
         let mut connection = lock(&self.connection);

@@ -1,5 +1,5 @@
-//! The xDS service: aggregated discovery in its delta and state-of-the-world forms. One task per stream holds the
-//! session of one proxy; everything it decides is in `api::xds` and `node`.
+//! The xDS service: aggregated discovery, in its delta and state-of-the-world variants. One task per stream holds the
+//! session of one proxy; the decisions are in `api::xds` and `node`.
 
 mod stream;
 pub mod connections;
@@ -21,27 +21,27 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-/// What all streams share.
+/// The state that all streams share.
 #[derive(Clone)]
 pub struct Discovery {
     /// The newest configuration.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// Encoded resources, shared between proxies.
     pub offers: Offers,
-    /// Who is connected.
+    /// The open streams.
     pub connections: Connections,
-    /// How many streams each caller has.
+    /// Limits on the streams of each client.
     pub quota: Quota,
-    /// Counters.
+    /// Metrics.
     pub metrics: Metrics,
-    /// Callers must show a certificate, and it must be theirs.
+    /// Whether clients must present a certificate that matches their node.
     pub identities: bool,
-    /// Ends all streams.
+    /// Ends all streams when cancelled.
     pub drain: CancellationToken,
 }
 
 impl Discovery {
-    /// The service as a router for `api::process::serve`.
+    /// Returns the service as a router for `api::process::serve`.
     pub fn router(self) -> axum::Router {
         tonic::service::Routes::new(accept::server(self, MAX_REQUEST)).into_axum_router()
     }
@@ -62,10 +62,10 @@ impl Discover for Discovery {
     }
 }
 
-/// Responses that may wait for a slow proxy before its session does.
+/// The number of responses that may wait for a slow proxy before its session waits.
 const QUEUE: usize = 4;
-/// Size of one request: subscriptions to tens of thousands of names fit, and those of a proxy that comes back with as
-/// many resources.
+/// Maximum size of a request. Large enough for subscriptions to tens of thousands of names, and for the resource
+/// versions that a reconnecting proxy sends.
 const MAX_REQUEST: usize = 4 << 20;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! How many streams one caller may have, how much they may hold together, and how many it may open at the same time, so
-//! that what a caller can make pilot hold is bounded.
+//! Limits on the streams of each client: how many it has, how much memory they use together, and how many it opens at
+//! the same time.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,34 +7,34 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The streams of all callers.
+/// The streams of all clients.
 #[derive(Debug, Clone, Default)]
 pub struct Quota {
     open: Arc<Mutex<HashMap<Holder, Held>>>,
     greeting: Arc<Mutex<HashMap<Option<IpAddr>, Weak<Semaphore>>>>,
 }
 
-/// What the streams of a holder are.
+/// The number of a holder's streams and the memory that they use.
 #[derive(Debug, Default, Clone, Copy)]
 struct Held {
     streams: usize,
-    /// What they have noted of their clients' subscriptions.
+    /// The size of their clients' subscriptions.
     bytes: usize,
 }
 
-/// Whose streams are counted together.
+/// The client whose streams are counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Holder {
     /// A proven Pod, by namespace and name.
     Pod(String, String),
-    /// Proxies of which no Pod is known, by the identity of their certificate.
+    /// Proxies without a known Pod, by the identity of their certificate.
     Identity(String),
-    /// Those on pilot's own machine that show no certificate: they could claim to be any Pod anyway.
+    /// Clients on pilot's own machine without a certificate, which could claim to be any Pod.
     Machine,
 }
 
 impl Quota {
-    /// Counts one more stream of a holder, until the ticket is dropped; `None` when it has as many as it may.
+    /// Counts another stream of a holder until the ticket is dropped. `None` if the holder has reached its limit.
     pub fn take(&self, holder: Holder) -> Option<Ticket> {
         let mut open = lock(&self.open);
         let held = open.entry(holder.clone()).or_default();
@@ -45,8 +45,8 @@ impl Quota {
         Some(Ticket { open: self.open.clone(), holder, bytes: 0 })
     }
 
-    /// Waits for the turn to send a first request: those of one address are read a few at a time, because nobody knows
-    /// yet whose they are. `None` when too many of that address wait already.
+    /// Waits for permission to read a first request. Only a few from the same address are read at a time, since their
+    /// client is not known before. `None` if too many from that address wait already.
     pub async fn turn(&self, address: Option<IpAddr>) -> Option<OwnedSemaphorePermit> {
         let semaphore = {
             let mut greeting = lock(&self.greeting);
@@ -85,7 +85,7 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// Notes how much the stream holds by now; false when the holder's streams hold more than they may.
+    /// Records the memory that the stream uses. Returns false if the holder's streams exceed their limit.
     pub fn hold(&mut self, bytes: usize) -> bool {
         let mut open = lock(&self.open);
         let Some(held) = open.get_mut(&self.holder) else { return false };
@@ -109,20 +109,20 @@ impl Drop for Ticket {
 }
 
 fn lock<K: Eq + Hash, V>(table: &Mutex<HashMap<K, V>>) -> MutexGuard<'_, HashMap<K, V>> {
-    // A poisoned lock only means that another holder panicked; the table itself is whole.
+    // A poisoned lock only means that another holder panicked; the table itself is consistent.
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Streams of a Pod: it has one, and for a while those of connections that broke unseen. All names that a stream may
-/// subscribe to fit three times.
+/// Limit for a Pod: it has one stream, and for a while those of connections that broke without notice. Three times the
+/// names that a stream may subscribe to fit.
 const OF_POD: Held = Held { streams: 16, bytes: 64 << 20 };
-/// Streams of proxies without a Pod that share an identity.
+/// Limit for proxies without a Pod that share an identity.
 const OF_IDENTITY: Held = Held { streams: 100, bytes: 512 << 20 };
-/// Streams of the machine's own processes, on the plaintext port that is served only where asked for.
+/// Limit for processes on the same machine, on the plaintext port, which is open only if configured.
 const OF_MACHINE: Held = Held { streams: 10_000, bytes: 512 << 20 };
-/// First requests of one address that are read at the same time.
+/// The number of first requests from one address that are read at the same time.
 const GREETING: usize = 16;
-/// Streams of one address that wait for that; further ones are refused, and come back a little later.
+/// The number of streams from one address that may wait for that. Further ones are refused and must reconnect later.
 const WAITING: usize = 1024;
 
 #[cfg(test)]

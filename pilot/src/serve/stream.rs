@@ -1,4 +1,4 @@
-//! One proxy's stream: requests and new configurations in, responses out.
+//! The stream of one proxy: receives requests and new configurations, sends responses.
 
 use super::Discovery;
 use super::connections::{Connection, Guard};
@@ -21,29 +21,29 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 use tonic::Status;
 
-/// One proxy's stream.
+/// The session of one proxy's stream.
 pub(super) struct Session {
     discovery: Discovery,
     peer: Option<Peer>,
     protocol: server::Session,
     send: mpsc::Sender<Answer>,
-    /// Newest refusal that was reported, by type, so that each is logged once.
+    /// The newest rejection that was reported, by type, so that each is logged once.
     reported: BTreeMap<Kind, String>,
-    /// When the stream ends, because the certificate that opened it does.
+    /// When the stream must end: shortly before its client's certificate expires.
     until: Option<Parting>,
-    /// What the client's subscriptions weighed when they were last looked at.
+    /// The size of the client's subscriptions when last computed.
     weighed: usize,
-    /// At most so much came since.
+    /// Upper bound of what was added since.
     added: usize,
 }
 
-/// What is known after the first request.
+/// The session's state after the first request.
 struct Known {
     claim: Claim,
     member: Member,
     guard: Guard,
     node: String,
-    /// Counted until the stream ends.
+    /// Counts the stream until it ends.
     ticket: Ticket,
 }
 
@@ -58,7 +58,7 @@ impl Session {
         Self { discovery, peer, protocol, send, reported: BTreeMap::new(), until: None, weighed: 0, added: 0 }
     }
 
-    /// The same, ended when its connection takes its leave.
+    /// Sets when the stream must end.
     pub(super) fn until(self, until: Option<Parting>) -> Self {
         Self { until, ..self }
     }
@@ -80,7 +80,7 @@ impl Session {
         tracing::info!(node = known.node, "proxy disconnected");
     }
 
-    /// The first request, which has to come soon: until then nobody knows whose stream it is.
+    /// Waits for the first request. It must arrive soon, because the stream belongs to no known client until then.
     async fn first(&mut self, requests: &mut Requests) -> Option<Request> {
         let turn = self.discovery.quota.turn(self.peer.as_ref().map(|peer| peer.address.ip())).await;
         if turn.is_none() {
@@ -105,8 +105,8 @@ impl Session {
         let _ = self.send.send(Box::new(Err(status))).await;
     }
 
-    /// Waits until the folder has been read: what nobody knows yet would look as if it were gone, and a proxy that comes
-    /// back would lose all that it has. False when pilot ends before.
+    /// Waits until the folder has been read. Before that, objects not read yet would look deleted, and a reconnecting
+    /// proxy would lose its configuration. Returns false if pilot ends first.
     async fn is_configured(&mut self) -> bool {
         let drain = self.discovery.drain.clone();
         tokio::select! {
@@ -139,7 +139,7 @@ impl Session {
                         Ok(responses) => responses,
                         Err(status) => return self.turn_away(status).await,
                     },
-                    // Too large, or the connection broke: then nobody hears it.
+                    // The request was too large, or the connection broke, in which case the response reaches nobody.
                     Some(Err(status)) => return drop(self.send.send(Box::new(Err(status))).await),
                     None => return,
                 },
@@ -170,7 +170,7 @@ impl Session {
         }
     }
 
-    /// Takes a request, unless it asks for more than a stream may hold.
+    /// Processes a request, unless it asks for more than a stream may hold.
     fn take(&mut self, request: Request, known: &mut Known) -> Result<Vec<Response>, Status> {
         self.protocol.check(&request).map_err(|excess| Status::resource_exhausted(excess.to_string()))?;
         let weight = request.weight();
@@ -181,7 +181,7 @@ impl Session {
         Ok(responses)
     }
 
-    /// Counts what the names of a request may add. Weighing exactly takes a look at all names, so it is done now and then.
+    /// Adds the size of a request's names. Computing the exact size visits all names, so it is done only occasionally.
     fn holds(&mut self, added: usize, ticket: &mut Ticket) -> bool {
         self.added += added;
         if self.added <= self.weighed.max(SLACK) && ticket.hold(self.weighed + self.added) {
@@ -218,8 +218,8 @@ impl Session {
         Ok(Known { claim, member, guard, node: info.id, ticket })
     }
 
-    /// Waits a while for the Pod that the proxy says it is: a proxy may be faster than the news of its Pod, and without
-    /// it would be given neither its ports nor the policies that select it.
+    /// Waits a while for the Pod that the proxy claims to be. A proxy can connect before pilot learns of its Pod, and
+    /// without the Pod it would get neither its ports nor the policies that select it.
     async fn settle(&mut self, claim: &Claim) {
         let mut snapshots = self.discovery.snapshots.clone();
         let known = snapshots.wait_for(|snapshot| claim.is_proven(&snapshot.catalog));
@@ -239,7 +239,7 @@ impl Session {
         }
     }
 
-    /// Sends responses in order; false when the proxy is gone.
+    /// Sends responses in order. Returns false if the proxy has disconnected.
     #[expect(clippy::disallowed_methods, reason = "the shell measures how long a change took")]
     async fn deliver(&mut self, responses: Vec<Response>, known: &Known) -> bool {
         let metrics = self.discovery.metrics.clone();
@@ -282,7 +282,7 @@ impl Session {
     }
 }
 
-/// Takes over what the proxy is offered under the newest configuration, in which its Pod may have changed or gone.
+/// Switches to the newest configuration, in which the proxy's Pod may have changed or been deleted.
 async fn renew(known: &mut Known) -> Result<(), NodeError> {
     let before = known.member.offer().scope().clone();
     let Known { claim, member, .. } = known;
@@ -302,7 +302,7 @@ fn refusal(error: &NodeError) -> Status {
     }
 }
 
-/// With whose other streams one is counted.
+/// Returns the holder whose streams this one is counted with.
 fn holder(scope: &Scope, caller: Caller, identity: &str) -> Holder {
     if scope.proven {
         Holder::Pod(scope.namespace.clone(), scope.pod.clone())
@@ -313,15 +313,15 @@ fn holder(scope: &Scope, caller: Caller, identity: &str) -> Holder {
     }
 }
 
-/// How long changes wait for a proxy's acknowledgement of what they depend on.
+/// How long changes wait for the proxy to acknowledge what they depend on.
 const HOLD_LIMIT: Duration = Duration::from_secs(5);
-/// How long the first request may take.
+/// Timeout for the first request.
 const FIRST_LIMIT: Duration = Duration::from_secs(10);
-/// How long a proxy waits for the news of its Pod.
+/// How long a proxy waits until pilot learns of its Pod.
 const POD_LIMIT: Duration = Duration::from_secs(3);
-/// Bytes of names that are added before a stream is weighed, however little it holds.
+/// Bytes of names that may be added before the exact size is computed again, however small the stream is.
 const SLACK: usize = 64 << 10;
-/// Characters of a proxy's version that are shown.
+/// Maximum length of a proxy's version in debug pages.
 const MAX_USER_AGENT: usize = 256;
-/// Characters of a proxy's refusal that are logged.
+/// Maximum length of a proxy's rejection message in logs.
 const MAX_LOGGED: usize = 1000;

@@ -1,5 +1,5 @@
-//! What a stream does before there is anything to tell, and while it holds something back; and what callers are given
-//! that claim to be somebody else, or ask for too much.
+//! Streams before the first configuration, and while they hold part of it back; and what clients get that claim a false
+//! identity or request too much.
 
 use super::*;
 use crate::catalog::Catalog;
@@ -64,7 +64,7 @@ async fn a_proxy_that_comes_before_the_folder_is_read_is_not_told_that_everythin
     assert!(told.resources.iter().any(|resource| resource.name == "BlackHoleCluster"), "{told:?}");
 }
 
-/// A proxy that does what it is told to, one request at a time.
+/// A proxy that follows the test step by step, one request at a time.
 struct Client {
     requests: mpsc::Sender<Result<Request, Status>>,
     responses: Answers,
@@ -85,7 +85,7 @@ impl Client {
         Self { requests, responses, connections }
     }
 
-    /// Asks, takes the answer and acknowledges it.
+    /// Requests resources, receives the response and acknowledges it.
     async fn take(&mut self, kind: Kind, names: &[&str]) {
         self.requests.send(Ok(Request::Delta(ask(kind, names)))).await.unwrap();
         let answer = self.responses.recv().await.unwrap().unwrap().into_delta().unwrap();
@@ -94,7 +94,7 @@ impl Client {
         self.requests.send(Ok(Request::Delta(ack))).await.unwrap();
     }
 
-    /// Whether pilot's pages show it as in step, once pilot has nothing left to do.
+    /// Whether the debug pages show the proxy in step, once pilot is idle.
     async fn is_in_step(&self, generation: u64) -> bool {
         tokio::time::sleep(Duration::from_millis(1)).await;
         let list = self.connections.list();
@@ -123,7 +123,8 @@ spec: {clusterIP: 10.0.0.1, selector: {app: a}, ports: [{port: 80, name: http}]}
     assert!(client.is_in_step(1).await);
 }
 
-/// Of a namespace: a gateway's Pod and an application's, a Gateway object, and two Secrets of which it names one.
+/// Objects of a namespace: the Pods of a gateway and of an application, a Gateway, and two Secrets, one of which the
+/// Gateway names.
 const GATES: &str = "
 apiVersion: v1
 kind: Pod
@@ -161,7 +162,7 @@ metadata: {name: other, namespace: gates}
 stringData: {tls.crt: '-----BEGIN CERTIFICATE-----', tls.key: '-----BEGIN PRIVATE KEY-----'}
 ";
 
-/// A caller with a certificate of namespace `gates`.
+/// A client with a certificate of namespace `gates`.
 fn peer(account: &str, address: &str) -> Peer {
     Peer {
         address: format!("{address}:40000").parse().unwrap(),
@@ -174,7 +175,7 @@ fn secure(snapshots: watch::Receiver<Arc<Snapshot>>) -> Discovery {
     Discovery { identities: true, ..discovery(snapshots) }
 }
 
-/// The first request of a proxy that says it is this pod of namespace `gates`, with the labels of the gateway.
+/// The first request of a proxy that claims to be this pod of namespace `gates`, with the labels of the gateway.
 fn ask_as(role: &str, pod: &str, kind: Kind, names: &[&str]) -> DeltaDiscoveryRequest {
     let metadata = serde_json::json!({"NAMESPACE": "gates", "LABELS": {"istio": "ingressgateway"}});
     let info = NodeInfo {
@@ -190,7 +191,7 @@ impl Client {
         self.requests.send(Ok(Request::Delta(request))).await.unwrap();
     }
 
-    /// The next answer in short, acknowledged: `+name` and `-name`; or why the stream ends.
+    /// The next response in short, acknowledged: `+name` and `-name`; or why the stream ends.
     async fn next(&mut self) -> Vec<String> {
         match *self.responses.recv().await.expect("there is an answer or a reason") {
             Ok(answer) => {
@@ -250,12 +251,12 @@ async fn nobody_else_is_given_the_secrets_of_a_gateway() {
     let denied = vec!["PermissionDenied".to_owned()];
     let nothing = vec![format!("-{NAMED}"), format!("-{OTHER}")];
     let cases = [
-        // A sidecar that says it is a gateway, the gateway, or a pod that nobody knows.
+        // A sidecar that claims to be a gateway, the gateway, or an unknown pod.
         ("router", "app", peer("app", "10.0.0.4"), &denied),
         ("router", "gate", peer("app", "10.0.0.4"), &denied),
         ("router", "ghost", peer("app", "10.0.0.4"), &nothing),
         ("sidecar", "app", peer("app", "10.0.0.4"), &nothing),
-        // A pod of the gateway's own account.
+        // A pod with the same account as the gateway.
         ("router", "gate", peer("gate", "10.0.0.5"), &denied),
         ("router", "twin", peer("gate", "10.0.0.5"), &nothing),
         ("router", "ghost", peer("gate", "10.0.0.5"), &nothing),
@@ -269,7 +270,7 @@ async fn nobody_else_is_given_the_secrets_of_a_gateway() {
         client.send(ask_as(role, pod, Kind::Secret, &[NAMED, OTHER])).await;
         assert_eq!(client.next().await, *expected, "{from}");
     }
-    // The plaintext port, whoever calls.
+    // The plaintext port, for any client.
     for (address, expected) in [("10.0.0.3", &nothing), ("127.0.0.1", &nothing), ("10.0.0.4", &denied)] {
         let (_publish, snapshots) = watch::channel(snapshot(1, GATES));
         let mut client = Client::from(discovery(snapshots), Some(peer("gate", address)));
@@ -293,7 +294,7 @@ async fn a_proxy_that_is_faster_than_the_news_of_its_pod_waits_for_it() {
 async fn a_proxy_whose_pod_nobody_knows_is_served_without_secrets_and_gets_them_when_it_is_known() {
     let without = GATES.replace("{name: gate, namespace", "{name: gone, namespace");
     let (publish, snapshots) = watch::channel(snapshot(1, &without));
-    // No pod has this address, or the connection would be that pod's.
+    // No pod has this address; otherwise the connection would be attributed to that pod.
     let mut client = Client::from(secure(snapshots), Some(peer("gate", "10.0.0.9")));
     client.send(ask_as("router", "gate", Kind::Secret, &[NAMED])).await;
     assert_eq!(client.next().await, [format!("-{NAMED}")]);
@@ -353,7 +354,7 @@ async fn a_stream_ends_with_the_certificate_that_opened_it() {
     let session = Session::new(Mode::Delta, None, discovery, send).until(Some(parting));
     tokio::spawn(session.run(requests.boxed()));
     responses.recv().await.unwrap().unwrap();
-    // The wait for the proxy's Pod counts too.
+    // The time spent waiting for the proxy's Pod counts too.
     let early = tokio::time::timeout(Duration::from_secs(3590), responses.recv()).await;
     assert!(early.is_err(), "{early:?}");
     let end = responses.recv().await.unwrap().unwrap_err();

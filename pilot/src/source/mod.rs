@@ -1,5 +1,5 @@
-//! Where objects come from: a folder of YAML, watched. Exists so that nothing after it knows files from a cluster:
-//! it speaks in facts.
+//! The source of objects: a watched folder of YAML. Later stages see only facts and do not depend on whether objects
+//! come from files or from a cluster.
 
 pub mod folder;
 

@@ -1,4 +1,4 @@
-//! Reads a folder: which files hold objects, and which of them differ from the last time.
+//! Scans a folder: which files hold objects, and which of them changed since the last scan.
 
 use super::diff::Reading;
 use api::resource::document::{Place, Refusal};
@@ -10,10 +10,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What a file looked like when it was read; a file that looks alike is not read again.
+/// A file's metadata when it was read. A file with the same metadata is not read again.
 type Look = (u64, u64, u64, i64, i64, i64, i64);
 
-/// A folder and how its files looked.
+/// A folder and the metadata of its files.
 #[derive(Debug)]
 pub(super) struct Folder {
     root: PathBuf,
@@ -25,9 +25,9 @@ impl Folder {
         Self { root: root.to_owned(), looks: BTreeMap::new() }
     }
 
-    /// Reads what differs; files in `touched` are read however they look, files in `writing` not yet.
+    /// Reads the files that changed. Reads files in `touched` regardless of their metadata; skips files in `writing`.
     ///
-    /// An error means that the folder itself cannot be listed: nothing is known then of any file.
+    /// An error means that the folder itself cannot be listed, so the state of every file is unknown.
     pub(super) fn scan(
         &mut self,
         touched: &BTreeSet<PathBuf>,
@@ -39,7 +39,7 @@ impl Folder {
                 continue;
             }
             match read(&path) {
-                // It vanished between being listed and being read: the next scan sees it gone.
+                // It vanished between listing and reading; the next scan reports it as removed.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 reading => readings.push((name(&path), content(&path, reading))),
             }
@@ -48,14 +48,14 @@ impl Folder {
         Ok(readings)
     }
 
-    /// The files that are there, of all or of those that were touched; what is gone becomes a reading.
+    /// Finds the existing files, of all or of the touched ones only. Removed files become readings.
     fn found(
         &mut self,
         touched: &BTreeSet<PathBuf>,
         readings: &mut Vec<(Arc<str>, Reading)>,
     ) -> io::Result<BTreeMap<PathBuf, Look>> {
         let mut found = BTreeMap::new();
-        // Among thousands of files it would take long to look at all of them because of one.
+        // Looking at thousands of files because one changed would take too long.
         let only_files = !touched.is_empty() && touched.iter().all(|path| self.is_plain(path));
         let gone: Vec<PathBuf> = if only_files {
             fs::read_dir(&self.root)?;
@@ -79,7 +79,7 @@ impl Folder {
         Ok(found)
     }
 
-    /// Whether this is a file that listing would find, or was one, and no folder.
+    /// Whether the path is, or was, a file that a listing would include, and not a folder.
     fn is_plain(&self, path: &Path) -> bool {
         let Ok(inner) = path.strip_prefix(&self.root) else { return false };
         let hidden = |part: std::path::Component<'_>| part.as_os_str().as_encoded_bytes().starts_with(b".");
@@ -113,23 +113,23 @@ fn content(path: &Path, read: io::Result<Vec<u8>>) -> Reading {
     }
 }
 
-/// One byte more than is allowed is enough for the parser to refuse the file.
+/// One byte over the limit is enough for the parser to refuse the file.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = vec![];
     fs::File::open(path)?.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// The files that hold objects. Hidden ones are passed over: editors' copies, and the `..data` folders behind the
+/// Lists the files that hold objects. Skips hidden ones: editors' temporary files, and the `..data` folders behind the
 /// links of a mounted ConfigMap.
 fn list(folder: &Path, depth: usize, found: &mut BTreeMap<PathBuf, Look>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let hidden = path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"."));
-        // A link may lead nowhere, or the file be gone already: then there is nothing to read.
+        // A dangling link, or a file that was removed meanwhile, is skipped.
         let Some(metadata) = (!hidden).then(|| fs::metadata(&path).ok()).flatten() else { continue };
         if metadata.is_dir() && depth < MAX_DEPTH {
-            // A folder within may vanish meanwhile, or be closed to us; its files are then gone.
+            // A sub-folder may have vanished or be unreadable; its files then count as removed.
             let _ = list(&path, depth + 1, found);
         } else if metadata.is_file() && holds_objects(&path) {
             found.insert(path, look(&metadata));
@@ -138,7 +138,7 @@ fn list(folder: &Path, depth: usize, found: &mut BTreeMap<PathBuf, Look>) -> io:
     Ok(())
 }
 
-/// Whether objects are looked for in a file of that name.
+/// Whether a file with this name can hold objects.
 pub(super) fn holds_objects(path: &Path) -> bool {
     let hidden = path.file_name().is_none_or(|n| n.as_encoded_bytes().starts_with(b"."));
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
@@ -150,5 +150,5 @@ fn look(metadata: &fs::Metadata) -> Look {
     (m.dev(), m.ino(), m.len(), m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec())
 }
 
-/// Links can make folders contain themselves.
+/// Links can make a folder contain itself.
 const MAX_DEPTH: usize = 16;

@@ -1,10 +1,11 @@
-//! What Istio takes and refuses, kind by kind, in tables of our own: each class of its webhook's and its
-//! CustomResourceDefinitions' checks with neighbours on both sides. Where we say more than it, a warning is named.
+//! What Istio accepts and rejects, kind by kind: each class of checks of its webhook and its CustomResourceDefinitions,
+//! with cases on both sides of the boundary, in tables written for Ostria. Where Ostria reports more than Istio, the
+//! table lists the warning.
 #![expect(clippy::too_many_lines, reason = "tables are long")]
 
 use super::tests::{checked, mesh_kind};
 
-/// An object, and what is said about it: warnings by path and the begin of the reason.
+/// An object and the warnings about it, each by path and the beginning of the reason.
 type Taken<'a> = (&'a str, &'a [&'a str]);
 
 fn group(kind: &str) -> &'static str {
@@ -27,7 +28,7 @@ fn taken(kind: &str, table: &[Taken]) {
     }
 }
 
-/// Specs that are refused for the field that is named, and for no other.
+/// Checks specs that are refused for the named field and for no other.
 fn refused(kind: &str, table: &[(&str, &str)]) {
     for (spec, path) in table {
         let checked = checked(&mesh_kind(group(kind), kind, spec));
@@ -237,7 +238,7 @@ fn virtual_services_are_taken_as_istio_takes_them() {
     );
 }
 
-/// A route that is in order.
+/// A valid route.
 const TO: &str = "http: [{route: [{destination: {host: web}}]}]";
 
 #[test]

@@ -1,4 +1,4 @@
-//! Pure. Checks DestinationRules.
+//! Pure. Validates DestinationRules.
 
 use super::finding::Findings;
 use super::{origin, value};
@@ -79,7 +79,7 @@ fn policy(f: &mut Findings, path: &str, policy: Option<&written::TrafficPolicy>)
             outlier: outlier(f, &path, port.outlier_detection.as_ref()),
             tls: tls(f, &path, port.tls.as_ref()),
         };
-        // The first counts, as in Istio.
+        // The first entry for a port counts, as in Istio.
         match ports.entry(number) {
             Entry::Vacant(free) => _ = free.insert(blocks),
             Entry::Occupied(_) => {
@@ -151,19 +151,19 @@ fn consistent_hash(f: &mut Findings, path: &str, hash: &written::ConsistentHash)
     Some(LoadBalancer { balancer, hash: keys.into_iter().next() })
 }
 
-/// How long a client keeps the cookie; `None`: it is not given one.
+/// The lifetime of the hash cookie; `None`: no cookie is set.
 fn cookie_ttl(f: &mut Findings, path: &str, text: Option<&str>) -> Option<Duration> {
     let Some(positive) = text?.strip_prefix('-') else { return value::any_period(f, path, text) };
     let ttl = value::any_period(f, path, Some(positive))?;
     if !ttl.is_zero() {
-        // The client would drop it at once.
+        // The client would discard it at once.
         f.warn(path, "is negative: no cookie is set", "write 0s for the life of the client's session");
         return None;
     }
     Some(ttl)
 }
 
-/// The algorithm that spreads hashes over endpoints.
+/// The consistent-hash algorithm: ring hash or Maglev.
 fn ring_or_table(f: &mut Findings, path: &str, hash: &written::ConsistentHash) -> Option<Balancer> {
     if hash.minimum_ring_size.is_some_and(|size| size != 0) {
         if hash.ring_hash.is_some() || hash.maglev.is_some() {
@@ -265,7 +265,7 @@ fn http_pool(f: &mut Findings, path: &str, http: &written::HttpPool, parsed: &mu
     parsed.use_client_protocol = http.use_client_protocol;
 }
 
-/// An explicit 0 is the same as no limit.
+/// Parses a limit; an explicit 0 means no limit.
 fn limit(f: &mut Findings, path: &str, written: u32) -> u32 {
     if i32::try_from(written).is_err() {
         f.error(path, format!("{written} is too great"), "write at most 2147483647, or 0 for no limit");
@@ -331,11 +331,11 @@ fn tls(f: &mut Findings, path: &str, tls: Option<&written::ClientTls>) -> Option
     }
 }
 
-/// Fields that a mode does not use. Istio takes them, and what they say is no weaker without them.
+/// Warns of fields that the TLS mode does not use. Istio accepts them, and ignoring them does not weaken security.
 fn unused(f: &mut Findings, path: &str, tls: &written::ClientTls, mode: TlsMode) {
     let given = |text: &String| !text.is_empty();
     let own = matches!(mode, TlsMode::Simple | TlsMode::Mutual);
-    // Beside a Secret they are refused.
+    // With a `credentialName` they are refused.
     let files = mode != TlsMode::Mutual && !(own && given(&tls.credential_name));
     let fields = [
         ("clientCertificate", files && given(&tls.client_certificate)),
@@ -349,7 +349,8 @@ fn unused(f: &mut Findings, path: &str, tls: &written::ClientTls, mode: TlsMode)
     }
 }
 
-/// Fields that contradict each other: nobody could say which server is trusted, or what the server sees.
+/// Refuses fields that contradict each other, for which the trusted roots or the presented certificate would be
+/// ambiguous.
 fn exclusive(f: &mut Findings, path: &str, tls: &written::ClientTls, mode: TlsMode) {
     let secret = !tls.credential_name.is_empty();
     value::secret(f, &format!("{path}.credentialName"), &tls.credential_name);

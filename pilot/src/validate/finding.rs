@@ -1,4 +1,4 @@
-//! Pure. What is wrong or odd about one object, collected while it is checked, so that a user reads all of it at
+//! Pure. Collects the errors and warnings about one object while it is validated, so that a user sees all of them at
 //! once.
 
 use super::instead::instead;
@@ -21,31 +21,32 @@ impl<'a> Findings<'a> {
         Self { place, object, errors: vec![], warnings: vec![] }
     }
 
-    /// The object cannot be accepted.
+    /// Adds an error: the object cannot be accepted.
     pub(super) fn error(&mut self, path: impl Display, reason: impl Display, next: &str) {
         let refusal = self.refusal(&path, &reason, next);
         self.errors.push(refusal);
     }
 
-    /// The object is accepted, but it may not do what its author wants.
+    /// Adds a warning: the object is accepted, but may not do what its author wants.
     pub(super) fn warn(&mut self, path: impl Display, reason: impl Display, next: &str) {
         let refusal = self.refusal(&path, &reason, next);
         self.warnings.push(refusal);
     }
 
-    /// A field is missing.
+    /// Adds an error for a missing field.
     pub(super) fn missing(&mut self, path: impl Display) {
         self.error(path, "is missing", "give it a value");
     }
 
-    /// A field that exists and that this version does not serve. A value that means the same as none is taken.
+    /// Adds an error for a field that exists in Istio but is not supported. A value equivalent to the unset field is
+    /// accepted.
     pub(super) fn unserved(&mut self, path: impl Display, field: &Unserved) {
         if field.is_set() {
             self.not_supported(path, "is");
         }
     }
 
-    /// As `unserved`, of something the caller names.
+    /// Like `unserved`, for a feature that the caller names.
     pub(super) fn not_supported(&mut self, path: impl Display, what: &str) {
         let path = path.to_string();
         let next = instead(&path);

@@ -1,4 +1,4 @@
-//! Pure. Checks Gateways.
+//! Pure. Validates Gateways.
 
 use super::finding::Findings;
 use super::{origin, value};
@@ -11,8 +11,8 @@ use api::resource::object::Object;
 use written::ServerTlsMode as Mode;
 
 pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Gateway) -> Gateway {
-    // Set by what turns Gateways of the Gateway API into these: their names have dots, and `~` is the namespace of a
-    // server without routes.
+    // Set by the conversion of Gateway API Gateways: their names contain dots, and `~` is the namespace of a server
+    // without routes.
     let converted = object.annotations.get(SEMANTICS).is_some_and(|semantics| semantics == "gateway");
     if !converted && object.name().contains('.') {
         let reason = format!("`{}` has a dot, so no VirtualService could name it", object.name());
@@ -41,7 +41,7 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Gateway) 
     Gateway { origin: origin(object), selector: spec.selector.clone(), services, servers }
 }
 
-/// What namespaces of hosts mean.
+/// The namespaces that hosts of a Gateway refer to.
 #[derive(Debug, Clone, Copy)]
 struct Names<'a> {
     own: &'a str,
@@ -107,7 +107,7 @@ fn host(f: &mut Findings, path: &str, text: &str, names: Names) -> Option<Server
         None => (None, text),
         Some(("*", host)) => (None, host),
         Some((".", host)) => (Some(names.own.to_owned()), host),
-        // No namespace is called so: the server has no routes.
+        // No namespace has this name, so the server has no routes.
         Some(("~", host)) if names.converted => (Some("~".to_owned()), host),
         Some((namespace, host)) if value::namespace(f, path, namespace) => (Some(namespace.to_owned()), host),
         Some((namespace, _)) => {
@@ -139,7 +139,7 @@ fn tls(
     }
     let files = !tls.server_certificate.is_empty() && !tls.private_key.is_empty();
     if files && !tls.credential_name.is_empty() && mode != Mode::IstioMutual {
-        // Two whole certificates: nobody could say which one clients see.
+        // Two complete certificates: it would be ambiguous which one clients see.
         f.error(format!("{path}.credentialName"), "excludes files", "keep the Secret or the files");
     }
     if tls.https_redirect {
@@ -173,8 +173,8 @@ fn tls(
     Some(ServerTls::Terminate { certificate, client: client(f, path, tls, mode), min, max })
 }
 
-/// TLS of a server that speaks none: only the redirect of plain HTTP is meant so. Whoever writes a mode or files
-/// expects encryption.
+/// Validates `tls` of a plaintext server, where only the HTTPS redirect is meaningful. An author who sets a mode or
+/// files expects encryption.
 fn plaintext(f: &mut Findings, path: &str, tls: &written::ServerTls, protocol: ServerProtocol) {
     let files = [&tls.server_certificate, &tls.private_key, &tls.ca_certificates];
     let passes = matches!(tls.mode, None | Some(Mode::Passthrough | Mode::AutoPassthrough));
@@ -240,7 +240,7 @@ fn certificate(f: &mut Findings, path: &str, tls: &written::ServerTls) -> Server
             f.missing(format!("{path}.serverCertificate"));
             ServerCertificate::Mesh
         }
-        // Certificates in a form that is refused already.
+        // The certificates are in a form that is refused already.
         ("", (false, false))
             if tls.credential_names.written().is_some() || tls.tls_certificates.written().is_some() =>
         {
@@ -266,7 +266,7 @@ fn client(f: &mut Findings, path: &str, tls: &written::ServerTls, mode: Mode) ->
     match mode {
         Mode::Mutual => {
             let file = Some(tls.ca_certificates.clone()).filter(|file| !file.is_empty());
-            // Roots come from where the certificate comes from.
+            // Roots come from the same source as the certificate.
             let roots_file = file.filter(|_| tls.credential_name.is_empty());
             let elsewhere = tls.credential_names.written().is_some() || !tls.credential_name.is_empty();
             if roots_file.is_none() && !elsewhere {
@@ -311,5 +311,5 @@ fn version(f: &mut Findings, path: &str, version: Option<written::TlsVersion>) -
 }
 
 const SEMANTICS: &str = "internal.istio.io/gateway-semantics";
-/// Istio's annotation by which the gateways of a Gateway are found by their Services.
+/// Istio's annotation that lists the Services of a Gateway's proxies.
 const SERVICES: &str = "internal.istio.io/gateway-service";

@@ -1,7 +1,7 @@
-//! Pure. What to write instead of a field that this version does not act on. One table, because a message that only says
-//! "not supported" leaves its reader alone, and because advice must never weaken what the author meant to protect.
+//! Pure. Advice for unsupported fields: what to write instead. One table, because a message that only says "not
+//! supported" does not help its reader, and because advice must never weaken what the author meant to protect.
 
-/// The advice for a field, found by the end of its path.
+/// Returns the advice for a field, found by the end of its path.
 pub(super) fn instead(path: &str) -> &'static str {
     let found = FIELDS.iter().find(|(field, _)| {
         path.strip_suffix(field).is_some_and(|before| before.is_empty() || before.ends_with('.'))
@@ -9,7 +9,7 @@ pub(super) fn instead(path: &str) -> &'static str {
     found.map_or("leave it out", |(_, advice)| advice)
 }
 
-/// Fields by the end of their paths, the longer of two before the shorter.
+/// The advice by the end of the field's path; of two ends, the longer comes first.
 const FIELDS: &[(&str, &str)] = &[
     // VirtualService
     ("statPrefix", "leave it out; access logs tell routes apart by their `name`"),

@@ -1,4 +1,4 @@
-//! Pure. Checks MeshConfig, from the ConfigMap `istio` of the root namespace or from a file.
+//! Pure. Validates MeshConfig, from the ConfigMap `istio` of the root namespace or from a file.
 
 use super::finding::Findings;
 use super::virtual_service::retry;
@@ -26,7 +26,8 @@ pub(super) fn config_map(
     body: &ConfigMap,
     mesh_in_force: &Mesh,
 ) -> Item {
-    // Not what an earlier version of this very object made: a setting that it does not name is at its default.
+    // Starts from the settings without MeshConfig, not from the result of an earlier version of this object: a setting
+    // that it omits has its default.
     let base = mesh_in_force.base.as_deref().unwrap_or(mesh_in_force);
     let (root, named) = (&base.root_namespace, object.name() == "istio");
     let networks = body.data.as_ref().and_then(|data| data.get("meshNetworks"));
@@ -57,7 +58,7 @@ pub(super) fn config_map(
     }
 }
 
-/// The settings that a MeshConfig makes of those that hold without it.
+/// Applies a MeshConfig to the settings that hold without it.
 pub(super) fn mesh(f: &mut Findings, path: &str, config: &MeshConfig, base: &Mesh) -> Mesh {
     let at = |field: &str| joined(path, field);
     f.unserved(at("trustDomainAliases"), &config.trust_domain_aliases);
@@ -113,7 +114,7 @@ pub(super) fn mesh(f: &mut Findings, path: &str, config: &MeshConfig, base: &Mes
     mesh
 }
 
-/// Settings of proxies, which the injector has in a file of its own and nobody reads here.
+/// Warns of proxy settings, which the injector reads from its own file and pilot does not read.
 fn of_the_injector(f: &mut Findings, path: &str, config: &MeshConfig) {
     let given = [
         ("defaultConfig", config.default_config.is_some()),
@@ -125,7 +126,7 @@ fn of_the_injector(f: &mut Findings, path: &str, config: &MeshConfig) {
     }
 }
 
-/// 0 waits for ever in Istio, so that a connection whose server speaks first hangs.
+/// Parses `protocolDetectionTimeout`. In Istio, 0 waits forever, so connections of server-first protocols hang.
 fn detection(f: &mut Findings, path: &str, config: &MeshConfig, default: Duration) -> Option<Duration> {
     let text = config.protocol_detection_timeout.as_deref();
     if text.is_some_and(|text| duration::parse(text) == Ok(Duration::ZERO)) {
@@ -139,7 +140,7 @@ fn detection(f: &mut Findings, path: &str, config: &MeshConfig, default: Duratio
 fn exports(f: &mut Findings, path: &str, config: &MeshConfig, mesh: &mut Mesh) {
     let mut read = |field: &str, names: &Option<Vec<String>>, target: &mut ExportTo| {
         let Some(names) = names else { return };
-        // `.` here means each object's own namespace, which is always seen: no other sees it.
+        // `.` means each object's own namespace, which always sees the object; no other namespace does.
         *target = match names.as_slice() {
             [one] if one == "." || one == "~" => ExportTo::Nobody,
             _ => value::export_to(f, &joined(path, field), names, ""),
@@ -163,7 +164,7 @@ fn access_log(f: &mut Findings, path: &str, config: &MeshConfig, file: &str) -> 
     let json = config.access_log_encoding == Some(AccessLogEncoding::Json);
     let format = match (text, json) {
         (None, false) => LogFormat::DefaultText,
-        // Without a line end one request's line would run into the next.
+        // Without a newline at the end, the next request's line would follow on the same line.
         (Some(text), false) => {
             let end = if text.ends_with('\n') { "" } else { "\n" };
             LogFormat::Text(format!("{text}{end}"))

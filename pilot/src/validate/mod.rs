@@ -1,8 +1,8 @@
-//! Pure. From objects as written to objects as they are in force, or the reasons why not.
+//! Pure. Validates objects: turns each into its checked form, or into the reasons why it is refused.
 //!
-//! Parse, don't validate: what passes has become strong types in which hosts are complete and numbers in range, so
-//! that nothing after this stage checks again. Every field of a kind is acted on, or refused: nobody may believe a
-//! policy to be in force that is not. One file for each kind; `reference` checks objects against each other.
+//! Parse, don't validate: checked objects have strong types, with complete hosts and numbers in range, so that later
+//! stages need no checks. Every field of a kind is either acted on or refused, so that nobody believes a policy to be
+//! in force that is not. One file for each kind; `reference` checks objects against each other.
 
 mod destination_rule;
 mod gateway;
@@ -39,19 +39,19 @@ use api::resource::verdict::Version;
 use finding::Findings;
 use std::sync::Arc;
 
-/// What one object became.
+/// The result of validating one object.
 #[derive(Debug)]
 pub struct Checked {
-    /// Its checked form; absent when there are errors.
+    /// The checked form; absent if there are errors.
     pub item: Option<Item>,
-    /// Why it is refused.
+    /// The reasons why it is refused.
     pub errors: Vec<Refusal>,
-    /// What is odd about it.
+    /// The warnings about it.
     pub warnings: Vec<Refusal>,
 }
 
-/// Checks one object by itself. `mesh` gives the domain, the root namespace, and the settings that a MeshConfig
-/// starts from.
+/// Validates one object by itself. `mesh` gives the domain, the root namespace, and the settings that a MeshConfig is
+/// applied to.
 pub fn object(place: &Place, object: &Object, mesh: &Mesh) -> Checked {
     let mut findings = Findings::new(place, object);
     let item = item(&mut findings, place, object, mesh);
@@ -59,8 +59,8 @@ pub fn object(place: &Place, object: &Object, mesh: &Mesh) -> Checked {
     Checked { item: errors.is_empty().then_some(item), errors, warnings }
 }
 
-/// Turns facts into changes of the catalog, and tells what became of each object. A refused object changes
-/// nothing: its last good version stays in force.
+/// Turns facts into changes of the catalog, with a verdict on each object. A refused object changes nothing: its last
+/// good version stays in force.
 pub fn judge(facts: Vec<Fact>, mesh: &Mesh) -> (Vec<Change>, Vec<Verdict>) {
     let mut changes = vec![];
     let mut verdicts = vec![];
@@ -89,7 +89,7 @@ pub fn judge(facts: Vec<Fact>, mesh: &Mesh) -> (Vec<Change>, Vec<Verdict>) {
     (changes, verdicts)
 }
 
-/// Refusals of one object, or of one file, are one verdict.
+/// Adds a refusal; refusals of one object or one file share a verdict.
 fn refuse(verdicts: &mut Vec<Verdict>, refusal: Refusal) {
     let same =
         |v: &&mut Verdict| v.key == refusal.key && v.place.file == refusal.place.file && !v.errors.is_empty();
@@ -145,7 +145,7 @@ fn origin(object: &Object) -> Origin {
     })
 }
 
-/// Reads a MeshConfig that is not an object of the cluster, as the file of a command line.
+/// Parses a MeshConfig that is not an object of the cluster, such as a file named on the command line.
 pub fn mesh(place: &Place, text: &str, base: &Mesh) -> Result<Mesh, Vec<Refusal>> {
     let config = api::resource::parse::mesh_config(place, text)?;
     let holder = Object {

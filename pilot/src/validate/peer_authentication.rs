@@ -1,4 +1,4 @@
-//! Pure. Checks PeerAuthentications.
+//! Pure. Validates PeerAuthentications.
 
 use super::finding::Findings;
 use super::{origin, value};
@@ -34,7 +34,7 @@ pub(super) fn check(
     let mut ports = BTreeMap::new();
     for (number, setting) in written.into_iter().flatten() {
         let path = format!("spec.portLevelMtls.{number}");
-        // `+80` is a number, and no key of Istio's.
+        // `+80` parses as a number, but Istio does not accept it as a key.
         match number.parse().ok().filter(|_| number.bytes().all(|b| b.is_ascii_digit())) {
             Some(parsed) => {
                 ports.insert(value::port(f, &path, parsed), mode(Some(*setting)));

@@ -1,4 +1,4 @@
-//! Pure. Takes certificates, keys and roots out of Secrets; other Secrets do not matter to the mesh.
+//! Pure. Extracts certificates, keys and roots from Secrets. Other Secrets do not affect the mesh.
 
 use super::finding::Findings;
 use crate::catalog::Item;
@@ -31,7 +31,8 @@ pub(super) fn secret(f: &mut Findings, object: &Object, body: &Secret) -> Item {
     }))
 }
 
-/// A PEM value; anything else under these names is some other kind of secret. The value never reaches a message.
+/// Returns a PEM value. Other content under these names means another kind of Secret. The value never appears in a
+/// message.
 fn text(f: &mut Findings, body: &Secret, name: &str) -> Option<String> {
     let plain = body.string_data.as_ref().and_then(|data| data.get(name)).cloned();
     let encoded = body.data.as_ref().and_then(|data| data.get(name));

@@ -1,4 +1,4 @@
-//! Pure. Services of Kubernetes, and the addresses that are written down for them.
+//! Pure. Validates Kubernetes Services, Endpoints and EndpointSlices.
 
 use super::finding::Findings;
 use super::{origin, value};
@@ -44,7 +44,7 @@ pub(super) fn service(f: &mut Findings, object: &Object, body: &core::Service, m
         headless,
         resolution: if external.is_some() { Resolution::Dns } else { Resolution::Endpoints },
         mesh_external: external.is_some(),
-        // Kubernetes' empty selector chooses nothing.
+        // In Kubernetes an empty selector selects nothing.
         selector: spec.selector.filter(|labels| external.is_none() && !labels.is_empty()),
         publish_not_ready: spec.publish_not_ready_addresses == Some(true),
         subject_alt_names: vec![],
@@ -97,10 +97,10 @@ fn ports(f: &mut Findings, spec: &core::ServiceSpec) -> Vec<ServicePort> {
     ports
 }
 
-/// What a port speaks: `appProtocol`, else the prefix of the name before `-`, else found out from the first bytes;
-/// but for the well-known ports of protocols in which the server speaks first.
+/// The protocol of a port: from `appProtocol`, else from the prefix of the name before `-`, else detected from the
+/// first bytes. Well-known ports of server-first protocols are exempt from detection.
 pub(super) fn protocol(transport: &str, application: Option<&str>, name: &str, number: u16) -> Protocol {
-    // What is not TCP is not captured.
+    // Only TCP is captured.
     if ["UDP", "SCTP"].iter().any(|other| transport.eq_ignore_ascii_case(other)) {
         return Protocol::Udp;
     }
@@ -123,7 +123,7 @@ fn by_prefix(name: &str) -> Option<Protocol> {
     by_name(name.split('-').next().unwrap_or_default())
 }
 
-/// A protocol by the name Istio has for it.
+/// Returns the protocol with this name in Istio.
 pub(super) fn by_name(name: &str) -> Option<Protocol> {
     Some(match name.to_ascii_lowercase().as_str() {
         "http" | "http_proxy" | "kubernetes.io/ws" => Protocol::Http,

@@ -1,4 +1,4 @@
-//! Pure. Checks ServiceEntries: each of their hosts becomes a service.
+//! Pure. Validates ServiceEntries. Each host becomes a service.
 
 use super::finding::Findings;
 use super::{origin, service, value};
@@ -51,7 +51,8 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::ServiceEn
         .collect()
 }
 
-/// Virtual addresses, and whether one was left out that stands for none: as in Istio the entry is given no other.
+/// Parses virtual addresses. Also returns whether an unusable address was left out: as in Istio, such an entry gets no
+/// allocated address.
 fn addresses(f: &mut Findings, texts: &[String]) -> (Vec<IpNet>, bool) {
     let mut found = value::subnets(f, "spec.addresses", texts);
     let whole = found.len();
@@ -64,7 +65,8 @@ fn addresses(f: &mut Findings, texts: &[String]) -> (Vec<IpNet>, bool) {
     (found, unspecified)
 }
 
-/// Connections of plain TCP show nothing but their address: without one no rule of the entry can hold.
+/// Warns of plain TCP ports without an address. Such connections are identified only by their destination address, so
+/// without one no rule of the entry can apply.
 fn warn_of_untold(f: &mut Findings, spec: &written::ServiceEntry, service: &Service) {
     let allocated = service.resolution != Resolution::Passthrough && !service.unallocated;
     let next = "give spec.addresses, or name the protocol in spec.ports[].protocol";
@@ -72,7 +74,7 @@ fn warn_of_untold(f: &mut Findings, spec: &written::ServiceEntry, service: &Serv
     if !service.addresses.is_empty() {
         return;
     }
-    // Addresses are given to names, not to patterns.
+    // Addresses are allocated for plain names, not for wildcards.
     let every_host = allocated && spec.hosts.iter().all(|host| !host.starts_with('*'));
     if let Some(i) = of(Protocol::Tcp).filter(|_| !every_host) {
         let reason = "takes no connection: nothing tells TCP to this host from other TCP on the port";
@@ -83,7 +85,7 @@ fn warn_of_untold(f: &mut Findings, spec: &written::ServiceEntry, service: &Serv
     }
 }
 
-/// The endpoints that are written down.
+/// The endpoints that the entry lists.
 fn given(spec: &written::ServiceEntry) -> &[written::WorkloadEntry] {
     spec.endpoints.as_deref().unwrap_or_default()
 }
@@ -126,12 +128,12 @@ fn hosts(f: &mut Findings, spec: &written::ServiceEntry) -> Vec<String> {
     hosts
 }
 
-/// Whether addresses come from DNS.
+/// Whether the addresses come from DNS.
 fn resolved(spec: &written::ServiceEntry) -> bool {
     matches!(spec.resolution, Some(written::Resolution::Dns | written::Resolution::DnsRoundRobin))
 }
 
-/// The limits that Istio's CustomResourceDefinition has.
+/// Checks a limit of Istio's CustomResourceDefinition.
 fn at_most(f: &mut Findings, path: &str, number: usize, limit: usize) {
     if number > limit {
         f.error(
@@ -142,7 +144,7 @@ fn at_most(f: &mut Findings, path: &str, number: usize, limit: usize) {
     }
 }
 
-/// Ports on which nothing in a connection tells hosts apart, and addresses that DNS cannot stand for.
+/// Checks ports whose connections do not identify their host, and addresses that DNS resolution excludes.
 fn opaque_ports(f: &mut Findings, spec: &written::ServiceEntry, ports: &[ServicePort]) {
     let known = |p: &ServicePort| p.protocol.is_http() || p.protocol.is_tls();
     let none = matches!(spec.resolution, None | Some(written::Resolution::None));
@@ -243,7 +245,7 @@ fn resolution(f: &mut Findings, spec: &written::ServiceEntry) -> Resolution {
             }
             Resolution::Endpoints
         }
-        // The chosen workloads have addresses, so that there is nothing to resolve.
+        // The selected workloads have addresses, so nothing is resolved.
         written::Resolution::Dns | written::Resolution::DnsRoundRobin if selects => Resolution::Endpoints,
         written::Resolution::Dns => Resolution::Dns,
         written::Resolution::DnsRoundRobin => {
@@ -276,7 +278,7 @@ fn endpoints(
         f.unserved(format!("{path}.network"), &endpoint.network);
         f.unserved(format!("{path}.locality"), &endpoint.locality);
         value::labels(f, &format!("{path}.labels"), &endpoint.labels);
-        // Without an address the network is, which is refused already.
+        // An endpoint without an address has a `network`, which is refused already.
         if !endpoint.network.is_set() || !endpoint.address.is_empty() {
             address(f, &format!("{path}.address"), &endpoint.address, resolution);
         }
@@ -303,7 +305,7 @@ fn endpoints(
     .collect()
 }
 
-/// A socket is one place: it has no ports, and serves one.
+/// Checks the ports of a Unix domain socket: it has no ports itself and serves one service port.
 fn socket_ports(f: &mut Findings, path: &str, endpoint: &written::WorkloadEntry, ports: &[ServicePort]) {
     if !endpoint.ports.is_empty() {
         f.error(format!("{path}.ports"), "are not used with a Unix socket", "remove them");

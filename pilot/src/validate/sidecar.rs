@@ -1,4 +1,4 @@
-//! Pure. Checks Sidecars.
+//! Pure. Validates Sidecars.
 
 use super::finding::Findings;
 use super::{origin, value};
@@ -10,8 +10,8 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Sidecar, 
     f.unserved("spec.ingress", &spec.ingress);
     f.unserved("spec.inboundConnectionPool", &spec.inbound_connection_pool);
     value::selector(f, "spec.workloadSelector.labels", spec.workload_selector.as_ref().map(|s| &s.labels));
-    // One without labels chooses the workloads of its namespace, in the root namespace too, and goes before a Sidecar
-    // without a selector.
+    // A selector without labels selects the workloads of its namespace, also in the root namespace, and takes
+    // precedence over a Sidecar without a selector.
     let selector = spec.workload_selector.as_ref().map(|s| s.labels.clone());
     if selector.is_some() && object.namespace() == mesh.root_namespace {
         f.warn(
@@ -66,7 +66,7 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Sidecar, 
     Sidecar { origin: origin(object), selector, egress, excluded, outbound }
 }
 
-/// `outboundTrafficPolicy`, which MeshConfig has too.
+/// Parses `outboundTrafficPolicy`, which MeshConfig has too.
 pub(super) fn outbound(
     f: &mut Findings,
     path: &str,
@@ -106,7 +106,7 @@ fn egress_host(f: &mut Findings, path: &str, text: &str) -> Option<EgressHost> {
     value::full_host(f, path, host, false).then(|| EgressHost { namespace, host: host.to_ascii_lowercase() })
 }
 
-/// Warns of hosts that others of the same list include.
+/// Warns of hosts that another host of the same list includes.
 fn repeated(f: &mut Findings, path: &str, hosts: &[String], own: &str) {
     let parsed = |text: &String| {
         let (namespace, host) = text.split_once('/').filter(|(namespace, _)| !namespace.starts_with('~'))?;
@@ -120,7 +120,7 @@ fn repeated(f: &mut Findings, path: &str, hosts: &[String], own: &str) {
         let Some(host) = host else { continue };
         let other = all.iter().take(MAX_COMPARED).enumerate().position(|(o, other)| {
             let Some(other) = other.as_ref().filter(|_| o != h) else { return false };
-            // Of two that are the same, the first stays.
+            // Of two equal hosts the first is kept.
             includes(other, host) && (o < h || !includes(host, other))
         });
         if let Some(other) = other {
@@ -130,5 +130,5 @@ fn repeated(f: &mut Findings, path: &str, hosts: &[String], own: &str) {
     }
 }
 
-/// Hosts that each is compared with: the work grows with their number.
+/// The number of hosts that each host is compared with; bounds the cost.
 const MAX_COMPARED: usize = 200;

@@ -1,4 +1,4 @@
-//! Tables of what each kind's check refuses, with the words a user reads.
+//! Tables of objects that each kind's validator refuses, with the messages that users see.
 #![expect(clippy::too_many_lines, reason = "tables are long")]
 
 use super::*;
@@ -14,7 +14,7 @@ use api::resource::parse;
 use proptest::prelude::*;
 use std::time::Duration;
 
-/// Checks the one object of a text.
+/// Validates the single object of a text.
 pub(super) fn checked(text: &str) -> Checked {
     let parsed = parse::parse("a.yaml", text);
     assert!(parsed.refusals.is_empty(), "{text}: {:?}", parsed.refusals);
@@ -977,7 +977,7 @@ fn weights_that_do_not_sum_up_to_a_hundred_are_told_as_the_shares_that_they_are(
     assert_eq!(told(1, 2), reason);
 }
 
-/// The settings that a MeshConfig makes, or where it is wrong.
+/// Validates a ConfigMap with this MeshConfig.
 fn config_map(mesh: &str) -> Checked {
     let head = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n  mesh: |-\n";
     checked(&format!("{head}    {}\n", mesh.replace('\n', "\n    ")))

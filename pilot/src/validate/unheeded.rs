@@ -1,13 +1,13 @@
-//! Pure. Fields of Kubernetes' own objects that matter to how traffic goes and that the mesh does not act on: Kubernetes
-//! accepts them, so that they are warnings, and nobody believes that they hold. What is not listed either is acted on or
-//! does not concern the mesh.
+//! Pure. Fields of Kubernetes objects that affect traffic but that the mesh does not act on. Kubernetes accepts them,
+//! so they are warnings: nobody should believe that they are in force. Fields not listed here are either acted on or do
+//! not concern the mesh.
 
 use super::finding::Findings;
 use api::resource::object::Object;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
-/// Of a Service.
+/// Checks a Service.
 pub(super) fn service(f: &mut Findings, body: &core::Service) {
     let Some(spec) = &body.spec else { return };
     if spec.session_affinity.as_deref() == Some("ClientIP") {
@@ -50,7 +50,7 @@ pub(super) fn service(f: &mut Findings, body: &core::Service) {
     }
 }
 
-/// Of an EndpointSlice.
+/// Checks an EndpointSlice.
 pub(super) fn slice(f: &mut Findings, object: &Object, body: &EndpointSlice) {
     const SERVICE: &str = "kubernetes.io/service-name";
     if object.labels.get(SERVICE).is_none_or(String::is_empty) {

@@ -1,4 +1,4 @@
-//! Pure. Parses the values that several kinds share: durations, ports, shares, hosts, subnets, visibility.
+//! Pure. Parses the values that several kinds share: durations, ports, percentages, hosts, subnets, visibility.
 
 use super::finding::Findings;
 use crate::catalog::visibility::ExportTo;
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// A duration of whole milliseconds, one at least; absent or refused: `None`.
+/// Parses a duration of whole milliseconds, at least one; `None` if absent or refused.
 pub(super) fn period(f: &mut Findings, path: &str, text: Option<&str>) -> Option<Duration> {
     let period = any_period(f, path, text)?;
     let shown = text.unwrap_or_default();
@@ -25,12 +25,12 @@ pub(super) fn period(f: &mut Findings, path: &str, text: Option<&str>) -> Option
     Some(period)
 }
 
-/// A duration, zero included.
+/// Parses a duration that may be zero.
 pub(super) fn any_period(f: &mut Findings, path: &str, text: Option<&str>) -> Option<Duration> {
     duration::parse(text?).map_err(|reason| f.error(path, reason, "correct the duration")).ok()
 }
 
-/// A port number; refused: 0.
+/// Parses a port number; 0 if refused.
 pub(super) fn port(f: &mut Findings, path: &str, number: i64) -> u16 {
     match u16::try_from(number) {
         Ok(port) if port != 0 => port,
@@ -41,7 +41,7 @@ pub(super) fn port(f: &mut Findings, path: &str, number: i64) -> u16 {
     }
 }
 
-/// A share in percent.
+/// Parses a percentage.
 pub(super) fn share(f: &mut Findings, path: &str, percent: f64) -> Fraction {
     if !(0.0..=100.0).contains(&percent) {
         f.error(path, format!("{percent} is no percentage"), "write a number from 0 to 100");
@@ -49,12 +49,12 @@ pub(super) fn share(f: &mut Findings, path: &str, percent: f64) -> Fraction {
     Fraction::from_percent(if percent.is_finite() { percent } else { 0.0 })
 }
 
-/// A domain name or an address; where `wildcard` allows it, its first label may begin with `*`.
+/// Checks a domain name or an IP address. With `wildcard`, the first label may begin with `*`.
 pub(super) fn host(f: &mut Findings, path: &str, text: &str, wildcard: bool) -> bool {
     text.parse::<IpAddr>().is_ok() || domain(f, path, text, wildcard)
 }
 
-/// A domain name; where `wildcard` allows it, its first label may begin with `*`.
+/// Checks a domain name. With `wildcard`, the first label may begin with `*`.
 pub(super) fn domain(f: &mut Findings, path: &str, text: &str, wildcard: bool) -> bool {
     if text.is_empty() {
         f.missing(path);
@@ -72,8 +72,8 @@ pub(super) fn domain(f: &mut Findings, path: &str, text: &str, wildcard: bool) -
     valid
 }
 
-/// The host of a Gateway's server or of a Sidecar: `*`, `*.domain`, or a name of several labels, since no namespace
-/// completes a short one.
+/// Checks a host of a Gateway's server or of a Sidecar: `*`, `*.domain`, or a name of several labels, since these hosts
+/// are not completed by a namespace.
 pub(super) fn full_host(f: &mut Findings, path: &str, text: &str, address: bool) -> bool {
     if text == "*" {
         return true;
@@ -97,7 +97,7 @@ pub(super) fn full_host(f: &mut Findings, path: &str, text: &str, address: bool)
     true
 }
 
-/// A name as clients send it in SNI: labels may begin with, or hold, an underscore, as `outbound_.80_._.a.b`.
+/// Checks an SNI name. Labels may contain underscores, as in `outbound_.80_._.a.b`.
 pub(super) fn server_name(f: &mut Findings, path: &str, text: &str) {
     let label = |l: &str| {
         !l.is_empty()
@@ -109,8 +109,8 @@ pub(super) fn server_name(f: &mut Findings, path: &str, text: &str) {
     }
 }
 
-/// Whether this is a domain name, perhaps with a dot at its end. The last label is not a number, or it would be taken
-/// for an address.
+/// Whether a text is a domain name, optionally with a trailing dot. The last label must not be a number, or the name
+/// would be taken for an address.
 pub(super) fn is_domain(text: &str) -> bool {
     let labels = text.strip_suffix('.').unwrap_or(text);
     let number = |l: &str| l.bytes().all(|b| b.is_ascii_digit());
@@ -119,7 +119,7 @@ pub(super) fn is_domain(text: &str) -> bool {
         && !text.rsplit('.').next().is_some_and(|last| !last.is_empty() && number(last))
 }
 
-/// Whether this is a domain name, or one whose first label is or begins with `*`.
+/// Whether a text is a domain name, or one whose first label is or begins with `*`.
 fn is_pattern(text: &str) -> bool {
     let (first, rest) = text.split_once('.').map_or((text, None), |(first, rest)| (first, Some(rest)));
     let plain = first.strip_prefix("*-").or_else(|| first.strip_prefix('*')).unwrap_or(first);
@@ -129,12 +129,12 @@ fn is_pattern(text: &str) -> bool {
         && rest.is_none_or(|rest| rest.is_empty() || is_domain(rest))
 }
 
-/// An RFC 1123 label of any case: where Kubernetes does not check a name, Istio takes capitals.
+/// Whether a text is an RFC 1123 label, of any case: Istio accepts capitals in names that Kubernetes does not check.
 pub(super) fn is_label(text: &str) -> bool {
     api::resource::name::is_label(&text.to_ascii_lowercase())
 }
 
-/// The name of a namespace. One with capitals is no error in Istio, and none is ever called so.
+/// Checks the name of a namespace. Capitals are no error in Istio, although no namespace can have such a name.
 pub(super) fn namespace(f: &mut Findings, path: &str, text: &str) -> bool {
     if !is_label(text) {
         return false;
@@ -149,7 +149,7 @@ pub(super) fn namespace(f: &mut Findings, path: &str, text: &str) -> bool {
     true
 }
 
-/// Labels that are compared with those of workloads, as Kubernetes takes them.
+/// Checks labels that are compared with those of workloads, by Kubernetes' syntax.
 pub(super) fn labels(f: &mut Findings, path: &str, labels: &BTreeMap<String, String>) {
     for (key, value) in labels {
         let (prefix, name) = key.rsplit_once('/').map_or((None, key.as_str()), |(p, n)| (Some(p), n));
@@ -163,15 +163,15 @@ pub(super) fn labels(f: &mut Findings, path: &str, labels: &BTreeMap<String, Str
     }
 }
 
-/// Letters, digits, and between them `-`, `_` and `.`.
+/// Whether a text has only letters, digits and, between them, `-`, `_` and `.`.
 fn is_label_text(text: &str) -> bool {
     let ends = [text.bytes().next(), text.bytes().next_back()];
     text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
         && ends.into_iter().flatten().all(|b| b.is_ascii_alphanumeric())
 }
 
-/// Labels that choose workloads; `path` is that of the labels. Absent ones choose all workloads, which a warning says
-/// where a selector was written.
+/// Parses labels that select workloads; `path` is that of the labels. Absent labels select all workloads, with a
+/// warning if a selector was written.
 pub(super) fn selector(f: &mut Findings, path: &str, labels: Option<&BTreeMap<String, String>>) {
     let Some(labels) = labels else { return };
     if labels.is_empty() {
@@ -194,7 +194,7 @@ pub(super) fn selector(f: &mut Findings, path: &str, labels: Option<&BTreeMap<St
     }
 }
 
-/// An address or a network.
+/// Parses an address or a subnet.
 pub(super) fn subnet(f: &mut Findings, path: &str, text: &str) -> Option<IpNet> {
     let parsed = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
     if parsed.is_none() {
@@ -203,12 +203,12 @@ pub(super) fn subnet(f: &mut Findings, path: &str, text: &str) -> Option<IpNet> 
     parsed
 }
 
-/// Several addresses or networks.
+/// Parses several addresses or subnets.
 pub(super) fn subnets(f: &mut Findings, path: &str, texts: &[String]) -> Vec<IpNet> {
     texts.iter().enumerate().filter_map(|(i, t)| subnet(f, &format!("{path}[{i}]"), t)).collect()
 }
 
-/// `exportTo` of a service: `~` hides it from everybody.
+/// Parses `exportTo` of a service: `~` hides it from every namespace.
 pub(super) fn export_to(f: &mut Findings, path: &str, names: &[String], own: &str) -> ExportTo {
     match names {
         [one] if one == "~" => ExportTo::Nobody,
@@ -216,7 +216,7 @@ pub(super) fn export_to(f: &mut Findings, path: &str, names: &[String], own: &st
     }
 }
 
-/// `exportTo` of a VirtualService or DestinationRule, which somebody has to see.
+/// Parses `exportTo` of a VirtualService or DestinationRule, where `~` is refused: some namespace must see it.
 pub(super) fn rule_export_to(f: &mut Findings, path: &str, names: &[String], own: &str) -> ExportTo {
     match names {
         [] => return ExportTo::Unset,
@@ -253,7 +253,7 @@ pub(super) fn rule_export_to(f: &mut Findings, path: &str, names: &[String], own
     ExportTo::Namespaces(namespaces)
 }
 
-/// A regular expression in RE2's syntax.
+/// Checks a regular expression in RE2 syntax.
 pub(super) fn regex(f: &mut Findings, path: &str, pattern: &str) -> bool {
     if pattern.is_empty() {
         f.error(path, "is empty", "write an expression, or leave the condition out");
@@ -278,7 +278,7 @@ pub(super) fn regex(f: &mut Findings, path: &str, pattern: &str) -> bool {
     }
 }
 
-/// The Secret that a `credentialName` refers to.
+/// Returns the name of the Secret that a `credentialName` refers to.
 pub(super) fn secret<'a>(f: &mut Findings, path: &str, reference: &'a str) -> &'a str {
     let name = secret_name(reference);
     if name.contains("://") {
@@ -290,14 +290,15 @@ pub(super) fn secret<'a>(f: &mut Findings, path: &str, reference: &'a str) -> &'
     name
 }
 
-/// The name in a reference to a Secret, which may say that it is one.
+/// The name in a reference to a Secret, without a `kubernetes://` prefix.
 pub(super) fn secret_name(reference: &str) -> &str {
     reference.strip_prefix("kubernetes://").unwrap_or(reference)
 }
 
-/// Istio's limit.
+/// Istio's limit on the length of a regular expression.
 const MAX_REGEX: usize = 1024;
-/// Whether gateways listen to the targets of a service's ports: Istio's label says where they do not.
+/// Whether gateways listen on the target ports of a Service rather than on its own. Istio's label
+/// `experimental.istio.io/disable-gateway-port-translation` turns this off.
 pub(super) fn translates_ports(object: &Object) -> bool {
     let label = object.labels.get("experimental.istio.io/disable-gateway-port-translation");
     label.is_none_or(|value| value != "true")

@@ -1,4 +1,4 @@
-//! Pure. Takes from a Pod what the mesh needs to know of it.
+//! Pure. Converts a Pod to a workload.
 
 use super::finding::Findings;
 use crate::catalog::workload::{ContainerPort, Workload};
@@ -51,18 +51,18 @@ fn is_ready(status: &PodStatus) -> bool {
     status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
-/// What kind of proxy the pod runs: `proxy sidecar` or `proxy router` on the command line of a container, as Istio's
+/// The kind of proxy that the pod runs: `proxy sidecar` or `proxy router` on a container's command line, as Istio's
 /// injection and charts write it.
 fn proxy(spec: &PodSpec) -> Option<NodeKind> {
     let stays = |c: &&Container| c.restart_policy.as_deref() == Some("Always");
     let mut all: Vec<&Container> =
         spec.containers.iter().chain(spec.init_containers.iter().flatten().filter(stays)).collect();
-    // The proxy's own container has the first word.
+    // The container `istio-proxy` takes precedence.
     all.sort_by_key(|container| container.name != "istio-proxy");
     all.into_iter().find_map(role)
 }
 
-/// Whether the proxy's environment asks for HTTP/1.0, as Istio's `proxyMetadata` does.
+/// Whether the proxy's environment enables HTTP/1.0, as `proxyMetadata` does in Istio.
 fn takes_http_10(spec: &PodSpec) -> bool {
     let all = spec.containers.iter().chain(spec.init_containers.iter().flatten());
     let environment = all.filter(|c| c.name == "istio-proxy").flat_map(|c| c.env.iter().flatten());
@@ -79,7 +79,7 @@ fn role(container: &Container) -> Option<NodeKind> {
     })
 }
 
-/// The ports of the containers that run beside each other: init containers only where they stay (native sidecars).
+/// The ports of the containers that run together. Of the init containers, only native sidecars count.
 fn ports(spec: &PodSpec) -> Vec<ContainerPort> {
     let stays = |c: &&Container| c.restart_policy.as_deref() == Some("Always");
     let initial = spec.init_containers.iter().flatten().filter(stays);
@@ -93,7 +93,7 @@ fn ports(spec: &PodSpec) -> Vec<ContainerPort> {
         .collect()
 }
 
-/// The name of what made the pod: the Deployment behind a ReplicaSet, the CronJob behind a Job.
+/// The name of the pod's controller: the Deployment behind a ReplicaSet, the CronJob behind a Job.
 fn workload_name(object: &Object, pod: &Pod) -> String {
     let owners = pod.metadata.owner_references.iter().flatten();
     let Some(owner) = owners.clone().find(|o| o.controller == Some(true)).or_else(|| owners.clone().next())

@@ -1,9 +1,9 @@
-//! The channel of verdicts: what pilot and the proxies think of users' objects. The pipeline and the review write it;
-//! the debug pages, and by them `ostria`, read it.
+//! The channel of verdicts: the results of validation and of the proxies' acknowledgements for users' objects. The
+//! pipeline and the review write it; the debug pages, and through them `ostria`, read it.
 //!
-//! A reader looks at the whole table, or waits until its revision changes and asks what changed since; it can fall behind
-//! without holding anybody up. No lock is shared by all proxies: each notes its progress in numbers of its own
-//! (`progress`), and readers that wait for proxies are woken by a bell that costs nothing while nobody waits.
+//! A reader takes the whole table, or waits for a new revision and reads the changes since its own; a slow reader
+//! delays nobody. Proxies share no lock: each records its progress in its own counters (`progress`). Readers that wait
+//! for proxies are woken by a notification that costs nothing while nobody waits.
 
 pub mod progress;
 
@@ -19,12 +19,12 @@ use std::time::Duration;
 use table::Table;
 use tokio::sync::watch;
 
-/// The verdicts on all objects, and the proxies that acknowledge them.
+/// The verdicts on all objects, and the progress of the proxies that acknowledge them.
 #[derive(Debug, Clone)]
 pub struct Channel {
     table: Arc<Mutex<Table>>,
     revision: watch::Sender<u64>,
-    /// Connected proxies and how far they are.
+    /// Connected proxies and their progress.
     pub proxies: Proxies,
 }
 
@@ -35,52 +35,52 @@ impl Default for Channel {
 }
 
 impl Channel {
-    /// Takes verdicts over, in their order. `snapshot` is the generation with which accepted objects come into force.
+    /// Records verdicts, in order. `snapshot` is the generation that puts accepted objects into force.
     pub fn note(&self, verdicts: Vec<flow::Verdict>, snapshot: u64) {
         self.change(|table| table.note(verdicts, snapshot));
     }
 
-    /// Takes over what was found about objects beside each other; gives back what is new and what is settled.
+    /// Records the findings about objects in combination. Returns those that are new and those that are resolved.
     pub fn compare(&self, together: Vec<Refusal>) -> (Vec<Refusal>, Vec<Refusal>) {
         self.change(|table| table.compare(together))
     }
 
-    /// How many objects and files are refused.
+    /// The number of refused objects and files.
     pub fn refused(&self) -> usize {
         self.lock().refusals().count()
     }
 
-    /// Why objects and files are refused.
+    /// The errors of refused objects and files.
     pub fn refusals(&self) -> Vec<Refusal> {
         self.lock().refusals().flatten().cloned().collect()
     }
 
-    /// What is odd about objects in force, by object.
+    /// The warnings about objects in force, by object.
     pub fn warnings(&self) -> Vec<Refusal> {
         self.lock().warnings()
     }
 
-    /// The verdicts that changed after a revision, of those that are wanted; and the revision that this is.
+    /// Returns the wanted verdicts that changed after a revision, and the current revision.
     pub fn since(&self, revision: u64, wanted: impl Fn(&ObjectVerdict) -> bool) -> (u64, Vec<ObjectVerdict>) {
         self.lock().since(revision, wanted)
     }
 
-    /// Tells of each new revision.
+    /// Subscribes to revisions.
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.revision.subscribe()
     }
 
-    /// Answers when the objects are settled, or when the time is over.
+    /// Waits until the objects are settled or the time is over, and returns their verdicts.
     pub async fn wait(&self, mut snapshots: watch::Receiver<Arc<Snapshot>>, question: &Wait) -> Verdicts {
         let time = Duration::from_millis(question.milliseconds).min(LONGEST_WAIT);
         let deadline = tokio::time::Instant::now() + time;
         let mut revisions = self.watch();
         loop {
-            // Marked before the look: what changes during it is looked at again.
+            // Armed before the check, so that a change during the check causes another one.
             let rung = self.proxies.rung();
             revisions.mark_unchanged();
             let mut verdicts = self.answer(question);
-            // After the table: what is gone there is gone in this snapshot.
+            // Read after the table: an object removed there is removed in this snapshot.
             verdicts.snapshot = snapshots.borrow_and_update().generation;
             verdicts.settled = verdicts.settles(&question.objects);
             if verdicts.settled || tokio::time::Instant::now() >= deadline {
@@ -92,7 +92,7 @@ impl Channel {
                 changed = snapshots.changed() => if changed.is_err() { return verdicts },
                 () = tokio::time::sleep_until(deadline) => {}
             }
-            // Thousands of proxies answer within moments.
+            // Thousands of proxies acknowledge within moments of each other.
             tokio::time::sleep(BETWEEN_LOOKS).await;
         }
     }
@@ -117,9 +117,9 @@ impl Channel {
     }
 }
 
-/// The longest that a question is held open; who wants to wait longer asks again.
+/// The longest time that a request is held open; clients that want to wait longer repeat the request.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// Between two looks at the answers of proxies.
+/// The interval between two checks of the proxies' acknowledgements.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
 #[cfg(test)]

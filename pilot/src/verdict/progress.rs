@@ -1,5 +1,5 @@
-//! How far each connected proxy is with the configuration. Each writes numbers of its own; a lock is taken only when a
-//! proxy comes, goes, or refuses something.
+//! The progress of each connected proxy through configuration generations. Each proxy writes its own counters; a lock
+//! is taken only when a proxy connects, disconnects, or rejects a resource.
 
 use api::model::Kind;
 use api::resource::verdict::{ProxyAnswer, ProxyRefusal};
@@ -15,11 +15,11 @@ use tokio::sync::Notify;
 pub struct Proxies {
     table: Arc<Mutex<BTreeMap<u64, Arc<Progress>>>>,
     next: Arc<AtomicU64>,
-    /// Rung whenever a proxy comes, goes, or answers.
+    /// Notified whenever a proxy connects, disconnects, or acknowledges.
     bell: Arc<Notify>,
 }
 
-/// How far one proxy is.
+/// The progress of one proxy.
 #[derive(Debug)]
 struct Progress {
     proxy: String,
@@ -28,7 +28,7 @@ struct Progress {
     refusals: Mutex<Vec<Refused>>,
 }
 
-/// A refusal, with the nonce that tells it from the next one.
+/// A rejection (NACK), with the nonce that distinguishes it from the next one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Refused {
     kind: Kind,
@@ -37,7 +37,7 @@ struct Refused {
 }
 
 impl Proxies {
-    /// Adds a proxy, `pod.namespace`; it is counted until its place is dropped.
+    /// Adds a proxy, named `pod.namespace`. It counts until the returned place is dropped.
     pub fn add(&self, proxy: String) -> ProxyPlace {
         let progress = Arc::new(Progress {
             proxy,
@@ -51,7 +51,7 @@ impl Proxies {
         ProxyPlace { proxies: self.clone(), id, progress }
     }
 
-    /// What each proxy has answered so far, by name.
+    /// The acknowledgements of each proxy so far, by name.
     pub fn list(&self) -> Vec<ProxyAnswer> {
         let all: Vec<Arc<Progress>> = self.lock().values().cloned().collect();
         let mut all: Vec<ProxyAnswer> = all.iter().map(|progress| progress.read()).collect();
@@ -59,7 +59,7 @@ impl Proxies {
         all
     }
 
-    /// Ends when the bell rings, from the moment of this call on.
+    /// Waits for the next notification after this call.
     pub fn rung(&self) -> impl Future<Output = ()> + use<> {
         let mut notified = Box::pin(self.bell.clone().notified_owned());
         notified.as_mut().enable();
@@ -71,7 +71,7 @@ impl Proxies {
     }
 }
 
-/// A proxy's place among the others.
+/// A proxy's entry in the list; dropping it removes the proxy.
 #[derive(Debug)]
 pub struct ProxyPlace {
     proxies: Proxies,
@@ -80,7 +80,7 @@ pub struct ProxyPlace {
 }
 
 impl ProxyPlace {
-    /// Notes what the proxy has answered, at the newest generation that was looked at for it. `held`: something of that
+    /// Records the proxy's acknowledgements, at the newest generation that was computed for it. `held`: part of that
     /// generation is not sent yet.
     pub fn note(&self, status: &BTreeMap<Kind, Status>, generation: u64, held: bool) {
         self.progress.note(status, generation, held);
@@ -130,7 +130,8 @@ impl Progress {
     }
 
     fn read(&self) -> ProxyAnswer {
-        // The refusals first: a proxy that settles meanwhile is told as refusing, never as agreeing to what it refuses.
+        // Rejections are read first: a proxy whose state changes meanwhile is reported as rejecting, never as
+        // acknowledging what it rejects.
         let refusals = self.refusals().iter().map(|refused| refused.told.clone()).collect();
         ProxyAnswer {
             proxy: self.proxy.clone(),

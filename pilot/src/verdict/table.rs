@@ -1,4 +1,4 @@
-//! Pure. The verdict on each object: the version that was judged last, whether it is in force, and what was found.
+//! Pure. The verdict on each object: the last validated version, whether it is in force, and the findings.
 
 use crate::flow::Verdict;
 use api::resource::document::{Key, Place, Problem, Refusal};
@@ -12,11 +12,11 @@ use std::sync::Arc;
 pub(super) struct Table {
     revision: u64,
     entries: BTreeMap<Subject, Entry>,
-    /// What shows only when objects are seen beside each other.
+    /// Findings that arise only from objects in combination.
     together: Vec<Refusal>,
 }
 
-/// What a verdict is about: an object, or a file in which no object was found.
+/// The subject of a verdict: an object, or a file in which no object was found.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
     Object(Key),
@@ -24,7 +24,7 @@ enum Subject {
 }
 
 impl Subject {
-    /// A verdict with its names alone.
+    /// A verdict with only the names filled in.
     fn named(&self) -> ObjectVerdict {
         match self {
             Self::Object(key) => ObjectVerdict {
@@ -56,12 +56,12 @@ struct Findings {
 }
 
 impl Table {
-    /// Counts up with each change.
+    /// The revision; increases with each change.
     pub(super) fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// Takes verdicts over, in their order.
+    /// Records verdicts, in order.
     pub(super) fn note(&mut self, verdicts: Vec<Verdict>, snapshot: u64) {
         if !verdicts.is_empty() {
             self.revision += 1;
@@ -70,7 +70,7 @@ impl Table {
             let file = Subject::File(verdict.place.file.clone());
             let accepted = verdict.accepted();
             if accepted {
-                // The file can be read again.
+                // The file is readable again.
                 self.entries.remove(&file);
             }
             match verdict.key {
@@ -92,7 +92,7 @@ impl Table {
         }
     }
 
-    /// Takes over what was found about objects beside each other; gives back what is new and what is settled.
+    /// Records the findings about objects in combination. Returns those that are new and those that are resolved.
     pub(super) fn compare(&mut self, together: Vec<Refusal>) -> (Vec<Refusal>, Vec<Refusal>) {
         let before: HashSet<&Refusal> = self.together.iter().collect();
         let after: HashSet<&Refusal> = together.iter().collect();
@@ -127,7 +127,7 @@ impl Table {
         all
     }
 
-    /// The verdicts that changed after a revision, of those that are wanted; and the revision that this is.
+    /// Returns the wanted verdicts that changed after a revision, and the current revision.
     pub(super) fn since(
         &self,
         revision: u64,
@@ -154,7 +154,7 @@ impl Table {
 }
 
 impl Entry {
-    /// The last good version of a refused object is still in force, with what is odd about it.
+    /// Records a result. The last good version of a refused object stays in force, with its warnings.
     fn judge(&mut self, errors: Vec<Refusal>, warnings: Vec<Refusal>) {
         let warnings = if errors.is_empty() {
             warnings
@@ -183,7 +183,7 @@ impl Entry {
     }
 }
 
-/// Pods come and go by the thousand, and nobody asks for their verdict unless something is wrong with them.
+/// Whether no verdict is kept: pods come and go by the thousand, and their verdicts matter only if something is wrong.
 fn passes_by(kind: Kind, warnings: &[Refusal]) -> bool {
     kind == Kind::Pod && warnings.is_empty()
 }

@@ -1,4 +1,4 @@
-//! Readers that wait: for a revision, for objects, and for what proxies answer.
+//! Readers that wait: for a revision, for objects, and for acknowledgements of proxies.
 
 use super::*;
 use crate::catalog::Catalog;

@@ -1,6 +1,6 @@
-//! Pure. Checks a Kubernetes service-account token: a compact JWS of the configured issuer, for this audience, within
-//! its time, whose subject names a service account. The order of checks puts the signature before anything the token
-//! says about itself.
+//! Pure. Verifies a Kubernetes service-account token: a compact JWS of the configured issuer, for this audience, within
+//! its validity, whose subject is a service account. The signature is verified before anything that the token says
+//! about itself is used.
 
 use api::identity::{IdentityError, SpiffeId, TrustDomain};
 use api::jws::algorithm::Algorithm;
@@ -9,18 +9,18 @@ use api::jws::{Compact, CompactError};
 use serde::Deserialize;
 use time::OffsetDateTime;
 
-/// What a token must say.
+/// The requirements that a token must meet.
 #[derive(Debug, Clone)]
 pub struct TokenPolicy {
     /// The issuer, compared as text.
     pub issuer: String,
-    /// The audience that must be among the token's.
+    /// The audience that the token must list.
     pub audience: String,
-    /// The domain of the identities that tokens prove.
+    /// The trust domain of the identities that tokens prove.
     pub trust_domain: TrustDomain,
 }
 
-/// The identity that a token proves.
+/// Verifies a token and returns the identity that it proves.
 pub fn verify(
     token: &str,
     keys: &KeySet,
@@ -70,30 +70,30 @@ fn check(claims: &Claims, policy: &TokenPolicy, now: OffsetDateTime) -> Result<S
 /// Why a token is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// It is not a token of the form that is needed.
+    /// The token does not have the required form.
     #[error("it cannot be read: {0}")]
     Malformed(&'static str),
-    /// It is not a compact signature.
+    /// The token is not a compact JWS.
     #[error("it cannot be read: {0}")]
     Compact(#[from] CompactError),
-    /// Its signature does not hold.
+    /// The signature is not valid.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// Somebody else issued it.
+    /// Another issuer issued the token.
     #[error("its issuer is `{found}`, not `{expected}`")]
     Issuer {
-        /// What the token says.
+        /// The issuer in the token.
         found: String,
-        /// What is configured.
+        /// The configured issuer.
         expected: String,
     },
-    /// It was issued for somebody else.
+    /// The token was issued for another audience.
     #[error("its audience is not `{0}`")]
     Audience(String),
-    /// It is used outside its time.
+    /// The token is used outside its validity.
     #[error("{0}")]
     Time(&'static str),
-    /// Its subject is no service account.
+    /// The subject is not a service account.
     #[error("its subject is not system:serviceaccount:NAMESPACE:NAME")]
     Subject(#[source] Option<IdentityError>),
 }
@@ -125,7 +125,7 @@ impl Audience {
 }
 
 const SUBJECT: &str = "system:serviceaccount:";
-/// What Kubernetes and the other issuers of service-account tokens sign with.
+/// The signature algorithms of Kubernetes and other issuers of service-account tokens.
 const ALGORITHMS: &[Algorithm] = &[
     Algorithm::Rs256,
     Algorithm::Rs384,
@@ -137,7 +137,7 @@ const ALGORITHMS: &[Algorithm] = &[
     Algorithm::Es384,
 ];
 const MAX_TOKEN: usize = 16 * 1024;
-/// How far the issuer's clock may be ahead of ours.
+/// How far the issuer's clock may be ahead of the local one.
 const SKEW_SECONDS: f64 = 60.0;
 
 #[cfg(test)]

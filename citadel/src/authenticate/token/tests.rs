@@ -1,4 +1,4 @@
-//! Tokens signed here with real keys, honest and forged.
+//! Tokens signed here with real keys, genuine and forged.
 
 use super::*;
 use base64::Engine;
@@ -157,7 +157,7 @@ fn a_forged_token_is_refused() {
     let (issuer, other) = (Issuer::new(), Issuer::new());
     let good = claims(json!({}));
     let rsa_key = issuer.document()["keys"][1]["n"].as_str().unwrap().to_owned();
-    // The oldest trick: the public key as the secret of an HMAC.
+    // The classic forgery: the public key used as the secret of an HMAC.
     let hmac = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, rsa_key.as_bytes());
     let hs256 = |kid: &str| {
         Issuer::signed(&json!({ "alg": "HS256", "kid": kid }), &good, |m| {

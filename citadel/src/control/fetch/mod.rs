@@ -1,5 +1,5 @@
-//! Gets one small document over HTTP or HTTPS. Exists because a whole HTTP client library would be a large thing to
-//! trust for one GET; redirects are not followed, since the address of a trust anchor is the operator's to choose.
+//! Fetches a small document over HTTP or HTTPS. Avoids the dependency on a full HTTP client for a single GET. Redirects
+//! are not followed, since the operator alone decides where trust anchors come from.
 
 use api::process::tls;
 use http::{Request, Uri};
@@ -17,8 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// The document at `url`. `roots` verify an HTTPS server (the system's if absent); `bearer` is a file with a token for
-/// it.
+/// Fetches the document at `url`. `roots` verify an HTTPS server (absent: the system's); `bearer` is a file with a
+/// token for it.
 pub async fn get(url: &Uri, roots: Option<&Path>, bearer: Option<&Path>) -> Result<Vec<u8>, FetchError> {
     tokio::time::timeout(LIMIT, unlimited(url, roots, bearer)).await.map_err(|_| FetchError::Slow)?
 }
@@ -80,21 +80,21 @@ fn load_roots(file: Option<&Path>) -> Result<Arc<RootCertStore>, FetchError> {
     let mut roots = RootCertStore::empty();
     let certificates = tls::certificates_from_pem(&pem)
         .map_err(|error| FetchError::File { file: file.to_owned(), source: io::Error::other(error) })?;
-    // System bundles hold a few that the verifier cannot read; the rest still serve.
+    // System bundles contain some certificates that the verifier cannot parse; the others are used.
     let _ = roots.add_parsable_certificates(certificates);
     Ok(Arc::new(roots))
 }
 
-/// Why a document cannot be had.
+/// Why a document cannot be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// No connection, or no trust in it.
+    /// The connection failed, or the server is not trusted.
     #[error("no connection can be made")]
     Connect(#[source] io::Error),
-    /// The answer is not the document.
+    /// The response is not the document.
     #[error("the answer cannot be used: {0}")]
     Answer(String),
-    /// It took too long.
+    /// The fetch timed out.
     #[error("there was no answer within {} seconds", LIMIT.as_secs())]
     Slow,
     /// A file that the request needs cannot be read.
@@ -102,17 +102,17 @@ pub enum FetchError {
     File {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// There is nothing to verify the server with.
+    /// There are no roots to verify the server with.
     #[error("this system has no bundle of root certificates; name one with --token-jwks-ca")]
     NoRoots,
 }
 
 const LIMIT: Duration = Duration::from_secs(10);
 const MAX_DOCUMENT: usize = 1024 * 1024;
-/// Debian and its kin; Red Hat and its kin; Alpine.
+/// The system's bundles: Debian and derivatives, Red Hat and derivatives, Alpine.
 const SYSTEM_ROOTS: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 

@@ -1,4 +1,4 @@
-//! Documents from a server of our own, over HTTP and HTTPS.
+//! Documents from a test server, over HTTP and HTTPS.
 
 use super::*;
 use api::process::serve;

@@ -1,11 +1,11 @@
-//! Pure. The fields of Istio's `ProxyConfig` and what each may hold, as protobuf's JSON reads it: names in either
-//! spelling, numbers as text, null for what is not set. What passes here is what the proxy takes at its start; a pod with
-//! a value that it does not take would never become ready.
+//! Pure. The fields of Istio's `ProxyConfig` and their types, parsed as protobuf's JSON: names in either spelling,
+//! numbers as text, null for an unset field. Accepts only what the proxy accepts at start; with any other value the pod
+//! would never become ready.
 
 use api::process::duration;
 use serde_json::{Map, Value};
 
-/// What a field holds.
+/// The type of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Text,
@@ -20,15 +20,16 @@ enum Kind {
     OneOf(&'static [&'static str]),
 }
 
-/// A document with each field under its own name and in its own type.
+/// A document with canonical field names and typed values.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Checked {
     pub(super) document: Map<String, Value>,
-    /// Names that no field has.
+    /// Names that are not fields.
     pub(super) unknown: Vec<String>,
 }
 
-/// Checks a document, or names the first mistake with its path. Of a field in both spellings, that of JSON counts.
+/// Checks a document, or returns the first mistake with its path. If a field is present in both spellings, the JSON
+/// spelling counts.
 pub(super) fn checked(document: Map<String, Value>) -> Result<Checked, String> {
     let mut checked = Checked::default();
     for (name, value) in document {
@@ -76,7 +77,7 @@ fn typed(kind: Kind, value: Value) -> Result<Value, String> {
     Err(format!("must be {expected}, not {value}"))
 }
 
-/// The words that YAML 1.1, in which Istio reads the annotation, takes for true and false.
+/// Parses the words for true and false of YAML 1.1, which Istio parses the annotation with.
 fn truth(word: &str) -> Option<bool> {
     match word {
         "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
@@ -93,7 +94,7 @@ fn number(value: &Value, least: u64, most: u64) -> Result<Value, String> {
     }
 }
 
-/// People write `true` and `1` without quotes; protobuf's JSON has words only.
+/// Converts values to strings: users write `true` and `1` without quotes, while protobuf's JSON requires strings.
 fn words(value: Value) -> Result<Value, String> {
     let plain = |value: &Value| !value.is_object() && !value.is_array();
     match value {
@@ -105,7 +106,7 @@ fn words(value: Value) -> Result<Value, String> {
     }
 }
 
-/// A value as a word.
+/// Returns a value as a string.
 pub(super) fn word(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -136,7 +137,7 @@ fn is_address(text: &str) -> bool {
     text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
-/// Whether `name` is the field's name, in JSON's spelling or in that of the protobuf file.
+/// Whether `name` is the field's name, in the spelling of JSON or of the protobuf file.
 fn is_spelling(name: &str, field: &str) -> bool {
     name == field || (name.contains('_') && camel(name) == field)
 }
@@ -151,7 +152,7 @@ fn camel(name: &str) -> String {
     })
 }
 
-/// Whether the injector, the proxy or pilot does something by the field.
+/// Whether the injector, the proxy or pilot acts on the field.
 pub(super) fn is_heeded(field: &str) -> bool {
     HEEDED.contains(&field)
 }

@@ -1,7 +1,6 @@
-//! Pure. The mesh's `ProxyConfig` with a pod's annotation `proxy.istio.io/config` on top. The sidecar reads the result
-//! itself; the injector needs a few fields of it to write the pod. A value that the sidecar would not start with is
-//! refused; a name that no `ProxyConfig` has is a warning, for a misspelt setting does nothing, and so is a field by
-//! which nothing is done.
+//! Pure. Merges a pod's annotation `proxy.istio.io/config` into the mesh's `ProxyConfig`. The sidecar reads the result;
+//! the injector needs a few of its fields to render the pod. A value that the sidecar would not start with is refused.
+//! An unknown field or one without effect is a warning.
 
 use std::collections::BTreeMap;
 
@@ -14,14 +13,14 @@ mod field;
 /// How traffic reaches the sidecar.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Interception {
-    /// The pod's packet rules redirect it.
+    /// Packet filter rules in the pod redirect it.
     #[default]
     Redirect,
-    /// The application sends it there.
+    /// The application sends it there itself.
     None,
 }
 
-/// The mesh's `defaults` as every pod's configuration starts from them, or the first field that makes no sense.
+/// Checks the mesh's `defaults`, or returns the first invalid field.
 pub fn checked(defaults: Map<String, Value>) -> Result<Map<String, Value>, String> {
     let checked = field::checked(defaults)?;
     match checked.unknown.first() {
@@ -30,7 +29,7 @@ pub fn checked(defaults: Map<String, Value>) -> Result<Map<String, Value>, Strin
     }
 }
 
-/// The fields of a checked document by which nothing is done.
+/// The fields of a checked document that have no effect.
 pub fn unheeded(document: &Map<String, Value>) -> impl Iterator<Item = &str> {
     document.keys().map(String::as_str).filter(|name| !field::is_heeded(name))
 }
@@ -43,7 +42,7 @@ pub struct ProxyConfig {
 }
 
 impl ProxyConfig {
-    /// The mesh's `defaults` with the pod's own settings on top.
+    /// Merges the pod's own settings into the mesh's `defaults`.
     pub fn merged(
         defaults: &Map<String, Value>,
         annotations: &BTreeMap<String, String>,
@@ -67,17 +66,17 @@ impl ProxyConfig {
         Ok(Self { document, warnings })
     }
 
-    /// What of the pod's own settings has no effect.
+    /// Warnings about settings of the pod that have no effect.
     pub fn warnings(&self) -> impl Iterator<Item = String> {
         self.warnings.iter().cloned()
     }
 
-    /// The whole as JSON, for the sidecar.
+    /// The whole configuration as JSON, for the sidecar.
     pub fn to_json(&self) -> String {
         Value::Object(self.document.clone()).to_string()
     }
 
-    /// Where the sidecar answers health checks; 0 for nowhere.
+    /// The port of the sidecar's health checks; 0: none.
     pub fn status_port(&self) -> u16 {
         let port = self.document.get("statusPort").and_then(Value::as_u64);
         port.and_then(|port| port.try_into().ok()).unwrap_or(DEFAULT_STATUS_PORT)
@@ -109,7 +108,8 @@ fn parse(text: &str) -> Result<field::Checked, String> {
     field::checked(document.unwrap_or_default())
 }
 
-/// A field of the pod's replaces the mesh's as a whole, as in Istio, but for the two that are joined by name.
+/// Merges two documents. As in Istio, a field of the pod replaces the mesh's as a whole, except for the two that are
+/// merged by name.
 fn merge(base: &mut Map<String, Value>, top: Map<String, Value>) {
     for (name, value) in top {
         match (base.get_mut(&name), value) {
@@ -125,7 +125,7 @@ fn merge(base: &mut Map<String, Value>, top: Map<String, Value>) {
 
 const ANNOTATION: &str = "proxy.istio.io/config";
 const JOINED: [&str; 2] = ["proxyMetadata", "proxyHeaders"];
-/// The status port where nothing else is said.
+/// The default status port.
 pub const DEFAULT_STATUS_PORT: u16 = 15020;
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! Pure. Services that claim one address and port. Requests are told apart by host and TLS by server name; of opaque
-//! bytes the older service has them all, and HTTP never gets there beside anything else.
+//! Pure. Finds services that claim the same address and port. HTTP requests are distinguished by host and TLS
+//! connections by SNI. Opaque connections all go to the older service, and HTTP on a port shared with another protocol
+//! is never reached.
 
 use super::{Losses, viewers};
 use crate::catalog::Catalog;
@@ -8,7 +9,7 @@ use crate::flow::Protocol;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 
-/// A port of a service at an address, by its place among the service's ports.
+/// A port of a service at an address, with its index among the service's ports.
 type Claim<'a> = (&'a Service, usize, &'a ServicePort);
 
 pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
@@ -43,7 +44,7 @@ pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
     }
 }
 
-/// Whether what one service takes at an address is all that another could have.
+/// Whether the first service takes every connection at a shared address that the other could receive.
 fn takes(one: Protocol, other: Protocol, older: bool) -> bool {
     match (one.is_http(), other.is_http()) {
         (true, _) => false,
@@ -52,7 +53,7 @@ fn takes(one: Protocol, other: Protocol, older: bool) -> bool {
     }
 }
 
-/// Some caller sees both services.
+/// Whether some client sees both services.
 fn meet(catalog: &Catalog, one: &Service, other: &Service) -> bool {
     let default = &catalog.mesh().default_service_export;
     let sees = |s: &Service, viewer: &str| s.export_to.reaches(&s.namespace, viewer, default);

@@ -1,5 +1,5 @@
-//! Pure. Delegates that route nothing, or not all that they say: nobody delegates to them, they are not exported to who
-//! does, or a route of theirs asks for what the root's own match excludes.
+//! Pure. Finds delegate VirtualServices that have no effect, or only part of it: no VirtualService delegates to them,
+//! they are not exported to the namespace of the root, or one of their matches lies outside the root's match.
 
 use super::Losses;
 use crate::catalog::route::{HttpAction, RouteSet};

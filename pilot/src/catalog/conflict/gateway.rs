@@ -1,5 +1,5 @@
-//! Pure. What gateways leave out: servers of another kind on a port, hosts and SNI that another object has first or names
-//! more closely, and routes to a port that leads somewhere already.
+//! Pure. Finds parts of objects that gateways ignore: servers whose protocol differs from that of the port, hosts and
+//! SNI names that another object claims first or more specifically, and routes to a port that already has one.
 
 use super::{Losses, winner};
 use crate::catalog::Catalog;

@@ -1,5 +1,5 @@
-//! Pure. Services that name one port of a pod with different protocols: the oldest decides what the pod's sidecar takes
-//! the port for.
+//! Pure. Finds services that declare different protocols for the same port of a pod. The oldest service decides which
+//! protocol the pod's sidecar expects on that port.
 
 use super::{Losses, winner};
 use crate::catalog::Catalog;
@@ -31,8 +31,8 @@ pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
     }
 }
 
-/// Whether a sidecar does the same with connections to a port of either protocol: it sees the version of HTTP itself, and
-/// passes everything else on as bytes.
+/// Whether a sidecar treats connections to a port alike for both protocols: it detects the HTTP version itself and
+/// forwards everything else as bytes.
 fn taken_alike(one: Protocol, other: Protocol) -> bool {
     let sniffed = |protocol| protocol == Protocol::Sniffed;
     one.is_http() == other.is_http() && sniffed(one) == sniffed(other)

@@ -1,9 +1,9 @@
-//! Pure. Objects that are accepted and yet lose to others: two policies for the same workloads, two routes for the same
-//! host, two protocols on the same port. Look-ups find one of them; its author must learn why the other has no effect.
+//! Pure. Conflicts between accepted objects: two policies for the same workloads, two routes for the same host, two
+//! protocols on the same port. Only one of the two takes effect; the author of the other must learn why it has none.
 //!
-//! One file for each kind of conflict. A conflict is a warning on the object that loses, and it names the one that wins,
-//! so that it is gone as soon as the winner is. `Catalog::conflicts` is a function of the catalog alone: `ostria apply`
-//! asks it of the catalog that would be, the control plane of the one that is.
+//! One file for each kind of conflict. A conflict is a warning on the losing object and names the winning one, so the
+//! warning disappears with the winner. `Catalog::conflicts` is a function of the catalog alone: `ostria apply` calls it
+//! for the proposed catalog, the control plane for the one in force.
 
 mod address;
 mod delegation;
@@ -22,8 +22,8 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 
 impl Catalog {
-    /// A warning for each object, or part of one, that has no effect because another object takes its place. Sorted by
-    /// object and field; their place is unknown.
+    /// Returns a warning for each object, or part of one, that has no effect because another object takes its place.
+    /// Sorted by object and field; the place in the file is not set.
     pub fn conflicts(&self) -> Vec<Refusal> {
         let mut losses = Losses::default();
         policy::find(self, &mut losses);
@@ -39,12 +39,12 @@ impl Catalog {
     }
 }
 
-/// The conflicts that have been found.
+/// The conflicts found so far.
 #[derive(Debug, Default)]
 struct Losses(Vec<Refusal>);
 
 impl Losses {
-    /// The part at `path` of an object loses to another: `reason` names the winner.
+    /// Adds a warning that the part at `path` of `loser` has no effect. `reason` names the winner.
     fn add(&mut self, loser: &Origin, path: impl Display, reason: String, next: &str) {
         let key = loser.key();
         self.0.push(Refusal {
@@ -58,19 +58,19 @@ impl Losses {
     }
 }
 
-/// The winner with the reason why it wins, as the subject of a sentence: `Sidecar shop/a, which is older,`.
+/// The winner and why it wins, as the subject of a sentence: `Sidecar shop/a, which is older,`.
 fn winner(winner: &Origin, loser: &Origin) -> String {
     let why = match winner.created.cmp(&loser.created) {
         Ordering::Less => "is older",
         Ordering::Equal => "comes first by name",
-        // Only where visibility goes before age.
+        // Happens only where visibility takes precedence over age.
         Ordering::Greater => "is exported to fewer namespaces",
     };
     format!("{}, which {why},", winner.key())
 }
 
-/// Namespaces that stand for all others where visibility decides: those that objects live in or are exported to by
-/// name, and the empty one for the rest.
+/// Namespaces that represent all others in decisions about visibility: those that contain the objects or that the
+/// objects are exported to by name, and the empty name for all the rest.
 fn viewers<'a>(objects: impl Iterator<Item = (&'a Origin, &'a ExportTo)>) -> BTreeSet<&'a str> {
     let mut namespaces = BTreeSet::from([""]);
     for (origin, export_to) in objects {
@@ -82,7 +82,8 @@ fn viewers<'a>(objects: impl Iterator<Item = (&'a Origin, &'a ExportTo)>) -> BTr
     namespaces
 }
 
-/// For which callers an object loses: ` for callers in namespace a, b`; nothing when those are all that see it.
+/// Names the clients for which an object loses: ` for callers in namespace a, b`. Empty if it loses for every client
+/// that sees it.
 fn in_namespaces(lost: &BTreeSet<&str>, seen: &BTreeSet<&str>) -> String {
     if lost == seen {
         return String::new();

@@ -1,5 +1,5 @@
-//! Pure. Policies that hold for workloads: PeerAuthentications and Sidecars. For each workload the oldest of its
-//! namespace that chooses it holds, and the others do not.
+//! Pure. Finds conflicts between PeerAuthentications and between Sidecars. For each workload, the oldest policy of its
+//! namespace that selects it applies; the others do not.
 
 use super::{Losses, winner};
 use crate::catalog::Catalog;
@@ -8,7 +8,7 @@ use crate::catalog::workload::Workload;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A policy with the workloads it is for.
+/// A policy and the workloads that it applies to.
 struct Policy<'a> {
     origin: &'a Origin,
     selector: Option<&'a Labels>,
@@ -49,8 +49,9 @@ fn compare<'a>(
     }
 }
 
-/// Another policy holds for all workloads of the namespace: an older one, or one of any age whose selector has no labels.
-/// In the `root` namespace such a selector is of that namespace alone, and a policy without one is for all.
+/// Whether another policy applies to all workloads of the namespace: an older one, or one of any age whose selector has
+/// no labels. In the `root` namespace a selector without labels selects the workloads of that namespace only, and a
+/// policy without a selector applies to the whole mesh.
 fn whole_namespace(all: &[Policy], at: usize, root: &str) -> Option<String> {
     let later = &all[at];
     let of_its_own = later.origin.namespace == root;
@@ -65,14 +66,14 @@ fn whole_namespace(all: &[Policy], at: usize, root: &str) -> Option<String> {
     Some(format!("{first} holds for the same workloads; this object has no effect"))
 }
 
-/// An older policy chooses every workload that this one could choose.
+/// Whether an older policy selects every workload that this one could select.
 fn chosen(older: &[Policy], later: &Policy, selector: &Labels) -> Option<String> {
     let first = older.iter().find(|p| p.selector.is_some_and(|labels| selects(labels, selector)))?;
     let first = winner(first.origin, later.origin);
     Some(format!("{first} chooses all of these workloads; this object has no effect"))
 }
 
-/// An older policy chooses some of the pods that this one chooses.
+/// Whether an older policy selects some of the pods that this one selects.
 fn shared(
     catalog: &Catalog,
     namespace: &str,

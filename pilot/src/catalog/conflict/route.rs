@@ -1,5 +1,5 @@
-//! Pure. VirtualServices of sidecars for one host. HTTP is routed by the first that has routes for the port, TCP by the
-//! first route that takes everything, TLS by the first route for a server name.
+//! Pure. Finds VirtualServices of sidecars that route the same host. The first with HTTP routes for the port routes
+//! HTTP; the first route without conditions routes TCP; the first route for a server name routes TLS.
 
 use super::{Losses, in_namespaces, viewers, winner};
 use crate::catalog::route::{GatewayRef, RouteSet, SourceMatch, TcpRoute, TlsMatch};
@@ -34,7 +34,7 @@ pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
     }
 }
 
-/// What of a VirtualService's routes to a host is taken by those that come first, and for whom.
+/// Finds the routes of `later` to a host that earlier VirtualServices take, and for which clients.
 fn compare(host: &str, later: &RouteSet, orders: &[(&str, Vec<&RouteSet>)], losses: &mut Losses) {
     let place = |set: &&RouteSet| std::ptr::eq(*set, later);
     let seen: BTreeSet<&str> =
@@ -59,7 +59,7 @@ fn compare(host: &str, later: &RouteSet, orders: &[(&str, Vec<&RouteSet>)], loss
     }
 }
 
-/// Fields of `later` that have no effect where `first` comes before it, with what `first` takes.
+/// Fields of `later` that have no effect when `first` precedes it, with what `first` takes.
 fn taken(first: &RouteSet, later: &RouteSet) -> Vec<(String, String)> {
     let mut taken = vec![];
     if let Some(what) = http(first, later) {
@@ -83,7 +83,7 @@ fn taken(first: &RouteSet, later: &RouteSet) -> Vec<(String, String)> {
     taken
 }
 
-/// The ports on which both have HTTP routes.
+/// The ports on which both VirtualServices have HTTP routes.
 fn http(first: &RouteSet, later: &RouteSet) -> Option<String> {
     let of = |set: &RouteSet| {
         let routes = set
@@ -107,7 +107,7 @@ fn listed(ports: &BTreeSet<u16>) -> String {
     format!("requests to port {}", numbers.join(", "))
 }
 
-/// Ports for which routes are certainly there, whoever calls.
+/// Ports that have routes for every client.
 #[derive(Debug, PartialEq)]
 enum Ports {
     All,

@@ -1,5 +1,5 @@
-//! Pure. DestinationRules of one namespace for one host: those with the same `exportTo` are merged, the older first;
-//! of others the oldest that a caller sees holds for it.
+//! Pure. Finds DestinationRules of one namespace for the same host. Rules with the same `exportTo` are merged, the
+//! oldest first; of rules with different `exportTo`, the oldest that a client sees applies.
 
 use super::{Losses, in_namespaces, viewers, winner};
 use crate::catalog::destination_rule::{DestinationRule, TrafficPolicy};
@@ -22,7 +22,7 @@ pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
     }
 }
 
-/// What of a rule the older ones that it is merged with have already.
+/// Finds the parts of a rule that have no effect because an older rule merged with it already sets them.
 fn merged(older: &[&DestinationRule], later: &DestinationRule, losses: &mut Losses) {
     let same = || older.iter().filter(|rule| rule.export_to == later.export_to);
     let own = later.policy != TrafficPolicy::default();
@@ -42,7 +42,7 @@ fn merged(older: &[&DestinationRule], later: &DestinationRule, losses: &mut Loss
     }
 }
 
-/// For whom an older rule with another visibility takes the place of this one.
+/// Finds the clients for which an older rule with different visibility replaces this one.
 fn hidden(catalog: &Catalog, older: &[&DestinationRule], later: &DestinationRule, losses: &mut Losses) {
     let default = &catalog.mesh().default_destination_rule_export;
     let sees = |rule: &DestinationRule, viewer: &str| {

@@ -1,5 +1,5 @@
-//! Pure. Services with one host: a caller sees the one of its own namespace, then that of Kubernetes, then the oldest
-//! ServiceEntry. What of several entries is one service already is no conflict.
+//! Pure. Finds services with the same host. A client sees the one in its own namespace, else the Kubernetes Service,
+//! else the oldest ServiceEntry. Entries that merge into one service do not conflict.
 
 use super::{Losses, in_namespaces, viewers};
 use crate::catalog::Catalog;

@@ -1,4 +1,4 @@
-//! Objects that lose to others, kind by kind: who is told what, and that nobody is once the winner is gone.
+//! Conflicting objects of each kind: which object gets the warning, and that it disappears with the winner.
 
 use crate::catalog::Change;
 use crate::catalog::tests::catalog;
@@ -29,7 +29,7 @@ fn pod(place: &str, address: &str, labels: &str) -> String {
     )
 }
 
-/// What is told of these objects, as `namespace/name path reason`.
+/// The warnings about these objects, as `namespace/name path reason`.
 fn told(objects: &[String]) -> Vec<String> {
     let found = catalog(&objects.concat()).conflicts();
     let line = |r: &api::resource::document::Refusal| {
@@ -80,7 +80,7 @@ fn of_two_policies_for_the_same_workloads_the_later_is_told() {
                object has no effect",
             ],
         ),
-        // The narrow one first: only its pods are lost to the wide one.
+        // The narrow policy comes first: the wide policy loses only the narrow one's pods.
         (&[peers("shop/a@1", v1), peers("shop/b@2", &app("a")), pod("shop/p", "10.0.0.1", "app: a")], &[]),
         (
             &[
@@ -144,7 +144,7 @@ fn of_two_virtual_services_for_one_host_the_later_is_told_what_it_loses() {
                this has no effect",
             ],
         ),
-        // The private one comes first in its own namespace, the older one everywhere else.
+        // The private set comes first in its own namespace, the older one everywhere else.
         (
             &[route("shop/a@1", &http("")), route("back/b@2", &http(", exportTo: [\".\"]"))],
             &[

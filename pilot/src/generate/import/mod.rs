@@ -1,8 +1,8 @@
-//! Pure. What a proxy's Sidecar lets it see: services, and VirtualServices by the hosts that they route.
+//! Pure. What a proxy's Sidecar imports: services, and VirtualServices by the hosts that they route.
 //!
 //! Istio's rules: a service is imported by its namespace and host. A VirtualService is imported by its own namespace
-//! and those of its hosts that the Sidecar names, and it brings the services that it leads to, wherever they are, so
-//! that its routes work. Other than in Istio, its other hosts are left alone.
+//! and by those of its hosts that the Sidecar names; it also imports its destination services, in whatever namespace,
+//! so that its routes work. Unlike Istio, its other hosts are not imported.
 
 use crate::catalog::policy::Sidecar;
 use crate::catalog::route::{GatewayRef, RouteSet};
@@ -11,16 +11,16 @@ use crate::catalog::{Catalog, host};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What is seen.
+/// The services and routes that a proxy sees.
 pub(super) struct Imports {
     /// One service for each host, sorted by host.
     pub(super) services: Vec<Arc<Service>>,
-    /// Hosts (patterns too) of VirtualServices for sidecars, each with what routes it.
+    /// The hosts and host patterns of VirtualServices for sidecars, each with the routes that apply to it.
     pub(super) owners: BTreeMap<String, Arc<RouteSet>>,
 }
 
 impl Imports {
-    /// What a proxy in `namespace` sees; `sidecar` is absent where nothing limits it.
+    /// Computes what a proxy in `namespace` sees; `sidecar` is `None` if nothing limits it.
     pub(super) fn new(catalog: &Catalog, namespace: &str, sidecar: Option<&Sidecar>) -> Self {
         let seen = |s: &Service| sidecar.is_none_or(|c| c.imports(namespace, &s.namespace, &s.host));
         let mut services: BTreeMap<String, Arc<Service>> = catalog
@@ -49,7 +49,7 @@ impl Imports {
                 }
             }
         }
-        // What stands for another service is nothing without it.
+        // An ExternalName Service has no effect without the service behind it.
         let aliases: Vec<Arc<Service>> =
             services.values().filter(|s| s.alias_of.is_some()).cloned().collect();
         for alias in aliases {
@@ -63,7 +63,7 @@ impl Imports {
     }
 }
 
-/// What routes each host: the first VirtualService that has it, with what the others add.
+/// Returns the routes of each host: those of the first VirtualService with that host, extended by those of the others.
 fn owners(imported: &[(Arc<RouteSet>, Vec<String>)]) -> BTreeMap<String, Arc<RouteSet>> {
     let mut by_host: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (at, (_, hosts)) in imported.iter().enumerate() {
@@ -82,8 +82,8 @@ fn owners(imported: &[(Arc<RouteSet>, Vec<String>)]) -> BTreeMap<String, Arc<Rou
     by_host.iter().map(|(host, own)| ((*host).to_owned(), owner(host, own))).collect()
 }
 
-/// The VirtualServices of one host as one: HTTP is routed by the first of `own` that has routes for a port, other bytes
-/// by the first route that matches of all that cover the host.
+/// Joins the VirtualServices of one host. HTTP is routed by the first of `own` that has routes for the port, other
+/// protocols by the first matching route of all VirtualServices whose hosts cover the host.
 fn joined(imported: &[(Arc<RouteSet>, Vec<String>)], own: &[usize], covering: &[usize]) -> Arc<RouteSet> {
     let set = |at: &usize| &imported[*at].0;
     let others = covering.iter().filter(|at| **at != own[0]).map(set);

@@ -1,4 +1,4 @@
-//! What a Sidecar imports, by Istio's own table of sidecar routes and its neighbours.
+//! What a Sidecar imports: Istio's own table of sidecar routes, and cases next to them.
 
 use crate::catalog::route::GatewayRef;
 use crate::catalog::tests::catalog;
@@ -21,7 +21,7 @@ fn scope(namespace: &str) -> Arc<Audience> {
     })
 }
 
-/// The services that a proxy sees, and where a host's requests go on a port, as `host -> cluster host`.
+/// The services that a proxy sees, and the destination of requests to a host on a port, as `host -> cluster host`.
 struct Seen {
     services: Vec<String>,
     routes: BTreeMap<String, String>,
@@ -83,7 +83,8 @@ fn known() -> [String; 3] {
     [service("default/known"), service("default/alt-known"), service("back/not-default")]
 }
 
-/// Objects beside the three known services, the client's namespace, and expected destinations by host; `-` is none.
+/// Objects in addition to the three known services, the client's namespace, and the expected destinations by host; `-`
+/// is none.
 type Case<'a> = (&'a [String], &'a str, &'a [(&'a str, &'a str)]);
 
 #[test]
@@ -107,7 +108,7 @@ fn hosts_are_routed_as_in_istio() {
             "default",
             &[(ALT, "wild.test"), (KNOWN, "explicit.test")],
         ),
-        // The pattern is not imported whole, but it covers what is.
+        // The pattern itself is not imported, but it covers an imported host.
         (
             &[
                 wild("default/w@1"),
@@ -117,7 +118,7 @@ fn hosts_are_routed_as_in_istio() {
             "default",
             &[(ALT, "wild.test"), (KNOWN, "explicit.test")],
         ),
-        // The pattern lives in a namespace that is not imported.
+        // The pattern belongs to a namespace that is not imported.
         (
             &[
                 wild("back/w@1"),
@@ -147,7 +148,7 @@ fn hosts_are_routed_as_in_istio() {
             "back",
             &[("*.default.svc.cluster.local", "arbitrary.test"), ("explicit.default.svc.cluster.local", "-")],
         ),
-        // Other than in Istio: a host that is not imported stays out of reach.
+        // Unlike in Istio, a host that is not imported cannot be reached.
         (
             &[
                 route("default/v", &format!("{KNOWN}, {ALT}"), &to("example.test")),

@@ -1,5 +1,5 @@
-//! Calls of an application, followed through the listeners and route tables that a sidecar gets: what Istio's own
-//! simulations ask, and every spelling of every service.
+//! Requests of an application, followed through the listeners and route tables of a sidecar: the cases of Istio's own
+//! simulations, and every name of every service.
 
 use super::{Got, SHOP, scope};
 use api::model::cluster::{ClusterTls, Discovery};
@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 use std::net::{IpAddr, SocketAddr};
 
-/// What a connection shows.
+/// What a connection reveals: HTTP host, SNI, or neither.
 #[derive(Debug, Clone, Copy)]
 enum Shown<'a> {
     Http(&'a str),
@@ -21,8 +21,8 @@ enum Shown<'a> {
 
 use Shown::{Http, Nothing, Tls};
 
-/// The listener and the cluster of a call, as `0.0.0.0_80 outbound|80||a`; the name of the virtual host where it
-/// answers itself.
+/// The listener and the cluster of a request, as `0.0.0.0_80 outbound|80||a`; the name of the virtual host if it
+/// responds itself.
 fn call(got: &Got, to: &str, shown: Shown<'_>) -> String {
     let to: SocketAddr = to.parse().unwrap();
     let unbound = || got.listeners().filter(|l| !l.bind_to_port);
@@ -41,10 +41,10 @@ fn call(got: &Got, to: &str, shown: Shown<'_>) -> String {
     format!("{} {answer}", listener.name)
 }
 
-/// How well criteria are met; `None`: not at all.
+/// How specifically criteria match; `None`: not at all.
 type Step<'a> = dyn Fn(&ChainMatch) -> Option<usize> + 'a;
 
-/// By Envoy's order: address, server name, transport, protocol; what is narrowed is never widened again.
+/// Selects a chain in Envoy's order: address, server name, transport, protocol, without backtracking.
 fn chain<'a>(listener: &'a Listener, to: SocketAddr, shown: Shown<'_>) -> &'a FilterChain {
     let longest = |nets: &[IpNet]| match nets {
         [] => Some(0),
@@ -90,7 +90,7 @@ fn matched(pattern: &str, name: &str) -> Option<usize> {
 
 fn routed(table: &RouteConfiguration, host: &str) -> String {
     assert!(table.ignore_port_in_host);
-    // What the proxy makes of a host before it looks it up.
+    // The proxy normalizes a host this way before it looks it up.
     let host = host.rsplit_once(':').filter(|(_, p)| p.parse::<u16>().is_ok()).map_or(host, |(h, _)| h);
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let domains = table.virtual_hosts.iter().flat_map(|h| h.domains.iter().map(move |d| (d, h)));
@@ -348,7 +348,7 @@ fn a_virtual_service_for_an_address_takes_requests_that_name_it() {
     let to = "http: [{route: [{destination: {host: reviews}}]}]";
     for (host, asked) in [("2001:DB8::1", "[2001:db8::1]:80"), ("192.0.2.9", "192.0.2.9")] {
         let expected = "0.0.0.0_80 outbound|9080||reviews.shop.svc.cluster.local";
-        // Some service has to have the port.
+        // Some service must have the port.
         let http = entry("other", "{hosts: [other.test], ports: [{number: 80, name: http, protocol: HTTP}]}");
         check(&[SHOP, &http, &route(host, to)], &[("192.0.2.1:80", Http(asked), expected)]);
     }
@@ -364,7 +364,7 @@ fn a_redirect_to_another_host_names_a_port_that_is_not_the_schemes_own() {
         ("authority: b.test, port: 443", Some(443)),
         ("authority: b.test, scheme: https, port: 443", None),
         ("authority: b.test, port: 8443", Some(8443)),
-        // The host is what the client wrote, with its port, unless another is asked for.
+        // The host stays as the client wrote it, with its port, unless another port is set.
         ("uri: /, derivePort: FROM_REQUEST_PORT", None),
         ("uri: /, derivePort: FROM_PROTOCOL_DEFAULT", None),
         ("scheme: https, derivePort: FROM_PROTOCOL_DEFAULT", Some(443)),
@@ -525,7 +525,7 @@ fn a_shared_address_is_the_older_entrys_and_others_keep_theirs() {
             ("1.1.1.1:9999", Nothing, "1.1.1.1_9999 outbound|9999||blah1.test"),
         ],
     );
-    // TLS shows a name there too.
+    // TLS has an SNI there too.
     let tls = [of(1, "[1.1.1.1]", "TLS"), of(2, "[1.1.1.1]", "TLS")].concat();
     check(
         &[&tls],
@@ -571,7 +571,7 @@ fn an_external_name_is_the_service_that_it_stands_for() {
     ];
     let calls = calls.each_ref().map(|(to, shown, expected)| (*to, *shown, expected.as_str()));
     check(&[&concrete, &alias, &further], &calls);
-    // Whichever comes first.
+    // Holds for every order of the objects.
     check(&[&further, &alias, &concrete], &calls);
 
     let moved = route(
@@ -603,7 +603,7 @@ fn routes_for_an_external_name_are_for_that_name_alone() {
             ("1.2.3.4:81", Http("alias"), "1.2.3.4_81 outbound|81||concrete.shop.svc.cluster.local"),
         ],
     );
-    // With the port declared it is a service there, by all its names.
+    // With the port declared it is a service on that port, by all its names.
     let declared = alias.replace("externalName", "ports: [{name: http, port: 80}], externalName");
     check(
         &[&concrete, &other, &declared, &vs],
@@ -657,7 +657,7 @@ fn a_virtual_services_own_hosts_are_served_where_istio_serves_them() {
 
 #[test]
 fn no_spelling_of_a_service_takes_the_name_of_another() {
-    // `store.shop` is a spelling of SHOP's store, and the name of this one.
+    // `store.shop` is a short form of the store in SHOP and the full name of this one.
     let text = entry(
         "dotted",
         "{hosts: [reviews.shop], resolution: DNS, ports: [{number: 9080, name: http, protocol: HTTP}]}",

@@ -1,4 +1,4 @@
-//! From Gateways and VirtualServices to what a gateway answers: which chain a connection takes, and which virtual host a
+//! Gateways and VirtualServices, followed to what a gateway does: the chain of a connection and the virtual host of a
 //! request on it.
 
 use super::{Got, SHOP, clusters_of, gate, snapshot};
@@ -65,7 +65,7 @@ fn services() -> String {
         .concat()
 }
 
-/// What a gateway gets, and what its owners are told.
+/// The resources of a gateway, and the warnings that the authors get.
 fn got(parts: &[String]) -> (Got, Vec<String>) {
     let text = services() + &parts.concat();
     let lost = snapshot(&[&text]).catalog.conflicts();
@@ -73,7 +73,7 @@ fn got(parts: &[String]) -> (Got, Vec<String>) {
     (Got::of(&[&text], &Scope { pod: "other".into(), ..gate() }), lost)
 }
 
-/// The chain of a connection, as Envoy chooses it.
+/// The chain of a connection, selected as in Envoy.
 fn chain<'a>(got: &'a Got, port: u16, sni: &str) -> Option<&'a FilterChain> {
     let listener = got.listeners().find(|l| l.address.port() == port)?;
     let names = |c: &FilterChain| c.criteria.server_names.clone();
@@ -88,7 +88,7 @@ fn chain<'a>(got: &'a Got, port: u16, sni: &str) -> Option<&'a FilterChain> {
     named.or_else(|| listener.chains.iter().find(|c| c.criteria.server_names.is_empty()))
 }
 
-/// What becomes of a request for a host on a connection with an SNI: a cluster, or what is told instead.
+/// The outcome of a request for a host on a connection with an SNI: a cluster, or the response.
 fn ask(got: &Got, port: u16, sni: &str, host: &str) -> String {
     let Some(chain) = chain(got, port, sni) else { return "closed".into() };
     let Protocol::Http(http) = &chain.protocol else {
@@ -123,7 +123,7 @@ fn a_request_for_another_servers_host_is_sent_back_and_one_for_nobodys_is_not_fo
         let (got, lost) = got(&[
             gateway("one", &[&https("h1", "a.test", first)]),
             gateway("two", &[&https("h2", "b.test", second)]),
-            // Bound to both, so that only the connection tells them apart.
+            // Bound to both, so that only the connection distinguishes them.
             service("a", "a.test", "one, two", &to("a")),
             service("b", "b.test", "one, two", &to("b")),
         ]);
@@ -159,7 +159,7 @@ fn the_closest_server_answers_for_a_host_and_no_wider_one() {
         ("q.a.test", "other.test", "421"),
         ("x.a.test", "x.a.test", B),
         ("x.a.test", "q.a.test", "421"),
-        // It has no routes, and nobody else may have some for it.
+        // It has no routes, and no other object may provide any for it.
         ("y.a.test", "y.a.test", "no route in y.a.test:443"),
         ("y.a.test", "z.test", "no route in z.test:443"),
         ("", "x.a.test", "421"),
@@ -202,7 +202,7 @@ fn a_server_with_tls_takes_requests_whatever_its_settings_for_plaintext_or_other
     ]);
     assert_eq!(ask(&got, 443, "a.test", "a.test"), A);
     assert_eq!(ask(&got, 443, "y.p.test", ""), B);
-    // A wildcard within a label is no server name: Envoy would refuse the listener.
+    // A wildcard within a label is not a valid server name: Envoy would refuse the listener.
     assert_eq!(ask(&got, 443, "z-x.p.test", ""), "closed");
     assert_eq!(lost, [""; 0]);
 }
@@ -250,7 +250,7 @@ fn where_tables_cannot_name_all_hosts_of_others_they_name_their_parents() {
         ("q.a.test", "q.a.test", A),
         ("q.a.test", "x.a.test", "421"),
         ("q.a.test", "s7.b.test", "421"),
-        // Neither has a parent domain; of such hosts a few are named, in the order of their names.
+        // Neither has a parent domain; a few of such hosts are listed, sorted by name.
         ("q.a.test", "s100.test", "421"),
         ("q.a.test", "s7.test", "no host"),
         ("q.a.test", "nobody.test", "no host"),
@@ -284,7 +284,7 @@ fn of_two_http_routes_with_the_same_conditions_the_second_is_told() {
             "http: [{{match: [{{uri: {{prefix: {path}}}}}], route: [{{destination: {{host: {host}, port: {{number: 9080}}}}}}]}}]"
         )
     };
-    // Hosts of the first, of the gateway and of the second; routes; where the second has lost.
+    // Hosts of the first VirtualService, of the gateway and of the second; routes; where the second loses.
     let table = [
         (["a.test", "'*'", "a.test"], to("a"), to("b"), Some("a.test")),
         (["a.test", "'*'", "b.test"], to("a"), to("b"), None),
@@ -440,7 +440,7 @@ fn chains_and_routes_have_istios_names() {
         assert_eq!(chain(&got, port, "a.test").map(|c| c.name.as_str()), Some(""));
         let host = got.host(table, &format!("a.test:{port}"));
         let names: Vec<&str> = host.routes.iter().map(|r| r.name.as_str()).collect();
-        // A route that nobody named has no name; `default` is that of a service without a VirtualService.
+        // A route without a written name has none; `default` is the name for a service without a VirtualService.
         assert_eq!(names, ["first", ""], "{table}");
     }
 }

@@ -1,4 +1,4 @@
-//! From YAML to the resources of one proxy.
+//! From YAML objects to the resources of one proxy.
 
 mod calls;
 mod gates;
@@ -91,7 +91,7 @@ pub(super) fn scope(pod: &str, namespace: &str, labels: &[(&str, &str)]) -> Scop
     }
 }
 
-/// Everything one proxy gets, with look-ups by name.
+/// All resources of one proxy, with look-ups by name.
 pub(super) struct Got(Vec<Resource>);
 
 impl Got {
@@ -156,7 +156,7 @@ impl Got {
         table.virtual_hosts.iter().find(|h| h.name == name).unwrap_or_else(|| panic!("no host {name}"))
     }
 
-    /// What holds for every configuration: nothing is named twice, and everything that is referred to is there.
+    /// Checks what holds for every configuration: names are unique, and every reference resolves.
     fn is_whole(&self) {
         let mut names = BTreeSet::new();
         for resource in &self.0 {
@@ -173,7 +173,7 @@ impl Got {
         for table in self.tables() {
             let mut domains = BTreeSet::new();
             for host in &table.virtual_hosts {
-                // At a gateway a host without routes keeps a wider one from answering for it.
+                // At a gateway, a host without routes keeps a wider host from taking its requests.
                 let answers = !host.routes.is_empty() || host.require_tls || table.name.starts_with("http");
                 assert!(!host.domains.is_empty() && answers, "{}", host.name);
                 for domain in &host.domains {
@@ -429,7 +429,7 @@ fn a_gateway_listens_to_the_target_ports_of_its_service() {
     assert_eq!(chain.criteria.server_names, ["shop.example"]);
 }
 
-/// Whether a proxy is given a secret that it asks for, and whether with a key.
+/// Returns the secret that a proxy gets for a request, if any, and whether it contains a key.
 fn secret(snapshot: &Snapshot, scope: &Scope, name: &str) -> Option<&'static str> {
     let uses = super::secret::uses(&scope.namespace, &shared(snapshot, scope));
     match super::secret::find(snapshot, scope, &uses, name)? {
@@ -509,11 +509,11 @@ spec: {host: store.shop.svc.cluster.local, trafficPolicy: {tls: {mode: SIMPLE, s
     let snapshot = snapshot(&[SHOP, GATEWAY, more]);
     let cases = [
         ("shop-cert", Some("key")),
-        // A gateway that asks no client for a certificate needs no roots; the Secret of that name is another's.
+        // A gateway that requests no client certificate needs no roots; the Secret with that name is unrelated.
         ("shop-cert-cacert", None),
         ("both", Some("key")),
         ("both-cacert", Some("roots")),
-        // The rule shows no certificate.
+        // The rule presents no client certificate.
         ("partner", None),
         ("partner-cacert", Some("roots")),
         ("nobody", None),

@@ -1,12 +1,12 @@
-//! Pure. From what a proxy says about itself, and what its connection proves, to the scope of its configuration.
+//! Pure. Derives the scope of a proxy's configuration from its node message, its certificate and its address.
 //!
-//! A proxy only tells which Pod it is. Role, labels and addresses come from the Pod that is in force under that name,
-//! and only where certificate and source address agree with the Pod; otherwise any workload could have the secrets, the
-//! inbound configuration or the policies of another one for the asking. Pods of one service account share an identity, so
-//! that between them the source address alone decides.
+//! The node only names the proxy's Pod. Role, labels and addresses come from the Pod in force under that name, and only
+//! if certificate and source address match the Pod. Otherwise any workload could request the secrets, the inbound
+//! configuration or the policies of another. Pods of one service account share an identity, so between them only the
+//! source address decides.
 //!
-//! The node id has exactly four parts, as in Istio. The namespace is `NAMESPACE` or the first label of the DNS domain;
-//! on the mTLS port the certificate's namespace and service account must equal the claimed ones.
+//! The node ID has exactly four parts, as in Istio. The namespace is `NAMESPACE` or the first label of the DNS domain.
+//! On the mTLS port, the namespace and service account of the certificate must equal the claimed ones.
 
 use crate::catalog::Catalog;
 use crate::catalog::workload::Workload;
@@ -22,51 +22,51 @@ use std::sync::Arc;
 /// Why a proxy gets no configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NodeError {
-    /// The first request carried no usable node.
+    /// The first request contained no valid node.
     #[error("the node is not usable: {0}")]
     Invalid(String),
-    /// The certificate is somebody else's.
+    /// The certificate belongs to another workload.
     #[error("the node claims {claim}, but its certificate says {identity}")]
     Denied {
-        /// What the node says.
+        /// The claimed namespace or service account.
         claim: String,
-        /// What the certificate says.
+        /// The identity in the certificate.
         identity: String,
     },
-    /// The Pod of that name is not the caller's.
+    /// The named Pod does not match the client.
     #[error("the node claims to be pod {pod} of namespace {namespace}, but {reason}")]
     Foreign {
         /// The claimed pod.
         pod: String,
         /// Its namespace.
         namespace: String,
-        /// What disagrees.
+        /// What does not match.
         reason: String,
     },
 }
 
-/// What is known of a caller without its own words.
+/// What the connection itself shows about the client.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Caller<'a> {
-    /// Identity of its certificate on the mTLS port, `None` on the plaintext port.
+    /// SPIFFE ID of its certificate on the mTLS port; `None` on the plaintext port.
     pub identity: Option<&'a SpiffeId>,
-    /// Where it connects from; `None` for a process on pilot's own machine, which could claim any address anyway.
+    /// Source address; `None` for a process on pilot's own machine, which could use any address.
     pub address: Option<IpAddr>,
 }
 
-/// Which Pod a proxy says it is, with what its connection proves.
+/// The Pod that a proxy claims to be, with the evidence from its connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     kind: NodeKind,
     pod: String,
     namespace: String,
-    /// Of the certificate.
+    /// The service account in the certificate.
     account: Option<String>,
     address: Option<IpAddr>,
     istio_extensions: bool,
 }
 
-/// Reads a node; refuses one that contradicts the caller's certificate.
+/// Parses a node. Refuses one that contradicts the client's certificate.
 pub fn claim(node: &NodeInfo, caller: Caller) -> Result<Claim, NodeError> {
     if node.id.len() > MAX_ID {
         return Err(NodeError::Invalid(format!("its id has more than {MAX_ID} bytes")));
@@ -102,14 +102,14 @@ fn check_identity(peer: &SpiffeId, namespace: &str, account: &str) -> Result<(),
 }
 
 impl Claim {
-    /// Whether the Pod is in force and agrees with the claim. What is not so may become so: objects and proxies come in
-    /// any order.
+    /// Whether the Pod is in force and matches the claim. This can change, since objects and proxies arrive in any
+    /// order.
     pub fn is_proven(&self, catalog: &Catalog) -> bool {
         matches!(self.pod(catalog), Ok(Some(_)))
     }
 
-    /// The scope under a catalog. A proxy whose Pod has gone keeps the role and the labels that it had `before`, so that
-    /// connections that drain are not disturbed, but none of its secrets.
+    /// Returns the scope under a catalog. A proxy whose Pod was deleted keeps the role and labels that it had `before`,
+    /// so that its draining connections are not disturbed, but gets no secrets.
     pub fn scope(&self, catalog: &Catalog, before: Option<&Arc<Scope>>) -> Result<Arc<Scope>, NodeError> {
         let pod = self.pod(catalog)?;
         if pod.is_none()
@@ -138,7 +138,7 @@ impl Claim {
         Ok(before.filter(|before| ***before == scope).cloned().unwrap_or_else(|| Arc::new(scope)))
     }
 
-    /// The Pod that is meant; an error where it is somebody else's.
+    /// Returns the claimed Pod, or an error if the Pod does not match the client.
     fn pod<'a>(&self, catalog: &'a Catalog) -> Result<Option<&'a Arc<Workload>>, NodeError> {
         let found = catalog.workload(&self.namespace, &self.pod).filter(|pod| !pod.finished);
         let Some(pod) = found else { return Ok(None) };
@@ -155,8 +155,8 @@ impl Claim {
         }
     }
 
-    /// A connection from the address of another Pod is that Pod's. One from an address that no Pod has may come through
-    /// a translation of addresses; then the certificate tells, where there is one.
+    /// Checks the source address. An address that belongs to another Pod is refused. An address of no Pod may be the
+    /// result of network address translation; then the certificate decides, if there is one.
     fn check_address(&self, catalog: &Catalog, pod: &Workload) -> Result<(), NodeError> {
         let Some(address) = self.address.filter(|address| !pod.addresses.contains(address)) else {
             return Ok(());
@@ -186,7 +186,7 @@ fn role(kind: NodeKind) -> &'static str {
     }
 }
 
-/// Bytes of a node id: names of pods and namespaces have at most 253 and 63.
+/// Maximum size of a node ID in bytes. Names of pods and namespaces have at most 253 and 63.
 const MAX_ID: usize = 1024;
 
 #[cfg(test)]

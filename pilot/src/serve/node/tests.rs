@@ -1,4 +1,4 @@
-//! What proxies say about themselves, against Pods, certificates and addresses.
+//! Claims of proxies, checked against Pods, certificates and addresses.
 
 use super::*;
 use crate::flow::Fact;
@@ -6,7 +6,8 @@ use crate::validate;
 use api::resource::parse;
 use serde_json::json;
 
-/// A sidecar, a gateway and a pod with no proxy that tells; two pods share an account, and one uses its node's network.
+/// A sidecar, a gateway and a pod whose command line shows no proxy. Two pods share an account, and one uses its node's
+/// network.
 const PODS: &str = "
 apiVersion: v1
 kind: Pod
@@ -61,7 +62,7 @@ fn node(id: &str, metadata: &Value) -> NodeInfo {
 fn claimed(role: &str, pod: &str, account: Option<&str>, address: Option<&str>) -> Claim {
     let identity: Option<SpiffeId> =
         account.map(|account| format!("spiffe://cluster.local/ns/shop/sa/{account}").parse().unwrap());
-    // All that a liar can say.
+    // Everything that a proxy could claim falsely.
     let metadata = json!({
         "NAMESPACE": "shop", "LABELS": {"istio": "ingressgateway"}, "INSTANCE_IPS": "10.0.0.3", "NAME": "gate",
     });
@@ -70,7 +71,7 @@ fn claimed(role: &str, pod: &str, account: Option<&str>, address: Option<&str>) 
     claim(&info, Caller { identity: identity.as_ref(), address }).unwrap()
 }
 
-/// The scope in short: role, labels and whether the Pod is proven; or why there is none.
+/// The scope in short: role, labels and whether the Pod is proven; or the error.
 fn outcome(role: &str, pod: &str, account: Option<&str>, address: Option<&str>) -> String {
     match claimed(role, pod, account, address).scope(&catalog(PODS), None) {
         Ok(scope) => {
@@ -93,7 +94,7 @@ fn role_and_labels_come_from_the_pod() {
         (outcome("router", "gate", Some("gate"), Some("fd00::3")), "router istio=ingressgateway proven"),
         (outcome("router", "reviews", reviews, Some("10.0.0.1")), "that one runs a sidecar"),
         (outcome("sidecar", "gate", Some("gate"), Some("10.0.0.3")), "that one runs a router"),
-        // Nothing tells what such a pod runs: its labels decide which Gateways select it.
+        // Nothing shows what such a pod runs: its labels decide which Gateways select it.
         (outcome("router", "bare", reviews, Some("10.0.0.4")), "router app=bare proven"),
     ];
     for (found, expected) in cases {
@@ -107,13 +108,13 @@ fn a_pod_of_another_account_or_address_is_not_the_callers() {
     let cases = [
         (outcome("router", "gate", reviews, Some("10.0.0.1")), "that one has the service account gate"),
         (outcome("router", "gate", Some("gate"), Some("10.0.0.1")), "10.0.0.1 is the address of pod reviews"),
-        // Of one account: the address tells them apart.
+        // They share an account: the address distinguishes them.
         (
             outcome("sidecar", "reviews-2", reviews, Some("10.0.0.1")),
             "10.0.0.1 is the address of pod reviews",
         ),
         (outcome("sidecar", "reviews-2", reviews, Some("10.0.0.2")), "sidecar app=reviews,version=v2 proven"),
-        // An address that no pod has of its own may be a translated one.
+        // An address that belongs to no pod may be a translated one.
         (outcome("sidecar", "reviews", reviews, Some("172.16.0.1")), "sidecar app=reviews proven"),
         (outcome("sidecar", "reviews", reviews, Some("10.0.0.5")), "sidecar app=reviews proven"),
         (outcome("sidecar", "agent", Some("agent"), Some("192.168.0.1")), "sidecar app=agent proven"),
@@ -142,7 +143,7 @@ fn without_a_certificate_the_address_has_to_be_the_pods() {
             outcome("sidecar", "ghost", None, Some("172.16.0.1")),
             "no such pod is known, and without a certificate nothing else tells",
         ),
-        // On pilot's own machine any address can be had.
+        // A process on pilot's own machine can use any address.
         (outcome("sidecar", "reviews", None, None), "sidecar app=reviews proven"),
         (outcome("sidecar", "ghost", None, None), "sidecar unknown"),
     ];

@@ -1,4 +1,4 @@
-//! Pure. An object as it is remembered: a fraction of the size of one that is read.
+//! Pure. The compact form of an object that is kept for comparison: a fraction of the size of the parsed one.
 
 use api::resource::document::{Key, Place};
 use api::resource::object::Document;
@@ -12,7 +12,7 @@ pub(super) struct Kept {
     pub(super) key: Key,
     pub(super) place: Place,
     pub(super) index: usize,
-    /// As written, in JSON.
+    /// The object as written, in JSON.
     text: Box<str>,
 }
 
@@ -26,12 +26,12 @@ impl Kept {
         }
     }
 
-    /// Whether it stands in the same file with the same content.
+    /// Whether it is in the same file with the same content.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.place.file == other.place.file && self.text == other.text
     }
 
-    /// The object, read once more. What could be read before is read again.
+    /// Parses the object again. Cannot fail in practice: the text was parsed before.
     pub(super) fn document(&self) -> Option<Document> {
         let parsed = parse::parse(&self.place.file, &self.text);
         let mut document = parsed.documents.into_iter().next()?;
@@ -41,7 +41,7 @@ impl Kept {
 }
 
 impl fmt::Debug for Kept {
-    /// Without the content: it may be a secret's.
+    /// Omits the content, which may be that of a Secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Kept({} at {})", self.key, self.place)
     }

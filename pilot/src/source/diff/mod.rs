@@ -1,9 +1,9 @@
-//! Pure. From what files hold to facts about objects: what is there, what is gone, what cannot be read.
+//! Pure. Turns readings of files into facts about objects: added, changed, removed, or unreadable.
 //!
-//! A file that becomes malformed keeps the last good version of its objects. An object that stands in two files
-//! belongs to the one that had it first; the other place is refused, and takes over when the first gives it up.
+//! When a file becomes malformed, the last good version of its objects stays. When an object is in two files, the file
+//! that had it first keeps it; the other occurrence is refused, and takes effect when the first is removed.
 //!
-//! Objects are kept as compact text: the catalog holds them in its own form, and here they are only compared.
+//! Objects are kept as compact text, since this module only compares them; the catalog holds them in its own form.
 
 mod kept;
 
@@ -15,7 +15,7 @@ use kept::Kept;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What all files hold, and what was told of it.
+/// The contents of all files, and the facts reported about them.
 #[derive(Debug, Default)]
 pub(in crate::source) struct Files {
     held: BTreeMap<Arc<str>, Held>,
@@ -23,27 +23,27 @@ pub(in crate::source) struct Files {
     refused: BTreeMap<Arc<str>, Vec<Refusal>>,
 }
 
-/// What one file holds.
+/// The content of one file.
 #[derive(Debug, Default)]
 struct Held {
-    /// Objects that are in force: as the file has them, or as it had them last.
+    /// The objects in force: those in the file or, if the file is malformed, those of its last good version.
     objects: Vec<Arc<Kept>>,
     refusals: Vec<Refusal>,
 }
 
-/// What was found of one file.
+/// The result of reading one file.
 #[derive(Debug)]
 pub(in crate::source) enum Reading {
-    /// Its content.
+    /// The parsed content.
     Content(Parsed),
-    /// It cannot be read.
+    /// The file cannot be read.
     Unreadable(Refusal),
-    /// It is gone.
+    /// The file was removed.
     Gone,
 }
 
 impl Files {
-    /// Takes new readings of some files and tells what they change.
+    /// Takes the new readings of some files and returns the resulting facts.
     pub(in crate::source) fn take(&mut self, readings: Vec<(Arc<str>, Reading)>) -> Vec<Fact> {
         let mut fresh = BTreeMap::new();
         for (file, reading) in readings {
@@ -65,13 +65,13 @@ impl Files {
         self.tell(fresh)
     }
 
-    /// `fresh` spares parsing once more what has just been read.
+    /// `fresh` holds the documents that were just parsed, so that they are not parsed again.
     fn tell(&mut self, mut fresh: BTreeMap<(Arc<str>, usize), Document>) -> Vec<Fact> {
         let (owners, refused) = self.owners();
         let mut facts = vec![];
         let refused_keys: BTreeSet<&Key> =
             refused.values().flatten().filter_map(|r| r.key.as_ref()).collect();
-        // An object is told to be gone when it was told to be there, or when only its refusal was told of.
+        // An object is reported as removed if it was reported before, in force or only as refused.
         let forgotten = self.refused.values().flatten().filter_map(|r| r.key.as_ref());
         let forgotten = forgotten.filter(|key| !refused_keys.contains(key));
         let known: BTreeSet<&Key> = self.told.keys().chain(forgotten).collect();
@@ -104,7 +104,7 @@ impl Files {
         self.refused.values().flatten().any(|r| r.key.as_ref() == Some(key))
     }
 
-    /// The place that counts for each object, and what is refused in each file.
+    /// Returns the file that counts for each object, and the refusals of each file.
     fn owners(&self) -> (Owners, Refusals) {
         let mut owners: Owners = BTreeMap::new();
         let mut refused: Refusals = BTreeMap::new();
@@ -134,7 +134,7 @@ impl Files {
 }
 
 impl Held {
-    /// What the file holds after it was read again.
+    /// The file's content after it was read again.
     fn next(self, parsed: &Parsed) -> Self {
         let unnamed = parsed.refusals.iter().any(|r| r.key.is_none());
         let refused: BTreeSet<&Key> = parsed.refusals.iter().filter_map(|r| r.key.as_ref()).collect();
@@ -148,7 +148,8 @@ impl Held {
     }
 }
 
-/// The object stays in force as it stands in the first place: the refusal is about the second, not the object.
+/// Makes the refusal of a duplicate. The object stays in force as the first place has it; the refusal concerns the
+/// second place, not the object.
 fn duplicate(loser: &Kept, winner: &Place) -> Refusal {
     let key = &loser.key;
     Refusal {
@@ -163,7 +164,7 @@ fn duplicate(loser: &Kept, winner: &Place) -> Refusal {
 
 /// The version of each object that counts.
 type Owners = BTreeMap<Key, Arc<Kept>>;
-/// What is refused in each file.
+/// The refusals of each file.
 type Refusals = BTreeMap<Arc<str>, Vec<Refusal>>;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a sequence of readings tells.
+//! The facts that sequences of readings give.
 
 use super::*;
 use api::resource::parse::parse;
@@ -97,7 +97,7 @@ fn a_renamed_file_deletes_nothing() {
     assert_eq!(told(&mut files, vec![gone("x"), content("y", &object("a", "1"))]), ["+a@y 1"]);
 }
 
-/// What one file may hold: texts that parse, that are refused with and without a name, and nothing.
+/// Possible contents of a file: texts that parse, texts that are refused with and without a name, and none.
 const TEXTS: &[&str] = &[
     "",
     "kind: [",

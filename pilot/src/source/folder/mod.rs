@@ -1,7 +1,7 @@
-//! Watches a folder and sends facts about its objects: all of them first, then every change as it happens.
+//! Watches a folder and sends facts about its objects: first all of them, then each change as it happens.
 //!
-//! A thread of its own, since watching and reading files blocks. A file that is being written is not read before
-//! its writer closes it, so that half a file is never taken for a whole one.
+//! Runs on its own thread, since watching and reading files blocks. A file is not read while a writer has it open, so
+//! that a partial file is never taken as complete.
 
 use crate::flow::Fact;
 use crate::source::diff::Files;
@@ -20,16 +20,16 @@ use tokio::sync::mpsc::Sender;
 /// Why a folder cannot be watched.
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
-    /// It cannot be listed.
+    /// The folder cannot be listed.
     #[error("{0} is no folder that can be read")]
     Folder(PathBuf, #[source] io::Error),
-    /// The system takes no further watch.
+    /// The system refuses another watch.
     #[error("{0} cannot be watched")]
     Watch(PathBuf, #[source] notify::Error),
 }
 
-/// Reads a folder and its sub-folders and keeps watching them until the receiver is dropped. The first group of
-/// facts is all there is, also when there is nothing; a group holds what changed together.
+/// Reads a folder with its sub-folders and watches them until the receiver is dropped. The first group holds the facts
+/// of all objects and is sent even if empty; each later group holds changes that happened together.
 pub fn watch(folder: &Path, facts: Sender<Vec<Fact>>) -> Result<(), WatchError> {
     let refused = |error| WatchError::Folder(folder.to_owned(), error);
     let root = fs::canonicalize(folder).map_err(refused)?;
@@ -45,16 +45,16 @@ struct Source {
     files: Files,
     facts: Sender<Vec<Fact>>,
     watch: Watch,
-    /// Files that are being written, with the time of the last sign of it.
+    /// Files that are being written, with the time of the last write event.
     writing: BTreeMap<PathBuf, Instant>,
     lost: bool,
 }
 
-/// A watch of the folder that had this identity.
+/// A watch and the identity of the folder that it watches.
 struct Watch {
     events: Receiver<notify::Result<Event>>,
     of: Option<(u64, u64)>,
-    // Watching ends when it is dropped.
+    // Dropping the watcher ends the watch.
     _watcher: RecommendedWatcher,
 }
 
@@ -110,7 +110,7 @@ impl Source {
                 self.files.take(readings)
             }
             Err(error) => {
-                // An unmounted folder must not take the whole configuration with it.
+                // An unmounted folder must not remove the whole configuration.
                 if !self.lost {
                     tracing::error!(folder = %self.root.display(), %error, "the folder cannot be read; everything stays as it was");
                 }
@@ -120,7 +120,7 @@ impl Source {
         }
     }
 
-    /// Waits for events and collects those that come together; from time to time looks without one.
+    /// Waits for events and collects those that arrive together. Returns without any after `LOOK_AROUND`.
     #[expect(clippy::disallowed_methods, reason = "the shell waits by the clock")]
     fn wait(&mut self) -> BTreeSet<PathBuf> {
         let mut touched = BTreeSet::new();
@@ -157,12 +157,12 @@ impl Source {
         touched
     }
 
-    /// Takes an event; whether something may have to be read because of it.
+    /// Processes an event. Returns whether files may have to be read because of it.
     #[expect(clippy::disallowed_methods, reason = "the shell notes when a write was seen")]
     fn note(&mut self, event: Event, touched: &mut BTreeSet<PathBuf>) -> bool {
         let begins = match event.kind {
             EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
-            // Opening and reading, also our own.
+            // Opening and reading, by this process too.
             EventKind::Access(_) => return false,
             EventKind::Modify(ModifyKind::Data(_)) | EventKind::Create(CreateKind::File) => true,
             _ => false,
@@ -179,7 +179,7 @@ impl Source {
         !touched.is_empty()
     }
 
-    /// Watches anew when the folder is another one than before: the old watch would never say a word again.
+    /// Renews the watch if the path leads to another folder than before; the old watch would report no further events.
     fn renew(&mut self) {
         let now = identity(&self.root);
         if now.is_some() && now != self.watch.of {
@@ -191,11 +191,11 @@ impl Source {
     }
 }
 
-/// Events that come within this time are one change.
+/// Events within this time form one change.
 const TOGETHER: Duration = Duration::from_millis(8);
-/// A writer that neither writes nor closes for this long is not waited for any more.
+/// How long to wait for a writer that neither writes nor closes its file.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// How often the folder is looked through without an event, for what a watch can miss.
+/// How often the folder is scanned without an event, since a watch can miss changes.
 const LOOK_AROUND: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

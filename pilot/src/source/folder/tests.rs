@@ -1,4 +1,4 @@
-//! A real folder, changed as people, editors and Kubernetes change it.
+//! Changes a real folder in the ways that people, editors and Kubernetes do.
 
 use super::*;
 use std::fs::File;
@@ -27,7 +27,7 @@ struct Watched {
 }
 
 impl Watched {
-    /// Watches a folder with these files, whose first facts must be these.
+    /// Watches a folder with these files and checks the first facts.
     fn new(files: &[(&str, &str)], first: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
@@ -78,7 +78,7 @@ fn a_file_is_read_when_its_writer_closes_it() {
     let mut watched = Watched::new(&[("a.yaml", &namespace("a"))], &["+a"]);
     let mut half = File::create(watched.path("a.yaml")).unwrap();
     half.write_all(namespace("b").as_bytes()).unwrap();
-    // Another change makes the folder be looked at while the first file is still open.
+    // Another change triggers a scan while the first file is still open.
     fs::write(watched.path("z.yaml"), namespace("z")).unwrap();
     assert_eq!(watched.next(), ["+z"]);
     half.write_all(format!("---\n{}", namespace("a")).as_bytes()).unwrap();

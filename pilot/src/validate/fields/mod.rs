@@ -1,7 +1,7 @@
-//! Holds what the kinds' descriptors list, and so docs/compatibility.md, to the checks: a field that is acted on changes
-//! what becomes of an object, a field or value that is refused is refused by its path.
+//! Checks the validators against the field lists in the kinds' descriptors, and thereby docs/compatibility.md: a field
+//! that is listed as acted on changes the result, and a refused field or value is refused by its path.
 //!
-//! `examples.yaml` holds objects that are accepted. Together they set every field that is acted on.
+//! `examples.yaml` holds accepted objects. Together they set every field that is acted on.
 
 use super::object;
 use crate::catalog::Item;
@@ -13,10 +13,10 @@ use api::resource::schema::{MESSAGE, REFUSED, REFUSED_VALUES};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// Fields that are read and change nothing, each with the reason.
+/// Fields that are parsed but change nothing, each with the reason.
 const INERT: &[(&str, &str)] = &[];
 
-/// What became of an object.
+/// The result of validating an object.
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Found {
     item: Option<Item>,
@@ -61,25 +61,25 @@ fn examples() -> Vec<(&'static str, Value, Value)> {
 struct Spot {
     /// Its kind, message and name, such as `VirtualService HttpRoute.name`.
     field: String,
-    /// Its path in this object, as a refusal names it.
+    /// Its path in this object, as in a refusal.
     path: String,
-    /// Where its message stands.
+    /// The path of the message that contains it.
     parent: String,
     name: String,
     present: bool,
-    /// Values that are refused: all where the field is.
+    /// The refused values; every value if the whole field is refused.
     refused: Vec<Value>,
     leaf: bool,
 }
 
-/// Every field of the messages that an object has.
+/// Every field of the messages that an object contains.
 fn spots(kind: &str, schema: &Value, value: &Value) -> Vec<Spot> {
     let mut all = vec![];
     walk(kind, schema, &value["spec"], ("spec", "/spec"), &mut all);
     all
 }
 
-/// `at`: the path and the pointer in the object.
+/// `at`: the path and the JSON pointer in the object.
 fn walk(kind: &str, schema: &Value, value: &Value, at: (&str, &str), all: &mut Vec<Spot>) {
     let (path, pointer) = at;
     if let (Some(properties), true) = (schema["properties"].as_object(), value.is_object()) {
@@ -123,7 +123,7 @@ fn is_leaf(schema: &Value) -> bool {
     schema.get("properties").is_none() && inner.is_none_or(is_leaf)
 }
 
-/// Every field of a schema that is acted on and holds no message.
+/// Collects every leaf field of a schema that is acted on.
 fn leaves(kind: &str, schema: &Value, all: &mut BTreeSet<String>) {
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         if is_leaf(property) && property[REFUSED] != true {
@@ -177,7 +177,7 @@ fn every_field_or_value_that_is_refused_is_refused_by_its_path() {
                     with.pointer_mut(&spot.parent).and_then(Value::as_object_mut).expect("a message");
                 parent.insert(spot.name.clone(), refused.clone());
                 let errors = found(&with).errors;
-                // A value may have nothing to act on in one object, as a TLS version has where plaintext is spoken.
+                // A value may have no effect in one object, as a TLS version where plaintext is used.
                 if refused.is_string() && !errors.contains(&spot.path) {
                     continue;
                 }

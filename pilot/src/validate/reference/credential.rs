@@ -1,4 +1,5 @@
-//! Pure. Secrets that gateways need: of a certificate that is missing a client only sees that its connection is reset.
+//! Pure. Checks that the Secrets that gateways need exist and are complete. When a certificate is missing, clients only
+//! see a connection reset.
 
 use super::Finder;
 use crate::catalog::destination_rule::{
@@ -12,7 +13,7 @@ use api::resource::document::Key;
 use api::resource::kind::Kind;
 use std::collections::BTreeSet;
 
-/// What a Secret is needed for.
+/// What a Secret must contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Need {
     /// A certificate with its key.
@@ -22,7 +23,7 @@ enum Need {
 }
 
 impl Finder<'_> {
-    /// Certificates and roots of a Gateway's servers, in the namespaces of the pods that it chooses.
+    /// Checks the Secrets of a Gateway's servers, in the namespaces of the pods that it selects.
     pub(super) fn gateway_secrets(&mut self, gateway: &Gateway) {
         let namespaces = self.namespaces(|pod| selects(&gateway.selector, &pod.labels));
         for (i, server) in gateway.servers.iter().enumerate() {
@@ -45,7 +46,7 @@ impl Finder<'_> {
         }
     }
 
-    /// Certificates and roots of a rule's TLS, in the namespaces of gateways: nobody else reads them.
+    /// Checks the Secrets of a DestinationRule's TLS settings, in the namespaces of gateways: only gateways read them.
     pub(super) fn rule_secrets(&mut self, rule: &DestinationRule) {
         let namespaces = self.namespaces(|pod| pod.proxy == Some(NodeKind::Router));
         let subsets = rule.subsets.iter().enumerate();
@@ -67,7 +68,7 @@ impl Finder<'_> {
         pods.map(|pod| pod.namespace.clone()).collect()
     }
 
-    /// What a Secret lacks, and what to do about it.
+    /// Returns what a Secret lacks, with advice.
     fn secret(&self, namespace: &str, name: &str, need: Need) -> Option<(String, String)> {
         let secret = self.catalog.secret(namespace, name);
         let base = name.strip_suffix("-cacert").unwrap_or(name);
@@ -103,7 +104,7 @@ impl Finder<'_> {
     }
 }
 
-/// The Secrets that a policy names, with their fields.
+/// The Secrets that a traffic policy names, with their fields.
 fn needs(path: &str, policy: &TrafficPolicy) -> Vec<(String, String, Need)> {
     let ports =
         policy.ports.iter().map(|(port, blocks)| (format!("{path}.portLevelSettings[{port}]"), blocks));

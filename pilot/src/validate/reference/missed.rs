@@ -1,5 +1,5 @@
-//! Pure. Objects that are sound by themselves and miss what they are meant for: a port by another's number, a host by
-//! its short form, a share of too few. They are accepted, for others may come or change, and their author is told.
+//! Pure. Finds objects that are valid but miss their target: a port by the wrong number, a host by its short form, a
+//! percentage of too few endpoints. They are accepted with a warning, since other objects may be added or changed.
 
 use super::Finder;
 use crate::catalog::Item;
@@ -15,7 +15,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Finder<'_> {
-    /// Ports of a policy are those of pods: a Service's own number is a common mistake, and the port stays open.
+    /// Warns of PeerAuthentication ports that no pod has. They are pod ports: using the Service's port is a common
+    /// mistake, which leaves the pod's port unprotected.
     pub(super) fn policy_ports(&mut self, policy: &PeerAuthentication) {
         let Some(selector) = &policy.selector else { return };
         let pods =
@@ -32,7 +33,7 @@ impl Finder<'_> {
         }
     }
 
-    /// Addresses that are written down belong to a Service by its name, and to its ports by theirs.
+    /// Warns of listed addresses that match no Service by name, or none of its ports by port name.
     pub(super) fn endpoints(&mut self, name: &str, endpoints: &[StaticEndpoint]) {
         let key = Key::new(Kind::Service, &self.key.namespace, name);
         let Some(Item::Service(service)) = self.catalog.item(&key) else {
@@ -57,7 +58,7 @@ impl Finder<'_> {
         }
     }
 
-    /// Hosts that a Sidecar names and by which it imports nothing.
+    /// Warns of hosts in a Sidecar that import nothing.
     pub(super) fn imports(&mut self, sidecar: &Sidecar) {
         let own = &sidecar.origin.namespace;
         let named = |e: &&EgressHost| e.namespace != EgressNamespace::Nobody && !e.host.starts_with('*');
@@ -83,8 +84,8 @@ impl Finder<'_> {
         }
     }
 
-    /// Hosts of a VirtualService for sidecars are not completed where they have a dot: a short form of a service is a
-    /// host of its own, which is served on port 80 alone.
+    /// Warns of short hosts with a dot in VirtualServices for sidecars. They are not completed: `name.namespace` is a
+    /// host of its own, served on port 80 only.
     pub(super) fn short_hosts(&mut self, set: &RouteSet) {
         let mesh = set.gateways.contains(&GatewayRef::Mesh);
         let unknown = |host: &String| mesh && !host.starts_with('*') && !self.catalog.has_host(host);
@@ -98,7 +99,8 @@ impl Finder<'_> {
         }
     }
 
-    /// Ports of a rule that the service does not have: they are the Service's, not its pods'.
+    /// Warns of ports in a DestinationRule that the service does not have. They are ports of the Service, not of its
+    /// pods.
     pub(super) fn rule_ports(&mut self, rule: &DestinationRule) {
         let Some(service) = self.catalog.service(&self.key.namespace, &rule.host).cloned() else { return };
         let subsets = rule.subsets.iter().enumerate();
@@ -113,7 +115,8 @@ impl Finder<'_> {
         }
     }
 
-    /// Settings of a rule that do not hold for a port because the port has some of its own: these replace all others.
+    /// Warns of settings in a DestinationRule that do not apply to a port because the port has its own settings, which
+    /// replace all others.
     pub(super) fn replaced(&mut self, rule: &DestinationRule) {
         let whole = &rule.policy.blocks;
         for (port, own) in &rule.policy.ports {
@@ -132,7 +135,7 @@ impl Finder<'_> {
         }
     }
 
-    /// Ports that routes for sidecars match and that none of the hosts has: nothing ever meets these.
+    /// Warns of ports in matches for sidecars that none of the hosts has: no request matches.
     pub(super) fn match_ports(&mut self, set: &RouteSet) {
         let known = |host: &String| self.catalog.service(&self.key.namespace, host).cloned();
         let services: Option<Vec<_>> = set.hosts.iter().map(known).collect();
@@ -166,7 +169,8 @@ impl Finder<'_> {
         }
     }
 
-    /// TLS of a rule that none of the service's pods takes, by their PeerAuthentications: every call fails.
+    /// Warns of TLS settings that none of the service's pods accepts, by their PeerAuthentications: every request
+    /// fails.
     pub(super) fn refused_tls(&mut self, rule: &DestinationRule) {
         let Some(service) = self.catalog.service(&self.key.namespace, &rule.host).cloned() else { return };
         let subsets = rule.subsets.iter().map(|s| s.name.as_str());
@@ -199,7 +203,7 @@ impl Finder<'_> {
         }
     }
 
-    /// Routes for a protocol that no port of the host speaks, by the ports' names: they never see a connection.
+    /// Warns of routes for a protocol that no port of the host has: no connection reaches them.
     pub(super) fn unspoken(&mut self, set: &RouteSet) {
         if !set.gateways.contains(&GatewayRef::Mesh) {
             return;
@@ -226,10 +230,10 @@ impl Finder<'_> {
         }
     }
 
-    /// As many endpoints as there are may be too few for the share that may be ejected: then none ever is.
+    /// Warns of services with too few endpoints for `maxEjectionPercent`: none is ever ejected.
     pub(super) fn ejection(&mut self, rule: &DestinationRule) {
         let Some(service) = self.catalog.service(&self.key.namespace, &rule.host).cloned() else { return };
-        // How many addresses a name has is known to the proxy alone.
+        // Only the proxy knows how many addresses a name resolves to.
         if service.resolution == Resolution::Dns {
             return;
         }
@@ -254,7 +258,7 @@ impl Finder<'_> {
     }
 }
 
-/// The ports of a service, as a list.
+/// Lists the ports of a service.
 fn numbers(service: &Service) -> String {
     service.ports.iter().map(|port| port.number.to_string()).collect::<Vec<_>>().join(", ")
 }

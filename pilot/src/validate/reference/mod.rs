@@ -1,8 +1,8 @@
-//! Pure. Checks objects against each other: does a route lead to a service, a subset, a gateway that is there?
+//! Pure. Checks references between objects: whether the services, subsets and gateways that a route names exist.
 //!
-//! For what is already in force these are warnings, since objects may come in any order; for what a user is about
-//! to apply they are errors, unless the objects applied with it make it right. What breaks elsewhere by it is a
-//! warning: the user may well mean to repair it next.
+//! For objects in force these are warnings, since objects may arrive in any order. For objects that a user is about to
+//! apply they are errors, unless objects applied together resolve the reference. A reference of another object that the
+//! change breaks is a warning: the user may intend to repair it next.
 
 mod credential;
 mod missed;
@@ -23,7 +23,7 @@ use api::resource::parse;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// Whether objects that are to be applied together would be accepted on top of what is in force. Nothing changes.
+/// Whether objects that are to be applied together would be accepted on top of those in force. Changes nothing.
 pub fn check(catalog: &Catalog, proposed: &[Given]) -> Report {
     let mut report = Report::default();
     let mut documents = vec![];
@@ -69,7 +69,7 @@ pub fn check(catalog: &Catalog, proposed: &[Given]) -> Report {
     report
 }
 
-/// An object as it will be known once it is in force: as old as the one that it replaces, else younger than all.
+/// Returns the object with the age that it will have in force: that of the object it replaces, else younger than all.
 fn dated(catalog: &Catalog, object: Arc<Object>) -> Arc<Object> {
     if !object.created.is_empty() {
         return object;
@@ -79,10 +79,10 @@ fn dated(catalog: &Catalog, object: Arc<Object>) -> Arc<Object> {
     Arc::new(Object { created, ..Object::clone(&object) })
 }
 
-/// Sorts behind every time.
+/// Sorts after every timestamp.
 const YOUNGEST: &str = "~";
 
-/// The conflicts that objects lose: of those with a place, and of others.
+/// The conflicts of a catalog, split into those of objects with a place in `places` and the others.
 fn conflicts(catalog: &Catalog, places: &HashMap<Key, Place>) -> (Vec<Refusal>, Vec<Refusal>) {
     let known = |refusal: &Refusal| refusal.key.as_ref().and_then(|key| places.get(key)).cloned();
     let placed = catalog.conflicts().into_iter().map(|refusal| match known(&refusal) {
@@ -92,15 +92,14 @@ fn conflicts(catalog: &Catalog, places: &HashMap<Key, Place>) -> (Vec<Refusal>, 
     placed.partition(|refusal| known(refusal).is_some())
 }
 
-/// What is odd about objects in force when all are seen together: conflicts that they lose, and references that lead
-/// nowhere.
+/// The warnings about objects in combination: conflicts, and unresolved references.
 fn warnings(catalog: &Catalog) -> Vec<Refusal> {
     let mut all = catalog.conflicts();
     all.extend(references(catalog));
     all
 }
 
-/// Every reference of objects in force that leads nowhere.
+/// All unresolved references of objects in force.
 pub fn references(catalog: &Catalog) -> Vec<Refusal> {
     let nowhere = Place::default();
     let all = catalog.items().flat_map(|(key, item)| broken(catalog, key, item, &nowhere));
@@ -110,7 +109,7 @@ pub fn references(catalog: &Catalog) -> Vec<Refusal> {
 enum Severity {
     /// Requests would fail.
     Error,
-    /// It may be meant so.
+    /// The reference may be intended.
     Warning,
 }
 
@@ -244,7 +243,7 @@ impl Finder<'_> {
             self.error(&format!("{path}.host"), reason, &next);
             return;
         };
-        // An ExternalName Service has the ports and subsets of what it stands for.
+        // An ExternalName Service has the ports and subsets of the service that it is an alias of.
         let behind = service.behind(|host| services.service(namespace, host).map(AsRef::as_ref));
         let service = behind.unwrap_or(service.as_ref());
         if let Some(port) = destination.port.filter(|port| service.port(*port).is_none()) {
@@ -289,7 +288,7 @@ impl Finder<'_> {
         self.rule_ports(rule);
         self.replaced(rule);
         self.rule_secrets(rule);
-        // Most rules are for one service: looking through all is for patterns, and for what is not there.
+        // Most rules name one service. Searching all services is for patterns and for missing hosts only.
         if self.catalog.has_host(&rule.host) {
             return;
         }
@@ -304,14 +303,14 @@ impl Finder<'_> {
         }
     }
 
-    /// A service whose short form (`name.namespace`) was written: short names with a dot are not completed.
+    /// Returns the service whose short form (`name.namespace`) was written; short names with a dot are not completed.
     fn meant(&self, written: &str) -> Option<String> {
         let short = written.split('.').next().unwrap_or_default();
         let same_name = || self.catalog.services().find(|s| s.host.split('.').next() == Some(short));
         self.spelled_out(written).or_else(|| same_name().map(|s| s.host.clone()))
     }
 
-    /// The service that a short form begins.
+    /// Returns the service whose host begins with this short form.
     fn spelled_out(&self, written: &str) -> Option<String> {
         let begins = |host: &str| host.strip_prefix(written).is_some_and(|rest| rest.starts_with('.'));
         self.catalog.services().find(|s| begins(&s.host)).map(|s| s.host.clone())
@@ -339,7 +338,7 @@ impl Finder<'_> {
     }
 }
 
-/// `file:line` as a user names it.
+/// Parses `file:line`.
 fn place(text: &str) -> Place {
     match text.rsplit_once(':').and_then(|(file, line)| Some((file, line.parse().ok()?))) {
         Some((file, line)) => Place::new(file, line),

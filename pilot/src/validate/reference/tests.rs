@@ -1,4 +1,4 @@
-//! Objects that miss what they are meant for: who is told what, and that nobody is where they meet.
+//! Objects that miss their target: which warning each gets, and that there is none when they match.
 
 use super::check;
 use crate::catalog::tests::catalog;
@@ -33,7 +33,7 @@ fn object(kind: &str, spec: &str) -> String {
     format!("---\napiVersion: {group}.istio.io/v1\nkind: {kind}\nmetadata: {{name: own}}\nspec: {spec}\n")
 }
 
-/// Checks what is told of each object, as `path: reason`.
+/// Checks the findings of each object, as `path: reason`.
 fn told(kind: &str, table: &[(&str, &str)]) {
     for (spec, expected) in table {
         assert_eq!(warnings(&object(kind, spec)), *expected, "{spec}");

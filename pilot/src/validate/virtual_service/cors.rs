@@ -1,4 +1,4 @@
-//! Pure. Which pages of other origins may read answers.
+//! Pure. Validates CORS policies, which decide which other origins' pages may read responses.
 
 use super::{header, matching};
 use crate::validate::finding::Findings;
@@ -17,7 +17,7 @@ pub(super) fn policy(f: &mut Findings, path: &str, written: &written::CorsPolicy
         }
         allow_origins.extend(pattern.map(|pattern| StringMatch { pattern, ignore_case: false }));
     }
-    // The old spelling counts where the other is missing.
+    // The deprecated field counts if the other is missing.
     if written.allow_origins.is_empty() {
         allow_origins.extend(written.allow_origin.iter().map(|origin| StringMatch::exact(origin.as_str())));
     } else if !written.allow_origin.is_empty() {
@@ -61,7 +61,7 @@ fn methods(f: &mut Findings, path: &str, methods: &[String]) {
     }
 }
 
-/// Browsers count in seconds.
+/// Parses `maxAge`; `Access-Control-Max-Age` has whole seconds.
 fn max_age(f: &mut Findings, path: &str, text: Option<&str>) -> String {
     let Some(age) = value::any_period(f, path, text) else { return String::new() };
     if age.subsec_nanos() != 0 {
@@ -71,7 +71,8 @@ fn max_age(f: &mut Findings, path: &str, text: Option<&str>) -> String {
     age.as_secs().to_string()
 }
 
-/// Whether preflights of origins that may not ask go to the server.
+/// Parses `unmatchedPreflights`: whether preflight requests from origins that are not allowed are forwarded to the
+/// server.
 fn unmatched(f: &mut Findings, path: &str, text: &str) -> bool {
     match text {
         "" | "UNSPECIFIED" | "FORWARD" => true,

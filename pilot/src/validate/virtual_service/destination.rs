@@ -1,4 +1,4 @@
-//! Pure. Destinations and their weights, alike for HTTP, TLS and TCP.
+//! Pure. Validates destinations and their weights, for HTTP, TLS and TCP alike.
 
 use super::Context;
 use crate::catalog::host;
@@ -27,7 +27,7 @@ pub(super) fn destination(
         f.error(at, "`*` is no destination", "name a host");
         return None;
     }
-    // `*.domain` is the service of a ServiceEntry with that host.
+    // `*.domain` refers to a ServiceEntry with that host.
     value::domain(f, &at, &written.host, true).then(|| Destination {
         host: host::complete(&written.host, context.own, context.domain),
         subset: written.subset.clone(),
@@ -35,7 +35,7 @@ pub(super) fn destination(
     })
 }
 
-/// Weights as shares of their sum: a lone destination gets everything, whatever it says.
+/// Returns weights relative to their sum. A single destination gets everything, whatever its weight.
 pub(super) fn weights(f: &mut Findings, path: &str, written: &[i64]) -> Vec<u32> {
     let mut refused = false;
     let mut shares = vec![];

@@ -1,11 +1,11 @@
-//! Pure. Changes to headers.
+//! Pure. Validates changes to headers.
 
 use crate::validate::finding::Findings;
 use api::format::{self, Place};
 use api::model::matcher::{HeaderAction, HeaderMutations, HeaderWrite};
 use api::resource::kind::virtual_service as written;
 
-/// Changes to requests and responses, and the authority that a `Host` header among them sets.
+/// Changes to request and response headers, and the authority that a `Host` header among them sets.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     pub(super) request: HeaderMutations,
@@ -91,7 +91,7 @@ fn is_host(name: &str) -> bool {
     name.eq_ignore_ascii_case("host") || name.eq_ignore_ascii_case(":authority")
 }
 
-/// RFC 9110's token.
+/// Checks that a header name is a token of RFC 9110.
 pub(super) fn is_name(f: &mut Findings, path: &str, name: &str) -> bool {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     let valid = !name.is_empty() && name.bytes().all(token);

@@ -1,4 +1,4 @@
-//! Pure. HTTP routes: what happens to a request that matches.
+//! Pure. Validates HTTP routes: the action for matching requests and its settings.
 
 use super::destination::{destination, weights};
 use super::{Context, cors, header, matching, retry};
@@ -47,7 +47,7 @@ pub(super) fn route(
     })
 }
 
-/// What the route says to filters, in order of their names.
+/// The route's settings for filters, sorted by filter name.
 fn filters(f: &mut Findings, path: &str, written: &written::HttpRoute) -> Vec<FilterOverride> {
     let cors = written.cors_policy.as_ref().map(|w| cors::policy(f, &format!("{path}.corsPolicy"), w));
     let fault = written.fault.as_ref().and_then(|w| fault(f, &format!("{path}.fault"), w));
@@ -99,7 +99,7 @@ fn action(
     }
     let delegate = written.delegate.as_ref()?;
     if !is_subdomain(&delegate.name) {
-        // No object is called so; Istio leaves the route out, as we do.
+        // No object can have this name. Istio leaves the route out, and so does Ostria.
         f.warn(
             format!("{path}.delegate.name"),
             format!("`{}` is no valid name, so the route leads nowhere", delegate.name),
@@ -110,8 +110,8 @@ fn action(
     Some(HttpAction::Delegate { namespace: namespace.to_owned(), name: delegate.name.clone() })
 }
 
-/// Fields that do nothing for a request that no service sees. Those that would change the response if they did
-/// something are refused.
+/// Warns of fields that have no effect because the request is not forwarded, as with a redirect. Refuses those that
+/// would change the response.
 fn only_forwarded(f: &mut Findings, path: &str, written: &written::HttpRoute, action: &str) {
     let fields = [
         ("timeout", written.timeout.is_some()),
@@ -180,7 +180,7 @@ fn redirect_action(
         f.error(format!("{path}.derivePort"), "excludes port", "keep one of the two");
     }
     let port = match written.derive_port {
-        // Without a scheme the protocol stays, and with it its port.
+        // Without a scheme the protocol is unchanged, and so is its port.
         Some(written::DerivePort::FromProtocolDefault) => {
             scheme.as_ref().map(|scheme| if scheme == "https" { 443 } else { 80 })
         }
@@ -212,7 +212,7 @@ fn redirect_action(
     HttpAction::Redirect { to: redirect, request_port }
 }
 
-/// What is replaced must be a prefix.
+/// Checks that a redirect with `prefixRewrite` matches by prefix.
 fn prefix_redirect(f: &mut Findings, path: &str, redirect: &Redirect, matches: &[written::HttpMatch]) {
     if redirect.path.is_some() {
         f.error(path, "excludes uri", "keep one of the two");
@@ -331,7 +331,7 @@ fn abort(f: &mut Findings, path: &str, written: &written::Abort) -> Option<Fault
     Some(FaultAbort { status: status?, fraction: fraction? })
 }
 
-/// The share of requests; without one, nothing is injected.
+/// Parses the percentage of requests; without one, no fault is injected.
 fn fault_share(
     f: &mut Findings,
     path: &str,
@@ -398,11 +398,11 @@ fn mirrors(f: &mut Findings, path: &str, written: &written::HttpRoute, context: 
 
 const ALL: Fraction = Fraction { numerator: 1_000_000, denominator: 1_000_000 };
 const MAX_BODY: usize = 1 << 20;
-/// In percent: one request of a million.
+/// In percent: one request in a million.
 const LEAST_SHARE: f64 = 0.0001;
 const LARGE_BODY: usize = 100 << 10;
 
-/// By their numbers.
+/// The names of gRPC status codes, by number.
 const GRPC_STATUSES: [&str; 17] = [
     "OK",
     "CANCELLED",

@@ -1,4 +1,4 @@
-//! Pure. Routes of TLS and TCP connections.
+//! Pure. Validates TLS and TCP routes.
 
 use super::Context;
 use super::destination::{destination, weights};
@@ -60,7 +60,7 @@ fn tls_match(
                 "write `*.domain`, or name hosts",
             );
         }
-        // As both are written: no short name is completed in SNI.
+        // Compared as written: short names in SNI are not completed.
         if !hosts.iter().any(|h| host::covers(h, sni)) {
             f.error(path, format!("`{sni}` is not covered by spec.hosts"), "add it there");
         }
@@ -84,7 +84,8 @@ fn tls_match(
     }
 }
 
-/// The name by which a sidecar calls a service through a gateway that passes TLS on: `outbound_.80_._.a.example.com`.
+/// Whether this is the SNI by which a sidecar calls a service through a gateway that passes TLS through:
+/// `outbound_.80_._.a.example.com`.
 pub(super) fn is_mesh_name(sni: &str) -> bool {
     let parts = sni.strip_prefix("outbound_.").map(|rest| rest.splitn(3, "_.").collect::<Vec<_>>());
     let Some([port, subset, host]) = parts.as_deref() else { return false };

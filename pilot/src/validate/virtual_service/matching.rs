@@ -1,4 +1,4 @@
-//! Pure. Conditions of routes.
+//! Pure. Validates the match conditions of routes.
 
 use super::{Context, gateways, header};
 use crate::catalog::route::{HttpMatch, SourceMatch};
@@ -29,7 +29,7 @@ pub(super) fn http(
     }
     for (name, condition) in &written.without_headers {
         let at = format!("{path}.withoutHeaders.{name}");
-        // An expression in Istio's own words: the header is there.
+        // In Istio this expression means that the header is present.
         let any = written::StringMatch { regex: None, ..condition.clone() };
         let condition = if condition.regex.as_deref() == Some("*") { &any } else { condition };
         headers.extend(named_header(f, &at, name, condition).map(without));
@@ -65,7 +65,7 @@ pub(super) struct Conditions<'a> {
     pub(super) port: Option<u32>,
     pub(super) labels: &'a Labels,
     pub(super) namespace: &'a str,
-    /// Whether an impossible namespace is refused: Istio does so in HTTP only.
+    /// Whether an impossible namespace is refused. Istio refuses it in HTTP matches only.
     pub(super) namespace_is_checked: bool,
     pub(super) gateways: &'a [String],
 }
@@ -82,7 +82,7 @@ pub(super) fn source(f: &mut Findings, path: &str, written: &Conditions, context
     }
     value::labels(f, &format!("{path}.sourceLabels"), written.labels);
     SourceMatch {
-        // 0 is any port, as if it were not written.
+        // 0 means any port, as if the field were absent.
         port: written
             .port
             .filter(|port| *port != 0)
@@ -93,7 +93,7 @@ pub(super) fn source(f: &mut Findings, path: &str, written: &Conditions, context
     }
 }
 
-/// The comparison that was written; `None` when nothing was, which means present.
+/// Parses a string match; `None` if it is empty, which means that the value is present.
 fn pattern(f: &mut Findings, path: &str, written: &written::StringMatch) -> Option<Pattern> {
     let all = [
         written.exact.clone().map(Pattern::Exact),
@@ -111,7 +111,7 @@ fn pattern(f: &mut Findings, path: &str, written: &written::StringMatch) -> Opti
     first
 }
 
-/// As `pattern`, where an empty prefix is refused: only a path has one.
+/// Like `pattern`, but refuses an empty prefix, which only a path may have.
 pub(super) fn filled(f: &mut Findings, path: &str, written: &written::StringMatch) -> Option<Pattern> {
     let pattern = pattern(f, path, written);
     if matches!(&pattern, Some(Pattern::Prefix(prefix)) if prefix.is_empty()) {
@@ -159,7 +159,7 @@ fn text_header(name: String, pattern: Pattern) -> HeaderMatch {
     HeaderMatch { name, test, invert: false, missing_as_empty: false }
 }
 
-/// Inverted; a missing header counts as empty.
+/// Negates a header match; a missing header counts as empty.
 fn without(header: HeaderMatch) -> HeaderMatch {
     let missing_as_empty = matches!(header.test, HeaderTest::Text(_));
     HeaderMatch { invert: true, missing_as_empty, ..header }
@@ -174,5 +174,5 @@ fn query(f: &mut Findings, path: &str, name: &str, written: &written::StringMatc
     Some(QueryMatch { name: name.to_owned(), value, absent: false })
 }
 
-/// What HTTP/2 has instead of a request line.
+/// The pseudo-headers of HTTP/2 requests.
 const PSEUDO: [&str; 4] = [":method", ":scheme", ":authority", ":path"];

@@ -1,4 +1,4 @@
-//! Pure. Checks VirtualServices: what belongs to the whole object here, its routes in the files below.
+//! Pure. Validates VirtualServices. This file checks the object as a whole; the files below check its routes.
 
 mod http;
 mod l4;
@@ -60,7 +60,7 @@ pub(super) fn check(
     }
 }
 
-/// What completes short names.
+/// The namespace and domain that complete short names.
 #[derive(Debug, Clone, Copy)]
 struct Context<'a> {
     own: &'a str,
@@ -87,7 +87,7 @@ fn hosts(
     context: Context,
 ) -> Vec<String> {
     let for_mesh = gateways.is_empty() || gateways.contains(&GatewayRef::Mesh);
-    // Names that only a gateway that passes TLS on is called by.
+    // SNI names that are valid only at gateways that pass TLS through.
     let for_gateways = !for_mesh && !spec.tls.is_empty();
     let mut hosts: Vec<String> = vec![];
     for (i, text) in spec.hosts.iter().enumerate() {
@@ -114,7 +114,8 @@ fn hosts(
     hosts
 }
 
-/// `gateways`, of the object or of a match: `mesh`, `name` or `namespace/name`, and of old `name.namespace`.
+/// Parses `gateways` of the object or of a match: `mesh`, `name` or `namespace/name`, or the deprecated
+/// `name.namespace`.
 fn gateways(f: &mut Findings, path: &str, names: &[String], own: &str) -> Vec<GatewayRef> {
     let mut gateways = vec![];
     for (i, text) in names.iter().enumerate() {
@@ -142,7 +143,7 @@ fn named(namespace: &str, name: &str) -> GatewayRef {
     GatewayRef::Named { namespace: namespace.to_owned(), name: name.to_owned() }
 }
 
-/// `name.namespace`, perhaps with a domain after it.
+/// Parses the deprecated `name.namespace`, optionally followed by a domain.
 fn old_gateway(f: &mut Findings, path: &str, text: &str) -> Option<GatewayRef> {
     let mut parts = text.split('.');
     let (name, namespace) = (parts.next()?, parts.next()?);

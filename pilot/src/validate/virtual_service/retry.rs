@@ -1,4 +1,4 @@
-//! Pure. Retry policies, of routes and of the mesh.
+//! Pure. Validates retry policies, of routes and of the mesh.
 
 use crate::catalog::route::Retries;
 use crate::validate::finding::Findings;
@@ -46,7 +46,7 @@ pub(in crate::validate) fn retries(
     })
 }
 
-/// Conditions by Envoy's names; numbers are status codes, which count as a condition of their own.
+/// Parses retry conditions by Envoy's names. Numbers are status codes, which form a condition of their own.
 fn conditions(f: &mut Findings, path: &str, text: Option<&str>) -> (Option<Vec<RetryOn>>, Vec<u16>) {
     let Some(text) = text else { return (None, vec![]) };
     let mut on = vec![];
@@ -73,13 +73,13 @@ fn conditions(f: &mut Findings, path: &str, text: Option<&str>) -> (Option<Vec<R
     (Some(on), codes)
 }
 
-/// Whether a status code is registered: others are refused, as Istio refuses them.
+/// Whether a status code is registered. Others are refused, as in Istio.
 fn is_registered(code: u16) -> bool {
     http::StatusCode::from_u16(code).is_ok_and(|status| status.canonical_reason().is_some())
 }
 
 const MAX_ATTEMPTS: u32 = 1000;
 
-/// Conditions that Envoy has and our configuration model has not.
+/// Conditions that Envoy supports but the configuration model does not.
 const KNOWN: &[&str] =
     &["envoy-ratelimited", "retriable-headers", "http3-post-connect-failure", "unauthenticated"];

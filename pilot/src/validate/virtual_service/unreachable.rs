@@ -1,5 +1,5 @@
-//! Pure. Warns of routes and conditions that no request or connection ever meets, because earlier ones take all that
-//! they would take.
+//! Pure. Warns of routes and conditions that no request or connection reaches, because earlier ones match everything
+//! that they would match.
 
 use crate::catalog::host;
 use crate::validate::finding::Findings;
@@ -15,7 +15,8 @@ pub(super) fn warn(f: &mut Findings, spec: &written::VirtualService) {
     routes(f, "spec.tcp", &tcp, tcp_covers);
 }
 
-/// `covers` says whether all that meets its second argument meets its first too.
+/// Warns of unreachable routes of one protocol. `covers` tells whether its first argument matches everything that its
+/// second matches.
 fn routes<M>(f: &mut Findings, path: &str, routes: &[&[M]], covers: fn(&M, &M) -> bool) {
     let mut earlier: Vec<(usize, usize, &M)> = vec![];
     for (r, matches) in routes.iter().enumerate() {
@@ -73,7 +74,7 @@ fn http_covers(one: &written::HttpMatch, other: &written::HttpMatch) -> bool {
         && source_covers(&Source::of_http(one), &Source::of_http(other))
 }
 
-/// Whether every text that meets `other` meets `one`; no comparison means present.
+/// Whether `one` matches every text that `other` matches. No comparison means that the value is present.
 fn text_covers(one: &written::StringMatch, other: &written::StringMatch) -> bool {
     let any = one.exact.is_none() && one.prefix.is_none() && one.regex.is_none();
     let begins = |prefix: &String| {
@@ -99,7 +100,7 @@ fn subnets_cover(one: &[String], other: &[String]) -> bool {
     one.is_empty() || (!other.is_empty() && other.iter().all(|subnet| one.contains(subnet)))
 }
 
-/// The conditions that HTTP, TLS and TCP matches share.
+/// The source conditions that HTTP, TLS and TCP matches share.
 struct Source<'a> {
     port: u32,
     labels: &'a BTreeMap<String, String>,
@@ -145,5 +146,5 @@ fn source_covers(one: &Source, other: &Source) -> bool {
                 && other.gateways.iter().all(|gateway| one.gateways.contains(gateway))))
 }
 
-/// Conditions that later ones are compared with: the work grows with their number.
+/// The number of conditions that later ones are compared with; bounds the cost.
 const MAX_COMPARED: usize = 200;
