@@ -21,7 +21,7 @@ pub enum Invalid {
     /// Malformed request target.
     #[error("the request target is not a path or a URI")]
     Target,
-    /// Malformed or missing host.
+    /// A malformed host.
     #[error("the host header is not the name of a host")]
     Host,
     /// More than one host.
