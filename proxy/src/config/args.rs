@@ -45,13 +45,13 @@ pub struct MeshArgs {
 }
 
 impl MeshArgs {
-    /// The log level, in words of ours.
+    /// The log level under our own names.
     pub fn level(&self) -> &str {
         self.log_level.as_deref().or(self.proxy_log_level.as_deref()).unwrap_or("info")
     }
 }
 
-/// A log level in our words; those of Envoy that differ are taken too.
+/// Parses a log level under our names, or under those of Envoy's that differ.
 pub(super) fn level(text: &str) -> Result<String, String> {
     match text {
         "warning" => Ok("warn".to_owned()),
