@@ -57,7 +57,7 @@ fn from_config(config: Config, log: log::Handle, started: Instant) -> Plan {
         store: Store::new(),
         snapshot: Snapshot::empty(),
         certificate,
-        // On the plaintext port there is no identity, so there may be no certificate either.
+        // A proxy in a mesh is ready only with both, even if it reaches the control plane in plaintext.
         needs: Needs { certificate: true, discovery: true },
         dns,
         drain: config.drain,
