@@ -74,8 +74,7 @@ fn secrets(chain: String, key: String, bundle: String) -> BTreeMap<String, Any> 
         .into()
 }
 
-/// Implements `envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets`, the only method that Envoy calls
-/// here.
+/// Implements `envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets`, the only method that Envoy calls here.
 struct Agent(Arc<BTreeMap<String, Any>>);
 
 type Answers = Pin<Box<dyn Stream<Item = Result<DiscoveryResponse, Status>> + Send>>;

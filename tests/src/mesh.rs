@@ -140,8 +140,7 @@ impl Mesh {
         told
     }
 
-    /// Waits for the first successful response at a path of the gateway. Returns the time since the mesh was
-    /// started.
+    /// Waits for the first successful response at a path of the gateway. Returns the time since the mesh was started.
     pub fn until_page(&self, path: &str) -> Duration {
         let mut browser = Browser::new(self.gateway);
         wait::until(&format!("{path} is there"), PATIENCE, || match browser.get(path, &[])? {
@@ -462,8 +461,7 @@ impl Turn {
     }
 }
 
-/// Takes the mesh down if the test process is killed: a mesh in the background outlives the process that started
-/// it.
+/// Takes the mesh down if the test process is killed: a mesh in the background outlives the process that started it.
 fn down_when_killed(program: &[String], state: &Path, folder: &Path) {
     let [program, state, folder] = [
         program.iter().map(guardian::quoted).collect::<Vec<_>>().join(" "),
@@ -473,8 +471,7 @@ fn down_when_killed(program: &[String], state: &Path, folder: &Path) {
     guardian::when_killed(&format!("test -e {state} && {program} --state {state} down; rm -rf {folder}"));
 }
 
-/// The command that runs `ostria` as the user nobody. The programs are linked into a folder that this user can
-/// read.
+/// The command that runs `ostria` as the user nobody. The programs are linked into a folder that this user can read.
 fn unprivileged(folder: &Path) -> Vec<String> {
     let open = |path: &Path, mode| fs::set_permissions(path, PermissionsExt::from_mode(mode));
     let programs = folder.join("programs");

@@ -1,5 +1,4 @@
-//! Records the resources that a running mesh holds on this machine, and checks after its end that none of them
-//! remain.
+//! Records the resources that a running mesh holds on this machine, and checks after its end that none of them remain.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};

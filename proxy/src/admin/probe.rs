@@ -61,8 +61,7 @@ fn page_request(probe: &HttpProbe, address: SocketAddr) -> Result<Request<Empty<
     request.header(header::CONNECTION, "close").body(Empty::new()).map_err(|error| error.to_string())
 }
 
-/// Calls `grpc.health.v1.Health/Check`: field 1 of the request is the service, field 1 of the response is the
-/// status.
+/// Calls `grpc.health.v1.Health/Check`: field 1 of the request is the service, field 1 of the response is the status.
 async fn grpc(address: SocketAddr, service: &str) -> Result<StatusCode, String> {
     let stream = fetch::connect(address).await?;
     let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;

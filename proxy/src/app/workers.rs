@@ -1,5 +1,4 @@
-//! The worker threads. Each has its own single-threaded runtime, and no state of a connection ever leaves its
-//! thread.
+//! The worker threads. Each has its own single-threaded runtime, and no state of a connection ever leaves its thread.
 
 use crate::pipeline::{self, Worker};
 use std::io;

@@ -163,8 +163,7 @@ fn escaped(chars: &mut std::str::Chars<'_>) -> Option<Part> {
 /// The most bytes of annotations that are sent; Kubernetes allows 256 KiB.
 const MAX_ANNOTATIONS: usize = 16 << 10;
 
-/// Istio's own extensions that this proxy supports; a control plane sends such filters only to nodes that list
-/// them.
+/// Istio's own extensions that this proxy supports; a control plane sends such filters only to nodes that list them.
 const EXTENSIONS: [&str; 8] = [
     "istio.alpn",
     "istio.stats",

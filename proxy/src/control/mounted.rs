@@ -14,8 +14,7 @@ pub fn is_there(folder: &Path) -> bool {
     FILES.iter().all(|file| folder.join(file).is_file())
 }
 
-/// Keeps the store in step with the files; never returns. `folder`: where the workload's own certificate is
-/// mounted.
+/// Keeps the store in step with the files; never returns. `folder`: where the workload's own certificate is mounted.
 pub async fn run(folder: Option<std::path::PathBuf>, store: Arc<Store>) {
     let mut seen = None;
     loop {

@@ -197,8 +197,7 @@ impl Client {
         let (parts, body) = request.into_parts();
         let whole = body.is_end_stream();
         let request = Request::from_parts(parts, ());
-        // On a clone: if a stream has to wait for its turn, the original would make the next request wait for it,
-        // too.
+        // On a clone: if a stream has to wait for its turn, the original would make the next request wait for it, too.
         let mut sender = self.sender.borrow().clone();
         let (answer, stream) = sender.send_request(request, whole)?;
         Ok((answer, (!whole).then(|| Pump::new(body, stream))))

@@ -51,8 +51,7 @@ impl Prefixed {
     }
 }
 
-/// Copies bytes that were read ahead to a reader, as far as it has room. Once `ahead` is empty, its memory is
-/// released.
+/// Copies bytes that were read ahead to a reader, as far as it has room. Once `ahead` is empty, its memory is released.
 pub fn hand_out<B: Buf + Default>(ahead: &mut B, out: &mut ReadBuf<'_>) {
     // Nearly always empty, and checked on each read.
     if !ahead.has_remaining() {

@@ -28,8 +28,7 @@ impl Turn {
     }
 }
 
-/// The steps of bulk data in one turn, each a read and a write of at most `STEP` bytes: together just below one
-/// MiB.
+/// The steps of bulk data in one turn, each a read and a write of at most `STEP` bytes: together just below one MiB.
 const STEPS: usize = 8;
 
 #[cfg(test)]

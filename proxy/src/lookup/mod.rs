@@ -47,8 +47,7 @@ impl Resolver {
         Self { hosts: "/etc/hosts".into(), resolv_conf: "/etc/resolv.conf".into(), mark }
     }
 
-    /// Looks up the addresses of `name`. An error means that no name server could be reached, or that a server
-    /// failed.
+    /// Looks up the addresses of `name`. An error means that no name server could be reached, or that a server failed.
     pub async fn look_up(&self, name: &str, family: AddressFamily) -> io::Result<Addresses> {
         let mut resolv = ResolvConf::parse(&read(&self.resolv_conf).await);
         if resolv.servers.is_empty() {

@@ -49,8 +49,7 @@ impl ResolvConf {
         found
     }
 
-    /// The full names to query, in order, until one of them has an address: short names are completed as resolvers
-    /// do.
+    /// The full names to query, in order, until one of them has an address: short names are completed as resolvers do.
     pub fn candidates(&self, name: &str) -> Vec<String> {
         if name.ends_with('.') {
             return vec![name.to_owned()];

@@ -228,8 +228,7 @@ fn host_net(address: std::net::IpAddr) -> IpNet {
     IpNet::from(address)
 }
 
-/// Parses an interface name. `nft` reads names inside a script, so only characters without a meaning there are
-/// allowed.
+/// Parses an interface name. `nft` reads names inside a script, so only characters without a meaning there are allowed.
 fn interface(text: &str) -> Result<String, String> {
     let (name, wildcard) = match text.strip_suffix(['+', '*']) {
         Some(name) => (name, "*"),

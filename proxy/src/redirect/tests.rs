@@ -1,6 +1,5 @@
 //! From flags to the printed rule set: golden files for the flag sets that matter, a syntax check of each by `nft`
-//! itself, and the errors for invalid flags. `tests/redirect.rs` tests the effect of the rules in network
-//! namespaces.
+//! itself, and the errors for invalid flags. `tests/redirect.rs` tests the effect of the rules in network namespaces.
 
 use std::{
     io::Write as _,
@@ -80,8 +79,7 @@ fn nft_accepts_every_golden_rule_set() {
     }
 }
 
-/// Runs `nft -c`. It queries the kernel, so it needs a network namespace, which any user gets through a user
-/// namespace.
+/// Runs `nft -c`. It queries the kernel, so it needs a network namespace, which any user gets through a user namespace.
 fn nft_check(script: &str) -> (bool, String) {
     let mut child = Command::new("unshare")
         .args(["-Urn", "nft", "-c", "-f", "-"])

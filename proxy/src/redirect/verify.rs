@@ -57,8 +57,7 @@ fn test(family: &Family, probe: &Probe) -> Result<(), String> {
     let mut waits = 0;
     for port in ports(probe.port) {
         let target = SocketAddr::from((family.target, port));
-        // A port that is in use is skipped. A free port is held, so that no other program can take it during the
-        // test.
+        // A port that is in use is skipped. A free port is held, so that no other program can take it during the test.
         let Ok(_held) = hold(family, target) else { continue };
         match call(family, probe, target) {
             Ok(()) => return Ok(()),

@@ -138,8 +138,7 @@ fn a_term_ends_with_the_first_certificate_verified_in_it_and_after_an_hour() {
     assert!(Arc::ptr_eq(&second, &tickets.at(at(7_199))), "a certificate that lives long changes nothing");
     tickets.verified(&leaf(100_000), &[leaf(5_000)], at(3_602)).unwrap();
     assert!(Arc::ptr_eq(&second, &tickets.at(at(4_999))));
-    // Secrets change while a handshake is in progress: the next term must not outlive its peer's certificates
-    // either.
+    // Secrets change while a handshake is in progress: the next term must not outlive its peer's certificates either.
     store.set("ROOTCA", &authority.roots()).unwrap();
     let third = tickets.at(at(4_000));
     assert!(!Arc::ptr_eq(&second, &third));

@@ -179,8 +179,7 @@ impl<S: Duplex> Inner<S> {
             Poll::Ready(Ok(head)) if switches(&head) && !(framer.is_done() && self.out.is_empty()) => {
                 Poll::Ready(Err(Failure::Invalid(Invalid::Switch)))
             }
-            // A server that has read enough may respond and close. A failed write counts only if there is no
-            // response.
+            // A server that has read enough may respond and close. A failed write counts only if there is no response.
             Poll::Pending if sent.is_some() => Poll::Ready(Err(Failure::Closed { sent: self.wrote })),
             answer => answer,
         }

@@ -20,8 +20,7 @@ pub struct Limits {
     pub count: usize,
 }
 
-/// Returns where the head at the start of `bytes` ends, if its empty line has arrived. `from`: bytes already
-/// searched.
+/// Returns where the head at the start of `bytes` ends, if its empty line has arrived. `from`: bytes already searched.
 pub fn end(bytes: &[u8], from: usize) -> Option<usize> {
     let from = from.saturating_sub(END.len() - 1).min(bytes.len());
     memmem::find(&bytes[from..], END).map(|at| from + at + END.len())
@@ -104,8 +103,7 @@ pub fn response(bytes: &Bytes, limits: Limits) -> Result<response::Parts, Invali
     })
 }
 
-/// Parses trailers with their empty line. Drops fields that would change the meaning of the message (RFC 9110,
-/// 6.5.1).
+/// Parses trailers with their empty line. Drops fields that would change the meaning of the message (RFC 9110, 6.5.1).
 pub fn trailers(bytes: &Bytes, limits: Limits) -> Result<HeaderMap, Invalid> {
     check_size(bytes, limits)?;
     let mut slots = [httparse::EMPTY_HEADER; SLOTS];
@@ -172,8 +170,7 @@ fn unfinished(result: httparse::Result<usize>, bytes: &[u8], limits: Limits) -> 
         Ok(httparse::Status::Partial) => check_size(bytes, limits),
         // The head is complete only for a parser that accepts a bare LF as a line end.
         Ok(httparse::Status::Complete(_)) => Err(Invalid::LineEnd),
-        // The limits may allow more headers than fit on the stack; the number is known only when the head is
-        // complete.
+        // The limits may allow more headers than fit on the stack; the number is known only when the head is complete.
         Err(httparse::Error::TooManyHeaders) if limits.count >= SLOTS => check_size(bytes, limits),
         Err(error) => Err(sorted(error, bytes)),
     }
@@ -254,8 +251,7 @@ fn target(bytes: &Bytes, target: &str, method: &Method) -> Result<Uri, Invalid> 
     Ok(uri)
 }
 
-/// Escapes characters that a URI does not allow but some clients send (`?query=up{job="a"}`), and parses the
-/// result.
+/// Escapes characters that a URI does not allow but some clients send (`?query=up{job="a"}`), and parses the result.
 fn with_escapes(target: &str) -> Result<Uri, http::uri::InvalidUri> {
     let mut escaped = String::with_capacity(target.len() + 16);
     let mut in_query = false;
@@ -284,8 +280,7 @@ fn headers(bytes: &Bytes, parsed: &[Header<'_>], most: usize) -> Result<HeaderMa
     let mut headers = HeaderMap::with_capacity(parsed.len() + ADDED);
     for Header { name, value } in parsed {
         let end = place(bytes, value).end;
-        // Blanks after a value belong to its line end. httparse accepts a bare LF as a line end; this check does
-        // not.
+        // Blanks after a value belong to its line end. httparse accepts a bare LF as a line end; this check does not.
         let blanks = bytes[end..].iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
         if bytes.get(end + blanks) != Some(&b'\r') {
             return Err(Invalid::LineEnd);

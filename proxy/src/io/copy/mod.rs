@@ -269,8 +269,7 @@ fn is_unsupported(error: &io::Error) -> bool {
 
 /// Turn steps charged for one use of a pipe, which holds more than a buffer.
 const SPLICE_COST: usize = 2;
-/// The least read size in bytes for which a pipe pays off: below it, copying costs less than the second system
-/// call.
+/// The least read size in bytes for which a pipe pays off: below it, copying costs less than the second system call.
 const BULK: usize = 32 * 1024;
 
 #[cfg(test)]

@@ -157,8 +157,7 @@ impl Drop for Outgoing {
     }
 }
 
-/// The destination of plaintext: the reader's buffer while it has room; the rest of a record is kept for the next
-/// read.
+/// The destination of plaintext: the reader's buffer while it has room; the rest of a record is kept for the next read.
 pub(super) struct Plain<'a, 'b> {
     out: Option<&'a mut ReadBuf<'b>>,
     rest: &'a mut BytesMut,
