@@ -81,8 +81,8 @@ struct Stream {
 impl Stream {
     /// Performs a step. Returns `false` after the step that ends the connection.
     ///
-    /// `head STATUS [NAME=VALUE]...`, `data TEXT`, `last TEXT`, `trailers [NAME=VALUE]...`, `end`, `reset CODE`,
-    /// `goaway CODE`, `close`.
+    /// The steps: `head STATUS [NAME=VALUE]...`, `data TEXT`, `last TEXT`, `trailers [NAME=VALUE]...`, `end`,
+    /// `reset CODE`, `goaway CODE`, `close`.
     fn take(&mut self, step: &str, connection: &mut Connection<tokio::net::TcpStream, Bytes>) -> bool {
         let (what, rest) = step.split_once(' ').unwrap_or((step, ""));
         let code = || Reason::from(rest.parse::<u32>().expect("a reason is a number"));

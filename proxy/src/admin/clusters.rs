@@ -16,7 +16,7 @@ pub(super) struct ClusterStatus {
     counters: BTreeMap<String, u64>,
 }
 
-/// All clusters. `stats` are the proxy's counters by dotted name.
+/// The state of all clusters. `stats` are the proxy's counters by dotted name.
 pub(super) fn statuses(snapshot: &Snapshot, stats: &BTreeMap<String, u64>) -> Vec<ClusterStatus> {
     let assignments = snapshot.endpoints();
     let clusters = snapshot.clusters().into_iter();

@@ -1,4 +1,4 @@
-//! Requests to the proxy in the same pod: waits until it is ready, for a container that must not start before it,
+//! Sends requests to the proxy in the same pod: waits until it is ready, for a container that must not start before it,
 //! and announces the pod's end, for a lifecycle hook.
 
 use super::Failure;

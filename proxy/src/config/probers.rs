@@ -33,7 +33,7 @@ pub struct HttpProbe {
     pub port: u16,
     /// Path, with its leading slash.
     pub path: String,
-    /// Over TLS, without a check of the certificate, as the kubelet does.
+    /// Whether to use TLS, without verifying the certificate, as the kubelet does.
     pub tls: bool,
     /// Headers to send.
     pub headers: Vec<(String, String)>,
@@ -93,7 +93,7 @@ enum RawPort {
     Text(String),
 }
 
-/// Reads ISTIO_KUBE_APP_PROBERS.
+/// Parses ISTIO_KUBE_APP_PROBERS.
 pub(super) fn read(text: Option<&str>) -> Result<Option<BTreeMap<String, Prober>>, String> {
     let Some(text) = text else { return Ok(None) };
     let raw: BTreeMap<String, RawProber> =

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 /// The shared state that control writes and other parts read.
 #[derive(Clone)]
 pub struct Seams {
-    /// The configuration in force.
+    /// The configuration in force, for the workers.
     pub snapshot: watch::Sender<Arc<Snapshot>>,
     /// Certificates, keys and roots.
     pub credentials: Arc<Store>,

@@ -99,7 +99,7 @@ fn target(out: &mut BytesMut, uri: &Uri) {
     }
     match uri.path_and_query() {
         Some(path) => {
-            // `http://host?query` has no path of its own.
+            // `http://host?query` has an empty path, which is sent as `/`.
             if !path.as_str().starts_with(['/', '*']) {
                 out.put_u8(b'/');
             }

@@ -83,7 +83,7 @@ fn chunks_and_trailers_pass_both_ways_through_any_pipe() {
                 asked
             };
             let (answered, asked) = tokio::join!(asking, answering);
-            // A narrow pipe makes more chunks of the same letters.
+            // A narrow pipe splits the same letters into more chunks.
             let letters =
                 |text: &str| text.split("\r\n\r\n").nth(1).unwrap().replace(|c: char| !c.is_alphabetic(), "");
             assert_eq!((letters(&asked), letters(&answered)), ("hiyouxa".into(), "okxb".into()));

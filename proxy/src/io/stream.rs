@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A connection, plain or TLS, in either role.
+/// A connection, plain or TLS, as client or server.
 #[derive(Debug)]
 pub enum Stream {
     /// Without TLS.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 pub struct Turn(usize);
 
 impl Default for Turn {
-    /// A whole turn.
+    /// Begins a whole turn.
     fn default() -> Self {
         Self(STEPS)
     }

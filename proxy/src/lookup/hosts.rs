@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The addresses of `name`, if no name server needs to be asked.
+/// The addresses of `name`; `None` if a name server must be queried.
 pub(super) fn in_hosts(text: &str, name: &str) -> Option<Vec<IpAddr>> {
     if let Ok(address) = name.parse() {
         return Some(vec![address]);

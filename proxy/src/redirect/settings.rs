@@ -58,7 +58,7 @@ pub struct Own {
 /// Everything, or a list, which may be empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection<T> {
-    /// Written as `*`.
+    /// Everything, written as `*`.
     All,
     /// Only these elements.
     Only(BTreeSet<T>),

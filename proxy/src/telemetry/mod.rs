@@ -176,7 +176,7 @@ impl Sink {
         self.logs.borrow_mut().flush();
     }
 
-    /// The number of a client's address. Requests its workload if that is unknown.
+    /// The number that stands for a client's address in a series key. Requests its workload if that is unknown.
     pub fn peer(&self, address: IpAddr) -> u32 {
         let version = self.telemetry.peers.version();
         if self.peers_version.replace(version) != version {
@@ -185,7 +185,7 @@ impl Sink {
         *self.peers.borrow_mut().entry(address).or_insert_with(|| self.telemetry.peers.index(address))
     }
 
-    /// The number of a principal (a SPIFFE ID without its scheme).
+    /// The number that stands for a principal (a SPIFFE ID without its scheme) in a series key.
     pub fn principal(&self, principal: &str) -> u32 {
         if let Some(known) = self.principals.borrow().get(principal) {
             return *known;
@@ -195,12 +195,12 @@ impl Sink {
         id
     }
 
-    /// The number of an endpoint's workload.
+    /// The number that stands for an endpoint's workload in a series key.
     pub fn workload(&self, workload: &EndpointWorkload) -> u32 {
         held(&self.telemetry.labels).workload(workload)
     }
 
-    /// The number of a service.
+    /// The number that stands for a service in a series key.
     pub fn service(&self, service: &ClusterService) -> u32 {
         held(&self.telemetry.labels).service(service)
     }
