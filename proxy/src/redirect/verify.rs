@@ -1,5 +1,5 @@
-//! Checks traffic capture with one real connection per IP family, which the rules must redirect. `init
-//! --run-validation` makes it for pods whose rules are installed by another program (a network plugin), and the
+//! Checks traffic capture with one real connection per IP family, which the rules must redirect.
+//! `init --run-validation` makes it for pods whose rules are installed by another program (a network plugin), and the
 //! proxy makes it at each start: a pod that is not ready is better than a pod that runs outside the mesh.
 //!
 //! The check needs no privilege. Listing the rules would need one, and a mark left by `init` would show a past
