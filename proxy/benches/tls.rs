@@ -1,6 +1,6 @@
-//! What a TLS connection costs through `io::Tls` and through plain tokio-rustls: CPU time of both ends together for a new
-//! connection with mutual TLS 1.3, for a small request on an open one and for a body of 10 MiB, and the memory of an open
-//! connection that is idle. docs/tls.md has the figures. Run it with `make bench-tls`.
+//! Benchmarks TLS connections through `io::Tls` and through plain tokio-rustls: CPU time of both ends together for
+//! a handshake with mutual TLS 1.3, for a small request on an open connection and for a body of 10 MiB, and the
+//! memory of an idle open connection. docs/tls.md has the figures. Run it with `make bench-tls`.
 
 #![allow(clippy::disallowed_methods, reason = "it measures")]
 
@@ -23,7 +23,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// One way to make TLS of a socket.
+/// A library that adds TLS to a socket.
 trait Library: Clone + Send + 'static {
     type Client: AsyncRead + AsyncWrite + Unpin + Send;
     type Server: AsyncRead + AsyncWrite + Unpin + Send;
@@ -72,7 +72,7 @@ impl Library for Tokio {
 
 type Pick = fn(&mut Figures) -> &mut Vec<f64>;
 
-/// Microseconds of CPU time, and memory in KiB.
+/// CPU time in microseconds, and memory in KiB.
 #[derive(Default)]
 struct Figures {
     connection: Vec<f64>,
@@ -88,7 +88,7 @@ const LARGE: usize = 40;
 const IDLE: usize = 2_000;
 
 fn main() -> Result<()> {
-    // cargo passes `--bench`, and `cargo test --benches` runs it without: then there is nothing to measure.
+    // cargo passes `--bench`; `cargo test --benches` does not, and then there is nothing to measure.
     if !std::env::args().any(|argument| argument == "--bench") {
         return Ok(());
     }
@@ -158,7 +158,7 @@ async fn connect<L: Library>(library: &L, address: SocketAddr) -> Result<L::Clie
     Ok(library.connect(socket).await?)
 }
 
-/// Asks for so many bytes and reads them.
+/// Requests this many bytes and reads them.
 async fn exchange(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     count: usize,
@@ -177,7 +177,7 @@ async fn exchange(
     Ok(())
 }
 
-/// Sends as many bytes as each request asks for, in the pieces in which a proxy copies.
+/// Sends as many bytes as each request asks for, in pieces of the size that a proxy copies.
 async fn serve<L: Library>(library: L, listener: TcpListener) {
     while let Ok((socket, _)) = listener.accept().await {
         let library = library.clone();
@@ -232,7 +232,7 @@ fn name() -> ServerName<'static> {
     ServerName::try_from("localhost").expect("it is a name")
 }
 
-/// CPU time of this thread, in which both ends run, in microseconds, by the scheduler's own count.
+/// CPU time of this thread, in which both ends run, in microseconds, as counted by the scheduler.
 fn cpu() -> Result<f64> {
     let text = fs::read_to_string("/proc/thread-self/schedstat")?;
     let spent: f64 = text.split_whitespace().next().ok_or("the kernel counts no CPU time")?.parse()?;

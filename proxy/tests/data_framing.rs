@@ -1,5 +1,5 @@
-//! HTTP/1 framing through a worker: what could be read in two ways reaches no upstream, the client learns why, and a
-//! record says so.
+//! HTTP/1 framing through a worker: an ambiguous request reaches no upstream, its client learns why, and a record
+//! states the reason.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test sets its own time and may fail")]
 

@@ -312,7 +312,7 @@ fn a_pooled_connection_that_was_closed_costs_no_request() {
         let address = upstream(|_, mut client| async move {
             client.head().await;
             client.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
-            // The second request on a connection meets a closed one.
+            // The second request on a connection finds it closed.
             client.0.read_u8().await.ok();
         })
         .await;
@@ -516,7 +516,7 @@ fn websockets_are_joined_with_half_closes() {
             client.send("pong").await;
         })
         .await;
-        // Also where requests go by HTTP/2, as under h2UpgradePolicy.
+        // Also if requests are sent over HTTP/2, as with h2UpgradePolicy.
         for version in [UpstreamHttp::Http1, UpstreamHttp::Http2, UpstreamHttp::Negotiated] {
             let mut http = http(routes(vec![route(forward("c"))]));
             http.upgrades = vec!["websocket".into()];

@@ -50,7 +50,7 @@ fn grpc_status(status: &'static str) -> Frame<Bytes> {
     Frame::trailers(trailers)
 }
 
-/// An HTTP/2 server that answers each request with its body and a gRPC status; the path `/fail` gets status 13.
+/// An HTTP/2 server that responds to each request with its body and a gRPC status; the path `/fail` gets status 13.
 async fn grpc_server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -62,7 +62,7 @@ async fn grpc_server() -> SocketAddr {
                 let xfcc = request.headers().get("x-forwarded-client-cert").cloned();
                 let authority = request.uri().authority().map(ToString::to_string).unwrap_or_default();
                 let data = request.into_body().collect().await.unwrap().to_bytes();
-                // hyper takes many empty DATA frames for an attack.
+                // hyper treats many empty DATA frames as an attack.
                 let data = Some(Frame::data(data)).filter(|f| f.data_ref().is_some_and(|d| !d.is_empty()));
                 let frames = data.into_iter().chain([grpc_status(status)]).collect();
                 let mut response = Response::new(body(frames));
@@ -157,7 +157,7 @@ fn grpc_web_is_grpc_behind_the_proxy_and_its_trailers_come_in_the_body() {
         for (kind, text) in [("application/grpc-web+proto", false), ("application/grpc-web-text+proto", true)]
         {
             let written = |data: &[u8]| if text { STANDARD.encode(data).into_bytes() } else { data.to_vec() };
-            // Each message is encoded for itself, and may be cut anywhere.
+            // Each message is encoded separately, and may be cut at any byte.
             let all = sent.iter().flat_map(|data| written(data)).collect::<Vec<u8>>();
             let pieces = all.chunks(7).map(|piece| Frame::data(Bytes::copy_from_slice(piece))).collect();
             let request =
@@ -449,7 +449,8 @@ fn plain_text_and_strangers_are_refused_by_a_strict_chain() {
     });
 }
 
-/// A sidecar whose port waits only a moment for first bytes, takes mutual TLS, and plaintext if it is permissive.
+/// The resources of a sidecar whose port waits only briefly for first bytes, and accepts mutual TLS, and plaintext
+/// if `permissive`.
 fn inspecting(address: SocketAddr, permissive: bool, idle: Option<Duration>) -> Vec<Resource> {
     let mut resources = inbound(address, UpstreamHttp::Http1);
     let Resource::Listener(listener) = &mut resources[1] else { panic!("a listener") };
@@ -469,12 +470,12 @@ fn inspected(address: SocketAddr, permissive: bool, idle: Option<Duration>) -> P
     reviews(inspecting(address, permissive, idle))
 }
 
-/// The sidecar of `reviews`, whose authority nobody else has.
+/// The sidecar of `reviews`, with an authority that no other workload uses.
 fn reviews(resources: Vec<Resource>) -> Proxy {
     Proxy::with_store(resources, Authority::new().store("reviews"), node("reviews"))
 }
 
-/// Carries bytes to an address, but all except the first few of them only when the port there has waited for long.
+/// Forwards bytes to an address: the first few at once, the others only after the port there has waited for long.
 async fn slowly(address: SocketAddr, first: usize) -> SocketAddr {
     upstream(move |_, mut client| async move {
         let mut server = TcpStream::connect(address).await.unwrap();
@@ -515,7 +516,7 @@ fn plaintext_that_is_late_is_taken_or_refused_as_if_it_were_not() {
                 client.send(half).await;
                 tokio::time::sleep(BRIEF * 5).await;
                 let rest = &b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"[half.len()..];
-                // Half of a request that nothing takes is reset already.
+                // The connection may already be reset, because half of the request was not accepted.
                 let _ = client.0.write_all(rest).await;
                 if permissive {
                     assert_eq!(client.response().await.status, 200);
@@ -541,7 +542,7 @@ fn silence_chooses_soon_where_a_server_may_speak_first() {
     });
 }
 
-/// As `inspecting`, with another time to wait for first bytes.
+/// Like `inspecting`, with another timeout for first bytes.
 fn waiting(address: SocketAddr, permissive: bool, timeout: Duration) -> Vec<Resource> {
     let mut resources = inspecting(address, permissive, None);
     let Resource::Listener(listener) = &mut resources[1] else { panic!("a listener") };
@@ -611,12 +612,12 @@ fn a_client_that_never_speaks_does_not_hold_up_the_end() {
     });
 }
 
-/// What a port waits for first bytes.
+/// The timeout for first bytes.
 const BRIEF: Duration = Duration::from_millis(40);
-/// The same where first bytes come in time.
+/// The timeout for first bytes in tests where they arrive in time.
 const LONG: Duration = Duration::from_secs(600);
 
-/// Retries as Istio has them by default.
+/// Istio's default retry policy.
 fn mesh_retry() -> api::model::route::RetryPolicy {
     use api::model::route::RetryOn;
     api::model::route::RetryPolicy {

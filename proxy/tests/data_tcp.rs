@@ -1,4 +1,4 @@
-//! Opaque bytes through a worker: who may speak first, how ends close, and which chain takes what.
+//! Opaque bytes through a worker: which end may send first, how connections close, and which filter chain matches.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test sets its own time and may fail")]
 
@@ -131,7 +131,7 @@ fn chains_are_chosen_by_what_the_client_says_first() {
         let mut client = proxy.connect().await;
         client.send("get / weird\r\n\r\n").await;
         assert!(client.response().await.body.contains("get / weird"));
-        // TLS has no chain here.
+        // No filter chain matches TLS here.
         let mut client = proxy.connect().await;
         let hello = [&[22, 3, 1, 0, 45, 1, 0, 0, 41, 3, 3][..], &[7; 32], &[0, 0, 2, 0x13, 1, 1, 0]].concat();
         client.0.write_all(&hello).await.unwrap();

@@ -1,9 +1,9 @@
-//! Capture as the kernel does it: a pod and a peer in network namespaces of their own, joined by a pair of virtual
-//! interfaces, real connections, real redirection.
+//! Traffic capture in the kernel: a pod and a peer in their own network namespaces, joined by a veth pair, with
+//! real connections and real redirection.
 //!
-//! As root the application has a user id of its own; without root the test runs itself in a user namespace, where
-//! all processes share one id and the proxy is told by its packet mark alone. Namespaces belong to threads, so
-//! nothing stays behind when a test ends.
+//! As root, the application has its own user ID. Without root, the test runs in a user namespace, where all
+//! processes share one user ID and the proxy is recognized only by its packet mark. Namespaces belong to threads,
+//! so nothing remains when a test ends.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of a test fail the test")]
 
 use std::{
@@ -42,7 +42,7 @@ const SECOND_V6: Ipv6Addr = Ipv6Addr::new(0xfd96, 0, 0, 0, 0, 0, 0, 1);
 const OWN_MARK: u32 = 1337;
 const NOBODY: u32 = 65534;
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A connection that the rules drop is waited for in vain.
+/// The timeout for a connection that the rules drop.
 const CONNECTING: Duration = Duration::from_secs(1);
 
 #[test]
@@ -181,7 +181,7 @@ fn ipv6_is_captured_inbound_as_ipv4_is() {
         init("-d 15020,9090");
         for to in [POD_V6, POD_LINK] {
             let at = |port| peer.call_v6(to, port);
-            // The destination that is seen names the pod's interface where it is link-local.
+            // The destination contains the name of the pod's interface if it is link-local.
             let shown = |text: String| text.replace(&format!("%{}", index("pod0")), "");
             assert_eq!(shown(once_reached(|| at(8080))), format!("15006 [{to}]:8080"));
             assert_eq!(shown(peer.call_as(NOBODY, to, 8080)), format!("15006 [{to}]:8080"), "whoever calls");
@@ -216,7 +216,7 @@ fn ipv6_is_captured_outbound_as_ipv4_is() {
         serve_tcp(15001);
         let far = SocketAddr::from((PEER_V6, 8080));
         let linked = SocketAddr::from(SocketAddrV6::new(PEER_LINK, 8080, 0, index("pod0")));
-        // The link takes a moment to carry both kinds of addresses.
+        // The link needs a moment before it carries both kinds of addresses.
         for target in [far, linked] {
             let reached = once_reached(|| dial(target, None, 0));
             assert_eq!(reached, "peer 8080", "{target} is out of reach before anything is captured");
@@ -387,7 +387,7 @@ fn capture_is_found_to_work_whatever_is_excluded_from_it() {
                 panic!("{}: {error}", &flags[..flags.len().min(60)]);
             }
         }
-        // Still it is the rules that are tested, and an application on the port is left alone.
+        // The test still checks the rules, and leaves an application on the port alone.
         serve_tcp(15002);
         init("-o 15002");
         verify::capture_works(&probe).unwrap();
@@ -422,7 +422,7 @@ fn a_sidecar_is_not_ready_before_both_families_are_captured_and_says_which_is_no
         run("nft", &["insert", "rule", "inet", "ostria", "output", "meta", "nfproto", "ipv6", "return"]);
         proxy.until_ready_says("IPv6");
         init("-u 0,1337");
-        // What is still missing is the control plane, which is not there.
+        // Only the control plane is missing, which does not run here.
         proxy.until_ready_says("waiting for: the workload's certificate, clusters");
         drop(proxy);
         run("nft", &["delete", "table", "inet", "ostria"]);
@@ -459,7 +459,7 @@ impl Sidecar {
         Self(child)
     }
 
-    /// The page of readiness, once it holds `part`.
+    /// Waits until the readiness page contains `part`, and returns the page.
     fn until_ready_says(&mut self, part: &str) -> String {
         let end = Instant::now() + 4 * PATIENCE;
         let mut last = String::new();
@@ -512,7 +512,7 @@ fn without_nft_the_message_names_its_package() {
     assert!(message.contains("apt-get install nftables"), "{message}");
 }
 
-/// The command line that runs one test of this file in another process.
+/// The arguments that run one test of this file in another process.
 fn this_test(name: &str) -> [OsString; 4] {
     let program = std::env::current_exe().unwrap().into_os_string();
     [program, "--exact".into(), name.into(), "--nocapture".into()]
@@ -524,7 +524,7 @@ fn has_net_admin() -> bool {
     u64::from_str_radix(effective.trim(), 16).unwrap() >> 12 & 1 == 1
 }
 
-/// A machine outside the pod: serves some ports and calls the pod.
+/// A machine outside the pod: serves some ports, and connects to the pod.
 struct Peer {
     orders: mpsc::Sender<Order>,
     answers: mpsc::Receiver<String>,
@@ -542,7 +542,7 @@ enum Order {
 }
 
 impl Peer {
-    /// Starts the peer's namespace and joins it to the pod's, which is that of the calling thread.
+    /// Starts the peer's namespace and connects it to the pod's, which is that of the calling thread.
     fn start() -> Self {
         let (orders, waiting) = mpsc::channel();
         let (answering, answers) = mpsc::channel();
@@ -565,7 +565,7 @@ impl Peer {
         match order {
             Order::Join => {
                 join("peer0", &[format!("{PEER}/24"), format!("{PEER_V6}/64"), format!("{PEER_LINK}/64")]);
-                // The pod may get addresses of this network later.
+                // The pod may get addresses in this network later.
                 run("ip", &["route", "add", "fd97::/64", "dev", "peer0"]);
                 let carries = (0..200).any(|_| match connect((POD, 1).into(), None, 0) {
                     Ok(_) => true,
@@ -614,7 +614,7 @@ impl Peer {
         self.ask(Order::Dial(to))
     }
 
-    /// A second pair of interfaces between pod and peer.
+    /// Adds a second pair of interfaces between pod and peer.
     fn join_second(&self) {
         run("ip", &["link", "add", "pod1", "type", "veth", "peer", "name", "peer1"]);
         join("pod1", &[format!("{SECOND}/24"), format!("{SECOND_V6}/64")]);
@@ -628,7 +628,7 @@ impl Peer {
     }
 }
 
-/// Brings an interface up with these addresses alone, in use at once.
+/// Brings an interface up with only these addresses, which are usable at once.
 fn join(interface: &str, addresses: &[String]) {
     run("ip", &["link", "set", interface, "addrgenmode", "none"]);
     run("ip", &["link", "set", interface, "up"]);
@@ -644,13 +644,13 @@ fn index(interface: &str) -> u32 {
     u32::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap()
 }
 
-/// A port of the pod as the peer calls it.
+/// A port of the pod, as addressed by the peer.
 fn on_link(to: Ipv6Addr, port: u16) -> SocketAddr {
     let scope = if to.is_unicast_link_local() { index("peer0") } else { 0 };
     SocketAddrV6::new(to, port, 0, scope).into()
 }
 
-/// The same for bash, which names the interface.
+/// The same address for bash, which needs the name of the interface.
 fn scoped(to: Ipv6Addr) -> String {
     if to.is_unicast_link_local() { format!("{to}%peer0") } else { to.to_string() }
 }
@@ -709,7 +709,7 @@ fn run(program: &str, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Serves `port` in this namespace; each caller reads the port and the destination it had asked for.
+/// Serves `port` in this namespace; each client reads the port and its original destination.
 fn serve_tcp(port: u16) {
     serve(port, move |stream| {
         let local = stream.local_addr().unwrap();
@@ -719,7 +719,7 @@ fn serve_tcp(port: u16) {
     });
 }
 
-/// Answers connections to `port`, of both families.
+/// Responds to connections to `port` over IPv4 and IPv6.
 fn serve(port: u16, answer: impl Fn(&TcpStream) -> String + Clone + Send + 'static) {
     for any in [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()] {
         let address = SocketAddr::from((any, port));
@@ -740,7 +740,8 @@ fn serve(port: u16, answer: impl Fn(&TcpStream) -> String + Clone + Send + 'stat
     }
 }
 
-/// The proxy listens for DNS on loopback only: the answer must come from the address that redirection chose.
+/// The proxy listens for DNS only on the loopback address: the response must come from the address that redirection
+/// chose.
 fn serve_udp(address: IpAddr, port: u16, answer: &'static str) {
     let socket = UdpSocket::bind((address, port)).unwrap();
     thread::spawn(move || {
@@ -759,7 +760,7 @@ fn call_from(from: Ipv4Addr, to: Ipv4Addr, port: u16, mark: u32) -> String {
     read_all(&mut connect((to, port).into(), Some(from.into()), mark).unwrap())
 }
 
-/// What a connection reads; `nothing` if there is none.
+/// What a connection reads; `nothing` if there is no connection.
 fn dial(to: SocketAddr, from: Option<IpAddr>, mark: u32) -> String {
     connect(to, from, mark).map_or_else(|_| "nothing".to_owned(), |mut stream| read_all(&mut stream))
 }
@@ -774,7 +775,8 @@ fn connect(to: SocketAddr, from: Option<IpAddr>, mark: u32) -> io::Result<TcpStr
     Ok(socket.into())
 }
 
-/// What comes of a call at an address or link that was made just before: it takes a moment to carry anything.
+/// Retries a connection to an address or link that was just created, which needs a moment before it carries
+/// traffic.
 fn once_reached(call: impl Fn() -> String) -> String {
     let mut answer = String::new();
     for _ in 0..200 {
@@ -794,7 +796,7 @@ fn read_all(stream: &mut TcpStream) -> String {
     text
 }
 
-/// A connection made by a process of another user.
+/// A connection from a process of another user.
 fn call_as(user: u32, to: impl Display, port: u16) -> String {
     let user = if has_many_users() { user } else { 0 };
     let script = format!("exec 3<>/dev/tcp/{to}/{port} && cat <&3");
@@ -802,7 +804,7 @@ fn call_as(user: u32, to: impl Display, port: u16) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A UDP exchange with port 53 of `server`, from local port `from` (0: any).
+/// A UDP exchange with port 53 of `server` from the local port `from` (0: any).
 fn ask(server: IpAddr, from: u16, mark: u32) -> String {
     let any =
         if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { IpAddr::from(Ipv6Addr::UNSPECIFIED) };

@@ -1,4 +1,5 @@
-//! The binary as a person meets it: started from a file, asked to end, and told why where it cannot start.
+//! The binary from a user's point of view: started from a file, asked to end, and with error messages if it cannot
+//! start.
 
 #![allow(
     clippy::unwrap_used,
@@ -63,7 +64,7 @@ impl Folder {
     }
 }
 
-/// A running proxy, ended with the test whatever happens.
+/// A running proxy, which is killed when the test ends.
 struct Running(Child);
 
 impl Drop for Running {

@@ -1,5 +1,5 @@
-//! What Istio's agent does beside a stock Envoy: hands it a certificate and trust anchors over SDS. Envoy waits
-//! for them before it starts to listen, so without an agent nothing would be seen of an Envoy.
+//! Istio's agent for a stock Envoy: serves a certificate and trust anchors over SDS. Envoy waits for them before it
+//! listens, so without an agent a test could not reach an Envoy.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -25,7 +25,8 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 use tower_service::Service;
 
-/// Serves until the process is ended; the certificate is `NAME.pem` of a folder, its root `ca.pem`, or one of its own.
+/// Serves until the process ends. The certificate is `NAME.pem` of a folder, with its root `ca.pem`, or a generated
+/// one.
 pub fn serve(port: u16, files: Option<(&Path, &str)>) {
     let secrets = match files {
         None => own(),
@@ -49,7 +50,7 @@ async fn accept(port: u16, secrets: Arc<BTreeMap<String, Any>>) {
         });
         let connection =
             http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service);
-        // Envoy ends connections as it likes.
+        // Envoy may close connections at any time.
         tokio::spawn(async move { drop(connection.await) });
     }
 }
@@ -73,7 +74,7 @@ fn secrets(chain: String, key: String, bundle: String) -> BTreeMap<String, Any> 
         .into()
 }
 
-/// `envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets`, the one method that Envoy calls here.
+/// Implements `envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets`, the only method that Envoy calls here.
 struct Agent(Arc<BTreeMap<String, Any>>);
 
 type Answers = Pin<Box<dyn Stream<Item = Result<DiscoveryResponse, Status>> + Send>>;
@@ -94,7 +95,7 @@ impl Service<Request<Streaming<DiscoveryRequest>>> for Agent {
     }
 }
 
-/// The first request of a stream asks; the others confirm.
+/// Responds to the first request of a stream; later requests are acknowledgements.
 fn answer(
     secrets: &BTreeMap<String, Any>,
     request: Result<DiscoveryRequest, Status>,

@@ -1,4 +1,4 @@
-//! A person's browser: HTTP/1.1 requests one after another over a kept connection.
+//! A user's browser: sends HTTP/1.1 requests one after another over a keep-alive connection.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
-/// A browser at one address.
+/// A browser for one address.
 #[derive(Debug)]
 pub struct Browser {
     runtime: Runtime,
@@ -19,32 +19,32 @@ pub struct Browser {
     sender: Option<SendRequest<Full<Bytes>>>,
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug, Clone)]
 pub struct Page {
-    /// Its status.
+    /// The status.
     pub status: StatusCode,
-    /// Its headers.
+    /// The headers.
     pub headers: HeaderMap,
-    /// Its text.
+    /// The body as text.
     pub text: String,
-    /// How long it took.
+    /// The time from the request to the end of the response.
     pub elapsed: Duration,
 }
 
 impl Browser {
-    /// A browser that has not asked anything yet.
+    /// Creates a browser that has sent no request yet.
     pub fn new(address: SocketAddr) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         Self { runtime: runtime.expect("a runtime can be made"), address, sender: None }
     }
 
-    /// Asks for a page; the reason when there is no whole answer.
+    /// Requests a page; returns the reason if there is no complete response.
     pub fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Result<Page, String> {
         self.send("GET", path, headers, "")
     }
 
-    /// Sends a form.
+    /// Submits a form.
     pub fn post(&mut self, path: &str, form: &str) -> Result<Page, String> {
         self.send("POST", path, &[("content-type", "application/x-www-form-urlencoded")], form)
     }
@@ -92,7 +92,7 @@ async fn exchange(
         sender = connect(address).await?;
     }
     let response = match sender.send_request(request.clone()).await {
-        // Nothing of it was sent: the server had closed the idle connection, as it may.
+        // Nothing was sent: the server had closed the idle connection, which is allowed.
         Err(error) if error.is_canceled() && !fresh => {
             sender = connect(address).await?;
             sender.send_request(request).await
@@ -110,10 +110,10 @@ async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>, String
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
     let (sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| format!("no connection: {error}"))?;
-    // Errors of the connection come back through the sender.
+    // Errors of the connection are reported through the sender.
     tokio::spawn(async move { drop(connection.await) });
     Ok(sender)
 }
 
-/// Longer than the delays that tests ask for.
+/// Longer than the delays that tests request.
 const PATIENCE: Duration = Duration::from_secs(20);

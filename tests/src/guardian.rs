@@ -1,6 +1,6 @@
-//! Ends what a test process has started when that process is killed and cannot do so itself. A shell in a process group
-//! of its own waits for the end of a pipe that the test process alone holds open, and then runs what it was given. After
-//! a test process that ends by itself it finds nothing left to do.
+//! Cleans up after a test process that is killed and cannot do so itself. A shell in its own process group waits
+//! for the end of a pipe that only the test process holds open, and then runs the given commands. After a test
+//! process that ends normally there is nothing left to clean up.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -8,24 +8,24 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// Has a line of shell run after the end of this process, after those that were given before it.
+/// Runs a line of shell after this process has ended. Lines run in the order of the calls.
 pub fn when_killed(line: &str) {
     let mut guardian = guardian().lock().unwrap_or_else(PoisonError::into_inner);
     let pipe = guardian.stdin.as_mut().expect("its input is a pipe");
     writeln!(pipe, "{line}").expect("the guardian reads until this process ends");
 }
 
-/// Has a process of this test ended after the end of this process, if it still runs by then.
+/// Ends a process of this test after the test process has ended, if it still runs then.
 pub fn end_when_killed(process: u32) {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    // Its number may be another's by then, but not with the same start.
+    // The process ID may have been reused by then, but not with the same start time.
     if let Some(start) = stat.split(' ').nth(STARTED) {
         let found = format!("$(cut -d' ' -f{} /proc/{process}/stat)", STARTED + 1);
         when_killed(&format!("test \"{found}\" = {start} && kill -KILL {process}"));
     }
 }
 
-/// A word of shell.
+/// Quotes a word for the shell.
 pub fn quoted(word: impl AsRef<Path>) -> String {
     format!("'{}'", word.as_ref().display().to_string().replace('\'', r"'\''"))
 }
@@ -44,7 +44,7 @@ fn guardian() -> &'static Mutex<Child> {
     })
 }
 
-/// Which field of `stat` tells when a process started; programs under test have no spaces in their names.
+/// The index in `stat` of the process's start time. It relies on program names without spaces.
 const STARTED: usize = 21;
 
 #[cfg(test)]

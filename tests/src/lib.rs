@@ -1,6 +1,6 @@
-//! The whole mesh under test: starts the built binaries on this machine, asks them what users ask, and checks
-//! that nothing of them is left. A test fails with what was seen, so these functions panic rather than return
-//! errors; nothing of this is part of the product.
+//! Tests of the whole mesh: starts the built binaries on this machine, sends them the requests that users send, and
+//! checks that nothing of them remains. A failed check ends the test with what was observed, so these functions
+//! panic instead of returning errors. No part of this crate is shipped.
 #![allow(
     clippy::disallowed_methods,
     reason = "tests measure time and read their settings where they need them"

@@ -1,4 +1,4 @@
-//! Requests that go on in the background while a test changes things.
+//! Sends requests in the background while a test changes the mesh.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,27 +8,27 @@ use std::thread::JoinHandle;
 
 use crate::browser::{Browser, Page};
 
-/// What came of many requests.
+/// The results of many requests.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
-    /// Answers with status 200, by what `name` said of them.
+    /// Responses with status 200, counted by the result of `name`.
     pub by_name: BTreeMap<String, u64>,
-    /// All others: how often each reason.
+    /// All other results, counted by reason.
     pub failures: BTreeMap<String, u64>,
 }
 
 impl Tally {
-    /// All good answers.
+    /// The number of successful responses.
     pub fn good(&self) -> u64 {
         self.by_name.values().sum()
     }
 
-    /// The share of good answers with this name, in percent.
+    /// The share of successful responses with this name, in percent.
     pub fn percent(&self, name: &str) -> f64 {
         100.0 * self.by_name.get(name).copied().unwrap_or_default() as f64 / self.good() as f64
     }
 
-    /// Ends the test if a request failed, or if there was none.
+    /// Fails the test if a request failed, or if none was sent.
     #[track_caller]
     pub fn all_good(&self) -> &Self {
         assert!(self.failures.is_empty() && self.good() > 0, "requests failed: {self:?}");
@@ -55,10 +55,10 @@ impl Tally {
     }
 }
 
-/// How answers are told apart.
+/// Derives the name under which a response is counted.
 pub type Name = fn(&str) -> String;
 
-/// Some browsers that all ask for the same page.
+/// A number of browsers that request the same page.
 #[derive(Debug)]
 pub struct Load {
     stop: Arc<AtomicBool>,
@@ -66,7 +66,8 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts `browsers` browsers that ask until stopped, or until they have asked `count` times together.
+    /// Starts `browsers` browsers, which send requests until stopped, or until they have sent `count` requests
+    /// together.
     pub fn start(address: SocketAddr, path: &str, browsers: usize, count: Option<u64>, name: Name) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::new(AtomicU64::new(0));
@@ -85,13 +86,13 @@ impl Load {
         Self { stop, browsers }
     }
 
-    /// Lets the running requests finish and counts them all.
+    /// Waits for the active requests and returns the results.
     pub fn stop(self) -> Tally {
         self.stop.store(true, Ordering::Relaxed);
         self.finish()
     }
 
-    /// Waits until all requests are made.
+    /// Waits until all requests are complete, and returns the results.
     pub fn finish(self) -> Tally {
         let mut all = Tally::default();
         for browser in self.browsers {

@@ -1,5 +1,5 @@
-//! A mesh of its own for a test: state folder, gateway port and namespaces that no other test shares. When it
-//! is dropped it is taken down, and the test fails if that takes long or leaves anything.
+//! A mesh of its own for a test: its state folder, gateway port and namespaces are shared with no other test. When
+//! dropped, the mesh is taken down; the test fails if that takes too long or leaves anything behind.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -29,7 +29,7 @@ pub struct Mesh {
     gateway: SocketAddr,
     https: Option<SocketAddr>,
     program: Vec<String>,
-    /// Where files of the repository are copied for a user who may not read them.
+    /// Where files of the repository are copied for a user without access to the repository.
     copies: Option<PathBuf>,
     probe: PathBuf,
     up: Option<Running>,
@@ -37,29 +37,29 @@ pub struct Mesh {
     holdings: Holdings,
     is_down: bool,
     line: Vec<String>,
-    // Held until the mesh is gone.
+    // Held until the mesh has ended.
     folder: TempDir,
     _turn: Turn,
 }
 
-/// How a mesh is started.
+/// How to start a mesh.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Folders or files of YAML, relative to the repository, or absolute.
+    /// Folders or files of YAML: absolute paths, or relative to the repository.
     pub folders: Vec<PathBuf>,
-    /// Whether no other mesh may run meanwhile: for tests that measure.
+    /// Whether no other mesh may run at the same time, for tests that measure.
     pub alone: bool,
     /// Whether `ostria up` stays in the foreground.
     pub foreground: bool,
-    /// Whether the gateway's port 443 is reached from the host too.
+    /// Whether the host can connect to the gateway's port 443 as well.
     pub https: bool,
-    /// Whether the mesh runs as a user without privileges.
+    /// Whether the mesh runs as an unprivileged user.
     pub unprivileged: bool,
-    /// Whether pods reach the host and what is behind it; needs root.
+    /// Whether pods can connect to the host and beyond it; needs root.
     pub egress: bool,
 }
 
-/// A pod, as `ostria get pods` tells.
+/// A pod, as listed by `ostria get pods`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pod {
     /// Its namespace.
@@ -71,7 +71,7 @@ pub struct Pod {
 }
 
 impl Mesh {
-    /// A mesh from folders of the repository, started as a user starts it.
+    /// Starts a mesh from folders of the repository as a user would.
     pub fn up(folders: &[&str], probe: &str) -> Self {
         let folders = folders.iter().map(PathBuf::from).collect();
         let mut mesh = Self::begin(&Options { folders, ..Options::default() }, probe);
@@ -79,7 +79,7 @@ impl Mesh {
         mesh
     }
 
-    /// A mesh that may still be on its way up.
+    /// Starts a mesh without waiting until it is ready.
     pub fn begin(options: &Options, probe: &str) -> Self {
         let turn = Turn::take(options.alone);
         let folder = tempfile::tempdir().expect("a folder for temporary files can be made");
@@ -124,13 +124,13 @@ impl Mesh {
         mesh
     }
 
-    /// Starts the same mesh once more, after its supervisor is gone, and waits until it is ready.
+    /// Starts the same mesh again after its supervisor has ended, and waits until it is ready.
     pub fn again(&mut self) -> String {
         self.up = Some(self.start(&self.line));
         self.until_up()
     }
 
-    /// Waits until `ostria up -d` says that the mesh is ready; what it printed.
+    /// Waits until `ostria up -d` reports that the mesh is ready. Returns its output.
     pub fn until_up(&mut self) -> String {
         let up = self.up.take().expect("the mesh is on its way up");
         let outcome = up.finish(PATIENCE);
@@ -140,7 +140,7 @@ impl Mesh {
         told
     }
 
-    /// Waits for the first good answer at a path of the gateway; how long it took from the start of the start.
+    /// Waits for the first successful response at a path of the gateway. Returns the time since the mesh was started.
     pub fn until_page(&self, path: &str) -> Duration {
         let mut browser = Browser::new(self.gateway);
         wait::until(&format!("{path} is there"), PATIENCE, || match browser.get(path, &[])? {
@@ -163,32 +163,32 @@ impl Mesh {
         Running::start(Path::new(program), &line, &[("OSTRIA_STATE", &state)])
     }
 
-    /// Applies a file of the repository; ends the test if it is refused.
+    /// Applies a file of the repository; fails the test if it is refused.
     pub fn apply(&self, file: &str) -> String {
         let file = shown(Path::new(file), self.copies.as_deref());
         self.ostria(&["apply", "-f", &file]).text()
     }
 
-    /// Applies YAML, whatever comes of it.
+    /// Applies YAML, and returns the outcome.
     pub fn apply_text(&self, yaml: &str) -> Outcome {
         let file = self.write("applied.yaml", yaml);
         self.ostria(&["apply", "-f", &file])
     }
 
-    /// Deletes what is in a YAML text.
+    /// Deletes the objects in a YAML text.
     pub fn delete_text(&self, yaml: &str) {
         let file = self.write("deleted.yaml", yaml);
         self.ostria(&["delete", "-f", &file]).text();
     }
 
-    /// A file of this test's own; its path.
+    /// Writes a file into this test's folder, and returns its path.
     pub fn write(&self, name: &str, text: &str) -> String {
         let file = self.folder.path().join(name);
         fs::write(&file, text).expect("the test's folder can be written");
         file.display().to_string()
     }
 
-    /// Runs `echo client` in a pod; its report, whether requests failed or not.
+    /// Runs `echo client` in a pod and returns its report, even if requests failed.
     pub fn echo(&self, namespace: &str, pod: &str, arguments: &[&str]) -> Report {
         Report::of(&self.start_echo(namespace, pod, arguments).finish(PATIENCE))
     }
@@ -200,14 +200,14 @@ impl Mesh {
         self.start(&line)
     }
 
-    /// Objects of a kind as JSON.
+    /// The objects of a kind as JSON.
     pub fn get(&self, kind: &str, namespace: &str) -> Vec<Value> {
         let text = self.ostria(&["get", kind, "-n", namespace, "-o", "json"]).text();
         let list: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
         list["items"].as_array().cloned().unwrap_or_else(|| panic!("no list: {text}"))
     }
 
-    /// The pods with a label that are not on their way out.
+    /// The pods with a label, except those that are terminating.
     pub fn pods(&self, namespace: &str, label: &str, value: &str) -> Vec<Pod> {
         let wanted = |pod: &&Value| {
             pod["metadata"]["labels"][label] == value && pod["metadata"]["deletionTimestamp"].is_null()
@@ -222,14 +222,14 @@ impl Mesh {
         pods.collect()
     }
 
-    /// The one pod of an app.
+    /// The only pod of an app.
     pub fn pod(&self, namespace: &str, app: &str) -> Pod {
         let mut pods = self.pods(namespace, "app", app);
         assert_eq!(pods.len(), 1, "{pods:?}");
         pods.remove(0)
     }
 
-    /// The name of the echo server's pod of a version.
+    /// The name of the pod that runs this version of the echo server.
     pub fn pod_of_version(&self, namespace: &str, version: &str) -> String {
         let pods = self.pods(namespace, "app", "echo-server");
         let own = self.pods(namespace, "version", version);
@@ -237,7 +237,7 @@ impl Mesh {
         both.unwrap_or_else(|| panic!("no pod of {version} in {pods:?}")).name
     }
 
-    /// The metrics of a pod's sidecar, scraped as Prometheus does.
+    /// The metrics of a pod's sidecar, scraped as Prometheus would.
     pub fn metrics(&self, pod: &Pod) -> Metrics {
         Metrics::parse(&self.fetch(&format!("http://{}:15020/stats/prometheus", pod.address)))
     }
@@ -247,27 +247,27 @@ impl Mesh {
         Metrics::parse(&self.fetch("http://10.244.0.1:15014/metrics"))
     }
 
-    /// A page inside the mesh's network, fetched from beside the pods.
+    /// Fetches a page from inside the mesh's network, next to the pods.
     pub fn fetch(&self, url: &str) -> String {
         wire::fetch(self.supervisor(), &self.probe, url)
     }
 
-    /// Listens to all that passes between pods.
+    /// Captures all traffic between pods.
     pub fn capture(&self) -> Capture {
         Capture::start(self.supervisor(), &self.probe, self.folder.path())
     }
 
-    /// A browser at the gateway.
+    /// A browser for the gateway.
     pub fn browser(&self) -> Browser {
         Browser::new(self.gateway)
     }
 
-    /// One request through the gateway with a connection of its own.
+    /// Sends one request through the gateway on its own connection.
     pub fn page(&self, path: &str, headers: &[(&str, &str)]) -> Page {
         self.browser().get(path, headers).unwrap_or_else(|reason| panic!("{path}: {reason}"))
     }
 
-    /// Requests through the gateway in the background.
+    /// Sends requests through the gateway in the background.
     pub fn load(&self, path: &str, browsers: usize, count: Option<u64>, name: Name) -> Load {
         Load::start(self.gateway, path, browsers, count, name)
     }
@@ -277,7 +277,7 @@ impl Mesh {
         self.gateway
     }
 
-    /// The address of the gateway's port 443, if it was asked for.
+    /// The address of the gateway's port 443, if `https` was requested.
     pub fn https(&self) -> SocketAddr {
         self.https.expect("the mesh was started with https")
     }
@@ -287,12 +287,12 @@ impl Mesh {
         &self.state
     }
 
-    /// The folder of citadel's root, which only the node's own mounts show.
+    /// The folder of citadel's root, which is visible only in the node's mount namespace.
     pub fn root_folder(&self) -> PathBuf {
         self.private(self.supervisor()).join("keys/citadel")
     }
 
-    /// The folder that pilot reads, which only the node's own mounts show.
+    /// The folder that pilot reads, which is visible only in the node's mount namespace.
     pub fn config(&self) -> PathBuf {
         self.private(self.supervisor()).join("config")
     }
@@ -302,12 +302,12 @@ impl Mesh {
         Path::new("/proc").join(supervisor.to_string()).join("root").join(state).join("private")
     }
 
-    /// The process that runs the mesh, which lives in the node's namespaces.
+    /// The process ID of the mesh's supervisor, which runs in the node's namespaces.
     pub fn supervisor(&self) -> u32 {
         self.find_supervisor().expect("the mesh runs")
     }
 
-    /// The processes of the mesh with a name: process id and resident memory in MiB.
+    /// The mesh's processes with this name: process ID and resident memory in MiB.
     pub fn processes(&self, name: &str) -> Vec<(u32, f64)> {
         self.holdings.running(name)
     }
@@ -327,7 +327,7 @@ impl Mesh {
         found.unwrap_or_else(|| panic!("{pod} runs no {name}"))
     }
 
-    /// Why a pod is not ready, as its conditions tell; empty while they tell nothing.
+    /// Why a pod is not ready, from its conditions; empty if they give no reason.
     pub fn unready(&self, namespace: &str, pod: &str) -> String {
         let pods = self.get("pods", namespace);
         let own = pods.iter().find(|one| one["metadata"]["name"] == pod);
@@ -337,7 +337,7 @@ impl Mesh {
         ready.and_then(|one| one["message"].as_str()).unwrap_or_default().to_owned()
     }
 
-    /// Whether a pod is ready, and how often its containers were started again.
+    /// Whether a pod is ready, and how often its containers were restarted.
     pub fn health(&self, namespace: &str, pod: &str) -> (bool, u64) {
         let pods = self.get("pods", namespace);
         let Some(own) = pods.iter().find(|one| one["metadata"]["name"] == pod) else { return (false, 0) };
@@ -350,14 +350,14 @@ impl Mesh {
         (ready, containers.filter_map(|one| one["restartCount"].as_u64()).sum())
     }
 
-    /// Notes what the mesh holds at the moment, to look for it after the end.
+    /// Records the mesh's current processes and namespaces, to check later that they are gone.
     pub fn observe(&mut self) {
         if let Some(supervisor) = self.find_supervisor() {
             self.holdings.observe(supervisor);
         }
     }
 
-    /// Waits until nothing of the mesh is there, after something other than this object ended it.
+    /// Waits until nothing of the mesh remains, after something other than this object has ended it.
     pub fn until_gone(&mut self, patience: Duration) {
         self.is_down = true;
         wait::until("nothing of the mesh is left", patience, || match self.holdings.left() {
@@ -367,7 +367,7 @@ impl Mesh {
         assert!(self.holdings.namespaces() > 0, "no namespace of the mesh was ever seen");
     }
 
-    /// `ostria down`, and nothing may be left.
+    /// Runs `ostria down`, and checks that nothing remains.
     pub fn down(&mut self) {
         self.observe();
         let outcome = self.ostria(&["down"]);
@@ -378,10 +378,10 @@ impl Mesh {
         self.until_gone(Duration::from_secs(1));
     }
 
-    /// Waits until a mesh in the foreground is ready for verbs; gives `ostria up` itself.
+    /// Waits until a mesh in the foreground is ready for verbs. Returns the running `ostria up`.
     pub fn until_in_front(&mut self) -> Running {
         wait::until("the mesh in the foreground is up", PATIENCE, || {
-            // The last thing that `up` writes down before it says that it is ready.
+            // `up` writes the lock last before it reports that it is ready.
             let lock = self.lock().ok_or("no lock")?;
             if lock["children"] == Value::Array(vec![]) { Err(lock.to_string()) } else { Ok(()) }
         });
@@ -389,7 +389,7 @@ impl Mesh {
         self.up.take().expect("the mesh is in the foreground")
     }
 
-    /// Sends a signal to the supervisor, and waits until it is gone when it cannot resist.
+    /// Sends SIGKILL to the supervisor, and waits until it has ended.
     pub fn kill_supervisor(&mut self) {
         self.observe();
         let supervisor = self.supervisor();
@@ -407,7 +407,7 @@ impl Mesh {
         serde_json::from_slice(&fs::read(self.state.join("lock.json")).ok()?).ok()
     }
 
-    /// Keeps the logs of a failed test where a person finds them.
+    /// Keeps the logs of a failed test where a developer can find them.
     fn keep_logs(&self) {
         let name = std::thread::current().name().unwrap_or("test").replace("::", "-");
         let kept = std::env::temp_dir().join("ostria-failed-tests").join(name);
@@ -442,7 +442,7 @@ impl Drop for Mesh {
     }
 }
 
-/// Meshes may run side by side, unless one measures.
+/// Permission to run: meshes run at the same time, unless one of them measures.
 #[derive(Debug)]
 #[expect(dead_code, reason = "it is enough that they are held")]
 enum Turn {
@@ -461,7 +461,7 @@ impl Turn {
     }
 }
 
-/// A mesh in the background outlives who started it.
+/// Takes the mesh down if the test process is killed: a mesh in the background outlives the process that started it.
 fn down_when_killed(program: &[String], state: &Path, folder: &Path) {
     let [program, state, folder] = [
         program.iter().map(guardian::quoted).collect::<Vec<_>>().join(" "),
@@ -471,7 +471,7 @@ fn down_when_killed(program: &[String], state: &Path, folder: &Path) {
     guardian::when_killed(&format!("test -e {state} && {program} --state {state} down; rm -rf {folder}"));
 }
 
-/// How to run `ostria` as nobody: the programs linked into a folder that nobody may read.
+/// The command that runs `ostria` as the user nobody. The programs are linked into a folder that this user can read.
 fn unprivileged(folder: &Path) -> Vec<String> {
     let open = |path: &Path, mode| fs::set_permissions(path, PermissionsExt::from_mode(mode));
     let programs = folder.join("programs");
@@ -489,20 +489,20 @@ fn unprivileged(folder: &Path) -> Vec<String> {
     if !nix::unistd::geteuid().is_root() {
         return vec![own];
     }
-    // The state folder's parent belongs to its user, or it would be refused.
+    // The state folder's parent must belong to the user of the mesh, or `ostria` refuses it.
     nix::unistd::chown(folder, Some(65534.into()), Some(65534.into())).expect("root gives folders away");
     ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", &own]
         .map(str::to_owned)
         .to_vec()
 }
 
-/// The path by which the mesh's user reads a file or folder of the repository.
+/// The path under which the mesh's user can read a file or folder of the repository.
 fn shown(name: &Path, copies: Option<&Path>) -> String {
     copies.map_or_else(|| program::repository("").join(name).display().to_string(), |to| readable(name, to))
 }
 
-/// Copies a file or folder of the repository where every user can read it; the path of the copy. The repository may lie
-/// below a folder that other users cannot enter, such as root's home.
+/// Copies a file or folder of the repository to where every user can read it, and returns the path of the copy. The
+/// repository may be below a folder that other users cannot enter, such as root's home.
 fn readable(name: &Path, copies: &Path) -> String {
     if name.is_absolute() {
         return name.display().to_string();
@@ -525,11 +525,11 @@ pub fn signal(process: u32, signal: Signal) {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), signal).expect("the process is there");
 }
 
-/// An address of this host that nothing listens at.
+/// A loopback address of this host on which nothing listens.
 pub fn free_address() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
     listener.local_addr().expect("a listener has an address")
 }
 
-/// How long `ostria down` may take.
+/// The longest time that `ostria down` may take.
 const DOWN: Duration = Duration::from_secs(10);

@@ -1,8 +1,8 @@
-//! Prometheus's text format, as far as tests ask it: series by name and labels.
+//! Parses Prometheus's text format as far as tests need it: series by name and labels.
 
 use std::collections::BTreeMap;
 
-/// One line of a page of metrics.
+/// One series: a line of a metrics page.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
     /// The metric's name.
@@ -13,18 +13,18 @@ pub struct Series {
     pub value: f64,
 }
 
-/// A page of metrics.
+/// A metrics page.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics(Vec<Series>);
 
 impl Metrics {
-    /// Reads a page; ends the test with the line that is not Prometheus's format.
+    /// Parses a page; fails the test at a line that is not in Prometheus's format.
     pub fn parse(text: &str) -> Self {
         let lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
         Self(lines.map(|line| series(line).unwrap_or_else(|| panic!("not a metric: {line}"))).collect())
     }
 
-    /// The series of a name that have all these labels.
+    /// The series of this name that have all these labels.
     pub fn matching<'a>(
         &'a self,
         name: &'a str,
@@ -36,12 +36,12 @@ impl Metrics {
         })
     }
 
-    /// The sum of these series, which count something.
+    /// The sum of the matching series, for counters.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         self.matching(name, labels).map(|series| series.value).sum::<f64>().round() as u64
     }
 
-    /// The series of a name, one a line, to show in a failure.
+    /// The series of this name, one per line, for failure messages.
     pub fn shown(&self, name: &str) -> String {
         let own = self.0.iter().filter(|series| series.name == name);
         own.map(|series| format!("{:?} {}", series.labels, series.value)).collect::<Vec<_>>().join("\n")
@@ -66,7 +66,7 @@ fn series(line: &str) -> Option<Series> {
     Some(Series { name: name.to_owned(), labels, value })
 }
 
-/// A label's value up to its closing quote, and what follows.
+/// Parses a label's value up to its closing quote. Returns the value and the rest.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut characters = text.char_indices();

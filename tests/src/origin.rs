@@ -1,5 +1,6 @@
-//! Servers that do what their client asks them to do, and hang up: what no server with manners would answer is worth a
-//! test too. Over HTTP/1 the header `x-answer` is the answer, byte by byte; over HTTP/2 it is a list of steps.
+//! Servers that send exactly the response that the client asks for, then close the connection, so that tests can
+//! provoke malformed responses. For HTTP/1 the header `x-answer` holds the response byte by byte; for HTTP/2 it
+//! holds a list of steps.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,10 +11,10 @@ use h2::server::{Connection, SendResponse};
 use h2::{Reason, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 
-/// The header with the answer; `\r` and `\n` in it stand for the ends of lines.
+/// The header with the response; `\r` and `\n` in it stand for line end characters.
 const ANSWER: &str = "x-answer";
 
-/// Serves both versions of HTTP on these ports until the process ends.
+/// Serves HTTP/1 and HTTP/2 on these ports until the process ends.
 pub fn serve(http1: u16, http2: u16) {
     let bind = |port| TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
     let (sequential, multiplexed) = (bind(http1), bind(http2));
@@ -37,7 +38,7 @@ pub fn serve(http1: u16, http2: u16) {
     });
 }
 
-/// Answers one request. A client that is gone before is not worth a word.
+/// Responds to one request. Does nothing for a client that has already disconnected.
 fn answer(mut socket: TcpStream) -> Option<()> {
     let mut head = vec![];
     let mut piece = [0; 4096];
@@ -48,12 +49,12 @@ fn answer(mut socket: TcpStream) -> Option<()> {
     let head = String::from_utf8(head).ok()?;
     let text = head.lines().find_map(|line| line.strip_prefix(ANSWER)?.strip_prefix(": "))?;
     socket.write_all(text.replace("\\r", "\r").replace("\\n", "\n").as_bytes()).ok()?;
-    // What was said is read before the end is seen, so that the one is not taken for the other.
+    // The pause lets the client read the response before it sees the close.
     std::thread::sleep(PAUSE);
     Some(())
 }
 
-/// Does what each request of a connection asks for, one after the other.
+/// Performs the steps of each request of a connection, one request after the other.
 async fn obey(mut connection: Connection<tokio::net::TcpStream, Bytes>) {
     while let Some(Ok((request, reply))) = connection.accept().await {
         let steps = request.headers().get(ANSWER).and_then(|steps| steps.to_str().ok());
@@ -63,7 +64,7 @@ async fn obey(mut connection: Connection<tokio::net::TcpStream, Bytes>) {
             if !stream.take(step, &mut connection) {
                 return;
             }
-            // Each step is seen before the next is taken.
+            // The client receives each step before the next one begins.
             let moved = std::future::poll_fn(|context| connection.poll_closed(context));
             let _ = tokio::time::timeout(PAUSE, moved).await;
         }
@@ -71,17 +72,17 @@ async fn obey(mut connection: Connection<tokio::net::TcpStream, Bytes>) {
 }
 
 struct Stream {
-    /// While it is there, nothing of it is refused.
+    /// Keeping the request prevents h2 from rejecting the rest of its body.
     request: Request<h2::RecvStream>,
     reply: SendResponse<Bytes>,
     body: Option<SendStream<Bytes>>,
 }
 
 impl Stream {
-    /// Takes a step; `false`: that was the end of the connection.
+    /// Performs a step. Returns `false` after the step that ends the connection.
     ///
-    /// `head STATUS [NAME=VALUE]...`, `data TEXT`, `last TEXT`, `trailers [NAME=VALUE]...`, `end`, `reset CODE`,
-    /// `goaway CODE`, `close`.
+    /// The steps: `head STATUS [NAME=VALUE]...`, `data TEXT`, `last TEXT`, `trailers [NAME=VALUE]...`, `end`,
+    /// `reset CODE`, `goaway CODE`, `close`.
     fn take(&mut self, step: &str, connection: &mut Connection<tokio::net::TcpStream, Bytes>) -> bool {
         let (what, rest) = step.split_once(' ').unwrap_or((step, ""));
         let code = || Reason::from(rest.parse::<u32>().expect("a reason is a number"));
@@ -106,7 +107,7 @@ impl Stream {
                     "trailers" => body.send_trailers(headers(rest)),
                     _ => panic!("`{step}` is no step"),
                 };
-                // A client that is gone is not worth a word.
+                // An error only means that the client has disconnected.
                 drop(done);
             }
         }
@@ -120,7 +121,7 @@ fn headers(fields: &str) -> HeaderMap {
         let name = HeaderName::from_bytes(name.as_bytes()).expect("it is a name");
         (name, HeaderValue::from_str(value).expect("it is a value"))
     };
-    // Names may come more than once.
+    // A name may occur more than once.
     fields.split_whitespace().map(field).fold(HeaderMap::new(), |mut all, (name, value)| {
         all.append(name, value);
         all

@@ -1,5 +1,5 @@
-//! Pilot and proxies without a mesh around them, in a network of their own: what is measured there is theirs alone,
-//! and a configuration may name thousands of pods that nobody runs.
+//! Pilot and proxies in their own network, without a mesh around them. Measurements cover only these processes, and
+//! a configuration may name thousands of pods that do not run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ use crate::program::{self, Outcome, Running};
 use crate::remains::resident;
 use crate::{wait, wire};
 
-/// A running pilot, with the folder it reads.
+/// A running pilot, with the folder that it reads.
 #[derive(Debug)]
 pub struct Plane {
-    // Ends when dropped.
+    // Its process ends when dropped.
     pilot: Option<Running>,
     probe: PathBuf,
     config: PathBuf,
@@ -27,12 +27,12 @@ pub struct Plane {
 #[derive(Debug)]
 pub struct Proxy {
     running: Running,
-    /// Pod name and namespace, as pilot's pages show it.
+    /// Pod name and namespace, as on pilot's pages.
     pub name: String,
 }
 
 impl Plane {
-    /// Starts pilot on an empty folder.
+    /// Starts pilot with an empty folder.
     pub fn start(probe: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder for temporary files can be made");
         let config = folder.path().join("config");
@@ -45,7 +45,7 @@ impl Plane {
         plane
     }
 
-    /// Writes a file of objects in one step.
+    /// Writes a file of objects atomically.
     pub fn write(&self, name: &str, objects: &[Value]) {
         let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
         let draft = self.config.join(".draft");
@@ -60,7 +60,7 @@ impl Plane {
         }
     }
 
-    /// Starts a proxy of a pod of its own, which stays: `role` is `sidecar` or `router`.
+    /// Starts a proxy for a pod, which it adds to the configuration: `role` is `sidecar` or `router`.
     pub fn proxy(&self, role: &str, pod: &str, namespace: &str, labels: &Value, admin: u16) -> Proxy {
         let own = json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod, "namespace": namespace, "labels": labels},
@@ -79,12 +79,13 @@ impl Plane {
         Proxy { running, name: format!("{pod}.{namespace}") }
     }
 
-    /// Starts a program beside pilot.
+    /// Starts a program in pilot's network.
     pub fn run(&self, name: &str, line: &[&str]) -> Running {
         wire::enter(self.id(), &program::path(name), line)
     }
 
-    /// Waits until the proxies have acknowledged all that pilot has for them; ends the test if one refuses anything.
+    /// Waits until the proxies have acknowledged everything that pilot sends them; fails the test if one of them
+    /// refuses anything.
     pub fn until_in_step(&self, proxies: &[&Proxy], patience: Duration) {
         wait::until("the proxies are in step", patience, || {
             let page = self.page(&format!("{PILOT}/debug/syncz"))?;
@@ -106,7 +107,7 @@ impl Plane {
         Metrics::parse(&page.unwrap_or_else(|reason| panic!("pilot's metrics: {reason}")))
     }
 
-    /// A page of something beside pilot.
+    /// Fetches a page from a program in pilot's network.
     pub fn page(&self, url: &str) -> Result<String, String> {
         let outcome: Outcome = wire::enter(self.id(), &self.probe, &["get", url]).finish(program::PATIENCE);
         if outcome.code == 0 { Ok(outcome.text()) } else { Err(outcome.to_string()) }
@@ -117,7 +118,7 @@ impl Plane {
         self.pilot.as_ref().expect("pilot runs").pid()
     }
 
-    /// Resident memory of pilot in MiB.
+    /// Pilot's resident memory in MiB.
     pub fn memory(&self) -> f64 {
         resident(self.id()).expect("pilot runs")
     }
@@ -130,7 +131,7 @@ impl Plane {
 
 impl Drop for Plane {
     fn drop(&mut self) {
-        // A second panic would hide the first; then the end of the handle ends the process.
+        // A second panic would hide the first; in that case the process ends when its handle is dropped.
         if let Some(pilot) = self.pilot.take()
             && !std::thread::panicking()
         {
@@ -145,23 +146,23 @@ impl Proxy {
         resident(self.running.pid()).expect("the proxy runs")
     }
 
-    /// Open files, connections among them.
+    /// The number of open files, including connections.
     pub fn files(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.running.pid())).expect("the proxy runs").count()
     }
 
-    /// Seconds of processor time so far.
+    /// Processor time used so far, in seconds.
     pub fn processor(&self) -> f64 {
         crate::remains::processor(self.running.pid()).expect("the proxy runs")
     }
 
-    /// Ends it as its supervisor would.
+    /// Ends the proxy as its supervisor would.
     pub fn end(self) {
         assert_eq!(self.running.end().code, 0, "the proxy does not end well");
     }
 }
 
-/// A Service that chooses pods by the label `app`, on port 80 for HTTP.
+/// A Service that selects pods by the label `app`, on port 80 for HTTP.
 pub fn service(name: &str, namespace: &str, address: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace},
@@ -172,7 +173,7 @@ pub fn service(name: &str, namespace: &str, address: &str) -> Value {
     })
 }
 
-/// A ready pod with a sidecar, as a kubelet would tell of it.
+/// A ready pod with a sidecar, as a kubelet would report it.
 pub fn pod(name: &str, app: &str, namespace: &str, address: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -188,7 +189,7 @@ pub fn pod(name: &str, app: &str, namespace: &str, address: &str) -> Value {
     })
 }
 
-/// A web server at 127.1.0.1:8080 without a sidecar, and the way in to it: port 8000 of a gateway labelled
+/// A web server at 127.1.0.1:8080 without a sidecar, and a gateway in front of it: port 8000 of the pods labelled
 /// `istio: ingressgateway`.
 pub fn front(namespace: &str) -> Vec<Value> {
     let route = json!({
@@ -204,12 +205,12 @@ pub fn front(namespace: &str) -> Vec<Value> {
         ]},
     });
     let mut web = pod("web-1", "web", namespace, "127.1.0.1");
-    // The server stands alone, without a sidecar to talk mTLS to.
+    // The server has no sidecar that could accept mTLS.
     web["metadata"]["labels"] = json!({"app": "web"});
     vec![service("web", namespace, "10.96.0.1"), web, gateway, route]
 }
 
-/// A VirtualService of a service, with a rule of its own.
+/// A VirtualService for a service, with one rule.
 pub fn routes(name: &str, namespace: &str, timeout: &str) -> Value {
     json!({
         "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",

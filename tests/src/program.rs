@@ -1,4 +1,4 @@
-//! The built programs: where they are, and how one is run to its end without ever hanging a test.
+//! Finds the built programs, and runs them with a time limit, so that a program cannot hang a test.
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::{guardian, wait};
 
-/// The folder of the binaries under test: `OSTRIA_TEST_BIN`, else where cargo built this test.
+/// The folder of the binaries under test: `OSTRIA_TEST_BIN`, or else the folder into which cargo built this test.
 pub fn folder() -> PathBuf {
     if let Some(folder) = std::env::var_os(GIVEN) {
         return std::path::absolute(PathBuf::from(folder)).expect("the folder has a path");
@@ -18,12 +18,12 @@ pub fn folder() -> PathBuf {
     own.ancestors().nth(2).expect("cargo puts tests into target/PROFILE/deps").to_path_buf()
 }
 
-/// Whether the binaries are built as users get them, so that times and sizes mean something.
+/// Whether the binaries are release builds, as users get them, so that times and sizes are meaningful.
 pub fn is_release() -> bool {
     std::env::var_os(GIVEN).is_some() || folder().ends_with("release")
 }
 
-/// The path of a program under test; ends the test with the next step when it is not built.
+/// The path of a program under test; if it is not built, fails the test and names the next step.
 pub fn path(name: &str) -> PathBuf {
     let path = folder().join(name);
     assert!(
@@ -34,40 +34,40 @@ pub fn path(name: &str) -> PathBuf {
     path
 }
 
-/// A file of the repository.
+/// The path of a file in the repository.
 pub fn repository(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace holds this crate").join(file)
 }
 
-/// Sends SIGTERM to a process. One that has ended by itself is not an error: its exit status tells.
+/// Sends SIGTERM to a process. It is not an error if the process has already ended: its exit status shows that.
 pub fn terminate(process: u32) {
     let id = i32::try_from(process).expect("process ids are small");
     let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGTERM);
 }
 
-/// What came of a program.
+/// The outcome of a program.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// The line that was run.
+    /// The command line.
     pub line: String,
-    /// The exit code; 128 and more for a signal.
+    /// The exit code; 128 plus the number for a signal.
     pub code: i32,
-    /// What it printed.
+    /// Its standard output.
     pub out: Vec<u8>,
-    /// What it complained of.
+    /// Its standard error output.
     pub err: String,
     /// How long it ran.
     pub elapsed: Duration,
 }
 
 impl Outcome {
-    /// What it printed; ends the test unless it succeeded.
+    /// Its standard output; fails the test unless the program succeeded.
     pub fn text(self) -> String {
         assert_eq!(self.code, 0, "{self}");
         String::from_utf8_lossy(&self.out).into_owned()
     }
 
-    /// What it complained of; ends the test if it succeeded.
+    /// Its standard error output; fails the test if the program succeeded.
     pub fn refusal(self) -> String {
         assert_ne!(self.code, 0, "should have been refused: {self}");
         self.err
@@ -81,7 +81,7 @@ impl std::fmt::Display for Outcome {
     }
 }
 
-/// A program that runs.
+/// A running program.
 #[derive(Debug)]
 pub struct Running {
     line: String,
@@ -112,41 +112,41 @@ impl Running {
         Self { line: format!("{name} {}", shown.join(" ")), child, begin, out, err }
     }
 
-    /// Its process id.
+    /// The process ID.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Writes to its input.
+    /// Writes to its standard input.
     pub fn feed(&mut self, input: &[u8]) {
         let pipe = self.child.stdin.as_mut().expect("the input is still open");
         pipe.write_all(input).expect("the program reads its input");
     }
 
-    /// Ends its input.
+    /// Closes its standard input.
     pub fn close_input(&mut self) {
         drop(self.child.stdin.take());
     }
 
-    /// Whether it has ended.
+    /// Whether the program has ended.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("a child can be asked").is_some()
     }
 
-    /// Ends it, as whoever started it may; what came of it.
+    /// Ends the program with SIGTERM, and returns its outcome.
     pub fn end(self) -> Outcome {
         terminate(self.child.id());
         self.finish(Duration::from_secs(15))
     }
 
-    /// Waits for its end; ends the test when it runs longer than `patience`.
+    /// Waits for the program to end; fails the test if that takes longer than `patience`.
     pub fn finish(mut self, patience: Duration) -> Outcome {
         self.close_input();
         let ended = wait::within(patience, &mut || {
             self.child.try_wait().map_err(|error| error.to_string())?.ok_or_else(|| "still runs".to_owned())
         });
         if ended.is_err() {
-            // Its output tells why it hangs.
+            // Its output shows why it hangs.
             let _ = self.child.kill();
         }
         let status = self.child.wait().expect("a child can be waited for");
@@ -164,7 +164,7 @@ impl Running {
 }
 
 impl Drop for Running {
-    /// A test that fails leaves nothing running.
+    /// A failed test leaves no process running.
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
             let _ = self.child.kill();
@@ -173,7 +173,7 @@ impl Drop for Running {
     }
 }
 
-/// Runs a program to its end.
+/// Runs a program until it ends.
 pub fn run<A: AsRef<OsStr>>(program: &Path, arguments: &[A]) -> Outcome {
     Running::start(program, arguments, &[]).finish(PATIENCE)
 }
@@ -185,12 +185,12 @@ fn read(pipe: Option<JoinHandle<Vec<u8>>>) -> Vec<u8> {
 fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut all = vec![];
-        // What came before an error is all there is to show.
+        // On an error, the output so far is all that can be shown.
         let _ = pipe.read_to_end(&mut all);
         all
     })
 }
 
 const GIVEN: &str = "OSTRIA_TEST_BIN";
-/// Longer than anything that a test runs in the foreground.
+/// Longer than any program that a test runs in the foreground.
 pub const PATIENCE: Duration = Duration::from_secs(100);

@@ -1,22 +1,22 @@
-//! What a mesh holds of this machine while it runs, so that after its end nothing of that may be found.
+//! Records the resources that a running mesh holds on this machine, and checks after its end that none of them remain.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-/// What was seen of a mesh.
+/// The recorded resources of a mesh.
 #[derive(Debug)]
 pub struct Holdings {
     state: PathBuf,
     interfaces: BTreeSet<String>,
     processes: BTreeMap<(u32, u64), String>,
-    /// Held open: the kernel gives the number of a namespace that is gone to the next one.
+    /// Held open, because the kernel reuses the number of a namespace that is gone.
     namespaces: BTreeMap<String, File>,
 }
 
 impl Holdings {
-    /// Before the mesh starts: what is on the host anyway.
+    /// Records, before the mesh starts, what exists on the host anyway.
     pub fn before(state: &Path) -> Self {
         Self {
             state: state.to_owned(),
@@ -26,7 +26,7 @@ impl Holdings {
         }
     }
 
-    /// Adds what the mesh of this supervisor holds at the moment.
+    /// Adds the current resources of the mesh with this supervisor.
     pub fn observe(&mut self, supervisor: u32) {
         let all = processes();
         let mut family = BTreeSet::from([supervisor]);
@@ -55,25 +55,25 @@ impl Holdings {
         }
     }
 
-    /// How many namespaces were seen, to be sure that anything was.
+    /// The number of recorded namespaces, to check that any were recorded.
     pub fn namespaces(&self) -> usize {
         self.namespaces.len()
     }
 
-    /// The observed processes with this name that run: id and resident memory in MiB.
+    /// The recorded processes with this name that still run: process ID and resident memory in MiB.
     pub fn running(&self, name: &str) -> Vec<(u32, f64)> {
-        // The kernel keeps 15 bytes of a name.
+        // The kernel keeps only 15 bytes of a process name.
         let short: String = name.chars().take(15).collect();
         let own = self.processes.iter().filter(|(_, known)| **known == short);
         own.filter_map(|((id, _), _)| Some((*id, resident(*id)?))).collect()
     }
 
-    /// Whether this observed process still runs.
+    /// Whether this recorded process still runs.
     pub fn is_running(&self, id: u32) -> bool {
         processes().iter().any(|one| one.id == id && self.processes.contains_key(&(id, one.started)))
     }
 
-    /// What of it is still there.
+    /// The recorded resources that still exist.
     pub fn left(&self) -> Vec<String> {
         let mut left = vec![];
         for process in processes() {
@@ -104,7 +104,7 @@ struct Process {
     name: String,
 }
 
-/// All processes that have not ended; one that waits to be collected by its parent has.
+/// All processes except zombies, which have ended but were not yet reaped by their parent.
 fn processes() -> Vec<Process> {
     let ids = entries(Path::new("/proc")).into_iter().filter_map(|name| name.parse().ok());
     ids.filter_map(|id: u32| {
@@ -120,12 +120,12 @@ fn processes() -> Vec<Process> {
     .collect()
 }
 
-/// Seconds of processor time that a process has taken.
+/// Processor time that a process has used, in seconds.
 pub fn processor(process: u32) -> Option<f64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let mut ticks = || fields.next()?.parse::<f64>().ok();
-    // Linux counts in hundredths for user space, whatever it does itself.
+    // Linux reports hundredths of a second to user space, whatever its internal clock is.
     Some((ticks()? + ticks()?) / 100.0)
 }
 
@@ -137,7 +137,7 @@ pub fn resident(process: u32) -> Option<f64> {
     Some(kibibytes / 1024.0)
 }
 
-/// The namespaces of a process: names as `net:[4026531840]`, and where they can be opened.
+/// The namespaces of a process: their names, such as `net:[4026531840]`, and the paths to open them.
 fn namespaces(process: &str) -> BTreeMap<String, PathBuf> {
     let kinds = ["net", "mnt", "pid", "uts", "ipc", "user"];
     let paths = kinds.iter().map(|kind| PathBuf::from(format!("/proc/{process}/ns/{kind}")));

@@ -1,4 +1,4 @@
-//! What `echo client` prints: counts of a run of requests.
+//! The report that `echo client` prints: counts of a series of requests.
 
 use std::collections::BTreeMap;
 
@@ -7,54 +7,54 @@ use serde_json::Value;
 
 use crate::program::Outcome;
 
-/// Counts of a run.
+/// The counts of one run.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Report {
-    /// Requests made.
+    /// Requests sent.
     pub requests: u64,
-    /// Requests with a good answer.
+    /// Requests with a successful response.
     pub ok: u64,
-    /// Requests with a bad answer or none.
+    /// Requests with an unsuccessful response, or none.
     pub failed: u64,
-    /// Answers of each status.
+    /// Responses by status.
     pub by_status: BTreeMap<String, u64>,
-    /// Answers of each version.
+    /// Responses by version of the server.
     pub by_version: BTreeMap<String, u64>,
-    /// Answers of each pod.
+    /// Responses by pod of the server.
     pub by_pod: BTreeMap<String, u64>,
-    /// Requests without an answer, by reason.
+    /// Requests without a response, by reason.
     pub errors: BTreeMap<String, u64>,
-    /// Answers that ended with trailers.
+    /// Responses that ended with trailers.
     pub trailers: u64,
-    /// Milliseconds at some ranks.
+    /// Latency in milliseconds at some percentiles.
     pub latency_ms: BTreeMap<String, f64>,
-    /// The first answer, if asked for.
+    /// The first response, if requested.
     #[serde(default)]
     pub first_answer: Value,
 }
 
 impl Report {
-    /// Reads what the client printed.
+    /// Parses the client's output.
     pub fn of(outcome: &Outcome) -> Self {
         serde_json::from_slice(&outcome.out)
             .unwrap_or_else(|error| panic!("the echo client printed no report ({error}): {outcome}"))
     }
 
-    /// Ends the test unless every request had a good answer.
+    /// Fails the test if a request failed, or if none was sent.
     #[track_caller]
     pub fn all_good(&self) -> &Self {
         assert!(self.requests > 0 && self.failed == 0, "not all requests were answered well: {self:#?}");
         self
     }
 
-    /// Ends the test unless no request had a good answer.
+    /// Fails the test if a request succeeded, or if none was sent.
     #[track_caller]
     pub fn none_good(&self) -> &Self {
         assert!(self.requests > 0 && self.ok == 0, "requests were answered: {self:#?}");
         self
     }
 
-    /// A header that the server saw in the first request.
+    /// The value of a header that the server received in the first request.
     pub fn seen_header(&self, name: &str) -> Option<String> {
         let pairs = self.first_answer["headers"].as_array()?;
         let pair = pairs.iter().find(|pair| pair[0] == name)?;

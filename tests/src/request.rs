@@ -1,39 +1,39 @@
-//! Requests as tables of tests write them, one for each line, byte by byte what goes over the wire: what a
-//! well-behaved client would never send is worth a test too.
+//! Requests as test tables write them: one per line, sent byte by byte, so that tests can send what a well-behaved
+//! client never would.
 //!
-//! `PORT [tls=NAME,cert:FILE,alpn:A+B] METHOD TARGET [VERSION] | header: value | body=text`; without a header `host`,
-//! `a.test` is sent, `host:` alone sends none, `{a*70000}` repeats a character, and `tcp` in place of a method sends
-//! one line of text.
+//! `PORT [tls=NAME,cert:FILE,alpn:A+B] METHOD TARGET [VERSION] | header: value | body=text`. Without a header
+//! `host`, `a.test` is sent; `host:` alone omits the header; `{a*70000}` repeats a character; `tcp` in place of a
+//! method sends one line of text.
 
 use serde::{Deserialize, Serialize};
 
-/// One line of a table.
+/// One request of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// The line itself.
     pub line: String,
-    /// Where to.
+    /// The port to connect to.
     pub port: u16,
-    /// TLS, if it is spoken.
+    /// TLS settings; `None`: plaintext.
     pub tls: Option<Tls>,
-    /// The method, by which an answer's length is known; `tcp` for opaque bytes.
+    /// The method, which determines the length of the response; `tcp` for opaque bytes.
     pub method: String,
-    /// All bytes.
+    /// The bytes to send.
     pub bytes: Vec<u8>,
 }
 
-/// How TLS is spoken.
+/// TLS settings of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tls {
-    /// SNI; empty: none.
+    /// SNI; empty: none is sent.
     pub name: String,
     /// Name of the client's certificate, if it has one.
     pub certificate: Option<String>,
-    /// Protocols that are offered.
+    /// Protocols offered by ALPN.
     pub alpn: Vec<String>,
 }
 
-/// The requests of a section of a table, which begins with its name in brackets.
+/// The requests in one section of a table. A section begins with its name in brackets.
 pub fn section(table: &str, name: &str) -> Vec<Request> {
     let heading = format!("[{name}]");
     let lines = table.lines().map(str::trim).skip_while(|line| *line != heading).skip(1);
@@ -42,7 +42,7 @@ pub fn section(table: &str, name: &str) -> Vec<Request> {
 }
 
 impl Request {
-    /// Reads a line; ends the test if it is none.
+    /// Parses a line; fails the test if it is invalid.
     pub fn parse(line: &str) -> Self {
         let mut parts = line.split(" | ").map(str::trim);
         let mut words = parts.next().unwrap_or_default().split(' ').peekable();
@@ -102,7 +102,7 @@ fn http<'a>(method: &str, target: &str, version: &str, parts: impl Iterator<Item
     text.into_bytes()
 }
 
-/// `{a*3}` is `aaa`.
+/// Expands repetitions: `{a*3}` becomes `aaa`.
 fn repeated(text: &str) -> String {
     let Some((before, rest)) = text.split_once('{') else { return text.to_owned() };
     let Some((inner, after)) = rest.split_once('}') else { return text.to_owned() };

@@ -1,5 +1,5 @@
-//! What a client and the server behind a proxy see of a request, without what differs from one run to the next, so that
-//! two proxies can be held against each other.
+//! Captures what a client and the server behind a proxy see of a request, without the parts that differ from run to
+//! run, so that two proxies can be compared.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use crate::request::{Request, Tls};
 
-/// Asks, and tells what came back; certificates of clients are in `folder`.
+/// Sends a request and describes its response; client certificates are in `folder`.
 pub fn ask(request: &Request, folder: &Path) -> Value {
     let stream = match TcpStream::connect((Ipv4Addr::LOCALHOST, request.port)) {
         Ok(stream) => stream,
@@ -44,7 +44,7 @@ pub fn ask(request: &Request, folder: &Path) -> Value {
 }
 
 fn exchange(request: &Request, mut stream: impl Read + Write) -> Value {
-    // A proxy may refuse a head before it has all of it; its answer still counts.
+    // A proxy may refuse a head before it has received all of it; its response still counts.
     let _ = stream.write_all(&request.bytes).and_then(|()| stream.flush());
     let mut reader = Reader { stream, buffer: vec![] };
     if request.method == "tcp" {
@@ -70,7 +70,7 @@ fn pair(line: &str) -> Option<(String, String)> {
     Some((name.to_ascii_lowercase(), value.trim().to_owned()))
 }
 
-/// Reads an answer from a stream.
+/// Reads a response from a stream.
 struct Reader<S> {
     stream: S,
     buffer: Vec<u8>,
@@ -88,7 +88,7 @@ impl<S: Read> Reader<S> {
         }
     }
 
-    /// All up to and with a mark.
+    /// Reads up to and including a mark.
     fn until(&mut self, mark: &[u8]) -> Option<Vec<u8>> {
         loop {
             if let Some(at) = self.buffer.windows(mark.len()).position(|part| part == mark) {
@@ -139,7 +139,7 @@ impl<S: Read> Reader<S> {
     }
 }
 
-/// Without times, ids, and what an echo answer's length depends on.
+/// The response without times, IDs, and headers that depend on the length of an echo response.
 fn comparable(status: u16, headers: &[(String, String)], body: &[u8]) -> Value {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     let echoed = answer.get("path").is_some();
@@ -151,7 +151,7 @@ fn comparable(status: u16, headers: &[(String, String)], body: &[u8]) -> Value {
     let pairs = answer["headers"].as_array().map(Vec::as_slice).unwrap_or_default();
     let pairs = pairs.iter().filter_map(|pair| Some((pair[0].as_str()?, pair[1].as_str()?)));
     let mut seen = self::kept(pairs);
-    // Whether an empty body is told is the library's choice.
+    // Whether the length of an empty body is declared depends on the HTTP library.
     if seen.get("content-length") == Some(&json!(["0"])) {
         seen.remove("content-length");
     }
@@ -163,12 +163,12 @@ fn comparable(status: u16, headers: &[(String, String)], body: &[u8]) -> Value {
     })
 }
 
-/// Headers by name; of some only that they are there counts.
+/// Headers by name; for some of them only their presence is compared.
 fn kept<'a>(headers: impl Iterator<Item = (&'a str, &'a str)>) -> Map<String, Value> {
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, value) in headers {
         let shown = match name {
-            // About one connection only.
+            // Concerns only one connection.
             "connection" | "keep-alive" => continue,
             "date" | "x-request-id" | "x-envoy-upstream-service-time" => "*".to_owned(),
             "x-envoy-expected-rq-timeout-ms" => seconds(value),
@@ -180,7 +180,7 @@ fn kept<'a>(headers: impl Iterator<Item = (&'a str, &'a str)>) -> Map<String, Va
     all.into_iter().map(|(name, values)| (name, json!(values))).collect()
 }
 
-/// What stands in quotes in a cookie that a proxy makes is its own choice.
+/// Removes the quoted part of a cookie that a proxy generates, which each proxy chooses itself.
 fn unquoted(value: &str) -> String {
     let parts: Vec<&str> = value.split('"').collect();
     match parts[..] {
@@ -189,13 +189,13 @@ fn unquoted(value: &str) -> String {
     }
 }
 
-/// A repetition has less time left than the first attempt, by as much as that took.
+/// Rounds a timeout: a retry has less time left than the first attempt, by the duration of that attempt.
 fn seconds(value: &str) -> String {
     let milliseconds: u64 = value.parse().unwrap_or_default();
     if milliseconds < 1000 { value.to_owned() } else { format!("{} s", (milliseconds + 500) / 1000) }
 }
 
-/// The value of a key, however deep it is.
+/// Finds the value of a key at any depth.
 fn find(value: &Value, key: &str) -> Value {
     match value {
         Value::Object(object) => match object.get(key) {
@@ -211,7 +211,7 @@ fn client(tls: &Tls, folder: &Path) -> ClientConnection {
         .with_safe_default_protocol_versions()
         .expect("the provider has all versions")
         .dangerous()
-        // Which certificate a server shows is looked at, not whether it is good.
+        // The test inspects the server's certificate but does not verify it.
         .with_custom_certificate_verifier(verifier::servers(|_| Ok(())));
     let mut config = match &tls.certificate {
         None => builder.with_no_client_auth(),
@@ -230,7 +230,7 @@ fn client(tls: &Tls, folder: &Path) -> ClientConnection {
     ClientConnection::new(Arc::new(config), name).expect("a connection can be made")
 }
 
-/// The names in a certificate that tests use.
+/// Which of the names that tests use a certificate contains.
 fn names(leaf: &[u8]) -> Vec<&'static str> {
     let known = ["server.test", "one.test", "two.test"];
     known.into_iter().filter(|name| leaf.windows(name.len()).any(|part| part == name.as_bytes())).collect()

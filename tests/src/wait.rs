@@ -1,9 +1,9 @@
-//! Waiting for a condition, the only place of the tests that sleeps.
+//! Waits for conditions; the only module of the tests that sleeps.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Tries until it succeeds; ends the test with the last reason when `patience` is over.
+/// Retries until `attempt` succeeds; fails the test with the last reason after `patience`.
 pub fn until<T>(what: &str, patience: Duration, mut attempt: impl FnMut() -> Result<T, String>) -> T {
     match within(patience, &mut attempt) {
         Ok(value) => value,
@@ -11,7 +11,7 @@ pub fn until<T>(what: &str, patience: Duration, mut attempt: impl FnMut() -> Res
     }
 }
 
-/// Tries until it succeeds or `patience` is over; then the last reason.
+/// Retries until `attempt` succeeds; returns the last reason after `patience`.
 pub fn within<T>(patience: Duration, attempt: &mut impl FnMut() -> Result<T, String>) -> Result<T, String> {
     let begin = Instant::now();
     loop {
@@ -23,7 +23,7 @@ pub fn within<T>(patience: Duration, attempt: &mut impl FnMut() -> Result<T, Str
     }
 }
 
-/// Lets time pass that a promise speaks of, as in "within a second".
+/// Waits for a time that a documented promise names, as in "within a second".
 pub fn pause(time: Duration) {
     sleep(time);
 }

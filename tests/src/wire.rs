@@ -1,4 +1,4 @@
-//! What passes over the wires between pods: every frame that the node's network sees.
+//! Captures every frame on the node's network, which connects the pods.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::program::Running;
 use crate::wait;
 
-/// A capture under way.
+/// A running capture.
 #[derive(Debug)]
 pub struct Capture {
     running: Running,
@@ -14,7 +14,7 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Starts to listen in the network namespace that a process lives in. `probe` is this crate's program.
+    /// Starts to capture in the network namespace of a process. `probe` is the path of this crate's program.
     pub fn start(node: u32, probe: &Path, folder: &Path) -> Self {
         let ready = folder.join("capture-is-ready");
         let running = enter(node, probe, &["capture", &ready.display().to_string()]);
@@ -24,7 +24,7 @@ impl Capture {
         Self { running, ready }
     }
 
-    /// Ends it; all the bytes that were seen.
+    /// Stops the capture and returns all captured bytes.
     pub fn stop(self) -> Vec<u8> {
         let outcome = self.running.finish(Duration::from_secs(20));
         assert_eq!(outcome.code, 0, "the capture failed: {}", outcome.err);
@@ -33,17 +33,17 @@ impl Capture {
     }
 }
 
-/// Fetches a page as a neighbour of the pods, as Prometheus would.
+/// Fetches a page from inside the pods' network, as Prometheus would.
 pub fn fetch(node: u32, probe: &Path, url: &str) -> String {
     enter(node, probe, &["get", url]).finish(Duration::from_secs(20)).text()
 }
 
-/// Whether some bytes are among others.
+/// Whether `all` contains `part`.
 pub fn contains(all: &[u8], part: &[u8]) -> bool {
     all.windows(part.len()).any(|window| window == part)
 }
 
-/// Starts a program inside the network namespace that a process lives in.
+/// Starts a program inside the network namespace of a process.
 pub fn enter(node: u32, program: &Path, arguments: &[&str]) -> Running {
     let target = node.to_string();
     let mut line = vec!["--target", &target, "--net"];
@@ -56,7 +56,7 @@ pub fn enter(node: u32, program: &Path, arguments: &[&str]) -> Running {
     Running::start(Path::new("nsenter"), &line, &[])
 }
 
-/// Starts a program in a network namespace of its own, which ends with it; its process id is the program's.
+/// Starts a program in its own network namespace, which ends with it; the process ID is the program's.
 pub fn alone(program: &Path, arguments: &[&str]) -> Running {
     let mut line = vec!["--net"];
     if !nix::unistd::geteuid().is_root() {

@@ -1,4 +1,5 @@
-//! What Istio's agent serves: health, metrics together with the application's own, the application's probes, the end.
+//! The pages that Istio's agent serves: health, metrics merged with the application's own, the application's
+//! probes, and commands to drain or quit.
 
 use super::envoy::prometheus_page;
 use super::{Admin, Command, probe, scrape};
@@ -51,7 +52,8 @@ async fn merged(State(admin): State<Admin>, headers: HeaderMap) -> Response {
     let _turn = SCRAPES.acquire().await;
     let shared = &admin.shared;
     let targets = shared.scrape.iter().map(|target| scrape::application(target, shared.address, &headers));
-    // At once, because Prometheus waits no longer for several than for one; in the order in which they were named.
+    // All targets at once, because Prometheus waits no longer for several than for one; the results keep the order
+    // of the targets.
     let application = futures_util::future::join_all(targets).await;
     admin.refresh();
     let mut page = shared.seams.telemetry.render();
@@ -100,7 +102,7 @@ async fn drain(
     })
 }
 
-/// Only who is on this machine may end things.
+/// Acts only for clients on this machine.
 fn local(peer: Option<&Peer>, act: impl FnOnce()) -> Response {
     if peer.is_some_and(|peer| peer.address.ip().to_canonical().is_loopback()) {
         act();
@@ -109,5 +111,6 @@ fn local(peer: Option<&Peer>, act: impl FnOnce()) -> Response {
     (StatusCode::FORBIDDEN, "only from the same pod\n").into_response()
 }
 
-/// Pages that are made at the same time: the port is open to everybody, and the application's part may have megabytes.
+/// Limits how many pages are rendered at the same time: any client can reach the port, and the application's part
+/// may have megabytes.
 static SCRAPES: Semaphore = Semaphore::const_new(4);

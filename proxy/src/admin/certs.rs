@@ -1,4 +1,4 @@
-//! Pure. Certificates as Envoy shows them.
+//! Pure. Renders certificates in Envoy's format.
 
 use crate::credentials::{SecretInfo, SecretKind};
 use serde_json::{Value, json};

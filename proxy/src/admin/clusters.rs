@@ -1,4 +1,4 @@
-//! Pure. Clusters and their endpoints as Envoy shows them.
+//! Pure. Renders clusters and their endpoints in Envoy's format.
 
 use crate::snapshot::Snapshot;
 use api::model::cluster::{Cluster, Discovery};
@@ -8,15 +8,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
-/// One cluster with what is known of it.
+/// The state of one cluster.
 pub(super) struct ClusterStatus {
     cluster: Arc<Cluster>,
     endpoints: Option<LoadAssignment>,
-    /// Counters of this cluster, without its prefix.
+    /// Counters of this cluster, without the prefix of its name.
     counters: BTreeMap<String, u64>,
 }
 
-/// All clusters. `stats` are the proxy's counters by dotted name.
+/// The state of all clusters. `stats` are the proxy's counters by dotted name.
 pub(super) fn statuses(snapshot: &Snapshot, stats: &BTreeMap<String, u64>) -> Vec<ClusterStatus> {
     let assignments = snapshot.endpoints();
     let clusters = snapshot.clusters().into_iter();
@@ -25,7 +25,7 @@ pub(super) fn statuses(snapshot: &Snapshot, stats: &BTreeMap<String, u64>) -> Ve
             let endpoints = match &cluster.discovery {
                 Discovery::Eds(name) => {
                     let name = if name.is_empty() { &cluster.name } else { name };
-                    // They come sorted, and may be thousands.
+                    // The assignments are sorted, and there may be thousands.
                     let found = assignments.binary_search_by(|a| a.cluster.as_str().cmp(name));
                     found.ok().map(|at| LoadAssignment::clone(&assignments[at]))
                 }

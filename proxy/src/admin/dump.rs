@@ -1,4 +1,5 @@
-//! The configuration in force as Envoy's `/config_dump` shows it: gathered here, written by `api::wire::json`.
+//! The configuration in force in the format of Envoy's `/config_dump`: collected here, written by
+//! `api::wire::json`.
 
 use super::Shared;
 use super::certs::date;
@@ -15,8 +16,8 @@ use std::time::SystemTime;
 
 type Refused = (StatusCode, String);
 
-/// The page. `resource` takes one list out of it, `name_regex` the resources whose name matches, `include_eds` adds
-/// endpoints.
+/// Renders the page. `resource` selects one list of it, `name_regex` the resources whose name matches, and
+/// `include_eds` adds endpoints.
 pub(super) fn config_dump(shared: &Shared, parameters: &HashMap<String, String>) -> Result<Value, Refused> {
     if parameters.contains_key("mask") {
         return Err((
@@ -54,7 +55,7 @@ pub(super) fn config_dump(shared: &Shared, parameters: &HashMap<String, String>)
     }
 }
 
-/// The bootstrap, with the listeners and clusters that were taken out of it to be served.
+/// The original bootstrap: puts back the listeners and clusters that were moved out of it to be served.
 fn started_from(shared: &Shared, resources: &[(Resource, Option<Version>)]) -> Bootstrap {
     let mut start = shared.bootstrap.clone();
     for (resource, _) in resources.iter().filter(|(_, version)| version.is_none()) {
@@ -71,7 +72,7 @@ fn started_from(shared: &Shared, resources: &[(Resource, Option<Version>)]) -> B
     start
 }
 
-/// Everything that is in force; what is static has no version.
+/// All resources in force; static ones have no version.
 fn resources(shared: &Shared) -> Vec<(Resource, Option<Version>)> {
     let snapshot = shared.seams.snapshot.borrow().clone();
     let listeners = snapshot.listeners().into_iter().map(|listener| Resource::Listener((*listener).clone()));
@@ -91,7 +92,7 @@ fn resources(shared: &Shared) -> Vec<(Resource, Option<Version>)> {
     all
 }
 
-/// The store gives no key away, so there is none to hide.
+/// Renders a secret. The store never reveals a key, so there is nothing to redact.
 fn secret(info: SecretInfo, bootstrap: &Bootstrap) -> (Resource, Option<Version>) {
     let fixed = bootstrap.secrets.iter().any(|secret| secret.name == info.name);
     let version = (!fixed).then(|| Version { text: info.serial_number.clone(), updated: info.not_before });
@@ -102,7 +103,7 @@ fn secret(info: SecretInfo, bootstrap: &Bootstrap) -> (Resource, Option<Version>
     (Resource::Secret(Secret { name: info.name, content }), version)
 }
 
-/// One list of the dump, each element with its own type.
+/// Takes one list out of the dump, and labels each element with its own type.
 fn one_list(mut dump: Value, asked: &str) -> Result<Value, Refused> {
     let unknown = || {
         let known = LISTS.map(|(name, _)| name).join(", ");

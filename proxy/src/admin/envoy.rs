@@ -55,8 +55,8 @@ fn flag(parameters: &HashMap<String, String>, name: &str) -> bool {
     parameters.get(name).is_some_and(|value| !matches!(value.as_str(), "false" | "0"))
 }
 
-/// Made on a thread of its own, whose memory goes back to the system with it: a dump takes megabytes for a moment, in
-/// a process that otherwise has few.
+/// Renders the dump on a thread of its own, whose memory returns to the system when the thread ends: a dump briefly
+/// takes megabytes, in a process that otherwise uses few.
 async fn config_dump(State(admin): State<Admin>, Query(parameters): Parameters) -> Response {
     let (sender, page) = tokio::sync::oneshot::channel();
     let work = move || {
@@ -192,7 +192,8 @@ async fn logging(State(admin): State<Admin>, Query(parameters): Parameters) -> R
 
 async fn drain_listeners(State(admin): State<Admin>, Query(parameters): Parameters) -> &'static str {
     let inbound_only = flag(&parameters, "inboundonly");
-    // Connections are let to finish either way; `graceful` keeps listeners open for callers that do not know yet.
+    // Open connections may finish either way; `graceful` keeps listeners open for clients that have not learned of
+    // the drain yet.
     let graceful = flag(&parameters, "graceful");
     let _ = admin.shared.commands.send(Command::Drain { inbound_only, graceful });
     "OK\n"

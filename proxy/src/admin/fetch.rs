@@ -1,5 +1,5 @@
-//! One HTTP/1.1 request to the application next door. It leaves from 127.0.0.6, the address that capture rules know
-//! as this proxy's own, so that it reaches the application and not the proxy again.
+//! Sends one HTTP/1.1 request to the application in the same pod. The request comes from 127.0.0.6, which capture
+//! rules treat as the proxy's own address, so that it reaches the application and is not captured.
 
 use crate::credentials::Store;
 use api::model::tls::UpstreamTls;
@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -21,7 +21,7 @@ pub(super) struct Answer {
     pub(super) body: Bytes,
 }
 
-/// Connects to an address of this pod as its own traffic.
+/// Connects to an address of this pod, with the proxy's own source address.
 pub(super) async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
     let (socket, source) = match address {
         SocketAddr::V4(_) => (TcpSocket::new_v4(), api::name::INBOUND_SOURCE),
@@ -29,14 +29,14 @@ pub(super) async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
     };
     let failed = |error: std::io::Error| format!("{address}: {error}");
     let socket = socket.map_err(failed)?;
-    // Without the address (::6 is not on every loopback) the system's choice is the best there is.
+    // If the address is missing (not every loopback interface has ::6), the system chooses a source address.
     if let Err(error) = socket.bind(SocketAddr::new(source, 0)) {
         tracing::debug!(%source, %error, "connecting to the application from another address");
     }
     socket.connect(address).await.map_err(failed)
 }
 
-/// Sends a request; reads at most `limit` bytes of the answer.
+/// Sends a request and reads at most `limit` bytes of the response body.
 pub(super) async fn send(
     address: SocketAddr,
     tls: bool,
@@ -74,7 +74,7 @@ where
     let mut exchange = std::pin::pin!(exchange);
     tokio::select! {
         answer = &mut exchange => answer,
-        // The last bytes of an answer may come together with the end of the connection.
+        // The last bytes of a response may arrive together with the end of the connection.
         _ = &mut connection => exchange.await,
     }
 }

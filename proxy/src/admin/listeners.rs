@@ -1,4 +1,4 @@
-//! Pure. Listeners as Envoy shows them.
+//! Pure. Renders listeners in Envoy's format.
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ pub(super) fn json(bound: &Bound) -> Value {
     json!({"listener_statuses": statuses})
 }
 
-/// An address in Envoy's form.
+/// Renders an address in Envoy's format.
 pub(super) fn socket(address: SocketAddr) -> Value {
     json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}})
 }

@@ -1,5 +1,6 @@
-//! The pages of the proxy: Envoy's administration on the loopback address, and what Istio's agent serves beside it
-//! (health, merged metrics, the application's probes). They read the seams and never stand in a request's way.
+//! The proxy's HTTP pages: Envoy's administration interface on the loopback address, and the pages that Istio's
+//! agent serves (health, merged metrics, the application's probes). They read the seams and never block a proxied
+//! request.
 
 mod agent;
 mod envoy;
@@ -31,45 +32,45 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 use tokio::sync::{mpsc, watch};
 
-/// What the pages show and do.
+/// Serves the pages.
 #[derive(Clone)]
 pub struct Admin {
     shared: Arc<Shared>,
 }
 
-/// What the pages are made from.
+/// The state that the pages show.
 pub struct Shared {
     /// Configuration, secrets, counters.
     pub seams: Seams,
-    /// Where listeners are bound.
+    /// Where listeners are bound, and which failed to bind.
     pub bound: Bound,
-    /// The running log.
+    /// The log, whose level can be changed.
     pub log: log::Handle,
-    /// Who this proxy is.
+    /// This proxy's node.
     pub node: NodeInfo,
-    /// Worker threads.
+    /// The number of worker threads.
     pub concurrency: usize,
-    /// When the process began.
+    /// When the process started.
     pub started: Instant,
-    /// What a mesh needs before it is ready; a static proxy needs its listeners alone.
+    /// What must be present before the proxy is ready; a static proxy needs only its listeners.
     pub needs: Needs,
     /// The application's probes.
     pub probers: BTreeMap<String, Prober>,
-    /// Where the application's metrics are.
+    /// Where to fetch the application's metrics.
     pub scrape: Vec<Scrape>,
     /// The pod's address, at which the application is probed.
     pub address: IpAddr,
-    /// What the process was started from, for dumps.
+    /// The configuration that the process started with, for dumps.
     pub bootstrap: Bootstrap,
-    /// Why the pod's traffic is not captured as it should be; `None`: it is, or it need not be.
+    /// Why the pod's traffic is not captured correctly; `None`: it is, or it need not be.
     pub capture: watch::Sender<Option<String>>,
-    /// The end is near: not ready any more.
+    /// The proxy is shutting down, and therefore not ready.
     pub draining: AtomicBool,
-    /// Wishes that the pages take.
+    /// Commands received by the pages.
     pub commands: mpsc::UnboundedSender<Command>,
 }
 
-/// What has to be there before the proxy is ready.
+/// What must be present before the proxy is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Needs {
     /// The workload's own certificate.
@@ -78,37 +79,37 @@ pub struct Needs {
     pub discovery: bool,
 }
 
-/// A wish that a page takes.
+/// A command received by a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
-    /// End without draining.
+    /// End the process without draining.
     Quit,
-    /// Stop taking connections, and go on living.
+    /// Stop accepting connections, but keep the process running.
     Drain {
-        /// Of inbound listeners only.
+        /// Drain only inbound listeners.
         inbound_only: bool,
-        /// Only after a moment, for callers that have not learned of the end yet.
+        /// Wait a moment first, for clients that have not learned of the drain yet.
         graceful: bool,
     },
 }
 
 impl Admin {
-    /// Pages over these parts.
+    /// Creates pages for this state.
     pub fn new(shared: Shared) -> Self {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Marks the proxy as ending: not ready from here on.
+    /// Marks the proxy as shutting down, which makes it not ready.
     pub fn drain(&self) {
         self.shared.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Not ready while there is a reason why the pod's traffic is not captured.
+    /// Sets why the pod's traffic is not captured; the proxy is not ready while there is a reason.
     pub fn wait_for_capture(&self, reason: Option<String>) {
         self.shared.capture.send_replace(reason);
     }
 
-    /// What readiness waits for; empty: ready.
+    /// What readiness still waits for; empty: the proxy is ready.
     pub fn pending(&self) -> Vec<String> {
         let shared = &self.shared;
         let bound = shared.bound.all();
@@ -129,7 +130,7 @@ impl Admin {
         pending
     }
 
-    /// Brings the gauges up to date that follow from others.
+    /// Updates the gauges that are derived from other values.
     #[allow(clippy::disallowed_methods, reason = "the page tells how long a certificate lives from now on")]
     fn refresh(&self) {
         let state = match self.state() {
@@ -148,7 +149,7 @@ impl Admin {
         telemetry.named("server.uptime").store(self.shared.started.elapsed().as_secs(), Ordering::Relaxed);
     }
 
-    /// Envoy's word for how the server stands.
+    /// The server state under Envoy's name.
     fn state(&self) -> &'static str {
         if self.shared.draining.load(Ordering::Relaxed) {
             "DRAINING"

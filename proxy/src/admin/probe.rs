@@ -1,4 +1,4 @@
-//! The application's probes, done here in the kubelet's place: the kubelet has no certificate of the mesh.
+//! Performs the application's probes in the kubelet's place, because the kubelet has no certificate of the mesh.
 
 use super::fetch;
 use crate::config::{Action, HttpProbe, Prober};
@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::net::{IpAddr, SocketAddr};
 
-/// Does a probe; gives back the status for the kubelet, and why.
+/// Performs a probe. Returns the status for the kubelet, and the reason.
 pub(super) async fn perform(prober: &Prober, pod: IpAddr) -> (StatusCode, String) {
     let work = async {
         match &prober.action {
@@ -38,7 +38,7 @@ async fn resolve(host: Option<&str>, port: u16, pod: IpAddr) -> Result<SocketAdd
     found.next().ok_or_else(|| format!("{host} has no address"))
 }
 
-/// The answer's status is handed on: the kubelet decides, as if it had asked itself.
+/// Returns the status of the application's response: the kubelet judges it as if it had sent the request itself.
 async fn page(probe: &HttpProbe, pod: IpAddr) -> Result<StatusCode, String> {
     let address = resolve(probe.host.as_deref(), probe.port, pod).await?;
     let request = page_request(probe, address)?;
@@ -57,11 +57,11 @@ fn page_request(probe: &HttpProbe, address: SocketAddr) -> Result<Request<Empty<
     for (name, value) in &probe.headers {
         request = request.header(name, value);
     }
-    // Each probe stands for itself.
+    // Each probe uses a connection of its own.
     request.header(header::CONNECTION, "close").body(Empty::new()).map_err(|error| error.to_string())
 }
 
-/// `grpc.health.v1.Health/Check`: a request with field 1, the service; an answer with field 1, the status.
+/// Calls `grpc.health.v1.Health/Check`: field 1 of the request is the service, field 1 of the response is the status.
 async fn grpc(address: SocketAddr, service: &str) -> Result<StatusCode, String> {
     let stream = fetch::connect(address).await?;
     let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;

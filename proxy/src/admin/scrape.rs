@@ -1,5 +1,5 @@
-//! The page that Prometheus scrapes: the proxy's metrics, then the application's own. An application that cannot be
-//! read makes the page shorter and a counter grow, and never fails the scrape.
+//! The page that Prometheus scrapes: the proxy's metrics, then the application's own. If the application cannot be
+//! read, its part is missing and a counter increases; the scrape never fails.
 
 use super::fetch;
 use crate::config::Scrape;
@@ -9,7 +9,8 @@ use http_body_util::Empty;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// The application's page, or why there is none. Headers by which Prometheus chooses a format are handed on.
+/// Fetches the application's page, or returns why it cannot. Headers with which Prometheus negotiates a format are
+/// forwarded.
 pub(super) async fn application(scrape: &Scrape, pod: IpAddr, asked: &HeaderMap) -> Result<Bytes, String> {
     let address = SocketAddr::new(pod, scrape.port);
     let mut request = Request::get(&scrape.path).header(header::HOST, address.to_string());
@@ -18,7 +19,7 @@ pub(super) async fn application(scrape: &Scrape, pod: IpAddr, asked: &HeaderMap)
             request = request.header(name, value);
         }
     }
-    // Both parts of the page must be in one format, and the proxy's is the plain text one.
+    // Both parts of the page must have the same format; the proxy's part is plain text.
     let request = request
         .header(header::ACCEPT, "text/plain;version=0.0.4")
         .header(header::CONNECTION, "close")

@@ -1,11 +1,11 @@
-//! Pure. Counters as Envoy shows them.
+//! Pure. Renders counters in Envoy's format.
 
 use regex::Regex;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// Which counters are wanted.
+/// Selects the counters to show.
 #[derive(Debug)]
 pub(super) struct Wish {
     filter: Option<Regex>,
@@ -41,5 +41,5 @@ pub(super) fn json(stats: &BTreeMap<String, u64>) -> Value {
     json!({"stats": stats})
 }
 
-/// Set at start, also where they are 0: health checks read `server.state: 0` as "live".
+/// Prefixes of counters that are set at startup even if they are 0: health checks read `server.state: 0` as "live".
 const ALWAYS_USED: [&str; 3] = ["server.", "listener_manager.", "cluster_manager."];

@@ -1,4 +1,4 @@
-//! The admin pages as tools ask for them.
+//! The admin pages, requested as tools request them.
 #![allow(clippy::disallowed_methods, reason = "tests are a shell")]
 
 use super::*;
@@ -35,7 +35,7 @@ struct Fixture {
     commands: UnboundedReceiver<Command>,
 }
 
-/// A proxy of a mesh that has nothing yet.
+/// A proxy in a mesh that has received no configuration yet.
 fn fixture(probers: BTreeMap<String, Prober>, scrape: Vec<Scrape>) -> Fixture {
     let (peers, _callers) = Peers::new();
     let telemetry = Telemetry::new(Arc::new(Node::anonymous()), peers);
@@ -79,7 +79,7 @@ impl Fixture {
         seams.status.send_modify(|status| (status.clusters, status.listeners) = (true, true));
     }
 
-    /// One cluster with one endpoint, as a control plane sent them.
+    /// Applies one cluster with one endpoint, as if a control plane had sent them.
     fn configure(&self) {
         let seams = &self.admin.shared.seams;
         let name = "outbound|80||a.example.com";
@@ -130,7 +130,7 @@ async fn call(mut router: Router, method: &str, path: &str, from: IpAddr) -> (St
     (status, String::from_utf8(body.to_vec()).unwrap())
 }
 
-/// A server of the application's.
+/// Starts a server for the application.
 async fn application(router: Router) -> (u16, CancellationToken) {
     let listener = TcpListener::bind((LOOPBACK, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -1,4 +1,4 @@
-//! The plan of a proxy that a file describes: static resources, and a control plane where the file names one.
+//! Builds the plan of a proxy from a bootstrap file: static resources, and a control plane if the file names one.
 
 use super::plan::{Certificate, Page, PageKind, Plan};
 use super::{Failure, environment};
@@ -20,7 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Reads the file and tries all of it, so that nothing is bound where something is wrong.
+/// Reads and checks the whole file before any listener is bound.
 #[allow(clippy::disallowed_methods, reason = "this is the shell that knows the time")]
 pub(super) fn plan(args: &RunArgs) -> Result<Plan, Failure> {
     let log = log::init(&args.log_level, Format::Text);
@@ -71,7 +71,7 @@ pub(super) fn plan(args: &RunArgs) -> Result<Plan, Failure> {
 fn read(path: &Path) -> Result<Bootstrap, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::Start(format!("{}: cannot be read: {error}", path.display())))?;
-    // Reading takes megabytes of descriptors; a thread's memory goes back to the system when the thread ends.
+    // Parsing takes megabytes of descriptors; a thread's memory returns to the system when the thread ends.
     let parsed = std::thread::spawn(move || Bootstrap::parse(&text)).join();
     let parsed = parsed.map_err(|_| located(path, vec!["cannot be read: the parser failed".to_owned()]))?;
     parsed.map_err(|error| located(path, vec![error.to_string()]))
@@ -86,8 +86,8 @@ fn needs(bootstrap: &Bootstrap) -> Needs {
     Needs { certificate: false, discovery }
 }
 
-/// The static part as a snapshot, with its secrets in the store. Listeners and clusters move there: a second copy of a
-/// large file would cost as much memory as the first.
+/// Builds a snapshot of the static resources, and puts their secrets into the store. Listeners and clusters are
+/// moved into the snapshot: a second copy of a large file would cost as much memory as the first.
 fn fixed(bootstrap: &mut Bootstrap, store: &Arc<Store>) -> Result<Snapshot, Vec<String>> {
     let mut reasons = vec![];
     for secret in &bootstrap.secrets {

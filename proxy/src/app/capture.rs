@@ -1,12 +1,13 @@
-//! Makes sure, before anything is served, that the pod's traffic is captured: rules can be missing because somebody took
-//! the init container out, or because another program changed them since, and a policy that traffic passes by is none.
+//! Checks before startup that the pod's traffic is captured. Rules can be missing because the init container was
+//! removed, or because another program changed them, and traffic that bypasses the proxy bypasses every policy.
 
 use super::plan::Plan;
 use crate::admin::Admin;
 use crate::redirect::verify::{self, Probe};
 use std::time::Duration;
 
-/// Returns when test connections of both families are captured. Until then the proxy is not ready and says why.
+/// Returns when test connections of both IP families are captured. Until then the proxy is not ready, and its
+/// status gives the reason.
 pub(super) async fn confirmed(plan: &Plan, admin: &Admin) {
     let Some(probe) = plan.capture else { return };
     let mut told = None;
@@ -25,7 +26,8 @@ pub(super) async fn confirmed(plan: &Plan, admin: &Admin) {
     admin.wait_for_capture(None);
 }
 
-/// The test waits for the kernel, which is quick unless something is wrong; pages are served meanwhile.
+/// Runs the test on a blocking thread: it waits for the kernel, which is quick unless something is wrong. Pages are
+/// served meanwhile.
 async fn test(probe: Probe) -> Result<(), String> {
     let tested = tokio::task::spawn_blocking(move || verify::capture_works(&probe)).await;
     tested.map_err(|error| error.to_string())?.map_err(|error| error.to_string())

@@ -1,6 +1,6 @@
-//! The end of the process: not ready at once, new connections for a moment longer (callers learn of the end with a
-//! delay), then inbound listeners drain, then the outbound ones, which the application may still need, then what runs
-//! is waited for.
+//! Shutdown of the process. The proxy becomes not ready at once and accepts connections for a moment longer,
+//! because clients learn of the shutdown with a delay. Then inbound listeners drain, then the outbound ones, which
+//! the application may still need, and finally the open connections are awaited.
 
 use crate::config::DrainTimes;
 use crate::pipeline::drain::Drainer;
@@ -9,18 +9,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// When each step of the end begins, counted from the request to end.
+/// When each step of the shutdown begins, counted from the request to shut down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Steps {
-    /// Inbound listeners take no more connections.
+    /// When inbound listeners stop accepting connections.
     pub(super) inbound: Duration,
-    /// Nor do outbound ones; `None`: when no connection is open.
+    /// When outbound listeners stop, too; `None`: once no connection is open.
     pub(super) outbound: Option<Duration>,
-    /// Whatever still runs is cut.
+    /// When the remaining connections are closed.
     pub(super) end: Duration,
 }
 
-/// Pure: the steps of these settings.
+/// Pure. Computes the steps from the settings.
 pub(super) fn steps(times: DrainTimes) -> Steps {
     let earliest = if times.until_idle { times.minimum } else { times.termination };
     Steps {
@@ -30,13 +30,13 @@ pub(super) fn steps(times: DrainTimes) -> Steps {
     }
 }
 
-/// Pure: the times of an end that was announced by a drain before. Callers know by then, so nothing is waited for but
-/// what still runs.
+/// Pure. The times of a shutdown that an earlier drain announced. Clients already know of it, so only active
+/// requests and connections are awaited.
 pub(super) fn announced(times: DrainTimes) -> DrainTimes {
     DrainTimes { termination: Duration::ZERO, minimum: Duration::ZERO, ..times }
 }
 
-/// Stops taking connections without an end in sight, at once or, `graceful`, when callers may have learned of it.
+/// Drains without ending the process: at once or, if `graceful`, after clients have had time to learn of it.
 #[allow(clippy::disallowed_methods, reason = "this is the shell that knows the time")]
 pub(super) async fn later(drainer: Drainer, limit: Duration, inbound_only: bool, graceful: bool) {
     if graceful {
@@ -45,7 +45,7 @@ pub(super) async fn later(drainer: Drainer, limit: Duration, inbound_only: bool,
     drainer.start(Instant::now() + limit, inbound_only);
 }
 
-/// Goes through the steps; returns when all workers have ended, at the latest at the end.
+/// Performs the steps. Returns when all workers have ended, or at the deadline.
 #[allow(clippy::disallowed_methods, reason = "this is the shell that knows the time")]
 pub(super) async fn run(
     times: DrainTimes,
@@ -75,7 +75,7 @@ pub(super) async fn run(
     }
 }
 
-/// Callers need this long to learn that the workload is going.
+/// How long clients need to learn that the workload is shutting down.
 const NOTICE: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(200);
 const GRACE: Duration = Duration::from_millis(500);

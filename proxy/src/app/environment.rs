@@ -1,11 +1,11 @@
-//! Reads from the machine what settings are made of.
+//! Reads from the machine the inputs of the settings.
 
 use crate::config::Raw;
 use nix::ifaddrs::getifaddrs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
-/// The environment, the pod's labels and annotations, and the CPU limit.
+/// Reads the environment, the pod's labels and annotations, and the CPU limit.
 pub(super) fn raw(podinfo: &Path) -> Raw {
     let file = |name: &str| std::fs::read_to_string(podinfo.join(name)).unwrap_or_default();
     Raw {
@@ -16,14 +16,14 @@ pub(super) fn raw(podinfo: &Path) -> Raw {
     }
 }
 
-/// This machine's first address of version 4 that others may reach, as Envoy finds its own.
+/// This machine's first IPv4 address that other machines can reach, determined as Envoy does.
 pub(super) fn address() -> IpAddr {
     let all = getifaddrs().into_iter().flatten().filter_map(|interface| interface.address);
     let mut all = all.filter_map(|address| Some(address.as_sockaddr_in()?.ip()));
     all.find(|address| !address.is_loopback()).unwrap_or(Ipv4Addr::LOCALHOST).into()
 }
 
-/// The limit of this process's control group, version 2 or 1, in cores.
+/// The CPU limit of this process's control group, version 2 or 1, in cores.
 pub(super) fn cpu_limit() -> Option<f64> {
     let read = |path: &str| std::fs::read_to_string(path).ok();
     if let Some(text) = read("/sys/fs/cgroup/cpu.max") {
@@ -34,7 +34,7 @@ pub(super) fn cpu_limit() -> Option<f64> {
     parse_cpu_max(&format!("{} {}", quota.trim(), period.trim()))
 }
 
-/// `quota period`; `max` or a negative quota is no limit.
+/// Parses `quota period`; `max` or a negative quota means no limit.
 fn parse_cpu_max(text: &str) -> Option<f64> {
     let (quota, period) = text.trim().split_once(' ')?;
     let (quota, period): (f64, f64) = (quota.parse().ok()?, period.trim().parse().ok()?);

@@ -1,4 +1,4 @@
-//! The plan of a proxy in a mesh, from its settings.
+//! Builds the plan of a proxy in a mesh from its settings.
 
 use super::plan::{Certificate, DnsPlan, Page, PageKind, Plan};
 use super::{Failure, environment};
@@ -22,7 +22,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Reads the settings of this process.
+/// Parses the settings of this process.
 #[allow(clippy::disallowed_methods, reason = "this is the shell that knows the time")]
 pub(super) fn plan(args: &MeshArgs) -> Result<Plan, Failure> {
     let config = Config::parse(args, &environment::raw(&args.podinfo))
@@ -57,7 +57,7 @@ fn from_config(config: Config, log: log::Handle, started: Instant) -> Plan {
         store: Store::new(),
         snapshot: Snapshot::empty(),
         certificate,
-        // On the plaintext port there is no identity, so there may be no certificate either.
+        // A proxy in a mesh is ready only with both, even if it reaches the control plane in plaintext.
         needs: Needs { certificate: true, discovery: true },
         dns,
         drain: config.drain,
@@ -81,7 +81,7 @@ fn from_config(config: Config, log: log::Handle, started: Instant) -> Plan {
     }
 }
 
-/// How capture is tested, where it can be.
+/// The test of traffic capture, if one is possible.
 fn capture(config: &Config) -> Option<Probe> {
     if !config.checks_capture {
         return None;
@@ -129,7 +129,7 @@ fn loopback(like: IpAddr) -> IpAddr {
     if like.is_ipv6() { IpAddr::V6(Ipv6Addr::LOCALHOST) } else { IpAddr::V4(Ipv4Addr::LOCALHOST) }
 }
 
-/// The workload as its own metrics name it.
+/// The workload's description of itself for its own metrics.
 fn own(pod: &Pod) -> Node {
     let label = |names: &[&str]| names.iter().find_map(|name| pod.labels.get(*name)).cloned();
     let workload = Workload {
@@ -155,9 +155,9 @@ fn own(pod: &Pod) -> Node {
     Node { kind: pod.kind, workload, trust_domain: pod.trust_domain.clone(), address: pod.address }
 }
 
-/// Port of the listener for captured inbound connections, the default of `init`.
+/// The port of the listener for captured inbound connections; the default of `init`.
 const CAPTURE_PORT: u16 = 15006;
-/// The port that Istio's own validation calls.
+/// The port to which Istio's own validation connects.
 const PROBE_PORT: u16 = 15002;
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
 const RESOLV_CONF: &str = "/etc/resolv.conf";

@@ -1,4 +1,5 @@
-//! Builds everything, starts it, and ends it: settings to a plan, a plan to a running process. Alone knows all parts.
+//! Builds, starts and ends the process: settings become a plan, and a plan becomes a running process. The only
+//! module that knows all parts.
 
 mod bootstrap;
 mod mesh;
@@ -16,39 +17,39 @@ mod plan;
 use crate::config::args::{DrainArgs, MeshArgs, RunArgs, WaitArgs};
 use std::process::ExitCode;
 
-/// `proxy sidecar` and `proxy router`: a proxy of a mesh.
+/// Runs `proxy sidecar` and `proxy router`: a proxy in a mesh.
 pub fn mesh(args: &MeshArgs) -> ExitCode {
     finish(mesh::plan(args).and_then(process::run))
 }
 
-/// `run --bootstrap`: a proxy of a file.
+/// Runs `run --bootstrap`: a proxy configured by a file.
 pub fn run(args: &RunArgs) -> ExitCode {
     finish(bootstrap::plan(args).and_then(|plan| if args.check { Ok(()) } else { process::run(plan) }))
 }
 
-/// `wait`: returns when the proxy beside is ready.
+/// Runs `wait`: returns when the proxy in the same pod is ready.
 pub fn wait(args: &WaitArgs) -> ExitCode {
     finish(wait::until_ready(args))
 }
 
-/// `drain`: tells the proxy beside that its pod is about to end.
+/// Runs `drain`: announces the pod's end to the proxy in the same pod.
 pub fn drain(args: &DrainArgs) -> ExitCode {
     finish(wait::drain(args.port))
 }
 
-/// What ends the process with an error.
+/// Why the process ends with an error.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    /// The settings are wrong: each mistake on a line of its own.
+    /// The settings are invalid: each mistake on a line of its own.
     #[error("{}", .0.join("\n"))]
     Settings(Vec<String>),
-    /// The settings are right and the machine does not allow it.
+    /// The settings are valid, but the machine does not permit them.
     #[error("{0}")]
     Start(String),
 }
 
 impl Failure {
-    /// 64 is what shells know as a wrong use of a command.
+    /// The exit code; 64 is the convention for a usage error.
     fn code(&self) -> ExitCode {
         match self {
             Self::Settings(_) => ExitCode::from(64),

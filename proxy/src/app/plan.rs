@@ -1,4 +1,4 @@
-//! What a process is started from, whatever the settings came from.
+//! The plan from which a process starts, independent of the source of its settings.
 
 use crate::admin::Needs;
 use crate::config::{DrainTimes, Prober, Scrape};
@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A process to be.
+/// Everything that a process needs to start.
 pub(super) struct Plan {
     pub(super) started: Instant,
     pub(super) log: log::Handle,
@@ -37,22 +37,22 @@ pub(super) struct Plan {
     pub(super) scrape: Vec<Scrape>,
     pub(super) address: IpAddr,
     pub(super) socket_mark: Option<u32>,
-    /// The test connections that must be captured before anything is served; `None` where nothing is captured.
+    /// The test connections that must be captured before startup; `None`: no traffic is captured.
     pub(super) capture: Option<Probe>,
     pub(super) bootstrap: Bootstrap,
-    /// A listener that cannot be bound ends the process, as it does where a file is all the configuration there is.
+    /// Whether a listener that cannot be bound ends the process; true if a file is the only configuration.
     pub(super) must_bind: bool,
 }
 
-/// Pages to serve.
+/// A group of pages to serve.
 pub(super) struct Page {
     pub(super) address: SocketAddr,
     pub(super) kind: PageKind,
-    /// The setting that chooses the port.
+    /// The setting that chooses the port, for error messages.
     pub(super) setting: &'static str,
 }
 
-/// Which pages.
+/// The group of pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PageKind {
     Admin,
@@ -61,14 +61,14 @@ pub(super) enum PageKind {
     Metrics,
 }
 
-/// Where the workload's own certificate comes from.
+/// The source of the workload's own certificate.
 pub(super) enum Certificate {
     None,
     Authority(Box<Authority>),
     Mounted(PathBuf),
 }
 
-/// The DNS server.
+/// The settings of the DNS server.
 pub(super) struct DnsPlan {
     pub(super) address: SocketAddr,
     pub(super) namespace: String,

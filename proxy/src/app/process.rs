@@ -1,4 +1,4 @@
-//! A plan, running: one thread for control, admin and DNS, and the workers beside it.
+//! Runs a plan: one thread for control, admin and DNS, and the worker threads.
 
 use super::plan::{Certificate, DnsPlan, Page, PageKind, Plan};
 use super::{Failure, capture, drain, workers};
@@ -23,7 +23,7 @@ use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Runs until asked to end, and drained.
+/// Runs until the process is asked to end and has drained.
 pub(super) fn run(plan: Plan) -> Result<(), Failure> {
     if let Some(mark) = plan.socket_mark {
         channel::mark_sockets(mark);
@@ -34,7 +34,7 @@ pub(super) fn run(plan: Plan) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::Start(format!("no runtime: {error}")))?;
     let result = LocalSet::new().block_on(&runtime, serve_plan(plan));
-    // A look-up that hangs in the C library must not keep the process alive.
+    // A name lookup that hangs in the C library must not keep the process alive.
     runtime.shutdown_background();
     result
 }
@@ -98,7 +98,7 @@ async fn serve_plan(mut plan: Plan) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The request to end.
+/// The signals that request shutdown.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -146,7 +146,7 @@ fn shared(plan: &mut Plan, seams: Seams, bound: Bound, commands: mpsc::Unbounded
     }
 }
 
-/// Counters that health checks read, there from the start.
+/// Creates at startup the counters that health checks read.
 fn name_stats(telemetry: &Telemetry) {
     telemetry.named("server.state").store(INITIALIZING, Ordering::Relaxed);
     for name in [
@@ -186,7 +186,7 @@ async fn serve_dns(plan: Option<DnsPlan>, seams: &Seams, socket_mark: Option<u32
     let names = seams.names.subscribe();
     let dns = Dns { names, namespace: plan.namespace, resolv: plan.resolv, socket_mark };
     let other = other_loopback(plan.address);
-    // Queries to a name server of the other family are redirected to the loopback address of that family.
+    // Capture rules redirect queries for a name server of the other family to the loopback address of that family.
     match dns::bind(other).await {
         Ok((udp, tcp)) => answer_dns(udp, tcp, dns.clone()),
         Err(error) => tracing::debug!(%error, "DNS is not answered on {other}"),
@@ -251,7 +251,7 @@ fn start_control(plan: &mut Plan, seams: &Seams, callers: mpsc::UnboundedReceive
     }
 }
 
-/// Waits a moment for the certificate, which the control plane may ask for. Without one the token has to do.
+/// Waits briefly for the certificate, which the control plane may require. Without one, the token must suffice.
 async fn identity(seams: &Seams) {
     let arrival = async {
         while !seams.credentials.contains(api::name::WORKLOAD_CERTIFICATE) {
@@ -261,7 +261,8 @@ async fn identity(seams: &Seams) {
     let _ = tokio::time::timeout(IDENTITY_LIMIT, arrival).await;
 }
 
-/// The first listener that could not be bound, as a message; never, where that is only a matter of readiness.
+/// Returns the first listener that could not be bound, as a message. Never returns if `matters` is false: then a
+/// failure only affects readiness.
 async fn first_unbound(bound: &Bound, matters: bool) -> String {
     let mut all = bound.subscribe();
     loop {
@@ -282,6 +283,6 @@ async fn first_unbound(bound: &Bound, matters: bool) -> String {
 
 const POLL: Duration = Duration::from_millis(5);
 const IDENTITY_LIMIT: Duration = Duration::from_secs(5);
-/// Envoy's numbers for `server.state`.
+/// Envoy's values of `server.state`.
 const DRAINING: u64 = 1;
 const INITIALIZING: u64 = 2;

@@ -1,5 +1,5 @@
-//! Asks the proxy beside: waits until it is ready, for a container that must not start before it, and tells it of the
-//! pod's end, for a hook.
+//! Sends requests to the proxy in the same pod: waits until it is ready, for a container that must not start before it,
+//! and announces the pod's end, for a lifecycle hook.
 
 use super::Failure;
 use crate::config::args::WaitArgs;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
-/// Returns when the page answers with success.
+/// Returns when the page responds with success.
 pub(super) fn until_ready(args: &WaitArgs) -> Result<(), Failure> {
     let url: Uri = args
         .url
@@ -43,7 +43,7 @@ pub(super) fn until_ready(args: &WaitArgs) -> Result<(), Failure> {
     runtime.block_on(ready)
 }
 
-/// Has the proxy drain its inbound connections.
+/// Makes the proxy drain its inbound connections.
 pub(super) fn drain(port: u16) -> Result<(), Failure> {
     let url: Uri =
         format!("http://127.0.0.1:{port}/drain?inboundonly").parse().expect("a port fits into a URL");

@@ -1,12 +1,11 @@
-//! The worker threads: each has a single-threaded runtime of its own, and nothing that a connection needs ever leaves
-//! its thread.
+//! The worker threads. Each has its own single-threaded runtime, and no state of a connection ever leaves its thread.
 
 use crate::pipeline::{self, Worker};
 use std::io;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
-/// Starts a thread for each worker. The receiver ends when all of them have ended.
+/// Starts one thread per worker. The receiver ends when all of them have ended.
 pub(super) fn start(workers: Vec<Worker>) -> io::Result<mpsc::Receiver<usize>> {
     let (ended, all) = mpsc::channel(workers.len().max(1));
     for worker in workers {
@@ -15,7 +14,7 @@ pub(super) fn start(workers: Vec<Worker>) -> io::Result<mpsc::Receiver<usize>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name(format!("worker-{index}")).stack_size(STACK).spawn(move || {
             LocalSet::new().block_on(&runtime, pipeline::serve(worker));
-            // Dropped last: a thread that panics closes its end as well.
+            // The sender is dropped last, so a thread that panics closes it as well.
             drop(runtime);
             let _ = ended.blocking_send(index);
         })?;
@@ -23,5 +22,5 @@ pub(super) fn start(workers: Vec<Worker>) -> io::Result<mpsc::Receiver<usize>> {
     Ok(all)
 }
 
-/// Memory is taken as the stack grows; this only bounds it.
+/// The stack size limit; memory is only allocated as the stack grows.
 const STACK: usize = 2 * 1024 * 1024;

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
-/// Which proxy it is.
+/// The role of the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Role {
     /// Beside an application, capturing its traffic.
@@ -45,13 +45,13 @@ pub struct MeshArgs {
 }
 
 impl MeshArgs {
-    /// The log level, in words of ours.
+    /// The log level under our own names.
     pub fn level(&self) -> &str {
         self.log_level.as_deref().or(self.proxy_log_level.as_deref()).unwrap_or("info")
     }
 }
 
-/// A log level in our words; those of Envoy that differ are taken too.
+/// Parses a log level under our names, or under those of Envoy's that differ.
 pub(super) fn level(text: &str) -> Result<String, String> {
     match text {
         "warning" => Ok("warn".to_owned()),

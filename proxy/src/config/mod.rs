@@ -1,5 +1,5 @@
-//! Pure. The settings of one proxy, read once from the command line and the environment that injection gives it.
-//! Every mistake is collected, so that a person sees all of them at once and nothing has been bound yet.
+//! Pure. The settings of one proxy, parsed once from the command line and the environment that injection provides.
+//! All mistakes are collected, so that a user sees them at once, before any port is bound.
 
 mod node;
 mod probers;
@@ -22,61 +22,61 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What the settings are read from.
+/// The unparsed inputs of the settings.
 #[derive(Debug, Clone, Default)]
 pub struct Raw {
-    /// The environment.
+    /// The environment variables.
     pub environment: BTreeMap<String, String>,
-    /// `labels` of the downward API, as the file has them.
+    /// The content of the downward API's `labels` file.
     pub labels: String,
-    /// `annotations` of the downward API, as the file has them.
+    /// The content of the downward API's `annotations` file.
     pub annotations: String,
-    /// The CPU limit that the kernel enforces, in cores.
+    /// The CPU limit enforced by the kernel, in cores.
     pub cpu_limit: Option<f64>,
 }
 
 /// The settings of a proxy in a mesh.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Who this proxy is, as the control plane is told.
+    /// The proxy's node, as sent to the control plane.
     pub node: NodeInfo,
-    /// The workload it belongs to.
+    /// The workload that the proxy belongs to.
     pub pod: Pod,
-    /// Where configuration comes from.
+    /// The source of configuration.
     pub discovery: Discovery,
-    /// `host:port` of the certificate authority.
+    /// The certificate authority as `host:port`.
     pub authority: String,
-    /// Which server is taken for the authority.
+    /// The identity expected of the certificate authority.
     pub authority_server: Expected,
-    /// Wished life of the certificate; `None`: the authority's default.
+    /// The requested lifetime of the certificate; `None`: the authority's default.
     pub certificate_life: Option<Duration>,
-    /// Folder in which certificates are mounted as files, used instead of the authority when it holds any.
+    /// The folder for mounted certificates, which replace the authority's if there are any.
     pub mounted: PathBuf,
-    /// Worker threads.
+    /// The number of worker threads.
     pub concurrency: usize,
-    /// Ports of the proxy itself.
+    /// Ports on which the proxy itself serves.
     pub ports: Ports,
-    /// How the proxy ends.
+    /// Times of the shutdown.
     pub drain: DrainTimes,
-    /// The application's probes, by path under which the kubelet calls them here.
+    /// The application's probes, by the path under which the kubelet requests them from the proxy.
     pub probers: BTreeMap<String, Prober>,
-    /// Where the application's own metrics are.
+    /// Where to fetch the application's own metrics.
     pub scrape: Vec<Scrape>,
-    /// Answer names of the mesh on the DNS port.
+    /// Whether to resolve names of the mesh on the DNS port.
     pub dns: bool,
-    /// Mark of the proxy's own sockets, where capture tells them by it.
+    /// The mark of the proxy's own sockets, if capture recognizes them by a mark.
     pub socket_mark: Option<u32>,
-    /// Make sure at the start that the pod's traffic is captured.
+    /// Whether to check at startup that the pod's traffic is captured.
     pub checks_capture: bool,
-    /// The interfaces that the pod's annotation excludes from capture, as it has them.
+    /// The interfaces that the pod's annotation excludes from capture, unparsed.
     pub excluded_interfaces: String,
-    /// Which lines are logged.
+    /// Which lines to log.
     pub log_level: String,
-    /// Settings that were given and do nothing here.
+    /// Settings that are given but have no effect.
     pub ignored: Vec<String>,
 }
 
-/// The workload a proxy belongs to.
+/// The workload that a proxy belongs to.
 #[derive(Debug, Clone)]
 pub struct Pod {
     /// Sidecar or gateway.
@@ -85,7 +85,7 @@ pub struct Pod {
     pub name: String,
     /// Namespace.
     pub namespace: String,
-    /// Its address.
+    /// The pod's address.
     pub address: IpAddr,
     /// Service account; empty when unknown.
     pub service_account: String,
@@ -93,7 +93,7 @@ pub struct Pod {
     pub trust_domain: String,
     /// Labels.
     pub labels: BTreeMap<String, String>,
-    /// Name of what the pod belongs to, such as a Deployment.
+    /// Name of the pod's owner, such as a Deployment.
     pub workload_name: String,
     /// Cluster id.
     pub cluster_id: String,
@@ -101,48 +101,48 @@ pub struct Pod {
     pub domain: String,
 }
 
-/// Where configuration comes from.
+/// The source of configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Discovery {
     /// `host:port`.
     pub address: String,
-    /// Over TLS, with roots, own certificate and token.
+    /// Whether to connect over TLS, with roots, own certificate and token.
     pub tls: bool,
-    /// Which server is taken for the control plane over TLS.
+    /// The identity expected of the control plane over TLS.
     pub server: Expected,
-    /// PEM file of the control plane's trust anchors.
+    /// PEM file with the control plane's trust anchors.
     pub roots: PathBuf,
-    /// File of the projected token.
+    /// File with the projected token.
     pub token: PathBuf,
 }
 
-/// Ports of the proxy itself.
+/// Ports on which the proxy itself serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ports {
-    /// Administration, on the loopback address.
+    /// Administration pages, on the loopback address.
     pub admin: u16,
     /// Health, merged metrics, the application's probes.
     pub status: u16,
-    /// The application's probes, where an annotation moves them off the status port; 0: nowhere else.
+    /// The application's probes, if an annotation moves them off the status port; 0: they stay there.
     pub probes: u16,
-    /// Readiness alone.
+    /// Only readiness.
     pub health: u16,
-    /// The proxy's metrics alone.
+    /// Only the proxy's metrics.
     pub prometheus: u16,
     /// DNS.
     pub dns: u16,
 }
 
-/// How the proxy ends.
+/// Times of the shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DrainTimes {
-    /// From the request to end until connections are let go.
+    /// Time from the request to shut down until connections drain.
     pub termination: Duration,
-    /// Running requests may last this long.
+    /// Active requests may take this long after that.
     pub limit: Duration,
-    /// Wait until no connection is open instead of a fixed time.
+    /// Whether to wait until no connection is open instead of a fixed time.
     pub until_idle: bool,
-    /// With `until_idle`: at least this long.
+    /// With `until_idle`: the least time to wait.
     pub minimum: Duration,
 }
 
@@ -150,13 +150,13 @@ pub struct DrainTimes {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{setting}: {reason}")]
 pub struct ConfigError {
-    /// The flag or variable, with the field's path in it.
+    /// The flag or variable, including the path of the field in it.
     pub setting: String,
-    /// What is wrong, and how to write it.
+    /// What is wrong, and what is expected.
     pub reason: String,
 }
 
-/// Every mistake that was found on the way.
+/// Collects all mistakes.
 #[derive(Debug, Default)]
 struct Mistakes(Vec<ConfigError>);
 
@@ -165,7 +165,7 @@ impl Mistakes {
         self.0.push(ConfigError { setting: setting.into(), reason: reason.into() });
     }
 
-    /// The value, or its default when it is absent or wrong.
+    /// Returns the value, or its default if it is absent or invalid.
     fn take<T>(&mut self, setting: &str, parsed: Result<Option<T>, String>, default: T) -> T {
         match parsed {
             Ok(value) => value.unwrap_or(default),
@@ -178,11 +178,11 @@ impl Mistakes {
 }
 
 impl Config {
-    /// Reads the settings, or says everything that is wrong with them.
+    /// Parses the settings, or returns all mistakes in them.
     pub fn parse(args: &MeshArgs, raw: &Raw) -> Result<Self, Vec<ConfigError>> {
         let mut mistakes = Mistakes::default();
         let proxy = ProxyConfig::parse(raw.text("PROXY_CONFIG"), &mut mistakes);
-        // The metadata of PROXY_CONFIG stands for variables; the environment itself has the last word.
+        // The metadata in PROXY_CONFIG sets variables; the environment itself takes precedence.
         let mut environment = proxy.metadata.clone();
         environment.extend(raw.environment.clone());
         let raw = Raw { environment, ..raw.clone() };
@@ -231,7 +231,7 @@ impl Config {
 }
 
 impl Raw {
-    /// A variable, where it says anything.
+    /// The value of a variable, unless it is unset or empty.
     fn text(&self, name: &str) -> Option<&str> {
         self.environment.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
@@ -278,7 +278,7 @@ fn pod(args: &MeshArgs, raw: &Raw, mistakes: &mut Mistakes) -> Pod {
 }
 
 impl Pod {
-    /// The id that the control plane is told.
+    /// The node ID that is sent to the control plane.
     pub fn node_id(&self) -> NodeId {
         NodeId {
             kind: self.kind,
@@ -292,7 +292,8 @@ impl Pod {
 
 const EXCLUDED_INTERFACES: &str = "traffic.sidecar.istio.io/excludeInterfaces";
 
-/// Injection says how traffic reaches a sidecar; a gateway is called directly whatever it says.
+/// Whether to check traffic capture. For a sidecar it depends on the interception mode that injection sets; a
+/// gateway is called directly in any case.
 fn checks_capture(role: Role, raw: &Raw, mistakes: &mut Mistakes) -> bool {
     let name = "OSTRIA_CAPTURE_CHECK";
     let asked = mistakes.take(name, boolean(raw.text(name)), true);
@@ -317,7 +318,8 @@ fn discovery(
     }
 }
 
-/// Which server is taken for the authority. Without an address of its own it is the control plane, as in Istio.
+/// The identity expected of the authority. Without an address of its own, the authority is the control plane, as in
+/// Istio.
 fn authority_server(
     raw: &Raw,
     domain: Option<&TrustDomain>,
@@ -330,7 +332,7 @@ fn authority_server(
     server("OSTRIA_CA_SAN", raw, domain, Expected::citadel, mistakes)
 }
 
-/// What a setting expects of a server, or what the mesh expects of it.
+/// The identity that a setting expects of a server, or else the one that is usual in the mesh.
 fn server(
     setting: &str,
     raw: &Raw,
@@ -397,8 +399,9 @@ fn drain(proxy: &ProxyConfig, raw: &Raw, mistakes: &mut Mistakes) -> DrainTimes 
     }
 }
 
-/// The flag, then the mesh's setting, then the CPU limit (of injection, or of the kernel), rounded up; else 2. A limit
-/// of a whole large machine asks for no more threads than a sidecar can use.
+/// The number of worker threads: the flag, then the mesh's setting, then the CPU limit (from injection or the
+/// kernel), rounded up; else 2. A limit the size of a large machine does not create more threads than a sidecar can
+/// use.
 fn concurrency(args: &MeshArgs, proxy: &ProxyConfig, raw: &Raw, mistakes: &mut Mistakes) -> usize {
     let limit = raw.text("ISTIO_CPU_LIMIT").map(|text| {
         text.parse::<f64>()

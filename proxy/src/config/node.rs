@@ -1,4 +1,4 @@
-//! Pure. What the control plane is told about this proxy: its node id and metadata, as Istio's agent tells them.
+//! Pure. The node that the proxy sends to the control plane: ID and metadata, in the form of Istio's agent.
 
 use super::proxy_config::ProxyConfig;
 use super::{Mistakes, Pod, Ports, Raw};
@@ -49,7 +49,7 @@ fn metadata(
         ("SERVICE_ACCOUNT", &pod.service_account),
         ("WORKLOAD_NAME", &pod.workload_name),
         ("CLUSTER_ID", &pod.cluster_id),
-        // Peers are asked for by address instead of being read from headers.
+        // Peers' metadata is requested by address instead of being exchanged in headers.
         ("METADATA_DISCOVERY", "true"),
     ] {
         if !value.is_empty() {
@@ -78,7 +78,8 @@ fn metadata(
     metadata
 }
 
-/// As many annotations as fit: control planes take no more than 64 KiB of metadata, and no configuration depends on them.
+/// As many annotations as fit: control planes accept at most 64 KiB of metadata, and no configuration depends on
+/// annotations.
 fn within(annotations: &BTreeMap<String, String>, mut room: usize) -> BTreeMap<String, String> {
     let fits = |(name, value): &(&String, &String)| {
         let left = room.checked_sub(name.len() + value.len());
@@ -96,7 +97,7 @@ fn object(words: &BTreeMap<String, String>) -> Value {
         .into()
 }
 
-/// A file of the downward API: lines of `key="value"`, the value quoted as Go does.
+/// Parses a downward API file: lines of `key="value"`, with the value quoted as in Go.
 pub fn podinfo(text: &str) -> Result<BTreeMap<String, String>, String> {
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     lines
@@ -129,11 +130,11 @@ fn unquoted(text: &str) -> Option<String> {
 /// A piece of quoted text.
 enum Part {
     Char(char),
-    /// One byte of a longer character.
+    /// One byte of a multi-byte character.
     Byte(u8),
 }
 
-/// What follows a backslash.
+/// Parses the characters after a backslash.
 fn escaped(chars: &mut std::str::Chars<'_>) -> Option<Part> {
     let letter = chars.next()?;
     let mut code = |digits: usize| {
@@ -159,10 +160,10 @@ fn escaped(chars: &mut std::str::Chars<'_>) -> Option<Part> {
     Some(Part::Char(plain))
 }
 
-/// Bytes of annotations that are told; Kubernetes takes 256 KiB.
+/// The most bytes of annotations that are sent; Kubernetes allows 256 KiB.
 const MAX_ANNOTATIONS: usize = 16 << 10;
 
-/// What of Istio's own this proxy understands; a control plane sends such filters only to nodes that list them.
+/// Istio's own extensions that this proxy supports; a control plane sends such filters only to nodes that list them.
 const EXTENSIONS: [&str; 8] = [
     "istio.alpn",
     "istio.stats",

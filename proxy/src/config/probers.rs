@@ -1,4 +1,4 @@
-//! Pure. What injection took from the pod and left to this proxy: the application's probes and its metrics page.
+//! Pure. The parts of the pod that injection moved to this proxy: the application's probes and its metrics page.
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -7,33 +7,33 @@ use std::time::Duration;
 /// One probe of the application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prober {
-    /// What is asked.
+    /// The kind of probe.
     pub action: Action,
-    /// How long the answer may take.
+    /// The most time a response may take.
     pub timeout: Duration,
 }
 
-/// What a probe asks.
+/// The kind of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// A page.
+    /// Request a page.
     Http(HttpProbe),
-    /// Whether a port is open; `None` stands for the pod's own address.
+    /// Check that a port is open; `None` stands for the pod's own address.
     Tcp(Option<String>, u16),
-    /// The gRPC health service, perhaps of one service by name.
+    /// Call the gRPC health service; an empty name asks for the whole server.
     Grpc(u16, String),
 }
 
-/// A page that is asked for.
+/// The page that an HTTP probe requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpProbe {
-    /// Host, where it is not the pod's own address.
+    /// Host, if it is not the pod's own address.
     pub host: Option<String>,
     /// Port.
     pub port: u16,
     /// Path, with its leading slash.
     pub path: String,
-    /// Over TLS, without a check of the certificate, as the kubelet does.
+    /// Whether to use TLS, without verifying the certificate, as the kubelet does.
     pub tls: bool,
     /// Headers to send.
     pub headers: Vec<(String, String)>,
@@ -93,7 +93,7 @@ enum RawPort {
     Text(String),
 }
 
-/// Reads ISTIO_KUBE_APP_PROBERS.
+/// Parses ISTIO_KUBE_APP_PROBERS.
 pub(super) fn read(text: Option<&str>) -> Result<Option<BTreeMap<String, Prober>>, String> {
     let Some(text) = text else { return Ok(None) };
     let raw: BTreeMap<String, RawProber> =
@@ -159,8 +159,8 @@ struct RawTarget {
     port: String,
 }
 
-/// Reads ISTIO_PROMETHEUS_ANNOTATIONS; nothing where the pod says that it does not want to be scraped. Several `targets`
-/// stand for themselves, and repeat the first one beside them.
+/// Parses ISTIO_PROMETHEUS_ANNOTATIONS; returns no pages if the pod opts out of scraping. If there are several
+/// `targets`, they replace the top-level port and path, which only repeat the first target.
 pub(super) fn read_scrape(text: Option<&str>) -> Result<Vec<Scrape>, String> {
     let Some(text) = text else { return Ok(vec![]) };
     let raw: RawScrape =

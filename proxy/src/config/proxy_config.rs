@@ -1,11 +1,11 @@
-//! Pure. The mesh's `ProxyConfig` as the variable PROXY_CONFIG carries it: the fields that this proxy acts on, typed.
+//! Pure. Parses the mesh's `ProxyConfig` from the variable PROXY_CONFIG: the fields that this proxy acts on.
 
 use super::Mistakes;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The fields that are acted on.
+/// The fields of `ProxyConfig` that this proxy acts on.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ProxyConfig {
     pub(super) discovery_address: Option<String>,
@@ -17,9 +17,9 @@ pub(super) struct ProxyConfig {
     pub(super) admin_port: Option<u16>,
     pub(super) service_cluster: Option<String>,
     pub(super) metadata: BTreeMap<String, String>,
-    /// Fields that are given and do nothing here.
+    /// Fields that are given but have no effect.
     pub(super) ignored: Vec<String>,
-    /// As it was given, for the control plane.
+    /// The unparsed document, for the control plane.
     pub(super) document: Map<String, Value>,
 }
 
@@ -54,7 +54,7 @@ impl ProxyConfig {
             "proxyAdminPort" => self.admin_port = Some(number(value)?),
             "serviceCluster" => self.service_cluster = Some(text(value)?),
             "proxyMetadata" => self.metadata = words(value)?,
-            // The injector acts on these.
+            // Only the injector acts on these.
             "holdApplicationUntilProxyStarts" | "interceptionMode" => {}
             other => self.ignored.push(other.to_owned()),
         }

@@ -1,10 +1,10 @@
-//! What a format may say of the machine: its name, and the environment of the process. Neither changes while it runs,
-//! so that both are text from the start.
+//! Facts about the machine that a format may contain: its name, and environment variables. They do not change while
+//! the process runs, so they are resolved once.
 
 use std::sync::OnceLock;
 
-/// A variable of the environment, perhaps cut to a length. Envoy writes a dash for what is not set, in headers and JSON
-/// too.
+/// The value of an environment variable, optionally cut to a length. An unset variable is a dash, as in Envoy, in
+/// headers and JSON too.
 pub fn environment(name: &str, longest: Option<usize>) -> String {
     let value = variable(name).unwrap_or_else(|| "-".to_owned());
     value.chars().take(longest.unwrap_or(usize::MAX)).collect()
@@ -15,7 +15,7 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// The name of the machine.
+/// The machine's host name.
 pub fn host_name() -> &'static str {
     static NAME: OnceLock<String> = OnceLock::new();
     NAME.get_or_init(|| {

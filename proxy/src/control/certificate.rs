@@ -1,5 +1,6 @@
-//! The workload's own certificate: asked for at start, renewed at half of its life, tried again while the current one
-//! is valid and after. A rotation changes the store and nothing else, so it drops no connection.
+//! Keeps the workload's own certificate: requests it at start, renews it at half of its lifetime, and retries after
+//! failures, whether or not the current one is still valid. A rotation only changes the store, so it drops no
+//! connection.
 
 use super::Seams;
 use super::schedule::{BackOff, wait_until};
@@ -10,7 +11,7 @@ use api::process::enroll::{Authority, EnrollError, Issued, enroll, renewal};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-/// Keeps a certificate in the store for ever.
+/// Keeps a valid certificate in the store; never returns.
 #[allow(clippy::disallowed_methods, reason = "this is the shell that knows the time")]
 pub async fn run(authority: Authority, seams: Seams) {
     let failures = seams.telemetry.named("agent.num_failed_outgoing_requests");
@@ -44,7 +45,7 @@ pub async fn run(authority: Authority, seams: Seams) {
                     "no certificate; trying again"
                 );
                 if !valid {
-                    // An expired certificate proves nothing, and showing it would spoil the token's proof.
+                    // An expired certificate proves nothing, and a request with it fails even if the token is valid.
                     current = None;
                 }
                 tokio::time::sleep(wait).await;
@@ -53,7 +54,8 @@ pub async fn run(authority: Authority, seams: Seams) {
     }
 }
 
-/// Asks with all proofs; where the token is missing or refused, with the current certificate alone.
+/// Requests a certificate with all proofs of identity; if the token is missing or refused, with the current
+/// certificate alone.
 async fn obtain(authority: &Authority, current: Option<&Issued>, store: &Store) -> Result<Issued, Failure> {
     let issued = match enroll(authority, current).await {
         Err(error) if current.is_some() && is_about_token(&error, authority) => {
@@ -66,7 +68,7 @@ async fn obtain(authority: &Authority, current: Option<&Issued>, store: &Store) 
     Ok(issued)
 }
 
-/// Why there is no certificate.
+/// Why no certificate was obtained.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
@@ -89,7 +91,8 @@ fn keep(issued: &Issued, authority: &Authority, store: &Store) -> Result<(), Cre
     store.set(WORKLOAD_CERTIFICATE, &content)
 }
 
-/// The roots are those of the answer, with those of the mesh's file that it lacks: while roots change, both are good.
+/// Trusts the roots of the response, and those of the mesh's roots file that the response lacks: during a rotation
+/// of roots, both are valid.
 fn trust(issued: &Issued, file: &str, store: &Store) -> Result<(), CredentialError> {
     let mut bundle = issued.roots.trim().to_owned();
     for certificate in blocks(file).filter(|certificate| !issued.roots.contains(certificate)) {
@@ -100,7 +103,7 @@ fn trust(issued: &Issued, file: &str, store: &Store) -> Result<(), CredentialErr
     store.set(WORKLOAD_ROOTS, &SecretContent::Roots { bundle })
 }
 
-/// The file of the mesh's roots; empty while it cannot be read, which `enroll` tells.
+/// Reads the mesh's roots file; empty if it cannot be read, which `enroll` reports.
 fn mesh_roots(authority: &Authority) -> String {
     std::fs::read_to_string(&authority.roots).unwrap_or_default()
 }
@@ -110,8 +113,9 @@ fn blocks(pem: &str) -> impl Iterator<Item = &str> {
     pem.split_inclusive(END).filter_map(|part| part.find(BEGIN).map(|start| &part[start..]))
 }
 
-/// Waits for the time of renewal. When the mesh's roots change, what is added is trusted at once, since others may show
-/// certificates of it from now on; renewal then comes soon, a little later in each proxy.
+/// Waits for the time of renewal. When the mesh's roots file changes, added roots are trusted at once, because
+/// peers may present certificates signed by them; the renewal then follows soon, at a slightly different time in
+/// each proxy.
 #[allow(clippy::disallowed_methods, reason = "this is the shell that knows the time")]
 async fn sleep_until(mut moment: SystemTime, issued: &Issued, authority: &Authority, store: &Store) {
     let mut known = mesh_roots(authority);
@@ -150,7 +154,7 @@ fn told(error: &dyn std::error::Error) -> String {
 
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// Over how long the renewals of all proxies are spread after a change of roots.
+/// The period over which the renewals of all proxies are spread after a change of roots.
 const SPREAD: Duration = Duration::from_secs(10);
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";

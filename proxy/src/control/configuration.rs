@@ -1,5 +1,5 @@
-//! Pure. From responses of the control plane to the next snapshot: what is taken, what is refused and why, what is
-//! asked for next, and when the result is whole enough to be used.
+//! Pure. Turns responses of the control plane into the next snapshot: which resources are accepted, which are
+//! refused and why, what to request next, and when the result is complete enough to be used.
 
 use super::Version;
 use crate::credentials::Store;
@@ -14,39 +14,39 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// What is known so far of the configuration.
+/// The configuration received so far.
 #[derive(Debug)]
 pub(super) struct Configuration {
     client: Client,
     draft: Arc<Snapshot>,
-    /// Asked for, and the control plane says that it is not there.
+    /// Resources that were requested, and that the control plane reports as non-existent.
     absent: BTreeSet<(Kind, String)>,
     callers: BTreeSet<String>,
     arrived: BTreeSet<Kind>,
-    /// Names that come from the static part of a bootstrap and are not the control plane's to remove.
+    /// Names from the static part of a bootstrap, which the control plane must not remove.
     fixed: BTreeSet<(Kind, String)>,
 }
 
-/// What follows from a response.
+/// The effects of a response.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// What to say, in order.
+    /// Requests to send, in order.
     pub(super) requests: Vec<DeltaDiscoveryRequest>,
-    /// What was refused.
+    /// Resources that were refused.
     pub(super) refused: Vec<Rejected>,
-    /// What was taken, with its version.
+    /// Resources that were accepted, with their version.
     pub(super) accepted: Vec<(Kind, String, String)>,
-    /// What is gone.
+    /// Resources that were removed.
     pub(super) removed: Vec<(Kind, String)>,
-    /// The configuration has changed.
+    /// Whether the configuration has changed.
     pub(super) changed: bool,
-    /// Who lives at an address.
+    /// The workload at each address, if any.
     pub(super) callers: Vec<(IpAddr, Option<Workload>)>,
-    /// Names for DNS.
+    /// The table of names for DNS.
     pub(super) names: Option<NameTable>,
 }
 
-/// A response, sorted by what is done with its resources.
+/// The content of a response, sorted by how it is handled.
 #[derive(Default)]
 struct Sorted {
     update: Update,
@@ -55,7 +55,7 @@ struct Sorted {
 }
 
 impl Configuration {
-    /// Starts from a static configuration; in a mesh, from none.
+    /// Starts from the static configuration, which is empty in a mesh.
     pub(super) fn new(node: NodeInfo, start: Arc<Snapshot>, wildcards: &[Kind]) -> Self {
         let fixed = fixed(&start);
         let mut configuration = Self {
@@ -66,7 +66,8 @@ impl Configuration {
             arrived: BTreeSet::new(),
             fixed,
         };
-        // Requests need a stream, which comes later; what is wanted is remembered.
+        // There is no stream yet to send these requests on. The subscriptions are remembered and are sent by
+        // `connected`.
         drop(configuration.follow_references());
         configuration
     }
@@ -76,28 +77,28 @@ impl Configuration {
         self.client.connected()
     }
 
-    /// The configuration as far as it has come.
+    /// The configuration received so far, complete or not.
     pub(super) fn draft(&self) -> &Arc<Snapshot> {
         &self.draft
     }
 
-    /// Whether resources of a kind have arrived (or the answer that there are none).
+    /// Whether a response for this kind has arrived, even an empty one.
     pub(super) fn has(&self, kind: Kind) -> bool {
         self.arrived.contains(&kind)
     }
 
-    /// Whether all that the draft refers to is there, or known not to be.
+    /// Whether all resources that the draft refers to have arrived, or are known not to exist.
     pub(super) fn is_whole(&self) -> bool {
         self.draft.is_whole(|kind, name| self.absent.contains(&(kind, name.to_owned())))
     }
 
-    /// Asks who lives at an address.
+    /// Requests the workload at an address.
     pub(super) fn ask_caller(&mut self, address: IpAddr) -> Option<DeltaDiscoveryRequest> {
         self.callers.insert(format!("/{address}"));
         self.client.subscribe(Kind::Workload, &self.callers)
     }
 
-    /// Takes a response in. `None`: it was not asked for.
+    /// Applies a response. `None`: it was not requested.
     pub(super) fn receive(
         &mut self,
         response: DeltaDiscoveryResponse,
@@ -121,7 +122,8 @@ impl Configuration {
             outcome.refused.extend(refused);
         }
         self.arrived.insert(kind);
-        // What is referred to is asked for before the answer, so that the server knows what still has to warm.
+        // Requests for referenced resources precede the acknowledgement, so that the server knows what still has to
+        // warm.
         if matches!(kind, Kind::Cluster | Kind::Listener) {
             outcome.requests = self.follow_references();
         }
@@ -178,7 +180,7 @@ impl Configuration {
         Ok(resource)
     }
 
-    /// Subscribes to what the draft refers to.
+    /// Subscribes to the resources that the draft refers to.
     fn follow_references(&mut self) -> Vec<DeltaDiscoveryRequest> {
         let mut requests = vec![];
         for kind in [Kind::Endpoints, Kind::Route, Kind::Secret] {
@@ -206,7 +208,7 @@ impl Sorted {
     }
 }
 
-/// The address in a workload's name `<network>/<address>`.
+/// The address in a workload's resource name `<network>/<address>`.
 fn address_of(name: &str) -> Option<IpAddr> {
     name.rsplit('/').next()?.parse().ok()
 }
@@ -217,7 +219,7 @@ fn fixed(start: &Snapshot) -> BTreeSet<(Kind, String)> {
     listeners.chain(clusters).collect()
 }
 
-/// An error with what caused it.
+/// Formats an error with the chain of its causes.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -229,7 +231,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Versions by kind and name, kept up to date with an outcome.
+/// Updates versions by kind and name from an outcome.
 pub(super) fn note_versions(
     versions: &mut BTreeMap<Kind, BTreeMap<String, Version>>,
     outcome: &Outcome,

@@ -1,6 +1,6 @@
-//! Writes the seams: configuration from the control plane into `snapshot`, certificates into `credentials`, callers'
-//! workloads into `telemetry`. Runs on the control thread, never on a worker's. Whatever fails here is tried again for
-//! ever, and meanwhile the last good configuration and certificates stay in force.
+//! Writes the seams: configuration from the control plane into `snapshot`, certificates into `credentials`,
+//! clients' workloads into `telemetry`. Runs on the control thread, never on a worker's. Failures are retried
+//! forever, and meanwhile the last good configuration and certificates stay in force.
 
 pub mod certificate;
 pub mod mounted;
@@ -20,23 +20,23 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::watch;
 
-/// What control writes to, and others read.
+/// The shared state that control writes and other parts read.
 #[derive(Clone)]
 pub struct Seams {
-    /// The configuration in force.
+    /// The configuration in force, for the workers.
     pub snapshot: watch::Sender<Arc<Snapshot>>,
-    /// Secrets.
+    /// Certificates, keys and roots.
     pub credentials: Arc<Store>,
-    /// Counters and callers.
+    /// Counters, and the workloads of clients.
     pub telemetry: Arc<Telemetry>,
-    /// Names that the DNS server answers.
+    /// The names that the DNS server resolves.
     pub names: watch::Sender<Arc<NameTable>>,
-    /// How control stands.
+    /// The state of control.
     pub status: watch::Sender<Status>,
 }
 
 impl Seams {
-    /// Seams with nothing in them.
+    /// Creates seams without configuration.
     pub fn new(credentials: Arc<Store>, telemetry: Arc<Telemetry>) -> Self {
         Self {
             snapshot: watch::Sender::new(Arc::new(Snapshot::empty())),
@@ -48,31 +48,31 @@ impl Seams {
     }
 }
 
-/// Which version of a resource is here, and since when.
+/// The version of a resource, and when it arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
-    /// The control plane's word for it.
+    /// The control plane's version string.
     pub text: String,
-    /// When it came.
+    /// When the resource arrived.
     pub updated: SystemTime,
 }
 
-/// How control stands, for readiness and dumps.
+/// The state of control, for readiness and dumps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
-    /// A stream to the control plane is open.
+    /// Whether a stream to the control plane is open.
     pub connected: bool,
-    /// Clusters have arrived.
+    /// Whether clusters have arrived.
     pub clusters: bool,
-    /// Listeners have arrived.
+    /// Whether listeners have arrived.
     pub listeners: bool,
-    /// The first configuration has been given to the workers.
+    /// Whether the workers have received the first configuration.
     pub published: bool,
-    /// Versions of the resources that are here.
+    /// Versions of the accepted resources.
     pub versions: BTreeMap<Kind, BTreeMap<String, Version>>,
-    /// Resources whose newest version was refused, with the reason.
+    /// Resources whose latest version was refused, with the reason.
     pub refused: BTreeMap<(Kind, String), String>,
-    /// Why the last attempt to get a certificate failed.
+    /// Why the last certificate request failed.
     pub certificate: Option<String>,
 }
 

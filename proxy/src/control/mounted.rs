@@ -1,5 +1,6 @@
-//! Certificates that somebody else writes: a mounted folder with the workload's own, and files that TLS contexts name.
-//! They are looked at every few seconds, which costs less than watching and also sees a swapped mount.
+//! Loads certificates that another program writes: a mounted folder with the workload's own, and files that TLS
+//! contexts name. The files are polled every few seconds, which costs less than watching them and also detects a
+//! swapped mount.
 
 use crate::credentials::Store;
 use api::model::secret::SecretContent;
@@ -13,7 +14,7 @@ pub fn is_there(folder: &Path) -> bool {
     FILES.iter().all(|file| folder.join(file).is_file())
 }
 
-/// Keeps the store in step with the files for ever. `folder`: where the workload's own certificate is mounted.
+/// Keeps the store in step with the files; never returns. `folder`: where the workload's own certificate is mounted.
 pub async fn run(folder: Option<std::path::PathBuf>, store: Arc<Store>) {
     let mut seen = None;
     loop {
@@ -27,7 +28,7 @@ pub async fn run(folder: Option<std::path::PathBuf>, store: Arc<Store>) {
     }
 }
 
-/// Loads the folder if it has changed since it was `seen`.
+/// Loads the folder if its modification times differ from `seen`.
 fn load(folder: &Path, seen: &mut Option<Vec<SystemTime>>, store: &Store) {
     match read(folder, seen.as_deref()) {
         Ok(None) => {}

@@ -1,9 +1,9 @@
-//! Pure. When to try again, and when to renew.
+//! Pure. Decides when to retry, and when to renew.
 
 use std::time::{Duration, SystemTime};
 
-/// Waits between attempts: none before the first, then twice as long each time up to a limit, with jitter so that a
-/// thousand proxies do not come back at the same moment.
+/// Waits between attempts: none before the first, then doubled after each failure up to a limit, with jitter so
+/// that a thousand proxies do not reconnect at the same moment.
 #[derive(Debug, Clone)]
 pub(super) struct BackOff {
     failures: u32,
@@ -15,12 +15,12 @@ impl BackOff {
         Self { failures: 0, longest }
     }
 
-    /// An attempt went well.
+    /// Resets the wait after a successful attempt.
     pub(super) fn succeeded(&mut self) {
         self.failures = 0;
     }
 
-    /// The wait after another failed attempt; `random` is between 0 and 1.
+    /// Returns the wait after another failed attempt; `random` is between 0 and 1.
     pub(super) fn failed(&mut self, random: f64) -> Duration {
         let full = SHORTEST.saturating_mul(1 << self.failures.min(16)).min(self.longest);
         self.failures += 1;
@@ -28,7 +28,7 @@ impl BackOff {
     }
 }
 
-/// How long to wait for a moment: never longer than an hour at once, because a clock may be set meanwhile.
+/// How long to wait for a moment: at most an hour at a time, because the clock may be set meanwhile.
 pub(super) fn wait_until(moment: SystemTime, now: SystemTime) -> Duration {
     moment.duration_since(now).unwrap_or_default().min(Duration::from_secs(3600))
 }

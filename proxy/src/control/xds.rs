@@ -1,5 +1,5 @@
-//! The stream to the control plane: opened, kept, and opened again for ever. The configuration that is in force stays
-//! so while there is none.
+//! Keeps the stream to the control plane open and reopens it whenever it ends. While there is no stream, the
+//! current configuration stays in force.
 
 use super::Seams;
 use super::configuration::{Configuration, Outcome, note_versions};
@@ -22,35 +22,35 @@ use tokio::time::Instant;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::transport::Channel;
 
-/// Where the stream goes.
+/// The server of the stream.
 #[derive(Debug, Clone)]
 pub enum Server {
     /// The mesh's control plane.
     Mesh {
-        /// Its address and files.
+        /// The server's address and files.
         discovery: Discovery,
-        /// Told to the control plane beside the token.
+        /// Sent to the control plane together with the token.
         cluster_id: String,
     },
     /// A static cluster of a bootstrap.
     Cluster {
         /// `host:port`.
         address: String,
-        /// TLS towards it.
+        /// The TLS settings of the connection.
         tls: Option<Box<UpstreamTls>>,
     },
 }
 
-/// What is asked for.
+/// The subscriptions of the stream.
 #[derive(Debug, Clone)]
 pub struct Wishes {
-    /// Who asks.
+    /// The node that subscribes.
     pub node: NodeInfo,
-    /// Kinds of which everything is wanted.
+    /// Kinds that are subscribed to with a wildcard.
     pub wildcards: Vec<Kind>,
 }
 
-/// Keeps a stream open for ever.
+/// Keeps a stream open; never returns.
 pub async fn run(server: Server, wishes: Wishes, seams: Seams, mut callers: UnboundedReceiver<IpAddr>) {
     let start = seams.snapshot.borrow().clone();
     let mut configuration = Configuration::new(wishes.node, start, &wishes.wildcards);
@@ -118,7 +118,7 @@ fn mesh_tls(discovery: &Discovery, seams: &Seams) -> Result<ClientConfig, String
         .with_client_cert_resolver(own_certificate(api::name::WORKLOAD_CERTIFICATE, &seams.credentials)))
 }
 
-/// The token is read each time, because the kubelet renews it.
+/// Reads the token for each stream, because the kubelet renews it.
 fn credentials(discovery: &Discovery, cluster_id: &str) -> Result<MetadataMap, String> {
     let mut metadata = MetadataMap::new();
     if !discovery.tls {
@@ -130,7 +130,7 @@ fn credentials(discovery: &Discovery, cluster_id: &str) -> Result<MetadataMap, S
             let value = MetadataValue::try_from(format!("Bearer {}", token.trim()));
             metadata.insert("authorization", value.map_err(|_| format!("`{path}` does not hold a token"))?);
         }
-        // A client certificate is enough where no token is mounted.
+        // If no token is mounted, a client certificate suffices.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(format!("`{path}` cannot be read: {error}")),
     }
@@ -140,18 +140,18 @@ fn credentials(discovery: &Discovery, cluster_id: &str) -> Result<MetadataMap, S
     Ok(metadata)
 }
 
-/// One stream.
+/// One open stream.
 struct Session<'a> {
     stream: Stream,
     configuration: &'a mut Configuration,
     seams: &'a Seams,
-    /// When the draft is used although something it refers to is missing.
+    /// When to use the draft even if resources that it refers to are missing.
     due: Option<Instant>,
     heard: bool,
 }
 
 impl Session<'_> {
-    /// Serves until the stream ends, and says why it did.
+    /// Handles responses until the stream ends, and returns why it ended.
     async fn run(&mut self, callers: &mut UnboundedReceiver<IpAddr>) -> String {
         loop {
             let due = self.due;
@@ -175,7 +175,7 @@ impl Session<'_> {
 
     fn ask(&mut self, address: IpAddr, callers: &mut UnboundedReceiver<IpAddr>) {
         let mut request = self.configuration.ask_caller(address);
-        // Several that came at once are asked for one after the other: each request names one more.
+        // Addresses that arrived together are requested one after the other: each request names one more.
         while let Some(message) = request.take() {
             self.stream.send(message);
             request = callers.try_recv().ok().and_then(|address| self.configuration.ask_caller(address));
@@ -242,7 +242,7 @@ impl Session<'_> {
         self.arrived();
     }
 
-    /// Notes what has arrived, once it is in force.
+    /// Updates the status once the received configuration is in force.
     fn arrived(&self) {
         if self.due.is_some() {
             return;
@@ -272,6 +272,7 @@ fn stat_names(kind: Kind) -> Option<[&'static str; 2]> {
     }
 }
 
-/// While there is no stream, endpoints grow old: whoever is back is looked for soon.
+/// The longest wait before a reconnect. While there is no stream, endpoints become outdated, so a control plane
+/// that is back must be found soon.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -1,4 +1,4 @@
-//! TLS as a client: the own certificate and the check of the server, both from the store at each handshake.
+//! TLS as a client: the own certificate and the verification of the server, both read from the store at each handshake.
 
 use super::loaded::Material;
 use super::server::{Certificate, alpn, setup, sources, versions, watched};
@@ -15,8 +15,8 @@ use rustls::{ClientConfig, SignatureScheme};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// The configuration of a client with these settings. The server name given at each connection is the SNI, and is
-/// compared with the certificate only when the settings say `auto_san`.
+/// Builds a client configuration from these settings. The server name given for each connection is sent as SNI; it
+/// is compared with the certificate only if the settings have `auto_san`.
 pub fn client_config(tls: &UpstreamTls, store: &Arc<Store>) -> Result<Arc<ClientConfig>, CredentialError> {
     let check =
         tls.common.validation.as_ref().map(|validation| Check::compile(validation, store)).transpose()?;
@@ -36,8 +36,8 @@ pub fn client_config(tls: &UpstreamTls, store: &Arc<Store>) -> Result<Arc<Client
     Ok(Arc::new(config))
 }
 
-/// The name to dial with: the configured SNI, else the request's host where `auto_sni` asks for it, else the address
-/// itself, with which no SNI is sent.
+/// The server name for a connection: the configured SNI, else the request's host if `auto_sni` or `auto_san` is
+/// set, else the address, for which no SNI is sent.
 pub fn server_name(tls: &UpstreamTls, host: Option<&str>, address: IpAddr) -> ServerName<'static> {
     let configured = Some(tls.sni.as_str()).filter(|sni| !sni.is_empty());
     let by_request = host.filter(|_| tls.auto_sni || tls.auto_san).map(without_port);
@@ -48,7 +48,7 @@ pub fn server_name(tls: &UpstreamTls, host: Option<&str>, address: IpAddr) -> Se
         .unwrap_or_else(|| ServerName::from(address))
 }
 
-/// The named certificate as it is at each handshake, for configurations made elsewhere.
+/// Resolves the named certificate at each handshake, for TLS configurations built elsewhere.
 pub fn own_certificate(name: &str, store: &Arc<Store>) -> Arc<dyn ResolvesClientCert> {
     Arc::new(Own { certificate: Some(Certificate::Named(name.to_owned())), store: store.clone() })
 }
@@ -76,7 +76,8 @@ impl ResolvesClientCert for Own {
     }
 }
 
-/// `None` for `check`: any certificate will do. `dialled`: the certificate must be for the name that was dialled.
+/// Verifies a server. Without a `check`, any certificate is accepted. `dialled`: the certificate must be valid for
+/// the name that was dialled.
 fn verify(
     check: Option<&Check>,
     dialled: bool,

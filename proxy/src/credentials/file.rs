@@ -1,14 +1,14 @@
-//! Secrets that are files: what is read, and when it is read again.
+//! Secrets stored in files: reads them, and reads them again when they change.
 
 use super::CredentialError;
 use api::model::secret::SecretContent;
 use std::time::SystemTime;
 
-/// A secret that comes from files.
+/// A secret that is read from files.
 #[derive(Debug)]
 pub(super) struct FileSecret {
     files: Files,
-    /// Modification times at the last reading.
+    /// The files' modification times when they were last read.
     seen: Option<Vec<SystemTime>>,
 }
 
@@ -27,7 +27,7 @@ impl FileSecret {
         Self { files: Files::Roots { bundle: bundle.to_owned() }, seen: None }
     }
 
-    /// The name such a secret has in Istio.
+    /// The secret's name, as in Istio.
     pub(super) fn name(&self) -> String {
         match &self.files {
             Files::Certificate { chain, key } => format!("file-cert:{chain}~{key}"),

@@ -1,4 +1,4 @@
-//! One secret in the form that handshakes use, with the facts that may be shown of it.
+//! One secret in the form that handshakes use, and its public facts for dumps.
 
 use super::CredentialError;
 use api::model::secret::SecretContent;
@@ -13,42 +13,43 @@ use std::time::{Duration, SystemTime};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// What may be shown of a secret.
+/// The public facts of a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretInfo {
     /// Its name.
     pub name: String,
-    /// What it holds.
+    /// The kind of its content.
     pub kind: SecretKind,
     /// Serial number of the first certificate, in hexadecimal.
     pub serial_number: String,
-    /// Names of the first certificate, as `URI:spiffe://…` is known to `subject_alt_names`: kind and value.
+    /// Names of the first certificate as kind and value, with the kinds of `subject_alt_names` (`uri` for
+    /// `URI:spiffe://…`).
     pub subject_alt_names: Vec<(&'static str, String)>,
-    /// The first certificate is valid from here.
+    /// When the first certificate becomes valid.
     pub not_before: SystemTime,
-    /// All certificates are valid until here.
+    /// When the first of all its certificates expires.
     pub not_after: SystemTime,
     /// Its certificates in PEM, without any key.
     pub pem: String,
 }
 
-/// What a secret holds.
+/// The kind of a secret's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SecretKind {
-    /// A chain and its key.
+    /// A certificate chain and its private key.
     Certificate,
     /// Trust anchors.
     Roots,
 }
 
-/// A secret ready for handshakes.
+/// A secret in the form that handshakes use.
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) info: SecretInfo,
     pub(super) material: Material,
 }
 
-/// What handshakes take from a secret.
+/// The part of a secret that handshakes use.
 #[derive(Debug)]
 pub(super) enum Material {
     Certificate(Arc<CertifiedKey>),
@@ -113,7 +114,7 @@ fn describe(
     Ok(info)
 }
 
-/// The certificates of a PEM text alone: whoever put a key into the same file does not mean it to be shown.
+/// Extracts only the certificates of a PEM text: a private key in the same file must not be shown.
 fn certificate_blocks(pem: &str) -> String {
     let blocks = pem.split_inclusive(END).filter_map(|part| part.find(BEGIN).map(|start| &part[start..]));
     blocks.flat_map(|block| [block, "\n"]).collect()

@@ -1,6 +1,6 @@
 //! The secrets of this proxy by name, and TLS configurations that look them up at each handshake. Exists so that a
-//! renewed certificate or new roots serve the next handshake without a change of configuration and without
-//! disturbing a connection that is open. Keys never leave this module: dumps hold names and dates only.
+//! renewed certificate or changed roots apply to the next handshake without a change of configuration, and without
+//! disturbing open connections. Keys never leave this module: dumps hold names and dates only.
 
 mod client;
 mod server;
@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-/// Current secrets by name. One writer at a time is expected (control); any number of handshakes read.
+/// The current secrets by name. One writer at a time is expected (control); any number of handshakes may read.
 #[derive(Debug, Default)]
 pub struct Store {
     secrets: ArcSwap<BTreeMap<String, Arc<Loaded>>>,
@@ -30,12 +30,12 @@ pub struct Store {
 }
 
 impl Store {
-    /// A store without secrets.
+    /// Creates a store without secrets.
     pub fn new() -> Arc<Self> {
         Arc::new(Self::default())
     }
 
-    /// Sets or replaces a secret. On an error the one that was there stays.
+    /// Sets or replaces a secret. On an error the previous one stays.
     pub fn set(&self, name: &str, content: &SecretContent) -> Result<(), CredentialError> {
         let loaded = Arc::new(Loaded::parse(name, content)?);
         self.secrets.rcu(|secrets| {
@@ -46,7 +46,7 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets a secret: handshakes that need it fail from now on.
+    /// Removes a secret; later handshakes that need it fail.
     pub fn remove(&self, name: &str) {
         self.secrets.rcu(|secrets| {
             let mut next = BTreeMap::clone(secrets);
@@ -55,7 +55,7 @@ impl Store {
         });
     }
 
-    /// Whether a secret of that name is there.
+    /// Whether the store has a secret of that name.
     pub fn contains(&self, name: &str) -> bool {
         self.secrets.load().contains_key(name)
     }
@@ -65,13 +65,13 @@ impl Store {
         self.secrets.load().get(name).map(|loaded| loaded.info.not_after)
     }
 
-    /// What may be shown of each secret.
+    /// The public facts of every secret.
     pub fn dump(&self) -> Vec<SecretInfo> {
         self.secrets.load().values().map(|loaded| loaded.info.clone()).collect()
     }
 
-    /// Reads again the secrets that come from files and have changed; gives back what could not be read, whose last
-    /// good version stays.
+    /// Reads file secrets again if their files have changed. Returns the errors; a secret that cannot be read keeps
+    /// its last good version.
     pub fn reload_files(&self) -> Vec<CredentialError> {
         let mut files = self.files.lock().expect("no holder of this lock panics");
         let mut errors = vec![];
@@ -85,7 +85,7 @@ impl Store {
         errors
     }
 
-    /// Loads a secret from files under a name of its own, and remembers them for `reload_files`.
+    /// Loads a secret from files under a name derived from them, and registers it for `reload_files`.
     fn add_file(&self, mut source: file::FileSecret) -> Result<String, CredentialError> {
         let name = source.name();
         let mut files = self.files.lock().expect("no holder of this lock panics");
@@ -106,7 +106,7 @@ impl Store {
 /// Why a secret or a TLS context cannot be used.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CredentialError {
-    /// The secret's text is not usable.
+    /// The secret's content is invalid.
     #[error("secret `{name}` cannot be used")]
     Secret {
         /// The secret's name.
@@ -120,30 +120,30 @@ pub enum CredentialError {
     File {
         /// The file.
         path: String,
-        /// What the system says.
+        /// The system's error message.
         reason: String,
     },
-    /// The TLS context asks for what cannot be done.
+    /// The TLS context has a setting that is not supported or not valid.
     #[error("{path}: {reason}")]
     Context {
-        /// Field of the TLS context.
+        /// The field of the TLS context.
         path: &'static str,
         /// What is wrong with it.
         reason: String,
     },
-    /// Needed at a handshake and not there.
+    /// A handshake needs a secret that the store does not have.
     #[error("secret `{0}` has not arrived yet")]
     Missing(String),
-    /// The peer's certificate has no name that is accepted.
+    /// The peer's certificate has none of the accepted names.
     #[error("the peer's certificate is for {found}, which is none of the accepted names")]
     Name {
-        /// The names it has.
+        /// The names in the certificate.
         found: String,
     },
 }
 
 impl CredentialError {
-    /// As an error of a handshake.
+    /// Converts the error into a handshake error.
     fn refuse(self) -> rustls::Error {
         rustls::CertificateError::Other(rustls::OtherError(Arc::new(self))).into()
     }

@@ -1,4 +1,5 @@
-//! TLS as a server: certificates chosen by SNI and clients verified, both from the store at each handshake.
+//! TLS as a server: certificates selected by SNI and verification of clients, both read from the store at each
+//! handshake.
 
 use super::loaded::{Loaded, Material};
 use super::session::Tickets;
@@ -16,8 +17,8 @@ use rustls::{ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::CertificateDer;
 use std::sync::Arc;
 
-/// The configuration of a server with these settings. Secrets may arrive later than this call; handshakes that come
-/// before them fail by name.
+/// Builds a server configuration from these settings. Secrets may arrive after this call; a handshake that needs a
+/// missing secret fails and logs its name.
 pub fn server_config(tls: &DownstreamTls, store: &Arc<Store>) -> Result<Server, CredentialError> {
     let certificates = sources(&tls.common, store)?;
     if certificates.is_empty() {
@@ -28,8 +29,8 @@ pub fn server_config(tls: &DownstreamTls, store: &Arc<Store>) -> Result<Server, 
     }
     let check =
         tls.common.validation.as_ref().map(|validation| Check::compile(validation, store)).transpose()?;
-    // Tickets belong to this configuration alone: one that was issued without asking for a client certificate must
-    // not open a session where one is required.
+    // Tickets are valid for this configuration only: a ticket issued without requesting a client certificate must
+    // not resume a session where one is required.
     let tickets = Tickets::of(watched(check.as_ref(), &certificates), store);
     let own = Arc::new(Own { certificates, store: store.clone() });
     let mut config = ServerConfig::builder_with_provider(provider())
@@ -45,12 +46,12 @@ pub fn server_config(tls: &DownstreamTls, store: &Arc<Store>) -> Result<Server, 
     Ok(Server { config: Arc::new(config), own })
 }
 
-/// TLS as a server.
+/// A TLS server: its configuration and its certificates.
 #[derive(Debug)]
 pub struct Server {
-    /// For handshakes.
+    /// The configuration for handshakes.
     pub config: Arc<ServerConfig>,
-    /// The certificates that they show.
+    /// The certificates that it presents.
     pub own: Arc<Own>,
 }
 
@@ -61,13 +62,13 @@ fn clients(check: Option<Check>, mandatory: bool, tickets: &Arc<Tickets>) -> Arc
             let tickets = tickets.clone();
             verifier::clients(auth, move |shown| verify(&check, &tickets, shown))
         }
-        // A context that requires a certificate without saying how to check it takes any.
+        // If a context requires a certificate without saying how to verify it, any certificate is accepted.
         None if mandatory => verifier::clients(auth, |_| Ok(())),
         None => Arc::new(NoClientAuth),
     }
 }
 
-/// A certificate that is looked up by name, or stands in the configuration.
+/// A certificate that is looked up by name, or is part of the configuration.
 #[derive(Debug)]
 pub(super) enum Certificate {
     Named(String),
@@ -104,7 +105,7 @@ pub(super) fn sources(tls: &TlsParameters, store: &Arc<Store>) -> Result<Vec<Cer
     tls.certificates.iter().map(source).collect()
 }
 
-/// The names of the secrets that a configuration takes from the store at each handshake.
+/// The names of the secrets that a configuration reads from the store at each handshake.
 pub(super) fn watched<'a>(
     check: Option<&Check>,
     certificates: impl IntoIterator<Item = &'a Certificate>,
@@ -147,14 +148,14 @@ pub struct Own {
 }
 
 impl Own {
-    /// The URIs in the certificate that a client is shown who asks for this name.
+    /// The URIs in the certificate that is presented to a client with this server name.
     pub fn uris(&self, server_name: Option<&str>) -> Vec<String> {
         let loaded = self.choose(server_name).and_then(|certificate| certificate.loaded(&self.store));
         let names = loaded.iter().flat_map(|loaded| &loaded.info.subject_alt_names);
         names.filter(|(kind, _)| *kind == "uri").map(|(_, uri)| uri.clone()).collect()
     }
 
-    /// That certificate.
+    /// The leaf of the certificate that is presented to a client with this server name.
     pub fn leaf(&self, server_name: Option<&str>) -> Option<CertificateDer<'static>> {
         self.choose(server_name)?.key(&self.store)?.cert.first().cloned()
     }
@@ -183,7 +184,7 @@ impl ResolvesServerCert for Own {
     }
 }
 
-/// Checks a client by the roots that are current, and by its names.
+/// Verifies a client against the current roots, and its names.
 fn verify(check: &Check, tickets: &Tickets, shown: &Shown<'_>) -> Result<(), rustls::Error> {
     let roots = check.roots().map_err(CredentialError::refuse)?;
     if let Some(Material::Roots { clients, .. }) = roots.as_ref().map(|loaded| &loaded.material) {

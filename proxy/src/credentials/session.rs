@@ -1,7 +1,7 @@
-//! Sessions that a later handshake may resume. A resumed handshake verifies nobody, so a session must not be worth more
-//! than the verification it stands on: all sessions of a configuration end together, when a secret that it uses is
-//! replaced, when the first certificate that was verified for one of them expires, and after an hour in any case.
-//! Whoever wants to resume one that has ended gets a full handshake, and notices nothing.
+//! Limits which TLS sessions may be resumed. A resumed handshake verifies no certificate, so a session must not
+//! outlive the verification that it relies on. All sessions of a configuration end together: when a secret of that
+//! configuration is replaced, when the first certificate that was verified in one of them expires, and at the
+//! latest after an hour. A peer that tries to resume an ended session gets a full handshake instead.
 
 use super::Store;
 use super::loaded::Loaded;
@@ -16,25 +16,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// The terms of a configuration: in each, what it takes to resume the sessions that began in it.
+/// The terms of a configuration, one after the other. Each term has its own means to resume the sessions that began
+/// in it.
 pub(super) struct Terms<T> {
-    /// The secrets that verification and the own certificate come from.
+    /// The secrets used for verification and for the own certificate.
     secrets: Vec<String>,
     store: Arc<Store>,
-    /// `None`: nothing can be resumed.
+    /// Creates the means of a term; `None`: no session can be resumed.
     begin: fn() -> Option<T>,
     current: ArcSwapOption<Term<T>>,
     turn: Mutex<()>,
 }
 
-/// The time in which sessions can be resumed.
+/// A period in which sessions can be resumed.
 pub(super) struct Term<T> {
     secrets: Vec<Option<Arc<Loaded>>>,
-    /// Ends in any case. Seconds since the epoch, as all times here.
+    /// The latest end. In seconds since the epoch, like all times here.
     until: u64,
-    /// When the first certificate that was verified in it expires; it is good in that second, too.
+    /// When the first of the certificates verified in this term expires; it is still valid in that second.
     expiry: AtomicU64,
-    /// `None`: nothing is resumed.
+    /// The ticket key or session cache; `None`: no session is resumed.
     pub(super) means: Option<T>,
 }
 
@@ -56,33 +57,33 @@ impl<T> Terms<T> {
         })
     }
 
-    /// A peer was verified at `now`: no session outlives its certificates.
+    /// Notes that a peer was verified at `now`: no session may outlive the peer's certificates.
     pub(super) fn verified(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), rustls::Error> {
-        // What a peer sends beside its chain need not be a certificate at all.
+        // Beside its chain a peer may send entries that are not certificates at all.
         let others = intermediates.iter().filter_map(|certificate| expiry(certificate).ok());
         let first = others.fold(expiry(leaf)?, u64::min);
         self.at(now).expiry.fetch_min(first, Ordering::AcqRel);
         Ok(())
     }
 
-    /// The term at a time; a new one where the last has ended.
+    /// The term at this time. Begins another term if the last one has ended.
     pub(super) fn at(&self, now: UnixTime) -> Arc<Term<T>> {
         if let Some(term) = self.current.load_full().filter(|term| self.lasts(term, now)) {
             return term;
         }
-        // What is behind the lock is made anew in any case.
+        // The lock protects no data, so poisoning has no effect.
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let last = self.current.load_full();
         if let Some(term) = last.as_ref().filter(|term| self.lasts(term, now)) {
             return term.clone();
         }
-        // A handshake that began in the last term may end in this one, so this one is bound by what was verified there.
-        // If that has expired, a while passes in which nothing is resumed: no ticket may stand on it.
+        // A handshake that began in the last term may finish in this one, so this term is bound by the certificates
+        // verified there. If one of them has expired, nothing is resumed for a while: no ticket may rely on it.
         let now = now.as_secs();
         let carried = last.map_or(u64::MAX, |term| term.expiry.load(Ordering::Acquire));
         let expired = carried < now;
@@ -116,14 +117,14 @@ impl<T> fmt::Debug for Terms<T> {
     }
 }
 
-/// When a certificate ends, in seconds since the epoch.
+/// When a certificate expires, in seconds since the epoch.
 fn expiry(der: &CertificateDer<'_>) -> Result<u64, rustls::Error> {
     let (_, certificate) =
         X509Certificate::from_der(der).map_err(|_| rustls::Error::from(CertificateError::BadEncoding))?;
     Ok(certificate.validity().not_after.timestamp().max(0).unsigned_abs())
 }
 
-/// A server's tickets: each term has a key of its own, which nobody holds after it.
+/// A server's tickets: each term has its own key, which is dropped with the term.
 pub(super) type Tickets = Terms<Arc<dyn ProducesTickets>>;
 
 impl Tickets {
@@ -151,7 +152,7 @@ impl ProducesTickets for Tickets {
     }
 }
 
-/// A client's sessions, which it forgets at the end of each term.
+/// A client's session cache, which is dropped at the end of each term.
 pub(super) type Sessions = Terms<ClientSessionMemoryCache>;
 
 impl Sessions {
@@ -159,7 +160,7 @@ impl Sessions {
         Terms::new(secrets, store, || Some(ClientSessionMemoryCache::new(SESSIONS)))
     }
 
-    /// No handshake has been made yet.
+    /// Whether no handshake was made yet.
     #[cfg(test)]
     pub(super) fn is_unused(&self) -> bool {
         self.current.load().is_none()
@@ -200,8 +201,8 @@ impl ClientSessionStore for Sessions {
     }
 }
 
-/// Seconds.
+/// The longest term in seconds.
 const LONGEST: u64 = 3600;
-/// Seconds; longer than a handshake may take.
+/// A term without resumption, in seconds; longer than a handshake may take.
 const PAUSE: u64 = 60;
 const SESSIONS: usize = 64;

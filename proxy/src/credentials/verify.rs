@@ -1,7 +1,9 @@
-//! The check of a peer: a chain to the roots that are current at the handshake, then its names.
+//! Verification of a peer: a chain to the roots that are current at the handshake, then the names in the
+//! certificate.
 //!
-//! Under the mesh's own roots a peer must also be a workload: exactly one SPIFFE identity, in a leaf that may
-//! authenticate. Under other roots (an ingress client, an outside server) any certificate that chains is looked at.
+//! Under the mesh's own roots a peer must also be a workload: its leaf has exactly one SPIFFE identity and may be
+//! used for authentication. Under other roots (an ingress client, an outside server), any certificate with a valid
+//! chain proceeds to the check of its names.
 
 use super::loaded::{Loaded, Material, names_of};
 use super::{CredentialError, Store, file::FileSecret};
@@ -14,7 +16,7 @@ use rustls::pki_types::CertificateDer;
 use std::sync::Arc;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// Compiled validation of a peer's certificate.
+/// A compiled validation context for a peer's certificate.
 #[derive(Debug)]
 pub(super) struct Check {
     roots: Roots,
@@ -51,7 +53,7 @@ impl Check {
         Ok(Self { roots, names, store: store.clone() })
     }
 
-    /// The roots to check against; `None`: chains are not checked.
+    /// The roots to verify against; `None`: the chain is not verified.
     pub(super) fn roots(&self) -> Result<Option<Arc<Loaded>>, CredentialError> {
         let loaded = match &self.roots {
             Roots::None => return Ok(None),
@@ -74,7 +76,7 @@ impl Check {
         }
     }
 
-    /// Checks the names of a certificate whose chain holds.
+    /// Checks the names of a certificate whose chain was verified.
     pub(super) fn verify_names(&self, der: &CertificateDer<'_>) -> Result<(), rustls::Error> {
         if matches!(&self.roots, Roots::Named(name) if name == WORKLOAD_ROOTS) {
             peer_identity(der).map_err(|error| {
@@ -123,7 +125,7 @@ impl NameCheck {
             return false;
         }
         match &self.pattern.pattern {
-            // A certificate for `*.example.com` is good for a server expected at `a.example.com`.
+            // A certificate for `*.example.com` is accepted where `a.example.com` is expected.
             Pattern::Exact(text) if kind == "dns" => host_matches(name, text),
             Pattern::Regex(_) => self.regex.as_ref().is_some_and(|regex| regex.is_match(name)),
             pattern if self.pattern.ignore_case => compare(&lower(pattern), &name.to_ascii_lowercase()),
@@ -152,7 +154,7 @@ fn lower(pattern: &Pattern) -> Pattern {
     }
 }
 
-/// Whether a name in a certificate, perhaps with a wildcard as its first label, is good for a host.
+/// Whether a name in a certificate, possibly with a wildcard as its first label, matches a host.
 pub(super) fn host_matches(pattern: &str, host: &str) -> bool {
     match pattern.strip_prefix("*.") {
         Some(parent) => host

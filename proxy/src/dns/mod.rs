@@ -1,6 +1,6 @@
-//! The proxy's DNS server: names of the mesh are answered from configuration, all others are asked of the system's
-//! name servers. Exists so that names without a record anywhere (a ServiceEntry's host) resolve, and so that a query
-//! for the mesh costs no trip to the cluster's DNS.
+//! The proxy's DNS server: resolves names of the mesh from configuration, and forwards all other queries to the
+//! system's name servers. Exists so that names without a DNS record (a ServiceEntry's host) resolve, and so that a
+//! query for the mesh does not need the cluster's DNS.
 
 mod server;
 

@@ -1,27 +1,28 @@
-//! Pure. From a packet to what is done about it. Packets come from strangers: whatever is no query is dropped.
+//! Pure. Decides how to handle a packet. Packets come from unauthenticated clients: a packet that is not a query is
+//! dropped.
 
 use super::zone::Zone;
 use api::process::dns::message::{encoded, response};
 use hickory_proto::op::{Message, MessageType, ResponseCode};
 
-/// What is done about a packet.
+/// How a packet is handled.
 #[derive(Debug)]
 pub enum Reply {
-    /// Nothing: it is no query.
+    /// Drop it: it is not a valid query.
     Drop,
-    /// These bytes go back.
+    /// Send this response.
     Answer(Vec<u8>),
-    /// Another server has to be asked.
+    /// Forward the query to another server.
     Forward(Box<Unanswered>),
 }
 
-/// A query that is not the mesh's to answer.
+/// A query for a name outside the mesh.
 #[derive(Debug)]
 pub struct Unanswered(Message);
 
 impl Unanswered {
-    /// Another server's answer, with what it could not know: where the name is an alias of one of the mesh's, the
-    /// addresses of that; where the name is the mesh's own, that it is there.
+    /// Completes another server's response with what only the mesh knows: if the response ends in an alias of a
+    /// name in the mesh, its addresses; if the queried name itself is in the mesh, that it exists.
     pub fn completed(&self, zone: &Zone, answer: Vec<u8>, over_tcp: bool) -> Vec<u8> {
         let completed = || {
             let mut answer = Message::from_vec(&answer).ok()?;
@@ -35,14 +36,14 @@ impl Unanswered {
         completed().unwrap_or(answer)
     }
 
-    /// The answer when no other server gives one.
+    /// The response if no other server responds.
     pub fn failure(&self, zone: &Zone, over_tcp: bool) -> Option<Vec<u8>> {
         let code = if zone.knows(&self.0) { ResponseCode::NoError } else { ResponseCode::ServFail };
         encoded(&response(&self.0, code), self.0.max_payload(), over_tcp)
     }
 }
 
-/// Looks at a packet.
+/// Decides how to handle a packet.
 pub fn reply(zone: &Zone, packet: &[u8], over_tcp: bool) -> Reply {
     let Ok(query) = Message::from_vec(packet) else { return Reply::Drop };
     if query.metadata.message_type != MessageType::Query {

@@ -1,4 +1,4 @@
-//! The proxy's DNS server: its sockets, the zone as it changes, and the trip to other servers.
+//! The proxy's DNS server: its sockets, the current zone, and forwarding to other servers.
 
 use super::reply::{Reply, reply};
 use super::zone::Zone;
@@ -13,27 +13,27 @@ use std::sync::Arc;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 
-/// What the server needs.
+/// The settings of the DNS server.
 #[derive(Debug, Clone)]
 pub struct Dns {
-    /// Names of the mesh.
+    /// The names of the mesh.
     pub names: watch::Receiver<Arc<NameTable>>,
-    /// Namespace whose short names are known.
+    /// The namespace whose short names resolve.
     pub namespace: String,
-    /// Whom to ask about other names.
+    /// The servers to which other queries are forwarded.
     pub resolv: ResolvConf,
-    /// Mark of sockets.
+    /// The mark of the server's outgoing sockets.
     pub socket_mark: Option<u32>,
 }
 
-/// Binds both sockets to one port.
+/// Binds a UDP and a TCP socket to the same port.
 pub async fn bind(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
     let udp = UdpSocket::bind(address).await?;
     let tcp = TcpListener::bind(udp.local_addr()?).await?;
     Ok((udp, tcp))
 }
 
-/// Serves for ever.
+/// Serves queries; does not return.
 pub async fn serve(udp: UdpSocket, tcp: TcpListener, dns: Dns) -> io::Result<()> {
     let own = udp.local_addr()?;
     let upstream = NameServers::new(&dns.resolv, Some(own), dns.socket_mark);
@@ -59,7 +59,7 @@ impl Server {
             dns.names.mark_unchanged();
             self.zone.send_replace(Arc::new(dns.zone()));
         }
-        // Nobody writes names any more: those that are here stay.
+        // The sender of name tables is gone: the last table stays in force.
     }
 }
 
@@ -81,7 +81,7 @@ impl Answer for Server {
     }
 }
 
-/// All questions of a pod may come from one address.
+/// All queries of a pod may come from one address, so the limit per address equals the total.
 const LIMITS: Limits = Limits::anonymous(128, 128);
 
 #[cfg(test)]
@@ -107,7 +107,7 @@ mod tests {
         NameTable { hosts: [("api.example.com".to_owned(), info)].into() }
     }
 
-    /// A port of both kinds. The one that the system picks for UDP may be somebody else's in TCP.
+    /// Binds a port for UDP and TCP. A port that the system picks for UDP may be in use for TCP.
     async fn free() -> (UdpSocket, TcpListener) {
         loop {
             match bind("127.0.0.1:0".parse().unwrap()).await {
@@ -117,7 +117,7 @@ mod tests {
         }
     }
 
-    /// A server whose upstream is a socket of the test.
+    /// Starts a server whose upstream is a socket of the test.
     async fn start(names: NameTable) -> (SocketAddr, UdpSocket, watch::Sender<Arc<NameTable>>) {
         let upstream = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let (udp, tcp) = free().await;

@@ -1,4 +1,4 @@
-//! Pure. The names of the mesh as a zone, and the answers it gives.
+//! Pure. The names of the mesh as a DNS zone, and the responses to queries for them.
 
 use api::model::workload::NameTable;
 use api::process::dns::message::response;
@@ -9,17 +9,17 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Names of the mesh, each spelling that clients use.
+/// The names of the mesh, in every spelling that clients use.
 #[derive(Debug, Default)]
 pub struct Zone {
-    /// Lower-case, without a trailing dot.
+    /// Addresses by name, in lower case and without a trailing dot.
     hosts: HashMap<String, Arc<[IpAddr]>>,
     /// Domains that clients append to short names.
     search: Vec<String>,
 }
 
 impl Zone {
-    /// The zone of a proxy in `namespace`.
+    /// Creates the zone of a proxy in `namespace`.
     pub fn new(table: &NameTable, namespace: &str, search: &[String]) -> Self {
         let mut hosts = HashMap::new();
         for (host, info) in &table.hosts {
@@ -34,13 +34,13 @@ impl Zone {
                     hosts.entry(name).or_insert_with(|| addresses.clone());
                 }
             }
-            // The name itself goes before another host's short spelling.
+            // A full host name takes precedence over another host's short name.
             hosts.insert(host, addresses);
         }
         Self { hosts, search: search.to_vec() }
     }
 
-    /// The answer to a query; `None`: it is not the mesh's to answer.
+    /// The response to a query; `None`: the name is not in the mesh, or the query type is not supported.
     pub fn answer(&self, query: &Message) -> Option<Message> {
         let [question] = query.queries.as_slice() else { return None };
         if question.query_class() != DNSClass::IN || query.metadata.op_code != OpCode::Query {
@@ -59,7 +59,7 @@ impl Zone {
         answer.metadata.authoritative = true;
         let mut owner = asked.clone();
         if host != text {
-            // The client had appended a search domain; the alias tells it what the name really is.
+            // The client appended a search domain; the alias gives it the canonical name.
             let target = Name::from_utf8(format!("{host}.")).ok()?;
             answer.add_answer(Record::from_rdata(owner, TTL, RData::CNAME(CNAME(target.clone()))));
             owner = target;
@@ -68,8 +68,8 @@ impl Zone {
         Some(answer)
     }
 
-    /// The addresses behind the aliases that another server's answer ends with; `None`: it ends with something else, or
-    /// outside of the mesh.
+    /// The addresses of the mesh's name in which another server's response ends as an alias; `None`: the response
+    /// does not end in an alias, or its target is not in the mesh.
     pub fn behind(&self, query: &Message, answer: &Message) -> Option<Vec<Record>> {
         let wants_v4 = match query.queries.first()?.query_type() {
             RecordType::A => true,
@@ -83,7 +83,7 @@ impl Zone {
         Some(records(target, addresses, wants_v4, query.metadata.id))
     }
 
-    /// Whether the mesh has the name that a query asks for, whatever the type of record.
+    /// Whether the queried name is in the mesh, whatever the record type.
     pub fn knows(&self, query: &Message) -> bool {
         query.queries.first().is_some_and(|question| {
             let text = question.name().to_utf8().trim_end_matches('.').to_ascii_lowercase();
@@ -91,7 +91,7 @@ impl Zone {
         })
     }
 
-    /// The host that a name means, and its addresses.
+    /// The host that a name refers to, and its addresses.
     fn find<'a>(&self, name: &'a str) -> Option<(&'a str, &Arc<[IpAddr]>)> {
         let shorter =
             self.search.iter().filter_map(|domain| name.strip_suffix(domain.as_str())?.strip_suffix('.'));
@@ -113,7 +113,7 @@ impl Zone {
     }
 }
 
-/// The addresses of one family. Clients take the first: each query starts at another one.
+/// The addresses of one family. Clients use the first address, so each query starts at a different one.
 fn records(owner: &Name, addresses: &[IpAddr], v4: bool, turn: u16) -> Vec<Record> {
     let mut all: Vec<RData> =
         addresses.iter().filter(|address| address.is_ipv4() == v4).map(record).collect();
@@ -171,7 +171,7 @@ mod tests {
         query
     }
 
-    /// The answers in short, or nothing where the query is forwarded.
+    /// The records of the response in short form, or `None` if the query is forwarded.
     fn ask(zone: &Zone, name: &str, kind: RecordType) -> Option<Vec<String>> {
         let answer = zone.answer(&query(name, kind))?;
         assert_eq!(answer.metadata.response_code, ResponseCode::NoError);

@@ -1,4 +1,4 @@
-//! A message's body as those who read it hold it. Whoever polls it reads from the connection itself, in its own task.
+//! The body of an incoming HTTP/1 message. The task that polls the body reads it directly from the connection.
 
 use super::invalid::Invalid;
 use super::upgrade::Upgraded;
@@ -13,22 +13,23 @@ use tokio::sync::oneshot;
 /// The body of one message on a connection.
 pub struct Body {
     source: Rc<dyn Source>,
-    /// Which of the connection's messages: a body that is kept for too long must not read from the next one.
+    /// The number of the message on the connection. A body that is kept after its message must not read the next
+    /// message.
     number: u32,
 }
 
-/// Why a body ends before its time.
+/// Why a body ended early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// The connection ended.
     #[error("the connection ended within the body")]
     Broken,
-    /// What came is no body.
+    /// The bytes received are not a valid body.
     #[error("the body is malformed")]
     Invalid(#[source] Invalid),
 }
 
-/// What a body is read from.
+/// The connection that a body reads from.
 pub(super) trait Source {
     fn poll_frame(
         &self,
@@ -37,9 +38,9 @@ pub(super) trait Source {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>>;
     fn is_end(&self, number: u32) -> bool;
     fn hint(&self, number: u32) -> SizeHint;
-    /// Nobody reads it any more.
+    /// The body was dropped: no task reads the rest of message `number`.
     fn leave(&self, number: u32);
-    /// The stream after an upgrade.
+    /// Requests the connection's stream after an upgrade.
     fn upgrade(&self, number: u32) -> Option<oneshot::Receiver<Upgraded>>;
 }
 
@@ -48,7 +49,7 @@ impl Body {
         Self { source, number }
     }
 
-    /// The connection's stream, once it has left HTTP.
+    /// Requests the connection's stream, which arrives once the connection has left HTTP.
     pub fn upgrade(&self) -> Option<oneshot::Receiver<Upgraded>> {
         self.source.upgrade(self.number)
     }

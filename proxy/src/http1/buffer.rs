@@ -1,5 +1,5 @@
-//! Buffers of a thread. A connection has one only while bytes are on their way: thousands of idle connections share a
-//! handful.
+//! A pool of buffers per thread. A connection holds a buffer only while bytes are in transit, so thousands of idle
+//! connections share a handful of buffers.
 
 use bytes::BytesMut;
 use std::cell::RefCell;
@@ -8,12 +8,12 @@ thread_local! {
     static POOL: RefCell<Vec<BytesMut>> = const { RefCell::new(vec![]) };
 }
 
-/// A buffer with room for a usual head.
+/// Takes a buffer with room for a typical head.
 pub(super) fn take() -> BytesMut {
     POOL.with_borrow_mut(Vec::pop).unwrap_or_else(|| BytesMut::with_capacity(SIZE))
 }
 
-/// Gives back a buffer that was used, unless it is small, large, or something still refers to its bytes.
+/// Returns a used buffer to the pool, unless it is too small, too large, or its bytes are still referenced.
 pub(super) fn give_back(mut buffer: BytesMut) {
     if buffer.capacity() == 0 {
         return;
@@ -28,15 +28,15 @@ pub(super) fn give_back(mut buffer: BytesMut) {
     }
 }
 
-/// Buffers that nobody uses.
+/// The number of free buffers in the pool.
 #[cfg(test)]
 pub(super) fn pooled() -> usize {
     POOL.with_borrow(Vec::len)
 }
 
-/// Bytes of a buffer.
+/// The capacity of a buffer in bytes.
 pub(super) const SIZE: usize = 8 * 1024;
-/// Larger ones are not kept.
+/// The pool drops buffers with more capacity than this.
 const LARGEST: usize = 2 * SIZE;
-/// Buffers that a thread keeps.
+/// The most buffers that a thread's pool keeps.
 const POOLED: usize = 64;

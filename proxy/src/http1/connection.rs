@@ -1,5 +1,5 @@
-//! A client's connection as its task and the bodies of its requests share it. Nothing here waits: each call does what
-//! can be done at once.
+//! A server-side connection, shared by its task and the bodies of its requests. Nothing here blocks: each call does
+//! what can be done at once.
 
 use super::body::{BodyError, Source};
 use super::head;
@@ -15,36 +15,36 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use tokio::sync::oneshot;
 
-/// A connection with its client.
+/// A connection with a client.
 pub(super) struct Connection<S>(RefCell<Inner<S>>);
 
 struct Inner<S> {
-    /// Gone after an upgrade.
+    /// The stream; `None` after an upgrade.
     io: Option<S>,
     reader: Reader,
     reading: Reading,
     out: Outbox,
-    /// The message under way.
+    /// The number of the current message.
     number: u32,
-    /// The client waits for 100 before it sends the body.
+    /// The client waits for a 100 (Continue) response before it sends the body.
     expects: bool,
-    /// The answer has begun.
+    /// The response has begun.
     answering: bool,
-    /// The body is read by nobody.
+    /// The request's body was dropped before its end.
     left: bool,
-    /// The connection's own task, while a body may be read by another one.
+    /// Wakes the connection's own task; used while another task may be reading the body.
     owner: Option<Waker>,
     upgrade: Option<oneshot::Sender<Upgraded>>,
 }
 
-/// What the connection's task finds while it waits.
+/// The state of the client while the connection's task waits for a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Peer {
-    /// Nothing to do.
+    /// The client has sent nothing that needs a reaction.
     Quiet,
-    /// The client has ended its side, and may still read.
+    /// The client has closed its sending side, and may still read.
     HalfClosed,
-    /// The client is gone.
+    /// The connection to the client failed.
     Gone,
 }
 
@@ -64,7 +64,8 @@ impl<S: Duplex> Connection<S> {
         }))
     }
 
-    /// The next head, or `None` when the connection has ended. `closing`: only what is already on its way counts.
+    /// Returns the next head, or `None` when the connection has ended. `closing`: accept only a head that has
+    /// already begun to arrive.
     pub(super) fn poll_head(
         &self,
         closing: bool,
@@ -92,17 +93,17 @@ impl<S: Duplex> Connection<S> {
                 }
             }
         }
-        // Answers to what was asked before still go out.
+        // Flushes the responses to earlier requests.
         let _ = ready!(inner.out.poll_flush(io, context));
         Poll::Ready(None)
     }
 
-    /// Whether a head has begun.
+    /// Whether the first bytes of a head have arrived.
     pub(super) fn has_begun(&self) -> bool {
         !self.0.borrow().reader.is_empty()
     }
 
-    /// A message begins; gives back its number.
+    /// Begins a message and returns its number.
     pub(super) fn begin(&self, reading: Reading, expects: bool) -> u32 {
         let inner = &mut *self.0.borrow_mut();
         inner.number = inner.number.wrapping_add(1);
@@ -114,7 +115,7 @@ impl<S: Duplex> Connection<S> {
         inner.number
     }
 
-    /// Looks after the client while an answer is awaited.
+    /// Watches the client while a response is being prepared.
     pub(super) fn watch(&self, context: &mut Context<'_>) -> Peer {
         let inner = &mut *self.0.borrow_mut();
         if !inner.owner.as_ref().is_some_and(|owner| owner.will_wake(context.waker())) {
@@ -124,7 +125,8 @@ impl<S: Duplex> Connection<S> {
         if matches!(inner.out.poll_flush(io, context), Poll::Ready(Err(_))) {
             return Peer::Gone;
         }
-        // Who reads the body learns of its end; behind it only one buffer of the next request is read.
+        // Until the body is read completely, its reader notices the end of the connection. After that, at most one
+        // buffer of the next request is read here.
         if inner.reading.is_over()
             && inner.reader.is_empty()
             && let Poll::Ready(Err(_)) = inner.reader.poll_fill(io, super::buffer::SIZE, context)
@@ -134,7 +136,7 @@ impl<S: Duplex> Connection<S> {
         if inner.reader.ended() { Peer::HalfClosed } else { Peer::Quiet }
     }
 
-    /// The answer begins: whether the connection can serve another request after it.
+    /// Marks the response as begun. Returns whether the connection can serve another request after it.
     pub(super) fn answer(&self) -> bool {
         let inner = &mut *self.0.borrow_mut();
         inner.answering = true;
@@ -144,29 +146,29 @@ impl<S: Duplex> Connection<S> {
         match inner.reading {
             Reading::Done => true,
             Reading::Failed(_) => false,
-            // Somebody still reads it.
+            // The body may still be read by the service.
             _ => !(inner.left || inner.expects),
         }
     }
 
-    /// The answer is complete: whether the request is, too.
+    /// Called when the response is complete: returns whether the request was read completely, too.
     pub(super) fn is_read(&self) -> bool {
         let inner = &mut *self.0.borrow_mut();
         inner.skip();
         inner.reading.is_done()
     }
 
-    /// Adds to what is to be written.
+    /// Adds bytes to the output.
     pub(super) fn write<T>(&self, add: impl FnOnce(&mut Outbox) -> T) -> T {
         add(&mut self.0.borrow_mut().out)
     }
 
-    /// Whether more may be added.
+    /// Whether more output may be added before the next write.
     pub(super) fn has_room(&self) -> bool {
         self.0.borrow().out.has_room()
     }
 
-    /// Whether the next request is here already, so that its answer may go out with this one.
+    /// Whether the next request has begun to arrive, so that its response may be written together with this one.
     pub(super) fn is_ahead(&self) -> bool {
         let inner = self.0.borrow();
         !inner.reader.is_empty() && inner.out.has_room()
@@ -184,7 +186,7 @@ impl<S: Duplex> Connection<S> {
         inner.out.poll_flush(io, context)
     }
 
-    /// Ends our side.
+    /// Flushes the output and closes the sending side.
     pub(super) fn poll_shutdown(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let inner = &mut *self.0.borrow_mut();
         let Some(io) = &mut inner.io else { return Poll::Ready(Ok(())) };
@@ -192,7 +194,7 @@ impl<S: Duplex> Connection<S> {
         Pin::new(io).poll_shutdown(context)
     }
 
-    /// Reads what nobody wants, until the client has ended.
+    /// Reads and discards bytes until the client has closed the connection.
     pub(super) fn poll_discard(&self, context: &mut Context<'_>) -> Poll<()> {
         let inner = &mut *self.0.borrow_mut();
         let Some(io) = &mut inner.io else { return Poll::Ready(()) };
@@ -205,13 +207,13 @@ impl<S: Duplex> Connection<S> {
         }
     }
 
-    /// Whether bytes were sent that nobody has read.
+    /// Whether the client has sent bytes that were not consumed.
     pub(super) fn is_unread(&self) -> bool {
         let inner = self.0.borrow();
         !inner.reading.is_done() || !inner.reader.is_empty()
     }
 
-    /// Hands the stream over to whoever asked for it; `false`: nobody did.
+    /// Passes the stream to the receiver that requested the upgrade. Returns `false` if there is none.
     pub(super) fn hand_over(&self) -> bool
     where
         S: 'static,
@@ -219,14 +221,14 @@ impl<S: Duplex> Connection<S> {
         let inner = &mut *self.0.borrow_mut();
         let (Some(taker), Some(io)) = (inner.upgrade.take(), inner.io.take()) else { return false };
         let unread = inner.reader.take();
-        // Whoever asked may be gone, and then so is the stream.
+        // If the receiver is gone, the stream is dropped.
         let _ = taker.send(Upgraded::new(io, unread));
         true
     }
 }
 
 impl<S: Duplex> Inner<S> {
-    /// Skips what is here of a body that nobody reads.
+    /// Skips the part of an abandoned body that has already arrived.
     fn skip(&mut self) {
         let Some(io) = &mut self.io else { return };
         let mut context = Context::from_waker(Waker::noop());
@@ -263,7 +265,7 @@ impl<S: Duplex> Source for Connection<S> {
         if inner.reading.is_over()
             && let Some(owner) = inner.owner.take_if(|owner| !owner.will_wake(context.waker()))
         {
-            // From now on the connection's task looks after the client.
+            // The body is complete, so the connection's task must watch the client again.
             owner.wake();
         }
         result
@@ -298,5 +300,5 @@ impl<S: Duplex> Source for Connection<S> {
 }
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-/// Pieces of an unread body that are skipped to keep a connection.
+/// The most pieces of an unread body that are skipped to keep the connection usable.
 const SKIPPED: usize = 16;

@@ -1,17 +1,17 @@
-//! Pure. The calendar, and times as the `date` header shows them (RFC 9110, 5.6.7).
+//! Pure. Calendar arithmetic and the format of the `date` header (RFC 9110, 5.6.7).
 
 use std::cell::Cell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A date, as long as it always is.
+/// A formatted date; its length is fixed.
 pub type Text = [u8; 29];
 
-/// Seconds since 1970; a clock before that counts as it.
+/// Seconds since 1970; 0 for earlier times.
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// The text of a time. It is made once for each second of a thread.
+/// Formats a time. Each thread caches the text of the current second.
 pub fn of(time: SystemTime) -> Text {
     thread_local! {
         static LAST: Cell<(u64, Text)> = Cell::new((0, text(0)));
@@ -26,7 +26,7 @@ pub fn of(time: SystemTime) -> Text {
     text
 }
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT`
+/// Formats a date such as `Sun, 06 Nov 1994 08:49:37 GMT`.
 fn text(seconds: u64) -> Text {
     let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
     let (days, rest) = (seconds / DAY, seconds % DAY);
@@ -46,8 +46,8 @@ fn text(seconds: u64) -> Text {
     text
 }
 
-/// Year, month and day of a number of days since 1970 in the Gregorian calendar. Years are counted from March, so that
-/// leap days come last.
+/// Converts days since 1970 to year, month and day of the Gregorian calendar. Internally a year begins in March, so
+/// that the leap day is its last day.
 pub fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + DAYS_TO_1970;
     let (era, of_era) = (days / ERA, days % ERA);
@@ -59,11 +59,11 @@ pub fn civil(days: u64) -> (u64, u64, u64) {
     (era * 400 + year + u64::from(month <= 2), month, day)
 }
 
-/// Seconds of a day.
+/// Seconds in a day.
 pub const DAY: u64 = 86_400;
-/// Days of 400 years.
+/// Days in 400 years.
 const ERA: u64 = 146_097;
-/// Days from the first of March of the year 0.
+/// Days from 1 March of year 0 to 1 January 1970.
 const DAYS_TO_1970: u64 = 719_468;
 /// 1970 began on a Thursday.
 const WEEKDAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];

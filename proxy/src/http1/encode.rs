@@ -1,5 +1,5 @@
-//! Pure. Heads and chunks as bytes. What frames a message is written here from one value, so that a message never goes
-//! out with two lengths.
+//! Pure. Encodes heads and chunks as bytes. The framing headers are written from one value only, so a message is
+//! never sent with two lengths.
 
 use super::date;
 use super::framing::Length;
@@ -7,18 +7,19 @@ use bytes::{BufMut, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri, Version};
 
-/// What a response's head says beside its headers.
+/// The parts of a response head besides its headers.
 #[derive(Debug, Clone, Copy)]
 pub struct Reply {
     /// The version of the request.
     pub version: Version,
-    /// Status.
+    /// The status code.
     pub status: StatusCode,
-    /// How the body is framed; `None`: there is none, and a `content-length` only tells of one.
+    /// How the body is framed; `None`: there is no body, and a `content-length` among the headers describes a body
+    /// that is not sent.
     pub length: Option<Length>,
-    /// The connection serves another request.
+    /// Whether the connection serves another request.
     pub persists: bool,
-    /// The time, where the headers have no date.
+    /// The value of `date`, if the headers have none.
     pub date: date::Text,
 }
 
@@ -57,7 +58,7 @@ pub fn response(out: &mut BytesMut, reply: &Reply, headers: &HeaderMap) {
     out.put_slice(b"\r\n");
 }
 
-/// Writes the head of a request. `length` is `None` where there is no body and no need to say so.
+/// Writes the head of a request. `length` is `None` if there is no body and no need to declare that.
 pub fn request(out: &mut BytesMut, method: &Method, uri: &Uri, headers: &HeaderMap, length: Option<Length>) {
     out.reserve(STATUS_LINE + uri.path().len() + uri.query().map_or(0, str::len) + size(headers));
     out.put_slice(method.as_str().as_bytes());
@@ -81,7 +82,7 @@ pub fn chunk(out: &mut BytesMut, length: usize) {
     out.put_slice(b"\r\n");
 }
 
-/// Writes the last chunk and the trailers.
+/// Writes the last chunk with the trailers.
 pub fn last_chunk(out: &mut BytesMut, trailers: Option<&HeaderMap>) {
     out.put_slice(b"0\r\n");
     if let Some(trailers) = trailers {
@@ -98,7 +99,7 @@ fn target(out: &mut BytesMut, uri: &Uri) {
     }
     match uri.path_and_query() {
         Some(path) => {
-            // `http://host?query` has no path of its own.
+            // `http://host?query` has an empty path, which is sent as `/`.
             if !path.as_str().starts_with(['/', '*']) {
                 out.put_u8(b'/');
             }
@@ -153,5 +154,5 @@ fn size(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
-/// First line, framing, connection and date.
+/// Room for the first line and the framing, connection and date headers.
 const STATUS_LINE: usize = 192;

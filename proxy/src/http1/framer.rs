@@ -1,4 +1,4 @@
-//! Pieces of a body on their way out, framed as the head has said.
+//! Frames the pieces of an outgoing body as its head has declared.
 
 use super::framing::Length;
 use super::outbox::Outbox;
@@ -8,33 +8,33 @@ use http_body::Frame;
 /// Frames one body.
 #[derive(Debug)]
 pub(super) struct Framer {
-    /// What is left to be sent; `None`: the message has no body.
+    /// What is left to send; `None`: the message has no body.
     length: Option<Length>,
     trailers: bool,
     done: bool,
 }
 
-/// A body that ended before the length that was promised.
+/// A body ended before its declared length.
 #[derive(Debug)]
 pub(super) struct TooShort;
 
 impl Framer {
-    /// For a body that is announced with this length. `trailers`: the peer takes them.
+    /// Creates a framer for a body of the declared length. `trailers`: whether the peer accepts trailers.
     pub(super) fn new(length: Option<Length>, trailers: bool) -> Self {
         Self { length, trailers, done: false }
     }
 
-    /// Everything was added.
+    /// Whether the whole body was added.
     pub(super) fn is_done(&self) -> bool {
         self.done
     }
 
-    /// There is nothing to send, whatever the body has.
+    /// Whether the message has no body, so that anything the source yields is dropped.
     pub(super) fn is_silent(&self) -> bool {
         self.length.is_none()
     }
 
-    /// Adds a piece, or the end. Only where there is room.
+    /// Adds a piece, or the end of the body. Call it only if the outbox has room.
     pub(super) fn add(&mut self, frame: Option<Frame<Bytes>>, out: &mut Outbox) -> Result<(), TooShort> {
         let Some(frame) = frame else { return self.end(out) };
         match frame.into_data() {
@@ -53,7 +53,7 @@ impl Framer {
     fn data(&mut self, mut data: Bytes, out: &mut Outbox) {
         match &mut self.length {
             Some(Length::Exact(left)) => {
-                // More than was promised would be taken for the next message.
+                // The peer would read bytes beyond the declared length as the next message.
                 data.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
                 *left -= data.len() as u64;
                 out.data(data);

@@ -1,32 +1,32 @@
-//! Pure. Where a message's body ends (RFC 9112, 6). A message whose length could be read in two ways is refused: two
-//! hops that disagree about it are what request smuggling lives on.
+//! Pure. Decides where a message's body ends (RFC 9112, 6). A message whose length is ambiguous is refused: request
+//! smuggling relies on two hops that disagree about the length.
 
 use super::invalid::Invalid;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Version};
 
-/// How long a body is.
+/// How the length of a body is determined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Length {
-    /// So many bytes.
+    /// By this number of bytes.
     Exact(u64),
-    /// Chunks say.
+    /// By the chunked coding.
     Chunked,
-    /// Until the connection ends; responses only.
+    /// By the end of the connection; responses only.
     UntilClose,
 }
 
-/// The length of a request's body.
+/// Returns the length of a request's body.
 pub fn request(method: &Method, version: Version, headers: &HeaderMap) -> Result<Length, Invalid> {
     let length = declared(version, headers)?.unwrap_or(Length::Exact(0));
-    // What follows CONNECT is the tunnel's, so a body there means two things.
+    // The bytes after a CONNECT belong to the tunnel, so a body there is ambiguous.
     if method == Method::CONNECT && length != Length::Exact(0) {
         return Err(Invalid::CodingNotAllowed);
     }
     Ok(length)
 }
 
-/// The length of a response's body as an upstream declares it.
+/// Returns the length of a response's body as the upstream declares it.
 pub fn response(
     method: &Method,
     version: Version,
@@ -35,7 +35,8 @@ pub fn response(
 ) -> Result<Length, Invalid> {
     let declared = declared(version, headers)?;
     if status.is_informational() || status == StatusCode::NO_CONTENT {
-        // One that declares a body may be followed by it (RFC 9110, 8.6; RFC 9112, 6.1).
+        // These responses have no body. If one declares a body, the upstream may send it, and it would be read as
+        // the next response (RFC 9110, 8.6; RFC 9112, 6.1).
         match declared {
             Some(Length::Chunked) => return Err(Invalid::CodingNotAllowed),
             Some(Length::Exact(1..)) => return Err(Invalid::Length),
@@ -48,13 +49,13 @@ pub fn response(
     Ok(declared.unwrap_or(Length::UntilClose))
 }
 
-/// The length with which a message goes out: what its headers say, or what is known of its body.
+/// The framing of an outgoing message: from its headers, or else from the known size of its body.
 pub fn outgoing(headers: &HeaderMap, known: Option<u64>) -> Length {
     let stated = headers.get(header::CONTENT_LENGTH).and_then(|value| number(value).ok());
     stated.or(known).map_or(Length::Chunked, Length::Exact)
 }
 
-/// Whether a response has a body at all.
+/// Whether a response to this method with this status can have a body.
 pub fn has_body(method: &Method, status: StatusCode) -> bool {
     method != Method::HEAD
         && !status.is_informational()
@@ -68,7 +69,7 @@ pub fn persists(version: Version, headers: &HeaderMap) -> bool {
     if version == Version::HTTP_11 { !says("close") } else { says("keep-alive") && !says("close") }
 }
 
-/// Whether a list header names a token.
+/// Whether a list header contains a token.
 pub fn names(headers: &HeaderMap, list: header::HeaderName, token: &str) -> bool {
     let values = headers.get_all(list);
     let mut tokens = values.iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
@@ -94,7 +95,7 @@ fn is_chunked(coding: &HeaderValue) -> bool {
     coding.as_bytes().eq_ignore_ascii_case(b"chunked")
 }
 
-/// Digits and nothing else: no sign, no blank, no list.
+/// Parses a length that consists of digits only: no sign, no blank, no list.
 fn number(value: &HeaderValue) -> Result<u64, Invalid> {
     let digits = value.as_bytes();
     if digits.is_empty() {

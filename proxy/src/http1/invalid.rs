@@ -1,27 +1,27 @@
-//! Pure. What is wrong with a message, as the peer is told and the record shows it.
+//! Pure. The reasons for which a message is refused, and how they are reported to the peer and in the record.
 
 /// Why a message is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
-    /// Request or status line.
+    /// Malformed request or status line.
     #[error("the first line is not that of an HTTP/1 message")]
     Line,
     /// A version other than 1.0 and 1.1.
     #[error("the HTTP version is not 1.0 or 1.1")]
     Version,
-    /// Lines end in CR and LF, and neither stands alone.
+    /// A line end other than CR LF, or a CR or LF alone.
     #[error("a line does not end in CR LF, or CR stands alone")]
     LineEnd,
-    /// Header names are tokens, right before the colon.
+    /// A header name that is not a token directly followed by the colon.
     #[error("a header name is not a token, or its line is folded")]
     Name,
-    /// Header values have no control characters.
+    /// A header value with control characters.
     #[error("a header value has a character that is not allowed")]
     Value,
-    /// The request target.
+    /// Malformed request target.
     #[error("the request target is not a path or a URI")]
     Target,
-    /// The host.
+    /// A malformed host.
     #[error("the host header is not the name of a host")]
     Host,
     /// More than one host.
@@ -36,37 +36,37 @@ pub enum Invalid {
     /// Too many bytes before the first line ends.
     #[error("the request target is too long")]
     TargetSize,
-    /// Two lengths of one message.
+    /// Both a content length and a transfer coding.
     #[error("content-length and transfer-encoding do not go together")]
     LengthAndCoding,
-    /// No one number.
+    /// A content length that is not exactly one number.
     #[error("content-length is not one number")]
     Length,
-    /// A transfer coding that is not known here.
+    /// A transfer coding that is not supported.
     #[error("the transfer-encoding is not chunked alone")]
     Coding,
-    /// HTTP/1.0 knows no transfer codings.
+    /// A transfer coding in a message that must not have any, such as HTTP/1.0.
     #[error("transfer-encoding is not allowed here")]
     CodingNotAllowed,
-    /// Chunk framing.
+    /// Malformed chunk framing.
     #[error("a chunk's size or end is malformed")]
     Chunk,
-    /// Chunk extensions.
+    /// Chunk extensions that are too large.
     #[error("the chunk extensions are too large")]
     Extensions,
-    /// The connection ended amid the head.
+    /// The connection ended within the head.
     #[error("the connection ended amid the head")]
     Cut,
-    /// A switch of the protocol that nobody asked for, or before the request was through.
+    /// A protocol switch that was not requested, or that came before the request was complete.
     #[error("the answer switches to a protocol that was not asked for, or before the request is through")]
     Switch,
-    /// The head did not come in time.
+    /// The head did not arrive in time.
     #[error("the request's headers took too long")]
     Slow,
 }
 
 impl Invalid {
-    /// The status that tells a client.
+    /// The status code of the response to the client.
     pub fn status(self) -> u16 {
         match self {
             Self::Count | Self::Size | Self::TargetSize => 431,
@@ -77,7 +77,7 @@ impl Invalid {
         }
     }
 
-    /// The response code details, in Envoy's words where it has some.
+    /// The response code details; Envoy's text where Envoy has an equivalent.
     pub fn details(self) -> &'static str {
         match self {
             Self::Count => "http1.too_many_headers",

@@ -1,6 +1,6 @@
-//! HTTP/1.1 on a byte stream, both ends. Framing decides where one request ends and the next begins, so whatever could
-//! be read in two ways is refused here with the reason, instead of being repaired and passed on. A connection is driven
-//! by the task that it serves: no task of its own, no channel, and no buffer while it idles.
+//! HTTP/1.1 on a byte stream, both client and server. Framing decides where one request ends and the next begins,
+//! so an ambiguous message is refused here with a reason, never repaired and passed on. A connection is driven by
+//! the task that it serves: it needs no task of its own, no channel, and no buffer while it is idle.
 
 pub mod client;
 pub mod server;

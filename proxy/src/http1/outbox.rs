@@ -1,4 +1,5 @@
-//! Bytes on their way out: a head and short pieces are gathered into one write, long pieces go out as they are.
+//! Outgoing bytes of a connection: a head and short pieces of a body share one write, long pieces are written
+//! without a copy.
 
 use super::buffer;
 use super::encode;
@@ -9,19 +10,19 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 
-/// What is to be written, in the order of the fields.
+/// Bytes to be written, in the order of the fields.
 #[derive(Default)]
 pub(super) struct Outbox {
     gathered: BytesMut,
     long: Bytes,
     tail: &'static [u8],
-    /// Something was written that may be held back below.
+    /// Bytes were written that the layer below may still hold back.
     unflushed: bool,
     wrote: bool,
 }
 
 impl Outbox {
-    /// Nothing waits to be written.
+    /// Whether no bytes wait to be written.
     pub(super) fn is_empty(&self) -> bool {
         self.gathered.is_empty() && self.long.is_empty() && self.tail.is_empty()
     }
@@ -31,7 +32,7 @@ impl Outbox {
         self.long.is_empty() && self.tail.is_empty() && self.gathered.len() < GATHERED
     }
 
-    /// For heads.
+    /// The buffer for heads and short pieces.
     pub(super) fn gathered(&mut self) -> &mut BytesMut {
         if self.gathered.capacity() == 0 {
             self.gathered = buffer::take();
@@ -39,7 +40,7 @@ impl Outbox {
         &mut self.gathered
     }
 
-    /// Adds a piece of a body. Only where there is room.
+    /// Adds a piece of a body. Call it only if there is room.
     pub(super) fn data(&mut self, data: Bytes) {
         if data.len() <= COPIED {
             self.gathered().put_slice(&data);
@@ -48,7 +49,7 @@ impl Outbox {
         }
     }
 
-    /// Adds a piece of a body as a chunk. Only where there is room.
+    /// Adds a piece of a body as a chunk. Call it only if there is room.
     pub(super) fn chunk(&mut self, data: Bytes) {
         if data.is_empty() {
             return;
@@ -63,12 +64,12 @@ impl Outbox {
         }
     }
 
-    /// Adds the end of a chunked body. Only where there is room.
+    /// Adds the end of a chunked body. Call it only if there is room.
     pub(super) fn last_chunk(&mut self, trailers: Option<&HeaderMap>) {
         encode::last_chunk(self.gathered(), trailers);
     }
 
-    /// Writes until nothing is left.
+    /// Writes all bytes to the stream.
     pub(super) fn poll_write<S: AsyncWrite + Unpin>(
         &mut self,
         io: &mut S,
@@ -90,7 +91,7 @@ impl Outbox {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes until nothing is left, and sees that nothing is held back below.
+    /// Writes all bytes, then flushes the layer below.
     pub(super) fn poll_flush<S: AsyncWrite + Unpin>(
         &mut self,
         io: &mut S,
@@ -104,12 +105,12 @@ impl Outbox {
         Poll::Ready(Ok(()))
     }
 
-    /// Whether bytes went out since this was asked last.
+    /// Whether bytes were written since the last call.
     pub(super) fn take_wrote(&mut self) -> bool {
         std::mem::take(&mut self.wrote)
     }
 
-    /// Gives the buffer back, if nothing is in it.
+    /// Returns the buffer to the pool if it is empty.
     pub(super) fn release(&mut self) {
         if self.gathered.is_empty() {
             buffer::give_back(std::mem::take(&mut self.gathered));
@@ -126,7 +127,7 @@ impl Outbox {
         count -= step;
         self.tail = &self.tail[count.min(self.tail.len())..];
         if self.long.is_empty() {
-            // An empty slice would keep the memory that it was cut from.
+            // An empty slice would keep the memory alive that it was cut from.
             self.long = Bytes::new();
         }
     }
@@ -138,7 +139,7 @@ impl Drop for Outbox {
     }
 }
 
-/// Shorter pieces are copied beside the head: one write and one TLS record.
+/// Pieces shorter than this are copied next to the head: one write and one TLS record.
 const COPIED: usize = 4 * 1024;
-/// Bytes that are gathered before a write.
+/// The most bytes gathered before a write.
 const GATHERED: usize = 12 * 1024;

@@ -1,4 +1,4 @@
-//! The reading half of a connection: bytes into heads, and bodies by their framing.
+//! The reading half of a connection: splits incoming bytes into heads, and into bodies by their framing.
 
 use super::body::BodyError;
 use super::buffer;
@@ -15,31 +15,31 @@ use std::task::{Context, Poll, ready};
 use tokio::io::AsyncRead;
 use tokio_util::io::poll_read_buf;
 
-/// Bytes that were read and not yet understood.
+/// Bytes that were read but not parsed yet.
 pub(super) struct Reader {
     pub(super) limits: Limits,
     buffer: BytesMut,
-    /// Bytes in which no end of a head was found.
+    /// The length of the buffer's prefix that was searched for the end of a head without success.
     searched: usize,
-    /// Bytes that were looked at for errors before a head was complete.
+    /// The length of the buffer's prefix that was checked for errors before the head was complete.
     looked: usize,
-    /// The last read filled much of the room it had, so that more is likely to be there.
+    /// The last read filled much of its room, so more bytes are probably available.
     bulk: bool,
     ended: bool,
 }
 
-/// Where in a body the reading stands.
+/// The position within a body.
 #[derive(Debug)]
 pub(super) enum Reading {
-    /// All of it was read.
+    /// The body was read completely.
     Done,
-    /// So many bytes are to come.
+    /// This number of bytes remains.
     Exact(u64),
-    /// Chunks.
+    /// A chunked body.
     Chunked(Box<Decoder>),
-    /// Until the connection ends.
+    /// The body lasts until the connection ends.
     UntilClose,
-    /// It cannot be read on.
+    /// The body failed and cannot be read further.
     Failed(BodyError),
 }
 
@@ -48,29 +48,29 @@ impl Reader {
         Self { limits, buffer: BytesMut::new(), searched: 0, looked: 0, bulk: false, ended: false }
     }
 
-    /// Nothing was read ahead.
+    /// Whether no bytes were read ahead.
     pub(super) fn is_empty(&self) -> bool {
         self.buffer.is_empty()
     }
 
-    /// The peer has ended its side.
+    /// Whether the peer has closed its sending side.
     pub(super) fn ended(&self) -> bool {
         self.ended
     }
 
-    /// What was read ahead, for whoever goes on with it.
+    /// Takes the bytes that were read ahead, for the next reader of the stream.
     pub(super) fn take(&mut self) -> Bytes {
         std::mem::take(&mut self.buffer).freeze()
     }
 
-    /// Gives the buffer back, if nothing is in it.
+    /// Returns the buffer to the pool if it is empty.
     pub(super) fn release(&mut self) {
         if self.buffer.is_empty() {
             buffer::give_back(std::mem::take(&mut self.buffer));
         }
     }
 
-    /// The head at the front, if it is complete.
+    /// Takes the head at the front of the buffer, if it is complete.
     pub(super) fn head(
         &mut self,
         possible: fn(&[u8], Limits) -> Result<(), Invalid>,
@@ -80,7 +80,7 @@ impl Reader {
             self.buffer.advance(empty);
         }
         let length = self.buffer.len();
-        // One CR may be half an empty line.
+        // A single CR may be half of an empty line.
         if length == 0 || length == 1 && self.buffer[0] == b'\r' {
             return Ok(None);
         }
@@ -96,7 +96,7 @@ impl Reader {
         Ok(None)
     }
 
-    /// Reads more; 0: the peer has ended.
+    /// Reads more bytes; 0: the peer has closed its sending side.
     pub(super) fn poll_fill<S: AsyncRead + Unpin>(
         &mut self,
         io: &mut S,
@@ -106,7 +106,7 @@ impl Reader {
         if self.ended {
             return Poll::Ready(Ok(0));
         }
-        // Much room only where bytes come fast: a body that trickles must not hold it.
+        // Large buffers only for fast streams: a body that trickles in must not hold one.
         let wanted = if self.bulk { wanted } else { wanted.min(buffer::SIZE) };
         if self.buffer.capacity() == 0 && wanted <= buffer::SIZE {
             self.buffer = buffer::take();
@@ -142,7 +142,7 @@ impl Reading {
         matches!(self, Self::Done)
     }
 
-    /// Nothing more is to be read.
+    /// Whether nothing more can be read of the body.
     pub(super) fn is_over(&self) -> bool {
         matches!(self, Self::Done | Self::Failed(_))
     }
@@ -155,7 +155,7 @@ impl Reading {
         }
     }
 
-    /// The next piece.
+    /// Reads the next piece of the body.
     pub(super) fn poll<S: AsyncRead + Unpin>(
         &mut self,
         reader: &mut Reader,
@@ -226,9 +226,9 @@ impl Reading {
     }
 }
 
-/// A read with less room than this is not worth its call, if more bytes are expected.
+/// If more bytes are expected, a read into less room than this is not worth its system call.
 const LEAST: usize = 4 * 1024;
-/// Line ends and sizes between chunks.
+/// Room for the line ends and sizes between chunks.
 const MARGIN: u64 = 1024;
 
 #[cfg(test)]
@@ -237,7 +237,7 @@ mod tests {
     use std::task::Waker;
     use tokio::io::ReadBuf;
 
-    /// Gives what is asked for, as long as there is something.
+    /// Yields as many bytes as each read has room for, until all are delivered.
     struct Plenty {
         left: usize,
         most: usize,
@@ -258,7 +258,7 @@ mod tests {
         }
     }
 
-    /// Reads a whole body; the number of reads and the largest buffer.
+    /// Reads a whole body. Returns the number of reads and the size of the largest buffer.
     fn read(length: usize, most: usize) -> (usize, usize) {
         let limits = Limits { bytes: 1024, count: 10 };
         let (mut reader, mut body) = (Reader::new(limits), Reading::Exact(length as u64));

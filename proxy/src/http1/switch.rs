@@ -1,22 +1,22 @@
-//! Pure. Which protocol a message switches to (RFC 9110, 7.8). A tunnel is opened only where both ends have named the
-//! same one, and nothing else: a list would let each end, and everybody in between, choose another of its items.
+//! Pure. The protocol that a message switches to (RFC 9110, 7.8). A tunnel is opened only if both ends name the
+//! same protocol and no other: from a list, each end and each intermediary could choose differently.
 
 use super::framing::names;
 use http::header::{self, HeaderMap};
 
-/// What a message says about a switch.
+/// The protocol switch that a message requests or confirms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Switch<'a> {
-    /// Nothing that concerns this connection: `connection` does not name `upgrade`.
+    /// No switch on this connection: `connection` does not name `upgrade`.
     None,
-    /// To this protocol.
+    /// A switch to this protocol.
     To(&'a [u8]),
-    /// To several, or to one without a name.
+    /// Several protocols, or one without a name.
     Unclear,
 }
 
 impl<'a> Switch<'a> {
-    /// What these headers say.
+    /// Reads the switch from a message's headers.
     pub fn of(headers: &'a HeaderMap) -> Self {
         let mut named = headers.get_all(header::UPGRADE).iter();
         let Some(first) = named.next() else { return Self::None };
@@ -31,7 +31,7 @@ impl<'a> Switch<'a> {
     }
 }
 
-/// Whether an answer switches to the protocol that was asked for.
+/// Whether a response switches to the protocol that its request named.
 pub fn agreed(asked: &HeaderMap, answer: &HeaderMap) -> bool {
     match (Switch::of(asked), Switch::of(answer)) {
         (Switch::To(asked), Switch::To(named)) => asked.eq_ignore_ascii_case(named),
@@ -39,7 +39,7 @@ pub fn agreed(asked: &HeaderMap, answer: &HeaderMap) -> bool {
     }
 }
 
-/// A token, or two of them around the slash before a version.
+/// Whether a byte may stand in a protocol name: a token, or two tokens around the slash before a version.
 fn is_of_a_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&byte)
 }

@@ -1,5 +1,5 @@
-//! Both ends joined to a small proxy over pipes in memory: bodies that are read by one end and written by the other, in
-//! whichever task that happens.
+//! Client and server joined to a small proxy over in-memory pipes: bodies that one end reads and the other writes,
+//! in whichever task that happens.
 
 use super::client::Client;
 use super::head::Limits;
@@ -16,7 +16,7 @@ use tokio::task::{LocalSet, spawn_local};
 
 const LIMITS: Limits = Limits { bytes: 8192, count: 20 };
 
-/// Sends every request on over one connection.
+/// Forwards every request over one connection.
 struct Forward(Rc<RefCell<Option<Client<DuplexStream>>>>);
 
 impl Service for Forward {
@@ -42,7 +42,7 @@ impl Service for Forward {
     }
 }
 
-/// The client's and the server's end of a proxy between them.
+/// Starts a proxy and returns the client's and the server's end of it.
 fn between(pipe: usize) -> (DuplexStream, DuplexStream) {
     let (near, inner) = duplex(pipe);
     let (outer, far) = duplex(pipe);
@@ -83,7 +83,7 @@ fn chunks_and_trailers_pass_both_ways_through_any_pipe() {
                 asked
             };
             let (answered, asked) = tokio::join!(asking, answering);
-            // A narrow pipe makes more chunks of the same letters.
+            // A narrow pipe splits the same letters into more chunks.
             let letters =
                 |text: &str| text.split("\r\n\r\n").nth(1).unwrap().replace(|c: char| !c.is_alphabetic(), "");
             assert_eq!((letters(&asked), letters(&answered)), ("hiyouxa".into(), "okxb".into()));
@@ -100,7 +100,7 @@ fn a_client_that_reads_nothing_until_it_has_sent_all_is_served() {
         let (near, far) = between(1024);
         let (mut near_in, mut near_out) = split(near);
         let (mut far_in, mut far_out) = split(far);
-        // The server answers while it reads, and its answer has to wait for a client that is still sending.
+        // The server responds while it reads, and its response must wait for a client that is still sending.
         spawn_local(async move {
             until(&mut far_in, "\r\n\r\n").await;
             let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {LENGTH}\r\n\r\n");

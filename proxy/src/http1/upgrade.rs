@@ -1,4 +1,4 @@
-//! A connection that leaves HTTP behind: its bytes, with those that were read too far.
+//! A connection after an HTTP upgrade: its stream, with the bytes that were read ahead.
 
 use crate::io::{Stream, hand_out};
 use bytes::Bytes;
@@ -8,9 +8,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes both ways.
+/// A byte stream in both directions.
 pub trait Duplex: AsyncRead + AsyncWrite + Unpin {
-    /// Lets the connection end with a reset instead of in order.
+    /// Makes the connection end with a reset instead of an orderly close.
     fn reset(&self);
 }
 
@@ -28,17 +28,17 @@ impl Duplex for tokio::io::DuplexStream {
 /// The stream of an upgraded connection.
 pub struct Upgraded {
     stream: Box<dyn Duplex>,
-    /// Read before the upgrade was decided.
+    /// Bytes read before the upgrade was decided.
     unread: Bytes,
 }
 
 impl Upgraded {
-    /// A stream of which some bytes were read already.
+    /// Wraps a stream, of which some bytes were already read.
     pub fn new(stream: impl Duplex + 'static, unread: Bytes) -> Self {
         Self { stream: Box::new(stream), unread }
     }
 
-    /// Lets the connection end with a reset instead of in order.
+    /// Makes the connection end with a reset instead of an orderly close.
     pub fn reset(&self) {
         self.stream.reset();
     }

@@ -1,4 +1,4 @@
-//! A message's body as it comes in on a stream.
+//! The body of an incoming message on an HTTP/2 stream.
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream};
@@ -8,35 +8,35 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio_util::task::AbortOnDropHandle;
 
-/// The body of one message. What is read of it makes room in the windows of stream and connection.
+/// The body of one message. Reading it makes room in the flow-control windows of the stream and the connection.
 #[derive(Debug)]
 pub struct Body {
     stream: RecvStream,
-    /// What is left of the announced length.
+    /// What remains of the declared length.
     left: Option<u64>,
     ended: bool,
-    /// Sends the rest of the request that this body answers.
+    /// The task that sends the rest of the request to which this body is the response.
     sending: Option<AbortOnDropHandle<()>>,
 }
 
 impl Body {
-    /// `None`: it has two lengths, of which h2 sees but the first.
+    /// Creates a body. `None`: the headers declare two lengths, of which h2 checks only the first.
     pub(super) fn new(stream: RecvStream, headers: &HeaderMap) -> Option<Self> {
         let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-        // h2 resets a stream whose length is no number, or not that of its data.
+        // h2 resets a stream whose declared length is not a number or differs from the length of its data.
         let length = lengths.next().and_then(|length| length.to_str().ok()?.parse().ok());
         let one = lengths.next().is_none();
         one.then_some(Self { stream, left: length, ended: false, sending: None })
     }
 
-    /// Ends a task when nobody reads this body any more.
+    /// Aborts a task when this body is dropped.
     pub(super) fn while_read(self, sending: AbortOnDropHandle<()>) -> Self {
         Self { sending: Some(sending), ..self }
     }
 
     fn fail(&mut self, error: h2::Error) -> Option<Result<Frame<Bytes>, h2::Error>> {
         self.ended = true;
-        // A whole answer, whose sender wants no more of the request (RFC 9113, 8.1).
+        // The response is complete, and the server does not want the rest of the request (RFC 9113, 8.1).
         let early = self.sending.is_some() && error.reason() == Some(Reason::NO_ERROR);
         if early || self.left == Some(0) { None } else { Some(Err(error)) }
     }
@@ -57,7 +57,7 @@ impl http_body::Body for Body {
         if let Some(data) = ready!(this.stream.poll_data(context)) {
             return Poll::Ready(match data {
                 Ok(data) => {
-                    // Fails only where the stream is gone, and its window with it.
+                    // Fails only if the stream is gone, and its window with it.
                     let _ = this.stream.flow_control().release_capacity(data.len());
                     this.left = this.left.map(|left| left.saturating_sub(data.len() as u64));
                     Some(Ok(Frame::data(data)))

@@ -1,4 +1,4 @@
-//! The asking end: requests of many tasks share a connection, each on a stream of its own.
+//! The HTTP/2 client: requests of many tasks share a connection, each on its own stream.
 
 use super::body::Body;
 use super::keep_alive::KeepAlive;
@@ -19,22 +19,22 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
-/// A connection to send requests on. It closes when this is gone and no stream is open.
+/// A connection to send requests on. It closes when this value is dropped and no stream is open.
 pub struct Client {
     sender: RefCell<SendRequest<Bytes>>,
     streams: Rc<Streams>,
-    /// Tells the connection's task that nobody will send any more.
+    /// Its drop tells the connection's task that no more requests will be sent.
     _last_words: oneshot::Sender<()>,
 }
 
 struct Streams {
     open: Cell<usize>,
     served: Cell<u64>,
-    /// When the last one ended.
+    /// When the last request ended.
     since: Cell<Instant>,
 }
 
-/// A place among the streams of a connection, taken until it is dropped.
+/// A reserved stream slot of a connection, released when dropped.
 pub struct Slot(Rc<Streams>);
 
 impl Slot {
@@ -52,20 +52,20 @@ impl Drop for Slot {
     }
 }
 
-/// Why there is no response.
+/// Why a request got no response.
 #[derive(Debug)]
 pub enum Failure {
     /// The stream or its connection failed.
     Stream(h2::Error),
     /// The request's own body failed.
     Body,
-    /// The connection takes no more requests; this one was not sent.
+    /// The connection accepts no more requests; this one was not sent.
     Closed,
-    /// The response's head is larger than anybody wants to pass on.
+    /// The head of the response exceeds the limits.
     TooLarge,
 }
 
-/// Greets the server. `guard` lives as long as the connection, which is served by a task of its own.
+/// Performs the HTTP/2 handshake. A task of its own drives the connection; `guard` lives as long as that task.
 pub async fn connect<G: 'static>(stream: Stream, guard: G) -> Result<Client, h2::Error> {
     let peer = stream.socket().peer_addr().ok();
     let stream = Guarded::client(stream);
@@ -99,7 +99,7 @@ pub async fn connect<G: 'static>(stream: Stream, guard: G) -> Result<Client, h2:
     Ok(Client { sender: RefCell::new(sender), streams, _last_words: last_words })
 }
 
-/// Drives a connection.
+/// The task that drives a connection.
 struct Task {
     connection: Connection<Guarded, Bytes>,
     keep_alive: Option<KeepAlive>,
@@ -119,7 +119,7 @@ impl Future for Task {
                 return Poll::Ready(());
             }
         }
-        // h2 looks whether anybody is left only when it is polled.
+        // h2 checks only when it is polled whether any handle is left.
         if this.released.as_mut().is_some_and(|released| Pin::new(released).poll(context).is_ready()) {
             this.released = None;
         }
@@ -128,18 +128,18 @@ impl Future for Task {
 }
 
 impl Client {
-    /// Whether one more request may be sent.
+    /// Whether another request may be sent.
     pub fn has_room(&self) -> bool {
         let most = || self.sender.borrow().current_max_send_streams().min(MAX_STREAMS);
         matches!(self.poll_ready(), Poll::Ready(Ok(()))) && self.streams.open.get() < most()
     }
 
-    /// Whether it has ended, or is about to and takes no more requests.
+    /// Whether the connection has ended, or is closing and accepts no more requests.
     pub fn is_closed(&self) -> bool {
         matches!(self.poll_ready(), Poll::Ready(Err(_)))
     }
 
-    /// Whether no request was under way for as long as `limit`.
+    /// Whether no request was active for at least `limit`.
     pub fn idle_for(&self, now: Instant, limit: Duration) -> bool {
         let streams = &self.streams;
         streams.open.get() == 0 && now.saturating_duration_since(streams.since.get()) >= limit
@@ -150,8 +150,8 @@ impl Client {
         self.streams.served.get() > 0
     }
 
-    /// Sends a request. The slot is to be kept as long as the response's body is read. A request that was not sent
-    /// comes back.
+    /// Sends a request. Keep the slot for as long as the response's body is read. A request that was not sent is
+    /// returned.
     pub async fn send<B>(
         &self,
         request: Request<B>,
@@ -175,7 +175,7 @@ impl Client {
         let two = || (Failure::Stream(Reason::PROTOCOL_ERROR.into()), None);
         let body = Body::new(stream, &parts.headers).ok_or_else(two)?;
         let body = match pump {
-            // An answer that comes before the end of its request: both go on independently.
+            // The response came before the end of its request: both continue independently.
             Some(pump) => body.while_read(AbortOnDropHandle::new(tokio::task::spawn_local(async move {
                 let _ = pump.await;
             }))),
@@ -197,17 +197,17 @@ impl Client {
         let (parts, body) = request.into_parts();
         let whole = body.is_end_stream();
         let request = Request::from_parts(parts, ());
-        // By a clone, because a stream that has to wait for its turn would be waited for by whoever asks for the next.
+        // On a clone: if a stream has to wait for its turn, the original would make the next request wait for it, too.
         let mut sender = self.sender.borrow().clone();
         let (answer, stream) = sender.send_request(request, whole)?;
         Ok((answer, (!whole).then(|| Pump::new(body, stream))))
     }
 }
 
-/// What comes of a request, and its body while it is not sent.
+/// The pending response, and the body that is still to be sent.
 type Begun<B> = (ResponseFuture, Option<Pump<B>>);
 
-/// Sends the body while there is no answer.
+/// Sends the body until the response arrives.
 fn exchange<B>(
     pump: &mut Option<Pump<B>>,
     answer: &mut ResponseFuture,
@@ -233,18 +233,18 @@ where
 }
 
 fn is_too_large(headers: &HeaderMap) -> bool {
-    // As HTTP/2 counts them (RFC 9113, 6.5.2).
+    // The size as HTTP/2 counts it (RFC 9113, 6.5.2).
     let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 32;
     headers.len() > MAX_HEADERS || headers.iter().map(size).sum::<usize>() > MAX_HEADER_BYTES
 }
 
-/// Streams on one connection, even where the server takes more.
+/// The most streams on one connection, even if the server allows more.
 const MAX_STREAMS: usize = 100;
 const FRAME: u32 = 64 * 1024;
-/// What the head of a response may cost, as in Envoy.
+/// The most headers in a response, as in Envoy.
 const MAX_HEADERS: usize = 100;
 const MAX_HEADER_BYTES: usize = 60 * 1024;
-/// What is read of a larger one.
+/// The most bytes that are read of an oversized response head.
 const MAX_READ: u32 = 256 * 1024;
 const PING: Duration = Duration::from_secs(30);
 const PING_ANSWER: Duration = Duration::from_secs(20);

@@ -1,5 +1,5 @@
-//! Detects dead peers by PING after a time of silence, and frames that stay incomplete for too long: a byte now and then
-//! is a sign of life, while nothing else on the connection moves.
+//! Detects dead peers by a PING after a period of silence, and frames that stay incomplete for too long: single
+//! bytes now and then look like life, while nothing else on the connection makes progress.
 
 use crate::io::Warden;
 use h2::{Ping, PingPong};
@@ -10,37 +10,36 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// A connection's signs of life.
+/// The keep-alive state of a connection.
 pub(super) struct KeepAlive {
     ping: PingPong,
     warden: Rc<Warden>,
     interval: Duration,
     timeout: Duration,
     timer: Pin<Box<Sleep>>,
-    /// A PING is under way.
+    /// A PING awaits its acknowledgement.
     asked: bool,
-    /// What a frame, or a block of headers, may take.
+    /// The most time a frame, or a block of headers, may take.
     whole: Option<Duration>,
 }
 
 impl KeepAlive {
-    /// Asks after an `interval` of silence, and waits as long as `timeout` for the answer.
+    /// Sends a PING after an `interval` of silence, and waits for up to `timeout` for its acknowledgement.
     pub(super) fn new(ping: PingPong, warden: Rc<Warden>, (interval, timeout): (Duration, Duration)) -> Self {
         Self { ping, warden, interval, timeout, timer: Box::pin(sleep(interval)), asked: false, whole: None }
     }
 
-    /// The same, with a limit for a frame, or a block of headers, to be whole.
+    /// Adds a time limit for receiving a whole frame, or a whole block of headers.
     #[must_use]
     pub(super) fn with_whole(self, limit: Option<Duration>) -> Self {
         Self { whole: limit, ..self }
     }
 
-    /// Ready when the peer is gone, or keeps a frame from its end. Where `idle` says that nothing is under way, nobody
-    /// asks whether it is gone.
+    /// Ready when the peer is dead, or withholds the rest of a frame. While `idle` returns true no PING is sent.
     pub(super) fn poll(&mut self, context: &mut Context<'_>, idle: impl Fn() -> bool) -> Poll<()> {
         loop {
             ready!(self.timer.as_mut().poll(context));
-            // Whatever comes is a sign of life, the answer to a PING or other frames.
+            // Any frame is a sign of life, not only the acknowledgement of a PING.
             let heard = self.warden.heard();
             let left = self.left();
             if self.asked && !heard || left.is_some_and(|left| left.is_zero()) {
@@ -55,7 +54,7 @@ impl KeepAlive {
         }
     }
 
-    /// What a frame that is not whole may still take.
+    /// The time that an incomplete frame has left.
     fn left(&self) -> Option<Duration> {
         let (limit, since) = (self.whole?, self.warden.unfinished()?);
         Some(limit.saturating_sub(Instant::now().into_std().saturating_duration_since(since)))

@@ -1,5 +1,5 @@
-//! HTTP/2 on a byte stream, both ends, over h2: which settings a connection has, when a silent one is given up, how
-//! bodies go out, and how errors read. A stream runs in the task that it serves, without a channel to the connection's.
+//! HTTP/2 on a byte stream, both client and server, based on h2: connection settings, keep-alive, sending bodies,
+//! and error texts. A stream runs in the task that it serves, without a channel to the connection's task.
 
 pub mod client;
 pub mod server;
@@ -14,11 +14,11 @@ pub use body::Body;
 #[cfg(test)]
 mod tests;
 
-/// What a stream may receive before it has to be read.
+/// The receive window of a stream in bytes.
 const STREAM_WINDOW: u32 = 1 << 20;
-/// The same for all streams of a connection.
+/// The receive window of a connection in bytes, for all its streams.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * 4;
-/// Bytes that a stream holds for a peer that does not read.
+/// The most bytes that a stream buffers for a peer that does not read.
 const SEND_BUFFER: usize = 400 * 1024;
-/// Streams of a connection that we had to reset because they broke a rule.
+/// The most streams that we may reset for protocol errors before the connection is closed.
 const BROKEN_STREAMS: usize = 1024;

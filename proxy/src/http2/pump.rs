@@ -1,4 +1,4 @@
-//! Sends a body on a stream, as fast as the peer's windows and the body's source allow.
+//! Sends a body on a stream as fast as the peer's flow control and the body's source allow.
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
@@ -8,7 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// A body on its way; ready when all of it is handed to the connection.
+/// An outgoing body; ready when all of it was passed to the connection.
 pub(super) struct Pump<B> {
     stream: SendStream<Bytes>,
     body: B,
@@ -16,12 +16,12 @@ pub(super) struct Pump<B> {
     held: Option<(Bytes, bool)>,
 }
 
-/// Why a body was not sent to its end.
+/// Why a body was not sent completely.
 #[derive(Debug)]
 pub(super) enum Stopped {
     /// The peer wants no more of it, or the connection has ended.
     Peer,
-    /// Its source failed; the stream was reset.
+    /// The body's source failed; the stream was reset.
     Source,
 }
 
@@ -34,8 +34,8 @@ where
         Self { stream, body, held: None }
     }
 
-    /// Hands on what is held, as soon as the peer takes any of it: the rest waits in the connection. Room in the window
-    /// of the connection is claimed only for data that is there, or a body that stands still could stop all others.
+    /// Sends the held data as soon as the window has any room: the rest waits in the connection. Window of the
+    /// connection is claimed only for data that is available; otherwise a stalled body could block all others.
     fn send_held(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, Stopped>> {
         while self.held.is_some() && self.stream.capacity() == 0 {
             match ready!(self.stream.poll_capacity(context)) {
@@ -87,7 +87,7 @@ where
     }
 }
 
-/// What the peer is told of a body that failed: what its source says, or that it is our fault.
+/// The reset code for a body that failed: the code of its source's error, or else an internal error.
 fn reason(error: &(dyn Error + 'static)) -> Reason {
     let causes = std::iter::successors(Some(error), |cause| (*cause).source());
     let mut known = causes.filter_map(|cause| cause.downcast_ref::<h2::Error>());

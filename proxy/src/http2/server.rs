@@ -1,4 +1,4 @@
-//! The answering end: hands out the requests of a connection, each with the stream that takes its answer.
+//! The HTTP/2 server: yields the requests of a connection, each with the stream that takes its response.
 
 use super::body::Body;
 use super::keep_alive::KeepAlive;
@@ -17,35 +17,35 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Sleep, sleep};
 
-/// What a client may do.
+/// Limits on a client.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// Requests at a time.
+    /// The most concurrent requests.
     pub max_streams: u32,
-    /// Bytes of a request's headers, as HTTP/2 counts them.
+    /// The most bytes of a request's headers, as HTTP/2 counts them.
     pub max_headers: u32,
-    /// Time for the headers of a request, or any frame but those of bodies, to be whole, and for the preface. What comes
-    /// in pieces is looked at once a minute.
+    /// The most time for the preface, for a block of headers, and for any frame except those of bodies, to arrive
+    /// completely. A frame that arrives in pieces is checked once a minute.
     pub head_timeout: Option<Duration>,
 }
 
-/// A client's connection.
+/// A connection from a client.
 pub struct Connection {
     inner: State,
     warden: Rc<Warden>,
-    /// To be told that no more requests are taken.
+    /// Whether to announce that no more requests are accepted.
     closing: bool,
     head_timeout: Option<Duration>,
 }
 
 enum State {
-    /// With the time for it.
+    /// The handshake, with its timeout.
     Greeting(Box<Handshake<Guarded, Bytes>>, Option<Pin<Box<Sleep>>>),
     Serving(Box<h2::server::Connection<Guarded, Bytes>>, Option<KeepAlive>),
 }
 
 impl Connection {
-    /// A connection on which nothing was said.
+    /// Wraps a stream on which no bytes were exchanged yet.
     pub fn new(stream: Stream, settings: Settings) -> Self {
         let stream = Guarded::server(stream);
         let warden = stream.warden();
@@ -68,12 +68,12 @@ impl Connection {
         }
     }
 
-    /// Who watches its bytes.
+    /// The monitor of the connection's frames.
     pub fn warden(&self) -> &Rc<Warden> {
         &self.warden
     }
 
-    /// Tells the client that no more requests are taken; those that are under way are answered.
+    /// Announces that no more requests are accepted; active requests are completed.
     pub fn close(&mut self) {
         if let (State::Serving(connection, _), false) = (&mut self.inner, self.closing) {
             connection.graceful_shutdown();
@@ -81,7 +81,8 @@ impl Connection {
         self.closing = true;
     }
 
-    /// The next request; `None`: the connection has ended. Has to be polled for streams to move, too.
+    /// Returns the next request; `None`: the connection has ended. Existing streams make progress only while this
+    /// is polled.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<(Request<Body>, Reply)>> {
         loop {
             let (connection, keep_alive) = match &mut self.inner {
@@ -121,11 +122,11 @@ impl Connection {
     }
 }
 
-/// Takes the answer to one request.
+/// Takes the response to one request.
 pub struct Reply(SendResponse<Bytes>);
 
 impl Reply {
-    /// Waits for the answer and sends it. Ends early when the client does not want it any more.
+    /// Waits for the response and sends it. Ends early when the client has cancelled the request.
     pub async fn send<B>(mut self, answer: Pin<&mut impl Future<Output = Response<B>>>)
     where
         B: http_body::Body<Data = Bytes> + Unpin,
@@ -136,7 +137,7 @@ impl Reply {
         let whole = body.is_end_stream();
         match self.0.send_response(Response::from_parts(parts, ()), whole) {
             Ok(stream) if !whole => {
-                // Whether all of it was taken is the body's business: it notices when it is dropped.
+                // The body itself notices, when it is dropped, whether all of it was taken.
                 let _ = Pump::new(body, stream).await;
             }
             Ok(_) => {}
@@ -147,7 +148,7 @@ impl Reply {
         }
     }
 
-    /// `None`: the client has reset the stream, or is gone.
+    /// Waits for the response. `None`: the client has reset the stream, or is gone.
     async fn wanted<T>(&mut self, mut answer: Pin<&mut impl Future<Output = T>>) -> Option<T> {
         poll_fn(|context| match answer.as_mut().poll(context) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
@@ -157,9 +158,9 @@ impl Reply {
     }
 }
 
-/// What HTTP/2 begins with: one record of TLS, too.
+/// HTTP/2's initial maximum frame size, which is also the size of one TLS record.
 const FRAME: u32 = 16 * 1024;
 const PING: Duration = Duration::from_secs(60);
 const PING_ANSWER: Duration = Duration::from_secs(20);
-/// Streams that the client has reset before we had a look at them, while they wait for that look.
+/// The most streams that a client may reset before we have accepted them.
 const RESET_BEFORE_SEEN: usize = 20;

@@ -1,4 +1,4 @@
-//! Both ends against h2 itself on the other side of a socket.
+//! Client and server, each against h2 itself at the other end of a socket.
 
 use super::client::{Client, Failure, connect};
 use super::server::{Connection, Settings};
@@ -37,7 +37,7 @@ async fn sockets() -> (Stream, TcpStream) {
 type Peer = h2::server::Connection<TcpStream, Bytes>;
 type Asked = (Request<h2::RecvStream>, SendResponse<Bytes>);
 
-/// Our client and a server that takes so many streams at a time.
+/// Our client, and a server that allows this many concurrent streams.
 async fn client(streams: u32) -> (Client, Peer) {
     let (near, far) = sockets().await;
     let mut builder = h2::server::Builder::new();
@@ -46,7 +46,7 @@ async fn client(streams: u32) -> (Client, Peer) {
     (near.unwrap(), far.unwrap())
 }
 
-/// Answers each request in a task of its own, until the connection ends.
+/// Responds to each request in a task of its own, until the connection ends.
 async fn answer<F: Future<Output = ()> + 'static>(mut peer: Peer, answer: impl Fn(Asked) -> F) {
     while let Some(Ok(asked)) = peer.accept().await {
         spawn_local(answer(asked));
@@ -97,7 +97,7 @@ fn bodies_longer_than_a_window_and_their_trailers_pass_both_ways() {
     });
 }
 
-/// A body that others send.
+/// A body whose frames come from a channel.
 fn channel() -> (mpsc::Sender<Frame<Bytes>>, impl http_body::Body<Data = Bytes, Error = Infallible> + Unpin) {
     let (sender, mut receiver) = mpsc::channel(1);
     let frames = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context).map(|f| f.map(Ok)));
@@ -161,7 +161,7 @@ fn a_response_that_is_reset_is_whole_only_if_nothing_but_its_request_is_cut() {
                 }
                 let mut stream = reply.send_response(response.body(()).unwrap(), false).unwrap();
                 stream.send_data("four".into(), false).unwrap();
-                // Only when the data has left is there anything that a reset could cut.
+                // Only data that has been sent can be cut off by a reset.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 stream.send_reset(reason);
                 drop(request);
@@ -374,7 +374,7 @@ async fn a_head_that_does_not_come_to_its_end_ends_the_connection_however_steadi
         .await;
 }
 
-/// Our server, its requests answered by `answer`, and a client.
+/// Our server, which responds with `answer`, and a client.
 async fn server<F: Future<Output = Response<Full<Bytes>>> + 'static>(
     answer: impl Fn(Request<super::Body>) -> F + 'static,
 ) -> (h2::client::SendRequest<Bytes>, oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
@@ -446,7 +446,7 @@ fn a_server_that_closes_answers_what_is_under_way() {
         })
         .await;
         let (response, _) = sender.send_request(Request::get("http://a/b").body(()).unwrap(), true).unwrap();
-        // The request is there before the connection is told to close.
+        // The request arrives before the connection is asked to close.
         tokio::time::sleep(Duration::from_millis(50)).await;
         close.send(()).unwrap();
         go.notify_one();

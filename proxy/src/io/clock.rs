@@ -1,8 +1,8 @@
-//! The clock by which connections are timed.
+//! The clock for the time limits of connections.
 
 use std::time::Instant;
 
-/// The time now; virtual in tests that pause it.
+/// The current time; virtual in tests that pause it.
 pub fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

@@ -1,15 +1,15 @@
-//! Pure. Finds the heads of HTTP/2 frames in a stream of bytes, in whatever pieces it comes. Payloads are passed over.
+//! Pure. Finds the heads of HTTP/2 frames in a byte stream that arrives in arbitrary pieces. Payloads are skipped.
 
 /// The head of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameHead {
-    /// Bytes of the payload.
+    /// Length of the payload in bytes.
     pub length: u32,
-    /// Its type.
+    /// The frame type.
     pub kind: u8,
-    /// Its flags.
+    /// The flags.
     pub flags: u8,
-    /// Its stream; 0: the connection's.
+    /// The stream identifier; 0: the connection itself.
     pub stream: u32,
 }
 
@@ -23,36 +23,36 @@ pub(super) const GOAWAY: u8 = 7;
 pub(super) const WINDOW_UPDATE: u8 = 8;
 pub(super) const CONTINUATION: u8 = 9;
 
-/// The flag of the last frame of a stream.
+/// The END_STREAM flag: the last frame of a stream.
 pub(super) const END_STREAM: u8 = 1;
-/// The flag of the last frame of a block of headers.
+/// The END_HEADERS flag: the last frame of a block of headers.
 const END_HEADERS: u8 = 4;
 
-/// Where in the stream of bytes we are.
+/// Tracks the position within a byte stream of frames.
 #[derive(Debug, Default)]
 pub struct FrameReader {
     head: [u8; HEAD],
     seen: usize,
     skip: usize,
-    /// What is passed over belongs to a body, which has time limits of its own.
+    /// The payload being skipped belongs to a body, which has time limits of its own.
     of_body: bool,
-    /// A block of headers goes on in the next frame.
+    /// A block of headers continues in the next frame.
     goes_on: bool,
 }
 
 impl FrameReader {
-    /// For the bytes of a client, which begin with the preface.
+    /// Creates a reader for a client's bytes, which begin with the connection preface.
     pub fn of_client() -> Self {
         Self { skip: PREFACE, ..Self::default() }
     }
 
-    /// Whether more has to come before anything else can: the rest of a frame that is not of a body, or of a block of
-    /// headers. Until then all streams of the connection stand still.
+    /// Whether a frame other than a body's, or a block of headers, is incomplete. Until its rest arrives, no stream
+    /// of the connection can make progress.
     pub fn is_unfinished(&self) -> bool {
         self.seen > 0 || self.goes_on || (self.skip > 0 && !self.of_body)
     }
 
-    /// Reads on, and tells of each head that is complete.
+    /// Reads further bytes and calls `see` for each complete frame head.
     pub fn read(&mut self, mut bytes: &[u8], mut see: impl FnMut(FrameHead)) {
         loop {
             let step = self.skip.min(bytes.len());
@@ -85,7 +85,7 @@ impl FrameHead {
 }
 
 const HEAD: usize = 9;
-/// Length of what a client says first (RFC 9113, 3.4).
+/// Length of the client's connection preface (RFC 9113, 3.4).
 const PREFACE: usize = 24;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! An HTTP/2 connection's bytes under watch: a peer that floods us with frames that carry nothing, or that has been
-//! found to abuse its streams, is told ENHANCE_YOUR_CALM and read no more. Exists because the library answers such
-//! frames for ever.
+//! Watches the bytes of an HTTP/2 connection. A peer that floods it with frames that carry no data, or that was
+//! found to abuse its streams, gets a GOAWAY with ENHANCE_YOUR_CALM and is read no further. Exists because h2
+//! responds to such frames without a limit.
 
 use super::frames::{CONTINUATION, FrameReader, HEADERS};
 use super::purse::Purse;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A connection under watch.
+/// A monitored connection.
 #[derive(Debug)]
 pub struct Guarded {
     stream: Stream,
@@ -27,7 +27,7 @@ pub struct Guarded {
     warden: Rc<Warden>,
 }
 
-/// Who may end a connection, and knows why it was ended.
+/// A handle to end a monitored connection, and to learn why it was ended.
 #[derive(Debug, Default)]
 pub struct Warden {
     dismissed: Cell<bool>,
@@ -37,34 +37,34 @@ pub struct Warden {
 }
 
 impl Warden {
-    /// Ends the connection with ENHANCE_YOUR_CALM when it is polled next.
+    /// Ends the connection with ENHANCE_YOUR_CALM at its next poll.
     pub fn dismiss(&self) {
         self.dismissed.set(true);
     }
 
-    /// Whether bytes have come since it was last asked.
+    /// Whether bytes have arrived since the last call.
     pub fn heard(&self) -> bool {
         self.heard.take()
     }
 
-    /// Since when a frame, or a block of headers, has waited for its rest.
+    /// Since when a frame, or a block of headers, has been incomplete.
     pub fn unfinished(&self) -> Option<Instant> {
         self.unfinished.get()
     }
 
-    /// Frames of which kind were too many.
+    /// The kind of frame that flooded the connection, if any did.
     pub fn flood(&self) -> Option<&'static str> {
         self.flood.get()
     }
 }
 
 impl Guarded {
-    /// Our end is the server's.
+    /// Monitors a connection on which our end is the server.
     pub fn server(stream: Stream) -> Self {
         Self::new(stream, (FrameReader::of_client(), FrameReader::default()), Purse::of_client(now()))
     }
 
-    /// Our end is the client's.
+    /// Monitors a connection on which our end is the client.
     pub fn client(stream: Stream) -> Self {
         Self::new(stream, (FrameReader::default(), FrameReader::of_client()), Purse::of_server(now()))
     }
@@ -73,12 +73,12 @@ impl Guarded {
         Self { stream, received, sent, purse, last_stream: 0, warden: Rc::default() }
     }
 
-    /// The one who watches it.
+    /// The handle to this connection.
     pub fn warden(&self) -> Rc<Warden> {
         self.warden.clone()
     }
 
-    /// Says why, and ends. What cannot be written at once is not worth a wait.
+    /// Sends GOAWAY and closes the connection. Bytes that cannot be written at once are dropped.
     fn part(&mut self, context: &mut Context<'_>) -> io::Error {
         let mut goodbye = vec![0, 0, 8, super::frames::GOAWAY, 0, 0, 0, 0, 0];
         goodbye.extend(self.last_stream.to_be_bytes());
@@ -112,7 +112,7 @@ impl AsyncRead for Guarded {
             }
             flood = flood.or(purse.received(head, now));
         });
-        // The clock is looked at only where a frame comes in pieces.
+        // The clock is read only if a frame arrives in pieces.
         let kept = this.warden.unfinished.get().filter(|_| !began);
         let since = this.received.is_unfinished().then(|| kept.unwrap_or_else(now));
         this.warden.unfinished.set(since);
@@ -165,8 +165,8 @@ impl AsyncWrite for Guarded {
     }
 }
 
-/// Keeps a socket open for a moment and drops what still comes: closed with unread bytes it would be reset, and the
-/// reset would take our last words with it.
+/// Makes the socket stay open for a moment after its close and drops what still arrives: a close with unread bytes
+/// would send a reset, which would discard our GOAWAY.
 fn linger(socket: &TcpStream) -> io::Result<()> {
     let socket = SockRef::from(socket);
     socket.shutdown(Shutdown::Write)?;
@@ -178,6 +178,6 @@ fn linger(socket: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// RFC 9113, 7.
+/// The ENHANCE_YOUR_CALM error code (RFC 9113, 7).
 const ENHANCE_YOUR_CALM: u32 = 11;
 const LINGER: Duration = Duration::from_secs(1);

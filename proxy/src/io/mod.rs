@@ -1,5 +1,5 @@
-//! Byte streams between a socket and the stages: the first bytes that were looked at are read again, TLS or not makes
-//! no difference to a reader, and an HTTP/2 connection is watched for floods.
+//! Byte streams between a socket and the stages: the first bytes can be inspected and are then read again, plain
+//! and TLS streams look the same to a reader, and HTTP/2 connections are monitored for floods.
 
 mod guard;
 

@@ -1,9 +1,9 @@
-//! Numbers of connections, for logs: each thread takes a block of them at a time, so that connections share no counter.
+//! Connection numbers for logs. Each thread reserves a block of numbers at a time, so connections share no counter.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A number that no other connection of this process has.
+/// Returns a number that no other connection of this process has.
 pub fn number() -> u64 {
     NEXT.with(|next| {
         let mut number = next.get();
@@ -15,13 +15,13 @@ pub fn number() -> u64 {
     })
 }
 
-/// So many numbers are taken at a time.
+/// How many numbers a thread reserves at a time.
 const BLOCK: u64 = 1024;
 
 static TAKEN: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    /// The next number; a multiple of the block says that a new one is needed.
+    /// The next number; at a multiple of the block size, a block must be reserved first.
     static NEXT: Cell<u64> = const { Cell::new(0) };
 }
 

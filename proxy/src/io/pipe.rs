@@ -1,4 +1,5 @@
-//! Bulk bytes from one socket to another inside the kernel: spliced into a pipe and out of it, never copied here.
+//! Moves bulk bytes from one socket to another inside the kernel: spliced into a pipe and out of it, without a copy
+//! in user space.
 
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::unistd::pipe2;
@@ -9,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// A pipe, borrowed from a pool of the thread while bytes are in it or about to come.
+/// A pipe, borrowed from a per-thread pool while bytes are in it or about to arrive.
 pub(super) struct Pipe {
     output: OwnedFd,
     input: OwnedFd,
@@ -22,19 +23,19 @@ thread_local! {
 }
 
 impl Pipe {
-    /// An empty pipe; `None`: the process can have no more of them.
+    /// Borrows an empty pipe; `None`: the process cannot open another one.
     pub(super) fn borrow() -> Option<Self> {
         POOL.with_borrow_mut(Vec::pop).or_else(Self::open)
     }
 
     fn open() -> Option<Self> {
         let (output, input) = pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).ok()?;
-        // Beyond what the system allows to a user, pipes stay as small as they are made.
+        // Beyond the system's limit per user, pipes keep their initial size.
         let room = fcntl(&input, FcntlArg::F_SETPIPE_SZ(ROOM)).unwrap_or(SMALL);
         Some(Self { output, input, held: 0, room: room as usize })
     }
 
-    /// The pipe is for others again; one with bytes in it is closed.
+    /// Returns the pipe to the pool; a pipe that still holds bytes is closed.
     pub(super) fn give_back(self) {
         POOL.with_borrow_mut(|pool| {
             if self.held == 0 && pool.len() < POOLED {
@@ -43,7 +44,7 @@ impl Pipe {
         });
     }
 
-    /// Takes what the socket has into the pipe, which has to be empty. 0: the peer has ended.
+    /// Moves available bytes from the socket into the pipe, which must be empty. 0: the peer has ended.
     pub(super) fn fill(&mut self, context: &mut Context<'_>, from: &TcpStream) -> Poll<io::Result<usize>> {
         loop {
             ready!(from.poll_read_ready(context))?;
@@ -59,7 +60,7 @@ impl Pipe {
         }
     }
 
-    /// Gives all that is in the pipe to the socket.
+    /// Moves all bytes from the pipe to the socket.
     pub(super) fn drain(&mut self, context: &mut Context<'_>, to: &TcpStream) -> Poll<io::Result<()>> {
         while self.held > 0 {
             ready!(to.poll_write_ready(context))?;
@@ -83,9 +84,9 @@ fn is_not_yet(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
-/// What a pipe can hold, where the system lets it.
+/// The size requested for a pipe, if the system allows it.
 const ROOM: i32 = 1024 * 1024;
-/// What a pipe holds as it is made.
+/// The initial size of a pipe.
 const SMALL: i32 = 64 * 1024;
-/// Pipes that a thread keeps.
+/// The most pipes that a thread's pool keeps.
 const POOLED: usize = 8;

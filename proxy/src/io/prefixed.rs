@@ -1,4 +1,4 @@
-//! A socket of which some bytes were looked at ahead of whoever reads it.
+//! A socket whose first bytes can be inspected before they are read.
 
 use bytes::{Buf, BytesMut};
 use std::io::{self, IoSlice};
@@ -7,26 +7,26 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A socket whose first bytes were read already, to find out what they are, and are read once more.
+/// A socket whose first bytes were read ahead to detect the protocol, and are returned again to the reader.
 #[derive(Debug)]
 pub struct Prefixed {
     socket: TcpStream,
-    /// What of them is still to be read again.
+    /// The bytes read ahead that the reader has not consumed yet.
     prefix: BytesMut,
 }
 
 impl Prefixed {
-    /// A socket of which nothing was read.
+    /// Wraps a socket from which nothing was read.
     pub fn new(socket: TcpStream) -> Self {
         Self { socket, prefix: BytesMut::new() }
     }
 
-    /// What was looked at so far and not read again.
+    /// The bytes that were read ahead and not consumed yet.
     pub fn seen(&self) -> &[u8] {
         &self.prefix
     }
 
-    /// Reads more bytes to look at; they stay to be read again. 0: the peer has ended.
+    /// Reads more bytes ahead; a later read returns them again. 0: the peer has ended.
     pub async fn look(&mut self, most: usize) -> io::Result<usize> {
         let room = most.saturating_sub(self.prefix.len());
         if room == 0 {
@@ -45,15 +45,15 @@ impl Prefixed {
         }
     }
 
-    /// The socket itself.
+    /// The underlying socket.
     pub fn socket(&self) -> &TcpStream {
         &self.socket
     }
 }
 
-/// Hands bytes that were read ahead to a reader, as far as it has room. Of what is empty no memory is kept.
+/// Copies bytes that were read ahead to a reader, as far as it has room. Once `ahead` is empty, its memory is released.
 pub fn hand_out<B: Buf + Default>(ahead: &mut B, out: &mut ReadBuf<'_>) {
-    // Nearly always there is nothing, and each read asks.
+    // Nearly always empty, and checked on each read.
     if !ahead.has_remaining() {
         return;
     }
@@ -110,5 +110,5 @@ impl AsyncWrite for Prefixed {
     }
 }
 
-/// Bytes that are looked at in one step.
+/// The most bytes read ahead in one step.
 const LOOK: usize = 4096;

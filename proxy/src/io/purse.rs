@@ -1,32 +1,33 @@
-//! Pure. Whether an HTTP/2 peer sends more frames that cost it nothing than an honest one has reason to. Requests,
-//! answers and their bodies earn a number of such frames, time does too, and whoever has spent all is a flood: PING,
-//! SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM, empty and unknown frames cost us work and their sender none.
+//! Pure. Limits the HTTP/2 frames that carry no data and cost their sender nothing: PING, SETTINGS, PRIORITY,
+//! WINDOW_UPDATE, RST_STREAM, empty and unknown frames. A peer has a budget of such frames; requests, responses,
+//! their bodies and elapsed time refill it. A peer that exhausts it is flooding the connection.
 
 use super::frames::*;
 use std::time::{Duration, Instant};
 
-/// What a peer may still send.
+/// The remaining budget of a peer.
 #[derive(Debug)]
 pub(super) struct Purse {
     left: u32,
-    /// The peer is a server: its HEADERS are answers, which our requests have earned, but for interim ones.
+    /// The peer is a server. Its HEADERS are responses, which our requests have paid for; interim responses cost a
+    /// frame as well.
     server: bool,
-    /// Time is looked at only when all is spent.
+    /// When time last refilled the budget. The clock is read only when the budget is exhausted.
     paid: Instant,
 }
 
 impl Purse {
-    /// For what a client sends.
+    /// Creates the budget for a client's frames.
     pub(super) fn of_client(now: Instant) -> Self {
         Self { left: MOST, server: false, paid: now }
     }
 
-    /// For what a server sends.
+    /// Creates the budget for a server's frames.
     pub(super) fn of_server(now: Instant) -> Self {
         Self { left: MOST, server: true, paid: now }
     }
 
-    /// A frame came; the name of its kind if it is one too many.
+    /// Charges a received frame. Returns the name of its kind if the budget is exhausted.
     pub(super) fn received(
         &mut self,
         head: FrameHead,
@@ -49,7 +50,7 @@ impl Purse {
         }
     }
 
-    /// A frame went out: each that carries something may be answered by some that do not.
+    /// Notes a sent frame: the peer may respond to each DATA or HEADERS frame with some frames that carry no data.
     pub(super) fn sent(&mut self, head: FrameHead) {
         if matches!(head.kind, DATA | HEADERS) {
             self.earn(PER_ANSWER);
@@ -69,7 +70,7 @@ impl Purse {
     }
 }
 
-/// The name of a frame that carries nothing; `None`: it carries something.
+/// The name of a frame that carries no data; `None`: it carries data.
 fn idle(head: FrameHead) -> Option<&'static str> {
     let empty = head.length == 0 && head.flags & END_STREAM == 0;
     match head.kind {
@@ -87,14 +88,14 @@ fn idle(head: FrameHead) -> Option<&'static str> {
     }
 }
 
-/// The most that is saved up, and what a connection begins with.
+/// The largest budget, which is also the initial one.
 const MOST: u32 = 2000;
-/// A request may be followed by its priority, its windows and its end.
+/// Frames earned by a request: it may be followed by its priority, window updates and its end.
 const PER_HEADERS: u32 = 10;
 const PER_DATA: u32 = 2;
-/// Windows are updated and round trips measured for what we send.
+/// Frames earned by each frame that we send: the peer updates windows and measures round trips for it.
 const PER_ANSWER: u32 = 10;
-/// Time that earns one frame.
+/// The time that earns one frame.
 const PAY: Duration = Duration::from_millis(10);
 
 #[cfg(test)]

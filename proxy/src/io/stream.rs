@@ -1,4 +1,4 @@
-//! A connection's bytes, plain or TLS.
+//! The byte stream of a connection, plain or TLS.
 
 use super::prefixed::Prefixed;
 use super::tls::Tls;
@@ -10,17 +10,17 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A connection, plain or TLS, in either role.
+/// A connection, plain or TLS, as client or server.
 #[derive(Debug)]
 pub enum Stream {
-    /// Bytes as they come.
+    /// Without TLS.
     Plain(Prefixed),
     /// Inside TLS.
     Tls(Box<Tls>),
 }
 
 impl Stream {
-    /// The socket below.
+    /// The underlying socket.
     pub fn socket(&self) -> &TcpStream {
         match self {
             Self::Plain(stream) => stream.socket(),
@@ -28,12 +28,12 @@ impl Stream {
         }
     }
 
-    /// Lets it end with a reset instead of in order.
+    /// Makes the connection end with a reset instead of an orderly close.
     pub fn reset(&self) {
         reset(self.socket());
     }
 
-    /// The socket, where nothing stands between it and the bytes.
+    /// The socket, if nothing wraps it.
     pub(super) fn bare(&self) -> Option<&TcpStream> {
         match self {
             Self::Plain(stream) if stream.seen().is_empty() => Some(stream.socket()),
@@ -41,7 +41,7 @@ impl Stream {
         }
     }
 
-    /// The protocol that TLS has agreed on.
+    /// The protocol negotiated by ALPN.
     pub fn alpn(&self) -> Option<&[u8]> {
         match self {
             Self::Plain(_) => None,
@@ -49,7 +49,7 @@ impl Stream {
         }
     }
 
-    /// The peer's certificate, leaf first.
+    /// The peer's certificate chain, leaf first.
     pub fn peer_certificates(&self) -> &[rustls_pki_types::CertificateDer<'static>] {
         match self {
             Self::Plain(_) => &[],
@@ -58,9 +58,9 @@ impl Stream {
     }
 }
 
-/// Lets a connection end with a reset, so that the other end learns at once that it was not served to its end.
+/// Makes a connection end with a reset, so that the peer learns at once that it was not served completely.
 pub fn reset(socket: &TcpStream) {
-    // A socket that refuses this is closed already.
+    // Fails only for a socket that is already closed.
     let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
 }
 

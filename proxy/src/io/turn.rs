@@ -1,26 +1,26 @@
-//! Turns of tasks that could go on for ever: bulk whose source is always ready and whose sink always takes more would
-//! keep its thread from all other connections.
+//! Bounds how long a task may run before others do. Bulk data whose source is always ready and whose sink always
+//! accepts more would otherwise keep its thread from all other connections.
 
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
-/// What a task may still do in this turn.
+/// The remaining steps of a task's turn.
 pub struct Turn(usize);
 
 impl Default for Turn {
-    /// A whole turn.
+    /// Begins a whole turn.
     fn default() -> Self {
         Self(STEPS)
     }
 }
 
 impl Turn {
-    /// Takes so many steps. Not ready when the turn is over: then the task is woken as soon as all that can go on, and
-    /// all that has come in meanwhile, has had its turn.
+    /// Takes steps from the turn. When the turn is over, it is not ready, and wakes the task once all other ready
+    /// tasks, and all I/O that has arrived meanwhile, have had their turn.
     pub fn take(&mut self, steps: usize, context: &mut Context<'_>) -> Poll<()> {
         if self.0 == 0 {
-            // A task that wakes itself would be next again, before the thread looks at its sockets.
+            // A task that wakes itself would run again before the thread polls its sockets.
             ready!(pin!(tokio::task::yield_now()).poll(context));
         }
         self.0 = self.0.saturating_sub(steps);
@@ -28,7 +28,7 @@ impl Turn {
     }
 }
 
-/// Steps of bulk in one turn, each a read and a write of at most `STEP` bytes: together just below a mebibyte.
+/// The steps of bulk data in one turn, each a read and a write of at most `STEP` bytes: together just below one MiB.
 const STEPS: usize = 8;
 
 #[cfg(test)]

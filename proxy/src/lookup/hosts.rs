@@ -1,8 +1,8 @@
-//! Pure. What is known of a name without asking anybody: addresses, the file of hosts, and `localhost`.
+//! Pure. Resolves names that need no name server: literal addresses, the hosts file, and `localhost`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The addresses of `name`, if no name server needs to be asked.
+/// The addresses of `name`; `None` if a name server must be queried.
 pub(super) fn in_hosts(text: &str, name: &str) -> Option<Vec<IpAddr>> {
     if let Ok(address) = name.parse() {
         return Some(vec![address]);
@@ -17,7 +17,7 @@ pub(super) fn in_hosts(text: &str, name: &str) -> Option<Vec<IpAddr>> {
     if !found.is_empty() {
         return Some(found);
     }
-    // RFC 6761, 6.3: nobody is asked about these.
+    // RFC 6761, 6.3: `localhost` names are never sent to a name server.
     let last = name.rsplit('.').next().unwrap_or(name);
     let loopback = || vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
     last.eq_ignore_ascii_case("localhost").then(loopback)

@@ -1,5 +1,6 @@
-//! Looks up the addresses of a name as the system does: in the file of hosts, then at the name servers of `resolv.conf`
-//! with its search domains. Exists because the system's own function does not say how long an answer holds.
+//! Looks up the addresses of a name as the system does: in the hosts file, then at the name servers of
+//! `resolv.conf` with its search domains. Exists because the system's own function does not return the TTL of a
+//! response.
 
 pub mod pace;
 
@@ -20,37 +21,37 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where names are looked up. The files are read for each look-up, since they may change.
+/// A DNS resolver. Its files are read for each lookup, since they may change.
 #[derive(Debug, Clone)]
 pub struct Resolver {
-    /// The file of hosts.
+    /// Path of the hosts file.
     pub hosts: PathBuf,
-    /// The file that names the name servers.
+    /// Path of the file that lists the name servers.
     pub resolv_conf: PathBuf,
-    /// Mark of sockets, which capture rules leave alone.
+    /// The mark of the resolver's sockets, which capture rules leave alone.
     pub mark: Option<u32>,
 }
 
 /// The addresses of a name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Addresses {
-    /// In order, each once; empty where the name has none, or there is no such name.
+    /// Without duplicates, in order; empty if the name has no addresses, or does not exist.
     pub list: Vec<IpAddr>,
-    /// How long they hold; `None` where nothing says so.
+    /// The time to live; `None` if the source has none.
     pub ttl: Option<Duration>,
 }
 
 impl Resolver {
-    /// One that reads the system's files.
+    /// A resolver that uses the system's files.
     pub fn system(mark: Option<u32>) -> Self {
         Self { hosts: "/etc/hosts".into(), resolv_conf: "/etc/resolv.conf".into(), mark }
     }
 
-    /// The addresses of `name`. An error says that nobody could be asked, or that a server failed.
+    /// Looks up the addresses of `name`. An error means that no name server could be reached, or that a server failed.
     pub async fn look_up(&self, name: &str, family: AddressFamily) -> io::Result<Addresses> {
         let mut resolv = ResolvConf::parse(&read(&self.resolv_conf).await);
         if resolv.servers.is_empty() {
-            // As the C library does.
+            // The C library has the same default.
             resolv.servers.push((Ipv4Addr::LOCALHOST, 53).into());
         }
         self.look_up_at(name, family, &resolv).await
@@ -66,7 +67,7 @@ impl Resolver {
             match of_candidate(&servers, &candidate, family).await {
                 Ok(found) if !found.list.is_empty() => return Ok(found),
                 Ok(_) => {}
-                // Another completion may still have an address.
+                // Another completion of the name may still have an address.
                 Err(error) => failure = Some(error),
             }
         }
@@ -74,12 +75,12 @@ impl Resolver {
     }
 }
 
-/// A file that is not there says nothing.
+/// Reads a file; a missing file counts as empty.
 async fn read(file: &Path) -> String {
     tokio::fs::read_to_string(file).await.unwrap_or_default()
 }
 
-/// The addresses of a full name.
+/// Looks up the addresses of a full name.
 async fn of_candidate(servers: &NameServers, name: &str, family: AddressFamily) -> io::Result<Addresses> {
     let (v4, v6) = match family {
         AddressFamily::V4 => (Some(ask(servers, name, RecordType::A).await), None),
@@ -100,7 +101,7 @@ async fn of_candidate(servers: &NameServers, name: &str, family: AddressFamily) 
         }
     }
     match failure {
-        // A server that knows one family alone is no obstacle.
+        // A server that supports only one family does not make the lookup fail.
         Some(error) if list.is_empty() => Err(error),
         _ => Ok(Addresses { list: of_family(list, family), ttl }),
     }
@@ -115,7 +116,8 @@ async fn ask(servers: &NameServers, name: &str, kind: RecordType) -> io::Result<
     Ok(answered)
 }
 
-/// Those that are wanted, IPv4 first, each once. The order of an answer says nothing: servers turn it with each one.
+/// Selects the wanted addresses, IPv4 first, without duplicates. The order within a response is ignored: servers
+/// rotate it.
 fn of_family(mut list: Vec<IpAddr>, family: AddressFamily) -> Vec<IpAddr> {
     let has_v4 = list.iter().any(IpAddr::is_ipv4);
     let has_v6 = list.iter().any(IpAddr::is_ipv6);

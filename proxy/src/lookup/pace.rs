@@ -1,19 +1,19 @@
-//! Pure. When a cluster's names are looked up again, by Envoy's rules: after the records have expired or at the rate
-//! that is configured, later by a random part of the jitter; after a failure by exponential back-off.
+//! Pure. Decides when a cluster's names are looked up again, by Envoy's rules: after the records' TTL or at the
+//! configured rate, delayed by a random part of the jitter; after a failure with exponential back-off.
 
 use api::model::cluster::NameLookup;
 use std::time::Duration;
 
-/// What came of a look-up.
+/// The result of a lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// The name was resolved; its records hold for this long, if something says so.
+    /// The name was resolved; its records have this TTL, if known.
     Resolved(Option<Duration>),
-    /// It was not, for the nth time in a row.
+    /// The lookup failed, for the nth time in a row.
     Failed(u32),
 }
 
-/// The wait until the next look-up; `random` is any number.
+/// The wait until the next lookup; `random` is any number.
 pub fn wait(settings: &NameLookup, outcome: Outcome, random: u64) -> Duration {
     let below = |limit: Duration| {
         let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
@@ -21,7 +21,7 @@ pub fn wait(settings: &NameLookup, outcome: Outcome, random: u64) -> Duration {
     };
     let wait = match (outcome, settings.failure) {
         (Outcome::Resolved(ttl), _) => {
-            // A record that may not be kept says nothing about when to ask again.
+            // A record with a TTL of zero must not be cached, so its TTL cannot set the rate.
             let ttl = ttl.filter(|ttl| settings.respect_ttl && !ttl.is_zero());
             ttl.unwrap_or(settings.refresh) + below(settings.jitter)
         }
@@ -34,9 +34,9 @@ pub fn wait(settings: &NameLookup, outcome: Outcome, random: u64) -> Duration {
     wait.clamp(SHORTEST, LONGEST)
 }
 
-/// However short a record's life or a configured interval is.
+/// The shortest wait, whatever the TTL or the configured interval.
 const SHORTEST: Duration = Duration::from_millis(100);
-/// However long a record's life is: nobody waits for years.
+/// The longest wait, whatever the TTL.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
-//! Pure. What `resolv.conf` says: whom to ask, and how short names are completed.
+//! Pure. Parses `resolv.conf`: the name servers, and how short names are completed.
 
 use std::net::{IpAddr, SocketAddr};
 
-/// The part of `resolv.conf` that matters here.
+/// The settings of `resolv.conf` that are used here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolvConf {
-    /// Name servers in order.
+    /// The name servers, in order.
     pub servers: Vec<SocketAddr>,
     /// Domains that are appended to short names, without a trailing dot, lower-case.
     pub search: Vec<String>,
-    /// Names with fewer dots are completed before they are asked for as they are.
+    /// Names with fewer dots are completed before they are queried as they are.
     pub dots: usize,
 }
 
@@ -20,7 +20,7 @@ impl Default for ResolvConf {
 }
 
 impl ResolvConf {
-    /// Reads the file's text. Lines that mean nothing here are left out, as resolvers do.
+    /// Parses the file's text. Unknown lines are skipped, as resolvers do.
     pub fn parse(text: &str) -> Self {
         let mut found = Self::default();
         for line in text.lines() {
@@ -28,7 +28,7 @@ impl ResolvConf {
             let mut words = line.split_whitespace();
             match words.next() {
                 Some("nameserver") => {
-                    // A scope (`fe80::1%eth0`) is not kept: link-local servers are not met in pods.
+                    // A scope (`fe80::1%eth0`) is dropped: pods do not use link-local name servers.
                     let address =
                         words.next().and_then(|word| word.split('%').next()?.parse::<IpAddr>().ok());
                     found.servers.extend(address.map(|address| SocketAddr::new(address, 53)));
@@ -40,7 +40,7 @@ impl ResolvConf {
                 Some("options") => {
                     let mut dots =
                         words.filter_map(|word| word.strip_prefix("ndots:")?.parse::<usize>().ok());
-                    // As far as resolvers go.
+                    // The same maximum as in other resolvers.
                     found.dots = dots.next_back().unwrap_or(found.dots).min(15);
                 }
                 _ => {}
@@ -49,13 +49,13 @@ impl ResolvConf {
         found
     }
 
-    /// The full names to ask for, in order, until one of them has an address: as resolvers complete short names.
+    /// The full names to query, in order, until one of them has an address: short names are completed as resolvers do.
     pub fn candidates(&self, name: &str) -> Vec<String> {
         if name.ends_with('.') {
             return vec![name.to_owned()];
         }
         let whole = format!("{name}.");
-        // The root itself may stand in the list, and completes nothing.
+        // The list may contain the root domain, which completes nothing.
         let search = self.search.iter().filter(|domain| !domain.is_empty());
         let completed = search.map(|domain| format!("{name}.{domain}."));
         if name.matches('.').count() < self.dots {

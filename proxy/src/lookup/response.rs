@@ -1,4 +1,4 @@
-//! Pure. A question to a name server, and what its response says about addresses and how long they hold.
+//! Pure. Encodes a query to a name server, and decodes the addresses and TTL of its response.
 
 use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
@@ -6,18 +6,18 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// What a response says.
+/// The content of a response.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Response {
-    /// Empty where there is no such name, or none of this kind.
+    /// Empty if the name does not exist, or has no record of this kind.
     pub(super) addresses: Vec<IpAddr>,
-    /// The shortest life of the records that lead to them, aliases among them.
+    /// The shortest TTL of the records that lead to the addresses, including aliases.
     pub(super) ttl: Option<Duration>,
-    /// There is more than fitted into a datagram.
+    /// Whether the response was cut to fit into a datagram.
     pub(super) is_truncated: bool,
 }
 
-/// The packet that asks for the records of one kind.
+/// Encodes a query for the records of one kind.
 pub(super) fn question(name: &str, kind: RecordType) -> io::Result<Vec<u8>> {
     let name = Name::from_ascii(name).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     let mut message = Message::query();
@@ -27,7 +27,8 @@ pub(super) fn question(name: &str, kind: RecordType) -> io::Result<Vec<u8>> {
 }
 
 impl Response {
-    /// Reads the response to `question`; an error is one of the server's, or a response to something else.
+    /// Decodes the response to `question`. Returns an error if the server failed, or if the response belongs to
+    /// another query.
     pub(super) fn read(question: &[u8], packet: &[u8]) -> io::Result<Self> {
         let invalid = |_| io::Error::from(io::ErrorKind::InvalidData);
         let asked = Message::from_vec(question).map_err(invalid)?;

@@ -1,4 +1,4 @@
-//! Asks the system's name servers, with packets as they came.
+//! Exchanges unmodified DNS packets with the system's name servers.
 
 use crate::lookup::resolv_conf::ResolvConf;
 use api::process::dns::message::framed;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, UdpSocket};
 
-/// Whom to ask, and how sockets are marked so that capture rules leave them alone.
+/// The name servers, and the mark of sockets, which capture rules leave alone.
 #[derive(Debug, Clone)]
 pub struct NameServers {
     servers: Vec<SocketAddr>,
@@ -17,14 +17,14 @@ pub struct NameServers {
 }
 
 impl NameServers {
-    /// The servers of `resolv`, except `own`, the address on which this process serves names itself.
+    /// Takes the servers of `resolv`, except `own`, the address on which this process itself serves DNS.
     pub fn new(resolv: &ResolvConf, own: Option<SocketAddr>, mark: Option<u32>) -> Self {
-        // A server that is this very proxy would ask itself for ever.
+        // Forwarding a query to this process would create a loop.
         let servers = resolv.servers.iter().copied().filter(|server| Some(*server) != own).collect();
         Self { servers, mark }
     }
 
-    /// The first answer of a server, in the order of `resolv.conf`.
+    /// Sends a query to the servers in the order of `resolv.conf`, and returns the first response.
     pub async fn ask(&self, query: &[u8], over_tcp: bool) -> io::Result<Vec<u8>> {
         let mut failed = io::Error::new(io::ErrorKind::NotFound, "resolv.conf names no server");
         for server in &self.servers {
@@ -51,7 +51,7 @@ impl NameServers {
         };
         let socket = UdpSocket::bind(any).await?;
         self.mark(&SockRef::from(&socket))?;
-        // A connected socket takes answers of this server alone.
+        // A connected socket only receives packets from this server.
         socket.connect(server).await?;
         socket.send(query).await?;
         let mut buffer = vec![0; MAX_UDP];

@@ -1,4 +1,4 @@
-//! Look-ups against a name server of our own on the loopback interface.
+//! Lookups against a test name server on the loopback interface.
 
 use super::*;
 use hickory_proto::op::{Message, MessageType, ResponseCode};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 
-/// What a name server says to a question; `true` over TCP.
+/// Fills the response to a query; the flag is `true` over TCP.
 type Say = fn(&str, RecordType, bool, &mut Message);
 
 struct Fixture {

@@ -1,5 +1,6 @@
-//! The address of IPv6 from which the proxy delivers to its application. `127.0.0.6` is on every loopback interface;
-//! its counterpart `::6` has to be added, by one rtnetlink message, so that no program has to be installed for it.
+//! Manages `::6`, the IPv6 address from which the proxy connects to its application. Its IPv4 counterpart
+//! `127.0.0.6` is on every loopback interface; `::6` must be added, which takes one rtnetlink message and no
+//! installed program.
 
 use std::{
     fs,
@@ -13,10 +14,10 @@ use api::name::INBOUND_SOURCE_V6;
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Adds `::6` to the loopback interface of this network namespace, ready for use. Adding it twice is no error.
+/// Adds `::6` to the loopback interface of this network namespace, ready for use. Adding it twice is not an error.
 pub fn add() -> io::Result<()> {
     ask_kernel(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE)?;
-    // The kernel makes the address's route a little later, by a worker of its own.
+    // The kernel creates the address's route a little later, in a worker of its own.
     for _ in 0..ROUTE_LOOKS {
         if is_local(&fs::read_to_string("/proc/thread-self/net/ipv6_route")?) {
             return Ok(());
@@ -26,8 +27,8 @@ pub fn add() -> io::Result<()> {
     Err(io::ErrorKind::TimedOut.into())
 }
 
-/// Whether this machine takes packets to the address. Lines hold the destination, its prefix length, six other fields,
-/// flags and the interface.
+/// Whether this machine has a local route to the address. Each line holds the destination, its prefix length, six
+/// other fields, flags and the interface.
 fn is_local(routes: &str) -> bool {
     let address = format!("{:032x}", INBOUND_SOURCE_V6.to_bits());
     routes.lines().any(|line| {
@@ -37,7 +38,7 @@ fn is_local(routes: &str) -> bool {
     })
 }
 
-/// Removes `::6` from the loopback interface. An address that is not there is no error.
+/// Removes `::6` from the loopback interface. It is not an error if the address is missing.
 pub fn remove() -> io::Result<()> {
     match ask_kernel(RTM_DELADDR, 0) {
         Err(error) if is_absent(&error) => Ok(()),
@@ -58,7 +59,7 @@ fn ask_kernel(kind: u16, flags: u16) -> io::Result<()> {
     verdict(&answer[..length])
 }
 
-/// `struct nlmsghdr`, `struct ifaddrmsg` and one attribute, in the machine's byte order.
+/// Encodes `struct nlmsghdr`, `struct ifaddrmsg` and one attribute, in the machine's byte order.
 fn message(kind: u16, flags: u16, address: Ipv6Addr) -> Vec<u8> {
     let attribute = [&20_u16.to_ne_bytes()[..], &IFA_ADDRESS.to_ne_bytes(), &address.octets()].concat();
     let mut body = vec![AF_INET6, 128, IFA_F_NODAD, 0];
@@ -73,7 +74,7 @@ fn message(kind: u16, flags: u16, address: Ipv6Addr) -> Vec<u8> {
     message
 }
 
-/// The kernel answers with `struct nlmsgerr`: a negative error number after the header, 0 for success.
+/// Decodes the kernel's response, `struct nlmsgerr`: a negative error number after the header, 0 for success.
 fn verdict(answer: &[u8]) -> io::Result<()> {
     let code = answer.get(HEADER..HEADER + 4).and_then(|bytes| bytes.try_into().ok()).map(i32::from_ne_bytes);
     match code {
@@ -93,13 +94,13 @@ const NLM_F_ACK: u16 = 4;
 const NLM_F_REPLACE: u16 = 0x100;
 const NLM_F_CREATE: u16 = 0x400;
 const IFA_ADDRESS: u16 = 1;
-/// Nobody else has this address, so it need not be asked for before use.
+/// Skips duplicate address detection: no other host can have this address.
 const IFA_F_NODAD: u8 = 2;
-/// The loopback interface has this number in every network namespace.
+/// The index of the loopback interface, the same in every network namespace.
 const LOOPBACK_INDEX: u32 = 1;
 const HEADER: usize = 16;
 const RTF_LOCAL: u32 = 0x8000_0000;
-/// Looks before the route counts as missing: two seconds.
+/// How often the route is checked before it counts as missing: for two seconds.
 const ROUTE_LOOKS: usize = 1000;
 const ROUTE_POLL: Duration = Duration::from_millis(2);
 

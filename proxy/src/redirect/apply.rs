@@ -1,5 +1,5 @@
-//! Where capture touches the machine: feeding a script to `nft` and reading the pod's name servers and addresses.
-//! It decides nothing; it turns what the system answers into errors that say what to do.
+//! The system calls of traffic capture: passes a script to `nft`, and reads the pod's name servers and addresses.
+//! Makes no decisions; turns failures into errors that say what to do.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use std::{
 
 use crate::redirect::{error::RedirectError, rules::Ipv6};
 
-/// Feeds `script` to `nft` as one transaction: all of it holds afterwards, or none.
+/// Passes `script` to `nft` as one transaction: either all of it is applied, or nothing.
 pub fn apply(script: &str) -> Result<(), RedirectError> {
     let output = feed(script).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => RedirectError::NftMissing,
@@ -35,7 +35,8 @@ fn feed(script: &str) -> io::Result<Output> {
         .stderr(Stdio::piped())
         .spawn()?;
     let mut input = child.stdin.take().expect("standard input was asked to be a pipe");
-    // A program that ends before it has read all says why in its output, which tells more than a broken pipe.
+    // If `nft` ends before it has read the whole script, its output explains why, which is more useful than a
+    // broken pipe.
     let written = input.write_all(script.as_bytes());
     drop(input);
     let output = child.wait_with_output()?;
@@ -45,7 +46,7 @@ fn feed(script: &str) -> io::Result<Output> {
     Ok(output)
 }
 
-/// The name servers that `path` lists, or the local ones that resolvers use when it lists none.
+/// The name servers listed in `path`, or the local ones that resolvers use if it lists none.
 pub fn nameservers(path: &Path) -> Result<Vec<IpAddr>, RedirectError> {
     let text = fs::read_to_string(path)
         .map_err(|source| RedirectError::NameServers { path: path.to_owned(), source })?;
@@ -57,7 +58,7 @@ fn parse_nameservers(text: &str) -> Vec<IpAddr> {
     for line in text.lines() {
         let mut words = line.split_whitespace();
         let address = words.next().filter(|word| *word == "nameserver").and_then(|_| words.next());
-        // A zone (fe80::1%eth0) has no place in a rule; the address alone identifies the server there.
+        // A zone (fe80::1%eth0) cannot be part of a rule; the address alone identifies the server there.
         let address = address.and_then(|word| word.split('%').next()?.parse().ok());
         servers.extend(address.filter(|address| !servers.contains(address)));
     }
@@ -67,16 +68,17 @@ fn parse_nameservers(text: &str) -> Vec<IpAddr> {
     servers
 }
 
-/// What happens to IPv6 in this network namespace: it is captured wherever the loopback interface has it, for there the
-/// proxy takes what is redirected.
+/// How IPv6 is handled in this network namespace: it is captured if the loopback interface has an IPv6 address,
+/// because the proxy accepts redirected connections there.
 ///
-/// Asks for the thread: `/proc/net` would be the namespace that the process started in.
+/// Reads the file of the current thread: `/proc/net` would show the namespace in which the process started.
 pub fn ipv6() -> Ipv6 {
     let addresses = fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap_or_default();
     if has_loopback(&addresses) { Ipv6::Captured } else { Ipv6::Dropped }
 }
 
-/// Lines hold address, interface index, prefix length, scope, flags and name.
+/// Whether the loopback address is listed. Each line holds address, interface index, prefix length, scope, flags
+/// and name.
 fn has_loopback(text: &str) -> bool {
     let loopback = format!("{:032x}", Ipv6Addr::LOCALHOST.to_bits());
     text.lines().any(|line| line.split_whitespace().next() == Some(&loopback))

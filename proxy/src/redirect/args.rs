@@ -1,5 +1,5 @@
-//! The command line of `ostria-proxy init`, flag for flag that of `istio-iptables`, with its environment
-//! fallbacks. It only collects text; `settings` gives it meaning, so that errors can name the flag.
+//! The command line of `ostria-proxy init`: the flags of `istio-iptables`, with its environment fallbacks. Only
+//! collects text; `settings` parses it, so that errors can name the flag.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -140,13 +140,13 @@ pub struct InitArgs {
 }
 
 impl InitArgs {
-    /// How long the test connection of `--run-validation` may take.
+    /// The time limit of the test connection of `--run-validation`.
     pub fn probe_timeout(&self) -> Duration {
         Duration::from_secs(self.probe_timeout)
     }
 }
 
-/// Reads `5s` or `5`.
+/// Parses `5s` or `5`.
 fn seconds(text: &str) -> Result<u64, String> {
     match text.strip_suffix('s').unwrap_or(text).parse() {
         Ok(0) | Err(_) => Err("expected a whole number of seconds of at least 1, as 5s".to_owned()),

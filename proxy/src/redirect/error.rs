@@ -1,19 +1,19 @@
-//! Pure. What can go wrong while capturing traffic. A pod whose rules are not in place must not start, so each
-//! message says which flag, file or privilege to put right.
+//! Pure. The errors of traffic capture. A pod without capture rules must not start, so each message names the flag,
+//! file or privilege to correct.
 
 use std::{io, path::PathBuf};
 
-/// Why the capture rules could not be made, applied or confirmed.
+/// Why the capture rules could not be generated, applied or verified.
 #[derive(Debug, thiserror::Error)]
 pub enum RedirectError {
-    /// A flag holds a value that has no meaning.
+    /// A flag has an invalid value.
     #[error("{flag} {value:?}: {reason}")]
     Setting {
-        /// The flag as a user writes it.
+        /// The flag as the user writes it.
         flag: &'static str,
-        /// The part of its value that is wrong.
+        /// The invalid part of its value.
         value: String,
-        /// What is wrong with it and what is expected.
+        /// What is wrong, and what is expected.
         reason: String,
     },
     /// The list of name servers could not be read.
@@ -33,7 +33,7 @@ pub enum RedirectError {
         "the program nft is not installed: install nftables (apt-get install nftables, or dnf install nftables)"
     )]
     NftMissing,
-    /// The kernel refused for lack of a privilege.
+    /// The kernel refused because a privilege is missing.
     #[error(
         "not allowed to change the packet rules of this network namespace: run as root or with the capability \
          NET_ADMIN (securityContext.capabilities.add: [NET_ADMIN, NET_RAW])"
@@ -42,15 +42,15 @@ pub enum RedirectError {
     /// `nft` refused the rules for another reason.
     #[error("nft refused the rules ({status}): {message}")]
     NftRefused {
-        /// How the program ended.
+        /// The exit status of `nft`.
         status: String,
-        /// What it wrote to standard error.
+        /// Its standard error output.
         message: String,
     },
     /// `nft` could not be run.
     #[error("cannot run nft")]
     NftNotRun(#[source] io::Error),
-    /// The address from which the proxy delivers over IPv6 cannot be changed.
+    /// The address from which the proxy connects to its application over IPv6 cannot be added or removed.
     #[error("the address ::6 of the loopback interface cannot be changed")]
     Address(#[source] io::Error),
     /// A test connection was not captured.
@@ -58,7 +58,7 @@ pub enum RedirectError {
     NotEffective {
         /// IPv4 or IPv6.
         family: &'static str,
-        /// What became of the test connection.
+        /// What happened to the test connection.
         reason: String,
     },
 }

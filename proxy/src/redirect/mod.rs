@@ -1,10 +1,9 @@
-//! Traffic capture for one pod: `ostria-proxy init` puts nftables rules in front of every TCP connection and
-//! DNS query of the network namespace it runs in, so that applications join the mesh without knowing it.
+//! Traffic capture for one pod. `ostria-proxy init` installs nftables rules that redirect every TCP connection and
+//! DNS query of its network namespace, so that applications join the mesh without knowing it.
 //!
-//! It takes the flags of `istio-iptables`, so an injected pod may come from either injector. The rules live in
-//! one table, `inet ostria`, for both families of IP, and are exchanged in one transaction: there is no moment with
-//! half of them. What the rules are is decided in `rules`, without touching the machine; `address`, `apply` and
-//! `verify` are the only parts that do.
+//! It accepts the flags of `istio-iptables`, so a pod may be injected by either injector. The rules are in one
+//! table, `inet ostria`, for both IP families, and are replaced in one transaction: the namespace never has only a
+//! part of them. `rules` generates them without touching the machine; only `address`, `apply` and `verify` do.
 
 pub mod verify;
 
@@ -27,7 +26,7 @@ use crate::redirect::{
     verify::Probe,
 };
 
-/// What the `init` verb does: print, apply, check or remove the capture rules of this network namespace.
+/// Runs the `init` verb: prints, applies, verifies or removes the capture rules of this network namespace.
 pub fn run(args: &InitArgs) -> Result<(), RedirectError> {
     if args.cleanup_only {
         perform(rules::REMOVAL, args.dry_run)?;
@@ -67,7 +66,7 @@ fn perform(script: &str, dry_run: bool) -> Result<(), RedirectError> {
     apply::apply(script)
 }
 
-/// Reads from the machine only what the flags leave open.
+/// Reads from the machine only what the flags do not specify.
 fn surroundings(args: &InitArgs, settings: &Settings) -> Result<Surroundings, RedirectError> {
     let nameservers =
         if settings.needs_nameservers() { apply::nameservers(&args.resolv_conf)? } else { Vec::new() };

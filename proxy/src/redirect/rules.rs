@@ -1,6 +1,6 @@
-//! Pure. Settings in, one nftables script out. The chains have the names and the order of Istio's, because the
-//! order is the behaviour: the proxy's own packets must return before anything redirects them, and a call of a
-//! pod to its own service must pass its inbound side once.
+//! Pure. Generates one nftables script from the settings. The chains have Istio's names and order, because the
+//! order determines the behaviour: the proxy's own packets must return before any rule redirects them, and a
+//! connection of a pod to its own service must pass its inbound side once.
 
 use std::{iter, net::IpAddr};
 
@@ -8,34 +8,33 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::redirect::settings::{Dns, Selection, Settings};
 
-/// Facts about the pod that no flag gives.
+/// Facts about the pod that the flags do not specify.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Surroundings {
-    /// Name servers of the pod.
+    /// The pod's name servers.
     pub nameservers: Vec<IpAddr>,
-    /// What happens to IPv6.
+    /// How IPv6 is handled.
     pub ipv6: Ipv6,
 }
 
-/// What happens to IPv6. It never passes untouched: a pod has a link-local address on its network even where the
-/// cluster gives out IPv4 addresses only, and an authorization that IPv6 evades is none.
+/// How IPv6 is handled. It never passes uncaptured: a pod has a link-local address even if the cluster assigns IPv4
+/// addresses only, and an authorization policy that IPv6 bypasses is ineffective.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Ipv6 {
-    /// It is captured like IPv4.
+    /// IPv6 is captured like IPv4.
     #[default]
     Captured,
-    /// The pod has no IPv6 on its loopback interface, so the proxy cannot serve it: it is dropped on the way in and
-    /// out.
+    /// IPv6 is dropped in both directions: the pod has no IPv6 on its loopback interface, so the proxy cannot serve it.
     Dropped,
 }
 
-/// Removes the table; a table that is not there is no error.
+/// Removes the table; it is not an error if the table does not exist.
 pub const REMOVAL: &str = "add table inet ostria\ndelete table inet ostria\n";
 
-/// Port on which the proxy answers DNS.
+/// The port on which the proxy serves DNS.
 pub const DNS_PORT: u16 = 15053;
 
-/// The whole rule set as one transaction that replaces an earlier one.
+/// The whole rule set as one transaction that replaces the previous one.
 pub fn script(settings: &Settings, surroundings: &Surroundings) -> String {
     let writer = Writer { settings, surroundings };
     let mut script = REMOVAL.to_owned();
@@ -97,7 +96,7 @@ impl Writer<'_> {
         chain
     }
 
-    /// Where IPv6 is dropped, what is left of it is on the loopback interface.
+    /// Leaves IPv6 alone if it is dropped elsewhere: the remaining IPv6 traffic is on the loopback interface.
     fn leave_ipv6(&self, chain: &mut Chain) {
         if !self.captures_ipv6() {
             chain.rule("meta nfproto ipv6 return");
@@ -108,8 +107,8 @@ impl Writer<'_> {
         self.surroundings.ipv6 == Ipv6::Captured
     }
 
-    /// Drops IPv6 in the directions in which IPv4 is captured. Prerouting rather than input, so that what the pod
-    /// forwards (to a virtual machine) is dropped too.
+    /// Drops IPv6 in the directions in which IPv4 is captured. The inbound chain hooks into prerouting rather than
+    /// input, so that packets which the pod forwards (to a virtual machine) are dropped too.
     fn ipv6_drops(&self) -> Vec<Chain> {
         let inbound = !matches!(&self.settings.inbound, Selection::Only(ports) if ports.is_empty());
         let no_ranges = matches!(&self.settings.outbound, Selection::Only(nets) if nets.is_empty());
@@ -158,7 +157,7 @@ impl Writer<'_> {
         if let Some(ports) = elements(&self.settings.outbound_ports_except) {
             chain.rule(format!("tcp dport {ports} return"));
         }
-        // The proxy delivers to its application from these addresses.
+        // The proxy connects to its application from these addresses.
         chain.rule("oifname \"lo\" ip saddr 127.0.0.6 return");
         chain.rule_if(self.captures_ipv6(), "oifname \"lo\" ip6 saddr ::6 return");
         for own in self.own_packets() {
@@ -203,8 +202,8 @@ impl Writer<'_> {
         }
     }
 
-    /// A connection of the proxy to its own pod is a call of the application to its own service, and goes through
-    /// the inbound side; all else that the proxy sends leaves as it is.
+    /// Handles the proxy's own connections. A connection of the proxy to its own pod is a call of the application
+    /// to its own service, and goes through the inbound side; all other traffic of the proxy leaves unchanged.
     fn own(&self) -> Chain {
         let mut chain = Chain::plain("istio_own");
         let tunnel = self.settings.tunnel_port;
@@ -212,8 +211,9 @@ impl Writer<'_> {
             if self.settings.dns == Dns::Off { tunnel.to_string() } else { format!("{{ 53, {tunnel} }}") };
         let mut elsewhere = vec!["ip daddr != 127.0.0.1"];
         if self.captures_ipv6() {
-            // What the application sends to a link-local address of its own pod is never captured, so what the proxy
-            // sends there is a delivery. `::6` could not be its source: it is on another interface.
+            // The application's connections to a link-local address of its own pod are never captured, so a
+            // connection of the proxy to such an address delivers a request to the application. It cannot come from
+            // `::6`, which is on another interface.
             elsewhere.push("ip6 daddr != { ::1, fe80::/10 }");
         }
         for to in elsewhere {
@@ -232,8 +232,8 @@ impl Writer<'_> {
         chain
     }
 
-    /// The application and the proxy may ask the same server from the same port within one conntrack lifetime.
-    /// Zones keep the two conversations apart; without them the proxy's query would be redirected to the proxy.
+    /// The application and the proxy may query the same server from the same port within one conntrack lifetime.
+    /// Conntrack zones keep the two flows apart; without them the proxy's query would be redirected to the proxy.
     fn dns_zones_out(&self) -> Chain {
         let mut chain = Chain::hook("dns_zones_out", "filter hook output priority -300");
         chain.rule(format!("udp sport {DNS_PORT} ct zone set 2 return"));
@@ -254,7 +254,7 @@ impl Writer<'_> {
         chain
     }
 
-    /// Matches on the captured name servers, one per address family; one empty match if it is any server.
+    /// Matches for the captured name servers, one per IP family; one empty match if every server is captured.
     fn dns_servers(&self, end: &str) -> Vec<String> {
         match self.settings.dns {
             Dns::All => vec![String::new()],
@@ -284,7 +284,7 @@ impl Writer<'_> {
         matches
     }
 
-    /// Matches on address ranges, one per family. Ranges are merged because a set must not overlap.
+    /// Matches for address ranges, one per IP family. Ranges are merged because a set must not contain overlaps.
     fn addresses(&self, end: &str, nets: impl Iterator<Item = IpNet>) -> Vec<String> {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for net in nets {
@@ -348,7 +348,7 @@ fn joined(parts: &[&str]) -> String {
     parts.iter().copied().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// An anonymous set, or nothing for no elements: an empty set is a syntax error.
+/// An anonymous set; `None` without elements, because an empty set is a syntax error.
 fn elements<'a, T: ToString + 'a>(items: impl IntoIterator<Item = &'a T>) -> Option<String> {
     let items: Vec<String> = items.into_iter().map(ToString::to_string).collect();
     (!items.is_empty()).then(|| format!("{{ {} }}", items.join(", ")))

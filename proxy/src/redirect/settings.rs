@@ -1,5 +1,5 @@
-//! Pure. The flags of `init` parsed into what they mean, once. Everything that ends up in a rule passes here, so
-//! no text of a pod's annotation can reach `nft` unless it is a number, an address range or a plain name.
+//! Pure. Parses the flags of `init`. Everything that goes into a rule is parsed here, so no text of a pod's
+//! annotation reaches `nft` unless it is a number, an address range or a plain name.
 
 use std::collections::BTreeSet;
 
@@ -7,32 +7,32 @@ use ipnet::IpNet;
 
 use crate::redirect::{args::InitArgs, error::RedirectError};
 
-/// What to capture and what to leave alone.
+/// Which traffic to capture, and which to leave alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Where outbound connections go.
+    /// The port to which outbound connections are redirected.
     pub outbound_port: u16,
-    /// Where inbound connections go.
+    /// The port to which inbound connections are redirected.
     pub inbound_port: u16,
-    /// Port of inbound tunnels, never captured.
+    /// The port of inbound tunnels, which is never captured.
     pub tunnel_port: u16,
-    /// How the proxy's own packets are told apart.
+    /// How the proxy's own packets are recognized.
     pub own: Own,
     /// Inbound ports to capture.
     pub inbound: Selection<u16>,
-    /// Inbound ports left alone when all others are captured.
+    /// Inbound ports to leave alone when all others are captured.
     pub inbound_except: BTreeSet<u16>,
     /// Outbound destinations to capture.
     pub outbound: Selection<IpNet>,
-    /// Outbound destinations left alone.
+    /// Outbound destinations to leave alone.
     pub outbound_except: BTreeSet<IpNet>,
-    /// Outbound ports captured whatever their address.
+    /// Outbound ports to capture whatever the address.
     pub outbound_ports: BTreeSet<u16>,
-    /// Outbound ports left alone.
+    /// Outbound ports to leave alone.
     pub outbound_ports_except: BTreeSet<u16>,
     /// Interfaces whose inbound traffic is treated as outbound.
     pub virtual_interfaces: BTreeSet<String>,
-    /// Interfaces left alone.
+    /// Interfaces to leave alone.
     pub excluded_interfaces: BTreeSet<String>,
     /// Owner groups whose traffic is captured.
     pub groups: Selection<String>,
@@ -40,43 +40,43 @@ pub struct Settings {
     pub groups_except: BTreeSet<String>,
     /// Which DNS queries are captured.
     pub dns: Dns,
-    /// Whether packets without a valid connection are dropped.
+    /// Whether to drop packets that belong to no valid connection.
     pub drop_invalid: bool,
 }
 
-/// Marks of the proxy's own traffic; one of them suffices.
+/// Properties that identify the proxy's own traffic; any one of them suffices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Own {
     /// User ids.
     pub uids: BTreeSet<u32>,
     /// Group ids.
     pub gids: BTreeSet<u32>,
-    /// The mark that the proxy sets on its sockets; it serves where a user namespace has a single user id.
+    /// The mark that the proxy sets on its sockets; used where a user namespace has a single user ID.
     pub mark: u32,
 }
 
-/// Everything, or a list that may be empty.
+/// Everything, or a list, which may be empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection<T> {
-    /// Written as `*`.
+    /// Everything, written as `*`.
     All,
-    /// Only these.
+    /// Only these elements.
     Only(BTreeSet<T>),
 }
 
-/// Which DNS queries go to the proxy.
+/// Which DNS queries are redirected to the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dns {
     /// None.
     Off,
-    /// Those for the pod's own name servers.
+    /// Queries to the pod's own name servers.
     Configured,
-    /// All of them.
+    /// All queries.
     All,
 }
 
 impl Settings {
-    /// Gives the flags their meaning, or names the first flag that has none.
+    /// Parses the flags, or returns the first invalid one.
     pub fn parse(args: &InitArgs) -> Result<Self, RedirectError> {
         require_redirect(&args.istio_inbound_interception_mode)?;
         let groups = selection("ISTIO_OUTBOUND_OWNER_GROUPS", &args.outbound_owner_groups, group)?;
@@ -126,14 +126,15 @@ impl Settings {
         self.dns == Dns::Configured
     }
 
-    /// Whether the user asked for loopback ranges by name, which are otherwise left alone.
+    /// Whether the flags name loopback ranges explicitly; otherwise loopback is left alone.
     pub fn captures_loopback(&self) -> bool {
         matches!(&self.outbound, Selection::Only(nets) if nets.iter().any(|net| net.addr().is_loopback()))
     }
 }
 
-/// Whether a list of excluded interfaces, as an annotation or flag has it, has the loopback interface: then no rule
-/// applies to what a pod sends to itself, and nothing inside of it can tell whether others do.
+/// Whether a list of excluded interfaces, in the syntax of the annotation or flag, contains the loopback interface.
+/// Then no rule applies to connections of a pod to itself, and no test inside the pod can tell whether other
+/// connections are captured.
 pub fn excludes_loopback(interfaces: &str) -> bool {
     let mut names = interfaces.split(',').map(str::trim);
     names.any(|name| match name.strip_suffix(['+', '*']) {
@@ -227,7 +228,7 @@ fn host_net(address: std::net::IpAddr) -> IpNet {
     IpNet::from(address)
 }
 
-/// `nft` reads names inside a script, so only characters without meaning there may pass.
+/// Parses an interface name. `nft` reads names inside a script, so only characters without a meaning there are allowed.
 fn interface(text: &str) -> Result<String, String> {
     let (name, wildcard) = match text.strip_suffix(['+', '*']) {
         Some(name) => (name, "*"),
@@ -249,7 +250,7 @@ fn group(text: &str) -> Result<String, String> {
 }
 
 const LOOPBACK: &str = "lo";
-/// The kernel's IFNAMSIZ without the closing zero.
+/// The kernel's IFNAMSIZ without the terminating zero.
 const MAX_INTERFACE_NAME: usize = 15;
 
 #[cfg(test)]

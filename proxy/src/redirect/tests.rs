@@ -1,6 +1,5 @@
 //! From flags to the printed rule set: golden files for the flag sets that matter, a syntax check of each by `nft`
-//! itself, and what bad flags answer. Whether the rules do what they say is shown in network namespaces, in
-//! `tests/redirect.rs`.
+//! itself, and the errors for invalid flags. `tests/redirect.rs` tests the effect of the rules in network namespaces.
 
 use std::{
     io::Write as _,
@@ -80,7 +79,7 @@ fn nft_accepts_every_golden_rule_set() {
     }
 }
 
-/// `nft -c` asks the kernel, so it needs a network namespace of its own: a user namespace gives one to anybody.
+/// Runs `nft -c`. It queries the kernel, so it needs a network namespace, which any user gets through a user namespace.
 fn nft_check(script: &str) -> (bool, String) {
     let mut child = Command::new("unshare")
         .args(["-Urn", "nft", "-c", "-f", "-"])

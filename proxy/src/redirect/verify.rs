@@ -1,8 +1,9 @@
-//! One real connection per family of IP that the rules must redirect. `init --run-validation` makes it for pods whose
-//! rules come from somewhere else (a network plugin), and the proxy makes it on each start: better that a pod is not
-//! ready than that it runs outside the mesh.
+//! Checks traffic capture with one real connection per IP family, which the rules must redirect.
+//! `init --run-validation` makes it for pods whose rules are installed by another program (a network plugin), and the
+//! proxy makes it at each start: a pod that is not ready is better than a pod that runs outside the mesh.
 //!
-//! It needs no privilege. Listing rules does, and a mark that `init` leaves behind would say what was, not what is.
+//! The check needs no privilege. Listing the rules would need one, and a mark left by `init` would show a past
+//! state, not the current one.
 
 use std::{
     io,
@@ -15,20 +16,20 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::redirect::{apply, error::RedirectError, rules::Ipv6};
 
-/// How the test connections are made.
+/// The settings of the test connections.
 #[derive(Debug, Clone, Copy)]
 pub struct Probe {
-    /// Where captured inbound connections arrive. Nobody may listen there yet.
+    /// The port to which captured inbound connections are redirected. It must still be free.
     pub inbound_port: u16,
-    /// The port that is called first; nobody need listen there.
+    /// The first port to connect to; it need not be in use.
     pub port: u16,
-    /// The mark of the proxy's sockets, where the rules tell them by it and not by their user.
+    /// The mark of the proxy's sockets, if the rules recognize them by the mark and not by their user.
     pub mark: Option<u32>,
-    /// Limit for each step.
+    /// The time limit of each step.
     pub timeout: Duration,
 }
 
-/// What a family of IP needs for the test: where to listen, from where to call, and whom.
+/// The addresses that the test uses for an IP family: where to listen, from where to connect, and to where.
 struct Family {
     name: &'static str,
     domain: Domain,
@@ -37,10 +38,12 @@ struct Family {
     target: IpAddr,
 }
 
-/// Connects like the proxy to an address of this pod from which only the rules lead to the inbound port, and checks
-/// that the connection arrives there with its original destination. Where the pod has no IPv6, IPv4 alone is tested.
+/// Tests that traffic is captured. Connects, as the proxy would, to an address of this pod from which only the
+/// rules lead to the inbound port, and checks that the connection arrives there with its original destination.
+/// Without IPv6 in the pod, only IPv4 is tested.
 ///
-/// Ports may be excluded from capture, and nobody tells this process which: others are called until one is captured.
+/// Ports may be excluded from capture, and this process does not know which: other ports are tried until one is
+/// captured.
 pub fn capture_works(probe: &Probe) -> Result<(), RedirectError> {
     let ipv6 = (apply::ipv6() == Ipv6::Captured).then_some(IPV6);
     for family in [IPV4].into_iter().chain(ipv6) {
@@ -54,7 +57,7 @@ fn test(family: &Family, probe: &Probe) -> Result<(), String> {
     let mut waits = 0;
     for port in ports(probe.port) {
         let target = SocketAddr::from((family.target, port));
-        // Another's port is left alone. Held while it is called, this one becomes nobody else's.
+        // A port that is in use is skipped. A free port is held, so that no other program can take it during the test.
         let Ok(_held) = hold(family, target) else { continue };
         match call(family, probe, target) {
             Ok(()) => return Ok(()),
@@ -70,16 +73,16 @@ fn test(family: &Family, probe: &Probe) -> Result<(), String> {
     Err(first.unwrap_or_else(|| format!("no port of {} is free for a test connection", family.target)))
 }
 
-/// The ports that are called, in order: the one that is asked for, and some that are far apart, so that no list or range
-/// of excluded ports that leaves any to capture is likely to have them all.
+/// The ports to try, in order: the requested one, and others that are far apart, so that a list or range of
+/// excluded ports is unlikely to contain all of them unless it contains every port.
 fn ports(first: u16) -> impl Iterator<Item = u16> {
     let (lowest, count) = (1024, u32::from(u16::MAX) + 1 - 1024);
-    // Steps by the golden ratio never come close to one another.
+    // With steps of the golden ratio the ports never lie close together.
     let spread = (1..CALLS).map(move |turn| lowest + (turn * 39_871) % count);
     std::iter::once(first).chain(spread.filter_map(|port| u16::try_from(port).ok()))
 }
 
-/// One test connection. `true` in an error: it took its time to fail.
+/// Makes one test connection. The flag in the error is `true` if the failure took time.
 fn call(family: &Family, probe: &Probe, target: SocketAddr) -> Result<(), (bool, String)> {
     let inbound = SocketAddr::from((family.any, probe.inbound_port));
     let listener = listen(family, inbound, probe.timeout)
@@ -97,7 +100,7 @@ fn call(family: &Family, probe: &Probe, target: SocketAddr) -> Result<(), (bool,
     Err((true, format!("the test connection to {target} arrived with the original destination {reached}")))
 }
 
-/// Takes a port without listening on it.
+/// Binds a port without listening on it.
 fn hold(family: &Family, address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(family.domain, Type::STREAM, None)?;
     if address.is_ipv6() {
@@ -129,8 +132,8 @@ fn connect(family: &Family, probe: &Probe, target: SocketAddr) -> io::Result<Soc
     Ok(socket)
 }
 
-/// The original destination of `client`'s connection. Connections of others, which may be captured meanwhile, are let
-/// go: nobody serves them yet.
+/// The original destination of `client`'s connection. Connections of other clients, which may be captured
+/// meanwhile, are closed, because no listener can serve them yet.
 fn accepted(listener: &Socket, client: &Socket) -> io::Result<Option<SocketAddr>> {
     let own = client.local_addr()?.as_socket();
     loop {
@@ -143,7 +146,7 @@ fn accepted(listener: &Socket, client: &Socket) -> io::Result<Option<SocketAddr>
     }
 }
 
-/// The address from which the proxy calls its application is called; nothing listens on it.
+/// The test connects to the address from which the proxy connects to its application; nothing listens there.
 const IPV4: Family = Family {
     name: "IPv4",
     domain: Domain::IPV4,
@@ -161,9 +164,9 @@ const IPV6: Family = Family {
 };
 
 const BACKLOG: i32 = 128;
-/// Ports that are called at most; one that is excluded is refused at once.
+/// The most ports to try; a connection to an excluded port is refused at once.
 const CALLS: u32 = 64;
-/// Test connections that are waited for in vain: rules that drop one drop the next.
+/// The most test connections that may time out: if the rules drop one, they drop the next one too.
 const MOST_WAITS: u32 = 2;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Pure. Numbers for the texts that labels are made of, and the labels of a series. Exists so that the request path
-//! handles integers while a scrape still shows Istio's full set of labels.
+//! Pure. Maps label texts to numbers, and series keys back to labels. Exists so that the request path handles
+//! integers while a scrape still shows Istio's full set of labels.
 
 use super::peers::Peers;
 use crate::flow::node::Node;
@@ -11,7 +11,7 @@ use foldhash::HashMap;
 use std::fmt::Write;
 use std::hash::Hash;
 
-/// Texts by number; number 0 means "unknown".
+/// Label texts by number; number 0 means "unknown".
 #[derive(Default)]
 pub(super) struct Labels {
     principals: Interned<String>,
@@ -32,7 +32,7 @@ impl Labels {
         self.services.number(service)
     }
 
-    /// The labels of a series as they stand between the braces.
+    /// The labels of a series, as written between the braces.
     pub(super) fn text(&self, key: &Key, node: &Node, peers: &Peers) -> String {
         let principal = self.principals.value(key.principal).map_or("", String::as_str);
         let own = Party::own(node, key.mutual_tls);
@@ -66,7 +66,7 @@ impl Labels {
     }
 }
 
-/// One end of a call, as labels show it; empty fields are "unknown".
+/// One end of a call as shown in labels; empty fields read "unknown".
 #[derive(Default)]
 struct Party {
     workload: String,
@@ -98,7 +98,7 @@ impl Party {
         }
     }
 
-    /// An endpoint's metadata has no `app` and `version`; the canonical names are made from the same labels.
+    /// An endpoint's metadata has no `app` and `version`; the canonical names come from the same labels.
     fn endpoint(workload: &EndpointWorkload) -> Self {
         Self {
             workload: workload.name.clone(),
@@ -136,8 +136,8 @@ impl Party {
     }
 }
 
-/// An address says who called only as far as the certificate does not say otherwise: a reused address must not lend
-/// its name to another workload.
+/// Whether a workload found by address is consistent with the certificate. A reused address must not lend its
+/// workload's name to another workload.
 fn agrees(workload: &Workload, principal: &str) -> bool {
     if principal.is_empty() {
         return true;
@@ -161,7 +161,7 @@ fn write_outcome(out: &mut String, key: &Key) {
         label(out, "response_code", &key.code.to_string());
         let grpc =
             if key.grpc_status == NO_GRPC_STATUS { String::new() } else { key.grpc_status.to_string() };
-        // An HTTP request has this label with an empty value, not "unknown".
+        // For an HTTP request this label has an empty value, not "unknown".
         let _ = write!(out, ",grpc_response_status=\"{grpc}\"");
     }
     label(out, "response_flags", &key.flags.to_string());
@@ -184,7 +184,7 @@ fn label(out: &mut String, name: &str, value: &str) {
     out.push('"');
 }
 
-/// Writes a label's value as Prometheus' text format wants it.
+/// Appends a label value, escaped for Prometheus' text format.
 pub(super) fn escape(out: &mut String, value: &str) {
     for c in value.chars() {
         match c {
@@ -226,5 +226,5 @@ impl<T: Clone + Eq + Hash> Interned<T> {
     }
 }
 
-/// Beyond this many of a kind, labels read "unknown": a bound on memory and on what a scrape can weigh.
+/// The most texts of a kind; beyond it, labels read "unknown". Bounds the memory and the size of a scrape.
 const MAX_TEXTS: usize = 100_000;

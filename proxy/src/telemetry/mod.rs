@@ -1,6 +1,6 @@
-//! From records to metrics and access logs. Each worker thread owns a `Sink` whose counters only it writes, so
-//! that recording takes no lock and allocates nothing once a series exists; the reader sums over threads.
-//! Labels are small numbers until a scrape asks for text.
+//! Turns records into metrics and access logs. Each worker thread owns a `Sink` whose counters only it writes, so
+//! recording takes no lock and allocates nothing once a series exists; a reader sums over the threads. Labels are
+//! small numbers until a scrape needs their text.
 
 mod render;
 
@@ -29,7 +29,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// All that the proxy counts. Shared by every thread; the request path only touches its own `Sink`.
+/// All metrics of the proxy. Shared by every thread; the request path only touches its own `Sink`.
 pub struct Telemetry {
     node: Arc<Node>,
     labels: Mutex<Labels>,
@@ -38,7 +38,7 @@ pub struct Telemetry {
     named: Mutex<BTreeMap<&'static str, Arc<AtomicU64>>>,
 }
 
-/// What one thread counts.
+/// The counters of one thread.
 #[derive(Default)]
 struct Shard {
     series: Mutex<Vec<(Key, Arc<Series>)>>,
@@ -47,11 +47,11 @@ struct Shard {
     filters: Mutex<Vec<(Counted, Arc<Count>)>>,
 }
 
-/// A counter of a filter: what it belongs to (`http` or `cluster`), the name of that, and its own.
+/// A filter's counter: its group (`http` or `cluster`), the name of the group's owner, and its own name.
 type Counted = (&'static str, Box<str>, Box<str>);
 
 impl Telemetry {
-    /// Nothing counted yet.
+    /// Creates empty metrics.
     pub fn new(node: Arc<Node>, peers: Arc<Peers>) -> Arc<Self> {
         Arc::new(Self {
             node,
@@ -62,7 +62,7 @@ impl Telemetry {
         })
     }
 
-    /// The counters of one worker thread.
+    /// Creates the sink of one worker thread.
     pub fn sink(self: &Arc<Self>, _thread: usize) -> Sink {
         let shard = Arc::new(Shard::default());
         held(&self.shards).push(shard.clone());
@@ -80,7 +80,7 @@ impl Telemetry {
         }
     }
 
-    /// Who lives at which address.
+    /// The table of workloads by address.
     pub fn peers(&self) -> &Arc<Peers> {
         &self.peers
     }
@@ -90,7 +90,7 @@ impl Telemetry {
         held(&self.named).entry(name).or_default().clone()
     }
 
-    /// Everything in Prometheus' text format.
+    /// Renders all metrics in Prometheus' text format.
     pub fn render(&self) -> String {
         render::render(self)
     }
@@ -117,7 +117,7 @@ impl Telemetry {
         out
     }
 
-    /// Connections from clients that are open, on all threads.
+    /// The number of open client connections on all threads.
     pub fn downstream_active(&self) -> u64 {
         let shards = held(&self.shards);
         shards
@@ -127,7 +127,7 @@ impl Telemetry {
     }
 }
 
-/// One worker thread's counters. Not shared; made on any thread and moved to its own.
+/// The counters of one worker thread. Not shared; it may be created on any thread and moved to its own.
 pub struct Sink {
     telemetry: Arc<Telemetry>,
     shard: Arc<Shard>,
@@ -151,17 +151,17 @@ impl Sink {
         });
     }
 
-    /// Counts a TCP connection that was made.
+    /// Counts an opened TCP connection.
     pub fn tcp_opened(&self, key: Key) {
         self.with_tcp(key, TcpSeries::open);
     }
 
-    /// Counts bytes of a TCP connection since the last call: to the client (`sent`) and from it.
+    /// Adds bytes of a TCP connection since the last call: to the client (`sent`) and from it.
     pub fn tcp_bytes(&self, key: Key, sent: u64, received: u64) {
         self.with_tcp(key, |tcp| tcp.move_bytes(sent, received));
     }
 
-    /// Counts a TCP connection that ended.
+    /// Counts a closed TCP connection.
     pub fn tcp_closed(&self, key: Key) {
         self.with_tcp(key, TcpSeries::close);
     }
@@ -171,12 +171,12 @@ impl Sink {
         self.logs.borrow_mut().write(log, record);
     }
 
-    /// Hands buffered log lines to their files. Called each 100 ms.
+    /// Passes buffered log lines to their files. Called every 100 ms.
     pub fn flush_logs(&self) {
         self.logs.borrow_mut().flush();
     }
 
-    /// The number of a caller's address. Asks for its workload when it is not known.
+    /// The number that stands for a client's address in a series key. Requests its workload if that is unknown.
     pub fn peer(&self, address: IpAddr) -> u32 {
         let version = self.telemetry.peers.version();
         if self.peers_version.replace(version) != version {
@@ -185,7 +185,7 @@ impl Sink {
         *self.peers.borrow_mut().entry(address).or_insert_with(|| self.telemetry.peers.index(address))
     }
 
-    /// The number of a principal (a SPIFFE id without its scheme).
+    /// The number that stands for a principal (a SPIFFE ID without its scheme) in a series key.
     pub fn principal(&self, principal: &str) -> u32 {
         if let Some(known) = self.principals.borrow().get(principal) {
             return *known;
@@ -195,12 +195,12 @@ impl Sink {
         id
     }
 
-    /// The number of an endpoint's workload.
+    /// The number that stands for an endpoint's workload in a series key.
     pub fn workload(&self, workload: &EndpointWorkload) -> u32 {
         held(&self.telemetry.labels).workload(workload)
     }
 
-    /// The number of a service.
+    /// The number that stands for a service in a series key.
     pub fn service(&self, service: &ClusterService) -> u32 {
         held(&self.telemetry.labels).service(service)
     }
@@ -231,7 +231,7 @@ impl Sink {
             .clone()
     }
 
-    /// Counts something that a filter counts, under a name that may come from a request; of such names there is an end.
+    /// Increments a counter of a filter. Its name may come from a request, so the number of names is limited.
     pub fn count(&self, (of, owner): (&'static str, &str), name: &str) {
         let mut key: SmallVec<[u8; 96]> = SmallVec::new();
         for part in [of, ".", owner, ".", name] {
@@ -250,7 +250,7 @@ impl Sink {
         }
     }
 
-    /// Forgets clusters that the configuration no longer has, so that their counters do not pile up.
+    /// Removes clusters that the configuration does not have, so that their counters do not accumulate.
     pub fn retain_clusters(&self, keep: impl Fn(&str) -> bool) {
         self.clusters.borrow_mut().retain(|name, _| keep(name));
         held(&self.shard.clusters).retain(|(name, _)| keep(name));
@@ -278,10 +278,11 @@ impl Sink {
     }
 }
 
-/// Counters of filters on one thread; what is beyond them is not counted.
+/// The most filter counters on one thread; further names are not counted.
 const MOST_COUNTED: usize = 4096;
 
-/// A panic elsewhere must not stop counting: the data behind these locks is valid at any moment.
+/// Locks a mutex even if it is poisoned. A panic elsewhere must not stop counting: the data behind these locks is
+/// valid at any moment.
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

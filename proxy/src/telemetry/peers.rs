@@ -1,5 +1,5 @@
-//! Who lives at a caller's address. The request path only takes a number for an address; unknown addresses are asked
-//! for on a channel, and the answer is read when metrics are rendered. So no request ever waits for it.
+//! The workloads at clients' addresses. The request path only maps an address to a number; the workloads of unknown
+//! addresses are requested over a channel and are read when metrics are rendered. So no request ever waits for one.
 
 use super::held;
 use api::model::workload::Workload;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 
-/// Table from addresses to workloads.
+/// A table from addresses to workloads.
 pub struct Peers {
     table: Mutex<Table>,
     asked: mpsc::UnboundedSender<IpAddr>,
@@ -19,18 +19,18 @@ pub struct Peers {
 #[derive(Default)]
 struct Table {
     by_address: HashMap<IpAddr, u32>,
-    /// Entry n belongs to number n + 1; 0 is "unknown".
+    /// Entry n belongs to number n + 1; number 0 is "unknown".
     entries: Vec<Option<Arc<Workload>>>,
 }
 
 impl Peers {
-    /// An empty table, and the addresses that somebody has to find out about.
+    /// Creates an empty table. Returns it with the addresses whose workloads are to be requested.
     pub fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<IpAddr>) {
         let (asked, addresses) = mpsc::unbounded_channel();
         (Arc::new(Self { table: Mutex::default(), asked, version: AtomicU64::new(0) }), addresses)
     }
 
-    /// The number of an address; asks for its workload when it is seen for the first time.
+    /// The number of an address; requests its workload the first time the address is seen.
     pub fn index(&self, address: IpAddr) -> u32 {
         let mut table = held(&self.table);
         if let Some(known) = table.by_address.get(&address) {
@@ -39,13 +39,13 @@ impl Peers {
         if table.entries.len() >= MAX_PEERS {
             return 0;
         }
-        // Nobody listens when there is no control plane: then callers stay unknown.
+        // Without a control plane the channel has no receiver, and clients stay unknown.
         let _ = self.asked.send(address);
         table.add(address, None)
     }
 
-    /// Says who lives at an address now. Another workload than before gets another number, so that series of the
-    /// former one keep their labels.
+    /// Sets the workload at an address. A different workload gets a different number, so that the series of the
+    /// previous one keep their labels.
     pub fn set(&self, address: IpAddr, workload: Option<Workload>) {
         let mut table = held(&self.table);
         let known = table.by_address.get(&address).copied();
@@ -63,12 +63,12 @@ impl Peers {
         }
     }
 
-    /// Grows when numbers taken earlier may be out of date.
+    /// Increases when numbers returned earlier may be out of date.
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
 
-    /// The workload behind a number.
+    /// The workload with a number.
     pub fn workload(&self, index: u32) -> Option<Arc<Workload>> {
         let index = (index as usize).checked_sub(1)?;
         held(&self.table).entries.get(index)?.clone()
@@ -84,7 +84,7 @@ impl Table {
     }
 }
 
-/// Beyond this many, callers stay unknown: a bound on memory when many addresses call once.
+/// The most addresses; beyond it, clients stay unknown. Bounds the memory when many addresses connect once.
 const MAX_PEERS: usize = 65_536;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Pure. Counters to Prometheus' text format: Istio's standard metrics, then Envoy's own.
+//! Pure. Renders counters in Prometheus' text format: Istio's standard metrics, then Envoy's own.
 
 use super::labels::escape;
 use super::series::{BUCKETS, Histogram, HttpSeries, Series, TcpSeries};
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
-/// Everything that a scrape shows.
+/// Renders all metrics of a scrape.
 pub(super) fn render(telemetry: &Telemetry) -> String {
     let (http, tcp) = collect(telemetry);
     let mut out = String::with_capacity(4096 + 4096 * http.len());
@@ -74,7 +74,7 @@ impl Tcp {
     }
 }
 
-/// Sums over threads; two numbers may turn out to have the same labels.
+/// Sums over the threads. Keys with different numbers may have the same labels; their sums are merged.
 fn collect(telemetry: &Telemetry) -> (BTreeMap<String, Http>, BTreeMap<String, Tcp>) {
     let (mut http, mut tcp) = (BTreeMap::<String, Http>::new(), BTreeMap::<String, Tcp>::new());
     let labels = held(&telemetry.labels);

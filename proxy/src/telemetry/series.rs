@@ -1,10 +1,10 @@
-//! Pure. The counters of one series. One thread writes them and any may read them, so plain relaxed loads and stores
-//! suffice: no read-modify-write instruction on the request path.
+//! Pure. The counters of one series. One thread writes them and any thread may read them, so relaxed loads and
+//! stores suffice: the request path needs no atomic read-modify-write instruction.
 
 use crate::flow::record::Record;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Upper bounds of every histogram, as Istio has them.
+/// The upper bounds of every histogram, the same as Istio's.
 pub const BUCKETS: [f64; 19] = [
     0.5,
     1.0,
@@ -29,9 +29,9 @@ pub const BUCKETS: [f64; 19] = [
 
 /// The counters of one combination of labels.
 pub enum Series {
-    /// Requests.
+    /// Of requests.
     Http(Box<HttpSeries>),
-    /// Connections.
+    /// Of TCP connections.
     Tcp(TcpSeries),
 }
 
@@ -64,7 +64,7 @@ impl HttpSeries {
     }
 }
 
-/// Counters of connections.
+/// Counters of TCP connections.
 #[derive(Default)]
 pub struct TcpSeries {
     /// `istio_tcp_connections_opened_total`
@@ -78,47 +78,47 @@ pub struct TcpSeries {
 }
 
 impl TcpSeries {
-    /// A connection was made.
+    /// Counts an opened connection.
     pub fn open(&self) {
         self.opened.add(1);
     }
 
-    /// A connection ended.
+    /// Counts a closed connection.
     pub fn close(&self) {
         self.closed.add(1);
     }
 
-    /// Bytes went by.
+    /// Adds bytes in both directions.
     pub fn move_bytes(&self, sent: u64, received: u64) {
         self.sent.add(sent);
         self.received.add(received);
     }
 }
 
-/// A number that one thread writes.
+/// A counter that only one thread writes.
 #[derive(Default)]
 pub struct Count(AtomicU64);
 
 impl Count {
-    /// Adds.
+    /// Adds to the value.
     pub fn add(&self, amount: u64) {
         if amount != 0 {
             self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
         }
     }
 
-    /// Takes away, for gauges.
+    /// Subtracts from the value, for gauges.
     pub fn subtract(&self, amount: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).saturating_sub(amount), Ordering::Relaxed);
     }
 
-    /// The value.
+    /// The current value.
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// A histogram over `BUCKETS`.
+/// A histogram with the upper bounds `BUCKETS`.
 #[derive(Default)]
 pub struct Histogram {
     counts: [Count; BUCKETS.len() + 1],
@@ -132,7 +132,7 @@ impl Histogram {
         self.sum.add(value);
     }
 
-    /// Counts by bucket (not cumulative; the last one is beyond all bounds), and the sum.
+    /// Counts per bucket (not cumulative; the last one is above all bounds), and the sum of the values.
     pub fn values(&self) -> ([u64; BUCKETS.len() + 1], u64) {
         (std::array::from_fn(|i| self.counts[i].value()), self.sum.value())
     }

@@ -1,4 +1,5 @@
-//! Pure. Envoy's own counters of clusters and listeners, as its admin interface and its users' queries name them.
+//! Pure. Envoy's counters of clusters and listeners, under the names that its admin interface and its users'
+//! queries use.
 
 use super::series::Count;
 use std::time::Duration;
@@ -6,25 +7,25 @@ use std::time::Duration;
 /// Counters of one cluster on one thread.
 #[derive(Default)]
 pub struct ClusterStats {
-    /// Connections open.
+    /// Open connections.
     pub upstream_cx_active: Count,
-    /// Connections made.
+    /// Established connections.
     pub upstream_cx_total: Count,
-    /// Connections that could not be made.
+    /// Failed connection attempts.
     pub upstream_cx_connect_fail: Count,
-    /// Requests under way.
+    /// Active requests.
     pub upstream_rq_active: Count,
     /// Requests sent.
     pub upstream_rq_total: Count,
-    /// Requests that ran out of time.
+    /// Requests that timed out.
     pub upstream_rq_timeout: Count,
-    /// Repetitions.
+    /// Retries.
     pub upstream_rq_retry: Count,
-    /// Repetitions that a limit forbade.
+    /// Retries rejected by a limit.
     pub upstream_rq_retry_overflow: Count,
-    /// Requests and connections that a limit forbade.
+    /// Requests and connections rejected by a limit.
     pub upstream_rq_pending_overflow: Count,
-    /// Endpoints ejected.
+    /// Ejected endpoints.
     pub outlier_ejections: Count,
     /// Responses by class: 1xx to 5xx.
     pub upstream_rq_class: [Count; 5],
@@ -38,7 +39,7 @@ impl ClusterStats {
         }
     }
 
-    /// Every counter by Envoy's name.
+    /// Calls `see` with the Envoy name and value of every counter.
     pub fn each(&self, mut see: impl FnMut(&'static str, u64)) {
         see("upstream_cx_active", self.upstream_cx_active.value());
         see("upstream_cx_total", self.upstream_cx_total.value());
@@ -59,42 +60,41 @@ impl ClusterStats {
 /// Counters of one listener on one thread.
 #[derive(Default)]
 pub struct ListenerStats {
-    /// Connections open.
+    /// Open connections.
     pub downstream_cx_active: Count,
-    /// Connections taken.
+    /// Accepted connections.
     pub downstream_cx_total: Count,
     /// Connections closed because no filter chain matches.
     pub no_filter_chain_match: Count,
-    /// Connections of them that were plaintext where TLS would have been accepted. Envoy has no such counter.
+    /// Those among them that were plaintext where TLS would have been accepted. Envoy has no such counter.
     pub downstream_cx_plaintext_refused: Count,
     /// Connections whose TLS handshake failed.
     pub ssl_connection_error: Count,
-    /// Clients that showed no certificate where one is required.
+    /// Clients without a certificate where one is required.
     pub ssl_fail_verify_no_cert: Count,
-    /// Clients whose certificate does not lead to the roots, or has expired.
+    /// Clients whose certificate is expired or does not chain to a trusted root.
     pub ssl_fail_verify_error: Count,
-    /// Clients whose certificate is good, but for none of the accepted names.
+    /// Clients with a valid certificate that has none of the accepted names.
     pub ssl_fail_verify_san: Count,
-    /// When a refused client was told of last, in seconds since the process began.
+    /// When a refused client was last logged, in seconds since the process started.
     pub refused_told: Count,
-    /// Connections closed because the proxy has too many.
+    /// Connections closed because the proxy has too many connections.
     pub downstream_cx_overflow: Count,
     /// HTTP/1 messages refused because they are malformed.
     pub downstream_cx_protocol_error: Count,
-    /// HTTP/2 connections ended because of frames that carry nothing.
+    /// HTTP/2 connections closed because of a flood of frames without data.
     pub downstream_cx_http2_flood: Count,
-    /// HTTP/2 connections ended because their client resets most requests at once.
+    /// HTTP/2 connections closed because the client resets most requests immediately.
     pub downstream_rq_too_many_premature_resets: Count,
 }
 
 impl ListenerStats {
-    /// Connections open.
+    /// The number of open connections.
     pub fn cx_active(&self) -> u64 {
         self.downstream_cx_active.value()
     }
 
-    /// Whether to tell of a refused client `now` (time since the process began): of one in
-    /// ten seconds.
+    /// Whether to log a refused client at `now` (time since the process started): at most one in ten seconds.
     pub fn tells_of_refused(&self, now: Duration) -> bool {
         let (now, last) = (now.as_secs(), self.refused_told.value());
         let due = last == 0 || now >= last + 10;
@@ -105,7 +105,7 @@ impl ListenerStats {
         due
     }
 
-    /// Every counter by Envoy's name.
+    /// Calls `see` with the Envoy name and value of every counter.
     pub fn each(&self, mut see: impl FnMut(&'static str, u64)) {
         see("downstream_cx_active", self.downstream_cx_active.value());
         see("downstream_cx_total", self.downstream_cx_total.value());

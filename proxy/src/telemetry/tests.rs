@@ -1,4 +1,4 @@
-//! Records to metrics, with Istio's labels on both sides.
+//! Metrics from records, with Istio's labels for both sides of a request.
 
 use super::*;
 use crate::flow::flags::Flags;

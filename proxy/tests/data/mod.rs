@@ -1,4 +1,4 @@
-//! A worker of the data plane in the test's own thread, upstreams that do as they are told, and raw clients.
+//! A worker of the data plane in the test's own thread, scripted upstreams, and raw clients.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -35,7 +35,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, LocalSet};
 
-/// Runs a test in a thread of its own kind, and fails it when it hangs.
+/// Runs a test on a single-threaded runtime, and fails it when it hangs.
 pub fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let local = LocalSet::new();
@@ -98,7 +98,7 @@ impl Proxy {
         Client(TcpStream::connect(self.address("in").await).await.unwrap())
     }
 
-    /// Waits until the metrics say so: a record is written when the last byte is gone.
+    /// Waits until the metrics contain these parts: a record is only written once the last byte was sent.
     pub async fn metric(&self, parts: &[&str]) -> String {
         loop {
             let text = self.telemetry.render();
@@ -110,7 +110,7 @@ impl Proxy {
     }
 }
 
-/// A client that speaks bytes.
+/// A client that sends and receives raw bytes.
 pub struct Client(pub TcpStream);
 
 pub struct Response {
@@ -166,7 +166,7 @@ impl Client {
         response
     }
 
-    /// Chunks as they are on the wire, with trailers.
+    /// Reads chunks as sent on the wire, with trailers.
     pub async fn chunks_for_test(&mut self) -> String {
         self.chunks().await
     }
@@ -193,7 +193,7 @@ impl Client {
         }
     }
 
-    /// Everything until the end.
+    /// Reads everything until the connection ends.
     pub async fn rest(&mut self) -> String {
         let mut text = vec![];
         let _ = self.0.read_to_end(&mut text).await;
@@ -220,7 +220,7 @@ where
     address
 }
 
-/// An upstream that answers every request with its request line and the number of its connection.
+/// An upstream that responds to every request with its request line and the number of its connection.
 pub async fn echo() -> SocketAddr {
     upstream(|number, mut client| async move {
         loop {
@@ -340,7 +340,7 @@ pub fn tcp(cluster: &str) -> Protocol {
     })
 }
 
-/// A listener that sends everything to one cluster with these settings.
+/// A listener that routes everything to one cluster with these settings.
 pub fn simple(http: HttpConnection, cluster: Cluster) -> Vec<Resource> {
     vec![Resource::Cluster(Box::new(cluster)), Resource::Listener(listener(Protocol::Http(Box::new(http))))]
 }

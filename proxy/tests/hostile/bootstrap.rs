@@ -1,12 +1,12 @@
-//! The configuration of the proxies under attack: a static Envoy file with a listener of each kind.
+//! The configuration of the proxies under test: a static Envoy file with a listener of each kind.
 
 use super::process::Setup;
 
-/// All of them: HTTP to the upstream, an answer of the proxy's own, opaque bytes, one that looks at the first bytes
-/// as a sidecar's inbound port does, TLS.
+/// The listeners: HTTP to the upstream, a direct response, opaque bytes, protocol detection as on a sidecar's
+/// inbound port, and TLS.
 pub(crate) const LISTENERS: [&str; 5] = ["web", "direct", "opaque", "inbound", "tls"];
 
-/// The file.
+/// The text of the file.
 pub(crate) fn text(setup: &Setup, admin: u16, log: &str) -> String {
     let forward = format!("route: {{cluster: app, {}}}", setup.route);
     let direct = "direct_response: {status: 200, body: {inline_string: alive}}".to_owned();
@@ -42,7 +42,7 @@ static_resources:
     )
 }
 
-/// TLS and HTTP are told apart by their first bytes; what is neither goes through as it is.
+/// A listener that detects TLS and HTTP by their first bytes; other bytes pass through unchanged.
 fn inbound(setup: &Setup, web: &str, log: &str) -> String {
     let options = r#"    listener_filters_timeout: 1s
     continue_on_listener_filters_timeout: true

@@ -1,5 +1,5 @@
-//! The foreign suite `h2spec` against every kind of listener, in plaintext and TLS, with answers of an upstream and of
-//! the proxy's own. Needs `deploy/tools/h2spec`, so it runs only when asked for: `make h2spec`.
+//! The external suite `h2spec` against every kind of listener, in plaintext and TLS, with responses from an
+//! upstream and from the proxy itself. Needs `deploy/tools/h2spec`, so it runs only on request: `make h2spec`.
 
 use crate::bootstrap::LISTENERS;
 use crate::greeting::Authority;
@@ -16,7 +16,7 @@ fn every_listener_passes_h2spec() {
     assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
     let h2spec = String::from_utf8(found.stdout).unwrap().trim().to_owned();
     let authority = Authority::new();
-    // Answers by itself, over HTTP/2 too.
+    // A proxy that generates responses itself, over HTTP/2 too.
     let other = Setup::to(polite()).start();
     for http2 in [false, true] {
         let setup = Setup { certificates: Some(authority.path().to_owned()), ..Setup::to(polite()) };
@@ -48,12 +48,12 @@ fn suite(h2spec: &str, port: u16, tls: bool) -> String {
     String::from_utf8(suite.output().unwrap().stdout).unwrap()
 }
 
-/// Whether a case fails for a reason that docs/http2-conformance.md gives.
+/// Whether docs/http2-conformance.md gives a reason for the failure of a case.
 fn excused(listener: &str, case: &str) -> bool {
-    // Where HTTP/1 is taken too, what is no preface is a request, and a bad one: the answer is 400.
+    // If HTTP/1 is accepted too, an invalid preface is a malformed request, and the response is 400.
     let preface = case.contains("Sends invalid connection preface");
-    // Where the proxy answers by itself, the stream may have its answer and its end, or the end that follows the answer,
-    // before the client's second frame. The other listeners are held to the same cases.
+    // If the proxy itself responds, the stream may already have its response and its end, or the reset after the
+    // response, before the client's second frame. The other listeners must pass the same cases.
     let ends = ["DATA Frame (length:5, flags:0x01", "RST_STREAM Frame (length:4, flags:0x00"];
     let answered = listener == "direct" && ends.iter().any(|end| case.contains(&format!("Actual: {end}")));
     preface || answered

@@ -1,12 +1,12 @@
-//! A crowd of connections that say nothing, or once something: they cost little while they are there and nothing when
-//! they are gone.
+//! Thousands of connections that send nothing, or only one request: they need little memory while open, and none
+//! after they have closed.
 
 use crate::process::{Process, Setup, connect};
 use crate::upstream::{head, polite};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-/// How many there are, as far as the limit on descriptors goes.
+/// The number of connections, as far as the limit on descriptors allows.
 fn crowd() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
@@ -28,7 +28,7 @@ fn gather(proxy: &Process, count: usize, greet: impl Fn(&mut TcpStream)) -> Vec<
     streams
 }
 
-/// Gathers the crowd twice: what the first time leaves is warmth, what the second adds is a leak.
+/// Opens the connections twice: memory kept after the first time is warm-up, growth after the second is a leak.
 fn comes_and_goes(most_each: u64, greet: impl Fn(&mut TcpStream)) {
     let mut proxy = Setup::to(polite()).start();
     let count = crowd();

@@ -1,5 +1,5 @@
-//! Long streams cut in the middle, WebSocket and gRPC, at either side: the other side learns, the record says whose
-//! fault it was, and nothing is left.
+//! Long WebSocket and gRPC streams, cut in the middle at either side: the other side notices, the record names the
+//! side at fault, and nothing remains.
 
 use crate::frames::*;
 use crate::process::{Process, Setup};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 const UPGRADES: &str = "upgrade_configs: [{upgrade_type: websocket}]";
 
-/// A WebSocket through a proxy, and the upstream's end of it.
+/// Opens a WebSocket through a proxy. Returns the client's and the upstream's end of it.
 fn websocket() -> (Process, TcpStream, TcpStream) {
     let (sender, receiver) = channel();
     let sender = Mutex::new(sender);
@@ -36,7 +36,7 @@ fn websocket() -> (Process, TcpStream, TcpStream) {
     (proxy, client, server)
 }
 
-/// What one end says arrives at the other.
+/// Checks that bytes sent at one end arrive at the other.
 fn passes(from: &mut TcpStream, to: &mut TcpStream) {
     from.write_all(b"said").unwrap();
     let mut heard = [0; 4];
@@ -44,7 +44,7 @@ fn passes(from: &mut TcpStream, to: &mut TcpStream) {
     assert_eq!(&heard, b"said");
 }
 
-/// The end of a stream, whichever way it came.
+/// Waits for the end of a stream, orderly or by a reset.
 fn ends(stream: &mut TcpStream) {
     let mut left = vec![];
     if let Err(error) = stream.read_to_end(&mut left) {
@@ -122,7 +122,8 @@ fn websockets_leave_no_memory_behind() {
     proxy.serves();
 }
 
-/// A gRPC stream in both directions through a proxy: the client's end, and a way to the server's.
+/// Opens a bidirectional gRPC stream through a proxy. Returns the client's end, and a channel that receives the
+/// server's end.
 fn grpc() -> (Process, Wire, Receiver<Wire>) {
     let (sender, receiver) = channel();
     let sender = Mutex::new(sender);
@@ -161,7 +162,7 @@ fn a_grpc_stream_reset_by_its_client_is_reset_at_the_server() {
     assert_eq!(end.code(), CANCEL);
     proxy.logged(&["/grpc", "code=200", "flags=DC"]);
     proxy.wait_stat("cluster.app.upstream_rq_active", |active| active == 0);
-    // The connection lives on.
+    // The connection stays usable.
     client.send(&frame(PING, 0, 0, b"12345678"));
     assert_eq!(client.find(|f| f.kind == PING && f.flags == ACK).unwrap().payload, b"12345678");
     drop(client);

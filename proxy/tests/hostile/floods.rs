@@ -1,5 +1,5 @@
-//! HTTP/2 clients that send a great many frames which cost them nothing. The connection ends with a word, or is no
-//! faster served than it reads; either way others are served meanwhile and memory comes back.
+//! HTTP/2 clients that send many frames which cost them nothing. The connection is closed with a GOAWAY, or served
+//! no faster than it reads; either way other clients are served meanwhile, and memory is released.
 
 use crate::frames::*;
 use crate::process::{Process, Setup, scale};
@@ -7,7 +7,8 @@ use crate::upstream::{hold, polite, upstream};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// Sends a flood until the proxy closes; the code of its GOAWAY, or `None` when it took all of it.
+/// Sends a flood until the proxy closes the connection. Returns the code of its GOAWAY, or `None` if it accepted
+/// all frames.
 fn flood(proxy: &Process, first: &[u8], mut part: impl FnMut(usize) -> Vec<u8>, times: usize) -> Option<u32> {
     let mut wire = Wire::client(proxy.address("web"), &frame(SETTINGS, 0, 0, &[]));
     wire.send(first);
@@ -18,13 +19,14 @@ fn flood(proxy: &Process, first: &[u8], mut part: impl FnMut(usize) -> Vec<u8>, 
             break;
         }
     }
-    // Whoever was not told to go says goodbye.
+    // A client that got no GOAWAY sends one.
     wire.try_send(&frame(GOAWAY, 0, 0, &[0; 8]));
     let _ = wire.0.shutdown(std::net::Shutdown::Write);
     reading.join().unwrap()
 }
 
-/// Floods the proxy once small and once large, while somebody else is served.
+/// Floods the proxy with a small and a large flood, and checks that other clients are served and memory is
+/// released.
 fn survives(upstream: SocketAddr, first: &[u8], part: impl Fn(usize) -> Vec<u8>, expected: &[Option<u32>]) {
     let mut proxy = Setup::to(upstream).start();
     flood(&proxy, first, &part, 100);
@@ -39,7 +41,7 @@ fn survives(upstream: SocketAddr, first: &[u8], part: impl Fn(usize) -> Vec<u8>,
     proxy.wait_memory(before);
 }
 
-/// One frame, often.
+/// One frame, repeated.
 fn many(one: &[u8]) -> Vec<u8> {
     one.repeat(100)
 }
@@ -99,7 +101,7 @@ fn resets_after_the_upstream_was_asked_are_cut_off_too() {
         let ids: Vec<u32> = (0..10).map(|i| (asked + i) * 2 + 1).collect();
         let requests: Vec<u8> = ids.iter().flat_map(|id| get(*id, "/reset")).collect();
         let resets: Vec<u8> = ids.iter().flat_map(|id| reset(*id, CANCEL)).collect();
-        // What is counted is what the proxy has read, not what waits for it in a socket.
+        // Counts what the proxy has read, not what waits in a socket.
         if !wire.took(&requests) || !wire.took(&resets) {
             break;
         }
@@ -138,7 +140,7 @@ fn headers_that_unpack_to_many_times_their_size_are_refused() {
     let mut first = request("GET", "/bomb");
     first.extend(indexed(name, &"a".repeat(3500)));
     wire.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &first));
-    // Each of these names the same entry 4,000 times: 14 MB of headers in 4 KB.
+    // Each of these requests refers to the same entry 4,000 times: 14 MB of headers in 4 KB.
     for stream in (3..200u32).step_by(2) {
         let bomb = [request("GET", "/bomb"), vec![0x80 | 0x3e; 4000]].concat();
         wire.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &bomb));
@@ -177,7 +179,7 @@ fn streams_whose_window_is_shut_hold_little_and_end_with_their_connection() {
     let held = proxy.memory() - before.min(proxy.memory());
     assert!(held < 200 * 256, "{held} KiB for 200 streams");
     for byte in 0..20 {
-        // One byte of window at a time is no way to stay for ever at no cost.
+        // Opening the window one byte at a time must not keep the streams alive at no cost.
         if !wire.try_send(&window_update(byte * 2 + 1, 1)) {
             break;
         }
@@ -198,7 +200,7 @@ fn a_stream_whose_window_is_shut_ends_alone() {
     let mut stream = 3;
     let began = Instant::now();
     let ended = loop {
-        // Others go on all the while, with a window of their own.
+        // Other streams make progress meanwhile, with a window of their own.
         wire.send(
             &[get(stream, "/moves"), window_update(stream, 1 << 20), window_update(0, 1 << 20)].concat(),
         );
@@ -218,7 +220,7 @@ fn a_stream_whose_window_is_shut_ends_alone() {
     proxy.serves();
 }
 
-/// An upstream with a large answer.
+/// An upstream with a large response.
 fn large() -> SocketAddr {
     upstream(|mut stream| {
         use std::io::Write;

@@ -1,4 +1,4 @@
-//! HTTP/2 by hand: frames as bytes, valid or not, so that a test can send what no library would.
+//! HTTP/2 written by hand: frames as bytes, valid or not, so that a test can send what no library would.
 
 use super::process::connect;
 use std::io::{Read, Write};
@@ -26,13 +26,13 @@ pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
 
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A frame as bytes.
+/// Encodes a frame.
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u32).to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// A header as HPACK writes it without its tables.
+/// Encodes a header in HPACK without its tables.
 pub(crate) fn literal(name: &str, value: &str) -> Vec<u8> {
     let mut out = vec![0];
     for text in [name, value] {
@@ -42,14 +42,14 @@ pub(crate) fn literal(name: &str, value: &str) -> Vec<u8> {
     out
 }
 
-/// A header that goes into HPACK's dynamic table.
+/// Encodes a header that is added to HPACK's dynamic table.
 pub(crate) fn indexed(name: &str, value: &str) -> Vec<u8> {
     let mut out = literal(name, value);
     out[0] = 0x40;
     out
 }
 
-/// HPACK's integer with a prefix of seven bits.
+/// Appends an HPACK integer with a prefix of seven bits.
 fn integer(out: &mut Vec<u8>, mut value: usize) {
     if value < 127 {
         return out.push(value as u8);
@@ -63,13 +63,13 @@ fn integer(out: &mut Vec<u8>, mut value: usize) {
     out.push(value as u8);
 }
 
-/// The headers of a request, before more are added.
+/// The pseudo headers of a request, to which more headers may be added.
 pub(crate) fn request(method: &str, path: &str) -> Vec<u8> {
     let pairs = [(":method", method), (":scheme", "http"), (":authority", "test"), (":path", path)];
     pairs.iter().flat_map(|(name, value)| literal(name, value)).collect()
 }
 
-/// A whole request without a body.
+/// A complete request without a body.
 pub(crate) fn get(stream: u32, path: &str) -> Vec<u8> {
     frame(HEADERS, END_HEADERS | END_STREAM, stream, &request("GET", path))
 }
@@ -82,12 +82,12 @@ pub(crate) fn window_update(stream: u32, size: u32) -> Vec<u8> {
     frame(WINDOW_UPDATE, 0, stream, &size.to_be_bytes())
 }
 
-/// One setting.
+/// A SETTINGS frame with one setting.
 pub(crate) fn setting(id: u16, value: u32) -> Vec<u8> {
     frame(SETTINGS, 0, 0, &[&id.to_be_bytes()[..], &value.to_be_bytes()].concat())
 }
 
-/// A frame that came in.
+/// A received frame.
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) kind: u8,
@@ -108,14 +108,14 @@ impl Frame {
 pub(crate) struct Wire(pub(crate) TcpStream);
 
 impl Wire {
-    /// A client that has said the preface and its settings.
+    /// Connects as a client, and sends the preface and settings.
     pub(crate) fn client(address: SocketAddr, settings: &[u8]) -> Self {
         let mut wire = Self(connect(address));
         wire.send(&[PREFACE, settings].concat());
         wire
     }
 
-    /// A server that has read the preface and said its settings.
+    /// Accepts as a server: reads the preface and sends settings.
     pub(crate) fn server(mut stream: TcpStream) -> Option<Self> {
         let mut preface = [0; PREFACE.len()];
         stream.read_exact(&mut preface).ok()?;
@@ -124,23 +124,23 @@ impl Wire {
         wire.try_send(&frame(SETTINGS, 0, 0, &[])).then_some(wire)
     }
 
-    /// Sends bytes; the other end has to take them.
+    /// Sends bytes; fails the test if the peer does not accept them.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).unwrap();
     }
 
-    /// Sends bytes; false: the other end has closed.
+    /// Sends bytes; returns `false` if the peer has closed the connection.
     pub(crate) fn try_send(&mut self, bytes: &[u8]) -> bool {
         self.0.write_all(bytes).is_ok()
     }
 
-    /// Sends bytes and waits until the other end has read them; false: it has closed.
+    /// Sends bytes and waits until the peer has read them; returns `false` if it has closed the connection.
     pub(crate) fn took(&mut self, bytes: &[u8]) -> bool {
         self.try_send(&[bytes, &frame(PING, 0, 0, b"are read")].concat())
             && self.find(|f| f.kind == PING && f.flags & ACK != 0).is_some()
     }
 
-    /// The next frame; `None`: the connection ended.
+    /// Reads the next frame; `None`: the connection ended.
     pub(crate) fn read(&mut self) -> Option<Frame> {
         let mut header = [0; 9];
         if let Err(error) = self.0.read_exact(&mut header) {
@@ -153,7 +153,7 @@ impl Wire {
         Some(Frame { kind, flags, stream: u32::from_be_bytes(stream), payload })
     }
 
-    /// The next frame that fits, others are passed over; settings and pings are acknowledged.
+    /// Reads the next matching frame and skips others; settings and pings are acknowledged.
     pub(crate) fn find(&mut self, fits: impl Fn(&Frame) -> bool) -> Option<Frame> {
         loop {
             let found = self.read()?;
@@ -167,13 +167,14 @@ impl Wire {
         }
     }
 
-    /// The status of the response on a stream, as the first bytes of its header block tell; 0: it was reset.
+    /// The status of the response on a stream, read from the first bytes of its header block; 0: the stream was
+    /// reset.
     pub(crate) fn status(&mut self, stream: u32) -> Option<u16> {
         let found = self.find(|f| f.stream == stream && matches!(f.kind, HEADERS | RST_STREAM))?;
         Some(if found.kind == RST_STREAM { 0 } else { status(&found.payload) })
     }
 
-    /// The code of the GOAWAY with which the connection ends; `None`: it just ends.
+    /// The code of the GOAWAY before the connection ends; `None`: it ends without one.
     pub(crate) fn goodbye(&mut self) -> Option<u32> {
         let mut code = None;
         while let Some(found) = self.read() {
@@ -187,7 +188,7 @@ impl Wire {
 
 /// The status at the start of a header block: an index of the static table, or a literal of three digits.
 fn status(block: &[u8]) -> u16 {
-    // A change of the size of the dynamic table may come first.
+    // A dynamic table size update may come first.
     let block = if block[0] & 0xe0 == 0x20 { &block[1..] } else { block };
     match block[0] {
         0x88 => 200,
@@ -201,7 +202,8 @@ fn status(block: &[u8]) -> u16 {
     }
 }
 
-/// Three digits, plain or in HPACK's Huffman code, where digits 0 to 2 have five bits and the others six.
+/// Decodes three digits, plain or in HPACK's Huffman code, in which the digits 0 to 2 have five bits and the others
+/// six.
 fn digits(block: &[u8]) -> u16 {
     let length = usize::from(block[1] & 0x7f);
     let value = &block[2..2 + length];

@@ -1,5 +1,6 @@
-//! What strangers may say first: garbage, half a TLS hello, a hello byte by byte or without end, TLS where plaintext is
-//! due and the other way round, on a port that looks at the first bytes as a sidecar's inbound port does.
+//! First bytes from unauthenticated clients: garbage, half a TLS ClientHello, one sent byte by byte or without end,
+//! TLS where plaintext is expected and vice versa, on a port that detects the protocol as a sidecar's inbound port
+//! does.
 
 use crate::process::{Process, Setup, rest};
 use crate::upstream::{head, polite, upstream};
@@ -10,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A certificate for the listeners, and who trusts it.
+/// A certificate for the listeners, and the root that clients trust.
 pub(crate) struct Authority {
     folder: tempfile::TempDir,
     certificate: CertificateDer<'static>,
@@ -29,7 +30,7 @@ impl Authority {
         self.folder.path()
     }
 
-    /// A client that asks for a name and offers protocols.
+    /// A client with this server name and these ALPN protocols.
     fn client(&self, name: &str, protocols: &[&str]) -> rustls::ClientConnection {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.certificate.clone()).unwrap();
@@ -42,7 +43,7 @@ impl Authority {
         rustls::ClientConnection::new(Arc::new(config), name).unwrap()
     }
 
-    /// The first bytes that such a client says.
+    /// The ClientHello of such a client.
     fn hello(&self) -> Vec<u8> {
         let mut bytes = vec![];
         self.client("known.example", &["h2", "http/1.1"]).write_tls(&mut bytes).unwrap();
@@ -50,7 +51,7 @@ impl Authority {
     }
 }
 
-/// A proxy whose upstream says what it got.
+/// Starts a proxy whose upstream responds with the bytes that it received.
 fn start(authority: &Authority) -> Process {
     let echo = upstream(|mut stream| {
         let mut bytes = [0; 1024];
@@ -64,7 +65,7 @@ fn start(authority: &Authority) -> Process {
     Setup { certificates: Some(authority.path().to_owned()), ..Setup::to(echo) }.start()
 }
 
-/// A request inside TLS, in pieces as the closure sends them.
+/// Sends a request over TLS, in the pieces that the closure produces. Returns the response.
 fn inside_tls(mut tls: rustls::ClientConnection, mut stream: TcpStream) -> std::io::Result<String> {
     let mut tls = rustls::Stream::new(&mut tls, &mut stream);
     tls.write_all(b"GET / HTTP/1.1\r\nhost: known.example\r\nconnection: close\r\n\r\n")?;
@@ -107,7 +108,7 @@ fn half_a_greeting_waits_for_its_time_and_is_then_opaque_bytes() {
         let waited = began.elapsed();
         assert!(waited >= Duration::from_millis(900) && waited < Duration::from_secs(5), "waited {waited:?}");
     }
-    // A client that goes away while it is looked at leaves nothing.
+    // A client that disconnects during protocol detection leaves nothing behind.
     for _ in 0..100 {
         proxy.connect("inbound").write_all(&hello[..10]).unwrap();
     }
@@ -138,7 +139,7 @@ fn a_hello_without_end_is_not_read_without_end() {
     let authority = Authority::new();
     let mut proxy = start(&authority);
     let before = proxy.memory();
-    // A hello says how long it is; this one is followed by record after record, and never complete.
+    // A ClientHello declares its length; this one is followed by record after record, but is never complete.
     let record = [&[22, 3, 1, 0x40, 0][..], &[7; 0x4000]].concat();
     let mut first = record.clone();
     first[5..9].copy_from_slice(&[1, 0, 0xff, 0xff]);
@@ -211,7 +212,7 @@ fn handshakes_that_are_left_in_the_middle_leave_nothing() {
             let mut stream = proxy.connect("tls");
             stream.write_all(&authority.hello()).unwrap();
             let mut byte = [0];
-            // The proxy has answered, and waits for the rest.
+            // The proxy has responded, and waits for the rest.
             stream.read_exact(&mut byte).unwrap();
         }
         proxy.wait_idle();

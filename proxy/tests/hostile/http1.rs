@@ -36,7 +36,7 @@ fn what_is_over_a_limit_is_told_which() {
         (format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", many(80)), &["200"]),
     ] {
         let mut stream = proxy.connect("web");
-        // The answer may come, and the connection end, before all of it is read.
+        // The response may arrive, and the connection end, before all bytes were read.
         let _ = stream.write_all(request.as_bytes());
         let status = status(&mut stream);
         assert!(expected.contains(&status.as_str()), "{status} for {}…", &request[..40]);
@@ -73,7 +73,7 @@ fn a_header_that_dribbles_is_given_up_in_time() {
         stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n").unwrap();
     }
     wait("the proxy gives up slow headers", || {
-        // Each byte alone would keep a timer of silence from ending.
+        // Each single byte would restart an idle timer.
         slow.retain_mut(|stream| stream.write_all(b"x").is_ok() && !closed(stream));
         proxy.serves();
         std::thread::sleep(Duration::from_millis(40));
@@ -83,7 +83,7 @@ fn a_header_that_dribbles_is_given_up_in_time() {
     proxy.wait_idle();
 }
 
-/// Whether the other end has closed, whatever it said before.
+/// Whether the peer has closed the connection, whatever it sent before.
 fn closed(stream: &mut TcpStream) -> bool {
     stream.set_nonblocking(true).unwrap();
     let mut bytes = [0; 1024];
@@ -137,16 +137,17 @@ fn a_request_that_takes_longer_than_it_may_is_answered_with_408() {
 #[test]
 fn an_endless_body_is_held_back_at_the_rate_of_its_upstream() {
     let route = "timeout: 0s, retry_policy: {retry_on: 5xx, num_retries: 3}";
-    // A client that is not read cannot be seen to go, so what ends its request is the silence.
+    // The proxy cannot notice the disconnect of a client that it does not read, so the idle timeout ends the
+    // request.
     let http = "stream_idle_timeout: 1s";
     let mut proxy = Setup { http, route, ..Setup::to(upstream(hold_unread)) }.start();
-    // Once before it counts, so that all code has been loaded.
+    // Runs once before measuring, so that all code is loaded.
     bomb(&proxy.connect("web"), 1);
     proxy.wait_idle();
     let before = proxy.memory();
     let clients = 8 * scale();
     let most = bombs(&proxy, clients);
-    // Each keeps 64 KiB for a retry, and what hyper or the kernel read ahead.
+    // Each request buffers 64 KiB for a retry, plus the bytes read ahead.
     assert!(most < before + clients as u64 * 1024, "{before} KiB before, {most} KiB at most");
     proxy.wait_idle();
     proxy.wait_memory(before);
@@ -166,7 +167,7 @@ fn bombs(proxy: &crate::process::Process, clients: usize) -> u64 {
     })
 }
 
-/// Sends chunks of 64 KiB until nobody takes them for a while.
+/// Sends chunks of 64 KiB until they are not accepted for a while.
 fn bomb(mut stream: &TcpStream, chunks: usize) {
     stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
     stream.write_all(b"POST /bomb HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
@@ -178,7 +179,7 @@ fn bomb(mut stream: &TcpStream, chunks: usize) {
     }
 }
 
-/// Reads nothing, and keeps the connection for as long as the test lasts.
+/// Reads nothing, and keeps the connection open for as long as the test runs.
 fn hold_unread(stream: TcpStream) {
     std::thread::sleep(2 * crate::process::PATIENCE);
     drop(stream);

@@ -1,4 +1,5 @@
-//! HTTP/2 clients that break single rules: each gets the error that RFC 9113 names, on its stream or its connection.
+//! HTTP/2 clients that violate single rules: each gets the error that RFC 9113 requires, on its stream or its
+//! connection.
 
 use crate::frames::*;
 use crate::process::{Process, Setup};
@@ -115,7 +116,7 @@ fn a_table_as_large_as_a_client_wishes_stays_small_here() {
     let mut wire = Wire::client(proxy.address("web"), &setting(1, u32::MAX));
     for number in 0..200u32 {
         let stream = number * 2 + 1;
-        // Each request would add 4 KB to a table without a bound.
+        // Each request would add 4 KB to an unbounded table.
         let header = indexed(&format!("x-{number}"), &"a".repeat(4000));
         let block = [request("GET", "/"), header].concat();
         wire.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &block));
@@ -130,7 +131,7 @@ fn streams_over_the_limit_are_refused_and_those_below_are_served() {
     let http = "http2_protocol_options: {max_concurrent_streams: 10}";
     let proxy = Setup { http, ..Setup::to(upstream(hold)) }.start();
     let mut wire = client(&proxy);
-    // What was announced has to be known before it can be broken.
+    // The client must have read the settings before it can violate them.
     wire.find(|f| f.kind == SETTINGS && f.flags & ACK == 0).unwrap();
     wire.send(&frame(SETTINGS, ACK, 0, &[]));
     for number in 0..15u32 {
@@ -190,7 +191,7 @@ fn half_a_request_and_then_nothing_goes_with_its_connection() {
     let mut wire = client(&proxy);
     wire.send(&frame(HEADERS, END_STREAM, 1, &request("GET", "/")));
     wires.push(wire);
-    // None of them answers when it is asked whether it has heard the goodbye.
+    // None of the clients acknowledges the ping that follows the first GOAWAY.
     for mut wire in wires {
         wire.goodbye();
     }

@@ -1,6 +1,6 @@
-//! Clients and upstreams that mean harm, or fail in every way there is, against a real `ostria-proxy`: each test says
-//! which status, flag or log line they get, that others are served meanwhile, and that nothing is left behind.
-//! `OSTRIA_HOSTILE_SCALE` (1 by default) multiplies how much is sent.
+//! Malicious and failing clients and upstreams against a real `ostria-proxy`. Each test checks which status, flag
+//! or log line results, that other clients are served meanwhile, and that nothing remains afterwards.
+//! `OSTRIA_HOSTILE_SCALE` (1 by default) multiplies the amount of traffic.
 
 #![allow(
     dead_code,

@@ -1,4 +1,4 @@
-//! HTTP/1 upstreams that break, hang, or never come to an end.
+//! HTTP/1 upstreams that fail, hang, or send without end.
 
 use crate::process::{Process, Setup, get, wait};
 use crate::upstream::{head, hold, reset, upstream};
@@ -16,7 +16,7 @@ fn status(answer: &str) -> &str {
     answer.split(' ').nth(1).unwrap_or("none")
 }
 
-/// An upstream that reads a request's head and then does this.
+/// An upstream that reads a request's head and then calls this function.
 fn after_head(then: impl Fn(TcpStream) + Send + Sync + 'static) -> std::net::SocketAddr {
     upstream(move |mut stream| {
         if head(&mut stream).is_some() {

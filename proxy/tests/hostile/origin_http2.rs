@@ -1,5 +1,5 @@
-//! HTTP/2 upstreams that flood us, break rules, or never answer: requests get their status, the connection is given up,
-//! and memory stays where it was.
+//! HTTP/2 upstreams that flood the proxy, violate rules, or never respond: requests get the right status, the
+//! connection is closed, and memory does not grow.
 
 use crate::frames::*;
 use crate::process::{Process, Setup, get as ask};
@@ -7,7 +7,7 @@ use crate::upstream::{hold, upstream};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// An upstream that does this with each request.
+/// An upstream that calls this function for each request.
 fn each_request(answer: impl Fn(&mut Wire, u32) + Send + Sync + 'static) -> SocketAddr {
     upstream(move |stream| {
         let Some(mut wire) = Wire::server(stream) else { return };
@@ -18,14 +18,14 @@ fn each_request(answer: impl Fn(&mut Wire, u32) + Send + Sync + 'static) -> Sock
     })
 }
 
-/// What an upstream of ours cannot say any more, it need not.
+/// Discards the result of a write to a connection that the proxy may have closed.
 fn ignore<T>(_: T) {}
 
 fn answer(proxy: &Process) -> String {
     ask(proxy.address("web").port(), "/asked").unwrap_or_default()
 }
 
-/// An upstream that says these bytes to each request, and can say no more when we have closed.
+/// An upstream that sends these bytes for each request, until the proxy closes the connection.
 fn says(bytes: impl Fn(u32) -> Vec<u8> + Send + Sync + 'static) -> SocketAddr {
     each_request(move |wire, stream| ignore(wire.try_send(&bytes(stream))))
 }
@@ -86,7 +86,7 @@ fn upstreams_that_hang_run_out_of_time() {
     }
 }
 
-/// Sends parts until the proxy has had enough.
+/// An upstream that sends parts until the proxy closes the connection.
 fn floods(part: impl Fn(u32, usize) -> Vec<u8> + Send + Sync + 'static) -> SocketAddr {
     each_request(move |wire, stream| {
         for number in 0..3000 {
@@ -141,7 +141,7 @@ fn an_upstream_that_overflows_its_window_is_given_up() {
     let (tell, sent) = std::sync::mpsc::channel();
     let address = each_request(move |wire, stream| {
         wire.try_send(&frame(HEADERS, END_HEADERS, stream, &[0x88]));
-        // More than the windows of stream and connection: nothing of it is read before the client opens its window.
+        // More than the windows of stream and connection: the rest is not read until the client opens its window.
         let data = frame(DATA, 0, stream, &[0; 16_000]);
         let closed = (0..2000).any(|_| !wire.try_send(&data));
         tell.send(closed).unwrap();

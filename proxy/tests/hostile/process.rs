@@ -1,5 +1,6 @@
-//! A real `ostria-proxy` process in front of an upstream, what it holds (memory, descriptors, counters), what it logs,
-//! and whether it still serves. Exists because a claim such as "memory comes back" is about a process.
+//! A real `ostria-proxy` process in front of an upstream: the resources that it holds (memory, descriptors,
+//! counters), its logs, and whether it still serves. Exists because a claim such as "memory is released" is about a
+//! process.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -7,21 +8,21 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What differs between the proxies of the tests.
+/// The settings in which the tests' proxies differ.
 pub(crate) struct Setup {
     pub(crate) upstream: SocketAddr,
-    /// The upstream speaks HTTP/2.
+    /// Whether the upstream uses HTTP/2.
     pub(crate) upstream_http2: bool,
     /// Fields of the HTTP connection manager, one per line.
     pub(crate) http: &'static str,
     /// Fields of the route action, in YAML's flow style.
     pub(crate) route: &'static str,
-    /// A folder with `server.pem` and `server.key`, for the listeners that take TLS.
+    /// A folder with `server.pem` and `server.key`, for the listeners that accept TLS.
     pub(crate) certificates: Option<PathBuf>,
 }
 
 impl Setup {
-    /// Plain HTTP/1 to the upstream, and no limit of time.
+    /// HTTP/1 to the upstream in plaintext, without a timeout.
     pub(crate) fn to(upstream: SocketAddr) -> Self {
         Self { upstream, upstream_http2: false, http: "", route: "timeout: 0s", certificates: None }
     }
@@ -36,7 +37,7 @@ impl Setup {
     }
 }
 
-/// A running proxy, ended with the test whatever happens.
+/// A running proxy, which is killed when the test ends.
 pub(crate) struct Process {
     child: Child,
     admin: u16,
@@ -58,7 +59,7 @@ impl Process {
         let log = folder.path().join("access.log");
         std::fs::write(&file, super::bootstrap::text(setup, admin, log.to_str().unwrap())).unwrap();
         let errors = std::fs::File::create(folder.path().join("stderr")).unwrap();
-        // The proxy has to raise the limit on descriptors itself.
+        // A low limit on descriptors, which the proxy must raise itself.
         let child = Command::new("sh")
             .args(["-c", "ulimit -Sn 1024; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_ostria-proxy")])
             .args(["run", "--concurrency", "1", "--bootstrap", file.to_str().unwrap()])
@@ -83,12 +84,12 @@ impl Process {
         }
     }
 
-    /// What the proxy said on its standard error.
+    /// The proxy's standard error output.
     pub(crate) fn errors(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("stderr")).unwrap()
     }
 
-    /// Waits until the proxy has said this on its standard error.
+    /// Waits until the proxy's standard error output contains this text.
     pub(crate) fn said(&self, part: &str) {
         wait(&format!("{part:?} on standard error"), || self.errors().contains(part));
     }
@@ -101,12 +102,12 @@ impl Process {
         found.unwrap_or_else(|| panic!("no listener {listener} in {all}"))
     }
 
-    /// A connection to a listener; reading from it ends after a while.
+    /// Connects to a listener; reads time out after a while.
     pub(crate) fn connect(&self, listener: &str) -> TcpStream {
         connect(self.address(listener))
     }
 
-    /// One of the proxy's counters; those of a cluster come into being with its first request.
+    /// One of the proxy's counters; those of a cluster exist from its first request on.
     pub(crate) fn stat(&self, name: &str) -> u64 {
         let all = get(self.admin, "/stats").unwrap();
         let mut lines = all.lines().filter_map(|line| line.split_once(": "));
@@ -115,12 +116,12 @@ impl Process {
         found.unwrap_or(0)
     }
 
-    /// Waits until a counter has a value.
+    /// Waits until a counter has a matching value.
     pub(crate) fn wait_stat(&self, name: &str, fits: impl Fn(u64) -> bool) {
         wait(&format!("counter {name}, now {}", self.stat(name)), || fits(self.stat(name)));
     }
 
-    /// Waits until no connection and no request is left, on either side.
+    /// Waits until no connection and no request is active on either side.
     pub(crate) fn wait_idle(&self) {
         for listener in super::bootstrap::LISTENERS {
             self.wait_stat(&format!("listener.{listener}.downstream_cx_active"), |active| active == 0);
@@ -128,7 +129,7 @@ impl Process {
         self.wait_stat("cluster.app.upstream_rq_active", |active| active == 0);
     }
 
-    /// Waits for a line of the access log with all of these parts.
+    /// Waits for a line of the access log that contains all of these parts.
     pub(crate) fn logged(&self, parts: &[&str]) -> String {
         let mut found = None;
         wait(&format!("an access log line with {parts:?}"), || {
@@ -156,7 +157,7 @@ impl Process {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
-    /// Waits until memory is back where it was, but for a tenth.
+    /// Waits until memory is back to its earlier size, within a tenth.
     pub(crate) fn wait_memory(&self, before: u64) {
         let began = Instant::now();
         while self.memory() > before + before / 10 {
@@ -166,15 +167,15 @@ impl Process {
         }
     }
 
-    /// Waits until no more descriptors are open than there were, but for a few that the proxy opens when it first needs
-    /// them, such as its log's.
+    /// Waits until no more descriptors are open than before, except a few that the proxy opens on first use, such
+    /// as its log's.
     pub(crate) fn wait_descriptors(&self, before: usize) {
         wait(&format!("{before} descriptors, now {}", self.descriptors()), || {
             self.descriptors() <= before + 4
         });
     }
 
-    /// The proxy lives on: a request of somebody else is answered, soon.
+    /// Checks that the proxy still runs and responds to another client quickly.
     pub(crate) fn serves(&mut self) {
         assert!(self.child.try_wait().unwrap().is_none(), "the proxy ended: {}", self.errors());
         let began = Instant::now();
@@ -184,7 +185,7 @@ impl Process {
     }
 }
 
-/// Waits until something holds, and fails when it takes too long.
+/// Waits until a condition holds; fails the test if that takes too long.
 pub(crate) fn wait(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
@@ -193,7 +194,7 @@ pub(crate) fn wait(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// A connection whose reads and writes end after a while.
+/// Connects; reads and writes time out after a while.
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -202,7 +203,7 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Everything until the end, as text; an end by a reset is an end.
+/// Reads everything until the end, as text; a reset counts as an end.
 pub(crate) fn rest(stream: &mut TcpStream) -> String {
     let mut text = vec![];
     if let Err(error) = stream.read_to_end(&mut text) {
@@ -212,7 +213,7 @@ pub(crate) fn rest(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// A request on a connection of its own.
+/// Sends a request on its own connection.
 pub(crate) fn get(port: u16, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
@@ -227,5 +228,5 @@ pub(crate) fn scale() -> usize {
     std::env::var("OSTRIA_HOSTILE_SCALE").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
-/// What is waited for happens long before.
+/// Much longer than anything that a test waits for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

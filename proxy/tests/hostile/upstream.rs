@@ -1,11 +1,11 @@
-//! Upstreams on threads of their own that do as they are told with each connection.
+//! Scripted upstreams, each on its own thread.
 
 use super::process::PATIENCE;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
-/// Serves each connection with a function, on a thread of its own.
+/// Serves each connection with a function, on its own thread.
 pub(crate) fn upstream(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -22,7 +22,7 @@ pub(crate) fn upstream(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Soc
     address
 }
 
-/// Answers every request with 200 and `hello`, once its body has arrived.
+/// An upstream that responds to every request with 200 and `hello`, once the request's body has arrived.
 pub(crate) fn polite() -> SocketAddr {
     upstream(|mut stream| {
         while let Some(head) = head(&mut stream) {
@@ -51,7 +51,7 @@ pub(crate) fn head(stream: &mut TcpStream) -> Option<String> {
     String::from_utf8(head).ok()
 }
 
-/// Reads a body to its end, as its head says; false: it broke off.
+/// Reads a body to its end as declared by its head; returns `false` if the connection ended early.
 fn drain(stream: &mut TcpStream, head: &str) -> bool {
     let head = head.to_ascii_lowercase();
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
@@ -85,7 +85,7 @@ fn drain(stream: &mut TcpStream, head: &str) -> bool {
     true
 }
 
-/// Keeps a connection open until the other end closes it, or a long time.
+/// Keeps a connection open until the peer closes it, or for a long time.
 pub(crate) fn hold(mut stream: TcpStream) {
     let _ = stream.set_read_timeout(Some(2 * PATIENCE));
     let _ = std::io::copy(&mut stream, &mut std::io::sink());

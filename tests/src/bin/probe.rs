@@ -1,6 +1,6 @@
-//! Runs inside the node's network namespace for the tests: captures all frames, fetches a page, plays the agent beside
-//! an Envoy, or a server without manners. It exists because a test that itself entered another namespace could not come
-//! back without privileges.
+//! Runs inside the node's network namespace for the tests: captures all frames, fetches a page, serves as an
+//! Envoy's agent, or serves malformed responses. Exists because a test process that entered another namespace could
+//! not return without privileges.
 
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
@@ -34,12 +34,12 @@ fn main() {
     }
 }
 
-/// Prints all frames until the input ends.
+/// Prints all frames until its input ends.
 fn capture(ready: &str) {
     let wire = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)
         .expect("the node's owner may open packet sockets in its network");
     setsockopt(&wire, sockopt::ReceiveTimeout, &TimeVal::milliseconds(100)).expect("sockets have timeouts");
-    // The default loses frames under load; less than asked for is given without privileges.
+    // The default buffer loses frames under load; without privileges the kernel grants less than requested.
     let _ = setsockopt(&wire, sockopt::RcvBuf, &(32 << 20));
     let ended = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&ended);
@@ -53,7 +53,7 @@ fn capture(ready: &str) {
     loop {
         match recv(wire.as_raw_fd(), &mut frame, nix::sys::socket::MsgFlags::empty()) {
             Ok(length) => out.write_all(&frame[..length]).expect("the test reads"),
-            // What is under way when the input ends still counts; quiet means that nothing is.
+            // Frames in transit when the input ends still count; a read timeout means that none are left.
             Err(_) if ended.load(Ordering::Relaxed) => break,
             Err(_) => {}
         }
@@ -61,7 +61,7 @@ fn capture(ready: &str) {
     out.flush().expect("the test reads");
 }
 
-/// Reads requests, one JSON value for each line, and prints what came back, likewise.
+/// Reads requests, one JSON value per line, and prints the responses in the same form.
 fn ask(folder: &std::path::Path) {
     for line in std::io::stdin().lines() {
         let request = serde_json::from_str(&line.expect("the test writes text")).expect("it is a request");
@@ -69,7 +69,7 @@ fn ask(folder: &std::path::Path) {
     }
 }
 
-/// Prints what is at an address.
+/// Prints the page at a URL.
 fn get(url: &str) {
     let rest = url.strip_prefix("http://").expect("the URL begins with http://");
     let (address, path) = rest.split_once('/').unwrap_or((rest, ""));

@@ -1,5 +1,5 @@
-//! Configuration of many kinds, other than bookinfo's: our pilot makes resources of it for a sidecar and for a gateway,
-//! and a stock Envoy refuses none of them. `accepted/` holds the files.
+//! Configuration of many kinds beyond bookinfo's: our pilot generates resources from it for a sidecar and for a
+//! gateway, and a stock Envoy accepts all of them. The files are in `accepted/`.
 
 use serde_json::{Value, json};
 use std::path::PathBuf;

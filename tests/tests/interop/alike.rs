@@ -1,5 +1,6 @@
-//! The same file drives Envoy and `ostria-proxy`, and a table of requests is answered alike: what clients see, what the
-//! server behind sees, what the log says. `requests.txt` is the table; each of its sections is a file beside it.
+//! Compares Envoy and `ostria-proxy` with the same configuration file and a table of requests: what clients see,
+//! what the server behind the proxy sees, and what is logged. The table is `requests.txt`; each of its sections is
+//! named after a configuration file in the same folder.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -100,7 +101,7 @@ fn alike(name: &str) {
     compare(&requests, &envoy, &own);
 }
 
-/// What was seen of each request, and the lines of the log.
+/// The observations for each request, and the lines of the log.
 type Answers = (Vec<Value>, Vec<String>);
 
 fn compare(requests: &[Request], envoy: &Answers, own: &Answers) {
@@ -118,8 +119,8 @@ fn compare(requests: &[Request], envoy: &Answers, own: &Answers) {
             ));
         }
     }
-    // Of what is no request Envoy logs no head, or nothing at all, and of a path that it refuses what would have become
-    // of it; we log what came.
+    // For a malformed request Envoy logs no head, or no line at all; for a path that it refuses it logs what the
+    // path would have become. We log the request as received.
     let unlogged = own.1.len() > envoy.1.len();
     let owns: Vec<_> = own.1.iter().filter(|line| !(unlogged && line.starts_with("LOG - -"))).collect();
     let headless =
@@ -132,7 +133,7 @@ fn compare(requests: &[Request], envoy: &Answers, own: &Answers) {
     assert_eq!(envoy.1.len(), owns.len(), "not as many requests are logged");
 }
 
-/// Without what the TLS libraries say in words of their own.
+/// The line without the error text of the TLS library, which differs between libraries.
 fn plain(line: &str) -> String {
     match line.split_once("|TLS_error") {
         Some((before, rest)) => format!("{before}{}", rest.rsplit_once('}').map_or("", |(_, after)| after)),
@@ -140,7 +141,7 @@ fn plain(line: &str) -> String {
     }
 }
 
-/// Each value under its path.
+/// Flattens a value: each leaf by its path.
 fn flat(value: &Value) -> BTreeMap<String, String> {
     let Value::Object(object) = value else { return BTreeMap::from([(String::new(), value.to_string())]) };
     let inner = object.iter().flat_map(|(key, value)| {
@@ -168,7 +169,7 @@ fn answers(node: u32, mut proxy: Running, requests: &[Request], folder: &Path) -
         let seen = ask(&[ready]);
         if seen[0].get("refused").is_some() { Err(seen[0].to_string()) } else { Ok(()) }
     });
-    // Names are looked up and endpoints found after listeners are there.
+    // Names are resolved and endpoints found only after the listeners are up.
     wait::pause(Duration::from_millis(1200));
     let seen = ask(requests);
     wait::pause(Duration::from_millis(200));
@@ -179,7 +180,7 @@ fn answers(node: u32, mut proxy: Running, requests: &[Request], folder: &Path) -
     (seen, log)
 }
 
-/// The servers behind, told apart by their pods' names, in a network of their own.
+/// Starts the servers behind the proxy in their own network, each with a distinct pod name.
 fn servers(folder: &Path) -> Vec<Running> {
     let file = |name: &str| folder.join(name).display().to_string();
     let (certificate, key) = (file("server.pem"), file("server.key"));
@@ -203,7 +204,7 @@ fn servers(folder: &Path) -> Vec<Running> {
     std::iter::once(first).chain(others).chain([frank]).collect()
 }
 
-/// A root, certificates of servers and of a client, and one that nobody knows.
+/// Creates a root, certificates of servers and of a client, and a certificate of an unknown root.
 pub(crate) fn certificates(folder: &Path) {
     let key = || KeyPair::generate().expect("a key can be made");
     let write = |name: &str, end: &str, text: String| {
@@ -230,7 +231,7 @@ pub(crate) fn certificates(folder: &Path) {
         parameters.distinguished_name = rcgen::DistinguishedName::new();
         parameters.distinguished_name.push(DnType::OrganizationName, "Org, \"Inc\"");
         parameters.distinguished_name.push(DnType::CommonName, name);
-        // A workload is known by an SVID, which has to say what its key is for.
+        // A workload is identified by an SVID, whose key usage must be declared.
         parameters.key_usages.extend(more.first().map(|_| KeyUsagePurpose::DigitalSignature));
         parameters.subject_alt_names.extend(more);
         let own = key();

@@ -1,6 +1,6 @@
-//! An unmodified Envoy on both ends: as a client of our pilot it must accept everything it is sent and carry traffic by
-//! it, and as a twin of our proxy it must answer as ours does from the same file.
-//! These tests fetch Envoy the first time, so they run only when asked for: `make interop`.
+//! Interoperation with an unmodified Envoy. As a client of our pilot, Envoy must accept all configuration and route
+//! traffic by it; compared with our proxy, it must behave the same with the same file. These tests download Envoy
+//! on first use, so they run only on request: `make interop`.
 
 mod accept;
 mod alike;
@@ -15,7 +15,7 @@ use tests::program;
 
 const PROBE: &str = env!("CARGO_BIN_EXE_probe");
 
-/// Where Envoy is.
+/// The path of the Envoy binary.
 fn envoy() -> PathBuf {
     let found = program::run(&program::repository("deploy/tools/envoy"), &[] as &[&str]).text();
     PathBuf::from(found.trim())

@@ -1,5 +1,5 @@
-//! An Envoy sidecar and one of ours, in networks of their own, where only mTLS is spoken: each calls the other, and each
-//! learns who calls.
+//! An Envoy sidecar and one of ours, each in its own network, with strict mTLS: each connects to the other, and
+//! each learns the identity of its client.
 
 use std::path::Path;
 use std::time::Duration;
@@ -25,7 +25,7 @@ fn an_envoy_sidecar_and_ours_speak_mtls_both_ways() {
     let shown = folder.display().to_string();
     let plane = Plane::start(&files, &pods, &[&shown, "page"]);
     let here = plane.node();
-    // Another network that ends with its only process, joined to pilot's by a cable.
+    // Another network, which ends with its only process, connected to pilot's by a veth pair.
     let echo = program::path("echo");
     let server = ["server", "--http", "9080", "--pod-name", "reviews-v1", "--shutdown-delay", "0s"];
     let there = inside(here, &echo, &server);
@@ -56,7 +56,7 @@ fn an_envoy_sidecar_and_ours_speak_mtls_both_ways() {
     there.end();
 }
 
-/// What the server was told of who calls, once there is an answer.
+/// Retries until the server responds. Returns the client identity that it received.
 fn until_called(node: u32, url: &str) -> String {
     let mut caller = String::new();
     wait::until("the other side answers", Duration::from_secs(30), || {
@@ -69,14 +69,14 @@ fn until_called(node: u32, url: &str) -> String {
     caller
 }
 
-/// Starts a program in a network of its own, within the rights of another.
+/// Starts a program in its own network, inside the user namespace of another process.
 fn inside(node: u32, program: &Path, arguments: &[&str]) -> Running {
     let program = program.display().to_string();
     let line = ["--net", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\"", &program];
     wire::enter(node, Path::new("unshare"), &[&line[..], arguments].concat())
 }
 
-/// Lays a cable between two networks, and captures what sidecars capture in both.
+/// Connects two networks with a veth pair, and sets up the capture of sidecars in both.
 fn join(here: u32, there: u32) {
     let id = there.to_string();
     let run = |node: u32, program: &Path, line: &[&str]| {
@@ -84,7 +84,7 @@ fn join(here: u32, there: u32) {
         assert_eq!(outcome.code, 0, "{outcome}");
     };
     let ip = Path::new("ip");
-    // The other network is there when its process has become the program.
+    // The other network exists once its process has executed the program.
     wait::until("the other network is there", Duration::from_secs(10), || {
         let outcome = wire::enter(there, ip, &["link", "show", "lo"]).finish(program::PATIENCE);
         let up = String::from_utf8_lossy(&outcome.out).contains("LOOPBACK,UP");
@@ -122,7 +122,7 @@ fn pod(name: &str, address: &str) -> Value {
     pod
 }
 
-/// The same as Envoy's, with pilot at the other end of the cable and the certificate in the file.
+/// The same bootstrap as Envoy's, with pilot at the other end of the veth pair and the certificate in the file.
 fn own_bootstrap(folder: &Path) -> Value {
     let mut made = plane::bootstrap(&id("reviews-v1", REVIEWS), &metadata("reviews", REVIEWS), "DELTA_GRPC");
     let pilot = json!({"socket_address": {"address": PAGE, "port_value": 15010}});

@@ -1,5 +1,5 @@
-//! A control plane for an Envoy: our pilot, the agent's certificates beside it, and the bootstrap that Istio's agent
-//! would write.
+//! A control plane for an Envoy: our pilot, the agent that serves certificates, and the bootstrap that Istio's
+//! agent would write.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,10 +11,10 @@ use tests::{wait, wire};
 
 use crate::PROBE;
 
-/// A pilot, in a network of its own, where every port is free.
+/// A pilot in its own network, where every port is free.
 pub(crate) struct Plane {
     pilot: Option<Running>,
-    // Ends when dropped.
+    // Its process ends when dropped.
     agent: Option<Running>,
     /// The folder of YAML that pilot reads.
     pub(crate) config: PathBuf,
@@ -22,7 +22,7 @@ pub(crate) struct Plane {
 }
 
 impl Plane {
-    /// A pilot with bookinfo, whose pods have the addresses from 127.1.0.1.
+    /// Starts a pilot with bookinfo, whose pods have the addresses from 127.1.0.1 on.
     pub(crate) fn bookinfo() -> Self {
         let sample = program::repository("samples/bookinfo");
         let names = ["namespace", "bookinfo", "bookinfo-gateway", "destination-rule-all"];
@@ -31,7 +31,8 @@ impl Plane {
         Self::start(&files, &pods, &[])
     }
 
-    /// A pilot with some files and pods, among them that of a gateway; `certificate`: folder and name of the agent's, if not one of its own.
+    /// Starts a pilot with these files and pods, and a gateway pod. `certificate`: folder and name of the agent's
+    /// certificate; empty: it generates one.
     pub(crate) fn start(files: &[PathBuf], pods: &[Value], certificate: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let config = folder.path().join("config");
@@ -58,12 +59,12 @@ impl Plane {
         plane
     }
 
-    /// A process in its network.
+    /// A process in pilot's network.
     pub(crate) fn node(&self) -> u32 {
         self.pilot.as_ref().expect("pilot runs").pid()
     }
 
-    /// Starts an Envoy beside pilot.
+    /// Starts an Envoy in pilot's network.
     pub(crate) fn envoy(&self, id: &str, metadata: &Value, protocol: &str) -> Running {
         let file = self.folder.path().join("bootstrap.json");
         let text = bootstrap(id, metadata, protocol).to_string();
@@ -80,7 +81,7 @@ impl Plane {
         wire::enter(self.node(), &crate::envoy(), &line)
     }
 
-    /// Waits until the proxy has taken all that pilot has for it; ends the test if it refuses anything.
+    /// Waits until the proxy has acknowledged everything that pilot sends it; fails the test if it refuses anything.
     pub(crate) fn until_accepted(&self, proxy: &str) {
         wait::until("Envoy has accepted everything", Duration::from_secs(20), || {
             let rows = self.fetch_if_there(&format!("{PILOT}/debug/syncz"))?;
@@ -106,7 +107,7 @@ impl Plane {
         wire::fetch(self.node(), Path::new(PROBE), url)
     }
 
-    /// Fetches a page, or tells why it is not there.
+    /// Fetches a page, or returns why it cannot.
     pub(crate) fn fetch_if_there(&self, url: &str) -> Result<String, String> {
         let outcome = wire::enter(self.node(), Path::new(PROBE), &["get", url]).finish(program::PATIENCE);
         if outcome.code == 0 { Ok(outcome.text()) } else { Err(outcome.to_string()) }
@@ -115,7 +116,7 @@ impl Plane {
 
 impl Drop for Plane {
     fn drop(&mut self) {
-        // A second panic would hide the first; then the end of the handle ends the process.
+        // A second panic would hide the first; in that case the process ends when its handle is dropped.
         if let Some(pilot) = self.pilot.take()
             && !std::thread::panicking()
         {
@@ -124,7 +125,7 @@ impl Drop for Plane {
     }
 }
 
-/// A running pod without sidecar, as a kubelet would tell of it.
+/// A running pod without a sidecar, as a kubelet would report it.
 pub(crate) fn pod(name: &str, number: u8) -> Value {
     let (app, version) = name.split_once('-').expect("names end with a version");
     json!({
@@ -138,7 +139,7 @@ pub(crate) fn pod(name: &str, number: u8) -> Value {
     })
 }
 
-/// The pod of the gateway, which decides by its labels which Gateway objects are for it.
+/// The gateway's pod, whose labels select the Gateway objects that apply to it.
 fn gateway() -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -177,7 +178,7 @@ pub(crate) fn bootstrap(id: &str, metadata: &Value, protocol: &str) -> Value {
     })
 }
 
-/// Bookinfo's pods, in the order of their addresses.
+/// Bookinfo's pods in the order of their addresses.
 pub(crate) const PODS: [&str; 6] =
     ["productpage-v1", "details-v1", "reviews-v1", "reviews-v2", "reviews-v3", "ratings-v1"];
 const PILOT: &str = "http://127.0.0.1:15014";

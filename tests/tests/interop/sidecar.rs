@@ -1,4 +1,5 @@
-//! Envoy as a sidecar and as a gateway of our pilot: it accepts all of bookinfo, and carries traffic by its rules.
+//! Envoy as a sidecar and as a gateway of our pilot: it accepts the whole configuration of bookinfo, and routes
+//! traffic by its rules.
 
 use std::path::Path;
 use std::time::Duration;
@@ -65,7 +66,7 @@ fn sidecar(protocol: &str) {
     }
 }
 
-/// Each file of rules changes what Envoy has, and each change must be accepted too.
+/// Each file of rules changes Envoy's configuration, and Envoy must accept each change.
 fn every_rule_is_accepted(plane: &Plane) {
     let rules = program::repository("samples/bookinfo/networking");
     for file in std::fs::read_dir(&rules).expect("the sample has rules").flatten() {
@@ -98,7 +99,7 @@ fn faults_are_injected(plane: &Plane) {
     until(plane, "http://ratings:9080/", &jason, failed);
     assert_eq!(call(plane, "http://ratings:9080/", &[]).failed, 0);
     rule(plane, "virtual-service-ratings-test-delay.yaml");
-    // Envoy's timers count from the beginning of a turn of its event loop, so that 7 s end up to a few ms early.
+    // Envoy's timers count from the start of an event loop iteration, so a delay of 7 s ends up to a few ms early.
     let late = |report: &Report| report.failed == 0 && report.latency_ms["max"] >= 6_900.0;
     until(plane, "http://ratings:9080/", &jason, late);
     let report = call(plane, "http://ratings:9080/", &[]);
@@ -109,7 +110,7 @@ fn only(report: &Report, pod: &str) -> bool {
     report.failed == 0 && report.by_pod.len() == 1 && report.by_pod.contains_key(pod)
 }
 
-/// Puts a file of rules in the place of the last one, and waits until Envoy has taken it.
+/// Replaces the file of rules with another one, and waits until Envoy has acknowledged it.
 fn rule(plane: &Plane, name: &str) {
     let file = program::repository("samples/bookinfo/networking").join(name);
     std::fs::copy(file, plane.config.join("rule.yaml")).expect("the folder can be written");
@@ -117,7 +118,7 @@ fn rule(plane: &Plane, name: &str) {
     plane.until_accepted(PROXY);
 }
 
-/// Calls as an application beside the sidecar would: by a service's address, which is captured.
+/// Sends requests as an application with this sidecar would: to a service's address, which is captured.
 fn call(plane: &Plane, url: &str, more: &[&str]) -> Report {
     let line = ["client", "--allow-failures", "--timeout", "15s", "--connect", "10.96.0.77:9080"];
     let line = [&line[..], more, &[url]].concat();
@@ -137,7 +138,7 @@ fn until(plane: &Plane, url: &str, more: &[&str], wanted: impl Fn(&Report) -> bo
     last.expect("it was called at least once")
 }
 
-/// The application of a pod of bookinfo.
+/// Starts the application of one of bookinfo's pods.
 fn application(plane: &Plane, number: usize) -> Running {
     let address = format!("127.1.0.{}", number + 1);
     let line = [
@@ -154,9 +155,9 @@ fn application(plane: &Plane, number: usize) -> Running {
     wire::enter(plane.node(), &program::path("echo"), &line)
 }
 
-/// Redirects what applications send to services to the sidecar, by our own init program.
+/// Redirects traffic of applications to services to the sidecar, with our own init program.
 fn capture(plane: &Plane) {
-    // What leaves by the loopback is not captured.
+    // Traffic that leaves through the loopback interface is not captured.
     for line in [
         "link add out type veth peer name in",
         "link set in up",

@@ -1,4 +1,4 @@
-//! Bookinfo with the rules that people know from Istio.
+//! Bookinfo with the rules of Istio's documentation.
 
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,8 @@ fn the_page_is_there_soon_and_every_time_and_the_mesh_is_small() {
     }
 }
 
-/// An idle mesh is small. Memory means something in release builds only; it is told in any case.
+/// Checks that an idle mesh needs little memory. The limits apply only to release builds; the values are always
+/// printed.
 fn memory(mesh: &Mesh) {
     let largest = mesh.processes("ostria-proxy").into_iter().map(|(_, size)| size).fold(0.0, f64::max);
     let one = |name: &str| mesh.processes(name).first().map_or(f64::INFINITY, |(_, size)| *size);
@@ -81,7 +82,7 @@ fn traffic_is_split_as_written_and_nothing_fails_while_rules_change() {
     assert_eq!(whole(&tally).good(), REQUESTS);
     assert!((tally.percent("v1") - 80.0).abs() < 4.0, "{tally:?}");
     assert!((tally.percent("v2") - 20.0).abs() < 4.0, "{tally:?}");
-    // The file that took the rule away again is in force as fast.
+    // Removing the rule takes effect as quickly.
     mesh.ostria(&["delete", "virtualservice", "reviews"]).text();
     wait::pause(Duration::from_secs(1));
     let tally = mesh.load(PAGE, 8, Some(100), reviews).finish();
@@ -108,12 +109,12 @@ fn pods_come_and_go_behind_the_page_unnoticed() {
         until_replaced(&mesh, namespace, &old, count);
         mesh.observe();
     }
-    // Long enough that the last old pod is gone too.
+    // Long enough that the last old pod has ended, too.
     wait::pause(Duration::from_secs(8));
     whole(&load.stop());
 }
 
-/// A file in which the template of an app's pods is another one.
+/// The file with a change in the pod template of an app.
 fn rolled(file: &str, app: &str) -> String {
     let yaml = std::fs::read_to_string(program::repository(file)).expect("the sample has the file");
     let before = format!("    metadata:\n      labels:\n        app: {app}\n");
@@ -122,7 +123,7 @@ fn rolled(file: &str, app: &str) -> String {
     yaml.replace(&before, &after)
 }
 
-/// Waits until as many other pods are ready; the old one may still be ending.
+/// Waits until `count` other pods are ready; the old one may still be terminating.
 fn until_replaced(mesh: &Mesh, namespace: &str, old: &str, count: usize) {
     wait::until(&format!("{old} is replaced"), Duration::from_secs(30), || {
         let pods = mesh.ostria(&["get", "pods", "-n", namespace]).text();
@@ -132,7 +133,7 @@ fn until_replaced(mesh: &Mesh, namespace: &str, old: &str, count: usize) {
     });
 }
 
-/// Every request was answered, by a page without a missing part.
+/// Checks that every request got a page without missing parts.
 fn whole(tally: &Tally) -> &Tally {
     assert!(!tally.all_good().by_name.contains_key("none"), "pages lack their reviews: {tally:?}");
     tally
@@ -151,7 +152,7 @@ fn a_change_is_at_the_proxies_at_once() {
         let begin = Instant::now();
         mesh.apply_text(&yaml.replace("    route:\n", &header)).text();
         let took = begin.elapsed();
-        // The very next request: apply returns when every proxy has acknowledged.
+        // The very next request sees the rule: `apply` returns once every proxy has acknowledged it.
         let page = browser.get("/static/bookinfo.svg", &[]).expect("the gateway answers");
         let seen = page.headers.get("x-round").and_then(|value| value.to_str().ok().map(str::to_owned));
         assert_eq!(seen, Some(number.to_string()), "the first request after apply missed the rule");
@@ -185,7 +186,8 @@ fn users_meet_the_versions_delays_and_aborts_that_are_written_for_them() {
     aborted(&mesh, cookie);
 }
 
-/// Ratings answers jason 7 s late; the page gives reviews up after twice 3 s, as in Istio's tour.
+/// Ratings delays its responses to jason by 7 s; the page stops waiting for reviews after two attempts of 3 s, as
+/// in Istio's tour.
 fn delayed(mesh: &Mesh, cookie: &str) {
     mesh.apply(&format!("{RULES}/virtual-service-ratings-test-delay.yaml"));
     let ratings = "http://ratings:9080/ratings/0";
@@ -204,7 +206,7 @@ fn delayed(mesh: &Mesh, cookie: &str) {
     assert!(others.all_good().latency_ms["max"] < 2_000.0, "others wait too: {others:?}");
 }
 
-/// Ratings answers jason with 500: he reads the reviews without stars, at once.
+/// Ratings responds to jason with 500: he sees the reviews without stars, immediately.
 fn aborted(mesh: &Mesh, cookie: &str) {
     mesh.apply(&format!("{RULES}/virtual-service-ratings-test-abort.yaml"));
     let ratings = "http://ratings:9080/ratings/0";
@@ -219,5 +221,5 @@ fn aborted(mesh: &Mesh, cookie: &str) {
     assert!(page.elapsed < Duration::from_secs(3), "jason waited {:?}", page.elapsed);
 }
 
-/// Enough that chance moves a share by 4 points once in 100,000 runs.
+/// With this many requests, a share deviates by 4 points by chance only once in 100,000 runs.
 const REQUESTS: u64 = 2_000;

@@ -1,5 +1,5 @@
-//! A hundred changes of configuration a second under load: no request fails, pilot takes changes together, the proxies
-//! end with the last one, and memory stays. `CHURN_SECONDS` says for how long.
+//! A hundred changes of configuration per second under load: no request fails, pilot batches changes, the proxies
+//! end with the last change, and memory does not grow. `CHURN_SECONDS` sets the duration.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ fn a_hundred_changes_a_second_fail_no_request_and_the_last_one_holds() {
     let mut mesh = Mesh::begin(&Options { folders, alone: true, ..Options::default() }, PROBE);
     mesh.until_up();
     let file = mesh.config().join("mesh/churn.json");
-    // What is used for the first time stays for ever; only what grows after that leaks.
+    // Memory that is allocated on first use is kept; only growth after that is a leak.
     calls(&mesh, 2, |until| {
         churn(&file, until);
     });
@@ -41,7 +41,7 @@ fn a_hundred_changes_a_second_fail_no_request_and_the_last_one_holds() {
     });
     let pushed = self::pushes(&mesh) - pushes;
     let sidecars = mesh.processes("ostria-proxy").len() as u64;
-    // A change waits for others a few milliseconds at least, and for the acknowledgement of the one before.
+    // Pilot batches changes for at least a few milliseconds, and until the previous push is acknowledged.
     let (most, least) = (sidecars * seconds * 50, sidecars * seconds);
     assert!(
         (least..=most).contains(&pushed),
@@ -63,12 +63,12 @@ fn a_hundred_changes_a_second_fail_no_request_and_the_last_one_holds() {
     });
 }
 
-/// Five seconds in a run of all tests; as long as the environment says in one of this test alone.
+/// The duration: five seconds, or the environment's value for a run of this test alone.
 fn seconds() -> u64 {
     std::env::var("CHURN_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5)
 }
 
-/// Runs something while a client calls, for this long; what the client counted.
+/// Runs a function while a client sends requests, for this long. Returns the client's report.
 fn calls(mesh: &Mesh, seconds: u64, act: impl FnOnce(Instant)) -> Report {
     let time = format!("{}s", seconds + 1);
     let line = [URL, "-c", "10", "--rate", "200", "--duration", &time];
@@ -77,7 +77,7 @@ fn calls(mesh: &Mesh, seconds: u64, act: impl FnOnce(Instant)) -> Report {
     Report::of(&running.finish(PATIENCE + Duration::from_secs(seconds)))
 }
 
-/// Writes one rule again and again, a hundred times a second, each time with another content; how often.
+/// Rewrites one rule a hundred times a second, each time with different content. Returns the number of writes.
 fn churn(file: &Path, until: Instant) -> u32 {
     let begin = Instant::now();
     let draft = file.with_file_name(".churn");
@@ -102,17 +102,17 @@ fn churn(file: &Path, until: Instant) -> u32 {
     made
 }
 
-/// Pilot and the sidecars: process, name, resident memory.
+/// The memory of pilot and the sidecars: process ID, name, resident MiB.
 fn memory(mesh: &Mesh) -> Vec<(u32, &'static str, f64)> {
     let of = |name: &'static str| mesh.processes(name).into_iter().map(move |(id, held)| (id, name, held));
     of("ostria-pilot").chain(of("ostria-proxy")).collect()
 }
 
-/// Responses with routes that pilot has sent.
+/// How many route responses pilot has sent.
 fn pushes(mesh: &Mesh) -> u64 {
     mesh.pilot().sum("pilot_xds_pushes", &[("type", "rds")])
 }
 
 const PERIOD: Duration = Duration::from_millis(10);
-/// MiB that say nothing of a leak.
+/// Growth in MiB that does not indicate a leak.
 const SLACK: f64 = 2.0;

@@ -1,5 +1,5 @@
-//! Connections in numbers: a storm of short ones, and thousands of requests under way at once. Afterwards a proxy holds
-//! what it held before. `STORM_SECONDS` and `IN_FLIGHT` say how much.
+//! Many connections: a series of short ones at the highest rate, then thousands of concurrent requests. Afterwards
+//! a proxy holds no more resources than before. `STORM_SECONDS` and `IN_FLIGHT` set the amounts.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn a_storm_of_connections_and_thousands_of_requests_at_once_leave_nothing() {
     let plane = Plane::start(PROBE);
     let server = plane.run("echo", &["server", "--address", "127.1.0.1", "--http", "8080"]);
     let gateway = plane.proxy("router", "gate", "istio-system", &json!({"istio": "ingressgateway"}), 15100);
-    // What a first storm makes a proxy keep for the next one is no leak.
+    // Resources that the first round makes a proxy keep for the next one are not a leak.
     let before = round(&plane, &gateway, 1, in_flight).1;
     let (made, mut after) = round(&plane, &gateway, seconds, in_flight);
     eprintln!("{made} connections in {seconds} s");
@@ -37,8 +37,8 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// A storm and a crowd, and then nobody to call: connections that were kept for the next request are closed. How many
-/// connections there were, and what the proxy holds then.
+/// Runs a storm and a crowd, then removes the gateway's configuration, which closes the idle connections. Returns
+/// the number of connections of the storm, and what the proxy holds afterwards.
 fn round(plane: &Plane, gateway: &Proxy, seconds: u64, in_flight: u64) -> (u64, (usize, f64)) {
     plane.write("front.json", &front("shop"));
     wait::until("the gateway serves", Duration::from_secs(20), || plane.page(URL));
@@ -53,7 +53,7 @@ fn round(plane: &Plane, gateway: &Proxy, seconds: u64, in_flight: u64) -> (u64, 
     (made, held(gateway))
 }
 
-/// As many connections as the machine makes, one request each; how many.
+/// Opens connections as fast as the machine allows, with one request each. Returns their number.
 fn storm(plane: &Plane, seconds: u64) -> u64 {
     let time = format!("{seconds}s");
     let line = ["client", "--allow-failures", URL, "-c", "32", "--new-connection", "--duration", &time];
@@ -61,7 +61,7 @@ fn storm(plane: &Plane, seconds: u64) -> u64 {
     report.all_good().requests
 }
 
-/// So many requests under way at the same time, each for a second, all answered.
+/// Sends this many concurrent requests, each of which takes a second; all of them must succeed.
 fn crowd(plane: &Plane, in_flight: u64) {
     let url = format!("{URL}?delay=1s");
     let clients: Vec<Running> = (0..in_flight.div_ceil(MOST))
@@ -73,14 +73,14 @@ fn crowd(plane: &Plane, in_flight: u64) {
     }
 }
 
-/// Open files and MiB of a proxy.
+/// The open files of a proxy, and its memory in MiB.
 fn held(proxy: &Proxy) -> (usize, f64) {
     (proxy.files(), proxy.memory())
 }
 
-/// Connections of one client.
+/// The most connections of one client process.
 const MOST: u64 = 2_500;
-/// Files that a proxy opens when it likes.
+/// The number of files that a proxy may open in addition.
 const FILES: usize = 16;
-/// MiB that say nothing of a leak.
+/// Growth in MiB that does not indicate a leak.
 const SLACK: f64 = 3.0;

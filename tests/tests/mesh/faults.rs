@@ -1,5 +1,5 @@
-//! Parts of a running mesh that are killed, hang or are broken: whoever did not talk to them notices nothing, what is
-//! in the way is told, and when they are back all is as before.
+//! Parts of a running mesh that are killed, hang or are damaged: traffic that does not depend on them is
+//! unaffected, problems are reported, and after their recovery everything works as before.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::PROBE;
 
 const CLIENT: &str = "deployment/client";
 const URL: &str = "http://echo-server:8080/?delay=20ms";
-/// Calls with this header go to v1 alone, and so have no part in what happens to v2.
+/// Routes requests with this header to v1 only, so that faults in v2 do not affect them.
 const RULES: &str = "apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {name: versions, namespace: echo}
@@ -34,7 +34,7 @@ spec:
     - destination: {host: echo-server}
 ";
 
-/// A mesh in which calls can avoid v2.
+/// Starts a mesh in which requests can avoid v2.
 fn split() -> Mesh {
     let mesh = Mesh::up(&["samples/echo"], PROBE);
     mesh.apply_text(RULES).text();
@@ -45,7 +45,7 @@ fn split() -> Mesh {
     mesh
 }
 
-/// Calls to v1 in the background; all must be answered well.
+/// Sends requests to v1 in the background; all of them must succeed.
 fn bystanders(mesh: &Mesh, seconds: u64) -> tests::program::Running {
     let duration = format!("{seconds}s");
     mesh.start_echo(
@@ -64,7 +64,7 @@ fn until_ready(mesh: &Mesh, pod: &str, restarts: u64) {
     });
 }
 
-/// Soon both versions answer, and from then on every call is answered.
+/// Waits until both versions respond; from then on every request must succeed.
 fn until_well(mesh: &Mesh) {
     wait::until("both versions answer", Duration::from_secs(15), || {
         let report = mesh.echo("echo", CLIENT, &[URL, "-n", "20", "-c", "4", "--timeout", "2s"]);
@@ -140,7 +140,7 @@ fn without_citadel_traffic_goes_on_and_a_pod_that_starts_says_what_it_waits_for(
     let key = mesh.root_folder().join("ca-key.pem");
     let good = std::fs::read(&key).expect("citadel keeps its key here");
     let (citadel, _) = mesh.processes("ostria-citadel")[0];
-    // It is started again, and cannot use what it finds.
+    // Citadel is restarted, and cannot use the key that it finds.
     std::fs::write(&key, "-----BEGIN PRIVATE KEY-----\n").expect("the test may write there");
     mesh::signal(citadel, Signal::SIGKILL);
     let clients = mesh.start_echo("echo", CLIENT, &[URL, "-c", "10", "--rate", "100", "--duration", "6s"]);

@@ -1,4 +1,4 @@
-//! HTTPS at the gateway: certificates from Secrets, TLS passed through by name, plain HTTP sent to HTTPS.
+//! HTTPS at the gateway: certificates from Secrets, TLS passthrough by server name, redirects from HTTP to HTTPS.
 
 use std::time::Duration;
 
@@ -61,14 +61,14 @@ fn https_is_served_with_the_secrets_certificate_and_passed_through_by_name() {
     let page = mesh.page("/some/path", &[("host", "shop.example")]);
     assert_eq!(page.status, 301, "{page:?}");
     assert_eq!(page.headers["location"], "https://shop.example/some/path");
-    // Another certificate in the Secret is served without a restart, and the first one no more.
+    // Another certificate in the Secret replaces the first one without a restart.
     let second = certificate(&mesh, "second");
     expect(&mesh, &second);
     call(&mesh, "https://shop.example/", &["--ca", &first]).none_good();
     call(&mesh, "https://other.example/", &["--insecure"]).none_good();
 }
 
-/// Soon every call is answered by the server, which sees plain HTTP behind the gateway.
+/// Waits until every request is answered by the server, which receives plain HTTP from the gateway.
 fn expect(mesh: &Mesh, roots: &str) {
     wait::until("the certificate is served", Duration::from_secs(3), || {
         let report = call(mesh, "https://shop.example/", &["--ca", roots]);
@@ -87,7 +87,7 @@ fn call(mesh: &Mesh, url: &str, more: &[&str]) -> Report {
     Report::of(&program::run(&program::path("echo"), &[&line[..], more].concat()))
 }
 
-/// Puts a certificate of its own into the Secret; a file with it, to verify with.
+/// Puts a generated certificate into the Secret. Returns the path of a file with it, for verification.
 fn certificate(mesh: &Mesh, name: &str) -> String {
     let key = rcgen::KeyPair::generate().expect("a key can be made");
     let names = vec!["shop.example".to_owned()];

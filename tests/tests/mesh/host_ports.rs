@@ -1,4 +1,4 @@
-//! Ports of this machine that Services and containers ask for.
+//! Host ports that Services and containers request on this machine.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -65,7 +65,7 @@ fn ask(port: u16) -> std::io::Result<String> {
     Ok(answer)
 }
 
-/// A port of the range of node ports on which nobody listens.
+/// A free port in the range of node ports.
 fn free_node_port() -> u16 {
     let mut ports = 31_000..32_000;
     ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("one of a thousand is free")

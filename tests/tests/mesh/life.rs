@@ -1,4 +1,4 @@
-//! Beginning, change and end: no request is lost, and nothing is left.
+//! Start, change and end of a mesh: no request is lost, and nothing remains.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ fn a_rolling_change_and_a_deleted_pod_lose_no_request_of_a_hundred_clients() {
     );
 }
 
-/// Waits until another pod of this version is ready and the old one is gone.
+/// Waits until another pod of this version is ready and the old one has ended.
 fn replaced(mesh: &Mesh, version: &str, old: &str) {
     wait::until(&format!("{old} is replaced"), Duration::from_secs(30), || {
         let pods = mesh.get("pods", "echo");

@@ -1,5 +1,5 @@
-//! The promises that users get, each tried on a whole mesh of its own: real YAML in, real processes, namespaces,
-//! certificates and traffic.
+//! The promises to users, each tested on its own whole mesh: real YAML, processes, namespaces, certificates and
+//! traffic.
 #![allow(
     clippy::disallowed_methods,
     reason = "tests measure time and read their settings where they need them"
@@ -23,5 +23,5 @@ mod telemetry;
 mod unfamiliar;
 mod verbs;
 
-/// This crate's program that looks at the node's network from inside.
+/// The path of this crate's program that runs inside the node's network.
 const PROBE: &str = env!("CARGO_BIN_EXE_probe");

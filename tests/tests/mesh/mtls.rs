@@ -1,4 +1,4 @@
-//! Who may talk to whom in the clear.
+//! Which workloads may communicate in plaintext.
 
 use std::time::Duration;
 
@@ -97,7 +97,8 @@ fn policy(namespace: &str, name: &str, spec: &str) -> String {
     )
 }
 
-/// Whether calls from a pod without sidecar are answered, soon and then always; with a sidecar they always are.
+/// Checks whether requests from a pod without a sidecar succeed, within a few seconds and then always. Requests
+/// from a pod with a sidecar always do.
 fn expect(mesh: &Mesh, ports: &[(&str, bool)], when: &str) {
     for (url, answered) in ports {
         let call = |pod: &str, count: &str| -> Report {

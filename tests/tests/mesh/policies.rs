@@ -1,4 +1,4 @@
-//! Policies about where traffic goes and how it is protected that no other file tries on a whole mesh.
+//! Policies for routing and protecting traffic that no other file tests on a whole mesh.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::PROBE;
 const CLIENT: &str = "deployment/client";
 const URL: &str = "http://echo-server:8080/";
 
-/// Calls until a report is as wanted; that report.
+/// Repeats a call until its report is as expected, and returns that report.
 fn until(mesh: &Mesh, what: &str, arguments: &[&str], holds: impl Fn(&Report) -> bool) -> Report {
     wait::until(what, Duration::from_secs(10), || {
         let report = mesh.echo("echo", CLIENT, arguments);
@@ -55,7 +55,7 @@ fn where_mtls_is_disabled_sidecars_call_in_the_clear_and_nowhere_else() {
     mesh.echo("echo", CLIENT, &[URL, "-n", "20", "--new-connection"]).all_good();
 }
 
-/// A host outside, at an address that only this entry knows.
+/// A ServiceEntry for an external host, at an address that only this entry defines.
 fn entry(endpoint: &str, port: u16) -> String {
     format!(
         "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: outside, namespace: echo}}\n\
@@ -89,7 +89,7 @@ fn a_service_entry_makes_a_host_outside_known_and_its_end_makes_it_unknown() {
     mesh.echo("echo", CLIENT, &[URL, "-n", "10"]).all_good();
 }
 
-/// A third endpoint of the echo server on which nothing listens, and a rule that ejects such.
+/// A third endpoint of the echo server on which nothing listens, and a rule that ejects failing endpoints.
 const BROKEN: &str = "apiVersion: apps/v1
 kind: Deployment
 metadata: {name: echo-server-v3, namespace: echo}
@@ -189,7 +189,7 @@ fn with_egress_pods_reach_the_host_and_without_it_they_do_not() {
     drop(outside);
 }
 
-/// A service without pods refuses at once: its address does not lead outside.
+/// Checks that a service without pods is refused immediately: its address is not passed through to the outside.
 fn nobody_answers(mesh: &Mesh) {
     let service = "apiVersion: v1\nkind: Service\nmetadata: {name: nobody, namespace: echo}\n\
                    spec:\n  selector: {app: nobody}\n  ports:\n  - {name: http, port: 80}\n";

@@ -1,11 +1,11 @@
-//! Every protocol of the echo server, through sidecars on both ends, on one end, and by a pod's address.
+//! Every protocol of the echo server, with sidecars on both ends, on one end, and by a pod's address.
 
 use tests::mesh::Mesh;
 use tests::report::Report;
 
 use crate::PROBE;
 
-/// What is called and how, and what must be true of the report besides that all is well.
+/// The arguments of a call, and a condition on its report beyond success.
 type Case = (&'static [&'static str], fn(&Report) -> bool);
 
 const CASES: &[Case] = &[
@@ -58,7 +58,7 @@ fn every_protocol_passes_through_sidecars_unharmed() {
     for caller in ["deployment/client", "deployment/client-plain"] {
         for (arguments, holds) in CASES {
             let report = mesh.echo("echo", caller, arguments);
-            // A client without sidecar keeps its connection, and so its server.
+            // A client without a sidecar keeps its connection, and therefore its server.
             let plain_and_counting = caller.ends_with("plain") && report.by_version.len() == 1;
             if report.failed > 0 || report.ok == 0 || !(holds(&report) || plain_and_counting) {
                 wrong.push(format!("{caller} {arguments:?}: {report:?}"));
@@ -69,7 +69,7 @@ fn every_protocol_passes_through_sidecars_unharmed() {
     addresses(&mesh);
 }
 
-/// A pod's own address, and a port that no service declares, are reached as without a mesh.
+/// Checks that a pod's own address, and a port that no service declares, are reachable as without a mesh.
 fn addresses(mesh: &Mesh) {
     for server in mesh.pods("echo", "app", "echo-server") {
         for url in

@@ -1,4 +1,4 @@
-//! Bad input: each refusal names file, object, field and the next step, ends with an error, and changes nothing.
+//! Invalid input: each refusal names file, object, field and the next step, exits with an error, and changes nothing.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -8,7 +8,7 @@ use tests::program::{self, Outcome, Running};
 
 use crate::PROBE;
 
-/// A file that cannot be started, and what must be told of it.
+/// A test case: a file that must be refused, and the expected parts of the message.
 type Case = (&'static str, &'static str, &'static [&'static str]);
 
 const FILES: &[Case] = &[
@@ -155,7 +155,7 @@ fn a_bad_change_to_a_running_mesh_changes_nothing() {
     assert_eq!(mesh.page("/productpage", &[]).status, 200);
 }
 
-/// A second mesh in the same folder is refused, and the first one does not notice.
+/// Checks that a second mesh in the same folder is refused, and that the first one is unaffected.
 fn twice(mesh: &Mesh) {
     let folder = program::repository("samples/echo").display().to_string();
     let state = mesh.state().display().to_string();
@@ -171,13 +171,13 @@ fn up(folder: &Path, file: &Path, more: &[&str]) -> Outcome {
     program::run(&program::path("ostria"), &line)
 }
 
-/// A refused start: told well, and no state is there.
+/// Checks that a start was refused with a good message, and left no state.
 fn refused(outcome: &Outcome, parts: &[&str], folder: &Path) {
     told(outcome, parts);
     assert!(!folder.join("state").exists(), "a refused start left its state folder: {outcome}");
 }
 
-/// A refusal with all these parts and a next step.
+/// Checks that a refusal contains all these parts and a next step.
 fn told(outcome: &Outcome, parts: &[&str]) {
     let refusal = outcome.clone().refusal();
     assert_eq!(outcome.code, 1, "{outcome}");

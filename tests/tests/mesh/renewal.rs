@@ -1,4 +1,4 @@
-//! Certificates that live for seconds: they are renewed again and again, and nobody notices.
+//! Certificates that live for seconds: they are renewed repeatedly without affecting traffic.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use tests::{program, wait};
 use crate::PROBE;
 
 const CLIENT: &str = "deployment/client";
-/// What the annotation below asks for.
+/// The lifetime that the annotation below requests.
 const LIFE: Duration = Duration::from_secs(10);
 
 /// `samples/echo`, with sidecars whose certificates live for ten seconds.
@@ -27,7 +27,7 @@ fn short_lived() -> String {
     yaml.replace(before, &format!("{before}{annotation}"))
 }
 
-/// Serial number and end of a sidecar's own certificate.
+/// The secrets of a sidecar as JSON, including serial number and expiry of its own certificate.
 fn certificate(mesh: &Mesh, pod: &str) -> String {
     let text = mesh.ostria(&["proxy-config", "secrets", pod, "-n", "echo", "-o", "json"]).text();
     let secrets: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
@@ -36,7 +36,7 @@ fn certificate(mesh: &Mesh, pod: &str) -> String {
     text
 }
 
-/// How many streams: builds for debugging are slow enough to be busy with a tenth of what the name says.
+/// The number of streams: a debug build is busy with a tenth of the number in the test's name.
 fn streams() -> u64 {
     let given = std::env::var("RENEWAL_STREAMS").ok();
     let usual = if program::is_release() { 1_000 } else { 100 };
@@ -60,10 +60,10 @@ fn a_thousand_open_streams_outlive_the_certificates_they_began_with() {
     let half = (streams() / 2).to_string();
     let before = pods.clone().map(|pod| certificate(&mesh, &pod));
     let begin = Instant::now();
-    // Each worker keeps its WebSocket from the first message to the last.
+    // Each worker keeps its WebSocket open from the first message to the last.
     let sockets = ["ws://echo-server:8080/chat", "-c", &half, "--rate", "100", "--duration", "14s"];
     let sockets = mesh.start_echo("echo", CLIENT, &sockets);
-    // Each of these is one HTTP/2 stream, and so it is between the sidecars.
+    // Each request is one HTTP/2 stream, also between the sidecars.
     let streams = [
         "http://echo-server:8080/?delay=12s",
         "--http2",
@@ -77,7 +77,7 @@ fn a_thousand_open_streams_outlive_the_certificates_they_began_with() {
         "60s",
     ];
     let streams = mesh.start_echo("echo", CLIENT, &streams);
-    // Citadel hangs for a part of the time in which certificates are renewed: they last longer than that.
+    // Citadel hangs for part of the renewal period; certificates remain valid for longer than that.
     let (citadel, _) = mesh.processes("ostria-citadel")[0];
     wait::pause(Duration::from_secs(3));
     mesh::signal(citadel, Signal::SIGSTOP);
@@ -90,7 +90,7 @@ fn a_thousand_open_streams_outlive_the_certificates_they_began_with() {
     assert!(sockets.all_good().ok > 1_000, "{sockets:?}");
     let after = pods.map(|pod| certificate(&mesh, &pod));
     assert!(before.iter().zip(&after).all(|(before, after)| before != after), "{before:?} {after:?}");
-    // What was valid at the beginning has expired: these connections stand on what came later.
+    // The initial certificates have expired: these connections rely on renewed ones.
     let tcp = mesh.echo("echo", CLIENT, &["tcp://echo-server:9000", "-n", "20", "--new-connection"]);
     assert_eq!(tcp.all_good().by_version.len(), 2, "{tcp:?}");
     mesh.echo("echo", CLIENT, &["http://echo-server:8080/?close=1", "-n", "20", "--new-connection"])
@@ -100,7 +100,7 @@ fn a_thousand_open_streams_outlive_the_certificates_they_began_with() {
     assert!((1..=10).contains(&left), "{left} s are left");
 }
 
-/// Bookkeeping of a root rotation: what citadel's folder says, and what the sidecars make of it.
+/// Observes a root rotation: writes citadel's folder, and checks what the sidecars use.
 struct Roots {
     folder: std::path::PathBuf,
     pods: Vec<String>,
@@ -109,15 +109,15 @@ struct Roots {
 impl Roots {
     fn write(&self, files: &[(&str, &str)]) {
         for (name, text) in files {
-            // Renamed into place, as an operator's tool would: no reader sees a half of it.
+            // Renamed into place, as an operator's tool would do: no reader sees a partial file.
             let staged = self.folder.join(format!("{name}.next"));
             std::fs::write(&staged, text).expect("the test may write there");
             std::fs::rename(&staged, self.folder.join(name)).expect("it is the same folder");
         }
     }
 
-    /// Calls until the own certificate and the roots of every sidecar are as wanted: how many roots, and signed by
-    /// which.
+    /// Waits until every sidecar has this number of roots and a certificate signed by this root; sends requests
+    /// meanwhile.
     fn until(&self, mesh: &Mesh, what: &str, roots: usize, signer: &str) {
         wait::until(what, Duration::from_secs(40), || {
             for url in ["http://echo-server:8080/?close=1", "tcp://echo-server:9000"] {
@@ -133,7 +133,7 @@ impl Roots {
     }
 }
 
-/// The roots and the own certificate of a sidecar, in PEM.
+/// The roots and the own certificate of a sidecar in PEM.
 fn shown(mesh: &Mesh, pod: &str) -> (String, String) {
     let dump: Value = serde_json::from_str(&certificate(mesh, pod)).expect("it was read before");
     let mut found = (String::new(), String::new());
@@ -163,7 +163,7 @@ fn pem(source: &Value) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Whether the first certificate of a chain leads to a root.
+/// Whether the first certificate of a chain is signed by a root.
 fn chain_is_of(chain: &str, root: &str) -> bool {
     let (Ok(chain), Ok(roots)) =
         (tls::certificates_from_pem(chain.as_bytes()), tls::roots_from_pem(root.as_bytes()))

@@ -1,5 +1,5 @@
-//! Thousands of services pushed at once: nothing fails meanwhile, one change stays one change, and what was needed for
-//! them is given back. `SCALE_SERVICES` says how many.
+//! Thousands of services pushed at once: no request fails meanwhile, a small change still causes a small push, and
+//! memory is released afterwards. `SCALE_SERVICES` sets the number of services.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ fn thousands_of_services_come_and_go_without_a_failed_request_and_one_change_sta
     let proxies = [&gateway, &sidecar];
     plane.until_in_step(&proxies, Duration::from_secs(20));
     wait::until("the gateway serves", Duration::from_secs(10), || plane.page(URL));
-    // The load runs from here to the end: what is refused or lost at any moment is seen.
+    // The load runs from here to the end, so that a failure at any moment is noticed.
     let load = plane.run(
         "echo",
         &["client", "--allow-failures", URL, "-c", "10", "--rate", "100", "--duration", "3600s"],
@@ -43,13 +43,14 @@ fn thousands_of_services_come_and_go_without_a_failed_request_and_one_change_sta
     server.end();
 }
 
-/// How many services: a number that debug builds push in seconds, unless the environment asks for more.
+/// The number of services: as many as debug builds push within seconds, unless the environment sets another number.
 fn services() -> usize {
     let given = std::env::var("SCALE_SERVICES").ok().and_then(|text| text.parse().ok());
     given.unwrap_or(if program::is_release() { 2_000 } else { 300 })
 }
 
-/// A first push and its removal, so that what stays for ever once it was used is there before memory is compared.
+/// Pushes and removes services once, so that memory which is kept after its first use is allocated before the
+/// comparison.
 fn warm(plane: &Plane, proxies: &[&Proxy], count: usize) {
     let before = known(plane);
     let names = push(plane, proxies, count);
@@ -59,7 +60,7 @@ fn warm(plane: &Plane, proxies: &[&Proxy], count: usize) {
     settled(plane);
 }
 
-/// Pushes them all at once; the files they stand in.
+/// Pushes all services at once. Returns the names of their files.
 fn push(plane: &Plane, proxies: &[&Proxy], count: usize) -> Vec<String> {
     let address = |prefix: u8, number: usize| {
         format!("10.{}.{}.{}", usize::from(prefix) + number / 65_536, number / 256 % 256, number % 256)
@@ -82,7 +83,7 @@ fn push(plane: &Plane, proxies: &[&Proxy], count: usize) -> Vec<String> {
     names.push("routes.json".to_owned());
     let rules: Vec<Value> = (1..=count / 10).map(|n| routes(&name(n), NAMESPACE, "5s")).collect();
     plane.write("routes.json", &rules);
-    // A service, two pods of it, and a VirtualService for each tenth.
+    // A service and two pods of it each, and a VirtualService for every tenth.
     until_known(plane, before + 3 * count + rules.len());
     let last = format!("outbound|80||service-{count}.{NAMESPACE}.svc.cluster.local");
     wait::until("the last service is at the sidecar", PATIENCE, || {
@@ -98,15 +99,15 @@ fn push(plane: &Plane, proxies: &[&Proxy], count: usize) -> Vec<String> {
     names
 }
 
-/// How many objects pilot has taken up.
+/// The number of objects that pilot has read.
 fn known(plane: &Plane) -> usize {
     let page = plane.page("http://127.0.0.1:15014/debug/configz").unwrap_or_else(|reason| panic!("{reason}"));
     let page: Value = serde_json::from_str(&page).unwrap_or_else(|error| panic!("{error}: {page}"));
     page["objects"].as_array().unwrap_or_else(|| panic!("no list: {page}")).len()
 }
 
-/// Waits until pilot has taken up so many objects. It reads file by file, and proxies are in step after each of them:
-/// what comes of the last files would be taken for the next change.
+/// Waits until pilot has read this many objects. It reads file by file, and proxies are in step after each file:
+/// without this wait, the pushes for the last files would count as part of the next change.
 fn until_known(plane: &Plane, count: usize) {
     wait::until("pilot has read all files", PATIENCE, || match known(plane) {
         known if known == count => Ok(()),
@@ -114,7 +115,7 @@ fn until_known(plane: &Plane, count: usize) {
     });
 }
 
-/// One change among all of them: what is sent, and how long pilot takes.
+/// Makes one small change among all services, and checks what is sent and how long pilot takes.
 fn changes(plane: &Plane, proxies: &[&Proxy], count: usize) {
     let more = pod("pod-more", "service-7", NAMESPACE, "10.250.0.1");
     let (sent, time) = change(plane, proxies, &|| plane.write("more.json", std::slice::from_ref(&more)));
@@ -131,14 +132,15 @@ fn changes(plane: &Plane, proxies: &[&Proxy], count: usize) {
     plane.until_in_step(proxies, PATIENCE);
 }
 
-/// Debug builds take their time, and so does a machine that does other things.
+/// Checks a duration. Debug builds are slow, and so is a busy machine, so only release builds have a strict limit.
 #[track_caller]
 fn in_time(seconds: f64, count: usize) {
     let allowed = if program::is_release() { 0.25 } else { 0.5 + count as f64 / 500.0 };
     assert!(seconds < allowed, "a change was sent after {seconds:.3} s, later than {allowed} s");
 }
 
-/// Makes a change and waits until all is in step; bytes sent by type, and the longest a response took.
+/// Makes a change and waits until all proxies are in step. Returns the bytes sent by type, and the mean time in
+/// seconds until a response was sent.
 fn change(plane: &Plane, proxies: &[&Proxy], make: &dyn Fn()) -> (Vec<(&'static str, u64)>, f64) {
     let before = plane.metrics();
     make();
@@ -161,7 +163,7 @@ fn change(plane: &Plane, proxies: &[&Proxy], make: &dyn Fn()) -> (Vec<(&'static 
     (of(&after), delta("pilot_proxy_convergence_time_sum") / count)
 }
 
-/// Memory is back where it was, within a tenth, and what an allocator keeps for the next time.
+/// Waits until memory is back to its earlier size, within a tenth plus what an allocator keeps.
 fn returned(plane: &Plane, proxies: &[&Proxy], small: [f64; 3]) {
     let now = || [plane.memory(), proxies[0].memory(), proxies[1].memory()];
     wait::until("memory is given back", Duration::from_secs(20), || {
@@ -176,7 +178,7 @@ fn returned(plane: &Plane, proxies: &[&Proxy], small: [f64; 3]) {
     eprintln!("pilot, gateway and sidecar held {small:.1?} MiB before and hold {:.1?} after", now());
 }
 
-/// Lets the allocators give back what they keep for a moment.
+/// Waits until pilot's memory is steady, after the allocators have released what they keep for a moment.
 fn settled(plane: &Plane) {
     let mut last = f64::MAX;
     wait::until("pilot's memory is steady", Duration::from_secs(20), || {
@@ -188,7 +190,7 @@ fn settled(plane: &Plane) {
 }
 
 const URL: &str = "http://127.0.0.1:8000/";
-/// Objects in a file: all of them are well below the size that pilot reads.
+/// Objects per file: so few that each file is well below pilot's size limit.
 const CHUNK: usize = 2_000;
-/// MiB that say nothing of a leak.
+/// Growth in MiB that does not indicate a leak.
 const SLACK: f64 = 3.0;

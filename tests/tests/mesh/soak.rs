@@ -1,9 +1,9 @@
-//! Processes of the mesh killed at random under load: what fails is what was under way at the killed one, and nothing
-//! else. `SOAK_SECONDS` says for how long, `SOAK_SEED` in which order; `make soak` takes ten minutes.
+//! Kills processes of the mesh at random under load: only requests that were active at the killed process may fail.
+//! `SOAK_SECONDS` sets the duration, `SOAK_SEED` the order; `make soak` takes ten minutes.
 //!
-//! What is promised: a request that a killed sidecar had not taken yet goes to another replica, and so does one that
-//! was under way and may be repeated; control-plane processes are missed by nobody. A request that the killed sidecar
-//! may have acted on is answered with 503 and the flag UC, at once.
+//! The promises: a request that a killed sidecar had not accepted yet goes to another replica, and so does an
+//! active one that may be retried; a killed control-plane process affects no request. A request on which the killed
+//! sidecar may have acted gets a 503 with the flag UC, immediately.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -45,7 +45,7 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// A second client, whose own sidecar may be killed too: a copy of the sample's under another name.
+/// A second client whose own sidecar may be killed, too: a copy of the sample's client under another name.
 fn bystander(folder: &std::path::Path) -> std::path::PathBuf {
     let text = std::fs::read_to_string(program::repository("samples/echo/echo.yaml")).expect("it is there");
     let client = text
@@ -58,7 +58,7 @@ fn bystander(folder: &std::path::Path) -> std::path::PathBuf {
     file
 }
 
-/// Two hundred requests a second from the client that nobody harms.
+/// Starts two hundred requests a second from the client whose sidecar is never killed.
 fn start(mesh: &Mesh, seconds: u64) -> Vec<Running> {
     let time = format!("{}s", seconds + 2);
     let load = |url: &str, rate: &str, more: &[&str]| {
@@ -73,9 +73,9 @@ fn start(mesh: &Mesh, seconds: u64) -> Vec<Running> {
     ]
 }
 
-/// Who is killed next: any process of the control plane, the bystander's sidecar, or a server's sidecar while the
-/// other replica is ready and the clients know it: what they were not told of, since pilot was killed too, cannot take
-/// over.
+/// Picks the next process to kill: any process of the control plane, the bystander's sidecar, or a server's sidecar
+/// if the other replica is ready and the clients know of it. A replica cannot take over if the clients were not
+/// informed of it, for example because pilot was killed, too.
 fn victim(mesh: &Mesh, chance: &mut Chance) -> Option<(&'static str, u32)> {
     let mut all: Vec<(&'static str, u32)> = vec![];
     for name in ["ostria-pilot", "ostria-citadel", "ostria-injector"] {
@@ -92,14 +92,14 @@ fn victim(mesh: &Mesh, chance: &mut Chance) -> Option<(&'static str, u32)> {
         if pod.starts_with("bystander") {
             all.push(("bystander", *id));
         } else if pod.starts_with("echo-server") && servers > 1 {
-            // Twice, because this is where something can be lost.
+            // Twice, because only here requests can be lost.
             all.extend([("server", *id); 2]);
         }
     }
     (!all.is_empty()).then(|| all[chance.below(all.len() as u64) as usize])
 }
 
-/// The endpoints of the servers that the client's sidecar has.
+/// How many endpoints of the servers the client's sidecar has.
 fn known_servers(mesh: &Mesh) -> usize {
     let client = mesh.pod("echo", "client").name;
     let endpoints = mesh.ostria(&["proxy-config", "endpoints", &client, "-n", "echo"]).text();
@@ -111,7 +111,7 @@ fn is_ready(pod: &serde_json::Value) -> bool {
     conditions.is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
 }
 
-/// The pod that a sidecar belongs to, as its environment says.
+/// The pod that a sidecar belongs to, from its environment.
 fn pod_of(process: u32) -> Option<String> {
     let environment = std::fs::read(format!("/proc/{process}/environ")).ok()?;
     let mut pairs = environment.split(|byte| *byte == 0);
@@ -119,7 +119,7 @@ fn pod_of(process: u32) -> Option<String> {
     String::from_utf8(value.to_vec()).ok()
 }
 
-/// Every request but those that were under way at a killed sidecar had a good answer.
+/// Checks that every request succeeded except those that were active at a killed sidecar.
 fn judge(mesh: &Mesh, loads: Vec<Running>, seconds: u64, kills: &BTreeMap<&str, u32>) {
     let patience = PATIENCE + Duration::from_secs(seconds);
     let reports: Vec<Report> = loads.into_iter().map(|load| Report::of(&load.finish(patience))).collect();
@@ -135,7 +135,7 @@ fn judge(mesh: &Mesh, loads: Vec<Running>, seconds: u64, kills: &BTreeMap<&str, 
         .collect();
     eprintln!("{requests} requests, {failed} failed at {servers} killed sidecars of servers: {bad:?}");
     assert!(requests >= seconds * 190, "{requests} requests in {seconds} s");
-    // Of a load's connections each may have had one request under way, half of them at the one that was killed.
+    // Each connection of a load may have had one active request, half of them at the killed sidecar.
     let most: u64 = CONCURRENCY.parse::<u64>().expect("it is a number") * reports.len() as u64;
     assert!(failed <= servers * most, "{failed} requests failed: {reports:#?}");
     assert!(
@@ -147,7 +147,7 @@ fn judge(mesh: &Mesh, loads: Vec<Running>, seconds: u64, kills: &BTreeMap<&str, 
     }
 }
 
-/// All is as before.
+/// Checks that everything works as before.
 fn recovered(mesh: &mut Mesh) {
     for client in ["deployment/client", "deployment/bystander"] {
         wait::until(&format!("{client} works"), PATIENCE, || {
@@ -159,7 +159,7 @@ fn recovered(mesh: &mut Mesh) {
     mesh.observe();
 }
 
-/// Numbers that look random and are the same for the same seed (splitmix64).
+/// A generator of pseudo-random numbers that are the same for the same seed (splitmix64).
 struct Chance(u64);
 
 impl Chance {
@@ -171,5 +171,5 @@ impl Chance {
     }
 }
 
-/// Requests under way at once of each load.
+/// The number of concurrent requests of each load.
 const CONCURRENCY: &str = "5";

@@ -1,4 +1,4 @@
-//! Istio's standard metrics, as Prometheus scrapes them from both sides of a call.
+//! Istio's standard metrics on both sides of a request, as Prometheus scrapes them.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ fn an_access_log_is_written_once_it_is_asked_for() {
                     accessLogFile: /dev/stdout\n";
     mesh.apply_text(settings).text();
     wait::until("a call is logged on both sides", Duration::from_secs(5), || {
-        // Connections that were there before the change take what is on its way to them for a moment, as it was.
+        // Connections opened before the change may handle requests with the old configuration for a moment.
         call("after-the-log");
         let client = log("deployment/client");
         let servers = log("deployment/echo-server-v1") + &log("deployment/echo-server-v2");
@@ -68,10 +68,10 @@ fn an_access_log_is_written_once_it_is_asked_for() {
     });
 }
 
-/// The sum of series of one side, over its labels and the given ones.
+/// Sums the series of one side that have its labels and the given ones.
 type Side<'a> = &'a dyn Fn(&Metrics, &str, &[(&str, &str)]) -> u64;
 
-/// What one side must have counted for the calls with sidecars on both ends.
+/// Checks what one side must have counted for requests with sidecars on both ends.
 fn sided(mesh: &Mesh, pods: &[Pod], side: Side<'_>) {
     let same = [
         ("source_workload", "client"),
@@ -117,7 +117,7 @@ fn sided(mesh: &Mesh, pods: &[Pod], side: Side<'_>) {
     });
 }
 
-/// A caller without sidecar has no principal, and its calls are known to be in the clear.
+/// Checks that a client without a sidecar has no principal, and that its requests are labelled as plaintext.
 fn plain(mesh: &Mesh, servers: &[Pod]) {
     let labels = [
         ("reporter", "destination"),

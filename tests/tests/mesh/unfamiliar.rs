@@ -1,5 +1,5 @@
-//! A page of YAML that no part of the product has seen before: other names, a StatefulSet behind a headless
-//! service, a Job, configuration and secrets as files and variables, several ports, rules over all of it.
+//! A page of YAML that no other test or sample uses: other names, a StatefulSet behind a headless service, a Job,
+//! configuration and secrets as files and variables, several ports, and rules for all of it.
 
 use std::time::Duration;
 
@@ -25,14 +25,14 @@ fn a_page_of_unfamiliar_yaml_works_the_same() {
     });
 }
 
-/// Containers see configuration and secrets as variables and as files.
+/// Checks that containers see configuration and secrets as variables and as files.
 fn configuration(mesh: &Mesh) {
     let script = "echo $GREETING $WORD; cat /etc/orchard/rows /etc/secret/key";
     let text = mesh.ostria(&["exec", PICKER, "-n", NAMESPACE, "--", "sh", "-c", script]).text();
     assert_eq!(text, "good-morning pip\n12\nlock-and-key\n");
 }
 
-/// Each pod of a StatefulSet has a name of its own behind the headless service.
+/// Checks that each pod of a StatefulSet has its own name behind the headless service.
 fn stateful(mesh: &Mesh) {
     for name in ["tree-0", "tree-1"] {
         for host in [format!("{name}.tree"), format!("{name}.tree.orchard.svc.cluster.local")] {
@@ -44,7 +44,7 @@ fn stateful(mesh: &Mesh) {
     assert_eq!(report.all_good().by_status.get("OK"), Some(&10), "{report:?}");
 }
 
-/// Matches, weights, rewrites, redirects, retries and timeouts.
+/// Checks matches, weights, rewrites, redirects, retries and timeouts.
 fn rules(mesh: &Mesh) {
     let call = |path: &str, more: &[&str]| {
         mesh.echo(NAMESPACE, PICKER, &[&[&*format!("http://fruit{path}"), "--show"][..], more].concat())
@@ -65,7 +65,7 @@ fn rules(mesh: &Mesh) {
     assert!(retried.failed <= 5, "a third fails once, one in 250 four times in a row: {retried:?}");
 }
 
-/// WebSocket, TCP and TLS under other names and port numbers.
+/// Checks WebSocket, TCP and TLS under other names and port numbers.
 fn other_protocols(mesh: &Mesh) {
     for url in ["ws://fruit:80/talk", "tcp://press:4100", "tcp+first://press:4101"] {
         mesh.echo(NAMESPACE, PICKER, &[url, "-n", "3", "--stream", "2"]).all_good();
@@ -73,7 +73,7 @@ fn other_protocols(mesh: &Mesh) {
     mesh.echo(NAMESPACE, PICKER, &["https://press:4443/", "--insecure", "-n", "3"]).all_good();
 }
 
-/// The gateway lets one host in and no other.
+/// Checks that the gateway admits one host and no other.
 fn gateway(mesh: &Mesh) {
     let page = mesh.page("/basket/plum", &[("host", "orchard.example")]);
     assert_eq!(page.status, 200, "{page:?}");

@@ -1,4 +1,4 @@
-//! The verbs of `ostria`, with kubectl's habits, and a mesh of a user without privileges.
+//! The verbs of `ostria`, which follow kubectl's conventions, and a mesh of an unprivileged user.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ fn verbs_show_and_change_a_mesh_as_kubectl_would() {
     assert!(say(&["completion", "bash"]).contains("complete"));
 }
 
-/// What a proxy was told can be seen, but never a key.
+/// Checks that a proxy's configuration can be displayed, but never a key.
 fn proxies(mesh: &Mesh) {
     let show = |part: &str, more: &[&str]| {
         mesh.ostria(&[&["proxy-config", part, "deployment/productpage-v1"][..], more].concat()).text()
@@ -59,7 +59,7 @@ fn proxies(mesh: &Mesh) {
     assert!(!all.contains("PRIVATE KEY"), "a key is shown");
 }
 
-/// What the mesh is made of is not for its pods to read: metrics and health are.
+/// Checks that pods cannot read the mesh's internals, only metrics and health.
 fn strangers(mesh: &Mesh) {
     let reviews = mesh.pods("default", "app", "reviews").remove(0);
     let pilot = "http://10.244.0.1:15014";
@@ -75,7 +75,7 @@ fn strangers(mesh: &Mesh) {
         let report = Report::of(&outcome);
         assert_eq!(report.by_status.get(status), Some(&1), "{path}: {report:?}");
     }
-    // Pilot's port in plaintext, and the administration of another pod's proxy.
+    // Pilot's plaintext port, and the administration port of another pod's proxy.
     for url in ["http://10.244.0.1:15010/".into(), format!("http://{}:15000/config_dump", reviews.address)] {
         let line = ["--timeout", "3s", &url];
         let outcome = mesh.start_echo("default", "deployment/productpage-v1", &line).finish(PATIENCE);
@@ -83,7 +83,7 @@ fn strangers(mesh: &Mesh) {
     }
 }
 
-/// apply tells what became of each object, and takes folders and standard input.
+/// Checks that `apply` reports the outcome for each object, and accepts folders and standard input.
 fn changes(mesh: &Mesh) {
     let folder = tests::program::repository("samples/bookinfo").display().to_string();
     let told = mesh.ostria(&["apply", "-f", &folder]).text();
@@ -99,7 +99,8 @@ fn changes(mesh: &Mesh) {
     assert!(outcome.err.contains("NotFound"), "{outcome}");
 }
 
-/// describe tells what is in force, where, and what routes to it; a Gateway's missing Secret is told by every verb.
+/// Checks that `describe` shows what is in force, where, and which routes lead to it, and that every verb reports a
+/// Gateway's missing Secret.
 fn descriptions(mesh: &Mesh) {
     let say = |line: &[&str]| mesh.ostria(line).text();
     let service = say(&["describe", "service", "reviews"]);

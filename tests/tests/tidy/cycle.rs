@@ -1,8 +1,8 @@
-//! Groups of modules that use each other, found by Tarjan's algorithm.
+//! Finds groups of modules that use each other, with Tarjan's algorithm.
 
 use std::collections::BTreeMap;
 
-/// The groups of at least two nodes that reach each other.
+/// The groups of two or more nodes that reach each other.
 pub(crate) fn cycles<N: Ord + Clone>(edges: &BTreeMap<N, Vec<N>>) -> Vec<Vec<N>> {
     let mut search =
         Search { edges, next: 0, order: BTreeMap::new(), low: BTreeMap::new(), open: vec![], found: vec![] };

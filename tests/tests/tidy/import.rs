@@ -1,5 +1,5 @@
-//! Which module's items a module names: paths that begin with `crate`, `super`, `self` or a child, in `use` trees, in
-//! code and in the arguments of macros.
+//! Finds which other modules a module uses: paths that begin with `crate`, `super`, `self` or a child, in `use`
+//! trees, in code and in the arguments of macros.
 
 use crate::source::{Crate, Module, Token};
 
@@ -8,11 +8,11 @@ use crate::source::{Crate, Module, Token};
 pub(crate) struct Import {
     /// The path of the module that is used.
     pub(crate) target: Vec<String>,
-    /// Where it is named.
+    /// The line on which it is named.
     pub(crate) line: usize,
 }
 
-/// What `module` uses of its own crate; each target once, where it is named first.
+/// The imports of `module` from its own crate; each target once, at its first occurrence.
 pub(crate) fn imports(of: &Crate, module: &Module) -> Vec<Import> {
     let mut found: Vec<Import> = vec![];
     for (path, line) in paths(module) {
@@ -25,7 +25,7 @@ pub(crate) fn imports(of: &Crate, module: &Module) -> Vec<Import> {
     found
 }
 
-/// The paths that a module names, from the crate's root.
+/// The paths that a module names, resolved from the crate's root.
 fn paths(module: &Module) -> Vec<(Vec<String>, usize)> {
     let tokens = &module.tokens;
     let mut found = vec![];
@@ -50,7 +50,7 @@ fn paths(module: &Module) -> Vec<(Vec<String>, usize)> {
     found
 }
 
-/// The ends of a `use` tree, or of a path in code, whose rest begins at `at`; returns where it ends.
+/// Collects the ends of a `use` tree, or of a path in code, from the token `at` on. Returns the index after it.
 fn tree(
     tokens: &[Token],
     at: usize,
@@ -65,7 +65,7 @@ fn tree(
             while let Some(token) = tokens.get(next).filter(|token| token.text != "}") {
                 next = match token.text.as_str() {
                     "," => next + 1,
-                    // The other name of what has just been found.
+                    // Skips the alias of the path just found.
                     "as" => next + 2,
                     _ => tree(tokens, next, base, line, found),
                 };

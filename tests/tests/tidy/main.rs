@@ -1,6 +1,6 @@
-//! Reads the source of every crate and holds the rules that no compiler checks: imports go down the order of `lib.rs`
-//! and of each folder's `mod.rs`, files do not import each other in circles, pure files stay pure, a match over the model
-//! names every case, every file says what it is for, and only `api::wire` names Envoy's types.
+//! Reads the source of every crate and checks rules that no compiler checks: imports follow the order of `lib.rs`
+//! and of each folder's `mod.rs`, files do not import each other in cycles, pure files stay pure, a match over the
+//! model names every case, every file has a header, and only `api::wire` names Envoy's types.
 
 mod cycle;
 mod import;
@@ -15,7 +15,7 @@ use crate::import::imports;
 use crate::reader::unread;
 use crate::source::{Crate, Module, Token, WORKSPACE, all_sources, read, root, rust_files, shown};
 
-/// What a file headed `//! Pure.` may not name: it decides, others do.
+/// What a file headed `//! Pure.` may not name: such a file makes decisions, and leaves effects to others.
 const IMPURE: &[&[&str]] = &[
     &["async"],
     &[".", "await"],
@@ -43,7 +43,7 @@ const IMPURE: &[&[&str]] = &[
     &["SystemRandom"],
 ];
 
-/// Files and folders whose imports still make a circle or go up, with the reason.
+/// Files and folders whose imports still form a cycle or go up, with the reason.
 const CIRCLES: &[(&str, &str)] = &[];
 
 #[test]
@@ -62,14 +62,14 @@ fn imports_go_down_the_order_of_lib_rs_and_mod_rs() {
     assert!(wrong.is_empty(), "imports that do not go down:\n{}", wrong.join("\n"));
 }
 
-/// Why the module at `path` may not use the one at `target`. A module and those below it in its own folder are not
-/// compared: the front page of a folder may use its parts, or they may use it.
+/// Why the module at `path` may not use the one at `target`. A folder's `mod.rs` and the modules below it are not
+/// compared: either may use the other.
 fn goes_up(of: &Crate, path: &[String], target: &[String]) -> Option<String> {
     let common = path.iter().zip(target).take_while(|(one, other)| one == other).count();
     let (own, other) = (path.get(common)?, target.get(common)?);
     let parent = of.module(&path[..common])?;
     let ((own_layer, own_place), (layer, place)) = (parent.position(own)?, parent.position(other)?);
-    // Within a folder blank lines only group; modules of one layer of `lib.rs` do not know each other.
+    // Within a folder, blank lines only group modules; modules in the same layer of `lib.rs` may not use each other.
     let is_below = if common == 0 { layer > own_layer } else { place > own_place };
     let front = &parent.file;
     (!is_below).then(|| format!("`{own}` uses `{other}`, which does not stand below it in {front}"))
@@ -79,7 +79,7 @@ fn goes_up(of: &Crate, path: &[String], target: &[String]) -> Option<String> {
 fn files_do_not_import_each_other_in_circles() {
     let mut wrong = vec![];
     for of in WORKSPACE.iter() {
-        // A folder's front page and the files in it are one unit: it holds what they share, or what others call.
+        // A folder's `mod.rs` and its files are one unit: `mod.rs` holds what the files share, or what others call.
         let is_other = |one: &[String], other: &[String]| !one.starts_with(other) && !other.starts_with(one);
         let targets = |module: &Module| {
             let found = imports(of, module).into_iter().filter(|i| is_other(&module.path, &i.target));
@@ -108,7 +108,7 @@ fn files_do_not_import_each_other_in_circles() {
 #[test]
 fn every_file_is_a_module() {
     for of in WORKSPACE.iter() {
-        // Tests are declared by modules that are there for tests only.
+        // Test files are declared by modules that exist only for tests.
         let files: Vec<String> =
             rust_files(&root().join(of.name).join("src")).iter().map(|file| shown(file)).collect();
         for file in files {
@@ -131,7 +131,7 @@ fn every_file_is_a_module() {
     }
 }
 
-/// Folders of files that a module declares which is there for tests only.
+/// Folders of a module that exists only for tests.
 const TEST_FOLDERS: &[&str] = &["api/src/wire/strategy/"];
 
 #[test]
@@ -182,7 +182,7 @@ fn a_match_over_the_model_names_every_case_that_it_ignores() {
     assert!(wrong.is_empty(), "cases that are ignored without a name:\n{}", wrong.join("\n"));
 }
 
-/// Whether a path, as it is written in a module, is an enum of the model: others may have the same name.
+/// Whether a path, as written in a module, is an enum of the model: other types may have the same name.
 fn is_of_the_model(module: &Module, path: &[String], model: &BTreeSet<&str>) -> bool {
     let (Some(name), Some(first)) = (path.last(), path.first()) else { return false };
     let is_model = |path: &[String]| path.iter().any(|part| part == "model");
@@ -226,13 +226,13 @@ fn hold(unread: Vec<String>, allowed: &[(&str, &str)], message: &str) {
     assert!(stale.is_empty(), "read, and still among the exceptions: {stale:#?}");
 }
 
-/// Fields of the model that the proxy does not read, each with the reason.
+/// Fields of the model that the proxy does not read, with the reason.
 const NOT_READ_BY_THE_PROXY: &[(&str, &str)] = &[
     ("Cluster.origin", "names the DestinationRule in dumps, which show the whole model"),
     ("Route.origin", "names the VirtualService in dumps"),
 ];
 
-/// Fields of users' objects that pilot does not read, each with the reason.
+/// Fields of user-facing objects that pilot does not read, with the reason.
 const NOT_READ_BY_PILOT: &[(&str, &str)] = &[];
 
 #[test]
@@ -255,7 +255,7 @@ fn only_the_codec_names_envoys_generated_types() {
     assert!(wrong.is_empty(), "generated types outside api::wire:\n{}", wrong.join("\n"));
 }
 
-/// What rustls offers to drive a connection by hand, which its next version has not.
+/// Only `io::tls` may use rustls' interface for driving a connection manually, which its next version removes.
 #[test]
 fn only_one_type_of_the_proxy_drives_rustls() {
     let driver = ["io".to_owned(), "tls".to_owned()];

@@ -1,6 +1,6 @@
-//! Which fields of the model the proxy reads. There are no types here, only names, so a read counts where it can be one:
-//! `.field` or a pattern with the field, in a file that names the type, or one of the types through which it is
-//! reached. A field whose name no other type has counts wherever it is read.
+//! Finds which fields of the model the proxy reads. Only names are available here, not types, so a possible read
+//! counts: `.field` or a pattern with the field, in a file that names the type, or one of the types through which
+//! it is reached. A field whose name no other type has counts wherever it is read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ pub(crate) fn unread(model: &[&Module], readers: &[&Module]) -> Vec<String> {
     let mut unread = vec![];
     for declared in types {
         let ways = ways(&declared.name, &all);
-        // What has the type `Unserved` is refused as it is parsed.
+        // A value of the type `Unserved` is refused when it is parsed.
         for field in declared.fields.iter().filter(|f| !f.mentions.iter().any(|m| m == "Unserved")) {
             let is_unique = owners[field.name.as_str()].len() == 1;
             let is_used_here = model.iter().any(|module| reads_its_own(module, declared, field));
@@ -38,7 +38,7 @@ pub(crate) fn unread(model: &[&Module], readers: &[&Module]) -> Vec<String> {
     unread
 }
 
-/// The type itself, and all types that hold it, however deep.
+/// The type itself, and all types that contain it, at any depth.
 fn ways<'a>(name: &'a str, all: &[&'a Declared]) -> BTreeSet<&'a str> {
     let mut found = BTreeSet::from([name]);
     loop {
@@ -56,14 +56,14 @@ fn names_any(module: &Module, types: &BTreeSet<&str>) -> bool {
     module.tokens.iter().any(|token| types.contains(token.text.as_str()))
 }
 
-/// A method of the type uses the field.
+/// Whether a method of the type uses the field.
 fn reads_its_own(module: &Module, declared: &Declared, field: &Field) -> bool {
     let is_own =
         |tokens: &[Token]| tokens[0].text == "self" && tokens[1].text == "." && tokens[2].text == field.name;
     module.declared.iter().any(|other| other.name == declared.name) && module.tokens.windows(3).any(is_own)
 }
 
-/// `.field`, but no call of a method of that name.
+/// Whether `.field` occurs other than as a method call.
 fn accesses(module: &Module, field: &str) -> bool {
     let is_call = |next: Option<&str>| next.is_some_and(|next| next == "(" || next == "::");
     module.tokens.iter().enumerate().skip(1).any(|(at, token)| {
@@ -73,7 +73,7 @@ fn accesses(module: &Module, field: &str) -> bool {
     })
 }
 
-/// `Type { field, .. }` as a pattern.
+/// Whether `Type { field, .. }` occurs as a pattern.
 fn matches(module: &Module, declared: &Declared, field: &Field) -> bool {
     let name = field.variant.as_ref().unwrap_or(&declared.name);
     module.patterns.iter().any(|pattern| pattern.name == *name && pattern.fields.contains(&field.name))

@@ -1,4 +1,4 @@
-//! The shapes of code that rules are about: items for tests only, matches that ignore what they do not name, and the
+//! Extracts the code shapes that rules are about: test-only items, matches that ignore unnamed cases, and the
 //! fields of types.
 
 use syn::spanned::Spanned;
@@ -8,15 +8,15 @@ use syn::{Expr, Fields, File, Item, Pat, Stmt, UseTree, Visibility};
 
 use crate::source::is_test;
 
-/// `match x { Kind::A => …, _ => {} }`
+/// A match with a wildcard arm that does nothing: `match x { Kind::A => …, _ => {} }`.
 pub(crate) struct WildArm {
-    /// Where the wildcard stands.
+    /// The line of the wildcard.
     pub(crate) line: usize,
     /// The types whose variants the other arms name, as written: `model::Kind`.
     pub(crate) types: Vec<Vec<String>>,
 }
 
-/// `Type { field, other: .. }` where it takes something apart.
+/// A pattern that destructures a struct or variant: `Type { field, other: .. }`.
 pub(crate) struct StructPattern {
     /// The type's or variant's name.
     pub(crate) name: String,
@@ -24,29 +24,29 @@ pub(crate) struct StructPattern {
     pub(crate) fields: Vec<String>,
 }
 
-/// A struct, or an enum, whose variants' named fields count as its own.
+/// A struct, or an enum whose variants' named fields count as its own.
 pub(crate) struct Declared {
     /// The type's name.
     pub(crate) name: String,
-    /// True for an enum.
+    /// Whether it is an enum.
     pub(crate) is_enum: bool,
     /// Named fields that other crates can read.
     pub(crate) fields: Vec<Field>,
-    /// The names of all types in it.
+    /// The names of all types mentioned in it.
     pub(crate) mentions: Vec<String>,
 }
 
 /// A named field.
 pub(crate) struct Field {
-    /// The variant that has it, in an enum.
+    /// The variant that has the field, in an enum.
     pub(crate) variant: Option<String>,
     /// Its name.
     pub(crate) name: String,
-    /// The names of all types in its type.
+    /// The names of all types mentioned in the field's type.
     pub(crate) mentions: Vec<String>,
 }
 
-/// Takes everything out that is there for tests only.
+/// Removes everything that exists only for tests.
 pub(crate) fn remove_tests(ast: &mut File) {
     struct Remover;
     impl VisitMut for Remover {
@@ -89,7 +89,7 @@ fn item_attributes(item: &Item) -> &[syn::Attribute] {
     }
 }
 
-/// The matches of a file that end in `_ => {}`.
+/// The matches in a file that end in `_ => {}`.
 pub(crate) fn wild_arms(ast: &File) -> Vec<WildArm> {
     struct Finder(Vec<WildArm>);
     impl<'ast> Visit<'ast> for Finder {
@@ -120,7 +120,7 @@ fn does_nothing(body: &Expr) -> bool {
     }
 }
 
-/// The types in the paths of patterns: `flow::Kind` of `flow::Kind::A { .. }`.
+/// Collects the types in the paths of patterns: `flow::Kind` from `flow::Kind::A { .. }`.
 #[derive(Default)]
 struct Named(Vec<Vec<String>>);
 
@@ -134,7 +134,7 @@ impl<'ast> Visit<'ast> for Named {
     }
 }
 
-/// What a file imports.
+/// The imports of a file.
 pub(crate) fn uses(ast: &File) -> Vec<Vec<String>> {
     fn leaves(tree: &UseTree, base: &[String], into: &mut Vec<Vec<String>>) {
         let with = |name: &str| [base, &[name.to_owned()]].concat();
@@ -157,7 +157,7 @@ pub(crate) fn uses(ast: &File) -> Vec<Vec<String>> {
     finder.0
 }
 
-/// The patterns of a file that take structs and variants apart.
+/// The patterns in a file that destructure structs and variants.
 pub(crate) fn patterns(ast: &File) -> Vec<StructPattern> {
     struct Finder(Vec<StructPattern>);
     impl<'ast> Visit<'ast> for Finder {

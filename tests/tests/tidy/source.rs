@@ -1,5 +1,5 @@
-//! Reads the production code of every crate, once for all tests: follows `mod` declarations from `lib.rs`, leaves out
-//! what is `#[cfg(test)]`, and keeps the code as tokens with their lines and as the few shapes that rules are about.
+//! Reads the production code of every crate once for all tests: follows `mod` declarations from `lib.rs`, omits
+//! `#[cfg(test)]` items, and keeps the code as tokens with their lines and as the shapes that rules are about.
 
 use std::collections::HashMap;
 use std::fs;
@@ -15,7 +15,7 @@ use crate::shape::{self, Declared, StructPattern, WildArm};
 /// The crates whose layout is checked.
 pub(crate) const CRATES: &[&str] = &["api", "proxy", "pilot", "citadel", "injector", "cli"];
 
-/// The crates as they are on the disk.
+/// The crates as they are on disk.
 pub(crate) static WORKSPACE: LazyLock<Vec<Crate>> = LazyLock::new(read_all);
 
 /// A crate's modules, `lib.rs` first, a module before its children.
@@ -24,15 +24,15 @@ pub(crate) struct Crate {
     pub(crate) name: &'static str,
     /// All modules that are files.
     pub(crate) modules: Vec<Module>,
-    /// Where each of them stands in `modules`.
+    /// The index of each module in `modules`.
     places: HashMap<Vec<String>, usize>,
 }
 
 /// A module with a file of its own.
 pub(crate) struct Module {
-    /// The names from the crate's root to it; empty for `lib.rs`.
+    /// The path from the crate's root; empty for `lib.rs`.
     pub(crate) path: Vec<String>,
-    /// Where it lies, from the workspace's root.
+    /// The file's path relative to the workspace's root.
     pub(crate) file: String,
     /// The whole text, tests included.
     pub(crate) text: String,
@@ -42,9 +42,9 @@ pub(crate) struct Module {
     pub(crate) uses: Vec<Vec<String>>,
     /// Its production code without literals and comments.
     pub(crate) tokens: Vec<Token>,
-    /// Matches that ignore all other cases.
+    /// Matches that ignore all other cases with a wildcard.
     pub(crate) wild_arms: Vec<WildArm>,
-    /// Patterns that take structs apart.
+    /// Patterns that destructure structs.
     pub(crate) patterns: Vec<StructPattern>,
     /// The structs and enums that it declares.
     pub(crate) declared: Vec<Declared>,
@@ -54,32 +54,32 @@ pub(crate) struct Module {
 pub(crate) struct Child {
     /// The module's name.
     pub(crate) name: String,
-    /// How many blank lines separate layers above it.
+    /// The number of blank lines that separate layers above it.
     pub(crate) layer: usize,
 }
 
-/// A token and the line on which it stands. Punctuation is one character each, but for `::`.
+/// A token and its line. Punctuation is one character per token, except `::`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Token {
     /// The identifier or punctuation.
     pub(crate) text: String,
-    /// Counted from one.
+    /// The line, counted from one.
     pub(crate) line: usize,
 }
 
 impl Crate {
-    /// A crate of these modules.
+    /// Creates a crate from its modules.
     pub(crate) fn new(name: &'static str, modules: Vec<Module>) -> Self {
         let places = modules.iter().enumerate().map(|(at, module)| (module.path.clone(), at)).collect();
         Self { name, modules, places }
     }
 
-    /// The module of exactly this path.
+    /// The module with exactly this path.
     pub(crate) fn module(&self, path: &[String]) -> Option<&Module> {
         self.places.get(path).map(|at| &self.modules[*at])
     }
 
-    /// The innermost module that `path`, the path of any item, leads into.
+    /// The innermost module that contains the item at `path`.
     pub(crate) fn home(&self, path: &[String]) -> &Module {
         let prefixes = (0..=path.len()).rev().map(|length| &path[..length]);
         prefixes.into_iter().find_map(|prefix| self.module(prefix)).expect("every path begins at the root")
@@ -87,7 +87,7 @@ impl Crate {
 }
 
 impl Module {
-    /// Its place among the children of its parent `name` belongs to.
+    /// The layer and index of the child `name` among this module's children.
     pub(crate) fn position(&self, name: &str) -> Option<(usize, usize)> {
         let at = self.children.iter().position(|child| child.name == name)?;
         Some((self.children[at].layer, at))
@@ -95,7 +95,7 @@ impl Module {
 }
 
 fn read_all() -> Vec<Crate> {
-    // Spans belong to the thread that parsed, so each thread reduces its crates to text.
+    // Spans are bound to the thread that parsed them, so each thread reduces its crate to text.
     thread::scope(|scope| {
         let threads: Vec<_> = CRATES.iter().map(|name| scope.spawn(move || read_crate(name))).collect();
         threads.into_iter().map(|thread| thread.join().expect("the crate can be read")).collect()
@@ -121,7 +121,7 @@ fn read_module(file: &Path, path: &[String], into: &mut Vec<Module>) {
     }
 }
 
-/// A module from its text.
+/// Parses a module from its text.
 pub(crate) fn parsed(text: &str, path: Vec<String>, file: String) -> Module {
     let mut ast: File = syn::parse_file(text).unwrap_or_else(|error| panic!("{file}: {error}"));
     shape::remove_tests(&mut ast);
@@ -135,7 +135,7 @@ pub(crate) fn parsed(text: &str, path: Vec<String>, file: String) -> Module {
     Module { path, file, text: text.to_owned(), children, uses, tokens, wild_arms, patterns, declared }
 }
 
-/// Whether an item is there for tests only.
+/// Whether an item exists only for tests.
 pub(crate) fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         let mut words = vec![];
@@ -198,7 +198,7 @@ fn flatten(stream: TokenStream, into: &mut Vec<Token>) {
     }
 }
 
-/// Every source file of the crates' code, tests and samples.
+/// Every source file of the crates, tests and samples.
 pub(crate) fn all_sources() -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> =
         CRATES.iter().flat_map(|c| ["src", "tests", "examples"].map(|f| root().join(c).join(f))).collect();
@@ -209,7 +209,7 @@ pub(crate) fn all_sources() -> Vec<PathBuf> {
     folders.iter().filter(|f| f.is_dir()).flat_map(|f| rust_files(f)).collect()
 }
 
-/// The Rust files below a folder, in order.
+/// The Rust files below a folder, sorted.
 pub(crate) fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = vec![];
     for entry in fs::read_dir(folder).expect("the folder is there").map(|e| e.expect("it can be read").path())
@@ -224,17 +224,17 @@ pub(crate) fn rust_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// A file's text.
+/// The text of a file.
 pub(crate) fn read(file: &Path) -> String {
     fs::read_to_string(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()))
 }
 
-/// A file's path from the workspace's root.
+/// A file's path relative to the workspace's root.
 pub(crate) fn shown(file: &Path) -> String {
     file.strip_prefix(root()).unwrap_or(file).display().to_string()
 }
 
-/// The workspace's folder.
+/// The root folder of the workspace.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace holds this crate").to_path_buf()
 }

@@ -1,10 +1,10 @@
-//! A control plane that has lost its mind: whatever it sends is refused by name, what was good stays in force, and the
-//! stream goes on, so that it is heard again as soon as it makes sense.
+//! A control plane that sends garbage: each invalid resource is refused by name, the last good configuration stays
+//! in force, and the stream stays open, so that a later valid response is accepted.
 
 use super::*;
 use api::wire::xds::Resource as Wrapped;
 
-/// Answers the first request of each stream with a script, whatever was asked.
+/// Responds to the first request of each stream with a script, whatever was requested.
 #[derive(Clone)]
 struct Mad {
     script: Arc<Vec<DeltaDiscoveryResponse>>,
@@ -96,7 +96,8 @@ async fn garbage_is_refused_by_name_and_the_last_good_configuration_stays_in_for
         let router = tonic::service::Routes::new(AggregatedDiscoveryServiceServer::new(mad.clone()));
         tokio::spawn(serve::http(listener, router.into_axum_router(), CancellationToken::new()));
         let mut proxy = start(address);
-        // Their endpoints never come, so that nothing is whole; the names tell what was taken.
+        // Their endpoints never arrive, so the configuration stays incomplete; the names show which clusters were
+        // accepted.
         let taken = |status: &Status| {
             status.versions.get(&Kind::Cluster).is_some_and(|versions| versions.contains_key("late"))
         };
@@ -117,7 +118,8 @@ async fn garbage_is_refused_by_name_and_the_last_good_configuration_stays_in_for
     .await;
 }
 
-/// Each response of a known kind was answered with its nonce: a refusal where something was refused.
+/// Checks that each response of a known kind was acknowledged with its nonce, or rejected if it had an invalid
+/// resource.
 async fn answered(mad: &Mad) {
     let all = async {
         while !mad.requests.lock().unwrap().iter().any(|request| request.response_nonce == "emptied") {
@@ -149,7 +151,7 @@ async fn a_control_plane_that_hangs_up_at_once_is_asked_again_ever_less_often() 
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 seen.lock().unwrap().push(std::time::Instant::now());
-                // A connection that ends with noise instead of HTTP/2.
+                // A connection that sends noise instead of HTTP/2, and ends.
                 let _ = stream.try_write(b"HTTP/1.1 418 \r\n\r\n");
             }
         });

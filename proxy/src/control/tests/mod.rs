@@ -44,18 +44,18 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status as Grpc, Streaming};
 
-/// A control plane whose offer the test changes.
+/// A control plane whose resources the test changes.
 #[derive(Clone)]
 struct Plane {
     offer: watch::Sender<Resources>,
     requests: Arc<Mutex<Vec<DeltaDiscoveryRequest>>>,
-    /// Ends every stream when it grows.
+    /// Each increment ends every stream.
     outages: watch::Sender<u32>,
-    /// Token and identity of each caller.
+    /// The token and identity of each client.
     callers: Arc<Mutex<Vec<Caller>>>,
 }
 
-/// Token and identity.
+/// The token and identity of a client.
 type Caller = (Option<String>, Option<String>);
 
 type Reply<T> = Pin<Box<dyn futures_util::Stream<Item = Result<T, Grpc>> + Send>>;
@@ -179,7 +179,7 @@ struct Proxy {
     status: watch::Receiver<Status>,
 }
 
-/// Starts control towards an address; runs within the `LocalSet` of the test.
+/// Starts control with the server at an address; runs within the `LocalSet` of the test.
 fn start(address: SocketAddr) -> Proxy {
     let (roots, token, server) = (PathBuf::new(), PathBuf::new(), Expected::default());
     start_with(Discovery { address: address.to_string(), tls: false, server, roots, token }, Store::new())
@@ -313,7 +313,7 @@ async fn an_unknown_caller_is_asked_for_by_address() {
     .await;
 }
 
-/// An authority that gives short lives first and refuses tokens later.
+/// An authority that first issues short-lived certificates and later refuses tokens.
 struct Ca {
     issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
     root: String,
@@ -364,7 +364,7 @@ fn leaf(
     params.signed_by(key, issuer).unwrap().pem()
 }
 
-/// A root, with the means to sign.
+/// Creates a root certificate and its signer.
 fn root() -> (rcgen::Issuer<'static, rcgen::KeyPair>, String) {
     let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);

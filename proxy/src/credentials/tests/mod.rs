@@ -1,4 +1,4 @@
-//! Handshakes with certificates that rotate, expire or belong to somebody else.
+//! Handshakes with certificates that are rotated, expired or issued for another name.
 
 #![allow(clippy::disallowed_methods, reason = "certificates of tests begin and end around now")]
 
@@ -98,7 +98,7 @@ fn store(authority: &Authority, account: &str) -> Arc<Store> {
     store
 }
 
-/// What each side says of one handshake over a pipe, with one byte sent each way once it holds.
+/// The result of one handshake over a pipe on each side, after one byte was sent each way.
 async fn handshake(
     server: Arc<rustls::ServerConfig>,
     client: Arc<rustls::ClientConfig>,
@@ -137,8 +137,8 @@ fn outcome(
     runtime.block_on(handshake(server, client, name))
 }
 
-/// The configurations of a server and a client of one mesh, for tests of what runs over TLS. A client that is not
-/// `known` trusts the server, and shows a certificate that the server does not trust.
+/// The configurations of a server and a client of one mesh, for tests of protocols over TLS. If `known` is false,
+/// the client trusts the server, but presents a certificate that the server does not trust.
 pub(crate) fn meeting(version: TlsVersion, known: bool) -> (Server, Arc<rustls::ClientConfig>) {
     let authority = Authority::new();
     let (reviews, page) = (store(&authority, "reviews"), store(&authority, "productpage"));

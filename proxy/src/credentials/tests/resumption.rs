@@ -1,4 +1,4 @@
-//! When a session is resumed, and when not: never on the strength of a verification that would fail.
+//! When sessions are resumed: never if a full verification would fail.
 
 use super::super::session::{Sessions, Tickets};
 use super::*;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 const BOTH: [TlsVersion; 2] = [TlsVersion::V1_2, TlsVersion::V1_3];
 
-/// Two workloads that meet again and again with the same configurations.
+/// Two workloads that connect repeatedly with the same configurations.
 struct Pair {
     server: (Arc<rustls::ServerConfig>, Arc<Store>),
     client: (Arc<rustls::ClientConfig>, Arc<Store>),
@@ -40,14 +40,14 @@ impl Pair {
         server.and(client)
     }
 
-    /// Sessions are resumed again; the next handshake after this is a resumed one.
+    /// Checks that sessions are resumed; the next handshake after this one is a resumed one.
     fn acquainted(&self) {
         self.meet().unwrap();
         assert_eq!(self.meet().unwrap(), HandshakeKind::Resumed);
     }
 }
 
-/// What changes, and how.
+/// A change to a pair, with its description.
 type Change = (&'static str, fn(&Pair, &Authority));
 
 #[test]
@@ -138,7 +138,7 @@ fn a_term_ends_with_the_first_certificate_verified_in_it_and_after_an_hour() {
     assert!(Arc::ptr_eq(&second, &tickets.at(at(7_199))), "a certificate that lives long changes nothing");
     tickets.verified(&leaf(100_000), &[leaf(5_000)], at(3_602)).unwrap();
     assert!(Arc::ptr_eq(&second, &tickets.at(at(4_999))));
-    // Secrets change while a handshake is under way: the next term must not outlive its peer either.
+    // Secrets change while a handshake is in progress: the next term must not outlive its peer's certificates either.
     store.set("ROOTCA", &authority.roots()).unwrap();
     let third = tickets.at(at(4_000));
     assert!(!Arc::ptr_eq(&second, &third));

@@ -1,20 +1,20 @@
-//! Pure. The chunked coding (RFC 9112, 7.1), read from a buffer as bytes come in. Sizes are hexadecimal digits and
-//! nothing else, lines end in CR LF, extensions are limited and ignored.
+//! Pure. Decodes the chunked transfer coding (RFC 9112, 7.1) from a buffer as bytes arrive. Sizes are hexadecimal
+//! digits only, lines end in CR LF, and extensions are limited in size and ignored.
 
 use super::head::{self, Limits};
 use super::invalid::Invalid;
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 
-/// Where in the coding a body stands.
+/// Decodes one chunked body; holds the position within the coding.
 #[derive(Debug, Clone)]
 pub struct Decoder {
     state: State,
-    /// Bytes of extensions so far.
+    /// Bytes of chunk extensions received so far.
     extensions: usize,
-    /// Bytes of an unfinished extension that were looked at.
+    /// Bytes of an unfinished extension that were already checked.
     looked: usize,
-    /// What trailers may cost.
+    /// Limits on the trailers.
     limits: Limits,
 }
 
@@ -27,36 +27,36 @@ enum State {
     Done,
 }
 
-/// One step of reading.
+/// The result of one decoding step.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
     /// A part of the body.
     Data(Bytes),
-    /// Trailers, and the end.
+    /// The end of the body, with trailers.
     Trailers(HeaderMap),
-    /// The end.
+    /// The end of the body, without trailers.
     End,
     /// More bytes are needed.
     More,
 }
 
 impl Decoder {
-    /// At the start of a body.
+    /// Creates a decoder at the start of a body.
     pub fn new(limits: Limits) -> Self {
         Self { state: State::Size, extensions: 0, looked: 0, limits }
     }
 
-    /// Bytes of the chunk under way that are still to come.
+    /// Bytes of the current chunk that have not arrived yet.
     pub fn wanted(&self) -> u64 {
         if let State::Data(left) = self.state { left } else { 0 }
     }
 
-    /// Whether all of it was read.
+    /// Whether the whole body was decoded.
     pub fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
-    /// Reads on, and takes what it reads from the buffer.
+    /// Decodes the next part and consumes its bytes from the buffer.
     pub fn step(&mut self, buffer: &mut BytesMut) -> Result<Step, Invalid> {
         loop {
             match self.state {
@@ -89,8 +89,8 @@ impl Decoder {
         }
     }
 
-    /// Takes the line end after a chunk, and the last chunk if it is there: a body of which nothing is missing should
-    /// be known to be complete with its last bytes.
+    /// Consumes the line end after a chunk, and the last chunk if it is already in the buffer: with its last bytes,
+    /// a complete body must be known to be complete.
     fn finish_chunk(&mut self, buffer: &mut BytesMut) -> Result<(), Invalid> {
         if self.state != State::DataEnd {
             return Ok(());
@@ -110,14 +110,14 @@ impl Decoder {
         Ok(())
     }
 
-    /// The size at the start of a line, and how long the line is.
+    /// Parses the size at the start of a line. Returns the size and the length of the line.
     fn size(&mut self, line: &[u8]) -> Result<Option<(u64, usize)>, Invalid> {
         let mut size = 0u64;
         let mut at = 0;
         loop {
             let Some(byte) = line.get(at) else { return Ok(None) };
             let Some(digit) = (*byte as char).to_digit(16) else { break };
-            // Leading zeros mean nothing, so they would only be a way to send bytes for ever.
+            // Leading zeros carry no meaning; without a limit a peer could send them forever.
             if at >= MOST_DIGITS {
                 return Err(Invalid::Chunk);
             }
@@ -177,9 +177,9 @@ impl Decoder {
 
 /// The last chunk without trailers.
 const LAST: &[u8] = b"0\r\n\r\n";
-/// Digits of a size.
+/// The most hexadecimal digits in a chunk size.
 const MOST_DIGITS: usize = 16;
-/// Bytes of extensions in one body.
+/// The most bytes of extensions in one body.
 const MOST_EXTENSIONS: usize = 16 * 1024;
 
 #[cfg(test)]

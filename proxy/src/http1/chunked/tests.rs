@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 const LIMITS: Limits = Limits { bytes: 1024, count: 10 };
 
-/// Reads bytes that arrive in pieces: the data, the trailers, and what was not read.
+/// Decodes bytes that arrive in pieces of this size. Returns the data, the trailers, and the bytes left over.
 fn read(bytes: &[u8], piece: usize) -> Result<(Vec<u8>, HeaderMap, Vec<u8>), Option<Invalid>> {
     let (mut decoder, mut buffer) = (Decoder::new(LIMITS), BytesMut::new());
     let (mut data, mut trailers) = (vec![], HeaderMap::new());

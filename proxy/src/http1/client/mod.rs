@@ -1,5 +1,6 @@
-//! The asking end: one request at a time on a connection that belongs to whoever sends, in the sender's own task. Only
-//! a request whose answer comes before its body is through gets a task, which sends on while the answer is read.
+//! The HTTP/1 client: one request at a time on a connection, driven by the task that sends the request. Only a
+//! request whose response begins before its body is sent gets a task of its own, which sends the rest while the
+//! response is read.
 
 use super::body::{Body, BodyError, Source};
 use super::buffer;
@@ -27,25 +28,25 @@ use tokio_util::task::AbortOnDropHandle;
 /// A connection to a server.
 pub struct Client<S>(Rc<Connection<S>>);
 
-/// Why there is no answer.
+/// Why a request got no response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// The connection ended; `sent`: at least a part of the request may have been seen.
+    /// The connection ended. `sent`: the server may have seen at least part of the request.
     #[error("the connection ended before the answer")]
     Closed {
-        /// Bytes went out.
+        /// Whether bytes of the request were sent.
         sent: bool,
     },
     /// The request's own body failed.
     #[error("the request's body failed")]
     Body,
-    /// What came back is no answer.
+    /// The server's bytes are not a valid response.
     #[error("the answer is malformed")]
     Invalid(#[source] Invalid),
 }
 
 impl<S: Duplex + 'static> Client<S> {
-    /// On a new stream.
+    /// Creates a client on a stream that has carried no bytes yet.
     pub fn new(io: S, limits: Limits) -> Self {
         Self(Rc::new(Connection(RefCell::new(Inner {
             io: Some(io),
@@ -59,7 +60,7 @@ impl<S: Duplex + 'static> Client<S> {
         }))))
     }
 
-    /// Whether a request may be sent: the server has neither ended the connection nor said anything unasked.
+    /// Whether a request may be sent: the server has neither closed the connection nor sent unsolicited bytes.
     pub fn is_ready(&self) -> bool {
         let inner = &mut *self.0.0.borrow_mut();
         let Some(io) = &mut inner.io else { return false };
@@ -74,8 +75,8 @@ impl<S: Duplex + 'static> Client<S> {
         quiet
     }
 
-    /// Sends a request, and gives back the answer once its head is here, with the request's headers for whoever has to
-    /// send it again. A request without a body comes back with the error.
+    /// Sends a request and returns the response once its head has arrived, together with the request's headers,
+    /// which a retry needs. On an error, a request without a body is returned with it.
     pub async fn send<B>(
         &self,
         request: Request<B>,
@@ -101,7 +102,7 @@ impl<S: Duplex + 'static> Client<S> {
         Ok((Response::from_parts(head, Body::new(self.0.clone(), number)), parts.headers))
     }
 
-    /// The answer is here before the request is through: the rest goes out beside it.
+    /// The response began before the request was sent completely: a separate task sends the rest.
     fn send_on<B>(&self, mut framer: Framer, mut body: B)
     where
         B: http_body::Body<Data = Bytes> + Unpin + 'static,
@@ -122,7 +123,7 @@ impl<S: Duplex + 'static> Client<S> {
 
 impl<S> Drop for Client<S> {
     fn drop(&mut self) {
-        // The task that still sends would keep the connection.
+        // The task that still sends the request would keep the connection alive.
         if let Ok(mut inner) = self.0.0.try_borrow_mut() {
             inner.sending = None;
         }
@@ -132,17 +133,17 @@ impl<S> Drop for Client<S> {
 struct Connection<S>(RefCell<Inner<S>>);
 
 struct Inner<S> {
-    /// Gone after an upgrade.
+    /// The stream; `None` after an upgrade.
     io: Option<S>,
     reader: Reader,
     reading: Reading,
     out: Outbox,
     number: u32,
-    /// Bytes of the request under way went out.
+    /// Whether bytes of the current request were written.
     wrote: bool,
-    /// Another request may follow.
+    /// Whether another request may follow on this connection.
     persists: bool,
-    /// Sends the rest of a request, for as long as somebody wants the answer.
+    /// The task that sends the rest of a request, for as long as the response is wanted.
     sending: Option<AbortOnDropHandle<()>>,
 }
 
@@ -156,7 +157,7 @@ impl<S: Duplex> Inner<S> {
         Framer::new(length, true)
     }
 
-    /// Sends and reads until the head of the answer is here.
+    /// Sends the request and reads until the head of the response has arrived.
     fn poll<B>(
         &mut self,
         framer: &mut Framer,
@@ -173,17 +174,18 @@ impl<S: Duplex> Inner<S> {
             _ => None,
         };
         match self.poll_answer(asked, context) {
-            // Whatever it takes the rest of the request for, it is not what we say after it.
+            // The server switches protocols before the request is complete: it would read the rest of the request
+            // as bytes of another protocol.
             Poll::Ready(Ok(head)) if switches(&head) && !(framer.is_done() && self.out.is_empty()) => {
                 Poll::Ready(Err(Failure::Invalid(Invalid::Switch)))
             }
-            // A server that has read enough may answer and close; only without an answer the end counts.
+            // A server that has read enough may respond and close. A failed write counts only if there is no response.
             Poll::Pending if sent.is_some() => Poll::Ready(Err(Failure::Closed { sent: self.wrote })),
             answer => answer,
         }
     }
 
-    /// Sends what there is of a request.
+    /// Sends as much of the request as is available.
     fn poll_rest<B>(
         &mut self,
         framer: &mut Framer,
@@ -228,7 +230,7 @@ impl<S: Duplex> Inner<S> {
         }
     }
 
-    /// Reads the head of the answer.
+    /// Reads the head of the response.
     fn poll_answer(
         &mut self,
         asked: &request::Parts,
@@ -249,8 +251,8 @@ impl<S: Duplex> Inner<S> {
         }
     }
 
-    /// What the end of the connection means for an answer that is not here. Half of one is a server's mistake, which
-    /// a connection that it had closed already is not.
+    /// The failure when the connection ends before the response head is complete. A partial head is the server's
+    /// fault; no bytes at all means that the server may have closed the connection before the request.
     fn ended(&self) -> Failure {
         if self.reader.is_empty() {
             Failure::Closed { sent: self.wrote }
@@ -259,7 +261,7 @@ impl<S: Duplex> Inner<S> {
         }
     }
 
-    /// A head that was read; `None`: one that only informs.
+    /// Handles a response head. Returns `None` for an informational (1xx) response.
     fn answered(
         &mut self,
         head: http::response::Parts,
@@ -284,7 +286,7 @@ fn switches(head: &http::response::Parts) -> bool {
     head.status == StatusCode::SWITCHING_PROTOCOLS
 }
 
-/// How a request's body is framed; `None`: it has none, and need not say so.
+/// How the request's body is framed; `None`: there is no body, and no need for a `content-length: 0`.
 fn length<B: http_body::Body>(parts: &request::Parts, body: &B) -> Option<Length> {
     if !body.is_end_stream() {
         return Some(framing::outgoing(&parts.headers, body.size_hint().exact()));

@@ -1,4 +1,4 @@
-//! A client over a pipe in memory: what a server sees, and what becomes of its answers.
+//! A client over an in-memory pipe: the bytes that the server sees, and the result of its responses.
 
 use super::*;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -41,7 +41,7 @@ async fn text(response: Response<Body>) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// Sends a request to a server that answers with these bytes, and gives back what it saw.
+/// Sends a request to a server that responds with these bytes. Returns the bytes that the server received.
 async fn asked<B>(
     client: &Client<DuplexStream>,
     server: &mut DuplexStream,
@@ -187,7 +187,7 @@ fn what_is_no_answer_is_told_from_what_ended() {
     });
 }
 
-/// A request whose body is what is put into the channel.
+/// A request whose body is the frames sent into the channel.
 fn dictated()
 -> (mpsc::Sender<Sent>, Request<impl http_body::Body<Data = Bytes, Error = Infallible> + Unpin + 'static>) {
     let (sender, receiver) = mpsc::channel(4);
@@ -209,7 +209,7 @@ fn a_request_goes_on_beside_its_early_answer() {
         assert!(seen.contains("transfer-encoding: chunked\r\n"), "{seen}");
         let mut body = response.map_err(|(failure, _)| failure).unwrap().into_body();
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "one");
-        // Nobody reads the answer, and the request still goes out.
+        // The response is dropped unread, and the rest of the request is still sent.
         sender.send(Ok(Frame::data("question".into()))).await.unwrap();
         assert_eq!(until(&mut server, "question\r\n").await, "8\r\nquestion\r\n");
         drop(sender);

@@ -1,6 +1,6 @@
-//! Pure. Heads of requests and responses, and trailers (RFC 9112, 2 to 5): bytes to method, target, status and headers.
-//! Values are slices of the bytes they came in. Stricter than the RFC allows a recipient to be wherever two recipients
-//! could read the same bytes differently.
+//! Pure. Parses the heads of requests and responses, and trailers (RFC 9112, 2 to 5), into method, target, status
+//! and headers. Values are slices of the received bytes. Parsing is stricter than the RFC requires wherever two
+//! recipients could read the same bytes differently.
 
 use super::invalid::Invalid;
 use bytes::Bytes;
@@ -11,33 +11,33 @@ use memchr::memmem;
 use std::fmt::Write;
 use std::mem::MaybeUninit;
 
-/// What a head may cost.
+/// Limits on the size of a head.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Bytes of first line and headers.
+    /// The most bytes of first line and headers.
     pub bytes: usize,
-    /// Headers.
+    /// The most headers.
     pub count: usize,
 }
 
-/// Where the head at the start of `bytes` ends, if its empty line is there. `from`: bytes that were searched before.
+/// Returns where the head at the start of `bytes` ends, if its empty line has arrived. `from`: bytes already searched.
 pub fn end(bytes: &[u8], from: usize) -> Option<usize> {
     let from = from.saturating_sub(END.len() - 1).min(bytes.len());
     memmem::find(&bytes[from..], END).map(|at| from + at + END.len())
 }
 
-/// Empty lines before a request that a recipient skips (RFC 9112, 2.2).
+/// Counts the bytes of empty lines before a request, which a recipient skips (RFC 9112, 2.2).
 pub fn empty_lines(bytes: &[u8]) -> usize {
     bytes.chunks_exact(2).take_while(|pair| *pair == b"\r\n").count() * 2
 }
 
-/// Whether it is time to look at an unfinished head again, of which `looked` bytes were looked at: at each line, and at
-/// twice the length, which keeps the work in proportion to the bytes.
+/// Whether to check an unfinished head again, of which `looked` bytes were already checked: at each line end, and
+/// whenever its length has doubled. This keeps the total work proportional to the number of bytes.
 pub fn is_news(bytes: &[u8], looked: usize) -> bool {
     bytes.len() >= looked * 2 || memchr::memchr(b'\n', bytes.get(looked..).unwrap_or_default()).is_some()
 }
 
-/// Whether a head that is not complete can still become one.
+/// Checks whether an incomplete request head can still become valid.
 pub fn possible_request(bytes: &[u8], limits: Limits) -> Result<(), Invalid> {
     starts(bytes)?;
     let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
@@ -47,7 +47,7 @@ pub fn possible_request(bytes: &[u8], limits: Limits) -> Result<(), Invalid> {
     unfinished(result, bytes, limits)
 }
 
-/// Whether a head of a response that is not complete can still become one.
+/// Checks whether an incomplete response head can still become valid.
 pub fn possible_response(bytes: &[u8], limits: Limits) -> Result<(), Invalid> {
     starts(bytes)?;
     let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
@@ -57,7 +57,7 @@ pub fn possible_response(bytes: &[u8], limits: Limits) -> Result<(), Invalid> {
     unfinished(result, bytes, limits)
 }
 
-/// A complete head of a request.
+/// Parses a complete request head.
 pub fn request(bytes: &Bytes, limits: Limits) -> Result<request::Parts, Invalid> {
     starts(bytes)?;
     check_size(bytes, limits)?;
@@ -80,7 +80,7 @@ pub fn request(bytes: &Bytes, limits: Limits) -> Result<request::Parts, Invalid>
     })
 }
 
-/// A complete head of a response.
+/// Parses a complete response head.
 pub fn response(bytes: &Bytes, limits: Limits) -> Result<response::Parts, Invalid> {
     starts(bytes)?;
     check_size(bytes, limits)?;
@@ -103,7 +103,7 @@ pub fn response(bytes: &Bytes, limits: Limits) -> Result<response::Parts, Invali
     })
 }
 
-/// Trailers with their empty line; those that would change what the message means are dropped (RFC 9110, 6.5.1).
+/// Parses trailers with their empty line. Drops fields that would change the meaning of the message (RFC 9110, 6.5.1).
 pub fn trailers(bytes: &Bytes, limits: Limits) -> Result<HeaderMap, Invalid> {
     check_size(bytes, limits)?;
     let mut slots = [httparse::EMPTY_HEADER; SLOTS];
@@ -124,7 +124,7 @@ pub fn trailers(bytes: &Bytes, limits: Limits) -> Result<HeaderMap, Invalid> {
     Ok(kept)
 }
 
-/// Whether trailers that are not complete can still become some.
+/// Checks whether incomplete trailers can still become valid.
 pub fn possible_trailers(bytes: &[u8], limits: Limits) -> Result<(), Invalid> {
     let mut slots = [httparse::EMPTY_HEADER; SLOTS];
     let result = httparse::parse_headers(bytes, &mut slots);
@@ -135,8 +135,8 @@ pub fn possible_trailers(bytes: &[u8], limits: Limits) -> Result<(), Invalid> {
     unfinished(result, bytes, limits)
 }
 
-/// Whether a field may stand in trailers: nothing that frames, routes, authenticates or says who is asking, because
-/// those who merge trailers into headers would believe it.
+/// Whether a field may be sent in trailers. Fields for framing, routing, authentication or the client's identity
+/// may not, because a recipient that merges trailers into headers would trust them.
 pub fn is_trailer(name: &HeaderName) -> bool {
     let listed = FORBIDDEN_TRAILERS.contains(name);
     let name = name.as_str();
@@ -153,7 +153,7 @@ fn too_large(bytes: &[u8], limits: Limits) -> Invalid {
     if memchr::memchr(b'\n', line).is_some() { Invalid::Size } else { Invalid::TargetSize }
 }
 
-/// Calls with room for that many headers; the usual number costs no allocation.
+/// Calls a function with room for that many headers; the usual number needs no allocation.
 fn with_slots<'b, T>(
     count: usize,
     parse: impl FnOnce(&mut [MaybeUninit<Header<'b>>]) -> Result<T, Invalid>,
@@ -168,9 +168,9 @@ fn with_slots<'b, T>(
 fn unfinished(result: httparse::Result<usize>, bytes: &[u8], limits: Limits) -> Result<(), Invalid> {
     match result {
         Ok(httparse::Status::Partial) => check_size(bytes, limits),
-        // It ends for a parser that takes LF for a line's end.
+        // The head is complete only for a parser that accepts a bare LF as a line end.
         Ok(httparse::Status::Complete(_)) => Err(Invalid::LineEnd),
-        // More headers than usual may be allowed; how many is known at the end.
+        // The limits may allow more headers than fit on the stack; the number is known only when the head is complete.
         Err(httparse::Error::TooManyHeaders) if limits.count >= SLOTS => check_size(bytes, limits),
         Err(error) => Err(sorted(error, bytes)),
     }
@@ -195,24 +195,25 @@ fn sorted(error: httparse::Error, bytes: &[u8]) -> Invalid {
     }
 }
 
-/// The parser skips line ends of all kinds before the first line; empty lines were skipped already.
+/// Rejects a line end before the first line: httparse skips line ends of all kinds, and empty lines were skipped
+/// already.
 fn starts(bytes: &[u8]) -> Result<(), Invalid> {
     if matches!(bytes, [b'\r' | b'\n', ..]) { Err(Invalid::LineEnd) } else { Ok(()) }
 }
 
-/// Whether what follows the target is a version, though none of ours.
+/// Whether the target is followed by an HTTP version that is not supported here.
 fn names_version(bytes: &[u8]) -> bool {
     let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let version = line.split(|byte| *byte == b' ').nth(2).unwrap_or_default();
     matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
-/// The first line ends where it should, in CR LF.
+/// Checks that the first line ends in CR LF.
 fn first_line(bytes: &[u8], at: usize) -> Result<(), Invalid> {
     if bytes.get(at..at + 2) == Some(b"\r\n") { Ok(()) } else { Err(Invalid::LineEnd) }
 }
 
-/// The head ends in an empty line of CR LF.
+/// Checks that the head ends in an empty line of CR LF.
 fn ends(bytes: &[u8], length: usize) -> Result<(), Invalid> {
     if bytes[..length].ends_with(b"\r\n") { Ok(()) } else { Err(Invalid::LineEnd) }
 }
@@ -230,8 +231,8 @@ fn method(name: &str) -> Result<Method, Invalid> {
 }
 
 fn target(bytes: &Bytes, target: &str, method: &Method) -> Result<Uri, Invalid> {
-    // A fragment never leaves a client; who passes it on and who cuts it off would see different paths. Characters beyond
-    // ASCII have another spelling, and Envoy refuses them too.
+    // Clients never send a fragment. A hop that passes it on and a hop that cuts it off would see different paths.
+    // Characters beyond ASCII must be percent-encoded, and Envoy refuses them too.
     if target.contains('#') || !target.is_ascii() {
         return Err(Invalid::Target);
     }
@@ -250,13 +251,13 @@ fn target(bytes: &Bytes, target: &str, method: &Method) -> Result<Uri, Invalid> 
     Ok(uri)
 }
 
-/// A target with characters that a URI does not allow, and that some clients send all the same (`?query=up{job="a"}`).
+/// Escapes characters that a URI does not allow but some clients send (`?query=up{job="a"}`), and parses the result.
 fn with_escapes(target: &str) -> Result<Uri, http::uri::InvalidUri> {
     let mut escaped = String::with_capacity(target.len() + 16);
     let mut in_query = false;
     for c in target.chars() {
         in_query |= c == '?';
-        // What the type takes stays: a path must have one spelling, whatever follows it.
+        // Characters that `Uri` accepts stay unescaped, so that a path is spelt the same whatever query follows it.
         let refused = match c {
             '<' | '>' => true,
             '"' => in_query,
@@ -279,7 +280,7 @@ fn headers(bytes: &Bytes, parsed: &[Header<'_>], most: usize) -> Result<HeaderMa
     let mut headers = HeaderMap::with_capacity(parsed.len() + ADDED);
     for Header { name, value } in parsed {
         let end = place(bytes, value).end;
-        // Blanks after a value belong to the line's end; the parser takes LF for one, we do not.
+        // Blanks after a value belong to its line end. httparse accepts a bare LF as a line end; this check does not.
         let blanks = bytes[end..].iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
         if bytes.get(end + blanks) != Some(&b'\r') {
             return Err(Invalid::LineEnd);
@@ -291,8 +292,8 @@ fn headers(bytes: &Bytes, parsed: &[Header<'_>], most: usize) -> Result<HeaderMa
     Ok(headers)
 }
 
-/// Whether this may be the name of a host, with or without a port: nothing that another could read as a path, a user or
-/// a second name.
+/// Whether this is a valid host name with an optional port: no character that another hop could read as a path, a
+/// user or a second host.
 pub fn is_host(text: &[u8]) -> bool {
     let allowed = |b: &u8| {
         b.is_ascii_alphanumeric()
@@ -329,21 +330,21 @@ fn host(headers: &HeaderMap) -> Result<(), Invalid> {
     if is_host(host.as_bytes()) { Ok(()) } else { Err(Invalid::Host) }
 }
 
-/// Where a part of `bytes` stands in it.
+/// The range of `part` within `bytes`, of which it is a slice.
 fn place(bytes: &[u8], part: &[u8]) -> std::ops::Range<usize> {
     let start = (part.as_ptr() as usize).saturating_sub(bytes.as_ptr() as usize).min(bytes.len());
     start..(start + part.len()).min(bytes.len())
 }
 
-/// The end of a head.
+/// The bytes that end a head.
 const END: &[u8] = b"\r\n\r\n";
-/// Room for the headers that a proxy adds, so that the map need not grow for them.
+/// Room for the headers that the proxy adds, so that the map need not grow for them.
 const ADDED: usize = 4;
-/// ` HTTP/1.1`
+/// The length of ` HTTP/1.1`.
 const VERSION: usize = 9;
-/// Headers for which the stack has room.
+/// The number of headers for which there is room on the stack.
 const SLOTS: usize = 128;
-/// What a target may take; the type that holds it counts in 16 bits.
+/// The longest target in bytes: `http::Uri` stores its offsets in 16 bits.
 const LONGEST_TARGET: usize = 65_534;
 
 const FORBIDDEN_TRAILERS: [HeaderName; 25] = [

@@ -1,5 +1,5 @@
-//! What heads are taken and which are refused, with what status and reason. Each row is a request as it stands on the
-//! wire; those that smuggle rely on two hops reading it differently.
+//! Which heads are accepted, and which are refused with what status and reason. Each row is a request as received;
+//! smuggling attempts rely on two hops that read it differently.
 
 use super::*;
 use crate::http1::framing::{self, Length};
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 const LIMITS: Limits = Limits { bytes: 8 * 1024, count: 10 };
 
-/// The length of a request's body, or why it is refused.
+/// Returns the length of a request's body, or why the request is refused.
 fn read(head: &[u8]) -> Result<Length, Invalid> {
     let Some(end) = end(head, 0) else {
         possible_request(head, LIMITS)?;
@@ -60,7 +60,7 @@ fn what_could_be_read_in_two_ways_is_refused_with_its_reason() {
         ("Content-Length: 5, 5", Length),
         ("Content-Length: 5, 6", Length),
         ("Content-Length: 5,", Length),
-        // Lengths that are no number for somebody.
+        // Lengths that some recipients do not accept as numbers.
         ("Content-Length: +5", Length),
         ("Content-Length: -5", Length),
         ("Content-Length: 5 5", Length),
@@ -72,7 +72,7 @@ fn what_could_be_read_in_two_ways_is_refused_with_its_reason() {
         ("Content-Length: 18446744073709551616", Length),
         ("Content-Length: 99999999999999999999999999", Length),
         ("Content-Length: \u{665}", Length),
-        // Codings that only one of two hops takes for chunked.
+        // Codings that only one of two hops reads as chunked.
         ("Transfer-Encoding: xchunked", Coding),
         ("Transfer-Encoding: chunkedx", Coding),
         ("Transfer-Encoding: chunked, identity", Coding),
@@ -89,14 +89,14 @@ fn what_could_be_read_in_two_ways_is_refused_with_its_reason() {
         ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", Coding),
         ("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity", Coding),
         ("Transfer-Encoding: identity\r\nTransfer-Encoding: chunked", Coding),
-        // Characters.
+        // Invalid characters in values.
         ("Transfer-Encoding: \x0bchunked", Value),
         ("Transfer-Encoding: chunked\x0b", Value),
         ("Transfer-Encoding: chunked\0", Value),
         ("X: a\0b", Value),
         ("X: a\x7fb", Value),
         ("X: a\x08", Value),
-        // Names.
+        // Invalid header names.
         ("Transfer-Encoding : chunked", Name),
         ("Transfer-Encoding\t: chunked", Name),
         (" Transfer-Encoding: chunked", Name),
@@ -111,7 +111,7 @@ fn what_could_be_read_in_two_ways_is_refused_with_its_reason() {
         ("X: a\r\n Transfer-Encoding: chunked", Name),
         ("Transfer-Encoding:\r\n chunked", Name),
         ("Transfer-Encoding:\r\n\tchunked", Name),
-        // Ends of lines.
+        // Line ends other than CR LF.
         ("X: a\nTransfer-Encoding: chunked", LineEnd),
         ("X: a\n\nGET /b HTTP/1.1", LineEnd),
         ("X:\nY: b", LineEnd),
@@ -119,7 +119,7 @@ fn what_could_be_read_in_two_ways_is_refused_with_its_reason() {
         ("X: a\rTransfer-Encoding: chunked", Value),
         ("X: a\r\r\nY: b", Value),
         ("\rX: a", LineEnd),
-        // Hosts.
+        // Invalid or repeated hosts.
         ("Host: b", Hosts),
         ("HOST: a", Hosts),
     ] {
@@ -180,7 +180,7 @@ fn first_lines_and_hosts_have_one_form() {
 fn characters_that_a_uri_does_not_allow_are_escaped() {
     for (target, expected) in [
         ("/q?query=up{job=\"a\"}", "/q?query=up{job=%22a%22}"),
-        // What stands behind the question mark does not change how the path is spelt.
+        // The characters after the question mark do not change how the path is spelt.
         ("/a\"b", "/a\"b"),
         ("/a\"b?\"", "/a\"b?%22"),
         ("/a`b?`", "/a%60b?`"),
@@ -303,7 +303,7 @@ proptest! {
         head in "(GET|POST) /[a-z]{0,3} HTTP/1\\.[01]\r?\n(([a-zA-Z-]{1,5}|Content-Length|Transfer-Encoding) ?:[ \t]?[a-z0-9, \r\n\t]{0,8}\r?\n){0,4}\r?\n",
     ) {
         if read(head.as_bytes()).is_ok() {
-            // What was taken has no line end but CR LF, so every recipient sees the same lines.
+            // An accepted head has no line end but CR LF, so every recipient sees the same lines.
             let bytes = head.as_bytes();
             let end = end(bytes, 0).unwrap();
             for (at, byte) in bytes[..end].iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The serving end: requests of one connection in their order, each answered before the next is looked at.
+//! The HTTP/1 server: handles the requests of a connection in order, each to its end before the next is parsed.
 
 use super::body::{Body, BodyError};
 use super::connection::{Connection, Peer};
@@ -23,35 +23,35 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
 
-/// How a connection is served.
+/// Settings of a server connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// What a head may cost.
+    /// Limits on the size of a head.
     pub limits: Limits,
-    /// How long a head may take from its first byte on.
+    /// The most time a head may take from its first byte.
     pub head_timeout: Option<Duration>,
 }
 
-/// Answers the requests of a connection.
+/// Handles the requests of a connection.
 pub trait Service {
-    /// Bodies of answers.
+    /// The type of response bodies.
     type Body: http_body::Body<Data = Bytes>;
 
-    /// Answers a request.
+    /// Produces the response to a request.
     fn answer(&self, request: Request<Body>) -> impl Future<Output = Response<Self::Body>>;
 
-    /// Answers what is no request; `head` is there as far as it could be understood.
+    /// Responds to a malformed request. `head` holds the parts that parsed, if any.
     fn refuse(&self, invalid: Invalid, head: Option<Parts>) -> Response<Self::Body>;
 
-    /// The time of day, for the `date` header.
+    /// The current time, for the `date` header.
     fn time(&self) -> SystemTime;
 
-    /// Whether connections are to be closed as soon as nothing is under way on them. Asked each time the connection is
-    /// polled, so a change has to wake its task.
+    /// Whether to close connections as soon as they are idle. It is read each time the connection's task is polled,
+    /// so a change must wake the task.
     fn closing(&self) -> bool;
 }
 
-/// Serves a connection to its end.
+/// Serves a connection until it ends.
 pub async fn serve<S, V>(io: S, settings: Settings, service: V)
 where
     S: Duplex + 'static,
@@ -72,14 +72,14 @@ where
         match after {
             After::Next => {}
             After::Close => break,
-            // No farewell: the client must see that something is missing.
+            // No orderly shutdown: the client must notice that the response is incomplete.
             After::Cut => return,
         }
     }
     let _ = timeout(LINGER, close(&connection)).await;
 }
 
-/// What becomes of a connection after an answer.
+/// What happens to a connection after a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum After {
     Next,
@@ -87,13 +87,13 @@ enum After {
     Cut,
 }
 
-/// What answering has to know of a request.
+/// The properties of a request that its response depends on.
 #[derive(Debug, Clone, Copy)]
 struct Asked {
     version: Version,
     head_only: bool,
     persists: bool,
-    /// The client takes trailers.
+    /// Whether the client accepts trailers.
     trailers: bool,
 }
 
@@ -105,7 +105,7 @@ impl Asked {
         Self {
             version: parts.version,
             head_only: parts.method == Method::HEAD,
-            // What follows CONNECT was meant for a tunnel, whatever the answer.
+            // The bytes after a CONNECT were meant for a tunnel, so they are never parsed as a request.
             persists: framing::persists(parts.version, &parts.headers) && parts.method != Method::CONNECT,
             trailers: framing::names(&parts.headers, header::TE, "trailers"),
         }
@@ -114,7 +114,7 @@ impl Asked {
 
 type Refused = (Invalid, Option<Box<Parts>>);
 
-/// The next head.
+/// Waits for the next head.
 async fn next<S: Duplex, V: Service>(
     connection: &Connection<S>,
     limit: Option<Duration>,
@@ -174,7 +174,7 @@ where
     }
 }
 
-/// Ready when there is nobody left to answer.
+/// Ready when the client is gone, or half-closed for too long.
 fn watch<S: Duplex>(connection: &Connection<S>, grace: &mut Timer, context: &mut Context<'_>) -> Poll<()> {
     match connection.watch(context) {
         Peer::Quiet => Poll::Pending,
@@ -183,7 +183,7 @@ fn watch<S: Duplex>(connection: &Connection<S>, grace: &mut Timer, context: &mut
     }
 }
 
-/// Sends an answer.
+/// Sends a response.
 async fn respond<S, V>(
     connection: &Connection<S>,
     asked: Asked,
@@ -224,7 +224,7 @@ where
     }
 }
 
-/// How the body of an answer is framed; `None`: there is none.
+/// How the body of a response is framed; `None`: there is no body.
 fn length(asked: Asked, parts: &response::Parts, known: Option<u64>) -> Option<Length> {
     if asked.head_only || !framing::has_body(&Method::GET, parts.status) {
         return None;
@@ -235,15 +235,15 @@ fn length(asked: Asked, parts: &response::Parts, known: Option<u64>) -> Option<L
     }
 }
 
-/// An answer that could not be sent to its end.
+/// A response could not be sent completely.
 struct Unsent;
 
-/// The body of an answer on its way.
+/// The state of sending a response body.
 struct Sending<'a, S> {
     connection: &'a Connection<S>,
     framer: &'a mut Framer,
     grace: &'a mut Timer,
-    /// The body has ended before its time, and the client should see how far it came.
+    /// The body failed early; the bytes before the failure are still flushed to the client.
     broken: &'a mut bool,
 }
 
@@ -258,7 +258,7 @@ impl<S: Duplex> Sending<'_, S> {
             let mut waits = false;
             while !waits && !*self.broken && !self.framer.is_done() && self.connection.has_room() {
                 match body.as_mut().poll_frame(context) {
-                    // What a body without a place has to say late does not matter.
+                    // The response has no body on the wire, so there is no need to wait for the rest of it.
                     Poll::Pending if self.framer.is_silent() => return self.finish(context),
                     Poll::Pending => waits = true,
                     Poll::Ready(frame) => *self.broken = self.add(frame.transpose()).is_err(),
@@ -285,7 +285,7 @@ impl<S: Duplex> Sending<'_, S> {
     }
 
     fn finish(&self, context: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
-        // The answers to requests that are here already go out together.
+        // The next request has already arrived: its response is written together with this one.
         if self.connection.is_ahead() {
             return Poll::Ready(Ok(()));
         }
@@ -293,8 +293,8 @@ impl<S: Duplex> Sending<'_, S> {
     }
 }
 
-/// Ends the connection, so that the client gets all of what was sent: a socket that is closed with unread bytes in it
-/// takes back what is on its way.
+/// Closes the connection so that the client receives everything that was sent. A socket closed with unread bytes
+/// sends a reset, which discards data in transit.
 async fn close<S: Duplex>(connection: &Connection<S>) {
     let unread = connection.is_unread();
     let shut = poll_fn(|context| connection.poll_shutdown(context)).await;
@@ -303,10 +303,11 @@ async fn close<S: Duplex>(connection: &Connection<S>) {
     }
 }
 
-/// A client that has ended its side gets its answer if it begins, or goes on, within this time. A client that went away
-/// looks the same until something is sent to it, and its request should not go on for nobody.
+/// How long a request of a half-closed client may wait for progress: its response must begin, or continue, within
+/// this time. A client that is gone looks half-closed until data is sent to it, and its request should not go on
+/// without a reader.
 const HALF_CLOSED: Duration = Duration::from_secs(1);
-/// What an ended connection is given to be read to its end.
+/// How long the client may take to close an ended connection.
 const LINGER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

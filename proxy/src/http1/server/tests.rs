@@ -1,4 +1,4 @@
-//! A server over a pipe in memory, with paused time: what a client sees, byte by byte.
+//! A server over an in-memory pipe, with paused time: the exact bytes that a client sees.
 
 use super::*;
 use crate::http1::buffer;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
-/// Answers by path, and notes what happened.
+/// Responds depending on the path, and records events.
 #[derive(Default)]
 struct App {
     seen: RefCell<Vec<String>>,
@@ -23,7 +23,7 @@ struct App {
     go: Notify,
 }
 
-/// Notes when a request is given up.
+/// Records when a request is cancelled.
 struct GivenUp(Rc<App>, String);
 
 impl Drop for GivenUp {
@@ -43,7 +43,7 @@ fn pieces(all: Vec<Frame<Bytes>>) -> Answer {
     Response::new(StreamBody::new(frames).boxed_unsync())
 }
 
-/// Gives back five bytes on the upgraded stream.
+/// Writes back five bytes on the upgraded stream.
 fn upgrade(body: &Body) -> Answer {
     let upgraded = body.upgrade().unwrap();
     spawn_local(async move {
@@ -151,7 +151,7 @@ impl Client {
         self.stream.write_all(text.as_bytes()).await.unwrap();
     }
 
-    /// Reads up to and with a text.
+    /// Reads up to and including a text.
     async fn until(&mut self, end: &str) -> String {
         let mut bytes = BytesMut::new();
         while !bytes.ends_with(end.as_bytes()) {
@@ -287,7 +287,7 @@ fn a_client_that_expects_100_gets_it_when_its_body_is_read() {
         assert_eq!(client.until("\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
         client.send("body").await;
         assert!(client.until("0\r\n\r\n").await.contains("4\r\nbody\r\n"));
-        // Nobody wants this body: the final answer comes at once, and nothing else on this connection.
+        // The service drops this body: the final response comes at once, and nothing else on this connection.
         client.send(&format!("POST /other {head}")).await;
         let answer = client.rest().await;
         assert!(
@@ -306,7 +306,7 @@ fn an_unread_body_that_is_here_is_skipped_and_one_that_is_not_ends_the_connectio
         client.send("POST /ignore HTTP/1.1\r\nhost: a\r\ncontent-length: 400000\r\n\r\nbody").await;
         let answer = client.until("ok").await;
         assert!(answer.contains("connection: close\r\n"), "{answer}");
-        // The client goes on sending for a while, and no reset takes the answer back.
+        // The client goes on sending for a while; no reset must discard the response.
         client.send(&"x".repeat(100_000)).await;
         assert_eq!(client.rest().await, "");
         let began = Instant::now();
@@ -472,7 +472,7 @@ fn a_connection_costs_no_buffer_while_it_idles() {
             client.until("ok").await;
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
-        // The read and the write buffer are back.
+        // The read buffer and the write buffer are back in the pool.
         assert_eq!(buffer::pooled(), 2);
     });
 }

@@ -1,6 +1,6 @@
-//! Bytes both ways between two connections, each direction closing on its own, so that a half-closed connection goes
-//! on in the other direction. Buffers are borrowed from a pool of the thread only while bytes are on their way; bulk
-//! between plain sockets is moved by the kernel.
+//! Copies bytes both ways between two connections. Each direction closes on its own, so a half-closed connection
+//! continues in the other direction. Buffers are borrowed from a per-thread pool only while bytes are in transit;
+//! the kernel moves bulk data between plain sockets.
 
 use crate::io::pipe::Pipe;
 use crate::io::space;
@@ -15,7 +15,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// What has gone by so far; whoever holds a clone may look while bytes flow.
+/// The number of bytes copied so far; clones may be read while the copy runs.
 #[derive(Debug, Clone, Default)]
 pub struct Progress(Rc<Counts>);
 
@@ -37,7 +37,7 @@ impl Progress {
     }
 }
 
-/// Which end was the cause of an error.
+/// The end of the connection that caused an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// The client's connection.
@@ -46,15 +46,15 @@ pub enum End {
     Up,
 }
 
-/// Whether a connection was aborted. One that ends in order below TLS, but without TLS' own word for it and between two
-/// records, is none: many programs close so, and Envoy takes it for an end too.
+/// Whether a read error is an abort. An end of the TCP connection between two TLS records, without `close_notify`,
+/// is not an abort: many programs close that way, and Envoy treats it as an end too.
 fn is_abort(error: &io::Error) -> bool {
     error.kind() != io::ErrorKind::UnexpectedEof
 }
 
-/// Copies both ways until both directions have ended, or one connection was aborted: by a reset, by an alert, amid a
-/// record, or because it cannot be written to. Then the other one is to be reset, so that what it has received is not
-/// taken for all there was.
+/// Copies both ways until both directions have ended or one connection was aborted: by a reset, a TLS alert, an end
+/// within a record, or a failed write. After an abort, the caller resets the other connection, so that its peer
+/// does not take the bytes it has received for all of them.
 pub async fn both_ways<A, B>(down: &mut A, up: &mut B, progress: &Progress) -> Result<(), (End, io::Error)>
 where
     A: AsyncRead + AsyncWrite + Unpin,
@@ -63,7 +63,7 @@ where
     join((down, |_| None), (up, |_| None), progress).await
 }
 
-/// The same between connections: the kernel moves bulk between plain sockets by itself.
+/// Copies between two connections like `both_ways`, but the kernel moves bulk data between plain sockets.
 pub async fn streams(
     down: &mut Stream,
     up: &mut Stream,
@@ -72,7 +72,7 @@ pub async fn streams(
     join((down, Stream::bare), (up, Stream::bare), progress).await
 }
 
-/// A side and how to find the socket that has nothing between it and the bytes.
+/// A connection, and a function that returns its socket if nothing, such as TLS, wraps it.
 type Side<'a, S> = (&'a mut S, fn(&S) -> Option<&TcpStream>);
 
 async fn join<A, B>(
@@ -102,16 +102,16 @@ struct Direction {
     buffer: Option<Box<[u8]>>,
     filled: Range<usize>,
     pipe: Option<Pipe>,
-    /// The last read brought so much that the kernel had better move the next.
+    /// The last read was so large that the kernel should move the next one.
     bulk: bool,
     flush: bool,
     ended: bool,
-    /// Reading has failed; what was read before goes out first.
+    /// A read failed; the bytes read before are sent first.
     failed: Option<io::Error>,
     closed: bool,
 }
 
-/// `true` in an error: reading failed.
+/// The flag is `true` if reading failed, `false` if writing failed.
 type Failure = (bool, io::Error);
 
 impl Direction {
@@ -157,11 +157,11 @@ impl Direction {
         }
     }
 
-    /// Takes bytes from a socket into a pipe.
+    /// Moves bytes from a socket into a pipe.
     fn take(&mut self, context: &mut Context<'_>, from: &TcpStream) -> Poll<io::Result<usize>> {
         let Some(mut pipe) = self.pipe.take().or_else(Pipe::borrow) else { return Poll::Ready(Ok(0)) };
         let result = match pipe.fill(context, from) {
-            // Where the kernel cannot splice, bytes are copied.
+            // If the kernel cannot splice these sockets, bytes are copied instead.
             Poll::Ready(Err(error)) if is_unsupported(&error) => Poll::Ready(Ok(0)),
             result => {
                 self.ended = matches!(result, Poll::Ready(Ok(0)));
@@ -175,8 +175,8 @@ impl Direction {
         result
     }
 
-    /// Reads until the buffer is full or nothing is there: what TLS still holds of its last read would cost a write of
-    /// its own. A socket that was read empty says so without a call.
+    /// Reads until the buffer is full or no bytes are available: the rest of TLS's last read would otherwise cost a
+    /// write of its own. For a socket that was read empty this needs no further system call.
     fn read(
         &mut self,
         context: &mut Context<'_>,
@@ -233,7 +233,7 @@ impl Direction {
         Poll::Ready(Ok(()))
     }
 
-    /// Nothing more to read for the time being: what TLS holds back has to go out.
+    /// Nothing can be read at present: flushes the bytes that TLS still holds back.
     fn rest(
         &mut self,
         context: &mut Context<'_>,
@@ -246,7 +246,7 @@ impl Direction {
         Poll::Pending
     }
 
-    /// What holds no bytes is for others.
+    /// Returns the buffer and the pipe to their pools once they are empty.
     fn release(&mut self) {
         if let Some(space) = self.buffer.take() {
             space::give_back(space);
@@ -267,9 +267,9 @@ fn is_unsupported(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
 }
 
-/// Steps of a turn that a pipe counts for: it holds more than a buffer.
+/// Turn steps charged for one use of a pipe, which holds more than a buffer.
 const SPLICE_COST: usize = 2;
-/// So many bytes at once are worth a pipe: below, copying them costs less than the second call.
+/// The least read size in bytes for which a pipe pays off: below it, copying costs less than the second system call.
 const BULK: usize = 32 * 1024;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! What the two ends of a joined connection see of each other: bytes in order, half-closed connections, and ends told
-//! from aborts.
+//! What each end of a joined connection sees of the other: bytes in order, half-closed connections, and orderly
+//! ends distinguished from aborts.
 
 use super::*;
 use crate::credentials::tests::meeting;
@@ -130,7 +130,7 @@ async fn a_socket_that_is_reset_amid_bulk_is_named() {
     }
 }
 
-/// How a peer leaves, after it has sent all it had.
+/// How a peer leaves after it has sent all its bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Leave {
     Orderly,
@@ -142,7 +142,7 @@ enum Leave {
 }
 
 impl Leave {
-    /// Those of a peer without TLS.
+    /// The ways in which a peer without TLS can leave.
     const PLAIN: [Self; 2] = [Self::Orderly, Self::WithAReset];
     const ALL: [Self; 6] = [
         Self::Orderly,
@@ -193,7 +193,7 @@ async fn joined(mut down: Stream, mut up: Stream) {
     }
 }
 
-/// A peer's TLS connection and our end of it.
+/// A peer's TLS connection, and our end of it.
 async fn over_tls(version: TlsVersion) -> (TlsStream<TcpStream>, Tls) {
     let (server, client) = meeting(version, true);
     let name = ServerName::try_from("reviews.default.svc.cluster.local").unwrap();
@@ -204,7 +204,7 @@ async fn over_tls(version: TlsVersion) -> (TlsStream<TcpStream>, Tls) {
     (theirs.unwrap(), ours.unwrap())
 }
 
-/// What the other end sees of how a peer leaves: all bytes and an end, or a reset.
+/// Checks what the other end sees when a peer leaves: all bytes and an end, or a reset.
 async fn sees(mut other: TcpStream, leave: Leave, case: &str) {
     let mut all = vec![];
     let seen = other.read_to_end(&mut all).await.map_err(|error| error.kind());

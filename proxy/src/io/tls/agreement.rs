@@ -1,9 +1,9 @@
-//! Pure. How TLS was agreed on, in OpenSSL's words.
+//! Pure. The negotiated TLS parameters, under OpenSSL's names.
 
 use crate::flow::tls::Session;
 use rustls::{CipherSuite, CommonState, NamedGroup, ProtocolVersion};
 
-/// A session whose handshake is made.
+/// The parameters of a session after its handshake.
 pub(super) fn session(state: &CommonState) -> Option<Session> {
     let cipher = cipher(state.negotiated_cipher_suite()?.suite());
     let group = state.negotiated_key_exchange_group().map(|group| named(group.name()));
@@ -14,7 +14,7 @@ fn version(version: ProtocolVersion) -> &'static str {
     if version == ProtocolVersion::TLSv1_3 { "TLSv1.3" } else { "TLSv1.2" }
 }
 
-/// The suites that are ever offered.
+/// The name of a cipher suite; covers all suites that are offered.
 fn cipher(suite: CipherSuite) -> &'static str {
     match suite {
         CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
@@ -30,7 +30,7 @@ fn cipher(suite: CipherSuite) -> &'static str {
     }
 }
 
-/// The groups that are ever offered.
+/// The name of a key exchange group; covers all groups that are offered.
 fn named(group: NamedGroup) -> &'static str {
     match group {
         NamedGroup::secp256r1 => "P-256",

@@ -1,44 +1,44 @@
-//! The buffers of a TLS connection: ciphertext that has come, ciphertext that is to go, plaintext that a reader has not
-//! taken. Each is borrowed from the thread's pool, or gone, as soon as it is empty, so that a connection without traffic
-//! holds none.
+//! The buffers of a TLS connection: received ciphertext, ciphertext to be sent, and plaintext that a reader has not
+//! taken. Each buffer is returned to the thread's pool, or freed, as soon as it is empty, so that a connection
+//! without traffic holds none.
 
 use crate::io::space;
 use bytes::BytesMut;
 use std::ops::Range;
 use tokio::io::ReadBuf;
 
-/// Ciphertext that has come and is not understood yet.
+/// Received ciphertext that was not processed yet.
 #[derive(Default)]
 pub(super) struct Incoming {
     buffer: Box<[u8]>,
     filled: Range<usize>,
-    /// Bytes at the front of which nothing can be made until more come. rustls may hold on to them: they must be there
-    /// at its next step.
+    /// The length of an incomplete record or message at the front, which rustls cannot process until more bytes
+    /// arrive. rustls may refer to these bytes: they must be there at its next step.
     stuck: usize,
 }
 
 impl Incoming {
-    /// Whether there are bytes that nobody has looked at.
+    /// Whether there are bytes that rustls has not seen.
     pub(super) fn is_fresh(&self) -> bool {
         self.filled.len() > self.stuck
     }
 
-    /// All bytes.
+    /// All received bytes.
     pub(super) fn bytes(&mut self) -> &mut [u8] {
         &mut self.buffer[self.filled.clone()]
     }
 
-    /// The bytes that are stuck.
+    /// The bytes of the incomplete record.
     pub(super) fn stuck(&mut self) -> &mut [u8] {
         &mut self.buffer[self.filled.start..self.filled.start + self.stuck]
     }
 
-    /// Nothing can be made of what is left.
+    /// Marks the remaining bytes as an incomplete record.
     pub(super) fn set_stuck(&mut self) {
         self.stuck = self.filled.len();
     }
 
-    /// So many bytes at the front are done with.
+    /// Removes this many processed bytes from the front.
     pub(super) fn discard(&mut self, count: usize) {
         self.filled.start = (self.filled.start + count).min(self.filled.end);
         self.stuck = self.stuck.saturating_sub(count);
@@ -47,7 +47,7 @@ impl Incoming {
         }
     }
 
-    /// Room for more bytes; empty, if there are too many that cannot be understood.
+    /// Room for more bytes; empty if the buffer is full of bytes that cannot be processed.
     pub(super) fn room(&mut self) -> &mut [u8] {
         let length = self.filled.len();
         if self.buffer.len() < space::SIZE {
@@ -61,12 +61,12 @@ impl Incoming {
         &mut self.buffer[length..]
     }
 
-    /// So many bytes of the room were filled.
+    /// Adds this many bytes that were written into the room.
     pub(super) fn add(&mut self, count: usize) {
         self.filled.end += count;
     }
 
-    /// Nothing comes for the time being: part of a record keeps no more than it needs.
+    /// Called when no bytes are available: an incomplete record keeps only the memory it needs.
     pub(super) fn park(&mut self) {
         if self.filled.is_empty() {
             self.clear();
@@ -77,13 +77,13 @@ impl Incoming {
         }
     }
 
-    /// Bytes of memory that it holds.
+    /// The memory held, in bytes.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.buffer.len()
     }
 
-    /// What there is will not be looked at.
+    /// Drops all bytes: they will not be processed.
     pub(super) fn clear(&mut self) {
         (self.filled, self.stuck) = (0..0, 0);
         space::give_back(std::mem::take(&mut self.buffer));
@@ -96,7 +96,7 @@ impl Drop for Incoming {
     }
 }
 
-/// Ciphertext that the socket has not taken yet.
+/// Ciphertext that the socket has not accepted yet.
 #[derive(Default)]
 pub(super) struct Outgoing {
     buffer: Box<[u8]>,
@@ -104,13 +104,13 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// What is to be sent.
+    /// The bytes to be sent.
     pub(super) fn unsent(&self) -> &[u8] {
         &self.buffer[self.unsent.clone()]
     }
 
-    /// Room for so many bytes at least. Never refused: what is added without a bound is the handshake, whose length
-    /// our own certificate decides.
+    /// Room for at least this many bytes. It is never refused: the only unbounded addition is the handshake, whose
+    /// length depends on our own certificate.
     pub(super) fn room(&mut self, bytes: usize) -> &mut [u8] {
         if self.buffer.len() - self.unsent.end < bytes {
             let length = self.unsent.len();
@@ -126,12 +126,12 @@ impl Outgoing {
         &mut self.buffer[self.unsent.end..]
     }
 
-    /// So many bytes of the room were filled.
+    /// Adds this many bytes that were written into the room.
     pub(super) fn add(&mut self, count: usize) {
         self.unsent.end += count;
     }
 
-    /// So many bytes were sent.
+    /// Removes this many bytes that were sent.
     pub(super) fn sent(&mut self, count: usize) {
         self.unsent.start += count;
         if self.unsent.is_empty() {
@@ -139,7 +139,7 @@ impl Outgoing {
         }
     }
 
-    /// Bytes of memory that it holds.
+    /// The memory held, in bytes.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.buffer.len()
@@ -157,7 +157,7 @@ impl Drop for Outgoing {
     }
 }
 
-/// Where plaintext goes: to the reader as far as it has room, and the rest of a record is kept for it.
+/// The destination of plaintext: the reader's buffer while it has room; the rest of a record is kept for the next read.
 pub(super) struct Plain<'a, 'b> {
     out: Option<&'a mut ReadBuf<'b>>,
     rest: &'a mut BytesMut,
@@ -169,7 +169,7 @@ impl<'a, 'b> Plain<'a, 'b> {
     }
 
     pub(super) fn put(&mut self, payload: &[u8]) {
-        // What is kept comes before what follows.
+        // Kept bytes come before later ones, so nothing goes to the reader directly while any are kept.
         let room = self.out.as_ref().filter(|_| self.rest.is_empty()).map_or(0, |out| out.remaining());
         let (now, later) = payload.split_at(room.min(payload.len()));
         if let Some(out) = &mut self.out {

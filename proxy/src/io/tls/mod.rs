@@ -1,10 +1,10 @@
-//! TLS over a socket, in either role, on rustls' unbuffered connections. Exists because bulk is worth it: one read of
-//! the socket takes several records, a record is opened where it lies and copied once, to its reader, and what is
-//! sealed in one step goes out in one write. Without traffic a connection holds no buffer.
+//! TLS over a socket, as client or server, on rustls' unbuffered connections. This interface makes bulk transfers
+//! faster: one read of the socket takes several records, a record is decrypted in place and copied once, to its
+//! reader, and the records encrypted in one step share one write. Without traffic a connection holds no buffer.
 //!
-//! rustls has removed this interface on its main branch, in favour of one whose buffers belong to the caller too. So
-//! nothing outside of this folder names it: `Tls` tells what the handshake agreed on in its own words, and a test of the
-//! workspace holds that. docs/tls.md is the plan for the day of the update.
+//! rustls has removed this interface on its main branch, in favour of another one whose buffers belong to the
+//! caller, too. So no code outside this folder refers to it: `Tls` reports the result of the handshake in types of
+//! its own, and a test of the workspace enforces that. docs/tls.md is the plan for the update.
 
 mod session;
 
@@ -28,30 +28,31 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A TLS connection whose handshake is done.
+/// A TLS connection whose handshake is complete.
 ///
-/// What is written is sealed and offered to the socket at once. At most one step of it is held when the socket takes no
-/// more: then nothing further is accepted. A peer that ends without `close_notify` is an error for the reader, since
-/// anybody on the way may have cut the rest off; after one that says it, we can still write.
+/// Written bytes are encrypted and offered to the socket at once. If the socket does not accept them, at most one
+/// step is held and no further writes are accepted. If a peer ends the connection without `close_notify`, the
+/// reader gets an error, because an attacker on the path may have cut off the rest. After a peer's `close_notify`,
+/// we can still write.
 pub struct Tls {
     socket: Prefixed,
     session: Session,
     incoming: Incoming,
     outgoing: Outgoing,
-    /// Plaintext that readers had no room for.
+    /// Plaintext for which readers had no room.
     rest: BytesMut,
-    /// rustls may have more to do, even if nothing comes.
+    /// rustls may have more to do, even if no bytes arrive.
     busy: bool,
-    /// The peer has said that it ends.
+    /// The peer has sent `close_notify`.
     ended: bool,
-    /// We have said that we end.
+    /// We have sent `close_notify`.
     closed: bool,
-    /// The connection broke the protocol, and is over.
+    /// The error that ended the connection, if the protocol was violated.
     failed: Option<rustls::Error>,
 }
 
 impl Tls {
-    /// Makes the handshake as a client of the named server.
+    /// Performs the handshake as a client of the named server.
     pub async fn connect(
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
@@ -61,7 +62,7 @@ impl Tls {
         Self::handshake(Session::Client(connection), socket).await
     }
 
-    /// Makes the handshake as a server.
+    /// Performs the handshake as a server.
     pub async fn accept(config: Arc<ServerConfig>, socket: Prefixed) -> io::Result<Self> {
         let connection = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
         Self::handshake(Session::Server(connection), socket).await
@@ -83,22 +84,22 @@ impl Tls {
         Ok(tls)
     }
 
-    /// The socket below.
+    /// The underlying socket.
     pub fn socket(&self) -> &Prefixed {
         &self.socket
     }
 
-    /// The protocol that ALPN has agreed on.
+    /// The protocol negotiated by ALPN.
     pub fn alpn(&self) -> Option<&[u8]> {
         self.state().alpn_protocol()
     }
 
-    /// The peer's certificate chain, leaf first; empty if it showed none.
+    /// The peer's certificate chain, leaf first; empty if the peer presented none.
     pub fn peer_certificates(&self) -> &[CertificateDer<'static>] {
         self.state().peer_certificates().unwrap_or_default()
     }
 
-    /// How the connection is encrypted.
+    /// The negotiated TLS parameters.
     pub fn agreed(&self) -> Option<crate::flow::tls::Session> {
         agreement::session(self.state())
     }
@@ -125,7 +126,7 @@ impl Tls {
         }
     }
 
-    /// One step over what has come.
+    /// Processes one step of the received bytes.
     fn step(&mut self, context: &mut Context<'_>, out: Option<&mut ReadBuf<'_>>) -> io::Result<Step> {
         let mut plain = Plain::new(out, &mut self.rest);
         let (discard, step) =
@@ -147,7 +148,7 @@ impl Tls {
         Ok(step)
     }
 
-    /// The connection is over: the peer is told why, if it takes it at once.
+    /// Ends the connection after an error. An alert is sent if the socket accepts it at once.
     fn fail(&mut self, context: &mut Context<'_>, error: rustls::Error) -> io::Error {
         self.session.last_words(&mut self.outgoing);
         let _ = self.poll_send(context);
@@ -156,7 +157,7 @@ impl Tls {
         invalid(error)
     }
 
-    /// Seals what is wanted behind what is not sent yet.
+    /// Encrypts what `want` asks for, behind the bytes that are not sent yet.
     fn put(&mut self, context: &mut Context<'_>, want: Want<'_>) -> io::Result<()> {
         loop {
             let mut plain = Plain::new(None, &mut self.rest);
@@ -173,7 +174,7 @@ impl Tls {
         }
     }
 
-    /// Reads more of what the peer sends; 0: it has ended.
+    /// Reads more of the peer's bytes; 0: the peer has ended the connection.
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let room = self.incoming.room();
         if room.is_empty() {
@@ -190,8 +191,8 @@ impl Tls {
         result.map_ok(|()| count)
     }
 
-    /// What it means that the peer ended the connection below TLS: between two records it may be its way of closing;
-    /// amid a record some of what it sent is lost for certain.
+    /// The error for a TCP connection that ended without `close_notify`: between two records that may be the peer's
+    /// way of closing; within a record, data was certainly lost.
     fn cut_off(&mut self) -> io::Error {
         if self.incoming.bytes().is_empty() {
             let kind = io::ErrorKind::UnexpectedEof;
@@ -200,7 +201,7 @@ impl Tls {
         io::Error::new(io::ErrorKind::ConnectionAborted, "the peer closed the connection amid a TLS record")
     }
 
-    /// Sends what is sealed until all of it is gone.
+    /// Sends all encrypted bytes.
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.outgoing.unsent().is_empty() {
             let sent = ready!(Pin::new(&mut self.socket).poll_write(context, self.outgoing.unsent()))?;
@@ -212,7 +213,7 @@ impl Tls {
         Poll::Ready(Ok(()))
     }
 
-    /// Opens records that have come as long as the reader has room.
+    /// Decrypts received records for as long as the reader has room.
     fn open(&mut self, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> io::Result<()> {
         hand_out(&mut self.rest, out);
         while out.remaining() > 0
@@ -222,7 +223,8 @@ impl Tls {
         {
             let idle = self.outgoing.unsent().is_empty();
             let step = self.step(context, Some(out))?;
-            // An answer goes at once, unless a writer waits for the socket: then it goes with what is written.
+            // A handshake or alert message is sent at once, unless a writer already waits for the socket: then it
+            // goes with the writer's bytes.
             if step == Step::Said && idle {
                 let _ = self.poll_send(context);
             }
@@ -230,7 +232,7 @@ impl Tls {
         Ok(())
     }
 
-    /// Whether more plaintext is taken: not while earlier bytes wait for the socket.
+    /// Whether plaintext is accepted: not while earlier bytes wait for the socket.
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(error) = &self.failed {
             return Poll::Ready(Err(invalid(error.clone())));
@@ -241,7 +243,7 @@ impl Tls {
         self.poll_send(context)
     }
 
-    /// What was sealed goes out as far as it can.
+    /// Sends as many of the encrypted bytes as the socket accepts.
     fn offer(&mut self, context: &mut Context<'_>, count: usize) -> Poll<io::Result<usize>> {
         match self.poll_send(context) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
@@ -249,7 +251,7 @@ impl Tls {
         }
     }
 
-    /// Seals as few records as the parts fit into. Parts are joined where a record holds more than one.
+    /// Encrypts the parts in as few records as possible; parts that fit into one record are joined.
     fn gather(&mut self, context: &mut Context<'_>, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut joined = space::borrow();
         let (mut length, mut taken) = (0, 0);
@@ -289,7 +291,7 @@ impl AsyncRead for Tls {
         let before = out.filled().len();
         loop {
             let opened = this.open(context, out);
-            // An error is told again, after what came before it.
+            // Bytes are returned first; the next read reports the error again.
             if out.filled().len() > before || out.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
@@ -344,13 +346,13 @@ impl AsyncWrite for Tls {
         if !this.closed {
             this.closed = true;
             if this.failed.is_none() {
-                // Whatever stands against it, the socket is closed.
+                // Whatever prevents the `close_notify`, the socket is closed next.
                 let _ = this.put(context, Want::Close);
             }
         }
         ready!(this.poll_send(context))?;
         match ready!(Pin::new(&mut this.socket).poll_shutdown(context)) {
-            // A peer that is gone already need not be told.
+            // The peer is already gone, so there is nothing to shut down.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
             result => Poll::Ready(result),
         }

@@ -1,5 +1,5 @@
-//! Pure. What rustls says to bytes of TLS: it is handed what has come, and hands back plaintext for the reader and
-//! ciphertext for the peer. Both roles are driven by the same steps. Knows nothing of sockets.
+//! Pure. Drives the rustls state machine: takes received bytes, and yields plaintext for the reader and ciphertext
+//! for the peer. Client and server are driven by the same steps. Does not deal with sockets.
 
 use super::buffer::{Outgoing, Plain};
 use bytes::BytesMut;
@@ -11,40 +11,40 @@ use rustls::unbuffered::{
 };
 use rustls::{CommonState, Error};
 
-/// A connection's state in either role.
+/// The TLS state of a client or a server.
 pub(super) enum Session {
     Client(UnbufferedClientConnection),
     Server(UnbufferedServerConnection),
 }
 
-/// What is to be done as soon as rustls lets us.
+/// What to do as soon as rustls permits it.
 #[derive(Clone, Copy)]
 pub(super) enum Want<'a> {
-    /// Nothing but to understand what has come.
+    /// Only process received bytes.
     Read,
-    /// Plaintext to be sealed.
+    /// Encrypt this plaintext.
     Seal(&'a [u8]),
-    /// The end of our side to be told.
+    /// Send `close_notify`.
     Close,
 }
 
-/// What a step has done.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// A record's plaintext was handed out.
+    /// The plaintext of a record was delivered.
     Read,
-    /// There is something to tell the peer, or was.
+    /// A message for the peer was encoded, or was passed on for sending.
     Said,
     /// What was wanted is done.
     Done,
-    /// The peer has ended its side, and says no more.
+    /// The peer has sent `close_notify`; no more of its data follows.
     PeerClosed,
-    /// Nothing can be done until more bytes come.
+    /// No progress is possible until more bytes arrive.
     Starved,
 }
 
 impl Session {
-    /// What both roles know.
+    /// The state common to both roles.
     pub(super) fn state(&self) -> &CommonState {
         match self {
             Self::Client(connection) => connection,
@@ -52,8 +52,8 @@ impl Session {
         }
     }
 
-    /// One step over the bytes that have come, and how many of them are done with. `incoming` begins with all bytes
-    /// that earlier steps have left, unless the last one was `Step::Read`: then none are needed.
+    /// Processes one step of the received bytes. Returns how many of them are consumed. `incoming` must begin with
+    /// all bytes that earlier steps have left, unless the last step was `Step::Read`: then none are needed.
     pub(super) fn step(
         &mut self,
         incoming: &mut [u8],
@@ -67,8 +67,8 @@ impl Session {
         }
     }
 
-    /// What there is to tell the peer without looking at any more of what it says: after an error that is why the
-    /// connection ends.
+    /// Encodes messages for the peer without processing any more received bytes: after an error, the alert that
+    /// explains it.
     pub(super) fn last_words(&mut self, outgoing: &mut Outgoing) {
         let mut rest = BytesMut::new();
         while self.state().wants_write() {
@@ -101,7 +101,7 @@ fn act<Data>(
         },
         Ok(ConnectionState::EncodeTlsData(data)) => encode(data, outgoing),
         Ok(ConnectionState::TransmitTlsData(data)) => {
-            // What was encoded goes out in the order in which it came: nothing overtakes it.
+            // Encoded bytes are sent in their order, so rustls may treat them as sent.
             data.done();
             Ok(Step::Said)
         }
@@ -158,9 +158,9 @@ fn write<Data>(
     }
 }
 
-/// Plaintext of the largest record.
+/// The most plaintext in one record.
 pub(super) const RECORD: usize = 16 * 1024;
-/// What TLS adds to a record at most: its head, the nonce of TLS 1.2 or the type of TLS 1.3, and the tag.
+/// The most overhead of a record: its header, the nonce of TLS 1.2 or the type byte of TLS 1.3, and the tag.
 const OVERHEAD: usize = 32;
-/// Room for an alert or an update of keys in front of what is sealed.
+/// Room for an alert or a key update before the encrypted data.
 const SMALL: usize = 256;

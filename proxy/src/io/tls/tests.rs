@@ -1,5 +1,5 @@
-//! Our end against the TLS library's own stream, over sockets: what arrives, what ends how, and what a peer can do that
-//! it should not.
+//! Our end against the TLS library's own stream, over sockets: which bytes arrive, how connections end, and how
+//! misbehaving peers are handled.
 
 use super::*;
 use crate::credentials::tests;
@@ -13,7 +13,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 const BOTH: [TlsVersion; 2] = [TlsVersion::V1_2, TlsVersion::V1_3];
 
-/// Who is our end.
+/// The role of our end.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Role {
     Client,
@@ -33,7 +33,7 @@ fn name() -> ServerName<'static> {
     ServerName::try_from("reviews.default.svc.cluster.local").unwrap()
 }
 
-/// What both ends say of a handshake: ours, and the library's.
+/// The handshake parameters at both ends: ours, and the library's.
 async fn handshakes(
     role: Role,
     (server, client): Configs,
@@ -67,7 +67,7 @@ fn tls_error(error: &io::Error) -> &rustls::Error {
     error.get_ref().and_then(|inner| inner.downcast_ref()).unwrap_or_else(|| panic!("{error:?}"))
 }
 
-/// Sends in steps of one size, ends, and reads what comes in steps of another.
+/// Sends in steps of one size, ends, and reads the response in steps of another.
 async fn exchange<S: AsyncRead + AsyncWrite>(stream: S, sent: &[u8], write: usize, read: usize) -> Vec<u8> {
     let (mut from, mut to) = tokio::io::split(stream);
     let writing = async {
@@ -163,7 +163,7 @@ async fn a_client_whose_certificate_is_refused_is_told_by_an_alert() {
         let error = ours.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert!(matches!(tls_error(&error), rustls::Error::InvalidCertificate(_)), "{error}");
-        // In TLS 1.3 a client is through before the server has looked at its certificate.
+        // In TLS 1.3 a client completes its handshake before the server has verified its certificate.
         let told = match theirs {
             Ok(mut stream) => stream.read(&mut [0]).await.unwrap_err(),
             Err(error) => error,
@@ -404,14 +404,14 @@ async fn parts_share_records() {
     }
 }
 
-/// The library's server, whose bytes go through our hands.
+/// A server of the TLS library whose bytes the test moves itself.
 struct ByHand {
     session: ServerConnection,
     socket: TcpStream,
 }
 
 impl ByHand {
-    /// Reads until nothing is there.
+    /// Reads until no bytes are available.
     fn read(&mut self) {
         let mut bytes = vec![0; 1 << 16];
         while let Ok(count @ 1..) = self.socket.try_read(&mut bytes) {
@@ -484,7 +484,7 @@ async fn an_alert_of_the_peer_is_told_by_its_name() {
     assert_eq!(tls_error(&error), &rustls::Error::AlertReceived(AlertDescription::DecodeError));
 }
 
-/// What happens to bytes on their way to us.
+/// Damage to bytes on their way to us.
 #[derive(Debug, Clone, Copy)]
 enum Damage {
     Flipped,
@@ -504,7 +504,7 @@ impl Damage {
     }
 }
 
-/// Relays what the peer says, but for one byte. After a silence it ends: each may wait for what the other has sent.
+/// Relays the peer's bytes with one byte damaged. Ends after a silence, because each side may wait for the other.
 async fn relay(peer: TcpStream, us: TcpStream, damage: Damage, at: usize) {
     let ((mut from_peer, mut to_peer), (mut from_us, mut to_us)) = (peer.into_split(), us.into_split());
     let there = async {

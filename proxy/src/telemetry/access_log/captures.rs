@@ -1,10 +1,11 @@
-//! Pure. What the logs of a chain keep of a request: headers by name, and what is gathered only where a log names it.
+//! Pure. What the logs of a chain need from a request: headers by name, and facts that are collected only if a log
+//! names them.
 
 use api::format::operator::{Counted, End, Fact, Holder, Moment, Operator, Point, Side};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::{Array, SmallVec};
 
-/// What one log keeps. All logs of a chain keep their headers in one row, one log after the other.
+/// What one log captures. All logs of a chain store their headers in one shared row, one log after the other.
 #[derive(Debug, Default)]
 pub(super) struct Captures {
     pub(super) request: Captured,
@@ -13,21 +14,21 @@ pub(super) struct Captures {
     pub(super) needs: Needs,
 }
 
-/// Headers that a log keeps.
+/// The headers that a log captures.
 #[derive(Debug, Default)]
 pub(super) struct Captured {
     first: usize,
     names: Vec<HeaderName>,
 }
 
-/// What a log needs beside headers.
+/// What a log needs besides headers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Needs {
-    /// Something of `flow::extra`.
+    /// A field of `flow::extra`.
     pub(super) extra: bool,
-    /// An id, which a TCP connection does not bring along.
+    /// A request ID, which a TCP connection must generate.
     pub(super) stream_id: bool,
-    /// Certificates of the client's connection.
+    /// The certificates of the client's connection.
     pub(super) certificates: bool,
 }
 
@@ -36,7 +37,7 @@ impl Captured {
         Self { first: before.first + before.names.len(), names: vec![] }
     }
 
-    /// The place in the row at which a header will be.
+    /// Returns the position in the row at which a header's value is stored.
     pub(super) fn place(&mut self, name: HeaderName) -> usize {
         let known = self.names.iter().position(|known| *known == name);
         self.first
@@ -48,7 +49,7 @@ impl Captured {
 }
 
 impl Captures {
-    /// Those of a log that follows another one.
+    /// Creates the captures of a log that follows another one in the row.
     pub(super) fn after(before: Option<&Self>) -> Self {
         let Some(before) = before else { return Self::default() };
         Self {
@@ -61,7 +62,7 @@ impl Captures {
 }
 
 impl Captured {
-    /// Adds the values of a head to the row.
+    /// Appends the values of a head to the row.
     pub(super) fn keep<A: Array<Item = Option<HeaderValue>>>(
         &self,
         headers: &HeaderMap,
@@ -72,7 +73,7 @@ impl Captured {
 }
 
 impl Needs {
-    /// Takes note of an operator that is no header.
+    /// Records the needs of an operator that is not a header.
     pub(super) fn note(&mut self, operator: &Operator) {
         let (extra, certificates) = match operator {
             Operator::UniqueId
@@ -133,7 +134,7 @@ impl Needs {
     }
 }
 
-/// Whether a point is known only where it is marked: every record tells the others.
+/// Whether a point in time is recorded only on request; every record has the others.
 fn is_marked(point: Point) -> bool {
     match point {
         Point::RequestBegins

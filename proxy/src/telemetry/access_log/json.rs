@@ -1,20 +1,20 @@
-//! Pure. JSON lines, made ready.
+//! Pure. JSON log formats, compiled.
 
 use super::captures::Captures;
 use super::{FormatError, Piece, pieces, text};
 use api::model::access_log::JsonFormat;
 
-/// A value.
+/// A value in a JSON format.
 #[derive(Debug)]
 pub(super) enum Node {
-    /// As it stands in the line.
+    /// Literal bytes of the line.
     Constant(Box<[u8]>),
     Text(Vec<Piece>),
     Object(Fields),
     List(Vec<Node>),
 }
 
-/// Keys as they stand in the line, with a comma before and a colon behind.
+/// Keys as written to the line, each with a leading comma and a trailing colon.
 pub(super) type Fields = Vec<(Box<[u8]>, Node)>;
 
 pub(super) fn fields(from: &[(String, JsonFormat)], captures: &mut Captures) -> Result<Fields, FormatError> {

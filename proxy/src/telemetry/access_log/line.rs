@@ -1,12 +1,12 @@
-//! Pure. Writes one line. A value that is not there reads `-`; in JSON it is `null`, as Envoy has it. A log that omits what
-//! is empty has nothing there.
+//! Pure. Formats one log line. A missing value is written as `-`, or in JSON as `null`, as in Envoy. A log with
+//! `omit_empty_values` leaves it out.
 
 use super::json::Node;
 use super::value::{Value, value};
 use super::{Format, Log, Piece, text};
 use crate::flow::record::{Detail, Record};
 
-/// Appends the line of a record.
+/// Appends the line for a record.
 pub(super) fn write(out: &mut Vec<u8>, log: &Log, record: &Record) {
     let empty;
     let detail = match record.detail.as_deref() {
@@ -46,7 +46,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Each key stands with a comma before it, and the bracket takes the place of the first one.
+    /// Writes an object. Each key has a comma before it; the opening bracket replaces the first comma.
     fn object(&mut self, fields: &[(Box<[u8]>, Node)]) {
         let start = self.out.len();
         for (key, node) in fields {
@@ -80,7 +80,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Whether there is anything to keep.
+    /// Writes a value. Returns whether it has content that must be kept.
     fn node(&mut self, node: &Node) -> bool {
         match node {
             Node::Constant(text) => self.out.extend_from_slice(text),

@@ -1,5 +1,5 @@
-//! Access logs: formats made ready, lines written from records into per-thread buffers, and buffers handed to files
-//! by size or time. No line is formatted when there is no log, and no request waits for a disk.
+//! Access logs: compiled formats, lines written from records into per-thread buffers, and buffers passed to files
+//! by size or time. Without a log no line is formatted, and no request waits for a disk.
 
 mod line;
 
@@ -23,12 +23,12 @@ use operator::Operator;
 use std::fs::OpenOptions;
 use std::io::Write;
 
-/// A log, ready to be written.
+/// A compiled log.
 #[derive(Debug)]
 pub struct Log {
     sink: LogSink,
     format: Format,
-    /// What is not there leaves nothing.
+    /// Missing values are left out.
     omit_empty: bool,
     captures: Captures,
 }
@@ -45,7 +45,7 @@ enum Piece {
     Operator(Operator),
 }
 
-/// A format that cannot be used.
+/// An access log format that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("access log format: `{text}` {error}")]
 pub struct FormatError {
@@ -54,7 +54,7 @@ pub struct FormatError {
 }
 
 impl Log {
-    /// Makes the logs of a chain ready.
+    /// Compiles the logs of a chain.
     pub fn compile_all(from: &[AccessLog]) -> Result<Box<[Self]>, FormatError> {
         let mut logs: Vec<Self> = Vec::with_capacity(from.len());
         for log in from {
@@ -73,28 +73,28 @@ impl Log {
         Ok(Self { sink: from.sink.clone(), format, omit_empty: from.omit_empty, captures })
     }
 
-    /// Whether it names something of `flow::extra`.
+    /// Whether the format names a field of `flow::extra`.
     pub fn needs_extra(&self, traffic: Traffic) -> bool {
         let needs = self.captures.needs;
         needs.extra || (needs.stream_id && traffic == Traffic::Tcp)
     }
 
-    /// Whether it names what only the certificates of the client's connection tell.
+    /// Whether the format names a property of the certificates on the client's connection.
     pub fn needs_certificates(&self) -> bool {
         self.captures.needs.certificates
     }
 
-    /// Keeps the request headers that the format names.
+    /// Captures the request headers that the format names.
     pub fn capture_request(&self, headers: &HeaderMap, detail: &mut Detail) {
         self.captures.request.keep(headers, &mut detail.request_headers);
     }
 
-    /// Keeps the response headers that the format names.
+    /// Captures the response headers that the format names.
     pub fn capture_response(&self, headers: &HeaderMap, detail: &mut Detail) {
         self.captures.response.keep(headers, &mut detail.response_headers);
     }
 
-    /// Keeps the trailers that the format names.
+    /// Captures the trailers that the format names.
     pub fn capture_trailers(&self, headers: &HeaderMap, detail: &mut Detail) {
         self.captures.trailers.keep(headers, &mut detail.response_trailers);
     }
@@ -116,7 +116,7 @@ fn pieces(text: &str, captures: &mut Captures) -> Result<Vec<Piece>, FormatError
     Ok(pieces)
 }
 
-/// Buffers of one thread, one for each file.
+/// The log buffers of one thread, one for each file.
 #[derive(Default)]
 pub struct LogBuffers {
     buffers: Vec<Buffer>,
@@ -142,7 +142,7 @@ impl LogBuffers {
         }
     }
 
-    /// Hands everything to the files.
+    /// Passes all buffered lines to the files.
     pub fn flush(&mut self) {
         self.buffers.iter_mut().for_each(Buffer::flush);
     }
@@ -183,7 +183,7 @@ fn append(file: &mut Option<std::fs::File>, path: &str, lines: &[u8]) -> std::io
     written
 }
 
-/// Bytes of lines that are written at once.
+/// The buffer size in bytes at which lines are passed to a file.
 const FLUSH_AT: usize = 64 * 1024;
 
 #[cfg(test)]

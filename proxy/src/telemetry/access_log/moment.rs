@@ -11,7 +11,7 @@ pub fn write(shape: &Shape, out: &mut Vec<u8>, at: SystemTime) {
     let since = since_epoch(at);
     let date = civil(since.as_secs() / DAY);
     for part in shape.parts() {
-        // Writing to memory does not fail.
+        // A write to memory does not fail.
         let _ = part_of(part, out, since, date);
     }
 }
@@ -78,7 +78,7 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
-/// What the first of January 1970 was.
+/// The weekday of 1 January 1970.
 const THURSDAY: u64 = 4;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Pure. Text made byte by byte: numbers, addresses, times and escaped strings. A log line is made for every request,
-//! and the standard formatting machinery would cost more than the rest of the request.
+//! Pure. Formats numbers, addresses, times and escaped strings byte by byte. A log line is written for every
+//! request, and the standard formatting machinery would cost more than the rest of the request.
 
 use crate::http1::date::{DAY, civil};
 use ipnet::IpNet;
@@ -7,7 +7,7 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A number in decimal.
+/// Appends a number in decimal.
 pub fn number(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0; MOST_DIGITS];
     let mut first = MOST_DIGITS;
@@ -22,7 +22,7 @@ pub fn number(out: &mut Vec<u8>, mut number: u64) {
     out.extend_from_slice(&digits[first..]);
 }
 
-/// An address with its port.
+/// Appends an address with its port.
 pub fn address(out: &mut Vec<u8>, address: SocketAddr) {
     match address {
         SocketAddr::V4(v4) => {
@@ -34,7 +34,7 @@ pub fn address(out: &mut Vec<u8>, address: SocketAddr) {
     }
 }
 
-/// An address without a port.
+/// Appends an address without a port.
 pub fn ip(out: &mut Vec<u8>, ip: IpAddr) {
     match ip {
         IpAddr::V4(v4) => ipv4(out, v4),
@@ -51,7 +51,7 @@ fn ipv4(out: &mut Vec<u8>, ip: Ipv4Addr) {
     }
 }
 
-/// Bytes without percent signs; one that does not stand for a byte stays.
+/// Percent-decodes a text; an invalid escape stays as it is.
 pub fn decoded(text: &str) -> impl Iterator<Item = u8> {
     let mut rest = text.as_bytes();
     std::iter::from_fn(move || {
@@ -72,7 +72,7 @@ fn digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).map(|digit| digit as u8)
 }
 
-/// The network of an address, of at most as many bits as it has.
+/// Appends the network of an address; `bits` is capped at the length of the address.
 pub fn network(out: &mut Vec<u8>, address: IpAddr, bits: u8) {
     let bits = bits.min(if address.is_ipv4() { 32 } else { 128 });
     if let Ok(network) = IpNet::new(address, bits) {
@@ -80,9 +80,9 @@ pub fn network(out: &mut Vec<u8>, address: IpAddr, bits: u8) {
     }
 }
 
-/// What is rare enough for the standard way.
+/// Appends a value through `Display`, for values that are rare.
 pub(super) fn shown(out: &mut Vec<u8>, value: &dyn std::fmt::Display) {
-    // Writing to memory does not fail.
+    // A write to memory does not fail.
     let _ = write!(out, "{value}");
 }
 
@@ -91,7 +91,7 @@ pub(super) fn since_epoch(at: SystemTime) -> Duration {
     at.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// `2026-01-31T12:00:00.123Z`
+/// Appends a time such as `2026-01-31T12:00:00.123Z`.
 pub fn iso_time(out: &mut Vec<u8>, at: SystemTime) {
     let since = since_epoch(at);
     let (days, second) = (since.as_secs() / DAY, since.as_secs() % DAY);
@@ -114,7 +114,8 @@ fn digits(place: &mut [u8], mut number: u64) {
     }
 }
 
-/// A client decides what its headers hold: control characters must not forge lines.
+/// Appends a text with its control characters replaced: clients choose their headers, and must not be able to forge
+/// log lines.
 pub(super) fn plain(out: &mut Vec<u8>, text: &[u8]) {
     let special = |byte: u8| byte < 0x20 || matches!(byte, b'"' | 0x7f);
     if !text.iter().fold(false, |found, byte| found | special(*byte)) {
@@ -133,11 +134,11 @@ pub(super) fn plain(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-/// A JSON string with its quotes.
+/// Appends a JSON string with its quotes.
 pub(super) fn json(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
     let special = |byte: u8| matches!(byte, 0..0x20 | b'"' | b'\\' | 0x80..);
-    // Looking at all bytes without a branch is faster than stopping at the first that needs an escape.
+    // Checking all bytes without a branch is faster than stopping at the first that needs an escape.
     if text.iter().fold(false, |found, byte| found | special(*byte)) {
         escaped(out, text);
     } else {

@@ -1,4 +1,4 @@
-//! Pure. What stands for an operator in the line of a record.
+//! Pure. Determines the value of an operator for a record.
 
 use super::moment;
 use super::operator::{Operator, Source};
@@ -16,17 +16,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// What stands for an operator.
+/// The value of an operator.
 #[derive(Clone, Copy)]
 pub(super) enum Value<'a> {
     Absent,
     Number(u64),
-    /// A number that is text in JSON.
+    /// A number that JSON shows as a string.
     Digits(u64),
     Text(&'a [u8]),
-    /// Text without control characters whose quotation marks are escaped already.
+    /// Text without control characters, in which quotation marks are already escaped.
     Escaped(&'a str),
-    /// Joined by commas.
+    /// URIs, joined by commas.
     Uris(&'a [Arc<str>]),
     Names(&'a [Box<str>]),
     FlagsLong(Flags),
@@ -36,12 +36,12 @@ pub(super) enum Value<'a> {
     Network(IpAddr, u8),
     Time(SystemTime),
     Flags(Flags),
-    /// Without percent signs, and at most so many bytes of it.
+    /// Percent-decoded text, cut to this many bytes.
     Decoded(&'a str, usize),
-    /// With underscores for spaces.
+    /// Text with spaces replaced by underscores.
     Underscored(&'a str),
     Attempted(&'a [extra::Attempted], Attempted),
-    /// A name, or an address where there is none.
+    /// A name, or the address if there is no name.
     HostName(Option<&'a str>, SocketAddr, bool),
     Unique(u128),
 }
@@ -70,7 +70,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Whether what is written may hold characters that need an escape, beside texts.
+    /// Whether the written value may hold characters that need an escape, apart from texts.
     pub(super) fn may_need_escapes(self) -> bool {
         match self {
             Self::Escaped(_)
@@ -95,14 +95,14 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// What `write` writes, for what may hold characters that need an escape.
+    /// The bytes that `write` writes, for values that may need escapes.
     pub(super) fn made(self) -> Vec<u8> {
         let mut made = vec![];
         self.write(&mut made);
         made
     }
 
-    /// Writes it as it is.
+    /// Appends the value unescaped.
     pub(super) fn write(self, out: &mut Vec<u8>) {
         match self {
             Self::Absent => {}
@@ -254,11 +254,11 @@ fn duration(
         Precision::Micro => 1_000,
         Precision::Nano => 1,
     };
-    // What happened in another order than was meant has no duration, as in Envoy.
+    // If the two points are in the wrong order, there is no duration, as in Envoy.
     u64::try_from(to - from).map_or(Value::Absent, |nanos| Value::Number(nanos / divisor))
 }
 
-/// Nanoseconds from the beginning to a point.
+/// Nanoseconds from the start of the request to a point.
 fn point(point: Point, record: &Record, detail: &Detail) -> Option<i128> {
     let nanos = |time: Duration| i128::try_from(time.as_nanos()).unwrap_or(i128::MAX);
     match (point, is_tcp(record)) {
@@ -284,7 +284,7 @@ fn point(point: Point, record: &Record, detail: &Detail) -> Option<i128> {
 fn address(end: End, part: Part, detail: &Detail) -> Value<'_> {
     let address = match end {
         End::Upstream => detail.upstream_host,
-        // What was never reached has no address of ours either.
+        // If the upstream was never reached, its connection has no local address.
         End::UpstreamRemote => detail.upstream_host.filter(|_| detail.upstream_local.is_some()),
         End::UpstreamLocal => detail.upstream_local,
         End::Local => detail.downstream_local,
@@ -400,7 +400,7 @@ fn grpc_status(status: u8, shown: GrpcStatus) -> Value<'static> {
         (Some((camel, _)), GrpcStatus::Camel) => Value::Text(camel.as_bytes()),
         (Some((_, snake)), GrpcStatus::Snake) => Value::Text(snake.as_bytes()),
         (_, GrpcStatus::Number) => Value::Number(status.into()),
-        // What has no name is text all the same.
+        // A status without a name is still text.
         (None, GrpcStatus::Camel | GrpcStatus::Snake) => Value::Digits(status.into()),
     }
 }
@@ -445,7 +445,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Names of gRPC's statuses, by number.
+/// The names of gRPC status codes, by number.
 const GRPC_STATUSES: [(&str, &str); 17] = [
     ("OK", "OK"),
     ("Canceled", "CANCELLED"),

@@ -1,4 +1,4 @@
-//! Every operator of the table, in the line of a request and in that of a connection that tell everything.
+//! Every operator of the table, in the line of a request and of a connection for which all values are known.
 
 use super::super::*;
 use super::{json, log, record, text, written};
@@ -101,7 +101,7 @@ proptest! {
     }
 }
 
-/// A record that tells everything, of a request or a connection.
+/// A record of a request or a connection in which all values are known.
 fn full(log: &Log, traffic: Traffic) -> Record {
     let mut record = record(log);
     record.key.traffic = traffic;
@@ -140,7 +140,7 @@ fn full(log: &Log, traffic: Traffic) -> Record {
     record
 }
 
-/// What a connection has not.
+/// Removes the values that a TCP connection does not have.
 fn without_http(record: &mut Record) {
     record.key.code = 0;
     record.key.grpc_status = NO_GRPC_STATUS;
@@ -212,7 +212,7 @@ fn certificate(of: &str) -> Certificate {
     }
 }
 
-/// A real certificate, which is read when a line names it.
+/// A real certificate, which is parsed when a format names it.
 fn endpoint() -> Vec<u8> {
     let mut params = CertificateParams::new(vec!["two.test".to_owned()]).unwrap();
     params.subject_alt_names.push(SanType::URI("spiffe://two".try_into().unwrap()));
@@ -237,7 +237,7 @@ fn chain() -> Arc<FilterChain> {
     Arc::new(FilterChain { name: "chain".into(), criteria, tls: None, authorization: vec![], protocol })
 }
 
-/// What an operator might have in parentheses.
+/// Possible arguments of operators.
 const ARGUMENTS: &[&str] = &[
     "",
     "x",
@@ -264,7 +264,7 @@ const ARGUMENTS: &[&str] = &[
     "{\"operators\": [\"HOSTNAME\", {\"command\": \"RESP\", \"param\": \"x?:status\", \"max_length\": 2}]}",
 ];
 
-/// An operator, and what is written of a request and of a connection.
+/// An operator, and its text for a request and for a connection.
 const TABLE: &[(&str, &str, &str)] = &[
     ("REQ(:METHOD)", "GET", "-"),
     ("REQ(x?:path):3", "/a?", "-"),
