@@ -15,7 +15,7 @@ pub fn render(proxies: &[Value], version: &str) -> String {
     table::render(&heads, &rows)
 }
 
-/// The resources that proxies have rejected, with the reasons: one paragraph for each proxy.
+/// The resources that proxies have rejected, with the reasons: one paragraph for each rejection.
 pub fn refusals(proxies: &[Value]) -> String {
     let mut text = String::new();
     for proxy in proxies {
