@@ -81,7 +81,7 @@ pub fn conflicts<'a>(
 }
 
 /// Allocates a number of the default range for each port of a NodePort Service that has none: the previous number, or
-/// one derived from the port's name. Returns the allocated numbers.
+/// one derived from the Service's name and the port. Returns the allocated numbers.
 pub fn allocate(key: &Key, service: &mut Value, old: Option<&Value>, taken: &mut BTreeSet<u16>) -> Vec<u16> {
     if text(service, "/spec/type") != "NodePort" {
         return vec![];
