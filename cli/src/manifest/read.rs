@@ -62,8 +62,8 @@ pub fn parse(file: &str, content: &str) -> Result<Vec<Given>, Vec<Problem>> {
     Err(parsed.refusals.iter().map(Problem::from).collect())
 }
 
-/// The same problems, each with the line of its field. Whoever found them has seen objects and not files; what is not
-/// found in the file any more keeps the line of its object.
+/// Adds the line of the field to each problem. Pilot checks objects without their files, so its problems have only the
+/// line of the object. If the file does not contain the field any longer, the problem keeps that line.
 pub fn located(problems: Vec<Problem>) -> Vec<Problem> {
     let mut texts: BTreeMap<String, String> = BTreeMap::new();
     let locate = |mut problem: Problem| {

@@ -289,7 +289,7 @@ fn formed(form: &Form, objects: &[Value], single: bool, heads: bool) -> Result<S
     })
 }
 
-/// A part of a table: its heads, if they are wanted, and a row for each object.
+/// Renders one row for each object, with the names of the columns before them if `heads` is set.
 fn lines(kind: &Descriptor, objects: &[Value], style: Style<'_>, widths: &mut Widths, heads: bool) -> String {
     if kind.kind == "Event" {
         return events::render(widths, objects, style.namespaces, heads, style.now);
