@@ -154,7 +154,7 @@ fn question(pod: &Pod, probe: &Probe) -> Result<Question, ProbeError> {
         return Ok(Question::Tcp { port: number(pod, &tcp.port)? });
     }
     if let Some(grpc) = &probe.grpc {
-        // The gRPC health protocol is not implemented here, so only the connection is tested. The sidecar does the full check.
+        // The gRPC health protocol is not implemented here: only the connection is tested. The sidecar does the rest.
         return Ok(Question::Tcp {
             port: u16::try_from(grpc.port).map_err(|_| ProbeError::NotAPort(grpc.port))?,
         });
