@@ -1,4 +1,4 @@
-//! From the command line to an exit code.
+//! Parses the command line, runs the verb and returns the exit code.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use crate::inside::{self, connect, container, fetch, guard, host_listen, init, s
 use crate::state::State;
 use crate::verb::{self, print};
 
-/// Does what the command line says.
+/// Runs the command line of this process.
 pub fn run() -> ExitCode {
     let matches = verb::command().get_matches();
     match dispatch(&matches) {

@@ -1,5 +1,5 @@
-//! What people type: verbs and flags, with the help they see. It holds no behaviour, so that the whole
-//! surface of the command can be read in one place.
+//! The command line: its flags and its internal commands, with their help texts. This file holds no behaviour. The
+//! arguments of the other verbs are in their own files under `verb`.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ struct Arguments {
     state: Option<PathBuf>,
 }
 
-/// What `ostria` does besides its verbs: completion, which is about all of them, and what it is inside a pod.
+/// Commands beside the verbs: `completion`, and the hidden commands that `ostria` runs inside a pod or on the host.
 #[derive(Debug, Subcommand)]
 pub enum Inner {
     /// Print a completion script
@@ -28,39 +28,39 @@ pub enum Inner {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
-    /// Make a pod's namespaces
+    /// Create a pod's namespaces
     #[command(hide = true)]
     Sandbox(Hidden),
-    /// Be a pod's first process
+    /// Run as the first process of a pod
     #[command(hide = true)]
     PodInit,
-    /// Become a container
+    /// Set up a container and run its program
     #[command(hide = true)]
     Container(Hidden),
-    /// Ask the proxy of this pod
+    /// Send a request to the admin interface of this pod's proxy
     #[command(hide = true)]
     Fetch {
-        /// The path to ask for
+        /// Path of the request
         path: String,
-        /// Ask with POST, to change something
+        /// Send POST instead of GET, to change something
         #[arg(long)]
         post: bool,
     },
-    /// Pass bytes to a port of this pod
+    /// Copy standard input and output to and from a port of this pod
     #[command(hide = true)]
     Connect {
-        /// The port
+        /// Port to connect to
         port: u16,
     },
-    /// Open listeners in the host's network
+    /// Open listeners in the host's network namespace
     #[command(hide = true)]
     HostListen,
-    /// Become a program that ends with its parent
+    /// Run a program that is killed when its parent ends
     #[command(hide = true)]
     Guard(Guard),
 }
 
-/// The command line without the verbs, which have a table of their own.
+/// The command line without the verbs, which `verb::TABLE` lists.
 pub fn base() -> clap::Command {
     Inner::augment_subcommands(Arguments::command())
 }
@@ -68,42 +68,42 @@ pub fn base() -> clap::Command {
 /// `ostria up`
 #[derive(Debug, Clone, Args)]
 pub struct Up {
-    /// Folders or files of Kubernetes YAML
+    /// Files or folders of Kubernetes YAML
     #[arg(required = true, value_name = "FOLDER")]
     pub folders: Vec<PathBuf>,
-    /// Return as soon as everything is ready, or with exit code 1 when it is not in time
+    /// Return when all pods are ready; exit with code 1 if they are not ready in time
     #[arg(short, long)]
     pub detach: bool,
-    /// How long pods may take to be ready, as in 30s or 2m
+    /// How long to wait for the pods to be ready, such as 30s or 2m
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration::parse)]
     pub wait: Duration,
-    /// Where the ingress gateway is reached on this host
+    /// Host address for port 80 of the ingress gateway
     #[arg(long, value_name = "ADDRESS:PORT", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 9080)))]
     pub gateway: SocketAddr,
-    /// Where the ingress gateway's port 443 is reached on this host
+    /// Host address for port 443 of the ingress gateway
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub gateway_https: Option<SocketAddr>,
-    /// Let pods reach addresses outside the mesh
+    /// Let pods connect to addresses outside the mesh
     #[arg(long)]
     pub egress: bool,
     /// Log level of the control plane
     #[arg(long, default_value = "info", value_parser = log::level)]
     pub log_level: String,
-    /// Be the detached process itself
+    /// Run as the detached process itself
     #[arg(long, hide = true)]
     pub background: bool,
 }
 
-/// Files with objects, as kubectl takes them.
+/// Files with objects, given as to kubectl.
 #[derive(Debug, Args)]
 pub struct Files {
-    /// A file, a folder, or - for standard input
+    /// File, folder, or - for standard input
     #[arg(short, long = "filename", required = true, value_name = "FILE")]
     pub filename: Vec<PathBuf>,
-    /// Look into sub-folders too
+    /// Read sub-folders too
     #[arg(short = 'R', long)]
     pub recursive: bool,
-    /// Namespace of objects that name none
+    /// Namespace of objects that do not name one
     #[arg(short, long)]
     pub namespace: Option<String>,
 }
@@ -111,74 +111,74 @@ pub struct Files {
 /// `ostria apply`
 #[derive(Debug, Args)]
 pub struct Apply {
-    /// What to apply
+    /// The files to apply.
     #[command(flatten)]
     pub files: Files,
-    /// Change nothing: `server` has the running mesh check everything, `client` looks at the files alone
+    /// Change nothing: with `server` the running mesh checks the objects, with `client` only the files are read
     #[arg(long, value_enum, value_name = "none|server|client", num_args = 0..=1, require_equals = true)]
     #[arg(default_value = "none", default_missing_value = "server", hide_possible_values = true)]
     pub dry_run: DryRun,
-    /// Return when every proxy has acknowledged; with --wait=false as soon as the objects are stored
+    /// Return when every proxy has acknowledged the change; with --wait=false as soon as it is stored
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, action = ArgAction::Set)]
     #[arg(default_value_t = true, default_missing_value = "true")]
     pub wait: bool,
-    /// How long to wait for that, as in 30s or 2m
+    /// How long to wait for the proxies, such as 30s or 2m
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration::parse)]
     pub timeout: Duration,
 }
 
-/// Whether a change is only tried.
+/// Whether a change is made or only checked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 pub enum DryRun {
-    /// It is made.
+    /// The change is made.
     #[default]
     None,
-    /// The mesh checks it as if it were made.
+    /// The running mesh checks the change and does not make it.
     Server,
-    /// Only the objects themselves are checked.
+    /// Only the objects themselves are checked, without a running mesh.
     Client,
 }
 
 /// `ostria delete`
 #[derive(Debug, Args)]
 pub struct Delete {
-    /// A file, a folder, or - for standard input
+    /// File, folder, or - for standard input
     #[arg(short, long = "filename", value_name = "FILE", conflicts_with = "kind")]
     pub filename: Vec<PathBuf>,
-    /// Look into sub-folders too
+    /// Read sub-folders too
     #[arg(short = 'R', long)]
     pub recursive: bool,
     /// Namespace of the objects
     #[arg(short, long)]
     pub namespace: Option<String>,
-    /// No error when an object is not there
+    /// Do not fail when an object does not exist
     #[arg(long)]
     pub ignore_not_found: bool,
-    /// Return when no proxy has the objects any more; with --wait=false as soon as they are removed
+    /// Return when every proxy has dropped the objects; with --wait=false as soon as they are deleted
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, action = ArgAction::Set)]
     #[arg(default_value_t = true, default_missing_value = "true")]
     pub wait: bool,
-    /// How long to wait for that, as in 30s or 2m
+    /// How long to wait for the proxies, such as 30s or 2m
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration::parse)]
     pub timeout: Duration,
-    /// The kind, as in `pod` or `virtualservice`, or KIND/NAME
+    /// Kind of the objects, such as `pod` or `virtualservice`, or KIND/NAME
     #[arg(required_unless_present = "filename")]
     pub kind: Option<String>,
-    /// The names
+    /// Names of the objects
     pub names: Vec<String>,
 }
 
 /// `ostria describe`
 #[derive(Debug, Args)]
 pub struct Describe {
-    /// The kind, as in `pod`, `svc` or `virtualservice`, or KIND/NAME
+    /// Kind, such as `pod`, `svc` or `virtualservice`, or KIND/NAME
     pub kind: String,
-    /// The names; all objects of the kind without
+    /// Names of the objects; without names, all objects of the kind
     pub names: Vec<String>,
-    /// Namespace to look in
+    /// Namespace of the objects
     #[arg(short, long)]
     pub namespace: Option<String>,
-    /// Look in all namespaces
+    /// Show objects of all namespaces
     #[arg(short = 'A', long)]
     pub all_namespaces: bool,
 }
@@ -186,9 +186,9 @@ pub struct Describe {
 /// How a result is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Output {
-    /// For people
+    /// A table
     Table,
-    /// For people with wide screens
+    /// A table with more columns
     Wide,
     /// As JSON
     Json,
@@ -198,18 +198,18 @@ pub enum Output {
     Name,
 }
 
-/// What the hidden verbs inside a pod take.
+/// Arguments of the hidden commands inside a pod.
 #[derive(Debug, Args)]
 pub struct Hidden {
-    /// File with the description
+    /// File with the description of the pod or the container
     #[arg(long)]
     pub spec: PathBuf,
 }
 
-/// What the hidden verb that dies with its parent takes.
+/// Arguments of the hidden command that ends with its parent.
 #[derive(Debug, Args)]
 pub struct Guard {
-    /// The parent's process id
+    /// Process id of the parent
     #[arg(long)]
     pub parent: u32,
     /// The program and its arguments

@@ -1,6 +1,6 @@
-//! Opens and makes files beneath a folder without following links. Pods, and on a shared machine other users, can
-//! swap a part of a path for a link at any moment, so a path is resolved once, by the kernel (openat2), and what
-//! follows uses the descriptor.
+//! Opens and creates files beneath a folder without following links. Pods, and on a shared machine other users, can
+//! replace a part of a path with a link at any moment. So the kernel resolves a path once (openat2), and every later
+//! step uses the descriptor.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -14,46 +14,46 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-/// Who owns a file and what its mode is.
+/// Owner, group and mode of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Access {
-    /// Its permissions.
+    /// Permission bits.
     pub mode: u32,
-    /// Its owner; the caller's where there is none.
+    /// Owner; without it, the user of this process.
     pub user: Option<u32>,
-    /// Its group; the caller's where there is none.
+    /// Group; without it, the group of this process.
     pub group: Option<u32>,
 }
 
 impl Access {
-    /// The caller's own with this mode.
+    /// Owned by the user of this process, with this mode.
     pub fn own(mode: u32) -> Self {
         Self { mode, user: None, group: None }
     }
 
-    /// Gives an open file its owner and mode.
+    /// Sets owner, group and mode of an open file.
     pub fn give(self, file: impl AsFd) -> io::Result<()> {
         if self.user.is_some() || self.group.is_some() {
             fchown(&file, self.user.map(Uid::from_raw), self.group.map(Gid::from_raw))?;
         }
-        // Last, because a change of the owner clears bits of the mode.
+        // The mode is set last, because a change of the owner clears bits of the mode.
         Ok(fchmod(&file, Mode::from_raw_mode(self.mode))?)
     }
 }
 
-/// Opens a folder; a link in its place is refused, links in the path to it are followed.
+/// Opens a folder. The last part of the path must not be a link; links in the other parts are followed.
 pub fn folder(path: &Path) -> io::Result<OwnedFd> {
     Ok(openat(rustix::fs::CWD, path, FOLDER, Mode::empty())?)
 }
 
-/// Finds what lies at a relative path beneath a folder.
+/// Opens the file or folder at a relative path beneath a folder.
 pub fn find(root: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
     open(root, path, OFlags::PATH | OFlags::CLOEXEC)
 }
 
 /// Reads a file beneath a folder.
 pub fn read(root: impl AsFd, path: &Path) -> io::Result<Vec<u8>> {
-    // A pipe in the file's place must not hold the caller.
+    // Without NONBLOCK, a pipe in place of the file would block this process.
     let file = open(root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC)?;
     if !is_file(&file)? {
         return Err(io::Error::other("is no regular file"));
@@ -63,7 +63,7 @@ pub fn read(root: impl AsFd, path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Finds a folder at a relative path beneath another, and makes the missing parts of the path.
+/// Opens the folder at a relative path beneath another folder, and creates the missing parts of the path.
 pub fn make_folder(root: impl AsFd, path: &Path, access: Access) -> io::Result<OwnedFd> {
     let mut here = open(root, Path::new("."), FOLDER)?;
     for part in parts(path)? {
@@ -85,7 +85,8 @@ pub fn make_folder(root: impl AsFd, path: &Path, access: Access) -> io::Result<O
     Ok(here)
 }
 
-/// Finds a file at a relative path beneath a folder, and makes an empty one with the missing folders.
+/// Opens the file at a relative path beneath a folder. Creates an empty file and the folders on the way if they are
+/// missing.
 pub fn make_file(root: impl AsFd, path: &Path, access: Access) -> io::Result<OwnedFd> {
     let (parent, name) = split(path)?;
     let parent = make_folder(root, &parent, Access { mode: access.mode | 0o111, ..access })?;
@@ -99,15 +100,15 @@ pub fn make_file(root: impl AsFd, path: &Path, access: Access) -> io::Result<Own
     }
 }
 
-/// Writes a file beneath a folder in one step: a reader sees the old or the new content, and nobody sees the content
-/// before it has its owner and mode.
+/// Writes a file beneath a folder atomically: a reader sees the old or the new content, and the content is not readable
+/// before the file has its owner and mode.
 pub fn replace(root: impl AsFd, name: &OsStr, content: &[u8], access: Access) -> io::Result<()> {
     let mut part = OsStr::new(".").to_os_string();
     part.push(name);
     part.push(".part~");
-    // Names of nearly 255 bytes leave no room for more.
+    // A name of nearly 255 bytes leaves no room for a suffix.
     let part = if part.len() > 255 { ".part~".into() } else { part };
-    // Remains of an interrupted write.
+    // Removes the temporary file of an interrupted write.
     match unlinkat(&root, &part, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => {}
         Err(error) => return Err(error.into()),
@@ -122,13 +123,13 @@ pub fn replace(root: impl AsFd, name: &OsStr, content: &[u8], access: Access) ->
     placed
 }
 
-/// Writes a file that only this user reads, at a path whose folder is the caller's own.
+/// Writes a file with mode 0600. The folder of the path must belong to the user of this process.
 pub fn replace_own(path: &Path, content: &[u8]) -> io::Result<()> {
     let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     replace(folder(path.parent().unwrap_or(Path::new("/")))?, name, content, Access::own(0o600))
 }
 
-/// Opens a log to append to, which only this user reads. A link in its place is refused.
+/// Opens a log for appending, with mode 0600. Fails if a link is in its place.
 pub fn append(path: &Path) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(File::from(openat(rustix::fs::CWD, path, flags, Mode::RUSR | Mode::WUSR)?))
@@ -143,12 +144,12 @@ fn is_file(file: impl AsFd) -> io::Result<bool> {
     Ok(FileType::from_raw_mode(fstat(file)?.st_mode) == FileType::RegularFile)
 }
 
-/// The path by which the kernel takes an open file where it wants a path.
+/// The `/proc` path of an open file, for system calls that take a path.
 pub fn path_of(file: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
-/// The parent and the last part of a relative path.
+/// Splits a relative path into its parent and its last part.
 fn split(path: &Path) -> io::Result<(PathBuf, std::ffi::OsString)> {
     let mut parts = parts(path)?;
     let name = parts.pop().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
@@ -170,7 +171,7 @@ fn parts(path: &Path) -> io::Result<Vec<std::ffi::OsString>> {
 fn open(root: impl AsFd, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    // A rename while the kernel looks makes it ask for another try.
+    // The kernel returns EAGAIN when something was renamed during the look-up.
     for _ in 0..TRIES {
         match openat2(&root, path, flags, Mode::empty(), resolve) {
             Err(Errno::AGAIN) => {}
@@ -251,7 +252,7 @@ mod tests {
                 if let Ok(found) = find(&root, Path::new("real/below")) {
                     strangers += u32::from(fstat(found).unwrap().st_ino != own);
                 }
-                // It is made, or a link is met.
+                // The folder is created, or the call fails at a link.
                 let _ = make_folder(&root, Path::new("real/made"), Access::own(0o700));
             }
             done.store(true, Ordering::Relaxed);

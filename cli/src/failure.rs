@@ -1,48 +1,48 @@
-//! Pure. What a user is told when a command cannot do its job: the reason, where it lies and the next step.
-//! One type for all verbs, so that every refusal reads the same and has the right exit code.
+//! Pure. Failures of commands as the user reads them: the reason, the file or object, and the next step. All verbs
+//! share one type, so that all errors look alike and have the right exit code.
 
 use std::fmt::Display;
 
 use api::resource::document::Problem;
 
-/// Why a command ends without having done its job.
+/// Why a command failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// Something in the way, with what to do about it.
+    /// Something prevents the command, and the user can change it.
     #[error("error: {reason}\n  next: {next}")]
     Blocked {
-        /// What is in the way.
+        /// What prevents the command.
         reason: String,
-        /// What to do about it.
+        /// What the user can do.
         next: String,
     },
-    /// Objects or files that are refused; nothing was changed.
+    /// Objects or files were rejected. Nothing was changed.
     #[error("{}\nnothing was changed", lines(.0))]
     Refused(Vec<Problem>),
-    /// Objects were changed, and are not in force everywhere.
+    /// Objects were changed but are not in force in every proxy.
     #[error("{}\nthe objects are stored, and not in force everywhere", lines(.0))]
     NotInForce(Vec<Problem>),
-    /// The files hold no object.
+    /// The files contain no objects.
     #[error("error: no objects passed to {0}")]
     Nothing(&'static str),
-    /// Objects that are not there; everything else was done.
+    /// These objects do not exist. The command did everything else.
     #[error("{}", lines(.0))]
     Absent(Vec<Problem>),
-    /// The supervisor says that there is no such thing.
+    /// The supervisor reports that the object does not exist.
     #[error("Error from ostria (NotFound): {0}")]
     Missing(String),
-    /// A command in a pod ended with this exit code, which becomes ours.
+    /// A command in a pod ended with this exit code, which becomes the exit code of `ostria`.
     #[error("command terminated with exit code {0}")]
     Exit(u8),
 }
 
 impl Failure {
-    /// A blocked command: the reason and the next step.
+    /// Builds [`Failure::Blocked`] from the reason and the next step.
     pub fn blocked(reason: impl Display, next: impl Display) -> Self {
         Self::Blocked { reason: reason.to_string(), next: next.to_string() }
     }
 
-    /// The exit code of the process, kubectl's 1 unless a command in a pod chose its own.
+    /// The exit code of the process: 1 as with kubectl, unless a command in a pod ended with its own code.
     pub fn code(&self) -> u8 {
         match self {
             Self::Exit(code) => *code,

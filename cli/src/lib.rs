@@ -1,7 +1,7 @@
-//! The command `ostria`: a mesh on one machine. `ostria up` is a small kubelet that runs the pods of
-//! Kubernetes YAML as processes in network namespaces, with the control plane beside them; the other verbs
-//! look at it and change it with kubectl's habits. It never decides anything about the mesh itself: that is
-//! the control plane's job, here as on Kubernetes.
+//! The command `ostria`: a mesh on one machine. `ostria up` is a small kubelet: it runs the pods of Kubernetes YAML as
+//! processes in network namespaces, and the control plane beside them. The other verbs show and change the mesh with
+//! kubectl's conventions. This crate makes no decisions about the mesh itself. As on Kubernetes, the control plane
+//! makes them.
 
 pub mod app;
 

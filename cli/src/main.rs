@@ -1,4 +1,4 @@
-//! The executable `ostria`. It exists apart from the library so that all of the command is testable code.
+//! The executable `ostria`. It only calls the library, so that tests can reach all of the code.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Talks to the supervisor over its socket.
+//! Client of the supervisor's socket.
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -15,18 +15,18 @@ use crate::state::State;
 use crate::state::lock;
 use crate::wire::{ExecQuery, Query, Watched};
 
-/// Runs a verb that talks to the supervisor.
+/// Runs the future of a verb that uses the supervisor.
 pub fn block_on<T>(verb: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime =
         runtime.map_err(|error| Failure::blocked(format!("no runtime: {error}"), "free some memory"))?;
     let result = runtime.block_on(verb);
-    // Input that nobody types any more must not hold the command.
+    // A thread that still waits for input must not keep the command from returning.
     runtime.shutdown_background();
     result
 }
 
-/// Asks and reads the answer as JSON.
+/// Sends a request and parses the response as JSON.
 pub async fn call<T: DeserializeOwned>(
     state: &State,
     path: &str,
@@ -37,14 +37,14 @@ pub async fn call<T: DeserializeOwned>(
     serde_json::from_slice(&bytes).map_err(|error| broken(&error.to_string()))
 }
 
-/// Asks and reads the answer as text.
+/// Sends a request and returns the response as text.
 pub async fn text(state: &State, path: &str, body: &impl Serialize) -> Result<String, Failure> {
     let response = send(state, path, body).await?;
     let bytes = response.into_body().collect().await.map_err(|error| broken(&error.to_string()))?.to_bytes();
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Asks; an answer other than success is a failure.
+/// Sends a request. A response status other than success is a failure.
 pub async fn send(state: &State, path: &str, body: &impl Serialize) -> Result<Response<Incoming>, Failure> {
     let body = serde_json::to_vec(body).expect("requests are plain data");
     let method = if path == "/status" { Method::GET } else { Method::POST };
@@ -57,7 +57,7 @@ pub async fn send(state: &State, path: &str, body: &impl Serialize) -> Result<Re
     exchange(state, request).await
 }
 
-/// Sends a request as it is.
+/// Sends a request unchanged.
 pub async fn exchange(state: &State, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
     lock::running(state)?;
     let stream = UnixStream::connect(state.socket()).await.map_err(|error| {
@@ -84,7 +84,7 @@ pub async fn exchange(state: &State, request: Request<Full<Bytes>>) -> Result<Re
     })
 }
 
-/// Starts a command in a container; the byte stream of its frames.
+/// Starts a command in a container and returns the connection that carries its frames.
 pub async fn exec(state: &State, query: &ExecQuery) -> Result<Upgraded, Failure> {
     let header = serde_json::to_string(query).expect("requests are plain data");
     let request = Request::post("/exec")
@@ -99,20 +99,20 @@ pub async fn exec(state: &State, query: &ExecQuery) -> Result<Upgraded, Failure>
     upgraded.map_err(|error| Failure::blocked(error, "look at `ostria status`"))
 }
 
-/// Objects as they come, change and go.
+/// A stream of changes to objects.
 pub struct Watch {
     body: Incoming,
     unread: Vec<u8>,
 }
 
 impl Watch {
-    /// Begins to watch.
+    /// Opens the stream.
     pub async fn open(state: &State, query: &Query) -> Result<Self, Failure> {
         let body = send(state, "/watch", query).await?.into_body();
         Ok(Self { body, unread: Vec::new() })
     }
 
-    /// The next change; nothing when the mesh has ended.
+    /// The next change; `None` when the mesh has ended.
     pub async fn next(&mut self) -> Result<Option<Watched>, Failure> {
         loop {
             if let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {

@@ -1,4 +1,4 @@
-//! Gives up what a container's process must not have: capabilities, other users' identity, and system calls.
+//! Drops what a container's process must not have: capabilities, other users' ids, and system calls.
 
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use rustix::io::Errno;
@@ -10,14 +10,14 @@ use rustix::thread::{
 use crate::inside::{Error, filter, kernel};
 use crate::wire::Launch;
 
-/// Becomes the container's user with no more than its capabilities. There is no way back.
+/// Switches to the container's user and keeps only the container's capabilities. This cannot be undone.
 pub fn become_user(launch: &Launch) -> Result<(), Error> {
     let kept = CapabilitySet::from_bits_retain(launch.capabilities);
-    // All 64 bits, because a kernel may have more capabilities than have names here.
+    // All 64 bits are dropped, because the kernel may have capabilities that have no name here.
     for bit in (0..64).map(|bit| CapabilitySet::from_bits_retain(1 << bit)).filter(|bit| !kept.contains(*bit))
     {
         match remove_capability_from_bounding_set(bit) {
-            // There is none with this number.
+            // The kernel has no capability with this number.
             Err(Errno::INVAL) => {}
             result => result.map_err(errno("limiting capabilities"))?,
         }
@@ -30,7 +30,7 @@ pub fn become_user(launch: &Launch) -> Result<(), Error> {
         setresgid(group, group, group).map_err(kernel(format!("becoming group {group}")))?;
         setresuid(user, user, user).map_err(kernel(format!("becoming user {user}")))?;
     }
-    // Another user than root has none left at this point, as in Kubernetes.
+    // A user other than root has no capabilities left at this point, as in Kubernetes.
     let have = capabilities(None).map_err(errno("reading capabilities"))?.permitted;
     let kept = have & kept;
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };

@@ -1,4 +1,4 @@
-//! The process that becomes a container: it builds its root, changes user and turns into the program.
+//! The process that becomes a container: it builds its root, changes its user and executes the program.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -12,9 +12,10 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 use crate::inside::{Error, confine, file, kernel, root};
 use crate::wire::Launch;
 
-/// Becomes the container that the file describes. Returns only an error.
+/// Becomes the container that the file describes. Returns only if this fails.
 pub fn run(spec: &Path) -> Result<(), Error> {
-    // Until it is the program, other processes of the container must not look into it: it has the host's files open.
+    // Until the program is executed, other processes of the container must not ptrace this process or open its files:
+    // it has files of the host open.
     prctl::set_dumpable(false).map_err(kernel("closing the process to others"))?;
     umask(Mode::from_bits_truncate(0o022));
     let text = std::fs::read(spec).map_err(file("reading the container's description"))?;
@@ -42,7 +43,7 @@ pub fn run(spec: &Path) -> Result<(), Error> {
     Err(file(format!("starting {program}"))(command.exec()))
 }
 
-/// Makes a terminal this session's and its input and output.
+/// Makes a terminal the controlling terminal of this session, and its input and output.
 fn take(terminal: &Path) -> Result<(), Error> {
     let step = || file("opening the terminal");
     let opened = std::fs::OpenOptions::new().read(true).write(true).open(terminal).map_err(step())?;

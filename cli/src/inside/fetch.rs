@@ -1,4 +1,4 @@
-//! Asks the proxy's admin interface, which only listens inside the pod.
+//! Sends a request to the proxy's admin interface, which listens only inside the pod.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use crate::inside::{Error, file};
 
-/// Prints the body of the response to a GET, or a POST, of this path.
+/// Sends a GET or POST request for this path and prints the response body.
 pub fn run(path: &str, post: bool) -> Result<(), Error> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ADMIN));
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))
         .map_err(file("connecting to the proxy's admin port"))?;
-    // The older version of the protocol has no chunks: the body ends with the connection.
+    // HTTP/1.0 has no chunked encoding: the body ends when the connection is closed.
     let method = if post { "POST" } else { "GET" };
     let request = format!("{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
     stream.write_all(request.as_bytes()).map_err(file("asking the proxy"))?;

@@ -1,5 +1,5 @@
-//! The system call filter of containers: what the default profile of container runtimes keeps from programs. It stands
-//! behind the capabilities: a program that finds a way to more of them still reaches none of these calls.
+//! The system call filter of containers: the calls that the default profile of container runtimes forbids. It is a
+//! second line of defence behind the capabilities: a program that gains capabilities still cannot make these calls.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use seccompiler::{
 
 use crate::inside::{Error, file};
 
-/// Filters this process and its children from here on, and forbids them to gain privileges by starting a program.
+/// Filters the system calls of this process and its future children, and sets `no_new_privs`.
 pub fn apply() -> Result<(), Error> {
     let wrong = |error: &dyn std::fmt::Display| std::io::Error::other(error.to_string());
     let step = || file("filtering system calls");
@@ -19,7 +19,7 @@ pub fn apply() -> Result<(), Error> {
     apply_filter(&absent()).map_err(|error| wrong(&error)).map_err(step())
 }
 
-/// Calls that are there and not allowed: EPERM.
+/// The filter for forbidden calls, which return EPERM.
 fn denied() -> Result<BpfProgram, seccompiler::BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = DENIED.iter().map(|call| (*call, vec![])).collect();
     let spaces: Result<Vec<SeccompRule>, _> =
@@ -38,7 +38,7 @@ fn denied() -> Result<BpfProgram, seccompiler::BackendError> {
     SeccompFilter::new(rules, SeccompAction::Allow, forbid, architecture)?.try_into()
 }
 
-/// All of these conditions on arguments of a call.
+/// A rule that matches if all of these conditions on a call's arguments hold.
 fn rule<const N: usize>(
     conditions: [(u8, Compare, u64); N],
 ) -> Result<SeccompRule, seccompiler::BackendError> {
@@ -49,9 +49,9 @@ fn rule<const N: usize>(
     SeccompRule::new(conditions.collect::<Result<_, _>>()?)
 }
 
-/// Calls that are as if the kernel did not have them: ENOSYS. Programs then take an older call, whose arguments a filter
-/// can see: clone instead of clone3. Calls that are newer than this file are unknown, and so is the x32 interface, which
-/// begins at 2^30.
+/// The filter for calls that return ENOSYS, as if the kernel did not implement them. Programs then use an older call
+/// whose arguments a filter can read: clone instead of clone3. It covers calls that are more recent than this file, and
+/// the x32 interface, whose numbers start at 2^30.
 fn absent() -> [sock_filter; 5] {
     const LOAD_NUMBER: u16 = 0x20;
     const JUMP_IF_EQUAL: u16 = 0x15;
@@ -69,10 +69,11 @@ fn absent() -> [sock_filter; 5] {
     ]
 }
 
-/// `mseal`, Linux 6.10; the numbers are the same on all architectures that are built.
+/// `mseal` of Linux 6.10. Its number is the same on all supported architectures.
 const NEWEST: u32 = 462;
 
-/// Mounts, namespaces, keys, modules, clocks, other processes' memory and what else changes or shows the machine.
+/// Calls for mounts, namespaces, keys, modules, clocks, other processes' memory, and others that change or reveal the
+/// state of the machine.
 const DENIED: &[i64] = &[
     libc::SYS_acct,
     libc::SYS_add_key,
@@ -150,9 +151,9 @@ const NAMESPACES: [u64; 7] = [
     libc::CLONE_NEWNET as u64,
 ];
 
-/// Putting characters into a terminal's input, and selecting on a console.
+/// Ioctls that insert characters into a terminal's input, and that control a console's selection.
 const TIOCSTI: u64 = 0x5412;
 const TIOCLINUX: u64 = 0x541c;
 
-/// Linux, Linux of 32 bits, both with the version 2.6, and the question what it is.
+/// The allowed personalities: Linux and 32-bit Linux, both with and without the reported version 2.6, and the query.
 const PERSONALITIES: [u64; 5] = [0, 8, 0x20000, 0x20008, 0xffff_ffff];

@@ -1,6 +1,6 @@
-//! The process that stays in the host's network and opens listeners there for the supervisor, which has left it. Each
-//! request on its standard input, a socket, is an address; the response is the listener, or why there is none. Ends with
-//! its input.
+//! The helper process that stays in the host's network and opens listeners for the supervisor, which has left it.
+//! Standard input is a socket. Each request on it is an address; the response is the listener or an error. The helper
+//! ends when its input ends.
 
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
@@ -11,7 +11,7 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlag
 
 use crate::inside::{Error, file, guard};
 
-/// Serves requests until there are no more.
+/// Serves requests until the input ends.
 pub fn run() -> Result<(), Error> {
     guard::tie(None)?;
     let socket = std::io::stdin();
@@ -44,5 +44,5 @@ fn open(request: &[u8]) -> std::io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// The longest address of IPv6 with its port is shorter.
+/// Every IPv6 address with its port is shorter than this.
 const MAX_REQUEST: usize = 64;

@@ -1,5 +1,5 @@
-//! A pod's first process: it starts what the supervisor orders, reports what ended and reaps orphans. When the
-//! supervisor is gone, its input ends, it ends, and the kernel ends everything in the pod with it.
+//! A pod's first process: it starts processes as the supervisor orders, reports their ends and reaps orphans. When the
+//! supervisor has gone, the input ends; then this process ends, and with it the kernel ends all processes of the pod.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -25,10 +25,11 @@ use crate::inside::{Error, file, guard, kernel};
 use crate::kubelet::address::hardware;
 use crate::wire::{Order, Report, SELF};
 
-/// Follows orders until there are no more.
+/// Executes orders until the input ends.
 pub fn run() -> Result<(), Error> {
     guard::tie(None)?;
-    // It sees the node's files, so that no process of a pod may look into it.
+    // Not dumpable, because this process sees the node's files: processes of the pod must not ptrace it or read them
+    // through `/proc`.
     prctl::set_dumpable(false).map_err(kernel("closing the process to others"))?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     let nothing: Option<&str> = None;
@@ -69,8 +70,8 @@ fn follow(order: Order, children: &Children) {
 }
 
 fn network(address: Ipv4Addr, gateway: Ipv4Addr) -> Result<(), Error> {
-    // The node is the pod's only neighbour: it routes, and translates services. An address of its own keeps the kernel
-    // from looking for others on the link.
+    // The node is the pod's only neighbour: it routes packets and translates services. A static entry for its hardware
+    // address makes neighbour discovery on the link unnecessary.
     let batch = format!(
         "link set lo up\naddr add {address}/32 dev eth0\nlink set eth0 up\n\
          neigh replace {gateway} lladdr {} nud permanent dev eth0\n\
@@ -84,7 +85,7 @@ fn network(address: Ipv4Addr, gateway: Ipv4Addr) -> Result<(), Error> {
         .spawn()
         .map_err(file("running `ip`"))?;
     ip.stdin.take().expect("input is piped").write_all(batch.as_bytes()).map_err(file("writing to `ip`"))?;
-    // The reaper may collect the status first; the interface tells whether it worked.
+    // The reaper may collect the exit status first, so the result is read from the interface.
     let _ = ip.wait();
     let routes = std::fs::read_to_string("/proc/self/net/route").map_err(file("reading the pod's routes"))?;
     if routes.lines().filter(|line| line.starts_with("eth0")).count() < 2 {
@@ -116,28 +117,29 @@ fn container(launch: &Path) -> Command {
     command
 }
 
-/// Which processes a new one sees.
+/// The processes that a started process sees.
 #[derive(Debug)]
 enum View {
-    /// Those of the pod.
+    /// All processes of the pod.
     Pod,
-    /// Those that it starts itself.
+    /// Only its own descendants.
     Own,
-    /// Those of a container.
+    /// The processes of a container.
     Of(File),
 }
 
-/// A process that this one started.
+/// A child of this process.
 #[derive(Debug)]
 struct Child {
     id: String,
-    /// Whether it is the first process of its own view. The kernel then drops signals that it does not handle.
+    /// Whether the child is the first process of its own PID namespace. The kernel then drops signals that the process
+    /// does not handle.
     is_first: bool,
-    /// The signal that ended it, where it was killed in its place.
+    /// The signal that was requested, if SIGKILL was sent in its place.
     ended_by: Option<Signal>,
 }
 
-/// What runs in the pod.
+/// The running processes of the pod.
 #[derive(Default)]
 struct Children {
     running: Mutex<HashMap<i32, Child>>,
@@ -146,10 +148,11 @@ struct Children {
 
 impl Children {
     fn spawn(&self, id: &str, mut command: Command, view: View) -> Result<(), Error> {
-        // The lock is held over the start so that the reaper knows the child before it can end.
+        // The lock is held during the start, so that the reaper knows the child before the child can end.
         let mut running = self.running();
         let is_first = matches!(view, View::Own);
-        // A thread's children get the namespace that the thread asked for; this thread's stay in the pod's.
+        // `setns` and `unshare` of a PID namespace apply to the children of the calling thread. A separate thread keeps
+        // the children of this thread in the pod's namespace.
         let starter = std::thread::spawn(move || {
             match view {
                 View::Pod => {}
@@ -171,7 +174,7 @@ impl Children {
         Ok(())
     }
 
-    /// The view of a running container.
+    /// The PID namespace of a running container.
     fn view(&self, container: &str) -> Result<View, Error> {
         let running = self.running();
         let is_run = |id: &str| {
@@ -191,11 +194,12 @@ impl Children {
         let mut running = self.running();
         let Ok(signal) = Signal::try_from(signal) else { return };
         for (pid, child) in running.iter_mut().filter(|(_, child)| child.id == id) {
-            // A process of its own session takes the signal alone, as in a container; SIGKILL takes all.
+            // Only the process gets the signal, because it has its own session, as in a container. SIGKILL is sent to
+            // its whole process group.
             if signal == Signal::SIGKILL {
                 let _ = kill(Pid::from_raw(-*pid), signal);
             } else if child.is_first && ends(*pid, signal) {
-                // The kernel would drop the signal; elsewhere it ends a program that says nothing of it.
+                // The kernel would drop this signal. Outside a PID namespace it ends a process that does not handle it.
                 child.ended_by = Some(signal);
                 let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
             } else {
@@ -229,7 +233,7 @@ impl Children {
     }
 }
 
-/// Whether a process neither handles nor ignores a signal, so that it would end.
+/// Whether the process neither handles nor ignores a signal, so that the signal would end it.
 fn ends(pid: i32, signal: Signal) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let has = |field: &str| {
@@ -242,6 +246,6 @@ fn ends(pid: i32, signal: Signal) -> bool {
 
 fn report(report: &Report) {
     let line = serde_json::to_string(report).expect("a report is plain data");
-    // Without a reader the supervisor is gone, and this process ends by its input.
+    // If the write fails, the supervisor has gone; then the input ends too, which ends this process.
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }

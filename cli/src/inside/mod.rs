@@ -1,7 +1,7 @@
-//! The hidden verbs: what `ostria` is inside a pod. A pod's namespaces are made by one small process, its
-//! first process starts and reaps all others, and each container is a process that builds its own root and
-//! then becomes the program. They are separate processes because namespaces and users can only be changed
-//! safely while there is one thread, and because a pod must end with its first process.
+//! The hidden commands that `ostria` runs inside a pod. One small process creates the pod's namespaces. The pod's first
+//! process starts and reaps all others. Each container is a process that builds its own root and then executes the
+//! program. They are separate processes because namespaces and users can only be changed safely in a single-threaded
+//! process, and because the pod must end when its first process ends.
 
 pub mod init;
 pub mod sandbox;
@@ -23,26 +23,26 @@ pub mod special;
 
 pub mod bind;
 
-/// Why a process inside a pod cannot do its job.
+/// Why a process inside a pod failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The kernel refused a step.
+    /// A system call failed.
     #[error("{step} is refused: {source}")]
     Kernel {
-        /// What was tried.
+        /// The step that failed.
         step: String,
-        /// What the kernel said.
+        /// The kernel's error.
         source: nix::errno::Errno,
     },
-    /// A file or program could not be used.
+    /// A file or program cannot be used.
     #[error("{step}: {source}")]
     File {
-        /// What was tried.
+        /// The step that failed.
         step: String,
-        /// Why not.
+        /// The error.
         source: std::io::Error,
     },
-    /// The supervisor sent something else than agreed.
+    /// A message of the supervisor is malformed.
     #[error("the supervisor's order is not understood")]
     Order(#[source] serde_json::Error),
 }

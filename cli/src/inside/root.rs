@@ -1,6 +1,6 @@
-//! Builds a container's root: carries out the plan of `kubelet::mount` and makes it this process's root. Paths that a
-//! pod may have made are found beneath their folder, without links, and bound by their descriptor: between a look at
-//! a path and its use the pod could swap it.
+//! Builds a container's root: executes the plan of `kubelet::mount` and makes the result this process's root. Paths
+//! that a pod may have created are resolved beneath their folder, without following links, and bound by descriptor,
+//! because the pod could replace a path between its check and its use.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
@@ -16,7 +16,7 @@ use crate::inside::{Error, file, kernel, seal, special};
 use crate::kubelet::mount::{Host, Kind, Step, plan};
 use crate::wire::{Launch, Mount};
 
-/// Builds the root and enters it.
+/// Builds the root and makes it the root of this process.
 pub fn build(launch: &Launch) -> Result<(), Error> {
     let list = |folder: &Path| {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -50,7 +50,7 @@ pub fn build(launch: &Launch) -> Result<(), Error> {
     enter(&launch.root)
 }
 
-/// Shows a part of the host's files.
+/// Executes a step that shows a part of the host's files.
 fn show(root: &OwnedFd, step: &Step) -> Result<(), Error> {
     match step {
         Step::Open(path) => {
@@ -78,16 +78,16 @@ fn show(root: &OwnedFd, step: &Step) -> Result<(), Error> {
     }
 }
 
-/// Binds a path of the host.
+/// Binds a path of the host into the root.
 fn own(path: &Path, target: &OwnedFd) -> Result<(), Error> {
     match bind(path, target) {
-        // Files of the host that this user may not see are not shown either.
+        // Files of the host that this user cannot access are left out.
         Err(Errno::EACCES | Errno::ENOENT) => Ok(()),
         result => result.map_err(kernel(format!("mounting {}", path.display()))),
     }
 }
 
-/// Lays a mount over what is there.
+/// Binds a mount over the existing files.
 fn place(root: &OwnedFd, mount: &Mount, hidden: &Path) -> Result<(), Error> {
     let shown = || format!("mounting a volume at {}", mount.target.display());
     let source = source(mount, hidden).map_err(file(shown()))?;
@@ -101,7 +101,7 @@ fn place(root: &OwnedFd, mount: &Mount, hidden: &Path) -> Result<(), Error> {
     bind(&beneath::path_of(&source), &made.map_err(file(shown()))?).map_err(kernel(shown()))
 }
 
-/// Opens what a mount shows.
+/// Opens the source of a mount.
 fn source(mount: &Mount, hidden: &Path) -> std::io::Result<OwnedFd> {
     if let Some(kind) = &mount.host {
         make(&mount.source, kind)?;
@@ -109,7 +109,7 @@ fn source(mount: &Mount, hidden: &Path) -> std::io::Result<OwnedFd> {
     let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
     let base = rustix::fs::openat(rustix::fs::CWD, &mount.source, flags, rustix::fs::Mode::empty())?;
     if let Some(kind) = &mount.host {
-        // By its descriptor, because links may lead there.
+        // The descriptor's real path is compared, because links may lead to the state folder.
         if std::fs::read_link(beneath::path_of(&base))?.starts_with(hidden) {
             return Err(std::io::Error::other("hostPath leads into the state folder of the mesh"));
         }
@@ -129,7 +129,7 @@ fn source(mount: &Mount, hidden: &Path) -> std::io::Result<OwnedFd> {
     }
 }
 
-/// Makes a missing `hostPath` where its type says so.
+/// Creates a missing `hostPath` if its type asks for this.
 fn make(path: &Path, kind: &str) -> std::io::Result<()> {
     match kind {
         "" | "DirectoryOrCreate" if !path.exists() => {
@@ -140,7 +140,8 @@ fn make(path: &Path, kind: &str) -> std::io::Result<()> {
     }
 }
 
-/// Whether a `hostPath` is what its type says. Devices are not handed out: a mount's mode does not keep from writing.
+/// Checks that a `hostPath` has its type. Devices are refused, because a read-only mount does not prevent writes to a
+/// device.
 fn fits(base: &OwnedFd, kind: &str) -> std::io::Result<()> {
     let found = std::fs::metadata(beneath::path_of(base))?.file_type();
     let fits = match kind {
@@ -157,8 +158,8 @@ fn enter(root: &Path) -> Result<(), Error> {
     std::env::set_current_dir(root).map_err(step())?;
     match pivot_root(".", ".") {
         Ok(()) => umount2(".", MntFlags::MNT_DETACH).map_err(kernel("leaving the host's root"))?,
-        // An initial ram disk cannot be left by pivot_root. The container's root takes its place, so that chroot
-        // inside leads nowhere else.
+        // pivot_root fails if the current root is an initial RAM disk. The container's root is then moved to its place,
+        // so that chroot in the container cannot leave it.
         Err(_) => {
             let nothing: Option<&str> = None;
             mount(Some("."), "/", nothing, MsFlags::MS_MOVE, nothing)

@@ -1,4 +1,4 @@
-//! Makes a pod's namespaces and waits for its first process in them.
+//! Creates a pod's namespaces, starts the pod's first process in them and waits for it.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -12,7 +12,7 @@ use nix::unistd::sethostname;
 use crate::inside::{Error, file, guard, kernel};
 use crate::wire::{Report, SELF, Sandbox};
 
-/// Makes the namespaces, starts the pod's first process and ends with it.
+/// Creates the namespaces, starts the pod's first process and exits when that process exits.
 pub fn run(spec: &Path) -> Result<(), Error> {
     guard::tie(None)?;
     let text = std::fs::read(spec).map_err(file("reading the pod's description"))?;
@@ -43,13 +43,13 @@ pub fn run(spec: &Path) -> Result<(), Error> {
     first.wait().map(drop).map_err(file("waiting for the pod's first process"))
 }
 
-/// The pod's interface takes no address of IPv6 by itself: with one, pods would reach each other past what Services,
-/// the node and an IPv4 address in a policy know of. The loopback interface keeps `::1`.
+/// Disables automatic IPv6 addresses on the pod's interface. With them, pods could reach each other and bypass
+/// Services, the node and policies for IPv4 addresses. The loopback interface keeps `::1`.
 fn without_automatic_addresses() -> Result<(), Error> {
     for (setting, value) in [("addr_gen_mode", NO_LINK_LOCAL), ("accept_ra", "0")] {
         let path = format!("/proc/sys/net/ipv6/conf/default/{setting}");
         match std::fs::write(&path, value) {
-            // A machine without IPv6 gives out no address of it.
+            // A kernel without IPv6 assigns no IPv6 addresses.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             result => result.map_err(file(format!("setting {path}")))?,
         }
@@ -57,5 +57,5 @@ fn without_automatic_addresses() -> Result<(), Error> {
     Ok(())
 }
 
-/// `IN6_ADDR_GEN_MODE_NONE`.
+/// The value of `IN6_ADDR_GEN_MODE_NONE`.
 const NO_LINK_LOCAL: &str = "1";

@@ -1,5 +1,5 @@
-//! Closes a container's root: hides the state folder wherever it shows, and makes everything read-only that is not the
-//! pod's own, with all that is mounted below.
+//! Protects a container's root: hides the state folder wherever it is visible, and makes all mounts read-only that are
+//! not the pod's own, including the mounts below them.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -14,29 +14,30 @@ use crate::kubelet::mount::{has_devices, is_writable};
 use crate::kubelet::mountinfo::{self, Mounted};
 use crate::wire::{Launch, Mount};
 
-/// Lays an empty folder over each place at which the state folder or the pod's processes show.
+/// Mounts an empty folder over each path where the state folder or the pod's processes are visible. Returns these
+/// mounts.
 pub fn hide(root: &OwnedFd, launch: &Launch) -> Result<Vec<Mount>, Error> {
     let mut covered = Vec::new();
     let mounts = mounts()?;
-    // A volume of the host's files shows the pod's processes too, its first one among them.
+    // A volume of the host's `/proc` shows the pod's processes too, including its first process.
     let own = launch.root.join("proc");
     let processes = mountinfo::places(&mounts, Path::new("/proc"), &launch.root);
     let processes = processes.into_iter().filter(|place| *place != own);
     for place in mountinfo::places(&mounts, &launch.hidden, &launch.root).into_iter().chain(processes) {
         let place = place.strip_prefix(&launch.root).unwrap_or(&place);
-        // What is not found is covered by another mount already.
+        // A path that is not found is already covered by another mount.
         let Ok(found) = beneath::find(root, place) else { continue };
         let is_folder = beneath::is_folder(&found).map_err(file("looking for the state folder"))?;
         let cover = if is_folder { launch.empty.clone() } else { launch.root.join("dev/null") };
         bind(&cover, &found).map_err(kernel("hiding the state folder"))?;
-        // Pods must not meet there either.
+        // The cover is read-only too, so that pods cannot exchange files through it.
         covered.push(Mount { target: Path::new("/").join(place), read_only: true, ..Mount::of(cover) });
     }
     Ok(covered)
 }
 
-/// Makes every mount of the root read-only that is not in a writable volume, and closes the host's devices. A
-/// mount that cannot be restricted keeps the container from starting.
+/// Makes every mount of the root read-only unless it is in a writable volume, and blocks devices of the host. If a
+/// mount cannot be restricted, the container does not start.
 pub fn protect(launch: &Launch, volumes: &[Mount]) -> Result<(), Error> {
     for mounted in mounts()?.iter().filter(|mounted| mounted.point.starts_with(&launch.root)) {
         let place = Path::new("/").join(mounted.point.strip_prefix(&launch.root).unwrap_or(Path::new("")));
@@ -49,7 +50,7 @@ pub fn protect(launch: &Launch, volumes: &[Mount]) -> Result<(), Error> {
             continue;
         }
         match restrict(mounted, wanted) {
-            // Another mount covers it, so that nobody reaches it.
+            // Another mount covers this one, so that it is unreachable.
             Err(Errno::ENOENT | Errno::EINVAL | Errno::ENOTDIR) => {}
             result => result.map_err(kernel(format!("restricting {}", place.display())))?,
         }
@@ -57,7 +58,7 @@ pub fn protect(launch: &Launch, volumes: &[Mount]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes what is mounted at a place read-only, for good: nobody in a pod may mount.
+/// Makes all mounts at and below a path read-only. Pods cannot undo this, because they may not mount.
 pub fn make_read_only(place: &Path) -> Result<(), Error> {
     let place = &std::fs::canonicalize(place).map_err(file(format!("looking for {}", place.display())))?;
     let mounts = mounts()?;
@@ -68,7 +69,8 @@ pub fn make_read_only(place: &Path) -> Result<(), Error> {
         .map_err(kernel(format!("restricting {}", place.display())))
 }
 
-/// Adds options to one mount. Those that it has are given again: the kernel refuses to lift them in a user namespace.
+/// Adds options to one mount. Its current options are repeated, because the kernel does not let a user namespace remove
+/// them.
 fn restrict(mounted: &Mounted, wanted: MsFlags) -> Result<(), Errno> {
     let kept = OPTIONS.iter().filter(|(name, _)| mounted.has(name));
     let flags = kept.fold(MsFlags::MS_REMOUNT | MsFlags::MS_BIND | wanted, |all, (_, flag)| all | *flag);

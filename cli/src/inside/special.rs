@@ -1,5 +1,5 @@
-//! The kernel's file systems of a container: its own `/proc`, `/sys` and `/dev`, with what tells of the host or changes
-//! it hidden or read-only, as container runtimes do it.
+//! A container's kernel file systems: its own `/proc`, `/sys` and `/dev`. Paths that reveal or change the host's state
+//! are hidden or read-only, as in container runtimes.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::inside::{Error, file, kernel};
 use crate::kubelet::mount::DEVICES;
 use crate::wire::{Launch, Mount};
 
-/// Makes them beneath the new root. Returns what of them must be made read-only.
+/// Mounts the file systems beneath the new root. Returns the paths that must be made read-only.
 pub fn make(root: &OwnedFd, path: &Path, launch: &Launch) -> Result<Vec<Mount>, Error> {
     for name in ["proc", "sys", "dev"] {
         let made = beneath::make_folder(root, Path::new(name), Access::own(0o755));
@@ -41,24 +41,24 @@ pub fn make(root: &OwnedFd, path: &Path, launch: &Launch) -> Result<Vec<Mount>, 
     Ok(kept)
 }
 
-/// The kernel's objects as the pod's network namespace shows them, and the pod's own part of the control groups.
+/// Mounts `/sys`, as the pod's network namespace shows it, and the pod's own part of the control groups.
 fn system(root: &OwnedFd, path: &Path, quiet: MsFlags) -> Result<(), Error> {
     let flags = quiet | MsFlags::MS_RDONLY;
     let place = path.join("sys");
     if attach("sysfs", &place, flags, None).is_err() {
-        // Refused in a user namespace where the host covers parts of its own.
+        // The kernel refuses this mount in a user namespace if parts of the host's `/sys` are covered.
         let found = beneath::find(root, Path::new("sys")).map_err(file("mounting /sys"))?;
         return bind(Path::new("/sys"), &found).map_err(kernel("mounting /sys"));
     }
     let groups = Path::new("/sys/fs/cgroup");
     if statfs(groups).is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC) {
-        // Without it programs take the whole machine for theirs; nothing else depends on it.
+        // If this fails, programs see the resources of the whole machine; nothing else depends on it.
         let _ = attach("cgroup2", &path.join(inner(groups)), flags, None);
     }
     Ok(())
 }
 
-/// A few devices that hold nothing of the host, and terminals of the container's own.
+/// Creates the devices that give no access to the host, and the container's own terminals.
 fn devices(root: &OwnedFd, path: &Path) -> Result<(), Error> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
     attach("tmpfs", &path.join("dev"), flags, Some("mode=0755,size=64k")).map_err(kernel("mounting /dev"))?;
@@ -74,7 +74,7 @@ fn devices(root: &OwnedFd, path: &Path) -> Result<(), Error> {
     }
     attach("devpts", &path.join("dev/pts"), flags, Some("newinstance,ptmxmode=0666,mode=0620"))
         .map_err(kernel("mounting /dev/pts"))?;
-    // Few programs use message queues, and some kernels do not have them.
+    // Few programs use message queues, and some kernels do not support them, so errors are ignored.
     let _ = attach("mqueue", &path.join("dev/mqueue"), flags | MsFlags::MS_NODEV, None);
     for (name, target) in LINKS {
         std::os::unix::fs::symlink(target, path.join("dev").join(name))
@@ -87,7 +87,7 @@ fn attach(kind: &str, place: &Path, flags: MsFlags, options: Option<&str>) -> Re
     mount(Some(kind), place, Some(kind), flags, options)
 }
 
-/// What tells of the whole machine.
+/// Paths that reveal the state of the whole machine.
 fn hidden() -> impl Iterator<Item = PathBuf> {
     let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let heat = (0..count).map(|cpu| format!("/sys/devices/system/cpu/cpu{cpu}/thermal_throttle").into());

@@ -1,45 +1,46 @@
-//! Pure. Addresses of pods and services out of two fixed ranges, chosen so that the same name gets the same
-//! address as long as it is free.
+//! Pure. Allocates addresses of pods and services from two fixed ranges. A service gets the same address for the same
+//! name as long as the address is free.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-/// The node's own address: resolver, control plane and gateway of all pods.
+/// The node's address: DNS server, control plane and gateway of all pods.
 pub const NODE: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
-/// First address and prefix length of the pods' range.
+/// First address and prefix length of the pod range.
 pub const PODS: (Ipv4Addr, u32) = (Ipv4Addr::new(10, 244, 0, 0), 16);
-/// The same, with its size.
+/// First address and size of the pod range.
 const POD_RANGE: (Ipv4Addr, u32) = (PODS.0, 1 << (32 - PODS.1));
-/// First address and size of the services' range.
+/// First address and size of the service range.
 const SERVICES: (Ipv4Addr, u32) = (Ipv4Addr::new(10, 96, 0, 0), 1 << 20);
-/// The first addresses of a range are the node's.
+/// The first addresses of a range belong to the node.
 const RESERVED: u32 = 2;
 
-/// A pod's address: the lowest above the one given last, so that an address rests before it is used again.
+/// Allocates a pod's address: the lowest free address above the last one, so that an address is not reused at once.
 pub fn pod(last: Option<Ipv4Addr>, taken: &BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
     let start = last.map_or(RESERVED, |last| u32::from(last) - u32::from(PODS.0) + 1);
     pick(POD_RANGE, start, taken)
 }
 
-/// A service's address, found from its name.
+/// Allocates a service's address, derived from its name.
 pub fn service(namespace: &str, name: &str, taken: &BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
     let seed = fnv(&[namespace, "/", name]);
     pick(SERVICES, (seed % u64::from(SERVICES.1)) as u32, taken)
 }
 
-/// A link's hardware address for an address: locally administered, as container networks form it.
+/// The hardware address of a link, derived from its IP address: locally administered, in the form of container
+/// networks.
 pub fn hardware(address: Ipv4Addr) -> String {
     let [a, b, c, d] = address.octets();
     format!("0a:58:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
 }
 
-/// Whether a service may have this address.
+/// Whether an address is in the service range.
 pub fn is_service(address: Ipv4Addr) -> bool {
     let offset = u32::from(address).wrapping_sub(u32::from(SERVICES.0));
     (RESERVED..SERVICES.1 - 1).contains(&offset)
 }
 
-/// Whether an address is of the pods' range.
+/// Whether an address is in the pod range.
 pub fn is_pod(address: Ipv4Addr) -> bool {
     u32::from(address).wrapping_sub(u32::from(POD_RANGE.0)) < POD_RANGE.1
 }

@@ -1,8 +1,8 @@
-//! Pure. How long a container that ended waits before it is started again, and when its past is forgotten.
+//! Pure. The delay before an ended container is restarted, and when earlier restarts stop counting.
 
 use std::time::Duration;
 
-/// The wait before restart number `restart` (0 is the first): at once, then ten seconds doubling up to five
+/// The delay before restart number `restart` (the first is 0): none at first, then ten seconds, doubling up to five
 /// minutes.
 pub fn wait(restart: u32) -> Duration {
     match restart {
@@ -11,7 +11,7 @@ pub fn wait(restart: u32) -> Duration {
     }
 }
 
-/// The restart count after a run that lasted this long: a long run clears it.
+/// The number of counted restarts after a run of this duration. A long run resets the count.
 pub fn after(restarts: u32, ran: Duration) -> u32 {
     if ran >= LONGEST * 2 { 0 } else { restarts }
 }

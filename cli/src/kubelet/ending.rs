@@ -1,11 +1,11 @@
-//! Pure. How a pod ends, as the kubelet of Kubernetes 1.34 ends it: all containers are told at the same moment, and each
-//! runs its `preStop` hook at once. A sidecar then waits for its turn: until the containers of the application and the
-//! sidecars that were started after it have ended. Hook and wait count against the grace period.
+//! Pure. The end of a pod, as in the kubelet of Kubernetes 1.34: all containers are told at the same moment, and each
+//! runs its `preStop` hook at once. A sidecar then waits for its turn, until the application containers and the
+//! sidecars that started after it have ended. Hook and wait count against the grace period.
 
 use std::time::Duration;
 
-/// How long a container may still take after SIGTERM when so much of its grace period is over: enough to end in order
-/// even where hooks or other containers have used all of it.
+/// The time that a container has between SIGTERM and SIGKILL when `spent` of its grace period is over. There is a
+/// minimum, so that a container can end in order even if hooks or other containers have used the whole period.
 pub fn left(grace: Duration, spent: Duration) -> Duration {
     grace.saturating_sub(spent).max(SHORTEST)
 }

@@ -1,4 +1,4 @@
-//! Pure. A container's environment and command line, with `$(NAME)` replaced as Kubernetes does.
+//! Pure. A container's environment and command line. `$(NAME)` is replaced as in Kubernetes.
 
 use std::collections::BTreeMap;
 
@@ -6,47 +6,47 @@ use k8s_openapi::api::core::v1::{Container, EnvVarSource, Pod};
 
 use crate::kubelet::field::{self, FieldError, Place};
 
-/// The entries of a config map.
+/// The entries of a ConfigMap.
 pub type Texts = BTreeMap<String, String>;
 
-/// The entries of a secret.
+/// The entries of a Secret.
 pub type Secrets = BTreeMap<String, Vec<u8>>;
 
-/// Look-ups of configuration in the pod's namespace.
+/// Look-ups of ConfigMaps and Secrets in the pod's namespace.
 pub struct Sources<'a> {
-    /// The entries of a config map.
+    /// Returns the entries of a ConfigMap.
     pub config_map: &'a dyn Fn(&str) -> Option<Texts>,
-    /// The entries of a secret.
+    /// Returns the entries of a Secret.
     pub secret: &'a dyn Fn(&str) -> Option<Secrets>,
 }
 
-/// Why a container's configuration cannot be put together.
+/// Why a container's environment cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EnvironmentError {
-    /// An object that is needed does not exist.
+    /// A required object does not exist.
     #[error("{kind} {name} is not there")]
     Missing {
         /// ConfigMap or Secret.
         kind: &'static str,
-        /// Its name.
+        /// Name of the object.
         name: String,
     },
-    /// An object does not have an entry that is needed.
+    /// A required key is missing in an object.
     #[error("key {key} of {kind} {name} is not there")]
     MissingKey {
-        /// The entry.
+        /// The key.
         key: String,
         /// ConfigMap or Secret.
         kind: &'static str,
-        /// The object's name.
+        /// Name of the object.
         name: String,
     },
-    /// The downward API has no such value.
+    /// The downward API has no value for the field.
     #[error(transparent)]
     Field(#[from] FieldError),
 }
 
-/// The environment in order, later entries of a name replacing earlier ones; what is missing where it fails.
+/// The environment in order. A later entry replaces an earlier one of the same name. Fails with what is missing.
 pub fn environment(
     pod: &Pod,
     container: &Container,
@@ -84,7 +84,7 @@ pub fn environment(
     Ok(variables.0)
 }
 
-/// Replaces `$(NAME)`; `$$(NAME)` stays as `$(NAME)` and unknown names stay as they are.
+/// Replaces `$(NAME)`. `$$(NAME)` becomes `$(NAME)`, and unknown names stay unchanged.
 pub fn expand(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> String {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
@@ -105,7 +105,7 @@ pub fn expand(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> String {
     result
 }
 
-/// The value of a name in an environment.
+/// The value of a variable in an environment.
 pub fn value_of(environment: &[(String, String)], name: &str) -> Option<String> {
     environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
 }
@@ -149,7 +149,7 @@ fn sourced(
     Ok(None)
 }
 
-/// An object that is needed unless it is optional.
+/// The object, which must exist unless it is optional.
 pub fn present<T: Default>(
     found: Option<T>,
     optional: Option<bool>,

@@ -1,5 +1,5 @@
-//! Pure. What happened to objects, as `Event` objects of Kubernetes: found by comparing a pod's states, counted where
-//! the same happens again, and bounded in number.
+//! Pure. Events about objects, as Kubernetes' `Event` objects. They are derived from changes of a pod's state, counted
+//! when they repeat, and limited in number.
 
 use std::collections::VecDeque;
 
@@ -8,24 +8,24 @@ use serde_json::{Value, json};
 use crate::kubelet::status::{Container, Phase, Pod};
 use crate::manifest::object::Key;
 
-/// What happened, without where and when.
+/// An event without its object and time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Happening {
-    /// Whether somebody should look at it.
+    /// Whether its type is `Warning`; otherwise it is `Normal`.
     pub warning: bool,
-    /// A word as Kubernetes uses it.
+    /// The reason: one word, as in Kubernetes.
     pub reason: &'static str,
-    /// A sentence.
+    /// The message: a sentence.
     pub message: String,
 }
 
 impl Happening {
-    /// As it should be.
+    /// An event of type `Normal`.
     pub fn normal(reason: &'static str, message: impl Into<String>) -> Self {
         Self { warning: false, reason, message: message.into() }
     }
 
-    /// Something to look at.
+    /// An event of type `Warning`.
     pub fn warning(reason: &'static str, message: impl Into<String>) -> Self {
         Self { warning: true, reason, message: message.into() }
     }
@@ -46,7 +46,8 @@ struct Event {
 }
 
 impl Events {
-    /// Notes what happened to an object. The same again counts up; beyond the limit the oldest is forgotten.
+    /// Records an event about an object. A repeated event increases the count. Beyond the limit, the oldest event is
+    /// dropped.
     pub fn note(&mut self, about: &Key, happening: Happening, now: &str) {
         let known = self.0.iter().position(|event| event.about == *about && event.happening == happening);
         let number = self.0.back().map_or(0, |event| event.number + 1);
@@ -67,7 +68,7 @@ impl Events {
         }
     }
 
-    /// The events about objects that a condition names, as objects of kind `Event`, the latest last.
+    /// The events about the objects that a predicate selects, as objects of kind `Event`, the latest last.
     pub fn objects(&self, wanted: impl Fn(&Key) -> bool) -> Vec<Value> {
         self.0.iter().filter(|event| wanted(&event.about)).map(Event::object).collect()
     }
@@ -93,7 +94,7 @@ impl Event {
     }
 }
 
-/// What happened to a pod between two states of it.
+/// The events between two states of a pod.
 pub fn of_pod(before: &Pod, after: &Pod) -> Vec<Happening> {
     let mut found = Vec::new();
     if before.address.is_empty() && !after.address.is_empty() {
@@ -160,7 +161,7 @@ fn of_container(before: Option<&Container>, after: &Container) -> Vec<Happening>
     found
 }
 
-/// Events that are kept: docs/limits.md.
+/// Maximum number of events; see docs/limits.md.
 const MOST: usize = 1000;
 
 #[cfg(test)]

@@ -1,16 +1,16 @@
-//! Pure. The downward API: what a pod may learn about itself.
+//! Pure. The downward API: values of a pod's fields and resources for its own containers.
 
 use api::resource::quantity;
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceFieldSelector};
 
-/// What a pod's fields are besides its object.
+/// Values of the downward API that are not in the pod's object.
 #[derive(Debug, Clone, Default)]
 pub struct Place {
     /// The pod's address.
     pub address: String,
     /// The node's address.
     pub node: String,
-    /// Processors of the node.
+    /// Number of processors of the node.
     pub processors: u64,
     /// Memory of the node in bytes.
     pub memory: u64,
@@ -19,18 +19,18 @@ pub struct Place {
 /// Why a `fieldRef` or a `resourceFieldRef` has no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FieldError {
-    /// The path names nothing that a pod tells of itself.
+    /// The path is not a field of the downward API.
     #[error("{0} is no field of a pod")]
     UnknownField(String),
     /// The resource is neither a limit nor a request.
     #[error("resource must be limits.NAME or requests.NAME")]
     UnknownResource,
-    /// The amount is not a quantity of Kubernetes.
+    /// The amount is not a valid quantity of Kubernetes.
     #[error("{0} is no quantity")]
     NotAQuantity(String),
 }
 
-/// The value of a `fieldRef`; why not, where there is none.
+/// The value of a `fieldRef`; fails if there is none.
 pub fn field(pod: &Pod, place: &Place, path: &str) -> Result<String, FieldError> {
     let metadata = &pod.metadata;
     let spec = pod.spec.as_ref();
@@ -60,7 +60,7 @@ pub fn field(pod: &Pod, place: &Place, path: &str) -> Result<String, FieldError>
     Ok(value.unwrap_or_default())
 }
 
-/// The value of a `resourceFieldRef`; the node's where the container has no limit.
+/// The value of a `resourceFieldRef`. If the container has no limit, this is the node's capacity.
 pub fn resource(
     container: &Container,
     place: &Place,

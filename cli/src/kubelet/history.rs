@@ -1,13 +1,13 @@
-//! Pure. The templates that a workload had before, for `rollout history` and `rollout undo`: what a Deployment's old
-//! ReplicaSets and a StatefulSet's ControllerRevisions are on Kubernetes.
+//! Pure. Earlier templates of a workload, for `rollout history` and `rollout undo`. They stand for a Deployment's old
+//! ReplicaSets and a StatefulSet's ControllerRevisions on Kubernetes.
 
 use serde_json::Value;
 
 use crate::manifest::object::text;
 use crate::wire::Revision;
 
-/// Notes the template of an object that was created or changed. A template of before moves to the end under another
-/// number, as an old ReplicaSet does; beyond `revisionHistoryLimit` the oldest goes.
+/// Records the template of a created or changed object. An earlier template that returns moves to the end and gets a
+/// new number, like an old ReplicaSet. Beyond `revisionHistoryLimit`, the oldest is dropped.
 pub fn note(revisions: &mut Vec<Revision>, object: &Value) {
     let template = &object["spec"]["template"];
     let cause = text(object, "/metadata/annotations/kubernetes.io~1change-cause").to_string();

@@ -1,5 +1,5 @@
-//! Pure. The ports of the machine that objects ask for: `nodePort` of Services and `hostPort` of containers. Tells which
-//! there are, which are asked for twice, and which pods are behind one.
+//! Pure. The host ports that objects claim: `nodePort` of Services and `hostPort` of containers. Finds the claims,
+//! conflicts between them, and the pods behind each port.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -12,18 +12,18 @@ use crate::kubelet::service::{self, Backend};
 use crate::kubelet::template::{pod_place, pod_spec};
 use crate::manifest::object::{Key, text};
 
-/// A port of the machine, and the field that asks for it.
+/// A claimed host port, and the field that claims it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
-    /// The address that is listened at.
+    /// The listener's address.
     pub address: SocketAddrV4,
-    /// Whether it is TCP: others are served inside of the mesh's network only.
+    /// Whether the protocol is TCP. Ports of other protocols are served only inside the mesh's network.
     pub is_tcp: bool,
-    /// The field, from the object's root.
+    /// Path of the field from the object's root.
     pub path: String,
 }
 
-/// What an object asks for. Of a workload its template counts, whether or not pods of it run.
+/// The host ports that an object claims. A workload claims those of its template, whether or not it has running pods.
 pub fn claims(key: &Key, object: &Value) -> Vec<Claim> {
     if key.kind == "Service" && key.group.is_empty() {
         return node_ports(object)
@@ -50,8 +50,7 @@ pub fn claims(key: &Key, object: &Value) -> Vec<Claim> {
     claims
 }
 
-/// Why one of these objects cannot have the port that it asks for, because another object asks for it too: the object,
-/// field and reason each. `others` are those that are there already.
+/// The conflicts of these objects: for each, the object, the field and the reason. `others` are the stored objects.
 pub fn conflicts<'a>(
     given: impl Iterator<Item = (Key, &'a Value)>,
     others: impl Iterator<Item = (Key, &'a Value)>,
@@ -81,8 +80,8 @@ pub fn conflicts<'a>(
     found
 }
 
-/// Gives each port of a Service of type NodePort that names none a number of the usual range: the one that it had before,
-/// else one found from its name. Returns the numbers that were given.
+/// Allocates a number of the default range for each port of a NodePort Service that has none: the previous number, or
+/// one derived from the Service's name and the port. Returns the allocated numbers.
 pub fn allocate(key: &Key, service: &mut Value, old: Option<&Value>, taken: &mut BTreeSet<u16>) -> Vec<u16> {
     if text(service, "/spec/type") != "NodePort" {
         return vec![];
@@ -111,12 +110,12 @@ pub fn allocate(key: &Key, service: &mut Value, old: Option<&Value>, taken: &mut
     given
 }
 
-/// Whether a Service may ask for this number, as Kubernetes' API server sees it.
+/// Whether Kubernetes' API server accepts this number as a `nodePort`.
 pub fn is_node_port(number: u64) -> bool {
     (u64::from(NODE_PORTS.0)..=u64::from(NODE_PORTS.1)).contains(&number)
 }
 
-/// The ready pods behind an address of the machine.
+/// The ready pods behind a host address.
 pub fn endpoints(address: SocketAddrV4, services: &[Service], backends: &[Backend]) -> Vec<(Ipv4Addr, u16)> {
     let of_service = |service: &Service| {
         let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
@@ -135,7 +134,7 @@ pub fn endpoints(address: SocketAddrV4, services: &[Service], backends: &[Backen
         .collect()
 }
 
-/// The ports of ready pods that ask for one of the machine's, with the pod's address.
+/// The ports of ready pods that have a `hostPort`, with the pod's address.
 pub fn host_ports(backends: &[Backend]) -> impl Iterator<Item = (Ipv4Addr, &ContainerPort)> {
     backends.iter().filter(|backend| backend.ready && backend.written.is_none()).flat_map(|backend| {
         let containers = backend
@@ -148,13 +147,13 @@ pub fn host_ports(backends: &[Backend]) -> impl Iterator<Item = (Ipv4Addr, &Cont
     })
 }
 
-/// The node's port of a Service's port.
+/// The `nodePort` of a Service's port.
 pub fn node_port(port: &ServicePort) -> Option<u16> {
     number_of(port.node_port)
 }
 
-/// Where a `hostIP` listens. Kubernetes listens at all addresses when there is none; a mesh on one machine is not open
-/// to the network unless it is asked to be.
+/// The listener's address for a `hostIP`. Without one, Kubernetes listens on all addresses. A mesh on one machine
+/// listens on localhost, so that it is open to the network only on request.
 pub fn host_address(written: &str) -> Ipv4Addr {
     written.parse().unwrap_or(Ipv4Addr::LOCALHOST)
 }
@@ -185,12 +184,12 @@ fn is_tcp(protocol: Option<&str>) -> bool {
     matches!(protocol, None | Some("TCP"))
 }
 
-/// What makes a port of a Service the same port before and after a change.
+/// The identity of a Service's port before and after a change.
 fn same(port: &Value) -> (String, u64) {
     (protocol(port).to_owned(), port["port"].as_u64().unwrap_or_default())
 }
 
-/// The numbers that Kubernetes gives and takes by default.
+/// The default range of Kubernetes.
 const NODE_PORTS: (u16, u16) = (30_000, 32_767);
 
 #[cfg(test)]

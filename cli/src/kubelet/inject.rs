@@ -1,4 +1,4 @@
-//! Pure. Whether the injector is asked about a pod: what the webhook's selectors say on Kubernetes.
+//! Pure. Whether a pod is sent to the injector, by the rules of the webhook's selectors on Kubernetes.
 
 use serde_json::Value;
 

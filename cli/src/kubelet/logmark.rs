@@ -1,16 +1,17 @@
-//! Pure. How long a log was at which moment, for `logs --since`: containers write their files themselves, without times.
+//! Pure. Lengths of logs over time, for `logs --since`: containers write their log files themselves, without
+//! timestamps.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// The lengths of one file at moments that only rise.
+/// Lengths of one file, sorted by time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Marks(Vec<(u64, u64)>);
 
 impl Marks {
-    /// Notes the file's length at a moment (seconds since 1970). Of too many marks every other goes, and the
-    /// latest stays: old ones are coarser.
+    /// Records the file's length at a time in seconds since 1970. If there are too many marks, every second one is
+    /// dropped, except the latest. So old marks are farther apart.
     pub fn note(&mut self, now: u64, length: u64) {
         if self.0.last().is_some_and(|(_, known)| *known == length) {
             return;
@@ -25,7 +26,7 @@ impl Marks {
         }
     }
 
-    /// Where what was written since a moment begins; what was written around it counts as written since.
+    /// The offset of the output written since a time. Output that may be slightly older is included.
     pub fn since(&self, moment: u64) -> u64 {
         self.0.iter().rev().find(|(at, _)| *at <= moment).map_or(0, |(_, length)| *length)
     }
@@ -36,13 +37,13 @@ impl Marks {
 pub struct LogMarks(Mutex<BTreeMap<PathBuf, Marks>>);
 
 impl LogMarks {
-    /// Where what was written to a file since a moment begins.
+    /// The offset of the output written to a file since a time.
     pub fn since(&self, file: &Path, moment: u64) -> u64 {
         let marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         marks.get(file).map_or(0, |marks| marks.since(moment))
     }
 
-    /// Notes how long files are; others are forgotten.
+    /// Records the lengths of these files, and forgets all other files.
     pub fn note(&self, now: u64, files: &[(PathBuf, u64)]) {
         let mut marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         marks.retain(|known, _| files.iter().any(|(file, _)| file == known));

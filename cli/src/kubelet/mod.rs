@@ -1,5 +1,5 @@
-//! Pure. What a kubelet, its controllers and its proxy decide: which pods are wanted, what they are called,
-//! where they live, what they see and when they are well. The doing is in `up`.
+//! Pure. The decisions of a kubelet, its controllers and its proxy: which pods must exist, their names, addresses,
+//! files and health. `up` carries them out.
 
 pub mod check;
 

@@ -1,59 +1,60 @@
-//! Pure. What a container's root looks like: the host's files read-only, with the pod's volumes and a few
-//! writable folders laid over them; where the host's processes, settings and devices are, others are made. It plans binds on an empty root rather than an overlay, because an overlay
-//! hides what is mounted below `/` and user namespaces may not have it.
+//! Pure. The layout of a container's root: the host's files read-only, with the pod's volumes and a few writable
+//! folders mounted over them. Folders that show the host's processes, settings and devices are replaced. The plan uses
+//! bind mounts on an empty root, not an overlay, because an overlay hides what is mounted below `/` and is not
+//! available in all user namespaces.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::wire::Mount;
 
-/// What a path of the host is.
+/// The type of a path on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// A folder.
     Folder,
     /// A symbolic link with its target.
     Link(PathBuf),
-    /// Anything else.
+    /// Any other type.
     File,
 }
 
-/// How the plan looks at the host's files.
+/// Look-ups of the host's files for the plan.
 pub struct Host<'a> {
-    /// The names in a folder.
+    /// Lists the names in a folder.
     pub list: &'a dyn Fn(&Path) -> Vec<String>,
-    /// What a path is; nothing where there is none.
+    /// Returns the type of a path; `None` if it does not exist.
     pub kind: &'a dyn Fn(&Path) -> Option<Kind>,
 }
 
-/// One step of building the root; paths are absolute, as the container sees them.
+/// One step of building the root. Paths are absolute, as the container sees them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Make a folder like the host's: its entries follow one by one.
+    /// Create a folder with the same name as the host's. Steps for its entries follow.
     Open(PathBuf),
-    /// Show a folder of the host.
+    /// Bind a folder of the host.
     Folder(PathBuf),
-    /// Show a file of the host.
+    /// Bind a file of the host.
     File(PathBuf),
-    /// Make a symbolic link.
+    /// Create a symbolic link.
     Link {
-        /// The link.
+        /// Path of the link.
         path: PathBuf,
-        /// Where it points.
+        /// Target of the link.
         target: PathBuf,
     },
 }
 
-/// How a container's root is built.
+/// The steps that build a container's root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// The host's files.
+    /// Steps that bind the host's files.
     pub steps: Vec<Step>,
-    /// What is laid over them, outer ones first; of two at one place the first is left.
+    /// Mounts over the host's files, outer ones first. If two have the same target, only the first is kept.
     pub mounts: Vec<Mount>,
 }
 
-/// The steps that show the host's files, and the mounts with the host's links in their targets followed.
+/// Plans a root. Symbolic links of the host in the mounts' targets are followed.
 pub fn plan(host: &Host<'_>, mounts: &[Mount]) -> Plan {
     let mut mounts: Vec<Mount> =
         mounts.iter().map(|mount| Mount { target: resolve(host, &mount.target), ..mount.clone() }).collect();
@@ -72,21 +73,21 @@ pub fn plan(host: &Host<'_>, mounts: &[Mount]) -> Plan {
     Plan { steps, mounts }
 }
 
-/// Whether a place in the container may be written: what the innermost mount around it says.
+/// Whether a path in the container is writable. The innermost mount around it decides.
 pub fn is_writable(mounts: &[Mount], place: &Path) -> bool {
     let around = mounts.iter().filter(|mount| place.starts_with(&mount.target));
     let innermost = around.max_by_key(|mount| mount.target.components().count());
     innermost.map_or_else(|| OPEN.iter().any(|open| place.starts_with(open)), |mount| !mount.read_only)
 }
 
-/// Whether devices may be opened at a place: those few that each container is given, and the terminals. A device of the
-/// host is the host, whatever its mount's mode.
+/// Whether devices may be opened at a path: only the few devices that each container gets, and terminals. A device of
+/// the host gives access to the host even on a read-only mount.
 pub fn has_devices(place: &Path) -> bool {
     let own = place.strip_prefix("/dev").ok().and_then(Path::to_str);
     place.starts_with("/proc") || own.is_some_and(|name| name == "pts" || DEVICES.contains(&name))
 }
 
-/// Binds a folder's entries, and goes into those in which a mount needs a place that the host lacks.
+/// Binds the entries of a folder. Descends into an entry if a mount's target in it does not exist on the host.
 fn walk(host: &Host<'_>, folder: &Path, targets: &BTreeSet<&Path>, steps: &mut Vec<Step>) {
     for name in (host.list)(folder) {
         let path = folder.join(name);
@@ -107,16 +108,16 @@ fn walk(host: &Host<'_>, folder: &Path, targets: &BTreeSet<&Path>, steps: &mut V
     }
 }
 
-/// Folders that are made for each container: the host's would show the host's processes, settings and devices.
+/// Folders that are created for each container. The host's folders would show its processes, settings and devices.
 const MADE: [&str; 3] = ["/proc", "/sys", "/dev"];
 
-/// The devices of a container: they hold nothing of the host.
+/// The devices of a container. They give no access to the host.
 pub const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
-/// Kernel file systems that belong to the container alone; what must not be written in them is bound read-only.
+/// Kernel file systems that belong to the container alone. Paths in them that must not be written are bound read-only.
 const OPEN: [&str; 3] = ["/proc", "/dev/pts", "/dev/mqueue"];
 
-/// The path with the symbolic links of its existing part followed.
+/// The path with symbolic links followed in the part that exists.
 fn resolve(host: &Host<'_>, path: &Path) -> PathBuf {
     let mut done = PathBuf::from("/");
     let mut rest: Vec<PathBuf> = parts(path);

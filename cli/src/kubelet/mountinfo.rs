@@ -1,4 +1,4 @@
-//! Pure. The kernel's list of mounts (`/proc/self/mountinfo`), and what of it must be hidden in a container.
+//! Pure. Parses the kernel's list of mounts (`/proc/self/mountinfo`), and finds the mounts to hide in a container.
 
 use std::path::{Path, PathBuf};
 
@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 pub struct Mounted {
     /// The device, as `major:minor`.
     pub device: String,
-    /// Which folder of the device's file system is shown.
+    /// The folder of the device's file system that is mounted.
     pub root: PathBuf,
-    /// Where it is shown.
+    /// The mount point.
     pub point: PathBuf,
     /// Its options, such as `rw,nosuid`.
     pub options: String,
@@ -22,7 +22,7 @@ impl Mounted {
     }
 }
 
-/// Reads the kernel's list.
+/// Parses the kernel's list.
 pub fn parse(text: &str) -> Vec<Mounted> {
     text.lines()
         .filter_map(|line| {
@@ -37,11 +37,11 @@ pub fn parse(text: &str) -> Vec<Mounted> {
         .collect()
 }
 
-/// The places below `top` at which a folder can be seen, or a part of it: a folder shows at every mount of its file
-/// system that reaches it, not only at its own path.
+/// The paths below `top` that show a folder or a part of it. A folder is visible at every mount of its file system that
+/// contains it, not only at its own path.
 pub fn places(mounts: &[Mounted], folder: &Path, top: &Path) -> Vec<PathBuf> {
     let holds = |mount: &&Mounted| !mount.point.starts_with(top) && folder.starts_with(&mount.point);
-    // Of two mounts at one point the later one is seen.
+    // Of two mounts at one mount point, the later one is visible.
     let Some(holder) = mounts.iter().filter(holds).max_by_key(|mount| mount.point.components().count())
     else {
         return Vec::new();
@@ -59,12 +59,12 @@ pub fn places(mounts: &[Mounted], folder: &Path, top: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Without the slash that joining nothing leaves.
+/// Joins two paths without the trailing slash of joining an empty path.
 fn join(folder: &Path, below: &Path) -> PathBuf {
     if below.as_os_str().is_empty() { folder.into() } else { folder.join(below) }
 }
 
-/// A field with its octal escapes replaced.
+/// Replaces the octal escapes of a field.
 fn plain(field: &str) -> PathBuf {
     use std::os::unix::ffi::OsStringExt;
     let mut bytes = Vec::with_capacity(field.len());

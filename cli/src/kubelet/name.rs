@@ -1,31 +1,30 @@
-//! Pure. Names of pods and their owners as Kubernetes makes them, so that workload names can be told from
-//! them.
+//! Pure. Names of pods and their owners in Kubernetes' format, so that workload names can be derived from pod names.
 
 use serde_json::Value;
 
 use crate::kubelet::address::fnv;
 
-/// Letters and digits that make no words.
+/// Letters and digits that do not form words.
 const SAFE: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
-/// The hash of a pod template: ten letters, the same for the same template.
+/// The hash of a pod template: ten letters, equal for equal templates.
 pub fn template_hash(template: &Value) -> String {
     encode(fnv(&[&template.to_string()]), 10)
 }
 
-/// The five letters at a pod's end.
+/// The five random letters at the end of a pod's name.
 pub fn suffix(random: u64) -> String {
     encode(random, 5)
 }
 
-/// A uid made of 128 random bits.
+/// A uid from 128 random bits.
 pub fn uid(random: u128) -> String {
     let versioned = (random & !(0xf000 << 64) & !(0xc000 << 48)) | (0x4000 << 64) | (0x8000 << 48);
     let hex = format!("{versioned:032x}");
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
-/// A host name: at most 63 characters, none of them odd at the end.
+/// A host name for a pod: at most 63 characters, with a letter or digit at the end.
 pub fn hostname(pod: &str) -> String {
     pod.chars().take(63).collect::<String>().trim_end_matches(['-', '.']).to_string()
 }

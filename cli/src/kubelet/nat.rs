@@ -1,6 +1,6 @@
-//! Pure. The packet rules of the node: virtual addresses of services become addresses of pods, at random
-//! among the ready ones; where there are none, callers are refused at once, as by kube-proxy. One whole rule set
-//! each time, so that it is replaced in one transaction.
+//! Pure. The node's packet rules: they translate the virtual address of a service to a random ready pod. Connections to
+//! a service without ready pods are rejected at once, as by kube-proxy. Each change writes the complete rule set, so
+//! that it is replaced in one transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -12,7 +12,7 @@ use crate::kubelet::address::NODE;
 use crate::kubelet::host_port;
 use crate::kubelet::service::{self, Backend};
 
-/// The text for `nft -f -`.
+/// The input of `nft -f -`.
 pub fn rules(services: &[Service], backends: &[Backend]) -> String {
     let mut chains = String::new();
     let mut verdicts = Vec::new();
@@ -87,7 +87,7 @@ fn chain(name: &str, protocol: &str, endpoints: &[(Ipv4Addr, u16)], sticky: bool
     )
 }
 
-/// The pods behind each port of the node that pods ask for.
+/// The pods behind each `hostPort` of the node.
 fn host_ports(backends: &[Backend]) -> BTreeMap<(&'static str, u16), Vec<(Ipv4Addr, u16)>> {
     let mut found = BTreeMap::<_, Vec<_>>::new();
     for (address, port) in host_port::host_ports(backends) {

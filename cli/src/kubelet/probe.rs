@@ -1,4 +1,4 @@
-//! Pure. What a probe asks, when it asks again, and what its answers add up to.
+//! Pure. The request of a probe, the time of the next one, and the verdict from several results.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::kubelet::service::named_port;
 
-/// What a probe does.
+/// The action of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Question {
-    /// GET a path; an answer of 200 to 399 is well.
+    /// Send a GET request; a status of 200 to 399 is healthy.
     Http {
-        /// Host to connect to; the pod without.
+        /// Host to connect to; the pod if `None`.
         host: Option<String>,
         /// Port.
         port: u16,
@@ -20,49 +20,49 @@ pub enum Question {
         path: String,
         /// Headers.
         headers: Vec<(String, String)>,
-        /// Whether over TLS.
+        /// Whether to use TLS.
         tls: bool,
     },
-    /// Connect.
+    /// Open a TCP connection.
     Tcp {
         /// Port.
         port: u16,
     },
-    /// Run a command; exit code 0 is well.
+    /// Run a command; exit code 0 is healthy.
     Exec {
         /// The command.
         command: Vec<String>,
     },
 }
 
-/// A probe with Kubernetes' defaults filled in.
+/// A probe with Kubernetes' defaults applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// What to do.
+    /// The action.
     pub question: Question,
-    /// How long before the first time.
+    /// Delay before the first attempt.
     pub delay: Duration,
-    /// How long between times.
+    /// Time between attempts.
     pub period: Duration,
-    /// How long one answer may take.
+    /// Timeout of one attempt.
     pub timeout: Duration,
-    /// How many good answers in a row make it well.
+    /// Number of successes in a row after which the container is healthy.
     pub success: u32,
-    /// How many bad answers in a row make it ill.
+    /// Number of failures in a row after which the container is unhealthy.
     pub failure: u32,
-    /// How long a container that it finds ill may take to end, where that is not the pod's grace period.
+    /// Grace period of a container that this probe finds unhealthy, if it differs from the pod's.
     pub grace: Option<Duration>,
 }
 
-/// A grace period, which is never negative.
+/// Converts a grace period; negative values become zero.
 pub fn grace(seconds: Option<i64>) -> Option<Duration> {
     seconds.map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }
 
-/// Why a probe asks nothing.
+/// Why a probe cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProbeError {
-    /// The number is not a port.
+    /// The number is not a valid port.
     #[error("{0} is no port")]
     NotAPort(i32),
     /// No container declares a port of this name.
@@ -73,7 +73,7 @@ pub enum ProbeError {
     NoAction,
 }
 
-/// The plan of a probe, or why there can be none.
+/// Converts a probe to a plan.
 pub fn plan(pod: &Pod, probe: &Probe) -> Result<Plan, ProbeError> {
     let seconds = |value: Option<i32>, default: u64| {
         Duration::from_secs(value.and_then(|value| u64::try_from(value).ok()).unwrap_or(default))
@@ -92,32 +92,32 @@ pub fn plan(pod: &Pod, probe: &Probe) -> Result<Plan, ProbeError> {
     })
 }
 
-/// How long to wait before asking again: shortly until the first good answer, so that a start takes no longer
-/// than it must, then the period.
+/// The delay before the next attempt: short until the first success, so that a start is not delayed needlessly, then
+/// the period.
 pub fn pause(plan: &Plan, well_once: bool, asked: u32) -> Duration {
     if well_once || asked > QUICK { plan.period } else { EAGER.min(plan.period) }
 }
 
-/// Answers in a row.
+/// Counts equal results in a row.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     good: u32,
     bad: u32,
 }
 
-/// What a tally says.
+/// The verdict of a tally.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Enough good answers.
+    /// Enough successes.
     Well,
-    /// Enough bad answers.
+    /// Enough failures.
     Ill,
-    /// Neither.
+    /// Not decided yet.
     Open,
 }
 
 impl Tally {
-    /// Counts an answer.
+    /// Counts a result.
     pub fn count(&mut self, plan: &Plan, good: bool) -> Verdict {
         if good {
             *self = Self { good: self.good + 1, bad: 0 };
@@ -154,7 +154,7 @@ fn question(pod: &Pod, probe: &Probe) -> Result<Question, ProbeError> {
         return Ok(Question::Tcp { port: number(pod, &tcp.port)? });
     }
     if let Some(grpc) = &probe.grpc {
-        // A connection is what can be told without the health protocol; the sidecar asks the rest.
+        // The gRPC health protocol is not implemented here: only the connection is tested. The sidecar does the rest.
         return Ok(Question::Tcp {
             port: u16::try_from(grpc.port).map_err(|_| ProbeError::NotAPort(grpc.port))?,
         });
@@ -176,7 +176,7 @@ fn number(pod: &Pod, port: &IntOrString) -> Result<u16, ProbeError> {
 }
 
 const EAGER: Duration = Duration::from_millis(50);
-/// Eager questions before the period holds even without a good answer: ten seconds of them.
+/// Number of quick attempts, ten seconds of them, after which the period applies even without a success.
 const QUICK: u32 = 200;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Pure. DNS messages of the cluster's name server: from a question and what is known of its name to the answer, with
-//! EDNS (RFC 6891), negative answers (RFC 2308) and the size that the asker takes.
+//! Pure. DNS messages of the cluster's DNS server: builds the response from the query and the records of its name, with
+//! EDNS (RFC 6891), negative responses (RFC 2308) and the size that the client accepts.
 
 use std::net::Ipv4Addr;
 
@@ -10,18 +10,18 @@ use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 use crate::kubelet::resolve::{Found, Records};
 
-/// What a packet asks for.
+/// A parsed packet.
 #[derive(Debug)]
 pub enum Asked {
-    /// Nothing that gets an answer.
+    /// A packet that gets no response.
     Nothing,
-    /// Something that is refused at once.
+    /// A query that is rejected with this response.
     Refused(Message),
-    /// A name of the Internet class.
+    /// A query for a name of the Internet class.
     Question(Message),
 }
 
-/// Reads a packet from a stranger.
+/// Parses a packet from an untrusted client.
 pub fn read(packet: &[u8]) -> Asked {
     let Ok(message) = Message::from_vec(packet) else { return Asked::Nothing };
     if message.metadata.message_type != MessageType::Query {
@@ -37,13 +37,13 @@ pub fn read(packet: &[u8]) -> Asked {
     Asked::Refused(response(&message, code))
 }
 
-/// The one question of a message that `read` let through.
+/// The single query of a message that [`read`] accepted.
 pub fn question(asked: &Message) -> Option<(&Query, String)> {
     let query = asked.queries.first()?;
     Some((query, query.name().to_ascii().trim_end_matches('.').to_string()))
 }
 
-/// The answer to a question, from its name and what its aliases stand for, in order.
+/// The response to a query. `chain` holds its name and the names of its aliases, in order, with their records.
 pub fn answer(asked: &Message, chain: &[(String, Found)]) -> Message {
     let mut reply = response(asked, ResponseCode::NoError);
     let (Some((query, _)), Some((_, found))) = (question(asked), chain.last()) else { return reply };
@@ -56,7 +56,7 @@ pub fn answer(asked: &Message, chain: &[(String, Found)]) -> Message {
     }
     match found {
         Found::Known(records) => fill(&mut reply, query, &owner, records),
-        // What lies outside of the cluster has another server's word, also behind an alias.
+        // Names outside the cluster are resolved by another server, also behind an alias.
         Found::Nothing => reply.metadata.response_code = ResponseCode::NXDomain,
         Found::Outside if chain.len() == 1 => reply.metadata.response_code = ResponseCode::NXDomain,
         Found::Outside => {}
@@ -81,7 +81,7 @@ fn fill(reply: &mut Message, query: &Query, owner: &Name, records: &Records) {
         }
     }
     if asks(RecordType::SRV) {
-        // Equal shares, as CoreDNS gives them.
+        // Equal weights, as in CoreDNS.
         let weight = 100 / u16::try_from(records.servers.len().clamp(1, 100)).unwrap_or(100);
         for server in &records.servers {
             let Some(host) = absolute(&server.host) else { continue };
@@ -97,7 +97,7 @@ fn fill(reply: &mut Message, query: &Query, owner: &Name, records: &Records) {
     }
 }
 
-/// Appends what another server says of the name at the end of a chain.
+/// Appends the records of another server for the last name of a chain.
 pub fn append(reply: &mut Message, other: &Message) {
     reply.add_answers(other.answers.iter().cloned());
     reply.metadata.authoritative = false;
@@ -105,7 +105,7 @@ pub fn append(reply: &mut Message, other: &Message) {
     reply.authorities.clear();
 }
 
-/// A question of our own about the name at the end of a chain.
+/// A query to another server for the last name of a chain.
 pub fn onward(asked: &Message, name: &str) -> Option<Message> {
     let (query, _) = question(asked)?;
     let mut onward = Message::query();
@@ -115,12 +115,12 @@ pub fn onward(asked: &Message, name: &str) -> Option<Message> {
     Some(onward)
 }
 
-/// The answer when no other server gives one.
+/// The response if no other server responds.
 pub fn failure(asked: &Message) -> Message {
     response(asked, ResponseCode::ServFail)
 }
 
-/// Says for how long the absence of a name may be believed.
+/// The SOA record, which says how long a negative response may be cached.
 fn authority() -> Record {
     let server = absolute("ns.dns.cluster.local").unwrap_or_default();
     let mailbox = absolute("hostmaster.cluster.local").unwrap_or_default();
@@ -136,7 +136,7 @@ fn address(address: Ipv4Addr) -> RData {
     RData::A(A(address))
 }
 
-/// Seconds that an answer may be kept.
+/// Time to live of records, in seconds.
 const LIFETIME: u32 = 5;
 
 #[cfg(test)]
@@ -213,7 +213,7 @@ mod tests {
         message.set_edns(edns);
         let Asked::Refused(refused) = read(&message.to_vec().unwrap()) else { panic!("a later version") };
         let bytes = encoded(&refused, 512, false).unwrap();
-        // BADSIG has the same number.
+        // The code BADSIG has the same number.
         let code = Message::from_vec(&bytes).unwrap().metadata.response_code;
         assert_eq!(u16::from(code), u16::from(ResponseCode::BADVERS));
     }

@@ -1,5 +1,5 @@
-//! Pure. What the cluster's names mean, as CoreDNS answers them: services, headless services with their pods, ports,
-//! external names, pods by address, addresses by name, and the control plane.
+//! Pure. Resolves the cluster's names as CoreDNS does: services, headless services with their pods, ports, external
+//! names, pods by address, addresses by name, and the control plane.
 
 use std::net::Ipv4Addr;
 
@@ -8,14 +8,14 @@ use k8s_openapi::api::core::v1::{Service, ServicePort};
 use crate::kubelet::address::{self, NODE};
 use crate::kubelet::service::{self, Backend};
 
-/// What is known of a name.
+/// The result for a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// It is there; records of the type that was asked for may be missing.
+    /// The name exists; it may have no records of the queried type.
     Known(Records),
-    /// It would be one of the cluster's names, but is not.
+    /// The name is in the cluster's domain but does not exist.
     Nothing,
-    /// It is not one of the cluster's names.
+    /// The name is not in the cluster's domain.
     Outside,
 }
 
@@ -24,26 +24,26 @@ pub enum Found {
 pub struct Records {
     /// Its addresses.
     pub addresses: Vec<Ipv4Addr>,
-    /// The name that it is another spelling of.
+    /// The canonical name, if this name is an alias.
     pub alias: Option<String>,
-    /// Where its ports are served.
+    /// The hosts that serve a port of the service.
     pub servers: Vec<Server>,
-    /// The names of the address that it stands for.
+    /// The names of an address, for reverse look-ups.
     pub names: Vec<String>,
 }
 
-/// One place where a port is served (SRV, RFC 2782).
+/// A host that serves a port (SRV, RFC 2782).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// The port.
     pub port: u16,
-    /// The host's name, without its last dot.
+    /// Name of the host, without the last dot.
     pub host: String,
     /// The host's addresses.
     pub addresses: Vec<Ipv4Addr>,
 }
 
-/// The answer for a name, without its last dot.
+/// Resolves a name, which is given without its last dot.
 pub fn resolve(name: &str, services: &[Service], backends: &[Backend]) -> Found {
     let name = name.to_ascii_lowercase();
     let cluster = Cluster { services, backends };
@@ -68,7 +68,7 @@ pub fn resolve(name: &str, services: &[Service], backends: &[Backend]) -> Found 
     }
 }
 
-/// The names of the control plane, all at the node's address.
+/// Names of the control plane. All have the node's address.
 pub const CONTROL_PLANE: [(&str, &str); 3] =
     [("istiod", "istio-system"), ("citadel", "istio-system"), ("ostria-injector", "istio-system")];
 
@@ -106,7 +106,7 @@ impl Cluster<'_> {
         Found::Known(Records { addresses, servers, ..Records::default() })
     }
 
-    /// `_PORT._PROTOCOL.SERVICE.NAMESPACE.svc`, and what lies between it and the service's own name.
+    /// Resolves `_PORT._PROTOCOL.SERVICE.NAMESPACE.svc`, and the names between it and the service's own name.
     fn ports(&self, port: Option<&str>, protocol: &str, name: &str, namespace: &str) -> Found {
         let Some(service) = self.find(name, namespace) else { return Found::Nothing };
         let mut same = ports(service)
@@ -123,7 +123,7 @@ impl Cluster<'_> {
         }
     }
 
-    /// Where a port is served: at the virtual address, or at each pod of a headless service.
+    /// The hosts that serve a port: the virtual address, or each pod of a headless service.
     fn servers(&self, service: &Service, port: &ServicePort) -> Vec<Server> {
         let own = full_name(service);
         if let Some(address) = service::virtual_address(service) {
@@ -141,7 +141,7 @@ impl Cluster<'_> {
             .collect()
     }
 
-    /// A pod of a headless service, by its host name or its address.
+    /// Resolves a pod of a headless service, by its host name or its address.
     fn endpoint(&self, endpoint: &str, name: &str, namespace: &str) -> Found {
         let Some(service) = self.find(name, namespace).filter(|service| service::is_headless(service)) else {
             return Found::Nothing;
@@ -153,7 +153,7 @@ impl Cluster<'_> {
         if found.is_empty() { Found::Nothing } else { addresses(found) }
     }
 
-    /// `10-244-0-3.NAMESPACE.pod`.
+    /// Resolves `10-244-0-3.NAMESPACE.pod`.
     fn pod(&self, dashed: &str, namespace: &str) -> Found {
         let found = self.backends.iter().find(|backend| {
             backend.pod.metadata.namespace.as_deref() == Some(namespace)
@@ -162,7 +162,7 @@ impl Cluster<'_> {
         found.map_or(Found::Nothing, |backend| addresses(vec![backend.address]))
     }
 
-    /// The names of an address of the cluster.
+    /// The names of an address in the cluster.
     fn reverse(&self, reversed: &str) -> Found {
         let octets: Vec<&str> = reversed.rsplit('.').collect();
         let Ok(address) = octets.join(".").parse::<Ipv4Addr>() else { return Found::Outside };
@@ -181,7 +181,7 @@ impl Cluster<'_> {
     }
 }
 
-/// What stands before the cluster's domain; empty for the domain itself.
+/// Removes the cluster's domain from a name; the result is empty for the domain itself.
 fn strip_domain(name: &str) -> Option<&str> {
     if name == DOMAIN { Some("") } else { name.strip_suffix(DOMAIN)?.strip_suffix('.') }
 }
@@ -204,7 +204,7 @@ fn full_name(service: &Service) -> String {
     format!("{name}.{}.svc.{DOMAIN}", service.metadata.namespace.as_deref().unwrap_or_default())
 }
 
-/// A pod's name within a headless service: its host name if its `subdomain` is the service, else its address.
+/// A pod's name in a headless service: its host name if the pod's `subdomain` is the service, otherwise its address.
 fn endpoint_name(backend: &Backend, service: &Service) -> String {
     if let Some(hostname) = backend.written.as_ref().and_then(|written| written.hostname.clone()) {
         return hostname;

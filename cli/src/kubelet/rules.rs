@@ -1,5 +1,5 @@
-//! Pure. What Kubernetes' API server asks of workloads beyond their types: counts, policies, selectors, and what may
-//! not change once the object is there.
+//! Pure. Rules of Kubernetes' API server for workloads beyond the types of their fields: counts, policies, selectors
+//! and immutable fields.
 
 use api::resource::selector::requirement::{Expression, Selector};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::kubelet::workload::job::is_indexed;
 use crate::manifest::object::text;
 
-/// What is wrong with a workload: field path and reason.
+/// The problems of a workload: field path and reason.
 pub fn problems(kind: &str, object: &Value) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let counts: &[&str] = match kind {
@@ -89,7 +89,7 @@ fn rolling_update(object: &Value, found: &mut Vec<(String, String)>) {
     }
 }
 
-/// What a changed object may not change: field path and reason.
+/// The changes of immutable fields: field path and reason.
 pub fn immutable(kind: &str, old: &Value, new: &Value) -> Vec<(String, String)> {
     let differs = |path: &str| {
         let pointer = format!("/{}", path.replace('.', "/"));
@@ -99,7 +99,8 @@ pub fn immutable(kind: &str, old: &Value, new: &Value) -> Vec<(String, String)> 
     let fixed: &[&str] = match kind {
         "Deployment" => &["spec.selector"],
         "StatefulSet" => &["spec.selector", "spec.serviceName", "spec.podManagementPolicy"],
-        // The number of completions of an indexed Job may change together with its parallelism; nothing here needs it.
+        // Kubernetes allows a change of an indexed Job's completions together with its parallelism. That is not
+        // supported here.
         "Job" => &["spec.template", "spec.completions", "spec.completionMode"],
         _ => &[],
     };
@@ -120,10 +121,10 @@ pub fn immutable(kind: &str, old: &Value, new: &Value) -> Vec<(String, String)> 
     found
 }
 
-/// Whether a label selector selects labels, and whether it is written as one may be.
+/// Whether a label selector selects these labels; fails if the selector is invalid.
 pub fn selects(selector: &Value, labels: &Value) -> Result<bool, (String, String)> {
     let label = |key: &str| labels.get(key).and_then(Value::as_str);
-    // Keys and values of `matchLabels` are checked with all other labels.
+    // Keys and values of `matchLabels` are checked together with all other labels.
     let equal = serde_json::from_value(selector["matchLabels"].clone()).unwrap_or_default();
     let rules: Vec<&Value> = selector["matchExpressions"].as_array().into_iter().flatten().collect();
     let values: Vec<Vec<String>> =

@@ -1,26 +1,26 @@
-//! Pure. Security contexts: what a container runs as, and which of their settings cannot be had here. Each field works
-//! or is refused by name: nobody must believe in a protection that is not there.
+//! Pure. Security contexts: the user and the privileges of a container, and the settings that are not supported here.
+//! Each field either works or is rejected by name, so that no user relies on a protection that is not in force.
 
 use k8s_openapi::api::core::v1::{
     AppArmorProfile, Capabilities, Container, PodSecurityContext, PodSpec, SeccompProfile, SecurityContext,
 };
 
-/// What a container's process runs as.
+/// The identity and privileges of a container's process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Its user.
+    /// Its user id.
     pub user: Option<u32>,
-    /// Its group.
+    /// Its group id.
     pub group: Option<u32>,
-    /// Its other groups.
+    /// Its supplementary group ids.
     pub groups: Vec<u32>,
     /// Its capabilities, one bit each, with the kernel's numbers.
     pub capabilities: u64,
-    /// Whether its root file system cannot be written.
+    /// Whether its root file system is read-only.
     pub read_only_root: bool,
 }
 
-/// The settings of a container of a pod.
+/// The settings of a container in a pod.
 pub fn settings(spec: &PodSpec, container: &Container) -> Settings {
     let of_pod = spec.security_context.as_ref();
     let own = container.security_context.as_ref();
@@ -38,7 +38,7 @@ pub fn settings(spec: &PodSpec, container: &Container) -> Settings {
     }
 }
 
-/// The kernel settings of a pod's network and IPC namespaces.
+/// Kernel settings for a pod's network and IPC namespaces.
 pub fn sysctls(spec: &PodSpec) -> Vec<(String, String)> {
     let given = spec.security_context.iter().flat_map(|context| context.sysctls.iter().flatten());
     given.map(|one| (one.name.replace('/', "."), one.value.clone())).collect()
@@ -57,19 +57,19 @@ fn capabilities(given: Option<&Capabilities>) -> u64 {
     (base | bits(&add)) & !bits(&drop)
 }
 
-/// The bit of a capability, which is written with or without `CAP_`.
+/// The bit of a capability. The name may start with `CAP_`.
 fn bit(name: &str) -> Option<u64> {
     let name = name.strip_prefix("CAP_").unwrap_or(name);
     NAMES.iter().position(|known| *known == name).map(|at| 1 << at)
 }
 
-/// The capability that changes a network namespace.
+/// The capability to configure a network namespace.
 pub const NET_ADMIN: u64 = 1 << 12;
 
-/// Tells of a field that is refused: path, reason and next step.
+/// Reports a rejected field: path, reason and next step.
 pub type Tell<'a> = &'a mut dyn FnMut(String, String, &'static str);
 
-/// The settings of a pod that cannot be had.
+/// Checks the security context of a pod.
 pub fn check_pod(spec: &PodSpec, path: &str, tell: Tell<'_>) {
     let host = [
         ("hostNetwork", spec.host_network == Some(true)),
@@ -83,7 +83,7 @@ pub fn check_pod(spec: &PodSpec, path: &str, tell: Tell<'_>) {
     }
     let Some(context) = &spec.security_context else { return };
     let path = format!("{path}.securityContext");
-    // Named one by one, so that a field that Kubernetes adds does not go unseen.
+    // Destructured, so that the compiler reports a field that Kubernetes adds.
     let PodSecurityContext {
         app_armor_profile,
         fs_group,
@@ -124,7 +124,7 @@ pub fn check_pod(spec: &PodSpec, path: &str, tell: Tell<'_>) {
     }
 }
 
-/// The settings of a container that cannot be had.
+/// Checks the security context of a container.
 pub fn check_container(spec: &PodSpec, container: &Container, path: &str, tell: Tell<'_>) {
     let path = format!("{path}.securityContext");
     non_root(spec, container, &path, tell);
@@ -182,11 +182,11 @@ fn check_capabilities(given: &Capabilities, path: &str, tell: Tell<'_>) {
     }
 }
 
-/// A container that must not be root needs another user: no image tells one.
+/// With `runAsNonRoot`, a container must set another user, because there is no image to name one.
 fn non_root(spec: &PodSpec, container: &Container, path: &str, tell: Tell<'_>) {
     let own = container.security_context.as_ref().and_then(|own| own.run_as_non_root);
     let of_pod = spec.security_context.as_ref().and_then(|pod| pod.run_as_non_root);
-    // The injector completes a container that only says where the proxy goes.
+    // A container with only the image `auto` marks the place of the proxy; the injector completes it.
     if container.image.as_deref() == Some("auto") && container.name == "istio-proxy" {
         return;
     }
@@ -225,7 +225,7 @@ const ALL: &str = "ALL";
 const NOT_HERE: &str = "is not possible with `ostria up`";
 const REMOVE: &str = "remove the field";
 
-/// What a container runtime gives a container. MKNOD is not among it, because no device rules stand behind it here.
+/// The default capabilities of container runtimes without MKNOD, because there is no device filter here.
 const DEFAULT: [&str; 13] = [
     "CHOWN",
     "DAC_OVERRIDE",
@@ -242,11 +242,12 @@ const DEFAULT: [&str; 13] = [
     "AUDIT_WRITE",
 ];
 
-/// What can be added besides: it ends at the pod's own namespaces or at the container's own processes. SYS_PTRACE does
-/// not: a command that `ostria exec` or a probe starts is a process of the host until it has confined itself.
+/// Capabilities that a container may add. Their effect ends at the pod's namespaces or the container's own processes.
+/// SYS_PTRACE is not among them: a command that `ostria exec` or a probe starts is a process of the host until it has
+/// confined itself.
 const MORE: [&str; 5] = ["NET_ADMIN", "NET_BROADCAST", "IPC_LOCK", "IPC_OWNER", "LEASE"];
 
-/// All capabilities in the order of their numbers.
+/// All capabilities, sorted by their numbers.
 const NAMES: [&str; 41] = [
     "CHOWN",
     "DAC_OVERRIDE",
@@ -291,7 +292,7 @@ const NAMES: [&str; 41] = [
     "CHECKPOINT_RESTORE",
 ];
 
-/// The kernel settings that Kubernetes calls safe.
+/// The kernel settings that Kubernetes considers safe.
 const SYSCTLS: [&str; 12] = [
     "kernel.shm_rmid_forced",
     "net.ipv4.ip_local_port_range",

@@ -1,4 +1,4 @@
-//! Pure. Which pods and written endpoints stand behind a service's ports.
+//! Pure. The pods and user-defined endpoints behind the ports of services.
 
 use std::net::Ipv4Addr;
 
@@ -7,33 +7,33 @@ use k8s_openapi::api::core::v1::{Endpoints, Pod, Service, ServicePort};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-/// A pod, or an endpoint that a user wrote, as services and names see it.
+/// A pod or a user-defined endpoint, as services and DNS see it.
 #[derive(Debug, Clone)]
 pub struct Backend {
-    /// The pod; empty for an endpoint that a user wrote.
+    /// The pod; empty for a user-defined endpoint.
     pub pod: Pod,
-    /// What a user wrote about it.
+    /// The user's definition of the endpoint.
     pub written: Option<Written>,
     /// Its address.
     pub address: Ipv4Addr,
-    /// Whether it takes traffic.
+    /// Whether it is ready for traffic.
     pub ready: bool,
 }
 
-/// An endpoint of a service without selector.
+/// A user-defined endpoint of a service without selector.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Written {
     /// Namespace of the service.
     pub namespace: String,
     /// Name of the service.
     pub service: String,
-    /// Its name within the service.
+    /// Its host name in the service.
     pub hostname: Option<String>,
     /// Names and numbers of its ports.
     pub ports: Vec<(String, u16)>,
 }
 
-/// The endpoints of an EndpointSlice; those of other families than IPv4 are left out.
+/// The IPv4 endpoints of an EndpointSlice. Other address families are ignored.
 pub fn of_slice(slice: &EndpointSlice) -> Vec<Backend> {
     let labels = slice.metadata.labels.as_ref();
     let service = labels.and_then(|labels| labels.get("kubernetes.io/service-name")).cloned();
@@ -89,18 +89,18 @@ pub fn of_endpoints(object: &Endpoints) -> Vec<Backend> {
     backends
 }
 
-/// The virtual address of a service; none for a headless one.
+/// The virtual address of a service; `None` for a headless service.
 pub fn virtual_address(service: &Service) -> Option<Ipv4Addr> {
     service.spec.as_ref()?.cluster_ip.as_deref()?.parse().ok()
 }
 
-/// Whether a service has no virtual address on purpose.
+/// Whether a service is headless.
 pub fn is_headless(service: &Service) -> bool {
     service.spec.as_ref().and_then(|spec| spec.cluster_ip.as_deref()) == Some("None")
 }
 
-/// The pods that a service selects in its namespace, or the endpoints that were written for one without selector;
-/// ready ones only unless it publishes all.
+/// The pods that a service selects in its namespace, or the user-defined endpoints of a service without selector. Only
+/// ready ones, unless the service publishes all addresses.
 pub fn selected<'a>(service: &'a Service, backends: &'a [Backend]) -> impl Iterator<Item = &'a Backend> {
     let spec = service.spec.as_ref();
     let selector = spec.and_then(|spec| spec.selector.as_ref()).filter(|selector| !selector.is_empty());
@@ -124,7 +124,7 @@ pub fn selected<'a>(service: &'a Service, backends: &'a [Backend]) -> impl Itera
     })
 }
 
-/// The port of a pod that a service's port means, or the written one of the same name.
+/// The port of a backend that a service's port refers to. For user-defined endpoints it is the port of the same name.
 pub fn target_port(port: &ServicePort, backend: &Backend) -> Option<u16> {
     if let Some(written) = &backend.written {
         let name = port.name.as_deref().unwrap_or_default();
@@ -137,7 +137,7 @@ pub fn target_port(port: &ServicePort, backend: &Backend) -> Option<u16> {
     }
 }
 
-/// The container port of this name.
+/// The container port with this name.
 pub fn named_port(pod: &Pod, name: &str) -> Option<u16> {
     let spec = pod.spec.as_ref()?;
     spec.containers
@@ -148,7 +148,7 @@ pub fn named_port(pod: &Pod, name: &str) -> Option<u16> {
         .and_then(|port| u16::try_from(port.container_port).ok())
 }
 
-/// The addresses and ports behind one port of a service.
+/// The addresses and ports behind a port of a service.
 pub fn endpoints(service: &Service, port: &ServicePort, backends: &[Backend]) -> Vec<(Ipv4Addr, u16)> {
     selected(service, backends)
         .filter_map(|backend| Some((backend.address, target_port(port, backend)?)))

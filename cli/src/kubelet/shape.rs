@@ -1,5 +1,5 @@
-//! Pure. Whether an object has the shape of its kind in Kubernetes' API, as strictly as `kubectl apply` asks: no field
-//! that the kind does not have, each value of its type.
+//! Pure. Checks an object against the schema of its kind in Kubernetes' API, as strictly as `kubectl apply`: no unknown
+//! fields, and each value of the right type.
 
 use api::resource::strict;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
@@ -9,7 +9,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// What is wrong: field path and reason. Fields that are unknown come first, then the first value of a wrong type.
+/// The problems: field path and reason. All unknown fields come first, then the first value of a wrong type.
 pub fn problems(kind: &str, object: &Value) -> Vec<(String, String)> {
     match kind {
         "Namespace" => read::<Namespace>(object),

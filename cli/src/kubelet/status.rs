@@ -1,5 +1,5 @@
-//! Pure. A pod's status out of its containers' states: the object's `status`, the words of `get pods`, and
-//! whether it takes traffic.
+//! Pure. Computes a pod's status from the states of its containers: the object's `status`, the columns of `get pods`,
+//! and readiness.
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -8,38 +8,38 @@ use time::format_description::well_known::Rfc3339;
 use crate::manifest::object::text;
 use crate::wire::PodLine;
 
-/// What a container is for.
+/// The role of a container in its pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Role {
-    /// It runs to its end before the next starts.
+    /// Runs to its end before the next container starts.
     Init,
-    /// It starts before the apps and ends after them.
+    /// Starts before the application containers and ends after them.
     Sidecar,
-    /// The app.
+    /// An application container.
     #[default]
     App,
 }
 
-/// Where a container is in its life.
+/// The phase of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Phase {
-    /// Not running, for this reason.
+    /// Not running.
     Waiting {
-        /// A word as Kubernetes uses it.
+        /// The reason: one word, as in Kubernetes.
         reason: String,
-        /// A sentence.
+        /// The message: a sentence.
         message: String,
     },
-    /// Running since.
+    /// Running.
     Running {
-        /// RFC 3339.
+        /// Start time in RFC 3339.
         since: String,
     },
     /// Ended.
     Ended {
         /// Its exit code.
         code: i32,
-        /// RFC 3339.
+        /// End time in RFC 3339.
         at: String,
     },
 }
@@ -50,22 +50,22 @@ impl Default for Phase {
     }
 }
 
-/// One container's state.
+/// The state of one container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Container {
     /// Its name.
     pub name: String,
-    /// What it is for.
+    /// Its role.
     pub role: Role,
-    /// Where it is.
+    /// Its phase.
     pub phase: Phase,
     /// Whether its startup probe succeeded.
     pub started: bool,
-    /// Whether its readiness probe says so.
+    /// Whether it is ready by its readiness probe.
     pub ready: bool,
-    /// How often it was started again.
+    /// Number of restarts.
     pub restarts: u32,
-    /// What its failing probe says, once it has failed for a while.
+    /// The failure of its probe, once the probe has failed for a while.
     pub complaint: Option<String>,
 }
 
@@ -88,31 +88,31 @@ impl Container {
     }
 }
 
-/// A pod's state.
+/// The state of a pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pod {
-    /// Its address; empty before it has one.
+    /// Its address; empty until it is allocated.
     pub address: String,
     /// Its containers.
     pub containers: Vec<Container>,
-    /// Whether its init containers are through.
+    /// Whether all init containers have completed.
     pub initialized: bool,
-    /// Whether it ended for good, and well.
+    /// `None` while the pod runs; then whether it succeeded.
     pub finished: Option<bool>,
-    /// A word for why it failed as a whole.
+    /// The reason for the failure of the pod as a whole, in one word.
     pub reason: Option<String>,
-    /// Whether it is on its way out.
+    /// Whether it is being terminated.
     pub leaving: bool,
-    /// Why it cannot start.
+    /// Why it cannot be started.
     pub trouble: Option<String>,
-    /// When it was made, RFC 3339.
+    /// Creation time in RFC 3339.
     pub created: String,
-    /// When it turned ready or unready last, RFC 3339.
+    /// Time of the last change of readiness, in RFC 3339.
     pub changed: String,
 }
 
 impl Pod {
-    /// Whether it takes traffic.
+    /// Whether it is ready for traffic.
     pub fn is_ready(&self) -> bool {
         !self.leaving
             && self.initialized
@@ -120,18 +120,18 @@ impl Pod {
             && self.serving().all(|container| container.ready && container.is_running())
     }
 
-    /// When it was made, or turned ready or unready last.
+    /// Time of the last change of readiness, or of its creation.
     pub fn since(&self) -> OffsetDateTime {
         OffsetDateTime::parse(&self.changed, &Rfc3339).unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
 
-    /// How often its containers were started again; sidecars are not the workload's.
+    /// Number of restarts of its containers, without sidecars.
     pub fn restarts(&self) -> u64 {
         let own = self.containers.iter().filter(|container| container.role != Role::Sidecar);
         own.map(|container| u64::from(container.restarts)).sum()
     }
 
-    /// Why it is not ready, where that is more than having to wait.
+    /// Why it is not ready; `None` if it only has to wait.
     pub fn complaint(&self) -> Option<String> {
         let container = |container: &Container| match &container.phase {
             Phase::Waiting { reason, message } if reason != "PodInitializing" => {
@@ -145,7 +145,7 @@ impl Pod {
         self.trouble.clone().or_else(|| self.containers.iter().find_map(container))
     }
 
-    /// Which containers keep it from being ready, and why.
+    /// The containers that prevent it from being ready, with the reasons.
     pub fn unready(&self) -> Option<String> {
         let reasons = self.containers.iter().filter_map(|container| {
             container.complaint.as_ref().map(|complaint| format!("container {}: {complaint}", container.name))
@@ -199,7 +199,7 @@ impl Pod {
         status
     }
 
-    /// Its line in tables.
+    /// Its row in tables.
     pub fn line(&self, pod: &Value, trust_domain: &str) -> PodLine {
         let serving: Vec<_> = self.serving().collect();
         let ready = serving.iter().filter(|container| container.ready && container.is_running()).count();

@@ -1,38 +1,38 @@
-//! Pure. Fields of Kubernetes' objects that cannot be honoured on one machine without Kubernetes, in one table: what
-//! would change how a workload behaves is refused, what merely has nothing to act on is a warning.
+//! Pure. The table of Kubernetes' fields that have no effect on one machine without Kubernetes. An object is rejected
+//! if the field would change how a workload behaves; otherwise the field causes a warning.
 
 use serde_json::Value;
 
-/// What becomes of an object that has a field.
+/// The effect of a field on its object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Treatment {
-    /// The object is refused.
+    /// The object is rejected.
     Refused,
-    /// The object is accepted, and the user told.
+    /// The object is accepted with a warning.
     Warned,
 }
 
-/// A field, where it is not empty, false, zero or one of the values that change nothing.
+/// A rule for a field. It applies unless the field is empty, false, zero or one of the `usual` values.
 #[derive(Clone, Copy)]
 struct Rule {
-    /// Field names with dots between them; `*` stands for each entry of a list.
+    /// Field names separated by dots; `*` stands for each entry of a list.
     path: &'static str,
-    /// Values, as text, that mean what happens anyway.
+    /// Values, as text, that describe what happens here anyway.
     usual: &'static [&'static str],
     treatment: Treatment,
     reason: &'static str,
 }
 
-/// What an object asks for that it does not get: field path and reason each.
+/// The unsupported fields of an object: field path and reason each.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Lacks {
-    /// Reasons to refuse it.
+    /// Fields for which the object is rejected.
     pub refused: Vec<(String, String)>,
-    /// Reasons to warn of.
+    /// Fields that cause a warning.
     pub warned: Vec<(String, String)>,
 }
 
-/// Looks through an object of Kubernetes' own kinds. `pod` is where its pod spec lies.
+/// Checks an object of a Kubernetes kind. `pod` is the path of its pod spec.
 pub fn lacks(kind: &str, object: &Value, pod: Option<&str>) -> Lacks {
     let mut lacks = Lacks::default();
     let own = OWN.iter().filter(|(of, _)| *of == kind).flat_map(|(_, rules)| *rules);
@@ -72,7 +72,7 @@ impl Lacks {
     }
 }
 
-/// Calls with each value that a path leads to, and its own path.
+/// Calls `call` for each value that a path selects, with the full path of the value.
 fn visit(value: &Value, at: &str, path: &str, call: &mut dyn FnMut(&str, &Value)) {
     let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
     let mut follow = |value: &Value, at: String| match rest {

@@ -1,8 +1,8 @@
-//! Pure. Where the spec of a pod lies in the objects that have one.
+//! Pure. The path of the pod spec in each kind of object.
 
 use serde_json::Value;
 
-/// The path of a kind's pod spec; none for kinds without.
+/// The path of a kind's pod spec; `None` for kinds without one.
 pub fn pod_place(kind: &str) -> Option<&'static str> {
     match kind {
         "Pod" => Some("spec"),
@@ -11,7 +11,7 @@ pub fn pod_place(kind: &str) -> Option<&'static str> {
     }
 }
 
-/// The pod spec at that path.
+/// The pod spec at this path.
 pub fn pod_spec<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
     object.pointer(&format!("/{}", path.replace('.', "/")))
 }

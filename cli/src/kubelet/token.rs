@@ -1,25 +1,24 @@
-//! Pure. Service account tokens as Kubernetes projects them: their claims, when they are renewed, and the
-//! published key.
+//! Pure. Service account tokens as Kubernetes projects them: claims, time of renewal, and the published key set.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-/// Who signs the tokens.
+/// The issuer of the tokens.
 pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
-/// Who a token is for.
+/// The subject of a token.
 #[derive(Debug, Clone, Default)]
 pub struct Subject {
     /// Namespace.
     pub namespace: String,
     /// Service account.
     pub account: String,
-    /// Name and uid of the pod, if it is a pod's.
+    /// Name and uid of the pod, for a token of a pod.
     pub pod: Option<(String, String)>,
 }
 
-/// The key does not sign.
+/// Signing with the key failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a token cannot be signed")]
 pub struct UnsignedToken;
@@ -44,18 +43,18 @@ pub fn claims(subject: &Subject, audience: &str, now: u64, lifetime: u64) -> Val
     })
 }
 
-/// The signed part of a token.
+/// The part of a token that is signed.
 pub fn signing_input(key_id: &str, claims: &Value) -> String {
     let header = json!({"alg": "ES256", "typ": "JWT", "kid": key_id});
     format!("{}.{}", encode(header.to_string().as_bytes()), encode(claims.to_string().as_bytes()))
 }
 
-/// A token of its signed part and signature.
+/// Joins the signed part and the signature to a token.
 pub fn assemble(input: &str, signature: &[u8]) -> String {
     format!("{input}.{}", encode(signature))
 }
 
-/// The published key set of one P-256 key, given as an uncompressed point.
+/// The JSON Web Key Set of a P-256 key, which is given as an uncompressed point.
 pub fn key_set(key_id: &str, point: &[u8]) -> Option<Value> {
     let [4, coordinates @ ..] = point else { return None };
     let (x, y) = coordinates.split_at_checked(32)?;
@@ -64,7 +63,7 @@ pub fn key_set(key_id: &str, point: &[u8]) -> Option<Value> {
     }]}))
 }
 
-/// Seconds after which a token of this lifetime is replaced.
+/// The age in seconds at which a token of this lifetime is replaced.
 pub fn renewal(lifetime: u64) -> u64 {
     lifetime * 4 / 5
 }

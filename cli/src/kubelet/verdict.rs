@@ -1,11 +1,11 @@
-//! Pure. What an object's `status` says of its verdict: the condition `Reconciled` with how many proxies are up to date, as
-//! Istio writes it, and a message for each finding.
+//! Pure. Writes a verdict into an object's `status`: the condition `Reconciled` with the number of proxies that are up
+//! to date, as Istio writes it, and a message for each finding.
 
 use api::resource::document::Problem;
 use api::resource::verdict::{ObjectVerdict, ProxyAnswer, Standing};
 use serde_json::{Value, json};
 
-/// Writes it into the object.
+/// Adds the verdict to the object's `status`.
 pub fn judge(object: &mut Value, verdict: &ObjectVerdict, proxies: &[ProxyAnswer]) {
     let found = |problems: &[Problem]| problems.iter().map(Problem::finding).collect::<Vec<_>>();
     let (errors, warnings) = (found(&verdict.errors), found(&verdict.warnings));

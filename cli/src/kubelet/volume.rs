@@ -1,4 +1,4 @@
-//! Pure. What is in a pod's volumes: files with their content and mode, or a place that the pod shares.
+//! Pure. The content of a pod's volumes: files with content and mode, or a shared folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,24 +19,24 @@ pub struct File {
     pub path: String,
     /// Its bytes.
     pub content: Vec<u8>,
-    /// Its permissions, where they are given.
+    /// Its mode, if the user set one.
     pub mode: Option<u32>,
 }
 
-/// Whose a volume's files are.
+/// The owner of a volume's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holder {
-    /// The user of the containers that mount it.
+    /// User of the containers that mount the volume.
     pub user: u32,
     /// The pod's `fsGroup`.
     pub group: Option<u32>,
-    /// Whether all of these containers run as this user.
+    /// Whether all containers that mount the volume run as this user.
     is_alone: bool,
 }
 
 impl Holder {
-    /// The permissions of a file. Without given ones only its user reads it; as in Kubernetes a group of the pod reads
-    /// it too, and everybody in the pod where containers of several users mount the volume.
+    /// The mode of a file. Without a given mode, only the user may read the file. As in Kubernetes, the `fsGroup` may
+    /// read it too. If containers of several users mount the volume, all users of the pod may read it.
     pub fn mode(self, given: Option<u32>) -> u32 {
         match (given, self.group) {
             (Some(given), Some(_)) => given | 0o440,
@@ -47,13 +47,13 @@ impl Holder {
         }
     }
 
-    /// The permissions of a folder: what is made in it belongs to the pod's group.
+    /// The mode of a folder. Files that are created in it belong to the pod's group.
     pub fn folder(self, mode: u32) -> u32 {
         if self.group.is_some() { mode | 0o2000 } else { mode }
     }
 }
 
-/// Whose a volume is.
+/// The owner of a volume.
 pub fn holder(spec: &PodSpec, volume: &Volume) -> Holder {
     let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
     let mounting = containers
@@ -68,43 +68,43 @@ pub fn holder(spec: &PodSpec, volume: &Volume) -> Holder {
     }
 }
 
-/// What a volume is.
+/// The content of a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// An empty folder that lives as long as the pod.
+    /// An empty folder that exists as long as the pod.
     Empty,
     /// A folder or file of the host.
     Host,
-    /// Files made from objects.
+    /// Files with content from objects.
     Files(Vec<File>),
 }
 
 /// Why a volume has no content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VolumeError {
-    /// `ostria up` has no volumes of this kind.
+    /// `ostria up` does not support volumes of this kind.
     #[error(
         "is of a kind that `ostria up` does not have; use emptyDir, hostPath, configMap, secret, downwardAPI or projected"
     )]
     Unsupported,
-    /// A `resourceFieldRef` is about a container that the pod does not have.
+    /// A `resourceFieldRef` names a container that the pod does not have.
     #[error("containerName names no container")]
     UnknownContainer,
-    /// An object or an entry does not exist.
+    /// An object or a key does not exist.
     #[error(transparent)]
     Configuration(#[from] EnvironmentError),
-    /// The downward API has no such value.
+    /// The downward API has no value for the field.
     #[error(transparent)]
     Field(#[from] FieldError),
-    /// A service account token cannot be made.
+    /// A service account token cannot be created.
     #[error(transparent)]
     Token(#[from] UnsignedToken),
 }
 
-/// Makes a service account token.
+/// Creates a service account token.
 pub type Issue<'a> = &'a dyn Fn(&ServiceAccountTokenProjection) -> Result<String, UnsignedToken>;
 
-/// The content of a volume, or what is missing.
+/// The content of a volume; fails with what is missing.
 pub fn content(
     pod: &Pod,
     volume: &Volume,
@@ -134,7 +134,7 @@ pub fn content(
     Ok(Content::Files(files))
 }
 
-/// Whether a volume's files change while the pod runs.
+/// Whether a volume's files are updated while the pod runs.
 pub fn is_live(volume: &Volume) -> bool {
     volume.projected.is_some()
         || volume.config_map.is_some()

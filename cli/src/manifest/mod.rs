@@ -1,4 +1,4 @@
-//! Kubernetes YAML as `ostria` handles it: objects with their keys and kinds, and the files they come from.
+//! Kubernetes YAML: objects with their keys and kinds, and the files that define them.
 
 pub mod read;
 

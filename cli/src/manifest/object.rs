@@ -1,4 +1,4 @@
-//! Pure. One object of Kubernetes YAML: its key and the few parts that every kind shares.
+//! Pure. One object of Kubernetes YAML: its key and the fields that every kind has.
 
 use std::fmt::Display;
 
@@ -9,21 +9,21 @@ use serde_json::Value;
 use api::resource::descriptor::Descriptor;
 use api::resource::kind;
 
-/// What makes an object the same object.
+/// The identity of an object. Two objects with equal keys are versions of the same object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key {
     /// API group; empty for the core group.
     pub group: String,
     /// Kind.
     pub kind: String,
-    /// Namespace; empty for kinds without.
+    /// Namespace; empty for cluster-scoped kinds.
     pub namespace: String,
     /// Name.
     pub name: String,
 }
 
 impl Key {
-    /// The key of a kind's object.
+    /// The key of an object of this kind.
     pub fn new(kind: &Descriptor, namespace: &str, name: &str) -> Self {
         Self {
             group: kind.group.into(),
@@ -38,7 +38,7 @@ impl Key {
         Self { group: String::new(), kind: "Pod".into(), namespace: namespace.clone(), name: name.clone() }
     }
 
-    /// The key of an object, its namespace `default` where it names none.
+    /// The key of an object. An object that names no namespace is in `default`.
     pub fn of(object: &Value) -> Self {
         let group = group(object).to_string();
         let kind = text(object, "/kind").to_string();
@@ -51,7 +51,7 @@ impl Key {
         Self { namespace: namespace.into(), name: text(object, "/metadata/name").into(), group, kind }
     }
 
-    /// As kubectl prints it after a change: `virtualservice.networking.istio.io/reviews`.
+    /// The name that kubectl prints after a change, such as `virtualservice.networking.istio.io/reviews`.
     pub fn printed(&self) -> String {
         let kind = self.kind.to_lowercase();
         if self.group.is_empty() {
@@ -61,7 +61,7 @@ impl Key {
         }
     }
 
-    /// A file name that no other object has.
+    /// A file name that is unique to this object.
     pub fn file_name(&self) -> String {
         let kind =
             if self.group.is_empty() { self.kind.clone() } else { format!("{}.{}", self.kind, self.group) };
@@ -80,7 +80,8 @@ impl Display for Key {
     }
 }
 
-/// A name that a file system takes, which is shorter than names of objects can be: the end of a long one is hashed.
+/// Shortens a name to what file systems allow. Names of objects can be longer; the end of a long name is replaced with
+/// a hash.
 pub fn bounded(name: String) -> String {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let Some((beginning, _)) = name.split_at_checked(LONGEST).filter(|(_, rest)| !rest.is_empty()) else {
@@ -98,18 +99,18 @@ pub fn group(object: &Value) -> &str {
     text(object, "/apiVersion").rsplit_once('/').map_or("", |(group, _)| group)
 }
 
-/// The text at a pointer; empty where there is none.
+/// The text at a JSON pointer; empty if there is no text.
 pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Whether a selector holds for an object's labels.
+/// Whether a selector matches an object's labels.
 pub fn is_selected(object: &Value, selector: &Selector) -> bool {
     let have = object.pointer("/metadata/labels");
     selector.matches(|name| have.and_then(|have| have.get(name)).and_then(Value::as_str))
 }
 
-/// The desired state alone: what a user wrote, without what `ostria` added.
+/// The part of an object that the user wrote, without the fields that `ostria` adds.
 pub fn desired(object: &Value) -> Value {
     let mut desired = object.clone();
     if let Some(fields) = desired.as_object_mut() {

@@ -1,5 +1,5 @@
-//! Files and folders of YAML as a list of objects, each with where it came from. All problems of all files
-//! are found before any of them is reported.
+//! Reads files and folders of YAML into a list of objects, each with its file and line. All problems of all files are
+//! collected before the first is reported.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -12,13 +12,13 @@ use serde_json::Value;
 use crate::manifest::object::Key;
 use crate::wire::Given;
 
-/// Reads files, folders (their files in the order of their names) and `-` for standard input. No object may be defined
-/// twice.
+/// Reads files, folders (their files sorted by name) and `-` for standard input. Two definitions of one object are a
+/// problem.
 pub fn read(paths: &[PathBuf], recursive: bool, namespace: Option<&str>) -> Result<Vec<Given>, Vec<Problem>> {
     let mut objects: Vec<Given> = Vec::new();
     let mut known: BTreeMap<Key, Vec<usize>> = BTreeMap::new();
     for given in read_copies(paths, recursive, namespace)? {
-        // A link to a file, or a copy of it, defines nothing else.
+        // A link to a file, or a copy of it, has the same definitions and is no conflict.
         let file = |given: &Given| given.file.rsplit_once(':').map(|(file, _)| file.to_string());
         let same = known.entry(Key::of(&given.object)).or_default();
         let is_copy = |at: &usize| objects[*at].object == given.object && file(&objects[*at]) != file(&given);
@@ -32,7 +32,7 @@ pub fn read(paths: &[PathBuf], recursive: bool, namespace: Option<&str>) -> Resu
     if problems.is_empty() { Ok(objects) } else { Err(problems) }
 }
 
-/// Reads as `read` does, and takes several definitions of one object.
+/// Reads as [`read`] does, but allows several definitions of one object.
 pub fn read_copies(
     paths: &[PathBuf],
     recursive: bool,
@@ -52,7 +52,7 @@ pub fn read_copies(
     if problems.is_empty() { Ok(objects) } else { Err(problems) }
 }
 
-/// The objects of one file's text, read as pilot reads them: what pilot would not know is refused here.
+/// Parses the objects of one file with pilot's parser, so that objects that pilot would reject are rejected here.
 pub fn parse(file: &str, content: &str) -> Result<Vec<Given>, Vec<Problem>> {
     let parsed = api::resource::parse::parse(file, content);
     if parsed.refusals.is_empty() {
@@ -62,8 +62,8 @@ pub fn parse(file: &str, content: &str) -> Result<Vec<Given>, Vec<Problem>> {
     Err(parsed.refusals.iter().map(Problem::from).collect())
 }
 
-/// The same problems, each with the line of its field. Whoever found them has seen objects and not files; what is not
-/// found in the file any more keeps the line of its object.
+/// Adds the line of the field to each problem. Pilot checks objects without their files, so its problems have only the
+/// line of the object. If the file does not contain the field any longer, the problem keeps that line.
 pub fn located(problems: Vec<Problem>) -> Vec<Problem> {
     let mut texts: BTreeMap<String, String> = BTreeMap::new();
     let locate = |mut problem: Problem| {
@@ -113,7 +113,7 @@ fn collect(
     found: &mut Vec<(String, String)>,
 ) -> std::io::Result<()> {
     if path.is_dir() {
-        // A link to a folder may lead back to where it lies; kubectl follows none either.
+        // A link to a folder may point to one of its parents. kubectl does not follow such links either.
         if !named && (!recursive || path.is_symlink()) {
             return Ok(());
         }

@@ -1,5 +1,6 @@
-//! The state folder as an open folder that was checked: it belongs to the caller, nobody else may write it, and no
-//! link leads to it. What a folder of somebody else says, such as which processes to end, is never believed.
+//! The state folder as an open and checked folder: it belongs to the user of this process, no other user may write to
+//! it, and no link leads to it. The content of another user's folder, such as the ids of processes to end, is never
+//! trusted.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -12,39 +13,39 @@ use rustix::fs::{FileType, fstat};
 use crate::beneath::{self, Access};
 use crate::failure::Failure;
 
-/// Why a state folder is not used.
+/// Why a state folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Somebody else owns it, or a part of the path to it.
+    /// Another user owns the folder, or a part of the path to it.
     #[error("{} belongs to user {owner}, not to you", path.display())]
     Foreign {
-        /// What.
+        /// The folder or part of the path.
         path: PathBuf,
         /// Its owner.
         owner: u32,
     },
-    /// Others may write it.
+    /// Other users may write to it.
     #[error("{} can be written by other users (mode {mode:o})", path.display())]
     Writable {
-        /// What.
+        /// The folder or file.
         path: PathBuf,
-        /// Its permissions.
+        /// Its permission bits.
         mode: u32,
     },
-    /// It is something else than it should be, such as a link.
+    /// It is of another type than expected, such as a link.
     #[error("{} is no {expected}", path.display())]
     Odd {
-        /// What.
+        /// The folder or file.
         path: PathBuf,
-        /// What it should be.
+        /// The expected type.
         expected: &'static str,
     },
     /// It cannot be read or written.
     #[error("{}: {source}", path.display())]
     Failed {
-        /// What.
+        /// The folder or file.
         path: PathBuf,
-        /// Why not.
+        /// The system's reason.
         source: io::Error,
     },
 }
@@ -67,7 +68,7 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens a folder; nothing where there is none.
+    /// Opens a folder; `None` if it does not exist.
     pub fn open(path: &Path) -> Result<Option<Self>, Error> {
         let failed = |source| Error::Failed { path: path.into(), source };
         match path.symlink_metadata() {
@@ -84,18 +85,18 @@ impl Folder {
         Ok(Some(Self { file, path: path.into() }))
     }
 
-    /// Opens a folder that is made where it is missing.
+    /// Opens a folder, and creates it if it is missing.
     pub fn make(path: &Path) -> Result<Self, Error> {
         let failed = |source| Error::Failed { path: path.into(), source };
         if path.symlink_metadata().is_err() {
-            // Before anything is made at the end of somebody else's link.
+            // Checked first, so that nothing is created at the target of another user's link.
             way(path)?;
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         }
         Self::open(path)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))
     }
 
-    /// Makes a folder in it.
+    /// Creates a folder in this folder.
     pub fn add(&self, name: &str) -> Result<(), Error> {
         let path = self.path.join(name);
         let made = beneath::make_folder(&self.file, Path::new(name), Access::own(0o700))
@@ -103,7 +104,7 @@ impl Folder {
         own(&made, &path, FileType::Directory)
     }
 
-    /// Reads a file in it; nothing where there is none.
+    /// Reads a file in this folder; `None` if it does not exist.
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         let path = self.path.join(name);
         let failed = |source| Error::Failed { path: path.clone(), source };
@@ -112,17 +113,17 @@ impl Folder {
             Err(error) => return Err(failed(error)),
             Ok(found) => own(&found, &path, FileType::RegularFile)?,
         }
-        // Nobody else may write the folder, so it is still the same file.
+        // No other user may write to the folder, so this opens the file that was checked.
         beneath::read(&self.file, Path::new(name)).map(Some).map_err(failed)
     }
 
-    /// Writes a file in it in one step.
+    /// Writes a file in this folder atomically.
     pub fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
         beneath::replace(&self.file, name.as_ref(), content, Access::own(0o600))
     }
 }
 
-/// Whether an open file is the caller's alone.
+/// Checks that an open file belongs to the user of this process and that no other user may write to it.
 fn own(file: &OwnedFd, path: &Path, kind: FileType) -> Result<(), Error> {
     let found = fstat(file).map_err(|error| Error::Failed { path: path.into(), source: error.into() })?;
     if FileType::from_raw_mode(found.st_mode) != kind {
@@ -138,13 +139,14 @@ fn own(file: &OwnedFd, path: &Path, kind: FileType) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses a path whose folders or links belong to somebody who is neither the caller nor root, and folders in which
-/// others can rename what is not theirs: they could swap what lies below at any moment.
+/// Refuses a path with a folder or link that belongs to a user other than this one and root, and a path through a
+/// folder in which others can rename entries that they do not own: they could replace the rest of the path at any
+/// moment.
 fn way(path: &Path) -> Result<(), Error> {
     let trusted =
         |owner: u32| owner == 0 || owner == geteuid().as_raw() || owner == UNMAPPED && is_in_user_namespace();
     for part in path.ancestors().skip(1) {
-        // The folder may be opened, so what cannot be looked at here does not lead to it.
+        // A part that this user cannot stat does not lead to a folder that this user can open.
         let Ok(found) = part.symlink_metadata() else { continue };
         if !trusted(found.uid()) {
             return Err(Error::Foreign { path: part.into(), owner: found.uid() });
@@ -155,22 +157,22 @@ fn way(path: &Path) -> Result<(), Error> {
         if found.is_symlink()
             && let Ok(target) = part.canonicalize()
         {
-            // As if the folder lay in it, so that the target itself is looked at.
+            // The last part is not checked itself, so a name is appended to have the target checked.
             way(&target.join("_"))?;
         }
     }
     Ok(())
 }
 
-/// Whether users beside the owner can rename what lies in a folder. In one with the sticky bit, as `/tmp`, nobody can. A
-/// group of the caller's own, or root's, is no stranger.
+/// Whether users other than the owner can rename the entries of a folder. In a folder with the sticky bit, such as
+/// `/tmp`, they cannot. The group of this process and root's group count as trusted.
 fn lets_others_swap(mode: u32, group: u32) -> bool {
     let own_group = group == 0 || group == getegid().as_raw() || group == UNMAPPED && is_in_user_namespace();
     let writers = if own_group { 0o002 } else { 0o022 };
     mode & 0o1000 == 0 && mode & writers != 0
 }
 
-/// In a user namespace the owners that it does not map, root among them, show as this one.
+/// The id that a user namespace shows for users that it does not map, root among them.
 const UNMAPPED: u32 = 65_534;
 
 fn is_in_user_namespace() -> bool {

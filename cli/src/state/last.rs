@@ -1,5 +1,5 @@
-//! The logs that a mesh leaves behind when it is taken down, for `logs --previous`: the end of each container's output,
-//! of a bounded size, until the next mesh of this folder ends.
+//! The logs that a mesh leaves when it is taken down, for `logs --previous`: the end of each container's output,
+//! limited in size. They are kept until the next mesh of this folder ends.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -16,15 +16,15 @@ pub struct Last {
 }
 
 impl Last {
-    /// The last mesh's logs while none runs; nothing where one runs, or none has left any.
+    /// The last mesh's logs, if no mesh runs; `None` if a mesh runs or no logs were left.
     pub fn without_mesh(state: &State) -> Result<Option<Self>, folder::Error> {
         let runs = Lock::read(state)?.is_some_and(|lock| lock.is_held());
         let folder = state.last_logs();
-        // Only what nobody else could have put there is read.
+        // The folder is read only if no other user can have written it.
         Ok((!runs && Folder::open(&folder)?.is_some()).then_some(Self { folder }))
     }
 
-    /// The output of a pod's container, or of the only one there is besides the sidecar.
+    /// The output of a pod's container. Without a name, the first container that is not a sidecar.
     pub fn log(&self, namespace: &str, pod: &str, container: Option<&str>) -> Result<String, Failure> {
         let pod = pod.trim_start_matches("pod/");
         let begin = format!("{namespace}_{pod}");
@@ -53,7 +53,7 @@ impl Last {
     }
 }
 
-/// Keeps the end of each container's last log, those of the latest output first while there is room.
+/// Saves the end of each container's last log. Logs with the latest output come first, until the space is used up.
 pub fn keep(state: &State) -> std::io::Result<()> {
     let mut files: Vec<(std::time::SystemTime, PathBuf, String)> = Vec::new();
     for pod in std::fs::read_dir(state.logs())?.flatten().filter(|entry| entry.path().is_dir()) {
@@ -98,7 +98,7 @@ fn latest(pod: &Path) -> Vec<(String, PathBuf)> {
     found.into_iter().map(|(container, (_, path))| (container, path)).collect()
 }
 
-/// The end of a file, from the beginning of a line on.
+/// The end of a file, starting at the beginning of a line.
 fn end(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
     let mut file = std::fs::File::open(path)?;
     let length = file.metadata()?.len();
@@ -120,9 +120,9 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// What is kept of one container: docs/limits.md.
+/// Bytes kept of one container's log; see docs/limits.md.
 const ONE: u64 = 256 << 10;
-/// What is kept of all.
+/// Bytes kept of all logs.
 const ALL: u64 = 8 << 20;
 
 #[cfg(test)]

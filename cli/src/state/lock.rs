@@ -1,4 +1,5 @@
-//! Who owns a state folder: process ids with start times and programs, so that a recycled id is never taken for ours.
+//! The lock of a state folder: the mesh's processes by id, start time and program, so that a reused process id is never
+//! mistaken for one of them.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,17 +12,17 @@ use crate::failure::Failure;
 use crate::state::State;
 use crate::state::folder::{self, Folder};
 
-/// A process that is verified before it is touched.
+/// A process, identified so that it can be verified before it gets a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
-    /// Its id.
+    /// Process id.
     pub pid: u32,
-    /// Its start in clock ticks since boot.
+    /// Start time in clock ticks since boot.
     pub started: u64,
 }
 
 impl Process {
-    /// The process with this id, if there is one.
+    /// The process that has this id, if there is one.
     pub fn find(pid: u32) -> Option<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         parse(&stat)
@@ -30,7 +31,7 @@ impl Process {
     }
 }
 
-/// The file of a program, which tells a process of ours from a stranger.
+/// The file of a program. It tells the mesh's processes from unrelated ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
     device: u64,
@@ -38,7 +39,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// The program at a path.
+    /// The program at this path.
     pub fn at(path: impl AsRef<std::path::Path>) -> Option<Self> {
         let found = std::fs::metadata(path).ok()?;
         Some(Self { device: found.dev(), inode: found.ino() })
@@ -53,27 +54,28 @@ impl Program {
 /// The content of `lock.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lock {
-    /// The process that runs the mesh.
+    /// The supervisor.
     pub supervisor: Process,
-    /// Processes that it started and that hold namespaces.
+    /// Processes that the supervisor started and that hold namespaces.
     pub children: Vec<Process>,
     /// The programs that these processes run.
     pub programs: Vec<Program>,
-    /// Where the gateway listens.
+    /// Host address of the gateway.
     pub gateway: String,
-    /// Whether the pods' network is joined to the host's.
+    /// Whether the pods' network is connected to the host's network.
     pub egress: bool,
 }
 
 impl Lock {
-    /// Reads the lock of a folder, if there is one. A folder or a lock that somebody else can write is refused.
+    /// Reads the lock of a folder; `None` if there is no lock. Fails if another user can write to the folder or the
+    /// lock.
     pub fn read(state: &State) -> Result<Option<Self>, folder::Error> {
         let Some(folder) = Folder::open(state.root())? else { return Ok(None) };
         let text = folder.read(FILE)?;
         Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
     }
 
-    /// Writes it in one step.
+    /// Writes the lock atomically.
     pub fn write(&self, folder: &Folder) -> io::Result<()> {
         let text = serde_json::to_vec(self).expect("a lock is plain data");
         folder.write(FILE, &text)
@@ -84,15 +86,16 @@ impl Lock {
         self.is_ours(self.supervisor)
     }
 
-    /// Sends a signal to the supervisor, or to a child, if exactly this process is there.
+    /// Sends a signal to the supervisor or one of its children, if the process with this id is the recorded one.
     pub fn signal(&self, process: Process, signal: Signal) {
         if let Some(held) = self.hold(process) {
-            // It may have ended since; that is as good as a delivered signal.
+            // The process may have ended meanwhile, which needs no signal.
             let _ = pidfd_send_signal(&held, signal);
         }
     }
 
-    /// A handle to exactly this process: the id can be given to another process later, the handle cannot.
+    /// A pidfd of exactly this process. The kernel may reuse the id for another process, but the pidfd keeps its
+    /// meaning.
     fn hold(&self, process: Process) -> Option<OwnedFd> {
         let pid = Pid::from_raw(process.pid.cast_signed())?;
         let held = pidfd_open(pid, PidfdFlags::empty()).ok()?;
@@ -105,7 +108,7 @@ impl Lock {
     }
 }
 
-/// The running mesh's lock, or why there is none.
+/// The lock of the running mesh; fails if no mesh runs.
 pub fn running(state: &State) -> Result<Lock, Failure> {
     match Lock::read(state)? {
         Some(lock) if lock.is_held() => Ok(lock),
@@ -118,7 +121,7 @@ pub fn running(state: &State) -> Result<Lock, Failure> {
     }
 }
 
-/// What a user is told who has no mesh while another user has one.
+/// The failure for a user who has no mesh while another user has one.
 pub fn foreign(state: &State) -> Option<Failure> {
     let other = state.others().into_iter().next()?;
     let owner = other.symlink_metadata().map_or(0, |found| found.uid());
@@ -129,7 +132,8 @@ pub fn foreign(state: &State) -> Option<Failure> {
     ))
 }
 
-/// Removes what a killed supervisor left; refuses while it runs. Says whether there was anything.
+/// Removes what a killed supervisor left; fails while the supervisor runs. Returns whether there was anything to
+/// remove.
 pub fn sweep(state: &State) -> Result<bool, Failure> {
     let Some(lock) = Lock::read(state)? else {
         return Ok(false);
@@ -148,7 +152,7 @@ pub fn sweep(state: &State) -> Result<bool, Failure> {
         lock.signal(*child, Signal::KILL);
     }
     if lock.egress {
-        // Absent after a reboot, which is what is wanted.
+        // The table does not exist after a reboot; the error is ignored.
         let _ = std::process::Command::new("nft").args(["delete", "table", "ip", EGRESS_TABLE]).output();
     }
     remove(state).map_err(|error| {
@@ -160,12 +164,12 @@ pub fn sweep(state: &State) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// Removes what `ostria` puts into the folder, and the folder if nothing else is in it: a folder that a user
-/// named may hold files that are not ours.
+/// Removes the files that `ostria` creates in the folder, then the folder if it is empty. A folder that the user named
+/// may contain other files.
 pub fn remove(state: &State) -> io::Result<()> {
     for entry in OURS {
         let path = state.root().join(entry);
-        // A link is removed, never what it points to.
+        // A link itself is removed, not its target.
         let is_folder = path.symlink_metadata().is_ok_and(|found| found.is_dir());
         let result = if is_folder { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
         match result {
@@ -182,13 +186,14 @@ pub fn remove(state: &State) -> io::Result<()> {
 }
 
 fn parse(stat: &str) -> Option<(char, u64)> {
-    // The command's name may hold spaces and brackets; fields are counted after its last bracket.
+    // The name of the command may contain spaces and brackets, so fields are counted after its last bracket.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let state = fields.next()?.chars().next()?;
     Some((state, fields.nth(18)?.parse().ok()?))
 }
 
-/// All that `ostria` puts into a state folder; the lock last, so that an interrupted removal can be repeated.
+/// Everything that `ostria` creates in a state folder. The lock is last, so that an interrupted removal can be
+/// repeated.
 const OURS: &[&str] = &[
     "config",
     "logs",
@@ -203,7 +208,7 @@ const OURS: &[&str] = &[
 ];
 
 const FILE: &str = "lock.json";
-/// The table of the host's packet filter for `--egress`.
+/// Name of the nftables table on the host for `--egress`.
 pub const EGRESS_TABLE: &str = "ostria-egress";
 
 #[cfg(test)]
@@ -239,7 +244,7 @@ mod tests {
         let state = State::new(Some(folder.path().join("state")));
         let own = Process::find(std::process::id()).unwrap();
         let dead = Process { started: own.started + 1, ..own };
-        // First another start, then another program.
+        // First a process with another start time, then a process with another program.
         for child in [Process { started: process.started + 1, ..process }, process] {
             let lock = Lock { children: vec![child], ..lock_of(dead) };
             lock.write(&Folder::make(state.root()).unwrap()).unwrap();

@@ -1,5 +1,5 @@
-//! The folder of a running mesh: where everything lies, who owns it, and how remains of a killed one are
-//! found. It exists so that two meshes never share a folder and nothing is left behind.
+//! The state folder of a running mesh: its layout, its owner, and the removal of what a killed mesh left. It keeps two
+//! meshes from sharing a folder and leaves no files behind.
 
 pub mod last;
 
@@ -11,28 +11,28 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
 
-/// The paths inside the folder.
+/// Paths in the state folder.
 #[derive(Debug, Clone)]
 pub struct State {
     root: PathBuf,
 }
 
 impl State {
-    /// The given folder, else the user's default.
+    /// The given folder, or the user's default.
     pub fn new(given: Option<PathBuf>) -> Self {
         let root = given.unwrap_or_else(default);
         Self { root: std::path::absolute(&root).unwrap_or(root) }
     }
 
-    /// The flags by which another command finds this folder; none where it looks there by itself.
+    /// The flags by which another command finds this folder; empty for the default folder.
     pub fn flags(&self) -> String {
         if self.root == default() { String::new() } else { format!(" --state {}", self.root.display()) }
     }
 
-    /// Folders where a mesh of another user would be, which this one may not enter.
+    /// Folders where another user's mesh would be, and which this user may not enter.
     pub fn others(&self) -> Vec<PathBuf> {
         if self.root != default() {
-            // The user knows which mesh is meant.
+            // The user named the folder.
             return Vec::new();
         }
         let users = std::fs::read_dir("/run/user").into_iter().flatten().flatten();
@@ -46,7 +46,7 @@ impl State {
         &self.root
     }
 
-    /// Socket of the supervisor.
+    /// The supervisor's socket.
     pub fn socket(&self) -> PathBuf {
         self.root.join("ostria.sock")
     }
@@ -56,7 +56,7 @@ impl State {
         self.root.join("up.log")
     }
 
-    /// What pilot reads: users' objects, Secrets among them.
+    /// The folder that pilot reads: the users' objects, including Secrets.
     pub fn config(&self) -> PathBuf {
         self.private().join("config")
     }
@@ -66,29 +66,30 @@ impl State {
         self.root.join("logs")
     }
 
-    /// What is left of the logs once the mesh is down; beside the folder, which goes with the mesh.
+    /// Logs that are kept after the mesh is down. The folder is beside the state folder, because that one is removed
+    /// with the mesh.
     pub fn last_logs(&self) -> PathBuf {
         let name = self.root.file_name().unwrap_or_default().to_string_lossy();
         self.root.with_file_name(format!("{name}-last-logs"))
     }
 
-    /// Output of one container's containers.
+    /// Output of one pod's containers.
     pub fn pod_logs(&self, namespace: &str, pod: &str) -> PathBuf {
         self.logs().join(format!("{namespace}_{pod}"))
     }
 
-    /// A tmpfs that only the supervisor's mount namespace sees: volumes, secrets, tokens, keys. It is gone with the
-    /// last process of the mesh, however the mesh ends.
+    /// A tmpfs with volumes, secrets, tokens and keys. Only the supervisor's mount namespace sees it. The kernel frees
+    /// it with the last process of the mesh, however the mesh ends.
     pub fn private(&self) -> PathBuf {
         self.root.join("private")
     }
 
-    /// `ostria` itself, where no process of a pod can write to it.
+    /// A read-only mount of the program `ostria`, where no process of a pod can write to it.
     pub fn own_program(&self) -> PathBuf {
         self.private().join("ostria")
     }
 
-    /// What belongs to one pod.
+    /// Files of one pod.
     pub fn pod(&self, uid: &str) -> PathBuf {
         self.private().join("pods").join(uid)
     }

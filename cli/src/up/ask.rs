@@ -1,5 +1,4 @@
-//! Asks what a probe wants to know: over the network from the node, as a kubelet does, or by a command in the
-//! container.
+//! Runs probes: over the network from the node, as a kubelet does, or as a command in the container.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,38 +13,38 @@ use crate::kubelet::probe::{Plan, Question};
 use crate::up::attach::{self, AttachError, Whose};
 use crate::up::context::Context;
 
-/// Why a container is not well.
+/// Why a probe or hook failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// It takes too long.
+    /// There was no response within the timeout.
     #[error("no answer within {} s", .0.as_secs())]
     Timeout(Duration),
-    /// It takes no connection.
+    /// The connection failed.
     #[error("{0}")]
     Connect(#[from] std::io::Error),
-    /// The command fails.
+    /// The command ended with an exit code other than 0.
     #[error("exit code {0}")]
     ExitCode(i32),
-    /// The command cannot be run.
+    /// The command could not be run.
     #[error(transparent)]
     Attach(#[from] AttachError),
-    /// The question cannot be put as a request.
+    /// The probe's fields do not make a valid HTTP request.
     #[error("{0}")]
     Request(#[from] http::Error),
-    /// The connection breaks.
+    /// The connection broke.
     #[error("{0}")]
     Http(#[from] hyper::Error),
-    /// The response is an error.
+    /// The response has an error status.
     #[error("status {status}{words}")]
     Status {
-        /// Its status.
+        /// Status of the response.
         status: u16,
-        /// How its body begins.
+        /// First line of the response body.
         words: String,
     },
 }
 
-/// Whether the answer is good; why not.
+/// Runs a probe once. Fails with the reason if the container is unhealthy.
 pub async fn ask(context: &Context, whose: Whose<'_>, plan: &Plan) -> Result<(), AskError> {
     match tokio::time::timeout(plan.timeout, question(context, whose, &plan.question)).await {
         Ok(answer) => answer,
@@ -85,7 +84,7 @@ async fn connect(host: &str, port: u16) -> Result<TcpStream, AskError> {
     Ok(TcpStream::connect((host, port)).await?)
 }
 
-/// The status, and the first words of a bad answer.
+/// Sends a GET request. Returns the status and, for an error, the first line of the body.
 async fn get<S>(stream: S, request: http::Request<Empty<Bytes>>) -> Result<(u16, String), AskError>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
@@ -104,7 +103,7 @@ where
     told
 }
 
-/// The first line of an answer, as it stands behind its status; nothing where it is no text.
+/// The first line of a response body, formatted to follow its status; empty if the body is not text.
 async fn words(mut body: hyper::body::Incoming) -> String {
     let Some(Ok(frame)) = body.frame().await else { return String::new() };
     let data = frame.into_data().unwrap_or_default();
@@ -114,9 +113,9 @@ async fn words(mut body: hyper::body::Incoming) -> String {
     if line.is_empty() { line } else { format!(": {line}") }
 }
 
-/// What is read of a command's output; a kubelet reads as much.
+/// Maximum bytes read of a command's output, the same as in a kubelet.
 pub const OUTPUT: usize = 10 << 10;
-/// Longer than any of our reasons.
+/// Maximum bytes read of an error body. The reasons of Ostria's own servers are shorter.
 const WORDS: usize = 500;
-/// How long a hook may take that has no limit of its own.
+/// Time limit of a hook that has no limit of its own.
 pub const HOOK: Duration = Duration::from_secs(30);

@@ -1,4 +1,4 @@
-//! Runs a command in a container with its input and output in the supervisor's hands.
+//! Runs a command in a container. The supervisor holds the command's input and output.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -14,10 +14,10 @@ use crate::up::sandbox::{Exit, Sandbox, SandboxError};
 /// Why a command cannot be run in a container.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
-    /// Its process cannot be described.
+    /// Its process description cannot be made.
     #[error(transparent)]
     Launch(#[from] LaunchError),
-    /// Its socket cannot be opened.
+    /// The socket for its input and output cannot be opened.
     #[error("{path}: {source}")]
     Socket {
         /// The socket.
@@ -25,21 +25,21 @@ pub enum AttachError {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// It connects to nothing.
+    /// The command ended before it connected to the socket.
     #[error("the command ended at once with exit code {0}")]
     EndedAtOnce(i32),
-    /// The pod refuses it.
+    /// The pod's first process refused the order.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
     /// The pod has ended.
     #[error("the pod ended")]
     PodEnded,
-    /// Its input or output breaks.
+    /// Reading or writing failed.
     #[error("the command's output breaks: {0}")]
     Io(#[from] std::io::Error),
 }
 
-/// In which container of which pod something is asked or run.
+/// The container in which a probe or command runs.
 #[derive(Debug, Clone, Copy)]
 pub struct Whose<'a> {
     /// The pod.
@@ -52,18 +52,18 @@ pub struct Whose<'a> {
     pub address: Ipv4Addr,
 }
 
-/// A command that runs.
+/// A running command.
 #[derive(Debug)]
 pub struct Attached {
-    /// Write here for its input.
+    /// Standard input of the command.
     pub input: UnixStream,
-    /// Its output.
+    /// Standard output of the command.
     pub output: UnixStream,
-    /// Its errors.
+    /// Standard error of the command.
     pub errors: UnixStream,
-    /// Its end.
+    /// Resolves when the command has ended.
     pub exit: Exit,
-    /// Its name for signals.
+    /// Name of the command for signals.
     pub id: String,
 }
 
@@ -76,7 +76,7 @@ pub async fn start(
 ) -> Result<Attached, AttachError> {
     let address = whose.address.to_string();
     let launch = launch::describe(context, whose.pod, whose.container, &address, Some((command, terminal)))?;
-    // No container's name holds a colon.
+    // Names of containers contain no colon, so this name is unique.
     let id = format!("exec:{}", context.number());
     let socket = launch.with_file_name(format!("{id}.sock"));
     let listener =
@@ -97,8 +97,8 @@ pub async fn start(
     Ok(Attached { input, output, errors, exit, id })
 }
 
-/// Runs a command to its end; its exit code and the beginning of its output, of its errors where it fails. What comes
-/// beyond `most` bytes is dropped: a program in a pod may print for ever.
+/// Runs a command to its end. Returns its exit code and the beginning of its output, or of its errors if it fails.
+/// Output beyond `most` bytes is dropped, because a program in a pod may print without end.
 pub async fn run(
     context: &Context,
     whose: Whose<'_>,
@@ -118,7 +118,7 @@ pub async fn run(
     Ok((code, text))
 }
 
-/// Reads to the end, and keeps the first bytes.
+/// Reads to the end and keeps the first `most` bytes.
 async fn first(mut from: impl AsyncRead + Unpin, most: usize) -> std::io::Result<Vec<u8>> {
     let mut kept = Vec::new();
     (&mut from).take(most as u64).read_to_end(&mut kept).await?;
@@ -126,14 +126,14 @@ async fn first(mut from: impl AsyncRead + Unpin, most: usize) -> std::io::Result
     Ok(kept)
 }
 
-/// Kills a command that nobody waits for any more, as after a probe's timeout.
+/// Kills a command when its caller stops waiting, for example at a probe's timeout.
 struct Killer<'a> {
     sandbox: &'a Sandbox,
     id: String,
 }
 
 impl Killer<'_> {
-    /// The command has ended by itself; its name means nothing any more.
+    /// Call this when the command has ended by itself: its name is then no longer valid.
     fn disarm(mut self) {
         self.id.clear();
     }

@@ -1,4 +1,4 @@
-//! Applies and deletes objects: everything is checked first, and only if nothing is wrong anything changes.
+//! Applies and deletes objects. Everything is checked first, and nothing changes if there is any problem.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -24,7 +24,7 @@ use crate::up::world::World;
 use crate::up::{host_ports, plane, publish, roots};
 use crate::wire::{Answer, Apply, Given, Outcome, Removal};
 
-/// Creates or changes objects, all or none.
+/// Creates or changes all of the objects, or none.
 pub async fn apply(context: &Arc<Context>, request: &Apply) -> Answer {
     let mut answer = Answer::default();
     let programs = |program: &str| find(context, program);
@@ -79,7 +79,7 @@ pub async fn apply(context: &Arc<Context>, request: &Apply) -> Answer {
     answer
 }
 
-/// The version of an object that is there, as pilot knows it.
+/// The stored version of an object, as pilot identifies it.
 fn wanted(world: &World, key: Key) -> Wanted {
     let object = world.objects.get(&key).unwrap_or(&Value::Null);
     Wanted {
@@ -94,7 +94,7 @@ fn named(key: Key, gone: bool) -> Wanted {
     Wanted { group, kind, namespace, name, gone, ..Wanted::default() }
 }
 
-/// Gives Services the node's ports that they ask for, and tells which objects ask for one that another object has.
+/// Allocates node ports for Services, and returns a problem for each object that claims the port of another object.
 fn node_ports(world: &World, objects: &mut [Given]) -> Vec<Problem> {
     let known = || world.objects.iter().map(|(key, object)| (key.clone(), object));
     let claimed = known().flat_map(|(key, object)| host_port::claims(&key, object));
@@ -127,7 +127,7 @@ fn node_ports(world: &World, objects: &mut [Given]) -> Vec<Problem> {
         .collect()
 }
 
-/// Deletes objects, all or none.
+/// Deletes all of the objects, or none.
 pub fn delete(context: &Context, request: &Removal) -> Answer {
     let keys: Vec<(Key, &str)> =
         request.objects.iter().map(|given| (Key::of(&given.object), given.file.as_str())).collect();
@@ -165,10 +165,10 @@ pub fn delete(context: &Context, request: &Removal) -> Answer {
     answer
 }
 
-/// Whether a program is beside `ostria` or on PATH, or is a path that exists.
+/// Whether a program exists: beside `ostria`, on PATH, or as a path.
 pub fn find(context: &Context, program: &str) -> bool {
     if program.contains('/') {
-        // A path inside a pod may lead to the folder of `ostria` or to a volume.
+        // A path in a pod may be in the folder of `ostria` programs or in a volume.
         return std::path::Path::new(program).is_file()
             || program
                 .strip_prefix(crate::up::files::PROGRAMS)
@@ -177,8 +177,8 @@ pub fn find(context: &Context, program: &str) -> bool {
     context.program(program).is_some()
 }
 
-/// An object as pilot checks it. A workload stands for a pod of its template: what selects it is not odd only
-/// because the pod does not run yet.
+/// The object that pilot checks. For a workload it is a pod made from its template, so that pilot does not warn that a
+/// selector matches nothing only because the pod does not run yet.
 fn for_pilot(given: &Given) -> Option<Given> {
     let key = Key::of(&given.object);
     let mesh = kind::of(&key.group, &key.kind).is_some_and(Descriptor::is_mesh);
@@ -192,7 +192,7 @@ fn for_pilot(given: &Given) -> Option<Given> {
                 json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]});
             Some(Given { file: given.file.clone(), object })
         }
-        // The mesh's settings, or what was meant to be them.
+        // A ConfigMap with the keys of the mesh's settings, whatever its name.
         "ConfigMap" if !mesh => {
             let settings = ["mesh", "meshNetworks"].iter().any(|key| given.object["data"].get(key).is_some());
             settings.then(|| given.clone())
@@ -202,7 +202,7 @@ fn for_pilot(given: &Given) -> Option<Given> {
     }
 }
 
-/// What an object may not change about the one that is there.
+/// Problems for changes to fields that are immutable.
 fn changed(context: &Context, given: &Given) -> Vec<Problem> {
     let key = Key::of(&given.object);
     let world = context.shared.read();
@@ -246,7 +246,8 @@ fn missing_namespaces(context: &Context, objects: &[Given]) -> Vec<Problem> {
         .collect()
 }
 
-/// Pods, and workloads that would make them, whose service account is neither there nor given; with their kind.
+/// Pods and workloads whose service account is neither stored nor among the given objects. Each has the kind of its
+/// object.
 fn missing_accounts(context: &Context, objects: &[Given]) -> Vec<(String, Problem)> {
     let world = context.shared.read();
     let given: BTreeSet<Key> = objects.iter().map(|given| Key::of(&given.object)).collect();
@@ -283,7 +284,7 @@ fn outcome(world: &World, object: &Value) -> Outcome {
     Outcome { object: key.printed(), verdict: verdict.into() }
 }
 
-/// What a user wrote, without the address and the ports that a service was given.
+/// The Service as the user wrote it, without the allocated address and ports.
 fn written(object: &Value) -> Value {
     let mut written = desired(object);
     let given = text(&written, &format!("/metadata/annotations/{}", ALLOCATED_PORTS.replace('/', "~1")));
@@ -306,7 +307,7 @@ fn written(object: &Value) -> Value {
     written
 }
 
-/// Takes an annotation out of an object, and the annotations when none is left; whether it was there.
+/// Removes an annotation, and the empty annotations. Returns whether it was there.
 fn without_annotation(object: &mut Value, name: &str) -> bool {
     let annotations = object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut);
     let Some(annotations) = annotations else { return false };
@@ -362,7 +363,7 @@ fn allocate(world: &World, key: &Key, object: &mut Value, old: Option<&Value>) {
     }
 }
 
-/// Takes an object out of the world, with what lives in it.
+/// Removes an object from the world, with the objects and pods in it.
 pub fn remove(world: &mut World, key: &Key) {
     world.objects.remove(key);
     world.revisions.remove(key);
@@ -370,7 +371,7 @@ pub fn remove(world: &mut World, key: &Key) {
         world.objects.retain(|other, _| other.namespace != key.name);
         world.revisions.retain(|other, _| other.namespace != key.name);
     }
-    // A workload makes another pod in the place of a deleted one.
+    // If a workload's pod is deleted, the workload creates another pod.
     if key.kind == "Pod"
         && let Some(entry) = world.pods.get_mut(&(key.namespace.clone(), key.name.clone()))
     {
@@ -379,7 +380,7 @@ pub fn remove(world: &mut World, key: &Key) {
     }
 }
 
-/// Marks a service whose address was not written by the user.
+/// Annotation of a Service whose address was allocated.
 const ALLOCATED: &str = "ostria.dev/allocated-address";
-/// Lists the node's ports of a service that were not written by the user.
+/// Annotation with the allocated node ports of a Service.
 const ALLOCATED_PORTS: &str = "ostria.dev/allocated-node-ports";

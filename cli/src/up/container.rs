@@ -1,4 +1,4 @@
-//! Keeps one container running: start, probes, restart with back-off, and an orderly end.
+//! Runs one container: start, probes, restarts with back-off, and an orderly end.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -22,10 +22,10 @@ use crate::up::launch::{self, LaunchError};
 use crate::up::sandbox::{Exit, Sandbox, SandboxError};
 use crate::up::world::PodKey;
 
-/// A container and where it runs.
+/// A container of a pod, with everything needed to run it.
 #[derive(Debug, Clone)]
 pub struct Unit {
-    /// The mesh.
+    /// The running mesh.
     pub context: Arc<Context>,
     /// The pod's key.
     pub key: PodKey,
@@ -33,7 +33,7 @@ pub struct Unit {
     pub pod: Arc<Pod>,
     /// The container.
     pub container: Container,
-    /// What it is for.
+    /// Whether it is an init container, a sidecar or an application container.
     pub role: Role,
     /// The pod's namespaces.
     pub sandbox: Sandbox,
@@ -41,19 +41,19 @@ pub struct Unit {
     pub address: Ipv4Addr,
 }
 
-/// How a container learns that its pod ends; see `kubelet::ending`.
+/// Tells a container that its pod ends; see `kubelet::ending`.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
-    /// The pod begins to end: the hook runs, and nothing is started again.
+    /// Cancelled when the pod starts to end: the `preStop` hook runs, and the container is not restarted.
     pub told: CancellationToken,
-    /// The container's turn has come to be ended.
+    /// Cancelled when the container may get SIGTERM.
     pub turn: CancellationToken,
 }
 
-/// Why a container cannot be run.
+/// Why a container cannot be started.
 #[derive(Debug, thiserror::Error)]
 enum StartError {
-    /// Its process cannot be described.
+    /// Its process description cannot be made.
     #[error(transparent)]
     Launch(#[from] LaunchError),
     /// The folder of its log cannot be made.
@@ -64,13 +64,13 @@ enum StartError {
 /// How a run of a container ended.
 enum End {
     Exited(i32),
-    /// With the grace period of the probe that found it so, if it has one.
+    /// A probe found the container unhealthy. Holds the grace period of this probe, if it has one.
     Ill(Option<Duration>),
     Stopped,
 }
 
 impl Unit {
-    /// Runs the container until it need not run again or is stopped; its last exit code.
+    /// Runs the container until it needs no restart or is stopped. Returns the last exit code.
     pub async fn keep(self, stop: Stop) -> i32 {
         let mut failures = 0;
         let mut runs = 0;
@@ -78,7 +78,7 @@ impl Unit {
             let begun = Instant::now();
             let (code, stopped) = self.run(runs, &stop).await;
             runs += 1;
-            // Its pod may have begun to end while a failed probe ended it.
+            // The pod may have started to end while this container was stopped because of a failed probe.
             if stopped || stop.told.is_cancelled() || !self.again(code) {
                 return code;
             }
@@ -110,7 +110,7 @@ impl Unit {
         }
     }
 
-    /// One run; the exit code and whether it was asked to stop.
+    /// Runs the container once. Returns the exit code and whether the container was asked to stop.
     async fn run(&self, number: u32, stop: &Stop) -> (i32, bool) {
         let exit = match self.launch(number) {
             Ok(exit) => exit,
@@ -157,20 +157,21 @@ impl Unit {
         Ok(self.sandbox.launch(&self.id(number), description, self.log(number)?, shared))
     }
 
-    /// The container's log file: the run before keeps its own, older ones go.
+    /// The log file of a run. The file of the previous run is kept; older files are removed.
     fn log(&self, number: u32) -> Result<PathBuf, StartError> {
         let folder = self.context.state.pod_logs(&self.key.0, &self.key.1);
         let file = |number: u32| folder.join(format!("{}-{number}.log", self.container.name));
         std::fs::create_dir_all(&folder)
             .map_err(|source| StartError::Log { path: folder.clone(), source })?;
         if number >= 2 {
-            // It may have been removed by hand.
+            // A user may already have removed the file.
             let _ = std::fs::remove_file(file(number - 2));
         }
         Ok(file(number))
     }
 
-    /// Ends the process: hook, its turn where it has to wait for one, SIGTERM, and SIGKILL when its time is over.
+    /// Ends the process: `preStop` hook, then for a sidecar its turn, SIGTERM, and SIGKILL when the grace period is
+    /// over.
     async fn end(
         &self,
         id: &str,
@@ -200,7 +201,7 @@ impl Unit {
         exit.await.unwrap_or(KILLED)
     }
 
-    /// How long the container may take to end; a probe's own period goes before the pod's.
+    /// The grace period of the container. A probe's own grace period overrides the pod's.
     fn grace(&self, own: Option<Duration>) -> Duration {
         let pods =
             || self.pod.spec.as_ref().and_then(|spec| probe::grace(spec.termination_grace_period_seconds));
@@ -216,13 +217,12 @@ impl Unit {
         let probe = Probe { exec: hook.exec.clone(), http_get: hook.http_get.clone(), ..Probe::default() };
         if let Ok(mut plan) = probe::plan(&self.pod, &probe) {
             plan.timeout = limit;
-            // As on Kubernetes a hook that fails does not keep the pod from ending.
+            // As on Kubernetes, the pod also ends if the hook fails.
             let _ = ask::ask(&self.context, self.whose(), &plan).await;
         }
     }
 
-    /// Follows the probes; returns when the container must be started again, with the grace period of the probe that
-    /// says so.
+    /// Runs the probes. Returns when the container must be restarted, with the grace period of the failed probe.
     async fn health(&self) -> Option<Duration> {
         if let Some(plan) = self.plan(self.container.startup_probe.as_ref()) {
             if self.until(&plan).await == Verdict::Ill {
@@ -256,7 +256,7 @@ impl Unit {
         }
     }
 
-    /// Asks until there is a verdict.
+    /// Repeats a probe until it has succeeded or failed for good.
     async fn until(&self, plan: &Plan) -> Verdict {
         sleep(plan.delay).await;
         let begun = Instant::now();
@@ -268,7 +268,8 @@ impl Unit {
             if answer.is_ok() {
                 return Verdict::Well;
             }
-            // Eager questions must not use up what the period would allow.
+            // The first probes are more frequent than the period. They must not use up the time that `failureThreshold`
+            // periods allow.
             if begun.elapsed() >= patience {
                 return Verdict::Ill;
             }
@@ -277,7 +278,7 @@ impl Unit {
         Verdict::Open
     }
 
-    /// Asks until the container is ill, telling each verdict.
+    /// Repeats a probe until it fails for good. Reports each verdict to `tell`.
     async fn follow(&self, plan: &Plan, tell: impl Fn(bool)) {
         let mut tally = Tally::default();
         let mut well = false;
@@ -306,7 +307,7 @@ impl Unit {
         }
     }
 
-    /// Notes why a probe fails; not in the first moments, in which every probe does.
+    /// Records why a probe fails, except in the first moments after the start, when every probe fails.
     fn complain(
         &self,
         probe: &str,
@@ -359,11 +360,11 @@ async fn outcome(exit: Exit) -> Result<i32, SandboxError> {
 }
 
 const FIRST_MOMENTS: Duration = Duration::from_secs(2);
-/// Exit code of a process that was killed.
+/// Exit code of a killed process.
 const KILLED: i32 = 137;
-/// Exit code for a container that could not be started.
+/// Exit code of a container that could not be started.
 const STARTING: i32 = 128;
-/// The grace period of pods that name none.
+/// Grace period of pods that do not set one.
 const USUAL_GRACE: Duration = Duration::from_secs(30);
-/// How long containers may take to end when the whole mesh ends.
+/// Maximum grace period of containers when the whole mesh ends.
 const LAST_GRACE: Duration = Duration::from_secs(3);

@@ -1,4 +1,5 @@
-//! What every part of the running mesh needs: the world, the folder, the keys, and what this machine allows.
+//! State that all parts of the running mesh share: the world, the state folder, the keys, and the abilities of this
+//! machine.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,67 +17,67 @@ use crate::up::inject::Injector;
 use crate::up::sign::Signer;
 use crate::up::world::Shared;
 
-/// Shared by all tasks.
+/// State shared by all tasks.
 #[derive(Debug)]
 pub struct Context {
-    /// The folder.
+    /// The state folder.
     pub state: State,
     /// Objects and pods.
     pub shared: Shared,
-    /// The count of changes that the node's packet rules know.
+    /// The count of changes that the node's packet rules contain.
     pub translated: watch::Sender<u64>,
-    /// Which changes pilot's folder has.
+    /// The changes that pilot's folder contains.
     pub published: watch::Sender<Published>,
     /// Signs service account tokens.
     pub signer: Signer,
-    /// Asks the injector; none without a control plane.
+    /// Client of the injector; empty without a control plane.
     pub injector: OnceCell<Arc<Injector>>,
-    /// The mesh's root certificates, in PEM; none without a control plane.
+    /// The mesh's root certificates in PEM; `None` without a control plane.
     pub roots: RwLock<Option<String>>,
     /// Whether containers can run as other users.
     pub users: bool,
     /// The folder of `ostria` and its sibling programs.
     pub programs: PathBuf,
-    /// Ports of the machine that objects ask for.
+    /// Host ports that objects claim.
     pub host_ports: HostPorts,
     /// PATH of the supervisor.
     pub path: String,
-    /// How long the containers' logs were when.
+    /// Lengths of the containers' log files over time.
     pub log_marks: LogMarks,
-    /// Numbers for names that must not repeat.
+    /// Counter for unique names.
     pub counter: AtomicU64,
-    /// Whether the whole mesh is on its way down.
+    /// Cancelled when the whole mesh ends.
     pub ending: CancellationToken,
 }
 
-/// What is written in pilot's folder.
+/// State of the folder that pilot reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Published {
-    /// The count of changes that the folder has.
+    /// The count of changes that the folder contains.
     pub count: u64,
-    /// Why later ones cannot be written.
+    /// Why later changes cannot be written.
     pub trouble: Option<String>,
 }
 
 impl Context {
-    /// A number that was not given before.
+    /// A number that was never returned before.
     pub fn number(&self) -> u64 {
         self.counter.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The file of a program: beside `ostria`, else on PATH.
+    /// The file of a program: beside `ostria`, or on PATH.
     pub fn program(&self, name: &str) -> Option<PathBuf> {
         let folders = std::iter::once(self.programs.clone()).chain(std::env::split_paths(&self.path));
         folders.map(|folder| folder.join(name)).find(|path| path.is_file())
     }
 
-    /// The state folder without links in its path, as the kernel tells of it.
+    /// The state folder with links resolved, as the kernel reports it in mount lists.
     pub fn hidden(&self) -> PathBuf {
         let root = self.state.root();
         root.canonicalize().unwrap_or_else(|_| root.into())
     }
 
-    /// What the downward API says of a pod's place.
+    /// The values of the downward API that do not depend on the pod's object.
     pub fn place(&self, address: &str) -> Place {
         let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let kilobytes = memory.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok());

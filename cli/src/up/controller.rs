@@ -1,4 +1,4 @@
-//! Brings pods in line with objects, and the node's packet rules in line with pods.
+//! Creates and ends pods to match the objects, and updates the node's packet rules to match the pods.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::up::context::Context;
 use crate::up::world::{Entry, PodKey, World};
 use crate::up::{node, pod};
 
-/// Makes and ends pods until the mesh ends.
+/// Creates and ends pods until the mesh ends.
 pub async fn run(context: Arc<Context>, tasks: TaskTracker) {
     let mut changes = context.shared.watch();
     let mut again = None;
@@ -34,7 +34,7 @@ pub async fn run(context: Arc<Context>, tasks: TaskTracker) {
     }
 }
 
-/// Keeps the packet rules current.
+/// Updates the packet rules after each change.
 pub async fn translate(context: Arc<Context>) {
     let mut changes = context.shared.watch();
     let mut current = String::new();
@@ -64,7 +64,7 @@ pub fn end_all(context: &Context) {
     });
 }
 
-/// Waits for a moment; for ever, where there is none.
+/// Sleeps until a moment; forever if there is none.
 async fn until(again: Option<OffsetDateTime>) {
     match again {
         Some(again) => tokio::time::sleep((again - moment()).try_into().unwrap_or_default()).await,
@@ -72,7 +72,7 @@ async fn until(again: Option<OffsetDateTime>) {
     }
 }
 
-/// Does what can be done at this moment; when there is more to do though nothing changed.
+/// Makes the changes that are possible at this moment. Returns when to run again if nothing changes before.
 fn step(context: &Arc<Context>, tasks: &TaskTracker) -> Option<OffsetDateTime> {
     let plan = {
         let world = context.shared.read();
@@ -85,14 +85,15 @@ fn step(context: &Arc<Context>, tasks: &TaskTracker) -> Option<OffsetDateTime> {
         plan
     };
     let again = plan.again;
-    // Asked for under the lock: the end is told before all pods are, so that none is made after that.
+    // `ending` is read under the lock. It is cancelled before `end_all` takes the lock, so no pod is created after
+    // that.
     for (key, stop) in context.shared.change(|world| apply(world, plan, context.ending.is_cancelled())) {
         tasks.spawn(pod::run(Arc::clone(context), key, stop));
     }
     again
 }
 
-/// Makes changes; the pods that have to be started. Those that leave with the mesh are not replaced.
+/// Applies a plan. Returns the pods to start. While the mesh ends, pods are not replaced.
 fn apply(world: &mut World, plan: Plan, ending: bool) -> Vec<(PodKey, CancellationToken)> {
     let mut fresh = Vec::new();
     world.jobs = plan.jobs;
@@ -103,7 +104,7 @@ fn apply(world: &mut World, plan: Plan, ending: bool) -> Vec<(PodKey, Cancellati
                 tell(world, &key, "SuccessfulDelete", "Deleted");
                 leave(world, &key);
             }
-            // The mesh may have begun to end since this was wanted.
+            // The mesh may have started to end after the plan was made.
             Change::Create { .. } if ending => {}
             Change::Create { pod, owner, revision } => {
                 let (key, stop) = admit(world, pod, owner, revision);
@@ -134,7 +135,7 @@ fn admit(world: &mut World, mut pod: Value, owner: Owner, revision: String) -> (
     (key, stop)
 }
 
-/// Notes at a pod's owner what became of the pod.
+/// Records an event about the pod at its owner.
 fn tell(world: &mut World, key: &PodKey, reason: &'static str, what: &str) {
     let Some(owner) = world.pods.get(key).map(|entry| entry.owner.clone()) else { return };
     let about = world

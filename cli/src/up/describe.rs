@@ -1,5 +1,5 @@
-//! Gathers what is known of objects: themselves, what pilot and the proxies think of them, what routes to them, and what
-//! happened to them.
+//! Collects the facts about objects for `describe`: the objects, the verdicts of pilot and the proxies, related
+//! objects, and events.
 
 use k8s_openapi::api::core::v1::Service;
 use serde_json::Value;
@@ -11,7 +11,7 @@ use crate::up::look::{self, LookError};
 use crate::up::plane;
 use crate::wire::{Description, Query};
 
-/// The objects that a query means, each with all that is known of it.
+/// The objects that a query selects, each with everything known about it.
 pub async fn describe(context: &Context, query: &Query) -> Result<Vec<Description>, LookError> {
     let objects = look::list(context, query)?;
     let mut all = Vec::new();
@@ -25,7 +25,7 @@ async fn one(context: &Context, object: Value) -> Description {
     let key = Key::of(&object);
     let mut description = Description { events: events(context, &key), ..Description::default() };
     if context.injector.get().is_some() {
-        // Without pilot the object itself is worth showing.
+        // Without a response of pilot, the object is shown alone.
         let (verdicts, relations) =
             tokio::join!(plane::verdicts(&key.kind, Some(&key.namespace)), plane::relations(&key));
         let verdicts = verdicts.unwrap_or_default();
@@ -52,7 +52,7 @@ fn endpoints(context: &Context, object: &Value) -> Vec<Vec<String>> {
     ports.iter().map(of).collect()
 }
 
-/// What happened to an object, the latest last.
+/// The events of an object, the latest last.
 fn events(context: &Context, key: &Key) -> Vec<Value> {
     context.shared.read().events.objects(|about| about == key)
 }

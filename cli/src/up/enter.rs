@@ -1,5 +1,6 @@
-//! Leaves the host's network: makes the node's namespaces around this process while it has one thread. What
-//! must stay on the host is opened before: the gateway's listeners, and a helper for the host's side.
+//! Moves the supervisor out of the host's network: creates the node's namespaces while this process has one thread.
+//! What must stay on the host is opened before: the gateway's listeners, and a helper process for the host's side of
+//! the network.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -17,28 +18,28 @@ use crate::inside::seal;
 use crate::state::State;
 use crate::wire::SELF;
 
-/// What this machine allows.
+/// The node's namespaces, and the abilities of this machine.
 #[derive(Debug)]
 pub struct Node {
-    /// Whether containers can run as other users.
+    /// Whether containers can run as several users.
     pub users: bool,
-    /// The host's listeners for the gateway's ports 80 and 443.
+    /// Listeners on the host for ports 80 and 443 of the gateway.
     pub listeners: Vec<(u16, TcpListener)>,
-    /// Runs commands on the host's side of the network.
+    /// A helper process in the host's network namespace.
     host: Option<Child>,
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
         if let Some(mut host) = self.host.take() {
-            // The end of its input makes it clean up; its end is all there is to wait for.
+            // The helper cleans up when its input ends. Wait until it has ended.
             drop(host.stdin.take());
             let _ = host.wait();
         }
     }
 }
 
-/// Opens listeners on the host; names the port that is in use.
+/// Opens listeners on the host. The failure names the port that is in use.
 pub fn listen(
     gateway: SocketAddr,
     gateway_https: Option<SocketAddr>,
@@ -60,13 +61,13 @@ pub fn listen(
     Ok(listeners)
 }
 
-/// Gives up the private folder, so that the folder around it can be removed. It goes with the last pod.
+/// Unmounts the private folder, so that the state folder can be removed. The kernel frees the tmpfs with the last pod.
 pub fn give_up_private(state: &State) {
-    // Not mounted when the mesh ended before it had one.
+    // If the mesh ended before the folder was mounted, there is nothing to unmount.
     let _ = umount2(&state.private(), MntFlags::MNT_DETACH);
 }
 
-/// The programs that the node needs.
+/// Checks that the programs that the node needs exist.
 pub fn require_programs(find: &dyn Fn(&str) -> bool) -> Result<(), Failure> {
     for (program, package) in [("ip", "iproute2"), ("nft", "nftables")] {
         if !find(program) {
@@ -79,7 +80,7 @@ pub fn require_programs(find: &dyn Fn(&str) -> bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Makes the node's namespaces around this process.
+/// Creates the node's namespaces and moves this process into them.
 pub fn enter(state: &State, listeners: Vec<(u16, TcpListener)>, egress: bool) -> Result<Node, Failure> {
     let root = geteuid().is_root();
     if egress && !root {
@@ -107,7 +108,7 @@ pub fn enter(state: &State, listeners: Vec<(u16, TcpListener)>, egress: bool) ->
     Ok(node)
 }
 
-/// Makes a user namespace; whether it has more than one user.
+/// Creates a user namespace. Returns whether it has more than one user.
 fn map_users() -> Result<bool, Failure> {
     let (user, group) = (geteuid(), getegid());
     let ranged = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
@@ -142,7 +143,7 @@ fn map_users() -> Result<bool, Failure> {
     Ok(false)
 }
 
-/// The sub-users of this user: first and count.
+/// The first id and the number of this user's subordinate ids.
 fn range(file: &str) -> Option<(u32, u32)> {
     let user = nix::unistd::User::from_uid(geteuid()).ok().flatten().map(|user| user.name);
     let text = std::fs::read_to_string(file).ok()?;
@@ -171,9 +172,9 @@ fn private(folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Shows this program at a place that nobody can write to. What starts in a pod before the pod's own program is started
-/// from there: a process can open the file of its program, and of a program that it starts as `/proc/self/exe`, by the
-/// mount from which it was started.
+/// Mounts this program read-only at a place that no pod can write to. Everything that runs in a pod before the pod's
+/// own program is started from there: through `/proc/self/exe`, a process can open the file of its program on the mount
+/// from which it was started.
 fn show_own_program(place: &Path) -> Result<(), Failure> {
     let shown = own_program()
         .and_then(|own| {
@@ -191,8 +192,8 @@ fn show_own_program(place: &Path) -> Result<(), Failure> {
     })
 }
 
-/// The path of this program in this mount namespace: `/proc/self/exe` is of the one in which it was started, and cannot
-/// be mounted from there.
+/// The path of this program in this mount namespace. `/proc/self/exe` refers to the mount namespace in which the
+/// program was started, and cannot be bind-mounted from there.
 fn own_program() -> std::io::Result<PathBuf> {
     let path = std::fs::read_link(SELF)?;
     let own = std::fs::metadata(SELF)?;
@@ -218,7 +219,7 @@ fn refused(error: Errno, root: bool) -> Failure {
     Failure::blocked(format!("{missing}: {error}"), next)
 }
 
-/// A shell that stays on the host, waits for a line, does its part and answers `done`.
+/// Starts a shell that stays on the host. It waits for a line, runs its script and prints `done`.
 fn helper(script: &str) -> Result<Child, Failure> {
     Command::new("sh")
         .args(["-c", &format!("read -r go || exit 0\n{script}")])
@@ -242,8 +243,8 @@ fn answer(child: &mut Child, reason: &str) -> Result<(), Failure> {
     }
 }
 
-/// The host's side of `--egress`: one link into the node, and translation of the pods' addresses behind it. The
-/// end of the input takes it away again.
+/// The host's side of `--egress`: one link into the node, with NAT for the pods' addresses. The script removes it when
+/// its input ends.
 const EGRESS: &str = "set -e
 ip link add ostria-host type veth peer name ostria-out netns $PPID
 ip addr add 169.254.244.1/30 dev ostria-host

@@ -1,5 +1,5 @@
-//! A pod's files: volumes made from objects, scratch folders, and the three files of the network. They lie on
-//! the tmpfs that only the supervisor and its pods see.
+//! Writes a pod's files: volumes from objects, scratch folders, and `resolv.conf`, `hosts` and `hostname`. They are on
+//! a tmpfs that only the supervisor and its pods see.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,18 +30,18 @@ pub enum FilesError {
     /// The pod has no spec.
     #[error("has no spec")]
     NoSpec,
-    /// A volume has no content.
+    /// The content of a volume cannot be determined.
     #[error("volume {volume} {source}")]
     Content {
-        /// Its name.
+        /// Name of the volume.
         volume: String,
-        /// Why.
+        /// The reason.
         source: VolumeError,
     },
     /// A volume's files cannot be written.
     #[error("volume {volume} cannot be written: {source}")]
     Write {
-        /// Its name.
+        /// Name of the volume.
         volume: String,
         /// The system's reason.
         source: std::io::Error,
@@ -49,15 +49,15 @@ pub enum FilesError {
     /// A container mounts a volume that the pod does not have.
     #[error("no volume is named {0}")]
     UnknownVolume(String),
-    /// A mount's `subPathExpr` cannot be filled in.
+    /// A mount's `subPathExpr` has an unknown variable.
     #[error("subPathExpr {0} names a variable that the container does not have")]
     UnknownVariable(String),
-    /// A mount's `subPath` leads elsewhere.
+    /// A mount's `subPath` is not allowed.
     #[error("subPath {path} {reason}")]
     SubPath {
         /// The path.
         path: String,
-        /// Why it is refused.
+        /// The reason.
         reason: &'static str,
     },
     /// A scratch folder cannot be made.
@@ -70,7 +70,7 @@ pub enum FilesError {
     },
 }
 
-/// Writes the volumes of a pod; a second time to bring changed content into them.
+/// Writes the volumes of a pod. A second call updates files whose content has changed.
 pub fn volumes(
     context: &Context,
     pod: &Pod,
@@ -105,7 +105,7 @@ pub fn volumes(
     Ok(())
 }
 
-/// Calls with look-ups of configuration in a namespace.
+/// Runs a closure with look-ups of the ConfigMaps and Secrets of a namespace.
 pub fn with_sources<T>(world: &World, namespace: &str, call: impl FnOnce(&Sources<'_>) -> T) -> T {
     let config_map = |name: &str| {
         let object = world.core("ConfigMap", namespace, name)?;
@@ -126,7 +126,7 @@ pub fn with_sources<T>(world: &World, namespace: &str, call: impl FnOnce(&Source
     call(&Sources { config_map: &config_map, secret: &secret })
 }
 
-/// What a container sees besides the host's files.
+/// The mounts of a container over the host's files.
 pub fn mounts(
     context: &Context,
     pod: &Pod,
@@ -156,7 +156,7 @@ pub fn mounts(
     for (name, target) in SCRATCH {
         let source = scratch.join(name);
         make(&source, 0o1777).map_err(|error| FilesError::Folder { path: source.clone(), source: error })?;
-        // Shared memory is the kernel's, not a part of the root file system.
+        // `/dev/shm` is a file system of the kernel, not part of the root file system.
         let read_only = settings.read_only_root && name != "shm";
         mounts.push(Mount { target: target.into(), read_only, ..Mount::of(source) });
     }
@@ -165,11 +165,11 @@ pub fn mounts(
         mounts.push(Mount { target, read_only: true, ..Mount::of(folder.join(name)) });
     }
     mounts.push(Mount { target: PROGRAMS.into(), read_only: true, ..Mount::of(&context.programs) });
-    // A volume goes before what would lie there otherwise: of two at one place the first is kept.
+    // Volumes come first: if two mounts have the same target, the first is kept.
     Ok(mounts)
 }
 
-/// What of a volume a mount shows.
+/// The `subPath` of a mount with its variables replaced.
 fn sub_path(
     mount: &VolumeMount,
     lookup: &dyn Fn(&str) -> Option<String>,
@@ -226,7 +226,7 @@ pub fn hostname(pod: &Pod) -> String {
     name::hostname(&given.or_else(|| pod.metadata.name.clone()).unwrap_or_default())
 }
 
-/// Who a pod's tokens speak for.
+/// The subject of a pod's tokens.
 pub fn subject(pod: &Pod) -> Subject {
     let metadata = &pod.metadata;
     let account = pod.spec.as_ref().and_then(|spec| spec.service_account_name.clone());
@@ -237,10 +237,10 @@ pub fn subject(pod: &Pod) -> Subject {
     }
 }
 
-/// Where containers see the folder of `ostria`.
+/// The folder of Ostria's programs in containers.
 pub const PROGRAMS: &str = "/opt/ostria/bin";
 
-/// Folders that each container may write.
+/// Scratch folders of each container: source name and target.
 const SCRATCH: [(&str, &str); 4] =
     [("tmp", "/tmp"), ("var-tmp", "/var/tmp"), ("run", "/run"), ("shm", "/dev/shm")];
 
@@ -278,7 +278,8 @@ fn write(folder: &Path, content: &Content, holder: Holder, users: bool) -> std::
     }
 }
 
-/// Removes the files that a volume has no more. Only `ostria` writes there, so that its paths lead where they seem to.
+/// Removes files that a volume does not contain any longer. Only `ostria` writes to this folder, so no path in it leads
+/// elsewhere.
 fn prune(folder: &Path, wanted: &BTreeSet<PathBuf>) -> std::io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();

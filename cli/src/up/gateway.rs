@@ -1,4 +1,5 @@
-//! Brings the host's listeners to pods: those of the ingress gateway, and those of ports that objects ask for.
+//! Forwards connections from the host's listeners to pods: listeners of the ingress gateway, and of host ports that
+//! objects claim.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use crate::kubelet::service;
 use crate::up::context::Context;
 use crate::up::world::Directory;
 
-/// Accepts until it is told to end; connections that are open go on. `behind` says which pods are behind the listener.
+/// Accepts connections until `end` is cancelled; open connections continue. `behind` returns the pods that get the
+/// connections.
 pub fn serve(
     context: &Arc<Context>,
     listener: std::net::TcpListener,
@@ -41,8 +43,8 @@ pub fn serve(
     Ok(())
 }
 
-/// The addresses behind the gateway's port: Istio's usual service first, else any that wants to be reached
-/// from outside.
+/// The addresses behind a port of the gateway: of Istio's usual Service, or of any other Service that is reachable from
+/// outside.
 pub fn endpoints(directory: &Directory, port: u16) -> Vec<(Ipv4Addr, u16)> {
     let mut services: Vec<_> = directory
         .services
@@ -68,16 +70,16 @@ pub fn endpoints(directory: &Directory, port: u16) -> Vec<(Ipv4Addr, u16)> {
         .unwrap_or_default()
 }
 
-/// Whether a gateway serves HTTP.
+/// Whether a pod serves the gateway's HTTP port.
 pub fn is_served(directory: &Directory) -> bool {
     !endpoints(directory, HTTP).is_empty()
 }
 
-/// The gateway's port for HTTP, as its Service has it.
+/// The gateway's HTTP port in its Service.
 const HTTP: u16 = 80;
 
 async fn pass(endpoints: &[(Ipv4Addr, u16)], mut outside: TcpStream, turn: &AtomicUsize, seat: &Seat) {
-    // Until one side has spoken the connection makes room for others.
+    // Until one side has sent bytes, the connection may be closed to make room for others.
     let use_of_it = seat.begin();
     let first = turn.fetch_add(1, Ordering::Relaxed);
     for step in 0..endpoints.len() {
@@ -85,19 +87,19 @@ async fn pass(endpoints: &[(Ipv4Addr, u16)], mut outside: TcpStream, turn: &Atom
         if let Ok(mut inside) = TcpStream::connect(endpoint).await {
             let _ = outside.set_nodelay(true);
             let _ = inside.set_nodelay(true);
-            // Which side speaks first is its affair; errors show when bytes are passed.
+            // Either side may send first. Errors show when bytes are copied.
             tokio::select! {
                 _ = outside.readable() => {}
                 _ = inside.readable() => {}
             }
             use_of_it.answered(0);
-            // Either side may end the connection as it likes.
+            // Either side may close the connection; that is not an error here.
             let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
             return;
         }
     }
 }
 
-/// Connections of users on this machine. How long a silent one may last is for the gateway to say; here it only makes
-/// room when there are too many.
+/// Limits for connections from this machine. The gateway decides how long a silent connection may last; these limits
+/// only close connections when there are too many.
 const LIMITS: Limits = Limits { response: None, exchange: None, ..Limits::anonymous(10_000, 10_000) };

@@ -1,4 +1,4 @@
-//! Listeners in the host's network for a supervisor that has left it, opened by a process that has not.
+//! Opens listeners in the host's network for the supervisor, through a helper process that has stayed there.
 
 use std::collections::BTreeMap;
 use std::io::IoSliceMut;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::wire::SELF;
 
-/// The ports of the machine that are open, and the process that opens them once the supervisor has left the host.
+/// The open host ports, and the helper process that opens them after the supervisor has left the host's network.
 #[derive(Debug, Default)]
 pub struct HostPorts {
     host: Option<Host>,
@@ -26,7 +26,7 @@ pub struct HostPorts {
 }
 
 impl HostPorts {
-    /// Starts the process. Called while this one is still in the host's network.
+    /// Starts the helper process. Call this while the supervisor is still in the host's network.
     pub fn start() -> std::io::Result<Self> {
         Ok(Self { host: Some(Host::start()?), open: Mutex::default() })
     }
@@ -39,13 +39,13 @@ impl HostPorts {
         }
     }
 
-    /// The ports that are served, each with what ends it.
+    /// The served ports, each with the token that ends it.
     pub fn open(&self) -> MutexGuard<'_, BTreeMap<SocketAddrV4, CancellationToken>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The process on the host's side.
+/// The helper process on the host.
 #[derive(Debug)]
 struct Host {
     socket: OwnedFd,
@@ -62,7 +62,7 @@ impl Host {
         Ok(Self { socket, child: command.spawn()? })
     }
 
-    /// Opens a listener. Blocks for as long as a bind takes, for the other process has nothing else to do.
+    /// Opens a listener. This blocks for as long as a bind takes; the helper does nothing else.
     fn listen(&self, address: SocketAddr) -> std::io::Result<TcpListener> {
         send(&self.socket, address.to_string().as_bytes(), SendFlags::NOSIGNAL)?;
         let mut text = [0; MAX_RESPONSE];
@@ -82,7 +82,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // It has nothing to clean up.
+        // The helper has nothing to clean up.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

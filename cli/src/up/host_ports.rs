@@ -1,5 +1,5 @@
-//! Serves the ports of the machine that objects ask for; `kubelet::host_port` says which. They are opened before an object
-//! is accepted, so that one that cannot have its port is refused.
+//! Serves the host ports that objects claim; `kubelet::host_port` decides which. Ports are opened before an object is
+//! accepted, so that an object whose port is in use is rejected.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
@@ -15,10 +15,10 @@ use crate::up::gateway;
 use crate::up::world::Directory;
 use crate::wire::Given;
 
-/// Listeners that were opened and are not served yet.
+/// Listeners that are open but not served yet.
 pub type Opened = Vec<(SocketAddrV4, std::net::TcpListener)>;
 
-/// Opens what these objects ask for and is not open.
+/// Opens the ports that these objects claim and that are not open yet.
 pub fn open(context: &Context, objects: &[Given]) -> Result<Opened, Vec<Problem>> {
     let mut opened: Opened = vec![];
     let mut problems = vec![];
@@ -45,7 +45,8 @@ pub fn open(context: &Context, objects: &[Given]) -> Result<Opened, Vec<Problem>
     if problems.is_empty() { Ok(opened) } else { Err(problems) }
 }
 
-/// Serves what was opened. The objects that ask for it are in the world already: `run` closes what nobody asks for.
+/// Serves open listeners. The objects that claim them must already be in the world, because `run` closes unclaimed
+/// ports.
 pub fn serve(context: &Arc<Context>, opened: Opened) -> std::io::Result<()> {
     for (address, listener) in opened {
         let end = CancellationToken::new();
@@ -58,7 +59,7 @@ pub fn serve(context: &Arc<Context>, opened: Opened) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Closes what nobody asks for any more, until the mesh ends.
+/// Closes ports that no object claims, until the mesh ends.
 pub async fn run(context: Arc<Context>) {
     let mut changes = context.shared.watch();
     while changes.changed().await.is_ok() {

@@ -1,5 +1,5 @@
-//! Asks the injector about a pod, as the API server would: an `AdmissionReview` over HTTPS, and the JSON patch
-//! of its answer applied.
+//! Sends a pod to the injector, as the API server would: an `AdmissionReview` over HTTPS. Then applies the JSON patch
+//! of the response.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -17,58 +17,58 @@ use tokio_rustls::TlsConnector;
 use crate::kubelet::address::NODE;
 use crate::up::tls;
 
-/// Why the injector gives no pod, as a sentence about it.
+/// Why the injector returned no pod. Each message is a predicate, to which the injector is the subject.
 #[derive(Debug, thiserror::Error)]
 pub enum InjectError {
-    /// It takes too long.
+    /// No response within the timeout.
     #[error("does not answer within 10 s")]
     Timeout,
-    /// It takes no connection.
+    /// The connection failed.
     #[error("is not reached: {0}")]
     Unreached(std::io::Error),
-    /// Its certificate is not one of the mesh, or not its own.
+    /// The server's certificate is not signed by the mesh's roots, or is not the injector's.
     #[error("is not who it should be: {0}")]
     Unproven(std::io::Error),
-    /// The connection breaks.
+    /// The connection broke.
     #[error("does not answer: {0}")]
     Http(#[from] hyper::Error),
-    /// It cannot answer.
+    /// The response has an error status.
     #[error("answers {status}: {words}")]
     Status {
-        /// The response's status.
+        /// Status of the response.
         status: http::StatusCode,
-        /// The response's body.
+        /// Body of the response.
         words: String,
     },
-    /// It does not want the pod to run.
+    /// The injector rejected the pod.
     #[error("refuses the pod: {0}")]
     Refused(String),
-    /// Its answer cannot be used.
+    /// The response cannot be used.
     #[error("{0}")]
     Answer(#[from] AnswerError),
 }
 
-/// Why the injector's answer cannot be used.
+/// Why the injector's response cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AnswerError {
-    /// It is not an AdmissionReview.
+    /// The body is not an AdmissionReview.
     #[error("answers no review: {0}")]
     Review(serde_json::Error),
-    /// It says neither yes nor no.
+    /// The review has no response.
     #[error("sends a review without a response")]
     Empty,
-    /// The patch is not base64.
+    /// The patch is not valid base64.
     #[error("sends a patch that is not base64: {0}")]
     Encoding(#[from] base64::DecodeError),
-    /// The patch is not a JSON patch.
+    /// The patch is not a valid JSON patch.
     #[error("sends a patch that is not understood: {0}")]
     Malformed(serde_json::Error),
-    /// The patch is not one of this pod.
+    /// The patch does not apply to this pod.
     #[error("sends a patch that does not fit: {0}")]
     Unfit(#[from] json_patch::PatchError),
 }
 
-/// The injector, and how its certificate is checked.
+/// Client of the injector, with the roots that verify its certificate.
 pub struct Injector {
     connector: RwLock<TlsConnector>,
 }
@@ -80,18 +80,18 @@ impl std::fmt::Debug for Injector {
 }
 
 impl Injector {
-    /// An injector whose certificate comes from these roots, in PEM.
+    /// A client that trusts these root certificates, in PEM.
     pub fn new(roots: &[u8]) -> Result<Self, TlsError> {
         Ok(Self { connector: RwLock::new(connector(roots)?) })
     }
 
-    /// Its certificate comes from these roots from now on.
+    /// Replaces the trusted root certificates.
     pub fn trust(&self, roots: &[u8]) -> Result<(), TlsError> {
         *self.connector.write().unwrap_or_else(PoisonError::into_inner) = connector(roots)?;
         Ok(())
     }
 
-    /// The pod with what the injector adds.
+    /// Returns the pod with the injector's additions.
     pub async fn inject(&self, pod: &Value) -> Result<Value, InjectError> {
         let answer = tokio::time::timeout(Duration::from_secs(10), self.post(&review(pod))).await;
         patched(pod, &answer.map_err(|_| InjectError::Timeout)??)
@@ -152,9 +152,9 @@ fn patched(pod: &Value, review: &AdmissionReview) -> Result<Value, InjectError> 
     Ok(patched)
 }
 
-/// The injector's name, which its certificate must have.
+/// The injector's DNS name, which its certificate must contain.
 pub const HOST: &str = "ostria-injector.istio-system.svc";
-/// Its port.
+/// The injector's port.
 pub const PORT: u16 = 15017;
 
 #[cfg(test)]

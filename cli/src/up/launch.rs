@@ -1,4 +1,4 @@
-//! Makes the description of a process in a container: command, environment, user and mounts.
+//! Builds the description of a process in a container: command, environment, user and mounts.
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,19 +12,19 @@ use crate::up::context::Context;
 use crate::up::files::{self, FilesError};
 use crate::wire::Launch;
 
-/// Why a container's process cannot be described.
+/// Why the description cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
-    /// The container names no program.
+    /// The container has no command.
     #[error("container {0} has no command")]
     NoCommand(String),
-    /// The environment cannot be put together.
+    /// The environment cannot be built.
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
-    /// A mount cannot be made.
+    /// A mount cannot be built.
     #[error(transparent)]
     Files(#[from] FilesError),
-    /// The description cannot be written.
+    /// The description cannot be written to its file.
     #[error("{path}: {source}")]
     Save {
         /// Its file.
@@ -34,7 +34,7 @@ pub enum LaunchError {
     },
 }
 
-/// Describes a container's process, or another command in it, and returns the file with the description.
+/// Describes a container's process, or another command in the container. Returns the file with the description.
 pub fn describe(
     context: &Context,
     pod: &Pod,
@@ -107,7 +107,7 @@ fn variables(
         ("HOSTNAME".to_string(), files::hostname(pod)),
     ];
     if marks(context, pod, container) {
-        // Without other users the proxy's own traffic is told from the app's by this mark.
+        // If all containers share one user, this mark tells the proxy's traffic from the application's.
         variables.push(("OSTRIA_SOCKET_MARK".into(), "1337".into()));
     }
     variables.retain(|(name, _)| value_of(&own, name).is_none());
@@ -115,8 +115,8 @@ fn variables(
     Ok(variables)
 }
 
-/// Whether a container is the proxy of a machine without other users: its traffic is told from the app's by a mark,
-/// which only NET_ADMIN may set.
+/// Whether a container is the proxy on a machine where all containers share one user. The proxy's sockets then have a
+/// mark that tells its traffic from the application's, and only NET_ADMIN may set marks.
 fn marks(context: &Context, pod: &Pod, container: &Container) -> bool {
     !context.users
         && pod.spec.as_ref().is_some_and(|spec| security::settings(spec, container).user == Some(PROXY))
@@ -131,7 +131,7 @@ fn settings(context: &Context, pod: &Pod, container: &Container) -> Settings {
     settings
 }
 
-/// The user that the capture rules let pass.
+/// The user whose traffic the capture rules do not redirect.
 const PROXY: u32 = 1337;
 
 fn save(path: &Path, launch: &Launch) -> std::io::Result<()> {

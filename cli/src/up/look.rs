@@ -1,4 +1,4 @@
-//! What the verbs may see of the running mesh: objects, pods, logs, and which container a name means.
+//! Read access for the verbs: objects, pods and logs, and which container a name refers to.
 
 use api::resource::kind;
 use api::resource::verdict::Verdicts;
@@ -14,49 +14,49 @@ use crate::up::publish::with_status;
 use crate::up::world::{Entry, PodKey, World};
 use crate::wire::{EventQuery, PodLine, Query, Revision, Target};
 
-/// Why there is nothing to look at.
+/// Why a look-up failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LookError {
-    /// The word names no kind.
+    /// The word is not the name of a kind.
     #[error("the server doesn't have a resource type \"{0}\"")]
     UnknownKind(String),
     /// No pod has this name, or belongs to an object of this name.
     #[error("pods \"{pod}\" not found in namespace {namespace}")]
     NoPod {
-        /// As it was asked for.
+        /// The name in the request.
         pod: String,
-        /// Where.
+        /// The namespace in the request.
         namespace: String,
     },
     /// The pod has no container of this name.
     #[error("container {container} is not valid for pod {pod}; it has {has}")]
     NoContainer {
-        /// As it was asked for.
+        /// The name in the request.
         container: String,
         /// The pod.
         pod: String,
-        /// The containers that it has.
+        /// The containers of the pod.
         has: String,
     },
     /// The pod has no namespaces yet.
     #[error("the pod has not started")]
     NotStarted,
-    /// The pod ended while it was looked at.
+    /// The pod ended during the request.
     #[error("the pod is gone")]
     Gone,
-    /// The container's log has no such part.
+    /// The container has no such log.
     #[error("container {container} of pod {pod} has not {what}")]
     NoLog {
         /// The container.
         container: String,
         /// The pod.
         pod: String,
-        /// What it has not done.
+        /// What the container has not done yet.
         what: &'static str,
     },
 }
 
-/// The objects that a query means.
+/// The objects that a query selects.
 pub fn list(context: &Context, query: &Query) -> Result<Vec<Value>, LookError> {
     let kind = kind::named(&query.kind).ok_or_else(|| LookError::UnknownKind(query.kind.clone()))?;
     let world = context.shared.read();
@@ -80,17 +80,18 @@ pub fn list(context: &Context, query: &Query) -> Result<Vec<Value>, LookError> {
     Ok(objects.map(|(key, object)| with_status_of_pods(&world, &held, key, object)).collect())
 }
 
-/// Whether pilot may find something odd about objects of this kind: it reads them, and nobody else gives them a status.
+/// Whether pilot may have findings about objects of this kind: pilot reads the kind, and nothing else writes its
+/// status.
 pub fn is_checked(query: &Query) -> bool {
     kind::named(&query.kind).is_some_and(|kind| kind.is_mesh() || kind.kind == "Service")
 }
 
-/// The kind that a query means, as it is written in objects.
+/// The kind that a query selects, as objects spell it.
 pub fn kind_name(query: &Query) -> &'static str {
     kind::named(&query.kind).map_or("", |kind| kind.kind)
 }
 
-/// Writes what pilot and the proxies think of objects into their status.
+/// Writes the verdicts of pilot and the proxies into the status of objects.
 pub fn judge(objects: &mut [Value], verdicts: &Verdicts) {
     for object in objects {
         let key = Key::of(object);
@@ -104,7 +105,7 @@ pub fn judge(objects: &mut [Value], verdicts: &Verdicts) {
     }
 }
 
-/// The events that a query means.
+/// The events that a query selects.
 pub fn events(context: &Context, query: &EventQuery) -> Vec<Value> {
     context.shared.read().events.objects(|about| {
         query.namespace.as_ref().is_none_or(|namespace| *namespace == about.namespace)
@@ -112,7 +113,7 @@ pub fn events(context: &Context, query: &EventQuery) -> Vec<Value> {
     })
 }
 
-/// The templates that a workload has and had.
+/// The revisions of a workload's template, with the current one.
 pub fn history(context: &Context, query: &Query) -> Result<Vec<Revision>, LookError> {
     let kind = kind::named(&query.kind).ok_or_else(|| LookError::UnknownKind(query.kind.clone()))?;
     let key = Key::new(
@@ -123,13 +124,13 @@ pub fn history(context: &Context, query: &Query) -> Result<Vec<Revision>, LookEr
     Ok(context.shared.read().revisions.get(&key).cloned().unwrap_or_default())
 }
 
-/// A line for each pod.
+/// One row of `status` for each pod.
 pub fn lines(context: &Context) -> Vec<PodLine> {
     let world = context.shared.read();
     world.pods.values().map(|entry| entry.status.line(&entry.object, TRUST_DOMAIN)).collect()
 }
 
-/// The pod and container that a target names.
+/// The pod and the container that a target refers to.
 pub fn find(context: &Context, target: &Target) -> Result<(PodKey, String), LookError> {
     let world = context.shared.read();
     let key = pod(&world, target)?;
@@ -166,7 +167,7 @@ fn pod(world: &World, target: &Target) -> Result<PodKey, LookError> {
     found.first().map(|(key, _)| (*key).clone()).ok_or_else(missing)
 }
 
-/// The container that is meant when none is named.
+/// The default container of a pod.
 fn app(entry: &Entry) -> Option<String> {
     let annotation = entry.object.pointer("/metadata/annotations/kubectl.kubernetes.io~1default-container");
     let apps = entry.object.pointer("/spec/containers").and_then(Value::as_array);
@@ -176,7 +177,7 @@ fn app(entry: &Entry) -> Option<String> {
     annotation.and_then(Value::as_str).or(first.copied()).map(str::to_string)
 }
 
-/// Workloads say in their `status` how far they are.
+/// Adds the computed `status` to a workload.
 fn with_status_of_pods(world: &World, held: &[Held], key: &Key, object: &Value) -> Value {
     let mut object = object.clone();
     if let Some(status) = workload::status((key, &object), &world.objects, &world.jobs, held, moment()) {

@@ -1,4 +1,4 @@
-//! Notes each second how long the containers' logs are, so that `logs --since` knows what is recent.
+//! Records the lengths of the containers' logs every second, so that `logs --since` finds recent output.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use crate::up::clock::seconds;
 use crate::up::context::Context;
 
-/// Notes until the runtime ends.
+/// Records until the runtime ends.
 pub async fn run(context: Arc<Context>) {
     loop {
         context.log_marks.note(seconds(), &files(&context.state.logs()));
@@ -17,7 +17,7 @@ pub async fn run(context: Arc<Context>) {
     }
 }
 
-/// The files of all containers, with their lengths.
+/// The log files of all containers, with their lengths.
 fn files(logs: &std::path::Path) -> Vec<(PathBuf, u64)> {
     let folders = std::fs::read_dir(logs).into_iter().flatten().flatten();
     let files = folders.flat_map(|folder| std::fs::read_dir(folder.path()).into_iter().flatten().flatten());

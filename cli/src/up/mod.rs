@@ -1,6 +1,6 @@
-//! The running mesh: everything that does what `kubelet` decides. The supervisor enters the node's namespaces
-//! while it has one thread and then runs all of this on one thread, because children that die with their parent
-//! die with the thread that started them.
+//! The running mesh: carries out what `kubelet` decides. The supervisor enters the node's namespaces while it has one
+//! thread, and then runs everything on one thread: children with a parent-death signal get it when the thread that
+//! started them ends.
 
 pub mod supervise;
 

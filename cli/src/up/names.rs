@@ -1,4 +1,4 @@
-//! The cluster's name server on the node's address.
+//! The cluster's DNS server on the node's address.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use crate::kubelet::reply::{self, Asked};
 use crate::kubelet::resolve::{Found, Records, resolve};
 use crate::up::context::Context;
 
-/// Opens the server's sockets and answers until the runtime ends. Outside names go to `forward`, a socket on
-/// the host and the resolvers it may ask, if there is one.
+/// Opens the server's sockets and responds until the runtime ends. Queries for names outside the cluster are sent to
+/// `forward`, if it is given.
 pub async fn serve(context: Arc<Context>, forward: Option<Forward>) -> std::io::Result<()> {
     let udp = UdpSocket::bind((NODE, 53)).await?;
     let tcp = TcpListener::bind((NODE, 53)).await?;
@@ -23,13 +23,13 @@ pub async fn serve(context: Arc<Context>, forward: Option<Forward>) -> std::io::
     Ok(())
 }
 
-/// What the server knows: the cluster's names, and whom to ask about others.
+/// The server's sources: the cluster's names, and resolvers for other names.
 struct Names {
     context: Arc<Context>,
     forward: Option<Forward>,
 }
 
-/// How outside names are asked for.
+/// Forwards queries for outside names.
 #[derive(Debug)]
 pub struct Forward {
     /// The host's resolvers.
@@ -46,7 +46,7 @@ impl Forward {
                 let mut buffer = vec![0; 4096];
                 loop {
                     let length = socket.recv(&mut buffer).await.ok()?;
-                    // One that belongs to no question of ours is not the answer.
+                    // Ignore responses whose id is not the id of this query.
                     if length >= 2 && question.get(..2) == Some(&buffer[..2]) {
                         buffer.truncate(length);
                         return Some(buffer);
@@ -67,7 +67,7 @@ impl Answer for Names {
     }
 }
 
-/// The bytes that answer a packet; none for what is no question.
+/// The response to a packet; `None` if the packet gets none.
 async fn answer(
     context: &Context,
     packet: &[u8],
@@ -90,7 +90,7 @@ async fn answer(
                 None => message::encoded(&reply::failure(&asked), payload, over_tcp),
             };
         }
-        // Resolvers of applications do not follow aliases by themselves.
+        // Resolvers in applications do not follow aliases themselves.
         let onward = reply::onward(&asked, target)?.to_vec().ok()?;
         if let Some(other) = forward.ask(&onward).await.and_then(|other| Message::from_vec(&other).ok()) {
             reply::append(&mut answer, &other);
@@ -99,7 +99,7 @@ async fn answer(
     message::encoded(&answer, payload, over_tcp)
 }
 
-/// A name and what is known of it, then the same for the name that it stands for, and so on.
+/// The records of a name, followed by those of its alias, and so on.
 fn chain(context: &Context, name: &str) -> Vec<(String, Found)> {
     let directory = context.shared.directory();
     let mut chain: Vec<(String, Found)> = Vec::new();
@@ -118,7 +118,7 @@ fn chain(context: &Context, name: &str) -> Vec<(String, Found)> {
     chain
 }
 
-/// Another server's answer, cut to what the asker takes.
+/// Cuts another server's response to the size that the client accepts.
 fn fitted(answer: Vec<u8>, payload: u16, over_tcp: bool) -> Option<Vec<u8>> {
     match Message::from_vec(&answer) {
         Ok(read) if !over_tcp => message::encoded(&read, payload, over_tcp),
@@ -126,7 +126,7 @@ fn fitted(answer: Vec<u8>, payload: u16, over_tcp: bool) -> Option<Vec<u8>> {
     }
 }
 
-/// Names that may stand for each other in a row, as CoreDNS follows them.
+/// Maximum number of aliases in a row, the same as in CoreDNS.
 const LONGEST_CHAIN: usize = 8;
-/// Questions over TCP: no pod takes the places of the others, and none stays without asking.
+/// Limits for DNS over TCP: no pod can use up the connections of other pods, and idle connections are closed.
 const LIMITS: Limits = Limits::anonymous(1024, 32);

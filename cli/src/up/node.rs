@@ -1,7 +1,7 @@
-//! The node's network, through the programs `ip` and `nft`: the node's address, a link to each pod, and the rules that
-//! translate services. Pods share no link: the node routes between them. So no pod can speak for another one, whatever it
-//! puts on its link: nothing asks there for another's hardware address, and packets that come from a link with an
-//! address that is not this pod's are dropped (`rp_filter`).
+//! The node's network, set up with the programs `ip` and `nft`: the node's address, a link to each pod, and the rules
+//! that translate Services. Pods share no link; the node routes between them. So no pod can impersonate another pod
+//! with packets on its link: there is no neighbour discovery for other pods' addresses, and the node drops packets
+//! whose source address does not belong to the link's pod (`rp_filter`).
 
 use std::net::Ipv4Addr;
 use std::process::Stdio;
@@ -14,10 +14,10 @@ use crate::kubelet::address::{NODE, PODS, hardware};
 /// Why the node's network cannot be changed.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
-    /// A setting of the kernel refuses its value.
+    /// The kernel rejected a setting.
     #[error("{path} cannot be written: {source}")]
     Setting {
-        /// The setting's file.
+        /// The file of the setting.
         path: String,
         /// The system's reason.
         source: std::io::Error,
@@ -25,27 +25,28 @@ pub enum NodeError {
     /// A program cannot be started or waited for.
     #[error("program {program} cannot be started: {source}")]
     Start {
-        /// Its name.
+        /// Name of the program.
         program: &'static str,
         /// The system's reason.
         source: std::io::Error,
     },
-    /// A program refuses what it is asked for.
+    /// A program failed.
     #[error("program {program} failed: {words}")]
     Failed {
-        /// Its name.
+        /// Name of the program.
         program: &'static str,
-        /// What it says.
+        /// Its error output.
         words: String,
     },
 }
 
-/// Gives the node its address and lets packets pass. Addresses of pods that are not there lead nowhere.
+/// Sets the node's address and enables forwarding. Packets to addresses in the pods' range without a pod are
+/// unreachable.
 pub async fn build(egress: bool) -> Result<(), NodeError> {
     for (setting, value) in SETTINGS {
         let path = format!("/proc/sys/net/{setting}");
         match std::fs::write(&path, value) {
-            // A machine without IPv6 gives out no address of it.
+            // A kernel without IPv6 assigns no IPv6 addresses, so the setting is not needed.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && setting.starts_with("ipv6/") => {}
             result => result.map_err(|source| NodeError::Setting { path, source })?,
         }
@@ -65,12 +66,12 @@ pub async fn build(egress: bool) -> Result<(), NodeError> {
     Ok(())
 }
 
-/// The name of a pod's link on the node.
+/// Name of a pod's link on the node.
 pub fn interface(number: u64) -> String {
     format!("pod{number:x}")
 }
 
-/// Links a pod's namespace to the node, whose hardware address is the same on each link.
+/// Connects a pod's namespace to the node. The node has the same hardware address on each link.
 pub async fn connect(interface: &str, pid: u32, pod: Ipv4Addr) -> Result<(), NodeError> {
     let (node, own) = (hardware(NODE), hardware(pod));
     let batch = format!(
@@ -81,7 +82,7 @@ pub async fn connect(interface: &str, pid: u32, pod: Ipv4Addr) -> Result<(), Nod
     feed("ip", &["-batch", "-"], &batch).await
 }
 
-/// Replaces packet rules in one transaction.
+/// Replaces the packet rules in one transaction.
 pub async fn translate(rules: &str) -> Result<(), NodeError> {
     feed("nft", &["-f", "-"], rules).await
 }
@@ -96,7 +97,7 @@ async fn feed(program: &'static str, arguments: &[&str], input: &str) -> Result<
         .spawn()
         .map_err(|source| NodeError::Start { program, source })?;
     let mut pipe = child.stdin.take().expect("input is piped");
-    // A program that does not read to the end says why in its errors.
+    // If the program stops reading early, its error output has the reason.
     let _ = pipe.write_all(input.as_bytes()).await;
     drop(pipe);
     let output = child.wait_with_output().await.map_err(|source| NodeError::Start { program, source })?;
@@ -106,8 +107,9 @@ async fn feed(program: &'static str, arguments: &[&str], input: &str) -> Result<
     Err(NodeError::Failed { program, words: String::from_utf8_lossy(&output.stderr).trim().into() })
 }
 
-/// What comes from a link must have an address that leads there. Redirects would teach pods to go around the node, where
-/// services are translated. The pods' links take no address of IPv6 by themselves: the mesh's network is one of IPv4.
+/// Packets from a link must have a source address that routes back to this link. Redirects are off because they would
+/// teach pods to bypass the node, which translates Services. Links get no automatic IPv6 addresses, because the mesh's
+/// network is IPv4 only.
 const SETTINGS: [(&str, &str); 7] = [
     ("ipv4/conf/all/rp_filter", "1"),
     ("ipv4/conf/default/rp_filter", "1"),

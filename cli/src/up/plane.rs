@@ -1,5 +1,5 @@
-//! The control plane beside the pods: citadel, pilot and the injector as processes in the node's namespace,
-//! with certificates and tokens that they would have from Kubernetes.
+//! The control plane: citadel, pilot and the injector run as processes in the node's namespace, with the certificates
+//! and tokens that Kubernetes would give them.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -31,27 +31,28 @@ use crate::up::roots;
 use crate::wire::Given;
 use crate::wire::SELF;
 
-/// Why a server of the control plane gives no answer, as a sentence about it.
+/// Why a request to a server of the control plane failed. Each message is a predicate, to which the server is the
+/// subject.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// It takes no connection.
+    /// The connection failed.
     #[error("is not reached: {0}")]
     Connect(#[from] std::io::Error),
-    /// It takes too long.
+    /// No response within the timeout.
     #[error("does not answer")]
     Timeout,
-    /// The connection breaks.
+    /// The connection broke.
     #[error("does not answer: {0}")]
     Http(#[from] hyper::Error),
-    /// It answers with an error.
+    /// The response has an error status.
     #[error("answers {status}: {words}")]
     Status {
-        /// The response's status.
+        /// Status of the response.
         status: http::StatusCode,
-        /// The response's body.
+        /// Body of the response.
         words: String,
     },
-    /// Its answer is not what was asked for.
+    /// The response cannot be parsed.
     #[error("answers with something else: {0}")]
     Answer(#[from] serde_json::Error),
 }
@@ -59,13 +60,13 @@ pub enum RequestError {
 /// Why a server of the control plane has no token or certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialError {
-    /// No token can be made.
+    /// No token can be created.
     #[error(transparent)]
     Token(#[from] UnsignedToken),
-    /// The trust domain has no identities.
+    /// The trust domain is not valid in a SPIFFE ID.
     #[error("{TRUST_DOMAIN}: {0}")]
     TrustDomain(#[from] api::identity::IdentityError),
-    /// Citadel gives no certificate.
+    /// Citadel issued no certificate.
     #[error(transparent)]
     Enroll(#[from] EnrollError),
     /// A file cannot be written.
@@ -84,7 +85,7 @@ pub struct Plane {
     parts: Vec<Part>,
 }
 
-/// One process, with what it takes to start it again.
+/// One process, with everything needed to restart it.
 #[derive(Debug)]
 struct Part {
     name: &'static str,
@@ -92,11 +93,11 @@ struct Part {
     child: Child,
 }
 
-/// The programs, all of which must be beside `ostria` or on PATH.
+/// The programs of the control plane. All must be beside `ostria` or on PATH.
 pub const PROGRAMS: [&str; 3] = ["ostria-citadel", "ostria-pilot", "ostria-injector"];
 
 impl Plane {
-    /// Starts everything and waits until it is ready.
+    /// Starts all processes and waits until they are ready.
     pub async fn start(context: &Arc<Context>, level: &str, progress: Progress) -> Result<Self, Failure> {
         let mut plane = Self::default();
         let keys = context.state.private().join("keys");
@@ -122,12 +123,12 @@ impl Plane {
         Ok(plane)
     }
 
-    /// Process ids, for those who must find remains.
+    /// Process ids, for the lock of the state folder.
     pub fn pids(&self) -> Vec<u32> {
         self.parts.iter().filter_map(|part| part.child.id()).collect()
     }
 
-    /// Ends the processes.
+    /// Ends all processes.
     pub async fn end(mut self) {
         for part in &self.parts {
             if let Some(pid) = part.child.id() {
@@ -144,7 +145,7 @@ impl Plane {
         }
     }
 
-    /// Starts again what ends by itself: proxies keep what they have, and connect when it is back.
+    /// Restarts processes that end by themselves. Proxies keep their configuration meanwhile and reconnect.
     pub async fn keep(&mut self, context: &Context, progress: Progress) {
         loop {
             sleep(Duration::from_secs(1)).await;
@@ -255,7 +256,7 @@ impl Plane {
     }
 }
 
-/// The command of a process, its log appended to its file.
+/// The command of a process, with its output appended to its log file.
 fn command(name: &str, arguments: &[String], context: &Context) -> Result<Command, Failure> {
     let program = context.program(name).unwrap_or_else(|| PathBuf::from(name));
     let folder = context.state.logs();
@@ -277,7 +278,7 @@ fn command(name: &str, arguments: &[String], context: &Context) -> Result<Comman
     Ok(command)
 }
 
-/// Pilot's verdict on objects: what is wrong, and what is odd.
+/// Asks pilot to validate objects. Returns the errors and the warnings.
 pub async fn validate(objects: &[Given]) -> Result<(Vec<Problem>, Vec<Problem>), RequestError> {
     let body = serde_json::to_vec(&json!({"objects": objects}))?;
     let answer = request(PILOT_HTTP, http::Method::POST, "/debug/validate", Some(body)).await?;
@@ -285,36 +286,36 @@ pub async fn validate(objects: &[Given]) -> Result<(Vec<Problem>, Vec<Problem>),
     Ok((answer.errors, answer.warnings))
 }
 
-/// What pilot and its proxies think of objects, once all is settled or the time of the question is over.
+/// The verdicts of pilot and its proxies on objects, once all are settled or the time of the request is over.
 pub async fn settle(question: &Wait) -> Result<Verdicts, RequestError> {
-    // Below the limit of each request.
+    // Kept below the timeout of each request.
     let question = Wait { milliseconds: question.milliseconds.min(SETTLE_LIMIT), ..question.clone() };
     let body = serde_json::to_vec(&question)?;
     let answer = request(PILOT_HTTP, http::Method::POST, "/debug/verdicts", Some(body)).await?;
     Ok(serde_json::from_slice(&answer)?)
 }
 
-/// What pilot and its proxies think of the objects of a kind in a namespace; all of them where none is named.
+/// The verdicts of pilot and its proxies on the objects of a kind in a namespace; in all namespaces if none is given.
 pub async fn verdicts(kind: &str, namespace: Option<&str>) -> Result<Verdicts, RequestError> {
     let place = namespace.map(|namespace| format!("&namespace={namespace}")).unwrap_or_default();
     let path = format!("/debug/verdicts?kind={kind}{place}");
     Ok(serde_json::from_slice(&request(PILOT_HTTP, http::Method::GET, &path, None).await?)?)
 }
 
-/// What has to do with an object, as pilot knows it.
+/// The objects that pilot knows to be related to an object.
 pub async fn relations(key: &Key) -> Result<Vec<Related>, RequestError> {
     let Key { group, kind, namespace, name } = key;
     let path = format!("/debug/relations?group={group}&kind={kind}&namespace={namespace}&name={name}");
     Ok(serde_json::from_slice(&request(PILOT_HTTP, http::Method::GET, &path, None).await?)?)
 }
 
-/// Whether pilot's proxies have the current configuration, as pilot tells it.
+/// For each proxy, whether it has the current configuration, as pilot reports it.
 pub async fn sync() -> Value {
     let answer = request(PILOT_HTTP, http::Method::GET, "/debug/syncz", None).await.ok();
     answer.and_then(|answer| serde_json::from_slice(&answer).ok()).unwrap_or(Value::Null)
 }
 
-/// What pilot finds odd about objects in force; nothing while it does not answer.
+/// Pilot's warnings about objects in force; empty while pilot does not respond.
 pub async fn warnings() -> Vec<Problem> {
     #[derive(serde::Deserialize)]
     struct Objects {
@@ -322,12 +323,13 @@ pub async fn warnings() -> Vec<Problem> {
     }
     let answer = request(PILOT_HTTP, http::Method::GET, "/debug/configz", None).await.ok();
     let objects = answer.and_then(|answer| serde_json::from_slice::<Objects>(&answer).ok());
-    // Pilot's own files are no place where a user looks.
+    // The file names are of pilot's own folder, which users do not edit.
     let found = objects.map(|objects| objects.warnings).unwrap_or_default();
     found.into_iter().map(|problem| Problem { file: String::new(), ..problem }).collect()
 }
 
-/// Whether pilot knows these pods (namespace and name) as ready, and every proxy has acknowledged what that means.
+/// Whether pilot has these pods (namespace and name) as ready, and every proxy has acknowledged the current
+/// configuration.
 pub async fn knows(pods: &[(String, String)]) -> bool {
     let known = request(PILOT_HTTP, http::Method::GET, "/debug/instancesz", None).await.ok();
     let known: Vec<Value> = known.and_then(|k| serde_json::from_slice(&k).ok()).unwrap_or_default();
@@ -367,7 +369,7 @@ async fn request(
     tokio::time::timeout(Duration::from_secs(10), exchange).await.map_err(|_| RequestError::Timeout)?
 }
 
-/// The certificate that the injector shows, from citadel.
+/// Gets the injector's certificate from citadel.
 async fn certify(context: &Context, keys: &Path) -> Result<(), CredentialError> {
     let token = keys.join("injector-token");
     write_token(context, "ostria-injector", &token)?;
@@ -386,14 +388,14 @@ async fn certify(context: &Context, keys: &Path) -> Result<(), CredentialError> 
     secret(&keys.join("injector-cert.pem"), &issued.chain)
 }
 
-/// Keeps tokens and the injector's certificate fresh.
+/// Renews the tokens and the injector's certificate.
 async fn renew(context: Arc<Context>, keys: PathBuf) {
     let mut rounds = 0_u32;
     loop {
         sleep(Duration::from_secs(token::renewal(LIFETIME))).await;
         rounds += 1;
         let mut done = write_token(&context, "istiod", &keys.join("pilot-token"));
-        // Twelve hours are half of a certificate's life.
+        // Twelve hours are half of a certificate's lifetime.
         if rounds.is_multiple_of(ROUNDS_TO_CERTIFICATE) {
             done = done.and(certify(&context, &keys).await);
         }
@@ -403,7 +405,7 @@ async fn renew(context: Arc<Context>, keys: PathBuf) {
     }
 }
 
-/// Hands on the roots that citadel publishes when they change, and gets the injector a certificate of them.
+/// When citadel publishes other roots, distributes them and gets the injector a certificate that they verify.
 async fn follow(context: Arc<Context>, keys: PathBuf) {
     let file = keys.join("root-cert.pem");
     let mut known = std::fs::read(&file).unwrap_or_default();
@@ -472,7 +474,7 @@ const PILOT_HTTP: u16 = 15014;
 const INJECTOR_HTTP: u16 = 15214;
 const LIFETIME: u64 = 3600;
 const ROUNDS_TO_CERTIFICATE: u32 = 15;
-/// Milliseconds that one question to pilot is held open.
+/// Maximum duration of one long-poll request to pilot, in milliseconds.
 const SETTLE_LIMIT: u64 = 5_000;
-/// Tries before a process counts as not ready: about 15 seconds.
+/// Attempts before a process counts as not ready: about 15 seconds.
 const PATIENCE: u32 = 750;

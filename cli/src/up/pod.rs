@@ -1,4 +1,4 @@
-//! The life of one pod: injected, given an address, its containers started in order, ended in order.
+//! Runs one pod: injection, address, the ordered start of its containers and their ordered end.
 
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
@@ -31,44 +31,44 @@ use crate::wire;
 /// Why a pod cannot be started.
 #[derive(Debug, thiserror::Error)]
 enum StartError {
-    /// It was deleted meanwhile.
+    /// It was deleted during the start.
     #[error("is gone")]
     Gone,
-    /// The injector gives no pod.
+    /// The injector returned no pod.
     #[error("the injector {0}")]
     Inject(#[from] InjectError),
-    /// There is no control plane yet.
+    /// The control plane does not run yet.
     #[error("the injector does not run")]
     NoInjector,
-    /// The injector's pod is not a pod, or must not run.
+    /// The injector's result is not a valid pod, or must not run.
     #[error("{0}")]
     Refused(Box<dyn std::error::Error + Send + Sync>),
     /// All addresses of pods are in use.
     #[error("no address is left")]
     NoAddress,
-    /// Its folder cannot be filled.
+    /// Its folder cannot be created.
     #[error("{path}: {source}")]
     Folder { path: PathBuf, source: std::io::Error },
-    /// Its volumes cannot be made.
+    /// Its volumes cannot be written.
     #[error(transparent)]
     Files(#[from] FilesError),
-    /// Its namespaces or its network cannot be made.
+    /// Its namespaces or its network cannot be created.
     #[error(transparent)]
     Network(#[from] NetworkError),
 }
 
-/// Why a pod has no network.
+/// Why the network of a pod cannot be set up.
 #[derive(Debug, thiserror::Error)]
 enum NetworkError {
-    /// From inside.
+    /// The pod's side failed.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
-    /// From the node.
+    /// The node's side failed.
     #[error(transparent)]
     Node(#[from] NodeError),
 }
 
-/// Runs a pod from its creation until nothing of it is left.
+/// Runs a pod from its creation until all of it is removed.
 pub async fn run(context: Arc<Context>, key: PodKey, stop: CancellationToken) {
     let mut wait = Duration::from_millis(200);
     let started = loop {
@@ -93,13 +93,13 @@ pub async fn run(context: Arc<Context>, key: PodKey, stop: CancellationToken) {
         life.live(&stop).await;
         let uid = life.pod.metadata.uid.clone().unwrap_or_default();
         life.sandbox.close().await;
-        // What is left goes with the tmpfs at the latest.
+        // Files that remain are freed with the tmpfs.
         let _ = std::fs::remove_dir_all(context.state.pod(&uid));
     }
     context.shared.change(|world| world.pods.remove(&key));
 }
 
-/// Everything up to the pod's first container.
+/// All steps before the pod's first container.
 async fn start(context: &Context, key: &PodKey) -> Result<(Pod, Sandbox, Ipv4Addr), StartError> {
     let mut object = inject(context, key).await?;
     let pod: Pod = serde_json::from_value(object.clone()).map_err(|e| StartError::Refused(e.into()))?;
@@ -150,7 +150,7 @@ async fn start(context: &Context, key: &PodKey) -> Result<(Pod, Sandbox, Ipv4Add
     Ok((pod, sandbox, address))
 }
 
-/// The pod as the injector wants it.
+/// The pod as the injector returns it.
 async fn inject(context: &Context, key: &PodKey) -> Result<Value, StartError> {
     let (object, asked) = {
         let world = context.shared.read();
@@ -187,10 +187,10 @@ fn role(init: &Container) -> Role {
     if init.restart_policy.as_deref() == Some("Always") { Role::Sidecar } else { Role::Init }
 }
 
-/// A sidecar that runs, and what tells it that its turn to end has come.
+/// A running sidecar, with the token that tells it to end.
 type Sidecar = (CancellationToken, tokio::task::JoinHandle<i32>);
 
-/// A pod with its namespaces.
+/// A running pod with its namespaces.
 struct Life {
     context: Arc<Context>,
     key: PodKey,
@@ -220,14 +220,14 @@ impl Life {
             Err(_) => {}
         }
         told.cancel();
-        // The last one started is the first to end: each may need those before it.
+        // Sidecars end in reverse order of their start, because each may need those before it.
         for (turn, task) in sidecars.into_iter().rev() {
             turn.cancel();
             let _: Result<i32, _> = task.await;
         }
     }
 
-    /// Ends the containers when the pod has run for as long as it may.
+    /// Ends the containers when `activeDeadlineSeconds` is over.
     async fn limit(&self, end: &CancellationToken) -> Infallible {
         let seconds = self.pod.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
         if let Some(seconds) = seconds.and_then(|seconds| u64::try_from(seconds).ok()) {
@@ -238,7 +238,7 @@ impl Life {
         std::future::pending().await
     }
 
-    /// Init containers and sidecars, each after the one before it, until the pod is told to end.
+    /// Starts init containers and sidecars, each after the one before it, until the pod is told to end.
     async fn begin(&self, told: &CancellationToken, sidecars: &mut Vec<Sidecar>) -> Result<(), i32> {
         let inits = self.pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
         for container in inits {
@@ -248,7 +248,7 @@ impl Life {
                 sidecars.push((stop.turn.clone(), tokio::spawn(unit.keep(stop))));
                 told.run_until_cancelled(self.until_started(&container.name)).await;
             } else {
-                // Nothing that runs by now needs it.
+                // An init container need not wait for its turn: nothing that runs at this point needs it.
                 stop.turn.cancel();
                 let code = tokio::spawn(unit.keep(stop)).await.unwrap_or(1);
                 if code != 0 {
@@ -295,7 +295,8 @@ impl Life {
         }
     }
 
-    /// Callers are told first, so that they stop sending before the app stops answering.
+    /// If a Service selects the pod, waits so that clients learn that it leaves and stop sending before the application
+    /// stops.
     async fn leave(&self) {
         let serves = {
             let world = self.context.shared.read();
@@ -314,7 +315,7 @@ impl Life {
         }
     }
 
-    /// The first end counts.
+    /// Records the end of the pod. The first call counts.
     fn finish(&self, well: bool, reason: Option<&str>) {
         self.context.shared.pod(&self.key, &now(), |pod| {
             if !pod.leaving && pod.finished.is_none() {
@@ -337,5 +338,5 @@ impl Life {
     }
 }
 
-/// How long callers have to learn that a pod leaves before its app is told to end.
+/// Time for clients to learn that a pod leaves, before its application is told to end.
 const NOTICE: Duration = Duration::from_millis(500);

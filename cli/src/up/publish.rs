@@ -1,5 +1,5 @@
-//! Tells pilot what is there: one file for each object and for each running pod, in the folder that pilot
-//! watches. Each file is replaced in one step and only when its content changed.
+//! Writes the state of the world for pilot: one file for each object and for each running pod, in the folder that pilot
+//! watches. Each file is replaced atomically, and only if its content has changed.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ pub async fn run(context: Arc<Context>) {
     loop {
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
-            // Nothing may change once the disk has room again.
+            // Try again, because no change may follow when the disk has room again.
             () = tokio::time::sleep(AGAIN), if trouble.is_some() => {}
         }
         let count = *changes.borrow_and_update();
@@ -43,14 +43,14 @@ pub async fn run(context: Arc<Context>) {
     }
 }
 
-/// Whether there is room for more objects beside those that are written: why not. Asked before anything changes, because
-/// a change that cannot be written would be one that nobody acts on.
+/// Checks that there is room on the disk for more objects; fails with the reason. This runs before anything changes,
+/// because pilot would not see a change that cannot be written.
 pub fn has_room(context: &Context, objects: &[&Value]) -> Result<(), String> {
     let content: Vec<u8> = objects.iter().flat_map(|object| bytes(object)).collect();
     let folder = context.state.config();
     let file = folder.join(TRIAL);
     let tried = std::fs::create_dir_all(&folder).and_then(|()| replace_own(&file, &content));
-    // What is left of a trial is written over by the next one.
+    // If the file remains, the next trial overwrites it.
     let _ = std::fs::remove_file(&file);
     tried.map_err(|error| unwritten(context, &error))
 }
@@ -59,7 +59,7 @@ fn unwritten(context: &Context, error: &std::io::Error) -> String {
     format!("objects cannot be written to {}: {error}", context.state.config().display())
 }
 
-/// Brings the folder up to date with the world.
+/// Updates the folder to the state of the world.
 pub fn write(context: &Context, written: &mut BTreeMap<PathBuf, Vec<u8>>) -> std::io::Result<()> {
     let wanted = files(&context.shared.read());
     let folder = context.state.config();
@@ -101,7 +101,7 @@ fn files(world: &World) -> BTreeMap<PathBuf, Vec<u8>> {
     objects.chain(pods).collect()
 }
 
-/// A pod as the API server would show it.
+/// A pod with its status, as the API server would return it.
 pub fn with_status(entry: &crate::up::world::Entry) -> Value {
     let mut pod = entry.object.clone();
     pod["status"] = entry.status.object(&NODE.to_string());
@@ -112,9 +112,9 @@ pub fn with_status(entry: &crate::up::world::Entry) -> Value {
     pod
 }
 
-/// A file that pilot does not read.
+/// Name of a file that pilot ignores.
 const TRIAL: &str = "trial";
-/// How soon a failed write is tried again.
+/// Delay before a failed write is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
 fn bytes(object: &Value) -> Vec<u8> {

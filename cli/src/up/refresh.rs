@@ -1,4 +1,4 @@
-//! Keeps the files in volumes current: tokens before they expire, configuration when its object changed.
+//! Updates the files in volumes: tokens before they expire, configuration when its object changes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use tokio::time::{Instant, sleep};
 use crate::up::context::Context;
 use crate::up::files;
 
-/// Writes volumes again until the runtime ends: soon after a change of an object, and at least each two
-/// minutes, which is a fifth of the shortest life that a token may have.
+/// Rewrites volumes until the runtime ends: soon after an object changes, and at least every two minutes, which is a
+/// fifth of the shortest lifetime of a token.
 pub async fn run(context: Arc<Context>) {
     let mut changes = context.shared.watch();
     let mut generation = String::new();
     let mut last = Instant::now();
     loop {
-        // Many objects change together; one pass serves them all.
+        // Objects often change together, so one pass serves several changes.
         sleep(Duration::from_secs(1)).await;
         if tokio::time::timeout(LONGEST, changes.changed()).await.is_ok_and(|changed| changed.is_err()) {
             return;
@@ -30,7 +30,7 @@ pub async fn run(context: Arc<Context>) {
     }
 }
 
-/// What all configuration says, in short.
+/// The generations of all ConfigMaps and Secrets as one text, which changes when any of them changes.
 fn configuration(context: &Context) -> String {
     let world = context.shared.read();
     let kinds = ["ConfigMap", "Secret"].into_iter().flat_map(|kind| world.of_kind(kind));

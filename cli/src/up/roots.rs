@@ -1,4 +1,4 @@
-//! The mesh's root certificates in every namespace.
+//! Distributes the mesh's root certificates to all namespaces.
 
 use std::sync::PoisonError;
 
@@ -8,13 +8,13 @@ use crate::manifest::object::Key;
 use crate::up::context::Context;
 use crate::up::world::World;
 
-/// Takes up these roots, which replace others.
+/// Replaces the root certificates.
 pub fn replace(context: &Context, roots: String) {
     *context.roots.write().unwrap_or_else(PoisonError::into_inner) = Some(roots);
     context.shared.change(|world| share(context, world));
 }
 
-/// Each namespace has the mesh's roots in a config map, as pods expect on Kubernetes.
+/// Writes the roots into a ConfigMap of each namespace, where pods expect them on Kubernetes.
 pub fn share(context: &Context, world: &mut World) {
     let roots = context.roots.read().unwrap_or_else(PoisonError::into_inner);
     let Some(roots) = roots.as_ref() else { return };

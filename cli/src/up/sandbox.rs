@@ -1,5 +1,5 @@
-//! A pod's namespaces from outside: starts the pod's first process, sends it orders and hands out what it
-//! reports.
+//! A pod's namespaces as the supervisor handles them: starts the pod's first process, sends it orders and dispatches
+//! its reports.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -13,19 +13,19 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::wire::{Order, Report};
 
-/// How a process in a pod ended: its exit code, or why it never ran.
+/// How a process in a pod ended: its exit code, or why it did not run.
 pub type Exit = oneshot::Receiver<Result<i32, SandboxError>>;
 
-/// Why a pod's namespaces cannot be made, or an order in them not be followed.
+/// Why a pod's namespaces cannot be created, or why an order failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// The first process cannot be started.
     #[error("the pod's first process cannot be started: {0}")]
     Start(#[from] std::io::Error),
-    /// The first process made no namespaces; its last words.
+    /// The first process created no namespaces. Holds its last output.
     #[error("{0}")]
     NotMade(String),
-    /// The first process refuses an order.
+    /// The first process refused an order.
     #[error("{0}")]
     Refused(String),
     /// The first process has ended.
@@ -38,7 +38,7 @@ pub enum SandboxError {
 pub struct Sandbox {
     orders: mpsc::UnboundedSender<Order>,
     waiting: Arc<Mutex<Waiting>>,
-    /// The first process, as the supervisor sees it.
+    /// Process id of the first process, as the supervisor sees it.
     pub pid: u32,
     ended: watch::Receiver<bool>,
     close: mpsc::Sender<()>,
@@ -47,7 +47,7 @@ pub struct Sandbox {
 type Waiting = HashMap<String, oneshot::Sender<Result<i32, SandboxError>>>;
 
 impl Sandbox {
-    /// Makes the namespaces; `own` is this program where no pod can write to it.
+    /// Creates the namespaces. `own` is the path of this program, where no pod can write to it.
     pub async fn start(own: &Path, spec: &Path) -> Result<Self, SandboxError> {
         let mut child = Command::new(own)
             .arg0("ostria")
@@ -81,21 +81,21 @@ impl Sandbox {
         exit.await.map_err(|_| SandboxError::Ended)?.map(drop)
     }
 
-    /// Starts a container with its output in a file; `shared` lets it see the pod's other processes.
+    /// Starts a container and writes its output to a file. If `shared`, it sees the pod's other processes.
     pub fn launch(&self, id: &str, launch: PathBuf, log: PathBuf, shared: bool) -> Exit {
         let exit = self.expect(id);
         let _ = self.orders.send(Order::Start { id: id.into(), launch, log, shared });
         exit
     }
 
-    /// Starts a command beside a container; its input and output connect to a socket.
+    /// Starts a command in a container. Its input and output connect to a socket.
     pub fn attach(&self, id: &str, launch: PathBuf, socket: PathBuf, beside: &str) -> Exit {
         let exit = self.expect(id);
         let _ = self.orders.send(Order::Attach { id: id.into(), launch, socket, beside: beside.into() });
         exit
     }
 
-    /// Sends a signal to what was started under this name.
+    /// Sends a signal to the process with this name.
     pub fn signal(&self, id: &str, signal: nix::sys::signal::Signal) {
         let _ = self.orders.send(Order::Signal { id: id.into(), signal: signal as i32 });
     }

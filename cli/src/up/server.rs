@@ -1,4 +1,4 @@
-//! The supervisor's socket: HTTP and JSON for the verbs, and a byte stream for `exec`.
+//! The supervisor's socket: HTTP with JSON for the verbs, and a byte stream for `exec`.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::PermissionsExt;
@@ -33,7 +33,7 @@ use crate::wire::{
     Answer, Apply, EventQuery, ExecQuery, LogQuery, ProxyQuery, Query, Removal, Settling, Status, Target,
 };
 
-/// What the handlers know.
+/// State of the handlers.
 #[derive(Clone)]
 struct Known {
     context: Arc<Context>,
@@ -41,7 +41,7 @@ struct Known {
     down: CancellationToken,
 }
 
-/// Serves until the runtime ends; `down` is cancelled when a verb asks for the end.
+/// Serves until the runtime ends. `down` is cancelled when a client asks the mesh to end.
 pub fn serve(context: &Arc<Context>, gateway: String, down: CancellationToken) -> std::io::Result<()> {
     let path = context.state.socket();
     let listener = UnixListener::bind(&path)?;
@@ -62,7 +62,7 @@ pub fn serve(context: &Arc<Context>, gateway: String, down: CancellationToken) -
         .route("/proxy", post(proxy))
         .route("/down", post(end))
         .with_state(Known { context: Arc::clone(context), gateway, down });
-    // It ends with the runtime.
+    // The task ends with the runtime.
     tokio::spawn(serve::http_within(Limits::local(), listener, router, CancellationToken::new()));
     Ok(())
 }
@@ -83,7 +83,7 @@ async fn list(Extracted(known): Extracted<Known>, Json(query): Json<Query>) -> R
     match look::list(&known.context, &query) {
         Ok(mut objects) => {
             if look::is_checked(&query) {
-                // Without pilot the objects themselves are worth showing.
+                // Without a response of pilot, the objects are returned without verdicts.
                 let verdicts = plane::verdicts(look::kind_name(&query), query.namespace.as_deref()).await;
                 look::judge(&mut objects, &verdicts.unwrap_or_default());
             }
@@ -127,7 +127,7 @@ async fn history(Extracted(known): Extracted<Known>, Json(query): Json<Query>) -
     }
 }
 
-/// A response whose body is what a task sends.
+/// A response whose body is produced by a task.
 fn streamed<F: Future<Output = ()> + Send + 'static>(
     task: impl FnOnce(mpsc::Sender<std::io::Result<Bytes>>) -> F,
 ) -> Response {
@@ -180,7 +180,7 @@ async fn logs(Extracted(known): Extracted<Known>, Json(query): Json<LogQuery>) -
     streamed(|sender| tail(known.context, key, container, file, query, sender))
 }
 
-/// The log files of a container, the last run last.
+/// The log files of a container's runs, the last run last.
 fn runs(folder: &std::path::Path, container: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut numbers: Vec<u32> = entries
@@ -214,7 +214,7 @@ async fn tail(
             }
             Ok(_) => {}
             Err(error) => {
-                // The reader is told; what it does then is its own affair.
+                // The client gets the error; if it has gone, nothing is left to do.
                 let _ = sender.send(Err(error)).await;
                 return;
             }
@@ -239,7 +239,7 @@ fn read(path: &std::path::Path, position: u64) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Where the last lines of a file begin. It is read from its end, for it may be long.
+/// The offset at which the last lines of a file begin. Files may be long, so this reads from the end.
 fn beginning(path: &std::path::Path, lines: usize) -> u64 {
     let Ok(mut file) = std::fs::File::open(path) else { return 0 };
     let end = file.metadata().map_or(0, |found| found.len());
@@ -256,7 +256,7 @@ fn beginning(path: &std::path::Path, lines: usize) -> u64 {
         }
         for index in part.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(i, _)| i as u64)
         {
-            // The break at the very end belongs to the last line.
+            // A line break at the end of the file belongs to the last line.
             breaks += usize::from(start + index + 1 < end);
             if breaks == lines {
                 return start + index + 1;
@@ -294,7 +294,7 @@ async fn exec(Extracted(known): Extracted<Known>, request: axum::extract::Reques
     }
 }
 
-/// What a pod's proxy was told, asked inside the pod.
+/// Sends a request to the admin interface of a pod's proxy, from inside the pod.
 async fn proxy(Extracted(known): Extracted<Known>, Json(query): Json<ProxyQuery>) -> Response {
     let target = Target { container: Some("istio-proxy".into()), ..query.target };
     let found = look::find(&known.context, &target).and_then(|(key, name)| unit(&known.context, &key, &name));
@@ -342,7 +342,8 @@ fn missing(error: &LookError) -> Response {
     (StatusCode::NOT_FOUND, error.to_string()).into_response()
 }
 
-/// The dump of a large mesh has megabytes; whoever has taken the proxy's port in the pod could send for ever.
+/// Maximum size of a dump. Dumps of large meshes have megabytes; a program that listens at the proxy's port in the pod
+/// could send without end.
 const MOST_DUMP: usize = 256 << 20;
 const BLOCK: usize = 64 << 10;
 

@@ -1,5 +1,5 @@
-//! Whether what was applied is in force: written for pilot, taken by it, known to the node's packet rules, and
-//! acknowledged by every proxy. `apply` waits for it, because a request that follows must meet the change.
+//! Waits until a change is in force: written for pilot, read by pilot, in the node's packet rules, and acknowledged by
+//! every proxy. `apply` waits for this, so that a request sent afterwards meets the change.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::up::context::Context;
 use crate::up::plane;
 use crate::wire::{Answer, Settling};
 
-/// Waits until a change is written where pilot reads it. Why it cannot be, stands among the problems.
+/// Waits until a change is written where pilot reads it. If that fails, the reason is added to `answer`.
 pub async fn written(context: &Context, answer: &mut Answer) {
     let count = context.shared.count();
     let mut published = context.published.subscribe();
@@ -23,7 +23,7 @@ pub async fn written(context: &Context, answer: &mut Answer) {
     answer.trouble = trouble;
 }
 
-/// Waits until everything is in force, for as long as the question says.
+/// Waits until everything is in force, at most for the time in the request.
 pub async fn settle(context: &Context, question: &Wait) -> Settling {
     let deadline = Instant::now() + Duration::from_millis(question.milliseconds);
     let count = context.shared.count();
@@ -49,7 +49,7 @@ pub async fn settle(context: &Context, question: &Wait) -> Settling {
     }
 }
 
-/// Pods that are ready and have a proxy that is not connected: it has the configuration of before.
+/// Ready pods whose proxy is not connected to pilot, so that it has older configuration.
 fn missing(context: &Context, verdicts: &Verdicts) -> Vec<String> {
     let world = context.shared.read();
     let ready = world.pods.iter().filter(|(_, entry)| entry.status.is_ready() && !entry.status.leaving);
@@ -59,6 +59,6 @@ fn missing(context: &Context, verdicts: &Verdicts) -> Vec<String> {
 }
 
 const PROXY: &str = "istio-proxy";
-/// How long a change may take to be written.
+/// Maximum time for a change to be written.
 const WRITING: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);

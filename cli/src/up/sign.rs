@@ -1,5 +1,5 @@
-//! The key that signs service account tokens: made when the mesh starts, never written outside the folder that
-//! only the supervisor sees.
+//! The key that signs service account tokens. It is generated when the mesh starts, and never written
+//! outside the folder that only the supervisor sees.
 
 use std::io;
 use std::path::Path;
@@ -23,7 +23,7 @@ impl std::fmt::Debug for Signer {
 }
 
 impl Signer {
-    /// Makes a key.
+    /// Generates a key.
     pub fn new() -> io::Result<Self> {
         let random = SystemRandom::new();
         let failed = |_| io::Error::other("the system gives no random numbers for a key");
@@ -34,14 +34,14 @@ impl Signer {
         Ok(Self { key, random })
     }
 
-    /// Publishes the key for those who check tokens.
+    /// Publishes the public key for servers that verify tokens.
     pub fn publish(&self, path: &Path) -> io::Result<()> {
         let set = token::key_set(KEY_ID, self.key.public_key().as_ref());
         let set = set.ok_or_else(|| io::Error::other("the key has an odd form"))?;
         crate::beneath::replace_own(path, set.to_string().as_bytes())
     }
 
-    /// A token for a service account.
+    /// Creates a token for a service account.
     pub fn token(&self, subject: &Subject, audience: &str, lifetime: u64) -> Result<String, UnsignedToken> {
         let claims = token::claims(subject, audience, seconds(), lifetime);
         let input = token::signing_input(KEY_ID, &claims);

@@ -1,4 +1,4 @@
-//! The byte stream of `exec`: frames of input one way, of output, errors and the exit code the other way.
+//! The byte stream of `exec`: input frames in one direction; output, error and exit code frames in the other.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -13,21 +13,21 @@ use crate::up::context::Context;
 use crate::up::sandbox::Sandbox;
 use crate::wire::{ExecQuery, frame};
 
-/// A command with its terminal, if it has one.
+/// A running command with its terminal, if it has one.
 pub struct Running {
     attached: Attached,
-    /// Its two ends. The command's own end stays open here until the command has ended: without it the other end
-    /// would read as ended before the command has opened its own.
+    /// Both ends of the terminal. The command's end stays open here until the command has ended. Otherwise reads from
+    /// the other end would fail before the command has opened its end.
     terminal: Option<(OwnedFd, OwnedFd)>,
 }
 
 /// Why a command cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
-    /// The system gives no terminal.
+    /// No terminal can be opened.
     #[error("no terminal: {0}")]
     Terminal(#[from] nix::Error),
-    /// The command does not run.
+    /// The command cannot be run.
     #[error(transparent)]
     Attach(#[from] AttachError),
 }
@@ -45,7 +45,7 @@ pub async fn begin(context: &Context, whose: Whose<'_>, query: &ExecQuery) -> Re
     Ok(Running { attached, terminal })
 }
 
-/// Passes frames until the command ends or the user goes away.
+/// Copies frames until the command ends or the client disconnects.
 pub async fn pass(upgraded: Upgraded, running: Running, sandbox: &Sandbox) {
     let (reader, mut writer) = tokio::io::split(TokioIo::new(upgraded));
     let Attached { input, output, errors, exit, id } = running.attached;
@@ -68,7 +68,7 @@ pub async fn pass(upgraded: Upgraded, running: Running, sandbox: &Sandbox) {
         };
         drop(slave);
         for output in outputs {
-            // A copy that failed has nothing more to give.
+            // If the copy failed, there is no more output.
             let _ = output.await;
         }
         let _ = frames.send(frame::encode(frame::EXIT, code.to_string().as_bytes())).await;
@@ -86,7 +86,8 @@ pub async fn pass(upgraded: Upgraded, running: Running, sandbox: &Sandbox) {
 
 type Tasks = (tokio::task::JoinHandle<()>, Vec<tokio::task::JoinHandle<()>>);
 
-/// A terminal is one file for both ways, and a blocking one: threads read and write it.
+/// Connects a terminal to the stream. A terminal is one blocking file for both directions, so threads read and write
+/// it.
 fn terminal(master: OwnedFd, reader: ReadHalf<TokioIo<Upgraded>>, frames: &mpsc::Sender<Vec<u8>>) -> Tasks {
     use std::io::{Read, Write};
     let mut output = std::fs::File::from(master);
@@ -94,7 +95,7 @@ fn terminal(master: OwnedFd, reader: ReadHalf<TokioIo<Upgraded>>, frames: &mpsc:
     let frames = frames.clone();
     let reading = tokio::task::spawn_blocking(move || {
         let mut buffer = [0; 4096];
-        // Reading fails when the last process of the terminal has ended.
+        // The read fails when the last process of the terminal has ended.
         while let Ok(length @ 1..) = output.read(&mut buffer) {
             if frames.blocking_send(frame::encode(frame::OUTPUT, &buffer[..length])).is_err() {
                 return;
@@ -123,7 +124,7 @@ async fn take(mut reader: ReadHalf<TokioIo<Upgraded>>, mut input: impl AsyncWrit
     }
 }
 
-/// The next input; empty at its end.
+/// The next input frame; `None` at the end of the input.
 async fn next(reader: &mut (impl AsyncRead + Unpin)) -> Option<Vec<u8>> {
     let kind = reader.read_u8().await.ok()?;
     let length = reader.read_u32().await.ok()?.min(1 << 20);

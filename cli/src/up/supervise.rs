@@ -1,4 +1,4 @@
-//! `ostria up` from the first check to the last file removed.
+//! Runs `ostria up`, from the first check to the removal of the last file.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -55,7 +55,7 @@ pub fn run(state: State, up: &Up) -> Result<(), Failure> {
     let mut context = context(state)?;
     precheck(&context, &objects)?;
     enter::require_programs(&|program| change::find(&context, program))?;
-    // The gateway's connections take two files each. Containers start with as many, as in a cluster.
+    // Each connection of the gateway takes two files. Containers start with the same limit, as in a cluster.
     open_files::raise();
     let listeners = enter::listen(up.gateway, up.gateway_https)?;
     context.host_ports = HostPorts::start().map_err(|error| {
@@ -110,7 +110,7 @@ fn context(state: State) -> Result<Context, Failure> {
     })
 }
 
-/// What can be known to fail before anything is started.
+/// Finds failures that are predictable before anything is started.
 fn precheck(context: &Context, objects: &[Given]) -> Result<(), Failure> {
     let programs = |program: &str| change::find(context, program);
     let problems: Vec<_> = objects.iter().flat_map(|given| check(given, &programs)).collect();
@@ -127,7 +127,7 @@ fn precheck(context: &Context, objects: &[Given]) -> Result<(), Failure> {
     ))
 }
 
-/// Whether any object is the mesh's or any pod wants a sidecar.
+/// Whether an object is of the mesh's kinds or a pod wants a sidecar.
 fn needs_mesh(objects: &[Given]) -> bool {
     objects.iter().any(|given| {
         let key = Key::of(&given.object);
@@ -139,7 +139,7 @@ fn needs_mesh(objects: &[Given]) -> bool {
     })
 }
 
-/// Makes the folder and writes down who owns it.
+/// Creates the state folder and writes the lock.
 fn claim(context: &Context, up: &Up) -> Result<(), Failure> {
     let state = &context.state;
     let folder = Folder::make(state.root())?;
@@ -153,12 +153,12 @@ fn claim(context: &Context, up: &Up) -> Result<(), Failure> {
     })
 }
 
-/// What the lock says while these processes run.
+/// The content of the lock while these child processes run.
 fn lock(context: &Context, up: &Up, children: impl IntoIterator<Item = u32>) -> std::io::Result<Lock> {
     let supervisor =
         Process::find(std::process::id()).ok_or_else(|| std::io::Error::other("/proc is not there"))?;
     let children: Vec<Process> = children.into_iter().filter_map(Process::find).collect();
-    // A child may not have become its program yet.
+    // A child may not have executed its program yet.
     let started = plane::PROGRAMS.into_iter().filter_map(|name| Program::at(context.program(name)?));
     let running = children.iter().chain([&supervisor]).filter_map(|process| Program::of(process.pid));
     let mut programs: Vec<Program> = Vec::new();
@@ -205,7 +205,7 @@ async fn live(
     begun
 }
 
-/// A mesh on its way up, up, and on its way down.
+/// A mesh that starts, runs or ends.
 struct Mesh {
     context: Arc<Context>,
     progress: Progress,
@@ -264,13 +264,13 @@ impl Mesh {
         if up.background && !ready {
             words.push(char::from(UNREADY));
         }
-        // The mesh goes on when nobody listens any more.
+        // The mesh continues if standard output is closed.
         let _ = std::io::stdout().write_all(words.as_bytes());
         let _ = std::io::stdout().flush();
         Ok(())
     }
 
-    /// Keeps the control plane running, and the lock true.
+    /// Keeps the control plane running and the lock current.
     async fn keep(&mut self, up: &Up, progress: Progress) {
         let context = Arc::clone(&self.context);
         let mut changes = context.shared.watch();
@@ -280,7 +280,7 @@ impl Mesh {
                 () = self.plane.keep(&context, progress) => {}
                 _ = changes.changed() => {
                     let found = self.record(up).err().map(|error| error.to_string());
-                    // Each change of a pod tries it again: the same trouble is told once.
+                    // Each change of a pod tries again; the same trouble is reported once.
                     if found != trouble {
                         match &found {
                             Some(error) => tracing::error!(error, "the state folder cannot be written"),
@@ -293,7 +293,7 @@ impl Mesh {
         }
     }
 
-    /// What to look at next.
+    /// The hints of the final message of `up`.
     fn hints(&self, up: &Up) -> Hints {
         let context = &self.context;
         let routes = context
@@ -317,15 +317,15 @@ impl Mesh {
         }
     }
 
-    /// Waits until all pods are ready and everyone knows them; whether that is so within the limit. A pod may have ended
-    /// again while proxies were waited for.
+    /// Waits until all pods are ready and the proxies and packet rules know them. Returns whether that was so within
+    /// the limit. A pod may end while proxies are waited for, so all pods are checked again.
     async fn settled(&self, limit: Duration) -> bool {
         let mut told = BTreeSet::new();
         let waited = async {
             loop {
                 self.until_ready(&mut told).await;
                 self.until_in_step().await;
-                // A program that ends as soon as it runs is ready for a moment, before it was started again even once.
+                // A program that ends at once is ready for a moment before its first restart.
                 tokio::time::sleep(BLINK).await;
                 if self.are_ready() {
                     return;
@@ -343,8 +343,8 @@ impl Mesh {
         false
     }
 
-    /// Whether no pod has to be waited for. One whose containers were started again must have been ready for a while:
-    /// a container that ends as soon as it runs is ready in between.
+    /// Whether all pods are ready or finished. A pod with restarts must have been ready for a while, because a
+    /// container that ends at once is ready between restarts.
     fn are_ready(&self) -> bool {
         let world = self.context.shared.read();
         world.pods.values().filter(|entry| !entry.status.leaving).all(|entry| {
@@ -355,7 +355,7 @@ impl Mesh {
         })
     }
 
-    /// Tells each pod that turns ready, and what is in the way of the others.
+    /// Reports each pod that becomes ready, and the problems of the others.
     async fn until_ready(&self, told: &mut BTreeSet<String>) {
         let mut changes = self.context.shared.watch();
         loop {
@@ -407,7 +407,7 @@ impl Mesh {
         failed.map(|(key, end)| format!("{key} failed: {}: {}", end.reason(), end.message())).collect()
     }
 
-    /// Why workloads get no pods.
+    /// Why workloads cannot create pods.
     fn forbidden(&self) -> Vec<String> {
         let world = self.context.shared.read();
         let all = world.objects.iter();
@@ -418,7 +418,7 @@ impl Mesh {
         .collect()
     }
 
-    /// Tells why pods are not ready.
+    /// Reports why pods are not ready.
     fn unready(&self) {
         let world = self.context.shared.read();
         for (key, entry) in &world.pods {
@@ -428,7 +428,7 @@ impl Mesh {
         }
     }
 
-    /// A pod that is ready can be called once the node's packet rules and the proxies of its callers know it.
+    /// Waits until the node's packet rules and all proxies know the ready pods, so that they can be called.
     async fn until_in_step(&self) {
         let changes = self.context.shared.count();
         let ready: Vec<(String, String)> = {
@@ -465,13 +465,13 @@ impl Mesh {
         self.progress.step("taking everything down");
         controller::end_all(&self.context);
         self.tasks.close();
-        // Longer than a container may take to end; what is left then ends with this process.
+        // Longer than the grace period of containers. Processes that remain end with this process.
         let _ = tokio::time::timeout(Duration::from_secs(7), self.tasks.wait()).await;
         self.plane.end().await;
     }
 }
 
-/// Namespaces that are always there, and those that the files bring: they must be known before the roots are
+/// Creates the namespaces that always exist and those that the files name. They must exist before the roots are
 /// published into them.
 fn namespaces(context: &Context, objects: &[Given]) {
     let given =
@@ -485,7 +485,7 @@ fn namespaces(context: &Context, objects: &[Given]) {
     });
 }
 
-/// The host's resolvers that can be reached from the node.
+/// The host's resolvers that are reachable from the node.
 fn resolvers() -> Forward {
     let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let addresses = text
@@ -499,18 +499,18 @@ fn resolvers() -> Forward {
     }
 }
 
-/// Lets the starting command go: from here on words go to the log.
+/// Detaches from the command that started this process. From here on, output goes to the log.
 fn detach(state: &State) {
     let log = beneath::append(&state.log());
     let nothing = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
     if let (Ok(log), Ok(nothing)) = (log, nothing) {
-        // The command that started this process waits for the end of its output.
+        // The starting command waits until this process closes its output.
         let _ = setsid();
         let _ = dup2_stdin(&nothing).and_then(|()| dup2_stderr(&log)).and_then(|()| dup2_stdout(&nothing));
     }
 }
 
-/// The signals that end a mesh.
+/// The signals that end the mesh.
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
@@ -542,10 +542,10 @@ const NEXT: &str = "correct what is named and run the command again";
 /// How long `up` waits for proxies after all pods are ready.
 const TELLING: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// How long a pod whose containers were started again must have been ready.
+/// How long a pod with restarts must have been ready.
 const STABLE: Duration = Duration::from_secs(5);
-/// How long a program that ends at once may take to do so.
+/// How long `up` waits for a program that ends at once.
 const BLINK: Duration = Duration::from_millis(250);
 const TICK: Duration = Duration::from_millis(500);
-/// The sign to the command that waits for a detached mesh that not all pods are ready.
+/// The byte that tells the starting command of a detached mesh that not all pods are ready.
 pub const UNREADY: u8 = 4;

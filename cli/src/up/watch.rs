@@ -1,4 +1,4 @@
-//! Tells of objects as they come, change and go, for `get --watch` and for verbs that wait.
+//! Streams changes of objects, for `get --watch` and for verbs that wait.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::up::context::Context;
 use crate::up::look;
 use crate::wire::{Query, Watched};
 
-/// Sends a JSON line for each change until nobody listens any more.
+/// Sends one line of JSON for each change until the client disconnects.
 pub async fn run(context: Arc<Context>, query: Query, sender: mpsc::Sender<std::io::Result<Bytes>>) {
     let mut changes = context.shared.watch();
     let mut known: Option<BTreeMap<Key, Value>> = None;

@@ -1,5 +1,5 @@
-//! The one place where the running mesh is written down: objects and pods. One lock, held for single steps
-//! and never across a wait, and a counter that tells every part when to look again.
+//! The state of the running mesh: objects and pods. One lock guards it; it is held for single steps and never across an
+//! `await`. A counter of changes tells all tasks when to look again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -22,12 +22,12 @@ use crate::wire::Revision;
 /// Namespace and name of a pod.
 pub type PodKey = (String, String);
 
-/// A pod that is there.
+/// A pod.
 #[derive(Debug)]
 pub struct Entry {
     /// The pod, as it runs.
     pub object: Value,
-    /// What it belongs to.
+    /// The object that the pod belongs to.
     pub owner: Owner,
     /// Hash of its template.
     pub revision: String,
@@ -35,7 +35,7 @@ pub struct Entry {
     pub status: status::Pod,
     /// Its address.
     pub address: Option<Ipv4Addr>,
-    /// Ends it.
+    /// Cancelled to end the pod.
     pub stop: CancellationToken,
     /// Its namespaces, once they exist.
     pub sandbox: Option<Sandbox>,
@@ -44,22 +44,22 @@ pub struct Entry {
 /// Objects and pods.
 #[derive(Debug, Default)]
 pub struct World {
-    /// All objects, as the user wrote them, with what Kubernetes would have allocated.
+    /// All objects, as the users wrote them, with the fields that Kubernetes would allocate.
     pub objects: BTreeMap<Key, Value>,
     /// All pods.
     pub pods: BTreeMap<PodKey, Entry>,
-    /// What became of the Jobs' pods.
+    /// Records of the Jobs' pods.
     pub jobs: Records,
-    /// What happened to objects.
+    /// Events of objects.
     pub events: Events,
-    /// Templates that workloads have and had.
+    /// Revisions of the workloads' templates.
     pub revisions: BTreeMap<Key, Vec<Revision>>,
-    /// The address given last.
+    /// The address that was allocated last.
     pub last_address: Option<Ipv4Addr>,
 }
 
 impl World {
-    /// Pods and written endpoints as services see them.
+    /// Pods and user-defined endpoints, as Services see them.
     pub fn backends(&self) -> Vec<Backend> {
         let parsed = |kind| self.of_kind(kind).map(|(_, object)| object.clone());
         let slices = parsed("EndpointSlice").filter_map(|object| serde_json::from_value(object).ok());
@@ -84,7 +84,7 @@ impl World {
             .collect()
     }
 
-    /// The objects of a kind of the core group or of Kubernetes' own groups.
+    /// The objects whose kind has this name, for kinds of Kubernetes. The group is not compared.
     pub fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = (&'a Key, &'a Value)> {
         self.objects.iter().filter(move |(key, _)| key.kind == kind)
     }
@@ -96,7 +96,7 @@ impl World {
         self.objects.get(&key)
     }
 
-    /// Pods as workloads see them.
+    /// Pods, as workloads see them.
     pub fn held(&self) -> Vec<Held> {
         self.pods
             .iter()
@@ -115,26 +115,26 @@ impl World {
             .collect()
     }
 
-    /// Addresses that pods have.
+    /// The addresses of all pods.
     pub fn pod_addresses(&self) -> BTreeSet<Ipv4Addr> {
         self.pods.values().filter_map(|entry| entry.address).collect()
     }
 }
 
-/// What callers of services can reach.
+/// Services and their backends.
 #[derive(Debug)]
 pub struct Directory {
     /// All services.
     pub services: Vec<Service>,
-    /// Pods and written endpoints as services see them.
+    /// Pods and user-defined endpoints, as Services see them.
     pub backends: Vec<Backend>,
 }
 
-/// The world with its lock and its counter.
+/// The world with its lock and its counter of changes.
 #[derive(Debug)]
 pub struct Shared {
     world: Mutex<World>,
-    /// With the count of changes that it knows.
+    /// The directory, with the count of changes that it contains.
     directory: Mutex<Option<(u64, Arc<Directory>)>>,
     counter: watch::Sender<u64>,
 }
@@ -146,14 +146,14 @@ impl Default for Shared {
 }
 
 impl Shared {
-    /// Looks at the world.
+    /// Locks the world.
     pub fn read(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Services and what stands behind them, read from their objects once for each change of the world.
+    /// Services and their backends. They are computed from their objects once for each change of the world.
     pub fn directory(&self) -> Arc<Directory> {
-        // Before the look: a change that comes between the two is looked at again, never missed.
+        // The count is read first: a change after this line leads to another computation and is never missed.
         let count = self.count();
         let mut held = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, directory)) = held.as_ref()
@@ -167,14 +167,14 @@ impl Shared {
         directory
     }
 
-    /// Changes the world and tells everyone.
+    /// Changes the world and notifies all watchers.
     pub fn change<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
         let result = change(&mut self.read());
         self.counter.send_modify(|counter| *counter += 1);
         result
     }
 
-    /// Changes a pod's state, if it is still there, and notes what happened to it.
+    /// Changes a pod's state, if the pod exists, and records the events of the change.
     pub fn pod(&self, key: &PodKey, now: &str, change: impl FnOnce(&mut status::Pod)) {
         self.change(|world| {
             if let Some(entry) = world.pods.get_mut(key) {
@@ -190,12 +190,12 @@ impl Shared {
         });
     }
 
-    /// How often the world was changed.
+    /// The number of changes to the world so far.
     pub fn count(&self) -> u64 {
         *self.counter.borrow()
     }
 
-    /// Tells of each change from here on.
+    /// Notifies of each change from here on.
     pub fn watch(&self) -> watch::Receiver<u64> {
         let mut receiver = self.counter.subscribe();
         receiver.mark_changed();

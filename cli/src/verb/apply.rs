@@ -26,7 +26,7 @@ impl Verb for Apply {
     }
 }
 
-/// Reads the files, has them checked, changes all objects or none, and waits until every proxy has them.
+/// Reads and checks the files, changes all objects or none, and waits until every proxy has acknowledged the change.
 fn run(state: &State, apply: &Apply) -> Result<(), Failure> {
     let files = &apply.files;
     let objects =
@@ -58,7 +58,8 @@ fn run(state: &State, apply: &Apply) -> Result<(), Failure> {
     })
 }
 
-/// What can be told of objects where no mesh runs. Whether their programs are there depends on where they are run.
+/// Checks objects without a running mesh. Programs are not looked up, because that depends on the machine that runs the
+/// mesh.
 fn alone(objects: &[Given]) -> Answer {
     let problems: Vec<Problem> = objects.iter().flat_map(|given| check(given, &|_| true)).collect();
     let outcome =

@@ -1,4 +1,4 @@
-//! Which objects a command line means, and how verbs get and change them.
+//! Parses the kinds and names of a command line, and reads and changes the objects that they name.
 
 use api::resource::descriptor::Descriptor;
 use api::resource::kind;
@@ -11,16 +11,16 @@ use crate::manifest::object::{Key, desired};
 use crate::state::State;
 use crate::wire::{Answer, Apply, Given, Outcome, Query};
 
-/// Objects of one kind that a command line means.
+/// Objects of one kind that the user named.
 #[derive(Debug, Clone)]
 pub struct Wish {
     /// The kind.
     pub kind: &'static Descriptor,
-    /// The names; all objects without.
+    /// Names of the objects; empty for all objects.
     pub names: Vec<String>,
 }
 
-/// What `TYPE[,TYPE] [NAME…]` or `TYPE/NAME…` means.
+/// Parses `TYPE[,TYPE] [NAME…]` or `TYPE/NAME…`.
 pub fn wishes(words: &[String]) -> Result<Vec<Wish>, Failure> {
     let (first, names) = words.split_first().ok_or_else(|| Failure::blocked("no type is given", TYPES))?;
     if !words.iter().any(|word| word.contains('/')) {
@@ -50,7 +50,7 @@ pub fn wishes(words: &[String]) -> Result<Vec<Wish>, Failure> {
     Ok(wishes)
 }
 
-/// The one object that a command line means, of a kind that the verb is for.
+/// Parses the name of exactly one object, of a kind that the verb supports.
 pub fn one(words: &[String], verb: &str, kinds: &[&str]) -> Result<(&'static Descriptor, String), Failure> {
     let wishes = wishes(words)?;
     match &wishes[..] {
@@ -70,34 +70,34 @@ fn known(word: &str) -> Result<&'static Descriptor, Failure> {
         .ok_or_else(|| Failure::Missing(format!("the server doesn't have a resource type \"{word}\"")))
 }
 
-/// The word by which the supervisor finds this kind and no other.
+/// The name of this kind that the supervisor matches to no other kind.
 pub fn exact(kind: &Descriptor) -> String {
     if kind.group.is_empty() { kind.plural.into() } else { format!("{}.{}", kind.plural, kind.group) }
 }
 
-/// The question for objects of a kind.
+/// The query for objects of this kind.
 pub fn query(kind: &Descriptor, name: Option<&str>, namespace: Option<&str>) -> Query {
     Query { kind: exact(kind), name: name.map(str::to_string), namespace: namespace.map(str::to_string) }
 }
 
-/// The namespace that a command works in.
+/// The given namespace, or `default`.
 pub fn namespace(given: Option<&String>) -> String {
     given.cloned().unwrap_or_else(|| "default".into())
 }
 
-/// An object that must be there.
+/// Reads an object that must exist.
 pub async fn object(state: &State, kind: &Descriptor, namespace: &str, name: &str) -> Result<Value, Failure> {
     let query = query(kind, Some(name), Some(namespace));
     let objects: Vec<Value> = client::call(state, "/get", &query).await?;
     objects.into_iter().next().ok_or_else(|| missing(kind, name))
 }
 
-/// What a command says of an object that is not there.
+/// The failure for an object that does not exist.
 pub fn missing(kind: &Descriptor, name: &str) -> Failure {
     Failure::Missing(format!("{} \"{name}\" not found", exact(kind)))
 }
 
-/// Changes an object that must be there, as a user would who edits its file.
+/// Changes an object that must exist, with the same effect as `apply` of an edited file.
 pub async fn edit(
     state: &State,
     object: &Value,
@@ -119,7 +119,7 @@ pub async fn edit(
     Ok(answer.outcomes.into_iter().next().unwrap_or_else(unchanged))
 }
 
-/// An object of which only the key counts.
+/// An object with only its kind, namespace and name.
 pub fn stub(kind: &Descriptor, namespace: &str, name: &str) -> Value {
     let version = kind.api_version(kind.storage());
     json!({"apiVersion": version, "kind": kind.kind, "metadata": {"name": name, "namespace": namespace}})

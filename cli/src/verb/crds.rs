@@ -1,4 +1,4 @@
-//! `ostria crds`: the definitions that a cluster needs before it takes the mesh's kinds.
+//! `ostria crds`: prints the CustomResourceDefinitions that a cluster needs to accept the mesh's kinds.
 
 use api::resource::crd;
 use clap::Args;
@@ -17,7 +17,7 @@ impl Verb for Crds {
     const ABOUT: &'static str = "Print the mesh's CustomResourceDefinitions for Kubernetes";
     const EXAMPLES: &'static [&'static str] = &["crds"];
 
-    /// Prints them as YAML, a document each.
+    /// Prints the definitions as YAML documents.
     fn run(self, _state: &State) -> Result<(), Failure> {
         for definition in crd::all() {
             print::out(&format!("---\n{}", print::yaml(&definition)));

@@ -28,14 +28,14 @@ impl Verb for Delete {
                 once(given.map_err(Failure::Refused)?)
             }
         };
-        // As with kubectl an object that is not there does not keep the others from going.
+        // As with kubectl, a missing object does not prevent the deletion of the others.
         let request = Removal { objects: objects.clone(), ignore_missing: true };
         let gone = client::block_on(async {
             let answer: Answer = client::call(state, "/delete", &request).await?;
             print::answer(&answer, "")?;
             let gone: BTreeSet<String> =
                 answer.outcomes.iter().map(|outcome| outcome.object.clone()).collect();
-            // A pod is gone when it has ended, which pilot needs no word for.
+            // A pod is deleted when it has ended, which needs no acknowledgement from pilot.
             let awaited =
                 answer.wanted.into_iter().filter(|wanted| wanted.kind != "Pod" || !wanted.group.is_empty());
             let awaited: Vec<Awaited> =
@@ -51,7 +51,7 @@ impl Verb for Delete {
     }
 }
 
-/// Each object once: what a folder defines several times is deleted like anything else.
+/// Removes duplicates: a folder may define an object several times.
 fn once(objects: Vec<Given>) -> Vec<Given> {
     let mut seen = BTreeSet::new();
     objects.into_iter().filter(|given| seen.insert(Key::of(&given.object))).collect()

@@ -23,7 +23,7 @@ impl Verb for Describe {
     }
 }
 
-/// Shows objects with what pilot, the proxies and their events say of them.
+/// Prints objects with the verdicts of pilot and the proxies, and with their events.
 fn run(state: &State, arguments: &Describe) -> Result<(), Failure> {
     let (word, names) = match arguments.kind.split_once('/') {
         Some((kind, name)) => (kind.to_string(), vec![name.to_string()]),

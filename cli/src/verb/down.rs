@@ -25,7 +25,7 @@ impl Verb for Down {
     }
 }
 
-/// Ends the running mesh, or removes what a killed one left.
+/// Ends the running mesh, or removes what a killed mesh left.
 fn run(state: &State) -> Result<(), Failure> {
     let Some(lock) = Lock::read(state)? else {
         if let Some(failure) = lock::foreign(state) {
@@ -57,7 +57,7 @@ fn run(state: &State) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Keeps the last logs of a mesh that could not do it itself.
+/// Saves the last logs of a killed mesh, which could not save them itself.
 fn keep(state: &State) {
     if let Err(error) = last::keep(state) {
         eprintln!("the last logs cannot be kept: {error}");

@@ -1,27 +1,27 @@
-//! What makes a verb: its arguments, what its help says, and what it does. A verb implements [`Verb`] in a file of its
-//! own and has a line in the table of `verb/mod.rs`; nothing else names it.
+//! The parts of a verb: its arguments, its help texts and its action. Each verb implements [`Verb`] in its own file and
+//! has one line in the table of `verb/mod.rs`; no other place names it.
 
 use clap::{ArgMatches, Args, Command};
 
 use crate::failure::Failure;
 use crate::state::State;
 
-/// A verb of the command; the type holds its arguments.
+/// A verb of the command. The implementing type holds the verb's arguments.
 pub trait Verb: Args {
-    /// The word that is typed.
+    /// The word that the user types.
     const NAME: &'static str;
-    /// Other words for it.
+    /// Aliases of the word.
     const ALIASES: &'static [&'static str] = &[];
-    /// One line for the list of verbs.
+    /// One line for the list of verbs in `--help`.
     const ABOUT: &'static str;
-    /// Command lines to show in its help, without `ostria` in front.
+    /// Example command lines for the verb's help, without `ostria` in front.
     const EXAMPLES: &'static [&'static str];
 
-    /// Does it.
+    /// Runs the verb.
     fn run(self, state: &State) -> Result<(), Failure>;
 }
 
-/// A line of the table of verbs.
+/// One entry of the table of verbs.
 #[derive(Debug)]
 pub struct Entry {
     name: &'static str,
@@ -33,7 +33,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The line of a verb.
+    /// The entry of the verb `V`.
     pub const fn of<V: Verb>() -> Self {
         Self {
             name: V::NAME,
@@ -45,12 +45,12 @@ impl Entry {
         }
     }
 
-    /// The word that is typed.
+    /// The word that the user types.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// The verb as a part of the command line.
+    /// The verb as a subcommand of clap.
     pub fn command(&self) -> Command {
         let examples = self.examples.iter().map(|example| format!("\n  ostria {example}"));
         (self.arguments)(Command::new(self.name))
@@ -60,7 +60,7 @@ impl Entry {
             .after_help(examples.fold("Examples:".to_string(), |text, line| text + &line))
     }
 
-    /// Does what the command line says.
+    /// Runs the verb with parsed arguments.
     pub fn run(&self, state: &State, matches: &ArgMatches) -> Result<(), Failure> {
         (self.run)(state, matches)
     }

@@ -23,19 +23,19 @@ pub struct Events {
     /// Only events of these types
     #[arg(long, value_delimiter = ',', value_parser = ["Normal", "Warning"], ignore_case = true)]
     types: Vec<String>,
-    /// Namespace to look in
+    /// Namespace of the events
     #[arg(short, long)]
     namespace: Option<String>,
-    /// Look in all namespaces
+    /// Show events of all namespaces
     #[arg(short = 'A', long)]
     all_namespaces: bool,
-    /// No line with the columns' names
+    /// Do not print the names of the columns
     #[arg(long)]
     no_headers: bool,
-    /// Go on with what happens
+    /// Keep printing events as they occur
     #[arg(short, long)]
     watch: bool,
-    /// table, json or yaml
+    /// Format: table, json or yaml
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
 }

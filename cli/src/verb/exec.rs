@@ -18,12 +18,12 @@ use crate::wire::{ExecQuery, Target, frame};
 /// `ostria exec`
 #[derive(Debug, Args)]
 pub struct Exec {
-    /// The pod, or deployment/NAME
+    /// Name of the pod, or deployment/NAME
     pod: String,
-    /// The container; the app's without
+    /// Name of the container; without it, the application's container
     #[arg(short, long)]
     container: Option<String>,
-    /// Pass standard input on
+    /// Pass standard input to the command
     #[arg(short = 'i', long)]
     stdin: bool,
     /// Give the command a terminal
@@ -32,7 +32,7 @@ pub struct Exec {
     /// Namespace of the pod
     #[arg(short, long)]
     namespace: Option<String>,
-    /// The command and its arguments
+    /// Command and its arguments
     #[arg(last = true, required = true)]
     command: Vec<String>,
 }
@@ -48,7 +48,7 @@ impl Verb for Exec {
     }
 }
 
-/// Runs a command in a container; its exit code becomes ours.
+/// Runs a command in a container. Its exit code becomes the exit code of `ostria`.
 fn run(state: &State, exec: &Exec) -> Result<(), Failure> {
     let namespace = ask::namespace(exec.namespace.as_ref());
     let target = Target { namespace, pod: exec.pod.clone(), container: exec.container.clone() };
@@ -69,7 +69,7 @@ fn run(state: &State, exec: &Exec) -> Result<(), Failure> {
 async fn feed(mut writer: WriteHalf<TokioIo<Upgraded>>, stdin: bool) {
     let (sender, mut pieces) = tokio::sync::mpsc::channel::<Vec<u8>>(4);
     if stdin {
-        // Reading a terminal cannot be given up; the thread ends with the process.
+        // A read from a terminal cannot be cancelled, so the thread is left to end with the process.
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(length @ 1..) = std::io::stdin().read(&mut buffer) {
@@ -86,7 +86,7 @@ async fn feed(mut writer: WriteHalf<TokioIo<Upgraded>>, stdin: bool) {
             return;
         }
     }
-    // The end of input; without it a command that reads would wait for ever.
+    // Marks the end of input. Without it a command that reads its input would wait forever.
     let _ = writer.write_all(&frame::encode(frame::INPUT, &[])).await;
     std::future::pending::<()>().await;
 }
@@ -101,7 +101,7 @@ async fn print(mut reader: ReadHalf<TokioIo<Upgraded>>) -> u8 {
         if reader.read_exact(&mut bytes).await.is_err() {
             return 137;
         }
-        // A reader that goes away early is no error.
+        // A closed output, such as a pipe to `head`, is not an error.
         let _ = match kind {
             frame::OUTPUT => std::io::stdout().write_all(&bytes).and_then(|()| std::io::stdout().flush()),
             frame::ERROR => std::io::stderr().write_all(&bytes),
@@ -110,7 +110,7 @@ async fn print(mut reader: ReadHalf<TokioIo<Upgraded>>) -> u8 {
     }
 }
 
-/// A terminal that passes each key on, until dropped.
+/// A terminal in raw mode, until this value is dropped.
 struct Raw(Termios);
 
 impl Raw {
@@ -125,7 +125,7 @@ impl Raw {
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        // Nothing better can be done for a terminal that is gone.
+        // If the terminal is gone, nothing can be restored.
         let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, &self.0);
     }
 }

@@ -27,46 +27,46 @@ use crate::wire::Watched;
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Get {
-    /// Kinds, as in `pods` or `vs,dr`, and names; or KIND/NAME
+    /// Kinds, such as `pods` or `vs,dr`, and names; or KIND/NAME
     #[arg(required = true, value_name = "KIND[,KIND] [NAME...] | KIND/NAME...")]
     words: Vec<String>,
-    /// Namespace to look in
+    /// Namespace of the objects
     #[arg(short, long)]
     namespace: Option<String>,
-    /// Look in all namespaces
+    /// Show objects of all namespaces
     #[arg(short = 'A', long)]
     all_namespaces: bool,
-    /// Only objects with these labels, as in app=reviews, 'version in (v1,v2)', '!canary'
+    /// Only objects with these labels, such as app=reviews, 'version in (v1,v2)' or '!canary'
     #[arg(short = 'l', long)]
     selector: Option<Selector>,
-    /// Only objects with these fields: metadata.name, metadata.namespace, status.phase, spec.nodeName and others
+    /// Only objects with these fields, such as metadata.name, metadata.namespace, status.phase or spec.nodeName
     #[arg(long)]
     field_selector: Option<FieldSelector>,
-    /// wide, json, yaml, name, jsonpath=TEMPLATE or custom-columns=HEAD:PATH,...
+    /// Format: wide, json, yaml, name, jsonpath=TEMPLATE or custom-columns=HEAD:PATH,...
     #[arg(short, long, default_value = "")]
     output: Form,
-    /// Go on with what changes
+    /// After the list, print changes as they occur
     #[arg(short, long)]
     watch: bool,
-    /// Only what changes
+    /// Print only changes, without the list
     #[arg(long)]
     watch_only: bool,
     /// Show all labels in the last column
     #[arg(long)]
     show_labels: bool,
-    /// Labels that get a column of their own
+    /// Labels to show in columns of their own
     #[arg(short = 'L', long, value_delimiter = ',')]
     label_columns: Vec<String>,
-    /// Put the kind in front of each name
+    /// Print the kind before each name
     #[arg(long)]
     show_kind: bool,
-    /// The field to sort by, as in .metadata.creationTimestamp
+    /// Field to sort by, such as .metadata.creationTimestamp
     #[arg(long, value_name = "PATH")]
     sort_by: Option<SortPath>,
-    /// No line with the columns' names
+    /// Do not print the names of the columns
     #[arg(long)]
     no_headers: bool,
-    /// No error when an object is not there
+    /// Do not fail when an object does not exist
     #[arg(long)]
     ignore_not_found: bool,
 }
@@ -111,7 +111,7 @@ impl Verb for Get {
     }
 }
 
-/// The field to sort by.
+/// Parsed value of `--sort-by`.
 #[derive(Debug, Clone)]
 struct SortPath(Path);
 
@@ -130,7 +130,7 @@ impl Get {
         (!self.all_namespaces).then(|| ask::namespace(self.namespace.as_ref()))
     }
 
-    /// The objects of each kind, and what is not there of what was named.
+    /// The objects of each kind, and a failure for each named object that does not exist.
     async fn lists(&self, state: &State, wishes: &[ask::Wish]) -> Result<(Lists, Vec<Failure>), Failure> {
         let namespace = self.namespace();
         let (mut lists, mut absent) = (Lists::new(), Vec::new());
@@ -233,7 +233,7 @@ impl Get {
                 continue;
             }
             if begun {
-                // Without a table before it, the first line is under its heads.
+                // If no list was printed before, the first line of changes prints the names of the columns.
                 let heads = first.is_empty() && !self.no_headers;
                 first.push(Value::Null);
                 self.show(wish.kind, &[mark(object, gone)], &mut widths, heads)?;
@@ -261,13 +261,13 @@ impl Get {
                 print::out(&formed(&self.output, std::slice::from_ref(object), true, heads)?);
             }
         }
-        // Whoever reads wants each line when it is there.
+        // A program that reads the output gets each line at once.
         let _ = std::io::stdout().flush();
         Ok(())
     }
 }
 
-/// An object that is gone is shown once more, on its way out.
+/// Gives a deleted object a `deletionTimestamp`, so that its last line shows it as terminating.
 fn mark(mut object: Value, gone: bool) -> Value {
     if gone && text(&object, "/metadata/deletionTimestamp").is_empty() {
         object["metadata"]["deletionTimestamp"] = object["metadata"]["creationTimestamp"].clone();
@@ -289,7 +289,7 @@ fn formed(form: &Form, objects: &[Value], single: bool, heads: bool) -> Result<S
     })
 }
 
-/// A part of a table: its heads, if they are wanted, and a row for each object.
+/// Renders one row for each object, with the names of the columns before them if `heads` is set.
 fn lines(kind: &Descriptor, objects: &[Value], style: Style<'_>, widths: &mut Widths, heads: bool) -> String {
     if kind.kind == "Event" {
         return events::render(widths, objects, style.namespaces, heads, style.now);

@@ -1,4 +1,4 @@
-//! `ostria logs`: the output of one container or of many.
+//! `ostria logs`: prints the output of one or several containers.
 
 use std::io::Write;
 use std::time::Duration;
@@ -24,34 +24,34 @@ use api::resource::kind;
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Logs {
-    /// The pod, or deployment/NAME
+    /// Name of the pod, or deployment/NAME
     #[arg(required_unless_present = "selector", conflicts_with = "selector")]
     pod: Option<String>,
-    /// The container; the app's without
+    /// Name of the container; without it, the application's container
     #[arg(short, long)]
     container: Option<String>,
-    /// All pods with these labels
+    /// Print the logs of all pods with these labels
     #[arg(short = 'l', long)]
     selector: Option<Selector>,
-    /// All containers of the pod
+    /// Print the logs of all containers of the pod
     #[arg(long, conflicts_with = "container")]
     all_containers: bool,
-    /// Put pod and container in front of each line
+    /// Print the names of pod and container before each line
     #[arg(long)]
     prefix: bool,
-    /// Keep printing what comes
+    /// Keep printing output as it is written
     #[arg(short, long)]
     follow: bool,
-    /// The run before the last restart, or before `ostria down`
+    /// Print the run before the last restart, or before `ostria down`
     #[arg(short, long)]
     previous: bool,
-    /// Only the last lines; -1 for all; 10 with --selector, else all
+    /// Number of last lines to print; -1 for all; 10 by default with --selector, else all
     #[arg(long, allow_hyphen_values = true)]
     tail: Option<i64>,
-    /// Only what is no older than this, as in 30s or 5m
+    /// Only output that is not older than this, such as 30s or 5m
     #[arg(long, value_parser = duration::parse)]
     since: Option<Duration>,
-    /// How many logs may be followed at once
+    /// Maximum number of logs to follow at once
     #[arg(long, default_value_t = 5)]
     max_log_requests: usize,
     /// Namespace of the pod
@@ -95,7 +95,7 @@ impl Verb for Logs {
     }
 }
 
-/// A container whose output is wanted.
+/// A container whose log is printed.
 #[derive(Debug, Clone)]
 struct Source {
     pod: String,
@@ -157,7 +157,7 @@ impl Logs {
         }
     }
 
-    /// How many of the last lines are wanted.
+    /// The number of last lines to print; `None` for all.
     fn lines(&self) -> Option<usize> {
         match self.tail {
             None => self.selector.as_ref().map(|_| OF_SELECTED),
@@ -175,7 +175,7 @@ impl Logs {
                 return Ok(());
             }
         }
-        // A reader that goes away early is no error.
+        // A closed output, such as a pipe to `head`, is not an error.
         let _ = lines.end(&mut std::io::stdout());
         Ok(())
     }
@@ -193,7 +193,7 @@ impl Logs {
         Ok(())
     }
 
-    /// What the mesh that was taken down last had kept.
+    /// Prints the log that the last mesh left.
     fn last(&self, last: &Last) -> Result<(), Failure> {
         let Some(pod) = &self.pod else {
             return Err(Failure::blocked(
@@ -210,14 +210,14 @@ impl Logs {
     }
 }
 
-/// The container that is meant when none is named.
+/// The default container of a pod.
 fn app(pod: &Value) -> Option<String> {
     let names = pod.pointer("/spec/containers").and_then(Value::as_array);
     let names: Vec<&str> = names.into_iter().flatten().filter_map(|one| one["name"].as_str()).collect();
     names.iter().find(|name| **name != "istio-proxy").or(names.first()).map(|name| (*name).to_string())
 }
 
-/// Lines with something in front of each; whole ones, so that those of several logs do not mix.
+/// Prefixes each line. It writes only complete lines, so that lines of several logs do not mix.
 struct Lines {
     prefix: String,
     held: Vec<u8>,
@@ -239,13 +239,13 @@ impl Lines {
         to.write_all(&whole).and_then(|()| to.flush())
     }
 
-    /// Writes a last line without an end.
+    /// Writes the rest of a last line that has no line break.
     fn end(&mut self, to: &mut impl Write) -> std::io::Result<()> {
         if self.held.is_empty() { Ok(()) } else { self.write(b"\n", to) }
     }
 }
 
-/// Lines of each pod that a selector finds, as with kubectl.
+/// Default number of lines for each pod of a selector, as with kubectl.
 const OF_SELECTED: usize = 10;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The verbs, a file and a line in the table for each.
+//! The verbs. Each has its own file and one entry in the table.
 
 pub mod apply;
 pub mod crds;
@@ -28,7 +28,7 @@ pub mod entry;
 use crate::arguments;
 use crate::verb::entry::Entry;
 
-/// All verbs, in the order of the help.
+/// All verbs, in the order of `--help`.
 pub const TABLE: &[Entry] = &[
     Entry::of::<arguments::Up>(),
     Entry::of::<down::Down>(),
@@ -49,7 +49,7 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<version::Version>(),
 ];
 
-/// The whole command line.
+/// The complete command line for clap.
 pub fn command() -> clap::Command {
     TABLE.iter().fold(arguments::base(), |command, entry| command.subcommand(entry.command()))
 }

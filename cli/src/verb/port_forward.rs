@@ -1,5 +1,5 @@
-//! `ostria port-forward`: a port of this host that leads into a pod. The bytes travel as those of a command that runs in
-//! the pod and connects to the port there, as with kubectl: what a sidecar captures or refuses does not matter.
+//! `ostria port-forward`: forwards a port of this host to a port of a pod. A helper process in the pod connects to the
+//! port and copies the bytes, so that, as with kubectl, the sidecar neither captures nor rejects the connection.
 
 use std::net::IpAddr;
 
@@ -24,9 +24,9 @@ use api::resource::kind;
 /// `ostria port-forward`
 #[derive(Debug, Args)]
 pub struct PortForward {
-    /// The pod, deployment/NAME or service/NAME
+    /// Name of the pod, deployment/NAME or service/NAME
     target: String,
-    /// [LOCAL:]REMOTE, several of them; :REMOTE takes any free port
+    /// Ports as [LOCAL:]REMOTE; :REMOTE takes any free local port
     #[arg(required = true, value_name = "PORT")]
     ports: Vec<Mapping>,
     /// Address to listen on
@@ -73,7 +73,7 @@ impl Verb for PortForward {
 }
 
 impl PortForward {
-    /// The pod that is meant, and the service by which it is named.
+    /// The pod to forward to, and the service if the user named one.
     async fn pod(&self, state: &State, namespace: &str) -> Result<(Value, Option<Value>), Failure> {
         let pods_kind = kind::named("pods").ok_or_else(|| Failure::Missing("pods".into()))?;
         let all = ask::query(pods_kind, None, Some(namespace));
@@ -136,7 +136,7 @@ async fn pass(stream: TcpStream, upgraded: Upgraded) {
                 return;
             }
         }
-        // An empty piece is the end of input. The stream stays open for what comes back.
+        // An empty frame marks the end of input. The stream stays open for the output.
         let _ = to_pod.write_all(&frame::encode(frame::INPUT, &[])).await;
         std::future::pending::<()>().await;
     });

@@ -1,4 +1,4 @@
-//! Writing results: JSON and YAML of any value, tables, failures, and answers to changes as kubectl words them.
+//! Prints results: any value as JSON or YAML, tables, failures, and results of changes in kubectl's words.
 
 use std::io::{IsTerminal, Write};
 
@@ -11,7 +11,7 @@ use crate::manifest::read;
 use crate::view::colour;
 use crate::wire::Answer;
 
-/// The value as JSON or YAML; nothing for other forms.
+/// The value as JSON or YAML; `None` for other formats.
 pub fn document(value: &impl Serialize, output: Output) -> Option<String> {
     match output {
         Output::Json => Some(json(value)),
@@ -30,18 +30,18 @@ pub fn yaml(value: &impl Serialize) -> String {
     serde_saphyr::to_string(value).expect("results are plain data")
 }
 
-/// Writes text; a reader that goes away early is no error.
+/// Writes text to standard output. A closed output, such as a pipe to `head`, is not an error.
 pub fn out(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-/// Writes a table, in colour on a terminal.
+/// Writes a table to standard output, in colour on a terminal.
 pub fn table(text: &str) {
     let coloured = has_colours(std::io::stdout().is_terminal()).then(|| colour::table(text));
     out(coloured.as_deref().unwrap_or(text));
 }
 
-/// Writes why a command failed to standard error, in colour on a terminal.
+/// Writes a failure to standard error, in colour on a terminal.
 pub fn failure(failure: &Failure) {
     let text = failure.to_string();
     let coloured = has_colours(std::io::stderr().is_terminal()).then(|| colour::message(&text));
@@ -60,7 +60,7 @@ fn has_colours(terminal: bool) -> bool {
     colour::is_wanted(terminal, variable("NO_COLOR").as_deref(), variable("TERM").as_deref())
 }
 
-/// Tells what became of each object, or fails with what is wrong.
+/// Prints the result for each object; fails if there are problems.
 pub fn answer(answer: &Answer, suffix: &str) -> Result<(), Failure> {
     for warning in read::located(answer.warnings.clone()) {
         eprintln!("Warning: {}", warning.line());

@@ -15,21 +15,21 @@ use crate::wire::{ProxyQuery, Target};
 /// `ostria proxy-config`
 #[derive(Debug, Args)]
 pub struct ProxyConfig {
-    /// Which part
+    /// Part of the configuration to print
     #[arg(value_enum)]
     part: Part,
-    /// The pod, or deployment/NAME
+    /// Name of the pod, or deployment/NAME
     pod: String,
     /// Namespace of the pod
     #[arg(short, long)]
     namespace: Option<String>,
-    /// With log: the level, or levels by part, as in warn,proxy::control=debug
+    /// With log: a level, or levels of single modules, such as warn,proxy::control=debug
     #[arg(long)]
     level: Option<String>,
-    /// With log: back to the level that it was started with
+    /// With log: restore the level that the proxy started with
     #[arg(short, long, conflicts_with = "level")]
     reset: bool,
-    /// table, or json and yaml as the proxy gives it
+    /// Format: table, or json or yaml as the proxy prints it
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
 }
@@ -37,29 +37,29 @@ pub struct ProxyConfig {
 /// The parts of a proxy's configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// Where it listens
+    /// Listeners and their filter chains
     #[value(alias = "listener", alias = "l")]
     Listeners,
-    /// Hosts and matches
+    /// Virtual hosts and their routes
     #[value(alias = "route", alias = "r")]
     Routes,
-    /// Where it can send
+    /// Clusters, to which the proxy can send requests
     #[value(alias = "cluster", alias = "c")]
     Clusters,
-    /// Addresses and their health
+    /// Addresses of the clusters and their health
     #[value(alias = "endpoint", alias = "ep")]
     Endpoints,
-    /// Certificates, never keys
+    /// Certificates, without private keys
     #[value(alias = "secret", alias = "s")]
     Secrets,
-    /// What it was started with
+    /// Configuration that the proxy started with
     #[value(alias = "b")]
     Bootstrap,
-    /// Extensions that come by themselves; pilot sends none
+    /// Extension configurations (ECDS); pilot sends none
     Ecds,
-    /// The level of its log, and how to change it
+    /// Log level, which this command can change
     Log,
-    /// All of these
+    /// Clusters, listeners, routes, endpoints and certificates; with json or yaml the complete dump
     #[value(alias = "a")]
     All,
 }
@@ -84,7 +84,7 @@ fn question(arguments: &ProxyConfig, page: String, post: bool) -> ProxyQuery {
     ProxyQuery { target: Target { namespace, pod: arguments.pod.clone(), container: None }, page, post }
 }
 
-/// Shows or changes the level of the proxy's log.
+/// Prints or changes the log level of the proxy.
 fn log(state: &State, arguments: &ProxyConfig) -> Result<(), Failure> {
     let level = match &arguments.level {
         Some(level) => Some(level.replace(' ', "")),
@@ -117,7 +117,7 @@ fn show(state: &State, arguments: &ProxyConfig) -> Result<(), Failure> {
         return Err(Failure::blocked("-o name is not for proxy-config", "use -o table, json or yaml"));
     }
     if arguments.part == Part::Bootstrap {
-        // It has no columns: istioctl prints it as JSON too.
+        // The bootstrap is printed as JSON, as istioctl does, because it has no table.
         print::out(&print::json(&chosen(&given, arguments.part)));
         return Ok(());
     }
@@ -141,7 +141,7 @@ fn show(state: &State, arguments: &ProxyConfig) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The sections of a part, as the proxy gives them.
+/// The sections of the dump that belong to a part.
 fn chosen(dump: &Value, part: Part) -> Value {
     let section = match part {
         Part::All | Part::Log => return dump.clone(),
@@ -160,5 +160,5 @@ fn chosen(dump: &Value, part: Part) -> Value {
         .collect()
 }
 
-/// The level of a proxy that nobody gave another one.
+/// The default log level of a proxy.
 const USUAL_LEVEL: &str = "info";

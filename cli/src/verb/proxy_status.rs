@@ -20,7 +20,7 @@ pub struct ProxyStatus {
     /// Only the proxies of this namespace
     #[arg(short, long)]
     namespace: Option<String>,
-    /// table, json or yaml
+    /// Format: table, json or yaml
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
 }

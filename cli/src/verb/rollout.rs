@@ -1,4 +1,4 @@
-//! `ostria rollout`: how far a rollout is, another one of the same pods, and back to what was before.
+//! `ostria rollout`: shows the progress and the history of rollouts, restarts pods and restores earlier revisions.
 
 use std::time::Duration;
 
@@ -24,14 +24,14 @@ pub struct Rollout {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Wait until a rollout is done
+    /// Wait until a rollout is complete
     Status {
         #[command(flatten)]
         target: Target,
-        /// With --watch=false tell how far it is, and return
+        /// With --watch=false, print the progress once and return
         #[arg(short, long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
         watch: bool,
-        /// How long to wait, as in 30s; for ever without
+        /// How long to wait, such as 30s; without it, no limit
         #[arg(long, value_parser = duration::parse)]
         timeout: Option<Duration>,
     },
@@ -40,19 +40,19 @@ enum What {
         #[command(flatten)]
         target: Target,
     },
-    /// Go back to the pods of a revision
+    /// Restore an earlier revision
     Undo {
         #[command(flatten)]
         target: Target,
-        /// The revision; the one before without
+        /// Revision to restore; 0 for the previous one
         #[arg(long, default_value_t = 0)]
         to_revision: u64,
     },
-    /// List revisions, or show one
+    /// List the revisions, or show one
     History {
         #[command(flatten)]
         target: Target,
-        /// The revision to show
+        /// Revision to show
         #[arg(long)]
         revision: Option<u64>,
     },

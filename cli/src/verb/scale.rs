@@ -13,13 +13,13 @@ use crate::verb::{ask, print};
 /// `ostria scale`
 #[derive(Debug, Args)]
 pub struct Scale {
-    /// deployment/NAME or statefulset/NAME, several of them
+    /// Objects to scale, as deployment/NAME or statefulset/NAME
     #[arg(required = true, value_name = "KIND/NAME")]
     words: Vec<String>,
-    /// How many pods it shall have
+    /// Number of pods to run
     #[arg(long)]
     replicas: u32,
-    /// Only if it has as many by now
+    /// Scale only if the object specifies this number of pods
     #[arg(long)]
     current_replicas: Option<u64>,
     /// Namespace of the object

@@ -1,4 +1,4 @@
-//! Waiting after a change until every proxy has acknowledged it, with progress for who watches.
+//! Waits after a change until every proxy has acknowledged it and prints the progress.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,8 @@ use crate::state::State;
 use crate::view::settle::{self, Awaited};
 use crate::wire::Settling;
 
-/// Returns when everything is in force; fails with what refuses it, or with who has not answered in time.
+/// Returns when the change is in force in all proxies. Fails with the rejections, or with the proxies that have not
+/// acknowledged in time.
 #[expect(clippy::disallowed_methods, reason = "a command waits by the clock")]
 pub async fn wait(state: &State, awaited: &[Awaited], limit: Duration) -> Result<(), Failure> {
     let deadline = Instant::now() + limit;
@@ -18,7 +19,7 @@ pub async fn wait(state: &State, awaited: &[Awaited], limit: Duration) -> Result
     let mut told = String::new();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        // The first question is short: most changes are everywhere within it, and nothing is told of them.
+        // The first wait is short, because most changes are in force within it and need no progress line.
         let slice = left.min(if told.is_empty() { FIRST } else { SLICE });
         let milliseconds = u64::try_from(slice.as_millis()).unwrap_or(u64::MAX);
         let question = Wait { objects: objects.clone(), milliseconds };

@@ -14,7 +14,7 @@ use crate::wire;
 /// `ostria status`
 #[derive(Debug, Args)]
 pub struct Status {
-    /// table, wide, json or yaml
+    /// Format: table, wide, json or yaml
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
 }

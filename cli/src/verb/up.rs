@@ -21,7 +21,7 @@ impl Verb for Up {
     }
 }
 
-/// Starts a mesh; detached, returns when it is ready.
+/// Starts a mesh. In detached mode it returns when the mesh is ready.
 fn run(state: State, up: &Up) -> Result<(), Failure> {
     if !up.detach || up.background {
         return supervise::run(state, up);
@@ -41,7 +41,7 @@ fn run(state: State, up: &Up) -> Result<(), Failure> {
         .spawn()
         .map_err(failed)?;
     let mut words = child.stdout.take().expect("output is piped");
-    // The child closes its output when it is ready, or ends.
+    // The child closes its output when the mesh is ready or the child ends.
     let mut told = Told::default();
     std::io::copy(&mut words, &mut told).map_err(failed)?;
     match (lives(&mut child), told.unready) {
@@ -51,7 +51,7 @@ fn run(state: State, up: &Up) -> Result<(), Failure> {
     }
 }
 
-/// Prints what the mesh says while it starts, and notes the sign that not all is ready.
+/// Prints the child's start-up messages, and records the byte that reports that not all pods are ready.
 #[derive(Default)]
 struct Told {
     unready: bool,
@@ -70,7 +70,7 @@ impl Write for Told {
     }
 }
 
-/// A child that closed its output because it ended can be collected at once or soon.
+/// Whether the child still runs. A child that closed its output because it ended has exited, or does so shortly.
 fn lives(child: &mut std::process::Child) -> bool {
     for _ in 0..10 {
         if !matches!(child.try_wait(), Ok(None)) {

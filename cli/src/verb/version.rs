@@ -12,7 +12,7 @@ use crate::verb::print;
 /// `ostria version`
 #[derive(Debug, Args)]
 pub struct Version {
-    /// json or yaml; plain text without
+    /// Format: json or yaml; without it, plain text
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
 }

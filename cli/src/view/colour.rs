@@ -1,11 +1,11 @@
-//! Pure. Colours for people who read on a terminal: the words of a table that mean well, wait or trouble.
+//! Pure. Colours for terminals: words of a table that report success, waiting or failure.
 
-/// A table with its words of state in colour. Widths stay: colours take no room on a terminal.
+/// Colours the state words of a table. Column widths do not change, because colour codes take no room on a terminal.
 pub fn table(text: &str) -> String {
     text.split_inclusive('\n').map(line).collect()
 }
 
-/// A message whose first word says how bad it is, in colour.
+/// Colours the first word of a message, which is its severity.
 pub fn message(text: &str) -> String {
     let beginnings = [("error:", RED), ("Error", RED), ("Warning:", YELLOW), ("warning:", YELLOW)];
     text.split_inclusive('\n')
@@ -20,14 +20,15 @@ pub fn message(text: &str) -> String {
         .collect()
 }
 
-/// Whether to write colours: on a terminal that shows them, unless the user wants none (no-color.org).
+/// Whether to write colours: standard output is a terminal that supports them, and the user has not disabled them
+/// (no-color.org).
 pub fn is_wanted(terminal: bool, no_color: Option<&str>, term: Option<&str>) -> bool {
     terminal && no_color.is_none_or(str::is_empty) && term != Some("dumb")
 }
 
 fn line(line: &str) -> String {
     let body = line.trim_end_matches('\n');
-    // Cells stand at least two spaces apart, and none holds two in a row.
+    // Cells are separated by at least two spaces, and no cell contains two spaces in a row.
     let mut result = String::new();
     let mut rest = body;
     while !rest.is_empty() {

@@ -1,4 +1,4 @@
-//! Pure. `ostria events`: what happened to objects, the latest last.
+//! Pure. `ostria events`: events of objects, the latest last.
 
 use api::resource::column::{duration, seconds};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::manifest::object::text;
 use crate::view::table::Widths;
 
-/// Lines of events, in the order of their last occurrence.
+/// Rows of events, sorted by their last occurrence.
 pub fn render(widths: &mut Widths, events: &[Value], namespaces: bool, heads: bool, now: i64) -> String {
     let mut events: Vec<&Value> = events.iter().collect();
     events.sort_by_key(|event| text(event, "/lastTimestamp"));
@@ -36,7 +36,7 @@ fn row(event: &Value, now: i64) -> Vec<String> {
     ]
 }
 
-/// How long ago a moment was.
+/// How much time has passed since a moment.
 fn age(moment: &str, now: i64) -> String {
     seconds(moment).map_or_else(|| "<unknown>".into(), |moment| duration(now - moment))
 }

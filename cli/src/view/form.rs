@@ -1,4 +1,4 @@
-//! Pure. The forms in which objects are printed, as `-o` names them.
+//! Pure. The output formats of objects, as `-o` names them.
 
 use std::str::FromStr;
 
@@ -9,42 +9,42 @@ use crate::view::jsonpath::parse::{self, JsonPathError};
 use crate::view::jsonpath::path::{Path, Template};
 use crate::view::table::Widths;
 
-/// How objects are printed.
+/// An output format.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Form {
-    /// For people.
+    /// A table.
     #[default]
     Table,
-    /// For people with wide screens.
+    /// A table with more columns.
     Wide,
     /// As JSON.
     Json,
     /// As YAML.
     Yaml,
-    /// Only kind and name.
+    /// Kind and name only.
     Name,
-    /// What a template prints.
+    /// The output of a JSONPath template.
     JsonPath(Template),
-    /// Columns of the user's own.
+    /// Columns that the user defines.
     Columns(Vec<Column>),
 }
 
-/// A column of the user's own.
+/// A column that the user defines.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Column {
     head: String,
     path: Path,
 }
 
-/// Why a text names no form.
+/// Why the text of `-o` is not an output format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormError {
-    /// There is no such form.
+    /// No format has this name.
     #[error(
         "unable to match a printer suitable for the output format {0:?}, allowed formats are: custom-columns,json,jsonpath,name,wide,yaml"
     )]
     Unknown(String),
-    /// A form that needs something behind `=`.
+    /// The format needs a template after `=`.
     #[error("template format specified but no template given")]
     NoTemplate,
     /// The template is malformed.
@@ -91,7 +91,7 @@ fn columns(text: &str) -> Result<Vec<Column>, FormError> {
     split(text).into_iter().map(column).collect()
 }
 
-/// The parts between commas outside of brackets.
+/// Splits at commas outside of brackets.
 fn split(text: &str) -> Vec<&str> {
     let (mut parts, mut start, mut depth) = (Vec::new(), 0, 0_i32);
     for (at, c) in text.char_indices() {
@@ -109,7 +109,7 @@ fn split(text: &str) -> Vec<&str> {
     parts
 }
 
-/// Objects in columns of the user's own.
+/// A table of objects with the user's columns.
 pub fn own_columns(columns: &[Column], objects: &[Value], heads: bool) -> String {
     let head: Vec<&str> = columns.iter().map(|column| column.head.as_str()).collect();
     let cell = |column: &Column, object: &Value| {
@@ -123,7 +123,7 @@ pub fn own_columns(columns: &[Column], objects: &[Value], heads: bool) -> String
     Widths::default().lines(heads.then_some(&head), &rows)
 }
 
-/// Puts objects into the order of a field; those without it come first.
+/// Sorts objects by a field; objects without the field come first.
 pub fn sort(objects: &mut [Value], path: &Path) -> Result<(), EvalError> {
     let mut keys = Vec::new();
     for object in objects.iter() {

@@ -1,22 +1,23 @@
-//! Pure. Which port of a pod `port-forward` means: a number or a name, of the pod or of a service before it.
+//! Pure. Finds the port of a pod that `port-forward` connects to: by number or name, of the pod or of a service that
+//! selects it.
 
 use std::str::FromStr;
 
 use serde_json::Value;
 
-/// `[LOCAL:]REMOTE`
+/// A port argument: `[LOCAL:]REMOTE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mapping {
-    /// The port on this host; 0 for any that is free.
+    /// The port on this host; 0 for any free port.
     pub local: u16,
-    /// The port's number or name.
+    /// The number or name of the remote port.
     pub remote: String,
 }
 
-/// Why a port is none.
+/// Why a port argument cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PortError {
-    /// The text is not a mapping.
+    /// The text does not have the form `[LOCAL:]REMOTE`.
     #[error("invalid port format '{0}'")]
     Malformed(String),
     /// The service has no such port.
@@ -24,15 +25,15 @@ pub enum PortError {
     NotOfService {
         /// The service.
         service: String,
-        /// As it was asked for.
+        /// The port as the user typed it.
         port: String,
     },
-    /// No container declares such a port.
+    /// No container of the pod declares a port of this name.
     #[error("pod {pod} has no port named {port}")]
     NotOfPod {
         /// The pod.
         pod: String,
-        /// The name.
+        /// The name of the port.
         port: String,
     },
 }
@@ -49,7 +50,7 @@ impl FromStr for Mapping {
         }
         let local = match local {
             "" => 0,
-            // The same as the pod's, which is known by its name only later.
+            // A named port takes the same number on this host. The number is known only once the pod is.
             name if name == remote && name.parse::<u16>().is_err() => 0,
             number => number.parse().map_err(|_| wrong())?,
         };
@@ -61,7 +62,7 @@ fn is_name(text: &str) -> bool {
     api::resource::name::is_label(text) && text.bytes().any(|byte| byte.is_ascii_lowercase())
 }
 
-/// The number of the pod's port that a mapping means.
+/// Resolves a port argument to the port number of the pod.
 pub fn pod_port(pod: &Value, service: Option<&Value>, mapping: &Mapping) -> Result<u16, PortError> {
     let wanted = &mapping.remote;
     let Some(service) = service else { return numbered(pod, wanted) };

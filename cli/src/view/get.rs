@@ -1,4 +1,4 @@
-//! Pure. `ostria get`: kubectl's columns for each kind, and its other forms of output.
+//! Pure. `ostria get`: kubectl's columns for each kind, and the other output formats.
 
 use api::resource::column::{self, Column};
 use api::resource::descriptor::Descriptor;
@@ -6,25 +6,25 @@ use serde_json::{Value, json};
 
 use crate::manifest::object::{Key, text};
 
-/// How a list is shown.
+/// Options for the table.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag that the user gives or leaves out")]
 pub struct Style<'a> {
-    /// Whether a column names the namespace.
+    /// Whether there is a column for the namespace.
     pub namespaces: bool,
-    /// Whether there are more columns.
+    /// Whether the wide columns are shown.
     pub wide: bool,
-    /// Whether names have their kind in front.
+    /// Whether each name is prefixed with its kind.
     pub kinds: bool,
-    /// Whether the last column shows all labels.
+    /// Whether the last column lists all labels.
     pub labels: bool,
-    /// Labels with a column of their own.
+    /// Labels that get columns of their own.
     pub label_columns: &'a [String],
-    /// Seconds since 1970, to tell ages.
+    /// The current time in seconds since 1970, from which ages are computed.
     pub now: i64,
 }
 
-/// The heads of a table of one kind.
+/// The column names of a table of one kind.
 pub fn heads(kind: &Descriptor, style: Style<'_>) -> Vec<String> {
     let mut heads: Vec<String> =
         if style.namespaces && kind.namespaced { vec!["NAMESPACE".into()] } else { vec![] };
@@ -36,7 +36,7 @@ pub fn heads(kind: &Descriptor, style: Style<'_>) -> Vec<String> {
     heads
 }
 
-/// A line for each object.
+/// One row for each object.
 pub fn rows(kind: &Descriptor, objects: &[Value], style: Style<'_>) -> Vec<Vec<String>> {
     let row = |object: &Value| {
         let namespace =
@@ -58,7 +58,7 @@ fn columns(kind: &Descriptor, style: Style<'_>) -> impl Iterator<Item = &'static
     kind.columns.iter().chain(judged).filter(move |column| style.wide || !column.wide)
 }
 
-/// One object as it is, or several as a list, as kubectl gives them.
+/// A single object unchanged, or several objects as a `List`, as kubectl prints them.
 pub fn document(objects: &[Value], single: bool) -> Value {
     match objects {
         [object] if single => object.clone(),
@@ -66,18 +66,18 @@ pub fn document(objects: &[Value], single: bool) -> Value {
     }
 }
 
-/// Kind and name of each object, a line each.
+/// Kind and name of each object, one line each.
 pub fn names(objects: &[Value]) -> String {
     objects.iter().fold(String::new(), |text, object| text + &Key::of(object).printed() + "\n")
 }
 
-/// What pilot and the proxies think of an object.
+/// The verdict of pilot and the proxies on an object.
 const VERDICT: [Column; 2] = [
     Column::computed("VERDICT", |object, _| reconciled(object, "/reason")).wide(),
     Column::computed("MESSAGE", |object, _| reconciled(object, "/message")).wide(),
 ];
 
-/// The first line of what the condition says that tells whether the object is in force.
+/// The first line of a field of the condition `Reconciled`.
 fn reconciled(object: &Value, field: &str) -> String {
     let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
     let found = conditions.into_iter().flatten().find(|one| one["type"] == "Reconciled");

@@ -1,4 +1,4 @@
-//! Pure. How things look: tables as kubectl and istioctl print them, and what `up` says at its end.
+//! Pure. Output for users: tables as kubectl and istioctl print them, and the final message of `up`.
 
 pub mod sync;
 

@@ -1,4 +1,4 @@
-//! Pure. How far a rollout is and what its history was, in kubectl's words.
+//! Pure. The progress and the history of a rollout, in kubectl's words.
 
 use serde_json::Value;
 
@@ -6,18 +6,18 @@ use crate::manifest::object::text;
 use crate::view::table;
 use crate::wire::Revision;
 
-/// How far a rollout is.
+/// The progress of a rollout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
-    /// All pods are those of the latest template, and available.
+    /// All pods have the latest template and are available.
     Done(String),
-    /// What it waits for.
+    /// The rollout waits for this.
     Waiting(String),
-    /// It does not go on.
+    /// The rollout has failed.
     Failed(String),
 }
 
-/// How far the rollout of a Deployment or StatefulSet is.
+/// The progress of a Deployment's or StatefulSet's rollout.
 pub fn progress(object: &Value) -> Progress {
     let name = text(object, "/metadata/name");
     let count = |pointer: &str| object.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
@@ -74,7 +74,7 @@ fn stateful(object: &Value, name: &str, wanted: u64) -> Progress {
     }
 }
 
-/// The revisions of a workload.
+/// The table of a workload's revisions.
 pub fn history(title: &str, revisions: &[Revision]) -> String {
     let row = |revision: &Revision| {
         let cause = if revision.cause.is_empty() { "<none>" } else { &revision.cause };

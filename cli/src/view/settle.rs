@@ -1,21 +1,21 @@
-//! Pure. How far what was applied or deleted is: a line of progress while a command waits, and what is wrong when the
-//! wait is over.
+//! Pure. The progress of an applied or deleted object towards all proxies: one line while a command waits, and the
+//! problems when the wait is over.
 
 use api::resource::document::Problem;
 use api::resource::verdict::{ObjectVerdict, ProxyAnswer, Standing, Wanted};
 
 use crate::wire::Settling;
 
-/// An object whose verdict a command waits for, with the file that the user gave.
+/// An object that a command waits for, with the file that defines it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Awaited {
     /// The object.
     pub wanted: Wanted,
-    /// The file, with the line where known.
+    /// The file, with the line if it is known.
     pub file: String,
 }
 
-/// What is waited for at this moment.
+/// One line that names what the command still waits for.
 pub fn progress(awaited: &[Awaited], settling: &Settling) -> String {
     if let Some(trouble) = &settling.trouble {
         return format!("waiting: {trouble}");
@@ -32,8 +32,8 @@ pub fn progress(awaited: &[Awaited], settling: &Settling) -> String {
     format!("waiting for {} of {all} proxies to acknowledge: {}", late.len(), listed(&late))
 }
 
-/// What is wrong once all is settled, or when the time is over: objects and proxies that refuse, and who has not
-/// answered.
+/// The problems when the wait is over: objects that are rejected, proxies that reject the configuration, and proxies
+/// that have not acknowledged it.
 pub fn problems(awaited: &[Awaited], settling: &Settling) -> Vec<Problem> {
     let mut problems = vec![];
     for one in awaited {
@@ -91,7 +91,7 @@ pub fn problems(awaited: &[Awaited], settling: &Settling) -> Vec<Problem> {
     problems
 }
 
-/// Each refusal of a proxy, once for all proxies that say the same.
+/// The rejections by proxies. Proxies that reject for the same reason share one problem.
 fn refused(awaited: &[Awaited], settling: &Settling) -> Vec<Problem> {
     let snapshot = snapshot(awaited, settling);
     let mut by_detail: Vec<(String, Vec<&str>)> = vec![];
@@ -111,7 +111,7 @@ fn refused(awaited: &[Awaited], settling: &Settling) -> Vec<Problem> {
     by_detail.into_iter().map(problem).collect()
 }
 
-/// Proxies that have not answered, and those that are not connected.
+/// Proxies that have not acknowledged, and proxies that are not connected.
 fn late<'a>(awaited: &[Awaited], settling: &'a Settling) -> Vec<&'a str> {
     let snapshot = snapshot(awaited, settling);
     let pending = |proxy: &&ProxyAnswer| proxy.standing(snapshot) == Standing::Pending;
@@ -119,7 +119,7 @@ fn late<'a>(awaited: &[Awaited], settling: &'a Settling) -> Vec<&'a str> {
     late.chain(settling.missing.iter().map(String::as_str)).collect()
 }
 
-/// The snapshot with which everything is in force.
+/// The first snapshot that contains all of the changes.
 fn snapshot(awaited: &[Awaited], settling: &Settling) -> u64 {
     let newest = awaited.iter().map(|one| match verdict(one, settling) {
         Some(verdict) if !one.wanted.gone => verdict.snapshot,
@@ -147,7 +147,7 @@ fn name(wanted: &Wanted) -> String {
     }
 }
 
-/// The first of many names.
+/// The first names of a list, and the number of the others.
 fn listed(names: &[&str]) -> String {
     let more = names.len().saturating_sub(SHOWN);
     let first = names[..names.len() - more].join(", ");

@@ -1,5 +1,5 @@
-//! Pure. Text in columns as `kubectl describe` aligns it: a cell is as wide as the widest of the cells above and below it,
-//! for as long as lines have that cell.
+//! Pure. Text in columns as `kubectl describe` aligns it. A cell is as wide as the widest cell of its column in the
+//! adjacent lines above and below, as far as these lines have the column.
 
 /// Lines of cells.
 #[derive(Debug, Clone, Default)]
@@ -8,12 +8,12 @@ pub struct Sheet {
 }
 
 impl Sheet {
-    /// A line of text without columns.
+    /// Adds a line of text without columns.
     pub fn line(&mut self, indent: usize, text: &str) {
         self.lines.push(vec![format!("{}{text}", " ".repeat(indent))]);
     }
 
-    /// A label with its value; more lines of the value stand below each other.
+    /// Adds a label with its value. Further lines of the value are aligned below the first.
     pub fn field(&mut self, indent: usize, label: &str, value: &str) {
         let mut label = format!("{}{label}:", " ".repeat(indent));
         for line in value.lines() {
@@ -24,7 +24,7 @@ impl Sheet {
         }
     }
 
-    /// A row of a table.
+    /// Adds a row of a table.
     pub fn row<'a>(&mut self, indent: usize, cells: impl IntoIterator<Item = &'a str>) {
         let mut cells: Vec<String> = cells.into_iter().map(str::to_string).collect();
         if let Some(first) = cells.first_mut() {
@@ -33,7 +33,7 @@ impl Sheet {
         self.lines.push(cells);
     }
 
-    /// All of it, each line ended.
+    /// The complete text; every line ends with a line break.
     pub fn render(&self) -> String {
         let mut text = String::new();
         for (at, cells) in self.lines.iter().enumerate() {
@@ -51,7 +51,7 @@ impl Sheet {
         text
     }
 
-    /// The width of a column around a line.
+    /// The width of a column at a line.
     fn width(&self, at: usize, column: usize) -> usize {
         let has = |line: &&Vec<String>| line.len() > column + 1;
         let above = self.lines[..at].iter().rev().take_while(has);

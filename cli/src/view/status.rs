@@ -1,4 +1,4 @@
-//! Pure. `ostria status`: the pods with their identities, and whether each proxy has what pilot sent.
+//! Pure. `ostria status`: the pods with their identities, and whether each proxy has acknowledged what pilot sent.
 
 use serde_json::Value;
 
@@ -51,14 +51,14 @@ fn summary(pod: &PodLine, states: Option<&[String; 4]>, in_step: bool) -> String
         None if pod.identity == "-" => "-".into(),
         None => "NOT CONNECTED".into(),
         Some(states) if states.iter().all(|state| matches!(state.as_str(), "SYNCED" | "NOT SENT" | "-")) => {
-            // Everything sent may be acknowledged while something is not sent yet.
+            // Pilot may have changes that it has not sent yet, although everything sent is acknowledged.
             if in_step { "SYNCED" } else { "STALE" }.into()
         }
         Some(states) => states.iter().find(|state| *state != "SYNCED").cloned().unwrap_or_default(),
     }
 }
 
-/// A pod's proxy. Pilot names it as `POD.NAMESPACE`, or by the whole node id that has it as its third part.
+/// Finds the proxy of a pod. Pilot names it `POD.NAMESPACE`, or by the node id, whose third part is that name.
 fn proxy<'a>(pod: &PodLine, proxies: &'a Value) -> Option<&'a Value> {
     let name = format!("{}.{}", pod.name, pod.namespace);
     proxies.as_array()?.iter().find(|proxy| {
@@ -68,7 +68,7 @@ fn proxy<'a>(pod: &PodLine, proxies: &'a Value) -> Option<&'a Value> {
     })
 }
 
-/// The states of a proxy for clusters, listeners, routes and endpoints.
+/// The states of a proxy's clusters, listeners, routes and endpoints.
 pub fn states(proxy: &Value) -> [String; 4] {
     [["cluster", "cds"], ["listener", "lds"], ["route", "rds"], ["endpoint", "eds"]]
         .map(|[long, short]| state(proxy, long, short))

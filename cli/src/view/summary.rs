@@ -1,24 +1,24 @@
-//! Pure. What `up` says when everything is ready: the pods, the page, and what to try next.
+//! Pure. The final message of `up`: the pods, the address of the page, and commands to try.
 
 use crate::view::table;
 use crate::wire::PodLine;
 
-/// What the closing words of `up` point to.
+/// Facts that the final message mentions.
 #[derive(Debug, Clone, Default)]
 pub struct Hints {
     /// The command as the user typed it.
     pub program: String,
-    /// Flags by which further commands find this mesh.
+    /// Flags that other commands need to find this mesh.
     pub flags: String,
-    /// Where the gateway is reached, if one serves HTTP.
+    /// Address of the gateway, if a gateway serves HTTP.
     pub gateway: Option<String>,
-    /// Whether the bookinfo page is routed.
+    /// Whether the bookinfo page has a route.
     pub page: bool,
-    /// The file of a rule to try, as the user can name it.
+    /// File of a rule to try, as a path for the user's shell.
     pub rule: Option<String>,
 }
 
-/// The closing words of `up`: the pods, the page, and what to try next.
+/// Renders the final message.
 pub fn render(pods: &[PodLine], hints: &Hints) -> String {
     let rows: Vec<Vec<String>> = pods
         .iter()

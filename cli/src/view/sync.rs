@@ -1,4 +1,5 @@
-//! Pure. `ostria proxy-status`: whether each connected proxy has what pilot sent, by type, as `istioctl proxy-status`.
+//! Pure. `ostria proxy-status`: whether each connected proxy has acknowledged what pilot sent, by type, as in `istioctl
+//! proxy-status`.
 
 use std::fmt::Write;
 
@@ -6,7 +7,7 @@ use serde_json::Value;
 
 use crate::view::{status, table};
 
-/// The table.
+/// The table of proxies.
 pub fn render(proxies: &[Value], version: &str) -> String {
     let heads = ["NAME", "CLUSTER", "CDS", "LDS", "EDS", "RDS", "ECDS", "PILOT", "VERSION"];
     let mut rows: Vec<Vec<String>> = proxies.iter().map(|proxy| row(proxy, version)).collect();
@@ -14,7 +15,7 @@ pub fn render(proxies: &[Value], version: &str) -> String {
     table::render(&heads, &rows)
 }
 
-/// What a proxy has refused, with the reason: a paragraph for each.
+/// The resources that proxies have rejected, with the reasons: one paragraph for each rejection.
 pub fn refusals(proxies: &[Value]) -> String {
     let mut text = String::new();
     for proxy in proxies {
@@ -44,7 +45,7 @@ fn row(proxy: &Value, version: &str) -> Vec<String> {
         listeners,
         endpoints,
         routes,
-        // Pilot sends no extensions by themselves; filters travel with their listeners.
+        // Pilot sends no extension configurations (ECDS); filters are part of their listeners.
         "IGNORED".into(),
         "pilot".into(),
         if own.is_empty() { version.into() } else { own.into() },

@@ -1,16 +1,16 @@
-//! Pure. Columns of text as kubectl aligns them: three spaces apart, no lines.
+//! Pure. Tables as kubectl aligns them: columns three spaces apart, without rules.
 
-/// A table's text, each line ended.
+/// Renders a table; every line ends with a line break.
 pub fn render(head: &[&str], rows: &[Vec<String>]) -> String {
     Widths::default().lines(Some(head), rows)
 }
 
-/// The widths of a table's columns, which grow while rows come.
+/// The widths of a table's columns. They grow as rows are added.
 #[derive(Debug, Clone, Default)]
 pub struct Widths(Vec<usize>);
 
 impl Widths {
-    /// The text of further rows, under a head where there is one.
+    /// Renders further rows, with the column names before them if they are given.
     pub fn lines(&mut self, head: Option<&[&str]>, rows: &[Vec<String>]) -> String {
         let head: Option<Vec<String>> =
             head.map(|head| head.iter().map(|cell| (*cell).to_string()).collect());

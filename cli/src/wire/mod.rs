@@ -1,6 +1,6 @@
-//! Pure. What the processes of `ostria` say to each other: the supervisor to a pod's first process and to the
-//! process that becomes a container, and the verbs to the supervisor. It exists so that both ends of each
-//! pipe share one definition.
+//! Pure. Messages between the processes of `ostria`: from the supervisor to a pod's first process and to the process
+//! that becomes a container, and between the verbs and the supervisor. Both ends of each pipe or socket use these
+//! definitions.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -13,75 +13,76 @@ use serde_json::Value;
 
 use crate::arguments::DryRun;
 
-/// This program, also after its file was replaced while the mesh runs.
+/// The path of this program. It stays valid when the program's file is replaced while the mesh runs.
 pub const SELF: &str = "/proc/self/exe";
 
-/// A folder or file that a container sees at another place.
+/// A folder or file of the host that a container sees at another path.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
-    /// Where it is.
+    /// Path on the host.
     pub source: PathBuf,
-    /// What of it is shown: a relative path that a pod may have made, found without following links.
+    /// The part of `source` that is shown: a relative path that a pod may have created. It is resolved without
+    /// following links.
     pub sub_path: Option<PathBuf>,
-    /// Where the container sees it.
+    /// Path in the container.
     pub target: PathBuf,
-    /// Whether the container may not write there.
+    /// Whether the mount is read-only for the container.
     pub read_only: bool,
-    /// Whether a missing sub-path is made.
+    /// Whether a missing sub-path is created.
     pub makes: bool,
-    /// The type of a `hostPath`; nothing for what `ostria` made itself.
+    /// The type of a `hostPath`; `None` for paths that `ostria` created itself.
     pub host: Option<String>,
 }
 
 impl Mount {
-    /// A mount of this source, the rest to be filled in.
+    /// A mount of this source; the other fields have defaults.
     pub fn of(source: impl Into<PathBuf>) -> Self {
         Self { source: source.into(), ..Self::default() }
     }
 }
 
-/// All that a process in a container needs; written to a file that only the supervisor's user can read,
-/// because the environment may hold secrets.
+/// Everything that a process in a container needs. It is written to a file that only the supervisor's user can read,
+/// because the environment may contain secrets.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launch {
     /// The program and its arguments.
     pub command: Vec<String>,
-    /// The whole environment.
+    /// The complete environment.
     pub environment: Vec<(String, String)>,
     /// The working directory.
     pub directory: PathBuf,
-    /// User to become.
+    /// User of the process.
     pub user: Option<u32>,
-    /// Group to become.
+    /// Group of the process.
     pub group: Option<u32>,
     /// Supplementary groups.
     pub groups: Vec<u32>,
     /// Capabilities to keep, one bit each, with the kernel's numbers.
     pub capabilities: u64,
-    /// Whether the root file system cannot be written.
+    /// Whether the root file system is read-only.
     pub read_only_root: bool,
-    /// What is laid over the host's files.
+    /// Mounts over the host's files.
     pub mounts: Vec<Mount>,
-    /// An existing empty folder to build the root in.
+    /// An existing empty folder in which the root is built.
     pub root: PathBuf,
-    /// An existing empty folder, which is shown in the place of what must not be seen.
+    /// An existing empty folder that is mounted over everything that must be hidden.
     pub empty: PathBuf,
-    /// The state folder, which must not be seen.
+    /// The state folder, which is hidden from the container.
     pub hidden: PathBuf,
-    /// The terminal to take as controlling terminal.
+    /// The terminal that becomes the controlling terminal.
     pub terminal: Option<PathBuf>,
 }
 
-/// How a pod's network namespace and name are set up.
+/// Settings of a pod's namespaces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sandbox {
-    /// The host name inside.
+    /// Host name in the pod.
     pub hostname: String,
-    /// Settings of the kernel for the pod's network and IPC, with dots in their names.
+    /// Kernel settings for the pod's network and IPC namespaces, named with dots.
     pub sysctls: Vec<(String, String)>,
 }
 
-/// Supervisor to a pod's first process, one JSON line each.
+/// Orders from the supervisor to a pod's first process, one line of JSON each.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Order {
@@ -92,174 +93,175 @@ pub enum Order {
         /// The node's address.
         gateway: Ipv4Addr,
     },
-    /// Start a container with its output in a file.
+    /// Start a container and write its output to a file.
     Start {
         /// Name for later orders and reports.
         id: String,
         /// File with a [`Launch`].
         launch: PathBuf,
-        /// File to append the output to.
+        /// File to which the output is appended.
         log: PathBuf,
-        /// Whether it sees the processes of the pod's other containers.
+        /// Whether the container sees the processes of the pod's other containers.
         shared: bool,
     },
-    /// Start a command with its input and output on connections to a socket, in the order input, output,
-    /// errors.
+    /// Start a command whose input, output and errors are three connections to a socket, opened in this order.
     Attach {
         /// Name for later orders and reports.
         id: String,
         /// File with a [`Launch`].
         launch: PathBuf,
-        /// The container whose processes it sees; the name of a run is the container's name, `-` and a number.
+        /// The container whose processes the command sees. The name of a container's run is the container's name, `-`
+        /// and a number.
         beside: String,
         /// The socket to connect to.
         socket: PathBuf,
     },
     /// Send a signal to a started process.
     Signal {
-        /// Which.
+        /// Name of the process.
         id: String,
         /// The signal's number.
         signal: i32,
     },
 }
 
-/// A pod's first process to the supervisor, one JSON line each.
+/// Reports from a pod's first process to the supervisor, one line of JSON each.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Report {
-    /// The namespaces exist; this process in the supervisor's view holds them.
+    /// The namespaces exist. The named process holds them; its id is as the supervisor sees it.
     Ready {
-        /// Its process id.
+        /// Process id.
         pid: u32,
     },
-    /// The network has its address.
+    /// The pod's interface has its address.
     Connected,
     /// A process ended.
     Exited {
-        /// Which.
+        /// Name of the process.
         id: String,
-        /// Its exit code, or 128 plus the signal.
+        /// Exit code, or 128 plus the number of the signal.
         code: i32,
     },
-    /// An order could not be followed.
+    /// An order failed.
     Failed {
-        /// Which process or step.
+        /// Name of the process, or the step.
         id: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// One object as the user gave it.
+/// One object as the user wrote it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Given {
-    /// The file and where known the line.
+    /// The file, with the line if it is known.
     pub file: String,
     /// The object.
     pub object: Value,
 }
 
-/// Objects to apply.
+/// A request to apply objects.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Apply {
     /// The objects.
     pub objects: Vec<Given>,
-    /// Whether only to check.
+    /// Whether the objects are only checked.
     pub dry_run: DryRun,
 }
 
-/// What became of one object.
+/// The result for one object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// As kubectl prints it: `virtualservice.networking.istio.io/reviews`.
+    /// The name that kubectl prints, such as `virtualservice.networking.istio.io/reviews`.
     pub object: String,
-    /// created, configured, unchanged or deleted.
+    /// `created`, `configured`, `unchanged` or `deleted`.
     pub verdict: String,
 }
 
-/// The supervisor's answer to a change.
+/// The supervisor's response to a change.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Answer {
-    /// What became of each object.
+    /// The result for each object.
     pub outcomes: Vec<Outcome>,
-    /// What is odd but accepted.
+    /// Warnings about accepted objects.
     pub warnings: Vec<Problem>,
     /// Why nothing was changed.
     pub problems: Vec<Problem>,
-    /// Objects in the version that is there, in the order of the request, for who waits until they are in force.
+    /// The stored versions of the objects, in the order of the request. A client uses them to wait until the objects
+    /// are in force.
     pub wanted: Vec<Wanted>,
-    /// Why the change cannot be written where pilot reads it.
+    /// Why the change cannot be written to the folder that pilot reads.
     pub trouble: Option<String>,
 }
 
-/// All that is known of an object.
+/// An object for `describe`, with everything related to it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Description {
     /// The object, with its status.
     pub object: Value,
-    /// What pilot thinks of it; none where it has nothing to say.
+    /// Pilot's verdict; `None` if pilot has none for this object.
     pub verdict: Option<ObjectVerdict>,
-    /// What the proxies have answered.
+    /// Responses of the proxies to the object.
     pub proxies: Vec<ProxyAnswer>,
-    /// What has to do with it.
+    /// Related objects.
     pub relations: Vec<Related>,
     /// The endpoints of a Service, for each of its ports.
     pub endpoints: Vec<Vec<String>>,
-    /// What happened to it.
+    /// Events about the object.
     pub events: Vec<Value>,
 }
 
-/// How far a change is on its way to every proxy.
+/// Progress of a change towards all proxies.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Settling {
-    /// Whether nothing is waited for.
+    /// Whether the wait is over.
     pub settled: bool,
-    /// What pilot and its proxies think of the objects.
+    /// Verdicts of pilot and its proxies on the objects.
     pub verdicts: Verdicts,
-    /// Proxies of pods that are ready, and that are not connected to pilot.
+    /// Proxies of ready pods that are not connected to pilot.
     pub missing: Vec<String>,
-    /// What is in the way of all objects.
+    /// Problems that affect all objects.
     pub trouble: Option<String>,
 }
 
-/// What to delete.
+/// A request to delete objects.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Removal {
-    /// Objects, of which kind, namespace and name count.
+    /// The objects. Only kind, namespace and name are used.
     pub objects: Vec<Given>,
-    /// Whether a missing object is no problem.
+    /// Whether a missing object is ignored.
     pub ignore_missing: bool,
 }
 
-/// Which objects to list.
+/// A request to list objects.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Query {
-    /// The kind as typed: singular, plural or short.
+    /// The kind as the user typed it: singular, plural or short name.
     pub kind: String,
-    /// One object.
+    /// Name of a single object.
     pub name: Option<String>,
-    /// Its namespace; all without.
+    /// Namespace of the objects; all namespaces if `None`.
     pub namespace: Option<String>,
 }
 
-/// What runs and who it is.
+/// State of the running mesh.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Status {
     /// Process id of the supervisor.
     pub pid: u32,
-    /// Where the gateway listens on the host; empty where no pod serves it.
+    /// Host address of the gateway; empty if no pod serves it.
     pub gateway: String,
     /// One line for each pod.
     pub pods: Vec<PodLine>,
-    /// Pilot's view of its proxies.
+    /// Pilot's list of its proxies.
     pub proxies: Value,
-    /// What pilot finds odd about objects in force.
+    /// Pilot's warnings about objects in force.
     #[serde(default)]
     pub warnings: Vec<Problem>,
 }
 
-/// One pod as `status` shows it.
+/// One row of `status`: a pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodLine {
     /// Its namespace.
@@ -270,87 +272,87 @@ pub struct PodLine {
     pub identity: String,
     /// Its address.
     pub address: String,
-    /// Ready containers and all containers, as `2/2`.
+    /// Ready containers and all containers, such as `2/2`.
     pub ready: String,
-    /// As kubectl's STATUS column.
+    /// The text of kubectl's STATUS column.
     pub status: String,
     /// Restarts of all its containers.
     pub restarts: u32,
 }
 
-/// Which container of which pod.
+/// A container of a pod.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Target {
     /// Namespace.
     pub namespace: String,
-    /// The pod, or deployment/NAME.
+    /// Name of the pod, or `deployment/NAME`.
     pub pod: String,
-    /// The container; the app's without.
+    /// Name of the container; the application's container if `None`.
     pub container: Option<String>,
 }
 
-/// Which events to list.
+/// A request to list events.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct EventQuery {
-    /// About objects in this namespace; all without.
+    /// Only events about objects in this namespace; all namespaces if `None`.
     pub namespace: Option<String>,
-    /// About objects of this kind and name.
+    /// Only events about the object of this kind and name.
     pub about: Option<(String, String)>,
 }
 
-/// A template that a workload had.
+/// A revision of a workload's pod template.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Revision {
-    /// Its number; the highest is in force.
+    /// Revision number; the highest number is in force.
     pub number: u64,
-    /// The pods' template.
+    /// The pod template.
     pub template: Value,
-    /// The annotation `kubernetes.io/change-cause` of that time.
+    /// The annotation `kubernetes.io/change-cause` of the object when it had this template.
     pub cause: String,
 }
 
-/// What became of an object that is watched.
+/// A change to a watched object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "object", rename_all = "UPPERCASE")]
 pub enum Watched {
-    /// It is there: at the beginning, and when it comes.
+    /// The object exists: it did when the watch began, or it was created.
     Added(Value),
-    /// It is another one.
+    /// The object changed.
     Modified(Value),
-    /// It is gone.
+    /// The object was deleted.
     Deleted(Value),
-    /// Everything that was there at the beginning was told.
+    /// All objects that existed when the watch began were sent.
     Bookmark,
 }
 
-/// A question to a pod's proxy.
+/// A request to the admin interface of a pod's proxy.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ProxyQuery {
-    /// Whose proxy.
+    /// The pod.
     #[serde(flatten)]
     pub target: Target,
-    /// The page of its admin interface, with its parameters.
+    /// Path of the request, with its parameters.
     pub page: String,
-    /// Whether it changes something.
+    /// Whether the request changes something, and is sent as POST.
     #[serde(default)]
     pub post: bool,
 }
 
-/// A request for output of a container.
+/// A request for the output of a container.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct LogQuery {
-    /// Whose.
+    /// The container.
     #[serde(flatten)]
     pub target: Target,
-    /// Keep sending.
+    /// Keep sending output as it is written.
     #[serde(default)]
     pub follow: bool,
-    /// Of the run before.
+    /// Send the output of the previous run.
     #[serde(default)]
     pub previous: bool,
-    /// Only the last lines.
+    /// Send only this many of the last lines.
     pub tail: Option<usize>,
-    /// Only what was written since then, in seconds since 1970.
+    /// Send only output written since this time, in seconds since 1970.
     #[serde(default)]
     pub since: Option<u64>,
 }
@@ -358,29 +360,29 @@ pub struct LogQuery {
 /// A request to run a command in a container.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ExecQuery {
-    /// Where.
+    /// The container.
     #[serde(flatten)]
     pub target: Target,
-    /// What.
+    /// The command.
     pub command: Vec<String>,
-    /// Whether input comes.
+    /// Whether the client sends input.
     pub stdin: bool,
-    /// Whether it gets a terminal.
+    /// Whether the command gets a terminal.
     pub tty: bool,
 }
 
-/// Pieces of the byte stream of `exec`: one byte of kind, four bytes of length, the content.
+/// Frames of the byte stream of `exec`: one byte for the type, four bytes for the length, then the content.
 pub mod frame {
-    /// Input for the command; empty at its end.
+    /// Input for the command; an empty frame ends the input.
     pub const INPUT: u8 = 0;
-    /// The command's output.
+    /// Standard output of the command.
     pub const OUTPUT: u8 = 1;
-    /// The command's errors.
+    /// Standard error of the command.
     pub const ERROR: u8 = 2;
-    /// The command's exit code as decimal text; nothing comes after.
+    /// The command's exit code as decimal text. This is the last frame.
     pub const EXIT: u8 = 3;
 
-    /// A frame's bytes.
+    /// Encodes a frame.
     pub fn encode(kind: u8, content: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(content.len() + 5);
         bytes.push(kind);

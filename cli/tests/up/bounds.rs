@@ -1,5 +1,5 @@
-//! What pods try in order to leave their container, and what their security contexts promise: each attempt is made by a
-//! real process in a real pod.
+//! Isolation of pods: attempts to leave a container, and the guarantees of security contexts. A real process in a real
+//! pod makes each attempt.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use crate::harness::{Mesh, SLEEP, is_root, pod, until};
 
-/// A folder of the host that holds a mount below, both with a file.
+/// A folder of the host with another mount below it. Both contain a file.
 struct Host {
     folder: tempfile::TempDir,
 }
@@ -48,7 +48,7 @@ impl Drop for Host {
     }
 }
 
-/// Runs each line in the pod; what it prints, and `no` where it fails.
+/// Runs each line as a shell command in the pod. Returns the output of each, or `no` for a failed one.
 fn answers(mesh: &Mesh, pod: &str, lines: &[&str]) -> Vec<String> {
     let guarded: Vec<_> =
         lines.iter().map(|line| format!("({line}) 2>/dev/null || echo no; echo ---\n")).collect();
@@ -225,7 +225,7 @@ spec:
         mesh.ok(&["exec", "web", "-c", container, "--", "sh", "-c", script]).trim().to_string()
     };
     let status = "grep -E '^(CapPrm|CapEff|CapBnd|CapInh|CapAmb|NoNewPrivs|Seccomp):' /proc/self/status | cut -f2 | xargs";
-    // The default set without MKNOD, then none, then NET_ADMIN alone.
+    // The default capabilities without MKNOD, then none, then NET_ADMIN alone.
     assert_eq!(
         of("root", status),
         "0000000000000000 00000000a00425fb 00000000a00425fb 00000000a00425fb 0000000000000000 1 2"
@@ -386,7 +386,7 @@ fn a_pod_that_takes_anothers_addresses_gets_nothing_that_is_the_others() {
     );
     mesh.exec("liar", &take);
     assert_eq!(answers(&mesh, "liar", &[ask]), ["no"], "it gets answers as {victim}");
-    // Whatever the liar says of itself, what is for the victim comes to the victim.
+    // Packets for the victim reach the victim, although the liar uses its addresses.
     assert_eq!(answers(&mesh, "victim", &[ask; 3]), ["yes"; 3]);
     let counters = std::fs::read_to_string(format!("/proc/{}/net/netstat", mesh.supervisor())).unwrap();
     let mut lines = counters.lines().filter(|line| line.starts_with("TcpExt:")).map(str::split_whitespace);
@@ -395,8 +395,9 @@ fn a_pod_that_takes_anothers_addresses_gets_nothing_that_is_the_others() {
     assert_ne!(dropped, "0", "the node has dropped nothing");
 }
 
-/// A process can open the file of any program of its container, change its mode, and write to it once nobody runs it. If
-/// that were the launcher's by the host's mount, a pod could change `ostria` on the host (CVE-2019-5736).
+/// A process can open the file of any program in its container, change its mode, and write to it when no process runs
+/// it. If the launcher's file were reachable through the host's mount, a pod could change `ostria` on the host
+/// (CVE-2019-5736).
 #[test]
 fn a_pod_that_makes_the_launcher_start_itself_cannot_write_to_it() {
     if !is_root() {
@@ -428,7 +429,7 @@ fn a_pod_that_makes_the_launcher_start_itself_cannot_write_to_it() {
     drop(launcher.stdin.take());
     launcher.wait().unwrap();
     writeln!(input, "{wait}").unwrap();
-    // Not its content: that it runs elsewhere would keep it from being written to, for as long as it does.
+    // The expected error is not "Text file busy": that one would protect the file only while another process runs it.
     let told = lines.next().unwrap().unwrap();
     assert!(told.contains("Read-only file system"), "{told}");
     drop(input);

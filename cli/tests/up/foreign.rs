@@ -1,11 +1,11 @@
-//! State folders of somebody else: they are neither believed nor touched.
+//! State folders of other users: their content is neither trusted nor changed.
 
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::process::{Child, Command};
 
 use crate::harness::{Mesh, SLEEP, is_root, pod};
 
-/// A process that a forged lock names.
+/// A process whose id a forged lock contains.
 struct Victim(Child);
 
 impl Victim {
@@ -13,7 +13,7 @@ impl Victim {
         Self(Command::new("sleep").arg("1000").spawn().unwrap())
     }
 
-    /// A lock as `ostria` writes it, for this process as supervisor and child.
+    /// A lock in `ostria`'s format, with this process as supervisor and child.
     fn lock(&self) -> String {
         use std::os::unix::fs::MetadataExt;
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
@@ -108,7 +108,7 @@ fn an_id_that_was_given_to_a_stranger_is_not_ended() {
     let state = mesh.path("home/state");
     std::fs::create_dir(&state).unwrap();
     std::fs::set_permissions(&state, PermissionsExt::from_mode(0o700)).unwrap();
-    // The start fits, the program does not.
+    // The start time is right, but the program is another one.
     let lock = victim.lock();
     let forged = format!(
         "{}\"inode\":1}}],{}",

@@ -1,4 +1,4 @@
-//! A mesh of its own for each test, as a user starts it.
+//! Starts a separate mesh for each test, with the commands of a user.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tests::guardian::{quoted, when_killed};
 
-/// A mesh with its folders; it is down when this is dropped.
+/// A mesh with its folders. Dropping it takes the mesh down.
 pub(crate) struct Mesh {
     folder: tempfile::TempDir,
     as_nobody: bool,
@@ -28,7 +28,7 @@ impl Mesh {
         std::fs::hard_link(own, &linked).or_else(|_| std::fs::copy(own, &linked).map(drop)).unwrap();
         std::fs::write(folder.path().join("yaml/all.yaml"), yaml).unwrap();
         if as_nobody {
-            // Not what is below: the program is the one that was built.
+            // Only the folders change their owner. The program below them stays the file that was built.
             for name in ["", "home", "yaml", "yaml/all.yaml"] {
                 let path = folder.path().join(name);
                 nix::unistd::chown(&path, Some(65534.into()), Some(65534.into())).unwrap();
@@ -39,7 +39,7 @@ impl Mesh {
         mesh
     }
 
-    /// A mesh in the background outlives who started it.
+    /// Takes the mesh down if the test is killed. A detached mesh outlives the process that started it.
     fn down_when_killed(&self) {
         let down = self.command(&["down"]);
         let words: Vec<_> = std::iter::once(down.get_program()).chain(down.get_args()).map(quoted).collect();
@@ -125,7 +125,7 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Waits until something holds; fails after ten seconds.
+/// Waits until `holds` returns true; fails after ten seconds.
 pub(crate) fn until(what: &str, holds: impl Fn() -> bool) {
     for _ in 0..500 {
         if holds() {

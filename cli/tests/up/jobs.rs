@@ -1,4 +1,4 @@
-//! Jobs from their YAML to their end, with what `ostria get` says of them.
+//! Tests of Jobs, from their YAML to their end, with the output of `ostria get`.
 
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
-//! `ostria` as people use it, with real namespaces: pods that run small shell programs, and everything that can
-//! be in the way. The executable is linked into a folder of its own, so that pods run without a control plane
-//! however much of it is built.
+//! Tests of `ostria` with real namespaces: pods that run small shell programs, and the failures that users meet. The
+//! executable is linked into a separate folder without the control plane, so that pods run without it even if it has
+//! been built.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -185,7 +185,7 @@ spec:
     assert!(address.contains("db-1.db.default.svc.cluster.local"), "{address}");
 }
 
-/// A container that notes its hook and its end.
+/// A container that writes its hook and its end to a log.
 fn noted(name: &str, sidecar: bool, hook: &str) -> String {
     let restart = if sidecar { ", restartPolicy: Always" } else { "" };
     format!(
@@ -202,7 +202,7 @@ fn all_hooks_run_when_a_pod_begins_to_end_and_sidecars_end_after_the_app_in_reve
     let out = mesh.path("out");
     std::fs::create_dir(&out).unwrap();
     mesh.up();
-    // The app waits in its hook until the sidecars were told.
+    // The application's hook waits until the sidecars have been told.
     let all_told = "until test $(grep -c told /out/log) = 3; do sleep 0.05; done";
     let yaml = format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: web}}\nspec:\n  terminationGracePeriodSeconds: 60\n  \
@@ -227,7 +227,7 @@ fn all_hooks_run_when_a_pod_begins_to_end_and_sidecars_end_after_the_app_in_reve
         ["app is told", "first is told", "second is told", "app ends", "second ends", "first ends"];
     assert_eq!(log(), in_order);
 
-    // A pod whose app ends by itself tells its sidecars then.
+    // If the application ends by itself, the sidecars are told at that moment.
     for name in ["log", "app"] {
         std::fs::remove_file(out.join(name)).unwrap();
     }
@@ -378,7 +378,7 @@ fn an_invalid_change_changes_nothing() {
 #[test]
 fn a_user_without_root_has_pods_too() {
     if !is_root() {
-        // All tests of this file run in a user namespace then.
+        // As such a user, all tests of this file already run in a user namespace.
         return;
     }
     let mesh = Mesh::owned_by(&pod("web", SLEEP), true);

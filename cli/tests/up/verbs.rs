@@ -1,5 +1,5 @@
-//! The verbs over a mesh that runs: selectors, forms of output, rollouts, events, forwarded ports, logs, and how `up`
-//! and `down` end.
+//! Tests of the verbs on a running mesh: selectors, output formats, rollouts, events, port forwarding, logs, and the
+//! end of `up` and `down`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -93,7 +93,7 @@ fn rollouts_are_followed_repeated_and_undone() {
 #[test]
 fn a_forwarded_port_leads_into_the_pod() {
     if !std::path::Path::new("/usr/bin/python3").exists() {
-        // The only server of a usual machine that listens where it is told.
+        // Without Python, most machines have no program that can listen on a given port.
         return;
     }
     let server = "import socket\ns = socket.create_server(('127.0.0.1', 7000))\nwhile True:\n  c, _ = s.accept()\n  \

@@ -1,11 +1,11 @@
-//! Pure. Builds the answers all services give: JSON, HTML, redirects and refusals.
+//! Pure. Builds the responses of all services: JSON, HTML, redirects and errors.
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, LOCATION, SET_COOKIE};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
-/// A whole answer; the services' answers are small enough to never stream.
+/// A complete response. Responses are small enough that none is streamed.
 pub type Answer = Response<Bytes>;
 
 /// `value` as JSON.
@@ -14,27 +14,27 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     with_type(status, "application/json", body.into())
 }
 
-/// `{"error": reason}`.
+/// An error response: `{"error": reason}`.
 pub fn refusal(status: StatusCode, reason: &str) -> Answer {
     json(status, &serde_json::json!({ "error": reason }))
 }
 
-/// JSON that another service wrote, passed on as it came.
+/// A JSON response with the unchanged body of another service.
 pub fn passed_on(status: StatusCode, body: Bytes) -> Answer {
     with_type(status, "application/json", body)
 }
 
-/// A page.
+/// An HTML page.
 pub fn html(page: String) -> Answer {
     with_type(StatusCode::OK, "text/html; charset=utf-8", page.into())
 }
 
-/// A picture.
+/// An SVG image.
 pub fn svg(picture: &'static str) -> Answer {
     with_type(StatusCode::OK, "image/svg+xml", Bytes::from_static(picture.as_bytes()))
 }
 
-/// Sends the browser to `place` with a GET, and gives it a cookie.
+/// A redirect (303) to `place` that sets a cookie. The browser follows it with a GET.
 pub fn see_other(place: &'static str, cookie: &str) -> Answer {
     let mut answer = with_type(StatusCode::SEE_OTHER, "text/plain", Bytes::new());
     answer.headers_mut().insert(LOCATION, HeaderValue::from_static(place));
@@ -44,24 +44,24 @@ pub fn see_other(place: &'static str, cookie: &str) -> Answer {
     answer
 }
 
-/// Nothing is at this path.
+/// A 404 response: nothing is at this path.
 pub fn not_found() -> Answer {
     refusal(StatusCode::NOT_FOUND, "there is nothing at this path")
 }
 
-/// The path exists, but not for this method.
+/// A 405 response: the path exists, but not for this method.
 pub fn method_not_allowed(allowed: &'static str) -> Answer {
     let mut answer = refusal(StatusCode::METHOD_NOT_ALLOWED, "this method is not for this path");
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     answer
 }
 
-/// `{"status": "NAME is healthy"}`, as probes of the well-known sample expect.
+/// The response to a health check, `{"status": "NAME is healthy"}`, as in Istio's sample.
 pub fn healthy(name: &str) -> Answer {
     json(StatusCode::OK, &serde_json::json!({ "status": format!("{name} is healthy") }))
 }
 
-/// The path should end in a product number and does not.
+/// A 400 response: the path must end in a product number and does not.
 pub fn no_product_id() -> Answer {
     refusal(StatusCode::BAD_REQUEST, "please provide numeric product ID")
 }

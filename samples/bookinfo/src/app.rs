@@ -1,7 +1,7 @@
 //! Runs one service: socket, connections, and an orderly end.
 //!
-//! On SIGTERM the service goes on accepting for a moment, telling every caller to close, so that
-//! nobody is caught half-way through a request; then it stops accepting and finishes what runs.
+//! On SIGTERM the service keeps accepting for a moment and asks clients to close their connections, so that no request
+//! is interrupted. Then it stops accepting and completes running requests.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -27,7 +27,7 @@ use crate::answer::{self, Answer};
 use crate::config::Config;
 use crate::role::Service;
 
-/// Binds, serves until SIGTERM or Ctrl-C, and finishes running requests.
+/// Binds, serves until SIGTERM or Ctrl-C, and completes running requests.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
@@ -46,7 +46,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Serves on `listener` until `stop`, then for `delay` more, then finishes running requests.
+/// Serves on `listener` until `stop`, then for another `delay`, then completes running requests.
 pub async fn serve(listener: TcpListener, service: Service, stop: impl Future<Output = ()>, delay: Duration) {
     let shared = Arc::new(Shared { service, leaving: AtomicBool::new(false) });
     let graceful = GracefulShutdown::new();
@@ -76,7 +76,7 @@ async fn accept(
         };
         match accepted {
             Ok((stream, _)) => connection(stream, shared.clone(), graceful),
-            // Out of file descriptors, most likely: running requests must end before more can start.
+            // Most likely there are no file descriptors left. Running requests must end before more can start.
             Err(error) => {
                 eprintln!("cannot accept: {error}");
                 tokio::time::sleep(BACK_OFF).await;
@@ -86,7 +86,7 @@ async fn accept(
 }
 
 fn connection(stream: TcpStream, shared: Arc<Shared>, graceful: &GracefulShutdown) {
-    // Without this, small answers may wait for the caller's delayed acknowledgement.
+    // Without this, small responses may wait for the client's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
         let shared = shared.clone();
@@ -96,7 +96,7 @@ fn connection(stream: TcpStream, shared: Arc<Shared>, graceful: &GracefulShutdow
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
     let watched = graceful.watch(connection);
     tokio::spawn(async move {
-        // A caller that goes away mid-request is its own business.
+        // A client that disconnects during a request is not an error.
         let _ = watched.await;
     });
 }

@@ -1,6 +1,6 @@
-//! Pure. The book, what is known of it, and the JSON shapes the services exchange.
+//! Pure. The book, its details, reviews and ratings, and the JSON that the services exchange.
 //!
-//! Field names are those that users' scripts and dashboards of the well-known sample expect.
+//! Field names are those of Istio's sample, because users' scripts and dashboards depend on them.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +14,13 @@ pub struct Product {
     pub id: u64,
     /// Title.
     pub title: &'static str,
-    /// What it is about, in plain text.
+    /// Summary in plain text.
     pub summary: &'static str,
-    /// Where to read more.
+    /// URL of more information.
     pub link: &'static str,
 }
 
-/// The one book this shop has.
+/// The only book of the shop.
 pub const PRODUCT: Product = Product {
     id: 0,
     title: "The Comedy of Errors",
@@ -31,13 +31,13 @@ pub const PRODUCT: Product = Product {
     link: "https://en.wikipedia.org/wiki/The_Comedy_of_Errors",
 };
 
-/// The catalogue as `/api/v1/products` answers it.
+/// The response to `/api/v1/products`.
 pub fn catalogue() -> Value {
     let html = format!("<a href=\"{}\">Wikipedia</a>: {}", PRODUCT.link, PRODUCT.summary);
     json!([{ "id": PRODUCT.id, "title": PRODUCT.title, "descriptionHtml": html }])
 }
 
-/// What `details` knows of book `id`.
+/// The response of `details` for book `id`.
 pub fn details(id: u64) -> Value {
     json!({
         "id": id,
@@ -52,17 +52,17 @@ pub fn details(id: u64) -> Value {
     })
 }
 
-/// Answer of `reviews`.
+/// The response of `reviews`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Reviews {
     /// Number of the book, as text.
     pub id: String,
-    /// Pod that answered.
+    /// Pod that served the response.
     pub podname: String,
-    /// Cluster that answered.
+    /// Cluster that served the response.
     pub clustername: Option<String>,
-    /// Version that answered, as `v2`.
+    /// Version that served the response, such as `v2`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// The reviews.
@@ -72,34 +72,34 @@ pub struct Reviews {
 /// One review.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Review {
-    /// Who wrote it.
+    /// Name of the reviewer.
     pub reviewer: String,
-    /// What they wrote.
+    /// Text of the review.
     pub text: String,
-    /// Stars, if this version shows any.
+    /// Rating, if this version shows ratings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rating: Option<Rating>,
 }
 
-/// Stars of one review, or why there are none.
+/// Rating of one review, or the reason why it is missing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Rating {
     /// The reviewer's stars.
     Stars {
-        /// How many, of five.
+        /// Number of stars, up to five.
         stars: i64,
         /// Their colour.
         color: String,
     },
-    /// Ratings did not answer.
+    /// The service `ratings` did not respond.
     Error {
-        /// What to tell the reader.
+        /// Message for the reader.
         error: String,
     },
 }
 
-/// Answer of `ratings`: stars of each reviewer.
+/// The response of `ratings`: the stars of each reviewer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ratings {
     /// Number of the book.
@@ -108,34 +108,34 @@ pub struct Ratings {
     pub ratings: BTreeMap<String, i64>,
 }
 
-/// What `ratings` says of book `id` until someone posts another opinion.
+/// The response of `ratings` for book `id` before other ratings are posted.
 pub fn first_ratings(id: u64) -> Ratings {
     Ratings { id, ratings: [("Reviewer1".to_owned(), 5), ("Reviewer2".to_owned(), 4)].into() }
 }
 
-/// The stars in a posted body; each must be a whole number from 0 to 5.
+/// The stars in a posted body. Each must be a whole number from 0 to 5.
 pub fn posted_ratings(body: &[u8]) -> Option<BTreeMap<String, i64>> {
     let ratings: BTreeMap<String, i64> = serde_json::from_slice(body).ok()?;
     ratings.values().all(|stars| (0..=5).contains(stars)).then_some(ratings)
 }
 
-/// What a version of `reviews` knows of the stars when it writes its answer.
+/// The stars that a version of `reviews` can show.
 #[derive(Clone, Copy, Debug)]
 pub enum Stars<'a> {
-    /// This version shows none.
+    /// This version shows no stars.
     Hidden,
-    /// Ratings did not answer.
+    /// The service `ratings` did not respond.
     Unavailable,
-    /// Ratings answered.
+    /// The service `ratings` responded.
     Known {
-        /// Colour to show them in.
+        /// Colour of the stars.
         color: &'a str,
         /// Stars of each reviewer.
         ratings: &'a BTreeMap<String, i64>,
     },
 }
 
-/// The two reviews, with as many stars as are known.
+/// The two reviews, with the stars that are available.
 pub fn reviews(stars: Stars<'_>) -> Vec<Review> {
     REVIEWS
         .iter()
@@ -147,7 +147,7 @@ pub fn reviews(stars: Stars<'_>) -> Vec<Review> {
         .collect()
 }
 
-/// A reviewer who gave no stars is shown without, as if this version hid them.
+/// The rating of a reviewer. A reviewer without stars gets none, as in a version that shows no stars.
 fn rating(stars: Stars<'_>, reviewer: &str) -> Option<Rating> {
     match stars {
         Stars::Hidden => None,
@@ -158,7 +158,7 @@ fn rating(stars: Stars<'_>, reviewer: &str) -> Option<Rating> {
     }
 }
 
-/// Shown in place of stars when ratings did not answer.
+/// Message in place of stars when `ratings` did not respond.
 pub const RATINGS_UNAVAILABLE: &str = "Ratings service is currently unavailable";
 
 const REVIEWS: [(&str, &str); 2] = [

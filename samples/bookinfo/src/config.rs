@@ -1,22 +1,22 @@
-//! Settings of one service: flags first, then the environment variables the well-known sample uses.
+//! Settings of one service, from flags or else from the environment variables of Istio's sample.
 //!
-//! Raw arguments become a `Config` in one step, so nothing else reads flags or the environment.
+//! Raw arguments become a `Config` in one step. No other code reads flags or the environment.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
-/// Which of the four services this process is.
+/// The service that this process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Role {
-    /// The page, and the JSON API behind it.
+    /// The HTML page, and the JSON API behind it.
     Productpage,
-    /// Facts about a book.
+    /// Details of a book.
     Details,
-    /// Reviews of a book: v1 without stars, v2 with black ones, v3 with red ones.
+    /// Reviews of a book: v1 without stars, v2 with black stars, v3 with red stars.
     Reviews,
-    /// Stars that reviewers gave.
+    /// The reviewers' ratings.
     Ratings,
 }
 
@@ -36,21 +36,21 @@ impl Role {
 #[derive(Debug, Parser)]
 #[command(name = "bookinfo", about = "One service of the Bookinfo sample", disable_version_flag = true)]
 pub struct Arguments {
-    /// Which service to be
+    /// Service to run
     role: Role,
-    /// Port to listen on; 0 takes a free one
+    /// Port to listen on; 0 for any free port
     #[arg(long, default_value_t = 9080)]
     port: u16,
     /// Address to listen on
     #[arg(long, default_value = "0.0.0.0")]
     address: IpAddr,
-    /// Version to be: reviews v1 has no stars, v2 black stars, v3 red stars
+    /// Version of the service: reviews v1 has no stars, v2 black stars, v3 red stars
     #[arg(long, env = "SERVICE_VERSION", default_value = "v1")]
     version: String,
-    /// Reviews: ask ratings for stars, whatever the version says
+    /// Reviews: whether to show stars from ratings, overriding the version
     #[arg(long, env = "ENABLE_RATINGS")]
     enable_ratings: Option<bool>,
-    /// Reviews: colour of the stars, whatever the version says
+    /// Reviews: colour of the stars, overriding the version
     #[arg(long, env = "STAR_COLOR")]
     star_color: Option<String>,
     /// Domain added to the names of the other services
@@ -74,53 +74,53 @@ pub struct Arguments {
     /// Port of ratings
     #[arg(long, env = "RATINGS_SERVICE_PORT", default_value_t = 9080)]
     ratings_port: u16,
-    /// Name of the pod, shown in answers
+    /// Name of the pod, shown in responses
     #[arg(long, env = "POD_NAME")]
     pod_name: Option<String>,
-    /// Name of the machine, shown where no pod name is known
+    /// Name of the machine, shown if there is no pod name
     #[arg(long, env = "HOSTNAME", hide = true)]
     hostname: Option<String>,
-    /// Name of the cluster, shown in answers
+    /// Name of the cluster, shown in responses
     #[arg(long, env = "CLUSTER_NAME")]
     cluster_name: Option<String>,
-    /// Milliseconds to go on accepting after SIGTERM, until callers have heard that this pod leaves
+    /// Milliseconds to keep accepting after SIGTERM, until clients know that this pod leaves
     #[arg(long, env = "SHUTDOWN_DELAY_MS", default_value_t = 1000)]
     shutdown_delay_ms: u64,
 }
 
-/// What one service needs to know.
+/// Parsed settings of one service.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Which service to be.
+    /// The service to run.
     pub role: Role,
-    /// Where to listen.
+    /// Address to listen on.
     pub listen: SocketAddr,
-    /// Version label, as `v2`.
+    /// Version label, such as `v2`.
     pub version: String,
-    /// Name of the pod, or the best substitute.
+    /// Name of the pod, or else of the machine.
     pub pod: String,
-    /// Name of the cluster, if told.
+    /// Name of the cluster, if it is known.
     pub cluster: Option<String>,
-    /// Colour of the stars; without one, ratings are never asked.
+    /// Colour of the stars. If `None`, `ratings` is never called.
     pub stars: Option<String>,
     /// The other services.
     pub peers: Peers,
-    /// How long to go on accepting after SIGTERM.
+    /// How long to keep accepting after SIGTERM.
     pub shutdown_delay: Duration,
 }
 
 /// Addresses of the other services, as `host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peers {
-    /// Facts about a book.
+    /// Address of `details`.
     pub details: String,
-    /// Reviews of a book.
+    /// Address of `reviews`.
     pub reviews: String,
-    /// Stars of reviewers.
+    /// Address of `ratings`.
     pub ratings: String,
 }
 
-/// An environment variable or flag that cannot be used.
+/// An address in a flag or environment variable is invalid.
 #[derive(Debug, thiserror::Error)]
 #[error("{flag} {value:?} is not a host name and port; set it to a name such as \"reviews\"")]
 pub struct BadPeer {
@@ -129,7 +129,7 @@ pub struct BadPeer {
 }
 
 impl Arguments {
-    /// Turns flags into settings, or says which one is wrong.
+    /// Converts flags to settings, or names the invalid one.
     pub fn into_config(self) -> Result<Config, BadPeer> {
         let domain = self.services_domain.trim().trim_start_matches('.');
         let peer = |flag, host: &str, port| authority(flag, host, domain, port);
@@ -166,7 +166,7 @@ fn authority(flag: &'static str, host: &str, domain: &str, port: u16) -> Result<
     }
 }
 
-/// v2 has black stars and v3 red ones; the two settings of the well-known sample win.
+/// The colour of the stars: black for v2 and red for v3, unless a flag overrides it.
 fn star_color(version: &str, enabled: Option<bool>, color: Option<String>) -> Option<String> {
     let usual = match version {
         "v2" => Some("black"),

@@ -1,14 +1,14 @@
-//! Pure. Which headers of a request go on to the next service.
+//! Pure. The request headers that a service copies to its own requests.
 //!
-//! A mesh can join the hops of a request into one trace, and route by user, only if applications
-//! pass these on; every service here uses the one list.
+//! A mesh can join the hops of a request into one trace and route by user only if applications forward these headers.
+//! All services use this list.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Header that names the signed-in user.
 pub const END_USER: HeaderName = HeaderName::from_static("end-user");
 
-/// The headers of `request` that the next service must see.
+/// The headers of `request` that are copied to the next request.
 pub fn forwarded(request: &HeaderMap) -> HeaderMap {
     let mut onward = HeaderMap::new();
     for name in PASSED_ON {
@@ -19,7 +19,7 @@ pub fn forwarded(request: &HeaderMap) -> HeaderMap {
     onward
 }
 
-/// As `forwarded`, with the signed-in user in place of whatever the caller claimed.
+/// As [`forwarded`], but with the signed-in user in place of the one that the client sent.
 pub fn on_behalf_of(request: &HeaderMap, user: Option<&str>) -> HeaderMap {
     let mut onward = forwarded(request);
     if let Some(value) = user.and_then(|user| HeaderValue::from_bytes(user.as_bytes()).ok()) {

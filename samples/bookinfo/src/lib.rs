@@ -1,9 +1,9 @@
-//! The bookstore that service mesh users know, as one small binary: a page that asks `details` and
-//! `reviews`, and reviews that ask `ratings`.
+//! A version of Istio's Bookinfo sample in one small binary: `productpage` calls `details` and `reviews`, and `reviews`
+//! calls `ratings`.
 //!
-//! It exists so that routing, faults, timeouts and identities can be tried on something visible.
-//! It never knows that a mesh is there: plain HTTP to the services' names, headers passed on.
-//! Modules are listed top-down: a module uses only those below it.
+//! It makes routing, faults, timeouts and identities visible to users. It does not know that it runs in a mesh: it
+//! sends plain HTTP to the services' names and forwards headers. Modules are listed top-down: a module uses only
+//! modules below it.
 
 pub mod app;
 

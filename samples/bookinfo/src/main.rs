@@ -1,4 +1,4 @@
-//! Entry point of `bookinfo`: reads the settings, starts a small runtime, hands over to `app`.
+//! Entry point of `bookinfo`: reads the settings, starts a runtime and calls `app`.
 //!
 //! One thread is enough for a sample service and keeps a pod at a few megabytes.
 

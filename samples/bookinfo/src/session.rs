@@ -1,12 +1,12 @@
-//! Pure. Who is signed in: the login form and the session cookie, read and written.
+//! Pure. Sign-in: parses the login form, and parses and writes the session cookie.
 //!
-//! Anyone may sign in as anyone, without a password; so the cookie is not signed either, for it
-//! proves nothing that the form would not grant.
+//! Anyone may sign in as anyone, without a password. So the cookie is not signed: it proves no more than the form
+//! would.
 
 use http::HeaderMap;
 use http::header::COOKIE;
 
-/// The user name in a request's session cookie, if it is a usable one.
+/// The user name in a request's session cookie, if it is valid.
 pub fn user(headers: &HeaderMap) -> Option<String> {
     headers
         .get_all(COOKIE)
@@ -18,7 +18,7 @@ pub fn user(headers: &HeaderMap) -> Option<String> {
         .and_then(|(_, value)| usable(&decode(value)?))
 }
 
-/// The user name in a posted login form, if it is a usable one.
+/// The user name in a posted login form, if it is valid.
 pub fn from_form(body: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(body).ok()?;
     text.split('&')
@@ -27,17 +27,17 @@ pub fn from_form(body: &[u8]) -> Option<String> {
         .and_then(|(_, value)| usable(&decode(&value.replace('+', " "))?))
 }
 
-/// `Set-Cookie` value that signs `user` in.
+/// The `Set-Cookie` value that signs `user` in.
 pub fn sign_in_cookie(user: &str) -> String {
     format!("{COOKIE_NAME}={}; Path=/; HttpOnly; SameSite=Lax", encode(user))
 }
 
-/// `Set-Cookie` value that signs out.
+/// The `Set-Cookie` value that signs the user out.
 pub fn sign_out_cookie() -> String {
     format!("{COOKIE_NAME}=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0")
 }
 
-/// A name must fit a header line and a page: no control characters, a sensible length.
+/// A valid name: no control characters and not too long, so that it fits into a header and a page.
 fn usable(name: &str) -> Option<String> {
     let name = name.trim();
     let fits = !name.is_empty() && name.chars().count() <= LONGEST_NAME;

@@ -1,6 +1,6 @@
-//! Calls to the other services: keep-alive, a time limit, a second try where the caller wants one.
+//! HTTP client for the other services, with keep-alive, a timeout and optional retries.
 //!
-//! A failed call is a value that the caller turns into a friendly text; nothing here panics or logs.
+//! A failed call returns an error value, from which the caller makes a message. Nothing here panics or logs.
 
 use std::time::Duration;
 
@@ -18,31 +18,31 @@ pub struct Upstream {
     patience: Patience,
 }
 
-/// How long to wait, and how often to ask.
+/// Timeout and number of tries.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// Limit of one try, from connecting to the last byte.
+    /// Time limit of one try, from connecting to the last byte.
     pub timeout: Duration,
-    /// Tries in all; another one follows an error, a timeout or any status but 200.
+    /// Maximum number of tries. An error, a timeout or a status other than 200 leads to a retry.
     pub tries: u32,
 }
 
-/// Why there is no good answer.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// The service answered, but not with 200.
+    /// The response has a status other than 200.
     #[error("{0} answered {1}")]
     Status(String, StatusCode),
-    /// The service did not answer in time.
+    /// There was no response within the timeout.
     #[error("{0} did not answer within {1:?}")]
     Timeout(String, Duration),
-    /// The service could not be reached, or stopped in the middle.
+    /// The connection failed or broke.
     #[error("{0} cannot be reached")]
     Unreachable(String, #[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl CallError {
-    /// What to tell our own caller: the service's status, or 500 where it gave none.
+    /// The status for our own client: the other service's status, or 500 if there was no response.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Status(_, status) => *status,
@@ -50,7 +50,7 @@ impl CallError {
         }
     }
 
-    /// The error and its causes in one line, for the log.
+    /// The error and its causes on one line, for the log.
     pub fn chain(&self) -> String {
         let mut line = self.to_string();
         let mut cause = std::error::Error::source(self);
@@ -74,7 +74,7 @@ impl Upstream {
         Self { client, authority: authority.to_owned(), patience }
     }
 
-    /// The body of a 200 answer to `GET path`.
+    /// Sends `GET path` and returns the body of a response with status 200.
     pub async fn get(&self, path: &str, headers: &HeaderMap) -> Result<Bytes, CallError> {
         let mut last = self.try_once(path, headers).await;
         for _ in 1..self.patience.tries {
@@ -102,7 +102,7 @@ impl Upstream {
         *request.headers_mut() = headers.clone();
         let answer = self.client.request(request).await.map_err(|e| unreachable(Box::new(e)))?;
         let status = answer.status();
-        // The body is read whatever the status, so that the connection can be used again.
+        // The body is read for every status, so that the connection can be reused.
         let body = Limited::new(answer.into_body(), LONGEST_BODY).collect().await.map_err(unreachable)?;
         if status != StatusCode::OK {
             return Err(CallError::Status(self.authority.clone(), status));

@@ -1,4 +1,4 @@
-//! The four services together, over real sockets on free ports.
+//! Tests of the four services together, over sockets on free ports.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// A service that runs until it is stopped.
+/// A service that runs until `stop` is called.
 struct Running {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
@@ -54,7 +54,7 @@ async fn start(service: Service, delay: Duration) -> Running {
     Running { address, stop, done }
 }
 
-/// Starts all four; gives the page first.
+/// Starts all four services. The first of the returned values is `productpage`.
 async fn shop(version: &str) -> Vec<Running> {
     let flags = ["--version", version, "--pod-name", "somewhere"];
     let settings = |role, ratings, details, reviews| {
@@ -69,7 +69,7 @@ async fn shop(version: &str) -> Vec<Running> {
     vec![page, reviews, details, ratings]
 }
 
-/// An address that refuses connections: nobody serves tcpmux.
+/// An address that refuses connections, because nothing listens on the port of tcpmux.
 const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
 
 async fn ask(
@@ -152,7 +152,7 @@ async fn what_is_missing_is_said_on_the_page_and_in_the_api() {
     assert_eq!(answer.body().matches("{\"error\":\"Ratings service is currently unavailable\"}").count(), 2);
 }
 
-/// Accepts connections, sends each one's request head to the test, and answers `answer` if any.
+/// Accepts connections, passes the head of each request to the test, and sends `answer` if there is one.
 async fn recorder(
     answer: Option<&'static str>,
 ) -> (SocketAddr, tokio::sync::mpsc::UnboundedReceiver<String>) {

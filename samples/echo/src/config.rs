@@ -1,4 +1,4 @@
-//! The command line of server and client; values are parsed here, once.
+//! The command line of server and client, parsed once.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -14,23 +14,23 @@ use crate::target::Target;
 #[derive(Debug, Parser)]
 #[command(name = "echo", about = "Echo server and client to try and test a service mesh with")]
 pub struct CommandLine {
-    /// What to be.
+    /// Server or client.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to be.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Answer calls with what was seen of them
+    /// Run the server, which returns what it received
     #[command(disable_version_flag = true)]
     Server(ServerOptions),
-    /// Call a server, count the answers, print them as JSON
+    /// Call a server, count its responses and print a report as JSON
     Client(ClientOptions),
 }
 
-/// Settings of the server. Without any port flag all usual ports are opened; with one, only those
-/// given. Port 0 takes a free one; the first lines printed tell which.
+/// Settings of the server. Without port flags the server opens all default ports; with a port flag, only the given
+/// ports. Port 0 means any free port; the first lines of output name the open ports.
 #[derive(Clone, Debug, Args)]
 pub struct ServerOptions {
     /// Address to listen on
@@ -39,22 +39,22 @@ pub struct ServerOptions {
     /// Ports for HTTP/1.1, HTTP/2 without TLS, gRPC and WebSocket [usual: 8080]
     #[arg(long, value_delimiter = ',', value_name = "PORT")]
     pub http: Vec<u16>,
-    /// Ports for the same inside TLS [usual: 8443]
+    /// Ports for the same protocols over TLS [usual: 8443]
     #[arg(long, value_delimiter = ',', value_name = "PORT")]
     pub https: Vec<u16>,
     /// Ports for gRPC [usual: 7070]
     #[arg(long, value_delimiter = ',', value_name = "PORT")]
     pub grpc: Vec<u16>,
-    /// Ports for TCP where the client speaks first [usual: 9000]
+    /// Ports for TCP where the client sends first [usual: 9000]
     #[arg(long, value_delimiter = ',', value_name = "PORT")]
     pub tcp: Vec<u16>,
-    /// Ports for TCP where the server speaks first [usual: 9001]
+    /// Ports for TCP where the server sends first [usual: 9001]
     #[arg(long, value_delimiter = ',', value_name = "PORT")]
     pub tcp_server_first: Vec<u16>,
-    /// Certificate chain for HTTPS (PEM); without one, a self-signed one is made
+    /// Certificate chain for HTTPS (PEM); without it, a self-signed certificate is generated
     #[arg(long, requires = "key", value_name = "FILE")]
     pub cert: Option<PathBuf>,
-    /// Key of the certificate (PEM)
+    /// Private key of the certificate (PEM)
     #[arg(long, requires = "cert", value_name = "FILE")]
     pub key: Option<PathBuf>,
     /// Names in the self-signed certificate
@@ -65,25 +65,25 @@ pub struct ServerOptions {
         value_name = "NAME"
     )]
     pub tls_name: Vec<String>,
-    /// Ask for client certificates and verify them against these roots (PEM); none is still fine
+    /// Request client certificates and verify them against these roots (PEM); clients may send none
     #[arg(long, value_name = "FILE")]
     pub client_ca: Option<PathBuf>,
-    /// Version to answer with
+    /// Version to report in responses
     #[arg(long, env = "VERSION", default_value = "v1")]
     pub version: String,
-    /// Name of the pod to answer with
+    /// Pod name to report in responses
     #[arg(long, env = "POD_NAME")]
     pub pod_name: Option<String>,
-    /// Name of the machine to answer with
+    /// Machine name to report in responses
     #[arg(long, env = "HOSTNAME", default_value = "")]
     pub hostname: String,
-    /// Service account to answer with
+    /// Service account to report in responses
     #[arg(long, env = "SERVICE_ACCOUNT")]
     pub service_account: Option<String>,
-    /// Go on accepting for so long after SIGTERM, until callers have heard that this pod leaves
+    /// How long to keep accepting after SIGTERM, until clients know that this pod leaves
     #[arg(long, value_parser = quantity::duration, default_value = "1s")]
     pub shutdown_delay: Duration,
-    /// Then let running calls finish for so long
+    /// How long running calls may take after that
     #[arg(long, value_parser = quantity::duration, default_value = "5s")]
     pub drain: Duration,
 }
@@ -91,22 +91,22 @@ pub struct ServerOptions {
 /// Settings of the client.
 #[derive(Clone, Debug, Args)]
 pub struct ClientOptions {
-    /// What to call: http, https, grpc, grpcs, ws, wss, tcp, tls (TCP inside TLS), or
-    /// tcp+first (TCP where the server speaks first)
+    /// URL to call, with the scheme http, https, grpc, grpcs, ws, wss, tcp, tls (TCP over TLS), or tcp+first (TCP where
+    /// the server sends first)
     pub url: Target,
     /// Number of requests [default: 1, or no limit with --duration]
     #[arg(short = 'n', long, value_name = "COUNT")]
     pub count: Option<u64>,
-    /// Requests under way at a time, each on a connection of its own
+    /// Number of concurrent requests, each on a connection of its own
     #[arg(short = 'c', long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub concurrency: u16,
-    /// Requests per second; as fast as answers come without it
+    /// Requests per second; without it, as fast as responses arrive
     #[arg(long, value_parser = rate)]
     pub rate: Option<f64>,
-    /// Start no request after so long
+    /// How long to start requests
     #[arg(long, value_parser = quantity::duration)]
     pub duration: Option<Duration>,
-    /// Header (gRPC: metadata) to send, as name:value; can be repeated
+    /// Header (gRPC: metadata) to send, as name:value; may be repeated
     #[arg(short = 'H', long = "header", value_parser = header, value_name = "NAME:VALUE")]
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// HTTP method [default: GET, or POST with a body]
@@ -115,43 +115,43 @@ pub struct ClientOptions {
     /// Body or message to send
     #[arg(short = 'd', long = "data")]
     pub data: Option<String>,
-    /// HTTP/2, without TLS as h2c with prior knowledge
+    /// Use HTTP/2; without TLS as h2c with prior knowledge
     #[arg(long)]
     pub http2: bool,
-    /// A connection for each request
+    /// Open a connection for each request
     #[arg(long)]
     pub new_connection: bool,
-    /// Give a request up after so long
+    /// Timeout of a request
     #[arg(long, value_parser = quantity::duration, default_value = "15s")]
     pub timeout: Duration,
-    /// Connect to this host and port in place of the URL's
+    /// Connect to this host and port instead of the URL's
     #[arg(long, value_parser = host_port, value_name = "HOST:PORT")]
     pub connect: Option<(String, u16)>,
     /// Accept any certificate
     #[arg(long)]
     pub insecure: bool,
-    /// Roots to verify the server with (PEM)
+    /// Root certificates to verify the server with (PEM)
     #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
     pub ca: PathBuf,
-    /// Name to ask for (SNI) and verify, in place of the URL's host
+    /// Server name to send (SNI) and verify, instead of the URL's host
     #[arg(long, value_name = "NAME")]
     pub server_name: Option<String>,
     /// Client certificate chain (PEM)
     #[arg(long, requires = "key", value_name = "FILE")]
     pub cert: Option<PathBuf>,
-    /// Key of the client certificate (PEM)
+    /// Private key of the client certificate (PEM)
     #[arg(long, requires = "cert", value_name = "FILE")]
     pub key: Option<PathBuf>,
-    /// Messages in each request: gRPC (as a stream both ways, or as --grpc says), WebSocket, TCP
+    /// Messages in each request: gRPC (bidirectional stream, or as --grpc says), WebSocket, TCP
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub stream: Option<u32>,
     /// gRPC method [default: echo, or chat with --stream]
     #[arg(long, value_enum, value_name = "METHOD")]
     pub grpc: Option<GrpcMethod>,
-    /// Show the first answer too
+    /// Include the first response in the report
     #[arg(long)]
     pub show: bool,
-    /// End with 0 even if requests failed
+    /// Exit with 0 even if requests failed
     #[arg(long)]
     pub allow_failures: bool,
 }
@@ -159,13 +159,13 @@ pub struct ClientOptions {
 /// gRPC methods of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum GrpcMethod {
-    /// One message, one answer.
+    /// Unary: one message, one response.
     Echo,
-    /// Many messages, one answer.
+    /// Client streaming: many messages, one response.
     Collect,
-    /// One message, many answers.
+    /// Server streaming: one message, many responses.
     Repeat,
-    /// Many messages, many answers.
+    /// Bidirectional streaming: many messages, many responses.
     Chat,
     /// The standard health check.
     Health,

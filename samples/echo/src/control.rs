@@ -1,7 +1,7 @@
-//! Pure. What a caller may ask of the server's answer: be late, fail, be long, come in chunks.
+//! Pure. Controls with which a client changes the server's response: delay, failure, size, chunks.
 //!
-//! A control is a query parameter (`?delay=250ms`) or a header (`x-echo-delay: 250ms`, the way for
-//! gRPC); the header wins. Unknown parameters are the caller's own business.
+//! A control is a query parameter (`?delay=250ms`) or a header (`x-echo-delay: 250ms`, which also works for gRPC). The
+//! header wins. Unknown parameters are ignored.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -10,38 +10,38 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::quantity;
 
-/// How to answer one request.
+/// The controls of one request.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Controls {
-    /// Wait before answering.
+    /// Delay before the response.
     pub delay: Duration,
     /// HTTP status or gRPC code.
     pub status: Option<u16>,
     /// Share of requests that fail.
     pub fail: f64,
-    /// Status of those that fail.
+    /// Status of the failing requests.
     pub fail_status: Option<u16>,
-    /// End with trailers.
+    /// End the response with trailers.
     pub trailers: bool,
-    /// So many bytes in place of the JSON.
+    /// Send this many bytes instead of JSON.
     pub size: Option<u64>,
-    /// Send the body in pieces of so many bytes, without announcing its length.
+    /// Send the body in pieces of this many bytes, without a content length.
     pub chunk: Option<usize>,
-    /// Close the connection after the answer.
+    /// Close the connection after the response.
     pub close: bool,
-    /// Close the connection without an answer.
+    /// Close the connection without a response.
     pub abort: bool,
-    /// Repeat the request's body in the JSON.
+    /// Include the request body in the JSON.
     pub body: bool,
-    /// Send the request's body back as it arrives.
+    /// Stream the request body back as it arrives.
     pub stream: bool,
-    /// WebSocket: begin with a message that tells what the server saw.
+    /// WebSocket: first send a message with what the server received.
     pub hello: bool,
-    /// Headers to add to the answer.
+    /// Headers to add to the response.
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// A control that cannot be followed.
+/// A control has an invalid value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("control {name}: {value:?} {reason}")]
 pub struct BadControl {
@@ -51,7 +51,7 @@ pub struct BadControl {
 }
 
 impl Controls {
-    /// The controls in a request's query and headers.
+    /// Parses the controls in a request's query and headers.
     pub fn of(query: Option<&str>, headers: &HeaderMap) -> Result<Self, BadControl> {
         let mut controls = Self::default();
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
@@ -65,7 +65,7 @@ impl Controls {
         Ok(controls)
     }
 
-    /// The HTTP status to answer with; `dice` is a random number from 0 to 1, one excluded.
+    /// The HTTP status of the response. `dice` is a random number from 0 to 1, excluding 1.
     pub fn http_status(&self, dice: f64) -> Result<StatusCode, BadControl> {
         let code = self.code(dice, 200, 503);
         StatusCode::from_u16(code)
@@ -74,7 +74,7 @@ impl Controls {
             .ok_or_else(|| bad("status", &code, &"is not an HTTP status from 200 to 599"))
     }
 
-    /// The gRPC code to answer with; `dice` as for HTTP.
+    /// The gRPC code of the response. `dice` is as for HTTP.
     pub fn grpc_code(&self, dice: f64) -> Result<i32, BadControl> {
         let code = self.code(dice, 0, 14);
         if code <= 16 {
@@ -115,7 +115,7 @@ fn header(value: &str) -> Result<(HeaderName, HeaderValue), BadControl> {
     let (name, text) = value.split_once(':').ok_or_else(wrong)?;
     let name = HeaderName::try_from(name.trim()).map_err(|_| wrong())?;
     let text = HeaderValue::try_from(text.trim()).map_err(|_| wrong())?;
-    // These frame the message; another value would break the connection for whoever comes next.
+    // These headers frame the message. Another value would break the connection for later requests.
     if [http::header::CONTENT_LENGTH, http::header::TRANSFER_ENCODING].contains(&name) {
         return Err(bad("headers", &value, &"frames the answer and cannot be set"));
     }

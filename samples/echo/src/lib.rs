@@ -1,8 +1,8 @@
-//! An echo server and its client: what a mesh is tried and tested with.
+//! An echo server and its client, for trials and tests of a mesh.
 //!
-//! The server answers with what it saw and misbehaves on request; the client calls, counts and
-//! prints one JSON object. Both speak every protocol a mesh has to carry, and neither knows of one.
-//! Modules are listed top-down: a module uses only those below it.
+//! The server returns what it received, and delays or fails on request. The client sends requests, counts responses and
+//! prints one JSON object. Both speak every protocol that a mesh carries, and do not know that they run in a mesh.
+//! Modules are listed top-down: a module uses only modules below it.
 
 pub mod client;
 pub mod server;

@@ -1,6 +1,6 @@
 //! Entry point of `echo`: reads the command line and runs the server or the client.
 //!
-//! One thread serves both well and keeps a test pod small.
+//! One thread is enough for both and keeps a test pod small.
 
 use std::process::ExitCode;
 
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     let command = CommandLine::parse().command;
     run(command).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
-        // 1 means that requests failed.
+        // Exit code 1 is for failed requests.
         ExitCode::from(2)
     })
 }
@@ -35,7 +35,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Waits until someone wants this process to end.
+/// Waits for a signal to end the process.
 fn stop() -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;

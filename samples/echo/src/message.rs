@@ -1,34 +1,34 @@
 //! Pure. The gRPC messages and methods of `echo.proto`, and of the standard health service.
 //!
-//! Written by hand, since five fields are not worth a code generator in the build.
+//! Written by hand: five fields do not justify a code generator in the build.
 
-/// What the client says.
+/// A message of the client.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct EchoRequest {
     /// Text to echo.
     #[prost(string, tag = "1")]
     pub message: String,
-    /// How often, for `Repeat`.
+    /// Number of responses, for `Repeat`.
     #[prost(uint32, tag = "2")]
     pub count: u32,
 }
 
-/// What the server says.
+/// A message of the server.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct EchoResponse {
     /// The text.
     #[prost(string, tag = "1")]
     pub message: String,
-    /// Number of this answer in its stream, from 0.
+    /// Index of this response in its stream, from 0.
     #[prost(uint32, tag = "2")]
     pub index: u32,
-    /// Name of the pod that answers.
+    /// Name of the pod that sends the response.
     #[prost(string, tag = "3")]
     pub pod: String,
-    /// Version that answers.
+    /// Version that sends the response.
     #[prost(string, tag = "4")]
     pub version: String,
-    /// What the server saw of the call, as JSON; in the first answer only.
+    /// What the server received, as JSON; only in the first response.
     #[prost(string, tag = "5")]
     pub seen: String,
 }
@@ -36,7 +36,7 @@ pub struct EchoResponse {
 /// `grpc.health.v1.HealthCheckRequest`.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct HealthCheckRequest {
-    /// Service to ask for; empty for the server as a whole.
+    /// Name of the service to check; empty for the server as a whole.
     #[prost(string, tag = "1")]
     pub service: String,
 }
@@ -51,19 +51,19 @@ pub struct HealthCheckResponse {
 
 /// Name of the service.
 pub const SERVICE: &str = "ostria.echo.v1.Echo";
-/// One message, one answer.
+/// Unary: one message, one response.
 pub const ECHO: &str = "/ostria.echo.v1.Echo/Echo";
-/// Many messages, one answer.
+/// Client streaming: many messages, one response.
 pub const COLLECT: &str = "/ostria.echo.v1.Echo/Collect";
-/// One message, many answers.
+/// Server streaming: one message, many responses.
 pub const REPEAT: &str = "/ostria.echo.v1.Echo/Repeat";
-/// Many messages, many answers.
+/// Bidirectional streaming: many messages, many responses.
 pub const CHAT: &str = "/ostria.echo.v1.Echo/Chat";
-/// Standard health check.
+/// The standard health check.
 pub const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
-/// `HealthCheckResponse.status` of a server that serves.
+/// `HealthCheckResponse.status` of a serving server.
 pub const SERVING: i32 = 1;
-/// `HealthCheckResponse.status` of a server that is about to leave.
+/// `HealthCheckResponse.status` of a server that shuts down.
 pub const NOT_SERVING: i32 = 2;
 
 #[cfg(test)]
@@ -76,7 +76,7 @@ mod tests {
 
     const PROTO: &str = include_str!("../echo.proto");
 
-    /// Field names and numbers of `message` in the .proto file.
+    /// Field numbers, with names and types, of `message` in the .proto file.
     fn fields(message: &str) -> BTreeMap<u32, (String, String)> {
         let (_, body) = PROTO.split_once(&format!("message {message} {{")).expect("the message is there");
         let (body, _) = body.split_once('}').expect("a message ends");
@@ -91,7 +91,7 @@ mod tests {
             .collect()
     }
 
-    /// Field numbers and wire types in the order they stand in an encoded message of short values.
+    /// Field numbers and wire types of an encoded message of short values, in their order.
     fn tags(encoded: &[u8]) -> Vec<(u32, &'static str)> {
         let mut tags = Vec::new();
         let mut rest = encoded;

@@ -1,10 +1,10 @@
-//! Pure. Quantities as people write them: `250ms`, `10%`, `true`.
+//! Pure. Parses quantities in human notation: `250ms`, `10%`, `true`.
 //!
-//! The command line and the server's controls share them, so one notation works everywhere.
+//! The command line and the server's controls use the same notation.
 
 use std::time::Duration;
 
-/// `250ms`, `1.5s`, `2m`, `1h`, or a bare number of seconds; at most a day.
+/// Parses `250ms`, `1.5s`, `2m`, `1h`, or a number of seconds without unit; at most a day.
 pub fn duration(text: &str) -> Result<Duration, BadQuantity> {
     let digits = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -24,7 +24,7 @@ pub fn duration(text: &str) -> Result<Duration, BadQuantity> {
     Duration::try_from_secs_f64(seconds).map_err(|_| BadQuantity::Duration)
 }
 
-/// `10%` or `0.1`, from none to all.
+/// Parses a share such as `10%` or `0.1`, from 0 to 1.
 pub fn share(text: &str) -> Result<f64, BadQuantity> {
     let (number, scale) = match text.strip_suffix('%') {
         Some(number) => (number, 100.0),
@@ -34,7 +34,7 @@ pub fn share(text: &str) -> Result<f64, BadQuantity> {
     if (0.0..=1.0).contains(&share) { Ok(share) } else { Err(BadQuantity::Share) }
 }
 
-/// `1`, `true` or nothing is yes; `0` or `false` is no.
+/// Parses a flag: `1`, `true` and the empty text mean true; `0` and `false` mean false.
 pub fn flag(text: &str) -> Result<bool, BadQuantity> {
     match text {
         "" | "1" | "true" => Ok(true),
@@ -43,16 +43,16 @@ pub fn flag(text: &str) -> Result<bool, BadQuantity> {
     }
 }
 
-/// A text that is not the quantity it should be.
+/// Why a text is not a valid quantity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadQuantity {
-    /// Not a duration.
+    /// The text is not a duration.
     #[error("is not a duration of at most a day; write it as 250ms, 10s or 1m")]
     Duration,
-    /// Not a share.
+    /// The text is not a share.
     #[error("is not a share; write it as 10% or 0.1")]
     Share,
-    /// Not a flag.
+    /// The text is not a flag.
     #[error("is neither 1 nor 0")]
     Flag,
 }

@@ -1,28 +1,28 @@
-//! Pure. What the client counted, and the JSON it prints.
+//! Pure. Counts responses and builds the client's JSON report.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// An answer, as far as it is counted.
+/// The facts of a response that are counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// Status as shown: `200`, `OK`, `Unavailable`.
+    /// Status as text: `200`, `OK`, `Unavailable`.
     pub status: String,
-    /// Whether the status is a good one.
+    /// Whether the status means success.
     pub good: bool,
-    /// Version that answered.
+    /// Version that sent the response.
     pub version: Option<String>,
-    /// Pod that answered.
+    /// Pod that sent the response.
     pub pod: Option<String>,
-    /// Whether trailers came.
+    /// Whether the response had trailers.
     pub trailers: bool,
-    /// The text of the answer.
+    /// Body of the response.
     pub text: String,
 }
 
-/// Counts of a run so far.
+/// Counts of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     ok: u64,
@@ -36,53 +36,53 @@ pub struct Tally {
     first: Option<String>,
 }
 
-/// What the client prints.
+/// The report of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// Requests made.
+    /// Number of requests sent.
     pub requests: u64,
-    /// Requests with a good answer.
+    /// Number of requests that succeeded.
     pub ok: u64,
-    /// Requests with a bad answer or none.
+    /// Number of requests with an error status or without a response.
     pub failed: u64,
-    /// Answers of each status.
+    /// Number of responses by status.
     pub by_status: BTreeMap<String, u64>,
-    /// Answers of each version.
+    /// Number of responses by version.
     pub by_version: BTreeMap<String, u64>,
-    /// Answers of each pod.
+    /// Number of responses by pod.
     pub by_pod: BTreeMap<String, u64>,
-    /// Requests without an answer, by reason.
+    /// Number of requests without a response, by reason.
     pub errors: BTreeMap<String, u64>,
-    /// Answers that ended with trailers.
+    /// Number of responses that ended with trailers.
     pub trailers: u64,
-    /// How long requests took, answered or not.
+    /// Latency of all requests, with or without a response.
     pub latency_ms: Latency,
-    /// How long the run took.
+    /// Duration of the run.
     pub duration_s: f64,
-    /// The first answer, if asked for.
+    /// The first response, if it was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_answer: Option<serde_json::Value>,
 }
 
-/// Milliseconds at some ranks.
+/// Percentiles of the latency in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Latency {
-    /// Fastest.
+    /// Minimum.
     pub min: f64,
-    /// Half were at most this.
+    /// Median.
     pub p50: f64,
-    /// 90 % were at most this.
+    /// 90th percentile.
     pub p90: f64,
-    /// 99 % were at most this.
+    /// 99th percentile.
     pub p99: f64,
-    /// Only one of a thousand takes longer.
+    /// 99.9th percentile.
     pub p99_9: f64,
-    /// Slowest.
+    /// Maximum.
     pub max: f64,
 }
 
 impl Tally {
-    /// Counts an answer.
+    /// Counts a response.
     pub fn answered(&mut self, answer: Answer, latency: Duration) {
         if answer.good {
             self.ok += 1;
@@ -101,14 +101,14 @@ impl Tally {
         self.timed(latency);
     }
 
-    /// Counts a request that got no answer.
+    /// Counts a request without a response.
     pub fn failed(&mut self, reason: String, latency: Duration) {
         self.failed += 1;
         count(&mut self.errors, reason);
         self.timed(latency);
     }
 
-    /// The report of a run that took `duration`; `show` keeps the first answer.
+    /// Builds the report of a run that took `duration`. With `show` it includes the first response.
     pub fn report(mut self, duration: Duration, show: bool) -> Report {
         self.latencies.sort_unstable();
         let json = |text: String| serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text));
@@ -132,13 +132,13 @@ impl Tally {
     }
 }
 
-/// A server that gives each answer another name must not fill the memory.
+/// Limits the number of names, so that a server that sends another name with each response cannot exhaust the memory.
 fn count(counts: &mut BTreeMap<String, u64>, name: String) {
     let full = counts.len() >= MOST_NAMES && !counts.contains_key(&name);
     *counts.entry(if full { "other".to_owned() } else { name }).or_default() += 1;
 }
 
-/// Nearest rank: the smallest value that the given share does not exceed.
+/// Computes percentiles by nearest rank: the smallest value that at least this share of the values does not exceed.
 fn latency(sorted_micros: &[u32]) -> Latency {
     let at = |per_mille: usize| {
         let rank = (sorted_micros.len() * per_mille).div_ceil(1000).max(1);

@@ -1,6 +1,6 @@
-//! Pure. What the server saw of a call, and who it is: the JSON of every answer.
+//! Pure. What the server received and where it runs: the JSON of every response.
 //!
-//! One shape for all protocols, so that a test reads the same field whatever it called with.
+//! All protocols use one schema, so that tests read the same fields for each protocol.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, Version};
 use serde::Serialize;
 
-/// Who answers.
+/// Where the server runs.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Place {
     /// Name of the pod.
@@ -18,38 +18,38 @@ pub struct Place {
     pub hostname: String,
     /// Version label.
     pub version: String,
-    /// Kubernetes service account, if told.
+    /// Kubernetes service account, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_account: Option<String>,
 }
 
-/// The connection a call came over.
+/// The connection of a call.
 #[derive(Clone, Debug, Serialize)]
 pub struct Connection {
-    /// The other end.
+    /// Address of the client.
     pub peer: SocketAddr,
-    /// This end.
+    /// Address of the server.
     pub local: SocketAddr,
-    /// TLS, if the server itself terminated it.
+    /// TLS, if the server itself terminates it.
     pub tls: Option<Tls>,
 }
 
-/// What TLS agreed on.
+/// Parameters of a TLS connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tls {
-    /// As `TLSv1.3`.
+    /// Version, such as `TLSv1.3`.
     pub version: String,
-    /// Server name that the client asked for.
+    /// Server name that the client sent.
     pub sni: Option<String>,
-    /// Application protocol, as `h2`.
+    /// Application protocol, such as `h2`.
     pub alpn: Option<String>,
     /// Subject of the client's certificate.
     pub client: Option<String>,
-    /// URIs in the client's certificate, where SPIFFE identities stand.
+    /// URIs in the client's certificate, among them SPIFFE identities.
     pub client_uris: Vec<String>,
 }
 
-/// One call as the server saw it.
+/// One call as the server received it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Seen<'a> {
     /// `http`, `grpc` or `websocket`.
@@ -60,33 +60,33 @@ pub struct Seen<'a> {
     pub path: &'a str,
     /// Query, if any.
     pub query: Option<&'a str>,
-    /// As `HTTP/1.1`.
+    /// Version, such as `HTTP/1.1`.
     pub http_version: &'static str,
-    /// Host that was asked for.
+    /// Host of the request.
     pub authority: Option<String>,
-    /// All headers in order, repeated ones too.
+    /// All headers in order, including repeated ones.
     pub headers: Vec<(String, String)>,
     /// Trailers of the request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub trailers: Vec<(String, String)>,
-    /// Length of the request's body.
+    /// Length of the request body.
     pub body_bytes: u64,
-    /// The body, if it was asked for and is text.
+    /// The body, if the client asks for it and it is text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// The body, if it was asked for and is not text.
+    /// The body in base64, if the client asks for it and it is not text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_base64: Option<String>,
     /// The connection.
     #[serde(flatten)]
     pub connection: &'a Connection,
-    /// Who answers.
+    /// Where the server runs.
     #[serde(flatten)]
     pub place: &'a Place,
 }
 
 impl<'a> Seen<'a> {
-    /// A request's head, before anything is known of its body.
+    /// Builds the value from a request's head, before its body is read.
     pub fn head(
         protocol: &'static str,
         head: &'a http::request::Parts,
@@ -110,7 +110,7 @@ impl<'a> Seen<'a> {
         }
     }
 
-    /// Adds the body itself, as text where it is text.
+    /// Adds the body: as text if it is valid text, otherwise in base64.
     #[must_use]
     pub fn with_body(mut self, body: Vec<u8>) -> Self {
         match String::from_utf8(body) {
@@ -120,19 +120,19 @@ impl<'a> Seen<'a> {
         self
     }
 
-    /// As one JSON object.
+    /// Renders the value as one JSON object.
     pub fn json(&self) -> String {
         serde_json::to_string(self).expect("names are text, so this is always JSON")
     }
 }
 
-/// First line that a TCP port sends.
+/// The first line that a TCP port sends.
 pub fn hello(connection: &Connection, place: &Place) -> String {
     let hello = serde_json::json!({ "hello": Hello { connection, place } });
     format!("{hello}\n")
 }
 
-/// Headers as pairs, in order, values as far as they are text.
+/// Headers as pairs, in order. Bytes of values that are not text are replaced.
 pub fn pairs(headers: &HeaderMap) -> Vec<(String, String)> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     headers.iter().map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect()
@@ -146,7 +146,7 @@ struct Hello<'a> {
     place: &'a Place,
 }
 
-/// HTTP/2 names the host in the request line, HTTP/1.1 in a header.
+/// The host of a request: in HTTP/2 from the request's authority, in HTTP/1.1 from the header.
 fn authority(head: &http::request::Parts) -> Option<String> {
     let host =
         || head.headers.get(http::header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()).into());

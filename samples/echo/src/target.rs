@@ -1,9 +1,9 @@
-//! Pure. What the client calls: a URL taken apart once.
+//! Pure. Parses the URL that the client calls.
 
 use http::Uri;
 use http::uri::{Authority, PathAndQuery};
 
-/// Protocols the client speaks.
+/// Protocols of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// `http://`, `https://`: HTTP/1.1 or HTTP/2.
@@ -12,39 +12,39 @@ pub enum Protocol {
     Grpc,
     /// `ws://`, `wss://`.
     WebSocket,
-    /// `tcp://`, `tls://`: the client speaks first.
+    /// `tcp://`, `tls://`: the client sends first.
     Tcp,
-    /// `tcp+first://`: the server speaks first.
+    /// `tcp+first://`: the server sends first.
     TcpServerFirst,
 }
 
 /// A parsed URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Protocol to speak.
+    /// Protocol of the call.
     pub protocol: Protocol,
-    /// Whether inside TLS.
+    /// Whether to use TLS.
     pub tls: bool,
     /// Host to connect to, without brackets.
     pub host: String,
     /// Port to connect to.
     pub port: u16,
-    /// Host and port as written.
+    /// Host and port as the URL has them.
     pub authority: Authority,
     /// Path and query.
     pub path: PathAndQuery,
 }
 
-/// A text that is no URL the client can call.
+/// Why a text is not a URL that the client can call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadTarget {
-    /// Not a URL.
+    /// The text is not a URL.
     #[error("is not a URL; write it as http://host:port/path")]
     Malformed,
-    /// A scheme the client does not know.
+    /// The scheme is unknown.
     #[error("has a scheme that is not one of http, https, grpc, grpcs, ws, wss, tcp, tls, tcp+first")]
     Scheme,
-    /// No port, and no usual one.
+    /// The URL has no port, and the scheme has no default port.
     #[error("names no port, and this scheme has no usual one")]
     Port,
 }

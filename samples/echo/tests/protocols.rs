@@ -1,4 +1,4 @@
-//! Server and client together, over real sockets on free ports: one test for each protocol.
+//! Tests of server and client together, over sockets on free ports: one test for each protocol.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// A server on free ports, until it is stopped.
+/// A server on free ports that runs until it is stopped.
 struct Running {
     ports: HashMap<&'static str, SocketAddr>,
     stop: oneshot::Sender<()>,
@@ -293,7 +293,7 @@ async fn a_run_ends_after_its_time_and_keeps_its_rate() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_an_error_with_its_cause() {
-    // Nobody serves tcpmux.
+    // Nothing listens on the port of tcpmux.
     let report = call(&["http://127.0.0.1:1/", "-n", "2"]).await;
     assert_eq!(report.failed, 2);
     assert!(report.errors.keys().all(|error| error.contains("refused")), "{report:?}");

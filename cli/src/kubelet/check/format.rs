@@ -1,31 +1,31 @@
-//! Pure. The forms of names, keys and paths that Kubernetes' API server takes. Many of them become file names here, so
-//! that one that is too free writes where it should not.
+//! Pure. The syntax of names, keys and paths that Kubernetes' API server accepts. Many of them become file names here,
+//! so a text with a wrong syntax could make `ostria` write to another place.
 
 use api::resource::name::{is_label, is_subdomain};
 
-/// Why a text does not have its form; nothing where it has.
+/// Why a text has a wrong syntax; `None` if it is valid.
 pub type Verdict = Option<&'static str>;
 
-/// A DNS label, such as the name of a container or volume.
+/// Checks a DNS label, such as the name of a container or volume.
 pub fn label(text: &str) -> Verdict {
     (!is_label(text))
         .then_some("must be a DNS label: a-z, 0-9 and '-', at most 63, with a letter or digit at its ends")
 }
 
-/// The name of a Service: a DNS label that begins with a letter.
+/// Checks the name of a Service: a DNS label that starts with a letter.
 pub fn service(text: &str) -> Verdict {
     let starts = text.starts_with(|c: char| c.is_ascii_lowercase());
     label(text).or((!starts).then_some("must begin with a letter"))
 }
 
-/// A DNS subdomain, such as the name of most objects.
+/// Checks a DNS subdomain, such as the name of most objects.
 pub fn subdomain(text: &str) -> Verdict {
     (!is_subdomain(text)).then_some(
         "must be a DNS subdomain: a-z, 0-9, '-' and '.', at most 253, with letters or digits at the ends of its parts",
     )
 }
 
-/// The key of a label or annotation: a name, with or without a DNS prefix.
+/// Checks the key of a label or annotation: a name with an optional DNS prefix.
 pub fn qualified(text: &str) -> Verdict {
     let (prefix, name) = text.split_once('/').map_or((None, text), |(prefix, name)| (Some(prefix), name));
     let is_good = prefix.is_none_or(is_subdomain) && !name.is_empty() && is_value(name);
@@ -34,7 +34,7 @@ pub fn qualified(text: &str) -> Verdict {
     )
 }
 
-/// The value of a label.
+/// Checks the value of a label.
 pub fn value(text: &str) -> Verdict {
     (!is_value(text)).then_some(
         "must be letters, digits, '-', '_' and '.', at most 63, with a letter or digit at its ends",
@@ -50,7 +50,7 @@ fn is_value(text: &str) -> bool {
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
-/// A key of a ConfigMap or Secret.
+/// Checks a key of a ConfigMap or Secret.
 pub fn config_key(text: &str) -> Verdict {
     let is_good = (1..=253).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
@@ -60,13 +60,13 @@ pub fn config_key(text: &str) -> Verdict {
         .then_some("must be letters, digits, '-', '_' and '.', at most 253, and not '.' or begin with '..'")
 }
 
-/// The name of an environment variable.
+/// Checks the name of an environment variable.
 pub fn variable(text: &str) -> Verdict {
     let is_good = !text.is_empty() && text.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'=');
     (!is_good).then_some("must be printable ASCII characters without '='")
 }
 
-/// The name of a container's port.
+/// Checks the name of a container port.
 pub fn port(text: &str) -> Verdict {
     let is_good = is_label(text)
         && text.len() <= 15
@@ -75,13 +75,13 @@ pub fn port(text: &str) -> Verdict {
     (!is_good).then_some("must be a-z, 0-9 and single '-', at most 15, with at least one letter")
 }
 
-/// A path beneath a volume.
+/// Checks a relative path within a volume.
 pub fn descending(text: &str) -> Verdict {
     let climbs = text.split('/').any(|part| part == "..");
     (text.starts_with('/') || climbs || text.contains('\0')).then_some("must be a relative path without '..'")
 }
 
-/// The path of a file that is made in a volume.
+/// Checks the path of a file that is created in a volume.
 pub fn file_path(text: &str) -> Verdict {
     let reserved = text.starts_with("..").then_some("must not begin with '..'");
     let is_folder = text.split('/').all(|part| part.is_empty() || part == ".");
@@ -92,7 +92,7 @@ pub fn file_path(text: &str) -> Verdict {
         .or(long.then_some("is too long"))
 }
 
-/// A path where a container sees a volume.
+/// Checks the path at which a container mounts a volume.
 pub fn mount_path(text: &str) -> Verdict {
     let path = std::path::Path::new(text);
     let parts = || path.components().skip(1);
@@ -112,7 +112,7 @@ pub fn mount_path(text: &str) -> Verdict {
     }
 }
 
-/// A path of the host.
+/// Checks a path on the host.
 pub fn host_path(text: &str) -> Verdict {
     let climbs = text.split('/').any(|part| part == "..");
     (!text.starts_with('/') || climbs || text.contains('\0'))

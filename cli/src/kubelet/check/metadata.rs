@@ -1,4 +1,4 @@
-//! Pure. Names, labels and annotations of objects of every kind, and the keys of ConfigMaps and Secrets.
+//! Pure. Checks names, labels and annotations of objects of every kind, and the keys of ConfigMaps and Secrets.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,10 +7,10 @@ use serde_json::Value;
 use crate::kubelet::check::format::{self, Verdict};
 use crate::manifest::object::{Key, text};
 
-/// Tells of a field that is refused: path, reason and next step.
+/// Reports an invalid field: path, reason and next step.
 pub type Tell<'a> = &'a mut dyn FnMut(String, String, &'static str);
 
-/// What an object of any kind must have.
+/// Checks the metadata of an object of any kind.
 pub fn check(object: &Value, key: &Key, tell: Tell<'_>) {
     let core = key.group.is_empty();
     let form = match key.kind.as_str() {
@@ -43,7 +43,7 @@ pub fn check(object: &Value, key: &Key, tell: Tell<'_>) {
     }
 }
 
-/// Labels and annotations.
+/// Checks labels and annotations.
 pub fn head(metadata: &Value, path: &str, tell: Tell<'_>) {
     labels(&metadata["labels"], &format!("{path}.labels"), tell);
     let mut size = 0;
@@ -83,7 +83,7 @@ fn ports(ports: &Value, tell: Tell<'_>) {
     }
 }
 
-/// Keys become file names; content that is not base64 would be left out without a word.
+/// Checks keys, because they become file names, and base64 content, because invalid content would be dropped silently.
 fn config(object: &Value, fields: &[&str; 2], encoded: &str, tell: Tell<'_>) {
     let mut size = 0;
     for field in fields {
@@ -111,7 +111,7 @@ fn entries(map: &Value) -> impl Iterator<Item = (&String, &Value)> {
     map.as_object().into_iter().flatten()
 }
 
-/// Tells where a text does not have its form. Values may be long or secret, so that only the beginning is shown.
+/// Reports a text with a wrong syntax. Values may be long or secret, so only the beginning is shown.
 pub fn put(path: &str, text: &str, form: impl FnOnce(&str) -> Verdict, tell: Tell<'_>) {
     if let Some(reason) = form(text) {
         let shown: String = text.chars().take(80).collect();
@@ -120,7 +120,7 @@ pub fn put(path: &str, text: &str, form: impl FnOnce(&str) -> Verdict, tell: Tel
 }
 
 const ANNOTATIONS: usize = 256 * 1024;
-/// As in Kubernetes; base64 is counted as written, a third more.
+/// The limit of Kubernetes, in characters of base64, which is a third longer than the content.
 const CONTENT: usize = 1_398_104;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Pure. Whether Kubernetes objects can be run here, before anything is started: each problem with its field
-//! path and the next step.
+//! Pure. Checks before anything is started whether Kubernetes objects can be run here. Each problem has its field path
+//! and the next step.
 
 pub mod volume;
 pub mod metadata;
@@ -16,10 +16,10 @@ use crate::kubelet::{address, host_port, rules, security, shape, support};
 use crate::manifest::object::{Key, group, text};
 use crate::wire::Given;
 
-/// Whether a program can be found.
+/// Returns whether a program exists.
 pub type Programs<'a> = &'a dyn Fn(&str) -> bool;
 
-/// Everything that keeps an object from being run.
+/// All problems that prevent an object from being run.
 pub fn check(given: &Given, programs: Programs<'_>) -> Vec<Problem> {
     let key = Key::of(&given.object);
     let mut found = Found { given, key: &key, problems: Vec::new() };
@@ -59,7 +59,7 @@ pub fn check(given: &Given, programs: Programs<'_>) -> Vec<Problem> {
     found.problems
 }
 
-/// What an object asks for that has no effect here.
+/// Fields of an object that have no effect here.
 pub fn warnings(given: &Given) -> Vec<Problem> {
     let key = Key::of(&given.object);
     let mut found = Found { given, key: &key, problems: Vec::new() };
@@ -118,7 +118,7 @@ fn pod(object: &Value, path: &str, programs: Programs<'_>, found: &mut Found<'_>
     }
 }
 
-/// What a pod asks for that would reach out of it: names and paths, and settings of security contexts.
+/// Checks that a pod stays within its bounds: names, paths and security contexts.
 fn bounds(spec: &PodSpec, path: &str, tell: metadata::Tell<'_>) {
     volume::check(spec, path, tell);
     security::check_pod(spec, path, tell);
@@ -129,12 +129,12 @@ fn bounds(spec: &PodSpec, path: &str, tell: metadata::Tell<'_>) {
     }
 }
 
-/// What an injected pod asks for that it must not have, all of it.
+/// The forbidden fields of an injected pod, all of them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.join("; "))]
 pub struct OutOfBounds(pub Vec<String>);
 
-/// Why a pod must not be run: checked again once it is injected, because annotations add to it what no file shows.
+/// Checks a pod after injection. Annotations can add fields that are not in the user's files.
 pub fn injected(pod: &Pod) -> Result<(), OutOfBounds> {
     let mut found = Vec::new();
     let mut tell = |path: String, reason: String, _: &'static str| found.push(format!("{path} {reason}"));
@@ -154,7 +154,7 @@ fn lists(spec: &PodSpec) -> [(&'static str, &[Container]); 2] {
 }
 
 fn container(container: &Container, path: &str, programs: Programs<'_>, found: &mut Found<'_>) {
-    // The injector completes a container that only says where the proxy goes.
+    // A container with only the image `auto` marks the place of the proxy; the injector completes it.
     if container.image.as_deref() == Some("auto") && container.name == "istio-proxy" {
         return;
     }

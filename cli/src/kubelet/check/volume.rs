@@ -1,4 +1,4 @@
-//! Pure. A pod's containers and volumes: names, and every path that a pod brings.
+//! Pure. Checks a pod's containers and volumes: names, and all paths of the pod.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{
 use crate::kubelet::check::format;
 use crate::kubelet::check::metadata::{Tell, put};
 
-/// What is wrong with the names and paths of a pod.
+/// Checks the names and paths of a pod.
 pub fn check(spec: &PodSpec, path: &str, tell: Tell<'_>) {
     for (field, name) in [("hostname", &spec.hostname), ("subdomain", &spec.subdomain)] {
         if let Some(name) = name.as_ref().filter(|name| !name.is_empty()) {
@@ -82,7 +82,7 @@ fn container(container: &Container, path: &str, tell: Tell<'_>) {
     for (index, one) in container.volume_mounts.iter().flatten().enumerate() {
         let path = format!("{path}.volumeMounts[{index}]");
         mount(one, &path, tell);
-        // As a path, so that `/a` and `/a/` are the same place.
+        // Compared as paths, so that `/a` and `/a/` are equal.
         if !places.insert(std::path::Path::new(&one.mount_path)) {
             let reason = format!("{:?} is used twice", one.mount_path);
             tell(format!("{path}.mountPath"), reason, "give each mount a place of its own");
@@ -213,7 +213,7 @@ fn mode(bits: Option<i32>, path: &str, tell: Tell<'_>) {
     }
 }
 
-/// The kinds of `hostPath`; devices are not handed to pods.
+/// The supported types of `hostPath`. Pods get no devices.
 const HOST_KINDS: [&str; 6] = ["", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Pure. Service accounts of pods: as in Kubernetes, no pod is made whose account is not there.
+//! Pure. Service accounts of pods. As in Kubernetes, no pod is created if its account does not exist.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::manifest::object::{Key, text};
 
-/// The account that a pod spec names, if it is missing. Every namespace has the account `default`.
+/// The account that a pod spec names, if it does not exist. Every namespace has the account `default`.
 pub fn missing<'a>(spec: &'a Value, namespace: &str, is_there: impl Fn(&Key) -> bool) -> Option<&'a str> {
     let name = named(spec).filter(|name| *name != "default")?;
     let key = Key {
@@ -18,13 +18,13 @@ pub fn missing<'a>(spec: &'a Value, namespace: &str, is_there: impl Fn(&Key) -> 
     (!is_there(&key)).then_some(name)
 }
 
-/// The account that a pod spec names. The field's former name still counts, as in Kubernetes.
+/// The account that a pod spec names. As in Kubernetes, the deprecated field `serviceAccount` is also read.
 pub fn named(spec: &Value) -> Option<&str> {
     let names = ["/serviceAccountName", "/serviceAccount"].map(|pointer| text(spec, pointer));
     names.into_iter().find(|name| !name.is_empty())
 }
 
-/// Why a workload gets no pods, in the words of Kubernetes' API server.
+/// The reason why a workload cannot create pods, in the words of Kubernetes' API server.
 pub fn forbidden(objects: &BTreeMap<Key, Value>, key: &Key, object: &Value) -> Option<String> {
     let spec = match (key.group.as_str(), key.kind.as_str()) {
         ("", "Pod") => &object["spec"],
@@ -36,7 +36,7 @@ pub fn forbidden(objects: &BTreeMap<Key, Value>, key: &Key, object: &Value) -> O
     Some(reason(&front, &key.namespace, name))
 }
 
-/// The words of Kubernetes' API server.
+/// The error message of Kubernetes' API server.
 pub fn reason(pod: &str, namespace: &str, account: &str) -> String {
     format!(
         "pods \"{pod}\" is forbidden: error looking up service account {namespace}/{account}: serviceaccount \

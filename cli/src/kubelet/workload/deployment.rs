@@ -1,5 +1,5 @@
-//! Pure. Deployments: pods of the template come before pods of older ones go, within the bounds of
-//! `rollingUpdate`; `status` with the conditions `Available` and `Progressing`.
+//! Pure. Deployments: pods of the current template are created before older pods are removed, within the limits of
+//! `rollingUpdate`. Also writes `status` with the conditions `Available` and `Progressing`.
 
 use std::time::Duration;
 
@@ -58,23 +58,23 @@ fn create(workload: &Workload<'_>, revision: &str, random: u64) -> Change {
     })
 }
 
-/// How far a rolling change may leave the wanted number.
+/// Limits of a rolling update, in numbers of pods.
 struct Bounds {
-    /// Pods beyond it.
+    /// Maximum number of pods above the wanted number.
     surge: usize,
-    /// Available pods below it.
+    /// Maximum number of available pods below the wanted number.
     unavailable: usize,
 }
 
 impl Bounds {
-    /// Kubernetes' rounding: up for what comes on top, down for what may be missing. Without a setting a quarter
-    /// comes on top and nothing may be missing, which Kubernetes' own defaults allow.
+    /// The limits, rounded as in Kubernetes: `maxSurge` up, `maxUnavailable` down. The defaults are a quarter for
+    /// `maxSurge` and zero for `maxUnavailable`, which is stricter than Kubernetes' defaults but allowed by them.
     fn of(object: &Value, wanted: usize) -> Self {
         let given = |field: &str| object.pointer(&format!("/spec/strategy/rollingUpdate/{field}"));
         let surge = given("maxSurge").and_then(|value| share(value, wanted, true));
         let unavailable = given("maxUnavailable").and_then(|value| share(value, wanted, false)).unwrap_or(0);
         let surge = surge.unwrap_or_else(|| wanted.div_ceil(4));
-        // Both rounded to nothing would stand still.
+        // If both were zero, the update could not proceed.
         Self { surge, unavailable: if surge == 0 { unavailable.max(1) } else { unavailable } }
     }
 }
@@ -89,7 +89,7 @@ fn share(value: &Value, whole: usize, up: bool) -> Option<usize> {
     Some(if up { parts.div_ceil(100) } else { parts / 100 })
 }
 
-/// The object's `status`. `failure` is why its pods cannot be made.
+/// The object's `status`. `failure` is the reason why its pods cannot be created.
 pub fn status(workload: &Workload<'_>, failure: Option<&str>) -> Value {
     let wanted = workload.replicas();
     let revision = workload.revision();
@@ -156,7 +156,7 @@ fn progress(workload: &Workload<'_>, revision: &str, done: bool, since: OffsetDa
     }
 }
 
-/// When a pod came, or turned ready or unready last.
+/// Time of the last change: a pod was created, or its readiness changed.
 fn last_change(workload: &Workload<'_>) -> OffsetDateTime {
     workload.own.iter().map(|pod| pod.since).max().unwrap_or(workload.now)
 }

@@ -1,5 +1,5 @@
-//! Pure. Jobs: pods until enough have succeeded, too many have failed or the time is over, counted in a record that
-//! outlives them. Semantics and defaults of `batch/v1` in Kubernetes 1.34.
+//! Pure. Jobs: creates pods until enough have succeeded, too many have failed or the deadline is over. The counts are
+//! in a record that outlives the pods. Semantics and defaults of `batch/v1` in Kubernetes 1.34.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,24 +13,24 @@ use crate::kubelet::workload::member::{
 };
 use crate::manifest::object::text;
 
-/// What became of a Job's pods so far.
+/// The progress of a Job, counted from its pods.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Record {
-    /// The Job's uid: one that was made again begins anew.
+    /// Uid of the Job. A Job that was deleted and created again has another uid and starts with an empty record.
     pub job: String,
-    /// Since when it runs; nothing while it is suspended.
+    /// Start time; `None` while the Job is suspended.
     pub started: Option<OffsetDateTime>,
-    /// Pods that succeeded; of an indexed Job the numbers of its completed indexes.
+    /// Number of pods that succeeded; for an indexed Job, number of completed indexes.
     pub succeeded: u64,
-    /// Pods that failed.
+    /// Number of pods that failed.
     pub failed: u64,
     /// Completed indexes.
     pub indexes: BTreeSet<u64>,
-    /// Failures since the last success, and when the last one was.
+    /// Number of failures since the last success, and the time of the last failure.
     pub streak: Option<(u32, OffsetDateTime)>,
-    /// Pods that are counted, or that need not be.
+    /// Pods that are already counted or need no counting.
     counted: BTreeSet<String>,
-    /// How it ended, and when.
+    /// How and when the Job ended.
     pub end: Option<(End, OffsetDateTime)>,
 }
 
@@ -39,7 +39,7 @@ pub struct Record {
 pub enum End {
     /// Enough pods succeeded.
     Complete,
-    /// More pods failed, or containers were started again more often, than `backoffLimit` allows.
+    /// More failed pods, or more restarts of containers, than `backoffLimit` allows.
     BackoffLimitExceeded,
     /// It ran for longer than `activeDeadlineSeconds`.
     DeadlineExceeded,
@@ -65,18 +65,18 @@ impl End {
     }
 }
 
-/// What a Job wants at this moment.
+/// The result of one step.
 #[derive(Debug, Default)]
 pub struct Step {
-    /// Pods to make and to end.
+    /// Pods to create and to remove.
     pub changes: Vec<Change>,
     /// The record after this step.
     pub record: Record,
-    /// When to ask again though nothing changed.
+    /// When the next step is due if nothing changes before.
     pub again: Option<OffsetDateTime>,
 }
 
-/// The next step of a Job.
+/// Computes the next step of a Job.
 pub fn step(workload: &Workload<'_>, record: &Record, random: &mut dyn FnMut() -> u64) -> Step {
     let uid = text(workload.object, "/metadata/uid");
     let record =
@@ -98,7 +98,7 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Takes note of pods that ended. Each is counted once, and stays counted for as long as it is there.
+    /// Counts pods that ended. Each pod is counted once; its name stays in `counted` while the pod exists.
     fn count(&mut self) {
         let record = &mut self.step.record;
         for pod in &self.workload.own {
@@ -166,7 +166,8 @@ impl Job<'_> {
         }
     }
 
-    /// Failed pods count; where containers are started again in their pod, so do the restarts.
+    /// Whether the failures exceed `backoffLimit`. Failed pods count; if containers restart in their pods, their
+    /// restarts count too.
     fn is_past_backoff(&self, active: &[&Held]) -> bool {
         let limit = self.workload.count("/spec/backoffLimit").unwrap_or(6);
         if self.step.record.failed > limit {
@@ -185,13 +186,13 @@ impl Job<'_> {
         }
     }
 
-    /// Makes the pods that are missing, or ends those that are too many.
+    /// Creates missing pods, or removes surplus pods.
     fn manage(&mut self, active: &[&Held], random: &mut dyn FnMut() -> u64) {
         let parallelism = self.workload.count("/spec/parallelism").unwrap_or(1);
         let succeeded = self.step.record.succeeded;
         let wanted = match completions(self.workload) {
             Some(completions) => parallelism.min(completions.saturating_sub(succeeded)),
-            // A work queue: once one has succeeded, the others end by themselves.
+            // A work queue: after the first success, the remaining pods end by themselves.
             None if succeeded > 0 => active.len() as u64,
             None => parallelism,
         } as usize;
@@ -217,7 +218,8 @@ impl Job<'_> {
         }
     }
 
-    /// Numbers for pods to make: the lowest that are neither completed nor under way, or none for each pod.
+    /// The indexes of the pods to create: the lowest that are neither completed nor active. Without indexes, `None` for
+    /// each pod.
     fn free_indexes(&self, count: usize) -> Vec<Option<u64>> {
         if !is_indexed(self.workload.object) {
             return vec![None; count];
@@ -242,7 +244,7 @@ impl Job<'_> {
     }
 }
 
-/// The wait before a pod takes a failed one's place: ten seconds, doubled up to ten minutes.
+/// The delay before a failed pod is replaced: ten seconds, doubling up to ten minutes.
 fn back_off(failures: u32) -> Duration {
     FIRST_WAIT.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST_WAIT)
 }
@@ -251,13 +253,13 @@ fn active<'a>(workload: &Workload<'a>) -> Vec<&'a Held> {
     workload.own.iter().copied().filter(|pod| pod.finished.is_none() && !pod.leaving).collect()
 }
 
-/// How many pods must succeed; none where `parallelism` alone is given: the first success is enough.
+/// The number of pods that must succeed. `None` if only `parallelism` is set: one success is then enough.
 fn completions(workload: &Workload<'_>) -> Option<u64> {
     let given = workload.count("/spec/completions");
     given.or_else(|| workload.count("/spec/parallelism").is_none().then_some(1))
 }
 
-/// Whether a Job's pods are numbered.
+/// Whether a Job's pods have indexes.
 pub fn is_indexed(object: &Value) -> bool {
     text(object, "/spec/completionMode") == "Indexed"
 }
@@ -280,7 +282,7 @@ fn create(workload: &Workload<'_>, index: Option<u64>, random: u64) -> Change {
     })
 }
 
-/// Tells a pod its number: by label, annotation, host name and `JOB_COMPLETION_INDEX`.
+/// Adds its index to a pod: label, annotation, host name and `JOB_COMPLETION_INDEX`.
 fn give_index(pod: &mut Value, job: &str, index: u64) {
     for place in ["labels", "annotations"] {
         pod["metadata"][place][INDEX] = json!(index.to_string());
@@ -339,7 +341,7 @@ pub fn status(workload: &Workload<'_>, record: &Record) -> Value {
     }))
 }
 
-/// Numbers in short: `0,2-4`.
+/// Formats numbers as ranges, such as `0,2-4`.
 fn ranges(numbers: &BTreeSet<u64>) -> String {
     let mut runs: Vec<(u64, u64)> = Vec::new();
     for number in numbers {
@@ -356,12 +358,12 @@ fn ranges(numbers: &BTreeSet<u64>) -> String {
     words.collect::<Vec<_>>().join(",")
 }
 
-/// The number that a pod of an indexed Job carries.
+/// The index of a pod of an indexed Job.
 pub fn index(pod: &Value) -> Option<u64> {
     pod["metadata"]["annotations"][INDEX].as_str()?.parse().ok()
 }
 
-/// Records of all Jobs, by their keys.
+/// The records of all Jobs, by their keys.
 pub type Records = BTreeMap<crate::manifest::object::Key, Record>;
 
 const INDEX: &str = "batch.kubernetes.io/job-completion-index";

@@ -1,5 +1,5 @@
-//! Pure. What the controllers share: a workload with its pods, the changes that a controller may ask for, and how a
-//! pod is made from a template.
+//! Pure. Types that the controllers share: a workload with its pods, the changes that a controller requests, and the
+//! creation of a pod from a template.
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use time::format_description::well_known::Rfc3339;
 use crate::kubelet::name;
 use crate::manifest::object::{Key, text};
 
-/// The object that a pod was made for.
+/// The object that owns a pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Owner {
     /// Its kind.
     pub kind: String,
     /// Its name.
     pub name: String,
-    /// Its uid: an object that was deleted and made again is another one.
+    /// Its uid. An object that was deleted and created again has another uid.
     pub uid: String,
 }
 
 impl Owner {
-    /// The owner that an object is.
+    /// This object as an owner.
     pub fn of(object: &Value) -> Self {
         Self {
             kind: text(object, "/kind").into(),
@@ -32,60 +32,60 @@ impl Owner {
     }
 }
 
-/// A pod that is there.
+/// An existing pod.
 #[derive(Debug, Clone)]
 pub struct Held {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// The object that made it.
+    /// Its owner.
     pub owner: Owner,
     /// Hash of the template that it was made from.
     pub revision: String,
-    /// Whether it takes traffic.
+    /// Whether it is ready for traffic.
     pub ready: bool,
-    /// When it was made, or turned ready or unready last.
+    /// Time of the last change of readiness, or of its creation.
     pub since: OffsetDateTime,
-    /// Whether all its containers ended for good, and well.
+    /// `None` while it runs; then whether all its containers succeeded.
     pub finished: Option<bool>,
-    /// Whether it is on its way out.
+    /// Whether it is being terminated.
     pub leaving: bool,
-    /// How often its containers, without sidecars, were started again.
+    /// Number of restarts of its containers, without sidecars.
     pub restarts: u64,
-    /// Its number among the completions of an indexed Job.
+    /// Its index in an indexed Job.
     pub index: Option<u64>,
 }
 
-/// One change towards what is wanted.
+/// One change towards the desired state.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
-    /// Make a pod.
+    /// Create a pod.
     Create {
         /// The pod.
         pod: Value,
-        /// What it belongs to.
+        /// Its owner.
         owner: Owner,
         /// Hash of its template.
         revision: String,
     },
-    /// End a pod.
+    /// Remove a pod.
     Remove {
         /// Its namespace.
         namespace: String,
         /// Its name.
         name: String,
     },
-    /// Delete an object whose time is over.
+    /// Delete an object whose time to live is over.
     Delete(Key),
 }
 
-/// Ends a pod.
+/// The removal of a pod.
 pub fn remove(pod: &Held) -> Change {
     Change::Remove { namespace: pod.namespace.clone(), name: pod.name.clone() }
 }
 
-/// An object that wants pods, and those that it has.
+/// An object that owns pods, with its pods.
 pub struct Workload<'a> {
     /// Its key.
     pub key: &'a Key,
@@ -93,12 +93,12 @@ pub struct Workload<'a> {
     pub object: &'a Value,
     /// Its pods.
     pub own: Vec<&'a Held>,
-    /// What time it is.
+    /// The current time.
     pub now: OffsetDateTime,
 }
 
 impl Workload<'_> {
-    /// A count in the object; objects are checked before they come here, so that one is there or was left out.
+    /// A number field of the object. Objects are checked before, so the field is valid or missing.
     pub fn count(&self, pointer: &str) -> Option<u64> {
         self.object.pointer(pointer).and_then(Value::as_u64)
     }
@@ -113,12 +113,12 @@ impl Workload<'_> {
         name::template_hash(&self.object["spec"]["template"])
     }
 
-    /// Whether a pod has been ready for as long as `minReadySeconds` asks.
+    /// Whether a pod has been ready for `minReadySeconds`.
     pub fn is_available(&self, pod: &Held) -> bool {
         pod.ready && self.now >= pod.since + self.settling()
     }
 
-    /// When the next pod will have been ready for long enough.
+    /// The time at which the next pod becomes available.
     pub fn next_available(&self) -> Option<OffsetDateTime> {
         let waiting = self.own.iter().filter(|pod| pod.ready && !self.is_available(pod));
         waiting.map(|pod| pod.since + self.settling()).min()
@@ -128,7 +128,7 @@ impl Workload<'_> {
         Duration::from_secs(self.count("/spec/minReadySeconds").unwrap_or(0))
     }
 
-    /// A pod of the template under this name, with what `complete` adds.
+    /// Creates a pod from the template with this name. `complete` adds further fields.
     pub fn create(&self, name: &str, revision: &str, complete: impl FnOnce(&mut Value)) -> Change {
         let template = &self.object["spec"]["template"];
         let mut metadata = match &template["metadata"] {
@@ -144,20 +144,20 @@ impl Workload<'_> {
     }
 }
 
-/// Writes who controls a pod.
+/// Adds the controlling owner to a pod.
 pub fn controlled_by(pod: &mut Value, api_version: &str, kind: &str, name: &str) {
     pod["metadata"]["ownerReferences"] = json!([
         {"apiVersion": api_version, "kind": kind, "name": name, "uid": name, "controller": true}]);
 }
 
-/// Writes the name that a pod's random letters were put behind.
+/// Sets `generateName`: the pod's name without its random letters.
 pub fn generated_from(pod: &mut Value) {
     let name = text(pod, "/metadata/name");
     pod["metadata"]["generateName"] =
         json!(format!("{}-", name.rsplit_once('-').map_or(name, |(front, _)| front)));
 }
 
-/// A moment as Kubernetes writes it.
+/// A time in Kubernetes' format.
 pub fn written(moment: OffsetDateTime) -> String {
     moment.replace_nanosecond(0).unwrap_or(moment).format(&Rfc3339).unwrap_or_default()
 }
@@ -168,7 +168,7 @@ pub fn condition(kind: &str, holds: bool, reason: &str, message: &str, since: Of
         "lastTransitionTime": written(since), "lastUpdateTime": written(since)})
 }
 
-/// An object's `status` without the fields that Kubernetes leaves out: zeros and nothing.
+/// Removes zeros and empty values from a `status`, as Kubernetes does.
 pub fn without_zeros(mut status: Value) -> Value {
     if let Some(fields) = status.as_object_mut() {
         fields.retain(|_, value| !value.is_null() && *value != json!(0) && *value != json!(""));

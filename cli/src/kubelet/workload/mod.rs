@@ -1,6 +1,6 @@
-//! Pure. Which pods are missing and which are too many: what Deployments, StatefulSets, Jobs and Pods want against
-//! what is there, and what they say of it in their `status`. One step at a time, so that it can be asked again after
-//! each change, and at the moment that the step names.
+//! Pure. Compares Deployments, StatefulSets, Jobs and Pods with the existing pods: which pods must be created or
+//! removed, and the objects' `status`. It plans one step at a time. The next step is planned after each change and at
+//! the time that this step names.
 
 pub mod deployment;
 pub mod job;
@@ -22,18 +22,18 @@ use crate::kubelet::workload::job::{Record, Records};
 use crate::kubelet::workload::member::{Change, Held, Owner, Workload, remove};
 use crate::manifest::object::Key;
 
-/// What is to be done at this moment.
+/// The changes of one step.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// Pods to make and to end, objects to delete.
+    /// Pods to create and to remove, objects to delete.
     pub changes: Vec<Change>,
     /// The records of all Jobs after this step.
     pub jobs: Records,
-    /// When to plan again though nothing changed.
+    /// When to plan again if nothing changes before.
     pub again: Option<OffsetDateTime>,
 }
 
-/// The changes that are possible at the moment `now`. `random` gives the letters at pods' ends.
+/// The changes that are possible at the time `now`. `random` yields the random letters of pods' names.
 pub fn plan(
     objects: &BTreeMap<Key, Value>,
     jobs: &Records,
@@ -70,7 +70,7 @@ pub fn plan(
     plan
 }
 
-/// The `status` of a workload; none for other kinds. `objects` has all that its pods need.
+/// The `status` of a workload; `None` for other kinds. `objects` contains everything that its pods need.
 pub fn status(
     (key, object): (&Key, &Value),
     objects: &BTreeMap<Key, Value>,
@@ -99,7 +99,7 @@ fn earlier(one: Option<OffsetDateTime>, other: Option<OffsetDateTime>) -> Option
     one.into_iter().chain(other).min()
 }
 
-/// A pod of its own.
+/// Plans a pod that the user defined without a workload.
 fn single(workload: &Workload<'_>, changes: &mut Vec<Change>) {
     let object = workload.object;
     let revision = name::template_hash(&json!({"metadata": object["metadata"], "spec": object["spec"]}));

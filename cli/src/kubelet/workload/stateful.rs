@@ -1,4 +1,5 @@
-//! Pure. StatefulSets: numbered pods, one after the other; a changed template replaces them from the highest number.
+//! Pure. StatefulSets: numbered pods, created one after the other. A changed template replaces them one by one, the
+//! highest number first.
 
 use serde_json::{Value, json};
 
@@ -37,7 +38,7 @@ pub fn changes(workload: &Workload<'_>) -> Vec<Change> {
     changes
 }
 
-/// The pod that the change of the template replaces next.
+/// The next pod to replace after a change of the template.
 fn outdated<'a>(workload: &Workload<'a>, revision: &str) -> Option<&'a Held> {
     if text(workload.object, "/spec/updateStrategy/type") == "OnDelete" {
         return None;

@@ -1,4 +1,4 @@
-//! Workloads against pods, step by step.
+//! Tests of the controllers, step by step.
 
 use super::*;
 use crate::kubelet::workload::job::End;
@@ -32,7 +32,8 @@ fn changes(objects: &BTreeMap<Key, Value>, held: &[Held], random: &mut dyn FnMut
     plan(objects, &Records::default(), held, NOON, random).changes
 }
 
-/// Applies changes until nothing changes, with new pods ready at once; the number ready at each step.
+/// Applies changes until there are none. Created pods are ready at once. Returns the number of ready pods after each
+/// step.
 fn settle(objects: &BTreeMap<Key, Value>, pods: &mut Vec<Held>) -> Vec<usize> {
     let mut random = pods.len() as u64 * 1000;
     let mut ready = Vec::new();
@@ -250,7 +251,7 @@ fn pods_of_an_object_that_was_made_again_go() {
     assert!(matches!(made.as_slice(), [Change::Create { .. }, Change::Remove { .. }]), "{made:?}");
 }
 
-/// A Job with its pods, and time that goes on.
+/// A Job with its pods and a clock.
 struct Run {
     objects: BTreeMap<Key, Value>,
     pods: Vec<Held>,
@@ -270,7 +271,7 @@ impl Run {
         Self { objects, pods: vec![], jobs: Records::default(), now: NOON, made: 0 }
     }
 
-    /// Lets seconds pass and does what is wanted then; what was made and removed.
+    /// Advances the clock and applies the Job's changes. Returns the numbers of created and removed pods.
     fn after(&mut self, seconds: u64) -> (usize, usize) {
         self.now += Duration::from_secs(seconds);
         let made = &mut self.made;

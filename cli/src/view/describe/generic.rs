@@ -1,5 +1,5 @@
-//! Pure. Objects of any kind, field by field, as kubectl shows kinds that it does not know; and those whose content is
-//! text of the user's.
+//! Pure. Describes objects of any kind field by field, as kubectl shows kinds that it does not know; and Secrets and
+//! ConfigMaps, whose values are free text.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,7 +9,7 @@ use super::{head, labels, scalar};
 use crate::manifest::object::text;
 use crate::view::sheet::Sheet;
 
-/// Everything that an object says.
+/// All fields of an object.
 pub(super) fn object(sheet: &mut Sheet, object: &Value) {
     head(sheet, object);
     labels(sheet, 0, &object["metadata"]);
@@ -29,7 +29,7 @@ pub(super) fn object(sheet: &mut Sheet, object: &Value) {
     }
 }
 
-/// A Secret: how long its values are, and never the values.
+/// A Secret. It shows the lengths of the values, never the values.
 pub(super) fn secret(sheet: &mut Sheet, object: &Value) {
     head(sheet, object);
     labels(sheet, 0, &object["metadata"]);
@@ -51,7 +51,7 @@ pub(super) fn secret(sheet: &mut Sheet, object: &Value) {
     }
 }
 
-/// A ConfigMap with its texts as they are.
+/// A ConfigMap with its values unchanged.
 pub(super) fn config_map(sheet: &mut Sheet, object: &Value) {
     head(sheet, object);
     labels(sheet, 0, &object["metadata"]);
@@ -101,12 +101,12 @@ fn fields(sheet: &mut Sheet, indent: usize, map: &serde_json::Map<String, Value>
     }
 }
 
-/// A field's name as a label; a key that a user chose stays as it is.
+/// The label of a field. A key that the user chose stays unchanged.
 fn titled(name: &str) -> String {
     if name.contains(['/', '.', '-']) { name.to_string() } else { spaced(name) }
 }
 
-/// `creationTimestamp` as `Creation Timestamp`; an abbreviation stays together.
+/// Splits a field name into words: `creationTimestamp` becomes `Creation Timestamp`. Abbreviations stay together.
 fn spaced(name: &str) -> String {
     let letters: Vec<char> = name.chars().collect();
     let mut text = String::new();
@@ -123,7 +123,7 @@ fn spaced(name: &str) -> String {
     text
 }
 
-/// What is shown at the top.
+/// Fields that are shown at the top.
 const HEAD: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
 #[cfg(test)]

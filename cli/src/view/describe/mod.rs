@@ -1,5 +1,5 @@
-//! Pure. `ostria describe`: an object in kubectl's layout, and below it what pilot and the proxies think of it, what has to
-//! do with it, and its events.
+//! Pure. `ostria describe`: an object in kubectl's layout, followed by the verdicts of pilot and the proxies, the
+//! related objects and the events.
 
 mod generic;
 mod service;
@@ -18,7 +18,7 @@ use crate::manifest::object::text;
 use crate::view::sheet::Sheet;
 use crate::wire::Description;
 
-/// One object. `now`: seconds since 1970.
+/// Renders one object. `now` is in seconds since 1970.
 pub fn render(description: &Description, now: i64) -> String {
     let object = &description.object;
     let mut sheet = Sheet::default();
@@ -50,19 +50,19 @@ fn labels(sheet: &mut Sheet, indent: usize, metadata: &Value) {
     sheet.field(indent, "Annotations", &pairs(&metadata["annotations"], ": "));
 }
 
-/// A map, a line for each entry.
+/// A map, one line for each entry.
 fn pairs(map: &Value, between: &str) -> String {
     let entries = map.as_object().into_iter().flatten();
     let lines = entries.map(|(name, value)| format!("{name}{between}{}", scalar(value)));
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A selector in one line.
+/// A selector on one line.
 fn selector(map: &Value) -> String {
     pairs(map, "=").replace('\n', ",")
 }
 
-/// A value that is no map and no list.
+/// A value that is neither a map nor a list.
 fn scalar(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_string)
 }
@@ -77,7 +77,7 @@ fn conditions(sheet: &mut Sheet, object: &Value, fields: &[(&str, &str)]) {
     }
 }
 
-/// A moment in RFC 3339 as kubectl writes it here.
+/// Converts a time from RFC 3339 to kubectl's format.
 fn moment(written: &str) -> String {
     const FORMAT: &[BorrowedFormatItem<'_>] = format_description!(
         "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] +0000"
@@ -88,7 +88,7 @@ fn moment(written: &str) -> String {
         .unwrap_or_else(|| written.into())
 }
 
-/// How long ago a moment in RFC 3339 was.
+/// The time since a moment in RFC 3339.
 fn age(moment: &str, now: i64) -> String {
     seconds(moment).map_or_else(|| "<unknown>".into(), |then| duration(now - then))
 }

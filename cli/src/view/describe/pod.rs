@@ -1,4 +1,4 @@
-//! Pure. A Pod with its containers.
+//! Pure. Describes a Pod with its containers.
 
 use serde_json::Value;
 
@@ -37,7 +37,7 @@ pub(super) fn pod(sheet: &mut Sheet, pod: &Value) {
     volumes(sheet, 0, &pod["spec"]);
 }
 
-/// The containers of a pod's spec, with their states where it runs.
+/// The containers of a pod spec; with their states if the pod runs.
 pub(super) fn containers(sheet: &mut Sheet, indent: usize, spec: &Value, status: Option<&Value>) {
     let lists = [
         ("Init Containers", "initContainers", "initContainerStatuses"),
@@ -150,7 +150,7 @@ fn probe(probe: &Value) -> String {
     )
 }
 
-/// Values that come from Secrets are named, never shown.
+/// The environment. Values from Secrets are shown by reference only.
 fn environment(sheet: &mut Sheet, indent: usize, container: &Value) {
     let all = container["env"].as_array().map(Vec::as_slice).unwrap_or_default();
     if all.is_empty() {
@@ -193,7 +193,7 @@ fn mounts(sheet: &mut Sheet, indent: usize, container: &Value) {
     }
 }
 
-/// The volumes of a pod's spec.
+/// The volumes of a pod spec.
 pub(super) fn volumes(sheet: &mut Sheet, indent: usize, spec: &Value) {
     let all = spec["volumes"].as_array().map(Vec::as_slice).unwrap_or_default();
     if all.is_empty() {

@@ -1,4 +1,4 @@
-//! Pure. A Service with the endpoints of its ports.
+//! Pure. Describes a Service with the endpoints of its ports.
 
 use serde_json::Value;
 
@@ -39,5 +39,5 @@ pub(super) fn service(sheet: &mut Sheet, description: &Description) {
     sheet.field(0, "Session Affinity", if affinity.is_empty() { "None" } else { affinity });
 }
 
-/// Endpoints that are listed, as many as kubectl lists.
+/// Number of endpoints that are listed, the same as kubectl's.
 const SHOWN: usize = 3;

@@ -1,4 +1,4 @@
-//! Pure. What pilot and the proxies think of an object, and which other objects have to do with it.
+//! Pure. Describes the verdicts of pilot and the proxies on an object, and its related objects.
 
 use api::resource::document::Problem;
 use api::resource::verdict::{ObjectVerdict, Standing};
@@ -6,7 +6,7 @@ use api::resource::verdict::{ObjectVerdict, Standing};
 use crate::view::sheet::Sheet;
 use crate::wire::Description;
 
-/// The verdict of pilot, and the answers of the proxies.
+/// The verdict of pilot and the responses of the proxies.
 pub(super) fn verdict(sheet: &mut Sheet, description: &Description) {
     let Some(verdict) = &description.verdict else { return };
     sheet.field(0, "Verdict", &word(verdict));
@@ -53,7 +53,7 @@ fn word(verdict: &ObjectVerdict) -> String {
     }
 }
 
-/// What routes to the object, what holds for it, and what it is for.
+/// Objects that route to this object or configure it, and objects that it applies to.
 pub(super) fn related(sheet: &mut Sheet, description: &Description) {
     if description.relations.is_empty() {
         return;

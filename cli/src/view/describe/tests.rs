@@ -1,4 +1,4 @@
-//! Objects as people read them.
+//! Objects as `describe` prints them.
 
 use super::*;
 use api::resource::document::Problem;

@@ -1,4 +1,4 @@
-//! Pure. Deployments, StatefulSets and Jobs: how many pods there are, and what they are made from.
+//! Pure. Describes Deployments, StatefulSets and Jobs: the numbers of pods and the pod template.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Pure. What a template prints of a value.
+//! Pure. Evaluates a template on a value.
 
 use std::cmp::Ordering;
 
@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::view::jsonpath::path::{Comparison, Filter, Operand, Path, Piece, Slice, Step, Template};
 
-/// Why a value has nothing to print.
+/// Why a template cannot be evaluated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EvalError {
-    /// An index beyond the array.
+    /// An index is beyond the end of the array.
     #[error("array index out of bounds: index {index}, length {length}")]
     OutOfBounds {
         /// The index.
@@ -17,15 +17,15 @@ pub enum EvalError {
         /// The array's length.
         length: usize,
     },
-    /// Brackets behind something else than an array.
+    /// Brackets follow a value that is not an array.
     #[error("{0} is not array or slice")]
     NotAnArray(String),
-    /// Two values that have no order.
+    /// Two values cannot be ordered.
     #[error("{0} and {1} cannot be compared")]
     Incomparable(String, String),
 }
 
-/// Prints a template; fields that do not exist print nothing.
+/// Renders a template. Fields that do not exist render as nothing.
 pub fn render(template: &Template, value: &Value) -> Result<String, EvalError> {
     pieces(&template.0, value)
 }
@@ -49,7 +49,7 @@ fn pieces(pieces_of: &[Piece], value: &Value) -> Result<String, EvalError> {
     Ok(text)
 }
 
-/// The values that a path leads to.
+/// The values that a path selects.
 pub fn find<'a>(path: &Path, value: &'a Value) -> Result<Vec<&'a Value>, EvalError> {
     let mut found = vec![value];
     for step in path {
@@ -58,7 +58,7 @@ pub fn find<'a>(path: &Path, value: &'a Value) -> Result<Vec<&'a Value>, EvalErr
     Ok(found)
 }
 
-/// A value as it is printed: texts as they are, everything else as JSON.
+/// Renders one value: strings unquoted, everything else as JSON.
 pub fn print(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -114,7 +114,7 @@ fn everything<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
 fn slice<'a>(bounds: &Slice, value: &'a Value) -> Result<Vec<&'a Value>, EvalError> {
     let items = match value {
         Value::Array(items) => items,
-        // A field that is null has no elements, as one that is missing.
+        // A null field has no elements, like a missing field.
         Value::Null => return Ok(Vec::new()),
         other => return Err(EvalError::NotAnArray(print(other))),
     };
@@ -160,7 +160,7 @@ fn operand(operand: &Operand, item: &Value) -> Result<Vec<Value>, EvalError> {
     }
 }
 
-/// A number and a text that reads the same are equal, because shells make quoting a chore.
+/// A number and a string with the same text are equal, because quotes are hard to pass through a shell.
 fn equal(left: &Value, right: &Value) -> bool {
     match (left.as_f64(), right.as_f64()) {
         (Some(left), Some(right)) => left.total_cmp(&right).is_eq(),
@@ -172,7 +172,7 @@ fn order(left: &Value, right: &Value) -> Result<Ordering, EvalError> {
     compare(left, right).ok_or_else(|| EvalError::Incomparable(print(left), print(right)))
 }
 
-/// The order of two values of one type; nothing where they have none.
+/// Compares two values of one type; `None` if they have no order.
 pub fn compare(left: &Value, right: &Value) -> Option<Ordering> {
     match (left, right) {
         (Value::Number(_), Value::Number(_)) => left.as_f64()?.partial_cmp(&right.as_f64()?),
@@ -183,7 +183,7 @@ pub fn compare(left: &Value, right: &Value) -> Option<Ordering> {
     }
 }
 
-/// The order in which `web-2` comes before `web-10`.
+/// Compares strings so that `web-2` comes before `web-10`.
 fn natural(left: &str, right: &str) -> Ordering {
     let (mut left, mut right) = (left, right);
     let digits = |text: &str| text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();

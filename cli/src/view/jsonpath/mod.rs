@@ -1,5 +1,5 @@
-//! Pure. Templates of JSONPath as kubectl takes them: text around `{…}`, with `range`, slices, unions, `..` and filters.
-//! No library speaks this dialect: RFC 9535 has no text, no `range` and no missing `$`.
+//! Pure. JSONPath templates as kubectl accepts them: text around `{…}`, with `range`, slices, unions, `..` and filters.
+//! No library implements this dialect: RFC 9535 has neither text nor `range`, and requires `$`.
 
 pub mod parse;
 

@@ -1,4 +1,4 @@
-//! Pure. Reads templates.
+//! Pure. Parses JSONPath templates.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::view::jsonpath::path::{Comparison, Filter, Operand, Path, Piece, Slic
 /// Why a text is not a template.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonPathError {
-    /// A `{`, `[`, `(` or quote has no end.
+    /// A `{`, `[`, `(` or quote is not closed.
     #[error("unclosed {0}")]
     Unclosed(&'static str),
     /// `end` without `range`.
@@ -16,18 +16,18 @@ pub enum JsonPathError {
     /// `range` without `end`.
     #[error("unexpected end of template: a range has no {{end}}")]
     OpenRange,
-    /// A character that means nothing where it stands.
+    /// A character is not allowed at its position.
     #[error("unrecognized character in action: {0:?}")]
     Unexpected(char),
-    /// What stands between brackets is neither an index, a slice, a name nor a filter.
+    /// The text in brackets is not an index, a slice, a name or a filter.
     #[error("invalid array index {0}")]
     Index(String),
-    /// What stands behind `?` is not a condition.
+    /// The text after `?` is not a condition.
     #[error("unrecognized filter {0}")]
     Filter(String),
 }
 
-/// A whole template, as `-o jsonpath=` takes it.
+/// Parses a complete template, as `-o jsonpath=` accepts it.
 pub fn template(text: &str) -> Result<Template, JsonPathError> {
     let mut frames: Vec<(Path, Vec<Piece>)> = vec![(Path::new(), Vec::new())];
     let mut rest = text;
@@ -49,7 +49,7 @@ pub fn template(text: &str) -> Result<Template, JsonPathError> {
     }
 }
 
-/// A single path, as `--sort-by` and custom columns take it: the braces and the first dot may be missing.
+/// Parses a single path, as `--sort-by` and custom columns accept it: the braces and the first dot are optional.
 pub fn relaxed(text: &str) -> Result<Path, JsonPathError> {
     let text = text.trim();
     let inner = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or(text).trim();
@@ -69,7 +69,7 @@ fn push(frames: &mut [(Path, Vec<Piece>)], piece: Piece) {
     }
 }
 
-/// What stands between braces: paths, quoted texts, `range` and `end`.
+/// Parses the text in braces: paths, quoted texts, `range` and `end`.
 fn action(text: &str, frames: &mut Vec<(Path, Vec<Piece>)>) -> Result<(), JsonPathError> {
     let mut rest = text.trim();
     if rest == "end" {
@@ -95,7 +95,7 @@ fn action(text: &str, frames: &mut Vec<(Path, Vec<Piece>)>) -> Result<(), JsonPa
     Ok(())
 }
 
-/// Where a path ends: at a space or a quote outside of brackets.
+/// The index of a path's end: a space or a quote outside of brackets.
 fn path_end(text: &str) -> usize {
     let mut depth = 0_usize;
     let mut chars = text.char_indices();
@@ -111,8 +111,8 @@ fn path_end(text: &str) -> usize {
     text.len()
 }
 
-/// The length of what stands before the closing character, which does not count in quotes or, for brackets, inside
-/// further ones.
+/// The length of the text before the closing character. Closing characters in quotes and, for brackets, in nested
+/// brackets are skipped.
 fn closing(text: &str, close: char) -> Option<usize> {
     let open = match close {
         ']' => '[',
@@ -151,17 +151,17 @@ fn unquoted(text: &str) -> String {
     result
 }
 
-/// Reads a path.
+/// Parses a path.
 pub fn path(text: &str) -> Result<Path, JsonPathError> {
     let mut steps = Path::new();
     let mut rest = text.trim();
     while let Some(first) = rest.chars().next() {
         match first {
-            // The current value, where every path begins.
+            // The current value, where every path starts.
             '$' | '@' | ' ' => rest = &rest[1..],
             '.' if rest.starts_with("..") => {
                 steps.push(Step::Recursive);
-                // The second dot begins the name that is looked for, unless brackets follow.
+                // The second dot starts the name that is searched for, unless brackets follow.
                 rest = &rest[if rest[2..].starts_with('[') { 2 } else { 1 }..];
             }
             '.' => {
@@ -184,7 +184,7 @@ pub fn path(text: &str) -> Result<Path, JsonPathError> {
     Ok(steps)
 }
 
-/// A field's name, in which a backslash takes the meaning of a dot away, and its length in the text.
+/// Parses the name of a field, in which a backslash escapes a dot. Returns the name and its length in the text.
 fn name(text: &str) -> (String, usize) {
     let mut name = String::new();
     let mut chars = text.char_indices();
@@ -215,7 +215,7 @@ fn brackets(text: &str, steps: &mut Path) -> Result<(), JsonPathError> {
     Ok(())
 }
 
-/// The parts between commas outside of quotes.
+/// Splits at commas outside of quotes.
 fn parts(text: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut quote = None;
@@ -236,7 +236,8 @@ fn parts(text: &str) -> Vec<String> {
     parts
 }
 
-/// One element of brackets: a quoted name, in which dots lead on as outside, an index or a slice.
+/// Parses one element of brackets: an index, a slice or a quoted name. Dots in the name separate steps, as they do
+/// outside.
 fn element(text: &str) -> Result<Path, JsonPathError> {
     let text = text.trim();
     for quote in ['\'', '"'] {

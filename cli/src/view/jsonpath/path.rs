@@ -1,4 +1,4 @@
-//! Pure. The parts of a template.
+//! Pure. The syntax tree of a JSONPath template.
 
 /// A template.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -7,15 +7,15 @@ pub struct Template(pub Vec<Piece>);
 /// A part of a template.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Piece {
-    /// Text that is printed as it is.
+    /// Text that is printed unchanged.
     Text(String),
-    /// A path, whose values are printed with spaces between them.
+    /// A path. Its values are printed with spaces between them.
     Path(Path),
-    /// Parts that are printed for each value of a path.
+    /// Pieces that are printed for each value of a path.
     Range(Path, Vec<Piece>),
 }
 
-/// Steps from the current value to others.
+/// Steps from the current value to the selected values.
 pub type Path = Vec<Step>;
 
 /// One step of a path.
@@ -25,9 +25,9 @@ pub enum Step {
     Field(String),
     /// `.*` and `[*]`
     Wildcard,
-    /// `..`: the value and everything in it.
+    /// `..`: the value and all values nested in it.
     Recursive,
-    /// `[start:end:step]`; an index is a slice of one.
+    /// `[start:end:step]`; an index is a slice of one element.
     Slice(Slice),
     /// `['a','b']` and `[0,2]`
     Union(Vec<Path>),
@@ -35,16 +35,16 @@ pub enum Step {
     Filter(Filter),
 }
 
-/// Which elements of an array.
+/// A range of an array's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slice {
-    /// The first; from the end where negative.
+    /// Index of the first element; negative values count from the end.
     pub start: Option<i64>,
-    /// The first that is left out.
+    /// Index after the last element.
     pub end: Option<i64>,
-    /// How far to the next.
+    /// Distance between elements.
     pub step: i64,
-    /// Whether one element is named, which must be there.
+    /// Whether this is an index, so that the element must exist.
     pub single: bool,
 }
 
@@ -53,20 +53,20 @@ pub struct Slice {
 pub struct Filter {
     /// The left side.
     pub left: Operand,
-    /// The comparison with its right side; without one the left side must have a value.
+    /// The comparison and its right side; without them, the left side must select a value.
     pub comparison: Option<(Comparison, Operand)>,
 }
 
-/// A side of a comparison.
+/// One side of a comparison.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operand {
-    /// A path from the element.
+    /// A path that starts at the element.
     Path(Path),
-    /// A text, a number, `true` or `false`.
+    /// A string, a number, `true` or `false`.
     Literal(serde_json::Value),
 }
 
-/// How two sides are compared.
+/// A comparison operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Comparison {
     /// `==`

@@ -1,4 +1,4 @@
-//! Templates and what they print, most of them from kubectl's documentation.
+//! Templates and their output, most of them from kubectl's documentation.
 
 use serde_json::{Value, json};
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::view::proxy::dump::{origin, resources, text};
 use crate::view::table;
 
-/// A line for each cluster, by name.
+/// One row for each cluster, sorted by name.
 pub fn render(dump: &Value) -> String {
     let clusters = resources(
         dump,

@@ -1,8 +1,8 @@
-//! Pure. Reading Envoy's configuration dump: its sections, and the few values that several tables need.
+//! Pure. Reads Envoy's configuration dump: its sections, and the values that several tables share.
 
 use serde_json::{Map, Value};
 
-/// A dump with names as Envoy writes them, whether it came in Protobuf's camel case or not.
+/// Converts the names of a dump from Protobuf's camel case to Envoy's form.
 pub fn normal(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
@@ -15,8 +15,8 @@ pub fn normal(value: &Value) -> Value {
     }
 }
 
-/// The resources of one section, as in `dynamic_active_clusters` of the clusters' section. `path` leads from an
-/// entry to its resource.
+/// The resources of one section, such as `dynamic_active_clusters` of the clusters' section. `path` leads from an entry
+/// to its resource.
 pub fn resources<'a>(dump: &'a Value, lists: &[&str], path: &[&str]) -> Vec<&'a Value> {
     let sections = dump["configs"].as_array().into_iter().flatten();
     sections
@@ -26,7 +26,7 @@ pub fn resources<'a>(dump: &'a Value, lists: &[&str], path: &[&str]) -> Vec<&'a 
         .collect()
 }
 
-/// The text of a field; empty without.
+/// The text of a field; empty if the field is missing.
 pub fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_default()
 }
@@ -38,7 +38,7 @@ pub fn address(value: &Value) -> (String, String) {
     (text(socket, "address").to_string(), port)
 }
 
-/// The object that a resource was made from, as `NAME.NAMESPACE`; empty where it says nothing.
+/// The object that a resource was generated from, as `NAME.NAMESPACE`; empty if the resource does not name it.
 pub fn origin(resource: &Value) -> String {
     let config = resource
         .pointer("/metadata/filter_metadata/istio/config")

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::view::proxy::dump::{address, resources, text};
 use crate::view::table;
 
-/// A line for each address of each cluster.
+/// One row for each address of each cluster.
 pub fn render(dump: &Value) -> String {
     let lists = ["dynamic_endpoint_configs", "static_endpoint_configs"];
     let mut rows: Vec<Vec<String>> =

@@ -1,11 +1,11 @@
-//! Pure. The table of listeners: a line for each filter chain.
+//! Pure. The table of listeners.
 
 use serde_json::Value;
 
 use crate::view::proxy::dump::{address, resources, text};
 use crate::view::table;
 
-/// A line for each filter chain of each listener.
+/// One row for each filter chain of each listener.
 pub fn render(dump: &Value) -> String {
     let mut listeners = resources(dump, &["dynamic_listeners"], &["active_state", "listener"]);
     listeners.extend(resources(dump, &["static_listeners"], &["listener"]));

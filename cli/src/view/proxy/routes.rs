@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::view::proxy::dump::{origin, resources, text};
 use crate::view::table;
 
-/// A line for each route of each virtual host.
+/// One row for each route of each virtual host.
 pub fn render(dump: &Value) -> String {
     let lists = ["dynamic_route_configs", "static_route_configs"];
     let rows: Vec<Vec<String>> =

@@ -1,4 +1,4 @@
-//! Pure. The table of certificates. Keys are neither in a dump nor here.
+//! Pure. The table of certificates. Dumps and this table contain no private keys.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,7 +8,7 @@ use x509_parser::pem::Pem;
 use crate::view::proxy::dump::{resources, text};
 use crate::view::table;
 
-/// A line for each certificate; `now` is seconds since 1970.
+/// One row for each certificate. `now` is in seconds since 1970.
 pub fn render(dump: &Value, now: i64) -> String {
     let lists = [
         ("dynamic_active_secrets", "ACTIVE"),
@@ -50,7 +50,7 @@ fn pem(source: &Value) -> Vec<u8> {
     }
 }
 
-/// Validity, serial number, end and start of the first certificate.
+/// Validity, serial number, and end and start of the first certificate's lifetime.
 fn facts(pem: &[u8], now: i64) -> Option<[String; 4]> {
     let first = Pem::iter_from_buffer(pem).next()?.ok()?;
     let certificate = first.parse_x509().ok()?;

@@ -1,7 +1,6 @@
-//! Pure. The pages, from values to HTML.
+//! Pure. Renders the pages as HTML.
 //!
-//! Every text that comes from outside goes through `text::escape`, so a name like `<script>` is shown
-//! and not run.
+//! Every text from outside is escaped with `text::escape`, so that a name like `<script>` is shown and not executed.
 
 use serde_json::Value;
 
@@ -14,26 +13,26 @@ pub mod text;
 
 pub mod style;
 
-/// What the product page shows.
+/// Content of the product page.
 #[derive(Debug)]
 pub struct Product<'a> {
-    /// Who is signed in.
+    /// Name of the signed-in user.
     pub user: Option<&'a str>,
     /// The book.
     pub product: &'a book::Product,
-    /// Facts about it, or that they are missing.
+    /// Details of the book, or [`Missing`].
     pub details: Result<Value, Missing>,
-    /// Its reviews, or that they are missing.
+    /// Reviews of the book, or [`Missing`].
     pub reviews: Result<Reviews, Missing>,
-    /// Name of the pod that made the page.
+    /// Name of the pod that renders the page.
     pub served_by: &'a str,
 }
 
-/// A part that its service did not deliver.
+/// A part of the page whose service did not respond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Missing;
 
-/// The product page.
+/// Renders the product page.
 pub fn product(view: &Product<'_>) -> String {
     let title = escape(view.product.title);
     let details = match &view.details {
@@ -59,7 +58,7 @@ pub fn product(view: &Product<'_>) -> String {
     document(&format!("{title} \u{b7} Bookinfo"), &body)
 }
 
-/// The front page: what this is and where to go.
+/// Renders the front page, with links to the product page.
 pub fn welcome() -> String {
     let body = format!(
         "{header}<main><section class=\"hero\">{cover}<div><p class=\"kind\">A bookshop in four services</p>\

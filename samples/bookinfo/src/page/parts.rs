@@ -1,11 +1,11 @@
-//! Pure. Parts of the product page: header, details, reviews, and what stands in for a missing one.
+//! Pure. Parts of the product page: header, details, reviews, and the message for a missing part.
 
 use serde_json::Value;
 
 use crate::book::{Rating, Review, Reviews};
 use crate::page::text::{escape, server, unavailable};
 
-/// The top bar: the shop's name, and signing in or out.
+/// The top bar: name of the shop, and sign-in or sign-out.
 pub(super) fn header(user: Option<&str>) -> String {
     let account = match user {
         Some(user) => format!(
@@ -23,7 +23,7 @@ pub(super) fn header(user: Option<&str>) -> String {
     format!("<header><a class=\"brand\" href=\"/productpage\">Bookinfo</a>{account}</header>")
 }
 
-/// The facts that `details` sent, in the order a reader expects; unknown ones are left out.
+/// The details of the book in a fixed order. Unknown fields are left out.
 pub(super) fn details(details: &Value) -> String {
     let rows: String = FACTS
         .iter()
@@ -39,7 +39,7 @@ pub(super) fn details(details: &Value) -> String {
     format!("<section class=\"card\"><h2>Book details</h2><dl>{rows}</dl></section>")
 }
 
-/// The reviews, and who served them.
+/// The reviews, and the pod that served them.
 pub(super) fn reviews(reviews: &Reviews) -> String {
     let served_by = server("reviews", reviews.version.as_deref(), &reviews.podname);
     let cluster = match reviews.clustername.as_deref() {
@@ -56,7 +56,7 @@ pub(super) fn reviews(reviews: &Reviews) -> String {
     )
 }
 
-/// A box that says in friendly words which part is missing.
+/// A box with a message for a missing part.
 pub(super) fn missing(heading: &str, part: &str) -> String {
     format!(
         "<section class=\"card error\" role=\"alert\"><h2>Error fetching product {part}!</h2>\
@@ -90,7 +90,7 @@ fn rating(rating: &Rating) -> String {
     }
 }
 
-/// Only a plain CSS colour name may stand in a style.
+/// Whether the text is a plain CSS colour name. Only such a name may be put into a style.
 fn is_color(text: &str) -> bool {
     !text.is_empty() && text.len() <= 24 && text.bytes().all(|byte| byte.is_ascii_alphabetic())
 }

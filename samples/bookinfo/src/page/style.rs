@@ -1,5 +1,4 @@
-//! Pure. Looks of the pages: one style sheet and two drawings, all inline so that one request shows
-//! the whole page.
+//! Pure. The style sheet and two drawings of the pages. All are inline, so that one request loads the whole page.
 
 /// The style sheet.
 pub(super) const CSS: &str = "\
@@ -40,7 +39,7 @@ footer{padding:16px 20px;text-align:center;border-top:1px solid var(--line);back
 @media(max-width:760px){.columns{grid-template-columns:minmax(0,1fr)}.hero{align-items:flex-start;gap:20px}\
 .hero svg{width:84px}}";
 
-/// A book cover: two masks that mirror each other.
+/// The book cover: two mirrored masks.
 pub(super) const COVER: &str = "\
 <svg viewBox=\"0 0 150 210\" role=\"img\" aria-label=\"Cover: two masks, one the mirror of the other\">\
 <rect width=\"150\" height=\"210\" fill=\"#2f4fd8\"/><rect width=\"12\" height=\"210\" fill=\"#2540b4\"/>\
@@ -49,7 +48,7 @@ fill=\"#ffd166\"/></g><g fill=\"none\" stroke=\"#1d2433\" stroke-width=\"4\" str
 <path d=\"M36 76h8M56 76h8M39 97q11 12 22 0\"/><path d=\"M94 96h8M114 96h8M97 122q11-12 22 0\"/></g>\
 <path d=\"M30 172h98M30 184h62\" stroke=\"#fff\" stroke-width=\"5\" stroke-linecap=\"round\"/></svg>";
 
-/// The icon in the browser's tab.
+/// The icon of the browser's tab.
 pub const ICON: &str = "\
 <svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 32 32\"><rect width=\"32\" height=\"32\" rx=\"7\" \
 fill=\"#2f4fd8\"/><path d=\"M8 9h16v8a8 9 0 0 1-16 0z\" fill=\"#fff\"/>\

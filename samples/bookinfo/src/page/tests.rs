@@ -1,4 +1,4 @@
-//! What the pages show, as tables from values to text.
+//! Tests of the rendered pages, as tables from values to text.
 
 use serde_json::json;
 
@@ -124,7 +124,7 @@ fn the_front_page_leads_to_the_product_page() {
     assert!(welcome().contains("href=\"/productpage\">Open the product page</a>"));
 }
 
-/// Names of elements still open after each tag was read; panics where one closes that is not open.
+/// Names of the elements that are still open at the end of the page. Panics at a closing tag without its opening tag.
 fn left_open(page: &str) -> Vec<&str> {
     let mut open = Vec::new();
     for tag in page.split('<').skip(1).filter_map(|rest| rest.split('>').next()) {

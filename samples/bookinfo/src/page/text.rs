@@ -1,6 +1,6 @@
-//! Pure. Texts of the pages: who answered, what is missing, and any text made safe for HTML.
+//! Pure. Texts of the pages: the name of the server, messages for missing parts, and HTML escaping.
 
-/// How to name the one who answered: always as `service-version`, and the pod where it is known.
+/// The name of a server: `service-version`, with the pod if it is known.
 pub fn server(service: &str, version: Option<&str>, pod: &str) -> String {
     let Some(version) = version else {
         return if pod.is_empty() { service.to_owned() } else { pod.to_owned() };
@@ -13,12 +13,12 @@ pub fn server(service: &str, version: Option<&str>, pod: &str) -> String {
     if named { pod.to_owned() } else { format!("{name} ({pod})") }
 }
 
-/// What to tell people when `part` (details, reviews, ratings) is missing.
+/// The message for a missing part (details, reviews, ratings).
 pub fn unavailable(part: &str) -> String {
     format!("Sorry, product {part} are currently unavailable for this book.")
 }
 
-/// `text` as HTML text or attribute value.
+/// Escapes `text` for HTML text and attribute values.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {

@@ -1,4 +1,4 @@
-//! Pure. The service `details`: facts about a book.
+//! Pure. The service `details`: details of a book.
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
@@ -6,7 +6,7 @@ use http::{Method, Request, StatusCode};
 use crate::answer::{self, Answer};
 use crate::book;
 
-/// Answers one request.
+/// Handles one request.
 pub fn answer(request: &Request<Bytes>) -> Answer {
     let path = request.uri().path();
     if path == "/health" {

@@ -1,6 +1,6 @@
-//! The four services; one process is one of them.
+//! The four services. A process runs one of them.
 //!
-//! A role takes a whole request and gives a whole answer, so that tests need no sockets.
+//! A role takes a complete request and returns a complete response, so that tests need no sockets.
 
 use bytes::Bytes;
 use http::Request;
@@ -13,21 +13,21 @@ pub mod productpage;
 pub mod ratings;
 pub mod reviews;
 
-/// The service that this process is.
+/// The service that this process runs.
 #[derive(Debug)]
 pub enum Service {
-    /// The page and the JSON API.
+    /// The HTML page and the JSON API.
     Productpage(Box<productpage::Productpage>),
-    /// Facts about a book.
+    /// Details of a book.
     Details,
     /// Reviews of a book.
     Reviews(Box<reviews::ReviewsService>),
-    /// Stars of reviewers.
+    /// The reviewers' ratings.
     Ratings(ratings::RatingsService),
 }
 
 impl Service {
-    /// The service that `config` asks for.
+    /// The service that `config` selects.
     pub fn of(config: &Config) -> Self {
         match config.role {
             Role::Productpage => Self::Productpage(Box::new(productpage::Productpage::of(config))),
@@ -37,7 +37,7 @@ impl Service {
         }
     }
 
-    /// Answers one request.
+    /// Handles one request.
     pub async fn answer(&self, request: Request<Bytes>) -> Answer {
         match self {
             Self::Productpage(service) => service.answer(request).await,

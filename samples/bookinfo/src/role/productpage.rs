@@ -1,7 +1,7 @@
-//! The service `productpage`: the page people look at, its sign-in, and the JSON API behind it.
+//! The service `productpage`: the HTML page, sign-in, and the JSON API behind the page.
 //!
-//! The page itself is 200 even when a part is missing: the part says so. The JSON API answers with
-//! the status of the service that it asked.
+//! The page has status 200 even if a part is missing; the part then shows a message. The JSON API returns the status of
+//! the service that it called.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::page::{self, Missing, Product};
 use crate::session;
 use crate::upstream::{CallError, Patience, Upstream};
 
-/// The page and its clients.
+/// The service `productpage` with its clients of the other services.
 #[derive(Debug)]
 pub struct Productpage {
     pod: String,
@@ -28,12 +28,12 @@ pub struct Productpage {
 }
 
 impl Productpage {
-    /// The page that `config` asks for, with the time limits of the well-known sample.
+    /// A service for `config`, with the timeouts of Istio's sample.
     pub fn of(config: &Config) -> Self {
         Self::with_patience(config, Duration::from_secs(3))
     }
 
-    /// A page that waits at most `timeout` for each answer.
+    /// A service that waits for each response at most for `timeout`.
     pub fn with_patience(config: &Config, timeout: Duration) -> Self {
         let Peers { details, reviews, ratings } = &config.peers;
         let once = Patience { timeout, tries: 1 };
@@ -46,7 +46,7 @@ impl Productpage {
         }
     }
 
-    /// Answers one request.
+    /// Handles one request.
     pub async fn answer(&self, request: Request<Bytes>) -> Answer {
         let path = request.uri().path();
         let post = request.method() == Method::POST;
@@ -88,7 +88,7 @@ impl Productpage {
         }))
     }
 
-    /// `rest` is what follows `/api/v1/products/`: `0`, `0/reviews` or `0/ratings`.
+    /// Handles the JSON API. `rest` is the path after `/api/v1/products/`: `0`, `0/reviews` or `0/ratings`.
     async fn api(&self, rest: &str, headers: &HeaderMap) -> Answer {
         let (segment, part) = rest.split_once('/').unwrap_or((rest, "details"));
         let Ok(id) = segment.parse::<u64>() else {
@@ -119,7 +119,7 @@ fn login(form: &[u8]) -> Answer {
     }
 }
 
-/// A part of the page from a service's answer, or the fact that it is missing.
+/// Parses a part of the page from a service's response; [`Missing`] if the call or the parsing failed.
 fn part<T: serde::de::DeserializeOwned>(name: &str, body: Result<Bytes, CallError>) -> Result<T, Missing> {
     let body = body.map_err(|error| {
         eprintln!("{name}: {}", error.chain());

@@ -1,6 +1,6 @@
-//! The service `ratings`: stars that reviewers gave, and the stars people post.
+//! The service `ratings`: the reviewers' stars, and stars that users post.
 //!
-//! Posted stars live in memory only; a restart brings back the first ones.
+//! Posted stars are only in memory; after a restart the original stars are back.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -11,14 +11,14 @@ use http::{Method, Request, StatusCode};
 use crate::answer::{self, Answer};
 use crate::book;
 
-/// Stars of all books that someone posted stars for.
+/// The service `ratings`, with the posted stars of all books.
 #[derive(Debug, Default)]
 pub struct RatingsService {
     posted: Mutex<HashMap<u64, BTreeMap<String, i64>>>,
 }
 
 impl RatingsService {
-    /// Answers one request.
+    /// Handles one request.
     pub fn answer(&self, request: &Request<Bytes>) -> Answer {
         let path = request.uri().path();
         if path == "/health" {

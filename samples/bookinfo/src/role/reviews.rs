@@ -1,7 +1,7 @@
-//! The service `reviews`: two reviews, with stars from `ratings` where the version shows any.
+//! The service `reviews`: two reviews, with stars from `ratings` if the version shows stars.
 //!
-//! The time limits are those of the well-known sample on purpose: black stars wait 10 s for
-//! `ratings`, longer than the page waits for us, which is the bug that the delay exercise finds.
+//! The timeouts are those of Istio's sample on purpose: with black stars (v2) the service waits up to 10 s for
+//! `ratings`, which is longer than `productpage` waits for `reviews`. The delay exercise finds this bug.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub struct ReviewsService {
 }
 
 impl ReviewsService {
-    /// The version that `config` asks for.
+    /// A service for `config`.
     pub fn of(config: &Config) -> Self {
         let stars = config.stars.clone().map(|color| {
             let upstream = Upstream::to(&config.peers.ratings, patience(&color));
@@ -38,7 +38,7 @@ impl ReviewsService {
         }
     }
 
-    /// Answers one request.
+    /// Handles one request.
     pub async fn answer(&self, request: Request<Bytes>) -> Answer {
         let path = request.uri().path();
         if path == "/health" {

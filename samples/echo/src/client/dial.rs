@@ -1,4 +1,4 @@
-//! Opens connections, and names what can go wrong with a call.
+//! Opens connections, and defines the errors of a call.
 
 use http::HeaderMap;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -11,7 +11,7 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
-/// Why a request got no answer. Texts name no ports of this side, so that equal errors count as one.
+/// Why a request has no response. The texts contain no local ports, so that equal errors are counted together.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CallError {
     #[error("cannot connect")]
@@ -33,13 +33,13 @@ pub(super) enum CallError {
 }
 
 impl CallError {
-    /// The error and its causes in one line.
+    /// The error and its causes on one line.
     pub(super) fn chain(&self) -> String {
         let mut line = self.to_string();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
             let text = error.to_string();
-            // Some libraries repeat the cause in their own text.
+            // Some libraries repeat the cause in their own message.
             if !line.ends_with(&text) {
                 line = format!("{line}: {text}");
             }
@@ -49,7 +49,7 @@ impl CallError {
     }
 }
 
-/// Connects as the plan says.
+/// Connects as the plan requires.
 pub(super) async fn dial(plan: &Plan) -> Result<Box<dyn Stream>, CallError> {
     let stream = TcpStream::connect((plan.host.as_str(), plan.port)).await.map_err(CallError::Connect)?;
     stream.set_nodelay(true).map_err(CallError::Connect)?;
@@ -62,7 +62,7 @@ pub(super) async fn dial(plan: &Plan) -> Result<Box<dyn Stream>, CallError> {
     }
 }
 
-/// Version and pod that answered, from the headers every echo server sends.
+/// The version and the pod that sent a response, from the headers of every echo response.
 pub(super) fn named(headers: &HeaderMap) -> (Option<String>, Option<String>) {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
     (text("x-echo-version"), text("x-echo-pod"))

@@ -1,4 +1,4 @@
-//! Calls over gRPC: one message, or a stream in either or both directions.
+//! Calls over gRPC: unary, or with a stream in one or both directions.
 
 use std::task::{Context, Poll};
 
@@ -20,14 +20,14 @@ use crate::config::GrpcMethod;
 use crate::message::{self, EchoRequest, EchoResponse, HealthCheckRequest, HealthCheckResponse, SERVING};
 use crate::report::Answer;
 
-/// A worker's connection.
+/// The connection of a worker.
 #[derive(Default)]
 pub(super) struct Caller {
     client: Option<Grpc<Wire>>,
 }
 
 impl Caller {
-    /// One call with all its messages.
+    /// Makes one call with all its messages.
     pub(super) async fn call(&mut self, plan: &Plan) -> Result<Answer, CallError> {
         let mut client = match self.client.take() {
             Some(client) => client,
@@ -43,7 +43,7 @@ impl Caller {
         };
         let answer = match result {
             Ok(answer) => answer,
-            // A status with a cause was made on this side, of a connection that failed.
+            // A status with a cause was created on this side, because the connection failed.
             Err(Failure::Status(status)) if std::error::Error::source(&*status).is_some() => {
                 return Err(CallError::Grpc(status));
             }
@@ -136,7 +136,7 @@ fn refused(status: &Status) -> Answer {
     }
 }
 
-/// As gRPC's own documents write it: `DEADLINE_EXCEEDED`.
+/// The code's name as in the gRPC documentation: `DEADLINE_EXCEEDED`.
 fn code_name(code: Code) -> String {
     let mut name = String::new();
     for letter in format!("{code:?}").chars() {
@@ -161,7 +161,7 @@ fn path(path: &'static str) -> PathAndQuery {
 async fn connect(plan: &Plan) -> Result<Grpc<Wire>, CallError> {
     let io = TokioIo::new(dial(plan).await?);
     let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.map_err(CallError::Http)?;
-    // Errors of the connection come back through the sender.
+    // The sender reports errors of the connection.
     tokio::spawn(async move { drop(connection.await) });
     let origin = Uri::builder()
         .scheme(if plan.tls.is_some() { "https" } else { "http" })
@@ -172,7 +172,7 @@ async fn connect(plan: &Plan) -> Result<Grpc<Wire>, CallError> {
     Ok(Grpc::with_origin(Wire(sender), origin))
 }
 
-/// One HTTP/2 connection as tonic wants it.
+/// An HTTP/2 connection as a tonic service.
 #[derive(Clone)]
 struct Wire(http2::SendRequest<tonic::body::Body>);
 

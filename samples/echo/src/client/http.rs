@@ -12,7 +12,7 @@ use crate::client::dial::{CallError, dial, named};
 use crate::client::plan::Plan;
 use crate::report::Answer;
 
-/// A worker's connection.
+/// The connection of a worker.
 #[derive(Default)]
 pub(super) struct Caller {
     sender: Option<Sender>,
@@ -24,7 +24,7 @@ enum Sender {
 }
 
 impl Caller {
-    /// One request and its whole answer.
+    /// Sends one request and reads its complete response.
     pub(super) async fn call(&mut self, plan: &Plan) -> Result<Answer, CallError> {
         let kept = self.sender.take();
         let fresh = kept.is_none();
@@ -36,7 +36,7 @@ impl Caller {
             sender = connect(plan).await?;
         }
         let response = match sender.send(request(plan)?).await {
-            // Nothing of it was sent: the server had closed the idle connection, as it may.
+            // Nothing was sent, because the server had closed the idle connection. It may do so.
             Err(error) if error.is_canceled() && !fresh => {
                 sender = connect(plan).await?;
                 sender.send(request(plan)?).await
@@ -67,7 +67,7 @@ impl Sender {
 
 async fn connect(plan: &Plan) -> Result<Sender, CallError> {
     let io = TokioIo::new(dial(plan).await?);
-    // Errors of the connection come back through the sender.
+    // The sender reports errors of the connection.
     if plan.http2 {
         let (sender, connection) =
             http2::handshake(TokioExecutor::new(), io).await.map_err(CallError::Http)?;

@@ -1,7 +1,7 @@
-//! The client: calls as often and as fast as told, and counts.
+//! The client: sends requests at the configured rate and counts the responses.
 //!
-//! Each of `--concurrency` workers keeps a connection of its own. A request that fails is counted
-//! and never tried again: the mesh under test is what should retry.
+//! Each of the `--concurrency` workers has its own connection. A failed request is counted and never retried, because
+//! retries are the task of the mesh under test.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,7 +25,7 @@ pub mod plan;
 mod pace;
 mod tls;
 
-/// Runs to the end, or until `stop` comes, and reports.
+/// Runs to the end or until `stop`, and returns the report.
 pub async fn run(
     options: &ClientOptions,
     stop: impl Future<Output = ()>,
@@ -70,7 +70,7 @@ async fn work(plan: Arc<plan::Plan>, schedule: Arc<Schedule>, tally: Arc<Mutex<T
     }
 }
 
-/// A worker's connection, in the protocol of the target.
+/// A worker's connection for the protocol of the target.
 enum Caller {
     Http(http::Caller),
     Grpc(grpc::Caller),

@@ -1,7 +1,7 @@
-//! When requests start: tickets in order, at a fixed rate if one is wanted.
+//! Schedules requests: numbered tickets, at a fixed rate if there is one.
 //!
-//! A thread of its own keeps the time, because the runtime's timers count whole milliseconds: at thousands of requests
-//! a second they would let requests out in bursts, and a latency would tell of the burst.
+//! A separate thread keeps the time, because the runtime's timers count whole milliseconds. At thousands of requests a
+//! second they would release requests in bursts, and the bursts would show in the latencies.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -10,16 +10,16 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-/// The requests of a run in order; shared by the workers.
+/// The schedule of a run, shared by the workers.
 pub(super) struct Schedule {
     plan: Turns,
     tickets: AtomicU64,
-    /// One permit for each turn that has come; `None` without a rate.
+    /// One permit for each request that is due; `None` without a rate.
     due: Option<Arc<Semaphore>>,
     stopped: AtomicBool,
 }
 
-/// Which requests there are, and when.
+/// The number of requests and the times at which they are due.
 #[derive(Clone, Copy)]
 struct Turns {
     start: Instant,
@@ -29,7 +29,7 @@ struct Turns {
 }
 
 impl Schedule {
-    /// Starts now: so many requests, or requests for so long, at a rate or as fast as answers come.
+    /// Starts a schedule: a number of requests, or requests for a duration; at a rate, or as fast as responses arrive.
     pub(super) fn start(count: Option<u64>, duration: Option<Duration>, rate: Option<f64>) -> Self {
         let start = Instant::now();
         let plan = Turns { start, count, end: duration.map(|duration| start + duration), rate };
@@ -41,7 +41,7 @@ impl Schedule {
         Self { plan, tickets: AtomicU64::new(0), due, stopped: AtomicBool::new(false) }
     }
 
-    /// Lets no further request begin.
+    /// Lets no further request start.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
         if let Some(due) = &self.due {
@@ -49,7 +49,7 @@ impl Schedule {
         }
     }
 
-    /// Waits for the next request's turn; false when there is none.
+    /// Waits until the next request is due. Returns false if there is none.
     pub(super) async fn next(&self) -> bool {
         if self.stopped.load(Ordering::Relaxed) {
             return false;
@@ -59,7 +59,7 @@ impl Schedule {
         if self.plan.end.is_some_and(|end| turn.max(Instant::now()) >= end) {
             return false;
         }
-        // Turns and permits come in the same order, so each ticket takes its own.
+        // Permits are added in the order of the tickets, so each ticket takes one permit.
         match &self.due {
             Some(due) => due.acquire().await.map(tokio::sync::SemaphorePermit::forget).is_ok(),
             None => true,
@@ -78,7 +78,7 @@ impl Turns {
     }
 }
 
-/// Gives a permit for each turn, until there are no more or nobody waits.
+/// Adds a permit when a request is due, until there are no more requests or no workers.
 fn keep_time(plan: Turns, due: &Weak<Semaphore>) {
     for turn in (0..).map_while(|ticket| plan.turn(ticket)) {
         std::thread::sleep(turn.saturating_duration_since(Instant::now()));

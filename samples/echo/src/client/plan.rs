@@ -1,4 +1,4 @@
-//! What every request of a run has in common, made from the command line once.
+//! Everything that the requests of a run share, built once from the command line.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::client::tls::{self, TlsError};
 use crate::config::{ClientOptions, GrpcMethod};
 use crate::target::{Protocol, Target};
 
-/// A run.
+/// The plan of a run.
 pub(super) struct Plan {
     pub(super) target: Target,
     pub(super) host: String,
     pub(super) port: u16,
-    /// The URL's, or that of a `host` header.
+    /// The authority of the URL, or of a `host` header.
     pub(super) authority: Authority,
     pub(super) tls: Option<(TlsConnector, ServerName<'static>)>,
     pub(super) http2: bool,
@@ -30,22 +30,22 @@ pub(super) struct Plan {
     pub(super) timeout: Duration,
 }
 
-/// Why a run cannot begin.
+/// Why a run cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// TLS cannot be set up.
     #[error("cannot set up TLS")]
     Tls(#[source] TlsError),
-    /// The name to verify is none.
+    /// The name to verify is invalid.
     #[error("{0:?} cannot be verified in a certificate; give a DNS name or address with --server-name")]
     ServerName(String),
-    /// A host header that is no host.
+    /// The value of a `host` header is not a host.
     #[error("header host: {0:?} is not a host")]
     Host(String),
 }
 
 impl Plan {
-    /// The run that `options` ask for.
+    /// Builds the plan from `options`.
     pub(super) fn of(options: &ClientOptions) -> Result<Self, ClientError> {
         let target = options.url.clone();
         let (host, port) = options.connect.clone().unwrap_or_else(|| (target.host.clone(), target.port));
@@ -78,7 +78,7 @@ impl Plan {
         })
     }
 
-    /// What to say where something must be said.
+    /// The message to send: the given data, or a default text.
     pub(super) fn message(&self) -> Bytes {
         self.data.clone().unwrap_or_else(|| Bytes::from_static(b"hello"))
     }

@@ -1,4 +1,4 @@
-//! Calls over raw TCP, where the client or the server speaks first.
+//! Calls over raw TCP, where the client or the server sends first.
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -8,7 +8,7 @@ use crate::client::plan::Plan;
 use crate::report::Answer;
 use crate::target::Protocol;
 
-/// A worker's connection.
+/// The connection of a worker.
 #[derive(Default)]
 pub(super) struct Caller {
     open: Option<Open>,
@@ -20,7 +20,7 @@ struct Open {
 }
 
 impl Caller {
-    /// Sends the plan's messages one by one, and waits for each to come back.
+    /// Sends the plan's messages one by one, and waits for the echo of each.
     pub(super) async fn call(&mut self, plan: &Plan) -> Result<Answer, CallError> {
         let message = plan.message();
         let mut left = plan.messages;
@@ -77,7 +77,7 @@ async fn expect(stream: &mut BufReader<Box<dyn Stream>>, message: &[u8]) -> Resu
     if back == message { Ok(()) } else { Err(CallError::Unexpected("did not send the bytes back unchanged")) }
 }
 
-/// Stops sending and waits for the server to stop too: a half-closed connection must still work.
+/// Closes the sending side and waits until the server closes its side: a half-closed connection must still work.
 async fn finish(mut stream: BufReader<Box<dyn Stream>>) -> Result<(), CallError> {
     stream.shutdown().await.map_err(CallError::Stream)?;
     match stream.read(&mut [0]).await.map_err(CallError::Stream)? {

@@ -1,4 +1,4 @@
-//! TLS towards the server: whom to trust, and what to show.
+//! TLS of the client: trusted roots and the client certificate.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,15 +15,15 @@ use crate::config::ClientOptions;
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file is missing or not PEM.
+    /// A file cannot be read or is not PEM.
     #[error("cannot read {0}; give a PEM file, or --insecure to accept any certificate")]
     File(PathBuf, #[source] rustls_pki_types::pem::Error),
-    /// Certificate or key do not work.
+    /// The certificate or the key is invalid.
     #[error("certificate or key cannot be used")]
     Unusable(#[source] rustls::Error),
 }
 
-/// Makes TLS connections as `options` say, offering the protocols `alpn`.
+/// Builds a TLS connector from `options`, which offers the protocols `alpn`.
 pub(super) fn connector(options: &ClientOptions, alpn: &[&[u8]]) -> Result<TlsConnector, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
@@ -54,7 +54,7 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         .map_err(|error| TlsError::File(file.to_owned(), error))
 }
 
-/// Trusts every certificate, but still wants the server to hold its key.
+/// Accepts every certificate, but verifies that the server has its private key.
 #[derive(Debug)]
 struct AnyServer(Arc<CryptoProvider>);
 

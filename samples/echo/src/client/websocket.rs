@@ -1,4 +1,4 @@
-//! Calls over WebSocket: messages that must come back unchanged.
+//! Calls over WebSocket: messages that must return unchanged.
 
 use futures_util::{SinkExt, StreamExt};
 use http::Uri;
@@ -10,7 +10,7 @@ use crate::client::dial::{CallError, Stream, dial, named};
 use crate::client::plan::Plan;
 use crate::report::Answer;
 
-/// A worker's connection.
+/// The connection of a worker.
 #[derive(Default)]
 pub(super) struct Caller {
     open: Option<Open>,
@@ -22,7 +22,7 @@ struct Open {
 }
 
 impl Caller {
-    /// Sends the plan's messages one by one, and waits for each to come back.
+    /// Sends the plan's messages one by one, and waits for the echo of each.
     pub(super) async fn call(&mut self, plan: &Plan) -> Result<Answer, CallError> {
         let mut open = match self.open.take() {
             Some(open) => open,
@@ -61,7 +61,7 @@ async fn exchange(open: &mut Open, text: &str) -> Result<String, CallError> {
     }
 }
 
-/// An open socket, or the answer of a server that would not open one.
+/// Opens a WebSocket. Returns the response if the server refuses.
 async fn connect(plan: &Plan) -> Result<Result<Open, Answer>, CallError> {
     let uri = Uri::builder()
         .scheme(if plan.tls.is_some() { "wss" } else { "ws" })

@@ -1,4 +1,4 @@
-//! Bodies, read and made: counted, cut into pieces, ended by trailers.
+//! Reads and builds bodies: counts bytes, cuts them into pieces, adds trailers.
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -9,17 +9,17 @@ use http_body_util::{BodyExt, Full, StreamBody};
 
 use crate::control::Controls;
 
-/// Body of any answer.
+/// Body of a response.
 pub(super) type AnswerBody = UnsyncBoxBody<Bytes, BoxError>;
 /// Why a body ended early.
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A request's body, read to its end.
+/// A request body, read to its end.
 #[derive(Debug, Default)]
 pub(super) struct Received {
     /// Length.
     pub(super) length: u64,
-    /// Its first mebibyte, if it was to be kept.
+    /// The first mebibyte of the body, if it is to be kept.
     pub(super) kept: Vec<u8>,
     /// Trailers.
     pub(super) trailers: HeaderMap,
@@ -44,7 +44,8 @@ pub(super) async fn read<B: Body<Data = Bytes> + Unpin>(
     Ok(received)
 }
 
-/// `json`, or what `controls` ask for in its place; with its length where that is to be announced.
+/// Builds the body: `json`, or what `controls` require in its place. Returns its length too, unless it must not be
+/// announced.
 pub(super) fn made(json: String, controls: &Controls) -> (AnswerBody, Option<u64>) {
     let json = Bytes::from(json);
     if controls.chunk.is_none() && !controls.trailers && controls.size.is_none() {
@@ -68,7 +69,7 @@ pub(super) fn made(json: String, controls: &Controls) -> (AnswerBody, Option<u64
     (body.boxed_unsync(), announced)
 }
 
-/// `bytes` as they are.
+/// A body of these bytes.
 pub(super) fn whole(bytes: Bytes) -> AnswerBody {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
@@ -77,7 +78,7 @@ fn trailers(length: u64) -> HeaderMap {
     [(http::HeaderName::from_static(TRAILER), HeaderValue::from(length))].into_iter().collect()
 }
 
-/// Trailer that tells the length of the body before it.
+/// Name of the trailer with the length of the body.
 pub(super) const TRAILER: &str = "x-echo-body-bytes";
 const MOST_KEPT: usize = 1 << 20;
 const USUAL_PIECE: usize = 16 << 10;

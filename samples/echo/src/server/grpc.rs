@@ -1,4 +1,4 @@
-//! gRPC: the service of `echo.proto` and the standard health check, on every HTTP port.
+//! The gRPC service of `echo.proto` and the standard health check, on every HTTP port.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(super) fn is_grpc<B>(request: &Request<B>) -> bool {
     request.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// Answers one gRPC call.
+/// Handles one gRPC call.
 pub(super) async fn respond(call: &Call, request: Request<Incoming>) -> Response<AnswerBody> {
     if request.uri().path() == message::HEALTH_CHECK {
         let health = Health { serving: !call.shared.leaving.is_cancelled() };
@@ -49,7 +49,7 @@ pub(super) async fn respond(call: &Call, request: Request<Incoming>) -> Response
     })
 }
 
-/// Waits and fails as the call's metadata asks.
+/// Applies the controls in the call's metadata: delay and failure.
 async fn obey(request: &Request<Incoming>) -> Result<(), Status> {
     let wrong = |error: crate::control::BadControl| Status::invalid_argument(error.to_string());
     let controls = Controls::of(None, request.headers()).map_err(wrong)?;
@@ -70,7 +70,7 @@ where
     answer.map(|body| body.map_err(Into::into).boxed_unsync())
 }
 
-/// What all methods of one call share.
+/// State that the methods of one call share.
 #[derive(Clone)]
 struct Echo {
     place: Arc<Place>,
@@ -162,7 +162,7 @@ impl StreamingService<EchoRequest> for Chat {
     }
 }
 
-/// A server that is about to leave says so, as a readiness probe wants.
+/// The health check. It reports `NOT_SERVING` while the server shuts down, as a readiness probe expects.
 struct Health {
     serving: bool,
 }

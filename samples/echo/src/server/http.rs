@@ -1,4 +1,4 @@
-//! HTTP/1.1 and HTTP/2: answers with what was seen, as late, as long and as wrong as was asked for.
+//! HTTP/1.1 and HTTP/2: returns what was received, with the delay, size and errors that the client asks for.
 
 use std::pin::pin;
 
@@ -18,7 +18,7 @@ use crate::server::body::{self, AnswerBody};
 use crate::server::shared::Call;
 use crate::server::{grpc, websocket};
 
-/// Answers all requests of one connection.
+/// Handles all requests of one connection.
 pub(super) async fn serve<S>(stream: S, call: Call)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -31,14 +31,14 @@ where
     let builder = auto::Builder::new(TokioExecutor::new());
     let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     tokio::select! {
-        // A caller that goes away is its own business.
+        // A client that disconnects is not an error.
         _ = connection.as_mut() => return,
         () = stopped.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
 }
 
-/// The caller asked for no answer, or stopped in the middle of its request.
+/// No response is sent: the client asked for none, or the request ended early.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer")]
 struct NoAnswer;
@@ -63,7 +63,7 @@ async fn respond(call: &Call, request: Request<Incoming>) -> Result<Response<Ans
     Ok(answer)
 }
 
-/// Probes of a pod are answered at once, whatever the query says.
+/// Health probes get a response at once, whatever the query is.
 fn plan(request: &Request<Incoming>) -> Result<(Controls, StatusCode), BadControl> {
     if request.uri().path() == "/health" {
         return Ok((Controls::default(), StatusCode::OK));
@@ -105,7 +105,7 @@ async fn obey(
     Ok(answer)
 }
 
-/// Reads the request to its end and tells what was seen.
+/// Reads the request to its end and builds the response.
 async fn tell(
     call: &Call,
     controls: &Controls,
@@ -121,7 +121,7 @@ async fn tell(
         seen = seen.with_body(received.kept);
     }
     if [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status) {
-        // RFC 9110, 15.3.5 and 15.4.5: no body, and no length of one.
+        // RFC 9110, sections 15.3.5 and 15.4.5: these responses have neither a body nor a content length.
         let mut answer = Response::new(body::whole(Bytes::new()));
         *answer.status_mut() = status;
         return Ok(answer);
@@ -151,7 +151,7 @@ fn greeting(call: &Call, request: &Request<Incoming>) -> String {
     Seen::head("websocket", &head, &call.connection, &call.shared.place).json()
 }
 
-/// Every answer says who gave it, whatever its body is.
+/// Adds the pod and the version to a response, whatever its body is.
 fn name(call: &Call, answer: &mut Response<AnswerBody>) {
     let place = &call.shared.place;
     for (name, value) in [("x-echo-pod", &place.pod), ("x-echo-version", &place.version)] {

@@ -1,4 +1,4 @@
-//! Accepts connections on one port and hands each to its protocol.
+//! Accepts connections on one port and passes each to its protocol.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use crate::seen::Connection;
 use crate::server::shared::{Call, Shared};
 use crate::server::{http, tcp, tls};
 
-/// What a port speaks.
+/// Protocol of a port.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Speaks {
-    /// HTTP/1.1, HTTP/2 by its preface, and what runs on top.
+    /// HTTP/1.1, HTTP/2 detected by its preface, and protocols above them.
     Http,
-    /// The same inside TLS.
+    /// The same over TLS.
     Https,
-    /// Raw bytes, client first.
+    /// Raw TCP, client first.
     TcpClientFirst,
-    /// Raw bytes, server first.
+    /// Raw TCP, server first.
     TcpServerFirst,
 }
 
@@ -34,7 +34,7 @@ pub(super) async fn accept(listener: TcpListener, speaks: Speaks, shared: Arc<Sh
             Ok((stream, peer)) => {
                 shared.tasks.spawn(connection(stream, peer, speaks, shared.clone()));
             }
-            // Out of file descriptors, most likely: others must end before more can start.
+            // Most likely there are no file descriptors left. Other connections must end before more can start.
             Err(error) => {
                 eprintln!("cannot accept: {error}");
                 tokio::time::sleep(BACK_OFF).await;
@@ -44,7 +44,7 @@ pub(super) async fn accept(listener: TcpListener, speaks: Speaks, shared: Arc<Sh
 }
 
 async fn connection(stream: TcpStream, peer: SocketAddr, speaks: Speaks, shared: Arc<Shared>) {
-    // Without this, small answers may wait for the caller's delayed acknowledgement.
+    // Without this, small responses may wait for the client's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     let Ok(local) = stream.local_addr() else { return };
     let mut seen = Connection { peer, local, tls: None };
@@ -58,7 +58,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, speaks: Speaks, shared:
             Ok(Err(error)) => eprintln!("TLS handshake with {peer}: {error}"),
             Err(_) => eprintln!("TLS handshake with {peer}: not done within {HANDSHAKE:?}"),
         },
-        // Raw connections end whenever the other side likes; errors are its business.
+        // Clients may close raw connections at any time, so errors are ignored.
         Speaks::TcpClientFirst => drop(tcp::client_first(stream, &call(seen, shared)).await),
         Speaks::TcpServerFirst => drop(tcp::server_first(stream, &call(seen, shared)).await),
     }

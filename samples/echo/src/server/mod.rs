@@ -1,7 +1,7 @@
-//! The echo server: every protocol on its ports, one answer shape, an orderly end.
+//! The echo server: every protocol on its ports, one response schema, an orderly shutdown.
 //!
-//! On SIGTERM it goes on accepting for a moment, telling callers to close, so that nobody is caught
-//! half-way; then it stops accepting and lets running calls finish for a limited time.
+//! On SIGTERM the server keeps accepting for a moment and asks clients to close their connections, so that no call is
+//! interrupted. Then it stops accepting and lets running calls complete for a limited time.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ mod body;
 mod shared;
 mod tls;
 
-/// A server whose ports are open and whose answers begin with `serve`.
+/// A server with open ports. It responds once `serve` is called.
 #[derive(Debug)]
 pub struct Server {
     ports: Vec<Port>,
@@ -44,11 +44,11 @@ pub enum StartError {
     /// A port cannot be opened.
     #[error("cannot listen on {address} for {name}; choose another port with --{name}")]
     Listen {
-        /// Flag of the port.
+        /// Flag that names the port.
         name: &'static str,
-        /// Address tried.
+        /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// TLS cannot be set up.
@@ -71,12 +71,12 @@ impl Server {
         Ok(Self { ports, shared })
     }
 
-    /// The flag and address of each port.
+    /// The flag and the address of each port.
     pub fn addresses(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
         self.ports.iter().map(|port| (port.name, port.address))
     }
 
-    /// Answers until `stop`, then ends in order.
+    /// Serves until `stop`, then shuts down in order.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
         let shared = self.shared;
         for port in self.ports {
@@ -87,7 +87,7 @@ impl Server {
         tokio::time::sleep(shared.shutdown_delay).await;
         shared.stopped.cancel();
         shared.tasks.close();
-        // What still runs after this ends with the process.
+        // Calls that still run end with the process.
         let _ = tokio::time::timeout(shared.drain, shared.tasks.wait()).await;
     }
 }

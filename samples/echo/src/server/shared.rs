@@ -1,4 +1,4 @@
-//! What all connections of a server share: who it is, and how it ends.
+//! State that all connections of a server share: where it runs, and its shutdown.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,25 +11,25 @@ use crate::config::ServerOptions;
 use crate::seen::{Connection, Place};
 use crate::server::tls::{self, TlsError};
 
-/// Shared by all connections.
+/// State shared by all connections.
 pub(super) struct Shared {
-    /// Who answers.
+    /// Where the server runs.
     pub(super) place: Place,
     /// TLS of the HTTPS ports.
     pub(super) tls: TlsAcceptor,
-    /// Set on SIGTERM: callers are told to close.
+    /// Cancelled on SIGTERM: clients are asked to close.
     pub(super) leaving: CancellationToken,
-    /// Set later: no port accepts any more.
+    /// Cancelled later: no port accepts connections.
     pub(super) stopped: CancellationToken,
-    /// Everything that runs.
+    /// All running tasks.
     pub(super) tasks: TaskTracker,
-    /// From SIGTERM to the end of accepting.
+    /// Time from SIGTERM until ports are closed.
     pub(super) shutdown_delay: Duration,
-    /// From the end of accepting to the end.
+    /// Time from then until the process ends.
     pub(super) drain: Duration,
 }
 
-/// What one call needs to answer.
+/// Everything needed to respond to a call.
 #[derive(Clone, Debug)]
 pub(super) struct Call {
     pub(super) connection: Arc<Connection>,
@@ -37,7 +37,7 @@ pub(super) struct Call {
 }
 
 impl Shared {
-    /// What `options` ask for.
+    /// Builds the state from `options`.
     pub(super) fn of(options: &ServerOptions) -> Result<Self, TlsError> {
         let named = options.pod_name.clone().filter(|name| !name.is_empty());
         let usual = || if options.hostname.is_empty() { "echo".to_owned() } else { options.hostname.clone() };
@@ -59,7 +59,7 @@ impl Shared {
 }
 
 impl std::fmt::Debug for Shared {
-    /// Leaves TLS out: it holds a key.
+    /// Omits the TLS state, which holds a private key.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Shared").field("place", &self.place).finish_non_exhaustive()
     }

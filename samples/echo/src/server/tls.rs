@@ -1,4 +1,4 @@
-//! TLS of the HTTPS ports: a given certificate or one made at start, and what a handshake agreed on.
+//! TLS of the HTTPS ports: a given or a self-signed certificate, and the parameters of a handshake.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,21 +18,21 @@ use crate::seen::Tls;
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file is missing or not PEM.
+    /// A file cannot be read or is not PEM.
     #[error("cannot read {0}; give a PEM file")]
     File(PathBuf, #[source] rustls_pki_types::pem::Error),
-    /// Certificate, key or roots do not work.
+    /// The certificate, the key or the roots are invalid.
     #[error("certificate, key or roots cannot be used")]
     Unusable(#[source] rustls::Error),
-    /// Roots for clients hold nothing to verify with.
+    /// The file of client roots contains no certificate.
     #[error("{0} holds no root to verify clients with")]
     Roots(PathBuf),
-    /// The self-signed certificate cannot be made.
+    /// The self-signed certificate cannot be generated.
     #[error("cannot make a self-signed certificate; check --tls-name")]
     SelfSigned(#[source] rcgen::Error),
 }
 
-/// Takes TLS connections as `options` say.
+/// Builds the TLS acceptor from `options`.
 pub(super) fn acceptor(options: &ServerOptions) -> Result<TlsAcceptor, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
@@ -54,7 +54,7 @@ pub(super) fn acceptor(options: &ServerOptions) -> Result<TlsAcceptor, TlsError>
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// What the handshake of `connection` agreed on.
+/// The parameters of the handshake of `connection`.
 pub(super) fn describe(connection: &ServerConnection) -> Tls {
     let version = match connection.protocol_version() {
         Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",

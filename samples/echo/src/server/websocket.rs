@@ -1,4 +1,4 @@
-//! WebSocket on any HTTP path: each message comes back.
+//! WebSocket on any HTTP path: echoes each message.
 
 use futures_util::{SinkExt, StreamExt};
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
@@ -24,7 +24,7 @@ pub(super) fn wanted(request: &Request<Incoming>) -> bool {
         && headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-/// Agrees to a WebSocket, which begins with `hello` if there is one.
+/// Accepts a WebSocket. The first message is `hello` if there is one.
 pub(super) fn upgrade(
     call: &Call,
     mut request: Request<Incoming>,
@@ -34,7 +34,7 @@ pub(super) fn upgrade(
     let stopped = call.shared.stopped.clone();
     call.shared.tasks.spawn(async move {
         if let Ok(upgraded) = upgrade.await {
-            // The other side's errors end the conversation, nothing else.
+            // An error of the peer only ends this WebSocket.
             let _ = echo(upgraded, hello, stopped).await;
         }
     });
