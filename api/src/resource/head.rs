@@ -2,7 +2,7 @@
 //! rest is read, because all messages about the rest name the object by them.
 
 use super::document::Key;
-use super::kind::{Kind, Known, known};
+use super::kind::{Kind, KindLookup, known};
 use super::name::{is_label, is_subdomain};
 use super::strict::{Fault, closest};
 use serde_json::Value;
@@ -45,7 +45,7 @@ impl<'a> Head<'a> {
     }
 
     pub(in crate::resource) fn key(&self) -> Option<Key> {
-        let Known::Served(kind) = known(self.api_version, self.kind) else { return None };
+        let KindLookup::Served(kind) = known(self.api_version, self.kind) else { return None };
         (!self.name.is_empty()).then(|| Key::new(kind, self.namespace(kind), self.name))
     }
 
@@ -77,8 +77,8 @@ impl<'a> Head<'a> {
         }
         let both = format!("kind {} of {}", self.kind, self.api_version);
         match known(self.api_version, self.kind) {
-            Known::Served(kind) => Ok(kind),
-            Known::WrongVersion(kind) => {
+            KindLookup::Served(kind) => Ok(kind),
+            KindLookup::WrongVersion(kind) => {
                 let versions: Vec<String> =
                     kind.versions().iter().map(|v| kind.descriptor().api_version(v)).collect();
                 refused(
@@ -87,15 +87,15 @@ impl<'a> Head<'a> {
                     &format!("write {}", versions.join(" or ")),
                 )
             }
-            Known::WrongGroup(kind) => refused(
+            KindLookup::WrongGroup(kind) => refused(
                 "apiVersion",
                 format!("{both} is not known"),
                 &format!("write {}", kind.descriptor().api_version(kind.descriptor().storage())),
             ),
-            Known::Unserved(kind) => {
+            KindLookup::Unserved(kind) => {
                 refused("kind", format!("{both} is not supported by this version"), kind.instead)
             }
-            Known::Unknown => {
+            KindLookup::Unknown => {
                 let next = match closest(self.kind, Kind::all().map(Kind::name)) {
                     Some(name) => format!("did you mean {name}?"),
                     None => "correct apiVersion and kind".to_owned(),

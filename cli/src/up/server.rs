@@ -35,7 +35,7 @@ use crate::wire::{
 
 /// State of the handlers.
 #[derive(Clone)]
-struct Known {
+struct ServerState {
     context: Arc<Context>,
     gateway: String,
     down: CancellationToken,
@@ -61,13 +61,13 @@ pub fn serve(context: &Arc<Context>, gateway: String, down: CancellationToken) -
         .route("/exec", post(exec))
         .route("/proxy", post(proxy))
         .route("/down", post(end))
-        .with_state(Known { context: Arc::clone(context), gateway, down });
+        .with_state(ServerState { context: Arc::clone(context), gateway, down });
     // The task ends with the runtime.
     tokio::spawn(serve::http_within(Limits::local(), listener, router, CancellationToken::new()));
     Ok(())
 }
 
-async fn status(Extracted(known): Extracted<Known>) -> Json<Status> {
+async fn status(Extracted(known): Extracted<ServerState>) -> Json<Status> {
     let (proxies, warnings) = tokio::join!(plane::sync(), plane::warnings());
     let served = gateway::is_served(&known.context.shared.directory());
     Json(Status {
@@ -79,7 +79,7 @@ async fn status(Extracted(known): Extracted<Known>) -> Json<Status> {
     })
 }
 
-async fn list(Extracted(known): Extracted<Known>, Json(query): Json<Query>) -> Response {
+async fn list(Extracted(known): Extracted<ServerState>, Json(query): Json<Query>) -> Response {
     match look::list(&known.context, &query) {
         Ok(mut objects) => {
             if look::is_checked(&query) {
@@ -93,21 +93,21 @@ async fn list(Extracted(known): Extracted<Known>, Json(query): Json<Query>) -> R
     }
 }
 
-async fn described(Extracted(known): Extracted<Known>, Json(query): Json<Query>) -> Response {
+async fn described(Extracted(known): Extracted<ServerState>, Json(query): Json<Query>) -> Response {
     match describe::describe(&known.context, &query).await {
         Ok(descriptions) => Json(descriptions).into_response(),
         Err(error) => missing(&error),
     }
 }
 
-async fn watched(Extracted(known): Extracted<Known>, Json(query): Json<Query>) -> Response {
+async fn watched(Extracted(known): Extracted<ServerState>, Json(query): Json<Query>) -> Response {
     if let Err(error) = look::list(&known.context, &query) {
         return missing(&error);
     }
     streamed(|sender| watch::run(known.context, query, sender))
 }
 
-async fn find(Extracted(known): Extracted<Known>, Json(target): Json<Target>) -> Response {
+async fn find(Extracted(known): Extracted<ServerState>, Json(target): Json<Target>) -> Response {
     match look::find(&known.context, &target) {
         Ok(((namespace, pod), container)) => {
             Json(Target { namespace, pod, container: Some(container) }).into_response()
@@ -116,11 +116,11 @@ async fn find(Extracted(known): Extracted<Known>, Json(target): Json<Target>) ->
     }
 }
 
-async fn events(Extracted(known): Extracted<Known>, Json(query): Json<EventQuery>) -> Json<Vec<Value>> {
+async fn events(Extracted(known): Extracted<ServerState>, Json(query): Json<EventQuery>) -> Json<Vec<Value>> {
     Json(look::events(&known.context, &query))
 }
 
-async fn history(Extracted(known): Extracted<Known>, Json(query): Json<Query>) -> Response {
+async fn history(Extracted(known): Extracted<ServerState>, Json(query): Json<Query>) -> Response {
     match look::history(&known.context, &query) {
         Ok(revisions) => Json(revisions).into_response(),
         Err(error) => missing(&error),
@@ -136,7 +136,7 @@ fn streamed<F: Future<Output = ()> + Send + 'static>(
     Body::from_stream(futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx))).into_response()
 }
 
-async fn apply(Extracted(known): Extracted<Known>, Json(request): Json<Apply>) -> Json<Answer> {
+async fn apply(Extracted(known): Extracted<ServerState>, Json(request): Json<Apply>) -> Json<Answer> {
     let mut answer = change::apply(&known.context, &request).await;
     if answer.problems.is_empty() && request.dry_run == DryRun::None {
         settle::written(&known.context, &mut answer).await;
@@ -144,11 +144,11 @@ async fn apply(Extracted(known): Extracted<Known>, Json(request): Json<Apply>) -
     Json(answer)
 }
 
-async fn settled(Extracted(known): Extracted<Known>, Json(question): Json<Wait>) -> Json<Settling> {
+async fn settled(Extracted(known): Extracted<ServerState>, Json(question): Json<Wait>) -> Json<Settling> {
     Json(settle::settle(&known.context, &question).await)
 }
 
-async fn delete(Extracted(known): Extracted<Known>, Json(request): Json<Removal>) -> Json<Answer> {
+async fn delete(Extracted(known): Extracted<ServerState>, Json(request): Json<Removal>) -> Json<Answer> {
     let mut answer = change::delete(&known.context, &request);
     if answer.problems.is_empty() {
         settle::written(&known.context, &mut answer).await;
@@ -156,12 +156,12 @@ async fn delete(Extracted(known): Extracted<Known>, Json(request): Json<Removal>
     Json(answer)
 }
 
-async fn end(Extracted(known): Extracted<Known>) -> StatusCode {
+async fn end(Extracted(known): Extracted<ServerState>) -> StatusCode {
     known.down.cancel();
     StatusCode::ACCEPTED
 }
 
-async fn logs(Extracted(known): Extracted<Known>, Json(query): Json<LogQuery>) -> Response {
+async fn logs(Extracted(known): Extracted<ServerState>, Json(query): Json<LogQuery>) -> Response {
     let (key, container) = match look::find(&known.context, &query.target) {
         Ok(found) => found,
         Err(reason) => return missing(&reason),
@@ -266,7 +266,7 @@ fn beginning(path: &std::path::Path, lines: usize) -> u64 {
     0
 }
 
-async fn exec(Extracted(known): Extracted<Known>, request: axum::extract::Request) -> Response {
+async fn exec(Extracted(known): Extracted<ServerState>, request: axum::extract::Request) -> Response {
     let query = request.headers().get("x-exec").and_then(|header| header.to_str().ok());
     let Some(query) = query.and_then(|text| serde_json::from_str::<ExecQuery>(text).ok()) else {
         return (StatusCode::BAD_REQUEST, "the request for a command is not understood").into_response();
@@ -295,7 +295,7 @@ async fn exec(Extracted(known): Extracted<Known>, request: axum::extract::Reques
 }
 
 /// Sends a request to the admin interface of a pod's proxy, from inside the pod.
-async fn proxy(Extracted(known): Extracted<Known>, Json(query): Json<ProxyQuery>) -> Response {
+async fn proxy(Extracted(known): Extracted<ServerState>, Json(query): Json<ProxyQuery>) -> Response {
     let target = Target { container: Some("istio-proxy".into()), ..query.target };
     let found = look::find(&known.context, &target).and_then(|(key, name)| unit(&known.context, &key, &name));
     let (pod, container, sandbox, address) = match found {

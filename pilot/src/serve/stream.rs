@@ -38,7 +38,7 @@ pub(super) struct Session {
 }
 
 /// The session's state after the first request.
-struct Known {
+struct Subscribed {
     claim: Claim,
     member: Member,
     guard: Guard,
@@ -115,7 +115,7 @@ impl Session {
         }
     }
 
-    async fn converse(&mut self, first: Request, requests: &mut Requests, known: &mut Known) {
+    async fn converse(&mut self, first: Request, requests: &mut Requests, known: &mut Subscribed) {
         let responses = match self.take(first, known) {
             Ok(responses) => responses,
             Err(status) => return self.turn_away(status).await,
@@ -171,7 +171,7 @@ impl Session {
     }
 
     /// Processes a request, unless it asks for more than a stream may hold.
-    fn take(&mut self, request: Request, known: &mut Known) -> Result<Vec<Response>, Status> {
+    fn take(&mut self, request: Request, known: &mut Subscribed) -> Result<Vec<Response>, Status> {
         self.protocol.check(&request).map_err(|excess| Status::resource_exhausted(excess.to_string()))?;
         let weight = request.weight();
         let responses = self.protocol.request(request, known.member.offer());
@@ -192,7 +192,7 @@ impl Session {
     }
 
     #[expect(clippy::disallowed_methods, reason = "the shell notes when a stream began")]
-    async fn greet(&mut self, first: &Request) -> Result<Known, Status> {
+    async fn greet(&mut self, first: &Request) -> Result<Subscribed, Status> {
         let node =
             first.node().ok_or_else(|| Status::invalid_argument("the first request carries no node"))?;
         let info = NodeInfo::from(node);
@@ -215,7 +215,7 @@ impl Session {
             generation: 0,
             held: false,
         });
-        Ok(Known { claim, member, guard, node: info.id, ticket })
+        Ok(Subscribed { claim, member, guard, node: info.id, ticket })
     }
 
     /// Waits a while for the Pod that the proxy claims to be. A proxy can connect before pilot learns of its Pod, and
@@ -241,7 +241,7 @@ impl Session {
 
     /// Sends responses in order. Returns false if the proxy has disconnected.
     #[expect(clippy::disallowed_methods, reason = "the shell measures how long a change took")]
-    async fn deliver(&mut self, responses: Vec<Response>, known: &Known) -> bool {
+    async fn deliver(&mut self, responses: Vec<Response>, known: &Subscribed) -> bool {
         let metrics = self.discovery.metrics.clone();
         for response in responses {
             if let Some(kind) = Kind::from_type_url(response.type_url()) {
@@ -283,9 +283,9 @@ impl Session {
 }
 
 /// Switches to the newest configuration, in which the proxy's Pod may have changed or been deleted.
-async fn renew(known: &mut Known) -> Result<(), NodeError> {
+async fn renew(known: &mut Subscribed) -> Result<(), NodeError> {
     let before = known.member.offer().scope().clone();
-    let Known { claim, member, .. } = known;
+    let Subscribed { claim, member, .. } = known;
     member.renew(|snapshot: &Snapshot| claim.scope(&snapshot.catalog, Some(&before))).await?;
     let scope = known.member.offer().scope();
     if !Arc::ptr_eq(scope, &before) {

@@ -220,7 +220,7 @@ pub fn in_category(word: &str) -> impl Iterator<Item = &'static Descriptor> {
 
 /// What an `apiVersion` and a `kind` stand for.
 #[derive(Debug, Clone, Copy)]
-pub enum Known {
+pub enum KindLookup {
     /// A kind that is read.
     Served(Kind),
     /// A kind that is read, in a version that does not exist.
@@ -234,17 +234,17 @@ pub enum Known {
 }
 
 /// Looks a kind up.
-pub fn known(api_version: &str, kind: &str) -> Known {
+pub fn known(api_version: &str, kind: &str) -> KindLookup {
     let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
     if let Some(served) = Kind::all().find(|k| k.name() == kind && k.group() == group) {
         let exists = served.versions().contains(&version);
-        return if exists { Known::Served(served) } else { Known::WrongVersion(served) };
+        return if exists { KindLookup::Served(served) } else { KindLookup::WrongVersion(served) };
     }
     let of_group = |known: &&Refused| known.descriptor.group == group && known.descriptor.kind == kind;
     if let Some(refused) = REFUSED.iter().find(of_group) {
-        return Known::Unserved(refused);
+        return KindLookup::Unserved(refused);
     }
-    Kind::all().find(|k| k.name() == kind).map_or(Known::Unknown, Known::WrongGroup)
+    Kind::all().find(|k| k.name() == kind).map_or(KindLookup::Unknown, KindLookup::WrongGroup)
 }
 
 /// A parser's message may quote the value, and a secret's must not reach a log.

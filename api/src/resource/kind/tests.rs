@@ -25,7 +25,7 @@ fn kinds_are_known_by_group_version_and_name() {
     for (api_version, kind) in
         [("security.istio.io/v1", "AuthorizationPolicy"), ("gateway.networking.k8s.io/v1", "Gateway")]
     {
-        assert!(matches!(known(api_version, kind), Known::Unserved(_)), "{api_version} {kind}");
+        assert!(matches!(known(api_version, kind), KindLookup::Unserved(_)), "{api_version} {kind}");
     }
 }
 
@@ -95,6 +95,6 @@ fn no_two_kinds_have_one_name_in_one_group_and_both_gateways_are_there() {
 fn every_row_reads_its_own_kind() {
     for kind in Kind::all() {
         let api_version = kind.descriptor().api_version(kind.descriptor().storage());
-        assert!(matches!(known(&api_version, kind.name()), Known::Served(found) if found == kind), "{kind}");
+        assert!(matches!(known(&api_version, kind.name()), KindLookup::Served(found) if found == kind), "{kind}");
     }
 }

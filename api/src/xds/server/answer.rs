@@ -3,7 +3,7 @@
 
 use super::Mode;
 use super::ask::version_text;
-use super::holding::Known;
+use super::holding::HeldVersion;
 use super::watch::{Diff, Watch};
 use crate::model::Kind;
 use crate::wire::xds::{DeltaDiscoveryResponse, DiscoveryResponse, Resource};
@@ -61,7 +61,7 @@ fn whole(watch: &Watch, kind: Kind, diff: &Diff, offer: &dyn Offer) -> Vec<(Arc<
     let holding = &watch.holding;
     let mut whole = BTreeMap::new();
     for (name, known) in holding.all_known().filter(|(name, _)| !diff.removed.contains(*name)) {
-        if let Known::Given(offered) = known {
+        if let HeldVersion::Given(offered) = known {
             whole.insert(name.clone(), offered);
         }
     }

@@ -15,12 +15,12 @@ pub(super) struct Holding {
     wildcard: bool,
     /// Names of which not the same holds as for the others.
     named: BTreeMap<Arc<str>, bool>,
-    known: BTreeMap<Arc<str>, Option<Known>>,
+    known: BTreeMap<Arc<str>, Option<HeldVersion>>,
 }
 
 /// What the client knows of a name: what it was sent or came with, refused or not.
 #[derive(Debug, Clone)]
-pub(super) enum Known {
+pub(super) enum HeldVersion {
     /// It was given this.
     Given(Offered),
     /// It came with this version.
@@ -31,7 +31,7 @@ pub(super) enum Known {
     Absent,
 }
 
-impl Known {
+impl HeldVersion {
     pub(super) fn is_version(&self, version: u64) -> bool {
         match self {
             Self::Given(offered) => offered.version == version,
@@ -85,12 +85,12 @@ impl Holding {
     }
 
     /// What the client knows of a name; `None`: nothing.
-    pub(super) fn known(&self, name: &str) -> Option<Known> {
-        let by_base = || self.base.get(name).cloned().map(Known::Given);
+    pub(super) fn known(&self, name: &str) -> Option<HeldVersion> {
+        let by_base = || self.base.get(name).cloned().map(HeldVersion::Given);
         self.known.get(name).cloned().unwrap_or_else(by_base)
     }
 
-    pub(super) fn set_known(&mut self, name: &str, known: Option<Known>) {
+    pub(super) fn set_known(&mut self, name: &str, known: Option<HeldVersion>) {
         let as_base = match (&known, self.base.get(name)) {
             (Some(known), Some(offered)) => known.is_version(offered.version),
             (None, None) => true,
@@ -123,15 +123,15 @@ impl Holding {
     }
 
     /// All names of which the client knows something.
-    pub(super) fn all_known(&self) -> impl Iterator<Item = (&Arc<str>, Known)> {
-        let by_base = self.base.iter().map(|(name, offered)| (name, Known::Given(offered.clone())));
+    pub(super) fn all_known(&self) -> impl Iterator<Item = (&Arc<str>, HeldVersion)> {
+        let by_base = self.base.iter().map(|(name, offered)| (name, HeldVersion::Given(offered.clone())));
         let own = self.known.iter().filter_map(|(name, known)| Some((name, known.clone()?)));
         by_base.filter(|(name, _)| !self.known.contains_key(*name)).chain(own)
     }
 
     /// Resources that the client has.
     pub(super) fn resources(&self) -> usize {
-        let differs = |(name, known): (&Arc<str>, &Option<Known>)| {
+        let differs = |(name, known): (&Arc<str>, &Option<HeldVersion>)| {
             let (before, has) =
                 (self.base.get(name).is_some(), known.as_ref().is_some_and(|k| !k.is_absent()));
             i64::from(has) - i64::from(before)
@@ -199,7 +199,7 @@ mod tests {
     enum Step {
         Wildcard(bool),
         Named(u8, bool),
-        Known(u8, Option<u8>),
+        Set(u8, Option<u8>),
         KeepNamed,
         Follow(BTreeMap<u8, u8>),
     }
@@ -209,7 +209,7 @@ mod tests {
         prop_oneof![
             1 => any::<bool>().prop_map(Step::Wildcard),
             4 => (0..8_u8, any::<bool>()).prop_map(|(name, named)| Step::Named(name, named)),
-            4 => (0..8_u8, prop::option::of(0..4_u8)).prop_map(|(name, known)| Step::Known(name, known)),
+            4 => (0..8_u8, prop::option::of(0..4_u8)).prop_map(|(name, known)| Step::Set(name, known)),
             1 => Just(Step::KeepNamed),
             4 => table.prop_map(Step::Follow),
         ]
@@ -237,13 +237,13 @@ mod tests {
                         named.remove(&name.to_string());
                         holding.set_named(&name.to_string(), false);
                     }
-                    Step::Known(name, content) => {
+                    Step::Set(name, content) => {
                         let version = content.map(|content| offered(content).version);
                         match version {
                             Some(version) => known.insert(name.to_string(), version),
                             None => known.remove(&name.to_string()),
                         };
-                        holding.set_known(&name.to_string(), content.map(|c| Known::Given(offered(c))));
+                        holding.set_known(&name.to_string(), content.map(|c| HeldVersion::Given(offered(c))));
                     }
                     Step::KeepNamed => {
                         known.retain(|name, _| named.contains(name));
@@ -259,7 +259,7 @@ mod tests {
                 prop_assert_eq!(&names, &named);
                 prop_assert_eq!(holding.count(), named.len());
                 let found: BTreeMap<String, u64> = holding.all_known().map(|(name, known)| {
-                    let Known::Given(offered) = known else { panic!("{known:?}") };
+                    let HeldVersion::Given(offered) = known else { panic!("{known:?}") };
                     (name.to_string(), offered.version)
                 }).collect();
                 prop_assert_eq!(&found, &known);

@@ -1,7 +1,7 @@
 //! Pure. One type of resource in a session: what is asked for, what the client has, what is on its way.
 
 use super::ask::{Ask, Change};
-use super::holding::{Holding, Known};
+use super::holding::{HeldVersion, Holding};
 use super::{Nack, Status, limit};
 use crate::model::Kind;
 use crate::xds::offer::Offer;
@@ -134,7 +134,7 @@ impl Watch {
         self.in_step.take();
         self.resumed = !initial.is_empty();
         for (name, version) in initial {
-            self.holding.set_known(&name, Some(version.map_or(Known::Foreign, Known::Version)));
+            self.holding.set_known(&name, Some(version.map_or(HeldVersion::Foreign, HeldVersion::Version)));
         }
     }
 
@@ -253,7 +253,7 @@ impl Watch {
     pub(super) fn sent(&mut self, nonce: String, version: &str, diff: Diff) {
         let mut upserts = Vec::with_capacity(diff.upserts.len());
         for (name, offered) in diff.upserts {
-            self.holding.set_known(&name, Some(Known::Given(offered)));
+            self.holding.set_known(&name, Some(HeldVersion::Given(offered)));
             upserts.push(name);
         }
         self.forget(&diff.removed);
@@ -267,7 +267,7 @@ impl Watch {
     pub(super) fn forget(&mut self, removed: &[Arc<str>]) {
         self.in_step.take();
         for name in removed {
-            let known = self.holding.is_named(name).then_some(Known::Absent);
+            let known = self.holding.is_named(name).then_some(HeldVersion::Absent);
             self.holding.set_known(name, known);
         }
     }

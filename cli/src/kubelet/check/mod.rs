@@ -7,7 +7,7 @@ pub mod metadata;
 pub mod format;
 
 use api::resource::document::Problem;
-use api::resource::kind::{self, Kind, Known};
+use api::resource::kind::{self, Kind, KindLookup};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Probe};
 use serde_json::Value;
 
@@ -25,11 +25,11 @@ pub fn check(given: &Given, programs: Programs<'_>) -> Vec<Problem> {
     let mut found = Found { given, key: &key, problems: Vec::new() };
     let api_version = text(&given.object, "/apiVersion");
     let kind = match kind::known(api_version, &key.kind) {
-        Known::Served(Kind::ReplicaSet) => {
+        KindLookup::Served(Kind::ReplicaSet) => {
             found.add("kind", "a ReplicaSet of its own is not run", "write a Deployment");
             return found.problems;
         }
-        Known::Served(kind) => kind,
+        KindLookup::Served(kind) => kind,
         _ => {
             found.add("kind", format!("{api_version} {} is unknown", key.kind), NEXT_KIND);
             return found.problems;

@@ -10,7 +10,7 @@ use super::headers::{
 };
 use super::levels::{Levels, Way};
 use super::message::Message;
-use super::survey::{Known, Survey};
+use super::survey::{HeadField, Survey};
 use super::timer::Timer;
 use super::{mirror, reply, upgrade};
 use crate::flow::flags::Flags;
@@ -288,7 +288,7 @@ fn rewrite_head(
 ) -> Result<(), Refusal> {
     let Outgoing { way, forward, seen, .. } = outgoing;
     let target = way.context.target;
-    if seen.has(Known::Internal) {
+    if seen.has(HeadField::Internal) {
         for name in RETRY_HEADERS {
             parts.headers.remove(name);
         }

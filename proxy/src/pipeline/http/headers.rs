@@ -1,7 +1,7 @@
 //! Pure. The proxy's changes to headers in both directions: removes hop-by-hop headers, writes forwarding headers, and
 //! removes headers about the client that the listener does not trust.
 
-use super::survey::{Known, Survey};
+use super::survey::{HeadField, Survey};
 use crate::flow::unique;
 use api::model::listener::{ForwardMode, HttpConnection};
 use http::Uri;
@@ -43,13 +43,13 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap, seen: Survey, upgrade: b
     if !seen.has_hop_by_hop() {
         return;
     }
-    if seen.has(Known::Connection) {
+    if seen.has(HeadField::Connection) {
         strip_connection(headers);
     }
     for (known, name) in [
-        (Known::KeepAlive, KEEP_ALIVE),
-        (Known::ProxyConnection, PROXY_CONNECTION),
-        (Known::TransferEncoding, header::TRANSFER_ENCODING),
+        (HeadField::KeepAlive, KEEP_ALIVE),
+        (HeadField::ProxyConnection, PROXY_CONNECTION),
+        (HeadField::TransferEncoding, header::TRANSFER_ENCODING),
     ] {
         if seen.has(known) {
             headers.remove(name);
@@ -57,11 +57,11 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap, seen: Survey, upgrade: b
     }
     if upgrade {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    } else if seen.has(Known::Upgrade) {
+    } else if seen.has(HeadField::Upgrade) {
         headers.remove(header::UPGRADE);
         headers.remove(HTTP2_SETTINGS);
     }
-    if seen.has(Known::Te) {
+    if seen.has(HeadField::Te) {
         strip_te(headers);
     }
 }
@@ -142,7 +142,7 @@ pub(super) fn forwarded(
     http: &HttpConnection,
     client: &Client<'_>,
 ) -> Trusted {
-    let (hops, address) = if seen.has(Known::ForwardedFor) {
+    let (hops, address) = if seen.has(HeadField::ForwardedFor) {
         let listed = headers.get_all(&FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
         let hops = listed.flat_map(|v| v.split(|b| *b == b',')).count();
         (hops, trusted_client(headers, http, client.peer))
@@ -160,11 +160,11 @@ pub(super) fn forwarded(
     origin(headers, seen, http.use_remote_address, (!internal).then_some(address));
     let trusted = Trusted { address, internal };
     if http.use_remote_address && http.trusted_hops == 0
-        || !(seen.has(Known::ForwardedProto) && headers.contains_key(&FORWARDED_PROTO))
+        || !(seen.has(HeadField::ForwardedProto) && headers.contains_key(&FORWARDED_PROTO))
     {
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static(if client.tls { "https" } else { "http" }));
     }
-    if client.mutual || seen.has(Known::ForwardedCert) {
+    if client.mutual || seen.has(HeadField::ForwardedCert) {
         client_certificate(headers, http.client_certificate.mode, client);
     }
     trusted
@@ -176,7 +176,7 @@ fn origin(headers: &mut HeaderMap, seen: Survey, edge: bool, outside: Option<Soc
         headers.insert(INTERNAL, HeaderValue::from_static("true"));
         return;
     };
-    if seen.has(Known::Internal) {
+    if seen.has(HeadField::Internal) {
         for name in INSTRUCTIONS.iter().chain(EDGE_INSTRUCTIONS.iter().filter(|_| edge)) {
             headers.remove(*name);
         }
@@ -270,7 +270,7 @@ pub(super) fn request_id(
         return;
     }
     let keep = !http.use_remote_address || internal || http.preserve_request_id;
-    if keep && seen.has(Known::RequestId) && headers.contains_key(&REQUEST_ID) {
+    if keep && seen.has(HeadField::RequestId) && headers.contains_key(&REQUEST_ID) {
         return;
     }
     let id = HeaderValue::from_bytes(&unique::text(unique::number(random)));

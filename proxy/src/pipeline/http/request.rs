@@ -7,7 +7,7 @@ use super::filters::{Chain, Ended};
 use super::forward::{self, Outgoing};
 use super::headers::{self, Client, REQUEST_ID, Trusted};
 use super::levels::{Levels, Way};
-use super::survey::{Known, Survey};
+use super::survey::{HeadField, Survey};
 use super::{arrival, reply, upgrade};
 use crate::filter::step::{Asked, Stat};
 use crate::flow::flags::Flags;
@@ -186,7 +186,7 @@ async fn stages(
         protocol: protocol(parts.version),
         ..context(connection, exchange, seen, headers)
     };
-    let internal = ready.client.internal && ready.seen.has(Known::Internal);
+    let internal = ready.client.internal && ready.seen.has(HeadField::Internal);
     let way = Way { levels, context: &context, scheme, internal };
     let asked = || {
         let forwarded = matches!(route.action, Action::Forward(_));
@@ -305,7 +305,8 @@ async fn act<'r>(
 
 /// The scheme of the request, which a trusted proxy in front may report by header.
 fn scheme(connection: &Downstream, parts: &Parts, seen: Survey) -> &'static str {
-    let told = seen.has(Known::ForwardedProto).then(|| parts.headers.get(headers::FORWARDED_PROTO)).flatten();
+    let told =
+        seen.has(HeadField::ForwardedProto).then(|| parts.headers.get(headers::FORWARDED_PROTO)).flatten();
     match told.map(HeaderValue::as_bytes) {
         Some(b"https") => "https",
         Some(b"http") => "http",
@@ -416,7 +417,7 @@ fn clean(parts: &mut Parts, seen: Survey, connection: &Downstream, upgrade: bool
     }
     headers::strip_hop_by_hop(&mut parts.headers, seen, upgrade);
     // The proxy itself sends 100-continue, when the body is read.
-    if seen.has(Known::Expect)
+    if seen.has(HeadField::Expect)
         && parts
             .headers
             .get(header::EXPECT)

@@ -14,7 +14,7 @@ pub(super) struct Survey {
 /// A header, or a family of headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
-pub(super) enum Known {
+pub(super) enum HeadField {
     Connection = 1,
     KeepAlive = 1 << 1,
     ProxyConnection = 1 << 2,
@@ -39,7 +39,7 @@ impl Survey {
     }
 
     /// Whether a header may be present.
-    pub(super) fn has(self, known: Known) -> bool {
+    pub(super) fn has(self, known: HeadField) -> bool {
         self.found & known as u16 != 0
     }
 
@@ -54,31 +54,31 @@ impl Survey {
     }
 }
 
-fn known(name: &HeaderName) -> Option<Known> {
+fn known(name: &HeaderName) -> Option<HeadField> {
     Some(match name.as_str() {
-        "connection" => Known::Connection,
-        "keep-alive" => Known::KeepAlive,
-        "proxy-connection" => Known::ProxyConnection,
-        "transfer-encoding" => Known::TransferEncoding,
-        "upgrade" => Known::Upgrade,
-        "te" => Known::Te,
-        "expect" => Known::Expect,
-        "x-forwarded-for" => Known::ForwardedFor,
-        "x-forwarded-proto" => Known::ForwardedProto,
-        "x-forwarded-client-cert" => Known::ForwardedCert,
-        "x-request-id" => Known::RequestId,
-        "grpc-timeout" => Known::GrpcTimeout,
-        other if other.starts_with("x-envoy-") => Known::Internal,
+        "connection" => HeadField::Connection,
+        "keep-alive" => HeadField::KeepAlive,
+        "proxy-connection" => HeadField::ProxyConnection,
+        "transfer-encoding" => HeadField::TransferEncoding,
+        "upgrade" => HeadField::Upgrade,
+        "te" => HeadField::Te,
+        "expect" => HeadField::Expect,
+        "x-forwarded-for" => HeadField::ForwardedFor,
+        "x-forwarded-proto" => HeadField::ForwardedProto,
+        "x-forwarded-client-cert" => HeadField::ForwardedCert,
+        "x-request-id" => HeadField::RequestId,
+        "grpc-timeout" => HeadField::GrpcTimeout,
+        other if other.starts_with("x-envoy-") => HeadField::Internal,
         _ => return None,
     })
 }
 
-const HOP_BY_HOP: u16 = Known::Connection as u16
-    | Known::KeepAlive as u16
-    | Known::ProxyConnection as u16
-    | Known::TransferEncoding as u16
-    | Known::Upgrade as u16
-    | Known::Te as u16;
+const HOP_BY_HOP: u16 = HeadField::Connection as u16
+    | HeadField::KeepAlive as u16
+    | HeadField::ProxyConnection as u16
+    | HeadField::TransferEncoding as u16
+    | HeadField::Upgrade as u16
+    | HeadField::Te as u16;
 
 #[cfg(test)]
 mod tests {
@@ -96,24 +96,24 @@ mod tests {
     #[test]
     fn each_known_header_is_found_and_no_other() {
         let cases = [
-            ("connection", Known::Connection, true),
-            ("keep-alive", Known::KeepAlive, true),
-            ("proxy-connection", Known::ProxyConnection, true),
-            ("transfer-encoding", Known::TransferEncoding, true),
-            ("upgrade", Known::Upgrade, true),
-            ("te", Known::Te, true),
-            ("expect", Known::Expect, false),
-            ("x-forwarded-for", Known::ForwardedFor, false),
-            ("x-forwarded-proto", Known::ForwardedProto, false),
-            ("x-forwarded-client-cert", Known::ForwardedCert, false),
-            ("x-request-id", Known::RequestId, false),
-            ("grpc-timeout", Known::GrpcTimeout, false),
-            ("x-envoy-retry-on", Known::Internal, false),
-            ("x-envoy-anything", Known::Internal, false),
+            ("connection", HeadField::Connection, true),
+            ("keep-alive", HeadField::KeepAlive, true),
+            ("proxy-connection", HeadField::ProxyConnection, true),
+            ("transfer-encoding", HeadField::TransferEncoding, true),
+            ("upgrade", HeadField::Upgrade, true),
+            ("te", HeadField::Te, true),
+            ("expect", HeadField::Expect, false),
+            ("x-forwarded-for", HeadField::ForwardedFor, false),
+            ("x-forwarded-proto", HeadField::ForwardedProto, false),
+            ("x-forwarded-client-cert", HeadField::ForwardedCert, false),
+            ("x-request-id", HeadField::RequestId, false),
+            ("grpc-timeout", HeadField::GrpcTimeout, false),
+            ("x-envoy-retry-on", HeadField::Internal, false),
+            ("x-envoy-anything", HeadField::Internal, false),
         ];
         for (name, known, of_the_hop) in cases {
             let found = survey(&["host", name, "accept"]);
-            let all: Vec<Known> = cases.iter().map(|(_, k, _)| *k).filter(|k| found.has(*k)).collect();
+            let all: Vec<HeadField> = cases.iter().map(|(_, k, _)| *k).filter(|k| found.has(*k)).collect();
             assert!(all.iter().all(|k| *k == known) && !all.is_empty(), "{name}: {all:?}");
             assert_eq!(found.has_hop_by_hop(), of_the_hop, "{name}");
         }
