@@ -95,6 +95,9 @@ fn no_two_kinds_have_one_name_in_one_group_and_both_gateways_are_there() {
 fn every_row_reads_its_own_kind() {
     for kind in Kind::all() {
         let api_version = kind.descriptor().api_version(kind.descriptor().storage());
-        assert!(matches!(known(&api_version, kind.name()), KindLookup::Served(found) if found == kind), "{kind}");
+        assert!(
+            matches!(known(&api_version, kind.name()), KindLookup::Served(found) if found == kind),
+            "{kind}"
+        );
     }
 }
