@@ -66,7 +66,7 @@ fn failure_pace(wire: RefreshRate) -> Result<FailurePace, Refusal> {
     Ok(FailurePace { base, longest })
 }
 
-/// An interval. Envoy requires at least a millisecond.
+/// An interval. As in Envoy, it must be longer than a millisecond.
 fn longer_than_a_millisecond(wire: WireDuration) -> Result<Duration, Refusal> {
     let found = duration(wire)?;
     if found > Duration::from_millis(1) { Ok(found) } else { refuse("must be longer than 1 ms") }

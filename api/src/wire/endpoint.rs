@@ -180,9 +180,9 @@ fn text(metadata: &core::Metadata, filter: &str, key: &str) -> Option<String> {
     object.get(key)?.as_str().map(str::to_owned)
 }
 
-/// Metadata that Envoy matches with a cluster's `transport_socket_matches`.
-/// Envoy's default, by which the proxy tells how much traffic a priority keeps.
+/// Envoy's default overprovisioning factor, which decides how much traffic a priority keeps.
 const OVERPROVISIONING: u32 = 140;
+/// Metadata that Envoy matches with a cluster's `transport_socket_matches`.
 pub(super) const TRANSPORT_SOCKET_MATCH: &str = "envoy.transport_socket_match";
 /// Key of Istio's TLS mode in it.
 pub(super) const TLS_MODE: &str = "tlsMode";

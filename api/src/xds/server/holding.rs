@@ -1,33 +1,33 @@
-//! Pure. What a client asks for by name, and what it has, of one type.
+//! Pure. The subscriptions by name and the known resources of one client, for one type.
 //!
-//! Most clients ask for all that a table has, and have it: of those only the exceptions are kept, beside the table, which
-//! they share. A client that asks for little of it has all of its own.
+//! Most clients subscribe to all of a table and have all of it. For them, only exceptions are stored beside the shared
+//! table. For a client that subscribes to little of a table, everything is stored in the client's own state.
 
 use crate::xds::table::{EMPTY, Offered, Table};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The names and the resources of one client.
+/// The subscribed names and the known resources of one client.
 #[derive(Debug)]
 pub(super) struct Holding {
-    /// The client has these resources, and asks for them by name unless it asks for everything, but for the exceptions.
+    /// Apart from the exceptions, the client has these resources, and subscribes to them by name unless it has a wildcard.
     base: Arc<Table>,
     wildcard: bool,
-    /// Names of which not the same holds as for the others.
+    /// Exceptions: names that are subscribed to although not in the base, or the reverse.
     named: BTreeMap<Arc<str>, bool>,
     known: BTreeMap<Arc<str>, Option<Known>>,
 }
 
-/// What the client knows of a name: what it was sent or came with, refused or not.
+/// What the client has for a name: what it was sent or announced on connecting, whether it refused it or not.
 #[derive(Debug, Clone)]
 pub(super) enum Known {
-    /// It was given this.
+    /// The server sent this resource.
     Given(Offered),
-    /// It came with this version.
+    /// The client announced this version on connecting.
     Version(u64),
-    /// It came with a version that this server never gave.
+    /// The client announced a version that is not in this server's format.
     Foreign,
-    /// It was told that there is no such resource.
+    /// The server reported that the resource does not exist.
     Absent,
 }
 
@@ -50,7 +50,7 @@ impl Holding {
         Self { base: EMPTY.clone(), wildcard: false, named: BTreeMap::new(), known: BTreeMap::new() }
     }
 
-    /// Everything is asked for.
+    /// Whether the client has a wildcard subscription.
     pub(super) fn wildcard(&self) -> bool {
         self.wildcard
     }
@@ -67,7 +67,7 @@ impl Holding {
         }
     }
 
-    /// Whether a resource is asked for by its name.
+    /// Whether a resource is subscribed to by name.
     pub(super) fn is_named(&self, name: &str) -> bool {
         self.named.get(name).copied().unwrap_or_else(|| self.named_by_base(name))
     }
@@ -84,7 +84,7 @@ impl Holding {
         }
     }
 
-    /// What the client knows of a name; `None`: nothing.
+    /// What the client has for a name; `None`: nothing.
     pub(super) fn known(&self, name: &str) -> Option<Known> {
         let by_base = || self.base.get(name).cloned().map(Known::Given);
         self.known.get(name).cloned().unwrap_or_else(by_base)
@@ -103,33 +103,33 @@ impl Holding {
         }
     }
 
-    /// A name as the table has it, so that many clients have it once.
+    /// The table's allocation of a name, which many clients share.
     fn shared(&self, name: &str) -> Arc<str> {
         self.base.entry(name).map_or_else(|| Arc::from(name), |(name, _)| name.clone())
     }
 
-    /// The names that are asked for.
+    /// The subscribed names.
     pub(super) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         let by_base = self.base.iter().map(|(name, _)| name).filter(|_| !self.wildcard);
         let added = self.named.iter().filter(|(_, named)| **named).map(|(name, _)| name);
         by_base.filter(|name| !self.named.contains_key(*name)).chain(added)
     }
 
-    /// How many they are.
+    /// Number of subscribed names.
     pub(super) fn count(&self) -> usize {
         let by_base = if self.wildcard { 0 } else { self.base.len() };
         let added = self.named.values().filter(|named| **named).count();
         by_base + added - (self.named.len() - added)
     }
 
-    /// All names of which the client knows something.
+    /// All names for which the client has something.
     pub(super) fn all_known(&self) -> impl Iterator<Item = (&Arc<str>, Known)> {
         let by_base = self.base.iter().map(|(name, offered)| (name, Known::Given(offered.clone())));
         let own = self.known.iter().filter_map(|(name, known)| Some((name, known.clone()?)));
         by_base.filter(|(name, _)| !self.known.contains_key(*name)).chain(own)
     }
 
-    /// Resources that the client has.
+    /// Number of resources that the client has.
     pub(super) fn resources(&self) -> usize {
         let differs = |(name, known): (&Arc<str>, &Option<Known>)| {
             let (before, has) =
@@ -140,7 +140,7 @@ impl Holding {
         usize::try_from(self.base.len() as i64 + more).unwrap_or_default()
     }
 
-    /// Forgets all that is known of names that are not asked for.
+    /// Forgets everything about names that are not subscribed to.
     pub(super) fn keep_named(&mut self) {
         let others: Vec<Arc<str>> =
             self.all_known().map(|(name, _)| name).filter(|name| !self.is_named(name)).cloned().collect();
@@ -149,7 +149,7 @@ impl Holding {
         }
     }
 
-    /// Keeps exceptions beside this table from now on, if the client asks for most of it, or has most of it.
+    /// Stores the state as exceptions to this table if the client subscribes to most of it or has most of it.
     pub(super) fn follow(&mut self, table: &Arc<Table>) {
         let most = |holding: &Self| if holding.wildcard { holding.resources() } else { holding.count() };
         if self.base.is_empty() && (table.is_empty() || most(self) < table.len() / 2) {
@@ -173,7 +173,7 @@ impl Holding {
         }
     }
 
-    /// The names of which the client may not know what `table` has: all others it asks for, and has.
+    /// The names for which the client may lack the resource of `table`. It subscribes to all others, and has them.
     pub(super) fn doubtful<'a>(&'a self, table: &'a Arc<Table>) -> BTreeSet<&'a Arc<str>> {
         let rest = self.wildcard && !Arc::ptr_eq(&self.base, table);
         let rest = table.iter().map(|(name, _)| name).filter(|_| rest);
@@ -181,7 +181,7 @@ impl Holding {
         self.named.keys().chain(self.known.keys()).chain(rest).chain(beside).collect()
     }
 
-    /// Names that are kept for this client alone.
+    /// Names that are stored for this client alone.
     pub(super) fn kept(&self) -> impl Iterator<Item = &Arc<str>> {
         let known = self.known.keys().filter(|name| !self.named.contains_key(*name));
         self.named.keys().chain(known)
@@ -194,7 +194,7 @@ mod tests {
     use crate::wire::xds::Any;
     use proptest::prelude::*;
 
-    /// One thing that happens to a client's state.
+    /// One event in a client's state.
     #[derive(Debug, Clone)]
     enum Step {
         Wildcard(bool),
