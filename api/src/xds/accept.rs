@@ -1,6 +1,6 @@
 //! The gRPC service of the discovery protocol, safe for unauthenticated clients. A request's size is checked before it
-//! is decoded, and its buffer is freed afterwards. A response is written in parts as fast as its client reads them, from
-//! bytes that all clients share. An idle stream holds no buffer.
+//! is decoded, and its buffer is freed afterwards. A response is written in parts as fast as its client reads them,
+//! from bytes that all clients share. An idle stream holds no buffer.
 
 use super::server::{Mode, Parts, Request, Response};
 use crate::bounded::{Bounded, Boxed, Methods, Server, read, unimplemented};

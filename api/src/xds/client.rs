@@ -118,8 +118,8 @@ impl Client {
         Some(received)
     }
 
-    /// Acknowledges a response after it has been applied. Resources in `rejected` (name and reason) keep their last good
-    /// version, and make the request a NACK.
+    /// Acknowledges a response after it has been applied. Resources in `rejected` (name and reason) keep their last
+    /// good version, and make the request a NACK.
     pub fn answer(&mut self, received: &Received, rejected: &[(String, String)]) -> DeltaDiscoveryRequest {
         if let Some(subscription) = self.kinds.get_mut(&received.kind) {
             for (name, version) in &received.versions {

@@ -12,7 +12,7 @@
 //! session.status()       // for /debug/syncz
 //! ```
 //! `Offer` is what the server has for this client at this moment; `offer::Resources` is a ready-made one. A version is
-//! a hash of the content, so a client that comes back (to any replica) gets only what differs from what it has.
+//! a hash of the content, so a client that reconnects (to any replica) gets only what differs from what it has.
 //!
 //! Order: clusters, endpoints, listeners, routes, secrets, the rest; at most one response of a type is on its way, and
 //! changes that happen meanwhile are sent together after its ACK. Make before break: listeners and routes wait until
@@ -20,7 +20,7 @@
 //! listeners and routes that stopped using them are acknowledged. A client that never responds, or never requests the
 //! endpoints of a cluster, would block updates for ever; `held` and `release` end this wait.
 //!
-//! # Asking
+//! # Subscribing
 //! `client::Client` keeps what is subscribed to and what has arrived (delta only); `connect::Stream` carries its
 //! messages. `accept` is the service as callers without identity may use it.
 

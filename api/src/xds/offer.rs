@@ -16,8 +16,8 @@ pub trait Offer {
     /// A resource that is not listed, by its requested name. Wildcard subscriptions do not include it.
     fn on_demand(&self, kind: Kind, name: &str) -> Option<Offered>;
 
-    /// Whether all resources of a kind are listed and none is found on demand. Then nothing has changed for a client while
-    /// the tables are the same.
+    /// Whether all resources of a kind are listed and none is found on demand. Then nothing has changed for a client
+    /// while the tables are the same.
     fn lists_all(&self, kind: Kind) -> bool;
 
     /// The version of the whole offer. It is only shown on status pages.

@@ -13,7 +13,8 @@ use std::sync::{Arc, LazyLock, Weak};
 #[derive(Debug, Default)]
 pub struct Table {
     entries: Vec<(Arc<str>, Offered)>,
-    /// The table that it succeeds. That table may be dropped already; its address is not reused while this refers to it.
+    /// The table that it succeeds. That table may be dropped already; its address is not reused while this refers to
+    /// it.
     before: Weak<Table>,
     /// Names whose resources differ between the two tables, or are in only one of them.
     changed: Vec<Arc<str>>,
@@ -83,7 +84,8 @@ impl Table {
 pub struct Offered {
     /// Hash of the content.
     pub version: u64,
-    /// The encoded resource: an `Any` with its field key and its length, as messages of both forms of the protocol hold it.
+    /// The encoded resource: an `Any` with its field key and its length, as messages of both forms of the protocol hold
+    /// it.
     pub entry: Arc<[u8]>,
 }
 

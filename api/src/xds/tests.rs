@@ -91,7 +91,8 @@ impl World {
         for name in &received.removed {
             table.remove(name);
         }
-        // The client subscribes to referenced resources before it acknowledges, as a client does that warms its clusters.
+        // The client subscribes to referenced resources before it acknowledges, as a client does that warms its
+        // clusters.
         let wanted =
             |kind: Kind| self.held.get(&kind).map(|t| t.keys().cloned().collect()).unwrap_or_default();
         let (clusters, listeners): (BTreeSet<String>, BTreeSet<String>) =

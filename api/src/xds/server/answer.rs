@@ -148,8 +148,8 @@ pub struct Parts {
 impl Iterator for Parts {
     type Item = Bytes;
 
-    /// The next part, about as long as a few frames. A large resource is a part of its own, because all clients share its
-    /// bytes.
+    /// The next part, about as long as a few frames. A large resource is a part of its own, because all clients share
+    /// its bytes.
     fn next(&mut self) -> Option<Bytes> {
         if let Some(large) = self.large.take() {
             return Some(large);

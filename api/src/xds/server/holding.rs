@@ -10,7 +10,8 @@ use std::sync::Arc;
 /// The subscribed names and the known resources of one client.
 #[derive(Debug)]
 pub(super) struct Holding {
-    /// Apart from the exceptions, the client has these resources, and subscribes to them by name unless it has a wildcard.
+    /// Apart from the exceptions, the client has these resources, and subscribes to them by name unless it has a
+    /// wildcard.
     base: Arc<Table>,
     wildcard: bool,
     /// Exceptions: names that are subscribed to although not in the base, or the reverse.

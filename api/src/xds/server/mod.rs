@@ -141,8 +141,8 @@ impl Session {
         !self.warming.is_empty() || self.watches.values().any(|watch| watch.waiting)
     }
 
-    /// Returns the responses that were held back, in the right order, without waiting for endpoints that the client does
-    /// not request, or for listeners and routes that it does not subscribe to.
+    /// Returns the responses that were held back, in the right order, without waiting for endpoints that the client
+    /// does not request, or for listeners and routes that it does not subscribe to.
     pub fn release(&mut self, offer: &dyn Offer) -> Vec<Response> {
         self.warming.clear();
         for watch in self.watches.values_mut() {
@@ -167,7 +167,8 @@ impl Session {
         let kind = ask.kind;
         let watch = self.watches.entry(kind).or_insert_with(|| Box::new(Watch::new(kind)));
         let Some(answered) = watch.take(ask) else { return };
-        // A client never requests the endpoints of a cluster that it refuses. Acknowledged endpoints end the wait for them.
+        // A client never requests the endpoints of a cluster that it refuses. Acknowledged endpoints end the wait for
+        // them.
         if kind == Kind::Endpoints || (kind == Kind::Cluster && answered.refused) {
             for name in &answered.upserts {
                 self.warming.remove(name);
@@ -284,8 +285,8 @@ impl Session {
         Some(response)
     }
 
-    /// Sends endpoints again for these clusters: a client starts a resent cluster without endpoints, even if they did not
-    /// change.
+    /// Sends endpoints again for these clusters: a client starts a resent cluster without endpoints, even if they did
+    /// not change.
     fn resend_endpoints(&mut self, clusters: &[Arc<str>], offer: &dyn Offer) {
         let Some(endpoints) = self.watches.get_mut(&Kind::Endpoints) else { return };
         for name in clusters {

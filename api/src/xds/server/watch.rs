@@ -272,7 +272,8 @@ impl Watch {
         }
     }
 
-    /// Memory in bytes that the client's names take: names stored for it alone, and the names in the response in flight.
+    /// Memory in bytes that the client's names take: names stored for it alone, and the names in the response in
+    /// flight.
     pub(super) fn weight(&self) -> usize {
         let kept: BTreeSet<&Arc<str>> = self.holding.kept().collect();
         let leaving = self.sending.iter().flat_map(|sending| &sending.removed);
