@@ -1,5 +1,5 @@
-//! What Ostria's processes agree on: names, identities, the configuration model, its wire form, the kinds
-//! that users write, and the shell that every server binary shares.
+//! What Ostria's processes share: names, identities, the configuration model, its wire form, the kinds of
+//! resources that users write, and the shell of every server binary.
 //!
 //! Imports go down this list only; a blank line ends a layer (`tests/tests/tidy` reads this file).
 

@@ -1,4 +1,4 @@
-//! Pure. Where and how requests are logged.
+//! Pure. Access logs: where lines are written, and in which format.
 //!
 //! Envoy: `extensions.access_loggers.{file,stream}.v3`.
 
@@ -7,15 +7,15 @@ use serde_json::{Map, Value};
 /// One access log.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AccessLog {
-    /// Where lines go.
+    /// Destination of the lines.
     pub sink: LogSink,
-    /// How a line looks.
+    /// Format of a line.
     pub format: LogFormat,
-    /// What is not there leaves nothing instead of a dash, and no key in JSON.
+    /// Omit missing values: text has nothing in place of the dash, and JSON has no key.
     pub omit_empty: bool,
 }
 
-/// Where log lines go.
+/// Destination of log lines.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum LogSink {
     /// Standard output (`/dev/stdout`).
@@ -26,7 +26,7 @@ pub enum LogSink {
     File(String),
 }
 
-/// How a line looks. Operators such as `%REQ(:METHOD)%` are expanded (`format`).
+/// Format of a line. Operators such as `%REQ(:METHOD)%` are expanded (see `format`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum LogFormat {
     /// Istio's default text line.
@@ -40,9 +40,9 @@ pub enum LogFormat {
 /// A value of a JSON line.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum JsonFormat {
-    /// Text with operators. One that stands alone keeps its type, and is `null` where it has no value.
+    /// Text with operators. A single operator as the whole text keeps its type, and is `null` if it has no value.
     Text(String),
-    /// A number, a truth value or `null`, as JSON writes it.
+    /// A number, a boolean or `null`, as JSON text.
     Constant(String),
     /// An object, in the order of its keys.
     Object(Vec<(String, JsonFormat)>),
@@ -51,7 +51,7 @@ pub enum JsonFormat {
 }
 
 impl JsonFormat {
-    /// The fields of an object. JSON gives them no order, and protobuf neither, so keys are sorted, as Envoy writes them.
+    /// The fields of an object, sorted by key as in Envoy, since neither JSON nor protobuf defines an order.
     pub fn fields(object: &Map<String, Value>) -> Vec<(String, Self)> {
         let mut fields: Vec<_> = object.iter().map(|(key, value)| (key.clone(), Self::of(value))).collect();
         fields.sort_unstable_by(|a, b| a.0.cmp(&b.0));

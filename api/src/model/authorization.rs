@@ -27,27 +27,27 @@ pub enum Action {
     Log,
 }
 
-/// Both a permission and a principal must match.
+/// A policy: it matches if a permission and a principal match.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Policy {
     /// Name, as reported in logs.
     pub name: String,
     /// At least one must match the request.
     pub permissions: Vec<Permission>,
-    /// At least one must match the caller.
+    /// At least one must match the client.
     pub principals: Vec<Principal>,
 }
 
-/// Conditions on what is asked for.
+/// Conditions on the request or the connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Permission {
     /// Always.
     Any,
-    /// All of.
+    /// All of these.
     And(Vec<Permission>),
-    /// One of.
+    /// At least one of these.
     Or(Vec<Permission>),
-    /// Not.
+    /// The opposite of this.
     Not(Box<Permission>),
     /// A request header.
     Header(HeaderMatch),
@@ -57,24 +57,24 @@ pub enum Permission {
     DestinationIp(IpNet),
     /// Port the connection was made to.
     DestinationPort(u16),
-    /// Ports from the first up to, but without, the second.
+    /// Ports from the first up to, but excluding, the second.
     DestinationPorts(i32, i32),
     /// SNI.
     ServerName(StringMatch),
 }
 
-/// Conditions on who asks.
+/// Conditions on the client.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Principal {
-    /// Anyone.
+    /// Any client.
     Any,
-    /// All of.
+    /// All of these.
     And(Vec<Principal>),
-    /// One of.
+    /// At least one of these.
     Or(Vec<Principal>),
-    /// Not.
+    /// The opposite of this.
     Not(Box<Principal>),
-    /// A peer with a verified certificate; its URI SAN (or DNS SAN, or subject) must match if given.
+    /// A peer with a verified certificate. A string match, if given, applies to its URI SAN (or DNS SAN, or subject).
     Authenticated(Option<StringMatch>),
     /// The connection's peer address.
     DirectRemoteIp(IpNet),

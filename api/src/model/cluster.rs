@@ -1,4 +1,4 @@
-//! Pure. A group of endpoints and how to talk to it.
+//! Pure. Clusters: a group of endpoints, and how to connect and send requests to it.
 //!
 //! Envoy: `config.cluster.v3.Cluster`.
 
@@ -16,7 +16,7 @@ pub struct Cluster {
     pub discovery: Discovery,
     /// How names of endpoints are looked up, where `discovery` is by name.
     pub lookup: NameLookup,
-    /// Limit for making a connection.
+    /// Timeout for establishing a connection.
     pub connect_timeout: Duration,
     /// How an endpoint is chosen.
     pub balancer: Balancer,
@@ -30,7 +30,7 @@ pub struct Cluster {
     pub outlier: Option<Outlier>,
     /// Local address of upstream connections.
     pub bind: Option<IpAddr>,
-    /// Close upstream HTTP connections that were idle this long; `None`: never.
+    /// Close upstream HTTP connections that have been idle for this long; `None`: never.
     pub idle_timeout: Option<Duration>,
     /// Requests per upstream connection; 0: unlimited.
     pub max_requests_per_connection: u32,
@@ -72,7 +72,7 @@ impl Cluster {
 /// Where endpoints come from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Discovery {
-    /// Given here.
+    /// Part of the cluster's own configuration.
     Static(LoadAssignment),
     /// Endpoint discovery under this name.
     Eds(String),
@@ -80,15 +80,15 @@ pub enum Discovery {
     StrictDns(LoadAssignment),
     /// Resolved; the first address is the endpoint.
     LogicalDns(LoadAssignment),
-    /// The address the client wanted to reach.
+    /// The original destination of the connection.
     OriginalDestination {
-        /// The port there; `None`: the one that the client wanted.
+        /// Port to connect to; `None`: the original destination's.
         port: Option<u16>,
     },
 }
 
 impl Discovery {
-    /// Whether endpoints are names that the proxy looks up.
+    /// Whether endpoints are host names that the proxy resolves.
     pub fn is_by_name(&self) -> bool {
         match self {
             Self::StrictDns(_) | Self::LogicalDns(_) => true,
@@ -97,23 +97,23 @@ impl Discovery {
     }
 }
 
-/// How names of endpoints are looked up.
+/// How host names of endpoints are resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NameLookup {
     /// Time between look-ups.
     pub refresh: Duration,
-    /// Time until a failed look-up is tried again; `None`: as `refresh`.
+    /// Time until a failed look-up is retried; `None`: the same as `refresh`.
     pub failure: Option<FailurePace>,
-    /// Up to this much longer after each successful look-up, at random.
+    /// Largest random addition to the time after each successful look-up.
     pub jitter: Duration,
-    /// Look up again when the shortest-lived record has expired, instead of after `refresh`.
+    /// Look up again when the record with the shortest TTL expires, instead of after `refresh`.
     pub respect_ttl: bool,
-    /// Which addresses are asked for.
+    /// Which address families are queried.
     pub family: AddressFamily,
 }
 
 impl Default for NameLookup {
-    /// Envoy's.
+    /// Envoy's defaults.
     fn default() -> Self {
         Self {
             refresh: Duration::from_secs(5),
@@ -128,13 +128,13 @@ impl Default for NameLookup {
 /// Back-off of failed look-ups: exponential, with full jitter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FailurePace {
-    /// The longest first wait.
+    /// Upper bound of the first wait.
     pub base: Duration,
-    /// The longest of all waits.
+    /// Upper bound of every wait.
     pub longest: Duration,
 }
 
-/// Which addresses of a name are used.
+/// Which addresses of a host name are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AddressFamily {
     /// IPv6, or IPv4 where there is none (Envoy's `AUTO`).
@@ -152,14 +152,14 @@ pub enum AddressFamily {
 /// How an endpoint is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Balancer {
-    /// In turn, by weight.
+    /// Round robin, by weight.
     RoundRobin,
-    /// The less busy of `choices` random ones.
+    /// The least busy of `choices` random endpoints.
     LeastRequest {
         /// How many are compared, 2 by default.
         choices: u32,
     },
-    /// By chance.
+    /// A random endpoint.
     Random,
     /// By consistent hash on a ring.
     RingHash {
@@ -171,7 +171,7 @@ pub enum Balancer {
         /// Table size.
         table_size: u64,
     },
-    /// Given by the connection (`CLUSTER_PROVIDED`).
+    /// The connection's original destination (`CLUSTER_PROVIDED`).
     Provided,
 }
 
@@ -180,11 +180,11 @@ pub enum Balancer {
 pub enum UpstreamHttp {
     /// HTTP/1.1.
     Http1,
-    /// HTTP/2 (prior knowledge, or by TLS).
+    /// HTTP/2 (by prior knowledge, or negotiated in TLS).
     Http2,
     /// The version the client spoke (`use_downstream_protocol_config`).
     SameAsClient,
-    /// By ALPN, HTTP/1.1 where the server does not choose.
+    /// Negotiated by ALPN; HTTP/1.1 if the server selects no protocol.
     Negotiated,
 }
 
@@ -200,8 +200,8 @@ pub enum ClusterTls {
 }
 
 impl Cluster {
-    /// Requests that may be under way. A connection of HTTP/1.1 carries one of them, and those that wait for a connection
-    /// are not under way, so that the limit of connections may be all there is to keep.
+    /// Largest number of active requests. An HTTP/1.1 connection carries one request, and a request that waits for a
+    /// connection is not active, so the limit on connections may be the lower one.
     pub fn request_limit(&self) -> u32 {
         let Limits { max_connections, max_requests, .. } = self.limits;
         let kept = self.http == UpstreamHttp::Http1 && max_connections <= max_requests;
@@ -209,28 +209,28 @@ impl Cluster {
     }
 }
 
-/// Limits on what is open at once; beyond them requests are refused with 503 and flag UO.
+/// Circuit breaker limits. Requests beyond them are refused with 503 and response flag `UO`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// Connections.
     pub max_connections: u32,
     /// Requests that wait for a connection.
     pub max_pending: u32,
-    /// Requests under way.
+    /// Active requests.
     pub max_requests: u32,
-    /// Repetitions under way.
+    /// Active retries.
     pub max_retries: u32,
 }
 
 impl Default for Limits {
-    /// Envoy's: 1024 each, 3 repetitions.
+    /// Envoy's defaults: 1024 each, and 3 retries.
     fn default() -> Self {
         Self { max_connections: 1024, max_pending: 1024, max_requests: 1024, max_retries: 3 }
     }
 }
 
 impl Limits {
-    /// Istio's default: none.
+    /// Istio's default: no limits.
     pub const UNLIMITED: Self = Self {
         max_connections: u32::MAX,
         max_pending: u32::MAX,
@@ -248,7 +248,7 @@ pub struct Outlier {
     pub consecutive_gateway: Option<u32>,
     /// Time between sweeps.
     pub interval: Duration,
-    /// First ejection lasts this long, the nth n times as long.
+    /// Length of the first ejection; the nth lasts n times as long.
     pub base_ejection: Duration,
     /// Longest ejection.
     pub max_ejection: Duration,
@@ -259,7 +259,7 @@ pub struct Outlier {
 /// TCP keep-alive; `None` leaves the system's value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Keepalive {
-    /// Unanswered probes before the connection is dead.
+    /// Unacknowledged probes after which the connection counts as dead.
     pub probes: Option<u32>,
     /// Idle time before the first probe.
     pub time: Option<Duration>,

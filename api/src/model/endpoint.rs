@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 pub struct LoadAssignment {
     /// The cluster's (or its EDS service) name.
     pub cluster: String,
-    /// Groups by place and priority.
+    /// Endpoints, grouped by locality and priority.
     pub localities: Vec<LocalityEndpoints>,
 }
 
@@ -20,12 +20,12 @@ impl LoadAssignment {
     }
 }
 
-/// Endpoints that share a place.
+/// Endpoints that share a locality and a priority.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LocalityEndpoints {
     /// Region, zone and sub-zone; empty when unknown.
     pub locality: Locality,
-    /// 0 is preferred.
+    /// Priority; 0 is preferred.
     pub priority: u32,
     /// Relative weight among localities of one priority; `None`: not weighted.
     pub weight: Option<u32>,
@@ -33,7 +33,7 @@ pub struct LocalityEndpoints {
     pub endpoints: Vec<Endpoint>,
 }
 
-/// A place.
+/// A locality: region, zone and sub-zone.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Locality {
     /// Region.
@@ -44,24 +44,24 @@ pub struct Locality {
     pub sub_zone: String,
 }
 
-/// One address.
+/// One endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// Where to connect.
     pub address: EndpointAddress,
     /// Whether it may be chosen.
     pub health: Health,
-    /// Its name, which requests may be addressed to; empty: none.
+    /// Host name, which a rewrite can use as the request's authority; empty: none.
     pub hostname: String,
     /// Relative weight, 1 by default.
     pub weight: u32,
-    /// It has a sidecar that takes mTLS (metadata `envoy.transport_socket_match: {tlsMode: istio}`).
+    /// It has a sidecar that accepts mTLS (metadata `envoy.transport_socket_match: {tlsMode: istio}`).
     pub mtls: bool,
-    /// Who it is, for telemetry (metadata `istio: {workload: …}`).
+    /// Its workload, for telemetry (metadata `istio: {workload: …}`).
     pub workload: Option<EndpointWorkload>,
 }
 
-/// Where an endpoint is reached.
+/// Address of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum EndpointAddress {
     /// An IP address and port.
@@ -78,9 +78,9 @@ pub enum Health {
     /// Usable (also when unknown).
     #[default]
     Healthy,
-    /// Not to be used.
+    /// Not usable.
     Unhealthy,
-    /// Finishing its work: no new requests.
+    /// Draining: it gets no more requests.
     Draining,
 }
 

@@ -1,4 +1,4 @@
-//! Pure. Where connections arrive and what is done with them.
+//! Pure. Listeners: where connections arrive, and how they are handled.
 //!
 //! Envoy: `config.listener.v3.Listener`, `HttpConnectionManager`, `TcpProxy`.
 
@@ -17,24 +17,24 @@ use std::time::Duration;
 pub struct Listener {
     /// Name, such as `virtualInbound` or `0.0.0.0_9080`.
     pub name: String,
-    /// Address to bind, or to be found by original destination.
+    /// Address to bind, or the original destination that selects this listener.
     pub address: SocketAddr,
-    /// Open a socket; otherwise connections are handed over by `use_original_destination` listeners.
+    /// Open a socket; otherwise a listener with `use_original_destination` hands connections over.
     pub bind_to_port: bool,
-    /// Whose traffic it is.
+    /// Direction of the traffic.
     pub direction: Direction,
     /// Hand connections to the listener of their original destination:
     /// exact address and port first, then `0.0.0.0` and that port, then this listener itself.
     pub use_original_destination: bool,
-    /// What is found out before a chain is chosen.
+    /// What is inspected before a filter chain is chosen.
     pub inspect: Inspect,
     /// The most specific match wins (Envoy's order: port, address, SNI, transport, ALPN, source).
     pub chains: Vec<FilterChain>,
-    /// When none matches; `None`: the connection is closed.
+    /// Used when no chain matches; `None`: the connection is closed.
     pub default_chain: Option<FilterChain>,
 }
 
-/// Whose traffic a listener takes.
+/// Direction of a listener's traffic, seen from the local application.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// Neither: a static bootstrap or a gateway.
@@ -46,7 +46,7 @@ pub enum Direction {
     Outbound,
 }
 
-/// What is found out about a connection before a chain is chosen (Envoy's listener filters).
+/// What is inspected before a filter chain is chosen (Envoy's listener filters).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Inspect {
     /// Ask the kernel for the original destination.
@@ -55,28 +55,28 @@ pub struct Inspect {
     pub tls: bool,
     /// Peek for an HTTP/1 request line or HTTP/2 preface.
     pub http: bool,
-    /// Give up peeking after this; `None`: wait for ever.
+    /// Stop peeking after this; `None`: wait for ever.
     pub timeout: Option<Duration>,
-    /// After the timeout go on as for an unknown protocol (server-first protocols), instead of closing.
+    /// After the timeout, continue as with an unknown protocol (server-first protocols) instead of closing.
     pub continue_on_timeout: bool,
 }
 
-/// Conditions, transport and protocol of connections.
+/// A filter chain: the condition for a connection, its TLS, and its protocol.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FilterChain {
     /// Name, for logs and dumps.
     pub name: String,
-    /// When it applies.
+    /// The connections that it applies to.
     pub criteria: ChainMatch,
-    /// TLS is terminated here; `None`: bytes are taken as they come.
+    /// TLS settings for terminating the connection; `None`: bytes are passed on unchanged.
     pub tls: Option<DownstreamTls>,
-    /// Checked when the connection is made (`envoy.filters.network.rbac`).
+    /// Authorization, checked when the connection is established (`envoy.filters.network.rbac`).
     pub authorization: Vec<Authorization>,
-    /// What the bytes mean.
+    /// Protocol of the connection.
     pub protocol: Protocol,
 }
 
-/// When a chain applies; empty fields match anything.
+/// The condition of a filter chain; empty fields match anything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct ChainMatch {
     /// Original destination port.
@@ -89,11 +89,11 @@ pub struct ChainMatch {
     pub server_names: Vec<String>,
     /// TLS or not.
     pub transport: Option<Transport>,
-    /// ALPN of the ClientHello, or `http/1.1`, `h2c` found by the HTTP inspector.
+    /// ALPN of the ClientHello, or `http/1.1` or `h2c` as detected by the HTTP inspector.
     pub application_protocols: Vec<String>,
 }
 
-/// What the first bytes looked like.
+/// The transport protocol that the first bytes show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// Not TLS.
@@ -102,7 +102,7 @@ pub enum Transport {
     Tls,
 }
 
-/// What the bytes of a connection mean.
+/// Protocol of a connection.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Protocol {
     /// HTTP/1 and HTTP/2.
@@ -111,14 +111,14 @@ pub enum Protocol {
     Tcp(TcpProxy),
 }
 
-/// Opaque bytes to a cluster.
+/// The TCP proxy: passes opaque bytes to a cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TcpProxy {
     /// Prefix of statistics.
     pub stat_prefix: String,
-    /// Where to.
+    /// Cluster to connect to.
     pub clusters: ClusterChoice,
-    /// Close after this long without bytes either way; `None`: never.
+    /// Close after this long without bytes in either direction; `None`: never.
     pub idle_timeout: Option<Duration>,
     /// Connection attempts before giving up, at least 1.
     pub max_connect_attempts: u32,
@@ -126,26 +126,26 @@ pub struct TcpProxy {
     pub access_log: Vec<AccessLog>,
 }
 
-/// HTTP on a connection.
+/// HTTP on a connection (Envoy's `HttpConnectionManager`).
 #[derive(Debug, Clone, PartialEq)]
 pub struct HttpConnection {
     /// Prefix of statistics.
     pub stat_prefix: String,
-    /// Which HTTP versions are taken.
+    /// Which HTTP versions are accepted.
     pub codec: Codec,
-    /// Where requests go.
+    /// The route table.
     pub routes: RouteSource,
-    /// What happens before the router, in order.
+    /// HTTP filters, in order, ending with the router.
     pub filters: Vec<HttpFilter>,
-    /// `server` response header: `None` passes the upstream's on.
+    /// Value of the `server` response header; `None` keeps the upstream's.
     pub server_name: Option<String>,
     /// Use the connection's peer as the client's address and append it to `x-forwarded-for` (edge).
     pub use_remote_address: bool,
-    /// Trusted proxies in front.
+    /// Number of trusted proxies in front (`xff_num_trusted_hops`).
     pub trusted_hops: u32,
     /// `x-forwarded-client-cert`.
     pub client_certificate: ForwardClientCertificate,
-    /// Make an `x-request-id` where there is none.
+    /// Add an `x-request-id` if the request has none.
     pub generate_request_id: bool,
     /// Keep the client's `x-request-id` at an edge.
     pub preserve_request_id: bool,
@@ -171,7 +171,7 @@ pub struct HttpConnection {
     pub max_headers_count: u32,
     /// Accept HTTP/1.0 requests (426 otherwise).
     pub accept_http_10: bool,
-    /// HTTP/2: streams at once.
+    /// HTTP/2: concurrent streams of a connection.
     pub max_concurrent_streams: u32,
     /// Logs.
     pub access_log: Vec<AccessLog>,
@@ -182,27 +182,27 @@ pub struct HttpConnection {
 /// Settings of HTTP connections that few listeners need.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct HttpExtra {
-    /// Addresses whose requests come from inside, so that their `x-envoy-` headers are believed.
+    /// Addresses whose requests count as internal, so that their `x-envoy-` headers are trusted.
     pub internal_addresses: Vec<IpNet>,
     /// Leave `x-forwarded-for` as it is.
     pub skip_forwarded_for: bool,
-    /// Appended to `via` on both ways; empty: nothing.
+    /// Appended to `via` of requests and responses; empty: nothing.
     pub via: String,
-    /// Write `server` only where the upstream wrote none.
+    /// Write `server` only if the upstream's response has none.
     pub keep_server: bool,
     /// What to do with the port in the host.
     pub host_port: HostPort,
-    /// Remove a dot at the end of the host.
+    /// Remove a trailing dot of the host.
     pub strip_host_dot: bool,
     /// What to do with `%2F` and `%5C` in paths.
     pub escaped_slashes: EscapedSlashes,
-    /// What to do with headers whose name holds an underscore.
+    /// What to do with headers whose names contain an underscore.
     pub underscores: Underscores,
-    /// Tell the client the request's id.
+    /// Add the request's id to the response.
     pub request_id_in_response: bool,
-    /// Host of HTTP/1.0 requests that name none; empty: they are refused.
+    /// Host of HTTP/1.0 requests without a `host` header; empty: they are refused.
     pub default_host: String,
-    /// Changes to the proxy's own answers.
+    /// Changes to the responses that the proxy generates.
     pub local_reply: LocalReply,
 }
 
@@ -212,7 +212,7 @@ pub enum HostPort {
     /// Leave it.
     #[default]
     Keep,
-    /// Remove it where it is the listener's.
+    /// Remove it if it is the listener's port.
     StripOwn,
     /// Remove it.
     Strip,
@@ -226,13 +226,13 @@ pub enum EscapedSlashes {
     Keep,
     /// Refuse the request with 400.
     Reject,
-    /// Redirect to the path with slashes.
+    /// Redirect to the unescaped path.
     Redirect,
-    /// Go on with slashes.
+    /// Unescape them and continue.
     Unescape,
 }
 
-/// What to do with headers whose name holds an underscore.
+/// What to do with headers whose names contain an underscore.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Underscores {
     /// Pass them on.
@@ -244,42 +244,42 @@ pub enum Underscores {
     Drop,
 }
 
-/// Changes to the answers that the proxy gives itself.
+/// Changes to the responses that the proxy generates (`LocalReplyConfig`).
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LocalReply {
-    /// The first that applies is used.
+    /// The first mapper whose filter matches is used.
     pub mappers: Vec<ReplyMapper>,
-    /// Format of all bodies that no mapper formats.
+    /// Format of bodies for which no mapper sets one.
     pub format: Option<ReplyFormat>,
 }
 
-/// Another answer.
+/// A change to a generated response; `None` in a field keeps the original.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReplyMapper {
-    /// When it applies.
+    /// The responses that it applies to.
     pub filter: ReplyFilter,
-    /// Another status.
+    /// Replaces the status.
     pub status: Option<u16>,
-    /// Another body.
+    /// Replaces the body.
     pub body: Option<String>,
-    /// Another format.
+    /// Replaces the format.
     pub format: Option<ReplyFormat>,
     /// Headers to write.
     pub headers: HeaderMutations,
 }
 
-/// When an answer is changed.
+/// The condition for changing a generated response.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ReplyFilter {
     /// By status.
     Status(Comparison, u32),
-    /// Any of these response flags; none: any at all.
+    /// Any of these response flags; if the list is empty, any flag at all.
     Flags(Vec<String>),
-    /// By a header of the request.
+    /// By a request header.
     Header(HeaderMatch),
     /// All of these.
     And(Vec<Self>),
-    /// One of these.
+    /// At least one of these.
     Or(Vec<Self>),
 }
 
@@ -292,18 +292,18 @@ pub enum Comparison {
     AtLeast,
     /// At most.
     AtMost,
-    /// Other than.
+    /// Not equal.
     Other,
 }
 
-/// How a body is written.
+/// Format of a response body.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReplyFormat {
     /// Text with operators, or a JSON object of them.
     pub format: LogFormat,
-    /// What is not there leaves nothing instead of a dash, and no key in JSON.
+    /// Omit missing values: text has nothing in place of the dash, and JSON has no key.
     pub omit_empty: bool,
-    /// `content-type`; empty: as the format says.
+    /// Value of `content-type`; empty: derived from the format.
     pub content_type: String,
 }
 
@@ -339,10 +339,10 @@ impl HttpConnection {
     }
 }
 
-/// Which HTTP versions are taken.
+/// Which HTTP versions are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Codec {
-    /// Found out by ALPN or preface.
+    /// Detected by ALPN or by the HTTP/2 preface.
     Auto,
     /// HTTP/1 only.
     Http1,
@@ -353,7 +353,7 @@ pub enum Codec {
 /// Where the routes of a connection come from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RouteSource {
-    /// Given here.
+    /// Part of the listener's own configuration.
     Inline(RouteConfiguration),
     /// Route discovery under this name.
     Rds(String),
@@ -362,7 +362,7 @@ pub enum RouteSource {
 /// What to do with `x-forwarded-client-cert`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct ForwardClientCertificate {
-    /// How the client's header and our knowledge combine.
+    /// How the client's header and the proxy's own element combine.
     pub mode: ForwardMode,
     /// Add `Subject`.
     pub subject: bool,
@@ -376,7 +376,7 @@ pub struct ForwardClientCertificate {
     pub chain: bool,
 }
 
-/// How the client's `x-forwarded-client-cert` and our knowledge combine.
+/// How the client's `x-forwarded-client-cert` and the proxy's own element combine.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum ForwardMode {
     /// Remove it.
@@ -384,9 +384,9 @@ pub enum ForwardMode {
     Sanitize,
     /// Keep it on mTLS connections.
     ForwardOnly,
-    /// Append our element on mTLS connections.
+    /// Append the proxy's element on mTLS connections.
     AppendForward,
-    /// Replace it with our element on mTLS connections.
+    /// Replace it with the proxy's element on mTLS connections.
     SanitizeSet,
     /// Always keep it.
     AlwaysForwardOnly,

@@ -25,7 +25,7 @@ impl StringMatch {
     }
 }
 
-/// The comparisons Envoy knows.
+/// Envoy's kinds of string comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Pattern {
     /// The whole text.
@@ -64,14 +64,14 @@ pub enum HeaderTest {
     Range(i64, i64),
 }
 
-/// A condition on a query parameter (first value; not percent-decoded, as Envoy).
+/// A condition on a query parameter (first value; not percent-decoded, as in Envoy).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct QueryMatch {
     /// Parameter name.
     pub name: String,
     /// `None`: present is enough.
     pub value: Option<StringMatch>,
-    /// It must not be there; `value` says nothing then.
+    /// The parameter must be absent; `value` is ignored then.
     pub absent: bool,
 }
 
@@ -85,7 +85,7 @@ pub struct HeaderMutations {
 }
 
 impl HeaderMutations {
-    /// Nothing to do.
+    /// Whether there are no changes.
     pub fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.write.is_empty()
     }
@@ -125,7 +125,7 @@ pub struct Fraction {
 }
 
 impl Fraction {
-    /// `percent` may have four decimals; more are cut.
+    /// Converts a percentage. Decimals beyond the fourth are dropped.
     pub fn from_percent(percent: f64) -> Self {
         Self { numerator: (percent.clamp(0.0, 100.0) * 10_000.0).round() as u32, denominator: 1_000_000 }
     }
@@ -139,7 +139,7 @@ impl Fraction {
 /// Exponential back-off between a first and a longest wait, with full jitter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BackOff {
-    /// Wait before the first repetition.
+    /// Wait before the first retry.
     pub base: Duration,
     /// Longest wait.
     pub max: Duration,

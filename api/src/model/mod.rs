@@ -1,9 +1,9 @@
-//! Pure. What configuration means: listeners, routes, clusters, endpoints, secrets and workloads as plain values.
+//! Pure. The configuration model: listeners, routes, clusters, endpoints, secrets and workloads as plain values.
 //!
 //! The concepts and defaults are Envoy's, reduced to what a mesh uses; `wire` turns them into Envoy's protobuf
-//! and back. Pilot generates these values, the proxy acts on them, and neither sees a protobuf type. A value
-//! says all it means: an absent duration means "no limit", never "some default", because `wire` fills Envoy's
-//! defaults in while decoding.
+//! and back. Pilot generates these values, the proxy acts on them, and neither sees a protobuf type. A value is
+//! complete: an absent duration means "no limit", never "some default", because `wire` fills in Envoy's defaults
+//! while decoding.
 
 pub mod listener;
 
@@ -34,7 +34,7 @@ pub enum Resource {
     Endpoints(endpoint::LoadAssignment),
     /// SDS.
     Secret(secret::Secret),
-    /// Workload discovery: who lives at an address.
+    /// Workload discovery: the workload at an address.
     Workload(workload::Workload),
     /// Name table for the proxy's DNS server.
     Names(workload::NameTable),
@@ -68,8 +68,8 @@ impl Resource {
     }
 }
 
-/// The resource types of the mesh, in the order in which a configuration must be applied: what is referred to
-/// comes before what refers to it.
+/// The resource types of the mesh, in the order in which a configuration must be applied: a resource comes before
+/// the resources that refer to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// `envoy.config.cluster.v3.Cluster`
@@ -82,7 +82,7 @@ pub enum Kind {
     Route,
     /// `envoy.extensions.transport_sockets.tls.v3.Secret`
     Secret,
-    /// `istio.workload.Workload`, asked for by address
+    /// `istio.workload.Workload`, requested by address
     Workload,
     /// `istio.networking.nds.v1.NameTable`
     Names,
@@ -113,7 +113,7 @@ impl Kind {
         }
     }
 
-    /// The kind of a type URL, if it is one of ours.
+    /// The kind of a type URL; `None` for a type that the mesh does not use.
     pub fn from_type_url(url: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|k| k.type_url() == url)
     }

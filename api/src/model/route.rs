@@ -1,4 +1,4 @@
-//! Pure. From a request's host, path and headers to a cluster.
+//! Pure. Routes: they choose a cluster by a request's host, path and headers.
 //!
 //! Envoy: `config.route.v3.RouteConfiguration`.
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 /// A table of virtual hosts.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RouteConfiguration {
-    /// Name, as RDS addresses it.
+    /// Name in RDS requests.
     pub name: String,
     /// Chosen by host: exact, longest `*suffix`, longest `prefix*`, `*`.
     pub virtual_hosts: Vec<VirtualHost>,
@@ -19,11 +19,11 @@ pub struct RouteConfiguration {
     pub request_headers: HeaderMutations,
     /// Changes to all responses.
     pub response_headers: HeaderMutations,
-    /// Removed from requests that do not come from inside.
+    /// Headers that are removed from requests of external clients.
     pub internal_only_headers: Vec<String>,
-    /// Where several levels change one header, the most specific one has the last word, not the widest.
+    /// If several levels change one header, the most specific level wins instead of the widest.
     pub most_specific_wins: bool,
-    /// Settings of filters, in order of their names, where virtual hosts and routes have none.
+    /// Settings of filters, sorted by name, for virtual hosts and routes without their own.
     pub filters: Vec<FilterOverride>,
 }
 
@@ -36,7 +36,7 @@ pub struct VirtualHost {
     pub domains: Vec<String>,
     /// The first that matches wins.
     pub routes: Vec<Route>,
-    /// Answer plain HTTP with a redirect to https.
+    /// Redirect plain HTTP requests to https.
     pub require_tls: bool,
     /// Add `x-envoy-attempt-count` to upstream requests.
     pub attempt_count: bool,
@@ -46,9 +46,9 @@ pub struct VirtualHost {
     pub request_headers: HeaderMutations,
     /// Changes to all responses.
     pub response_headers: HeaderMutations,
-    /// For routes without one of their own.
+    /// Retry policy of routes without their own.
     pub retry: Option<RetryPolicy>,
-    /// Settings of filters, in order of their names, where routes have none.
+    /// Settings of filters, sorted by name, for routes without their own.
     pub filters: Vec<FilterOverride>,
 }
 
@@ -57,22 +57,22 @@ pub struct VirtualHost {
 pub struct Route {
     /// Name for logs.
     pub name: String,
-    /// When it applies.
+    /// The requests that it applies to.
     pub criteria: RouteMatch,
-    /// What happens.
+    /// What happens to a matching request.
     pub action: RouteAction,
     /// Changes to the request.
     pub request_headers: HeaderMutations,
     /// Changes to the response.
     pub response_headers: HeaderMutations,
-    /// Settings of filters, in order of their names.
+    /// Settings of filters, sorted by name.
     pub filters: Vec<FilterOverride>,
     /// Istio's metadata: the object this route was made from, for `proxy-config routes`
     /// (`/apis/networking.istio.io/v1/namespaces/<ns>/virtual-service/<name>`).
     pub origin: Option<String>,
 }
 
-/// All conditions must hold.
+/// The conditions of a route, all of which must hold.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RouteMatch {
     /// Path without query.
@@ -119,9 +119,9 @@ pub enum PathMatch {
 pub enum RouteAction {
     /// Send it to a cluster.
     Forward(Box<Forward>),
-    /// Answer with a redirect.
+    /// Respond with a redirect.
     Redirect(Redirect),
-    /// Answer from the configuration.
+    /// Respond with a status and body from the configuration.
     Direct {
         /// Status code.
         status: u16,
@@ -130,18 +130,18 @@ pub enum RouteAction {
     },
 }
 
-/// How a request is sent on.
+/// How a request is forwarded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Forward {
-    /// Where to.
+    /// Cluster to send it to.
     pub clusters: ClusterChoice,
-    /// Limit for the whole response; `None`: none.
+    /// Timeout for the whole response; `None`: none.
     pub timeout: Option<Duration>,
-    /// Longest `grpc-timeout` a client may ask for; `Some(0)`: any; `None`: the header is ignored.
+    /// Longest `grpc-timeout` that a client may set; `Some(0)`: any; `None`: the header is ignored.
     pub max_grpc_timeout: Option<Duration>,
-    /// Limit for a stream without activity; `None`: the connection manager's.
+    /// Idle timeout of a stream; `None`: the connection manager's.
     pub idle_timeout: Option<Duration>,
-    /// When to try again.
+    /// When to retry.
     pub retry: Option<RetryPolicy>,
     /// Replaces the matched prefix (or exact path).
     pub prefix_rewrite: Option<String>,
@@ -151,16 +151,16 @@ pub struct Forward {
     pub host_rewrite: Option<HostRewrite>,
     /// Keep the authority that a rewrite replaces in `x-forwarded-host`.
     pub append_forwarded_host: bool,
-    /// Copies of the request, whose answers are dropped.
+    /// Clusters that get a copy of the request; their responses are dropped.
     pub mirrors: Vec<Mirror>,
-    /// How consistent-hash balancers find their key.
+    /// Where consistent-hash balancers take their key from.
     pub hash: Vec<HashKey>,
-    /// Status when the cluster is not there: 503, or 500 for Gateway API routes.
+    /// Status when the cluster does not exist: 503, or 500 for Gateway API routes.
     pub cluster_not_found: u16,
 }
 
 impl Forward {
-    /// Everything at its default, to one cluster.
+    /// Forwards to one cluster with all settings at their defaults.
     pub fn to(cluster: impl Into<String>) -> Self {
         Self {
             clusters: ClusterChoice::Single(cluster.into()),
@@ -179,20 +179,20 @@ impl Forward {
     }
 }
 
-/// Where another authority comes from.
+/// Source of the authority that replaces the request's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostRewrite {
-    /// Given here.
+    /// This literal text.
     Literal(String),
-    /// The name of the endpoint that is chosen, where it has one.
+    /// The host name of the chosen endpoint, if it has one.
     Endpoint,
-    /// A header of the request, where it is there.
+    /// The value of a request header, if present.
     Header(String),
-    /// Made of the path by a regular expression: pattern and substitution.
+    /// Derived from the path by a regular expression: pattern and substitution.
     Path(String, String),
 }
 
-/// Which cluster.
+/// How the cluster is chosen.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ClusterChoice {
     /// Always this one.
@@ -214,7 +214,7 @@ impl ClusterChoice {
     }
 }
 
-/// One of several clusters.
+/// A cluster with a weight.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WeightedCluster {
     /// Cluster name.
@@ -229,7 +229,7 @@ pub struct WeightedCluster {
     pub host_rewrite: Option<String>,
 }
 
-/// A copy of the traffic.
+/// Mirroring to a cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mirror {
     /// Where copies go.
@@ -243,13 +243,13 @@ pub struct Mirror {
 pub enum HashKey {
     /// A header.
     Header(String),
-    /// A cookie, made when absent if a lifetime is given.
+    /// A cookie. If it is absent and a lifetime is given, the proxy sets it.
     Cookie {
         /// Its name.
         name: String,
         /// Its path.
         path: String,
-        /// Lifetime; `None`: not made by the proxy; zero: session cookie.
+        /// Lifetime; `None`: the proxy never sets the cookie; zero: session cookie.
         ttl: Option<Duration>,
     },
     /// The client's address.
@@ -267,40 +267,40 @@ pub struct Redirect {
     pub scheme: Option<String>,
     /// Host; `None`: unchanged.
     pub host: Option<String>,
-    /// Port; `None`: unchanged (left out where it is the scheme's own).
+    /// Port; `None`: unchanged (omitted if it is the scheme's default).
     pub port: Option<u16>,
     /// Whole path; excludes `prefix`.
     pub path: Option<String>,
     /// Replacement of the matched prefix.
     pub prefix: Option<String>,
-    /// Replacement in the path by a regular expression: pattern and substitution.
+    /// Rewrites the path by a regular expression: pattern and substitution.
     pub regex: Option<(String, String)>,
     /// Drop the query.
     pub strip_query: bool,
 }
 
-/// When and how a request is repeated.
+/// When and how a request is retried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Conditions, any of which allows a repetition.
+    /// Conditions, any of which allows a retry.
     pub on: Vec<RetryOn>,
     /// Status codes that count for `RetryOn::RetriableStatusCodes`.
     pub status_codes: Vec<u16>,
-    /// Repetitions after the first attempt.
+    /// Retries after the first attempt.
     pub attempts: u32,
     /// Limit for each attempt; `None`: none.
     pub per_try_timeout: Option<Duration>,
     /// Waits between attempts.
     pub back_off: BackOff,
-    /// Choose another endpoint than those tried, looking at most this often (`previous_hosts`); 0: off.
+    /// How many times another endpoint is chosen if the choice was tried before (`previous_hosts`); 0: off.
     pub avoid_previous_hosts: u32,
     /// Response headers that count for `RetryOn::RetriableHeaders`.
     pub headers: Vec<HeaderMatch>,
-    /// Only requests that one of these matches are repeated; none: all.
+    /// Retry only requests that match one of these; empty: all requests.
     pub request_headers: Vec<HeaderMatch>,
 }
 
-/// Conditions for a repetition, by Envoy's names.
+/// Conditions for a retry, by Envoy's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RetryOn {
     /// `5xx`: any 5xx, or no response.
@@ -363,7 +363,7 @@ impl RetryOn {
     }
 }
 
-/// The pattern of a `PathMatch` as a string matcher pattern, for tables and dumps.
+/// Converts a `PathMatch` to a string matcher's pattern, for tables and dumps.
 impl From<&PathMatch> for Pattern {
     fn from(path: &PathMatch) -> Self {
         match path {

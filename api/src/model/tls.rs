@@ -4,12 +4,12 @@
 
 use super::matcher::StringMatch;
 
-/// What both sides have in common.
+/// TLS settings that clients and servers share.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct TlsParameters {
-    /// Lowest version; `None` = TLS 1.2.
+    /// Lowest version; `None`: TLS 1.2.
     pub min: Option<TlsVersion>,
-    /// Highest version; `None` = TLS 1.3.
+    /// Highest version; `None`: TLS 1.3.
     pub max: Option<TlsVersion>,
     /// ALPN protocols in order of preference.
     pub alpn: Vec<String>,
@@ -19,7 +19,7 @@ pub struct TlsParameters {
     pub validation: Option<Validation>,
 }
 
-/// Protocol versions that are served.
+/// TLS versions that are supported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TlsVersion {
     /// RFC 5246.
@@ -42,7 +42,7 @@ pub struct DownstreamTls {
 pub struct UpstreamTls {
     /// Versions, certificates, validation.
     pub common: TlsParameters,
-    /// Server name to send; empty: none, unless `auto_sni`.
+    /// Server name (SNI) to send; empty: none, unless `auto_sni` is set.
     pub sni: String,
     /// Take the SNI from the request's authority (`HttpProtocolOptions.auto_sni`).
     pub auto_sni: bool,
@@ -86,7 +86,7 @@ impl std::fmt::Debug for CertificateSource {
 pub struct Validation {
     /// Trust anchors.
     pub roots: RootSource,
-    /// At least one SAN must match one of these; empty: any that chains to the roots.
+    /// At least one SAN must match one of these; empty: any certificate that chains to the roots is accepted.
     pub subject_alt_names: Vec<SanMatch>,
 }
 

@@ -98,12 +98,12 @@ fn stream(sink: LogSink, format: Option<SubstitutionFormatString>) -> Result<Acc
     Ok(AccessLog { sink, format, omit_empty })
 }
 
-/// What a log without a format has.
+/// The format of a log that sets none.
 fn envoys() -> (LogFormat, bool) {
     (LogFormat::Text(defaults::ENVOY.into()), false)
 }
 
-/// A format, and whether it leaves out what is not there.
+/// A format, and whether it omits missing values.
 #[allow(deprecated)]
 pub(super) fn decode_format(mut wire: SubstitutionFormatString) -> Result<(LogFormat, bool), Refusal> {
     let omit_empty = std::mem::take(&mut wire.omit_empty_values);

@@ -1,4 +1,4 @@
-//! Pure. Role-based access control, the same for HTTP requests and for connections.
+//! Pure. Role-based access control, shared by the HTTP and the network filter.
 
 use super::any::pack_in_order;
 use super::matcher::{header, path, string, wire_header, wire_path, wire_string};

@@ -69,7 +69,7 @@ fn suits(found: Balancer, discovery: &Discovery) -> Result<Balancer, Refusal> {
     }
 }
 
-/// A policy as an extension: the first of the list that is known counts, as in Envoy.
+/// A load balancing policy as an extension: the first known one of the list applies, as in Envoy.
 fn typed_policy(wire: wire::LoadBalancingPolicy) -> Result<Balancer, Refusal> {
     let mut unknown = vec![];
     for (i, policy) in wire.policies.into_iter().enumerate() {
@@ -115,7 +115,7 @@ fn extension_policy(config: &Any) -> Result<Option<Balancer>, Refusal> {
     }))
 }
 
-/// Where calls to the address that the client wanted go: the port may be another one.
+/// Settings of an original destination cluster, which may override the port.
 pub(super) fn original_destination(wire: &mut wire::Cluster) -> Result<Discovery, Refusal> {
     let mut port = None;
     if let Some(LbConfig::OriginalDstLbConfig(mut config)) =
@@ -163,7 +163,7 @@ pub(super) fn wire_balancer(model: &Cluster) -> (LbPolicy, Option<LbConfig>) {
 pub(super) fn panic_threshold(wire: &mut wire::Cluster) -> Result<u32, Refusal> {
     let mut common = wire.common_lb_config.take().unwrap_or_default();
     let threshold = common.healthy_panic_threshold.take().map_or(PANIC, |p| p.value.clamp(0.0, 100.0) as u32);
-    // Of the choices for localities only the weighted one is known, and that is how localities work anyway.
+    // Only weighted locality balancing is supported, and it applies whether or not the message selects it.
     if let Some(wire::cluster::common_lb_config::LocalityConfigSpecifier::ZoneAwareLbConfig(_)) =
         common.locality_config_specifier
     {
@@ -173,7 +173,7 @@ pub(super) fn panic_threshold(wire: &mut wire::Cluster) -> Result<u32, Refusal> 
     Ok(threshold)
 }
 
-/// Weights of localities count wherever they are given, which Envoy does only when told to.
+/// Locality weights apply wherever they are given. Envoy applies them only with `locality_weighted_lb_config`.
 pub(super) fn wire_common_balancing(model: &Cluster) -> Option<wire::cluster::CommonLbConfig> {
     use wire::cluster::common_lb_config::{LocalityConfigSpecifier, LocalityWeightedLbConfig};
     let weighted = model.balancer != Balancer::Provided;

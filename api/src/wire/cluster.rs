@@ -96,7 +96,7 @@ pub(super) fn encode(model: &Cluster) -> wire::Cluster {
     wire
 }
 
-/// HTTP options under the names that they had in the cluster itself.
+/// HTTP options in the deprecated fields of the cluster itself.
 #[allow(deprecated)]
 fn old_http(wire: &mut wire::Cluster, found: &mut HttpOptions) -> Result<(), Refusal> {
     if let Some(options) = wire.http2_protocol_options.take() {
@@ -117,7 +117,7 @@ fn discovery(wire: &mut wire::Cluster, name: &str) -> Result<Discovery, Refusal>
             return refuse(format!("{} is not supported", custom.name)).at("cluster_type");
         }
     };
-    // Without an assignment there are no endpoints, which is how a cluster that refuses everything looks.
+    // A cluster without an assignment has no endpoints, so it refuses every request.
     let mut assignment = || match wire.load_assignment.take() {
         Some(assignment) => endpoint::decode(assignment).at("load_assignment"),
         None => Ok(LoadAssignment { cluster: name.to_owned(), localities: vec![] }),
@@ -160,7 +160,8 @@ fn wire_discovery(model: &Cluster) -> WireDiscovery {
     }
 }
 
-/// One socket for all endpoints, or Istio's pair: mTLS where an endpoint's metadata offers it, else plaintext.
+/// One transport socket for all endpoints, or Istio's pair of them: mTLS for endpoints whose metadata offers it,
+/// plaintext for others.
 fn tls_settings(wire: &mut wire::Cluster, http: &HttpOptions) -> Result<ClusterTls, Refusal> {
     let with_authority = |mut tls: UpstreamTls| {
         (tls.auto_sni, tls.auto_san) = (http.auto_sni, http.auto_san);
@@ -191,7 +192,7 @@ fn tls_settings(wire: &mut wire::Cluster, http: &HttpOptions) -> Result<ClusterT
     }
 }
 
-/// Whether the item is for endpoints that offer mTLS, and its TLS.
+/// Whether the match is for endpoints that offer mTLS, and its TLS settings.
 fn socket_match(mut wire: TransportSocketMatch) -> Result<(bool, Option<UpstreamTls>), Refusal> {
     let criteria = from_struct(&wire.r#match.take().unwrap_or_default());
     let offered = criteria.get(TLS_MODE).and_then(Value::as_str) == Some(MTLS);
@@ -218,7 +219,7 @@ fn wire_tls(tls: &ClusterTls) -> (Option<core::TransportSocket>, Vec<TransportSo
     }
 }
 
-/// Limits of the default priority; routes cannot choose the high one, so its limits have no effect.
+/// Limits of the default priority. Routes cannot choose the high priority, so its limits have no effect.
 fn limits(mut wire: wire::CircuitBreakers) -> Result<Limits, Refusal> {
     let mut found = Limits::default();
     for (i, mut threshold) in take(&mut wire.thresholds).into_iter().enumerate() {
@@ -283,7 +284,7 @@ fn wire_keepalive(model: Keepalive) -> wire::UpstreamConnectionOptions {
     }
 }
 
-/// Istio's exchange of peer metadata over TCP is telemetry; all other filters of clusters are refused.
+/// Accepts Istio's exchange of peer metadata over TCP, which is telemetry; refuses all other filters of clusters.
 fn filter(mut filter: wire::Filter) -> Result<(), Refusal> {
     let name = take(&mut filter.name);
     let kind = filter.typed_config.take().as_ref().map_or(Ok(String::new()), config_type)?;

@@ -1,4 +1,4 @@
-//! Pure. HTTP on a connection: the HTTP connection manager.
+//! Pure. The HTTP connection manager.
 
 use super::any::config_type;
 use super::refusal::{At, Refusal, each, nothing_left, optional, refuse, required};
@@ -130,7 +130,7 @@ fn wire_routes(model: &RouteSource) -> RouteSpecifier {
     }
 }
 
-/// The name, and whether an upstream's own stays.
+/// The value of the `server` header, and whether an upstream's own value is kept.
 fn server_name(wire: &mut wire::HttpConnectionManager) -> Result<(Option<String>, bool), Refusal> {
     let name = Some(take(&mut wire.server_name)).filter(|n| !n.is_empty());
     match enumeration(take(&mut wire.server_header_transformation), "server_header_transformation")? {
@@ -193,7 +193,7 @@ fn wire_client_certificate(
     (mode, (details != SetCurrentClientCertDetails::default()).then_some(details))
 }
 
-/// `None` for an upgrade that is turned off.
+/// The name of an upgrade; `None` if it is disabled.
 fn upgrade(mut wire: UpgradeConfig) -> Result<Option<String>, Refusal> {
     let name = take(&mut wire.upgrade_type);
     let enabled = truth(wire.enabled.take(), true);
@@ -201,7 +201,7 @@ fn upgrade(mut wire: UpgradeConfig) -> Result<Option<String>, Refusal> {
     Ok(enabled.then_some(name))
 }
 
-/// Times and sizes; gives back what is done with underscores, which stands among them.
+/// Timeouts and size limits. Returns the action for headers with underscores, which is in the same message.
 fn limits(
     wire: &mut wire::HttpConnectionManager,
     found: &mut HttpConnection,
@@ -238,7 +238,7 @@ fn wire_common(model: &HttpConnection) -> Option<core::HttpProtocolOptions> {
     (common != core::HttpProtocolOptions::default()).then_some(common)
 }
 
-/// Settings of the versions; gives back the host of requests that name none.
+/// Settings of the HTTP versions. Returns the default host of HTTP/1.0 requests.
 fn protocols(wire: &mut wire::HttpConnectionManager, found: &mut HttpConnection) -> Result<String, Refusal> {
     let mut http1 = wire.http_protocol_options.take().unwrap_or_default();
     found.accept_http_10 = take(&mut http1.accept_http_10);
@@ -250,7 +250,7 @@ fn protocols(wire: &mut wire::HttpConnectionManager, found: &mut HttpConnection)
     Ok(default_host)
 }
 
-/// Request ids are UUIDs; there are no spans for which a trace's reason could be packed into one.
+/// Checks the request id extension: only UUIDs are supported. Packing the trace reason has no effect without spans.
 fn request_ids(wire: &wire::RequestIdExtension) -> Result<(), Refusal> {
     let kind = wire.typed_config.as_ref().map_or(Ok(String::new()), config_type)?;
     if kind == UuidRequestIdConfig::full_name() { Ok(()) } else { refuse(format!("{kind} is not supported")) }

@@ -1,13 +1,13 @@
 //! Pure. Envoy's message descriptors, for reading and writing JSON and for naming fields.
 //!
-//! `envoy.binpb` holds what a mesh's configuration reaches (`make descriptors`). The types take a few megabytes
-//! and some milliseconds to build, and a sidecar needs them only at its start, for a dump or to word a refusal;
-//! so they are built for those who need them, and dropped when nobody holds them.
+//! `envoy.binpb` holds the messages that a mesh's configuration can contain (`make descriptors`). Building the types
+//! takes a few megabytes and some milliseconds, and a sidecar needs them only at its start, for a dump or to word
+//! a refusal. So they are built on demand, and freed when their last holder drops them.
 
 use prost_reflect::DescriptorPool;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// The types, built unless somebody holds them.
+/// The types. They are built unless a holder still keeps them.
 pub(super) fn pool() -> Arc<DescriptorPool> {
     static HELD: Mutex<Weak<DescriptorPool>> = Mutex::new(Weak::new());
     let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
@@ -19,7 +19,7 @@ pub(super) fn pool() -> Arc<DescriptorPool> {
     })
 }
 
-/// The name of a field that is known by its number.
+/// The name of the field with a number.
 pub(super) fn field_name(message: &str, tag: u32) -> Option<String> {
     Some(pool().get_message_by_name(message)?.get_field(tag)?.name().to_owned())
 }

@@ -1,4 +1,4 @@
-//! Pure. How a cluster's endpoint names are looked up: pace, address family, and the resolver.
+//! Pure. How a cluster's endpoint names are resolved: intervals, address family, and the resolver.
 
 use super::any;
 use super::refusal::{At, Refusal, nothing_left, optional, refuse, required};
@@ -14,7 +14,7 @@ use std::mem::take;
 use std::time::Duration;
 use wire::cluster::{DnsLookupFamily, RefreshRate};
 
-/// Takes the fields out of a cluster. They say nothing where its endpoints are not names.
+/// Takes the DNS fields out of a cluster. They have no effect unless its endpoints are host names.
 #[allow(deprecated)]
 pub(super) fn decode(wire: &mut wire::Cluster, discovery: &Discovery) -> Result<NameLookup, Refusal> {
     let family = match enumeration(take(&mut wire.dns_lookup_family), "dns_lookup_family")? {
@@ -66,14 +66,14 @@ fn failure_pace(wire: RefreshRate) -> Result<FailurePace, Refusal> {
     Ok(FailurePace { base, longest })
 }
 
-/// Envoy's own rule for intervals.
+/// An interval. As in Envoy, it must be longer than a millisecond.
 fn longer_than_a_millisecond(wire: WireDuration) -> Result<Duration, Refusal> {
     let found = duration(wire)?;
     if found > Duration::from_millis(1) { Ok(found) } else { refuse("must be longer than 1 ms") }
 }
 
-/// There is one resolver, which asks the system's name servers. Envoy's two are taken as far as they do the same: how
-/// they tune their queries is ignored, other servers are refused.
+/// Checks the configured resolver. The proxy has one resolver, which queries the system's name servers. Envoy's two
+/// resolvers are accepted if they do the same: settings that tune queries are ignored, other name servers are refused.
 pub(super) fn resolver(wire: &TypedExtensionConfig) -> Result<(), Refusal> {
     let Some(config) = &wire.typed_config else { return Ok(()) };
     let kind = any::type_name(&config.type_url);

@@ -1,4 +1,4 @@
-//! Pure. Load assignments, and Istio's metadata of endpoints: who takes mTLS, and which workload it is.
+//! Pure. Load assignments, and Istio's metadata of endpoints: whether they accept mTLS, and their workload.
 
 use super::refusal::{At, Refusal, each, nothing_left, refuse, required};
 use super::scalar::{
@@ -174,15 +174,15 @@ fn wire_metadata(model: &Endpoint) -> Option<core::Metadata> {
     (!metadata.filter_metadata.is_empty()).then_some(metadata)
 }
 
-/// A text in the metadata of a filter.
+/// A text value in the metadata of a filter.
 fn text(metadata: &core::Metadata, filter: &str, key: &str) -> Option<String> {
     let object = from_struct(metadata.filter_metadata.get(filter)?);
     object.get(key)?.as_str().map(str::to_owned)
 }
 
-/// Metadata that Envoy matches with a cluster's `transport_socket_matches`.
-/// Envoy's default, by which the proxy tells how much traffic a priority keeps.
+/// Envoy's default overprovisioning factor, which decides how much traffic a priority keeps.
 const OVERPROVISIONING: u32 = 140;
+/// Metadata that Envoy matches with a cluster's `transport_socket_matches`.
 pub(super) const TRANSPORT_SOCKET_MATCH: &str = "envoy.transport_socket_match";
 /// Key of Istio's TLS mode in it.
 pub(super) const TLS_MODE: &str = "tlsMode";

@@ -1,5 +1,5 @@
-//! Pure. Settings of HTTP connections that few listeners need: hosts and paths before routing, what comes from inside,
-//! and changes to the proxy's own answers.
+//! Pure. Settings of HTTP connections that few listeners need: normalization of hosts and paths, internal addresses,
+//! and changes to the responses that the proxy generates.
 
 use super::refusal::{At, Refusal, each, nothing_left, optional, refuse, required};
 use super::scalar::{cidr, enumeration, short, wire_cidr, wire_number};
@@ -209,5 +209,5 @@ fn wire_filter(model: &ReplyFilter) -> log::AccessLogFilter {
     log::AccessLogFilter { filter_specifier: Some(specifier) }
 }
 
-/// Envoy wants one, although there is no runtime layer that could hold a value under it.
+/// Envoy requires a runtime key, although no runtime layer holds a value for it.
 const RUNTIME_KEY: &str = "local_reply";

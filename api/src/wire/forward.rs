@@ -1,4 +1,4 @@
-//! Pure. Forwarding to clusters: choice, timeouts, rewrites, copies, hashing.
+//! Pure. Forwarding to clusters: cluster choice, timeouts, rewrites, mirroring, hashing.
 
 use super::matcher::{mutations, wire_mutations, wire_regex};
 use super::refusal::{At, Refusal, each, nothing_left, optional, refuse, required};
@@ -63,7 +63,7 @@ pub(super) fn encode(model: &Forward) -> wire::RouteAction {
     wire::RouteAction {
         cluster_specifier: Some(wire_clusters(&model.clusters)),
         timeout: wire_limit(model.timeout, TIMEOUT),
-        // As Istio: its replacement limits the life of streams instead of the wait for a response.
+        // The deprecated field, as in Istio: its replacement limits the life of streams, not the wait for a response.
         max_grpc_timeout: model.max_grpc_timeout.map(wire_duration),
         idle_timeout: model.idle_timeout.map(wire_duration),
         retry_policy: model.retry.as_ref().map(retry::encode),
@@ -149,7 +149,7 @@ fn wire_weighted_cluster(model: &WeightedCluster) -> ClusterWeight {
     }
 }
 
-/// The longest `grpc-timeout`, under its old and its present name.
+/// The longest `grpc-timeout`, from the deprecated field or its replacement.
 #[allow(deprecated)]
 fn grpc_timeout(wire: &mut wire::RouteAction) -> Result<Option<Duration>, Refusal> {
     let old = optional(wire.max_grpc_timeout.take(), "max_grpc_timeout", duration)?;
@@ -266,6 +266,6 @@ fn wire_hash_key(model: &HashKey) -> HashPolicy {
     HashPolicy { terminal: false, policy_specifier: Some(policy) }
 }
 
-/// Limit of a route that names none.
+/// Timeout of a route that sets none.
 const TIMEOUT: Option<Duration> = Some(Duration::from_secs(15));
 const ALL: Fraction = Fraction { numerator: 100, denominator: 100 };

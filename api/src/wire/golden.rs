@@ -1,4 +1,4 @@
-//! A few resources as a mesh has them, in Envoy's JSON: what a change of the codec does to the wire is seen here.
+//! Golden files of typical resources in Envoy's JSON. They show how a change of the codec changes the wire form.
 
 use super::json::Schema;
 use super::{Target, decode, encode};
@@ -25,7 +25,7 @@ fn check(name: &str, resource: &Resource) {
     insta::assert_snapshot!(name, text);
 }
 
-/// One of each kind that proxies are sent over ADS, with much in it.
+/// One resource of each kind that proxies receive over ADS, with many fields set.
 pub(super) fn resources() -> Vec<Resource> {
     vec![
         Resource::Listener(inbound()),
@@ -79,7 +79,7 @@ fn trust_anchors() {
     check("trust_anchors", &Resource::Secret(Secret { name: "ROOTCA".into(), content }));
 }
 
-/// The bytes of Istio's own messages, which no JSON shows.
+/// The bytes of Istio's own messages, which have no JSON form here.
 #[test]
 fn workloads_and_names_have_istios_field_numbers() {
     let workload = Workload {
@@ -259,7 +259,7 @@ fn tcp(cluster: &str) -> TcpProxy {
     }
 }
 
-/// An unbound listener of one port: HTTP by route discovery, anything else as bytes.
+/// An unbound listener of one port: HTTP by route discovery, other protocols as opaque bytes.
 fn outbound() -> Listener {
     let mut http = HttpConnection::new("outbound_0.0.0.0_9080", RouteSource::Rds("9080".into()));
     http.stream_idle_timeout = None;

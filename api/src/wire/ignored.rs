@@ -1,7 +1,7 @@
 //! Pure. The fields of Envoy's messages that are read and have no effect, each with its reason.
 //!
-//! This list, and those of HTTP filters beside their codecs, are the whole of what decoding drops. Everything else that
-//! is not understood is refused.
+//! Decoding drops only the fields in this list and in the lists of HTTP filters beside their codecs. It refuses every
+//! other field that it does not support.
 
 /// A field without effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(super) fn fields(package: &str, message: &str) -> &'static [Ignored] {
 }
 
 pub(super) const fn field(tag: u32, name: &'static str, reason: &'static str) -> Ignored {
-    // The reason is for readers; a constant that nobody reads would be dead code.
+    // The reason is for readers of the source; without this use it would be dead code.
     assert!(!reason.is_empty());
     Ignored { tag, name }
 }
@@ -39,7 +39,7 @@ const DNS_QUERIES: &str = "tunes queries of Envoy's resolver; ours asks each ser
 const FLOODS: &str = "limits on floods are constants (docs/limits.md)";
 const RESUMPTION: &str = "sessions are resumed for an hour at most, until a certificate or root changes";
 
-/// By message.
+/// The ignored fields, by message.
 pub(super) const IGNORED: &[OfMessage] = &[
     (
         "envoy.config.listener.v3.Listener",

@@ -7,7 +7,7 @@ use envoy_types::pb::google::protobuf::{Any, Struct};
 use prost::{Message, Name};
 use std::collections::BTreeMap;
 
-/// Configuration as JSON, with the type that it would have as a message.
+/// Configuration as JSON, with the type URL of the message that it stands for.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct TypedStruct {
     #[prost(string, tag = "1")]
@@ -68,12 +68,12 @@ impl Name for Alpn {
     }
 }
 
-/// What lives at an address.
+/// The workload or service at an address.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Address {
     #[prost(message, optional, tag = "1")]
     pub(super) workload: Option<Workload>,
-    /// A service, as bytes: proxies ask for workloads only.
+    /// A service, as undecoded bytes: proxies request workloads only.
     #[prost(bytes = "vec", optional, tag = "2")]
     pub(super) service: Option<Vec<u8>>,
 }
@@ -115,7 +115,7 @@ pub(super) struct Workload {
     pub(super) extensions: Vec<Extension>,
 }
 
-/// Additional facts about a workload.
+/// An extension of a workload.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Extension {
     #[prost(string, tag = "1")]
@@ -124,7 +124,7 @@ pub(super) struct Extension {
     pub(super) config: Option<Any>,
 }
 
-/// The names that a proxy answers.
+/// The host names that a proxy's DNS server resolves.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct NameTable {
     #[prost(btree_map = "string, message", tag = "1")]
@@ -140,7 +140,7 @@ impl Name for NameTable {
     }
 }
 
-/// What is known of one name.
+/// The addresses and the origin of one host name.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct NameInfo {
     #[prost(string, repeated, tag = "1")]

@@ -183,7 +183,7 @@ fn wire_criteria(model: &ChainMatch) -> Option<wire::FilterChainMatch> {
     })
 }
 
-/// Checks of the connection, then what its bytes mean, which must be last.
+/// Decodes network filters: checks of the connection, then its protocol, which must be last.
 fn filters(filters: Vec<wire::Filter>) -> Result<(Vec<Authorization>, Protocol), Refusal> {
     let (mut authorization, mut protocol) = (vec![], None);
     let decoded = each(filters, "filters", |filter| match (&protocol, network_filter(filter)?) {
@@ -207,7 +207,7 @@ fn filters(filters: Vec<wire::Filter>) -> Result<(Vec<Authorization>, Protocol),
 
 enum NetworkFilter {
     Authorization(Vec<Authorization>),
-    /// Istio's metrics and exchange of peer metadata: the proxy does both unasked.
+    /// Istio's metrics and exchange of peer metadata: the proxy always does both.
     Telemetry,
     Last(Protocol),
 }

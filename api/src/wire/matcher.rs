@@ -38,7 +38,7 @@ pub(super) fn wire_string(model: &StringMatch) -> StringMatcher {
     StringMatcher { ignore_case: model.ignore_case, match_pattern: Some(pattern) }
 }
 
-/// RE2 is the only engine there is, so it is not named.
+/// A regular expression. The engine is omitted because RE2 is the only one.
 pub(super) fn wire_regex(text: &str) -> RegexMatcher {
     RegexMatcher { regex: text.to_owned(), engine_type: None }
 }
@@ -116,7 +116,7 @@ pub(super) fn wire_query(model: &QueryMatch) -> QueryParameterMatcher {
     QueryParameterMatcher { name: model.name.clone(), query_parameter_match_specifier: Some(test) }
 }
 
-/// Changes to headers; `fields` are the wire's names of the lists, for refusals.
+/// Decodes changes to headers; `fields` are the names of the lists in the message, for refusals.
 pub(super) fn mutations(
     add: Vec<HeaderValueOption>,
     remove: Vec<String>,
@@ -126,12 +126,12 @@ pub(super) fn mutations(
     Ok(HeaderMutations { remove, write })
 }
 
-/// The wire's lists: what to add, what to remove.
+/// Encodes changes to headers: the headers to add and the names to remove.
 pub(super) fn wire_mutations(model: &HeaderMutations) -> (Vec<HeaderValueOption>, Vec<String>) {
     (model.write.iter().map(wire_header_write).collect(), model.remove.clone())
 }
 
-/// `None` for an empty value that is not to be kept: Envoy does not write it.
+/// Decodes a header; `None` for an empty value without `keep_empty_value`, which Envoy does not write.
 fn header_write(mut wire: HeaderValueOption) -> Result<Option<HeaderWrite>, Refusal> {
     let header = required(wire.header.take(), "header")?;
     let value = if header.value.is_empty() {

@@ -1,9 +1,9 @@
 //! Envoy's and Istio's protobuf, and the only place that names it: model values to wire and back.
 //!
-//! Everything above this module speaks `model`; everything on the network is Envoy xDS v3. One file per
-//! resource holds both directions, and `decode` inverts `encode`. What a decoder does not know it refuses with
-//! the name of the resource and the path of the field; the fields that it reads without effect are listed in
-//! `ignored`. `xds` holds the messages and service stubs of the discovery protocol itself.
+//! Everything above this module uses `model`; everything on the network is Envoy xDS v3. One file per resource
+//! holds both directions, and `decode` inverts `encode`. A decoder refuses an unknown field with the name of the
+//! resource and the path of the field. The fields that it reads without effect are listed in `ignored`. `xds` holds
+//! the messages and service stubs of the discovery protocol itself.
 
 pub mod json;
 
@@ -54,22 +54,22 @@ use xds::NodeInfo;
 
 pub use xds::Any;
 
-/// What is known of a client, as far as it decides what can be sent to it.
+/// The properties of a client that decide what can be sent to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Target {
-    /// It has Istio's own filters (`istio.alpn`, `istio.stats`, peer metadata). Stock Envoy refuses a listener
-    /// that names them, so they are left out for it.
+    /// It has Istio's own filters (`istio.alpn`, `istio.stats`, peer metadata). Stock Envoy refuses a listener with
+    /// these filters, so they are omitted for it.
     pub istio_extensions: bool,
 }
 
 impl Target {
-    /// What a node says of itself in its list of extensions.
+    /// Reads the properties from a node's list of extensions.
     pub fn of(node: &NodeInfo) -> Self {
         let has = |name: &&str| node.extensions.iter().any(|e| e == name);
         Self { istio_extensions: Self::ISTIO_EXTENSIONS.iter().all(has) }
     }
 
-    /// The extensions by which a node shows that it has Istio's filters.
+    /// A node that lists all of these extensions has Istio's filters.
     pub const ISTIO_EXTENSIONS: [&str; 2] = ["istio.alpn", "istio.stats"];
 }
 
@@ -87,7 +87,7 @@ pub struct DecodeError {
     pub reason: String,
 }
 
-/// The wire form of a resource for a client. Equal resources have equal bytes.
+/// Encodes a resource for a client. Equal resources have equal bytes.
 pub fn encode(resource: &Resource, target: &Target) -> Any {
     match resource {
         Resource::Listener(model) => pack(&listener::encode(model, *target)),
@@ -100,7 +100,7 @@ pub fn encode(resource: &Resource, target: &Target) -> Any {
     }
 }
 
-/// The resource of a wire form.
+/// Decodes a resource from its wire form.
 pub fn decode(any: &Any) -> Result<Resource, DecodeError> {
     let Some(kind) = Kind::from_type_url(&any.type_url) else {
         let reason = format!("resources of type {} are not supported", any.type_url);
@@ -120,7 +120,7 @@ pub fn decode(any: &Any) -> Result<Resource, DecodeError> {
     })
 }
 
-/// Decodes, and notes the name as soon as it is known.
+/// Decodes a resource, and sets `name` as soon as it is known.
 fn resource(kind: Kind, any: &Any, name: &mut String) -> Result<Resource, Refusal> {
     match kind {
         Kind::Listener => {

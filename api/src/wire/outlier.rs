@@ -1,7 +1,7 @@
 //! Pure. Outlier detection: when failing endpoints are ejected.
 //!
-//! Envoy counts 5xx by default and gateway errors only where that is enforced. Ejection by success rate, which
-//! Envoy does by default too, does not exist here; it is refused where it is asked for, or tuned without being off.
+//! Envoy counts 5xx by default, and gateway errors only if that is enforced. Envoy also ejects by success rate by
+//! default; that is not supported here. A message that enables it, or tunes it without disabling it, is refused.
 
 use super::refusal::{At, Refusal, nothing_left, refuse};
 use super::scalar::{number, period, wire_duration, wire_number};
@@ -26,7 +26,7 @@ pub(super) fn decode(mut wire: OutlierDetection) -> Result<Outlier, Refusal> {
         max_percent: number(wire.max_ejection_percent.take(), MAX_PERCENT),
     };
     if wire.enforcing_success_rate.is_some_and(|n| n.value == 0) {
-        // What tunes it says nothing where it is off.
+        // Its settings have no effect while it is disabled.
         wire.enforcing_success_rate = None;
         wire.success_rate_minimum_hosts = None;
         wire.success_rate_request_volume = None;

@@ -1,7 +1,7 @@
-//! Pure. Why a message was refused and where in it, and the check that nothing of it was left unread.
+//! Pure. The reason and the field path of a refused message, and the check that no field was left unread.
 //!
-//! A decoder takes out of a message what it understands. `nothing_left` then refuses the message if anything
-//! else is in it, except for the fields of `ignored`, so that no setting is ever silently dropped.
+//! A decoder takes the fields that it supports out of a message. `nothing_left` then refuses the message if any
+//! other field is set, except those of `ignored`, so that no setting is ever silently dropped.
 
 use super::ignored::{Ignored, OfMessage};
 use super::{descriptors, ignored};
@@ -13,7 +13,7 @@ use std::fmt::Display;
 pub(super) struct Refusal {
     /// Innermost segment first, because it is built while errors travel outwards.
     path: Vec<String>,
-    /// What is wrong there.
+    /// What is wrong with the field.
     pub(super) reason: String,
 }
 
@@ -22,7 +22,7 @@ impl Refusal {
         Self { path: vec![], reason: reason.into() }
     }
 
-    /// The field that is not supported.
+    /// A refusal of a field that is not supported.
     pub(super) fn unsupported(field: &str) -> Self {
         Self { path: vec![field.to_owned()], reason: "is not supported".into() }
     }
@@ -45,9 +45,9 @@ pub(super) fn refuse<T>(reason: impl Into<String>) -> Result<T, Refusal> {
 
 /// Names the field in which an error happened.
 pub(super) trait At<T> {
-    /// In a field.
+    /// The error happened in a field.
     fn at(self, field: &str) -> Result<T, Refusal>;
-    /// In an item of a list or map.
+    /// The error happened in an item of a list or map.
     fn at_item(self, field: &str, item: impl Display) -> Result<T, Refusal>;
 }
 
@@ -70,12 +70,12 @@ pub(super) fn each<A, B>(
     list.into_iter().enumerate().map(|(i, item)| decode(item).at_item(field, i)).collect()
 }
 
-/// What must be there.
+/// Returns the value, or refuses the message if it is missing.
 pub(super) fn required<T>(value: Option<T>, field: &str) -> Result<T, Refusal> {
     value.ok_or_else(|| Refusal::new("is missing")).at(field)
 }
 
-/// Decodes what may be there.
+/// Decodes a value that may be missing.
 pub(super) fn optional<A, B>(
     value: Option<A>,
     field: &str,
@@ -84,12 +84,12 @@ pub(super) fn optional<A, B>(
     value.map(decode).transpose().at(field)
 }
 
-/// Refuses a message of which something is left that is not on the list of ignored fields.
+/// Refuses a message in which a field is left that is not in the list of ignored fields.
 pub(super) fn nothing_left<M: Message + Name>(rest: &M) -> Result<(), Refusal> {
     left(rest, ignored::fields(M::PACKAGE, M::NAME))
 }
 
-/// Refuses a message of which something is left that does not stand in a list of its own.
+/// Refuses a message in which a field is left that is not in the message's own list of ignored fields.
 pub(super) fn nothing_left_but<M: Message + Name>(rest: &M, known: &OfMessage) -> Result<(), Refusal> {
     debug_assert_eq!(M::full_name(), known.0, "a message has its own list");
     left(rest, known.1)

@@ -25,7 +25,7 @@ pub(super) fn decode(mut wire: wire::RetryPolicy) -> Result<RetryPolicy, Refusal
         .at("retry_on")?;
     let predicates = take(&mut wire.retry_host_predicate);
     let choices = u32::try_from(take(&mut wire.host_selection_retry_max_attempts)).unwrap_or_default();
-    // Envoy looks once more when told to avoid hosts without saying how often.
+    // With a host predicate but no maximum of attempts, Envoy chooses once more.
     let avoid_previous_hosts = if predicates.is_empty() { 0 } else { choices.max(1) };
     each(predicates, "retry_host_predicate", |p| predicate(&p))?;
     let codes = take(&mut wire.retriable_status_codes);
@@ -86,6 +86,6 @@ fn back_off(wire: RetryBackOff) -> Result<BackOff, Refusal> {
 }
 
 const PREVIOUS_HOSTS: &str = "envoy.retry_host_predicates.previous_hosts";
-/// How many times the first wait the longest one is, where only the first is given.
+/// The longest wait as a multiple of the first, if only the first is given.
 const FACTOR: u32 = 10;
 const BACK_OFF: BackOff = BackOff { base: Duration::from_millis(25), max: Duration::from_millis(250) };

@@ -1,4 +1,4 @@
-//! Pure. Route tables: virtual hosts, matches, and the actions that are not forwarding.
+//! Pure. Route tables: virtual hosts, matches, and the actions other than forwarding.
 
 use super::endpoint::ISTIO;
 use super::refusal::{At, Refusal, each, nothing_left, optional, refuse, required};
@@ -55,7 +55,7 @@ pub(super) fn encode(model: &RouteConfiguration) -> wire::RouteConfiguration {
         name: model.name.clone(),
         virtual_hosts: model.virtual_hosts.iter().map(wire_virtual_host).collect(),
         ignore_port_in_host_matching: model.ignore_port_in_host,
-        // A route may stand before its cluster; Envoy answers 503 until then.
+        // A route may arrive before its cluster; Envoy responds with 503 until then.
         validate_clusters: Some(envoy_types::pb::google::protobuf::BoolValue { value: false }),
         max_direct_response_body_size_bytes: largest_body(model)
             .map(|value| envoy_types::pb::google::protobuf::UInt32Value { value }),
@@ -63,7 +63,7 @@ pub(super) fn encode(model: &RouteConfiguration) -> wire::RouteConfiguration {
     }
 }
 
-/// Bytes of the largest direct response, where Envoy would refuse the table for it unless told.
+/// Bytes of the largest direct response, if they exceed Envoy's default limit and the table must raise it.
 fn largest_body(model: &RouteConfiguration) -> Option<u32> {
     let routes = model.virtual_hosts.iter().flat_map(|host| &host.routes);
     let bodies = routes.filter_map(|route| match &route.action {
@@ -73,7 +73,7 @@ fn largest_body(model: &RouteConfiguration) -> Option<u32> {
     bodies.max().filter(|size| *size > ENVOYS_LARGEST_BODY)
 }
 
-/// What Envoy takes without being told.
+/// Envoy's default limit.
 const ENVOYS_LARGEST_BODY: u32 = 4096;
 
 fn virtual_host(mut wire: wire::VirtualHost) -> Result<VirtualHost, Refusal> {

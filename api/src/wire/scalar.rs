@@ -1,4 +1,4 @@
-//! Pure. The small types: durations, wrapped numbers and truth values, addresses, shares.
+//! Pure. The small types: durations, wrapped numbers and booleans, addresses, shares.
 //!
 //! Where Envoy has a default, the wire omits it and decoding fills it in; zero means "no limit" on the wire and
 //! is `None` in the model.
@@ -28,7 +28,7 @@ pub(super) fn wire_duration(value: Duration) -> pb::Duration {
     }
 }
 
-/// A limit: absent is Envoy's default, zero is none.
+/// A limit: absent means Envoy's default, zero means no limit.
 pub(super) fn limit(
     wire: Option<pb::Duration>,
     field: &str,
@@ -44,7 +44,7 @@ pub(super) fn wire_limit(value: Option<Duration>, default: Option<Duration>) -> 
     (value != default).then(|| wire_duration(value.unwrap_or_default()))
 }
 
-/// A duration that is never "none".
+/// A duration for which zero does not mean "no limit".
 pub(super) fn period(
     wire: Option<pb::Duration>,
     field: &str,
@@ -61,7 +61,7 @@ pub(super) fn wire_number(value: u32) -> pb::UInt32Value {
     pb::UInt32Value { value }
 }
 
-/// A number, omitted where it is the default.
+/// A number, omitted if it is the default.
 pub(super) fn wire_number_unless(value: u32, default: u32) -> Option<pb::UInt32Value> {
     (value != default).then_some(pb::UInt32Value { value })
 }
@@ -74,7 +74,7 @@ pub(super) fn wire_truth(value: bool, default: bool) -> Option<pb::BoolValue> {
     (value != default).then_some(pb::BoolValue { value })
 }
 
-/// A value of an enumeration that this version knows.
+/// A value of an enumeration; refused if it is not a known one.
 pub(super) fn enumeration<E: TryFrom<i32>>(wire: i32, field: &str) -> Result<E, Refusal> {
     E::try_from(wire).or_else(|_| refuse(format!("{wire} is not a known value"))).at(field)
 }
@@ -178,7 +178,7 @@ pub(super) fn wire_fraction(share: Fraction) -> FractionalPercent {
     FractionalPercent { numerator, denominator: denominator.into() }
 }
 
-/// A share whose runtime key has no meaning here.
+/// A share whose runtime key has no effect.
 pub(super) fn runtime_fraction(mut wire: core::RuntimeFractionalPercent) -> Result<Fraction, Refusal> {
     let share = fraction(required(wire.default_value.take(), "default_value")?).at("default_value")?;
     nothing_left(&wire)?;

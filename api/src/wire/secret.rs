@@ -7,7 +7,7 @@ use crate::model::tls::{CertificateSource, RootSource};
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3 as wire;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::secret::Type;
 
-/// A secret of a bootstrap, which may be in files too.
+/// A secret of a bootstrap: inline, or in files.
 pub(super) enum Fixed {
     Inline(Secret),
     Certificate(String, CertificateSource),

@@ -1,7 +1,7 @@
-//! Pure. Where a resource that another one names is to be fetched from.
+//! Pure. Config sources: where a resource that another resource names is fetched from.
 //!
-//! Everything comes over the aggregated stream but the workload's own certificate and trust anchors: those are
-//! served on the node, which Istio's agent offers as the static cluster `sds-grpc`.
+//! Everything comes over the aggregated stream except the workload's own certificate and trust anchors: those are
+//! served locally, and Istio's agent offers them as the static cluster `sds-grpc`.
 
 use super::refusal::{At, Refusal, each, nothing_left, required};
 use crate::name::{WORKLOAD_CERTIFICATE, WORKLOAD_ROOTS};
@@ -14,7 +14,7 @@ use envoy_types::pb::envoy::config::core::v3::{
 use envoy_types::pb::google::protobuf::Duration;
 use std::mem::take;
 
-/// Refuses what is neither the aggregated stream nor a gRPC service.
+/// Refuses a source that is neither the aggregated stream nor a gRPC service.
 #[allow(deprecated)]
 pub(super) fn check(source: Option<&ConfigSource>) -> Result<(), Refusal> {
     match source.and_then(|s| s.config_source_specifier.as_ref()) {
@@ -30,7 +30,7 @@ pub(super) fn check(source: Option<&ConfigSource>) -> Result<(), Refusal> {
     }
 }
 
-/// The cluster that a gRPC service is reached by.
+/// The cluster of a gRPC service.
 pub(super) fn cluster(mut service: GrpcService) -> Result<String, Refusal> {
     let target = service.target_specifier.take();
     nothing_left(&service)?;
@@ -45,7 +45,7 @@ pub(super) fn ads() -> ConfigSource {
     source(ConfigSourceSpecifier::Ads(AggregatedConfigSource {}))
 }
 
-/// The source of a secret, by its name.
+/// The source of the secret with this name.
 pub(super) fn of_secret(name: &str) -> ConfigSource {
     match name {
         WORKLOAD_CERTIFICATE | WORKLOAD_ROOTS => {
@@ -58,7 +58,7 @@ pub(super) fn of_secret(name: &str) -> ConfigSource {
 fn source(specifier: ConfigSourceSpecifier) -> ConfigSource {
     ConfigSource {
         resource_api_version: ApiVersion::V3.into(),
-        // Zero: wait, rather than start without it.
+        // Zero: wait without a limit, rather than start without the secret.
         initial_fetch_timeout: Some(Duration { seconds: 0, nanos: 0 }),
         config_source_specifier: Some(specifier),
         ..ConfigSource::default()

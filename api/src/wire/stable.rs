@@ -1,13 +1,13 @@
-//! Pure. Puts the entries of encoded maps in order.
+//! Pure. Sorts the entries of encoded maps.
 //!
-//! Generated types keep maps in hash maps, whose order differs from value to value. Versions of resources are
-//! made from their bytes, so equal resources must be equal bytes. Reordering entries changes no length, hence
-//! it can be done in place.
+//! Generated types keep maps in hash maps, whose order differs from value to value. The version of a resource is a
+//! hash of its bytes, so equal resources must have equal bytes. Sorting entries changes no length, so it is done
+//! in place.
 
 use prost::encoding::{DecodeContext, decode_key, skip_field};
 use std::ops::Range;
 
-/// Where maps are in a message.
+/// The positions of maps in a message.
 #[derive(Debug)]
 pub(super) struct Shape {
     /// Field numbers of maps.
@@ -16,7 +16,7 @@ pub(super) struct Shape {
     pub(super) inner: &'static [(u32, &'static Shape)],
 }
 
-/// Orders the entries of every map that the shape tells of. Bytes that are no message stay as they are.
+/// Sorts the entries of every map in the shape. Bytes that are not a valid message stay unchanged.
 pub(super) fn sort_maps(bytes: &mut [u8], shape: &Shape) {
     let Some(fields) = fields(bytes) else { return };
     for (tag, inner) in shape.inner {
@@ -31,13 +31,13 @@ pub(super) fn sort_maps(bytes: &mut [u8], shape: &Shape) {
 
 struct Field {
     tag: u32,
-    /// With key and length.
+    /// The field with its key and length.
     whole: Range<usize>,
-    /// What a length-delimited field holds.
+    /// The content of a length-delimited field.
     content: Range<usize>,
 }
 
-/// Entries of one map stand next to each other, as encoders write them.
+/// Sorts the entries of one map. Encoders write them next to each other.
 fn sort_entries(bytes: &mut [u8], fields: &[Field], tag: u32) {
     let entries: Vec<&Field> = fields.iter().filter(|f| f.tag == tag).collect();
     let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return };

@@ -1,4 +1,4 @@
-//! Pure. Opaque bytes: the TCP proxy filter.
+//! Pure. The TCP proxy filter, for opaque bytes.
 
 use super::access_log;
 use super::refusal::{At, Refusal, each, nothing_left, required};
@@ -53,7 +53,8 @@ fn cluster(mut wire: ClusterWeight) -> Result<WeightedCluster, Refusal> {
     Ok(found)
 }
 
-/// Bytes have no header that could name a cluster; where one should, connections are closed.
+/// Encodes the cluster choice. A TCP connection has no header that could name a cluster, so a choice by header
+/// closes connections.
 fn wire_clusters(model: &ClusterChoice) -> ClusterSpecifier {
     let weight = |c: &WeightedCluster| ClusterWeight {
         name: c.name.clone(),

@@ -1,4 +1,4 @@
-//! The codec as a whole: decoding inverts encoding, refusals name their field, bytes of any kind are survived.
+//! The codec as a whole: decoding inverts encoding, refusals name their field, arbitrary bytes cause no panic.
 
 use super::*;
 use crate::model::listener::{FilterChain, Protocol};
@@ -44,7 +44,7 @@ proptest! {
             }
         }
         if let Ok(found) = decode(&any) {
-            // What was understood means the same once more.
+            // Encoding and decoding again gives the same value.
             prop_assert_eq!(decode(&encode(&found, &ISTIO)), Ok(found));
         }
     }

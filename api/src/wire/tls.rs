@@ -49,12 +49,12 @@ pub(super) fn wire_downstream(tls: &DownstreamTls) -> TransportSocket {
     )
 }
 
-/// The client's side of a transport socket; `None` for plaintext. What concerns the request's authority
-/// (`auto_sni`, `auto_san`) stands in the cluster's HTTP options.
+/// The client's side of a transport socket; `None` for plaintext. The settings about the request's authority
+/// (`auto_sni`, `auto_san`) are in the cluster's HTTP options.
 pub(super) fn upstream(socket: TransportSocket) -> Result<Option<UpstreamTls>, Refusal> {
     let Some(config) = tls_config(socket)? else { return Ok(None) };
     let mut context: wire::UpstreamTlsContext = typed(&config)?;
-    // Without one, a server is taken as it comes, as in Envoy.
+    // Without a validation context, the server's certificate is not verified, as in Envoy.
     let common = common(context.common_tls_context.take().unwrap_or_default())
         .at("common_tls_context")
         .at("typed_config")?;
@@ -74,7 +74,7 @@ pub(super) fn wire_upstream(tls: &UpstreamTls) -> TransportSocket {
     )
 }
 
-/// The socket of plaintext.
+/// The transport socket for plaintext.
 pub(super) fn raw_buffer() -> TransportSocket {
     socket("envoy.transport_sockets.raw_buffer", pack(&RawBuffer {}))
 }
@@ -103,7 +103,8 @@ fn tls_config(socket: TransportSocket) -> Result<Option<Any>, Refusal> {
     }
 }
 
-/// Session tickets are an optimisation; keys that the configuration gives would be a secret to rotate.
+/// Ignores settings of session tickets, which are an optimisation. Configured keys are refused: they would be a secret
+/// to rotate.
 fn ignore_session_tickets(context: &mut wire::DownstreamTlsContext) {
     use wire::downstream_tls_context::SessionTicketKeysType::DisableStatelessSessionResumption;
     if let Some(DisableStatelessSessionResumption(_)) = context.session_ticket_keys_type {
@@ -176,7 +177,7 @@ fn wire_version(version: Option<TlsVersion>) -> TlsProtocol {
     }
 }
 
-/// A certificate given in place: both parts in files, or both as text.
+/// A certificate in the configuration itself: chain and key both in files, or both as text.
 pub(super) fn certificate(mut wire: wire::TlsCertificate) -> Result<CertificateSource, Refusal> {
     let chain =
         data(required(wire.certificate_chain.take(), "certificate_chain")?).at("certificate_chain")?;
@@ -238,7 +239,7 @@ fn validation(wire: Option<ValidationContextType>) -> Result<Option<Validation>,
     Ok(Some(found))
 }
 
-/// Names to accept from the configuration, trust anchors from a secret.
+/// A combined validation context: accepted names from the configuration, trust anchors from a secret.
 fn combined(mut wire: CombinedCertificateValidationContext) -> Result<Validation, Refusal> {
     let given = wire.default_validation_context.take().unwrap_or_default();
     if given.trust_chain_verification != TrustChainVerification::VerifyTrustChain as i32 {
@@ -255,7 +256,7 @@ fn combined(mut wire: CombinedCertificateValidationContext) -> Result<Validation
     Ok(Validation { roots: RootSource::Sds(name), subject_alt_names: given.subject_alt_names })
 }
 
-/// A validation context given in place. Without trust anchors, nothing is verified.
+/// A validation context in the configuration itself. Without trust anchors, no chain is verified.
 #[allow(deprecated)]
 pub(super) fn validation_context(
     mut wire: wire::CertificateValidationContext,
@@ -332,7 +333,7 @@ fn san(mut wire: wire::SubjectAltNameMatcher) -> Result<SanMatch, Refusal> {
     Ok(SanMatch { kind, value })
 }
 
-/// Envoy has two lists: names of a kind, and (deprecated, but without replacement) names of any kind.
+/// Envoy has two lists: names of one type, and (deprecated, but without a replacement) names of any type.
 #[allow(deprecated)]
 fn wire_names(names: &[SanMatch]) -> wire::CertificateValidationContext {
     let mut context = wire::CertificateValidationContext::default();
@@ -378,7 +379,7 @@ fn file(path: &str) -> DataSource {
     DataSource { specifier: Some(Specifier::Filename(path.to_owned())), ..DataSource::default() }
 }
 
-/// As bytes, like every control plane sends PEM.
+/// Inline text. It is sent as bytes, as control planes usually send PEM.
 fn inline(text: &str) -> DataSource {
     let bytes = text.as_bytes().to_vec();
     DataSource { specifier: Some(Specifier::InlineBytes(bytes)), ..DataSource::default() }

@@ -1,4 +1,4 @@
-//! Pure. A cluster's HTTP options: which versions are spoken, how long connections live, automatic SNI.
+//! Pure. A cluster's HTTP options: HTTP versions, lifetime of connections, automatic SNI.
 
 use super::any::{pack, typed};
 use super::refusal::{At, Refusal, nothing_left, refuse};
@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::mem::take;
 use std::time::Duration;
 
-/// What a cluster says about HTTP.
+/// HTTP options of a cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct HttpOptions {
     pub(super) http: UpstreamHttp,

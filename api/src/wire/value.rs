@@ -1,4 +1,4 @@
-//! Pure. Protobuf's `Struct` and `Value` as JSON values, the form in which node and endpoint metadata travel.
+//! Pure. Converts protobuf's `Struct` and `Value`, the form of node and endpoint metadata, to JSON values and back.
 
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{ListValue, Struct, Value};
@@ -39,7 +39,7 @@ fn from_value(value: &Value) -> serde_json::Value {
     }
 }
 
-/// `Struct` knows only doubles; whole numbers come back as integers, as people wrote them. JSON has no NaN.
+/// A number as JSON. `Struct` has only doubles; whole numbers become integers, as users write them. JSON has no NaN.
 fn number(n: f64) -> serde_json::Value {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     if n.fract() == 0.0 && n.abs() <= EXACT {

@@ -1,6 +1,6 @@
 //! Pure. Workload discovery and the name table, in Istio's messages.
 //!
-//! Istio's workload has no labels; `app` and `version`, which are labels of metrics, travel as an extension.
+//! Istio's workload has no labels. `app` and `version`, which metrics need, are sent as an extension.
 
 use super::any::unpack;
 use super::istio::{self, Address, Extension};

@@ -1,7 +1,7 @@
 //! The discovery protocol's own messages and service stubs, and the node that a client announces.
 //!
-//! Aliases of Envoy's `AggregatedDiscoveryService` types, so that protocol code elsewhere names no generated
-//! path. The service has two methods: `StreamAggregatedResources` (state of the world) and
+//! Aliases of the types of Envoy's `AggregatedDiscoveryService`, so that protocol code elsewhere does not depend on
+//! generated paths. The service has two methods: `StreamAggregatedResources` (state of the world) and
 //! `DeltaAggregatedResources`.
 
 use super::value::{from_struct, to_struct};
@@ -23,7 +23,7 @@ pub use envoy_types::pb::envoy::service::discovery::v3::{
 };
 pub use envoy_types::pb::google::protobuf::Any;
 
-/// What an xDS client says about itself in its first request.
+/// The node that an xDS client announces in its first request.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct NodeInfo {
     /// `sidecar~10.0.0.1~pod.namespace~namespace.svc.cluster.local` in a mesh; anything in a static bootstrap.
@@ -32,9 +32,9 @@ pub struct NodeInfo {
     pub cluster: String,
     /// Istio's node metadata (`NAMESPACE`, `LABELS`, …).
     pub metadata: Map<String, Value>,
-    /// Where it runs.
+    /// Locality of the client.
     pub locality: Locality,
-    /// Names of the extensions that it has, such as `envoy.filters.http.router` or `istio.alpn`.
+    /// Names of the extensions that the client has, such as `envoy.filters.http.router` or `istio.alpn`.
     pub extensions: Vec<String>,
     /// `name/version`, such as `envoy/1.36.0`.
     pub user_agent: String,
@@ -102,7 +102,7 @@ impl Bounded for DeltaDiscoveryRequest {
     };
 }
 
-/// A stock Envoy lists some hundred extensions. The metadata are labels, annotations and settings.
+/// Budget of a node. Stock Envoy lists a few hundred extensions; metadata holds labels, annotations and settings.
 const NODE: Budget = Budget {
     bytes: 256 << 10,
     fields: 4096,
@@ -114,14 +114,14 @@ const NODE: Budget = Budget {
     // dynamic_parameters
     maps: &[12],
 };
-/// A text and its details.
+/// Budget of an error: a text and its details.
 const ERROR: Budget = Budget { bytes: usize::MAX, fields: 64, inner: &[], maps: &[] };
-/// Nobody sends any: names are not `xdstp:` here.
+/// Budget of locators. Clients send none, because no names here are `xdstp:` names.
 const LOCATORS: Budget = Budget { bytes: 4 << 10, fields: 64, inner: &[], maps: &[] };
-/// Elements of one request: 100,000 names that are subscribed to and the versions of as many resources.
+/// Elements of one request: 100,000 subscribed names and the versions of as many resources.
 const MAX_ELEMENTS: usize = 250_000;
 
-/// The error of a NACK: gRPC code 3 (invalid argument) with the reason.
+/// Creates the error of a NACK: gRPC code 3 (invalid argument) with the reason.
 pub fn nack(message: impl Into<String>) -> Status {
     const INVALID_ARGUMENT: i32 = 3;
     Status { code: INVALID_ARGUMENT, message: message.into(), details: vec![] }
@@ -130,10 +130,10 @@ pub fn nack(message: impl Into<String>) -> Status {
 /// The error of a NACK, as `DiscoveryRequest::error_detail` holds it.
 pub type ErrorDetail = Status;
 
-/// The control plane's name for itself, as responses carry it.
+/// The control plane's identifier in responses.
 pub type ControlPlaneId = ControlPlane;
 
-/// A control plane of this name.
+/// The control plane with this identifier.
 pub fn control_plane(identifier: impl Into<String>) -> ControlPlane {
     ControlPlane { identifier: identifier.into() }
 }

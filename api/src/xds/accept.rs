@@ -1,6 +1,6 @@
-//! The service of the discovery protocol for callers that nobody knows yet. A request is measured before it is decoded,
-//! and its bytes are given back; a response is written in parts while its client takes them, from bytes that all clients
-//! share. A stream on which nothing happens holds no buffer.
+//! The gRPC service of the discovery protocol, safe for unauthenticated clients. A request's size is checked before it
+//! is decoded, and its buffer is freed afterwards. A response is written in parts as fast as its client reads them,
+//! from bytes that all clients share. An idle stream holds no buffer.
 
 use super::server::{Mode, Parts, Request, Response};
 use crate::bounded::{Bounded, Boxed, Methods, Server, read, unimplemented};
@@ -20,28 +20,28 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{Body as HttpBody, StdError};
 
-/// Serves streams.
+/// A server of discovery streams.
 pub trait Discover: Send + Sync + 'static {
-    /// Begins to serve a stream; `caller`: the extensions of its HTTP request.
+    /// Starts to serve a stream; `caller` holds the extensions of its HTTP request.
     fn serve(&self, mode: Mode, caller: &http::Extensions, requests: Requests) -> Result<Answers, Status>;
 }
 
-/// Requests of a stream, whichever method it uses.
+/// Requests of a stream, for either method.
 pub type Requests = BoxStream<'static, Result<Request, Status>>;
 
-/// What is sent on a stream; an error ends it.
+/// Responses of a stream; an error ends it.
 pub type Answers = mpsc::Receiver<Answer>;
 
-/// A response, or why there are no more. In a box: a queue makes room for many of them at once.
+/// A response, or the error that ends the stream. It is boxed because a queue allocates many slots at once.
 pub type Answer = Box<Result<Response, Status>>;
 
-/// A server of what `service` does, which refuses messages longer than `limit` bytes; add it to
+/// A gRPC server for `service`, which refuses messages longer than `limit` bytes; add it to
 /// `tonic::service::Routes`.
 pub fn server<S: Discover>(service: S, limit: usize) -> Server<Discovery<S>> {
     Server::new(Discovery(Arc::new(service)), limit)
 }
 
-/// The methods of the service.
+/// The methods of the gRPC service.
 #[derive(Debug)]
 pub struct Discovery<S>(Arc<S>);
 
@@ -91,7 +91,7 @@ impl<S: Discover> Methods for Discovery<S> {
 /// The messages of a request's body.
 struct Incoming<B, D, F> {
     body: Pin<Box<B>>,
-    /// What has come of a message.
+    /// The received part of a message.
     buffer: BytesMut,
     limit: usize,
     read: F,
@@ -105,7 +105,7 @@ impl<B, D: Bounded, F: Fn(D) -> Request> Incoming<B, D, F> {
         Self { body, buffer, limit, read, ended: false, message: PhantomData }
     }
 
-    /// The next message, if all of it has come.
+    /// The next message, if it is complete.
     fn message(&mut self) -> Result<Option<Request>, Status> {
         let Some((prefix, rest)) = self.buffer.split_first_chunk::<PREFIX>() else { return Ok(None) };
         let [compressed, length @ ..] = *prefix;
@@ -174,7 +174,7 @@ where
 struct Outgoing {
     /// `None`: the stream is over.
     answers: Option<Answers>,
-    /// What is left of the response that is being sent.
+    /// The rest of the response that is being sent.
     parts: Option<Parts>,
 }
 
@@ -211,7 +211,7 @@ impl HttpBody for Outgoing {
     }
 }
 
-/// What stands before a message of a length: it is not compressed.
+/// The prefix of an uncompressed gRPC message.
 fn prefix(length: usize) -> Result<Bytes, Status> {
     let length = u32::try_from(length).map_err(|_| Status::out_of_range("a response of more than 4 GiB"))?;
     let mut prefix = BytesMut::with_capacity(PREFIX);

@@ -1,6 +1,7 @@
-//! Pure. A client's side of the protocol (delta): what is subscribed to, what has arrived, what to say next.
+//! Pure. The client's side of the delta protocol: subscriptions, received resources, and the next requests.
 //!
-//! The state outlives a stream: after a reconnection the server is told what is here, and sends only what differs.
+//! The state outlives a stream: after a reconnection the client lists the versions that it has, and the server sends
+//! only what differs.
 
 use crate::model::Kind;
 use crate::wire::xds::{Any, DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node, NodeInfo, nack};
@@ -18,18 +19,18 @@ pub struct Client {
 struct Subscription {
     wildcard: bool,
     names: BTreeSet<String>,
-    /// Versions of what was accepted.
+    /// Versions of the accepted resources.
     versions: BTreeMap<String, String>,
 }
 
-/// A response, read. Give it back to `answer` once it has been applied.
+/// A decoded response. Pass it to `answer` after applying it.
 #[derive(Debug)]
 pub struct Received {
-    /// Its type.
+    /// Type of its resources.
     pub kind: Kind,
-    /// Resources that are new or changed: name and content.
+    /// Added and changed resources: name and content.
     pub upserts: Vec<(String, Any)>,
-    /// Names that are gone.
+    /// Names of removed resources.
     pub removed: Vec<String>,
     nonce: String,
     versions: BTreeMap<String, String>,
@@ -42,7 +43,7 @@ impl Client {
         Self { node, announced: false, kinds: wildcards.iter().map(all).collect() }
     }
 
-    /// The requests that open a stream, also after an earlier one was lost.
+    /// The requests that open a stream, for the first stream and after a reconnection.
     pub fn connected(&mut self) -> Vec<DeltaDiscoveryRequest> {
         self.announced = false;
         let kinds: Vec<Kind> = self.kinds.keys().copied().collect();
@@ -54,7 +55,7 @@ impl Client {
         if !subscription.wildcard && subscription.names.is_empty() {
             return None;
         }
-        // Naming nothing means everything; servers that know the wildcard's name know this too.
+        // An empty list of names means all resources, also for servers that know the wildcard's name.
         let wildcard = (subscription.wildcard && !subscription.names.is_empty()).then(|| WILDCARD.to_owned());
         let names = wildcard.into_iter().chain(subscription.names.iter().cloned()).collect();
         let versions = subscription.versions.clone().into_iter().collect();
@@ -65,7 +66,7 @@ impl Client {
         })
     }
 
-    /// Subscribes to exactly these names; gives back what to say, if anything changes.
+    /// Subscribes to exactly these names. Returns the request to send, if the subscription changes.
     pub fn subscribe(&mut self, kind: Kind, wanted: &BTreeSet<String>) -> Option<DeltaDiscoveryRequest> {
         let subscription = self.kinds.entry(kind).or_default();
         let subscribe: Vec<String> = wanted.difference(&subscription.names).cloned().collect();
@@ -84,17 +85,17 @@ impl Client {
         })
     }
 
-    /// The names subscribed to.
+    /// The names of a subscription.
     pub fn names(&self, kind: Kind) -> BTreeSet<String> {
         self.kinds.get(&kind).map(|subscription| subscription.names.clone()).unwrap_or_default()
     }
 
-    /// The version of a resource that is here.
+    /// The accepted version of a resource.
     pub fn version(&self, kind: Kind, name: &str) -> Option<&str> {
         self.kinds.get(&kind)?.versions.get(name).map(String::as_str)
     }
 
-    /// Reads a response. `None`: its type was never asked for, and there is nothing to answer.
+    /// Reads a response. `None`: its type was never requested, and there is nothing to acknowledge.
     pub fn receive(&self, response: DeltaDiscoveryResponse) -> Option<Received> {
         let kind = Kind::from_type_url(&response.type_url)?;
         let subscription = self.kinds.get(&kind)?;
@@ -107,7 +108,7 @@ impl Client {
             versions: BTreeMap::new(),
         };
         for resource in response.resources {
-            // What was asked for when the response was written may be unwanted by now.
+            // The subscription may have changed since the server wrote the response.
             let wanted = asked(&resource.name) || resource.aliases.iter().any(|alias| asked(alias));
             if let Some(body) = resource.resource.filter(|_| wanted) {
                 received.versions.insert(resource.name.clone(), resource.version);
@@ -117,8 +118,8 @@ impl Client {
         Some(received)
     }
 
-    /// Answers a response after it has been applied: what was `rejected` (name and reason) keeps its last good version
-    /// here, and makes the answer a NACK.
+    /// Acknowledges a response after it has been applied. Resources in `rejected` (name and reason) keep their last
+    /// good version, and make the request a NACK.
     pub fn answer(&mut self, received: &Received, rejected: &[(String, String)]) -> DeltaDiscoveryRequest {
         if let Some(subscription) = self.kinds.get_mut(&received.kind) {
             for (name, version) in &received.versions {
@@ -141,7 +142,7 @@ impl Client {
         }
     }
 
-    /// A request of a kind; the first of a stream says who asks.
+    /// A request for a kind; the first request of a stream carries the node.
     fn request(&mut self, kind: Kind) -> DeltaDiscoveryRequest {
         let node = (!std::mem::replace(&mut self.announced, true)).then(|| Node::from(&self.node));
         DeltaDiscoveryRequest {

@@ -1,5 +1,5 @@
-//! One delta stream to a server: opens it, and carries messages both ways. Reconnecting, and what the messages mean,
-//! is for the caller to decide.
+//! One delta stream to a server: opens it and transports messages in both directions. The caller reconnects and
+//! interprets the messages.
 
 use crate::wire::xds::{AggregatedDiscoveryServiceClient, DeltaDiscoveryRequest, DeltaDiscoveryResponse};
 use tokio::sync::mpsc;
@@ -16,8 +16,8 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Opens a stream over a channel. The first requests are given here, because a server may answer with nothing at
-    /// all before it has read one. `metadata` carries the credentials.
+    /// Opens a stream over a channel with its first requests, because a server may send no response headers before it
+    /// has read a request. `metadata` carries the credentials.
     pub async fn open<T>(
         channel: T,
         metadata: MetadataMap,
@@ -31,7 +31,7 @@ impl Stream {
     {
         let (requests, outgoing) = mpsc::unbounded_channel();
         for request in first {
-            // The receiver is held right here, so that sending cannot fail.
+            // The receiver is still in this function, so sending cannot fail.
             let _ = requests.send(request);
         }
         let outgoing = tokio_stream_of(outgoing);
@@ -43,7 +43,7 @@ impl Stream {
         Ok(Self { requests, responses })
     }
 
-    /// Sends a request. A stream that has ended says so at `next`.
+    /// Sends a request. If the stream has ended, `next` reports it.
     pub fn send(&self, request: DeltaDiscoveryRequest) {
         let _ = self.requests.send(request);
     }
@@ -60,5 +60,5 @@ fn tokio_stream_of(
     futures_util::stream::poll_fn(move |context| receiver.poll_recv(context))
 }
 
-/// A mesh of ten thousand services fits; what is larger is no configuration.
+/// Bytes of a message. The configuration of ten thousand services fits.
 const MAX_MESSAGE: usize = 256 * 1024 * 1024;

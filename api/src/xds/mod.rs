@@ -1,5 +1,5 @@
-//! Envoy's discovery protocol as values: what a server sends next, what a client asks next. No sockets and no
-//! clocks, so that every order of messages, losses and reconnections can be tested as data.
+//! Envoy's discovery protocol (xDS) as state machines: what a server sends next, what a client requests next. They use
+//! no sockets and no clocks, so that every order of messages, losses and reconnections can be tested as data.
 //!
 //! # Serving
 //! One `server::Session` for each stream, in the mode of the method that was called. The server feeds it and sends
@@ -12,15 +12,15 @@
 //! session.status()       // for /debug/syncz
 //! ```
 //! `Offer` is what the server has for this client at this moment; `offer::Resources` is a ready-made one. A version is
-//! a hash of the content, so a client that comes back (to any replica) gets only what differs from what it has.
+//! a hash of the content, so a client that reconnects (to any replica) gets only what differs from what it has.
 //!
 //! Order: clusters, endpoints, listeners, routes, secrets, the rest; at most one response of a type is on its way, and
-//! what changes meanwhile is sent together when its ACK comes. Make before break: listeners and routes wait until the
-//! clusters and endpoints sent before them are acknowledged; clusters and endpoints are removed only after the
-//! listeners and routes that stopped using them are acknowledged. A client that never answers, or never asks for the
-//! endpoints of a cluster, holds things back for ever: that is what `held` and `release` are for.
+//! changes that happen meanwhile are sent together after its ACK. Make before break: listeners and routes wait until
+//! the clusters and endpoints sent before them are acknowledged; clusters and endpoints are removed only after the
+//! listeners and routes that stopped using them are acknowledged. A client that never responds, or never requests the
+//! endpoints of a cluster, would block updates for ever; `held` and `release` end this wait.
 //!
-//! # Asking
+//! # Subscribing
 //! `client::Client` keeps what is subscribed to and what has arrived (delta only); `connect::Stream` carries its
 //! messages. `accept` is the service as callers without identity may use it.
 

@@ -1,29 +1,29 @@
-//! Pure. What a server has for one client: tables that many clients share, and a small one of its own.
+//! Pure. The resources that a server has for one client: tables that many clients share, and a small one of its own.
 
 use super::table::{EMPTY, Offered, Table};
 use crate::model::Kind;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What a server has for one client at one moment.
+/// The resources that a server has for one client at one moment.
 pub trait Offer {
-    /// The listed resources of a kind that many clients get. The same table, by its pointer, has the same resources.
+    /// The listed resources of a kind that many clients share. Tables with equal pointers have equal resources.
     fn shared(&self, kind: Kind) -> &Arc<Table>;
 
-    /// The listed resources of a kind that few clients get besides; they hide shared ones of the same name.
+    /// The listed resources of a kind for few clients; they take precedence over shared ones of the same name.
     fn own(&self, kind: Kind) -> &Arc<Table>;
 
-    /// A resource that is not listed, by the name it is asked for with. Wildcards do not get it.
+    /// A resource that is not listed, by its requested name. Wildcard subscriptions do not include it.
     fn on_demand(&self, kind: Kind, name: &str) -> Option<Offered>;
 
-    /// Whether all resources of a kind are listed: none is found on demand, so that nothing has changed for a client while
-    /// the tables are the same.
+    /// Whether all resources of a kind are listed and none is found on demand. Then nothing has changed for a client
+    /// while the tables are the same.
     fn lists_all(&self, kind: Kind) -> bool;
 
-    /// The version of the whole, for people: it is shown in status pages and decides nothing.
+    /// The version of the whole offer. It is only shown on status pages.
     fn version(&self) -> &str;
 
-    /// One resource by the name it is asked for with.
+    /// One resource by its requested name.
     fn find(&self, kind: Kind, name: &str) -> Option<Offered> {
         self.listed(kind, name).cloned().or_else(|| self.on_demand(kind, name))
     }
@@ -33,7 +33,7 @@ pub trait Offer {
         self.own(kind).get(name).or_else(|| self.shared(kind).get(name))
     }
 
-    /// Every listed resource of a kind, as a wildcard subscription gets them.
+    /// Visits every listed resource of a kind, as a wildcard subscription includes them.
     fn each<'a>(&'a self, kind: Kind, visit: &mut dyn FnMut(&'a Arc<str>, &'a Offered)) {
         let own = self.own(kind);
         for (name, offered) in self.shared(kind).iter().filter(|(name, _)| own.get(name).is_none()) {
@@ -45,7 +45,7 @@ pub trait Offer {
     }
 }
 
-/// An offer that is a plain table.
+/// An offer that consists of plain tables.
 #[derive(Debug, Clone, Default)]
 pub struct Resources {
     version: String,

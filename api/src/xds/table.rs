@@ -1,7 +1,7 @@
-//! Pure. Resources as they are sent, and the tables of one kind that they stand in, in the order of their names.
+//! Pure. Encoded resources, and tables of the resources of one kind, sorted by name.
 //!
-//! A table never changes: the next one is made after it, and knows what differs, so that whoever has what the one had
-//! needs no look at the rest.
+//! A table is immutable. Its successor records the names that differ, so a client that has everything of the earlier
+//! table needs a check of these names only.
 
 use crate::wire::xds::Any;
 use prost::Message;
@@ -13,9 +13,10 @@ use std::sync::{Arc, LazyLock, Weak};
 #[derive(Debug, Default)]
 pub struct Table {
     entries: Vec<(Arc<str>, Offered)>,
-    /// The table that it was made after. It may be gone by now; its place stays its own as long as this refers to it.
+    /// The table that it succeeds. That table may be dropped already; its address is not reused while this refers to
+    /// it.
     before: Weak<Table>,
-    /// Names whose resource differs from that table's, or is in one of the two only.
+    /// Names whose resources differ between the two tables, or are in only one of them.
     changed: Vec<Arc<str>>,
 }
 
@@ -23,9 +24,9 @@ pub struct Table {
 pub static EMPTY: LazyLock<Arc<Table>> = LazyLock::new(Arc::default);
 
 impl Table {
-    /// The table of these resources, of which the last of a name counts; `before` itself where they are what it has.
+    /// The table of these resources, or `before` itself if it has the same ones. The last entry of a name counts.
     pub fn after(before: &Arc<Self>, mut entries: Vec<(Arc<str>, Offered)>) -> Arc<Self> {
-        // Stable, so that the last of a name is the last of its run.
+        // The sort is stable, so the last entry of a name is the last of its run.
         entries.sort_by(|(a, _), (b, _)| a.cmp(b));
         entries.dedup_by(|later, kept| {
             let same = later.0 == kept.0;
@@ -43,12 +44,12 @@ impl Table {
         Arc::new(Self { entries, before: Arc::downgrade(before), changed })
     }
 
-    /// The resource of a name.
+    /// The resource with a name.
     pub fn get(&self, name: &str) -> Option<&Offered> {
         self.entry(name).map(|(_, offered)| offered)
     }
 
-    /// The resource of a name, with the name as all share it.
+    /// The resource with a name, and the shared allocation of the name.
     pub fn entry(&self, name: &str) -> Option<&(Arc<str>, Offered)> {
         self.entries.binary_search_by(|(other, _)| (**other).cmp(name)).ok().map(|at| &self.entries[at])
     }
@@ -58,17 +59,17 @@ impl Table {
         self.entries.iter()
     }
 
-    /// How many there are.
+    /// Number of resources.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// There are none.
+    /// Whether the table has no resources.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Names whose resource differs from another table's, or is in one of the two only.
+    /// Visits the names whose resources differ from another table's, or are in only one of the two.
     pub fn differences(&self, other: &Arc<Self>, mut visit: impl FnMut(&Arc<str>)) {
         if std::ptr::eq(self.before.as_ptr(), Arc::as_ptr(other)) {
             self.changed.iter().for_each(visit);
@@ -83,12 +84,13 @@ impl Table {
 pub struct Offered {
     /// Hash of the content.
     pub version: u64,
-    /// The encoded resource: an `Any` with its key and its length, as the messages of both forms of the protocol have it.
+    /// The encoded resource: an `Any` with its field key and its length, as messages of both forms of the protocol hold
+    /// it.
     pub entry: Arc<[u8]>,
 }
 
 impl Offered {
-    /// A resource with the version of its content.
+    /// Encodes a resource, and computes the version from its content.
     pub fn new(body: &Any) -> Self {
         let mut hasher = DefaultHasher::new();
         body.type_url.hash(&mut hasher);
@@ -98,7 +100,7 @@ impl Offered {
         Self { version: hasher.finish(), entry: entry.into() }
     }
 
-    /// The resource by itself.
+    /// The resource without the field key and length.
     pub fn body(&self) -> Any {
         let mut rest = &self.entry[..];
         let read =
@@ -131,7 +133,7 @@ fn differences<'a>(
     }
 }
 
-/// The number of `resource` in `Resource`, of which a delta response has a list, and of `resources` in
+/// The field number of `resource` in `Resource`, the element of delta responses, and of `resources` in
 /// `DiscoveryResponse`.
 const RESOURCE_FIELD: u32 = 2;
 

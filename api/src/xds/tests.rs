@@ -1,5 +1,5 @@
-//! A client and a server over a network that delays, reorders the two directions, and loses streams: whatever
-//! happens, the client ends with what the server has, and never routes to what it does not have.
+//! A client and a server over a network that delays messages, reorders the two directions, and loses streams. In every
+//! case, the client ends with the server's resources, and never has a route to a cluster that it lacks.
 
 use super::client::Client;
 use super::offer::{Offer, Resources};
@@ -10,7 +10,7 @@ use crate::wire::xds::{Any, DeltaDiscoveryRequest, DeltaDiscoveryResponse, NodeI
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// One thing that happens.
+/// One event.
 #[derive(Debug, Clone)]
 enum Step {
     /// The configuration becomes this one: for each route its cluster, and the version of all clusters.
@@ -19,9 +19,9 @@ enum Step {
     ServerReads,
     /// The client reads one response.
     ClientReads,
-    /// The stream is lost with all that is on it.
+    /// The stream is lost with all messages on it.
     Reconnect,
-    /// The server waits no longer.
+    /// The server stops waiting for acknowledgements.
     Release,
 }
 
@@ -91,7 +91,8 @@ impl World {
         for name in &received.removed {
             table.remove(name);
         }
-        // References are followed before the answer, as a client does that warms its clusters.
+        // The client subscribes to referenced resources before it acknowledges, as a client does that warms its
+        // clusters.
         let wanted =
             |kind: Kind| self.held.get(&kind).map(|t| t.keys().cloned().collect()).unwrap_or_default();
         let (clusters, listeners): (BTreeSet<String>, BTreeSet<String>) =
@@ -114,7 +115,7 @@ impl World {
         }
     }
 
-    /// Every route that is here leads to a cluster that is here, with its endpoints.
+    /// Whether the client has the cluster of each of its routes, with its endpoints.
     fn whole(&self) -> bool {
         let has = |kind: Kind, name: &str| self.held.get(&kind).is_some_and(|t| t.contains_key(name));
         let routes = self.held.get(&Kind::Route).into_iter().flatten();

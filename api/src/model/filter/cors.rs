@@ -1,40 +1,40 @@
-//! Pure. Which pages of other origins may read answers (CORS).
+//! Pure. Cross-origin resource sharing (CORS): which origins may read responses.
 //!
-//! Envoy: `extensions.filters.http.cors.v3.CorsPolicy`, for a table, a virtual host or a route. A level that is silent
-//! about something leaves it to the next wider one, but for whether the policy is in force.
+//! Envoy: `extensions.filters.http.cors.v3.CorsPolicy`, for a table, a virtual host or a route. A level inherits the
+//! fields that it does not set from the next wider level, except `enabled` and `shadow`.
 
 use crate::model::matcher::{Fraction, StringMatch};
 
 /// Envoy's name of the filter.
 pub const NAME: &str = "envoy.filters.http.cors";
 
-/// What pages of other origins may do.
+/// What other origins may do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CorsPolicy {
-    /// The origins that may read answers. One that matches `*` means any.
+    /// The origins that may read responses. A matcher that matches `*` allows any origin.
     pub allow_origins: Vec<StringMatch>,
-    /// `access-control-allow-methods`; `*`: whichever is asked for.
+    /// `access-control-allow-methods`; `*`: any that the preflight requests.
     pub allow_methods: String,
-    /// `access-control-allow-headers`; `*`: whichever are asked for.
+    /// `access-control-allow-headers`; `*`: any that the preflight requests.
     pub allow_headers: String,
     /// `access-control-expose-headers`
     pub expose_headers: String,
     /// `access-control-max-age`
     pub max_age: String,
-    /// Answers to requests with cookies may be read.
+    /// `access-control-allow-credentials`: responses to requests with credentials may be read.
     pub allow_credentials: Option<bool>,
-    /// Servers in a private network may be asked.
+    /// `access-control-allow-private-network`: requests to private networks are allowed.
     pub allow_private_network_access: Option<bool>,
-    /// Preflights from origins that may not ask go to the server; `None`: they do.
+    /// Forward preflights of origins that are not allowed to the upstream; `None`: they are forwarded.
     pub forward_not_matching_preflights: Option<bool>,
-    /// Share of requests for which this holds; `None`: all.
+    /// Share of requests to which the policy applies; `None`: all.
     pub enabled: Option<Fraction>,
-    /// Share of the others of which origins are still counted; `None`: none.
+    /// Share of the other requests whose origins are still counted; `None`: none.
     pub shadow: Option<Fraction>,
 }
 
 impl CorsPolicy {
-    /// This policy, with what a wider level says where it is silent.
+    /// This policy, with the fields that it does not set taken from a wider level.
     #[must_use]
     pub fn over(&self, wider: &Self) -> Self {
         let text = |own: &String, other: &String| if own.is_empty() { other.clone() } else { own.clone() };

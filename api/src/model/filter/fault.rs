@@ -11,13 +11,13 @@ pub const NAME: &str = "envoy.filters.http.fault";
 /// Injected faults.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fault {
-    /// Wait before the request goes on.
+    /// Delays requests.
     pub delay: Option<FaultDelay>,
-    /// Answer instead of the upstream.
+    /// Aborts requests with a response of the proxy.
     pub abort: Option<FaultAbort>,
-    /// Share of requests that may ask for a wait by `x-envoy-fault-delay-request`.
+    /// Share of requests that may set a delay by `x-envoy-fault-delay-request`.
     pub delay_by_header: Option<Fraction>,
-    /// Share of requests that may ask for an answer by `x-envoy-fault-abort-request`.
+    /// Share of requests that may set an abort status by `x-envoy-fault-abort-request`.
     pub abort_by_header: Option<Fraction>,
     /// Only requests that all of these match.
     pub headers: Vec<HeaderMatch>,
@@ -25,25 +25,25 @@ pub struct Fault {
     pub upstream_cluster: String,
 }
 
-/// A wait for a share of requests.
+/// A delay for a share of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FaultDelay {
-    /// How long.
+    /// Length of the delay.
     pub duration: Duration,
-    /// Which share.
+    /// Share of requests.
     pub fraction: Fraction,
 }
 
-/// An answer for a share of requests.
+/// An abort for a share of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FaultAbort {
     /// HTTP status, or gRPC status.
     pub status: AbortStatus,
-    /// Which share.
+    /// Share of requests.
     pub fraction: Fraction,
 }
 
-/// How a request is aborted.
+/// Status of an aborted request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AbortStatus {
     /// HTTP status code.

@@ -1,5 +1,5 @@
-//! Pure. HTTP filters: what happens to a request before it is routed on and to its response, and what tables, virtual
-//! hosts and routes may say to each filter. One file per filter; the enums here are the table of them.
+//! Pure. HTTP filters, which process a request before the router and its response, and the settings that tables,
+//! virtual hosts and routes may have for each filter. One file per filter; the enums here list them all.
 //!
 //! Envoy: `http_filters` and `typed_per_filter_config`.
 
@@ -13,7 +13,7 @@ use fault::Fault;
 /// A filter of a listener.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HttpFilter {
-    /// Name by which routes give it settings.
+    /// Name, under which routes override its settings.
     pub name: String,
     /// Off, unless a route, a virtual host or the table has settings for it.
     pub disabled: bool,
@@ -44,30 +44,30 @@ pub enum Filter {
     Router,
 }
 
-/// What a table, a virtual host or a route says to the filters of a name. Of the three the most specific one counts.
+/// Settings of a table, a virtual host or a route for the filters of a name. The most specific level applies.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FilterOverride {
     /// The filters' name.
     pub name: String,
-    /// Its settings.
+    /// The settings.
     pub setting: Setting,
 }
 
-/// Settings in place of a listener's.
+/// Settings that replace the listener's.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Setting {
     /// The filter is off.
     Off,
-    /// Other rules; none: everything passes.
+    /// Replaces the rules; empty: everything passes.
     Rbac(Vec<Authorization>),
-    /// Other faults.
+    /// Replaces the faults.
     Fault(Fault),
     /// Cross-origin rules.
     Cors(CorsPolicy),
 }
 
 impl Filter {
-    /// Envoy's name for it, under which filters stand in lists and routes give settings.
+    /// Envoy's usual name of the filter, in lists of filters and in routes' settings.
     pub fn usual_name(&self) -> &'static str {
         match self {
             Self::Rbac(_) => RBAC,
@@ -82,7 +82,7 @@ impl Filter {
         }
     }
 
-    /// Whether only Istio's Envoy has it.
+    /// Whether only Istio's build of Envoy has this filter.
     pub fn is_istios(&self) -> bool {
         match self {
             Self::Alpn | Self::Stats | Self::PeerMetadata => true,
@@ -94,32 +94,32 @@ impl Filter {
 }
 
 impl From<Filter> for HttpFilter {
-    /// Under its usual name.
+    /// A filter under its usual name.
     fn from(kind: Filter) -> Self {
         Self { name: kind.usual_name().into(), disabled: false, kind }
     }
 }
 
 impl From<Fault> for FilterOverride {
-    /// For filters of the usual name.
+    /// Settings for filters of the usual name.
     fn from(fault: Fault) -> Self {
         Self { name: fault::NAME.into(), setting: Setting::Fault(fault) }
     }
 }
 
 impl From<CorsPolicy> for FilterOverride {
-    /// For filters of the usual name.
+    /// Settings for filters of the usual name.
     fn from(policy: CorsPolicy) -> Self {
         Self { name: cors::NAME.into(), setting: Setting::Cors(policy) }
     }
 }
 
 impl From<Vec<Authorization>> for FilterOverride {
-    /// For filters of the usual name.
+    /// Settings for filters of the usual name.
     fn from(rules: Vec<Authorization>) -> Self {
         Self { name: RBAC.into(), setting: Setting::Rbac(rules) }
     }
 }
 
-/// Envoy's name of the filter of role-based access control.
+/// Envoy's name of the role-based access control filter.
 const RBAC: &str = "envoy.filters.http.rbac";

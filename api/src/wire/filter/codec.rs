@@ -1,9 +1,9 @@
-//! Pure. How settings of one type are read.
+//! Pure. The decoder of one type of filter settings.
 
 use crate::wire::refusal::Refusal;
 use crate::wire::xds::Any;
 
-/// How settings of one type are read.
+/// The decoder of one type of settings.
 pub(super) struct Codec<T> {
     /// Full name of the message.
     pub(super) message: &'static str,

@@ -1,4 +1,4 @@
-//! Pure. Cross-origin rules, as tables, virtual hosts and routes hold them; the filter itself has no settings.
+//! Pure. CORS policies of tables, virtual hosts and routes; the filter itself has no settings.
 
 use super::codec::Codec;
 use crate::model::filter::cors::CorsPolicy;

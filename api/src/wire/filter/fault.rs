@@ -1,4 +1,4 @@
-//! Pure. Injected faults, as the filter and routes hold them.
+//! Pure. Settings of fault injection, for the filter and for routes.
 
 use super::codec::Codec;
 use crate::model::filter::fault::{AbortStatus, Fault, FaultAbort, FaultDelay};
@@ -110,7 +110,7 @@ pub(super) fn arbitrary() -> BoxedStrategy<Fault> {
         .boxed()
 }
 
-/// What a configuration fixes, or leaves to a header of the request.
+/// A setting that the configuration fixes or that a request header gives.
 enum ByHeader<T> {
     No(T),
     Yes(Fraction),
@@ -160,7 +160,7 @@ fn abort(mut wire: WireAbort) -> Result<ByHeader<FaultAbort>, Refusal> {
     })
 }
 
-/// Envoy injects nothing where no share is given.
+/// A share of requests. Without one, Envoy injects nothing.
 fn share(wire: Option<FractionalPercent>) -> Result<Fraction, Refusal> {
     fraction(wire.unwrap_or_default()).at("percentage")
 }

@@ -1,4 +1,4 @@
-//! Pure. Filters that only Istio's Envoy has. Their settings have no effect: what they do is fixed.
+//! Pure. Filters that only Istio's build of Envoy has. Their settings have no effect, because their behaviour is fixed.
 
 use super::codec::Codec;
 use crate::model::filter::Filter;
@@ -36,7 +36,7 @@ pub(super) fn stats() -> Any {
     Any { type_url: type_url(STATS), value: vec![] }
 }
 
-/// As Istio sends it: inbound learns of clients, outbound of servers.
+/// Peer metadata as Istio configures it: inbound listeners discover clients, outbound listeners servers.
 pub(super) fn peer_metadata(direction: Direction) -> Any {
     let (discovery, propagation) = match direction {
         Direction::Outbound => ("upstream_discovery", "upstream_propagation"),

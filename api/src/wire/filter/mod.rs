@@ -1,5 +1,5 @@
-//! Pure. HTTP filters, and what routes say to them. One file per filter holds its codec, the fields of its messages that
-//! have no effect and the arbitrary values of the property test; the tables here join them.
+//! Pure. HTTP filters and their settings in routes. One file per filter holds its codec, the fields of its messages
+//! that have no effect and the arbitrary values of the property test; the tables here join them.
 
 mod cors;
 mod fault;
@@ -28,7 +28,7 @@ use std::collections::HashMap;
 use std::mem::take;
 use wire::http_filter::ConfigType;
 
-/// Settings of listeners.
+/// Decoders of listeners' filters.
 const FILTERS: &[Codec<Filter>] = &[
     fault::FILTER,
     rbac::FILTER,
@@ -41,7 +41,7 @@ const FILTERS: &[Codec<Filter>] = &[
     istio::PEER_METADATA_FILTER,
 ];
 
-/// Settings of tables, virtual hosts and routes.
+/// Decoders of settings in tables, virtual hosts and routes.
 const SETTINGS: &[Codec<Setting>] = &[cors::SETTING, fault::SETTING, rbac::SETTING];
 
 /// Fields of filters' messages that are read and have no effect.
@@ -49,7 +49,7 @@ const SETTINGS: &[Codec<Setting>] = &[cors::SETTING, fault::SETTING, rbac::SETTI
 pub(super) const IGNORED: &[&ignored::OfMessage] =
     &[&fault::IGNORED, &rbac::IGNORED, &plain::ROUTER_IGNORED, &plain::GRPC_STATS_IGNORED];
 
-/// A filter's settings.
+/// Encodes a filter's settings.
 fn encode_filter(filter: &Filter, direction: Direction) -> Any {
     match filter {
         Filter::Fault(fault) => fault::encode(fault),
@@ -96,7 +96,7 @@ pub(super) fn arbitrary() -> BoxedStrategy<HttpFilter> {
         .boxed()
 }
 
-/// Arbitrary settings of a route, in order of their filters' names.
+/// Arbitrary settings of a route, sorted by filter name.
 #[cfg(test)]
 pub(super) fn arbitrary_settings() -> BoxedStrategy<Vec<FilterOverride>> {
     let setting = prop_oneof![
@@ -112,7 +112,7 @@ pub(super) fn arbitrary_settings() -> BoxedStrategy<Vec<FilterOverride>> {
         .boxed()
 }
 
-/// `None` for a filter that is optional and unknown.
+/// Decodes a filter; `None` for an unknown filter that is optional.
 pub(super) fn decode(mut filter: wire::HttpFilter) -> Result<Option<HttpFilter>, Refusal> {
     let name = take(&mut filter.name);
     let optional = take(&mut filter.is_optional);
@@ -132,7 +132,7 @@ pub(super) fn decode(mut filter: wire::HttpFilter) -> Result<Option<HttpFilter>,
     }
 }
 
-/// `None` where the client lacks the filter.
+/// Encodes a filter; `None` if the client lacks it.
 pub(super) fn encode(filter: &HttpFilter, direction: Direction, target: Target) -> Option<wire::HttpFilter> {
     if filter.kind.is_istios() && !target.istio_extensions {
         return None;
@@ -145,7 +145,7 @@ pub(super) fn encode(filter: &HttpFilter, direction: Direction, target: Target) 
     })
 }
 
-/// The settings in `typed_per_filter_config`, in order of the filters' names.
+/// The settings in `typed_per_filter_config`, sorted by filter name.
 pub(super) fn settings(wire: HashMap<String, Any>) -> Result<Vec<FilterOverride>, Refusal> {
     let mut found = vec![];
     for (name, config) in wire {
@@ -160,7 +160,7 @@ pub(super) fn wire_settings(model: &[FilterOverride]) -> HashMap<String, Any> {
     model.iter().map(|of| (of.name.clone(), encode_setting(&of.setting))).collect()
 }
 
-/// `None` for settings of a filter that is optional and unknown.
+/// Decodes settings; `None` if their filter is unknown and optional.
 fn setting(config: &Any) -> Result<Option<Setting>, Refusal> {
     let kind = config_type(config)?;
     if kind != FilterConfig::full_name() {
@@ -185,7 +185,7 @@ fn known_setting(kind: &str, config: &Any) -> Result<Option<Setting>, Refusal> {
     SETTINGS.iter().find(|codec| codec.message == kind).map(|codec| (codec.read)(config)).transpose()
 }
 
-/// Where settings of routes stand.
+/// The field that holds the settings of routes.
 const FIELD: &str = "typed_per_filter_config";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Pure. Filters of Envoy without settings that matter.
+//! Pure. Envoy's filters whose settings have no effect.
 
 use super::codec::Codec;
 use crate::model::filter::Filter;

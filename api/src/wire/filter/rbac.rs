@@ -1,4 +1,4 @@
-//! Pure. Role-based access control of requests, as the filter and routes hold it.
+//! Pure. Settings of role-based access control of requests, for the filter and for routes.
 
 use super::codec::Codec;
 use crate::model::authorization::Authorization;
@@ -42,7 +42,7 @@ pub(super) fn encode(model: &[Authorization]) -> Any {
     pack_in_order(&wire(model), &RBAC_FILTER)
 }
 
-/// Nothing given: the filter is off there.
+/// Rules of a route. Without rules, the filter is off for that route.
 fn decode_setting(mut wire: RbacPerRoute) -> Result<Vec<Authorization>, Refusal> {
     let rules = wire.rbac.take().map_or(Ok(vec![]), decode).at("rbac")?;
     nothing_left(&wire)?;
@@ -54,7 +54,7 @@ pub(super) fn encode_setting(model: &[Authorization]) -> Any {
     pack_in_order(&RbacPerRoute { rbac }, &RBAC_ROUTE)
 }
 
-/// Enforced and shadow rules share a filter.
+/// Encodes enforced and shadow rules, which share a filter.
 fn wire(model: &[Authorization]) -> Rbac {
     let of = |shadow: bool| model.iter().find(|rules| rules.shadow == shadow).map(authorization::encode);
     Rbac { rules: of(false), shadow_rules: of(true), ..Rbac::default() }

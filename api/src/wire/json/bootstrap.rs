@@ -1,4 +1,4 @@
-//! Pure. Envoy's bootstrap: the file that a proxy starts from without a control plane, or that names one.
+//! Pure. Envoy's bootstrap: the file that configures a proxy without a control plane, or names its control plane.
 
 use super::Schema;
 use crate::model::cluster::{Cluster, ClusterTls};
@@ -21,10 +21,10 @@ use std::mem::take;
 use std::net::SocketAddr;
 use wire::bootstrap::{DynamicResources, StaticResources};
 
-/// What a proxy starts from.
+/// The configuration that a proxy starts with.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Bootstrap {
-    /// Who the proxy is.
+    /// The node that the proxy announces.
     pub node: NodeInfo,
     /// Static listeners.
     pub listeners: Vec<Listener>,
@@ -43,11 +43,11 @@ pub struct Bootstrap {
 pub struct AdsSource {
     /// The static cluster that leads to it.
     pub cluster: String,
-    /// Speak the delta variant.
+    /// Use the delta form of the protocol.
     pub delta: bool,
-    /// It gives listeners.
+    /// Whether listeners come from it.
     pub listeners: bool,
-    /// It gives clusters.
+    /// Whether clusters come from it.
     pub clusters: bool,
 }
 
@@ -87,7 +87,7 @@ fn value(text: &str) -> Result<Value, BootstrapError> {
     }
     let mut options = serde_saphyr::Options::default();
     let mut budget = serde_saphyr::Budget::default();
-    // A file on the machine's own disk may be large; tables of thousands of routes are.
+    // A local file may be large: tables of thousands of routes are.
     (budget.max_nodes, budget.max_events) = (NODES, NODES);
     options.budget = Some(budget);
     options.with_snippet = false;
@@ -135,7 +135,7 @@ pub(super) fn encode(model: &Bootstrap) -> wire::Bootstrap {
     }
 }
 
-/// Secrets that are files are read where they are used, so that they are read again when they change.
+/// Replaces secrets in files by their paths where they are used, so that the files are read again when they change.
 fn put_secrets(found: &mut Bootstrap, secrets: Vec<Fixed>) {
     let (mut certificates, mut roots) = (BTreeMap::new(), BTreeMap::new());
     for secret in secrets {

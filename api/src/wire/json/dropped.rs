@@ -1,5 +1,5 @@
-//! Holds that no field of a message is dropped without a word: of each field that a message may have, some value makes a
-//! difference to what is decoded, or is refused, or the field stands in `ignored` with its reason.
+//! Tests that no field of a message is dropped silently: for each possible field, some value changes the decoded
+//! resource or is refused, or the field is in `ignored` with its reason.
 
 use super::*;
 use crate::model::Resource;
@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 struct Mutant<T> {
     /// The field, as `package.Message.field`.
     field: String,
-    /// Where it was put.
+    /// Path at which the field was added.
     path: String,
     value: T,
 }
@@ -23,11 +23,11 @@ impl<T> Mutant<T> {
     }
 }
 
-/// What came of a field, wherever it was tried.
+/// The effects of a field at all the paths where it was tried.
 #[derive(Default)]
 struct Effect {
     any: bool,
-    /// Where it had none.
+    /// A path at which it had no effect.
     path: String,
 }
 
@@ -36,7 +36,7 @@ struct Mutation<'a> {
 }
 
 impl Mutation<'_> {
-    /// The message with each field that it lacks, and the same within all that it has.
+    /// Copies of the message, each with one of its missing fields added, and the same within the fields that it has.
     fn mutants(&self, message: &DynamicMessage, depth: usize) -> Vec<Mutant<DynamicMessage>> {
         let descriptor = message.descriptor();
         let fields = descriptor.fields().filter(|field| !is_ignored(field));
@@ -62,7 +62,7 @@ impl Mutation<'_> {
             return inner(&message.get_field(field), depth);
         }
         let taken = |oneof: prost_reflect::OneofDescriptor| oneof.fields().any(|f| message.has_field(&f));
-        // Another member of a choice takes the place of the one that is there, which changes what is decoded anyway.
+        // Another member of a oneof would replace the one that is set, which changes the decoded value anyway.
         if depth == 0 || field.containing_oneof().is_some_and(taken) {
             return vec![];
         }
@@ -77,7 +77,7 @@ impl Mutation<'_> {
         found
     }
 
-    /// The value with one more field in one of its messages.
+    /// Copies of the value with one more field in one of its messages.
     fn within(&self, value: &Value, depth: usize) -> Vec<Mutant<Value>> {
         match value {
             Value::Message(message) => self.within_message(message, depth),
@@ -145,12 +145,12 @@ fn is_ignored(field: &FieldDescriptor) -> bool {
     all.filter(|(of, _)| *of == name).any(|(_, fields)| fields.iter().any(|i| i.tag == field.number()))
 }
 
-/// Messages that are one value.
+/// Whether a message stands for a single value.
 fn is_value(descriptor: &MessageDescriptor) -> bool {
     descriptor.package_name() == "google.protobuf" || descriptor.name() == "TypedStruct"
 }
 
-/// A message of which nothing is set says nothing; what may be set in it does.
+/// Whether a message has no field set. An empty message has no effect; its fields may have one.
 fn is_empty(value: &Value) -> bool {
     let of = |value: &Value| {
         value.as_message().is_some_and(|m| !is_value(&m.descriptor()) && m.fields().next().is_none())
@@ -158,7 +158,7 @@ fn is_empty(value: &Value) -> bool {
     of(value) || value.as_list().is_some_and(|list| list.iter().all(of))
 }
 
-/// Values of a field, of which one at least is not its default.
+/// Values of a field, of which at least one is not the default.
 fn samples(field: &FieldDescriptor) -> Vec<Value> {
     if field.is_map() {
         let kind = field.kind();
@@ -213,7 +213,7 @@ fn messages(descriptor: &MessageDescriptor) -> Vec<Value> {
     }
 }
 
-/// Notes for each field of the resource whether any value of it made a difference.
+/// Records for each field of the resource whether any value of it had an effect.
 fn try_all(schema: &Schema, any: &Any, effects: &mut BTreeMap<String, Effect>) {
     let base = decode(any).unwrap_or_else(|error| panic!("{error}"));
     let descriptor = schema.message(type_name(&any.type_url));

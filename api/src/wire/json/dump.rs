@@ -18,7 +18,7 @@ pub struct Entry<'a> {
     pub resource: &'a Resource,
     /// The control plane's version of it; `None`: it is static.
     pub version: Option<&'a str>,
-    /// When it came, in RFC 3339.
+    /// When it was received, in RFC 3339.
     pub updated: &'a str,
 }
 
@@ -97,7 +97,7 @@ impl Dump<'_> {
         })
     }
 
-    /// Tables inside listeners are static to Envoy, wherever the listener came from.
+    /// The route tables. Envoy counts tables inside listeners as static, wherever the listener came from.
     fn routes(&self) -> Value {
         let one = |e: &Entry<'_>| match e.resource {
             Resource::Route(_) => Some(self.shown(e, "route_config")),

@@ -1,11 +1,11 @@
-//! Pure. Finds the field that made JSON unreadable, since the parser tells only what is wrong, not where.
+//! Pure. Finds the field for which JSON could not be read, since the parser reports only what is wrong, not where.
 
 use crate::wire::any::type_name;
 use crate::wire::refusal::{At, Refusal};
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
 
-/// The innermost field that cannot be read; `reason` is what the parser said of the whole.
+/// The innermost field that cannot be read; `reason` is the parser's error for the whole message.
 pub(super) fn refusal(
     pool: &DescriptorPool,
     kind: &MessageDescriptor,
@@ -15,7 +15,7 @@ pub(super) fn refusal(
     inside(pool, kind, value).err().unwrap_or_else(|| Refusal::new(reason))
 }
 
-/// Looks into the fields of a message.
+/// Checks the fields of a message.
 fn inside(pool: &DescriptorPool, kind: &MessageDescriptor, value: &Value) -> Result<(), Refusal> {
     let Value::Object(fields) = value else { return Ok(()) };
     if kind.full_name() == "google.protobuf.Any" {

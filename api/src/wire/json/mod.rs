@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub use bootstrap::{AdsSource, Bootstrap, BootstrapError};
 pub use dump::{Entry, config_dump};
 
-/// Envoy's message types, for reading and writing JSON; to be dropped when that is done, for it is not small.
+/// Envoy's message types, for reading and writing JSON. It takes megabytes, so drop it after use.
 pub struct Schema {
     pool: Arc<DescriptorPool>,
 }
@@ -30,8 +30,8 @@ impl Schema {
         Self { pool: descriptors::pool() }
     }
 
-    /// A message as JSON with Envoy's field names and its type under `@type`. What has no known type inside
-    /// shows its bytes.
+    /// A message as JSON with Envoy's field names and its type under `@type`. Nested messages of unknown types are
+    /// shown as bytes.
     pub fn to_json(&self, any: &Any) -> Value {
         self.fields(any).map_or_else(
             || opaque(any),
@@ -48,7 +48,7 @@ impl Schema {
         bootstrap::parse(self, text)
     }
 
-    /// A bootstrap as JSON, in which no key is shown.
+    /// A bootstrap as JSON, without its private keys.
     pub fn bootstrap_to_json(&self, start: &Bootstrap) -> Value {
         Value::Object(self.fields(&dump::without_keys(start)).unwrap_or_default())
     }
@@ -76,7 +76,7 @@ impl Schema {
     }
 }
 
-/// One message as JSON; for several, keep a `Schema`.
+/// Converts one message to JSON; for several, keep a `Schema`.
 pub fn to_json(any: &Any) -> Value {
     Schema::load().to_json(any)
 }

@@ -1,4 +1,4 @@
-//! Bootstraps in all their spellings, refusals with their paths, and what a dump shows.
+//! Bootstraps in all their forms, refusals with their paths, and the content of dumps.
 
 use super::*;
 use crate::model::Resource;
@@ -49,7 +49,7 @@ fn the_list_of_ignored_fields_names_fields_that_exist() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// A bootstrap with as much in it as the file of one test can hold; `{…}` marks are filled in by each test.
+/// A bootstrap with many fields set; each test fills in the `{…}` marks.
 const FULL: &str = include_str!("bootstrap.yaml");
 
 fn parsed(text: &str) -> Bootstrap {

@@ -1,4 +1,4 @@
-//! What resources of all kinds are made of: names, addresses, times, conditions, changes to headers, logs.
+//! Arbitrary parts of all kinds of resources: names, addresses, durations, matchers, changes to headers, logs.
 
 use crate::model::access_log::{AccessLog, JsonFormat, LogFormat, LogSink};
 use crate::model::matcher::*;
@@ -94,7 +94,7 @@ pub(in crate::wire) fn access_log() -> BoxedStrategy<AccessLog> {
         .boxed()
 }
 
-/// A format that is written out.
+/// A format that the configuration gives explicitly.
 pub(in crate::wire) fn log_format() -> BoxedStrategy<LogFormat> {
     prop_oneof![
         text().prop_map(LogFormat::Text),

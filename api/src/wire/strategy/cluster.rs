@@ -1,4 +1,4 @@
-//! Clusters, their endpoints, and the workloads and names of the mesh.
+//! Arbitrary clusters, endpoints, workloads and name tables.
 
 use super::basic::{duration, ip, name, socket, text};
 use super::security::tls_parameters;

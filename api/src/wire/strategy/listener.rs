@@ -1,4 +1,4 @@
-//! Listeners, their filter chains and what serves a connection.
+//! Arbitrary listeners, their filter chains and their network filters.
 
 use super::basic::{access_log, duration, header_match, log_format, mutations, name, net, socket, text};
 use super::route::route_configuration;
@@ -155,7 +155,7 @@ fn http_extra() -> BoxedStrategy<HttpExtra> {
     let underscores =
         prop_oneof![Just(Underscores::Allow), Just(Underscores::Reject), Just(Underscores::Drop)];
     let names = (of(name()), of(name()));
-    // Only where there is a name is there one to keep, so that flag is not made here.
+    // `keep_server` needs a server name, so it is not generated here.
     (vec(net(), 0..2), any::<[bool; 3]>(), host_port, slashes, underscores, names, local_reply())
         .prop_map(|(internal_addresses, flags, host_port, escaped_slashes, underscores, names, reply)| {
             HttpExtra {

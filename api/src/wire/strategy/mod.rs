@@ -1,7 +1,7 @@
 //! Arbitrary resources, for the property that decoding inverts encoding.
 //!
-//! Only values that mean something are made: lower-case header names, limits that are not zero, one kind of
-//! certificate source in a TLS context, policies and log fields in order of their names.
+//! Only valid values in normal form are generated: lower-case header names, limits that are not zero, one kind of
+//! certificate source in a TLS context, policies and log fields sorted by name.
 
 pub(super) mod basic;
 mod cluster;

@@ -1,4 +1,4 @@
-//! Route tables, with repetitions and settings of filters.
+//! Arbitrary route tables, with retries and settings of filters.
 
 use super::basic::{duration, fraction, header_match, mutations, name, string_match, text};
 use crate::model::matcher::*;

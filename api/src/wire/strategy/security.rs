@@ -1,4 +1,4 @@
-//! Who may do what, and what proves who somebody is.
+//! Arbitrary authorization policies, TLS settings and secrets.
 
 use super::basic::{header_match, name, net, string_match, text};
 use crate::model::authorization::{Action, Authorization, Permission, Policy, Principal};

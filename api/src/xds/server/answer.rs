@@ -1,5 +1,5 @@
-//! Pure. Responses of either form of the protocol, and their bytes: resources are not copied into a response, and of what is
-//! written no more lies about than the reader takes.
+//! Pure. Responses of either form of the protocol, and their encoding: large resources are not copied into a response,
+//! and a response is encoded only as fast as its client reads it.
 
 use super::Mode;
 use super::ask::version_text;
@@ -14,24 +14,24 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A response of either form; always of the session's own.
+/// A response, in the form of its session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
-    /// The form.
+    /// The form of the protocol.
     pub mode: Mode,
     /// The type of its resources.
     pub kind: Kind,
     /// The offer's version.
     pub version: String,
-    /// What the client refers to it by.
+    /// The nonce, which the client's ACK or NACK repeats.
     pub nonce: String,
-    /// What the client is given.
+    /// Added and changed resources.
     pub resources: Vec<(Arc<str>, Offered)>,
-    /// What there is no more; of the delta form only.
+    /// Names of removed resources; in the delta form only.
     pub removed: Vec<Arc<str>>,
 }
 
-/// What changes.
+/// A response with the changes.
 pub(super) fn delta(kind: Kind, diff: &Diff, nonce: &str, offer: &dyn Offer) -> Response {
     Response {
         mode: Mode::Delta,
@@ -43,8 +43,8 @@ pub(super) fn delta(kind: Kind, diff: &Diff, nonce: &str, offer: &dyn Offer) -> 
     }
 }
 
-/// Everything for clusters and listeners, because there what is missing is removed; what changes for other types.
-/// What must not be removed yet is repeated as it was sent before.
+/// A response with all resources for clusters and listeners, because clients remove the missing ones; a response with
+/// the changes for other types. Resources that must not be removed yet are repeated as they were sent before.
 pub(super) fn sotw(watch: &Watch, kind: Kind, diff: &Diff, nonce: &str, offer: &dyn Offer) -> Response {
     let resources = if watch.is_whole() { whole(watch, kind, diff, offer) } else { diff.upserts.clone() };
     Response {
@@ -113,12 +113,12 @@ impl Response {
         })
     }
 
-    /// Bytes of its resources.
+    /// Size of its resources in bytes.
     pub fn size(&self) -> usize {
         self.resources.iter().map(|(_, offered)| offered.entry.len()).sum()
     }
 
-    /// How many bytes it has as a message.
+    /// Length of the encoded message in bytes.
     pub fn encoded_len(&self) -> usize {
         let heads: usize = match self.mode {
             Mode::Sotw => 0,
@@ -129,26 +129,27 @@ impl Response {
         texts + heads + self.size()
     }
 
-    /// Its bytes as a message, in parts.
+    /// The encoded message, in parts.
     pub fn into_parts(self) -> Parts {
         Parts { response: self, written: None, large: None }
     }
 }
 
-/// What is left to write of a response.
+/// The parts of a response that are not written yet.
 #[derive(Debug)]
 pub struct Parts {
     response: Response,
-    /// How many of the resources, and then of the names that are removed; `None`: not the texts before them either.
+    /// How many of the resources and then of the removed names are written; `None`: not even the fields before them.
     written: Option<usize>,
-    /// The body of the last of these, which is still to be written.
+    /// The body of the last written resource, if that is still to be written.
     large: Option<Bytes>,
 }
 
 impl Iterator for Parts {
     type Item = Bytes;
 
-    /// About as many bytes as a few frames hold. A large resource goes by itself: all clients share its bytes.
+    /// The next part, about as long as a few frames. A large resource is a part of its own, because all clients share
+    /// its bytes.
     fn next(&mut self) -> Option<Bytes> {
         if let Some(large) = self.large.take() {
             return Some(large);
@@ -169,7 +170,7 @@ impl Iterator for Parts {
 }
 
 impl Parts {
-    /// Writes one of the resources or removed names; false when there is no such one.
+    /// Writes one of the resources or removed names; returns false if the index is past the end.
     fn put(&mut self, at: usize, part: &mut BytesMut) -> bool {
         let Response { mode, resources, removed, .. } = &self.response;
         if let Some((name, offered)) = resources.get(at) {
@@ -192,12 +193,12 @@ impl Parts {
     }
 }
 
-/// Length of a `Resource` of the delta form, without its own key and length.
+/// Length of a `Resource` of the delta form, without its field key and length.
 fn resource_len(name: &str, offered: &Offered) -> usize {
     text_len(name) + text_len(&version_text(offered.version)) + offered.entry.len()
 }
 
-/// Length of what stands before a resource's body in the delta form.
+/// Length of the fields before a resource's body in the delta form.
 fn head_len(name: &str, offered: &Offered) -> usize {
     let resource = resource_len(name, offered);
     KEY + encoded_len_varint(resource as u64) + resource - offered.entry.len()
@@ -217,9 +218,9 @@ fn text_len(text: &str) -> usize {
 
 /// Bytes of the key of a field whose number is below 16.
 const KEY: usize = 1;
-/// Bytes after which a part ends: two frames of HTTP/2, as a part that is being sent is held until its client takes it.
+/// Bytes after which a part ends: two HTTP/2 frames, because a part stays in memory until its client reads it.
 const PART: usize = 32 << 10;
-/// Bytes from which on a resource is not copied into a part.
+/// Resources of at least this many bytes are not copied into a part.
 const LARGE: usize = 16 << 10;
 
 /// Numbers of fields that both forms of the protocol have.
@@ -229,7 +230,7 @@ const TYPE_FIELD: u32 = 4;
 const NONCE_FIELD: u32 = 5;
 /// `DeltaDiscoveryResponse.removed_resources`.
 const REMOVED_FIELD: u32 = 6;
-/// Of `Resource`.
+/// `Resource.version`.
 const RESOURCE_VERSION_FIELD: u32 = 1;
 const RESOURCE_NAME_FIELD: u32 = 3;
 

@@ -1,32 +1,32 @@
-//! Pure. A request of either form of the protocol, read into what it means.
+//! Pure. Parses a request of either form of the protocol into one type.
 
 use super::Request;
 use crate::model::Kind;
 
-/// What a request means.
+/// A parsed request.
 #[derive(Debug)]
 pub(super) struct Ask {
     pub(super) kind: Kind,
-    /// Which response it answers; empty: none.
+    /// Nonce of the response that it acknowledges or refuses; empty: none.
     pub(super) nonce: String,
-    /// The answer is a refusal, for this reason.
+    /// The reason, if it is a NACK.
     pub(super) error: Option<String>,
     pub(super) change: Change,
-    /// What a returning client has; versions this server never gives are `None`.
+    /// Resources that a reconnecting client has. The version is `None` if no server of this kind has sent it.
     pub(super) initial: Vec<(String, Option<u64>)>,
 }
 
 /// How subscriptions change.
 #[derive(Debug)]
 pub(super) enum Change {
-    /// By names that come and go.
+    /// By added and removed names.
     Delta { subscribe: Vec<String>, unsubscribe: Vec<String> },
-    /// To exactly these names; a request that answers an older response is out of date.
+    /// To exactly these names. A request with the nonce of an older response is stale.
     Whole(Vec<String>),
 }
 
 impl Ask {
-    /// `None`: a type of resource that this server does not have.
+    /// Parses a request; `None` for a type of resource that this server does not have.
     pub(super) fn read(request: Request) -> Option<Self> {
         match request {
             Request::Delta(request) => {
@@ -53,7 +53,7 @@ impl Ask {
     }
 }
 
-/// A resource's version as the wire has it.
+/// A resource's version as text, as messages carry it.
 pub(super) fn version_text(version: u64) -> String {
     format!("{version:016x}")
 }
@@ -62,7 +62,7 @@ fn parse_version(text: &str) -> Option<u64> {
     u64::from_str_radix(text, 16).ok()
 }
 
-/// The beginning of a refusal's text: it is kept and shown, and the client chooses how long it is.
+/// Truncates a NACK's text, which is stored and shown and whose length the client chooses.
 fn shortened(mut text: String) -> String {
     if text.len() > MAX_DETAIL {
         text.truncate(text.floor_char_boundary(MAX_DETAIL));
@@ -71,5 +71,5 @@ fn shortened(mut text: String) -> String {
     text
 }
 
-/// Bytes of a refusal that are kept.
+/// Bytes of a NACK's text that are kept.
 const MAX_DETAIL: usize = 16 << 10;

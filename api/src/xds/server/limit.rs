@@ -1,22 +1,22 @@
-//! Pure. How many names a client may subscribe to, and how long they may be. A session keeps each of them, also those
-//! of which there is no resource.
+//! Pure. Limits on the number and length of the names that a client subscribes to. A session stores each name, even if
+//! there is no such resource.
 
 use super::Request;
 use super::holding::Holding;
 use std::collections::BTreeSet;
 
-/// A request that asks for too much.
+/// Why a request exceeds the limits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Excess {
-    /// More names than a session keeps.
+    /// More names than a session may store.
     #[error("it subscribes to more than {MAX_NAMES} names")]
     Names,
-    /// A name longer than any resource's.
+    /// A name longer than any resource's name.
     #[error("it subscribes to a name of {0} bytes; at most {MAX_NAME} are taken")]
     Length(usize),
 }
 
-/// `own`: what is held of the request's type; `all`: how many names are subscribed to of all types.
+/// Checks a request. `own` is the state of the request's type; `all` is the number of subscribed names of all types.
 pub(super) fn check(request: &Request, own: Option<&Holding>, all: usize) -> Result<(), Excess> {
     let longest = longest(request);
     if longest > MAX_NAME {
@@ -30,7 +30,7 @@ pub(super) fn check(request: &Request, own: Option<&Holding>, all: usize) -> Res
             }
             (all, &request.resource_names_subscribe)
         }
-        // These names replace those of before.
+        // These names replace the earlier ones.
         Request::Sotw(request) => (all - own.map_or(0, Holding::count), &request.resource_names),
     };
     if kept + names.len() <= MAX_NAMES {
@@ -53,15 +53,15 @@ fn longest(request: &Request) -> usize {
     }
 }
 
-/// Bytes that a name takes, about: its text, and its places in two tables.
+/// The approximate memory of a name in bytes: its text, and its entries in two tables.
 pub(super) fn weight(name: &str) -> usize {
     name.len() + PLACES
 }
 
 const PLACES: usize = 128;
-/// Names of a session, of all types together: those of the clusters of 50,000 ports, and of their endpoints.
+/// Names of a session, for all types together: enough for the clusters of 50,000 ports and their endpoints.
 pub(super) const MAX_NAMES: usize = 100_000;
-/// Bytes of a name: that of a cluster has a host of 253 and a subset of 63.
+/// Bytes of a name. A cluster's name contains a host of up to 253 bytes and a subset of up to 63.
 pub(super) const MAX_NAME: usize = 1024;
 
 #[cfg(test)]

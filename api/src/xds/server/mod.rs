@@ -1,7 +1,7 @@
-//! Pure. One client's session at a server: its subscriptions, what it has been sent, and what comes next.
+//! Pure. One client's session at a server: its subscriptions, what it has been sent, and the next responses.
 //!
-//! Both forms of the protocol share one bookkeeping; they differ in how a request is read (`ask`) and in how a
-//! response is written (`answer`).
+//! Both forms of the protocol share the same state; they differ in how a request is parsed (`ask`) and in how a
+//! response is encoded (`answer`).
 
 mod answer;
 mod watch;
@@ -39,7 +39,7 @@ pub enum Request {
 }
 
 impl Request {
-    /// What the client says about itself, which only the first request has to carry.
+    /// The client's node, which only the first request must carry.
     pub fn node(&self) -> Option<&Node> {
         match self {
             Self::Delta(request) => request.node.as_ref(),
@@ -47,7 +47,7 @@ impl Request {
         }
     }
 
-    /// Bytes that a session may hold for the names in it.
+    /// Bytes that a session may hold for the names in the request.
     pub fn weight(&self) -> usize {
         match self {
             Self::Delta(request) => {
@@ -59,14 +59,14 @@ impl Request {
     }
 }
 
-/// How far a client is with one type, for status pages.
+/// Synchronisation status of a client for one type, for status pages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
-    /// Names that are asked for; the wildcard is `*`.
+    /// Number of subscribed names.
     pub subscribed: usize,
-    /// Everything of this type is asked for.
+    /// Whether the client has a wildcard subscription.
     pub wildcard: bool,
-    /// Resources the client has been given.
+    /// Number of resources that the client has.
     pub resources: usize,
     /// Nonce of the newest response; empty before the first.
     pub nonce_sent: String,
@@ -76,18 +76,18 @@ pub struct Status {
     pub version_sent: String,
     /// The offer's version in the newest response that was accepted.
     pub version_acked: String,
-    /// The newest refusal, until a later response is accepted.
+    /// The newest NACK, until a later response is accepted.
     pub nack: Option<Nack>,
 }
 
-/// A client's refusal of a response.
+/// A client's NACK of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Nack {
     /// Nonce of the refused response.
     pub nonce: String,
-    /// Resources of the response that the client's message names; all of them where it names none.
+    /// Resources of the response that the client's error text names; all of them if it names none.
     pub names: Vec<String>,
-    /// What the client says.
+    /// The client's error text.
     pub detail: String,
 }
 
@@ -97,17 +97,17 @@ pub struct Session {
     mode: Mode,
     watches: BTreeMap<Kind, Box<Watch>>,
     nonce: u64,
-    /// Clusters that were sent and whose endpoints the client has not acknowledged yet.
+    /// Clusters that were sent, but whose endpoints the client has not acknowledged yet.
     warming: BTreeSet<Arc<str>>,
 }
 
 impl Session {
-    /// The session of a stream that has just been opened.
+    /// The session of a stream that was just opened.
     pub fn new(mode: Mode) -> Self {
         Self { mode, watches: BTreeMap::new(), nonce: 0, warming: BTreeSet::new() }
     }
 
-    /// Refuses a request that would make the session hold more names than a client can need.
+    /// Refuses a request that would make the session store more names than a client can need.
     pub fn check(&self, request: &Request) -> Result<(), Excess> {
         let kind = match request {
             Request::Delta(request) => &request.type_url,
@@ -118,31 +118,31 @@ impl Session {
         limit::check(request, own.map(|watch| &watch.holding), all)
     }
 
-    /// Bytes that are held because the client has named resources, about.
+    /// The approximate memory in bytes that the client's names take.
     pub fn weight(&self) -> usize {
         self.watches.values().map(|watch| watch.weight()).sum()
     }
 
-    /// Takes a request in; gives back what is to be sent, in order. Requests of unknown types are left unanswered, as
-    /// the protocol wants.
+    /// Processes a request. Returns the responses to send, in order. A request for an unknown type gets no response, as
+    /// the protocol requires.
     pub fn request(&mut self, request: Request, offer: &dyn Offer) -> Vec<Response> {
         let Some(ask) = Ask::read(request) else { return vec![] };
         self.take(ask);
         self.plan(offer)
     }
 
-    /// What is to be sent after the offer has changed.
+    /// Returns the responses to send after the offer has changed.
     pub fn push(&mut self, offer: &dyn Offer) -> Vec<Response> {
         self.plan(offer)
     }
 
-    /// Whether something waits for an answer of the client.
+    /// Whether changes are held back until the client acknowledges a response.
     pub fn held(&self) -> bool {
         !self.warming.is_empty() || self.watches.values().any(|watch| watch.waiting)
     }
 
-    /// Sends what was held back, in the right order, without waiting any longer for endpoints that the client does
-    /// not ask for, or for listeners and routes it does not subscribe to.
+    /// Returns the responses that were held back, in the right order, without waiting for endpoints that the client
+    /// does not request, or for listeners and routes that it does not subscribe to.
     pub fn release(&mut self, offer: &dyn Offer) -> Vec<Response> {
         self.warming.clear();
         for watch in self.watches.values_mut() {
@@ -151,12 +151,12 @@ impl Session {
         self.plan(offer)
     }
 
-    /// How far the client is, by type; types it never asked for are left out.
+    /// The client's status by type; types that it never requested are omitted.
     pub fn status(&self) -> BTreeMap<Kind, Status> {
         self.watches.iter().map(|(kind, watch)| (*kind, watch.status())).collect()
     }
 
-    /// Kinds and names the client asks for; a wildcard is `*`.
+    /// The names of a kind that the client subscribes to; a wildcard is `*`.
     pub fn subscriptions(&self, kind: Kind) -> Vec<Arc<str>> {
         let Some(watch) = self.watches.get(&kind) else { return vec![] };
         let wildcard = watch.holding.wildcard().then(|| Arc::from("*"));
@@ -167,7 +167,8 @@ impl Session {
         let kind = ask.kind;
         let watch = self.watches.entry(kind).or_insert_with(|| Box::new(Watch::new(kind)));
         let Some(answered) = watch.take(ask) else { return };
-        // A cluster that is refused never asks for its endpoints; endpoints that are answered are waited for no more.
+        // A client never requests the endpoints of a cluster that it refuses. Acknowledged endpoints end the wait for
+        // them.
         if kind == Kind::Endpoints || (kind == Kind::Cluster && answered.refused) {
             for name in &answered.upserts {
                 self.warming.remove(name);
@@ -175,7 +176,7 @@ impl Session {
         }
     }
 
-    /// All that may be sent now.
+    /// All responses that may be sent now.
     fn plan(&mut self, offer: &dyn Offer) -> Vec<Response> {
         self.follow(offer);
         let responses = self.planned(offer);
@@ -204,7 +205,7 @@ impl Session {
             }
             self.note_waiting(kind, offer);
         }
-        // With listeners and routes in step already, this very call may have become the time to remove.
+        // If listeners and routes are in sync already, clusters and endpoints can be removed in this call.
         for kind in [Kind::Cluster, Kind::Endpoints] {
             let removals = self.may_remove_upstreams(offer);
             responses.extend(self.send(kind, removals, offer));
@@ -216,14 +217,14 @@ impl Session {
         responses
     }
 
-    /// Clusters that are gone, or have no endpoints to wait for, are waited for no more.
+    /// Ends the wait for clusters that are removed or have no endpoints to wait for.
     fn waiting_over(&mut self, offer: &dyn Offer) {
         self.warming.retain(|name| {
             offer.find(Kind::Cluster, name).is_some() && offer.find(Kind::Endpoints, name).is_some()
         });
     }
 
-    /// Nothing of clusters and endpoints is on its way to this client.
+    /// Whether no response with clusters or endpoints is in flight to this client.
     fn upstreams_settled(&self, offer: &dyn Offer) -> bool {
         self.warming.is_empty()
             && [Kind::Cluster, Kind::Endpoints].iter().all(|kind| {
@@ -231,10 +232,10 @@ impl Session {
             })
     }
 
-    /// Listeners and routes are in step, so what they no longer use may go.
+    /// Whether listeners and routes are in sync, so that clusters and endpoints without references may be removed.
     fn may_remove_upstreams(&self, offer: &dyn Offer) -> bool {
         let resumed = self.watches.get(&Kind::Cluster).is_some_and(|watch| watch.resumed);
-        // A client that comes back may hold listeners and routes it has not spoken of yet.
+        // A client that reconnects may have listeners and routes that it has not announced yet.
         let told = [Kind::Listener, Kind::Route].iter().all(|kind| self.watches.contains_key(kind));
         (told || !resumed)
             && self.warming.is_empty()
@@ -259,7 +260,7 @@ impl Session {
         }
         let mut diff = watch.diff(offer);
         if self.mode == Mode::Sotw && !watch.is_whole() {
-            // No message can say that these are gone: it follows from the listeners and clusters.
+            // No message can report their removal: it follows from the listeners and clusters.
             watch.forget(&std::mem::take(&mut diff.removed));
         }
         if !removals {
@@ -284,7 +285,8 @@ impl Session {
         Some(response)
     }
 
-    /// A cluster that arrives again starts without endpoints, also where they did not change.
+    /// Sends endpoints again for these clusters: a client starts a resent cluster without endpoints, even if they did
+    /// not change.
     fn resend_endpoints(&mut self, clusters: &[Arc<str>], offer: &dyn Offer) {
         let Some(endpoints) = self.watches.get_mut(&Kind::Endpoints) else { return };
         for name in clusters {

@@ -1,4 +1,4 @@
-//! A session against clients of both methods, and clients that do not behave.
+//! Tests of a session with clients of both methods, and with misbehaving clients.
 
 use super::*;
 use crate::wire::xds::{Any, nack};
@@ -55,7 +55,7 @@ fn sotw(kind: Kind, names: &[&str]) -> Request {
     })
 }
 
-/// A response in short: kind, `+name` and `-name`.
+/// A short form of responses: kind, `+name` and `-name`.
 fn show(responses: &[Response]) -> Vec<String> {
     let short = |response: &Response| {
         let words: Vec<String> = match response.mode {
@@ -155,7 +155,7 @@ fn a_refusal_is_kept_with_its_names_and_not_answered_with_the_same_again() {
     assert_eq!(session.status()[&CLUSTER].nack, None);
 }
 
-/// A client in step with listeners, routes, clusters and endpoints of one service.
+/// A client that is in sync with listeners, routes, clusters and endpoints of one service.
 fn in_step(mode: Mode) -> (Session, Resources) {
     let offer = offer(&[
         (CLUSTER, "a", "cluster-a"),
@@ -317,7 +317,7 @@ fn a_session_weighs_what_its_client_has_named_and_no_more() {
     }
     session.request(leave, &nothing);
     assert_eq!(session.weight(), 0);
-    // What a client comes with is told to be gone, and held until the client has heard it.
+    // The resource that a client announces is reported as removed, and kept in the state until the client acknowledges.
     let mut come = subscribe(Kind::Route, &[]);
     if let Request::Delta(request) = &mut come {
         request.initial_resource_versions = [(long, String::new())].into();
@@ -346,7 +346,7 @@ fn what_most_clients_have_in_common_is_held_once() {
             acknowledge(&mut session, &responses[0], names, &all);
         }
         assert_eq!((session.weight(), session.status()[&ENDPOINTS].subscribed), (0, 100), "{mode:?}");
-        // A name more, and one that is not there.
+        // One more name, and a name without a resource.
         let more = ["cluster-7", "other"];
         let mut request =
             if mode == Mode::Delta { subscribe(ENDPOINTS, &more[1..]) } else { sotw(ENDPOINTS, &more) };

@@ -1,4 +1,4 @@
-//! Pure. One type of resource in a session: what is asked for, what the client has, what is on its way.
+//! Pure. One type of resource in a session: subscriptions, the client's resources, and the response in flight.
 
 use super::ask::{Ask, Change};
 use super::holding::{HeldVersion, Holding};
@@ -14,19 +14,19 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Watch {
     kind: Kind,
-    /// What is asked for, and what the client has.
+    /// The subscriptions, and the resources that the client has.
     pub(super) holding: Holding,
-    /// The response that is not answered yet.
+    /// The response that is not acknowledged yet.
     pub(super) sending: Option<Sending>,
-    /// A response is due also if there is nothing to tell: clients wait for the first.
+    /// A response is due even without changes: clients wait for the first one.
     pub(super) must_answer: bool,
-    /// The client came with resources of an earlier stream.
+    /// The client announced resources of an earlier stream.
     pub(super) resumed: bool,
-    /// There is something to send, and it waits for another type.
+    /// There are changes to send, and they wait for another type.
     pub(super) waiting: bool,
-    /// The tables of an offer of which the client lacked nothing, as far as nothing has changed on its side since.
+    /// The tables of an offer of which the client had everything, unless the client's state has changed since.
     in_step: RefCell<Option<(Arc<Table>, Arc<Table>)>>,
-    /// Names have been given, so that none means none.
+    /// The client has named resources before, so an empty list means no resources.
     explicit: bool,
     asked: bool,
     nonce: String,
@@ -35,7 +35,7 @@ pub(super) struct Watch {
     nack: Option<Nack>,
 }
 
-/// A response on its way.
+/// A response in flight.
 #[derive(Debug)]
 pub(super) struct Sending {
     pub(super) nonce: String,
@@ -44,14 +44,14 @@ pub(super) struct Sending {
     pub(super) removed: Vec<Arc<str>>,
 }
 
-/// A response that has been answered.
+/// A response that has been acknowledged or refused.
 #[derive(Debug)]
 pub(super) struct Answered {
     pub(super) upserts: Vec<Arc<str>>,
     pub(super) refused: bool,
 }
 
-/// What the client lacks.
+/// The changes that the client lacks.
 #[derive(Debug, Default)]
 pub(super) struct Diff {
     pub(super) upserts: Vec<(Arc<str>, Offered)>,
@@ -83,12 +83,12 @@ impl Watch {
         }
     }
 
-    /// Whether state-of-the-world responses of this type hold everything, so that what is missing is gone.
+    /// Whether state-of-the-world responses of this type hold all resources, so that clients remove missing ones.
     pub(super) fn is_whole(&self) -> bool {
         matches!(self.kind, Kind::Cluster | Kind::Listener)
     }
 
-    /// Takes a request in; gives back the response it answers, if it answers the one on its way.
+    /// Processes a request. Returns the response in flight if the request acknowledges or refuses it.
     pub(super) fn take(&mut self, ask: Ask) -> Option<Answered> {
         let stale = !ask.nonce.is_empty() && !self.nonce.is_empty() && ask.nonce != self.nonce;
         if stale && matches!(ask.change, Change::Whole(_)) {
@@ -124,7 +124,7 @@ impl Watch {
         Some(Answered { upserts: sending.upserts, refused })
     }
 
-    /// The client needs this resource again, whatever it has.
+    /// Marks a resource as needed by the client, even if it has it.
     pub(super) fn resend(&mut self, name: &str) {
         self.holding.set_known(name, None);
         self.in_step.take();
@@ -150,7 +150,7 @@ impl Watch {
                 self.ask_all();
                 continue;
             }
-            // Asking again for a name is how a client says that it needs the resource again.
+            // A client subscribes to a name again to get the resource again.
             if !first {
                 self.holding.set_known(name, None);
             }
@@ -203,17 +203,17 @@ impl Watch {
         self.must_answer = !self.resumed;
     }
 
-    /// Whether naming nothing means everything, as it does for the types that nothing else refers to.
+    /// Whether an empty list of names means all resources, as it does for types that no other type refers to.
     fn means_all(&self) -> bool {
         matches!(self.kind, Kind::Cluster | Kind::Listener | Kind::Names)
     }
 
-    /// Keeps what the client has beside the table that is offered, if they have most in common.
+    /// Stores the client's state as exceptions to the offered table if they have most in common.
     pub(super) fn follow(&mut self, offer: &dyn Offer) {
         self.holding.follow(offer.shared(self.kind));
     }
 
-    /// What the client lacks of what is offered.
+    /// The difference between the offer and what the client has.
     pub(super) fn diff(&self, offer: &dyn Offer) -> Diff {
         let (shared, own) = (offer.shared(self.kind), offer.own(self.kind));
         let same = |(a, b): &(Arc<Table>, Arc<Table>)| Arc::ptr_eq(a, shared) && Arc::ptr_eq(b, own);
@@ -249,7 +249,7 @@ impl Watch {
         diff
     }
 
-    /// Notes a response that is being sent.
+    /// Records a response that is being sent.
     pub(super) fn sent(&mut self, nonce: String, version: &str, diff: Diff) {
         let mut upserts = Vec::with_capacity(diff.upserts.len());
         for (name, offered) in diff.upserts {
@@ -263,7 +263,7 @@ impl Watch {
         self.sending = Some(Sending { nonce, version: version.to_owned(), upserts, removed: diff.removed });
     }
 
-    /// Notes what the client has no more.
+    /// Records that the client has removed these resources.
     pub(super) fn forget(&mut self, removed: &[Arc<str>]) {
         self.in_step.take();
         for name in removed {
@@ -272,7 +272,8 @@ impl Watch {
         }
     }
 
-    /// Bytes that the client's names take: those that are kept for it alone, and others that it is being told about.
+    /// Memory in bytes that the client's names take: names stored for it alone, and the names in the response in
+    /// flight.
     pub(super) fn weight(&self) -> usize {
         let kept: BTreeSet<&Arc<str>> = self.holding.kept().collect();
         let leaving = self.sending.iter().flat_map(|sending| &sending.removed);
