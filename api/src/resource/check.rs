@@ -1,5 +1,5 @@
-//! Pure. The question `POST /debug/validate` takes and the answer it gives: would these objects be accepted?
-//! Exists so that tools refuse what pilot would refuse, before anything changes.
+//! Pure. The request and response of `POST /debug/validate`, which checks whether objects would be accepted.
+//! Exists so that tools refuse the objects that pilot would refuse, before anything changes.
 
 use super::document::{Problem, Refusal};
 use super::weight;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// One object to check.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Given {
-    /// The file it comes from, with the line where known; only repeated in answers.
+    /// The file that it comes from, with the line if known; only repeated in responses.
     #[serde(default)]
     pub file: String,
     /// The object.
@@ -16,7 +16,7 @@ pub struct Given {
 }
 
 impl std::fmt::Debug for Given {
-    /// Without the content: it may be a secret's.
+    /// Omits the content, which may be a secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Given({})", self.file)
     }
@@ -29,28 +29,28 @@ pub struct Question {
     pub objects: Vec<Given>,
 }
 
-/// What would become of them.
+/// The result of a check, as the response.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Answer {
     /// Why they would be refused; empty: they would be accepted.
     pub errors: Vec<Problem>,
-    /// What is odd but accepted.
+    /// Warnings about accepted objects.
     pub warnings: Vec<Problem>,
 }
 
-/// What a check found.
+/// The findings of a check.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// Reasons to refuse.
     pub errors: Vec<Refusal>,
-    /// Odd, but accepted.
+    /// Warnings about accepted objects.
     pub warnings: Vec<Refusal>,
 }
 
 impl Question {
-    /// Reads a question, unless its values would take much more memory than its text: `{"":{"":{…` and `[[],[],…` are a
-    /// hundred times as large once they are read.
+    /// Parses a request, unless its values would take much more memory than its text: `{"":{"":{…` and `[[],[],…` take
+    /// a hundred times as much once parsed.
     pub fn read(text: &[u8]) -> Result<Self, String> {
         if text.len() > MAX_QUESTION {
             return Err(format!("the question has {} bytes; at most {MAX_QUESTION} are read", text.len()));
@@ -62,7 +62,7 @@ impl Question {
     }
 }
 
-/// Bytes of a question: the objects of one `apply`.
+/// Bytes of a request: the objects of one `apply`.
 pub const MAX_QUESTION: usize = 8 << 20;
 impl From<&Report> for Answer {
     fn from(report: &Report) -> Self {

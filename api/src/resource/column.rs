@@ -1,33 +1,33 @@
-//! Pure. Columns of `kubectl get`, and how their cells are written. Kubernetes' own kinds compute some of them; a custom
-//! kind's are paths, because its CRD can say nothing else.
+//! Pure. Columns of `kubectl get`, and the format of their cells. Kubernetes' own kinds compute some columns; columns
+//! of custom kinds are JSON paths, because a CRD supports nothing else.
 
 use serde_json::Value;
 
-/// A column of a kind's table. The name of the object is always the first and stands in no list.
+/// A column of a kind's table. The object's name is always the first column and is not listed.
 #[derive(Debug, Clone, Copy)]
 pub struct Column {
-    /// Its head, in capitals.
+    /// Its heading, in capitals.
     pub name: &'static str,
-    /// What stands in it.
+    /// Source of its cells.
     pub cell: Cell,
-    /// Shown with `-o wide` only.
+    /// Whether it is shown with `-o wide` only.
     pub wide: bool,
-    /// What it says, for the CRD.
+    /// Its description in the CRD.
     pub description: &'static str,
 }
 
-/// What stands in a column.
+/// Source of a column's cells.
 #[derive(Debug, Clone, Copy)]
 pub enum Cell {
     /// The value at a JSON path, such as `.spec.hosts`.
     Path(&'static str),
-    /// The time since the one at a JSON path.
+    /// The time since the timestamp at a JSON path.
     Since(&'static str),
     /// A function of the object and of the time, in seconds since 1970.
     Computed(fn(&Value, i64) -> String),
 }
 
-/// How old the object is.
+/// The column with the age of the object.
 pub const AGE: Column = Column {
     name: "AGE",
     cell: Cell::Since(".metadata.creationTimestamp"),
@@ -36,23 +36,23 @@ pub const AGE: Column = Column {
 };
 
 impl Column {
-    /// The value at a path.
+    /// A column with the value at a path.
     pub const fn path(name: &'static str, path: &'static str, description: &'static str) -> Self {
         Self { name, cell: Cell::Path(path), wide: false, description }
     }
 
-    /// A computed cell.
+    /// A column with a computed cell.
     pub const fn computed(name: &'static str, cell: fn(&Value, i64) -> String) -> Self {
         Self { name, cell: Cell::Computed(cell), wide: false, description: "" }
     }
 
-    /// The same, with `-o wide` only.
+    /// The same column, shown with `-o wide` only.
     #[must_use]
     pub const fn wide(self) -> Self {
         Self { wide: true, ..self }
     }
 
-    /// The cell of an object at a time, in seconds since 1970.
+    /// The cell of an object at the time `now`, in seconds since 1970.
     pub fn cell(&self, object: &Value, now: i64) -> String {
         match self.cell {
             Cell::Path(path) => printed(at(object, path)),
@@ -65,17 +65,17 @@ impl Column {
     }
 }
 
-/// The value at a JSON path of plain names; null where there is none.
+/// The value at a JSON path of plain names; null if there is none.
 pub fn at<'a>(object: &'a Value, path: &str) -> &'a Value {
     path.split('.').filter(|name| !name.is_empty()).fold(object, |value, name| &value[name])
 }
 
-/// The text at a path; empty where there is none.
+/// The text at a path; empty if there is none.
 pub fn text<'a>(object: &'a Value, path: &str) -> &'a str {
     at(object, path).as_str().unwrap_or_default()
 }
 
-/// The number at a path, or another.
+/// The number at a path, or `default`.
 pub fn number(object: &Value, path: &str, default: u64) -> u64 {
     at(object, path).as_u64().unwrap_or(default)
 }
@@ -85,12 +85,12 @@ pub fn items<'a>(object: &'a Value, path: &str) -> impl Iterator<Item = &'a Valu
     at(object, path).as_array().into_iter().flatten()
 }
 
-/// A text, or what stands for none.
+/// A text, or `otherwise` if it is empty.
 pub fn or(text: &str, otherwise: &str) -> String {
     if text.is_empty() { otherwise.into() } else { text.into() }
 }
 
-/// Texts with commas between them; `<none>` without any.
+/// Texts, separated by commas; `<none>` for an empty list.
 pub fn listed<T: AsRef<str>>(texts: impl Iterator<Item = T>) -> String {
     let mut all = String::new();
     for text in texts.filter(|text| !text.as_ref().is_empty()) {
@@ -108,13 +108,13 @@ pub fn pairs(object: &Value, path: &str) -> String {
     listed(entries.map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default())))
 }
 
-/// Seconds since 1970 of a time as Kubernetes writes it.
+/// Parses a timestamp of Kubernetes into seconds since 1970.
 pub fn seconds(text: &str) -> Option<i64> {
     let format = &time::format_description::well_known::Rfc3339;
     time::OffsetDateTime::parse(text, format).ok().map(time::OffsetDateTime::unix_timestamp)
 }
 
-/// A span as kubectl writes it: two units while it is short, one when it is long.
+/// Formats a duration as kubectl does: in two units if it is short, in one if it is long.
 pub fn duration(seconds: i64) -> String {
     let seconds = seconds.max(0);
     let (minutes, hours) = (seconds / 60, seconds / 3600);

@@ -6,14 +6,14 @@ use super::kind::descriptors;
 use super::schema::{PRESERVE, without_marks};
 use serde_json::{Map, Value, json};
 
-/// The definitions of every kind of the mesh that is read, by name.
+/// The definitions of all supported kinds of the mesh, sorted by name.
 pub fn all() -> Vec<Value> {
     let mut all: Vec<Value> = descriptors().filter_map(definition).collect();
     all.sort_by(|a, b| a["metadata"]["name"].as_str().cmp(&b["metadata"]["name"].as_str()));
     all
 }
 
-/// The definition of a kind; none for Kubernetes' own, and for kinds that are refused.
+/// The definition of a kind; `None` for Kubernetes' own kinds and for refused kinds.
 fn definition(kind: &Descriptor) -> Option<Value> {
     let spec = without_marks(&(kind.schema?)());
     let schema = json!({
@@ -62,14 +62,14 @@ fn names(kind: &Descriptor) -> Value {
     names.into()
 }
 
-/// A computed column can stand in no CRD.
+/// A printer column; `None` for a computed column, which a CRD cannot express.
 fn column(column: &Column) -> Option<Value> {
     let (path, kind) = match column.cell {
         Cell::Path(path) => (path, "string"),
         Cell::Since(path) => (path, "date"),
         Cell::Computed(_) => return None,
     };
-    // kubectl writes heads in capitals itself.
+    // kubectl writes headings in capitals itself.
     let mut name = column.name.to_lowercase();
     name[..1].make_ascii_uppercase();
     let mut shown = json!({"name": name, "type": kind, "jsonPath": path, "description": column.description});

@@ -1,6 +1,6 @@
-//! Pure. What must be known of a kind of object: how it is named, in which versions it is read, how a list of it looks.
+//! Pure. The description of a kind of object: its names, its versions, its columns and its schema.
 //!
-//! Each kind describes itself in its own file below `kind`; the parser, `ostria` and the CRDs read nothing else.
+//! Each kind has a descriptor in its own file below `kind`. The parser, `ostria` and the CRDs use only descriptors.
 
 use super::column::Column;
 use serde_json::Value;
@@ -16,46 +16,46 @@ pub struct Descriptor {
     pub plural: &'static str,
     /// Short names, as in `get vs`.
     pub short: &'static [&'static str],
-    /// Words that stand for several kinds, as in `get all`.
+    /// Names for groups of kinds, as in `get all`.
     pub categories: &'static [&'static str],
-    /// Whether its objects live in a namespace.
+    /// Whether its objects are in a namespace.
     pub namespaced: bool,
-    /// The versions that are read, the one that is stored first. Empty for a kind of which any version is refused.
+    /// The supported versions; the first is the storage version. Empty for a kind that is refused in every version.
     pub versions: &'static [&'static str],
-    /// The table of `get`, without the name.
+    /// The columns of `get`, without the name.
     pub columns: &'static [Column],
-    /// The schema of its `spec`, with marks; none for Kubernetes' own kinds and for those that are refused.
+    /// The schema of its `spec`, with marks; `None` for Kubernetes' own kinds and for refused kinds.
     pub schema: Option<fn() -> Value>,
 }
 
 impl Descriptor {
-    /// The version that a cluster stores and that tools write.
+    /// The storage version, which tools also write.
     pub fn storage(&self) -> &'static str {
         self.versions.first().copied().unwrap_or("v1")
     }
 
-    /// An `apiVersion` of this kind.
+    /// The `apiVersion` for a version of this kind.
     pub fn api_version(&self, version: &str) -> String {
         if self.group.is_empty() { version.to_owned() } else { format!("{}/{version}", self.group) }
     }
 
-    /// Its name for one object, lower case.
+    /// Its singular name, in lower case.
     pub fn singular(&self) -> String {
         self.kind.to_lowercase()
     }
 
-    /// As kubectl prints the kind of an object: `deployment.apps`.
+    /// The kind as kubectl prints it: `deployment.apps`.
     pub fn printed(&self) -> String {
         if self.group.is_empty() { self.singular() } else { format!("{}.{}", self.singular(), self.group) }
     }
 
-    /// Whether it is the mesh's, not Kubernetes' own.
+    /// Whether it is a kind of the mesh, not one of Kubernetes.
     pub fn is_mesh(&self) -> bool {
         self.group.ends_with("istio.io") || self.group == GATEWAY
     }
 
-    /// Whether a user's word means this kind: its plural, singular or short name, in any case of letters, alone or with
-    /// `.group` or `.version.group` behind it. The beginning of a group is enough, as for kubectl.
+    /// Whether a user's word names this kind: its plural, singular or short name, in any case, alone or followed by
+    /// `.group` or `.version.group`. As in kubectl, a prefix of the group is enough.
     pub fn is_named(&self, word: &str) -> bool {
         let word = word.to_lowercase();
         let (name, rest) = word.split_once('.').map_or((&*word, None), |(name, rest)| (name, Some(rest)));
@@ -73,15 +73,15 @@ impl Descriptor {
 
 /// The group of the Gateway API.
 pub const GATEWAY: &str = "gateway.networking.k8s.io";
-/// The group of Istio's kinds that route.
+/// The group of Istio's networking kinds.
 pub const NETWORKING: &str = "networking.istio.io";
-/// The group of Istio's kinds that protect.
+/// The group of Istio's security kinds.
 pub const SECURITY: &str = "security.istio.io";
-/// The categories of Istio's kinds that route.
+/// The categories of Istio's networking kinds.
 pub const NETWORKING_CATEGORIES: &[&str] = &["istio-io", "networking-istio-io"];
-/// The categories of Istio's kinds that protect.
+/// The categories of Istio's security kinds.
 pub const SECURITY_CATEGORIES: &[&str] = &["istio-io", "security-istio-io"];
-/// The versions of Istio's kinds that route.
+/// The versions of Istio's networking kinds.
 pub const NETWORKING_VERSIONS: &[&str] = &["v1", "v1beta1", "v1alpha3"];
-/// The versions of Istio's kinds that protect.
+/// The versions of Istio's security kinds.
 pub const SECURITY_VERSIONS: &[&str] = &["v1", "v1beta1"];

@@ -1,16 +1,16 @@
-//! Pure. What is said of an object in a file: where it stands, which one it is, and why it is refused.
+//! Pure. The place and the key of an object in a file, and the reason why it is refused.
 
 use super::kind::Kind;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
-/// Where an object stands.
+/// The place of an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
     /// The file as the user named it; empty when it did not come from one.
     pub file: Arc<str>,
-    /// The line its document begins on, from 1; 0 when unknown.
+    /// The line at which its document begins, from 1; 0 when unknown.
     pub line: u32,
 }
 
@@ -28,12 +28,12 @@ impl fmt::Display for Place {
     }
 }
 
-/// What makes an object the same object.
+/// The key that identifies an object.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     /// Its kind.
     pub kind: Kind,
-    /// Its namespace; empty for kinds without.
+    /// Its namespace; empty for cluster-scoped kinds.
     pub namespace: String,
     /// Its name.
     pub name: String,
@@ -59,17 +59,17 @@ impl fmt::Display for Key {
 /// Why an object, or a part of one, is refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Refusal {
-    /// Where it stands.
+    /// Its place.
     pub place: Place,
-    /// The object, when its kind is served and its name is known.
+    /// The object, if its kind is supported and its name is known.
     pub key: Option<Key>,
     /// The object as `Kind namespace/name`, as far as it is known.
     pub object: String,
     /// The field, such as `spec.http[0].route[1].weight`; empty for the whole object.
     pub path: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// What to do about it.
+    /// The advice to the user.
     pub next: String,
 }
 
@@ -88,11 +88,11 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// A refusal as pilot tells it to tools, and as these show it to their users.
+/// A refusal as pilot reports it to tools, and as they show it to users.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Problem {
-    /// The file, with the line where known.
+    /// The file, with the line if known.
     pub file: String,
     /// The object as `Kind namespace/name`.
     pub object: String,
@@ -105,13 +105,13 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// All of it in one line, as a warning is printed.
+    /// All of it in one line, for a warning.
     pub fn line(&self) -> String {
         let places = [&self.file, &self.object].into_iter().filter(|place| !place.is_empty());
         places.fold(String::new(), |line, place| line + place + ": ") + &self.finding()
     }
 
-    /// The finding in one line, without the object that it is about.
+    /// The finding in one line, without its object.
     pub fn finding(&self) -> String {
         let at = if self.path.is_empty() { String::new() } else { format!("{}: ", self.path) };
         let next = if self.next.is_empty() { String::new() } else { format!("; {}", self.next) };

@@ -1,5 +1,5 @@
-//! Pure. What every object begins with: `apiVersion`, `kind` and a name. Tells what is wrong with them before the
-//! rest is read, because all messages about the rest name the object by them.
+//! Pure. The head of every object: `apiVersion`, `kind` and name. Their errors are reported before the rest is read,
+//! because all messages about the rest name the object by them.
 
 use super::document::Key;
 use super::kind::{Kind, KindLookup, known};
@@ -7,14 +7,14 @@ use super::name::{is_label, is_subdomain};
 use super::strict::{Fault, closest};
 use serde_json::Value;
 
-/// The parts every object has, as far as they are there.
+/// The parts of an object's head, as far as they are present.
 pub(in crate::resource) struct Head<'a> {
     pub(in crate::resource) api_version: &'a str,
     kind: &'a str,
     namespace: &'a str,
     pub(in crate::resource) name: &'a str,
     is_object: bool,
-    /// The first of them that is there and no text.
+    /// The first of them that is present but not a string.
     mistyped: Option<&'static str>,
 }
 
@@ -66,7 +66,7 @@ impl<'a> Head<'a> {
             return refused("", "the document is no object".into(), "begin it with apiVersion and kind");
         }
         if let Some(path) = self.mistyped {
-            // YAML takes `n`, `on` and `1` for other things than text.
+            // YAML reads `n`, `on` and `1` as other types than strings.
             return refused(path, "is no text".into(), "put it in quotes");
         }
         if self.api_version.is_empty() {

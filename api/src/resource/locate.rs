@@ -1,14 +1,14 @@
-//! Pure. The line of a field in a YAML text, for messages about that field. Runs only when there is something to report:
-//! it parses the text again, and keeps nothing of it.
+//! Pure. The line of a field in a YAML text, for messages about that field. It parses the text again and stores
+//! nothing, so it runs only when there is an error to report.
 
 use granit_parser::{Event, Parser, Span};
 
 /// The line, from 1, of the field at `path` in the first document of `text`.
 ///
-/// A path is written as in messages: `spec.http[0].route`. A field that is not there, as one that is missing, has the
-/// line of the nearest field around it. `None` if not even the first part of the path is there.
+/// A path is written as in messages: `spec.http[0].route`. For a missing field, the line is that of the nearest
+/// enclosing field. `None` if not even the first part of the path exists.
 pub(in crate::resource) fn line(text: &str, path: &str) -> Option<u32> {
-    // The first part of a path has no dot before it, and every other name has one.
+    // The first part of a path has no leading dot; every other name has one.
     let dotted = if path.starts_with('[') { path.to_owned() } else { format!(".{path}") };
     let options = granit_parser::options! { emit_comments: false };
     let events = Parser::new_from_str_with_options(text, options).map_while(Result::ok);
@@ -28,7 +28,7 @@ pub(in crate::resource) fn line(text: &str, path: &str) -> Option<u32> {
 #[derive(Clone, Copy)]
 struct Found {
     line: u32,
-    /// How much of the path is left behind it: the less, the better.
+    /// Length of the rest of the path: the best place has the shortest.
     left: usize,
 }
 
@@ -38,7 +38,7 @@ struct Walk<I> {
 }
 
 impl<'a, I: Iterator<Item = (Event<'a>, Span)>> Walk<I> {
-    /// Walks through a node to its end. `rest` is what is left of the path if it leads through the node.
+    /// Walks through a node to its end. `rest` is the rest of the path if the path leads through the node.
     fn node(&mut self, first: &Event<'a>, rest: Option<&str>) {
         match first {
             Event::MappingStart(..) => self.mapping(rest),
@@ -84,8 +84,8 @@ impl<'a, I: Iterator<Item = (Event<'a>, Span)>> Walk<I> {
     }
 }
 
-/// What is left of a path behind a field's name. Names may hold dots, as those of annotations do, and are then written
-/// as they are or in brackets.
+/// The rest of a path after a field's name. Names may contain dots, as annotations do, and are then written unchanged
+/// or in brackets.
 fn after_name<'p>(rest: &'p str, name: &str) -> Option<&'p str> {
     if let Some(rest) = rest.strip_prefix('[') {
         return rest.strip_prefix(name)?.strip_prefix(']');
@@ -144,7 +144,7 @@ spec:
             ("metadata.namespace", Some(3)),
             ("spec.http[1].retries.attempts", Some(17)),
             ("spec.http[7].route", Some(12)),
-            // What an alias stands for is written elsewhere.
+            // The content of an alias is elsewhere in the text.
             ("spec.http[1].route[0].destination", Some(17)),
             ("status", None),
             ("", None),

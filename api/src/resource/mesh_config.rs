@@ -1,4 +1,4 @@
-//! Pure. MeshConfig: settings of the whole mesh, as they stand in the ConfigMap `istio` under `mesh`.
+//! Pure. MeshConfig: settings of the whole mesh, from the key `mesh` of the ConfigMap `istio`.
 
 use super::kind::sidecar::OutboundTrafficPolicy;
 use super::kind::virtual_service::Retries;
@@ -6,42 +6,42 @@ use super::unserved::Unserved;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// The fields that are acted on. Those that no process of this version reads are unknown to this type, so that
-/// the strict reader refuses them.
+/// The supported fields. Fields that no process of this version reads are not in this type, so the strict reader
+/// refuses them.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MeshConfig {
     /// Trust domain of the mesh's identities.
     pub trust_domain: Option<String>,
-    /// Namespace whose policies hold for the whole mesh.
+    /// Namespace whose policies apply to the whole mesh.
     pub root_namespace: Option<String>,
-    /// What happens to unknown destinations.
+    /// Policy for unknown destinations.
     pub outbound_traffic_policy: Option<OutboundTrafficPolicy>,
-    /// Where sidecars write access logs; empty: nowhere.
+    /// File to which sidecars write access logs; empty: no access log.
     pub access_log_file: Option<String>,
-    /// How a line looks.
+    /// Format of an access log line.
     pub access_log_format: Option<String>,
     /// Text or JSON.
     pub access_log_encoding: Option<AccessLogEncoding>,
-    /// How paths are spelled before anything looks at them.
+    /// Normalization of paths before they are matched.
     pub path_normalization: Option<PathNormalization>,
-    /// For making connections.
+    /// Timeout for establishing connections.
     pub connect_timeout: Option<String>,
     /// How long to wait for a client's first bytes.
     pub protocol_detection_timeout: Option<String>,
-    /// mTLS to endpoints that have a sidecar.
+    /// Whether proxies use mTLS to endpoints that have a sidecar.
     pub enable_auto_mtls: Option<bool>,
-    /// For routes without one of their own.
+    /// Retry policy of routes without their own.
     pub default_http_retry_policy: Option<Retries>,
-    /// For Services without one of their own.
+    /// `exportTo` of Services without their own.
     pub default_service_export_to: Option<Vec<String>>,
-    /// For VirtualServices without one of their own.
+    /// `exportTo` of VirtualServices without their own.
     pub default_virtual_service_export_to: Option<Vec<String>>,
-    /// For DestinationRules without one of their own.
+    /// `exportTo` of DestinationRules without their own.
     pub default_destination_rule_export_to: Option<Vec<String>>,
     /// Settings of proxies, which the injector reads.
     pub default_config: Option<serde_json::Value>,
-    /// Names of the trust domain that are also taken.
+    /// Further accepted names of the trust domain.
     pub trust_domain_aliases: Unserved,
     /// Merged metrics, which the injector reads.
     pub enable_prometheus_merge: Option<bool>,
@@ -51,28 +51,28 @@ pub struct MeshConfig {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PathNormalization {
-    /// Which spellings become one.
+    /// How paths are normalized.
     pub normalization: Normalization,
 }
 
-/// Which spellings of a path become one.
+/// How paths are normalized.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Normalization {
     /// `BASE`.
     #[default]
     Default,
-    /// None: paths stay as they come.
+    /// Paths stay unchanged.
     None,
-    /// Dot segments, backslashes and needless escapes (RFC 3986).
+    /// Resolve dot segments, backslashes and unnecessary escapes (RFC 3986).
     Base,
-    /// Adjacent slashes too.
+    /// As `Base`, and merge adjacent slashes.
     MergeSlashes,
-    /// Escaped slashes too, before they are merged.
+    /// As `MergeSlashes`, after decoding escaped slashes.
     DecodeAndMergeSlashes,
 }
 
-/// How a line of the access log is written.
+/// Encoding of an access log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum AccessLogEncoding {

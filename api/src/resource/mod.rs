@@ -1,9 +1,9 @@
-//! Pure. What users write: Kubernetes' and Istio's kinds as they stand in YAML, and their parser.
+//! Pure. The resources that users write: Kubernetes' and Istio's kinds as they appear in YAML, and their parser.
 //!
-//! The types hold every field that the kinds have, also those that are not served, so that a typing error is told
-//! apart from a field that this version does not act on. What a field means, and whether its value makes sense,
-//! is not decided here: pilot's `validate` does. Exists so that pilot and the tools read the same files alike, and
-//! so that nobody believes a policy to be in force that was never read.
+//! The types have every field of the kinds, also unsupported ones, so that the parser can distinguish a typing error
+//! from a field that this version does not support. The meaning of fields and the validity of their values are
+//! checked in pilot's `validate`, not here. Exists so that pilot and the tools read the same files in the same way,
+//! and so that no policy is silently ignored.
 
 pub mod parse;
 

@@ -1,6 +1,6 @@
-//! Pure. Names as Kubernetes takes them.
+//! Pure. Validity of names in Kubernetes.
 
-/// An RFC 1123 label.
+/// Whether a text is an RFC 1123 label.
 pub fn is_label(text: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     !text.is_empty()
@@ -10,7 +10,7 @@ pub fn is_label(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
-/// An RFC 1123 subdomain.
+/// Whether a text is an RFC 1123 subdomain.
 pub fn is_subdomain(text: &str) -> bool {
     let part = |p: &str| {
         let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';

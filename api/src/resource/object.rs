@@ -1,4 +1,4 @@
-//! Pure. An object of any kind that is read, and where it was found.
+//! Pure. An object of any supported kind, and its place.
 
 use super::document::{Key, Place};
 use super::kind::{Body, Kind};
@@ -17,15 +17,15 @@ pub struct Object {
     pub labels: BTreeMap<String, String>,
     /// Its annotations.
     pub annotations: BTreeMap<String, String>,
-    /// When it was made, as RFC 3339 text that sorts by time; empty when unknown.
+    /// Creation time, as RFC 3339 text that sorts by time; empty when unknown.
     pub created: String,
     /// Its `metadata.uid`; empty when unknown.
     pub uid: Box<str>,
     /// Its `metadata.generation`; 0 when unknown.
     pub generation: i64,
-    /// Where it was read: the file and line, or nowhere.
+    /// The file and line where it was read, if any.
     pub place: Place,
-    /// What it says.
+    /// Its content.
     pub body: Body,
 }
 

@@ -1,7 +1,7 @@
 //! Pure. Kubernetes' quantities, such as `100m`, `0.5` and `128Mi`: a number, and a unit or an exponent
 //! (`k8s.io/apimachinery/pkg/api/resource`).
 
-/// The quantity as a number; `None`: it is none.
+/// The quantity as a number; `None` for a text that is not a quantity.
 pub fn parse(text: &str) -> Option<f64> {
     let end = text.find(|c: char| !(c.is_ascii_digit() || "+-.".contains(c))).unwrap_or(text.len());
     let number: f64 = text[..end].parse().ok()?;

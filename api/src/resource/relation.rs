@@ -1,9 +1,9 @@
-//! Pure. Which objects have to do with an object, as `/debug/relations` tells it: what routes to a service, which policies
-//! hold for a pod, which pods a policy chooses.
+//! Pure. The objects related to an object, as `/debug/relations` reports them: routes to a service, policies that apply
+//! to a pod, pods that a policy selects.
 
 use serde::{Deserialize, Serialize};
 
-/// Another object that has to do with one.
+/// A related object.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Related {
@@ -13,6 +13,6 @@ pub struct Related {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// What they have to do with each other.
+    /// How the two objects are related.
     pub how: String,
 }

@@ -1,5 +1,5 @@
-//! Pure. Reads a typed value out of parsed YAML and says of everything it does not take where it stands: a value of
-//! the wrong type, and, as `kubectl --validate=strict` does, a field that the kind does not have.
+//! Pure. Deserializes a typed value from parsed YAML and reports the place of every error: a value of the wrong type
+//! and, like `kubectl --validate=strict`, a field that the kind does not have.
 
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{
@@ -10,39 +10,39 @@ use serde_json::Value;
 use std::cell::RefCell;
 use std::fmt::Write;
 
-/// A field that was not taken.
+/// A field that was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// The field, such as `spec.http[0].route`.
     pub path: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// What to do about it.
+    /// The advice to the user.
     pub next: String,
 }
 
-/// Reads a value, or tells every field that is not known, or the first that has the wrong type.
+/// Reads a value. Errors are all unknown fields, or the first field of the wrong type.
 pub fn read<T: DeserializeOwned>(value: &Value) -> Result<T, Vec<Fault>> {
     let notes = Notes::default();
     let result = T::deserialize(Held { value, notes: &notes });
     notes.conclude(result)
 }
 
-/// What comes to light while a value is read.
+/// The state while a value is read.
 ///
-/// One deserializer does the work of the crates `serde_path_to_error` and `serde_ignored`: stacked, they made each type of
-/// Kubernetes be compiled through three layers, which was half of the code of this crate.
+/// One deserializer does the work of the crates `serde_path_to_error` and `serde_ignored`. Stacking those compiles each
+/// Kubernetes type through three layers, which is half of the code of this crate.
 #[derive(Default)]
 struct Notes<'a>(RefCell<Inner<'a>>);
 
 #[derive(Default)]
 struct Inner<'a> {
-    /// Where reading is.
+    /// The current place.
     path: Vec<Step<'a>>,
-    /// The fields of the objects around it that are of a type of ours, innermost last.
+    /// The fields of the enclosing objects whose types are declared here, innermost last.
     objects: Vec<&'static [&'static str]>,
     unknown: Vec<Fault>,
-    /// Where it failed: the innermost place.
+    /// The innermost place of the error.
     failed: Option<String>,
 }
 
@@ -74,7 +74,7 @@ impl<'a> Notes<'a> {
         self.0.borrow_mut().objects.pop();
     }
 
-    /// Notes that the field at this place is not one of its object's.
+    /// Records that the field at this place is unknown to its object.
     fn ignored(&self) {
         let inner = &mut *self.0.borrow_mut();
         let Some(Step::Field(name)) = inner.path.last() else { return };
@@ -104,7 +104,7 @@ impl<'a> Notes<'a> {
     }
 }
 
-/// The name that somebody probably meant who wrote `name`.
+/// The known name of which `name` is probably a misspelling.
 pub(in crate::resource) fn closest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let lower = name.to_lowercase();
     let likeness = |known: &str| strsim::jaro_winkler(&lower, &known.to_lowercase());
@@ -115,7 +115,7 @@ pub(in crate::resource) fn closest<'n>(name: &str, known: impl Iterator<Item = &
 fn shown(path: &[Step<'_>]) -> String {
     let mut text = String::new();
     for step in path {
-        // Nothing fails that is written into a string.
+        // Writing to a string cannot fail.
         let _ = match step {
             Step::Item(index) => write!(text, "[{index}]"),
             Step::Field(name) if text.is_empty() => write!(text, "{name}"),
@@ -125,13 +125,13 @@ fn shown(path: &[Step<'_>]) -> String {
     text
 }
 
-/// A message may repeat the user's value: a long one, or a secret's, does not belong in it.
+/// Shortens a message, which may quote the user's value: a long value or a secret must not be shown.
 fn shortened(message: &str) -> String {
     let text: String = message.chars().take(300).collect();
     if text.len() == message.len() { text } else { format!("{text}…") }
 }
 
-/// A value of which lists are never taken for objects: the fields of an object have names, not places.
+/// A value. Lists are never accepted as objects, because an object's fields have names, not positions.
 #[derive(Clone, Copy)]
 struct Held<'a, 'n> {
     value: &'a Value,
@@ -139,7 +139,7 @@ struct Held<'a, 'n> {
 }
 
 impl<'a> Held<'a, '_> {
-    /// Reads the value at a step below.
+    /// Reads the value one step below.
     fn below<S: DeserializeSeed<'a>>(
         self,
         step: Step<'a>,
@@ -214,7 +214,7 @@ impl<'de> Deserializer<'de> for Held<'de, '_> {
         visitor.visit_newtype_struct(self)
     }
 
-    /// Nobody reads the value: its field is not known.
+    /// The value is skipped because its field is unknown.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
         self.notes.ignored();
         visitor.visit_unit()
@@ -274,7 +274,7 @@ impl<'de> SeqAccess<'de> for Items<'de, '_> {
     }
 }
 
-/// One of several forms: a name, or an object whose one field names it.
+/// An enumeration's variant: a name, or an object whose one field names it.
 struct Variant<'a, 'n> {
     name: &'a str,
     content: Option<&'a Value>,
@@ -322,7 +322,7 @@ impl<'de> VariantAccess<'de> for Variant<'de, '_> {
     }
 }
 
-/// A visitor as a seed.
+/// A visitor that acts as a seed.
 struct Visited<V>(V);
 
 impl<'de, V: Visitor<'de>> DeserializeSeed<'de> for Visited<V> {
@@ -344,7 +344,7 @@ fn kind(value: &Value) -> Unexpected<'_> {
     }
 }
 
-/// How alike two names are, from 0 to 1, if one is a misspelling of the other.
+/// The similarity of two names, from 0 to 1, if one can be a misspelling of the other.
 const LIKELY: f64 = 0.85;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Pure. A field that a kind has and that is refused.
+//! Pure. The type of fields that a kind has and that this version refuses.
 
 use super::schema::{PRESERVE, REFUSED};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::borrow::Cow;
 
-/// A field that exists in the kind and that this version does not serve: whatever it holds, it is refused, but for a
-/// value that means the same as none.
+/// A field of a kind that this version does not support. It is refused with any value, except one that means the same
+/// as no value.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(transparent)]
 pub struct Unserved(Option<Value>);
@@ -27,18 +27,18 @@ impl JsonSchema for Unserved {
 }
 
 impl Unserved {
-    /// What the user wrote, also where it means the same as none.
+    /// The value as written, even if it means the same as no value.
     pub fn written(&self) -> Option<&Value> {
         self.0.as_ref()
     }
 
-    /// Whether the field holds something that would have to be acted on.
+    /// Whether the field has a value that this version would have to support.
     pub fn is_set(&self) -> bool {
         self.0.as_ref().is_some_and(|value| !is_default(value))
     }
 }
 
-/// What protobuf does not tell apart from an absent field.
+/// Whether protobuf cannot distinguish the value from an absent field.
 pub fn is_default(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,

@@ -1,22 +1,22 @@
-//! Pure. What pilot and the proxies think of users' objects, as `/debug/verdicts` tells it: which version of an object is
-//! accepted or refused and why, and which proxies have acknowledged, refused or not yet answered the configuration that
-//! it is part of. Exists so that `ostria`, and whoever writes an object's `status`, read the same values alike.
+//! Pure. Verdicts of pilot and the proxies on users' objects, as `/debug/verdicts` reports them: which version of an
+//! object is accepted or refused and why, and which proxies have acknowledged, refused or not yet acknowledged the
+//! configuration with it. Exists so that `ostria` and the writer of an object's `status` use the same types.
 
 use super::document::Problem;
 use serde::{Deserialize, Serialize};
 
-/// All verdicts, or those that were asked for.
+/// All verdicts, or the requested ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Verdicts {
-    /// Counts up with each change of a verdict; what proxies answer does not count.
+    /// Incremented with each change of a verdict, but not with responses of proxies.
     pub revision: u64,
     /// Generation of the newest snapshot of the configuration.
     pub snapshot: u64,
-    /// Whether all that was waited for is settled: each object is there in the version that was asked for, and each
-    /// proxy has answered.
+    /// Whether the wait is over: each object has the requested version, and each proxy has acknowledged or refused its
+    /// configuration.
     pub settled: bool,
-    /// By kind, namespace and name.
+    /// Verdicts, sorted by kind, namespace and name.
     pub objects: Vec<ObjectVerdict>,
     /// Connected proxies.
     pub proxies: Vec<ProxyAnswer>,
@@ -30,38 +30,38 @@ pub struct ObjectVerdict {
     pub group: String,
     /// Kind; empty for a file in which no object was found.
     pub kind: String,
-    /// Namespace; empty for kinds without.
+    /// Namespace; empty for cluster-scoped kinds.
     pub namespace: String,
     /// Name.
     pub name: String,
-    /// The version that the verdict is about.
+    /// The version that the verdict applies to.
     #[serde(flatten)]
     pub version: Version,
-    /// Where it stands: file, with the line where known.
+    /// Its place: the file, with the line if known.
     pub place: String,
-    /// Whether this version is in force. A refused one leaves the last good version in force.
+    /// Whether this version is in force. If it is refused, the last good version stays in force.
     pub accepted: bool,
-    /// Generation of the snapshot with which this version, or the last good one, came into force; 0: none is.
+    /// Generation of the first snapshot with this version, or with the last good one; 0: none is in force.
     pub snapshot: u64,
-    /// When the verdict changed last, as a revision of all verdicts.
+    /// Revision of all verdicts at which this verdict changed last.
     pub revision: u64,
-    /// Why it is refused.
+    /// Reasons for the refusal.
     pub errors: Vec<Problem>,
-    /// What is odd about it, by itself or beside others.
+    /// Warnings about the object, by itself or in combination with others.
     pub warnings: Vec<Problem>,
 }
 
-/// Which version of an object.
+/// The version of an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Version {
-    /// `metadata.uid`; empty where there is none.
+    /// `metadata.uid`; empty if there is none.
     pub uid: Box<str>,
-    /// `metadata.generation`; 0 where there is none.
+    /// `metadata.generation`; 0 if there is none.
     pub generation: i64,
-    /// `metadata.resourceVersion`; empty where there is none.
+    /// `metadata.resourceVersion`; empty if there is none.
     pub resource_version: Box<str>,
-    /// Hash of the whole object. It tells two contents apart within one process, and is no digest.
+    /// Hash of the whole object, to compare contents within one process. It is not a cryptographic digest.
     #[serde(with = "hexadecimal")]
     pub content_hash: u64,
 }
@@ -83,7 +83,7 @@ impl Version {
     }
 }
 
-/// Sixteen digits: tools that read JSON's numbers as floating point would round it.
+/// Serializes a number as sixteen hexadecimal digits, because tools that read JSON numbers as floating point round it.
 mod hexadecimal {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
@@ -97,7 +97,7 @@ mod hexadecimal {
     }
 }
 
-/// How far one connected proxy is. Generations are those of snapshots.
+/// Synchronisation status of one connected proxy. Generations are those of snapshots.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ProxyAnswer {
@@ -107,7 +107,7 @@ pub struct ProxyAnswer {
     pub acknowledged: u64,
     /// Everything up to this generation is acknowledged or refused.
     pub answered: u64,
-    /// What it refuses at this moment.
+    /// Resources that it currently refuses.
     pub refusals: Vec<ProxyRefusal>,
 }
 
@@ -119,25 +119,25 @@ pub struct ProxyRefusal {
     pub type_url: String,
     /// Names of the resources.
     pub names: Vec<String>,
-    /// What the proxy says.
+    /// The proxy's error text.
     pub detail: String,
-    /// Generation at which it began to refuse them.
+    /// Generation since which it refuses them.
     pub since: u64,
 }
 
-/// What a proxy thinks of everything that one snapshot brought.
+/// A proxy's state for the changes of one snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing<'a> {
-    /// It is in force there.
+    /// All changes are in force.
     Acknowledged,
-    /// Some of it is refused.
+    /// The proxy refuses some changes.
     Refused(&'a ProxyRefusal),
-    /// It has not answered yet.
+    /// The proxy has not acknowledged the changes yet.
     Pending,
 }
 
 impl ProxyAnswer {
-    /// What the proxy thinks of what came into force with a snapshot. What it had refused before does not count.
+    /// The proxy's state for the changes of a snapshot. Earlier refusals do not count.
     pub fn standing(&self, snapshot: u64) -> Standing<'_> {
         if self.acknowledged >= snapshot {
             return Standing::Acknowledged;
@@ -150,7 +150,7 @@ impl ProxyAnswer {
     }
 }
 
-/// An object whose verdict is waited for.
+/// An object for whose verdict a client waits.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Wanted {
@@ -166,12 +166,12 @@ pub struct Wanted {
     pub uid: String,
     /// At least this `metadata.generation`.
     pub generation: i64,
-    /// It is waited for until the object is gone.
+    /// Whether to wait until the object is deleted.
     pub gone: bool,
 }
 
 impl Wanted {
-    /// Whether a verdict is about this object, whichever version.
+    /// Whether a verdict is about this object, in any version.
     pub fn names(&self, verdict: &ObjectVerdict) -> bool {
         (&self.group, &self.kind) == (&verdict.group, &verdict.kind)
             && (&self.namespace, &self.name) == (&verdict.namespace, &verdict.name)
@@ -185,24 +185,25 @@ impl Wanted {
     }
 }
 
-/// The question that `POST /debug/verdicts` takes: it is answered when all is settled, or when the time is over.
+/// The request of `POST /debug/verdicts`. The response is sent when everything is settled or the time is over.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Wait {
-    /// Which objects; none: only what is in force at this moment, at all proxies.
+    /// The objects to wait for; empty: wait only until all proxies have the current configuration.
     pub objects: Vec<Wanted>,
     /// How long to wait, in milliseconds.
     pub milliseconds: u64,
 }
 
 impl Verdicts {
-    /// Whether each object is there in the version that is wanted, or gone, and each proxy has answered what that means.
+    /// Whether each object has the wanted version or is deleted, and each proxy has acknowledged or refused the resulting
+    /// configuration.
     pub fn settles(&self, wanted: &[Wanted]) -> bool {
         let mut newest = 0;
         for one in wanted {
             let found = self.objects.iter().find(|verdict| one.names(verdict));
             match found {
-                // What is gone is so from the newest snapshot on.
+                // A deleted object is absent from the newest snapshot on.
                 None if one.gone => newest = self.snapshot,
                 Some(verdict) if !one.gone && one.is_met(verdict) => newest = newest.max(verdict.snapshot),
                 _ => return false,

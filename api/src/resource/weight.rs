@@ -1,12 +1,12 @@
-//! Pure. How much memory the values of a JSON text will take, told from its text: `{"":{"":{…` and `[[],[],…` are a
-//! hundred times as large once they are read, so that a limit on bytes alone bounds nothing.
+//! Pure. Estimates the memory that the values of a JSON text take: `{"":{"":{…` and `[[],[],…` take a hundred times as
+//! much once parsed, so a limit on the bytes of the text is not enough.
 
 /// Whether the values of a text would take more than about 64 MiB beside their strings.
 pub fn is_heavy(text: &[u8]) -> bool {
     weight(text) > MAX_WEIGHT
 }
 
-/// In units of about 56 bytes: an object or a list is a node of eleven entries at least.
+/// The estimate in units of about 56 bytes: an object or a list is a node of at least eleven entries.
 fn weight(text: &[u8]) -> usize {
     let (mut weight, mut quoted, mut escaped) = (1, false, false);
     for byte in text {

@@ -1,4 +1,4 @@
-//! Pure. The text of a file as documents of plain values, within bounds that a hostile text cannot pass.
+//! Pure. Parses the text of a file into documents of plain values, with limits against hostile input.
 
 use serde_json::Value;
 
@@ -11,13 +11,13 @@ pub(in crate::resource) struct Malformed {
     pub(in crate::resource) next: &'static str,
 }
 
-/// The line in the file of a line in a chunk whose content begins on the line `first` of the file.
+/// Converts a line of a chunk, whose content begins at line `first` of the file, to a line of the file.
 pub(in crate::resource) fn file_line(chunk: &str, first: u32, line: u32) -> u32 {
     let skipped = chunk.lines().take_while(|l| is_bare(l)).count() as u32;
     (first + line).saturating_sub(1 + skipped)
 }
 
-/// Whether a text looks like a template of Helm's, before it was rendered.
+/// Whether a text looks like a Helm template that was not rendered.
 pub(in crate::resource) fn is_template(text: &str) -> bool {
     let content = text.lines().filter(|line| !line.trim_start().starts_with('#'));
     content.into_iter().any(|line| {
@@ -25,7 +25,7 @@ pub(in crate::resource) fn is_template(text: &str) -> bool {
         while let Some(at) = rest.find("{{") {
             rest = &rest[at + 2..];
             let action = rest.trim_start_matches('-').trim_start();
-            // Other templates, as those of dashboards and alerts, are data of a ConfigMap and begin with `$` or a word.
+            // Other templates, such as those of dashboards and alerts, are data in a ConfigMap and begin with `$` or a word.
             if ACTIONS.iter().any(|known| action.starts_with(known)) {
                 return true;
             }
@@ -35,7 +35,7 @@ pub(in crate::resource) fn is_template(text: &str) -> bool {
 }
 
 pub(in crate::resource) fn values(text: &str) -> Result<Vec<Value>, Malformed> {
-    // YAML is a superset of JSON but for tabs as indentation.
+    // YAML is a superset of JSON except for tabs as indentation.
     if text.trim_start().starts_with('{') && text.contains('\t') {
         let read = serde_json::from_str(text);
         return read.map(|value| vec![value]).map_err(|e| Malformed {
@@ -47,7 +47,7 @@ pub(in crate::resource) fn values(text: &str) -> Result<Vec<Value>, Malformed> {
     serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| malformed(text, &error))
 }
 
-/// The parser's error in words that do not ask for its options.
+/// Rewords the parser's error so that it does not mention the parser's options.
 fn malformed(text: &str, error: &serde_saphyr::Error) -> Malformed {
     let line = error.location().map_or(0, |l| l.line() as u32);
     let written = text.lines().nth((line as usize).saturating_sub(1)).unwrap_or_default();
@@ -63,7 +63,7 @@ fn malformed(text: &str, error: &serde_saphyr::Error) -> Malformed {
     Malformed { line, reason, next }
 }
 
-/// A message of the parser without the position, which stands in front of it.
+/// The parser's message without its leading position.
 fn without_position(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
     line.rsplit_once(" at line ").map_or(line, |(reason, _)| reason).to_owned()
@@ -110,18 +110,18 @@ fn is_separator(line: &str) -> bool {
     line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
 }
 
-/// A line without content of a document.
+/// Whether a line has no content of a document.
 fn is_bare(line: &str) -> bool {
     let content = if is_separator(line) { &line[3..] } else { line };
     let content = content.trim();
     content.is_empty() || content.starts_with('#')
 }
 
-/// What to do with a template.
+/// The advice for a template.
 pub(in crate::resource) const RENDER: &str =
     "render it first: `helm template RELEASE CHART | ostria apply -f -`";
 const CORRECT: &str = "correct the document; its objects stay as they were";
-/// How an action of Helm's templates begins.
+/// The first words of actions in Helm templates.
 const ACTIONS: [&str; 12] =
     [".", "include ", "template ", "if ", "else", "end", "range ", "with ", "toYaml ", "define ", "$.", "/*"];
 const MAX_DEPTH: usize = 100;

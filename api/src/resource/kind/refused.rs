@@ -1,6 +1,6 @@
-//! Pure. Kinds that users have and that this version does not serve: they are refused, so that nobody believes that a
-//! policy holds which does not. Each says what to do instead; advice must not weaken what the author meant to protect:
-//! nobody is told to drop a policy that denies.
+//! Pure. Known kinds that this version does not support. They are refused, so that no policy is silently ignored. Each
+//! has advice for the user. The advice must not weaken the intended protection: it never suggests removing a policy
+//! that denies requests.
 
 use crate::resource::column::{AGE, Column};
 use crate::resource::descriptor::{Descriptor, GATEWAY, NETWORKING, SECURITY};
@@ -8,9 +8,9 @@ use crate::resource::descriptor::{Descriptor, GATEWAY, NETWORKING, SECURITY};
 /// A kind that is refused.
 #[derive(Debug)]
 pub struct Refused {
-    /// How it is named.
+    /// Its names.
     pub descriptor: Descriptor,
-    /// What its author does instead.
+    /// The advice to the user.
     pub instead: &'static str,
 }
 

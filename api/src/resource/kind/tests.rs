@@ -1,4 +1,4 @@
-//! What users' words and objects' heads are taken for.
+//! How users' words and objects' heads select kinds.
 
 use super::*;
 use crate::resource::descriptor::{GATEWAY, NETWORKING};

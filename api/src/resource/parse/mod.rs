@@ -14,12 +14,12 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Parsed {
-    /// Objects that were read.
+    /// The accepted objects.
     pub documents: Vec<Document>,
-    /// Why others were not.
+    /// The refusals of other objects.
     pub refusals: Vec<Refusal>,
 }
 
@@ -91,7 +91,7 @@ pub fn object(place: &Place, value: &Value) -> Result<Arc<Object>, Vec<Refusal>>
     }))
 }
 
-/// Refuses objects that stand in more than one place; every place after the first is named with the first.
+/// Refuses objects that are defined more than once. Each refusal of a later place names the first.
 pub fn duplicates<'a>(documents: impl IntoIterator<Item = &'a Document>) -> Vec<Refusal> {
     let mut first: HashMap<&Key, &Place> = HashMap::new();
     let mut refusals = vec![];
@@ -140,9 +140,9 @@ pub fn mesh_config(place: &Place, text: &str) -> Result<MeshConfig, Vec<Refusal>
     })
 }
 
-/// Gives refusals the line of their field. `path` leads to their object in the document.
+/// Sets the line of refusals to the line of their field. `path` leads to their object in the document.
 fn locate(refusals: &mut [Refusal], chunk: &str, path: &str) {
-    // Each look parses the text once more, and a hostile text has many faults.
+    // Each search parses the text again, and a hostile text has many errors.
     for refusal in refusals.iter_mut().take(MAX_LOCATED) {
         let field = match (path, refusal.path.as_str()) {
             (path, "") => path.to_owned(),
@@ -155,7 +155,7 @@ fn locate(refusals: &mut [Refusal], chunk: &str, path: &str) {
     }
 }
 
-/// What to do about a template that reads as YAML, as one does whose actions all stand in quotes.
+/// Adds advice for a template that is valid YAML, because all its actions are in quotes.
 fn advise(refusals: &mut [Refusal]) {
     let of_template = refusals.iter_mut().filter(|refusal| is_template(&refusal.reason));
     of_template.for_each(|refusal| RENDER.clone_into(&mut refusal.next));
@@ -176,7 +176,8 @@ fn texts(value: &Value) -> std::collections::BTreeMap<String, String> {
     pairs.filter_map(|(k, v)| v.as_str().map(|v| (k.clone(), v.to_owned()))).collect()
 }
 
-/// The items of a list, also of a list of lists, each with its path in the document; anything else is itself.
+/// The items of a list, also of nested lists, each with its path in the document; or the value itself if it is not a
+/// list.
 fn items(value: Value, path: String, depth: usize) -> Vec<(String, Value)> {
     let is_list = value["kind"].as_str().is_some_and(|kind| kind.ends_with("List"))
         && value["items"].is_array()
@@ -200,7 +201,7 @@ fn refusal(place: Place, reason: String, next: &str) -> Refusal {
 /// Bytes of a file that are read.
 pub const MAX_FILE: usize = 4 << 20;
 const MAX_LISTS: usize = 4;
-/// Refusals of an object whose lines are looked for.
+/// Number of refusals of an object for which lines are searched.
 const MAX_LOCATED: usize = 20;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Tables of what is read and what is refused with which words.
+//! Tables of accepted texts, and of refused texts with their messages.
 #![expect(clippy::too_many_lines, reason = "tables are long")]
 
 use super::*;
@@ -206,7 +206,7 @@ fn a_refused_field_has_its_own_line() {
 fn many_faults_of_a_large_object_are_told_in_time() {
     let mut text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n".to_owned();
     (0..10_000).for_each(|i| writeln!(text, "f{i}: 1").unwrap());
-    // A look at the text for each of them would take minutes.
+    // Searching the text for each of them would take minutes.
     assert_eq!(refusals(&text).len(), 10_000);
 }
 

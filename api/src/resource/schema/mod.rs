@@ -1,19 +1,19 @@
-//! Pure. The schema of a kind, made of the types that read it: structural, as Kubernetes demands of a CRD, and with marks
-//! for what is refused, from which the documentation's tables and their tests are made.
+//! Pure. The schema of a kind, generated from its types: structural, as Kubernetes requires of a CRD, and with marks
+//! for refused fields, from which the tables of the documentation and their tests are generated.
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-/// Marks a field of which no value is served.
+/// Marks a field of which no value is supported.
 pub const REFUSED: &str = "x-refused";
-/// Lists values of an enumeration that are not served.
+/// Lists values of an enumeration that are not supported.
 pub const REFUSED_VALUES: &str = "x-refused-values";
 /// The name of a message's type.
 pub const MESSAGE: &str = "x-message";
 /// Lists other spellings of a field.
 pub const ALIASES: &str = "x-aliases";
-/// Kubernetes keeps what it finds there, whatever it is.
+/// Kubernetes preserves any content of the field.
 pub const PRESERVE: &str = "x-kubernetes-preserve-unknown-fields";
 
 /// The schema of a type, with the marks.
@@ -26,7 +26,7 @@ pub fn of<T: JsonSchema>() -> Value {
     schema
 }
 
-/// The same without the marks, as a CRD has it.
+/// The schema without the marks, for a CRD.
 pub fn without_marks(schema: &Value) -> Value {
     match schema {
         Value::Object(fields) => {
@@ -40,7 +40,7 @@ pub fn without_marks(schema: &Value) -> Value {
     }
 }
 
-/// One schema without references, alternatives, `null` and defaults: the API server would write defaults into objects.
+/// A schema without references, alternatives, `null` and defaults. The API server would write defaults into objects.
 fn structural(schema: Value, definitions: &Value) -> Value {
     let Value::Object(mut fields) = schema else { return json!({PRESERVE: true}) };
     for dropped in ["$schema", "$defs", "title", "default", "required"] {
@@ -74,8 +74,8 @@ fn structural(schema: Value, definitions: &Value) -> Value {
     Value::Object(fields)
 }
 
-/// Takes in what a reference leads to, and the alternative that is not `null`; names that each have a description become
-/// one enumeration. What stands beside them goes before what they bring.
+/// Inlines the target of a reference and the alternative that is not `null`; merges constants with descriptions into
+/// one enumeration. Fields beside the reference take precedence over the inlined ones.
 fn resolve(fields: &mut Map<String, Value>, definitions: &Value) {
     while let Some(found) = next(fields, definitions) {
         let Value::Object(found) = found else { return };
@@ -106,7 +106,7 @@ fn next(fields: &mut Map<String, Value>, definitions: &Value) -> Option<Value> {
     Some(json!({"type": "string", "enum": names}))
 }
 
-/// The widths of whole numbers as bounds: Kubernetes knows the formats of signed ones only.
+/// Expresses the width of unsigned integers as bounds, because Kubernetes has formats of signed integers only.
 fn bound(fields: &mut Map<String, Value>) {
     let most: Option<u64> = match fields.get("format").and_then(Value::as_str) {
         Some("uint8") => Some(u8::MAX.into()),

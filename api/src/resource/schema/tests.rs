@@ -1,9 +1,9 @@
-//! Every schema is structural by Kubernetes' rules, so that an API server takes its CRD.
+//! Every schema is structural by Kubernetes' rules, so that an API server accepts its CRD.
 
 use super::*;
 use crate::resource::kind::descriptors;
 
-/// What a structural schema breaks of Kubernetes' rules
+/// Kubernetes' rules for structural schemas that a schema breaks
 /// (https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema).
 fn broken(path: &str, schema: &Value, found: &mut Vec<String>) {
     const ALLOWED: &[&str] = &[

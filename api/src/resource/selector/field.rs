@@ -16,21 +16,21 @@ struct FieldRequirement {
 /// Why a text is not a field selector.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FieldSelectorError {
-    /// A term has no operator, or no path before it.
+    /// A term has no operator, or no path before the operator.
     #[error("invalid selector: '{0}'; can't understand '{1}'")]
     Malformed(String, String),
-    /// A value ends within an escape, or escapes what needs none.
+    /// A value ends within an escape, or escapes a character that needs no escape.
     #[error("invalid field selector: invalid escape sequence in '{0}'")]
     Escape(String),
 }
 
 impl FieldSelector {
-    /// The fields that the selector names.
+    /// The fields in the selector.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|requirement| requirement.path.as_str())
     }
 
-    /// Whether the selector holds; `value` gives a field's text, which is empty where there is none.
+    /// Whether the selector matches; `value` returns a field's text, or an empty text if there is no such field.
     pub fn matches(&self, value: impl Fn(&str) -> String) -> bool {
         self.0.iter().all(|requirement| (value(&requirement.path) == requirement.value) == requirement.equal)
     }
@@ -59,7 +59,7 @@ impl FromStr for FieldSelector {
     }
 }
 
-/// The parts between commas that no backslash precedes.
+/// The parts between unescaped commas.
 fn terms(text: &str) -> Vec<String> {
     let mut terms = vec![String::new()];
     let mut escaped = false;

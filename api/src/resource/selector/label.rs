@@ -1,8 +1,8 @@
-//! Pure. The forms of the keys and values of labels, with the API server's own words for what is wrong with them.
+//! Pure. Validation of the keys and values of labels, with the API server's own error messages.
 
 use crate::resource::name::is_subdomain;
 
-/// What is wrong with the key of a label: a name, with or without a DNS prefix and `/` before it.
+/// The errors of a label's key: a name with an optional DNS prefix and `/` before it.
 pub fn key_problems(key: &str) -> Vec<String> {
     let parts: Vec<&str> = key.split('/').collect();
     let (prefix, name) = match parts[..] {
@@ -34,7 +34,7 @@ pub fn key_problems(key: &str) -> Vec<String> {
     problems
 }
 
-/// What is wrong with the value of a label, which may be empty.
+/// The errors of a label's value, which may be empty.
 pub fn value_problems(value: &str) -> Vec<String> {
     let mut problems = Vec::new();
     if value.len() > LONGEST {
@@ -46,7 +46,7 @@ pub fn value_problems(value: &str) -> Vec<String> {
     problems
 }
 
-/// Letters, digits, and between them `-`, `_` and `.`.
+/// Whether a text consists of letters and digits, with `-`, `_` and `.` between them.
 fn is_text(text: &str) -> bool {
     let ends = |c: char| c.is_ascii_alphanumeric();
     text.is_empty()

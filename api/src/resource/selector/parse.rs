@@ -1,5 +1,5 @@
-//! Pure. The grammar of label selectors on a command line, as in `app in (a,b),tier!=db,!old`: that of the API server,
-//! with its words for what is wrong.
+//! Pure. The parser of label selectors on a command line, such as `app in (a,b),tier!=db,!old`, with the API server's
+//! grammar and error messages.
 
 use std::str::FromStr;
 
@@ -8,15 +8,15 @@ use crate::resource::selector::requirement::{Operator, Requirement, RequirementE
 /// Why a text is not a label selector.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectorError {
-    /// Something else was expected.
+    /// Another token was expected.
     #[error("unable to parse requirement: found '{found}', expected: {expected}")]
     Requirement {
-        /// What stands there.
+        /// The token in the text.
         found: String,
-        /// What may stand there.
+        /// The possible tokens.
         expected: &'static str,
     },
-    /// Something else was expected between requirements.
+    /// Another token was expected between requirements.
     #[error("found '{found}', expected: {expected}")]
     Between {
         /// What stands there.
@@ -24,7 +24,7 @@ pub enum SelectorError {
         /// What may stand there.
         expected: &'static str,
     },
-    /// A key, an operator and its values do not fit.
+    /// A key, an operator and its values do not fit together.
     #[error("unable to parse requirement: {0}")]
     Invalid(#[from] RequirementError),
 }
@@ -41,7 +41,7 @@ impl FromStr for Selector {
 enum Token {
     Word(String),
     Symbol(&'static str),
-    /// A run of symbols that is no operator.
+    /// A sequence of symbols that is not an operator.
     Odd(String),
     End,
 }
@@ -145,7 +145,7 @@ impl Parser {
         Ok(Requirement::new("", &key, operator, values)?)
     }
 
-    /// `(a,b)`; between two commas, and before or after one, stands an empty value.
+    /// A list of values such as `(a,b)`. Nothing between two commas, or before or after a comma, is an empty value.
     fn values(&mut self) -> Result<Vec<String>, SelectorError> {
         match self.next() {
             Token::Symbol("(") => {}
@@ -194,7 +194,7 @@ fn unexpected(found: &Token, expected: &'static str) -> SelectorError {
     SelectorError::Requirement { found: found.text(), expected }
 }
 
-/// Longer ones first.
+/// Longer symbols come first.
 const SYMBOLS: [&str; 9] = ["==", "!=", "=", "!", "(", ")", ",", "<", ">"];
 
 #[cfg(test)]
@@ -224,7 +224,7 @@ mod tests {
             ("istio.io/rev=v1-2", "istio.io/rev=v1-2"),
         ];
         for (text, expected) in cases {
-            // `<-2` fails for its value, as it does in Kubernetes.
+            // `<-2` fails because of its value, as in Kubernetes.
             match text.parse::<Selector>() {
                 Ok(selector) => assert_eq!(selector.to_string(), expected, "{text}"),
                 Err(error) => {

@@ -1,5 +1,5 @@
-//! Pure. What a label selector asks of an object's labels: requirements, all of which must hold. Selectors on the
-//! command line and `matchLabels` with `matchExpressions` in objects become the same requirements.
+//! Pure. Label selectors as requirements on an object's labels, all of which must hold. Selectors on the command line
+//! and `matchLabels` with `matchExpressions` in objects become the same requirements.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -50,20 +50,20 @@ pub struct Expression<'a> {
     pub values: &'a [String],
 }
 
-/// What is wrong with a requirement, in the API server's words.
+/// Why a requirement is invalid, in the API server's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequirementError {
-    /// The key is not one of a label.
+    /// The key is not a valid label key.
     #[error("{path}: Invalid value: {key:?}: {problems}")]
     Key {
         /// The field: `key`, in expressions `matchExpressions[0].key`.
         path: String,
         /// As it is written.
         key: String,
-        /// All that is wrong with it.
+        /// All its errors.
         problems: String,
     },
-    /// A value is not one of a label.
+    /// A value is not a valid label value.
     #[error("{path}: Invalid value: {value:?}: {problems}")]
     Value {
         /// The field, as in `values[0][app]`.
@@ -140,7 +140,7 @@ impl Selector {
         Ok(Self(requirements))
     }
 
-    /// The selector of labels that must all be there, as a Service has it. Nothing of it is checked.
+    /// The selector for labels that must all be present, as in a Service. It is not validated.
     pub fn of_labels(labels: &BTreeMap<String, String>) -> Self {
         let equal = |(key, value): (&String, &String)| Requirement {
             key: key.clone(),
@@ -150,7 +150,7 @@ impl Selector {
         Self(labels.iter().map(equal).collect())
     }
 
-    /// Whether the selector holds for labels; `value` looks one up.
+    /// Whether the selector matches labels; `value` looks up a label.
     pub fn matches<'a>(&self, value: impl Fn(&str) -> Option<&'a str>) -> bool {
         self.0.iter().all(|requirement| requirement.holds(value(&requirement.key)))
     }
@@ -162,7 +162,8 @@ impl Selector {
 }
 
 impl Requirement {
-    /// A requirement whose key, operator and values fit; `path` is that of the field, empty on a command line.
+    /// Creates a requirement after checking its key, operator and values. `path` is the field's path, or empty on a
+    /// command line.
     pub fn new(
         path: &str,
         key: &str,

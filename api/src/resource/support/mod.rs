@@ -1,5 +1,5 @@
-//! Pure. What is supported of each kind, as the tables of docs/compatibility.md say it: made of the descriptors and of the
-//! types that read the kinds, so that the page cannot promise a field that nothing reads.
+//! Pure. The supported fields of each kind, for the tables of docs/compatibility.md. They are generated from the
+//! descriptors and types of the kinds, so the page cannot promise a field that is not read.
 
 use super::descriptor::Descriptor;
 use super::kind::refused::REFUSED;
@@ -8,7 +8,7 @@ use super::mesh_config::MeshConfig;
 use super::schema;
 use serde_json::Value;
 
-/// The kinds that are read: group, names, versions.
+/// The table of supported kinds: group, names, versions.
 pub fn kinds() -> String {
     let mut rows: Vec<(&str, String, Vec<String>)> = vec![];
     for kind in Kind::all().map(Kind::descriptor) {
@@ -23,7 +23,7 @@ pub fn kinds() -> String {
     table(["group", "kinds, with short names", "versions"], rows)
 }
 
-/// The kinds that are known and refused, with what to do instead.
+/// The table of known kinds that are refused, with the alternative.
 pub fn refused() -> String {
     let mut rows: Vec<(&str, &str, Vec<String>)> = vec![];
     for kind in REFUSED {
@@ -39,7 +39,7 @@ pub fn refused() -> String {
     table(["group", "kinds", "instead"], rows)
 }
 
-/// Every field of the mesh's kinds, by message: acted on, or refused.
+/// The table of all fields of the mesh's kinds, by message: supported or refused.
 pub fn fields() -> String {
     let kinds = descriptors().filter_map(|kind| Some((kind.kind, (kind.schema?)())));
     let mesh_config = ("MeshConfig", schema::of::<MeshConfig>());
@@ -55,7 +55,7 @@ pub fn fields() -> String {
     table(["message", "acted on", "refused"], rows)
 }
 
-/// A message of a kind, where it stands first.
+/// A message of a kind, at its first place.
 #[derive(Debug, PartialEq)]
 struct Message {
     name: String,
@@ -65,7 +65,7 @@ struct Message {
     refused: Vec<String>,
 }
 
-/// Lists a message and those in it; one that is listed already stands for all places of it.
+/// Lists a message and the messages in it, each only at its first place.
 fn collect(kind: &'static str, path: &str, schema: &Value, seen: &mut Vec<Message>) {
     let Some(properties) = schema["properties"].as_object() else { return inner(kind, path, schema, seen) };
     let name = schema[schema::MESSAGE].as_str().unwrap_or_default().to_owned();

@@ -1,9 +1,9 @@
-//! The page and the descriptors say the same.
+//! The documentation page and the descriptors agree.
 
 use super::*;
 use std::path::Path;
 
-/// Holds each part of the page between its marks to what it is made of; `OSTRIA_WRITE_DOCS=1` writes it anew.
+/// Compares each generated part of the page with its source; `OSTRIA_WRITE_DOCS=1` rewrites it.
 #[test]
 fn the_tables_of_the_compatibility_page_are_those_of_the_descriptors() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/compatibility.md");

@@ -28,7 +28,7 @@ pub const JOB: Descriptor = Descriptor {
     schema: None,
 };
 
-/// The word of kubectl for how far a Job is.
+/// The status of a Job in kubectl's words.
 fn word(job: &Value) -> String {
     let holds = |kind: &str| {
         items(job, ".status.conditions").any(|one| one["type"] == kind && one["status"] == "True")
@@ -36,7 +36,7 @@ fn word(job: &Value) -> String {
     ["Complete", "Failed", "Suspended"].into_iter().find(|kind| holds(kind)).unwrap_or("Running").into()
 }
 
-/// Without `completions` the first success of any of the parallel pods is enough.
+/// Without `completions`, one successful pod of the parallel ones is enough.
 fn completions(job: &Value) -> String {
     let wanted = match (at(job, ".spec.completions").as_u64(), number(job, ".spec.parallelism", 1)) {
         (Some(completions), _) => completions.to_string(),

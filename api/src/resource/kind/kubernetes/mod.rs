@@ -1,5 +1,5 @@
-//! Pure. Kubernetes' own kinds that are read. Their fields are those of crate `k8s-openapi`; what `ostria up` makes of
-//! them stands in its own tables.
+//! Pure. The supported kinds of Kubernetes itself. The crate `k8s-openapi` defines their fields; `ostria up` has tables
+//! of the fields that it supports.
 
 pub mod job;
 pub mod service;

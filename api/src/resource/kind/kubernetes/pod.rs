@@ -1,4 +1,4 @@
-//! Pure. `Pod`: the words that kubectl has for how a pod is.
+//! Pure. `Pod`, with its status in kubectl's words.
 
 use crate::resource::column::{AGE, Column, items, listed, or, text};
 use crate::resource::descriptor::Descriptor;
@@ -24,7 +24,7 @@ pub const POD: Descriptor = Descriptor {
     schema: None,
 };
 
-/// The statuses of all containers, each with whether it is one that serves: an app or a native sidecar.
+/// The statuses of all containers, each with whether it is a serving container: an app or a native sidecar.
 fn statuses(pod: &Value) -> impl Iterator<Item = (&Value, bool)> {
     let sidecars: Vec<&str> = items(pod, ".spec.initContainers")
         .filter(|container| container["restartPolicy"] == "Always")

@@ -98,7 +98,7 @@ fn slice_addresses(slice: &Value) -> impl Iterator<Item = String> {
     items(slice, ".endpoints").flat_map(of)
 }
 
-/// The first three, and how many more there are.
+/// The first three items, and the number of the others.
 fn few(all: impl Iterator<Item = String>) -> String {
     let all: Vec<String> = all.collect();
     let shown = listed(all.iter().take(3));
