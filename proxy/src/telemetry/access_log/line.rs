@@ -25,6 +25,7 @@ pub(super) fn write(out: &mut Vec<u8>, log: &Log, record: &Record) {
                         Value::Absent if log.omit_empty => {}
                         Value::Absent => out.push(b'-'),
                         Value::Text(text) => text::plain(out, text),
+                        Value::Escaped(text) => out.extend_from_slice(text.as_bytes()),
                         other if other.may_need_escapes() => text::plain(out, &other.made()),
                         other => other.write(out),
                     },
@@ -32,7 +33,7 @@ pub(super) fn write(out: &mut Vec<u8>, log: &Log, record: &Record) {
             }
         }
         Format::Json(fields) => {
-            Writer { out, record, detail, omit_empty: log.omit_empty }.object(fields);
+            let _ = Writer { out, record, detail, omit_empty: log.omit_empty }.object(fields);
             out.push(b'\n');
         }
     }
@@ -46,8 +47,9 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes an object. Each key has a comma before it; the opening bracket replaces the first comma.
-    fn object(&mut self, fields: &[(Box<[u8]>, Node)]) {
+    /// Writes an object, and returns whether it has fields. Each key has a comma before it; the opening bracket replaces
+    /// the first comma.
+    fn object(&mut self, fields: &[(Box<[u8]>, Node)]) -> bool {
         let start = self.out.len();
         for (key, node) in fields {
             let before = self.out.len();
@@ -56,8 +58,10 @@ impl Writer<'_> {
                 self.out.truncate(before);
             }
         }
+        let has_fields = self.out.len() > start;
         self.opened(start, b'{');
         self.out.push(b'}');
+        has_fields
     }
 
     fn list(&mut self, nodes: &[Node]) {
@@ -84,7 +88,8 @@ impl Writer<'_> {
     fn node(&mut self, node: &Node) -> bool {
         match node {
             Node::Constant(text) => self.out.extend_from_slice(text),
-            Node::Object(fields) => self.object(fields),
+            // As in Envoy a list without values stays, and an object does not.
+            Node::Object(fields) => return self.object(fields) || !self.omit_empty,
             Node::List(nodes) => self.list(nodes),
             Node::Text(pieces) => return self.text(pieces),
         }
