@@ -2,7 +2,7 @@
 
 use super::certificate::Certificate;
 use super::tls::Session;
-use api::format::operator::{self, Point};
+use api::format::operator::Point;
 use api::model::listener::FilterChain;
 use std::cell::OnceCell;
 use std::net::SocketAddr;
@@ -155,14 +155,9 @@ impl Extra {
         self.attempted.last().filter(|last| last.address == address)?.name.as_deref()
     }
 
-    /// Whether the attempts have any value for an operator.
-    pub fn has_attempted(&self, what: operator::Attempted) -> bool {
-        match what {
-            operator::Attempted::Hosts { .. } | operator::Attempted::Names { .. } => {
-                !self.attempted.is_empty()
-            }
-            operator::Attempted::Connections => self.attempted.iter().any(|one| one.connection.is_some()),
-        }
+    /// Whether any attempt had a connection: logs show no others.
+    pub fn has_attempted(&self) -> bool {
+        self.attempted.iter().any(|one| one.connection.is_some())
     }
 
     /// Nanoseconds from the start to an event. May be negative for events of the endpoint's connection.

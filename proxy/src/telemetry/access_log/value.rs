@@ -188,7 +188,7 @@ pub(super) fn value<'a>(operator: &'a Operator, record: &'a Record, detail: &'a 
         Operator::Zero => Value::Number(0),
         Operator::Attempts => Value::Number(detail.attempts.into()),
         Operator::Attempted(what) => match extra {
-            Some(extra) if extra.has_attempted(*what) => Value::Attempted(&extra.attempted, *what),
+            Some(extra) if extra.has_attempted() => Value::Attempted(&extra.attempted, *what),
             _ => Value::Absent,
         },
         Operator::Cluster => Value::text(detail.cluster.as_deref()),
@@ -351,12 +351,14 @@ fn joined<T>(out: &mut Vec<u8>, items: impl Iterator<Item = T>, write: impl Fn(&
 }
 
 fn attempted(out: &mut Vec<u8>, all: &[extra::Attempted], what: Attempted) {
+    // As in Envoy an endpoint that could not be connected to is not among them.
+    let connected = all.iter().filter(|one| one.connection.is_some());
     match what {
         Attempted::Hosts { port } => {
-            joined(out, all.iter(), |out, one| host_name(out, None, one.address, port));
+            joined(out, connected, |out, one| host_name(out, None, one.address, port));
         }
         Attempted::Names { port } => {
-            joined(out, all.iter(), |out, one| host_name(out, one.name.as_deref(), one.address, port));
+            joined(out, connected, |out, one| host_name(out, one.name.as_deref(), one.address, port));
         }
         Attempted::Connections => {
             joined(out, all.iter().filter_map(|one| one.connection), text::number);
