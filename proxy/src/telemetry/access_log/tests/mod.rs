@@ -103,7 +103,7 @@ fn what_is_empty_is_left_out_where_a_log_wants_that() {
                 "a": "%ROUTE_NAME%", "b": {"c": "%ROUTE_NAME%"}, "d": ["%ROUTE_NAME%", "%BYTES_SENT%", "x%ROUTE_NAME%"],
                 "e": "%ROUTE_NAME%"
             })),
-            "{\"b\":{},\"d\":[2,\"x\"]}\n",
+            "{\"d\":[2,\"x\"]}\n",
         ),
         (json(&serde_json::json!({"a": "%ROUTE_NAME%"})), "{}\n"),
         (json(&serde_json::json!({})), "{}\n"),
