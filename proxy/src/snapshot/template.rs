@@ -215,12 +215,16 @@ impl Template {
 
     /// Whether an operator refers to request headers.
     pub fn needs_request(&self) -> bool {
-        self.0.iter().any(|piece| matches!(piece, Piece::Value(value) if value.needs_request()))
+        self.reads(Head::Request)
     }
 
     /// Whether an operator refers to response headers.
     pub fn needs_response(&self) -> bool {
-        self.0.iter().any(|piece| matches!(piece, Piece::Value(value) if value.needs_response()))
+        self.reads(Head::Response)
+    }
+
+    fn reads(&self, head: Head) -> bool {
+        self.0.iter().any(|piece| matches!(piece, Piece::Value(value) if value.reads(head)))
     }
 
     /// Substitutes the operators; those without a value leave nothing.
@@ -246,6 +250,13 @@ impl Template {
     }
 }
 
+/// A head that values are read from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Head {
+    Request,
+    Response,
+}
+
 impl Piece {
     fn write(&self, out: &mut Vec<u8>, context: &Context<'_>) {
         match self {
@@ -256,31 +267,13 @@ impl Piece {
 }
 
 impl Value {
-    fn needs_request(&self) -> bool {
+    /// Whether the value is read from this head.
+    fn reads(&self, head: Head) -> bool {
         match self {
-            Self::Request(..) => true,
-            Self::FirstOf(list, _) => list.iter().any(Self::needs_request),
-            Self::Response(..)
-            | Self::Constant(_)
-            | Self::Status(_)
-            | Self::Address(..)
-            | Self::Query(..)
-            | Self::QueryWhole { .. }
-            | Self::Start(_)
-            | Self::Text(_)
-            | Self::Connection
-            | Self::Tls(_)
-            | Self::Code
-            | Self::Flags => false,
-        }
-    }
-
-    fn needs_response(&self) -> bool {
-        match self {
-            Self::Response(..) => true,
-            Self::FirstOf(list, _) => list.iter().any(Self::needs_response),
-            Self::Request(..)
-            | Self::Constant(_)
+            Self::Request(..) => head == Head::Request,
+            Self::Response(..) => head == Head::Response,
+            Self::FirstOf(list, _) => list.iter().any(|value| value.reads(head)),
+            Self::Constant(_)
             | Self::Status(_)
             | Self::Address(..)
             | Self::Query(..)
