@@ -50,10 +50,8 @@ fn run(state: &State, apply: &Apply) -> Result<(), Failure> {
             return Ok(());
         }
         let awaited = answer.wanted.into_iter().zip(&objects);
-        let awaited: Vec<Awaited> = awaited
-            .filter(|(wanted, _)| wanted.kind != "Pod" || !wanted.group.is_empty())
-            .map(|(wanted, given)| Awaited { wanted, file: given.file.clone() })
-            .collect();
+        let awaited: Vec<Awaited> =
+            awaited.filter_map(|(wanted, given)| Awaited::new(wanted, given.file.clone())).collect();
         settle::wait(state, &awaited, apply.timeout).await
     })
 }

@@ -35,11 +35,9 @@ impl Verb for Delete {
             print::answer(&answer, "")?;
             let gone: BTreeSet<String> =
                 answer.outcomes.iter().map(|outcome| outcome.object.clone()).collect();
-            // A pod is deleted when it has ended, which needs no acknowledgement from pilot.
-            let awaited =
-                answer.wanted.into_iter().filter(|wanted| wanted.kind != "Pod" || !wanted.group.is_empty());
+            let awaited = answer.wanted.into_iter();
             let awaited: Vec<Awaited> =
-                awaited.map(|wanted| Awaited { wanted, file: String::new() }).collect();
+                awaited.filter_map(|wanted| Awaited::new(wanted, String::new())).collect();
             if self.wait && !awaited.is_empty() {
                 settle::wait(state, &awaited, self.timeout).await?;
             }

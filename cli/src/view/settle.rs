@@ -15,6 +15,14 @@ pub struct Awaited {
     pub file: String,
 }
 
+impl Awaited {
+    /// Nothing for a pod: it is there or gone by itself, which needs no acknowledgement from pilot.
+    pub fn new(wanted: Wanted, file: String) -> Option<Self> {
+        let is_pod = wanted.kind == "Pod" && wanted.group.is_empty();
+        (!is_pod).then_some(Self { wanted, file })
+    }
+}
+
 /// One line that names what the command still waits for.
 pub fn progress(awaited: &[Awaited], settling: &Settling) -> String {
     if let Some(trouble) = &settling.trouble {
