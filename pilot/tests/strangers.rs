@@ -8,7 +8,6 @@ use api::process::channel;
 use api::wire::xds::{DeltaDiscoveryRequest, Node, NodeInfo};
 use api::xds::connect::Stream;
 use serde_json::json;
-use std::net::TcpListener as Free;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -25,10 +24,7 @@ struct Pilot {
 
 impl Pilot {
     async fn start(folder: &Path) -> Self {
-        // The ports are free when they are asked for, and most likely still when they are bound.
-        let ports: Vec<Free> = (0..2).map(|_| Free::bind("127.0.0.1:0").unwrap()).collect();
-        let [grpc, http] = [0, 1].map(|index: usize| ports[index].local_addr().unwrap().port());
-        drop(ports);
+        let (grpc, http) = (tests::port::free(), tests::port::free());
         let child = Command::new(env!("CARGO_BIN_EXE_ostria-pilot"))
             .args(["--address", "127.0.0.1", "--log-level", "error", "--config-dir"])
             .arg(folder)

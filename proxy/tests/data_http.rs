@@ -139,7 +139,7 @@ fn head_has_a_length_and_no_body() {
 #[test]
 fn refusals_use_envoys_words() {
     run(async {
-        let closed = { std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap() };
+        let closed = tests::port::Refusing::new();
         let path = |path: &str, cluster: &str| {
             let mut route = route(forward(cluster));
             route.criteria = RouteMatch::path(PathMatch::Exact(path.into()));
@@ -147,7 +147,7 @@ fn refusals_use_envoys_words() {
         };
         let all = vec![path("/closed", "closed"), path("/empty", "empty"), path("/missing", "missing")];
         let proxy = Proxy::start(vec![
-            Resource::Cluster(Box::new(cluster("closed", &[closed]))),
+            Resource::Cluster(Box::new(cluster("closed", &[closed.address]))),
             Resource::Cluster(Box::new(cluster("empty", &[]))),
             Resource::Listener(listener(Protocol::Http(Box::new(http(routes(all)))))),
         ]);
@@ -256,10 +256,10 @@ fn a_server_error_is_repeated_with_its_body() {
 #[test]
 fn another_endpoint_takes_over_when_one_refuses_connections() {
     run(async {
-        let closed = { std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap() };
+        let closed = tests::port::Refusing::new();
         let mut way = forward("c");
         way.retry = Some(retry(&[RetryOn::ConnectFailure], 2));
-        let both = cluster("c", &[closed, echo().await]);
+        let both = cluster("c", &[closed.address, echo().await]);
         let proxy = Proxy::start(simple(http(routes(vec![route(way)])), both));
         let mut client = proxy.connect().await;
         for _ in 0..10 {
@@ -297,10 +297,10 @@ fn a_request_is_repeated_at_endpoints_that_came_while_it_was_under_way() {
 #[test]
 fn exhausted_repetitions_are_flagged() {
     run(async {
-        let closed = { std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap() };
+        let closed = tests::port::Refusing::new();
         let mut way = forward("c");
         way.retry = Some(retry(&[RetryOn::ConnectFailure], 1));
-        let proxy = Proxy::start(simple(http(routes(vec![route(way)])), cluster("c", &[closed])));
+        let proxy = Proxy::start(simple(http(routes(vec![route(way)])), cluster("c", &[closed.address])));
         assert_eq!(proxy.connect().await.get("/").await.status, 503);
         proxy.metric(&["istio_requests_total", "response_flags=\"URX,UF\""]).await;
     });
@@ -373,11 +373,11 @@ fn copies_of_requests_count_and_are_limited_like_any_request() {
         let mut way = forward("c");
         let copies = ["copy", "full", "closed"];
         way.mirrors = copies.map(|to| Mirror { cluster: to.into(), fraction }).into();
-        let closed = { std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap() };
+        let closed = tests::port::Refusing::new();
         let mut full = cluster("full", &[echo().await]);
         full.limits.max_requests = 0;
         let mut resources = simple(http(routes(vec![route(way)])), cluster("c", &[echo().await]));
-        for cluster in [cluster("copy", &[echo().await]), full, cluster("closed", &[closed])] {
+        for cluster in [cluster("copy", &[echo().await]), full, cluster("closed", &[closed.address])] {
             resources.push(Resource::Cluster(Box::new(cluster)));
         }
         let proxy = Proxy::start(resources);

@@ -97,8 +97,8 @@ fn bytes_of_a_long_connection_are_counted_while_it_lives() {
 #[test]
 fn a_refused_connection_is_reset_and_flagged() {
     run(async {
-        let closed = { std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap() };
-        let proxy = Proxy::start(through(listener(tcp("c")), closed));
+        let closed = tests::port::Refusing::new();
+        let proxy = Proxy::start(through(listener(tcp("c")), closed.address));
         let mut client = proxy.connect().await;
         assert_eq!(client.rest().await, "");
         proxy.metric(&["istio_tcp_connections_closed_total", "response_flags=\"UF,URX\""]).await;

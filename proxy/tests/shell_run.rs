@@ -13,11 +13,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_ostria-proxy");
+use tests::port;
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+const BINARY: &str = env!("CARGO_BIN_EXE_ostria-proxy");
 
 fn bootstrap(admin: u16, listen: u16) -> String {
     format!(
@@ -101,7 +99,7 @@ fn wait_ready(admin: u16) {
 
 #[test]
 fn a_file_is_served_until_the_process_is_asked_to_end() {
-    let (folder, admin, listen) = (Folder::new(), free_port(), free_port());
+    let (folder, admin, listen) = (Folder::new(), port::free(), port::free());
     let mut running = start(&folder.write("envoy.yaml", &bootstrap(admin, listen)));
     wait_ready(admin);
     let answer = get(listen, "/").unwrap();
@@ -116,7 +114,7 @@ fn a_file_is_served_until_the_process_is_asked_to_end() {
 
 #[test]
 fn a_wish_on_the_admin_port_ends_the_process() {
-    let (folder, admin, listen) = (Folder::new(), free_port(), free_port());
+    let (folder, admin, listen) = (Folder::new(), port::free(), port::free());
     let mut running = start(&folder.write("envoy.yaml", &bootstrap(admin, listen)));
     wait_ready(admin);
     let mut stream = TcpStream::connect(("127.0.0.1", admin)).unwrap();
@@ -129,10 +127,10 @@ fn what_cannot_start_says_which_part_and_why() {
     let folder = Folder::new();
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = busy.local_addr().unwrap().port();
-    let good = bootstrap(free_port(), free_port());
+    let good = bootstrap(port::free(), port::free());
     let files = [
-        ("admin.yaml", bootstrap(taken, free_port()), 1, "cannot listen on"),
-        ("listener.yaml", bootstrap(free_port(), taken), 1, "listener inbound cannot be bound"),
+        ("admin.yaml", bootstrap(taken, port::free()), 1, "cannot listen on"),
+        ("listener.yaml", bootstrap(port::free(), taken), 1, "listener inbound cannot be bound"),
         (
             "unknown.yaml",
             good.replace("stat_prefix", "stats"),

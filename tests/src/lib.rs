@@ -22,6 +22,7 @@ pub mod remains;
 pub mod report;
 pub mod request;
 
+pub mod port;
 pub mod program;
 
 pub mod guardian;

@@ -2,7 +2,7 @@
 //! dropped, the mesh is taken down; the test fails if that takes too long or leaves anything behind.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -16,6 +16,7 @@ use crate::browser::{Browser, Page};
 use crate::guardian;
 use crate::load::{Load, Name};
 use crate::metrics::Metrics;
+use crate::port;
 use crate::program::{self, Outcome, PATIENCE, Running};
 use crate::remains::Holdings;
 use crate::report::Report;
@@ -89,8 +90,8 @@ impl Mesh {
             vec![program::path("ostria").display().to_string()]
         };
         let state = folder.path().join("state");
-        let gateway = free_address();
-        let https = options.https.then(free_address);
+        let gateway = port::free_address();
+        let https = options.https.then(port::free_address);
         let holdings = Holdings::before(&state);
         down_when_killed(&program, &state, folder.path());
         let mut line = vec!["up".to_owned(), "--gateway".into(), gateway.to_string()];
@@ -523,12 +524,6 @@ fn readable(name: &Path, copies: &Path) -> String {
 pub fn signal(process: u32, signal: Signal) {
     let id = i32::try_from(process).expect("process ids are small");
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), signal).expect("the process is there");
-}
-
-/// A loopback address of this host on which nothing listens.
-pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    listener.local_addr().expect("a listener has an address")
 }
 
 /// The longest time that `ostria down` may take.

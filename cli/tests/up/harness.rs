@@ -1,11 +1,11 @@
 //! Starts a separate mesh for each test, with the commands of a user.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
 use tests::guardian::{quoted, when_killed};
+use tests::port;
 
 /// A mesh with its folders. Dropping it takes the mesh down.
 pub(crate) struct Mesh {
@@ -88,7 +88,7 @@ impl Mesh {
     }
 
     pub(crate) fn up(&self) -> String {
-        let gateway = format!("127.0.0.1:{}", free_port());
+        let gateway = format!("127.0.0.1:{}", port::free());
         self.ok(&["up", "-d", self.path("yaml").to_str().unwrap(), "--gateway", &gateway])
     }
 
@@ -119,10 +119,6 @@ impl Drop for Mesh {
     fn drop(&mut self) {
         let _ = self.run(&["down"]);
     }
-}
-
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Waits until `holds` returns true; fails after ten seconds.

@@ -15,7 +15,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use harness::{Mesh, SLEEP, deployment, free_port, is_root, pod, runs, until};
+use harness::{Mesh, SLEEP, deployment, is_root, pod, runs, until};
+use tests::port;
 
 #[test]
 fn a_pod_has_its_own_network_name_files_and_configuration() {
@@ -337,7 +338,7 @@ fn what_is_wrong_is_named_before_anything_starts() {
     ];
     for (yaml, place, next) in cases {
         let mesh = Mesh::new(&yaml);
-        let gateway = format!("127.0.0.1:{}", free_port());
+        let gateway = format!("127.0.0.1:{}", port::free());
         let words = mesh.fails(&["up", mesh.path("yaml").to_str().unwrap(), "--gateway", &gateway]);
         assert!(words.contains(place) && words.contains(next), "{yaml}\n{words}");
         assert!(!mesh.path("home/state").exists(), "something is left: {words}");

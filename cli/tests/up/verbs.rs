@@ -5,7 +5,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
 
-use crate::harness::{Mesh, SLEEP, deployment, free_port, pod, until};
+use crate::harness::{Mesh, SLEEP, deployment, pod, until};
+use tests::port;
 
 #[test]
 fn objects_are_chosen_and_printed_as_kubectl_does() {
@@ -103,7 +104,7 @@ fn a_forwarded_port_leads_into_the_pod() {
                    ports: [{port: 80, targetPort: 7000}]\n";
     let mesh = Mesh::new(&(pod("web", &container) + service));
     mesh.up();
-    let port = free_port();
+    let port = port::free();
     let mapping = format!("{port}:80");
     let mut forward =
         mesh.command(&["port-forward", "svc/web", &mapping]).stdout(Stdio::piped()).spawn().unwrap();
@@ -149,7 +150,7 @@ fn logs_of_several_pods_are_told_apart_and_the_last_are_kept() {
 #[test]
 fn a_detached_start_over_a_crash_loop_says_so_and_fails() {
     let mesh = Mesh::new(&pod("web", "command: [sh, -c, 'exit 3']"));
-    let gateway = format!("127.0.0.1:{}", free_port());
+    let gateway = format!("127.0.0.1:{}", port::free());
     let folder = mesh.path("yaml");
     let started = mesh.run(&["up", "-d", folder.to_str().unwrap(), "--gateway", &gateway, "--wait", "3s"]);
     let words = String::from_utf8_lossy(&started.stderr).into_owned();

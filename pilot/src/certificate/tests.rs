@@ -216,7 +216,7 @@ async fn a_root_that_is_gone_is_believed_no_more_while_the_authority_is_away() {
     let (old, new) = (Arc::new(Root::new("old")), Root::new("new"));
     let mesh = Mesh::new(&old).await;
     let (own, config) = obtain(&mesh.authority(), &domain(), None).await.unwrap();
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let nobody = ::tests::port::Refusing::new().address;
     let away = Authority { address: nobody.to_string(), ..mesh.authority() };
     let (send, mut config) = watch::channel(config);
     tokio::spawn(async move { renew(&away, &domain(), own, &send).await });

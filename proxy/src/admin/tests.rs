@@ -316,7 +316,8 @@ async fn probes_are_done_in_the_kubelets_place() {
         tls: false,
         headers: vec![("x-probe".into(), "1".into())],
     };
-    let closed = TcpListener::bind((LOOPBACK, 0)).await.unwrap().local_addr().unwrap().port();
+    let refusing = ::tests::port::Refusing::new();
+    let closed = refusing.address.port();
     let slow = Prober { action: Action::Http(page("/slow")), timeout: Duration::from_millis(50) };
     let table = [
         ("ok", prober(Action::Http(page("/ok"))), 200),

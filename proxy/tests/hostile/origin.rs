@@ -34,9 +34,9 @@ fn says(text: &'static str) -> std::net::SocketAddr {
 
 #[test]
 fn broken_upstreams_get_their_status_and_flag() {
-    let closed = { std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap() };
+    let closed = tests::port::Refusing::new();
     let cases = [
-        ("refuses connections", closed, "503", "flags=UF"),
+        ("refuses connections", closed.address, "503", "flags=UF"),
         ("closes at once", upstream(drop), "503", "flags=UC"),
         // Whether the reset comes before the proxy has seen that it is connected (UF) or after (UC) is chance.
         ("resets at once", upstream(reset), "503", "flags=U"),

@@ -3,7 +3,7 @@
 //! process.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -54,7 +54,7 @@ impl Drop for Process {
 impl Process {
     fn start(setup: &Setup) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let admin = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let admin = tests::port::free();
         let file = folder.path().join("envoy.yaml");
         let log = folder.path().join("access.log");
         std::fs::write(&file, super::bootstrap::text(setup, admin, log.to_str().unwrap())).unwrap();

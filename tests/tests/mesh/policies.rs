@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use tests::mesh::{self, Mesh, Options};
+use tests::mesh::{Mesh, Options};
 use tests::program::{self, Running};
 use tests::report::Report;
 use tests::wait;
@@ -161,7 +161,7 @@ fn with_egress_pods_reach_the_host_and_without_it_they_do_not() {
         println!("only root can join the pods' network to the host's");
         return;
     }
-    let port = mesh::free_address().port().to_string();
+    let port = tests::port::free().to_string();
     let line = ["server", "--address", "0.0.0.0", "--http", &port, "--version=outside"];
     let outside = Running::start(&program::path("echo"), &line, &[]);
     let host = Ipv4Addr::new(169, 254, 244, 1);
