@@ -1,5 +1,6 @@
 //! The verbs. Each has its own file and one entry in the table.
 
+pub mod api_resources;
 pub mod apply;
 pub mod crds;
 pub mod delete;
@@ -45,6 +46,7 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<scale::Scale>(),
     Entry::of::<proxy_status::ProxyStatus>(),
     Entry::of::<proxy_config::ProxyConfig>(),
+    Entry::of::<api_resources::ApiResources>(),
     Entry::of::<crds::Crds>(),
     Entry::of::<version::Version>(),
 ];
