@@ -231,9 +231,9 @@ mod tests {
         let process = Process::find(std::process::id()).unwrap();
         assert!(lock_of(process).is_held());
         assert!(!lock_of(Process { started: process.started + 1, ..process }).is_held());
-        let mut stranger = lock_of(process);
-        stranger.programs = Program::at("/").into_iter().collect();
-        assert!(!stranger.is_held());
+        let mut other = lock_of(process);
+        other.programs = Program::at("/").into_iter().collect();
+        assert!(!other.is_held());
     }
 
     #[test]
@@ -249,7 +249,7 @@ mod tests {
             let lock = Lock { children: vec![child], ..lock_of(dead) };
             lock.write(&Folder::make(state.root()).unwrap()).unwrap();
             assert_eq!(sweep(&state), Ok(true));
-            assert_eq!(sleeper.try_wait().unwrap(), None, "a stranger was killed");
+            assert_eq!(sleeper.try_wait().unwrap(), None, "another process was killed");
         }
         let lock = Lock { programs: Program::of(sleeper.id()).into_iter().collect(), ..lock_of(dead) };
         Lock { children: vec![process], ..lock }.write(&Folder::make(state.root()).unwrap()).unwrap();

@@ -18,7 +18,7 @@ pub mod status;
 pub mod up;
 pub mod version;
 
-pub mod ask;
+pub mod resource;
 
 pub mod print;
 pub mod settle;

@@ -150,8 +150,8 @@ mod tests {
                 "done: statefulset rolling update complete 3 pods",
             ),
         ];
-        for (told, beginning) in cases {
-            assert!(told.starts_with(beginning), "{told}");
+        for (text, beginning) in cases {
+            assert!(text.starts_with(beginning), "{text}");
         }
     }
 }

@@ -212,7 +212,7 @@ mod tests {
         }
     }
 
-    fn told(objects: Vec<ObjectVerdict>, proxies: Vec<ProxyAnswer>) -> Settling {
+    fn settling(objects: Vec<ObjectVerdict>, proxies: Vec<ProxyAnswer>) -> Settling {
         let verdicts = Verdicts { snapshot: 7, objects, proxies, ..Verdicts::default() };
         let wanted: Vec<Wanted> = awaited(false).into_iter().map(|one| one.wanted).collect();
         Settling { settled: verdicts.settles(&wanted), verdicts, ..Settling::default() }
@@ -224,21 +224,21 @@ mod tests {
 
     #[test]
     fn nothing_is_wrong_once_every_proxy_has_acknowledged() {
-        let settling = told(vec![verdict(2, 0)], vec![proxy("web.shop", 7, None)]);
+        let settling = settling(vec![verdict(2, 0)], vec![proxy("web.shop", 7, None)]);
         assert!(settling.settled);
         assert_eq!(reasons(&settling), Vec::<String>::new());
     }
 
     #[test]
     fn an_object_that_pilot_refuses_is_named_with_file_and_field() {
-        let settling = told(vec![verdict(2, 1)], vec![proxy("web.shop", 7, None)]);
+        let settling = settling(vec![verdict(2, 1)], vec![proxy("web.shop", 7, None)]);
         assert_eq!(reasons(&settling), ["a.yaml:3: VirtualService shop/a: spec.http: is wrong"]);
     }
 
     #[test]
     fn proxies_that_refuse_the_same_are_one_problem() {
         let proxies = vec![proxy("a.shop", 7, Some("bad")), proxy("b.shop", 7, Some("bad"))];
-        let found = reasons(&told(vec![verdict(2, 0)], proxies));
+        let found = reasons(&settling(vec![verdict(2, 0)], proxies));
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].starts_with("refused by proxy a.shop, b.shop: 80: bad"), "{found:?}");
     }
@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn who_has_not_answered_is_named_while_waiting_and_at_the_end() {
         let mut settling =
-            told(vec![verdict(2, 0)], vec![proxy("a.shop", 7, None), proxy("b.shop", 6, None)]);
+            settling(vec![verdict(2, 0)], vec![proxy("a.shop", 7, None), proxy("b.shop", 6, None)]);
         settling.missing = vec!["c.shop".into()];
         let line = "waiting for 2 of 3 proxies to acknowledge: b.shop, c.shop";
         assert_eq!(progress(&awaited(false), &settling), line);
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn what_pilot_has_not_read_is_named() {
-        let settling = told(vec![verdict(1, 0)], vec![]);
+        let settling = settling(vec![verdict(1, 0)], vec![]);
         assert_eq!(progress(&awaited(false), &settling), "waiting for pilot to take 1 of 1 objects");
         assert!(reasons(&settling)[0].starts_with("a.yaml:3: VirtualService shop/a: timed out"));
         assert!(problems(&awaited(true), &settling)[0].reason.contains("timed out"), "it is still there");

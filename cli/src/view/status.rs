@@ -116,11 +116,11 @@ mod tests {
             identity: "spiffe://x".into(),
             ..PodLine::default()
         };
-        let told = |acked: &str, in_step: bool| json!([{"proxy": "web.default", "cluster_sent": "a", "cluster_acked": acked, "in_step": in_step}]);
+        let proxies = |acked: &str, in_step: bool| json!([{"proxy": "web.default", "cluster_sent": "a", "cluster_acked": acked, "in_step": in_step}]);
         let sync = |proxies: &Value| row(&pod, proxies, false).pop().unwrap_or_default();
-        assert_eq!(sync(&told("a", true)), "SYNCED");
-        assert_eq!(sync(&told("b", true)), "STALE");
-        assert_eq!(sync(&told("a", false)), "STALE", "something waits to be sent");
+        assert_eq!(sync(&proxies("a", true)), "SYNCED");
+        assert_eq!(sync(&proxies("b", true)), "STALE");
+        assert_eq!(sync(&proxies("a", false)), "STALE", "something waits to be sent");
         assert_eq!(sync(&json!([])), "NOT CONNECTED");
     }
 }

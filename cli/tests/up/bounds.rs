@@ -49,7 +49,7 @@ impl Drop for Host {
 }
 
 /// Runs each line as a shell command in the pod. Returns the output of each, or `no` for a failed one.
-fn answers(mesh: &Mesh, pod: &str, lines: &[&str]) -> Vec<String> {
+fn output(mesh: &Mesh, pod: &str, lines: &[&str]) -> Vec<String> {
     let guarded: Vec<_> =
         lines.iter().map(|line| format!("({line}) 2>/dev/null || echo no; echo ---\n")).collect();
     let script = guarded.concat();
@@ -58,7 +58,7 @@ fn answers(mesh: &Mesh, pod: &str, lines: &[&str]) -> Vec<String> {
 }
 
 fn all_fail(mesh: &Mesh, pod: &str, attempts: &[&str]) {
-    for (attempt, answer) in attempts.iter().zip(answers(mesh, pod, attempts)) {
+    for (attempt, answer) in attempts.iter().zip(output(mesh, pod, attempts)) {
         assert_eq!(answer, "no", "{attempt}");
     }
 }
@@ -112,7 +112,7 @@ fn no_pod_writes_the_host_or_changes_its_mounts() {
     assert!(host.is_untouched());
     let works =
         ["echo x > /dev/null && echo yes", "echo x > /tmp/a && cat /tmp/a", "head -c 4 /dev/urandom | wc -c"];
-    assert_eq!(answers(&mesh, "web", &works), ["yes", "x", "4"]);
+    assert_eq!(output(&mesh, "web", &works), ["yes", "x", "4"]);
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn processes_are_shared_where_the_pod_says_so() {
     let found =
         mesh.exec("web", "cat /proc/1/cmdline | tr '\\0' ' '; grep -l sleep /proc/[0-9]*/comm | wc -l");
     assert!(found.contains("pod-init") && found.trim().ends_with('1'), "{found}");
-    assert_eq!(answers(&mesh, "web", &["ls /proc/1/root/", "cat /proc/1/environ"]), ["no", "no"]);
+    assert_eq!(output(&mesh, "web", &["ls /proc/1/root/", "cat /proc/1/environ"]), ["no", "no"]);
 }
 
 #[test]
@@ -331,10 +331,10 @@ fn what_would_leave_a_pod_is_refused_by_up_and_apply() {
         (pod("web", SLEEP).replace("  containers:", "  hostPID: true\n  containers:"), "spec.hostPID"),
     ];
     for (yaml, field) in cases {
-        let answer = mesh.apply(&yaml);
-        let words = String::from_utf8_lossy(&answer.stderr).into_owned();
+        let result = mesh.apply(&yaml);
+        let words = String::from_utf8_lossy(&result.stderr).into_owned();
         assert!(
-            !answer.status.success() && words.contains(field) && words.contains("all.yaml"),
+            !result.status.success() && words.contains(field) && words.contains("all.yaml"),
             "{yaml}\n{words}"
         );
         let words = Mesh::new(&yaml);
@@ -375,7 +375,7 @@ fn a_pod_that_takes_anothers_addresses_gets_nothing_that_is_the_others() {
     let mesh = Mesh::new(&format!("{service}{}---\n{}", pod("victim", SLEEP), pod("liar", liar)));
     mesh.up();
     let ask = "timeout 3 getent hosts web.default.svc.cluster.local > /dev/null && echo yes || echo no";
-    assert_eq!(answers(&mesh, "liar", &[ask]), ["yes"]);
+    assert_eq!(output(&mesh, "liar", &[ask]), ["yes"]);
     let show = "ip -oneline -4 addr show eth0 | awk '{print $4}'; cat /sys/class/net/eth0/address";
     let victim = mesh.exec("victim", show);
     let (address, hardware) = victim.trim().split_once('\n').unwrap();
@@ -385,9 +385,9 @@ fn a_pod_that_takes_anothers_addresses_gets_nothing_that_is_the_others() {
          ip neigh replace 10.244.0.1 lladdr 0a:58:0a:f4:00:01 nud permanent dev eth0"
     );
     mesh.exec("liar", &take);
-    assert_eq!(answers(&mesh, "liar", &[ask]), ["no"], "it gets answers as {victim}");
+    assert_eq!(output(&mesh, "liar", &[ask]), ["no"], "it gets answers as {victim}");
     // Packets for the victim reach the victim, although the liar uses its addresses.
-    assert_eq!(answers(&mesh, "victim", &[ask; 3]), ["yes"; 3]);
+    assert_eq!(output(&mesh, "victim", &[ask; 3]), ["yes"; 3]);
     let counters = std::fs::read_to_string(format!("/proc/{}/net/netstat", mesh.supervisor())).unwrap();
     let mut lines = counters.lines().filter(|line| line.starts_with("TcpExt:")).map(str::split_whitespace);
     let (names, values) = (lines.next().unwrap(), lines.next().unwrap());

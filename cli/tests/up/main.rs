@@ -368,9 +368,9 @@ fn an_invalid_change_changes_nothing() {
     let mesh = Mesh::new(&pod("web", SLEEP));
     mesh.up();
     let both = format!("{}---\n{}", pod("other", SLEEP), pod("bad", "command: [nonesuch]"));
-    let answer = mesh.apply(&both);
-    assert_eq!(answer.status.code(), Some(1));
-    let words = String::from_utf8_lossy(&answer.stderr).into_owned();
+    let result = mesh.apply(&both);
+    assert_eq!(result.status.code(), Some(1));
+    let words = String::from_utf8_lossy(&result.stderr).into_owned();
     assert!(words.contains("Pod default/bad") && words.contains("nothing was changed"), "{words}");
     assert!(!mesh.ok(&["get", "pods"]).contains("other"));
 }

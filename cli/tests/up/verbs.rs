@@ -180,9 +180,9 @@ fn a_folder_with_copies_is_deleted_and_what_is_not_there_is_named() {
     std::os::unix::fs::symlink("one.yaml", folder.join("three.yaml")).unwrap();
     std::fs::write(folder.join("none.yaml"), pod("none", SLEEP)).unwrap();
     let path = folder.to_str().unwrap();
-    let answer = mesh.run(&["delete", "-f", path]);
-    assert_eq!(String::from_utf8_lossy(&answer.stdout), "pod/a deleted\n");
-    assert_eq!(answer.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&answer.stderr).contains("Pod default/none"));
+    let result = mesh.run(&["delete", "-f", path]);
+    assert_eq!(String::from_utf8_lossy(&result.stdout), "pod/a deleted\n");
+    assert_eq!(result.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&result.stderr).contains("Pod default/none"));
     assert!(mesh.run(&["delete", "-f", path, "--ignore-not-found"]).status.success());
 }

@@ -241,7 +241,7 @@ fn a_written_endpoint_serves_the_ports_of_the_service_that_it_names() {
 
 #[test]
 fn a_pod_asks_for_http_10_in_the_environment_of_its_proxy() {
-    let asks = |container: &str, value: &str| {
+    let detects = |container: &str, value: &str| {
         let text = format!(
             "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec: {{containers: [{{name: c, image: i}}], \
              initContainers: [{{name: {container}, image: i, restartPolicy: Always, env: [{{name: ISTIO_META_HTTP10, value: \
@@ -249,8 +249,8 @@ fn a_pod_asks_for_http_10_in_the_environment_of_its_proxy() {
         );
         catalog(&text).workload("default", "p").unwrap().http_10
     };
-    assert!(asks("istio-proxy", "1"));
-    assert!(!asks("istio-proxy", "0") && !asks("other", "1"));
+    assert!(detects("istio-proxy", "1"));
+    assert!(!detects("istio-proxy", "0") && !detects("other", "1"));
 }
 
 #[test]
@@ -536,7 +536,7 @@ fn a_check_tells_references_that_lead_nowhere() {
             &format!("{{hosts: [reviews]{more}, http: [{{route: [{{destination: {{{destination}}}}}]}}]}}"),
         )
     };
-    let ask = |text: &str| {
+    let warnings = |text: &str| {
         let given = parse::parse("vs.yaml", text)
             .documents
             .into_iter()
@@ -584,10 +584,10 @@ fn a_check_tells_references_that_lead_nowhere() {
     for (text, expected) in table {
         let expected: Vec<String> =
             expected.into_iter().map(|e| format!("vs.yaml:2: VirtualService default/vs: {e}")).collect();
-        assert_eq!(ask(&text), expected, "{text}");
+        assert_eq!(warnings(&text), expected, "{text}");
     }
     let with_its_service = [to("host: ratings", ""), service("ratings", "{ports: [{port: 80}]}")].concat();
-    assert_eq!(ask(&with_its_service), [""; 0]);
+    assert_eq!(warnings(&with_its_service), [""; 0]);
 }
 
 #[test]
@@ -693,7 +693,7 @@ fn a_setting_that_a_mesh_config_no_longer_names_is_at_its_default() {
 #[test]
 fn a_check_tells_selectors_that_choose_nothing_and_what_services_ask_in_vain() {
     let base = catalog(&pod("web", "10.244.0.7", "app: web", ""));
-    let ask = |text: &str| {
+    let warnings = |text: &str| {
         let given = parse::parse("a.yaml", text)
             .documents
             .into_iter()
@@ -705,19 +705,19 @@ fn a_check_tells_selectors_that_choose_nothing_and_what_services_ask_in_vain() {
     let policy = |app: &str| {
         peers("p", &format!("{{selector: {{matchLabels: {{app: {app}}}}}, mtls: {{mode: STRICT}}}}"))
     };
-    assert_eq!(ask(&policy("web")), [""; 0]);
-    assert_eq!(ask(&policy("wbe")), ["spec.selector: chooses no pod of namespace default"]);
+    assert_eq!(warnings(&policy("web")), [""; 0]);
+    assert_eq!(warnings(&policy("wbe")), ["spec.selector: chooses no pod of namespace default"]);
     let text = "{clusterIP: 10.96.0.9, sessionAffinity: ClientIP, internalTrafficPolicy: Local, externalIPs: [192.0.2.1], \
                 ports: [{port: 80, protocol: SCTP}]}";
     let paths: Vec<String> =
-        ask(&service("s", text)).iter().map(|w| w.split(':').next().unwrap().to_owned()).collect();
+        warnings(&service("s", text)).iter().map(|w| w.split(':').next().unwrap().to_owned()).collect();
     assert_eq!(
         paths,
         ["spec.externalIPs", "spec.internalTrafficPolicy", "spec.ports[0].protocol", "spec.sessionAffinity"]
     );
     let slice = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: s}\naddressType: FQDN\nendpoints: \
                  [{addresses: [a.test]}]\n";
-    assert_eq!(ask(slice).len(), 2);
+    assert_eq!(warnings(slice).len(), 2);
 }
 
 #[test]

@@ -490,10 +490,10 @@ mod tests {
         narrow(&|c| c.destination_port.map(|p| p == port));
         narrow(&|c| c.transport.map(|t| t == transport));
         // The client's order of preference counts.
-        let names = |c: &ChainMatch, asked: &str| c.application_protocols.iter().any(|w| w == asked);
-        let asked = alpn.iter().find(|a| left.iter().any(|c| names(&c.criteria, a))).copied();
-        left.retain(|c| match asked {
-            Some(asked) => names(&c.criteria, asked),
+        let names = |c: &ChainMatch, protocol: &str| c.application_protocols.iter().any(|w| w == protocol);
+        let negotiated = alpn.iter().find(|a| left.iter().any(|c| names(&c.criteria, a))).copied();
+        left.retain(|c| match negotiated {
+            Some(protocol) => names(&c.criteria, protocol),
             None => c.criteria.application_protocols.is_empty(),
         });
         let [chain] = left[..] else { return if left.is_empty() { "refused" } else { "ambiguous" }.into() };
@@ -559,7 +559,7 @@ mod tests {
                 };
                 let wanted = match expected[at] {
                     "refused" => "refused".into(),
-                    way => format!("{way} {cluster}"),
+                    transport => format!("{transport} {cluster}"),
                 };
                 assert_eq!(
                     call(&listener, port, transport, alpn),
@@ -582,10 +582,10 @@ mod tests {
                 let cluster = name::INBOUND_PASSTHROUGH_CLUSTER;
                 let open =
                     if mode == MtlsMode::Strict { "refused".into() } else { format!("plain tcp {cluster}") };
-                let way = if mode == MtlsMode::Disable { "plain" } else { "mtls" };
+                let transport = if mode == MtlsMode::Disable { "plain" } else { "mtls" };
                 assert_eq!(
                     (plain, mesh),
-                    (open, format!("{way} tcp {cluster}")),
+                    (open, format!("{transport} tcp {cluster}")),
                     "{default_mtls:?} {mtls:?}"
                 );
             }

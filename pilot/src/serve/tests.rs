@@ -35,7 +35,7 @@ fn discovery(snapshots: watch::Receiver<Arc<Snapshot>>) -> Discovery {
     }
 }
 
-fn ask(kind: Kind, names: &[&str]) -> DeltaDiscoveryRequest {
+fn subscribe(kind: Kind, names: &[&str]) -> DeltaDiscoveryRequest {
     let node =
         NodeInfo { id: "sidecar~10.0.0.1~a.shop~shop.svc.cluster.local".into(), ..NodeInfo::default() };
     DeltaDiscoveryRequest {
@@ -51,17 +51,17 @@ async fn a_proxy_that_comes_before_the_folder_is_read_is_not_told_that_everythin
     let (publish, snapshots) = watch::channel(snapshot(0, ""));
     let first = DeltaDiscoveryRequest {
         initial_resource_versions: [("held".to_owned(), "1".to_owned())].into(),
-        ..ask(Kind::Cluster, &[])
+        ..subscribe(Kind::Cluster, &[])
     };
     let (send, mut responses) = mpsc::channel(QUEUE);
     let requests =
         futures_util::stream::iter([Ok(Request::Delta(first))]).chain(futures_util::stream::pending());
     tokio::spawn(Session::new(Mode::Delta, None, discovery(snapshots), send).run(requests.boxed()));
     let early = tokio::time::timeout(Duration::from_secs(60), responses.recv()).await;
-    assert!(early.is_err(), "told {early:?}");
+    assert!(early.is_err(), "sent {early:?}");
     publish.send_replace(snapshot(1, ""));
-    let told = responses.recv().await.unwrap().unwrap().into_delta().unwrap();
-    assert!(told.resources.iter().any(|resource| resource.name == "BlackHoleCluster"), "{told:?}");
+    let response = responses.recv().await.unwrap().unwrap().into_delta().unwrap();
+    assert!(response.resources.iter().any(|resource| resource.name == "BlackHoleCluster"), "{response:?}");
 }
 
 /// A proxy that follows the test step by step, one request at a time.
@@ -87,10 +87,10 @@ impl Client {
 
     /// Requests resources, receives the response and acknowledges it.
     async fn take(&mut self, kind: Kind, names: &[&str]) {
-        self.requests.send(Ok(Request::Delta(ask(kind, names)))).await.unwrap();
-        let answer = self.responses.recv().await.unwrap().unwrap().into_delta().unwrap();
-        assert_eq!(answer.type_url, kind.type_url());
-        let ack = DeltaDiscoveryRequest { response_nonce: answer.nonce, ..ask(kind, &[]) };
+        self.requests.send(Ok(Request::Delta(subscribe(kind, names)))).await.unwrap();
+        let response = self.responses.recv().await.unwrap().unwrap().into_delta().unwrap();
+        assert_eq!(response.type_url, kind.type_url());
+        let ack = DeltaDiscoveryRequest { response_nonce: response.nonce, ..subscribe(kind, &[]) };
         self.requests.send(Ok(Request::Delta(ack))).await.unwrap();
     }
 
@@ -183,7 +183,7 @@ fn ask_as(role: &str, pod: &str, kind: Kind, names: &[&str]) -> DeltaDiscoveryRe
         metadata: metadata.as_object().unwrap().clone(),
         ..NodeInfo::default()
     };
-    DeltaDiscoveryRequest { node: Some(Node::from(&info)), ..ask(kind, names) }
+    DeltaDiscoveryRequest { node: Some(Node::from(&info)), ..subscribe(kind, names) }
 }
 
 impl Client {
@@ -193,15 +193,15 @@ impl Client {
 
     /// The next response in short, acknowledged: `+name` and `-name`; or why the stream ends.
     async fn next(&mut self) -> Vec<String> {
-        match *self.responses.recv().await.expect("there is an answer or a reason") {
-            Ok(answer) => {
-                let answer = answer.into_delta().unwrap();
-                let added = answer.resources.iter().map(|r| format!("+{}", r.name));
+        match *self.responses.recv().await.expect("there is a response or a reason") {
+            Ok(response) => {
+                let response = response.into_delta().unwrap();
+                let added = response.resources.iter().map(|r| format!("+{}", r.name));
                 let shown =
-                    added.chain(answer.removed_resources.iter().map(|name| format!("-{name}"))).collect();
+                    added.chain(response.removed_resources.iter().map(|name| format!("-{name}"))).collect();
                 let ack = DeltaDiscoveryRequest {
-                    type_url: answer.type_url,
-                    response_nonce: answer.nonce,
+                    type_url: response.type_url,
+                    response_nonce: response.nonce,
                     ..DeltaDiscoveryRequest::default()
                 };
                 self.send(ack).await;
@@ -238,9 +238,9 @@ async fn a_gateway_has_a_secret_as_long_as_a_gateway_object_that_selects_its_pod
         let changed = GATES.replace(before, after);
         assert_ne!(changed, GATES);
         publish.send_replace(snapshot(number, &changed));
-        let mut told = client.next().await;
-        told.sort();
-        assert_eq!(told, expected, "{before} -> {after}");
+        let mut pushed = client.next().await;
+        pushed.sort();
+        assert_eq!(pushed, expected, "{before} -> {after}");
         publish.send_replace(snapshot(number + 1, GATES));
         assert!(client.next().await.contains(&"+kubernetes://named".to_owned()), "{before} again");
     }
@@ -319,10 +319,12 @@ async fn a_stream_that_asks_for_too_much_or_not_at_all_ends() {
     let mut client = Client::new(discovery(snapshots.clone()));
     client.take(Kind::Cluster, &["*"]).await;
     let names: Vec<String> = (0..=100_000).map(|number| number.to_string()).collect();
-    client.send(DeltaDiscoveryRequest { resource_names_subscribe: names, ..ask(Kind::Workload, &[]) }).await;
+    client
+        .send(DeltaDiscoveryRequest { resource_names_subscribe: names, ..subscribe(Kind::Workload, &[]) })
+        .await;
     assert_eq!(client.next().await, ["ResourceExhausted"]);
     let mut long = Client::new(discovery(snapshots.clone()));
-    long.send(ask(Kind::Endpoints, &[&"x".repeat(2_000)])).await;
+    long.send(subscribe(Kind::Endpoints, &[&"x".repeat(2_000)])).await;
     assert_eq!(long.next().await, ["ResourceExhausted"]);
     let mut silent = Client::new(discovery(snapshots));
     assert_eq!(silent.next().await, ["DeadlineExceeded"]);
@@ -348,7 +350,7 @@ async fn a_stream_ends_with_the_certificate_that_opened_it() {
     let discovery = discovery(snapshots);
     let connections = discovery.connections.clone();
     let (send, mut responses) = mpsc::channel(QUEUE);
-    let requests = futures_util::stream::iter([Ok(Request::Delta(ask(Kind::Cluster, &["*"])))])
+    let requests = futures_util::stream::iter([Ok(Request::Delta(subscribe(Kind::Cluster, &["*"])))])
         .chain(futures_util::stream::pending());
     let parting = Parting(tokio::time::Instant::now() + Duration::from_hours(1));
     let session = Session::new(Mode::Delta, None, discovery, send).until(Some(parting));

@@ -403,7 +403,7 @@ fn a_cors_policy_becomes_settings_of_the_filter() {
     let silent =
         CorsPolicy { forward_not_matching_preflights: Some(true), enabled: all, ..CorsPolicy::default() };
     assert_eq!(of("{}"), silent);
-    let told = "{allowOrigins: [{exact: 'http://a'}, {regex: '.*b'}], allowMethods: [GET, PUT], allowHeaders: [a, b], \
+    let cors = "{allowOrigins: [{exact: 'http://a'}, {regex: '.*b'}], allowMethods: [GET, PUT], allowHeaders: [a, b], \
                 exposeHeaders: [c], maxAge: 24h, allowCredentials: false, unmatchedPreflights: IGNORE}";
     let pattern = |pattern| StringMatch { pattern, ignore_case: false };
     let expected = CorsPolicy {
@@ -419,7 +419,7 @@ fn a_cors_policy_becomes_settings_of_the_filter() {
         forward_not_matching_preflights: Some(false),
         ..silent
     };
-    assert_eq!(of(told), expected);
+    assert_eq!(of(cors), expected);
     assert_eq!(of("{allowOrigin: ['*']}").allow_origins, [StringMatch::exact("*")]);
 }
 
@@ -960,7 +960,7 @@ fn the_meshs_settings_come_from_the_config_map_of_the_root_namespace() {
 
 #[test]
 fn weights_that_do_not_sum_up_to_a_hundred_are_told_as_the_shares_that_they_are() {
-    let told = |one: u32, other: u32| {
+    let warning = |one: u32, other: u32| {
         let object = format!(
             "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: a}}\nspec: {{hosts: [a], http: [{{route: \
              [{{destination: {{host: b}}, weight: {one}}}, {{destination: {{host: c}}, weight: {other}}}]}}]}}\n"
@@ -969,12 +969,12 @@ fn weights_that_do_not_sum_up_to_a_hundred_are_told_as_the_shares_that_they_are(
         assert_eq!(checked.errors, []);
         checked.warnings.iter().map(|w| format!("{}: {}", w.path, w.reason)).collect::<Vec<_>>().join("; ")
     };
-    assert_eq!(told(80, 20), "");
-    assert_eq!(told(0, 100), "");
+    assert_eq!(warning(80, 20), "");
+    assert_eq!(warning(0, 100), "");
     let reason = "spec.http[0].route: the weights sum up to 120, not 100: they are shares of 50 %, 50 %";
-    assert_eq!(told(60, 60), reason);
+    assert_eq!(warning(60, 60), reason);
     let reason = "spec.http[0].route: the weights sum up to 3, not 100: they are shares of 33.3 %, 66.7 %";
-    assert_eq!(told(1, 2), reason);
+    assert_eq!(warning(1, 2), reason);
 }
 
 /// Validates a ConfigMap with this MeshConfig.

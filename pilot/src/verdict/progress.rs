@@ -33,7 +33,7 @@ struct Progress {
 struct Refused {
     kind: Kind,
     nonce: String,
-    told: ProxyRefusal,
+    refusal: ProxyRefusal,
 }
 
 impl Proxies {
@@ -118,7 +118,7 @@ impl Progress {
             known.cloned().unwrap_or_else(|| Refused {
                 kind,
                 nonce: nack.nonce.clone(),
-                told: ProxyRefusal {
+                refusal: ProxyRefusal {
                     type_url: kind.type_url().to_owned(),
                     names: nack.names.clone(),
                     detail: nack.detail.clone(),
@@ -132,7 +132,7 @@ impl Progress {
     fn read(&self) -> ProxyAnswer {
         // Rejections are read first: a proxy whose state changes meanwhile is reported as rejecting, never as
         // acknowledging what it rejects.
-        let refusals = self.refusals().iter().map(|refused| refused.told.clone()).collect();
+        let refusals = self.refusals().iter().map(|refused| refused.refusal.clone()).collect();
         ProxyAnswer {
             proxy: self.proxy.clone(),
             acknowledged: self.acknowledged.load(Ordering::Acquire),
@@ -186,10 +186,10 @@ mod tests {
         place.note(&status("1", "1", None), 4, false);
         place.note(&status("2", "1", Some("2")), 5, false);
         place.note(&status("2", "1", Some("2")), 6, false);
-        let told = proxies.list().remove(0);
-        assert_eq!((told.acknowledged, told.answered, told.refusals[0].since), (4, 6, 5));
-        assert!(matches!(told.standing(5), Standing::Refused(refusal) if refusal.detail == "a bad route"));
-        assert_eq!(told.standing(6), Standing::Acknowledged, "what came after the refused");
+        let proxy = proxies.list().remove(0);
+        assert_eq!((proxy.acknowledged, proxy.answered, proxy.refusals[0].since), (4, 6, 5));
+        assert!(matches!(proxy.standing(5), Standing::Refused(refusal) if refusal.detail == "a bad route"));
+        assert_eq!(proxy.standing(6), Standing::Acknowledged, "what came after the refused");
         place.note(&status("3", "1", Some("2")), 7, false);
         assert_eq!(proxies.list()[0].standing(7), Standing::Pending, "the next response is under way");
         place.note(&status("3", "3", None), 7, false);

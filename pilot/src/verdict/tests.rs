@@ -58,8 +58,8 @@ async fn a_question_is_answered_once_the_object_is_in_force_at_every_proxy() {
     step().await;
     assert!(!waiting.is_finished(), "the proxy has not answered");
     place.note(&acknowledged(), 2, false);
-    let told = waiting.await.unwrap();
-    assert_eq!((told.settled, told.objects.len(), told.proxies[0].acknowledged), (true, 1, 2));
+    let verdicts = waiting.await.unwrap();
+    assert_eq!((verdicts.settled, verdicts.objects.len(), verdicts.proxies[0].acknowledged), (true, 1, 2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -69,9 +69,9 @@ async fn a_question_ends_with_its_time_and_tells_what_is_missing() {
     let _place = channel.proxies.add("web.shop".into());
     channel.note(vec![verdict(1)], 1);
     let begin = tokio::time::Instant::now();
-    let told = channel.wait(snapshots, &question(1, false, 500)).await;
-    assert!(!told.settled && begin.elapsed() >= Duration::from_millis(500));
-    assert_eq!((told.proxies[0].proxy.as_str(), told.proxies[0].answered), ("web.shop", 0));
+    let verdicts = channel.wait(snapshots, &question(1, false, 500)).await;
+    assert!(!verdicts.settled && begin.elapsed() >= Duration::from_millis(500));
+    assert_eq!((verdicts.proxies[0].proxy.as_str(), verdicts.proxies[0].answered), ("web.shop", 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -204,8 +204,9 @@ mod tests {
 
     #[test]
     fn peers_take_domain_and_port() {
-        let told = ["productpage", "--services-domain", "shop.svc.cluster.local", "--details-port", "80"];
-        let peers = config(&told).expect("good settings").peers;
+        let arguments =
+            ["productpage", "--services-domain", "shop.svc.cluster.local", "--details-port", "80"];
+        let peers = config(&arguments).expect("good settings").peers;
         assert_eq!(peers.details, "details.shop.svc.cluster.local:80");
         assert_eq!(peers.reviews, "reviews.shop.svc.cluster.local:9080");
     }

@@ -199,7 +199,7 @@ mod tests {
         let parsed = CommandLine::try_parse_from([&["echo", "client"], arguments].concat())?;
         match parsed.command {
             Command::Client(options) => Ok(options),
-            Command::Server(_) => unreachable!("the client was asked for"),
+            Command::Server(_) => unreachable!("the command is a client"),
         }
     }
 

@@ -117,7 +117,7 @@ fn header(value: &str) -> Result<(HeaderName, HeaderValue), BadControl> {
     let text = HeaderValue::try_from(text.trim()).map_err(|_| wrong())?;
     // These headers frame the message. Another value would break the connection for later requests.
     if [http::header::CONTENT_LENGTH, http::header::TRANSFER_ENCODING].contains(&name) {
-        return Err(bad("headers", &value, &"frames the answer and cannot be set"));
+        return Err(bad("headers", &value, &"frames the response and cannot be set"));
     }
     Ok((name, text))
 }

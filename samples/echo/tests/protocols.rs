@@ -33,14 +33,14 @@ impl Running {
 fn server_options(arguments: &[&str]) -> ServerOptions {
     match CommandLine::parse_from([&["echo", "server"], arguments].concat()).command {
         Command::Server(options) => options,
-        Command::Client(_) => unreachable!("the server was asked for"),
+        Command::Client(_) => unreachable!("the command is a server"),
     }
 }
 
 fn client_options(arguments: &[&str]) -> ClientOptions {
     match CommandLine::parse_from([&["echo", "client"], arguments].concat()).command {
         Command::Client(options) => options,
-        Command::Server(_) => unreachable!("the client was asked for"),
+        Command::Server(_) => unreachable!("the command is a client"),
     }
 }
 
@@ -73,7 +73,7 @@ async fn call(arguments: &[&str]) -> Report {
 async fn shown(arguments: &[&str]) -> Value {
     let report = call(&[arguments, &["--show"]].concat()).await;
     assert_eq!(report.failed, 0, "{arguments:?}: {report:?}");
-    report.first_answer.expect("it was asked for")
+    report.first_answer.expect("--show was set")
 }
 
 #[tokio::test]
@@ -161,9 +161,9 @@ async fn https_tells_the_handshake_and_offers_both_versions() {
         let tls = json!({"version": "TLSv1.3", "sni": "echo-server", "alpn": alpn, "client": null, "client_uris": []});
         assert_eq!(seen["tls"], tls);
     }
-    let stranger = call(&[&url, "--ca", "/dev/null"]).await;
-    assert_eq!(stranger.failed, 1, "an unknown certificate is refused");
-    assert!(stranger.errors.keys().all(|error| error.contains("TLS handshake failed")), "{stranger:?}");
+    let untrusted = call(&[&url, "--ca", "/dev/null"]).await;
+    assert_eq!(untrusted.failed, 1, "an unknown certificate is refused");
+    assert!(untrusted.errors.keys().all(|error| error.contains("TLS handshake failed")), "{untrusted:?}");
 }
 
 #[tokio::test]
@@ -234,7 +234,7 @@ async fn grpc_metadata_asks_for_codes_and_delays() {
         assert_eq!(report.failed, 1);
     }
     let late = call(&[&url, "-H", "x-echo-delay: 60s", "--timeout", "50ms"]).await;
-    assert_eq!(late.errors.get("no answer within 50ms"), Some(&1), "{late:?}");
+    assert_eq!(late.errors.get("no response within 50ms"), Some(&1), "{late:?}");
 }
 
 #[tokio::test]

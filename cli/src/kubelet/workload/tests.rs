@@ -13,8 +13,8 @@ fn workload(kind: &str, spec: &Value) -> BTreeMap<Key, Value> {
 
 const NOON: OffsetDateTime = time::macros::datetime!(2026-01-01 12:00 UTC);
 
-fn held(name: &str, owner: Owner, revision: &str) -> Held {
-    Held {
+fn existing_pod(name: &str, owner: Owner, revision: &str) -> ExistingPod {
+    ExistingPod {
         namespace: "default".into(),
         name: name.into(),
         owner,
@@ -28,13 +28,17 @@ fn held(name: &str, owner: Owner, revision: &str) -> Held {
     }
 }
 
-fn changes(objects: &BTreeMap<Key, Value>, held: &[Held], random: &mut dyn FnMut() -> u64) -> Vec<Change> {
-    plan(objects, &Records::default(), held, NOON, random).changes
+fn changes(
+    objects: &BTreeMap<Key, Value>,
+    pods: &[ExistingPod],
+    random: &mut dyn FnMut() -> u64,
+) -> Vec<Change> {
+    plan(objects, &Records::default(), pods, NOON, random).changes
 }
 
 /// Applies changes until there are none. Created pods are ready at once. Returns the number of ready pods after each
 /// step.
-fn settle(objects: &BTreeMap<Key, Value>, pods: &mut Vec<Held>) -> Vec<usize> {
+fn settle(objects: &BTreeMap<Key, Value>, pods: &mut Vec<ExistingPod>) -> Vec<usize> {
     let mut random = pods.len() as u64 * 1000;
     let mut ready = Vec::new();
     for _ in 0..50 {
@@ -49,7 +53,7 @@ fn settle(objects: &BTreeMap<Key, Value>, pods: &mut Vec<Held>) -> Vec<usize> {
             match change {
                 Change::Remove { name, .. } => pods.retain(|pod| pod.name != name),
                 Change::Create { pod, owner, revision } => {
-                    pods.push(held(text(&pod, "/metadata/name"), owner, &revision));
+                    pods.push(existing_pod(text(&pod, "/metadata/name"), owner, &revision));
                 }
                 Change::Delete(key) => panic!("{key} has no time limit"),
             }
@@ -152,7 +156,7 @@ fn a_rolling_change_keeps_within_its_bounds() {
                 match change {
                     Change::Remove { name, .. } => pods.retain(|pod| pod.name != name),
                     Change::Create { pod, owner, revision } => {
-                        pods.push(held(text(&pod, "/metadata/name"), owner, &revision));
+                        pods.push(existing_pod(text(&pod, "/metadata/name"), owner, &revision));
                     }
                     Change::Delete(_) => unreachable!("a Deployment has no time limit"),
                 }
@@ -173,7 +177,8 @@ fn a_pod_counts_once_it_has_been_ready_for_long_enough() {
     let objects =
         workload("StatefulSet", &json!({"replicas": 2, "minReadySeconds": 5, "template": template("a")}));
     let (_, object) = objects.first_key_value().unwrap();
-    let mut first = held("web-0", Owner::of(object), &name::template_hash(&object["spec"]["template"]));
+    let mut first =
+        existing_pod("web-0", Owner::of(object), &name::template_hash(&object["spec"]["template"]));
     first.ready = true;
     let at = |seconds| {
         plan(
@@ -214,8 +219,8 @@ fn a_deployment_says_whether_it_is_available_and_progresses() {
         &json!({"replicas": 1, "progressDeadlineSeconds": 60, "template": template("a")}),
     );
     let (key, object) = objects.first_key_value().unwrap();
-    let mut pod = held("web-x", Owner::of(object), &name::template_hash(&object["spec"]["template"]));
-    let conditions = |pod: &Held, seconds| {
+    let mut pod = existing_pod("web-x", Owner::of(object), &name::template_hash(&object["spec"]["template"]));
+    let conditions = |pod: &ExistingPod, seconds| {
         let now = NOON + Duration::from_secs(seconds);
         let status =
             status((key, object), &objects, &Records::default(), std::slice::from_ref(pod), now).unwrap();
@@ -244,7 +249,7 @@ fn pods_of_an_object_that_was_made_again_go() {
     let mut objects = workload("Deployment", &json!({"replicas": 1, "template": template("a")}));
     let object = objects.values_mut().next().unwrap();
     object["metadata"]["uid"] = json!("one");
-    let pod = held("web-x", Owner::of(object), &name::template_hash(&object["spec"]["template"]));
+    let pod = existing_pod("web-x", Owner::of(object), &name::template_hash(&object["spec"]["template"]));
     assert!(changes(&objects, std::slice::from_ref(&pod), &mut || 1).is_empty());
     objects.values_mut().next().unwrap()["metadata"]["uid"] = json!("two");
     let made = changes(&objects, &[pod], &mut || 1);
@@ -254,7 +259,7 @@ fn pods_of_an_object_that_was_made_again_go() {
 /// A Job with its pods and a clock.
 struct Run {
     objects: BTreeMap<Key, Value>,
-    pods: Vec<Held>,
+    pods: Vec<ExistingPod>,
     jobs: Records,
     now: OffsetDateTime,
     made: u64,
@@ -285,7 +290,7 @@ impl Run {
             match change {
                 Change::Create { pod, owner, revision } => {
                     made += 1;
-                    let mut new = held(text(&pod, "/metadata/name"), owner, &revision);
+                    let mut new = existing_pod(text(&pod, "/metadata/name"), owner, &revision);
                     new.index = job::index(&pod);
                     self.pods.push(new);
                 }

@@ -30,7 +30,7 @@ fn pod(place: &str, address: &str, labels: &str) -> String {
 }
 
 /// The warnings about these objects, as `namespace/name path reason`.
-fn told(objects: &[String]) -> Vec<String> {
+fn conflicts(objects: &[String]) -> Vec<String> {
     let found = catalog(&objects.concat()).conflicts();
     let line = |r: &api::resource::document::Refusal| {
         let key = r.key.as_ref().unwrap();
@@ -95,10 +95,10 @@ fn of_two_policies_for_the_same_workloads_the_later_is_told() {
         ),
     ];
     for (objects, expected) in table {
-        assert_eq!(told(objects), expected);
+        assert_eq!(conflicts(objects), expected);
     }
     let sidecar = |place: &str| object("Sidecar", place, "{egress: [{hosts: [\"./*\"]}]}");
-    assert_eq!(told(&[sidecar("shop/a"), sidecar("shop/b"), sidecar("back/a")]).len(), 1);
+    assert_eq!(conflicts(&[sidecar("shop/a"), sidecar("shop/b"), sidecar("back/a")]).len(), 1);
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn of_two_virtual_services_for_one_host_the_later_is_told_what_it_loses() {
         ),
     ];
     for (objects, expected) in table {
-        assert_eq!(told(objects), expected, "{objects:?}");
+        assert_eq!(conflicts(objects), expected, "{objects:?}");
     }
 }
 
@@ -182,7 +182,7 @@ fn of_two_destination_rules_for_one_host_the_later_is_told_what_it_loses() {
         ),
     ];
     for (objects, expected) in table {
-        assert_eq!(told(objects), expected, "{objects:?}");
+        assert_eq!(conflicts(objects), expected, "{objects:?}");
     }
 }
 
@@ -207,7 +207,7 @@ fn of_two_gateway_servers_on_one_port_the_later_of_another_protocol_is_told() {
         ),
     ];
     for (objects, expected) in table {
-        assert_eq!(told(objects), expected, "{objects:?}");
+        assert_eq!(conflicts(objects), expected, "{objects:?}");
     }
 }
 
@@ -237,7 +237,7 @@ fn of_two_virtual_services_for_one_gateway_host_the_routes_that_nothing_reaches_
     ];
     for (first, second, expected) in table {
         let objects = [gate(), of("shop/a@1", first), of("shop/b@2", second)];
-        assert_eq!(told(&objects), expected, "{first} then {second}");
+        assert_eq!(conflicts(&objects), expected, "{first} then {second}");
     }
 }
 
@@ -251,14 +251,14 @@ fn of_two_services_that_name_one_port_of_a_pod_the_later_of_another_protocol_is_
         object("Service", place, &spec)
     };
     let web = || pod("shop/web", "10.1.0.1", "app: a");
-    assert_eq!(told(&[service("shop/a@1", "http"), service("shop/b@2", "http-x"), web()]), [""; 0]);
-    assert_eq!(told(&[service("shop/a@1", "http"), service("shop/b@2", "grpc"), web()]), [""; 0]);
-    assert_eq!(told(&[service("shop/a@1", "tcp"), service("shop/b@2", "https"), web()]), [""; 0]);
-    assert_eq!(told(&[service("shop/a@1", "tcp"), service("shop/b@2", "odd"), web()]).len(), 1);
-    assert_eq!(told(&[service("shop/a@1", "http"), service("back/b@2", "tcp"), web()]), [""; 0]);
-    assert_eq!(told(&[service("shop/a@1", "http"), service("shop/b@2", "tcp")]), [""; 0], "no pod yet");
+    assert_eq!(conflicts(&[service("shop/a@1", "http"), service("shop/b@2", "http-x"), web()]), [""; 0]);
+    assert_eq!(conflicts(&[service("shop/a@1", "http"), service("shop/b@2", "grpc"), web()]), [""; 0]);
+    assert_eq!(conflicts(&[service("shop/a@1", "tcp"), service("shop/b@2", "https"), web()]), [""; 0]);
+    assert_eq!(conflicts(&[service("shop/a@1", "tcp"), service("shop/b@2", "odd"), web()]).len(), 1);
+    assert_eq!(conflicts(&[service("shop/a@1", "http"), service("back/b@2", "tcp"), web()]), [""; 0]);
+    assert_eq!(conflicts(&[service("shop/a@1", "http"), service("shop/b@2", "tcp")]), [""; 0], "no pod yet");
     assert_eq!(
-        told(&[service("shop/a@1", "http"), service("shop/b@2", "tcp"), web()]),
+        conflicts(&[service("shop/a@1", "http"), service("shop/b@2", "tcp"), web()]),
         [
             "shop/b spec.ports[0]: Service shop/a, which is older, has port 8080 of the same pods as Http, which their \
           sidecars take it for"
@@ -328,7 +328,7 @@ fn delegates_that_route_nothing_are_told() {
         ),
     ];
     for (objects, expected) in table {
-        assert_eq!(told(objects), expected, "{objects:?}");
+        assert_eq!(conflicts(objects), expected, "{objects:?}");
     }
 }
 
@@ -366,7 +366,7 @@ fn of_two_services_with_one_host_those_that_are_not_seen_are_told() {
         ),
     ];
     for (objects, expected) in table {
-        assert_eq!(told(objects), expected, "{objects:?}");
+        assert_eq!(conflicts(objects), expected, "{objects:?}");
     }
 }
 
@@ -405,7 +405,7 @@ fn of_two_services_at_one_address_and_port_the_one_that_is_not_reached_is_told()
             .into_iter()
             .map(|(loser, reason)| format!("shop/{loser} spec.ports[0]: ServiceEntry {reason}"))
             .collect();
-        assert_eq!(told(&objects), expected, "{objects:?}");
+        assert_eq!(conflicts(&objects), expected, "{objects:?}");
     }
 }
 
@@ -421,7 +421,7 @@ fn a_sidecar_behind_one_whose_selector_has_no_labels_is_told() {
         sidecar("back/d@1", ""),
     ];
     assert_eq!(
-        told(&objects),
+        conflicts(&objects),
         [
             "shop/a spec.workloadSelector: Sidecar shop/b, which has a selector, holds for the same workloads; this object \
              has no effect",

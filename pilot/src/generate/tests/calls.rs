@@ -30,7 +30,7 @@ fn call(got: &Got, to: &str, shown: Shown<'_>) -> String {
     let found = unbound().find(|l| l.address == to).or_else(|| unbound().find(|l| l.address == any));
     let listener = found.unwrap_or_else(|| got.listener("virtualOutbound"));
     let chain = chain(listener, to, shown);
-    let answer = match (&chain.protocol, shown) {
+    let outcome = match (&chain.protocol, shown) {
         (Protocol::Tcp(tcp), _) => tcp.clusters.names()[0].to_owned(),
         (Protocol::Http(http), Http(host)) => {
             let RouteSource::Rds(name) = &http.routes else { panic!("{http:?}") };
@@ -38,7 +38,7 @@ fn call(got: &Got, to: &str, shown: Shown<'_>) -> String {
         }
         (Protocol::Http(_), _) => panic!("{shown:?} is taken for HTTP"),
     };
-    format!("{} {answer}", listener.name)
+    format!("{} {outcome}", listener.name)
 }
 
 /// How specifically criteria match; `None`: not at all.
@@ -346,11 +346,11 @@ fn a_route_leads_to_the_service_of_a_wildcard_and_an_empty_prefix_takes_everythi
 #[test]
 fn a_virtual_service_for_an_address_takes_requests_that_name_it() {
     let to = "http: [{route: [{destination: {host: reviews}}]}]";
-    for (host, asked) in [("2001:DB8::1", "[2001:db8::1]:80"), ("192.0.2.9", "192.0.2.9")] {
+    for (host, authority) in [("2001:DB8::1", "[2001:db8::1]:80"), ("192.0.2.9", "192.0.2.9")] {
         let expected = "0.0.0.0_80 outbound|9080||reviews.shop.svc.cluster.local";
         // Some service must have the port.
         let http = entry("other", "{hosts: [other.test], ports: [{number: 80, name: http, protocol: HTTP}]}");
-        check(&[SHOP, &http, &route(host, to)], &[("192.0.2.1:80", Http(asked), expected)]);
+        check(&[SHOP, &http, &route(host, to)], &[("192.0.2.1:80", Http(authority), expected)]);
     }
 }
 

@@ -89,7 +89,7 @@ fn chain<'a>(got: &'a Got, port: u16, sni: &str) -> Option<&'a FilterChain> {
 }
 
 /// The outcome of a request for a host on a connection with an SNI: a cluster, or the response.
-fn ask(got: &Got, port: u16, sni: &str, host: &str) -> String {
+fn respond(got: &Got, port: u16, sni: &str, host: &str) -> String {
     let Some(chain) = chain(got, port, sni) else { return "closed".into() };
     let Protocol::Http(http) = &chain.protocol else {
         let Protocol::Tcp(tcp) = &chain.protocol else { unreachable!() };
@@ -134,7 +134,7 @@ fn a_request_for_another_servers_host_is_sent_back_and_one_for_nobodys_is_not_fo
             ("b.test", "a.test", "421"),
             ("a.test", "nobody.test", "no host"),
         ] {
-            assert_eq!(ask(&got, 443, sni, host), expected, "{sni} {host}");
+            assert_eq!(respond(&got, 443, sni, host), expected, "{sni} {host}");
         }
         assert_eq!(lost, [""; 0]);
     }
@@ -166,7 +166,7 @@ fn the_closest_server_answers_for_a_host_and_no_wider_one() {
         ("", "q.a.test", "421"),
         ("", "other.test", A),
     ] {
-        assert_eq!(ask(&got, 443, sni, host), expected, "{sni} {host}");
+        assert_eq!(respond(&got, 443, sni, host), expected, "{sni} {host}");
     }
 }
 
@@ -177,9 +177,9 @@ fn a_host_of_a_server_that_does_not_end_tls_is_anothers_too() {
         service("a", "a.test", "one", &to("a")),
         service("p", "x.p.test", "one", &by_sni("x.p.test", "b")),
     ]);
-    assert_eq!(ask(&got, 443, "a.test", "x.p.test"), "421");
-    assert_eq!(ask(&got, 443, "x.p.test", ""), B);
-    assert_eq!(ask(&got, 443, "y.p.test", ""), "closed");
+    assert_eq!(respond(&got, 443, "a.test", "x.p.test"), "421");
+    assert_eq!(respond(&got, 443, "x.p.test", ""), B);
+    assert_eq!(respond(&got, 443, "y.p.test", ""), "closed");
 }
 
 #[test]
@@ -200,10 +200,10 @@ fn a_server_with_tls_takes_requests_whatever_its_settings_for_plaintext_or_other
         service("a", "a.test", "one", &to("a")),
         service("p", "'*.p.test'", "one", &by_sni("'*-x.p.test', y.p.test", "b")),
     ]);
-    assert_eq!(ask(&got, 443, "a.test", "a.test"), A);
-    assert_eq!(ask(&got, 443, "y.p.test", ""), B);
+    assert_eq!(respond(&got, 443, "a.test", "a.test"), A);
+    assert_eq!(respond(&got, 443, "y.p.test", ""), B);
     // A wildcard within a label is not a valid server name: Envoy would refuse the listener.
-    assert_eq!(ask(&got, 443, "z-x.p.test", ""), "closed");
+    assert_eq!(respond(&got, 443, "z-x.p.test", ""), "closed");
     assert_eq!(lost, [""; 0]);
 }
 
@@ -211,7 +211,7 @@ fn a_server_with_tls_takes_requests_whatever_its_settings_for_plaintext_or_other
 fn a_gateway_takes_requests_that_name_an_ipv6_address() {
     let (got, _) =
         got(&[gateway("one", &[&http(80, "'*'")]), service("a", "'2001:db8::1'", "one", &to("a"))]);
-    assert_eq!(ask(&got, 80, "", "[2001:db8::1]"), A);
+    assert_eq!(respond(&got, 80, "", "[2001:db8::1]"), A);
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn a_host_of_nobodys_is_not_found_however_many_others_there_are() {
     for (host, expected) in
         [("q.a.test", A), ("x.a.test", "421"), ("s7.test", "421"), ("nobody.test", "no host")]
     {
-        assert_eq!(ask(&got, 443, "q.a.test", host), expected, "{host}");
+        assert_eq!(respond(&got, 443, "q.a.test", host), expected, "{host}");
     }
 }
 
@@ -257,7 +257,7 @@ fn where_tables_cannot_name_all_hosts_of_others_they_name_their_parents() {
         ("s8.b.test", "s8.b.test", B),
         ("s8.b.test", "s7.b.test", "421"),
     ] {
-        assert_eq!(ask(&got, 443, sni, host), expected, "{sni} {host}");
+        assert_eq!(respond(&got, 443, sni, host), expected, "{sni} {host}");
     }
     let table = got.tables().find(|t| t.name == "https.443.own.own.shop").unwrap();
     assert!(table.virtual_hosts.iter().map(|h| h.domains.len()).sum::<usize>() < 300);
@@ -270,11 +270,11 @@ fn of_two_virtual_services_with_one_sni_the_first_wins_and_the_second_is_told() 
         service("first", "x.p.test", "pass", &by_sni("x.p.test", "a")),
         service("second", "x.p.test, y.p.test", "pass", &by_sni("x.p.test, y.p.test", "b")),
     ]);
-    assert_eq!(ask(&got, 443, "x.p.test", ""), A);
-    assert_eq!(ask(&got, 443, "y.p.test", ""), B);
-    let told = "VirtualService shop/second: spec.tls[0].match[0].sniHosts[0]: VirtualService shop/first, which comes \
+    assert_eq!(respond(&got, 443, "x.p.test", ""), A);
+    assert_eq!(respond(&got, 443, "y.p.test", ""), B);
+    let expected = "VirtualService shop/second: spec.tls[0].match[0].sniHosts[0]: VirtualService shop/first, which comes \
                 first by name, takes connections for `x.p.test`; here it has no effect";
-    assert_eq!(lost, [told]);
+    assert_eq!(lost, [expected]);
 }
 
 #[test]
@@ -300,13 +300,13 @@ fn of_two_http_routes_with_the_same_conditions_the_second_is_told() {
             service("first", one, "g", &first),
             service("second", other, "g", &second),
         ]);
-        let told = lost_at.map(|host| {
+        let expected = lost_at.map(|host| {
             format!(
                 "VirtualService shop/second: spec.http[0]: VirtualService shop/first, which comes first by name, routes \
                  the same requests to `{host}`; this route has no effect there"
             )
         });
-        assert_eq!(lost, told.into_iter().collect::<Vec<_>>(), "{one} {first} {other} {second}");
+        assert_eq!(lost, expected.into_iter().collect::<Vec<_>>(), "{one} {first} {other} {second}");
     }
 }
 
@@ -318,11 +318,11 @@ fn an_sni_belongs_to_the_closest_server() {
         service("passed", "'*.a.test'", "pass", &by_sni("x.a.test, '*.a.test'", "a")),
         service("ended", "x.a.test", "ends", &to("b")),
     ]);
-    assert_eq!(ask(&got, 443, "x.a.test", "x.a.test"), B);
-    assert_eq!(ask(&got, 443, "q.a.test", ""), A);
-    let told = "VirtualService shop/passed: spec.tls[0].match[0].sniHosts[0]: Gateway shop/ends, which names it \
+    assert_eq!(respond(&got, 443, "x.a.test", "x.a.test"), B);
+    assert_eq!(respond(&got, 443, "q.a.test", ""), A);
+    let expected = "VirtualService shop/passed: spec.tls[0].match[0].sniHosts[0]: Gateway shop/ends, which names it \
                 more closely, takes connections for `x.a.test`; here it has no effect";
-    assert_eq!(lost, [told]);
+    assert_eq!(lost, [expected]);
 }
 
 #[test]
@@ -333,12 +333,12 @@ fn of_two_servers_with_one_host_the_first_has_it_and_the_second_is_told() {
         service("a", "x.test", "one", &to("a")),
         service("b", "x.test, y.test", "two", &to("b")),
     ]);
-    assert_eq!(ask(&got, 443, "x.test", "x.test"), A);
-    assert_eq!(ask(&got, 443, "y.test", "y.test"), B);
-    assert_eq!(ask(&got, 443, "y.test", "x.test"), "421");
-    let told = "Gateway shop/two: spec.servers[0].hosts[0]: Gateway shop/one, which comes first by name, serves \
+    assert_eq!(respond(&got, 443, "x.test", "x.test"), A);
+    assert_eq!(respond(&got, 443, "y.test", "y.test"), B);
+    assert_eq!(respond(&got, 443, "y.test", "x.test"), "421");
+    let expected = "Gateway shop/two: spec.servers[0].hosts[0]: Gateway shop/one, which comes first by name, serves \
                 `x.test` on the same port; here it has no effect";
-    assert_eq!(lost, [told]);
+    assert_eq!(lost, [expected]);
 }
 
 #[test]
@@ -349,7 +349,10 @@ fn passthrough_servers_of_several_gateways_share_a_host() {
         service("a", "a.p.test", "one", &by_sni("a.p.test", "a")),
         service("b", "b.p.test", "two", &by_sni("b.p.test", "b")),
     ]);
-    assert_eq!((ask(&got, 443, "a.p.test", ""), ask(&got, 443, "b.p.test", "")), (A.into(), B.into()));
+    assert_eq!(
+        (respond(&got, 443, "a.p.test", ""), respond(&got, 443, "b.p.test", "")),
+        (A.into(), B.into())
+    );
     assert_eq!(lost, [""; 0]);
 }
 
@@ -358,10 +361,10 @@ fn a_port_is_of_one_kind_and_the_first_gateway_decides() {
     let tcp = "{port: {number: 80, name: tcp, protocol: TCP}, hosts: ['*']}";
     let routed = "tcp: [{route: [{destination: {host: a, port: {number: 9080}}}]}]";
     let (first, lost) = got(&[gateway("alpha", &[tcp]), gateway("beta", &[&http(80, "a.test")])]);
-    assert_eq!(ask(&first, 80, "", "a.test"), "closed", "nothing leads to the TCP server");
+    assert_eq!(respond(&first, 80, "", "a.test"), "closed", "nothing leads to the TCP server");
     assert_eq!(lost.len(), 1, "{lost:?}");
     let (first, _) = got(&[gateway("alpha", &[&http(80, "a.test")]), gateway("beta", &[tcp])]);
-    assert_eq!(ask(&first, 80, "", "a.test"), "no route in blackhole:80");
+    assert_eq!(respond(&first, 80, "", "a.test"), "no route in blackhole:80");
     let (first, lost) = got(&[
         gateway("alpha", &[tcp]),
         gateway("beta", &[tcp]),
@@ -369,7 +372,7 @@ fn a_port_is_of_one_kind_and_the_first_gateway_decides() {
         service("two", "'*'", "alpha", &routed.replace("host: a", "host: b")),
         service("three", "'*'", "beta", routed),
     ]);
-    assert_eq!(ask(&first, 80, "", ""), A);
+    assert_eq!(respond(&first, 80, "", ""), A);
     let objects: Vec<_> = lost.iter().map(|l| l.split(": ").next().unwrap()).collect();
     assert_eq!(objects, ["VirtualService shop/two", "Gateway shop/beta"]);
 }

@@ -174,8 +174,8 @@ impl Got {
             let mut domains = BTreeSet::new();
             for host in &table.virtual_hosts {
                 // At a gateway, a host without routes keeps a wider host from taking its requests.
-                let answers = !host.routes.is_empty() || host.require_tls || table.name.starts_with("http");
-                assert!(!host.domains.is_empty() && answers, "{}", host.name);
+                let has_route = !host.routes.is_empty() || host.require_tls || table.name.starts_with("http");
+                assert!(!host.domains.is_empty() && has_route, "{}", host.name);
                 for domain in &host.domains {
                     assert!(domains.insert(domain), "{domain} twice in {}", table.name);
                 }
@@ -542,10 +542,13 @@ fn endpoints_are_offered_for_clusters_that_ask_for_them_alone() {
         Resource::Endpoints(e) => Some(e.cluster.as_str()),
         _ => None,
     });
-    let asked = got.0.iter().filter_map(|r| match r {
+    let requested = got.0.iter().filter_map(|r| match r {
         Resource::Cluster(c) if matches!(c.discovery, Discovery::Eds(_)) => Some(c.name.as_str()),
         _ => None,
     });
-    let (offered, asked): (BTreeSet<&str>, BTreeSet<&str>) = (offered.collect(), asked.collect());
-    assert!(offered == asked && !offered.iter().any(|name| name.contains("peers")), "{offered:?} {asked:?}");
+    let (offered, requested): (BTreeSet<&str>, BTreeSet<&str>) = (offered.collect(), requested.collect());
+    assert!(
+        offered == requested && !offered.iter().any(|name| name.contains("peers")),
+        "{offered:?} {requested:?}"
+    );
 }

@@ -44,7 +44,7 @@ impl Watched {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let wait = Duration::from_secs(10);
         let facts = runtime.block_on(async { tokio::time::timeout(wait, self.facts.recv()).await });
-        shown(&facts.expect("a change is told").expect("the watch goes on"))
+        shown(&facts.expect("a change is reported").expect("the watch goes on"))
     }
 
     fn path(&self, name: &str) -> PathBuf {

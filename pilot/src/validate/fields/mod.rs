@@ -99,8 +99,8 @@ fn walk(kind: &str, schema: &Value, value: &Value, at: (&str, &str), all: &mut V
                 refused,
                 leaf: is_leaf(property),
             });
-            if let Some(held) = value.get(name) {
-                walk(kind, property, held, (&inner.0, &inner.1), all);
+            if let Some(inner_value) = value.get(name) {
+                walk(kind, property, inner_value, (&inner.0, &inner.1), all);
             }
         }
     }
@@ -108,8 +108,8 @@ fn walk(kind: &str, schema: &Value, value: &Value, at: (&str, &str), all: &mut V
         walk(kind, &schema["items"], item, (&format!("{path}[{i}]"), &format!("{pointer}/{i}")), all);
     }
     let Some(values) = schema.get("additionalProperties") else { return };
-    for (name, held) in value.as_object().into_iter().flatten() {
-        walk(kind, values, held, (&format!("{path}.{name}"), &format!("{pointer}/{name}")), all);
+    for (name, inner_value) in value.as_object().into_iter().flatten() {
+        walk(kind, values, inner_value, (&format!("{path}.{name}"), &format!("{pointer}/{name}")), all);
     }
 }
 

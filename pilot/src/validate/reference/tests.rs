@@ -34,7 +34,7 @@ fn object(kind: &str, spec: &str) -> String {
 }
 
 /// Checks the findings of each object, as `path: reason`.
-fn told(kind: &str, table: &[(&str, &str)]) {
+fn check_table(kind: &str, table: &[(&str, &str)]) {
     for (spec, expected) in table {
         assert_eq!(warnings(&object(kind, spec)), *expected, "{spec}");
     }
@@ -53,7 +53,7 @@ fn warnings(text: &str) -> String {
 
 #[test]
 fn ports_of_a_policy_are_those_of_pods() {
-    told(
+    check_table(
         "PeerAuthentication",
         &[
             ("{selector: {matchLabels: {app: web}}, portLevelMtls: {8080: {mode: STRICT}}}", ""),
@@ -101,7 +101,7 @@ fn endpoints_meet_a_service_and_its_ports_by_name() {
 
 #[test]
 fn settings_of_a_rule_that_cannot_hold_are_told() {
-    told(
+    check_table(
         "DestinationRule",
         &[
             (
@@ -149,7 +149,7 @@ fn tls_that_no_pod_takes_is_told() {
 
 #[test]
 fn routes_that_no_connection_meets_are_told() {
-    told(
+    check_table(
         "VirtualService",
         &[
             (
@@ -180,7 +180,7 @@ fn routes_that_no_connection_meets_are_told() {
 fn hosts_of_a_sidecar_that_import_nothing_are_told() {
     let nothing =
         |host: &str| format!("spec.egress: nothing is imported by host `{host}`: no service there has it");
-    told(
+    check_table(
         "Sidecar",
         &[
             ("{egress: [{hosts: [./web.default.svc.cluster.local, istio-system/*]}]}", ""),
@@ -236,8 +236,8 @@ fn a_secret_that_a_gateway_needs_and_that_is_not_there_is_named_with_its_namespa
     assert_eq!(gateway("SIMPLE", "none"), format!("{at}there is no Secret edge/none: {reset}"));
     assert_eq!(gateway("SIMPLE", "astray"), format!("{at}there is no Secret edge/astray: {reset}"));
     for secret in ["half", "other"] {
-        let told = format!("{at}Secret edge/{secret} has no tls.crt and tls.key: {reset}");
-        assert_eq!(gateway("SIMPLE", secret), told);
+        let expected = format!("{at}Secret edge/{secret} has no tls.crt and tls.key: {reset}");
+        assert_eq!(gateway("SIMPLE", secret), expected);
     }
     assert_eq!(gateway("MUTUAL", "whole"), format!("{at}Secret edge/whole has no ca.crt: {reset}"));
 }

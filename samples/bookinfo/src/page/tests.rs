@@ -80,15 +80,15 @@ fn text_from_outside_is_shown_and_never_run() {
     let evil = "<script>alert('x')</script>\"&";
     let safe = "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&quot;&amp;";
     let details = json!({"author": evil});
-    let mut told = reviews(evil, evil, Stars::Hidden);
-    told.clustername = Some(evil.into());
-    told.reviews[0].text = evil.into();
-    told.reviews[0].reviewer = evil.into();
+    let mut reviews_with_markup = reviews(evil, evil, Stars::Hidden);
+    reviews_with_markup.clustername = Some(evil.into());
+    reviews_with_markup.reviews[0].text = evil.into();
+    reviews_with_markup.reviews[0].reviewer = evil.into();
     let page = product(&Product {
         user: Some(evil),
         product: &PRODUCT,
         details: Ok(details),
-        reviews: Ok(told),
+        reviews: Ok(reviews_with_markup),
         served_by: evil,
     });
     assert!(!page.contains("<script"));

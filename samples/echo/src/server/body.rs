@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use crate::control::Controls;
 
 /// Body of a response.
-pub(super) type AnswerBody = UnsyncBoxBody<Bytes, BoxError>;
+pub(super) type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
 /// Why a body ended early.
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -46,7 +46,7 @@ pub(super) async fn read<B: Body<Data = Bytes> + Unpin>(
 
 /// Builds the body: `json`, or what `controls` require in its place. Returns its length too, unless it must not be
 /// announced.
-pub(super) fn made(json: String, controls: &Controls) -> (AnswerBody, Option<u64>) {
+pub(super) fn made(json: String, controls: &Controls) -> (ResponseBody, Option<u64>) {
     let json = Bytes::from(json);
     if controls.chunk.is_none() && !controls.trailers && controls.size.is_none() {
         let length = json.len() as u64;
@@ -70,7 +70,7 @@ pub(super) fn made(json: String, controls: &Controls) -> (AnswerBody, Option<u64
 }
 
 /// A body of these bytes.
-pub(super) fn whole(bytes: Bytes) -> AnswerBody {
+pub(super) fn whole(bytes: Bytes) -> ResponseBody {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
