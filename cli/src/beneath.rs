@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leaves_the_folder_or_passes_a_link_is_refused() {
+    fn paths_out_of_the_folder_or_through_links_are_refused() {
         let outside = tempfile::tempdir().unwrap();
         std::fs::write(outside.path().join("secret"), "s").unwrap();
         let inside = tempfile::tempdir().unwrap();
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_swapped_for_a_link_again_and_again_leads_nowhere_else() {
+    fn a_folder_that_is_repeatedly_replaced_by_a_link_never_leads_outside() {
         use rustix::fs::{RenameFlags, renameat_with};
         use std::sync::atomic::{AtomicBool, Ordering};
         let outside = tempfile::tempdir().unwrap();

@@ -298,7 +298,7 @@ spec: {mtls: {mode: DISABLE}}
     }
 
     #[test]
-    fn a_service_shows_what_routes_to_it_what_holds_for_its_calls_and_its_pods() {
+    fn a_service_shows_its_routes_policies_and_pods() {
         let host = "web.shop.svc.cluster.local";
         let expected = [
             format!("Pod web-1: takes calls of {host}"),
@@ -334,7 +334,7 @@ spec: {mtls: {mode: DISABLE}}
     }
 
     #[test]
-    fn what_routes_shows_where_to() {
+    fn routes_show_their_destinations() {
         assert_eq!(
             related(Kind::VirtualService, "web"),
             ["Service web: requests go there (subset v1)", "DestinationRule web: has subset v1"]
@@ -358,7 +358,7 @@ spec: {mtls: {mode: DISABLE}}
     }
 
     #[test]
-    fn what_is_not_there_is_related_to_nothing() {
+    fn a_missing_object_has_no_relations() {
         assert_eq!(related(Kind::Service, "nonesuch"), [""; 0]);
     }
 }

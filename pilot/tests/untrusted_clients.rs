@@ -117,7 +117,7 @@ fn request(number: usize, labels: usize, names: usize) -> DeltaDiscoveryRequest 
 }
 
 #[tokio::test]
-async fn clients_with_megabytes_of_labels_are_turned_away_and_leave_nothing() {
+async fn clients_with_megabytes_of_labels_are_rejected_and_use_no_memory() {
     let folder = tempfile::tempdir().unwrap();
     let pilot = Pilot::start(folder.path()).await;
     let before = pilot.memory();
@@ -145,7 +145,7 @@ async fn turned_away(pilot: &Pilot, request: DeltaDiscoveryRequest) -> Code {
 }
 
 #[tokio::test]
-async fn what_clients_hold_is_given_back_when_they_leave() {
+async fn memory_of_clients_is_freed_when_they_disconnect() {
     let folder = tempfile::tempdir().unwrap();
     let pilot = Pilot::start(folder.path()).await;
     // A first round, so that what stays for ever once it was used is there.
@@ -189,7 +189,7 @@ impl Pilot {
 }
 
 #[tokio::test]
-async fn hostile_questions_cost_little() {
+async fn hostile_requests_cost_little() {
     let folder = tempfile::tempdir().unwrap();
     let pilot = Pilot::start(folder.path()).await;
     let fine = json!({"objects": [{"file": "a", "object": {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}}}]});

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_in_a_row_make_the_verdict() {
+    fn consecutive_results_decide_the_state() {
         use Verdict::*;
         let plan =
             of(json!({"tcpSocket": {"port": 1}, "successThreshold": 2, "failureThreshold": 2})).unwrap();
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_good_answer_is_sought_eagerly() {
+    fn probes_are_frequent_until_the_first_success() {
         let plan = of(json!({"tcpSocket": {"port": 1}})).unwrap();
         assert_eq!(pause(&plan, false, 1), EAGER);
         assert_eq!(pause(&plan, true, 1), plan.period);

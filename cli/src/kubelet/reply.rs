@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alias_stands_before_what_it_stands_for() {
+    fn an_alias_precedes_its_target() {
         let alias = Records { alias: Some("db.default.svc.cluster.local".into()), ..Records::default() };
         let mut chain = one(Found::Known(alias));
         chain.push(("db.default.svc.cluster.local".into(), Found::Known(web())));
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_question_is_dropped_or_refused() {
+    fn malformed_queries_are_dropped_or_refused() {
         assert!(matches!(read(b"x"), Packet::Nothing));
         let mut response = request(RecordType::A);
         response.metadata.message_type = MessageType::Response;

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_and_a_file_in_the_folders_place_are_refused() {
+    fn a_link_or_file_instead_of_the_folder_is_refused() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("state");
         assert!(Folder::open(&path).unwrap().is_none());
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_may_write_is_refused() {
+    fn files_that_others_may_write_are_refused() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("state");
         let folder = Folder::make(&path).unwrap();
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_somebody_else_is_refused() {
+    fn files_of_other_users_are_refused() {
         if !geteuid().is_root() {
             return;
         }

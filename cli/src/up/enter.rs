@@ -272,7 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_of_sub_users_are_found_by_name_or_number() {
+    fn subordinate_ids_are_found_by_name_or_number() {
         let text = "alice:100000:65536\n1001:200000:1000\n";
         assert_eq!(ranges(text, Some("alice"), 1000), Some((100_000, 65_536)));
         assert_eq!(ranges(text, Some("bob"), 1001), Some((200_000, 1000)));

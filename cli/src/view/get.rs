@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_and_kinds_are_shown_where_they_are_asked_for() {
+    fn labels_and_kinds_are_shown_on_request() {
         let object = json!({"apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"name": "web", "labels": {"app": "web", "istio.io/rev": "a"}}});
         let columns = ["istio.io/rev".to_string()];

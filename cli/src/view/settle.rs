@@ -230,13 +230,13 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_pilot_refuses_is_named_with_file_and_field() {
+    fn an_object_that_pilot_rejects_is_named_with_file_and_field() {
         let settling = settling(vec![verdict(2, 1)], vec![proxy("web.shop", 7, None)]);
         assert_eq!(reasons(&settling), ["a.yaml:3: VirtualService shop/a: spec.http: is wrong"]);
     }
 
     #[test]
-    fn proxies_that_refuse_the_same_are_one_problem() {
+    fn proxies_with_the_same_rejection_are_one_problem() {
         let proxies = vec![proxy("a.shop", 7, Some("bad")), proxy("b.shop", 7, Some("bad"))];
         let found = reasons(&settling(vec![verdict(2, 0)], proxies));
         assert_eq!(found.len(), 1, "{found:?}");
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_not_answered_is_named_while_waiting_and_at_the_end() {
+    fn proxies_without_acknowledgement_are_named_during_and_after_the_wait() {
         let mut settling =
             settling(vec![verdict(2, 0)], vec![proxy("a.shop", 7, None), proxy("b.shop", 6, None)]);
         settling.missing = vec!["c.shop".into()];
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_pilot_has_not_read_is_named() {
+    fn objects_that_pilot_has_not_read_are_named() {
         let settling = settling(vec![verdict(1, 0)], vec![]);
         assert_eq!(progress(&awaited(false), &settling), "waiting for pilot to take 1 of 1 objects");
         assert!(reasons(&settling)[0].starts_with("a.yaml:3: VirtualService shop/a: timed out"));
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_is_full_is_told_instead_of_what_follows_from_it() {
+    fn a_full_disk_is_reported_instead_of_its_consequences() {
         let settling = Settling { trouble: Some("no space left on device".into()), ..Settling::default() };
         let found = reasons(&settling);
         assert_eq!(found.len(), 1);
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_proxies_the_first_are_named() {
+    fn only_the_first_of_many_proxies_are_named() {
         let names: Vec<String> = (0..12).map(|number| format!("p{number}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         assert!(listed(&names).ends_with("p9 and 2 more"));

@@ -96,7 +96,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_has_no_effect_is_told_below_the_pods() {
+    fn objects_without_effect_are_listed_below_the_pods() {
         let warning = api::resource::document::Problem {
             object: "Sidecar shop/b".into(),
             path: "spec.workloadSelector".into(),
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_is_synced_when_all_that_was_sent_was_acknowledged() {
+    fn a_proxy_is_synced_when_everything_sent_is_acknowledged() {
         let pod = PodLine {
             name: "web".into(),
             namespace: "default".into(),

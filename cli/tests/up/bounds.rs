@@ -116,7 +116,7 @@ fn no_pod_writes_the_host_or_changes_its_mounts() {
 }
 
 #[test]
-fn the_state_folder_keys_and_sockets_are_in_no_pods_view() {
+fn pods_see_no_state_folder_keys_or_sockets() {
     if !is_root() {
         return;
     }
@@ -155,7 +155,7 @@ fn the_state_folder_keys_and_sockets_are_in_no_pods_view() {
 }
 
 #[test]
-fn a_planted_link_leads_no_sub_path_out_of_its_volume() {
+fn a_planted_link_cannot_lead_a_sub_path_out_of_its_volume() {
     let yaml = "\
 apiVersion: v1
 kind: Pod
@@ -198,7 +198,7 @@ spec:
 }
 
 #[test]
-fn security_contexts_hold() {
+fn security_contexts_are_enforced() {
     if !is_root() {
         return;
     }
@@ -249,7 +249,7 @@ spec:
 }
 
 #[test]
-fn processes_are_shared_where_the_pod_says_so() {
+fn processes_are_shared_if_the_pod_enables_it() {
     let yaml = pod("web", SLEEP).replace("  containers:", "  shareProcessNamespace: true\n  containers:");
     let mesh = Mesh::new(&yaml);
     mesh.up();
@@ -303,7 +303,7 @@ spec:
 }
 
 #[test]
-fn what_would_leave_a_pod_is_refused_by_up_and_apply() {
+fn paths_out_of_a_pod_are_refused_by_up_and_apply() {
     let mesh = Mesh::new("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n");
     mesh.up();
     let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\ndata: {\"../../../tmp/x\": y}\n";
@@ -366,7 +366,7 @@ fn nothing_secret_is_left_on_the_disk_by_a_killed_mesh() {
 }
 
 #[test]
-fn a_pod_that_takes_anothers_addresses_gets_nothing_that_is_the_others() {
+fn a_pod_that_takes_another_pods_addresses_does_not_receive_its_traffic() {
     if !is_root() {
         return;
     }

@@ -161,7 +161,7 @@ async fn look_again() {
 }
 
 #[tokio::test]
-async fn roots_that_change_while_the_authority_answers_are_noticed() {
+async fn roots_that_change_during_a_signing_request_are_noticed() {
     let (old, new) = (Arc::new(Root::new("old")), Root::new("new"));
     let mesh = Mesh::new(&old).await;
     *mesh.responses.meanwhile.lock().unwrap() = Some(both(&old, &new));
@@ -172,7 +172,7 @@ async fn roots_that_change_while_the_authority_answers_are_noticed() {
 }
 
 #[tokio::test]
-async fn clients_are_held_to_the_roots_of_the_file_whatever_the_authority_answers() {
+async fn clients_are_verified_with_the_roots_of_the_file_whatever_the_authority_returns() {
     let (old, new) = (Arc::new(Root::new("old")), Root::new("new"));
     let mesh = Mesh::new(&old).await;
     let (one, two) = (old.pem(), both(&old, &new));
@@ -187,7 +187,7 @@ async fn clients_are_held_to_the_roots_of_the_file_whatever_the_authority_answer
 }
 
 #[tokio::test]
-async fn a_root_that_is_gone_is_believed_no_more_and_clients_of_the_next_one_are_served() {
+async fn a_removed_root_is_not_trusted_and_clients_of_the_next_root_are_served() {
     let (old, new) = (Arc::new(Root::new("old")), Arc::new(Root::new("new")));
     let mesh = Mesh::new(&old).await;
     let mut config = keep((mesh.authority(), domain()), CancellationToken::new()).await.unwrap();
@@ -212,7 +212,7 @@ async fn a_root_that_is_gone_is_believed_no_more_and_clients_of_the_next_one_are
 }
 
 #[tokio::test]
-async fn a_root_that_is_gone_is_believed_no_more_while_the_authority_is_away() {
+async fn a_removed_root_is_not_trusted_even_while_the_authority_is_down() {
     let (old, new) = (Arc::new(Root::new("old")), Root::new("new"));
     let mesh = Mesh::new(&old).await;
     let (own, config) = obtain(&mesh.authority(), &domain(), None).await.unwrap();

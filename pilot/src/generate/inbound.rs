@@ -509,7 +509,7 @@ mod tests {
 
     /// Istio's table of inbound calls: every kind of client on every kind of port, in all three modes.
     #[test]
-    fn inbound_calls_end_as_in_istio() {
+    fn inbound_requests_are_handled_as_in_istio() {
         const PLAIN: (Transport, &[&str]) = (Transport::Raw, &[]);
         const HTTP: (Transport, &[&str]) = (Transport::Raw, &["http/1.1"]);
         const TLS: (Transport, &[&str]) = (Transport::Tls, &[]);
@@ -571,7 +571,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_for_a_port_without_a_service_holds_both_ways() {
+    fn a_policy_for_a_port_without_a_service_applies_inbound_and_outbound() {
         let modes = [MtlsMode::Disable, MtlsMode::Permissive, MtlsMode::Strict];
         for (default_mtls, mtls) in modes.into_iter().flat_map(|a| modes.map(|b| (a, b))) {
             let port = only_policy(9000, mtls);
@@ -611,7 +611,7 @@ mod tests {
     }
 
     #[test]
-    fn every_port_of_a_service_has_a_cluster_that_leaves_from_the_loop_breaking_address() {
+    fn every_inbound_cluster_connects_from_the_passthrough_address() {
         let mtls = MtlsMode::Permissive;
         let ports = [of_service(9080, Protocol::Http, mtls), only_policy(9000, mtls)];
         let clusters = clusters(&ports, Duration::from_secs(10));
@@ -621,7 +621,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_to_the_application_names_the_service_that_requests_are_counted_for() {
+    fn an_inbound_cluster_names_the_service_for_metrics() {
         let port = of_service(9080, Protocol::Http, MtlsMode::Permissive);
         let services: Vec<_> = clusters(&[port], Duration::ZERO).into_iter().map(|c| c.service).collect();
         assert_eq!(services, [Some(service()), None]);

@@ -47,7 +47,7 @@ fn subscribe(kind: Kind, names: &[&str]) -> DeltaDiscoveryRequest {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_proxy_that_comes_before_the_folder_is_read_is_not_told_that_everything_is_gone() {
+async fn a_proxy_that_connects_before_the_folder_is_read_gets_no_removals() {
     let (publish, snapshots) = watch::channel(snapshot(0, ""));
     let first = DeltaDiscoveryRequest {
         initial_resource_versions: [("held".to_owned(), "1".to_owned())].into(),
@@ -106,7 +106,7 @@ impl Client {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_proxy_from_which_something_is_held_back_is_not_in_step_although_it_acknowledged_all() {
+async fn a_proxy_with_deferred_resources_is_not_in_sync_even_if_it_acknowledged_all() {
     let service = "
 apiVersion: v1
 kind: Service
@@ -216,7 +216,7 @@ const NAMED: &str = "kubernetes://named";
 const OTHER: &str = "kubernetes://other";
 
 #[tokio::test(start_paused = true)]
-async fn a_gateway_has_a_secret_as_long_as_a_gateway_object_that_selects_its_pod_names_it() {
+async fn a_gateway_gets_a_secret_only_while_a_gateway_object_that_selects_its_pod_names_it() {
     let (publish, snapshots) = watch::channel(snapshot(1, GATES));
     let mut client = Client::from(secure(snapshots), Some(peer("gate", "10.0.0.3")));
     client.send(ask_as("router", "gate", Kind::Secret, &[NAMED, OTHER])).await;
@@ -247,7 +247,7 @@ async fn a_gateway_has_a_secret_as_long_as_a_gateway_object_that_selects_its_pod
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_else_is_given_the_secrets_of_a_gateway() {
+async fn only_the_gateway_gets_its_secrets() {
     let denied = vec!["PermissionDenied".to_owned()];
     let nothing = vec![format!("-{NAMED}"), format!("-{OTHER}")];
     let cases = [
@@ -280,7 +280,7 @@ async fn nobody_else_is_given_the_secrets_of_a_gateway() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_proxy_that_is_faster_than_the_news_of_its_pod_waits_for_it() {
+async fn a_proxy_that_connects_before_its_pod_is_known_waits_for_it() {
     let (publish, snapshots) = watch::channel(snapshot(1, ""));
     let mut client = Client::from(secure(snapshots), Some(peer("gate", "10.0.0.3")));
     client.send(ask_as("router", "gate", Kind::Secret, &[NAMED])).await;
@@ -291,7 +291,7 @@ async fn a_proxy_that_is_faster_than_the_news_of_its_pod_waits_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_proxy_whose_pod_nobody_knows_is_served_without_secrets_and_gets_them_when_it_is_known() {
+async fn a_proxy_of_an_unknown_pod_gets_secrets_only_once_the_pod_is_known() {
     let without = GATES.replace("{name: gate, namespace", "{name: gone, namespace");
     let (publish, snapshots) = watch::channel(snapshot(1, &without));
     // No pod has this address; otherwise the connection would be attributed to that pod.
@@ -304,7 +304,7 @@ async fn a_proxy_whose_pod_nobody_knows_is_served_without_secrets_and_gets_them_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pod_that_becomes_somebody_elses_ends_the_stream() {
+async fn a_stream_ends_when_its_pod_changes_its_identity() {
     let (publish, snapshots) = watch::channel(snapshot(1, GATES));
     let mut client = Client::from(secure(snapshots), Some(peer("gate", "10.0.0.3")));
     client.send(ask_as("router", "gate", Kind::Secret, &[NAMED])).await;
@@ -314,7 +314,7 @@ async fn a_pod_that_becomes_somebody_elses_ends_the_stream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_asks_for_too_much_or_not_at_all_ends() {
+async fn a_stream_with_too_many_names_or_no_request_ends() {
     let (_publish, snapshots) = watch::channel(snapshot(1, ""));
     let mut client = Client::new(discovery(snapshots.clone()));
     client.take(Kind::Cluster, &["*"]).await;
@@ -331,7 +331,7 @@ async fn a_stream_that_asks_for_too_much_or_not_at_all_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pod_has_so_many_streams_and_no_more() {
+async fn a_pod_has_a_limited_number_of_streams() {
     let (_publish, snapshots) = watch::channel(snapshot(1, GATES));
     let discovery = secure(snapshots);
     let mut clients = vec![];

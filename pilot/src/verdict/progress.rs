@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_has_acknowledged_what_it_looked_at_once_nothing_is_under_way_or_held() {
+    fn a_generation_counts_as_acknowledged_when_no_response_is_pending_or_deferred() {
         let proxies = Proxies::default();
         let place = proxies.add("web.shop".into());
         let acknowledged = || proxies.list()[0].acknowledged;
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_dated_once_and_ends_with_the_next_acknowledgement() {
+    fn a_rejection_keeps_its_time_and_ends_with_the_next_acknowledgement() {
         let proxies = Proxies::default();
         let place = proxies.add("web.shop".into());
         place.note(&status("1", "1", None), 4, false);
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_bell_rings_for_those_who_listen_from_before() {
+    async fn a_notification_reaches_earlier_subscribers() {
         let proxies = Proxies::default();
         let rung = proxies.rung();
         let place = proxies.add("web.shop".into());

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn version_decides_the_stars_unless_told_otherwise() {
+    fn the_version_decides_the_stars_unless_configured() {
         let table: &[(&[&str], Option<&str>)] = &[
             (&["reviews"], None),
             (&["reviews", "--version", "v2"], Some("black")),
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_is_no_host_is_refused_by_name() {
+    fn an_invalid_host_is_rejected_by_name() {
         for host in ["", "a b", "user@host", "http://reviews"] {
             let error = config(&["productpage", "--reviews-hostname", host]).expect_err(host);
             assert!(error.to_string().contains("REVIEWS_HOSTNAME"), "{error}");

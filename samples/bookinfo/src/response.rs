@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_say_what_they_are() {
+    fn responses_have_the_right_content_type() {
         let table = [
             (html(String::new()), 200, "text/html; charset=utf-8"),
             (no_product_id(), 400, "application/json"),

@@ -95,7 +95,7 @@ async fn get(address: SocketAddr, path: &str) -> Response<String> {
 }
 
 #[tokio::test]
-async fn the_page_shows_what_the_version_of_reviews_promises() {
+async fn the_page_shows_the_stars_of_the_version_of_reviews() {
     for (version, stars, style) in [("v1", 0, ""), ("v2", 9, "color:black"), ("v3", 9, "color:red")] {
         let shop = shop(version).await;
         let page = get(shop[0].address, "/productpage").await;
@@ -112,7 +112,7 @@ async fn the_page_shows_what_the_version_of_reviews_promises() {
 }
 
 #[tokio::test]
-async fn the_json_api_answers_what_the_services_answer() {
+async fn the_json_api_returns_the_responses_of_the_services() {
     let shop = shop("v2").await;
     let table = [
         ("/api/v1/products", 200, "\"title\":\"The Comedy of Errors\""),
@@ -134,7 +134,7 @@ async fn the_json_api_answers_what_the_services_answer() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_said_on_the_page_and_in_the_api() {
+async fn missing_parts_are_shown_on_the_page_and_in_the_api() {
     let page = config(&["productpage"], NOWHERE, NOWHERE, NOWHERE);
     let page = start(Service::of(&page), Duration::ZERO).await;
     let shown = get(page.address, "/productpage").await;
@@ -187,7 +187,7 @@ async fn record(
 }
 
 #[tokio::test]
-async fn reviews_that_stay_silent_are_asked_twice_and_then_given_up() {
+async fn a_silent_reviews_service_is_tried_twice() {
     let (silent, mut heads) = recorder(None).await;
     let settings = config(&["productpage"], NOWHERE, NOWHERE, silent);
     let page = Productpage::with_patience(&settings, Duration::from_millis(100));
@@ -201,7 +201,7 @@ async fn reviews_that_stay_silent_are_asked_twice_and_then_given_up() {
 }
 
 #[tokio::test]
-async fn the_api_passes_on_the_status_of_the_service_it_asked() {
+async fn the_api_returns_the_status_of_the_upstream_service() {
     let (failing, _heads) =
         recorder(Some("HTTP/1.1 503 x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")).await;
     let settings = config(&["productpage"], failing, NOWHERE, NOWHERE);
@@ -212,7 +212,7 @@ async fn the_api_passes_on_the_status_of_the_service_it_asked() {
 }
 
 #[tokio::test]
-async fn signing_in_makes_the_user_known_to_the_services() {
+async fn services_receive_the_signed_in_user() {
     let (reviews, mut heads) =
         recorder(Some("HTTP/1.1 404 x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")).await;
     let settings = config(&["productpage"], NOWHERE, NOWHERE, reviews);
@@ -239,7 +239,7 @@ async fn signing_in_makes_the_user_known_to_the_services() {
 }
 
 #[tokio::test]
-async fn a_service_that_leaves_tells_callers_to_close_and_finishes_what_runs() {
+async fn a_service_that_shuts_down_tells_clients_to_close_and_finishes_running_requests() {
     let (silent, mut heads) = recorder(None).await;
     let settings = config(&["productpage"], NOWHERE, NOWHERE, silent);
     let page = Productpage::with_patience(&settings, Duration::from_millis(300));

@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_client_line_says_what_is_wrong() {
+    fn an_invalid_client_command_line_reports_the_mistake() {
         let table: &[(&[&str], &str)] = &[
             (&["echo"], "is not a URL"),
             (&["ftp://echo"], "scheme"),

@@ -71,7 +71,7 @@ fn template(text: &str) -> Value {
 }
 
 #[test]
-fn a_changed_deployment_never_has_fewer_ready_pods_than_wanted() {
+fn a_rolling_update_never_has_fewer_ready_pods_than_required() {
     let mut pods = Vec::new();
     settle(&workload("Deployment", &json!({"replicas": 3, "template": template("a")})), &mut pods);
     assert_eq!(pods.len(), 3);
@@ -84,7 +84,7 @@ fn a_changed_deployment_never_has_fewer_ready_pods_than_wanted() {
 }
 
 #[test]
-fn deployments_scale_down_to_nothing_and_orphans_go() {
+fn deployments_scale_down_to_zero_and_orphans_are_removed() {
     let mut pods = Vec::new();
     settle(&workload("Deployment", &json!({"replicas": 2, "template": template("a")})), &mut pods);
     settle(&workload("Deployment", &json!({"replicas": 1, "template": template("a")})), &mut pods);
@@ -173,7 +173,7 @@ fn a_rolling_change_keeps_within_its_bounds() {
 }
 
 #[test]
-fn a_pod_counts_once_it_has_been_ready_for_long_enough() {
+fn a_pod_is_available_after_min_ready_seconds() {
     let objects =
         workload("StatefulSet", &json!({"replicas": 2, "minReadySeconds": 5, "template": template("a")}));
     let (_, object) = objects.first_key_value().unwrap();
@@ -213,7 +213,7 @@ fn a_stateful_set_starts_at_its_first_ordinal_and_changes_down_to_its_partition(
 }
 
 #[test]
-fn a_deployment_says_whether_it_is_available_and_progresses() {
+fn the_conditions_of_a_deployment_show_availability_and_progress() {
     let objects = workload(
         "Deployment",
         &json!({"replicas": 1, "progressDeadlineSeconds": 60, "template": template("a")}),
@@ -245,7 +245,7 @@ fn a_deployment_says_whether_it_is_available_and_progresses() {
 }
 
 #[test]
-fn pods_of_an_object_that_was_made_again_go() {
+fn pods_of_a_recreated_object_are_replaced() {
     let mut objects = workload("Deployment", &json!({"replicas": 1, "template": template("a")}));
     let object = objects.values_mut().next().unwrap();
     object["metadata"]["uid"] = json!("one");
@@ -341,7 +341,7 @@ fn a_job_completes_once_enough_pods_succeeded() {
 }
 
 #[test]
-fn a_job_fails_after_its_tries_which_come_ever_later() {
+fn a_job_retries_with_increasing_delays_and_fails_at_its_backoff_limit() {
     let mut run = Run::new(&json!({"backoffLimit": 2, "restartPolicy": "Never"}));
     run.after(0);
     for wait in [10, 20] {
@@ -364,7 +364,7 @@ fn a_job_fails_after_its_tries_which_come_ever_later() {
 }
 
 #[test]
-fn restarts_in_a_pod_count_where_containers_are_started_again() {
+fn restarts_count_only_if_the_pod_restarts_containers() {
     let cases = [
         ("OnFailure", 1, 0, None),
         ("OnFailure", 1, 1, Some(End::BackoffLimitExceeded)),
@@ -384,7 +384,7 @@ fn restarts_in_a_pod_count_where_containers_are_started_again() {
 }
 
 #[test]
-fn a_job_ends_at_its_deadline_and_goes_after_its_time() {
+fn a_job_ends_at_its_deadline_and_is_deleted_after_its_ttl() {
     let mut run = Run::new(
         &json!({"activeDeadlineSeconds": 5, "ttlSecondsAfterFinished": 7, "restartPolicy": "Never"}),
     );
@@ -440,7 +440,7 @@ fn a_pod_of_an_indexed_job_knows_its_number() {
 }
 
 #[test]
-fn a_suspended_job_has_no_pods_and_begins_again() {
+fn a_suspended_job_has_no_pods_until_it_is_resumed() {
     let mut run = Run::new(&json!({"restartPolicy": "Never", "activeDeadlineSeconds": 5}));
     run.after(0);
     run.objects.values_mut().next().unwrap()["spec"]["suspend"] = json!(true);
@@ -453,7 +453,7 @@ fn a_suspended_job_has_no_pods_and_begins_again() {
 }
 
 #[test]
-fn a_work_queue_ends_with_its_workers() {
+fn a_work_queue_job_ends_with_its_workers() {
     let mut run = Run::new(&json!({"parallelism": 2, "restartPolicy": "Never"}));
     assert_eq!(run.after(0), (2, 0));
     run.finish(true);
@@ -475,7 +475,7 @@ fn a_pod_that_is_deleted_counts_as_failed_and_is_replaced() {
 }
 
 #[test]
-fn no_pod_is_made_whose_service_account_is_missing_and_those_that_run_stay() {
+fn pods_without_service_account_are_not_created_and_running_ones_stay() {
     let spec = |account: &str| {
         let mut template = template(account);
         template["spec"]["serviceAccountName"] = json!(account);

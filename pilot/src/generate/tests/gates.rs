@@ -118,7 +118,7 @@ const A: &str = "outbound|9080||a.shop.svc.cluster.local";
 const B: &str = "outbound|9080||b.shop.svc.cluster.local";
 
 #[test]
-fn a_request_for_another_servers_host_is_sent_back_and_one_for_nobodys_is_not_found() {
+fn a_request_for_another_servers_host_gets_421_and_for_an_unknown_host_404() {
     for (first, second) in [(SIMPLE, SIMPLE), (SIMPLE, MUTUAL), (MUTUAL, "mode: ISTIO_MUTUAL")] {
         let (got, lost) = got(&[
             gateway("one", &[&https("h1", "a.test", first)]),
@@ -141,7 +141,7 @@ fn a_request_for_another_servers_host_is_sent_back_and_one_for_nobodys_is_not_fo
 }
 
 #[test]
-fn the_closest_server_answers_for_a_host_and_no_wider_one() {
+fn only_the_most_specific_server_serves_a_host() {
     let (got, _) = got(&[
         gateway("all", &[&https("h0", "'*'", SIMPLE)]),
         gateway("wide", &[&https("h1", "'*.a.test'", SIMPLE)]),
@@ -171,7 +171,7 @@ fn the_closest_server_answers_for_a_host_and_no_wider_one() {
 }
 
 #[test]
-fn a_host_of_a_server_that_does_not_end_tls_is_anothers_too() {
+fn a_host_of_a_passthrough_server_may_belong_to_another_server_too() {
     let (got, _) = got(&[
         gateway("one", &[&https("h1", "a.test", SIMPLE), &passthrough("p", "'*.p.test'")]),
         service("a", "a.test", "one", &to("a")),
@@ -183,7 +183,7 @@ fn a_host_of_a_server_that_does_not_end_tls_is_anothers_too() {
 }
 
 #[test]
-fn a_server_with_tls_takes_requests_whatever_its_settings_for_plaintext_or_other_modes_say() {
+fn a_tls_server_ignores_settings_for_plaintext_and_other_modes() {
     let (got, lost) = got(&[
         gateway(
             "one",
@@ -208,14 +208,14 @@ fn a_server_with_tls_takes_requests_whatever_its_settings_for_plaintext_or_other
 }
 
 #[test]
-fn a_gateway_takes_requests_that_name_an_ipv6_address() {
+fn a_gateway_accepts_requests_with_an_ipv6_address_as_host() {
     let (got, _) =
         got(&[gateway("one", &[&http(80, "'*'")]), service("a", "'2001:db8::1'", "one", &to("a"))]);
     assert_eq!(respond(&got, 80, "", "[2001:db8::1]"), A);
 }
 
 #[test]
-fn a_host_of_nobodys_is_not_found_however_many_others_there_are() {
+fn an_unknown_host_gets_404_however_many_hosts_there_are() {
     let many: Vec<String> =
         (0..300).map(|i| https(&format!("h{i}"), &format!("s{i}.test"), SIMPLE)).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
@@ -234,7 +234,7 @@ fn a_host_of_nobodys_is_not_found_however_many_others_there_are() {
 }
 
 #[test]
-fn where_tables_cannot_name_all_hosts_of_others_they_name_their_parents() {
+fn route_tables_with_too_many_foreign_hosts_use_parent_wildcards() {
     let many: Vec<String> =
         (0..600).map(|i| https(&format!("h{i}"), &format!("s{i}.b.test, s{i}.test"), SIMPLE)).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
@@ -264,7 +264,7 @@ fn where_tables_cannot_name_all_hosts_of_others_they_name_their_parents() {
 }
 
 #[test]
-fn of_two_virtual_services_with_one_sni_the_first_wins_and_the_second_is_told() {
+fn the_second_of_two_virtual_services_with_a_server_name_is_reported() {
     let (got, lost) = got(&[
         gateway("pass", &[&passthrough("p", "'*.p.test'")]),
         service("first", "x.p.test", "pass", &by_sni("x.p.test", "a")),
@@ -278,7 +278,7 @@ fn of_two_virtual_services_with_one_sni_the_first_wins_and_the_second_is_told() 
 }
 
 #[test]
-fn of_two_http_routes_with_the_same_conditions_the_second_is_told() {
+fn the_second_of_two_http_routes_with_the_same_conditions_is_reported() {
     let path = |path: &str, host: &str| {
         format!(
             "http: [{{match: [{{uri: {{prefix: {path}}}}}], route: [{{destination: {{host: {host}, port: {{number: 9080}}}}}}]}}]"
@@ -311,7 +311,7 @@ fn of_two_http_routes_with_the_same_conditions_the_second_is_told() {
 }
 
 #[test]
-fn an_sni_belongs_to_the_closest_server() {
+fn a_server_name_belongs_to_the_most_specific_server() {
     let (got, lost) = got(&[
         gateway("pass", &[&passthrough("p", "'*.a.test'")]),
         gateway("ends", &[&https("h", "x.a.test", SIMPLE)]),
@@ -326,7 +326,7 @@ fn an_sni_belongs_to_the_closest_server() {
 }
 
 #[test]
-fn of_two_servers_with_one_host_the_first_has_it_and_the_second_is_told() {
+fn the_second_of_two_servers_with_a_host_is_reported() {
     let (got, lost) = got(&[
         gateway("one", &[&https("h", "x.test", SIMPLE)]),
         gateway("two", &[&https("h", "x.test, y.test", SIMPLE)]),
@@ -357,7 +357,7 @@ fn passthrough_servers_of_several_gateways_share_a_host() {
 }
 
 #[test]
-fn a_port_is_of_one_kind_and_the_first_gateway_decides() {
+fn the_first_gateway_decides_the_protocol_of_a_port() {
     let tcp = "{port: {number: 80, name: tcp, protocol: TCP}, hosts: ['*']}";
     let routed = "tcp: [{route: [{destination: {host: a, port: {number: 9080}}}]}]";
     let (first, lost) = got(&[gateway("alpha", &[tcp]), gateway("beta", &[&http(80, "a.test")])]);
@@ -378,7 +378,7 @@ fn a_port_is_of_one_kind_and_the_first_gateway_decides() {
 }
 
 #[test]
-fn a_server_that_redirects_to_https_keeps_its_routes_for_those_who_came_by_it() {
+fn a_server_that_redirects_to_https_keeps_its_routes_for_https_requests() {
     let redirecting = http(80, "a.test, b.test").replace("hosts:", "tls: {httpsRedirect: true}, hosts:");
     let plain = http(80, "b.test");
     for order in [["alpha", "beta"], ["beta", "alpha"]] {
@@ -397,7 +397,7 @@ fn a_server_that_redirects_to_https_keeps_its_routes_for_those_who_came_by_it() 
 }
 
 #[test]
-fn a_gateway_that_names_its_services_has_their_ports_alone() {
+fn a_gateway_that_names_its_services_listens_only_on_their_ports() {
     let entry = |name: &str, labels: &str, port: u16, target: u16| {
         format!(
             "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: gates, labels: {{{labels}}}}}\n\

@@ -30,7 +30,7 @@ fn facts(files: &mut Files, readings: Vec<(Arc<str>, Reading)>) -> Vec<String> {
 }
 
 #[test]
-fn only_what_differs_is_told() {
+fn only_differences_are_reported() {
     let mut files = Files::default();
     let two = [object("a", "1"), object("b", "1")].concat();
     assert_eq!(facts(&mut files, vec![content("x", &two)]), ["+a@x 1", "+b@x 1"]);
@@ -41,7 +41,7 @@ fn only_what_differs_is_told() {
 }
 
 #[test]
-fn a_malformed_file_keeps_its_last_good_objects() {
+fn the_last_valid_objects_of_a_malformed_file_stay() {
     let mut files = Files::default();
     facts(&mut files, vec![content("x", &object("a", "1"))]);
     assert_eq!(facts(&mut files, vec![content("x", "kind: [")]), ["!x:1 "]);
@@ -52,7 +52,7 @@ fn a_malformed_file_keeps_its_last_good_objects() {
 }
 
 #[test]
-fn an_object_that_becomes_wrong_keeps_its_last_good_version_and_others_go_on() {
+fn an_object_that_becomes_invalid_keeps_its_last_valid_version() {
     let mut files = Files::default();
     facts(&mut files, vec![content("x", &[object("a", "1"), object("b", "1")].concat())]);
     let wrong = [object("a", "2").replace("labels", "lables"), object("b", "2")].concat();
@@ -64,7 +64,7 @@ fn an_object_that_becomes_wrong_keeps_its_last_good_version_and_others_go_on() {
 }
 
 #[test]
-fn an_object_that_was_never_right_is_forgotten_with_its_file() {
+fn an_object_that_was_never_valid_is_forgotten_with_its_file() {
     let mut files = Files::default();
     let wrong = object("a", "1").replace("labels", "lables");
     assert_eq!(facts(&mut files, vec![content("x", &wrong)]), ["!x:4 metadata.lables"]);
@@ -81,7 +81,7 @@ fn an_unreadable_file_keeps_its_objects() {
 }
 
 #[test]
-fn of_two_places_the_first_keeps_the_object_and_the_other_takes_over() {
+fn an_object_in_two_files_belongs_to_the_first_until_that_is_removed() {
     let mut files = Files::default();
     facts(&mut files, vec![content("y", &object("a", "y"))]);
     assert_eq!(facts(&mut files, vec![content("x", &object("a", "x"))]), ["!x:2 "]);
@@ -109,7 +109,7 @@ const TEXTS: &[&str] = &[
 
 proptest! {
     #[test]
-    fn facts_add_up_to_what_the_files_hold_and_refused_texts_change_no_object(
+    fn facts_add_up_to_the_files_and_rejected_texts_change_no_object(
         steps in prop::collection::vec((0..3usize, 0..=TEXTS.len()), 1..30)
     ) {
         let mut files = Files::default();

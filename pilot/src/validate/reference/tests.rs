@@ -68,7 +68,7 @@ fn ports_of_a_policy_are_those_of_pods() {
 }
 
 #[test]
-fn endpoints_meet_a_service_and_its_ports_by_name() {
+fn endpoints_belong_to_a_service_and_its_ports_by_name() {
     let endpoints = |name: &str, port: &str| {
         format!(
             "apiVersion: v1\nkind: Endpoints\nmetadata: {{name: {name}}}\nsubsets: [{{addresses: [{{ip: 192.0.2.1}}], \
@@ -100,7 +100,7 @@ fn endpoints_meet_a_service_and_its_ports_by_name() {
 }
 
 #[test]
-fn settings_of_a_rule_that_cannot_hold_are_told() {
+fn settings_of_a_rule_without_effect_are_reported() {
     check_table(
         "DestinationRule",
         &[
@@ -125,7 +125,7 @@ fn settings_of_a_rule_that_cannot_hold_are_told() {
 }
 
 #[test]
-fn tls_that_no_pod_takes_is_told() {
+fn tls_that_no_pod_accepts_is_reported() {
     let pair = |mode: &str, tls: &str| {
         let rule =
             object("DestinationRule", &format!("{{host: web, trafficPolicy: {{tls: {{mode: {tls}}}}}}}"));
@@ -148,7 +148,7 @@ fn tls_that_no_pod_takes_is_told() {
 }
 
 #[test]
-fn routes_that_no_connection_meets_are_told() {
+fn unreachable_l4_routes_are_reported() {
     check_table(
         "VirtualService",
         &[
@@ -177,7 +177,7 @@ fn routes_that_no_connection_meets_are_told() {
 }
 
 #[test]
-fn hosts_of_a_sidecar_that_import_nothing_are_told() {
+fn hosts_of_a_sidecar_that_import_nothing_are_reported() {
     let nothing =
         |host: &str| format!("spec.egress: nothing is imported by host `{host}`: no service there has it");
     check_table(
@@ -222,7 +222,7 @@ stringData: {tls.crt: '-----BEGIN CERTIFICATE-----', tls.key: '-----BEGIN PRIVAT
 ";
 
 #[test]
-fn a_secret_that_a_gateway_needs_and_that_is_not_there_is_named_with_its_namespace() {
+fn a_missing_secret_of_a_gateway_is_named_with_its_namespace() {
     let gateway = |mode: &str, secret: &str| {
         let spec = format!(
             "{{selector: {{istio: gate}}, servers: [{{port: {{number: 443, name: https, protocol: HTTPS}}, hosts: \
@@ -243,7 +243,7 @@ fn a_secret_that_a_gateway_needs_and_that_is_not_there_is_named_with_its_namespa
 }
 
 #[test]
-fn a_secret_of_a_rule_is_looked_for_beside_the_gateways() {
+fn a_secret_of_a_destination_rule_is_read_in_the_namespace_of_the_gateways() {
     let rule = |secret: &str| {
         let spec =
             format!("{{host: web, trafficPolicy: {{tls: {{mode: SIMPLE, credentialName: {secret}}}}}}}");

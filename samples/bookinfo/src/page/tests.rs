@@ -49,7 +49,7 @@ fn stars_have_the_colour_and_number_that_reviews_sent() {
 }
 
 #[test]
-fn odd_ratings_stay_within_five_stars_and_outside_the_style() {
+fn ratings_out_of_range_are_limited_and_never_reach_the_style() {
     let table = [(9, "red", 5, "color:red"), (-3, "red", 0, "color:red"), (2, "red;x:y", 2, "color:black")];
     for (stars, color, full, style) in table {
         let rating = json!({"stars": stars, "color": color});
@@ -64,7 +64,7 @@ fn odd_ratings_stay_within_five_stars_and_outside_the_style() {
 }
 
 #[test]
-fn missing_parts_are_named_in_friendly_words() {
+fn missing_parts_have_a_friendly_message() {
     let page = shown(None, Err(Missing), Err(Missing));
     assert!(page.contains("Error fetching product details!"));
     assert!(page.contains("Error fetching product reviews!"));
@@ -96,7 +96,7 @@ fn text_from_outside_is_shown_and_never_run() {
 }
 
 #[test]
-fn a_signed_in_user_can_sign_out_and_nobody_else() {
+fn only_a_signed_in_user_can_sign_out() {
     let page = shown(Some("jason"), Err(Missing), Err(Missing));
     assert!(page.contains("Signed in as <b>jason</b>") && page.contains("href=\"/logout\""));
     assert!(!page.contains("action=\"/login\""));

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_gets_a_status_that_says_so() {
+    fn invalid_requests_get_a_matching_status() {
         let service = RatingsService::default();
         let table = [
             ("POST", "/ratings/0", "{", 400),

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_black_stars_wait_longer_than_the_page_does() {
+    fn only_reviews_v2_waits_longer_than_the_page() {
         assert_eq!(patience("black").timeout, Duration::from_secs(10));
         assert_eq!(patience("red").timeout, Duration::from_millis(2500));
         assert_eq!(patience("black").tries, 1);

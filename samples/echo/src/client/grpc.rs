@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_named_as_grpc_names_them() {
+    fn status_codes_have_grpcs_names() {
         let table = [
             (Code::Ok, "OK"),
             (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),

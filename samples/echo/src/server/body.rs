@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bodies_have_the_size_pieces_and_end_that_was_asked_for() {
+    async fn bodies_have_the_requested_size_pieces_and_end() {
         let plain = Controls::default();
         assert_eq!(sent("{}", plain.clone()).await, (vec![2], b"{}".to_vec(), Some(2), false));
         let sized = Controls { size: Some(20_000), ..plain.clone() };
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_is_counted_whole_and_kept_up_to_a_limit() {
+    async fn a_body_is_counted_completely_and_kept_up_to_a_limit() {
         let long = Full::new(Bytes::from(vec![b'x'; MOST_KEPT + 5]));
         let received = read(long, true).await.expect("a full body");
         assert_eq!((received.length, received.kept.len()), (MOST_KEPT as u64 + 5, MOST_KEPT));
