@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leaves_the_folder_or_passes_a_link_is_refused() {
+    fn paths_out_of_the_folder_or_through_links_are_refused() {
         let outside = tempfile::tempdir().unwrap();
         std::fs::write(outside.path().join("secret"), "s").unwrap();
         let inside = tempfile::tempdir().unwrap();
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_swapped_for_a_link_again_and_again_leads_nowhere_else() {
+    fn a_folder_that_is_repeatedly_replaced_by_a_link_never_leads_outside() {
         use rustix::fs::{RenameFlags, renameat_with};
         use std::sync::atomic::{AtomicBool, Ordering};
         let outside = tempfile::tempdir().unwrap();
@@ -241,7 +241,7 @@ mod tests {
         symlink(outside.path(), inside.path().join("link")).unwrap();
         let own = fstat(find(&root, Path::new("real/below")).unwrap()).unwrap().st_ino;
         let (done, swapped) = (AtomicBool::new(false), folder(inside.path()).unwrap());
-        let mut strangers = 0;
+        let mut foreign = 0;
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
@@ -250,14 +250,14 @@ mod tests {
             });
             for _ in 0..2_000 {
                 if let Ok(found) = find(&root, Path::new("real/below")) {
-                    strangers += u32::from(fstat(found).unwrap().st_ino != own);
+                    foreign += u32::from(fstat(found).unwrap().st_ino != own);
                 }
                 // The folder is created, or the call fails at a link.
                 let _ = make_folder(&root, Path::new("real/made"), Access::own(0o700));
             }
             done.store(true, Ordering::Relaxed);
         });
-        assert_eq!((strangers, std::fs::read_dir(outside.path()).unwrap().count()), (0, 1));
+        assert_eq!((foreign, std::fs::read_dir(outside.path()).unwrap().count()), (0, 1));
     }
 
     #[test]

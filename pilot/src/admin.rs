@@ -191,8 +191,8 @@ async fn verdicts(State(debug): State<Debug>, Query(chosen): Query<Chosen>) -> J
     let (revision, objects) = debug.verdicts.since(chosen.since, |verdict| chosen.takes(verdict));
     let snapshot = debug.snapshots.borrow().generation;
     let proxies = debug.verdicts.proxies.list();
-    let told = Verdicts { revision, snapshot, settled: false, objects, proxies };
-    Json(Verdicts { settled: told.settles(&[]), ..told })
+    let verdicts = Verdicts { revision, snapshot, settled: false, objects, proxies };
+    Json(Verdicts { settled: verdicts.settles(&[]), ..verdicts })
 }
 
 #[derive(Debug, Deserialize)]
@@ -268,20 +268,20 @@ async fn check(State(debug): State<Debug>, request: Request) -> Response {
         Err(_) => return (StatusCode::REQUEST_TIMEOUT, "the question does not come\n").into_response(),
     };
     let catalog = debug.snapshots.borrow().catalog.clone();
-    let (sender, answer) = oneshot::channel();
+    let (sender, response) = oneshot::channel();
     let work = move || {
         let question = Question::read(&text);
-        let answer = question.map(|q| Answer::from(&validate::reference::check(&catalog, &q.objects)));
+        let response = question.map(|q| Answer::from(&validate::reference::check(&catalog, &q.objects)));
         drop(text);
-        let _ = sender.send(answer);
+        let _ = sender.send(response);
         drop(turn);
     };
     if let Err(error) = std::thread::Builder::new().name("validate".to_owned()).spawn(work) {
         let reason = format!("no thread for the question: {error}\n");
         return (StatusCode::INTERNAL_SERVER_ERROR, reason).into_response();
     }
-    match answer.await {
-        Ok(Ok(answer)) => Json(answer).into_response(),
+    match response.await {
+        Ok(Ok(response)) => Json(response).into_response(),
         Ok(Err(reason)) => (StatusCode::BAD_REQUEST, reason + "\n").into_response(),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the check failed\n").into_response(),
     }

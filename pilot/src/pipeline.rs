@@ -141,7 +141,7 @@ spec: {clusterIP: 10.0.0.1, ports: [{port: 80, name: http}]}
 ";
 
     #[tokio::test(start_paused = true)]
-    async fn changes_that_come_together_are_one_snapshot() {
+    async fn simultaneous_changes_become_one_snapshot() {
         let (send, mut snapshots, _) = start();
         for name in ["a", "b", "c"] {
             send.send(facts(&SERVICE.replace("name: a", &format!("name: {name}")))).await.unwrap();
@@ -152,7 +152,7 @@ spec: {clusterIP: 10.0.0.1, ports: [{port: 80, name: http}]}
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_change_after_a_calm_goes_out_at_once_and_a_stream_of_changes_forty_times_a_second() {
+    async fn a_single_change_is_pushed_at_once_and_continuous_changes_forty_times_a_second() {
         let (send, mut snapshots, _) = start();
         let change = |number: u32| facts(&SERVICE.replace("port: 80", &format!("port: {number}")));
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -171,7 +171,7 @@ spec: {clusterIP: 10.0.0.1, ports: [{port: 80, name: http}]}
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refused_object_keeps_its_last_good_version_and_is_listed() {
+    async fn a_rejected_object_keeps_its_last_valid_version_and_is_listed() {
         let (send, mut snapshots, verdicts) = start();
         send.send(facts(SERVICE)).await.unwrap();
         snapshots.changed().await.unwrap();

@@ -292,13 +292,13 @@ metadata: {name: other, namespace: back}
 spec: {mtls: {mode: DISABLE}}
 ";
 
-    fn told(kind: Kind, name: &str) -> Vec<String> {
+    fn related(kind: Kind, name: &str) -> Vec<String> {
         let related = of(&catalog(SHOP), &Key::new(kind, "shop", name));
         related.iter().map(|r| format!("{} {}: {}", r.kind, r.name, r.how)).collect()
     }
 
     #[test]
-    fn a_service_shows_what_routes_to_it_what_holds_for_its_calls_and_its_pods() {
+    fn a_service_shows_its_routes_policies_and_pods() {
         let host = "web.shop.svc.cluster.local";
         let expected = [
             format!("Pod web-1: takes calls of {host}"),
@@ -308,12 +308,12 @@ spec: {mtls: {mode: DISABLE}}
             format!("Gateway front: its VirtualService outside leads to {host}"),
             "PeerAuthentication strict: chooses pod web-1, whose mode is STRICT".to_owned(),
         ];
-        assert_eq!(told(Kind::Service, "web"), expected);
+        assert_eq!(related(Kind::Service, "web"), expected);
     }
 
     #[test]
     fn a_pod_shows_its_services_with_their_routes_and_its_policies() {
-        let all = told(Kind::Pod, "web-1");
+        let all = related(Kind::Pod, "web-1");
         for part in [
             "Service web: chooses the pod",
             "VirtualService web: ",
@@ -323,7 +323,7 @@ spec: {mtls: {mode: DISABLE}}
             assert!(all.iter().any(|line| line.contains(part)), "{part}: {all:?}");
         }
         assert!(!all.iter().any(|line| line.contains("other")), "{all:?}");
-        let gate = told(Kind::Pod, "gate");
+        let gate = related(Kind::Pod, "gate");
         assert_eq!(
             gate,
             [
@@ -334,13 +334,13 @@ spec: {mtls: {mode: DISABLE}}
     }
 
     #[test]
-    fn what_routes_shows_where_to() {
+    fn routes_show_their_destinations() {
         assert_eq!(
-            told(Kind::VirtualService, "web"),
+            related(Kind::VirtualService, "web"),
             ["Service web: requests go there (subset v1)", "DestinationRule web: has subset v1"]
         );
         assert_eq!(
-            told(Kind::IstioGateway, "front"),
+            related(Kind::IstioGateway, "front"),
             [
                 "Pod gate: listens to its ports",
                 "Secret cert: certificate of port 443, missing",
@@ -348,17 +348,17 @@ spec: {mtls: {mode: DISABLE}}
             ]
         );
         assert_eq!(
-            told(Kind::DestinationRule, "web"),
+            related(Kind::DestinationRule, "web"),
             [
                 "Service web: it holds for calls to web.shop.svc.cluster.local",
                 "VirtualService web: leads to its subsets"
             ]
         );
-        assert_eq!(told(Kind::PeerAuthentication, "strict"), ["Pod web-1: it chooses the pod"]);
+        assert_eq!(related(Kind::PeerAuthentication, "strict"), ["Pod web-1: it chooses the pod"]);
     }
 
     #[test]
-    fn what_is_not_there_is_related_to_nothing() {
-        assert_eq!(told(Kind::Service, "nonesuch"), [""; 0]);
+    fn a_missing_object_has_no_relations() {
+        assert_eq!(related(Kind::Service, "nonesuch"), [""; 0]);
     }
 }

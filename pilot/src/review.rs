@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_warning_comes_with_the_winner_and_goes_with_it() {
+    async fn a_conflict_warning_appears_and_disappears_with_the_winner() {
         let (publish, snapshots) = watch::channel(snapshot("", 0));
         let verdicts = Channel::default();
         tokio::spawn(run(snapshots, verdicts.clone()));

@@ -129,7 +129,7 @@ fn source(mount: &Mount, hidden: &Path) -> std::io::Result<OwnedFd> {
     }
 }
 
-/// Creates a missing `hostPath` if its type asks for this.
+/// Creates a missing `hostPath` if its type requires it.
 fn make(path: &Path, kind: &str) -> std::io::Result<()> {
     match kind {
         "" | "DirectoryOrCreate" if !path.exists() => {

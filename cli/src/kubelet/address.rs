@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_keeps_its_address_and_gives_way_to_a_taken_one() {
+    fn a_service_keeps_its_address_unless_it_is_taken() {
         let first = service("default", "reviews", &BTreeSet::new()).unwrap();
         assert_eq!(service("default", "reviews", &BTreeSet::new()), Some(first));
         assert!(is_service(first));
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hardware_address_is_of_one_link_and_of_no_maker() {
+    fn a_hardware_address_is_unicast_and_locally_administered() {
         assert_eq!(hardware(NODE), "0a:58:0a:f4:00:01");
     }
 }

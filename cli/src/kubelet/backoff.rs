@@ -24,14 +24,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_five_minutes() {
+    fn delays_double_up_to_five_minutes() {
         let seconds: Vec<_> = (0..8).map(|restart| wait(restart).as_secs()).collect();
         assert_eq!(seconds, [0, 10, 20, 40, 80, 160, 300, 300]);
         assert_eq!(wait(u32::MAX), LONGEST);
     }
 
     #[test]
-    fn a_long_run_clears_the_count() {
+    fn a_long_run_resets_the_backoff() {
         assert_eq!(after(5, Duration::from_secs(599)), 5);
         assert_eq!(after(5, Duration::from_secs(600)), 0);
     }

@@ -17,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_of_the_grace_period_is_never_less_than_two_seconds() {
+    fn the_remaining_grace_period_is_at_least_two_seconds() {
         let seconds = Duration::from_secs;
         for (grace, spent, expected) in
             [(30, 0, 30), (30, 12, 18), (30, 29, 2), (30, 40, 2), (1, 0, 2), (0, 0, 2)]

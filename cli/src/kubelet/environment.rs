@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn later_entries_win_and_see_earlier_ones() {
+    fn later_variables_win_and_may_refer_to_earlier_ones() {
         let result = of(json!({"name": "c",
         "envFrom": [{"configMapRef": {"name": "m"}, "prefix": "P_"}],
         "env": [

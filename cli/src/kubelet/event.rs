@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_again_is_counted_and_the_oldest_is_forgotten() {
+    fn repeated_events_are_counted_and_the_oldest_are_dropped() {
         let key = |name: &str| Key {
             group: String::new(),
             kind: "Pod".into(),

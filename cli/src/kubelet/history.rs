@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_of_before_gets_the_latest_number() {
+    fn an_earlier_template_gets_the_latest_revision_number() {
         let mut revisions = Vec::new();
         let of = |version: i64| json!({"spec": {"template": {"v": version}, "revisionHistoryLimit": 2}});
         for version in [1, 1, 2, 1] {

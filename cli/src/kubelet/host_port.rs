@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_of_type_node_port_gets_numbers_and_keeps_them() {
+    fn a_service_of_type_node_port_gets_port_numbers_and_keeps_them() {
         let (key, mut first) =
             web(&json!({"type": "NodePort", "ports": [{"port": 80}, {"port": 81, "nodePort": 30_001}]}));
         let mut taken = BTreeSet::new();

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_since_a_moment_begins_at_the_mark_before_it() {
+    fn output_since_a_time_begins_at_the_mark_before_it() {
         let mut marks = Marks::default();
         for (now, length) in [(10, 100), (11, 100), (12, 250)] {
             marks.note(now, length);
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_are_bounded_and_the_latest_stays() {
+    fn marks_are_limited_and_the_latest_stays() {
         let mut marks = Marks::default();
         for now in 0..100_000 {
             marks.note(now, now * 10);

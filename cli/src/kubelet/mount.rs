@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_lacks_the_place_is_opened_and_its_other_entries_are_bound() {
+    fn a_folder_without_the_mount_point_is_rebuilt_with_its_other_entries_bound() {
         let host = [("/etc", Kind::Folder), ("/etc/hosts", Kind::File), ("/etc/ssl", Kind::Folder)];
         assert_eq!(
             steps(&host, &[("/v", "/etc/istio/proxy")]),
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn the_innermost_mount_says_whether_a_place_may_be_written() {
+    fn the_innermost_mount_decides_whether_a_path_is_writable() {
         let mounts =
             [mount("/a", "/data", false), mount("/b", "/data/fixed", true), mount("/s", "/proc/sys", true)];
         let cases = [

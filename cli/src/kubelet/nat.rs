@@ -114,7 +114,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_virtual_address_goes_to_ready_pods_at_random() {
+    fn a_cluster_ip_is_translated_to_a_random_ready_pod() {
         let service = service(
             "web",
             &json!({"clusterIP": "10.96.0.9", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 9080}]}),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn without_ready_pods_callers_are_refused() {
+    fn without_ready_pods_connections_are_refused() {
         let service = service(
             "web",
             &json!({"clusterIP": "10.96.0.9", "selector": {"app": "web"}, "ports": [{"port": 80}]}),

@@ -9,7 +9,7 @@ use crate::kubelet::service::named_port;
 
 /// The action of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Question {
+pub enum Handler {
     /// Send a GET request; a status of 200 to 399 is healthy.
     Http {
         /// Host to connect to; the pod if `None`.
@@ -39,7 +39,7 @@ pub enum Question {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The action.
-    pub question: Question,
+    pub handler: Handler,
     /// Delay before the first attempt.
     pub delay: Duration,
     /// Time between attempts.
@@ -82,7 +82,7 @@ pub fn plan(pod: &Pod, probe: &Probe) -> Result<Plan, ProbeError> {
         value.and_then(|value| u32::try_from(value).ok()).unwrap_or(default).max(1)
     };
     Ok(Plan {
-        question: question(pod, probe)?,
+        handler: handler(pod, probe)?,
         delay: seconds(probe.initial_delay_seconds, 0),
         period: seconds(probe.period_seconds, 10).max(Duration::from_secs(1)),
         timeout: seconds(probe.timeout_seconds, 1).max(Duration::from_secs(1)),
@@ -94,8 +94,8 @@ pub fn plan(pod: &Pod, probe: &Probe) -> Result<Plan, ProbeError> {
 
 /// The delay before the next attempt: short until the first success, so that a start is not delayed needlessly, then
 /// the period.
-pub fn pause(plan: &Plan, well_once: bool, asked: u32) -> Duration {
-    if well_once || asked > QUICK { plan.period } else { EAGER.min(plan.period) }
+pub fn pause(plan: &Plan, well_once: bool, attempts: u32) -> Duration {
+    if well_once || attempts > QUICK { plan.period } else { EAGER.min(plan.period) }
 }
 
 /// Counts equal results in a row.
@@ -134,10 +134,10 @@ impl Tally {
     }
 }
 
-fn question(pod: &Pod, probe: &Probe) -> Result<Question, ProbeError> {
+fn handler(pod: &Pod, probe: &Probe) -> Result<Handler, ProbeError> {
     if let Some(http) = &probe.http_get {
         let path = http.path.clone().filter(|path| !path.is_empty()).unwrap_or_else(|| "/".into());
-        return Ok(Question::Http {
+        return Ok(Handler::Http {
             host: http.host.clone().filter(|host| !host.is_empty()),
             port: number(pod, &http.port)?,
             path: if path.starts_with('/') { path } else { format!("/{path}") },
@@ -151,16 +151,16 @@ fn question(pod: &Pod, probe: &Probe) -> Result<Question, ProbeError> {
         });
     }
     if let Some(tcp) = &probe.tcp_socket {
-        return Ok(Question::Tcp { port: number(pod, &tcp.port)? });
+        return Ok(Handler::Tcp { port: number(pod, &tcp.port)? });
     }
     if let Some(grpc) = &probe.grpc {
         // The gRPC health protocol is not implemented here: only the connection is tested. The sidecar does the rest.
-        return Ok(Question::Tcp {
+        return Ok(Handler::Tcp {
             port: u16::try_from(grpc.port).map_err(|_| ProbeError::NotAPort(grpc.port))?,
         });
     }
     match probe.exec.as_ref().and_then(|exec| exec.command.clone()).filter(|command| !command.is_empty()) {
-        Some(command) => Ok(Question::Exec { command }),
+        Some(command) => Ok(Handler::Exec { command }),
         None => Err(ProbeError::NoAction),
     }
 }
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn defaults_and_named_ports_are_filled_in() {
         let plan = of(json!({"httpGet": {"path": "health", "port": "http"}})).unwrap();
-        let Question::Http { port, path, .. } = &plan.question else { panic!("not http") };
+        let Handler::Http { port, path, .. } = &plan.handler else { panic!("not http") };
         assert_eq!((*port, path.as_str()), (9080, "/health"));
         assert_eq!((plan.period.as_secs(), plan.timeout.as_secs(), plan.failure), (10, 1, 3));
         assert!(of(json!({"httpGet": {"port": "none"}})).is_err());
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_in_a_row_make_the_verdict() {
+    fn consecutive_results_decide_the_state() {
         use Verdict::*;
         let plan =
             of(json!({"tcpSocket": {"port": 1}, "successThreshold": 2, "failureThreshold": 2})).unwrap();
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_good_answer_is_sought_eagerly() {
+    fn probes_are_frequent_until_the_first_success() {
         let plan = of(json!({"tcpSocket": {"port": 1}})).unwrap();
         assert_eq!(pause(&plan, false, 1), EAGER);
         assert_eq!(pause(&plan, true, 1), plan.period);

@@ -12,7 +12,7 @@ use crate::kubelet::resolve::{Found, Records};
 
 /// A parsed packet.
 #[derive(Debug)]
-pub enum Asked {
+pub enum Packet {
     /// A packet that gets no response.
     Nothing,
     /// A query that is rejected with this response.
@@ -22,31 +22,31 @@ pub enum Asked {
 }
 
 /// Parses a packet from an untrusted client.
-pub fn read(packet: &[u8]) -> Asked {
-    let Ok(message) = Message::from_vec(packet) else { return Asked::Nothing };
+pub fn read(packet: &[u8]) -> Packet {
+    let Ok(message) = Message::from_vec(packet) else { return Packet::Nothing };
     if message.metadata.message_type != MessageType::Query {
-        return Asked::Nothing;
+        return Packet::Nothing;
     }
     let code = match message.queries.as_slice() {
         _ if message.edns.as_ref().is_some_and(|edns| edns.version() > 0) => ResponseCode::BADVERS,
         _ if message.metadata.op_code != OpCode::Query => ResponseCode::NotImp,
-        [query] if query.query_class() == DNSClass::IN => return Asked::Question(message),
+        [query] if query.query_class() == DNSClass::IN => return Packet::Question(message),
         [_] => ResponseCode::Refused,
         _ => ResponseCode::FormErr,
     };
-    Asked::Refused(response(&message, code))
+    Packet::Refused(response(&message, code))
 }
 
 /// The single query of a message that [`read`] accepted.
-pub fn question(asked: &Message) -> Option<(&Query, String)> {
-    let query = asked.queries.first()?;
+pub fn question(request: &Message) -> Option<(&Query, String)> {
+    let query = request.queries.first()?;
     Some((query, query.name().to_ascii().trim_end_matches('.').to_string()))
 }
 
 /// The response to a query. `chain` holds its name and the names of its aliases, in order, with their records.
-pub fn answer(asked: &Message, chain: &[(String, Found)]) -> Message {
-    let mut reply = response(asked, ResponseCode::NoError);
-    let (Some((query, _)), Some((_, found))) = (question(asked), chain.last()) else { return reply };
+pub fn respond(request: &Message, chain: &[(String, Found)]) -> Message {
+    let mut reply = response(request, ResponseCode::NoError);
+    let (Some((query, _)), Some((_, found))) = (question(request), chain.last()) else { return reply };
     reply.metadata.authoritative = !matches!(chain.first(), Some((_, Found::Outside)));
     let mut owner = query.name().clone();
     for (target, _) in &chain[1..] {
@@ -69,18 +69,18 @@ pub fn answer(asked: &Message, chain: &[(String, Found)]) -> Message {
 
 fn fill(reply: &mut Message, query: &Query, owner: &Name, records: &Records) {
     let wanted = query.query_type();
-    let asks = |kind: RecordType| wanted == kind || wanted == RecordType::ANY;
-    if asks(RecordType::A) {
+    let includes = |kind: RecordType| wanted == kind || wanted == RecordType::ANY;
+    if includes(RecordType::A) {
         for data in records.addresses.iter().copied().map(address) {
             reply.add_answer(Record::from_rdata(owner.clone(), LIFETIME, data));
         }
     }
-    if asks(RecordType::PTR) {
+    if includes(RecordType::PTR) {
         for name in records.names.iter().filter_map(|name| absolute(name)) {
             reply.add_answer(Record::from_rdata(owner.clone(), LIFETIME, RData::PTR(PTR(name))));
         }
     }
-    if asks(RecordType::SRV) {
+    if includes(RecordType::SRV) {
         // Equal weights, as in CoreDNS.
         let weight = 100 / u16::try_from(records.servers.len().clamp(1, 100)).unwrap_or(100);
         for server in &records.servers {
@@ -106,18 +106,18 @@ pub fn append(reply: &mut Message, other: &Message) {
 }
 
 /// A query to another server for the last name of a chain.
-pub fn onward(asked: &Message, name: &str) -> Option<Message> {
-    let (query, _) = question(asked)?;
+pub fn onward(request: &Message, name: &str) -> Option<Message> {
+    let (query, _) = question(request)?;
     let mut onward = Message::query();
-    onward.metadata.id = asked.metadata.id;
+    onward.metadata.id = request.metadata.id;
     onward.metadata.recursion_desired = true;
     onward.add_query(Query::query(absolute(name)?, query.query_type()));
     Some(onward)
 }
 
 /// The response if no other server responds.
-pub fn failure(asked: &Message) -> Message {
-    response(asked, ResponseCode::ServFail)
+pub fn failure(request: &Message) -> Message {
+    response(request, ResponseCode::ServFail)
 }
 
 /// The SOA record, which says how long a negative response may be cached.
@@ -146,7 +146,7 @@ mod tests {
     use api::process::dns::message::encoded;
     use hickory_proto::op::Edns;
 
-    fn asked(kind: RecordType) -> Message {
+    fn request(kind: RecordType) -> Message {
         let mut message = Message::query();
         message.add_query(Query::query(absolute("web.default.svc.cluster.local").unwrap(), kind));
         message
@@ -174,44 +174,44 @@ mod tests {
             (RecordType::HTTPS, 0),
         ];
         for (kind, answers) in cases {
-            let reply = answer(&asked(kind), &one(Found::Known(web())));
+            let reply = respond(&request(kind), &one(Found::Known(web())));
             assert_eq!((reply.answers.len(), reply.metadata.response_code), (answers, ResponseCode::NoError));
             assert_eq!(reply.authorities.len(), usize::from(answers == 0), "{kind}");
         }
-        let srv = answer(&asked(RecordType::SRV), &one(Found::Known(web())));
+        let srv = respond(&request(RecordType::SRV), &one(Found::Known(web())));
         assert_eq!(srv.additionals.len(), 1);
-        let none = answer(&asked(RecordType::A), &one(Found::Nothing));
+        let none = respond(&request(RecordType::A), &one(Found::Nothing));
         assert_eq!((none.metadata.response_code, none.authorities.len()), (ResponseCode::NXDomain, 1));
     }
 
     #[test]
-    fn an_alias_stands_before_what_it_stands_for() {
+    fn an_alias_precedes_its_target() {
         let alias = Records { alias: Some("db.default.svc.cluster.local".into()), ..Records::default() };
         let mut chain = one(Found::Known(alias));
         chain.push(("db.default.svc.cluster.local".into(), Found::Known(web())));
-        let reply = answer(&asked(RecordType::A), &chain);
+        let reply = respond(&request(RecordType::A), &chain);
         let kinds: Vec<_> = reply.answers.iter().map(Record::record_type).collect();
         assert_eq!(kinds, [RecordType::CNAME, RecordType::A]);
         assert_eq!(reply.answers[1].name.to_ascii(), "db.default.svc.cluster.local.");
         chain[1] = ("example.org".into(), Found::Outside);
-        let outside = answer(&asked(RecordType::A), &chain);
+        let outside = respond(&request(RecordType::A), &chain);
         assert_eq!((outside.answers.len(), outside.metadata.response_code), (1, ResponseCode::NoError));
-        let onward = onward(&asked(RecordType::AAAA), "example.org").unwrap();
+        let onward = onward(&request(RecordType::AAAA), "example.org").unwrap();
         assert_eq!(question(&onward).unwrap().1, "example.org");
     }
 
     #[test]
     fn edns_is_answered_with_edns() {
-        let mut message = asked(RecordType::A);
-        assert!(answer(&message, &one(Found::Nothing)).edns.is_none());
+        let mut message = request(RecordType::A);
+        assert!(respond(&message, &one(Found::Nothing)).edns.is_none());
         let mut edns = Edns::new();
         edns.set_max_payload(4096);
         message.set_edns(edns.clone());
-        let reply = answer(&message, &one(Found::Known(web())));
+        let reply = respond(&message, &one(Found::Known(web())));
         assert!(reply.edns.is_some());
         edns.set_version(1);
         message.set_edns(edns);
-        let Asked::Refused(refused) = read(&message.to_vec().unwrap()) else { panic!("a later version") };
+        let Packet::Refused(refused) = read(&message.to_vec().unwrap()) else { panic!("a later version") };
         let bytes = encoded(&refused, 512, false).unwrap();
         // The code BADSIG has the same number.
         let code = Message::from_vec(&bytes).unwrap().metadata.response_code;
@@ -219,21 +219,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_question_is_dropped_or_refused() {
-        assert!(matches!(read(b"x"), Asked::Nothing));
-        let mut response = asked(RecordType::A);
+    fn malformed_queries_are_dropped_or_refused() {
+        assert!(matches!(read(b"x"), Packet::Nothing));
+        let mut response = request(RecordType::A);
         response.metadata.message_type = MessageType::Response;
-        assert!(matches!(read(&response.to_vec().unwrap()), Asked::Nothing));
-        let mut two = asked(RecordType::A);
+        assert!(matches!(read(&response.to_vec().unwrap()), Packet::Nothing));
+        let mut two = request(RecordType::A);
         two.add_query(two.queries[0].clone());
-        let mut update = asked(RecordType::A);
+        let mut update = request(RecordType::A);
         update.metadata.op_code = OpCode::Update;
-        let mut chaos = asked(RecordType::A);
+        let mut chaos = request(RecordType::A);
         chaos.queries[0].set_query_class(DNSClass::CH);
         for (message, code) in
             [(two, ResponseCode::FormErr), (update, ResponseCode::NotImp), (chaos, ResponseCode::Refused)]
         {
-            let Asked::Refused(reply) = read(&message.to_vec().unwrap()) else { panic!("{code}") };
+            let Packet::Refused(reply) = read(&message.to_vec().unwrap()) else { panic!("{code}") };
             assert_eq!(reply.metadata.response_code, code);
         }
     }

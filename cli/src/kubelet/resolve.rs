@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn names_have_addresses_or_are_not_there() {
+    fn names_have_addresses_or_do_not_exist() {
         let vip = Some(vec![Ipv4Addr::new(10, 96, 0, 9)]);
         let cases = [
             ("web.default.svc.cluster.local", vip.clone()),

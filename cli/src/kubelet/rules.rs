@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn workloads_are_held_to_what_the_api_server_asks() {
+    fn workloads_are_checked_as_by_the_api_server() {
         let cases = [
             ("Deployment", json!({"replicas": 1}), vec![]),
             ("Deployment", json!({"replicas": -1}), vec!["spec.replicas"]),
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_immutable_may_not_change() {
+    fn immutable_fields_may_not_change() {
         let job = |name: &str| json!({"spec": {"template": {"spec": {"containers": [{"name": name}]}}, "parallelism": 1}});
         let mut more = job("a");
         more["spec"]["parallelism"] = json!(2);

@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_has_the_default_set_and_what_is_added_less_what_is_dropped() {
+    fn a_container_has_the_default_capabilities_plus_added_minus_dropped_ones() {
         let of = |context: Value| {
             let spec = spec(json!({}), context);
             settings(&spec, &spec.containers[0]).capabilities
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_had_is_refused_by_its_path() {
+    fn unsupported_fields_are_refused_by_path() {
         let none = Vec::<String>::new();
         let of_pod = |pod: Value| refused(pod, json!({}));
         let of_container = |context: Value| refused(json!({}), context);

@@ -184,7 +184,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn written_endpoints_are_behind_the_service_that_they_name() {
+    fn static_endpoints_belong_to_the_service_that_they_name() {
         let slice = json!({"metadata": {"name": "db-1", "namespace": "default",
             "labels": {"kubernetes.io/service-name": "db"}}, "addressType": "IPv4",
             "ports": [{"name": "sql", "port": 3307}],

@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn the_word_of_a_pod_is_kubectls() {
+    fn the_status_of_a_pod_has_kubectls_words() {
         let waiting = Phase::Waiting { reason: "CrashLoopBackOff".into(), message: String::new() };
         let cases = [
             (

@@ -186,7 +186,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn fields_without_effect_are_warned_of_and_others_refused() {
+    fn unsupported_fields_are_warnings_if_harmless_and_errors_otherwise() {
         let object = json!({"spec": {"paused": true, "template": {"spec": {
             "nodeSelector": {"a": "b"}, "tolerations": [{}], "dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler",
             "readinessGates": [], "containers": [{"name": "a"}, {"name": "b", "tty": true, "stdin": true}]}}}});
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn usual_values_are_no_lack() {
+    fn default_values_are_not_reported() {
         let object =
             json!({"spec": {"type": "ClusterIP", "ipFamilies": ["IPv4"], "ports": [{"protocol": "TCP"}]}});
         assert_eq!(lacks("Service", &object, None), Lacks::default());

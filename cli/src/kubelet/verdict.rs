@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn the_condition_says_whether_the_object_is_in_force_and_why_not() {
+    fn the_condition_shows_whether_the_object_is_in_force_and_why_not() {
         let proxy = |acknowledged, refusals| ProxyAnswer {
             acknowledged,
             answered: acknowledged,

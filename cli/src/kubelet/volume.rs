@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn all_entries_or_the_chosen_ones_become_files() {
+    fn all_or_selected_keys_become_files() {
         let all = files(json!({"name": "v", "configMap": {"name": "m"}}));
         assert_eq!(all, [("a".into(), "1".into(), None), ("b".into(), "2".into(), None)]);
         let one = files(
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn projections_are_gathered_in_one_folder() {
+    fn projected_sources_are_merged_in_one_folder() {
         let found = files(json!({"name": "v", "projected": {"sources": [
             {"serviceAccountToken": {"path": "istio-token", "audience": "istio-ca"}},
             {"downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}}
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_by_the_user_of_its_containers_alone_unless_others_are_named() {
+    fn a_volume_file_is_readable_only_by_its_containers_user_unless_others_are_configured() {
         let of = |pod: serde_json::Value, users: &[u32]| {
             let containers: Vec<_> = users
                 .iter()
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_unknown_is_named() {
+    fn missing_and_unknown_arguments_are_named() {
         assert_eq!(
             of(json!({"name": "v", "secret": {"secretName": "s"}})).unwrap_err().to_string(),
             "Secret s is not there"

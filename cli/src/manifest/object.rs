@@ -130,7 +130,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn long_names_are_file_names_of_their_own() {
+    fn long_names_get_unique_file_names() {
         let key = |name: String| Key {
             group: String::new(),
             kind: "ConfigMap".into(),

@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_problem_of_an_object_gets_the_line_of_its_field() {
+    fn a_problem_of_an_object_has_the_line_of_its_field() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.yaml").display().to_string();
         std::fs::write(&file, "kind: A\n---\n# b\nkind: B\nspec:\n  hosts:\n  - x\n").unwrap();
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn links_and_copies_define_nothing_else() {
+    fn links_and_copies_are_not_duplicates() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.yaml"), TWO).unwrap();
         std::fs::write(folder.path().join("b.yaml"), TWO).unwrap();

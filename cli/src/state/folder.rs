@@ -79,7 +79,7 @@ impl Folder {
             }
             Ok(_) => {}
         }
-        way(path)?;
+        check_parents(path)?;
         let file = beneath::folder(path).map_err(failed)?;
         own(&file, path, FileType::Directory)?;
         Ok(Some(Self { file, path: path.into() }))
@@ -90,7 +90,7 @@ impl Folder {
         let failed = |source| Error::Failed { path: path.into(), source };
         if path.symlink_metadata().is_err() {
             // Checked first, so that nothing is created at the target of another user's link.
-            way(path)?;
+            check_parents(path)?;
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         }
         Self::open(path)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))
@@ -142,7 +142,7 @@ fn own(file: &OwnedFd, path: &Path, kind: FileType) -> Result<(), Error> {
 /// Refuses a path with a folder or link that belongs to a user other than this one and root, and a path through a
 /// folder in which others can rename entries that they do not own: they could replace the rest of the path at any
 /// moment.
-fn way(path: &Path) -> Result<(), Error> {
+fn check_parents(path: &Path) -> Result<(), Error> {
     let trusted =
         |owner: u32| owner == 0 || owner == geteuid().as_raw() || owner == UNMAPPED && is_in_user_namespace();
     for part in path.ancestors().skip(1) {
@@ -158,7 +158,7 @@ fn way(path: &Path) -> Result<(), Error> {
             && let Ok(target) = part.canonicalize()
         {
             // The last part is not checked itself, so a name is appended to have the target checked.
-            way(&target.join("_"))?;
+            check_parents(&target.join("_"))?;
         }
     }
     Ok(())
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_and_a_file_in_the_folders_place_are_refused() {
+    fn a_link_or_file_instead_of_the_folder_is_refused() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("state");
         assert!(Folder::open(&path).unwrap().is_none());
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_may_write_is_refused() {
+    fn files_that_others_may_write_are_refused() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("state");
         let folder = Folder::make(&path).unwrap();
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_somebody_else_is_refused() {
+    fn files_of_other_users_are_refused() {
         if !geteuid().is_root() {
             return;
         }

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_another_may_write_is_not_read() {
+    fn a_folder_that_another_user_may_write_is_not_read() {
         use std::os::unix::fs::PermissionsExt;
         let home = tempfile::tempdir().unwrap();
         let state = State::new(Some(home.path().join("state")));

@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn start_time_is_read_behind_a_name_with_brackets() {
+    fn the_start_time_follows_a_name_with_brackets() {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
         assert_eq!(parse(stat), Some(('S', 4242)));
     }
@@ -227,17 +227,17 @@ mod tests {
     }
 
     #[test]
-    fn this_process_is_alive_and_a_recycled_id_or_another_program_is_not() {
+    fn this_process_is_alive_and_a_reused_id_or_another_program_is_not() {
         let process = Process::find(std::process::id()).unwrap();
         assert!(lock_of(process).is_held());
         assert!(!lock_of(Process { started: process.started + 1, ..process }).is_held());
-        let mut stranger = lock_of(process);
-        stranger.programs = Program::at("/").into_iter().collect();
-        assert!(!stranger.is_held());
+        let mut other = lock_of(process);
+        other.programs = Program::at("/").into_iter().collect();
+        assert!(!other.is_held());
     }
 
     #[test]
-    fn a_process_whose_id_was_given_to_another_is_not_ended() {
+    fn a_process_with_a_reused_id_is_not_ended() {
         let mut sleeper = std::process::Command::new("sleep").arg("100").spawn().unwrap();
         let process = Process::find(sleeper.id()).unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -249,7 +249,7 @@ mod tests {
             let lock = Lock { children: vec![child], ..lock_of(dead) };
             lock.write(&Folder::make(state.root()).unwrap()).unwrap();
             assert_eq!(sweep(&state), Ok(true));
-            assert_eq!(sleeper.try_wait().unwrap(), None, "a stranger was killed");
+            assert_eq!(sleeper.try_wait().unwrap(), None, "another process was killed");
         }
         let lock = Lock { programs: Program::of(sleeper.id()).into_iter().collect(), ..lock_of(dead) };
         Lock { children: vec![process], ..lock }.write(&Folder::make(state.root()).unwrap()).unwrap();
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_others_can_write_is_neither_believed_nor_removed() {
+    fn a_folder_that_others_can_write_is_neither_trusted_nor_removed() {
         let place = tempfile::tempdir().unwrap();
         let state = State::new(Some(place.path().join("state")));
         let own = Process::find(std::process::id()).unwrap();
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn remains_of_a_dead_supervisor_are_swept_and_a_live_one_is_refused() {
+    fn remains_of_a_dead_supervisor_are_removed_and_a_running_one_is_an_error() {
         let place = tempfile::tempdir().unwrap();
         let state = State::new(Some(place.path().join("state")));
         let folder = Folder::make(state.root()).unwrap();

@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_beginning_of_what_is_printed_is_kept_and_the_rest_read_too() {
+    async fn the_beginning_of_the_output_is_kept_and_the_rest_is_discarded() {
         let (mut program, output) = tokio::io::duplex(64);
         let printing = tokio::spawn(async move {
             for _ in 0..1000 {

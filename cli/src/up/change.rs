@@ -22,52 +22,52 @@ use crate::up::clock::now;
 use crate::up::context::Context;
 use crate::up::world::World;
 use crate::up::{host_ports, plane, publish, roots};
-use crate::wire::{Answer, Apply, Given, Outcome, Removal};
+use crate::wire::{Apply, ChangeResponse, Given, Outcome, Removal};
 
 /// Creates or changes all of the objects, or none.
-pub async fn apply(context: &Arc<Context>, request: &Apply) -> Answer {
-    let mut answer = Answer::default();
+pub async fn apply(context: &Arc<Context>, request: &Apply) -> ChangeResponse {
+    let mut response = ChangeResponse::default();
     let programs = |program: &str| find(context, program);
-    answer.problems = request.objects.iter().flat_map(|given| check(given, &programs)).collect();
-    answer.problems.extend(missing_namespaces(context, &request.objects));
+    response.problems = request.objects.iter().flat_map(|given| check(given, &programs)).collect();
+    response.problems.extend(missing_namespaces(context, &request.objects));
     let accounts = missing_accounts(context, &request.objects);
     let (pods, workloads): (Vec<_>, Vec<_>) = accounts.into_iter().partition(|(kind, _)| kind == "Pod");
-    answer.problems.extend(pods.into_iter().map(|(_, problem)| problem));
+    response.problems.extend(pods.into_iter().map(|(_, problem)| problem));
     let mut objects = request.objects.clone();
-    answer.problems.extend(node_ports(&context.shared.read(), &mut objects));
+    response.problems.extend(node_ports(&context.shared.read(), &mut objects));
     let mesh: Vec<Given> = request.objects.iter().filter_map(for_pilot).collect();
-    let asks = request.dry_run != DryRun::Client && context.injector.get().is_some();
-    if answer.problems.is_empty() && !mesh.is_empty() && asks {
+    let injects = request.dry_run != DryRun::Client && context.injector.get().is_some();
+    if response.problems.is_empty() && !mesh.is_empty() && injects {
         match plane::validate(&mesh).await {
-            Ok((problems, warnings)) => (answer.problems, answer.warnings) = (problems, warnings),
-            Err(reason) => answer.problems.push(Problem {
+            Ok((problems, warnings)) => (response.problems, response.warnings) = (problems, warnings),
+            Err(reason) => response.problems.push(Problem {
                 reason: format!("the objects cannot be checked: pilot {reason}"),
                 next: "look at `ostria status` and at the log of pilot".into(),
                 ..Problem::default()
             }),
         }
     }
-    answer.problems.extend(request.objects.iter().flat_map(|given| changed(context, given)));
-    if !answer.problems.is_empty() {
-        return answer;
+    response.problems.extend(request.objects.iter().flat_map(|given| changed(context, given)));
+    if !response.problems.is_empty() {
+        return response;
     }
-    answer.warnings.extend(request.objects.iter().flat_map(check::warnings));
-    answer.warnings.extend(workloads.into_iter().map(|(_, problem)| problem));
+    response.warnings.extend(request.objects.iter().flat_map(check::warnings));
+    response.warnings.extend(workloads.into_iter().map(|(_, problem)| problem));
     if request.dry_run != DryRun::None {
-        answer.outcomes =
+        response.outcomes =
             objects.iter().map(|given| outcome(&context.shared.read(), &given.object)).collect();
-        return answer;
+        return response;
     }
     let written: Vec<&Value> = objects.iter().map(|given| &given.object).collect();
     if let Err(reason) = publish::has_room(context, &written) {
-        answer.problems.push(Problem { reason, next: "free some space".into(), ..Problem::default() });
-        return answer;
+        response.problems.push(Problem { reason, next: "free some space".into(), ..Problem::default() });
+        return response;
     }
     let opened = match host_ports::open(context, &objects) {
         Ok(opened) => opened,
-        Err(problems) => return Answer { problems, ..Answer::default() },
+        Err(problems) => return ChangeResponse { problems, ..ChangeResponse::default() },
     };
-    (answer.outcomes, answer.wanted) = context.shared.change(|world| {
+    (response.outcomes, response.wanted) = context.shared.change(|world| {
         let outcomes = objects.iter().map(|given| place(world, &given.object)).collect();
         roots::share(context, world);
         let keys = objects.iter().map(|given| Key::of(&given.object));
@@ -76,7 +76,7 @@ pub async fn apply(context: &Arc<Context>, request: &Apply) -> Answer {
     if let Err(error) = host_ports::serve(context, opened) {
         tracing::error!(%error, "ports of this machine cannot be served");
     }
-    answer
+    response
 }
 
 /// The stored version of an object, as pilot identifies it.
@@ -128,17 +128,17 @@ fn node_ports(world: &World, objects: &mut [Given]) -> Vec<Problem> {
 }
 
 /// Deletes all of the objects, or none.
-pub fn delete(context: &Context, request: &Removal) -> Answer {
+pub fn delete(context: &Context, request: &Removal) -> ChangeResponse {
     let keys: Vec<(Key, &str)> =
         request.objects.iter().map(|given| (Key::of(&given.object), given.file.as_str())).collect();
     let exists = |world: &World, key: &Key| {
         world.objects.contains_key(key)
             || key.kind == "Pod" && world.pods.contains_key(&(key.namespace.clone(), key.name.clone()))
     };
-    let mut answer = Answer::default();
+    let mut response = ChangeResponse::default();
     if !request.ignore_missing {
         let world = context.shared.read();
-        answer.problems = keys
+        response.problems = keys
             .iter()
             .filter(|(key, _)| !exists(&world, key))
             .map(|(key, file)| Problem {
@@ -150,19 +150,19 @@ pub fn delete(context: &Context, request: &Removal) -> Answer {
             })
             .collect();
     }
-    if !answer.problems.is_empty() {
-        return answer;
+    if !response.problems.is_empty() {
+        return response;
     }
     context.shared.change(|world| {
         for (key, _) in keys {
             if exists(world, &key) {
                 remove(world, &key);
-                answer.outcomes.push(Outcome { object: key.printed(), verdict: "deleted".into() });
-                answer.wanted.push(named(key, true));
+                response.outcomes.push(Outcome { object: key.printed(), verdict: "deleted".into() });
+                response.wanted.push(named(key, true));
             }
         }
     });
-    answer
+    response
 }
 
 /// Whether a program exists: beside `ostria`, on PATH, or as a path.

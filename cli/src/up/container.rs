@@ -12,13 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::kubelet::backoff;
 use crate::kubelet::ending;
-use crate::kubelet::probe::{self, Plan, Question, Tally, Verdict};
+use crate::kubelet::probe::{self, Handler, Plan, Tally, Verdict};
 use crate::kubelet::status::{self, Phase, Role};
-use crate::up::ask::{self, AskError};
 use crate::up::attach::Whose;
 use crate::up::clock::now;
 use crate::up::context::Context;
 use crate::up::launch::{self, LaunchError};
+use crate::up::prober::{self, ProbeFailure};
 use crate::up::sandbox::{Exit, Sandbox, SandboxError};
 use crate::up::world::PodKey;
 
@@ -45,7 +45,7 @@ pub struct Unit {
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     /// Cancelled when the pod starts to end: the `preStop` hook runs, and the container is not restarted.
-    pub told: CancellationToken,
+    pub ending: CancellationToken,
     /// Cancelled when the container may get SIGTERM.
     pub turn: CancellationToken,
 }
@@ -79,7 +79,7 @@ impl Unit {
             let (code, stopped) = self.run(runs, &stop).await;
             runs += 1;
             // The pod may have started to end while this container was stopped because of a failed probe.
-            if stopped || stop.told.is_cancelled() || !self.again(code) {
+            if stopped || stop.ending.is_cancelled() || !self.again(code) {
                 return code;
             }
             failures = backoff::after(failures, begun.elapsed());
@@ -93,7 +93,7 @@ impl Unit {
             }
             tokio::select! {
                 biased;
-                () = stop.told.cancelled() => return code,
+                () = stop.ending.cancelled() => return code,
                 () = sleep(wait) => {}
             }
             self.show(|state| state.restarts += 1);
@@ -126,7 +126,7 @@ impl Unit {
         if let Some(hook) =
             self.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref())
         {
-            self.hook(hook, ask::HOOK).await;
+            self.hook(hook, prober::HOOK).await;
         }
         let end = tokio::select! {
             result = &mut exit => match result {
@@ -134,7 +134,7 @@ impl Unit {
                 Err(reason) => End::Exited(self.failed(&reason)),
             },
             grace = self.health() => End::Ill(grace),
-            () = stop.told.cancelled() => End::Stopped,
+            () = stop.ending.cancelled() => End::Stopped,
         };
         let code = match end {
             End::Exited(code) => code,
@@ -218,7 +218,7 @@ impl Unit {
         if let Ok(mut plan) = probe::plan(&self.pod, &probe) {
             plan.timeout = limit;
             // As on Kubernetes, the pod also ends if the hook fails.
-            let _ = ask::ask(&self.context, self.whose(), &plan).await;
+            let _ = prober::run(&self.context, self.whose(), &plan).await;
         }
     }
 
@@ -261,11 +261,11 @@ impl Unit {
         sleep(plan.delay).await;
         let begun = Instant::now();
         let patience = plan.period * plan.failure;
-        let mut told = None;
-        for asked in 0.. {
-            let answer = ask::ask(&self.context, self.whose(), plan).await;
-            self.complain("startup", &answer, begun, &mut told);
-            if answer.is_ok() {
+        let mut reported = None;
+        for attempt in 0.. {
+            let result = prober::run(&self.context, self.whose(), plan).await;
+            self.complain("startup", &result, begun, &mut reported);
+            if result.is_ok() {
                 return Verdict::Well;
             }
             // The first probes are more frequent than the period. They must not use up the time that `failureThreshold`
@@ -273,7 +273,7 @@ impl Unit {
             if begun.elapsed() >= patience {
                 return Verdict::Ill;
             }
-            sleep(probe::pause(plan, false, asked)).await;
+            sleep(probe::pause(plan, false, attempt)).await;
         }
         Verdict::Open
     }
@@ -282,14 +282,14 @@ impl Unit {
     async fn follow(&self, plan: &Plan, tell: impl Fn(bool)) {
         let mut tally = Tally::default();
         let mut well = false;
-        let exec = matches!(plan.question, Question::Exec { .. });
+        let exec = matches!(plan.handler, Handler::Exec { .. });
         let begun = Instant::now();
-        let mut told = None;
+        let mut reported = None;
         sleep(plan.delay).await;
-        for asked in 0.. {
-            let answer = ask::ask(&self.context, self.whose(), plan).await;
-            let good = answer.is_ok();
-            self.complain("readiness or liveness", &answer, begun, &mut told);
+        for attempt in 0.. {
+            let result = prober::run(&self.context, self.whose(), plan).await;
+            let good = result.is_ok();
+            self.complain("readiness or liveness", &result, begun, &mut reported);
             let early = !well && !good && begun.elapsed() < plan.delay + plan.period * plan.failure;
             match if early { Verdict::Open } else { tally.count(plan, good) } {
                 Verdict::Well if !well => {
@@ -302,7 +302,7 @@ impl Unit {
                 }
                 _ => {}
             }
-            let pause = probe::pause(plan, well, asked);
+            let pause = probe::pause(plan, well, attempt);
             sleep(if exec { pause.max(Duration::from_millis(200)) } else { pause }).await;
         }
     }
@@ -311,19 +311,19 @@ impl Unit {
     fn complain(
         &self,
         probe: &str,
-        answer: &Result<(), AskError>,
+        result: &Result<(), ProbeFailure>,
         since: Instant,
-        told: &mut Option<String>,
+        reported: &mut Option<String>,
     ) {
-        let complaint = match answer {
+        let complaint = match result {
             Ok(()) => None,
             Err(reason) if since.elapsed() > FIRST_MOMENTS => {
                 Some(format!("its {probe} probe fails: {reason}"))
             }
             Err(_) => return,
         };
-        if *told != complaint {
-            told.clone_from(&complaint);
+        if *reported != complaint {
+            reported.clone_from(&complaint);
             self.show(|state| state.complaint = complaint);
         }
     }

@@ -76,7 +76,7 @@ async fn until(again: Option<OffsetDateTime>) {
 fn step(context: &Arc<Context>, tasks: &TaskTracker) -> Option<OffsetDateTime> {
     let plan = {
         let world = context.shared.read();
-        let plan = workload::plan(&world.objects, &world.jobs, &world.held(), moment(), &mut || {
+        let plan = workload::plan(&world.objects, &world.jobs, &world.existing_pods(), moment(), &mut || {
             rand::rng().random()
         });
         if plan.changes.is_empty() && plan.jobs == world.jobs {

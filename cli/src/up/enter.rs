@@ -103,7 +103,7 @@ pub fn enter(state: &State, listeners: Vec<(u16, TcpListener)>, egress: bool) ->
     })?;
     show_own_program(&state.own_program())?;
     if let Some(host) = node.host.as_mut() {
-        answer(host, "the pods' network cannot be joined to the host's")?;
+        confirm(host, "the pods' network cannot be joined to the host's")?;
     }
     Ok(node)
 }
@@ -127,7 +127,7 @@ fn map_users() -> Result<bool, Failure> {
     unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
         .map_err(|error| refused(error, false))?;
     if let Some(mut mapper) = mapper
-        && answer(&mut mapper, "users cannot be mapped").is_ok()
+        && confirm(&mut mapper, "users cannot be mapped").is_ok()
     {
         let _ = mapper.wait();
         return Ok(true);
@@ -231,12 +231,12 @@ fn helper(script: &str) -> Result<Child, Failure> {
         })
 }
 
-fn answer(child: &mut Child, reason: &str) -> Result<(), Failure> {
+fn confirm(child: &mut Child, reason: &str) -> Result<(), Failure> {
     let mut line = String::new();
-    let told = child.stdin.as_mut().is_some_and(|input| input.write_all(b"go\n").is_ok());
-    let heard =
+    let sent = child.stdin.as_mut().is_some_and(|input| input.write_all(b"go\n").is_ok());
+    let received =
         child.stdout.as_mut().is_some_and(|output| BufReader::new(output).read_line(&mut line).is_ok());
-    if told && heard && line.trim() == "done" {
+    if sent && received && line.trim() == "done" {
         Ok(())
     } else {
         Err(Failure::blocked(format!("{reason}: see the message above"), NEXT_ROOT))
@@ -272,7 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_of_sub_users_are_found_by_name_or_number() {
+    fn subordinate_ids_are_found_by_name_or_number() {
         let text = "alice:100000:65536\n1001:200000:1000\n";
         assert_eq!(ranges(text, Some("alice"), 1000), Some((100_000, 65_536)));
         assert_eq!(ranges(text, Some("bob"), 1001), Some((200_000, 1000)));

@@ -164,7 +164,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_patch_is_applied_and_a_refusal_has_its_reason() {
+    fn a_patch_is_applied_and_a_rejection_has_a_reason() {
         let pod = json!({"metadata": {"name": "a"}});
         let patch = br#"[{"op":"add","path":"/metadata/labels","value":{"x":"y"}}]"#;
         let of = |response| patched(&pod, &AdmissionReview::answering(response));

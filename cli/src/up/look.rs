@@ -4,7 +4,7 @@ use api::resource::kind;
 use api::resource::verdict::Verdicts;
 use serde_json::Value;
 
-use crate::kubelet::workload::member::Held;
+use crate::kubelet::workload::member::ExistingPod;
 use crate::kubelet::{verdict, workload};
 use crate::manifest::object::Key;
 use crate::up::clock::moment;
@@ -76,8 +76,8 @@ pub fn list(context: &Context, query: &Query) -> Result<Vec<Value>, LookError> {
     }
     let objects = world.objects.iter().filter(|(key, _)| key.group == kind.group && key.kind == kind.kind);
     let objects = objects.filter(|(key, _)| here(key) && named(&key.name));
-    let held = world.held();
-    Ok(objects.map(|(key, object)| with_status_of_pods(&world, &held, key, object)).collect())
+    let pods = world.existing_pods();
+    Ok(objects.map(|(key, object)| with_status_of_pods(&world, &pods, key, object)).collect())
 }
 
 /// Whether pilot may have findings about objects of this kind: pilot reads the kind, and nothing else writes its
@@ -178,9 +178,9 @@ fn app(entry: &Entry) -> Option<String> {
 }
 
 /// Adds the computed `status` to a workload.
-fn with_status_of_pods(world: &World, held: &[Held], key: &Key, object: &Value) -> Value {
+fn with_status_of_pods(world: &World, pods: &[ExistingPod], key: &Key, object: &Value) -> Value {
     let mut object = object.clone();
-    if let Some(status) = workload::status((key, &object), &world.objects, &world.jobs, held, moment()) {
+    if let Some(status) = workload::status((key, &object), &world.objects, &world.jobs, pods, moment()) {
         object["status"] = status;
     }
     object

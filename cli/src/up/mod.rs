@@ -31,8 +31,6 @@ pub mod pod;
 
 pub mod container;
 
-pub mod ask;
-
 pub mod attach;
 
 pub mod launch;
@@ -52,4 +50,5 @@ pub mod clock;
 pub mod enter;
 pub mod host;
 pub mod node;
+pub mod prober;
 pub mod progress;

@@ -10,7 +10,7 @@ use hickory_proto::op::Message;
 use tokio::net::{TcpListener, UdpSocket};
 
 use crate::kubelet::address::NODE;
-use crate::kubelet::reply::{self, Asked};
+use crate::kubelet::reply::{self, Packet};
 use crate::kubelet::resolve::{Found, Records, resolve};
 use crate::up::context::Context;
 
@@ -37,24 +37,24 @@ pub struct Forward {
 }
 
 impl Forward {
-    async fn ask(&self, question: &[u8]) -> Option<Vec<u8>> {
+    async fn exchange(&self, query: &[u8]) -> Option<Vec<u8>> {
         for resolver in &self.resolvers {
             let exchange = async {
                 let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await.ok()?;
                 socket.connect(resolver).await.ok()?;
-                socket.send(question).await.ok()?;
+                socket.send(query).await.ok()?;
                 let mut buffer = vec![0; 4096];
                 loop {
                     let length = socket.recv(&mut buffer).await.ok()?;
                     // Ignore responses whose id is not the id of this query.
-                    if length >= 2 && question.get(..2) == Some(&buffer[..2]) {
+                    if length >= 2 && query.get(..2) == Some(&buffer[..2]) {
                         buffer.truncate(length);
                         return Some(buffer);
                     }
                 }
             };
-            if let Ok(Some(answer)) = tokio::time::timeout(Duration::from_secs(2), exchange).await {
-                return Some(answer);
+            if let Ok(Some(response)) = tokio::time::timeout(Duration::from_secs(2), exchange).await {
+                return Some(response);
             }
         }
         None
@@ -63,40 +63,41 @@ impl Forward {
 
 impl Answer for Names {
     async fn answer(&self, packet: &[u8], over_tcp: bool) -> Option<Vec<u8>> {
-        answer(&self.context, packet, self.forward.as_ref(), over_tcp).await
+        respond(&self.context, packet, self.forward.as_ref(), over_tcp).await
     }
 }
 
 /// The response to a packet; `None` if the packet gets none.
-async fn answer(
+async fn respond(
     context: &Context,
     packet: &[u8],
     forward: Option<&Forward>,
     over_tcp: bool,
 ) -> Option<Vec<u8>> {
-    let asked = match reply::read(packet) {
-        Asked::Nothing => return None,
-        Asked::Refused(refusal) => return message::encoded(&refusal, 0, over_tcp),
-        Asked::Question(asked) => asked,
+    let request = match reply::read(packet) {
+        Packet::Nothing => return None,
+        Packet::Refused(refusal) => return message::encoded(&refusal, 0, over_tcp),
+        Packet::Question(request) => request,
     };
-    let payload = asked.max_payload();
-    let (_, name) = reply::question(&asked)?;
+    let payload = request.max_payload();
+    let (_, name) = reply::question(&request)?;
     let chain = chain(context, &name);
-    let mut answer = reply::answer(&asked, &chain);
+    let mut response = reply::respond(&request, &chain);
     if let (Some((target, Found::Outside)), Some(forward)) = (chain.last(), forward) {
         if chain.len() == 1 {
-            return match forward.ask(packet).await {
-                Some(answer) => fitted(answer, payload, over_tcp),
-                None => message::encoded(&reply::failure(&asked), payload, over_tcp),
+            return match forward.exchange(packet).await {
+                Some(response) => fitted(response, payload, over_tcp),
+                None => message::encoded(&reply::failure(&request), payload, over_tcp),
             };
         }
         // Resolvers in applications do not follow aliases themselves.
-        let onward = reply::onward(&asked, target)?.to_vec().ok()?;
-        if let Some(other) = forward.ask(&onward).await.and_then(|other| Message::from_vec(&other).ok()) {
-            reply::append(&mut answer, &other);
+        let onward = reply::onward(&request, target)?.to_vec().ok()?;
+        if let Some(other) = forward.exchange(&onward).await.and_then(|other| Message::from_vec(&other).ok())
+        {
+            reply::append(&mut response, &other);
         }
     }
-    message::encoded(&answer, payload, over_tcp)
+    message::encoded(&response, payload, over_tcp)
 }
 
 /// The records of a name, followed by those of its alias, and so on.
@@ -119,10 +120,10 @@ fn chain(context: &Context, name: &str) -> Vec<(String, Found)> {
 }
 
 /// Cuts another server's response to the size that the client accepts.
-fn fitted(answer: Vec<u8>, payload: u16, over_tcp: bool) -> Option<Vec<u8>> {
-    match Message::from_vec(&answer) {
+fn fitted(response: Vec<u8>, payload: u16, over_tcp: bool) -> Option<Vec<u8>> {
+    match Message::from_vec(&response) {
         Ok(read) if !over_tcp => message::encoded(&read, payload, over_tcp),
-        _ => Some(answer),
+        _ => Some(response),
     }
 }
 

@@ -39,10 +39,10 @@ pub enum RequestError {
     #[error("is not reached: {0}")]
     Connect(#[from] std::io::Error),
     /// No response within the timeout.
-    #[error("does not answer")]
+    #[error("did not respond within 10 s")]
     Timeout,
     /// The connection broke.
-    #[error("does not answer: {0}")]
+    #[error("connection failed: {0}")]
     Http(#[from] hyper::Error),
     /// The response has an error status.
     #[error("answers {status}: {words}")]
@@ -281,9 +281,9 @@ fn command(name: &str, arguments: &[String], context: &Context) -> Result<Comman
 /// Asks pilot to validate objects. Returns the errors and the warnings.
 pub async fn validate(objects: &[Given]) -> Result<(Vec<Problem>, Vec<Problem>), RequestError> {
     let body = serde_json::to_vec(&json!({"objects": objects}))?;
-    let answer = request(PILOT_HTTP, http::Method::POST, "/debug/validate", Some(body)).await?;
-    let answer: api::resource::check::Answer = serde_json::from_slice(&answer)?;
-    Ok((answer.errors, answer.warnings))
+    let response = request(PILOT_HTTP, http::Method::POST, "/debug/validate", Some(body)).await?;
+    let response: api::resource::check::Answer = serde_json::from_slice(&response)?;
+    Ok((response.errors, response.warnings))
 }
 
 /// The verdicts of pilot and its proxies on objects, once all are settled or the time of the request is over.
@@ -291,8 +291,8 @@ pub async fn settle(question: &Wait) -> Result<Verdicts, RequestError> {
     // Kept below the timeout of each request.
     let question = Wait { milliseconds: question.milliseconds.min(SETTLE_LIMIT), ..question.clone() };
     let body = serde_json::to_vec(&question)?;
-    let answer = request(PILOT_HTTP, http::Method::POST, "/debug/verdicts", Some(body)).await?;
-    Ok(serde_json::from_slice(&answer)?)
+    let response = request(PILOT_HTTP, http::Method::POST, "/debug/verdicts", Some(body)).await?;
+    Ok(serde_json::from_slice(&response)?)
 }
 
 /// The verdicts of pilot and its proxies on the objects of a kind in a namespace; in all namespaces if none is given.
@@ -311,8 +311,8 @@ pub async fn relations(key: &Key) -> Result<Vec<Related>, RequestError> {
 
 /// For each proxy, whether it has the current configuration, as pilot reports it.
 pub async fn sync() -> Value {
-    let answer = request(PILOT_HTTP, http::Method::GET, "/debug/syncz", None).await.ok();
-    answer.and_then(|answer| serde_json::from_slice(&answer).ok()).unwrap_or(Value::Null)
+    let response = request(PILOT_HTTP, http::Method::GET, "/debug/syncz", None).await.ok();
+    response.and_then(|response| serde_json::from_slice(&response).ok()).unwrap_or(Value::Null)
 }
 
 /// Pilot's warnings about objects in force; empty while pilot does not respond.
@@ -321,8 +321,8 @@ pub async fn warnings() -> Vec<Problem> {
     struct Objects {
         warnings: Vec<Problem>,
     }
-    let answer = request(PILOT_HTTP, http::Method::GET, "/debug/configz", None).await.ok();
-    let objects = answer.and_then(|answer| serde_json::from_slice::<Objects>(&answer).ok());
+    let response = request(PILOT_HTTP, http::Method::GET, "/debug/configz", None).await.ok();
+    let objects = response.and_then(|response| serde_json::from_slice::<Objects>(&response).ok());
     // The file names are of pilot's own folder, which users do not edit.
     let found = objects.map(|objects| objects.warnings).unwrap_or_default();
     found.into_iter().map(|problem| Problem { file: String::new(), ..problem }).collect()

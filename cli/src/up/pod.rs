@@ -212,14 +212,14 @@ impl Life {
     }
 
     async fn serve(&self, stop: &CancellationToken) {
-        let told = stop.child_token();
+        let ending = stop.child_token();
         let mut sidecars = Vec::new();
-        match self.begin(&told, &mut sidecars).await {
-            Ok(()) => self.apps(&told).await,
+        match self.begin(&ending, &mut sidecars).await {
+            Ok(()) => self.apps(&ending).await,
             Err(code) if !stop.is_cancelled() => self.finish(code == 0, None),
             Err(_) => {}
         }
-        told.cancel();
+        ending.cancel();
         // Sidecars end in reverse order of their start, because each may need those before it.
         for (turn, task) in sidecars.into_iter().rev() {
             turn.cancel();
@@ -238,15 +238,15 @@ impl Life {
         std::future::pending().await
     }
 
-    /// Starts init containers and sidecars, each after the one before it, until the pod is told to end.
-    async fn begin(&self, told: &CancellationToken, sidecars: &mut Vec<Sidecar>) -> Result<(), i32> {
+    /// Starts init containers and sidecars, each after the one before it, until the pod is to end.
+    async fn begin(&self, ending: &CancellationToken, sidecars: &mut Vec<Sidecar>) -> Result<(), i32> {
         let inits = self.pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
         for container in inits {
             let unit = self.unit(container, role(container));
-            let stop = Stop { told: told.clone(), turn: CancellationToken::new() };
+            let stop = Stop { ending: ending.clone(), turn: CancellationToken::new() };
             if unit.role == Role::Sidecar {
                 sidecars.push((stop.turn.clone(), tokio::spawn(unit.keep(stop))));
-                told.run_until_cancelled(self.until_started(&container.name)).await;
+                ending.run_until_cancelled(self.until_started(&container.name)).await;
             } else {
                 // An init container need not wait for its turn: nothing that runs at this point needs it.
                 stop.turn.cancel();
@@ -255,7 +255,7 @@ impl Life {
                     return Err(code);
                 }
             }
-            if told.is_cancelled() {
+            if ending.is_cancelled() {
                 return Err(0);
             }
         }
@@ -273,10 +273,10 @@ impl Life {
         while !started() && changes.changed().await.is_ok() {}
     }
 
-    async fn apps(&self, told: &CancellationToken) {
+    async fn apps(&self, ending: &CancellationToken) {
         self.context.shared.pod(&self.key, &now(), |pod| pod.initialized = true);
         let mut tasks = JoinSet::new();
-        let stop = Stop { told: told.clone(), turn: CancellationToken::new() };
+        let stop = Stop { ending: ending.clone(), turn: CancellationToken::new() };
         for container in self.pod.spec.iter().flat_map(|spec| &spec.containers) {
             tasks.spawn(self.unit(container, Role::App).keep(stop.clone()));
         }
@@ -287,7 +287,7 @@ impl Life {
                     Some(code) => worst = worst.max(code.unwrap_or(1)),
                     None => break self.finish(worst == 0, None),
                 },
-                () = told.cancelled(), if !stop.turn.is_cancelled() => {
+                () = ending.cancelled(), if !stop.turn.is_cancelled() => {
                     self.leave().await;
                     stop.turn.cancel();
                 }
@@ -338,5 +338,5 @@ impl Life {
     }
 }
 
-/// Time for clients to learn that a pod leaves, before its application is told to end.
+/// Time for clients to learn that a pod leaves, before its application is stopped.
 const NOTICE: Duration = Duration::from_millis(500);

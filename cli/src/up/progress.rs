@@ -11,7 +11,7 @@ pub struct Progress {
 
 impl Progress {
     /// Starts the clock.
-    #[expect(clippy::disallowed_methods, reason = "progress is told with real time")]
+    #[expect(clippy::disallowed_methods, reason = "progress shows real time")]
     pub fn begin() -> Self {
         Self { begun: Instant::now() }
     }

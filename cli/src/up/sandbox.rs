@@ -114,7 +114,7 @@ impl Sandbox {
 }
 
 async fn listen(mut reports: tokio::io::Lines<BufReader<ChildStdout>>, waiting: Arc<Mutex<Waiting>>) {
-    let answer = |id: &str, result| {
+    let complete = |id: &str, result| {
         let sender = waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         if let Some(sender) = sender {
             let _ = sender.send(result);
@@ -122,9 +122,9 @@ async fn listen(mut reports: tokio::io::Lines<BufReader<ChildStdout>>, waiting: 
     };
     while let Ok(Some(line)) = reports.next_line().await {
         match serde_json::from_str(&line) {
-            Ok(Report::Connected) => answer("network", Ok(0)),
-            Ok(Report::Exited { id, code }) => answer(&id, Ok(code)),
-            Ok(Report::Failed { id, reason }) => answer(&id, Err(SandboxError::Refused(reason))),
+            Ok(Report::Connected) => complete("network", Ok(0)),
+            Ok(Report::Exited { id, code }) => complete(&id, Ok(code)),
+            Ok(Report::Failed { id, reason }) => complete(&id, Err(SandboxError::Refused(reason))),
             Ok(Report::Ready { .. }) | Err(_) => {}
         }
     }

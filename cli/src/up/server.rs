@@ -30,7 +30,8 @@ use crate::up::sandbox::Sandbox;
 use crate::up::world::PodKey;
 use crate::up::{attach, change, describe, gateway, look, plane, settle, stream, watch};
 use crate::wire::{
-    Answer, Apply, EventQuery, ExecQuery, LogQuery, ProxyQuery, Query, Removal, Settling, Status, Target,
+    Apply, ChangeResponse, EventQuery, ExecQuery, LogQuery, ProxyQuery, Query, Removal, Settling, Status,
+    Target,
 };
 
 /// State of the handlers.
@@ -136,24 +137,27 @@ fn streamed<F: Future<Output = ()> + Send + 'static>(
     Body::from_stream(futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx))).into_response()
 }
 
-async fn apply(Extracted(known): Extracted<ServerState>, Json(request): Json<Apply>) -> Json<Answer> {
-    let mut answer = change::apply(&known.context, &request).await;
-    if answer.problems.is_empty() && request.dry_run == DryRun::None {
-        settle::written(&known.context, &mut answer).await;
+async fn apply(Extracted(known): Extracted<ServerState>, Json(request): Json<Apply>) -> Json<ChangeResponse> {
+    let mut response = change::apply(&known.context, &request).await;
+    if response.problems.is_empty() && request.dry_run == DryRun::None {
+        settle::written(&known.context, &mut response).await;
     }
-    Json(answer)
+    Json(response)
 }
 
 async fn settled(Extracted(known): Extracted<ServerState>, Json(question): Json<Wait>) -> Json<Settling> {
     Json(settle::settle(&known.context, &question).await)
 }
 
-async fn delete(Extracted(known): Extracted<ServerState>, Json(request): Json<Removal>) -> Json<Answer> {
-    let mut answer = change::delete(&known.context, &request);
-    if answer.problems.is_empty() {
-        settle::written(&known.context, &mut answer).await;
+async fn delete(
+    Extracted(known): Extracted<ServerState>,
+    Json(request): Json<Removal>,
+) -> Json<ChangeResponse> {
+    let mut response = change::delete(&known.context, &request);
+    if response.problems.is_empty() {
+        settle::written(&known.context, &mut response).await;
     }
-    Json(answer)
+    Json(response)
 }
 
 async fn end(Extracted(known): Extracted<ServerState>) -> StatusCode {

@@ -1,5 +1,5 @@
 //! Waits until a change is in force: written for pilot, read by pilot, in the node's packet rules, and acknowledged by
-//! every proxy. `apply` waits for this, so that a request sent afterwards meets the change.
+//! every proxy. `apply` waits for this, so that a request sent afterwards sees the change.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::up::context::Context;
 use crate::up::plane;
-use crate::wire::{Answer, Settling};
+use crate::wire::{ChangeResponse, Settling};
 
-/// Waits until a change is written where pilot reads it. If that fails, the reason is added to `answer`.
-pub async fn written(context: &Context, answer: &mut Answer) {
+/// Waits until a change is written where pilot reads it. If that fails, the reason is added to `response`.
+pub async fn written(context: &Context, response: &mut ChangeResponse) {
     let count = context.shared.count();
     let mut published = context.published.subscribe();
     let done = published.wait_for(|state| state.count >= count || state.trouble.is_some());
@@ -20,7 +20,7 @@ pub async fn written(context: &Context, answer: &mut Answer) {
         Ok(Err(_)) => None,
         Err(_) => Some(format!("it took more than {} s", WRITING.as_secs())),
     };
-    answer.trouble = trouble;
+    response.trouble = trouble;
 }
 
 /// Waits until everything is in force, at most for the time in the request.
@@ -35,9 +35,9 @@ pub async fn settle(context: &Context, question: &Wait) -> Settling {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let milliseconds = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-        let asked = plane::settle(&Wait { milliseconds, ..question.clone() }).await;
-        let missing = asked.as_ref().map(|verdicts| missing(context, verdicts)).unwrap_or_default();
-        let (verdicts, trouble) = match asked {
+        let result = plane::settle(&Wait { milliseconds, ..question.clone() }).await;
+        let missing = result.as_ref().map(|verdicts| missing(context, verdicts)).unwrap_or_default();
+        let (verdicts, trouble) = match result {
             Ok(verdicts) => (verdicts, context.published.borrow().trouble.clone()),
             Err(reason) => (Verdicts::default(), Some(format!("pilot {reason}"))),
         };

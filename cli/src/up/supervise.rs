@@ -44,7 +44,7 @@ use crate::view;
 use crate::view::summary::Hints;
 use crate::wire::{Apply, Given};
 
-/// Runs a mesh until it is told to end.
+/// Runs a mesh until it is stopped.
 pub fn run(state: State, up: &Up) -> Result<(), Failure> {
     let progress = Progress::begin();
     let _log = api::process::log::init(&up.log_level, api::process::log::Format::Text);
@@ -236,15 +236,15 @@ impl Mesh {
         } else {
             self.progress.step("the control plane is not installed: pods run without a mesh");
         }
-        let answer = change::apply(context, &Apply { objects, dry_run: DryRun::None }).await;
-        if !answer.problems.is_empty() {
-            return Err(Failure::Refused(read::located(answer.problems)));
+        let response = change::apply(context, &Apply { objects, dry_run: DryRun::None }).await;
+        if !response.problems.is_empty() {
+            return Err(Failure::Refused(read::located(response.problems)));
         }
-        answer
+        response
             .warnings
             .iter()
             .for_each(|warning| self.progress.step(&format!("Warning: {}", warning.line())));
-        self.progress.step(&format!("{} objects are accepted", answer.outcomes.len()));
+        self.progress.step(&format!("{} objects are accepted", response.outcomes.len()));
         tokio::spawn(publish::run(Arc::clone(context)));
         tokio::spawn(controller::translate(Arc::clone(context)));
         tokio::spawn(controller::run(Arc::clone(context), self.tasks.clone()));
@@ -320,10 +320,10 @@ impl Mesh {
     /// Waits until all pods are ready and the proxies and packet rules know them. Returns whether that was so within
     /// the limit. A pod may end while proxies are waited for, so all pods are checked again.
     async fn settled(&self, limit: Duration) -> bool {
-        let mut told = BTreeSet::new();
+        let mut reported = BTreeSet::new();
         let waited = async {
             loop {
-                self.until_ready(&mut told).await;
+                self.until_ready(&mut reported).await;
                 self.until_in_step().await;
                 // A program that ends at once is ready for a moment before its first restart.
                 tokio::time::sleep(BLINK).await;
@@ -356,7 +356,7 @@ impl Mesh {
     }
 
     /// Reports each pod that becomes ready, and the problems of the others.
-    async fn until_ready(&self, told: &mut BTreeSet<String>) {
+    async fn until_ready(&self, reported: &mut BTreeSet<String>) {
         let mut changes = self.context.shared.watch();
         loop {
             let lines: Vec<_> = {
@@ -372,22 +372,23 @@ impl Mesh {
                 .collect()
             };
             for failure in self.failed_jobs().into_iter().chain(self.forbidden()) {
-                if told.insert(failure.clone()) {
+                if reported.insert(failure.clone()) {
                     self.progress.step(&failure);
                 }
             }
             for (name, ready, trouble) in &lines {
-                if *ready && told.insert(name.clone()) {
+                if *ready && reported.insert(name.clone()) {
                     self.progress.step(&format!("pod {name} is ready"));
                 } else if let Some(trouble) = trouble
-                    && told.insert(trouble.clone())
+                    && reported.insert(trouble.clone())
                 {
                     self.progress.step(&format!("pod {name} waits: {trouble}"));
                 }
             }
             let settled = {
                 let world = self.context.shared.read();
-                let plan = workload::plan(&world.objects, &world.jobs, &world.held(), moment(), &mut || 0);
+                let plan =
+                    workload::plan(&world.objects, &world.jobs, &world.existing_pods(), moment(), &mut || 0);
                 plan.changes.is_empty()
             };
             if settled && self.are_ready() {

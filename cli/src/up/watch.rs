@@ -25,12 +25,12 @@ pub async fn run(context: Arc<Context>, query: Query, sender: mpsc::Sender<std::
         let Ok(objects) = look::list(&context, &query) else { return };
         let found: BTreeMap<Key, Value> =
             objects.into_iter().map(|object| (Key::of(&object), object)).collect();
-        let mut told = difference(known.as_ref().unwrap_or(&BTreeMap::new()), &found);
+        let mut changes_found = difference(known.as_ref().unwrap_or(&BTreeMap::new()), &found);
         if known.is_none() {
-            told.push(Watched::Bookmark);
+            changes_found.push(Watched::Bookmark);
         }
         known = Some(found);
-        for watched in told {
+        for watched in changes_found {
             let mut line = serde_json::to_vec(&watched).expect("objects are plain data");
             line.push(b'\n');
             if sender.send(Ok(line.into())).await.is_err() {
@@ -57,12 +57,12 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn objects_that_come_change_and_go_are_told() {
+    fn created_changed_and_deleted_objects_are_reported() {
         let world = |objects: &[(&str, u64)]| -> BTreeMap<Key, Value> {
             let object = |(name, value): &(&str, u64)| json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "value": value});
             objects.iter().map(object).map(|object| (Key::of(&object), object)).collect()
         };
-        let told: Vec<String> =
+        let changes_found: Vec<String> =
             difference(&world(&[("a", 1), ("b", 1), ("c", 1)]), &world(&[("b", 2), ("c", 1), ("d", 1)]))
                 .into_iter()
                 .map(|watched| match watched {
@@ -72,6 +72,6 @@ mod tests {
                     Watched::Bookmark => "bookmark".into(),
                 })
                 .collect();
-        assert_eq!(told, ["-\"a\"", "~\"b\"", "+\"d\""]);
+        assert_eq!(changes_found, ["-\"a\"", "~\"b\"", "+\"d\""]);
     }
 }

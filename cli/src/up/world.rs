@@ -14,7 +14,7 @@ use crate::kubelet::event::{self, Events};
 use crate::kubelet::service::{self, Backend};
 use crate::kubelet::status;
 use crate::kubelet::workload::job::{self, Records};
-use crate::kubelet::workload::member::{Held, Owner};
+use crate::kubelet::workload::member::{ExistingPod, Owner};
 use crate::manifest::object::Key;
 use crate::up::sandbox::Sandbox;
 use crate::wire::Revision;
@@ -97,10 +97,10 @@ impl World {
     }
 
     /// Pods, as workloads see them.
-    pub fn held(&self) -> Vec<Held> {
+    pub fn existing_pods(&self) -> Vec<ExistingPod> {
         self.pods
             .iter()
-            .map(|((namespace, name), entry)| Held {
+            .map(|((namespace, name), entry)| ExistingPod {
                 namespace: namespace.clone(),
                 name: name.clone(),
                 owner: entry.owner.clone(),

@@ -13,7 +13,7 @@ use crate::state::lock;
 use crate::verb::entry::Verb;
 use crate::verb::{print, settle};
 use crate::view::settle::Awaited;
-use crate::wire::{self, Answer, Given, Outcome};
+use crate::wire::{self, ChangeResponse, Given, Outcome};
 
 impl Verb for Apply {
     const NAME: &'static str = "apply";
@@ -40,16 +40,16 @@ fn run(state: &State, apply: &Apply) -> Result<(), Failure> {
         DryRun::Client => " (dry run)",
     };
     if apply.dry_run == DryRun::Client && lock::running(state).is_err() {
-        return print::answer(&alone(&objects), suffix);
+        return print::response(&alone(&objects), suffix);
     }
     client::block_on(async {
         let request = wire::Apply { objects: objects.clone(), dry_run: apply.dry_run };
-        let answer: Answer = client::call(state, "/apply", &request).await?;
-        print::answer(&answer, suffix)?;
+        let response: ChangeResponse = client::call(state, "/apply", &request).await?;
+        print::response(&response, suffix)?;
         if apply.dry_run != DryRun::None || !apply.wait {
             return Ok(());
         }
-        let awaited = answer.wanted.into_iter().zip(&objects);
+        let awaited = response.wanted.into_iter().zip(&objects);
         let awaited: Vec<Awaited> =
             awaited.filter_map(|(wanted, given)| Awaited::new(wanted, given.file.clone())).collect();
         settle::wait(state, &awaited, apply.timeout).await
@@ -58,9 +58,9 @@ fn run(state: &State, apply: &Apply) -> Result<(), Failure> {
 
 /// Checks objects without a running mesh. Programs are not looked up, because that depends on the machine that runs the
 /// mesh.
-fn alone(objects: &[Given]) -> Answer {
+fn alone(objects: &[Given]) -> ChangeResponse {
     let problems: Vec<Problem> = objects.iter().flat_map(|given| check(given, &|_| true)).collect();
     let outcome =
         |given: &Given| Outcome { object: Key::of(&given.object).printed(), verdict: "created".into() };
-    Answer { outcomes: objects.iter().map(outcome).collect(), problems, ..Answer::default() }
+    ChangeResponse { outcomes: objects.iter().map(outcome).collect(), problems, ..ChangeResponse::default() }
 }

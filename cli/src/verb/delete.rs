@@ -9,9 +9,9 @@ use crate::manifest::object::Key;
 use crate::manifest::read;
 use crate::state::State;
 use crate::verb::entry::Verb;
-use crate::verb::{ask, print, settle};
+use crate::verb::{print, resource, settle};
 use crate::view::settle::Awaited;
-use crate::wire::{Answer, Given, Removal};
+use crate::wire::{ChangeResponse, Given, Removal};
 use api::resource::document::Problem;
 
 impl Verb for Delete {
@@ -31,11 +31,11 @@ impl Verb for Delete {
         // As with kubectl, a missing object does not prevent the deletion of the others.
         let request = Removal { objects: objects.clone(), ignore_missing: true };
         let gone = client::block_on(async {
-            let answer: Answer = client::call(state, "/delete", &request).await?;
-            print::answer(&answer, "")?;
+            let response: ChangeResponse = client::call(state, "/delete", &request).await?;
+            print::response(&response, "")?;
             let gone: BTreeSet<String> =
-                answer.outcomes.iter().map(|outcome| outcome.object.clone()).collect();
-            let awaited = answer.wanted.into_iter();
+                response.outcomes.iter().map(|outcome| outcome.object.clone()).collect();
+            let awaited = response.wanted.into_iter();
             let awaited: Vec<Awaited> =
                 awaited.filter_map(|wanted| Awaited::new(wanted, String::new())).collect();
             if self.wait && !awaited.is_empty() {
@@ -68,14 +68,14 @@ fn missing(given: &Given) -> Problem {
 fn named(kind: &str, names: &[String], namespace: Option<&str>) -> Result<Vec<Given>, Failure> {
     let words: Vec<String> = std::iter::once(kind.to_string()).chain(names.iter().cloned()).collect();
     let mut given = Vec::new();
-    for wish in ask::wishes(&words)? {
-        if wish.names.is_empty() {
+    for selection in resource::selections(&words)? {
+        if selection.names.is_empty() {
             let next = format!("name the {kind} to delete");
             return Err(Failure::blocked("no name is given", next));
         }
-        given.extend(wish.names.iter().map(|name| Given {
+        given.extend(selection.names.iter().map(|name| Given {
             file: "command line".into(),
-            object: ask::stub(wish.kind, namespace.unwrap_or("default"), name),
+            object: resource::stub(selection.kind, namespace.unwrap_or("default"), name),
         }));
     }
     Ok(given)

@@ -8,7 +8,7 @@ use crate::client;
 use crate::failure::Failure;
 use crate::state::State;
 use crate::verb::entry::Verb;
-use crate::verb::{ask, print};
+use crate::verb::{print, resource};
 use crate::view::events;
 use crate::view::table::Widths;
 use crate::wire::EventQuery;
@@ -48,7 +48,7 @@ impl Verb for Events {
 
     fn run(self, state: &State) -> Result<(), Failure> {
         let about = self.about.as_deref().map(about).transpose()?;
-        let namespace = (!self.all_namespaces).then(|| ask::namespace(self.namespace.as_ref()));
+        let namespace = (!self.all_namespaces).then(|| resource::namespace(self.namespace.as_ref()));
         let query = EventQuery { namespace: namespace.clone(), about };
         client::block_on(async {
             let mut widths = Widths::default();

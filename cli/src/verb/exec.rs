@@ -11,8 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use crate::client;
 use crate::failure::Failure;
 use crate::state::State;
-use crate::verb::ask;
 use crate::verb::entry::Verb;
+use crate::verb::resource;
 use crate::wire::{ExecQuery, Target, frame};
 
 /// `ostria exec`
@@ -50,7 +50,7 @@ impl Verb for Exec {
 
 /// Runs a command in a container. Its exit code becomes the exit code of `ostria`.
 fn run(state: &State, exec: &Exec) -> Result<(), Failure> {
-    let namespace = ask::namespace(exec.namespace.as_ref());
+    let namespace = resource::namespace(exec.namespace.as_ref());
     let target = Target { namespace, pod: exec.pod.clone(), container: exec.container.clone() };
     let tty = exec.tty && std::io::stdin().is_terminal();
     let query = ExecQuery { target, command: exec.command.clone(), stdin: exec.stdin, tty };

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::manifest::object::{Key, is_selected, text};
 use crate::state::State;
 use crate::verb::entry::Verb;
-use crate::verb::{ask, print};
+use crate::verb::{print, resource};
 use crate::view::events;
 use crate::view::form::{self, Form};
 use crate::view::get::{self, Style};
@@ -83,19 +83,19 @@ impl Verb for Get {
     ];
 
     fn run(self, state: &State) -> Result<(), Failure> {
-        let wishes = ask::wishes(&self.words)?;
+        let selections = resource::selections(&self.words)?;
         if self.watch || self.watch_only {
-            let [wish] = &wishes[..] else {
+            let [selection] = &selections[..] else {
                 return Err(Failure::blocked(
                     "you may only specify a single resource type",
                     "watch one type at a time",
                 ));
             };
-            return client::block_on(self.follow(state, wish));
+            return client::block_on(self.follow(state, selection));
         }
-        let (lists, absent) = client::block_on(self.lists(state, &wishes))?;
-        let single = wishes.len() == 1 && wishes[0].names.len() == 1;
-        let named = wishes.iter().any(|wish| !wish.names.is_empty());
+        let (lists, absent) = client::block_on(self.lists(state, &selections))?;
+        let single = selections.len() == 1 && selections[0].names.len() == 1;
+        let named = selections.iter().any(|selection| !selection.names.is_empty());
         self.print(&lists, single && absent.is_empty(), named)?;
         if absent.is_empty() || self.ignore_not_found {
             return Ok(());
@@ -127,33 +127,40 @@ type Lists = Vec<(&'static Descriptor, Vec<Value>)>;
 
 impl Get {
     fn namespace(&self) -> Option<String> {
-        (!self.all_namespaces).then(|| ask::namespace(self.namespace.as_ref()))
+        (!self.all_namespaces).then(|| resource::namespace(self.namespace.as_ref()))
     }
 
     /// The objects of each kind, and a failure for each named object that does not exist.
-    async fn lists(&self, state: &State, wishes: &[ask::Wish]) -> Result<(Lists, Vec<Failure>), Failure> {
+    async fn lists(
+        &self,
+        state: &State,
+        selections: &[resource::Selection],
+    ) -> Result<(Lists, Vec<Failure>), Failure> {
         let namespace = self.namespace();
         let (mut lists, mut absent) = (Lists::new(), Vec::new());
-        for wish in wishes {
-            let query = ask::query(wish.kind, None, namespace.as_deref());
+        for selection in selections {
+            let query = resource::query(selection.kind, None, namespace.as_deref());
             let mut objects: Vec<Value> = client::call(state, "/get", &query).await?;
-            if !wish.names.is_empty() {
+            if !selection.names.is_empty() {
                 let named =
                     |name: &String| objects.iter().find(|object| text(object, "/metadata/name") == name);
                 absent.extend(
-                    wish.names
+                    selection
+                        .names
                         .iter()
                         .filter(|name| named(name).is_none())
-                        .map(|name| ask::missing(wish.kind, name)),
+                        .map(|name| resource::missing(selection.kind, name)),
                 );
-                objects.retain(|object| wish.names.iter().any(|name| name == text(object, "/metadata/name")));
+                objects.retain(|object| {
+                    selection.names.iter().any(|name| name == text(object, "/metadata/name"))
+                });
             }
             objects.retain(|object| self.is_wanted(object));
             if let Some(SortPath(path)) = &self.sort_by {
                 form::sort(&mut objects, path)
                     .map_err(|error| Failure::blocked(error, "correct --sort-by"))?;
             }
-            lists.push((wish.kind, objects));
+            lists.push((selection.kind, objects));
         }
         Ok((lists, absent))
     }
@@ -210,9 +217,9 @@ impl Get {
         print::table(&filled.iter().map(table).collect::<Vec<_>>().join("\n"));
     }
 
-    async fn follow(&self, state: &State, wish: &ask::Wish) -> Result<(), Failure> {
+    async fn follow(&self, state: &State, selection: &resource::Selection) -> Result<(), Failure> {
         let namespace = self.namespace();
-        let query = ask::query(wish.kind, None, namespace.as_deref());
+        let query = resource::query(selection.kind, None, namespace.as_deref());
         let mut watch = client::Watch::open(state, &query).await?;
         let (mut first, mut begun) = (Vec::new(), false);
         let mut widths = Widths::default();
@@ -223,12 +230,12 @@ impl Get {
                 Watched::Bookmark => {
                     begun = true;
                     if !self.watch_only {
-                        self.show(wish.kind, &first, &mut widths, !self.no_headers)?;
+                        self.show(selection.kind, &first, &mut widths, !self.no_headers)?;
                     }
                     continue;
                 }
             };
-            let named = wish.names.is_empty() || wish.names.contains(&Key::of(&object).name);
+            let named = selection.names.is_empty() || selection.names.contains(&Key::of(&object).name);
             if !named || !self.is_wanted(&object) {
                 continue;
             }
@@ -236,7 +243,7 @@ impl Get {
                 // If no list was printed before, the first line of changes prints the names of the columns.
                 let heads = first.is_empty() && !self.no_headers;
                 first.push(Value::Null);
-                self.show(wish.kind, &[mark(object, gone)], &mut widths, heads)?;
+                self.show(selection.kind, &[mark(object, gone)], &mut widths, heads)?;
             } else {
                 first.push(object);
             }

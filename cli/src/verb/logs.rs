@@ -16,7 +16,7 @@ use crate::manifest::object::{is_selected, text};
 use crate::state::State;
 use crate::state::last::Last;
 use crate::verb::entry::Verb;
-use crate::verb::{ask, print};
+use crate::verb::{print, resource};
 use crate::wire::{LogQuery, Target};
 use api::resource::kind;
 
@@ -105,13 +105,14 @@ struct Source {
 
 impl Logs {
     async fn sources(&self, state: &State) -> Result<Vec<Source>, Failure> {
-        let namespace = ask::namespace(self.namespace.as_ref());
+        let namespace = resource::namespace(self.namespace.as_ref());
         if self.selector.is_none() && !self.all_containers && !self.prefix {
             let pod = self.pod.clone().unwrap_or_default();
             return Ok(vec![Source { pod, container: self.container.clone(), prefix: String::new() }]);
         }
         let kind = kind::named("pods").ok_or_else(|| Failure::Missing("pods".into()))?;
-        let pods: Vec<Value> = client::call(state, "/get", &ask::query(kind, None, Some(&namespace))).await?;
+        let pods: Vec<Value> =
+            client::call(state, "/get", &resource::query(kind, None, Some(&namespace))).await?;
         let pods: Vec<Value> = match (&self.selector, &self.pod) {
             (Some(selector), _) => pods.into_iter().filter(|pod| is_selected(pod, selector)).collect(),
             (None, Some(name)) => {
@@ -147,7 +148,7 @@ impl Logs {
     }
 
     fn query(&self, source: &Source) -> LogQuery {
-        let namespace = ask::namespace(self.namespace.as_ref());
+        let namespace = resource::namespace(self.namespace.as_ref());
         LogQuery {
             target: Target { namespace, pod: source.pod.clone(), container: source.container.clone() },
             follow: self.follow,
@@ -167,7 +168,7 @@ impl Logs {
 
     async fn print(&self, state: &State, source: &Source) -> Result<(), Failure> {
         let mut body = client::send(state, "/logs", &self.query(source)).await?.into_body();
-        let mut lines = Lines { prefix: source.prefix.clone(), held: Vec::new() };
+        let mut lines = Lines { prefix: source.prefix.clone(), partial: Vec::new() };
         while let Some(Ok(piece)) = body.frame().await {
             if let Ok(bytes) = piece.into_data()
                 && lines.write(&bytes, &mut std::io::stdout()).is_err()
@@ -201,7 +202,7 @@ impl Logs {
                 "name a pod: `ostria logs POD --previous`",
             ));
         };
-        let namespace = ask::namespace(self.namespace.as_ref());
+        let namespace = resource::namespace(self.namespace.as_ref());
         let text = last.log(&namespace, pod, self.container.as_deref())?;
         let skipped = self.lines().map_or(0, |lines| text.lines().count().saturating_sub(lines));
         let wanted: String = text.split_inclusive('\n').skip(skipped).collect();
@@ -220,7 +221,7 @@ fn app(pod: &Value) -> Option<String> {
 /// Prefixes each line. It writes only complete lines, so that lines of several logs do not mix.
 struct Lines {
     prefix: String,
-    held: Vec<u8>,
+    partial: Vec<u8>,
 }
 
 impl Lines {
@@ -228,20 +229,20 @@ impl Lines {
         if self.prefix.is_empty() {
             return to.write_all(bytes).and_then(|()| to.flush());
         }
-        self.held.extend_from_slice(bytes);
-        let Some(end) = self.held.iter().rposition(|byte| *byte == b'\n') else { return Ok(()) };
+        self.partial.extend_from_slice(bytes);
+        let Some(end) = self.partial.iter().rposition(|byte| *byte == b'\n') else { return Ok(()) };
         let mut whole = Vec::new();
-        for line in self.held[..=end].split_inclusive(|byte| *byte == b'\n') {
+        for line in self.partial[..=end].split_inclusive(|byte| *byte == b'\n') {
             whole.extend_from_slice(self.prefix.as_bytes());
             whole.extend_from_slice(line);
         }
-        self.held.drain(..=end);
+        self.partial.drain(..=end);
         to.write_all(&whole).and_then(|()| to.flush())
     }
 
     /// Writes the rest of a last line that has no line break.
     fn end(&mut self, to: &mut impl Write) -> std::io::Result<()> {
-        if self.held.is_empty() { Ok(()) } else { self.write(b"\n", to) }
+        if self.partial.is_empty() { Ok(()) } else { self.write(b"\n", to) }
     }
 }
 
@@ -254,7 +255,7 @@ mod tests {
 
     #[test]
     fn each_line_has_its_prefix_however_the_bytes_come() {
-        let mut lines = Lines { prefix: "[pod/a/c] ".into(), held: Vec::new() };
+        let mut lines = Lines { prefix: "[pod/a/c] ".into(), partial: Vec::new() };
         let mut text = Vec::new();
         for piece in ["one\ntw", "o\n", "three"] {
             lines.write(piece.as_bytes(), &mut text).unwrap();

@@ -19,7 +19,7 @@ pub mod status;
 pub mod up;
 pub mod version;
 
-pub mod ask;
+pub mod resource;
 
 pub mod print;
 pub mod settle;
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_state_folder_may_stand_before_or_behind_the_verb() {
+    fn the_state_flag_may_precede_or_follow_the_verb() {
         for line in [["ostria", "--state", "x", "down"], ["ostria", "down", "--state", "x"]] {
             let matches = command().try_get_matches_from(line).unwrap();
             let state = matches.get_one::<std::path::PathBuf>("state").unwrap();
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_for_exec_stands_after_two_dashes() {
+    fn the_command_of_exec_follows_two_dashes() {
         let line = ["ostria", "exec", "web", "-c", "app", "--", "ls", "-l"];
         let matches = command().try_get_matches_from(line).unwrap();
         let (_, exec) = matches.subcommand().unwrap();

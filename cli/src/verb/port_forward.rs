@@ -15,8 +15,8 @@ use crate::failure::Failure;
 use crate::manifest::object::{is_selected, text};
 use crate::state::State;
 use crate::up::files::PROGRAMS;
-use crate::verb::ask;
 use crate::verb::entry::Verb;
+use crate::verb::resource;
 use crate::view::forward::{Mapping, pod_port};
 use crate::wire::{ExecQuery, Target, frame};
 use api::resource::kind;
@@ -45,7 +45,7 @@ impl Verb for PortForward {
 
     fn run(self, state: &State) -> Result<(), Failure> {
         client::block_on(async {
-            let namespace = ask::namespace(self.namespace.as_ref());
+            let namespace = resource::namespace(self.namespace.as_ref());
             let (pod, service) = self.pod(state, &namespace).await?;
             let target = Target { namespace, pod: text(&pod, "/metadata/name").into(), container: None };
             let mut tasks = tokio::task::JoinSet::new();
@@ -76,11 +76,11 @@ impl PortForward {
     /// The pod to forward to, and the service if the user named one.
     async fn pod(&self, state: &State, namespace: &str) -> Result<(Value, Option<Value>), Failure> {
         let pods_kind = kind::named("pods").ok_or_else(|| Failure::Missing("pods".into()))?;
-        let all = ask::query(pods_kind, None, Some(namespace));
+        let all = resource::query(pods_kind, None, Some(namespace));
         if let Some((word, name)) = self.target.split_once('/')
             && let Some(known) = kind::named(word).filter(|known| known.kind == "Service")
         {
-            let service = ask::object(state, known, namespace, name).await?;
+            let service = resource::object(state, known, namespace, name).await?;
             let pods: Vec<Value> = client::call(state, "/get", &all).await?;
             let labels = serde_json::from_value(service["spec"]["selector"].clone()).unwrap_or_default();
             let selector = api::resource::selector::requirement::Selector::of_labels(&labels);
@@ -95,7 +95,7 @@ impl PortForward {
         }
         let target = Target { namespace: namespace.into(), pod: self.target.clone(), container: None };
         let found: Target = client::call(state, "/find", &target).await?;
-        Ok((ask::object(state, pods_kind, namespace, &found.pod).await?, None))
+        Ok((resource::object(state, pods_kind, namespace, &found.pod).await?, None))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::arguments::Output;
 use crate::failure::Failure;
 use crate::manifest::read;
 use crate::view::colour;
-use crate::wire::Answer;
+use crate::wire::ChangeResponse;
 
 /// The value as JSON or YAML; `None` for other formats.
 pub fn document(value: &impl Serialize, output: Output) -> Option<String> {
@@ -49,7 +49,7 @@ pub fn failure(failure: &Failure) {
 }
 
 /// Seconds since 1970.
-#[expect(clippy::disallowed_methods, reason = "ages are told against the clock")]
+#[expect(clippy::disallowed_methods, reason = "ages are computed from the clock")]
 pub fn now() -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |now| now.as_secs()).cast_signed()
@@ -61,17 +61,17 @@ fn has_colours(terminal: bool) -> bool {
 }
 
 /// Prints the result for each object; fails if there are problems.
-pub fn answer(answer: &Answer, suffix: &str) -> Result<(), Failure> {
-    for warning in read::located(answer.warnings.clone()) {
+pub fn response(response: &ChangeResponse, suffix: &str) -> Result<(), Failure> {
+    for warning in read::located(response.warnings.clone()) {
         eprintln!("Warning: {}", warning.line());
     }
-    if !answer.problems.is_empty() {
-        return Err(Failure::Refused(read::located(answer.problems.clone())));
+    if !response.problems.is_empty() {
+        return Err(Failure::Refused(read::located(response.problems.clone())));
     }
-    for outcome in &answer.outcomes {
+    for outcome in &response.outcomes {
         out(&format!("{} {}{suffix}\n", outcome.object, outcome.verdict));
     }
-    match &answer.trouble {
+    match &response.trouble {
         None => Ok(()),
         Some(trouble) => Err(Failure::NotInForce(vec![Problem {
             reason: format!("the change is not in force: {trouble}"),

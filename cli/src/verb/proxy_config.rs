@@ -8,7 +8,7 @@ use crate::client;
 use crate::failure::Failure;
 use crate::state::State;
 use crate::verb::entry::Verb;
-use crate::verb::{ask, print};
+use crate::verb::{print, resource};
 use crate::view::proxy::{clusters, dump, endpoints, listeners, routes, secrets};
 use crate::wire::{ProxyQuery, Target};
 
@@ -80,7 +80,7 @@ impl Verb for ProxyConfig {
 }
 
 fn question(arguments: &ProxyConfig, page: String, post: bool) -> ProxyQuery {
-    let namespace = ask::namespace(arguments.namespace.as_ref());
+    let namespace = resource::namespace(arguments.namespace.as_ref());
     ProxyQuery { target: Target { namespace, pod: arguments.pod.clone(), container: None }, page, post }
 }
 

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::manifest::object::Key;
 use crate::state::State;
 use crate::verb::entry::Verb;
-use crate::verb::{ask, print};
+use crate::verb::{print, resource};
 use crate::view::rollout::{self, Progress};
 use crate::wire::{Revision, Watched};
 
@@ -102,16 +102,16 @@ impl Verb for Rollout {
 }
 
 async fn status(state: &State, target: &Target, follow: bool) -> Result<(), Failure> {
-    let (kind, name) = ask::one(&target.words, "rollout status", KINDS)?;
-    let namespace = ask::namespace(target.namespace.as_ref());
-    let mut watch = client::Watch::open(state, &ask::query(kind, Some(&name), Some(&namespace))).await?;
-    let mut told = String::new();
+    let (kind, name) = resource::one(&target.words, "rollout status", KINDS)?;
+    let namespace = resource::namespace(target.namespace.as_ref());
+    let mut watch = client::Watch::open(state, &resource::query(kind, Some(&name), Some(&namespace))).await?;
+    let mut printed = String::new();
     let mut seen = false;
     while let Some(watched) = watch.next().await? {
         let object = match watched {
             Watched::Added(object) | Watched::Modified(object) => object,
             Watched::Bookmark if seen => continue,
-            Watched::Bookmark | Watched::Deleted(_) => return Err(ask::missing(kind, &name)),
+            Watched::Bookmark | Watched::Deleted(_) => return Err(resource::missing(kind, &name)),
         };
         seen = true;
         match rollout::progress(&object) {
@@ -120,9 +120,9 @@ async fn status(state: &State, target: &Target, follow: bool) -> Result<(), Fail
                 return Ok(());
             }
             Progress::Failed(words) => return Err(Failure::blocked(words, "look at `ostria events`")),
-            Progress::Waiting(words) if words != told => {
+            Progress::Waiting(words) if words != printed => {
                 print::out(&format!("{words}\n"));
-                told = words;
+                printed = words;
             }
             Progress::Waiting(_) => {}
         }
@@ -134,8 +134,8 @@ async fn status(state: &State, target: &Target, follow: bool) -> Result<(), Fail
 }
 
 async fn found(state: &State, target: &Target, verb: &str) -> Result<Value, Failure> {
-    let (kind, name) = ask::one(&target.words, verb, KINDS)?;
-    ask::object(state, kind, &ask::namespace(target.namespace.as_ref()), &name).await
+    let (kind, name) = resource::one(&target.words, verb, KINDS)?;
+    resource::object(state, kind, &resource::namespace(target.namespace.as_ref()), &name).await
 }
 
 async fn restart(state: &State, target: &Target) -> Result<(), Failure> {
@@ -144,7 +144,7 @@ async fn restart(state: &State, target: &Target) -> Result<(), Failure> {
         .ok()
         .and_then(|now| now.format(&time::format_description::well_known::Rfc3339).ok())
         .unwrap_or_default();
-    ask::edit(state, &object, |object| {
+    resource::edit(state, &object, |object| {
         object["spec"]["template"]["metadata"]["annotations"][RESTARTED] = json!(now);
     })
     .await?;
@@ -156,7 +156,7 @@ async fn revisions(state: &State, object: &Value) -> Result<Vec<Revision>, Failu
     let key = Key::of(object);
     let kind =
         api::resource::kind::of(&key.group, &key.kind).ok_or_else(|| Failure::Missing(key.to_string()))?;
-    client::call(state, "/history", &ask::query(kind, Some(&key.name), Some(&key.namespace))).await
+    client::call(state, "/history", &resource::query(kind, Some(&key.name), Some(&key.namespace))).await
 }
 
 async fn undo(state: &State, target: &Target, wanted: u64) -> Result<(), Failure> {
@@ -179,7 +179,7 @@ async fn undo(state: &State, target: &Target, wanted: u64) -> Result<(), Failure
         ));
         return Ok(());
     }
-    ask::edit(state, &object, |object| {
+    resource::edit(state, &object, |object| {
         object["spec"]["template"] = chosen.template.clone();
         if !chosen.cause.is_empty() {
             object["metadata"]["annotations"][CAUSE] = json!(chosen.cause);

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::manifest::object::Key;
 use crate::state::State;
 use crate::verb::entry::Verb;
-use crate::verb::{ask, print};
+use crate::verb::{print, resource};
 
 /// `ostria scale`
 #[derive(Debug, Args)]
@@ -33,23 +33,26 @@ impl Verb for Scale {
     const EXAMPLES: &'static [&'static str] = &["scale deployment/reviews-v1 --replicas=3"];
 
     fn run(self, state: &State) -> Result<(), Failure> {
-        let namespace = ask::namespace(self.namespace.as_ref());
+        let namespace = resource::namespace(self.namespace.as_ref());
         client::block_on(async {
-            for wish in ask::wishes(&self.words)? {
-                if !matches!(wish.kind.kind, "Deployment" | "StatefulSet") || wish.names.is_empty() {
-                    let reason = format!("{} cannot be scaled", wish.kind.plural);
+            for selection in resource::selections(&self.words)? {
+                if !matches!(selection.kind.kind, "Deployment" | "StatefulSet") || selection.names.is_empty()
+                {
+                    let reason = format!("{} cannot be scaled", selection.kind.plural);
                     return Err(Failure::blocked(reason, "name deployment/NAME or statefulset/NAME"));
                 }
-                for name in &wish.names {
-                    let object = ask::object(state, wish.kind, &namespace, name).await?;
+                for name in &selection.names {
+                    let object = resource::object(state, selection.kind, &namespace, name).await?;
                     let has =
                         object.pointer("/spec/replicas").and_then(serde_json::Value::as_u64).unwrap_or(1);
                     if let Some(expected) = self.current_replicas.filter(|expected| *expected != has) {
                         let reason = format!("Expected replicas to be {expected}, was {has}");
                         return Err(Failure::blocked(reason, "give the number that it has, or none"));
                     }
-                    ask::edit(state, &object, |object| object["spec"]["replicas"] = json!(self.replicas))
-                        .await?;
+                    resource::edit(state, &object, |object| {
+                        object["spec"]["replicas"] = json!(self.replicas)
+                    })
+                    .await?;
                     print::out(&format!("{} scaled\n", Key::of(&object).printed()));
                 }
             }

@@ -16,11 +16,11 @@ use crate::wire::Settling;
 pub async fn wait(state: &State, awaited: &[Awaited], limit: Duration) -> Result<(), Failure> {
     let deadline = Instant::now() + limit;
     let objects: Vec<_> = awaited.iter().map(|one| one.wanted.clone()).collect();
-    let mut told = String::new();
+    let mut printed = String::new();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         // The first wait is short, because most changes are in force within it and need no progress line.
-        let slice = left.min(if told.is_empty() { FIRST } else { SLICE });
+        let slice = left.min(if printed.is_empty() { FIRST } else { SLICE });
         let milliseconds = u64::try_from(slice.as_millis()).unwrap_or(u64::MAX);
         let question = Wait { objects: objects.clone(), milliseconds };
         let settling: Settling = client::call(state, "/settle", &question).await?;
@@ -29,9 +29,9 @@ pub async fn wait(state: &State, awaited: &[Awaited], limit: Duration) -> Result
             return if problems.is_empty() { Ok(()) } else { Err(Failure::NotInForce(problems)) };
         }
         let line = settle::progress(awaited, &settling);
-        if line != told {
+        if line != printed {
             eprintln!("{line}");
-            told = line;
+            printed = line;
         }
     }
 }

@@ -42,9 +42,9 @@ fn run(state: State, up: &Up) -> Result<(), Failure> {
         .map_err(failed)?;
     let mut words = child.stdout.take().expect("output is piped");
     // The child closes its output when the mesh is ready or the child ends.
-    let mut told = Told::default();
-    std::io::copy(&mut words, &mut told).map_err(failed)?;
-    match (lives(&mut child), told.unready) {
+    let mut startup = Startup::default();
+    std::io::copy(&mut words, &mut startup).map_err(failed)?;
+    match (lives(&mut child), startup.unready) {
         (true, false) => Ok(()),
         (true, true) => Err(Failure::Exit(1)),
         (false, _) => Err(Failure::Exit(ended(&mut child))),
@@ -53,11 +53,11 @@ fn run(state: State, up: &Up) -> Result<(), Failure> {
 
 /// Prints the child's start-up messages, and records the byte that reports that not all pods are ready.
 #[derive(Default)]
-struct Told {
+struct Startup {
     unready: bool,
 }
 
-impl Write for Told {
+impl Write for Startup {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.unready |= bytes.contains(&supervise::UNREADY);
         let words: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != supervise::UNREADY).collect();

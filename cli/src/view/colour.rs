@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_of_state_are_coloured_and_names_are_not() {
+    fn status_words_are_coloured_and_names_are_not() {
         let text = "NAME      STATUS    AGE\nRunning-1   Running   1m\nError x   NOT CONNECTED   1m\n";
         let expected = "NAME      STATUS    AGE\nRunning-1   \x1b[32mRunning\x1b[0m   1m\nError x   \x1b[31mNOT CONNECTED\x1b[0m   1m\n";
         assert_eq!(table(text), expected);
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_are_for_terminals_of_users_who_want_them() {
+    fn colours_are_used_on_terminals_unless_disabled() {
         let cases = [
             (true, None, None, true),
             (true, Some(""), Some("xterm"), true),

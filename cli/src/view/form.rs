@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn own_columns_join_values_and_mark_what_is_missing() {
+    fn custom_columns_join_values_and_mark_missing_ones() {
         let Ok(Form::Columns(columns)) =
             "custom-columns=NAME:.metadata.name,PORTS:spec.ports[0,1].port,X:{.x}".parse::<Form>()
         else {

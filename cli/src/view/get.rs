@@ -81,8 +81,8 @@ const VERDICT: [Column; 2] = [
 fn reconciled(object: &Value, field: &str) -> String {
     let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
     let found = conditions.into_iter().flatten().find(|one| one["type"] == "Reconciled");
-    let told = found.map_or("", |found| text(found, field));
-    told.lines().next().unwrap_or("<unknown>").to_string()
+    let value = found.map_or("", |found| text(found, field));
+    value.lines().next().unwrap_or("<unknown>").to_string()
 }
 
 #[cfg(test)]
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_and_kinds_are_shown_where_they_are_asked_for() {
+    fn labels_and_kinds_are_shown_on_request() {
         let object = json!({"apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"name": "web", "labels": {"app": "web", "istio.io/rev": "a"}}});
         let columns = ["istio.io/rev".to_string()];

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rollout_is_told_in_kubectls_words() {
+    fn a_rollout_is_reported_in_kubectls_words() {
         let deployment = |replicas: u64, updated: u64, available: u64| {
             said(
                 "Deployment",
@@ -150,8 +150,8 @@ mod tests {
                 "done: statefulset rolling update complete 3 pods",
             ),
         ];
-        for (told, beginning) in cases {
-            assert!(told.starts_with(beginning), "{told}");
+        for (text, beginning) in cases {
+            assert!(text.starts_with(beginning), "{text}");
         }
     }
 }

@@ -212,7 +212,7 @@ mod tests {
         }
     }
 
-    fn told(objects: Vec<ObjectVerdict>, proxies: Vec<ProxyAnswer>) -> Settling {
+    fn settling(objects: Vec<ObjectVerdict>, proxies: Vec<ProxyAnswer>) -> Settling {
         let verdicts = Verdicts { snapshot: 7, objects, proxies, ..Verdicts::default() };
         let wanted: Vec<Wanted> = awaited(false).into_iter().map(|one| one.wanted).collect();
         Settling { settled: verdicts.settles(&wanted), verdicts, ..Settling::default() }
@@ -224,29 +224,29 @@ mod tests {
 
     #[test]
     fn nothing_is_wrong_once_every_proxy_has_acknowledged() {
-        let settling = told(vec![verdict(2, 0)], vec![proxy("web.shop", 7, None)]);
+        let settling = settling(vec![verdict(2, 0)], vec![proxy("web.shop", 7, None)]);
         assert!(settling.settled);
         assert_eq!(reasons(&settling), Vec::<String>::new());
     }
 
     #[test]
-    fn an_object_that_pilot_refuses_is_named_with_file_and_field() {
-        let settling = told(vec![verdict(2, 1)], vec![proxy("web.shop", 7, None)]);
+    fn an_object_that_pilot_rejects_is_named_with_file_and_field() {
+        let settling = settling(vec![verdict(2, 1)], vec![proxy("web.shop", 7, None)]);
         assert_eq!(reasons(&settling), ["a.yaml:3: VirtualService shop/a: spec.http: is wrong"]);
     }
 
     #[test]
-    fn proxies_that_refuse_the_same_are_one_problem() {
+    fn proxies_with_the_same_rejection_are_one_problem() {
         let proxies = vec![proxy("a.shop", 7, Some("bad")), proxy("b.shop", 7, Some("bad"))];
-        let found = reasons(&told(vec![verdict(2, 0)], proxies));
+        let found = reasons(&settling(vec![verdict(2, 0)], proxies));
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].starts_with("refused by proxy a.shop, b.shop: 80: bad"), "{found:?}");
     }
 
     #[test]
-    fn who_has_not_answered_is_named_while_waiting_and_at_the_end() {
+    fn proxies_without_acknowledgement_are_named_during_and_after_the_wait() {
         let mut settling =
-            told(vec![verdict(2, 0)], vec![proxy("a.shop", 7, None), proxy("b.shop", 6, None)]);
+            settling(vec![verdict(2, 0)], vec![proxy("a.shop", 7, None), proxy("b.shop", 6, None)]);
         settling.missing = vec!["c.shop".into()];
         let line = "waiting for 2 of 3 proxies to acknowledge: b.shop, c.shop";
         assert_eq!(progress(&awaited(false), &settling), line);
@@ -255,15 +255,15 @@ mod tests {
     }
 
     #[test]
-    fn what_pilot_has_not_read_is_named() {
-        let settling = told(vec![verdict(1, 0)], vec![]);
+    fn objects_that_pilot_has_not_read_are_named() {
+        let settling = settling(vec![verdict(1, 0)], vec![]);
         assert_eq!(progress(&awaited(false), &settling), "waiting for pilot to take 1 of 1 objects");
         assert!(reasons(&settling)[0].starts_with("a.yaml:3: VirtualService shop/a: timed out"));
         assert!(problems(&awaited(true), &settling)[0].reason.contains("timed out"), "it is still there");
     }
 
     #[test]
-    fn a_disk_that_is_full_is_told_instead_of_what_follows_from_it() {
+    fn a_full_disk_is_reported_instead_of_its_consequences() {
         let settling = Settling { trouble: Some("no space left on device".into()), ..Settling::default() };
         let found = reasons(&settling);
         assert_eq!(found.len(), 1);
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_proxies_the_first_are_named() {
+    fn only_the_first_of_many_proxies_are_named() {
         let names: Vec<String> = (0..12).map(|number| format!("p{number}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         assert!(listed(&names).ends_with("p9 and 2 more"));

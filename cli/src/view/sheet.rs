@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_as_wide_as_the_cells_next_to_them() {
+    fn columns_are_as_wide_as_neighbouring_cells() {
         let mut sheet = Sheet::default();
         sheet.field(0, "Name", "web");
         sheet.field(0, "Labels", "app=web\nversion=v1");

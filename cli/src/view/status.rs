@@ -96,7 +96,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_has_no_effect_is_told_below_the_pods() {
+    fn objects_without_effect_are_listed_below_the_pods() {
         let warning = api::resource::document::Problem {
             object: "Sidecar shop/b".into(),
             path: "spec.workloadSelector".into(),
@@ -109,18 +109,18 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_is_synced_when_all_that_was_sent_was_acknowledged() {
+    fn a_proxy_is_synced_when_everything_sent_is_acknowledged() {
         let pod = PodLine {
             name: "web".into(),
             namespace: "default".into(),
             identity: "spiffe://x".into(),
             ..PodLine::default()
         };
-        let told = |acked: &str, in_step: bool| json!([{"proxy": "web.default", "cluster_sent": "a", "cluster_acked": acked, "in_step": in_step}]);
+        let proxies = |acked: &str, in_step: bool| json!([{"proxy": "web.default", "cluster_sent": "a", "cluster_acked": acked, "in_step": in_step}]);
         let sync = |proxies: &Value| row(&pod, proxies, false).pop().unwrap_or_default();
-        assert_eq!(sync(&told("a", true)), "SYNCED");
-        assert_eq!(sync(&told("b", true)), "STALE");
-        assert_eq!(sync(&told("a", false)), "STALE", "something waits to be sent");
+        assert_eq!(sync(&proxies("a", true)), "SYNCED");
+        assert_eq!(sync(&proxies("b", true)), "STALE");
+        assert_eq!(sync(&proxies("a", false)), "STALE", "something waits to be sent");
         assert_eq!(sync(&json!([])), "NOT CONNECTED");
     }
 }

@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_and_three_things_to_try_are_named_as_the_user_can_type_them() {
+    fn the_printed_commands_work_as_printed() {
         let text = words(&Hints {
             program: "bin/ostria".into(),
             flags: " --state /tmp/x".into(),

@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_come_later_stand_under_the_first() {
+    fn later_rows_are_aligned_with_the_first() {
         let mut widths = Widths::default();
         widths.lines(Some(&["NAME", "READY"]), &[vec!["reviews".into(), "1/1".into()]]);
         assert_eq!(widths.lines(None, &[vec!["x".into(), "0/1".into()]]), "x         0/1\n");

@@ -181,7 +181,7 @@ pub struct Outcome {
 
 /// The supervisor's response to a change.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Answer {
+pub struct ChangeResponse {
     /// The result for each object.
     pub outcomes: Vec<Outcome>,
     /// Warnings about accepted objects.

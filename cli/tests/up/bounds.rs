@@ -49,7 +49,7 @@ impl Drop for Host {
 }
 
 /// Runs each line as a shell command in the pod. Returns the output of each, or `no` for a failed one.
-fn answers(mesh: &Mesh, pod: &str, lines: &[&str]) -> Vec<String> {
+fn output(mesh: &Mesh, pod: &str, lines: &[&str]) -> Vec<String> {
     let guarded: Vec<_> =
         lines.iter().map(|line| format!("({line}) 2>/dev/null || echo no; echo ---\n")).collect();
     let script = guarded.concat();
@@ -58,7 +58,7 @@ fn answers(mesh: &Mesh, pod: &str, lines: &[&str]) -> Vec<String> {
 }
 
 fn all_fail(mesh: &Mesh, pod: &str, attempts: &[&str]) {
-    for (attempt, answer) in attempts.iter().zip(answers(mesh, pod, attempts)) {
+    for (attempt, answer) in attempts.iter().zip(output(mesh, pod, attempts)) {
         assert_eq!(answer, "no", "{attempt}");
     }
 }
@@ -112,11 +112,11 @@ fn no_pod_writes_the_host_or_changes_its_mounts() {
     assert!(host.is_untouched());
     let works =
         ["echo x > /dev/null && echo yes", "echo x > /tmp/a && cat /tmp/a", "head -c 4 /dev/urandom | wc -c"];
-    assert_eq!(answers(&mesh, "web", &works), ["yes", "x", "4"]);
+    assert_eq!(output(&mesh, "web", &works), ["yes", "x", "4"]);
 }
 
 #[test]
-fn the_state_folder_keys_and_sockets_are_in_no_pods_view() {
+fn pods_see_no_state_folder_keys_or_sockets() {
     if !is_root() {
         return;
     }
@@ -155,7 +155,7 @@ fn the_state_folder_keys_and_sockets_are_in_no_pods_view() {
 }
 
 #[test]
-fn a_planted_link_leads_no_sub_path_out_of_its_volume() {
+fn a_planted_link_cannot_lead_a_sub_path_out_of_its_volume() {
     let yaml = "\
 apiVersion: v1
 kind: Pod
@@ -198,7 +198,7 @@ spec:
 }
 
 #[test]
-fn security_contexts_hold() {
+fn security_contexts_are_enforced() {
     if !is_root() {
         return;
     }
@@ -249,14 +249,14 @@ spec:
 }
 
 #[test]
-fn processes_are_shared_where_the_pod_says_so() {
+fn processes_are_shared_if_the_pod_enables_it() {
     let yaml = pod("web", SLEEP).replace("  containers:", "  shareProcessNamespace: true\n  containers:");
     let mesh = Mesh::new(&yaml);
     mesh.up();
     let found =
         mesh.exec("web", "cat /proc/1/cmdline | tr '\\0' ' '; grep -l sleep /proc/[0-9]*/comm | wc -l");
     assert!(found.contains("pod-init") && found.trim().ends_with('1'), "{found}");
-    assert_eq!(answers(&mesh, "web", &["ls /proc/1/root/", "cat /proc/1/environ"]), ["no", "no"]);
+    assert_eq!(output(&mesh, "web", &["ls /proc/1/root/", "cat /proc/1/environ"]), ["no", "no"]);
 }
 
 #[test]
@@ -303,7 +303,7 @@ spec:
 }
 
 #[test]
-fn what_would_leave_a_pod_is_refused_by_up_and_apply() {
+fn paths_out_of_a_pod_are_refused_by_up_and_apply() {
     let mesh = Mesh::new("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n");
     mesh.up();
     let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\ndata: {\"../../../tmp/x\": y}\n";
@@ -331,10 +331,10 @@ fn what_would_leave_a_pod_is_refused_by_up_and_apply() {
         (pod("web", SLEEP).replace("  containers:", "  hostPID: true\n  containers:"), "spec.hostPID"),
     ];
     for (yaml, field) in cases {
-        let answer = mesh.apply(&yaml);
-        let words = String::from_utf8_lossy(&answer.stderr).into_owned();
+        let result = mesh.apply(&yaml);
+        let words = String::from_utf8_lossy(&result.stderr).into_owned();
         assert!(
-            !answer.status.success() && words.contains(field) && words.contains("all.yaml"),
+            !result.status.success() && words.contains(field) && words.contains("all.yaml"),
             "{yaml}\n{words}"
         );
         let words = Mesh::new(&yaml);
@@ -366,7 +366,7 @@ fn nothing_secret_is_left_on_the_disk_by_a_killed_mesh() {
 }
 
 #[test]
-fn a_pod_that_takes_anothers_addresses_gets_nothing_that_is_the_others() {
+fn a_pod_that_takes_another_pods_addresses_does_not_receive_its_traffic() {
     if !is_root() {
         return;
     }
@@ -375,7 +375,7 @@ fn a_pod_that_takes_anothers_addresses_gets_nothing_that_is_the_others() {
     let mesh = Mesh::new(&format!("{service}{}---\n{}", pod("victim", SLEEP), pod("liar", liar)));
     mesh.up();
     let ask = "timeout 3 getent hosts web.default.svc.cluster.local > /dev/null && echo yes || echo no";
-    assert_eq!(answers(&mesh, "liar", &[ask]), ["yes"]);
+    assert_eq!(output(&mesh, "liar", &[ask]), ["yes"]);
     let show = "ip -oneline -4 addr show eth0 | awk '{print $4}'; cat /sys/class/net/eth0/address";
     let victim = mesh.exec("victim", show);
     let (address, hardware) = victim.trim().split_once('\n').unwrap();
@@ -385,9 +385,9 @@ fn a_pod_that_takes_anothers_addresses_gets_nothing_that_is_the_others() {
          ip neigh replace 10.244.0.1 lladdr 0a:58:0a:f4:00:01 nud permanent dev eth0"
     );
     mesh.exec("liar", &take);
-    assert_eq!(answers(&mesh, "liar", &[ask]), ["no"], "it gets answers as {victim}");
+    assert_eq!(output(&mesh, "liar", &[ask]), ["no"], "it gets answers as {victim}");
     // Packets for the victim reach the victim, although the liar uses its addresses.
-    assert_eq!(answers(&mesh, "victim", &[ask; 3]), ["yes"; 3]);
+    assert_eq!(output(&mesh, "victim", &[ask; 3]), ["yes"; 3]);
     let counters = std::fs::read_to_string(format!("/proc/{}/net/netstat", mesh.supervisor())).unwrap();
     let mut lines = counters.lines().filter(|line| line.starts_with("TcpExt:")).map(str::split_whitespace);
     let (names, values) = (lines.next().unwrap(), lines.next().unwrap());

@@ -41,7 +41,7 @@ impl Drop for Victim {
 }
 
 #[test]
-fn a_lock_that_others_can_write_ends_no_process() {
+fn a_lock_that_others_can_write_never_ends_a_process() {
     let mesh = Mesh::new(&pod("web", SLEEP));
     let mut victim = Victim::new();
     let state = mesh.path("home/state");
@@ -67,7 +67,7 @@ fn a_lock_that_others_can_write_ends_no_process() {
 }
 
 #[test]
-fn a_lock_of_another_user_and_a_planted_link_end_no_process() {
+fn a_lock_of_another_user_or_a_planted_link_never_ends_a_process() {
     if !is_root() {
         return;
     }
@@ -102,7 +102,7 @@ fn a_lock_of_another_user_and_a_planted_link_end_no_process() {
 }
 
 #[test]
-fn an_id_that_was_given_to_a_stranger_is_not_ended() {
+fn a_reused_process_id_is_not_ended() {
     let mesh = Mesh::new(&pod("web", SLEEP));
     let mut victim = Victim::new();
     let state = mesh.path("home/state");

@@ -33,7 +33,7 @@ spec:
 ";
 
 #[test]
-fn a_job_ends_with_what_its_pods_came_to() {
+fn a_job_ends_with_the_result_of_its_pods() {
     let mesh = Mesh::new(&pod("web", SLEEP));
     mesh.up();
     let applied = mesh.apply(JOBS);

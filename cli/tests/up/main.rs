@@ -253,7 +253,7 @@ fn a_second_mesh_in_the_same_folder_is_refused() {
 }
 
 #[test]
-fn down_leaves_nothing() {
+fn down_leaves_nothing_behind() {
     let mesh = Mesh::new(&pod("web", SLEEP));
     mesh.up();
     let children = mesh.children();
@@ -285,7 +285,7 @@ fn a_killed_mesh_ends_its_pods_and_its_remains_are_removed() {
 }
 
 #[test]
-fn a_mesh_whose_test_is_killed_is_taken_down() {
+fn a_mesh_is_taken_down_when_its_test_is_killed() {
     const CHILD: &str = "OSTRIA_TEST_IS_KILLED";
     if std::env::var_os(CHILD).is_some() {
         let mesh = Mesh::new(&pod("web", SLEEP));
@@ -294,7 +294,7 @@ fn a_mesh_whose_test_is_killed_is_taken_down() {
         std::thread::sleep(std::time::Duration::from_secs(1000));
     }
     let mut test = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_mesh_whose_test_is_killed_is_taken_down", "--nocapture"])
+        .args(["--exact", "a_mesh_is_taken_down_when_its_test_is_killed", "--nocapture"])
         .env(CHILD, "yes")
         .stdout(Stdio::piped())
         .spawn()
@@ -310,7 +310,7 @@ fn a_mesh_whose_test_is_killed_is_taken_down() {
 }
 
 #[test]
-fn a_terminated_mesh_ends_within_its_time_though_a_pod_ignores_the_signal() {
+fn a_terminated_mesh_ends_in_time_even_if_a_pod_ignores_the_signal() {
     let mesh = Mesh::new(
         &pod("web", "command: [sh, -c, \"trap '' TERM; while true; do sleep 1; done\"]")
             .replace("GracePeriodSeconds: 1", "GracePeriodSeconds: 30"),
@@ -322,7 +322,7 @@ fn a_terminated_mesh_ends_within_its_time_though_a_pod_ignores_the_signal() {
 }
 
 #[test]
-fn what_is_wrong_is_named_before_anything_starts() {
+fn problems_are_reported_before_anything_starts() {
     let cases = [
         (pod("web", "image: nginx"), "spec.containers[0].command", "beside `ostria` or on PATH"),
         (pod("web", "command: [nonesuch]"), "program nonesuch", "install the program"),
@@ -356,7 +356,7 @@ fn a_gateway_port_in_use_is_named() {
 }
 
 #[test]
-fn a_missing_control_plane_is_named_when_a_pod_wants_a_sidecar() {
+fn a_missing_control_plane_is_reported_if_a_pod_needs_a_sidecar() {
     let mesh = Mesh::new(
         "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {istio-injection: enabled}}\n",
     );
@@ -369,15 +369,15 @@ fn an_invalid_change_changes_nothing() {
     let mesh = Mesh::new(&pod("web", SLEEP));
     mesh.up();
     let both = format!("{}---\n{}", pod("other", SLEEP), pod("bad", "command: [nonesuch]"));
-    let answer = mesh.apply(&both);
-    assert_eq!(answer.status.code(), Some(1));
-    let words = String::from_utf8_lossy(&answer.stderr).into_owned();
+    let result = mesh.apply(&both);
+    assert_eq!(result.status.code(), Some(1));
+    let words = String::from_utf8_lossy(&result.stderr).into_owned();
     assert!(words.contains("Pod default/bad") && words.contains("nothing was changed"), "{words}");
     assert!(!mesh.ok(&["get", "pods"]).contains("other"));
 }
 
 #[test]
-fn a_user_without_root_has_pods_too() {
+fn a_user_without_root_privileges_can_run_pods() {
     if !is_root() {
         // As such a user, all tests of this file already run in a user namespace.
         return;

@@ -9,7 +9,7 @@ use crate::harness::{Mesh, SLEEP, deployment, pod, until};
 use tests::port;
 
 #[test]
-fn objects_are_chosen_and_printed_as_kubectl_does() {
+fn objects_are_selected_and_printed_as_by_kubectl() {
     let mesh = Mesh::new(&[pod("a", SLEEP), pod("b", SLEEP), deployment(1, "v1")].join("---\n"));
     mesh.up();
     let names = |selector: &str| {
@@ -51,7 +51,7 @@ fn objects_are_chosen_and_printed_as_kubectl_does() {
 }
 
 #[test]
-fn a_watch_tells_of_objects_that_come_and_go() {
+fn a_watch_reports_created_and_deleted_objects() {
     let mesh = Mesh::new(&pod("a", SLEEP));
     mesh.up();
     let mut watch =
@@ -127,7 +127,7 @@ fn a_forwarded_port_leads_into_the_pod() {
 }
 
 #[test]
-fn logs_of_several_pods_are_told_apart_and_the_last_are_kept() {
+fn logs_of_several_pods_are_prefixed_and_the_last_logs_are_kept() {
     let mesh = Mesh::new(
         &[
             pod("a", "command: [sh, -c, 'echo one; sleep 1000']"),
@@ -148,7 +148,7 @@ fn logs_of_several_pods_are_told_apart_and_the_last_are_kept() {
 }
 
 #[test]
-fn a_detached_start_over_a_crash_loop_says_so_and_fails() {
+fn a_detached_start_fails_and_reports_a_crash_loop() {
     let mesh = Mesh::new(&pod("web", "command: [sh, -c, 'exit 3']"));
     let gateway = format!("127.0.0.1:{}", port::free());
     let folder = mesh.path("yaml");
@@ -164,14 +164,14 @@ fn a_detached_start_over_a_crash_loop_says_so_and_fails() {
 }
 
 #[test]
-fn a_log_level_that_is_none_is_refused_with_those_that_there_are() {
+fn an_unknown_log_level_is_refused_with_the_list_of_levels() {
     let mesh = Mesh::new(&pod("web", SLEEP));
     let words = mesh.fails(&["up", "--log-level", "loud", mesh.path("yaml").to_str().unwrap()]);
     assert!(words.contains("write error, warn, info, debug, trace"), "{words}");
 }
 
 #[test]
-fn a_folder_with_copies_is_deleted_and_what_is_not_there_is_named() {
+fn a_folder_with_copies_is_deleted_and_missing_objects_are_named() {
     let mesh = Mesh::new(&pod("a", SLEEP));
     mesh.up();
     let folder = mesh.path("copies");
@@ -181,9 +181,9 @@ fn a_folder_with_copies_is_deleted_and_what_is_not_there_is_named() {
     std::os::unix::fs::symlink("one.yaml", folder.join("three.yaml")).unwrap();
     std::fs::write(folder.join("none.yaml"), pod("none", SLEEP)).unwrap();
     let path = folder.to_str().unwrap();
-    let answer = mesh.run(&["delete", "-f", path]);
-    assert_eq!(String::from_utf8_lossy(&answer.stdout), "pod/a deleted\n");
-    assert_eq!(answer.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&answer.stderr).contains("Pod default/none"));
+    let result = mesh.run(&["delete", "-f", path]);
+    assert_eq!(String::from_utf8_lossy(&result.stdout), "pod/a deleted\n");
+    assert_eq!(result.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&result.stderr).contains("Pod default/none"));
     assert!(mesh.run(&["delete", "-f", path, "--ignore-not-found"]).status.success());
 }

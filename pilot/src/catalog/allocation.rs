@@ -81,14 +81,14 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_those_that_istio_gives() {
+    fn automatic_addresses_equal_istios() {
         // One address follows from the hash alone; the other is from Istio's own test of two entries for one host.
         assert_eq!(given(&[("istio.io", 1)]), ["240.240.122.168 2001:2::f0f0:7aa8"]);
         assert_eq!(given(&[("istio.io", 2)]), ["240.240.91.120 2001:2::f0f0:5b78"]);
     }
 
     #[test]
-    fn one_more_entry_changes_no_other_address() {
+    fn another_entry_changes_no_existing_address() {
         let hosts: Vec<String> = (0..2000).map(|n| format!("{n}.example.com")).collect();
         let all: Vec<_> = hosts.iter().map(|h| (h.as_str(), 1)).collect();
         let before = given(&all[..1999]);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn when_all_are_taken_the_last_ones_get_none() {
+    fn entries_get_no_address_when_all_are_taken() {
         let hosts: Vec<String> = (0..PLACES).map(|n| format!("h{n}")).collect();
         let claims: Vec<_> = hosts.iter().map(|h| Claim::new("n", h, 1)).collect();
         let all = allocate(claims.iter());

@@ -186,7 +186,7 @@ impl GatewayPort {
 
     fn add(&mut self, gateway: &Arc<Gateway>, index: usize, lost: &mut Vec<Lost>) {
         let server = &gateway.servers[index];
-        let told = |path: &str, effect: String, winner: &PortServer| Lost {
+        let lost_at = |path: &str, effect: String, winner: &PortServer| Lost {
             loser: gateway.origin.clone(),
             path: format!("spec.servers[{index}].{path}"),
             winner: winner.origin(),
@@ -197,7 +197,7 @@ impl GatewayPort {
             let (port, own) = (server.port, word(server.protocol));
             let theirs = word(first.server().protocol);
             let effect = format!("has port {port} for {theirs}; this server, for {own}, has no effect");
-            return lost.push(told("port", effect, first));
+            return lost.push(lost_at("port", effect, first));
         }
         let mut hosts = BTreeSet::new();
         for (at, ServerHost { host, .. }) in server.hosts.iter().enumerate() {
@@ -206,7 +206,7 @@ impl GatewayPort {
                 let other = self.servers.get(owner);
                 if let Some(other) = other.filter(|other| !(passes(other.server()) && passes(server))) {
                     let effect = format!("serves `{host}` on the same port; here it has no effect");
-                    lost.push(told(&format!("hosts[{at}]"), effect, other));
+                    lost.push(lost_at(&format!("hosts[{at}]"), effect, other));
                     continue;
                 }
             }

@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_closest_pattern_is_exact_then_longest() {
+    fn the_most_specific_pattern_is_exact_then_longest() {
         let patterns = ["*", "*.b", "*.a.b", "x.a.b"];
         for (host, expected) in [("x.a.b", "x.a.b"), ("y.a.b", "*.a.b"), ("y.b", "*.b"), ("c", "*")] {
             assert_eq!(closest(host, patterns.into_iter()), Some(expected), "{host}");

@@ -216,7 +216,7 @@ pub(super) fn ranked(
 trait FirstMax: Iterator + Sized {
     fn rev_max<K: Ord>(self, key: impl Fn(&Self::Item) -> K) -> Option<Self::Item> {
         self.fold(None, |best, item| match best {
-            Some(held) if key(&held) >= key(&item) => Some(held),
+            Some(best) if key(&best) >= key(&item) => Some(best),
             _ => Some(item),
         })
     }

@@ -88,8 +88,8 @@ impl Sidecar {
         self.excluded.iter().any(|e| e.is_from(own, namespace) && super::host::covers(&e.host, host))
     }
 
-    fn takes(&self, own: &str, namespace: &str, meets: impl Fn(&str) -> bool) -> bool {
-        let named = |e: &EgressHost| e.is_from(own, namespace) && meets(&e.host);
+    fn takes(&self, own: &str, namespace: &str, matches: impl Fn(&str) -> bool) -> bool {
+        let named = |e: &EgressHost| e.is_from(own, namespace) && matches(&e.host);
         self.everything() || self.egress.iter().any(named)
     }
 

@@ -43,18 +43,18 @@ impl RouteSet {
 
     /// The destinations, including mirrors, of routes that clients in a namespace may take.
     pub fn destinations_for(&self, namespace: &str) -> Vec<&Destination> {
-        let meets = |source: &SourceMatch| source.namespace.as_ref().is_none_or(|n| n == namespace);
+        let accepts = |source: &SourceMatch| source.namespace.as_ref().is_none_or(|n| n == namespace);
         let mut found: Vec<&Destination> = vec![];
         for route in &self.http {
-            if route.matches.is_empty() || route.matches.iter().any(|m| meets(&m.source)) {
+            if route.matches.is_empty() || route.matches.iter().any(|m| accepts(&m.source)) {
                 found.extend(route.destinations());
             }
         }
-        for route in self.tls.iter().filter(|r| r.matches.iter().any(|m| meets(&m.source))) {
+        for route in self.tls.iter().filter(|r| r.matches.iter().any(|m| accepts(&m.source))) {
             found.extend(route.destinations.iter().map(|d| &d.destination));
         }
         for route in &self.tcp {
-            if route.matches.is_empty() || route.matches.iter().any(|m| meets(&m.source)) {
+            if route.matches.is_empty() || route.matches.iter().any(|m| accepts(&m.source)) {
                 found.extend(route.destinations.iter().map(|d| &d.destination));
             }
         }

@@ -108,7 +108,7 @@ fn the_endpoints_of_a_service_are_its_ready_pods() {
 }
 
 #[test]
-fn a_selector_without_labels_chooses_as_its_kind_does() {
+fn a_selector_without_labels_selects_as_its_kind_defines() {
     let entry = |name: &str, selector: &str| {
         let spec = format!(
             "{{hosts: [{name}.test], resolution: STATIC, location: MESH_INTERNAL, workloadSelector: {selector}, ports: \
@@ -150,7 +150,7 @@ fn a_selector_without_labels_chooses_as_its_kind_does() {
 }
 
 #[test]
-fn a_sidecar_whose_selector_has_no_labels_is_for_its_namespace_before_one_without_a_selector() {
+fn a_sidecar_with_an_empty_selector_wins_over_one_without_a_selector() {
     let sidecar = |place: &str, selector: &str| {
         let spec = format!("{{{selector}egress: [{{hosts: ['./*']}}]}}");
         object("networking.istio.io/v1", "Sidecar", place, &spec)
@@ -172,7 +172,7 @@ fn a_sidecar_whose_selector_has_no_labels_is_for_its_namespace_before_one_withou
 }
 
 #[test]
-fn an_endpoint_with_an_account_takes_mtls_unless_its_label_says_otherwise() {
+fn an_endpoint_with_an_account_uses_mtls_unless_its_label_disables_it() {
     let entry = "{hosts: [vm.test], resolution: STATIC, location: MESH_INTERNAL, ports: [{number: 80, name: http, \
                  protocol: HTTP}], endpoints: [{address: 192.0.2.1, serviceAccount: vm}, {address: 192.0.2.2}, {address: \
                  192.0.2.3, serviceAccount: vm, labels: {security.istio.io/tlsMode: disabled}}, {address: 192.0.2.4, labels: \
@@ -184,7 +184,7 @@ fn an_endpoint_with_an_account_takes_mtls_unless_its_label_says_otherwise() {
 }
 
 #[test]
-fn a_change_of_a_pod_names_the_services_it_touches() {
+fn a_pod_change_names_the_services_that_it_affects() {
     let before = catalog(&[reviews(), pod("a", "10.0.0.1", "app: reviews", "")].concat());
     let (after, changes) = applied(&before, &pod("a", "10.0.0.1", "app: ratings", ""));
     assert_eq!(changes.endpoints_of.iter().collect::<Vec<_>>(), [REVIEWS]);
@@ -197,7 +197,7 @@ fn a_change_of_a_pod_names_the_services_it_touches() {
 }
 
 #[test]
-fn written_endpoints_count_only_without_a_selector() {
+fn static_endpoints_are_used_only_without_a_selector() {
     let endpoints = |name: &str| {
         format!(
             "---\napiVersion: v1\nkind: Endpoints\nmetadata: {{name: {name}}}\nsubsets: [{{addresses: [{{ip: \
@@ -220,7 +220,7 @@ fn written_endpoints_count_only_without_a_selector() {
 }
 
 #[test]
-fn a_written_endpoint_serves_the_ports_of_the_service_that_it_names() {
+fn a_static_endpoint_serves_the_ports_of_the_service_that_it_names() {
     let text = [
         service("db", "{ports: [{name: sql, port: 5432, targetPort: 1}, {name: adm, port: 81, targetPort: 2}]}"),
         "---\napiVersion: v1\nkind: Endpoints\nmetadata: {name: db}\nsubsets: [{addresses: [{ip: 192.0.2.1}], ports: \
@@ -240,8 +240,8 @@ fn a_written_endpoint_serves_the_ports_of_the_service_that_it_names() {
 }
 
 #[test]
-fn a_pod_asks_for_http_10_in_the_environment_of_its_proxy() {
-    let asks = |container: &str, value: &str| {
+fn a_pod_enables_http_10_in_the_environment_of_its_proxy() {
+    let detects = |container: &str, value: &str| {
         let text = format!(
             "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec: {{containers: [{{name: c, image: i}}], \
              initContainers: [{{name: {container}, image: i, restartPolicy: Always, env: [{{name: ISTIO_META_HTTP10, value: \
@@ -249,12 +249,12 @@ fn a_pod_asks_for_http_10_in_the_environment_of_its_proxy() {
         );
         catalog(&text).workload("default", "p").unwrap().http_10
     };
-    assert!(asks("istio-proxy", "1"));
-    assert!(!asks("istio-proxy", "0") && !asks("other", "1"));
+    assert!(detects("istio-proxy", "1"));
+    assert!(!detects("istio-proxy", "0") && !detects("other", "1"));
 }
 
 #[test]
-fn a_workload_selector_without_labels_chooses_every_pod_of_its_namespace() {
+fn a_workload_selector_without_labels_selects_every_pod_of_its_namespace() {
     let entry = |selector: &str| {
         let spec = format!(
             "{{hosts: [all.test], resolution: STATIC, ports: [{{number: 80, name: http, protocol: HTTP}}]{selector}}}"
@@ -371,7 +371,7 @@ fn destination_rules_are_looked_up_by_namespace_then_by_host() {
 }
 
 #[test]
-fn private_rules_of_the_service_are_not_seen_elsewhere() {
+fn private_rules_are_not_used_by_other_namespaces() {
     let text =
         [reviews(), rule("default/r", "{host: reviews, exportTo: ['.'], subsets: [{name: v1}]}")].concat();
     let catalog = catalog(&text);
@@ -398,7 +398,7 @@ fn rules_of_one_host_and_namespace_merge_oldest_first() {
 }
 
 #[test]
-fn the_closest_host_and_the_first_object_route_a_service() {
+fn the_most_specific_host_and_the_first_object_route_a_service() {
     let to = |hosts: &str, more: &str| {
         format!("{{hosts: {hosts}{more}, http: [{{route: [{{destination: {{host: x}}}}]}}]}}")
     };
@@ -490,7 +490,7 @@ fn peer_authentication_goes_from_workload_to_namespace_to_mesh() {
 }
 
 #[test]
-fn sidecars_are_chosen_by_label_then_namespace_then_mesh() {
+fn sidecars_are_selected_by_label_then_namespace_then_mesh() {
     let sidecar = |place: &str, spec: &str| object("networking.istio.io/v1", "Sidecar", place, spec);
     let text = [
         sidecar("istio-system/mesh", "{egress: [{hosts: ['./*', 'istio-system/*']}]}"),
@@ -512,7 +512,7 @@ fn sidecars_are_chosen_by_label_then_namespace_then_mesh() {
 }
 
 #[test]
-fn a_deleted_object_is_gone_and_the_meshs_settings_return() {
+fn a_deleted_object_disappears_and_the_mesh_defaults_return() {
     let config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata: {mesh: 'enableAutoMtls: false'}\n";
     let catalog = catalog(&[config.to_owned(), reviews()].concat());
     assert!(!catalog.mesh().auto_mtls);
@@ -526,7 +526,7 @@ fn a_deleted_object_is_gone_and_the_meshs_settings_return() {
 }
 
 #[test]
-fn a_check_tells_references_that_lead_nowhere() {
+fn a_check_reports_references_to_missing_objects() {
     let base = catalog(
         &[reviews(), rule("r", "{host: reviews, subsets: [{name: v1, labels: {version: v1}}]}")].concat(),
     );
@@ -536,7 +536,7 @@ fn a_check_tells_references_that_lead_nowhere() {
             &format!("{{hosts: [reviews]{more}, http: [{{route: [{{destination: {{{destination}}}}}]}}]}}"),
         )
     };
-    let ask = |text: &str| {
+    let warnings = |text: &str| {
         let given = parse::parse("vs.yaml", text)
             .documents
             .into_iter()
@@ -584,14 +584,14 @@ fn a_check_tells_references_that_lead_nowhere() {
     for (text, expected) in table {
         let expected: Vec<String> =
             expected.into_iter().map(|e| format!("vs.yaml:2: VirtualService default/vs: {e}")).collect();
-        assert_eq!(ask(&text), expected, "{text}");
+        assert_eq!(warnings(&text), expected, "{text}");
     }
     let with_its_service = [to("host: ratings", ""), service("ratings", "{ports: [{port: 80}]}")].concat();
-    assert_eq!(ask(&with_its_service), [""; 0]);
+    assert_eq!(warnings(&with_its_service), [""; 0]);
 }
 
 #[test]
-fn a_check_warns_of_what_it_would_break_elsewhere() {
+fn a_check_warns_about_objects_that_the_change_would_break() {
     let base = catalog(
         &[
             reviews(),
@@ -616,7 +616,7 @@ fn a_check_warns_of_what_it_would_break_elsewhere() {
 }
 
 #[test]
-fn a_pods_address_that_is_written_down_is_the_pod() {
+fn a_static_endpoint_with_a_pods_address_is_that_pod() {
     let slice = |service: &str, port: &str| {
         format!(
             "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: s, labels: \
@@ -655,7 +655,7 @@ fn a_pods_address_that_is_written_down_is_the_pod() {
 }
 
 #[test]
-fn a_policy_names_ports_that_no_service_and_no_container_names() {
+fn a_policy_may_name_ports_that_no_service_or_container_declares() {
     let policy = peers(
         "p",
         "{selector: {matchLabels: {app: web}}, mtls: {mode: STRICT}, portLevelMtls: {9090: {mode: DISABLE}, 9091: {mode: \
@@ -668,7 +668,7 @@ fn a_policy_names_ports_that_no_service_and_no_container_names() {
 }
 
 #[test]
-fn a_setting_that_a_mesh_config_no_longer_names_is_at_its_default() {
+fn a_setting_removed_from_the_mesh_config_returns_to_its_default() {
     let config = |name: &str, text: &str| {
         format!(
             "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: istio-system}}\ndata: {{mesh: \
@@ -691,9 +691,9 @@ fn a_setting_that_a_mesh_config_no_longer_names_is_at_its_default() {
 }
 
 #[test]
-fn a_check_tells_selectors_that_choose_nothing_and_what_services_ask_in_vain() {
+fn a_check_reports_selectors_without_pods_and_service_fields_without_effect() {
     let base = catalog(&pod("web", "10.244.0.7", "app: web", ""));
-    let ask = |text: &str| {
+    let warnings = |text: &str| {
         let given = parse::parse("a.yaml", text)
             .documents
             .into_iter()
@@ -705,23 +705,23 @@ fn a_check_tells_selectors_that_choose_nothing_and_what_services_ask_in_vain() {
     let policy = |app: &str| {
         peers("p", &format!("{{selector: {{matchLabels: {{app: {app}}}}}, mtls: {{mode: STRICT}}}}"))
     };
-    assert_eq!(ask(&policy("web")), [""; 0]);
-    assert_eq!(ask(&policy("wbe")), ["spec.selector: chooses no pod of namespace default"]);
+    assert_eq!(warnings(&policy("web")), [""; 0]);
+    assert_eq!(warnings(&policy("wbe")), ["spec.selector: chooses no pod of namespace default"]);
     let text = "{clusterIP: 10.96.0.9, sessionAffinity: ClientIP, internalTrafficPolicy: Local, externalIPs: [192.0.2.1], \
                 ports: [{port: 80, protocol: SCTP}]}";
     let paths: Vec<String> =
-        ask(&service("s", text)).iter().map(|w| w.split(':').next().unwrap().to_owned()).collect();
+        warnings(&service("s", text)).iter().map(|w| w.split(':').next().unwrap().to_owned()).collect();
     assert_eq!(
         paths,
         ["spec.externalIPs", "spec.internalTrafficPolicy", "spec.ports[0].protocol", "spec.sessionAffinity"]
     );
     let slice = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: s}\naddressType: FQDN\nendpoints: \
                  [{addresses: [a.test]}]\n";
-    assert_eq!(ask(slice).len(), 2);
+    assert_eq!(warnings(slice).len(), 2);
 }
 
 #[test]
-fn what_is_in_force_knows_its_object_and_another_line_of_it_changes_nothing() {
+fn an_item_knows_its_object_and_a_moved_line_changes_nothing() {
     let text = route("shop/a", "{hosts: [a.test], http: [{route: [{destination: {host: b.test}}]}]}")
         .replace("metadata: {", "metadata: {uid: 1f0c, generation: 3, ");
     let (first, _) = applied(&Catalog::new(Mesh::default()), &text);

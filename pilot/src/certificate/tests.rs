@@ -59,11 +59,11 @@ impl Root {
 struct Mesh {
     folder: TempDir,
     address: String,
-    told: Arc<Told>,
+    responses: Arc<Responses>,
     tls: watch::Sender<Arc<Serving>>,
 }
 
-struct Told {
+struct Responses {
     signer: Mutex<Arc<Root>>,
     /// The roots returned with a certificate.
     bundle: Mutex<String>,
@@ -72,7 +72,7 @@ struct Told {
     file: std::path::PathBuf,
 }
 
-struct Service(Arc<Told>);
+struct Service(Arc<Responses>);
 
 #[tonic::async_trait]
 impl CertificateService for Service {
@@ -95,7 +95,7 @@ impl Mesh {
     async fn new(root: &Arc<Root>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("token"), "token").unwrap();
-        let told = Arc::new(Told {
+        let responses = Arc::new(Responses {
             signer: Mutex::new(root.clone()),
             bundle: Mutex::new(root.pem()),
             meanwhile: Mutex::default(),
@@ -103,23 +103,23 @@ impl Mesh {
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let service = certificate::server(Service(told.clone()), 100_000);
+        let service = certificate::server(Service(responses.clone()), 100_000);
         let router = tonic::service::Routes::new(service).into_axum_router();
         let (tls, current) = watch::channel(root.server());
         tokio::spawn(serve::https(listener, router, current, CancellationToken::new()));
-        let mesh = Self { folder, address, told, tls };
+        let mesh = Self { folder, address, responses, tls };
         mesh.publish(&root.pem());
         mesh
     }
 
     fn publish(&self, roots: &str) {
-        std::fs::write(&self.told.file, roots).unwrap();
+        std::fs::write(&self.responses.file, roots).unwrap();
     }
 
     fn authority(&self) -> Authority {
         Authority {
             address: self.address.clone(),
-            roots: self.told.file.clone(),
+            roots: self.responses.file.clone(),
             token: Some(self.folder.path().join("token")),
             server: Expected::citadel(&domain()).unwrap(),
             cluster_id: "Kubernetes".into(),
@@ -129,7 +129,7 @@ impl Mesh {
 }
 
 /// Whether pilot and a client accept each other, when the client's certificate is of one root and it trusts another.
-async fn meet(pilot: Arc<Serving>, of: &Root, trusts: &Root) -> (bool, bool) {
+async fn handshake(pilot: Arc<Serving>, of: &Root, trusts: &Root) -> (bool, bool) {
     let roots = tls::roots_from_pem(trusts.pem().as_bytes()).unwrap();
     let own = enroll::key_pair(&of.workload("shop/sa/web")).unwrap();
     let client = tls::client_config(tls::mesh_servers(roots, Accept::Any), Some(own)).unwrap();
@@ -142,7 +142,7 @@ async fn meet(pilot: Arc<Serving>, of: &Root, trusts: &Root) -> (bool, bool) {
 }
 
 async fn admits(pilot: &Arc<Serving>, of: &Root, shown: &Root) -> bool {
-    meet(pilot.clone(), of, shown).await.0
+    handshake(pilot.clone(), of, shown).await.0
 }
 
 fn domain() -> TrustDomain {
@@ -161,10 +161,10 @@ async fn look_again() {
 }
 
 #[tokio::test]
-async fn roots_that_change_while_the_authority_answers_are_noticed() {
+async fn roots_that_change_during_a_signing_request_are_noticed() {
     let (old, new) = (Arc::new(Root::new("old")), Root::new("new"));
     let mesh = Mesh::new(&old).await;
-    *mesh.told.meanwhile.lock().unwrap() = Some(both(&old, &new));
+    *mesh.responses.meanwhile.lock().unwrap() = Some(both(&old, &new));
     let (own, _) = obtain(&mesh.authority(), &domain(), None).await.unwrap();
     tokio::time::pause();
     let noticed = tokio::time::timeout(LOOK_AGAIN * 2, other_roots(&mesh.authority(), &own.roots)).await;
@@ -172,14 +172,14 @@ async fn roots_that_change_while_the_authority_answers_are_noticed() {
 }
 
 #[tokio::test]
-async fn clients_are_held_to_the_roots_of_the_file_whatever_the_authority_answers() {
+async fn clients_are_verified_with_the_roots_of_the_file_whatever_the_authority_returns() {
     let (old, new) = (Arc::new(Root::new("old")), Root::new("new"));
     let mesh = Mesh::new(&old).await;
     let (one, two) = (old.pem(), both(&old, &new));
     // A root that was just added, and one that was just removed.
-    for (file, answer, admitted) in [(&two, &one, true), (&one, &two, false)] {
+    for (file, bundle, admitted) in [(&two, &one, true), (&one, &two, false)] {
         mesh.publish(file);
-        mesh.told.bundle.lock().unwrap().clone_from(answer);
+        mesh.responses.bundle.lock().unwrap().clone_from(bundle);
         let (_, config) = obtain(&mesh.authority(), &domain(), None).await.unwrap();
         assert!(admits(&config, &old, &old).await);
         assert_eq!(admits(&config, &new, &old).await, admitted);
@@ -187,14 +187,14 @@ async fn clients_are_held_to_the_roots_of_the_file_whatever_the_authority_answer
 }
 
 #[tokio::test]
-async fn a_root_that_is_gone_is_believed_no_more_and_clients_of_the_next_one_are_served() {
+async fn a_removed_root_is_not_trusted_and_clients_of_the_next_root_are_served() {
     let (old, new) = (Arc::new(Root::new("old")), Arc::new(Root::new("new")));
     let mesh = Mesh::new(&old).await;
     let mut config = keep((mesh.authority(), domain()), CancellationToken::new()).await.unwrap();
-    assert_eq!(meet(config.borrow_and_update().clone(), &old, &old).await, (true, true));
+    assert_eq!(handshake(config.borrow_and_update().clone(), &old, &old).await, (true, true));
     // From here the authority accepts no certificate of the old root, not even pilot's.
-    *mesh.told.signer.lock().unwrap() = new.clone();
-    mesh.told.bundle.lock().unwrap().clone_from(&new.pem());
+    *mesh.responses.signer.lock().unwrap() = new.clone();
+    mesh.responses.bundle.lock().unwrap().clone_from(&new.pem());
     mesh.tls.send_replace(new.server());
     mesh.publish(&new.pem());
     look_again().await;
@@ -203,7 +203,7 @@ async fn a_root_that_is_gone_is_believed_no_more_and_clients_of_the_next_one_are
             config.changed().await.unwrap();
             let now = config.borrow_and_update().clone();
             assert!(!admits(&now, &old, &old).await);
-            if meet(now, &new, &new).await == (true, true) {
+            if handshake(now, &new, &new).await == (true, true) {
                 return;
             }
         }
@@ -212,12 +212,12 @@ async fn a_root_that_is_gone_is_believed_no_more_and_clients_of_the_next_one_are
 }
 
 #[tokio::test]
-async fn a_root_that_is_gone_is_believed_no_more_while_the_authority_is_away() {
+async fn a_removed_root_is_not_trusted_even_while_the_authority_is_down() {
     let (old, new) = (Arc::new(Root::new("old")), Root::new("new"));
     let mesh = Mesh::new(&old).await;
     let (own, config) = obtain(&mesh.authority(), &domain(), None).await.unwrap();
-    let nobody = ::tests::port::Refusing::new().address;
-    let away = Authority { address: nobody.to_string(), ..mesh.authority() };
+    let refusing = ::tests::port::Refusing::new();
+    let away = Authority { address: refusing.address.to_string(), ..mesh.authority() };
     let (send, mut config) = watch::channel(config);
     tokio::spawn(async move { renew(&away, &domain(), own, &send).await });
     tokio::task::yield_now().await;
@@ -226,6 +226,6 @@ async fn a_root_that_is_gone_is_believed_no_more_while_the_authority_is_away() {
     config.changed().await.unwrap();
     let now = config.borrow_and_update().clone();
     // Pilot still presents its old certificate, so clients that trust the old root are still accepted.
-    assert_eq!(meet(now.clone(), &new, &old).await, (true, true));
+    assert_eq!(handshake(now.clone(), &new, &old).await, (true, true));
     assert!(!admits(&now, &old, &old).await);
 }

@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn grpc_web_comes_before_what_looks_at_grpc() {
+    fn the_grpc_web_filter_precedes_filters_that_inspect_grpc() {
         let list = of(Side::Gateway, true, true);
         assert_eq!(list[0].kind, Filter::GrpcWeb);
         assert_eq!(list[1..], of(Side::Gateway, true, false));

@@ -182,9 +182,9 @@ fn forward(view: &View, route: &HttpRoute, destinations: &[HttpDestination], pla
     let mut retry = retry(view.mesh(), route.retries.as_ref());
     // A different host would defeat consistent hashing, so retries stay on the host that the hash selects unless
     // configured otherwise.
-    let told = route.retries.as_ref().and_then(|r| r.ignore_previous_hosts);
+    let configured = route.retries.as_ref().and_then(|r| r.ignore_previous_hosts);
     if let Some(policy) =
-        retry.as_mut().filter(|_| told == Some(false) || (told.is_none() && !hash.is_empty()))
+        retry.as_mut().filter(|_| configured == Some(false) || (configured.is_none() && !hash.is_empty()))
     {
         policy.avoid_previous_hosts = 0;
     }

@@ -490,10 +490,10 @@ mod tests {
         narrow(&|c| c.destination_port.map(|p| p == port));
         narrow(&|c| c.transport.map(|t| t == transport));
         // The client's order of preference counts.
-        let names = |c: &ChainMatch, asked: &str| c.application_protocols.iter().any(|w| w == asked);
-        let asked = alpn.iter().find(|a| left.iter().any(|c| names(&c.criteria, a))).copied();
-        left.retain(|c| match asked {
-            Some(asked) => names(&c.criteria, asked),
+        let names = |c: &ChainMatch, protocol: &str| c.application_protocols.iter().any(|w| w == protocol);
+        let negotiated = alpn.iter().find(|a| left.iter().any(|c| names(&c.criteria, a))).copied();
+        left.retain(|c| match negotiated {
+            Some(protocol) => names(&c.criteria, protocol),
             None => c.criteria.application_protocols.is_empty(),
         });
         let [chain] = left[..] else { return if left.is_empty() { "refused" } else { "ambiguous" }.into() };
@@ -509,7 +509,7 @@ mod tests {
 
     /// Istio's table of inbound calls: every kind of client on every kind of port, in all three modes.
     #[test]
-    fn inbound_calls_end_as_in_istio() {
+    fn inbound_requests_are_handled_as_in_istio() {
         const PLAIN: (Transport, &[&str]) = (Transport::Raw, &[]);
         const HTTP: (Transport, &[&str]) = (Transport::Raw, &["http/1.1"]);
         const TLS: (Transport, &[&str]) = (Transport::Tls, &[]);
@@ -559,7 +559,7 @@ mod tests {
                 };
                 let wanted = match expected[at] {
                     "refused" => "refused".into(),
-                    way => format!("{way} {cluster}"),
+                    transport => format!("{transport} {cluster}"),
                 };
                 assert_eq!(
                     call(&listener, port, transport, alpn),
@@ -571,7 +571,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_for_a_port_without_a_service_holds_both_ways() {
+    fn a_policy_for_a_port_without_a_service_applies_inbound_and_outbound() {
         let modes = [MtlsMode::Disable, MtlsMode::Permissive, MtlsMode::Strict];
         for (default_mtls, mtls) in modes.into_iter().flat_map(|a| modes.map(|b| (a, b))) {
             let port = only_policy(9000, mtls);
@@ -582,10 +582,10 @@ mod tests {
                 let cluster = name::INBOUND_PASSTHROUGH_CLUSTER;
                 let open =
                     if mode == MtlsMode::Strict { "refused".into() } else { format!("plain tcp {cluster}") };
-                let way = if mode == MtlsMode::Disable { "plain" } else { "mtls" };
+                let transport = if mode == MtlsMode::Disable { "plain" } else { "mtls" };
                 assert_eq!(
                     (plain, mesh),
-                    (open, format!("{way} tcp {cluster}")),
+                    (open, format!("{transport} tcp {cluster}")),
                     "{default_mtls:?} {mtls:?}"
                 );
             }
@@ -611,7 +611,7 @@ mod tests {
     }
 
     #[test]
-    fn every_port_of_a_service_has_a_cluster_that_leaves_from_the_loop_breaking_address() {
+    fn every_inbound_cluster_connects_from_the_passthrough_address() {
         let mtls = MtlsMode::Permissive;
         let ports = [of_service(9080, Protocol::Http, mtls), only_policy(9000, mtls)];
         let clusters = clusters(&ports, Duration::from_secs(10));
@@ -621,7 +621,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_to_the_application_names_the_service_that_requests_are_counted_for() {
+    fn an_inbound_cluster_names_the_service_for_metrics() {
         let port = of_service(9080, Protocol::Http, MtlsMode::Permissive);
         let services: Vec<_> = clusters(&[port], Duration::ZERO).into_iter().map(|c| c.service).collect();
         assert_eq!(services, [Some(service()), None]);

@@ -205,13 +205,13 @@ impl Chains {
             return;
         }
         let criteria = &mut chain.criteria;
-        if self.meets(criteria) {
+        if self.overlaps(criteria) {
             let only = |net: &IpNet| ChainMatch { destination: vec![*net], ..criteria.clone() };
             let destination: Vec<_> =
-                criteria.destination.iter().copied().filter(|net| !self.meets(&only(net))).collect();
+                criteria.destination.iter().copied().filter(|net| !self.overlaps(&only(net))).collect();
             let only = |name: &String| ChainMatch { server_names: vec![name.clone()], ..criteria.clone() };
             let names: Vec<_> =
-                criteria.server_names.iter().filter(|name| !self.meets(&only(name))).cloned().collect();
+                criteria.server_names.iter().filter(|name| !self.overlaps(&only(name))).cloned().collect();
             match (destination.is_empty(), names.is_empty()) {
                 (false, _) => criteria.destination = destination,
                 (true, false) => criteria.server_names = names,
@@ -222,7 +222,7 @@ impl Chains {
         self.list.push(chain);
     }
 
-    fn meets(&self, criteria: &ChainMatch) -> bool {
+    fn overlaps(&self, criteria: &ChainMatch) -> bool {
         cells(criteria).any(|cell| self.taken.contains(&cell))
     }
 

@@ -60,12 +60,12 @@ impl Outline {
 pub fn of_service(upstream: &Upstream) -> Vec<Resource> {
     let clusters = cluster::clusters(upstream);
     // A proxy requests endpoints of EDS clusters only. It would never request others, and pilot would wait for it.
-    let asked: HashSet<&str> = clusters
+    let requested: HashSet<&str> = clusters
         .iter()
         .filter(|c| matches!(c.discovery, Discovery::Eds(_)))
         .map(|c| c.name.as_str())
         .collect();
-    let endpoints = upstream.assignments().into_iter().filter(|e| asked.contains(e.cluster.as_str()));
+    let endpoints = upstream.assignments().into_iter().filter(|e| requested.contains(e.cluster.as_str()));
     let endpoints: Vec<Resource> = endpoints.map(Resource::Endpoints).collect();
     clusters.into_iter().map(|c| Resource::Cluster(Box::new(c))).chain(endpoints).collect()
 }

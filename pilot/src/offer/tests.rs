@@ -265,7 +265,7 @@ fn tables(offer: &ProxyOffer) -> [(*const Table, *const Table); 5] {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
     #[test]
-    fn what_is_kept_from_the_last_snapshot_never_shows(
+    fn reused_parts_equal_regenerated_ones(
         steps in prop::collection::vec((0..20_usize, 0..3_u8), 1..30)
     ) {
         check(steps)?;
@@ -273,7 +273,7 @@ proptest! {
 }
 
 #[test]
-fn every_object_can_change_come_and_go() {
+fn every_object_can_be_created_changed_and_deleted() {
     let count = documents(1).len();
     assert_eq!(count, 20);
     let all = |version: u8| (0..count).map(move |object| (object, version));
@@ -287,7 +287,7 @@ fn objects(version: u8) -> Catalog {
 }
 
 #[test]
-fn a_change_for_others_leaves_the_tables_as_they_are() {
+fn a_change_in_another_namespace_does_not_change_the_tables() {
     let bodies = Bodies::default();
     let (before, scope) = (objects(1), scope(false, "a-1", "shop", ("app", "a1")));
     let first = snapshot(&before, 1);
@@ -306,7 +306,7 @@ fn a_change_for_others_leaves_the_tables_as_they_are() {
 }
 
 #[test]
-fn a_gateway_listens_to_what_a_service_of_its_own_that_nobody_sees_leads_to() {
+fn a_gateway_listens_on_the_target_ports_of_a_service_that_is_not_exported() {
     let (gate, bodies) = (scope(true, "gate-1", "gates", ("istio", "ingressgateway")), Bodies::default());
     let listeners = |kept: &Kept| shown(kept.offer(), Kind::Listener).into_keys().collect::<Vec<_>>();
     let first = snapshot(&objects(1), 1);
@@ -354,7 +354,7 @@ async fn a_member_is_offered_each_snapshot_and_changes_its_group_with_its_labels
 }
 
 #[tokio::test]
-async fn what_is_kept_for_proxies_is_forgotten_when_the_last_of_their_group_leaves() {
+async fn cached_configuration_is_dropped_with_the_last_proxy_of_a_group() {
     let (_publish, offers) = offers(snapshot(&objects(1), 1));
     let join = |scope: Arc<Scope>| offers.join(move |_: &Snapshot| Ok::<_, ()>(scope.clone()));
     let stays = join(scope(false, "a-1", "shop", ("app", "a1"))).await.unwrap();

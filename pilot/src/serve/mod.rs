@@ -55,10 +55,10 @@ impl Discover for Discovery {
             self.metrics.denied.inc();
             return Err(Status::unauthenticated("this port needs a client certificate of the mesh"));
         }
-        let (send, answers) = mpsc::channel(QUEUE);
+        let (send, responses) = mpsc::channel(QUEUE);
         let session = Session::new(mode, peer, self.clone(), send).until(parting);
         tokio::spawn(session.run(requests));
-        Ok(answers)
+        Ok(responses)
     }
 }
 

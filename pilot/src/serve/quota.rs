@@ -10,13 +10,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// The streams of all clients.
 #[derive(Debug, Clone, Default)]
 pub struct Quota {
-    open: Arc<Mutex<HashMap<Holder, Held>>>,
+    open: Arc<Mutex<HashMap<Holder, Usage>>>,
     greeting: Arc<Mutex<HashMap<Option<IpAddr>, Weak<Semaphore>>>>,
 }
 
 /// The number of a holder's streams and the memory that they use.
 #[derive(Debug, Default, Clone, Copy)]
-struct Held {
+struct Usage {
     streams: usize,
     /// The size of their clients' subscriptions.
     bytes: usize,
@@ -37,11 +37,11 @@ impl Quota {
     /// Counts another stream of a holder until the ticket is dropped. `None` if the holder has reached its limit.
     pub fn take(&self, holder: Holder) -> Option<Ticket> {
         let mut open = lock(&self.open);
-        let held = open.entry(holder.clone()).or_default();
-        if held.streams >= holder.most().streams {
+        let usage = open.entry(holder.clone()).or_default();
+        if usage.streams >= holder.limit().streams {
             return None;
         }
-        held.streams += 1;
+        usage.streams += 1;
         Some(Ticket { open: self.open.clone(), holder, bytes: 0 })
     }
 
@@ -51,8 +51,8 @@ impl Quota {
         let semaphore = {
             let mut greeting = lock(&self.greeting);
             greeting.retain(|_, semaphore| semaphore.strong_count() > 0);
-            let held = greeting.get(&address).and_then(Weak::upgrade);
-            held.unwrap_or_else(|| {
+            let known = greeting.get(&address).and_then(Weak::upgrade);
+            known.unwrap_or_else(|| {
                 let semaphore = Arc::new(Semaphore::new(GREETING));
                 greeting.insert(address, Arc::downgrade(&semaphore));
                 semaphore
@@ -67,7 +67,7 @@ impl Quota {
 }
 
 impl Holder {
-    fn most(&self) -> Held {
+    fn limit(&self) -> Usage {
         match self {
             Self::Pod(..) => OF_POD,
             Self::Identity(_) => OF_IDENTITY,
@@ -79,7 +79,7 @@ impl Holder {
 /// A counted stream.
 #[derive(Debug)]
 pub struct Ticket {
-    open: Arc<Mutex<HashMap<Holder, Held>>>,
+    open: Arc<Mutex<HashMap<Holder, Usage>>>,
     holder: Holder,
     bytes: usize,
 }
@@ -88,20 +88,20 @@ impl Ticket {
     /// Records the memory that the stream uses. Returns false if the holder's streams exceed their limit.
     pub fn hold(&mut self, bytes: usize) -> bool {
         let mut open = lock(&self.open);
-        let Some(held) = open.get_mut(&self.holder) else { return false };
-        held.bytes = held.bytes - self.bytes + bytes;
+        let Some(usage) = open.get_mut(&self.holder) else { return false };
+        usage.bytes = usage.bytes - self.bytes + bytes;
         self.bytes = bytes;
-        held.bytes <= self.holder.most().bytes
+        usage.bytes <= self.holder.limit().bytes
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut open = lock(&self.open);
-        if let Some(held) = open.get_mut(&self.holder) {
-            held.streams -= 1;
-            held.bytes -= self.bytes;
-            if held.streams == 0 {
+        if let Some(usage) = open.get_mut(&self.holder) {
+            usage.streams -= 1;
+            usage.bytes -= self.bytes;
+            if usage.streams == 0 {
                 open.remove(&self.holder);
             }
         }
@@ -115,11 +115,11 @@ fn lock<K: Eq + Hash, V>(table: &Mutex<HashMap<K, V>>) -> MutexGuard<'_, HashMap
 
 /// Limit for a Pod: it has one stream, and for a while those of connections that broke without notice. Three times the
 /// names that a stream may subscribe to fit.
-const OF_POD: Held = Held { streams: 16, bytes: 64 << 20 };
+const OF_POD: Usage = Usage { streams: 16, bytes: 64 << 20 };
 /// Limit for proxies without a Pod that share an identity.
-const OF_IDENTITY: Held = Held { streams: 100, bytes: 512 << 20 };
+const OF_IDENTITY: Usage = Usage { streams: 100, bytes: 512 << 20 };
 /// Limit for processes on the same machine, on the plaintext port, which is open only if configured.
-const OF_MACHINE: Held = Held { streams: 10_000, bytes: 512 << 20 };
+const OF_MACHINE: Usage = Usage { streams: 10_000, bytes: 512 << 20 };
 /// The number of first requests from one address that are read at the same time.
 const GREETING: usize = 16;
 /// The number of streams from one address that may wait for that. Further ones are refused and must reconnect later.
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_holder_has_so_many_streams_and_room_again_when_one_ends() {
+    fn a_holder_may_open_a_limited_number_of_streams_at_a_time() {
         let quota = Quota::default();
         let holder = || Holder::Pod("shop".into(), "a".into());
         let mut tickets: Vec<Ticket> = (0..OF_POD.streams).map(|_| quota.take(holder()).unwrap()).collect();
@@ -139,11 +139,11 @@ mod tests {
         tickets.pop();
         assert!(quota.take(holder()).is_some());
         tickets.clear();
-        assert!(lock(&quota.open).is_empty(), "nothing is kept of who has left");
+        assert!(lock(&quota.open).is_empty(), "holders without streams are removed");
     }
 
     #[test]
-    fn the_streams_of_a_holder_share_what_they_may_hold() {
+    fn the_streams_of_a_holder_share_its_memory_limit() {
         let quota = Quota::default();
         let take = |pod: &str| quota.take(Holder::Pod("shop".into(), pod.into())).unwrap();
         let (mut one, mut two, mut other) = (take("a"), take("a"), take("b"));
@@ -152,11 +152,11 @@ mod tests {
         assert!(!two.hold(half + 1));
         assert!(two.hold(1) && one.hold(OF_POD.bytes - 1));
         drop(one);
-        assert!(two.hold(OF_POD.bytes), "what a stream held is free when it ends");
+        assert!(two.hold(OF_POD.bytes), "the memory of a stream is free when it ends");
     }
 
     #[tokio::test]
-    async fn one_address_takes_turns_and_delays_no_other() {
+    async fn first_requests_of_one_address_are_limited_and_delay_no_other_address() {
         let quota = Quota::default();
         let (one, other) = (Some([10, 0, 0, 1].into()), Some([10, 0, 0, 2].into()));
         let mut turns = vec![];
@@ -176,6 +176,6 @@ mod tests {
         drop(quota.turn(one).await.unwrap());
         turns.clear();
         drop(quota.turn(other).await.unwrap());
-        assert_eq!(lock(&quota.greeting).len(), 1, "only who asked last is known");
+        assert_eq!(lock(&quota.greeting).len(), 1, "only the last address is kept");
     }
 }

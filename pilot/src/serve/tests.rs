@@ -35,7 +35,7 @@ fn discovery(snapshots: watch::Receiver<Arc<Snapshot>>) -> Discovery {
     }
 }
 
-fn ask(kind: Kind, names: &[&str]) -> DeltaDiscoveryRequest {
+fn subscribe(kind: Kind, names: &[&str]) -> DeltaDiscoveryRequest {
     let node =
         NodeInfo { id: "sidecar~10.0.0.1~a.shop~shop.svc.cluster.local".into(), ..NodeInfo::default() };
     DeltaDiscoveryRequest {
@@ -47,21 +47,21 @@ fn ask(kind: Kind, names: &[&str]) -> DeltaDiscoveryRequest {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_proxy_that_comes_before_the_folder_is_read_is_not_told_that_everything_is_gone() {
+async fn a_proxy_that_connects_before_the_folder_is_read_gets_no_removals() {
     let (publish, snapshots) = watch::channel(snapshot(0, ""));
     let first = DeltaDiscoveryRequest {
         initial_resource_versions: [("held".to_owned(), "1".to_owned())].into(),
-        ..ask(Kind::Cluster, &[])
+        ..subscribe(Kind::Cluster, &[])
     };
     let (send, mut responses) = mpsc::channel(QUEUE);
     let requests =
         futures_util::stream::iter([Ok(Request::Delta(first))]).chain(futures_util::stream::pending());
     tokio::spawn(Session::new(Mode::Delta, None, discovery(snapshots), send).run(requests.boxed()));
     let early = tokio::time::timeout(Duration::from_secs(60), responses.recv()).await;
-    assert!(early.is_err(), "told {early:?}");
+    assert!(early.is_err(), "sent {early:?}");
     publish.send_replace(snapshot(1, ""));
-    let told = responses.recv().await.unwrap().unwrap().into_delta().unwrap();
-    assert!(told.resources.iter().any(|resource| resource.name == "BlackHoleCluster"), "{told:?}");
+    let response = responses.recv().await.unwrap().unwrap().into_delta().unwrap();
+    assert!(response.resources.iter().any(|resource| resource.name == "BlackHoleCluster"), "{response:?}");
 }
 
 /// A proxy that follows the test step by step, one request at a time.
@@ -87,10 +87,10 @@ impl Client {
 
     /// Requests resources, receives the response and acknowledges it.
     async fn take(&mut self, kind: Kind, names: &[&str]) {
-        self.requests.send(Ok(Request::Delta(ask(kind, names)))).await.unwrap();
-        let answer = self.responses.recv().await.unwrap().unwrap().into_delta().unwrap();
-        assert_eq!(answer.type_url, kind.type_url());
-        let ack = DeltaDiscoveryRequest { response_nonce: answer.nonce, ..ask(kind, &[]) };
+        self.requests.send(Ok(Request::Delta(subscribe(kind, names)))).await.unwrap();
+        let response = self.responses.recv().await.unwrap().unwrap().into_delta().unwrap();
+        assert_eq!(response.type_url, kind.type_url());
+        let ack = DeltaDiscoveryRequest { response_nonce: response.nonce, ..subscribe(kind, &[]) };
         self.requests.send(Ok(Request::Delta(ack))).await.unwrap();
     }
 
@@ -106,7 +106,7 @@ impl Client {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_proxy_from_which_something_is_held_back_is_not_in_step_although_it_acknowledged_all() {
+async fn a_proxy_with_deferred_resources_is_not_in_sync_even_if_it_acknowledged_all() {
     let service = "
 apiVersion: v1
 kind: Service
@@ -183,7 +183,7 @@ fn ask_as(role: &str, pod: &str, kind: Kind, names: &[&str]) -> DeltaDiscoveryRe
         metadata: metadata.as_object().unwrap().clone(),
         ..NodeInfo::default()
     };
-    DeltaDiscoveryRequest { node: Some(Node::from(&info)), ..ask(kind, names) }
+    DeltaDiscoveryRequest { node: Some(Node::from(&info)), ..subscribe(kind, names) }
 }
 
 impl Client {
@@ -193,15 +193,15 @@ impl Client {
 
     /// The next response in short, acknowledged: `+name` and `-name`; or why the stream ends.
     async fn next(&mut self) -> Vec<String> {
-        match *self.responses.recv().await.expect("there is an answer or a reason") {
-            Ok(answer) => {
-                let answer = answer.into_delta().unwrap();
-                let added = answer.resources.iter().map(|r| format!("+{}", r.name));
+        match *self.responses.recv().await.expect("there is a response or a reason") {
+            Ok(response) => {
+                let response = response.into_delta().unwrap();
+                let added = response.resources.iter().map(|r| format!("+{}", r.name));
                 let shown =
-                    added.chain(answer.removed_resources.iter().map(|name| format!("-{name}"))).collect();
+                    added.chain(response.removed_resources.iter().map(|name| format!("-{name}"))).collect();
                 let ack = DeltaDiscoveryRequest {
-                    type_url: answer.type_url,
-                    response_nonce: answer.nonce,
+                    type_url: response.type_url,
+                    response_nonce: response.nonce,
                     ..DeltaDiscoveryRequest::default()
                 };
                 self.send(ack).await;
@@ -216,7 +216,7 @@ const NAMED: &str = "kubernetes://named";
 const OTHER: &str = "kubernetes://other";
 
 #[tokio::test(start_paused = true)]
-async fn a_gateway_has_a_secret_as_long_as_a_gateway_object_that_selects_its_pod_names_it() {
+async fn a_gateway_gets_a_secret_only_while_a_gateway_object_that_selects_its_pod_names_it() {
     let (publish, snapshots) = watch::channel(snapshot(1, GATES));
     let mut client = Client::from(secure(snapshots), Some(peer("gate", "10.0.0.3")));
     client.send(ask_as("router", "gate", Kind::Secret, &[NAMED, OTHER])).await;
@@ -238,16 +238,16 @@ async fn a_gateway_has_a_secret_as_long_as_a_gateway_object_that_selects_its_pod
         let changed = GATES.replace(before, after);
         assert_ne!(changed, GATES);
         publish.send_replace(snapshot(number, &changed));
-        let mut told = client.next().await;
-        told.sort();
-        assert_eq!(told, expected, "{before} -> {after}");
+        let mut pushed = client.next().await;
+        pushed.sort();
+        assert_eq!(pushed, expected, "{before} -> {after}");
         publish.send_replace(snapshot(number + 1, GATES));
         assert!(client.next().await.contains(&"+kubernetes://named".to_owned()), "{before} again");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_else_is_given_the_secrets_of_a_gateway() {
+async fn only_the_gateway_gets_its_secrets() {
     let denied = vec!["PermissionDenied".to_owned()];
     let nothing = vec![format!("-{NAMED}"), format!("-{OTHER}")];
     let cases = [
@@ -280,7 +280,7 @@ async fn nobody_else_is_given_the_secrets_of_a_gateway() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_proxy_that_is_faster_than_the_news_of_its_pod_waits_for_it() {
+async fn a_proxy_that_connects_before_its_pod_is_known_waits_for_it() {
     let (publish, snapshots) = watch::channel(snapshot(1, ""));
     let mut client = Client::from(secure(snapshots), Some(peer("gate", "10.0.0.3")));
     client.send(ask_as("router", "gate", Kind::Secret, &[NAMED])).await;
@@ -291,7 +291,7 @@ async fn a_proxy_that_is_faster_than_the_news_of_its_pod_waits_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_proxy_whose_pod_nobody_knows_is_served_without_secrets_and_gets_them_when_it_is_known() {
+async fn a_proxy_of_an_unknown_pod_gets_secrets_only_once_the_pod_is_known() {
     let without = GATES.replace("{name: gate, namespace", "{name: gone, namespace");
     let (publish, snapshots) = watch::channel(snapshot(1, &without));
     // No pod has this address; otherwise the connection would be attributed to that pod.
@@ -304,7 +304,7 @@ async fn a_proxy_whose_pod_nobody_knows_is_served_without_secrets_and_gets_them_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pod_that_becomes_somebody_elses_ends_the_stream() {
+async fn a_stream_ends_when_its_pod_changes_its_identity() {
     let (publish, snapshots) = watch::channel(snapshot(1, GATES));
     let mut client = Client::from(secure(snapshots), Some(peer("gate", "10.0.0.3")));
     client.send(ask_as("router", "gate", Kind::Secret, &[NAMED])).await;
@@ -314,22 +314,24 @@ async fn a_pod_that_becomes_somebody_elses_ends_the_stream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_asks_for_too_much_or_not_at_all_ends() {
+async fn a_stream_with_too_many_names_or_no_request_ends() {
     let (_publish, snapshots) = watch::channel(snapshot(1, ""));
     let mut client = Client::new(discovery(snapshots.clone()));
     client.take(Kind::Cluster, &["*"]).await;
     let names: Vec<String> = (0..=100_000).map(|number| number.to_string()).collect();
-    client.send(DeltaDiscoveryRequest { resource_names_subscribe: names, ..ask(Kind::Workload, &[]) }).await;
+    client
+        .send(DeltaDiscoveryRequest { resource_names_subscribe: names, ..subscribe(Kind::Workload, &[]) })
+        .await;
     assert_eq!(client.next().await, ["ResourceExhausted"]);
     let mut long = Client::new(discovery(snapshots.clone()));
-    long.send(ask(Kind::Endpoints, &[&"x".repeat(2_000)])).await;
+    long.send(subscribe(Kind::Endpoints, &[&"x".repeat(2_000)])).await;
     assert_eq!(long.next().await, ["ResourceExhausted"]);
     let mut silent = Client::new(discovery(snapshots));
     assert_eq!(silent.next().await, ["DeadlineExceeded"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pod_has_so_many_streams_and_no_more() {
+async fn a_pod_has_a_limited_number_of_streams() {
     let (_publish, snapshots) = watch::channel(snapshot(1, GATES));
     let discovery = secure(snapshots);
     let mut clients = vec![];
@@ -348,7 +350,7 @@ async fn a_stream_ends_with_the_certificate_that_opened_it() {
     let discovery = discovery(snapshots);
     let connections = discovery.connections.clone();
     let (send, mut responses) = mpsc::channel(QUEUE);
-    let requests = futures_util::stream::iter([Ok(Request::Delta(ask(Kind::Cluster, &["*"])))])
+    let requests = futures_util::stream::iter([Ok(Request::Delta(subscribe(Kind::Cluster, &["*"])))])
         .chain(futures_util::stream::pending());
     let parting = Parting(tokio::time::Instant::now() + Duration::from_hours(1));
     let session = Session::new(Mode::Delta, None, discovery, send).until(Some(parting));

@@ -294,7 +294,7 @@ fn virtual_services_are_refused_as_istio_refuses_them() {
 }
 
 #[test]
-fn conditions_that_earlier_ones_hide_are_told() {
+fn conditions_hidden_by_earlier_ones_are_reported() {
     let two = |first: &str, second: &str| {
         format!(
             "{{hosts: [web], http: [{{match: [{first}], route: [{{destination: {{host: a}}}}]}}, {{match: [{second}], \
@@ -344,7 +344,7 @@ fn conditions_that_earlier_ones_hide_are_told() {
 }
 
 #[test]
-fn destination_rules_are_judged_as_istio_judges_them() {
+fn destination_rules_get_istios_verdicts() {
     let policy = |text: &str| format!("{{host: web, trafficPolicy: {{{text}}}}}");
     let table: [(String, &[&str]); 13] = [
         (
@@ -415,7 +415,7 @@ fn destination_rules_are_judged_as_istio_judges_them() {
 }
 
 #[test]
-fn gateways_are_judged_as_istio_judges_them() {
+fn gateways_get_istios_verdicts() {
     let server = |hosts: &str, protocol: &str, tls: &str| {
         format!(
             "{{servers: [{{hosts: [{hosts}], port: {{number: 443, name: p, protocol: {protocol}}}{tls}}}]}}"
@@ -503,7 +503,7 @@ fn a_gateway_that_was_converted_from_the_gateway_api_may_serve_no_namespace() {
 }
 
 #[test]
-fn sidecars_and_peer_authentications_are_judged_as_istio_judges_them() {
+fn sidecars_and_peer_authentications_get_istios_verdicts() {
     taken(
         "Sidecar",
         &[

@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_told_to_give_up_what_protects_a_port() {
+    fn advice_never_weakens_a_policy() {
         for (field, advice) in FIELDS.iter().filter(|(field, _)| PROTECTING.contains(field)) {
             assert!(!advice.starts_with("leave it out"), "{field}: {advice}");
         }

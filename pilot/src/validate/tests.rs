@@ -118,7 +118,7 @@ fn route_error(route: &str) -> String {
 }
 
 #[test]
-fn weights_that_make_no_sense_are_refused() {
+fn invalid_weights_are_refused() {
     let two = |one: i64, other: i64| {
         format!(
             "route: [{{destination: {{host: b}}, weight: {one}}}, {{destination: {{host: c}}, weight: {other}}}]"
@@ -324,7 +324,7 @@ fn hosts_are_completed_with_the_objects_namespace() {
 }
 
 #[test]
-fn conditions_have_the_words_of_the_model() {
+fn retry_conditions_have_the_names_of_the_model() {
     let vs = virtual_service(
         "{hosts: [a], http: [{match: [{headers: {A: {}, b: {}, c: {prefix: x}}, withoutHeaders: {d: \
          {exact: z}, e: {}}, method: {exact: GET}, queryParams: {q: {}}, port: 80, gateways: [mesh, n/g]}], route: \
@@ -355,7 +355,7 @@ fn conditions_have_the_words_of_the_model() {
 }
 
 #[test]
-fn a_lone_destination_gets_everything_and_zero_weights_are_dropped() {
+fn a_single_destination_gets_all_requests_and_zero_weights_are_dropped() {
     let count = |spec: &str| match &virtual_service(spec).http[0].action {
         HttpAction::Forward(to) => to.iter().map(|d| d.weight).collect::<Vec<_>>(),
         other => panic!("{other:?}"),
@@ -389,7 +389,7 @@ fn retries_faults_mirrors_and_rewrites_are_parsed() {
 }
 
 #[test]
-fn a_cors_policy_becomes_settings_of_the_filter() {
+fn a_cors_policy_becomes_filter_settings() {
     let of = |policy: &str| {
         let spec = format!(
             "{{hosts: [a], http: [{{route: [{{destination: {{host: b}}}}], corsPolicy: {policy}}}]}}"
@@ -403,7 +403,7 @@ fn a_cors_policy_becomes_settings_of_the_filter() {
     let silent =
         CorsPolicy { forward_not_matching_preflights: Some(true), enabled: all, ..CorsPolicy::default() };
     assert_eq!(of("{}"), silent);
-    let told = "{allowOrigins: [{exact: 'http://a'}, {regex: '.*b'}], allowMethods: [GET, PUT], allowHeaders: [a, b], \
+    let cors = "{allowOrigins: [{exact: 'http://a'}, {regex: '.*b'}], allowMethods: [GET, PUT], allowHeaders: [a, b], \
                 exposeHeaders: [c], maxAge: 24h, allowCredentials: false, unmatchedPreflights: IGNORE}";
     let pattern = |pattern| StringMatch { pattern, ignore_case: false };
     let expected = CorsPolicy {
@@ -419,12 +419,12 @@ fn a_cors_policy_becomes_settings_of_the_filter() {
         forward_not_matching_preflights: Some(false),
         ..silent
     };
-    assert_eq!(of(told), expected);
+    assert_eq!(of(cors), expected);
     assert_eq!(of("{allowOrigin: ['*']}").allow_origins, [StringMatch::exact("*")]);
 }
 
 #[test]
-fn odd_routes_are_accepted_with_a_warning() {
+fn suspicious_routes_are_accepted_with_a_warning() {
     let text = mesh_kind(
         "networking",
         "VirtualService",
@@ -885,7 +885,7 @@ fn sidecars_and_peer_authentications_are_refused_with_path_and_reason() {
 }
 
 #[test]
-fn ports_speak_what_istio_says() {
+fn ports_have_the_protocol_that_istio_selects() {
     let table = [
         ("TCP", None, "http", 80, Protocol::Http),
         ("TCP", None, "http-web", 80, Protocol::Http),
@@ -916,7 +916,7 @@ fn ports_speak_what_istio_says() {
 }
 
 #[test]
-fn a_workload_is_named_after_what_made_it() {
+fn a_workload_is_named_after_its_owner() {
     let pod = |owner: &str, labels: &str| {
         let text = format!(
             "apiVersion: v1\nkind: Pod\nmetadata: {{name: p-1, labels: {{{labels}}}, ownerReferences: [{owner}]}}\n"
@@ -959,8 +959,8 @@ fn the_meshs_settings_come_from_the_config_map_of_the_root_namespace() {
 }
 
 #[test]
-fn weights_that_do_not_sum_up_to_a_hundred_are_told_as_the_shares_that_they_are() {
-    let told = |one: u32, other: u32| {
+fn weights_that_do_not_add_up_to_100_are_reported_as_percentages() {
+    let warning = |one: u32, other: u32| {
         let object = format!(
             "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: a}}\nspec: {{hosts: [a], http: [{{route: \
              [{{destination: {{host: b}}, weight: {one}}}, {{destination: {{host: c}}, weight: {other}}}]}}]}}\n"
@@ -969,12 +969,12 @@ fn weights_that_do_not_sum_up_to_a_hundred_are_told_as_the_shares_that_they_are(
         assert_eq!(checked.errors, []);
         checked.warnings.iter().map(|w| format!("{}: {}", w.path, w.reason)).collect::<Vec<_>>().join("; ")
     };
-    assert_eq!(told(80, 20), "");
-    assert_eq!(told(0, 100), "");
+    assert_eq!(warning(80, 20), "");
+    assert_eq!(warning(0, 100), "");
     let reason = "spec.http[0].route: the weights sum up to 120, not 100: they are shares of 50 %, 50 %";
-    assert_eq!(told(60, 60), reason);
+    assert_eq!(warning(60, 60), reason);
     let reason = "spec.http[0].route: the weights sum up to 3, not 100: they are shares of 33.3 %, 66.7 %";
-    assert_eq!(told(1, 2), reason);
+    assert_eq!(warning(1, 2), reason);
 }
 
 /// Validates a ConfigMap with this MeshConfig.
@@ -992,7 +992,7 @@ fn settings(mesh: &str) -> Result<Arc<Mesh>, String> {
 }
 
 #[test]
-fn paths_are_normalised_as_the_mesh_says_and_as_istio_does_where_it_says_nothing() {
+fn paths_are_normalised_as_configured_or_with_istios_default() {
     use crate::catalog::policy::PathNormalization::{Base, DecodeAndMergeSlashes, MergeSlashes, None};
     for (written, expected) in [
         ("trustDomain: a", Base),
@@ -1014,7 +1014,7 @@ fn paths_are_normalised_as_the_mesh_says_and_as_istio_does_where_it_says_nothing
 }
 
 #[test]
-fn settings_that_nobody_reads_are_warnings() {
+fn ignored_settings_are_warnings() {
     let warnings = |mesh: &str| {
         let head =
             "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n";
@@ -1066,7 +1066,7 @@ fn each_line_of_a_text_log_has_an_end() {
 }
 
 #[test]
-fn operators_of_logs_are_those_that_proxies_take() {
+fn log_operators_are_those_that_proxies_support() {
     let refused = |encoding: &str, text: &str| {
         let log =
             format!("accessLogFile: /dev/stdout\naccessLogFormat: '{text}'\naccessLogEncoding: {encoding}");
@@ -1090,7 +1090,7 @@ const REAL: [&str; 4] = [
 
 proptest! {
     #[test]
-    fn a_mutated_file_never_panics_and_what_it_makes_wrong_changes_nothing(
+    fn a_mutated_file_never_panics_and_invalid_objects_change_nothing(
         file in 0..REAL.len(), at in 0..10_000usize, cut in 0..12usize, put in "[-0-9a-z*:{}\\[\\]\n ]{0,6}"
     ) {
         let catalog = applied(&crate::catalog::Catalog::default(), &REAL.join("\n---\n"));

@@ -79,7 +79,7 @@ impl Channel {
             // Armed before the check, so that a change during the check causes another one.
             let rung = self.proxies.rung();
             revisions.mark_unchanged();
-            let mut verdicts = self.answer(question);
+            let mut verdicts = self.verdicts(question);
             // Read after the table: an object removed there is removed in this snapshot.
             verdicts.snapshot = snapshots.borrow_and_update().generation;
             verdicts.settled = verdicts.settles(&question.objects);
@@ -97,7 +97,7 @@ impl Channel {
         }
     }
 
-    fn answer(&self, question: &Wait) -> Verdicts {
+    fn verdicts(&self, question: &Wait) -> Verdicts {
         let wanted = |verdict: &ObjectVerdict| question.objects.iter().any(|one| one.names(verdict));
         let (revision, objects) = self.lock().since(0, wanted);
         Verdicts { revision, objects, proxies: self.proxies.list(), ..Verdicts::default() }

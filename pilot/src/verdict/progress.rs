@@ -33,7 +33,7 @@ struct Progress {
 struct Refused {
     kind: Kind,
     nonce: String,
-    told: ProxyRefusal,
+    refusal: ProxyRefusal,
 }
 
 impl Proxies {
@@ -118,7 +118,7 @@ impl Progress {
             known.cloned().unwrap_or_else(|| Refused {
                 kind,
                 nonce: nack.nonce.clone(),
-                told: ProxyRefusal {
+                refusal: ProxyRefusal {
                     type_url: kind.type_url().to_owned(),
                     names: nack.names.clone(),
                     detail: nack.detail.clone(),
@@ -132,7 +132,7 @@ impl Progress {
     fn read(&self) -> ProxyAnswer {
         // Rejections are read first: a proxy whose state changes meanwhile is reported as rejecting, never as
         // acknowledging what it rejects.
-        let refusals = self.refusals().iter().map(|refused| refused.told.clone()).collect();
+        let refusals = self.refusals().iter().map(|refused| refused.refusal.clone()).collect();
         ProxyAnswer {
             proxy: self.proxy.clone(),
             acknowledged: self.acknowledged.load(Ordering::Acquire),
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_has_acknowledged_what_it_looked_at_once_nothing_is_under_way_or_held() {
+    fn a_generation_counts_as_acknowledged_when_no_response_is_pending_or_deferred() {
         let proxies = Proxies::default();
         let place = proxies.add("web.shop".into());
         let acknowledged = || proxies.list()[0].acknowledged;
@@ -180,16 +180,16 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_dated_once_and_ends_with_the_next_acknowledgement() {
+    fn a_rejection_keeps_its_time_and_ends_with_the_next_acknowledgement() {
         let proxies = Proxies::default();
         let place = proxies.add("web.shop".into());
         place.note(&status("1", "1", None), 4, false);
         place.note(&status("2", "1", Some("2")), 5, false);
         place.note(&status("2", "1", Some("2")), 6, false);
-        let told = proxies.list().remove(0);
-        assert_eq!((told.acknowledged, told.answered, told.refusals[0].since), (4, 6, 5));
-        assert!(matches!(told.standing(5), Standing::Refused(refusal) if refusal.detail == "a bad route"));
-        assert_eq!(told.standing(6), Standing::Acknowledged, "what came after the refused");
+        let proxy = proxies.list().remove(0);
+        assert_eq!((proxy.acknowledged, proxy.answered, proxy.refusals[0].since), (4, 6, 5));
+        assert!(matches!(proxy.standing(5), Standing::Refused(refusal) if refusal.detail == "a bad route"));
+        assert_eq!(proxy.standing(6), Standing::Acknowledged, "what came after the refused");
         place.note(&status("3", "1", Some("2")), 7, false);
         assert_eq!(proxies.list()[0].standing(7), Standing::Pending, "the next response is under way");
         place.note(&status("3", "3", None), 7, false);
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_bell_rings_for_those_who_listen_from_before() {
+    async fn a_notification_reaches_earlier_subscribers() {
         let proxies = Proxies::default();
         let rung = proxies.rung();
         let place = proxies.add("web.shop".into());

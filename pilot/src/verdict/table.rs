@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_version_leaves_the_last_good_one_and_its_warnings_in_force() {
+    fn a_rejected_version_leaves_the_last_valid_one_and_its_warnings_in_force() {
         let mut table = Table::default();
         table.note(vec![verdict(Kind::Service, 1, 0, 1)], 4);
         table.note(vec![verdict(Kind::Service, 2, 1, 0)], 5);
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_are_told_what_changed_after_what_they_know() {
+    fn readers_get_the_changes_since_their_last_read() {
         let mut table = Table::default();
         table.note(vec![verdict(Kind::Service, 1, 0, 0)], 1);
         let known = table.revision();
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_is_forgotten_in_the_order_of_the_facts() {
+    fn deletions_are_applied_in_the_order_of_the_facts() {
         let gone = || Verdict { gone: true, ..verdict(Kind::Service, 0, 0, 0) };
         let mut table = Table::default();
         table.note(vec![verdict(Kind::Service, 1, 1, 0), gone()], 1);
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_can_be_read_again_and_a_pod_in_order_are_not_kept() {
+    fn a_readable_file_and_a_healthy_pod_are_not_kept() {
         let mut table = Table::default();
         let unread = Verdict { key: None, ..verdict(Kind::Service, 0, 1, 0) };
         table.note(vec![unread, verdict(Kind::Pod, 0, 1, 0)], 1);

@@ -40,7 +40,7 @@ fn acknowledged() -> BTreeMap<Resources, Status> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_is_answered_once_the_object_is_in_force_at_every_proxy() {
+async fn a_wait_ends_when_the_object_is_in_force_at_every_proxy() {
     let channel = Channel::default();
     let (publish, snapshots) = watch::channel(snapshot(1));
     let place = channel.proxies.add("web.shop".into());
@@ -58,24 +58,24 @@ async fn a_question_is_answered_once_the_object_is_in_force_at_every_proxy() {
     step().await;
     assert!(!waiting.is_finished(), "the proxy has not answered");
     place.note(&acknowledged(), 2, false);
-    let told = waiting.await.unwrap();
-    assert_eq!((told.settled, told.objects.len(), told.proxies[0].acknowledged), (true, 1, 2));
+    let verdicts = waiting.await.unwrap();
+    assert_eq!((verdicts.settled, verdicts.objects.len(), verdicts.proxies[0].acknowledged), (true, 1, 2));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_ends_with_its_time_and_tells_what_is_missing() {
+async fn a_wait_ends_at_its_timeout_and_reports_what_is_missing() {
     let channel = Channel::default();
     let (_publish, snapshots) = watch::channel(snapshot(1));
     let _place = channel.proxies.add("web.shop".into());
     channel.note(vec![verdict(1)], 1);
     let begin = tokio::time::Instant::now();
-    let told = channel.wait(snapshots, &question(1, false, 500)).await;
-    assert!(!told.settled && begin.elapsed() >= Duration::from_millis(500));
-    assert_eq!((told.proxies[0].proxy.as_str(), told.proxies[0].answered), ("web.shop", 0));
+    let verdicts = channel.wait(snapshots, &question(1, false, 500)).await;
+    assert!(!verdicts.settled && begin.elapsed() >= Duration::from_millis(500));
+    assert_eq!((verdicts.proxies[0].proxy.as_str(), verdicts.proxies[0].answered), ("web.shop", 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_goes_is_settled_when_the_proxies_are_without_it() {
+async fn a_deletion_is_settled_when_every_proxy_has_dropped_the_object() {
     let channel = Channel::default();
     let (_publish, snapshots) = watch::channel(snapshot(3));
     channel.note(vec![verdict(1)], 1);
@@ -88,7 +88,7 @@ async fn what_goes_is_settled_when_the_proxies_are_without_it() {
 }
 
 #[tokio::test]
-async fn a_revision_is_told_for_each_change_and_for_nothing_else() {
+async fn each_change_and_nothing_else_has_a_revision() {
     let channel = Channel::default();
     let mut revisions = channel.watch();
     channel.note(vec![verdict(1)], 1);

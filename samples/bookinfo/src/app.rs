@@ -23,8 +23,8 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::answer::{self, Answer};
 use crate::config::Config;
+use crate::response::{self, HttpResponse};
 use crate::role::Service;
 
 /// Binds, serves until SIGTERM or Ctrl-C, and completes running requests.
@@ -104,21 +104,21 @@ fn connection(stream: TcpStream, shared: Arc<Shared>, graceful: &GracefulShutdow
 async fn respond(shared: &Shared, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let version = request.version();
     let (head, body) = request.into_parts();
-    let mut answer = match Limited::new(body, LONGEST_BODY).collect().await {
-        Ok(body) => shared.service.answer(Request::from_parts(head, body.to_bytes())).await,
+    let mut response = match Limited::new(body, LONGEST_BODY).collect().await {
+        Ok(body) => shared.service.respond(Request::from_parts(head, body.to_bytes())).await,
         Err(error) => unreadable(&*error),
     };
     if shared.leaving.load(Ordering::Relaxed) && version < Version::HTTP_2 {
-        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    answer.map(Full::new)
+    response.map(Full::new)
 }
 
-fn unreadable(error: &(dyn std::error::Error + 'static)) -> Answer {
+fn unreadable(error: &(dyn std::error::Error + 'static)) -> HttpResponse {
     if error.is::<LengthLimitError>() {
-        answer::refusal(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than 64 KiB")
+        response::refusal(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than 64 KiB")
     } else {
-        answer::refusal(StatusCode::BAD_REQUEST, "the body cannot be read")
+        response::refusal(StatusCode::BAD_REQUEST, "the body cannot be read")
     }
 }
 

@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reviews_carry_stars_as_far_as_they_are_known() {
+    fn reviews_include_the_known_ratings() {
         let ratings = BTreeMap::from([("Reviewer1".to_owned(), 3)]);
         let known = serde_json::to_value(reviews(Stars::Known { color: "red", ratings: &ratings }))
             .expect("reviews are JSON");

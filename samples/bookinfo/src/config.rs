@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn version_decides_the_stars_unless_told_otherwise() {
+    fn the_version_decides_the_stars_unless_configured() {
         let table: &[(&[&str], Option<&str>)] = &[
             (&["reviews"], None),
             (&["reviews", "--version", "v2"], Some("black")),
@@ -204,14 +204,15 @@ mod tests {
 
     #[test]
     fn peers_take_domain_and_port() {
-        let told = ["productpage", "--services-domain", "shop.svc.cluster.local", "--details-port", "80"];
-        let peers = config(&told).expect("good settings").peers;
+        let arguments =
+            ["productpage", "--services-domain", "shop.svc.cluster.local", "--details-port", "80"];
+        let peers = config(&arguments).expect("good settings").peers;
         assert_eq!(peers.details, "details.shop.svc.cluster.local:80");
         assert_eq!(peers.reviews, "reviews.shop.svc.cluster.local:9080");
     }
 
     #[test]
-    fn a_host_that_is_no_host_is_refused_by_name() {
+    fn an_invalid_host_is_rejected_by_name() {
         for host in ["", "a b", "user@host", "http://reviews"] {
             let error = config(&["productpage", "--reviews-hostname", host]).expect_err(host);
             assert!(error.to_string().contains("REVIEWS_HOSTNAME"), "{error}");

@@ -11,7 +11,7 @@ pub mod role;
 
 pub mod upstream;
 
-pub mod answer;
+pub mod response;
 pub mod page;
 pub mod session;
 

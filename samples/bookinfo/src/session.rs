@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_names_the_user() {
+    fn a_login_form_names_the_user() {
         let table: &[(&str, Option<&str>)] = &[
             ("username=jason&passwd=x", Some("jason")),
             ("passwd=x&username=Jane+Doe", Some("Jane Doe")),
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_gives_back_the_name_that_signed_in() {
+    fn a_cookie_contains_the_name_of_the_signed_in_user() {
         for name in ["jason", "Jane Doe", "<script>alert('x');</script>", "Zo\u{eb}", "a=b; c"] {
             let cookie = sign_in_cookie(name);
             let sent = cookie.split(';').next().expect("the pair comes first");
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signed_out_or_foreign_cookie_names_nobody() {
+    fn a_signed_out_or_foreign_cookie_has_no_user() {
         for value in ["session=", "other=jason", "session", "session=%0d%0a"] {
             assert_eq!(user(&cookies(value)), None, "{value}");
         }

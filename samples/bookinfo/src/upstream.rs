@@ -31,10 +31,10 @@ pub struct Patience {
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// The response has a status other than 200.
-    #[error("{0} answered {1}")]
+    #[error("{0} returned {1}")]
     Status(String, StatusCode),
     /// There was no response within the timeout.
-    #[error("{0} did not answer within {1:?}")]
+    #[error("{0} did not respond within {1:?}")]
     Timeout(String, Duration),
     /// The connection failed or broke.
     #[error("{0} cannot be reached")]
@@ -100,10 +100,10 @@ impl Upstream {
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = uri;
         *request.headers_mut() = headers.clone();
-        let answer = self.client.request(request).await.map_err(|e| unreachable(Box::new(e)))?;
-        let status = answer.status();
+        let response = self.client.request(request).await.map_err(|e| unreachable(Box::new(e)))?;
+        let status = response.status();
         // The body is read for every status, so that the connection can be reused.
-        let body = Limited::new(answer.into_body(), LONGEST_BODY).collect().await.map_err(unreachable)?;
+        let body = Limited::new(response.into_body(), LONGEST_BODY).collect().await.map_err(unreachable)?;
         if status != StatusCode::OK {
             return Err(CallError::Status(self.authority.clone(), status));
         }

@@ -72,7 +72,7 @@ async fn shop(version: &str) -> Vec<Running> {
 /// An address that refuses connections, because nothing listens on the port of tcpmux.
 const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
 
-async fn ask(
+async fn send(
     method: Method,
     address: SocketAddr,
     path: &str,
@@ -85,17 +85,17 @@ async fn ask(
         request = request.header(*name, *value);
     }
     let request = request.body(Full::new(Bytes::from(body.to_owned()))).expect("a request");
-    let (head, body) = client.request(request).await.expect("an answer").into_parts();
+    let (head, body) = client.request(request).await.expect("a response").into_parts();
     let body = body.collect().await.expect("a whole body").to_bytes();
     Response::from_parts(head, String::from_utf8(body.into()).expect("text"))
 }
 
 async fn get(address: SocketAddr, path: &str) -> Response<String> {
-    ask(Method::GET, address, path, &[], "").await
+    send(Method::GET, address, path, &[], "").await
 }
 
 #[tokio::test]
-async fn the_page_shows_what_the_version_of_reviews_promises() {
+async fn the_page_shows_the_stars_of_the_version_of_reviews() {
     for (version, stars, style) in [("v1", 0, ""), ("v2", 9, "color:black"), ("v3", 9, "color:red")] {
         let shop = shop(version).await;
         let page = get(shop[0].address, "/productpage").await;
@@ -112,7 +112,7 @@ async fn the_page_shows_what_the_version_of_reviews_promises() {
 }
 
 #[tokio::test]
-async fn the_json_api_answers_what_the_services_answer() {
+async fn the_json_api_returns_the_responses_of_the_services() {
     let shop = shop("v2").await;
     let table = [
         ("/api/v1/products", 200, "\"title\":\"The Comedy of Errors\""),
@@ -127,14 +127,14 @@ async fn the_json_api_answers_what_the_services_answer() {
         ("/nothing", 404, "error"),
     ];
     for (path, status, text) in table {
-        let answer = get(shop[0].address, path).await;
-        assert_eq!(answer.status(), status, "{path}");
-        assert!(answer.body().contains(text), "{path}: {}", answer.body());
+        let response = get(shop[0].address, path).await;
+        assert_eq!(response.status(), status, "{path}");
+        assert!(response.body().contains(text), "{path}: {}", response.body());
     }
 }
 
 #[tokio::test]
-async fn what_is_missing_is_said_on_the_page_and_in_the_api() {
+async fn missing_parts_are_shown_on_the_page_and_in_the_api() {
     let page = config(&["productpage"], NOWHERE, NOWHERE, NOWHERE);
     let page = start(Service::of(&page), Duration::ZERO).await;
     let shown = get(page.address, "/productpage").await;
@@ -147,21 +147,24 @@ async fn what_is_missing_is_said_on_the_page_and_in_the_api() {
 
     let reviews = config(&["reviews", "--version", "v3"], NOWHERE, NOWHERE, NOWHERE);
     let reviews = start(Service::of(&reviews), Duration::ZERO).await;
-    let answer = get(reviews.address, "/reviews/0").await;
-    assert_eq!(answer.status(), StatusCode::OK);
-    assert_eq!(answer.body().matches("{\"error\":\"Ratings service is currently unavailable\"}").count(), 2);
+    let response = get(reviews.address, "/reviews/0").await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(
+        response.body().matches("{\"error\":\"Ratings service is currently unavailable\"}").count(),
+        2
+    );
 }
 
-/// Accepts connections, passes the head of each request to the test, and sends `answer` if there is one.
+/// Accepts connections, passes the head of each request to the test, and sends `response` if there is one.
 async fn recorder(
-    answer: Option<&'static str>,
+    response: Option<&'static str>,
 ) -> (SocketAddr, tokio::sync::mpsc::UnboundedReceiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("a bound socket");
     let (heads, seen) = tokio::sync::mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(record(stream, heads.clone(), answer));
+            tokio::spawn(record(stream, heads.clone(), response));
         }
     });
     (address, seen)
@@ -170,19 +173,21 @@ async fn recorder(
 async fn record(
     mut stream: TcpStream,
     heads: tokio::sync::mpsc::UnboundedSender<String>,
-    answer: Option<&'static str>,
+    response: Option<&'static str>,
 ) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.is_ok_and(|read| read > 0) {}
     heads.send(String::from_utf8(head).expect("an ASCII head")).expect("the test reads heads");
-    match answer {
-        Some(answer) => stream.write_all(answer.as_bytes()).await.expect("the service reads the answer"),
+    match response {
+        Some(response) => {
+            stream.write_all(response.as_bytes()).await.expect("the service reads the response")
+        }
         None => std::future::pending().await,
     }
 }
 
 #[tokio::test]
-async fn reviews_that_stay_silent_are_asked_twice_and_then_given_up() {
+async fn a_silent_reviews_service_is_tried_twice() {
     let (silent, mut heads) = recorder(None).await;
     let settings = config(&["productpage"], NOWHERE, NOWHERE, silent);
     let page = Productpage::with_patience(&settings, Duration::from_millis(100));
@@ -196,34 +201,34 @@ async fn reviews_that_stay_silent_are_asked_twice_and_then_given_up() {
 }
 
 #[tokio::test]
-async fn the_api_passes_on_the_status_of_the_service_it_asked() {
+async fn the_api_returns_the_status_of_the_upstream_service() {
     let (failing, _heads) =
         recorder(Some("HTTP/1.1 503 x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")).await;
     let settings = config(&["productpage"], failing, NOWHERE, NOWHERE);
     let page = start(Service::of(&settings), Duration::ZERO).await;
-    let answer = get(page.address, "/api/v1/products/0/ratings").await;
-    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert!(answer.body().contains("Sorry, product ratings are currently unavailable"));
+    let response = get(page.address, "/api/v1/products/0/ratings").await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(response.body().contains("Sorry, product ratings are currently unavailable"));
 }
 
 #[tokio::test]
-async fn signing_in_makes_the_user_known_to_the_services() {
+async fn services_receive_the_signed_in_user() {
     let (reviews, mut heads) =
         recorder(Some("HTTP/1.1 404 x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")).await;
     let settings = config(&["productpage"], NOWHERE, NOWHERE, reviews);
     let page = start(Service::of(&settings), Duration::ZERO).await;
 
     let form = "username=jason&passwd=anything";
-    let signed_in = ask(Method::POST, page.address, "/login", &[], form).await;
+    let signed_in = send(Method::POST, page.address, "/login", &[], form).await;
     assert_eq!(signed_in.status(), StatusCode::SEE_OTHER);
     assert_eq!(signed_in.headers()["location"], "/productpage");
     let cookie = signed_in.headers()["set-cookie"].to_str().expect("text").to_owned();
     let cookie = cookie.split(';').next().expect("the pair comes first");
 
     let sent = [("cookie", cookie), ("x-request-id", "42"), ("traceparent", "00-ab-cd-01")];
-    let shown = ask(Method::GET, page.address, "/productpage", &sent, "").await;
+    let shown = send(Method::GET, page.address, "/productpage", &sent, "").await;
     assert!(shown.body().contains("Signed in as <b>jason</b>"));
-    let head = heads.recv().await.expect("reviews were asked");
+    let head = heads.recv().await.expect("reviews received the request");
     for line in ["end-user: jason\r\n", "x-request-id: 42\r\n", "traceparent: 00-ab-cd-01\r\n"] {
         assert!(head.contains(line), "{line} is not in {head}");
     }
@@ -234,7 +239,7 @@ async fn signing_in_makes_the_user_known_to_the_services() {
 }
 
 #[tokio::test]
-async fn a_service_that_leaves_tells_callers_to_close_and_finishes_what_runs() {
+async fn a_service_that_shuts_down_tells_clients_to_close_and_finishes_running_requests() {
     let (silent, mut heads) = recorder(None).await;
     let settings = config(&["productpage"], NOWHERE, NOWHERE, silent);
     let page = Productpage::with_patience(&settings, Duration::from_millis(300));
@@ -253,6 +258,6 @@ async fn a_service_that_leaves_tells_callers_to_close_and_finishes_what_runs() {
 async fn a_body_beyond_the_limit_is_refused() {
     let shop = shop("v1").await;
     let long = "x".repeat(70_000);
-    let answer = ask(Method::POST, shop[0].address, "/login", &[], &long).await;
-    assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let response = send(Method::POST, shop[0].address, "/login", &[], &long).await;
+    assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
 }

@@ -199,7 +199,7 @@ mod tests {
         let parsed = CommandLine::try_parse_from([&["echo", "client"], arguments].concat())?;
         match parsed.command {
             Command::Client(options) => Ok(options),
-            Command::Server(_) => unreachable!("the client was asked for"),
+            Command::Server(_) => unreachable!("the command is a client"),
         }
     }
 
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_client_line_says_what_is_wrong() {
+    fn an_invalid_client_command_line_reports_the_mistake() {
         let table: &[(&[&str], &str)] = &[
             (&["echo"], "is not a URL"),
             (&["ftp://echo"], "scheme"),

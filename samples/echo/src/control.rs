@@ -117,7 +117,7 @@ fn header(value: &str) -> Result<(HeaderName, HeaderValue), BadControl> {
     let text = HeaderValue::try_from(text.trim()).map_err(|_| wrong())?;
     // These headers frame the message. Another value would break the connection for later requests.
     if [http::header::CONTENT_LENGTH, http::header::TRANSFER_ENCODING].contains(&name) {
-        return Err(bad("headers", &value, &"frames the answer and cannot be set"));
+        return Err(bad("headers", &value, &"frames the response and cannot be set"));
     }
     Ok((name, text))
 }
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_sets_what_it_names_and_leaves_the_rest() {
+    fn a_query_sets_only_the_controls_that_it_names() {
         let wanted = Controls {
             delay: Duration::from_millis(250),
             fail: 0.1,
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dice_decide_which_requests_fail() {
+    fn a_random_number_decides_which_requests_fail() {
         let controls = controls("fail=25%25").expect("good controls");
         for (dice, http, grpc) in [(0.0, 503, 14), (0.249, 503, 14), (0.25, 200, 0), (0.99, 200, 0)] {
             assert_eq!(controls.http_status(dice).map(|status| status.as_u16()), Ok(http));
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused_by_name() {
+    fn invalid_settings_are_refused_by_name() {
         for query in [
             "delay=soon",
             "status=600",

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn methods_are_those_of_the_proto_file() {
+    fn methods_match_the_proto_file() {
         assert!(PROTO.contains("package ostria.echo.v1;") && PROTO.contains("service Echo {"));
         for (path, line) in [
             (ECHO, "rpc Echo(EchoRequest) returns (EchoResponse);"),

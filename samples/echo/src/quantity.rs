@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_lie_between_none_and_all() {
+    fn a_share_is_between_zero_and_one() {
         let table = [
             ("10%", Some(0.1)),
             ("100%", Some(1.0)),

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 /// The facts of a response that are counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
+pub struct Reply {
     /// Status as text: `200`, `OK`, `Unavailable`.
     pub status: String,
     /// Whether the status means success.
@@ -83,21 +83,21 @@ pub struct Latency {
 
 impl Tally {
     /// Counts a response.
-    pub fn answered(&mut self, answer: Answer, latency: Duration) {
-        if answer.good {
+    pub fn responded(&mut self, reply: Reply, latency: Duration) {
+        if reply.good {
             self.ok += 1;
         } else {
             self.failed += 1;
         }
-        self.trailers += u64::from(answer.trailers);
-        count(&mut self.by_status, answer.status);
-        if let Some(version) = answer.version {
+        self.trailers += u64::from(reply.trailers);
+        count(&mut self.by_status, reply.status);
+        if let Some(version) = reply.version {
             count(&mut self.by_version, version);
         }
-        if let Some(pod) = answer.pod {
+        if let Some(pod) = reply.pod {
             count(&mut self.by_pod, pod);
         }
-        self.first.get_or_insert(answer.text);
+        self.first.get_or_insert(reply.text);
         self.timed(latency);
     }
 
@@ -157,17 +157,17 @@ const MOST_NAMES: usize = 256;
 mod tests {
     use super::*;
 
-    fn answer(status: &str, good: bool, version: &str) -> Answer {
-        Answer { status: status.into(), good, version: Some(version.into()), ..Answer::default() }
+    fn reply(status: &str, good: bool, version: &str) -> Reply {
+        Reply { status: status.into(), good, version: Some(version.into()), ..Reply::default() }
     }
 
     #[test]
-    fn answers_and_failures_are_counted_apart() {
+    fn responses_and_failures_are_counted_separately() {
         let mut tally = Tally::default();
         let millis = Duration::from_millis;
-        tally.answered(answer("200", true, "v1"), millis(1));
-        tally.answered(answer("200", true, "v2"), millis(3));
-        tally.answered(answer("503", false, "v2"), millis(2));
+        tally.responded(reply("200", true, "v1"), millis(1));
+        tally.responded(reply("200", true, "v2"), millis(3));
+        tally.responded(reply("503", false, "v2"), millis(2));
         tally.failed("connection refused".into(), millis(4));
         let report = serde_json::to_value(tally.report(millis(1500), false)).expect("JSON");
         assert_eq!(
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn ranks_are_the_nearest_ones() {
+    fn percentiles_use_the_nearest_rank() {
         let hundred: Vec<u32> = (1..=100).map(|millis| millis * 1000).collect();
         let all = Latency { min: 1.0, p50: 50.0, p90: 90.0, p99: 99.0, p99_9: 100.0, max: 100.0 };
         assert_eq!(latency(&hundred), all);
@@ -190,16 +190,16 @@ mod tests {
     }
 
     #[test]
-    fn the_first_answer_is_shown_as_json_where_it_is_json() {
+    fn the_first_response_is_shown_as_json_if_it_is_json() {
         for (text, shown) in [("{\"a\":1}", serde_json::json!({"a": 1})), ("hi", serde_json::json!("hi"))] {
             let mut tally = Tally::default();
-            tally.answered(Answer { text: text.into(), ..Answer::default() }, Duration::ZERO);
+            tally.responded(Reply { text: text.into(), ..Reply::default() }, Duration::ZERO);
             assert_eq!(tally.report(Duration::ZERO, true).first_answer, Some(shown));
         }
     }
 
     #[test]
-    fn names_without_end_are_counted_together() {
+    fn further_names_are_counted_together() {
         let mut tally = Tally::default();
         for number in 0..1000 {
             tally.failed(format!("error {number}"), Duration::ZERO);

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_tells_all_of_the_request_and_who_answers() {
+    fn a_response_describes_the_request_and_the_server() {
         let request = http::Request::post("/a/b?c=d")
             .header("host", "echo.test")
             .header("x-twice", "1")
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_no_text_comes_as_base64() {
+    fn a_body_that_is_not_text_is_returned_as_base64() {
         let (head, ()) = http::Request::new(()).into_parts();
         let (connection, place) = (connection(), place());
         let seen = Seen::head("http", &head, &connection, &place).with_body(vec![0xff, 0x00]);

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_taken_apart() {
+    fn urls_are_parsed() {
         let table = [
             ("http://echo/a?b=c", Protocol::Http, false, "echo", 80, "/a?b=c"),
             ("https://echo:8443", Protocol::Http, true, "echo", 8443, "/"),
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_called_is_refused_with_its_reason() {
+    fn invalid_targets_are_refused_with_a_reason() {
         let table = [
             ("echo:80", BadTarget::Malformed),
             ("/path", BadTarget::Malformed),

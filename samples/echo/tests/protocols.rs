@@ -33,14 +33,14 @@ impl Running {
 fn server_options(arguments: &[&str]) -> ServerOptions {
     match CommandLine::parse_from([&["echo", "server"], arguments].concat()).command {
         Command::Server(options) => options,
-        Command::Client(_) => unreachable!("the server was asked for"),
+        Command::Client(_) => unreachable!("the command is a server"),
     }
 }
 
 fn client_options(arguments: &[&str]) -> ClientOptions {
     match CommandLine::parse_from([&["echo", "client"], arguments].concat()).command {
         Command::Client(options) => options,
-        Command::Server(_) => unreachable!("the client was asked for"),
+        Command::Server(_) => unreachable!("the command is a client"),
     }
 }
 
@@ -73,11 +73,11 @@ async fn call(arguments: &[&str]) -> Report {
 async fn shown(arguments: &[&str]) -> Value {
     let report = call(&[arguments, &["--show"]].concat()).await;
     assert_eq!(report.failed, 0, "{arguments:?}: {report:?}");
-    report.first_answer.expect("it was asked for")
+    report.first_answer.expect("--show was set")
 }
 
 #[tokio::test]
-async fn http_1_and_http_2_share_a_port_and_tell_what_they_saw() {
+async fn http_1_and_http_2_share_a_port_and_describe_the_request() {
     let server = start(&[]).await;
     let url = server.url("http", "http", "/a/b?body=1&x=y");
     for (flag, version) in [(None, "HTTP/1.1"), (Some("--http2"), "HTTP/2")] {
@@ -150,7 +150,7 @@ async fn a_share_of_requests_fails() {
 }
 
 #[tokio::test]
-async fn https_tells_the_handshake_and_offers_both_versions() {
+async fn https_describes_the_handshake_and_offers_both_versions() {
     let server = start(&[]).await;
     let url = server.url("https", "https", "/");
     for (flag, alpn, version) in [(None, "http/1.1", "HTTP/1.1"), (Some("--http2"), "h2", "HTTP/2")] {
@@ -161,9 +161,9 @@ async fn https_tells_the_handshake_and_offers_both_versions() {
         let tls = json!({"version": "TLSv1.3", "sni": "echo-server", "alpn": alpn, "client": null, "client_uris": []});
         assert_eq!(seen["tls"], tls);
     }
-    let stranger = call(&[&url, "--ca", "/dev/null"]).await;
-    assert_eq!(stranger.failed, 1, "an unknown certificate is refused");
-    assert!(stranger.errors.keys().all(|error| error.contains("TLS handshake failed")), "{stranger:?}");
+    let untrusted = call(&[&url, "--ca", "/dev/null"]).await;
+    assert_eq!(untrusted.failed, 1, "an unknown certificate is refused");
+    assert!(untrusted.errors.keys().all(|error| error.contains("TLS handshake failed")), "{untrusted:?}");
 }
 
 #[tokio::test]
@@ -195,7 +195,7 @@ async fn certificates_of_both_sides_are_verified_against_given_roots() {
 }
 
 #[tokio::test]
-async fn grpc_answers_single_messages_and_streams_both_ways() {
+async fn grpc_echoes_unary_calls_and_streams_in_both_directions() {
     let server = start(&[]).await;
     for port in ["grpc", "http"] {
         let url = server.url("grpc", port, "");
@@ -220,7 +220,7 @@ async fn grpc_answers_single_messages_and_streams_both_ways() {
 }
 
 #[tokio::test]
-async fn grpc_metadata_asks_for_codes_and_delays() {
+async fn grpc_metadata_selects_codes_and_delays() {
     let server = start(&[]).await;
     let url = server.url("grpc", "grpc", "");
     let table = [
@@ -234,11 +234,11 @@ async fn grpc_metadata_asks_for_codes_and_delays() {
         assert_eq!(report.failed, 1);
     }
     let late = call(&[&url, "-H", "x-echo-delay: 60s", "--timeout", "50ms"]).await;
-    assert_eq!(late.errors.get("no answer within 50ms"), Some(&1), "{late:?}");
+    assert_eq!(late.errors.get("no response within 50ms"), Some(&1), "{late:?}");
 }
 
 #[tokio::test]
-async fn websocket_messages_come_back_over_plain_and_tls() {
+async fn websocket_messages_are_echoed_over_plaintext_and_tls() {
     let server = start(&[]).await;
     let plain = server.url("ws", "http", "/any/path");
     let report = call(&[&plain, "-n", "4", "-c", "2", "--stream", "3", "-d", "caf\u{e9}"]).await;
@@ -250,7 +250,7 @@ async fn websocket_messages_come_back_over_plain_and_tls() {
 }
 
 #[tokio::test]
-async fn a_websocket_can_begin_with_what_the_server_saw() {
+async fn a_websocket_can_begin_with_a_description_of_the_request() {
     use futures_util::StreamExt;
     let server = start(&[]).await;
     let url = server.url("ws", "http", "/chat?hello=1");
@@ -268,7 +268,7 @@ async fn a_websocket_can_begin_with_what_the_server_saw() {
 }
 
 #[tokio::test]
-async fn tcp_echoes_whoever_speaks_first_and_survives_half_close() {
+async fn tcp_echoes_client_first_and_server_first_and_survives_half_close() {
     let server = start(&[]).await;
     for (scheme, port) in [("tcp", "tcp"), ("tcp+first", "tcp-server-first")] {
         let url = server.url(scheme, port, "");
@@ -292,7 +292,7 @@ async fn a_run_ends_after_its_time_and_keeps_its_rate() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_an_error_with_its_cause() {
+async fn an_unreachable_server_is_an_error_with_its_cause() {
     // Nothing listens on the port of tcpmux.
     let report = call(&["http://127.0.0.1:1/", "-n", "2"]).await;
     assert_eq!(report.failed, 2);
@@ -300,7 +300,7 @@ async fn a_server_that_is_not_there_is_an_error_with_its_cause() {
 }
 
 #[tokio::test]
-async fn a_server_that_leaves_loses_no_request() {
+async fn a_server_that_shuts_down_loses_no_request() {
     let server = start(&["--shutdown-delay", "2s"]).await;
     let url = server.url("http", "http", "/?delay=20ms");
     let options = client_options(&[&url, "-c", "8", "--duration", "300ms"]);

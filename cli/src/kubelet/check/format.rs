@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn names_have_the_form_of_the_api_server() {
+    fn names_are_checked_as_by_the_api_server() {
         let long = "a".repeat(64);
         table(
             label,
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_and_their_keys_have_the_form_of_the_api_server() {
+    fn labels_are_checked_as_by_the_api_server() {
         let long = "a".repeat(64);
         let bad = ["", "/a", "a/", "A/b", "a/b/c", "..", "a b", "a\n", "_a", "../a", &long];
         table(qualified, &["app", "a.b/c_D.e", "App", "app.kubernetes.io/name"], &bad);

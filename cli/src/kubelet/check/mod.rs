@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_needs_a_program_that_is_there() {
+    fn a_container_needs_an_installed_program() {
         assert_eq!(problems(&deployment(&json!({"name": "c", "command": ["sh"]}))), Vec::<String>::new());
         let missing = problems(&deployment(&json!({"name": "c", "image": "nginx"})));
         assert!(
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_needs_its_volume_and_a_probe_a_question() {
+    fn a_mount_needs_its_volume_and_a_probe_needs_an_action() {
         let found = problems(&deployment(
             &json!({"name": "c", "command": ["sh"], "livenessProbe": {}, "volumeMounts": [{"name": "v", "mountPath": "/v"}]}),
         ));
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_kinds_odd_selectors_and_foreign_addresses_are_refused() {
+    fn unknown_kinds_invalid_selectors_and_foreign_addresses_are_refused() {
         assert!(
             problems(&json!({"apiVersion": "v2", "kind": "Pot", "metadata": {"name": "x"}}))[0]
                 .contains("v2 Pot")

@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn no_name_of_a_pod_is_a_path() {
+    fn a_pod_name_cannot_be_a_path() {
         for bad in ["../x", "/x", "..", "a/b", "a\nb", "A"] {
             assert_eq!(refused(json!({"containers": [{"name": bad}]})), ["spec.containers[0].name"], "{bad}");
             assert_eq!(refused(json!({"initContainers": [{"name": bad}]})), ["spec.initContainers[0].name"]);
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn no_path_of_a_volume_leaves_it() {
+    fn paths_in_a_volume_cannot_leave_it() {
         for bad in ["../x", "/x", "..", "a/../../b"] {
             let items = json!([{"key": "k", "path": bad}]);
             assert_eq!(
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn no_mount_leaves_its_volume_or_covers_what_the_runtime_makes() {
+    fn a_mount_stays_in_its_volume_and_does_not_cover_runtime_files() {
         let of = |mount: Value| of_container(json!({"volumeMounts": [mount]}));
         for bad in ["/", "relative", "/a:b", "/a/../..", "/proc/1", "/sys", "/dev", ""] {
             assert_eq!(of(json!({"name": "v", "mountPath": bad})), ["volumeMounts[0].mountPath"], "{bad}");
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn environment_and_ports_have_their_forms() {
+    fn environment_variables_and_ports_are_checked() {
         let env = json!({"env": [{"name": "A=B"}, {"name": ""}, {"name": "A", "value": "x\u{0}"}]});
         assert_eq!(of_container(env), ["env[0].name", "env[1].name", "env[2].value"]);
         let ports = json!({"ports": [{"containerPort": 0}, {"containerPort": 1, "name": "UP"}]});

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use crate::kubelet::name;
 use crate::kubelet::workload::member::{
-    Change, Held, Workload, condition, controlled_by, generated_from, remove, without_zeros,
+    Change, ExistingPod, Workload, condition, controlled_by, generated_from, remove, without_zeros,
 };
 use crate::manifest::object::text;
 
@@ -17,7 +17,7 @@ pub fn changes(workload: &Workload<'_>, random: &mut dyn FnMut() -> u64) -> Vec<
     let mut changes = Vec::new();
     let wanted = workload.replicas();
     let revision = workload.revision();
-    let (fresh, stale): (Vec<&Held>, Vec<&Held>) =
+    let (fresh, stale): (Vec<&ExistingPod>, Vec<&ExistingPod>) =
         workload.own.iter().copied().filter(|pod| !pod.leaving).partition(|pod| pod.revision == revision);
     let recreate = text(workload.object, "/spec/strategy/type") == "Recreate";
     let bounds = Bounds::of(workload.object, wanted);
@@ -93,7 +93,7 @@ fn share(value: &Value, whole: usize, up: bool) -> Option<usize> {
 pub fn status(workload: &Workload<'_>, failure: Option<&str>) -> Value {
     let wanted = workload.replicas();
     let revision = workload.revision();
-    let own: Vec<&Held> = workload.own.iter().copied().filter(|pod| !pod.leaving).collect();
+    let own: Vec<&ExistingPod> = workload.own.iter().copied().filter(|pod| !pod.leaving).collect();
     let updated = own.iter().filter(|pod| pod.revision == revision).count();
     let ready = own.iter().filter(|pod| pod.ready).count();
     let available = own.iter().filter(|pod| workload.is_available(pod)).count();

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use crate::kubelet::name;
 use crate::kubelet::workload::member::{
-    Change, Held, Workload, condition, controlled_by, generated_from, remove, without_zeros, written,
+    Change, ExistingPod, Workload, condition, controlled_by, generated_from, remove, without_zeros, written,
 };
 use crate::manifest::object::text;
 
@@ -159,7 +159,7 @@ impl Job<'_> {
         self.manage(&active, random);
     }
 
-    fn end_pods(&mut self, pods: &[&Held]) {
+    fn end_pods(&mut self, pods: &[&ExistingPod]) {
         for pod in pods {
             self.step.record.counted.insert(pod.name.clone());
             self.step.changes.push(remove(pod));
@@ -168,7 +168,7 @@ impl Job<'_> {
 
     /// Whether the failures exceed `backoffLimit`. Failed pods count; if containers restart in their pods, their
     /// restarts count too.
-    fn is_past_backoff(&self, active: &[&Held]) -> bool {
+    fn is_past_backoff(&self, active: &[&ExistingPod]) -> bool {
         let limit = self.workload.count("/spec/backoffLimit").unwrap_or(6);
         if self.step.record.failed > limit {
             return true;
@@ -187,7 +187,7 @@ impl Job<'_> {
     }
 
     /// Creates missing pods, or removes surplus pods.
-    fn manage(&mut self, active: &[&Held], random: &mut dyn FnMut() -> u64) {
+    fn manage(&mut self, active: &[&ExistingPod], random: &mut dyn FnMut() -> u64) {
         let parallelism = self.workload.count("/spec/parallelism").unwrap_or(1);
         let succeeded = self.step.record.succeeded;
         let wanted = match completions(self.workload) {
@@ -202,8 +202,8 @@ impl Job<'_> {
         }
         let leaving = self.workload.own.iter().filter(|pod| pod.leaving && pod.finished.is_none()).count();
         let waits_for_end = text(self.workload.object, "/spec/podReplacementPolicy") == "Failed";
-        let held = active.len() + if waits_for_end { leaving } else { 0 };
-        let missing = wanted.saturating_sub(held);
+        let counted = active.len() + if waits_for_end { leaving } else { 0 };
+        let missing = wanted.saturating_sub(counted);
         if missing == 0 {
             return;
         }
@@ -249,7 +249,7 @@ fn back_off(failures: u32) -> Duration {
     FIRST_WAIT.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST_WAIT)
 }
 
-fn active<'a>(workload: &Workload<'a>) -> Vec<&'a Held> {
+fn active<'a>(workload: &Workload<'a>) -> Vec<&'a ExistingPod> {
     workload.own.iter().copied().filter(|pod| pod.finished.is_none() && !pod.leaving).collect()
 }
 

@@ -34,7 +34,7 @@ impl Owner {
 
 /// An existing pod.
 #[derive(Debug, Clone)]
-pub struct Held {
+pub struct ExistingPod {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -81,7 +81,7 @@ pub enum Change {
 }
 
 /// The removal of a pod.
-pub fn remove(pod: &Held) -> Change {
+pub fn remove(pod: &ExistingPod) -> Change {
     Change::Remove { namespace: pod.namespace.clone(), name: pod.name.clone() }
 }
 
@@ -92,7 +92,7 @@ pub struct Workload<'a> {
     /// The object.
     pub object: &'a Value,
     /// Its pods.
-    pub own: Vec<&'a Held>,
+    pub own: Vec<&'a ExistingPod>,
     /// The current time.
     pub now: OffsetDateTime,
 }
@@ -114,7 +114,7 @@ impl Workload<'_> {
     }
 
     /// Whether a pod has been ready for `minReadySeconds`.
-    pub fn is_available(&self, pod: &Held) -> bool {
+    pub fn is_available(&self, pod: &ExistingPod) -> bool {
         pod.ready && self.now >= pod.since + self.settling()
     }
 

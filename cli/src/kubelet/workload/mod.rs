@@ -19,7 +19,7 @@ use time::OffsetDateTime;
 
 use crate::kubelet::name;
 use crate::kubelet::workload::job::{Record, Records};
-use crate::kubelet::workload::member::{Change, Held, Owner, Workload, remove};
+use crate::kubelet::workload::member::{Change, ExistingPod, Owner, Workload, remove};
 use crate::manifest::object::Key;
 
 /// The changes of one step.
@@ -37,13 +37,13 @@ pub struct Plan {
 pub fn plan(
     objects: &BTreeMap<Key, Value>,
     jobs: &Records,
-    held: &[Held],
+    pods: &[ExistingPod],
     now: OffsetDateTime,
     random: &mut dyn FnMut() -> u64,
 ) -> Plan {
     let mut plan = Plan::default();
     for (key, object) in objects {
-        let workload = Workload { key, object, own: own(key, object, held), now };
+        let workload = Workload { key, object, own: own(key, object, pods), now };
         let before = plan.changes.len();
         match key.kind.as_str() {
             "Pod" => single(&workload, &mut plan.changes),
@@ -65,8 +65,8 @@ pub fn plan(
     }
     let owners: BTreeSet<(&str, Owner)> =
         objects.iter().map(|(key, object)| (key.namespace.as_str(), Owner::of(object))).collect();
-    let owned = |pod: &Held| owners.contains(&(pod.namespace.as_str(), pod.owner.clone()));
-    plan.changes.extend(held.iter().filter(|pod| !pod.leaving && !owned(pod)).map(remove));
+    let owned = |pod: &ExistingPod| owners.contains(&(pod.namespace.as_str(), pod.owner.clone()));
+    plan.changes.extend(pods.iter().filter(|pod| !pod.leaving && !owned(pod)).map(remove));
     plan
 }
 
@@ -75,10 +75,10 @@ pub fn status(
     (key, object): (&Key, &Value),
     objects: &BTreeMap<Key, Value>,
     jobs: &Records,
-    held: &[Held],
+    pods: &[ExistingPod],
     now: OffsetDateTime,
 ) -> Option<Value> {
-    let workload = Workload { key, object, own: own(key, object, held), now };
+    let workload = Workload { key, object, own: own(key, object, pods), now };
     match key.kind.as_str() {
         "Deployment" => {
             let failure = account::forbidden(objects, key, object);
@@ -90,9 +90,9 @@ pub fn status(
     }
 }
 
-fn own<'a>(key: &Key, object: &Value, held: &'a [Held]) -> Vec<&'a Held> {
+fn own<'a>(key: &Key, object: &Value, pods: &'a [ExistingPod]) -> Vec<&'a ExistingPod> {
     let owner = Owner::of(object);
-    held.iter().filter(|pod| pod.namespace == key.namespace && pod.owner == owner).collect()
+    pods.iter().filter(|pod| pod.namespace == key.namespace && pod.owner == owner).collect()
 }
 
 fn earlier(one: Option<OffsetDateTime>, other: Option<OffsetDateTime>) -> Option<OffsetDateTime> {

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::kubelet::workload::member::{Change, Held, Workload, controlled_by, remove, without_zeros};
+use crate::kubelet::workload::member::{Change, ExistingPod, Workload, controlled_by, remove, without_zeros};
 use crate::manifest::object::text;
 
 /// The changes that are possible at this moment.
@@ -39,7 +39,7 @@ pub fn changes(workload: &Workload<'_>) -> Vec<Change> {
 }
 
 /// The next pod to replace after a change of the template.
-fn outdated<'a>(workload: &Workload<'a>, revision: &str) -> Option<&'a Held> {
+fn outdated<'a>(workload: &Workload<'a>, revision: &str) -> Option<&'a ExistingPod> {
     if text(workload.object, "/spec/updateStrategy/type") == "OnDelete" {
         return None;
     }
@@ -56,7 +56,7 @@ fn numbers(workload: &Workload<'_>) -> std::ops::Range<u64> {
     first..first + workload.replicas() as u64
 }
 
-fn numbered<'a>(workload: &Workload<'a>, number: u64) -> Option<&'a Held> {
+fn numbered<'a>(workload: &Workload<'a>, number: u64) -> Option<&'a ExistingPod> {
     let name = format!("{}-{number}", workload.key.name);
     workload.own.iter().copied().find(|pod| pod.name == name)
 }
@@ -77,7 +77,7 @@ fn create(workload: &Workload<'_>, number: u64, revision: &str) -> Change {
 /// The object's `status`.
 pub fn status(workload: &Workload<'_>) -> Value {
     let revision = workload.revision();
-    let own: Vec<&Held> = workload.own.iter().copied().filter(|pod| !pod.leaving).collect();
+    let own: Vec<&ExistingPod> = workload.own.iter().copied().filter(|pod| !pod.leaving).collect();
     let updated = own.iter().filter(|pod| pod.revision == revision).count();
     let old = own.iter().find(|pod| pod.revision != revision).map_or(&revision, |pod| &pod.revision);
     without_zeros(json!({

@@ -13,8 +13,8 @@ fn workload(kind: &str, spec: &Value) -> BTreeMap<Key, Value> {
 
 const NOON: OffsetDateTime = time::macros::datetime!(2026-01-01 12:00 UTC);
 
-fn held(name: &str, owner: Owner, revision: &str) -> Held {
-    Held {
+fn existing_pod(name: &str, owner: Owner, revision: &str) -> ExistingPod {
+    ExistingPod {
         namespace: "default".into(),
         name: name.into(),
         owner,
@@ -28,13 +28,17 @@ fn held(name: &str, owner: Owner, revision: &str) -> Held {
     }
 }
 
-fn changes(objects: &BTreeMap<Key, Value>, held: &[Held], random: &mut dyn FnMut() -> u64) -> Vec<Change> {
-    plan(objects, &Records::default(), held, NOON, random).changes
+fn changes(
+    objects: &BTreeMap<Key, Value>,
+    pods: &[ExistingPod],
+    random: &mut dyn FnMut() -> u64,
+) -> Vec<Change> {
+    plan(objects, &Records::default(), pods, NOON, random).changes
 }
 
 /// Applies changes until there are none. Created pods are ready at once. Returns the number of ready pods after each
 /// step.
-fn settle(objects: &BTreeMap<Key, Value>, pods: &mut Vec<Held>) -> Vec<usize> {
+fn settle(objects: &BTreeMap<Key, Value>, pods: &mut Vec<ExistingPod>) -> Vec<usize> {
     let mut random = pods.len() as u64 * 1000;
     let mut ready = Vec::new();
     for _ in 0..50 {
@@ -49,7 +53,7 @@ fn settle(objects: &BTreeMap<Key, Value>, pods: &mut Vec<Held>) -> Vec<usize> {
             match change {
                 Change::Remove { name, .. } => pods.retain(|pod| pod.name != name),
                 Change::Create { pod, owner, revision } => {
-                    pods.push(held(text(&pod, "/metadata/name"), owner, &revision));
+                    pods.push(existing_pod(text(&pod, "/metadata/name"), owner, &revision));
                 }
                 Change::Delete(key) => panic!("{key} has no time limit"),
             }
@@ -67,7 +71,7 @@ fn template(text: &str) -> Value {
 }
 
 #[test]
-fn a_changed_deployment_never_has_fewer_ready_pods_than_wanted() {
+fn a_rolling_update_never_has_fewer_ready_pods_than_required() {
     let mut pods = Vec::new();
     settle(&workload("Deployment", &json!({"replicas": 3, "template": template("a")})), &mut pods);
     assert_eq!(pods.len(), 3);
@@ -80,7 +84,7 @@ fn a_changed_deployment_never_has_fewer_ready_pods_than_wanted() {
 }
 
 #[test]
-fn deployments_scale_down_to_nothing_and_orphans_go() {
+fn deployments_scale_down_to_zero_and_orphans_are_removed() {
     let mut pods = Vec::new();
     settle(&workload("Deployment", &json!({"replicas": 2, "template": template("a")})), &mut pods);
     settle(&workload("Deployment", &json!({"replicas": 1, "template": template("a")})), &mut pods);
@@ -152,7 +156,7 @@ fn a_rolling_change_keeps_within_its_bounds() {
                 match change {
                     Change::Remove { name, .. } => pods.retain(|pod| pod.name != name),
                     Change::Create { pod, owner, revision } => {
-                        pods.push(held(text(&pod, "/metadata/name"), owner, &revision));
+                        pods.push(existing_pod(text(&pod, "/metadata/name"), owner, &revision));
                     }
                     Change::Delete(_) => unreachable!("a Deployment has no time limit"),
                 }
@@ -169,11 +173,12 @@ fn a_rolling_change_keeps_within_its_bounds() {
 }
 
 #[test]
-fn a_pod_counts_once_it_has_been_ready_for_long_enough() {
+fn a_pod_is_available_after_min_ready_seconds() {
     let objects =
         workload("StatefulSet", &json!({"replicas": 2, "minReadySeconds": 5, "template": template("a")}));
     let (_, object) = objects.first_key_value().unwrap();
-    let mut first = held("web-0", Owner::of(object), &name::template_hash(&object["spec"]["template"]));
+    let mut first =
+        existing_pod("web-0", Owner::of(object), &name::template_hash(&object["spec"]["template"]));
     first.ready = true;
     let at = |seconds| {
         plan(
@@ -208,14 +213,14 @@ fn a_stateful_set_starts_at_its_first_ordinal_and_changes_down_to_its_partition(
 }
 
 #[test]
-fn a_deployment_says_whether_it_is_available_and_progresses() {
+fn the_conditions_of_a_deployment_show_availability_and_progress() {
     let objects = workload(
         "Deployment",
         &json!({"replicas": 1, "progressDeadlineSeconds": 60, "template": template("a")}),
     );
     let (key, object) = objects.first_key_value().unwrap();
-    let mut pod = held("web-x", Owner::of(object), &name::template_hash(&object["spec"]["template"]));
-    let conditions = |pod: &Held, seconds| {
+    let mut pod = existing_pod("web-x", Owner::of(object), &name::template_hash(&object["spec"]["template"]));
+    let conditions = |pod: &ExistingPod, seconds| {
         let now = NOON + Duration::from_secs(seconds);
         let status =
             status((key, object), &objects, &Records::default(), std::slice::from_ref(pod), now).unwrap();
@@ -240,11 +245,11 @@ fn a_deployment_says_whether_it_is_available_and_progresses() {
 }
 
 #[test]
-fn pods_of_an_object_that_was_made_again_go() {
+fn pods_of_a_recreated_object_are_replaced() {
     let mut objects = workload("Deployment", &json!({"replicas": 1, "template": template("a")}));
     let object = objects.values_mut().next().unwrap();
     object["metadata"]["uid"] = json!("one");
-    let pod = held("web-x", Owner::of(object), &name::template_hash(&object["spec"]["template"]));
+    let pod = existing_pod("web-x", Owner::of(object), &name::template_hash(&object["spec"]["template"]));
     assert!(changes(&objects, std::slice::from_ref(&pod), &mut || 1).is_empty());
     objects.values_mut().next().unwrap()["metadata"]["uid"] = json!("two");
     let made = changes(&objects, &[pod], &mut || 1);
@@ -254,7 +259,7 @@ fn pods_of_an_object_that_was_made_again_go() {
 /// A Job with its pods and a clock.
 struct Run {
     objects: BTreeMap<Key, Value>,
-    pods: Vec<Held>,
+    pods: Vec<ExistingPod>,
     jobs: Records,
     now: OffsetDateTime,
     made: u64,
@@ -285,7 +290,7 @@ impl Run {
             match change {
                 Change::Create { pod, owner, revision } => {
                     made += 1;
-                    let mut new = held(text(&pod, "/metadata/name"), owner, &revision);
+                    let mut new = existing_pod(text(&pod, "/metadata/name"), owner, &revision);
                     new.index = job::index(&pod);
                     self.pods.push(new);
                 }
@@ -336,7 +341,7 @@ fn a_job_completes_once_enough_pods_succeeded() {
 }
 
 #[test]
-fn a_job_fails_after_its_tries_which_come_ever_later() {
+fn a_job_retries_with_increasing_delays_and_fails_at_its_backoff_limit() {
     let mut run = Run::new(&json!({"backoffLimit": 2, "restartPolicy": "Never"}));
     run.after(0);
     for wait in [10, 20] {
@@ -359,7 +364,7 @@ fn a_job_fails_after_its_tries_which_come_ever_later() {
 }
 
 #[test]
-fn restarts_in_a_pod_count_where_containers_are_started_again() {
+fn restarts_count_only_if_the_pod_restarts_containers() {
     let cases = [
         ("OnFailure", 1, 0, None),
         ("OnFailure", 1, 1, Some(End::BackoffLimitExceeded)),
@@ -379,7 +384,7 @@ fn restarts_in_a_pod_count_where_containers_are_started_again() {
 }
 
 #[test]
-fn a_job_ends_at_its_deadline_and_goes_after_its_time() {
+fn a_job_ends_at_its_deadline_and_is_deleted_after_its_ttl() {
     let mut run = Run::new(
         &json!({"activeDeadlineSeconds": 5, "ttlSecondsAfterFinished": 7, "restartPolicy": "Never"}),
     );
@@ -435,7 +440,7 @@ fn a_pod_of_an_indexed_job_knows_its_number() {
 }
 
 #[test]
-fn a_suspended_job_has_no_pods_and_begins_again() {
+fn a_suspended_job_has_no_pods_until_it_is_resumed() {
     let mut run = Run::new(&json!({"restartPolicy": "Never", "activeDeadlineSeconds": 5}));
     run.after(0);
     run.objects.values_mut().next().unwrap()["spec"]["suspend"] = json!(true);
@@ -448,7 +453,7 @@ fn a_suspended_job_has_no_pods_and_begins_again() {
 }
 
 #[test]
-fn a_work_queue_ends_with_its_workers() {
+fn a_work_queue_job_ends_with_its_workers() {
     let mut run = Run::new(&json!({"parallelism": 2, "restartPolicy": "Never"}));
     assert_eq!(run.after(0), (2, 0));
     run.finish(true);
@@ -470,7 +475,7 @@ fn a_pod_that_is_deleted_counts_as_failed_and_is_replaced() {
 }
 
 #[test]
-fn no_pod_is_made_whose_service_account_is_missing_and_those_that_run_stay() {
+fn pods_without_service_account_are_not_created_and_running_ones_stay() {
     let spec = |account: &str| {
         let mut template = template(account);
         template["spec"]["serviceAccountName"] = json!(account);

@@ -19,7 +19,7 @@ fn has(text: &str, lines: &[&str]) {
 }
 
 #[test]
-fn a_kind_of_the_mesh_is_shown_field_by_field() {
+fn a_mesh_object_is_described_field_by_field() {
     let text = shown(json!({
         "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
         "metadata": {"name": "reviews", "namespace": "shop", "generation": 2, "labels": {"app": "reviews"}},
@@ -46,7 +46,7 @@ fn a_kind_of_the_mesh_is_shown_field_by_field() {
 }
 
 #[test]
-fn a_secret_shows_how_long_its_values_are_and_nothing_of_them() {
+fn a_secret_shows_the_lengths_of_its_values_only() {
     let text = shown(json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "cert", "namespace": "shop"},
         "data": {"tls.key": "c2VjcmV0"}, "stringData": {"password": "hunter2"},
@@ -95,7 +95,7 @@ fn a_pod_shows_its_containers_and_conditions() {
 }
 
 #[test]
-fn a_deployment_shows_how_many_pods_it_has_and_why_none() {
+fn a_deployment_shows_its_pod_count_and_why_there_are_none() {
     let text = shown(json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "shop"},
         "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}},
@@ -115,7 +115,7 @@ fn a_deployment_shows_how_many_pods_it_has_and_why_none() {
 }
 
 #[test]
-fn verdict_relations_and_events_stand_below_the_object() {
+fn verdict_relations_and_events_follow_the_object() {
     let proxy = |name: &str, acknowledged: u64, refusals: Vec<ProxyRefusal>| ProxyAnswer {
         proxy: name.into(),
         acknowledged,

@@ -78,7 +78,7 @@ fn templates_print_what_kubectl_prints() {
 }
 
 #[test]
-fn what_is_no_template_is_refused() {
+fn malformed_templates_are_refused() {
     for text in [
         "{.kind",
         "{.items[0}",
@@ -110,7 +110,7 @@ fn a_relaxed_path_needs_no_braces_and_no_dot() {
 }
 
 #[test]
-fn numbers_in_texts_are_ordered_as_numbers() {
+fn numbers_in_strings_are_sorted_as_numbers() {
     let cases = [("web-2", "web-10"), ("a", "b"), ("a1", "a01b"), ("", "a"), ("a", "a1")];
     for (less, more) in cases {
         assert!(compare(&json!(less), &json!(more)).unwrap().is_lt(), "{less} {more}");

@@ -34,7 +34,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn names_are_taken_apart() {
+    fn names_are_parsed() {
         let dump = json!({"configs": [{"dynamic_active_clusters": [
             {"cluster": {"name": "outbound|9080|v1|reviews.default.svc.cluster.local", "type": "EDS"}},
             {"cluster": {"name": "BlackHoleCluster", "type": "STATIC"}}]}]});

@@ -71,7 +71,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn camel_case_names_are_turned_and_others_stay() {
+    fn camel_case_names_become_snake_case() {
         let dump = json!({"dynamicActiveClusters": [{"a.B": 1}], "lb_policy": 2});
         assert_eq!(normal(&dump), json!({"dynamic_active_clusters": [{"a.B": 1}], "lb_policy": 2}));
     }

@@ -75,7 +75,7 @@ mod tests {
     const ROOT: &str = include_str!("testdata/root.pem");
 
     #[test]
-    fn a_certificate_shows_its_serial_and_life() {
+    fn a_certificate_shows_its_serial_number_and_validity() {
         let entry = json!({"name": "ROOTCA", "secret": {"validation_context": {"trusted_ca": {"inline_bytes": STANDARD.encode(ROOT)}}}});
         let dump = json!({"configs": [{"dynamic_active_secrets": [entry]}]});
         let text = render(&dump, 1_800_000_000);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_certificate_is_not_valid() {
+    fn malformed_certificates_are_not_valid() {
         let entry = json!({"name": "default", "secret": {"tls_certificate": {"certificate_chain": {"inline_string": "x"}}}});
         let text = render(&json!({"configs": [{"dynamic_active_secrets": [entry]}]}), 0);
         assert!(text.contains("Cert Chain   ACTIVE   false"), "{text}");

@@ -25,7 +25,8 @@ pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
         claims.sort_by(|(a, ..), (b, ..)| (&a.origin, &a.host).cmp(&(&b.origin, &b.host)));
         for (at, (service, i, port)) in claims.iter().enumerate() {
             let wins = |(other, (first, _, taken)): &(usize, &Claim)| {
-                takes(taken.protocol, port.protocol, *other < at) && meet(catalog, first, service)
+                takes(taken.protocol, port.protocol, *other < at)
+                    && have_a_common_client(catalog, first, service)
             };
             let Some((_, (first, _, taken))) = claims.iter().enumerate().find(wins) else { continue };
             let who = first.origin.key();
@@ -54,7 +55,7 @@ fn takes(one: Protocol, other: Protocol, older: bool) -> bool {
 }
 
 /// Whether some client sees both services.
-fn meet(catalog: &Catalog, one: &Service, other: &Service) -> bool {
+fn have_a_common_client(catalog: &Catalog, one: &Service, other: &Service) -> bool {
     let default = &catalog.mesh().default_service_export;
     let sees = |s: &Service, viewer: &str| s.export_to.reaches(&s.namespace, viewer, default);
     let all = [one, other].map(|s| (&s.origin, &s.export_to));

@@ -17,12 +17,12 @@ pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
     for service in services {
         let captured = service.ports.iter().enumerate().filter(|(_, p)| p.protocol != Protocol::Udp);
         for (i, port) in captured {
-            let mut told = false;
+            let mut reported = false;
             for (pod, number) in catalog.targets(service, port) {
                 let Some(address) = pod.addresses.first() else { continue };
                 let (first, protocol) = *taken.entry((*address, number)).or_insert((service, port.protocol));
-                if !taken_alike(protocol, port.protocol) && !told {
-                    told = true;
+                if !taken_alike(protocol, port.protocol) && !reported {
+                    reported = true;
                     let path = format!("spec.ports[{i}]");
                     tell(service, &path, number, (first, protocol), losses);
                 }

@@ -30,7 +30,7 @@ fn pod(place: &str, address: &str, labels: &str) -> String {
 }
 
 /// The warnings about these objects, as `namespace/name path reason`.
-fn told(objects: &[String]) -> Vec<String> {
+fn conflicts(objects: &[String]) -> Vec<String> {
     let found = catalog(&objects.concat()).conflicts();
     let line = |r: &api::resource::document::Refusal| {
         let key = r.key.as_ref().unwrap();
@@ -52,7 +52,7 @@ fn rule(place: &str, spec: &str) -> String {
 }
 
 #[test]
-fn of_two_policies_for_the_same_workloads_the_later_is_told() {
+fn the_later_of_two_policies_for_the_same_workloads_is_reported() {
     let app = |app: &str| format!("{{selector: {{matchLabels: {{app: {app}}}}}, mtls: {{mode: STRICT}}}}");
     let v1 = "{selector: {matchLabels: {app: a, version: v1}}, mtls: {mode: STRICT}}";
     let wide = "{mtls: {mode: STRICT}}";
@@ -95,14 +95,14 @@ fn of_two_policies_for_the_same_workloads_the_later_is_told() {
         ),
     ];
     for (objects, expected) in table {
-        assert_eq!(told(objects), expected);
+        assert_eq!(conflicts(objects), expected);
     }
     let sidecar = |place: &str| object("Sidecar", place, "{egress: [{hosts: [\"./*\"]}]}");
-    assert_eq!(told(&[sidecar("shop/a"), sidecar("shop/b"), sidecar("back/a")]).len(), 1);
+    assert_eq!(conflicts(&[sidecar("shop/a"), sidecar("shop/b"), sidecar("back/a")]).len(), 1);
 }
 
 #[test]
-fn of_two_virtual_services_for_one_host_the_later_is_told_what_it_loses() {
+fn the_later_of_two_virtual_services_for_a_host_is_reported() {
     let http =
         |more: &str| format!("{{hosts: [a.test]{more}, http: [{{route: [{{destination: {{host: x}}}}]}}]}}");
     let port = |port: u16| {
@@ -154,12 +154,12 @@ fn of_two_virtual_services_for_one_host_the_later_is_told_what_it_loses() {
         ),
     ];
     for (objects, expected) in table {
-        assert_eq!(told(objects), expected, "{objects:?}");
+        assert_eq!(conflicts(objects), expected, "{objects:?}");
     }
 }
 
 #[test]
-fn of_two_destination_rules_for_one_host_the_later_is_told_what_it_loses() {
+fn the_later_of_two_destination_rules_for_a_host_is_reported() {
     let policy = "{host: a.test, trafficPolicy: {tls: {mode: DISABLE}}, subsets: [{name: v1}]}";
     let table: [(&[String], &[&str]); 4] = [
         (&[rule("shop/a@1", policy), rule("shop/b@2", "{host: a.test, subsets: [{name: v2}]}")], &[]),
@@ -182,12 +182,12 @@ fn of_two_destination_rules_for_one_host_the_later_is_told_what_it_loses() {
         ),
     ];
     for (objects, expected) in table {
-        assert_eq!(told(objects), expected, "{objects:?}");
+        assert_eq!(conflicts(objects), expected, "{objects:?}");
     }
 }
 
 #[test]
-fn of_two_gateway_servers_on_one_port_the_later_of_another_protocol_is_told() {
+fn the_later_of_two_gateway_servers_with_different_protocols_on_a_port_is_reported() {
     let gateway = |place: &str, selector: &str, protocol: &str| {
         let spec = format!(
             "{{selector: {{istio: {selector}}}, servers: [{{port: {{number: 80, name: p, protocol: {protocol}}}, hosts: \
@@ -207,12 +207,12 @@ fn of_two_gateway_servers_on_one_port_the_later_of_another_protocol_is_told() {
         ),
     ];
     for (objects, expected) in table {
-        assert_eq!(told(objects), expected, "{objects:?}");
+        assert_eq!(conflicts(objects), expected, "{objects:?}");
     }
 }
 
 #[test]
-fn of_two_virtual_services_for_one_gateway_host_the_routes_that_nothing_reaches_are_told() {
+fn unreachable_routes_of_two_virtual_services_for_a_gateway_host_are_reported() {
     let gate = || {
         let spec = "{selector: {istio: in}, servers: [{port: {number: 80, name: p, protocol: HTTP}, hosts: [\"*\"]}]}";
         object("Gateway", "shop/gate@1", spec)
@@ -237,12 +237,12 @@ fn of_two_virtual_services_for_one_gateway_host_the_routes_that_nothing_reaches_
     ];
     for (first, second, expected) in table {
         let objects = [gate(), of("shop/a@1", first), of("shop/b@2", second)];
-        assert_eq!(told(&objects), expected, "{first} then {second}");
+        assert_eq!(conflicts(&objects), expected, "{first} then {second}");
     }
 }
 
 #[test]
-fn of_two_services_that_name_one_port_of_a_pod_the_later_of_another_protocol_is_told() {
+fn the_later_of_two_services_with_different_protocols_for_a_pods_port_is_reported() {
     let service = |place: &str, name: &str| {
         let address = if place.contains("/a") { 1 } else { 2 };
         let spec = format!(
@@ -251,14 +251,14 @@ fn of_two_services_that_name_one_port_of_a_pod_the_later_of_another_protocol_is_
         object("Service", place, &spec)
     };
     let web = || pod("shop/web", "10.1.0.1", "app: a");
-    assert_eq!(told(&[service("shop/a@1", "http"), service("shop/b@2", "http-x"), web()]), [""; 0]);
-    assert_eq!(told(&[service("shop/a@1", "http"), service("shop/b@2", "grpc"), web()]), [""; 0]);
-    assert_eq!(told(&[service("shop/a@1", "tcp"), service("shop/b@2", "https"), web()]), [""; 0]);
-    assert_eq!(told(&[service("shop/a@1", "tcp"), service("shop/b@2", "odd"), web()]).len(), 1);
-    assert_eq!(told(&[service("shop/a@1", "http"), service("back/b@2", "tcp"), web()]), [""; 0]);
-    assert_eq!(told(&[service("shop/a@1", "http"), service("shop/b@2", "tcp")]), [""; 0], "no pod yet");
+    assert_eq!(conflicts(&[service("shop/a@1", "http"), service("shop/b@2", "http-x"), web()]), [""; 0]);
+    assert_eq!(conflicts(&[service("shop/a@1", "http"), service("shop/b@2", "grpc"), web()]), [""; 0]);
+    assert_eq!(conflicts(&[service("shop/a@1", "tcp"), service("shop/b@2", "https"), web()]), [""; 0]);
+    assert_eq!(conflicts(&[service("shop/a@1", "tcp"), service("shop/b@2", "odd"), web()]).len(), 1);
+    assert_eq!(conflicts(&[service("shop/a@1", "http"), service("back/b@2", "tcp"), web()]), [""; 0]);
+    assert_eq!(conflicts(&[service("shop/a@1", "http"), service("shop/b@2", "tcp")]), [""; 0], "no pod yet");
     assert_eq!(
-        told(&[service("shop/a@1", "http"), service("shop/b@2", "tcp"), web()]),
+        conflicts(&[service("shop/a@1", "http"), service("shop/b@2", "tcp"), web()]),
         [
             "shop/b spec.ports[0]: Service shop/a, which is older, has port 8080 of the same pods as Http, which their \
           sidecars take it for"
@@ -267,7 +267,7 @@ fn of_two_services_that_name_one_port_of_a_pod_the_later_of_another_protocol_is_
 }
 
 #[test]
-fn nobody_is_told_once_the_winner_is_gone() {
+fn a_conflict_ends_when_the_winner_is_deleted() {
     let wide = "{mtls: {mode: STRICT}}";
     let both = catalog(&[peers("shop/a", wide), peers("shop/b", wide)].concat());
     assert_eq!(both.conflicts().len(), 1);
@@ -276,7 +276,7 @@ fn nobody_is_told_once_the_winner_is_gone() {
 }
 
 #[test]
-fn a_check_knows_that_what_is_applied_is_younger_than_what_is_there() {
+fn a_check_treats_applied_objects_as_younger_than_existing_ones() {
     let base = catalog(&peers("shop/z", "{mtls: {mode: STRICT}}"));
     let text = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: a, namespace: shop}\nspec: \
                 {mtls: {mode: PERMISSIVE}}\n";
@@ -294,7 +294,7 @@ fn a_check_knows_that_what_is_applied_is_younger_than_what_is_there() {
 }
 
 #[test]
-fn delegates_that_route_nothing_are_told() {
+fn delegates_without_effect_are_reported() {
     let to = "route: [{destination: {host: x}}]";
     let root = |more: &str| {
         let spec = format!(
@@ -328,12 +328,12 @@ fn delegates_that_route_nothing_are_told() {
         ),
     ];
     for (objects, expected) in table {
-        assert_eq!(told(objects), expected, "{objects:?}");
+        assert_eq!(conflicts(objects), expected, "{objects:?}");
     }
 }
 
 #[test]
-fn of_two_services_with_one_host_those_that_are_not_seen_are_told() {
+fn services_hidden_by_another_with_the_same_host_are_reported() {
     let entry = |place: &str, more: &str| {
         let spec =
             format!("{{hosts: [a.test], ports: [{{number: 80, name: http, protocol: HTTP}}], {more}}}");
@@ -366,12 +366,12 @@ fn of_two_services_with_one_host_those_that_are_not_seen_are_told() {
         ),
     ];
     for (objects, expected) in table {
-        assert_eq!(told(objects), expected, "{objects:?}");
+        assert_eq!(conflicts(objects), expected, "{objects:?}");
     }
 }
 
 #[test]
-fn of_two_services_at_one_address_and_port_the_one_that_is_not_reached_is_told() {
+fn the_unreachable_one_of_two_services_at_an_address_and_port_is_reported() {
     let entry = |place: &str, host: &str, protocol: &str, more: &str| {
         let spec = format!(
             "{{hosts: [{host}], addresses: [240.0.0.1], resolution: NONE{more}, ports: [{{number: 80, name: p, protocol: \
@@ -405,12 +405,12 @@ fn of_two_services_at_one_address_and_port_the_one_that_is_not_reached_is_told()
             .into_iter()
             .map(|(loser, reason)| format!("shop/{loser} spec.ports[0]: ServiceEntry {reason}"))
             .collect();
-        assert_eq!(told(&objects), expected, "{objects:?}");
+        assert_eq!(conflicts(&objects), expected, "{objects:?}");
     }
 }
 
 #[test]
-fn a_sidecar_behind_one_whose_selector_has_no_labels_is_told() {
+fn a_sidecar_hidden_by_one_with_an_empty_selector_is_reported() {
     let sidecar = |place: &str, selector: &str| {
         object("Sidecar", place, &format!("{{{selector}egress: [{{hosts: ['./*']}}]}}"))
     };
@@ -421,7 +421,7 @@ fn a_sidecar_behind_one_whose_selector_has_no_labels_is_told() {
         sidecar("back/d@1", ""),
     ];
     assert_eq!(
-        told(&objects),
+        conflicts(&objects),
         [
             "shop/a spec.workloadSelector: Sidecar shop/b, which has a selector, holds for the same workloads; this object \
              has no effect",

@@ -177,7 +177,7 @@ fn hosts_are_routed_as_in_istio() {
 }
 
 #[test]
-fn the_destinations_of_imported_routes_are_imported_wherever_they_are() {
+fn destinations_of_imported_routes_are_imported_from_every_namespace() {
     let delegate = |name: &str| {
         format!("{{delegate: {{name: {name}, namespace: back}}, match: [{{uri: {{prefix: /d}}}}]}}")
     };
@@ -203,7 +203,7 @@ fn the_destinations_of_imported_routes_are_imported_wherever_they_are() {
 }
 
 #[test]
-fn a_namespace_or_host_is_excluded_whatever_else_is_imported() {
+fn exclusions_of_namespaces_and_hosts_win_over_imports() {
     let objects =
         |hosts: &str| [service("back/a"), service("back/b"), service("shop/c"), sidecar("shop", hosts)];
     let table: [(&str, &[&str]); 6] = [
@@ -222,7 +222,7 @@ fn a_namespace_or_host_is_excluded_whatever_else_is_imported() {
 }
 
 #[test]
-fn of_two_services_with_one_host_the_imported_one_is_seen() {
+fn the_imported_one_of_two_services_with_a_host_is_used() {
     let entry = |namespace: &str, address: &str| {
         format!(
             "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: e, namespace: \
@@ -238,7 +238,7 @@ fn of_two_services_with_one_host_the_imported_one_is_seen() {
 }
 
 #[test]
-fn of_two_virtual_services_for_one_host_the_second_routes_the_ports_that_the_first_does_not() {
+fn the_second_of_two_virtual_services_for_a_host_routes_the_remaining_ports() {
     let on = |port: u16, host: &str| {
         format!("{{match: [{{port: {port}}}], route: [{{destination: {{host: {host}}}}}]}}")
     };
@@ -253,7 +253,7 @@ fn of_two_virtual_services_for_one_host_the_second_routes_the_ports_that_the_fir
 }
 
 #[test]
-fn the_tcp_and_tls_routes_of_all_virtual_services_of_a_host_count_the_older_first() {
+fn l4_routes_of_all_virtual_services_of_a_host_apply_oldest_first() {
     let l4 = |place: &str, hosts: &str, kind: &str, to: &str| {
         let text = route(place, hosts, "");
         let more = match kind {

@@ -30,7 +30,7 @@ fn call(got: &Got, to: &str, shown: Shown<'_>) -> String {
     let found = unbound().find(|l| l.address == to).or_else(|| unbound().find(|l| l.address == any));
     let listener = found.unwrap_or_else(|| got.listener("virtualOutbound"));
     let chain = chain(listener, to, shown);
-    let answer = match (&chain.protocol, shown) {
+    let outcome = match (&chain.protocol, shown) {
         (Protocol::Tcp(tcp), _) => tcp.clusters.names()[0].to_owned(),
         (Protocol::Http(http), Http(host)) => {
             let RouteSource::Rds(name) = &http.routes else { panic!("{http:?}") };
@@ -38,7 +38,7 @@ fn call(got: &Got, to: &str, shown: Shown<'_>) -> String {
         }
         (Protocol::Http(_), _) => panic!("{shown:?} is taken for HTTP"),
     };
-    format!("{} {answer}", listener.name)
+    format!("{} {outcome}", listener.name)
 }
 
 /// How specifically criteria match; `None`: not at all.
@@ -146,7 +146,7 @@ const PORTS: &str = "[{name: http, port: 80}, {name: auto, port: 81}, {name: tcp
                      {name: https, port: 84}]";
 
 #[test]
-fn a_headless_service_takes_every_protocol_at_its_pods() {
+fn a_headless_service_accepts_every_protocol_at_its_pods() {
     let headless =
         service("peers-2", &format!("{{clusterIP: None, selector: {{app: reviews}}, ports: {PORTS}}}"));
     let to = "outbound|{}||peers-2.shop.svc.cluster.local";
@@ -167,7 +167,7 @@ fn a_headless_service_takes_every_protocol_at_its_pods() {
 }
 
 #[test]
-fn a_headless_service_is_called_at_its_pods_own_ports() {
+fn a_headless_service_is_reached_at_its_pods_ports() {
     let ports = "[{name: http, port: 80, targetPort: 8080}, {name: auto, port: 81, targetPort: 8081}, {name: tcp, port: \
                  82, targetPort: 8082}, {name: both, port: 83, targetPort: 82}]";
     let headless =
@@ -187,7 +187,7 @@ fn a_headless_service_is_called_at_its_pods_own_ports() {
 }
 
 #[test]
-fn endpoints_that_are_written_down_stand_in_where_a_selector_finds_no_pod() {
+fn endpoints_objects_are_used_if_a_selector_matches_no_pod() {
     let headless = service("far", &format!("{{clusterIP: None, selector: {{app: far}}, ports: {PORTS}}}"));
     let slice = "
 ---
@@ -203,7 +203,7 @@ ports: [{name: tcp, port: 82}]
 }
 
 #[test]
-fn two_entries_with_tcp_have_addresses_of_their_own_and_the_port_is_nobodys() {
+fn two_tcp_entries_have_separate_addresses_and_none_owns_the_port() {
     let text = ["a", "b"].map(|n| {
         let spec = format!(
             "{{hosts: [mysql-{n}.test], resolution: DNS, ports: [{{name: tcp, number: 3306, protocol: TCP}}], \
@@ -227,7 +227,7 @@ fn two_entries_with_tcp_have_addresses_of_their_own_and_the_port_is_nobodys() {
 }
 
 #[test]
-fn an_entry_without_an_address_takes_what_shows_its_name_and_no_more() {
+fn an_entry_without_an_address_matches_only_connections_that_show_its_name() {
     let ports = "[{name: http, number: 80, protocol: HTTP}, {name: auto, number: 81}, {name: tcp, number: 82, \
                  protocol: TCP}, {name: tls, number: 83, protocol: TLS}, {name: grpc, number: 85, protocol: GRPC}]";
     let text = entry("se", &format!("{{hosts: [istio.io], resolution: DNS, ports: {ports}}}"));
@@ -256,7 +256,7 @@ fn an_entry_without_an_address_takes_what_shows_its_name_and_no_more() {
 }
 
 #[test]
-fn entries_that_lead_nowhere_or_to_pods_are_called_as_istio_has_them() {
+fn entries_without_endpoints_or_with_pods_are_reached_as_in_istio() {
     let ports = "ports: [{number: 80, name: http, protocol: HTTP}, {number: 443, name: tls, protocol: TLS}]";
     let text = [
         entry("bare", "{hosts: [bare.test]}"),
@@ -285,7 +285,7 @@ fn entries_that_lead_nowhere_or_to_pods_are_called_as_istio_has_them() {
 }
 
 #[test]
-fn a_target_port_holds_where_clients_reach_the_address_that_they_call() {
+fn a_target_port_applies_if_clients_reach_the_address_that_they_connect_to() {
     let spec = "{hosts: [none.test], addresses: [192.0.2.7], ports: [{number: 80, name: http, protocol: HTTP, targetPort: \
                 8080}, {number: 81, name: tcp, protocol: TCP, targetPort: 81}]}";
     let got = Got::of(&[&entry("none", spec)], &scope("x", "shop", &[]));
@@ -295,7 +295,7 @@ fn a_target_port_holds_where_clients_reach_the_address_that_they_call() {
 }
 
 #[test]
-fn a_wildcard_within_a_label_is_a_host_and_no_server_name() {
+fn a_wildcard_within_a_label_is_valid_as_host_and_not_as_server_name() {
     let ports = "ports: [{number: 80, name: http, protocol: HTTP}, {number: 443, name: tls, protocol: TLS}]";
     let to = "route: [{destination: {host: reviews}}]";
     let text = [
@@ -324,7 +324,7 @@ fn a_wildcard_within_a_label_is_a_host_and_no_server_name() {
 }
 
 #[test]
-fn a_route_leads_to_the_service_of_a_wildcard_and_an_empty_prefix_takes_everything() {
+fn a_route_leads_to_a_wildcard_service_and_an_empty_prefix_matches_everything() {
     let text = [
         entry("wild", "{hosts: ['*.wild.test'], ports: [{number: 80, name: http, protocol: HTTP}]}"),
         route(
@@ -344,18 +344,18 @@ fn a_route_leads_to_the_service_of_a_wildcard_and_an_empty_prefix_takes_everythi
 }
 
 #[test]
-fn a_virtual_service_for_an_address_takes_requests_that_name_it() {
+fn a_virtual_service_for_an_address_matches_requests_with_that_host() {
     let to = "http: [{route: [{destination: {host: reviews}}]}]";
-    for (host, asked) in [("2001:DB8::1", "[2001:db8::1]:80"), ("192.0.2.9", "192.0.2.9")] {
+    for (host, authority) in [("2001:DB8::1", "[2001:db8::1]:80"), ("192.0.2.9", "192.0.2.9")] {
         let expected = "0.0.0.0_80 outbound|9080||reviews.shop.svc.cluster.local";
         // Some service must have the port.
         let http = entry("other", "{hosts: [other.test], ports: [{number: 80, name: http, protocol: HTTP}]}");
-        check(&[SHOP, &http, &route(host, to)], &[("192.0.2.1:80", Http(asked), expected)]);
+        check(&[SHOP, &http, &route(host, to)], &[("192.0.2.1:80", Http(authority), expected)]);
     }
 }
 
 #[test]
-fn a_redirect_to_another_host_names_a_port_that_is_not_the_schemes_own() {
+fn a_redirect_to_another_host_includes_only_a_port_that_is_not_the_default() {
     let table = [
         ("authority: b.test, derivePort: FROM_REQUEST_PORT", Some(9080)),
         ("authority: b.test, derivePort: FROM_PROTOCOL_DEFAULT", None),
@@ -380,7 +380,7 @@ fn a_redirect_to_another_host_names_a_port_that_is_not_the_schemes_own() {
 }
 
 #[test]
-fn a_logical_name_is_one_or_none() {
+fn a_logical_dns_cluster_has_at_most_one_name() {
     let robin = |name: &str, endpoint: &str| {
         let spec = format!(
             "{{hosts: [robin.test], resolution: DNS_ROUND_ROBIN, ports: [{{number: 80, name: http, protocol: HTTP}}], \
@@ -399,7 +399,7 @@ fn a_logical_name_is_one_or_none() {
 }
 
 #[test]
-fn a_client_certificate_is_shown_where_the_mode_is_mutual_alone() {
+fn a_client_certificate_is_presented_only_in_mode_mutual() {
     let tls = |mode: &str| {
         let rule = format!(
             "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: store, namespace: shop}}\n\
@@ -416,7 +416,7 @@ fn a_client_certificate_is_shown_where_the_mode_is_mutual_alone() {
 }
 
 #[test]
-fn the_names_of_an_entry_are_expected_of_its_servers_unless_the_rule_has_its_own() {
+fn an_entrys_subject_alt_names_are_verified_unless_the_rule_has_its_own() {
     let spec = "{hosts: [api.test], resolution: DNS, subjectAltNames: [cert.test], ports: [{number: 443, name: tls, protocol: \
                 TLS}]}";
     let names = |more: &str| {
@@ -434,7 +434,7 @@ fn the_names_of_an_entry_are_expected_of_its_servers_unless_the_rule_has_its_own
 }
 
 #[test]
-fn an_unspecified_address_takes_no_port() {
+fn an_unspecified_address_claims_no_port() {
     let ports = "ports: [{number: 80, name: http, protocol: HTTP}, {number: 81, name: any}, {number: 82, name: tcp, protocol: \
                  TCP}]";
     let text = [
@@ -454,7 +454,7 @@ fn an_unspecified_address_takes_no_port() {
 }
 
 #[test]
-fn an_entry_with_an_address_takes_nothing_elsewhere() {
+fn an_entry_with_an_address_matches_only_that_address() {
     let ports = "[{name: http, number: 80, protocol: HTTP}, {name: auto, number: 81}, {name: tcp, number: 82, \
                  protocol: TCP}, {name: tls, number: 83, protocol: TLS}]";
     let text =
@@ -474,7 +474,7 @@ fn an_entry_with_an_address_takes_nothing_elsewhere() {
 }
 
 #[test]
-fn ranges_are_told_apart_by_their_prefix_and_equal_ones_are_the_older_entrys() {
+fn ranges_are_distinguished_by_prefix_and_equal_ones_belong_to_the_older_entry() {
     let two = |a: &str, b: &str, protocol: &str| {
         let of = |n: u8, range: &str| {
             let spec = format!(
@@ -510,7 +510,7 @@ fn ranges_are_told_apart_by_their_prefix_and_equal_ones_are_the_older_entrys() {
 }
 
 #[test]
-fn a_shared_address_is_the_older_entrys_and_others_keep_theirs() {
+fn a_shared_address_belongs_to_the_older_entry_and_others_keep_theirs() {
     let of = |n: u8, addresses: &str, protocol: &str| {
         let spec = format!(
             "{{hosts: [blah{n}.test], addresses: {addresses}, ports: [{{number: 9999, name: p, protocol: {protocol}}}]}}"
@@ -554,7 +554,7 @@ fn entries_of_one_host_are_one_service_with_the_ports_and_endpoints_of_each() {
 }
 
 #[test]
-fn an_external_name_is_the_service_that_it_stands_for() {
+fn an_external_name_is_routed_as_its_target_service() {
     let concrete = service("concrete", &format!("{{clusterIP: 1.2.3.4, ports: {PORTS}}}"));
     let alias = service("alias", "{type: ExternalName, externalName: Concrete.shop.svc.cluster.local.}");
     let further = service("further", "{type: ExternalName, externalName: alias.shop.svc.cluster.local}");
@@ -585,7 +585,7 @@ fn an_external_name_is_the_service_that_it_stands_for() {
 }
 
 #[test]
-fn routes_for_an_external_name_are_for_that_name_alone() {
+fn routes_for_an_external_name_apply_to_that_name_only() {
     let concrete = service("concrete", &format!("{{clusterIP: 1.2.3.4, ports: {PORTS}}}"));
     let other = service("other", "{clusterIP: 1.2.3.5, ports: [{name: http, port: 80}]}");
     let alias = service("alias", "{type: ExternalName, externalName: concrete.shop.svc.cluster.local}");
@@ -612,7 +612,7 @@ fn routes_for_an_external_name_are_for_that_name_alone() {
 }
 
 #[test]
-fn an_external_name_outside_of_the_mesh_or_in_a_circle_is_looked_up() {
+fn an_external_name_outside_the_mesh_or_in_a_cycle_is_resolved_with_dns() {
     let outside =
         service("out", "{type: ExternalName, externalName: example.test, ports: [{name: http, port: 80}]}");
     let bare = service("bare", "{type: ExternalName, externalName: example.test}");
@@ -634,7 +634,7 @@ fn an_external_name_outside_of_the_mesh_or_in_a_circle_is_looked_up() {
 }
 
 #[test]
-fn a_virtual_services_own_hosts_are_served_where_istio_serves_them() {
+fn hosts_that_only_a_virtual_service_defines_are_served_as_in_istio() {
     let known =
         service("known", "{clusterIP: 2.0.0.1, ports: [{name: http, port: 80}, {name: http-2, port: 8080}]}");
     let vs =
@@ -672,7 +672,7 @@ fn no_spelling_of_a_service_takes_the_name_of_another() {
 }
 
 #[test]
-fn a_server_name_is_all_that_a_chain_asks_of_tls() {
+fn a_filter_chain_matches_tls_by_server_name_only() {
     let entry =
         entry("se", "{hosts: [a.test], resolution: DNS, ports: [{name: tls, number: 83, protocol: TLS}]}");
     let to = "route: [{destination: {host: a.test, port: {number: 83}}}]";
@@ -733,7 +733,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn every_spelling_on_every_port_is_the_services((text, names) in any_service(), upper: bool, port in 0_u16..3) {
+    fn every_spelling_of_a_host_on_every_port_reaches_the_service((text, names) in any_service(), upper: bool, port in 0_u16..3) {
         let got = Got::of(&[SHOP, &text], &scope("x", "shop", &[]));
         let suffix = ["", ":9080", ":1"][usize::from(port)];
         let spelt = |name: &str| {

@@ -89,7 +89,7 @@ fn chain<'a>(got: &'a Got, port: u16, sni: &str) -> Option<&'a FilterChain> {
 }
 
 /// The outcome of a request for a host on a connection with an SNI: a cluster, or the response.
-fn ask(got: &Got, port: u16, sni: &str, host: &str) -> String {
+fn respond(got: &Got, port: u16, sni: &str, host: &str) -> String {
     let Some(chain) = chain(got, port, sni) else { return "closed".into() };
     let Protocol::Http(http) = &chain.protocol else {
         let Protocol::Tcp(tcp) = &chain.protocol else { unreachable!() };
@@ -118,7 +118,7 @@ const A: &str = "outbound|9080||a.shop.svc.cluster.local";
 const B: &str = "outbound|9080||b.shop.svc.cluster.local";
 
 #[test]
-fn a_request_for_another_servers_host_is_sent_back_and_one_for_nobodys_is_not_found() {
+fn a_request_for_another_servers_host_gets_421_and_for_an_unknown_host_404() {
     for (first, second) in [(SIMPLE, SIMPLE), (SIMPLE, MUTUAL), (MUTUAL, "mode: ISTIO_MUTUAL")] {
         let (got, lost) = got(&[
             gateway("one", &[&https("h1", "a.test", first)]),
@@ -134,14 +134,14 @@ fn a_request_for_another_servers_host_is_sent_back_and_one_for_nobodys_is_not_fo
             ("b.test", "a.test", "421"),
             ("a.test", "nobody.test", "no host"),
         ] {
-            assert_eq!(ask(&got, 443, sni, host), expected, "{sni} {host}");
+            assert_eq!(respond(&got, 443, sni, host), expected, "{sni} {host}");
         }
         assert_eq!(lost, [""; 0]);
     }
 }
 
 #[test]
-fn the_closest_server_answers_for_a_host_and_no_wider_one() {
+fn only_the_most_specific_server_serves_a_host() {
     let (got, _) = got(&[
         gateway("all", &[&https("h0", "'*'", SIMPLE)]),
         gateway("wide", &[&https("h1", "'*.a.test'", SIMPLE)]),
@@ -166,24 +166,24 @@ fn the_closest_server_answers_for_a_host_and_no_wider_one() {
         ("", "q.a.test", "421"),
         ("", "other.test", A),
     ] {
-        assert_eq!(ask(&got, 443, sni, host), expected, "{sni} {host}");
+        assert_eq!(respond(&got, 443, sni, host), expected, "{sni} {host}");
     }
 }
 
 #[test]
-fn a_host_of_a_server_that_does_not_end_tls_is_anothers_too() {
+fn a_host_of_a_passthrough_server_may_belong_to_another_server_too() {
     let (got, _) = got(&[
         gateway("one", &[&https("h1", "a.test", SIMPLE), &passthrough("p", "'*.p.test'")]),
         service("a", "a.test", "one", &to("a")),
         service("p", "x.p.test", "one", &by_sni("x.p.test", "b")),
     ]);
-    assert_eq!(ask(&got, 443, "a.test", "x.p.test"), "421");
-    assert_eq!(ask(&got, 443, "x.p.test", ""), B);
-    assert_eq!(ask(&got, 443, "y.p.test", ""), "closed");
+    assert_eq!(respond(&got, 443, "a.test", "x.p.test"), "421");
+    assert_eq!(respond(&got, 443, "x.p.test", ""), B);
+    assert_eq!(respond(&got, 443, "y.p.test", ""), "closed");
 }
 
 #[test]
-fn a_server_with_tls_takes_requests_whatever_its_settings_for_plaintext_or_other_modes_say() {
+fn a_tls_server_ignores_settings_for_plaintext_and_other_modes() {
     let (got, lost) = got(&[
         gateway(
             "one",
@@ -200,22 +200,22 @@ fn a_server_with_tls_takes_requests_whatever_its_settings_for_plaintext_or_other
         service("a", "a.test", "one", &to("a")),
         service("p", "'*.p.test'", "one", &by_sni("'*-x.p.test', y.p.test", "b")),
     ]);
-    assert_eq!(ask(&got, 443, "a.test", "a.test"), A);
-    assert_eq!(ask(&got, 443, "y.p.test", ""), B);
+    assert_eq!(respond(&got, 443, "a.test", "a.test"), A);
+    assert_eq!(respond(&got, 443, "y.p.test", ""), B);
     // A wildcard within a label is not a valid server name: Envoy would refuse the listener.
-    assert_eq!(ask(&got, 443, "z-x.p.test", ""), "closed");
+    assert_eq!(respond(&got, 443, "z-x.p.test", ""), "closed");
     assert_eq!(lost, [""; 0]);
 }
 
 #[test]
-fn a_gateway_takes_requests_that_name_an_ipv6_address() {
+fn a_gateway_accepts_requests_with_an_ipv6_address_as_host() {
     let (got, _) =
         got(&[gateway("one", &[&http(80, "'*'")]), service("a", "'2001:db8::1'", "one", &to("a"))]);
-    assert_eq!(ask(&got, 80, "", "[2001:db8::1]"), A);
+    assert_eq!(respond(&got, 80, "", "[2001:db8::1]"), A);
 }
 
 #[test]
-fn a_host_of_nobodys_is_not_found_however_many_others_there_are() {
+fn an_unknown_host_gets_404_however_many_hosts_there_are() {
     let many: Vec<String> =
         (0..300).map(|i| https(&format!("h{i}"), &format!("s{i}.test"), SIMPLE)).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
@@ -229,12 +229,12 @@ fn a_host_of_nobodys_is_not_found_however_many_others_there_are() {
     for (host, expected) in
         [("q.a.test", A), ("x.a.test", "421"), ("s7.test", "421"), ("nobody.test", "no host")]
     {
-        assert_eq!(ask(&got, 443, "q.a.test", host), expected, "{host}");
+        assert_eq!(respond(&got, 443, "q.a.test", host), expected, "{host}");
     }
 }
 
 #[test]
-fn where_tables_cannot_name_all_hosts_of_others_they_name_their_parents() {
+fn route_tables_with_too_many_foreign_hosts_use_parent_wildcards() {
     let many: Vec<String> =
         (0..600).map(|i| https(&format!("h{i}"), &format!("s{i}.b.test, s{i}.test"), SIMPLE)).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
@@ -257,28 +257,28 @@ fn where_tables_cannot_name_all_hosts_of_others_they_name_their_parents() {
         ("s8.b.test", "s8.b.test", B),
         ("s8.b.test", "s7.b.test", "421"),
     ] {
-        assert_eq!(ask(&got, 443, sni, host), expected, "{sni} {host}");
+        assert_eq!(respond(&got, 443, sni, host), expected, "{sni} {host}");
     }
     let table = got.tables().find(|t| t.name == "https.443.own.own.shop").unwrap();
     assert!(table.virtual_hosts.iter().map(|h| h.domains.len()).sum::<usize>() < 300);
 }
 
 #[test]
-fn of_two_virtual_services_with_one_sni_the_first_wins_and_the_second_is_told() {
+fn the_second_of_two_virtual_services_with_a_server_name_is_reported() {
     let (got, lost) = got(&[
         gateway("pass", &[&passthrough("p", "'*.p.test'")]),
         service("first", "x.p.test", "pass", &by_sni("x.p.test", "a")),
         service("second", "x.p.test, y.p.test", "pass", &by_sni("x.p.test, y.p.test", "b")),
     ]);
-    assert_eq!(ask(&got, 443, "x.p.test", ""), A);
-    assert_eq!(ask(&got, 443, "y.p.test", ""), B);
-    let told = "VirtualService shop/second: spec.tls[0].match[0].sniHosts[0]: VirtualService shop/first, which comes \
+    assert_eq!(respond(&got, 443, "x.p.test", ""), A);
+    assert_eq!(respond(&got, 443, "y.p.test", ""), B);
+    let expected = "VirtualService shop/second: spec.tls[0].match[0].sniHosts[0]: VirtualService shop/first, which comes \
                 first by name, takes connections for `x.p.test`; here it has no effect";
-    assert_eq!(lost, [told]);
+    assert_eq!(lost, [expected]);
 }
 
 #[test]
-fn of_two_http_routes_with_the_same_conditions_the_second_is_told() {
+fn the_second_of_two_http_routes_with_the_same_conditions_is_reported() {
     let path = |path: &str, host: &str| {
         format!(
             "http: [{{match: [{{uri: {{prefix: {path}}}}}], route: [{{destination: {{host: {host}, port: {{number: 9080}}}}}}]}}]"
@@ -300,45 +300,45 @@ fn of_two_http_routes_with_the_same_conditions_the_second_is_told() {
             service("first", one, "g", &first),
             service("second", other, "g", &second),
         ]);
-        let told = lost_at.map(|host| {
+        let expected = lost_at.map(|host| {
             format!(
                 "VirtualService shop/second: spec.http[0]: VirtualService shop/first, which comes first by name, routes \
                  the same requests to `{host}`; this route has no effect there"
             )
         });
-        assert_eq!(lost, told.into_iter().collect::<Vec<_>>(), "{one} {first} {other} {second}");
+        assert_eq!(lost, expected.into_iter().collect::<Vec<_>>(), "{one} {first} {other} {second}");
     }
 }
 
 #[test]
-fn an_sni_belongs_to_the_closest_server() {
+fn a_server_name_belongs_to_the_most_specific_server() {
     let (got, lost) = got(&[
         gateway("pass", &[&passthrough("p", "'*.a.test'")]),
         gateway("ends", &[&https("h", "x.a.test", SIMPLE)]),
         service("passed", "'*.a.test'", "pass", &by_sni("x.a.test, '*.a.test'", "a")),
         service("ended", "x.a.test", "ends", &to("b")),
     ]);
-    assert_eq!(ask(&got, 443, "x.a.test", "x.a.test"), B);
-    assert_eq!(ask(&got, 443, "q.a.test", ""), A);
-    let told = "VirtualService shop/passed: spec.tls[0].match[0].sniHosts[0]: Gateway shop/ends, which names it \
+    assert_eq!(respond(&got, 443, "x.a.test", "x.a.test"), B);
+    assert_eq!(respond(&got, 443, "q.a.test", ""), A);
+    let expected = "VirtualService shop/passed: spec.tls[0].match[0].sniHosts[0]: Gateway shop/ends, which names it \
                 more closely, takes connections for `x.a.test`; here it has no effect";
-    assert_eq!(lost, [told]);
+    assert_eq!(lost, [expected]);
 }
 
 #[test]
-fn of_two_servers_with_one_host_the_first_has_it_and_the_second_is_told() {
+fn the_second_of_two_servers_with_a_host_is_reported() {
     let (got, lost) = got(&[
         gateway("one", &[&https("h", "x.test", SIMPLE)]),
         gateway("two", &[&https("h", "x.test, y.test", SIMPLE)]),
         service("a", "x.test", "one", &to("a")),
         service("b", "x.test, y.test", "two", &to("b")),
     ]);
-    assert_eq!(ask(&got, 443, "x.test", "x.test"), A);
-    assert_eq!(ask(&got, 443, "y.test", "y.test"), B);
-    assert_eq!(ask(&got, 443, "y.test", "x.test"), "421");
-    let told = "Gateway shop/two: spec.servers[0].hosts[0]: Gateway shop/one, which comes first by name, serves \
+    assert_eq!(respond(&got, 443, "x.test", "x.test"), A);
+    assert_eq!(respond(&got, 443, "y.test", "y.test"), B);
+    assert_eq!(respond(&got, 443, "y.test", "x.test"), "421");
+    let expected = "Gateway shop/two: spec.servers[0].hosts[0]: Gateway shop/one, which comes first by name, serves \
                 `x.test` on the same port; here it has no effect";
-    assert_eq!(lost, [told]);
+    assert_eq!(lost, [expected]);
 }
 
 #[test]
@@ -349,19 +349,22 @@ fn passthrough_servers_of_several_gateways_share_a_host() {
         service("a", "a.p.test", "one", &by_sni("a.p.test", "a")),
         service("b", "b.p.test", "two", &by_sni("b.p.test", "b")),
     ]);
-    assert_eq!((ask(&got, 443, "a.p.test", ""), ask(&got, 443, "b.p.test", "")), (A.into(), B.into()));
+    assert_eq!(
+        (respond(&got, 443, "a.p.test", ""), respond(&got, 443, "b.p.test", "")),
+        (A.into(), B.into())
+    );
     assert_eq!(lost, [""; 0]);
 }
 
 #[test]
-fn a_port_is_of_one_kind_and_the_first_gateway_decides() {
+fn the_first_gateway_decides_the_protocol_of_a_port() {
     let tcp = "{port: {number: 80, name: tcp, protocol: TCP}, hosts: ['*']}";
     let routed = "tcp: [{route: [{destination: {host: a, port: {number: 9080}}}]}]";
     let (first, lost) = got(&[gateway("alpha", &[tcp]), gateway("beta", &[&http(80, "a.test")])]);
-    assert_eq!(ask(&first, 80, "", "a.test"), "closed", "nothing leads to the TCP server");
+    assert_eq!(respond(&first, 80, "", "a.test"), "closed", "nothing leads to the TCP server");
     assert_eq!(lost.len(), 1, "{lost:?}");
     let (first, _) = got(&[gateway("alpha", &[&http(80, "a.test")]), gateway("beta", &[tcp])]);
-    assert_eq!(ask(&first, 80, "", "a.test"), "no route in blackhole:80");
+    assert_eq!(respond(&first, 80, "", "a.test"), "no route in blackhole:80");
     let (first, lost) = got(&[
         gateway("alpha", &[tcp]),
         gateway("beta", &[tcp]),
@@ -369,13 +372,13 @@ fn a_port_is_of_one_kind_and_the_first_gateway_decides() {
         service("two", "'*'", "alpha", &routed.replace("host: a", "host: b")),
         service("three", "'*'", "beta", routed),
     ]);
-    assert_eq!(ask(&first, 80, "", ""), A);
+    assert_eq!(respond(&first, 80, "", ""), A);
     let objects: Vec<_> = lost.iter().map(|l| l.split(": ").next().unwrap()).collect();
     assert_eq!(objects, ["VirtualService shop/two", "Gateway shop/beta"]);
 }
 
 #[test]
-fn a_server_that_redirects_to_https_keeps_its_routes_for_those_who_came_by_it() {
+fn a_server_that_redirects_to_https_keeps_its_routes_for_https_requests() {
     let redirecting = http(80, "a.test, b.test").replace("hosts:", "tls: {httpsRedirect: true}, hosts:");
     let plain = http(80, "b.test");
     for order in [["alpha", "beta"], ["beta", "alpha"]] {
@@ -394,7 +397,7 @@ fn a_server_that_redirects_to_https_keeps_its_routes_for_those_who_came_by_it() 
 }
 
 #[test]
-fn a_gateway_that_names_its_services_has_their_ports_alone() {
+fn a_gateway_that_names_its_services_listens_only_on_their_ports() {
     let entry = |name: &str, labels: &str, port: u16, target: u16| {
         format!(
             "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: gates, labels: {{{labels}}}}}\n\

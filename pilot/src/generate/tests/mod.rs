@@ -174,8 +174,8 @@ impl Got {
             let mut domains = BTreeSet::new();
             for host in &table.virtual_hosts {
                 // At a gateway, a host without routes keeps a wider host from taking its requests.
-                let answers = !host.routes.is_empty() || host.require_tls || table.name.starts_with("http");
-                assert!(!host.domains.is_empty() && answers, "{}", host.name);
+                let has_route = !host.routes.is_empty() || host.require_tls || table.name.starts_with("http");
+                assert!(!host.domains.is_empty() && has_route, "{}", host.name);
                 for domain in &host.domains {
                     assert!(domains.insert(domain), "{domain} twice in {}", table.name);
                 }
@@ -215,7 +215,7 @@ pub(super) fn clusters_of(host: &VirtualHost) -> Vec<(String, u32)> {
 }
 
 #[test]
-fn a_service_without_rules_is_called_by_all_its_names() {
+fn a_service_without_rules_is_reached_by_all_its_names() {
     let got = Got::of(&[SHOP], &scope("reviews-v1-a", "shop", &[]));
     let host = got.host("9080", "reviews.shop.svc.cluster.local:9080");
     assert_eq!(
@@ -226,7 +226,7 @@ fn a_service_without_rules_is_called_by_all_its_names() {
 }
 
 #[test]
-fn a_bare_name_is_known_in_its_own_namespace_only() {
+fn a_short_name_resolves_only_in_its_own_namespace() {
     let got = Got::of(&[SHOP], &scope("x", "other", &[]));
     let host = got.host("9080", "reviews.shop.svc.cluster.local:9080");
     assert!(!host.domains.contains(&"reviews".to_owned()));
@@ -261,7 +261,7 @@ spec:
 }
 
 #[test]
-fn a_match_on_the_callers_labels_is_decided_for_each_proxy() {
+fn a_match_on_source_labels_is_decided_for_each_proxy() {
     let by_label = "
 apiVersion: networking.istio.io/v1
 kind: VirtualService
@@ -282,7 +282,7 @@ spec:
 }
 
 #[test]
-fn automatic_mtls_expects_the_accounts_of_the_services_pods() {
+fn automatic_mtls_verifies_the_accounts_of_the_services_pods() {
     let got = Got::of(&[SHOP], &scope("reviews-v1-a", "shop", &[]));
     let cluster = got.cluster("outbound|9080||reviews.shop.svc.cluster.local");
     let ClusterTls::WhenOffered(tls) = &cluster.tls else { panic!("{:?}", cluster.tls) };
@@ -294,7 +294,7 @@ fn automatic_mtls_expects_the_accounts_of_the_services_pods() {
 }
 
 #[test]
-fn a_proxy_without_istios_filters_is_told_the_alpn_of_each_port() {
+fn a_proxy_without_istios_filters_gets_the_alpn_of_each_port() {
     let stock = Scope { istio_extensions: false, ..scope("reviews-v1-a", "shop", &[]) };
     let got = Got::of(&[SHOP], &stock);
     let alpn = |name: &str| match &got.cluster(name).tls {
@@ -306,7 +306,7 @@ fn a_proxy_without_istios_filters_is_told_the_alpn_of_each_port() {
 }
 
 #[test]
-fn a_pod_that_asks_for_http_10_gets_it_in_and_out() {
+fn a_pod_that_enables_http_10_has_it_inbound_and_outbound() {
     for wanted in [false, true] {
         let got = Got::of(&[SHOP], &Scope { http_10: wanted, ..scope("reviews-v1-a", "shop", &[]) });
         for listener in ["0.0.0.0_9080", "virtualInbound"] {
@@ -322,7 +322,7 @@ fn a_pod_that_asks_for_http_10_gets_it_in_and_out() {
 }
 
 #[test]
-fn a_disabled_port_is_called_in_plaintext() {
+fn a_disabled_port_is_reached_in_plaintext() {
     let policy = "
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
@@ -365,7 +365,7 @@ fn tcp_has_a_listener_at_its_address_and_headless_pods_have_one_each() {
 }
 
 #[test]
-fn an_undeclared_port_is_looked_into_and_speaks_as_the_client_does() {
+fn the_protocol_of_an_undeclared_port_is_detected() {
     let got = Got::of(&[SHOP], &scope("x", "shop", &[]));
     let listener = got.listener("10.96.0.3_8000");
     assert!(
@@ -418,7 +418,7 @@ pub(super) fn gate() -> Scope {
 }
 
 #[test]
-fn a_gateway_listens_to_the_target_ports_of_its_service() {
+fn a_gateway_listens_on_the_target_ports_of_its_service() {
     let got = Got::of(&[SHOP, GATEWAY], &gate());
     let names: Vec<_> = got.listeners().map(|l| l.name.as_str()).collect();
     assert_eq!(names, ["0.0.0.0_8080", "0.0.0.0_8443"]);
@@ -442,7 +442,7 @@ fn secret(snapshot: &Snapshot, scope: &Scope, name: &str) -> Option<&'static str
 }
 
 #[test]
-fn a_gateways_secret_goes_to_a_proven_gateway_of_its_namespace_alone() {
+fn a_gateways_secret_is_sent_only_to_a_verified_gateway_of_its_namespace() {
     let snapshot = snapshot(&[SHOP, GATEWAY]);
     let find = |scope: &Scope, name: &str| secret(&snapshot, scope, name).is_some();
     assert!(find(&gate(), "kubernetes://shop-cert") && find(&gate(), "kubernetes://gates/shop-cert"));
@@ -472,7 +472,7 @@ fn a_gateways_secret_goes_to_a_proven_gateway_of_its_namespace_alone() {
 }
 
 #[test]
-fn a_secret_is_served_as_what_a_gateway_or_a_rule_uses_it_for() {
+fn a_secret_is_served_in_the_form_that_a_gateway_or_rule_needs() {
     let more = "
 apiVersion: v1
 kind: Secret
@@ -525,7 +525,7 @@ spec: {host: store.shop.svc.cluster.local, trafficPolicy: {tls: {mode: SIMPLE, s
 }
 
 #[test]
-fn a_proxy_that_has_not_proved_its_pod_gets_nothing_of_it() {
+fn a_proxy_that_did_not_prove_its_pod_gets_no_pod_specific_configuration() {
     let reviews = scope("reviews-v1-a", "shop", &[("app", "reviews")]);
     let ports = |scope: &Scope| {
         let got = own(&snapshot(&[SHOP]), scope);
@@ -536,16 +536,19 @@ fn a_proxy_that_has_not_proved_its_pod_gets_nothing_of_it() {
 }
 
 #[test]
-fn endpoints_are_offered_for_clusters_that_ask_for_them_alone() {
+fn endpoints_are_generated_only_for_eds_clusters() {
     let got = Got::of(&[SHOP], &scope("reviews-v1-a", "shop", &[]));
     let offered = got.0.iter().filter_map(|r| match r {
         Resource::Endpoints(e) => Some(e.cluster.as_str()),
         _ => None,
     });
-    let asked = got.0.iter().filter_map(|r| match r {
+    let requested = got.0.iter().filter_map(|r| match r {
         Resource::Cluster(c) if matches!(c.discovery, Discovery::Eds(_)) => Some(c.name.as_str()),
         _ => None,
     });
-    let (offered, asked): (BTreeSet<&str>, BTreeSet<&str>) = (offered.collect(), asked.collect());
-    assert!(offered == asked && !offered.iter().any(|name| name.contains("peers")), "{offered:?} {asked:?}");
+    let (offered, requested): (BTreeSet<&str>, BTreeSet<&str>) = (offered.collect(), requested.collect());
+    assert!(
+        offered == requested && !offered.iter().any(|name| name.contains("peers")),
+        "{offered:?} {requested:?}"
+    );
 }

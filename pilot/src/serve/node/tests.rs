@@ -103,7 +103,7 @@ fn role_and_labels_come_from_the_pod() {
 }
 
 #[test]
-fn a_pod_of_another_account_or_address_is_not_the_callers() {
+fn a_claimed_pod_must_match_the_clients_account_and_address() {
     let reviews = Some("reviews");
     let cases = [
         (outcome("router", "gate", reviews, Some("10.0.0.1")), "that one has the service account gate"),
@@ -126,7 +126,7 @@ fn a_pod_of_another_account_or_address_is_not_the_callers() {
 }
 
 #[test]
-fn a_pod_that_is_not_known_or_has_ended_gives_nothing() {
+fn an_unknown_or_finished_pod_yields_nothing() {
     for pod in ["ghost", "over", "", "gate.shop", "../gate"] {
         let found = outcome("router", pod, Some("reviews"), Some("10.0.0.1"));
         assert_eq!(found, "router unknown", "{pod:?}");
@@ -134,7 +134,7 @@ fn a_pod_that_is_not_known_or_has_ended_gives_nothing() {
 }
 
 #[test]
-fn without_a_certificate_the_address_has_to_be_the_pods() {
+fn without_a_certificate_the_address_must_be_the_pods() {
     let cases = [
         (outcome("sidecar", "reviews", None, Some("10.0.0.1")), "sidecar app=reviews proven"),
         (outcome("sidecar", "reviews", None, Some("10.0.0.2")), "10.0.0.2 is the address of pod reviews-2"),

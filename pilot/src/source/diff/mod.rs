@@ -18,14 +18,14 @@ use std::sync::Arc;
 /// The contents of all files, and the facts reported about them.
 #[derive(Debug, Default)]
 pub(in crate::source) struct Files {
-    held: BTreeMap<Arc<str>, Held>,
-    told: BTreeMap<Key, Arc<Kept>>,
+    files: BTreeMap<Arc<str>, FileContent>,
+    in_force: BTreeMap<Key, Arc<Kept>>,
     refused: BTreeMap<Arc<str>, Vec<Refusal>>,
 }
 
 /// The content of one file.
 #[derive(Debug, Default)]
-struct Held {
+struct FileContent {
     /// The objects in force: those in the file or, if the file is malformed, those of its last good version.
     objects: Vec<Arc<Kept>>,
     refusals: Vec<Refusal>,
@@ -49,24 +49,24 @@ impl Files {
         for (file, reading) in readings {
             match reading {
                 Reading::Gone => {
-                    self.held.remove(&file);
+                    self.files.remove(&file);
                 }
                 Reading::Unreadable(refusal) => {
-                    self.held.entry(file).or_default().refusals = vec![refusal];
+                    self.files.entry(file).or_default().refusals = vec![refusal];
                 }
                 Reading::Content(parsed) => {
-                    let held = self.held.remove(&file).unwrap_or_default();
-                    self.held.insert(file.clone(), held.next(&parsed));
+                    let content = self.files.remove(&file).unwrap_or_default();
+                    self.files.insert(file.clone(), content.next(&parsed));
                     let all = parsed.documents.into_iter();
                     fresh.extend(all.map(|document| ((file.clone(), document.index), document)));
                 }
             }
         }
-        self.tell(fresh)
+        self.compare(fresh)
     }
 
     /// `fresh` holds the documents that were just parsed, so that they are not parsed again.
-    fn tell(&mut self, mut fresh: BTreeMap<(Arc<str>, usize), Document>) -> Vec<Fact> {
+    fn compare(&mut self, mut fresh: BTreeMap<(Arc<str>, usize), Document>) -> Vec<Fact> {
         let (owners, refused) = self.owners();
         let mut facts = vec![];
         let refused_keys: BTreeSet<&Key> =
@@ -74,11 +74,11 @@ impl Files {
         // An object is reported as removed if it was reported before, in force or only as refused.
         let forgotten = self.refused.values().flatten().filter_map(|r| r.key.as_ref());
         let forgotten = forgotten.filter(|key| !refused_keys.contains(key));
-        let known: BTreeSet<&Key> = self.told.keys().chain(forgotten).collect();
+        let known: BTreeSet<&Key> = self.in_force.keys().chain(forgotten).collect();
         let gone = known.into_iter().filter(|key| !owners.contains_key(*key));
         facts.extend(gone.cloned().map(Fact::Delete));
         for (key, kept) in &owners {
-            let same = self.told.get(key).is_some_and(|before| before.is_same(kept));
+            let same = self.in_force.get(key).is_some_and(|before| before.is_same(kept));
             if !same || (self.refused_before(key) && !refused_keys.contains(key)) {
                 let read = fresh.remove(&(kept.place.file.clone(), kept.index));
                 facts.extend(read.or_else(|| kept.document()).map(Fact::Upsert));
@@ -95,7 +95,7 @@ impl Files {
                 facts.extend(refusals.iter().cloned().map(Fact::Refused));
             }
         }
-        self.told = owners;
+        self.in_force = owners;
         self.refused = refused;
         facts
     }
@@ -108,17 +108,18 @@ impl Files {
     fn owners(&self) -> (Owners, Refusals) {
         let mut owners: Owners = BTreeMap::new();
         let mut refused: Refusals = BTreeMap::new();
-        for (file, held) in &self.held {
-            if !held.refusals.is_empty() {
-                refused.insert(file.clone(), held.refusals.clone());
+        for (file, content) in &self.files {
+            if !content.refusals.is_empty() {
+                refused.insert(file.clone(), content.refusals.clone());
             }
-            for object in &held.objects {
+            for object in &content.objects {
                 let key = &object.key;
                 let Some(other) = owners.get(key) else {
                     owners.insert(key.clone(), object.clone());
                     continue;
                 };
-                let had_it = self.told.get(key).is_some_and(|told| told.place.file == object.place.file);
+                let had_it =
+                    self.in_force.get(key).is_some_and(|known| known.place.file == object.place.file);
                 let in_one_file = other.place.file == object.place.file;
                 let loser = if had_it && !in_one_file {
                     owners.insert(key.clone(), object.clone()).expect("the other place was there")
@@ -133,7 +134,7 @@ impl Files {
     }
 }
 
-impl Held {
+impl FileContent {
     /// The file's content after it was read again.
     fn next(self, parsed: &Parsed) -> Self {
         let unnamed = parsed.refusals.iter().any(|r| r.key.is_none());

@@ -16,7 +16,7 @@ fn gone(file: &str) -> (Arc<str>, Reading) {
     (file.into(), Reading::Gone)
 }
 
-fn told(files: &mut Files, readings: Vec<(Arc<str>, Reading)>) -> Vec<String> {
+fn facts(files: &mut Files, readings: Vec<(Arc<str>, Reading)>) -> Vec<String> {
     files
         .take(readings)
         .iter()
@@ -30,71 +30,71 @@ fn told(files: &mut Files, readings: Vec<(Arc<str>, Reading)>) -> Vec<String> {
 }
 
 #[test]
-fn only_what_differs_is_told() {
+fn only_differences_are_reported() {
     let mut files = Files::default();
     let two = [object("a", "1"), object("b", "1")].concat();
-    assert_eq!(told(&mut files, vec![content("x", &two)]), ["+a@x 1", "+b@x 1"]);
-    assert_eq!(told(&mut files, vec![content("x", &two)]), [""; 0]);
+    assert_eq!(facts(&mut files, vec![content("x", &two)]), ["+a@x 1", "+b@x 1"]);
+    assert_eq!(facts(&mut files, vec![content("x", &two)]), [""; 0]);
     let changed = [object("b", "2"), object("c", "1")].concat();
-    assert_eq!(told(&mut files, vec![content("x", &changed)]), ["-a", "+b@x 2", "+c@x 1"]);
-    assert_eq!(told(&mut files, vec![gone("x")]), ["-b", "-c"]);
+    assert_eq!(facts(&mut files, vec![content("x", &changed)]), ["-a", "+b@x 2", "+c@x 1"]);
+    assert_eq!(facts(&mut files, vec![gone("x")]), ["-b", "-c"]);
 }
 
 #[test]
-fn a_malformed_file_keeps_its_last_good_objects() {
+fn the_last_valid_objects_of_a_malformed_file_stay() {
     let mut files = Files::default();
-    told(&mut files, vec![content("x", &object("a", "1"))]);
-    assert_eq!(told(&mut files, vec![content("x", "kind: [")]), ["!x:1 "]);
-    assert_eq!(told(&mut files, vec![content("x", "kind: [")]), [""; 0]);
-    assert_eq!(told(&mut files, vec![content("x", &object("a", "1"))]), ["ok x"]);
-    told(&mut files, vec![content("x", "kind: [")]);
-    assert_eq!(told(&mut files, vec![gone("x")]), ["-a", "ok x"]);
+    facts(&mut files, vec![content("x", &object("a", "1"))]);
+    assert_eq!(facts(&mut files, vec![content("x", "kind: [")]), ["!x:1 "]);
+    assert_eq!(facts(&mut files, vec![content("x", "kind: [")]), [""; 0]);
+    assert_eq!(facts(&mut files, vec![content("x", &object("a", "1"))]), ["ok x"]);
+    facts(&mut files, vec![content("x", "kind: [")]);
+    assert_eq!(facts(&mut files, vec![gone("x")]), ["-a", "ok x"]);
 }
 
 #[test]
-fn an_object_that_becomes_wrong_keeps_its_last_good_version_and_others_go_on() {
+fn an_object_that_becomes_invalid_keeps_its_last_valid_version() {
     let mut files = Files::default();
-    told(&mut files, vec![content("x", &[object("a", "1"), object("b", "1")].concat())]);
+    facts(&mut files, vec![content("x", &[object("a", "1"), object("b", "1")].concat())]);
     let wrong = [object("a", "2").replace("labels", "lables"), object("b", "2")].concat();
-    assert_eq!(told(&mut files, vec![content("x", &wrong)]), ["+b@x 2", "!x:4 metadata.lables"]);
+    assert_eq!(facts(&mut files, vec![content("x", &wrong)]), ["+b@x 2", "!x:4 metadata.lables"]);
     let right = [object("a", "1"), object("b", "2")].concat();
-    assert_eq!(told(&mut files, vec![content("x", &right)]), ["+a@x 1"], "its verdict is taken back");
-    told(&mut files, vec![content("x", &wrong)]);
-    assert_eq!(told(&mut files, vec![content("x", &object("b", "2"))]), ["-a"]);
+    assert_eq!(facts(&mut files, vec![content("x", &right)]), ["+a@x 1"], "its verdict is taken back");
+    facts(&mut files, vec![content("x", &wrong)]);
+    assert_eq!(facts(&mut files, vec![content("x", &object("b", "2"))]), ["-a"]);
 }
 
 #[test]
-fn an_object_that_was_never_right_is_forgotten_with_its_file() {
+fn an_object_that_was_never_valid_is_forgotten_with_its_file() {
     let mut files = Files::default();
     let wrong = object("a", "1").replace("labels", "lables");
-    assert_eq!(told(&mut files, vec![content("x", &wrong)]), ["!x:4 metadata.lables"]);
-    assert_eq!(told(&mut files, vec![gone("x")]), ["-a"]);
+    assert_eq!(facts(&mut files, vec![content("x", &wrong)]), ["!x:4 metadata.lables"]);
+    assert_eq!(facts(&mut files, vec![gone("x")]), ["-a"]);
 }
 
 #[test]
 fn an_unreadable_file_keeps_its_objects() {
     let mut files = Files::default();
-    told(&mut files, vec![content("x", &object("a", "1"))]);
+    facts(&mut files, vec![content("x", &object("a", "1"))]);
     let refusal = Refusal { place: Place::new("x", 0), ..Refusal::default() };
-    assert_eq!(told(&mut files, vec![("x".into(), Reading::Unreadable(refusal))]), ["!x "]);
-    assert_eq!(told(&mut files, vec![content("x", &object("a", "1"))]), ["ok x"]);
+    assert_eq!(facts(&mut files, vec![("x".into(), Reading::Unreadable(refusal))]), ["!x "]);
+    assert_eq!(facts(&mut files, vec![content("x", &object("a", "1"))]), ["ok x"]);
 }
 
 #[test]
-fn of_two_places_the_first_keeps_the_object_and_the_other_takes_over() {
+fn an_object_in_two_files_belongs_to_the_first_until_that_is_removed() {
     let mut files = Files::default();
-    told(&mut files, vec![content("y", &object("a", "y"))]);
-    assert_eq!(told(&mut files, vec![content("x", &object("a", "x"))]), ["!x:2 "]);
-    assert_eq!(told(&mut files, vec![gone("y")]), ["+a@x x", "ok x"]);
+    facts(&mut files, vec![content("y", &object("a", "y"))]);
+    assert_eq!(facts(&mut files, vec![content("x", &object("a", "x"))]), ["!x:2 "]);
+    assert_eq!(facts(&mut files, vec![gone("y")]), ["+a@x x", "ok x"]);
     let twice = [object("a", "1"), object("a", "2")].concat();
-    assert_eq!(told(&mut files, vec![content("x", &twice)]), ["+a@x 1", "!x:6 "]);
+    assert_eq!(facts(&mut files, vec![content("x", &twice)]), ["+a@x 1", "!x:6 "]);
 }
 
 #[test]
 fn a_renamed_file_deletes_nothing() {
     let mut files = Files::default();
-    told(&mut files, vec![content("x", &object("a", "1"))]);
-    assert_eq!(told(&mut files, vec![gone("x"), content("y", &object("a", "1"))]), ["+a@y 1"]);
+    facts(&mut files, vec![content("x", &object("a", "1"))]);
+    assert_eq!(facts(&mut files, vec![gone("x"), content("y", &object("a", "1"))]), ["+a@y 1"]);
 }
 
 /// Possible contents of a file: texts that parse, texts that are refused with and without a name, and none.
@@ -109,7 +109,7 @@ const TEXTS: &[&str] = &[
 
 proptest! {
     #[test]
-    fn facts_add_up_to_what_the_files_hold_and_refused_texts_change_no_object(
+    fn facts_add_up_to_the_files_and_rejected_texts_change_no_object(
         steps in prop::collection::vec((0..3usize, 0..=TEXTS.len()), 1..30)
     ) {
         let mut files = Files::default();
@@ -131,8 +131,8 @@ proptest! {
                 prop_assert_eq!(values(&before), values(&objects));
             }
         }
-        let told: BTreeMap<Key, Document> =
-            files.told.iter().filter_map(|(key, kept)| Some((key.clone(), kept.document()?))).collect();
-        prop_assert_eq!(&objects, &told);
+        let known: BTreeMap<Key, Document> =
+            files.in_force.iter().filter_map(|(key, kept)| Some((key.clone(), kept.document()?))).collect();
+        prop_assert_eq!(&objects, &known);
     }
 }

@@ -44,7 +44,7 @@ impl Watched {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let wait = Duration::from_secs(10);
         let facts = runtime.block_on(async { tokio::time::timeout(wait, self.facts.recv()).await });
-        shown(&facts.expect("a change is told").expect("the watch goes on"))
+        shown(&facts.expect("a change is reported").expect("the watch goes on"))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -62,12 +62,12 @@ fn all_objects_come_first_then_changes() {
 }
 
 #[test]
-fn an_empty_folder_is_told_too() {
+fn an_empty_folder_is_reported() {
     Watched::new(&[], &[]);
 }
 
 #[test]
-fn a_folder_that_is_not_there_is_an_error() {
+fn a_missing_folder_is_an_error() {
     let (send, _facts) = mpsc::channel(1);
     let error = watch(Path::new("/nowhere/at/all"), send).unwrap_err();
     assert_eq!(error.to_string(), "/nowhere/at/all is no folder that can be read");
@@ -137,7 +137,7 @@ fn a_folder_made_later_is_watched_too() {
 }
 
 #[test]
-fn a_malformed_file_is_told_and_changes_nothing() {
+fn a_malformed_file_is_reported_and_changes_nothing() {
     let mut watched = Watched::new(&[("a.yaml", &namespace("a"))], &["+a"]);
     fs::write(watched.path("a.yaml"), "kind: [").unwrap();
     assert_eq!(watched.next(), ["!malformed YAML"]);

@@ -99,8 +99,8 @@ fn walk(kind: &str, schema: &Value, value: &Value, at: (&str, &str), all: &mut V
                 refused,
                 leaf: is_leaf(property),
             });
-            if let Some(held) = value.get(name) {
-                walk(kind, property, held, (&inner.0, &inner.1), all);
+            if let Some(inner_value) = value.get(name) {
+                walk(kind, property, inner_value, (&inner.0, &inner.1), all);
             }
         }
     }
@@ -108,8 +108,8 @@ fn walk(kind: &str, schema: &Value, value: &Value, at: (&str, &str), all: &mut V
         walk(kind, &schema["items"], item, (&format!("{path}[{i}]"), &format!("{pointer}/{i}")), all);
     }
     let Some(values) = schema.get("additionalProperties") else { return };
-    for (name, held) in value.as_object().into_iter().flatten() {
-        walk(kind, values, held, (&format!("{path}.{name}"), &format!("{pointer}/{name}")), all);
+    for (name, inner_value) in value.as_object().into_iter().flatten() {
+        walk(kind, values, inner_value, (&format!("{path}.{name}"), &format!("{pointer}/{name}")), all);
     }
 }
 
@@ -137,7 +137,7 @@ fn leaves(kind: &str, schema: &Value, all: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn every_field_that_is_listed_is_acted_on() {
+fn every_listed_field_has_an_effect() {
     let mut wanted = BTreeSet::new();
     for kind in descriptors() {
         if let Some(schema) = kind.schema {
@@ -167,7 +167,7 @@ fn every_field_that_is_listed_is_acted_on() {
 }
 
 #[test]
-fn every_field_or_value_that_is_refused_is_refused_by_its_path() {
+fn every_refused_field_or_value_is_refused_by_its_path() {
     let mut tried = BTreeSet::new();
     for (kind, value, schema) in examples() {
         for spot in spots(kind, &schema, &value) {

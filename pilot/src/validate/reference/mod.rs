@@ -74,8 +74,8 @@ fn dated(catalog: &Catalog, object: Arc<Object>) -> Arc<Object> {
     if !object.created.is_empty() {
         return object;
     }
-    let held = catalog.item(&object.key).and_then(Item::origin).map(|origin| origin.created.clone());
-    let created = held.unwrap_or_else(|| YOUNGEST.to_owned());
+    let stored = catalog.item(&object.key).and_then(Item::origin).map(|origin| origin.created.clone());
+    let created = stored.unwrap_or_else(|| YOUNGEST.to_owned());
     Arc::new(Object { created, ..Object::clone(&object) })
 }
 

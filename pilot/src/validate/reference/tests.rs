@@ -34,7 +34,7 @@ fn object(kind: &str, spec: &str) -> String {
 }
 
 /// Checks the findings of each object, as `path: reason`.
-fn told(kind: &str, table: &[(&str, &str)]) {
+fn check_table(kind: &str, table: &[(&str, &str)]) {
     for (spec, expected) in table {
         assert_eq!(warnings(&object(kind, spec)), *expected, "{spec}");
     }
@@ -53,7 +53,7 @@ fn warnings(text: &str) -> String {
 
 #[test]
 fn ports_of_a_policy_are_those_of_pods() {
-    told(
+    check_table(
         "PeerAuthentication",
         &[
             ("{selector: {matchLabels: {app: web}}, portLevelMtls: {8080: {mode: STRICT}}}", ""),
@@ -68,7 +68,7 @@ fn ports_of_a_policy_are_those_of_pods() {
 }
 
 #[test]
-fn endpoints_meet_a_service_and_its_ports_by_name() {
+fn endpoints_belong_to_a_service_and_its_ports_by_name() {
     let endpoints = |name: &str, port: &str| {
         format!(
             "apiVersion: v1\nkind: Endpoints\nmetadata: {{name: {name}}}\nsubsets: [{{addresses: [{{ip: 192.0.2.1}}], \
@@ -100,8 +100,8 @@ fn endpoints_meet_a_service_and_its_ports_by_name() {
 }
 
 #[test]
-fn settings_of_a_rule_that_cannot_hold_are_told() {
-    told(
+fn settings_of_a_rule_without_effect_are_reported() {
+    check_table(
         "DestinationRule",
         &[
             (
@@ -125,7 +125,7 @@ fn settings_of_a_rule_that_cannot_hold_are_told() {
 }
 
 #[test]
-fn tls_that_no_pod_takes_is_told() {
+fn tls_that_no_pod_accepts_is_reported() {
     let pair = |mode: &str, tls: &str| {
         let rule =
             object("DestinationRule", &format!("{{host: web, trafficPolicy: {{tls: {{mode: {tls}}}}}}}"));
@@ -148,8 +148,8 @@ fn tls_that_no_pod_takes_is_told() {
 }
 
 #[test]
-fn routes_that_no_connection_meets_are_told() {
-    told(
+fn unreachable_l4_routes_are_reported() {
+    check_table(
         "VirtualService",
         &[
             (
@@ -177,10 +177,10 @@ fn routes_that_no_connection_meets_are_told() {
 }
 
 #[test]
-fn hosts_of_a_sidecar_that_import_nothing_are_told() {
+fn hosts_of_a_sidecar_that_import_nothing_are_reported() {
     let nothing =
         |host: &str| format!("spec.egress: nothing is imported by host `{host}`: no service there has it");
-    told(
+    check_table(
         "Sidecar",
         &[
             ("{egress: [{hosts: [./web.default.svc.cluster.local, istio-system/*]}]}", ""),
@@ -222,7 +222,7 @@ stringData: {tls.crt: '-----BEGIN CERTIFICATE-----', tls.key: '-----BEGIN PRIVAT
 ";
 
 #[test]
-fn a_secret_that_a_gateway_needs_and_that_is_not_there_is_named_with_its_namespace() {
+fn a_missing_secret_of_a_gateway_is_named_with_its_namespace() {
     let gateway = |mode: &str, secret: &str| {
         let spec = format!(
             "{{selector: {{istio: gate}}, servers: [{{port: {{number: 443, name: https, protocol: HTTPS}}, hosts: \
@@ -236,14 +236,14 @@ fn a_secret_that_a_gateway_needs_and_that_is_not_there_is_named_with_its_namespa
     assert_eq!(gateway("SIMPLE", "none"), format!("{at}there is no Secret edge/none: {reset}"));
     assert_eq!(gateway("SIMPLE", "astray"), format!("{at}there is no Secret edge/astray: {reset}"));
     for secret in ["half", "other"] {
-        let told = format!("{at}Secret edge/{secret} has no tls.crt and tls.key: {reset}");
-        assert_eq!(gateway("SIMPLE", secret), told);
+        let expected = format!("{at}Secret edge/{secret} has no tls.crt and tls.key: {reset}");
+        assert_eq!(gateway("SIMPLE", secret), expected);
     }
     assert_eq!(gateway("MUTUAL", "whole"), format!("{at}Secret edge/whole has no ca.crt: {reset}"));
 }
 
 #[test]
-fn a_secret_of_a_rule_is_looked_for_beside_the_gateways() {
+fn a_secret_of_a_destination_rule_is_read_in_the_namespace_of_the_gateways() {
     let rule = |secret: &str| {
         let spec =
             format!("{{host: web, trafficPolicy: {{tls: {{mode: SIMPLE, credentialName: {secret}}}}}}}");

@@ -49,7 +49,7 @@ fn stars_have_the_colour_and_number_that_reviews_sent() {
 }
 
 #[test]
-fn odd_ratings_stay_within_five_stars_and_outside_the_style() {
+fn ratings_out_of_range_are_limited_and_never_reach_the_style() {
     let table = [(9, "red", 5, "color:red"), (-3, "red", 0, "color:red"), (2, "red;x:y", 2, "color:black")];
     for (stars, color, full, style) in table {
         let rating = json!({"stars": stars, "color": color});
@@ -64,7 +64,7 @@ fn odd_ratings_stay_within_five_stars_and_outside_the_style() {
 }
 
 #[test]
-fn missing_parts_are_named_in_friendly_words() {
+fn missing_parts_have_a_friendly_message() {
     let page = shown(None, Err(Missing), Err(Missing));
     assert!(page.contains("Error fetching product details!"));
     assert!(page.contains("Error fetching product reviews!"));
@@ -80,15 +80,15 @@ fn text_from_outside_is_shown_and_never_run() {
     let evil = "<script>alert('x')</script>\"&";
     let safe = "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&quot;&amp;";
     let details = json!({"author": evil});
-    let mut told = reviews(evil, evil, Stars::Hidden);
-    told.clustername = Some(evil.into());
-    told.reviews[0].text = evil.into();
-    told.reviews[0].reviewer = evil.into();
+    let mut reviews_with_markup = reviews(evil, evil, Stars::Hidden);
+    reviews_with_markup.clustername = Some(evil.into());
+    reviews_with_markup.reviews[0].text = evil.into();
+    reviews_with_markup.reviews[0].reviewer = evil.into();
     let page = product(&Product {
         user: Some(evil),
         product: &PRODUCT,
         details: Ok(details),
-        reviews: Ok(told),
+        reviews: Ok(reviews_with_markup),
         served_by: evil,
     });
     assert!(!page.contains("<script"));
@@ -96,7 +96,7 @@ fn text_from_outside_is_shown_and_never_run() {
 }
 
 #[test]
-fn a_signed_in_user_can_sign_out_and_nobody_else() {
+fn only_a_signed_in_user_can_sign_out() {
     let page = shown(Some("jason"), Err(Missing), Err(Missing));
     assert!(page.contains("Signed in as <b>jason</b>") && page.contains("href=\"/logout\""));
     assert!(!page.contains("action=\"/login\""));

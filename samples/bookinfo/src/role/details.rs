@@ -3,24 +3,24 @@
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 
-use crate::answer::{self, Answer};
 use crate::book;
+use crate::response::{self, HttpResponse};
 
 /// Handles one request.
-pub fn answer(request: &Request<Bytes>) -> Answer {
+pub fn respond(request: &Request<Bytes>) -> HttpResponse {
     let path = request.uri().path();
     if path == "/health" {
-        return answer::healthy("Details");
+        return response::healthy("Details");
     }
     let Some(segment) = path.strip_prefix("/details/") else {
-        return answer::not_found();
+        return response::not_found();
     };
     if request.method() != Method::GET {
-        return answer::method_not_allowed("GET");
+        return response::method_not_allowed("GET");
     }
     match segment.parse() {
-        Ok(id) => answer::json(StatusCode::OK, &book::details(id)),
-        Err(_) => answer::no_product_id(),
+        Ok(id) => response::json(StatusCode::OK, &book::details(id)),
+        Err(_) => response::no_product_id(),
     }
 }
 
@@ -39,7 +39,7 @@ mod tests {
         ];
         for (method, path, status) in table {
             let request = Request::builder().method(method).uri(path).body(Bytes::new()).expect("a request");
-            assert_eq!(answer(&request).status(), status, "{method} {path}");
+            assert_eq!(respond(&request).status(), status, "{method} {path}");
         }
     }
 }

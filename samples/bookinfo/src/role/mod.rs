@@ -5,8 +5,8 @@
 use bytes::Bytes;
 use http::Request;
 
-use crate::answer::Answer;
 use crate::config::{Config, Role};
+use crate::response::HttpResponse;
 
 pub mod details;
 pub mod productpage;
@@ -38,12 +38,12 @@ impl Service {
     }
 
     /// Handles one request.
-    pub async fn answer(&self, request: Request<Bytes>) -> Answer {
+    pub async fn respond(&self, request: Request<Bytes>) -> HttpResponse {
         match self {
-            Self::Productpage(service) => service.answer(request).await,
-            Self::Details => details::answer(&request),
-            Self::Reviews(service) => service.answer(request).await,
-            Self::Ratings(service) => service.answer(&request),
+            Self::Productpage(service) => service.respond(request).await,
+            Self::Details => details::respond(&request),
+            Self::Reviews(service) => service.respond(request).await,
+            Self::Ratings(service) => service.respond(&request),
         }
     }
 }

@@ -9,11 +9,11 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::Value;
 
-use crate::answer::{self, Answer};
 use crate::book::{self, PRODUCT, Reviews};
 use crate::config::{Config, Peers};
 use crate::forward;
 use crate::page::{self, Missing, Product};
+use crate::response::{self, HttpResponse};
 use crate::session;
 use crate::upstream::{CallError, Patience, Upstream};
 
@@ -47,39 +47,39 @@ impl Productpage {
     }
 
     /// Handles one request.
-    pub async fn answer(&self, request: Request<Bytes>) -> Answer {
+    pub async fn respond(&self, request: Request<Bytes>) -> HttpResponse {
         let path = request.uri().path();
         let post = request.method() == Method::POST;
         match path {
             "/login" if post => return login(request.body()),
-            "/login" => return answer::method_not_allowed("POST"),
-            "/logout" => return answer::see_other(PAGE, &session::sign_out_cookie()),
+            "/login" => return response::method_not_allowed("POST"),
+            "/logout" => return response::see_other(PAGE, &session::sign_out_cookie()),
             _ => {}
         }
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            return answer::method_not_allowed("GET, HEAD");
+            return response::method_not_allowed("GET, HEAD");
         }
         match path {
-            "/" | "/index.html" => answer::html(page::welcome()),
+            "/" | "/index.html" => response::html(page::welcome()),
             PAGE => self.page(request.headers()).await,
-            "/health" => answer::healthy("Product page"),
-            "/static/bookinfo.svg" => answer::svg(page::style::ICON),
-            "/api/v1/products" => answer::json(StatusCode::OK, &book::catalogue()),
+            "/health" => response::healthy("Product page"),
+            "/static/bookinfo.svg" => response::svg(page::style::ICON),
+            "/api/v1/products" => response::json(StatusCode::OK, &book::catalogue()),
             _ => match path.strip_prefix("/api/v1/products/") {
                 Some(rest) => self.api(rest, request.headers()).await,
-                None => answer::not_found(),
+                None => response::not_found(),
             },
         }
     }
 
-    async fn page(&self, headers: &HeaderMap) -> Answer {
+    async fn page(&self, headers: &HeaderMap) -> HttpResponse {
         let user = session::user(headers);
         let onward = forward::on_behalf_of(headers, user.as_deref());
         let details_path = format!("/details/{}", PRODUCT.id);
         let reviews_path = format!("/reviews/{}", PRODUCT.id);
         let (details, reviews) =
             tokio::join!(self.details.get(&details_path, &onward), self.reviews.get(&reviews_path, &onward),);
-        answer::html(page::product(&Product {
+        response::html(page::product(&Product {
             user: user.as_deref(),
             product: &PRODUCT,
             details: part::<Value>("details", details),
@@ -89,33 +89,33 @@ impl Productpage {
     }
 
     /// Handles the JSON API. `rest` is the path after `/api/v1/products/`: `0`, `0/reviews` or `0/ratings`.
-    async fn api(&self, rest: &str, headers: &HeaderMap) -> Answer {
+    async fn api(&self, rest: &str, headers: &HeaderMap) -> HttpResponse {
         let (segment, part) = rest.split_once('/').unwrap_or((rest, "details"));
         let Ok(id) = segment.parse::<u64>() else {
-            return answer::no_product_id();
+            return response::no_product_id();
         };
         let upstream = match part {
             "details" => &self.details,
             "reviews" => &self.reviews,
             "ratings" => &self.ratings,
-            _ => return answer::not_found(),
+            _ => return response::not_found(),
         };
         let user = session::user(headers);
         let onward = forward::on_behalf_of(headers, user.as_deref());
         match upstream.get(&format!("/{part}/{id}"), &onward).await {
-            Ok(body) => answer::passed_on(StatusCode::OK, body),
+            Ok(body) => response::passed_on(StatusCode::OK, body),
             Err(error) => {
                 eprintln!("{part}: {}", error.chain());
-                answer::refusal(error.status(), &page::text::unavailable(part))
+                response::refusal(error.status(), &page::text::unavailable(part))
             }
         }
     }
 }
 
-fn login(form: &[u8]) -> Answer {
+fn login(form: &[u8]) -> HttpResponse {
     match session::from_form(form) {
-        Some(user) => answer::see_other(PAGE, &session::sign_in_cookie(&user)),
-        None => answer::see_other(PAGE, &session::sign_out_cookie()),
+        Some(user) => response::see_other(PAGE, &session::sign_in_cookie(&user)),
+        None => response::see_other(PAGE, &session::sign_out_cookie()),
     }
 }
 
@@ -126,7 +126,7 @@ fn part<T: serde::de::DeserializeOwned>(name: &str, body: Result<Bytes, CallErro
         Missing
     })?;
     serde_json::from_slice(&body).map_err(|error| {
-        eprintln!("{name}: answer is not the expected JSON: {error}");
+        eprintln!("{name}: response is not the expected JSON: {error}");
         Missing
     })
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 
-use crate::answer::{self, Answer};
 use crate::book::{self, Ratings, Reviews, Stars};
 use crate::config::Config;
 use crate::forward;
+use crate::response::{self, HttpResponse};
 use crate::upstream::{Patience, Upstream};
 
 /// One version of `reviews`.
@@ -39,24 +39,24 @@ impl ReviewsService {
     }
 
     /// Handles one request.
-    pub async fn answer(&self, request: Request<Bytes>) -> Answer {
+    pub async fn respond(&self, request: Request<Bytes>) -> HttpResponse {
         let path = request.uri().path();
         if path == "/health" {
-            return answer::healthy("Reviews");
+            return response::healthy("Reviews");
         }
         let Some(segment) = path.strip_prefix("/reviews/") else {
-            return answer::not_found();
+            return response::not_found();
         };
         if request.method() != Method::GET {
-            return answer::method_not_allowed("GET");
+            return response::method_not_allowed("GET");
         }
         match segment.parse() {
             Ok(id) => self.reviews(id, request.headers()).await,
-            Err(_) => answer::no_product_id(),
+            Err(_) => response::no_product_id(),
         }
     }
 
-    async fn reviews(&self, id: u64, headers: &HeaderMap) -> Answer {
+    async fn reviews(&self, id: u64, headers: &HeaderMap) -> HttpResponse {
         let reviews = match &self.stars {
             None => book::reviews(Stars::Hidden),
             Some((color, upstream)) => match ratings(upstream, id, headers).await {
@@ -64,7 +64,7 @@ impl ReviewsService {
                 None => book::reviews(Stars::Unavailable),
             },
         };
-        answer::json(
+        response::json(
             StatusCode::OK,
             &Reviews {
                 id: id.to_string(),
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_black_stars_wait_longer_than_the_page_does() {
+    fn only_reviews_v2_waits_longer_than_the_page() {
         assert_eq!(patience("black").timeout, Duration::from_secs(10));
         assert_eq!(patience("red").timeout, Duration::from_millis(2500));
         assert_eq!(patience("black").tries, 1);

@@ -18,7 +18,7 @@ use crate::client::dial::{CallError, dial};
 use crate::client::plan::Plan;
 use crate::config::GrpcMethod;
 use crate::message::{self, EchoRequest, EchoResponse, HealthCheckRequest, HealthCheckResponse, SERVING};
-use crate::report::Answer;
+use crate::report::Reply;
 
 /// The connection of a worker.
 #[derive(Default)]
@@ -28,7 +28,7 @@ pub(super) struct Caller {
 
 impl Caller {
     /// Makes one call with all its messages.
-    pub(super) async fn call(&mut self, plan: &Plan) -> Result<Answer, CallError> {
+    pub(super) async fn call(&mut self, plan: &Plan) -> Result<Reply, CallError> {
         let mut client = match self.client.take() {
             Some(client) => client,
             None => connect(plan).await?,
@@ -41,8 +41,8 @@ impl Caller {
             GrpcMethod::Health => health(&mut client, plan).await,
             _ => echo(&mut client, plan).await,
         };
-        let answer = match result {
-            Ok(answer) => answer,
+        let reply = match result {
+            Ok(reply) => reply,
             // A status with a cause was created on this side, because the connection failed.
             Err(Failure::Status(status)) if std::error::Error::source(&*status).is_some() => {
                 return Err(CallError::Grpc(status));
@@ -51,7 +51,7 @@ impl Caller {
             Err(Failure::Call(error)) => return Err(error),
         };
         self.client = Some(client);
-        Ok(answer)
+        Ok(reply)
     }
 }
 
@@ -66,7 +66,7 @@ impl From<Status> for Failure {
     }
 }
 
-async fn echo(client: &mut Grpc<Wire>, plan: &Plan) -> Result<Answer, Failure> {
+async fn echo(client: &mut Grpc<Wire>, plan: &Plan) -> Result<Reply, Failure> {
     let codec = ProstCodec::<EchoRequest, EchoResponse>::default();
     let text = String::from_utf8_lossy(&plan.message()).into_owned();
     let count = plan.messages;
@@ -74,32 +74,32 @@ async fn echo(client: &mut Grpc<Wire>, plan: &Plan) -> Result<Answer, Failure> {
     let messages = (0..count).map(|number| EchoRequest { message: format!("{text} {number}"), count: 0 });
     let many = stream::iter(messages.clone().collect::<Vec<_>>());
     let said = |request: EchoRequest| request.message;
-    let (answers, expected) = match plan.grpc {
+    let (replies, expected) = match plan.grpc {
         GrpcMethod::Collect => {
-            let answer =
+            let reply =
                 client.client_streaming(with_headers(plan, many), path(message::COLLECT), codec).await?;
-            (vec![answer.into_inner()], vec![messages.map(said).collect::<Vec<_>>().join(",")])
+            (vec![reply.into_inner()], vec![messages.map(said).collect::<Vec<_>>().join(",")])
         }
         GrpcMethod::Repeat => {
-            let answer =
+            let reply =
                 client.server_streaming(with_headers(plan, one), path(message::REPEAT), codec).await?;
-            (all(answer.into_inner()).await?, vec![text; count as usize])
+            (all(reply.into_inner()).await?, vec![text; count as usize])
         }
         GrpcMethod::Chat => {
-            let answer = client.streaming(with_headers(plan, many), path(message::CHAT), codec).await?;
-            (all(answer.into_inner()).await?, messages.map(said).collect())
+            let reply = client.streaming(with_headers(plan, many), path(message::CHAT), codec).await?;
+            (all(reply.into_inner()).await?, messages.map(said).collect())
         }
         GrpcMethod::Echo | GrpcMethod::Health => {
-            let answer = client.unary(with_headers(plan, one), path(message::ECHO), codec).await?;
-            (vec![answer.into_inner()], vec![text])
+            let reply = client.unary(with_headers(plan, one), path(message::ECHO), codec).await?;
+            (vec![reply.into_inner()], vec![text])
         }
     };
-    if !answers.iter().map(|answer| &answer.message).eq(&expected) {
+    if !replies.iter().map(|reply| &reply.message).eq(&expected) {
         return Err(Failure::Call(CallError::Unexpected("did not echo the messages in order")));
     }
-    let first = answers.into_iter().next().unwrap_or_default();
+    let first = replies.into_iter().next().unwrap_or_default();
     let named = |text: String| Some(text).filter(|text| !text.is_empty());
-    Ok(Answer {
+    Ok(Reply {
         status: "OK".to_owned(),
         good: true,
         version: named(first.version),
@@ -109,30 +109,30 @@ async fn echo(client: &mut Grpc<Wire>, plan: &Plan) -> Result<Answer, Failure> {
     })
 }
 
-async fn health(client: &mut Grpc<Wire>, plan: &Plan) -> Result<Answer, Failure> {
+async fn health(client: &mut Grpc<Wire>, plan: &Plan) -> Result<Reply, Failure> {
     let codec = ProstCodec::<HealthCheckRequest, HealthCheckResponse>::default();
     let request = with_headers(plan, HealthCheckRequest { service: String::new() });
-    let answer = client.unary(request, path(message::HEALTH_CHECK), codec).await?.into_inner();
-    let serving = answer.status == SERVING;
+    let reply = client.unary(request, path(message::HEALTH_CHECK), codec).await?.into_inner();
+    let serving = reply.status == SERVING;
     let status = if serving { "SERVING" } else { "NOT_SERVING" }.to_owned();
-    Ok(Answer { text: status.clone(), status, good: serving, trailers: true, ..Answer::default() })
+    Ok(Reply { text: status.clone(), status, good: serving, trailers: true, ..Reply::default() })
 }
 
-async fn all(mut answers: Streaming<EchoResponse>) -> Result<Vec<EchoResponse>, Status> {
+async fn all(mut replies: Streaming<EchoResponse>) -> Result<Vec<EchoResponse>, Status> {
     let mut received = Vec::new();
-    while let Some(answer) = answers.next().await {
-        received.push(answer?);
+    while let Some(reply) = replies.next().await {
+        received.push(reply?);
     }
     Ok(received)
 }
 
-fn refused(status: &Status) -> Answer {
-    Answer {
+fn refused(status: &Status) -> Reply {
+    Reply {
         status: code_name(status.code()),
         good: false,
         trailers: true,
         text: status.message().to_owned(),
-        ..Answer::default()
+        ..Reply::default()
     }
 }
 
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_named_as_grpc_names_them() {
+    fn status_codes_have_grpcs_names() {
         let table = [
             (Code::Ok, "OK"),
             (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),

@@ -10,7 +10,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use crate::client::dial::{CallError, dial, named};
 use crate::client::plan::Plan;
-use crate::report::Answer;
+use crate::report::Reply;
 
 /// The connection of a worker.
 #[derive(Default)]
@@ -25,7 +25,7 @@ enum Sender {
 
 impl Caller {
     /// Sends one request and reads its complete response.
-    pub(super) async fn call(&mut self, plan: &Plan) -> Result<Answer, CallError> {
+    pub(super) async fn call(&mut self, plan: &Plan) -> Result<Reply, CallError> {
         let kept = self.sender.take();
         let fresh = kept.is_none();
         let mut sender = match kept {
@@ -43,9 +43,9 @@ impl Caller {
             }
             result => result,
         };
-        let answer = read(response.map_err(CallError::Http)?).await?;
+        let reply = read(response.map_err(CallError::Http)?).await?;
         self.sender = Some(sender);
-        Ok(answer)
+        Ok(reply)
     }
 }
 
@@ -100,7 +100,7 @@ fn request(plan: &Plan) -> Result<Request<Full<Bytes>>, CallError> {
     Ok(request)
 }
 
-async fn read(response: Response<Incoming>) -> Result<Answer, CallError> {
+async fn read(response: Response<Incoming>) -> Result<Reply, CallError> {
     let (head, mut body) = response.into_parts();
     let mut kept = Vec::new();
     let mut trailers = false;
@@ -117,7 +117,7 @@ async fn read(response: Response<Incoming>) -> Result<Answer, CallError> {
         version = version.or_else(|| text("version"));
         pod = pod.or_else(|| text("pod")).or_else(|| text("podname"));
     }
-    Ok(Answer {
+    Ok(Reply {
         status: head.status.as_u16().to_string(),
         good: !head.status.is_client_error() && !head.status.is_server_error(),
         version,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::client::pace::Schedule;
 use crate::config::ClientOptions;
-use crate::report::{Answer, Report, Tally};
+use crate::report::{Reply, Report, Tally};
 use crate::target::Protocol;
 
 mod grpc;
@@ -63,9 +63,9 @@ async fn work(plan: Arc<plan::Plan>, schedule: Arc<Schedule>, tally: Arc<Mutex<T
         }
         let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
-            Ok(Ok(answer)) => tally.answered(answer, latency),
+            Ok(Ok(reply)) => tally.responded(reply, latency),
             Ok(Err(error)) => tally.failed(error.chain(), latency),
-            Err(_) => tally.failed(format!("no answer within {:?}", plan.timeout), latency),
+            Err(_) => tally.failed(format!("no response within {:?}", plan.timeout), latency),
         }
     }
 }
@@ -88,7 +88,7 @@ impl Caller {
         }
     }
 
-    async fn call(&mut self, plan: &plan::Plan) -> Result<Answer, dial::CallError> {
+    async fn call(&mut self, plan: &plan::Plan) -> Result<Reply, dial::CallError> {
         match self {
             Self::Http(caller) => caller.call(plan).await,
             Self::Grpc(caller) => caller.call(plan).await,

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn turns_are_spread_evenly_below_a_millisecond() {
+    async fn requests_are_spread_evenly_below_a_millisecond() {
         let turns = taken(&Schedule::start(Some(100), None, Some(4000.0))).await;
         assert_eq!(turns.len(), 100);
         for (number, turn) in turns.iter().enumerate() {

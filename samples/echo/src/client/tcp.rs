@@ -5,7 +5,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 use crate::client::dial::{CallError, Stream, dial};
 use crate::client::plan::Plan;
-use crate::report::Answer;
+use crate::report::Reply;
 use crate::target::Protocol;
 
 /// The connection of a worker.
@@ -16,12 +16,12 @@ pub(super) struct Caller {
 
 struct Open {
     stream: BufReader<Box<dyn Stream>>,
-    answer: Answer,
+    reply: Reply,
 }
 
 impl Caller {
     /// Sends the plan's messages one by one, and waits for the echo of each.
-    pub(super) async fn call(&mut self, plan: &Plan) -> Result<Answer, CallError> {
+    pub(super) async fn call(&mut self, plan: &Plan) -> Result<Reply, CallError> {
         let message = plan.message();
         let mut left = plan.messages;
         let mut open = if let Some(open) = self.open.take() {
@@ -31,28 +31,28 @@ impl Caller {
             if plan.target.protocol == Protocol::Tcp {
                 stream.write_all(&message).await.map_err(CallError::Stream)?;
             }
-            let answer = hello(&mut stream).await?;
+            let reply = hello(&mut stream).await?;
             if plan.target.protocol == Protocol::Tcp {
                 expect(&mut stream, &message).await?;
                 left -= 1;
             }
-            Open { stream, answer }
+            Open { stream, reply }
         };
         for _ in 0..left {
             open.stream.write_all(&message).await.map_err(CallError::Stream)?;
             expect(&mut open.stream, &message).await?;
         }
-        let answer = open.answer.clone();
+        let reply = open.reply.clone();
         if plan.new_connection {
             finish(open.stream).await?;
         } else {
             self.open = Some(open);
         }
-        Ok(answer)
+        Ok(reply)
     }
 }
 
-async fn hello(stream: &mut BufReader<Box<dyn Stream>>) -> Result<Answer, CallError> {
+async fn hello(stream: &mut BufReader<Box<dyn Stream>>) -> Result<Reply, CallError> {
     let mut line = String::new();
     stream.take(LONGEST_HELLO).read_line(&mut line).await.map_err(CallError::Stream)?;
     if line.is_empty() {
@@ -61,7 +61,7 @@ async fn hello(stream: &mut BufReader<Box<dyn Stream>>) -> Result<Answer, CallEr
     let json: Value = serde_json::from_str(&line)
         .map_err(|_| CallError::Unexpected("did not begin with the line of an echo server"))?;
     let text = |name: &str| json["hello"][name].as_str().map(ToOwned::to_owned);
-    Ok(Answer {
+    Ok(Reply {
         status: "OK".to_owned(),
         good: true,
         version: text("version"),

@@ -8,7 +8,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::client::dial::{CallError, Stream, dial, named};
 use crate::client::plan::Plan;
-use crate::report::Answer;
+use crate::report::Reply;
 
 /// The connection of a worker.
 #[derive(Default)]
@@ -18,12 +18,12 @@ pub(super) struct Caller {
 
 struct Open {
     socket: WebSocketStream<Box<dyn Stream>>,
-    answer: Answer,
+    reply: Reply,
 }
 
 impl Caller {
     /// Sends the plan's messages one by one, and waits for the echo of each.
-    pub(super) async fn call(&mut self, plan: &Plan) -> Result<Answer, CallError> {
+    pub(super) async fn call(&mut self, plan: &Plan) -> Result<Reply, CallError> {
         let mut open = match self.open.take() {
             Some(open) => open,
             None => match connect(plan).await? {
@@ -36,13 +36,13 @@ impl Caller {
         for _ in 0..plan.messages {
             last = exchange(&mut open, &text).await?;
         }
-        let answer = Answer { text: last, ..open.answer.clone() };
+        let reply = Reply { text: last, ..open.reply.clone() };
         if plan.new_connection {
             open.socket.close(None).await.map_err(failed)?;
         } else {
             self.open = Some(open);
         }
-        Ok(answer)
+        Ok(reply)
     }
 }
 
@@ -62,7 +62,7 @@ async fn exchange(open: &mut Open, text: &str) -> Result<String, CallError> {
 }
 
 /// Opens a WebSocket. Returns the response if the server refuses.
-async fn connect(plan: &Plan) -> Result<Result<Open, Answer>, CallError> {
+async fn connect(plan: &Plan) -> Result<Result<Open, Reply>, CallError> {
     let uri = Uri::builder()
         .scheme(if plan.tls.is_some() { "wss" } else { "ws" })
         .authority(plan.authority.clone())
@@ -80,10 +80,10 @@ async fn connect(plan: &Plan) -> Result<Result<Open, Answer>, CallError> {
     };
     let (version, pod) = named(&headers);
     let status = status.as_u16().to_string();
-    let answer = Answer { status, good, version, pod, ..Answer::default() };
+    let reply = Reply { status, good, version, pod, ..Reply::default() };
     Ok(match socket {
-        Some(socket) => Ok(Open { socket, answer }),
-        None => Err(answer),
+        Some(socket) => Ok(Open { socket, reply }),
+        None => Err(reply),
     })
 }
 

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use crate::control::Controls;
 
 /// Body of a response.
-pub(super) type AnswerBody = UnsyncBoxBody<Bytes, BoxError>;
+pub(super) type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
 /// Why a body ended early.
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -46,7 +46,7 @@ pub(super) async fn read<B: Body<Data = Bytes> + Unpin>(
 
 /// Builds the body: `json`, or what `controls` require in its place. Returns its length too, unless it must not be
 /// announced.
-pub(super) fn made(json: String, controls: &Controls) -> (AnswerBody, Option<u64>) {
+pub(super) fn made(json: String, controls: &Controls) -> (ResponseBody, Option<u64>) {
     let json = Bytes::from(json);
     if controls.chunk.is_none() && !controls.trailers && controls.size.is_none() {
         let length = json.len() as u64;
@@ -70,7 +70,7 @@ pub(super) fn made(json: String, controls: &Controls) -> (AnswerBody, Option<u64
 }
 
 /// A body of these bytes.
-pub(super) fn whole(bytes: Bytes) -> AnswerBody {
+pub(super) fn whole(bytes: Bytes) -> ResponseBody {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bodies_have_the_size_pieces_and_end_that_was_asked_for() {
+    async fn bodies_have_the_requested_size_pieces_and_end() {
         let plain = Controls::default();
         assert_eq!(sent("{}", plain.clone()).await, (vec![2], b"{}".to_vec(), Some(2), false));
         let sized = Controls { size: Some(20_000), ..plain.clone() };
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_is_counted_whole_and_kept_up_to_a_limit() {
+    async fn a_body_is_counted_completely_and_kept_up_to_a_limit() {
         let long = Full::new(Bytes::from(vec![b'x'; MOST_KEPT + 5]));
         let received = read(long, true).await.expect("a full body");
         assert_eq!((received.length, received.kept.len()), (MOST_KEPT as u64 + 5, MOST_KEPT));

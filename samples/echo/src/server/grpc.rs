@@ -17,7 +17,7 @@ use tonic_prost::ProstCodec;
 use crate::control::Controls;
 use crate::message::{self, EchoRequest, EchoResponse, HealthCheckRequest, HealthCheckResponse};
 use crate::seen::{Place, Seen};
-use crate::server::body::AnswerBody;
+use crate::server::body::ResponseBody;
 use crate::server::shared::Call;
 
 /// Whether a request is gRPC.
@@ -26,7 +26,7 @@ pub(super) fn is_grpc<B>(request: &Request<B>) -> bool {
 }
 
 /// Handles one gRPC call.
-pub(super) async fn respond(call: &Call, request: Request<Incoming>) -> Response<AnswerBody> {
+pub(super) async fn respond(call: &Call, request: Request<Incoming>) -> Response<ResponseBody> {
     if request.uri().path() == message::HEALTH_CHECK {
         let health = Health { serving: !call.shared.leaving.is_cancelled() };
         return boxed(Grpc::new(ProstCodec::default()).unary(health, request).await);
@@ -63,11 +63,11 @@ async fn obey(request: &Request<Incoming>) -> Result<(), Status> {
     }
 }
 
-fn boxed<B>(answer: Response<B>) -> Response<AnswerBody>
+fn boxed<B>(response: Response<B>) -> Response<ResponseBody>
 where
     B: Body<Data = Bytes, Error = Status> + Send + 'static,
 {
-    answer.map(|body| body.map_err(Into::into).boxed_unsync())
+    response.map(|body| body.map_err(Into::into).boxed_unsync())
 }
 
 /// State that the methods of one call share.
@@ -78,7 +78,7 @@ struct Echo {
 }
 
 impl Echo {
-    fn answer(&self, message: String, index: u32) -> EchoResponse {
+    fn response(&self, message: String, index: u32) -> EchoResponse {
         EchoResponse {
             message,
             index,
@@ -96,8 +96,8 @@ impl UnaryService<EchoRequest> for One {
     type Future = BoxFuture<tonic::Response<EchoResponse>, Status>;
 
     fn call(&mut self, request: tonic::Request<EchoRequest>) -> Self::Future {
-        let answer = self.0.answer(request.into_inner().message, 0);
-        Box::pin(async { Ok(tonic::Response::new(answer)) })
+        let response = self.0.response(request.into_inner().message, 0);
+        Box::pin(async { Ok(tonic::Response::new(response)) })
     }
 }
 
@@ -121,7 +121,7 @@ impl ClientStreamingService<EchoRequest> for Collect {
                     return Err(Status::resource_exhausted("more than a mebibyte to collect"));
                 }
             }
-            Ok(tonic::Response::new(echo.answer(joined, 0)))
+            Ok(tonic::Response::new(echo.response(joined, 0)))
         })
     }
 }
@@ -136,9 +136,9 @@ impl ServerStreamingService<EchoRequest> for Repeat {
     fn call(&mut self, request: tonic::Request<EchoRequest>) -> Self::Future {
         let echo = self.0.clone();
         let EchoRequest { message, count } = request.into_inner();
-        let answers = (0..count).map(move |index| Ok(echo.answer(message.clone(), index)));
-        let answers: BoxStream<EchoResponse> = Box::pin(stream::iter(answers));
-        Box::pin(async { Ok(tonic::Response::new(answers)) })
+        let responses = (0..count).map(move |index| Ok(echo.response(message.clone(), index)));
+        let responses: BoxStream<EchoResponse> = Box::pin(stream::iter(responses));
+        Box::pin(async { Ok(tonic::Response::new(responses)) })
     }
 }
 
@@ -152,13 +152,13 @@ impl StreamingService<EchoRequest> for Chat {
     fn call(&mut self, request: tonic::Request<Streaming<EchoRequest>>) -> Self::Future {
         let echo = self.0.clone();
         let mut index = 0;
-        let answers = request.into_inner().map(move |request| {
-            let answer = echo.answer(request?.message, index);
+        let responses = request.into_inner().map(move |request| {
+            let response = echo.response(request?.message, index);
             index = index.wrapping_add(1).max(1);
-            Ok(answer)
+            Ok(response)
         });
-        let answers: BoxStream<EchoResponse> = Box::pin(answers);
-        Box::pin(async { Ok(tonic::Response::new(answers)) })
+        let responses: BoxStream<EchoResponse> = Box::pin(responses);
+        Box::pin(async { Ok(tonic::Response::new(responses)) })
     }
 }
 

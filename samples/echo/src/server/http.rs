@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::control::{BadControl, Controls};
 use crate::seen::{self, Seen};
-use crate::server::body::{self, AnswerBody};
+use crate::server::body::{self, ResponseBody};
 use crate::server::shared::Call;
 use crate::server::{grpc, websocket};
 
@@ -40,12 +40,12 @@ where
 
 /// No response is sent: the client asked for none, or the request ended early.
 #[derive(Debug, thiserror::Error)]
-#[error("no answer")]
-struct NoAnswer;
+#[error("no response")]
+struct NoResponse;
 
-async fn respond(call: &Call, request: Request<Incoming>) -> Result<Response<AnswerBody>, NoAnswer> {
+async fn respond(call: &Call, request: Request<Incoming>) -> Result<Response<ResponseBody>, NoResponse> {
     let version = request.version();
-    let mut answer = if grpc::is_grpc(&request) {
+    let mut response = if grpc::is_grpc(&request) {
         grpc::respond(call, request).await
     } else {
         match plan(&request) {
@@ -55,12 +55,12 @@ async fn respond(call: &Call, request: Request<Incoming>) -> Result<Response<Ans
             }
         }
     };
-    name(call, &mut answer);
-    let upgraded = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+    name(call, &mut response);
+    let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     if call.shared.leaving.is_cancelled() && version < Version::HTTP_2 && !upgraded {
-        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(answer)
+    Ok(response)
 }
 
 /// Health probes get a response at once, whatever the query is.
@@ -78,31 +78,31 @@ async fn obey(
     controls: &Controls,
     status: StatusCode,
     request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, NoAnswer> {
+) -> Result<Response<ResponseBody>, NoResponse> {
     if !controls.delay.is_zero() {
         tokio::time::sleep(controls.delay).await;
     }
     if controls.abort {
-        return Err(NoAnswer);
+        return Err(NoResponse);
     }
     let version = request.version();
-    let mut answer = if status == StatusCode::OK && websocket::wanted(&request) {
+    let mut response = if status == StatusCode::OK && websocket::wanted(&request) {
         let hello = controls.hello.then(|| greeting(call, &request));
         websocket::upgrade(call, request, hello)
     } else if controls.stream {
-        let mut answer = Response::new(request.into_body().map_err(Into::into).boxed_unsync());
-        *answer.status_mut() = status;
-        answer
+        let mut response = Response::new(request.into_body().map_err(Into::into).boxed_unsync());
+        *response.status_mut() = status;
+        response
     } else {
         tell(call, controls, status, request).await?
     };
     for (name, value) in &controls.headers {
-        answer.headers_mut().append(name, value.clone());
+        response.headers_mut().append(name, value.clone());
     }
     if controls.close && version < Version::HTTP_2 {
-        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(answer)
+    Ok(response)
 }
 
 /// Reads the request to its end and builds the response.
@@ -111,9 +111,9 @@ async fn tell(
     controls: &Controls,
     status: StatusCode,
     request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, NoAnswer> {
+) -> Result<Response<ResponseBody>, NoResponse> {
     let (head, incoming) = request.into_parts();
-    let received = body::read(incoming, controls.body).await.map_err(|_| NoAnswer)?;
+    let received = body::read(incoming, controls.body).await.map_err(|_| NoResponse)?;
     let mut seen = Seen::head("http", &head, &call.connection, &call.shared.place);
     seen.body_bytes = received.length;
     seen.trailers = seen::pairs(&received.trailers);
@@ -122,15 +122,15 @@ async fn tell(
     }
     if [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status) {
         // RFC 9110, sections 15.3.5 and 15.4.5: these responses have neither a body nor a content length.
-        let mut answer = Response::new(body::whole(Bytes::new()));
-        *answer.status_mut() = status;
-        return Ok(answer);
+        let mut response = Response::new(body::whole(Bytes::new()));
+        *response.status_mut() = status;
+        return Ok(response);
     }
     let (made, length) = body::made(seen.json(), controls);
-    let mut answer = Response::new(made);
-    *answer.status_mut() = status;
+    let mut response = Response::new(made);
+    *response.status_mut() = status;
     let kind = if controls.size.is_some() { "application/octet-stream" } else { "application/json" };
-    let headers = answer.headers_mut();
+    let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     if let Some(length) = length {
         headers.insert(CONTENT_LENGTH, length.into());
@@ -138,7 +138,7 @@ async fn tell(
     if controls.trailers {
         headers.insert(TRAILER, HeaderValue::from_static(body::TRAILER));
     }
-    Ok(answer)
+    Ok(response)
 }
 
 fn greeting(call: &Call, request: &Request<Incoming>) -> String {
@@ -152,18 +152,18 @@ fn greeting(call: &Call, request: &Request<Incoming>) -> String {
 }
 
 /// Adds the pod and the version to a response, whatever its body is.
-fn name(call: &Call, answer: &mut Response<AnswerBody>) {
+fn name(call: &Call, response: &mut Response<ResponseBody>) {
     let place = &call.shared.place;
     for (name, value) in [("x-echo-pod", &place.pod), ("x-echo-version", &place.version)] {
         if let Ok(value) = HeaderValue::from_str(value) {
-            answer.headers_mut().insert(HeaderName::from_static(name), value);
+            response.headers_mut().insert(HeaderName::from_static(name), value);
         }
     }
 }
 
-fn text(status: StatusCode, json: String) -> Response<AnswerBody> {
-    let mut answer = Response::new(body::whole(Bytes::from(json)));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answer
+fn text(status: StatusCode, json: String) -> Response<ResponseBody> {
+    let mut response = Response::new(body::whole(Bytes::from(json)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }

@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
 
-use crate::server::body::{self, AnswerBody};
+use crate::server::body::{self, ResponseBody};
 use crate::server::shared::Call;
 
 /// Whether a request asks for WebSocket (RFC 6455, 4.2.1).
@@ -29,7 +29,7 @@ pub(super) fn upgrade(
     call: &Call,
     mut request: Request<Incoming>,
     hello: Option<String>,
-) -> Response<AnswerBody> {
+) -> Response<ResponseBody> {
     let upgrade = hyper::upgrade::on(&mut request);
     let stopped = call.shared.stopped.clone();
     call.shared.tasks.spawn(async move {
@@ -38,9 +38,9 @@ pub(super) fn upgrade(
             let _ = echo(upgraded, hello, stopped).await;
         }
     });
-    let mut answer = Response::new(body::whole(bytes::Bytes::new()));
-    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = answer.headers_mut();
+    let mut response = Response::new(body::whole(bytes::Bytes::new()));
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     let key = request.headers().get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
@@ -50,7 +50,7 @@ pub(super) fn upgrade(
     if let Some(protocol) = first_protocol(&request) {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
     }
-    answer
+    response
 }
 
 async fn echo(

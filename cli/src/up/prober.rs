@@ -9,15 +9,15 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 
-use crate::kubelet::probe::{Plan, Question};
+use crate::kubelet::probe::{Handler, Plan};
 use crate::up::attach::{self, AttachError, Whose};
 use crate::up::context::Context;
 
 /// Why a probe or hook failed.
 #[derive(Debug, thiserror::Error)]
-pub enum AskError {
+pub enum ProbeFailure {
     /// There was no response within the timeout.
-    #[error("no answer within {} s", .0.as_secs())]
+    #[error("no response within {} s", .0.as_secs())]
     Timeout(Duration),
     /// The connection failed.
     #[error("{0}")]
@@ -45,21 +45,21 @@ pub enum AskError {
 }
 
 /// Runs a probe once. Fails with the reason if the container is unhealthy.
-pub async fn ask(context: &Context, whose: Whose<'_>, plan: &Plan) -> Result<(), AskError> {
-    match tokio::time::timeout(plan.timeout, question(context, whose, &plan.question)).await {
-        Ok(answer) => answer,
-        Err(_) => Err(AskError::Timeout(plan.timeout)),
+pub async fn run(context: &Context, whose: Whose<'_>, plan: &Plan) -> Result<(), ProbeFailure> {
+    match tokio::time::timeout(plan.timeout, handle(context, whose, &plan.handler)).await {
+        Ok(result) => result,
+        Err(_) => Err(ProbeFailure::Timeout(plan.timeout)),
     }
 }
 
-async fn question(context: &Context, whose: Whose<'_>, question: &Question) -> Result<(), AskError> {
-    match question {
-        Question::Tcp { port } => connect(&whose.address.to_string(), *port).await.map(drop),
-        Question::Exec { command } => match attach::run(context, whose, command, OUTPUT).await? {
+async fn handle(context: &Context, whose: Whose<'_>, handler: &Handler) -> Result<(), ProbeFailure> {
+    match handler {
+        Handler::Tcp { port } => connect(&whose.address.to_string(), *port).await.map(drop),
+        Handler::Exec { command } => match attach::run(context, whose, command, OUTPUT).await? {
             (0, _) => Ok(()),
-            (code, _) => Err(AskError::ExitCode(code)),
+            (code, _) => Err(ProbeFailure::ExitCode(code)),
         },
-        Question::Http { host, port, path, headers, tls } => {
+        Handler::Http { host, port, path, headers, tls } => {
             let address = whose.address.to_string();
             let stream = connect(host.as_deref().unwrap_or(&address), *port).await?;
             let mut request = http::Request::get(path).header("host", format!("{address}:{port}"));
@@ -75,32 +75,32 @@ async fn question(context: &Context, whose: Whose<'_>, question: &Question) -> R
             } else {
                 get(stream, request).await?
             };
-            if (200..400).contains(&status) { Ok(()) } else { Err(AskError::Status { status, words }) }
+            if (200..400).contains(&status) { Ok(()) } else { Err(ProbeFailure::Status { status, words }) }
         }
     }
 }
 
-async fn connect(host: &str, port: u16) -> Result<TcpStream, AskError> {
+async fn connect(host: &str, port: u16) -> Result<TcpStream, ProbeFailure> {
     Ok(TcpStream::connect((host, port)).await?)
 }
 
 /// Sends a GET request. Returns the status and, for an error, the first line of the body.
-async fn get<S>(stream: S, request: http::Request<Empty<Bytes>>) -> Result<(u16, String), AskError>
+async fn get<S>(stream: S, request: http::Request<Empty<Bytes>>) -> Result<(u16, String), ProbeFailure>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let answer = tokio::spawn(connection);
-    let response = sender.send_request(request).await.map_err(AskError::from);
-    let told = match response {
+    let driver = tokio::spawn(connection);
+    let response = sender.send_request(request).await.map_err(ProbeFailure::from);
+    let status = match response {
         Ok(response) if response.status().as_u16() >= 400 => {
             let (head, body) = response.into_parts();
             Ok((head.status.as_u16(), words(body).await))
         }
         response => response.map(|response| (response.status().as_u16(), String::new())),
     };
-    answer.abort();
-    told
+    driver.abort();
+    status
 }
 
 /// The first line of a response body, formatted to follow its status; empty if the body is not text.

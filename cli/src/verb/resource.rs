@@ -9,11 +9,11 @@ use crate::client;
 use crate::failure::Failure;
 use crate::manifest::object::{Key, desired};
 use crate::state::State;
-use crate::wire::{Answer, Apply, Given, Outcome, Query};
+use crate::wire::{Apply, ChangeResponse, Given, Outcome, Query};
 
 /// Objects of one kind that the user named.
 #[derive(Debug, Clone)]
-pub struct Wish {
+pub struct Selection {
     /// The kind.
     pub kind: &'static Descriptor,
     /// Names of the objects; empty for all objects.
@@ -21,44 +21,44 @@ pub struct Wish {
 }
 
 /// Parses `TYPE[,TYPE] [NAME…]` or `TYPE/NAME…`.
-pub fn wishes(words: &[String]) -> Result<Vec<Wish>, Failure> {
+pub fn selections(words: &[String]) -> Result<Vec<Selection>, Failure> {
     let (first, names) = words.split_first().ok_or_else(|| Failure::blocked("no type is given", TYPES))?;
     if !words.iter().any(|word| word.contains('/')) {
-        let mut wishes = Vec::new();
+        let mut selections = Vec::new();
         for word in first.split(',') {
             let mut kinds: Vec<_> =
                 kind::in_category(word).filter(|kind| !kind.versions.is_empty()).collect();
             if kinds.is_empty() {
                 kinds.push(known(word)?);
             }
-            wishes.extend(kinds.into_iter().map(|kind| Wish { kind, names: names.to_vec() }));
+            selections.extend(kinds.into_iter().map(|kind| Selection { kind, names: names.to_vec() }));
         }
-        return Ok(wishes);
+        return Ok(selections);
     }
-    let mut wishes: Vec<Wish> = Vec::new();
+    let mut selections: Vec<Selection> = Vec::new();
     for word in words {
         let Some((word, name)) = word.split_once('/').filter(|(_, name)| !name.is_empty()) else {
             let reason = "there is no need to specify a resource type as a separate argument when passing arguments in resource/name form";
             return Err(Failure::blocked(reason, "write TYPE NAME… or TYPE/NAME…"));
         };
         let kind = known(word)?;
-        match wishes.iter_mut().find(|wish| std::ptr::eq(wish.kind, kind)) {
-            Some(wish) => wish.names.push(name.into()),
-            None => wishes.push(Wish { kind, names: vec![name.into()] }),
+        match selections.iter_mut().find(|selection| std::ptr::eq(selection.kind, kind)) {
+            Some(selection) => selection.names.push(name.into()),
+            None => selections.push(Selection { kind, names: vec![name.into()] }),
         }
     }
-    Ok(wishes)
+    Ok(selections)
 }
 
 /// Parses the name of exactly one object, of a kind that the verb supports.
 pub fn one(words: &[String], verb: &str, kinds: &[&str]) -> Result<(&'static Descriptor, String), Failure> {
-    let wishes = wishes(words)?;
-    match &wishes[..] {
-        [wish] if wish.names.len() == 1 && kinds.contains(&wish.kind.kind) => {
-            Ok((wish.kind, wish.names[0].clone()))
+    let selections = selections(words)?;
+    match &selections[..] {
+        [selection] if selection.names.len() == 1 && kinds.contains(&selection.kind.kind) => {
+            Ok((selection.kind, selection.names[0].clone()))
         }
-        [wish] if !kinds.contains(&wish.kind.kind) => Err(Failure::blocked(
-            format!("{verb} is not for {}", wish.kind.plural),
+        [selection] if !kinds.contains(&selection.kind.kind) => Err(Failure::blocked(
+            format!("{verb} is not for {}", selection.kind.plural),
             format!("name a {}", kinds.join(" or a ").to_lowercase()),
         )),
         _ => Err(Failure::blocked("one object must be named", format!("write {verb} TYPE/NAME"))),
@@ -108,15 +108,15 @@ pub async fn edit(
     let key = Key::of(&wanted);
     let request =
         Apply { objects: vec![Given { file: "command line".into(), object: wanted }], dry_run: DryRun::None };
-    let answer: Answer = client::call(state, "/apply", &request).await?;
-    if !answer.problems.is_empty() {
-        return Err(Failure::Refused(answer.problems));
+    let response: ChangeResponse = client::call(state, "/apply", &request).await?;
+    if !response.problems.is_empty() {
+        return Err(Failure::Refused(response.problems));
     }
-    if let Some(trouble) = answer.trouble {
+    if let Some(trouble) = response.trouble {
         return Err(Failure::blocked(format!("the change is not in force: {trouble}"), "free some space"));
     }
     let unchanged = || Outcome { object: key.printed(), verdict: "unchanged".into() };
-    Ok(answer.outcomes.into_iter().next().unwrap_or_else(unchanged))
+    Ok(response.outcomes.into_iter().next().unwrap_or_else(unchanged))
 }
 
 /// An object with only its kind, namespace and name.
@@ -133,8 +133,11 @@ mod tests {
 
     fn said(line: &str) -> Result<Vec<String>, String> {
         let words: Vec<String> = line.split(' ').map(str::to_string).collect();
-        let wishes = wishes(&words).map_err(|failure| failure.to_string())?;
-        Ok(wishes.iter().map(|wish| format!("{} {}", wish.kind.plural, wish.names.join(" "))).collect())
+        let selections = selections(&words).map_err(|failure| failure.to_string())?;
+        Ok(selections
+            .iter()
+            .map(|selection| format!("{} {}", selection.kind.plural, selection.names.join(" ")))
+            .collect())
     }
 
     #[test]

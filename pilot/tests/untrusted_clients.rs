@@ -35,7 +35,7 @@ impl Pilot {
         tests::guardian::end_when_killed(child.id());
         let pilot = Self { child, grpc, http };
         for _ in 0..500 {
-            if pilot.ask("GET", "/readyz", b"").await.is_ok_and(|status| status == 200) {
+            if pilot.request("GET", "/readyz", b"").await.is_ok_and(|status| status == 200) {
                 return pilot;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -57,7 +57,7 @@ impl Pilot {
                 return;
             }
             // The allocator gives memory back while it works, and somebody always scrapes metrics.
-            let _ = self.ask("GET", "/metrics", b"").await;
+            let _ = self.request("GET", "/metrics", b"").await;
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         panic!("{} MiB are held, {mebibytes} were expected", self.memory());
@@ -68,20 +68,20 @@ impl Pilot {
         Stream::open(channel, tonic::metadata::MetadataMap::new(), vec![first]).await
     }
 
-    /// The status of an answer over HTTP.
-    async fn ask(&self, method: &str, path: &str, body: &[u8]) -> std::io::Result<u16> {
+    /// The status of an HTTP response.
+    async fn request(&self, method: &str, path: &str, body: &[u8]) -> std::io::Result<u16> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.http)).await?;
         let head = format!(
             "{method} {path} HTTP/1.1\r\nhost: pilot\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
             body.len()
         );
         stream.write_all(head.as_bytes()).await?;
-        // What is too long is answered before it has been read.
+        // An oversized request is answered before it has been read.
         let _ = stream.write_all(body).await;
-        let mut answer = vec![];
-        let _ = stream.read_to_end(&mut answer).await;
-        let status = answer.get(9..12).and_then(|text| std::str::from_utf8(text).ok());
-        status.and_then(|text| text.parse().ok()).ok_or_else(|| std::io::Error::other("no answer"))
+        let mut response = vec![];
+        let _ = stream.read_to_end(&mut response).await;
+        let status = response.get(9..12).and_then(|text| std::str::from_utf8(text).ok());
+        status.and_then(|text| text.parse().ok()).ok_or_else(|| std::io::Error::other("no response"))
     }
 }
 
@@ -113,7 +113,7 @@ fn request(number: usize, labels: usize, names: usize) -> DeltaDiscoveryRequest 
 }
 
 #[tokio::test]
-async fn clients_with_megabytes_of_labels_are_turned_away_and_leave_nothing() {
+async fn clients_with_megabytes_of_labels_are_rejected_and_use_no_memory() {
     let folder = tempfile::tempdir().unwrap();
     let pilot = Pilot::start(folder.path()).await;
     let before = pilot.memory();
@@ -141,7 +141,7 @@ async fn turned_away(pilot: &Pilot, request: DeltaDiscoveryRequest) -> Code {
 }
 
 #[tokio::test]
-async fn what_clients_hold_is_given_back_when_they_leave() {
+async fn memory_of_clients_is_freed_when_they_disconnect() {
     let folder = tempfile::tempdir().unwrap();
     let pilot = Pilot::start(folder.path()).await;
     // A first round, so that what stays for ever once it was used is there.
@@ -159,8 +159,8 @@ async fn round(pilot: &Pilot) -> u64 {
         streams.push(pilot.stream(request(number, 50 << 10, 1000)).await.unwrap());
     }
     for stream in &mut streams {
-        let answer = stream.next().await.unwrap().unwrap();
-        assert_eq!(answer.removed_resources.len(), 1000, "there are none of them");
+        let response = stream.next().await.unwrap().unwrap();
+        assert_eq!(response.removed_resources.len(), 1000, "there are none of them");
     }
     drop(streams);
     // Gone when pilot counts no proxy any more.
@@ -178,25 +178,25 @@ impl Pilot {
         let mut stream = TcpStream::connect(("127.0.0.1", self.http)).await.unwrap();
         let head = format!("GET {path} HTTP/1.1\r\nhost: pilot\r\nconnection: close\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.unwrap();
+        response
     }
 }
 
 #[tokio::test]
-async fn hostile_questions_cost_little() {
+async fn hostile_requests_cost_little() {
     let folder = tempfile::tempdir().unwrap();
     let pilot = Pilot::start(folder.path()).await;
     let fine = json!({"objects": [{"file": "a", "object": {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}}}]});
-    assert_eq!(pilot.ask("POST", "/debug/validate", fine.to_string().as_bytes()).await.unwrap(), 200);
+    assert_eq!(pilot.request("POST", "/debug/validate", fine.to_string().as_bytes()).await.unwrap(), 200);
     let before = pilot.memory();
     let bombs = ["[],", "{\"\":0},", "[[[[0]]]],", "0,", "\"\","];
     for bomb in bombs {
         let text = format!("{{\"objects\":[{{\"object\":[{}0]}}]}}", bomb.repeat((7 << 20) / bomb.len()));
-        assert_eq!(pilot.ask("POST", "/debug/validate", text.as_bytes()).await.unwrap(), 400, "{bomb}");
+        assert_eq!(pilot.request("POST", "/debug/validate", text.as_bytes()).await.unwrap(), 400, "{bomb}");
     }
     let long = vec![b' '; 32 << 20];
-    assert!(pilot.ask("POST", "/debug/validate", &long).await.is_ok_and(|status| status == 413));
+    assert!(pilot.request("POST", "/debug/validate", &long).await.is_ok_and(|status| status == 413));
     pilot.returns_to(before + 48).await;
 }
