@@ -13,7 +13,7 @@ use syn::{Attribute, File, Item, ItemMod};
 use crate::shape::{self, Declared, StructPattern, WildArm};
 
 /// The crates whose layout is checked.
-pub(crate) const CRATES: &[&str] = &["api", "proxy", "pilot", "citadel", "injector", "cli"];
+pub(crate) const CRATES: &[&str] = &["api", "kubernetes", "proxy", "pilot", "citadel", "injector", "cli"];
 
 /// The crates as they are on disk.
 pub(crate) static WORKSPACE: LazyLock<Vec<Crate>> = LazyLock::new(read_all);

@@ -1,0 +1,105 @@
+//! Connects to an API server: by a kubeconfig file, or from within a pod by its service account.
+
+use kube::Client;
+use kube::config::{Config, InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use std::path::{Path, PathBuf};
+
+/// Where the API server and the credentials for it are found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Access {
+    /// A kubeconfig file. Without it, `$KUBECONFIG` or `~/.kube/config` are read by commands, and the pod's service
+    /// account is used by servers.
+    pub kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig; its current context if not given.
+    pub context: Option<String>,
+}
+
+/// Why no client can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The kubeconfig file cannot be used.
+    #[error("the kubeconfig {} cannot be used", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: Box<KubeconfigError>,
+    },
+    /// The kubeconfig of the environment cannot be used.
+    #[error("no kubeconfig can be used; set KUBECONFIG or --kubeconfig, or create ~/.kube/config")]
+    Inferred(#[source] Box<KubeconfigError>),
+    /// The process does not run in a pod, or the pod has no service account token.
+    #[error(
+        "no kubeconfig is given, and this process does not run in a pod with a service account; set --kubeconfig"
+    )]
+    Pod(#[source] InClusterError),
+    /// The settings name a certificate, key or address that cannot be used.
+    #[error("the client of the API server cannot be made")]
+    Client(#[source] Box<kube::Error>),
+}
+
+/// Connects as a server of the mesh does: by the file if one is given, else as the pod that the process runs in.
+/// `component` names the process in the API server's audit log.
+pub async fn server(access: &Access, component: &str) -> Result<Client, ConnectError> {
+    let config = match &access.kubeconfig {
+        Some(path) => from_file(path, access).await?,
+        None => Config::incluster().map_err(ConnectError::Pod)?,
+    };
+    build(config, component)
+}
+
+/// Connects as a command of a user does: by the file if one is given, else as kubectl finds it.
+pub async fn user(access: &Access, component: &str) -> Result<Client, ConnectError> {
+    let config = match &access.kubeconfig {
+        Some(path) => from_file(path, access).await?,
+        None => Config::from_kubeconfig(&options(access))
+            .await
+            .map_err(|error| ConnectError::Inferred(Box::new(error)))?,
+    };
+    build(config, component)
+}
+
+async fn from_file(path: &Path, access: &Access) -> Result<Config, ConnectError> {
+    let unusable = |source| ConnectError::File { path: path.to_owned(), source: Box::new(source) };
+    let file = Kubeconfig::read_from(path).map_err(unusable)?;
+    Config::from_custom_kubeconfig(file, &options(access)).await.map_err(unusable)
+}
+
+fn options(access: &Access) -> KubeConfigOptions {
+    KubeConfigOptions { context: access.context.clone(), ..KubeConfigOptions::default() }
+}
+
+fn build(mut config: Config, component: &str) -> Result<Client, ConnectError> {
+    let agent = format!("ostria-{component}/{}", env!("CARGO_PKG_VERSION"));
+    if let Ok(agent) = agent.parse() {
+        config.headers.push((http::header::USER_AGENT, agent));
+    }
+    Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KUBECONFIG: &str = "
+apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: 'https://127.0.0.1:6443'}}]
+contexts: [{name: one, context: {cluster: c, user: u, namespace: shop}}]
+users: [{name: u, user: {token: t}}]
+current-context: one
+";
+
+    #[tokio::test]
+    async fn a_context_of_a_file_gives_server_and_namespace() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config");
+        std::fs::write(&path, KUBECONFIG).unwrap();
+        let access = Access { kubeconfig: Some(path.clone()), context: Some("one".into()) };
+        assert_eq!(user(&access, "cli").await.unwrap().default_namespace(), "shop");
+        let missing = Access { context: Some("other".into()), ..access };
+        let error = server(&missing, "pilot").await.err().unwrap().to_string();
+        assert!(error.contains(path.to_str().unwrap()), "{error}");
+    }
+}
