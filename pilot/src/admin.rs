@@ -262,10 +262,13 @@ async fn check(State(debug): State<Debug>, request: Request) -> Response {
     let text = match tokio::time::timeout(QUESTION_LIMIT, body).await {
         Ok(Ok(text)) => text,
         Ok(Err(_)) => {
-            let reason = format!("the question cannot be read; it may have {MAX_QUESTION} bytes\n");
+            let reason =
+                format!("the request body cannot be read; it may have at most {MAX_QUESTION} bytes\n");
             return (StatusCode::PAYLOAD_TOO_LARGE, reason).into_response();
         }
-        Err(_) => return (StatusCode::REQUEST_TIMEOUT, "the question does not come\n").into_response(),
+        Err(_) => {
+            return (StatusCode::REQUEST_TIMEOUT, "timed out reading the request body\n").into_response();
+        }
     };
     let catalog = debug.snapshots.borrow().catalog.clone();
     let (sender, response) = oneshot::channel();
@@ -277,7 +280,7 @@ async fn check(State(debug): State<Debug>, request: Request) -> Response {
         drop(turn);
     };
     if let Err(error) = std::thread::Builder::new().name("validate".to_owned()).spawn(work) {
-        let reason = format!("no thread for the question: {error}\n");
+        let reason = format!("cannot start a thread for the request: {error}\n");
         return (StatusCode::INTERNAL_SERVER_ERROR, reason).into_response();
     }
     match response.await {

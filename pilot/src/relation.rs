@@ -57,7 +57,7 @@ impl<'a> Finder<'a> {
     fn service(&mut self, service: &Service) {
         self.calls(service);
         for pod in self.catalog.members(service) {
-            self.add(pod_key(pod), format!("takes calls of {}", service.host));
+            self.add(pod_key(pod), format!("receives requests for {}", service.host));
             self.policies(pod);
         }
     }
@@ -65,7 +65,7 @@ impl<'a> Finder<'a> {
     fn calls(&mut self, service: &Service) {
         let (host, namespace) = (&service.host, &service.namespace);
         if let Some(set) = self.catalog.route_set(namespace, host) {
-            self.add(set.origin.key(), format!("routes calls of sidecars to {host}"));
+            self.add(set.origin.key(), format!("routes requests of sidecars to {host}"));
         }
         for set in self.sets().filter(|set| set.destinations().any(|to| to.host == *host)) {
             self.add(set.origin.key(), format!("sends requests to {host}"));
@@ -77,19 +77,19 @@ impl<'a> Finder<'a> {
             }
         }
         if let Some(rule) = self.catalog.destination_rule(namespace, service) {
-            self.add(rule.origin.key(), format!("holds for calls to {host}"));
+            self.add(rule.origin.key(), format!("applies to requests to {host}"));
         }
     }
 
     fn pod(&mut self, pod: &Workload) {
         for service in self.catalog.services_of(pod) {
-            self.add(service.origin.key(), "chooses the pod".into());
+            self.add(service.origin.key(), "selects the pod".into());
             self.calls(&service);
         }
         self.policies(pod);
         let gateways = self.catalog.gateways_for(&pod.labels);
         for gateway in gateways.iter().filter(|gateway| !gateway.selector.is_empty()) {
-            self.add(gateway.origin.key(), "chooses the pod".into());
+            self.add(gateway.origin.key(), "selects the pod".into());
             self.bound(gateway);
         }
     }
@@ -105,12 +105,12 @@ impl<'a> Finder<'a> {
             };
             if holds {
                 let mode = self.catalog.default_mtls_mode(&pod.namespace, &pod.labels);
-                let how = format!("chooses pod {}, whose mode is {}", pod.name, word(mode));
+                let how = format!("selects pod {}, whose mode is {}", pod.name, word(mode));
                 self.add(policy.origin.key(), how);
             }
         }
         if let Some(sidecar) = self.catalog.sidecar(&pod.namespace, &pod.labels) {
-            self.add(sidecar.origin.key(), format!("says what pod {} sees", pod.name));
+            self.add(sidecar.origin.key(), format!("sets what pod {} imports", pod.name));
         }
     }
 
@@ -154,7 +154,7 @@ impl<'a> Finder<'a> {
         let covered = |s: &&Arc<Service>| s.host == rule.host || host::covers(&rule.host, &s.host);
         let services: Vec<Arc<Service>> = self.catalog.services().filter(covered).cloned().collect();
         for service in services {
-            self.add(service.origin.key(), format!("it holds for calls to {}", service.host));
+            self.add(service.origin.key(), format!("it applies to requests to {}", service.host));
             let uses = |set: &&Arc<RouteSet>| {
                 set.destinations().any(|to| to.host == service.host && rule.subset(&to.subset).is_some())
             };
@@ -201,7 +201,7 @@ impl<'a> Finder<'a> {
                 && selector.is_none_or(|labels| selects(labels, &pod.labels))
         };
         for pod in self.catalog.workloads().filter(chosen) {
-            self.add(pod_key(pod), "it chooses the pod".into());
+            self.add(pod_key(pod), "it selects the pod".into());
         }
     }
 
@@ -301,12 +301,12 @@ spec: {mtls: {mode: DISABLE}}
     fn a_service_shows_its_routes_policies_and_pods() {
         let host = "web.shop.svc.cluster.local";
         let expected = [
-            format!("Pod web-1: takes calls of {host}"),
+            format!("Pod web-1: receives requests for {host}"),
             format!("VirtualService outside: sends requests to {host}"),
-            format!("VirtualService web: routes calls of sidecars to {host}; sends requests to {host}"),
-            format!("DestinationRule web: holds for calls to {host}"),
+            format!("VirtualService web: routes requests of sidecars to {host}; sends requests to {host}"),
+            format!("DestinationRule web: applies to requests to {host}"),
             format!("Gateway front: its VirtualService outside leads to {host}"),
-            "PeerAuthentication strict: chooses pod web-1, whose mode is STRICT".to_owned(),
+            "PeerAuthentication strict: selects pod web-1, whose mode is STRICT".to_owned(),
         ];
         assert_eq!(related(Kind::Service, "web"), expected);
     }
@@ -315,7 +315,7 @@ spec: {mtls: {mode: DISABLE}}
     fn a_pod_shows_its_services_with_their_routes_and_its_policies() {
         let all = related(Kind::Pod, "web-1");
         for part in [
-            "Service web: chooses the pod",
+            "Service web: selects the pod",
             "VirtualService web: ",
             "DestinationRule web: ",
             "strict: chooses",
@@ -328,7 +328,7 @@ spec: {mtls: {mode: DISABLE}}
             gate,
             [
                 "VirtualService outside: routes requests of gateway front for a.example",
-                "Gateway front: chooses the pod"
+                "Gateway front: selects the pod"
             ]
         );
     }
@@ -350,11 +350,11 @@ spec: {mtls: {mode: DISABLE}}
         assert_eq!(
             related(Kind::DestinationRule, "web"),
             [
-                "Service web: it holds for calls to web.shop.svc.cluster.local",
+                "Service web: it applies to requests to web.shop.svc.cluster.local",
                 "VirtualService web: leads to its subsets"
             ]
         );
-        assert_eq!(related(Kind::PeerAuthentication, "strict"), ["Pod web-1: it chooses the pod"]);
+        assert_eq!(related(Kind::PeerAuthentication, "strict"), ["Pod web-1: it selects the pod"]);
     }
 
     #[test]

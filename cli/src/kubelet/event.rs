@@ -120,7 +120,7 @@ pub fn of_pod(before: &Pod, after: &Pod) -> Vec<Happening> {
         );
     }
     if before.finished.is_none() && after.finished == Some(false) {
-        let reason = after.reason.as_deref().unwrap_or("a container failed and is not started again");
+        let reason = after.reason.as_deref().unwrap_or("a container failed and is not restarted");
         found.push(Happening::warning("Failed", format!("The pod failed: {reason}")));
     }
     found

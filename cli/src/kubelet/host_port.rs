@@ -69,7 +69,7 @@ pub fn conflicts<'a>(
             let port = (claim.address.port(), claim.is_tcp);
             match taken.get(&port) {
                 Some(other) => {
-                    found.push((key.clone(), claim.path, format!("{} is the port of {other}", port.0)));
+                    found.push((key.clone(), claim.path, format!("{} is already used by {other}", port.0)));
                 }
                 None => {
                     taken.insert(port, key.clone());

@@ -118,7 +118,7 @@ pub fn check_pod(spec: &PodSpec, path: &str, tell: Tell<'_>) {
     profiles(seccomp_profile.as_ref(), app_armor_profile.as_ref(), &path, tell);
     for (index, one) in sysctls.iter().flatten().enumerate() {
         if !SYSCTLS.contains(&one.name.replace('/', ".").as_str()) {
-            let reason = format!("{} is not among the settings that Kubernetes calls safe", one.name);
+            let reason = format!("{} is not a safe sysctl of Kubernetes", one.name);
             tell(format!("{path}.sysctls[{index}].name"), reason, REMOVE);
         }
     }
@@ -154,7 +154,7 @@ pub fn check_container(spec: &PodSpec, container: &Container, path: &str, tell: 
         tell(format!("{path}.{field}"), NOT_HERE.into(), REMOVE);
     }
     if *allow_privilege_escalation == Some(true) {
-        let reason = "is not possible with `ostria up`: no process gains privileges by starting a program";
+        let reason = "is not supported by `ostria up`: processes never gain privileges";
         tell(format!("{path}.allowPrivilegeEscalation"), reason.into(), "remove the field or write false");
     }
     profiles(seccomp_profile.as_ref(), app_armor_profile.as_ref(), &path, tell);
@@ -167,17 +167,17 @@ fn check_capabilities(given: &Capabilities, path: &str, tell: Tell<'_>) {
     for (index, name) in given.drop.iter().flatten().enumerate() {
         if name != ALL && bit(name).is_none() {
             let place = format!("{path}.drop[{index}]");
-            tell(place, format!("{name} is no capability"), "correct the name");
+            tell(place, format!("{name} is not a capability"), "correct the name");
         }
     }
     for (index, name) in given.add.iter().flatten().enumerate() {
         let place = format!("{path}.add[{index}]");
         let plain = name.strip_prefix("CAP_").unwrap_or(name);
         if name != ALL && bit(name).is_none() {
-            tell(place, format!("{name} is no capability"), "correct the name");
+            tell(place, format!("{name} is not a capability"), "correct the name");
         } else if !DEFAULT.contains(&plain) && !MORE.contains(&plain) {
-            let reason = format!("{name} is not possible with `ostria up`: it reaches beyond the pod");
-            tell(place, reason, "leave the capability out");
+            let reason = format!("{name} is not supported by `ostria up`: it affects more than the pod");
+            tell(place, reason, "remove the capability");
         }
     }
 }
@@ -191,7 +191,7 @@ fn non_root(spec: &PodSpec, container: &Container, path: &str, tell: Tell<'_>) {
         return;
     }
     if own.or(of_pod) == Some(true) && user(spec, container).unwrap_or(0) == 0 {
-        let reason = "is true, but the container runs as root: images are not run here, so none tells a user";
+        let reason = "is true, but the container would run as root: no image sets another user";
         tell(format!("{path}.runAsNonRoot"), reason.into(), "give runAsUser");
     }
 }
@@ -212,17 +212,17 @@ fn profiles(
 ) {
     if let Some(profile) = seccomp.filter(|profile| profile.type_ != "RuntimeDefault") {
         let reason =
-            format!("{} is not possible with `ostria up`: RuntimeDefault always holds", profile.type_);
+            format!("{} is not supported by `ostria up`: RuntimeDefault always applies", profile.type_);
         tell(format!("{path}.seccompProfile.type"), reason, "write RuntimeDefault or remove the field");
     }
     if let Some(profile) = app_armor.filter(|profile| profile.type_ != "Unconfined") {
-        let reason = format!("{} is not possible with `ostria up`", profile.type_);
+        let reason = format!("{} is not supported by `ostria up`", profile.type_);
         tell(format!("{path}.appArmorProfile.type"), reason, REMOVE);
     }
 }
 
 const ALL: &str = "ALL";
-const NOT_HERE: &str = "is not possible with `ostria up`";
+const NOT_HERE: &str = "is not supported by `ostria up`";
 const REMOVE: &str = "remove the field";
 
 /// The default capabilities of container runtimes without MKNOD, because there is no device filter here.

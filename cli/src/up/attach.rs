@@ -26,7 +26,7 @@ pub enum AttachError {
         source: std::io::Error,
     },
     /// The command ended before it connected to the socket.
-    #[error("the command ended at once with exit code {0}")]
+    #[error("the command exited at once with exit code {0}")]
     EndedAtOnce(i32),
     /// The pod's first process refused the order.
     #[error(transparent)]
@@ -35,7 +35,7 @@ pub enum AttachError {
     #[error("the pod ended")]
     PodEnded,
     /// Reading or writing failed.
-    #[error("the command's output breaks: {0}")]
+    #[error("reading the command's output failed: {0}")]
     Io(#[from] std::io::Error),
 }
 

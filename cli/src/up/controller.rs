@@ -44,7 +44,7 @@ pub async fn translate(context: Arc<Context>) {
         let rules = nat::rules(&directory.services, &directory.backends);
         if rules != current {
             if let Err(error) = node::translate(&rules).await {
-                tracing::error!(%error, "services cannot be translated");
+                tracing::error!(%error, "packet rules for services cannot be written");
                 continue;
             }
             current = rules;

@@ -47,7 +47,7 @@ pub enum FilesError {
         source: std::io::Error,
     },
     /// A container mounts a volume that the pod does not have.
-    #[error("no volume is named {0}")]
+    #[error("there is no volume {0}")]
     UnknownVolume(String),
     /// A mount's `subPathExpr` has an unknown variable.
     #[error("subPathExpr {0} names a variable that the container does not have")]

@@ -38,13 +38,13 @@ enum StartError {
     #[error("the injector {0}")]
     Inject(#[from] InjectError),
     /// The control plane does not run yet.
-    #[error("the injector does not run")]
+    #[error("the injector is not running")]
     NoInjector,
     /// The injector's result is not a valid pod, or must not run.
     #[error("{0}")]
     Refused(Box<dyn std::error::Error + Send + Sync>),
     /// All addresses of pods are in use.
-    #[error("no address is left")]
+    #[error("no free pod address")]
     NoAddress,
     /// Its folder cannot be created.
     #[error("{path}: {source}")]

@@ -273,7 +273,7 @@ fn beginning(path: &std::path::Path, lines: usize) -> u64 {
 async fn exec(Extracted(known): Extracted<ServerState>, request: axum::extract::Request) -> Response {
     let query = request.headers().get("x-exec").and_then(|header| header.to_str().ok());
     let Some(query) = query.and_then(|text| serde_json::from_str::<ExecQuery>(text).ok()) else {
-        return (StatusCode::BAD_REQUEST, "the request for a command is not understood").into_response();
+        return (StatusCode::BAD_REQUEST, "the exec request is malformed").into_response();
     };
     let (key, container) = match look::find(&known.context, &query.target) {
         Ok(found) => found,

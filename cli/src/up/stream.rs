@@ -25,7 +25,7 @@ pub struct Running {
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
     /// No terminal can be opened.
-    #[error("no terminal: {0}")]
+    #[error("cannot create a terminal: {0}")]
     Terminal(#[from] nix::Error),
     /// The command cannot be run.
     #[error(transparent)]

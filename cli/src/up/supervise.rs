@@ -50,7 +50,7 @@ pub fn run(state: State, up: &Up) -> Result<(), Failure> {
     let _log = api::process::log::init(&up.log_level, api::process::log::Format::Text);
     let objects = read::read(&up.folders, false, None).map_err(Failure::Refused)?;
     if lock::sweep(&state)? {
-        progress.step("removed what a killed mesh had left");
+        progress.step("removed the remains of a killed mesh");
     }
     let mut context = context(state)?;
     precheck(&context, &objects)?;
@@ -59,32 +59,33 @@ pub fn run(state: State, up: &Up) -> Result<(), Failure> {
     open_files::raise();
     let listeners = enter::listen(up.gateway, up.gateway_https)?;
     context.host_ports = HostPorts::start().map_err(|error| {
-        Failure::blocked(format!("ports of this machine cannot be opened: {error}"), "run the command again")
+        Failure::blocked(format!("host ports cannot be opened: {error}"), "run the command again")
     })?;
     claim(&context, up)?;
     let state = context.state.clone();
     let result = enter::enter(&context.state, listeners, up.egress).and_then(|node| {
         context.users = node.users;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime =
-            runtime.map_err(|error| Failure::blocked(format!("no runtime: {error}"), "free some memory"))?;
+        let runtime = runtime.map_err(|error| {
+            Failure::blocked(format!("the runtime cannot be started: {error}"), "free some memory")
+        })?;
         let result = runtime.block_on(live(Arc::new(context), node, up, objects, progress));
         runtime.shutdown_timeout(Duration::from_millis(200));
         result
     });
     enter::give_up_private(&state);
     if let Err(error) = last::keep(&state) {
-        progress.step(&format!("the last logs cannot be kept: {error}"));
+        progress.step(&format!("the last logs cannot be saved: {error}"));
     }
     let removed = lock::remove(&state);
     result?;
     removed.map_err(|error| {
         Failure::blocked(
             format!("{} cannot be removed: {error}", state.root().display()),
-            "remove it by hand",
+            "remove it yourself",
         )
     })?;
-    progress.step("everything is down");
+    progress.step("the mesh is down");
     Ok(())
 }
 
@@ -122,7 +123,7 @@ fn precheck(context: &Context, objects: &[Given]) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::blocked(
-        format!("the control plane's {} are neither beside `ostria` nor on PATH", missing.join(", ")),
+        format!("the control plane's {} are not beside `ostria` or on PATH", missing.join(", ")),
         "install them beside `ostria`",
     ))
 }
@@ -156,7 +157,7 @@ fn claim(context: &Context, up: &Up) -> Result<(), Failure> {
 /// The content of the lock while these child processes run.
 fn lock(context: &Context, up: &Up, children: impl IntoIterator<Item = u32>) -> std::io::Result<Lock> {
     let supervisor =
-        Process::find(std::process::id()).ok_or_else(|| std::io::Error::other("/proc is not there"))?;
+        Process::find(std::process::id()).ok_or_else(|| std::io::Error::other("/proc is not mounted"))?;
     let children: Vec<Process> = children.into_iter().filter_map(Process::find).collect();
     // A child may not have executed its program yet.
     let started = plane::PROGRAMS.into_iter().filter_map(|name| Program::at(context.program(name)?));
@@ -337,7 +338,7 @@ impl Mesh {
         }
         self.unready();
         self.progress.step(&format!(
-            "not all pods are ready within {}; look at them with `ostria get pods -A`, `ostria events -A` and `ostria logs`",
+            "not all pods are ready after {}; check them with `ostria get pods -A`, `ostria events -A` and `ostria logs`",
             api::process::duration::display(limit)
         ));
         false
@@ -414,7 +415,7 @@ impl Mesh {
         let all = world.objects.iter();
         all.filter_map(|(key, object)| {
             let reason = workload::account::forbidden(&world.objects, key, object)?;
-            Some(format!("{key} gets no pods: {reason}"))
+            Some(format!("no pods are created for {key}: {reason}"))
         })
         .collect()
     }
@@ -463,7 +464,7 @@ impl Mesh {
     }
 
     async fn end(self) {
-        self.progress.step("taking everything down");
+        self.progress.step("stopping the mesh");
         controller::end_all(&self.context);
         self.tasks.close();
         // Longer than the grace period of containers. Processes that remain end with this process.
@@ -521,7 +522,9 @@ struct Signals {
 impl Signals {
     fn new() -> Result<Self, Failure> {
         let open = |kind| {
-            signal(kind).map_err(|error| Failure::blocked(format!("signals are refused: {error}"), NEXT))
+            signal(kind).map_err(|error| {
+                Failure::blocked(format!("signal handlers cannot be installed: {error}"), NEXT)
+            })
         };
         Ok(Self {
             interrupt: open(SignalKind::interrupt())?,
@@ -539,7 +542,7 @@ impl Signals {
     }
 }
 
-const NEXT: &str = "correct what is named and run the command again";
+const NEXT: &str = "correct the problem and run the command again";
 /// How long `up` waits for proxies after all pods are ready.
 const TELLING: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);

@@ -26,7 +26,7 @@ pub struct Exec {
     /// Pass standard input to the command
     #[arg(short = 'i', long)]
     stdin: bool,
-    /// Give the command a terminal
+    /// Allocate a terminal for the command
     #[arg(short = 't', long)]
     tty: bool,
     /// Namespace of the pod

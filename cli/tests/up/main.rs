@@ -261,7 +261,7 @@ fn down_leaves_nothing_behind() {
     mesh.ok(&["down"]);
     assert!(!mesh.path("home/state").exists());
     assert!(!children.iter().any(|pid| runs(*pid)), "a process is left");
-    assert!(mesh.fails(&["status"]).contains("no mesh runs"));
+    assert!(mesh.fails(&["status"]).contains("no mesh is running"));
 }
 
 #[test]
@@ -331,7 +331,7 @@ fn problems_are_reported_before_anything_starts() {
         ("kind: [".into(), "all.yaml", "next:"),
         (
             pod("web", SLEEP).replace("name: web", "name: web, namespace: nowhere"),
-            "namespace nowhere is not there",
+            "namespace nowhere not found",
             "Namespace",
         ),
         ("apiVersion: v1\nkind: Pot\nmetadata: {name: x}\n".into(), "Pot", "next:"),

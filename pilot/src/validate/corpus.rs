@@ -58,7 +58,7 @@ fn service_entries_are_taken_as_istio_takes_them() {
         &[],
         &[],
         &["spec.workloadSelector: is not used with resolution NONE"],
-        &["spec.workloadSelector.labels: names no label: every workload of the namespace is chosen"],
+        &["spec.workloadSelector.labels: is empty: every workload of the namespace is selected"],
         &[],
         &[],
         &[],
@@ -73,7 +73,7 @@ fn service_entries_are_taken_as_istio_takes_them() {
             ("{hosts: ['*example.com']}", &["spec.hosts[0]: `*example.com` has a wildcard within a label"]),
             (
                 "{hosts: [api.example.com, API.example.com]}",
-                &["spec.hosts[1]: `api.example.com` is named twice"],
+                &["spec.hosts[1]: `api.example.com` is a duplicate"],
             ),
             ("{hosts: [api.example.com], addresses: [10.1.0.0/16]}", &[]),
             (
@@ -177,7 +177,7 @@ fn virtual_services_are_taken_as_istio_takes_them() {
         (route("match: [{sourceNamespace: Shop}]"), &["spec.http[0].match[0].sourceNamespace: no namespace"]),
         (
             route("mirrorPercentage: {value: 5}"),
-            &["spec.http[0].mirrorPercentage: is of no use without mirror"],
+            &["spec.http[0].mirrorPercentage: has no effect without mirror"],
         ),
         (route("mirror: {host: copy}, mirrorPercent: 5"), &["spec.http[0].mirrorPercent: is deprecated"]),
         (route("headers: {request: {set: {x-host: '%HOSTNAME%', x-env: '%ENVIRONMENT(A):9%'}}}"), &[]),
@@ -191,7 +191,7 @@ fn virtual_services_are_taken_as_istio_takes_them() {
             route("fault: {abort: {percentage: {value: 5}}}"),
             &["spec.http[0].fault.abort.httpStatus: is missing"],
         ),
-        (route("retries: {attempts: 0, backoff: 1s}"), &["spec.http[0].retries.backoff: is of no use"]),
+        (route("retries: {attempts: 0, backoff: 1s}"), &["spec.http[0].retries.backoff: has no effect"]),
         (route("retries: {attempts: 1, retryRemoteLocalities: false}"), &[]),
         (
             route("match: [{gateways: [edge.ingress]}]"),
@@ -227,7 +227,7 @@ fn virtual_services_are_taken_as_istio_takes_them() {
             ("{hosts: [web], http: [{match: [{uri: {prefix: /a}}], redirect: {prefixRewrite: /b}}]}", &[]),
             (
                 "{hosts: [web], http: [{delegate: {name: d}, directResponse: {status: 200}}]}",
-                &["spec.http[0].directResponse: is not used beside delegate"],
+                &["spec.http[0].directResponse: is ignored together with delegate"],
             ),
             (
                 "{hosts: [web], http: [{directResponse: {status: 200, body: {}}}]}",
@@ -439,7 +439,7 @@ fn gateways_get_istios_verdicts() {
             server("'*'", "HTTPS", ", tls: {mode: SIMPLE, credentialName: c, subjectAltNames: [a]}"),
             &["spec.servers[0].tls.subjectAltNames"],
         ),
-        (server("'*'", "HTTP", ", tls: {}"), &["spec.servers[0].tls: is of no use"]),
+        (server("'*'", "HTTP", ", tls: {}"), &["spec.servers[0].tls: has no effect"]),
         (server("10.1.0.1", "HTTP", ""), &[]),
         (server("shop/*.example.com", "HTTP", ""), &[]),
         (server("'*'", "HTTPS", ", tls: {mode: SIMPLE, credentialName: 'kubernetes://c'}"), &[]),
@@ -510,7 +510,7 @@ fn sidecars_and_peer_authentications_get_istios_verdicts() {
             ("{outboundTrafficPolicy: {}}", &[]),
             (
                 "{workloadSelector: {}, egress: [{hosts: ['./*']}]}",
-                &["spec.workloadSelector.labels: names no label"],
+                &["spec.workloadSelector.labels: is empty"],
             ),
             ("{egress: [{hosts: ['./*', shop/web.example.com]}]}", &["spec.egress[0].hosts[1]: `shop/web"]),
             ("{egress: [{hosts: ['./*', '*/*']}]}", &["spec.egress[0].hosts[0]: `./*` is included in `*/*`"]),
@@ -540,7 +540,7 @@ fn sidecars_and_peer_authentications_get_istios_verdicts() {
     taken(
         "PeerAuthentication",
         &[
-            ("{selector: {}, mtls: {mode: STRICT}}", &["spec.selector.matchLabels: names no label"]),
+            ("{selector: {}, mtls: {mode: STRICT}}", &["spec.selector.matchLabels: is empty"]),
             ("{selector: {matchLabels: {app: web}}, portLevelMtls: {80: {}}}", &[]),
         ],
     );

@@ -44,7 +44,7 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::ServiceEn
         export_to: value::export_to(f, "spec.exportTo", &spec.export_to, object.namespace()),
         translates_ports: value::translates_ports(object),
     };
-    warn_of_untold(f, spec, &template);
+    warn_of_unidentified_traffic(f, spec, &template);
     hosts(f, spec)
         .into_iter()
         .map(|host| Arc::new(Service { name: host.clone(), host, ..template.clone() }))
@@ -59,7 +59,7 @@ fn addresses(f: &mut Findings, texts: &[String]) -> (Vec<IpNet>, bool) {
     found.retain(|net| !(net.addr().is_unspecified() && net.prefix_len() == net.max_prefix_len()));
     let unspecified = found.len() < whole;
     if unspecified {
-        let reason = "has an unspecified address, which no client calls: it is as if it were not there";
+        let reason = "is an unspecified address, to which no client connects: it has no effect";
         f.warn("spec.addresses", reason, "remove it, or write a range such as 0.0.0.0/0");
     }
     (found, unspecified)
@@ -67,7 +67,7 @@ fn addresses(f: &mut Findings, texts: &[String]) -> (Vec<IpNet>, bool) {
 
 /// Warns of plain TCP ports without an address. Such connections are identified only by their destination address, so
 /// without one no rule of the entry can apply.
-fn warn_of_untold(f: &mut Findings, spec: &written::ServiceEntry, service: &Service) {
+fn warn_of_unidentified_traffic(f: &mut Findings, spec: &written::ServiceEntry, service: &Service) {
     let allocated = service.resolution != Resolution::Passthrough && !service.unallocated;
     let next = "give spec.addresses, or name the protocol in spec.ports[].protocol";
     let of = |protocol| service.ports.iter().position(|p| p.protocol == protocol);
@@ -77,7 +77,7 @@ fn warn_of_untold(f: &mut Findings, spec: &written::ServiceEntry, service: &Serv
     // Addresses are allocated for plain names, not for wildcards.
     let every_host = allocated && spec.hosts.iter().all(|host| !host.starts_with('*'));
     if let Some(i) = of(Protocol::Tcp).filter(|_| !every_host) {
-        let reason = "takes no connection: nothing tells TCP to this host from other TCP on the port";
+        let reason = "takes no connection: TCP connections to this host cannot be distinguished from others on the port";
         f.warn(format!("spec.ports[{i}]"), reason, "give spec.addresses");
     } else if let Some(i) = of(Protocol::Sniffed).filter(|_| !allocated) {
         let reason = "takes HTTP and TLS, which show the host, and no other TCP";
@@ -120,7 +120,7 @@ fn hosts(f: &mut Findings, spec: &written::ServiceEntry) -> Vec<String> {
         }
         let host = host.to_ascii_lowercase();
         if hosts.contains(&host) {
-            f.warn(path, format!("`{host}` is named twice"), "keep one of the two");
+            f.warn(path, format!("`{host}` is a duplicate"), "keep one of the two");
             continue;
         }
         hosts.push(host);
@@ -153,7 +153,7 @@ fn opaque_ports(f: &mut Findings, spec: &written::ServiceEntry, ports: &[Service
         && several
         && !none
     {
-        let reason = format!("nothing in a connection to port {} tells the hosts apart", ports[i].number);
+        let reason = format!("connections to port {} do not show which host they are for", ports[i].number);
         f.error(format!("spec.ports[{i}].protocol"), reason, "write a ServiceEntry for each host");
     }
     if let Some(i) = ports.iter().position(|port| !port.protocol.is_http())
@@ -180,26 +180,26 @@ fn ports(f: &mut Findings, written: &[Port]) -> Vec<ServicePort> {
         if port.name.is_empty() {
             f.missing(format!("{path}.name"));
         } else if !value::is_label(&port.name) {
-            let reason = format!("`{}` is no name of a port", port.name);
+            let reason = format!("`{}` is not a valid port name", port.name);
             f.error(format!("{path}.name"), reason, "write letters, digits and `-`");
         }
         for other in &ports {
             if other.name == port.name {
                 f.error(
                     format!("{path}.name"),
-                    format!("`{}` is the name of another port", port.name),
+                    format!("`{}` is already the name of another port", port.name),
                     "rename one",
                 );
             }
             if other.number == number {
-                f.error(format!("{path}.number"), format!("{number} is declared twice"), "remove one");
+                f.error(format!("{path}.number"), format!("{number} is a duplicate"), "remove one");
             }
         }
         let declared = port.protocol.as_str();
         if !declared.is_empty() && service::by_name(declared).is_none() {
             f.error(
                 format!("{path}.protocol"),
-                format!("`{declared}` is no protocol"),
+                format!("`{declared}` is not a known protocol"),
                 "write HTTP, HTTP2, GRPC, HTTPS, TLS, TCP or UDP",
             );
         }
@@ -218,7 +218,7 @@ fn resolution(f: &mut Findings, spec: &written::ServiceEntry) -> Resolution {
     let chosen = spec.resolution.unwrap_or(written::Resolution::None);
     let selects = spec.workload_selector.is_some();
     if selects && spec.endpoints.is_some() {
-        f.error("spec.workloadSelector", "excludes spec.endpoints", "keep one of the two");
+        f.error("spec.workloadSelector", "cannot be combined with spec.endpoints", "keep one of the two");
     }
     match chosen {
         written::Resolution::None => {
@@ -232,7 +232,7 @@ fn resolution(f: &mut Findings, spec: &written::ServiceEntry) -> Resolution {
             if selects {
                 f.warn(
                     "spec.workloadSelector",
-                    "is not used with resolution NONE: clients reach the address that they call",
+                    "is not used with resolution NONE: clients reach the address that they connect to",
                     "set spec.resolution to STATIC",
                 );
             }
@@ -241,7 +241,7 @@ fn resolution(f: &mut Findings, spec: &written::ServiceEntry) -> Resolution {
         written::Resolution::Static => {
             if given(spec).is_empty() && !selects {
                 let next = "add endpoints or a workloadSelector";
-                f.warn("spec.endpoints", "are missing: every request is answered with 503", next);
+                f.warn("spec.endpoints", "are missing: every request gets a 503 response", next);
             }
             Resolution::Endpoints
         }
@@ -327,12 +327,16 @@ fn address(f: &mut Findings, path: &str, address: &str, resolution: Resolution) 
         (Resolution::Endpoints, Some(socket)) if !socket.starts_with('/') || socket.ends_with('/') => {
             f.error(
                 path,
-                format!("`{address}` is no absolute path of a file"),
+                format!("`{address}` is not an absolute file path"),
                 "write it as unix:///run/a.sock",
             );
         }
         (Resolution::Endpoints, None) if !is_ip => {
-            f.error(path, format!("`{address}` is no IP address"), "write an address, or use resolution DNS");
+            f.error(
+                path,
+                format!("`{address}` is not an IP address"),
+                "write an address, or use resolution DNS",
+            );
         }
         (Resolution::Dns | Resolution::DnsRoundRobin, _) => {
             value::host(f, path, address, false);

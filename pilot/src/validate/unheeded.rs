@@ -14,27 +14,27 @@ pub(super) fn service(f: &mut Findings, body: &core::Service) {
         let next = "write a DestinationRule with consistentHash.useSourceIp";
         f.warn(
             "spec.sessionAffinity",
-            "does not hold for callers with a sidecar, which balance themselves",
+            "does not apply to clients with a sidecar, which balance requests themselves",
             next,
         );
     }
     if spec.internal_traffic_policy.as_deref() == Some("Local") {
         f.warn(
             "spec.internalTrafficPolicy",
-            "does not hold: sidecars call the pods of all nodes",
+            "has no effect: sidecars use the endpoints of all nodes",
             "remove it",
         );
     }
     if spec.traffic_distribution.is_some() {
         f.warn(
             "spec.trafficDistribution",
-            "does not hold: sidecars call the pods of all zones alike",
+            "has no effect: sidecars use the endpoints of all zones alike",
             "remove it",
         );
     }
     if spec.external_ips.as_ref().is_some_and(|all| !all.is_empty()) {
-        let next = "name them in a ServiceEntry for callers in the mesh";
-        f.warn("spec.externalIPs", "are no addresses of this service to callers in the mesh", next);
+        let next = "name them in a ServiceEntry for clients in the mesh";
+        f.warn("spec.externalIPs", "do not lead to this service for clients in the mesh", next);
     }
     if spec.load_balancer_source_ranges.as_ref().is_some_and(|all| !all.is_empty()) {
         f.warn("spec.loadBalancerSourceRanges", "is not enforced by the mesh", "let the load balancer do it");

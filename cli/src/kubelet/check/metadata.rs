@@ -76,7 +76,7 @@ fn ports(ports: &Value, tell: Tell<'_>) {
             Some(name) => {
                 put(&path, name, format::label, tell);
                 if !names.insert(name) {
-                    tell(path, format!("{name} names two ports"), "give each port a name of its own");
+                    tell(path, format!("{name} names two ports"), "use unique port names");
                 }
             }
         }

@@ -22,7 +22,7 @@ pub fn check(spec: &PodSpec, path: &str, tell: Tell<'_>) {
     for (index, alias) in spec.host_aliases.iter().flatten().enumerate() {
         let path = format!("{path}.hostAliases[{index}]");
         if alias.ip.parse::<std::net::IpAddr>().is_err() {
-            tell(format!("{path}.ip"), format!("{:?} is no address", alias.ip), "correct the address");
+            tell(format!("{path}.ip"), format!("{:?} is not an IP address", alias.ip), "correct the address");
         }
         for name in alias.hostnames.iter().flatten() {
             put(&format!("{path}.hostnames"), name, format::subdomain, tell);
@@ -48,7 +48,7 @@ fn name<'a>(name: &'a str, path: &str, taken: &mut BTreeSet<&'a str>, tell: Tell
     let path = format!("{path}.name");
     put(&path, name, format::label, tell);
     if !taken.insert(name) {
-        tell(path, format!("{name:?} is used twice"), "give each a name of its own");
+        tell(path, format!("{name:?} is used twice"), "use unique names");
     }
 }
 
@@ -70,11 +70,7 @@ fn container(container: &Container, path: &str, tell: Tell<'_>) {
         if let Some(name) = port.name.as_ref().filter(|name| !name.is_empty()) {
             put(&format!("{path}.name"), name, format::port, tell);
             if !names.insert(name) {
-                tell(
-                    format!("{path}.name"),
-                    format!("{name:?} is used twice"),
-                    "give each port a name of its own",
-                );
+                tell(format!("{path}.name"), format!("{name:?} is used twice"), "use unique port names");
             }
         }
     }
@@ -85,7 +81,7 @@ fn container(container: &Container, path: &str, tell: Tell<'_>) {
         // Compared as paths, so that `/a` and `/a/` are equal.
         if !places.insert(std::path::Path::new(&one.mount_path)) {
             let reason = format!("{:?} is used twice", one.mount_path);
-            tell(format!("{path}.mountPath"), reason, "give each mount a place of its own");
+            tell(format!("{path}.mountPath"), reason, "use unique mount paths");
         }
     }
 }
@@ -96,7 +92,7 @@ fn env(variable: &EnvVar, path: &str, tell: Tell<'_>) {
         tell(format!("{path}.value"), "holds a zero byte".into(), "correct the value");
     }
     if variable.value.as_deref().is_some_and(|value| !value.is_empty()) && variable.value_from.is_some() {
-        tell(format!("{path}.valueFrom"), "stands beside value".into(), "keep one of the two");
+        tell(format!("{path}.valueFrom"), "cannot be combined with value".into(), "keep one of the two");
     }
 }
 
@@ -110,10 +106,10 @@ fn mount(mount: &VolumeMount, path: &str, tell: Tell<'_>) {
         }
     }
     if plain.is_some() && expanded.is_some() {
-        tell(format!("{path}.subPathExpr"), "stands beside subPath".into(), "keep one of the two");
+        tell(format!("{path}.subPathExpr"), "cannot be combined with subPath".into(), "keep one of the two");
     }
     if mount.mount_propagation.as_ref().is_some_and(|kind| kind != "None") {
-        let reason = "is not possible with `ostria up`: mounts of the host and of pods stay apart";
+        let reason = "is not supported by `ostria up`: pods cannot propagate mounts";
         tell(format!("{path}.mountPropagation"), reason.into(), "remove the field");
     }
 }
@@ -139,7 +135,7 @@ fn volume(volume: &Volume, path: &str, tell: Tell<'_>) {
         put(&format!("{path}.hostPath.path"), &host.path, format::host_path, tell);
         let kind = host.type_.as_deref().unwrap_or_default();
         if !HOST_KINDS.contains(&kind) {
-            let reason = format!("{kind:?} is not possible with `ostria up`");
+            let reason = format!("{kind:?} is not supported by `ostria up`");
             tell(
                 format!("{path}.hostPath.type"),
                 reason,
@@ -178,7 +174,7 @@ fn projection(one: &VolumeProjection, path: &str, tell: Tell<'_>) {
         ("podCertificate", one.pod_certificate.is_some()),
     ];
     for (field, _) in foreign.into_iter().filter(|(_, is_set)| *is_set) {
-        tell(format!("{path}.{field}"), "is not possible with `ostria up`".into(), "remove the source");
+        tell(format!("{path}.{field}"), "is not supported by `ostria up`".into(), "remove the source");
     }
 }
 
@@ -202,7 +198,7 @@ fn described(items: Option<&[DownwardAPIVolumeFile]>, path: &str, tell: Tell<'_>
 fn file<'a>(text: &'a str, bits: Option<i32>, path: &str, taken: &mut BTreeSet<&'a str>, tell: Tell<'_>) {
     put(&format!("{path}.path"), text, format::file_path, tell);
     if !taken.insert(text) {
-        tell(format!("{path}.path"), format!("{text:?} is used twice"), "give each file a path of its own");
+        tell(format!("{path}.path"), format!("{text:?} is used twice"), "use unique paths");
     }
     mode(bits, &format!("{path}.mode"), tell);
 }

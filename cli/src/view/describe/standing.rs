@@ -26,7 +26,7 @@ pub(super) fn verdict(sheet: &mut Sheet, description: &Description) {
             Standing::Pending => rest.push(format!("{}: has not answered yet", proxy.proxy)),
             Standing::Refused(refusal) => {
                 rest.push(format!(
-                    "{}: refuses {}: {}",
+                    "{}: rejected {}: {}",
                     proxy.proxy,
                     refusal.names.join(", "),
                     refusal.detail

@@ -82,7 +82,7 @@ fn viewers<'a>(objects: impl Iterator<Item = (&'a Origin, &'a ExportTo)>) -> BTr
     namespaces
 }
 
-/// Names the clients for which an object loses: ` for callers in namespace a, b`. Empty if it loses for every client
+/// Names the clients for which an object loses: ` for clients in namespace a, b`. Empty if it loses for every client
 /// that sees it.
 fn in_namespaces(lost: &BTreeSet<&str>, seen: &BTreeSet<&str>) -> String {
     if lost == seen {
@@ -90,9 +90,9 @@ fn in_namespaces(lost: &BTreeSet<&str>, seen: &BTreeSet<&str>) -> String {
     }
     let listed = |names: &mut dyn Iterator<Item = &&str>| names.copied().collect::<Vec<_>>().join(", ");
     if lost.contains("") {
-        format!(" for callers outside of namespace {}", listed(&mut seen.difference(lost)))
+        format!(" for clients outside of namespace {}", listed(&mut seen.difference(lost)))
     } else {
-        format!(" for callers in namespace {}", listed(&mut lost.iter()))
+        format!(" for clients in namespace {}", listed(&mut lost.iter()))
     }
 }
 

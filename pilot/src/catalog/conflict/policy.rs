@@ -63,14 +63,14 @@ fn whole_namespace(all: &[Policy], at: usize, root: &str) -> Option<String> {
         }
         None => winner(older()?.origin, later.origin),
     };
-    Some(format!("{first} holds for the same workloads; this object has no effect"))
+    Some(format!("{first} applies to the same workloads; this object has no effect"))
 }
 
 /// Whether an older policy selects every workload that this one could select.
 fn chosen(older: &[Policy], later: &Policy, selector: &Labels) -> Option<String> {
     let first = older.iter().find(|p| p.selector.is_some_and(|labels| selects(labels, selector)))?;
     let first = winner(first.origin, later.origin);
-    Some(format!("{first} chooses all of these workloads; this object has no effect"))
+    Some(format!("{first} selects all of these workloads; this object has no effect"))
 }
 
 /// Whether an older policy selects some of the pods that this one selects.
@@ -89,5 +89,5 @@ fn shared(
     };
     let (first, pod) = older.iter().find_map(|policy| Some((policy, both(policy)?)))?;
     let first = winner(first.origin, later.origin);
-    Some(format!("{first} chooses pod {} too; this object does not hold for that pod", pod.name))
+    Some(format!("{first} selects pod {} too; this object does not apply to that pod", pod.name))
 }

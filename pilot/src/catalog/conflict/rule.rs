@@ -55,7 +55,7 @@ fn hidden(catalog: &Catalog, older: &[&DestinationRule], later: &DestinationRule
         if !lost.is_empty() {
             let place = in_namespaces(&lost, &seen);
             let first = winner(&first.origin, &later.origin);
-            let reason = format!("{first} holds for {}; this object has no effect{place}", later.host);
+            let reason = format!("{first} applies to {}; this object has no effect{place}", later.host);
             losses.add(&later.origin, "spec.host", reason, "merge the two, or change exportTo");
             return;
         }

@@ -60,7 +60,7 @@ fn the_later_of_two_policies_for_the_same_workloads_is_reported() {
         (
             &[peers("shop/new@2", wide), peers("shop/old@1", wide)],
             &[
-                "shop/new spec.selector: PeerAuthentication shop/old, which is older, holds for the same workloads; this \
+                "shop/new spec.selector: PeerAuthentication shop/old, which is older, applies to the same workloads; this \
                object has no effect",
             ],
         ),
@@ -76,7 +76,7 @@ fn the_later_of_two_policies_for_the_same_workloads_is_reported() {
         (
             &[peers("shop/a@1", &app("a")), peers("shop/b@2", v1)],
             &[
-                "shop/b spec.selector: PeerAuthentication shop/a, which is older, chooses all of these workloads; this \
+                "shop/b spec.selector: PeerAuthentication shop/a, which is older, selects all of these workloads; this \
                object has no effect",
             ],
         ),
@@ -89,7 +89,7 @@ fn the_later_of_two_policies_for_the_same_workloads_is_reported() {
                 pod("shop/p", "10.0.0.1", "app: a, version: v1"),
             ],
             &[
-                "shop/b spec.selector: PeerAuthentication shop/a, which is older, chooses pod p too; this object does not \
+                "shop/b spec.selector: PeerAuthentication shop/a, which is older, selects pod p too; this object does not \
                hold for that pod",
             ],
         ),
@@ -149,7 +149,7 @@ fn the_later_of_two_virtual_services_for_a_host_is_reported() {
             &[route("shop/a@1", &http("")), route("back/b@2", &http(", exportTo: [\".\"]"))],
             &[
                 "shop/a spec.http: VirtualService back/b, which is exported to fewer namespaces, routes all requests of a.test; \
-               this has no effect for callers in namespace back",
+               this has no effect for clients in namespace back",
             ],
         ),
     ];
@@ -177,7 +177,7 @@ fn the_later_of_two_destination_rules_for_a_host_is_reported() {
             &[rule("shop/a@1", "{host: a.test, exportTo: [\".\"]}"), rule("shop/b@2", policy)],
             &[
                 "shop/b spec.host: DestinationRule shop/a, which is older, holds for a.test; this object has no effect for \
-               callers in namespace shop",
+               clients in namespace shop",
             ],
         ),
     ];
@@ -359,9 +359,9 @@ fn services_hidden_by_another_with_the_same_host_are_reported() {
             &[entry("shop/a@1", none), entry("back/b@2", dns)],
             &[
                 "back/b spec.hosts: ServiceEntry shop/a, which is older, has host a.test; this service has no effect for \
-                 callers outside of namespace back",
+                 clients outside of namespace back",
                 "shop/a spec.hosts: ServiceEntry back/b, which comes first by namespace or name, has host a.test; this \
-                 service has no effect for callers in namespace back",
+                 service has no effect for clients in namespace back",
             ],
         ),
     ];
@@ -423,9 +423,9 @@ fn a_sidecar_hidden_by_one_with_an_empty_selector_is_reported() {
     assert_eq!(
         conflicts(&objects),
         [
-            "shop/a spec.workloadSelector: Sidecar shop/b, which has a selector, holds for the same workloads; this object \
+            "shop/a spec.workloadSelector: Sidecar shop/b, which has a selector, applies to the same workloads; this object \
              has no effect",
-            "shop/c spec.workloadSelector: Sidecar shop/b, which is older, chooses all of these workloads; this object has \
+            "shop/c spec.workloadSelector: Sidecar shop/b, which is older, selects all of these workloads; this object has \
              no effect",
         ]
     );

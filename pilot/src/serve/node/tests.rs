@@ -138,10 +138,10 @@ fn without_a_certificate_the_address_must_be_the_pods() {
     let cases = [
         (outcome("sidecar", "reviews", None, Some("10.0.0.1")), "sidecar app=reviews proven"),
         (outcome("sidecar", "reviews", None, Some("10.0.0.2")), "10.0.0.2 is the address of pod reviews-2"),
-        (outcome("sidecar", "reviews", None, Some("172.16.0.1")), "172.16.0.1 is not an address of that one"),
+        (outcome("sidecar", "reviews", None, Some("172.16.0.1")), "172.16.0.1 is not an address of that pod"),
         (
             outcome("sidecar", "ghost", None, Some("172.16.0.1")),
-            "no such pod is known, and without a certificate nothing else tells",
+            "no such pod is known, and there is no certificate to verify the claim",
         ),
         // A process on pilot's own machine can use any address.
         (outcome("sidecar", "reviews", None, None), "sidecar app=reviews proven"),

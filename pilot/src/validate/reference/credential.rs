@@ -57,7 +57,11 @@ impl Finder<'_> {
                 let missing = namespaces.iter().map(|n| self.secret(n, &name, need));
                 let missing: Option<Vec<(String, String)>> = missing.collect();
                 if let Some((reason, next)) = missing.and_then(|all| all.into_iter().next()) {
-                    self.warn(&path, format!("{reason}: calls of gateways to {} fail", rule.host), &next);
+                    self.warn(
+                        &path,
+                        format!("{reason}: requests from gateways to {} fail", rule.host),
+                        &next,
+                    );
                 }
             }
         }

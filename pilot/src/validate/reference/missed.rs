@@ -26,7 +26,7 @@ impl Finder<'_> {
             let Some(meant) = targets.iter().find(|t| t.port().number == *port) else { continue };
             let Service { namespace, name, .. } = meant.service.as_ref();
             let reason = format!(
-                "is the port of service {namespace}/{name}, which leads to port {} of these pods: it does not hold there",
+                "is the port of service {namespace}/{name}, which leads to port {} of these pods: it does not apply there",
                 meant.number
             );
             self.warn(&format!("spec.portLevelMtls[{port}]"), reason, &format!("write {}", meant.number));
@@ -43,7 +43,7 @@ impl Finder<'_> {
         let service = service.clone();
         let slice = self.key.kind == Kind::EndpointSlice;
         if !slice && service.selector.is_some() {
-            let reason = format!("{key} has a selector: its endpoints are the pods that it chooses");
+            let reason = format!("{key} has a selector: its endpoints are the pods that it selects");
             return self.warn("subsets", reason, "remove the selector, or this object");
         }
         let names: BTreeSet<&str> =
@@ -93,7 +93,7 @@ impl Finder<'_> {
         for (i, host) in hosts {
             let Some(meant) = self.spelled_out(host) else { continue };
             let reason = format!(
-                "`{host}` is no service: it holds for requests to port 80 that spell their host so, and no others"
+                "`{host}` is not a service: it matches only requests to port 80 with this exact host"
             );
             self.warn(&format!("spec.hosts[{i}]"), reason, &format!("did you mean {meant}?"));
         }
@@ -128,7 +128,7 @@ impl Finder<'_> {
             ];
             for (field, _) in lost.into_iter().filter(|(_, lost)| *lost) {
                 let reason = format!(
-                    "does not hold for port {port}, whose portLevelSettings replace all of trafficPolicy"
+                    "does not apply to port {port}, whose portLevelSettings replace all of trafficPolicy"
                 );
                 self.warn(&format!("spec.trafficPolicy.{field}"), reason, "write it for the port too");
             }
@@ -196,7 +196,7 @@ impl Finder<'_> {
                 _ => None,
             });
             if let Some(why) = fails {
-                let reason = format!("{why}: calls to port {} of {} fail", port.number, rule.host);
+                let reason = format!("{why}: requests to port {} of {} fail", port.number, rule.host);
                 self.warn("spec.trafficPolicy.tls", reason, "remove it: mutual TLS is automatic");
                 return;
             }

@@ -121,7 +121,7 @@ fn broken(catalog: &Catalog, key: &Key, item: &Item, place: &Place) -> Found {
         Item::Routes(set) => finder.route_set(set),
         Item::DestinationRule(rule) => finder.destination_rule(rule),
         Item::Gateway(gateway) if catalog.workloads().all(|w| !selects(&gateway.selector, &w.labels)) => {
-            finder.warn("spec.selector", "chooses no pod".into(), "correct it, or start a gateway");
+            finder.warn("spec.selector", "selects no pod".into(), "correct it, or start a gateway");
         }
         Item::Gateway(gateway) => finder.gateway_secrets(gateway),
         Item::PeerAuthentication(policy) => {
@@ -151,7 +151,7 @@ impl Finder<'_> {
             self.catalog.workloads_in(&self.key.namespace).any(|pod| selects(labels, &pod.labels))
         };
         if selector.is_some_and(|labels| !chooses(labels)) {
-            let reason = format!("chooses no pod of namespace {}", self.key.namespace);
+            let reason = format!("selects no pod of namespace {}", self.key.namespace);
             self.warn(path, reason, "correct it, or start such pods");
         }
     }

@@ -86,7 +86,7 @@ fn endpoints_belong_to_a_service_and_its_ports_by_name() {
         ),
         (
             endpoints("web", "{name: http, port: 1}"),
-            "subsets: Service default/web has a selector: its endpoints are the pods that it chooses",
+            "subsets: Service default/web has a selector: its endpoints are the pods that it selects",
         ),
         (
             endpoints("other", "{port: 1}"),
@@ -112,7 +112,7 @@ fn settings_of_a_rule_without_effect_are_reported() {
             (
                 "{host: web, trafficPolicy: {tls: {mode: DISABLE}, portLevelSettings: [{port: {number: 80}, \
                  loadBalancer: {simple: RANDOM}}]}}",
-                "spec.trafficPolicy.tls: does not hold for port 80, whose portLevelSettings replace all of trafficPolicy",
+                "spec.trafficPolicy.tls: does not apply to port 80, whose portLevelSettings replace all of trafficPolicy",
             ),
             (
                 "{host: web, trafficPolicy: {portLevelSettings: [{port: {number: 8080}, tls: {mode: DISABLE}}]}}",
@@ -254,7 +254,7 @@ fn a_secret_of_a_destination_rule_is_read_in_the_namespace_of_the_gateways() {
     assert_eq!(rule("roots"), "");
     assert_eq!(
         rule("none"),
-        "spec.trafficPolicy.tls.credentialName: there is no Secret edge/none: calls of gateways to \
+        "spec.trafficPolicy.tls.credentialName: there is no Secret edge/none: requests from gateways to \
          web.default.svc.cluster.local fail"
     );
 }

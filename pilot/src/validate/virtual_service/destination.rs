@@ -19,12 +19,12 @@ pub(super) fn destination(
     };
     let port = written.port.map(|p| value::port(f, &format!("{path}.port.number"), p.number.into()));
     if !written.subset.is_empty() && !value::is_label(&written.subset) {
-        let reason = format!("`{}` is no valid name: it takes letters, digits and '-'", written.subset);
+        let reason = format!("`{}` is not a valid name: it takes letters, digits and '-'", written.subset);
         f.error(format!("{path}.subset"), reason, "correct it");
     }
     let at = format!("{path}.host");
     if written.host == "*" {
-        f.error(at, "`*` is no destination", "name a host");
+        f.error(at, "`*` is not a valid destination", "name a host");
         return None;
     }
     // `*.domain` refers to a ServiceEntry with that host.
@@ -42,7 +42,7 @@ pub(super) fn weights(f: &mut Findings, path: &str, written: &[i64]) -> Vec<u32>
     for (i, weight) in written.iter().enumerate() {
         shares.push(i32::try_from(*weight).ok().and_then(|w| u32::try_from(w).ok()).unwrap_or_else(|| {
             refused = true;
-            let reason = format!("{weight} is no weight");
+            let reason = format!("{weight} is not a valid weight");
             f.error(format!("{path}[{i}].weight"), reason, "write a number from 0 to 2147483647");
             0
         }));
@@ -63,7 +63,7 @@ pub(super) fn weights(f: &mut Findings, path: &str, written: &[i64]) -> Vec<u32>
         let shares: Vec<String> = shares.iter().map(percent).collect();
         let reason =
             format!("the weights sum up to {sum}, not 100: they are shares of {}", shares.join(", "));
-        f.warn(path, reason, "nothing to do if that is meant");
+        f.warn(path, reason, "ignore this if it is intended");
     }
     shares
 }
