@@ -162,7 +162,7 @@ async fn configz(State(debug): State<Debug>) -> Json<Value> {
 /// The query that selects verdicts.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Chosen {
+struct VerdictQuery {
     kind: Option<String>,
     namespace: Option<String>,
     name: Option<String>,
@@ -172,7 +172,7 @@ struct Chosen {
     wait: u64,
 }
 
-impl Chosen {
+impl VerdictQuery {
     fn takes(&self, verdict: &ObjectVerdict) -> bool {
         let is =
             |wanted: &Option<String>, own: &str| wanted.as_ref().is_none_or(|w| w.eq_ignore_ascii_case(own));
@@ -182,7 +182,7 @@ impl Chosen {
     }
 }
 
-async fn verdicts(State(debug): State<Debug>, Query(chosen): Query<Chosen>) -> Json<Verdicts> {
+async fn verdicts(State(debug): State<Debug>, Query(chosen): Query<VerdictQuery>) -> Json<Verdicts> {
     let mut revisions = debug.verdicts.watch();
     let changed = revisions.wait_for(|revision| *revision > chosen.since);
     let limit = Duration::from_secs(chosen.wait).min(LONGEST_WAIT);
@@ -250,7 +250,7 @@ async fn config_dump(State(debug): State<Debug>, Query(query): Query<Proxy>) -> 
 /// When a snapshot was made, in RFC 3339.
 #[expect(clippy::disallowed_methods, reason = "a page tells the time")]
 fn made_at(snapshot: &Snapshot) -> String {
-    let at = SystemTime::now() - snapshot.made.elapsed();
+    let at = SystemTime::now() - snapshot.observed.elapsed();
     OffsetDateTime::from(at).format(&Rfc3339).unwrap_or_default()
 }
 

@@ -25,7 +25,7 @@ struct Rule {
 
 /// The unsupported fields of an object: field path and reason each.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Lacks {
+pub struct Unsupported {
     /// Fields for which the object is rejected.
     pub refused: Vec<(String, String)>,
     /// Fields that cause a warning.
@@ -33,31 +33,31 @@ pub struct Lacks {
 }
 
 /// Checks an object of a Kubernetes kind. `pod` is the path of its pod spec.
-pub fn lacks(kind: &str, object: &Value, pod: Option<&str>) -> Lacks {
-    let mut lacks = Lacks::default();
+pub fn unsupported(kind: &str, object: &Value, pod: Option<&str>) -> Unsupported {
+    let mut unsupported = Unsupported::default();
     let own = OWN.iter().filter(|(of, _)| *of == kind).flat_map(|(_, rules)| *rules);
     for rule in own {
-        visit(object, "", rule.path, &mut |path, value| lacks.note(rule, path, value));
+        visit(object, "", rule.path, &mut |path, value| unsupported.note(rule, path, value));
     }
     if let Some(place) = pod
         && let Some(spec) = object.pointer(&format!("/{}", place.replace('.', "/")))
     {
         for rule in POD {
-            visit(spec, place, rule.path, &mut |path, value| lacks.note(rule, path, value));
+            visit(spec, place, rule.path, &mut |path, value| unsupported.note(rule, path, value));
         }
         for list in ["containers", "initContainers"] {
             let place = format!("{place}.{list}");
             for rule in CONTAINER {
                 visit(&spec[list], &place, &format!("*.{}", rule.path), &mut |path, value| {
-                    lacks.note(rule, path, value);
+                    unsupported.note(rule, path, value);
                 });
             }
         }
     }
-    lacks
+    unsupported
 }
 
-impl Lacks {
+impl Unsupported {
     fn note(&mut self, rule: &Rule, path: &str, value: &Value) {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_string);
         let empty = matches!(text.as_str(), "" | "null" | "false" | "0" | "[]" | "{}");
@@ -190,7 +190,7 @@ mod tests {
         let object = json!({"spec": {"paused": true, "template": {"spec": {
             "nodeSelector": {"a": "b"}, "tolerations": [{}], "dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler",
             "readinessGates": [], "containers": [{"name": "a"}, {"name": "b", "tty": true, "stdin": true}]}}}});
-        let found = lacks("Deployment", &object, Some("spec.template.spec"));
+        let found = unsupported("Deployment", &object, Some("spec.template.spec"));
         let paths = |list: &[(String, String)]| list.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>();
         assert_eq!(paths(&found.refused), ["spec.paused"]);
         assert_eq!(
@@ -207,9 +207,9 @@ mod tests {
     fn default_values_are_not_reported() {
         let object =
             json!({"spec": {"type": "ClusterIP", "ipFamilies": ["IPv4"], "ports": [{"protocol": "TCP"}]}});
-        assert_eq!(lacks("Service", &object, None), Lacks::default());
+        assert_eq!(unsupported("Service", &object, None), Unsupported::default());
         let other = json!({"spec": {"type": "NodePort", "ipFamilies": ["IPv4", "IPv6"], "ports": [{"protocol": "SCTP"}]}});
-        let found = lacks("Service", &other, None);
+        let found = unsupported("Service", &other, None);
         assert_eq!(
             found.refused.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(),
             ["spec.ipFamilies[1]", "spec.ports[0].protocol"]

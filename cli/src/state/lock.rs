@@ -31,7 +31,7 @@ impl Process {
     }
 }
 
-/// The file of a program. It tells the mesh's processes from unrelated ones.
+/// The file of a program. It distinguishes the mesh's processes from unrelated ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
     device: u64,

@@ -88,8 +88,13 @@ pub async fn run(context: Arc<Context>, key: PodKey, stop: CancellationToken) {
         wait = (wait * 2).min(Duration::from_secs(30));
     };
     if let Some((pod, sandbox, address)) = started {
-        let life =
-            Life { context: Arc::clone(&context), key: key.clone(), pod: Arc::new(pod), sandbox, address };
+        let life = RunningPod {
+            context: Arc::clone(&context),
+            key: key.clone(),
+            pod: Arc::new(pod),
+            sandbox,
+            address,
+        };
         life.live(&stop).await;
         let uid = life.pod.metadata.uid.clone().unwrap_or_default();
         life.sandbox.close().await;
@@ -191,7 +196,7 @@ fn role(init: &Container) -> Role {
 type Sidecar = (CancellationToken, tokio::task::JoinHandle<i32>);
 
 /// A running pod with its namespaces.
-struct Life {
+struct RunningPod {
     context: Arc<Context>,
     key: PodKey,
     pod: Arc<Pod>,
@@ -199,7 +204,7 @@ struct Life {
     address: Ipv4Addr,
 }
 
-impl Life {
+impl RunningPod {
     async fn live(&self, stop: &CancellationToken) {
         let end = stop.child_token();
         tokio::select! {

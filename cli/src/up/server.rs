@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::DryRun;
-use crate::up::attach::Whose;
+use crate::up::attach::ContainerRef;
 use crate::up::context::Context;
 use crate::up::files::PROGRAMS;
 use crate::up::look::LookError;
@@ -283,8 +283,8 @@ async fn exec(Extracted(known): Extracted<ServerState>, request: axum::extract::
         Ok(unit) => unit,
         Err(reason) => return missing(&reason),
     };
-    let whose = Whose { pod: &pod, container: &container, sandbox: &sandbox, address };
-    match stream::begin(&known.context, whose, &query).await {
+    let container_ref = ContainerRef { pod: &pod, container: &container, sandbox: &sandbox, address };
+    match stream::begin(&known.context, container_ref, &query).await {
         Ok(running) => {
             tokio::spawn(async move {
                 if let Ok(upgraded) = hyper::upgrade::on(request).await {
@@ -306,14 +306,14 @@ async fn proxy(Extracted(known): Extracted<ServerState>, Json(query): Json<Proxy
         Ok(unit) => unit,
         Err(reason) => return missing(&reason),
     };
-    let whose = Whose { pod: &pod, container: &container, sandbox: &sandbox, address };
+    let container_ref = ContainerRef { pod: &pod, container: &container, sandbox: &sandbox, address };
     let own = std::env::current_exe()
         .ok()
         .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));
     let program = format!("{PROGRAMS}/{}", own.unwrap_or_else(|| "ostria".into()));
     let mut command = vec![program, "fetch".into(), query.page];
     command.extend(query.post.then(|| "--post".into()));
-    match attach::run(&known.context, whose, &command, MOST_DUMP + 1).await {
+    match attach::run(&known.context, container_ref, &command, MOST_DUMP + 1).await {
         Ok((0, dump)) if dump.len() > MOST_DUMP => {
             (StatusCode::BAD_GATEWAY, format!("the dump has more than {} MiB", MOST_DUMP >> 20))
                 .into_response()

@@ -551,5 +551,5 @@ const STABLE: Duration = Duration::from_secs(5);
 /// How long `up` waits for a program that ends at once.
 const BLINK: Duration = Duration::from_millis(250);
 const TICK: Duration = Duration::from_millis(500);
-/// The byte that tells the starting command of a detached mesh that not all pods are ready.
+/// The byte that reports to the starting command of a detached mesh that not all pods are ready.
 pub const UNREADY: u8 = 4;

@@ -19,11 +19,11 @@ use crate::wire::{Revision, Watched};
 #[derive(Debug, Args)]
 pub struct Rollout {
     #[command(subcommand)]
-    what: What,
+    action: Action,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum Action {
     /// Wait until a rollout is complete
     Status {
         #[command(flatten)]
@@ -80,8 +80,8 @@ impl Verb for Rollout {
 
     fn run(self, state: &State) -> Result<(), Failure> {
         client::block_on(async {
-            match &self.what {
-                What::Status { target, watch, timeout } => {
+            match &self.action {
+                Action::Status { target, watch, timeout } => {
                     let followed = status(state, target, *watch);
                     match timeout {
                         None => followed.await,
@@ -93,9 +93,9 @@ impl Verb for Rollout {
                         }),
                     }
                 }
-                What::Restart { target } => restart(state, target).await,
-                What::Undo { target, to_revision } => undo(state, target, *to_revision).await,
-                What::History { target, revision } => history(state, target, *revision).await,
+                Action::Restart { target } => restart(state, target).await,
+                Action::Undo { target, to_revision } => undo(state, target, *to_revision).await,
+                Action::History { target, revision } => history(state, target, *revision).await,
             }
         })
     }

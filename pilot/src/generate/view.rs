@@ -6,7 +6,7 @@ use super::http_connection;
 use super::import::Imports;
 use crate::catalog::backing::Backing;
 use crate::catalog::destination_rule::DestinationRule;
-use crate::catalog::gates::Gates;
+use crate::catalog::gates::GatewayView;
 use crate::catalog::policy::{Mesh, OutboundPolicy};
 use crate::catalog::route::RouteSet;
 use crate::catalog::same::Same;
@@ -39,7 +39,7 @@ pub(super) struct View {
     /// Those of them that are patterns.
     patterns: Vec<String>,
     outbound: OutboundPolicy,
-    gates: Option<Gates>,
+    gates: Option<GatewayView>,
 }
 
 /// A service compared without its static endpoints, which no generator reads from the view.
@@ -143,7 +143,7 @@ impl View {
     }
 
     /// The Gateways, for gateway proxies; `None` for sidecars.
-    pub(super) fn gates(&self) -> Option<&Gates> {
+    pub(super) fn gates(&self) -> Option<&GatewayView> {
         self.gates.as_ref()
     }
 

@@ -140,7 +140,7 @@ impl Session {
                         Ok(responses) => responses,
                         Err(status) => return self.turn_away(status).await,
                     },
-                    // The request was too large, or the connection broke, in which case the response reaches nobody.
+                    // The request was too large, or the connection broke, in which case no response is received.
                     Some(Err(status)) => return drop(self.send.send(Box::new(Err(status))).await),
                     None => return,
                 },
@@ -252,8 +252,8 @@ impl Session {
             if self.send.send(Box::new(Ok(response))).await.is_err() {
                 return false;
             }
-            let made = known.member.offer().made();
-            metrics.convergence.observe(Instant::now().saturating_duration_since(made).as_secs_f64());
+            let observed = known.member.offer().observed();
+            metrics.convergence.observe(Instant::now().saturating_duration_since(observed).as_secs_f64());
         }
         let status = self.protocol.status();
         self.report_refusals(&status, &known.node);

@@ -6,13 +6,13 @@
 use super::tests::{checked, mesh_kind};
 
 /// An object and the warnings about it, each by path and the beginning of the reason.
-type Taken<'a> = (&'a str, &'a [&'a str]);
+type Accepted<'a> = (&'a str, &'a [&'a str]);
 
 fn group(kind: &str) -> &'static str {
     if kind == "PeerAuthentication" { "security" } else { "networking" }
 }
 
-fn taken(kind: &str, table: &[Taken]) {
+fn taken(kind: &str, table: &[Accepted]) {
     for (spec, expected) in table {
         let checked = checked(&mesh_kind(group(kind), kind, spec));
         assert!(checked.item.is_some(), "{kind} {spec} is refused: {:?}", checked.errors);
@@ -64,7 +64,7 @@ fn service_entries_are_taken_as_istio_takes_them() {
         &[],
         &[],
     ];
-    let table: Vec<Taken> = texts.iter().map(String::as_str).zip(said).collect();
+    let table: Vec<Accepted> = texts.iter().map(String::as_str).zip(said).collect();
     taken("ServiceEntry", &table);
     taken(
         "ServiceEntry",

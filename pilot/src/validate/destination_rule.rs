@@ -31,7 +31,7 @@ pub(super) fn check(
         if subset.name.is_empty() {
             f.missing(format!("{path}.name"));
         } else if !value::is_label(&subset.name) {
-            let reason = format!("`{}` is not a valid name: it takes letters, digits and '-'", subset.name);
+            let reason = format!("`{}` is not a valid name: use letters, digits and '-'", subset.name);
             f.error(format!("{path}.name"), reason, "rename the subset");
         } else if let Some(first) = subsets.iter().position(|s| s.name == subset.name) {
             let reason = format!("`{}` is already used by spec.subsets[{first}]", subset.name);

@@ -290,7 +290,7 @@ fn http_routes_are_refused_with_path_and_reason() {
         ("route: [{destination: {host: ''}}]", "route[0].destination.host: is missing"),
         (
             "route: [{destination: {host: b, subset: V_1}}]",
-            "route[0].destination.subset: `V_1` is not a valid name: it takes letters, digits and '-'",
+            "route[0].destination.subset: `V_1` is not a valid name: use letters, digits and '-'",
         ),
         (
             "route: [{destination: {host: b, port: {number: 70000}}}]",
@@ -502,7 +502,7 @@ fn destination_rules_are_refused_with_path_and_reason() {
             ),
             (
                 "{host: a, subsets: [{name: v_1}]}",
-                "spec.subsets[0].name: `v_1` is not a valid name: it takes letters, digits and '-'",
+                "spec.subsets[0].name: `v_1` is not a valid name: use letters, digits and '-'",
             ),
             ("{host: a, subsets: [{labels: {a: b}}]}", "spec.subsets[0].name: is missing"),
             ("{host: a, trafficPolicy: {}}", "spec.trafficPolicy: is empty"),
@@ -983,9 +983,9 @@ fn weights_that_do_not_add_up_to_100_are_reported_as_percentages() {
     };
     assert_eq!(warning(80, 20), "");
     assert_eq!(warning(0, 100), "");
-    let reason = "spec.http[0].route: the weights sum up to 120, not 100: they are shares of 50 %, 50 %";
+    let reason = "spec.http[0].route: the weights add up to 120, not 100: they are shares of 50 %, 50 %";
     assert_eq!(warning(60, 60), reason);
-    let reason = "spec.http[0].route: the weights sum up to 3, not 100: they are shares of 33.3 %, 66.7 %";
+    let reason = "spec.http[0].route: the weights add up to 3, not 100: they are shares of 33.3 %, 66.7 %";
     assert_eq!(warning(1, 2), reason);
 }
 

@@ -1,5 +1,5 @@
 //! Pure. Fields of Kubernetes objects that affect traffic but that the mesh does not act on. Kubernetes accepts them,
-//! so they are warnings: nobody should believe that they are in force. Fields not listed here are either acted on or do
+//! so they are warnings: users must not believe that they are in force. Fields not listed here are either acted on or do
 //! not concern the mesh.
 
 use super::finding::Findings;

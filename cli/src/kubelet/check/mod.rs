@@ -46,7 +46,7 @@ pub fn check(given: &Given, programs: Programs<'_>) -> Vec<Problem> {
     }
     let template = pod_place(&key.kind);
     found.all(rules::problems(&key.kind, &given.object), "correct the field");
-    found.all(support::lacks(&key.kind, &given.object, template).refused, "remove the field");
+    found.all(support::unsupported(&key.kind, &given.object, template).refused, "remove the field");
     if key.kind == "Service" {
         service(&given.object, &mut found);
     }
@@ -64,7 +64,7 @@ pub fn warnings(given: &Given) -> Vec<Problem> {
     let key = Key::of(&given.object);
     let mut found = Found { given, key: &key, problems: Vec::new() };
     if kind::of(&key.group, &key.kind).is_some_and(|kind| !kind.is_mesh()) {
-        found.all(support::lacks(&key.kind, &given.object, pod_place(&key.kind)).warned, "");
+        found.all(support::unsupported(&key.kind, &given.object, pod_place(&key.kind)).warned, "");
     }
     found.problems
 }
@@ -119,12 +119,12 @@ fn pod(object: &Value, path: &str, programs: Programs<'_>, found: &mut Found<'_>
 }
 
 /// Checks that a pod stays within its bounds: names, paths and security contexts.
-fn bounds(spec: &PodSpec, path: &str, tell: metadata::Tell<'_>) {
-    volume::check(spec, path, tell);
-    security::check_pod(spec, path, tell);
+fn bounds(spec: &PodSpec, path: &str, report: metadata::Report<'_>) {
+    volume::check(spec, path, report);
+    security::check_pod(spec, path, report);
     for (list, containers) in lists(spec) {
         for (index, container) in containers.iter().enumerate() {
-            security::check_container(spec, container, &format!("{path}.{list}[{index}]"), tell);
+            security::check_container(spec, container, &format!("{path}.{list}[{index}]"), report);
         }
     }
 }
@@ -137,11 +137,11 @@ pub struct OutOfBounds(pub Vec<String>);
 /// Checks a pod after injection. Annotations can add fields that are not in the user's files.
 pub fn injected(pod: &Pod) -> Result<(), OutOfBounds> {
     let mut found = Vec::new();
-    let mut tell = |path: String, reason: String, _: &'static str| found.push(format!("{path} {reason}"));
+    let mut report = |path: String, reason: String, _: &'static str| found.push(format!("{path} {reason}"));
     let metadata = serde_json::to_value(&pod.metadata).unwrap_or_default();
-    metadata::head(&metadata, "metadata", &mut tell);
+    metadata::head(&metadata, "metadata", &mut report);
     if let Some(spec) = &pod.spec {
-        bounds(spec, "spec", &mut tell);
+        bounds(spec, "spec", &mut report);
     }
     if found.is_empty() { Ok(()) } else { Err(OutOfBounds(found)) }
 }
@@ -272,7 +272,7 @@ mod tests {
             "{missing:?}"
         );
         let unknown = problems(&deployment(&json!({"name": "c", "command": ["nonesuch"]})));
-        assert!(unknown[0].contains("program nonesuch is neither"), "{unknown:?}");
+        assert!(unknown[0].contains("program nonesuch is not beside"), "{unknown:?}");
     }
 
     #[test]

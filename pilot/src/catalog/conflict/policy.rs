@@ -1,7 +1,7 @@
 //! Pure. Finds conflicts between PeerAuthentications and between Sidecars. For each workload, the oldest policy of its
 //! namespace that selects it applies; the others do not.
 
-use super::{Losses, winner};
+use super::{Conflicts, winner};
 use crate::catalog::Catalog;
 use crate::catalog::visibility::{Labels, Origin, selects};
 use crate::catalog::workload::Workload;
@@ -14,14 +14,14 @@ struct Policy<'a> {
     selector: Option<&'a Labels>,
 }
 
-pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
+pub(super) fn find(catalog: &Catalog, found: &mut Conflicts) {
     let index = &catalog.index;
     let peers = index.peer_authentications.iter();
     let peers = peers.map(|p| Policy { origin: &p.origin, selector: p.selector.as_ref() });
-    compare(catalog, "spec.selector", peers, losses);
+    compare(catalog, "spec.selector", peers, found);
     let sidecars = index.sidecars.iter();
     let sidecars = sidecars.map(|s| Policy { origin: &s.origin, selector: s.selector.as_ref() });
-    compare(catalog, "spec.workloadSelector", sidecars, losses);
+    compare(catalog, "spec.workloadSelector", sidecars, found);
 }
 
 /// Compares the policies of each namespace, oldest first.
@@ -29,7 +29,7 @@ fn compare<'a>(
     catalog: &Catalog,
     path: &str,
     policies: impl Iterator<Item = Policy<'a>>,
-    losses: &mut Losses,
+    found: &mut Conflicts,
 ) {
     let mut by_namespace: BTreeMap<&str, Vec<Policy>> = BTreeMap::new();
     for policy in policies {
@@ -43,7 +43,7 @@ fn compare<'a>(
                     .or_else(|| shared(catalog, namespace, &policies[..at], later, selector)),
             };
             if let Some(reason) = reason {
-                losses.add(later.origin, path, reason, "merge the two, or delete one");
+                found.add(later.origin, path, reason, "merge the two, or delete one");
             }
         }
     }

@@ -19,7 +19,7 @@ pub(super) fn destination(
     };
     let port = written.port.map(|p| value::port(f, &format!("{path}.port.number"), p.number.into()));
     if !written.subset.is_empty() && !value::is_label(&written.subset) {
-        let reason = format!("`{}` is not a valid name: it takes letters, digits and '-'", written.subset);
+        let reason = format!("`{}` is not a valid name: use letters, digits and '-'", written.subset);
         f.error(format!("{path}.subset"), reason, "correct it");
     }
     let at = format!("{path}.host");
@@ -49,7 +49,7 @@ pub(super) fn weights(f: &mut Findings, path: &str, written: &[i64]) -> Vec<u32>
     }
     let sum: u64 = shares.iter().map(|w| u64::from(*w)).sum();
     if sum > u64::from(u32::MAX) {
-        f.error(path, format!("the weights sum up to {sum}"), "write smaller ones");
+        f.error(path, format!("the weights add up to {sum}"), "use smaller weights");
     }
     if shares.len() == 1 {
         return vec![1];
@@ -62,7 +62,7 @@ pub(super) fn weights(f: &mut Findings, path: &str, written: &[i64]) -> Vec<u32>
             |weight: &u32| format!("{:.1} %", f64::from(*weight) * 100.0 / sum as f64).replace(".0 ", " ");
         let shares: Vec<String> = shares.iter().map(percent).collect();
         let reason =
-            format!("the weights sum up to {sum}, not 100: they are shares of {}", shares.join(", "));
+            format!("the weights add up to {sum}, not 100: they are shares of {}", shares.join(", "));
         f.warn(path, reason, "ignore this if it is intended");
     }
     shares
