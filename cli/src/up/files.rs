@@ -39,7 +39,7 @@ pub enum FilesError {
         source: VolumeError,
     },
     /// A volume's files cannot be written.
-    #[error("volume {volume} cannot be written: {source}")]
+    #[error("volume {volume} cannot be created: {source}")]
     Write {
         /// Name of the volume.
         volume: String,

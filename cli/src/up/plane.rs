@@ -209,7 +209,7 @@ impl Plane {
     async fn injector(&mut self, context: &Context, keys: &Path, level: &str) -> Result<(), Failure> {
         certify(context, keys)
             .await
-            .map_err(|reason| blocked(&format!("no certificate for the injector: {reason}")))?;
+            .map_err(|reason| blocked(&format!("the injector has no certificate: {reason}")))?;
         let arguments = [
             ("--address", NODE.to_string()),
             ("--port", crate::up::inject::PORT.to_string()),

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::beneath;
-use crate::kubelet::inject::is_asked;
+use crate::kubelet::inject::requests_sidecar;
 use crate::kubelet::status::{self, Role};
 use crate::kubelet::{address, check, security};
 use crate::manifest::object::is_selected;
@@ -162,7 +162,7 @@ async fn inject(context: &Context, key: &PodKey) -> Result<Value, StartError> {
         let entry = world.pods.get(key).ok_or(StartError::Gone)?;
         let namespace = world.core("Namespace", "", &key.0);
         let labels = namespace.and_then(|namespace| namespace.pointer("/metadata/labels"));
-        (entry.object.clone(), is_asked(&entry.object, labels) && entry.status.containers.is_empty())
+        (entry.object.clone(), requests_sidecar(&entry.object, labels) && entry.status.containers.is_empty())
     };
     if !asked {
         return Ok(object);

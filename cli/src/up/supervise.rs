@@ -20,7 +20,7 @@ use crate::arguments::{DryRun, Up};
 use crate::beneath;
 use crate::failure::Failure;
 use crate::kubelet::check::check;
-use crate::kubelet::inject::is_asked;
+use crate::kubelet::inject::requests_sidecar;
 use crate::kubelet::logmark::LogMarks;
 use crate::kubelet::workload;
 use crate::kubelet::workload::job::End;
@@ -134,9 +134,9 @@ fn needs_mesh(objects: &[Given]) -> bool {
         let key = Key::of(&given.object);
         let labels = given.object.pointer("/metadata/labels");
         kind::of(&key.group, &key.kind).is_some_and(Descriptor::is_mesh)
-            || key.kind == "Namespace" && is_asked(&json!({}), labels)
-            || is_asked(&given.object, None)
-            || is_asked(&given.object["spec"]["template"], None)
+            || key.kind == "Namespace" && requests_sidecar(&json!({}), labels)
+            || requests_sidecar(&given.object, None)
+            || requests_sidecar(&given.object["spec"]["template"], None)
     })
 }
 
@@ -190,7 +190,7 @@ async fn live(
     let begun = tokio::select! {
         begun = mesh.begin(&mut node, up, objects) => begun,
         () = signals.any() => Err(Failure::blocked("interrupted before the mesh was ready", "run the command again")),
-        () = down.cancelled() => Err(Failure::blocked("taken down before the mesh was ready", "run the command again")),
+        () = down.cancelled() => Err(Failure::blocked("stopped before the mesh was ready", "run the command again")),
     };
     if begun.is_ok() {
         if up.background {
@@ -223,10 +223,10 @@ impl Mesh {
             move |error: &dyn std::error::Error| Failure::blocked(format!("{what}: {error}"), NEXT)
         };
         let built = node::build(up.egress).await;
-        built.map_err(|error| failed("the node's network cannot be made")(&error))?;
+        built.map_err(|error| failed("the node's network cannot be created")(&error))?;
         let forward = up.egress.then(resolvers);
         let named = names::serve(Arc::clone(context), forward).await;
-        named.map_err(|error| failed("the name server cannot be started")(&error))?;
+        named.map_err(|error| failed("the DNS server cannot be started")(&error))?;
         self.progress.step("the node's network is ready");
         namespaces(context, &objects);
         let mut written = std::collections::BTreeMap::new();
@@ -245,7 +245,7 @@ impl Mesh {
             .warnings
             .iter()
             .for_each(|warning| self.progress.step(&format!("Warning: {}", warning.line())));
-        self.progress.step(&format!("{} objects are accepted", response.outcomes.len()));
+        self.progress.step(&format!("{} objects accepted", response.outcomes.len()));
         tokio::spawn(publish::run(Arc::clone(context)));
         tokio::spawn(controller::translate(Arc::clone(context)));
         tokio::spawn(controller::run(Arc::clone(context), self.tasks.clone()));
@@ -255,7 +255,7 @@ impl Mesh {
         for (port, listener) in node.listeners.drain(..) {
             let behind = move |directory: &Directory| gateway::endpoints(directory, port);
             let served = gateway::serve(context, listener, behind, CancellationToken::new());
-            served.map_err(|error| failed("the gateway cannot be served")(&error))?;
+            served.map_err(|error| failed("the gateway's port cannot be served")(&error))?;
         }
         let served = server::serve(context, up.gateway.to_string(), self.down.clone());
         served.map_err(|error| failed("the socket cannot be opened")(&error))?;
@@ -383,7 +383,7 @@ impl Mesh {
                 } else if let Some(trouble) = trouble
                     && reported.insert(trouble.clone())
                 {
-                    self.progress.step(&format!("pod {name} waits: {trouble}"));
+                    self.progress.step(&format!("pod {name} is not ready: {trouble}"));
                 }
             }
             let settled = {

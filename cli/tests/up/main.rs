@@ -224,8 +224,14 @@ fn all_hooks_run_when_a_pod_begins_to_end_and_sidecars_end_after_the_app_in_reve
     until("the app runs", || out.join("app").exists());
     mesh.ok(&["delete", "pod", "web"]);
     until("the pod's end", || mesh.ok(&["get", "pods"]).is_empty());
-    let in_order =
-        ["app begins to end", "first begins to end", "second begins to end", "app ends", "second ends", "first ends"];
+    let in_order = [
+        "app begins to end",
+        "first begins to end",
+        "second begins to end",
+        "app ends",
+        "second ends",
+        "first ends",
+    ];
     assert_eq!(log(), in_order);
 
     // If the application ends by itself, the sidecars begin to end at that moment.

@@ -164,7 +164,7 @@ fn verdict_relations_and_events_follow_the_object() {
             "Acknowledged:      1 of 3 proxies",
             "                   a.shop",
             "Not In Force At:   b.shop: rejected 80: bad",
-            "                   c.shop: has not answered yet",
+            "                   c.shop: has not acknowledged yet",
             "  VirtualService  shop/web  routes its calls",
             "  Warning  FailedCreate  30s (x3 over 2m)  replicaset-controller  no account",
         ],
