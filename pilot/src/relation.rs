@@ -25,12 +25,12 @@ pub fn of(catalog: &Catalog, key: &Key) -> Vec<Related> {
         Some(Item::Routes(set)) => finder.routes(set),
         Some(Item::DestinationRule(rule)) => finder.rule(rule),
         Some(Item::Gateway(gateway)) => finder.gateway(gateway),
-        Some(Item::PeerAuthentication(policy)) => finder.chosen(&policy.origin, policy.selector.as_ref()),
-        Some(Item::Sidecar(sidecar)) => finder.chosen(&sidecar.origin, sidecar.selector.as_ref()),
+        Some(Item::PeerAuthentication(policy)) => finder.selected(&policy.origin, policy.selector.as_ref()),
+        Some(Item::Sidecar(sidecar)) => finder.selected(&sidecar.origin, sidecar.selector.as_ref()),
         Some(Item::Secret(_)) => finder.secret(key),
         Some(Item::Endpoints { service, .. }) => {
             let key = Key::new(Kind::Service, &key.namespace, service);
-            finder.add(key, "they are its endpoints".into());
+            finder.add(key, "defines its endpoints".into());
         }
         Some(Item::Namespace(_) | Item::Mesh(_) | Item::Other) | None => {}
     }
@@ -72,7 +72,7 @@ impl<'a> Finder<'a> {
             for gateway in &set.gateways {
                 if let GatewayRef::Named { namespace, name } = gateway {
                     let key = Key::new(Kind::IstioGateway, namespace, name);
-                    self.add(key, format!("its VirtualService {} leads to {host}", set.origin.name));
+                    self.add(key, format!("its VirtualService {} routes to {host}", set.origin.name));
                 }
             }
         }
@@ -99,11 +99,11 @@ impl<'a> Finder<'a> {
         let root = &self.catalog.mesh().root_namespace;
         for policy in self.catalog.shared_policies().iter() {
             let own = policy.origin.namespace == pod.namespace;
-            let holds = match &policy.selector {
+            let applies = match &policy.selector {
                 Some(selector) => own && selects(selector, &pod.labels),
                 None => own || policy.origin.namespace == *root,
             };
-            if holds {
+            if applies {
                 let mode = self.catalog.default_mtls_mode(&pod.namespace, &pod.labels);
                 let how = format!("selects pod {}, whose mode is {}", pod.name, word(mode));
                 self.add(policy.origin.key(), how);
@@ -121,7 +121,7 @@ impl<'a> Finder<'a> {
                 if to.subset.is_empty() { String::new() } else { format!(" (subset {})", to.subset) };
             if let Some(service) = self.catalog.service(&set.origin.namespace, &to.host) {
                 let rule = self.catalog.destination_rule(&set.origin.namespace, service);
-                self.add(service.origin.key(), format!("requests go there{subset}"));
+                self.add(service.origin.key(), format!("destination of its routes{subset}"));
                 if let Some(rule) = rule.filter(|_| !to.subset.is_empty()) {
                     self.add(rule.origin.key(), format!("has subset {}", to.subset));
                 }
@@ -129,12 +129,12 @@ impl<'a> Finder<'a> {
         }
         for gateway in &set.gateways {
             if let GatewayRef::Named { namespace, name } = gateway {
-                self.add(Key::new(Kind::IstioGateway, namespace, name), "it is bound to it".into());
+                self.add(Key::new(Kind::IstioGateway, namespace, name), "gateway of its routes".into());
             }
         }
         for route in &set.http {
             if let HttpAction::Delegate { namespace, name } = &route.action {
-                self.add(Key::new(Kind::VirtualService, namespace, name), "goes on with its routes".into());
+                self.add(Key::new(Kind::VirtualService, namespace, name), "delegate of its routes".into());
             }
         }
         let own = set.origin.key();
@@ -159,7 +159,7 @@ impl<'a> Finder<'a> {
                 set.destinations().any(|to| to.host == service.host && rule.subset(&to.subset).is_some())
             };
             for set in self.sets().filter(uses) {
-                self.add(set.origin.key(), "leads to its subsets".into());
+                self.add(set.origin.key(), "routes to its subsets".into());
             }
         }
     }
@@ -167,7 +167,7 @@ impl<'a> Finder<'a> {
     fn gateway(&mut self, gateway: &Gateway) {
         self.bound(gateway);
         for pod in self.catalog.workloads().filter(|pod| selects(&gateway.selector, &pod.labels)) {
-            self.add(pod_key(pod), "listens to its ports".into());
+            self.add(pod_key(pod), "listens on its ports".into());
             for server in &gateway.servers {
                 if let Some(ServerTls::Terminate { certificate: ServerCertificate::Secret(name), .. }) =
                     &server.tls
@@ -194,13 +194,13 @@ impl<'a> Finder<'a> {
     }
 
     /// Adds the pods that a policy selects.
-    fn chosen(&mut self, origin: &Origin, selector: Option<&Labels>) {
+    fn selected(&mut self, origin: &Origin, selector: Option<&Labels>) {
         let whole = origin.namespace == self.catalog.mesh().root_namespace && selector.is_none();
-        let chosen = |pod: &&Arc<Workload>| {
+        let selected = |pod: &&Arc<Workload>| {
             (whole || pod.namespace == origin.namespace)
                 && selector.is_none_or(|labels| selects(labels, &pod.labels))
         };
-        for pod in self.catalog.workloads().filter(chosen) {
+        for pod in self.catalog.workloads().filter(selected) {
             self.add(pod_key(pod), "it selects the pod".into());
         }
     }
@@ -212,7 +212,7 @@ impl<'a> Finder<'a> {
                 Some(ServerTls::Terminate { certificate: ServerCertificate::Secret(name), .. }) if *name == key.name));
             let mut pods = self.catalog.workloads_in(&key.namespace);
             if names && pods.any(|pod| selects(&gateway.selector, &pod.labels)) {
-                self.add(gateway.origin.key(), "shows its certificate".into());
+                self.add(gateway.origin.key(), "presents its certificate".into());
             }
         }
     }
@@ -305,7 +305,7 @@ spec: {mtls: {mode: DISABLE}}
             format!("VirtualService outside: sends requests to {host}"),
             format!("VirtualService web: routes requests of sidecars to {host}; sends requests to {host}"),
             format!("DestinationRule web: applies to requests to {host}"),
-            format!("Gateway front: its VirtualService outside leads to {host}"),
+            format!("Gateway front: its VirtualService outside routes to {host}"),
             "PeerAuthentication strict: selects pod web-1, whose mode is STRICT".to_owned(),
         ];
         assert_eq!(related(Kind::Service, "web"), expected);
@@ -337,12 +337,12 @@ spec: {mtls: {mode: DISABLE}}
     fn routes_show_their_destinations() {
         assert_eq!(
             related(Kind::VirtualService, "web"),
-            ["Service web: requests go there (subset v1)", "DestinationRule web: has subset v1"]
+            ["Service web: destination of its routes (subset v1)", "DestinationRule web: has subset v1"]
         );
         assert_eq!(
             related(Kind::IstioGateway, "front"),
             [
-                "Pod gate: listens to its ports",
+                "Pod gate: listens on its ports",
                 "Secret cert: certificate of port 443, missing",
                 "VirtualService outside: routes requests of gateway front for a.example"
             ]
@@ -351,7 +351,7 @@ spec: {mtls: {mode: DISABLE}}
             related(Kind::DestinationRule, "web"),
             [
                 "Service web: it applies to requests to web.shop.svc.cluster.local",
-                "VirtualService web: leads to its subsets"
+                "VirtualService web: routes to its subsets"
             ]
         );
         assert_eq!(related(Kind::PeerAuthentication, "strict"), ["Pod web-1: it selects the pod"]);

@@ -310,7 +310,8 @@ fn conditions_hidden_by_earlier_ones_are_reported() {
         ("{sourceLabels: {app: web}}", "{sourceLabels: {app: web, version: v1}, sourceNamespace: shop}"),
     ];
     for (first, second) in hidden {
-        let reason = "spec.http[1]: is never reached: spec.http[0].match[0] takes all that it would take";
+        let reason =
+            "spec.http[1]: is never reached: spec.http[0].match[0] matches everything that it matches";
         taken("VirtualService", &[(&two(first, second), &[reason])]);
     }
     let reached = [
@@ -338,7 +339,7 @@ fn conditions_hidden_by_earlier_ones_are_reported() {
         "VirtualService",
         &[(
             "{hosts: [web], tcp: [{route: [{destination: {host: a}}]}, {route: [{destination: {host: b}}]}]}",
-            &["spec.tcp[1]: is never reached: spec.tcp[0] takes everything"],
+            &["spec.tcp[1]: is never reached: spec.tcp[0] matches everything"],
         )],
     );
 }

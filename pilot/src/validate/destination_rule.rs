@@ -146,7 +146,7 @@ fn consistent_hash(f: &mut Findings, path: &str, hash: &written::ConsistentHash)
     if let Some(name) = hash.http_query_parameter_name.as_ref().filter(|name| !name.is_empty()) {
         keys.push(HashKey::Query(name.clone()));
     }
-    let next = "give one of httpHeaderName, httpCookie, useSourceIp and httpQueryParameterName";
+    let next = "set one of httpHeaderName, httpCookie, useSourceIp and httpQueryParameterName";
     match keys.len() {
         0 => f.warn(path, "has no key: endpoints are chosen at random", next),
         1 => {}

@@ -141,7 +141,7 @@ fn exports(f: &mut Findings, path: &str, config: &MeshConfig, mesh: &mut Mesh) {
         let Some(names) = names else { return };
         // `.` means each object's own namespace, which always sees the object; no other namespace does.
         *target = match names.as_slice() {
-            [one] if one == "." || one == "~" => ExportTo::Nobody,
+            [one] if one == "." || one == "~" => ExportTo::NoNamespace,
             _ => value::export_to(f, &joined(path, field), names, ""),
         };
     };

@@ -69,7 +69,7 @@ fn addresses(f: &mut Findings, texts: &[String]) -> (Vec<IpNet>, bool) {
 /// without one no rule of the entry can apply.
 fn warn_of_unidentified_traffic(f: &mut Findings, spec: &written::ServiceEntry, service: &Service) {
     let allocated = service.resolution != Resolution::Passthrough && !service.unallocated;
-    let next = "give spec.addresses, or name the protocol in spec.ports[].protocol";
+    let next = "set spec.addresses, or name the protocol in spec.ports[].protocol";
     let of = |protocol| service.ports.iter().position(|p| p.protocol == protocol);
     if !service.addresses.is_empty() {
         return;
@@ -77,10 +77,10 @@ fn warn_of_unidentified_traffic(f: &mut Findings, spec: &written::ServiceEntry, 
     // Addresses are allocated for plain names, not for wildcards.
     let every_host = allocated && spec.hosts.iter().all(|host| !host.starts_with('*'));
     if let Some(i) = of(Protocol::Tcp).filter(|_| !every_host) {
-        let reason = "takes no connection: TCP connections to this host cannot be distinguished from others on the port";
-        f.warn(format!("spec.ports[{i}]"), reason, "give spec.addresses");
+        let reason = "accepts no connection: TCP connections to this host cannot be distinguished from others on the port";
+        f.warn(format!("spec.ports[{i}]"), reason, "set spec.addresses");
     } else if let Some(i) = of(Protocol::Sniffed).filter(|_| !allocated) {
-        let reason = "takes HTTP and TLS, which show the host, and no other TCP";
+        let reason = "accepts only HTTP and TLS, which show the host";
         f.warn(format!("spec.ports[{i}]"), reason, next);
     }
 }
@@ -99,11 +99,11 @@ fn hosts(f: &mut Findings, spec: &written::ServiceEntry) -> Vec<String> {
     for (i, host) in spec.hosts.iter().enumerate() {
         let path = format!("spec.hosts[{i}]");
         if host == "*" {
-            f.error(path, "`*` would take every host", "name hosts, or write *.domain");
+            f.error(path, "`*` would match every host", "name hosts, or write *.domain");
             continue;
         }
         if resolved(spec) && given(spec).is_empty() && !host.is_empty() && !value::is_domain(host) {
-            f.error(path, format!("`{host}` cannot be resolved"), "give endpoints, or use resolution NONE");
+            f.error(path, format!("`{host}` cannot be resolved"), "add endpoints, or use resolution NONE");
             continue;
         }
         if !value::domain(f, &path, host, true) {
@@ -112,9 +112,7 @@ fn hosts(f: &mut Findings, spec: &written::ServiceEntry) -> Vec<String> {
         if host.starts_with('*') && !host.starts_with("*.") {
             f.warn(
                 &path,
-                format!(
-                    "`{host}` has a wildcard within a label, which TLS server names are not compared with"
-                ),
+                format!("`{host}` has a wildcard within a label, which never matches a TLS server name"),
                 "write `*.domain`, or name hosts",
             );
         }
@@ -138,7 +136,7 @@ fn at_most(f: &mut Findings, path: &str, number: usize, limit: usize) {
     if number > limit {
         f.error(
             path,
-            format!("has {number} entries; at most {limit} are taken"),
+            format!("has {number} entries; at most {limit} are allowed"),
             "write several ServiceEntries",
         );
     }

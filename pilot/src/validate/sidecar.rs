@@ -92,7 +92,7 @@ fn egress_host(f: &mut Findings, path: &str, text: &str) -> Option<EgressHost> {
     let namespace = match namespace {
         "*" => EgressNamespace::Any,
         "." => EgressNamespace::Own,
-        "~" => EgressNamespace::Nobody,
+        "~" => EgressNamespace::NoNamespace,
         name if value::namespace(f, path, name) => EgressNamespace::Named(name.to_owned()),
         name => {
             f.error(path, format!("`{name}` is not a valid namespace"), "write `*`, `.`, `~` or a namespace");

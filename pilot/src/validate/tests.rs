@@ -128,7 +128,7 @@ fn invalid_weights_are_refused() {
         (two(80, 20), ""),
         (two(1, 2), ""),
         (two(0, 100), ""),
-        (two(0, 0), "route: all weights are 0: no request could go anywhere"),
+        (two(0, 0), "route: all weights are 0: no request would have a destination"),
         (two(-1, 101), "route[0].weight: -1 is not a valid weight"),
         (two(2_147_483_647, 2_147_483_647), ""),
         (two(2_147_483_648, 1), "route[0].weight: 2147483648 is not a valid weight"),
@@ -447,7 +447,7 @@ fn suspicious_routes_are_accepted_with_a_warning() {
         [
             "a.yaml:1: VirtualService shop/a: spec.http[0].fault.abort: injects nothing without percentage; add \
              percentage.value: 100",
-            "a.yaml:1: VirtualService shop/a: spec.http[1]: is never reached: spec.http[0] takes everything; put it \
+            "a.yaml:1: VirtualService shop/a: spec.http[1]: is never reached: spec.http[0] matches everything; put it \
              before that route",
         ]
     );
@@ -745,7 +745,7 @@ fn service_entries_are_refused_with_path_and_reason() {
         ("hosts: [a.com], resolution: DNS", ""),
         ("hosts: [a.com]", ""),
         ("resolution: DNS", "spec.hosts: is missing"),
-        ("hosts: ['*']", "spec.hosts[0]: `*` would take every host"),
+        ("hosts: ['*']", "spec.hosts[0]: `*` would match every host"),
         ("hosts: ['*.a.com'], resolution: DNS", "spec.hosts[0]: `*.a.com` cannot be resolved"),
         ("hosts: ['*.a.com']", ""),
         ("hosts: [a.com], resolution: STATIC", ""),

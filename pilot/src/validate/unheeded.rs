@@ -28,7 +28,7 @@ pub(super) fn service(f: &mut Findings, body: &core::Service) {
     if spec.traffic_distribution.is_some() {
         f.warn(
             "spec.trafficDistribution",
-            "has no effect: sidecars use the endpoints of all zones alike",
+            "has no effect: sidecars use the endpoints of all zones equally",
             "remove it",
         );
     }
@@ -37,15 +37,15 @@ pub(super) fn service(f: &mut Findings, body: &core::Service) {
         f.warn("spec.externalIPs", "do not lead to this service for clients in the mesh", next);
     }
     if spec.load_balancer_source_ranges.as_ref().is_some_and(|all| !all.is_empty()) {
-        f.warn("spec.loadBalancerSourceRanges", "is not enforced by the mesh", "let the load balancer do it");
+        f.warn(
+            "spec.loadBalancerSourceRanges",
+            "is not enforced by the mesh",
+            "configure it at the load balancer",
+        );
     }
     for (i, port) in spec.ports.iter().flatten().enumerate() {
         if port.protocol.as_deref().is_some_and(|p| p.eq_ignore_ascii_case("SCTP")) {
-            f.warn(
-                format!("spec.ports[{i}].protocol"),
-                "SCTP is not captured: the mesh does nothing with it",
-                "",
-            );
+            f.warn(format!("spec.ports[{i}].protocol"), "SCTP is not captured: it bypasses the mesh", "");
         }
     }
 }
@@ -55,7 +55,11 @@ pub(super) fn slice(f: &mut Findings, object: &Object, body: &EndpointSlice) {
     const SERVICE: &str = "kubernetes.io/service-name";
     if object.labels.get(SERVICE).is_none_or(String::is_empty) {
         let next = format!("label it with {SERVICE}: the Service's name");
-        f.warn(format!("metadata.labels[{SERVICE}]"), "is missing: these are endpoints of no Service", &next);
+        f.warn(
+            format!("metadata.labels[{SERVICE}]"),
+            "is missing: these endpoints belong to no Service",
+            &next,
+        );
     }
     if body.address_type == "FQDN" {
         let next = "write a ServiceEntry with resolution DNS";

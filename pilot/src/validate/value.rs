@@ -86,7 +86,7 @@ pub(super) fn full_host(f: &mut Findings, path: &str, text: &str, address: bool)
         f.error(
             path,
             format!("`{text}` is a short name"),
-            "write the whole name, as a.shop.svc.cluster.local",
+            "write the full name, such as a.shop.svc.cluster.local",
         );
         return false;
     }
@@ -211,7 +211,7 @@ pub(super) fn subnets(f: &mut Findings, path: &str, texts: &[String]) -> Vec<IpN
 /// Parses `exportTo` of a service: `~` hides it from every namespace.
 pub(super) fn export_to(f: &mut Findings, path: &str, names: &[String], own: &str) -> ExportTo {
     match names {
-        [one] if one == "~" => ExportTo::Nobody,
+        [one] if one == "~" => ExportTo::NoNamespace,
         _ => rule_export_to(f, path, names, own),
     }
 }
@@ -227,7 +227,7 @@ pub(super) fn rule_export_to(f: &mut Findings, path: &str, names: &[String], own
                 "`~` would hide the object from every namespace",
                 "write `.`, or delete it",
             );
-            return ExportTo::Nobody;
+            return ExportTo::NoNamespace;
         }
         _ => {}
     }

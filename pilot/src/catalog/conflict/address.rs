@@ -39,7 +39,7 @@ pub(super) fn find(catalog: &Catalog, found: &mut Conflicts) {
                 "{who} has port {number} of {place} for {:?}: connections there do not reach {}",
                 taken.protocol, service.host
             );
-            let next = "give the two different addresses or ports";
+            let next = "use different addresses or ports";
             found.add(&service.origin, format!("spec.ports[{i}]"), reason, next);
         }
     }

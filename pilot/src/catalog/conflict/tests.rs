@@ -67,8 +67,7 @@ fn the_later_of_two_policies_for_the_same_workloads_is_reported() {
         (
             &[peers("istio-system/b", wide), peers("istio-system/a", wide)],
             &[
-                "istio-system/b spec.selector: PeerAuthentication istio-system/a, which comes first by name, holds for the \
-               same workloads; this object has no effect",
+                "istio-system/b spec.selector: PeerAuthentication istio-system/a, which comes first by name, applies to the same workloads; this object has no effect",
             ],
         ),
         (&[peers("shop/a", wide), peers("istio-system/a", wide), peers("shop/b", &app("a"))], &[]),
@@ -89,8 +88,7 @@ fn the_later_of_two_policies_for_the_same_workloads_is_reported() {
                 pod("shop/p", "10.0.0.1", "app: a, version: v1"),
             ],
             &[
-                "shop/b spec.selector: PeerAuthentication shop/a, which is older, selects pod p too; this object does not \
-               hold for that pod",
+                "shop/b spec.selector: PeerAuthentication shop/a, which is older, selects pod p too; this object does not apply to that pod",
             ],
         ),
     ];
@@ -287,8 +285,7 @@ fn a_check_treats_applied_objects_as_younger_than_existing_ones() {
     assert_eq!(
         warnings,
         [
-            "a.yaml:1: PeerAuthentication shop/a: spec.selector: PeerAuthentication shop/z, which is older, holds for the \
-          same workloads; this object has no effect; merge the two, or delete one"
+            "a.yaml:1: PeerAuthentication shop/a: spec.selector: PeerAuthentication shop/z, which is older, applies to the same workloads; this object has no effect; merge the two, or delete one"
         ]
     );
 }

@@ -92,7 +92,7 @@ impl Finder<'_> {
         };
         if secret.is_some() || self.catalog.item(&Key::new(Kind::Secret, namespace, name)).is_some() {
             let reason = format!("Secret {namespace}/{name} has no {fields}");
-            return Some((reason, format!("give it {fields} as PEM")));
+            return Some((reason, format!("add {fields} as PEM")));
         }
         let elsewhere = self.catalog.items().find(|(key, _)| key.kind == Kind::Secret && key.name == name);
         let next = match elsewhere {

@@ -60,8 +60,8 @@ fn ports_of_a_policy_are_those_of_pods() {
             ("{selector: {matchLabels: {app: web}}, portLevelMtls: {9090: {mode: STRICT}}}", ""),
             (
                 "{selector: {matchLabels: {app: web}}, portLevelMtls: {80: {mode: STRICT}}}",
-                "spec.portLevelMtls[80]: is the port of service default/web, which leads to port 8080 of these pods: it \
-                 does not hold there",
+                "spec.portLevelMtls[80]: is the port of service default/web, which targets port 8080 of these pods: the policy \
+                 does not apply to that port",
             ),
         ],
     );
@@ -82,7 +82,7 @@ fn endpoints_belong_to_a_service_and_its_ports_by_name() {
         (endpoints("db", "{name: sql, port: 1}"), ""),
         (
             endpoints("db", "{port: 1}"),
-            "subsets[].ports: Service default/db has no port without a name: nothing leads there",
+            "subsets[].ports: Service default/db has no port without a name: these endpoints get no requests",
         ),
         (
             endpoints("web", "{name: http, port: 1}"),
@@ -90,9 +90,9 @@ fn endpoints_belong_to_a_service_and_its_ports_by_name() {
         ),
         (
             endpoints("other", "{port: 1}"),
-            "metadata: there is no Service default/other: these are endpoints of no Service",
+            "metadata: there is no Service default/other: these endpoints belong to no Service",
         ),
-        (slice.to_owned(), "ports: Service default/db has no port `mysql`: nothing leads there"),
+        (slice.to_owned(), "ports: Service default/db has no port `mysql`: these endpoints get no requests"),
     ];
     for (text, expected) in table {
         assert_eq!(warnings(&text), expected, "{text}");
@@ -137,12 +137,12 @@ fn tls_that_no_pod_accepts_is_reported() {
     );
     assert_eq!(
         pair("STRICT", "DISABLE"),
-        "spec.trafficPolicy.tls: is not the mesh's own, and these pods take no other (mode STRICT): calls to port 80 of \
+        "spec.trafficPolicy.tls: is not mesh mTLS, which these pods require (mode STRICT): calls to port 80 of \
          web.default.svc.cluster.local fail"
     );
     assert_eq!(
         pair("DISABLE", "ISTIO_MUTUAL"),
-        "spec.trafficPolicy.tls: is the mesh's own, which these pods do not take (no sidecar, or mode DISABLE): calls to \
+        "spec.trafficPolicy.tls: is mesh mTLS, which these pods do not accept (no sidecar, or mode DISABLE): calls to \
          port 80 of web.default.svc.cluster.local fail"
     );
 }
@@ -168,8 +168,7 @@ fn unreachable_l4_routes_are_reported() {
             ("{hosts: [db], http: [{route: [{destination: {host: db}}]}]}", ""),
             (
                 "{hosts: [web.default], http: [{route: [{destination: {host: web}}]}]}",
-                "spec.hosts[0]: `web.default` is no service: it holds for requests to port 80 that spell their host so, \
-                 and no others",
+                "spec.hosts[0]: `web.default` is not a service: it matches only requests to port 80 with this exact host",
             ),
             ("{hosts: [web, web.example.test], http: [{route: [{destination: {host: web}}]}]}", ""),
         ],

@@ -55,7 +55,7 @@ pub(super) fn weights(f: &mut Findings, path: &str, written: &[i64]) -> Vec<u32>
         return vec![1];
     }
     if sum == 0 && !refused && !shares.is_empty() {
-        f.error(path, "all weights are 0: no request could go anywhere", "give at least one a weight");
+        f.error(path, "all weights are 0: no request would have a destination", "set at least one weight");
     }
     if sum > 0 && sum != 100 && !refused {
         let percent =
