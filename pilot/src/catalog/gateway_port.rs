@@ -2,8 +2,8 @@
 //! port. Each host and each SNI belongs to one server: the one with the most specific matching host, and among equals
 //! the first. The losing object is reported together with the winner.
 
-use super::gates::GatewayView;
 use super::gateway::{Gateway, Server, ServerHost, ServerProtocol, ServerTls};
+use super::gateway_view::GatewayView;
 use super::route::{GatewayRef, RouteSet, SourceMatch, TcpDestination};
 use super::target::Target;
 use super::visibility::{Identity, Labels, Origin, selects};
@@ -98,7 +98,7 @@ impl Catalog {
     /// Finds parts of objects that gateways ignore because another object comes first or names the host more
     /// specifically.
     pub fn overridden_at_gateways(&self) -> Vec<Overridden> {
-        let (gateways, gates) = (self.shared_gateways(), self.gates());
+        let (gateways, view) = (self.shared_gateways(), self.gateway_view());
         let chosen = |pod: &&Arc<Workload>| {
             gateways.iter().any(|g| !g.selector.is_empty() && selects(&g.selector, &pod.labels))
         };
@@ -115,11 +115,11 @@ impl Catalog {
             if !seen.insert(same) {
                 continue;
             }
-            let gates = gates.ports(namespace, &targets, labels);
-            let hidden = gates.hidden_routes(self, namespace);
-            for found in gates.overridden.into_iter().chain(hidden) {
-                if !all.contains(&found) {
-                    all.push(found);
+            let found = view.ports(namespace, &targets, labels);
+            let hidden = found.hidden_routes(self, namespace);
+            for one in found.overridden.into_iter().chain(hidden) {
+                if !all.contains(&one) {
+                    all.push(one);
                 }
             }
         }
@@ -218,14 +218,14 @@ impl GatewayPort {
     }
 
     /// Sets the routes for opaque connections.
-    fn route(&mut self, gates: &GatewayView, namespace: &str, overridden: &mut Vec<Overridden>) {
+    fn route(&mut self, view: &GatewayView, namespace: &str, overridden: &mut Vec<Overridden>) {
         let ends_tls = |s: &&PortServer| matches!(s.server().tls, Some(ServerTls::Terminate { .. }));
         let ended = self.servers.iter().filter(ends_tls);
         let mut taken: ClaimedNames =
             ended.flat_map(|s| s.hosts.iter().map(|h| (h.clone(), s.origin()))).collect();
         for at in 0..self.servers.len() {
             let server = &self.servers[at];
-            let sets = || gates.route_sets(namespace, &server.reference());
+            let sets = || view.route_sets(namespace, &server.reference());
             let opaque = match (server.server().protocol, &server.server().tls) {
                 (ServerProtocol::Http, _) | (ServerProtocol::Https, Some(ServerTls::Terminate { .. })) => {
                     continue;

@@ -1,6 +1,6 @@
 //! Pure. Fields of Kubernetes objects that affect traffic but that the mesh does not act on. Kubernetes accepts them,
-//! so they are warnings: users must not believe that they are in force. Fields not listed here are either acted on or do
-//! not concern the mesh.
+//! so they are warnings: users must not believe that they are in force. Fields not listed here are either acted on or
+//! do not concern the mesh.
 
 use super::finding::Findings;
 use api::resource::object::Object;

@@ -1,7 +1,7 @@
 //! From YAML objects to the resources of one proxy.
 
 mod calls;
-mod gates;
+mod gateways;
 
 use super::{own, shared};
 use crate::catalog::Catalog;

@@ -20,7 +20,7 @@ pub struct GatewayView {
 
 impl Catalog {
     /// Returns the gateways with their routes.
-    pub fn gates(&self) -> GatewayView {
+    pub fn gateway_view(&self) -> GatewayView {
         GatewayView {
             mesh: Same(self.shared_mesh()),
             gateways: Same(self.shared_gateways()),
