@@ -58,15 +58,15 @@ pub fn router(debug: Debug) -> Router {
 }
 
 async fn index() -> &'static str {
-    "/debug/syncz            proxies and how far their configuration is\n\
-     /debug/connections      proxies and where they connect from\n\
+    "/debug/syncz            connected proxies and whether they are in sync\n\
+     /debug/connections      connected proxies and their addresses\n\
      /debug/registryz        services and their endpoints\n\
      /debug/instancesz       workloads\n\
-     /debug/configz          objects in force, and those refused or odd with the reason\n\
-     /debug/config_dump?proxy=POD.NAMESPACE  what a proxy is sent\n\
-     /debug/verdicts?kind=K&namespace=N&name=O  the verdict on each object, and what proxies acknowledge\n\
-     /debug/verdicts?since=REVISION&wait=SECONDS  waits for a change, and shows what changed\n\
-     /debug/relations?kind=K&namespace=N&name=O  what routes to an object, and what holds for it\n\
+     /debug/configz          objects in force, and rejected objects and warnings with reasons\n\
+     /debug/config_dump?proxy=POD.NAMESPACE  the configuration sent to a proxy\n\
+     /debug/verdicts?kind=K&namespace=N&name=O  the status of each object, and the proxies' acknowledgements\n\
+     /debug/verdicts?since=REVISION&wait=SECONDS  waits for a change and shows it\n\
+     /debug/relations?kind=K&namespace=N&name=O  the routes, policies and pods related to an object\n\
      POST /debug/verdicts    waits until objects are in force at all proxies\n\
      POST /debug/validate    whether objects would be accepted\n"
 }

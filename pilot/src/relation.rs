@@ -318,7 +318,7 @@ spec: {mtls: {mode: DISABLE}}
             "Service web: selects the pod",
             "VirtualService web: ",
             "DestinationRule web: ",
-            "strict: chooses",
+            "strict: selects",
         ] {
             assert!(all.iter().any(|line| line.contains(part)), "{part}: {all:?}");
         }

@@ -78,7 +78,7 @@ fn service_entries_are_taken_as_istio_takes_them() {
             ("{hosts: [api.example.com], addresses: [10.1.0.0/16]}", &[]),
             (
                 "{hosts: [a.com], ports: [{number: 80, name: http, protocol: HTTP}, {number: 81, name: p}]}",
-                &["spec.ports[1]: takes HTTP and TLS"],
+                &["spec.ports[1]: accepts only HTTP and TLS"],
             ),
             ("{hosts: [a.com], ports: [{number: 81, name: p, protocol: TCP}]}", &["spec.ports[0]: takes no"]),
             ("{hosts: [a.com], addresses: [10.1.0.1], ports: [{number: 81, name: p}]}", &[]),
@@ -174,7 +174,10 @@ fn virtual_services_are_taken_as_istio_takes_them() {
         (route("match: [{port: 0}]"), &[]),
         (route("match: [{headers: {':authority': {exact: web}}}]"), &[]),
         (route("match: [{withoutHeaders: {x-beta: {regex: '*'}}}]"), &[]),
-        (route("match: [{sourceNamespace: Shop}]"), &["spec.http[0].match[0].sourceNamespace: no namespace"]),
+        (
+            route("match: [{sourceNamespace: Shop}]"),
+            &["spec.http[0].match[0].sourceNamespace: `Shop` is not a valid namespace"],
+        ),
         (
             route("mirrorPercentage: {value: 5}"),
             &["spec.http[0].mirrorPercentage: has no effect without mirror"],
@@ -368,7 +371,7 @@ fn destination_rules_get_istios_verdicts() {
         ),
         (
             policy("portLevelSettings: [{port: {number: 80}, tls: {}}, {port: {number: 80}, tls: {}}]"),
-            &["spec.trafficPolicy.portLevelSettings[1].port.number: 80 has settings already"],
+            &["spec.trafficPolicy.portLevelSettings[1].port.number: 80 already has settings"],
         ),
         (policy("outlierDetection: {splitExternalLocalOriginErrors: false}"), &[]),
         (

@@ -307,7 +307,7 @@ fn http_routes_are_refused_with_path_and_reason() {
         ("redirect: {prefixRewrite: /}, match: [{uri: {prefix: /a}}]", ""),
         (
             "redirect: {prefixRewrite: /}, match: [{uri: {exact: /a}}]",
-            "redirect.prefixRewrite: needs a prefix, and match[0].uri is none",
+            "redirect.prefixRewrite: needs a prefix, and match[0].uri is not a prefix",
         ),
         ("redirect: {prefixRewrite: /, uri: /b}", "redirect.prefixRewrite: cannot be combined with uri"),
         ("directResponse: {status: 99}", "directResponse.status: 99 is not a valid HTTP status"),
@@ -818,7 +818,7 @@ fn service_entries_are_refused_with_path_and_reason() {
             ("{hosts: [a.com]}", ""),
             (
                 "{hosts: [a.com, b.com], resolution: DNS, ports: [{number: 80, name: a}]}",
-                "spec.ports[0].protocol: nothing in a connection to port 80 tells the hosts apart",
+                "spec.ports[0].protocol: connections to port 80 do not show which host they are for",
             ),
             (
                 "{hosts: [a.com], resolution: STATIC, endpoints: [{address: 'unix:///a'}], ports: [{number: 80, name: \

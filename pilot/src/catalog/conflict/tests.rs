@@ -174,7 +174,7 @@ fn the_later_of_two_destination_rules_for_a_host_is_reported() {
         (
             &[rule("shop/a@1", "{host: a.test, exportTo: [\".\"]}"), rule("shop/b@2", policy)],
             &[
-                "shop/b spec.host: DestinationRule shop/a, which is older, holds for a.test; this object has no effect for \
+                "shop/b spec.host: DestinationRule shop/a, which is older, applies to a.test; this object has no effect for \
                clients in namespace shop",
             ],
         ),

@@ -92,8 +92,8 @@ fn role_and_labels_come_from_the_pod() {
         (outcome("sidecar", "reviews", reviews, Some("10.0.0.1")), "sidecar app=reviews proven"),
         (outcome("router", "gate", Some("gate"), Some("10.0.0.3")), "router istio=ingressgateway proven"),
         (outcome("router", "gate", Some("gate"), Some("fd00::3")), "router istio=ingressgateway proven"),
-        (outcome("router", "reviews", reviews, Some("10.0.0.1")), "that one runs a sidecar"),
-        (outcome("sidecar", "gate", Some("gate"), Some("10.0.0.3")), "that one runs a router"),
+        (outcome("router", "reviews", reviews, Some("10.0.0.1")), "that pod runs a sidecar"),
+        (outcome("sidecar", "gate", Some("gate"), Some("10.0.0.3")), "that pod runs a router"),
         // Nothing shows what such a pod runs: its labels decide which Gateways select it.
         (outcome("router", "bare", reviews, Some("10.0.0.4")), "router app=bare proven"),
     ];
@@ -106,7 +106,7 @@ fn role_and_labels_come_from_the_pod() {
 fn a_claimed_pod_must_match_the_clients_account_and_address() {
     let reviews = Some("reviews");
     let cases = [
-        (outcome("router", "gate", reviews, Some("10.0.0.1")), "that one has the service account gate"),
+        (outcome("router", "gate", reviews, Some("10.0.0.1")), "that pod has service account gate"),
         (outcome("router", "gate", Some("gate"), Some("10.0.0.1")), "10.0.0.1 is the address of pod reviews"),
         // They share an account: the address distinguishes them.
         (

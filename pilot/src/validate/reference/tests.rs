@@ -137,12 +137,12 @@ fn tls_that_no_pod_accepts_is_reported() {
     );
     assert_eq!(
         pair("STRICT", "DISABLE"),
-        "spec.trafficPolicy.tls: is not mesh mTLS, which these pods require (mode STRICT): calls to port 80 of \
+        "spec.trafficPolicy.tls: is not mesh mTLS, which these pods require (mode STRICT): requests to port 80 of \
          web.default.svc.cluster.local fail"
     );
     assert_eq!(
         pair("DISABLE", "ISTIO_MUTUAL"),
-        "spec.trafficPolicy.tls: is mesh mTLS, which these pods do not accept (no sidecar, or mode DISABLE): calls to \
+        "spec.trafficPolicy.tls: is mesh mTLS, which these pods do not accept (no sidecar, or mode DISABLE): requests to \
          port 80 of web.default.svc.cluster.local fail"
     );
 }
@@ -177,8 +177,7 @@ fn unreachable_l4_routes_are_reported() {
 
 #[test]
 fn hosts_of_a_sidecar_that_import_nothing_are_reported() {
-    let nothing =
-        |host: &str| format!("spec.egress: nothing is imported by host `{host}`: no service there has it");
+    let nothing = |host: &str| format!("spec.egress: host `{host}` imports nothing: no service matches it");
     check_table(
         "Sidecar",
         &[
