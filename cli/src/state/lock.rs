@@ -292,7 +292,7 @@ mod tests {
         folder.add("logs").unwrap();
         let me = Process::find(std::process::id()).unwrap();
         lock_of(me).write(&folder).unwrap();
-        assert!(sweep(&state).unwrap_err().to_string().contains("already runs"));
+        assert!(sweep(&state).unwrap_err().to_string().contains("already running"));
         lock_of(Process { started: me.started + 1, ..me }).write(&folder).unwrap();
         assert_eq!(sweep(&state), Ok(true));
         assert!(!state.root().exists());
