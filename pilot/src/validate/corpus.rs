@@ -80,18 +80,21 @@ fn service_entries_are_taken_as_istio_takes_them() {
                 "{hosts: [a.com], ports: [{number: 80, name: http, protocol: HTTP}, {number: 81, name: p}]}",
                 &["spec.ports[1]: accepts only HTTP and TLS"],
             ),
-            ("{hosts: [a.com], ports: [{number: 81, name: p, protocol: TCP}]}", &["spec.ports[0]: takes no"]),
+            (
+                "{hosts: [a.com], ports: [{number: 81, name: p, protocol: TCP}]}",
+                &["spec.ports[0]: accepts no"],
+            ),
             ("{hosts: [a.com], addresses: [10.1.0.1], ports: [{number: 81, name: p}]}", &[]),
             (
                 "{hosts: [a.com], addresses: [0.0.0.0, 10.1.0.1]}",
-                &["spec.addresses: has an unspecified address"],
+                &["spec.addresses: is an unspecified address"],
             ),
             ("{hosts: [a.com], addresses: ['::/0']}", &[]),
             ("{hosts: [a.com], resolution: DNS, ports: [{number: 81, name: p}]}", &[]),
             (
                 "{hosts: ['*.a.com'], resolution: STATIC, ports: [{number: 81, name: p, protocol: TCP}], \
               endpoints: [{address: 10.1.0.1}]}",
-                &["spec.ports[0]: takes no"],
+                &["spec.ports[0]: accepts no"],
             ),
             (
                 "{hosts: [a.com, b.com], addresses: [10.1.0.1], resolution: DNS, ports: [{number: 443, name: tls, \
@@ -381,7 +384,7 @@ fn destination_rules_get_istios_verdicts() {
         (policy("loadBalancer: {consistentHash: {httpCookie: {name: c, ttl: -0s}}}"), &[]),
         (
             policy("loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 1}}}"),
-            &["spec.trafficPolicy.loadBalancer.consistentHash.maglev.tableSize: has one place"],
+            &["spec.trafficPolicy.loadBalancer.consistentHash.maglev.tableSize: has a single entry"],
         ),
         (policy("loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 2}}}"), &[]),
         (policy("tls: {mode: SIMPLE, credentialName: 'kubernetes://c'}"), &[]),
