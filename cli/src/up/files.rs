@@ -31,7 +31,7 @@ pub enum FilesError {
     #[error("has no spec")]
     NoSpec,
     /// The content of a volume cannot be determined.
-    #[error("volume {volume} {source}")]
+    #[error("volume {volume}: {source}")]
     Content {
         /// Name of the volume.
         volume: String,
@@ -50,7 +50,7 @@ pub enum FilesError {
     #[error("there is no volume {0}")]
     UnknownVolume(String),
     /// A mount's `subPathExpr` has an unknown variable.
-    #[error("subPathExpr {0} names a variable that the container does not have")]
+    #[error("subPathExpr {0} uses an unknown variable")]
     UnknownVariable(String),
     /// A mount's `subPath` is not allowed.
     #[error("subPath {path} {reason}")]
