@@ -100,10 +100,10 @@ pub struct Files {
     /// File, folder, or - for standard input
     #[arg(short, long = "filename", required = true, value_name = "FILE")]
     pub filename: Vec<PathBuf>,
-    /// Read sub-folders too
+    /// Read subfolders too
     #[arg(short = 'R', long)]
     pub recursive: bool,
-    /// Namespace of objects that do not name one
+    /// Namespace of objects without one
     #[arg(short, long)]
     pub namespace: Option<String>,
 }
@@ -114,7 +114,7 @@ pub struct Apply {
     /// The files to apply.
     #[command(flatten)]
     pub files: Files,
-    /// Change nothing: with `server` the running mesh checks the objects, with `client` only the files are read
+    /// Only check the objects: with `server` in the running mesh, with `client` without it
     #[arg(long, value_enum, value_name = "none|server|client", num_args = 0..=1, require_equals = true)]
     #[arg(default_value = "none", default_missing_value = "server", hide_possible_values = true)]
     pub dry_run: DryRun,
@@ -145,7 +145,7 @@ pub struct Delete {
     /// File, folder, or - for standard input
     #[arg(short, long = "filename", value_name = "FILE", conflicts_with = "kind")]
     pub filename: Vec<PathBuf>,
-    /// Read sub-folders too
+    /// Read subfolders too
     #[arg(short = 'R', long)]
     pub recursive: bool,
     /// Namespace of the objects

@@ -56,7 +56,7 @@ pub fn read(root: impl AsFd, path: &Path) -> io::Result<Vec<u8>> {
     // Without NONBLOCK, a pipe in place of the file would block this process.
     let file = open(root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC)?;
     if !is_file(&file)? {
-        return Err(io::Error::other("is no regular file"));
+        return Err(io::Error::other("is not a regular file"));
     }
     let mut content = Vec::new();
     io::Read::read_to_end(&mut File::from(file), &mut content)?;

@@ -20,7 +20,7 @@ pub enum Failure {
     #[error("{}\nnothing was changed", lines(.0))]
     Refused(Vec<Problem>),
     /// Objects were changed but are not in force in every proxy.
-    #[error("{}\nthe objects are stored, and not in force everywhere", lines(.0))]
+    #[error("{}\nthe objects are stored, but not in force everywhere", lines(.0))]
     NotInForce(Vec<Problem>),
     /// The files contain no objects.
     #[error("error: no objects passed to {0}")]

@@ -58,15 +58,15 @@ pub fn router(debug: Debug) -> Router {
 }
 
 async fn index() -> &'static str {
-    "/debug/syncz            proxies and how far their configuration is\n\
-     /debug/connections      proxies and where they connect from\n\
+    "/debug/syncz            connected proxies and whether they are in sync\n\
+     /debug/connections      connected proxies and their addresses\n\
      /debug/registryz        services and their endpoints\n\
      /debug/instancesz       workloads\n\
-     /debug/configz          objects in force, and those refused or odd with the reason\n\
-     /debug/config_dump?proxy=POD.NAMESPACE  what a proxy is sent\n\
-     /debug/verdicts?kind=K&namespace=N&name=O  the verdict on each object, and what proxies acknowledge\n\
-     /debug/verdicts?since=REVISION&wait=SECONDS  waits for a change, and shows what changed\n\
-     /debug/relations?kind=K&namespace=N&name=O  what routes to an object, and what holds for it\n\
+     /debug/configz          objects in force, and rejected objects and warnings with reasons\n\
+     /debug/config_dump?proxy=POD.NAMESPACE  the configuration sent to a proxy\n\
+     /debug/verdicts?kind=K&namespace=N&name=O  the status of each object, and the proxies' acknowledgements\n\
+     /debug/verdicts?since=REVISION&wait=SECONDS  waits for a change and shows it\n\
+     /debug/relations?kind=K&namespace=N&name=O  the routes, policies and pods related to an object\n\
      POST /debug/verdicts    waits until objects are in force at all proxies\n\
      POST /debug/validate    whether objects would be accepted\n"
 }
@@ -162,7 +162,7 @@ async fn configz(State(debug): State<Debug>) -> Json<Value> {
 /// The query that selects verdicts.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Chosen {
+struct VerdictQuery {
     kind: Option<String>,
     namespace: Option<String>,
     name: Option<String>,
@@ -172,7 +172,7 @@ struct Chosen {
     wait: u64,
 }
 
-impl Chosen {
+impl VerdictQuery {
     fn takes(&self, verdict: &ObjectVerdict) -> bool {
         let is =
             |wanted: &Option<String>, own: &str| wanted.as_ref().is_none_or(|w| w.eq_ignore_ascii_case(own));
@@ -182,7 +182,7 @@ impl Chosen {
     }
 }
 
-async fn verdicts(State(debug): State<Debug>, Query(chosen): Query<Chosen>) -> Json<Verdicts> {
+async fn verdicts(State(debug): State<Debug>, Query(chosen): Query<VerdictQuery>) -> Json<Verdicts> {
     let mut revisions = debug.verdicts.watch();
     let changed = revisions.wait_for(|revision| *revision > chosen.since);
     let limit = Duration::from_secs(chosen.wait).min(LONGEST_WAIT);
@@ -250,7 +250,7 @@ async fn config_dump(State(debug): State<Debug>, Query(query): Query<Proxy>) -> 
 /// When a snapshot was made, in RFC 3339.
 #[expect(clippy::disallowed_methods, reason = "a page tells the time")]
 fn made_at(snapshot: &Snapshot) -> String {
-    let at = SystemTime::now() - snapshot.made.elapsed();
+    let at = SystemTime::now() - snapshot.observed.elapsed();
     OffsetDateTime::from(at).format(&Rfc3339).unwrap_or_default()
 }
 
@@ -262,10 +262,13 @@ async fn check(State(debug): State<Debug>, request: Request) -> Response {
     let text = match tokio::time::timeout(QUESTION_LIMIT, body).await {
         Ok(Ok(text)) => text,
         Ok(Err(_)) => {
-            let reason = format!("the question cannot be read; it may have {MAX_QUESTION} bytes\n");
+            let reason =
+                format!("the request body cannot be read; it may have at most {MAX_QUESTION} bytes\n");
             return (StatusCode::PAYLOAD_TOO_LARGE, reason).into_response();
         }
-        Err(_) => return (StatusCode::REQUEST_TIMEOUT, "the question does not come\n").into_response(),
+        Err(_) => {
+            return (StatusCode::REQUEST_TIMEOUT, "timed out reading the request body\n").into_response();
+        }
     };
     let catalog = debug.snapshots.borrow().catalog.clone();
     let (sender, response) = oneshot::channel();
@@ -277,7 +280,7 @@ async fn check(State(debug): State<Debug>, request: Request) -> Response {
         drop(turn);
     };
     if let Err(error) = std::thread::Builder::new().name("validate".to_owned()).spawn(work) {
-        let reason = format!("no thread for the question: {error}\n");
+        let reason = format!("cannot start a thread for the request: {error}\n");
         return (StatusCode::INTERNAL_SERVER_ERROR, reason).into_response();
     }
     match response.await {

@@ -41,7 +41,7 @@ impl Metrics {
                 &["type"],
             )?,
             rejects: IntCounterVec::new(
-                Opts::new("pilot_total_xds_rejects", "Responses refused by proxies."),
+                Opts::new("pilot_total_xds_rejects", "Responses rejected by proxies."),
                 &["type"],
             )?,
             convergence: Histogram::with_opts(
@@ -63,8 +63,11 @@ impl Metrics {
             )?,
             services: IntGauge::new("pilot_services", "Services known to this pilot.")?,
             virtual_services: IntGauge::new("pilot_virt_services", "Virtual services known to this pilot.")?,
-            rejected_configs: IntGauge::new("pilot_total_rejected_configs", "Objects that are refused.")?,
-            denied: IntCounter::new("ostria_pilot_denied_connections_total", "Proxies turned away.")?,
+            rejected_configs: IntGauge::new("pilot_total_rejected_configs", "Objects that were rejected.")?,
+            denied: IntCounter::new(
+                "ostria_pilot_denied_connections_total",
+                "Proxies whose streams were rejected.",
+            )?,
         };
         for collector in metrics.collectors() {
             registry.register(collector)?;

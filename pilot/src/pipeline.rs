@@ -51,10 +51,10 @@ impl Pipeline {
         let (changes, verdicts) = validate::judge(facts, self.catalog.mesh());
         for verdict in &verdicts {
             for refusal in &verdict.errors {
-                tracing::warn!(%refusal, "an object is refused; its last good version stays in force");
+                tracing::warn!(%refusal, "an object is rejected; its last valid version stays in force");
             }
             for warning in &verdict.warnings {
-                tracing::info!(%warning, "an object is odd");
+                tracing::info!(%warning, "an object has a warning");
             }
         }
         let (catalog, changes) = self.catalog.apply(changes);

@@ -25,12 +25,12 @@ pub fn of(catalog: &Catalog, key: &Key) -> Vec<Related> {
         Some(Item::Routes(set)) => finder.routes(set),
         Some(Item::DestinationRule(rule)) => finder.rule(rule),
         Some(Item::Gateway(gateway)) => finder.gateway(gateway),
-        Some(Item::PeerAuthentication(policy)) => finder.chosen(&policy.origin, policy.selector.as_ref()),
-        Some(Item::Sidecar(sidecar)) => finder.chosen(&sidecar.origin, sidecar.selector.as_ref()),
+        Some(Item::PeerAuthentication(policy)) => finder.selected(&policy.origin, policy.selector.as_ref()),
+        Some(Item::Sidecar(sidecar)) => finder.selected(&sidecar.origin, sidecar.selector.as_ref()),
         Some(Item::Secret(_)) => finder.secret(key),
         Some(Item::Endpoints { service, .. }) => {
             let key = Key::new(Kind::Service, &key.namespace, service);
-            finder.add(key, "they are its endpoints".into());
+            finder.add(key, "defines its endpoints".into());
         }
         Some(Item::Namespace(_) | Item::Mesh(_) | Item::Other) | None => {}
     }
@@ -57,7 +57,7 @@ impl<'a> Finder<'a> {
     fn service(&mut self, service: &Service) {
         self.calls(service);
         for pod in self.catalog.members(service) {
-            self.add(pod_key(pod), format!("takes calls of {}", service.host));
+            self.add(pod_key(pod), format!("receives requests for {}", service.host));
             self.policies(pod);
         }
     }
@@ -65,31 +65,31 @@ impl<'a> Finder<'a> {
     fn calls(&mut self, service: &Service) {
         let (host, namespace) = (&service.host, &service.namespace);
         if let Some(set) = self.catalog.route_set(namespace, host) {
-            self.add(set.origin.key(), format!("routes calls of sidecars to {host}"));
+            self.add(set.origin.key(), format!("routes requests of sidecars to {host}"));
         }
         for set in self.sets().filter(|set| set.destinations().any(|to| to.host == *host)) {
             self.add(set.origin.key(), format!("sends requests to {host}"));
             for gateway in &set.gateways {
                 if let GatewayRef::Named { namespace, name } = gateway {
                     let key = Key::new(Kind::IstioGateway, namespace, name);
-                    self.add(key, format!("its VirtualService {} leads to {host}", set.origin.name));
+                    self.add(key, format!("its VirtualService {} routes to {host}", set.origin.name));
                 }
             }
         }
         if let Some(rule) = self.catalog.destination_rule(namespace, service) {
-            self.add(rule.origin.key(), format!("holds for calls to {host}"));
+            self.add(rule.origin.key(), format!("applies to requests to {host}"));
         }
     }
 
     fn pod(&mut self, pod: &Workload) {
         for service in self.catalog.services_of(pod) {
-            self.add(service.origin.key(), "chooses the pod".into());
+            self.add(service.origin.key(), "selects the pod".into());
             self.calls(&service);
         }
         self.policies(pod);
         let gateways = self.catalog.gateways_for(&pod.labels);
         for gateway in gateways.iter().filter(|gateway| !gateway.selector.is_empty()) {
-            self.add(gateway.origin.key(), "chooses the pod".into());
+            self.add(gateway.origin.key(), "selects the pod".into());
             self.bound(gateway);
         }
     }
@@ -99,18 +99,18 @@ impl<'a> Finder<'a> {
         let root = &self.catalog.mesh().root_namespace;
         for policy in self.catalog.shared_policies().iter() {
             let own = policy.origin.namespace == pod.namespace;
-            let holds = match &policy.selector {
+            let applies = match &policy.selector {
                 Some(selector) => own && selects(selector, &pod.labels),
                 None => own || policy.origin.namespace == *root,
             };
-            if holds {
+            if applies {
                 let mode = self.catalog.default_mtls_mode(&pod.namespace, &pod.labels);
-                let how = format!("chooses pod {}, whose mode is {}", pod.name, word(mode));
+                let how = format!("selects pod {}, whose mode is {}", pod.name, word(mode));
                 self.add(policy.origin.key(), how);
             }
         }
         if let Some(sidecar) = self.catalog.sidecar(&pod.namespace, &pod.labels) {
-            self.add(sidecar.origin.key(), format!("says what pod {} sees", pod.name));
+            self.add(sidecar.origin.key(), format!("sets what pod {} imports", pod.name));
         }
     }
 
@@ -121,7 +121,7 @@ impl<'a> Finder<'a> {
                 if to.subset.is_empty() { String::new() } else { format!(" (subset {})", to.subset) };
             if let Some(service) = self.catalog.service(&set.origin.namespace, &to.host) {
                 let rule = self.catalog.destination_rule(&set.origin.namespace, service);
-                self.add(service.origin.key(), format!("requests go there{subset}"));
+                self.add(service.origin.key(), format!("destination of its routes{subset}"));
                 if let Some(rule) = rule.filter(|_| !to.subset.is_empty()) {
                     self.add(rule.origin.key(), format!("has subset {}", to.subset));
                 }
@@ -129,12 +129,12 @@ impl<'a> Finder<'a> {
         }
         for gateway in &set.gateways {
             if let GatewayRef::Named { namespace, name } = gateway {
-                self.add(Key::new(Kind::IstioGateway, namespace, name), "it is bound to it".into());
+                self.add(Key::new(Kind::IstioGateway, namespace, name), "gateway of its routes".into());
             }
         }
         for route in &set.http {
             if let HttpAction::Delegate { namespace, name } = &route.action {
-                self.add(Key::new(Kind::VirtualService, namespace, name), "goes on with its routes".into());
+                self.add(Key::new(Kind::VirtualService, namespace, name), "delegate of its routes".into());
             }
         }
         let own = set.origin.key();
@@ -154,12 +154,12 @@ impl<'a> Finder<'a> {
         let covered = |s: &&Arc<Service>| s.host == rule.host || host::covers(&rule.host, &s.host);
         let services: Vec<Arc<Service>> = self.catalog.services().filter(covered).cloned().collect();
         for service in services {
-            self.add(service.origin.key(), format!("it holds for calls to {}", service.host));
+            self.add(service.origin.key(), format!("it applies to requests to {}", service.host));
             let uses = |set: &&Arc<RouteSet>| {
                 set.destinations().any(|to| to.host == service.host && rule.subset(&to.subset).is_some())
             };
             for set in self.sets().filter(uses) {
-                self.add(set.origin.key(), "leads to its subsets".into());
+                self.add(set.origin.key(), "routes to its subsets".into());
             }
         }
     }
@@ -167,7 +167,7 @@ impl<'a> Finder<'a> {
     fn gateway(&mut self, gateway: &Gateway) {
         self.bound(gateway);
         for pod in self.catalog.workloads().filter(|pod| selects(&gateway.selector, &pod.labels)) {
-            self.add(pod_key(pod), "listens to its ports".into());
+            self.add(pod_key(pod), "listens on its ports".into());
             for server in &gateway.servers {
                 if let Some(ServerTls::Terminate { certificate: ServerCertificate::Secret(name), .. }) =
                     &server.tls
@@ -194,14 +194,14 @@ impl<'a> Finder<'a> {
     }
 
     /// Adds the pods that a policy selects.
-    fn chosen(&mut self, origin: &Origin, selector: Option<&Labels>) {
+    fn selected(&mut self, origin: &Origin, selector: Option<&Labels>) {
         let whole = origin.namespace == self.catalog.mesh().root_namespace && selector.is_none();
-        let chosen = |pod: &&Arc<Workload>| {
+        let selected = |pod: &&Arc<Workload>| {
             (whole || pod.namespace == origin.namespace)
                 && selector.is_none_or(|labels| selects(labels, &pod.labels))
         };
-        for pod in self.catalog.workloads().filter(chosen) {
-            self.add(pod_key(pod), "it chooses the pod".into());
+        for pod in self.catalog.workloads().filter(selected) {
+            self.add(pod_key(pod), "it selects the pod".into());
         }
     }
 
@@ -212,7 +212,7 @@ impl<'a> Finder<'a> {
                 Some(ServerTls::Terminate { certificate: ServerCertificate::Secret(name), .. }) if *name == key.name));
             let mut pods = self.catalog.workloads_in(&key.namespace);
             if names && pods.any(|pod| selects(&gateway.selector, &pod.labels)) {
-                self.add(gateway.origin.key(), "shows its certificate".into());
+                self.add(gateway.origin.key(), "presents its certificate".into());
             }
         }
     }
@@ -301,12 +301,12 @@ spec: {mtls: {mode: DISABLE}}
     fn a_service_shows_its_routes_policies_and_pods() {
         let host = "web.shop.svc.cluster.local";
         let expected = [
-            format!("Pod web-1: takes calls of {host}"),
+            format!("Pod web-1: receives requests for {host}"),
             format!("VirtualService outside: sends requests to {host}"),
-            format!("VirtualService web: routes calls of sidecars to {host}; sends requests to {host}"),
-            format!("DestinationRule web: holds for calls to {host}"),
-            format!("Gateway front: its VirtualService outside leads to {host}"),
-            "PeerAuthentication strict: chooses pod web-1, whose mode is STRICT".to_owned(),
+            format!("VirtualService web: routes requests of sidecars to {host}; sends requests to {host}"),
+            format!("DestinationRule web: applies to requests to {host}"),
+            format!("Gateway front: its VirtualService outside routes to {host}"),
+            "PeerAuthentication strict: selects pod web-1, whose mode is STRICT".to_owned(),
         ];
         assert_eq!(related(Kind::Service, "web"), expected);
     }
@@ -315,10 +315,10 @@ spec: {mtls: {mode: DISABLE}}
     fn a_pod_shows_its_services_with_their_routes_and_its_policies() {
         let all = related(Kind::Pod, "web-1");
         for part in [
-            "Service web: chooses the pod",
+            "Service web: selects the pod",
             "VirtualService web: ",
             "DestinationRule web: ",
-            "strict: chooses",
+            "strict: selects",
         ] {
             assert!(all.iter().any(|line| line.contains(part)), "{part}: {all:?}");
         }
@@ -328,7 +328,7 @@ spec: {mtls: {mode: DISABLE}}
             gate,
             [
                 "VirtualService outside: routes requests of gateway front for a.example",
-                "Gateway front: chooses the pod"
+                "Gateway front: selects the pod"
             ]
         );
     }
@@ -337,12 +337,12 @@ spec: {mtls: {mode: DISABLE}}
     fn routes_show_their_destinations() {
         assert_eq!(
             related(Kind::VirtualService, "web"),
-            ["Service web: requests go there (subset v1)", "DestinationRule web: has subset v1"]
+            ["Service web: destination of its routes (subset v1)", "DestinationRule web: has subset v1"]
         );
         assert_eq!(
             related(Kind::IstioGateway, "front"),
             [
-                "Pod gate: listens to its ports",
+                "Pod gate: listens on its ports",
                 "Secret cert: certificate of port 443, missing",
                 "VirtualService outside: routes requests of gateway front for a.example"
             ]
@@ -350,11 +350,11 @@ spec: {mtls: {mode: DISABLE}}
         assert_eq!(
             related(Kind::DestinationRule, "web"),
             [
-                "Service web: it holds for calls to web.shop.svc.cluster.local",
-                "VirtualService web: leads to its subsets"
+                "Service web: it applies to requests to web.shop.svc.cluster.local",
+                "VirtualService web: routes to its subsets"
             ]
         );
-        assert_eq!(related(Kind::PeerAuthentication, "strict"), ["Pod web-1: it chooses the pod"]);
+        assert_eq!(related(Kind::PeerAuthentication, "strict"), ["Pod web-1: it selects the pod"]);
     }
 
     #[test]

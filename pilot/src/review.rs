@@ -29,7 +29,7 @@ pub async fn run(mut snapshots: watch::Receiver<Arc<Snapshot>>, verdicts: Channe
                 tracing::warn!(%warning, "an object has no effect, or not all of it");
             } else {
                 // The referenced object may still arrive.
-                tracing::info!(%warning, "an object names what is not there");
+                tracing::info!(%warning, "an object refers to an object that does not exist");
             }
         }
         for warning in settled {

@@ -14,17 +14,17 @@ pub struct Snapshot {
     /// The generation; increases with each change.
     pub generation: u64,
     /// When the change was observed.
-    pub made: Instant,
+    pub observed: Instant,
     /// The labels by which objects select proxies, as values by name. Proxies of a namespace that differ in them may
     /// get different configuration.
     selected: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Snapshot {
-    /// Creates the snapshot of a catalog that is in force since `made`.
-    pub fn new(catalog: Arc<Catalog>, generation: u64, made: Instant) -> Self {
+    /// Creates the snapshot of a catalog whose change was observed at `observed`.
+    pub fn new(catalog: Arc<Catalog>, generation: u64, observed: Instant) -> Self {
         let selected = selected(&catalog);
-        Self { catalog, generation, made, selected }
+        Self { catalog, generation, observed, selected }
     }
 
     /// Whether an object selects proxies by this label.

@@ -1,5 +1,5 @@
-//! What callers cost a real pilot that says nothing about them: oversized ones are turned away, what the others
-//! hold is given back when they leave, and hostile questions are refused before they are read.
+//! Limits on the memory that clients of a running pilot use: pilot rejects oversized requests, frees the memory of
+//! clients that disconnect, and rejects hostile request bodies before it parses them.
 
 #![allow(clippy::unwrap_used, reason = "helpers of a test fail the test")]
 
@@ -50,17 +50,17 @@ impl Pilot {
         line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() / 1024
     }
 
-    /// Waits until no more than this is held.
+    /// Waits until pilot uses at most this much memory.
     async fn returns_to(&self, mebibytes: u64) {
         for _ in 0..300 {
             if self.memory() <= mebibytes {
                 return;
             }
-            // The allocator gives memory back while it works, and somebody always scrapes metrics.
+            // The allocator returns memory only while it is used, so the test sends requests, as a metrics scraper would.
             let _ = self.request("GET", "/metrics", b"").await;
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        panic!("{} MiB are held, {mebibytes} were expected", self.memory());
+        panic!("pilot uses {} MiB, at most {mebibytes} were expected", self.memory());
     }
 
     async fn stream(&self, first: DeltaDiscoveryRequest) -> Result<Stream, tonic::Status> {
@@ -106,7 +106,7 @@ fn request(number: usize, labels: usize, names: usize) -> DeltaDiscoveryRequest 
         node: Some(Node::from(&info)),
         type_url: Kind::Endpoints.type_url().into(),
         resource_names_subscribe: (0..names)
-            .map(|name| format!("outbound|80||of-nobody-{name}.{number}"))
+            .map(|name| format!("outbound|80||missing-{name}.{number}"))
             .collect(),
         ..DeltaDiscoveryRequest::default()
     }
@@ -118,21 +118,21 @@ async fn clients_with_megabytes_of_labels_are_rejected_and_use_no_memory() {
     let pilot = Pilot::start(folder.path()).await;
     let before = pilot.memory();
     for number in 0..40 {
-        assert_eq!(turned_away(&pilot, request(number, 3 << 20, 1)).await, Code::ResourceExhausted);
+        assert_eq!(rejection(&pilot, request(number, 3 << 20, 1)).await, Code::ResourceExhausted);
     }
-    // Values that take twenty times their size once they are read.
+    // Values that take twenty times their size after parsing.
     let mut grows = request(0, 0, 1);
     let nulls = json!({"NAMESPACE": "a", "X": vec![serde_json::Value::Null; 600_000]});
     let info = NodeInfo { metadata: nulls.as_object().unwrap().clone(), ..NodeInfo::default() };
     grows.node = Some(Node::from(&info));
     for _ in 0..10 {
-        assert_eq!(turned_away(&pilot, grows.clone()).await, Code::ResourceExhausted);
+        assert_eq!(rejection(&pilot, grows.clone()).await, Code::ResourceExhausted);
     }
-    // Held, these fifty would be 500 MiB and more. What stays are buffers that messages arrive in.
+    // If pilot kept them, these fifty requests would use more than 500 MiB. Only receive buffers stay.
     pilot.returns_to(before + 40).await;
 }
 
-async fn turned_away(pilot: &Pilot, request: DeltaDiscoveryRequest) -> Code {
+async fn rejection(pilot: &Pilot, request: DeltaDiscoveryRequest) -> Code {
     let result = match pilot.stream(request).await {
         Ok(mut stream) => stream.next().await.map(|_| ()),
         Err(status) => Err(status),
@@ -144,7 +144,7 @@ async fn turned_away(pilot: &Pilot, request: DeltaDiscoveryRequest) -> Code {
 async fn memory_of_clients_is_freed_when_they_disconnect() {
     let folder = tempfile::tempdir().unwrap();
     let pilot = Pilot::start(folder.path()).await;
-    // A first round, so that what stays for ever once it was used is there.
+    // The first rounds allocate what pilot keeps for its lifetime.
     let before = round(&pilot).await.max(round(&pilot).await);
     for _ in 0..3 {
         round(&pilot).await;
@@ -152,7 +152,8 @@ async fn memory_of_clients_is_freed_when_they_disconnect() {
     pilot.returns_to(before + 30).await;
 }
 
-/// Fifty clients of namespaces of their own come, ask for a thousand names each and go; what pilot holds then.
+/// Connects fifty clients of different namespaces that subscribe to a thousand names each, disconnects them, and
+/// returns the memory that pilot uses.
 async fn round(pilot: &Pilot) -> u64 {
     let mut streams = vec![];
     for number in 0..50 {
@@ -160,10 +161,10 @@ async fn round(pilot: &Pilot) -> u64 {
     }
     for stream in &mut streams {
         let response = stream.next().await.unwrap().unwrap();
-        assert_eq!(response.removed_resources.len(), 1000, "there are none of them");
+        assert_eq!(response.removed_resources.len(), 1000, "none of the names exists");
     }
     drop(streams);
-    // Gone when pilot counts no proxy any more.
+    // The clients are disconnected when pilot counts no proxy.
     for _ in 0..200 {
         if pilot.page("/metrics").await.contains("pilot_xds 0\n") {
             break;

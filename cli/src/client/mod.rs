@@ -18,8 +18,9 @@ use crate::wire::{ExecQuery, Query, Watched};
 /// Runs the future of a verb that uses the supervisor.
 pub fn block_on<T>(verb: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|error| Failure::blocked(format!("no runtime: {error}"), "free some memory"))?;
+    let runtime = runtime.map_err(|error| {
+        Failure::blocked(format!("the runtime cannot be started: {error}"), "free some memory")
+    })?;
     let result = runtime.block_on(verb);
     // A thread that still waits for input must not keep the command from returning.
     runtime.shutdown_background();
@@ -62,8 +63,8 @@ pub async fn exchange(state: &State, request: Request<Full<Bytes>>) -> Result<Re
     lock::running(state)?;
     let stream = UnixStream::connect(state.socket()).await.map_err(|error| {
         Failure::blocked(
-            format!("the mesh does not take commands at {}: {error}", state.socket().display()),
-            "wait until `ostria up` says that it is ready",
+            format!("cannot connect to the mesh at {}: {error}", state.socket().display()),
+            "wait until `ostria up` reports that the mesh is ready",
         )
     })?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
@@ -93,7 +94,7 @@ pub async fn exec(state: &State, query: &ExecQuery) -> Result<Upgraded, Failure>
         .header("upgrade", "ostria-exec")
         .header("x-exec", header)
         .body(Full::new(Bytes::new()))
-        .map_err(|error| Failure::blocked(error, "leave odd characters out of the command"))?;
+        .map_err(|error| Failure::blocked(error, "remove control characters from the command"))?;
     let response = exchange(state, request).await?;
     let upgraded = hyper::upgrade::on(response).await;
     upgraded.map_err(|error| Failure::blocked(error, "look at `ostria status`"))
@@ -129,7 +130,7 @@ impl Watch {
 
 fn broken(reason: &str) -> Failure {
     Failure::blocked(
-        format!("the mesh did not answer as it should: {reason}"),
+        format!("unexpected response from the mesh: {reason}"),
         "look at `ostria status`, or take it down and up again",
     )
 }

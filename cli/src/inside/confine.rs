@@ -34,8 +34,8 @@ pub fn become_user(launch: &Launch) -> Result<(), Error> {
     let have = capabilities(None).map_err(errno("reading capabilities"))?.permitted;
     let kept = have & kept;
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
-    set_capabilities(None, sets).map_err(errno("giving up capabilities"))?;
-    clear_ambient_capability_set().map_err(errno("giving up capabilities"))?;
+    set_capabilities(None, sets).map_err(errno("dropping capabilities"))?;
+    clear_ambient_capability_set().map_err(errno("dropping capabilities"))?;
     filter::apply()
 }
 

@@ -12,7 +12,7 @@ pub fn run(port: u16) -> Result<(), Error> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let stream = TcpStream::connect_timeout(&address, PATIENCE)
         .map_err(file(format!("connecting to port {port} of the pod")))?;
-    let mut outgoing = stream.try_clone().map_err(file("using the connection from two sides"))?;
+    let mut outgoing = stream.try_clone().map_err(file("duplicating the connection"))?;
     // A blocked read of standard input cannot be cancelled, so the thread is left to end with the process.
     std::thread::spawn(move || {
         let _ = pass(&mut std::io::stdin().lock(), &mut outgoing);

@@ -16,16 +16,16 @@ use crate::wire::Launch;
 pub fn run(spec: &Path) -> Result<(), Error> {
     // Until the program is executed, other processes of the container must not ptrace this process or open its files:
     // it has files of the host open.
-    prctl::set_dumpable(false).map_err(kernel("closing the process to others"))?;
+    prctl::set_dumpable(false).map_err(kernel("protecting the process from other users"))?;
     umask(Mode::from_bits_truncate(0o022));
     let text = std::fs::read(spec).map_err(file("reading the container's description"))?;
     let launch: Launch = serde_json::from_slice(&text).map_err(Error::Order)?;
     std::fs::remove_file(spec).map_err(file("removing the container's description"))?;
-    setsid().map_err(kernel("making a session"))?;
+    setsid().map_err(kernel("creating a session"))?;
     if let Some(terminal) = &launch.terminal {
         take(terminal)?;
     }
-    unshare(CloneFlags::CLONE_NEWNS).map_err(kernel("making the container's mount namespace"))?;
+    unshare(CloneFlags::CLONE_NEWNS).map_err(kernel("creating the container's mount namespace"))?;
     root::build(&launch)?;
     std::env::set_current_dir(&launch.directory)
         .map_err(file(format!("entering workingDir {}", launch.directory.display())))?;
@@ -47,9 +47,9 @@ pub fn run(spec: &Path) -> Result<(), Error> {
 fn take(terminal: &Path) -> Result<(), Error> {
     let step = || file("opening the terminal");
     let opened = std::fs::OpenOptions::new().read(true).write(true).open(terminal).map_err(step())?;
-    dup2_stdin(&opened).map_err(kernel("using the terminal"))?;
-    dup2_stdout(&opened).map_err(kernel("using the terminal"))?;
-    dup2_stderr(&opened).map_err(kernel("using the terminal"))
+    dup2_stdin(&opened).map_err(kernel("attaching the terminal"))?;
+    dup2_stdout(&opened).map_err(kernel("attaching the terminal"))?;
+    dup2_stderr(&opened).map_err(kernel("attaching the terminal"))
 }
 
 fn find(program: &str, path: &str) -> Option<std::path::PathBuf> {

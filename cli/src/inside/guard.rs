@@ -12,7 +12,7 @@ use crate::inside::{Error, file, kernel};
 
 /// Sets the signal that this process gets when its parent ends.
 pub fn tie(parent: Option<u32>) -> Result<(), Error> {
-    prctl::set_pdeathsig(Signal::SIGKILL).map_err(kernel("tying a process to its parent"))?;
+    prctl::set_pdeathsig(Signal::SIGKILL).map_err(kernel("setting the parent-death signal"))?;
     let now = getppid().as_raw().cast_unsigned();
     if parent.is_some_and(|parent| parent != now) {
         // The parent ended before the signal was set, so it would never arrive.

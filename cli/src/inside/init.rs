@@ -30,7 +30,7 @@ pub fn run() -> Result<(), Error> {
     guard::tie(None)?;
     // Not dumpable, because this process sees the node's files: processes of the pod must not ptrace it or read them
     // through `/proc`.
-    prctl::set_dumpable(false).map_err(kernel("closing the process to others"))?;
+    prctl::set_dumpable(false).map_err(kernel("protecting the process from other users"))?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     let nothing: Option<&str> = None;
     mount(Some("proc"), "/proc", Some("proc"), flags, nothing).map_err(kernel("mounting /proc for a pod"))?;
@@ -157,11 +157,12 @@ impl Children {
             match view {
                 View::Pod => {}
                 View::Own => {
-                    unshare(CloneFlags::CLONE_NEWPID).map_err(kernel("making a view of processes"))?;
+                    unshare(CloneFlags::CLONE_NEWPID)
+                        .map_err(kernel("creating the container's PID namespace"))?;
                 }
                 View::Of(space) => {
                     setns(space, CloneFlags::CLONE_NEWPID)
-                        .map_err(kernel("joining a container's processes"))?;
+                        .map_err(kernel("joining the container's PID namespace"))?;
                 }
             }
             command.spawn().map_err(file("starting `ostria container`"))

@@ -27,7 +27,7 @@ pub mod bind;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A system call failed.
-    #[error("{step} is refused: {source}")]
+    #[error("{step} failed: {source}")]
     Kernel {
         /// The step that failed.
         step: String,
@@ -43,7 +43,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A message of the supervisor is malformed.
-    #[error("the supervisor's order is not understood")]
+    #[error("malformed order from the supervisor")]
     Order(#[source] serde_json::Error),
 }
 

@@ -150,7 +150,7 @@ fn fits(base: &OwnedFd, kind: &str) -> std::io::Result<()> {
         "Socket" => found.is_socket(),
         _ => !found.is_block_device() && !found.is_char_device(),
     };
-    if fits { Ok(()) } else { Err(std::io::Error::other(format!("hostPath is no {kind}"))) }
+    if fits { Ok(()) } else { Err(std::io::Error::other(format!("hostPath is not of type {kind}"))) }
 }
 
 fn enter(root: &Path) -> Result<(), Error> {

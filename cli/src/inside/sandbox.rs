@@ -23,11 +23,11 @@ pub fn run(spec: &Path) -> Result<(), Error> {
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWCGROUP;
-    unshare(flags).map_err(kernel("making a pod's namespaces"))?;
+    unshare(flags).map_err(kernel("creating the pod's namespaces"))?;
     let nothing: Option<&str> = None;
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)
-        .map_err(kernel("keeping a pod's mounts to itself"))?;
-    sethostname(&sandbox.hostname).map_err(kernel("naming the pod's host"))?;
+        .map_err(kernel("making the pod's mounts private"))?;
+    sethostname(&sandbox.hostname).map_err(kernel("setting the pod's host name"))?;
     without_automatic_addresses()?;
     for (name, value) in &sandbox.sysctls {
         let place = Path::new("/proc/sys").join(name.replace('.', "/"));

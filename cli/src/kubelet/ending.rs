@@ -1,5 +1,5 @@
-//! Pure. The end of a pod, as in the kubelet of Kubernetes 1.34: all containers are told at the same moment, and each
-//! runs its `preStop` hook at once. A sidecar then waits for its turn, until the application containers and the
+//! Pure. The end of a pod, as in the kubelet of Kubernetes 1.34: all containers begin to end at the same moment, and
+//! each runs its `preStop` hook at once. A sidecar then waits for its turn, until the application containers and the
 //! sidecars that started after it have ended. Hook and wait count against the grace period.
 
 use std::time::Duration;

@@ -24,7 +24,7 @@ pub struct Sources<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EnvironmentError {
     /// A required object does not exist.
-    #[error("{kind} {name} is not there")]
+    #[error("{kind} {name} not found")]
     Missing {
         /// ConfigMap or Secret.
         kind: &'static str,
@@ -32,7 +32,7 @@ pub enum EnvironmentError {
         name: String,
     },
     /// A required key is missing in an object.
-    #[error("key {key} of {kind} {name} is not there")]
+    #[error("key {key} not found in {kind} {name}")]
     MissingKey {
         /// The key.
         key: String,
@@ -235,9 +235,9 @@ mod tests {
             json!({"name": "c", "env": [
                 {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "m", "key": "none", "optional": optional}}}]})
         };
-        assert_eq!(of(reference(false)).unwrap_err().to_string(), "key none of ConfigMap m is not there");
+        assert_eq!(of(reference(false)).unwrap_err().to_string(), "key none not found in ConfigMap m");
         assert_eq!(of(reference(true)), Ok(vec![]));
         let map = of(json!({"name": "c", "envFrom": [{"secretRef": {"name": "x"}}]}));
-        assert_eq!(map.unwrap_err().to_string(), "Secret x is not there");
+        assert_eq!(map.unwrap_err().to_string(), "Secret x not found");
     }
 }

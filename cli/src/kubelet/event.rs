@@ -10,7 +10,7 @@ use crate::manifest::object::Key;
 
 /// An event without its object and time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Happening {
+pub struct EventDetails {
     /// Whether its type is `Warning`; otherwise it is `Normal`.
     pub warning: bool,
     /// The reason: one word, as in Kubernetes.
@@ -19,7 +19,7 @@ pub struct Happening {
     pub message: String,
 }
 
-impl Happening {
+impl EventDetails {
     /// An event of type `Normal`.
     pub fn normal(reason: &'static str, message: impl Into<String>) -> Self {
         Self { warning: false, reason, message: message.into() }
@@ -38,7 +38,7 @@ pub struct Events(VecDeque<Event>);
 #[derive(Debug, Clone)]
 struct Event {
     about: Key,
-    happening: Happening,
+    happening: EventDetails,
     count: u64,
     first: String,
     last: String,
@@ -48,7 +48,7 @@ struct Event {
 impl Events {
     /// Records an event about an object. A repeated event increases the count. Beyond the limit, the oldest event is
     /// dropped.
-    pub fn note(&mut self, about: &Key, happening: Happening, now: &str) {
+    pub fn note(&mut self, about: &Key, happening: EventDetails, now: &str) {
         let known = self.0.iter().position(|event| event.about == *about && event.happening == happening);
         let number = self.0.back().map_or(0, |event| event.number + 1);
         let event = match known.and_then(|index| self.0.remove(index)) {
@@ -95,16 +95,16 @@ impl Event {
 }
 
 /// The events between two states of a pod.
-pub fn of_pod(before: &Pod, after: &Pod) -> Vec<Happening> {
+pub fn of_pod(before: &Pod, after: &Pod) -> Vec<EventDetails> {
     let mut found = Vec::new();
     if before.address.is_empty() && !after.address.is_empty() {
-        found.push(Happening::normal(
+        found.push(EventDetails::normal(
             "Scheduled",
             format!("Successfully assigned to ostria as {}", after.address),
         ));
     }
     if let Some(trouble) = after.trouble.as_ref().filter(|trouble| before.trouble.as_ref() != Some(trouble)) {
-        found.push(Happening::warning("FailedCreatePodSandBox", trouble));
+        found.push(EventDetails::warning("FailedCreatePodSandBox", trouble));
     }
     for container in &after.containers {
         let old = before.containers.iter().find(|old| old.name == container.name);
@@ -113,39 +113,37 @@ pub fn of_pod(before: &Pod, after: &Pod) -> Vec<Happening> {
     if !before.leaving && after.leaving {
         let running =
             after.containers.iter().filter(|container| matches!(container.phase, Phase::Running { .. }));
-        found.extend(
-            running.map(|container| {
-                Happening::normal("Killing", format!("Stopping container {}", container.name))
-            }),
-        );
+        found.extend(running.map(|container| {
+            EventDetails::normal("Killing", format!("Stopping container {}", container.name))
+        }));
     }
     if before.finished.is_none() && after.finished == Some(false) {
-        let reason = after.reason.as_deref().unwrap_or("a container failed and is not started again");
-        found.push(Happening::warning("Failed", format!("The pod failed: {reason}")));
+        let reason = after.reason.as_deref().unwrap_or("a container failed and is not restarted");
+        found.push(EventDetails::warning("Failed", format!("The pod failed: {reason}")));
     }
     found
 }
 
-fn of_container(before: Option<&Container>, after: &Container) -> Vec<Happening> {
+fn of_container(before: Option<&Container>, after: &Container) -> Vec<EventDetails> {
     let mut found = Vec::new();
     let name = &after.name;
     if before.is_none_or(|before| before.phase != after.phase) {
         match &after.phase {
             Phase::Running { .. } => {
-                found.push(Happening::normal("Started", format!("Started container {name}")));
+                found.push(EventDetails::normal("Started", format!("Started container {name}")));
             }
             Phase::Waiting { reason, message } if reason == "CrashLoopBackOff" => {
                 let message = format!("Back-off restarting failed container {name}: {message}");
-                found.push(Happening::warning("BackOff", message));
+                found.push(EventDetails::warning("BackOff", message));
             }
             Phase::Waiting { reason, message } if reason == "CreateContainerError" => {
-                found.push(Happening::warning(
+                found.push(EventDetails::warning(
                     "Failed",
                     format!("Container {name} cannot be started: {message}"),
                 ));
             }
             Phase::Ended { code, .. } if *code != 0 => {
-                found.push(Happening::warning(
+                found.push(EventDetails::warning(
                     "Exited",
                     format!("Container {name} ended with exit code {code}"),
                 ));
@@ -156,7 +154,7 @@ fn of_container(before: Option<&Container>, after: &Container) -> Vec<Happening>
     if let Some(complaint) = &after.complaint
         && before.and_then(|before| before.complaint.as_ref()) != Some(complaint)
     {
-        found.push(Happening::warning("Unhealthy", format!("Container {name}: {complaint}")));
+        found.push(EventDetails::warning("Unhealthy", format!("Container {name}: {complaint}")));
     }
     found
 }
@@ -211,7 +209,7 @@ mod tests {
         };
         let mut events = Events::default();
         for now in ["1", "2"] {
-            events.note(&key("a"), Happening::warning("BackOff", "again"), now);
+            events.note(&key("a"), EventDetails::warning("BackOff", "again"), now);
         }
         let found = events.objects(|key| key.name == "a");
         assert_eq!((found.len(), found[0]["count"].as_u64()), (1, Some(2)));
@@ -220,7 +218,7 @@ mod tests {
             (Some("1"), Some("2"))
         );
         for number in 0..MOST {
-            events.note(&key(&format!("b{number}")), Happening::normal("Started", "x"), "3");
+            events.note(&key(&format!("b{number}")), EventDetails::normal("Started", "x"), "3");
         }
         let all = events.objects(|_| true);
         assert_eq!((all.len(), all[0]["involvedObject"]["name"].as_str()), (MOST, Some("b0")));

@@ -20,13 +20,13 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FieldError {
     /// The path is not a field of the downward API.
-    #[error("{0} is no field of a pod")]
+    #[error("{0} is not a supported field of a pod")]
     UnknownField(String),
     /// The resource is neither a limit nor a request.
     #[error("resource must be limits.NAME or requests.NAME")]
     UnknownResource,
     /// The amount is not a valid quantity of Kubernetes.
-    #[error("{0} is no quantity")]
+    #[error("{0} is not a quantity")]
     NotAQuantity(String),
 }
 

@@ -69,7 +69,7 @@ pub fn conflicts<'a>(
             let port = (claim.address.port(), claim.is_tcp);
             match taken.get(&port) {
                 Some(other) => {
-                    found.push((key.clone(), claim.path, format!("{} is the port of {other}", port.0)));
+                    found.push((key.clone(), claim.path, format!("{} is already used by {other}", port.0)));
                 }
                 None => {
                     taken.insert(port, key.clone());
@@ -244,12 +244,13 @@ mod tests {
             &json!({"type": "NodePort", "selector": {"app": "web"},
             "ports": [{"port": 80, "targetPort": 9080, "nodePort": 30_001}]}),
         )];
-        let mut asking = backend("c", 4, true);
-        asking.pod = serde_json::from_value(json!({"metadata": {"name": "c", "namespace": "default"},
+        let mut with_host_port = backend("c", 4, true);
+        with_host_port.pod =
+            serde_json::from_value(json!({"metadata": {"name": "c", "namespace": "default"},
             "spec": {"containers": [{"name": "c", "ports": [{"containerPort": 8080, "hostPort": 88},
                 {"containerPort": 8081, "hostPort": 89, "hostIP": "0.0.0.0"}]}]}}))
-        .unwrap();
-        let backends = [backend("a", 2, true), backend("b", 3, false), asking];
+            .unwrap();
+        let backends = [backend("a", 2, true), backend("b", 3, false), with_host_port];
         let behind = |address: &str| endpoints(address.parse().unwrap(), &services, &backends);
         assert_eq!(behind("127.0.0.1:30001"), [(Ipv4Addr::new(10, 244, 0, 2), 9080)]);
         assert_eq!(behind("127.0.0.1:88"), [(Ipv4Addr::new(10, 244, 0, 4), 8080)]);

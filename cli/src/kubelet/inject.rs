@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::manifest::object::text;
 
 /// Whether the selectors of the webhook match a pod in a namespace with these labels.
-pub fn is_asked(pod: &Value, namespace_labels: Option<&Value>) -> bool {
+pub fn requests_sidecar(pod: &Value, namespace_labels: Option<&Value>) -> bool {
     let label = |name: &str| namespace_labels.and_then(|labels| labels.get(name)).and_then(Value::as_str);
     if pod.pointer("/spec/hostNetwork") == Some(&Value::Bool(true)) {
         return false;
@@ -40,9 +40,9 @@ mod tests {
         ];
         for (namespace, labels, expected) in cases {
             let pod = json!({"metadata": {"labels": labels}});
-            assert_eq!(is_asked(&pod, Some(&namespace)), expected, "{namespace} {labels}");
+            assert_eq!(requests_sidecar(&pod, Some(&namespace)), expected, "{namespace} {labels}");
         }
         let host = json!({"spec": {"hostNetwork": true}, "metadata": {"labels": {"sidecar.istio.io/inject": "true"}}});
-        assert!(!is_asked(&host, None));
+        assert!(!requests_sidecar(&host, None));
     }
 }

@@ -132,11 +132,11 @@ mod tests {
             &json!({"type": "NodePort", "clusterIP": "10.96.0.9", "selector": {"app": "web"},
                 "ports": [{"port": 80, "targetPort": 9080, "nodePort": 30_001}, {"port": 81, "targetPort": "none", "nodePort": 30_002}]}),
         );
-        let mut asking = backend("b", 3, true);
-        asking.pod = serde_json::from_value(json!({"metadata": {"name": "b", "namespace": "default"},
+        let mut with_host_port = backend("b", 3, true);
+        with_host_port.pod = serde_json::from_value(json!({"metadata": {"name": "b", "namespace": "default"},
             "spec": {"containers": [{"name": "b", "ports": [{"containerPort": 53, "hostPort": 5353, "protocol": "UDP"}]}]}}))
         .unwrap();
-        let text = rules(&[service], &[backend("a", 2, true), asking]);
+        let text = rules(&[service], &[backend("a", 2, true), with_host_port]);
         assert!(
             text.contains("10.96.0.9 . tcp . 80 : goto svc-0, 10.244.0.1 . tcp . 30001 : goto svc-0"),
             "{text}"

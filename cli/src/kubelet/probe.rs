@@ -63,7 +63,7 @@ pub fn grace(seconds: Option<i64>) -> Option<Duration> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProbeError {
     /// The number is not a valid port.
-    #[error("{0} is no port")]
+    #[error("{0} is not a port number")]
     NotAPort(i32),
     /// No container declares a port of this name.
     #[error("no container has a port named {0}")]

@@ -115,7 +115,7 @@ pub fn immutable(kind: &str, old: &Value, new: &Value) -> Vec<(String, String)> 
             fields
                 .into_iter()
                 .filter(|field| differs(field))
-                .map(|field| (field.into(), "is immutable: the object says so itself".into())),
+                .map(|field| (field.into(), "is immutable: the object has `immutable: true`".into())),
         );
     }
     found

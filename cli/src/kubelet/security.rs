@@ -67,10 +67,10 @@ fn bit(name: &str) -> Option<u64> {
 pub const NET_ADMIN: u64 = 1 << 12;
 
 /// Reports a rejected field: path, reason and next step.
-pub type Tell<'a> = &'a mut dyn FnMut(String, String, &'static str);
+pub type Report<'a> = &'a mut dyn FnMut(String, String, &'static str);
 
 /// Checks the security context of a pod.
-pub fn check_pod(spec: &PodSpec, path: &str, tell: Tell<'_>) {
+pub fn check_pod(spec: &PodSpec, path: &str, report: Report<'_>) {
     let host = [
         ("hostNetwork", spec.host_network == Some(true)),
         ("hostPID", spec.host_pid == Some(true)),
@@ -79,7 +79,7 @@ pub fn check_pod(spec: &PodSpec, path: &str, tell: Tell<'_>) {
         ("runtimeClassName", spec.runtime_class_name.is_some()),
     ];
     for (field, _) in host.into_iter().filter(|(_, is_set)| *is_set) {
-        tell(format!("{path}.{field}"), NOT_HERE.into(), REMOVE);
+        report(format!("{path}.{field}"), NOT_HERE.into(), REMOVE);
     }
     let Some(context) = &spec.security_context else { return };
     let path = format!("{path}.securityContext");
@@ -102,10 +102,10 @@ pub fn check_pod(spec: &PodSpec, path: &str, tell: Tell<'_>) {
     numbers(
         &path,
         &[("fsGroup", *fs_group), ("runAsGroup", *run_as_group), ("runAsUser", *run_as_user)],
-        tell,
+        report,
     );
     for (index, group) in supplemental_groups.iter().flatten().enumerate() {
-        numbers(&path, &[(&format!("supplementalGroups[{index}]"), Some(*group))], tell);
+        numbers(&path, &[(&format!("supplementalGroups[{index}]"), Some(*group))], report);
     }
     let foreign = [
         ("seLinuxChangePolicy", se_linux_change_policy.is_some()),
@@ -113,21 +113,21 @@ pub fn check_pod(spec: &PodSpec, path: &str, tell: Tell<'_>) {
         ("windowsOptions", windows_options.is_some()),
     ];
     for (field, _) in foreign.into_iter().filter(|(_, is_set)| *is_set) {
-        tell(format!("{path}.{field}"), NOT_HERE.into(), REMOVE);
+        report(format!("{path}.{field}"), NOT_HERE.into(), REMOVE);
     }
-    profiles(seccomp_profile.as_ref(), app_armor_profile.as_ref(), &path, tell);
+    profiles(seccomp_profile.as_ref(), app_armor_profile.as_ref(), &path, report);
     for (index, one) in sysctls.iter().flatten().enumerate() {
         if !SYSCTLS.contains(&one.name.replace('/', ".").as_str()) {
-            let reason = format!("{} is not among the settings that Kubernetes calls safe", one.name);
-            tell(format!("{path}.sysctls[{index}].name"), reason, REMOVE);
+            let reason = format!("{} is not a safe sysctl of Kubernetes", one.name);
+            report(format!("{path}.sysctls[{index}].name"), reason, REMOVE);
         }
     }
 }
 
 /// Checks the security context of a container.
-pub fn check_container(spec: &PodSpec, container: &Container, path: &str, tell: Tell<'_>) {
+pub fn check_container(spec: &PodSpec, container: &Container, path: &str, report: Report<'_>) {
     let path = format!("{path}.securityContext");
-    non_root(spec, container, &path, tell);
+    non_root(spec, container, &path, report);
     let Some(context) = &container.security_context else { return };
     let SecurityContext {
         allow_privilege_escalation,
@@ -143,7 +143,7 @@ pub fn check_container(spec: &PodSpec, container: &Container, path: &str, tell: 
         seccomp_profile,
         windows_options,
     } = context;
-    numbers(&path, &[("runAsGroup", *run_as_group), ("runAsUser", *run_as_user)], tell);
+    numbers(&path, &[("runAsGroup", *run_as_group), ("runAsUser", *run_as_user)], report);
     let foreign = [
         ("privileged", *privileged == Some(true)),
         ("procMount", proc_mount.as_ref().is_some_and(|kind| kind != "Default")),
@@ -151,39 +151,39 @@ pub fn check_container(spec: &PodSpec, container: &Container, path: &str, tell: 
         ("windowsOptions", windows_options.is_some()),
     ];
     for (field, _) in foreign.into_iter().filter(|(_, is_set)| *is_set) {
-        tell(format!("{path}.{field}"), NOT_HERE.into(), REMOVE);
+        report(format!("{path}.{field}"), NOT_HERE.into(), REMOVE);
     }
     if *allow_privilege_escalation == Some(true) {
-        let reason = "is not possible with `ostria up`: no process gains privileges by starting a program";
-        tell(format!("{path}.allowPrivilegeEscalation"), reason.into(), "remove the field or write false");
+        let reason = "is not supported by `ostria up`: processes never gain privileges";
+        report(format!("{path}.allowPrivilegeEscalation"), reason.into(), "remove the field or write false");
     }
-    profiles(seccomp_profile.as_ref(), app_armor_profile.as_ref(), &path, tell);
+    profiles(seccomp_profile.as_ref(), app_armor_profile.as_ref(), &path, report);
     if let Some(capabilities) = capabilities {
-        check_capabilities(capabilities, &format!("{path}.capabilities"), tell);
+        check_capabilities(capabilities, &format!("{path}.capabilities"), report);
     }
 }
 
-fn check_capabilities(given: &Capabilities, path: &str, tell: Tell<'_>) {
+fn check_capabilities(given: &Capabilities, path: &str, report: Report<'_>) {
     for (index, name) in given.drop.iter().flatten().enumerate() {
         if name != ALL && bit(name).is_none() {
             let place = format!("{path}.drop[{index}]");
-            tell(place, format!("{name} is no capability"), "correct the name");
+            report(place, format!("{name} is not a capability"), "correct the name");
         }
     }
     for (index, name) in given.add.iter().flatten().enumerate() {
         let place = format!("{path}.add[{index}]");
         let plain = name.strip_prefix("CAP_").unwrap_or(name);
         if name != ALL && bit(name).is_none() {
-            tell(place, format!("{name} is no capability"), "correct the name");
+            report(place, format!("{name} is not a capability"), "correct the name");
         } else if !DEFAULT.contains(&plain) && !MORE.contains(&plain) {
-            let reason = format!("{name} is not possible with `ostria up`: it reaches beyond the pod");
-            tell(place, reason, "leave the capability out");
+            let reason = format!("{name} is not supported by `ostria up`: it affects more than the pod");
+            report(place, reason, "remove the capability");
         }
     }
 }
 
 /// With `runAsNonRoot`, a container must set another user, because there is no image to name one.
-fn non_root(spec: &PodSpec, container: &Container, path: &str, tell: Tell<'_>) {
+fn non_root(spec: &PodSpec, container: &Container, path: &str, report: Report<'_>) {
     let own = container.security_context.as_ref().and_then(|own| own.run_as_non_root);
     let of_pod = spec.security_context.as_ref().and_then(|pod| pod.run_as_non_root);
     // A container with only the image `auto` marks the place of the proxy; the injector completes it.
@@ -191,15 +191,15 @@ fn non_root(spec: &PodSpec, container: &Container, path: &str, tell: Tell<'_>) {
         return;
     }
     if own.or(of_pod) == Some(true) && user(spec, container).unwrap_or(0) == 0 {
-        let reason = "is true, but the container runs as root: images are not run here, so none tells a user";
-        tell(format!("{path}.runAsNonRoot"), reason.into(), "give runAsUser");
+        let reason = "is true, but the container would run as root: no image sets another user";
+        report(format!("{path}.runAsNonRoot"), reason.into(), "give runAsUser");
     }
 }
 
-fn numbers(path: &str, fields: &[(&str, Option<i64>)], tell: Tell<'_>) {
+fn numbers(path: &str, fields: &[(&str, Option<i64>)], report: Report<'_>) {
     for (field, value) in fields {
         if value.is_some_and(|value| !(0..=i64::from(i32::MAX)).contains(&value)) {
-            tell(format!("{path}.{field}"), "must be 0 to 2147483647".into(), "correct the number");
+            report(format!("{path}.{field}"), "must be 0 to 2147483647".into(), "correct the number");
         }
     }
 }
@@ -208,21 +208,21 @@ fn profiles(
     seccomp: Option<&SeccompProfile>,
     app_armor: Option<&AppArmorProfile>,
     path: &str,
-    tell: Tell<'_>,
+    report: Report<'_>,
 ) {
     if let Some(profile) = seccomp.filter(|profile| profile.type_ != "RuntimeDefault") {
         let reason =
-            format!("{} is not possible with `ostria up`: RuntimeDefault always holds", profile.type_);
-        tell(format!("{path}.seccompProfile.type"), reason, "write RuntimeDefault or remove the field");
+            format!("{} is not supported by `ostria up`: RuntimeDefault always applies", profile.type_);
+        report(format!("{path}.seccompProfile.type"), reason, "write RuntimeDefault or remove the field");
     }
     if let Some(profile) = app_armor.filter(|profile| profile.type_ != "Unconfined") {
-        let reason = format!("{} is not possible with `ostria up`", profile.type_);
-        tell(format!("{path}.appArmorProfile.type"), reason, REMOVE);
+        let reason = format!("{} is not supported by `ostria up`", profile.type_);
+        report(format!("{path}.appArmorProfile.type"), reason, REMOVE);
     }
 }
 
 const ALL: &str = "ALL";
-const NOT_HERE: &str = "is not possible with `ostria up`";
+const NOT_HERE: &str = "is not supported by `ostria up`";
 const REMOVE: &str = "remove the field";
 
 /// The default capabilities of container runtimes without MKNOD, because there is no device filter here.
@@ -324,9 +324,9 @@ mod tests {
     fn refused(pod: Value, container: Value) -> Vec<String> {
         let spec = spec(pod, container);
         let mut found = Vec::new();
-        let mut tell = |path: String, _: String, _: &'static str| found.push(path);
-        check_pod(&spec, "spec", &mut tell);
-        check_container(&spec, &spec.containers[0], "spec.containers[0]", &mut tell);
+        let mut report = |path: String, _: String, _: &'static str| found.push(path);
+        check_pod(&spec, "spec", &mut report);
+        check_container(&spec, &spec.containers[0], "spec.containers[0]", &mut report);
         found
     }
 

@@ -84,11 +84,11 @@ pub enum Content {
 pub enum VolumeError {
     /// `ostria up` does not support volumes of this kind.
     #[error(
-        "is of a kind that `ostria up` does not have; use emptyDir, hostPath, configMap, secret, downwardAPI or projected"
+        "is of a kind that `ostria up` does not support; use emptyDir, hostPath, configMap, secret, downwardAPI or projected"
     )]
     Unsupported,
     /// A `resourceFieldRef` names a container that the pod does not have.
-    #[error("containerName names no container")]
+    #[error("containerName is not the name of a container")]
     UnknownContainer,
     /// An object or a key does not exist.
     #[error(transparent)]
@@ -310,14 +310,14 @@ mod tests {
     fn missing_and_unknown_arguments_are_named() {
         assert_eq!(
             of(json!({"name": "v", "secret": {"secretName": "s"}})).unwrap_err().to_string(),
-            "Secret s is not there"
+            "Secret s not found"
         );
         assert_eq!(of(json!({"name": "v", "emptyDir": {}})), Ok(Content::Empty));
         assert!(
             of(json!({"name": "v", "nfs": {"path": "/", "server": "x"}}))
                 .unwrap_err()
                 .to_string()
-                .contains("does not have")
+                .contains("does not support")
         );
     }
 }

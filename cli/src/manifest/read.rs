@@ -144,7 +144,7 @@ fn place(given: &mut Given, namespace: Option<&str>, problems: &mut Vec<Problem>
         Some(namespace) if !own.is_empty() && own != namespace => problems.push(wrong(
             "metadata.namespace",
             &format!("is {own}, but --namespace says {namespace}"),
-            "leave out one of the two",
+            "remove one of the two",
         )),
         _ => {
             let key = Key::of(&given.object);

@@ -33,7 +33,7 @@ pub enum Error {
         mode: u32,
     },
     /// It is of another type than expected, such as a link.
-    #[error("{} is no {expected}", path.display())]
+    #[error("{} is not a {expected}", path.display())]
     Odd {
         /// The folder or file.
         path: PathBuf,

@@ -16,7 +16,7 @@ pub struct Last {
 }
 
 impl Last {
-    /// The last mesh's logs, if no mesh runs; `None` if a mesh runs or no logs were left.
+    /// The last mesh's logs, if no mesh is running; `None` if a mesh runs or no logs were left.
     pub fn without_mesh(state: &State) -> Result<Option<Self>, folder::Error> {
         let runs = Lock::read(state)?.is_some_and(|lock| lock.is_held());
         let folder = state.last_logs();
@@ -42,7 +42,7 @@ impl Last {
             let kept: Vec<String> = names(&self.folder);
             let kept: Vec<&str> = kept.iter().map(|name| name.trim_end_matches(".log")).collect();
             return Err(Failure::Missing(format!(
-                "no mesh runs, and the last one left no log of pod \"{pod}\" in namespace {namespace}; it left those of {}",
+                "no mesh is running, and the last one saved no log of pod \"{pod}\" in namespace {namespace}; it saved those of {}",
                 kept.join(", ")
             )));
         };

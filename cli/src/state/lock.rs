@@ -31,7 +31,7 @@ impl Process {
     }
 }
 
-/// The file of a program. It tells the mesh's processes from unrelated ones.
+/// The file of a program. It distinguishes the mesh's processes from unrelated ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
     device: u64,
@@ -108,14 +108,14 @@ impl Lock {
     }
 }
 
-/// The lock of the running mesh; fails if no mesh runs.
+/// The lock of the running mesh; fails if no mesh is running.
 pub fn running(state: &State) -> Result<Lock, Failure> {
     match Lock::read(state)? {
         Some(lock) if lock.is_held() => Ok(lock),
         _ => Err(foreign(state).unwrap_or_else(|| {
             Failure::blocked(
-                format!("no mesh runs with the state folder {}", state.root().display()),
-                "start one with `ostria up FOLDER`, or name its folder with --state",
+                format!("no mesh is running with the state folder {}", state.root().display()),
+                "start one with `ostria up FOLDER`, or select its folder with --state",
             )
         })),
     }
@@ -141,11 +141,11 @@ pub fn sweep(state: &State) -> Result<bool, Failure> {
     if lock.is_held() {
         return Err(Failure::blocked(
             format!(
-                "a mesh already runs with the state folder {} (process {})",
+                "a mesh is already running with the state folder {} (process {})",
                 state.root().display(),
                 lock.supervisor.pid
             ),
-            "look at it with `ostria status`, end it with `ostria down`, or give this one a folder of its own with --state DIR",
+            "check it with `ostria status`, stop it with `ostria down`, or choose another folder with --state DIR",
         ));
     }
     for child in &lock.children {
@@ -158,7 +158,7 @@ pub fn sweep(state: &State) -> Result<bool, Failure> {
     remove(state).map_err(|error| {
         Failure::blocked(
             format!("remains of a killed mesh in {} cannot be removed: {error}", state.root().display()),
-            "remove the folder by hand",
+            "remove the folder",
         )
     })?;
     Ok(true)
@@ -292,7 +292,7 @@ mod tests {
         folder.add("logs").unwrap();
         let me = Process::find(std::process::id()).unwrap();
         lock_of(me).write(&folder).unwrap();
-        assert!(sweep(&state).unwrap_err().to_string().contains("already runs"));
+        assert!(sweep(&state).unwrap_err().to_string().contains("already running"));
         lock_of(Process { started: me.started + 1, ..me }).write(&folder).unwrap();
         assert_eq!(sweep(&state), Ok(true));
         assert!(!state.root().exists());

@@ -26,7 +26,7 @@ pub enum AttachError {
         source: std::io::Error,
     },
     /// The command ended before it connected to the socket.
-    #[error("the command ended at once with exit code {0}")]
+    #[error("the command exited at once with exit code {0}")]
     EndedAtOnce(i32),
     /// The pod's first process refused the order.
     #[error(transparent)]
@@ -35,13 +35,13 @@ pub enum AttachError {
     #[error("the pod ended")]
     PodEnded,
     /// Reading or writing failed.
-    #[error("the command's output breaks: {0}")]
+    #[error("reading the command's output failed: {0}")]
     Io(#[from] std::io::Error),
 }
 
 /// The container in which a probe or command runs.
 #[derive(Debug, Clone, Copy)]
-pub struct Whose<'a> {
+pub struct ContainerRef<'a> {
     /// The pod.
     pub pod: &'a Pod,
     /// The container.
@@ -70,18 +70,19 @@ pub struct Attached {
 /// Starts a command in a container.
 pub async fn start(
     context: &Context,
-    whose: Whose<'_>,
+    container: ContainerRef<'_>,
     command: &[String],
     terminal: Option<PathBuf>,
 ) -> Result<Attached, AttachError> {
-    let address = whose.address.to_string();
-    let launch = launch::describe(context, whose.pod, whose.container, &address, Some((command, terminal)))?;
+    let address = container.address.to_string();
+    let launch =
+        launch::describe(context, container.pod, container.container, &address, Some((command, terminal)))?;
     // Names of containers contain no colon, so this name is unique.
     let id = format!("exec:{}", context.number());
     let socket = launch.with_file_name(format!("{id}.sock"));
     let listener =
         UnixListener::bind(&socket).map_err(|source| AttachError::Socket { path: socket.clone(), source })?;
-    let mut exit = whose.sandbox.attach(&id, launch, socket.clone(), &whose.container.name);
+    let mut exit = container.sandbox.attach(&id, launch, socket.clone(), &container.container.name);
     let connections =
         async { Ok([listener.accept().await?.0, listener.accept().await?.0, listener.accept().await?.0]) };
     let connected: Result<[UnixStream; 3], std::io::Error> = tokio::select! {
@@ -101,13 +102,13 @@ pub async fn start(
 /// Output beyond `most` bytes is dropped, because a program in a pod may print without end.
 pub async fn run(
     context: &Context,
-    whose: Whose<'_>,
+    container: ContainerRef<'_>,
     command: &[String],
     most: usize,
 ) -> Result<(i32, Vec<u8>), AttachError> {
-    let Attached { input, output, errors, exit, id } = start(context, whose, command, None).await?;
+    let Attached { input, output, errors, exit, id } = start(context, container, command, None).await?;
     drop(input);
-    let end = Killer { sandbox: whose.sandbox, id };
+    let end = Killer { sandbox: container.sandbox, id };
     let read = tokio::join!(first(output, most), first(errors, most));
     let (mut text, complaints) = (read.0?, read.1?);
     let code = exit.await.map_err(|_| AttachError::PodEnded)??;
@@ -133,7 +134,7 @@ struct Killer<'a> {
 }
 
 impl Killer<'_> {
-    /// Call this when the command has ended by itself: its name is then no longer valid.
+    /// Call this when the command has ended by itself: its name is then invalid.
     fn disarm(mut self) {
         self.id.clear();
     }

@@ -42,7 +42,7 @@ pub async fn apply(context: &Arc<Context>, request: &Apply) -> ChangeResponse {
             Ok((problems, warnings)) => (response.problems, response.warnings) = (problems, warnings),
             Err(reason) => response.problems.push(Problem {
                 reason: format!("the objects cannot be checked: pilot {reason}"),
-                next: "look at `ostria status` and at the log of pilot".into(),
+                next: "look at `ostria status` and the log of pilot".into(),
                 ..Problem::default()
             }),
         }
@@ -60,7 +60,7 @@ pub async fn apply(context: &Arc<Context>, request: &Apply) -> ChangeResponse {
     }
     let written: Vec<&Value> = objects.iter().map(|given| &given.object).collect();
     if let Err(reason) = publish::has_room(context, &written) {
-        response.problems.push(Problem { reason, next: "free some space".into(), ..Problem::default() });
+        response.problems.push(Problem { reason, next: "free some disk space".into(), ..Problem::default() });
         return response;
     }
     let opened = match host_ports::open(context, &objects) {
@@ -74,7 +74,7 @@ pub async fn apply(context: &Arc<Context>, request: &Apply) -> ChangeResponse {
         (outcomes, keys.map(|key| wanted(world, key)).collect())
     });
     if let Err(error) = host_ports::serve(context, opened) {
-        tracing::error!(%error, "ports of this machine cannot be served");
+        tracing::error!(%error, "host ports cannot be served");
     }
     response
 }
@@ -144,8 +144,8 @@ pub fn delete(context: &Context, request: &Removal) -> ChangeResponse {
             .map(|(key, file)| Problem {
                 file: (*file).to_string(),
                 object: key.to_string(),
-                reason: "is not there".into(),
-                next: "see what is there with `ostria get`, or give --ignore-not-found".into(),
+                reason: "not found".into(),
+                next: "list the objects with `ostria get`, or use --ignore-not-found".into(),
                 ..Problem::default()
             })
             .collect();
@@ -240,7 +240,7 @@ fn missing_namespaces(context: &Context, objects: &[Given]) -> Vec<Problem> {
             file: given.file.clone(),
             object: key.to_string(),
             path: "metadata.namespace".into(),
-            reason: format!("namespace {} is not there", key.namespace),
+            reason: format!("namespace {} not found", key.namespace),
             next: "add a Namespace object, or correct the name".into(),
         })
         .collect()
@@ -260,7 +260,10 @@ fn missing_accounts(context: &Context, objects: &[Given]) -> Vec<(String, Proble
         let reason = if key.kind == "Pod" {
             account::reason(&key.name, &key.namespace, account)
         } else {
-            format!("there is no ServiceAccount {}/{account}: no pod is made until there is", key.namespace)
+            format!(
+                "there is no ServiceAccount {}/{account}: no pod is created until it exists",
+                key.namespace
+            )
         };
         let problem = Problem {
             file: given.file.clone(),

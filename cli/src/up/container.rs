@@ -14,7 +14,7 @@ use crate::kubelet::backoff;
 use crate::kubelet::ending;
 use crate::kubelet::probe::{self, Handler, Plan, Tally, Verdict};
 use crate::kubelet::status::{self, Phase, Role};
-use crate::up::attach::Whose;
+use crate::up::attach::ContainerRef;
 use crate::up::clock::now;
 use crate::up::context::Context;
 use crate::up::launch::{self, LaunchError};
@@ -218,7 +218,7 @@ impl Unit {
         if let Ok(mut plan) = probe::plan(&self.pod, &probe) {
             plan.timeout = limit;
             // As on Kubernetes, the pod also ends if the hook fails.
-            let _ = prober::run(&self.context, self.whose(), &plan).await;
+            let _ = prober::run(&self.context, self.container_ref(), &plan).await;
         }
     }
 
@@ -263,7 +263,7 @@ impl Unit {
         let patience = plan.period * plan.failure;
         let mut reported = None;
         for attempt in 0.. {
-            let result = prober::run(&self.context, self.whose(), plan).await;
+            let result = prober::run(&self.context, self.container_ref(), plan).await;
             self.complain("startup", &result, begun, &mut reported);
             if result.is_ok() {
                 return Verdict::Well;
@@ -278,8 +278,8 @@ impl Unit {
         Verdict::Open
     }
 
-    /// Repeats a probe until it fails for good. Reports each verdict to `tell`.
-    async fn follow(&self, plan: &Plan, tell: impl Fn(bool)) {
+    /// Repeats a probe until it fails for good. Reports each verdict to `report`.
+    async fn follow(&self, plan: &Plan, report: impl Fn(bool)) {
         let mut tally = Tally::default();
         let mut well = false;
         let exec = matches!(plan.handler, Handler::Exec { .. });
@@ -287,17 +287,17 @@ impl Unit {
         let mut reported = None;
         sleep(plan.delay).await;
         for attempt in 0.. {
-            let result = prober::run(&self.context, self.whose(), plan).await;
+            let result = prober::run(&self.context, self.container_ref(), plan).await;
             let good = result.is_ok();
             self.complain("readiness or liveness", &result, begun, &mut reported);
             let early = !well && !good && begun.elapsed() < plan.delay + plan.period * plan.failure;
             match if early { Verdict::Open } else { tally.count(plan, good) } {
                 Verdict::Well if !well => {
                     well = true;
-                    tell(true);
+                    report(true);
                 }
                 Verdict::Ill => {
-                    tell(false);
+                    report(false);
                     return;
                 }
                 _ => {}
@@ -332,8 +332,13 @@ impl Unit {
         probe::plan(&self.pod, probe?).ok()
     }
 
-    fn whose(&self) -> Whose<'_> {
-        Whose { pod: &self.pod, container: &self.container, sandbox: &self.sandbox, address: self.address }
+    fn container_ref(&self) -> ContainerRef<'_> {
+        ContainerRef {
+            pod: &self.pod,
+            container: &self.container,
+            sandbox: &self.sandbox,
+            address: self.address,
+        }
     }
 
     fn failed(&self, reason: &dyn std::error::Error) -> i32 {

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::kubelet::event::{self, Happening};
+use crate::kubelet::event::{self, EventDetails};
 use crate::kubelet::workload::Plan;
 use crate::kubelet::workload::account;
 use crate::kubelet::workload::member::{Change, Owner};
@@ -44,7 +44,7 @@ pub async fn translate(context: Arc<Context>) {
         let rules = nat::rules(&directory.services, &directory.backends);
         if rules != current {
             if let Err(error) = node::translate(&rules).await {
-                tracing::error!(%error, "services cannot be translated");
+                tracing::error!(%error, "packet rules for services cannot be written");
                 continue;
             }
             current = rules;
@@ -143,7 +143,7 @@ fn tell(world: &mut World, key: &PodKey, reason: &'static str, what: &str) {
         .keys()
         .find(|known| known.kind == owner.kind && known.name == owner.name && known.namespace == key.0);
     if let Some(about) = about.filter(|about| about.kind != "Pod").cloned() {
-        world.events.note(&about, Happening::normal(reason, format!("{what} pod: {}", key.1)), &now());
+        world.events.note(&about, EventDetails::normal(reason, format!("{what} pod: {}", key.1)), &now());
     }
 }
 

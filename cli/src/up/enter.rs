@@ -50,7 +50,9 @@ pub fn listen(
         listener.map(|listener| (port, listener)).map_err(|error| {
             Failure::blocked(
                 format!("the gateway's address {address} cannot be opened: {error}"),
-                format!("end what uses the port, or choose another with {flag} 127.0.0.1:PORT"),
+                format!(
+                    "stop the program that uses the port, or choose another port with {flag} 127.0.0.1:PORT"
+                ),
             )
         })
     };
@@ -86,7 +88,7 @@ pub fn enter(state: &State, listeners: Vec<(u16, TcpListener)>, egress: bool) ->
     if egress && !root {
         return Err(Failure::blocked(
             "--egress needs root: only root can join the pods' network to the host's",
-            "leave --egress out, or run the command with sudo",
+            "remove --egress, or run the command with sudo",
         ));
     }
     let mut node = Node { users: true, listeners, host: None };
@@ -186,7 +188,7 @@ fn show_own_program(place: &Path) -> Result<(), Failure> {
         .and_then(|()| seal::make_read_only(place).map_err(|error| error.to_string()));
     shown.map_err(|error| {
         Failure::blocked(
-            format!("`ostria` cannot be shown to pods read-only: {error}"),
+            format!("the `ostria` program cannot be mounted read-only: {error}"),
             "run the command again",
         )
     })
@@ -206,9 +208,9 @@ fn own_program() -> std::io::Result<PathBuf> {
 
 fn refused(error: Errno, root: bool) -> Failure {
     let missing = if root {
-        "the kernel refuses network namespaces to this root user (CAP_SYS_ADMIN is missing, as in a container)"
+        "the kernel does not let this root user create network namespaces (CAP_SYS_ADMIN is missing, as in a container)"
     } else {
-        "the kernel refuses user namespaces to this user"
+        "the kernel does not let this user create user namespaces"
     };
     let next = if root {
         "run it outside of the container, or give the container --privileged"

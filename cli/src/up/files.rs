@@ -31,7 +31,7 @@ pub enum FilesError {
     #[error("has no spec")]
     NoSpec,
     /// The content of a volume cannot be determined.
-    #[error("volume {volume} {source}")]
+    #[error("volume {volume}: {source}")]
     Content {
         /// Name of the volume.
         volume: String,
@@ -39,7 +39,7 @@ pub enum FilesError {
         source: VolumeError,
     },
     /// A volume's files cannot be written.
-    #[error("volume {volume} cannot be written: {source}")]
+    #[error("volume {volume} cannot be created: {source}")]
     Write {
         /// Name of the volume.
         volume: String,
@@ -47,10 +47,10 @@ pub enum FilesError {
         source: std::io::Error,
     },
     /// A container mounts a volume that the pod does not have.
-    #[error("no volume is named {0}")]
+    #[error("there is no volume {0}")]
     UnknownVolume(String),
     /// A mount's `subPathExpr` has an unknown variable.
-    #[error("subPathExpr {0} names a variable that the container does not have")]
+    #[error("subPathExpr {0} uses an unknown variable")]
     UnknownVariable(String),
     /// A mount's `subPath` is not allowed.
     #[error("subPath {path} {reason}")]

@@ -35,7 +35,7 @@ impl HostPorts {
     pub fn listen(&self, address: SocketAddr) -> std::io::Result<TcpListener> {
         match &self.host {
             Some(host) => host.listen(address),
-            None => Err(std::io::Error::other("nothing is left in the host's network to open it")),
+            None => Err(std::io::Error::other("the process that opens host ports has ended")),
         }
     }
 

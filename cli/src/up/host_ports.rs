@@ -36,8 +36,8 @@ pub fn open(context: &Context, objects: &[Given]) -> Result<Opened, Vec<Problem>
                     file: given.file.clone(),
                     object: key.to_string(),
                     path: claim.path,
-                    reason: format!("{address} of this machine cannot be opened: {error}"),
-                    next: "end what uses the port, or choose another".into(),
+                    reason: format!("host port {address} cannot be opened: {error}"),
+                    next: "stop the program that uses the port, or choose another port".into(),
                 }),
             }
         }

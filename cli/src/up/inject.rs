@@ -21,19 +21,19 @@ use crate::up::tls;
 #[derive(Debug, thiserror::Error)]
 pub enum InjectError {
     /// No response within the timeout.
-    #[error("does not answer within 10 s")]
+    #[error("did not respond within 10 s")]
     Timeout,
     /// The connection failed.
-    #[error("is not reached: {0}")]
+    #[error("cannot be reached: {0}")]
     Unreached(std::io::Error),
     /// The server's certificate is not signed by the mesh's roots, or is not the injector's.
-    #[error("is not who it should be: {0}")]
+    #[error("has an untrusted certificate: {0}")]
     Unproven(std::io::Error),
     /// The connection broke.
-    #[error("does not answer: {0}")]
+    #[error("closed the connection: {0}")]
     Http(#[from] hyper::Error),
     /// The response has an error status.
-    #[error("answers {status}: {words}")]
+    #[error("returned status {status}: {words}")]
     Status {
         /// Status of the response.
         status: http::StatusCode,
@@ -41,7 +41,7 @@ pub enum InjectError {
         words: String,
     },
     /// The injector rejected the pod.
-    #[error("refuses the pod: {0}")]
+    #[error("rejected the pod: {0}")]
     Refused(String),
     /// The response cannot be used.
     #[error("{0}")]
@@ -52,19 +52,19 @@ pub enum InjectError {
 #[derive(Debug, thiserror::Error)]
 pub enum AnswerError {
     /// The body is not an AdmissionReview.
-    #[error("answers no review: {0}")]
+    #[error("returned a malformed AdmissionReview: {0}")]
     Review(serde_json::Error),
     /// The review has no response.
-    #[error("sends a review without a response")]
+    #[error("returned an AdmissionReview without a response")]
     Empty,
     /// The patch is not valid base64.
-    #[error("sends a patch that is not base64: {0}")]
+    #[error("returned a patch that is not base64: {0}")]
     Encoding(#[from] base64::DecodeError),
     /// The patch is not a valid JSON patch.
-    #[error("sends a patch that is not understood: {0}")]
+    #[error("returned a malformed patch: {0}")]
     Malformed(serde_json::Error),
     /// The patch does not apply to this pod.
-    #[error("sends a patch that does not fit: {0}")]
+    #[error("returned a patch that does not apply: {0}")]
     Unfit(#[from] json_patch::PatchError),
 }
 
@@ -140,7 +140,7 @@ fn patched(pod: &Value, review: &AdmissionReview) -> Result<Value, InjectError> 
     let response = review.response.as_ref().ok_or(AnswerError::Empty)?;
     if !response.allowed {
         let message = response.status.as_ref().map_or("", |status| status.message.as_str());
-        let message = if message.is_empty() { "no reason is given" } else { message };
+        let message = if message.is_empty() { "no reason given" } else { message };
         return Err(InjectError::Refused(message.into()));
     }
     let Some(patch) = response.decoded_patch().map_err(AnswerError::from)? else {
@@ -171,10 +171,10 @@ mod tests {
         let refused = |response| of(response).unwrap_err().to_string();
         assert_eq!(of(Response::allowed("").patched(patch)).unwrap()["metadata"]["labels"]["x"], "y");
         assert_eq!(of(Response::allowed("")).unwrap(), pod);
-        assert_eq!(refused(Response::denied("", "no".into())), "refuses the pod: no");
+        assert_eq!(refused(Response::denied("", "no".into())), "rejected the pod: no");
         let silent = Response { status: None, ..Response::denied("", String::new()) };
-        assert_eq!(refused(silent), "refuses the pod: no reason is given");
+        assert_eq!(refused(silent), "rejected the pod: no reason given");
         let empty = patched(&pod, &review(&pod)).unwrap_err().to_string();
-        assert_eq!(empty, "sends a review without a response");
+        assert_eq!(empty, "returned an AdmissionReview without a response");
     }
 }

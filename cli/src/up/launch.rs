@@ -107,7 +107,7 @@ fn variables(
         ("HOSTNAME".to_string(), files::hostname(pod)),
     ];
     if marks(context, pod, container) {
-        // If all containers share one user, this mark tells the proxy's traffic from the application's.
+        // If all containers share one user, this mark distinguishes the proxy's traffic from the application's.
         variables.push(("OSTRIA_SOCKET_MARK".into(), "1337".into()));
     }
     variables.retain(|(name, _)| value_of(&own, name).is_none());
@@ -116,7 +116,7 @@ fn variables(
 }
 
 /// Whether a container is the proxy on a machine where all containers share one user. The proxy's sockets then have a
-/// mark that tells its traffic from the application's, and only NET_ADMIN may set marks.
+/// mark that distinguishes its traffic from the application's, and only NET_ADMIN may set marks.
 fn marks(context: &Context, pod: &Pod, container: &Container) -> bool {
     !context.users
         && pod.spec.as_ref().is_some_and(|spec| security::settings(spec, container).user == Some(PROXY))

@@ -42,7 +42,7 @@ pub enum LookError {
     #[error("the pod has not started")]
     NotStarted,
     /// The pod ended during the request.
-    #[error("the pod is gone")]
+    #[error("the pod has been deleted")]
     Gone,
     /// The container has no such log.
     #[error("container {container} of pod {pod} has not {what}")]

@@ -36,16 +36,16 @@ use crate::wire::SELF;
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// The connection failed.
-    #[error("is not reached: {0}")]
+    #[error("cannot be reached: {0}")]
     Connect(#[from] std::io::Error),
     /// No response within the timeout.
     #[error("did not respond within 10 s")]
     Timeout,
     /// The connection broke.
-    #[error("connection failed: {0}")]
+    #[error("closed the connection: {0}")]
     Http(#[from] hyper::Error),
     /// The response has an error status.
-    #[error("answers {status}: {words}")]
+    #[error("returned status {status}: {words}")]
     Status {
         /// Status of the response.
         status: http::StatusCode,
@@ -53,7 +53,7 @@ pub enum RequestError {
         words: String,
     },
     /// The response cannot be parsed.
-    #[error("answers with something else: {0}")]
+    #[error("returned a malformed response: {0}")]
     Answer(#[from] serde_json::Error),
 }
 
@@ -154,7 +154,7 @@ impl Plane {
                     continue;
                 }
                 progress.step(&format!(
-                    "{} ended and is started again; see its log in {}",
+                    "{} ended and is restarted; see its log in {}",
                     part.name,
                     context.state.logs().display()
                 ));
@@ -209,7 +209,7 @@ impl Plane {
     async fn injector(&mut self, context: &Context, keys: &Path, level: &str) -> Result<(), Failure> {
         certify(context, keys)
             .await
-            .map_err(|reason| blocked(&format!("no certificate for the injector: {reason}")))?;
+            .map_err(|reason| blocked(&format!("the injector has no certificate: {reason}")))?;
         let arguments = [
             ("--address", NODE.to_string()),
             ("--port", crate::up::inject::PORT.to_string()),
@@ -252,7 +252,7 @@ impl Plane {
             std::fs::read_to_string(context.state.logs().join(format!("{name}.log"))).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         let last = lines[lines.len().saturating_sub(10)..].join("\n  ");
-        Err(Failure::blocked(format!("{name} does not become ready; its log ends with\n  {last}"), NEXT))
+        Err(Failure::blocked(format!("{name} did not become ready; its log ends with\n  {last}"), NEXT))
     }
 }
 
@@ -418,16 +418,16 @@ async fn follow(context: Arc<Context>, keys: PathBuf) {
         known = found;
         let trusted = context.injector.get().map_or(Ok(()), |injector| injector.trust(&known));
         if let Err(error) = trusted {
-            tracing::error!(
-                reason = error.to_string(),
-                "the root certificates have changed and cannot be used"
-            );
+            tracing::error!(reason = error.to_string(), "the changed root certificates cannot be used");
             continue;
         }
         roots::replace(&context, String::from_utf8_lossy(&known).into_owned());
-        tracing::info!("the root certificates have changed; pods are given them");
+        tracing::info!("the root certificates have changed and are sent to pods");
         if let Err(error) = certify(&context, &keys).await {
-            tracing::error!(reason = error.to_string(), "the injector keeps its certificate of the old root");
+            tracing::error!(
+                reason = error.to_string(),
+                "the injector keeps its certificate, which the old root signed"
+            );
         }
     }
 }
@@ -465,7 +465,7 @@ fn blocked(reason: &str) -> Failure {
 
 /// The trust domain of identities.
 pub const TRUST_DOMAIN: &str = "cluster.local";
-const NEXT: &str = "correct what is named and run the command again; --log-level debug tells more";
+const NEXT: &str = "correct the problem and run the command again; --log-level debug shows more";
 const AUDIENCE: &str = "istio-ca";
 /// Citadel's port for certificates.
 pub const CITADEL: u16 = 8060;

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::beneath;
-use crate::kubelet::inject::is_asked;
+use crate::kubelet::inject::requests_sidecar;
 use crate::kubelet::status::{self, Role};
 use crate::kubelet::{address, check, security};
 use crate::manifest::object::is_selected;
@@ -38,13 +38,13 @@ enum StartError {
     #[error("the injector {0}")]
     Inject(#[from] InjectError),
     /// The control plane does not run yet.
-    #[error("the injector does not run")]
+    #[error("the injector is not running")]
     NoInjector,
     /// The injector's result is not a valid pod, or must not run.
     #[error("{0}")]
     Refused(Box<dyn std::error::Error + Send + Sync>),
     /// All addresses of pods are in use.
-    #[error("no address is left")]
+    #[error("no free pod address")]
     NoAddress,
     /// Its folder cannot be created.
     #[error("{path}: {source}")]
@@ -88,8 +88,13 @@ pub async fn run(context: Arc<Context>, key: PodKey, stop: CancellationToken) {
         wait = (wait * 2).min(Duration::from_secs(30));
     };
     if let Some((pod, sandbox, address)) = started {
-        let life =
-            Life { context: Arc::clone(&context), key: key.clone(), pod: Arc::new(pod), sandbox, address };
+        let life = RunningPod {
+            context: Arc::clone(&context),
+            key: key.clone(),
+            pod: Arc::new(pod),
+            sandbox,
+            address,
+        };
         life.live(&stop).await;
         let uid = life.pod.metadata.uid.clone().unwrap_or_default();
         life.sandbox.close().await;
@@ -157,7 +162,7 @@ async fn inject(context: &Context, key: &PodKey) -> Result<Value, StartError> {
         let entry = world.pods.get(key).ok_or(StartError::Gone)?;
         let namespace = world.core("Namespace", "", &key.0);
         let labels = namespace.and_then(|namespace| namespace.pointer("/metadata/labels"));
-        (entry.object.clone(), is_asked(&entry.object, labels) && entry.status.containers.is_empty())
+        (entry.object.clone(), requests_sidecar(&entry.object, labels) && entry.status.containers.is_empty())
     };
     if !asked {
         return Ok(object);
@@ -191,7 +196,7 @@ fn role(init: &Container) -> Role {
 type Sidecar = (CancellationToken, tokio::task::JoinHandle<i32>);
 
 /// A running pod with its namespaces.
-struct Life {
+struct RunningPod {
     context: Arc<Context>,
     key: PodKey,
     pod: Arc<Pod>,
@@ -199,7 +204,7 @@ struct Life {
     address: Ipv4Addr,
 }
 
-impl Life {
+impl RunningPod {
     async fn live(&self, stop: &CancellationToken) {
         let end = stop.child_token();
         tokio::select! {

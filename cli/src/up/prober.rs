@@ -10,7 +10,7 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 
 use crate::kubelet::probe::{Handler, Plan};
-use crate::up::attach::{self, AttachError, Whose};
+use crate::up::attach::{self, AttachError, ContainerRef};
 use crate::up::context::Context;
 
 /// Why a probe or hook failed.
@@ -45,22 +45,26 @@ pub enum ProbeFailure {
 }
 
 /// Runs a probe once. Fails with the reason if the container is unhealthy.
-pub async fn run(context: &Context, whose: Whose<'_>, plan: &Plan) -> Result<(), ProbeFailure> {
-    match tokio::time::timeout(plan.timeout, handle(context, whose, &plan.handler)).await {
+pub async fn run(context: &Context, container: ContainerRef<'_>, plan: &Plan) -> Result<(), ProbeFailure> {
+    match tokio::time::timeout(plan.timeout, handle(context, container, &plan.handler)).await {
         Ok(result) => result,
         Err(_) => Err(ProbeFailure::Timeout(plan.timeout)),
     }
 }
 
-async fn handle(context: &Context, whose: Whose<'_>, handler: &Handler) -> Result<(), ProbeFailure> {
+async fn handle(
+    context: &Context,
+    container: ContainerRef<'_>,
+    handler: &Handler,
+) -> Result<(), ProbeFailure> {
     match handler {
-        Handler::Tcp { port } => connect(&whose.address.to_string(), *port).await.map(drop),
-        Handler::Exec { command } => match attach::run(context, whose, command, OUTPUT).await? {
+        Handler::Tcp { port } => connect(&container.address.to_string(), *port).await.map(drop),
+        Handler::Exec { command } => match attach::run(context, container, command, OUTPUT).await? {
             (0, _) => Ok(()),
             (code, _) => Err(ProbeFailure::ExitCode(code)),
         },
         Handler::Http { host, port, path, headers, tls } => {
-            let address = whose.address.to_string();
+            let address = container.address.to_string();
             let stream = connect(host.as_deref().unwrap_or(&address), *port).await?;
             let mut request = http::Request::get(path).header("host", format!("{address}:{port}"));
             for (name, value) in headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("host")) {

@@ -31,7 +31,7 @@ pub async fn run(context: Arc<Context>) {
         if let Err(reason) = &result
             && trouble.as_ref() != Some(reason)
         {
-            tracing::error!(reason, "pilot keeps the configuration of before");
+            tracing::error!(reason, "configuration for pilot cannot be written; pilot keeps the last one");
         }
         trouble = result.err();
         context.published.send_modify(|state| {

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::DryRun;
-use crate::up::attach::Whose;
+use crate::up::attach::ContainerRef;
 use crate::up::context::Context;
 use crate::up::files::PROGRAMS;
 use crate::up::look::LookError;
@@ -273,7 +273,7 @@ fn beginning(path: &std::path::Path, lines: usize) -> u64 {
 async fn exec(Extracted(known): Extracted<ServerState>, request: axum::extract::Request) -> Response {
     let query = request.headers().get("x-exec").and_then(|header| header.to_str().ok());
     let Some(query) = query.and_then(|text| serde_json::from_str::<ExecQuery>(text).ok()) else {
-        return (StatusCode::BAD_REQUEST, "the request for a command is not understood").into_response();
+        return (StatusCode::BAD_REQUEST, "the exec request is malformed").into_response();
     };
     let (key, container) = match look::find(&known.context, &query.target) {
         Ok(found) => found,
@@ -283,8 +283,8 @@ async fn exec(Extracted(known): Extracted<ServerState>, request: axum::extract::
         Ok(unit) => unit,
         Err(reason) => return missing(&reason),
     };
-    let whose = Whose { pod: &pod, container: &container, sandbox: &sandbox, address };
-    match stream::begin(&known.context, whose, &query).await {
+    let container_ref = ContainerRef { pod: &pod, container: &container, sandbox: &sandbox, address };
+    match stream::begin(&known.context, container_ref, &query).await {
         Ok(running) => {
             tokio::spawn(async move {
                 if let Ok(upgraded) = hyper::upgrade::on(request).await {
@@ -306,14 +306,14 @@ async fn proxy(Extracted(known): Extracted<ServerState>, Json(query): Json<Proxy
         Ok(unit) => unit,
         Err(reason) => return missing(&reason),
     };
-    let whose = Whose { pod: &pod, container: &container, sandbox: &sandbox, address };
+    let container_ref = ContainerRef { pod: &pod, container: &container, sandbox: &sandbox, address };
     let own = std::env::current_exe()
         .ok()
         .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));
     let program = format!("{PROGRAMS}/{}", own.unwrap_or_else(|| "ostria".into()));
     let mut command = vec![program, "fetch".into(), query.page];
     command.extend(query.post.then(|| "--post".into()));
-    match attach::run(&known.context, whose, &command, MOST_DUMP + 1).await {
+    match attach::run(&known.context, container_ref, &command, MOST_DUMP + 1).await {
         Ok((0, dump)) if dump.len() > MOST_DUMP => {
             (StatusCode::BAD_GATEWAY, format!("the dump has more than {} MiB", MOST_DUMP >> 20))
                 .into_response()

@@ -26,18 +26,18 @@ impl Signer {
     /// Generates a key.
     pub fn new() -> io::Result<Self> {
         let random = SystemRandom::new();
-        let failed = |_| io::Error::other("the system gives no random numbers for a key");
+        let failed = |_| io::Error::other("the system has no random numbers for a key");
         let document =
             EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).map_err(failed)?;
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random)
-            .map_err(|_| io::Error::other("a fresh key is refused"))?;
+            .map_err(|_| io::Error::other("the generated key is invalid"))?;
         Ok(Self { key, random })
     }
 
     /// Publishes the public key for servers that verify tokens.
     pub fn publish(&self, path: &Path) -> io::Result<()> {
         let set = token::key_set(KEY_ID, self.key.public_key().as_ref());
-        let set = set.ok_or_else(|| io::Error::other("the key has an odd form"))?;
+        let set = set.ok_or_else(|| io::Error::other("the key is malformed"))?;
         crate::beneath::replace_own(path, set.to_string().as_bytes())
     }
 

@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf};
 use tokio::sync::mpsc;
 
-use crate::up::attach::{self, AttachError, Attached, Whose};
+use crate::up::attach::{self, AttachError, Attached, ContainerRef};
 use crate::up::context::Context;
 use crate::up::sandbox::Sandbox;
 use crate::wire::{ExecQuery, frame};
@@ -25,7 +25,7 @@ pub struct Running {
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
     /// No terminal can be opened.
-    #[error("no terminal: {0}")]
+    #[error("cannot create a terminal: {0}")]
     Terminal(#[from] nix::Error),
     /// The command cannot be run.
     #[error(transparent)]
@@ -33,7 +33,11 @@ pub enum StreamError {
 }
 
 /// Starts the command.
-pub async fn begin(context: &Context, whose: Whose<'_>, query: &ExecQuery) -> Result<Running, StreamError> {
+pub async fn begin(
+    context: &Context,
+    container: ContainerRef<'_>,
+    query: &ExecQuery,
+) -> Result<Running, StreamError> {
     let (terminal, path) = if query.tty {
         let pair = nix::pty::openpty(None, None)?;
         let path: PathBuf = nix::unistd::ttyname(&pair.slave)?;
@@ -41,7 +45,7 @@ pub async fn begin(context: &Context, whose: Whose<'_>, query: &ExecQuery) -> Re
     } else {
         (None, None)
     };
-    let attached = attach::start(context, whose, &query.command, path).await?;
+    let attached = attach::start(context, container, &query.command, path).await?;
     Ok(Running { attached, terminal })
 }
 

@@ -20,7 +20,7 @@ use crate::arguments::{DryRun, Up};
 use crate::beneath;
 use crate::failure::Failure;
 use crate::kubelet::check::check;
-use crate::kubelet::inject::is_asked;
+use crate::kubelet::inject::requests_sidecar;
 use crate::kubelet::logmark::LogMarks;
 use crate::kubelet::workload;
 use crate::kubelet::workload::job::End;
@@ -50,7 +50,7 @@ pub fn run(state: State, up: &Up) -> Result<(), Failure> {
     let _log = api::process::log::init(&up.log_level, api::process::log::Format::Text);
     let objects = read::read(&up.folders, false, None).map_err(Failure::Refused)?;
     if lock::sweep(&state)? {
-        progress.step("removed what a killed mesh had left");
+        progress.step("removed the remains of a killed mesh");
     }
     let mut context = context(state)?;
     precheck(&context, &objects)?;
@@ -59,32 +59,33 @@ pub fn run(state: State, up: &Up) -> Result<(), Failure> {
     open_files::raise();
     let listeners = enter::listen(up.gateway, up.gateway_https)?;
     context.host_ports = HostPorts::start().map_err(|error| {
-        Failure::blocked(format!("ports of this machine cannot be opened: {error}"), "run the command again")
+        Failure::blocked(format!("host ports cannot be opened: {error}"), "run the command again")
     })?;
     claim(&context, up)?;
     let state = context.state.clone();
     let result = enter::enter(&context.state, listeners, up.egress).and_then(|node| {
         context.users = node.users;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime =
-            runtime.map_err(|error| Failure::blocked(format!("no runtime: {error}"), "free some memory"))?;
+        let runtime = runtime.map_err(|error| {
+            Failure::blocked(format!("the runtime cannot be started: {error}"), "free some memory")
+        })?;
         let result = runtime.block_on(live(Arc::new(context), node, up, objects, progress));
         runtime.shutdown_timeout(Duration::from_millis(200));
         result
     });
     enter::give_up_private(&state);
     if let Err(error) = last::keep(&state) {
-        progress.step(&format!("the last logs cannot be kept: {error}"));
+        progress.step(&format!("the last logs cannot be saved: {error}"));
     }
     let removed = lock::remove(&state);
     result?;
     removed.map_err(|error| {
         Failure::blocked(
             format!("{} cannot be removed: {error}", state.root().display()),
-            "remove it by hand",
+            "remove it yourself",
         )
     })?;
-    progress.step("everything is down");
+    progress.step("the mesh is down");
     Ok(())
 }
 
@@ -122,7 +123,7 @@ fn precheck(context: &Context, objects: &[Given]) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::blocked(
-        format!("the control plane's {} are neither beside `ostria` nor on PATH", missing.join(", ")),
+        format!("the control plane's {} are not beside `ostria` or on PATH", missing.join(", ")),
         "install them beside `ostria`",
     ))
 }
@@ -133,9 +134,9 @@ fn needs_mesh(objects: &[Given]) -> bool {
         let key = Key::of(&given.object);
         let labels = given.object.pointer("/metadata/labels");
         kind::of(&key.group, &key.kind).is_some_and(Descriptor::is_mesh)
-            || key.kind == "Namespace" && is_asked(&json!({}), labels)
-            || is_asked(&given.object, None)
-            || is_asked(&given.object["spec"]["template"], None)
+            || key.kind == "Namespace" && requests_sidecar(&json!({}), labels)
+            || requests_sidecar(&given.object, None)
+            || requests_sidecar(&given.object["spec"]["template"], None)
     })
 }
 
@@ -156,7 +157,7 @@ fn claim(context: &Context, up: &Up) -> Result<(), Failure> {
 /// The content of the lock while these child processes run.
 fn lock(context: &Context, up: &Up, children: impl IntoIterator<Item = u32>) -> std::io::Result<Lock> {
     let supervisor =
-        Process::find(std::process::id()).ok_or_else(|| std::io::Error::other("/proc is not there"))?;
+        Process::find(std::process::id()).ok_or_else(|| std::io::Error::other("/proc is not mounted"))?;
     let children: Vec<Process> = children.into_iter().filter_map(Process::find).collect();
     // A child may not have executed its program yet.
     let started = plane::PROGRAMS.into_iter().filter_map(|name| Program::at(context.program(name)?));
@@ -189,7 +190,7 @@ async fn live(
     let begun = tokio::select! {
         begun = mesh.begin(&mut node, up, objects) => begun,
         () = signals.any() => Err(Failure::blocked("interrupted before the mesh was ready", "run the command again")),
-        () = down.cancelled() => Err(Failure::blocked("taken down before the mesh was ready", "run the command again")),
+        () = down.cancelled() => Err(Failure::blocked("stopped before the mesh was ready", "run the command again")),
     };
     if begun.is_ok() {
         if up.background {
@@ -222,10 +223,10 @@ impl Mesh {
             move |error: &dyn std::error::Error| Failure::blocked(format!("{what}: {error}"), NEXT)
         };
         let built = node::build(up.egress).await;
-        built.map_err(|error| failed("the node's network cannot be made")(&error))?;
+        built.map_err(|error| failed("the node's network cannot be created")(&error))?;
         let forward = up.egress.then(resolvers);
         let named = names::serve(Arc::clone(context), forward).await;
-        named.map_err(|error| failed("the name server cannot be started")(&error))?;
+        named.map_err(|error| failed("the DNS server cannot be started")(&error))?;
         self.progress.step("the node's network is ready");
         namespaces(context, &objects);
         let mut written = std::collections::BTreeMap::new();
@@ -244,7 +245,7 @@ impl Mesh {
             .warnings
             .iter()
             .for_each(|warning| self.progress.step(&format!("Warning: {}", warning.line())));
-        self.progress.step(&format!("{} objects are accepted", response.outcomes.len()));
+        self.progress.step(&format!("{} objects accepted", response.outcomes.len()));
         tokio::spawn(publish::run(Arc::clone(context)));
         tokio::spawn(controller::translate(Arc::clone(context)));
         tokio::spawn(controller::run(Arc::clone(context), self.tasks.clone()));
@@ -254,7 +255,7 @@ impl Mesh {
         for (port, listener) in node.listeners.drain(..) {
             let behind = move |directory: &Directory| gateway::endpoints(directory, port);
             let served = gateway::serve(context, listener, behind, CancellationToken::new());
-            served.map_err(|error| failed("the gateway cannot be served")(&error))?;
+            served.map_err(|error| failed("the gateway's port cannot be served")(&error))?;
         }
         let served = server::serve(context, up.gateway.to_string(), self.down.clone());
         served.map_err(|error| failed("the socket cannot be opened")(&error))?;
@@ -337,7 +338,7 @@ impl Mesh {
         }
         self.unready();
         self.progress.step(&format!(
-            "not all pods are ready within {}; look at them with `ostria get pods -A`, `ostria events -A` and `ostria logs`",
+            "not all pods are ready after {}; check them with `ostria get pods -A`, `ostria events -A` and `ostria logs`",
             api::process::duration::display(limit)
         ));
         false
@@ -382,7 +383,7 @@ impl Mesh {
                 } else if let Some(trouble) = trouble
                     && reported.insert(trouble.clone())
                 {
-                    self.progress.step(&format!("pod {name} waits: {trouble}"));
+                    self.progress.step(&format!("pod {name} is not ready: {trouble}"));
                 }
             }
             let settled = {
@@ -414,7 +415,7 @@ impl Mesh {
         let all = world.objects.iter();
         all.filter_map(|(key, object)| {
             let reason = workload::account::forbidden(&world.objects, key, object)?;
-            Some(format!("{key} gets no pods: {reason}"))
+            Some(format!("no pods are created for {key}: {reason}"))
         })
         .collect()
     }
@@ -463,7 +464,7 @@ impl Mesh {
     }
 
     async fn end(self) {
-        self.progress.step("taking everything down");
+        self.progress.step("stopping the mesh");
         controller::end_all(&self.context);
         self.tasks.close();
         // Longer than the grace period of containers. Processes that remain end with this process.
@@ -521,7 +522,9 @@ struct Signals {
 impl Signals {
     fn new() -> Result<Self, Failure> {
         let open = |kind| {
-            signal(kind).map_err(|error| Failure::blocked(format!("signals are refused: {error}"), NEXT))
+            signal(kind).map_err(|error| {
+                Failure::blocked(format!("signal handlers cannot be installed: {error}"), NEXT)
+            })
         };
         Ok(Self {
             interrupt: open(SignalKind::interrupt())?,
@@ -539,7 +542,7 @@ impl Signals {
     }
 }
 
-const NEXT: &str = "correct what is named and run the command again";
+const NEXT: &str = "correct the problem and run the command again";
 /// How long `up` waits for proxies after all pods are ready.
 const TELLING: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -548,5 +551,5 @@ const STABLE: Duration = Duration::from_secs(5);
 /// How long `up` waits for a program that ends at once.
 const BLINK: Duration = Duration::from_millis(250);
 const TICK: Duration = Duration::from_millis(500);
-/// The byte that tells the starting command of a detached mesh that not all pods are ready.
+/// The byte that reports to the starting command of a detached mesh that not all pods are ready.
 pub const UNREADY: u8 = 4;

@@ -1,5 +1,5 @@
 //! The state of the running mesh: objects and pods. One lock guards it; it is held for single steps and never across an
-//! `await`. A counter of changes tells all tasks when to look again.
+//! `await`. A counter of changes wakes all tasks that depend on the state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;

@@ -17,7 +17,7 @@ use crate::wire::{self, ChangeResponse, Given, Outcome};
 
 impl Verb for Apply {
     const NAME: &'static str = "apply";
-    const ABOUT: &'static str = "Create or change objects from files";
+    const ABOUT: &'static str = "Create or update objects from files";
     const EXAMPLES: &'static [&'static str] =
         &["apply -f samples/bookinfo/networking/virtual-service-reviews-80-20.yaml"];
 

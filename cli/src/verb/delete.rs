@@ -59,8 +59,8 @@ fn missing(given: &Given) -> Problem {
     Problem {
         file: given.file.clone(),
         object: Key::of(&given.object).to_string(),
-        reason: "is not there".into(),
-        next: "see what is there with `ostria get`, or give --ignore-not-found".into(),
+        reason: "not found".into(),
+        next: "list the objects with `ostria get`, or use --ignore-not-found".into(),
         ..Problem::default()
     }
 }

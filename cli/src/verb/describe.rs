@@ -13,8 +13,7 @@ use crate::wire::{Description, Query};
 
 impl Verb for Describe {
     const NAME: &'static str = "describe";
-    const ABOUT: &'static str =
-        "Show everything about objects: fields, verdicts, what routes to them, events";
+    const ABOUT: &'static str = "Show details of objects: fields, status, related objects and events";
     const EXAMPLES: &'static [&'static str] =
         &["describe service reviews", "describe virtualservice/bookinfo -n default"];
 

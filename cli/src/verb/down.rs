@@ -17,7 +17,7 @@ pub struct Down {}
 
 impl Verb for Down {
     const NAME: &'static str = "down";
-    const ABOUT: &'static str = "Take the running mesh down";
+    const ABOUT: &'static str = "Stop the running mesh";
     const EXAMPLES: &'static [&'static str] = &["down"];
 
     fn run(self, state: &State) -> Result<(), Failure> {
@@ -31,18 +31,18 @@ fn run(state: &State) -> Result<(), Failure> {
         if let Some(failure) = lock::foreign(state) {
             return Err(failure);
         }
-        println!("no mesh runs");
+        println!("no mesh is running");
         return Ok(());
     };
     if !lock.is_held() {
         keep(state);
         lock::sweep(state)?;
-        println!("removed what a killed mesh had left");
+        println!("removed the remains of a killed mesh");
         return Ok(());
     }
     lock.signal(lock.supervisor, Signal::TERM);
     if !gone(&lock, ORDERLY) {
-        eprintln!("the mesh does not end by itself; it is killed");
+        eprintln!("the mesh did not stop in time and is killed");
         lock.signal(lock.supervisor, Signal::KILL);
         if !gone(&lock, KILL) {
             return Err(Failure::blocked(
@@ -60,7 +60,7 @@ fn run(state: &State) -> Result<(), Failure> {
 /// Saves the last logs of a killed mesh, which could not save them itself.
 fn keep(state: &State) {
     if let Err(error) = last::keep(state) {
-        eprintln!("the last logs cannot be kept: {error}");
+        eprintln!("the last logs cannot be saved: {error}");
     }
 }
 

@@ -29,7 +29,7 @@ pub struct Events {
     /// Show events of all namespaces
     #[arg(short = 'A', long)]
     all_namespaces: bool,
-    /// Do not print the names of the columns
+    /// Do not print the header
     #[arg(long)]
     no_headers: bool,
     /// Keep printing events as they occur
@@ -42,7 +42,7 @@ pub struct Events {
 
 impl Verb for Events {
     const NAME: &'static str = "events";
-    const ABOUT: &'static str = "Show what happened to objects, the latest last";
+    const ABOUT: &'static str = "List events, oldest first";
     const EXAMPLES: &'static [&'static str] =
         &["events -A", "events --for pod/reviews-v1-x --types=Warning", "events --watch"];
 
@@ -97,8 +97,10 @@ impl Events {
 fn about(text: &str) -> Result<(String, String), Failure> {
     let next = "write --for KIND/NAME";
     let (word, name) =
-        text.split_once('/').ok_or_else(|| Failure::blocked(format!("{text} names no object"), next))?;
-    let kind = kind::named(word).ok_or_else(|| Failure::blocked(format!("there is no kind {word}"), next))?;
+        text.split_once('/').ok_or_else(|| Failure::blocked(format!("{text} is not KIND/NAME"), next))?;
+    let kind = kind::named(word).ok_or_else(|| {
+        Failure::blocked(format!("the server doesn't have a resource type \"{word}\""), next)
+    })?;
     Ok((kind.kind.into(), name.into()))
 }
 

@@ -26,7 +26,7 @@ pub struct Exec {
     /// Pass standard input to the command
     #[arg(short = 'i', long)]
     stdin: bool,
-    /// Give the command a terminal
+    /// Allocate a terminal for the command
     #[arg(short = 't', long)]
     tty: bool,
     /// Namespace of the pod
@@ -56,7 +56,7 @@ fn run(state: &State, exec: &Exec) -> Result<(), Failure> {
     let query = ExecQuery { target, command: exec.command.clone(), stdin: exec.stdin, tty };
     let code = client::block_on(async {
         let upgraded = client::exec(state, &query).await?;
-        let _raw = tty.then(Raw::enter).flatten();
+        let _raw = tty.then(RawTerminal::enter).flatten();
         let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
         let input = tokio::spawn(feed(writer, exec.stdin));
         let code = print(reader).await;
@@ -111,9 +111,9 @@ async fn print(mut reader: ReadHalf<TokioIo<Upgraded>>) -> u8 {
 }
 
 /// A terminal in raw mode, until this value is dropped.
-struct Raw(Termios);
+struct RawTerminal(Termios);
 
-impl Raw {
+impl RawTerminal {
     fn enter() -> Option<Self> {
         let before = tcgetattr(std::io::stdin()).ok()?;
         let mut raw = before.clone();
@@ -123,7 +123,7 @@ impl Raw {
     }
 }
 
-impl Drop for Raw {
+impl Drop for RawTerminal {
     fn drop(&mut self) {
         // If the terminal is gone, nothing can be restored.
         let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, &self.0);

@@ -45,16 +45,16 @@ pub struct Get {
     /// Format: wide, json, yaml, name, jsonpath=TEMPLATE or custom-columns=HEAD:PATH,...
     #[arg(short, long, default_value = "")]
     output: Form,
-    /// After the list, print changes as they occur
+    /// After listing, watch for changes
     #[arg(short, long)]
     watch: bool,
-    /// Print only changes, without the list
+    /// Watch for changes without listing first
     #[arg(long)]
     watch_only: bool,
     /// Show all labels in the last column
     #[arg(long)]
     show_labels: bool,
-    /// Labels to show in columns of their own
+    /// Labels to show as columns
     #[arg(short = 'L', long, value_delimiter = ',')]
     label_columns: Vec<String>,
     /// Print the kind before each name
@@ -63,7 +63,7 @@ pub struct Get {
     /// Field to sort by, such as .metadata.creationTimestamp
     #[arg(long, value_name = "PATH")]
     sort_by: Option<SortPath>,
-    /// Do not print the names of the columns
+    /// Do not print the header
     #[arg(long)]
     no_headers: bool,
     /// Do not fail when an object does not exist

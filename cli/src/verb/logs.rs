@@ -36,19 +36,19 @@ pub struct Logs {
     /// Print the logs of all containers of the pod
     #[arg(long, conflicts_with = "container")]
     all_containers: bool,
-    /// Print the names of pod and container before each line
+    /// Prefix each line with the names of pod and container
     #[arg(long)]
     prefix: bool,
     /// Keep printing output as it is written
     #[arg(short, long)]
     follow: bool,
-    /// Print the run before the last restart, or before `ostria down`
+    /// Print the log of the previous run, before the last restart or `ostria down`
     #[arg(short, long)]
     previous: bool,
     /// Number of last lines to print; -1 for all; 10 by default with --selector, else all
     #[arg(long, allow_hyphen_values = true)]
     tail: Option<i64>,
-    /// Only output that is not older than this, such as 30s or 5m
+    /// Only output newer than this, such as 30s or 5m
     #[arg(long, value_parser = duration::parse)]
     since: Option<Duration>,
     /// Maximum number of logs to follow at once
@@ -61,7 +61,7 @@ pub struct Logs {
 
 impl Verb for Logs {
     const NAME: &'static str = "logs";
-    const ABOUT: &'static str = "Print the output of containers";
+    const ABOUT: &'static str = "Print the logs of containers";
     const EXAMPLES: &'static [&'static str] = &[
         "logs deployment/reviews-v2 -c istio-proxy -f",
         "logs -l app=reviews --all-containers --prefix --since 5m",
@@ -198,7 +198,7 @@ impl Logs {
     fn last(&self, last: &Last) -> Result<(), Failure> {
         let Some(pod) = &self.pod else {
             return Err(Failure::blocked(
-                "no mesh runs that knows labels",
+                "no mesh is running, and --selector needs one",
                 "name a pod: `ostria logs POD --previous`",
             ));
         };

@@ -39,7 +39,7 @@ pub struct PortForward {
 
 impl Verb for PortForward {
     const NAME: &'static str = "port-forward";
-    const ABOUT: &'static str = "Bring a port of a pod to this host";
+    const ABOUT: &'static str = "Forward local ports to a pod";
     const EXAMPLES: &'static [&'static str] =
         &["port-forward deployment/productpage-v1 8080:9080", "port-forward svc/reviews :9080"];
 
@@ -90,7 +90,7 @@ impl PortForward {
                     && text(pod, "/status/phase") == "Running"
                     && text(pod, "/metadata/deletionTimestamp").is_empty()
             });
-            let none = || Failure::Missing(format!("no running pod is behind service \"{name}\""));
+            let none = || Failure::Missing(format!("no running pod found for service \"{name}\""));
             return Ok((chosen.ok_or_else(none)?, Some(service)));
         }
         let target = Target { namespace: namespace.into(), pod: self.target.clone(), container: None };
@@ -107,7 +107,7 @@ async fn accept(state: State, listener: TcpListener, target: Target, port: u16) 
                 tokio::spawn(forward(state.clone(), stream, target.clone(), port));
             }
             Err(error) => {
-                eprintln!("error: a connection cannot be accepted: {error}");
+                eprintln!("error: cannot accept a connection: {error}");
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             }
         }

@@ -75,7 +75,7 @@ pub fn response(response: &ChangeResponse, suffix: &str) -> Result<(), Failure> 
         None => Ok(()),
         Some(trouble) => Err(Failure::NotInForce(vec![Problem {
             reason: format!("the change is not in force: {trouble}"),
-            next: "free some space; it is tried again each second".into(),
+            next: "free some disk space; ostria retries every second".into(),
             ..Problem::default()
         }])),
     }

@@ -67,7 +67,7 @@ enum Part {
 impl Verb for ProxyConfig {
     const NAME: &'static str = "proxy-config";
     const ALIASES: &'static [&'static str] = &["pc"];
-    const ABOUT: &'static str = "Show what a proxy was told, or change the level of its log";
+    const ABOUT: &'static str = "Show the configuration of a proxy, or change its log level";
     const EXAMPLES: &'static [&'static str] = &[
         "proxy-config routes deployment/productpage-v1",
         "proxy-config all deployment/productpage-v1 -o json",
@@ -92,7 +92,7 @@ fn log(state: &State, arguments: &ProxyConfig) -> Result<(), Failure> {
     };
     if let Some(level) = &level {
         api::process::log::level(level)
-            .map_err(|error| Failure::blocked(error, "give --level one of these"))?;
+            .map_err(|error| Failure::blocked(error, "use one of these with --level"))?;
     }
     let page = level.map_or("/logging".into(), |level| format!("/logging?level={level}"));
     let text = client::block_on(client::text(state, "/proxy", &question(arguments, page, true)))?;
@@ -103,7 +103,7 @@ fn log(state: &State, arguments: &ProxyConfig) -> Result<(), Failure> {
 fn show(state: &State, arguments: &ProxyConfig) -> Result<(), Failure> {
     if arguments.level.is_some() || arguments.reset {
         return Err(Failure::blocked(
-            "--level and --reset are for the log",
+            "--level and --reset need `proxy-config log`",
             "write `ostria proxy-config log POD --level LEVEL`",
         ));
     }
@@ -114,7 +114,10 @@ fn show(state: &State, arguments: &ProxyConfig) -> Result<(), Failure> {
         return Ok(());
     }
     if arguments.output == Output::Name {
-        return Err(Failure::blocked("-o name is not for proxy-config", "use -o table, json or yaml"));
+        return Err(Failure::blocked(
+            "-o name is not supported by proxy-config",
+            "use -o table, json or yaml",
+        ));
     }
     if arguments.part == Part::Bootstrap {
         // The bootstrap is printed as JSON, as istioctl does, because it has no table.

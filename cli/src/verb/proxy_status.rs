@@ -28,7 +28,7 @@ pub struct ProxyStatus {
 impl Verb for ProxyStatus {
     const NAME: &'static str = "proxy-status";
     const ALIASES: &'static [&'static str] = &["ps"];
-    const ABOUT: &'static str = "Show whether each proxy has what pilot sent, by type";
+    const ABOUT: &'static str = "Show whether each proxy is in sync with pilot, by type";
     const EXAMPLES: &'static [&'static str] = &["proxy-status", "proxy-status reviews -n default"];
 
     fn run(self, state: &State) -> Result<(), Failure> {

@@ -58,7 +58,7 @@ pub fn one(words: &[String], verb: &str, kinds: &[&str]) -> Result<(&'static Des
             Ok((selection.kind, selection.names[0].clone()))
         }
         [selection] if !kinds.contains(&selection.kind.kind) => Err(Failure::blocked(
-            format!("{verb} is not for {}", selection.kind.plural),
+            format!("{verb} does not support {}", selection.kind.plural),
             format!("name a {}", kinds.join(" or a ").to_lowercase()),
         )),
         _ => Err(Failure::blocked("one object must be named", format!("write {verb} TYPE/NAME"))),
@@ -113,7 +113,10 @@ pub async fn edit(
         return Err(Failure::Refused(response.problems));
     }
     if let Some(trouble) = response.trouble {
-        return Err(Failure::blocked(format!("the change is not in force: {trouble}"), "free some space"));
+        return Err(Failure::blocked(
+            format!("the change is not in force: {trouble}"),
+            "free some disk space",
+        ));
     }
     let unchanged = || Outcome { object: key.printed(), verdict: "unchanged".into() };
     Ok(response.outcomes.into_iter().next().unwrap_or_else(unchanged))

@@ -19,23 +19,23 @@ use crate::wire::{Revision, Watched};
 #[derive(Debug, Args)]
 pub struct Rollout {
     #[command(subcommand)]
-    what: What,
+    action: Action,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum Action {
     /// Wait until a rollout is complete
     Status {
         #[command(flatten)]
         target: Target,
-        /// With --watch=false, print the progress once and return
+        /// Watch the rollout until it is complete; with --watch=false, print its status once
         #[arg(short, long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
         watch: bool,
         /// How long to wait, such as 30s; without it, no limit
         #[arg(long, value_parser = duration::parse)]
         timeout: Option<Duration>,
     },
-    /// Replace all pods, one after the other
+    /// Restart all pods, one after the other
     Restart {
         #[command(flatten)]
         target: Target,
@@ -70,7 +70,7 @@ struct Target {
 
 impl Verb for Rollout {
     const NAME: &'static str = "rollout";
-    const ABOUT: &'static str = "Follow, repeat or undo the rollout of a Deployment or StatefulSet";
+    const ABOUT: &'static str = "Manage the rollout of a Deployment or StatefulSet";
     const EXAMPLES: &'static [&'static str] = &[
         "rollout status deployment/reviews-v1 --timeout 60s",
         "rollout restart deployment/reviews-v1",
@@ -80,8 +80,8 @@ impl Verb for Rollout {
 
     fn run(self, state: &State) -> Result<(), Failure> {
         client::block_on(async {
-            match &self.what {
-                What::Status { target, watch, timeout } => {
+            match &self.action {
+                Action::Status { target, watch, timeout } => {
                     let followed = status(state, target, *watch);
                     match timeout {
                         None => followed.await,
@@ -93,9 +93,9 @@ impl Verb for Rollout {
                         }),
                     }
                 }
-                What::Restart { target } => restart(state, target).await,
-                What::Undo { target, to_revision } => undo(state, target, *to_revision).await,
-                What::History { target, revision } => history(state, target, *revision).await,
+                Action::Restart { target } => restart(state, target).await,
+                Action::Undo { target, to_revision } => undo(state, target, *to_revision).await,
+                Action::History { target, revision } => history(state, target, *revision).await,
             }
         })
     }
@@ -167,7 +167,7 @@ async fn undo(state: &State, target: &Target, wanted: u64) -> Result<(), Failure
         0 => revisions.iter().rev().nth(1),
         number => revisions.iter().find(|revision| revision.number == number),
     };
-    let next = "see what there is with `ostria rollout history`";
+    let next = "list the revisions with `ostria rollout history`";
     let chosen = chosen.ok_or_else(|| match wanted {
         0 => Failure::blocked(format!("no rollout history found for {printed}"), next),
         number => Failure::blocked(format!("unable to find specified revision {number} in history"), next),
@@ -201,7 +201,7 @@ async fn history(state: &State, target: &Target, number: Option<u64>) -> Result<
     let chosen = revisions.iter().find(|revision| revision.number == number).ok_or_else(|| {
         Failure::blocked(
             format!("unable to find the specified revision {number}"),
-            "see what there is with `ostria rollout history`",
+            "list the revisions with `ostria rollout history`",
         )
     })?;
     print::out(&format!("{printed} with revision #{number}\n{}", print::yaml(&chosen.template)));

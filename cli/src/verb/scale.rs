@@ -19,7 +19,7 @@ pub struct Scale {
     /// Number of pods to run
     #[arg(long)]
     replicas: u32,
-    /// Scale only if the object specifies this number of pods
+    /// Scale only if the current number of replicas is this
     #[arg(long)]
     current_replicas: Option<u64>,
     /// Namespace of the object
@@ -29,7 +29,7 @@ pub struct Scale {
 
 impl Verb for Scale {
     const NAME: &'static str = "scale";
-    const ABOUT: &'static str = "Set how many pods a Deployment or StatefulSet has";
+    const ABOUT: &'static str = "Set the number of pods of a Deployment or StatefulSet";
     const EXAMPLES: &'static [&'static str] = &["scale deployment/reviews-v1 --replicas=3"];
 
     fn run(self, state: &State) -> Result<(), Failure> {

@@ -21,7 +21,7 @@ pub struct Status {
 
 impl Verb for Status {
     const NAME: &'static str = "status";
-    const ABOUT: &'static str = "Show pods, identities and whether proxies have the current configuration";
+    const ABOUT: &'static str = "Show pods, their identities and whether their proxies are in sync";
     const EXAMPLES: &'static [&'static str] = &["status", "status -o json"];
 
     fn run(self, state: &State) -> Result<(), Failure> {

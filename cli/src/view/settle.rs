@@ -30,7 +30,7 @@ pub fn progress(awaited: &[Awaited], settling: &Settling) -> String {
     }
     let unread = awaited.iter().filter(|one| !is_read(one, settling)).count();
     if unread > 0 {
-        return format!("waiting for pilot to take {unread} of {} objects", awaited.len());
+        return format!("waiting for pilot to read {unread} of {} objects", awaited.len());
     }
     let late = late(awaited, settling);
     let all = settling.verdicts.proxies.len() + settling.missing.len();
@@ -71,7 +71,7 @@ pub fn problems(awaited: &[Awaited], settling: &Settling) -> Vec<Problem> {
     problems.extend(unread.map(|one| Problem {
         file: one.file.clone(),
         object: name(&one.wanted),
-        reason: "timed out waiting for pilot to take it".into(),
+        reason: "timed out waiting for pilot to read it".into(),
         next: "look at the log of pilot".into(),
         ..Problem::default()
     }));
@@ -84,7 +84,7 @@ pub fn problems(awaited: &[Awaited], settling: &Settling) -> Vec<Problem> {
                 late.len(),
                 listed(&late)
             ),
-            next: "look at `ostria status` and `ostria logs POD -c istio-proxy`, or give --timeout more time"
+            next: "look at `ostria status` and `ostria logs POD -c istio-proxy`, or use a longer --timeout"
                 .into(),
             ..Problem::default()
         });
@@ -112,8 +112,8 @@ fn refused(awaited: &[Awaited], settling: &Settling) -> Vec<Problem> {
         }
     }
     let problem = |(what, proxies): (String, Vec<&str>)| Problem {
-        reason: format!("refused by proxy {}: {what}", listed(&proxies)),
-        next: "the proxy keeps its last good configuration; change the object, or delete it".into(),
+        reason: format!("rejected by proxy {}: {what}", listed(&proxies)),
+        next: "the proxy keeps its last valid configuration; change the object, or delete it".into(),
         ..Problem::default()
     };
     by_detail.into_iter().map(problem).collect()
@@ -240,7 +240,7 @@ mod tests {
         let proxies = vec![proxy("a.shop", 7, Some("bad")), proxy("b.shop", 7, Some("bad"))];
         let found = reasons(&settling(vec![verdict(2, 0)], proxies));
         assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].starts_with("refused by proxy a.shop, b.shop: 80: bad"), "{found:?}");
+        assert!(found[0].starts_with("rejected by proxy a.shop, b.shop: 80: bad"), "{found:?}");
     }
 
     #[test]
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn objects_that_pilot_has_not_read_are_named() {
         let settling = settling(vec![verdict(1, 0)], vec![]);
-        assert_eq!(progress(&awaited(false), &settling), "waiting for pilot to take 1 of 1 objects");
+        assert_eq!(progress(&awaited(false), &settling), "waiting for pilot to read 1 of 1 objects");
         assert!(reasons(&settling)[0].starts_with("a.yaml:3: VirtualService shop/a: timed out"));
         assert!(problems(&awaited(true), &settling)[0].reason.contains("timed out"), "it is still there");
     }

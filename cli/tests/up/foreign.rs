@@ -96,7 +96,7 @@ fn a_lock_of_another_user_or_a_planted_link_never_ends_a_process() {
     refused("link");
     std::fs::remove_dir_all(&state).unwrap();
     symlink(&elsewhere, &state).unwrap();
-    refused("is no folder");
+    refused("is not a folder");
     assert!(elsewhere.join("lock.json").exists() && victim.lives());
     std::fs::remove_file(&state).unwrap();
 }
@@ -116,6 +116,6 @@ fn a_reused_process_id_is_not_ended() {
         "\"gateway\":\"\",\"egress\":false}"
     );
     std::fs::write(state.join("lock.json"), forged).unwrap();
-    assert!(mesh.ok(&["down"]).contains("removed what a killed mesh had left"));
+    assert!(mesh.ok(&["down"]).contains("removed the remains of a killed mesh"));
     assert!(victim.lives() && !state.exists());
 }

@@ -10,7 +10,7 @@ use tests::port;
 /// A mesh with its folders. Dropping it takes the mesh down.
 pub(crate) struct Mesh {
     folder: tempfile::TempDir,
-    as_nobody: bool,
+    as_user: bool,
 }
 
 impl Mesh {
@@ -18,7 +18,7 @@ impl Mesh {
         Self::owned_by(yaml, false)
     }
 
-    pub(crate) fn owned_by(yaml: &str, as_nobody: bool) -> Self {
+    pub(crate) fn owned_by(yaml: &str, as_user: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for name in ["bin", "home", "yaml"] {
             std::fs::create_dir(folder.path().join(name)).unwrap();
@@ -27,14 +27,14 @@ impl Mesh {
         let linked = folder.path().join("bin/ostria");
         std::fs::hard_link(own, &linked).or_else(|_| std::fs::copy(own, &linked).map(drop)).unwrap();
         std::fs::write(folder.path().join("yaml/all.yaml"), yaml).unwrap();
-        if as_nobody {
+        if as_user {
             // Only the folders change their owner. The program below them stays the file that was built.
             for name in ["", "home", "yaml", "yaml/all.yaml"] {
                 let path = folder.path().join(name);
                 nix::unistd::chown(&path, Some(65534.into()), Some(65534.into())).unwrap();
             }
         }
-        let mesh = Self { folder, as_nobody };
+        let mesh = Self { folder, as_user };
         mesh.down_when_killed();
         mesh
     }
@@ -54,7 +54,7 @@ impl Mesh {
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let own = self.path("bin/ostria");
-        let mut command = if self.as_nobody {
+        let mut command = if self.as_user {
             let mut command = Command::new("setpriv");
             command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(own);
             command

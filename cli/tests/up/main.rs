@@ -192,7 +192,7 @@ fn noted(name: &str, sidecar: bool, hook: &str) -> String {
     format!(
         "  - {{name: {name}{restart}, volumeMounts: [{{name: out, mountPath: /out}}],
     command: [sh, -c, 'trap \"echo {name} ends >> /out/log; exit\" TERM; touch /out/{name}; while :; do sleep 0.05; done'],
-    lifecycle: {{preStop: {{exec: {{command: [sh, -c, 'echo {name} is told >> /out/log; {hook}']}}}}}}}}
+    lifecycle: {{preStop: {{exec: {{command: [sh, -c, 'echo {name} begins to end >> /out/log; {hook}']}}}}}}}}
 "
     )
 }
@@ -203,32 +203,38 @@ fn all_hooks_run_when_a_pod_begins_to_end_and_sidecars_end_after_the_app_in_reve
     let out = mesh.path("out");
     std::fs::create_dir(&out).unwrap();
     mesh.up();
-    // The application's hook waits until the sidecars have been told.
-    let all_told = "until test $(grep -c told /out/log) = 3; do sleep 0.05; done";
+    // The application's hook waits until the sidecars have begun to end.
+    let all_begun = "until test $(grep -c begins /out/log) = 3; do sleep 0.05; done";
     let yaml = format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: web}}\nspec:\n  terminationGracePeriodSeconds: 60\n  \
          volumes: [{{name: out, hostPath: {{path: {}}}}}]\n  initContainers:\n{}{}  containers:\n{}",
         out.display(),
         noted("first", true, ":"),
         noted("second", true, ":"),
-        noted("app", false, all_told)
+        noted("app", false, all_begun)
     );
     let log = || {
         let text = std::fs::read_to_string(out.join("log")).unwrap_or_default();
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        let told = lines.len().min(3);
-        lines[..told].sort();
+        let begun = lines.len().min(3);
+        lines[..begun].sort();
         lines
     };
     assert!(mesh.apply(&yaml).status.success());
     until("the app runs", || out.join("app").exists());
     mesh.ok(&["delete", "pod", "web"]);
     until("the pod's end", || mesh.ok(&["get", "pods"]).is_empty());
-    let in_order =
-        ["app is told", "first is told", "second is told", "app ends", "second ends", "first ends"];
+    let in_order = [
+        "app begins to end",
+        "first begins to end",
+        "second begins to end",
+        "app ends",
+        "second ends",
+        "first ends",
+    ];
     assert_eq!(log(), in_order);
 
-    // If the application ends by itself, the sidecars are told at that moment.
+    // If the application ends by itself, the sidecars begin to end at that moment.
     for name in ["log", "app"] {
         std::fs::remove_file(out.join(name)).unwrap();
     }
@@ -236,7 +242,7 @@ fn all_hooks_run_when_a_pod_begins_to_end_and_sidecars_end_after_the_app_in_reve
     let done = "  containers:\n  - {name: app, command: [sh, -c, 'exit 0']}\n  restartPolicy: Never\n";
     assert!(mesh.apply(&format!("{head}{done}")).status.success());
     until("the sidecars' end", || log().len() == 4);
-    assert_eq!(log(), ["first is told", "second ends", "second is told", "first ends"]);
+    assert_eq!(log(), ["first begins to end", "second ends", "second begins to end", "first ends"]);
     until("success", || mesh.ok(&["get", "pods"]).contains("Completed"));
 }
 
@@ -261,7 +267,7 @@ fn down_leaves_nothing_behind() {
     mesh.ok(&["down"]);
     assert!(!mesh.path("home/state").exists());
     assert!(!children.iter().any(|pid| runs(*pid)), "a process is left");
-    assert!(mesh.fails(&["status"]).contains("no mesh runs"));
+    assert!(mesh.fails(&["status"]).contains("no mesh is running"));
 }
 
 #[test]
@@ -331,7 +337,7 @@ fn problems_are_reported_before_anything_starts() {
         ("kind: [".into(), "all.yaml", "next:"),
         (
             pod("web", SLEEP).replace("name: web", "name: web, namespace: nowhere"),
-            "namespace nowhere is not there",
+            "namespace nowhere not found",
             "Namespace",
         ),
         ("apiVersion: v1\nkind: Pot\nmetadata: {name: x}\n".into(), "Pot", "next:"),

@@ -142,7 +142,7 @@ fn logs_of_several_pods_are_prefixed_and_the_last_logs_are_kept() {
     });
     assert_eq!(mesh.ok(&["logs", "a", "--since", "10m"]), "one\n");
     mesh.ok(&["down"]);
-    assert!(mesh.fails(&["logs", "a"]).contains("no mesh runs"));
+    assert!(mesh.fails(&["logs", "a"]).contains("no mesh is running"));
     assert_eq!(mesh.ok(&["logs", "a", "--previous"]), "one\n");
     assert!(mesh.fails(&["logs", "c", "--previous"]).contains("default_a_app"));
 }

@@ -23,7 +23,7 @@ def drive(scenario, at, seconds, processes, settings):
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise RuntimeError(f"{scenario.driver} said nothing to go by ({error!r}): {out.strip()[-300:]}") from error
     if result["n"] <= 0:
-        raise RuntimeError(f"{scenario.driver}: no answer came: {out.strip()[-300:]}")
+        raise RuntimeError(f"{scenario.driver}: no response: {out.strip()[-300:]}")
     return result | dict(load_cpu_s=own)
 
 
@@ -71,20 +71,20 @@ def iperf3(_scenario, at, seconds, settings):
 
 
 def read_wrk(out, scenario, _seconds):
-    answers = int(re.search(r"(\d+) requests in", out)[1])
+    responses = int(re.search(r"(\d+) requests in", out)[1])
     rate = float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1])
     bad = re.search(r"Non-2xx[^:]*: (\d+)", out)
     errors = int(bad[1]) if bad else 0
     sockets = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", out)
     if sockets:
         connect, read, write, timeout = map(int, sockets.groups())
-        # Where each answer ends its connection, wrk counts a TLS close without notice as a failed read.
+        # Where each response ends its connection, wrk counts a TLS close without notice as a failed read.
         errors += connect + write + timeout + (0 if scenario.close else read)
     scale = {"us": 1e-3, "ms": 1, "s": 1e3, "m": 6e4}
     latency = {f"p{rank}": float(value) * scale[unit]
                for rank, value, unit in re.findall(r"^\s+(50|90|99)%\s+([\d.]+)(us|ms|s|m)", out, re.M)}
     many = scenario.units_per_answer
-    return dict(n=answers * many, rate=rate * many, errors=errors, latency_ms=latency)
+    return dict(n=responses * many, rate=rate * many, errors=errors, latency_ms=latency)
 
 
 def read_h2load(out, _scenario, seconds):

@@ -1,4 +1,4 @@
-"""What a proxy holds: after some traffic, with 1,000 connections open, and with 1,000 routes and clusters."""
+"""Memory of a proxy: after some traffic, with 1,000 open connections, and with 1,000 routes and clusters."""
 import socket
 import time
 from contextlib import ExitStack
@@ -8,30 +8,30 @@ from .scenario import ONE, SCENARIOS
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n"
 CONNECTIONS = 1000
-SETTLE = 3                              # seconds: allocators give memory back with a delay
+SETTLE = 3                              # seconds: allocators return memory with a delay
 WITHOUT_ROUTES = {"nginx", "haproxy"}   # their templates have one route
 
 
 def measure(peers, proxy):
-    held = dict(proxy=proxy)
+    measured = dict(proxy=proxy)
     with ExitStack() as stack:
         at = serving(peers, proxy, stack)
         for _ in range(10):
             with ExitStack() as some:
                 talk([connect(at, some) for _ in range(16)], rounds=10)
         time.sleep(SETTLE)
-        held["idle_mib"] = resident_mib(family(at.roots))
+        measured["idle_mib"] = resident_mib(family(at.roots))
         talk([connect(at, stack) for _ in range(CONNECTIONS)], rounds=1)
         time.sleep(SETTLE)
-        held["connections_mib"] = resident_mib(family(at.roots))
-        held["kib_per_connection"] = (held["connections_mib"] - held["idle_mib"]) * 1024 / CONNECTIONS
+        measured["connections_mib"] = resident_mib(family(at.roots))
+        measured["kib_per_connection"] = (measured["connections_mib"] - measured["idle_mib"]) * 1024 / CONNECTIONS
     if proxy.split(":")[0] not in WITHOUT_ROUTES and proxy not in peers.settings.attached:
         with ExitStack() as stack:
             at = serving(peers, proxy, stack, routes=1000)
             talk([connect(at, stack)], rounds=100)
             time.sleep(SETTLE)
-            held["routes_mib"], held["ready_s"] = resident_mib(family(at.roots)), at.ready
-    return held
+            measured["routes_mib"], measured["ready_s"] = resident_mib(family(at.roots)), at.ready
+    return measured
 
 
 def serving(peers, proxy, stack, routes=0):
@@ -46,7 +46,7 @@ def connect(at, stack):
 
 
 def talk(links, rounds):
-    """Requests on all connections at once, and their answers."""
+    """Sends a request on all connections at once and reads the responses."""
     for _ in range(rounds):
         for link in links:
             link.sendall(REQUEST)

@@ -155,17 +155,17 @@ def machine():
 
 
 def versions(settings):
-    asked = dict(envoy=["--version"], ours=["version"], nginx=["-v"], haproxy=["-v"], wrk=["-v"],
+    arguments = dict(envoy=["--version"], ours=["version"], nginx=["-v"], haproxy=["-v"], wrk=["-v"],
                  h2load=["--version"], iperf3=["--version"])
     part = {"nginx"} | {proxy.split(":")[0] for proxy in settings.proxies}
     part |= {SCENARIOS[name].driver for name in settings.scenario if name in SCENARIOS}
-    found = {name: output(getattr(settings, name), *words) for name, words in asked.items() if name in part}
+    found = {name: output(getattr(settings, name), *words) for name, words in arguments.items() if name in part}
     first = {name: text.split("\n")[0].split("version: ")[-1][:120] for name, text in found.items()}
     return first | dict(openssl=output("openssl", "version"), python=platform.python_version())
 
 
 def output(*command):
-    """What a command prints, or nothing where it cannot be run."""
+    """The output of a command; empty if it cannot be run."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, cwd=Path(__file__).parent)
     except (OSError, subprocess.TimeoutExpired):

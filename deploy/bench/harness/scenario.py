@@ -14,7 +14,7 @@ class Scenario:
     topologies: tuple = (ONE, MESH)
     flags: frozenset = frozenset()  # template flags
     connections: int = 16
-    rate: int = 0                   # requests a second; 0: as fast as answers come
+    rate: int = 0                   # requests a second; 0: as fast as responses arrive
     close: bool = False             # a connection for each request
     upstream: str = "h1"            # which upstream serves it: h1, h2, tcp, grpc
     path: str = "/"

@@ -5,7 +5,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import memory as held
+from . import memory as memory_use
 from . import report
 from .drive import drive
 from .peer import DIRECT, Peers, TEMPLATES
@@ -128,7 +128,7 @@ class Session:
     def measure_memory(self):
         for proxy in [proxy for proxy in self.settings.proxies if proxy != DIRECT]:
             try:
-                self.memory.append(held.measure(self.peers, proxy))
+                self.memory.append(memory_use.measure(self.peers, proxy))
             except (RuntimeError, OSError) as error:
                 say(f"{proxy} {MEMORY}: left out: {error}")
         report.print_memory(self.memory)

@@ -38,10 +38,10 @@ TARGETS = [
 def judge(results, memory, ours, baseline):
     """Each target that this run has measured, with its figure and whether it is met."""
     rows = {(r["scenario"], r["topology"], r["proxy"]): r for r in results}
-    held = {m["proxy"]: m for m in memory}
+    by_proxy = {m["proxy"]: m for m in memory}
     judged = []
     for target in TARGETS:
-        value = figure(target, rows, held, ours, baseline)
+        value = figure(target, rows, by_proxy, ours, baseline)
         if value is not None:
             judged.append(dict(name=target.name, scenario=target.scenario, topology=target.topology,
                                measure=target.measure, must=target.must, value=round(value, 3),
@@ -49,9 +49,9 @@ def judge(results, memory, ours, baseline):
     return judged
 
 
-def figure(target, rows, held, ours, baseline):
+def figure(target, rows, by_proxy, ours, baseline):
     if target.scenario == "rss":
-        mine, theirs = (held.get(p, {}).get(target.measure) for p in (ours, baseline))
+        mine, theirs = (by_proxy.get(p, {}).get(target.measure) for p in (ours, baseline))
         return mine / theirs if mine and theirs else None
     pair = (f"{ours}:{target.variant}", ours) if target.variant else (ours, baseline)
     mine, theirs = (rows.get((target.scenario, target.topology, p)) for p in pair)

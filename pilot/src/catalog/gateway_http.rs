@@ -4,14 +4,14 @@
 
 use super::Catalog;
 use super::gateway::{ServerProtocol, ServerTls};
-use super::gateway_port::{GatewayPorts, Lost, PortServer};
+use super::gateway_port::{GatewayPorts, Overridden, PortServer};
 use super::route::{HttpMatch, HttpRoute, RouteSet, SourceMatch};
 use api::model::route::PathMatch;
 use std::collections::HashMap;
 
 impl GatewayPorts {
     /// The routes of VirtualServices that have no effect because of another VirtualService for the same host.
-    pub(super) fn hidden_routes(&self, catalog: &Catalog, namespace: &str) -> Vec<Lost> {
+    pub(super) fn hidden_routes(&self, catalog: &Catalog, namespace: &str) -> Vec<Overridden> {
         let ends_http = |server: &&PortServer| {
             let ended = matches!(server.server().tls, Some(ServerTls::Terminate { .. }));
             match server.server().protocol {
@@ -25,12 +25,12 @@ impl GatewayPorts {
     }
 }
 
-fn hidden(server: &PortServer, catalog: &Catalog, namespace: &str) -> Vec<Lost> {
+fn hidden(server: &PortServer, catalog: &Catalog, namespace: &str) -> Vec<Overridden> {
     let sets = catalog.route_sets(namespace, &server.reference());
     let mut taken: HashMap<(String, String), &RouteSet> = HashMap::new();
     // By path prefixes of routes without other conditions.
     let mut prefixes: HashMap<(String, String), &RouteSet> = HashMap::new();
-    let mut lost = vec![];
+    let mut overridden = vec![];
     for set in &sets {
         for host in server.common_hosts(set) {
             for (i, route) in set.http.iter().enumerate() {
@@ -44,7 +44,7 @@ fn hidden(server: &PortServer, catalog: &Catalog, namespace: &str) -> Vec<Lost> 
                 };
                 let firsts: Option<Vec<&RouteSet>> = wanted.iter().map(first).collect();
                 if let Some(first) = firsts.iter().flatten().next() {
-                    lost.push(Lost {
+                    overridden.push(Overridden {
                         loser: set.origin.clone(),
                         path: format!("spec.http[{i}]"),
                         winner: first.origin.clone(),
@@ -63,7 +63,7 @@ fn hidden(server: &PortServer, catalog: &Catalog, namespace: &str) -> Vec<Lost> 
             }
         }
     }
-    lost
+    overridden
 }
 
 /// The requests that a route takes.

@@ -2,8 +2,8 @@
 //! port. Each host and each SNI belongs to one server: the one with the most specific matching host, and among equals
 //! the first. The losing object is reported together with the winner.
 
-use super::gates::Gates;
 use super::gateway::{Gateway, Server, ServerHost, ServerProtocol, ServerTls};
+use super::gateway_view::GatewayView;
 use super::route::{GatewayRef, RouteSet, SourceMatch, TcpDestination};
 use super::target::Target;
 use super::visibility::{Identity, Labels, Origin, selects};
@@ -18,7 +18,7 @@ pub struct GatewayPorts {
     /// By the port number that the listener binds.
     pub ports: BTreeMap<u16, GatewayPort>,
     /// Parts of objects that have no effect.
-    pub lost: Vec<Lost>,
+    pub overridden: Vec<Overridden>,
 }
 
 /// One port of a gateway.
@@ -45,7 +45,7 @@ pub struct PortServer {
 
 /// A port of a gateway's pod that a Service targets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct GateTarget {
+pub struct GatewayTarget {
     /// Host of the Service.
     pub host: String,
     /// Namespace of the Service.
@@ -69,7 +69,7 @@ pub struct OpaqueRoute {
 
 /// A part of an object that has no effect because of another object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lost {
+pub struct Overridden {
     /// The object whose part has no effect.
     pub loser: Origin,
     /// The field path of that part.
@@ -84,8 +84,8 @@ pub struct Lost {
 
 impl Catalog {
     /// The ports of a gateway's pod that Services target.
-    pub fn gate_targets(&self, pod: &Workload) -> Vec<GateTarget> {
-        let target = |target: &Target| GateTarget {
+    pub fn gateway_targets(&self, pod: &Workload) -> Vec<GatewayTarget> {
+        let target = |target: &Target| GatewayTarget {
             host: target.service.host.clone(),
             namespace: target.service.namespace.clone(),
             translates: target.service.translates_ports,
@@ -97,13 +97,13 @@ impl Catalog {
 
     /// Finds parts of objects that gateways ignore because another object comes first or names the host more
     /// specifically.
-    pub fn lost_at_gateways(&self) -> Vec<Lost> {
-        let (gateways, gates) = (self.shared_gateways(), self.gates());
+    pub fn overridden_at_gateways(&self) -> Vec<Overridden> {
+        let (gateways, view) = (self.shared_gateways(), self.gateway_view());
         let chosen = |pod: &&Arc<Workload>| {
             gateways.iter().any(|g| !g.selector.is_empty() && selects(&g.selector, &pod.labels))
         };
         let pods = self.workloads().filter(chosen);
-        let pods = pods.map(|pod| (pod.namespace.as_str(), self.gate_targets(pod), &pod.labels));
+        let pods = pods.map(|pod| (pod.namespace.as_str(), self.gateway_targets(pod), &pod.labels));
         // Gateways without a running proxy.
         let root = self.mesh().root_namespace.as_str();
         let others = gateways.iter().map(|gateway| (root, vec![], &gateway.selector));
@@ -115,11 +115,11 @@ impl Catalog {
             if !seen.insert(same) {
                 continue;
             }
-            let gates = gates.ports(namespace, &targets, labels);
-            let hidden = gates.hidden_routes(self, namespace);
-            for found in gates.lost.into_iter().chain(hidden) {
-                if !all.contains(&found) {
-                    all.push(found);
+            let found = view.ports(namespace, &targets, labels);
+            let hidden = found.hidden_routes(self, namespace);
+            for one in found.overridden.into_iter().chain(hidden) {
+                if !all.contains(&one) {
+                    all.push(one);
                 }
             }
         }
@@ -127,28 +127,28 @@ impl Catalog {
     }
 }
 
-impl Gates {
+impl GatewayView {
     /// Returns the ports of the gateways in `namespace` with these labels, whose Services have these targets.
-    pub fn ports(&self, namespace: &str, targets: &[GateTarget], labels: &Labels) -> GatewayPorts {
-        let GatewayPorts { mut ports, mut lost } = GatewayPorts::default();
+    pub fn ports(&self, namespace: &str, targets: &[GatewayTarget], labels: &Labels) -> GatewayPorts {
+        let GatewayPorts { mut ports, mut overridden } = GatewayPorts::default();
         for gateway in self.chosen_by(labels) {
             for (index, server) in gateway.servers.iter().enumerate() {
                 for number in target_ports(gateway, targets, server.port) {
-                    ports.entry(number).or_default().add(gateway, index, &mut lost);
+                    ports.entry(number).or_default().add(gateway, index, &mut overridden);
                 }
             }
         }
         for port in ports.values_mut() {
-            port.route(self, namespace, &mut lost);
+            port.route(self, namespace, &mut overridden);
         }
-        GatewayPorts { ports, lost }
+        GatewayPorts { ports, overridden }
     }
 }
 
 /// Returns the ports that a gateway listens on for a server. The server names a port of the gateway's Service, and the
 /// gateway listens on the targets of that port. A Gateway that names Services has only their ports.
-fn target_ports(gateway: &Gateway, targets: &[GateTarget], number: u16) -> BTreeSet<u16> {
-    let named = |target: &GateTarget| match &gateway.services {
+fn target_ports(gateway: &Gateway, targets: &[GatewayTarget], number: u16) -> BTreeSet<u16> {
+    let named = |target: &GatewayTarget| match &gateway.services {
         Some(hosts) => hosts.contains(&target.host) && target.namespace == gateway.origin.namespace,
         None => target.translates,
     };
@@ -184,9 +184,9 @@ impl GatewayPort {
         self.servers.len() * self.owners.len()
     }
 
-    fn add(&mut self, gateway: &Arc<Gateway>, index: usize, lost: &mut Vec<Lost>) {
+    fn add(&mut self, gateway: &Arc<Gateway>, index: usize, overridden: &mut Vec<Overridden>) {
         let server = &gateway.servers[index];
-        let lost_at = |path: &str, effect: String, winner: &PortServer| Lost {
+        let overridden_at = |path: &str, effect: String, winner: &PortServer| Overridden {
             loser: gateway.origin.clone(),
             path: format!("spec.servers[{index}].{path}"),
             winner: winner.origin(),
@@ -197,7 +197,7 @@ impl GatewayPort {
             let (port, own) = (server.port, word(server.protocol));
             let theirs = word(first.server().protocol);
             let effect = format!("has port {port} for {theirs}; this server, for {own}, has no effect");
-            return lost.push(lost_at("port", effect, first));
+            return overridden.push(overridden_at("port", effect, first));
         }
         let mut hosts = BTreeSet::new();
         for (at, ServerHost { host, .. }) in server.hosts.iter().enumerate() {
@@ -206,7 +206,7 @@ impl GatewayPort {
                 let other = self.servers.get(owner);
                 if let Some(other) = other.filter(|other| !(passes(other.server()) && passes(server))) {
                     let effect = format!("serves `{host}` on the same port; here it has no effect");
-                    lost.push(lost_at(&format!("hosts[{at}]"), effect, other));
+                    overridden.push(overridden_at(&format!("hosts[{at}]"), effect, other));
                     continue;
                 }
             }
@@ -218,21 +218,22 @@ impl GatewayPort {
     }
 
     /// Sets the routes for opaque connections.
-    fn route(&mut self, gates: &Gates, namespace: &str, lost: &mut Vec<Lost>) {
+    fn route(&mut self, view: &GatewayView, namespace: &str, overridden: &mut Vec<Overridden>) {
         let ends_tls = |s: &&PortServer| matches!(s.server().tls, Some(ServerTls::Terminate { .. }));
         let ended = self.servers.iter().filter(ends_tls);
-        let mut taken: Taken = ended.flat_map(|s| s.hosts.iter().map(|h| (h.clone(), s.origin()))).collect();
+        let mut taken: ClaimedNames =
+            ended.flat_map(|s| s.hosts.iter().map(|h| (h.clone(), s.origin()))).collect();
         for at in 0..self.servers.len() {
             let server = &self.servers[at];
-            let sets = || gates.route_sets(namespace, &server.reference());
+            let sets = || view.route_sets(namespace, &server.reference());
             let opaque = match (server.server().protocol, &server.server().tls) {
                 (ServerProtocol::Http, _) | (ServerProtocol::Https, Some(ServerTls::Terminate { .. })) => {
                     continue;
                 }
                 (_, Some(ServerTls::Passthrough)) => {
-                    sets().iter().flat_map(|set| self.passed(server, set, &mut taken, lost)).collect()
+                    sets().iter().flat_map(|set| self.passed(server, set, &mut taken, overridden)).collect()
                 }
-                _ => server.first_route(&sets(), lost),
+                _ => server.first_route(&sets(), overridden),
             };
             self.servers[at].opaque = opaque;
         }
@@ -243,8 +244,8 @@ impl GatewayPort {
         &self,
         server: &PortServer,
         set: &RouteSet,
-        taken: &mut Taken,
-        lost: &mut Vec<Lost>,
+        taken: &mut ClaimedNames,
+        overridden: &mut Vec<Overridden>,
     ) -> Vec<OpaqueRoute> {
         let mut routes = vec![];
         for (r, route) in set.tls.iter().enumerate() {
@@ -258,7 +259,7 @@ impl GatewayPort {
                 for (name, path) in wanted {
                     match self.claim(server, set, &name, taken) {
                         None => names.push(name),
-                        Some(loss) => lost.push(Lost { path, ..loss }),
+                        Some(loss) => overridden.push(Overridden { path, ..loss }),
                     }
                 }
                 if !names.is_empty() {
@@ -273,14 +274,20 @@ impl GatewayPort {
 
     /// Assigns an SNI name of a server to a VirtualService. If the name already belongs to another object, returns the
     /// loss.
-    fn claim(&self, server: &PortServer, set: &RouteSet, name: &str, taken: &mut Taken) -> Option<Lost> {
+    fn claim(
+        &self,
+        server: &PortServer,
+        set: &RouteSet,
+        name: &str,
+        taken: &mut ClaimedNames,
+    ) -> Option<Overridden> {
         let closer = self.closer(server, name).map(PortServer::origin);
         let is_closer = closer.is_some();
         let Some(winner) = closer.or_else(|| taken.get(name).cloned()) else {
             taken.insert(name.to_owned(), set.origin.clone());
             return None;
         };
-        Some(Lost {
+        Some(Overridden {
             loser: set.origin.clone(),
             path: String::new(),
             winner,
@@ -291,7 +298,7 @@ impl GatewayPort {
 }
 
 /// The object that takes each SNI name.
-type Taken = BTreeMap<String, Origin>;
+type ClaimedNames = BTreeMap<String, Origin>;
 
 impl PortServer {
     /// The server as declared in the Gateway.
@@ -325,7 +332,7 @@ impl PortServer {
     }
 
     /// Returns the first TCP route; a server uses at most one.
-    fn first_route(&self, sets: &[Arc<RouteSet>], lost: &mut Vec<Lost>) -> Vec<OpaqueRoute> {
+    fn first_route(&self, sets: &[Arc<RouteSet>], overridden: &mut Vec<Overridden>) -> Vec<OpaqueRoute> {
         let bound = sets.iter().filter(|set| !self.common_hosts(set).is_empty());
         let mut routed = bound.filter_map(|set| {
             let here = |source: &SourceMatch| self.applies(source);
@@ -336,7 +343,7 @@ impl PortServer {
             Some((set, at))
         });
         let Some((first, at)) = routed.next() else { return vec![] };
-        lost.extend(routed.map(|(set, at)| Lost {
+        overridden.extend(routed.map(|(set, at)| Overridden {
             loser: set.origin.clone(),
             path: format!("spec.tcp[{at}]"),
             winner: first.origin.clone(),

@@ -10,7 +10,7 @@ mod gateway_http;
 pub mod gateway_port;
 
 pub mod backing;
-pub mod gates;
+pub mod gateway_view;
 
 mod index;
 mod delegate;

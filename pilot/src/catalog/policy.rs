@@ -113,7 +113,7 @@ impl EgressHost {
         match &self.namespace {
             EgressNamespace::Any => true,
             EgressNamespace::Own => own == namespace,
-            EgressNamespace::Nobody => false,
+            EgressNamespace::NoNamespace => false,
             EgressNamespace::Named(name) => name == namespace,
         }
     }
@@ -127,7 +127,7 @@ pub enum EgressNamespace {
     /// `.`
     Own,
     /// `~`
-    Nobody,
+    NoNamespace,
     /// A namespace by name.
     Named(String),
 }

@@ -685,8 +685,8 @@ fn a_setting_removed_from_the_mesh_config_returns_to_its_default() {
     let (_, verdicts) = validate::judge(facts, second.mesh());
     assert_eq!(
         verdicts[0].warnings[0].to_string(),
-        "a.yaml:2: ConfigMap istio-system/istio-canary: data.mesh: is no MeshConfig here: ConfigMap istio-system/istio alone \
-         is; this has no effect; move it there, or rename the key"
+        "a.yaml:2: ConfigMap istio-system/istio-canary: data.mesh: has no effect: the MeshConfig is read only from \
+         ConfigMap istio-system/istio; move it there, or rename the key"
     );
 }
 
@@ -706,7 +706,7 @@ fn a_check_reports_selectors_without_pods_and_service_fields_without_effect() {
         peers("p", &format!("{{selector: {{matchLabels: {{app: {app}}}}}, mtls: {{mode: STRICT}}}}"))
     };
     assert_eq!(warnings(&policy("web")), [""; 0]);
-    assert_eq!(warnings(&policy("wbe")), ["spec.selector: chooses no pod of namespace default"]);
+    assert_eq!(warnings(&policy("wbe")), ["spec.selector: selects no pod of namespace default"]);
     let text = "{clusterIP: 10.96.0.9, sessionAffinity: ClientIP, internalTrafficPolicy: Local, externalIPs: [192.0.2.1], \
                 ports: [{port: 80, protocol: SCTP}]}";
     let paths: Vec<String> =

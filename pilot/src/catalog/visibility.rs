@@ -106,7 +106,7 @@ pub enum ExportTo {
     /// All namespaces.
     All,
     /// No namespace (`~`).
-    Nobody,
+    NoNamespace,
     /// The listed namespaces; `.` is already replaced by the object's own.
     Namespaces(BTreeSet<String>),
 }
@@ -120,7 +120,7 @@ impl ExportTo {
                 own == client || *default == Self::Unset || default.reaches(own, client, &Self::All)
             }
             Self::All => true,
-            Self::Nobody => false,
+            Self::NoNamespace => false,
             Self::Namespaces(names) => names.contains(client),
         }
     }

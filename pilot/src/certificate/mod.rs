@@ -45,14 +45,14 @@ pub async fn keep(
 }
 
 /// The certificate that pilot presents, and the roots by which it verifies clients.
-struct Own {
+struct Credentials {
     issued: Issued,
     /// The roots file as it was before the certificate was requested. The file may change while the authority responds,
     /// and that change must be noticed afterwards.
     roots: Vec<u8>,
 }
 
-impl Own {
+impl Credentials {
     fn config(&self, domain: &TrustDomain) -> Result<Arc<Serving>, EnrollError> {
         let roots = tls::roots_from_pem(&self.roots)?;
         let clients = mesh_clients(roots, Accept::TrustDomain(domain.clone()), ClientAuth::Required)?;
@@ -62,7 +62,7 @@ impl Own {
 }
 
 /// Requests a certificate until one is issued: without it there is nothing to serve.
-async fn first(authority: &Authority, domain: &TrustDomain) -> (Own, Arc<Serving>) {
+async fn first(authority: &Authority, domain: &TrustDomain) -> (Credentials, Arc<Serving>) {
     let mut pause = FIRST_PAUSE;
     loop {
         match obtain(authority, domain, None).await {
@@ -78,7 +78,7 @@ async fn first(authority: &Authority, domain: &TrustDomain) -> (Own, Arc<Serving
 async fn renew(
     authority: &Authority,
     domain: &TrustDomain,
-    mut own: Own,
+    mut own: Credentials,
     send: &watch::Sender<Arc<Serving>>,
 ) {
     let mut pause = FIRST_PAUSE;
@@ -129,11 +129,11 @@ async fn obtain(
     authority: &Authority,
     domain: &TrustDomain,
     current: Option<&Issued>,
-) -> Result<(Own, Arc<Serving>), EnrollError> {
+) -> Result<(Credentials, Arc<Serving>), EnrollError> {
     let roots = std::fs::read(&authority.roots)
         .map_err(|source| EnrollError::File { file: authority.roots.clone(), source })?;
     let issued = enroll::enroll(authority, current).await?;
-    let own = Own { issued, roots };
+    let own = Credentials { issued, roots };
     let config = own.config(domain)?;
     tracing::info!(identity = %own.issued.identity, "certificate received");
     Ok((own, config))

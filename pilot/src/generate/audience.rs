@@ -1,7 +1,7 @@
 //! Pure. The properties of a proxy that decide which shared resources it gets. Proxies of one audience get the same.
 //! Generators learn nothing else about a proxy, so shared resources cannot depend on which proxy connected first.
 
-use crate::catalog::gateway_port::GateTarget;
+use crate::catalog::gateway_port::GatewayTarget;
 use crate::catalog::visibility::Labels;
 use crate::flow::Scope;
 use crate::snapshot::Snapshot;
@@ -22,7 +22,7 @@ pub struct Audience {
     /// Those of their pods' labels that some object selects by.
     pub labels: Labels,
     /// The ports of a gateway's pod that Services target.
-    pub targets: Vec<GateTarget>,
+    pub targets: Vec<GatewayTarget>,
 }
 
 impl Audience {
@@ -45,7 +45,7 @@ impl Audience {
             ipv6: scope.ipv6(),
             http_10: scope.http_10,
             labels: scope.labels.clone(),
-            targets: pod.map(|pod| catalog.gate_targets(pod)).unwrap_or_default(),
+            targets: pod.map(|pod| catalog.gateway_targets(pod)).unwrap_or_default(),
         }
     }
 }

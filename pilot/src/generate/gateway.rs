@@ -22,7 +22,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 /// All listeners of a gateway and the route tables that they refer to.
 pub(super) fn listeners_and_routes(view: &View) -> (Vec<Listener>, Vec<RouteConfiguration>) {
     let scope = &view.scope;
-    let ports = view.gates().map(|gates| gates.ports(&scope.namespace, &scope.targets, &scope.labels));
+    let ports =
+        view.gateway_view().map(|gateways| gateways.ports(&scope.namespace, &scope.targets, &scope.labels));
     let GatewayPorts { ports, .. } = ports.unwrap_or_default();
     let mut listeners = vec![];
     let mut routes = vec![];
@@ -142,7 +143,7 @@ fn virtual_hosts(
         let gateways = [server.reference()];
         let encrypted = server.server().tls.is_some();
         let place = Place { port, encrypted, gateways: &gateways };
-        let sets = view.gates().map(|gates| gates.route_sets(&view.scope.namespace, &gateways[0]));
+        let sets = view.gateway_view().map(|all| all.route_sets(&view.scope.namespace, &gateways[0]));
         for set in sets.unwrap_or_default() {
             let routes = http_route::routes(view, &set, &place);
             let common = server.common_hosts(&set);

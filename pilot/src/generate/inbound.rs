@@ -455,10 +455,10 @@ mod tests {
         let web = InboundPort { service_port: Some(80), ..of_service(8080, Protocol::Http, mtls) };
         let strict = InboundSettings { default_mtls: mtls, ..settings() };
         let listener = listener(&[web, only_policy(9000, mtls)], &strict);
-        let nobodys = ["virtualInbound-catchall-http inbound|http|0"];
+        let catch_all = ["virtualInbound-catchall-http inbound|http|0"];
         assert_eq!(names(&listener, Some(8080)), ["0.0.0.0_8080 inbound|http|80"]);
-        assert_eq!(names(&listener, Some(9000)), nobodys);
-        assert_eq!(names(&listener, None), nobodys);
+        assert_eq!(names(&listener, Some(9000)), catch_all);
+        assert_eq!(names(&listener, None), catch_all);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::http_connection;
 use super::import::Imports;
 use crate::catalog::backing::Backing;
 use crate::catalog::destination_rule::DestinationRule;
-use crate::catalog::gates::Gates;
+use crate::catalog::gateway_view::GatewayView;
 use crate::catalog::policy::{Mesh, OutboundPolicy};
 use crate::catalog::route::RouteSet;
 use crate::catalog::same::Same;
@@ -39,7 +39,7 @@ pub(super) struct View {
     /// Those of them that are patterns.
     patterns: Vec<String>,
     outbound: OutboundPolicy,
-    gates: Option<Gates>,
+    gateway_view: Option<GatewayView>,
 }
 
 /// A service compared without its static endpoints, which no generator reads from the view.
@@ -72,7 +72,7 @@ impl View {
             owners: owners.into_iter().map(|(host, set)| (host, Same(set))).collect(),
             patterns,
             outbound: sidecar.and_then(|s| s.outbound).unwrap_or(catalog.mesh().outbound),
-            gates: scope.gateway.then(|| catalog.gates()),
+            gateway_view: scope.gateway.then(|| catalog.gateway_view()),
         };
         view.follow_aliases();
         view
@@ -143,8 +143,8 @@ impl View {
     }
 
     /// The Gateways, for gateway proxies; `None` for sidecars.
-    pub(super) fn gates(&self) -> Option<&Gates> {
-        self.gates.as_ref()
+    pub(super) fn gateway_view(&self) -> Option<&GatewayView> {
+        self.gateway_view.as_ref()
     }
 
     /// The VirtualService that routes sidecars' requests to this host.

@@ -8,7 +8,8 @@ use api::model::workload::{NameInfo, NameTable, Workload};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// Returns the workload that `<network>/<address>` names. Its uid is that name, since the client knows no other.
+/// Returns the workload that `<network>/<address>` names. Its uid is the requested name, because the client knows it by
+/// no other.
 pub(super) fn by_name(catalog: &Catalog, name: &str) -> Option<Workload> {
     let address: IpAddr = name.rsplit('/').next()?.parse().ok()?;
     let pod = catalog.workload_by_ip(address)?;

@@ -2,8 +2,8 @@
 //! changes, and distributes it. The task ends when the last proxy has left.
 
 use super::body::Bodies;
-use super::made::{Made, Shared};
-use super::own::Owns;
+use super::cache::{PartCache, Shared};
+use super::own::WorkloadCache;
 use crate::generate::audience::Audience;
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
@@ -20,7 +20,7 @@ pub(super) struct Groups {
     pub(super) table: RwLock<HashMap<Arc<Audience>, Arc<Group>>>,
     pub(super) bodies: Bodies,
     /// Limits how many groups generate at the same time.
-    turns: Semaphore,
+    permits: Semaphore,
 }
 
 /// The proxies of one audience.
@@ -29,7 +29,7 @@ pub(super) struct Group {
     pub(super) audience: Arc<Audience>,
     /// What they share; `None` until it is generated for the first time.
     shared: watch::Sender<Option<Arc<Shared>>>,
-    pub(super) owns: Owns,
+    pub(super) workloads: WorkloadCache,
 }
 
 /// The shared configuration of a group, as it changes. The group exists as long as a receiver does.
@@ -39,11 +39,11 @@ impl Groups {
     pub(super) fn new(snapshots: watch::Receiver<Arc<Snapshot>>, metrics: Metrics) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (table, bodies) = (RwLock::default(), Bodies::default());
-        Self { metrics, snapshots, table, bodies, turns: Semaphore::new(cores) }
+        Self { metrics, snapshots, table, bodies, permits: Semaphore::new(cores) }
     }
 
     /// Returns the group of an audience and its shared configuration; creates the group if necessary.
-    pub(super) fn enter(self: &Arc<Self>, audience: Audience) -> (Arc<Group>, Changes) {
+    pub(super) fn join_group(self: &Arc<Self>, audience: Audience) -> (Arc<Group>, Changes) {
         let known = |table: &HashMap<Arc<Audience>, Arc<Group>>, audience: &Audience| {
             table.get(audience).map(|group| (group.clone(), group.shared.subscribe()))
         };
@@ -54,8 +54,9 @@ impl Groups {
         if let Some(found) = known(&table, &audience) {
             return found;
         }
-        let (audience, owns) = (Arc::new(audience), Owns::default());
-        let group = Arc::new(Group { audience: audience.clone(), shared: watch::Sender::new(None), owns });
+        let (audience, workloads) = (Arc::new(audience), WorkloadCache::default());
+        let group =
+            Arc::new(Group { audience: audience.clone(), shared: watch::Sender::new(None), workloads });
         let changes = group.shared.subscribe();
         table.insert(audience, group.clone());
         tokio::spawn(self.clone().serve(group.clone()));
@@ -64,33 +65,33 @@ impl Groups {
 
     /// Generates the shared configuration for each snapshot, as long as the group has members.
     async fn serve(self: Arc<Self>, group: Arc<Group>) {
-        let (mut made, mut snapshots) = (Made::default(), self.snapshots.clone());
+        let (mut cache, mut snapshots) = (PartCache::default(), self.snapshots.clone());
         loop {
-            let turn = self.turns.acquire().await.expect("the semaphore is never closed");
+            let permit = self.permits.acquire().await.expect("the semaphore is never closed");
             let snapshot = snapshots.borrow_and_update().clone();
             let (groups, audience) = (self.clone(), group.audience.clone());
             // Runs on a blocking thread, so that generating does not delay streams that are sending.
             let work = tokio::task::spawn_blocking(move || {
                 let timer = groups.metrics.push_time.start_timer();
-                let shared = made.next(&snapshot, &audience, &groups.bodies);
+                let shared = cache.next(&snapshot, &audience, &groups.bodies);
                 timer.observe_duration();
-                (made, shared)
+                (cache, shared)
             });
             let (last, shared) =
                 work.await.expect("generating does not panic, and the runtime outlives its groups");
-            drop(turn);
-            made = last;
+            drop(permit);
+            cache = last;
             group.shared.send_replace(Some(Arc::new(shared)));
-            if !self.lasts(&group, &mut snapshots).await {
+            if !self.wait_for_next(&group, &mut snapshots).await {
                 break;
             }
         }
-        drop((made, group));
+        drop((cache, group));
         self.bodies.tidy();
     }
 
     /// Waits for the next snapshot. Returns false when the group has no members, or pilot ends.
-    async fn lasts(&self, group: &Group, snapshots: &mut watch::Receiver<Arc<Snapshot>>) -> bool {
+    async fn wait_for_next(&self, group: &Group, snapshots: &mut watch::Receiver<Arc<Snapshot>>) -> bool {
         loop {
             tokio::select! {
                 changed = snapshots.changed() => return changed.is_ok(),

@@ -9,7 +9,7 @@ mod group;
 
 mod own;
 
-mod made;
+mod cache;
 
 mod body;
 
@@ -23,9 +23,9 @@ use api::model::Kind;
 use api::wire::{self, Target};
 use api::xds::offer::Offer;
 use api::xds::table::{Offered, Table};
+use cache::Shared;
 use group::{Changes, Group, Groups};
-use made::Shared;
-use own::Own;
+use own::WorkloadResources;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -46,7 +46,7 @@ pub struct Member {
 #[derive(Debug)]
 pub struct ProxyOffer {
     shared: Arc<Shared>,
-    own: Arc<Own>,
+    own: Arc<WorkloadResources>,
     scope: Arc<Scope>,
 }
 
@@ -62,10 +62,10 @@ impl Offers {
         let groups = self.0.clone();
         let snapshot = groups.snapshots.borrow().clone();
         let audience = Audience::of(&snapshot, &*choose(&snapshot)?);
-        let (group, mut changes) = groups.enter(audience);
+        let (group, mut changes) = groups.join_group(audience);
         let shared = current(&mut changes, snapshot.generation).await;
         let scope = choose(&shared.snapshot)?;
-        let own = group.owns.of(&shared.snapshot, &scope, None, &groups.bodies);
+        let own = group.workloads.of(&shared.snapshot, &scope, None, &groups.bodies);
         let offer = ProxyOffer { shared, own, scope };
         let mut member = Member { groups, group, changes, offer };
         // The proxy's audience may have changed while it waited.
@@ -76,9 +76,9 @@ impl Offers {
 
 /// Waits for a group's shared configuration under a snapshot at least as new as `generation`.
 async fn current(changes: &mut Changes, generation: u64) -> Arc<Shared> {
-    let made =
-        |made: &Option<Arc<Shared>>| made.as_ref().is_some_and(|m| m.snapshot.generation >= generation);
-    let found = changes.wait_for(made).await.map(|made| made.clone()).ok().flatten();
+    let is_new_enough =
+        |shared: &Option<Arc<Shared>>| shared.as_ref().is_some_and(|m| m.snapshot.generation >= generation);
+    let found = changes.wait_for(is_new_enough).await.map(|shared| shared.clone()).ok().flatten();
     match found {
         Some(shared) => shared,
         // The group's task ended with pilot, which also ends all streams.
@@ -114,12 +114,12 @@ impl Member {
             let scope = choose(&snapshot)?;
             let audience = Audience::of(&snapshot, &scope);
             if audience == *self.group.audience {
-                let owns = &self.group.owns;
-                self.offer.own = owns.of(&snapshot, &scope, Some(&self.offer.own), &self.groups.bodies);
+                let workloads = &self.group.workloads;
+                self.offer.own = workloads.of(&snapshot, &scope, Some(&self.offer.own), &self.groups.bodies);
                 self.offer.scope = scope;
                 return Ok(());
             }
-            (self.group, self.changes) = self.groups.enter(audience);
+            (self.group, self.changes) = self.groups.join_group(audience);
             self.offer.shared = current(&mut self.changes, snapshot.generation).await;
         }
     }
@@ -161,8 +161,8 @@ impl ProxyOffer {
     }
 
     /// When the change behind its snapshot was observed.
-    pub fn made(&self) -> std::time::Instant {
-        self.shared.snapshot.made
+    pub fn observed(&self) -> std::time::Instant {
+        self.shared.snapshot.observed
     }
 
     /// The scope of the proxy.

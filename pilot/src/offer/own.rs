@@ -2,7 +2,7 @@
 //! inputs, such as those of one Deployment.
 
 use super::body::Bodies;
-use super::made::{Encoded, encode};
+use super::cache::{Encoded, encode};
 use crate::flow::Scope;
 use crate::generate::inbound::Inbound;
 use crate::snapshot::Snapshot;
@@ -13,12 +13,12 @@ use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 /// The resources of a single workload.
 #[derive(Debug)]
-pub(super) struct Own {
+pub(super) struct WorkloadResources {
     cause: Inbound,
     tables: BTreeMap<Kind, Arc<Table>>,
 }
 
-impl Own {
+impl WorkloadResources {
     pub(super) fn table(&self, kind: Kind) -> &Arc<Table> {
         self.tables.get(&kind).unwrap_or(&EMPTY)
     }
@@ -26,22 +26,24 @@ impl Own {
 
 /// The own resources of a group's workloads.
 #[derive(Debug, Default)]
-pub(super) struct Owns(RwLock<Vec<Weak<Own>>>);
+pub(super) struct WorkloadCache(RwLock<Vec<Weak<WorkloadResources>>>);
 
-impl Owns {
+impl WorkloadCache {
     /// Returns the own resources of a proxy's workload; `last` are those that the proxy has.
     pub(super) fn of(
         &self,
         snapshot: &Snapshot,
         scope: &Scope,
-        last: Option<&Arc<Own>>,
+        last: Option<&Arc<WorkloadResources>>,
         bodies: &Bodies,
-    ) -> Arc<Own> {
+    ) -> Arc<WorkloadResources> {
         let cause = Inbound::of(&snapshot.catalog, scope);
         if let Some(last) = last.filter(|last| last.cause == cause) {
             return last.clone();
         }
-        let find = |all: &[Weak<Own>]| all.iter().filter_map(Weak::upgrade).find(|own| own.cause == cause);
+        let find = |all: &[Weak<WorkloadResources>]| {
+            all.iter().filter_map(Weak::upgrade).find(|own| own.cause == cause)
+        };
         if let Some(own) = find(&self.0.read().unwrap_or_else(PoisonError::into_inner)) {
             return own;
         }
@@ -51,7 +53,7 @@ impl Owns {
             kinds.entry(kind).or_default().push((name, offered));
         }
         let tables = kinds.into_iter().map(|(kind, entries)| (kind, Table::after(&EMPTY, entries)));
-        let own = Arc::new(Own { tables: tables.collect(), cause });
+        let own = Arc::new(WorkloadResources { tables: tables.collect(), cause });
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
         all.retain(|own| own.strong_count() > 0);
         all.push(Arc::downgrade(&own));

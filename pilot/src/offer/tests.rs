@@ -1,8 +1,8 @@
 //! Offers do not depend on what is kept from earlier snapshots: they equal offers made from nothing.
 
 use super::body::Bodies;
-use super::made::Made;
-use super::own::Owns;
+use super::cache::PartCache;
+use super::own::WorkloadCache;
 use super::*;
 use crate::catalog::{Catalog, Change};
 use crate::flow::Fact;
@@ -172,15 +172,20 @@ fn shown(offer: &ProxyOffer, kind: Kind) -> Written {
 
 /// One proxy's offer, with what is kept for it.
 struct Kept {
-    made: Made,
+    cache: PartCache,
     audience: Arc<Audience>,
-    owns: Owns,
+    workloads: WorkloadCache,
     offer: Option<ProxyOffer>,
 }
 
 impl Kept {
     fn new(audience: Audience) -> Self {
-        Self { made: Made::default(), audience: Arc::new(audience), owns: Owns::default(), offer: None }
+        Self {
+            cache: PartCache::default(),
+            audience: Arc::new(audience),
+            workloads: WorkloadCache::default(),
+            offer: None,
+        }
     }
 
     /// Returns the proxy's offer under the next snapshot. A proxy that changes its audience keeps its own resources.
@@ -189,9 +194,9 @@ impl Kept {
         if audience != *self.audience {
             *self = Self { offer: self.offer.take(), ..Self::new(audience) };
         }
-        let shared = Arc::new(self.made.next(snapshot, &self.audience, bodies));
+        let shared = Arc::new(self.cache.next(snapshot, &self.audience, bodies));
         let last = self.offer.as_ref().map(|offer| &offer.own);
-        let own = self.owns.of(snapshot, scope, last, bodies);
+        let own = self.workloads.of(snapshot, scope, last, bodies);
         self.offer = Some(ProxyOffer { shared, own, scope: scope.clone() });
     }
 
@@ -204,8 +209,8 @@ impl Kept {
 fn afresh(snapshot: &Arc<Snapshot>, scope: &Arc<Scope>) -> ProxyOffer {
     let bodies = Bodies::default();
     let shared =
-        Arc::new(Made::default().next(snapshot, &Arc::new(Audience::exact(snapshot, scope)), &bodies));
-    let own = Owns::default().of(snapshot, scope, None, &bodies);
+        Arc::new(PartCache::default().next(snapshot, &Arc::new(Audience::exact(snapshot, scope)), &bodies));
+    let own = WorkloadCache::default().of(snapshot, scope, None, &bodies);
     ProxyOffer { shared, own, scope: scope.clone() }
 }
 
@@ -371,7 +376,7 @@ async fn cached_configuration_is_dropped_with_the_last_proxy_of_a_group() {
         join(scope(false, "t-2", "shop", ("app", "a1"))).await.unwrap(),
     ];
     assert!(Arc::ptr_eq(&twins[0].offer.own, &twins[1].offer.own));
-    assert_eq!((stays.group.owns.len(), offers.0.table.read().unwrap().len()), (2, 6));
+    assert_eq!((stays.group.workloads.len(), offers.0.table.read().unwrap().len()), (2, 6));
     drop((leave, twins));
     let limit = std::time::Duration::from_secs(30);
     let forgotten = async {
@@ -380,5 +385,5 @@ async fn cached_configuration_is_dropped_with_the_last_proxy_of_a_group() {
         }
     };
     tokio::time::timeout(limit, forgotten).await.expect("they are forgotten");
-    assert_eq!(stays.group.owns.len(), 1);
+    assert_eq!(stays.group.workloads.len(), 1);
 }

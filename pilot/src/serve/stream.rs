@@ -84,7 +84,8 @@ impl Session {
     async fn first(&mut self, requests: &mut Requests) -> Option<Request> {
         let turn = self.discovery.quota.turn(self.peer.as_ref().map(|peer| peer.address.ip())).await;
         if turn.is_none() {
-            self.turn_away(Status::resource_exhausted("too many streams of this address begin")).await;
+            self.turn_away(Status::resource_exhausted("too many streams from this address are starting"))
+                .await;
             return None;
         }
         let first = tokio::time::timeout(FIRST_LIMIT, requests.next()).await;
@@ -93,7 +94,7 @@ impl Session {
             Ok(Some(Ok(request))) => return Some(request),
             Ok(Some(Err(status))) => status,
             Ok(None) => return None,
-            Err(_) => Status::deadline_exceeded("the first request did not come in time"),
+            Err(_) => Status::deadline_exceeded("timed out waiting for the first request"),
         };
         self.turn_away(status).await;
         None
@@ -101,7 +102,7 @@ impl Session {
 
     async fn turn_away(&mut self, status: Status) {
         self.discovery.metrics.denied.inc();
-        tracing::warn!(error = status.message(), peer = self.peer_name(), "a proxy is turned away");
+        tracing::warn!(error = status.message(), peer = self.peer_name(), "a proxy's stream is rejected");
         let _ = self.send.send(Box::new(Err(status))).await;
     }
 
@@ -139,7 +140,7 @@ impl Session {
                         Ok(responses) => responses,
                         Err(status) => return self.turn_away(status).await,
                     },
-                    // The request was too large, or the connection broke, in which case the response reaches nobody.
+                    // The request was too large, or the connection broke, in which case no response is received.
                     Some(Err(status)) => return drop(self.send.send(Box::new(Err(status))).await),
                     None => return,
                 },
@@ -154,12 +155,12 @@ impl Session {
                 }
                 () = tokio::time::sleep(HOLD_LIMIT), if held => self.protocol.release(known.member.offer()),
                 () = drain.cancelled() => {
-                    let leave = Status::unavailable("pilot is going away");
+                    let leave = Status::unavailable("pilot is shutting down");
                     let _ = self.send.send(Box::new(Err(leave))).await;
                     return;
                 }
                 () = &mut parted => {
-                    let reason = "the certificate of this stream ends; connect again with the next one";
+                    let reason = "the client certificate of this stream expires; reconnect with a renewed one";
                     let _ = self.send.send(Box::new(Err(Status::unavailable(reason)))).await;
                     return;
                 }
@@ -176,7 +177,7 @@ impl Session {
         let weight = request.weight();
         let responses = self.protocol.request(request, known.member.offer());
         if weight > 0 && !self.holds(weight, &mut known.ticket) {
-            return Err(Status::resource_exhausted("its streams subscribe to too many names together"));
+            return Err(Status::resource_exhausted("its streams subscribe to too many names"));
         }
         Ok(responses)
     }
@@ -193,8 +194,7 @@ impl Session {
 
     #[expect(clippy::disallowed_methods, reason = "the shell notes when a stream began")]
     async fn greet(&mut self, first: &Request) -> Result<Subscribed, Status> {
-        let node =
-            first.node().ok_or_else(|| Status::invalid_argument("the first request carries no node"))?;
+        let node = first.node().ok_or_else(|| Status::invalid_argument("the first request has no node"))?;
         let info = NodeInfo::from(node);
         let claim = node::claim(&info, self.caller()).map_err(|error| refusal(&error))?;
         self.settle(&claim).await;
@@ -203,7 +203,7 @@ impl Session {
         let scope = member.offer().scope().clone();
         let identity = self.caller().identity.map(SpiffeId::to_string).unwrap_or_default();
         let ticket = self.discovery.quota.take(holder(&scope, self.caller(), &identity));
-        let ticket = ticket.ok_or_else(|| Status::resource_exhausted("it has too many streams"))?;
+        let ticket = ticket.ok_or_else(|| Status::resource_exhausted("the client has too many streams"))?;
         let guard = self.discovery.connections.add(Connection {
             node: info.id.clone(),
             user_agent: info.user_agent.chars().take(MAX_USER_AGENT).collect(),
@@ -252,8 +252,8 @@ impl Session {
             if self.send.send(Box::new(Ok(response))).await.is_err() {
                 return false;
             }
-            let made = known.member.offer().made();
-            metrics.convergence.observe(Instant::now().saturating_duration_since(made).as_secs_f64());
+            let observed = known.member.offer().observed();
+            metrics.convergence.observe(Instant::now().saturating_duration_since(observed).as_secs_f64());
         }
         let status = self.protocol.status();
         self.report_refusals(&status, &known.node);
@@ -272,7 +272,7 @@ impl Session {
                 let label = type_label(*kind);
                 self.discovery.metrics.rejects.with_label_values(&[label]).inc();
                 let reason: String = nack.detail.chars().take(MAX_LOGGED).collect();
-                tracing::warn!(node, kind = label, reason, "a proxy refuses its configuration");
+                tracing::warn!(node, kind = label, reason, "a proxy rejected its configuration");
             }
         }
     }

@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A file's metadata when it was read. A file with the same metadata is not read again.
-type Look = (u64, u64, u64, i64, i64, i64, i64);
+type FileStamp = (u64, u64, u64, i64, i64, i64, i64);
 
 /// A folder and the metadata of its files.
 #[derive(Debug)]
 pub(super) struct Folder {
     root: PathBuf,
-    looks: BTreeMap<PathBuf, Look>,
+    looks: BTreeMap<PathBuf, FileStamp>,
 }
 
 impl Folder {
@@ -53,7 +53,7 @@ impl Folder {
         &mut self,
         touched: &BTreeSet<PathBuf>,
         readings: &mut Vec<(Arc<str>, Reading)>,
-    ) -> io::Result<BTreeMap<PathBuf, Look>> {
+    ) -> io::Result<BTreeMap<PathBuf, FileStamp>> {
         let mut found = BTreeMap::new();
         // Looking at thousands of files because one changed would take too long.
         let only_files = !touched.is_empty() && touched.iter().all(|path| self.is_plain(path));
@@ -122,7 +122,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Lists the files that hold objects. Skips hidden ones: editors' temporary files, and the `..data` folders behind the
 /// links of a mounted ConfigMap.
-fn list(folder: &Path, depth: usize, found: &mut BTreeMap<PathBuf, Look>) -> io::Result<()> {
+fn list(folder: &Path, depth: usize, found: &mut BTreeMap<PathBuf, FileStamp>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let hidden = path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"."));
@@ -145,7 +145,7 @@ pub(super) fn holds_objects(path: &Path) -> bool {
     !hidden && ["yaml", "yml", "json"].contains(&extension)
 }
 
-fn look(metadata: &fs::Metadata) -> Look {
+fn look(metadata: &fs::Metadata) -> FileStamp {
     let m = metadata;
     (m.dev(), m.ino(), m.len(), m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec())
 }

@@ -6,13 +6,13 @@
 use super::tests::{checked, mesh_kind};
 
 /// An object and the warnings about it, each by path and the beginning of the reason.
-type Taken<'a> = (&'a str, &'a [&'a str]);
+type Accepted<'a> = (&'a str, &'a [&'a str]);
 
 fn group(kind: &str) -> &'static str {
     if kind == "PeerAuthentication" { "security" } else { "networking" }
 }
 
-fn taken(kind: &str, table: &[Taken]) {
+fn taken(kind: &str, table: &[Accepted]) {
     for (spec, expected) in table {
         let checked = checked(&mesh_kind(group(kind), kind, spec));
         assert!(checked.item.is_some(), "{kind} {spec} is refused: {:?}", checked.errors);
@@ -58,13 +58,13 @@ fn service_entries_are_taken_as_istio_takes_them() {
         &[],
         &[],
         &["spec.workloadSelector: is not used with resolution NONE"],
-        &["spec.workloadSelector.labels: names no label: every workload of the namespace is chosen"],
+        &["spec.workloadSelector.labels: is empty: every workload of the namespace is selected"],
         &[],
         &[],
         &[],
         &[],
     ];
-    let table: Vec<Taken> = texts.iter().map(String::as_str).zip(said).collect();
+    let table: Vec<Accepted> = texts.iter().map(String::as_str).zip(said).collect();
     taken("ServiceEntry", &table);
     taken(
         "ServiceEntry",
@@ -73,25 +73,28 @@ fn service_entries_are_taken_as_istio_takes_them() {
             ("{hosts: ['*example.com']}", &["spec.hosts[0]: `*example.com` has a wildcard within a label"]),
             (
                 "{hosts: [api.example.com, API.example.com]}",
-                &["spec.hosts[1]: `api.example.com` is named twice"],
+                &["spec.hosts[1]: `api.example.com` is a duplicate"],
             ),
             ("{hosts: [api.example.com], addresses: [10.1.0.0/16]}", &[]),
             (
                 "{hosts: [a.com], ports: [{number: 80, name: http, protocol: HTTP}, {number: 81, name: p}]}",
-                &["spec.ports[1]: takes HTTP and TLS"],
+                &["spec.ports[1]: accepts only HTTP and TLS"],
             ),
-            ("{hosts: [a.com], ports: [{number: 81, name: p, protocol: TCP}]}", &["spec.ports[0]: takes no"]),
+            (
+                "{hosts: [a.com], ports: [{number: 81, name: p, protocol: TCP}]}",
+                &["spec.ports[0]: accepts no"],
+            ),
             ("{hosts: [a.com], addresses: [10.1.0.1], ports: [{number: 81, name: p}]}", &[]),
             (
                 "{hosts: [a.com], addresses: [0.0.0.0, 10.1.0.1]}",
-                &["spec.addresses: has an unspecified address"],
+                &["spec.addresses: is an unspecified address"],
             ),
             ("{hosts: [a.com], addresses: ['::/0']}", &[]),
             ("{hosts: [a.com], resolution: DNS, ports: [{number: 81, name: p}]}", &[]),
             (
                 "{hosts: ['*.a.com'], resolution: STATIC, ports: [{number: 81, name: p, protocol: TCP}], \
               endpoints: [{address: 10.1.0.1}]}",
-                &["spec.ports[0]: takes no"],
+                &["spec.ports[0]: accepts no"],
             ),
             (
                 "{hosts: [a.com, b.com], addresses: [10.1.0.1], resolution: DNS, ports: [{number: 443, name: tls, \
@@ -174,10 +177,13 @@ fn virtual_services_are_taken_as_istio_takes_them() {
         (route("match: [{port: 0}]"), &[]),
         (route("match: [{headers: {':authority': {exact: web}}}]"), &[]),
         (route("match: [{withoutHeaders: {x-beta: {regex: '*'}}}]"), &[]),
-        (route("match: [{sourceNamespace: Shop}]"), &["spec.http[0].match[0].sourceNamespace: no namespace"]),
+        (
+            route("match: [{sourceNamespace: Shop}]"),
+            &["spec.http[0].match[0].sourceNamespace: `Shop` is not a valid namespace"],
+        ),
         (
             route("mirrorPercentage: {value: 5}"),
-            &["spec.http[0].mirrorPercentage: is of no use without mirror"],
+            &["spec.http[0].mirrorPercentage: has no effect without mirror"],
         ),
         (route("mirror: {host: copy}, mirrorPercent: 5"), &["spec.http[0].mirrorPercent: is deprecated"]),
         (route("headers: {request: {set: {x-host: '%HOSTNAME%', x-env: '%ENVIRONMENT(A):9%'}}}"), &[]),
@@ -191,7 +197,7 @@ fn virtual_services_are_taken_as_istio_takes_them() {
             route("fault: {abort: {percentage: {value: 5}}}"),
             &["spec.http[0].fault.abort.httpStatus: is missing"],
         ),
-        (route("retries: {attempts: 0, backoff: 1s}"), &["spec.http[0].retries.backoff: is of no use"]),
+        (route("retries: {attempts: 0, backoff: 1s}"), &["spec.http[0].retries.backoff: has no effect"]),
         (route("retries: {attempts: 1, retryRemoteLocalities: false}"), &[]),
         (
             route("match: [{gateways: [edge.ingress]}]"),
@@ -227,7 +233,7 @@ fn virtual_services_are_taken_as_istio_takes_them() {
             ("{hosts: [web], http: [{match: [{uri: {prefix: /a}}], redirect: {prefixRewrite: /b}}]}", &[]),
             (
                 "{hosts: [web], http: [{delegate: {name: d}, directResponse: {status: 200}}]}",
-                &["spec.http[0].directResponse: is not used beside delegate"],
+                &["spec.http[0].directResponse: is ignored together with delegate"],
             ),
             (
                 "{hosts: [web], http: [{directResponse: {status: 200, body: {}}}]}",
@@ -310,7 +316,8 @@ fn conditions_hidden_by_earlier_ones_are_reported() {
         ("{sourceLabels: {app: web}}", "{sourceLabels: {app: web, version: v1}, sourceNamespace: shop}"),
     ];
     for (first, second) in hidden {
-        let reason = "spec.http[1]: is never reached: spec.http[0].match[0] takes all that it would take";
+        let reason =
+            "spec.http[1]: is never reached: spec.http[0].match[0] matches everything that it matches";
         taken("VirtualService", &[(&two(first, second), &[reason])]);
     }
     let reached = [
@@ -338,7 +345,7 @@ fn conditions_hidden_by_earlier_ones_are_reported() {
         "VirtualService",
         &[(
             "{hosts: [web], tcp: [{route: [{destination: {host: a}}]}, {route: [{destination: {host: b}}]}]}",
-            &["spec.tcp[1]: is never reached: spec.tcp[0] takes everything"],
+            &["spec.tcp[1]: is never reached: spec.tcp[0] matches everything"],
         )],
     );
 }
@@ -367,7 +374,7 @@ fn destination_rules_get_istios_verdicts() {
         ),
         (
             policy("portLevelSettings: [{port: {number: 80}, tls: {}}, {port: {number: 80}, tls: {}}]"),
-            &["spec.trafficPolicy.portLevelSettings[1].port.number: 80 has settings already"],
+            &["spec.trafficPolicy.portLevelSettings[1].port.number: 80 already has settings"],
         ),
         (policy("outlierDetection: {splitExternalLocalOriginErrors: false}"), &[]),
         (
@@ -377,7 +384,7 @@ fn destination_rules_get_istios_verdicts() {
         (policy("loadBalancer: {consistentHash: {httpCookie: {name: c, ttl: -0s}}}"), &[]),
         (
             policy("loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 1}}}"),
-            &["spec.trafficPolicy.loadBalancer.consistentHash.maglev.tableSize: has one place"],
+            &["spec.trafficPolicy.loadBalancer.consistentHash.maglev.tableSize: has a single entry"],
         ),
         (policy("loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 2}}}"), &[]),
         (policy("tls: {mode: SIMPLE, credentialName: 'kubernetes://c'}"), &[]),
@@ -439,7 +446,7 @@ fn gateways_get_istios_verdicts() {
             server("'*'", "HTTPS", ", tls: {mode: SIMPLE, credentialName: c, subjectAltNames: [a]}"),
             &["spec.servers[0].tls.subjectAltNames"],
         ),
-        (server("'*'", "HTTP", ", tls: {}"), &["spec.servers[0].tls: is of no use"]),
+        (server("'*'", "HTTP", ", tls: {}"), &["spec.servers[0].tls: has no effect"]),
         (server("10.1.0.1", "HTTP", ""), &[]),
         (server("shop/*.example.com", "HTTP", ""), &[]),
         (server("'*'", "HTTPS", ", tls: {mode: SIMPLE, credentialName: 'kubernetes://c'}"), &[]),
@@ -510,7 +517,7 @@ fn sidecars_and_peer_authentications_get_istios_verdicts() {
             ("{outboundTrafficPolicy: {}}", &[]),
             (
                 "{workloadSelector: {}, egress: [{hosts: ['./*']}]}",
-                &["spec.workloadSelector.labels: names no label"],
+                &["spec.workloadSelector.labels: is empty"],
             ),
             ("{egress: [{hosts: ['./*', shop/web.example.com]}]}", &["spec.egress[0].hosts[1]: `shop/web"]),
             ("{egress: [{hosts: ['./*', '*/*']}]}", &["spec.egress[0].hosts[0]: `./*` is included in `*/*`"]),
@@ -540,7 +547,7 @@ fn sidecars_and_peer_authentications_get_istios_verdicts() {
     taken(
         "PeerAuthentication",
         &[
-            ("{selector: {}, mtls: {mode: STRICT}}", &["spec.selector.matchLabels: names no label"]),
+            ("{selector: {}, mtls: {mode: STRICT}}", &["spec.selector.matchLabels: is empty"]),
             ("{selector: {matchLabels: {app: web}}, portLevelMtls: {80: {}}}", &[]),
         ],
     );

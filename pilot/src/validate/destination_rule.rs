@@ -31,10 +31,10 @@ pub(super) fn check(
         if subset.name.is_empty() {
             f.missing(format!("{path}.name"));
         } else if !value::is_label(&subset.name) {
-            let reason = format!("`{}` is no valid name: it takes letters, digits and '-'", subset.name);
+            let reason = format!("`{}` is not a valid name: use letters, digits and '-'", subset.name);
             f.error(format!("{path}.name"), reason, "rename the subset");
         } else if let Some(first) = subsets.iter().position(|s| s.name == subset.name) {
-            let reason = format!("`{}` is also the name of spec.subsets[{first}]", subset.name);
+            let reason = format!("`{}` is already used by spec.subsets[{first}]", subset.name);
             f.error(format!("{path}.name"), reason, "rename one");
         }
         value::labels(f, &format!("{path}.labels"), &subset.labels);
@@ -53,7 +53,7 @@ pub(super) fn check(
 fn policy(f: &mut Findings, path: &str, policy: Option<&written::TrafficPolicy>) -> TrafficPolicy {
     let Some(policy) = policy else { return TrafficPolicy::default() };
     if *policy == written::TrafficPolicy::default() {
-        f.error(path, "says nothing", "remove it, or add a setting");
+        f.error(path, "is empty", "remove it, or add a setting");
     }
     f.unserved(format!("{path}.tunnel"), &policy.tunnel);
     f.unserved(format!("{path}.proxyProtocol"), &policy.proxy_protocol);
@@ -66,12 +66,13 @@ fn policy(f: &mut Findings, path: &str, policy: Option<&written::TrafficPolicy>)
             continue;
         };
         let Some(number) = u16::try_from(selector.number).ok().filter(|number| *number != 0) else {
-            let reason = format!("{} is no port number, so the settings hold for no port", selector.number);
+            let reason =
+                format!("{} is not a valid port number, so the settings apply to no port", selector.number);
             f.warn(format!("{path}.port.number"), reason, "write a number from 1 to 65535");
             continue;
         };
         if (written::PortPolicy { port: None, ..port.clone() }) == written::PortPolicy::default() {
-            f.error(&path, "says nothing", "remove it, or add a setting");
+            f.error(&path, "is empty", "remove it, or add a setting");
         }
         let blocks = PolicyBlocks {
             load_balancer: load_balancer(f, &path, port.load_balancer.as_ref()),
@@ -83,7 +84,7 @@ fn policy(f: &mut Findings, path: &str, policy: Option<&written::TrafficPolicy>)
         match ports.entry(number) {
             Entry::Vacant(free) => _ = free.insert(blocks),
             Entry::Occupied(_) => {
-                let reason = format!("{number} has settings already: these are not used");
+                let reason = format!("{number} already has settings: these are ignored");
                 f.warn(format!("{path}.port.number"), reason, "remove one");
             }
         }
@@ -105,7 +106,11 @@ fn load_balancer(f: &mut Findings, path: &str, lb: Option<&written::LoadBalancer
     f.unserved(format!("{path}.warmupDurationSecs"), &lb.warmup_duration_secs);
     let balancer = match (lb.simple, &lb.consistent_hash) {
         (Some(_), Some(_)) => {
-            f.error(format!("{path}.consistentHash"), "excludes simple", "keep one of the two");
+            f.error(
+                format!("{path}.consistentHash"),
+                "cannot be combined with simple",
+                "keep one of the two",
+            );
             return None;
         }
         (None, Some(hash)) => return consistent_hash(f, &format!("{path}.consistentHash"), hash),
@@ -141,7 +146,7 @@ fn consistent_hash(f: &mut Findings, path: &str, hash: &written::ConsistentHash)
     if let Some(name) = hash.http_query_parameter_name.as_ref().filter(|name| !name.is_empty()) {
         keys.push(HashKey::Query(name.clone()));
     }
-    let next = "give one of httpHeaderName, httpCookie, useSourceIp and httpQueryParameterName";
+    let next = "set one of httpHeaderName, httpCookie, useSourceIp and httpQueryParameterName";
     match keys.len() {
         0 => f.warn(path, "has no key: endpoints are chosen at random", next),
         1 => {}
@@ -167,7 +172,7 @@ fn cookie_ttl(f: &mut Findings, path: &str, text: Option<&str>) -> Option<Durati
 fn ring_or_table(f: &mut Findings, path: &str, hash: &written::ConsistentHash) -> Option<Balancer> {
     if hash.minimum_ring_size.is_some_and(|size| size != 0) {
         if hash.ring_hash.is_some() || hash.maglev.is_some() {
-            let reason = "excludes ringHash and maglev";
+            let reason = "cannot be combined with ringHash and maglev";
             f.error(format!("{path}.minimumRingSize"), reason, "keep one of them");
         } else {
             f.warn(format!("{path}.minimumRingSize"), "is deprecated", "write ringHash.minimumRingSize");
@@ -175,18 +180,18 @@ fn ring_or_table(f: &mut Findings, path: &str, hash: &written::ConsistentHash) -
     }
     Some(match (&hash.ring_hash, &hash.maglev) {
         (Some(_), Some(_)) => {
-            f.error(format!("{path}.maglev"), "excludes ringHash", "keep one of the two");
+            f.error(format!("{path}.maglev"), "cannot be combined with ringHash", "keep one of the two");
             return None;
         }
         (_, Some(table)) => {
             let size = table.table_size.unwrap_or_default();
             if size == 1 {
-                let reason = "has one place: every request goes to the same endpoint";
+                let reason = "has a single entry: every request goes to the same endpoint";
                 f.warn(format!("{path}.maglev.tableSize"), reason, "write 65537");
             } else if size >= MAX_MAGLEV || !is_prime(size) {
                 f.error(
                     format!("{path}.maglev.tableSize"),
-                    format!("{size} is no prime below {MAX_MAGLEV}"),
+                    format!("{size} is not a prime number below {MAX_MAGLEV}"),
                     "write 65537",
                 );
             }
@@ -219,7 +224,7 @@ fn connection_pool(
 ) -> Option<ConnectionPool> {
     let (path, pool) = (format!("{path}.connectionPool"), pool?);
     if pool.tcp.is_none() && pool.http.is_none() {
-        f.error(&path, "says nothing", "remove it, or add tcp or http");
+        f.error(&path, "is empty", "remove it, or add tcp or http");
     }
     let mut parsed = ConnectionPool::default();
     if let Some(tcp) = &pool.tcp {
@@ -248,7 +253,7 @@ fn http_pool(f: &mut Findings, path: &str, http: &written::HttpPool, parsed: &mu
     if upgrade && http.use_client_protocol {
         f.error(
             format!("{path}.useClientProtocol"),
-            "excludes h2UpgradePolicy UPGRADE",
+            "cannot be combined with h2UpgradePolicy UPGRADE",
             "keep one of the two",
         );
     }
@@ -361,13 +366,17 @@ fn exclusive(f: &mut Findings, path: &str, tls: &written::ClientTls, mode: TlsMo
             ("subjectAltNames", !tls.subject_alt_names.is_empty()),
         ];
         for (name, _) in fields.into_iter().filter(|(_, given)| *given) {
-            let reason = format!("excludes {name}");
+            let reason = format!("cannot be combined with {name}");
             f.error(format!("{path}.insecureSkipVerify"), reason, "keep one of the two");
         }
     }
     let files = [&tls.client_certificate, &tls.private_key, &tls.ca_certificates];
     if secret && files.iter().any(|file| !file.is_empty()) {
-        f.error(format!("{path}.credentialName"), "excludes files", "keep the Secret or the files");
+        f.error(
+            format!("{path}.credentialName"),
+            "cannot be combined with files",
+            "keep only the Secret or only the files",
+        );
     }
 }
 

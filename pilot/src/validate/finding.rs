@@ -35,7 +35,7 @@ impl<'a> Findings<'a> {
 
     /// Adds an error for a missing field.
     pub(super) fn missing(&mut self, path: impl Display) {
-        self.error(path, "is missing", "give it a value");
+        self.error(path, "is missing", "set a value");
     }
 
     /// Adds an error for a field that exists in Istio but is not supported. A value equivalent to the unset field is

@@ -30,7 +30,7 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Gateway) 
         if let Some(j) = servers.iter().position(same) {
             f.error(
                 format!("{path}.port.name"),
-                format!("`{}` is the name of the port of spec.servers[{j}]", server.port_name),
+                format!("`{}` is already the name of the port of spec.servers[{j}]", server.port_name),
                 "rename one",
             );
         }
@@ -96,7 +96,11 @@ fn protocol(f: &mut Findings, path: &str, text: &str) -> Option<ServerProtocol> 
             None
         }
         _ => {
-            f.error(path, format!("`{text}` is no protocol"), "write HTTP, HTTPS, GRPC, HTTP2, TLS or TCP");
+            f.error(
+                path,
+                format!("`{text}` is not a known protocol"),
+                "write HTTP, HTTPS, GRPC, HTTP2, TLS or TCP",
+            );
             None
         }
     }
@@ -111,7 +115,11 @@ fn host(f: &mut Findings, path: &str, text: &str, names: Names) -> Option<Server
         Some(("~", host)) if names.converted => (Some("~".to_owned()), host),
         Some((namespace, host)) if value::namespace(f, path, namespace) => (Some(namespace.to_owned()), host),
         Some((namespace, _)) => {
-            f.error(path, format!("`{namespace}` is no namespace"), "write namespace/host, ./host or host");
+            f.error(
+                path,
+                format!("`{namespace}` is not a valid namespace"),
+                "write namespace/host, ./host or host",
+            );
             return None;
         }
     };
@@ -127,7 +135,7 @@ fn tls(
     let encrypted = matches!(protocol, ServerProtocol::Https | ServerProtocol::Tls);
     let Some(tls) = tls else {
         if encrypted {
-            f.error(path, "is missing: the server speaks TLS", "add tls with a mode and a credentialName");
+            f.error(path, "is missing: the server uses TLS", "add tls with a mode and a credentialName");
         }
         return None;
     };
@@ -140,11 +148,15 @@ fn tls(
     let files = !tls.server_certificate.is_empty() && !tls.private_key.is_empty();
     if files && !tls.credential_name.is_empty() && mode != Mode::IstioMutual {
         // Two complete certificates: it would be ambiguous which one clients see.
-        f.error(format!("{path}.credentialName"), "excludes files", "keep the Secret or the files");
+        f.error(
+            format!("{path}.credentialName"),
+            "cannot be combined with files",
+            "keep only the Secret or only the files",
+        );
     }
     if tls.https_redirect {
         let next = "move it to the plain HTTP server";
-        f.warn(format!("{path}.httpsRedirect"), "is not used: clients speak TLS already", next);
+        f.warn(format!("{path}.httpsRedirect"), "is not used: clients use TLS already", next);
     }
     let certificate = match mode {
         Mode::Passthrough => {
@@ -168,7 +180,7 @@ fn tls(
     let min = version(f, &format!("{path}.minProtocolVersion"), tls.min_protocol_version);
     let max = version(f, &format!("{path}.maxProtocolVersion"), tls.max_protocol_version);
     if (min, max) == (Some(TlsVersion::V1_3), Some(TlsVersion::V1_2)) {
-        f.error(format!("{path}.minProtocolVersion"), "is above maxProtocolVersion", "exchange the two");
+        f.error(format!("{path}.minProtocolVersion"), "is above maxProtocolVersion", "swap them");
     }
     Some(ServerTls::Terminate { certificate, client: client(f, path, tls, mode), min, max })
 }
@@ -179,12 +191,12 @@ fn plaintext(f: &mut Findings, path: &str, tls: &written::ServerTls, protocol: S
     let files = [&tls.server_certificate, &tls.private_key, &tls.ca_certificates];
     let passes = matches!(tls.mode, None | Some(Mode::Passthrough | Mode::AutoPassthrough));
     if protocol == ServerProtocol::Tcp || !passes || files.iter().any(|file| !file.is_empty()) {
-        f.error(path, "is of no use: the server speaks plaintext", "remove it, or write HTTPS or TLS");
+        f.error(path, "has no effect: the server uses plaintext", "remove it, or write HTTPS or TLS");
         return;
     }
-    unused_certificates(f, path, tls, "the server speaks plaintext");
+    unused_certificates(f, path, tls, "the server uses plaintext");
     if !tls.https_redirect {
-        f.warn(path, "is of no use: the server speaks plaintext", "remove it, or write HTTPS or TLS");
+        f.warn(path, "has no effect: the server uses plaintext", "remove it, or write HTTPS or TLS");
     }
 }
 
@@ -222,7 +234,7 @@ fn refuse_certificates(f: &mut Findings, path: &str, tls: &written::ServerTls) {
 
 fn unused_certificates(f: &mut Findings, path: &str, tls: &written::ServerTls, why: &str) {
     for name in certificates(tls) {
-        f.warn(format!("{path}.{name}"), format!("is not used: {why}"), "remove it or change the mode");
+        f.warn(format!("{path}.{name}"), format!("is ignored: {why}"), "remove it or change the mode");
     }
 }
 
@@ -253,7 +265,7 @@ fn certificate(f: &mut Findings, path: &str, tls: &written::ServerTls) -> Server
         (name, _) => {
             let name = value::secret(f, &format!("{path}.credentialName"), name);
             for unused in certificates(tls).filter(|field| *field != "credentialName") {
-                let reason = "is not used: the Secret of credentialName is";
+                let reason = "is ignored: the Secret of credentialName is used";
                 f.warn(format!("{path}.{unused}"), reason, "remove it, or remove credentialName");
             }
             ServerCertificate::Secret(name.to_owned())
@@ -272,7 +284,7 @@ fn client(f: &mut Findings, path: &str, tls: &written::ServerTls, mode: Mode) ->
             if roots_file.is_none() && !elsewhere {
                 f.error(
                     format!("{path}.caCertificates"),
-                    "is missing: callers cannot be verified",
+                    "is missing: clients cannot be verified",
                     "name a file",
                 );
             }
@@ -286,11 +298,11 @@ fn client(f: &mut Findings, path: &str, tls: &written::ServerTls, mode: Mode) ->
         }
         _ => {
             if !names.is_empty() {
-                let reason = "is not used with mode SIMPLE: callers show no certificate";
+                let reason = "is not used with mode SIMPLE: clients present no certificate";
                 f.warn(format!("{path}.subjectAltNames"), reason, "write mode MUTUAL, or remove it");
             }
             if !tls.ca_certificates.is_empty() && tls.credential_name.is_empty() {
-                let reason = "is not used with mode SIMPLE: callers show no certificate";
+                let reason = "is not used with mode SIMPLE: clients present no certificate";
                 f.warn(format!("{path}.caCertificates"), reason, "write mode MUTUAL, or remove it");
             }
             ClientVerification::None
@@ -304,7 +316,7 @@ fn version(f: &mut Findings, path: &str, version: Option<written::TlsVersion>) -
         written::TlsVersion::TLSV1_2 => Some(TlsVersion::V1_2),
         written::TlsVersion::TLSV1_3 => Some(TlsVersion::V1_3),
         written::TlsVersion::TLSV1_0 | written::TlsVersion::TLSV1_1 => {
-            f.error(path, "TLS 1.0 and 1.1 are not supported: they are broken", "write TLSV1_2 or TLSV1_3");
+            f.error(path, "TLS 1.0 and 1.1 are not supported: they are insecure", "write TLSV1_2 or TLSV1_3");
             None
         }
     }

@@ -38,8 +38,7 @@ pub(super) fn config_map(
     let Some(text) = body.data.as_ref().and_then(|data| data.get("mesh")) else { return Item::Other };
     if !named || object.namespace() != root {
         if named || object.namespace() == root {
-            let reason =
-                format!("is no MeshConfig here: ConfigMap {root}/istio alone is; this has no effect");
+            let reason = format!("has no effect: the MeshConfig is read only from ConfigMap {root}/istio");
             f.warn("data.mesh", reason, "move it there, or rename the key");
         }
         return Item::Other;
@@ -73,7 +72,7 @@ pub(super) fn mesh(f: &mut Findings, path: &str, config: &MeshConfig, base: &Mes
         if is_label(namespace) {
             mesh.root_namespace.clone_from(namespace);
         } else {
-            f.error(at("rootNamespace"), format!("`{namespace}` is no namespace"), "correct it");
+            f.error(at("rootNamespace"), format!("`{namespace}` is not a valid namespace"), "correct it");
         }
     }
     let outbound = config.outbound_traffic_policy.as_ref();
@@ -87,7 +86,7 @@ pub(super) fn mesh(f: &mut Findings, path: &str, config: &MeshConfig, base: &Mes
             ("accessLogEncoding", config.access_log_encoding.is_some()),
         ];
         for (field, _) in given.into_iter().filter(|(_, given)| *given) {
-            f.warn(at(field), "is of no use without accessLogFile", "set accessLogFile to /dev/stdout");
+            f.warn(at(field), "has no effect without accessLogFile", "set accessLogFile to /dev/stdout");
         }
     }
     of_the_injector(f, path, config);
@@ -130,7 +129,7 @@ fn of_the_injector(f: &mut Findings, path: &str, config: &MeshConfig) {
 fn detection(f: &mut Findings, path: &str, config: &MeshConfig, default: Duration) -> Option<Duration> {
     let text = config.protocol_detection_timeout.as_deref();
     if text.is_some_and(|text| duration::parse(text) == Ok(Duration::ZERO)) {
-        let reason = format!("0 would wait for ever: {} is used", duration::display(default));
+        let reason = format!("0 would disable the timeout: {} is used", duration::display(default));
         f.warn(path, reason, "write at least 1ms, or remove it");
         return None;
     }
@@ -142,7 +141,7 @@ fn exports(f: &mut Findings, path: &str, config: &MeshConfig, mesh: &mut Mesh) {
         let Some(names) = names else { return };
         // `.` means each object's own namespace, which always sees the object; no other namespace does.
         *target = match names.as_slice() {
-            [one] if one == "." || one == "~" => ExportTo::Nobody,
+            [one] if one == "." || one == "~" => ExportTo::NoNamespace,
             _ => value::export_to(f, &joined(path, field), names, ""),
         };
     };
@@ -173,7 +172,7 @@ fn access_log(f: &mut Findings, path: &str, config: &MeshConfig, file: &str) -> 
         (Some(text), true) => {
             let Ok(serde_json::Value::Object(object)) = serde_json::from_str(text) else {
                 let next = "write it as {\"key\": \"%OPERATOR%\"}";
-                f.error(joined(path, "accessLogFormat"), "is no JSON object", next);
+                f.error(joined(path, "accessLogFormat"), "is not a JSON object", next);
                 return vec![];
             };
             LogFormat::Json(JsonFormat::fields(&object))

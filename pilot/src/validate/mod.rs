@@ -1,7 +1,7 @@
 //! Pure. Validates objects: turns each into its checked form, or into the reasons why it is refused.
 //!
 //! Parse, don't validate: checked objects have strong types, with complete hosts and numbers in range, so that later
-//! stages need no checks. Every field of a kind is either acted on or refused, so that nobody believes a policy to be
+//! stages need no checks. Every field of a kind is either acted on or refused, so that no user believes a policy to be
 //! in force that is not. One file for each kind; `reference` checks objects against each other.
 
 mod destination_rule;

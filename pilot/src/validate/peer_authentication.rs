@@ -20,13 +20,13 @@ pub(super) fn check(
     if selector.is_some() && object.namespace() == mesh.root_namespace {
         f.error(
             "spec.selector",
-            format!("a policy in the root namespace {} holds for the whole mesh", mesh.root_namespace),
+            format!("a policy in the root namespace {} applies to the whole mesh", mesh.root_namespace),
             "remove the selector, or move the policy to the namespace of the workloads",
         );
     }
     let written = spec.port_level_mtls.as_ref();
     if written.is_some_and(BTreeMap::is_empty) {
-        f.error("spec.portLevelMtls", "names no port", "name ports, or remove it");
+        f.error("spec.portLevelMtls", "is empty", "name ports, or remove it");
     }
     if selector.is_none() && written.is_some() {
         f.error("spec.portLevelMtls", "needs a selector: ports are those of workloads", "add spec.selector");
@@ -40,7 +40,11 @@ pub(super) fn check(
                 ports.insert(value::port(f, &path, parsed), mode(Some(*setting)));
             }
             None => {
-                f.error(path, format!("`{number}` is no port number"), "write a number from 1 to 65535");
+                f.error(
+                    path,
+                    format!("`{number}` is not a valid port number"),
+                    "write a number from 1 to 65535",
+                );
             }
         }
     }

@@ -41,7 +41,7 @@ fn text(f: &mut Findings, body: &Secret, name: &str) -> Option<String> {
         return Some(text);
     }
     if name.contains('.') {
-        f.warn(format!("data.{name}"), "holds no PEM block, so no proxy can use it", "put PEM text there");
+        f.warn(format!("data.{name}"), "holds no PEM block, so no proxy can use it", "write PEM text");
     }
     None
 }

@@ -60,7 +60,11 @@ fn addresses(f: &mut Findings, spec: &core::ServiceSpec) -> Vec<IpNet> {
             Ok(address) if addresses.contains(&address) => {}
             Ok(address) => addresses.push(address),
             Err(_) => {
-                f.error("spec.clusterIP", format!("`{text}` is no address"), "write an address or None");
+                f.error(
+                    "spec.clusterIP",
+                    format!("`{text}` is not an IP address"),
+                    "write an address or None",
+                );
             }
         }
     }
@@ -78,7 +82,11 @@ fn ports(f: &mut Findings, spec: &core::ServiceSpec) -> Vec<ServicePort> {
             f.missing(format!("{path}.name"));
         }
         if written.len() > 1 && ports.iter().any(|p| p.name == name && !name.is_empty()) {
-            f.error(format!("{path}.name"), format!("`{name}` is the name of another port"), "rename one");
+            f.error(
+                format!("{path}.name"),
+                format!("`{name}` is already the name of another port"),
+                "rename one",
+            );
         }
         let target = match &port.target_port {
             None | Some(IntOrString::Int(0)) => TargetPort::Number(number),

@@ -44,7 +44,7 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::ServiceEn
         export_to: value::export_to(f, "spec.exportTo", &spec.export_to, object.namespace()),
         translates_ports: value::translates_ports(object),
     };
-    warn_of_untold(f, spec, &template);
+    warn_of_unidentified_traffic(f, spec, &template);
     hosts(f, spec)
         .into_iter()
         .map(|host| Arc::new(Service { name: host.clone(), host, ..template.clone() }))
@@ -59,7 +59,7 @@ fn addresses(f: &mut Findings, texts: &[String]) -> (Vec<IpNet>, bool) {
     found.retain(|net| !(net.addr().is_unspecified() && net.prefix_len() == net.max_prefix_len()));
     let unspecified = found.len() < whole;
     if unspecified {
-        let reason = "has an unspecified address, which no client calls: it is as if it were not there";
+        let reason = "is an unspecified address, to which no client connects: it has no effect";
         f.warn("spec.addresses", reason, "remove it, or write a range such as 0.0.0.0/0");
     }
     (found, unspecified)
@@ -67,9 +67,9 @@ fn addresses(f: &mut Findings, texts: &[String]) -> (Vec<IpNet>, bool) {
 
 /// Warns of plain TCP ports without an address. Such connections are identified only by their destination address, so
 /// without one no rule of the entry can apply.
-fn warn_of_untold(f: &mut Findings, spec: &written::ServiceEntry, service: &Service) {
+fn warn_of_unidentified_traffic(f: &mut Findings, spec: &written::ServiceEntry, service: &Service) {
     let allocated = service.resolution != Resolution::Passthrough && !service.unallocated;
-    let next = "give spec.addresses, or name the protocol in spec.ports[].protocol";
+    let next = "set spec.addresses, or name the protocol in spec.ports[].protocol";
     let of = |protocol| service.ports.iter().position(|p| p.protocol == protocol);
     if !service.addresses.is_empty() {
         return;
@@ -77,10 +77,10 @@ fn warn_of_untold(f: &mut Findings, spec: &written::ServiceEntry, service: &Serv
     // Addresses are allocated for plain names, not for wildcards.
     let every_host = allocated && spec.hosts.iter().all(|host| !host.starts_with('*'));
     if let Some(i) = of(Protocol::Tcp).filter(|_| !every_host) {
-        let reason = "takes no connection: nothing tells TCP to this host from other TCP on the port";
-        f.warn(format!("spec.ports[{i}]"), reason, "give spec.addresses");
+        let reason = "accepts no connection: TCP connections to this host cannot be distinguished from others on the port";
+        f.warn(format!("spec.ports[{i}]"), reason, "set spec.addresses");
     } else if let Some(i) = of(Protocol::Sniffed).filter(|_| !allocated) {
-        let reason = "takes HTTP and TLS, which show the host, and no other TCP";
+        let reason = "accepts only HTTP and TLS, which show the host";
         f.warn(format!("spec.ports[{i}]"), reason, next);
     }
 }
@@ -99,11 +99,11 @@ fn hosts(f: &mut Findings, spec: &written::ServiceEntry) -> Vec<String> {
     for (i, host) in spec.hosts.iter().enumerate() {
         let path = format!("spec.hosts[{i}]");
         if host == "*" {
-            f.error(path, "`*` would take every host", "name hosts, or write *.domain");
+            f.error(path, "`*` would match every host", "name hosts, or write *.domain");
             continue;
         }
         if resolved(spec) && given(spec).is_empty() && !host.is_empty() && !value::is_domain(host) {
-            f.error(path, format!("`{host}` cannot be resolved"), "give endpoints, or use resolution NONE");
+            f.error(path, format!("`{host}` cannot be resolved"), "add endpoints, or use resolution NONE");
             continue;
         }
         if !value::domain(f, &path, host, true) {
@@ -112,15 +112,13 @@ fn hosts(f: &mut Findings, spec: &written::ServiceEntry) -> Vec<String> {
         if host.starts_with('*') && !host.starts_with("*.") {
             f.warn(
                 &path,
-                format!(
-                    "`{host}` has a wildcard within a label, which TLS server names are not compared with"
-                ),
+                format!("`{host}` has a wildcard within a label, which never matches a TLS server name"),
                 "write `*.domain`, or name hosts",
             );
         }
         let host = host.to_ascii_lowercase();
         if hosts.contains(&host) {
-            f.warn(path, format!("`{host}` is named twice"), "keep one of the two");
+            f.warn(path, format!("`{host}` is a duplicate"), "keep one of the two");
             continue;
         }
         hosts.push(host);
@@ -138,7 +136,7 @@ fn at_most(f: &mut Findings, path: &str, number: usize, limit: usize) {
     if number > limit {
         f.error(
             path,
-            format!("has {number} entries; at most {limit} are taken"),
+            format!("has {number} entries; at most {limit} are allowed"),
             "write several ServiceEntries",
         );
     }
@@ -153,7 +151,7 @@ fn opaque_ports(f: &mut Findings, spec: &written::ServiceEntry, ports: &[Service
         && several
         && !none
     {
-        let reason = format!("nothing in a connection to port {} tells the hosts apart", ports[i].number);
+        let reason = format!("connections to port {} do not show which host they are for", ports[i].number);
         f.error(format!("spec.ports[{i}].protocol"), reason, "write a ServiceEntry for each host");
     }
     if let Some(i) = ports.iter().position(|port| !port.protocol.is_http())
@@ -180,26 +178,26 @@ fn ports(f: &mut Findings, written: &[Port]) -> Vec<ServicePort> {
         if port.name.is_empty() {
             f.missing(format!("{path}.name"));
         } else if !value::is_label(&port.name) {
-            let reason = format!("`{}` is no name of a port", port.name);
+            let reason = format!("`{}` is not a valid port name", port.name);
             f.error(format!("{path}.name"), reason, "write letters, digits and `-`");
         }
         for other in &ports {
             if other.name == port.name {
                 f.error(
                     format!("{path}.name"),
-                    format!("`{}` is the name of another port", port.name),
+                    format!("`{}` is already the name of another port", port.name),
                     "rename one",
                 );
             }
             if other.number == number {
-                f.error(format!("{path}.number"), format!("{number} is declared twice"), "remove one");
+                f.error(format!("{path}.number"), format!("{number} is a duplicate"), "remove one");
             }
         }
         let declared = port.protocol.as_str();
         if !declared.is_empty() && service::by_name(declared).is_none() {
             f.error(
                 format!("{path}.protocol"),
-                format!("`{declared}` is no protocol"),
+                format!("`{declared}` is not a known protocol"),
                 "write HTTP, HTTP2, GRPC, HTTPS, TLS, TCP or UDP",
             );
         }
@@ -218,7 +216,7 @@ fn resolution(f: &mut Findings, spec: &written::ServiceEntry) -> Resolution {
     let chosen = spec.resolution.unwrap_or(written::Resolution::None);
     let selects = spec.workload_selector.is_some();
     if selects && spec.endpoints.is_some() {
-        f.error("spec.workloadSelector", "excludes spec.endpoints", "keep one of the two");
+        f.error("spec.workloadSelector", "cannot be combined with spec.endpoints", "keep one of the two");
     }
     match chosen {
         written::Resolution::None => {
@@ -232,7 +230,7 @@ fn resolution(f: &mut Findings, spec: &written::ServiceEntry) -> Resolution {
             if selects {
                 f.warn(
                     "spec.workloadSelector",
-                    "is not used with resolution NONE: clients reach the address that they call",
+                    "is not used with resolution NONE: clients reach the address that they connect to",
                     "set spec.resolution to STATIC",
                 );
             }
@@ -241,7 +239,7 @@ fn resolution(f: &mut Findings, spec: &written::ServiceEntry) -> Resolution {
         written::Resolution::Static => {
             if given(spec).is_empty() && !selects {
                 let next = "add endpoints or a workloadSelector";
-                f.warn("spec.endpoints", "are missing: every request is answered with 503", next);
+                f.warn("spec.endpoints", "are missing: every request gets a 503 response", next);
             }
             Resolution::Endpoints
         }
@@ -327,12 +325,16 @@ fn address(f: &mut Findings, path: &str, address: &str, resolution: Resolution) 
         (Resolution::Endpoints, Some(socket)) if !socket.starts_with('/') || socket.ends_with('/') => {
             f.error(
                 path,
-                format!("`{address}` is no absolute path of a file"),
+                format!("`{address}` is not an absolute file path"),
                 "write it as unix:///run/a.sock",
             );
         }
         (Resolution::Endpoints, None) if !is_ip => {
-            f.error(path, format!("`{address}` is no IP address"), "write an address, or use resolution DNS");
+            f.error(
+                path,
+                format!("`{address}` is not an IP address"),
+                "write an address, or use resolution DNS",
+            );
         }
         (Resolution::Dns | Resolution::DnsRoundRobin, _) => {
             value::host(f, path, address, false);

@@ -16,7 +16,7 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Sidecar, 
     if selector.is_some() && object.namespace() == mesh.root_namespace {
         f.warn(
             "spec.workloadSelector",
-            format!("only workloads of the root namespace {} are chosen", mesh.root_namespace),
+            format!("only workloads of the root namespace {} can be selected", mesh.root_namespace),
             "remove the selector for the whole mesh, or move the Sidecar to the namespace of the workloads",
         );
     }
@@ -25,7 +25,7 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Sidecar, 
         && spec.outbound_traffic_policy.is_none()
         && others.iter().all(|field| !field.is_set())
     {
-        f.error("spec", "says nothing", "add egress or outboundTrafficPolicy");
+        f.error("spec", "is empty", "add egress or outboundTrafficPolicy");
     }
     let (mut egress, mut excluded) = (vec![], vec![]);
     for (i, listener) in spec.egress.iter().enumerate() {
@@ -50,7 +50,7 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Sidecar, 
             let path = format!("{path}.hosts[{h}]");
             match text.strip_prefix('~').filter(|rest| !rest.starts_with('/')) {
                 Some(rest) if rest.starts_with("~/") => {
-                    f.error(path, format!("`{text}` excludes no namespace"), "write ~namespace/host");
+                    f.error(path, format!("`{text}` does not exclude a namespace"), "write ~namespace/host");
                 }
                 Some(text) => excluded.extend(egress_host(f, &path, text)),
                 None => egress.extend(egress_host(f, &path, text)),
@@ -59,7 +59,7 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Sidecar, 
         repeated(f, &path, &listener.hosts, object.namespace());
     }
     if egress.is_empty() && !excluded.is_empty() {
-        f.warn("spec.egress", "only excludes: nothing is imported", "add `*/*` for everything else");
+        f.warn("spec.egress", "has only exclusions: nothing is imported", "add `*/*` for everything else");
     }
     let policy = spec.outbound_traffic_policy.as_ref();
     let outbound = policy.and_then(|p| outbound(f, "spec.outboundTrafficPolicy", p));
@@ -86,20 +86,16 @@ pub(super) fn outbound(
 
 fn egress_host(f: &mut Findings, path: &str, text: &str) -> Option<EgressHost> {
     let Some((namespace, host)) = text.split_once('/') else {
-        f.error(
-            path,
-            format!("`{text}` names no namespace"),
-            "write it as namespace/host, such as ./* or */*",
-        );
+        f.error(path, format!("`{text}` has no namespace"), "write it as namespace/host, such as ./* or */*");
         return None;
     };
     let namespace = match namespace {
         "*" => EgressNamespace::Any,
         "." => EgressNamespace::Own,
-        "~" => EgressNamespace::Nobody,
+        "~" => EgressNamespace::NoNamespace,
         name if value::namespace(f, path, name) => EgressNamespace::Named(name.to_owned()),
         name => {
-            f.error(path, format!("`{name}` is no namespace"), "write `*`, `.`, `~` or a namespace");
+            f.error(path, format!("`{name}` is not a valid namespace"), "write `*`, `.`, `~` or a namespace");
             return None;
         }
     };

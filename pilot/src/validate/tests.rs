@@ -82,8 +82,8 @@ fn virtual_services_are_refused_with_path_and_reason() {
         ("[a, A]", ""),
         ("[a, a.shop.svc.cluster.local]", ""),
         ("['*.b.c', a.b.c]", "spec.hosts[1]: `a.b.c` overlaps spec.hosts[0]"),
-        ("['a b']", "spec.hosts[0]: `a b` is no valid host"),
-        ("['a.*.b']", "spec.hosts[0]: `a.*.b` is no valid host"),
+        ("['a b']", "spec.hosts[0]: `a b` is not a valid host"),
+        ("['a.*.b']", "spec.hosts[0]: `a.*.b` is not a valid host"),
         ("['']", "spec.hosts[0]: is missing"),
     ];
     for (text, expected) in hosts {
@@ -100,11 +100,11 @@ fn virtual_services_are_refused_with_path_and_reason() {
             ),
             (
                 "{hosts: [a], gateways: [a/b/c], http: [{route: [{destination: {host: b}}]}]}",
-                "spec.gateways[0]: `a/b/c` is no gateway",
+                "spec.gateways[0]: `a/b/c` is not a valid gateway name",
             ),
             (
                 "{hosts: [a], exportTo: ['*', x], http: [{route: [{destination: {host: b}}]}]}",
-                "spec.exportTo[0]: `*` excludes all other entries",
+                "spec.exportTo[0]: `*` cannot be combined with other entries",
             ),
             ("{http: [{delegate: {name: d}}]}", "spec.http: a delegate cannot delegate again"),
         ],
@@ -128,10 +128,10 @@ fn invalid_weights_are_refused() {
         (two(80, 20), ""),
         (two(1, 2), ""),
         (two(0, 100), ""),
-        (two(0, 0), "route: all weights are 0: no request could go anywhere"),
-        (two(-1, 101), "route[0].weight: -1 is no weight"),
+        (two(0, 0), "route: all weights are 0: no request would have a destination"),
+        (two(-1, 101), "route[0].weight: -1 is not a valid weight"),
         (two(2_147_483_647, 2_147_483_647), ""),
-        (two(2_147_483_648, 1), "route[0].weight: 2147483648 is no weight"),
+        (two(2_147_483_648, 1), "route[0].weight: 2147483648 is not a valid weight"),
         ("route: [{destination: {host: b}, weight: 0}]".into(), ""),
     ];
     for (route, expected) in table {
@@ -145,7 +145,7 @@ fn http_routes_are_refused_with_path_and_reason() {
     let with_route = [
         (
             "match: [{uri: {regex: '['}}]",
-            "match[0].uri.regex: `[` is no regular expression: unclosed character class",
+            "match[0].uri.regex: `[` is not a valid regular expression: unclosed character class",
         ),
         ("match: [{uri: {exact: /, prefix: /}}]", "match[0].uri: has several comparisons"),
         ("match: [{uri: {prefix: ''}}]", ""),
@@ -154,18 +154,18 @@ fn http_routes_are_refused_with_path_and_reason() {
         ("match: [{headers: {a: {regex: ''}}}]", "match[0].headers.a.regex: is empty"),
         (
             "match: [{headers: {a: {regex: '*'}}}]",
-            "match[0].headers.a.regex: `*` is no regular expression: repetition operator missing expression",
+            "match[0].headers.a.regex: `*` is not a valid regular expression: repetition operator missing expression",
         ),
         ("match: [{withoutHeaders: {a: {regex: '*'}}}]", ""),
         ("match: [{port: 0}]", ""),
-        ("match: [{port: 65536}]", "match[0].port: 65536 is no port number"),
-        ("match: [{headers: {'a b': {exact: c}}}]", "match[0].headers.a b: `a b` is no header name"),
+        ("match: [{port: 65536}]", "match[0].port: 65536 is not a valid port number"),
+        ("match: [{headers: {'a b': {exact: c}}}]", "match[0].headers.a b: `a b` is not a valid header name"),
         ("match: [{headers: {':path': {exact: c}}}]", ""),
         (
             "match: [{headers: {':status': {exact: c}}}]",
-            "match[0].headers.:status: `:status` is no header name",
+            "match[0].headers.:status: `:status` is not a valid header name",
         ),
-        ("match: [{sourceLabels: {a: '*'}}]", "match[0].sourceLabels.a: `*` is no value of a label"),
+        ("match: [{sourceLabels: {a: '*'}}]", "match[0].sourceLabels.a: `*` is not a valid label value"),
         (
             "match: [{headers: {'@request.auth.claims.sub': {exact: c}}}]",
             "match[0].headers.@request.auth.claims.sub: matching of JWT claims is not supported by this version: nothing verifies \
@@ -173,20 +173,23 @@ fn http_routes_are_refused_with_path_and_reason() {
         ),
         ("match: [{statPrefix: x}]", "match[0].statPrefix: is not supported by this version"),
         ("match: [{sourceNamespace: A}]", ""),
-        ("match: [{sourceNamespace: a.b}]", "match[0].sourceNamespace: `a.b` is no namespace"),
+        ("match: [{sourceNamespace: a.b}]", "match[0].sourceNamespace: `a.b` is not a valid namespace"),
         ("corsPolicy: {}", ""),
-        ("corsPolicy: {allowOrigins: [{}]}", "corsPolicy.allowOrigins[0]: names no origin"),
-        ("corsPolicy: {allowOrigins: [{exact: ''}]}", "corsPolicy.allowOrigins[0]: names no origin"),
+        ("corsPolicy: {allowOrigins: [{}]}", "corsPolicy.allowOrigins[0]: has no origin"),
+        ("corsPolicy: {allowOrigins: [{exact: ''}]}", "corsPolicy.allowOrigins[0]: has no origin"),
         ("corsPolicy: {allowOrigins: [{prefix: ''}]}", "corsPolicy.allowOrigins[0].prefix: is empty"),
         (
             "corsPolicy: {allowOrigins: [{regex: '['}]}",
-            "corsPolicy.allowOrigins[0].regex: `[` is no regular expression: unclosed character class",
+            "corsPolicy.allowOrigins[0].regex: `[` is not a valid regular expression: unclosed character class",
         ),
         ("corsPolicy: {allowOrigin: ['*'], allowMethods: ['*'], allowHeaders: ['*']}", ""),
-        ("corsPolicy: {allowMethods: [GET, get]}", "corsPolicy.allowMethods[1]: `get` is no method"),
-        ("corsPolicy: {allowHeaders: ['a b']}", "corsPolicy.allowHeaders[0]: `a b` is no header name"),
-        ("corsPolicy: {exposeHeaders: ['']}", "corsPolicy.exposeHeaders[0]: `` is no header name"),
-        ("corsPolicy: {maxAge: 1.5s}", "corsPolicy.maxAge: `1.5s` is finer than a second"),
+        ("corsPolicy: {allowMethods: [GET, get]}", "corsPolicy.allowMethods[1]: `get` is not an HTTP method"),
+        (
+            "corsPolicy: {allowHeaders: ['a b']}",
+            "corsPolicy.allowHeaders[0]: `a b` is not a valid header name",
+        ),
+        ("corsPolicy: {exposeHeaders: ['']}", "corsPolicy.exposeHeaders[0]: `` is not a valid header name"),
+        ("corsPolicy: {maxAge: 1.5s}", "corsPolicy.maxAge: `1.5s` is more precise than a second"),
         ("corsPolicy: {maxAge: 24h, unmatchedPreflights: IGNORE}", ""),
         ("corsPolicy: {unmatchedPreflights: MAYBE}", "corsPolicy.unmatchedPreflights: `MAYBE` is not known"),
         (
@@ -194,17 +197,23 @@ fn http_routes_are_refused_with_path_and_reason() {
             "timeout: `5` is not a duration: its units are ns, us, ms, s, m and h; write it as 24h, 1h30m or 100ms",
         ),
         ("timeout: 0.5ms", "timeout: `0.5ms` is too short"),
-        ("timeout: 1.5ms", "timeout: `1.5ms` is finer than a millisecond"),
+        ("timeout: 1.5ms", "timeout: `1.5ms` is more precise than a millisecond"),
         ("timeout: 1000us", ""),
-        ("retries: {attempts: -1}", "retries.attempts: -1 is no number of attempts"),
-        ("retries: {attempts: 0, retryOn: 5xx}", "retries.retryOn: is of no use with 0 attempts"),
+        ("retries: {attempts: -1}", "retries.attempts: -1 is not a valid number of attempts"),
+        ("retries: {attempts: 0, retryOn: 5xx}", "retries.retryOn: has no effect with 0 attempts"),
         (
             "retries: {attempts: 1, retryOn: 'envoy-ratelimited'}",
             "retries.retryOn: `envoy-ratelimited` is not supported by this version",
         ),
-        ("retries: {attempts: 1, retryOn: '5xx,oops'}", "retries.retryOn: `oops` is no retry condition"),
-        ("retries: {attempts: 1, retryOn: '999'}", "retries.retryOn: 999 is no registered status code"),
-        ("retries: {attempts: 1, retryOn: '5xx, 503'}", "retries.retryOn: ` 503` is no retry condition"),
+        (
+            "retries: {attempts: 1, retryOn: '5xx,oops'}",
+            "retries.retryOn: `oops` is not a known retry condition",
+        ),
+        ("retries: {attempts: 1, retryOn: '999'}", "retries.retryOn: 999 is not a registered status code"),
+        (
+            "retries: {attempts: 1, retryOn: '5xx, 503'}",
+            "retries.retryOn: ` 503` is not a known retry condition",
+        ),
         ("retries: {attempts: 0, backoff: 1s}", ""),
         (
             "retries: {attempts: 1, retryRemoteLocalities: true}",
@@ -215,34 +224,34 @@ fn http_routes_are_refused_with_path_and_reason() {
         ("fault: {abort: {percentage: {value: 1}}}", ""),
         (
             "fault: {abort: {httpStatus: 500, percentage: {value: 0.00001}}}",
-            "fault.abort.percentage.value: 0.00001 is less than can be told from 0",
+            "fault.abort.percentage.value: 0.00001 is too small to be distinguished from 0",
         ),
         (
             "fault: {abort: {grpcStatus: '14', percentage: {value: 1}}}",
-            "fault.abort.grpcStatus: `14` is no gRPC status",
+            "fault.abort.grpcStatus: `14` is not a gRPC status",
         ),
         (
             "fault: {abort: {httpStatus: 100, percentage: {value: 1}}}",
-            "fault.abort.httpStatus: 100 is no status",
+            "fault.abort.httpStatus: 100 is not a valid HTTP status",
         ),
         (
             "fault: {abort: {httpStatus: 500, percentage: {value: 101}}}",
-            "fault.abort.percentage.value: 101 is no percentage",
+            "fault.abort.percentage.value: 101 is not a percentage",
         ),
         (
             "fault: {abort: {httpStatus: 500, percentage: {value: -1}}}",
-            "fault.abort.percentage.value: -1 is no percentage",
+            "fault.abort.percentage.value: -1 is not a percentage",
         ),
         (
             "fault: {abort: {grpcStatus: NOPE, percentage: {value: 1}}}",
-            "fault.abort.grpcStatus: `NOPE` is no gRPC status",
+            "fault.abort.grpcStatus: `NOPE` is not a gRPC status",
         ),
         ("mirrorPercentage: {value: 1}", ""),
-        ("mirrorPercentage: {value: 101}", "mirrorPercentage.value: 101 is no percentage"),
-        ("mirror: {host: '*'}", "mirror.host: `*` is no destination"),
+        ("mirrorPercentage: {value: 101}", "mirrorPercentage.value: 101 is not a percentage"),
+        ("mirror: {host: '*'}", "mirror.host: `*` is not a valid destination"),
         ("mirror: {host: '*.a.com'}", ""),
-        ("mirror: {host: 1.2.3.4}", "mirror.host: `1.2.3.4` is no valid host"),
-        ("mirror: {host: c}, mirrors: [{destination: {host: d}}]", "mirrors: excludes mirror"),
+        ("mirror: {host: 1.2.3.4}", "mirror.host: `1.2.3.4` is not a valid host"),
+        ("mirror: {host: c}, mirrors: [{destination: {host: d}}]", "mirrors: cannot be combined with mirror"),
         ("rewrite: {}", "rewrite: changes nothing"),
         ("rewrite: {uri: ''}", "rewrite: changes nothing"),
         ("rewrite: {uriRegexRewrite: {match: a}}", "rewrite.uriRegexRewrite.rewrite: is missing"),
@@ -252,11 +261,11 @@ fn http_routes_are_refused_with_path_and_reason() {
         ),
         (
             "headers: {request: {set: {host: a}, add: {':authority': b}}}",
-            "headers.request.add.:authority: sets the authority for the second time",
+            "headers.request.add.:authority: sets the authority a second time",
         ),
         (
             "rewrite: {uriRegexRewrite: {match: '(', rewrite: x}}",
-            "rewrite.uriRegexRewrite.match: `(` is no regular expression: unclosed group",
+            "rewrite.uriRegexRewrite.match: `(` is not a valid regular expression: unclosed group",
         ),
         (
             "headers: {request: {set: {':path': x}}}",
@@ -270,27 +279,27 @@ fn http_routes_are_refused_with_path_and_reason() {
             "headers: {response: {set: {a: '%NOPE%'}}}",
             "headers.response.set.a: the value has an operator that is not supported by this version: %NOPE%",
         ),
-        ("redirect: {uri: /}", "redirect: excludes route"),
+        ("redirect: {uri: /}", "redirect: cannot be combined with route"),
     ];
     for (text, expected) in with_route {
         assert_eq!(route_error(&format!("{text}, {TO}")), expected, "{text}");
     }
     let without = [
-        ("name: x", ": says nothing about where requests go"),
+        ("name: x", ": has no action"),
         ("route: [{}]", "route[0].destination: is missing"),
         ("route: [{destination: {host: ''}}]", "route[0].destination.host: is missing"),
         (
             "route: [{destination: {host: b, subset: V_1}}]",
-            "route[0].destination.subset: `V_1` is no valid name: it takes letters, digits and '-'",
+            "route[0].destination.subset: `V_1` is not a valid name: use letters, digits and '-'",
         ),
         (
             "route: [{destination: {host: b, port: {number: 70000}}}]",
-            "route[0].destination.port.number: 70000 is no port number",
+            "route[0].destination.port.number: 70000 is not a valid port number",
         ),
         ("redirect: {}", "redirect: changes nothing"),
         (
             "redirect: {uri: /, redirectCode: 304}",
-            "redirect.redirectCode: 304 is no redirect that proxies give",
+            "redirect.redirectCode: 304 is not a supported redirect status",
         ),
         ("redirect: {uri: /}, timeout: 1s", ""),
         ("redirect: {uri: /}, rewrite: {uri: /}", "rewrite: is not used with redirect"),
@@ -298,17 +307,17 @@ fn http_routes_are_refused_with_path_and_reason() {
         ("redirect: {prefixRewrite: /}, match: [{uri: {prefix: /a}}]", ""),
         (
             "redirect: {prefixRewrite: /}, match: [{uri: {exact: /a}}]",
-            "redirect.prefixRewrite: needs a prefix, and match[0].uri is none",
+            "redirect.prefixRewrite: needs a prefix, and match[0].uri is not a prefix",
         ),
-        ("redirect: {prefixRewrite: /, uri: /b}", "redirect.prefixRewrite: excludes uri"),
-        ("directResponse: {status: 99}", "directResponse.status: 99 is no status"),
+        ("redirect: {prefixRewrite: /, uri: /b}", "redirect.prefixRewrite: cannot be combined with uri"),
+        ("directResponse: {status: 99}", "directResponse.status: 99 is not a valid HTTP status"),
         (
             "directResponse: {status: 200, body: {bytes: '%'}}",
-            "directResponse.body.bytes: is no text in base64",
+            "directResponse.body.bytes: is not base64-encoded text",
         ),
         ("delegate: {name: ''}", ""),
         ("delegate: {name: d}, directResponse: {status: 200}", ""),
-        ("delegate: {name: d}, redirect: {uri: /}", "delegate: excludes redirect"),
+        ("delegate: {name: d}, redirect: {uri: /}", "delegate: cannot be combined with redirect"),
     ];
     for (text, expected) in without {
         assert_eq!(route_error(text), expected, "{text}");
@@ -438,7 +447,7 @@ fn suspicious_routes_are_accepted_with_a_warning() {
         [
             "a.yaml:1: VirtualService shop/a: spec.http[0].fault.abort: injects nothing without percentage; add \
              percentage.value: 100",
-            "a.yaml:1: VirtualService shop/a: spec.http[1]: is never reached: spec.http[0] takes everything; put it \
+            "a.yaml:1: VirtualService shop/a: spec.http[1]: is never reached: spec.http[0] matches everything; put it \
              before that route",
         ]
     );
@@ -469,7 +478,7 @@ fn tls_and_tcp_routes_are_refused_with_path_and_reason() {
             (
                 "{hosts: [a.b], tcp: [{match: [{destinationSubnets: [10.0.0.0/33]}], route: [{destination: {host: \
                  b}}]}]}",
-                "spec.tcp[0].match[0].destinationSubnets[0]: `10.0.0.0/33` is no address or network",
+                "spec.tcp[0].match[0].destinationSubnets[0]: `10.0.0.0/33` is not an IP address or network",
             ),
             (
                 "{hosts: [a.b], tcp: [{match: [{sourceSubnet: 10.0.0.0/8}], route: [{destination: {host: b}}]}]}",
@@ -489,14 +498,14 @@ fn destination_rules_are_refused_with_path_and_reason() {
             ("{host: '*.local'}", ""),
             (
                 "{host: a, subsets: [{name: v1}, {name: v1}]}",
-                "spec.subsets[1].name: `v1` is also the name of spec.subsets[0]",
+                "spec.subsets[1].name: `v1` is already used by spec.subsets[0]",
             ),
             (
                 "{host: a, subsets: [{name: v_1}]}",
-                "spec.subsets[0].name: `v_1` is no valid name: it takes letters, digits and '-'",
+                "spec.subsets[0].name: `v_1` is not a valid name: use letters, digits and '-'",
             ),
             ("{host: a, subsets: [{labels: {a: b}}]}", "spec.subsets[0].name: is missing"),
-            ("{host: a, trafficPolicy: {}}", "spec.trafficPolicy: says nothing"),
+            ("{host: a, trafficPolicy: {}}", "spec.trafficPolicy: is empty"),
             ("{host: a, workloadSelector: {}}", "spec.workloadSelector: is not supported by this version"),
             (
                 "{host: a, trafficPolicy: {loadBalancer: {localityLbSetting: {}}}}",
@@ -504,17 +513,20 @@ fn destination_rules_are_refused_with_path_and_reason() {
             ),
             (
                 "{host: a, trafficPolicy: {loadBalancer: {simple: RANDOM, consistentHash: {useSourceIp: true}}}}",
-                "spec.trafficPolicy.loadBalancer.consistentHash: excludes simple",
+                "spec.trafficPolicy.loadBalancer.consistentHash: cannot be combined with simple",
             ),
             ("{host: a, subsets: [{name: V1}]}", ""),
-            ("{host: a, exportTo: ['~']}", "spec.exportTo[0]: `~` would hide the object from everybody"),
-            ("{host: a, exportTo: [b, b]}", "spec.exportTo[1]: namespace `b` is named twice"),
-            ("{host: a, exportTo: [., shop]}", "spec.exportTo[1]: namespace `shop` is named twice"),
+            (
+                "{host: a, exportTo: ['~']}",
+                "spec.exportTo[0]: `~` would hide the object from every namespace",
+            ),
+            ("{host: a, exportTo: [b, b]}", "spec.exportTo[1]: namespace `b` is a duplicate"),
+            ("{host: a, exportTo: [., shop]}", "spec.exportTo[1]: namespace `shop` is a duplicate"),
             ("{host: a, trafficPolicy: {loadBalancer: {consistentHash: {}}}}", ""),
             (
                 "{host: a, trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true, minimumRingSize: 9, \
                  maglev: {tableSize: 7}}}}}",
-                "spec.trafficPolicy.loadBalancer.consistentHash.minimumRingSize: excludes ringHash and maglev",
+                "spec.trafficPolicy.loadBalancer.consistentHash.minimumRingSize: cannot be combined with ringHash and maglev",
             ),
             (
                 "{host: a, trafficPolicy: {connectionPool: {http: {maxRetries: 2147483648}}}}",
@@ -522,7 +534,7 @@ fn destination_rules_are_refused_with_path_and_reason() {
             ),
             (
                 "{host: a, trafficPolicy: {tls: {mode: SIMPLE, credentialName: c, insecureSkipVerify: true}}}",
-                "spec.trafficPolicy.tls.insecureSkipVerify: excludes credentialName",
+                "spec.trafficPolicy.tls.insecureSkipVerify: cannot be combined with credentialName",
             ),
             (
                 "{host: a, trafficPolicy: {tls: {mode: MUTUAL, credentialName: c, insecureSkipVerify: true}}}",
@@ -530,7 +542,7 @@ fn destination_rules_are_refused_with_path_and_reason() {
             ),
             (
                 "{host: a, trafficPolicy: {tls: {mode: SIMPLE, credentialName: c, caCertificates: x}}}",
-                "spec.trafficPolicy.tls.credentialName: excludes files",
+                "spec.trafficPolicy.tls.credentialName: cannot be combined with files",
             ),
             ("{host: a, trafficPolicy: {tls: {mode: SIMPLE, clientCertificate: x, privateKey: x}}}", ""),
             (
@@ -544,16 +556,13 @@ fn destination_rules_are_refused_with_path_and_reason() {
             ),
             (
                 "{host: a, trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 10}}}}}",
-                "spec.trafficPolicy.loadBalancer.consistentHash.maglev.tableSize: 10 is no prime below 5000011",
+                "spec.trafficPolicy.loadBalancer.consistentHash.maglev.tableSize: 10 is not a prime number below 5000011",
             ),
             (
                 "{host: a, trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 18446744073709551615}}}}}",
-                "spec.trafficPolicy.loadBalancer.consistentHash.maglev.tableSize: 18446744073709551615 is no prime below 5000011",
+                "spec.trafficPolicy.loadBalancer.consistentHash.maglev.tableSize: 18446744073709551615 is not a prime number below 5000011",
             ),
-            (
-                "{host: a, trafficPolicy: {connectionPool: {}}}",
-                "spec.trafficPolicy.connectionPool: says nothing",
-            ),
+            ("{host: a, trafficPolicy: {connectionPool: {}}}", "spec.trafficPolicy.connectionPool: is empty"),
             (
                 "{host: a, trafficPolicy: {connectionPool: {tcp: {connectTimeout: 0s}}}}",
                 "spec.trafficPolicy.connectionPool.tcp.connectTimeout: `0s` is too short",
@@ -564,7 +573,7 @@ fn destination_rules_are_refused_with_path_and_reason() {
             ),
             (
                 "{host: a, trafficPolicy: {outlierDetection: {maxEjectionPercent: 101}}}",
-                "spec.trafficPolicy.outlierDetection.maxEjectionPercent: 101 is no percentage",
+                "spec.trafficPolicy.outlierDetection.maxEjectionPercent: 101 is not a percentage",
             ),
             (
                 "{host: a, trafficPolicy: {tls: {mode: MUTUAL}}}",
@@ -573,7 +582,7 @@ fn destination_rules_are_refused_with_path_and_reason() {
             ("{host: a, trafficPolicy: {tls: {mode: ISTIO_MUTUAL, caCertificates: x}}}", ""),
             (
                 "{host: a, trafficPolicy: {tls: {mode: SIMPLE, insecureSkipVerify: true, caCertificates: x}}}",
-                "spec.trafficPolicy.tls.insecureSkipVerify: excludes caCertificates",
+                "spec.trafficPolicy.tls.insecureSkipVerify: cannot be combined with caCertificates",
             ),
             (
                 "{host: a, trafficPolicy: {portLevelSettings: [{tls: {mode: DISABLE}}]}}",
@@ -581,7 +590,7 @@ fn destination_rules_are_refused_with_path_and_reason() {
             ),
             (
                 "{host: a, trafficPolicy: {portLevelSettings: [{port: {number: 1}}]}}",
-                "spec.trafficPolicy.portLevelSettings[0]: says nothing",
+                "spec.trafficPolicy.portLevelSettings[0]: is empty",
             ),
         ],
     );
@@ -616,11 +625,14 @@ fn gateways_are_refused_with_path_and_reason() {
         ("port: {number: 80, name: http, protocol: HTTP}", ""),
         ("port: {number: 80, name: http, protocol: HTTP}, tls: {httpsRedirect: true}", ""),
         ("name: x", "spec.servers[0].port: is missing"),
-        ("port: {number: 0, name: http, protocol: HTTP}", "spec.servers[0].port.number: 0 is no port number"),
+        (
+            "port: {number: 0, name: http, protocol: HTTP}",
+            "spec.servers[0].port.number: 0 is not a valid port number",
+        ),
         ("port: {number: 80, protocol: HTTP}", "spec.servers[0].port.name: is missing"),
         (
             "port: {number: 80, name: http, protocol: HTP}",
-            "spec.servers[0].port.protocol: `HTP` is no protocol",
+            "spec.servers[0].port.protocol: `HTP` is not a known protocol",
         ),
         (
             "port: {number: 80, name: http, protocol: HTTP}, bind: 1.2.3.4",
@@ -628,11 +640,11 @@ fn gateways_are_refused_with_path_and_reason() {
         ),
         (
             "port: {number: 80, name: http, protocol: HTTP}, tls: {mode: SIMPLE}",
-            "spec.servers[0].tls: is of no use: the server speaks plaintext",
+            "spec.servers[0].tls: has no effect: the server uses plaintext",
         ),
         (
             "port: {number: 443, name: s, protocol: HTTPS}",
-            "spec.servers[0].tls: is missing: the server speaks TLS",
+            "spec.servers[0].tls: is missing: the server uses TLS",
         ),
         (
             "port: {number: 443, name: s, protocol: HTTPS}, tls: {mode: SIMPLE}",
@@ -645,13 +657,13 @@ fn gateways_are_refused_with_path_and_reason() {
         ),
         (
             "port: {number: 443, name: s, protocol: HTTPS}, tls: {mode: MUTUAL, serverCertificate: c, privateKey: k}",
-            "spec.servers[0].tls.caCertificates: is missing: callers cannot be verified",
+            "spec.servers[0].tls.caCertificates: is missing: clients cannot be verified",
         ),
         ("port: {number: 443, name: s, protocol: TLS}, tls: {mode: PASSTHROUGH}", ""),
         ("port: {number: 443, name: s, protocol: TLS}, tls: {mode: PASSTHROUGH, credentialName: c}", ""),
         (
             "port: {number: 443, name: s, protocol: TLS}, tls: {credentialName: c, serverCertificate: a, privateKey: b}",
-            "spec.servers[0].tls.credentialName: excludes files",
+            "spec.servers[0].tls.credentialName: cannot be combined with files",
         ),
         (
             "port: {number: 443, name: s, protocol: HTTPS}, tls: {mode: SIMPLE, credentialName: c, privateKey: b}",
@@ -668,11 +680,11 @@ fn gateways_are_refused_with_path_and_reason() {
         ("port: {number: 80, name: http, protocol: HTTP}, tls: {}", ""),
         (
             "port: {number: 80, name: http, protocol: HTTP}, tls: {httpsRedirect: true, mode: SIMPLE}",
-            "spec.servers[0].tls: is of no use: the server speaks plaintext",
+            "spec.servers[0].tls: has no effect: the server uses plaintext",
         ),
         (
             "port: {number: 80, name: tcp, protocol: TCP}, tls: {}",
-            "spec.servers[0].tls: is of no use: the server speaks plaintext",
+            "spec.servers[0].tls: has no effect: the server uses plaintext",
         ),
         (
             "port: {number: 443, name: s, protocol: TLS}, tls: {mode: AUTO_PASSTHROUGH}",
@@ -680,7 +692,7 @@ fn gateways_are_refused_with_path_and_reason() {
         ),
         (
             "port: {number: 443, name: s, protocol: HTTPS}, tls: {mode: SIMPLE, credentialName: c, minProtocolVersion: TLSV1_1}",
-            "spec.servers[0].tls.minProtocolVersion: TLS 1.0 and 1.1 are not supported: they are broken",
+            "spec.servers[0].tls.minProtocolVersion: TLS 1.0 and 1.1 are not supported: they are insecure",
         ),
     ];
     for (rest, expected) in table {
@@ -696,11 +708,11 @@ fn gateways_are_refused_with_path_and_reason() {
             ),
             (
                 "{servers: [{hosts: [a.b/a.com], port: {number: 80, name: a, protocol: HTTP}}]}",
-                "spec.servers[0].hosts[0]: `a.b` is no namespace",
+                "spec.servers[0].hosts[0]: `a.b` is not a valid namespace",
             ),
             (
                 "{servers: [{hosts: [~/a.com], port: {number: 80, name: a, protocol: HTTP}}]}",
-                "spec.servers[0].hosts[0]: `~` is no namespace",
+                "spec.servers[0].hosts[0]: `~` is not a valid namespace",
             ),
             (
                 "{servers: [{hosts: [a], port: {number: 80, name: a, protocol: HTTP}}]}",
@@ -712,7 +724,7 @@ fn gateways_are_refused_with_path_and_reason() {
             ),
             (
                 "{servers: [{hosts: [a.a], port: {number: 80, name: a, protocol: HTTP}}, {hosts: [b.b], port: {number: 81, name: a, protocol: HTTP}}]}",
-                "spec.servers[1].port.name: `a` is the name of the port of spec.servers[0]",
+                "spec.servers[1].port.name: `a` is already the name of the port of spec.servers[0]",
             ),
             (
                 "{servers: [{hosts: [a.a], port: {number: 80, name: a, protocol: HTTP}}, {hosts: [b.b], port: {number: 80, name: b, protocol: TCP}}]}",
@@ -733,13 +745,13 @@ fn service_entries_are_refused_with_path_and_reason() {
         ("hosts: [a.com], resolution: DNS", ""),
         ("hosts: [a.com]", ""),
         ("resolution: DNS", "spec.hosts: is missing"),
-        ("hosts: ['*']", "spec.hosts[0]: `*` would take every host"),
+        ("hosts: ['*']", "spec.hosts[0]: `*` would match every host"),
         ("hosts: ['*.a.com'], resolution: DNS", "spec.hosts[0]: `*.a.com` cannot be resolved"),
         ("hosts: ['*.a.com']", ""),
         ("hosts: [a.com], resolution: STATIC", ""),
         ("hosts: ['12'], resolution: DNS", "spec.hosts[0]: `12` cannot be resolved"),
-        ("hosts: [a_b.com]", "spec.hosts[0]: `a_b.com` is no valid host"),
-        ("hosts: [1.2.3.4]", "spec.hosts[0]: `1.2.3.4` is no valid host"),
+        ("hosts: [a_b.com]", "spec.hosts[0]: `a_b.com` is not a valid host"),
+        ("hosts: [1.2.3.4]", "spec.hosts[0]: `1.2.3.4` is not a valid host"),
         ("hosts: [a.com], resolution: DNS, workloadSelector: {labels: {a: b}}", ""),
         (
             "hosts: [a.com], resolution: STATIC, workloadSelector: {labels: {'': b}}",
@@ -760,11 +772,11 @@ fn service_entries_are_refused_with_path_and_reason() {
         ),
         (
             "hosts: [a.com], resolution: STATIC, endpoints: [{address: 'unix:///a/'}]",
-            "spec.endpoints[0].address: `unix:///a/` is no absolute path of a file",
+            "spec.endpoints[0].address: `unix:///a/` is not an absolute file path",
         ),
         (
             "hosts: [a.com], resolution: DNS, endpoints: [{address: 'unix:///a'}]",
-            "spec.endpoints[0].address: `unix:///a` is no valid host",
+            "spec.endpoints[0].address: `unix:///a` is not a valid host",
         ),
         (
             "hosts: [a.com], resolution: DNS, addresses: [10.0.0.0/24]",
@@ -774,7 +786,7 @@ fn service_entries_are_refused_with_path_and_reason() {
         ("hosts: [a.com], resolution: STATIC, workloadSelector: {labels: {a: b}}", ""),
         (
             "hosts: [a.com], resolution: STATIC, endpoints: [{address: b.com}]",
-            "spec.endpoints[0].address: `b.com` is no IP address",
+            "spec.endpoints[0].address: `b.com` is not an IP address",
         ),
         (
             "hosts: [a.com], endpoints: [{address: 1.2.3.4}]",
@@ -794,7 +806,7 @@ fn service_entries_are_refused_with_path_and_reason() {
         ),
         (
             "hosts: [a.com], addresses: [10.0.0.0/40]",
-            "spec.addresses[0]: `10.0.0.0/40` is no address or network",
+            "spec.addresses[0]: `10.0.0.0/40` is not an IP address or network",
         ),
     ];
     for (rest, expected) in table {
@@ -806,7 +818,7 @@ fn service_entries_are_refused_with_path_and_reason() {
             ("{hosts: [a.com]}", ""),
             (
                 "{hosts: [a.com, b.com], resolution: DNS, ports: [{number: 80, name: a}]}",
-                "spec.ports[0].protocol: nothing in a connection to port 80 tells the hosts apart",
+                "spec.ports[0].protocol: connections to port 80 do not show which host they are for",
             ),
             (
                 "{hosts: [a.com], resolution: STATIC, endpoints: [{address: 'unix:///a'}], ports: [{number: 80, name: \
@@ -816,11 +828,11 @@ fn service_entries_are_refused_with_path_and_reason() {
             ("{hosts: [a.com], ports: [{number: 80}]}", "spec.ports[0].name: is missing"),
             (
                 "{hosts: [a.com], ports: [{number: 80, name: a, protocol: X}]}",
-                "spec.ports[0].protocol: `X` is no protocol",
+                "spec.ports[0].protocol: `X` is not a known protocol",
             ),
             (
                 "{hosts: [a.com], ports: [{number: 80, name: a}, {number: 80, name: b}]}",
-                "spec.ports[1].number: 80 is declared twice",
+                "spec.ports[1].number: 80 is a duplicate",
             ),
         ],
     );
@@ -832,16 +844,16 @@ fn sidecars_and_peer_authentications_are_refused_with_path_and_reason() {
         "Sidecar",
         &[
             ("{egress: [{hosts: ['./*', 'istio-system/*']}]}", ""),
-            ("{egress: [{hosts: [a]}]}", "spec.egress[0].hosts[0]: `a` names no namespace"),
+            ("{egress: [{hosts: [a]}]}", "spec.egress[0].hosts[0]: `a` has no namespace"),
             ("{egress: [{}]}", "spec.egress[0].hosts: is missing"),
             (
                 "{egress: [{port: {number: 1}, hosts: ['*/*']}]}",
                 "spec.egress[0].port: is not supported by this version",
             ),
             ("{ingress: [{}]}", "spec.ingress: is not supported by this version"),
-            ("{ingress: []}", "spec: says nothing"),
-            ("{}", "spec: says nothing"),
-            ("{workloadSelector: {labels: {a: b}}}", "spec: says nothing"),
+            ("{ingress: []}", "spec: is empty"),
+            ("{}", "spec: is empty"),
+            ("{workloadSelector: {labels: {a: b}}}", "spec: is empty"),
             ("{outboundTrafficPolicy: {}}", ""),
             (
                 "{egress: [{hosts: ['./*']}, {hosts: ['./*']}]}",
@@ -852,9 +864,9 @@ fn sidecars_and_peer_authentications_are_refused_with_path_and_reason() {
                 "{egress: [{hosts: ['./*a.com']}]}",
                 "spec.egress[0].hosts[0]: `*a.com` has a wildcard within a label",
             ),
-            ("{egress: [{hosts: ['./1.2.3.4']}]}", "spec.egress[0].hosts[0]: `1.2.3.4` is no valid host"),
+            ("{egress: [{hosts: ['./1.2.3.4']}]}", "spec.egress[0].hosts[0]: `1.2.3.4` is not a valid host"),
             ("{egress: [{hosts: ['~x/*']}]}", ""),
-            ("{egress: [{hosts: ['~~x/*']}]}", "spec.egress[0].hosts[0]: `~x` is no namespace"),
+            ("{egress: [{hosts: ['~~x/*']}]}", "spec.egress[0].hosts[0]: `~x` is not a valid namespace"),
         ],
     );
     errors_are(
@@ -867,15 +879,15 @@ fn sidecars_and_peer_authentications_are_refused_with_path_and_reason() {
                 "spec.portLevelMtls: needs a selector: ports are those of workloads",
             ),
             ("{selector: {matchLabels: {a: b}}, portLevelMtls: {80: {mode: DISABLE}}}", ""),
-            ("{selector: {matchLabels: {a: b}}, portLevelMtls: {}}", "spec.portLevelMtls: names no port"),
+            ("{selector: {matchLabels: {a: b}}, portLevelMtls: {}}", "spec.portLevelMtls: is empty"),
             ("{selector: {matchLabels: {'': b}}}", "spec.selector.matchLabels: has a label without a name"),
             (
                 "{selector: {matchLabels: {a: b}}, portLevelMtls: {http: {mode: DISABLE}}}",
-                "spec.portLevelMtls.http: `http` is no port number",
+                "spec.portLevelMtls.http: `http` is not a valid port number",
             ),
             (
                 "{selector: {matchLabels: {a: b}}, portLevelMtls: {0: {mode: DISABLE}}}",
-                "spec.portLevelMtls.0: 0 is no port number",
+                "spec.portLevelMtls.0: 0 is not a valid port number",
             ),
         ],
     );
@@ -971,9 +983,9 @@ fn weights_that_do_not_add_up_to_100_are_reported_as_percentages() {
     };
     assert_eq!(warning(80, 20), "");
     assert_eq!(warning(0, 100), "");
-    let reason = "spec.http[0].route: the weights sum up to 120, not 100: they are shares of 50 %, 50 %";
+    let reason = "spec.http[0].route: the weights add up to 120, not 100: they are shares of 50 %, 50 %";
     assert_eq!(warning(60, 60), reason);
-    let reason = "spec.http[0].route: the weights sum up to 3, not 100: they are shares of 33.3 %, 66.7 %";
+    let reason = "spec.http[0].route: the weights add up to 3, not 100: they are shares of 33.3 %, 66.7 %";
     assert_eq!(warning(1, 2), reason);
 }
 

@@ -1,6 +1,6 @@
 //! Pure. Fields of Kubernetes objects that affect traffic but that the mesh does not act on. Kubernetes accepts them,
-//! so they are warnings: nobody should believe that they are in force. Fields not listed here are either acted on or do
-//! not concern the mesh.
+//! so they are warnings: users must not believe that they are in force. Fields not listed here are either acted on or
+//! do not concern the mesh.
 
 use super::finding::Findings;
 use api::resource::object::Object;
@@ -14,38 +14,38 @@ pub(super) fn service(f: &mut Findings, body: &core::Service) {
         let next = "write a DestinationRule with consistentHash.useSourceIp";
         f.warn(
             "spec.sessionAffinity",
-            "does not hold for callers with a sidecar, which balance themselves",
+            "does not apply to clients with a sidecar, which balance requests themselves",
             next,
         );
     }
     if spec.internal_traffic_policy.as_deref() == Some("Local") {
         f.warn(
             "spec.internalTrafficPolicy",
-            "does not hold: sidecars call the pods of all nodes",
+            "has no effect: sidecars use the endpoints of all nodes",
             "remove it",
         );
     }
     if spec.traffic_distribution.is_some() {
         f.warn(
             "spec.trafficDistribution",
-            "does not hold: sidecars call the pods of all zones alike",
+            "has no effect: sidecars use the endpoints of all zones equally",
             "remove it",
         );
     }
     if spec.external_ips.as_ref().is_some_and(|all| !all.is_empty()) {
-        let next = "name them in a ServiceEntry for callers in the mesh";
-        f.warn("spec.externalIPs", "are no addresses of this service to callers in the mesh", next);
+        let next = "name them in a ServiceEntry for clients in the mesh";
+        f.warn("spec.externalIPs", "do not lead to this service for clients in the mesh", next);
     }
     if spec.load_balancer_source_ranges.as_ref().is_some_and(|all| !all.is_empty()) {
-        f.warn("spec.loadBalancerSourceRanges", "is not enforced by the mesh", "let the load balancer do it");
+        f.warn(
+            "spec.loadBalancerSourceRanges",
+            "is not enforced by the mesh",
+            "configure it at the load balancer",
+        );
     }
     for (i, port) in spec.ports.iter().flatten().enumerate() {
         if port.protocol.as_deref().is_some_and(|p| p.eq_ignore_ascii_case("SCTP")) {
-            f.warn(
-                format!("spec.ports[{i}].protocol"),
-                "SCTP is not captured: the mesh does nothing with it",
-                "",
-            );
+            f.warn(format!("spec.ports[{i}].protocol"), "SCTP is not captured: it bypasses the mesh", "");
         }
     }
 }
@@ -55,7 +55,11 @@ pub(super) fn slice(f: &mut Findings, object: &Object, body: &EndpointSlice) {
     const SERVICE: &str = "kubernetes.io/service-name";
     if object.labels.get(SERVICE).is_none_or(String::is_empty) {
         let next = format!("label it with {SERVICE}: the Service's name");
-        f.warn(format!("metadata.labels[{SERVICE}]"), "is missing: these are endpoints of no Service", &next);
+        f.warn(
+            format!("metadata.labels[{SERVICE}]"),
+            "is missing: these endpoints belong to no Service",
+            &next,
+        );
     }
     if body.address_type == "FQDN" {
         let next = "write a ServiceEntry with resolution DNS";

@@ -19,7 +19,7 @@ pub(super) fn period(f: &mut Findings, path: &str, text: Option<&str>) -> Option
         return None;
     }
     if !period.subsec_nanos().is_multiple_of(1_000_000) {
-        f.error(path, format!("`{shown}` is finer than a millisecond"), "write whole milliseconds");
+        f.error(path, format!("`{shown}` is more precise than a millisecond"), "write whole milliseconds");
         return None;
     }
     Some(period)
@@ -35,7 +35,7 @@ pub(super) fn port(f: &mut Findings, path: &str, number: i64) -> u16 {
     match u16::try_from(number) {
         Ok(port) if port != 0 => port,
         _ => {
-            f.error(path, format!("{number} is no port number"), "write a number from 1 to 65535");
+            f.error(path, format!("{number} is not a valid port number"), "write a number from 1 to 65535");
             0
         }
     }
@@ -44,7 +44,7 @@ pub(super) fn port(f: &mut Findings, path: &str, number: i64) -> u16 {
 /// Parses a percentage.
 pub(super) fn share(f: &mut Findings, path: &str, percent: f64) -> Fraction {
     if !(0.0..=100.0).contains(&percent) {
-        f.error(path, format!("{percent} is no percentage"), "write a number from 0 to 100");
+        f.error(path, format!("{percent} is not a percentage"), "write a number from 0 to 100");
     }
     Fraction::from_percent(if percent.is_finite() { percent } else { 0.0 })
 }
@@ -67,7 +67,7 @@ pub(super) fn domain(f: &mut Findings, path: &str, text: &str, wildcard: bool) -
     let valid = if wildcard { is_pattern(text) } else { is_domain(text) };
     if !valid {
         let next = if wildcard { "write a domain name, `*.domain` or `*`" } else { "write a domain name" };
-        f.error(path, format!("`{text}` is no valid host"), next);
+        f.error(path, format!("`{text}` is not a valid host"), next);
     }
     valid
 }
@@ -86,7 +86,7 @@ pub(super) fn full_host(f: &mut Findings, path: &str, text: &str, address: bool)
         f.error(
             path,
             format!("`{text}` is a short name"),
-            "write the whole name, as a.shop.svc.cluster.local",
+            "write the full name, such as a.shop.svc.cluster.local",
         );
         return false;
     }
@@ -105,7 +105,7 @@ pub(super) fn server_name(f: &mut Findings, path: &str, text: &str) {
             && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     if text.len() > 255 || !text.split('.').all(label) {
-        f.error(path, format!("`{text}` is no server name"), "write a domain name");
+        f.error(path, format!("`{text}` is not a valid server name"), "write a domain name");
     }
 }
 
@@ -142,7 +142,7 @@ pub(super) fn namespace(f: &mut Findings, path: &str, text: &str) -> bool {
     if text.bytes().any(|b| b.is_ascii_uppercase()) {
         f.warn(
             path,
-            format!("no namespace is called `{text}`: their names are in small letters"),
+            format!("`{text}` is not a valid namespace: names have lower-case letters"),
             "correct it",
         );
     }
@@ -155,10 +155,10 @@ pub(super) fn labels(f: &mut Findings, path: &str, labels: &BTreeMap<String, Str
         let (prefix, name) = key.rsplit_once('/').map_or((None, key.as_str()), |(p, n)| (Some(p), n));
         let named = !name.is_empty() && name.len() <= 63 && is_label_text(name);
         if !named || prefix.is_some_and(|p| p.len() > 253 || !p.split('.').all(is_label)) {
-            f.error(path, format!("`{key}` is no name of a label"), "correct it");
+            f.error(path, format!("`{key}` is not a valid label name"), "correct it");
         }
         if !is_label_text(value) {
-            f.error(format!("{path}.{key}"), format!("`{value}` is no value of a label"), "correct it");
+            f.error(format!("{path}.{key}"), format!("`{value}` is not a valid label value"), "correct it");
         }
     }
 }
@@ -175,21 +175,17 @@ fn is_label_text(text: &str) -> bool {
 pub(super) fn selector(f: &mut Findings, path: &str, labels: Option<&BTreeMap<String, String>>) {
     let Some(labels) = labels else { return };
     if labels.is_empty() {
-        f.warn(
-            path,
-            "names no label: every workload of the namespace is chosen",
-            "name labels, or remove it",
-        );
+        f.warn(path, "is empty: every workload of the namespace is selected", "name labels, or remove it");
     }
     for (key, value) in labels {
         if key.is_empty() {
-            f.error(path, "has a label without a name", "name it");
+            f.error(path, "has a label without a name", "give it a name");
         }
         if key.contains('*') || value.contains('*') {
             f.error(path, format!("`{key}={value}` has a wildcard"), "write whole names and values");
         }
         if value.len() > 63 {
-            f.error(format!("{path}.{key}"), "is longer than 63 bytes, as no label is", "correct it");
+            f.error(format!("{path}.{key}"), "is longer than 63 bytes, the limit for labels", "correct it");
         }
     }
 }
@@ -198,7 +194,11 @@ pub(super) fn selector(f: &mut Findings, path: &str, labels: Option<&BTreeMap<St
 pub(super) fn subnet(f: &mut Findings, path: &str, text: &str) -> Option<IpNet> {
     let parsed = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
     if parsed.is_none() {
-        f.error(path, format!("`{text}` is no address or network"), "write it as 10.0.0.1 or 10.0.0.0/16");
+        f.error(
+            path,
+            format!("`{text}` is not an IP address or network"),
+            "write it as 10.0.0.1 or 10.0.0.0/16",
+        );
     }
     parsed
 }
@@ -211,7 +211,7 @@ pub(super) fn subnets(f: &mut Findings, path: &str, texts: &[String]) -> Vec<IpN
 /// Parses `exportTo` of a service: `~` hides it from every namespace.
 pub(super) fn export_to(f: &mut Findings, path: &str, names: &[String], own: &str) -> ExportTo {
     match names {
-        [one] if one == "~" => ExportTo::Nobody,
+        [one] if one == "~" => ExportTo::NoNamespace,
         _ => rule_export_to(f, path, names, own),
     }
 }
@@ -224,10 +224,10 @@ pub(super) fn rule_export_to(f: &mut Findings, path: &str, names: &[String], own
         [one] if one == "~" => {
             f.error(
                 format!("{path}[0]"),
-                "`~` would hide the object from everybody",
+                "`~` would hide the object from every namespace",
                 "write `.`, or delete it",
             );
-            return ExportTo::Nobody;
+            return ExportTo::NoNamespace;
         }
         _ => {}
     }
@@ -236,18 +236,22 @@ pub(super) fn rule_export_to(f: &mut Findings, path: &str, names: &[String], own
         let path = format!("{path}[{i}]");
         let name = match name.as_str() {
             "*" | "~" => {
-                f.error(path, format!("`{name}` excludes all other entries"), "keep one of them");
+                f.error(path, format!("`{name}` cannot be combined with other entries"), "keep one of them");
                 continue;
             }
             "." => own,
             name if namespace(f, &path, name) => name,
             name => {
-                f.error(path, format!("`{name}` is no namespace"), "write `.`, `*`, `~` or a namespace");
+                f.error(
+                    path,
+                    format!("`{name}` is not a valid namespace"),
+                    "write `.`, `*`, `~` or a namespace",
+                );
                 continue;
             }
         };
         if !namespaces.insert(name.to_owned()) {
-            f.error(path, format!("namespace `{name}` is named twice"), "keep one of the two");
+            f.error(path, format!("namespace `{name}` is a duplicate"), "keep one of the two");
         }
     }
     ExportTo::Namespaces(namespaces)
@@ -270,7 +274,7 @@ pub(super) fn regex(f: &mut Findings, path: &str, pattern: &str) -> bool {
             let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
             f.error(
                 path,
-                format!("`{pattern}` is no regular expression: {reason}"),
+                format!("`{pattern}` is not a valid regular expression: {reason}"),
                 "correct it (RE2 syntax)",
             );
             false
@@ -285,7 +289,7 @@ pub(super) fn secret<'a>(f: &mut Findings, path: &str, reference: &'a str) -> &'
         let reason = "a reference to anything but a Secret is not supported by this version";
         f.error(path, reason, "write the name of a Secret in the gateway's namespace");
     } else if name.is_empty() && !reference.is_empty() {
-        f.error(path, format!("`{reference}` names no Secret"), "name one");
+        f.error(path, format!("`{reference}` is not the name of a Secret"), "name one");
     }
     name
 }

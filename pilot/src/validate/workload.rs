@@ -41,7 +41,7 @@ fn addresses(f: &mut Findings, status: &PodStatus) -> Vec<IpAddr> {
         match text.parse() {
             Ok(address) if addresses.contains(&address) => {}
             Ok(address) => addresses.push(address),
-            Err(_) => f.error("status.podIP", format!("`{text}` is no address"), "correct it"),
+            Err(_) => f.error("status.podIP", format!("`{text}` is not an IP address"), "correct it"),
         }
     }
     addresses

@@ -2,8 +2,8 @@
 //! pipeline and the review write it; the debug pages, and through them `ostria`, read it.
 //!
 //! A reader takes the whole table, or waits for a new revision and reads the changes since its own; a slow reader
-//! delays nobody. Proxies share no lock: each records its progress in its own counters (`progress`). Readers that wait
-//! for proxies are woken by a notification that costs nothing while nobody waits.
+//! does not delay anything else. Proxies share no lock: each records its progress in its own counters (`progress`).
+//! Readers that wait for proxies are woken by a notification, which costs nothing if there are none.
 
 pub mod progress;
 

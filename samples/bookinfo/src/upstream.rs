@@ -15,12 +15,12 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 pub struct Upstream {
     client: Client<HttpConnector, Empty<Bytes>>,
     authority: String,
-    patience: Patience,
+    retry_policy: RetryPolicy,
 }
 
 /// Timeout and number of tries.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct RetryPolicy {
     /// Time limit of one try, from connecting to the last byte.
     pub timeout: Duration,
     /// Maximum number of tries. An error, a timeout or a status other than 200 leads to a retry.
@@ -64,20 +64,20 @@ impl CallError {
 
 impl Upstream {
     /// A client of the service at `authority` (`host:port`).
-    pub fn to(authority: &str, patience: Patience) -> Self {
+    pub fn to(authority: &str, retry_policy: RetryPolicy) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .build(connector);
-        Self { client, authority: authority.to_owned(), patience }
+        Self { client, authority: authority.to_owned(), retry_policy }
     }
 
     /// Sends `GET path` and returns the body of a response with status 200.
     pub async fn get(&self, path: &str, headers: &HeaderMap) -> Result<Bytes, CallError> {
         let mut last = self.try_once(path, headers).await;
-        for _ in 1..self.patience.tries {
+        for _ in 1..self.retry_policy.tries {
             if last.is_ok() {
                 break;
             }
@@ -87,7 +87,7 @@ impl Upstream {
     }
 
     async fn try_once(&self, path: &str, headers: &HeaderMap) -> Result<Bytes, CallError> {
-        let timeout = self.patience.timeout;
+        let timeout = self.retry_policy.timeout;
         tokio::time::timeout(timeout, self.exchange(path, headers))
             .await
             .unwrap_or_else(|_| Err(CallError::Timeout(self.authority.clone(), timeout)))

@@ -190,7 +190,7 @@ async fn record(
 async fn a_silent_reviews_service_is_tried_twice() {
     let (silent, mut heads) = recorder(None).await;
     let settings = config(&["productpage"], NOWHERE, NOWHERE, silent);
-    let page = Productpage::with_patience(&settings, Duration::from_millis(100));
+    let page = Productpage::with_retry_policy(&settings, Duration::from_millis(100));
     let page = start(Service::Productpage(Box::new(page)), Duration::ZERO).await;
     let shown = get(page.address, "/productpage").await;
     assert!(shown.body().contains("Sorry, product reviews are currently unavailable"));
@@ -242,7 +242,7 @@ async fn services_receive_the_signed_in_user() {
 async fn a_service_that_shuts_down_tells_clients_to_close_and_finishes_running_requests() {
     let (silent, mut heads) = recorder(None).await;
     let settings = config(&["productpage"], NOWHERE, NOWHERE, silent);
-    let page = Productpage::with_patience(&settings, Duration::from_millis(300));
+    let page = Productpage::with_retry_policy(&settings, Duration::from_millis(300));
     let page = start(Service::Productpage(Box::new(page)), Duration::from_millis(100)).await;
     let address = page.address;
     let running = tokio::spawn(async move { get(address, "/productpage").await });

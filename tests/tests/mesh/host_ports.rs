@@ -27,7 +27,7 @@ fn a_node_port_is_served_on_this_machine_and_in_the_mesh_until_its_service_goes(
     let shown = mesh.ostria(&["get", "services", "-n", "echo"]).text();
     assert!(shown.contains(&format!("80:{port}/TCP")), "{shown}");
     let refused = mesh.apply_text(&service("second")).refusal();
-    assert!(refused.contains(&format!("{port} is the port of Service echo/outside")), "{refused}");
+    assert!(refused.contains(&format!("{port} is already used by Service echo/outside")), "{refused}");
     mesh.delete_text(&service("outside"));
     wait::until("the port is closed", Duration::from_secs(5), || {
         match TcpStream::connect(("127.0.0.1", port)) {

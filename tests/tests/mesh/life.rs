@@ -80,14 +80,14 @@ fn what_a_killed_supervisor_left_is_removed_by_the_next_up_and_by_down() {
     let mut mesh = Mesh::up(&["samples/echo"], PROBE);
     mesh.kill_supervisor();
     let told = mesh.again();
-    assert!(told.contains("removed what a killed mesh had left"), "{told}");
+    assert!(told.contains("removed the remains of a killed mesh"), "{told}");
     mesh.echo("echo", "deployment/client", &[URL, "-n", "5"]).all_good();
     mesh.kill_supervisor();
     let told = mesh.ostria(&["down"]).text();
-    assert!(told.contains("removed what a killed mesh had left"), "{told}");
+    assert!(told.contains("removed the remains of a killed mesh"), "{told}");
     mesh.until_gone(Duration::from_secs(2));
     let told = mesh.ostria(&["down"]).text();
-    assert!(told.contains("no mesh runs"), "{told}");
+    assert!(told.contains("no mesh is running"), "{told}");
 }
 
 #[test]

@@ -47,7 +47,7 @@ const FILES: &[Case] = &[
     (
         "image.yaml",
         "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers:\n  - {name: main, image: nginx}\n",
-        &["image.yaml", "Pod default/a", "spec.containers[0].command", "images are not run"],
+        &["image.yaml", "Pod default/a", "spec.containers[0].command", "does not run images"],
     ),
     (
         "volume.yaml",
@@ -160,7 +160,7 @@ fn twice(mesh: &Mesh) {
     let folder = program::repository("samples/echo").display().to_string();
     let state = mesh.state().display().to_string();
     let outcome = mesh.ostria(&["up", "--detach", "--state", &state, "--gateway", "127.0.0.1:0", &folder]);
-    told(&outcome, &["already runs", &state, "ostria down", "--state"]);
+    told(&outcome, &["already running", &state, "ostria down", "--state"]);
 }
 
 fn up(folder: &Path, file: &Path, more: &[&str]) -> Outcome {

@@ -109,7 +109,7 @@ fn descriptions(mesh: &Mesh) {
     }
     let pod = mesh.pods("default", "app", "reviews").remove(0);
     let shown = say(&["describe", "pod", &pod.name]);
-    for part in ["Service Account:", "istio-proxy:", "Restart Count:", "Service", "chooses the pod"] {
+    for part in ["Service Account:", "istio-proxy:", "Restart Count:", "Service", "selects the pod"] {
         assert!(shown.contains(part), "describe does not tell {part}:\n{shown}");
     }
     let gateway = "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: secure}\nspec:\n  selector: {istio: \

@@ -8,75 +8,80 @@ use crate::kubelet::check::format::{self, Verdict};
 use crate::manifest::object::{Key, text};
 
 /// Reports an invalid field: path, reason and next step.
-pub type Tell<'a> = &'a mut dyn FnMut(String, String, &'static str);
+pub type Report<'a> = &'a mut dyn FnMut(String, String, &'static str);
 
 /// Checks the metadata of an object of any kind.
-pub fn check(object: &Value, key: &Key, tell: Tell<'_>) {
+pub fn check(object: &Value, key: &Key, report: Report<'_>) {
     let core = key.group.is_empty();
     let form = match key.kind.as_str() {
         "Namespace" if core => format::label,
         "Service" if core => format::service,
         _ => format::subdomain,
     };
-    put("metadata.name", &key.name, form, tell);
+    check_text("metadata.name", &key.name, form, report);
     if !key.namespace.is_empty() {
-        put("metadata.namespace", &key.namespace, format::label, tell);
+        check_text("metadata.namespace", &key.namespace, format::label, report);
     }
-    head(&object["metadata"], "metadata", tell);
+    head(&object["metadata"], "metadata", report);
     match key.kind.as_str() {
         "Service" if core => {
-            labels(&object["spec"]["selector"], "spec.selector", tell);
-            ports(&object["spec"]["ports"], tell);
+            labels(&object["spec"]["selector"], "spec.selector", report);
+            ports(&object["spec"]["ports"], report);
         }
         "Deployment" | "StatefulSet" | "Job" => {
-            head(&object["spec"]["template"]["metadata"], "spec.template.metadata", tell);
+            head(&object["spec"]["template"]["metadata"], "spec.template.metadata", report);
             let selector = &object["spec"]["selector"]["matchLabels"];
-            labels(selector, "spec.selector.matchLabels", tell);
+            labels(selector, "spec.selector.matchLabels", report);
             let service = text(object, "/spec/serviceName");
             if !service.is_empty() {
-                put("spec.serviceName", service, format::subdomain, tell);
+                check_text("spec.serviceName", service, format::subdomain, report);
             }
         }
-        "ConfigMap" if core => config(object, &["data", "binaryData"], "binaryData", tell),
-        "Secret" if core => config(object, &["data", "stringData"], "data", tell),
+        "ConfigMap" if core => config(object, &["data", "binaryData"], "binaryData", report),
+        "Secret" if core => config(object, &["data", "stringData"], "data", report),
         _ => {}
     }
 }
 
 /// Checks labels and annotations.
-pub fn head(metadata: &Value, path: &str, tell: Tell<'_>) {
-    labels(&metadata["labels"], &format!("{path}.labels"), tell);
+pub fn head(metadata: &Value, path: &str, report: Report<'_>) {
+    labels(&metadata["labels"], &format!("{path}.labels"), report);
     let mut size = 0;
     for (name, value) in entries(&metadata["annotations"]) {
         size += name.len() + value.as_str().map_or(0, str::len);
-        put(&format!("{path}.annotations"), name, |name| format::qualified(&name.to_lowercase()), tell);
+        check_text(
+            &format!("{path}.annotations"),
+            name,
+            |name| format::qualified(&name.to_lowercase()),
+            report,
+        );
     }
     if size > ANNOTATIONS {
-        tell(format!("{path}.annotations"), "hold more than 256 KiB".into(), "shorten them");
+        report(format!("{path}.annotations"), "hold more than 256 KiB".into(), "shorten them");
     }
 }
 
-fn labels(labels: &Value, path: &str, tell: Tell<'_>) {
+fn labels(labels: &Value, path: &str, report: Report<'_>) {
     for (name, value) in entries(labels) {
-        put(path, name, format::qualified, tell);
-        put(&format!("{path}.{name}"), value.as_str().unwrap_or_default(), format::value, tell);
+        check_text(path, name, format::qualified, report);
+        check_text(&format!("{path}.{name}"), value.as_str().unwrap_or_default(), format::value, report);
     }
 }
 
-fn ports(ports: &Value, tell: Tell<'_>) {
+fn ports(ports: &Value, report: Report<'_>) {
     let ports = ports.as_array().map(Vec::as_slice).unwrap_or_default();
     let mut names = std::collections::BTreeSet::new();
     for (index, port) in ports.iter().enumerate() {
         let path = format!("spec.ports[{index}].name");
         match port["name"].as_str() {
             None | Some("") if ports.len() > 1 => {
-                tell(path, "is required where there are several ports".into(), "name the port");
+                report(path, "is required if there are several ports".into(), "name the port");
             }
             None | Some("") => {}
             Some(name) => {
-                put(&path, name, format::label, tell);
+                check_text(&path, name, format::label, report);
                 if !names.insert(name) {
-                    tell(path, format!("{name} names two ports"), "give each port a name of its own");
+                    report(path, format!("{name} is used twice"), "use unique port names");
                 }
             }
         }
@@ -84,26 +89,26 @@ fn ports(ports: &Value, tell: Tell<'_>) {
 }
 
 /// Checks keys, because they become file names, and base64 content, because invalid content would be dropped silently.
-fn config(object: &Value, fields: &[&str; 2], encoded: &str, tell: Tell<'_>) {
+fn config(object: &Value, fields: &[&str; 2], encoded: &str, report: Report<'_>) {
     let mut size = 0;
     for field in fields {
         for (key, value) in entries(&object[*field]) {
             let content = value.as_str().unwrap_or_default();
-            put(field, key, format::config_key, tell);
+            check_text(field, key, format::config_key, report);
             let plain: String = content.split_whitespace().collect();
             if *field == encoded && STANDARD.decode(plain).is_err() {
-                tell(format!("{field}.{key}"), "is not base64".into(), "encode the value");
+                report(format!("{field}.{key}"), "is not base64".into(), "encode the value");
             }
             size += content.len();
         }
     }
     for (key, _) in entries(&object["binaryData"]) {
         if object["data"].get(key).is_some() {
-            tell(format!("binaryData.{key}"), "is in data too".into(), "keep one of the two");
+            report(format!("binaryData.{key}"), "is also a key of data".into(), "keep one of the two");
         }
     }
     if size > CONTENT {
-        tell(fields[0].into(), "holds more than 1 MiB".into(), "split the object");
+        report(fields[0].into(), "holds more than 1 MiB".into(), "split the object");
     }
 }
 
@@ -112,10 +117,10 @@ fn entries(map: &Value) -> impl Iterator<Item = (&String, &Value)> {
 }
 
 /// Reports a text with a wrong syntax. Values may be long or secret, so only the beginning is shown.
-pub fn put(path: &str, text: &str, form: impl FnOnce(&str) -> Verdict, tell: Tell<'_>) {
+pub fn check_text(path: &str, text: &str, form: impl FnOnce(&str) -> Verdict, report: Report<'_>) {
     if let Some(reason) = form(text) {
         let shown: String = text.chars().take(80).collect();
-        tell(path.into(), format!("{shown:?} {reason}"), "correct the text");
+        report(path.into(), format!("{shown:?} {reason}"), "correct the text");
     }
 }
 

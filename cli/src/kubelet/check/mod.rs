@@ -26,7 +26,7 @@ pub fn check(given: &Given, programs: Programs<'_>) -> Vec<Problem> {
     let api_version = text(&given.object, "/apiVersion");
     let kind = match kind::known(api_version, &key.kind) {
         KindLookup::Served(Kind::ReplicaSet) => {
-            found.add("kind", "a ReplicaSet of its own is not run", "write a Deployment");
+            found.add("kind", "a ReplicaSet without a Deployment is not supported", "write a Deployment");
             return found.problems;
         }
         KindLookup::Served(kind) => kind,
@@ -46,7 +46,7 @@ pub fn check(given: &Given, programs: Programs<'_>) -> Vec<Problem> {
     }
     let template = pod_place(&key.kind);
     found.all(rules::problems(&key.kind, &given.object), "correct the field");
-    found.all(support::lacks(&key.kind, &given.object, template).refused, "remove the field");
+    found.all(support::unsupported(&key.kind, &given.object, template).refused, "remove the field");
     if key.kind == "Service" {
         service(&given.object, &mut found);
     }
@@ -64,7 +64,7 @@ pub fn warnings(given: &Given) -> Vec<Problem> {
     let key = Key::of(&given.object);
     let mut found = Found { given, key: &key, problems: Vec::new() };
     if kind::of(&key.group, &key.kind).is_some_and(|kind| !kind.is_mesh()) {
-        found.all(support::lacks(&key.kind, &given.object, pod_place(&key.kind)).warned, "");
+        found.all(support::unsupported(&key.kind, &given.object, pod_place(&key.kind)).warned, "");
     }
     found.problems
 }
@@ -95,7 +95,7 @@ impl Found<'_> {
 
 fn pod(object: &Value, path: &str, programs: Programs<'_>, found: &mut Found<'_>) {
     let Some(spec) = pod_spec(object, path) else {
-        found.add(path, "is required", "give the pod its containers");
+        found.add(path, "is required", "add the pod's containers");
         return;
     };
     let spec: PodSpec = match serde_json::from_value(spec.clone()) {
@@ -106,7 +106,7 @@ fn pod(object: &Value, path: &str, programs: Programs<'_>, found: &mut Found<'_>
         }
     };
     if spec.containers.is_empty() {
-        found.add(&format!("{path}.containers"), "is empty", "give the pod a container");
+        found.add(&format!("{path}.containers"), "is empty", "add a container");
     }
     bounds(&spec, path, &mut |path, reason, next| found.add(&path, reason, next));
     for (list, containers) in lists(&spec) {
@@ -119,12 +119,12 @@ fn pod(object: &Value, path: &str, programs: Programs<'_>, found: &mut Found<'_>
 }
 
 /// Checks that a pod stays within its bounds: names, paths and security contexts.
-fn bounds(spec: &PodSpec, path: &str, tell: metadata::Tell<'_>) {
-    volume::check(spec, path, tell);
-    security::check_pod(spec, path, tell);
+fn bounds(spec: &PodSpec, path: &str, report: metadata::Report<'_>) {
+    volume::check(spec, path, report);
+    security::check_pod(spec, path, report);
     for (list, containers) in lists(spec) {
         for (index, container) in containers.iter().enumerate() {
-            security::check_container(spec, container, &format!("{path}.{list}[{index}]"), tell);
+            security::check_container(spec, container, &format!("{path}.{list}[{index}]"), report);
         }
     }
 }
@@ -137,11 +137,11 @@ pub struct OutOfBounds(pub Vec<String>);
 /// Checks a pod after injection. Annotations can add fields that are not in the user's files.
 pub fn injected(pod: &Pod) -> Result<(), OutOfBounds> {
     let mut found = Vec::new();
-    let mut tell = |path: String, reason: String, _: &'static str| found.push(format!("{path} {reason}"));
+    let mut report = |path: String, reason: String, _: &'static str| found.push(format!("{path} {reason}"));
     let metadata = serde_json::to_value(&pod.metadata).unwrap_or_default();
-    metadata::head(&metadata, "metadata", &mut tell);
+    metadata::head(&metadata, "metadata", &mut report);
     if let Some(spec) = &pod.spec {
-        bounds(spec, "spec", &mut tell);
+        bounds(spec, "spec", &mut report);
     }
     if found.is_empty() { Ok(()) } else { Err(OutOfBounds(found)) }
 }
@@ -162,14 +162,14 @@ fn container(container: &Container, path: &str, programs: Programs<'_>, found: &
         None => found.add(
             &format!("{path}.command"),
             format!(
-                "is required: container {} names no program, and images are not run here",
+                "is required: container {} has no program, and `ostria up` does not run images",
                 container.name
             ),
-            "name a program beside `ostria` or on PATH",
+            "set it to a program beside `ostria` or on PATH",
         ),
         Some(program) if !program.contains('$') && !programs(program) => found.add(
             &format!("{path}.command[0]"),
-            format!("program {program} is neither beside `ostria` nor on PATH"),
+            format!("program {program} is not beside `ostria` or on PATH"),
             "install the program or correct its name",
         ),
         Some(_) => {}
@@ -186,7 +186,7 @@ fn container(container: &Container, path: &str, programs: Programs<'_>, found: &
                 && probe.grpc.is_none()
                 && probe.exec.is_none()
         }) {
-            found.add(&format!("{path}.{name}"), "asks nothing", "give it httpGet, tcpSocket, grpc or exec");
+            found.add(&format!("{path}.{name}"), "has no action", "add httpGet, tcpSocket, grpc or exec");
         }
     }
 }
@@ -196,7 +196,7 @@ fn mounts(container: &Container, spec: &PodSpec, path: &str, found: &mut Found<'
         if !spec.volumes.iter().flatten().any(|volume| volume.name == mount.name) {
             found.add(
                 &format!("{path}.volumeMounts[{index}].name"),
-                format!("no volume is named {}", mount.name),
+                format!("there is no volume {}", mount.name),
                 "add the volume to the pod or correct the name",
             );
         }
@@ -222,7 +222,7 @@ fn selector(object: &Value, found: &mut Found<'_>) {
 fn service(object: &Value, found: &mut Found<'_>) {
     let address = text(object, "/spec/clusterIP");
     if !address.is_empty() && address != "None" && !address.parse().is_ok_and(address::is_service) {
-        found.add("spec.clusterIP", format!("{address} is not in 10.96.0.0/12"), "leave the field out");
+        found.add("spec.clusterIP", format!("{address} is not in 10.96.0.0/12"), "remove the field");
     }
     for (index, port) in
         object.pointer("/spec/ports").and_then(Value::as_array).into_iter().flatten().enumerate()
@@ -232,11 +232,7 @@ fn service(object: &Value, found: &mut Found<'_>) {
         }
         let node_port = port.get("nodePort").and_then(Value::as_u64).filter(|port| *port != 0);
         if node_port.is_some_and(|port| !host_port::is_node_port(port)) {
-            found.add(
-                &format!("spec.ports[{index}].nodePort"),
-                "must be 30000 to 32767",
-                "leave the field out",
-            );
+            found.add(&format!("spec.ports[{index}].nodePort"), "must be 30000 to 32767", "remove the field");
         } else if node_port.is_some() && !matches!(text(object, "/spec/type"), "NodePort" | "LoadBalancer") {
             let reason = "may only be given when type is NodePort or LoadBalancer";
             found.add(&format!("spec.ports[{index}].nodePort"), reason, "write type: NodePort");
@@ -276,7 +272,7 @@ mod tests {
             "{missing:?}"
         );
         let unknown = problems(&deployment(&json!({"name": "c", "command": ["nonesuch"]})));
-        assert!(unknown[0].contains("program nonesuch is neither"), "{unknown:?}");
+        assert!(unknown[0].contains("program nonesuch is not beside"), "{unknown:?}");
     }
 
     #[test]

@@ -7,140 +7,144 @@ use k8s_openapi::api::core::v1::{
 };
 
 use crate::kubelet::check::format;
-use crate::kubelet::check::metadata::{Tell, put};
+use crate::kubelet::check::metadata::{Report, check_text};
 
 /// Checks the names and paths of a pod.
-pub fn check(spec: &PodSpec, path: &str, tell: Tell<'_>) {
+pub fn check(spec: &PodSpec, path: &str, report: Report<'_>) {
     for (field, name) in [("hostname", &spec.hostname), ("subdomain", &spec.subdomain)] {
         if let Some(name) = name.as_ref().filter(|name| !name.is_empty()) {
-            put(&format!("{path}.{field}"), name, format::label, tell);
+            check_text(&format!("{path}.{field}"), name, format::label, report);
         }
     }
     if let Some(account) = spec.service_account_name.as_ref().filter(|name| !name.is_empty()) {
-        put(&format!("{path}.serviceAccountName"), account, format::subdomain, tell);
+        check_text(&format!("{path}.serviceAccountName"), account, format::subdomain, report);
     }
     for (index, alias) in spec.host_aliases.iter().flatten().enumerate() {
         let path = format!("{path}.hostAliases[{index}]");
         if alias.ip.parse::<std::net::IpAddr>().is_err() {
-            tell(format!("{path}.ip"), format!("{:?} is no address", alias.ip), "correct the address");
+            report(
+                format!("{path}.ip"),
+                format!("{:?} is not an IP address", alias.ip),
+                "correct the address",
+            );
         }
         for name in alias.hostnames.iter().flatten() {
-            put(&format!("{path}.hostnames"), name, format::subdomain, tell);
+            check_text(&format!("{path}.hostnames"), name, format::subdomain, report);
         }
     }
     let mut names = BTreeSet::new();
     for (index, one) in spec.volumes.iter().flatten().enumerate() {
         let path = format!("{path}.volumes[{index}]");
-        name(&one.name, &path, &mut names, tell);
-        volume(one, &path, tell);
+        name(&one.name, &path, &mut names, report);
+        volume(one, &path, report);
     }
     let mut names = BTreeSet::new();
     let inits = spec.init_containers.iter().flatten().enumerate().map(|one| ("initContainers", one));
     for (list, (index, one)) in inits.chain(spec.containers.iter().enumerate().map(|one| ("containers", one)))
     {
         let path = format!("{path}.{list}[{index}]");
-        name(&one.name, &path, &mut names, tell);
-        container(one, &path, tell);
+        name(&one.name, &path, &mut names, report);
+        container(one, &path, report);
     }
 }
 
-fn name<'a>(name: &'a str, path: &str, taken: &mut BTreeSet<&'a str>, tell: Tell<'_>) {
+fn name<'a>(name: &'a str, path: &str, taken: &mut BTreeSet<&'a str>, report: Report<'_>) {
     let path = format!("{path}.name");
-    put(&path, name, format::label, tell);
+    check_text(&path, name, format::label, report);
     if !taken.insert(name) {
-        tell(path, format!("{name:?} is used twice"), "give each a name of its own");
+        report(path, format!("{name:?} is used twice"), "use unique names");
     }
 }
 
-fn container(container: &Container, path: &str, tell: Tell<'_>) {
+fn container(container: &Container, path: &str, report: Report<'_>) {
     for (index, variable) in container.env.iter().flatten().enumerate() {
-        env(variable, &format!("{path}.env[{index}]"), tell);
+        env(variable, &format!("{path}.env[{index}]"), report);
     }
     for (index, from) in container.env_from.iter().flatten().enumerate() {
         if let Some(prefix) = from.prefix.as_ref().filter(|prefix| !prefix.is_empty()) {
-            put(&format!("{path}.envFrom[{index}].prefix"), prefix, format::variable, tell);
+            check_text(&format!("{path}.envFrom[{index}].prefix"), prefix, format::variable, report);
         }
     }
     let mut names = BTreeSet::new();
     for (index, port) in container.ports.iter().flatten().enumerate() {
         let path = format!("{path}.ports[{index}]");
         if !(1..=65_535).contains(&port.container_port) {
-            tell(format!("{path}.containerPort"), "must be 1 to 65535".into(), "correct the port");
+            report(format!("{path}.containerPort"), "must be 1 to 65535".into(), "correct the port");
         }
         if let Some(name) = port.name.as_ref().filter(|name| !name.is_empty()) {
-            put(&format!("{path}.name"), name, format::port, tell);
+            check_text(&format!("{path}.name"), name, format::port, report);
             if !names.insert(name) {
-                tell(
-                    format!("{path}.name"),
-                    format!("{name:?} is used twice"),
-                    "give each port a name of its own",
-                );
+                report(format!("{path}.name"), format!("{name:?} is used twice"), "use unique port names");
             }
         }
     }
     let mut places = BTreeSet::new();
     for (index, one) in container.volume_mounts.iter().flatten().enumerate() {
         let path = format!("{path}.volumeMounts[{index}]");
-        mount(one, &path, tell);
+        mount(one, &path, report);
         // Compared as paths, so that `/a` and `/a/` are equal.
         if !places.insert(std::path::Path::new(&one.mount_path)) {
             let reason = format!("{:?} is used twice", one.mount_path);
-            tell(format!("{path}.mountPath"), reason, "give each mount a place of its own");
+            report(format!("{path}.mountPath"), reason, "use unique mount paths");
         }
     }
 }
 
-fn env(variable: &EnvVar, path: &str, tell: Tell<'_>) {
-    put(&format!("{path}.name"), &variable.name, format::variable, tell);
+fn env(variable: &EnvVar, path: &str, report: Report<'_>) {
+    check_text(&format!("{path}.name"), &variable.name, format::variable, report);
     if variable.value.as_deref().is_some_and(|value| value.contains('\0')) {
-        tell(format!("{path}.value"), "holds a zero byte".into(), "correct the value");
+        report(format!("{path}.value"), "holds a zero byte".into(), "correct the value");
     }
     if variable.value.as_deref().is_some_and(|value| !value.is_empty()) && variable.value_from.is_some() {
-        tell(format!("{path}.valueFrom"), "stands beside value".into(), "keep one of the two");
+        report(format!("{path}.valueFrom"), "cannot be combined with value".into(), "keep one of the two");
     }
 }
 
-fn mount(mount: &VolumeMount, path: &str, tell: Tell<'_>) {
-    put(&format!("{path}.mountPath"), &mount.mount_path, format::mount_path, tell);
+fn mount(mount: &VolumeMount, path: &str, report: Report<'_>) {
+    check_text(&format!("{path}.mountPath"), &mount.mount_path, format::mount_path, report);
     let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let (plain, expanded) = (given(&mount.sub_path), given(&mount.sub_path_expr));
     for (field, text) in [("subPath", &plain), ("subPathExpr", &expanded)] {
         if let Some(text) = text {
-            put(&format!("{path}.{field}"), text, format::descending, tell);
+            check_text(&format!("{path}.{field}"), text, format::descending, report);
         }
     }
     if plain.is_some() && expanded.is_some() {
-        tell(format!("{path}.subPathExpr"), "stands beside subPath".into(), "keep one of the two");
+        report(
+            format!("{path}.subPathExpr"),
+            "cannot be combined with subPath".into(),
+            "keep one of the two",
+        );
     }
     if mount.mount_propagation.as_ref().is_some_and(|kind| kind != "None") {
-        let reason = "is not possible with `ostria up`: mounts of the host and of pods stay apart";
-        tell(format!("{path}.mountPropagation"), reason.into(), "remove the field");
+        let reason = "is not supported by `ostria up`: pods cannot propagate mounts";
+        report(format!("{path}.mountPropagation"), reason.into(), "remove the field");
     }
 }
 
-fn volume(volume: &Volume, path: &str, tell: Tell<'_>) {
+fn volume(volume: &Volume, path: &str, report: Report<'_>) {
     if let Some(map) = &volume.config_map {
         let path = format!("{path}.configMap");
-        source(&map.name, map.items.as_deref(), &path, "name", tell);
-        mode(map.default_mode, &format!("{path}.defaultMode"), tell);
+        source(&map.name, map.items.as_deref(), &path, "name", report);
+        mode(map.default_mode, &format!("{path}.defaultMode"), report);
     }
     if let Some(secret) = &volume.secret {
         let path = format!("{path}.secret");
         let name = secret.secret_name.as_deref().unwrap_or_default();
-        source(name, secret.items.as_deref(), &path, "secretName", tell);
-        mode(secret.default_mode, &format!("{path}.defaultMode"), tell);
+        source(name, secret.items.as_deref(), &path, "secretName", report);
+        mode(secret.default_mode, &format!("{path}.defaultMode"), report);
     }
     if let Some(downward) = &volume.downward_api {
         let path = format!("{path}.downwardAPI");
-        mode(downward.default_mode, &format!("{path}.defaultMode"), tell);
-        described(downward.items.as_deref(), &path, tell);
+        mode(downward.default_mode, &format!("{path}.defaultMode"), report);
+        described(downward.items.as_deref(), &path, report);
     }
     if let Some(host) = &volume.host_path {
-        put(&format!("{path}.hostPath.path"), &host.path, format::host_path, tell);
+        check_text(&format!("{path}.hostPath.path"), &host.path, format::host_path, report);
         let kind = host.type_.as_deref().unwrap_or_default();
         if !HOST_KINDS.contains(&kind) {
-            let reason = format!("{kind:?} is not possible with `ostria up`");
-            tell(
+            let reason = format!("{kind:?} is not supported by `ostria up`");
+            report(
                 format!("{path}.hostPath.type"),
                 reason,
                 "use Directory, DirectoryOrCreate, File, FileOrCreate or Socket",
@@ -149,67 +153,71 @@ fn volume(volume: &Volume, path: &str, tell: Tell<'_>) {
     }
     if let Some(projected) = &volume.projected {
         let path = format!("{path}.projected");
-        mode(projected.default_mode, &format!("{path}.defaultMode"), tell);
+        mode(projected.default_mode, &format!("{path}.defaultMode"), report);
         for (index, one) in projected.sources.iter().flatten().enumerate() {
-            projection(one, &format!("{path}.sources[{index}]"), tell);
+            projection(one, &format!("{path}.sources[{index}]"), report);
         }
     }
 }
 
-fn projection(one: &VolumeProjection, path: &str, tell: Tell<'_>) {
+fn projection(one: &VolumeProjection, path: &str, report: Report<'_>) {
     if let Some(token) = &one.service_account_token {
         let path = format!("{path}.serviceAccountToken");
-        put(&format!("{path}.path"), &token.path, format::file_path, tell);
+        check_text(&format!("{path}.path"), &token.path, format::file_path, report);
         if token.expiration_seconds.is_some_and(|seconds| !(600..=1 << 32).contains(&seconds)) {
-            tell(format!("{path}.expirationSeconds"), "must be 600 to 4294967296".into(), "correct the time");
+            report(
+                format!("{path}.expirationSeconds"),
+                "must be 600 to 4294967296".into(),
+                "correct the time",
+            );
         }
     }
     if let Some(map) = &one.config_map {
-        source(&map.name, map.items.as_deref(), &format!("{path}.configMap"), "name", tell);
+        source(&map.name, map.items.as_deref(), &format!("{path}.configMap"), "name", report);
     }
     if let Some(secret) = &one.secret {
-        source(&secret.name, secret.items.as_deref(), &format!("{path}.secret"), "name", tell);
+        source(&secret.name, secret.items.as_deref(), &format!("{path}.secret"), "name", report);
     }
     if let Some(downward) = &one.downward_api {
-        described(downward.items.as_deref(), &format!("{path}.downwardAPI"), tell);
+        described(downward.items.as_deref(), &format!("{path}.downwardAPI"), report);
     }
     let foreign = [
         ("clusterTrustBundle", one.cluster_trust_bundle.is_some()),
         ("podCertificate", one.pod_certificate.is_some()),
     ];
     for (field, _) in foreign.into_iter().filter(|(_, is_set)| *is_set) {
-        tell(format!("{path}.{field}"), "is not possible with `ostria up`".into(), "remove the source");
+        report(format!("{path}.{field}"), "is not supported by `ostria up`".into(), "remove the source");
     }
 }
 
-fn source(name: &str, items: Option<&[KeyToPath]>, path: &str, field: &str, tell: Tell<'_>) {
-    put(&format!("{path}.{field}"), name, format::subdomain, tell);
+fn source(name: &str, items: Option<&[KeyToPath]>, path: &str, field: &str, report: Report<'_>) {
+    check_text(&format!("{path}.{field}"), name, format::subdomain, report);
     let mut paths = BTreeSet::new();
     for (index, item) in items.unwrap_or_default().iter().enumerate() {
         let path = format!("{path}.items[{index}]");
-        put(&format!("{path}.key"), &item.key, format::config_key, tell);
-        file(&item.path, item.mode, &path, &mut paths, tell);
+        check_text(&format!("{path}.key"), &item.key, format::config_key, report);
+        file(&item.path, item.mode, &path, &mut paths, report);
     }
 }
 
-fn described(items: Option<&[DownwardAPIVolumeFile]>, path: &str, tell: Tell<'_>) {
+fn described(items: Option<&[DownwardAPIVolumeFile]>, path: &str, report: Report<'_>) {
     let mut paths = BTreeSet::new();
     for (index, item) in items.unwrap_or_default().iter().enumerate() {
-        file(&item.path, item.mode, &format!("{path}.items[{index}]"), &mut paths, tell);
+        file(&item.path, item.mode, &format!("{path}.items[{index}]"), &mut paths, report);
     }
 }
 
-fn file<'a>(text: &'a str, bits: Option<i32>, path: &str, taken: &mut BTreeSet<&'a str>, tell: Tell<'_>) {
-    put(&format!("{path}.path"), text, format::file_path, tell);
+fn file<'a>(text: &'a str, bits: Option<i32>, path: &str, taken: &mut BTreeSet<&'a str>, report: Report<'_>) {
+    check_text(&format!("{path}.path"), text, format::file_path, report);
     if !taken.insert(text) {
-        tell(format!("{path}.path"), format!("{text:?} is used twice"), "give each file a path of its own");
+        report(format!("{path}.path"), format!("{text:?} is used twice"), "use unique paths");
     }
-    mode(bits, &format!("{path}.mode"), tell);
+    mode(bits, &format!("{path}.mode"), report);
 }
 
-fn mode(bits: Option<i32>, path: &str, tell: Tell<'_>) {
+fn mode(bits: Option<i32>, path: &str, report: Report<'_>) {
     if bits.is_some_and(|bits| !(0..=0o777).contains(&bits)) {
-        tell(path.into(), "must be 0 to 0777 (octal), 0 to 511 in JSON".into(), "correct the mode");
+        report(path.into(), "must be 0 to 0777 (octal), 0 to 511 in JSON".into(), "correct the mode");
     }
 }
 

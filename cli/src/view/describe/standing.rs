@@ -23,10 +23,10 @@ pub(super) fn verdict(sheet: &mut Sheet, description: &Description) {
     for proxy in &description.proxies {
         match proxy.standing(verdict.snapshot) {
             Standing::Acknowledged => acknowledged.push(proxy.proxy.as_str()),
-            Standing::Pending => rest.push(format!("{}: has not answered yet", proxy.proxy)),
+            Standing::Pending => rest.push(format!("{}: has not acknowledged yet", proxy.proxy)),
             Standing::Refused(refusal) => {
                 rest.push(format!(
-                    "{}: refuses {}: {}",
+                    "{}: rejected {}: {}",
                     proxy.proxy,
                     refusal.names.join(", "),
                     refusal.detail
@@ -48,8 +48,8 @@ pub(super) fn verdict(sheet: &mut Sheet, description: &Description) {
 fn word(verdict: &ObjectVerdict) -> String {
     match (verdict.accepted, verdict.snapshot) {
         (true, _) => format!("Accepted (generation {})", verdict.version.generation),
-        (false, 0) => "Refused".into(),
-        (false, _) => "Refused; the last good version is in force".into(),
+        (false, 0) => "Rejected".into(),
+        (false, _) => "Rejected; the last valid version is in force".into(),
     }
 }
 

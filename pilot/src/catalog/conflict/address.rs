@@ -2,7 +2,7 @@
 //! connections by SNI. Opaque connections all go to the older service, and HTTP on a port shared with another protocol
 //! is never reached.
 
-use super::{Losses, viewers};
+use super::{Conflicts, viewers};
 use crate::catalog::Catalog;
 use crate::catalog::service::{Service, ServicePort};
 use crate::flow::Protocol;
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// A port of a service at an address, with its index among the service's ports.
 type Claim<'a> = (&'a Service, usize, &'a ServicePort);
 
-pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
+pub(super) fn find(catalog: &Catalog, found: &mut Conflicts) {
     let mut claims: BTreeMap<(IpNet, u16), Vec<Claim>> = BTreeMap::new();
     for service in catalog.services() {
         for (i, port) in service.ports.iter().enumerate().filter(|(_, p)| p.protocol != Protocol::Udp) {
@@ -39,8 +39,8 @@ pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
                 "{who} has port {number} of {place} for {:?}: connections there do not reach {}",
                 taken.protocol, service.host
             );
-            let next = "give the two different addresses or ports";
-            losses.add(&service.origin, format!("spec.ports[{i}]"), reason, next);
+            let next = "use different addresses or ports";
+            found.add(&service.origin, format!("spec.ports[{i}]"), reason, next);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Pure. Finds delegate VirtualServices that have no effect, or only part of it: no VirtualService delegates to them,
 //! they are not exported to the namespace of the root, or one of their matches lies outside the root's match.
 
-use super::Losses;
+use super::Conflicts;
 use crate::catalog::route::{HttpAction, RouteSet};
 use crate::catalog::visibility::ExportTo;
 use crate::catalog::{Catalog, Item, delegate};
@@ -9,7 +9,7 @@ use api::resource::document::Key;
 use api::resource::kind::Kind;
 use std::collections::BTreeSet;
 
-pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
+pub(super) fn find(catalog: &Catalog, found: &mut Conflicts) {
     let all = || {
         catalog.items().filter_map(|(_, item)| match item {
             Item::Routes(set) => Some(set),
@@ -24,7 +24,7 @@ pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
             if let Some(Item::Routes(set)) = catalog.item(&key)
                 && set.hosts.is_empty()
             {
-                follow(root, i, set, losses);
+                follow(root, i, set, found);
             }
             used.insert(key);
         }
@@ -32,18 +32,18 @@ pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
     for set in all().filter(|set| set.hosts.is_empty()) {
         if !used.contains(&set.origin.key()) {
             let reason = "no VirtualService delegates to this one; it has no effect".to_owned();
-            losses.add(&set.origin, "spec.hosts", reason, "name hosts, or delegate to it");
+            found.add(&set.origin, "spec.hosts", reason, "name hosts, or delegate to it");
         }
     }
 }
 
-fn follow(root: &RouteSet, i: usize, to: &RouteSet, losses: &mut Losses) {
+fn follow(root: &RouteSet, i: usize, to: &RouteSet, found: &mut Conflicts) {
     let own = &root.origin.namespace;
     if !to.export_to.reaches(&to.origin.namespace, own, &ExportTo::All) {
         let to = to.origin.key();
         let reason = format!("{to} is not exported to namespace {own}; this route has no effect");
         let path = format!("spec.http[{i}].delegate");
-        losses.add(&root.origin, path, reason, "export it to this namespace");
+        found.add(&root.origin, path, reason, "export it to this namespace");
         return;
     }
     for (d, route) in to.http.iter().enumerate() {
@@ -54,7 +54,7 @@ fn follow(root: &RouteSet, i: usize, to: &RouteSet, losses: &mut Losses) {
                  effect"
             );
             let next = "let it match less than the root does";
-            losses.add(&to.origin, format!("spec.http[{d}].match"), reason, next);
+            found.add(&to.origin, format!("spec.http[{d}].match"), reason, next);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Pure. Finds services that declare different protocols for the same port of a pod. The oldest service decides which
 //! protocol the pod's sidecar expects on that port.
 
-use super::{Losses, winner};
+use super::{Conflicts, winner};
 use crate::catalog::Catalog;
 use crate::catalog::service::Service;
 use crate::flow::Protocol;
@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
+pub(super) fn find(catalog: &Catalog, found: &mut Conflicts) {
     let mut services: Vec<&Arc<Service>> =
         catalog.services().filter(|s| s.selector.is_some() || !s.endpoints.list().is_empty()).collect();
     services.sort_by(|a, b| (&a.origin, &a.host).cmp(&(&b.origin, &b.host)));
@@ -24,7 +24,7 @@ pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
                 if !taken_alike(protocol, port.protocol) && !reported {
                     reported = true;
                     let path = format!("spec.ports[{i}]");
-                    tell(service, &path, number, (first, protocol), losses);
+                    tell(service, &path, number, (first, protocol), found);
                 }
             }
         }
@@ -38,7 +38,7 @@ fn taken_alike(one: Protocol, other: Protocol) -> bool {
     one.is_http() == other.is_http() && sniffed(one) == sniffed(other)
 }
 
-fn tell(service: &Service, path: &str, number: u16, first: (&Service, Protocol), losses: &mut Losses) {
+fn tell(service: &Service, path: &str, number: u16, first: (&Service, Protocol), found: &mut Conflicts) {
     let (first, protocol) = first;
     let who = if first.host == service.host {
         "another port of this service".to_owned()
@@ -47,5 +47,5 @@ fn tell(service: &Service, path: &str, number: u16, first: (&Service, Protocol),
     };
     let reason =
         format!("{who} has port {number} of the same pods as {protocol:?}, which their sidecars take it for");
-    losses.add(&service.origin, path, reason, "name the same protocol in both");
+    found.add(&service.origin, path, reason, "name the same protocol in both");
 }

@@ -25,25 +25,25 @@ impl Catalog {
     /// Returns a warning for each object, or part of one, that has no effect because another object takes its place.
     /// Sorted by object and field; the place in the file is not set.
     pub fn conflicts(&self) -> Vec<Refusal> {
-        let mut losses = Losses::default();
-        policy::find(self, &mut losses);
-        route::find(self, &mut losses);
-        delegation::find(self, &mut losses);
-        rule::find(self, &mut losses);
-        gateway::find(self, &mut losses);
-        service::find(self, &mut losses);
-        address::find(self, &mut losses);
-        inbound::find(self, &mut losses);
-        losses.0.sort_by(|a, b| (&a.key, &a.path, &a.reason).cmp(&(&b.key, &b.path, &b.reason)));
-        losses.0
+        let mut found = Conflicts::default();
+        policy::find(self, &mut found);
+        route::find(self, &mut found);
+        delegation::find(self, &mut found);
+        rule::find(self, &mut found);
+        gateway::find(self, &mut found);
+        service::find(self, &mut found);
+        address::find(self, &mut found);
+        inbound::find(self, &mut found);
+        found.0.sort_by(|a, b| (&a.key, &a.path, &a.reason).cmp(&(&b.key, &b.path, &b.reason)));
+        found.0
     }
 }
 
 /// The conflicts found so far.
 #[derive(Debug, Default)]
-struct Losses(Vec<Refusal>);
+struct Conflicts(Vec<Refusal>);
 
-impl Losses {
+impl Conflicts {
     /// Adds a warning that the part at `path` of `loser` has no effect. `reason` names the winner.
     fn add(&mut self, loser: &Origin, path: impl Display, reason: String, next: &str) {
         let key = loser.key();
@@ -82,17 +82,17 @@ fn viewers<'a>(objects: impl Iterator<Item = (&'a Origin, &'a ExportTo)>) -> BTr
     namespaces
 }
 
-/// Names the clients for which an object loses: ` for callers in namespace a, b`. Empty if it loses for every client
+/// Names the clients for which an object loses: ` for clients in namespace a, b`. Empty if it loses for every client
 /// that sees it.
-fn in_namespaces(lost: &BTreeSet<&str>, seen: &BTreeSet<&str>) -> String {
-    if lost == seen {
+fn in_namespaces(overridden: &BTreeSet<&str>, seen: &BTreeSet<&str>) -> String {
+    if overridden == seen {
         return String::new();
     }
     let listed = |names: &mut dyn Iterator<Item = &&str>| names.copied().collect::<Vec<_>>().join(", ");
-    if lost.contains("") {
-        format!(" for callers outside of namespace {}", listed(&mut seen.difference(lost)))
+    if overridden.contains("") {
+        format!(" for clients outside of namespace {}", listed(&mut seen.difference(overridden)))
     } else {
-        format!(" for callers in namespace {}", listed(&mut lost.iter()))
+        format!(" for clients in namespace {}", listed(&mut overridden.iter()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Pure. Finds conflicts between PeerAuthentications and between Sidecars. For each workload, the oldest policy of its
 //! namespace that selects it applies; the others do not.
 
-use super::{Losses, winner};
+use super::{Conflicts, winner};
 use crate::catalog::Catalog;
 use crate::catalog::visibility::{Labels, Origin, selects};
 use crate::catalog::workload::Workload;
@@ -14,14 +14,14 @@ struct Policy<'a> {
     selector: Option<&'a Labels>,
 }
 
-pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
+pub(super) fn find(catalog: &Catalog, found: &mut Conflicts) {
     let index = &catalog.index;
     let peers = index.peer_authentications.iter();
     let peers = peers.map(|p| Policy { origin: &p.origin, selector: p.selector.as_ref() });
-    compare(catalog, "spec.selector", peers, losses);
+    compare(catalog, "spec.selector", peers, found);
     let sidecars = index.sidecars.iter();
     let sidecars = sidecars.map(|s| Policy { origin: &s.origin, selector: s.selector.as_ref() });
-    compare(catalog, "spec.workloadSelector", sidecars, losses);
+    compare(catalog, "spec.workloadSelector", sidecars, found);
 }
 
 /// Compares the policies of each namespace, oldest first.
@@ -29,7 +29,7 @@ fn compare<'a>(
     catalog: &Catalog,
     path: &str,
     policies: impl Iterator<Item = Policy<'a>>,
-    losses: &mut Losses,
+    found: &mut Conflicts,
 ) {
     let mut by_namespace: BTreeMap<&str, Vec<Policy>> = BTreeMap::new();
     for policy in policies {
@@ -43,7 +43,7 @@ fn compare<'a>(
                     .or_else(|| shared(catalog, namespace, &policies[..at], later, selector)),
             };
             if let Some(reason) = reason {
-                losses.add(later.origin, path, reason, "merge the two, or delete one");
+                found.add(later.origin, path, reason, "merge the two, or delete one");
             }
         }
     }
@@ -63,14 +63,14 @@ fn whole_namespace(all: &[Policy], at: usize, root: &str) -> Option<String> {
         }
         None => winner(older()?.origin, later.origin),
     };
-    Some(format!("{first} holds for the same workloads; this object has no effect"))
+    Some(format!("{first} applies to the same workloads; this object has no effect"))
 }
 
 /// Whether an older policy selects every workload that this one could select.
 fn chosen(older: &[Policy], later: &Policy, selector: &Labels) -> Option<String> {
     let first = older.iter().find(|p| p.selector.is_some_and(|labels| selects(labels, selector)))?;
     let first = winner(first.origin, later.origin);
-    Some(format!("{first} chooses all of these workloads; this object has no effect"))
+    Some(format!("{first} selects all of these workloads; this object has no effect"))
 }
 
 /// Whether an older policy selects some of the pods that this one selects.
@@ -89,5 +89,5 @@ fn shared(
     };
     let (first, pod) = older.iter().find_map(|policy| Some((policy, both(policy)?)))?;
     let first = winner(first.origin, later.origin);
-    Some(format!("{first} chooses pod {} too; this object does not hold for that pod", pod.name))
+    Some(format!("{first} selects pod {} too; this object does not apply to that pod", pod.name))
 }

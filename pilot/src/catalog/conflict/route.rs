@@ -1,7 +1,7 @@
 //! Pure. Finds VirtualServices of sidecars that route the same host. The first with HTTP routes for the port routes
 //! HTTP; the first route without conditions routes TCP; the first route for a server name routes TLS.
 
-use super::{Losses, in_namespaces, viewers, winner};
+use super::{Conflicts, in_namespaces, viewers, winner};
 use crate::catalog::route::{GatewayRef, RouteSet, SourceMatch, TcpRoute, TlsMatch};
 use crate::catalog::{Catalog, lookup};
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 const NEXT: &str = "merge the two objects, or delete one";
 
-pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
+pub(super) fn find(catalog: &Catalog, found: &mut Conflicts) {
     let mut by_host: BTreeMap<&str, Vec<&Arc<RouteSet>>> = BTreeMap::new();
     let of_sidecars = catalog.index.route_sets.iter().filter(|set| set.gateways.contains(&GatewayRef::Mesh));
     for set in of_sidecars {
@@ -29,17 +29,17 @@ pub(super) fn find(catalog: &Catalog, losses: &mut Losses) {
         let orders: Vec<(&str, Vec<&RouteSet>)> =
             namespaces.iter().map(|viewer| (*viewer, order(viewer))).collect();
         for later in all {
-            compare(host, later, &orders, losses);
+            compare(host, later, &orders, found);
         }
     }
 }
 
 /// Finds the routes of `later` to a host that earlier VirtualServices take, and for which clients.
-fn compare(host: &str, later: &RouteSet, orders: &[(&str, Vec<&RouteSet>)], losses: &mut Losses) {
+fn compare(host: &str, later: &RouteSet, orders: &[(&str, Vec<&RouteSet>)], found: &mut Conflicts) {
     let place = |set: &&RouteSet| std::ptr::eq(*set, later);
     let seen: BTreeSet<&str> =
         orders.iter().filter(|(_, order)| order.iter().any(place)).map(|(viewer, _)| *viewer).collect();
-    let mut lost: BTreeMap<(String, String), BTreeSet<&str>> = BTreeMap::new();
+    let mut overridden: BTreeMap<(String, String), BTreeSet<&str>> = BTreeMap::new();
     for (viewer, order) in orders {
         let first = order.iter().take_while(|set| !place(set));
         if !seen.contains(viewer) {
@@ -49,13 +49,13 @@ fn compare(host: &str, later: &RouteSet, orders: &[(&str, Vec<&RouteSet>)], loss
             let who = winner(&first.origin, &later.origin);
             for (path, what) in taken(first, later) {
                 let reason = format!("{who} routes {what} of {host}");
-                lost.entry((path, reason)).or_default().insert(viewer);
+                overridden.entry((path, reason)).or_default().insert(viewer);
             }
         }
     }
-    for ((path, reason), viewers) in lost {
+    for ((path, reason), viewers) in overridden {
         let place = in_namespaces(&viewers, &seen);
-        losses.add(&later.origin, path, format!("{reason}; this has no effect{place}"), NEXT);
+        found.add(&later.origin, path, format!("{reason}; this has no effect{place}"), NEXT);
     }
 }
 

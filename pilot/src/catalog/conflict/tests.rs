@@ -60,15 +60,14 @@ fn the_later_of_two_policies_for_the_same_workloads_is_reported() {
         (
             &[peers("shop/new@2", wide), peers("shop/old@1", wide)],
             &[
-                "shop/new spec.selector: PeerAuthentication shop/old, which is older, holds for the same workloads; this \
+                "shop/new spec.selector: PeerAuthentication shop/old, which is older, applies to the same workloads; this \
                object has no effect",
             ],
         ),
         (
             &[peers("istio-system/b", wide), peers("istio-system/a", wide)],
             &[
-                "istio-system/b spec.selector: PeerAuthentication istio-system/a, which comes first by name, holds for the \
-               same workloads; this object has no effect",
+                "istio-system/b spec.selector: PeerAuthentication istio-system/a, which comes first by name, applies to the same workloads; this object has no effect",
             ],
         ),
         (&[peers("shop/a", wide), peers("istio-system/a", wide), peers("shop/b", &app("a"))], &[]),
@@ -76,7 +75,7 @@ fn the_later_of_two_policies_for_the_same_workloads_is_reported() {
         (
             &[peers("shop/a@1", &app("a")), peers("shop/b@2", v1)],
             &[
-                "shop/b spec.selector: PeerAuthentication shop/a, which is older, chooses all of these workloads; this \
+                "shop/b spec.selector: PeerAuthentication shop/a, which is older, selects all of these workloads; this \
                object has no effect",
             ],
         ),
@@ -89,8 +88,7 @@ fn the_later_of_two_policies_for_the_same_workloads_is_reported() {
                 pod("shop/p", "10.0.0.1", "app: a, version: v1"),
             ],
             &[
-                "shop/b spec.selector: PeerAuthentication shop/a, which is older, chooses pod p too; this object does not \
-               hold for that pod",
+                "shop/b spec.selector: PeerAuthentication shop/a, which is older, selects pod p too; this object does not apply to that pod",
             ],
         ),
     ];
@@ -149,7 +147,7 @@ fn the_later_of_two_virtual_services_for_a_host_is_reported() {
             &[route("shop/a@1", &http("")), route("back/b@2", &http(", exportTo: [\".\"]"))],
             &[
                 "shop/a spec.http: VirtualService back/b, which is exported to fewer namespaces, routes all requests of a.test; \
-               this has no effect for callers in namespace back",
+               this has no effect for clients in namespace back",
             ],
         ),
     ];
@@ -176,8 +174,8 @@ fn the_later_of_two_destination_rules_for_a_host_is_reported() {
         (
             &[rule("shop/a@1", "{host: a.test, exportTo: [\".\"]}"), rule("shop/b@2", policy)],
             &[
-                "shop/b spec.host: DestinationRule shop/a, which is older, holds for a.test; this object has no effect for \
-               callers in namespace shop",
+                "shop/b spec.host: DestinationRule shop/a, which is older, applies to a.test; this object has no effect for \
+               clients in namespace shop",
             ],
         ),
     ];
@@ -287,8 +285,7 @@ fn a_check_treats_applied_objects_as_younger_than_existing_ones() {
     assert_eq!(
         warnings,
         [
-            "a.yaml:1: PeerAuthentication shop/a: spec.selector: PeerAuthentication shop/z, which is older, holds for the \
-          same workloads; this object has no effect; merge the two, or delete one"
+            "a.yaml:1: PeerAuthentication shop/a: spec.selector: PeerAuthentication shop/z, which is older, applies to the same workloads; this object has no effect; merge the two, or delete one"
         ]
     );
 }
@@ -359,9 +356,9 @@ fn services_hidden_by_another_with_the_same_host_are_reported() {
             &[entry("shop/a@1", none), entry("back/b@2", dns)],
             &[
                 "back/b spec.hosts: ServiceEntry shop/a, which is older, has host a.test; this service has no effect for \
-                 callers outside of namespace back",
+                 clients outside of namespace back",
                 "shop/a spec.hosts: ServiceEntry back/b, which comes first by namespace or name, has host a.test; this \
-                 service has no effect for callers in namespace back",
+                 service has no effect for clients in namespace back",
             ],
         ),
     ];
@@ -423,9 +420,9 @@ fn a_sidecar_hidden_by_one_with_an_empty_selector_is_reported() {
     assert_eq!(
         conflicts(&objects),
         [
-            "shop/a spec.workloadSelector: Sidecar shop/b, which has a selector, holds for the same workloads; this object \
+            "shop/a spec.workloadSelector: Sidecar shop/b, which has a selector, applies to the same workloads; this object \
              has no effect",
-            "shop/c spec.workloadSelector: Sidecar shop/b, which is older, chooses all of these workloads; this object has \
+            "shop/c spec.workloadSelector: Sidecar shop/b, which is older, selects all of these workloads; this object has \
              no effect",
         ]
     );

@@ -1,7 +1,7 @@
 //! Requests of an application, followed through the listeners and route tables of a sidecar: the cases of Istio's own
 //! simulations, and every name of every service.
 
-use super::{Got, SHOP, scope};
+use super::{Resources, SHOP, scope};
 use api::model::cluster::{ClusterTls, Discovery};
 use api::model::listener::{ChainMatch, FilterChain, Listener, Protocol, RouteSource, Transport};
 use api::model::matcher::StringMatch;
@@ -23,7 +23,7 @@ use Shown::{Http, Nothing, Tls};
 
 /// The listener and the cluster of a request, as `0.0.0.0_80 outbound|80||a`; the name of the virtual host if it
 /// responds itself.
-fn call(got: &Got, to: &str, shown: Shown<'_>) -> String {
+fn call(got: &Resources, to: &str, shown: Shown<'_>) -> String {
     let to: SocketAddr = to.parse().unwrap();
     let unbound = || got.listeners().filter(|l| !l.bind_to_port);
     let any = SocketAddr::new("0.0.0.0".parse().unwrap(), to.port());
@@ -109,7 +109,7 @@ fn routed(table: &RouteConfiguration, host: &str) -> String {
 }
 
 fn check(texts: &[&str], calls: &[(&str, Shown<'_>, &str)]) {
-    let got = Got::of(texts, &scope("x", "shop", &[]));
+    let got = Resources::of(texts, &scope("x", "shop", &[]));
     for (to, shown, expected) in calls {
         assert_eq!(call(&got, to, *shown), *expected, "{shown:?} to {to}");
     }
@@ -213,7 +213,7 @@ fn two_tcp_entries_have_separate_addresses_and_none_owns_the_port() {
     });
     let text = text.concat();
     for (policy, rest) in [("", "PassthroughCluster"), (REGISTRY_ONLY, "BlackHoleCluster")] {
-        let got = Got::of(&[policy, &text], &scope("x", "shop", &[]));
+        let got = Resources::of(&[policy, &text], &scope("x", "shop", &[]));
         let names = got.names();
         for name in ["a", "b"] {
             let address = names.hosts[&format!("mysql-{name}.test")].addresses[0];
@@ -234,7 +234,7 @@ fn an_entry_without_an_address_matches_only_connections_that_show_its_name() {
     for (policy, rest, host) in
         [("", "PassthroughCluster", "PassthroughCluster"), (REGISTRY_ONLY, "BlackHoleCluster", "block_all")]
     {
-        let got = Got::of(&[policy, &text], &scope("x", "shop", &[]));
+        let got = Resources::of(&[policy, &text], &scope("x", "shop", &[]));
         for (port, shown, expected) in [
             (80, Http("foo"), format!("0.0.0.0_80 {host}")),
             (80, Http("istio.io:8080"), "0.0.0.0_80 outbound|80||istio.io".into()),
@@ -277,7 +277,7 @@ fn entries_without_endpoints_or_with_pods_are_reached_as_in_istio() {
             ("192.0.2.1:80", Http("pods.test"), "0.0.0.0_80 outbound|80||pods.test"),
         ],
     );
-    let got = Got::of(&[SHOP, &text], &scope("x", "shop", &[]));
+    let got = Resources::of(&[SHOP, &text], &scope("x", "shop", &[]));
     assert_eq!(got.endpoints("outbound|80||empty.test"), [""; 0]);
     for host in ["pods.test", "any.test"] {
         assert_eq!(got.endpoints(&format!("outbound|80||{host}")).len(), 2, "{host}");
@@ -288,7 +288,7 @@ fn entries_without_endpoints_or_with_pods_are_reached_as_in_istio() {
 fn a_target_port_applies_if_clients_reach_the_address_that_they_connect_to() {
     let spec = "{hosts: [none.test], addresses: [192.0.2.7], ports: [{number: 80, name: http, protocol: HTTP, targetPort: \
                 8080}, {number: 81, name: tcp, protocol: TCP, targetPort: 81}]}";
-    let got = Got::of(&[&entry("none", spec)], &scope("x", "shop", &[]));
+    let got = Resources::of(&[&entry("none", spec)], &scope("x", "shop", &[]));
     let discovery = |port: u16| &got.cluster(&format!("outbound|{port}||none.test")).discovery;
     assert_eq!(*discovery(80), Discovery::OriginalDestination { port: Some(8080) });
     assert_eq!(*discovery(81), Discovery::OriginalDestination { port: None });
@@ -334,7 +334,7 @@ fn a_route_leads_to_a_wildcard_service_and_an_empty_prefix_matches_everything() 
         ),
     ]
     .concat();
-    let got = Got::of(&[SHOP, &text], &scope("x", "shop", &[]));
+    let got = Resources::of(&[SHOP, &text], &scope("x", "shop", &[]));
     let host = got.host("9080", "reviews.shop.svc.cluster.local:9080");
     let [only] = &host.routes[..] else { panic!("{:?}", host.routes) };
     assert_eq!(only.criteria.path, PathMatch::Prefix(String::new()));
@@ -372,7 +372,7 @@ fn a_redirect_to_another_host_includes_only_a_port_that_is_not_the_default() {
     ];
     for (written, expected) in table {
         let text = route("reviews", &format!("http: [{{redirect: {{{written}}}}}]"));
-        let got = Got::of(&[SHOP, &text], &scope("x", "shop", &[]));
+        let got = Resources::of(&[SHOP, &text], &scope("x", "shop", &[]));
         let host = got.host("9080", "reviews.shop.svc.cluster.local:9080");
         let RouteAction::Redirect(redirect) = &host.routes[0].action else { panic!("{:?}", host.routes) };
         assert_eq!(redirect.port, expected, "{written}");
@@ -391,7 +391,7 @@ fn a_logical_dns_cluster_has_at_most_one_name() {
     let rule = "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: robin, namespace: shop}\n\
                 spec: {host: robin.test, subsets: [{name: v1, labels: {version: v1}}]}\n";
     let text = [&robin("a", "a.test"), &robin("b", "b.test"), rule].concat();
-    let got = Got::of(&[&text], &scope("x", "shop", &[]));
+    let got = Resources::of(&[&text], &scope("x", "shop", &[]));
     let Discovery::LogicalDns(whole) = &got.cluster("outbound|80||robin.test").discovery else { panic!() };
     assert_eq!(whole.endpoints().count(), 1);
     let Discovery::StrictDns(subset) = &got.cluster("outbound|80|v1|robin.test").discovery else { panic!() };
@@ -406,7 +406,7 @@ fn a_client_certificate_is_presented_only_in_mode_mutual() {
              spec: {{host: store, trafficPolicy: {{tls: {{mode: {mode}, clientCertificate: /c, privateKey: /k, \
              caCertificates: /r}}}}}}\n"
         );
-        let got = Got::of(&[SHOP, &rule], &scope("x", "shop", &[]));
+        let got = Resources::of(&[SHOP, &rule], &scope("x", "shop", &[]));
         let cluster = got.cluster("outbound|6379||store.shop.svc.cluster.local");
         let ClusterTls::Always(tls) = &cluster.tls else { panic!("{:?}", cluster.tls) };
         (tls.common.certificates.len(), tls.common.validation.as_ref().unwrap().roots.clone())
@@ -424,7 +424,7 @@ fn an_entrys_subject_alt_names_are_verified_unless_the_rule_has_its_own() {
             "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: api, namespace: shop}}\n\
              spec: {{host: api.test, trafficPolicy: {{tls: {{mode: SIMPLE{more}}}}}}}\n"
         );
-        let got = Got::of(&[&entry("api", spec), &rule], &scope("x", "shop", &[]));
+        let got = Resources::of(&[&entry("api", spec), &rule], &scope("x", "shop", &[]));
         let ClusterTls::Always(tls) = &got.cluster("outbound|443||api.test").tls else { panic!() };
         let names = tls.common.validation.iter().flat_map(|v| &v.subject_alt_names);
         (names.map(|n| n.value.clone()).collect::<Vec<_>>(), tls.auto_san)
@@ -544,7 +544,7 @@ fn entries_of_one_host_are_one_service_with_the_ports_and_endpoints_of_each() {
         entry("b", "{hosts: [git.test], location: MESH_EXTERNAL, resolution: STATIC, ports: [{number: 22, name: ssh, protocol: TCP}], endpoints: [{address: 192.0.2.2}]}"),
     ]
     .concat();
-    let got = Got::of(&[&text], &scope("x", "shop", &[]));
+    let got = Resources::of(&[&text], &scope("x", "shop", &[]));
     let address = got.names().hosts["git.test"].addresses[0];
     let ssh = call(&got, &format!("{address}:22"), Nothing);
     assert_eq!(ssh, format!("{address}_22 outbound|22||git.test"));
@@ -640,7 +640,7 @@ fn hosts_that_only_a_virtual_service_defines_are_served_as_in_istio() {
     let vs =
         |hosts: &str| route("x", "http: [{route: [{destination: {host: known}}]}]").replace("'x'", hosts);
     let domains = |vs: &str, table: &str| {
-        let got = Got::of(&[&known, vs], &scope("x", "shop", &[]));
+        let got = Resources::of(&[&known, vs], &scope("x", "shop", &[]));
         let table = got.tables().find(|t| t.name == table).unwrap();
         table
             .virtual_hosts
@@ -678,7 +678,7 @@ fn a_filter_chain_matches_tls_by_server_name_only() {
     let to = "route: [{destination: {host: a.test, port: {number: 83}}}]";
     let vs = route("a.test", &format!("tls: [{{match: [{{sniHosts: [a.test]}}], {to}}}]"));
     for more in ["", &vs] {
-        let got = Got::of(&[&entry, more], &scope("x", "shop", &[]));
+        let got = Resources::of(&[&entry, more], &scope("x", "shop", &[]));
         let listener = got.listener("0.0.0.0_83");
         assert!(listener.inspect.tls, "nothing else reads a server name");
         let expected = ChainMatch { server_names: vec!["a.test".into()], ..ChainMatch::default() };
@@ -734,7 +734,7 @@ proptest! {
 
     #[test]
     fn every_spelling_of_a_host_on_every_port_reaches_the_service((text, names) in any_service(), upper: bool, port in 0_u16..3) {
-        let got = Got::of(&[SHOP, &text], &scope("x", "shop", &[]));
+        let got = Resources::of(&[SHOP, &text], &scope("x", "shop", &[]));
         let suffix = ["", ":9080", ":1"][usize::from(port)];
         let spelt = |name: &str| {
             let name = if upper { name.to_ascii_uppercase() } else { name.to_owned() };

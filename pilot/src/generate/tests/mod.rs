@@ -1,7 +1,7 @@
 //! From YAML objects to the resources of one proxy.
 
 mod calls;
-mod gates;
+mod gateways;
 
 use super::{own, shared};
 use crate::catalog::Catalog;
@@ -92,9 +92,9 @@ pub(super) fn scope(pod: &str, namespace: &str, labels: &[(&str, &str)]) -> Scop
 }
 
 /// All resources of one proxy, with look-ups by name.
-pub(super) struct Got(Vec<Resource>);
+pub(super) struct Resources(Vec<Resource>);
 
-impl Got {
+impl Resources {
     pub(super) fn of(texts: &[&str], scope: &Scope) -> Self {
         let snapshot = snapshot(texts);
         let mut all = shared(&snapshot, scope);
@@ -216,7 +216,7 @@ pub(super) fn clusters_of(host: &VirtualHost) -> Vec<(String, u32)> {
 
 #[test]
 fn a_service_without_rules_is_reached_by_all_its_names() {
-    let got = Got::of(&[SHOP], &scope("reviews-v1-a", "shop", &[]));
+    let got = Resources::of(&[SHOP], &scope("reviews-v1-a", "shop", &[]));
     let host = got.host("9080", "reviews.shop.svc.cluster.local:9080");
     assert_eq!(
         host.domains,
@@ -227,7 +227,7 @@ fn a_service_without_rules_is_reached_by_all_its_names() {
 
 #[test]
 fn a_short_name_resolves_only_in_its_own_namespace() {
-    let got = Got::of(&[SHOP], &scope("x", "other", &[]));
+    let got = Resources::of(&[SHOP], &scope("x", "other", &[]));
     let host = got.host("9080", "reviews.shop.svc.cluster.local:9080");
     assert!(!host.domains.contains(&"reviews".to_owned()));
 }
@@ -245,7 +245,7 @@ spec:
     - {destination: {host: reviews, subset: v1}, weight: 80}
     - {destination: {host: reviews, subset: v2}, weight: 20}
 ";
-    let got = Got::of(&[SHOP, split], &scope("reviews-v1-a", "shop", &[]));
+    let got = Resources::of(&[SHOP, split], &scope("reviews-v1-a", "shop", &[]));
     let (v1, v2) = (
         "outbound|9080|v1|reviews.shop.svc.cluster.local",
         "outbound|9080|v2|reviews.shop.svc.cluster.local",
@@ -274,7 +274,7 @@ spec:
   - route: [{destination: {host: reviews, subset: v1}}]
 ";
     let routes = |labels: &[(&str, &str)]| {
-        let got = Got::of(&[SHOP, by_label], &scope("x", "shop", labels));
+        let got = Resources::of(&[SHOP, by_label], &scope("x", "shop", labels));
         clusters_of(got.host("9080", "reviews.shop.svc.cluster.local:9080")).len()
     };
     assert_eq!(routes(&[("app", "front")]), 1, "a match of labels alone takes everything");
@@ -283,7 +283,7 @@ spec:
 
 #[test]
 fn automatic_mtls_verifies_the_accounts_of_the_services_pods() {
-    let got = Got::of(&[SHOP], &scope("reviews-v1-a", "shop", &[]));
+    let got = Resources::of(&[SHOP], &scope("reviews-v1-a", "shop", &[]));
     let cluster = got.cluster("outbound|9080||reviews.shop.svc.cluster.local");
     let ClusterTls::WhenOffered(tls) = &cluster.tls else { panic!("{:?}", cluster.tls) };
     let names: Vec<_> =
@@ -296,7 +296,7 @@ fn automatic_mtls_verifies_the_accounts_of_the_services_pods() {
 #[test]
 fn a_proxy_without_istios_filters_gets_the_alpn_of_each_port() {
     let stock = Scope { istio_extensions: false, ..scope("reviews-v1-a", "shop", &[]) };
-    let got = Got::of(&[SHOP], &stock);
+    let got = Resources::of(&[SHOP], &stock);
     let alpn = |name: &str| match &got.cluster(name).tls {
         ClusterTls::WhenOffered(tls) => tls.common.alpn.join(" "),
         other => panic!("{other:?}"),
@@ -308,7 +308,7 @@ fn a_proxy_without_istios_filters_gets_the_alpn_of_each_port() {
 #[test]
 fn a_pod_that_enables_http_10_has_it_inbound_and_outbound() {
     for wanted in [false, true] {
-        let got = Got::of(&[SHOP], &Scope { http_10: wanted, ..scope("reviews-v1-a", "shop", &[]) });
+        let got = Resources::of(&[SHOP], &Scope { http_10: wanted, ..scope("reviews-v1-a", "shop", &[]) });
         for listener in ["0.0.0.0_9080", "virtualInbound"] {
             for chain in &got.listener(listener).chains {
                 let Protocol::Http(http) = &chain.protocol else { continue };
@@ -344,7 +344,7 @@ metadata: {name: strict, namespace: shop}
 spec: {mtls: {mode: STRICT}}
 ";
     let plain = |texts: &[&str]| {
-        let got = Got::of(texts, &scope("reviews-v1-a", "shop", &[("app", "reviews")]));
+        let got = Resources::of(texts, &scope("reviews-v1-a", "shop", &[("app", "reviews")]));
         let listener = got.listener("virtualInbound").clone();
         listener.chains.iter().filter(|c| c.tls.is_none()).map(|c| c.name.clone()).collect::<Vec<_>>()
     };
@@ -354,7 +354,7 @@ spec: {mtls: {mode: STRICT}}
 
 #[test]
 fn tcp_has_a_listener_at_its_address_and_headless_pods_have_one_each() {
-    let got = Got::of(&[SHOP], &scope("x", "shop", &[]));
+    let got = Resources::of(&[SHOP], &scope("x", "shop", &[]));
     assert!(!got.listener("10.96.0.2_6379").inspect.http, "declared TCP is not looked into");
     for pod in ["10.244.0.1_7000", "10.244.0.2_7000"] {
         assert_eq!(got.listener(pod).chains.len(), 0);
@@ -366,7 +366,7 @@ fn tcp_has_a_listener_at_its_address_and_headless_pods_have_one_each() {
 
 #[test]
 fn the_protocol_of_an_undeclared_port_is_detected() {
-    let got = Got::of(&[SHOP], &scope("x", "shop", &[]));
+    let got = Resources::of(&[SHOP], &scope("x", "shop", &[]));
     let listener = got.listener("10.96.0.3_8000");
     assert!(
         listener.inspect.http && listener.inspect.continue_on_timeout && listener.default_chain.is_some()
@@ -419,7 +419,7 @@ pub(super) fn gate() -> Scope {
 
 #[test]
 fn a_gateway_listens_on_the_target_ports_of_its_service() {
-    let got = Got::of(&[SHOP, GATEWAY], &gate());
+    let got = Resources::of(&[SHOP, GATEWAY], &gate());
     let names: Vec<_> = got.listeners().map(|l| l.name.as_str()).collect();
     assert_eq!(names, ["0.0.0.0_8080", "0.0.0.0_8443"]);
     let host = got.host("http.8080", "*:80");
@@ -537,7 +537,7 @@ fn a_proxy_that_did_not_prove_its_pod_gets_no_pod_specific_configuration() {
 
 #[test]
 fn endpoints_are_generated_only_for_eds_clusters() {
-    let got = Got::of(&[SHOP], &scope("reviews-v1-a", "shop", &[]));
+    let got = Resources::of(&[SHOP], &scope("reviews-v1-a", "shop", &[]));
     let offered = got.0.iter().filter_map(|r| match r {
         Resource::Endpoints(e) => Some(e.cluster.as_str()),
         _ => None,

@@ -122,7 +122,7 @@ impl Claim {
             });
         }
         if pod.is_none() && self.account.is_none() && self.address.is_some() {
-            return Err(self.foreign("no such pod is known, and without a certificate nothing else tells"));
+            return Err(self.foreign("no such pod is known, and there is no certificate to verify the claim"));
         }
         let scope = Scope {
             gateway: self.kind == NodeKind::Router,
@@ -145,12 +145,12 @@ impl Claim {
         if let Some(account) = &self.account
             && *account != pod.service_account
         {
-            let reason = format!("that one has the service account {}", pod.service_account);
+            let reason = format!("that pod has service account {}", pod.service_account);
             return Err(self.foreign(&reason));
         }
         self.check_address(catalog, pod)?;
         match pod.proxy {
-            Some(kind) if kind != self.kind => Err(self.foreign(&format!("that one runs a {}", role(kind)))),
+            Some(kind) if kind != self.kind => Err(self.foreign(&format!("that pod runs a {}", role(kind)))),
             _ => Ok(Some(pod)),
         }
     }
@@ -164,7 +164,7 @@ impl Claim {
         match catalog.workload_by_ip(address) {
             Some(other) => Err(self.foreign(&format!("{address} is the address of pod {}", other.name))),
             None if self.account.is_none() => {
-                Err(self.foreign(&format!("{address} is not an address of that one")))
+                Err(self.foreign(&format!("{address} is not an address of that pod")))
             }
             None => Ok(()),
         }

@@ -92,8 +92,8 @@ fn role_and_labels_come_from_the_pod() {
         (outcome("sidecar", "reviews", reviews, Some("10.0.0.1")), "sidecar app=reviews proven"),
         (outcome("router", "gate", Some("gate"), Some("10.0.0.3")), "router istio=ingressgateway proven"),
         (outcome("router", "gate", Some("gate"), Some("fd00::3")), "router istio=ingressgateway proven"),
-        (outcome("router", "reviews", reviews, Some("10.0.0.1")), "that one runs a sidecar"),
-        (outcome("sidecar", "gate", Some("gate"), Some("10.0.0.3")), "that one runs a router"),
+        (outcome("router", "reviews", reviews, Some("10.0.0.1")), "that pod runs a sidecar"),
+        (outcome("sidecar", "gate", Some("gate"), Some("10.0.0.3")), "that pod runs a router"),
         // Nothing shows what such a pod runs: its labels decide which Gateways select it.
         (outcome("router", "bare", reviews, Some("10.0.0.4")), "router app=bare proven"),
     ];
@@ -106,7 +106,7 @@ fn role_and_labels_come_from_the_pod() {
 fn a_claimed_pod_must_match_the_clients_account_and_address() {
     let reviews = Some("reviews");
     let cases = [
-        (outcome("router", "gate", reviews, Some("10.0.0.1")), "that one has the service account gate"),
+        (outcome("router", "gate", reviews, Some("10.0.0.1")), "that pod has service account gate"),
         (outcome("router", "gate", Some("gate"), Some("10.0.0.1")), "10.0.0.1 is the address of pod reviews"),
         // They share an account: the address distinguishes them.
         (
@@ -138,10 +138,10 @@ fn without_a_certificate_the_address_must_be_the_pods() {
     let cases = [
         (outcome("sidecar", "reviews", None, Some("10.0.0.1")), "sidecar app=reviews proven"),
         (outcome("sidecar", "reviews", None, Some("10.0.0.2")), "10.0.0.2 is the address of pod reviews-2"),
-        (outcome("sidecar", "reviews", None, Some("172.16.0.1")), "172.16.0.1 is not an address of that one"),
+        (outcome("sidecar", "reviews", None, Some("172.16.0.1")), "172.16.0.1 is not an address of that pod"),
         (
             outcome("sidecar", "ghost", None, Some("172.16.0.1")),
-            "no such pod is known, and without a certificate nothing else tells",
+            "no such pod is known, and there is no certificate to verify the claim",
         ),
         // A process on pilot's own machine can use any address.
         (outcome("sidecar", "reviews", None, None), "sidecar app=reviews proven"),

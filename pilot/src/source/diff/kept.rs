@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// One object of a file.
 #[derive(PartialEq)]
-pub(super) struct Kept {
+pub(super) struct StoredObject {
     pub(super) key: Key,
     pub(super) place: Place,
     pub(super) index: usize,
@@ -16,7 +16,7 @@ pub(super) struct Kept {
     text: Box<str>,
 }
 
-impl Kept {
+impl StoredObject {
     pub(super) fn of(document: &Document) -> Self {
         Self {
             key: document.object.key.clone(),
@@ -40,9 +40,9 @@ impl Kept {
     }
 }
 
-impl fmt::Debug for Kept {
+impl fmt::Debug for StoredObject {
     /// Omits the content, which may be that of a Secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Kept({} at {})", self.key, self.place)
+        write!(f, "StoredObject({} at {})", self.key, self.place)
     }
 }

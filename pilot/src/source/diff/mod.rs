@@ -11,7 +11,7 @@ use crate::flow::Fact;
 use api::resource::document::{Key, Place, Refusal};
 use api::resource::object::Document;
 use api::resource::parse::Parsed;
-use kept::Kept;
+use kept::StoredObject;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(in crate::source) struct Files {
     files: BTreeMap<Arc<str>, FileContent>,
-    in_force: BTreeMap<Key, Arc<Kept>>,
+    in_force: BTreeMap<Key, Arc<StoredObject>>,
     refused: BTreeMap<Arc<str>, Vec<Refusal>>,
 }
 
@@ -27,7 +27,7 @@ pub(in crate::source) struct Files {
 #[derive(Debug, Default)]
 struct FileContent {
     /// The objects in force: those in the file or, if the file is malformed, those of its last good version.
-    objects: Vec<Arc<Kept>>,
+    objects: Vec<Arc<StoredObject>>,
     refusals: Vec<Refusal>,
 }
 
@@ -144,14 +144,14 @@ impl FileContent {
             let key = &object.key;
             !there.contains(key) && (unnamed || refused.contains(key))
         });
-        let read = parsed.documents.iter().map(|document| Arc::new(Kept::of(document)));
+        let read = parsed.documents.iter().map(|document| Arc::new(StoredObject::of(document)));
         Self { objects: read.chain(kept).collect(), refusals: parsed.refusals.clone() }
     }
 }
 
 /// Makes the refusal of a duplicate. The object stays in force as the first place has it; the refusal concerns the
 /// second place, not the object.
-fn duplicate(loser: &Kept, winner: &Place) -> Refusal {
+fn duplicate(loser: &StoredObject, winner: &Place) -> Refusal {
     let key = &loser.key;
     Refusal {
         place: loser.place.clone(),
@@ -164,7 +164,7 @@ fn duplicate(loser: &Kept, winner: &Place) -> Refusal {
 }
 
 /// The version of each object that counts.
-type Owners = BTreeMap<Key, Arc<Kept>>;
+type Owners = BTreeMap<Key, Arc<StoredObject>>;
 /// The refusals of each file.
 type Refusals = BTreeMap<Arc<str>, Vec<Refusal>>;
 

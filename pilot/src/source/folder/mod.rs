@@ -21,7 +21,7 @@ use tokio::sync::mpsc::Sender;
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
     /// The folder cannot be listed.
-    #[error("{0} is no folder that can be read")]
+    #[error("{0} is not a readable folder")]
     Folder(PathBuf, #[source] io::Error),
     /// The system refuses another watch.
     #[error("{0} cannot be watched")]
@@ -112,7 +112,7 @@ impl Source {
             Err(error) => {
                 // An unmounted folder must not remove the whole configuration.
                 if !self.lost {
-                    tracing::error!(folder = %self.root.display(), %error, "the folder cannot be read; everything stays as it was");
+                    tracing::error!(folder = %self.root.display(), %error, "the folder cannot be read; the last configuration stays in force");
                 }
                 self.lost = true;
                 vec![]
@@ -135,7 +135,7 @@ impl Source {
                         deadline = Instant::now() + TOGETHER;
                     }
                 }
-                Ok(Err(error)) => tracing::warn!(%error, "watching the folder failed once"),
+                Ok(Err(error)) => tracing::warn!(%error, "watching the folder failed; trying again"),
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => {
                     std::thread::sleep(left.min(PATIENCE));
@@ -185,7 +185,7 @@ impl Source {
         if now.is_some() && now != self.watch.of {
             match Watch::new(&self.root) {
                 Ok(watch) => self.watch = watch,
-                Err(error) => tracing::warn!(%error, "the folder cannot be watched again yet"),
+                Err(error) => tracing::warn!(%error, "the folder cannot be watched yet; trying again"),
             }
         }
     }

@@ -70,7 +70,7 @@ fn an_empty_folder_is_reported() {
 fn a_missing_folder_is_an_error() {
     let (send, _facts) = mpsc::channel(1);
     let error = watch(Path::new("/nowhere/at/all"), send).unwrap_err();
-    assert_eq!(error.to_string(), "/nowhere/at/all is no folder that can be read");
+    assert_eq!(error.to_string(), "/nowhere/at/all is not a readable folder");
 }
 
 #[test]

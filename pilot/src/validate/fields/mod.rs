@@ -58,7 +58,7 @@ fn examples() -> Vec<(&'static str, Value, Value)> {
 
 /// One field in an object.
 #[derive(Debug, Clone)]
-struct Spot {
+struct FieldLocation {
     /// Its kind, message and name, such as `VirtualService HttpRoute.name`.
     field: String,
     /// Its path in this object, as in a refusal.
@@ -73,14 +73,14 @@ struct Spot {
 }
 
 /// Every field of the messages that an object contains.
-fn spots(kind: &str, schema: &Value, value: &Value) -> Vec<Spot> {
+fn spots(kind: &str, schema: &Value, value: &Value) -> Vec<FieldLocation> {
     let mut all = vec![];
     walk(kind, schema, &value["spec"], ("spec", "/spec"), &mut all);
     all
 }
 
 /// `at`: the path and the JSON pointer in the object.
-fn walk(kind: &str, schema: &Value, value: &Value, at: (&str, &str), all: &mut Vec<Spot>) {
+fn walk(kind: &str, schema: &Value, value: &Value, at: (&str, &str), all: &mut Vec<FieldLocation>) {
     let (path, pointer) = at;
     if let (Some(properties), true) = (schema["properties"].as_object(), value.is_object()) {
         for (name, property) in properties {
@@ -90,7 +90,7 @@ fn walk(kind: &str, schema: &Value, value: &Value, at: (&str, &str), all: &mut V
                 Value::Array(values) => values.clone(),
                 _ => vec![],
             };
-            all.push(Spot {
+            all.push(FieldLocation {
                 field: field(kind, schema, name),
                 path: inner.0.clone(),
                 parent: pointer.to_owned(),

@@ -57,7 +57,11 @@ impl Finder<'_> {
                 let missing = namespaces.iter().map(|n| self.secret(n, &name, need));
                 let missing: Option<Vec<(String, String)>> = missing.collect();
                 if let Some((reason, next)) = missing.and_then(|all| all.into_iter().next()) {
-                    self.warn(&path, format!("{reason}: calls of gateways to {} fail", rule.host), &next);
+                    self.warn(
+                        &path,
+                        format!("{reason}: requests from gateways to {} fail", rule.host),
+                        &next,
+                    );
                 }
             }
         }
@@ -88,7 +92,7 @@ impl Finder<'_> {
         };
         if secret.is_some() || self.catalog.item(&Key::new(Kind::Secret, namespace, name)).is_some() {
             let reason = format!("Secret {namespace}/{name} has no {fields}");
-            return Some((reason, format!("give it {fields} as PEM")));
+            return Some((reason, format!("add {fields} as PEM")));
         }
         let elsewhere = self.catalog.items().find(|(key, _)| key.kind == Kind::Secret && key.name == name);
         let next = match elsewhere {

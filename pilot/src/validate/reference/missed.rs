@@ -23,13 +23,17 @@ impl Finder<'_> {
             self.catalog.workloads_in(&self.key.namespace).filter(|pod| selects(selector, &pod.labels));
         let targets: Vec<_> = pods.flat_map(|pod| self.catalog.targets_of(pod)).collect();
         for port in policy.ports.keys().filter(|port| targets.iter().all(|t| t.number != **port)) {
-            let Some(meant) = targets.iter().find(|t| t.port().number == *port) else { continue };
-            let Service { namespace, name, .. } = meant.service.as_ref();
+            let Some(suggestion) = targets.iter().find(|t| t.port().number == *port) else { continue };
+            let Service { namespace, name, .. } = suggestion.service.as_ref();
             let reason = format!(
-                "is the port of service {namespace}/{name}, which leads to port {} of these pods: it does not hold there",
-                meant.number
+                "is the port of service {namespace}/{name}, which targets port {} of these pods: the policy does not apply to that port",
+                suggestion.number
             );
-            self.warn(&format!("spec.portLevelMtls[{port}]"), reason, &format!("write {}", meant.number));
+            self.warn(
+                &format!("spec.portLevelMtls[{port}]"),
+                reason,
+                &format!("write {}", suggestion.number),
+            );
         }
     }
 
@@ -37,13 +41,13 @@ impl Finder<'_> {
     pub(super) fn endpoints(&mut self, name: &str, endpoints: &[StaticEndpoint]) {
         let key = Key::new(Kind::Service, &self.key.namespace, name);
         let Some(Item::Service(service)) = self.catalog.item(&key) else {
-            let reason = format!("there is no {key}: these are endpoints of no Service");
+            let reason = format!("there is no {key}: these endpoints belong to no Service");
             return self.warn("metadata", reason, "apply the Service, or correct the name");
         };
         let service = service.clone();
         let slice = self.key.kind == Kind::EndpointSlice;
         if !slice && service.selector.is_some() {
-            let reason = format!("{key} has a selector: its endpoints are the pods that it chooses");
+            let reason = format!("{key} has a selector: its endpoints are the pods that it selects");
             return self.warn("subsets", reason, "remove the selector, or this object");
         }
         let names: BTreeSet<&str> =
@@ -51,7 +55,7 @@ impl Finder<'_> {
         let unknown = names.into_iter().filter(|name| service.ports.iter().all(|port| port.name != *name));
         for name in unknown {
             let named = if name.is_empty() { "without a name".to_owned() } else { format!("`{name}`") };
-            let reason = format!("{key} has no port {named}: nothing leads there");
+            let reason = format!("{key} has no port {named}: these endpoints get no requests");
             let known: Vec<String> = service.ports.iter().map(|port| format!("`{}`", port.name)).collect();
             let path = if slice { "ports" } else { "subsets[].ports" };
             self.warn(path, reason, &format!("its ports are {}", known.join(", ")));
@@ -61,7 +65,7 @@ impl Finder<'_> {
     /// Warns of hosts in a Sidecar that import nothing.
     pub(super) fn imports(&mut self, sidecar: &Sidecar) {
         let own = &sidecar.origin.namespace;
-        let named = |e: &&EgressHost| e.namespace != EgressNamespace::Nobody && !e.host.starts_with('*');
+        let named = |e: &&EgressHost| e.namespace != EgressNamespace::NoNamespace && !e.host.starts_with('*');
         for egress in sidecar.egress.iter().filter(named) {
             let only = Sidecar { egress: vec![egress.clone()], excluded: vec![], ..sidecar.clone() };
             let mut here = self.catalog.services_of_host(&egress.host).iter();
@@ -75,9 +79,9 @@ impl Finder<'_> {
             if routes.iter().any(routed) {
                 continue;
             }
-            let reason = format!("nothing is imported by host `{}`: no service there has it", egress.host);
-            let next = match self.meant(&egress.host) {
-                Some(meant) => format!("did you mean {meant}?"),
+            let reason = format!("host `{}` imports nothing: no service matches it", egress.host);
+            let next = match self.suggestion(&egress.host) {
+                Some(suggestion) => format!("did you mean {suggestion}?"),
                 None => "correct the host or its namespace, or apply the Service".into(),
             };
             self.warn("spec.egress", reason, &next);
@@ -91,11 +95,11 @@ impl Finder<'_> {
         let unknown = |host: &String| mesh && !host.starts_with('*') && !self.catalog.has_host(host);
         let hosts: Vec<_> = set.hosts.iter().enumerate().filter(|(_, host)| unknown(host)).collect();
         for (i, host) in hosts {
-            let Some(meant) = self.spelled_out(host) else { continue };
+            let Some(suggestion) = self.spelled_out(host) else { continue };
             let reason = format!(
-                "`{host}` is no service: it holds for requests to port 80 that spell their host so, and no others"
+                "`{host}` is not a service: it matches only requests to port 80 with this exact host"
             );
-            self.warn(&format!("spec.hosts[{i}]"), reason, &format!("did you mean {meant}?"));
+            self.warn(&format!("spec.hosts[{i}]"), reason, &format!("did you mean {suggestion}?"));
         }
     }
 
@@ -128,9 +132,9 @@ impl Finder<'_> {
             ];
             for (field, _) in lost.into_iter().filter(|(_, lost)| *lost) {
                 let reason = format!(
-                    "does not hold for port {port}, whose portLevelSettings replace all of trafficPolicy"
+                    "does not apply to port {port}, whose portLevelSettings replace all of trafficPolicy"
                 );
-                self.warn(&format!("spec.trafficPolicy.{field}"), reason, "write it for the port too");
+                self.warn(&format!("spec.trafficPolicy.{field}"), reason, "set it for the port too");
             }
         }
     }
@@ -188,15 +192,15 @@ impl Finder<'_> {
             let plain = all(&|mode| mode.is_none_or(|mode| mode == MtlsMode::Disable));
             let fails = subsets.iter().find_map(|subset| match rule.effective(port.number, subset).tls {
                 Some(ClientTls::Disable | ClientTls::Own { .. }) if strict => {
-                    Some("is not the mesh's own, and these pods take no other (mode STRICT)")
+                    Some("is not mesh mTLS, which these pods require (mode STRICT)")
                 }
                 Some(ClientTls::Istio { .. }) if plain => {
-                    Some("is the mesh's own, which these pods do not take (no sidecar, or mode DISABLE)")
+                    Some("is mesh mTLS, which these pods do not accept (no sidecar, or mode DISABLE)")
                 }
                 _ => None,
             });
             if let Some(why) = fails {
-                let reason = format!("{why}: calls to port {} of {} fail", port.number, rule.host);
+                let reason = format!("{why}: requests to port {} of {} fail", port.number, rule.host);
                 self.warn("spec.trafficPolicy.tls", reason, "remove it: mutual TLS is automatic");
                 return;
             }
@@ -204,7 +208,7 @@ impl Finder<'_> {
     }
 
     /// Warns of routes for a protocol that no port of the host has: no connection reaches them.
-    pub(super) fn unspoken(&mut self, set: &RouteSet) {
+    pub(super) fn protocol_mismatch(&mut self, set: &RouteSet) {
         if !set.gateways.contains(&GatewayRef::Mesh) {
             return;
         }
@@ -214,15 +218,17 @@ impl Finder<'_> {
                 .behind(|host| self.catalog.service(&self.key.namespace, host).map(AsRef::as_ref))
                 .unwrap_or(&service)
                 .clone();
-            let speaks = |spoken: fn(Protocol) -> bool| {
+            let has_protocol = |spoken: fn(Protocol) -> bool| {
                 service.ports.iter().any(|p| p.protocol == Protocol::Sniffed || spoken(p.protocol))
             };
             let fields = [
-                ("http", !set.http.is_empty() && !speaks(Protocol::is_http), "HTTP", "http"),
-                ("tls", !set.tls.is_empty() && !speaks(Protocol::is_tls), "TLS", "https or tls"),
-                ("tcp", !set.tcp.is_empty() && !speaks(|p| p == Protocol::Tcp), "plain TCP", "tcp"),
+                ("http", !set.http.is_empty() && !has_protocol(Protocol::is_http), "HTTP", "http"),
+                ("tls", !set.tls.is_empty() && !has_protocol(Protocol::is_tls), "TLS", "https or tls"),
+                ("tcp", !set.tcp.is_empty() && !has_protocol(|p| p == Protocol::Tcp), "plain TCP", "tcp"),
             ];
-            for (field, _, protocol, prefix) in fields.into_iter().filter(|(_, unspoken, ..)| *unspoken) {
+            for (field, _, protocol, prefix) in
+                fields.into_iter().filter(|(_, protocol_mismatch, ..)| *protocol_mismatch)
+            {
                 let reason = format!("has no effect for {host}: none of its ports is {protocol}");
                 let next = format!("set appProtocol of a port, or begin its name with {prefix}");
                 self.warn(&format!("spec.{field}"), reason, &next);

@@ -121,7 +121,7 @@ fn broken(catalog: &Catalog, key: &Key, item: &Item, place: &Place) -> Found {
         Item::Routes(set) => finder.route_set(set),
         Item::DestinationRule(rule) => finder.destination_rule(rule),
         Item::Gateway(gateway) if catalog.workloads().all(|w| !selects(&gateway.selector, &w.labels)) => {
-            finder.warn("spec.selector", "chooses no pod".into(), "correct it, or start a gateway");
+            finder.warn("spec.selector", "selects no pod".into(), "correct it, or start a gateway");
         }
         Item::Gateway(gateway) => finder.gateway_secrets(gateway),
         Item::PeerAuthentication(policy) => {
@@ -151,14 +151,14 @@ impl Finder<'_> {
             self.catalog.workloads_in(&self.key.namespace).any(|pod| selects(labels, &pod.labels))
         };
         if selector.is_some_and(|labels| !chooses(labels)) {
-            let reason = format!("chooses no pod of namespace {}", self.key.namespace);
+            let reason = format!("selects no pod of namespace {}", self.key.namespace);
             self.warn(path, reason, "correct it, or start such pods");
         }
     }
 
     fn route_set(&mut self, set: &Arc<RouteSet>) {
         self.short_hosts(set);
-        self.unspoken(set);
+        self.protocol_mismatch(set);
         self.match_ports(set);
         for (i, gateway) in set.gateways.iter().enumerate() {
             self.gateway(&format!("spec.gateways[{i}]"), gateway);
@@ -236,8 +236,8 @@ impl Finder<'_> {
         });
         let Some(service) = known else {
             let reason = format!("there is no service {}", destination.host);
-            let next = match self.meant(&destination.host) {
-                Some(meant) => format!("did you mean {meant}?"),
+            let next = match self.suggestion(&destination.host) {
+                Some(suggestion) => format!("did you mean {suggestion}?"),
                 None => "correct the host, or apply the Service first, or with this object".into(),
             };
             self.error(&format!("{path}.host"), reason, &next);
@@ -295,8 +295,8 @@ impl Finder<'_> {
         let mut services = self.catalog.services();
         if !services.any(|s| host::covers(&rule.host, &s.host) || host::covers(&s.host, &rule.host)) {
             let reason = format!("there is no service {}", rule.host);
-            let next = match self.meant(&rule.host) {
-                Some(meant) => format!("did you mean {meant}?"),
+            let next = match self.suggestion(&rule.host) {
+                Some(suggestion) => format!("did you mean {suggestion}?"),
                 None => "correct the host, or apply the Service".into(),
             };
             self.warn("spec.host", reason, &next);
@@ -304,7 +304,7 @@ impl Finder<'_> {
     }
 
     /// Returns the service whose short form (`name.namespace`) was written; short names with a dot are not completed.
-    fn meant(&self, written: &str) -> Option<String> {
+    fn suggestion(&self, written: &str) -> Option<String> {
         let short = written.split('.').next().unwrap_or_default();
         let same_name = || self.catalog.services().find(|s| s.host.split('.').next() == Some(short));
         self.spelled_out(written).or_else(|| same_name().map(|s| s.host.clone()))

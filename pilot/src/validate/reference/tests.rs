@@ -60,8 +60,8 @@ fn ports_of_a_policy_are_those_of_pods() {
             ("{selector: {matchLabels: {app: web}}, portLevelMtls: {9090: {mode: STRICT}}}", ""),
             (
                 "{selector: {matchLabels: {app: web}}, portLevelMtls: {80: {mode: STRICT}}}",
-                "spec.portLevelMtls[80]: is the port of service default/web, which leads to port 8080 of these pods: it \
-                 does not hold there",
+                "spec.portLevelMtls[80]: is the port of service default/web, which targets port 8080 of these pods: the policy \
+                 does not apply to that port",
             ),
         ],
     );
@@ -82,17 +82,17 @@ fn endpoints_belong_to_a_service_and_its_ports_by_name() {
         (endpoints("db", "{name: sql, port: 1}"), ""),
         (
             endpoints("db", "{port: 1}"),
-            "subsets[].ports: Service default/db has no port without a name: nothing leads there",
+            "subsets[].ports: Service default/db has no port without a name: these endpoints get no requests",
         ),
         (
             endpoints("web", "{name: http, port: 1}"),
-            "subsets: Service default/web has a selector: its endpoints are the pods that it chooses",
+            "subsets: Service default/web has a selector: its endpoints are the pods that it selects",
         ),
         (
             endpoints("other", "{port: 1}"),
-            "metadata: there is no Service default/other: these are endpoints of no Service",
+            "metadata: there is no Service default/other: these endpoints belong to no Service",
         ),
-        (slice.to_owned(), "ports: Service default/db has no port `mysql`: nothing leads there"),
+        (slice.to_owned(), "ports: Service default/db has no port `mysql`: these endpoints get no requests"),
     ];
     for (text, expected) in table {
         assert_eq!(warnings(&text), expected, "{text}");
@@ -112,7 +112,7 @@ fn settings_of_a_rule_without_effect_are_reported() {
             (
                 "{host: web, trafficPolicy: {tls: {mode: DISABLE}, portLevelSettings: [{port: {number: 80}, \
                  loadBalancer: {simple: RANDOM}}]}}",
-                "spec.trafficPolicy.tls: does not hold for port 80, whose portLevelSettings replace all of trafficPolicy",
+                "spec.trafficPolicy.tls: does not apply to port 80, whose portLevelSettings replace all of trafficPolicy",
             ),
             (
                 "{host: web, trafficPolicy: {portLevelSettings: [{port: {number: 8080}, tls: {mode: DISABLE}}]}}",
@@ -137,12 +137,12 @@ fn tls_that_no_pod_accepts_is_reported() {
     );
     assert_eq!(
         pair("STRICT", "DISABLE"),
-        "spec.trafficPolicy.tls: is not the mesh's own, and these pods take no other (mode STRICT): calls to port 80 of \
+        "spec.trafficPolicy.tls: is not mesh mTLS, which these pods require (mode STRICT): requests to port 80 of \
          web.default.svc.cluster.local fail"
     );
     assert_eq!(
         pair("DISABLE", "ISTIO_MUTUAL"),
-        "spec.trafficPolicy.tls: is the mesh's own, which these pods do not take (no sidecar, or mode DISABLE): calls to \
+        "spec.trafficPolicy.tls: is mesh mTLS, which these pods do not accept (no sidecar, or mode DISABLE): requests to \
          port 80 of web.default.svc.cluster.local fail"
     );
 }
@@ -168,8 +168,7 @@ fn unreachable_l4_routes_are_reported() {
             ("{hosts: [db], http: [{route: [{destination: {host: db}}]}]}", ""),
             (
                 "{hosts: [web.default], http: [{route: [{destination: {host: web}}]}]}",
-                "spec.hosts[0]: `web.default` is no service: it holds for requests to port 80 that spell their host so, \
-                 and no others",
+                "spec.hosts[0]: `web.default` is not a service: it matches only requests to port 80 with this exact host",
             ),
             ("{hosts: [web, web.example.test], http: [{route: [{destination: {host: web}}]}]}", ""),
         ],
@@ -178,8 +177,7 @@ fn unreachable_l4_routes_are_reported() {
 
 #[test]
 fn hosts_of_a_sidecar_that_import_nothing_are_reported() {
-    let nothing =
-        |host: &str| format!("spec.egress: nothing is imported by host `{host}`: no service there has it");
+    let nothing = |host: &str| format!("spec.egress: host `{host}` imports nothing: no service matches it");
     check_table(
         "Sidecar",
         &[
@@ -254,7 +252,7 @@ fn a_secret_of_a_destination_rule_is_read_in_the_namespace_of_the_gateways() {
     assert_eq!(rule("roots"), "");
     assert_eq!(
         rule("none"),
-        "spec.trafficPolicy.tls.credentialName: there is no Secret edge/none: calls of gateways to \
+        "spec.trafficPolicy.tls.credentialName: there is no Secret edge/none: requests from gateways to \
          web.default.svc.cluster.local fail"
     );
 }

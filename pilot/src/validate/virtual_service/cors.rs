@@ -13,7 +13,7 @@ pub(super) fn policy(f: &mut Findings, path: &str, written: &written::CorsPolicy
         let path = format!("{path}.allowOrigins[{i}]");
         let pattern = matching::filled(f, &path, origin);
         if pattern.is_none() || origin.exact.as_ref().is_some_and(String::is_empty) {
-            f.error(&path, "names no origin", "write exact, prefix or regex");
+            f.error(&path, "has no origin", "write exact, prefix or regex");
         }
         allow_origins.extend(pattern.map(|pattern| StringMatch { pattern, ignore_case: false }));
     }
@@ -21,7 +21,7 @@ pub(super) fn policy(f: &mut Findings, path: &str, written: &written::CorsPolicy
     if written.allow_origins.is_empty() {
         allow_origins.extend(written.allow_origin.iter().map(|origin| StringMatch::exact(origin.as_str())));
     } else if !written.allow_origin.is_empty() {
-        f.warn(format!("{path}.allowOrigin"), "is not used beside allowOrigins", "remove it");
+        f.warn(format!("{path}.allowOrigin"), "is ignored together with allowOrigins", "remove it");
     }
     if allow_origins.is_empty() && written.allow_origins.is_empty() {
         f.warn(path, "allows no origin", "add allowOrigins");
@@ -51,7 +51,7 @@ pub(super) fn policy(f: &mut Findings, path: &str, written: &written::CorsPolicy
 fn methods(f: &mut Findings, path: &str, methods: &[String]) {
     for (i, method) in methods.iter().enumerate() {
         if method != "*" && !METHODS.contains(&method.as_str()) {
-            let reason = format!("`{method}` is no method");
+            let reason = format!("`{method}` is not an HTTP method");
             f.error(
                 format!("{path}.allowMethods[{i}]"),
                 reason,
@@ -66,7 +66,7 @@ fn max_age(f: &mut Findings, path: &str, text: Option<&str>) -> String {
     let Some(age) = value::any_period(f, path, text) else { return String::new() };
     if age.subsec_nanos() != 0 {
         let shown = text.unwrap_or_default();
-        f.error(path, format!("`{shown}` is finer than a second"), "write whole seconds");
+        f.error(path, format!("`{shown}` is more precise than a second"), "write whole seconds");
     }
     age.as_secs().to_string()
 }

@@ -41,7 +41,7 @@ fn mutations(
                 Some(authority) if is_host(name) => {
                     checked_value(f, &path, value);
                     if authority.is_some() {
-                        f.error(path, "sets the authority for the second time", "set it once");
+                        f.error(path, "sets the authority a second time", "set it once");
                     }
                     **authority = Some(value.clone());
                 }
@@ -96,7 +96,7 @@ pub(super) fn is_name(f: &mut Findings, path: &str, name: &str) -> bool {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     let valid = !name.is_empty() && name.bytes().all(token);
     if !valid {
-        f.error(path, format!("`{name}` is no header name"), "correct it");
+        f.error(path, format!("`{name}` is not a valid header name"), "correct it");
     }
     valid
 }

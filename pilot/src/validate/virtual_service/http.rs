@@ -69,7 +69,7 @@ fn action(
     let given: Vec<&str> = given.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect();
     match given[..] {
         ["directResponse", "delegate"] => {
-            let reason = "is not used beside delegate";
+            let reason = "is ignored together with delegate";
             f.warn(
                 format!("{path}.directResponse"),
                 reason,
@@ -77,12 +77,16 @@ fn action(
             );
         }
         [] => {
-            f.error(path, "says nothing about where requests go", "add route, redirect or directResponse");
+            f.error(path, "has no action", "add route, redirect or directResponse");
             return None;
         }
         [_] => {}
         [first, second, ..] => {
-            f.error(format!("{path}.{second}"), format!("excludes {first}"), "keep one of the two");
+            f.error(
+                format!("{path}.{second}"),
+                format!("cannot be combined with {first}"),
+                "keep one of the two",
+            );
             return None;
         }
     }
@@ -102,7 +106,7 @@ fn action(
         // No object can have this name. Istio leaves the route out, and so does Ostria.
         f.warn(
             format!("{path}.delegate.name"),
-            format!("`{}` is no valid name, so the route leads nowhere", delegate.name),
+            format!("`{}` is not a valid name, so the route leads nowhere", delegate.name),
             "correct it",
         );
     }
@@ -167,17 +171,17 @@ fn redirect_action(
     if ![301, 302, 303, 307, 308].contains(&status) {
         f.error(
             format!("{path}.redirectCode"),
-            format!("{status} is no redirect that proxies give"),
+            format!("{status} is not a supported redirect status"),
             "write 301, 302, 303, 307 or 308",
         );
     }
     let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let scheme = filled(&written.scheme);
     if scheme.as_ref().is_some_and(|s| s != "http" && s != "https") {
-        f.error(format!("{path}.scheme"), "is no scheme", "write http or https");
+        f.error(format!("{path}.scheme"), "is not a supported scheme", "write http or https");
     }
     if written.port.is_some() && written.derive_port.is_some() {
-        f.error(format!("{path}.derivePort"), "excludes port", "keep one of the two");
+        f.error(format!("{path}.derivePort"), "cannot be combined with port", "keep one of the two");
     }
     let port = match written.derive_port {
         // Without a scheme the protocol is unchanged, and so is its port.
@@ -215,17 +219,21 @@ fn redirect_action(
 /// Checks that a redirect with `prefixRewrite` matches by prefix.
 fn prefix_redirect(f: &mut Findings, path: &str, redirect: &Redirect, matches: &[written::HttpMatch]) {
     if redirect.path.is_some() {
-        f.error(path, "excludes uri", "keep one of the two");
+        f.error(path, "cannot be combined with uri", "keep one of the two");
     }
     let other = |m: &written::HttpMatch| m.uri.as_ref().is_some_and(|uri| uri.prefix.is_none());
     if let Some(i) = matches.iter().position(other) {
-        f.error(path, format!("needs a prefix, and match[{i}].uri is none"), "write uri.prefix there");
+        f.error(
+            path,
+            format!("needs a prefix, and match[{i}].uri is not a prefix"),
+            "write uri.prefix there",
+        );
     }
 }
 
 fn direct_action(f: &mut Findings, path: &str, written: &written::DirectResponse) -> Option<HttpAction> {
     if !(200..600).contains(&written.status) {
-        let reason = format!("{} is no status", written.status);
+        let reason = format!("{} is not a valid HTTP status", written.status);
         f.error(format!("{path}.status"), reason, "write a number from 200 to 599");
     }
     let body = match &written.body {
@@ -235,7 +243,7 @@ fn direct_action(f: &mut Findings, path: &str, written: &written::DirectResponse
             (None, Some(encoded)) => {
                 let decoded = base64::engine::general_purpose::STANDARD.decode(encoded).ok();
                 let Some(text) = decoded.and_then(|bytes| String::from_utf8(bytes).ok()) else {
-                    f.error(format!("{path}.body.bytes"), "is no text in base64", "write body.string");
+                    f.error(format!("{path}.body.bytes"), "is not base64-encoded text", "write body.string");
                     return None;
                 };
                 text
@@ -253,8 +261,8 @@ fn direct_action(f: &mut Findings, path: &str, written: &written::DirectResponse
     if body.len() > MAX_BODY {
         f.error(format!("{path}.body"), "is longer than 1 MiB", "shorten it");
     } else if body.len() > LARGE_BODY {
-        let reason = "is longer than 100 KiB, which every proxy that has the route must hold";
-        f.warn(format!("{path}.body"), reason, "shorten it, or let a service respond");
+        let reason = "is longer than 100 KiB, which every proxy with the route keeps in memory";
+        f.warn(format!("{path}.body"), reason, "shorten it, or serve it from a service");
     }
     Some(HttpAction::Direct { status: written.status as u16, body })
 }
@@ -264,7 +272,7 @@ fn rewrite_rules(f: &mut Findings, path: &str, written: Option<&written::Rewrite
     let filled = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
     if let Some(regex) = &written.uri_regex_rewrite {
         if filled(&written.uri) {
-            f.error(format!("{path}.uriRegexRewrite"), "excludes uri", "keep one of the two");
+            f.error(format!("{path}.uriRegexRewrite"), "cannot be combined with uri", "keep one of the two");
         }
         if regex.rewrite.is_empty() {
             f.missing(format!("{path}.uriRegexRewrite.rewrite"));
@@ -292,7 +300,7 @@ fn fault(f: &mut Findings, path: &str, written: &written::Fault) -> Option<Fault
 fn delay(f: &mut Findings, path: &str, written: &written::Delay) -> Option<FaultDelay> {
     f.unserved(format!("{path}.exponentialDelay"), &written.exponential_delay);
     if written.fixed_delay.is_none() {
-        f.warn(format!("{path}.fixedDelay"), "is missing: nothing is delayed", "give it a value");
+        f.warn(format!("{path}.fixedDelay"), "is missing: nothing is delayed", "set a value");
     }
     let fraction = fault_share(f, path, written.percentage, written.percent);
     let duration = value::period(f, &format!("{path}.fixedDelay"), written.fixed_delay.as_deref())?;
@@ -303,13 +311,17 @@ fn abort(f: &mut Findings, path: &str, written: &written::Abort) -> Option<Fault
     f.unserved(format!("{path}.http2Error"), &written.http2_error);
     let status = match (written.http_status, &written.grpc_status) {
         (Some(_), Some(_)) => {
-            f.error(format!("{path}.grpcStatus"), "excludes httpStatus", "keep one of the two");
+            f.error(
+                format!("{path}.grpcStatus"),
+                "cannot be combined with httpStatus",
+                "keep one of the two",
+            );
             None
         }
         (Some(status), None) => match u16::try_from(status) {
             Ok(code) if (200..600).contains(&code) => Some(AbortStatus::Http(code)),
             _ => {
-                let reason = format!("{status} is no status");
+                let reason = format!("{status} is not a valid HTTP status");
                 f.error(format!("{path}.httpStatus"), reason, "write a number from 200 to 599");
                 None
             }
@@ -317,13 +329,13 @@ fn abort(f: &mut Findings, path: &str, written: &written::Abort) -> Option<Fault
         (None, Some(name)) => {
             let code = grpc_status(name);
             if code.is_none() {
-                let reason = format!("`{name}` is no gRPC status");
+                let reason = format!("`{name}` is not a gRPC status");
                 f.error(format!("{path}.grpcStatus"), reason, "write a name such as UNAVAILABLE");
             }
             code.map(AbortStatus::Grpc)
         }
         (None, None) => {
-            f.warn(format!("{path}.httpStatus"), "is missing: nothing is aborted", "give it a value");
+            f.warn(format!("{path}.httpStatus"), "is missing: nothing is aborted", "set a value");
             None
         }
     };
@@ -342,7 +354,7 @@ fn fault_share(
         (Some(percentage), _) => {
             let path = format!("{path}.percentage.value");
             if percentage.value > 0.0 && percentage.value < LEAST_SHARE {
-                let reason = format!("{} is less than can be told from 0", percentage.value);
+                let reason = format!("{} is too small to be distinguished from 0", percentage.value);
                 f.error(&path, reason, "write 0, or at least 0.0001");
             }
             value::share(f, &path, percentage.value)
@@ -362,7 +374,7 @@ fn grpc_status(text: &str) -> Option<u32> {
 
 fn mirrors(f: &mut Findings, path: &str, written: &written::HttpRoute, context: Context) -> Vec<Mirror> {
     if written.mirror.is_some() && !written.mirrors.is_empty() {
-        f.error(format!("{path}.mirrors"), "excludes mirror", "keep one of the two");
+        f.error(format!("{path}.mirrors"), "cannot be combined with mirror", "keep one of the two");
     }
     if written.mirror_percent.is_some() {
         f.warn(format!("{path}.mirrorPercent"), "is deprecated", "write mirrorPercentage.value");
@@ -379,11 +391,11 @@ fn mirrors(f: &mut Findings, path: &str, written: &written::HttpRoute, context: 
     } else if let Some(percentage) = written.mirror_percentage {
         let at = format!("{path}.mirrorPercentage");
         value::share(f, &format!("{at}.value"), percentage.value);
-        f.warn(at, "is of no use without mirror", "add mirror, or write mirrors[].percentage");
+        f.warn(at, "has no effect without mirror", "add mirror, or write mirrors[].percentage");
     } else if let Some(percent) = written.mirror_percent {
         let at = format!("{path}.mirrorPercent");
         value::share(f, &at, f64::from(percent));
-        f.warn(at, "is of no use without mirror", "add mirror");
+        f.warn(at, "has no effect without mirror", "add mirror");
     }
     for (i, mirror) in written.mirrors.iter().enumerate() {
         let path = format!("{path}.mirrors[{i}]");

@@ -56,7 +56,7 @@ fn tls_match(
         if sni.starts_with('*') && sni.len() > 1 && !sni.starts_with("*.") {
             f.warn(
                 &path,
-                format!("`{sni}` has a wildcard within a label: no server name is compared with it"),
+                format!("`{sni}` has a wildcard within a label: it never matches a server name"),
                 "write `*.domain`, or name hosts",
             );
         }

@@ -73,7 +73,7 @@ pub(super) struct Conditions<'a> {
 pub(super) fn source(f: &mut Findings, path: &str, written: &Conditions, context: Context) -> SourceMatch {
     let at = format!("{path}.sourceNamespace");
     if !written.namespace.is_empty() && !value::namespace(f, &at, written.namespace) {
-        let reason = format!("`{}` is no namespace", written.namespace);
+        let reason = format!("`{}` is not a valid namespace", written.namespace);
         if written.namespace_is_checked {
             f.error(at, reason, "correct it");
         } else {

@@ -132,7 +132,7 @@ fn gateways(f: &mut Findings, path: &str, names: &[String], own: &str) -> Vec<Ga
         if let Some(gateway) = parsed {
             gateways.push(gateway);
         } else {
-            let reason = format!("`{text}` is no gateway");
+            let reason = format!("`{text}` is not a valid gateway name");
             f.error(path, reason, "write `mesh`, name or namespace/name");
         }
     }

@@ -15,7 +15,7 @@ pub(in crate::validate) fn retries(
     f.unserved(format!("{path}.retryRemoteLocalities"), &written.retry_remote_localities);
     let attempts = u32::try_from(written.attempts).ok().filter(|n| *n <= MAX_ATTEMPTS);
     if attempts.is_none() {
-        let reason = format!("{} is no number of attempts", written.attempts);
+        let reason = format!("{} is not a valid number of attempts", written.attempts);
         f.error(format!("{path}.attempts"), reason, "write a number from 0 to 1000");
     }
     let retry_on = written.retry_on.as_deref().filter(|text| !text.is_empty());
@@ -27,10 +27,10 @@ pub(in crate::validate) fn retries(
             ("retryRemoteLocalities", written.retry_remote_localities.written().is_some()),
         ];
         for (field, _) in fields.into_iter().filter(|(_, given)| *given) {
-            f.error(format!("{path}.{field}"), "is of no use with 0 attempts", next);
+            f.error(format!("{path}.{field}"), "has no effect with 0 attempts", next);
         }
         if written.backoff.is_some() {
-            f.warn(format!("{path}.backoff"), "is of no use with 0 attempts", next);
+            f.warn(format!("{path}.backoff"), "has no effect with 0 attempts", next);
         }
     }
     let per_try = value::period(f, &format!("{path}.perTryTimeout"), written.per_try_timeout.as_deref());
@@ -57,13 +57,13 @@ fn conditions(f: &mut Findings, path: &str, text: Option<&str>) -> (Option<Vec<R
             (Some(_), _) => {}
             (None, Ok(code)) if is_registered(code) => codes.push(code),
             (None, Ok(code)) => {
-                f.error(path, format!("{code} is no registered status code"), "write one such as 503");
+                f.error(path, format!("{code} is not a registered status code"), "write one such as 503");
             }
             (None, Err(_)) if KNOWN.contains(&word) => f.not_supported(path, &format!("`{word}` is")),
             (None, Err(_)) => {
                 let names: Vec<&str> = RetryOn::NAMES.iter().map(|(_, name)| *name).collect();
                 let next = format!("write status codes, or some of {}", names.join(", "));
-                f.error(path, format!("`{word}` is no retry condition"), &next);
+                f.error(path, format!("`{word}` is not a known retry condition"), &next);
             }
         }
     }

@@ -31,17 +31,18 @@ fn routes<M>(f: &mut Findings, path: &str, routes: &[&[M]], covers: fn(&M, &M) -
         let whole = covered.len() == matches.len() && covered.iter().all(|(_, route, _)| *route < r);
         if let (true, Some((_, route, at))) = (whole, covered.first()) {
             let reason =
-                format!("is never reached: {path}[{route}].match[{at}] takes all that it would take");
+                format!("is never reached: {path}[{route}].match[{at}] matches everything that it matches");
             f.warn(format!("{path}[{r}]"), reason, "put it before that route, or remove it");
             continue;
         }
         for (m, route, at) in covered {
-            let reason = format!("has no effect: {path}[{route}].match[{at}] takes all that it would take");
+            let reason =
+                format!("has no effect: {path}[{route}].match[{at}] matches everything that it matches");
             f.warn(format!("{path}[{r}].match[{m}]"), reason, "put it before that condition, or remove it");
         }
         if matches.is_empty() {
             for later in r + 1..routes.len() {
-                let reason = format!("is never reached: {path}[{r}] takes everything");
+                let reason = format!("is never reached: {path}[{r}] matches everything");
                 f.warn(format!("{path}[{later}]"), reason, "put it before that route");
             }
             return;

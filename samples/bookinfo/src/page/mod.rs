@@ -62,8 +62,8 @@ pub fn product(view: &Product<'_>) -> String {
 pub fn welcome() -> String {
     let body = format!(
         "{header}<main><section class=\"hero\">{cover}<div><p class=\"kind\">A bookshop in four services</p>\
-         <h1>Bookinfo</h1><p class=\"summary\">This page asks <b>details</b> and <b>reviews</b> about a book; \
-         <b>reviews</b> asks <b>ratings</b> for stars. Three versions of <b>reviews</b> run side by side: \
+         <h1>Bookinfo</h1><p class=\"summary\">This page calls <b>details</b> and <b>reviews</b> for a book; \
+         <b>reviews</b> calls <b>ratings</b> for stars. Three versions of <b>reviews</b> run side by side: \
          without stars, with black ones, with red ones.</p>\
          <a class=\"more\" href=\"/productpage\">Open the product page</a></div></section></main>",
         header = parts::header(None),

@@ -15,7 +15,7 @@ use crate::forward;
 use crate::page::{self, Missing, Product};
 use crate::response::{self, HttpResponse};
 use crate::session;
-use crate::upstream::{CallError, Patience, Upstream};
+use crate::upstream::{CallError, RetryPolicy, Upstream};
 
 /// The service `productpage` with its clients of the other services.
 #[derive(Debug)]
@@ -30,18 +30,18 @@ pub struct Productpage {
 impl Productpage {
     /// A service for `config`, with the timeouts of Istio's sample.
     pub fn of(config: &Config) -> Self {
-        Self::with_patience(config, Duration::from_secs(3))
+        Self::with_retry_policy(config, Duration::from_secs(3))
     }
 
     /// A service that waits for each response at most for `timeout`.
-    pub fn with_patience(config: &Config, timeout: Duration) -> Self {
+    pub fn with_retry_policy(config: &Config, timeout: Duration) -> Self {
         let Peers { details, reviews, ratings } = &config.peers;
-        let once = Patience { timeout, tries: 1 };
+        let once = RetryPolicy { timeout, tries: 1 };
         Self {
             pod: config.pod.clone(),
             version: config.version.clone(),
             details: Upstream::to(details, once),
-            reviews: Upstream::to(reviews, Patience { timeout, tries: 2 }),
+            reviews: Upstream::to(reviews, RetryPolicy { timeout, tries: 2 }),
             ratings: Upstream::to(ratings, once),
         }
     }

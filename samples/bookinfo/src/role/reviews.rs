@@ -12,7 +12,7 @@ use crate::book::{self, Ratings, Reviews, Stars};
 use crate::config::Config;
 use crate::forward;
 use crate::response::{self, HttpResponse};
-use crate::upstream::{Patience, Upstream};
+use crate::upstream::{RetryPolicy, Upstream};
 
 /// One version of `reviews`.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl ReviewsService {
     /// A service for `config`.
     pub fn of(config: &Config) -> Self {
         let stars = config.stars.clone().map(|color| {
-            let upstream = Upstream::to(&config.peers.ratings, patience(&color));
+            let upstream = Upstream::to(&config.peers.ratings, retry_policy(&color));
             (color, upstream)
         });
         Self {
@@ -87,9 +87,9 @@ async fn ratings(upstream: &Upstream, id: u64, headers: &HeaderMap) -> Option<Ra
     }
 }
 
-fn patience(color: &str) -> Patience {
+fn retry_policy(color: &str) -> RetryPolicy {
     let timeout = if color == "black" { Duration::from_secs(10) } else { Duration::from_millis(2500) };
-    Patience { timeout, tries: 1 }
+    RetryPolicy { timeout, tries: 1 }
 }
 
 #[cfg(test)]
@@ -98,8 +98,8 @@ mod tests {
 
     #[test]
     fn only_reviews_v2_waits_longer_than_the_page() {
-        assert_eq!(patience("black").timeout, Duration::from_secs(10));
-        assert_eq!(patience("red").timeout, Duration::from_millis(2500));
-        assert_eq!(patience("black").tries, 1);
+        assert_eq!(retry_policy("black").timeout, Duration::from_secs(10));
+        assert_eq!(retry_policy("red").timeout, Duration::from_millis(2500));
+        assert_eq!(retry_policy("black").tries, 1);
     }
 }

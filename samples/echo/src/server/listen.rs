@@ -12,7 +12,7 @@ use crate::server::{http, tcp, tls};
 
 /// Protocol of a port.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Speaks {
+pub(super) enum PortProtocol {
     /// HTTP/1.1, HTTP/2 detected by its preface, and protocols above them.
     Http,
     /// The same over TLS.
@@ -24,7 +24,7 @@ pub(super) enum Speaks {
 }
 
 /// Accepts until the server stops.
-pub(super) async fn accept(listener: TcpListener, speaks: Speaks, shared: Arc<Shared>) {
+pub(super) async fn accept(listener: TcpListener, speaks: PortProtocol, shared: Arc<Shared>) {
     loop {
         let accepted = tokio::select! {
             () = shared.stopped.cancelled() => return,
@@ -43,14 +43,14 @@ pub(super) async fn accept(listener: TcpListener, speaks: Speaks, shared: Arc<Sh
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, speaks: Speaks, shared: Arc<Shared>) {
+async fn connection(stream: TcpStream, peer: SocketAddr, speaks: PortProtocol, shared: Arc<Shared>) {
     // Without this, small responses may wait for the client's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     let Ok(local) = stream.local_addr() else { return };
     let mut seen = Connection { peer, local, tls: None };
     match speaks {
-        Speaks::Http => http::serve(stream, call(seen, shared)).await,
-        Speaks::Https => match tokio::time::timeout(HANDSHAKE, shared.tls.accept(stream)).await {
+        PortProtocol::Http => http::serve(stream, call(seen, shared)).await,
+        PortProtocol::Https => match tokio::time::timeout(HANDSHAKE, shared.tls.accept(stream)).await {
             Ok(Ok(stream)) => {
                 seen.tls = Some(tls::describe(stream.get_ref().1));
                 http::serve(stream, call(seen, shared)).await;
@@ -59,8 +59,8 @@ async fn connection(stream: TcpStream, peer: SocketAddr, speaks: Speaks, shared:
             Err(_) => eprintln!("TLS handshake with {peer}: not done within {HANDSHAKE:?}"),
         },
         // Clients may close raw connections at any time, so errors are ignored.
-        Speaks::TcpClientFirst => drop(tcp::client_first(stream, &call(seen, shared)).await),
-        Speaks::TcpServerFirst => drop(tcp::server_first(stream, &call(seen, shared)).await),
+        PortProtocol::TcpClientFirst => drop(tcp::client_first(stream, &call(seen, shared)).await),
+        PortProtocol::TcpServerFirst => drop(tcp::server_first(stream, &call(seen, shared)).await),
     }
 }
 

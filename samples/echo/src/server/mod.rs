@@ -33,7 +33,7 @@ pub struct Server {
 #[derive(Debug)]
 struct Port {
     name: &'static str,
-    speaks: listen::Speaks,
+    speaks: listen::PortProtocol,
     address: SocketAddr,
     listener: TcpListener,
 }
@@ -92,13 +92,13 @@ impl Server {
     }
 }
 
-fn wanted(options: &ServerOptions) -> Vec<(&'static str, listen::Speaks, u16)> {
+fn wanted(options: &ServerOptions) -> Vec<(&'static str, listen::PortProtocol, u16)> {
     let given = [
-        ("http", listen::Speaks::Http, &options.http, 8080),
-        ("https", listen::Speaks::Https, &options.https, 8443),
-        ("grpc", listen::Speaks::Http, &options.grpc, 7070),
-        ("tcp", listen::Speaks::TcpClientFirst, &options.tcp, 9000),
-        ("tcp-server-first", listen::Speaks::TcpServerFirst, &options.tcp_server_first, 9001),
+        ("http", listen::PortProtocol::Http, &options.http, 8080),
+        ("https", listen::PortProtocol::Https, &options.https, 8443),
+        ("grpc", listen::PortProtocol::Http, &options.grpc, 7070),
+        ("tcp", listen::PortProtocol::TcpClientFirst, &options.tcp, 9000),
+        ("tcp-server-first", listen::PortProtocol::TcpServerFirst, &options.tcp_server_first, 9001),
     ];
     if given.iter().all(|(_, _, ports, _)| ports.is_empty()) {
         return given.map(|(name, speaks, _, usual)| (name, speaks, usual)).to_vec();

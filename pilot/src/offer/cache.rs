@@ -30,7 +30,7 @@ impl Shared {
 
 /// The parts of a group's configuration, as last generated.
 #[derive(Debug, Default)]
-pub(super) struct Made {
+pub(super) struct PartCache {
     /// The snapshot that they were generated from.
     snapshot: Option<Arc<Snapshot>>,
     services: BTreeMap<String, Part<Upstream>>,
@@ -53,7 +53,7 @@ pub(super) struct Encoded {
     pub(super) secrets: BTreeSet<SecretUse>,
 }
 
-impl Made {
+impl PartCache {
     /// Returns the configuration under a snapshot. Only parts whose inputs changed are regenerated.
     pub(super) fn next(
         &mut self,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// The gateways of a mesh. Equal values give equal ports and routes.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Gates {
+pub struct GatewayView {
     mesh: Same<Mesh>,
     gateways: Same<Vec<Arc<Gateway>>>,
     route_sets: Same<Vec<Arc<RouteSet>>>,
@@ -20,8 +20,8 @@ pub struct Gates {
 
 impl Catalog {
     /// Returns the gateways with their routes.
-    pub fn gates(&self) -> Gates {
-        Gates {
+    pub fn gateway_view(&self) -> GatewayView {
+        GatewayView {
             mesh: Same(self.shared_mesh()),
             gateways: Same(self.shared_gateways()),
             route_sets: Same(self.shared_route_sets()),
@@ -29,7 +29,7 @@ impl Catalog {
     }
 }
 
-impl Gates {
+impl GatewayView {
     /// The Gateways whose selector matches a proxy with these labels, in any namespace, oldest first.
     pub fn chosen_by(&self, labels: &Labels) -> impl Iterator<Item = &Arc<Gateway>> {
         self.gateways.iter().filter(|gateway| selects(&gateway.selector, labels))

@@ -1,7 +1,7 @@
 //! Gateways and VirtualServices, followed to what a gateway does: the chain of a connection and the virtual host of a
 //! request on it.
 
-use super::{Got, SHOP, clusters_of, gate, snapshot};
+use super::{Resources, SHOP, clusters_of, gate, snapshot};
 use crate::flow::Scope;
 use api::model::listener::{FilterChain, Protocol, RouteSource};
 use api::model::route::{RouteAction, VirtualHost};
@@ -66,15 +66,15 @@ fn services() -> String {
 }
 
 /// The resources of a gateway, and the warnings that the authors get.
-fn got(parts: &[String]) -> (Got, Vec<String>) {
+fn got(parts: &[String]) -> (Resources, Vec<String>) {
     let text = services() + &parts.concat();
     let lost = snapshot(&[&text]).catalog.conflicts();
     let lost = lost.iter().map(|w| format!("{}: {}: {}", w.object, w.path, w.reason)).collect();
-    (Got::of(&[&text], &Scope { pod: "other".into(), ..gate() }), lost)
+    (Resources::of(&[&text], &Scope { pod: "other".into(), ..gate() }), lost)
 }
 
 /// The chain of a connection, selected as in Envoy.
-fn chain<'a>(got: &'a Got, port: u16, sni: &str) -> Option<&'a FilterChain> {
+fn chain<'a>(got: &'a Resources, port: u16, sni: &str) -> Option<&'a FilterChain> {
     let listener = got.listeners().find(|l| l.address.port() == port)?;
     let names = |c: &FilterChain| c.criteria.server_names.clone();
     let all: Vec<String> = listener.chains.iter().flat_map(names).collect();
@@ -89,7 +89,7 @@ fn chain<'a>(got: &'a Got, port: u16, sni: &str) -> Option<&'a FilterChain> {
 }
 
 /// The outcome of a request for a host on a connection with an SNI: a cluster, or the response.
-fn respond(got: &Got, port: u16, sni: &str, host: &str) -> String {
+fn respond(got: &Resources, port: u16, sni: &str, host: &str) -> String {
     let Some(chain) = chain(got, port, sni) else { return "closed".into() };
     let Protocol::Http(http) = &chain.protocol else {
         let Protocol::Tcp(tcp) = &chain.protocol else { unreachable!() };
@@ -408,7 +408,7 @@ fn a_gateway_that_names_its_services_listens_only_on_their_ports() {
                spec: {containers: [{name: c, command: [x]}]}\nstatus: {podIP: 10.244.0.9, phase: Running}\n";
     let listening = |gateway: String, services: &[String]| {
         let text = format!("{}{pod}{gateway}---{}", services.concat(), SHOP);
-        Got::of(&[&text], &gate()).listeners().map(|l| l.address.port()).collect::<Vec<_>>()
+        Resources::of(&[&text], &gate()).listeners().map(|l| l.address.port()).collect::<Vec<_>>()
     };
     let both = gateway("g", &[&http(80, "a.test"), &http(82, "b.test")]);
     let named = |host: &str| {
