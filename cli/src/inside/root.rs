@@ -57,15 +57,15 @@ fn show(root: &OwnedFd, step: &Step) -> Result<(), Error> {
             let mode = std::fs::symlink_metadata(path).map_or(0o755, |found| found.permissions().mode());
             beneath::make_folder(root, inner(path), Access::own(mode & 0o7777))
                 .map(drop)
-                .map_err(file(format!("making folder {}", path.display())))
+                .map_err(file(format!("creating folder {}", path.display())))
         }
         Step::Folder(path) => {
             let made = beneath::make_folder(root, inner(path), Access::own(0o755));
-            own(path, &made.map_err(file(format!("making folder {}", path.display())))?)
+            own(path, &made.map_err(file(format!("creating folder {}", path.display())))?)
         }
         Step::File(path) => {
             let made = beneath::make_file(root, inner(path), Access::own(0o644));
-            own(path, &made.map_err(file(format!("making file {}", path.display())))?)
+            own(path, &made.map_err(file(format!("creating file {}", path.display())))?)
         }
         Step::Link { path, target } => {
             let parent = path.parent().unwrap_or(Path::new("/"));
@@ -73,7 +73,7 @@ fn show(root: &OwnedFd, step: &Step) -> Result<(), Error> {
                 let name = path.file_name().unwrap_or_default();
                 Ok(rustix::fs::symlinkat(target, &parent, name)?)
             });
-            made.map_err(file(format!("making link {}", path.display())))
+            made.map_err(file(format!("creating link {}", path.display())))
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::wire::{Launch, Mount};
 pub fn make(root: &OwnedFd, path: &Path, launch: &Launch) -> Result<Vec<Mount>, Error> {
     for name in ["proc", "sys", "dev"] {
         let made = beneath::make_folder(root, Path::new(name), Access::own(0o755));
-        made.map_err(file(format!("making folder /{name}")))?;
+        made.map_err(file(format!("creating folder /{name}")))?;
     }
     let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     attach("proc", &path.join("proc"), quiet, None).map_err(kernel("mounting /proc"))?;
@@ -65,12 +65,12 @@ fn devices(root: &OwnedFd, path: &Path) -> Result<(), Error> {
     for name in DEVICES {
         let place = Path::new("dev").join(name);
         let made = beneath::make_file(root, &place, Access::own(0o666));
-        let made = made.map_err(file(format!("making /dev/{name}")))?;
+        let made = made.map_err(file(format!("creating /dev/{name}")))?;
         bind(&Path::new("/dev").join(name), &made).map_err(kernel(format!("mounting /dev/{name}")))?;
     }
     for (name, mode) in [("pts", 0o755), ("shm", 0o1777), ("mqueue", 0o1777)] {
         let made = beneath::make_folder(root, &Path::new("dev").join(name), Access::own(mode));
-        made.map_err(file(format!("making /dev/{name}")))?;
+        made.map_err(file(format!("creating /dev/{name}")))?;
     }
     attach("devpts", &path.join("dev/pts"), flags, Some("newinstance,ptmxmode=0666,mode=0620"))
         .map_err(kernel("mounting /dev/pts"))?;
@@ -78,7 +78,7 @@ fn devices(root: &OwnedFd, path: &Path) -> Result<(), Error> {
     let _ = attach("mqueue", &path.join("dev/mqueue"), flags | MsFlags::MS_NODEV, None);
     for (name, target) in LINKS {
         std::os::unix::fs::symlink(target, path.join("dev").join(name))
-            .map_err(file(format!("making link /dev/{name}")))?;
+            .map_err(file(format!("creating link /dev/{name}")))?;
     }
     Ok(())
 }

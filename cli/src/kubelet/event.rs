@@ -38,7 +38,7 @@ pub struct Events(VecDeque<Event>);
 #[derive(Debug, Clone)]
 struct Event {
     about: Key,
-    happening: EventDetails,
+    details: EventDetails,
     count: u64,
     first: String,
     last: String,
@@ -48,19 +48,14 @@ struct Event {
 impl Events {
     /// Records an event about an object. A repeated event increases the count. Beyond the limit, the oldest event is
     /// dropped.
-    pub fn note(&mut self, about: &Key, happening: EventDetails, now: &str) {
-        let known = self.0.iter().position(|event| event.about == *about && event.happening == happening);
+    pub fn note(&mut self, about: &Key, details: EventDetails, now: &str) {
+        let known = self.0.iter().position(|event| event.about == *about && event.details == details);
         let number = self.0.back().map_or(0, |event| event.number + 1);
         let event = match known.and_then(|index| self.0.remove(index)) {
             Some(event) => Event { count: event.count + 1, last: now.into(), ..event },
-            None => Event {
-                about: about.clone(),
-                happening,
-                count: 1,
-                first: now.into(),
-                last: now.into(),
-                number,
-            },
+            None => {
+                Event { about: about.clone(), details, count: 1, first: now.into(), last: now.into(), number }
+            }
         };
         self.0.push_back(event);
         if self.0.len() > MOST {
@@ -83,9 +78,9 @@ impl Event {
             "metadata": {"name": format!("{}.{:x}", about.name, self.number), "namespace": namespace,
                 "creationTimestamp": self.first},
             "involvedObject": {"kind": about.kind, "namespace": about.namespace, "name": about.name},
-            "type": if self.happening.warning { "Warning" } else { "Normal" },
-            "reason": self.happening.reason,
-            "message": self.happening.message,
+            "type": if self.details.warning { "Warning" } else { "Normal" },
+            "reason": self.details.reason,
+            "message": self.details.message,
             "count": self.count,
             "firstTimestamp": self.first,
             "lastTimestamp": self.last,
@@ -151,10 +146,10 @@ fn of_container(before: Option<&Container>, after: &Container) -> Vec<EventDetai
             Phase::Waiting { .. } | Phase::Ended { .. } => {}
         }
     }
-    if let Some(complaint) = &after.complaint
-        && before.and_then(|before| before.complaint.as_ref()) != Some(complaint)
+    if let Some(failure) = &after.probe_failure
+        && before.and_then(|before| before.probe_failure.as_ref()) != Some(failure)
     {
-        found.push(EventDetails::warning("Unhealthy", format!("Container {name}: {complaint}")));
+        found.push(EventDetails::warning("Unhealthy", format!("Container {name}: {failure}")));
     }
     found
 }
@@ -181,7 +176,7 @@ mod tests {
     fn changes_of_a_pods_state_are_events() {
         let running = || pod(Phase::Running { since: "x".into() });
         let reasons = |before: &Pod, after: &Pod| -> Vec<&str> {
-            of_pod(before, after).into_iter().map(|happening| happening.reason).collect()
+            of_pod(before, after).into_iter().map(|details| details.reason).collect()
         };
         assert_eq!(reasons(&pod(Phase::default()), &running()), ["Started"]);
         assert_eq!(reasons(&running(), &running()), Vec::<&str>::new());
@@ -195,7 +190,7 @@ mod tests {
         let troubled = Pod { trouble: Some("no".into()), ..Pod::default() };
         assert_eq!(reasons(&Pod::default(), &troubled), ["FailedCreatePodSandBox"]);
         let mut ill = running();
-        ill.containers[0].complaint = Some("its readiness probe fails".into());
+        ill.containers[0].probe_failure = Some("its readiness probe fails".into());
         assert_eq!(reasons(&running(), &ill), ["Unhealthy"]);
     }
 

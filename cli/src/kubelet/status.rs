@@ -66,7 +66,7 @@ pub struct Container {
     /// Number of restarts.
     pub restarts: u32,
     /// The failure of its probe, once the probe has failed for a while.
-    pub complaint: Option<String>,
+    pub probe_failure: Option<String>,
 }
 
 impl Container {
@@ -132,7 +132,7 @@ impl Pod {
     }
 
     /// Why it is not ready; `None` if it only has to wait.
-    pub fn complaint(&self) -> Option<String> {
+    pub fn problem(&self) -> Option<String> {
         let container = |container: &Container| match &container.phase {
             Phase::Waiting { reason, message } if reason != "PodInitializing" => {
                 Some(format!("container {}: {reason}: {message}", container.name))
@@ -148,9 +148,9 @@ impl Pod {
     /// The containers that prevent it from being ready, with the reasons.
     pub fn unready(&self) -> Option<String> {
         let reasons = self.containers.iter().filter_map(|container| {
-            container.complaint.as_ref().map(|complaint| format!("container {}: {complaint}", container.name))
+            container.probe_failure.as_ref().map(|failure| format!("container {}: {failure}", container.name))
         });
-        let reasons: Vec<String> = self.complaint().into_iter().chain(reasons).collect();
+        let reasons: Vec<String> = self.problem().into_iter().chain(reasons).collect();
         (!self.is_ready() && !reasons.is_empty()).then(|| reasons.join("; "))
     }
 

@@ -144,7 +144,7 @@ impl Unit {
         self.show(|state| {
             state.phase = Phase::Ended { code, at: now() };
             state.ready = false;
-            state.complaint = None;
+            state.probe_failure = None;
             state.started = self.role == Role::Init && code == 0;
         });
         (code, matches!(end, End::Stopped))
@@ -264,7 +264,7 @@ impl Unit {
         let mut reported = None;
         for attempt in 0.. {
             let result = prober::run(&self.context, self.container_ref(), plan).await;
-            self.complain("startup", &result, begun, &mut reported);
+            self.report_probe("startup", &result, begun, &mut reported);
             if result.is_ok() {
                 return Verdict::Well;
             }
@@ -289,7 +289,7 @@ impl Unit {
         for attempt in 0.. {
             let result = prober::run(&self.context, self.container_ref(), plan).await;
             let good = result.is_ok();
-            self.complain("readiness or liveness", &result, begun, &mut reported);
+            self.report_probe("readiness or liveness", &result, begun, &mut reported);
             let early = !well && !good && begun.elapsed() < plan.delay + plan.period * plan.failure;
             match if early { Verdict::Open } else { tally.count(plan, good) } {
                 Verdict::Well if !well => {
@@ -308,23 +308,23 @@ impl Unit {
     }
 
     /// Records why a probe fails, except in the first moments after the start, when every probe fails.
-    fn complain(
+    fn report_probe(
         &self,
         probe: &str,
         result: &Result<(), ProbeFailure>,
         since: Instant,
         reported: &mut Option<String>,
     ) {
-        let complaint = match result {
+        let failure = match result {
             Ok(()) => None,
             Err(reason) if since.elapsed() > FIRST_MOMENTS => {
                 Some(format!("its {probe} probe fails: {reason}"))
             }
             Err(_) => return,
         };
-        if *reported != complaint {
-            reported.clone_from(&complaint);
-            self.show(|state| state.complaint = complaint);
+        if *reported != failure {
+            reported.clone_from(&failure);
+            self.show(|state| state.probe_failure = failure);
         }
     }
 

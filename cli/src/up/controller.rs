@@ -153,8 +153,8 @@ fn leave(world: &mut World, key: &PodKey) {
             let before = entry.status.clone();
             entry.status.leaving = true;
             entry.status.changed = now();
-            for happening in event::of_pod(&before, &entry.status) {
-                world.events.note(&Key::pod(key), happening, &now());
+            for details in event::of_pod(&before, &entry.status) {
+                world.events.note(&Key::pod(key), details, &now());
             }
         }
         entry.stop.cancel();

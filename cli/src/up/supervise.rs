@@ -367,7 +367,7 @@ impl Mesh {
                     (
                         key.1.clone(),
                         entry.status.is_ready() || entry.status.finished.is_some(),
-                        entry.status.complaint(),
+                        entry.status.problem(),
                     )
                 })
                 .collect()

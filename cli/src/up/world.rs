@@ -183,8 +183,8 @@ impl Shared {
                 if before.is_ready() != entry.status.is_ready() {
                     entry.status.changed = now.into();
                 }
-                for happening in event::of_pod(&before, &entry.status) {
-                    world.events.note(&Key::pod(key), happening, now);
+                for details in event::of_pod(&before, &entry.status) {
+                    world.events.note(&Key::pod(key), details, now);
                 }
             }
         });

@@ -9,7 +9,7 @@ pub type Verdict = Option<&'static str>;
 /// Checks a DNS label, such as the name of a container or volume.
 pub fn label(text: &str) -> Verdict {
     (!is_label(text))
-        .then_some("must be a DNS label: a-z, 0-9 and '-', at most 63, with a letter or digit at its ends")
+        .then_some("must be a DNS label: a-z, 0-9 and '-', at most 63 characters, beginning and ending with a letter or digit")
 }
 
 /// Checks the name of a Service: a DNS label that starts with a letter.
@@ -21,7 +21,7 @@ pub fn service(text: &str) -> Verdict {
 /// Checks a DNS subdomain, such as the name of most objects.
 pub fn subdomain(text: &str) -> Verdict {
     (!is_subdomain(text)).then_some(
-        "must be a DNS subdomain: a-z, 0-9, '-' and '.', at most 253, with letters or digits at the ends of its parts",
+        "must be a DNS subdomain: a-z, 0-9, '-' and '.', at most 253 characters, each part beginning and ending with a letter or digit",
     )
 }
 
@@ -30,14 +30,14 @@ pub fn qualified(text: &str) -> Verdict {
     let (prefix, name) = text.split_once('/').map_or((None, text), |(prefix, name)| (Some(prefix), name));
     let is_good = prefix.is_none_or(is_subdomain) && !name.is_empty() && is_value(name);
     (!is_good).then_some(
-        "must be a name of letters, digits, '-', '_' and '.', at most 63, with or without a DNS subdomain and '/' before",
+        "must be a name of letters, digits, '-', '_' and '.', at most 63 characters, with an optional DNS subdomain and '/' as prefix",
     )
 }
 
 /// Checks the value of a label.
 pub fn value(text: &str) -> Verdict {
     (!is_value(text)).then_some(
-        "must be letters, digits, '-', '_' and '.', at most 63, with a letter or digit at its ends",
+        "must be letters, digits, '-', '_' and '.', at most 63 characters, beginning and ending with a letter or digit",
     )
 }
 
@@ -56,8 +56,9 @@ pub fn config_key(text: &str) -> Verdict {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
         && !text.starts_with("..")
         && text != ".";
-    (!is_good)
-        .then_some("must be letters, digits, '-', '_' and '.', at most 253, and not '.' or begin with '..'")
+    (!is_good).then_some(
+        "must be letters, digits, '-', '_' and '.', at most 253 characters, and not '.' or begin with '..'",
+    )
 }
 
 /// Checks the name of an environment variable.
@@ -72,7 +73,7 @@ pub fn port(text: &str) -> Verdict {
         && text.len() <= 15
         && text.bytes().any(|b| b.is_ascii_lowercase())
         && !text.contains("--");
-    (!is_good).then_some("must be a-z, 0-9 and single '-', at most 15, with at least one letter")
+    (!is_good).then_some("must be a-z, 0-9 and single '-', at most 15 characters, with at least one letter")
 }
 
 /// Checks a relative path within a volume.
@@ -106,7 +107,7 @@ pub fn mount_path(text: &str) -> Verdict {
     } else if first.is_none() {
         Some("must not be the root folder")
     } else if matches!(first, Some("proc" | "sys")) || first == Some("dev") && parts().count() == 1 {
-        Some("must not be in /proc or /sys, or be /dev")
+        Some("must not be /dev, or in /proc or /sys")
     } else {
         None
     }
