@@ -217,8 +217,8 @@ async fn relations(State(debug): State<Debug>, Query(named): Query<Named>) -> Js
     Json(work.await.unwrap_or_default())
 }
 
-async fn settle(State(debug): State<Debug>, Json(question): Json<Wait>) -> Json<Verdicts> {
-    Json(debug.verdicts.wait(debug.snapshots.clone(), &question).await)
+async fn settle(State(debug): State<Debug>, Json(wait): Json<Wait>) -> Json<Verdicts> {
+    Json(debug.verdicts.wait(debug.snapshots.clone(), &wait).await)
 }
 
 #[derive(Deserialize)]
@@ -273,8 +273,8 @@ async fn check(State(debug): State<Debug>, request: Request) -> Response {
     let catalog = debug.snapshots.borrow().catalog.clone();
     let (sender, response) = oneshot::channel();
     let work = move || {
-        let question = Question::read(&text);
-        let response = question.map(|q| Answer::from(&validate::reference::check(&catalog, &q.objects)));
+        let request = Question::read(&text);
+        let response = request.map(|q| Answer::from(&validate::reference::check(&catalog, &q.objects)));
         drop(text);
         let _ = sender.send(response);
         drop(turn);

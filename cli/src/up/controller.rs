@@ -101,14 +101,14 @@ fn apply(world: &mut World, plan: Plan, ending: bool) -> Vec<(PodKey, Cancellati
         match change {
             Change::Remove { namespace, name } => {
                 let key = (namespace, name);
-                tell(world, &key, "SuccessfulDelete", "Deleted");
+                record_event(world, &key, "SuccessfulDelete", "Deleted");
                 leave(world, &key);
             }
             // The mesh may have started to end after the plan was made.
             Change::Create { .. } if ending => {}
             Change::Create { pod, owner, revision } => {
                 let (key, stop) = admit(world, pod, owner, revision);
-                tell(world, &key, "SuccessfulCreate", "Created");
+                record_event(world, &key, "SuccessfulCreate", "Created");
                 fresh.push((key, stop));
             }
             Change::Delete(key) => change::remove(world, &key),
@@ -136,7 +136,7 @@ fn admit(world: &mut World, mut pod: Value, owner: Owner, revision: String) -> (
 }
 
 /// Records an event about the pod at its owner.
-fn tell(world: &mut World, key: &PodKey, reason: &'static str, what: &str) {
+fn record_event(world: &mut World, key: &PodKey, reason: &'static str, what: &str) {
     let Some(owner) = world.pods.get(key).map(|entry| entry.owner.clone()) else { return };
     let about = world
         .objects

@@ -93,8 +93,8 @@ impl Injector {
 
     /// Returns the pod with the injector's additions.
     pub async fn inject(&self, pod: &Value) -> Result<Value, InjectError> {
-        let answer = tokio::time::timeout(Duration::from_secs(10), self.post(&review(pod))).await;
-        patched(pod, &answer.map_err(|_| InjectError::Timeout)??)
+        let result = tokio::time::timeout(Duration::from_secs(10), self.post(&review(pod))).await;
+        patched(pod, &result.map_err(|_| InjectError::Timeout)??)
     }
 
     async fn post(&self, review: &AdmissionReview) -> Result<AdmissionReview, InjectError> {

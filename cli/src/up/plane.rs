@@ -287,10 +287,10 @@ pub async fn validate(objects: &[Given]) -> Result<(Vec<Problem>, Vec<Problem>),
 }
 
 /// The verdicts of pilot and its proxies on objects, once all are settled or the time of the request is over.
-pub async fn settle(question: &Wait) -> Result<Verdicts, RequestError> {
+pub async fn settle(wait: &Wait) -> Result<Verdicts, RequestError> {
     // Kept below the timeout of each request.
-    let question = Wait { milliseconds: question.milliseconds.min(SETTLE_LIMIT), ..question.clone() };
-    let body = serde_json::to_vec(&question)?;
+    let wait = Wait { milliseconds: wait.milliseconds.min(SETTLE_LIMIT), ..wait.clone() };
+    let body = serde_json::to_vec(&wait)?;
     let response = request(PILOT_HTTP, http::Method::POST, "/debug/verdicts", Some(body)).await?;
     Ok(serde_json::from_slice(&response)?)
 }

@@ -157,14 +157,14 @@ async fn start(context: &Context, key: &PodKey) -> Result<(Pod, Sandbox, Ipv4Add
 
 /// The pod as the injector returns it.
 async fn inject(context: &Context, key: &PodKey) -> Result<Value, StartError> {
-    let (object, asked) = {
+    let (object, needs_sidecar) = {
         let world = context.shared.read();
         let entry = world.pods.get(key).ok_or(StartError::Gone)?;
         let namespace = world.core("Namespace", "", &key.0);
         let labels = namespace.and_then(|namespace| namespace.pointer("/metadata/labels"));
         (entry.object.clone(), requests_sidecar(&entry.object, labels) && entry.status.containers.is_empty())
     };
-    if !asked {
+    if !needs_sidecar {
         return Ok(object);
     }
     match context.injector.get() {

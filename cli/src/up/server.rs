@@ -145,8 +145,8 @@ async fn apply(Extracted(known): Extracted<ServerState>, Json(request): Json<App
     Json(response)
 }
 
-async fn settled(Extracted(known): Extracted<ServerState>, Json(question): Json<Wait>) -> Json<Settling> {
-    Json(settle::settle(&known.context, &question).await)
+async fn settled(Extracted(known): Extracted<ServerState>, Json(wait): Json<Wait>) -> Json<Settling> {
+    Json(settle::settle(&known.context, &wait).await)
 }
 
 async fn delete(

@@ -24,8 +24,8 @@ pub async fn written(context: &Context, response: &mut ChangeResponse) {
 }
 
 /// Waits until everything is in force, at most for the time in the request.
-pub async fn settle(context: &Context, question: &Wait) -> Settling {
-    let deadline = Instant::now() + Duration::from_millis(question.milliseconds);
+pub async fn settle(context: &Context, wait: &Wait) -> Settling {
+    let deadline = Instant::now() + Duration::from_millis(wait.milliseconds);
     let count = context.shared.count();
     let mut translated = context.translated.subscribe();
     let rules = timeout_at(deadline, translated.wait_for(|known| *known >= count)).await.is_ok();
@@ -35,7 +35,7 @@ pub async fn settle(context: &Context, question: &Wait) -> Settling {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let milliseconds = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-        let result = plane::settle(&Wait { milliseconds, ..question.clone() }).await;
+        let result = plane::settle(&Wait { milliseconds, ..wait.clone() }).await;
         let missing = result.as_ref().map(|verdicts| missing(context, verdicts)).unwrap_or_default();
         let (verdicts, trouble) = match result {
             Ok(verdicts) => (verdicts, context.published.borrow().trouble.clone()),

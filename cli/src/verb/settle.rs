@@ -22,8 +22,8 @@ pub async fn wait(state: &State, awaited: &[Awaited], limit: Duration) -> Result
         // The first wait is short, because most changes are in force within it and need no progress line.
         let slice = left.min(if printed.is_empty() { FIRST } else { SLICE });
         let milliseconds = u64::try_from(slice.as_millis()).unwrap_or(u64::MAX);
-        let question = Wait { objects: objects.clone(), milliseconds };
-        let settling: Settling = client::call(state, "/settle", &question).await?;
+        let wait = Wait { objects: objects.clone(), milliseconds };
+        let settling: Settling = client::call(state, "/settle", &wait).await?;
         if settling.settled || left <= slice {
             let problems = settle::problems(awaited, &settling);
             return if problems.is_empty() { Ok(()) } else { Err(Failure::NotInForce(problems)) };

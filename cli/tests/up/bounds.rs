@@ -54,12 +54,12 @@ fn output(mesh: &Mesh, pod: &str, lines: &[&str]) -> Vec<String> {
         lines.iter().map(|line| format!("({line}) 2>/dev/null || echo no; echo ---\n")).collect();
     let script = guarded.concat();
     let printed = mesh.exec(pod, &script);
-    printed.split("---\n").take(lines.len()).map(|answer| answer.trim().to_string()).collect()
+    printed.split("---\n").take(lines.len()).map(|text| text.trim().to_string()).collect()
 }
 
 fn all_fail(mesh: &Mesh, pod: &str, attempts: &[&str]) {
-    for (attempt, answer) in attempts.iter().zip(output(mesh, pod, attempts)) {
-        assert_eq!(answer, "no", "{attempt}");
+    for (attempt, result) in attempts.iter().zip(output(mesh, pod, attempts)) {
+        assert_eq!(result, "no", "{attempt}");
     }
 }
 
@@ -374,8 +374,8 @@ fn a_pod_that_takes_another_pods_addresses_does_not_receive_its_traffic() {
     let liar = "command: [sleep, '1000']\nsecurityContext: {capabilities: {add: [NET_ADMIN]}}";
     let mesh = Mesh::new(&format!("{service}{}---\n{}", pod("victim", SLEEP), pod("liar", liar)));
     mesh.up();
-    let ask = "timeout 3 getent hosts web.default.svc.cluster.local > /dev/null && echo yes || echo no";
-    assert_eq!(output(&mesh, "liar", &[ask]), ["yes"]);
+    let lookup = "timeout 3 getent hosts web.default.svc.cluster.local > /dev/null && echo yes || echo no";
+    assert_eq!(output(&mesh, "liar", &[lookup]), ["yes"]);
     let show = "ip -oneline -4 addr show eth0 | awk '{print $4}'; cat /sys/class/net/eth0/address";
     let victim = mesh.exec("victim", show);
     let (address, hardware) = victim.trim().split_once('\n').unwrap();
@@ -385,9 +385,9 @@ fn a_pod_that_takes_another_pods_addresses_does_not_receive_its_traffic() {
          ip neigh replace 10.244.0.1 lladdr 0a:58:0a:f4:00:01 nud permanent dev eth0"
     );
     mesh.exec("liar", &take);
-    assert_eq!(output(&mesh, "liar", &[ask]), ["no"], "it gets answers as {victim}");
+    assert_eq!(output(&mesh, "liar", &[lookup]), ["no"], "it gets responses as {victim}");
     // Packets for the victim reach the victim, although the liar uses its addresses.
-    assert_eq!(output(&mesh, "victim", &[ask; 3]), ["yes"; 3]);
+    assert_eq!(output(&mesh, "victim", &[lookup; 3]), ["yes"; 3]);
     let counters = std::fs::read_to_string(format!("/proc/{}/net/netstat", mesh.supervisor())).unwrap();
     let mut lines = counters.lines().filter(|line| line.starts_with("TcpExt:")).map(str::split_whitespace);
     let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
@@ -430,8 +430,8 @@ fn a_pod_that_makes_the_launcher_start_itself_cannot_write_to_it() {
     launcher.wait().unwrap();
     writeln!(input, "{wait}").unwrap();
     // The expected error is not "Text file busy": that one would protect the file only while another process runs it.
-    let told = lines.next().unwrap().unwrap();
-    assert!(told.contains("Read-only file system"), "{told}");
+    let text = lines.next().unwrap().unwrap();
+    assert!(text.contains("Read-only file system"), "{text}");
     drop(input);
     attacker.wait().unwrap();
     assert_eq!(mode(&program), before, "the program on the host has changed");

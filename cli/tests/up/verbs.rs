@@ -111,7 +111,7 @@ fn a_forwarded_port_leads_into_the_pod() {
     let mut line = String::new();
     BufReader::new(forward.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, format!("Forwarding from 127.0.0.1:{port} -> 7000\n"));
-    let mut answer = String::new();
+    let mut echoed = String::new();
     until("the server", || {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.write_all(b"you").unwrap();
@@ -120,8 +120,8 @@ fn a_forwarded_port_leads_into_the_pod() {
     });
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.write_all(b"again").unwrap();
-    stream.read_to_string(&mut answer).unwrap();
-    assert_eq!(answer, "hello again");
+    stream.read_to_string(&mut echoed).unwrap();
+    assert_eq!(echoed, "hello again");
     forward.kill().unwrap();
     forward.wait().unwrap();
 }
@@ -156,8 +156,8 @@ fn a_detached_start_fails_and_reports_a_crash_loop() {
     let words = String::from_utf8_lossy(&started.stderr).into_owned();
     assert_eq!(started.status.code(), Some(1), "{words}");
     assert!(words.contains("pod web") && words.contains("exit code 3"), "{words}");
-    let told = String::from_utf8_lossy(&started.stdout).into_owned();
-    assert!(!told.contains("Open ") && told.contains("--state "), "{told}");
+    let text = String::from_utf8_lossy(&started.stdout).into_owned();
+    assert!(!text.contains("Open ") && text.contains("--state "), "{text}");
     assert!(mesh.ok(&["get", "pods"]).contains("CrashLoopBackOff"));
     let events = mesh.ok(&["events", "--types=Warning"]);
     assert!(events.contains("BackOff"), "{events}");

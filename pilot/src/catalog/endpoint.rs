@@ -26,7 +26,7 @@ impl Catalog {
         let labels = service.selector.iter().flatten();
         let lists = labels.map(|(n, v)| self.index.labelled(&service.namespace, n, v));
         let fewest = lists.min_by_key(|pods| pods.len()).unwrap_or_default();
-        let named = fewest.iter().filter(|w| w.namespace == service.namespace && service.chooses(&w.labels));
+        let named = fewest.iter().filter(|w| w.namespace == service.namespace && service.selects(&w.labels));
         let any = service.selector.as_ref().is_some_and(Labels::is_empty);
         named.chain(any.then(|| self.workloads_in(&service.namespace)).into_iter().flatten())
     }

@@ -72,9 +72,9 @@ impl Catalog {
 
     /// The services whose selector selects a pod, oldest first.
     pub fn services_of(&self, workload: &Workload) -> Vec<Arc<Service>> {
-        let chooses = |s: &&Arc<Service>| s.namespace == workload.namespace && s.chooses(&workload.labels);
+        let selecting = |s: &&Arc<Service>| s.namespace == workload.namespace && s.selects(&workload.labels);
         let candidates = self.index.candidates(&workload.namespace, &workload.labels);
-        let mut services: Vec<_> = candidates.filter(chooses).cloned().collect();
+        let mut services: Vec<_> = candidates.filter(selecting).cloned().collect();
         services.sort_by(|a, b| (&a.origin, &a.host).cmp(&(&b.origin, &b.host)));
         services
     }

@@ -70,7 +70,7 @@ impl Service {
     }
 
     /// Whether its selector selects a pod of its namespace with these labels.
-    pub fn chooses(&self, labels: &Labels) -> bool {
+    pub fn selects(&self, labels: &Labels) -> bool {
         self.selector.as_ref().is_some_and(|selector| selects(selector, labels))
     }
 

@@ -38,14 +38,14 @@ pub struct Connection {
     /// Generation of the newest snapshot computed for it.
     pub generation: u64,
     /// Whether part of that generation is not sent yet, because it waits for a request or an acknowledgement.
-    pub held: bool,
+    pub deferred: bool,
 }
 
 impl Connection {
     /// Whether the proxy has acknowledged everything of this generation.
     pub fn is_in_step(&self, generation: u64) -> bool {
         self.generation >= generation
-            && !self.held
+            && !self.deferred
             && self.status.values().all(|s| s.nonce_sent == s.nonce_acked && s.nack.is_none())
     }
 }
@@ -92,13 +92,13 @@ impl Guard {
         lock(&self.connection).scope = scope;
     }
 
-    /// Records the proxy's progress with a generation, and whether part of it is held back.
-    pub fn update(&self, status: BTreeMap<Kind, Status>, generation: u64, held: bool) {
-        self.place.note(&status, generation, held);
+    /// Records the proxy's progress with a generation, and whether part of it is deferred.
+    pub fn update(&self, status: BTreeMap<Kind, Status>, generation: u64, deferred: bool) {
+        self.place.note(&status, generation, deferred);
         let mut connection = lock(&self.connection);
         connection.status = status;
         connection.generation = generation;
-        connection.held = held;
+        connection.deferred = deferred;
     }
 }
 

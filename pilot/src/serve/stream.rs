@@ -133,7 +133,7 @@ impl Session {
             }
         });
         loop {
-            let held = self.protocol.held();
+            let deferred = self.protocol.held();
             let responses = tokio::select! {
                 request = requests.next() => match request {
                     Some(Ok(request)) => match self.take(request, known) {
@@ -153,7 +153,7 @@ impl Session {
                     }
                     self.protocol.push(known.member.offer())
                 }
-                () = tokio::time::sleep(HOLD_LIMIT), if held => self.protocol.release(known.member.offer()),
+                () = tokio::time::sleep(HOLD_LIMIT), if deferred => self.protocol.release(known.member.offer()),
                 () = drain.cancelled() => {
                     let leave = Status::unavailable("pilot is shutting down");
                     let _ = self.send.send(Box::new(Err(leave))).await;
@@ -171,7 +171,7 @@ impl Session {
         }
     }
 
-    /// Processes a request, unless it asks for more than a stream may hold.
+    /// Processes a request, unless it exceeds the limits of a stream.
     fn take(&mut self, request: Request, known: &mut Subscribed) -> Result<Vec<Response>, Status> {
         self.protocol.check(&request).map_err(|excess| Status::resource_exhausted(excess.to_string()))?;
         let weight = request.weight();
@@ -213,7 +213,7 @@ impl Session {
             since: SystemTime::now(),
             status: BTreeMap::new(),
             generation: 0,
-            held: false,
+            deferred: false,
         });
         Ok(Subscribed { claim, member, guard, node: info.id, ticket })
     }

@@ -300,7 +300,7 @@ async fn a_proxy_of_an_unknown_pod_gets_secrets_only_once_the_pod_is_known() {
     assert_eq!(client.next().await, [format!("-{NAMED}")]);
     publish.send_replace(snapshot(2, GATES));
     assert_eq!(client.next().await, [format!("+{NAMED}")]);
-    assert!(client.connections.list()[0].scope.proven, "the pages tell of it");
+    assert!(client.connections.list()[0].scope.proven, "the debug pages show it");
 }
 
 #[tokio::test(start_paused = true)]

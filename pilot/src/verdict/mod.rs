@@ -71,18 +71,18 @@ impl Channel {
     }
 
     /// Waits until the objects are settled or the time is over, and returns their verdicts.
-    pub async fn wait(&self, mut snapshots: watch::Receiver<Arc<Snapshot>>, question: &Wait) -> Verdicts {
-        let time = Duration::from_millis(question.milliseconds).min(LONGEST_WAIT);
+    pub async fn wait(&self, mut snapshots: watch::Receiver<Arc<Snapshot>>, wait: &Wait) -> Verdicts {
+        let time = Duration::from_millis(wait.milliseconds).min(LONGEST_WAIT);
         let deadline = tokio::time::Instant::now() + time;
         let mut revisions = self.watch();
         loop {
             // Armed before the check, so that a change during the check causes another one.
             let rung = self.proxies.rung();
             revisions.mark_unchanged();
-            let mut verdicts = self.verdicts(question);
+            let mut verdicts = self.verdicts(wait);
             // Read after the table: an object removed there is removed in this snapshot.
             verdicts.snapshot = snapshots.borrow_and_update().generation;
-            verdicts.settled = verdicts.settles(&question.objects);
+            verdicts.settled = verdicts.settles(&wait.objects);
             if verdicts.settled || tokio::time::Instant::now() >= deadline {
                 return verdicts;
             }
@@ -97,8 +97,8 @@ impl Channel {
         }
     }
 
-    fn verdicts(&self, question: &Wait) -> Verdicts {
-        let wanted = |verdict: &ObjectVerdict| question.objects.iter().any(|one| one.names(verdict));
+    fn verdicts(&self, wait: &Wait) -> Verdicts {
+        let wanted = |verdict: &ObjectVerdict| wait.objects.iter().any(|one| one.names(verdict));
         let (revision, objects) = self.lock().since(0, wanted);
         Verdicts { revision, objects, proxies: self.proxies.list(), ..Verdicts::default() }
     }

@@ -80,10 +80,10 @@ pub struct ProxyPlace {
 }
 
 impl ProxyPlace {
-    /// Records the proxy's acknowledgements, at the newest generation that was computed for it. `held`: part of that
+    /// Records the proxy's acknowledgements, at the newest generation that was computed for it. `deferred`: part of that
     /// generation is not sent yet.
-    pub fn note(&self, status: &BTreeMap<Kind, Status>, generation: u64, held: bool) {
-        self.progress.note(status, generation, held);
+    pub fn note(&self, status: &BTreeMap<Kind, Status>, generation: u64, deferred: bool) {
+        self.progress.note(status, generation, deferred);
         self.proxies.bell.notify_waiters();
     }
 }
@@ -96,12 +96,12 @@ impl Drop for ProxyPlace {
 }
 
 impl Progress {
-    fn note(&self, status: &BTreeMap<Kind, Status>, generation: u64, held: bool) {
+    fn note(&self, status: &BTreeMap<Kind, Status>, generation: u64, deferred: bool) {
         let refused = |s: &Status| s.nack.as_ref().is_some_and(|nack| nack.nonce == s.nonce_sent);
         if status.values().any(|s| s.nack.is_some()) || !self.refusals().is_empty() {
             self.note_refusals(status, generation);
         }
-        if held || !status.values().all(|s| s.nonce_sent == s.nonce_acked || refused(s)) {
+        if deferred || !status.values().all(|s| s.nonce_sent == s.nonce_acked || refused(s)) {
             return;
         }
         if status.values().all(|s| s.nack.is_none()) {
@@ -111,10 +111,10 @@ impl Progress {
     }
 
     fn note_refusals(&self, status: &BTreeMap<Kind, Status>, generation: u64) {
-        let mut held = self.refusals();
+        let mut list = self.refusals();
         let next = status.iter().filter_map(|(kind, s)| Some((*kind, s.nack.as_ref()?)));
         let next = next.map(|(kind, nack)| {
-            let known = held.iter().find(|known| known.kind == kind && known.nonce == nack.nonce);
+            let known = list.iter().find(|known| known.kind == kind && known.nonce == nack.nonce);
             known.cloned().unwrap_or_else(|| Refused {
                 kind,
                 nonce: nack.nonce.clone(),
@@ -126,7 +126,7 @@ impl Progress {
                 },
             })
         });
-        *held = next.collect();
+        *list = next.collect();
     }
 
     fn read(&self) -> ProxyAnswer {
@@ -170,7 +170,7 @@ mod tests {
         place.note(&status("2", "1", None), 5, false);
         assert_eq!(acknowledged(), 0, "a response is under way");
         place.note(&status("2", "2", None), 5, true);
-        assert_eq!(acknowledged(), 0, "something is held back");
+        assert_eq!(acknowledged(), 0, "something is deferred");
         place.note(&status("2", "2", None), 5, false);
         assert_eq!(acknowledged(), 5);
         place.note(&status("2", "2", None), 6, false);

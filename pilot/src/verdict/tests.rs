@@ -23,7 +23,7 @@ fn verdict(generation: i64) -> Verdict {
     }
 }
 
-fn question(generation: i64, gone: bool, milliseconds: u64) -> Wait {
+fn wait(generation: i64, gone: bool, milliseconds: u64) -> Wait {
     let wanted = Wanted {
         kind: "Service".into(),
         namespace: "shop".into(),
@@ -47,7 +47,7 @@ async fn a_wait_ends_when_the_object_is_in_force_at_every_proxy() {
     place.note(&acknowledged(), 1, false);
     let waiting = {
         let channel = channel.clone();
-        tokio::spawn(async move { channel.wait(snapshots, &question(2, false, 30_000)).await })
+        tokio::spawn(async move { channel.wait(snapshots, &wait(2, false, 30_000)).await })
     };
     let step = async || tokio::time::sleep(Duration::from_millis(50)).await;
     channel.note(vec![verdict(1)], 1);
@@ -69,7 +69,7 @@ async fn a_wait_ends_at_its_timeout_and_reports_what_is_missing() {
     let _place = channel.proxies.add("web.shop".into());
     channel.note(vec![verdict(1)], 1);
     let begin = tokio::time::Instant::now();
-    let verdicts = channel.wait(snapshots, &question(1, false, 500)).await;
+    let verdicts = channel.wait(snapshots, &wait(1, false, 500)).await;
     assert!(!verdicts.settled && begin.elapsed() >= Duration::from_millis(500));
     assert_eq!((verdicts.proxies[0].proxy.as_str(), verdicts.proxies[0].answered), ("web.shop", 0));
 }
@@ -79,12 +79,12 @@ async fn a_deletion_is_settled_when_every_proxy_has_dropped_the_object() {
     let channel = Channel::default();
     let (_publish, snapshots) = watch::channel(snapshot(3));
     channel.note(vec![verdict(1)], 1);
-    assert!(!channel.wait(snapshots.clone(), &question(0, true, 10)).await.settled);
+    assert!(!channel.wait(snapshots.clone(), &wait(0, true, 10)).await.settled);
     channel.note(vec![Verdict { gone: true, ..verdict(0) }], 3);
     let place = channel.proxies.add("web.shop".into());
-    assert!(!channel.wait(snapshots.clone(), &question(0, true, 10)).await.settled);
+    assert!(!channel.wait(snapshots.clone(), &wait(0, true, 10)).await.settled);
     place.note(&acknowledged(), 3, false);
-    assert!(channel.wait(snapshots, &question(0, true, 10)).await.settled);
+    assert!(channel.wait(snapshots, &wait(0, true, 10)).await.settled);
 }
 
 #[tokio::test]

@@ -180,7 +180,7 @@ async fn record(
     heads.send(String::from_utf8(head).expect("an ASCII head")).expect("the test reads heads");
     match response {
         Some(response) => {
-            stream.write_all(response.as_bytes()).await.expect("the service reads the response")
+            stream.write_all(response.as_bytes()).await.expect("the service reads the response");
         }
         None => std::future::pending().await,
     }

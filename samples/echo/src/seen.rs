@@ -71,10 +71,10 @@ pub struct Seen<'a> {
     pub trailers: Vec<(String, String)>,
     /// Length of the request body.
     pub body_bytes: u64,
-    /// The body, if the client asks for it and it is text.
+    /// The body, if the client requests it and it is text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// The body in base64, if the client asks for it and it is not text.
+    /// The body in base64, if the client requests it and it is not text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_base64: Option<String>,
     /// The connection.

@@ -189,7 +189,7 @@ async fn certificates_of_both_sides_are_verified_against_given_roots() {
     let seen = shown(&[&trust[..], &["--cert", &client_cert, "--key", &client_key]].concat()).await;
     assert_eq!(seen["tls"]["client_uris"], json!(["spiffe://test/caller"]));
     assert!(seen["tls"]["client"].as_str().is_some_and(|subject| subject.contains("CN=")));
-    assert_eq!(shown(&trust).await["tls"]["client"], Value::Null, "a certificate is asked for, not required");
+    assert_eq!(shown(&trust).await["tls"]["client"], Value::Null, "a certificate is requested, not required");
     let wrong_name = [url.as_str(), "--ca", server_cert.as_str(), "--server-name", "other"];
     assert_eq!(call(&wrong_name).await.failed, 1);
 }

@@ -24,7 +24,7 @@ pub(super) fn find(catalog: &Catalog, found: &mut Conflicts) {
                 if !taken_alike(protocol, port.protocol) && !reported {
                     reported = true;
                     let path = format!("spec.ports[{i}]");
-                    tell(service, &path, number, (first, protocol), found);
+                    add_conflict(service, &path, number, (first, protocol), found);
                 }
             }
         }
@@ -38,7 +38,13 @@ fn taken_alike(one: Protocol, other: Protocol) -> bool {
     one.is_http() == other.is_http() && sniffed(one) == sniffed(other)
 }
 
-fn tell(service: &Service, path: &str, number: u16, first: (&Service, Protocol), found: &mut Conflicts) {
+fn add_conflict(
+    service: &Service,
+    path: &str,
+    number: u16,
+    first: (&Service, Protocol),
+    found: &mut Conflicts,
+) {
     let (first, protocol) = first;
     let who = if first.host == service.host {
         "another port of this service".to_owned()

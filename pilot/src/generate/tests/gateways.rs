@@ -100,10 +100,10 @@ fn respond(got: &Resources, port: u16, sni: &str, host: &str) -> String {
     let domains = table.virtual_hosts.iter().flat_map(|h| h.domains.iter().map(String::as_str));
     let Some(closest) = crate::catalog::host::closest(host, domains) else { return "no host".into() };
     let found = table.virtual_hosts.iter().find(|h| h.domains.iter().any(|d| d == closest));
-    answer(found.expect("one of them has the domain"), chain.tls.is_some())
+    outcome(found.expect("one of them has the domain"), chain.tls.is_some())
 }
 
-fn answer(host: &VirtualHost, tls: bool) -> String {
+fn outcome(host: &VirtualHost, tls: bool) -> String {
     if host.require_tls && !tls {
         return "redirect".into();
     }
@@ -390,8 +390,8 @@ fn a_server_that_redirects_to_https_keeps_its_routes_for_https_requests() {
         ]);
         let hosts = [got.host("http.80", "a.test:80"), got.host("http.80", "b.test:80")];
         for (host, cluster) in hosts.into_iter().zip([A, B]) {
-            assert_eq!(answer(host, false), "redirect", "{order:?}");
-            assert_eq!(answer(host, true), cluster, "{order:?}");
+            assert_eq!(outcome(host, false), "redirect", "{order:?}");
+            assert_eq!(outcome(host, true), cluster, "{order:?}");
         }
     }
 }

@@ -73,7 +73,7 @@ struct FieldLocation {
 }
 
 /// Every field of the messages that an object contains.
-fn spots(kind: &str, schema: &Value, value: &Value) -> Vec<FieldLocation> {
+fn locations(kind: &str, schema: &Value, value: &Value) -> Vec<FieldLocation> {
     let mut all = vec![];
     walk(kind, schema, &value["spec"], ("spec", "/spec"), &mut all);
     all
@@ -147,15 +147,17 @@ fn every_listed_field_has_an_effect() {
     let mut acted_on = BTreeSet::new();
     for (kind, value, schema) in examples() {
         let before = found(&value);
-        for spot in spots(kind, &schema, &value).into_iter().filter(|spot| spot.leaf && spot.present) {
+        for location in
+            locations(kind, &schema, &value).into_iter().filter(|location| location.leaf && location.present)
+        {
             let mut without = value.clone();
             without
-                .pointer_mut(&spot.parent)
+                .pointer_mut(&location.parent)
                 .and_then(Value::as_object_mut)
                 .expect("a message")
-                .remove(&spot.name);
+                .remove(&location.name);
             if found(&without) != before {
-                acted_on.insert(spot.field);
+                acted_on.insert(location.field);
             }
         }
     }
@@ -170,24 +172,24 @@ fn every_listed_field_has_an_effect() {
 fn every_refused_field_or_value_is_refused_by_its_path() {
     let mut tried = BTreeSet::new();
     for (kind, value, schema) in examples() {
-        for spot in spots(kind, &schema, &value) {
-            for refused in &spot.refused {
+        for location in locations(kind, &schema, &value) {
+            for refused in &location.refused {
                 let mut with = value.clone();
                 let parent =
-                    with.pointer_mut(&spot.parent).and_then(Value::as_object_mut).expect("a message");
-                parent.insert(spot.name.clone(), refused.clone());
+                    with.pointer_mut(&location.parent).and_then(Value::as_object_mut).expect("a message");
+                parent.insert(location.name.clone(), refused.clone());
                 let errors = found(&with).errors;
                 // A value may have no effect in one object, as a TLS version where plaintext is used.
-                if refused.is_string() && !errors.contains(&spot.path) {
+                if refused.is_string() && !errors.contains(&location.path) {
                     continue;
                 }
                 assert!(
-                    errors.contains(&spot.path),
+                    errors.contains(&location.path),
                     "{} {}: {refused} is taken: {errors:?}",
-                    spot.field,
-                    spot.path
+                    location.field,
+                    location.path
                 );
-                tried.insert((spot.field.clone(), refused.to_string()));
+                tried.insert((location.field.clone(), refused.to_string()));
             }
         }
     }

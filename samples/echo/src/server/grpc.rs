@@ -59,7 +59,7 @@ async fn obey(request: &Request<Incoming>) -> Result<(), Status> {
     }
     match Code::from_i32(code) {
         Code::Ok => Ok(()),
-        code => Err(Status::new(code, "as asked for")),
+        code => Err(Status::new(code, "as requested")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! HTTP/1.1 and HTTP/2: returns what was received, with the delay, size and errors that the client asks for.
+//! HTTP/1.1 and HTTP/2: returns what was received, with the delay, size and errors that the client requests.
 
 use std::pin::pin;
 
@@ -38,7 +38,7 @@ where
     let _ = connection.await;
 }
 
-/// No response is sent: the client asked for none, or the request ended early.
+/// No response is sent: the client requested none, or the request ended early.
 #[derive(Debug, thiserror::Error)]
 #[error("no response")]
 struct NoResponse;

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::server::body::{self, ResponseBody};
 use crate::server::shared::Call;
 
-/// Whether a request asks for WebSocket (RFC 6455, 4.2.1).
+/// Whether a request is a WebSocket handshake (RFC 6455, 4.2.1).
 pub(super) fn wanted(request: &Request<Incoming>) -> bool {
     let headers = request.headers();
     request.method() == Method::GET
