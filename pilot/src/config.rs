@@ -11,14 +11,14 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, Parser)]
 #[command(name = "ostria-pilot", version)]
 pub struct Config {
-    /// Folder with Kubernetes and mesh objects in YAML or JSON; watched
+    /// Folder with Kubernetes and mesh objects in YAML or JSON; it is watched for changes
     #[arg(long, env = "OSTRIA_CONFIG_DIR")]
     pub config_dir: PathBuf,
     /// Address to listen on
     #[arg(long, default_value = "0.0.0.0", env = "OSTRIA_ADDRESS")]
     pub address: IpAddr,
-    /// Port for xDS in plaintext, 15010 in Istio; 0 keeps it closed. Callers have no identity there: pods are known by
-    /// their address, and get no secrets
+    /// Port for xDS in plaintext, 15010 in Istio; 0 keeps it closed. Clients have no identity there: pods are identified
+    /// by their address and get no secrets
     #[arg(long, default_value_t = 0)]
     pub grpc_port: u16,
     /// Port for xDS over mTLS; needs --ca-address
@@ -30,7 +30,7 @@ pub struct Config {
     /// Address of the certificate authority (host:port); without it the secure port stays closed
     #[arg(long, env = "OSTRIA_CA_ADDRESS")]
     pub ca_address: Option<String>,
-    /// Identity (spiffe://…) or DNS name that the certificate authority must have, several separated by commas
+    /// Identity (spiffe://…) or DNS name that the certificate authority must have; separate several by commas
     /// [default: the service account citadel of istio-system, or the name in --ca-address]
     #[arg(long, env = "OSTRIA_CA_SAN", value_parser = Expected::parse)]
     pub ca_san: Option<Expected>,
@@ -46,10 +46,10 @@ pub struct Config {
     /// Trust domain of the mesh
     #[arg(long, default_value = "cluster.local", env = "OSTRIA_TRUST_DOMAIN")]
     pub trust_domain: String,
-    /// Id of this cluster, as telemetry and tokens name it
+    /// ID of this cluster in telemetry and tokens
     #[arg(long, default_value = "Kubernetes")]
     pub cluster_id: String,
-    /// Namespace whose mesh objects hold for all namespaces
+    /// Root namespace: its mesh objects apply to all namespaces
     #[arg(long, default_value = "istio-system")]
     pub root_namespace: String,
     /// File with a MeshConfig in YAML
@@ -58,7 +58,7 @@ pub struct Config {
     /// Log level: error, warn, info, debug, trace, or a filter such as pilot::serve=debug
     #[arg(long, default_value = "info", env = "OSTRIA_LOG_LEVEL", value_parser = api::process::log::level)]
     pub log_level: String,
-    /// Log lines as JSON
+    /// Write log lines as JSON
     #[arg(long)]
     pub log_as_json: bool,
 }

@@ -45,12 +45,12 @@ pub enum InjectError {
     Refused(String),
     /// The response cannot be used.
     #[error("{0}")]
-    Answer(#[from] AnswerError),
+    Response(#[from] ResponseError),
 }
 
 /// Why the injector's response cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum AnswerError {
+pub enum ResponseError {
     /// The body is not an AdmissionReview.
     #[error("returned a malformed AdmissionReview: {0}")]
     Review(serde_json::Error),
@@ -115,7 +115,7 @@ impl Injector {
         if !status.is_success() {
             return Err(InjectError::Status { status, words: String::from_utf8_lossy(&body).trim().into() });
         }
-        Ok(serde_json::from_slice(&body).map_err(AnswerError::Review)?)
+        Ok(serde_json::from_slice(&body).map_err(ResponseError::Review)?)
     }
 }
 
@@ -137,18 +137,18 @@ fn review(pod: &Value) -> AdmissionReview {
 }
 
 fn patched(pod: &Value, review: &AdmissionReview) -> Result<Value, InjectError> {
-    let response = review.response.as_ref().ok_or(AnswerError::Empty)?;
+    let response = review.response.as_ref().ok_or(ResponseError::Empty)?;
     if !response.allowed {
         let message = response.status.as_ref().map_or("", |status| status.message.as_str());
         let message = if message.is_empty() { "no reason given" } else { message };
         return Err(InjectError::Refused(message.into()));
     }
-    let Some(patch) = response.decoded_patch().map_err(AnswerError::from)? else {
+    let Some(patch) = response.decoded_patch().map_err(ResponseError::from)? else {
         return Ok(pod.clone());
     };
-    let patch: json_patch::Patch = serde_json::from_slice(&patch).map_err(AnswerError::Malformed)?;
+    let patch: json_patch::Patch = serde_json::from_slice(&patch).map_err(ResponseError::Malformed)?;
     let mut patched = pod.clone();
-    json_patch::patch(&mut patched, &patch).map_err(AnswerError::from)?;
+    json_patch::patch(&mut patched, &patch).map_err(ResponseError::from)?;
     Ok(patched)
 }
 

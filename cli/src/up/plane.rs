@@ -54,7 +54,7 @@ pub enum RequestError {
     },
     /// The response cannot be parsed.
     #[error("returned a malformed response: {0}")]
-    Answer(#[from] serde_json::Error),
+    Response(#[from] serde_json::Error),
 }
 
 /// Why a server of the control plane has no token or certificate.
