@@ -47,10 +47,13 @@ impl Verb for Scale {
                         object.pointer("/spec/replicas").and_then(serde_json::Value::as_u64).unwrap_or(1);
                     if let Some(expected) = self.current_replicas.filter(|expected| *expected != has) {
                         let reason = format!("Expected replicas to be {expected}, was {has}");
-                        return Err(Failure::blocked(reason, "give the number that it has, or none"));
+                        return Err(Failure::blocked(
+                            reason,
+                            "set --current-replicas to this number, or remove it",
+                        ));
                     }
                     resource::edit(state, &object, |object| {
-                        object["spec"]["replicas"] = json!(self.replicas)
+                        object["spec"]["replicas"] = json!(self.replicas);
                     })
                     .await?;
                     print::out(&format!("{} scaled\n", Key::of(&object).printed()));

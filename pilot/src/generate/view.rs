@@ -39,7 +39,7 @@ pub(super) struct View {
     /// Those of them that are patterns.
     patterns: Vec<String>,
     outbound: OutboundPolicy,
-    gateway_view: Option<GatewayView>,
+    gateways: Option<GatewayView>,
 }
 
 /// A service compared without its static endpoints, which no generator reads from the view.
@@ -72,7 +72,7 @@ impl View {
             owners: owners.into_iter().map(|(host, set)| (host, Same(set))).collect(),
             patterns,
             outbound: sidecar.and_then(|s| s.outbound).unwrap_or(catalog.mesh().outbound),
-            gateway_view: scope.gateway.then(|| catalog.gateway_view()),
+            gateways: scope.gateway.then(|| catalog.gateway_view()),
         };
         view.follow_aliases();
         view
@@ -144,7 +144,7 @@ impl View {
 
     /// The Gateways, for gateway proxies; `None` for sidecars.
     pub(super) fn gateway_view(&self) -> Option<&GatewayView> {
-        self.gateway_view.as_ref()
+        self.gateways.as_ref()
     }
 
     /// The VirtualService that routes sidecars' requests to this host.

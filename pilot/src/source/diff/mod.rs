@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// The contents of all files, and the facts reported about them.
 #[derive(Debug, Default)]
 pub(in crate::source) struct Files {
-    files: BTreeMap<Arc<str>, FileContent>,
+    contents: BTreeMap<Arc<str>, FileContent>,
     in_force: BTreeMap<Key, Arc<StoredObject>>,
     refused: BTreeMap<Arc<str>, Vec<Refusal>>,
 }
@@ -49,14 +49,14 @@ impl Files {
         for (file, reading) in readings {
             match reading {
                 Reading::Gone => {
-                    self.files.remove(&file);
+                    self.contents.remove(&file);
                 }
                 Reading::Unreadable(refusal) => {
-                    self.files.entry(file).or_default().refusals = vec![refusal];
+                    self.contents.entry(file).or_default().refusals = vec![refusal];
                 }
                 Reading::Content(parsed) => {
-                    let content = self.files.remove(&file).unwrap_or_default();
-                    self.files.insert(file.clone(), content.next(&parsed));
+                    let content = self.contents.remove(&file).unwrap_or_default();
+                    self.contents.insert(file.clone(), content.next(&parsed));
                     let all = parsed.documents.into_iter();
                     fresh.extend(all.map(|document| ((file.clone(), document.index), document)));
                 }
@@ -108,7 +108,7 @@ impl Files {
     fn owners(&self) -> (Owners, Refusals) {
         let mut owners: Owners = BTreeMap::new();
         let mut refused: Refusals = BTreeMap::new();
-        for (file, content) in &self.files {
+        for (file, content) in &self.contents {
             if !content.refusals.is_empty() {
                 refused.insert(file.clone(), content.refusals.clone());
             }
