@@ -31,6 +31,8 @@ pub mod pod;
 
 pub mod container;
 
+pub mod prober;
+
 pub mod attach;
 
 pub mod launch;
@@ -50,5 +52,4 @@ pub mod clock;
 pub mod enter;
 pub mod host;
 pub mod node;
-pub mod prober;
 pub mod progress;
